@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     files::{Snapshot, Survey, survey_all},
     git::{self, GitError, TrackedFile},
-    pins::{FileScanner, LARGEST},
+    pins::{FileScanner, MAX_PINNED_FILE},
 };
 
 /// The configuration files below a directory.
@@ -192,7 +192,7 @@ impl<'c> OtherConfigurations<'c> {
                     }
                 }
                 if content.is_none() {
-                    content = Some(contents.read(&path, LARGEST as u64));
+                    content = Some(contents.read(&path, MAX_PINNED_FILE as u64));
                 }
                 let content = match &content {
                     Some(Ok(content)) => content,

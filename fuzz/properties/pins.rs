@@ -15,7 +15,7 @@ use super::{
     digests::{OVERLAP, Width, runs_in},
     read::{BLOCK, each_block},
     replace,
-    scan::{LONGEST, Scan},
+    scan::{MAX_REFERENCE, Scan},
 };
 use crate::{
     config::{self, Config},
@@ -69,7 +69,7 @@ fn slow(content: &[u8]) -> Vec<Hit> {
             .rposition(|byte| !part(byte))
             .map_or(0, |at| at + 1);
         // A longer text is no reference, not even a malformed one.
-        if at - start > LONGEST {
+        if at - start > MAX_REFERENCE {
             continue;
         }
         let (Some(before), Some(after)) = (

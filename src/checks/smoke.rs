@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// The maximum length of a command's output in a detail, in columns; its end is printed.
-const OUTPUT_MAX: usize = 800;
+const MAX_OUTPUT: usize = 800;
 /// The maximum length of an engine's error in a detail.
-const ERROR_MAX: usize = 400;
+const MAX_ERROR: usize = 400;
 
 /// The checks of one image, or the error that prevented them.
 pub(crate) fn smoke(
@@ -40,7 +40,7 @@ pub(crate) fn smoke(
     if let Some(container) = &report.unremoved_container {
         let detail = format!(
             "a container could not be removed: {}",
-            tail(container, ERROR_MAX)
+            tail(container, MAX_ERROR)
         );
         checks.push(check(Code::SMOKE_UNAVAILABLE, Status::Warn, detail));
     }
@@ -91,7 +91,7 @@ fn verdict(
         Outcome::Unavailable(errors) => {
             let errors: Vec<_> = errors
                 .iter()
-                .map(|(engine, error)| format!("{engine}: {}", tail(error, ERROR_MAX)))
+                .map(|(engine, error)| format!("{engine}: {}", tail(error, MAX_ERROR)))
                 .collect();
             let errors = errors.join("; ");
             let detail = format!("no container engine could run {command}: {errors}");
@@ -124,7 +124,7 @@ fn platforms_not_run(report: &SmokeReport) -> String {
         .iter()
         .map(ToString::to_string)
         .collect();
-    format!("; not run: {}", tail(&others.join(", "), ERROR_MAX))
+    format!("; not run: {}", tail(&others.join(", "), MAX_ERROR))
 }
 
 fn end_of_output(output: &str) -> String {
@@ -132,12 +132,12 @@ fn end_of_output(output: &str) -> String {
     if output.is_empty() {
         " and printed nothing".to_owned()
     } else {
-        format!(": {}", tail(output, OUTPUT_MAX))
+        format!(": {}", tail(output, MAX_OUTPUT))
     }
 }
 
 fn quoted_command(command: &[String]) -> String {
-    let words: Vec<_> = command.iter().map(|word| tail(word, ERROR_MAX)).collect();
+    let words: Vec<_> = command.iter().map(|word| tail(word, MAX_ERROR)).collect();
     if words.is_empty() {
         "the image's own command".to_owned()
     } else {

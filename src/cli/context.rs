@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// The number of configuration files that an error lists; the others are counted.
-const LISTED_MAX: usize = 10;
+const MAX_LISTED: usize = 10;
 /// The number of files and directories that are searched for these files without git.
-const VISITED_MAX: usize = 20_000;
+const MAX_VISITED: usize = 20_000;
 
 pub(super) struct Context {
     pub(super) output: Output,
@@ -273,7 +273,7 @@ fn no_config(directory: &Path) -> Errors {
             file.display()
         )));
     }
-    let listing = configurations::list(directory, VISITED_MAX);
+    let listing = configurations::list(directory, MAX_VISITED);
     for error in &listing.incomplete {
         let note = format!("further configurations may exist: {error}");
         problem.notes.push(note);
@@ -282,11 +282,11 @@ fn no_config(directory: &Path) -> Errors {
     if files.is_empty() {
         return Errors::from(problem.help("run repin in the repository, pass the file with --config FILE, or write one with `repin init`"));
     }
-    for file in files.iter().take(LISTED_MAX) {
+    for file in files.iter().take(MAX_LISTED) {
         problem.notes.push(format!("found: {file}"));
     }
-    if files.len() > LISTED_MAX {
-        let more = files.len() - LISTED_MAX;
+    if files.len() > MAX_LISTED {
+        let more = files.len() - MAX_LISTED;
         problem
             .notes
             .push(format!("found: {more} more (git ls-files '*repin*')"));

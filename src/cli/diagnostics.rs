@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The number of locations of a wrong count that are listed; the others are counted.
-const PLACES_MAX: usize = 20;
+const MAX_PLACES: usize = 20;
 
 /// Renders an error with its place in the source.
 pub(super) fn error(error: &Error, help: Option<&str>, color: bool) -> String {
@@ -94,13 +94,13 @@ fn message(cause: &Cause<'_>) -> String {
 fn location_notes(locations: &[FileLocation]) -> Vec<String> {
     let mut notes: Vec<_> = locations
         .iter()
-        .take(PLACES_MAX)
+        .take(MAX_PLACES)
         .map(|location| format!("found: {location}"))
         .collect();
-    if locations.len() > PLACES_MAX {
+    if locations.len() > MAX_PLACES {
         notes.push(format!(
             "found: … {} more (repin scan)",
-            locations.len() - PLACES_MAX
+            locations.len() - MAX_PLACES
         ));
     }
     notes

@@ -8,7 +8,7 @@ use std::{
 use crate::{error::Errors, untrusted::workflow, workflow::Environment};
 
 /// The maximum size of a summary, in bytes (GitHub Actions, "Adding a job summary": 1 MiB per step).
-const SUMMARY_MAX: u64 = 1024 * 1024;
+const MAX_SUMMARY: u64 = 1024 * 1024;
 
 const NOTICE: &str = "\n\n> The rest was left out, because a step summary is limited to 1 MiB.\n";
 
@@ -61,7 +61,7 @@ impl StepFiles {
         let fail = |error: std::io::Error| {
             Errors::io(format!("cannot write to GITHUB_STEP_SUMMARY: {error}"))
         };
-        let spare = SUMMARY_MAX
+        let spare = MAX_SUMMARY
             .saturating_sub(file.metadata().map_err(fail)?.len() + NOTICE.len() as u64 + 1);
         let mut end = text.len().min(usize::try_from(spare).unwrap_or(usize::MAX));
         while !text.is_char_boundary(end) {

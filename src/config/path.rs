@@ -26,7 +26,7 @@ pub enum PathError {
     Nothing(String),
     #[error("malformed glob `{0}`: {1}")]
     Glob(String, String),
-    #[error("the glob has {0} bytes; the maximum is {max}", max = Glob::LONGEST)]
+    #[error("the glob has {0} bytes; the maximum is {max}", max = Glob::MAX_LENGTH)]
     LongGlob(usize),
     #[error("the glob has {0} nested braces; the maximum is {max}", max = Glob::DEEPEST)]
     DeepGlob(usize),
@@ -106,12 +106,12 @@ pub struct Globs {
 
 impl Glob {
     /// The maximum length of a glob, in bytes.
-    const LONGEST: usize = 4096;
+    const MAX_LENGTH: usize = 4096;
     /// The maximum number of nested braces.
     const DEEPEST: usize = 4;
 
     pub fn parse(text: &str) -> Result<Self, PathError> {
-        if text.len() > Self::LONGEST {
+        if text.len() > Self::MAX_LENGTH {
             return Err(PathError::LongGlob(text.len()));
         }
         let depth = brace_depth(text);

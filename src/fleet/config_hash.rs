@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The maximum size of a file, in bytes.
-const FILE_MAX: u64 = 4 << 20;
+const MAX_FILE: u64 = 4 << 20;
 
 /// Hashes the configuration, its contracts, keys and trusted roots, including the built-in ones. Each file
 /// is hashed once, ordered by the bytes of its path. Lengths separate the parts.
@@ -69,9 +69,9 @@ fn content(path: &RelPath, files: &dyn Files) -> Result<Vec<u8>, Error> {
     };
     let mut bytes = Vec::new();
     let opened = files.open(path).map_err(|error| error.error);
-    let read = opened.and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
+    let read = opened.and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
     match read {
-        Ok(_) if bytes.len() as u64 <= FILE_MAX => Ok(bytes),
+        Ok(_) if bytes.len() as u64 <= MAX_FILE => Ok(bytes),
         Ok(_) => Err(unreadable("larger than 4 MiB".to_owned())),
         Err(error) => Err(unreadable(error.to_string())),
     }

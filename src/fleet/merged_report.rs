@@ -237,7 +237,7 @@ impl FleetDocument {
         // The number is bounded because a line may claim any number of shards.
         (0..self.shards.expected.unwrap_or_default())
             .filter(|shard| !seen.contains(shard))
-            .take(UNSEEN_MAX)
+            .take(MAX_UNSEEN)
             .collect()
     }
 
@@ -272,4 +272,4 @@ fn totals(repositories: &[FleetRow]) -> BTreeMap<&'static str, usize> {
 }
 
 /// The maximum number of shards without a line that are listed.
-const UNSEEN_MAX: usize = 20;
+const MAX_UNSEEN: usize = 20;

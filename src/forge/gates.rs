@@ -9,7 +9,7 @@ use super::{
 use crate::{config::glob_regex, error::Error};
 
 /// The maximum length of a context that is a glob, in bytes: globset's time and stack grow with it.
-const GLOB_MAX: usize = 4096;
+const MAX_GLOB: usize = 4096;
 
 /// The state of a gate, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +95,7 @@ pub(crate) fn worst_state(gates: &[Gate]) -> GateState {
 
 fn gate(required: &str, reports: &[Status]) -> Gate {
     let glob = Some(required)
-        .filter(|required| required.len() <= GLOB_MAX)
+        .filter(|required| required.len() <= MAX_GLOB)
         .and_then(|required| GlobBuilder::new(required).build().ok())
         .and_then(|glob| glob_regex(&glob).ok());
     let mut latest: Vec<&Status> = Vec::new();

@@ -70,7 +70,7 @@ impl Settings {
             attempts: FORGES.attempts,
             backoff: FORGES.backoff,
             limit_pause: FORGES.limit_pause,
-            time: SharedDeadline::new(TIME, "REPIN_DEADLINE"),
+            time: SharedDeadline::new(DEFAULT_DEADLINE, "REPIN_DEADLINE"),
             pace: None,
             facts: TokenFacts::default(),
             pause_listener: PauseListener::default(),
@@ -91,17 +91,17 @@ impl Settings {
 }
 
 /// The default of the total time of a command's requests to forges.
-pub(crate) const TIME: Duration = Duration::from_secs(900);
+pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(900);
 
 /// The maximum size of a response, in bytes: GitHub's tree listings end at 7 MB, and files with
 /// pins are text. A whole parsed response must fit well into the memory of a run.
-const RESPONSE_MAX: u64 = 32 * 1024 * 1024;
+const MAX_RESPONSE: u64 = 32 * 1024 * 1024;
 /// The maximum width of a server's message, in columns.
 const MESSAGE_WIDTH: usize = 300;
 /// Entries of a page.
 pub(super) const PAGE: usize = 100;
 /// The maximum number of pages of a listing; a longer listing is an error.
-pub(super) const PAGES_MAX: usize = 300;
+pub(super) const MAX_PAGES: usize = 300;
 
 /// The client of an API.
 #[derive(Debug)]
@@ -192,7 +192,7 @@ impl Request {
             body: None,
             idempotency,
             etag: None,
-            max: RESPONSE_MAX,
+            max: MAX_RESPONSE,
             effect,
             attempts: None,
             handles_redirect: false,
@@ -496,7 +496,7 @@ impl Http {
         key: &str,
     ) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
-        for number in 1..=PAGES_MAX {
+        for number in 1..=MAX_PAGES {
             let request = request
                 .clone()
                 .query("per_page", PAGE)
@@ -542,7 +542,7 @@ impl Http {
         read: impl Fn(&Reply) -> Result<Vec<Option<T>>, Error>,
     ) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
-        for number in 1..=PAGES_MAX {
+        for number in 1..=MAX_PAGES {
             let reply = self.send(&request.clone().query("page", number)).await?;
             let entries = read(&reply)?;
             let is_empty = entries.is_empty();
@@ -560,7 +560,7 @@ impl Http {
 }
 
 pub(super) fn too_many_pages(what: &str) -> Error {
-    let reason = format!("the listing has more than {PAGES_MAX} pages");
+    let reason = format!("the listing has more than {MAX_PAGES} pages");
     Error::unavailable(what, reason)
 }
 

@@ -36,7 +36,7 @@ pub(crate) use gates::{Gate, GateState, judge, read_gates, worst_state};
 #[cfg(test)]
 pub(crate) use github::{Links, VersionPages};
 pub(crate) use github::{Package, PackageVersion, is_workflow};
-pub(crate) use http::{Settings, TIME};
+pub(crate) use http::{DEFAULT_DEADLINE, Settings};
 pub(crate) use issues::{Claim, Issue};
 pub(crate) use merging::{Merge, Queue};
 pub(crate) use pull_requests::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sha1::Digest as _;
 
 /// The maximum depth of directories.
-const DEPTH_MAX: usize = 200;
+const MAX_DEPTH: usize = 200;
 
 /// The files of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,7 +69,7 @@ impl Tree {
         let mut root = Directory::default();
         for (path, entry) in &self.entries {
             let id = changes.get(path).unwrap_or(&entry.id);
-            if path.bytes().filter(|byte| *byte == b'/').count() > DEPTH_MAX {
+            if path.bytes().filter(|byte| *byte == b'/').count() > MAX_DEPTH {
                 return None;
             }
             let (mut directory, mut rest) = (&mut root, path.as_str());
@@ -205,7 +205,7 @@ mod tests {
         odd.entries.insert("x".to_owned(), file("100644", 0));
         odd.entries.get_mut("x").unwrap().id = "78981922".to_owned();
         assert_eq!(odd.id_with(&BTreeMap::new()), None);
-        let deep = "d/".repeat(DEPTH_MAX + 1) + "x";
+        let deep = "d/".repeat(MAX_DEPTH + 1) + "x";
         let mut odd = tree(one, 0);
         odd.entries.insert(deep, file("100644", 0));
         assert_eq!(odd.id_with(&BTreeMap::new()), None);

@@ -121,7 +121,7 @@ const LITERAL: &[&str] = &["--literal-pathspecs"];
 const STALL_LIMIT: &[&str] = &["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"];
 
 /// The maximum size of the captured standard error, in bytes.
-const STDERR_MAX: u64 = 16 * 1024;
+const MAX_STDERR: u64 = 16 * 1024;
 
 pub(super) struct Running {
     command: &'static str,
@@ -170,7 +170,7 @@ pub(super) fn check_version(program: &OsStr) -> Result<(), GitError> {
     let mut printed = String::new();
     let read = running
         .stdout()?
-        .take(STDERR_MAX)
+        .take(MAX_STDERR)
         .read_to_string(&mut printed);
     read.map_err(|error| running.io(error))?;
     running.finish(&[])?;
@@ -305,7 +305,7 @@ pub(super) fn spawn(
 fn drain(mut stream: impl Read) -> Vec<u8> {
     let mut text = Vec::new();
     // A read error truncates the message; the exit status reports the failure.
-    let _ = stream.by_ref().take(STDERR_MAX).read_to_end(&mut text);
+    let _ = stream.by_ref().take(MAX_STDERR).read_to_end(&mut text);
     let _ = io::copy(&mut stream, &mut io::sink());
     text
 }

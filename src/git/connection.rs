@@ -16,7 +16,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    Git, GitError, OUTPUT_MAX,
+    Git, GitError, MAX_OUTPUT,
     command::{self, Mode, Transports, Watchdog},
     location::Location,
 };
@@ -204,7 +204,7 @@ impl Git {
         let mut running = command::spawn(git, &self.place.root, command)?;
         let watch = Watchdog::new(&running, TIMEOUT);
         let mut stdout = Vec::new();
-        let read = running.stdout()?.take(OUTPUT_MAX).read_to_end(&mut stdout);
+        let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut stdout);
         if watch.stop() {
             let message = format!("not finished within {} min", TIMEOUT.as_secs() / 60);
             return Err(GitError::Failed { command, message });

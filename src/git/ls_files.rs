@@ -23,7 +23,7 @@ use crate::{
 
 const COMMAND: &str = "ls-files";
 /// The maximum size of an entry, in bytes.
-const ENTRY_MAX: u64 = 64 * 1024;
+const MAX_ENTRY: u64 = 64 * 1024;
 /// The mode of a symbolic link.
 const SYMLINK_MODE: &[u8] = b"120000";
 /// A glob that matches every configuration file, and a few other files. A pathspec with `glob` takes git
@@ -258,7 +258,7 @@ fn each_entry(
     let mut entry = Vec::new();
     loop {
         entry.clear();
-        let read = listed.by_ref().take(ENTRY_MAX).read_until(0, &mut entry);
+        let read = listed.by_ref().take(MAX_ENTRY).read_until(0, &mut entry);
         if read.map_err(|error| running.io(error))? == 0 {
             break;
         }

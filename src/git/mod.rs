@@ -80,10 +80,10 @@ pub(crate) const FETCH_HISTORY: &str =
     "fetch the history: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
 
 /// The maximum size of output that is read as a whole, in bytes.
-const OUTPUT_MAX: u64 = 16 * 1024 * 1024;
+const MAX_OUTPUT: u64 = 16 * 1024 * 1024;
 
 /// The maximum number of commits with a common prefix that are listed.
-const PREFIX_MAX: usize = 5;
+const MAX_PREFIX: usize = 5;
 
 /// A file in a commit's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl Git {
         let file =
             std::fs::File::open(self.place.root.join(OsString::from_vec(path))).map_err(io)?;
         let mut text = Vec::new();
-        file.take(OUTPUT_MAX).read_to_end(&mut text).map_err(io)?;
+        file.take(MAX_OUTPUT).read_to_end(&mut text).map_err(io)?;
         Ok(text
             .split(|b| *b == b'\n')
             .filter_map(ObjectId::parse)
@@ -229,7 +229,7 @@ impl Git {
         Ok(commits.first().copied().filter(|_| commits.len() == 1))
     }
 
-    /// The commits with this id or prefix (4 digits or more), at most `PREFIX_MAX` of them.
+    /// The commits with this id or prefix (4 digits or more), at most `MAX_PREFIX` of them.
     pub(crate) fn commits_named(&self, name: &str) -> Result<Vec<ObjectId>, GitError> {
         if let Some(id) = ObjectId::parse(name.as_bytes()) {
             return Ok(self.has_commit(&id)?.then_some(id).into_iter().collect());
@@ -244,7 +244,7 @@ impl Git {
             if self.has_commit(&id)? {
                 commits.push(id);
             }
-            if commits.len() == PREFIX_MAX {
+            if commits.len() == MAX_PREFIX {
                 break;
             }
         }
@@ -357,9 +357,9 @@ impl Git {
         let args: Vec<OsString> = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
         let mut running = self.start(command, &args, Mode::Read)?;
         let mut output = Vec::new();
-        let read = running.stdout()?.take(OUTPUT_MAX).read_to_end(&mut output);
+        let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut output);
         read.map_err(|error| running.io(error))?;
-        if output.len() as u64 == OUTPUT_MAX {
+        if output.len() as u64 == MAX_OUTPUT {
             return Err(GitError::Malformed {
                 command,
                 what: "too much output",

@@ -18,7 +18,7 @@ use super::{GitError, ObjectId, command::Running};
 const CHUNK: usize = 4096 / 65;
 
 /// The maximum size of a commit, tag or tree, in bytes.
-const LARGEST: u64 = 256 * 1024 * 1024;
+const MAX_OBJECT: u64 = 256 * 1024 * 1024;
 
 const COMMAND: &str = "cat-file";
 const END: &str = "the end of the output instead of an object";
@@ -102,7 +102,7 @@ impl<T> Objects<T> {
             self.content(size, |_| Ok(()))?;
             return Ok(Some(Object::Blob));
         }
-        if size > LARGEST {
+        if size > MAX_OBJECT {
             return Err(unexpected("a commit, tag or tree of more than 256 MiB"));
         }
         let mut bytes = Vec::new();

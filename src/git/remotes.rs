@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    Branch, Git, GitError, OUTPUT_MAX, ObjectId,
+    Branch, Git, GitError, MAX_OUTPUT, ObjectId,
     command::{Mode, Watchdog},
     connection::without_users,
 };
 
 /// The maximum number of references on one command line.
-const NAMES_MAX: usize = 1000;
+const MAX_NAMES: usize = 1000;
 
 /// The options of a fetch that changes nothing but objects.
 const ONLY_OBJECTS: [&str; 7] = [
@@ -213,7 +213,7 @@ impl Git {
 
     /// Fetches the objects of references (`refs/heads/main`) or of commit ids, without references.
     pub(crate) fn fetch_references(&self, remote: &str, names: &[&str]) -> Result<(), GitError> {
-        for names in names.chunks(NAMES_MAX) {
+        for names in names.chunks(MAX_NAMES) {
             let target = ["--end-of-options", remote];
             let args: Vec<OsString> = [&ONLY_OBJECTS[..], &target, names]
                 .concat()
@@ -320,7 +320,7 @@ impl Git {
 
     /// Fetches contents into a partial clone, with the options that git itself uses.
     pub(crate) fn fetch_blobs(&self, remote: &str, ids: &[ObjectId]) -> Result<(), GitError> {
-        for ids in ids.chunks(NAMES_MAX) {
+        for ids in ids.chunks(MAX_NAMES) {
             let options = ["--filter=blob:none", "--end-of-options", remote];
             let options = [&ONLY_OBJECTS[..], &options].concat();
             let mut args: Vec<OsString> = options.iter().map(OsString::from).collect();
@@ -345,7 +345,7 @@ impl Git {
         let mut running = self.start(command, args, Mode::Network(transports))?;
         let watch = Watchdog::new(&running, TIMEOUT);
         let mut output = Vec::new();
-        let read = running.stdout()?.take(OUTPUT_MAX).read_to_end(&mut output);
+        let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut output);
         let is_late = watch.stop();
         read.map_err(|error| running.io(error))?;
         if is_late {
@@ -354,7 +354,7 @@ impl Git {
                 TIMEOUT.as_secs()
             )));
         }
-        if output.len() as u64 == OUTPUT_MAX {
+        if output.len() as u64 == MAX_OUTPUT {
             return Err(GitError::Malformed {
                 command,
                 what: "too much output",

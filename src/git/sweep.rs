@@ -12,7 +12,7 @@ use std::{
 use super::{Git, GitError, Object, ObjectId, Objects};
 
 /// The maximum depth of tags of tags.
-const NESTING_MAX: usize = 16;
+const MAX_NESTING: usize = 16;
 /// The path of the message of an annotated tag.
 const MESSAGE: &[u8] = b"the message";
 
@@ -58,7 +58,7 @@ impl<T> Sweep<T> {
     /// are skipped: their commits are in other repositories.
     pub(crate) fn add(&mut self, tip: usize, id: ObjectId) -> Result<(), GitError> {
         let mut next = id;
-        for _ in 0..NESTING_MAX {
+        for _ in 0..MAX_NESTING {
             if self.seen.contains(&next) {
                 return Ok(());
             }

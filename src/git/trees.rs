@@ -15,7 +15,7 @@ use crate::{
 
 const COMMAND: &str = "ls-tree";
 /// The maximum size of an entry, in bytes.
-const ENTRY_MAX: u64 = 64 * 1024;
+const MAX_ENTRY: u64 = 64 * 1024;
 
 /// The files below the root that globs match in the tree of a commit.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Git {
         let mut entry = Vec::new();
         loop {
             entry.clear();
-            let read = listed.by_ref().take(ENTRY_MAX).read_until(0, &mut entry);
+            let read = listed.by_ref().take(MAX_ENTRY).read_until(0, &mut entry);
             if read.map_err(|error| running.io(error))? == 0 {
                 break;
             }

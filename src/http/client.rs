@@ -27,7 +27,7 @@ use super::{
 use crate::untrusted::Secrets;
 
 /// The longest body of a redirect that is read, so that its connection can be reused.
-const REDIRECT_MAX: u64 = 8 * 1024;
+const MAX_REDIRECT: u64 = 8 * 1024;
 const REDIRECT_TIME: Duration = Duration::from_secs(5);
 
 /// Sends requests by one policy.
@@ -335,7 +335,7 @@ impl Client {
             let Some(target) = target else {
                 return Ok((open, call.url));
             };
-            open.read_prefix(REDIRECT_MAX, REDIRECT_TIME).await;
+            open.read_prefix(MAX_REDIRECT, REDIRECT_TIME).await;
             // The slot is freed before the next one is acquired: two hosts that redirect to each
             // other must not deadlock.
             let budget = open.close();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// The longest body that is searched for errors, in bytes. A longer one is data, and parsing it
 /// would take many times its memory.
-const ERRORS_MAX: usize = 1024 * 1024;
+const MAX_ERRORS: usize = 1024 * 1024;
 
 /// The fields of all error formats; each may be missing.
 #[derive(Deserialize)]
@@ -44,7 +44,7 @@ pub(crate) fn registry_message(body: &[u8]) -> Option<String> {
 
 /// The message of GitHub or Gitea, with the reasons that GitHub lists; empty if the body has none.
 pub(crate) fn forge_message(body: &[u8]) -> String {
-    if body.len() > ERRORS_MAX {
+    if body.len() > MAX_ERRORS {
         return String::new();
     }
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
@@ -85,7 +85,7 @@ pub(super) fn graphql_errors(body: &[u8]) -> Vec<GraphqlError> {
         #[serde(default)]
         errors: Vec<GraphqlError>,
     }
-    if body.len() > ERRORS_MAX {
+    if body.len() > MAX_ERRORS {
         return Vec::new();
     }
     match serde_json::from_slice::<Response>(body) {
@@ -146,9 +146,9 @@ mod tests {
             let start = r#"{"message":"no","errors":[{"message":"no"}],"x":""#;
             format!("{start}{}\"}}", "x".repeat(length - start.len() - 2)).into_bytes()
         };
-        assert_eq!(forge_message(&body(ERRORS_MAX)), "no; no");
-        assert_eq!(graphql_errors(&body(ERRORS_MAX)).len(), 1);
-        assert_eq!(forge_message(&body(ERRORS_MAX + 1)), "");
-        assert_eq!(graphql_errors(&body(ERRORS_MAX + 1)).len(), 0);
+        assert_eq!(forge_message(&body(MAX_ERRORS)), "no; no");
+        assert_eq!(graphql_errors(&body(MAX_ERRORS)).len(), 1);
+        assert_eq!(forge_message(&body(MAX_ERRORS + 1)), "");
+        assert_eq!(graphql_errors(&body(MAX_ERRORS + 1)).len(), 0);
     }
 }

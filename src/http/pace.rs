@@ -26,7 +26,7 @@ const WRITE_LATEST: Duration = Duration::from_millis(800);
 /// The first pause after a limit if the server does not report its end (GitHub REST API, "Rate
 /// limits", "Exceeding the rate limit"), and the longest one.
 const LIMIT_PAUSE: Duration = Duration::from_secs(60);
-const LIMIT_PAUSE_MAX: Duration = Duration::from_secs(900);
+const MAX_LIMIT_PAUSE: Duration = Duration::from_secs(900);
 /// Reading requests are parked while less than one part in this number of the hourly budget
 /// remains.
 const RESERVE: u64 = 20;
@@ -281,12 +281,12 @@ impl Pace {
         let wait = requested.unwrap_or_else(|| {
             let doubled = LIMIT_PAUSE.saturating_mul(1 << state.limits_without_end.min(10));
             state.limits_without_end += 1;
-            doubled.min(LIMIT_PAUSE_MAX)
+            doubled.min(MAX_LIMIT_PAUSE)
         });
         // A wait that exceeds the clock's range exceeds every deadline.
         let end = now
             .checked_add(wait)
-            .unwrap_or(now + LIMIT_PAUSE_MAX * 1000);
+            .unwrap_or(now + MAX_LIMIT_PAUSE * 1000);
         state.writes_parked_until = state.writes_parked_until.max(Some(end));
         if effect == Effect::Read {
             let parked = state

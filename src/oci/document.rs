@@ -21,10 +21,10 @@ use crate::{
 
 /// The maximum size of a manifest, index or config, in bytes (OCI distribution specification,
 /// "Pushing manifests", requires 4 MiB).
-pub(crate) const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
+pub(crate) const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
 
 /// The maximum size of all pages of a referrers listing, in bytes.
-pub(crate) const LISTING_MAX: u64 = 10 * 1024 * 1024;
+pub(crate) const MAX_LISTING: u64 = 10 * 1024 * 1024;
 
 /// Media types of image indexes, OCI's and Docker's.
 pub(crate) const INDEX_TYPES: [&str; 2] = [
@@ -231,7 +231,7 @@ pub(crate) fn manifest(
     let unavailable = |reason: String| Error::unavailable(name, reason);
     let ambiguous = |reason: String| Error::about(Class::Ambiguous, name, reason);
     let size = raw.bytes.len() as u64;
-    if size > DOCUMENT_MAX {
+    if size > MAX_DOCUMENT {
         return Err(unavailable("the document is larger than 4 MiB".to_owned()));
     }
     let digest = Digest::of(&raw.bytes);

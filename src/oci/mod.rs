@@ -15,7 +15,7 @@ mod tag;
 pub(crate) use digest::decode_hex;
 pub(crate) use digest::{Digest, DigestError, Hasher, is_hex};
 pub(crate) use document::{
-    DOCUMENT_MAX, Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, LISTING_MAX, MANIFEST_TYPES,
+    Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING,
     Manifest, RawManifest, TagOrDigest, Verified,
 };
 pub(crate) use platform::Platform;

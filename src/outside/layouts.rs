@@ -19,9 +19,9 @@ const INDEX: &[u8] = b"index.json";
 /// The directory with the blobs of a layout.
 const BLOBS: &[u8] = b"blobs/";
 /// The maximum size of the marker, in bytes; it contains a version.
-const MARKER_MAX: u64 = 4 * 1024;
+const MAX_MARKER: u64 = 4 * 1024;
 /// The maximum size of an index, in bytes.
-const INDEX_MAX: u64 = 16 * 1024 * 1024;
+const MAX_INDEX: u64 = 16 * 1024 * 1024;
 
 #[derive(Deserialize)]
 struct Marker {
@@ -88,9 +88,9 @@ pub(super) fn find(files: &[&RelPath], read: &mut Read<'_>) -> Layouts {
         let first = paths.range(&blobs[..]..).next();
         let has_blobs = first.is_some_and(|path| path.starts_with(&blobs));
         if has_blobs
-            && parses::<Marker>(directory, MARKER, MARKER_MAX, read)
+            && parses::<Marker>(directory, MARKER, MAX_MARKER, read)
                 .is_some_and(|marker| marker.version == "1.0.0")
-            && parses::<Index>(directory, INDEX, INDEX_MAX, read).is_some()
+            && parses::<Index>(directory, INDEX, MAX_INDEX, read).is_some()
         {
             layouts.directories.insert(directory.to_vec());
         }

@@ -165,7 +165,7 @@ mod tests {
     use crate::{
         config::{self, SetPath},
         error::SourceText,
-        pins::read::{BLOCK, LARGEST},
+        pins::read::{BLOCK, MAX_PINNED_FILE},
     };
 
     /// Returns as few bytes at a time as a pipe may.
@@ -213,9 +213,9 @@ mod tests {
         let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
         let names = ImageNames::new(&config, [], &["x".to_owned()]);
         let finder = MentionFinder::new(Arc::new(names), [&config]);
-        let mut bytes = vec![b'-'; LARGEST + 4 * BLOCK];
+        let mut bytes = vec![b'-'; MAX_PINNED_FILE + 4 * BLOCK];
         let mut expected = Vec::new();
-        for block in 1..LARGEST / BLOCK {
+        for block in 1..MAX_PINNED_FILE / BLOCK {
             let tag = format!("t{block}");
             let text = format!(" x.example/acme/app:{tag} ");
             // The reference moves over the end of a block.

@@ -14,7 +14,7 @@ use super::{
     discover::groups::owner_of,
     lines::Lines,
     read::each_block,
-    scan::{LONGEST, Pin, Reference},
+    scan::{MAX_REFERENCE, Pin, Reference},
 };
 use crate::{
     config::{Config, Mapping, SourceLocation},
@@ -84,7 +84,7 @@ pub(crate) struct TagReference {
 const PREFIX: &str = "sha256:";
 /// The maximum length of the text before the digits of a digest: a reference with a scheme, and the
 /// byte before it.
-const CONTEXT: usize = LONGEST + 1 + PREFIX.len() + 1;
+const CONTEXT: usize = MAX_REFERENCE + 1 + PREFIX.len() + 1;
 /// The digits of a digest and the byte after them.
 const DIGITS: usize = 64 + 1;
 /// The number of bytes around a digit that decide about its digest, in UTF-16.

@@ -9,7 +9,7 @@ use super::lines::Lines;
 
 /// The maximum size of a file in which pins are searched for, in bytes. The limit bounds the memory of
 /// a search that always has the whole file.
-pub(crate) const LARGEST: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_PINNED_FILE: usize = 16 * 1024 * 1024;
 /// The size of a block, in bytes.
 pub(super) const BLOCK: usize = 128 * 1024;
 
@@ -17,8 +17,10 @@ pub(super) const BLOCK: usize = 128 * 1024;
 /// its first bytes.
 pub(crate) fn read_whole(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
-    reader.take(LARGEST as u64 + 1).read_to_end(buffer)?;
-    if buffer.len() > LARGEST {
+    reader
+        .take(MAX_PINNED_FILE as u64 + 1)
+        .read_to_end(buffer)?;
+    if buffer.len() > MAX_PINNED_FILE {
         let reason = "it is larger than 16 MiB, the maximum for files with pins";
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }

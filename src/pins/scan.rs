@@ -135,9 +135,9 @@ impl Scan {
 }
 
 /// The maximum length of a reference with a scheme, up to the `@`.
-pub(super) const LONGEST: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
+pub(super) const MAX_REFERENCE: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
 /// The maximum number of bytes of a malformed digest in a message.
-const MALFORMED: usize = 1 + ALGORITHM + 1 + 64 + 1;
+const MAX_EXCERPT: usize = 1 + ALGORITHM + 1 + 64 + 1;
 /// The maximum length of the name of a digest algorithm.
 const ALGORITHM: usize = 32;
 
@@ -231,7 +231,7 @@ fn hit(bytes: &[u8], at: usize, lookup: Lookup<'_>) -> Option<Hit> {
     let kind = match (suffix, reference.tag) {
         (Suffix::Digest(digest), Ok(tag)) => HitKind::Pin(tag, digest),
         (Suffix::Malformed | Suffix::Digest(_), _) => {
-            HitKind::Malformed(excerpt(&bytes[start..bytes.len().min(at + MALFORMED)]))
+            HitKind::Malformed(excerpt(&bytes[start..bytes.len().min(at + MAX_EXCERPT)]))
         }
     };
     Some(Hit { image, start, kind })
@@ -321,11 +321,11 @@ pub(super) fn reference_text(bytes: &[u8]) -> Option<&str> {
     let length = bytes
         .iter()
         .rev()
-        .take(LONGEST + 1)
+        .take(MAX_REFERENCE + 1)
         .take_while(|b| part(b))
         .count();
     let reference = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
-    (1..=LONGEST).contains(&length).then_some(reference)
+    (1..=MAX_REFERENCE).contains(&length).then_some(reference)
 }
 
 /// The text of a malformed pin, up to a blank or a quote, without a part of a character at its end.

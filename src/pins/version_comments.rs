@@ -29,7 +29,7 @@ pub(super) struct VersionComments {
 /// blanks on each side of the word.
 const PADDING: usize = 16;
 /// The maximum length of a comment with its padding and line end, in bytes.
-const LONGEST: usize = PADDING + 2 + PADDING + Tag::MAX + PADDING + 2;
+const MAX_COMMENT: usize = PADDING + 2 + PADDING + Tag::MAX + PADDING + 2;
 
 impl VersionComments {
     pub(super) fn new(config: &Config) -> Self {
@@ -41,7 +41,7 @@ impl VersionComments {
 
     /// The comment after the digest before `end`.
     pub(super) fn after(&self, content: &[u8], end: usize) -> Option<VersionComment> {
-        let text = &content[end..content.len().min(end + LONGEST)];
+        let text = &content[end..content.len().min(end + MAX_COMMENT)];
         let is_blank = |b: u8| b == b' ' || b == b'\t';
         let mark = skip(text, 0, |b| is_blank(b) || b"\"'`,])}".contains(&b));
         // YAML, shells and TOML require a blank before `#`.
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn unrelated_comments_are_not_versions() {
         let wide = format!(" #{}v1\n", " ".repeat(PADDING + 1));
-        let long = format!(" # v{}", "1".repeat(LONGEST));
+        let long = format!(" # v{}", "1".repeat(MAX_COMMENT));
         for text in [
             "\n# v1\n",
             "# v1\n",

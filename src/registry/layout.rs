@@ -17,9 +17,7 @@ use rustix::{
 use serde::Deserialize;
 
 use super::memory::MemoryLimit;
-use crate::oci::{
-    DOCUMENT_MAX, Descriptor, LISTING_MAX, MANIFEST_TYPES, RawManifest, Tag, TagOrDigest,
-};
+use crate::oci::{Descriptor, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING, RawManifest, TagOrDigest};
 use crate::{
     error::{Class, Error},
     oci::Digest,
@@ -117,7 +115,7 @@ impl Layout {
     pub(super) fn referrers(&self, subject: Digest) -> Result<Vec<Descriptor>, Error> {
         self.check_version()?;
         let index: LayoutIndex = self.read_json("index.json")?;
-        let mut remaining = LISTING_MAX;
+        let mut remaining = MAX_LISTING;
         let mut referrers = Vec::new();
         for entry in index.manifests {
             if !MANIFEST_TYPES.contains(&entry.media_type.as_str()) {
@@ -192,17 +190,17 @@ impl Layout {
             .map_err(|error| self.unavailable(path, format!("cannot parse it: {error}")))
     }
 
-    /// Loads a file of at most [`DOCUMENT_MAX`] bytes; `None` if it is missing.
+    /// Loads a file of at most [`MAX_DOCUMENT`] bytes; `None` if it is missing.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
         let Some(file) = self.open(path)? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        file.take(DOCUMENT_MAX + 1)
+        file.take(MAX_DOCUMENT + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| self.unavailable(path, error))?;
-        if bytes.len() as u64 > DOCUMENT_MAX {
-            let reason = format!("the file has more than {DOCUMENT_MAX} bytes");
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            let reason = format!("the file has more than {MAX_DOCUMENT} bytes");
             return Err(self.unavailable(path, reason));
         }
         Ok(Some(bytes))
@@ -330,7 +328,7 @@ mod tests {
     fn document_size_is_limited() {
         let world = world();
         let path = world.path(Digest::of(b"one"));
-        let limit = usize::try_from(DOCUMENT_MAX).unwrap();
+        let limit = usize::try_from(MAX_DOCUMENT).unwrap();
         fs::write(&path, vec![b' '; limit]).unwrap();
         let raw = world.by_digest(Digest::of(b"one")).unwrap().unwrap();
         assert_eq!(raw.bytes.len(), limit);

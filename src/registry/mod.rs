@@ -23,7 +23,7 @@ use tokio::sync::SemaphorePermit;
 use crate::{
     error::Error,
     oci::{
-        DOCUMENT_MAX, Descriptor, Digest, ImageConfig, Manifest, Tag, TagOrDigest, Verified,
+        Descriptor, Digest, ImageConfig, MAX_DOCUMENT, Manifest, Tag, TagOrDigest, Verified,
         document,
     },
 };
@@ -146,7 +146,7 @@ impl Source {
 
     /// Fetches a descriptor's document without verifying it.
     async fn document(&self, descriptor: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
-        if descriptor.size > DOCUMENT_MAX {
+        if descriptor.size > MAX_DOCUMENT {
             return Err(Error::unavailable(
                 name,
                 format!("it has {} bytes, more than 4 MiB", descriptor.size),

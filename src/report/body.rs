@@ -32,10 +32,10 @@ const TEMPLATE: &str = include_str!("body.md.j2");
 const FUEL: u64 = 1_000_000;
 
 /// The maximum output of a custom template, in bytes.
-const OUTPUT_MAX: usize = 4 << 20;
+const MAX_OUTPUT: usize = 4 << 20;
 
 /// The maximum size of a custom template, in bytes.
-pub(crate) const TEMPLATE_MAX: u64 = 1 << 20;
+pub(crate) const MAX_TEMPLATE: u64 = 1 << 20;
 
 /// A template that cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,7 @@ pub(crate) fn render(
     let template = environment
         .template_from_str(template.unwrap_or(TEMPLATE))
         .map_err(template_error)?;
-    let output_max = if is_custom { OUTPUT_MAX } else { usize::MAX };
+    let output_max = if is_custom { MAX_OUTPUT } else { usize::MAX };
     let render = |document: &PlanDocument| {
         let mut output = BoundedText::new(output_max);
         let variables = Value::from(Serde(&Variables {
@@ -268,7 +268,7 @@ impl BoundedText {
     fn finish(self, rendered: Result<(), minijinja::Error>) -> Result<String, TemplateError> {
         match rendered {
             Err(error) if self.exceeded => Err(TemplateError {
-                message: format!("the output exceeds {} MiB", OUTPUT_MAX >> 20),
+                message: format!("the output exceeds {} MiB", MAX_OUTPUT >> 20),
                 line: error.line(),
             }),
             Err(error) => Err(template_error(error)),

@@ -15,7 +15,7 @@ const CONTEXT: usize = 3;
 const HISTORY_CONTEXT: usize = 1;
 /// The maximum number of differing lines that are compared, because the time grows with their square. If
 /// more lines differ, all of them count as replaced.
-const COMPARED_MAX: usize = 2_000;
+const MAX_COMPARED: usize = 2_000;
 
 pub(crate) fn unified(changes: &[FileChange]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -146,7 +146,7 @@ fn compare(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
     let backward = old_rest.iter().rev().zip(new_rest.iter().rev());
     let end = backward.take_while(is_equal).count();
     let (old_len, new_len) = (old_rest.len() - end, new_rest.len() - end);
-    if old_len.max(new_len) <= COMPARED_MAX {
+    if old_len.max(new_len) <= MAX_COMPARED {
         return capture_diff_slices(Algorithm::Myers, old, new);
     }
     let equal = |old_index, new_index, len| DiffOp::Equal {

@@ -17,10 +17,10 @@ use crate::{
 
 /// The number of annotations of each level that a step shows (GitHub Actions, "Workflow commands": 10
 /// errors, 10 warnings and 10 notices per step).
-const ANNOTATIONS_MAX: usize = 10;
+const MAX_ANNOTATIONS: usize = 10;
 
 /// The number of locations that the annotation of a cause lists.
-const PLACES_MAX: usize = 20;
+const MAX_PLACES: usize = 20;
 
 /// The checks of a set. `directory` is the path from the top of the repository to the root; empty
 /// or with a final `/`.
@@ -44,8 +44,8 @@ pub(crate) fn annotations(sets: &[SetChecks<'_>]) -> Commands {
             .iter()
             .filter(|(_, cause)| level_of(cause) == Some(level))
             .collect();
-        let count = if of_level.len() > ANNOTATIONS_MAX {
-            ANNOTATIONS_MAX - 1
+        let count = if of_level.len() > MAX_ANNOTATIONS {
+            MAX_ANNOTATIONS - 1
         } else {
             of_level.len()
         };
@@ -101,11 +101,11 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
             message = message + "\n" + &evidence;
         }
     }
-    for location in locations.iter().skip(skipped).take(PLACES_MAX) {
+    for location in locations.iter().skip(skipped).take(MAX_PLACES) {
         message = format!("{message}\nfound: {location}");
     }
-    if locations.len() > PLACES_MAX + skipped {
-        let more = locations.len() - PLACES_MAX - skipped;
+    if locations.len() > MAX_PLACES + skipped {
+        let more = locations.len() - MAX_PLACES - skipped;
         message = format!("{message}\nfound: {more} more (repin scan)");
     }
     let message = with_help(&message, cause.help());

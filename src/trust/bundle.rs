@@ -10,9 +10,9 @@ use sigstore_verify::types::{Bundle, SignatureContent, bundle::VerificationMater
 use super::{claim::Claim, json};
 
 /// The maximum size of a bundle or payload, in bytes.
-pub(super) const BYTES_MAX: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 4 << 20;
 /// The maximum number of log entries, and of timestamps, in a bundle.
-const ENTRIES_MAX: usize = 8;
+const MAX_ENTRIES: usize = 8;
 
 /// The kinds of content. A bundle has exactly one of them, and one of [`KEYS`].
 const CONTENTS: [&str; 2] = ["messageSignature", "dsseEnvelope"];
@@ -58,7 +58,7 @@ impl ParsedBundle {
 
 /// Parses a bundle with any content.
 pub(super) fn parse(bytes: &[u8]) -> Result<Bundle, String> {
-    if bytes.len() > BYTES_MAX {
+    if bytes.len() > MAX_BYTES {
         return Err("the bundle has more than 4 MiB".to_owned());
     }
     let document = json::unique(bytes).map_err(|error| format!("malformed bundle: {error}"))?;
@@ -89,8 +89,8 @@ fn check_entries(bundle: &Bundle) -> Result<(), String> {
         ("log entries", material.tlog_entries.len()),
         ("timestamps", timestamps.len()),
     ] {
-        if count > ENTRIES_MAX {
-            return Err(format!("malformed bundle: more than {ENTRIES_MAX} {noun}"));
+        if count > MAX_ENTRIES {
+            return Err(format!("malformed bundle: more than {MAX_ENTRIES} {noun}"));
         }
     }
     Ok(())

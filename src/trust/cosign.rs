@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sigstore_verify::types::Bundle;
 
-use super::{bundle::BYTES_MAX, bundle::ParsedBundle, claim::Claim, json};
+use super::{bundle::MAX_BYTES, bundle::ParsedBundle, claim::Claim, json};
 
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
@@ -22,7 +22,7 @@ const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 /// The maximum length of a chain.
-const CERTIFICATES_MAX: usize = 8;
+const MAX_CERTIFICATES: usize = 8;
 
 /// A layer of a `.sig` image.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub(crate) struct CosignLayer {
 
 impl CosignLayer {
     pub(super) fn to_bundle(&self) -> Result<ParsedBundle, String> {
-        if self.payload.len() > BYTES_MAX {
+        if self.payload.len() > MAX_BYTES {
             return Err("the payload has more than 4 MiB".to_owned());
         }
         let claim = Claim::of_payload(&self.payload)?;
@@ -98,7 +98,7 @@ fn certificates(pem: &str) -> Result<Vec<String>, String> {
     for part in pem.split(BEGIN).skip(1) {
         let (body, _) = part.split_once(END).ok_or_else(malformed)?;
         let body: String = body.split_ascii_whitespace().collect();
-        if certificates.len() == CERTIFICATES_MAX {
+        if certificates.len() == MAX_CERTIFICATES {
             return Err("malformed signature: a long chain of certificates".to_owned());
         }
         certificates.push(body);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The maximum number of candidates of a digest, including the layers of a `.sig` image.
-const CANDIDATES_MAX: usize = 32;
+const MAX_CANDIDATES: usize = 32;
 /// The prefix of the types of bundles, in all versions.
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 /// The type that cosign gives entries under the fallback tag.
@@ -100,7 +100,7 @@ impl Search<'_> {
     /// Counts a candidate; returns true if it may be fetched.
     fn count_candidate(&mut self) -> bool {
         self.count += 1;
-        let may_read = self.count <= CANDIDATES_MAX;
+        let may_read = self.count <= MAX_CANDIDATES;
         self.result.unread += usize::from(!may_read);
         may_read
     }

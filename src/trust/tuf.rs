@@ -23,7 +23,7 @@ use crate::{
 /// The name of the trusted root in a repository.
 const TARGET: &str = "trusted_root.json";
 /// The maximum size of a trusted root, in bytes, as for a configured file.
-const TARGET_MAX: u64 = 4 << 20;
+const MAX_TARGET: u64 = 4 << 20;
 
 const UNREACHABLE: &str = "check the network, the proxy (HTTPS_PROXY) and REPIN_CA_FILE; `repin trust update NAME --mirror URL` \
                            reads a mirror";
@@ -75,7 +75,7 @@ pub(crate) async fn current_root(
         let now = Timestamp::try_from(now)
             .map_err(|_| sigstore_tuf::Error::transport("the clock shows an impossible time"))?;
         let mut config = UpdaterConfig::default();
-        config.target_max_length = TARGET_MAX;
+        config.target_max_length = MAX_TARGET;
         let mut updater = Updater::new(mirror, first)?.with_config(config);
         updater.refresh(now).await?;
         updater.get_target(TARGET, now).await

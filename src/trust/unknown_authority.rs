@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The maximum length of a name from a certificate or a checkpoint, in characters.
-const NAME_MAX: usize = 200;
+const MAX_NAME: usize = 200;
 
 impl Root {
     /// The refusal of a certificate with an authority or log outside of this root.
@@ -157,5 +157,5 @@ fn origin(entry: &TransparencyLogEntry) -> Option<String> {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(NAME_MAX).collect()
+    text.chars().take(MAX_NAME).collect()
 }

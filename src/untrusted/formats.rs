@@ -10,7 +10,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 /// The maximum length of a credential that is recognized across the end of a buffer, in bytes. It
 /// exceeds GitHub's tokens of about 520 characters, and a private key of 4096 bits.
-pub(super) const LONGEST: usize = 4 * 1024;
+pub(super) const MAX_SECRET: usize = 4 * 1024;
 
 /// A pattern for each kind of credential. If the pattern has a group, only the group is secret.
 /// `(?:\b|_)` also accepts an underscore before a token, which is a word character.

@@ -56,7 +56,7 @@ impl Forms {
 
     /// The maximum length of an encoded secret, or of a credential in a known format.
     pub(crate) fn longest(&self) -> usize {
-        let mut longest = formats::LONGEST;
+        let mut longest = formats::MAX_SECRET;
         for form in &self.0 {
             longest = longest.max((form.bytes.len() + AROUND) * GROWTH);
         }
@@ -405,9 +405,9 @@ mod tests {
         assert_eq!(redacted("aba", "xababax"), "x***x");
         assert_eq!(redacted("", "abc"), "abc");
         let mut forms = Forms::default();
-        assert_eq!(forms.longest(), formats::LONGEST);
-        forms.add(&[b'x'; formats::LONGEST]);
-        assert!(forms.longest() > formats::LONGEST);
+        assert_eq!(forms.longest(), formats::MAX_SECRET);
+        forms.add(&[b'x'; formats::MAX_SECRET]);
+        assert!(forms.longest() > formats::MAX_SECRET);
         let mut forms = Forms::default();
         forms.add(b"p/ss");
         forms.add(b"p/ss w");

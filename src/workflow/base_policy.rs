@@ -8,7 +8,7 @@ use std::io::Read as _;
 use super::{
     Services,
     base_forge::{bases, config_at},
-    trust::MATERIAL_MAX,
+    trust::MAX_MATERIAL,
 };
 use crate::{
     checks::{self, Check},
@@ -95,12 +95,12 @@ fn replaced_files(
         return Vec::new();
     };
     let differs = |path: &RelPath| {
-        let Ok(TreeFile::Content(expected)) = git.file(&branch.tip, path, MATERIAL_MAX) else {
+        let Ok(TreeFile::Content(expected)) = git.file(&branch.tip, path, MAX_MATERIAL) else {
             return true;
         };
         let mut content = Vec::new();
         let opened = files.open(path).map_err(|error| error.error);
-        let read = opened.and_then(|file| file.take(MATERIAL_MAX + 1).read_to_end(&mut content));
+        let read = opened.and_then(|file| file.take(MAX_MATERIAL + 1).read_to_end(&mut content));
         read.is_err() || content != expected
     };
     let mut paths = Vec::new();

@@ -8,7 +8,7 @@ use super::Environment;
 use crate::git::{Git, HostedRepository};
 
 /// The maximum size of an event, in bytes. GitHub limits payloads to 25 MB.
-const EVENT_MAX: u64 = 32 * 1024 * 1024;
+const MAX_EVENT: u64 = 32 * 1024 * 1024;
 
 /// The used part of a webhook's payload, which is the same on GitHub, Gitea and Forgejo.
 #[derive(Deserialize)]
@@ -57,6 +57,6 @@ fn event(environment: &Environment) -> Option<Event> {
     let path = environment.filled("GITHUB_EVENT_PATH")?;
     let mut text = Vec::new();
     let file = File::open(environment.directory().join(path)).ok()?;
-    file.take(EVENT_MAX).read_to_end(&mut text).ok()?;
+    file.take(MAX_EVENT).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The maximum size of a file that contains a token, in bytes.
-const TOKEN_MAX: u64 = 64 * 1024;
+const MAX_TOKEN: u64 = 64 * 1024;
 
 /// Access that needs a token.
 pub(crate) enum Access<T> {
@@ -277,7 +277,7 @@ fn read_token(
     let mut content = String::new();
     let text = if is_file {
         let file = File::open(environment.directory().join(value));
-        file.and_then(|file| file.take(TOKEN_MAX).read_to_string(&mut content))
+        file.and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut content))
             .map_err(|error| malformed(format!("cannot read the file: {error}")))?;
         &content
     } else {

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The maximum size of a contract, in bytes; one more byte is read to detect a larger one.
-const CONTRACT_MAX: u64 = 1024 * 1024 + 1;
+const MAX_CONTRACT: u64 = 1024 * 1024 + 1;
 
 /// The current contracts, in the order of the images.
 pub(crate) struct Contracts {
@@ -224,7 +224,7 @@ impl PastContracts {
 fn read_contract(files: &dyn Files, path: &RelPath) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = files.open(path).map_err(|error| error.error)?;
-    file.take(CONTRACT_MAX).read_to_end(&mut bytes)?;
+    file.take(MAX_CONTRACT).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -242,7 +242,7 @@ fn contract_of(
     inventory: Option<&Inventory>,
 ) -> Result<ContractFile, Error> {
     let name = format!("{path} of commit {}", commit.short());
-    let file = git.file(commit, path, CONTRACT_MAX);
+    let file = git.file(commit, path, MAX_CONTRACT);
     Ok(match file.map_err(|error| Error::from(&error))? {
         TreeFile::Content(bytes) => ContractFile::parse(&name, bytes, inventory),
         TreeFile::Absent => ContractFile::not_found(&name, "the file does not exist"),

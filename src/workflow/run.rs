@@ -217,9 +217,9 @@ fn template(config: &Config, files: &dyn Files) -> Result<Option<Template>, Erro
     let mut bytes = Vec::new();
     let opened = files.open(path).map_err(|error| error.error);
     opened
-        .and_then(|file| file.take(body::TEMPLATE_MAX + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(body::MAX_TEMPLATE + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(error.to_string()))?;
-    if bytes.len() as u64 > body::TEMPLATE_MAX {
+    if bytes.len() as u64 > body::MAX_TEMPLATE {
         return Err(unreadable("larger than 1 MiB".to_owned()));
     }
     let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8".to_owned()))?;

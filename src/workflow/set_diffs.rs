@@ -9,11 +9,11 @@ use crate::{
 };
 
 /// The maximum size of a compared file, in bytes.
-const FILE_MAX: u64 = 1024 * 1024;
+const MAX_FILE: u64 = 1024 * 1024;
 /// The maximum size of one diff, in bytes.
-const DIFF_MAX: usize = 32 * 1024;
+const MAX_DIFF: usize = 32 * 1024;
 /// The maximum size of all diffs, in bytes. A page of this size opens quickly on a phone.
-const TOTAL_MAX: usize = 4 * 1024 * 1024;
+const MAX_TOTAL: usize = 4 * 1024 * 1024;
 
 /// Creates the diffs of `entries`, newest first, until the page is full.
 pub(crate) fn set_diffs(
@@ -24,7 +24,7 @@ pub(crate) fn set_diffs(
     let changed = history.changed_files();
     let mut objects = git.objects(|_| Ok(None::<()>))?;
     let mut diffs = HashMap::new();
-    let mut remaining = TOTAL_MAX;
+    let mut remaining = MAX_TOTAL;
     for entry in entries {
         let Some(files) = changed.get(&entry.commit) else {
             continue;
@@ -55,7 +55,7 @@ fn set_diff(files: &[ChangedFile], objects: &mut Objects<()>) -> Result<SetDiff,
         let mut contents = [None, None];
         for (content, id) in contents.iter_mut().zip([file.old, file.new]) {
             if let Some(id) = id {
-                *content = objects.blob(id, FILE_MAX)?;
+                *content = objects.blob(id, MAX_FILE)?;
                 if content.is_none() {
                     return Ok(LARGE);
                 }
@@ -63,7 +63,7 @@ fn set_diff(files: &[ChangedFile], objects: &mut Objects<()>) -> Result<SetDiff,
         }
         let [old, new] = &contents;
         diff::of_versions(&mut text, &file.path, old.as_deref(), new.as_deref());
-        if text.len() > DIFF_MAX {
+        if text.len() > MAX_DIFF {
             return Ok(LARGE);
         }
     }

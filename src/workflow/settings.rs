@@ -39,7 +39,7 @@ pub(super) fn forge_deadline(environment: &Environment) -> Result<SharedDeadline
     let length = match environment.filled(NAME) {
         Some(text) => duration::parse(&text.to_string_lossy())
             .map_err(|error| usage(format!("{NAME}: {error}")))?,
-        None => forge::TIME,
+        None => forge::DEFAULT_DEADLINE,
     };
     Ok(SharedDeadline::new(length, NAME))
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The maximum size of a blob that is read from a local clone, in bytes.
-const LOCAL_MAX: u64 = 64 * 1024 * 1024;
+const MAX_LOCAL: u64 = 64 * 1024 * 1024;
 
 /// Where a set is promoted.
 pub(super) trait Site {
@@ -300,7 +300,7 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
 /// A blob from the local clone; the first missing object disables the clone.
 fn content(objects: &mut Option<Objects<()>>, id: &str) -> Option<Vec<u8>> {
     let id = ObjectId::parse(id.as_bytes())?;
-    let content = objects.as_mut()?.blob(id, LOCAL_MAX).ok().flatten();
+    let content = objects.as_mut()?.blob(id, MAX_LOCAL).ok().flatten();
     if content.is_none() {
         *objects = None;
     }

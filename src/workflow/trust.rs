@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The maximum size of a key or a root, in bytes.
-pub(super) const MATERIAL_MAX: u64 = 4 << 20;
+pub(super) const MAX_MATERIAL: u64 = 4 << 20;
 
 pub(crate) struct Trust<'c> {
     pub policy: Policy<'c>,
@@ -320,8 +320,8 @@ impl Material<'_> {
 pub(crate) fn read_material(files: &dyn Files, path: &RelPath) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = files.open(path).map_err(|error| error.error)?;
-    file.take(MATERIAL_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MATERIAL_MAX {
+    file.take(MAX_MATERIAL + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_MATERIAL {
         return Err(io::Error::other("it has more than 4 MiB"));
     }
     Ok(bytes)

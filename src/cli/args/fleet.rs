@@ -8,7 +8,7 @@ use super::{PullRequestState, revisions, whole_number};
 use crate::{config::duration, http::Shard, oci::Digest};
 
 /// The maximum number of shards. More would not be faster, because they share the limits of the token.
-const SHARDS_MAX: u32 = 100_000;
+const MAX_SHARDS: u32 = 100_000;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -182,8 +182,8 @@ fn shard(text: &str) -> Result<ShardChoice, String> {
 
 /// Shard `number` of `count`, counted from 0.
 pub(in crate::cli) fn shard_of(number: u32, count: u32) -> Result<Shard, String> {
-    if count > SHARDS_MAX {
-        return Err(format!("there can be at most {SHARDS_MAX} shards"));
+    if count > MAX_SHARDS {
+        return Err(format!("there can be at most {MAX_SHARDS} shards"));
     }
     if number >= count {
         return Err(format!(

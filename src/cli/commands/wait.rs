@@ -221,7 +221,7 @@ fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
 }
 
 /// The number of files of a conflict that are listed.
-const FILES_MAX: usize = 20;
+const MAX_FILES: usize = 20;
 
 fn stuck(pull: &Pull, obstacle: &MergeObstacle) -> Errors {
     let (number, url, base) = (pull.number, &pull.url, &pull.base);
@@ -236,11 +236,11 @@ fn stuck(pull: &Pull, obstacle: &MergeObstacle) -> Errors {
     let mut error = Error::failed(Code::CONFLICT, message).help(format!(
         "run the promotion or rollback again: it rebuilds the branch from {base}"
     ));
-    for path in files.iter().take(FILES_MAX) {
+    for path in files.iter().take(MAX_FILES) {
         error.notes.push(format!("changed on both sides: {path}"));
     }
-    if files.len() > FILES_MAX {
-        let omitted = files.len() - FILES_MAX;
+    if files.len() > MAX_FILES {
+        let omitted = files.len() - MAX_FILES;
         error.notes.push(format!("and {omitted} more files"));
     }
     Errors::from(error)

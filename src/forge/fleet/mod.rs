@@ -18,11 +18,11 @@ pub(super) use path_history::{PathHistory, PathVersion, merge_up_to};
 pub(crate) use reader::FleetReader;
 
 /// The maximum number of repositories that are surveyed with one request.
-pub(crate) const SURVEY_MAX: usize = 50;
+pub(crate) const MAX_SURVEY: usize = 50;
 /// The maximum number of commits of the recent history.
 pub(crate) const RECENT: usize = 30;
 /// The maximum size of a file that is read, in bytes.
-pub(crate) const FILE_MAX: u64 = 4 * 1024 * 1024;
+pub(crate) const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RepositoryName {

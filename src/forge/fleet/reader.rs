@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 
 use super::{
-    Ancestry, ContentRequest, Contents, FileListing, ListQuery, RecentHistory, RepositoryList,
-    RepositoryName, SURVEY_MAX, Survey, SurveyRequest,
+    Ancestry, ContentRequest, Contents, FileListing, ListQuery, MAX_SURVEY, RecentHistory,
+    RepositoryList, RepositoryName, Survey, SurveyRequest,
 };
 use crate::{
     error::Error,
@@ -47,7 +47,7 @@ impl FleetReader {
     /// The number of repositories that are best surveyed with one call.
     pub(crate) fn batch_size(&self) -> usize {
         match self {
-            Self::Github(_) => SURVEY_MAX,
+            Self::Github(_) => MAX_SURVEY,
             Self::Gitea(_) => 1,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     forge::{
         AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, PublishOutcome, Tree,
-        http::{PAGES_MAX, Paging},
+        http::{MAX_PAGES, Paging},
     },
 };
 
@@ -106,7 +106,7 @@ impl Gitea {
             &format!("git/trees/{commit}"),
             format!("listing the files of {commit}"),
         );
-        let listing = self.http.gitea_files(&request, PAGES_MAX).await?;
+        let listing = self.http.gitea_files(&request, MAX_PAGES).await?;
         let tree = match listing {
             Some(listing) if !listing.files.truncated => listing.files.tree,
             Some(_) => {

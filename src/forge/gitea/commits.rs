@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Gitea, ObjectRow, READS_MAX, nullable,
+    Gitea, MAX_READS, ObjectRow, nullable,
     refusal::{is_race, is_rejected, refused, rejected},
 };
 use crate::{
@@ -118,7 +118,7 @@ impl Gitea {
 
     /// Polls until the server has closed a pull request with a deleted branch.
     async fn wait_for_closing(&self, number: u64) -> Result<Closing, Error> {
-        for _ in 0..READS_MAX {
+        for _ in 0..MAX_READS {
             match self.pull(number).await? {
                 Some(pull) if pull.state != PullState::Open => return Ok(Closing::Closed),
                 Some(pull) if pull.head_exists => return Ok(Closing::Recreated),
@@ -141,7 +141,7 @@ impl Gitea {
         let number = listed.number;
         let what = format!("Gitea: pull request #{number} ({})", listed.url);
         let mut last = None;
-        for _ in 0..READS_MAX {
+        for _ in 0..MAX_READS {
             let Some(pull) = self.pull(number).await.map_err(begun)? else {
                 break;
             };

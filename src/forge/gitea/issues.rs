@@ -37,7 +37,7 @@ const PREFIX: &str = "repin/";
 const EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The maximum number of requests for the holder of a claim after another run was faster.
-const HOLDER_READS_MAX: u32 = 3;
+const MAX_HOLDER_READS: u32 = 3;
 
 #[derive(Deserialize)]
 struct Branch {
@@ -221,7 +221,7 @@ impl Gitea {
     /// Whether this run holds a claim that another run may have made concurrently; `error` if no run
     /// holds it. The server shows a new branch only after its hook has run.
     async fn is_held(&self, claim: &Claim<'_>, error: Error) -> Result<bool, Error> {
-        for _ in 0..HOLDER_READS_MAX {
+        for _ in 0..MAX_HOLDER_READS {
             match self.holder(claim).await? {
                 Holder::ThisRun => return Ok(true),
                 Holder::AnotherRun => return Ok(false),

@@ -31,9 +31,9 @@ pub(super) use fleet::GiteaFleet;
 
 /// The maximum number of polls until the server has closed a pull request or shows the new head of
 /// its branch: about 20 seconds with the usual pauses.
-const READS_MAX: u32 = 50;
+const MAX_READS: u32 = 50;
 /// The same for a task that the server's queue finishes within two seconds.
-const QUEUE_READS_MAX: u32 = READS_MAX / 4;
+const MAX_QUEUE_READS: u32 = MAX_READS / 4;
 
 /// A git object in a response.
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Gitea, ObjectRow, QUEUE_READS_MAX, refusal::refused};
+use super::{Gitea, MAX_QUEUE_READS, ObjectRow, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{
@@ -361,7 +361,7 @@ impl Gitea {
     /// The server's queue updates an open pull request, and never a closed one.
     pub(crate) async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
         let reads_max = match pull.state {
-            PullState::Open => QUEUE_READS_MAX,
+            PullState::Open => MAX_QUEUE_READS,
             PullState::Closed | PullState::Merged(_) => 1,
         };
         for read in 1..=reads_max {
@@ -385,7 +385,7 @@ impl Gitea {
         if !interrupted && !self.has_recreated(&pull.head) {
             return Ok(true);
         }
-        for _ in 0..QUEUE_READS_MAX {
+        for _ in 0..MAX_QUEUE_READS {
             let current = self.pull(pull.number).await?;
             if current.is_some_and(|current| current.state == PullState::Closed) {
                 return Ok(false);

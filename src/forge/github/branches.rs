@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     Github,
-    graphql::{BLOBS_MAX, RefUpdate},
+    graphql::{MAX_BLOBS, RefUpdate},
     refusal,
     signed_commits::{self, CommitAttempt},
 };
@@ -17,12 +17,12 @@ use crate::{
         AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, PublishOutcome, Tree,
         TreeEntry, blob_id,
         fleet::FileListing,
-        http::{PAGE, PAGES_MAX},
+        http::{MAX_PAGES, PAGE},
     },
 };
 
 /// The maximum number of files in a comparison (REST API, "Compare two commits").
-const FILES_MAX: usize = 300;
+const MAX_FILES: usize = 300;
 
 #[derive(Deserialize)]
 pub(super) struct ObjectRow {
@@ -118,7 +118,7 @@ impl Github {
     pub(crate) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
         let mut texts = Vec::new();
         if ids.len() > 1 {
-            for ids in ids.chunks(BLOBS_MAX) {
+            for ids in ids.chunks(MAX_BLOBS) {
                 let Some(more) = self.texts(ids).await? else {
                     break;
                 };
@@ -163,7 +163,7 @@ impl Github {
         }
         let mut comparison: ComparisonRow = reply.expect(&[200])?;
         // The commits are paged, the oldest first; the first page contains all files.
-        for page in 2..=PAGES_MAX {
+        for page in 2..=MAX_PAGES {
             if comparison.commits.len() >= comparison.ahead_by {
                 break;
             }
@@ -185,7 +185,7 @@ impl Github {
             .commits
             .last()
             .map_or_else(|| merge_base.clone(), |commit| commit.sha.clone());
-        let changed = if comparison.files.len() < FILES_MAX {
+        let changed = if comparison.files.len() < MAX_FILES {
             changed(comparison.files)
         } else {
             let base = self.tree(&Head::of_commit(&merge_base)).await?;

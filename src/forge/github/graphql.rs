@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The maximum number of contents that one query requests.
-pub(super) const BLOBS_MAX: usize = 100;
+pub(super) const MAX_BLOBS: usize = 100;
 
 /// A response. Fields that the token may not read are null, and each has an error.
 #[derive(Deserialize)]

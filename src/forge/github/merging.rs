@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The maximum number of requests for a pull request while GitHub computes its state.
-const READS_MAX: u32 = 3;
+const MAX_READS: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MergeRoute {
@@ -285,13 +285,13 @@ impl Github {
     async fn mergeable_state(&self, number: u64) -> Result<Option<String>, Error> {
         let what = format!("reading whether pull request #{number} can be merged");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
-        for round in 1..=READS_MAX {
+        for round in 1..=MAX_READS {
             let row: Option<PullRow> = self.http.find(&request, &[404]).await?;
             let state = row.and_then(|row| row.mergeable_state);
             if state.as_deref() != Some("unknown") {
                 return Ok(state);
             }
-            if round < READS_MAX {
+            if round < MAX_READS {
                 self.http.back_off(round).await;
             }
         }

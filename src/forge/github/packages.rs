@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The maximum number of pages of a listing.
-const PAGES_MAX: usize = 1_000;
+const MAX_PAGES: usize = 1_000;
 
 /// A container package.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Package {
         let what = self.what("listing versions");
         let mut pages = VersionPages::new(PAGE);
         let mut clock = None;
-        for number in 1..=PAGES_MAX {
+        for number in 1..=MAX_PAGES {
             let request = self.request(Method::GET, &["versions"], "listing versions");
             let reply = self
                 .find(request.query("per_page", PAGE).query("page", number))
@@ -141,7 +141,7 @@ impl Package {
                 });
             }
         }
-        let reason = format!("the listing has more than {PAGES_MAX} pages");
+        let reason = format!("the listing has more than {MAX_PAGES} pages");
         Err(incomplete(&what, &reason))
     }
 

@@ -14,7 +14,7 @@ use crate::{
 
 /// The maximum number of values in a document: two bytes of text become 32 in memory, or more.
 /// GitHub's largest tree listing has 600,000.
-const VALUES_MAX: usize = 1_000_000;
+const MAX_VALUES: usize = 1_000_000;
 
 /// A final response: it is not retried.
 #[derive(Debug)]
@@ -38,9 +38,9 @@ impl Reply {
             .iter()
             .filter(|byte| matches!(byte, b',' | b'[' | b'{'))
             .count()
-            > VALUES_MAX
+            > MAX_VALUES
         {
-            let reason = format!("the response has more than {VALUES_MAX} values");
+            let reason = format!("the response has more than {MAX_VALUES} values");
             return Err(Error::unavailable(&self.what, reason));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
@@ -154,9 +154,9 @@ mod tests {
             what: "listing".to_owned(),
             secrets: Secrets::default(),
         };
-        let fits = reply(VALUES_MAX).expect::<IgnoredAny>(&[200]);
+        let fits = reply(MAX_VALUES).expect::<IgnoredAny>(&[200]);
         assert!(fits.is_ok());
-        let error = reply(VALUES_MAX + 1)
+        let error = reply(MAX_VALUES + 1)
             .expect::<IgnoredAny>(&[200])
             .unwrap_err();
         assert_eq!(error.class, Class::Unavailable);

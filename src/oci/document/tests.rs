@@ -198,8 +198,8 @@ fn documents_are_limited_to_4_mib() {
         bytes.resize(usize::try_from(size).unwrap(), b' ');
         parse_bytes(bytes, None)
     };
-    assert!(parse_padded(DOCUMENT_MAX).is_ok());
-    let error = parse_padded(DOCUMENT_MAX + 1).unwrap_err();
+    assert!(parse_padded(MAX_DOCUMENT).is_ok());
+    let error = parse_padded(MAX_DOCUMENT + 1).unwrap_err();
     assert!(error.message.contains("larger than 4 MiB"), "{error}");
 }
 

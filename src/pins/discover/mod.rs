@@ -50,7 +50,7 @@ pub(crate) struct Discovery {
 }
 
 /// The maximum size of a handwritten file, in bytes.
-const LARGEST: u64 = 4 * 1024 * 1024;
+const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// A NUL byte among this many first bytes marks a binary file, as for git.
 const HEAD: u64 = 8000;
 
@@ -174,7 +174,7 @@ fn text(tree: &WorkTree, path: &RelPath) -> Result<Option<Vec<u8>>, ReadError> {
         error,
     };
     let mut file = tree.open(path)?;
-    if file.metadata().map_err(fail)?.len() > LARGEST {
+    if file.metadata().map_err(fail)?.len() > MAX_FILE {
         return Ok(None);
     }
     let mut content = Vec::new();
@@ -183,7 +183,9 @@ fn text(tree: &WorkTree, path: &RelPath) -> Result<Option<Vec<u8>>, ReadError> {
     if memchr::memchr(0, &content).is_some() {
         return Ok(None);
     }
-    file.take(LARGEST).read_to_end(&mut content).map_err(fail)?;
+    file.take(MAX_FILE)
+        .read_to_end(&mut content)
+        .map_err(fail)?;
     Ok(Some(content))
 }
 
@@ -255,7 +257,7 @@ mod tests {
     fn binary_and_huge_files_are_skipped() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("binary"), format!("\0 a.b/c@sha256:{HEX}")).unwrap();
-        let size = usize::try_from(LARGEST).unwrap();
+        let size = usize::try_from(MAX_FILE).unwrap();
         fs::write(
             dir.path().join("huge"),
             format!("a.b/c@sha256:{HEX}{}", " ".repeat(size)),

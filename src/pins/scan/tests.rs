@@ -203,10 +203,10 @@ fn overlong_text_is_not_cut_into_a_reference() {
         let tag = "t".repeat(length - name.len());
         format!("{name}{tag}@sha256:HEX")
     };
-    assert_eq!(found(&acme(), &reference(LONGEST)), (vec![], 1));
-    assert_eq!(found(&acme(), &reference(LONGEST + 1)), (vec![], 0));
+    assert_eq!(found(&acme(), &reference(MAX_REFERENCE)), (vec![], 1));
+    assert_eq!(found(&acme(), &reference(MAX_REFERENCE + 1)), (vec![], 0));
     // Without its first byte, it is the reference above.
-    for length in [LONGEST, LONGEST + 1] {
+    for length in [MAX_REFERENCE, MAX_REFERENCE + 1] {
         let longer = format!("x{}", reference(length));
         assert_eq!(found(&acme(), &longer), (vec![], 0), "{length}");
     }

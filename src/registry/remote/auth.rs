@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The longest response of a token server, in bytes.
-const TOKEN_MAX: u64 = 64 * 1024;
+const MAX_TOKEN: u64 = 64 * 1024;
 /// The name of repin in token requests (`client_id`).
 const CLIENT: &str = "repin";
 
@@ -243,7 +243,7 @@ fn token_call(
         .service
         .as_deref()
         .map(|service| ("service", service));
-    let mut call = Call::get(server.clone(), TOKEN_MAX);
+    let mut call = Call::get(server.clone(), MAX_TOKEN);
     if let Some(credentials) = credentials
         && credentials.kind == SecretKind::IdentityToken
     {

@@ -38,7 +38,7 @@ pub(crate) use tags::{NextPage, TagPages};
 
 use super::{ServerTime, memory::MemoryLimit};
 pub(crate) use crate::http::SettingsError;
-use crate::oci::{DOCUMENT_MAX, Descriptor, RawManifest, TagOrDigest};
+use crate::oci::{Descriptor, MAX_DOCUMENT, RawManifest, TagOrDigest};
 use crate::{
     config::Endpoint,
     error::Error,
@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// The maximum width of a server's or helper's message, in columns.
-const MESSAGE_MAX: usize = 200;
+const MAX_MESSAGE: usize = 200;
 
 /// All types: without an index's type, a registry may respond with 404 for an index.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -240,7 +240,7 @@ impl Remote {
 
     async fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RequestError> {
         let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
-        call.body = BodyMode::Buffer(descriptor.size.min(DOCUMENT_MAX));
+        call.body = BodyMode::Buffer(descriptor.size.min(MAX_DOCUMENT));
         let reply = self.send(call, "pull").await?;
         let (headers, bytes) = self.success(reply)?;
         check_content_digest(&headers, descriptor)?;
@@ -315,7 +315,7 @@ impl Remote {
     /// A GET of a path below the repository.
     fn get(&self, path: &str) -> Result<Call, RequestError> {
         match self.registry.join(&format!("v2/{}/{path}", self.name)) {
-            Ok(url) => Ok(Call::get(url, DOCUMENT_MAX)),
+            Ok(url) => Ok(Call::get(url, MAX_DOCUMENT)),
             Err(error) => Err(RequestError::unavailable(format!(
                 "cannot form the URL: {error}"
             ))),

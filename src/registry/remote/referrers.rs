@@ -12,11 +12,11 @@ use reqwest::{
 use super::{Error, Remote, content_type, request_error::RequestError, tags::next_page};
 use crate::{
     http::BodyMode,
-    oci::{Descriptor, Digest, INDEX_TYPES, LISTING_MAX, document},
+    oci::{Descriptor, Digest, INDEX_TYPES, MAX_LISTING, document},
     untrusted::short,
 };
 
-const PAGES_MAX: usize = 1_000;
+const MAX_PAGES: usize = 1_000;
 
 impl Remote {
     /// Lists the manifests that are attached to `digest`; empty if the registry has no such API.
@@ -33,8 +33,8 @@ impl Remote {
         let mut call = self.get(&format!("referrers/{digest}"))?;
         let index = HeaderValue::from_static(INDEX_TYPES[0]);
         call.headers.insert(ACCEPT, index);
-        let (mut listed, mut remaining) = (Vec::new(), LISTING_MAX);
-        for page in 0..PAGES_MAX {
+        let (mut listed, mut remaining) = (Vec::new(), MAX_LISTING);
+        for page in 0..MAX_PAGES {
             call.body = BodyMode::Buffer(remaining);
             let reply = self.send(call.clone(), "pull").await?;
             let unsupported = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
@@ -55,7 +55,7 @@ impl Remote {
                 None => return Ok(listed),
             }
         }
-        let reason = format!("the listing has more than {PAGES_MAX} pages");
+        let reason = format!("the listing has more than {MAX_PAGES} pages");
         Err(RequestError::unavailable(reason))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use super::MESSAGE_MAX;
+use super::MAX_MESSAGE;
 use crate::{
     error::{Class, Error},
     http::{Cause, Failure, Network, Stage, StopReason, TlsFailure, error_body},
@@ -85,12 +85,12 @@ impl RequestError {
                 return Self::unavailable("the server does not speak TLS").hint(NO_TLS_HINT);
             }
             Some(TlsFailure::Other(tls)) => {
-                let reason = format!("TLS failed: {}", secrets.clean(tls, MESSAGE_MAX));
+                let reason = format!("TLS failed: {}", secrets.clean(tls, MAX_MESSAGE));
                 return Self::unavailable(reason).hint(ROOTS_HINT);
             }
             None => {}
         }
-        let detail = secrets.clean(network.detail.as_deref().unwrap_or_default(), MESSAGE_MAX);
+        let detail = secrets.clean(network.detail.as_deref().unwrap_or_default(), MAX_MESSAGE);
         match network.stage {
             Stage::Connecting => Self::unavailable(format!("cannot connect: {detail}"))
                 .hint("check the host name, and that the registry is running"),
@@ -160,7 +160,7 @@ pub(super) fn status_text(status: StatusCode, body: &[u8], secrets: &Secrets) ->
         text.push_str(reason);
     }
     let message = error_body::registry_message(body).unwrap_or_default();
-    let message = secrets.clean(&message, MESSAGE_MAX);
+    let message = secrets.clean(&message, MAX_MESSAGE);
     if !message.is_empty() {
         text.extend([" (", &message, ")"]);
     }

@@ -21,14 +21,14 @@ use crate::{
 };
 
 /// The largest page, in bytes: docker-registry sends all tags in one page.
-const PAGE_MAX: u64 = 16 * 1024 * 1024;
-const PAGES_MAX: usize = 5_000;
-const TAGS_MAX: usize = 500_000;
+const MAX_PAGE: u64 = 16 * 1024 * 1024;
+const MAX_PAGES: usize = 5_000;
+const MAX_TAGS: usize = 500_000;
 /// The number of entries of a page; docker-registry 3 refuses more than 1000 by default.
 const PAGE: usize = 1_000;
 /// The maximum number of consecutive pages without a new tag. Pages may be empty, but links may
 /// also form a circle.
-const IDLE_MAX: usize = 100;
+const MAX_IDLE: usize = 100;
 const ENDLESS: &str = "the listing does not end";
 const IDLE: &str = "the listing does not end: 100 pages in a row contain no new tag";
 /// The time limit of a listing.
@@ -60,7 +60,7 @@ impl Remote {
 
     async fn request_first_tag(&self) -> Result<bool, RequestError> {
         let call = Call {
-            body: BodyMode::Buffer(PAGE_MAX),
+            body: BodyMode::Buffer(MAX_PAGE),
             ..self.get("tags/list?n=1")?
         };
         let reply = self.send(call, "pull").await?;
@@ -82,7 +82,7 @@ impl Remote {
     async fn list_tags(&self) -> Result<Tags, RequestError> {
         let now = self.shared.client.http.now();
         let mut call = Call {
-            body: BodyMode::Buffer(PAGE_MAX),
+            body: BodyMode::Buffer(MAX_PAGE),
             ..self.get(&format!("tags/list?n={PAGE}"))?
         };
         let end = Instant::now() + LISTING_TIMEOUT;
@@ -153,10 +153,10 @@ impl TagPages {
         self.tags.extend(page);
         let has_new = self.tags.len() > known;
         self.idle = if has_new { 0 } else { self.idle + 1 };
-        if self.idle >= IDLE_MAX {
+        if self.idle >= MAX_IDLE {
             return Err(IDLE);
         }
-        if self.count > PAGES_MAX || self.tags.len() > TAGS_MAX {
+        if self.count > MAX_PAGES || self.tags.len() > MAX_TAGS {
             return Err(ENDLESS);
         }
         Ok(match (link, &self.last) {

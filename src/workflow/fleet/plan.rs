@@ -33,9 +33,9 @@ use crate::{
 };
 
 /// The maximum number of files that a repository's configuration may match.
-const FILES_MAX: usize = 200;
+const MAX_FILES: usize = 200;
 /// The maximum size of these files, in bytes.
-const BYTES_MAX: u64 = 16 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A repository with listed files.
 #[derive(Debug)]
@@ -91,15 +91,15 @@ impl Walk<'_> {
                 files.insert(path.clone(), entry.id.clone());
             }
         }
-        if files.len() > FILES_MAX {
+        if files.len() > MAX_FILES {
             let count = files.len();
             return Err(refused(format!(
-                "its `files` match {count} files, more than {FILES_MAX}"
+                "its `files` match {count} files, more than {MAX_FILES}"
             )));
         }
-        if bytes > BYTES_MAX {
+        if bytes > MAX_BYTES {
             return Err(refused(format!(
-                "its `files` have {bytes} bytes, more than {BYTES_MAX}"
+                "its `files` have {bytes} bytes, more than {MAX_BYTES}"
             )));
         }
         Ok(Listed {

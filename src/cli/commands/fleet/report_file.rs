@@ -18,7 +18,7 @@ use crate::{
 /// The prefix of every line.
 const PREFIX: &[u8] = b"{\"schema\":\"repin.fleet-line/1\"";
 /// The maximum length of a line, in bytes.
-const LINE_MAX: u64 = 16 * 1024 * 1024;
+const MAX_LINE: u64 = 16 * 1024 * 1024;
 
 pub(super) struct ReportFile {
     name: PathBuf,
@@ -69,7 +69,7 @@ impl ReportFile {
 /// The length of a file, and the bytes after its last line break.
 fn last_line(file: &mut File) -> std::io::Result<(u64, Vec<u8>)> {
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LINE_MAX)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_LINE)))?;
     let mut end = Vec::new();
     file.read_to_end(&mut end)?;
     let start = memchr::memrchr(b'\n', &end).map_or(0, |at| at + 1);

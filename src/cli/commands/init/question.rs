@@ -12,13 +12,13 @@ use crate::{
 };
 
 /// The maximum number of groups in the prompt.
-const GROUPS_MAX: usize = 20;
+const MAX_GROUPS: usize = 20;
 /// The number of attempts.
 const TRIES: usize = 3;
 /// The number of images that are listed for a group.
-const NAMES_MAX: usize = 6;
+const MAX_NAMES: usize = 6;
 /// The maximum length of the input, in bytes.
-const INPUT_MAX: u64 = 1024;
+const MAX_INPUT: u64 = 1024;
 
 /// Prompts for the groups that make the set, and returns their indices; the default is the first group.
 pub(super) fn prompt(
@@ -26,7 +26,7 @@ pub(super) fn prompt(
     repositories: &[PinnedRepository],
     output: &Output,
 ) -> Result<Vec<usize>, Errors> {
-    let groups = &groups[..groups.len().min(GROUPS_MAX)];
+    let groups = &groups[..groups.len().min(MAX_GROUPS)];
     output.write_stderr(&question(groups, repositories));
     let mut input = io::stdin().lock();
     for _ in 0..TRIES {
@@ -34,7 +34,7 @@ pub(super) fn prompt(
         let mut line = String::new();
         let length = input
             .by_ref()
-            .take(INPUT_MAX)
+            .take(MAX_INPUT)
             .read_line(&mut line)
             .map_err(|error| Errors::io(format!("cannot read the answer: {error}")))?;
         if length == 0 {
@@ -60,8 +60,8 @@ fn question(groups: &[Group], repositories: &[PinnedRepository]) -> String {
             names.push(name.unwrap_or_default());
             pins += pinned.pins.len();
         }
-        if names.len() > NAMES_MAX {
-            names.truncate(NAMES_MAX);
+        if names.len() > MAX_NAMES {
+            names.truncate(MAX_NAMES);
             names.push("…");
         }
         let _ = writeln!(

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The maximum size of a file, in bytes.
-const FILE_MAX: u64 = 64 * 1024 * 1024;
+const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 pub(super) fn run(enumeration: &Path, expected: &Path, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
@@ -100,8 +100,8 @@ fn read(directory: &Path, path: &Path) -> io::Result<Vec<u8>> {
 
 fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX {
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
         Err(io::Error::other("larger than 64 MiB"))
     } else {
         Ok(bytes)

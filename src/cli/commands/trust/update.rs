@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The maximum size of a TUF root document, in bytes.
-const ROOT_DOCUMENT_MAX: u64 = 512_000;
+const MAX_ROOT_DOCUMENT: u64 = 512_000;
 
 struct RootFile {
     path: RelPath,
@@ -377,11 +377,11 @@ fn first_document(path: &Path) -> Result<Vec<u8>, Errors> {
     let name = plain(&path.display().to_string());
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(ROOT_DOCUMENT_MAX + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_ROOT_DOCUMENT + 1).read_to_end(&mut bytes))
         .map_err(|error| usage(format!("--root: cannot read {name}: {error}")))?;
-    if bytes.len() as u64 > ROOT_DOCUMENT_MAX {
+    if bytes.len() as u64 > MAX_ROOT_DOCUMENT {
         return Err(usage(format!(
-            "--root: {name} has more than {ROOT_DOCUMENT_MAX} bytes"
+            "--root: {name} has more than {MAX_ROOT_DOCUMENT} bytes"
         )));
     }
     Ok(bytes)

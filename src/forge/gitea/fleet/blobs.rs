@@ -11,13 +11,13 @@ use crate::{
     error::{Class, Error},
     forge::{
         blob_id,
-        fleet::{ContentRequest, Contents, FILE_MAX, RepositoryName},
+        fleet::{ContentRequest, Contents, MAX_FILE, RepositoryName},
         http::Request,
     },
 };
 
 /// The maximum number of files of one request: the default limit of servers.
-const FILES_MAX: usize = 30;
+const MAX_FILES: usize = 30;
 
 #[derive(Deserialize)]
 struct FileRow {
@@ -62,7 +62,7 @@ impl GiteaFleet {
         let version = self.version().await?;
         let all: Vec<(&String, &String)> = request.files.iter().collect();
         if all.len() > 1 && (version.lists_files() || version.lists_blobs()) {
-            for files in all.chunks(FILES_MAX) {
+            for files in all.chunks(MAX_FILES) {
                 let rows = if version.lists_files() {
                     let paths: Vec<&String> = files.iter().map(|(path, _)| *path).collect();
                     self.rows(&files_at(&request.repository, &request.commit, &paths))
@@ -85,9 +85,9 @@ impl GiteaFleet {
                 contents.insert(id.clone(), bytes);
             }
         }
-        if contents.values().any(|bytes| bytes.len() as u64 > FILE_MAX) {
+        if contents.values().any(|bytes| bytes.len() as u64 > MAX_FILE) {
             let what = format!("Gitea: reading the files of {}", request.repository);
-            let reason = format!("a file has more than {FILE_MAX} bytes");
+            let reason = format!("a file has more than {MAX_FILE} bytes");
             return Err(Error::about(Class::Refused, what, reason));
         }
         Ok(contents)
@@ -102,7 +102,7 @@ impl GiteaFleet {
     ) -> Result<BTreeMap<String, FileAt>, Error> {
         let mut files = BTreeMap::new();
         if self.version().await?.lists_files() {
-            for paths in paths.chunks(FILES_MAX) {
+            for paths in paths.chunks(MAX_FILES) {
                 for row in self.rows(&files_at(repository, commit, paths)).await? {
                     if paths.iter().any(|path| **path == row.path) {
                         files.insert(row.path.clone(), FileAt::from(row));
@@ -139,7 +139,7 @@ impl GiteaFleet {
     ) -> Result<Vec<u8>, Error> {
         let mut request = request(repository, &format!("git/blobs/{id}"), "reading a blob");
         // The content is base64-encoded.
-        request.max = FILE_MAX / 3 * 4 + 64 * 1024;
+        request.max = MAX_FILE / 3 * 4 + 64 * 1024;
         self.http.content(&request, id).await
     }
 }

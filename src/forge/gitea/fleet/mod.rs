@@ -33,9 +33,9 @@ use crate::{
 };
 
 /// The maximum number of listings that are cached between a survey and the next operation.
-const LISTINGS_MAX: usize = 8;
+const MAX_LISTINGS: usize = 8;
 /// The maximum number of files of a listing.
-const FILES_MAX: usize = 100_000;
+const MAX_FILES: usize = 100_000;
 
 /// The repositories of one Gitea or Forgejo.
 #[derive(Debug)]
@@ -88,13 +88,13 @@ impl GiteaFleet {
         let what = format!("listing the files of {reference}");
         let mut request = request(repository, "git/trees", &what);
         request.path.push(reference.to_owned());
-        self.http.gitea_files(&request, FILES_MAX / PAGE).await
+        self.http.gitea_files(&request, MAX_FILES / PAGE).await
     }
 
     fn cache_listing(&self, repository: &RepositoryName, listing: CommitListing) {
         let mut listings = self.listings.borrow_mut();
         listings.push_back((repository.clone(), listing.commit, listing.files));
-        while listings.len() > LISTINGS_MAX {
+        while listings.len() > MAX_LISTINGS {
             listings.pop_front();
         }
     }

@@ -25,7 +25,7 @@ use crate::{
 /// The pull requests of a page: the default limit of servers.
 const PULLS: usize = 50;
 /// The maximum number of cached configurations.
-const CONFIGS_MAX: usize = 64;
+const MAX_CONFIGS: usize = 64;
 
 /// The first page of the pull requests of a repository.
 struct PullPage {
@@ -183,7 +183,7 @@ impl GiteaFleet {
         }
         let content = self.read_blob(repository, &entry.id).await?;
         let mut configs = self.configs.borrow_mut();
-        if configs.len() < CONFIGS_MAX && content.len() as u64 <= config::MAX_SIZE {
+        if configs.len() < MAX_CONFIGS && content.len() as u64 <= config::MAX_SIZE {
             configs.insert(entry.id.clone(), content.clone());
         }
         Ok(ConfigFile::from_bytes(content))

@@ -10,8 +10,8 @@ use crate::{
     error::{Class, Error},
     forge::{
         blob_id,
-        fleet::{ContentRequest, Contents, FILE_MAX, RepositoryName},
-        github::graphql::{BLOBS_MAX, Batch, BlobRow},
+        fleet::{ContentRequest, Contents, MAX_FILE, RepositoryName},
+        github::graphql::{Batch, BlobRow, MAX_BLOBS},
         http::Failure,
     },
 };
@@ -41,12 +41,12 @@ impl WantedBlob<'_> {
     }
 
     fn too_large(&self) -> Error {
-        let reason = format!("the file has more than {FILE_MAX} bytes");
+        let reason = format!("the file has more than {MAX_FILE} bytes");
         Error::about(Class::Refused, self.what(), reason)
     }
 
     fn result(&self, row: BlobRow) -> BlobResult {
-        if row.byte_size.is_some_and(|size| size > FILE_MAX) {
+        if row.byte_size.is_some_and(|size| size > MAX_FILE) {
             return BlobResult::Refused(self.too_large());
         }
         // Text that is truncated or was not valid UTF-8 has another id.
@@ -92,7 +92,7 @@ impl GithubFleet {
                 id: id.clone(),
             }));
         }
-        let results = in_batches(wanted.len(), BLOBS_MAX, async |batch| {
+        let results = in_batches(wanted.len(), MAX_BLOBS, async |batch| {
             self.blob_batch(&wanted, batch).await
         })
         .await;
@@ -152,9 +152,9 @@ impl GithubFleet {
         let mut request = request(blob.repository, &path, "reading a blob");
         request.what = blob.what();
         // The content is base64-encoded, with a line break after every 60 characters.
-        request.max = FILE_MAX / 3 * 4 + FILE_MAX / 30;
+        request.max = MAX_FILE / 3 * 4 + MAX_FILE / 30;
         let bytes = self.http.content(&request, &blob.id).await?;
-        if bytes.len() as u64 > FILE_MAX {
+        if bytes.len() as u64 > MAX_FILE {
             return Err(blob.too_large());
         }
         Ok(bytes)

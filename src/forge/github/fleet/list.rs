@@ -8,12 +8,12 @@ use crate::{
     error::{Class, Error},
     forge::{
         fleet::{ListQuery, RepositoryList},
-        http::{PAGES_MAX, too_many_pages},
+        http::{MAX_PAGES, too_many_pages},
     },
 };
 
 /// The maximum number of results of a search (REST API, "Search", "About search").
-const SEARCH_MAX: usize = 1000;
+const MAX_SEARCH: usize = 1000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,7 +101,7 @@ impl GithubFleet {
         };
         let mut list = RepositoryList::default();
         let mut cursor: Option<String> = None;
-        for _ in 0..PAGES_MAX {
+        for _ in 0..MAX_PAGES {
             variables["after"] = json!(cursor);
             let page = self.page(text, &variables, query, &what).await?;
             for row in page.nodes.into_iter().flatten() {
@@ -145,9 +145,9 @@ impl GithubFleet {
             ListQuery::Search(_) => row,
         };
         let row = ListingRow::deserialize(row).map_err(|error| self.malformed(&what, &error))?;
-        if let Some(count) = row.repository_count.filter(|count| *count > SEARCH_MAX) {
+        if let Some(count) = row.repository_count.filter(|count| *count > MAX_SEARCH) {
             let reason =
-                format!("the search finds {count} repositories, and GitHub shows {SEARCH_MAX}");
+                format!("the search finds {count} repositories, and GitHub shows {MAX_SEARCH}");
             return Err(Error::about(Class::Input, what, reason)
                 .help("narrow the search, for example by `org:`, `topic:` or `language:`"));
         }

@@ -23,7 +23,7 @@ use crate::{
     error::{Class, Error},
     forge::{
         Head, Settings, Token,
-        fleet::{Ancestry, FileListing, RepositoryName, SURVEY_MAX, Survey, SurveyRequest},
+        fleet::{Ancestry, FileListing, MAX_SURVEY, RepositoryName, Survey, SurveyRequest},
         github::branches,
         http::{Failure, Http, Reply, Request},
     },
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The maximum size of a response about several repositories, in bytes.
-const RESPONSE_MAX: u64 = 8 * 1024 * 1024;
+const MAX_RESPONSE: u64 = 8 * 1024 * 1024;
 /// The number of attempts before a query is divided.
 const UNDIVIDED_ATTEMPTS: u32 = 2;
 
@@ -96,7 +96,7 @@ impl GithubFleet {
         parts: usize,
     ) -> Result<Fields, Failure> {
         let mut request = self.http.graphql(query, variables, what);
-        request.max = RESPONSE_MAX;
+        request.max = MAX_RESPONSE;
         request.attempts = (parts > 1).then_some(UNDIVIDED_ATTEMPTS);
         let reply = self.http.send(&request).await?;
         let failure = |error, heavy| Failure {
@@ -227,7 +227,7 @@ async fn in_batches<T: Clone>(
 
 impl GithubFleet {
     pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
-        let surveys = in_batches(requests.len(), SURVEY_MAX, async |batch| {
+        let surveys = in_batches(requests.len(), MAX_SURVEY, async |batch| {
             self.survey_batch(requests, batch).await
         })
         .await;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The maximum number of paths of one query.
-const PATHS_MAX: usize = 20;
+const MAX_PATHS: usize = 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,7 +93,7 @@ impl GithubFleet {
         let what = format!("GitHub: reading the recent history of {repository}");
         let paths: Vec<&String> = files.keys().collect();
         let mut histories = Vec::new();
-        for paths in paths.chunks(PATHS_MAX) {
+        for paths in paths.chunks(MAX_PATHS) {
             let (query, variables) = query(repository, head, paths);
             let fields = self
                 .query(&query, &variables, "reading recent history", 1)

@@ -13,11 +13,11 @@ use tokio::{
 };
 
 use super::{Credentials, HelperResult, Secret, SecretKind, Secrets};
-use crate::{config::job_secrets, registry::remote::MESSAGE_MAX};
+use crate::{config::job_secrets, registry::remote::MAX_MESSAGE};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const STDOUT_MAX: u64 = 64 * 1024;
-const STDERR_MAX: u64 = 4 * 1024;
+const MAX_STDOUT: u64 = 64 * 1024;
+const MAX_STDERR: u64 = 4 * 1024;
 /// The messages of helpers without credentials for a server.
 const NOT_FOUND: [&str; 2] = [
     "credentials not found in native keychain",
@@ -99,7 +99,7 @@ fn parse_output(output: &HelperOutput, program: String, secrets: &Secrets) -> He
         {
             return Ok(None);
         }
-        let errors = secrets.clean(&String::from_utf8_lossy(&output.stderr), MESSAGE_MAX);
+        let errors = secrets.clean(&String::from_utf8_lossy(&output.stderr), MAX_MESSAGE);
         return Err(if errors.is_empty() {
             "failed".to_owned()
         } else {
@@ -141,8 +141,8 @@ async fn communicate(child: &mut Child, server: &str) -> std::io::Result<HelperO
     };
     let ((), stdout, stderr) = tokio::try_join!(
         write,
-        read_prefix(stdout, STDOUT_MAX),
-        read_prefix(stderr, STDERR_MAX)
+        read_prefix(stdout, MAX_STDOUT),
+        read_prefix(stderr, MAX_STDERR)
     )?;
     Ok(HelperOutput {
         is_success: child.wait().await?.success(),
