@@ -101,6 +101,7 @@ mod support {
 
     pub(crate) use crate::oci::Digest;
 }
+mod text;
 mod trust;
 mod untrusted;
 mod workflow;

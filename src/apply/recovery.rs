@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::{RelPath, number};
+use crate::{config::RelPath, text::counted};
 
 /// The result of a recovery or its preview.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +149,7 @@ impl Recovery {
     pub fn notice(&self) -> String {
         let journal = match self.files.len() {
             0 => "an incomplete journal".to_owned(),
-            count => format!("a journal of {}", number(count, "file")),
+            count => format!("a journal of {}", counted(count, "file")),
         };
         let remedy = self.state.remedy();
         format!("an interrupted --apply left {journal}; {remedy}")

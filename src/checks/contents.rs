@@ -7,10 +7,11 @@ use std::collections::HashSet;
 
 use super::{Check, Code, Status, contract, hygiene};
 use crate::{
-    config::{Inventory, number},
+    config::Inventory,
     error::Error,
     inventory::{Contents, Enumeration, Listing},
     registry::resolve::PlatformFacts,
+    text::counted,
 };
 
 /// A contract with the bytes of its file.
@@ -181,13 +182,13 @@ fn passes(
         if must > 0 {
             codes.push((
                 Code::INVENTORY_MUST_CONTAIN_MISSING,
-                format!("{} present", number(must, "name")),
+                format!("{} present", counted(must, "name")),
             ));
         }
         if must_not > 0 {
             codes.push((
                 Code::INVENTORY_MUST_NOT_CONTAIN_PRESENT,
-                format!("none of {} is present", number(must_not, "name")),
+                format!("none of {} is present", counted(must_not, "name")),
             ));
         }
     }
@@ -204,7 +205,7 @@ fn passes(
                 format!("{path} equals the contract"),
             ));
         }
-        let variables = number(facts.config.env.len(), "variable");
+        let variables = counted(facts.config.env.len(), "variable");
         codes.push((
             Code::ENV_SECRET,
             format!("none of {variables} looks like a secret"),
@@ -219,8 +220,8 @@ fn count(names: &contract::Names) -> usize {
 
 fn file_passes(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> {
     let mut codes = Vec::new();
-    let files = number(listing.files.len(), "file");
-    let directories = number(listing.directories.len(), "directory");
+    let files = counted(listing.files.len(), "file");
+    let directories = counted(listing.directories.len(), "directory");
     if listing.inaccessible.is_empty() {
         codes.push((
             Code::ENUMERATION_EMPTY,
@@ -234,7 +235,7 @@ fn file_passes(inventory: &Inventory, listing: &Listing) -> Vec<(Code, String)> 
         ));
     }
     if !inventory.required_files.is_empty() {
-        let patterns = number(inventory.required_files.len(), "pattern");
+        let patterns = counted(inventory.required_files.len(), "pattern");
         codes.push((
             Code::REQUIRED_FILE_MISSING,
             format!("each of {patterns} matches a file"),
@@ -265,7 +266,7 @@ fn kind_passes(inventory: &Inventory, found: &Enumeration) -> Vec<(Code, String)
     }
     let required = inventory.kinds.iter().filter(|kind| kind.non_empty).count();
     if required > 0 {
-        let kinds = number(required, "kind");
+        let kinds = counted(required, "kind");
         codes.push((
             Code::KIND_EMPTY,
             format!("{kinds} with `non_empty`, each with names"),

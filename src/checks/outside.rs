@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use super::{Check, Code, FileLocation, Status, agreement, counted_twice, counts};
 use crate::{
-    config::{Config, Glob, Globs, Operation, OutsidePolicy, number},
+    config::{Config, Glob, Globs, Operation, OutsidePolicy},
     files::Snapshot,
     oci::Digest,
     outside::{Outside, Unreadable},
     pins::{Found, Located, Occurrence, OccurrenceKind},
+    text::counted,
 };
 
 /// The checks of a work tree that need no registry: counts, agreement, digests outside the pins,
@@ -93,7 +94,7 @@ fn digests_outside(
 
 /// Adds a pass for each code without a check.
 fn add_passes(checks: &mut Vec<Check>, passes: &[(Code, &str)], files: usize) {
-    let files = number(files, "file");
+    let files = counted(files, "file");
     for (code, fact) in passes {
         if checks.iter().all(|check| check.code != *code) {
             let detail = format!("{fact} in {files}");

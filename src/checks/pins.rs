@@ -5,10 +5,11 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 
 use super::{Check, Code, FileLocation, Status};
 use crate::{
-    config::{Config, Image, Operation, SetPath, few, number},
+    config::{Config, Image, Operation, SetPath},
     oci::Tag,
     outside::Outside,
     pins::{Found, Located, Malformed, Pin, Refused},
+    text::{counted, few},
     untrusted::plain,
 };
 
@@ -60,7 +61,7 @@ pub(super) fn counted_twice(
         let name = &config.images[image].name;
         let detail = format!(
             "the sets `{own}` and `{other}` both count {} of `{name}`: {}",
-            number(locations.len(), "pin"),
+            counted(locations.len(), "pin"),
             few(locations.iter().map(ToString::to_string), MAX_LISTED)
         );
         let check = Check::new(Code::PIN_COUNTED_TWICE, status, detail)
@@ -86,7 +87,7 @@ pub(super) fn counted_twice(
         checks.push(check.with_help(unread.hint.as_deref()));
     }
     if checks.is_empty() && outside.configurations > 0 {
-        let others = number(outside.configurations, "other configuration");
+        let others = counted(outside.configurations, "other configuration");
         let detail = format!("no pin is counted by {others} of this repository");
         checks.push(Check::new(Code::PIN_COUNTED_TWICE, Status::Pass, detail));
     }
@@ -152,7 +153,7 @@ pub(super) fn version_comments_of(
         Check::new(Code::VERSION_COMMENT, status, detail).image(&config.images[image].name)
     };
     let Some((_, comment, _)) = differing.first() else {
-        let detail = format!("{} after the digest: {tag}", number(compared, "comment"));
+        let detail = format!("{} after the digest: {tag}", counted(compared, "comment"));
         return Some(check(Status::Pass, detail));
     };
     let mentions = differing.iter().map(|(pin, comment, tag)| {
@@ -160,7 +161,7 @@ pub(super) fn version_comments_of(
     });
     let detail = format!(
         "{}: {}",
-        number(differing.len(), "out-of-date comment"),
+        counted(differing.len(), "out-of-date comment"),
         few(mentions, MAX_LISTED)
     );
     let locations: Vec<_> = differing.iter().map(|(pin, ..)| location_of(pin)).collect();
@@ -186,7 +187,7 @@ fn hazards(found: &Found) -> Vec<Check> {
     if found.hazards.is_empty() {
         let detail = format!(
             "{} can be changed safely",
-            number(found.files.len(), "file")
+            counted(found.files.len(), "file")
         );
         return vec![Check::new(Code::FILE_UNSAFE, Status::Pass, detail)];
     }
@@ -212,15 +213,15 @@ fn count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usiz
         return Check::new(
             Code::PIN_COUNT,
             Status::Pass,
-            format!("{}, as declared", number(declared, "pin")),
+            format!("{}, as declared", counted(declared, "pin")),
         )
         .image(&image.name);
     }
     let message = format!(
         "found {} of `{}` in {}, but `pins: {declared}` is declared",
-        number(pins.len(), "pin"),
+        counted(pins.len(), "pin"),
         image.name,
-        number(files, "file")
+        counted(files, "file")
     );
     let mut detail = message.clone();
     if !locations.is_empty() {
@@ -304,7 +305,7 @@ fn agreement_of(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Opt
     if pins.iter().all(|pin| pin.item.digest == first.item.digest) {
         let detail = format!(
             "{}, all of {}",
-            number(pins.len(), "pin"),
+            counted(pins.len(), "pin"),
             first.item.digest
         );
         return Some(Check::new(Code::PIN_DISAGREE, Status::Pass, detail).image(&image.name));

@@ -13,7 +13,7 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::{Config, Trailer, number},
+    config::{Config, Trailer},
     error::{Errors, usage},
     report::{
         body,
@@ -21,6 +21,7 @@ use crate::{
         json::{ImageRow, PlanDocument},
         layout::{Align, aligned},
     },
+    text::counted,
     untrusted::plain,
     workflow::{self, Effect, Goal, Intent, Options, RunResult},
 };
@@ -145,7 +146,7 @@ fn files(document: &PlanDocument) -> String {
     let rows: Vec<_> = document
         .files
         .iter()
-        .map(|file| vec![number(file.pins, "pin"), plain(&file.path)])
+        .map(|file| vec![counted(file.pins, "pin"), plain(&file.path)])
         .collect();
     aligned(&[Align::Right, Align::Left], &rows)
 }
@@ -254,8 +255,8 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
     let pins: usize = document.files.iter().map(|file| file.pins).sum();
     let count = format!(
         "{} in {}",
-        number(pins, "pin"),
-        number(document.files.len(), "file")
+        counted(pins, "pin"),
+        counted(document.files.len(), "file")
     );
     if let Some(pull) = &document.pull_request {
         return format!(

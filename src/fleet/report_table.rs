@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::few,
     report::layout::{Align, aligned},
+    text::few,
     untrusted::{markdown, plain},
 };
 

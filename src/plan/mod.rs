@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use crate::{
     checks::{Approved, ApprovedImage, Check, Status},
     code::Code,
-    config::{Config, RelPath, number},
+    config::{Config, RelPath},
     files::{Files, ReadError, Snapshot},
     oci::Digest,
     pins::{FilePlaces, FileScanner, Found, Pin, Replacement, Scan, outline, reads_alike, replace},
+    text::counted,
 };
 
 /// New contents for an approved set.
@@ -239,14 +240,14 @@ fn check_counts(config: &Config, counts: &[PinCount]) -> Vec<Check> {
                 Status::Pass,
                 format!(
                     "the new contents pin it {}, and only to the new digest",
-                    number(image.pins, "time")
+                    counted(image.pins, "time")
                 ),
             )
         } else {
             let shown = &count.wrong[..count.wrong.len().min(5)];
             let detail = format!(
                 "the new contents would pin it {}, but `pins: {}` is declared {}",
-                number(count.right, "time"),
+                counted(count.right, "time"),
                 image.pins,
                 shown.join("; ")
             );

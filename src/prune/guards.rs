@@ -321,7 +321,7 @@ fn check_counts(config: &Config, found: &Found) -> Result<(), Error> {
         .map(|(at, image)| (image, found.pins_of(at).count()))
         .filter(|(image, count)| image.pins != *count)
         .map(|(image, count)| {
-            let pins = crate::config::number(count, "pin");
+            let pins = crate::text::counted(count, "pin");
             let (name, declared) = (&image.name, image.pins);
             format!("found {pins} of `{name}`, but `pins: {declared}` is declared")
         })

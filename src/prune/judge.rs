@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{Prune, number},
+    config::Prune,
     error::{Class, Error},
     oci::{Digest, date},
+    text::counted,
 };
 
 /// The maximum difference between the clocks, and between a date and the clocks.
@@ -393,7 +394,7 @@ fn check_limit(count: usize, limit: usize) -> Option<Error> {
     if count <= limit {
         return None;
     }
-    let candidates = number(count, "candidate");
+    let candidates = counted(count, "candidate");
     let message = format!("{candidates}, and the limit is {limit}: nothing is deleted");
     let hint =
         "review them; if all of them may be deleted, raise --limit or prune.limit for one run";

@@ -8,8 +8,8 @@ use super::{github::with_help, json::ErrorRow, layout::indented};
 use crate::{
     checks::Status,
     code::Code,
-    config::number,
     error::{Class, Error, Errors},
+    text::counted,
     untrusted::{
         markdown, plain,
         workflow::{Commands, Level},
@@ -151,7 +151,7 @@ pub(crate) fn filtered(rows: &[DoctorRow], filter: RowFilter) -> (Vec<DoctorRow>
     let line = format!(
         "not configured: {} ({}, shown with -v)",
         blocks.join(", "),
-        number(omitted, "line")
+        counted(omitted, "line")
     );
     (printed, Some(line))
 }

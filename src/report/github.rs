@@ -6,9 +6,10 @@ use super::causes::{Cause, by_cause};
 use crate::{
     checks::{Check, Status},
     code::Code,
-    config::{Config, number},
+    config::Config,
     error::Error,
     pins::Found,
+    text::counted,
     untrusted::{
         markdown,
         workflow::{Commands, Level, Place},
@@ -145,9 +146,9 @@ pub(crate) fn summary(
     let _ = writeln!(
         text,
         "{} of {} in {}: {} passed, {} failed, {} warned, {} skipped\n",
-        number(found.pins().len(), "pin"),
-        number(config.images.len(), "image"),
-        number(found.files.len(), "file"),
+        counted(found.pins().len(), "pin"),
+        counted(config.images.len(), "image"),
+        counted(found.files.len(), "file"),
         count(Status::Pass),
         count(Status::Fail),
         count(Status::Warn),

@@ -22,10 +22,11 @@ use super::{
     revision::abbreviated,
 };
 use crate::{
-    config::{Config, number},
+    config::Config,
     git::ObjectId,
     history::{Digests, HeldSet, History, HistoryEntry, Kind},
     oci::Revision,
+    text::counted,
     untrusted::plain,
 };
 
@@ -299,7 +300,7 @@ impl<'f> Relations<'f> {
         match self.facts.diffs.get(&commit) {
             Some(SetDiff::Text(text, count)) => {
                 diff = Some(DiffRun::all(text));
-                files = number(*count, "file");
+                files = counted(*count, "file");
             }
             Some(SetDiff::Omitted(reason)) => without_diff = Some(*reason),
             None => {}

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::layout::{Align, aligned};
 use crate::{
     code::Code,
-    config::number,
     error::Error,
     oci::{Digest, date},
     prune::{Candidate, PackageVerdict, Version, Warning, apply::Applied},
+    text::counted,
     untrusted::{markdown, plain},
 };
 
@@ -274,8 +274,8 @@ fn table(out: &mut String, heading: &str, mut rows: Vec<Vec<String>>, total: usi
 fn counts(verdict: &PackageVerdict) -> String {
     let mut text = format!(
         "{}, {}, {} protected",
-        number(verdict.listed, "version"),
-        number(verdict.candidates.len(), "candidate"),
+        counted(verdict.listed, "version"),
+        counted(verdict.candidates.len(), "candidate"),
         verdict.protected.len()
     );
     if verdict.young > 0 {

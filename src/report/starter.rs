@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use reqwest::Url;
 
 use crate::{
-    config::number,
     http::address::{host_of, is_loopback},
     oci::Repository,
+    text::counted,
     untrusted::{code_points, is_hidden},
 };
 
@@ -300,7 +300,7 @@ fn images(out: &mut String, starter: &Starter<'_>) {
             out,
             "# - {} ({}): {}",
             other.repository,
-            number(other.pins, "pin"),
+            counted(other.pins, "pin"),
             code_points(&other.reason)
         );
     }

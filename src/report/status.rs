@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     checks::Check,
-    config::number,
+    text::counted,
     untrusted::{padded, plain, short},
 };
 
@@ -183,12 +183,12 @@ impl Screen<'_> {
             let pinned = match row.digests.as_slice() {
                 [] => "-".to_owned(),
                 [one] => digest(one),
-                many => number(many.len(), "digest"),
+                many => counted(many.len(), "digest"),
             };
             let note = match row.current {
                 Some(false) => format!("work tree: {pinned}"),
                 _ if row.expected == 0 => "not pinned".to_owned(),
-                _ => format!("{} of {}", row.pins, number(row.expected, "pin")),
+                _ => format!("{} of {}", row.pins, counted(row.expected, "pin")),
             };
             let deployed = match deployed {
                 Some(deployed) => digest(deployed),
@@ -319,7 +319,7 @@ fn problems(document: &StatusDocument) -> Vec<String> {
     let mut problems = Vec::new();
     for (count, noun) in counts {
         if count > 0 {
-            problems.push(number(count, noun));
+            problems.push(counted(count, noun));
         }
     }
     if document.branch.as_ref().is_some_and(BranchRow::is_outdated) {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::{config::few, http::PauseListener};
+use crate::{http::PauseListener, text::few};
 
 /// The maximum number of names in a progress message.
 const NAMES_SHOWN: usize = 3;

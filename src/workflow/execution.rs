@@ -7,11 +7,12 @@ use super::{
 };
 use crate::{
     apply,
-    config::{Config, number},
+    config::Config,
     error::Errors,
     git::ObjectId,
     plan::FileChange,
     report::json::{PlanDocument, PullRequest},
+    text::counted,
 };
 
 #[derive(Debug, Clone)]
@@ -103,7 +104,7 @@ fn apply_and_commit(
     if applied.stop.is_some() {
         return applied;
     }
-    let written = number(changes.len(), "file");
+    let written = counted(changes.len(), "file");
     let step = services.interruption.step(format!(
         "{written} changed; the commit may be missing: see git status"
     ));
@@ -127,7 +128,7 @@ fn apply_files(
         .step("files may have changed; `repin recover` finishes or undoes what was begun");
     let written = format!(
         "{} changed, nothing committed",
-        number(changes.len(), "file")
+        counted(changes.len(), "file")
     );
     match session.apply(changes) {
         Ok(()) => {

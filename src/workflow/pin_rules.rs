@@ -4,11 +4,12 @@
 use crate::{
     checks,
     code::Code,
-    config::{Config, Glob, Globs, number},
+    config::{Config, Glob, Globs},
     error::{Error, Errors},
     files::WorkTree,
     git,
     pins::Found,
+    text::counted,
 };
 
 /// Checks that no two places find the same digest.
@@ -58,7 +59,7 @@ fn skipped_files(config: &Config, glob: &Glob) -> Option<String> {
         .iter()
         .partition(|path| config.scanned.excludes(path.as_path()));
     if !ignored.is_empty() {
-        let files = number(ignored.len(), "matching file");
+        let files = counted(ignored.len(), "matching file");
         return Some(format!(
             "git ignores {files}; `files_ignored: include` counts such files"
         ));
@@ -66,6 +67,6 @@ fn skipped_files(config: &Config, glob: &Glob) -> Option<String> {
     if excluded.is_empty() {
         return None;
     }
-    let files = number(excluded.len(), "matching file");
+    let files = counted(excluded.len(), "matching file");
     Some(format!("a glob that starts with `!` excludes {files}"))
 }

@@ -14,7 +14,7 @@ use crate::{
         format::{Format, Volume},
         step_files::StepFiles,
     },
-    config::{Config, SetPath, number},
+    config::{Config, SetPath},
     error::{Class, Error, Errors},
     files::WorkTree,
     history::{Digests, History, Provenance},
@@ -28,6 +28,7 @@ use crate::{
         sarif::Findings,
         sets::{SetSummary, markdown_table},
     },
+    text::counted,
     untrusted::plain,
     workflow::{
         SiteHistory, base_policy, known_history, pin_rules,
@@ -387,9 +388,9 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
         };
         cx.output.print(format!(
             "OK: {} of {} in {}{suffix}\n",
-            number(found.pins().len(), "pin"),
-            number(config.images.len(), "image"),
-            number(found.files.len(), "file")
+            counted(found.pins().len(), "pin"),
+            counted(config.images.len(), "image"),
+            counted(found.files.len(), "file")
         ));
     }
     exit

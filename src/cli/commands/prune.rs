@@ -15,7 +15,7 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::{Config, ForkPolicy, Image, Prune, duration, number},
+    config::{Config, ForkPolicy, Image, Prune, duration},
     error::{Class, Error, Errors, usage},
     git::Git,
     pins::ImageNames,
@@ -27,6 +27,7 @@ use crate::{
     },
     registry::Sources,
     report::prune::{ImageOutcome, PruneDocument, deletion, summary, text, warnings},
+    text::counted,
     untrusted::{
         plain,
         workflow::{Commands, Level},
@@ -521,14 +522,14 @@ fn conclusion(images: &[ImageOutcome], applied: bool, deleted: usize) -> String 
         .sum();
     let refused = images.iter().any(|image| image.refusal.is_some());
     match (applied, refused) {
-        (true, false) => format!("deleted: {}", number(deleted, "version")),
+        (true, false) => format!("deleted: {}", counted(deleted, "version")),
         (true, true) => format!(
             "stopped after {deleted} of {candidates} deletions; fix the cause and run the command again"
         ),
         (false, true) => "nothing was deleted".to_owned(),
         (false, false) if candidates == 0 => "nothing to delete".to_owned(),
         (false, false) => {
-            let candidates = number(candidates, "version");
+            let candidates = counted(candidates, "version");
             format!(
                 "dry run: nothing was deleted; --apply would delete {candidates} (deleting a digest deletes all of its \
                  tags)"

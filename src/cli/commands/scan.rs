@@ -3,7 +3,7 @@
 use crate::{
     checks,
     cli::{context::Context, exit::Exit, format::Format, output::Output},
-    config::{Config, number},
+    config::Config,
     error::Errors,
     git,
     pins::{self, Found},
@@ -12,6 +12,7 @@ use crate::{
         layout::{Align, aligned, indented, indented_words},
         sarif::Findings,
     },
+    text::counted,
     untrusted::{plain, width},
     workflow::{pin_rules, warn_if_interrupted},
 };
@@ -133,7 +134,7 @@ fn summary(config: &Config, found: &Found, output: &Output) {
     }
     output.wrapped_note(&format!(
         "{}, pins: {}",
-        number(found.files.len(), "file"),
+        counted(found.files.len(), "file"),
         counts.join(", ")
     ));
     for (path, hazard) in &found.hazards {

@@ -5,9 +5,10 @@ use std::{fs, path::Path};
 use crate::{
     checks::{Check, SetDocument, Status},
     cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
-    config::{Config, number},
+    config::Config,
     error::{Error, Errors, usage},
     oci::Digest,
+    text::counted,
     untrusted::plain,
     workflow::{SetVerdict, verified_set},
 };
@@ -45,7 +46,7 @@ pub(in crate::cli) fn run(args: &args::Set, cx: &mut Context) -> Result<Exit, Er
     }
     cx.output.note(&format!(
         "verified {} at {}; wrote {}",
-        number(document.images.len(), "image"),
+        counted(document.images.len(), "image"),
         plain(&document.revision),
         plain(&args.out.display().to_string())
     ));

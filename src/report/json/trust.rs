@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::ErrorRow;
 use crate::{
     checks,
-    config::{Requirement, number},
+    config::Requirement,
     oci::{Digest, Platform},
+    text::counted,
     trust::{Candidate, Change, PolicyResult, RootEntry, SearchResult, SignedName},
     untrusted::plain,
 };
@@ -214,7 +215,7 @@ impl TrustUpdateDocument {
             let state = match root.changes.len() {
                 _ if root.current => "current".to_owned(),
                 0 => "differs in other fields only".to_owned(),
-                changes => number(changes, "difference"),
+                changes => counted(changes, "difference"),
             };
             let _ = writeln!(text, "{} ({place}): {state}", root.name);
             for change in &root.changes {

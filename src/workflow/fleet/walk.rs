@@ -15,11 +15,11 @@ use super::{
     surveys::surveys,
 };
 use crate::{
-    config::number,
     error::{Error, Errors},
     fleet::{FleetOutcome, FleetRow, ListEntry, ShardRun},
     forge::fleet::{Contents, Survey, SurveyRequest},
     http::count_requests,
+    text::counted,
 };
 
 /// The maximum number of repositories in a batch if pull requests are opened. The last ones wait for the
@@ -124,7 +124,7 @@ impl Walk<'_> {
             record,
             rows: Vec::new(),
         };
-        let all = number(self.request.repositories.len(), "repository");
+        let all = counted(self.request.repositories.len(), "repository");
         let work = self.all(&mut ledger);
         self.services
             .wait_with(work, || format!("{} of {all} done", self.counts.done.get()))??;

@@ -9,7 +9,7 @@ use crate::{
     checks,
     cli::context::Context,
     code::Code,
-    config::{Config, WhenUnavailable, number},
+    config::{Config, WhenUnavailable},
     error::{Class, Error},
     files::WorkTree,
     git::{self, Git, GitError, HostedRepository},
@@ -17,11 +17,12 @@ use crate::{
     pins::{self, Found},
     report::doctor::DoctorRow,
     smoke::{self, EngineContext},
+    text::counted,
     workflow::{self, BranchRole, HistoryBranch, signatures, trust::Trust},
 };
 
 pub(super) fn configuration(config: &Config) -> DoctorRow {
-    let images = number(config.images.len(), "image");
+    let images = counted(config.images.len(), "image");
     DoctorRow::pass(
         Code::CONFIGURATION,
         format!("{}: {images}", config.source_text.name),
@@ -31,8 +32,8 @@ pub(super) fn configuration(config: &Config) -> DoctorRow {
 pub(super) fn files(config: &Config) -> (Option<Found>, DoctorRow) {
     match pins::find(&git::work_tree(config), config) {
         Ok(found) => {
-            let pins = number(found.pins().len(), "pin");
-            let files = number(found.files.len(), "file");
+            let pins = counted(found.pins().len(), "pin");
+            let files = counted(found.files.len(), "file");
             let row = DoctorRow::pass(Code::FILES, format!("{pins} in {files}"));
             (Some(found), row)
         }

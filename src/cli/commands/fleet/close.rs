@@ -3,10 +3,10 @@
 use super::read_list;
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
-    config::number,
     error::Errors,
     fleet::{CloseDocument, CloseOutcome, close_summary, close_table},
     report::github::with_help,
+    text::counted,
     untrusted::{plain, workflow::Commands},
     workflow::fleet::close::{self, CloseRequest},
 };
@@ -27,7 +27,7 @@ pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Err
     if document.count(CloseOutcome::Closed) > 0 {
         let interruption = &cx.services.interruption;
         interruption
-            .changes(number(document.count(CloseOutcome::Closed), "pull request") + " closed");
+            .changes(counted(document.count(CloseOutcome::Closed), "pull request") + " closed");
     }
     match cx.output.format {
         Format::Json => cx.output.print_json(&document),
@@ -56,7 +56,7 @@ fn annotate(document: &CloseDocument, cx: &mut Context) {
 }
 
 fn conclusion(document: &CloseDocument) -> String {
-    let count = |outcome| number(document.count(outcome), "pull request");
+    let count = |outcome| counted(document.count(outcome), "pull request");
     let result = if document.applied {
         format!("closed {}", count(CloseOutcome::Closed))
     } else if document.count(CloseOutcome::Open) == 0 {

@@ -2,11 +2,11 @@
 
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format},
-    config::{few, number},
     error::{Error, Errors},
     forge::fleet::ListQuery,
     git::Git,
     report::json::TextDocument,
+    text::{counted, few},
     untrusted::plain,
     workflow::fleet_reader,
 };
@@ -48,11 +48,11 @@ pub(super) fn run(args: &args::FleetList, cx: &mut Context) -> Result<Exit, Erro
         let names = list.archived.iter().map(|name| plain(name));
         cx.output.note(&format!(
             "note: {} left out: {}",
-            number(list.archived.len(), "archived repository"),
+            counted(list.archived.len(), "archived repository"),
             few(names, LISTED)
         ));
     }
     cx.output
-        .note(&number(list.repositories.len(), "repository"));
+        .note(&counted(list.repositories.len(), "repository"));
     Ok(Exit::Done)
 }

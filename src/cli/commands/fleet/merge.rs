@@ -9,9 +9,9 @@ use super::{print_report, read_file, read_list};
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     code::Code,
-    config::number,
     error::Errors,
     fleet::{FleetDocument, Merger},
+    text::counted,
     untrusted::plain,
 };
 
@@ -58,7 +58,7 @@ fn failed_path(files: &[PathBuf], cx: &Context) -> PathBuf {
 
 fn conclusion(document: &FleetDocument, failed_count: usize, failed_path: &Path) -> String {
     let missing = document.missing.as_ref().map_or(0, Vec::len);
-    let all = number(document.repositories.len() + missing, "repository");
+    let all = counted(document.repositories.len() + missing, "repository");
     match failed_count {
         0 if document.is_incomplete() => "the reports are incomplete".to_owned(),
         0 => format!("no failure in {all}"),

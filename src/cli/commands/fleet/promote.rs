@@ -13,10 +13,11 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::{Operation, number},
+    config::Operation,
     error::{Error, Errors},
     fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, shard_of},
     http::Shard,
+    text::counted,
     workflow::fleet::{self, FleetRequest, FleetRun, SetFile},
 };
 
@@ -140,7 +141,7 @@ fn read_only_list(file: &Path, list: &FleetList, cx: &Context) -> Result<HashSet
 
 /// The last line: the result, and the next step.
 fn conclusion(document: &FleetDocument, opens_pull_requests: bool) -> String {
-    let all = number(document.repositories.len(), "repository");
+    let all = counted(document.repositories.len(), "repository");
     let pending = document.totals.get(FleetOutcome::Pending.as_str());
     match (opens_pull_requests, pending.copied().unwrap_or_default()) {
         (false, 0) => format!("{all}; nothing was changed; to open pull requests, add --pr draft"),

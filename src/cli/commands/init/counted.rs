@@ -13,12 +13,13 @@ use std::{
 use crate::{
     cli::write_file::TargetFile,
     code::Code,
-    config::{self, few, is_config_file, number, top_of_repository},
+    config::{self, is_config_file, top_of_repository},
     configurations,
     error::{Error, Errors},
     files::Survey,
     git,
     pins::{self, Located, Pin, discover::Discovery},
+    text::{counted, few},
 };
 
 /// The maximum number of configurations in a message.
@@ -94,7 +95,7 @@ impl CountedPins {
         }
         let configurations = numbers
             .iter()
-            .map(|(name, pins)| format!("{name} counts {}", number(*pins, "pin")));
+            .map(|(name, pins)| format!("{name} counts {}", counted(*pins, "pin")));
         (!removed.is_empty()).then(|| few(configurations, LISTED))
     }
 

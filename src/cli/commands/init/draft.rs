@@ -6,7 +6,7 @@ use super::{remote::GitRemote, selection::Chosen, signers, tag_form};
 use crate::{
     checks::{self, Check, Status},
     code::Code,
-    config::{self, Config, FILE_NAME, Operation, RelPath, SetPath, number},
+    config::{self, Config, FILE_NAME, Operation, RelPath, SetPath},
     error::{Errors, SourceText},
     files::WorkTree,
     outside::{Outside, Scope, TrackedTree},
@@ -18,6 +18,7 @@ use crate::{
         json::{InitImage, InitOther},
         starter::{self, Starter, StarterImage, StarterOther, StarterPlace, StarterRevision},
     },
+    text::counted,
     workflow::Services,
 };
 
@@ -64,13 +65,8 @@ impl Draft {
         }
         let set = config::set_path(&tree.root().join(target.as_path()))
             .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
-        let form = tag_forms::common_form(chosen.repositories());
-        let settings = form
-            .as_ref()
-            .map_or(StarterRevision::Default, tag_form::settings);
-        let mut starter = starter(chosen, remote, &set, &files, places, settings);
-        let (mut config, mut found) = counted(&mut starter, tree, &set)?;
-        let tags = tag_form::confirm(form.as_ref(), chosen, &config, &found, services);
+        let mut starter = starter(chosen, remote, &set, &files, places);
+        let (config, found) = count_pins(&mut starter, tree, &set)?;
         let mut warnings = starter.remarks.clone();
         warnings.extend(tags.warning);
         starter.remarks.extend(tags.remark);
@@ -127,9 +123,9 @@ impl Draft {
     pub(super) fn summary(&self) -> String {
         format!(
             "{}, {} in {}",
-            number(self.images.len(), "image"),
-            number(self.pins(), "pin"),
-            number(self.files_with_pins, "file")
+            counted(self.images.len(), "image"),
+            counted(self.pins(), "pin"),
+            counted(self.files_with_pins, "file")
         )
     }
 }
@@ -261,7 +257,7 @@ fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<St
 }
 
 /// Parses the text and counts its pins with the scanner, so that `repin check` accepts the counts.
-fn counted(
+fn count_pins(
     starter: &mut Starter<'_>,
     tree: &WorkTree,
     set: &SetPath,

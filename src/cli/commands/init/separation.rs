@@ -7,12 +7,13 @@ use super::{PinnedTree, selection::Selection, several::Proposal};
 use crate::{
     cli::write_file::TargetFile,
     code::Code,
-    config::{FILE_NAME, RelPath, few},
+    config::{FILE_NAME, RelPath},
     error::{Error, Errors},
     pins::{
         Located, Pin,
         discover::{PinnedRepository, environments, narrow},
     },
+    text::few,
     untrusted::shell,
 };
 

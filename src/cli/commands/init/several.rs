@@ -17,7 +17,6 @@ use crate::{
         format::Format,
         write_file::{self, TargetFile},
     },
-    config::number,
     error::Errors,
     files::survey,
     git,
@@ -26,6 +25,7 @@ use crate::{
         json::{AnyDocument, SetEntry, SetsDocument},
         layout::{Align, aligned},
     },
+    text::counted,
     untrusted::plain,
 };
 
@@ -126,7 +126,7 @@ fn report(proposal: &Proposal, mut drafts: Vec<Draft>, written: bool, cx: &mut C
     }
     let align = [Align::Left, Align::Right, Align::Right, Align::Right];
     let table = aligned(&align, &rows);
-    let count = number(drafts.len(), "configuration");
+    let count = counted(drafts.len(), "configuration");
     if written {
         cx.output.print(format!("wrote {count}\n\n{table}"));
     } else {

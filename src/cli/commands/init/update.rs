@@ -13,7 +13,7 @@ use crate::{
         write_file::{self, TargetFile},
     },
     code::Code,
-    config::{self, Config, OutsidePolicy, few, number},
+    config::{self, Config, OutsidePolicy},
     error::{Class, Error, Errors, SourceText},
     files::is_reserved,
     git,
@@ -27,6 +27,7 @@ use crate::{
         json::{InitDocument, InitImage},
         starter::quoted,
     },
+    text::{counted, few},
     untrusted::plain,
 };
 
@@ -291,7 +292,7 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
     let path = plain(&config.source_text.name);
     if !update.is_change() {
         cx.output.print(if !update.problems.is_empty() {
-            let problems = number(update.problems.len(), "warning");
+            let problems = counted(update.problems.len(), "warning");
             format!("{path}: no change; {problems}\n")
         } else if config.outside == OutsidePolicy::Ignore {
             format!("{path}: every count is up to date; other files were not searched (`outside: ignore`)\n")
@@ -308,10 +309,10 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
     };
     let mut changes = Vec::new();
     if update.counts > 0 {
-        changes.push(format!("{} {change}", number(update.counts, "count")));
+        changes.push(format!("{} {change}", counted(update.counts, "count")));
     }
     if !update.globs.is_empty() {
-        let globs = number(update.globs.len(), "glob");
+        let globs = counted(update.globs.len(), "glob");
         changes.push(format!("{globs} {addition} to `files`"));
     }
     let summary = changes.join(", ");

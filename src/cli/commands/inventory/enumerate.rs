@@ -8,10 +8,11 @@ use crate::{
         args::ImageArgs, check_output::print_checks, context::Context, exit::Exit, format::Format,
     },
     code::Code,
-    config::{Inventory, few},
+    config::Inventory,
     error::{Class, Error, Errors},
     inventory::{ENUMERATION_SCHEMA, Enumeration, ReadingProgress},
     report::json::{ContractDocument, EnumerationDocument},
+    text::few,
     workflow::image_contents,
 };
 
