@@ -5,9 +5,10 @@ use super::{
     set::{excerpt, resolved_image},
 };
 use crate::{
-    config::{Config, Image, few},
+    config::{Config, Image},
     oci::Revision,
     registry::resolve::PlatformFacts,
+    text::few,
 };
 
 /// The maximum number of revisions in a detail; further ones are counted.

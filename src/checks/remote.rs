@@ -3,7 +3,7 @@
 use super::{
     Check, Code, FileLocation, Status,
     pins::{location_of, version_comments_of},
-    set::{digest_mismatch, excerpt, platforms, tag_missing},
+    set::{digest_mismatch, excerpt, no_tag, platforms},
 };
 use crate::{
     config::Config,
@@ -196,7 +196,7 @@ impl PinnedImage {
                 let expected = format!("is pinned, {}", self.digest);
                 let pinned = found.tags_of(self.image);
                 let failure = no_tag(config, image, pattern, reason, &expected, &pinned);
-                (failure.places(places(found, self.image)), None)
+                (failure.locations(locations(found, self.image)), None)
             }
             Err(error) if error.class == Class::Ambiguous => {
                 let check = fail(Code::MANIFEST_AMBIGUOUS, error.evidence());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use super::{Check, Code, Status};
 use crate::{
-    config::{Config, Image, few},
+    config::{Config, Image},
     error::{Class, Error},
     git::ObjectId,
     history::Promoted,
@@ -13,6 +13,7 @@ use crate::{
         NoTag,
         resolve::{ImageFacts, PlatformFacts},
     },
+    text::few,
     untrusted::short,
 };
 

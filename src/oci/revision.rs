@@ -1,6 +1,7 @@
 //! Revisions: the commits or versions from which sets of images were built, in the configured form.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     fmt,
     sync::{Mutex, PoisonError},
@@ -61,6 +62,12 @@ impl Pattern {
 
     /// Compiles a pattern for whole revisions.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text == Self::SEMVER {
+            return Ok(Self {
+                text: text.to_owned(),
+                form: Form::Semver,
+            });
+        }
         let regex = compiled(text).map_err(|error| PatternError::new(&error))?;
         Ok(Self {
             text: text.to_owned(),

@@ -137,6 +137,25 @@ impl Base {
         self.contents.get(&entry.id).map(Vec::as_slice)
     }
 
+    /// The configuration of a set on the base, or the reason for which it cannot be read; `None` if the
+    /// base has no such file.
+    pub(crate) async fn configuration(
+        &self,
+        forge: &Forge,
+        set: &SetPath,
+    ) -> Result<Option<Result<Config, String>>, Error> {
+        let path = set.to_string();
+        let Some(entry) = self.tree.entries.get(&path).filter(|entry| entry.is_file()) else {
+            return Ok(None);
+        };
+        let mut contents = forge.blobs(std::slice::from_ref(&entry.id)).await?;
+        let content = contents.pop().unwrap_or_default();
+        // Parsing reads no file below the root.
+        let root = set.directory();
+        let config = config::parse_bytes(content, &path, root, set, config::parse);
+        Ok(Some(config))
+    }
+
     /// The content of a fetched blob.
     pub(crate) fn blob(&self, id: &str) -> Option<&[u8]> {
         self.contents.get(id).map(Vec::as_slice)

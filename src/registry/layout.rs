@@ -17,7 +17,9 @@ use rustix::{
 use serde::Deserialize;
 
 use super::memory::MemoryLimit;
-use crate::oci::{Descriptor, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING, RawManifest, TagOrDigest};
+use crate::oci::{
+    Descriptor, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING, RawManifest, Tag, TagOrDigest,
+};
 use crate::{
     error::{Class, Error},
     oci::Digest,

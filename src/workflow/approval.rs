@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::{
-    Goal, Services, SiteHistory, Stop, Unconfigured, base_kept_moving, image_rows,
+    Goal, Services, SiteHistory, Stop, Unconfigured, image_rows,
     run::plan,
     site::{BranchSite, Site},
 };

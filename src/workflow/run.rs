@@ -53,7 +53,7 @@ pub(crate) fn run(
     services: &Services,
 ) -> Result<RunResult, Errors> {
     // Invalid arguments fail before the first request.
-    goal.request(config)?;
+    goal.parse(config)?;
     let mut attempts = 1;
     loop {
         let (config, document, execution) = attempt(goal, options, config, services)?;

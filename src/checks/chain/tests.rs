@@ -28,7 +28,7 @@ fn revision() -> Revision {
 
 fn image(digest: &[u8]) -> Option<ApprovedImage> {
     Some(ApprovedImage {
-        tag: Tag::parse("x").unwrap(),
+        tag: crate::oci::Tag::parse("x").unwrap(),
         facts: ImageFacts {
             digest: Digest::of(digest),
             media_type: "application/vnd.oci.image.index.v1+json".to_owned(),

@@ -18,7 +18,7 @@ use crate::{
     error::{Class, Error, Errors},
     files::WorkTree,
     history::{Digests, History, Provenance},
-    oci::{Digest, Revision, Tag, TagOrDigest},
+    oci::{Digest, Revision, TagOrDigest, TagPattern},
     outside::{Scope, TrackedTree},
     pins::{self, Found},
     registry::{NoTag, Source, resolve, select_tag},
@@ -254,18 +254,24 @@ fn resolve_tag(
     config: &Config,
     sources: &[Source],
     pinned: &[PinnedImage],
-    tag: &Tag,
+    pattern: &TagPattern,
     cx: &Context,
 ) -> Result<Vec<TagDigest>, Errors> {
-    let want = &TagOrDigest::Tag(tag.clone());
     let mut names = Vec::new();
     let mut requests = Vec::new();
     for pinned in pinned {
         names.push(config.images[pinned.image].name.as_str());
         let source = &sources[pinned.image];
         requests.push(async move {
-            let manifest = source.manifest(want, None).await?;
-            Ok(manifest.map(|manifest| manifest.digest))
+            let tag = match select_tag(source, pattern, Some(pinned.digest)).await? {
+                Ok(tag) => tag,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            let manifest = source
+                .manifest(&TagOrDigest::Tag(tag.clone()), None)
+                .await?;
+            let tagged = manifest.map(|manifest| (tag, manifest.digest));
+            Ok(tagged.ok_or(NoTag::Missing))
         });
     }
     cx.services.wait_for_all("resolving tags", &names, requests)

@@ -84,34 +84,12 @@ pub(crate) fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> G
     guess
 }
 
-/// The common form of the tags of these repositories.
-pub(crate) fn tag_form<'s>(
-    repositories: impl IntoIterator<Item = &'s PinnedRepository>,
-) -> Option<TagForm> {
-    let tags = repositories
-        .into_iter()
-        .flat_map(|one| &one.pins)
-        .filter_map(|pin| pin.item.tag.as_ref());
-    let mut forms = tags.map(|tag| form(tag.as_str()));
-    let first = forms.next()??;
-    forms
-        .all(|form| form.as_ref() == Some(&first))
-        .then_some(first)
-}
-
-/// The common revision of the tags of these repositories, if each has a tagged pin.
-pub(crate) fn common_revision<'s>(
-    repositories: impl IntoIterator<Item = &'s PinnedRepository> + Clone,
-) -> Option<String> {
-    let form = tag_form(repositories.clone())?;
-    let mut revisions = Vec::new();
-    for one in repositories {
-        let tags = one.pins.iter().filter_map(|pin| pin.item.tag.as_ref());
-        let before = revisions.len();
-        revisions.extend(tags.map(|tag| tag.as_str()[form.prefix.len()..].to_owned()));
-        if revisions.len() == before {
-            return None;
-        }
+/// Whether the tags of a repository contain a commit.
+fn names_commits(repository: &PinnedRepository) -> bool {
+    match common_form([repository]) {
+        Some(TagForm::Commit { .. }) => true,
+        Some(TagForm::Abbreviated { before, after, .. }) => before == "sha-" && after.is_empty(),
+        Some(TagForm::Version { .. }) | None => false,
     }
 }
 

@@ -128,7 +128,7 @@ pub(crate) fn tags<'s>(
 ) -> Vec<&'s str> {
     let mut tags = Vec::new();
     for pin in repositories.into_iter().flat_map(|one| &one.pins) {
-        if let Some(tag) = &pin.what.tag
+        if let Some(tag) = &pin.item.tag
             && !tags.contains(&tag.as_str())
         {
             tags.push(tag.as_str());

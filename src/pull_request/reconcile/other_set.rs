@@ -44,7 +44,7 @@ impl Reconcile<'_> {
         let Some(Ok(config)) = self.base.configuration(self.forge, &top).await? else {
             return Ok(false);
         };
-        let only_pins = plan::only_pins(&config, "");
+        let only_pins = plan::pin_only_filter(&config, "");
         let foreign = origin::foreign(self.forge, ahead, &|_, _| false, &only_pins).await?;
         Ok(foreign.is_none())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{apply::RecoveryState, checks::Check, config::SetPath};
+use crate::{apply::RecoveryState, checks::Check, config::SetPath, history::IgnoredClaim};
 
 /// `repin.status/1`.
 #[derive(Debug, Clone, Serialize)]

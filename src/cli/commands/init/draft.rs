@@ -65,14 +65,17 @@ impl Draft {
         }
         let set = config::set_path(&tree.root().join(target.as_path()))
             .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
-        let mut starter = starter(chosen, remote, &set, &files, places);
-        let (config, found) = count_pins(&mut starter, tree, &set)?;
+        let form = tag_forms::common_form(chosen.repositories());
+        let settings = tag_form::settings(form.as_ref());
+        let mut starter = starter(chosen, remote, &set, &files, places, settings);
+        let (mut config, mut found) = count_pins(&mut starter, tree, &set)?;
+        let tags = tag_form::confirm(form.as_ref(), chosen, &config, &found, services);
         let mut warnings = starter.remarks.clone();
         warnings.extend(tags.warning);
         starter.remarks.extend(tags.remark);
         if let Some(settings) = tags.settings {
             starter.revision = settings;
-            (config, found) = counted(&mut starter, tree, &set)?;
+            (config, found) = count_pins(&mut starter, tree, &set)?;
         }
         let mut unavailable = chosen.unavailable.clone().or(tags.unavailable);
         for line in starter.places.iter().flat_map(|place| &place.excluded) {

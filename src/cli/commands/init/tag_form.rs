@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::selection::Chosen;
 use crate::{
-    config::{Config, few},
+    config::Config,
     error::{Error, Errors},
     oci::{Digest, Revision, Tag, TagOrDigest},
     pins::{
@@ -16,6 +16,7 @@ use crate::{
     },
     registry::{Source, resolve},
     report::starter::{RevisionSettings, StarterRevision},
+    text::few,
     workflow::Services,
 };
 
@@ -49,8 +50,10 @@ impl Confirmation {
 }
 
 /// The settings for a form, if they are not the defaults.
-pub(super) fn settings(form: &TagForm) -> StarterRevision {
-    let settings = settings_of(form);
+pub(super) fn settings(form: Option<&TagForm>) -> StarterRevision {
+    let Some(settings) = form.map(settings_of) else {
+        return StarterRevision::Default;
+    };
     if settings.pattern.is_none() && settings.label.is_none() && settings.tag == "{revision}" {
         return StarterRevision::Default;
     }
@@ -146,10 +149,10 @@ fn revisions(
     let mut pinned: Vec<(usize, Digest, &Tag)> = Vec::new();
     for index in 0..config.images.len() {
         for pin in found.pins_of(index) {
-            if let Some(tag) = &pin.what.tag
-                && !pinned.contains(&(index, pin.what.digest, tag))
+            if let Some(tag) = &pin.item.tag
+                && !pinned.contains(&(index, pin.item.digest, tag))
             {
-                pinned.push((index, pin.what.digest, tag));
+                pinned.push((index, pin.item.digest, tag));
             }
         }
     }
