@@ -31,6 +31,8 @@ pub(crate) struct KnownOrder {
 /// The evidence for the order of two builds, the strongest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OrderEvidence {
+    /// The precedence of the versions.
+    Semver,
     /// Ancestry in this clone.
     Clone,
     /// Ancestry in this repository.
@@ -105,6 +107,7 @@ impl OrderEvidence {
     /// The item of the check.
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
+            Self::Semver => "semver",
             Self::Clone => "clone",
             Self::Source(_) => "source",
             Self::History => "history",
@@ -115,6 +118,7 @@ impl OrderEvidence {
     /// The phrase in the detail of the check; contains the item.
     pub(crate) fn phrase(&self) -> String {
         match self {
+            Self::Semver => "by semver precedence".to_owned(),
             Self::Clone => "by ancestry in this clone".to_owned(),
             Self::Source(repository) => format!("by ancestry in the source {repository}"),
             Self::History => "by the history of this set".to_owned(),

@@ -1,7 +1,10 @@
-//! The order of two builds: by ancestry in the clone or in the source, by the history of the set, or by the
+//! The order of two builds: by version, by ancestry in the clone or in the source, by the history of the set, or by the
 //! creation times of the images. The first of these that gives a result decides.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    cmp::Ordering,
+    time::{Duration, SystemTime},
+};
 
 use super::{Services, build_source::BuildSource, tags};
 use crate::{
@@ -74,7 +77,7 @@ impl<'o> BuildOrder<'o> {
         Ok(or_by_history(order, by_history, Some(pinned)))
     }
 
-    /// The order by ancestry.
+    /// The order by version or by ancestry.
     async fn of_revisions(&self, new: &Revision, pinned: &Revision) -> Result<Order, Error> {
         if new == pinned {
             return Ok(Order::Same);
@@ -86,6 +89,9 @@ impl<'o> BuildOrder<'o> {
                 pinned: Some(pinned.clone()),
             })
         };
+        if let Some(order) = self.config.revision.pattern.cmp_precedence(new, pinned) {
+            return Ok(known(order == Ordering::Less, OrderEvidence::Semver));
+        }
         let mut unknown = UnknownOrder::NoSource {
             pinned: pinned.clone(),
         };

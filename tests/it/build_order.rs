@@ -254,6 +254,37 @@ fn label_replaces_an_unrecorded_revision() {
     assert_eq!(status_and_item(&document), expected("fail", "source"));
 }
 
+#[test]
+fn versions_have_semver_precedence() {
+    for (pinned, new, status) in [
+        ("1.10.0", "1.9.0", "fail"),
+        ("1.9.0", "1.10.0", "pass"),
+        ("1.0.0", "1.0.0-rc.1", "fail"),
+        ("1.0.0-rc.2", "1.0.0-rc.10", "pass"),
+    ] {
+        let further = "revision: { pattern: semver, tag: 'v{revision}' }";
+        let mut world = World::empty();
+        let at = CONFIG.find("images:").unwrap();
+        world.write(
+            "repin.yaml",
+            format!("{}{further}\n{}", &CONFIG[..at], &CONFIG[at..]),
+        );
+        for revision in [pinned, new] {
+            for image in ["review", "fix", "base"] {
+                let tag: &'static str = format!("v{revision}").leak();
+                world.rebuild(image, tag, &[Platform::new("linux/amd64", revision)]);
+            }
+        }
+        world.pin(format!("v{pinned}").leak());
+        let world = world.with_git();
+        world.adopt(pinned);
+        world.push();
+        let exit = i32::from(status == "fail");
+        let document = promote(&world, new, &[]).exits(exit).json();
+        assert_eq!(status_and_item(&document), expected(status, "semver"));
+    }
+}
+
 /// A deployment repository on the forge, whose images are built from commits of its repository 0:
 /// early, late and unrelated.
 fn on_forge(forge: &Thousand, kind: Kind, source: &str) -> (World, [&'static str; 3]) {
