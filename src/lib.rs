@@ -44,6 +44,7 @@
 //! - `cli` writes configurations (`init`).
 
 mod apply;
+mod builds;
 mod checks;
 pub mod cli;
 mod code;

@@ -177,6 +177,9 @@ pub(super) enum Command {
     /// List the sets in git history, newest first
     #[command(after_help = HISTORY)]
     History(History),
+    /// List the builds in the registry, newest first
+    #[command(after_help = BUILDS)]
+    Builds(Builds),
     /// Move every pin of the set to one verified revision
     #[command(after_help = PROMOTE)]
     Promote(Promote),
@@ -276,6 +279,16 @@ Examples:
   repin history --limit 5
   repin history --html history.html";
 
+const BUILDS: &str = "\
+Builds are the revisions of the tags that have the form of `revision.tag`. A build that is listed as available was not \
+verified: promote runs every check. Open pull requests are read from the forge if a forge and a token are configured. At \
+most 500 revisions are read; the last line counts the others.
+
+Examples:
+  repin builds --limit 10
+  repin builds --format json | jq -r '.builds[] | select(.state == \"available\") | .revision'
+  repin promote --revision newest          # the first build that is available or proposed";
+
 const STATUS: &str = "\
 The current set is read from git history. Open pull requests are read from the forge if a forge and a token are configured. \
 Information that was not read is listed. Problems do not change the exit code, 0; it is not 0 if reading failed.
@@ -323,6 +336,7 @@ Examples:
   repin promote --revision 4f2a…                  # show what would change and run every check
   repin promote --revision 4f2a… --apply          # change every pin, or none
   repin promote --revision 4f2a… --pr ready       # one commit, one branch, one pull request
+  repin promote --revision newest --pr ready      # the newest build of `repin builds`, if it is newer
   repin promote --revision 4f2a… --digest review=sha256:9c1d… --format github --body-file body.md";
 
 const ROLLBACK: &str = "\
@@ -369,8 +383,14 @@ pub(super) struct Set {
 
 #[derive(Debug, Args)]
 pub(super) struct Promote {
-    /// Commit that the images were built from
-    #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
+    /// Commit that the images were built from, or `newest`: the newest build in the registry
+    #[arg(
+        short,
+        long,
+        value_name = "REV",
+        allow_hyphen_values = true,
+        add = ArgValueCompleter::new(complete::builds)
+    )]
     pub(super) revision: String,
     /// Digest that the image's tag must resolve to, as reported by its build
     #[arg(long, value_name = "NAME=DIGEST")]
@@ -383,6 +403,13 @@ pub(super) struct Promote {
     pub(super) force_after_rollback: bool,
     #[command(flatten)]
     pub(super) change: Change,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Builds {
+    /// List at most N builds
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
+    pub(super) limit: Option<NonZero<usize>>,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,9 @@ use crate::{
     workflow::{self, Effect, Goal, Intent, Options, RunResult},
 };
 
+/// The conclusion of `promote --revision newest` without a newer build.
+const NOTHING_NEWER: &str = "nothing newer than the current set";
+
 pub(super) fn run(
     goal: &Goal,
     intent: Intent,
@@ -85,7 +88,7 @@ fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut C
     if cx.output.format != Format::Github {
         return exit;
     }
-    match write_step_files(&finished.document, options, cx) {
+    match write_step_files(finished, options, cx) {
         Ok(()) => exit,
         Err(errors) => exit.worse(cx.output.report_errors(&errors)),
     }
@@ -98,6 +101,9 @@ fn print_text(
     output: &mut Output,
 ) {
     let document = &finished.document;
+    if matches!(finished.effect, Effect::NothingNewer) {
+        return;
+    }
     output.print(table(document));
     print_checks(&document.checks, &finished.config, output);
     let DiffOptions { stat, no_diff } = diff_options;
@@ -126,6 +132,9 @@ fn print_github(finished: &RunResult, options: &Options, output: &mut Output) {
         directory: &directory,
     };
     output.annotate(&github::annotations(&[set]));
+    if matches!(finished.effect, Effect::NothingNewer) {
+        return;
+    }
     let table = table(document);
     let mut texts = vec![table.as_bytes()];
     if is_stdout(options.diff_file.as_deref()) {
@@ -151,11 +160,8 @@ fn files(document: &PlanDocument) -> String {
     aligned(&[Align::Right, Align::Left], &rows)
 }
 
-fn write_step_files(
-    document: &PlanDocument,
-    options: &Options,
-    cx: &Context,
-) -> Result<(), Errors> {
+fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Result<(), Errors> {
+    let document = &finished.document;
     let digests: serde_json::Map<String, serde_json::Value> = document
         .images
         .iter()
@@ -184,6 +190,7 @@ fn write_step_files(
         ("pull-request-url", url),
     ])?;
     match &document.body {
+        _ if matches!(finished.effect, Effect::NothingNewer) => files.summary(NOTHING_NEWER),
         Some(body) => files.summary(body),
         None => files.summary(&body::refusal(document)),
     }
@@ -284,6 +291,7 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             plain(&document.title),
             plain(&Trailer::line(&document.revision, &document.set_path))
         ),
+        Effect::NothingNewer => NOTHING_NEWER.to_owned(),
         Effect::Begun if is_failed => {
             "the pull request is incomplete; run the command again".to_owned()
         }

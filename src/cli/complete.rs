@@ -1,12 +1,16 @@
-//! Dynamic completions: the images of `repin.yaml`, and the sets in git history.
+//! Dynamic completions: the images of `repin.yaml`, the sets in git history, and the builds in the registry.
 //!
-//! A shell requests them with `REPIN_COMPLETE` (see `docs/completions.md`). Only local files and git objects
-//! are read. Errors are not reported, because the user is typing a command line.
+//! A shell requests them with `REPIN_COMPLETE` (see `docs/completions.md`). Only the builds require requests,
+//! for which a shell waits for a limited time. Errors are not reported, because the user is typing a command
+//! line.
 
 use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
     process::ExitCode,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
 };
 
 use clap_complete::{CompleteEnv, CompletionCandidate};
@@ -16,13 +20,19 @@ use crate::{
     config::{self, Config},
     git::Git,
     history::{History, HistoryEntry},
+    http::PauseListener,
     report::dates,
     untrusted::plain,
-    workflow::Environment,
+    workflow::{Console, Environment, Interruption, Progress, Services, builds::listed_revisions},
 };
 
 /// The variable with which a shell requests completions.
 const VARIABLE: &str = "REPIN_COMPLETE";
+
+/// The maximum time for listing the builds in the registry.
+const BUILDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum number of builds that are offered.
+const BUILDS_MAX: usize = 50;
 
 /// Prints completions if a shell requests them.
 pub(super) fn print_completions(
@@ -64,6 +74,64 @@ pub(super) fn rollbacks(current: &OsStr) -> Vec<CompletionCandidate> {
 /// The revisions of all sets.
 pub(super) fn revisions(current: &OsStr) -> Vec<CompletionCandidate> {
     sets(current, |_| true)
+}
+
+/// The builds in the registry, newest first, as far as they are listed in time, and the revisions of all
+/// sets.
+pub(super) fn builds(current: &OsStr) -> Vec<CompletionCandidate> {
+    let (sender, receiver) = mpsc::channel();
+    // The process ends after the completions are printed, even if a registry is slow.
+    thread::spawn(move || sender.send(builds_in_registry().unwrap_or_default()));
+    let mut candidates =
+        vec![CompletionCandidate::new("newest").help(Some("the newest build".into()))];
+    let sets = revisions(current);
+    for (revision, help) in receiver.recv_timeout(BUILDS_TIMEOUT).unwrap_or_default() {
+        let candidate = CompletionCandidate::new(revision);
+        candidates.push(candidate.help(Some(plain(&help).into())));
+    }
+    let known: HashSet<OsString> = candidates
+        .iter()
+        .map(|known| known.get_value().to_owned())
+        .collect();
+    candidates.extend(
+        sets.into_iter()
+            .filter(|set| !known.contains(set.get_value())),
+    );
+    with_prefix(current, candidates.into_iter())
+}
+
+/// The revisions in the registry with the number of their images.
+fn builds_in_registry() -> Option<Vec<(String, String)>> {
+    let config = configuration()?;
+    let environment = super::environment().ok()?;
+    let interruption = Arc::new(Interruption::new(Box::new(|_| ())));
+    let services = Services::new(environment, Vec::new(), Box::new(Silence), interruption).ok()?;
+    let git = Git::open(&config.root).ok();
+    let builds = listed_revisions(&config, git.as_ref(), &services).ok()?;
+    let total = config.images.len();
+    let offered = builds.into_iter().take(BUILDS_MAX);
+    Some(
+        offered
+            .map(|(revision, images)| (revision, format!("{images} of {total} images")))
+            .collect(),
+    )
+}
+
+/// Discards every message.
+struct Silence;
+
+impl Console for Silence {
+    fn note(&self, _: &str) {}
+
+    fn warn(&self, _: &str) {}
+
+    fn progress(&self, _: &str) -> Option<Box<dyn Progress>> {
+        None
+    }
+
+    fn pause_listener(&self) -> PauseListener {
+        PauseListener::default()
+    }
 }
 
 /// The codes of checks and errors.

@@ -16,6 +16,7 @@
 
 mod command;
 mod commit;
+mod commits;
 mod connection;
 mod distance;
 mod error;
@@ -42,6 +43,7 @@ use std::{
 };
 
 pub(crate) use commit::{CommitObstacle, CommitPlan, Committed};
+pub(crate) use commits::ReachableCommit;
 pub(crate) use connection::without_users;
 pub(crate) use connection::{Login, Remote};
 use connection::{Output, is_denied, server_message};

@@ -1,6 +1,9 @@
 //! The order of two builds, as far as git and the history of the set show it.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    time::{Duration, SystemTime},
+};
 
 use super::{Digests, History};
 use crate::{
@@ -144,6 +147,27 @@ pub(crate) fn commit_order(
         return Ok(CommitOrder::Shallow);
     }
     Ok(CommitOrder::Known { is_older })
+}
+
+/// 2000-01-01: an earlier creation time is a placeholder of a reproducible build.
+const FIRST_TIME: Duration = Duration::from_secs(946_684_800);
+
+/// Whether every image was created before its pinned one; `None` if a time is unknown or a placeholder, if two
+/// times are equal, or if the images disagree. `times`: those of each changed image and of the pinned one.
+pub(crate) fn is_created_before(
+    times: impl IntoIterator<Item = [Option<SystemTime>; 2]>,
+) -> Option<bool> {
+    let mut is_older = None;
+    for times in times {
+        let is_time = |time: &SystemTime| *time > SystemTime::UNIX_EPOCH + FIRST_TIME;
+        let [new, pinned] = times.map(|time| time.filter(is_time));
+        let (new, pinned) = (new?, pinned?);
+        if new == pinned || is_older.is_some_and(|is_older| is_older != (new < pinned)) {
+            return None;
+        }
+        is_older = Some(new < pinned);
+    }
+    is_older
 }
 
 impl History {

@@ -96,7 +96,7 @@ pub(crate) use renames::UnknownPast;
 pub(crate) use rules::parse as parse_config;
 
 pub(crate) use build_order::{
-    CommitOrder, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order,
+    CommitOrder, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order, is_created_before,
 };
 pub(crate) use changes::ChangedFile;
 #[cfg(test)]

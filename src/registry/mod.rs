@@ -95,6 +95,7 @@ impl Source {
     pub(crate) async fn tags(&self) -> Result<Vec<Tag>, Error> {
         match self {
             Self::Layout(layout) => {
+                let _permit = self.permit().await;
                 let (layout, name) = (layout.clone(), format!("tags of {self}"));
                 run_blocking(&name, move || layout.tags()).await
             }

@@ -1,6 +1,7 @@
 //! The JSON documents. Their fields are public and always present, with `null` for a missing value;
 //! `docs/json.md` describes them.
 
+mod builds;
 mod forge;
 mod status;
 mod trust;
@@ -9,6 +10,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
+#[cfg(test)]
+pub(crate) use builds::BuildImageRow;
+pub(crate) use builds::{BuildRow, BuildsDocument};
 pub(crate) use forge::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
 };

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod branch;
+pub(crate) mod builds;
 pub(crate) mod causes;
 pub(crate) mod dates;
 pub(crate) mod diff;

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::{
-    Goal, Services, SiteHistory, Stop, Unconfigured, image_rows,
+    Goal, RevisionChoice, Services, SiteHistory, Stop, Unconfigured, image_rows,
     run::plan,
     site::{BranchSite, Site},
 };
@@ -21,7 +21,7 @@ use crate::{
     pull_request::{
         ApprovedSet, Marker, MarkerKind, Permission,
         branches::{self, BranchPair},
-        of_set::of_set,
+        of_set::{PullRequestOfSet, of_set},
         reconcile::other_set::shared_branch,
         refused, wrong_branches,
     },
@@ -130,17 +130,20 @@ pub(crate) fn candidate(
     }
     let revision = pull_of_set.revision.to_string();
     let goal = match pull_of_set.operation {
-        Operation::Rollback => Goal::Rollback { revision },
+        Operation::Rollback => Goal::Rollback {
+            revision: revision.clone(),
+        },
         Operation::Promotion => Goal::Promote {
-            revision,
+            revision: RevisionChoice::Named(revision.clone()),
             digests: Vec::new(),
             overrides: Overrides::default(),
         },
     };
     site.config.counts_pins()?;
-    let request = match goal.parse(&site.config)?.request(&site.config, services) {
+    let parsed = goal.parse(&revision, &site.config)?;
+    let request = match parsed.request(&site.config, services) {
         Ok(request) => request,
-        Err(stop) => return Ok(Candidate::Unverified(unverified(pull, &goal, stop))),
+        Err(stop) => return Ok(Candidate::Unverified(unverified(&pull_of_set, stop))),
     };
     let mut rows = image_rows::declared(&site.config);
     let planned = plan(&request, &site, Unconfigured::Fails, services, &mut rows)?;
@@ -150,7 +153,7 @@ pub(crate) fn candidate(
             approved: planned.approved,
             branch: pull.head.clone(),
         })),
-        Err(stop) => Candidate::Unverified(unverified(pull, &goal, stop)),
+        Err(stop) => Candidate::Unverified(unverified(&pull_of_set, stop)),
     })
 }
 
@@ -256,16 +259,17 @@ fn branches_of(
 }
 
 /// The error for a set that was not verified, with the failed checks and the errors.
-fn unverified(pull: &Pull, goal: &Goal, stop: Stop) -> Error {
+fn unverified(set: &PullRequestOfSet, stop: Stop) -> Error {
+    let pull = &set.pull;
     let (checks, errors) = stop.into_parts();
     let message = format!(
         "the set of pull request #{} ({}) was not verified, so repin does not merge it",
         pull.number, pull.url
     );
-    let (Goal::Promote { revision, .. } | Goal::Rollback { revision }) = goal;
-    let command = match goal {
-        Goal::Promote { .. } => format!("repin promote --revision {revision} --pr ready"),
-        Goal::Rollback { .. } => format!("repin rollback --to {revision} --pr ready"),
+    let revision = &set.revision;
+    let command = match set.operation {
+        Operation::Promotion => format!("repin promote --revision {revision} --pr ready"),
+        Operation::Rollback => format!("repin rollback --to {revision} --pr ready"),
     };
     let mut problem = Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(format!(
         "run `{command}`, which reports every check, or merge the pull request by hand"

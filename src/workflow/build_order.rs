@@ -1,10 +1,7 @@
 //! The order of two builds: by version, by ancestry in the clone or in the source, by the history of the set, or by the
 //! creation times of the images. The first of these that gives a result decides.
 
-use std::{
-    cmp::Ordering,
-    time::{Duration, SystemTime},
-};
+use std::cmp::Ordering;
 
 use super::{Services, build_source::BuildSource, tags};
 use crate::{
@@ -13,7 +10,8 @@ use crate::{
     error::{Error, Errors},
     git::Git,
     history::{
-        CommitOrder, Digests, History, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order,
+        CommitOrder, Digests, History, KnownOrder, Order, OrderEvidence, UnknownOrder,
+        commit_order, is_created_before,
     },
     http::Pace,
     oci::Revision,
@@ -21,9 +19,6 @@ use crate::{
     pull_request::reconcile::RevisionAge,
     registry::resolve::ImageFacts,
 };
-
-/// 2000-01-01: an earlier creation time is a placeholder of a reproducible build.
-const FIRST_TIME: Duration = Duration::from_secs(946_684_800);
 
 /// The order of builds at a site.
 pub(crate) struct BuildOrder<'o> {
@@ -252,25 +247,15 @@ fn or_by_history(order: Order, is_older: Option<bool>, pinned: Option<&Revision>
 /// Whether every changed image is older than its pinned one, or every one is newer; `None` if the times
 /// differ in direction, are equal, or are unknown.
 fn older_by_creation(new: &[Option<&ImageFacts>], pinned: &[Option<ImageFacts>]) -> Option<bool> {
-    let mut is_older = None;
+    let mut times = Vec::new();
     for (new, pinned) in new.iter().zip(pinned) {
         let Some(new) = new else {
             continue;
         };
         let pinned = pinned.as_ref()?;
-        if new.digest == pinned.digest {
-            continue;
+        if new.digest != pinned.digest {
+            times.push([new.created(), pinned.created()]);
         }
-        let (new, pinned) = (created(new)?, created(pinned)?);
-        if new == pinned || is_older.is_some_and(|is_older| is_older != (new < pinned)) {
-            return None;
-        }
-        is_older = Some(new < pinned);
     }
-    is_older
-}
-
-fn created(image: &ImageFacts) -> Option<SystemTime> {
-    let created = image.created()?;
-    (created > SystemTime::UNIX_EPOCH + FIRST_TIME).then_some(created)
+    is_created_before(times)
 }

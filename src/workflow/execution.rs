@@ -1,7 +1,9 @@
 //! The execution of a plan, here in the work tree; `publication` executes it as a pull request.
 
 use super::{
-    Services, Stop, commit,
+    Services, SiteHistory, Stop,
+    builds::open_pull_requests,
+    commit,
     engine::Planned,
     site::{Site, WorkTreeSite},
 };
@@ -11,6 +13,7 @@ use crate::{
     error::Errors,
     git::ObjectId,
     plan::FileChange,
+    pull_request::of_set::PullRequestOfSet,
     report::json::{PlanDocument, PullRequest},
     text::counted,
 };
@@ -26,6 +29,8 @@ pub(crate) enum Effect {
     /// A pull request was begun and is not complete.
     Begun,
     Opened(PullRequest),
+    /// No change, because no build is newer than the current set.
+    NothingNewer,
 }
 
 /// The effect of a run on a site, and the cause of an early stop.
@@ -57,6 +62,15 @@ impl Execution {
 
 /// A site at which a plan can be carried out.
 pub(super) trait Executor: Site {
+    /// The open pull requests of the set; empty without a token. `config`: that of the site, with the
+    /// former names of the set.
+    fn open_pull_requests(
+        &self,
+        config: &Config,
+        history: &SiteHistory,
+        services: &Services,
+    ) -> Result<Vec<PullRequestOfSet>, Errors>;
+
     /// Carries out a plan, if the run may make a change.
     fn carry_out(
         &mut self,
@@ -67,6 +81,15 @@ pub(super) trait Executor: Site {
 }
 
 impl Executor for WorkTreeSite {
+    fn open_pull_requests(
+        &self,
+        config: &Config,
+        history: &SiteHistory,
+        services: &Services,
+    ) -> Result<Vec<PullRequestOfSet>, Errors> {
+        open_pull_requests(config, history.git(), services)
+    }
+
     fn carry_out(
         &mut self,
         planned: &Planned,

@@ -10,6 +10,9 @@ use crate::{
     pull_request::of_set::{self, CurrentCommit, PullRequestOfSet},
 };
 
+/// The progress message.
+const READING: &str = "reading pull requests";
+
 /// The base branch and the pull requests of sets.
 pub(crate) struct ForgeOverview {
     pub base: String,
@@ -28,16 +31,44 @@ pub(crate) fn forge_overview(
     current: Option<&HistoryEntry>,
     services: &Services,
 ) -> Result<Access<ForgeOverview>, Errors> {
-    // A checkout with another forge than its base must not receive the token.
-    base_forge::check_known_bases(config, git, services)?;
-    let forge = match connect(config, git, services)? {
+    let forge = match connect_checked(config, git, services)? {
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
     let work = read(&forge, config, current);
-    Ok(Access::Granted(
-        services.wait(work, "reading pull requests")??,
-    ))
+    Ok(Access::Granted(services.wait(work, READING)??))
+}
+
+/// The open pull requests of sets for the base branch.
+pub(super) fn open_pull_requests(
+    config: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<Access<Vec<PullRequestOfSet>>, Errors> {
+    let forge = match connect_checked(config, git, services)? {
+        Access::Granted(forge) => forge,
+        Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+    };
+    let work = async { of_set::open(&forge, config, &base_branch(&forge, config).await?).await };
+    Ok(Access::Granted(services.wait(work, READING)??))
+}
+
+/// Selects the configured forge. A checkout with another forge than its base must not receive the token.
+fn connect_checked(
+    config: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<Access<Forge>, Errors> {
+    base_forge::check_known_bases(config, git, services)?;
+    connect(config, git, services)
+}
+
+async fn base_branch(forge: &Forge, config: &Config) -> Result<String, Error> {
+    let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
+    match configured {
+        Some(base) => Ok(base),
+        None => Ok(forge.repository().await?.default_branch),
+    }
 }
 
 async fn read(
@@ -45,11 +76,7 @@ async fn read(
     config: &Config,
     current: Option<&HistoryEntry>,
 ) -> Result<ForgeOverview, Error> {
-    let configured = config.forge.as_ref().and_then(|forge| forge.base.clone());
-    let base = match configured {
-        Some(base) => base,
-        None => forge.repository().await?.default_branch,
-    };
+    let base = base_branch(forge, config).await?;
     let head = forge.branch(&base).await?.map(|head| head.commit);
     let open = of_set::open(forge, config, &base).await?;
     let merged = match current {

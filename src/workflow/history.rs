@@ -209,6 +209,15 @@ impl SiteHistory {
         Ok(&commits.history)
     }
 
+    /// The history, like [`Self::promoted_or_local`]; `None` if there is none.
+    pub(crate) fn known(&self) -> Result<Option<&history::History>, Error> {
+        match &self.commits {
+            Ok(commits) => Ok(Some(&commits.history)),
+            Err(error) if checks::no_history_reason(error).is_some() => Ok(None),
+            Err(error) => Err(Error::from(error)),
+        }
+    }
+
     /// The names that the set had under former paths of its configuration.
     pub(crate) fn former_names(&self) -> Vec<FormerNames> {
         let commits = self.commits.as_ref();

@@ -37,6 +37,16 @@ pub(super) fn add_pins(rows: &mut [ImageRow], config: &Config, found: &Found) {
     }
 }
 
+/// Adds the pins of a set that remains.
+pub(super) fn add_current(rows: &mut [ImageRow], config: &Config, found: &Found) {
+    add_pins(rows, config, found);
+    for row in rows {
+        if let [digest] = row.from.as_slice() {
+            row.to = Some(digest.clone());
+        }
+    }
+}
+
 /// Adds the digests that tags resolve to.
 pub(super) fn add_digests(rows: &mut [ImageRow], resolutions: &[Resolution], config: &Config) {
     for (row, resolution) in rows.iter_mut().zip(resolutions) {

@@ -10,6 +10,7 @@ mod base_forge;
 pub(crate) mod base_policy;
 mod build_order;
 mod build_source;
+pub(crate) mod builds;
 mod caches;
 pub(crate) mod ci;
 mod commit;
@@ -25,6 +26,7 @@ mod history;
 pub(crate) mod image_contents;
 mod image_rows;
 mod interruption;
+mod newest;
 mod open_pulls;
 pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
@@ -61,7 +63,7 @@ pub(crate) use publication::{
     held_merge, merge_pending_warning, merge_refused_error, warn_of_silent_checks,
 };
 pub(crate) use repositories::{OtherRepository, temporary_directory};
-pub(crate) use request::{Goal, Intent, OpenRequest, Options, check_image_name};
+pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
 pub(crate) use revision::{RequestedRevision, revision};
 pub(crate) use run::{RunResult, run};
 pub(crate) use services::Services;

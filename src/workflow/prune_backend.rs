@@ -11,7 +11,7 @@ use crate::{
     forge::{Kind, Package, Target},
     git::Git,
     prune::backends::{Backend, Ghcr, Registry},
-    registry::Source,
+    registry::{Source, Sources},
 };
 
 /// A registry without deletion in its distribution API.
@@ -31,12 +31,7 @@ pub(crate) fn prune_backend(
         .prune
         .as_ref()
         .map_or(PruneBackend::Auto, |prune| prune.backend);
-    let has_mirror = matches!(
-        sources.mapping(&image.repository),
-        Some((SourceLocation::Registry(_), _))
-    );
-    // A mirror of ghcr.io is pruned like any registry, unless a forge is configured.
-    let is_github = image.repository.host() == GHCR && (!has_mirror || config.forge.is_some());
+    let is_github = is_on_github(config, image, &sources);
     match (chosen, source) {
         (PruneBackend::Ghcr, source) => github(config, image, source, services),
         (PruneBackend::Auto, source) if is_github => github(config, image, source, services),
@@ -50,12 +45,36 @@ pub(crate) fn prune_backend(
     }
 }
 
+/// Whether GitHub's packages API lists the versions of an image. A mirror of ghcr.io is like any registry,
+/// unless a forge is configured.
+pub(super) fn is_on_github(config: &Config, image: &Image, sources: &Sources) -> bool {
+    let has_mirror = matches!(
+        sources.mapping(&image.repository),
+        Some((SourceLocation::Registry(_), _))
+    );
+    image.repository.host() == GHCR && (!has_mirror || config.forge.is_some())
+}
+
 fn github(
     config: &Config,
     image: &Image,
     source: Source,
     services: &Services,
 ) -> Result<Access<Backend>, Errors> {
+    Ok(match package(config, image, services)? {
+        Access::Granted(package) => {
+            Access::Granted(Backend::Ghcr(Box::new(Ghcr::new(package, source))))
+        }
+        Access::NoToken(reason) => Access::NoToken(reason),
+    })
+}
+
+/// The package of an image on GitHub. Sends no request.
+pub(super) fn package(
+    config: &Config,
+    image: &Image,
+    services: &Services,
+) -> Result<Access<Package>, Errors> {
     let invalid =
         |reason: String, hint: &str| Errors::from(Error::input(Code::CONFIG, reason).help(hint));
     let path = image.repository.path();
@@ -96,7 +115,5 @@ fn github(
     };
     let settings = settings(&api, services)?;
     let package = Package::new(&api, owner, name, credential.token, settings)?;
-    Ok(Access::Granted(Backend::Ghcr(Box::new(Ghcr::new(
-        package, source,
-    )))))
+    Ok(Access::Granted(package))
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    OpenRequest, Services, Stop,
+    OpenRequest, Services, SiteHistory, Stop,
     build_order::BuildOrder,
     engine::Planned,
     execution::{Effect, Execution, Executor},
@@ -19,7 +19,7 @@ use crate::{
     pull_request::{
         ApprovedSet, Marker, MarkerKind, Permission,
         merging::{self, MergeAttempt},
-        of_set,
+        of_set::{self, PullRequestOfSet},
         reconcile::{self, Outcome, Proposal, RevisionAge, Rivals},
     },
     report::json::{PlanDocument, PullRequest},
@@ -47,6 +47,16 @@ pub(super) enum MergeSchedule {
 }
 
 impl Executor for BranchSite {
+    fn open_pull_requests(
+        &self,
+        config: &Config,
+        _: &SiteHistory,
+        services: &Services,
+    ) -> Result<Vec<PullRequestOfSet>, Errors> {
+        let work = of_set::open(&self.head.forge, config, &self.head.base.branch);
+        Ok(services.wait(work, "reading pull requests")??)
+    }
+
     fn carry_out(
         &mut self,
         planned: &Planned,

@@ -7,7 +7,7 @@ use super::Services;
 use crate::{
     config::{Config, Verify},
     error::Errors,
-    oci::{Digest, Repository, TagOrDigest},
+    oci::{Digest, Repository, Tag, TagOrDigest},
     registry::{Remote, Source, pull_limit_error},
 };
 
@@ -93,6 +93,25 @@ pub(crate) fn check_pull_limit(
         .filter_map(|estimate| estimate.remaining)
         .min();
     match remaining {
+        Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to request more manifests than Docker Hub still allows. `pulls`: for each repository on Docker
+/// Hub one of the tags, and their number.
+pub(super) fn check_remaining_pulls(
+    pulls: &[(&Remote, &Tag, u64)],
+    services: &Services,
+) -> Result<(), Errors> {
+    let Some((remote, first, _)) = pulls.first() else {
+        return Ok(());
+    };
+    let reference = TagOrDigest::Tag((*first).clone());
+    let estimate = services.wait(remote.estimate(&reference), "reading Docker Hub's limit")?;
+    let needed = pulls.iter().map(|(_, _, count)| count).sum();
+    // A failed request is repeated by the run, which reports its failure.
+    match estimate.ok().and_then(|estimate| estimate.pulls) {
         Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed).into()),
         _ => Ok(()),
     }

@@ -17,8 +17,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) enum Goal {
     Promote {
-        /// The commit that its images were built from.
-        revision: String,
+        revision: RevisionChoice,
         /// `NAME=DIGEST`: the digest that the build of an image reported.
         digests: Vec<String>,
         /// The refusals that the caller overrides.
@@ -26,6 +25,15 @@ pub(crate) enum Goal {
     },
     /// To a set that was current before.
     Rollback { revision: String },
+}
+
+/// The revision that is promoted.
+#[derive(Debug, Clone)]
+pub(crate) enum RevisionChoice {
+    /// The commit that its images were built from, as typed.
+    Named(String),
+    /// That of the newest build that may be promoted.
+    Newest,
 }
 
 /// The change that a run may make, and the other files that it writes.
@@ -84,15 +92,43 @@ impl Goal {
         }
     }
 
-    /// Parses the arguments. Sends no request.
-    pub(super) fn parse(&self, config: &Config) -> Result<ParsedGoal, Errors> {
-        let (text, digests, overrides) = match self {
-            Self::Rollback { revision } => (revision, BTreeMap::new(), Overrides::default()),
+    /// The revision as typed; `None` for the newest build.
+    pub(super) fn revision(&self) -> Option<&str> {
+        match self {
             Self::Promote {
-                revision,
-                digests,
-                overrides,
-            } => (revision, parse_digests(digests, config)?, *overrides),
+                revision: RevisionChoice::Newest,
+                ..
+            } => None,
+            Self::Promote {
+                revision: RevisionChoice::Named(revision),
+                ..
+            }
+            | Self::Rollback { revision } => Some(revision),
+        }
+    }
+
+    /// Checks the arguments. Sends no request.
+    pub(super) fn check(&self, config: &Config) -> Result<(), Errors> {
+        match self.revision() {
+            Some(text) => self.parse(text, config).map(drop),
+            None => self.digests(config).map(drop),
+        }
+    }
+
+    /// The digests that builds reported.
+    fn digests(&self, config: &Config) -> Result<BTreeMap<String, Digest>, Errors> {
+        match self {
+            Self::Rollback { .. } => Ok(BTreeMap::new()),
+            Self::Promote { digests, .. } => parse_digests(digests, config),
+        }
+    }
+
+    /// Parses the arguments, with `text` as the revision. Sends no request.
+    pub(super) fn parse(&self, text: &str, config: &Config) -> Result<ParsedGoal, Errors> {
+        let digests = self.digests(config)?;
+        let overrides = match self {
+            Self::Rollback { .. } => Overrides::default(),
+            Self::Promote { overrides, .. } => *overrides,
         };
         Ok(ParsedGoal {
             operation: self.operation(),

@@ -9,6 +9,7 @@ use super::{
     engine::{self, Planned, Standards},
     execution::{Effect, Execution, Executor},
     image_rows,
+    newest::{self, Newest},
     request::Request,
     session::{self, warn_if_interrupted},
     signatures,
@@ -21,6 +22,7 @@ use crate::{
     config::{Config, Operation},
     error::{Class, Error, Errors},
     files::{Files, WorkTree},
+    oci::Revision,
     plan::FileChange,
     report::{
         body::{self, TemplateContext},
@@ -53,7 +55,7 @@ pub(crate) fn run(
     services: &Services,
 ) -> Result<RunResult, Errors> {
     // Invalid arguments fail before the first request.
-    goal.parse(config)?;
+    goal.check(config)?;
     let mut attempts = 1;
     loop {
         let (config, document, execution) = attempt(goal, options, config, services)?;
@@ -79,31 +81,48 @@ fn attempt(
     let mut site = match open_site(goal.operation(), options, config, services)? {
         Ok(site) => site,
         Err(stop) => {
-            let goal = goal.parse(config)?;
+            let operation = goal.operation();
             // A malformed file of the configuration is an error even if the run is skipped.
             let files = WorkTree::new(&config.root);
             template(config, &files)?;
-            read_standards(goal.operation, config, &files, services)?;
-            let (revision, rows) = (goal.revision.as_str(), image_rows::declared(config));
-            let document = unplanned_document(goal.operation, revision, config, rows);
+            read_standards(operation, config, &files, services)?;
+            let mut revision = None;
+            if let Some(text) = goal.revision() {
+                revision = Some(goal.parse(text, config)?.revision.as_str().to_owned());
+            }
+            let rows = image_rows::declared(config);
+            let document = unplanned_document(operation, revision.as_deref(), config, rows);
             return Ok((config.clone(), document, stopped(stop)));
         }
     };
     let config = site.config().clone();
     config.counts_pins()?;
-    let goal = goal.parse(&config)?;
-    let template = template(&config, site.files())?;
+    let operation = goal.operation();
     let mut rows = image_rows::declared(&config);
-    let (operation, text) = (goal.operation, goal.revision.as_str().to_owned());
+    let text = match goal.revision() {
+        Some(text) => text.to_owned(),
+        None => match newest::newest(&*site, services)? {
+            Newest::Build(revision) => revision.to_string(),
+            Newest::Nothing { current, found } => {
+                image_rows::add_current(&mut rows, &config, &found);
+                let current = current.as_ref().map(Revision::as_str);
+                let document = unplanned_document(operation, current, &config, rows);
+                return Ok((config, document, Execution::complete(Effect::NothingNewer)));
+            }
+        },
+    };
+    let goal = goal.parse(&text, &config)?;
+    let template = template(&config, site.files())?;
+    let text = goal.revision.as_str().to_owned();
     let request = match goal.request(&config, services) {
         Ok(request) => request,
         Err(stop) => {
-            let document = unplanned_document(operation, &text, &config, rows);
+            let document = unplanned_document(operation, Some(&text), &config, rows);
             return Ok((config, document, stopped(stop)));
         }
     };
     let planned = plan(&request, &*site, options.unconfigured, services, &mut rows)?;
-    let unplanned = unplanned_document(operation, request.revision.as_str(), &config, rows);
+    let unplanned = unplanned_document(operation, Some(request.revision.as_str()), &config, rows);
     let planned = match planned {
         Ok(planned) => planned,
         Err(stop) => return Ok((config, unplanned, stopped(stop))),
@@ -267,7 +286,7 @@ impl RunResult {
         match &result.effect {
             Effect::Applied | Effect::Committed(_) => result.document.applied = true,
             Effect::Opened(pull) => result.document.pull_request = Some(pull.clone()),
-            Effect::Nothing | Effect::PullRequestShown | Effect::Begun => {}
+            Effect::Nothing | Effect::NothingNewer | Effect::PullRequestShown | Effect::Begun => {}
         }
         if let Some(stop) = execution.stop {
             result.add_stop(stop);
@@ -300,27 +319,31 @@ impl RunResult {
     }
 }
 
-/// The document of a run that has no plan yet.
+/// The document of a run that has no plan yet. Without a revision, the texts that contain it are empty.
 pub(super) fn unplanned_document(
     operation: Operation,
-    revision: &str,
+    revision: Option<&str>,
     config: &Config,
     images: Vec<ImageRow>,
 ) -> PlanDocument {
-    let title = &config.names(operation).title;
+    let (mut branch, mut title) = (String::new(), String::new());
+    if let Some(revision) = revision {
+        branch = config.branch(operation, revision);
+        title = (config.names(operation).title).render(revision, &config.name);
+    }
     PlanDocument {
         schema: "repin.plan/1",
         kind: operation,
         set_path: config.set_path.clone(),
-        revision: revision.to_string(),
+        revision: revision.unwrap_or_default().to_owned(),
         approved: false,
         applied: false,
         changed: false,
         images,
         files: Vec::new(),
         checks: Vec::new(),
-        branch: config.branch(operation, revision),
-        title: title.render(revision, &config.name),
+        branch,
+        title,
         body: None,
         diff: None,
         pull_request: None,

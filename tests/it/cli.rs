@@ -343,6 +343,24 @@ fn completions_know_images_and_sets() {
         offered(&world, &["prune", "--image", "re"]),
         "review\tghcr.io/acme/review\n"
     );
+    let builds = offered(&world, &["promote", "--revision", ""]);
+    assert!(builds.starts_with("newest\tthe newest build\n"), "{builds}");
+    for build in [REV_A, REV_B] {
+        assert!(
+            builds.contains(&format!("{build}\t3 of 3 images\n")),
+            "{builds}"
+        );
+    }
+    assert_eq!(builds.matches(REV_B).count(), 1, "{builds}");
+    // Without a registry, the sets of history remain.
+    let layouts = world.path("images");
+    std::fs::rename(&layouts, world.path("moved")).unwrap();
+    let sets = offered(&world, &["promote", "--revision", "bb"]);
+    assert!(
+        sets.starts_with(&format!("{REV_B}\t2026-01-02 promote: ")),
+        "{sets}"
+    );
+    std::fs::rename(world.path("moved"), &layouts).unwrap();
     let states = offered(&world, &["promote", "--pr", ""]);
     assert!(
         states.contains("draft\t") && states.contains("ready\t"),

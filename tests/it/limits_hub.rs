@@ -175,6 +175,8 @@ fn every_command_that_reads_the_set_respects_the_limit() {
         &["inventory", "enumerate", "review"],
         &["inventory", "init", &build],
         &["prune"],
+        &["builds"],
+        &["promote", "--revision", "newest"],
     ] {
         let ran = hub.run(&world, args).exits(3);
         assert!(

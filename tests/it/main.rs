@@ -15,6 +15,8 @@ mod after_gitea;
 mod base_rules;
 mod book;
 mod build_order;
+mod builds;
+mod builds_registry;
 mod checkout;
 mod cli;
 mod columns;

@@ -1,6 +1,7 @@
 //! One file for each command: gather, decide, act, report.
 
 mod branch;
+mod builds;
 mod check;
 mod doctor;
 mod documents;
@@ -33,6 +34,7 @@ pub(super) fn run(command: Command, context: &mut Context) -> Result<Exit, Error
         Command::Scan => scan::run(context),
         Command::Check { remote, all } => check::run(remote, all, context),
         Command::Resolve { revision } => resolve::run(&revision, context),
+        Command::Builds(args) => builds::run(&args, context),
         Command::Set(args) => set::run(&args, context),
         Command::Fleet(args) => fleet::run(&args, context),
         Command::Promote(args) => promote::run(&args, context),

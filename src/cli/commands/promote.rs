@@ -4,12 +4,18 @@ use crate::{
     checks::Overrides,
     cli::{args, change, context::Context, exit::Exit},
     error::Errors,
-    workflow::Goal,
+    workflow::{Goal, RevisionChoice},
 };
+
+/// The revision that selects the newest build.
+const NEWEST: &str = "newest";
 
 pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit, Errors> {
     let goal = Goal::Promote {
-        revision: args.revision.clone(),
+        revision: match args.revision.as_str() {
+            NEWEST => RevisionChoice::Newest,
+            revision => RevisionChoice::Named(revision.to_owned()),
+        },
         digests: args.digest.clone(),
         overrides: Overrides {
             older: args.allow_older,

@@ -97,14 +97,13 @@ impl Package {
             .await
     }
 
-    /// The newest versions: complete pages, up to the first one with a known version. GitHub lists
-    /// the newest first.
-    pub(crate) async fn newest(&self, is_known: impl Fn(u64) -> bool) -> Result<Versions, Error> {
-        self.list(
-            |_| (),
-            |pages| pages.all.iter().any(|version| is_known(version.id)),
-        )
-        .await
+    /// The newest versions: complete pages, up to the first one with which the versions are enough.
+    /// GitHub lists the newest first.
+    pub(crate) async fn newest(
+        &self,
+        is_enough: impl Fn(&[PackageVersion]) -> bool,
+    ) -> Result<Versions, Error> {
+        self.list(|_| (), |pages| is_enough(&pages.all)).await
     }
 
     /// Requests pages until the listing is complete or `is_enough`.

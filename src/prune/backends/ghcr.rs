@@ -156,7 +156,9 @@ impl Ghcr {
     ) -> Result<Listing, Error> {
         progress.begin("listing the newest versions again", None);
         let known: HashSet<u64> = first.versions.iter().filter_map(|known| known.id).collect();
-        let rows = self.package.newest(|id| known.contains(&id)).await?;
+        let has_known =
+            |rows: &[PackageVersion]| rows.iter().any(|version| known.contains(&version.id));
+        let rows = self.package.newest(has_known).await?;
         let (clock, is_complete) = (rows.clock, rows.is_complete);
         let rows = listed(rows.all, first);
         let mut current: HashMap<Option<u64>, Version> =

@@ -216,7 +216,12 @@ impl Walk<'_> {
         }
         let verification = Verification::Before(self.set.trusted_images(&member.images, config));
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
-        let unplanned = unplanned_document(request.operation, self.revision.as_str(), config, rows);
+        let unplanned = unplanned_document(
+            request.operation,
+            Some(self.revision.as_str()),
+            config,
+            rows,
+        );
         let mut document = planned_document(unplanned, &planned);
         let body = render_body(&document, &planned.body_context, None)?;
         let trailer = Trailer::line(self.revision.as_str(), &config.set_path);

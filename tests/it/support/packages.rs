@@ -51,6 +51,7 @@ pub(crate) struct Store {
     pub(crate) versions: Vec<Row>,
     pub(crate) deleted: Vec<Row>,
     pub(crate) manifests: BTreeMap<Digest, (String, Vec<u8>)>,
+    blobs: BTreeMap<Digest, Vec<u8>>,
     /// The value of `Date`; `None` omits the header.
     pub(crate) date: Option<String>,
     /// Pages announce the last one with `rel="last"`.
@@ -77,6 +78,7 @@ impl Packages {
             versions: Vec::new(),
             deleted: Vec::new(),
             manifests: BTreeMap::new(),
+            blobs: BTreeMap::new(),
             date: Some(httpdate::fmt_http_date(std::time::SystemTime::now())),
             lasts: true,
             links: true,
@@ -122,6 +124,7 @@ impl Store {
     /// Pushes an image with its children, each a version; the youngest version comes first. Returns
     /// its number.
     pub(crate) fn push(&mut self, tags: &[&str], image: &Image, created: &str) -> u64 {
+        self.blobs.extend(image.blobs());
         for manifest in image.manifests() {
             let digest = manifest.digest();
             self.manifests.insert(
@@ -221,11 +224,26 @@ impl Store {
         if asked.method != "GET" {
             return Reply::json(405, json!({"errors": [{"code": "UNSUPPORTED"}]}));
         }
-        let digest: Option<Digest> = asked
-            .path
-            .rsplit('/')
-            .next()
-            .and_then(|text| text.parse().ok());
+        if asked.path.ends_with("/tags/list") {
+            let mut tags = self.left();
+            tags.retain(|tag| asked.query("last").is_none_or(|last| tag.as_str() > last));
+            return Reply::json(200, json!({"name": NAME, "tags": tags}));
+        }
+        let reference = asked.path.rsplit('/').next().unwrap_or_default();
+        let tagged = |row: &&Row| row.tags.iter().any(|tag| tag == reference);
+        let digest: Option<Digest> = match self.versions.iter().find(tagged) {
+            Some(row) => Some(row.digest),
+            None => reference.parse().ok(),
+        };
+        if asked.path.contains("/blobs/")
+            && let Some(bytes) = digest.and_then(|digest| self.blobs.get(&digest))
+        {
+            return Reply {
+                status: 200,
+                headers: Vec::new(),
+                body: bytes.clone(),
+            };
+        }
         match digest.and_then(|digest| self.manifests.get(&digest)) {
             Some((media_type, bytes)) => Reply {
                 status: 200,

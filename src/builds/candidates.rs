@@ -1,0 +1,370 @@
+//! The revisions of tags, and those that are read if there are too many.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::SystemTime,
+};
+
+use super::{
+    ListOrder,
+    ancestry::{self, Node},
+};
+use crate::{
+    config::{RevisionLength, Revisions},
+    git::{Git, GitError},
+    oci::{Pattern, Revision, Tag},
+};
+
+/// The maximum number of revisions that are read.
+pub(crate) const READ_MAX: usize = 500;
+
+/// The tags of a set's repositories that have the form of `revision.tag`. There may be many, so a tag that
+/// several repositories have is kept once.
+#[derive(Debug)]
+pub(crate) struct TagTable {
+    /// For each tag, the images whose repositories have it.
+    tags: BTreeMap<Tag, Box<[bool]>>,
+    images: usize,
+}
+
+/// A revision with its tags.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// The revision as it is in the tags: in full, or abbreviated.
+    pub text: String,
+    /// The tags of each image; empty for a related revision without tags.
+    pub tags: Vec<Vec<Tag>>,
+    /// Whether the revision is listed.
+    pub is_listed: bool,
+}
+
+/// The revisions that may be listed, and their order.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    pub all: Vec<Candidate>,
+    pub order: ListOrder,
+    /// The number of revisions that are not read.
+    pub left_out: usize,
+    pub selection: Selection,
+}
+
+/// The rule that selects the revisions that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Selection {
+    HighestVersions,
+    LastPushed,
+    /// The newest commits of the clone, and other revisions.
+    NewestCommits,
+    LastNames,
+}
+
+impl Selection {
+    /// The selected revisions, in messages.
+    pub(crate) fn phrase(self) -> &'static str {
+        match self {
+            Self::HighestVersions => "the highest versions",
+            Self::LastPushed => "the last pushed",
+            Self::NewestCommits => {
+                "the newest commits of this clone, and of the others the last by name"
+            }
+            Self::LastNames => "the last by name",
+        }
+    }
+
+    /// Whether a revision that is not read may be newer than the selected ones.
+    pub(crate) fn may_omit_newest(self) -> bool {
+        matches!(self, Self::NewestCommits | Self::LastNames)
+    }
+}
+
+/// The facts that determine the order of revisions without reading images.
+pub(crate) struct SelectionFacts<'r> {
+    pub revisions: &'r Revisions,
+    pub git: Option<&'r Git>,
+    /// The revisions of the current set and of open pull requests, which are compared with the others.
+    pub related: &'r [&'r Revision],
+    /// The latest push of each tag, as far as it is known.
+    pub pushed: &'r HashMap<Tag, SystemTime>,
+}
+
+impl TagTable {
+    pub(crate) fn new(images: usize) -> Self {
+        Self {
+            tags: BTreeMap::new(),
+            images,
+        }
+    }
+
+    /// Adds the tags of an image's repository.
+    pub(crate) fn add(
+        &mut self,
+        image: usize,
+        tags: impl IntoIterator<Item = Tag>,
+        revisions: &Revisions,
+    ) {
+        for tag in tags {
+            if revision_in(revisions, &tag).is_some() {
+                let images = self.tags.entry(tag);
+                let images = images.or_insert_with(|| vec![false; self.images].into());
+                images[image] = true;
+            }
+        }
+    }
+
+    /// Groups the tags by revision, and selects at most [`READ_MAX`] revisions.
+    pub(crate) fn candidates(&self, facts: &SelectionFacts<'_>) -> Result<Candidates, GitError> {
+        let pattern = &facts.revisions.pattern;
+        let mut groups: BTreeMap<&str, Vec<&Tag>> = BTreeMap::new();
+        for tag in self.tags.keys() {
+            if let Some(text) = revision_in(facts.revisions, tag) {
+                groups.entry(text).or_default().push(tag);
+            }
+        }
+        let total = groups.len();
+        let mut related = BTreeSet::new();
+        for revision in facts.related {
+            related.insert(part_in_tag(facts.revisions, revision));
+        }
+        for text in &related {
+            groups.entry(text).or_default();
+        }
+        let texts: Vec<&str> = groups.keys().copied().collect();
+        let mut indices = HashMap::new();
+        for (index, text) in texts.iter().enumerate() {
+            indices.insert(*text, index);
+        }
+        let related: BTreeSet<usize> = related.iter().map(|text| indices[text]).collect();
+        let nodes = match facts.git {
+            Some(git) if !pattern.is_semver() => ancestry::read(git, &indices, READ_MAX, &related)?,
+            _ => HashMap::new(),
+        };
+        let pushes = |index: usize| {
+            let tags = groups[texts[index]].iter();
+            tags.filter_map(|tag| facts.pushed.get(*tag)).max().copied()
+        };
+        let (preferred, selection) = if pattern.is_semver() {
+            (by_precedence(&texts, pattern), Selection::HighestVersions)
+        } else {
+            by_evidence(&texts, pushes, &nodes)
+        };
+
+        let listed = |index: &usize| !groups[texts[*index]].is_empty();
+        let mut selected: BTreeSet<usize> = related.iter().copied().filter(listed).collect();
+        for index in preferred.into_iter().filter(listed) {
+            if selected.len() == READ_MAX {
+                break;
+            }
+            selected.insert(index);
+        }
+        let mut kept: BTreeSet<usize> = selected.union(&related).copied().collect();
+        kept.extend(nodes.keys());
+        let kept: Vec<usize> = kept.into_iter().collect();
+        let order = if pattern.is_semver() {
+            order_of_versions(&kept, &texts, pattern)
+        } else {
+            order_of_commits(&kept, &nodes, facts.git)
+        };
+        let mut all = Vec::new();
+        for index in kept {
+            let mut tags = vec![Vec::new(); self.images];
+            for tag in &groups[texts[index]] {
+                for (image, has_tag) in self.tags[*tag].iter().enumerate() {
+                    if *has_tag {
+                        tags[image].push((*tag).clone());
+                    }
+                }
+            }
+            all.push(Candidate {
+                text: texts[index].to_owned(),
+                tags,
+                is_listed: selected.contains(&index),
+            });
+        }
+        Ok(Candidates {
+            all,
+            order,
+            left_out: total - selected.len(),
+            selection,
+        })
+    }
+}
+
+impl Candidates {
+    /// The index of a revision, if it is listed or related.
+    pub(crate) fn find(&self, revision: &Revision, revisions: &Revisions) -> Option<usize> {
+        let text = part_in_tag(revisions, revision);
+        self.all.iter().position(|candidate| candidate.text == text)
+    }
+}
+
+/// Whether a tag has the form of `revision.tag`.
+pub(crate) fn is_build(revisions: &Revisions, tag: &Tag) -> bool {
+    revision_in(revisions, tag).is_some()
+}
+
+/// The revision in a tag, or its abbreviation, if the tag has the form of `revision.tag`.
+fn revision_in<'t>(revisions: &Revisions, tag: &'t Tag) -> Option<&'t str> {
+    revisions.tag_form.revision_in(tag.as_str())
+}
+
+/// The part of a revision that its tags contain.
+fn part_in_tag<'r>(revisions: &Revisions, revision: &'r Revision) -> &'r str {
+    let text = revision.as_str();
+    match revisions.tag.length() {
+        RevisionLength::Full => text,
+        RevisionLength::Digits(digits) => text.get(..digits).unwrap_or(text),
+    }
+}
+
+/// The versions, the highest first.
+fn by_precedence(texts: &[&str], pattern: &Pattern) -> Vec<usize> {
+    let mut versions = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        if let Ok(version) = pattern.revision(text) {
+            versions.push((version, index));
+        }
+    }
+    versions.sort_by(|(one, _), (other, _)| {
+        let order = pattern.cmp_precedence(other, one);
+        order.unwrap_or(Ordering::Equal)
+    });
+    versions.into_iter().map(|(_, index)| index).collect()
+}
+
+/// The revisions in the order in which they are read, and the description of the first ones.
+fn by_evidence(
+    texts: &[&str],
+    pushed: impl Fn(usize) -> Option<SystemTime>,
+    nodes: &HashMap<usize, Node>,
+) -> (Vec<usize>, Selection) {
+    let (mut dated, mut commits, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for index in 0..texts.len() {
+        match (pushed(index), nodes.get(&index)) {
+            (Some(time), _) => dated.push((Reverse(time), index)),
+            (None, Some(node)) => commits.push((node.position, index)),
+            (None, None) => others.push(index),
+        }
+    }
+    dated.sort_unstable();
+    commits.sort_unstable();
+    others.sort_unstable_by(|one, other| by_numbers(texts[*other], texts[*one]));
+    let dated = dated.into_iter().map(|(_, index)| index);
+    let commits = commits.into_iter().map(|(_, index)| index);
+    if dated.len() > 0 {
+        let all = dated.chain(commits).chain(others);
+        return (all.collect(), Selection::LastPushed);
+    }
+    let selection = match commits.len() {
+        0 => Selection::LastNames,
+        _ => Selection::NewestCommits,
+    };
+    // The newest builds may be of commits that the clone does not contain yet.
+    let room = READ_MAX.saturating_sub(commits.len()).max(READ_MAX / 2);
+    let further = others.split_off(room.min(others.len()));
+    (
+        others.into_iter().chain(commits).chain(further).collect(),
+        selection,
+    )
+}
+
+/// Compares names in which numbers are ordered by their values: `build-9` is before `build-10`.
+fn by_numbers(one: &str, other: &str) -> Ordering {
+    let is_digit = |b: &u8| b.is_ascii_digit();
+    let (mut left, mut right) = (one.as_bytes(), other.as_bytes());
+    while let ([a, ..], [b, ..]) = (left, right) {
+        let order = if is_digit(a) && is_digit(b) {
+            let [x, y] = [left, right].map(|text| {
+                let end = text.iter().position(|b| !is_digit(b)).unwrap_or(text.len());
+                text.split_at(end)
+            });
+            (left, right) = (x.1, y.1);
+            let [x, y] = [x.0, y.0].map(|digits| {
+                let zeros = digits.iter().take_while(|b| **b == b'0').count();
+                &digits[zeros..]
+            });
+            x.len().cmp(&y.len()).then(x.cmp(y))
+        } else {
+            (left, right) = (&left[1..], &right[1..]);
+            a.cmp(b)
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    left.len().cmp(&right.len()).then(one.cmp(other))
+}
+
+/// The order of versions; `kept` are indices of `texts`.
+fn order_of_versions(kept: &[usize], texts: &[&str], pattern: &Pattern) -> ListOrder {
+    let kept: Vec<&str> = kept.iter().map(|index| texts[*index]).collect();
+    let sorted = by_precedence(&kept, pattern);
+    let mut order = ListOrder::new(kept.len(), true);
+    let mut previous = None;
+    for (position, index) in sorted.into_iter().enumerate() {
+        order.place(index, position, None, previous.as_slice());
+        previous = Some(index);
+    }
+    order
+}
+
+/// The order of the commits among revisions; `kept` contains all of them.
+fn order_of_commits(kept: &[usize], nodes: &HashMap<usize, Node>, git: Option<&Git>) -> ListOrder {
+    let mut order = ListOrder::new(kept.len(), !git.is_some_and(Git::is_shallow));
+    let mut numbers = HashMap::new();
+    for (number, index) in kept.iter().enumerate() {
+        numbers.insert(*index, number);
+    }
+    for (index, node) in nodes {
+        let descendants: Vec<usize> = node.descendants.iter().map(|node| numbers[node]).collect();
+        order.place(numbers[index], node.position, Some(node.date), &descendants);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_names_are_ordered_by_value() {
+        let sorted = ["a", "a-9", "a-10", "a-010x", "b1", "b1c", "b02", "b2"];
+        for pair in sorted.windows(2) {
+            assert_eq!(by_numbers(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+            assert_eq!(by_numbers(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
+        }
+        assert_eq!(by_numbers("a1", "a1"), Ordering::Equal);
+    }
+
+    #[test]
+    fn unknown_commits_have_half_of_the_room() {
+        let texts: Vec<String> = (0..2_000).map(|number| format!("r{number}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let node = |position| Node {
+            position,
+            date: SystemTime::UNIX_EPOCH,
+            descendants: Vec::new(),
+        };
+        let nodes = |count: usize| (0..count).map(|index| (index, node(index))).collect();
+        let first = |count: usize| by_evidence(&texts, |_| None, &nodes(count)).0;
+        let in_clone = |picked: &[usize], count: usize| {
+            let picked = &picked[..READ_MAX];
+            picked.iter().filter(|index| **index < count).count()
+        };
+        for (count, expected) in [(0, 0), (100, 100), (500, 250), (1_900, 400)] {
+            let picked = first(count);
+            assert_eq!(picked.len(), texts.len());
+            assert_eq!(in_clone(&picked, count), expected, "{count}");
+        }
+        assert_eq!(first(0)[..2], [1_999, 1_998]);
+        assert_eq!(first(500)[250..252], [0, 1]);
+        // The last pushed ones precede all others.
+        let pushed = |index: usize| {
+            (index < 2)
+                .then(|| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(index as u64))
+        };
+        let (picked, selection) = by_evidence(&texts, pushed, &nodes(3));
+        assert_eq!(picked[..4], [1, 0, 2, 1_999]);
+        assert_eq!(selection, Selection::LastPushed);
+    }
+}

@@ -1,0 +1,196 @@
+//! The order of builds: an ancestor after its descendants, otherwise by time.
+//!
+//! A build is *next* if all of its descendants are listed. Only the times of these builds decide, so
+//! along one line of commits, each build is read just before it is listed.
+
+use std::{cmp::Reverse, collections::BTreeSet, time::SystemTime};
+
+/// The builds that are not listed yet.
+#[derive(Debug, Default)]
+pub(crate) struct ListOrder {
+    builds: Vec<Ordered>,
+    /// The builds whose descendants are all listed.
+    next: BTreeSet<usize>,
+    /// Whether two builds with a position are in a known order even if neither is an ancestor.
+    is_complete: bool,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Ordered {
+    /// The expected position, if versions or commits determine it.
+    position: Option<usize>,
+    /// The number of nearest descendants that are not listed.
+    blockers: usize,
+    /// The builds of which this is a nearest descendant.
+    ancestors: Vec<usize>,
+    /// The time, or that of the commit.
+    time: Option<SystemTime>,
+    is_timed: bool,
+    is_current: bool,
+}
+
+impl ListOrder {
+    /// `is_complete`: whether the ancestry is known completely, unlike in a shallow clone.
+    pub(super) fn new(count: usize, is_complete: bool) -> Self {
+        Self {
+            builds: vec![Ordered::default(); count],
+            next: (0..count).collect(),
+            is_complete,
+        }
+    }
+
+    /// Sets the position of a build, the time of its commit, and its nearest descendants.
+    pub(super) fn place(
+        &mut self,
+        build: usize,
+        position: usize,
+        time: Option<SystemTime>,
+        descendants: &[usize],
+    ) {
+        for descendant in descendants {
+            self.builds[*descendant].ancestors.push(build);
+        }
+        let ordered = &mut self.builds[build];
+        (ordered.position, ordered.time) = (Some(position), time);
+        ordered.blockers = descendants.len();
+        if !descendants.is_empty() {
+            self.next.remove(&build);
+        }
+    }
+
+    /// The builds whose times determine the next one.
+    pub(crate) fn undecided(&self) -> Vec<usize> {
+        let next = self.next.iter().copied();
+        next.filter(|build| !self.builds[*build].is_timed).collect()
+    }
+
+    /// The builds that are expected to be the next ones, at most `count`.
+    pub(crate) fn expected(&self, count: usize) -> Vec<usize> {
+        let mut expected: Vec<usize> = (0..self.builds.len()).collect();
+        expected.retain(|build| {
+            let build = &self.builds[*build];
+            !build.is_timed && build.position.is_some()
+        });
+        expected.sort_by_key(|build| self.builds[*build].position);
+        expected.truncate(count);
+        expected
+    }
+
+    /// Sets the time of a build; `None` if it has none, then that of its commit counts.
+    pub(crate) fn set_time(&mut self, build: usize, time: Option<SystemTime>) {
+        let ordered = &mut self.builds[build];
+        ordered.is_timed = true;
+        ordered.time = time.or(ordered.time);
+    }
+
+    /// Marks the current set. It follows builds with the same time, because these may be newer.
+    pub(crate) fn set_current(&mut self, build: usize) {
+        self.builds[build].is_current = true;
+    }
+
+    /// Removes the next build: the latest one, or the first one by position and index.
+    pub(crate) fn pop(&mut self) -> Option<usize> {
+        let next = self.next.iter().copied().max_by_key(|build| {
+            let ordered = &self.builds[*build];
+            let position = ordered.position.unwrap_or(usize::MAX);
+            let tie = (ordered.is_current, position, *build);
+            (ordered.time, Reverse(tie))
+        })?;
+        self.next.remove(&next);
+        for ancestor in self.builds[next].ancestors.clone() {
+            let ordered = &mut self.builds[ancestor];
+            ordered.blockers -= 1;
+            if ordered.blockers == 0 {
+                self.next.insert(ancestor);
+            }
+        }
+        Some(next)
+    }
+
+    /// Whether versions or commits determine the position of a build.
+    pub(crate) fn has_position(&self, build: usize) -> bool {
+        self.builds[build].position.is_some()
+    }
+
+    /// For each build, whether it is older than `newer`; `None` if versions and commits do not determine
+    /// it.
+    pub(crate) fn older_than(&self, newer: usize) -> Vec<Option<bool>> {
+        let is_placed = |build: &Ordered| build.position.is_some();
+        let is_known = self.is_complete && is_placed(&self.builds[newer]);
+        let mut older: Vec<_> = (self.builds.iter())
+            .map(|build| (is_known && is_placed(build)).then_some(false))
+            .collect();
+        let mut unvisited = vec![newer];
+        while let Some(build) = unvisited.pop() {
+            for ancestor in &self.builds[build].ancestors {
+                if older[*ancestor] != Some(true) {
+                    older[*ancestor] = Some(true);
+                    unvisited.push(*ancestor);
+                }
+            }
+        }
+        older
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn second(second: u64) -> Option<SystemTime> {
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(second))
+    }
+
+    fn listed(mut order: ListOrder, times: &[u64]) -> Vec<usize> {
+        let mut listed = Vec::new();
+        loop {
+            for build in order.undecided() {
+                order.set_time(build, second(times[build]));
+            }
+            match order.pop() {
+                Some(build) => listed.push(build),
+                None => return listed,
+            }
+        }
+    }
+
+    #[test]
+    fn ancestors_follow_their_descendants() {
+        // 0 is an ancestor of 1, and 2 is unrelated.
+        let order = || {
+            let mut order = ListOrder::new(3, true);
+            order.place(1, 0, second(2), &[]);
+            order.place(0, 1, second(1), &[1]);
+            order
+        };
+        assert_eq!(listed(order(), &[9, 5, 7]), [2, 1, 0]);
+        assert_eq!(listed(order(), &[9, 8, 7]), [1, 0, 2]);
+        assert_eq!(listed(order(), &[1, 8, 7]), [1, 2, 0]);
+        assert_eq!(order().undecided(), [1, 2]);
+        assert_eq!(order().expected(2), [1, 0]);
+        assert_eq!(order().older_than(1), [Some(true), Some(false), None]);
+        assert_eq!(order().older_than(0), [Some(false), Some(false), None]);
+    }
+
+    #[test]
+    fn equal_times_are_ordered_by_position() {
+        let mut order = ListOrder::new(3, true);
+        order.place(2, 0, second(1), &[]);
+        order.place(0, 1, second(1), &[]);
+        assert_eq!(listed(order, &[5, 5, 5]), [2, 0, 1]);
+        let mut order = ListOrder::new(3, true);
+        order.set_current(0);
+        assert_eq!(listed(order, &[5, 5, 4]), [1, 0, 2]);
+    }
+
+    #[test]
+    fn incomplete_ancestry_proves_only_ancestors() {
+        let mut order = ListOrder::new(3, false);
+        order.place(0, 0, second(1), &[]);
+        order.place(1, 1, second(1), &[0]);
+        order.place(2, 2, second(1), &[]);
+        assert_eq!(order.older_than(0), [None, Some(true), None]);
+    }
+}

@@ -1,0 +1,107 @@
+//! `promote --revision newest`: the newest build that may be promoted. The choice verifies nothing: the
+//! promotion of the chosen revision runs every check.
+
+use super::{
+    Services,
+    build_order::BuildOrder,
+    builds::{BuildList, Listed},
+    execution::Executor,
+};
+use crate::{
+    builds::State,
+    checks,
+    config::Operation,
+    error::{Error, Errors},
+    history::Order,
+    oci::Revision,
+    pins::Found,
+    untrusted::plain,
+};
+
+/// The newest build, or the current set.
+pub(super) enum Newest {
+    Build(Revision),
+    /// No build is newer than the current set.
+    Nothing {
+        /// The recorded revision of the current set.
+        current: Option<Revision>,
+        found: Box<Found>,
+    },
+}
+
+/// Selects the first build that is available or proposed, unless it is older than the current set or an
+/// open pull request.
+pub(super) fn newest(site: &dyn Executor, services: &Services) -> Result<Newest, Errors> {
+    let mut config = site.config().clone();
+    let (found, _) = site.pins(Operation::Promotion)?;
+    let history = site.history(services);
+    config.former.extend(history.former_names());
+    let pulls = site.open_pull_requests(&config, &history, services)?;
+    let pinned = checks::current_digests(&config, &found);
+    let order = BuildOrder::new(&config, history.git(), None, services);
+    let mut builds = BuildList::open(&config, &found, &history, &pulls, services)?;
+    let (mut selected, mut unreadable) = (None, Vec::new());
+    while let Some(listed) = builds.next(1)? {
+        let listed = match listed {
+            Listed::Build(listed) => listed,
+            Listed::Omitted { is_boundary: true } => break,
+            Listed::Omitted { is_boundary: false } => continue,
+        };
+        if let (State::Available | State::Proposed, Some(revision)) =
+            (listed.state, &listed.facts.revision)
+        {
+            let is_older = match history.known()? {
+                Some(known) => {
+                    let order = order.of_set(known, revision, &pinned);
+                    let order = services.wait(order, "determining the order of builds")??;
+                    matches!(order, Order::Known(known) if known.is_older)
+                }
+                None => false,
+            };
+            if !is_older {
+                selected = Some(revision.clone());
+                break;
+            }
+        }
+        // An unreadable build may be the newest one, unless it is older by versions or commits.
+        if listed.state == State::Incomplete && listed.is_older != Some(true) {
+            unreadable.extend(listed.facts.errors().cloned());
+        }
+        if listed.state == State::Current || listed.is_boundary {
+            break;
+        }
+    }
+    unreadable.extend(builds.undated_errors());
+    if !unreadable.is_empty() {
+        return Err(unreadable_builds(unreadable));
+    }
+    let (left_out, selection) = builds.left_out();
+    if left_out > 0 && selection.may_omit_newest() {
+        let read = selection.phrase();
+        services.console.warn(&format!(
+            "{left_out} builds were not read, and one of them may be newer; read were {read}"
+        ));
+    }
+    Ok(match selected {
+        Some(revision) => {
+            let name = plain(revision.as_str());
+            services
+                .console
+                .note(&format!("the newest build is {name}"));
+            Newest::Build(revision)
+        }
+        None => Newest::Nothing {
+            current: builds.current().cloned(),
+            found: Box::new(found),
+        },
+    })
+}
+
+fn unreadable_builds(errors: Vec<Error>) -> Errors {
+    let help = "repeat the run, or name a build: `repin builds` lists them";
+    let errors = errors.into_iter().map(|error| match error.help {
+        Some(_) => error,
+        None => error.help(help),
+    });
+    errors.collect::<Vec<_>>().into()
+}

@@ -1,0 +1,746 @@
+//! `repin builds` and `promote --revision newest` on image layouts: order, states and selection.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::TOKEN,
+    hosted::{KINDS, PROMOTE, hosted, promote, publish, run},
+    layout::{Platform, REVISION_LABEL},
+    terminal::shown_at,
+    world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, world},
+};
+
+const IMAGES: [&str; 3] = ["review", "fix", "base"];
+const REV_D: &str = "dddddddddddddddddddddddddddddddddddddddd";
+const REV_E: &str = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+const NEWEST: [&str; 3] = ["promote", "--revision", "newest"];
+
+/// Builds these images with a tag, a revision label and a creation time.
+fn build_as(world: &World, images: &[&str], tag: &str, revision: &str, created: &str) {
+    for image in images {
+        let platform = Platform::new("linux/amd64", revision).created(created);
+        let layout = world.layout(image);
+        layout.untag(tag);
+        layout.image(tag, &[platform]);
+    }
+}
+
+fn build(world: &World, revision: &str, created: &str) {
+    build_as(world, &IMAGES, revision, revision, created);
+}
+
+fn listed(world: &World) -> Value {
+    let ran = world.run(&["builds", "--format", "json"]).exits(0);
+    ran.json()
+}
+
+/// The revision, the state and the detail of each build.
+fn states(document: &Value) -> Vec<(&str, &str, &str)> {
+    let text = |row: &'_ Value, key: &str| row[key].as_str().unwrap().to_owned().leak() as &str;
+    let rows = document["builds"].as_array().unwrap().iter();
+    rows.map(|row| {
+        (
+            text(row, "revision"),
+            text(row, "state"),
+            text(row, "detail"),
+        )
+    })
+    .collect()
+}
+
+fn revisions(document: &Value) -> Vec<&str> {
+    let rows = document["builds"].as_array().unwrap().iter();
+    rows.map(|row| row["revision"].as_str().unwrap()).collect()
+}
+
+/// A world in which A was promoted, then B, and B was rolled back; both are built again with times, so
+/// that they are pinned with these.
+fn rolled_back() -> World {
+    let mut world = world();
+    for (revision, created) in [
+        (REV_A, "2026-11-18T08:55:00Z"),
+        (REV_B, "2026-11-19T17:21:00Z"),
+    ] {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", revision).created(created);
+            world.rebuild(image, revision, &[platform]);
+        }
+    }
+    world.pin(REV_A);
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
+    world.commit(&format!(
+        "rollback: test images @{REV_A}\n\nRepin-Set: {REV_A}"
+    ));
+    world.push();
+    world
+}
+
+#[test]
+fn each_build_has_the_first_state_that_applies() {
+    let world = rolled_back();
+    build(&world, REV_C, "2026-11-20T14:02:00Z");
+    build_as(
+        &world,
+        &["review", "base"],
+        REV_D,
+        REV_D,
+        "2026-11-20T09:40:00+00:00",
+    );
+    build(&world, REV_E, "2026-11-01T00:00:00Z");
+    let rollback = world.git(&["rev-parse", "HEAD"])[..10].to_owned();
+    let ran = world.run(&["builds"]).exits(0);
+    let expected = format!(
+        "BUILD         CREATED           IMAGES  STATE\n\
+         cccccccccccc  2026-11-20 14:02  3 of 3  available\n\
+         dddddddddddd  2026-11-20 09:40  2 of 3  incomplete: `fix` is missing\n\
+         bbbbbbbbbbbb  2026-11-19 17:21  3 of 3  held: rolled back by commit {rollback} on 2026-01-02\n\
+         aaaaaaaaaaaa  2026-11-18 08:55  3 of 3  current\n\
+         eeeeeeeeeeee  2026-11-01 00:00  3 of 3  older\n"
+    );
+    assert_eq!((ran.stdout, ran.stderr), (expected, String::new()));
+    let document = listed(&world);
+    assert_eq!(document["schema"], "repin.builds/1");
+    assert_eq!(document["set_path"], "repin.yaml");
+    assert_eq!(document["left_out"], 0);
+    assert_eq!(
+        document["builds"][1],
+        json!({
+            "revision": REV_D, "created": "2026-11-20T09:40:00Z", "state": "incomplete",
+            "detail": "`fix` is missing",
+            "images": [
+                {"name": "review", "tag": REV_D, "digest": document["builds"][1]["images"][0]["digest"]},
+                {"name": "fix", "tag": REV_D, "digest": null},
+                {"name": "base", "tag": REV_D, "digest": document["builds"][1]["images"][2]["digest"]},
+            ],
+        })
+    );
+    let digest = &document["builds"][3]["images"][1]["digest"];
+    assert_eq!(digest, world.digest("fix", REV_A));
+    // A held build that is incomplete too is held.
+    world.layout("fix").untag(REV_B);
+    assert_eq!(states(&listed(&world))[2].1, "held");
+    let ran = world.run(&["builds", "--limit", "2"]).exits(0);
+    assert_eq!(ran.stdout.lines().count(), 3, "{}", ran.stdout);
+}
+
+#[test]
+fn table_fits_the_terminal() {
+    let world = rolled_back();
+    for columns in [80, 40] {
+        let (text, code) = shown_at(columns, world.command(&["builds"]));
+        assert_eq!(code, Some(0), "{text}");
+        assert!(
+            text.lines().all(|line| line.len() <= usize::from(columns)),
+            "{text}"
+        );
+        assert!(text.contains("on 2026-01-02"), "{text}");
+    }
+}
+
+/// Commits on main, each with a build.
+fn commits(world: &World, created: &[&str]) -> Vec<String> {
+    let mut commits = Vec::new();
+    for created in created {
+        let commit = world.commit("source");
+        build(world, &commit, created);
+        commits.push(commit);
+    }
+    commits
+}
+
+#[test]
+fn ancestor_follows_its_descendants() {
+    // Every commit has the same date, and the images of the oldest were built last.
+    for created in [
+        [
+            "2026-11-03T00:00:00Z",
+            "2026-11-02T00:00:00Z",
+            "2026-11-01T00:00:00Z",
+        ],
+        ["2026-11-01T00:00:00Z"; 3],
+        ["1970-01-01T00:00:00Z"; 3],
+    ] {
+        let world = world().with_git();
+        let mut expected = commits(&world, &created);
+        expected.reverse();
+        for revision in [REV_A, REV_B] {
+            for image in IMAGES {
+                world.layout(image).untag(revision);
+            }
+        }
+        let document = listed(&world);
+        assert_eq!(revisions(&document), expected, "{created:?}");
+    }
+}
+
+#[test]
+fn unrelated_builds_are_sorted_by_time() {
+    let world = world().with_git();
+    let commits = commits(&world, &["2026-11-01T00:00:00Z", "2026-11-05T00:00:00Z"]);
+    build(&world, REV_A, "2026-11-09T00:00:00Z");
+    build(&world, REV_B, "2026-11-04T00:00:00Z");
+    build(&world, REV_C, "2026-10-01T00:00:00Z");
+    let document = listed(&world);
+    assert_eq!(
+        revisions(&document),
+        [REV_A, &commits[1], REV_B, &commits[0], REV_C]
+    );
+}
+
+#[test]
+fn ancestor_of_the_current_set_is_older() {
+    let world = world().with_git();
+    let commits = commits(
+        &world,
+        &[
+            "2026-11-09T00:00:00Z",
+            "2026-11-01T00:00:00Z",
+            "2026-11-02T00:00:00Z",
+        ],
+    );
+    world
+        .run(&["promote", "--revision", &commits[1], "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{}", commits[1]));
+    world.push();
+    let document = listed(&world);
+    let states: Vec<_> = states(&document)
+        .into_iter()
+        .filter(|row| commits.contains(&row.0.to_owned()))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (&*commits[2], "available", ""),
+            (&*commits[1], "current", ""),
+            (&*commits[0], "older", ""),
+        ]
+    );
+}
+
+/// Keys of a configuration that are added to that of the world.
+fn configure(world: &World, keys: &str) {
+    world.write("repin.yaml", CONFIG.to_owned() + keys);
+}
+
+#[test]
+fn versions_are_sorted_by_precedence() {
+    let world = World::empty();
+    configure(
+        &world,
+        "revision: { pattern: semver, tag: 'v{revision}', label: version }\n",
+    );
+    let versions = ["1.9.0", "1.10.0", "1.10.0-rc.1", "2.0.0-alpha"];
+    for (version, day) in versions.iter().zip(1..) {
+        let created = format!("2026-11-0{day}T00:00:00Z");
+        build_as(&world, &IMAGES, &format!("v{version}"), version, &created);
+    }
+    build_as(&world, &IMAGES, "latest", "", "2026-12-01T00:00:00Z");
+    world.write(".github/workflows/a.yml", "on: push\n");
+    let document = listed(&world);
+    assert_eq!(
+        revisions(&document),
+        ["2.0.0-alpha", "1.10.0", "1.10.0-rc.1", "1.9.0"]
+    );
+    assert_eq!(document["builds"][0]["images"][0]["tag"], "v2.0.0-alpha");
+}
+
+#[test]
+fn abbreviation_is_completed_by_the_label() {
+    let world = World::empty();
+    configure(&world, "revision: { tag: 'main-{revision:7}-*' }\n");
+    world.write(".github/workflows/a.yml", "on: push\n");
+    let tag = |revision: &str, build: u32| format!("main-{}-{build}", &revision[..7]);
+    build_as(
+        &world,
+        &IMAGES,
+        &tag(REV_A, 1),
+        REV_A,
+        "2026-11-04T00:00:00Z",
+    );
+    // Two builds of one commit, images of different commits, and an image without a label.
+    build_as(
+        &world,
+        &IMAGES,
+        &tag(REV_B, 1),
+        REV_B,
+        "2026-11-03T00:00:00Z",
+    );
+    build_as(
+        &world,
+        &["fix"],
+        &tag(REV_B, 2),
+        REV_B,
+        "2026-11-03T00:00:00Z",
+    );
+    build_as(
+        &world,
+        &["review", "fix"],
+        &tag(REV_C, 1),
+        REV_C,
+        "2026-11-02T00:00:00Z",
+    );
+    let other = format!("{}{}", &REV_C[..7], &REV_D[..33]);
+    build_as(
+        &world,
+        &["base"],
+        &tag(REV_C, 1),
+        &other,
+        "2026-11-02T00:00:00Z",
+    );
+    build_as(
+        &world,
+        &IMAGES,
+        &tag(REV_D, 1),
+        REV_E,
+        "2026-11-01T00:00:00Z",
+    );
+    let document = listed(&world);
+    let labels = format!("the label {REVISION_LABEL} does not contain one revision for all images");
+    assert_eq!(
+        states(&document),
+        [
+            (REV_A, "available", ""),
+            (REV_B, "incomplete", "2 tags of `fix` have this revision"),
+            (&REV_C[..7], "incomplete", &*labels),
+            (&REV_D[..7], "incomplete", &*labels),
+        ]
+    );
+    let tags: Vec<_> = document["builds"][1]["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| image["tag"].as_str().unwrap())
+        .collect();
+    assert_eq!(tags, [&*tag(REV_B, 1), "main-bbbbbbb-*", &tag(REV_B, 1)]);
+}
+
+/// A world with one image, whose layout has these tags for one manifest.
+fn many(count: usize) -> (World, Vec<String>) {
+    let world = World::empty();
+    let layout = world.layout("app");
+    let written = layout.manifest(&Platform::new("linux/amd64", REV_A));
+    let tags: Vec<String> = (1..=count).map(|number| format!("{number:040}")).collect();
+    let entry = |tag: &String| {
+        let mut entry = written.descriptor();
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+        entry
+    };
+    let entries: Vec<Value> = tags.iter().map(entry).collect();
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    fs::write(world.path("images/app/index.json"), index).unwrap();
+    world.write(
+        "repin.yaml",
+        "version: 1\nname: test images\nfiles: ['*.yml']\nsources: { ghcr.io/acme: oci:images }\n\
+         images: { app: { repository: ghcr.io/acme/app, pins: 1 } }\n",
+    );
+    (world, tags)
+}
+
+#[test]
+fn at_most_500_revisions_are_read() {
+    let (world, tags) = many(600);
+    let other = world
+        .layout("app")
+        .image(REV_B, &[Platform::new("linux/amd64", REV_B)]);
+    world.write("a.yml", format!("image: ghcr.io/acme/app@{other}\n"));
+    let document = listed(&world);
+    assert_eq!(document["left_out"], 101);
+    let mut found = revisions(&document);
+    found.sort_unstable();
+    // The last by name.
+    let mut expected: Vec<&str> = tags[101..]
+        .iter()
+        .map(String::as_str)
+        .chain([REV_B])
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let ran = world.run(&["builds", "--limit", "3"]).exits(0);
+    let last = ran.stdout.lines().last().unwrap();
+    assert_eq!(
+        last,
+        "101 revisions were not read; listed are the last by name"
+    );
+    assert_eq!(ran.stdout.lines().count(), 5);
+    let warned = world.run(&NEWEST);
+    assert!(
+        warned.stderr.contains("warning: 101 builds were not read"),
+        "{}",
+        warned.stderr
+    );
+}
+
+#[test]
+fn newest_is_the_first_available_build() {
+    let world = rolled_back();
+    build_as(
+        &world,
+        &["review", "base"],
+        REV_D,
+        REV_D,
+        "2026-11-21T00:00:00Z",
+    );
+    let before = world.snapshot();
+    let nothing = world
+        .run(&[&NEWEST[..], &["--apply", "--format", "json"]].concat())
+        .exits(0);
+    let document = nothing.json();
+    assert_eq!(document["schema"], "repin.plan/1");
+    assert_eq!(
+        (&document["revision"], &document["changed"]),
+        (&json!(REV_A), &json!(false))
+    );
+    assert_eq!(
+        (&document["approved"], &document["applied"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(
+        document["images"][0]["from"],
+        json!([world.digest("review", REV_A)])
+    );
+    assert_eq!(document["images"][0]["to"], world.digest("review", REV_A));
+    let ran = world.run(&NEWEST).exits(0);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(ran.stderr, "nothing newer than the current set\n");
+    build(&world, REV_C, "2026-11-20T14:02:00Z");
+    build(&world, REV_E, "2026-11-20T14:01:00Z");
+    let ran = world.run(&NEWEST).exits(0);
+    assert!(
+        ran.stdout
+            .starts_with(&format!("promote: test images @{REV_C}\n")),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stderr
+            .contains(&format!("the newest build is {REV_C}\n")),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(world.snapshot().len(), before.len());
+    let named = world
+        .run(&["promote", "--revision", REV_C, "--format", "json"])
+        .exits(0)
+        .json();
+    let newest = world
+        .run(&[&NEWEST[..], &["--format", "json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(named, newest);
+    world.run(&[&NEWEST[..], &["--apply"]].concat()).exits(0);
+    assert!(
+        world
+            .read(".github/workflows/a.yml")
+            .contains(world_digest(&world, "review", REV_C).as_str())
+    );
+}
+
+fn world_digest(world: &World, image: &str, revision: &str) -> String {
+    let resolved = world
+        .run(&["resolve", "--revision", revision, "--format", "json"])
+        .exits(0)
+        .json();
+    let images = resolved["images"].as_array().unwrap();
+    let found = images.iter().find(|row| row["name"] == image).unwrap();
+    found["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn newest_skips_no_check() {
+    let world = rolled_back();
+    for image in IMAGES {
+        let platform = Platform::new("linux/amd64", REV_D).created("2026-11-22T00:00:00Z");
+        world.layout(image).image(REV_C, &[platform]);
+    }
+    let ran = world
+        .run(&[&NEWEST[..], &["--apply", "--format", "json"]].concat())
+        .exits(1);
+    let document = ran.json();
+    assert_eq!(document["revision"], REV_C);
+    let failed = document["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["status"] == "fail");
+    assert!(
+        failed.clone().count() > 0
+            && failed
+                .clone()
+                .all(|check| check["code"] == "revision_label"),
+        "{document}"
+    );
+    world
+        .run(&[&NEWEST[..], &["--digest", "typo"]].concat())
+        .exits(2);
+}
+
+/// Damages the manifest of an image's build.
+fn damage(world: &World, image: &str, revision: &str) {
+    let index = world.read(&format!("images/{image}/index.json"));
+    let index: Value = serde_json::from_str(&index).unwrap();
+    let mut entries = index["manifests"].as_array().unwrap().iter();
+    let is_tagged =
+        |entry: &&Value| entry["annotations"]["org.opencontainers.image.ref.name"] == revision;
+    let digest = entries.find(is_tagged).unwrap()["digest"].as_str().unwrap();
+    let path = world.layout(image).blob_path(digest);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("schemaVersion\":2", "schemaVersion\":3")).unwrap();
+}
+
+#[test]
+fn unreadable_build_is_listed_and_reported() {
+    let world = rolled_back();
+    build(&world, REV_C, "2026-11-20T14:02:00Z");
+    build(&world, REV_E, "2026-11-20T14:01:00Z");
+    damage(&world, "fix", REV_C);
+    let ran = world.run(&["builds", "--format", "json"]).exits(3);
+    let document = ran.json();
+    assert_eq!(
+        states(&document)[0],
+        (REV_C, "incomplete", "`fix` cannot be read")
+    );
+    assert_eq!(document["builds"].as_array().unwrap().len(), 4);
+    assert!(ran.stderr.contains(&format!("{REV_C}")), "{}", ran.stderr);
+    // The unreadable build may be the newest.
+    let ran = world.run(&NEWEST).exits(3);
+    assert!(ran.stderr.contains("repin builds"), "{}", ran.stderr);
+    // All images of it are unreadable, so even its time is unknown.
+    damage(&world, "review", REV_C);
+    damage(&world, "base", REV_C);
+    world.run(&NEWEST).exits(3);
+}
+
+#[test]
+fn unreadable_build_that_is_older_is_ignored() {
+    let world = world().with_git();
+    let commits = commits(
+        &world,
+        &[
+            "2026-11-01T00:00:00Z",
+            "2026-11-02T00:00:00Z",
+            "2026-11-03T00:00:00Z",
+        ],
+    );
+    for revision in [REV_A, REV_B] {
+        for image in IMAGES {
+            world.layout(image).untag(revision);
+        }
+    }
+    world
+        .run(&["promote", "--revision", &commits[1], "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{}", commits[1]));
+    world.push();
+    for image in IMAGES {
+        damage(&world, image, &commits[0]);
+    }
+    let document = world
+        .run(&[&NEWEST[..], &["--format", "json"]].concat())
+        .exits(0)
+        .json();
+    assert_eq!(document["revision"], commits[2]);
+    damage(&world, "fix", &commits[2]);
+    world.run(&NEWEST).exits(3);
+}
+
+#[test]
+fn missing_layout_is_an_error() {
+    let world = world();
+    for image in ["fix", "base"] {
+        fs::remove_dir_all(world.path("images").join(image)).unwrap();
+    }
+    for args in [&["builds"][..], &NEWEST] {
+        let ran = world.run(args).exits(3);
+        assert!(
+            ran.stderr.contains("images/fix") && ran.stderr.contains("images/base"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(ran.stdout, "");
+    }
+    world.write("repin.yaml", CONFIG.replace("pins: 2", "pins: two"));
+    world.run(&["builds"]).exits(2);
+    world.run(&["builds", "--limit", "0"]).exits(2);
+}
+
+#[test]
+fn repository_without_builds_has_no_table() {
+    let world = world();
+    configure(&world, "revision: { tag: 'sha-{revision}' }\n");
+    let ran = world.run(&["builds"]).exits(0);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(
+        ran.stderr,
+        "no tag has the form of `revision.tag`: sha-{revision}\n"
+    );
+    assert_eq!(listed(&world)["builds"], json!([]));
+}
+
+/// The builds of a run with the token of the forge.
+fn with_token(world: &World) -> Value {
+    run(world, &["builds", "--format", "json"]).exits(0).json()
+}
+
+#[test]
+fn proposed_build_has_the_number_of_its_pull_request() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        run(&world, &PROMOTE).exits(0);
+        let number = fake.store().pulls[0].number;
+        fake.forget();
+        let document = with_token(&world);
+        let proposed = states(&document);
+        assert!(
+            proposed.contains(&(REV_B, "proposed", &*format!("#{number}"))),
+            "{document}"
+        );
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        let ran = run(&world, &["builds"]).exits(0);
+        assert!(
+            ran.stdout.contains(&format!("proposed in #{number}\n")),
+            "{}",
+            ran.stdout
+        );
+        // Without a token, proposals are unknown.
+        let document = listed(&world);
+        assert!(
+            states(&document).contains(&(REV_B, "available", "")),
+            "{document}"
+        );
+        // A token that may not list them is like none, and is reported.
+        let denied = world
+            .run_with(&["builds"], &[("REPIN_FORGE_TOKEN", "ghp_other")])
+            .exits(0);
+        assert!(
+            denied
+                .stderr
+                .contains("warning: open pull requests of the set are unknown"),
+            "{}",
+            denied.stderr
+        );
+    }
+    assert!(!TOKEN.is_empty());
+}
+
+#[test]
+fn newest_opens_the_pull_request_of_its_revision() {
+    for kind in KINDS {
+        let (mut world, fake) = hosted(kind, "");
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", REV_B).created("2026-11-02T00:00:00Z");
+            world.rebuild(image, REV_B, &[platform]);
+        }
+        let newest = [
+            "promote",
+            "--revision",
+            "newest",
+            "--pr",
+            "ready",
+            "--format",
+            "json",
+        ];
+        let opened = run(&world, &newest).exits(0).json();
+        assert_eq!(opened["revision"], REV_B);
+        let named = run(&world, &promote(REV_B)).exits(0).json();
+        for key in ["branch", "title", "body", "diff", "files"] {
+            assert_eq!(opened[key], named[key], "{key}");
+        }
+        assert_eq!(fake.store().pulls.len(), 1);
+        // The base branch counts, not the work tree.
+        world.pin(REV_B);
+        publish(&world, &fake, "B is current");
+        world.pin(REV_A);
+        let document = run(&world, &newest).exits(0).json();
+        assert_eq!(document["changed"], false, "{document}");
+        let ran = run(&world, &newest[..5]).exits(0);
+        assert!(
+            ran.stderr.ends_with("nothing newer than the current set\n"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn newest_is_not_older_than_an_open_proposal() {
+    let (mut world, fake) = hosted(KINDS[0], "");
+    for (revision, created) in [
+        (REV_B, "2026-11-02T00:00:00Z"),
+        (REV_C, "2026-11-03T00:00:00Z"),
+    ] {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", revision).created(created);
+            world.rebuild(image, revision, &[platform]);
+        }
+    }
+    run(&world, &promote(REV_C)).exits(0);
+    let newest = [&NEWEST[..], &["--pr", "ready", "--format", "json"]].concat();
+    // The proposed build is selected again.
+    let document = run(&world, &newest).exits(0).json();
+    assert_eq!(document["revision"], REV_C);
+    // It lost an image, and B is older.
+    world.layout("fix").untag(REV_C);
+    let document = run(&world, &newest).exits(0).json();
+    assert_eq!(
+        (&document["changed"], &document["pull_request"]),
+        (&json!(false), &Value::Null),
+        "{document}"
+    );
+    assert_eq!(fake.store().pulls.len(), 1);
+    // Without the proposal, B is selected.
+    fake.store().pulls.clear();
+    let document = run(&world, &newest).exits(0).json();
+    assert_eq!(document["revision"], REV_B);
+}
+
+#[test]
+fn missing_token_skips_newest() {
+    let (world, _fake) = hosted(KINDS[0], "");
+    let args = [
+        &NEWEST[..],
+        &[
+            "--pr",
+            "ready",
+            "--if-unconfigured",
+            "skip",
+            "--format",
+            "json",
+        ],
+    ]
+    .concat();
+    let document = world.run(&args).exits(0).json();
+    assert_eq!(document["checks"][0]["code"], "unconfigured", "{document}");
+    assert_eq!(document["revision"], "");
+}
+
+#[test]
+fn summary_reports_that_nothing_is_newer() {
+    let world = rolled_back();
+    let (output, summary) = (world.path("output"), world.path("summary"));
+    let env = [
+        ("GITHUB_OUTPUT", output.to_str().unwrap()),
+        ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap()),
+    ];
+    let ran: Ran = world.run_with(&[&NEWEST[..], &["--format", "github"]].concat(), &env);
+    let ran = ran.exits(0);
+    assert!(
+        ran.stderr.contains("nothing newer than the current set"),
+        "{}",
+        ran.stderr
+    );
+    let outputs = fs::read_to_string(output).unwrap();
+    assert!(
+        outputs.contains("false") && outputs.contains(REV_A),
+        "{outputs}"
+    );
+    assert_eq!(
+        fs::read_to_string(summary).unwrap().trim(),
+        "nothing newer than the current set"
+    );
+}
