@@ -139,15 +139,15 @@ mod tests {
 
     use super::*;
 
-    fn second(second: u64) -> Option<SystemTime> {
-        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(second))
+    fn second(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
     }
 
     fn listed(mut order: ListOrder, times: &[u64]) -> Vec<usize> {
         let mut listed = Vec::new();
         loop {
             for build in order.undecided() {
-                order.set_time(build, second(times[build]));
+                order.set_time(build, Some(second(times[build])));
             }
             match order.pop() {
                 Some(build) => listed.push(build),
@@ -161,8 +161,8 @@ mod tests {
         // 0 is an ancestor of 1, and 2 is unrelated.
         let order = || {
             let mut order = ListOrder::new(3, true);
-            order.place(1, 0, second(2), &[]);
-            order.place(0, 1, second(1), &[1]);
+            order.place(1, 0, Some(second(2)), &[]);
+            order.place(0, 1, Some(second(1)), &[1]);
             order
         };
         assert_eq!(listed(order(), &[9, 5, 7]), [2, 1, 0]);
@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn equal_times_are_ordered_by_position() {
         let mut order = ListOrder::new(3, true);
-        order.place(2, 0, second(1), &[]);
-        order.place(0, 1, second(1), &[]);
+        order.place(2, 0, Some(second(1)), &[]);
+        order.place(0, 1, Some(second(1)), &[]);
         assert_eq!(listed(order, &[5, 5, 5]), [2, 0, 1]);
         let mut order = ListOrder::new(3, true);
         order.set_current(0);
@@ -188,9 +188,9 @@ mod tests {
     #[test]
     fn incomplete_ancestry_proves_only_ancestors() {
         let mut order = ListOrder::new(3, false);
-        order.place(0, 0, second(1), &[]);
-        order.place(1, 1, second(1), &[0]);
-        order.place(2, 2, second(1), &[]);
+        order.place(0, 0, Some(second(1)), &[]);
+        order.place(1, 1, Some(second(1)), &[0]);
+        order.place(2, 2, Some(second(1)), &[]);
         assert_eq!(order.older_than(0), [None, Some(true), None]);
     }
 }

@@ -60,13 +60,11 @@ pub(crate) fn full_revision(
         checks.push(Check::new(Code::SET_DISAGREE, Status::Fail, detail).help(help));
     }
     if checks.is_empty() && outages.is_empty() {
-        match revisions.pop() {
-            Some((_, revision)) => return Ok(revision),
-            None => {
-                let detail = format!("no image has a label with the revision `{abbreviation}`");
-                checks.push(Check::new(Code::REVISION_LABEL, Status::Fail, detail));
-            }
+        if let Some((_, revision)) = revisions.pop() {
+            return Ok(revision);
         }
+        let detail = format!("no image has a label with the revision `{abbreviation}`");
+        checks.push(Check::new(Code::REVISION_LABEL, Status::Fail, detail));
     }
     Err(Stopped { checks, outages })
 }

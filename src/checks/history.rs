@@ -200,16 +200,14 @@ fn check_known_order(
         None => "the pinned set".to_owned(),
     };
     let evidence = known.evidence.phrase();
-    let (status, detail) = if !known.is_older {
-        let detail = format!("the revision is not older than {pinned} ({evidence})");
-        (Status::Pass, detail)
-    } else {
-        let detail = format!("revision {revision} is older than {pinned} ({evidence})");
-        if is_allowed {
-            (Status::Warn, detail + "; allowed by --allow-older")
-        } else {
-            (Status::Fail, detail)
+    let older = format!("revision {revision} is older than {pinned} ({evidence})");
+    let (status, detail) = match (known.is_older, is_allowed) {
+        (false, _) => {
+            let detail = format!("the revision is not older than {pinned} ({evidence})");
+            (Status::Pass, detail)
         }
+        (true, true) => (Status::Warn, older + "; allowed by --allow-older"),
+        (true, false) => (Status::Fail, older),
     };
     let check = Check::new(Code::REVISION_ORDER, status, detail).item(known.evidence.as_str());
     if status != Status::Fail {

@@ -112,6 +112,8 @@ pub(crate) struct Resolution {
     pub found: Result<Result<ApprovedImage, NoTag>, Error>,
     /// The platforms of each pinned digest that would be replaced.
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
+    /// The pinned image, if all pins agree and it was read.
+    pub pinned_image: Option<ImageFacts>,
 }
 
 type OldPlatforms = Result<Vec<Platform>, Error>;
@@ -159,6 +161,10 @@ pub(crate) fn resolved(
 }
 
 /// The resolved image, or the failure or outage instead of it.
+#[expect(
+    clippy::result_large_err,
+    reason = "the error is one of few values of a run"
+)]
 pub(crate) fn resolved_image<'r>(
     config: &Config,
     image: &Image,

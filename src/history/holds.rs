@@ -1,7 +1,7 @@
 //! The holds of sets that rollbacks undid.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     collections::{BTreeMap, HashSet},
 };
 
@@ -9,7 +9,7 @@ use super::{
     History, HistoryEntry, LineFacts, UnknownPast,
     events::{Events, Undone},
 };
-use crate::oci::Revision;
+use crate::oci::{Pattern, Revision};
 
 /// Whether a set is held after a rollback.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,7 @@ impl History {
 /// The undone sets that are held at the tip, those of the latest rollback first. Each set occurs once.
 ///
 /// A hold is over while each image that the rollback changed has a newer digest.
-pub(super) fn holds(facts: &LineFacts, events: &Events) -> Vec<Undone> {
+pub(super) fn holds(facts: &LineFacts, events: &Events, pattern: &Pattern) -> Vec<Undone> {
     let current = facts.current_set();
     let mut undone: Vec<&Undone> = (events.undone.iter())
         .filter(|undone| Some(undone.set) != current)
@@ -86,7 +86,7 @@ pub(super) fn holds(facts: &LineFacts, events: &Events) -> Vec<Undone> {
         let is_on_line = facts.graph.is_on_line(rollback.commit);
         Reverse((rollback.position, is_on_line, undone.event, undone.set))
     });
-    let newer = newer_than_current(facts, events, &undone);
+    let newer = newer_than_current(facts, events, &undone, pattern);
     let mut sets = HashSet::new();
     let mut holds = Vec::new();
     for undone in undone {
@@ -113,12 +113,13 @@ fn is_replaced(facts: &LineFacts, undone: &Undone) -> bool {
     undone.is_followed && !undone.images.is_empty() && has_other_digests
 }
 
-/// The revisions of undone sets that descend from that of the current set: newer builds, although the
-/// current set became current later.
+/// The revisions of undone sets that are higher versions than that of the current set, or descend from it:
+/// newer builds, although the current set became current later.
 fn newer_than_current<'u>(
     facts: &LineFacts,
     events: &Events,
     undone: &[&'u Undone],
+    pattern: &Pattern,
 ) -> HashSet<&'u Revision> {
     let mut newer = HashSet::new();
     let current = facts.current_set().map(|set| &events.revisions[set]);
@@ -126,6 +127,14 @@ fn newer_than_current<'u>(
         return newer;
     };
     if undone.is_empty() {
+        return newer;
+    }
+    let revisions = || undone.iter().flat_map(|undone| &undone.revisions);
+    if pattern.is_semver() {
+        let is_newer = |revision: &&Revision| {
+            pattern.cmp_precedence(revision, current) == Some(Ordering::Greater)
+        };
+        newer.extend(revisions().filter(is_newer));
         return newer;
     }
     let mut indices = BTreeMap::new();
@@ -144,7 +153,7 @@ fn newer_than_current<'u>(
         return newer;
     };
     let descendants = facts.graph.descendants(current);
-    for revision in undone.iter().flat_map(|undone| &undone.revisions) {
+    for revision in revisions() {
         if named(revision).is_some_and(|index| descendants[index]) {
             newer.insert(revision);
         }

@@ -353,13 +353,14 @@ impl History {
                 }
             }
         }
+        let holds = holds::holds(&facts, &events, &config.revision.pattern);
         Self {
             branch,
             unreadable,
             shallow,
             config,
             claimed,
-            holds: holds::holds(&facts, &events),
+            holds,
             facts,
             events,
             entries: OnceLock::new(),

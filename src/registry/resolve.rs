@@ -39,6 +39,13 @@ impl ImageFacts {
         latest
     }
 
+    pub(crate) fn platforms(&self) -> Vec<Platform> {
+        let platforms = self.platforms.iter();
+        platforms
+            .map(|platform| platform.platform.clone())
+            .collect()
+    }
+
     /// The value of a label on the first platform that has it; empty if no platform has it.
     pub(crate) fn label(&self, name: &str) -> &str {
         for platform in &self.platforms {

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Services, build_source::BuildSource, tags};
+use super::{Services, build_source::BuildSource};
 use crate::{
     checks::{self, Resolution},
     config::Config,
@@ -132,7 +132,7 @@ impl<'o> BuildOrder<'o> {
             found,
         } = *set;
         let unknown = unknown.clone();
-        let mut new = Vec::new();
+        let (mut new, mut pinned) = (Vec::new(), Vec::new());
         for (image, resolution) in self.config.images.iter().zip(resolutions) {
             match &resolution.found {
                 _ if image.pins == 0 => new.push(None),
@@ -140,12 +140,7 @@ impl<'o> BuildOrder<'o> {
                 // The set is refused for another reason.
                 _ => return Ok(Order::Unknown(unknown)),
             }
-        }
-        let mut pinned = tags::pinned_images(self.config, found, services)?;
-        for (index, image) in pinned.iter_mut().enumerate() {
-            if found.digests_of(index).len() > 1 {
-                *image = None;
-            }
+            pinned.push(resolution.pinned_image.clone());
         }
         let mut order = Order::Unknown(unknown);
         let mut label = None;

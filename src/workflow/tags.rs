@@ -38,12 +38,21 @@ pub(crate) fn select_tags(
     services.wait_for_all("listing tags", names, work)
 }
 
+/// The parts of pinned images that are read for the comparison with new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PinnedReads {
+    Platforms,
+    /// Everything, because the order of the builds is unknown.
+    Images,
+}
+
 /// Resolves every image's tag concurrently. The results are in the order of the configuration.
 /// `further_pulls`: the number of manifests that the run requests for each resolved image afterwards.
 pub(crate) fn resolve_tags(
     config: &Config,
     targets: Vec<Target>,
     further_pulls: u64,
+    reads: PinnedReads,
     services: &Services,
 ) -> Result<Vec<Resolution>, Errors> {
     let sources = services.sources_of_images(config)?;
@@ -70,7 +79,7 @@ pub(crate) fn resolve_tags(
             name: &image.name,
             repository: &image.repository,
             source: &sources[index],
-            manifests: required_pulls(tag, &targets[index], further_pulls),
+            manifests: required_pulls(tag, &targets[index], further_pulls, reads),
         });
     }
     check_pull_limit(&pulls, services)?;
@@ -78,7 +87,7 @@ pub(crate) fn resolve_tags(
     for (((source, target), known), selected) in
         sources.iter().zip(targets).zip(known).zip(selected)
     {
-        work.push(resolution(source, target, known, selected));
+        work.push(resolution(source, target, known, selected, reads));
     }
     let resolutions = services.wait_for_all("resolving tags", &names, work)?;
     for (source, resolution) in sources.iter().zip(&resolutions) {
@@ -90,7 +99,12 @@ pub(crate) fn resolve_tags(
 }
 
 /// The manifests that the resolution of a target requests. `tag`: the tag that is not resolved yet.
-fn required_pulls(tag: Option<&Tag>, target: &Target, further: u64) -> Vec<ManifestPull> {
+fn required_pulls(
+    tag: Option<&Tag>,
+    target: &Target,
+    further: u64,
+    reads: PinnedReads,
+) -> Vec<ManifestPull> {
     let mut pulls = Vec::new();
     if let Some(tag) = tag {
         pulls.push(ManifestPull {
@@ -100,7 +114,7 @@ fn required_pulls(tag: Option<&Tag>, target: &Target, further: u64) -> Vec<Manif
     }
     for digest in &target.pinned {
         pulls.push(ManifestPull {
-            with_platforms: false,
+            with_platforms: reads == PinnedReads::Images,
             ..ManifestPull::resolution(TagOrDigest::Digest(*digest))
         });
     }
@@ -112,6 +126,7 @@ async fn resolution(
     target: Target,
     known: Option<ApprovedImage>,
     selected: SelectedTag,
+    reads: PinnedReads,
 ) -> Resolution {
     let found = match (known, selected) {
         (Some(image), _) => Ok(Ok(image)),
@@ -125,13 +140,22 @@ async fn resolution(
         (None, Ok(Err(reason))) => Ok(Err(reason)),
         (None, Err(error)) => Err(error),
     };
-    let mut old_platforms = Vec::new();
+    let (mut old_platforms, mut pinned_image) = (Vec::new(), None);
     if let Ok(Ok(image)) = &found {
         let mut old_digests = target.pinned.clone();
         old_digests.retain(|digest| *digest != image.facts.digest);
-        let platforms = old_digests
-            .iter()
-            .map(|digest| resolve::platforms_of(source, *digest));
+        match (target.pinned.as_slice(), old_digests.as_slice()) {
+            ([_], []) => pinned_image = Some(image.facts.clone()),
+            ([_], [digest]) if reads == PinnedReads::Images => {
+                let reference = TagOrDigest::Digest(*digest);
+                pinned_image = resolve::resolve(source, &reference).await.ok().flatten();
+            }
+            _ => {}
+        }
+        let platforms = old_digests.iter().map(async |digest| match &pinned_image {
+            Some(image) => Ok(image.platforms()),
+            None => resolve::platforms_of(source, *digest).await,
+        });
         let platforms = future::join_all(platforms).await;
         old_platforms = old_digests.into_iter().zip(platforms).collect();
     }
@@ -139,6 +163,7 @@ async fn resolution(
         target,
         found,
         old_platforms,
+        pinned_image,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The forms of tags: abbreviated commits, tags with a changing part, and versions.
 
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 use crate::support::{
     fleet::{Fleet, options},
@@ -450,7 +451,7 @@ fn fleet_completes_an_abbreviation() {
 fn init(world: &World, pins: &[(&str, &str, &str)]) -> Value {
     let mut text = String::new();
     for (image, tag, digest) in pins {
-        text += &format!("image: ghcr.io/acme/{image}:{tag}@{digest}\n");
+        writeln!(text, "image: ghcr.io/acme/{image}:{tag}@{digest}").unwrap();
     }
     world.write("deploy/a.yml", text);
     let source = "ghcr.io/acme=oci:images";

@@ -26,15 +26,15 @@ fn revision() -> Revision {
     Pattern::parse("x").unwrap().revision("x").unwrap()
 }
 
-fn image(digest: &[u8]) -> Option<ApprovedImage> {
-    Some(ApprovedImage {
+fn image(digest: &[u8]) -> ApprovedImage {
+    ApprovedImage {
         tag: crate::oci::Tag::parse("x").unwrap(),
         facts: ImageFacts {
             digest: Digest::of(digest),
             media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
             platforms: Vec::new(),
         },
-    })
+    }
 }
 
 fn verdict(name: &str, status: Status) -> Check {
@@ -47,7 +47,10 @@ fn set(is_complete: bool, first: Status) -> TrustedImages {
     if is_complete {
         checks.push(verdict("base", Status::Pass));
     }
-    TrustedImages::example(vec![image(b"a"), image(b"b"), image(b"base")], checks)
+    TrustedImages::example(
+        [b"a" as &[u8], b"b", b"base"].map(image).map(Some).into(),
+        checks,
+    )
 }
 
 /// The digests of the images with pins.
@@ -144,7 +147,7 @@ fn skip_of_outage<S: ImageStage>() -> (Code, Status) {
     let (config, revision) = (config(), revision());
     let images = Images::<_, S>::new(
         ChainState::new(&config, &revision),
-        vec![image(b"a"), image(b"b"), image(b"base")],
+        [b"a" as &[u8], b"b", b"base"].map(image).map(Some).into(),
         HistoryVerdict::Rollback(None),
     );
     let mut stage = images.start::<S>(|_, image, _| usize::from(image == 2));

@@ -106,6 +106,7 @@ fn resolved<'c>(
             facts: facts(name),
         })),
         old_platforms: Vec::new(),
+        pinned_image: None,
     };
     let resolutions: Vec<_> = IMAGES.iter().map(resolution).collect();
     let chain = Counted::new(config, revision, found, Vec::new())
