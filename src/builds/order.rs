@@ -88,12 +88,12 @@ impl ListOrder {
         self.builds[build].is_current = true;
     }
 
-    /// Removes the next build: the latest one, or the first one by position and index.
+    /// Removes the next build: the latest one, or the first one by position, or the last one by index.
     pub(crate) fn pop(&mut self) -> Option<usize> {
         let next = self.next.iter().copied().max_by_key(|build| {
             let ordered = &self.builds[*build];
             let position = ordered.position.unwrap_or(usize::MAX);
-            let tie = (ordered.is_current, position, *build);
+            let tie = (ordered.is_current, position, Reverse(*build));
             (ordered.time, Reverse(tie))
         })?;
         self.next.remove(&next);

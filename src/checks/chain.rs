@@ -421,10 +421,10 @@ impl<'c> HistoryChecked<'c> {
         history: &dyn DigestHistory,
     ) -> Result<Images<'c, HistoryVerdict, Tags>, Stopped> {
         let Self { state, mut verdict } = self;
-        let (mut checks, mut outages) = check_tags(&state, resolutions, &verdict);
-        let by_order = verdict.check_order(state.config, state.revision, order);
-        checks.extend(by_order.0);
-        outages.extend(by_order.1);
+        let (mut checks, mut outages) = verdict.check_order(state.config, state.revision, order);
+        let tags = check_tags(&state, resolutions, &verdict);
+        checks.extend(tags.0);
+        outages.extend(tags.1);
         let images = resolved_images(resolutions);
         // The digests of a rollback are looked up only if every tag has the right one.
         let is_complete = outages.is_empty() && !any_failed(&checks);

@@ -112,7 +112,7 @@ pub(crate) struct Resolution {
     pub found: Result<Result<ApprovedImage, NoTag>, Error>,
     /// The platforms of each pinned digest that would be replaced.
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
-    /// The pinned image, if all pins agree and it was read.
+    /// The pinned image, if all pins agree and it has one platform or is the resolved one.
     pub pinned_image: Option<ImageFacts>,
 }
 

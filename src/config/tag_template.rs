@@ -6,7 +6,7 @@
 
 use std::{fmt::Write as _, ops::RangeInclusive, sync::OnceLock};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::template::TemplateError;
 use crate::oci::{Pattern, Revision, TagError, TagPattern, is_hex};
@@ -127,7 +127,15 @@ impl TagTemplate {
 
     /// The form of the tags of revisions that match `pattern`.
     pub(super) fn form(&self, pattern: &Pattern) -> TagForm {
+        let has_wildcard = self.before.contains('*') || self.after.contains('*');
         let revision = match self.length {
+            RevisionLength::Full if !has_wildcard => {
+                return TagForm::Literal {
+                    before: self.before.clone(),
+                    after: self.after.clone(),
+                    pattern: pattern.clone(),
+                };
+            }
             RevisionLength::Full => format!("(?:{})", pattern.regex()),
             RevisionLength::Digits(digits) => format!("[0-9a-f]{{{digits}}}"),
         };
@@ -137,7 +145,7 @@ impl TagTemplate {
         let _ = write!(source, "({revision})");
         push_literal(&mut source, &self.after);
         source += r"\z";
-        TagForm {
+        TagForm::Wildcard {
             source,
             regex: OnceLock::new(),
         }
@@ -148,29 +156,46 @@ impl TagTemplate {
 fn push_literal(source: &mut String, text: &str) {
     for (at, text) in text.split('*').enumerate() {
         if at > 0 {
-            *source += "[A-Za-z0-9._-]*";
+            // Lazily, so that the revision begins as early as possible.
+            *source += "[A-Za-z0-9._-]*?";
         }
         *source += &regex::escape(text);
     }
 }
 
-/// The form of tags as a regular expression, compiled for the first tag.
+/// The form of the tags of revisions.
 #[derive(Debug, Clone)]
-pub struct TagForm {
-    source: String,
-    regex: OnceLock<Regex>,
+pub enum TagForm {
+    /// A revision between two texts.
+    Literal {
+        before: String,
+        after: String,
+        pattern: Pattern,
+    },
+    /// A regular expression, compiled for the first tag; `None` if it exceeds the limits of the compiler.
+    Wildcard {
+        source: String,
+        regex: OnceLock<Option<Regex>>,
+    },
 }
 
 impl TagForm {
     /// The revision in a tag, or its abbreviation, if the tag has this form. Takes linear time.
     pub fn revision_in<'t>(&self, tag: &'t str) -> Option<&'t str> {
-        let regex = self.regex.get_or_init(|| {
-            RegexBuilder::new(&self.source)
-                .size_limit(usize::MAX)
-                .build()
-                .expect("the pattern is valid as a group, and the template adds only literals")
-        });
-        Some(regex.captures(tag)?.get(1)?.as_str())
+        match self {
+            Self::Literal {
+                before,
+                after,
+                pattern,
+            } => {
+                let revision = tag.strip_prefix(before)?.strip_suffix(after)?;
+                pattern.revision(revision).is_ok().then_some(revision)
+            }
+            Self::Wildcard { source, regex } => {
+                let regex = regex.get_or_init(|| Regex::new(source).ok());
+                Some(regex.as_ref()?.captures(tag)?.get(1)?.as_str())
+            }
+        }
     }
 }
 

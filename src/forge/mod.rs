@@ -45,6 +45,6 @@ pub(crate) use pull_requests::{
 };
 pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Signing};
 pub(crate) use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
-pub(crate) use target::{Kind, Target};
+pub(crate) use target::{Kind, Target, TargetError};
 pub(crate) use token::{Token, TokenFacts};
 pub(crate) use tree::{Tree, TreeEntry, blob_id};

@@ -1,7 +1,6 @@
 //! Runs git with a connection to another repository, with a token or the credentials of git:
 //! fetches into a scratch repository, pushes, and fetches missing objects of a partial clone.
 //! `remotes` has the queries with a parsed result.
-//! the queries with a parsed result.
 //!
 //! No local hook runs, git never prompts, and only the transports of [`Transports`] are used. git
 //! receives secrets in its environment. Callers interpret the output.
@@ -118,6 +117,7 @@ impl Git {
             place: Location::outside(directory),
             shallow: std::collections::BTreeSet::new(),
             identity: None,
+            fetches_lazily: true,
         };
         let output = bare.run("init", &["-q", "--template="], None)?;
         if output.code != Some(0) {
@@ -197,8 +197,9 @@ impl Git {
                 .arg(format!("user.email={email}"));
         }
         git.arg(command).args(args);
-        if remote.is_some() {
-            // A merge may fetch missing contents of a partial clone.
+        // A merge may fetch missing contents of a partial clone. A scratch repository is partial only because
+        // its objects are filtered; a shallow server would be fetched from without end.
+        if remote.is_some() && self.fetches_lazily {
             git.env_remove("GIT_NO_LAZY_FETCH");
         }
         let mut running = command::spawn(git, &self.place.root, command)?;

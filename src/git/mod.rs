@@ -75,6 +75,8 @@ pub(crate) struct Git {
     shallow: BTreeSet<ObjectId>,
     /// The name and email of commits; `None`: those that git is configured with.
     identity: Option<(&'static str, &'static str)>,
+    /// Whether a command with a connection may fetch missing objects of a partial clone.
+    fetches_lazily: bool,
 }
 
 /// The help of an error that a shallow clone causes.
@@ -130,6 +132,7 @@ impl Git {
             place,
             shallow: BTreeSet::new(),
             identity: None,
+            fetches_lazily: true,
         };
         let printed = git.output("rev-parse", &["--is-shallow-repository"])?;
         if printed.trim_ascii_end() == b"true" {
@@ -153,6 +156,7 @@ impl Git {
     fn reopened(&self) -> Result<Self, GitError> {
         Ok(Self {
             identity: self.identity,
+            fetches_lazily: self.fetches_lazily,
             ..Self::open_with(&self.program, &self.place.root)?
         })
     }

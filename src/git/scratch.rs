@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Git, GitError, ObjectId, Remote};
+use super::{Git, GitError, ObjectId, Remote, without_users};
 
 /// The objects of a fetch. A server without filters sends all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,10 @@ impl ScratchRepository {
         remote: Remote,
         objects: FetchedObjects,
     ) -> Result<Self, GitError> {
-        let git = Git::init(directory)?;
+        let git = Git {
+            fetches_lazily: false,
+            ..Git::init(directory)?
+        };
         // git accepts a filter only for a named remote.
         git.run_checked("config", &["remote.origin.url", &remote.url], None)?;
         Ok(Self {
@@ -59,6 +62,14 @@ impl ScratchRepository {
         ];
         let args = [&options[..], refspecs].concat();
         let ran = self.git.run("fetch", &args, Some(&self.remote))?;
+        // git skips the references of a shallow server, with a warning.
+        if ran.stderr.contains("shallow") {
+            return Err(GitError::Remote {
+                remote: without_users(&self.remote.url),
+                command: "fetch",
+                reason: "the repository is shallow".to_owned(),
+            });
+        }
         if ran.code == Some(0) {
             return Ok(true);
         }

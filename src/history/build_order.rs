@@ -171,9 +171,15 @@ pub(crate) fn is_created_before(
 }
 
 impl History {
+    /// Whether a rollback undid the set of `revision`, and it did not become current again. `rolled_back`
+    /// decides about its promotion.
+    pub(crate) fn was_undone(&self, revision: &Revision) -> bool {
+        let mut undone = self.events.undone.iter();
+        undone.any(|undone| undone.revisions.contains(revision))
+    }
+
     /// Whether the set of `revision` first became current before the set with the digests `pinned`;
-    /// `None` if one of both was never current, if a rollback undid it, or if a part of the history is
-    /// unknown.
+    /// `None` if one of both was never current, or if a part of the history is unknown.
     pub(crate) fn became_current_before(
         &self,
         revision: &Revision,
@@ -183,40 +189,20 @@ impl History {
         let sets: Vec<_> = positions
             .filter_map(|position| self.facts.line_point(*position).set)
             .collect();
-        self.is_first_before(|set| sets.contains(&set), pinned)
-    }
-
-    /// The same for the set with the digests `new`.
-    pub(crate) fn digests_became_current_before(
-        &self,
-        new: &Digests,
-        pinned: &Digests,
-    ) -> Option<bool> {
-        self.is_first_before(|set| self.has_digests(set, new), pinned)
-    }
-
-    fn is_first_before(&self, is_new: impl Fn(usize) -> bool, pinned: &Digests) -> Option<bool> {
         let is_complete = self.unreadable.is_empty() && self.facts.unknown_past.is_none();
-        // A set that a rollback undid is held instead.
-        let was_undone = self.events.undone.iter().any(|undone| is_new(undone.set));
-        if self.shallow || !is_complete || was_undone {
+        if self.shallow || !is_complete {
             return None;
         }
-        let first = |is_wanted: &dyn Fn(usize) -> bool| {
-            let sets = self.events.first.iter().enumerate();
-            let positions = sets.filter(|(set, _)| is_wanted(*set));
-            positions.filter_map(|(_, position)| *position).min()
-        };
-        let new = first(&is_new)?;
-        let pinned = first(&|set| self.has_digests(set, pinned))?;
-        match new.cmp(&pinned) {
+        let first = &self.events.first;
+        let new = sets.iter().filter_map(|set| first[*set]).min()?;
+        let mut known = self.facts.sets.iter().enumerate();
+        let pinned = known
+            .find(|(_, set)| set.digests(&self.config) == *pinned)?
+            .0;
+        match new.cmp(&first[pinned]?) {
             Ordering::Less => Some(true),
             Ordering::Equal => None,
             Ordering::Greater => Some(false),
         }
-    }
-
-    fn has_digests(&self, set: usize, digests: &Digests) -> bool {
-        self.facts.sets[set].digests(&self.config) == *digests
     }
 }

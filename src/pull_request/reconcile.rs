@@ -200,17 +200,12 @@ impl Reconcile<'_> {
             }
             self.forge.back_off(round).await;
         }
-        let what = format!(
-            "{}: the pull request of {}",
-            self.forge.name(),
-            self.proposal.branch
+        let (forge, branch) = (self.forge.name(), self.proposal.branch);
+        let what = format!("{forge}: the pull request of {branch}");
+        let reason = format!(
+            "the pull request differs from the plan after {ROUNDS} attempts: {last_reason}"
         );
-        Err(Error::unavailable(
-            what,
-            format!(
-                "the pull request differs from the plan after {ROUNDS} attempts: {last_reason}"
-            ),
-        ))
+        Err(Error::unavailable(what, reason))
     }
 
     /// Takes the remaining steps once the pull request exists. None of them closes it.

@@ -39,13 +39,6 @@ impl ImageFacts {
         latest
     }
 
-    pub(crate) fn platforms(&self) -> Vec<Platform> {
-        let platforms = self.platforms.iter();
-        platforms
-            .map(|platform| platform.platform.clone())
-            .collect()
-    }
-
     /// The value of a label on the first platform that has it; empty if no platform has it.
     pub(crate) fn label(&self, name: &str) -> &str {
         for platform in &self.platforms {
@@ -103,7 +96,10 @@ pub(crate) async fn resolve(
 
 /// The platforms of a digest. The config states the platform of a single manifest, and of an entry
 /// without a platform.
-pub(crate) async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<Platform>, Error> {
+pub(crate) async fn read_platforms(
+    source: &Source,
+    digest: Digest,
+) -> Result<(Vec<Platform>, Option<ImageFacts>), Error> {
     let reference = TagOrDigest::Digest(digest);
     let name = format!("{source}{reference}");
     let Some(top) = source.manifest(&reference, None).await? else {
@@ -111,8 +107,14 @@ pub(crate) async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<
     };
     match top.value {
         Manifest::Image(manifest) => {
-            let config = source.config(&manifest.config).await?.value;
-            Ok(vec![config.platform])
+            let image = read_image(source, top.digest, manifest, None).await?;
+            let platforms = vec![image.platform.clone()];
+            let image = ImageFacts {
+                digest: top.digest,
+                media_type: top.media_type,
+                platforms: vec![image],
+            };
+            Ok((platforms, Some(image)))
         }
         Manifest::Index(index) => {
             let entries = platform_entries(index.manifests, &name)?;
@@ -122,7 +124,9 @@ pub(crate) async fn platforms_of(source: &Source, digest: Digest) -> Result<Vec<
                     None => Ok(read_entry(source, entry).await?.platform),
                 }
             });
-            future::join_all(platforms).await.into_iter().collect()
+            let platforms: Result<_, Error> =
+                future::join_all(platforms).await.into_iter().collect();
+            Ok((platforms?, None))
         }
     }
 }

@@ -114,10 +114,10 @@ mod tests {
             unknown,
         ];
         insta::assert_snapshot!(table(&builds, None), @r"
-        BUILD          CREATED           IMAGES  STATE
-        c93f5a17e08b   2026-11-20 14:02  4 of 4  available
-        1.4.2          2026-11-20 14:02  3 of 4  held: rolled back by commit c1d2e3f4a5 on 2026-11-20
-        1.4.1          2026-11-20 14:02  4 of 4  proposed in #7
+        BUILD         CREATED           IMAGES  STATE
+        c93f5a17e08b  2026-11-20 14:02  4 of 4  available
+        1.4.2         2026-11-20 14:02  3 of 4  held: rolled back by commit c1d2e3f4a5 on 2026-11-20
+        1.4.1         2026-11-20 14:02  4 of 4  proposed in #7
         v1\u{1b}[31m  -                 0 of 4  incomplete: `a`, `b` are missing
         ");
         for columns in [40, 80] {

@@ -1,9 +1,9 @@
 //! The order of two builds: by version, by ancestry in the clone or in the source, by the history of the set, or by the
 //! creation times of the images. The first of these that gives a result decides.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, time::SystemTime};
 
-use super::{Services, build_source::BuildSource};
+use super::{Services, build_source::BuildSource, tags};
 use crate::{
     checks::{self, Resolution},
     config::Config,
@@ -49,7 +49,7 @@ impl<'o> BuildOrder<'o> {
         Self {
             config,
             git,
-            source: BuildSource::new(config, git, pace, services),
+            source: BuildSource::new(config, pace, services),
         }
     }
 
@@ -68,8 +68,7 @@ impl<'o> BuildOrder<'o> {
             }));
         };
         let order = self.of_revisions(revision, pinned).await?;
-        let by_history = history.became_current_before(revision, current);
-        Ok(or_by_history(order, by_history, Some(pinned)))
+        Ok(or_by_history(order, history, revision, current))
     }
 
     /// The order by version or by ancestry.
@@ -118,7 +117,7 @@ impl<'o> BuildOrder<'o> {
     }
 
     /// The order of a set whose tags were resolved, if it is unknown so far: by the label of the pinned
-    /// images if no commit records their revision, by the history of the digests, or by creation times.
+    /// images if no commit records their revision, by the history of the set, or by creation times.
     pub(crate) fn of_images(
         &self,
         unknown: &UnknownOrder,
@@ -148,7 +147,21 @@ impl<'o> BuildOrder<'o> {
             order,
             Order::Unknown(UnknownOrder::NotInHistory | UnknownOrder::NoHistory(_))
         );
-        if is_unrecorded {
+        let reads_labels = is_unrecorded && self.orders_revisions();
+        if reads_labels || may_be_ordered(&new, &pinned) {
+            // Each platform's manifest is a pull from Docker Hub.
+            let is_wanted = |index: usize| {
+                let image = &self.config.images[index];
+                new[index].is_some() && pinned[index].is_none() && !image.repository.is_on_hub()
+            };
+            let read = tags::pinned_images(self.config, found, is_wanted, services)?;
+            for (index, image) in read.into_iter().enumerate() {
+                if image.is_some() && found.digests_of(index).len() == 1 {
+                    pinned[index] = image;
+                }
+            }
+        }
+        if reads_labels {
             label = self.label(&pinned);
             if let Some(label) = &label {
                 let by_label = self.of_revisions(revision, label);
@@ -164,12 +177,7 @@ impl<'o> BuildOrder<'o> {
         }
         if let Some(history) = history {
             let current = checks::current_digests(self.config, found);
-            let mut digests = Digests::new();
-            for (image, facts) in self.config.images.iter().zip(&new) {
-                digests.extend(facts.map(|facts| (image.name.clone(), facts.digest)));
-            }
-            let by_history = history.digests_became_current_before(&digests, &current);
-            order = or_by_history(order, by_history, label.as_ref());
+            order = or_by_history(order, history, revision, &current);
         }
         Ok(match (order, older_by_creation(&new, &pinned)) {
             (Order::Unknown(unknown), Some(is_older)) if unknown.is_open() => {
@@ -181,6 +189,11 @@ impl<'o> BuildOrder<'o> {
             }
             (order, _) => order,
         })
+    }
+
+    /// Whether two revisions may be ordered without history and images.
+    fn orders_revisions(&self) -> bool {
+        self.git.is_some() || self.source.is_some() || self.config.revision.pattern.is_semver()
     }
 
     /// The revision in the label of every pinned image.
@@ -226,31 +239,47 @@ impl<'o> BuildOrder<'o> {
 }
 
 /// `order`, or else the result of the history of the set.
-fn or_by_history(order: Order, is_older: Option<bool>, pinned: Option<&Revision>) -> Order {
-    match (order, is_older) {
-        (Order::Unknown(unknown), Some(is_older)) if unknown.is_open() => {
-            Order::Known(KnownOrder {
-                is_older,
-                evidence: OrderEvidence::History,
-                pinned: pinned.cloned(),
-            })
-        }
-        (order, _) => order,
+fn or_by_history(order: Order, history: &History, revision: &Revision, current: &Digests) -> Order {
+    let Order::Unknown(unknown) = &order else {
+        return order;
+    };
+    if !unknown.is_open() || history.was_undone(revision) {
+        return order;
     }
+    match history.became_current_before(revision, current) {
+        None => order,
+        Some(is_older) => Order::Known(KnownOrder {
+            is_older,
+            evidence: OrderEvidence::History,
+            pinned: history.revision_of(current).cloned(),
+        }),
+    }
+}
+
+/// Whether the creation times of all images may agree, by those of the known images.
+fn may_be_ordered(new: &[Option<&ImageFacts>], pinned: &[Option<ImageFacts>]) -> bool {
+    let times: Vec<_> = creation_times(new, pinned).collect();
+    times.is_empty() || is_created_before(times).is_some()
+}
+
+/// The creation times of the changed images and of their pinned ones, if both are known.
+fn creation_times(
+    new: &[Option<&ImageFacts>],
+    pinned: &[Option<ImageFacts>],
+) -> impl Iterator<Item = [Option<SystemTime>; 2]> {
+    let images = new.iter().zip(pinned);
+    images.filter_map(|(new, pinned)| {
+        let (new, pinned) = ((*new)?, pinned.as_ref()?);
+        (new.digest != pinned.digest).then(|| [new.created(), pinned.created()])
+    })
 }
 
 /// Whether every changed image is older than its pinned one, or every one is newer; `None` if the times
 /// differ in direction, are equal, or are unknown.
 fn older_by_creation(new: &[Option<&ImageFacts>], pinned: &[Option<ImageFacts>]) -> Option<bool> {
-    let mut times = Vec::new();
-    for (new, pinned) in new.iter().zip(pinned) {
-        let Some(new) = new else {
-            continue;
-        };
-        let pinned = pinned.as_ref()?;
-        if new.digest != pinned.digest {
-            times.push([new.created(), pinned.created()]);
-        }
+    let mut images = new.iter().zip(pinned);
+    if images.any(|(new, pinned)| new.is_some() && pinned.is_none()) {
+        return None;
     }
-    is_created_before(times)
+    is_created_before(creation_times(new, pinned))
 }

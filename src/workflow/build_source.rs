@@ -9,11 +9,12 @@ use std::{
     sync::Arc,
 };
 
+use reqwest::Url;
 use tokio::sync::Mutex;
 
 use super::{
     Access, Services,
-    connection::{settings, token},
+    connection::{TokenUse, settings, token_for},
     repositories::{OtherRepository, temporary_directory},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     config::{Config, SourceRepository},
     error::{Error, Errors},
     forge::{
-        Target, Token,
+        Kind, Target, TargetError, Token,
         fleet::{Ancestry, FleetReader, RepositoryName},
     },
     git::{FetchedObjects, Git, GitError, HostedRepository, ScratchRepository},
@@ -36,12 +37,9 @@ const MIN_DIGITS: usize = 4;
 pub(crate) struct BuildSource<'s> {
     config: &'s Config,
     repository: &'s SourceRepository,
-    /// The URL of this clone, which may determine the forge.
-    origin: Option<String>,
     pace: Option<Pace>,
     services: &'s Services,
     hosted: OnceCell<Option<Hosted>>,
-    fetched: RefCell<Option<Arc<Fetched>>>,
     /// Whether the first revision of a pair is an ancestor of the second. Locked during a request, so that
     /// no pair is requested twice.
     known: Mutex<HashMap<[String; 2], Option<bool>>>,
@@ -54,8 +52,11 @@ struct Hosted {
     is_anonymous: bool,
 }
 
+/// The commits of each source that this run fetched, by the URL.
+pub(super) type FetchedSources = RefCell<HashMap<String, Arc<Fetched>>>;
+
 /// The fetched commits, in a directory that is removed when dropped.
-struct Fetched {
+pub(super) struct Fetched {
     scratch: ScratchRepository,
     _directory: tempfile::TempDir,
 }
@@ -64,18 +65,15 @@ impl<'s> BuildSource<'s> {
     /// The configured source. Sends no request.
     pub(super) fn new(
         config: &'s Config,
-        git: Option<&Git>,
         pace: Option<Pace>,
         services: &'s Services,
     ) -> Option<Self> {
         Some(Self {
             config,
             repository: config.source.as_ref()?,
-            origin: git.and_then(|git| git.origin().ok().flatten()),
             pace,
             services,
             hosted: OnceCell::new(),
-            fetched: RefCell::default(),
             known: Mutex::default(),
         })
     }
@@ -140,7 +138,15 @@ impl<'s> BuildSource<'s> {
             return Ok(None);
         };
         let git = Git::discover(&self.config.root).map_err(Error::from)?;
-        let credential = match token(&target.api, git.as_ref(), &self.services.environment)? {
+        let configured = self.configured_forge();
+        let is_configured = configured.is_ok_and(|(_, api)| api.origin() == target.api.origin());
+        let token_use = if is_configured {
+            TokenUse::ConfiguredForge
+        } else {
+            TokenUse::OtherForge
+        };
+        let environment = &self.services.environment;
+        let credential = match token_for(&target.api, token_use, git.as_ref(), environment)? {
             Access::Granted(credential) => Some(credential.token),
             Access::NoToken(_) => None,
         };
@@ -164,9 +170,16 @@ impl<'s> BuildSource<'s> {
         }))
     }
 
+    /// The configured forge, which the remote of this clone may determine.
+    fn configured_forge(&self) -> Result<(Kind, Url), TargetError> {
+        let git = Git::discover(&self.config.root).ok().flatten();
+        let origin = git.and_then(|git| git.origin().ok().flatten());
+        Target::api(&self.config.forge_or_default(), origin.as_deref())
+    }
+
     /// The repository on the configured or a public forge; `None` if neither hosts it.
     fn target(&self) -> Result<Option<Target>, Errors> {
-        let configured = Target::api(&self.config.forge_or_default(), self.origin.as_deref());
+        let configured = self.configured_forge();
         match self.repository {
             SourceRepository::OnForge(name) => {
                 let (kind, api) = configured.map_err(|error| {
@@ -187,7 +200,10 @@ impl<'s> BuildSource<'s> {
                 let Some(hosted) = HostedRepository::parse(location) else {
                     return Ok(None);
                 };
-                let is_configured = |api: &reqwest::Url| api.host_str() == Some(&*hosted.host);
+                let is_configured = |api: &Url| match &hosted.web {
+                    Some(web) => Url::parse(web).is_ok_and(|web| web.origin() == api.origin()),
+                    None => api.host_str() == Some(&*hosted.host),
+                };
                 let configured = configured.ok().filter(|(_, api)| is_configured(api));
                 let public = Target::public_api(Some(location)).ok();
                 Ok(configured.or(public).map(|(kind, api)| Target {
@@ -216,20 +232,21 @@ impl<'s> BuildSource<'s> {
     }
 
     async fn fetched(&self) -> Result<Arc<Fetched>, Errors> {
-        if let Some(fetched) = &*self.fetched.borrow() {
-            return Ok(Arc::clone(fetched));
-        }
         let url = match self.repository {
             SourceRepository::Location(location) => location.clone(),
             SourceRepository::OnForge(name) => {
                 let target = self.target()?.and_then(|target| target.clone_url());
                 target.ok_or_else(|| {
-                    let reason = "the token may not see it, and its URL is unknown";
+                    let reason = "the forge does not show it, and its URL is unknown";
                     Error::unavailable(format!("the source {name}"), reason)
                         .help("write the URL of the repository in `source`")
                 })?
             }
         };
+        let known = self.services.fetched_sources.borrow().get(&url).cloned();
+        if let Some(fetched) = known {
+            return Ok(fetched);
+        }
         let other = OtherRepository {
             key: "source".to_owned(),
             repository: &url,
@@ -240,14 +257,18 @@ impl<'s> BuildSource<'s> {
         let fetched = tokio::task::spawn_blocking(move || {
             let scratch =
                 ScratchRepository::init(directory.path(), remote, FetchedObjects::Commits)?;
-            scratch.fetch(&["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])?;
+            scratch.fetch(&[
+                "+refs/heads/*:refs/repin/heads/*",
+                "+refs/tags/*:refs/repin/tags/*",
+            ])?;
             Ok(Fetched {
                 scratch,
                 _directory: directory,
             })
         });
         let fetched = Arc::new(self.finish(fetched.await)?);
-        *self.fetched.borrow_mut() = Some(Arc::clone(&fetched));
+        let mut sources = self.services.fetched_sources.borrow_mut();
+        sources.insert(url, Arc::clone(&fetched));
         Ok(fetched)
     }
 

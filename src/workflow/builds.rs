@@ -315,7 +315,8 @@ impl<'s> BuildList<'s> {
                 }
             }
             if times.len() < self.pinned.len()
-                && let Ok(images) = tags::pinned_images(self.config, self.found, self.services)
+                && let Ok(images) =
+                    tags::pinned_images(self.config, self.found, |_| true, self.services)
             {
                 for (image, facts) in self.config.images.iter().zip(images) {
                     if let Some(created) = facts.and_then(|facts| facts.created()) {

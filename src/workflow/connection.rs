@@ -204,6 +204,24 @@ pub(crate) fn token(
     git: Option<&Git>,
     environment: &Environment,
 ) -> Result<Access<Credential>, Errors> {
+    token_for(api, TokenUse::ConfiguredForge, git, environment)
+}
+
+/// The forge that receives a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenUse {
+    ConfiguredForge,
+    /// `REPIN_FORGE_TOKEN` is for the configured forge only.
+    OtherForge,
+}
+
+/// The first token that is set for the server of `api`.
+pub(super) fn token_for(
+    api: &Url,
+    token_use: TokenUse,
+    git: Option<&Git>,
+    environment: &Environment,
+) -> Result<Access<Credential>, Errors> {
     let audience = audience(git, environment)?;
     let mut ignored = Vec::new();
     for [variable, file_variable] in FORGE_TOKENS {
@@ -211,6 +229,10 @@ pub(crate) fn token(
             let Some(value) = environment.filled(name) else {
                 continue;
             };
+            if token_use == TokenUse::OtherForge && variable == "REPIN_FORGE_TOKEN" {
+                ignored.push(format!("{name} is set, but it is for the configured forge"));
+                continue;
+            }
             if let Err(reason) = audience.check(variable, api) {
                 ignored.push(format!("{name} is set, but {reason}"));
                 continue;

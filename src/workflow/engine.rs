@@ -229,12 +229,8 @@ impl ImageVerifier<'_> {
     ) -> Result<Approved, Stop> {
         let (config, services) = (self.config, self.services);
         let targets = self.request.targets(config, found, chain.promoted());
-        let reads = match chain.unknown_order() {
-            None => tags::PinnedReads::Platforms,
-            Some(_) => tags::PinnedReads::Images,
-        };
         let resolutions =
-            tags::resolve_tags(config, targets, verification_pulls(config), reads, services)?;
+            tags::resolve_tags(config, targets, verification_pulls(config), services)?;
         image_rows::add_digests(rows, &resolutions, config);
         let order = match chain.unknown_order() {
             None => None,

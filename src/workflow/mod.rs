@@ -69,7 +69,7 @@ pub(crate) use run::{RunResult, run};
 pub(crate) use services::Services;
 pub(crate) use session::{lock, warn_if_interrupted};
 pub(crate) use settings::parse_mappings;
-pub(crate) use tags::{PinnedReads, resolve_tags, select_tags};
+pub(crate) use tags::{resolve_tags, select_tags};
 pub(crate) use verified_set::{SetVerdict, verified_set};
 
 use crate::{

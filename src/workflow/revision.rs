@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Services, Stop,
-    pull_limit::verification_pulls,
-    tags::{PinnedReads, resolve_tags},
-};
+use super::{Services, Stop, pull_limit::verification_pulls, tags::resolve_tags};
 use crate::{
     checks::{Check, Expected, Status, Target, full_revision},
     code::Code,
@@ -111,13 +107,7 @@ impl RequestedRevision {
                 ..Target::new(tag.clone())
             });
         }
-        let resolutions = resolve_tags(
-            config,
-            targets,
-            verification_pulls(config),
-            PinnedReads::Platforms,
-            services,
-        )?;
+        let resolutions = resolve_tags(config, targets, verification_pulls(config), services)?;
         let mut required = Vec::new();
         for (image, resolution) in config.images.iter().zip(&resolutions) {
             let is_optional = operation == Operation::Rollback && image.pins == 0;

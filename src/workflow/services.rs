@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Console, Environment, Interruption,
+    build_source::FetchedSources,
     caches::{TagCache, TrustCache},
     console::ItemProgress,
     settings,
@@ -38,6 +39,7 @@ pub(crate) struct Services {
     settings: Settings,
     registries: OnceCell<Registries>,
     pub(super) resolved_tags: TagCache,
+    pub(super) fetched_sources: FetchedSources,
     pub(super) trust_cache: TrustCache,
     runtime: OnceCell<Runtime>,
 }
@@ -60,6 +62,7 @@ impl Services {
             console,
             registries: OnceCell::new(),
             resolved_tags: TagCache::default(),
+            fetched_sources: FetchedSources::default(),
             trust_cache: TrustCache::default(),
             runtime: OnceCell::new(),
         })

@@ -38,21 +38,12 @@ pub(crate) fn select_tags(
     services.wait_for_all("listing tags", names, work)
 }
 
-/// The parts of pinned images that are read for the comparison with new ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PinnedReads {
-    Platforms,
-    /// Everything, because the order of the builds is unknown.
-    Images,
-}
-
 /// Resolves every image's tag concurrently. The results are in the order of the configuration.
 /// `further_pulls`: the number of manifests that the run requests for each resolved image afterwards.
 pub(crate) fn resolve_tags(
     config: &Config,
     targets: Vec<Target>,
     further_pulls: u64,
-    reads: PinnedReads,
     services: &Services,
 ) -> Result<Vec<Resolution>, Errors> {
     let sources = services.sources_of_images(config)?;
@@ -79,7 +70,7 @@ pub(crate) fn resolve_tags(
             name: &image.name,
             repository: &image.repository,
             source: &sources[index],
-            manifests: required_pulls(tag, &targets[index], further_pulls, reads),
+            manifests: required_pulls(tag, &targets[index], further_pulls),
         });
     }
     check_pull_limit(&pulls, services)?;
@@ -87,7 +78,7 @@ pub(crate) fn resolve_tags(
     for (((source, target), known), selected) in
         sources.iter().zip(targets).zip(known).zip(selected)
     {
-        work.push(resolution(source, target, known, selected, reads));
+        work.push(resolution(source, target, known, selected));
     }
     let resolutions = services.wait_for_all("resolving tags", &names, work)?;
     for (source, resolution) in sources.iter().zip(&resolutions) {
@@ -99,12 +90,7 @@ pub(crate) fn resolve_tags(
 }
 
 /// The manifests that the resolution of a target requests. `tag`: the tag that is not resolved yet.
-fn required_pulls(
-    tag: Option<&Tag>,
-    target: &Target,
-    further: u64,
-    reads: PinnedReads,
-) -> Vec<ManifestPull> {
+fn required_pulls(tag: Option<&Tag>, target: &Target, further: u64) -> Vec<ManifestPull> {
     let mut pulls = Vec::new();
     if let Some(tag) = tag {
         pulls.push(ManifestPull {
@@ -114,7 +100,7 @@ fn required_pulls(
     }
     for digest in &target.pinned {
         pulls.push(ManifestPull {
-            with_platforms: reads == PinnedReads::Images,
+            with_platforms: false,
             ..ManifestPull::resolution(TagOrDigest::Digest(*digest))
         });
     }
@@ -126,7 +112,6 @@ async fn resolution(
     target: Target,
     known: Option<ApprovedImage>,
     selected: SelectedTag,
-    reads: PinnedReads,
 ) -> Resolution {
     let found = match (known, selected) {
         (Some(image), _) => Ok(Ok(image)),
@@ -144,20 +129,22 @@ async fn resolution(
     if let Ok(Ok(image)) = &found {
         let mut old_digests = target.pinned.clone();
         old_digests.retain(|digest| *digest != image.facts.digest);
-        match (target.pinned.as_slice(), old_digests.as_slice()) {
-            ([_], []) => pinned_image = Some(image.facts.clone()),
-            ([_], [digest]) if reads == PinnedReads::Images => {
-                let reference = TagOrDigest::Digest(*digest);
-                pinned_image = resolve::resolve(source, &reference).await.ok().flatten();
-            }
-            _ => {}
+        if old_digests.is_empty() && !target.pinned.is_empty() {
+            pinned_image = Some(image.facts.clone());
         }
-        let platforms = old_digests.iter().map(async |digest| match &pinned_image {
-            Some(image) => Ok(image.platforms()),
-            None => resolve::platforms_of(source, *digest).await,
-        });
-        let platforms = future::join_all(platforms).await;
-        old_platforms = old_digests.into_iter().zip(platforms).collect();
+        let read = old_digests
+            .iter()
+            .map(|digest| resolve::read_platforms(source, *digest));
+        let read = future::join_all(read).await;
+        for (digest, read) in old_digests.into_iter().zip(read) {
+            old_platforms.push((
+                digest,
+                read.map(|(platforms, image)| {
+                    pinned_image = image.filter(|_| target.pinned.len() == 1);
+                    platforms
+                }),
+            ));
+        }
     }
     Resolution {
         target,
@@ -167,18 +154,20 @@ async fn resolution(
     }
 }
 
-/// The images of the pinned digests, in the order of the configuration; `None` if an image is not pinned
-/// or cannot be read.
+/// The images of the pinned digests, in the order of the configuration; `None` if an image is not wanted, is
+/// not pinned or cannot be read.
 pub(super) fn pinned_images(
     config: &Config,
     found: &Found,
+    is_wanted: impl Fn(usize) -> bool,
     services: &Services,
 ) -> Result<Vec<Option<ImageFacts>>, Errors> {
     let sources = services.sources_of_images(config)?;
     let mut references = Vec::new();
     for index in 0..config.images.len() {
         let digests = found.digests_of(index);
-        references.push(digests.first().copied().map(TagOrDigest::Digest));
+        let digest = digests.first().filter(|_| is_wanted(index));
+        references.push(digest.copied().map(TagOrDigest::Digest));
     }
     let mut pulls = Vec::new();
     for ((image, source), reference) in config.images.iter().zip(&sources).zip(&references) {
@@ -211,7 +200,7 @@ pub(super) fn current_labels(
     if config.report.labels.is_empty() {
         return Ok(labels);
     }
-    let pinned = pinned_images(config, found, services)?;
+    let pinned = pinned_images(config, found, |_| true, services)?;
     for (image, facts) in config.images.iter().zip(pinned) {
         if let Some(facts) = facts {
             let of_image = resolve::reported_labels(&facts, &config.report.labels);

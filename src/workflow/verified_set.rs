@@ -73,13 +73,7 @@ fn verify_images(
     let smoke = SmokeStage::prepare(config, Unconfigured::Fails, services)?;
     let chain = SetVerification::new(config, revision, contracts.failures(config))?;
     let targets = vec![Target::new(tag.clone()); config.images.len()];
-    let resolutions = tags::resolve_tags(
-        config,
-        targets,
-        verification_pulls(config),
-        tags::PinnedReads::Platforms,
-        services,
-    )?;
+    let resolutions = tags::resolve_tags(config, targets, verification_pulls(config), services)?;
     let images = chain.resolved(&resolutions)?;
     let (images, verified) = signatures::verify_signatures(
         images,

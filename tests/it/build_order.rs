@@ -54,6 +54,8 @@ fn source(directory: &Path) -> [&'static str; 3] {
     run(&["switch", "-q", "-c", "other"]);
     let other = commit("other");
     run(&["switch", "-q", "main"]);
+    // Branches of every common name.
+    run(&["branch", "master"]);
     [early, commit("late"), other]
 }
 
@@ -126,6 +128,40 @@ fn unreadable_source_stops_a_promotion() {
         assert_eq!((&*status, item), ("warn", None));
         assert!(detail.ends_with("; allowed by --allow-older"), "{detail}");
     }
+}
+
+#[test]
+fn shallow_source_is_unreadable() {
+    let directory = tempfile::tempdir().unwrap();
+    let [early, late, _] = source(&directory.path().join("app"));
+    for options in [&["--depth=1"][..], &["--depth=1", "--no-single-branch"]] {
+        let shallow = directory.path().join(options.len().to_string());
+        let url = format!("file://{}/app", directory.path().display());
+        let args = ["clone", "-q", &url, shallow.to_str().unwrap()];
+        git(
+            directory.path(),
+            &[&args[..2], options, &args[2..]].concat(),
+        );
+        let further = format!("source: '{}'", shallow.display());
+        let world = built(&[early, late], late, &further);
+        let document = promote(&world, early, &[]).exits(3).json();
+        let message = document["error"]["message"].as_str().unwrap();
+        assert!(message.contains("shallow"), "{message}");
+    }
+}
+
+#[test]
+fn token_is_not_sent_to_a_forge_that_is_not_configured() {
+    let forge = Thousand::start(fleet::options(Kind::Gitea, 1));
+    let further = format!(
+        "source: {}/acme/app-0000\nforge: {{ kind: gitea, url: 'http://127.0.0.1:9/api/v1', repository: acme/x }}",
+        forge.server.url()
+    );
+    let world = built(&[REV_A, REV_B], REV_A, &further).env("REPIN_FORGE_TOKEN", TOKEN);
+    promote(&world, REV_B, &[]).exits(3);
+    let log = forge.log();
+    let is_api = |request: &str| request.contains("/repos/") || request.contains("/api/");
+    assert!(!log.iter().any(|logged| is_api(&logged.request)), "{log:?}");
 }
 
 #[test]

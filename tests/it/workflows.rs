@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::markdown;
 
 /// The current major version of each action, looked up in its repository in November 2026.
-const VERSIONS: [(&str, &str); 10] = [
+const VERSIONS: [(&str, &str); 11] = [
     ("OWNER/repin", concat!("v", env!("CARGO_PKG_VERSION"))),
     ("actions/attest", "v4"),
     ("actions/checkout", "v7"),
@@ -20,6 +20,7 @@ const VERSIONS: [(&str, &str); 10] = [
     ("actions/upload-artifact", "v7"),
     ("docker/build-push-action", "v7"),
     ("docker/login-action", "v4"),
+    ("docker/metadata-action", "v6"),
     ("docker/setup-buildx-action", "v4"),
     ("docker/setup-qemu-action", "v4"),
     ("github/codeql-action/upload-sarif", "v4"),

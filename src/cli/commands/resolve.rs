@@ -21,13 +21,7 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
     let config = cx.load_any()?;
     let (revision, tag) = workflow::revision(&config, revision, &cx.services)?;
     let targets = vec![Target::new(tag); config.images.len()];
-    let resolutions = workflow::resolve_tags(
-        &config,
-        targets,
-        0,
-        workflow::PinnedReads::Platforms,
-        &cx.services,
-    )?;
+    let resolutions = workflow::resolve_tags(&config, targets, 0, &cx.services)?;
     let images = images(&config, &resolutions)?;
     let document = ResolveDocument {
         schema: "repin.resolve/1",
