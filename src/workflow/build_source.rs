@@ -3,17 +3,14 @@
 //! The forge compares the commits, if a token for it is available or the repository is public. Otherwise
 //! git fetches the commits, without trees and files, into a temporary directory.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use reqwest::Url;
 use tokio::sync::Mutex;
 
 use super::{
     Access, Services,
+    caches::FetchedSource,
     connection::{TokenUse, settings, token_for},
     repositories::{OtherRepository, temporary_directory},
 };
@@ -50,15 +47,6 @@ struct Hosted {
     reader: FleetReader,
     name: RepositoryName,
     is_anonymous: bool,
-}
-
-/// The commits of each source that this run fetched, by the URL.
-pub(super) type FetchedSources = RefCell<HashMap<String, Arc<Fetched>>>;
-
-/// The fetched commits, in a directory that is removed when dropped.
-pub(super) struct Fetched {
-    scratch: ScratchRepository,
-    _directory: tempfile::TempDir,
 }
 
 impl<'s> BuildSource<'s> {
@@ -231,7 +219,7 @@ impl<'s> BuildSource<'s> {
         Ok(self.finish(compared.await)?)
     }
 
-    async fn fetched(&self) -> Result<Arc<Fetched>, Errors> {
+    async fn fetched(&self) -> Result<Arc<FetchedSource>, Errors> {
         let url = match self.repository {
             SourceRepository::Location(location) => location.clone(),
             SourceRepository::OnForge(name) => {
@@ -261,10 +249,7 @@ impl<'s> BuildSource<'s> {
                 "+refs/heads/*:refs/repin/heads/*",
                 "+refs/tags/*:refs/repin/tags/*",
             ])?;
-            Ok(Fetched {
-                scratch,
-                _directory: directory,
-            })
+            Ok(FetchedSource { scratch, directory })
         });
         let fetched = Arc::new(self.finish(fetched.await)?);
         let mut sources = self.services.fetched_sources.borrow_mut();

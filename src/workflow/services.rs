@@ -7,8 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Console, Environment, Interruption,
-    build_source::FetchedSources,
-    caches::{TagCache, TrustCache},
+    caches::{FetchedSources, TagCache, TrustCache},
     console::ItemProgress,
     settings,
 };
