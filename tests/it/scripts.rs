@@ -274,3 +274,19 @@ fn forge_script_selects_no_test_that_writes_into_the_checkout() {
         .partition(|line| line.starts_with("real_forge::"));
     assert!(real.len() >= 7 && !others.is_empty(), "{list}");
 }
+
+/// `.ci/run` compiles the fuzz targets only after all tests.
+#[test]
+fn fuzz_targets_lock_every_dependency() {
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, dependencies) = manifest.split_once("[dependencies]").unwrap();
+    let (dependencies, _) = dependencies.split_once("[build-dependencies]").unwrap();
+    let lock = include_str!("../../fuzz/Cargo.lock");
+    let (_, locked) = lock.split_once("name = \"repin\"").unwrap();
+    let (locked, _) = locked.split_once("[[package]]").unwrap();
+    for line in dependencies.lines() {
+        if let Some((name, _)) = line.split_once(" = ") {
+            assert!(locked.contains(&format!("\n \"{name}")), "{name}");
+        }
+    }
+}
