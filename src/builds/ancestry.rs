@@ -19,25 +19,25 @@ pub(super) struct Node {
 }
 
 /// Finds the revisions in `names`, which are commits or their first digits, among the commits of the
-/// clone: the newest `most`, and each of `related`.
+/// clone: the newest ones up to `limit`, and each of `related`.
 pub(super) fn read(
     git: &Git,
     names: &HashMap<&str, usize>,
-    most: usize,
+    limit: usize,
     related: &BTreeSet<usize>,
 ) -> Result<HashMap<usize, Node>, GitError> {
     let lengths: BTreeSet<usize> = names.keys().map(|name| name.len()).collect();
     let mut nodes: HashMap<usize, Node> = HashMap::new();
-    // The nearest descendants of the commits whose children were read.
-    let mut below: HashMap<ObjectId, Vec<usize>> = HashMap::new();
+    // For each commit whose children were read, the nearest descendants.
+    let mut descendants_of: HashMap<ObjectId, Vec<usize>> = HashMap::new();
     git.each_commit(|commit| {
-        let mut nearest = below.remove(&commit.id).unwrap_or_default();
+        let mut nearest = descendants_of.remove(&commit.id).unwrap_or_default();
         let id = commit.id.to_string();
         let mut prefixes = lengths.iter().filter_map(|length| id.get(..*length));
         let name = prefixes.find_map(|prefix| names.get(prefix).copied());
         let position = nodes.len();
         if let Some(name) = name
-            && (position < most || related.contains(&name))
+            && (position < limit || related.contains(&name))
             // The newest of several commits with an abbreviation counts.
             && let Entry::Vacant(entry) = nodes.entry(name)
         {
@@ -52,7 +52,7 @@ pub(super) fn read(
             return;
         }
         for parent in commit.parents {
-            let known = below.entry(*parent).or_default();
+            let known = descendants_of.entry(*parent).or_default();
             known.extend(&nearest);
             known.sort_unstable();
             known.dedup();

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The maximum number of revisions that are read.
-pub(crate) const READ_MAX: usize = 500;
+pub(crate) const MAX_READ: usize = 500;
 
 /// The tags of a set's repositories that have the form of `revision.tag`. There may be many, so a tag that
 /// several repositories have is kept once.
@@ -112,7 +112,7 @@ impl TagTable {
         }
     }
 
-    /// Groups the tags by revision, and selects at most [`READ_MAX`] revisions.
+    /// Groups the tags by revision, and selects at most [`MAX_READ`] revisions.
     pub(crate) fn candidates(&self, facts: &SelectionFacts<'_>) -> Result<Candidates, GitError> {
         let pattern = &facts.revisions.pattern;
         let mut groups: BTreeMap<&str, Vec<&Tag>> = BTreeMap::new();
@@ -136,7 +136,7 @@ impl TagTable {
         }
         let related: BTreeSet<usize> = related.iter().map(|text| indices[text]).collect();
         let nodes = match facts.git {
-            Some(git) if !pattern.is_semver() => ancestry::read(git, &indices, READ_MAX, &related)?,
+            Some(git) if !pattern.is_semver() => ancestry::read(git, &indices, MAX_READ, &related)?,
             _ => HashMap::new(),
         };
         let pushes = |index: usize| {
@@ -152,7 +152,7 @@ impl TagTable {
         let listed = |index: &usize| !groups[texts[*index]].is_empty();
         let mut selected: BTreeSet<usize> = related.iter().copied().filter(listed).collect();
         for index in preferred.into_iter().filter(listed) {
-            if selected.len() == READ_MAX {
+            if selected.len() == MAX_READ {
                 break;
             }
             selected.insert(index);
@@ -260,7 +260,7 @@ fn by_evidence(
         _ => Selection::NewestCommits,
     };
     // The newest builds may be of commits that the clone does not contain yet.
-    let room = READ_MAX.saturating_sub(commits.len()).max(READ_MAX / 2);
+    let room = MAX_READ.saturating_sub(commits.len()).max(MAX_READ / 2);
     let further = others.split_off(room.min(others.len()));
     (
         others.into_iter().chain(commits).chain(further).collect(),
@@ -348,7 +348,7 @@ mod tests {
         let nodes = |count: usize| (0..count).map(|index| (index, node(index))).collect();
         let first = |count: usize| by_evidence(&texts, |_| None, &nodes(count)).0;
         let in_clone = |picked: &[usize], count: usize| {
-            let picked = &picked[..READ_MAX];
+            let picked = &picked[..MAX_READ];
             picked.iter().filter(|index| **index < count).count()
         };
         for (count, expected) in [(0, 0), (100, 100), (500, 250), (1_900, 400)] {

@@ -13,12 +13,13 @@ use std::time::SystemTime;
 use crate::{
     config::{Config, RevisionLength},
     error::Error,
-    oci::{Digest, Revision, Tag, date},
+    history,
+    oci::{Digest, Revision, Tag},
 };
 
-pub(crate) use candidates::{Candidates, READ_MAX, Selection, SelectionFacts, TagTable, is_build};
+pub(crate) use candidates::{Candidates, MAX_READ, Selection, SelectionFacts, TagTable, is_build};
 use order::ListOrder;
-pub(crate) use state::{Proposal, SetFacts, State, is_current, state};
+pub(crate) use state::{Proposal, SetFacts, State, is_created_before, is_current, state};
 
 /// The facts about a build from its registries.
 #[derive(Debug)]
@@ -90,15 +91,14 @@ impl ReadBuild {
     pub(crate) fn new(text: &str, images: Vec<BuildImage>, config: &Config) -> Self {
         let pattern = &config.revision.pattern;
         let revision = if is_abbreviated(config) {
-            let mut labels = images.iter().filter_map(BuildImage::read);
-            let first = labels.next().and_then(|image| image.label.clone());
-            let first = first.filter(|label| label.starts_with(text));
-            let agrees = labels.all(|image| image.label == first);
+            let read = images.iter().filter_map(BuildImage::read);
+            let mut revisions = read.map(|image| pattern.complete(text, image.label.as_deref()?));
+            let first = revisions.next().flatten();
+            let agrees = revisions.all(|revision| revision == first);
             first.filter(|_| agrees)
         } else {
-            Some(text.to_owned())
+            pattern.revision(text).ok()
         };
-        let revision = revision.and_then(|text| pattern.revision(&text).ok());
         Self {
             text: revision
                 .as_ref()
@@ -117,7 +117,8 @@ impl ReadBuild {
 
     /// The time of the latest image, unless it is a placeholder.
     pub(crate) fn build_time(&self) -> Option<SystemTime> {
-        self.created().filter(|time| date::is_build_date(*time))
+        self.created()
+            .filter(|time| !history::is_placeholder(*time))
     }
 
     /// The errors of the images that could not be read.

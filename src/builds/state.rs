@@ -37,7 +37,7 @@ pub(crate) struct Proposal {
 /// The facts about the set with which builds are compared.
 pub(crate) struct SetFacts<'f> {
     pub config: &'f Config,
-    /// The recorded revision of the current set.
+    /// The revision of the current set, if it is recorded or in the labels of its images.
     pub current: Option<&'f Revision>,
     /// The pinned digest of each image.
     pub pinned: &'f Digests,
@@ -59,14 +59,8 @@ impl State {
     }
 }
 
-/// The state of a build, with its detail. `is_older`: by versions or commits; `None` if they do not
-/// determine it. `times`: those of the pinned images, by name.
-pub(crate) fn state(
-    build: &ReadBuild,
-    facts: &SetFacts<'_>,
-    is_older: Option<bool>,
-    times: impl FnOnce() -> HashMap<String, ImageTime>,
-) -> (State, String) {
+/// The state of a build, with its detail, without a comparison of its age.
+pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) {
     let digests = digests(build, facts.config);
     if is_current(build, facts) {
         return (State::Current, String::new());
@@ -83,13 +77,7 @@ pub(crate) fn state(
     if let Some(proposal) = proposal(build, facts) {
         return (State::Proposed, format!("#{}", proposal.number));
     }
-    let is_older = is_older
-        .or_else(|| became_current_before(build, facts))
-        .or_else(|| is_created_before(build, facts, &times()));
-    match is_older {
-        Some(true) => (State::Older, String::new()),
-        Some(false) | None => (State::Available, String::new()),
-    }
+    (State::Available, String::new())
 }
 
 /// The open pull request that promotes a build.
@@ -161,29 +149,24 @@ fn obstacle(build: &ReadBuild, config: &Config) -> Option<String> {
     (!obstacles.is_empty()).then(|| obstacles.join("; "))
 }
 
-/// Whether the build became current before the current set did; `None` if one of both never did.
-fn became_current_before(build: &ReadBuild, facts: &SetFacts<'_>) -> Option<bool> {
-    let revision = build.revision.as_ref()?;
-    facts.history?.became_current_before(revision, facts.pinned)
-}
-
-/// Whether every changed image was created, or pushed, before the pinned one.
-fn is_created_before(
+/// Whether every changed image was created, or pushed, before the pinned one. `times`: those of the
+/// pinned images, by name.
+pub(crate) fn is_created_before(
     build: &ReadBuild,
     facts: &SetFacts<'_>,
-    pinned: &HashMap<String, ImageTime>,
+    times: &HashMap<String, ImageTime>,
 ) -> Option<bool> {
-    let mut times = Vec::new();
+    let mut compared = Vec::new();
     for (image, read) in facts.config.images.iter().zip(&build.images) {
         let new = read.read()?;
         if image.pins == 0 || facts.pinned.get(&image.name) == Some(&new.digest) {
             continue;
         }
-        times.push(match (new.time?, *pinned.get(&image.name)?) {
+        compared.push(match (new.time?, *times.get(&image.name)?) {
             (ImageTime::Created(new), ImageTime::Created(old))
             | (ImageTime::Pushed(new), ImageTime::Pushed(old)) => [Some(new), Some(old)],
             _ => return None,
         });
     }
-    history::is_created_before(times)
+    history::is_created_before(compared)
 }

@@ -80,9 +80,9 @@ fn revision_in_label(
     let expected = format!("expected a revision that begins with `{abbreviation}`");
     let detail = match facts.config.labels.get(label) {
         None => format!("{label} is missing, {expected}"),
-        Some(value) => match config.revision.pattern.revision_in_label(value) {
-            Ok(revision) if revision.as_str().starts_with(abbreviation) => return Ok(revision),
-            _ => format!("{label} is `{}`, {expected}", excerpt(value)),
+        Some(value) => match config.revision.pattern.complete(abbreviation, value) {
+            Some(revision) => return Ok(revision),
+            None => format!("{label} is `{}`, {expected}", excerpt(value)),
         },
     };
     let check = Check::new(Code::REVISION_LABEL, Status::Fail, detail)

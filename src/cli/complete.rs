@@ -32,7 +32,7 @@ const VARIABLE: &str = "REPIN_COMPLETE";
 /// The maximum time for listing the builds in the registry.
 const BUILDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum number of builds that are offered.
-const BUILDS_MAX: usize = 50;
+const MAX_BUILDS: usize = 50;
 
 /// Prints completions if a shell requests them.
 pub(super) fn print_completions(
@@ -109,7 +109,7 @@ fn builds_in_registry() -> Option<Vec<(String, String)>> {
     let git = Git::open(&config.root).ok();
     let builds = listed_revisions(&config, git.as_ref(), &services).ok()?;
     let total = config.images.len();
-    let offered = builds.into_iter().take(BUILDS_MAX);
+    let offered = builds.into_iter().take(MAX_BUILDS);
     Some(
         offered
             .map(|(revision, images)| (revision, format!("{images} of {total} images")))

@@ -16,6 +16,14 @@ pub enum SourceRepository {
     Location(String),
 }
 
+impl SourceRepository {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::OnForge(text) | Self::Location(text) => text,
+        }
+    }
+}
+
 text_type!(
     SourceRepository => SourceRepository,
     "text",

@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::git::Login;
+
 /// A token: no `Display`, and `Debug` does not show it.
 ///
 /// Without a text, requests are anonymous.
@@ -40,6 +42,14 @@ impl Token {
     /// The text, for the one header that contains it; `None` for anonymous requests.
     pub(super) fn expose(&self) -> Option<&str> {
         self.0.as_deref()
+    }
+
+    /// The token as a password for git at `url`; `None` without a token, or if the URL is not HTTP.
+    pub(crate) fn git_login(&self, url: &str) -> Result<Option<Login>, &'static str> {
+        match &self.0 {
+            Some(token) => Login::new(url, token),
+            None => Ok(None),
+        }
     }
 
     /// Whether the token is of a kind with scopes: GitHub does not report the permissions of other

@@ -86,8 +86,11 @@ pub(crate) const FETCH_HISTORY: &str =
 /// The maximum size of output that is read as a whole, in bytes.
 const MAX_OUTPUT: u64 = 16 * 1024 * 1024;
 
+/// The minimum number of digits of an abbreviated commit (gitrevisions(7), `<sha1>`).
+pub(crate) const MIN_PREFIX: usize = 4;
+
 /// The maximum number of commits with a common prefix that are listed.
-const MAX_PREFIX: usize = 5;
+const MAX_MATCHES: usize = 5;
 
 /// A file in a commit's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,13 +238,13 @@ impl Git {
         Ok(commits.first().copied().filter(|_| commits.len() == 1))
     }
 
-    /// The commits with this id or prefix (4 digits or more), at most `MAX_PREFIX` of them.
+    /// The commits with this id or prefix of at least [`MIN_PREFIX`] digits, at most `MAX_MATCHES` of them.
     pub(crate) fn commits_named(&self, name: &str) -> Result<Vec<ObjectId>, GitError> {
         if let Some(id) = ObjectId::parse(name.as_bytes()) {
             return Ok(self.has_commit(&id)?.then_some(id).into_iter().collect());
         }
         // Hexadecimal digits cannot be an expression, and `--disambiguate` does not match references.
-        if !is_hex(name.as_bytes()) || !(4..64).contains(&name.len()) {
+        if !is_hex(name.as_bytes()) || !(MIN_PREFIX..64).contains(&name.len()) {
             return Ok(Vec::new());
         }
         let listed = self.output("rev-parse", &[format!("--disambiguate={name}")])?;
@@ -250,7 +253,7 @@ impl Git {
             if self.has_commit(&id)? {
                 commits.push(id);
             }
-            if commits.len() == MAX_PREFIX {
+            if commits.len() == MAX_MATCHES {
                 break;
             }
         }

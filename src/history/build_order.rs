@@ -65,7 +65,7 @@ pub(crate) enum UnknownOrder {
     /// A fleet has no clone.
     #[error("`source` is not configured")]
     NoSource { pinned: Revision },
-    /// One of both revisions is not a commit of the source repository.
+    /// At least one of the two revisions is not a commit of the source repository.
     #[error("{pinned}, or the promoted revision, is not a commit of {repository}")]
     NotInSource {
         pinned: Revision,
@@ -78,9 +78,50 @@ pub(crate) enum UnknownOrder {
     Shallow,
 }
 
+impl Order {
+    /// This order, or else that in which the two sets first became current. `current`: the digests of the
+    /// pinned set.
+    pub(crate) fn or_by_history(
+        self,
+        history: &History,
+        revision: &Revision,
+        current: &Digests,
+    ) -> Self {
+        let Self::Unknown(unknown) = &self else {
+            return self;
+        };
+        if !unknown.allows_further_evidence() || history.was_undone(revision) {
+            return self;
+        }
+        match history.became_current_before(revision, current) {
+            None => self,
+            Some(is_older) => Self::Known(KnownOrder {
+                is_older,
+                evidence: OrderEvidence::History,
+                pinned: history.revision_of(current).cloned(),
+            }),
+        }
+    }
+
+    /// This order, or else that of the creation times, if they give one. `label`: the revision in the labels
+    /// of the pinned images.
+    pub(crate) fn or_by_creation(self, is_older: Option<bool>, label: Option<&Revision>) -> Self {
+        match (self, is_older) {
+            (Self::Unknown(unknown), Some(is_older)) if unknown.allows_further_evidence() => {
+                Self::Known(KnownOrder {
+                    is_older,
+                    evidence: OrderEvidence::Created,
+                    pinned: unknown.pinned().or(label).cloned(),
+                })
+            }
+            (order, _) => order,
+        }
+    }
+}
+
 impl UnknownOrder {
-    /// Whether further evidence may determine the order.
-    pub(crate) fn is_open(&self) -> bool {
+    /// Whether the history of the set and the creation times may determine the order.
+    pub(crate) fn allows_further_evidence(&self) -> bool {
         !matches!(self, Self::SourceUnavailable(_) | Self::Shallow)
     }
 
@@ -149,8 +190,13 @@ pub(crate) fn commit_order(
     Ok(CommitOrder::Known { is_older })
 }
 
-/// 2000-01-01: an earlier creation time is a placeholder of a reproducible build.
+/// 2000-01-01: reproducible builds set creation times such as 1970 or 1980.
 const FIRST_TIME: Duration = Duration::from_secs(946_684_800);
+
+/// Whether a creation time is a placeholder of a reproducible build.
+pub(crate) fn is_placeholder(time: SystemTime) -> bool {
+    time <= SystemTime::UNIX_EPOCH + FIRST_TIME
+}
 
 /// Whether every image was created before its pinned one; `None` if a time is unknown or a placeholder, if two
 /// times are equal, or if the images disagree. `times`: those of each changed image and of the pinned one.
@@ -159,8 +205,7 @@ pub(crate) fn is_created_before(
 ) -> Option<bool> {
     let mut is_older = None;
     for times in times {
-        let is_time = |time: &SystemTime| *time > SystemTime::UNIX_EPOCH + FIRST_TIME;
-        let [new, pinned] = times.map(|time| time.filter(is_time));
+        let [new, pinned] = times.map(|time| time.filter(|time| !is_placeholder(*time)));
         let (new, pinned) = (new?, pinned?);
         if new == pinned || is_older.is_some_and(|is_older| is_older != (new < pinned)) {
             return None;
@@ -171,6 +216,15 @@ pub(crate) fn is_created_before(
 }
 
 impl History {
+    /// The order of a build and a pinned set whose revision no commit records.
+    pub(crate) fn unrecorded(&self) -> UnknownOrder {
+        if self.shallow {
+            UnknownOrder::Shallow
+        } else {
+            UnknownOrder::NotInHistory
+        }
+    }
+
     /// Whether a rollback undid the set of `revision`, and it did not become current again. `rolled_back`
     /// decides about its promotion.
     pub(crate) fn was_undone(&self, revision: &Revision) -> bool {
@@ -179,7 +233,7 @@ impl History {
     }
 
     /// Whether the set of `revision` first became current before the set with the digests `pinned`;
-    /// `None` if one of both was never current, or if a part of the history is unknown.
+    /// `None` if one of them was never current, or if a part of the history is unknown.
     pub(crate) fn became_current_before(
         &self,
         revision: &Revision,

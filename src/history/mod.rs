@@ -97,6 +97,7 @@ pub(crate) use rules::parse as parse_config;
 
 pub(crate) use build_order::{
     CommitOrder, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order, is_created_before,
+    is_placeholder,
 };
 pub(crate) use changes::ChangedFile;
 #[cfg(test)]

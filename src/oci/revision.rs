@@ -124,6 +124,12 @@ impl Pattern {
         self.revision(version.unwrap_or(text))
     }
 
+    /// The revision in a label, if it begins with `abbreviation`.
+    pub(crate) fn complete(&self, abbreviation: &str, label: &str) -> Option<Revision> {
+        let revision = self.revision_in_label(label).ok()?;
+        revision.0.starts_with(abbreviation).then_some(revision)
+    }
+
     /// Compares two revisions by the precedence of their versions; `None` if revisions are not
     /// versions.
     pub fn cmp_precedence(&self, left: &Revision, right: &Revision) -> Option<Ordering> {
@@ -139,7 +145,7 @@ impl Pattern {
 }
 
 /// The maximum number of patterns that are kept.
-const KEPT_MAX: usize = 64;
+const MAX_KEPT: usize = 64;
 
 /// Compiles a regular expression for a whole text. The configurations of a repository usually have the
 /// same pattern, so it is kept.
@@ -152,7 +158,7 @@ fn compiled(text: &str) -> Result<Regex, regex::Error> {
     // Without the group, because `a)(b` is malformed but would be valid inside the group.
     Regex::new(text)?;
     let regex = Regex::new(&format!(r"\A(?:{text})\z"))?;
-    if kept.len() < KEPT_MAX {
+    if kept.len() < MAX_KEPT {
         kept.insert(text.to_owned(), regex.clone());
     }
     Ok(regex)

@@ -48,6 +48,14 @@ impl ImageFacts {
         }
         ""
     }
+
+    /// The value of a label, if all platforms have the same.
+    pub(crate) fn common_label(&self, name: &str) -> Option<&str> {
+        let platforms = self.platforms.iter();
+        let mut values = platforms.map(|platform| platform.config.labels.get(name));
+        let first = values.next()??;
+        values.all(|value| value == Some(first)).then_some(first)
+    }
 }
 
 /// One platform of an image.

@@ -11,7 +11,7 @@ use crate::untrusted::{padded, plain, width};
 
 const COLUMNS: [&str; 4] = ["BUILD", "CREATED", "IMAGES", "STATE"];
 /// The minimum width of the last column, which is wrapped on a narrow terminal.
-const STATE_MIN: usize = 20;
+const MIN_STATE_WIDTH: usize = 20;
 
 /// The table; `columns` is the width of the terminal.
 pub(crate) fn table(builds: &[BuildRow], columns: Option<usize>) -> String {
@@ -34,7 +34,7 @@ pub(crate) fn table(builds: &[BuildRow], columns: Option<usize>) -> String {
     let columns = columns.unwrap_or(usize::MAX);
     let mut text = String::new();
     for (line, state) in table.lines().zip(states) {
-        let is_narrow = columns < indent + STATE_MIN;
+        let is_narrow = columns < indent + MIN_STATE_WIDTH;
         let (first, indent) = if is_narrow {
             (format!("{line}\n  "), 2)
         } else {

@@ -141,7 +141,7 @@ pub(crate) fn candidate(
     };
     site.config.counts_pins()?;
     let parsed = goal.parse(&revision, &site.config)?;
-    let request = match parsed.request(&site.config, services) {
+    let request = match parsed.request(site.files(), &site.config, services) {
         Ok(request) => request,
         Err(stop) => return Ok(Candidate::Unverified(unverified(&pull_of_set, stop))),
     };

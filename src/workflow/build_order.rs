@@ -1,9 +1,9 @@
 //! The order of two builds: by version, by ancestry in the clone or in the source, by the history of the set, or by the
 //! creation times of the images. The first of these that gives a result decides.
 
-use std::{cmp::Ordering, time::SystemTime};
+use std::{cmp::Ordering, sync::Arc, time::SystemTime};
 
-use super::{Services, build_source::BuildSource, tags};
+use super::{Services, build_source::BuildSource, caches::FetchedSource, tags};
 use crate::{
     checks::{self, Resolution},
     config::Config,
@@ -61,18 +61,18 @@ impl<'o> BuildOrder<'o> {
         current: &Digests,
     ) -> Result<Order, Error> {
         let Some(pinned) = history.revision_of(current) else {
-            return Ok(Order::Unknown(if history.shallow {
-                UnknownOrder::Shallow
-            } else {
-                UnknownOrder::NotInHistory
-            }));
+            return Ok(Order::Unknown(history.unrecorded()));
         };
         let order = self.of_revisions(revision, pinned).await?;
-        Ok(or_by_history(order, history, revision, current))
+        Ok(order.or_by_history(history, revision, current))
     }
 
     /// The order by version or by ancestry.
-    async fn of_revisions(&self, new: &Revision, pinned: &Revision) -> Result<Order, Error> {
+    pub(super) async fn of_revisions(
+        &self,
+        new: &Revision,
+        pinned: &Revision,
+    ) -> Result<Order, Error> {
         if new == pinned {
             return Ok(Order::Same);
         }
@@ -141,13 +141,9 @@ impl<'o> BuildOrder<'o> {
             }
             pinned.push(resolution.pinned_image.clone());
         }
+        let reads_labels = self.depends_on_labels(&unknown);
         let mut order = Order::Unknown(unknown);
         let mut label = None;
-        let is_unrecorded = matches!(
-            order,
-            Order::Unknown(UnknownOrder::NotInHistory | UnknownOrder::NoHistory(_))
-        );
-        let reads_labels = is_unrecorded && self.orders_revisions();
         if reads_labels || may_be_ordered(&new, &pinned) {
             // Each platform's manifest is a pull from Docker Hub.
             let is_wanted = |index: usize| {
@@ -166,42 +162,58 @@ impl<'o> BuildOrder<'o> {
             if let Some(label) = &label {
                 let by_label = self.of_revisions(revision, label);
                 let by_label = services.wait(by_label, "determining the order of builds")??;
-                let is_open = |unknown: &UnknownOrder| {
-                    unknown.is_open() && !matches!(unknown, UnknownOrder::NotInSource { .. })
-                };
-                // Otherwise the missing record remains the reason.
-                if !matches!(&by_label, Order::Unknown(unknown) if is_open(unknown)) {
+                // A revision without a commit is less important than the missing record.
+                let is_minor = matches!(
+                    by_label,
+                    Order::Unknown(UnknownOrder::NoCommit { .. } | UnknownOrder::NoSource { .. })
+                );
+                if !is_minor {
                     order = by_label;
                 }
             }
         }
         if let Some(history) = history {
             let current = checks::current_digests(self.config, found);
-            order = or_by_history(order, history, revision, &current);
+            order = order.or_by_history(history, revision, &current);
         }
-        Ok(match (order, older_by_creation(&new, &pinned)) {
-            (Order::Unknown(unknown), Some(is_older)) if unknown.is_open() => {
-                Order::Known(KnownOrder {
-                    is_older,
-                    evidence: OrderEvidence::Created,
-                    pinned: unknown.pinned().or(label.as_ref()).cloned(),
-                })
-            }
-            (order, _) => order,
-        })
+        Ok(order.or_by_creation(older_by_creation(&new, &pinned), label.as_ref()))
     }
 
-    /// Whether two revisions may be ordered without history and images.
-    fn orders_revisions(&self) -> bool {
-        self.git.is_some() || self.source.is_some() || self.config.revision.pattern.is_semver()
+    /// Whether the labels of the pinned images may determine the order: no commit records the pinned
+    /// revision, but two revisions can be compared.
+    pub(super) fn depends_on_labels(&self, unknown: &UnknownOrder) -> bool {
+        let is_unrecorded = matches!(
+            unknown,
+            UnknownOrder::NotInHistory | UnknownOrder::NoHistory(_)
+        );
+        let is_semver = self.config.revision.pattern.is_semver();
+        is_unrecorded && (self.git.is_some() || self.source.is_some() || is_semver)
     }
 
-    /// The revision in the label of every pinned image.
-    fn label(&self, pinned: &[Option<ImageFacts>]) -> Option<Revision> {
+    /// The commits of the source, if it is configured and this clone cannot order commits relative to
+    /// `pinned`.
+    pub(super) async fn source_commits(
+        &self,
+        pinned: Option<&Revision>,
+    ) -> Option<Result<Arc<FetchedSource>, Errors>> {
+        let source = self.source.as_ref()?;
+        if let (Some(git), Some(pinned)) = (self.git, pinned)
+            && !git.is_shallow()
+            && git
+                .commit_named(pinned.as_str())
+                .is_ok_and(|commit| commit.is_some())
+        {
+            return None;
+        }
+        Some(source.fetched().await)
+    }
+
+    /// The revision in the label of every pinned image and platform.
+    pub(super) fn label(&self, pinned: &[Option<ImageFacts>]) -> Option<Revision> {
         let mut labels = Vec::new();
         for (image, facts) in self.config.images.iter().zip(pinned) {
             if image.pins > 0 {
-                labels.push(facts.as_ref()?.label(&self.config.revision.label));
+                labels.push(facts.as_ref()?.common_label(&self.config.revision.label)?);
             }
         }
         labels.dedup();
@@ -235,24 +247,6 @@ impl<'o> BuildOrder<'o> {
             ));
         }
         RevisionAge::Unknown
-    }
-}
-
-/// `order`, or else the result of the history of the set.
-fn or_by_history(order: Order, history: &History, revision: &Revision, current: &Digests) -> Order {
-    let Order::Unknown(unknown) = &order else {
-        return order;
-    };
-    if !unknown.is_open() || history.was_undone(revision) {
-        return order;
-    }
-    match history.became_current_before(revision, current) {
-        None => order,
-        Some(is_older) => Order::Known(KnownOrder {
-            is_older,
-            evidence: OrderEvidence::History,
-            pinned: history.revision_of(current).cloned(),
-        }),
     }
 }
 

@@ -22,13 +22,10 @@ use crate::{
         Kind, Target, TargetError, Token,
         fleet::{Ancestry, FleetReader, RepositoryName},
     },
-    git::{FetchedObjects, Git, GitError, HostedRepository, ScratchRepository},
+    git::{FetchedObjects, Git, GitError, HostedRepository, MIN_PREFIX, Remote, ScratchRepository},
     http::Pace,
     oci::is_hex,
 };
-
-/// The minimum number of digits of an abbreviated commit (gitrevisions(7)).
-const MIN_DIGITS: usize = 4;
 
 /// The source repository of a configuration. The first comparison sends the first request.
 pub(crate) struct BuildSource<'s> {
@@ -46,6 +43,7 @@ pub(crate) struct BuildSource<'s> {
 struct Hosted {
     reader: FleetReader,
     name: RepositoryName,
+    token: Token,
     is_anonymous: bool,
 }
 
@@ -68,10 +66,7 @@ impl<'s> BuildSource<'s> {
 
     /// The name in messages.
     pub(super) fn name(&self) -> &str {
-        match self.repository {
-            SourceRepository::OnForge(name) => name,
-            SourceRepository::Location(location) => location,
-        }
+        self.repository.as_str()
     }
 
     /// Whether the commit `older` is `newer` or an ancestor of it; `None` if one of them is not a commit
@@ -82,7 +77,7 @@ impl<'s> BuildSource<'s> {
         newer: &str,
     ) -> Result<Option<bool>, Errors> {
         // Other texts could be a branch or a tag.
-        let is_commit = |name: &str| name.len() >= MIN_DIGITS && is_hex(name.as_bytes());
+        let is_commit = |name: &str| name.len() >= MIN_PREFIX && is_hex(name.as_bytes());
         if !is_commit(older) || !is_commit(newer) {
             return Ok(None);
         }
@@ -91,25 +86,32 @@ impl<'s> BuildSource<'s> {
         if let Some(is_ancestor) = known.get(&pair) {
             return Ok(*is_ancestor);
         }
-        let is_ancestor = match self.compare(older, newer).await? {
-            Some(Ancestry::Ancestor) => Some(true),
-            Some(Ancestry::NotAncestor) => Some(false),
-            Some(Ancestry::NoCommit) => None,
-            Some(Ancestry::NoRepository) | None => self.compare_fetched(older, newer).await?,
-        };
+        let fetched = self.url().ok().and_then(|url| self.known_commits(&url));
+        if let Some(fetched) = fetched {
+            return self.compare_fetched(fetched, older, newer).await;
+        }
+        let is_ancestor = self.compare(older, newer).await?;
         known.insert(pair, is_ancestor);
         Ok(is_ancestor)
     }
 
-    /// The result of the forge; `None` if no forge hosts the repository, or an anonymous request fails.
-    async fn compare(&self, older: &str, newer: &str) -> Result<Option<Ancestry>, Errors> {
-        let Some(hosted) = self.hosted()? else {
-            return Ok(None);
-        };
-        let compared = hosted.reader.is_ancestor(&hosted.name, older, newer).await;
-        match compared {
-            Err(_) if hosted.is_anonymous => Ok(None),
-            compared => Ok(Some(compared?)),
+    /// The result of the forge, otherwise that of git.
+    async fn compare(&self, older: &str, newer: &str) -> Result<Option<bool>, Errors> {
+        let mut refused = None;
+        if let Some(hosted) = self.hosted()? {
+            match hosted.reader.is_ancestor(&hosted.name, older, newer).await {
+                Ok(Ancestry::Ancestor) => return Ok(Some(true)),
+                Ok(Ancestry::NotAncestor) => return Ok(Some(false)),
+                Ok(Ancestry::NoCommit) => return Ok(None),
+                Ok(Ancestry::NoRepository) => {}
+                // Relevant only if git cannot read the source either.
+                Err(error) if hosted.is_anonymous => refused = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match self.fetched().await {
+            Ok(fetched) => self.compare_fetched(fetched, older, newer).await,
+            Err(errors) => Err(refused.into_iter().chain(errors).collect::<Vec<_>>().into()),
         }
     }
 
@@ -146,7 +148,7 @@ impl<'s> BuildSource<'s> {
             settings.attempts = 1;
         }
         let token = credential.unwrap_or(Token::ANONYMOUS);
-        let reader = FleetReader::new(target.kind, &target.api, token, settings)?;
+        let reader = FleetReader::new(target.kind, &target.api, token.clone(), settings)?;
         let name = RepositoryName {
             owner: target.owner,
             name: target.name,
@@ -154,6 +156,7 @@ impl<'s> BuildSource<'s> {
         Ok(Some(Hosted {
             reader,
             name,
+            token,
             is_anonymous,
         }))
     }
@@ -205,8 +208,12 @@ impl<'s> BuildSource<'s> {
     }
 
     /// The result of git, with the commits of all branches and tags.
-    async fn compare_fetched(&self, older: &str, newer: &str) -> Result<Option<bool>, Errors> {
-        let fetched = self.fetched().await?;
+    async fn compare_fetched(
+        &self,
+        fetched: Arc<FetchedSource>,
+        older: &str,
+        newer: &str,
+    ) -> Result<Option<bool>, Errors> {
         let (older, newer) = (older.to_owned(), newer.to_owned());
         let compared = tokio::task::spawn_blocking(move || {
             let scratch = &fetched.scratch;
@@ -219,20 +226,11 @@ impl<'s> BuildSource<'s> {
         Ok(self.finish(compared.await)?)
     }
 
-    async fn fetched(&self) -> Result<Arc<FetchedSource>, Errors> {
-        let url = match self.repository {
-            SourceRepository::Location(location) => location.clone(),
-            SourceRepository::OnForge(name) => {
-                let target = self.target()?.and_then(|target| target.clone_url());
-                target.ok_or_else(|| {
-                    let reason = "the forge does not show it, and its URL is unknown";
-                    Error::unavailable(format!("the source {name}"), reason)
-                        .help("write the URL of the repository in `source`")
-                })?
-            }
-        };
-        let known = self.services.fetched_sources.borrow().get(&url).cloned();
-        if let Some(fetched) = known {
+    /// The commits of all branches and tags, fetched once in a run. git uses its own credentials; if these
+    /// do not suffice, it uses the token for the forge.
+    pub(super) async fn fetched(&self) -> Result<Arc<FetchedSource>, Errors> {
+        let url = self.url()?;
+        if let Some(fetched) = self.known_commits(&url) {
             return Ok(fetched);
         }
         let other = OtherRepository {
@@ -241,6 +239,22 @@ impl<'s> BuildSource<'s> {
             token_env: None,
         };
         let remote = other.remote(self.config, self.services)?.granted()?;
+        let login = match self.hosted() {
+            Ok(Some(hosted)) => hosted.token.git_login(&remote.url).ok().flatten(),
+            Ok(None) | Err(_) => None,
+        };
+        let mut fetched = self.fetch(remote.clone()).await;
+        if let (Err(_), Some(login)) = (&fetched, login) {
+            let login = Some(login);
+            fetched = self.fetch(Remote { login, ..remote }).await;
+        }
+        let fetched = Arc::new(fetched?);
+        let mut sources = self.services.fetched_sources.borrow_mut();
+        sources.insert(url, Arc::clone(&fetched));
+        Ok(fetched)
+    }
+
+    async fn fetch(&self, remote: Remote) -> Result<FetchedSource, Errors> {
         let directory = temporary_directory(self.services)?;
         let fetched = tokio::task::spawn_blocking(move || {
             let scratch =
@@ -251,10 +265,27 @@ impl<'s> BuildSource<'s> {
             ])?;
             Ok(FetchedSource { scratch, directory })
         });
-        let fetched = Arc::new(self.finish(fetched.await)?);
-        let mut sources = self.services.fetched_sources.borrow_mut();
-        sources.insert(url, Arc::clone(&fetched));
-        Ok(fetched)
+        Ok(self.finish(fetched.await)?)
+    }
+
+    /// The commits that this run fetched from `url`.
+    fn known_commits(&self, url: &str) -> Option<Arc<FetchedSource>> {
+        self.services.fetched_sources.borrow().get(url).cloned()
+    }
+
+    /// The URL for git.
+    fn url(&self) -> Result<String, Errors> {
+        match self.repository {
+            SourceRepository::Location(location) => Ok(location.clone()),
+            SourceRepository::OnForge(name) => {
+                let target = self.target()?.and_then(|target| target.clone_url());
+                Ok(target.ok_or_else(|| {
+                    let reason = "the forge does not show it, and its URL is unknown";
+                    Error::unavailable(format!("the source {name}"), reason)
+                        .help("write the URL of the repository in `source`")
+                })?)
+            }
+        }
     }
 
     fn finish<T>(

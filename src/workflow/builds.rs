@@ -1,76 +1,61 @@
 //! Reads the builds of a set from its registries, newest first, each just before it is listed.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    collections::HashMap,
-    mem,
-    time::SystemTime,
-};
+mod pinned_set;
+mod tag_lists;
+
+use std::{cell::RefCell, collections::HashMap, mem};
 
 use futures_util::{StreamExt as _, future, stream};
-use tokio::sync::Semaphore;
 
+use self::{
+    pinned_set::PinnedSet,
+    tag_lists::{Push, list_tags, packages},
+};
 use super::{
-    Access, Services, SiteHistory, forge_overview,
-    prune_backend::{is_on_github, package},
+    Access, Services, SiteHistory, build_order::BuildOrder, forge_overview,
     pull_limit::check_remaining_pulls,
-    tags,
 };
 use crate::{
     builds::{
-        self, BuildImage, Candidates, ImageTime, Proposal, READ_MAX, ReadBuild, ReadImage,
-        Selection, SelectionFacts, SetFacts, State, TagTable,
+        self, BuildImage, Candidates, ImageTime, Proposal, ReadBuild, ReadImage, Selection,
+        SelectionFacts, SetFacts, State,
     },
-    checks,
     config::{Config, Operation},
     error::{Class, Error, Errors},
-    forge::{Package, PackageVersion},
     git::Git,
-    history::Digests,
-    oci::{Digest, Revision, Tag, TagOrDigest, date},
+    history::{KnownOrder, Order, OrderEvidence, UnknownOrder},
+    oci::{Revision, Tag, TagOrDigest},
     pins::Found,
     pull_request::of_set::PullRequestOfSet,
-    registry::{
-        Source,
-        resolve::{self, ImageFacts},
-    },
+    registry::{Source, resolve},
 };
 
-/// The number of repositories whose tags are listed concurrently, which limits the memory.
-const LISTINGS: usize = 2;
 /// The number of builds that are read concurrently.
 const CONCURRENCY: usize = 4;
 /// The number of builds that are read at once if their order is known.
 const BATCH: usize = 16;
-/// The maximum number of versions that are listed for their times.
-const VERSIONS_MAX: usize = 5_000;
 
 /// The builds of a set that were not listed yet.
 pub(crate) struct BuildList<'s> {
     config: &'s Config,
     services: &'s Services,
-    found: &'s Found,
     history: &'s SiteHistory,
+    order: BuildOrder<'s>,
     /// The versions of each image by tag, as far as the packages API lists them.
     pushed: Vec<HashMap<Tag, Push>>,
     candidates: Candidates,
-    /// The recorded revision of the current set.
-    current: Option<Revision>,
-    pinned: Digests,
-    pinned_times: OnceCell<HashMap<String, ImageTime>>,
+    set: PinnedSet<'s>,
     proposals: Vec<Proposal>,
     /// The current set and the open pull requests.
     boundaries: Vec<usize>,
-    /// For each revision, whether it is older than the current one.
+    current_index: Option<usize>,
+    /// For each revision, whether it is older than the current one by versions or commits.
     older: Vec<Option<bool>>,
+    /// The evidence of `older`.
+    evidence: OrderEvidence,
+    /// The error of the first comparison that required the source.
+    source_error: RefCell<Option<Errors>>,
     read: HashMap<usize, ReadBuild>,
-}
-
-/// A version that the packages API lists.
-#[derive(Debug, Clone, Copy)]
-struct Push {
-    digest: Digest,
-    time: SystemTime,
 }
 
 /// A build with its state.
@@ -82,6 +67,17 @@ pub(crate) struct Build {
     pub is_boundary: bool,
     /// Whether the build is older than the current set by versions or commits, if these determine it.
     pub is_older: Option<bool>,
+    index: usize,
+    /// The order of an available or proposed build and the current set.
+    order: Option<Order>,
+}
+
+/// The age of a build relative to the current set and the open pull requests.
+pub(crate) enum Age {
+    Older,
+    Newer,
+    /// For this reason.
+    Unknown(String),
 }
 
 /// The next revision of a list.
@@ -104,9 +100,9 @@ impl<'s> BuildList<'s> {
         pulls: &[PullRequestOfSet],
         services: &'s Services,
     ) -> Result<Self, Errors> {
-        let pinned = checks::current_digests(config, found);
-        let known = history.known()?;
-        let current = known.and_then(|history| history.revision_of(&pinned).cloned());
+        let (table, pushed) = list_tags(config, &packages(config, services)?, services)?;
+        let order = BuildOrder::new(config, history.git(), None, services);
+        let set = PinnedSet::read(config, found, history, &order, &pushed, services)?;
         let mut proposals = Vec::new();
         for pull in pulls {
             if pull.operation == Operation::Promotion {
@@ -116,46 +112,60 @@ impl<'s> BuildList<'s> {
                 });
             }
         }
-        let (table, pushed) = list_tags(config, &packages(config, services)?, services)?;
-        let related = proposals.iter().map(|proposal| &proposal.revision);
+        let current = set.revision.as_ref().ok();
+        let fetched = if config.revision.pattern.is_semver() {
+            None
+        } else {
+            let commits = order.source_commits(current);
+            // Without them, each build is compared by itself.
+            services
+                .wait(commits, "fetching the source")?
+                .and_then(Result::ok)
+        };
         let mut times = HashMap::new();
         for (tag, push) in pushed.iter().flatten() {
             let time = times.entry(tag.clone()).or_insert(push.time);
             *time = push.time.max(*time);
         }
+        let related = proposals.iter().map(|proposal| &proposal.revision);
         let candidates = table.candidates(&SelectionFacts {
             revisions: &config.revision,
-            git: history.git(),
-            related: &related.chain(&current).collect::<Vec<_>>(),
+            git: match &fetched {
+                Some(fetched) => Some(fetched.scratch.git()),
+                None => history.git(),
+            },
+            related: &related.chain(current).collect::<Vec<_>>(),
             pushed: &times,
         });
         let candidates = candidates.map_err(|error| Errors::from(Error::from(&error)))?;
         let find = |revision| candidates.find(revision, &config.revision);
-        let current_index = current.as_ref().and_then(find);
+        let current_index = current.and_then(find);
         let older = match current_index {
             Some(index) => candidates.order.older_than(index),
             None => vec![None; candidates.all.len()],
         };
-        let mut boundaries = Vec::new();
-        boundaries.extend(current_index);
-        boundaries.extend(
-            proposals
-                .iter()
-                .filter_map(|proposal| find(&proposal.revision)),
-        );
+        let proposed = proposals
+            .iter()
+            .filter_map(|proposal| find(&proposal.revision));
+        let boundaries = current_index.into_iter().chain(proposed).collect();
         Ok(Self {
             config,
             services,
-            found,
             history,
+            order,
             pushed,
             candidates,
-            current,
-            pinned,
-            pinned_times: OnceCell::new(),
+            set,
             proposals,
             boundaries,
+            current_index,
             older,
+            evidence: match (&config.source, fetched) {
+                _ if config.revision.pattern.is_semver() => OrderEvidence::Semver,
+                (Some(source), Some(_)) => OrderEvidence::Source(source.as_str().to_owned()),
+                _ => OrderEvidence::Clone,
+            },
+            source_error: RefCell::default(),
             read: HashMap::new(),
         })
     }
@@ -165,9 +175,14 @@ impl<'s> BuildList<'s> {
         (self.candidates.left_out, self.candidates.selection)
     }
 
-    /// The recorded revision of the current set.
+    /// The revision of the current set.
     pub(crate) fn current(&self) -> Option<&Revision> {
-        self.current.as_ref()
+        self.set.revision.as_ref().ok()
+    }
+
+    /// The reason that the source could not be read for the states of builds.
+    pub(crate) fn source_error(&self) -> Option<Errors> {
+        self.source_error.borrow().clone()
     }
 
     /// The next build. `wanted`: the number of builds that the caller expects to list.
@@ -188,16 +203,138 @@ impl<'s> BuildList<'s> {
             let is_boundary = self.boundaries.contains(&index);
             return Ok(Some(Listed::Omitted { is_boundary }));
         };
-        let facts = self.facts();
-        let times = || self.pinned_times();
-        let (state, detail) = builds::state(&build, &facts, self.older[index], times);
+        let (mut state, detail) = builds::state(&build, &self.facts());
+        let mut order = None;
+        if matches!(state, State::Available | State::Proposed) {
+            let determined = self.order_of(index, &build)?;
+            let is_older = matches!(&determined, Order::Known(known) if known.is_older);
+            if is_older && state == State::Available {
+                state = State::Older;
+            }
+            order = Some(determined);
+        }
         Ok(Some(Listed::Build(Box::new(Build {
             is_boundary: self.boundaries.contains(&index),
             is_older: self.older[index],
             facts: build,
             state,
             detail,
+            index,
+            order,
         }))))
+    }
+
+    /// The order of a build and the current set.
+    fn order_of(&self, index: usize, build: &ReadBuild) -> Result<Order, Errors> {
+        let Some(revision) = &build.revision else {
+            return Ok(Order::Unknown(UnknownOrder::NotInHistory));
+        };
+        let by_revision = match (&self.set.revision, self.older[index]) {
+            (Err(unknown), _) => Order::Unknown(unknown.clone()),
+            (Ok(pinned), Some(is_older)) => Order::Known(KnownOrder {
+                is_older,
+                evidence: self.evidence.clone(),
+                pinned: Some(pinned.clone()),
+            }),
+            (Ok(pinned), None) => self.order_of_revisions(revision, pinned)?,
+        };
+        let order = match self.history.known()? {
+            Some(history) => by_revision.or_by_history(history, revision, &self.set.digests),
+            None => by_revision,
+        };
+        if let Order::Unknown(_) = order {
+            let is_older = builds::is_created_before(build, &self.facts(), &self.set.times()?);
+            return Ok(order.or_by_creation(is_older, None));
+        }
+        Ok(order)
+    }
+
+    /// The order of two revisions that versions and the ancestry of all revisions do not determine. A
+    /// source that cannot be read is read once.
+    fn order_of_revisions(&self, new: &Revision, pinned: &Revision) -> Result<Order, Errors> {
+        if let Some(errors) = self.source_error() {
+            return Ok(Order::Unknown(UnknownOrder::SourceUnavailable(errors)));
+        }
+        let order = self.order.of_revisions(new, pinned);
+        let order = self
+            .services
+            .wait(order, "determining the order of builds")??;
+        if let Order::Unknown(UnknownOrder::SourceUnavailable(errors)) = &order {
+            *self.source_error.borrow_mut() = Some(errors.clone());
+        }
+        Ok(order)
+    }
+
+    /// The age of an available or proposed build that precedes the current set in the list.
+    pub(crate) fn age(&self, build: &Build) -> Result<Age, Errors> {
+        let by_current = self.age_by_current_set(build)?;
+        if !matches!(by_current, Age::Newer) {
+            return Ok(by_current);
+        }
+        let Some(revision) = &build.facts.revision else {
+            return Ok(by_current);
+        };
+        for proposal in &self.proposals {
+            let proposed = &proposal.revision;
+            match self.order_of_revisions(revision, proposed)? {
+                Order::Known(KnownOrder { is_older: true, .. }) => return Ok(Age::Older),
+                Order::Same | Order::Known(_) => {}
+                Order::Unknown(_) if self.is_later(build, proposed) => {}
+                Order::Unknown(unknown) => {
+                    let number = proposal.number;
+                    return Ok(Age::Unknown(format!(
+                        "pull request #{number} promotes {proposed}: {unknown}"
+                    )));
+                }
+            }
+        }
+        Ok(Age::Newer)
+    }
+
+    fn age_by_current_set(&self, build: &Build) -> Result<Age, Errors> {
+        let known = match &build.order {
+            Some(Order::Known(known)) => known,
+            Some(Order::Unknown(unknown)) => return Ok(Age::Unknown(unknown.to_string())),
+            Some(Order::Same) | None => return Ok(Age::Older),
+        };
+        if known.is_older {
+            return Ok(Age::Older);
+        }
+        let (OrderEvidence::Clone | OrderEvidence::Source(_), Ok(pinned), Some(revision)) =
+            (&known.evidence, &self.set.revision, &build.facts.revision)
+        else {
+            return Ok(Age::Newer);
+        };
+        let ancestry = self.current_index.and_then(|current| {
+            let older = self.candidates.order.older_than(build.index);
+            older[current]
+        });
+        let is_descendant = if let Some(is_descendant) = ancestry {
+            is_descendant
+        } else {
+            let reverse = self.order_of_revisions(pinned, revision)?;
+            matches!(reverse, Order::Known(KnownOrder { is_older: true, .. }))
+        };
+        if is_descendant {
+            return Ok(Age::Newer);
+        }
+        let is_older = builds::is_created_before(&build.facts, &self.facts(), &self.set.times()?);
+        Ok(match is_older {
+            Some(true) => Age::Older,
+            Some(false) => Age::Newer,
+            None => Age::Unknown(format!(
+                "it is on another line of commits than {pinned}, and the creation times of the \
+                 images do not determine the order"
+            )),
+        })
+    }
+
+    /// Whether the images of a build were created later than those of an open pull request's set.
+    fn is_later(&self, build: &Build, proposed: &Revision) -> bool {
+        let index = self.candidates.find(proposed, &self.config.revision);
+        let read = index.and_then(|index| self.read.get(&index));
+        let proposed = read.and_then(ReadBuild::build_time);
+        proposed.is_some_and(|time| build.facts.build_time() > Some(time))
     }
 
     /// The errors of the builds that were read but not listed, and whose time is unknown: these may be
@@ -217,8 +354,8 @@ impl<'s> BuildList<'s> {
     fn facts(&self) -> SetFacts<'_> {
         SetFacts {
             config: self.config,
-            current: self.current.as_ref(),
-            pinned: &self.pinned,
+            current: self.current(),
+            pinned: &self.set.digests,
             history: self.history.known().ok().flatten(),
             proposals: &self.proposals,
         }
@@ -231,10 +368,9 @@ impl<'s> BuildList<'s> {
             .partition(|index| self.candidates.all[**index].is_listed);
         for index in omitted {
             let is_dated = self.candidates.order.has_position(index);
-            let is_current = self.candidates.all[index].text
-                == self.current.as_ref().map_or("", Revision::as_str);
-            let time = if is_current && !is_dated {
-                self.pinned_times().values().map(|time| time.time()).max()
+            let time = if self.current_index == Some(index) && !is_dated {
+                let times = self.set.times()?;
+                times.values().map(|time| time.time()).max()
             } else {
                 None
             };
@@ -301,33 +437,6 @@ impl<'s> BuildList<'s> {
             }
         }
         check_remaining_pulls(&pulls, self.services)
-    }
-
-    /// The times of the pinned images, by name. An image that cannot be read has none.
-    fn pinned_times(&self) -> HashMap<String, ImageTime> {
-        let times = self.pinned_times.get_or_init(|| {
-            let mut times = HashMap::new();
-            for (image, pushed) in self.config.images.iter().zip(&self.pushed) {
-                let digest = self.pinned.get(&image.name);
-                let push = pushed.values().find(|push| Some(&push.digest) == digest);
-                if let Some(push) = push {
-                    times.insert(image.name.clone(), ImageTime::Pushed(push.time));
-                }
-            }
-            if times.len() < self.pinned.len()
-                && let Ok(images) =
-                    tags::pinned_images(self.config, self.found, |_| true, self.services)
-            {
-                for (image, facts) in self.config.images.iter().zip(images) {
-                    if let Some(created) = facts.and_then(|facts| facts.created()) {
-                        let time = times.entry(image.name.clone());
-                        time.or_insert(ImageTime::Created(created));
-                    }
-                }
-            }
-            times
-        });
-        times.clone()
     }
 }
 
@@ -414,130 +523,13 @@ async fn read_image(
         Ok(None) => BuildImage::Missing,
         Err(error) => BuildImage::Unreadable(tag.clone(), error),
         Ok(Some(facts)) => {
-            let label = common_label(&facts, &config.revision.label);
+            let label = facts.common_label(&config.revision.label);
             let image = ReadImage {
                 digest: facts.digest,
                 time: time.or_else(|| facts.created().map(ImageTime::Created)),
-                label: label.filter(|_| needs_label),
+                label: label.filter(|_| needs_label).map(str::to_owned),
             };
             BuildImage::Read(tag.clone(), image)
         }
     }
-}
-
-/// The value of a label that all platforms have.
-fn common_label(facts: &ImageFacts, name: &str) -> Option<String> {
-    let mut values = facts
-        .platforms
-        .iter()
-        .map(|platform| platform.config.labels.get(name));
-    let first = values.next()??;
-    values
-        .all(|value| value == Some(first))
-        .then(|| first.clone())
-}
-
-/// The packages of images whose versions GitHub lists, if there is a token for it.
-fn packages(config: &Config, services: &Services) -> Result<Vec<Option<Package>>, Errors> {
-    let sources = services.sources(config)?;
-    let mut packages = Vec::new();
-    for (image, source) in config
-        .images
-        .iter()
-        .zip(services.sources_of_images(config)?)
-    {
-        let is_layout = matches!(source, Source::Layout(_));
-        packages.push(if !is_layout && is_on_github(config, image, &sources) {
-            match package(config, image, services) {
-                Ok(Access::Granted(package)) => Some(package),
-                // Another forge than GitHub, or no token: the registry lists the tags.
-                Ok(Access::NoToken(_)) | Err(_) => None,
-            }
-        } else {
-            None
-        });
-    }
-    Ok(packages)
-}
-
-/// Lists the tags of every image. The packages API also lists digests and times.
-fn list_tags(
-    config: &Config,
-    packages: &[Option<Package>],
-    services: &Services,
-) -> Result<(TagTable, Vec<HashMap<Tag, Push>>), Errors> {
-    let table = RefCell::new(TagTable::new(config.images.len()));
-    let slots = Semaphore::new(LISTINGS);
-    let sources = services.sources_of_images(config)?;
-    let mut work = Vec::new();
-    for (index, (source, package)) in sources.iter().zip(packages).enumerate() {
-        let (table, slots) = (&table, &slots);
-        work.push(async move {
-            // The semaphore is never closed.
-            let _slot = slots.acquire().await.ok();
-            let (mut pushed, mut is_complete) = (HashMap::new(), false);
-            if let Some(package) = package {
-                (pushed, is_complete) = list_versions(package, config, services).await;
-            }
-            let tags = if is_complete {
-                Vec::new()
-            } else {
-                source.tags().await?
-            };
-            let known = pushed.keys().cloned();
-            table
-                .borrow_mut()
-                .add(index, known.chain(tags), &config.revision);
-            Ok(pushed)
-        });
-    }
-    let pushed = services.wait_for_all("listing tags", &config.image_names(), work)?;
-    let (mut listed, mut errors) = (Vec::new(), Vec::new());
-    for pushed in pushed {
-        match pushed {
-            Ok(pushed) => listed.push(pushed),
-            Err(error) => errors.push(error),
-        }
-    }
-    if !errors.is_empty() {
-        return Err(Errors::from(errors));
-    }
-    Ok((table.into_inner(), listed))
-}
-
-/// The last pushed versions of a package by tag, and whether these are all. Without the permission to list
-/// them there are none.
-async fn list_versions(
-    package: &Package,
-    config: &Config,
-    services: &Services,
-) -> (HashMap<Tag, Push>, bool) {
-    let is_enough = |versions: &[PackageVersion]| {
-        let tags = versions.iter().flat_map(|version| &version.tags);
-        let builds = tags.filter(|tag| builds::is_build(&config.revision, tag));
-        versions.len() >= VERSIONS_MAX || builds.count() > READ_MAX
-    };
-    let versions = match package.newest(is_enough).await {
-        Ok(versions) => versions,
-        Err(error) => {
-            if error.class != Class::Denied {
-                services.console.warn(&format!(
-                    "the images are read for their times, because GitHub does not list the versions: {error}"
-                ));
-            }
-            return (HashMap::new(), false);
-        }
-    };
-    let (mut pushed, mut is_complete) = (HashMap::new(), versions.is_complete);
-    for version in versions.all {
-        let Some(time) = date::parse(&version.created) else {
-            is_complete = false;
-            continue;
-        };
-        for tag in version.tags {
-            let digest = version.digest;
-            pushed.insert(tag, Push { digest, time });
-        }
-    }
-    (pushed, is_complete)
 }

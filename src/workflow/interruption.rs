@@ -5,6 +5,8 @@
 //! same lock as every record, so "nothing was changed" remains true until the process exits.
 
 use std::{
+    fs,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -43,6 +45,8 @@ struct State {
     steps: usize,
     signal: Option<i32>,
     printed: bool,
+    /// The temporary directories of this run, which are removed before the program ends.
+    temporary: Vec<PathBuf>,
 }
 
 impl Interruption {
@@ -54,6 +58,7 @@ impl Interruption {
             steps: 0,
             signal: None,
             printed: false,
+            temporary: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -70,6 +75,11 @@ impl Interruption {
     /// Records the report for a signal from now on. The call precedes the change.
     pub(crate) fn changes(&self, changed: impl Into<String>) {
         self.state().changed = changed.into();
+    }
+
+    /// Records a temporary directory. Its owner removes it unless a signal ends the run.
+    pub(super) fn removes(&self, directory: PathBuf) {
+        self.state().temporary.push(directory);
     }
 
     /// Begins a step that is completed after a first signal. `midway` is reported after a second signal,
@@ -113,6 +123,10 @@ impl Interruption {
     }
 
     fn exit(&self, state: &State, signal: i32) {
+        for directory in &state.temporary {
+            // A directory that its owner removed is missing.
+            let _ = fs::remove_dir_all(directory);
+        }
         (self.report)(&Event::Exit {
             signal,
             changed: &state.changed,

@@ -3,16 +3,14 @@
 
 use super::{
     Services,
-    build_order::BuildOrder,
-    builds::{BuildList, Listed},
+    builds::{Age, BuildList, Listed},
     execution::Executor,
 };
 use crate::{
     builds::State,
-    checks,
+    code::Code,
     config::Operation,
     error::{Error, Errors},
-    history::Order,
     oci::Revision,
     pins::Found,
     untrusted::plain,
@@ -30,15 +28,17 @@ pub(super) enum Newest {
 }
 
 /// Selects the first build that is available or proposed, unless it is older than the current set or an
-/// open pull request.
-pub(super) fn newest(site: &dyn Executor, services: &Services) -> Result<Newest, Errors> {
+/// open pull request. `allow_older`: whether its age may be unknown.
+pub(super) fn newest(
+    site: &dyn Executor,
+    allow_older: bool,
+    services: &Services,
+) -> Result<Newest, Errors> {
     let mut config = site.config().clone();
     let (found, _) = site.pins(Operation::Promotion)?;
     let history = site.history(services);
     config.former.extend(history.former_names());
     let pulls = site.open_pull_requests(&config, &history, services)?;
-    let pinned = checks::current_digests(&config, &found);
-    let order = BuildOrder::new(&config, history.git(), None, services);
     let mut builds = BuildList::open(&config, &found, &history, &pulls, services)?;
     let (mut selected, mut unreadable) = (None, Vec::new());
     while let Some(listed) = builds.next(1)? {
@@ -50,17 +50,20 @@ pub(super) fn newest(site: &dyn Executor, services: &Services) -> Result<Newest,
         if let (State::Available | State::Proposed, Some(revision)) =
             (listed.state, &listed.facts.revision)
         {
-            let is_older = match history.known()? {
-                Some(known) => {
-                    let order = order.of_set(known, revision, &pinned);
-                    let order = services.wait(order, "determining the order of builds")??;
-                    matches!(order, Order::Known(known) if known.is_older)
+            match builds.age(&listed)? {
+                Age::Older => {}
+                Age::Unknown(reason) if !allow_older => {
+                    unreadable.extend(builds.undated_errors());
+                    if !unreadable.is_empty() {
+                        return Err(unreadable_builds(unreadable));
+                    }
+                    let unknown = unknown_age(revision, &reason);
+                    return Err(builds.source_error().unwrap_or(unknown));
                 }
-                None => false,
-            };
-            if !is_older {
-                selected = Some(revision.clone());
-                break;
+                Age::Newer | Age::Unknown(_) => {
+                    selected = Some(revision.clone());
+                    break;
+                }
             }
         }
         // An unreadable build may be the newest one, unless it is older by versions or commits.
@@ -79,7 +82,7 @@ pub(super) fn newest(site: &dyn Executor, services: &Services) -> Result<Newest,
     if left_out > 0 && selection.may_omit_newest() {
         let read = selection.phrase();
         services.console.warn(&format!(
-            "{left_out} builds were not read, and one of them may be newer; read were {read}"
+            "{left_out} builds were not read, and one of them may be newer: only {read} were read"
         ));
     }
     Ok(match selected {
@@ -95,6 +98,16 @@ pub(super) fn newest(site: &dyn Executor, services: &Services) -> Result<Newest,
             found: Box::new(found),
         },
     })
+}
+
+/// The refusal to choose a build that may be older than the current set.
+fn unknown_age(revision: &Revision, reason: &str) -> Errors {
+    let name = plain(revision.as_str());
+    let message = format!("cannot determine whether {name} is the newest build: {reason}");
+    let help = format!(
+        "configure `source`, or name the build if it is newer: repin promote --revision {name}"
+    );
+    Errors::from(Error::failed(Code::REVISION_ORDER, message).help(help))
 }
 
 fn unreadable_builds(errors: Vec<Error>) -> Errors {

@@ -52,10 +52,12 @@ pub(crate) fn temporary_directory(services: &Services) -> Result<tempfile::TempD
         .environment
         .filled("TMPDIR")
         .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    tempfile::Builder::new()
+    let directory = tempfile::Builder::new()
         .prefix("repin-")
         .tempdir_in(directory)
-        .map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))
+        .map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))?;
+    services.interruption.removes(directory.path().to_owned());
+    Ok(directory)
 }
 
 /// Resolves a path relative to the root, like every path of the configuration. URLs and `host:path`

@@ -7,6 +7,7 @@ use crate::{
     checks::{Expected, Overrides, PinnedDigest, Target},
     config::{Config, Image, Operation},
     error::{Errors, usage},
+    files::Files,
     forge::Readiness,
     history::Promoted,
     oci::{Digest, Revision, TagPattern},
@@ -107,6 +108,14 @@ impl Goal {
         }
     }
 
+    /// The refusals that the user overrides; a rollback has none.
+    pub(super) fn overrides(&self) -> Overrides {
+        match self {
+            Self::Rollback { .. } => Overrides::default(),
+            Self::Promote { overrides, .. } => *overrides,
+        }
+    }
+
     /// Checks the arguments. Sends no request.
     pub(super) fn check(&self, config: &Config) -> Result<(), Errors> {
         match self.revision() {
@@ -126,25 +135,26 @@ impl Goal {
     /// Parses the arguments, with `text` as the revision. Sends no request.
     pub(super) fn parse(&self, text: &str, config: &Config) -> Result<ParsedGoal, Errors> {
         let digests = self.digests(config)?;
-        let overrides = match self {
-            Self::Rollback { .. } => Overrides::default(),
-            Self::Promote { overrides, .. } => *overrides,
-        };
         Ok(ParsedGoal {
             operation: self.operation(),
             revision: RequestedRevision::parse(config, text)?,
             digests,
-            overrides,
+            overrides: self.overrides(),
         })
     }
 }
 
 impl ParsedGoal {
-    /// Reads the full revision from the images if it is abbreviated.
-    pub(super) fn request(self, config: &Config, services: &Services) -> Result<Request, Stop> {
-        let (revision, tag) =
-            self.revision
-                .expand(self.operation, &self.digests, config, services)?;
+    /// Reads the full revision from the images if it is abbreviated. `files`: those with the pins.
+    pub(super) fn request(
+        self,
+        files: &dyn Files,
+        config: &Config,
+        services: &Services,
+    ) -> Result<Request, Stop> {
+        let (operation, digests) = (self.operation, &self.digests);
+        let expanded = (self.revision).expand(operation, digests, Some(files), config, services);
+        let (revision, tag) = expanded?;
         Ok(Request {
             operation: self.operation,
             revision,

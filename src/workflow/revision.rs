@@ -1,6 +1,6 @@
 //! The revision argument of a command: literal, an abbreviated commit, `HEAD` or a tag.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{Services, Stop, pull_limit::verification_pulls, tags::resolve_tags};
 use crate::{
@@ -8,12 +8,14 @@ use crate::{
     code::Code,
     config::{ABBREVIATIONS, Config, Operation, RevisionLength},
     error::{Error, Errors},
-    git::{Git, GitError, ObjectId},
+    files::Files,
+    git::{Git, GitError, MIN_PREFIX, ObjectId},
     oci::{Digest, Revision, TagPattern, is_hex},
+    pins,
 };
 
-/// The number of digits of an abbreviated commit of a clone (gitrevisions(7), `<sha1>`: at least 4).
-const DIGITS: std::ops::RangeInclusive<usize> = 4..=40;
+/// The number of digits of an abbreviated commit of a clone.
+const DIGITS: RangeInclusive<usize> = MIN_PREFIX..=40;
 
 /// A requested revision with its tag, or with the pattern that its tags match.
 #[derive(Debug, Clone)]
@@ -88,11 +90,13 @@ impl RequestedRevision {
     }
 
     /// The full revision: that of an abbreviation is in the labels of its images. `digests`: those that
-    /// builds reported. A rollback requires only the images with pins.
+    /// builds reported. `files`: those with the pins, whose tags a failure shows. A rollback requires only
+    /// the images with pins.
     pub(super) fn expand(
         &self,
         operation: Operation,
         digests: &BTreeMap<String, Digest>,
+        files: Option<&dyn Files>,
         config: &Config,
         services: &Services,
     ) -> Result<(Revision, TagPattern), Stop> {
@@ -100,10 +104,14 @@ impl RequestedRevision {
             Self::Full(revision, tag) => return Ok((revision.clone(), tag.clone())),
             Self::Abbreviated(text, tag) => (text, tag),
         };
+        let found = files.map(|files| pins::find(files, config)).transpose();
+        let found = found.map_err(Errors::from)?;
         let mut targets = Vec::new();
-        for image in &config.images {
+        for (index, image) in config.images.iter().enumerate() {
+            let pinned_tags = found.as_ref().map(|found| found.tags_of(index));
             targets.push(Target {
                 expected: digests.get(&image.name).copied().map(Expected::HandedOver),
+                pinned_tags: pinned_tags.unwrap_or_default(),
                 ..Target::new(tag.clone())
             });
         }
@@ -125,7 +133,13 @@ pub(super) fn full_revision_of(
     services: &Services,
 ) -> Result<(Revision, TagPattern), Stop> {
     let requested = RequestedRevision::parse(config, text)?;
-    requested.expand(Operation::Promotion, &BTreeMap::new(), config, services)
+    requested.expand(
+        Operation::Promotion,
+        &BTreeMap::new(),
+        None,
+        config,
+        services,
+    )
 }
 
 /// The same for a command without checks: a refused abbreviation is an error.
@@ -195,7 +209,7 @@ fn ambiguous(text: &str, commits: &[ObjectId]) -> Errors {
 
 fn malformed(message: String) -> Errors {
     let help = "write the revision in full, as `revision.pattern` in the configuration requires, or \
-                name a commit of this clone: `HEAD`, a tag, or at least 4 digits; `repin history -v` lists the sets \
-                with their revisions in full";
+                name a commit of this clone: `HEAD`, a tag, or at least 4 digits; `repin history -v` and \
+                `repin builds --format json` list full revisions";
     Errors::from(Error::input(Code::REVISION_SHAPE, message).help(help))
 }

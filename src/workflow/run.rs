@@ -101,7 +101,7 @@ fn attempt(
     let mut rows = image_rows::declared(&config);
     let text = match goal.revision() {
         Some(text) => text.to_owned(),
-        None => match newest::newest(&*site, services)? {
+        None => match newest::newest(&*site, goal.overrides().older, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
                 image_rows::add_current(&mut rows, &config, &found);
@@ -114,7 +114,7 @@ fn attempt(
     let goal = goal.parse(&text, &config)?;
     let template = template(&config, site.files())?;
     let text = goal.revision.as_str().to_owned();
-    let request = match goal.request(&config, services) {
+    let request = match goal.request(site.files(), &config, services) {
         Ok(request) => request,
         Err(stop) => {
             let document = unplanned_document(operation, Some(&text), &config, rows);

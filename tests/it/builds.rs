@@ -1,6 +1,6 @@
 //! `repin builds` and `promote --revision newest` on image layouts: order, states and selection.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::{
     hosted::{KINDS, PROMOTE, hosted, promote, publish, run},
     layout::{Platform, REVISION_LABEL},
     terminal::shown_at,
-    world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, world},
+    world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, git, world},
 };
 
 const IMAGES: [&str; 3] = ["review", "fix", "base"];
@@ -368,7 +368,7 @@ fn at_most_500_revisions_are_read() {
         "101 revisions were not read; listed are the last by name"
     );
     assert_eq!(ran.stdout.lines().count(), 5);
-    let warned = world.run(&NEWEST);
+    let warned = world.run(&[&NEWEST[..], &["--allow-older"]].concat());
     assert!(
         warned.stderr.contains("warning: 101 builds were not read"),
         "{}",
@@ -743,4 +743,163 @@ fn summary_reports_that_nothing_is_newer() {
         fs::read_to_string(summary).unwrap().trim(),
         "nothing newer than the current set"
     );
+}
+
+/// A world whose configured source, another repository, has these commits in order; the images of each
+/// have the same time, and those of `pinned` are pinned. No commit records their revision.
+fn built_elsewhere(pinned: usize) -> (World, [&'static str; 3]) {
+    let mut world = World::empty();
+    let app = world.path("app");
+    fs::create_dir_all(&app).unwrap();
+    git(&app, &["init", "-q", "-b", "main"]);
+    let commits = ["one", "two", "three"].map(|name| commit_in(&app, name));
+    for commit in commits {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", commit).created(PLACEHOLDER);
+            world.rebuild(image, commit, &[platform]);
+        }
+    }
+    world.write("repin.yaml", format!("{CONFIG}source: ./app\n"));
+    world.write(".gitignore", "/app\n/images\n");
+    world.pin(commits[pinned]);
+    (world.with_git(), commits)
+}
+
+fn commit_in(repository: &Path, name: &str) -> &'static str {
+    git(repository, &["commit", "-q", "--allow-empty", "-m", name]);
+    git(repository, &["rev-parse", "HEAD"]).leak()
+}
+
+/// The creation time in images of reproducible builds.
+const PLACEHOLDER: &str = "1970-01-01T00:00:00Z";
+
+#[test]
+fn source_orders_the_list() {
+    let (world, commits) = built_elsewhere(1);
+    let [one, two, three] = commits;
+    let document = listed(&world);
+    let expected = [
+        (three, "available", ""),
+        (two, "current", ""),
+        (one, "older", ""),
+    ];
+    assert_eq!(states(&document), expected);
+    let chosen = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
+    assert_eq!(chosen.exits(0).json()["revision"], three);
+    for image in IMAGES {
+        world.layout(image).untag(three);
+    }
+    let nothing = world.run(&NEWEST).exits(0);
+    assert_eq!(nothing.stderr, "nothing newer than the current set\n");
+}
+
+#[test]
+fn unreadable_source_is_reported_with_the_list() {
+    let (world, commits) = built_elsewhere(1);
+    fs::remove_dir_all(world.path("app")).unwrap();
+    let ran = world.run(&["builds", "--format", "json"]).exits(3);
+    assert_eq!(revisions(&ran.json()).len(), commits.len());
+    assert!(ran.stderr.contains("./app"), "{}", ran.stderr);
+    let ran = world.run(&NEWEST).exits(3);
+    assert!(ran.stderr.contains("./app"), "{}", ran.stderr);
+}
+
+#[test]
+fn newest_needs_evidence_of_its_age() {
+    let mut world = world();
+    for revision in [REV_A, REV_B, REV_C] {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", revision).created(PLACEHOLDER);
+            world.rebuild(image, revision, &[platform]);
+        }
+    }
+    world.pin(REV_B);
+    let world = world.with_git();
+    world.promoted(REV_B);
+    let ran = world.run(&NEWEST).exits(1);
+    assert!(
+        ran.stderr.contains("error[revision_order]"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("repin promote --revision "),
+        "{}",
+        ran.stderr
+    );
+    world
+        .run(&[&NEWEST[..], &["--allow-older"]].concat())
+        .exits(0);
+    // The set of C was current first.
+    world.promoted(REV_C);
+    world.promoted(REV_A);
+    for image in IMAGES {
+        world.layout(image).untag(REV_B);
+    }
+    let ran = world.run(&NEWEST).exits(0);
+    assert_eq!(ran.stderr, "nothing newer than the current set\n");
+}
+
+#[test]
+fn build_on_another_line_is_newest_only_by_its_time() {
+    for (created, is_selected) in [
+        (PLACEHOLDER, None),
+        ("2026-11-01T00:00:00Z", Some(false)),
+        ("2026-11-03T00:00:00Z", Some(true)),
+    ] {
+        let (mut world, commits) = built_elsewhere(2);
+        let app = world.path("app");
+        git(&app, &["switch", "-q", "-c", "other", commits[0]]);
+        let other = commit_in(&app, "other");
+        for (revision, created) in [(commits[2], "2026-11-02T00:00:00Z"), (other, created)] {
+            let created = if is_selected.is_none() {
+                PLACEHOLDER
+            } else {
+                created
+            };
+            for image in IMAGES {
+                let platform = Platform::new("linux/amd64", revision).created(created);
+                world.rebuild(image, revision, &[platform]);
+            }
+        }
+        world.pin(commits[2]);
+        let states = listed(&world);
+        let states = self::states(&states);
+        assert!(states.contains(&(other, "available", "")), "{states:?}");
+        let ran = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
+        match is_selected {
+            None => {
+                let document = ran.exits(1).json();
+                let error = &document["errors"][0];
+                assert_eq!(error["code"], "revision_order", "{document:#}");
+                let message = error["message"].as_str().unwrap();
+                assert!(message.contains("another line of commits"), "{message}");
+            }
+            Some(true) => assert_eq!(ran.exits(0).json()["revision"], other),
+            Some(false) => assert_eq!(ran.exits(0).json()["revision"], commits[2]),
+        }
+    }
+}
+
+#[test]
+fn proposal_without_tags_stops_newest() {
+    let (mut world, fake) = hosted(KINDS[0], "");
+    for (revision, created) in [
+        (REV_B, "2026-11-02T00:00:00Z"),
+        (REV_C, "2026-11-03T00:00:00Z"),
+    ] {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", revision).created(created);
+            world.rebuild(image, revision, &[platform]);
+        }
+    }
+    run(&world, &promote(REV_C)).exits(0);
+    for image in IMAGES {
+        world.layout(image).untag(REV_C);
+    }
+    let newest = [&NEWEST[..], &["--pr", "ready"]].concat();
+    let ran = run(&world, &newest).exits(1);
+    assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
+    fake.store().pulls.clear();
+    run(&world, &newest).exits(0);
 }

@@ -82,7 +82,8 @@ fn newest_reads_only_builds_after_the_current_set() {
     let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
     let run = |args: &[&str]| world.run(&[args, &["--source", &source]].concat()).exits(0);
     let newest = ["promote", "--revision", "newest", "--apply"];
-    run(&newest);
+    // The pinned images are not in the registry.
+    run(&[&newest[..], &["--allow-older"]].concat());
     let newer = commits.last().unwrap();
     world.commit(&format!("promote: test images @{newer}"));
     world.push();
@@ -121,6 +122,8 @@ fn hosted(revisions: &[String]) -> (Packages, Scene) {
          forge: {{ kind: github, url: '{url}' }}\n"
     );
     let scene = Scene::new(&config, "ghcr.io/acme/team/app", pinned.unwrap());
+    scene.adopt(&revisions[0]);
+    scene.git(&["push", "-q", "--force", "origin", "main"]);
     (packages, scene)
 }
 
@@ -211,19 +214,21 @@ fn last_pushed_versions_are_selected() {
     let (document, log) = builds(&packages, &scene, TOKEN);
     assert_eq!(document["left_out"], 200);
     let rows = document["builds"].as_array().unwrap();
-    // The current set is not compared with others unless a commit records its revision.
+    // The current set is always listed.
     let found: Vec<_> = rows
         .iter()
         .map(|row| row["revision"].as_str().unwrap())
         .collect();
-    let expected: Vec<_> = revisions[200..].iter().rev().map(String::as_str).collect();
+    let newer = revisions[201..].iter().rev().map(String::as_str);
+    let expected: Vec<_> = newer.chain([revisions[0].as_str()]).collect();
     assert_eq!(found, expected);
     let pages = log.iter().filter(|line| line.contains("/versions")).count();
     // Each build has two versions: the index and its platform.
     assert_eq!(pages, 11, "{log:?}");
-    // Only the pinned image, an index with one platform, is read: its push is not among the last.
+    // Only the pinned image, an index with one platform, is read, by its tag and by its digest: its push
+    // is not among the last.
     let manifests = log.iter().filter(|line| line.contains("/manifests/"));
-    assert_eq!(manifests.count(), 2, "{log:?}");
+    assert_eq!(manifests.count(), 4, "{log:?}");
 }
 
 /// A registry with 100,000 tags for two images, each for one manifest, in one page like docker-registry 2.

@@ -115,6 +115,28 @@ fn ctrl_c_during_a_request_reports_that_nothing_was_changed() {
 }
 
 #[test]
+fn signal_removes_temporary_directories() {
+    let world = world();
+    let server = holding();
+    let config = world.read("repin.yaml");
+    let source = format!("source: http://{}/acme/app.git\n", server.server.host());
+    world.write("repin.yaml", config + &source);
+    let temporary = world.path("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let world = world.with_git();
+    let mut command = world.command(&["builds"]);
+    command.env("TMPDIR", &temporary);
+    let child = piped(command);
+    server.arrived.recv().unwrap();
+    let directories = || fs::read_dir(&temporary).unwrap().count();
+    assert_eq!(directories(), 1);
+    send(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(143));
+    assert_eq!(directories(), 0);
+}
+
+#[test]
 fn a_terminated_run_ends_with_143_and_one_document() {
     let world = world();
     let args = ["promote", "--revision", REV_B, "--format", "json"];

@@ -352,11 +352,30 @@ fn missing_tag_of_another_form_shows_both_forms() {
         fix["help"].as_str().unwrap().contains("push every image"),
         "{fix}"
     );
+    // The pins of `fix` have no tag, so their form is unknown.
+    assert!(
+        fix["help"].as_str().unwrap().contains("`revision.tag`"),
+        "{fix}"
+    );
     // A tag of the form of `revision.tag` is not shown.
     world.replace(".github/workflows/a.yml", "sha-aaaaaaa", REV_A);
     let document = promote(&world, COMMIT, 1);
     let shown = document["checks"].to_string();
     assert!(!shown.contains("is pinned with"), "{shown}");
+}
+
+#[test]
+fn missing_tag_of_an_abbreviation_shows_both_forms() {
+    let world = world_with("{ tag: 'sha-{revision:7}' }");
+    let digest = world.digest("review", REV_A);
+    let pin = format!("ghcr.io/acme/review:main-aaaaaaa@{digest}\n");
+    world.write(".github/workflows/a.yml", pin.repeat(2));
+    let document = promote(&world, "ccccccc", 1);
+    let shown = document["checks"].to_string();
+    assert!(
+        shown.contains("`main-aaaaaaa`") && shown.contains("`sha-{revision:7}`"),
+        "{shown}"
+    );
 }
 
 #[test]

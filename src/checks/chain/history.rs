@@ -92,7 +92,9 @@ impl<'c> Counted<'c> {
         };
         let unknown_order = match order {
             // A fleet reads no image.
-            Order::Unknown(unknown) if unknown.is_open() && extent == Extent::Clone => {
+            Order::Unknown(unknown)
+                if unknown.allows_further_evidence() && extent == Extent::Clone =>
+            {
                 Some(unknown)
             }
             order => {

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 
 use crate::{
-    builds::READ_MAX,
+    builds::MAX_READ,
     cli::{args, context::Context, exit::Exit, format::Format},
     error::Errors,
     outside::TrackedTree,
@@ -28,7 +28,7 @@ pub(in crate::cli) fn run(args: &args::Builds, cx: &mut Context) -> Result<Exit,
     let pulls = open_pull_requests(&config, history.git(), &cx.services)?;
     let mut list = BuildList::open(&config, &found, &history, &pulls, &cx.services)?;
 
-    let limit = args.limit.map_or(READ_MAX, NonZero::get);
+    let limit = args.limit.map_or(MAX_READ, NonZero::get);
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     while rows.len() < limit
         && let Some(listed) = list.next(limit - rows.len())?
@@ -67,6 +67,7 @@ pub(in crate::cli) fn run(args: &args::Builds, cx: &mut Context) -> Result<Exit,
             cx.output.print(line + "\n");
         }
     }
+    errors.extend(list.source_error().into_iter().flatten());
     if errors.is_empty() {
         return Ok(Exit::Done);
     }

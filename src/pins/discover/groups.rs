@@ -34,7 +34,7 @@ pub(crate) enum Reason {
     OtherOwner,
     /// All of its digests repeat one digit: an example.
     Placeholder,
-    /// Its tags contain no revision, unlike those of the owner's other images.
+    /// Its tags have another form than those of the owner's other images, which contain a commit.
     OtherTags,
 }
 
@@ -177,7 +177,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::OtherOwner => "another owner's",
             Self::Placeholder => "its digest is a placeholder",
-            Self::OtherTags => "its tags name no commit, those of the set do",
+            Self::OtherTags => "its tags have another form than those of the set",
         })
     }
 }

@@ -187,20 +187,9 @@ async fn revision_of(
         let subject = format!("{source}{want}");
         return Err(Error::unavailable(subject, "the pinned digest is missing"));
     };
-    let mut common: Option<Revision> = None;
-    for platform in &facts.platforms {
-        let label = platform.config.labels.get(&config.revision.label);
-        let revision =
-            label.and_then(|label| config.revision.pattern.revision_in_label(label).ok());
-        let Some(revision) = revision else {
-            return Ok(None);
-        };
-        if common.as_ref().is_some_and(|common| *common != revision) {
-            return Ok(None);
-        }
-        common = Some(revision);
-    }
-    let revision = common.filter(|revision| {
+    let label = facts.common_label(&config.revision.label);
+    let revision = label.and_then(|label| config.revision.pattern.revision_in_label(label).ok());
+    let revision = revision.filter(|revision| {
         let pattern = config.revision.tag.tag(revision);
         pattern.is_ok_and(|pattern| pattern.matches(tag))
     });

@@ -1,0 +1,98 @@
+//! The pinned set with which builds are compared.
+
+use std::{cell::OnceCell, collections::HashMap};
+
+use super::tag_lists::Push;
+use crate::{
+    builds::ImageTime,
+    checks,
+    config::Config,
+    error::Errors,
+    history::{Digests, UnknownOrder},
+    oci::{Revision, Tag},
+    pins::Found,
+    registry::resolve::ImageFacts,
+    workflow::{Services, SiteHistory, build_order::BuildOrder, tags},
+};
+
+pub(super) struct PinnedSet<'s> {
+    config: &'s Config,
+    found: &'s Found,
+    services: &'s Services,
+    pub(super) digests: Digests,
+    /// The recorded revision, otherwise that in the labels of the images, or the reason that it is unknown.
+    pub(super) revision: Result<Revision, UnknownOrder>,
+    images: OnceCell<Vec<Option<ImageFacts>>>,
+    /// The times of the pushes that the packages API lists, by image.
+    pushed: HashMap<String, ImageTime>,
+}
+
+impl<'s> PinnedSet<'s> {
+    pub(super) fn read(
+        config: &'s Config,
+        found: &'s Found,
+        history: &SiteHistory,
+        order: &BuildOrder<'_>,
+        pushes: &[HashMap<Tag, Push>],
+        services: &'s Services,
+    ) -> Result<Self, Errors> {
+        let digests = checks::current_digests(config, found);
+        let revision = match history.known()? {
+            None => Err(UnknownOrder::NoHistory(
+                "there is no git history".to_owned(),
+            )),
+            Some(known) => {
+                let recorded = known.revision_of(&digests).cloned();
+                recorded.ok_or_else(|| known.unrecorded())
+            }
+        };
+        let mut pushed = HashMap::new();
+        for (image, pushes) in config.images.iter().zip(pushes) {
+            let digest = digests.get(&image.name);
+            let push = pushes.values().find(|push| Some(&push.digest) == digest);
+            if let Some(push) = push {
+                pushed.insert(image.name.clone(), ImageTime::Pushed(push.time));
+            }
+        }
+        let mut set = Self {
+            config,
+            found,
+            services,
+            digests,
+            revision,
+            images: OnceCell::new(),
+            pushed,
+        };
+        if let Err(unknown) = &set.revision
+            && order.depends_on_labels(unknown)
+            && let Some(label) = order.label(set.images()?)
+        {
+            set.revision = Ok(label);
+        }
+        Ok(set)
+    }
+
+    /// The pinned images, in the order of the configuration; `None` for one that cannot be read.
+    fn images(&self) -> Result<&[Option<ImageFacts>], Errors> {
+        if let Some(images) = self.images.get() {
+            return Ok(images);
+        }
+        let images = tags::pinned_images(self.config, self.found, |_| true, self.services)?;
+        Ok(self.images.get_or_init(|| images))
+    }
+
+    /// The times of the images, by name.
+    pub(super) fn times(&self) -> Result<HashMap<String, ImageTime>, Errors> {
+        let mut times = self.pushed.clone();
+        if times.len() == self.digests.len() {
+            return Ok(times);
+        }
+        for (image, facts) in self.config.images.iter().zip(self.images()?) {
+            if let Some(created) = facts.as_ref().and_then(ImageFacts::created) {
+                let time = times.entry(image.name.clone());
+                time.or_insert(ImageTime::Created(created));
+            }
+        }
+        Ok(times)
+    }
+}
