@@ -275,12 +275,6 @@ fn tag_missing(config: &Config, image: &Image, tag: &TagPattern, pinned: &[Tag])
             .item(tag.to_string())
             .cause(format!("tag `{tag}` does not exist"))
     };
-    if pinned.is_empty() && absence.help.is_none() {
-        return missing(absence.detail).help(
-            "build and push every image of the set at this revision; if the build pushes tags of another \
-             form, set `revision.tag`",
-        );
-    }
     if differing.is_empty() {
         return missing(absence.detail).with_help(absence.help);
     }

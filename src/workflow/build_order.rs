@@ -190,13 +190,16 @@ impl<'o> BuildOrder<'o> {
         is_unrecorded && (self.git.is_some() || self.source.is_some() || is_semver)
     }
 
-    /// The commits of the source, if it is configured and this clone cannot order commits relative to
-    /// `pinned`.
+    /// The commits of the source, if it is configured, revisions are commits, and this clone cannot
+    /// order them relative to `pinned`.
     pub(super) async fn source_commits(
         &self,
         pinned: Option<&Revision>,
     ) -> Option<Result<Arc<FetchedSource>, Errors>> {
         let source = self.source.as_ref()?;
+        if self.config.revision.pattern.is_semver() {
+            return None;
+        }
         if let (Some(git), Some(pinned)) = (self.git, pinned)
             && !git.is_shallow()
             && git

@@ -3,7 +3,7 @@
 mod pinned_set;
 mod tag_lists;
 
-use std::{cell::RefCell, collections::HashMap, mem};
+use std::{cell::RefCell, collections::HashMap, mem, sync::Arc};
 
 use futures_util::{StreamExt as _, future, stream};
 
@@ -12,7 +12,7 @@ use self::{
     tag_lists::{Push, list_tags, packages},
 };
 use super::{
-    Access, Services, SiteHistory, build_order::BuildOrder, forge_overview,
+    Access, Services, SiteHistory, build_order::BuildOrder, caches::FetchedSource, forge_overview,
     pull_limit::check_remaining_pulls,
 };
 use crate::{
@@ -113,15 +113,7 @@ impl<'s> BuildList<'s> {
             }
         }
         let current = set.revision.as_ref().ok();
-        let fetched = if config.revision.pattern.is_semver() {
-            None
-        } else {
-            let commits = order.source_commits(current);
-            // Without them, each build is compared by itself.
-            services
-                .wait(commits, "fetching the source")?
-                .and_then(Result::ok)
-        };
+        let fetched = fetch_commits(&order, current, services)?;
         let mut times = HashMap::new();
         for (tag, push) in pushed.iter().flatten() {
             let time = times.entry(tag.clone()).or_insert(push.time);
@@ -437,6 +429,25 @@ impl<'s> BuildList<'s> {
             }
         }
         check_remaining_pulls(&pulls, self.services)
+    }
+}
+
+/// The commits of the source if the clone does not determine the order. Without them, each build is
+/// compared by itself.
+fn fetch_commits(
+    order: &BuildOrder<'_>,
+    current: Option<&Revision>,
+    services: &Services,
+) -> Result<Option<Arc<FetchedSource>>, Errors> {
+    let fetched = services.wait(order.source_commits(current), "fetching the source")?;
+    match fetched.transpose() {
+        Ok(fetched) => Ok(fetched),
+        Err(errors) => {
+            let reason = errors.by_cause()[0].to_string();
+            let warning = format!("the list is not ordered by commits: {reason}");
+            services.console.warn(&warning);
+            Ok(None)
+        }
     }
 }
 

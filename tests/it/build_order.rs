@@ -6,9 +6,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::support::{
+    fake::{Fake, Reaction},
     fleet,
     forge::{Kind, TOKEN, server::Server, thousand::Thousand},
     layout::Platform,
@@ -411,6 +413,41 @@ fn git_fetches_a_source_that_the_token_does_not_show() {
         let document = document.exits(1).json();
         assert_eq!(status_and_item(&document), expected("fail", "source"));
     }
+}
+
+#[test]
+fn git_fetches_a_private_source_with_the_token_of_its_forge() {
+    let directory = tempfile::tempdir().unwrap();
+    let [early, late, _] = source(directory.path());
+    git(directory.path(), &["gc", "-q"]);
+    git(directory.path(), &["update-server-info"]);
+    let files = directory.path().join(".git");
+    let password = format!(
+        "Basic {}",
+        STANDARD.encode(format!("x-access-token:{TOKEN}"))
+    );
+    let forge = Fake::start(move |request| {
+        let Some(path) = request.path().strip_prefix("/acme/app.git/") else {
+            return Reaction::new(404, "{}");
+        };
+        if request.header("authorization") != Some(&password) {
+            return Reaction::new(401, "").with("www-authenticate", "Basic realm=\"git\"");
+        }
+        match std::fs::read(files.join(path)) {
+            Ok(content) => Reaction::new(200, content),
+            Err(_) => Reaction::new(404, ""),
+        }
+    });
+    let further = format!(
+        "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",
+        forge.host()
+    );
+    let world = built(&[early, late], late, &further);
+    let document = promote(&world, early, &[]).exits(3).json();
+    assert!(!document.to_string().contains(TOKEN));
+    let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+    let document = promote(&world, early, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "source"));
 }
 
 #[test]

@@ -799,7 +799,11 @@ fn unreadable_source_is_reported_with_the_list() {
     fs::remove_dir_all(world.path("app")).unwrap();
     let ran = world.run(&["builds", "--format", "json"]).exits(3);
     assert_eq!(revisions(&ran.json()).len(), commits.len());
-    assert!(ran.stderr.contains("./app"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("not ordered by commits"),
+        "{}",
+        ran.stderr
+    );
     let ran = world.run(&NEWEST).exits(3);
     assert!(ran.stderr.contains("./app"), "{}", ran.stderr);
 }
