@@ -132,7 +132,7 @@ impl<'s> BuildList<'s> {
         let candidates = candidates.map_err(|error| Errors::from(Error::from(&error)))?;
         let find = |revision| candidates.find(revision, &config.revision);
         let current_index = current.and_then(find);
-        let older = match current_index {
+        let older_than_current = match current_index {
             Some(index) => candidates.order.older_than(index),
             None => vec![None; candidates.all.len()],
         };
@@ -151,7 +151,7 @@ impl<'s> BuildList<'s> {
             proposals,
             boundaries,
             current_index,
-            older,
+            older: older_than_current,
             evidence: match (&config.source, fetched) {
                 _ if config.revision.pattern.is_semver() => OrderEvidence::Semver,
                 (Some(source), Some(_)) => OrderEvidence::Source(source.as_str().to_owned()),

@@ -33,7 +33,7 @@ impl<'s> PinnedSet<'s> {
         found: &'s Found,
         history: &SiteHistory,
         order: &BuildOrder<'_>,
-        pushes: &[HashMap<Tag, Push>],
+        versions: &[HashMap<Tag, Push>],
         services: &'s Services,
     ) -> Result<Self, Errors> {
         let digests = checks::current_digests(config, found);
@@ -47,9 +47,9 @@ impl<'s> PinnedSet<'s> {
             }
         };
         let mut pushed = HashMap::new();
-        for (image, pushes) in config.images.iter().zip(pushes) {
+        for (image, versions) in config.images.iter().zip(versions) {
             let digest = digests.get(&image.name);
-            let push = pushes.values().find(|push| Some(&push.digest) == digest);
+            let push = versions.values().find(|push| Some(&push.digest) == digest);
             if let Some(push) = push {
                 pushed.insert(image.name.clone(), ImageTime::Pushed(push.time));
             }
