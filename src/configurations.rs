@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct Listing {
     /// Sorted by the bytes of the paths.
     pub files: Vec<RelPath>,
-    /// The files that a sparse checkout leaves out.
+    /// The files outside of the sparse checkout.
     pub sparse: Vec<RelPath>,
     /// The reasons why further files may exist.
     pub incomplete: Vec<Error>,
@@ -76,7 +76,7 @@ pub(crate) fn existing(files: Vec<TrackedFile>, top: &Path) -> Vec<TrackedFile> 
     existing
 }
 
-/// Whether a sparse checkout leaves a file out; it may exist in the work tree all the same.
+/// Whether a file is outside of the sparse checkout and missing in the work tree.
 pub(crate) fn is_left_out(file: &TrackedFile, top: &Path) -> bool {
     file.sparse.is_some() && !top.join(file.path.as_path()).exists()
 }

@@ -1,7 +1,7 @@
 //! Applies a plan to the work tree: either every file gets its new content, or none does.
 //!
 //! The input is a list of [`FileChange`]s; the output is changed files, and a [`Recovery`] or an
-//! [`Error`]. The module neither scans nor plans nor prints, and runs no git command. The steps: take
+//! [`Error`]. Scanning, planning, printing and git commands are the tasks of other modules. The steps: take
 //! the lock (`state`), write the journal (`journal`), write the new contents next to their targets
 //! (`stage`), exchange each target with its copy (`exchange`), clean up. After a crash, the journal
 //! suffices to finish or undo the run (`recover`). Every path is opened directory by directory
@@ -87,7 +87,7 @@ impl Session {
         if let Err(cause) = self.exchange(items) {
             return Err(self.undo(cause, Phase::Exchanging, items));
         }
-        // Every new content is durable: a later failure only leaves copies or the journal.
+        // Every new content is durable: after a later failure, only copies or the journal remain.
         recover::clear(&self.root, &self.state, items).map_err(|cause| Error::Uncleared {
             cause: Box::new(cause),
         })

@@ -73,7 +73,7 @@ impl World {
         self.session().apply(&self.changes)
     }
 
-    /// The paths of all files below the root that are neither targets nor the lock.
+    /// The paths of all files below the root, except the targets and the lock.
     fn leftovers(&self) -> Vec<String> {
         let mut directories = vec![self.root.path().to_owned()];
         let mut leftovers = Vec::new();

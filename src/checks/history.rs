@@ -11,6 +11,7 @@ use crate::{
     },
     oci::{Digest, Revision},
     pins::Found,
+    text::counted,
     untrusted::plain,
 };
 
@@ -20,8 +21,7 @@ pub(crate) enum HistoryFacts<'h> {
     /// No history is available, for this reason.
     Absent(String),
     Known {
-        /// The order of the revision and the currently pinned one, as far as it is known before the images
-        /// are read.
+        /// The order of the revision and the currently pinned one, before the images are read.
         order: Order,
         hold: Hold<'h>,
         /// A commit with unknown content that may have rolled the set back.
@@ -434,9 +434,12 @@ fn check_gap(commit: &str, gap: &Gap) -> Check {
             fail(detail).image(image).cause(cause)
         }
         Gap::Mixed(image, digests) => {
-            let digests: Vec<_> = digests.iter().map(Digest::short).collect();
-            let digests = digests.join(", ");
-            let detail = format!("commit {commit} pins `{image}` to several digests: {digests}");
+            let list: Vec<_> = digests.iter().map(Digest::short).collect();
+            let detail = format!(
+                "commit {commit} pins `{image}` to {}: {}",
+                counted(digests.len(), "digest"),
+                list.join(", ")
+            );
             fail(detail).image(image).cause(cause)
         }
         Gap::Unreadable(reason) => fail(format!(

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Check, Code, FileLocation, Status, agreement, counted_twice, counts};
 use crate::{
-    config::{Config, Glob, Globs, Operation, OutsidePolicy},
+    config::{Config, Glob, Globs, Operation, OutsidePolicy, RelPath},
     files::Snapshot,
     oci::Digest,
     outside::{Outside, Unreadable},
@@ -106,42 +106,28 @@ fn add_passes(checks: &mut Vec<Check>, passes: &[(Code, &str)], files: usize) {
 /// The image that an occurrence pins, and the evidence; `None` for a digest without a repository.
 fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usize, String)> {
     let (file, digest) = (&occurrence.file, &occurrence.item.digest);
-    match &occurrence.item.kind {
-        OccurrenceKind::Image(image)
-            if config.scanned.matches(file.as_path())
-                && !Snapshot::lists(&config.scanned, file) =>
-        {
-            Some((
-                *image,
-                format!(
-                    "pinned to {digest}, but repin uses names such as {file} for its own files: this pin is neither counted nor changed"
-                ),
-            ))
-        }
-        OccurrenceKind::Image(image) if config.scanned.matches(file.as_path()) => Some((
-            *image,
-            format!(
-                "pinned to {digest}, but a sparse checkout leaves out {file}: this pin is neither counted nor changed"
-            ),
-        )),
-        OccurrenceKind::Image(image) => Some((
-            *image,
-            format!(
-                "pinned to {digest}, but `files` does not match {file}: this pin is neither counted nor changed"
-            ),
-        )),
-        OccurrenceKind::Utf16Image(image) => Some((
-            *image,
-            format!("pinned to {digest} in UTF-16: this pin is neither counted nor changed"),
-        )),
+    let (image, fact) = match &occurrence.item.kind {
+        OccurrenceKind::Image(image) => (*image, uncounted_reason(config, file)),
+        OccurrenceKind::Utf16Image(image) => (*image, " in UTF-16".to_owned()),
         OccurrenceKind::Mirror(image, name) => {
             let repository = &config.images[*image].repository;
-            let detail = format!(
-                "pinned to {digest} as {name}, where `sources` reads {repository} from: this pin is neither counted nor changed"
-            );
-            Some((*image, detail))
+            let fact = format!(" as {name}, where `sources` reads {repository} from");
+            (*image, fact)
         }
-        OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => None,
+        OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => return None,
+    };
+    let detail = format!("pinned to {digest}{fact}: repin does not count or change this pin");
+    Some((image, detail))
+}
+
+/// The reason why a pin in `file` is not counted, after the digest.
+fn uncounted_reason(config: &Config, file: &RelPath) -> String {
+    if !config.scanned.matches(file.as_path()) {
+        format!(", but `files` does not match {file}")
+    } else if Snapshot::lists(&config.scanned, file) {
+        format!(", but {file} is outside of the sparse checkout")
+    } else {
+        format!(", but repin uses names such as {file} for its own files")
     }
 }
 
@@ -150,14 +136,11 @@ fn digest_detail(image: Option<&String>, occurrence: &Occurrence) -> String {
     let pinned = image.map_or_else(String::new, |image| {
         format!(", to which `{image}` is pinned,")
     });
-    match &occurrence.kind {
-        OccurrenceKind::SameOwner(repository) => {
-            format!("{digest}{pinned} occurs after {repository}: it is neither counted nor changed")
-        }
-        _ => format!(
-            "{digest}{pinned} occurs outside a counted pin: it is neither counted nor changed"
-        ),
-    }
+    let location = match &occurrence.kind {
+        OccurrenceKind::SameOwner(repository) => format!("after {repository}"),
+        _ => "outside a counted pin".to_owned(),
+    };
+    format!("{digest}{pinned} occurs {location}: repin does not count or change it")
 }
 
 fn unread_check(unread: &Unreadable, status: Status) -> Check {
@@ -191,7 +174,7 @@ pub(crate) fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
     for Located { file, item } in &found.tag_references {
         let detail = format!(
-            "referenced by the tag {} alone: a reference without a digest is neither verified nor changed",
+            "referenced by the tag {} alone: repin verifies and changes only references with a digest",
             item.tag
         );
         let check = Check::new(Code::IMAGE_UNPINNED, Status::Warn, detail)

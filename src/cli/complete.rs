@@ -76,8 +76,7 @@ pub(super) fn revisions(current: &OsStr) -> Vec<CompletionCandidate> {
     sets(current, |_| true)
 }
 
-/// The builds in the registry, newest first, as far as they are listed in time, and the revisions of all
-/// sets.
+/// The builds in the registry that are listed in time, newest first, and the revisions of all sets.
 pub(super) fn builds(current: &OsStr) -> Vec<CompletionCandidate> {
     let (sender, receiver) = mpsc::channel();
     // The process ends after the completions are printed, even if a registry is slow.

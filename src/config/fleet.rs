@@ -13,7 +13,7 @@ block! {
         /// Whether a repository's recent commits must show when its current set began
         /// (`required`), or are enough in any case (`recent`).
         history: FleetHistory = "required",
-        /// Whether a repository without a configuration is left out (`skip`) or a failure
+        /// Whether a repository without a configuration is skipped (`skip`) or a failure
         /// (`fail`).
         when_unconfigured: WhenUnconfigured = "skip",
         /// Whether a repository whose own configuration has `verify`, `inventory`, a contract,

@@ -52,7 +52,7 @@ fn parse(text: &str) -> Result<SourceRepository, String> {
         return Ok(SourceRepository::OnForge(text.to_owned()));
     }
     Err(format!(
-        "`{text}` is neither OWNER/NAME, nor a URL, nor a path that begins with `/`, `./` or `../`"
+        "expected OWNER/NAME, a URL, or a path that begins with `/`, `./` or `../`, found `{text}`"
     ))
 }
 

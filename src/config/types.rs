@@ -126,7 +126,7 @@ pub(super) fn remote(text: &str) -> Result<String, &'static str> {
         return Err("the URL must not contain a password: name a variable in `token_env`");
     }
     if text.starts_with('-') || text.contains(char::is_control) || text.contains("::") {
-        return Err("neither a URL nor a path");
+        return Err("expected a URL or a path");
     }
     Ok(text.to_owned())
 }

@@ -293,7 +293,7 @@ impl Files for WorkTree {
         Ok(content)
     }
 
-    /// Opens the files on several threads. A file that is no longer a regular file is reported as not
+    /// Opens the files in parallel. A file that is no longer a regular file is reported as not
     /// found.
     fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -314,7 +314,7 @@ impl Files for WorkTree {
 }
 
 impl Listing {
-    /// The globs that match neither a file nor a hazard.
+    /// The globs without a matching file or hazard.
     pub(crate) fn unmatched(&self, globs: &Globs) -> Vec<Glob> {
         let mut unmatched = globs.included();
         let hazards = self.hazards.iter().map(|(path, _)| path);

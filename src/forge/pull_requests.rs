@@ -104,7 +104,7 @@ pub(crate) enum CreateOutcome {
     Unsure(String),
 }
 
-/// A change to a pull request or issue; `None` leaves the field unchanged.
+/// A change to a pull request or issue. A field that is `None` remains unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Edit<'a> {
     /// The title and the draft state (Gitea and Forgejo mark drafts in the title).

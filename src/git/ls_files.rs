@@ -149,7 +149,7 @@ fn start_ignored(place: &Location, directories: &[PathBuf]) -> Result<Option<Run
     start(place, &options, pathspecs).map(Some)
 }
 
-/// Every file below `root` that git neither tracks nor ignores.
+/// Every untracked file below `root` that is not ignored.
 pub(crate) fn untracked(root: &Path) -> Result<Vec<RelPath>, GitError> {
     let options = ["--others", "--exclude-standard"];
     let mut files = Vec::new();

@@ -154,7 +154,7 @@ impl<T> Objects<T> {
     fn content_size(&mut self, id: &ObjectId) -> Result<u64, GitError> {
         match self.header(id)? {
             Some(Header { kind, size }) if kind == "blob" || kind == "tag" => Ok(size),
-            Some(_) => Err(unexpected("an object that is neither a blob nor a tag")),
+            Some(_) => Err(unexpected("an object other than a blob or a tag")),
             None => Err(GitError::Missing(*id)),
         }
     }

@@ -231,7 +231,7 @@ impl Git {
 
     /// References that match one of the patterns (git-for-each-ref), by their full names.
     fn references(&self, patterns: &[&str]) -> Result<BTreeMap<String, Reference>, GitError> {
-        // The name of a reference contains neither a space nor a newline.
+        // Spaces and newlines are forbidden in the names of references (git-check-ref-format).
         let args = [
             &["--format=%(refname) %(objectname) %(symref)", "--"],
             patterns,

@@ -340,8 +340,8 @@ impl Fold<'_> {
         Some(found.set.is_some() && earlier.all(|earlier| found.order > earlier.order))
     }
 
-    /// Whether each image now has a digest that followed that of `set`, as far as the commits before the
-    /// rollback to `target` show, and the images whose present digest they do not contain.
+    /// Whether the commits before the rollback to `target` show that each image now has a digest that
+    /// followed that of `set`, and the images whose present digest these commits do not contain.
     fn is_followed(&self, set: usize, target: usize, images: &[usize]) -> (bool, Vec<usize>) {
         let mut unseen = Vec::new();
         let Some(tip) = self.tip.map(|tip| &self.sets[tip]) else {

@@ -109,7 +109,7 @@ pub(crate) use path_history::{PathCommit, PathHistory};
 pub(crate) use provenance::{Gap, Promoted, Provenance};
 pub(crate) use unreadable::Unreadable;
 
-/// The digest of each image whose pins agree, by name.
+/// The digests of the images with agreeing pins, by name.
 pub(crate) type Digests = BTreeMap<String, Digest>;
 
 /// The kind of a change of the set.
@@ -387,7 +387,7 @@ impl History {
         })
     }
 
-    /// Every commit that changed the set or whose content is unknown, newest first.
+    /// Every commit that changed the set or has unknown content, newest first.
     pub(crate) fn all_entries(&self) -> Vec<HistoryEntry> {
         let mut entries = Vec::new();
         for (event, entry) in self.line_events().rev().zip(self.entries()) {

@@ -39,7 +39,7 @@ impl Set {
         self.0.iter().any(|digests| digests.len() > 1)
     }
 
-    /// The digest of an image whose pins agree.
+    /// The digest of an image with agreeing pins.
     pub(super) fn digest(&self, image: usize) -> Option<Digest> {
         let digests = self.0.get(image)?;
         digests.first().copied().filter(|_| digests.len() == 1)

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{git::ObjectId, oci::Revision};
 
-/// The first of consecutive commits whose content is unknown for the same reason.
+/// The first of consecutive commits with unknown content, for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreadable {
     pub commit: ObjectId,

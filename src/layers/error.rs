@@ -105,7 +105,7 @@ pub(crate) enum MergeErrorKind {
     /// A hard link has a directory as its target.
     #[error("is a hard link to the directory `{0}`")]
     LinkToDirectory(String),
-    /// A parent is neither a directory nor a symlink to one.
+    /// A parent is a file, or a symlink to a file.
     #[error("lies in `{0}`, which is not a directory")]
     NotADirectory(String),
     /// Symlinks form a loop.

@@ -26,7 +26,7 @@ pub(crate) struct Duplicate {
     pub path: Vec<u8>,
 }
 
-/// An inode, which several paths can share.
+/// An inode, which is shared by its hard links.
 #[derive(Debug, Clone)]
 pub(crate) struct Inode {
     pub kind: FileType,

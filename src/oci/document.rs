@@ -315,7 +315,7 @@ fn parse_kind(document: Document, media_type: &str) -> Result<Manifest, KindErro
     let is_index = INDEX_TYPES.contains(&media_type);
     if !is_index && !MANIFEST_TYPES.contains(&media_type) {
         return Err(KindError::Ambiguous(format!(
-            "its media type `{}` is neither a manifest nor an index",
+            "expected the media type of a manifest or an index, found `{}`",
             safe(media_type)
         )));
     }

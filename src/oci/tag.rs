@@ -100,8 +100,8 @@ impl TagPattern {
 }
 
 impl WildcardPattern {
-    /// Whether the pattern matches a tag. The leftmost occurrence of each inner text leaves the most
-    /// to the following ones, so one pass decides.
+    /// Whether the pattern matches a tag. One pass decides: if each inner text is matched at its leftmost
+    /// occurrence, the rest of the tag is as long as possible.
     pub fn matches(&self, tag: &Tag) -> bool {
         let rest = tag.as_str().strip_prefix(self.prefix.as_str());
         let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(self.suffix.as_str())) else {

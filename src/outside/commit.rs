@@ -157,7 +157,7 @@ pub(super) fn sparse(
     let searched =
         Git::open(&config.root).and_then(|git| search_blobs(config, &git, found, entries, outside));
     if let Err(error) = searched {
-        let reason = format!("cannot read the files that a sparse checkout leaves out: {error}");
+        let reason = format!("cannot read the files outside of the sparse checkout: {error}");
         outside.unread.push(Unreadable::tree(reason, error.hint()));
     }
     outside.sort();

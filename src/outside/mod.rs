@@ -283,7 +283,7 @@ impl TrackedTree {
     }
 }
 
-/// The files of the scope, and those that a sparse checkout leaves out, by their paths from the root.
+/// The files of the scope, and those outside of the sparse checkout, by their paths from the root.
 fn searched_files(
     config: &Config,
     listed: Listed,
@@ -317,7 +317,7 @@ fn searched_files(
     (files, sparse)
 }
 
-/// Leaves out the digests that are pins of other sets, and adds the pins that other sets also count.
+/// Removes the digests that are pins of other sets, and adds the pins that other sets also count.
 fn add_other_sets(
     mut others: OtherConfigurations<'_>,
     found: &Found,

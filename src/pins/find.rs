@@ -261,7 +261,6 @@ mod tests {
 
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    /// Several threads return the same pins as one thread, in the same order.
     #[test]
     fn several_threads_find_the_same_pins() {
         let lines = [

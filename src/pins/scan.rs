@@ -125,7 +125,7 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    /// Whether the file has neither pins nor problems.
+    /// Whether the file is free of pins and problems.
     pub(crate) fn is_empty(&self) -> bool {
         self.pins.is_empty()
             && self.malformed.is_empty()

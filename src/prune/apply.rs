@@ -2,7 +2,7 @@
 //! verifies each deletion, and lists the package a last time at the end. The first unexpected
 //! change stops the run.
 //!
-//! There is no undo. An interrupted run only leaves a smaller package; the next run starts from the
+//! There is no undo. After an interruption, the package is smaller, and the next run starts from the
 //! beginning.
 
 use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};

@@ -46,7 +46,7 @@ impl Rules<'_> {
 /// The status of a version by its digest and tags.
 enum VersionStatus {
     Protected(KeepReason),
-    /// Neither protected nor eligible.
+    /// The retention rules do not apply.
     Unaffected,
     Eligible,
 }

@@ -34,8 +34,8 @@ impl PackageVerdict {
     }
 }
 
-/// Orders indexes before their entries, and versions before their signatures. A run that stops early
-/// leaves no version that can be pulled without its entries or signatures.
+/// Orders indexes before their entries, and versions before their signatures. If a
+/// run stops early, every remaining version has its entries and signatures.
 fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>, Error> {
     let edges = edges(candidates, listing);
     let mut ranks = vec![0_usize; candidates.len()];

@@ -69,7 +69,7 @@ impl Text {
         }
     }
 
-    /// Whether `other` adds neither a digest, nor the algorithm of one, nor a tag.
+    /// Whether all digests, algorithms and tags of `other` are known.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         let mut tags = other.tags.iter().flat_map(|(image, tags)| {
             let known = self.tags.get(image);

@@ -77,7 +77,7 @@ pub(crate) enum Compared {
     NoBranch(String),
 }
 
-/// A branch that the configuration does not list: neither the base branch nor one of
+/// A branch that is missing in the configuration: not the base branch, and not one of
 /// `forge.sync_targets`. repin merges no pull request of such a branch.
 pub(crate) async fn unconfigured(
     forge: &Forge,

@@ -294,7 +294,7 @@ fn images(out: &mut String, starter: &Starter<'_>) {
     if starter.others.is_empty() {
         return;
     }
-    out.push_str("# Also pinned, but left out:\n");
+    out.push_str("# Also pinned, but not in `images`:\n");
     for other in starter.others.iter().take(LISTED) {
         let _ = writeln!(
             out,

@@ -90,7 +90,7 @@ pub(crate) fn history_branch(
     }
 }
 
-/// The history of the promoted branch as far as the clone contains it, without a request to the remote;
+/// The part of the promoted branch's history that the clone contains, without a request to the remote;
 /// `None` without a repository, or if the branch is unknown.
 pub(crate) fn known_history(
     config: &Config,

@@ -453,7 +453,7 @@ fn git_fetches_a_private_source_with_the_token_of_its_forge() {
 #[test]
 fn malformed_source_and_its_old_key_are_refused() {
     for (key, help) in [
-        ("source: app", "neither OWNER/NAME"),
+        ("source: app", "expected OWNER/NAME"),
         ("source: https://u:p@git.example.com/acme/app", "password"),
         ("fleet: { source: acme/app }", "at the top of the file"),
         ("revision: { order: always }", "`warn`, `require`"),

@@ -641,7 +641,7 @@ fn any_reference_can_be_shown() {
     let ran = world.run(&["trust", "show", "ghcr.io/acme/other"]).exits(2);
     assert!(
         ran.stderr
-            .contains("neither a configured image, a digest nor a reference"),
+            .contains("expected a configured image, a digest or a reference"),
         "{}",
         ran.stderr
     );

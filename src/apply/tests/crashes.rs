@@ -209,8 +209,8 @@ impl World {
         left
     }
 
-    /// Checks that a recovery by another process leaves only old or only new files, and that the
-    /// next run succeeds.
+    /// Checks that all files are old or all files are new after a recovery by another process, and
+    /// that the next run succeeds.
     fn recovers(&self, after: &str) {
         let recovered =
             Session::begin(&self.root(), "a test").and_then(|mut session| session.recover());

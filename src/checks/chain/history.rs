@@ -16,13 +16,13 @@ use crate::{
     pins::Found,
 };
 
-/// A chain whose pins were counted.
+/// A chain after the stage of pins.
 #[derive(Debug)]
 pub(crate) struct Counted<'c> {
     pub(super) state: ChainState<'c>,
 }
 
-/// A chain whose history was checked by the revision of the set.
+/// A chain after the stage of history, which looked up the set by its revision.
 #[derive(Debug)]
 pub(crate) struct HistoryChecked<'c> {
     pub(super) state: ChainState<'c>,

@@ -402,7 +402,6 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
     exit
 }
 
-/// One of several sets.
 struct CheckedSet {
     path: SetPath,
     config: Config,

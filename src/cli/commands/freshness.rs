@@ -304,7 +304,7 @@ impl Run<'_> {
     }
 }
 
-/// The action on the issue. A head that is older than the pin neither opens nor closes it.
+/// The action on the issue. A head that is older than the pin does not change it.
 fn issue_action(state: State) -> IssueAction {
     match state {
         State::Stale => IssueAction::Open,

@@ -114,7 +114,7 @@ pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, E
 }
 
 impl PinnedTree {
-    /// Searches the files below `root`. The file that is to be replaced neither pins nor counts anything.
+    /// Searches the files below `root`. The file that is to be replaced is ignored, with its pins and its counts.
     fn search(root: &Path, replaced: Option<&TargetFile>, cx: &Context) -> Self {
         let tree = git::work_tree_at(root);
         let mut survey = survey(root);

@@ -173,7 +173,7 @@ fn not_a_subject(config: &Config, subject: &str, error: &ReferenceError) -> Erro
         ),
     };
     let message =
-        format!("`{subject}` is neither a configured image, a digest nor a reference: {error}");
+        format!("expected a configured image, a digest or a reference, found `{subject}`: {error}");
     Error::input(Code::USAGE, message).help(help).into()
 }
 

@@ -30,7 +30,8 @@ struct ReferenceRow {
     object: ObjectRow,
 }
 
-/// The reference is neither a branch nor a tag, so it starts no workflow and no page lists it.
+/// The reference of a claim, outside of `refs/heads/` and `refs/tags/`, so that it starts no workflow and no
+/// page lists it.
 fn reference(claim: &Claim<'_>) -> String {
     format!("repin/{}", claim.name)
 }

@@ -270,7 +270,7 @@ impl Github {
             _ => return Ok(Queue::Outside),
         };
         let reason = reason.trim();
-        // A merged pull request also leaves the queue, and may be listed as open for a moment. The
+        // A merged pull request is removed from the queue as well, and may be listed as open for a moment. The
         // webhook `dequeued` lists the reasons.
         if ["merge", "merged", "already_merged"].contains(&&*reason.to_ascii_lowercase()) {
             return Ok(Queue::Outside);
@@ -281,7 +281,7 @@ impl Github {
         ))
     }
 
-    /// `mergeable_state`, requested several times while GitHub computes it.
+    /// `mergeable_state`, requested again while GitHub computes it.
     async fn mergeable_state(&self, number: u64) -> Result<Option<String>, Error> {
         let what = format!("reading whether pull request #{number} can be merged");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);

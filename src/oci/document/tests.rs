@@ -88,7 +88,7 @@ fn document_that_is_index_and_manifest_is_refused() {
     assert_refused(&index(), Some(OCI_MANIFEST), Ambiguous, message);
     let message = "the document is a manifest but its media type is an index's";
     assert_refused(&image(), Some(OCI_INDEX), Ambiguous, message);
-    let message = "neither a manifest nor an index";
+    let message = "expected the media type";
     assert_refused(&image(), Some("application/json"), Ambiguous, message);
     assert_refused(&index(), Some("application/json"), Ambiguous, message);
     let contradiction = with(image(), "mediaType", json!(MANIFEST_TYPES[1]));

@@ -154,7 +154,7 @@ impl Branches {
         Ok(defaults)
     }
 
-    /// Refuses a clone whose bases differ from the remote.
+    /// Refuses a clone if a base differs from the remote.
     fn check_bases(&self) -> Result<(), Error> {
         for (remote, base) in &self.bases {
             let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;

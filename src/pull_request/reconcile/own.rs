@@ -37,7 +37,7 @@ pub(crate) enum Closing {
         /// Whether the other one is open.
         open: bool,
     },
-    /// A person closed the pull request.
+    /// Another user closed the pull request.
     ByPerson,
 }
 

@@ -338,7 +338,7 @@ async fn superseded_pull_request_is_reopened_after_its_successor() {
         assert_eq!(again.change, Change::Updated, "{kind:?}");
         assert_eq!(again.number, older.number, "{kind:?}");
         is_whole(&fake, "rev2");
-        // A person closed the other pull request.
+        // A reviewer closed the other pull request.
         let refused = promote(&fake, request).await.unwrap_err();
         assert_eq!(refused.class, Class::Refused, "{kind:?}: {refused}");
         assert!(
@@ -396,7 +396,7 @@ async fn an_older_run_that_comes_late_closes_nothing() {
             .map(|pull| pull.number)
             .collect();
         assert_eq!(open, [newer.number]);
-        // A person reopens it: it is unchanged, and its revision is still the older one.
+        // A reviewer reopens it: it is unchanged, and its revision is still the older one.
         fake.store().pulls[0].open = true;
         let again = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(
@@ -660,7 +660,7 @@ async fn branch_of_a_merged_pull_request_is_reused() {
         let fake = fake(kind);
         let first = promote(&fake, REQUEST).await.unwrap().number;
         fake.store().merge(first);
-        // A person reverts it, and the set is promoted a second time.
+        // A developer reverts it, and the set is promoted a second time.
         fake.store().push(
             "main",
             "revert",
@@ -778,7 +778,7 @@ async fn labels_are_created_and_a_refusal_warns() {
             Change::Unchanged
         );
         assert_eq!(forge.writes(), [] as [String; 0]);
-        // A label that a person removed is not restored.
+        // A label that a reviewer removed is not restored.
         forge.store().pulls[0].labels.pop();
         promote(&forge, request).await.unwrap();
         assert_eq!(forge.store().pulls[0].labels, ["ci"]);
@@ -1710,7 +1710,7 @@ async fn branch_is_merged_at_its_checked_head() {
         let Ok(Compared::Offer(offer)) = compared else {
             panic!("{compared:?}");
         };
-        // A person opens a draft after the comparison: the draft is used and remains a draft.
+        // A developer opens a draft after the comparison: the draft is used and remains a draft.
         let new = NewPull {
             title: "mine",
             body: "",
@@ -2433,7 +2433,7 @@ async fn branch_labels_are_added_once() {
         assert!(first.created && first.warnings.is_empty(), "{kind:?}");
         assert_eq!(fake.store().pulls[0].labels, ["ci"], "{kind:?}");
         fake.forget();
-        // One label is enough: a person removed the other.
+        // One label is enough: a reviewer removed the other.
         let found = offer(&forge).await;
         promote_staging(&forge, &found, &["ci", "automation"])
             .await

@@ -115,7 +115,7 @@ pub(super) fn all_counted(numbers: &str) -> Errors {
 
 /// The warning about the pins that [`CountedPins::remove_from`] removed.
 pub(super) fn left_out(numbers: &str) -> String {
-    format!("pins of other configurations are left out: {numbers}")
+    format!("not counted, because another configuration counts these pins: {numbers}")
 }
 
 /// The configuration files in the directories above `root`, up to the top of the repository, or the

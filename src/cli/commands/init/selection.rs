@@ -140,7 +140,7 @@ fn uncertainty(guess: &Guess) -> String {
         )
     } else {
         format!(
-            "using {first} as the image set; {} was left out; review `images:` before committing",
+            "using {first} as the image set, without {}; review `images:` before committing",
             others.join(" or ")
         )
     }

@@ -160,7 +160,7 @@ fn other_environments(old: &Found, new: &Found) -> Option<String> {
     ))
 }
 
-/// Globs for the files that pin an image and that `files` neither matches nor excludes.
+/// Globs for the files that pin an image, unless `files` matches or excludes them.
 fn missing_globs(config: &Config, found: &Found) -> Vec<String> {
     let tracked = TrackedTree::open(config);
     let tree = tracked.files().clone();

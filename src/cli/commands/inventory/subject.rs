@@ -125,7 +125,8 @@ fn repository_and_build(text: &str, config: &Config) -> Result<(Repository, TagO
                 names.join(", ")
             ),
         };
-        let message = format!("`{text}` is neither a configured image nor a reference: {error}");
+        let message =
+            format!("expected a configured image or a reference, found `{text}`: {error}");
         Errors::from(Error::input(Code::USAGE, message).help(hint))
     })?;
     let want = match (reference.digest, reference.tag) {

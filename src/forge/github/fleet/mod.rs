@@ -30,7 +30,7 @@ use crate::{
     http::error_body::GraphqlError,
 };
 
-/// The maximum size of a response about several repositories, in bytes.
+/// The maximum size of a GraphQL response, in bytes.
 const MAX_RESPONSE: u64 = 8 * 1024 * 1024;
 /// The number of attempts before a query is divided.
 const UNDIVIDED_ATTEMPTS: u32 = 2;
