@@ -5,9 +5,9 @@
 //! base or without full history is refused, and so is unreadable content.
 
 mod branches;
-mod elsewhere;
+mod other_repository;
 mod past;
-mod reading;
+mod text_search;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -15,7 +15,7 @@ use std::{
 };
 
 use branches::{Branches, Tips};
-use elsewhere::ForeignRepository;
+use other_repository::OtherRepository;
 use past::{Past, RepositoryProtection};
 
 use super::Text;
@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub(crate) use branches::{PullHead, tips_keep_moving_error};
-pub(crate) use elsewhere::ExternalRepository;
+pub(crate) use other_repository::RepositoryAccess;
 
 /// The protection of one image's versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,24 +96,24 @@ impl Guards {
 }
 
 /// The sources of protection. They can be refreshed.
-pub(crate) struct Protection {
+pub(crate) struct ProtectionSources {
     config: Config,
     names: ImageNames,
     branches: Branches,
     past: Past,
-    others: Vec<ForeignRepository>,
-    known: ExtraProtection,
+    others: Vec<OtherRepository>,
+    common: CommonProtection,
 }
 
 /// The protection of texts and of the past, which is the same for all images.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ExtraProtection {
+pub(crate) struct CommonProtection {
     text: Arc<Text>,
     past: Arc<BTreeMap<Digest, String>>,
     tags: BTreeMap<TagPattern, String>,
 }
 
-impl ExtraProtection {
+impl CommonProtection {
     /// Adds the protection of a repository; returns true if anything is new.
     fn merge(&mut self, other: RepositoryProtection) -> bool {
         let mut is_new = !self.text.covers(&other.text);
@@ -146,9 +146,9 @@ impl ExtraProtection {
     }
 }
 
-/// The sources of a run's protection besides the clone.
+/// The inputs of protection besides the clone.
 #[derive(Clone, Copy)]
-pub(crate) struct Evidence<'e> {
+pub(crate) struct ProtectionInputs<'e> {
     /// The default branch according to CI.
     pub(crate) branch: Option<&'e str>,
     /// The sources of the images: the pins of one image protect the others from the same source.
@@ -156,7 +156,7 @@ pub(crate) struct Evidence<'e> {
     /// The names of the images in texts.
     pub(crate) names: &'e ImageNames,
     /// The other repositories that pin images.
-    pub(crate) others: &'e [ExternalRepository],
+    pub(crate) others: &'e [RepositoryAccess],
     /// The heads of open pull requests.
     pub(crate) pulls: &'e [PullHead],
 }
@@ -171,11 +171,11 @@ const MAX_FILE: u64 = 64 * 1024 * 1024;
 /// Gathers the protection of each image, in the order of the configuration.
 pub(crate) fn gather(
     config: &Config,
-    evidence: &Evidence<'_>,
-) -> Result<(Vec<Guards>, Protection), Error> {
+    inputs: &ProtectionInputs<'_>,
+) -> Result<(Vec<Guards>, ProtectionSources), Error> {
     let git = Git::open(&config.root)?;
     check_complete_clone(&git)?;
-    let mut reader = ProtectionReader {
+    let mut reader = GuardsReader {
         config,
         guards: vec![Guards::default(); config.images.len()],
     };
@@ -183,7 +183,7 @@ pub(crate) fn gather(
     check_refused(&found)?;
     // Ignored files protect digests as well, but do not count.
     check_counts(config, &pins::find(&git::work_tree(config), config)?)?;
-    let branches = Branches::read(git, config, evidence.branch, evidence.pulls)?;
+    let branches = Branches::read(git, config, inputs.branch, inputs.pulls)?;
     let mut past = Past::default();
     let found_past = read_past(&mut past, &branches, config)?;
     for (remote, base) in &branches.bases {
@@ -198,25 +198,25 @@ pub(crate) fn gather(
             reader.add_revision(tags, branch);
         }
     }
-    let mut guards = shared(&reader.guards, config, evidence.locations);
+    let mut guards = with_other_images(&reader.guards, config, inputs.locations);
     let mut others = Vec::new();
-    for other in evidence.others {
-        others.push(ForeignRepository::open(other)?);
+    for other in inputs.others {
+        others.push(OtherRepository::open(other)?);
     }
-    let mut protection = Protection {
+    let mut sources = ProtectionSources {
         config: config.clone(),
-        names: evidence.names.clone(),
+        names: inputs.names.clone(),
         branches,
         past,
         others,
-        known: ExtraProtection::default(),
+        common: CommonProtection::default(),
     };
-    protection.read_all(found_past)?;
+    sources.read_all(found_past)?;
     for (image, guards) in guards.iter_mut().enumerate() {
         guards.image = image;
-        protection.known.add_to(guards);
+        sources.common.add_to(guards);
     }
-    Ok((guards, protection))
+    Ok((guards, sources))
 }
 
 /// Searches the past of every branch of the remotes, and of every remote-tracking branch.
@@ -230,17 +230,17 @@ fn read_past(
     past.read(&branches.git, heads, config, THIS_REPOSITORY)
 }
 
-impl Protection {
+impl ProtectionSources {
     /// Searches the work tree, every branch and tag, and the other repositories, and adds the past.
     fn read_all(&mut self, past: RepositoryProtection) -> Result<(), Error> {
         let mut files = RepositoryProtection::default();
         let git = &self.branches.git;
-        reading::work_tree(git, &self.config, &self.finder(), &mut files.text)?;
-        self.known.merge(files);
+        text_search::search_work_tree(git, &self.config, &self.finder(), &mut files.text)?;
+        self.common.merge(files);
         let tips = self.branches.tips.clone();
         self.read_tips(&tips)?;
         // The first location of a digest is reported, so the past comes last.
-        self.known.merge(past);
+        self.common.merge(past);
         self.read_others()?;
         Ok(())
     }
@@ -253,8 +253,8 @@ impl Protection {
         }
         let finder = Arc::new(self.finder());
         let mut found = RepositoryProtection::default();
-        reading::commits(&self.branches.git, &located, &finder, &mut found.text)?;
-        Ok(self.known.merge(found))
+        text_search::search_commits(&self.branches.git, &located, &finder, &mut found.text)?;
+        Ok(self.common.merge(found))
     }
 
     fn read_others(&mut self) -> Result<bool, Error> {
@@ -262,7 +262,7 @@ impl Protection {
         let names = self.all_names();
         for other in &mut self.others {
             let found = other.read(&self.config, &names)?;
-            is_new |= self.known.merge(found);
+            is_new |= self.common.merge(found);
         }
         Ok(is_new)
     }
@@ -281,15 +281,18 @@ impl Protection {
     /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads
     /// of open pull requests. Returns the additional protection for each image; `None` if no digest or tag
     /// is new.
-    pub(crate) fn refresh(&mut self, pulls: &[PullHead]) -> Result<Option<ExtraProtection>, Error> {
+    pub(crate) fn refresh(
+        &mut self,
+        pulls: &[PullHead],
+    ) -> Result<Option<CommonProtection>, Error> {
         let moved = self.branches.read_moved(pulls)?;
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));
         let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;
         self.branches.check_moved(&moved, &self.past.names)?;
         let mut is_new = self.read_tips(&moved)?;
-        is_new |= self.known.merge(past);
+        is_new |= self.common.merge(past);
         is_new |= self.read_others()?;
-        Ok(is_new.then(|| self.known.clone()))
+        Ok(is_new.then(|| self.common.clone()))
     }
 }
 
@@ -349,7 +352,7 @@ fn check_refused(found: &Found) -> Result<(), Error> {
 
 /// Adds the protection of the other images to each image. Images from one source share their pins and
 /// their history.
-fn shared(guards: &[Guards], config: &Config, locations: &[String]) -> Vec<Guards> {
+fn with_other_images(guards: &[Guards], config: &Config, locations: &[String]) -> Vec<Guards> {
     let mut all = guards.to_vec();
     for (at, own) in all.iter_mut().enumerate() {
         for (other, theirs) in guards.iter().enumerate() {
@@ -373,12 +376,12 @@ fn shared(guards: &[Guards], config: &Config, locations: &[String]) -> Vec<Guard
     all
 }
 
-struct ProtectionReader<'c> {
+struct GuardsReader<'c> {
     config: &'c Config,
     guards: Vec<Guards>,
 }
 
-impl ProtectionReader<'_> {
+impl GuardsReader<'_> {
     /// Adds the pins in `files` according to `config`.
     fn add_files(
         &mut self,
@@ -517,7 +520,7 @@ images:
         let guards = [app.clone(), Guards::default()];
         let base = |locations: [&str; 2]| {
             let locations = locations.map(str::to_owned);
-            shared(&guards, &config, &locations).remove(1)
+            with_other_images(&guards, &config, &locations).remove(1)
         };
         assert_eq!(base(["r", "r"]), app);
         let others = [

@@ -20,7 +20,7 @@ use crate::{
     git::Git,
     pins::ImageNames,
     prune::{
-        self, Evidence, ExternalRepository, Guards, Listing, Plan, Progress, PullHead, Rules,
+        self, Guards, Listing, Plan, Progress, ProtectionInputs, PullHead, RepositoryAccess, Rules,
         Warning,
         apply::{self, DeletionEvent},
         backends::Backend,
@@ -49,7 +49,7 @@ struct Job {
 
 /// Another repository that pins images.
 struct Other {
-    repository: ExternalRepository,
+    repository: RepositoryAccess,
     /// The directory is removed when this value is dropped.
     _directory: tempfile::TempDir,
 }
@@ -197,7 +197,7 @@ fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let directory = temporary_directory(&cx.services)?;
-        let repository = ExternalRepository {
+        let repository = RepositoryAccess {
             entry: entry.clone(),
             remote,
             scratch: directory.path().to_owned(),
@@ -239,30 +239,30 @@ impl Run<'_> {
         for other in self.others {
             others.push(other.repository.clone());
         }
-        let sources = cx.services.sources(self.config)?;
-        let locations = locations(self.config, &sources);
-        let names = ImageNames::new(self.config, sources.mappings(), &locations);
+        let image_sources = cx.services.sources(self.config)?;
+        let locations = locations(self.config, &image_sources);
+        let names = ImageNames::new(self.config, image_sources.mappings(), &locations);
         let git = Git::discover(&self.config.root).map_err(Error::from)?;
         let branch = ci::default_branch(&cx.services.environment, git.as_ref());
         let Some(pulls) = self.open_pulls(jobs, warning, cx) else {
             return Ok(false);
         };
         let progress = cx.services.console.progress("reading branches and tags");
-        let evidence = Evidence {
+        let inputs = ProtectionInputs {
             branch: branch.as_deref(),
             locations: &locations,
             names: &names,
             others: &others,
             pulls: &pulls,
         };
-        let gathered = prune::gather(self.config, &evidence);
+        let gathered = prune::gather(self.config, &inputs);
         drop(progress);
-        let mut watch = match gathered {
-            Ok((guards, watch)) => {
+        let mut sources = match gathered {
+            Ok((guards, sources)) => {
                 for (image, job) in self.images.iter().zip(jobs.iter_mut()) {
                     job.guards = guards[*image].clone();
                 }
-                watch
+                sources
             }
             Err(refusal) => {
                 refuse_all(jobs, &refusal);
@@ -290,7 +290,7 @@ impl Run<'_> {
             let Some(pulls) = self.open_pulls(jobs, warning, cx) else {
                 return Ok(false);
             };
-            match watch.refresh(&pulls) {
+            match sources.refresh(&pulls) {
                 Ok(None) => return delete(jobs, self.rules, cx),
                 Ok(Some(more)) => {
                     for job in jobs.iter_mut() {

@@ -178,8 +178,8 @@ impl Branches {
         for (remote, base) in &self.bases {
             let tip = self.git.branch(Some(&format!("{remote}/{base}")))?.tip;
             for commit in self.git.changes_of(&tip, &path)? {
-                if let CommitConfig::Config(then) = commit_config(&self.git, &commit, config)? {
-                    self.names.add(&then);
+                if let CommitConfig::Config(past) = commit_config(&self.git, &commit, config)? {
+                    self.names.add(&past);
                 }
             }
         }
@@ -211,11 +211,15 @@ impl Branches {
         Err(failed.map_or_else(tips_keep_moving_error, Error::from))
     }
 
+    /// The names of the references of `remote` that point to one of `tips`.
     fn names_of(&self, remote: &str, tips: &HashSet<ObjectId>) -> Vec<&str> {
-        let of = self.tips.iter().filter(|(name, _)| name.remote == remote);
-        of.filter(|(_, tip)| tips.contains(tip))
-            .map(|(name, _)| name.reference.as_str())
-            .collect()
+        let mut names = Vec::new();
+        for (name, tip) in &self.tips {
+            if name.remote == remote && tips.contains(tip) {
+                names.push(name.reference.as_str());
+            }
+        }
+        names
     }
 
     /// Lists and fetches the branches, tags and heads of `pulls` that are new or have moved.
@@ -263,7 +267,11 @@ impl Branches {
         name.branch().is_some_and(|branch| {
             self.bases
                 .contains(&(name.remote.clone(), branch.to_owned()))
-                || self.names.0.iter().any(|n| n.revision_of(branch).is_some())
+                || self
+                    .names
+                    .0
+                    .iter()
+                    .any(|name| name.revision_of(branch).is_some())
         })
     }
 

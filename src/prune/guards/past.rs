@@ -64,14 +64,14 @@ impl Past {
         history::each_blob(git, &tips, |path, blob| {
             files.entry(path.to_vec()).or_default().insert(blob);
         })?;
-        let rules = Rules::read(git, &files, config)?;
+        let past = PastConfigurations::read(git, &files, config)?;
         let mut found = RepositoryProtection::default();
-        for (tag, revision) in history::claimed_tags(git, &tips, &rules.configs)? {
+        for (tag, revision) in history::claimed_tags(git, &tips, &past.configs)? {
             let evidence = format!("that a commit of {repository} promoted ({revision})");
             found.tags.insert(tag, evidence);
         }
-        rules.read_files(git, &files, repository, &mut found)?;
-        for config in rules.configs {
+        past.read_files(git, &files, repository, &mut found)?;
+        for config in past.configs {
             self.names.add(&config);
             for mapping in &config.sources {
                 if !self.mappings.contains(mapping) {
@@ -86,8 +86,9 @@ impl Past {
     }
 }
 
-/// The files of a repository that contain pins, and the pinned repositories.
-struct Rules {
+/// The past configurations of a repository, with the current one: the files that contain pins, and the
+/// pinned repositories.
+struct PastConfigurations {
     /// Directories, with a trailing `/`, and the globs of the files below them.
     globs: Vec<(Vec<u8>, Globs)>,
     repositories: HashSet<Repository>,
@@ -98,17 +99,17 @@ struct Rules {
     unknown: BTreeSet<Vec<u8>>,
 }
 
-impl Rules {
+impl PastConfigurations {
     /// Loads every past configuration, and adds the current one.
     fn read(git: &Git, files: &Contents, config: &Config) -> Result<Self, GitError> {
-        let mut rules = Self {
+        let mut configurations = Self {
             globs: Vec::new(),
             repositories: HashSet::new(),
             configs: Vec::new(),
             placed: Vec::new(),
             unknown: BTreeSet::new(),
         };
-        rules.add(git.prefix(), config.clone());
+        configurations.add(git.prefix(), config.clone());
         let mut objects: Objects<()> = git.objects(|_| Ok(None))?;
         for (path, blobs) in files {
             let file = Path::new(OsStr::from_bytes(path));
@@ -117,7 +118,7 @@ impl Rules {
             }
             let directory = &path[..memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)];
             let Ok(set_path) = SetPath::new(file) else {
-                rules.unknown.insert(directory.to_vec());
+                configurations.unknown.insert(directory.to_vec());
                 continue;
             };
             // The default names of a set depend on its path.
@@ -130,14 +131,14 @@ impl Rules {
                     .blob(*blob, config::MAX_SIZE)?
                     .and_then(|bytes| parse_config(bytes, &current).ok());
                 match parsed {
-                    Some(past) => rules.add(directory, past),
+                    Some(past) => configurations.add(directory, past),
                     None => {
-                        rules.unknown.insert(directory.to_vec());
+                        configurations.unknown.insert(directory.to_vec());
                     }
                 }
             }
         }
-        Ok(rules)
+        Ok(configurations)
     }
 
     fn add(&mut self, directory: &[u8], config: Config) {

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     past::{Past, RepositoryProtection},
-    reading,
+    text_search,
 };
 use crate::{
     code::Code,
@@ -27,7 +27,7 @@ const REFS: &str = "refs/repin/";
 
 /// Another repository and its access.
 #[derive(Clone)]
-pub(crate) struct ExternalRepository {
+pub(crate) struct RepositoryAccess {
     /// The configuration.
     pub entry: AlsoPinned,
     /// The URL and the token.
@@ -37,18 +37,18 @@ pub(crate) struct ExternalRepository {
 }
 
 /// A fetched repository and the references that were read.
-pub(super) struct ForeignRepository {
-    at: ExternalRepository,
+pub(super) struct OtherRepository {
+    access: RepositoryAccess,
     git: Git,
     tips: BTreeMap<String, ObjectId>,
     past: Past,
 }
 
-impl ForeignRepository {
-    pub(super) fn open(at: &ExternalRepository) -> Result<Self, Error> {
+impl OtherRepository {
+    pub(super) fn open(access: &RepositoryAccess) -> Result<Self, Error> {
         Ok(Self {
-            at: at.clone(),
-            git: Git::init(&at.scratch)?,
+            access: access.clone(),
+            git: Git::init(&access.scratch)?,
             tips: BTreeMap::new(),
             past: Past::default(),
         })
@@ -67,7 +67,7 @@ impl ForeignRepository {
             .into_iter()
             .filter(|(name, tip)| self.tips.get(name) != Some(tip))
             .collect();
-        let repository = &self.at.entry.repository;
+        let repository = &self.access.entry.repository;
         let (mut heads, mut located) = (BTreeSet::new(), Vec::new());
         for (name, tip) in &new {
             if name.starts_with("heads/") {
@@ -83,7 +83,7 @@ impl ForeignRepository {
         let past = std::mem::take(&mut found.text);
         let names = names.with_mappings(config, &self.past.mappings);
         let finder = MentionFinder::new(Arc::new(names), &self.past.with_places);
-        reading::commits(&self.git, &located, &Arc::new(finder), &mut found.text)?;
+        text_search::search_commits(&self.git, &located, &Arc::new(finder), &mut found.text)?;
         // The first location of a digest is reported, so the past comes last.
         found.text.merge(past);
         self.tips.extend(new);
@@ -102,7 +102,7 @@ impl ForeignRepository {
             "--no-auto-gc",
             "--end-of-options",
         ];
-        let refspecs: Vec<String> = match &self.at.entry.branches {
+        let refspecs: Vec<String> = match &self.access.entry.branches {
             Some(branches) => branches
                 .iter()
                 .map(|name| format!("+refs/heads/{name}:{REFS}heads/{name}"))
@@ -112,19 +112,19 @@ impl ForeignRepository {
                 .to_vec(),
         };
         let mut args: Vec<&str> = options.to_vec();
-        args.push(&self.at.remote.url);
+        args.push(&self.access.remote.url);
         args.extend(refspecs.iter().map(String::as_str));
         self.git
-            .run_checked("fetch", &args, Some(&self.at.remote))
+            .run_checked("fetch", &args, Some(&self.access.remote))
             .map(drop)
     }
 
     /// Checks that everything requested was fetched, with its history.
     fn check_complete(&self) -> Result<(), Error> {
-        let repository = &self.at.entry.repository;
-        let there = |name: &String| self.tips.contains_key(&format!("heads/{name}"));
-        let missing = match &self.at.entry.branches {
-            Some(branches) => branches.iter().find(|name| !there(name)).cloned(),
+        let repository = &self.access.entry.repository;
+        let is_fetched = |name: &String| self.tips.contains_key(&format!("heads/{name}"));
+        let missing = match &self.access.entry.branches {
+            Some(branches) => branches.iter().find(|name| !is_fetched(name)).cloned(),
             None if self.tips.is_empty() => Some("any branch".to_owned()),
             None => None,
         };
@@ -133,7 +133,7 @@ impl ForeignRepository {
             return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
                 .help("correct `branches`"));
         }
-        if Git::open(&self.at.scratch)?.is_shallow() {
+        if Git::open(&self.access.scratch)?.is_shallow() {
             let message = format!("prune.also_pinned_in: {repository} is itself a shallow clone");
             return Err(Error::new(Class::Unavailable, Code::SHALLOW, message)
                 .help("name the repository that it was cloned from"));
@@ -144,13 +144,13 @@ impl ForeignRepository {
     fn unreadable(&self, error: &GitError) -> Error {
         let message = format!(
             "prune.also_pinned_in: cannot read {}: {error}",
-            self.at.entry.repository
+            self.access.entry.repository
         );
         let refusal = match error {
             GitError::Denied { .. } => Error::new(Class::Denied, Code::DENIED, message),
             _ => Error::new(Class::Unavailable, Code::UNAVAILABLE, message),
         };
-        refusal.help(match (error, &self.at.entry.token_env) {
+        refusal.help(match (error, &self.access.entry.token_env) {
             (GitError::Denied { .. }, Some(name)) => {
                 format!("let the token in {name} read that repository")
             }

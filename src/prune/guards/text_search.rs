@@ -35,7 +35,7 @@ fn reader(
 
 /// Adds the mentions in the tracked files of the work tree, and in the files that `files` matches,
 /// tracked or not.
-pub(super) fn work_tree(
+pub(super) fn search_work_tree(
     git: &Git,
     config: &Config,
     finder: &MentionFinder,
@@ -54,7 +54,7 @@ pub(super) fn work_tree(
         let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&path))) else {
             continue;
         };
-        if let Some(found) = file(&mut top, &path, finder, &mut buffer)? {
+        if let Some(found) = search_file(&mut top, &path, finder, &mut buffer)? {
             text.add(path.as_bytes(), IN_WORK_TREE, &found);
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn work_tree(
 
 /// The mentions in a file; `None` if it is no longer a regular file. A symbolic link is not followed: its
 /// target is read itself if git tracks it.
-fn file(
+fn search_file(
     tree: &mut OpenDirectory,
     path: &RelPath,
     finder: &MentionFinder,
@@ -81,7 +81,7 @@ fn file(
 
 /// Adds the mentions in the files of commits and in the messages of annotated tags. Each content is
 /// searched once. `tips` are the commits with their locations, such as `on main of origin`.
-pub(super) fn commits(
+pub(super) fn search_commits(
     git: &Git,
     tips: &[(ObjectId, String)],
     finder: &Arc<MentionFinder>,
