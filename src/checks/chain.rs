@@ -24,7 +24,8 @@ pub(crate) use history::{Counted, DigestHistory, HistoryChecked, HistoryVerdict}
 pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 
 use super::{
-    ApprovedImage, Check, Code, Resolution, Standard, Status, any_failed, resolved, shared_digests,
+    ApprovedImage, Check, Code, Resolution, StageResult, Standard, Status, any_failed,
+    check_resolution, check_shared_digests,
 };
 use crate::{
     config::{Config, Image, SignedSubject},
@@ -66,9 +67,6 @@ struct ChainState<'c> {
     checks: Vec<Check>,
 }
 
-/// The checks of a stage, and the errors that prevented checks.
-type StageResult = (Vec<Check>, Vec<Error>);
-
 impl<'c> ChainState<'c> {
     fn new(config: &'c Config, revision: &'c Revision) -> Self {
         Self {
@@ -79,13 +77,13 @@ impl<'c> ChainState<'c> {
     }
 
     /// Adds a stage; stops if a check failed or could not run.
-    fn stage(mut self, (checks, outages): StageResult) -> Result<Self, Stopped> {
-        let must_stop = any_failed(&checks) || !outages.is_empty();
-        self.checks.extend(checks);
+    fn stage(mut self, result: StageResult) -> Result<Self, Stopped> {
+        let must_stop = any_failed(&result.checks) || !result.outages.is_empty();
+        self.checks.extend(result.checks);
         if must_stop {
             Err(Stopped {
                 checks: self.checks,
-                outages,
+                outages: result.outages,
             })
         } else {
             Ok(self)
@@ -143,7 +141,7 @@ impl ImageStage for Smoke {
 }
 
 /// Determines how strictly each image is checked, by the stages before the images.
-pub(crate) trait Scope {
+pub(crate) trait Strictness {
     /// Whether failures of this image only warn.
     fn only_warns(&self, image: &Image) -> bool;
 }
@@ -154,17 +152,17 @@ pub(crate) struct SetVerification<'c> {
     state: ChainState<'c>,
 }
 
-/// The scope of a set that is verified without a repository.
+/// The verdict of history on a set that is verified without a repository.
 #[derive(Debug)]
 pub(crate) struct NoHistory;
 
-impl Scope for NoHistory {
+impl Strictness for NoHistory {
     fn only_warns(&self, _: &Image) -> bool {
         false
     }
 }
 
-impl Scope for HistoryVerdict {
+impl Strictness for HistoryVerdict {
     /// An image without pins was not deployed, so a rollback does not depend on it.
     fn only_warns(&self, image: &Image) -> bool {
         matches!(self, Self::Rollback(_)) && image.pins == 0
@@ -173,18 +171,18 @@ impl Scope for HistoryVerdict {
 
 /// The images of a set after the stage `S`.
 #[derive(Debug)]
-pub(crate) struct Images<'c, G, S> {
+pub(crate) struct Images<'c, H, S> {
     state: ChainState<'c>,
     /// `None` only for an image without pins in a rollback, with a warning.
     resolved: Vec<Option<ApprovedImage>>,
-    scope: G,
+    history: H,
     passed: PhantomData<S>,
 }
 
 /// The stage `S` while images are checked.
 #[derive(Debug)]
-pub(crate) struct Stage<'c, G, S> {
-    set: Images<'c, G, S>,
+pub(crate) struct Stage<'c, H, S> {
+    set: Images<'c, H, S>,
     /// The images and platforms without a verdict.
     pending: BTreeSet<ImagePlatform>,
     result: StageResult,
@@ -214,19 +212,17 @@ fn resolved_images(resolutions: &[Resolution]) -> Vec<Option<ApprovedImage>> {
 fn check_tags(
     state: &ChainState<'_>,
     resolutions: &[Resolution],
-    scope: &impl Scope,
+    strictness: &impl Strictness,
 ) -> StageResult {
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    let mut results = StageResult::default();
     for (image, resolution) in state.config.images.iter().zip(resolutions) {
-        let (found, outage) = resolved(state.config, image, state.revision, resolution);
-        let mut result: StageResult = (found, outage.into_iter().collect());
-        if scope.only_warns(image) {
+        let mut result = check_resolution(state.config, image, state.revision, resolution);
+        if strictness.only_warns(image) {
             result = warn_only::<Tags>(image, result);
         }
-        checks.extend(result.0);
-        outages.extend(result.1);
+        results.add(result);
     }
-    (checks, outages)
+    results
 }
 
 impl<'c> SetVerification<'c> {
@@ -236,7 +232,7 @@ impl<'c> SetVerification<'c> {
         revision: &'c Revision,
         contracts: Vec<Check>,
     ) -> Result<Self, Stopped> {
-        let state = ChainState::new(config, revision).stage((contracts, Vec::new()))?;
+        let state = ChainState::new(config, revision).stage(contracts.into())?;
         Ok(Self { state })
     }
 
@@ -251,12 +247,12 @@ impl<'c> SetVerification<'c> {
     }
 }
 
-impl<'c, G: Scope, S> Images<'c, G, S> {
-    fn new(state: ChainState<'c>, resolved: Vec<Option<ApprovedImage>>, scope: G) -> Self {
+impl<'c, H: Strictness, S> Images<'c, H, S> {
+    fn new(state: ChainState<'c>, resolved: Vec<Option<ApprovedImage>>, history: H) -> Self {
         Self {
             state,
             resolved,
-            scope,
+            history,
             passed: PhantomData,
         }
     }
@@ -278,7 +274,7 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
     }
 
     /// Starts the stage `N`, with the number of platforms of each image that `platforms` returns.
-    fn start<N>(self, platforms: impl Fn(&Config, usize, &ImageFacts) -> usize) -> Stage<'c, G, N> {
+    fn start<N>(self, platforms: impl Fn(&Config, usize, &ImageFacts) -> usize) -> Stage<'c, H, N> {
         let mut pending = BTreeSet::new();
         for (image, found) in self.resolved.iter().enumerate() {
             let Some(found) = found else {
@@ -288,7 +284,7 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
             pending.extend((0..count).map(|platform| ImagePlatform { image, platform }));
         }
         Stage {
-            set: Images::new(self.state, self.resolved, self.scope),
+            set: Images::new(self.state, self.resolved, self.history),
             pending,
             result: StageResult::default(),
         }
@@ -298,21 +294,21 @@ impl<'c, G: Scope, S> Images<'c, G, S> {
 impl<S> Images<'_, HistoryVerdict, S> {
     /// The promoted set, if this is a rollback.
     pub(crate) fn promoted(&self) -> Option<&Promoted> {
-        self.scope.promoted()
+        self.history.promoted()
     }
 }
 
-impl<'c, G: Scope> Images<'c, G, Tags> {
+impl<'c, H: Strictness> Images<'c, H, Tags> {
     /// Starts the stage of signatures, in which images must also have different digests. If the
     /// configuration requires signatures, each image is checked, or each of its platforms.
-    pub(crate) fn signatures(self) -> Stage<'c, G, Signatures> {
+    pub(crate) fn signatures(self) -> Stage<'c, H, Signatures> {
         let mut digests = Vec::new();
         for (index, image) in self.resolved.iter().enumerate() {
             if let Some(image) = image {
                 digests.push((index, image.facts.digest));
             }
         }
-        let shared = shared_digests(self.state.config, &digests);
+        let shared = check_shared_digests(self.state.config, &digests);
         let mut stage = self.start(|config, _, facts| {
             match config.verify.as_ref().map(|verify| verify.subject) {
                 None => 0,
@@ -320,15 +316,15 @@ impl<'c, G: Scope> Images<'c, G, Tags> {
                 Some(SignedSubject::Platforms) => facts.platforms.len(),
             }
         });
-        stage.result.0.extend(shared);
+        stage.result.checks.extend(shared);
         stage
     }
 }
 
-impl<'c, G: Scope> Images<'c, G, Signatures> {
+impl<'c, H: Strictness> Images<'c, H, Signatures> {
     /// Starts the stage of contents. `standards` has a list for each image; an image without a
     /// standard, an inventory and a contract is not checked.
-    pub(crate) fn contents(self, standards: &[Vec<Standard<'_>>]) -> Stage<'c, G, Contents> {
+    pub(crate) fn contents(self, standards: &[Vec<Standard<'_>>]) -> Stage<'c, H, Contents> {
         self.start(|config, image, facts| {
             let declared = &config.images[image];
             let has_standard = standards.get(image).is_some_and(|list| !list.is_empty());
@@ -340,9 +336,9 @@ impl<'c, G: Scope> Images<'c, G, Signatures> {
     }
 }
 
-impl<'c, G: Scope> Images<'c, G, Contents> {
+impl<'c, H: Strictness> Images<'c, H, Contents> {
     /// Starts the stage of the smoke command, which is empty without a configured command.
-    pub(crate) fn smoke(self) -> Stage<'c, G, Smoke> {
+    pub(crate) fn smoke(self) -> Stage<'c, H, Smoke> {
         self.start(|config, _, _| usize::from(config.smoke.is_some()))
     }
 }
@@ -365,7 +361,7 @@ impl Images<'_, NoHistory, Smoke> {
     }
 }
 
-impl<'c, G: Scope, S: ImageStage> Stage<'c, G, S> {
+impl<'c, H: Strictness, S: ImageStage> Stage<'c, H, S> {
     /// The images and platforms without a verdict, in the order of the configuration.
     pub(crate) fn pending(&self) -> impl Iterator<Item = ImagePlatform> {
         self.pending.iter().copied()
@@ -380,34 +376,30 @@ impl<'c, G: Scope, S: ImageStage> Stage<'c, G, S> {
         self.pending.remove(&place);
         let image = &self.set.state.config.images[place.image];
         let mut result = match verdict {
-            Ok(checks) => (checks, Vec::new()),
-            Err(outages) => (Vec::new(), outages),
+            Ok(checks) => StageResult::from(checks),
+            Err(outages) => StageResult::from(outages),
         };
-        if self.set.scope.only_warns(image) {
+        if self.set.history.only_warns(image) {
             result = warn_only::<S>(image, result);
         }
-        self.result.0.extend(result.0);
-        self.result.1.extend(result.1);
+        self.result.add(result);
     }
 
     /// Ends the stage. A pending image is an outage, so an image that a caller omits does not pass.
-    pub(crate) fn finish(self) -> Result<Images<'c, G, S>, Stopped> {
+    pub(crate) fn finish(self) -> Result<Images<'c, H, S>, Stopped> {
         let Images {
             state,
             resolved,
-            scope,
+            history,
             ..
         } = self.set;
-        let (checks, mut outages) = self.result;
+        let mut result = self.result;
         for place in &self.pending {
             let name = state.config.images[place.image].name.clone();
-            outages.push(Error::unavailable(name, "the image was not examined"));
+            let outage = Error::unavailable(name, "the image was not examined");
+            result.outages.push(outage);
         }
-        Ok(Images::new(
-            state.stage((checks, outages))?,
-            resolved,
-            scope,
-        ))
+        Ok(Images::new(state.stage(result)?, resolved, history))
     }
 }
 
@@ -421,24 +413,16 @@ impl<'c> HistoryChecked<'c> {
         history: &dyn DigestHistory,
     ) -> Result<Images<'c, HistoryVerdict, Tags>, Stopped> {
         let Self { state, mut verdict } = self;
-        let (mut checks, mut outages) = verdict.check_order(state.config, state.revision, order);
-        let tags = check_tags(&state, resolutions, &verdict);
-        checks.extend(tags.0);
-        outages.extend(tags.1);
+        let mut result = verdict.check_order(state.config, state.revision, order);
+        result.add(check_tags(&state, resolutions, &verdict));
         let images = resolved_images(resolutions);
         // The digests of a rollback are looked up only if every tag has the right one.
-        let is_complete = outages.is_empty() && !any_failed(&checks);
+        let is_complete = result.outages.is_empty() && !any_failed(&result.checks);
         if is_complete || matches!(verdict, HistoryVerdict::Promotion { .. }) {
             let digests = pinned_digests(state.config, &images);
-            let by_digests = verdict.check_digests(state.revision, &digests, history);
-            checks.extend(by_digests.0);
-            outages.extend(by_digests.1);
+            result.add(verdict.check_digests(state.revision, &digests, history));
         }
-        Ok(Images::new(
-            state.stage((checks, outages))?,
-            images,
-            verdict,
-        ))
+        Ok(Images::new(state.stage(result)?, images, verdict))
     }
 }
 
@@ -456,17 +440,18 @@ fn pinned_digests(config: &Config, images: &[Option<ApprovedImage>]) -> Digests 
 }
 
 /// Turns failures and outages of an image that is deployed nowhere into warnings and skips.
-fn warn_only<S: ImageStage>(image: &Image, (mut checks, outages): StageResult) -> StageResult {
+fn warn_only<S: ImageStage>(image: &Image, result: StageResult) -> StageResult {
+    let mut checks = result.checks;
     for check in &mut checks {
         if check.status == Status::Fail {
             check.status = Status::Warn;
         }
     }
-    for outage in outages {
+    for outage in result.outages {
         let check = Check::new(S::UNREADABLE, Status::Skip, outage.to_string());
         checks.push(check.image(&image.name));
     }
-    (checks, Vec::new())
+    checks.into()
 }
 
 impl Approved {

@@ -94,7 +94,7 @@ fn asserts_nothing(code: Code) -> bool {
 }
 
 /// Checks the contents of one platform of the image called `image`.
-pub(crate) fn contents(
+pub(crate) fn check_contents(
     standard: &Standard<'_>,
     image: &str,
     facts: &PlatformFacts,

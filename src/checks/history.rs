@@ -1,11 +1,11 @@
 //! Verdicts on history: the set of a promotion must not be older than the pinned one or rolled back, and
 //! the set of a rollback must have been promoted. History may be complete, partial or absent.
 
-use super::{Check, Code, Status, set::excerpt};
+use super::{Check, Code, StageResult, Status, set::excerpt};
 use crate::{
     config::{Config, OrderPolicy, Trailer},
     error::{Error, Errors},
-    git::GitError,
+    git::{self, GitError},
     history::{
         Digests, Gap, Hold, KnownOrder, Order, OrderEvidence, Provenance, UnknownOrder, Unreadable,
     },
@@ -52,9 +52,9 @@ pub(crate) enum Extent {
     /// The last commits that a forge lists. A fact that they do not contain is refused.
     LastCommits {
         /// Whether they contain the promotion of the current set.
-        show_beginning: bool,
+        contain_promotion: bool,
         /// Whether the fleet accepts facts that they do not contain.
-        suffice: bool,
+        accept_unknown: bool,
     },
 }
 
@@ -92,27 +92,35 @@ impl UnknownFact<'_> {
                 let detail = format!("cannot determine {fact}: the clone is shallow; {flag}");
                 Ok(check(Status::Warn, detail))
             }
-            (Extent::LastCommits { suffice: true, .. }, _) => {
-                Ok(check(Status::Skip, self.reason.to_owned()))
-            }
-            (Extent::LastCommits { suffice: false, .. }, _) => {
-                Ok(check(Status::Fail, self.reason.to_owned()).help(IN_A_CLONE))
-            }
+            (
+                Extent::LastCommits {
+                    accept_unknown: true,
+                    ..
+                },
+                _,
+            ) => Ok(check(Status::Skip, self.reason.to_owned())),
+            (
+                Extent::LastCommits {
+                    accept_unknown: false,
+                    ..
+                },
+                _,
+            ) => Ok(check(Status::Fail, self.reason.to_owned()).help(IN_A_CLONE)),
         }
     }
 }
 
 /// Checks the hold of `revision`.
-pub(super) fn hold_by_revision(
+pub(super) fn check_hold_by_revision(
     revision: &Revision,
     facts: &HistoryFacts<'_>,
     overrides: Overrides,
-) -> (Vec<Check>, Vec<Error>) {
+) -> StageResult {
     let (hold, blind_spot, extent) = match facts {
         HistoryFacts::Absent(reason) => {
             let detail = format!("cannot determine whether this set was rolled back: {reason}");
             let check = Check::new(Code::ROLLED_BACK, Status::Warn, detail);
-            return (vec![check], Vec::new());
+            return vec![check].into();
         }
         HistoryFacts::Known {
             hold,
@@ -121,21 +129,22 @@ pub(super) fn hold_by_revision(
             ..
         } => (hold, blind_spot, *extent),
     };
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    let mut result = StageResult::default();
     match check_hold(revision, hold, overrides.rolled_back, extent) {
-        Ok(check) => checks.push(check),
-        Err(outage) => outages.push(outage),
+        Ok(check) => result.checks.push(check),
+        Err(outage) => result.outages.push(outage),
     }
     if let Some(unreadable) = blind_spot {
         // The hold passed without knowledge of that commit.
-        checks.retain(|check| check.status != Status::Pass);
-        checks.push(check_unreadable(unreadable, overrides.rolled_back, extent));
+        result.checks.retain(|check| check.status != Status::Pass);
+        let check = check_unreadable(unreadable, overrides.rolled_back, extent);
+        result.checks.push(check);
     }
-    (checks, outages)
+    result
 }
 
 /// Checks a commit with unknown content: it may have promoted the set and rolled it back.
-fn check_unreadable(unreadable: &Unreadable, is_allowed: bool, extent: Extent) -> Check {
+fn check_unreadable(unreadable: &Unreadable, is_forced: bool, extent: Extent) -> Check {
     let reason = unreadable.reason();
     let detail = format!(
         "cannot read commit {} of {}, which may have rolled this set back: {}",
@@ -143,8 +152,8 @@ fn check_unreadable(unreadable: &Unreadable, is_allowed: bool, extent: Extent) -
         unreadable.date,
         excerpt(&reason)
     );
-    if is_allowed {
-        let detail = format!("{detail}; allowed by --force-after-rollback");
+    if is_forced {
+        let detail = format!("{detail}; forced by --force-after-rollback");
         return Check::new(Code::ROLLED_BACK, Status::Warn, detail);
     }
     let help = match extent {
@@ -242,7 +251,7 @@ fn check_unknown_order(
             is_required
         }
         (Extent::LastCommits { .. }, UnknownOrder::NoSource { .. }) => true,
-        (Extent::LastCommits { suffice, .. }, _) => is_required || !suffice,
+        (Extent::LastCommits { accept_unknown, .. }, _) => is_required || !accept_unknown,
     };
     let check = |status, detail| Check::new(Code::REVISION_ORDER, status, detail);
     if is_allowed {
@@ -308,7 +317,7 @@ fn check_hold(
         (
             Hold::Shallow,
             Extent::LastCommits {
-                show_beginning: true,
+                contain_promotion: true,
                 ..
             },
         ) => check(
@@ -329,8 +338,8 @@ fn check_hold(
     })
 }
 
-/// Checks the hold of a set by its digests; `None` if history contains no hold.
-pub(super) fn hold_by_content(
+/// The check that fails if a rollback undid the set with these digests; `None` if history contains no hold.
+pub(super) fn check_hold_by_digests(
     revision: &Revision,
     hold: &Hold<'_>,
     is_forced: bool,
@@ -346,17 +355,17 @@ pub(super) fn hold_by_content(
 fn shallow(fact: &str) -> Error {
     // All facts share the message, so that one shallow clone is reported once.
     Error::unavailable(format!("cannot determine {fact}"), "the clone is shallow")
-        .help("fetch the history: git fetch --unshallow")
+        .help(git::FETCH_HISTORY)
 }
 
 /// Checks that a set was promoted. The stage of tags looks up a set without a recorded revision by
 /// its digests.
-pub(super) fn provenance(
+pub(super) fn check_provenance(
     config: &Config,
     revision: &Revision,
     found: &Provenance,
     extent: Extent,
-) -> (Vec<Check>, Vec<Error>) {
+) -> StageResult {
     let title = |status, detail: String| Check::new(Code::PROVENANCE_TITLE, status, detail);
     let content = |status, detail: String| Check::new(Code::PROVENANCE_CONTENT, status, detail);
     let checks = match (found, extent) {
@@ -411,7 +420,7 @@ pub(super) fn provenance(
             checks
         }
         (Provenance::Shallow, Extent::Clone) => {
-            return (Vec::new(), vec![shallow("whether this set was promoted")]);
+            return vec![shallow("whether this set was promoted")].into();
         }
         (Provenance::Shallow, Extent::LastCommits { .. }) => {
             let detail = format!("the recent commits do not record a promotion of {revision}");
@@ -420,7 +429,7 @@ pub(super) fn provenance(
             ))]
         }
     };
-    (checks, Vec::new())
+    checks.into()
 }
 
 /// The failure that the commit of a promotion does not pin a whole set.
@@ -451,7 +460,7 @@ fn check_gap(commit: &str, gap: &Gap) -> Check {
 
 /// Checks that a commit pinned the digests of the tags together, for a set without a recorded
 /// revision.
-pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>) {
+pub(super) fn check_provenance_by_digests(found: &Provenance) -> StageResult {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_CONTENT, status, detail);
     match found {
         Provenance::Found(promoted) => {
@@ -460,16 +469,16 @@ pub(super) fn provenance_by_content(found: &Provenance) -> (Check, Option<Error>
                 promoted.commit.short(),
                 promoted.date
             );
-            (check(Status::Pass, detail), None)
+            vec![check(Status::Pass, detail)].into()
         }
-        Provenance::Shallow => (
-            check(Status::Skip, "the clone is shallow".to_owned()),
-            Some(shallow("whether this set was pinned before")),
-        ),
+        Provenance::Shallow => StageResult {
+            checks: vec![check(Status::Skip, "the clone is shallow".to_owned())],
+            outages: vec![shallow("whether this set was pinned before")],
+        },
         _ => {
             let detail =
                 "no commit on the promoted branch pinned the digests that the tags resolve to now";
-            (check(Status::Fail, detail.to_owned()), None)
+            vec![check(Status::Fail, detail.to_owned())].into()
         }
     }
 }
@@ -555,14 +564,14 @@ mod tests {
             };
             let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
             let revision = config.revision.pattern.revision(&"a".repeat(40)).unwrap();
-            let (checks, errors) =
-                provenance(&config, &revision, &Provenance::Never, Extent::Clone);
-            let codes: Vec<_> = checks
+            let result = check_provenance(&config, &revision, &Provenance::Never, Extent::Clone);
+            let codes: Vec<_> = result
+                .checks
                 .iter()
                 .map(|check| (check.code, check.status))
                 .collect();
             assert_eq!(codes, [(code, Status::Fail)]);
-            assert!(errors.is_empty());
+            assert!(result.outages.is_empty());
         }
     }
 
@@ -593,10 +602,10 @@ mod tests {
         })
     }
 
-    fn in_fleet(suffice: bool) -> Extent {
+    fn in_fleet(accept_unknown: bool) -> Extent {
         Extent::LastCommits {
-            show_beginning: true,
-            suffice,
+            contain_promotion: true,
+            accept_unknown,
         }
     }
 
@@ -614,9 +623,9 @@ mod tests {
         let no_source = Order::Unknown(UnknownOrder::NoSource {
             pinned: word("old"),
         });
-        for (suffice, shallow, unknown) in [(false, Fail, Fail), (true, Skip, Warn)] {
+        for (accept_unknown, shallow, unknown) in [(false, Fail, Fail), (true, Skip, Warn)] {
             let status = |order: &Order| {
-                let check = order_check(&config, order, in_fleet(suffice));
+                let check = order_check(&config, order, in_fleet(accept_unknown));
                 assert!(
                     check.help.is_none_or(|help| !help.starts_with("add --")),
                     "a fleet has no such flag"
@@ -630,10 +639,10 @@ mod tests {
             // The configuration of the fleet is incomplete, or the history of the repository begins manually.
             assert_eq!(status(&no_source), Fail);
             assert_eq!(status(&Order::Unknown(UnknownOrder::NotInHistory)), Warn);
-            let hold = |hold, show_beginning| {
+            let hold = |hold, contain_promotion| {
                 let extent = Extent::LastCommits {
-                    show_beginning,
-                    suffice,
+                    contain_promotion,
+                    accept_unknown,
                 };
                 check_hold(&word("new"), &hold, false, extent)
                     .unwrap()
@@ -709,7 +718,8 @@ mod tests {
                 blind_spot,
                 extent: in_fleet(true),
             };
-            let (checks, outages) = hold_by_revision(&word("new"), &facts, Overrides::default());
+            let StageResult { checks, outages } =
+                check_hold_by_revision(&word("new"), &facts, Overrides::default());
             assert!(outages.is_empty());
             let rows = checks.into_iter();
             rows.map(|check| (check.code, check.status, check.help))
@@ -729,14 +739,14 @@ mod tests {
             text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.y/a, pins: 1 } }\n".into(),
         };
         let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
-        let result = |extent| provenance(&config, &word("new"), &Provenance::Shallow, extent);
-        let (checks, outages) = result(Extent::LastCommits {
-            show_beginning: true,
-            suffice: true,
+        let result = |extent| check_provenance(&config, &word("new"), &Provenance::Shallow, extent);
+        let StageResult { checks, outages } = result(Extent::LastCommits {
+            contain_promotion: true,
+            accept_unknown: true,
         });
         assert_eq!(checks[0].status, Status::Fail);
         assert!(outages.is_empty());
-        let (checks, outages) = result(Extent::Clone);
+        let StageResult { checks, outages } = result(Extent::Clone);
         assert!(checks.is_empty());
         assert_eq!(outages.len(), 1);
     }

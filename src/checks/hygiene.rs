@@ -23,12 +23,12 @@ pub(crate) fn check(
     contract: Option<&[u8]>,
 ) -> Vec<Check> {
     let mut findings = match enumerate(inventory, contents) {
-        Ok(found) => kinds(inventory, &found),
+        Ok(found) => check_kinds(inventory, &found),
         Err(findings) => findings,
     };
     if let Ok(listing) = &contents.listing {
-        findings.extend(required(inventory, listing));
-        findings.extend(modes(inventory, listing));
+        findings.extend(check_required_paths(inventory, listing));
+        findings.extend(check_modes(inventory, listing));
         let unreadable: Vec<_> = listing
             .files
             .iter()
@@ -39,13 +39,13 @@ pub(crate) fn check(
             format!("user {user} cannot read this file (mode {:04o})", file.mode)
         }));
     }
-    findings.extend(forbidden(&contents.forbidden));
+    findings.extend(check_forbidden(&contents.forbidden));
     if let (Some(path), Some(embedded), Some(contract)) = (
         &inventory.embedded_contract,
         &contents.embedded_contract,
         contract,
     ) {
-        findings.extend(embedded_copy(path, embedded, contract));
+        findings.extend(check_embedded_copy(path, embedded, contract));
     }
     findings
 }
@@ -123,7 +123,7 @@ pub(crate) fn warnings(contents: &Contents, found: Option<&Enumeration>) -> Vec<
     warnings
 }
 
-fn kinds(inventory: &Inventory, found: &Enumeration) -> Vec<Check> {
+fn check_kinds(inventory: &Inventory, found: &Enumeration) -> Vec<Check> {
     let mut findings = Vec::new();
     for kind in &inventory.kinds {
         if kind.non_empty && found.names(&kind.name).is_none_or(BTreeSet::is_empty) {
@@ -134,7 +134,7 @@ fn kinds(inventory: &Inventory, found: &Enumeration) -> Vec<Check> {
     findings
 }
 
-fn required(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
+fn check_required_paths(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
     let mut findings = Vec::new();
     for glob in &inventory.required_files {
         let mut files = listing.files.iter();
@@ -146,7 +146,7 @@ fn required(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
     findings
 }
 
-fn modes(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
+fn check_modes(inventory: &Inventory, listing: &Listing) -> Vec<Check> {
     let mut findings = Vec::new();
     for (files, expected, noun) in [
         (
@@ -194,7 +194,7 @@ fn per_file(files: &[&File], code: Code, detail: impl Fn(&File) -> String) -> Ve
 }
 
 /// One finding for each path, with the layers that contain it.
-fn forbidden(files: &[ForbiddenFile]) -> Vec<Check> {
+fn check_forbidden(files: &[ForbiddenFile]) -> Vec<Check> {
     let mut by_path: BTreeMap<&[u8], Vec<&ForbiddenFile>> = BTreeMap::new();
     for file in files {
         by_path.entry(&file.path).or_default().push(file);
@@ -218,7 +218,7 @@ fn forbidden(files: &[ForbiddenFile]) -> Vec<Check> {
 }
 
 /// The finding that the copy of the contract in the image differs from the local contract.
-fn embedded_copy(path: &str, embedded: &EmbeddedContract, contract: &[u8]) -> Option<Check> {
+fn check_embedded_copy(path: &str, embedded: &EmbeddedContract, contract: &[u8]) -> Option<Check> {
     let detail = match embedded {
         EmbeddedContract::Content(content) if **content == *contract => return None,
         EmbeddedContract::Content(content) => {

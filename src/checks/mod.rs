@@ -28,22 +28,24 @@ pub(crate) use abbreviation::full_revision;
 pub(crate) use chain::HistoryVerdict;
 pub(crate) use chain::{
     Approved, Contents, Counted, DigestHistory, Expectation, HistoryChecked, ImagePlatform, Images,
-    Scope, SetVerification, Signatures, Smoke, Stopped, Tags, TrustedImages, TrustedSet,
+    SetVerification, Signatures, Smoke, Stopped, Strictness, Tags, TrustedImages, TrustedSet,
     VerifiedSet,
 };
-pub(crate) use contents::{ContractFile, Enforcement, Standard, contents};
+pub(crate) use contents::{ContractFile, Enforcement, Standard, check_contents};
 pub(crate) use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
-pub(crate) use outside::{no_match_message, outside, tree_checks, unmatched_globs, unpinned};
-use pins::counted_twice;
-pub(crate) use pins::{agreement, counts, version_comments};
+pub(crate) use outside::{
+    check_outside, check_unmatched_globs, check_unpinned, no_match_message, tree_checks,
+};
+use pins::check_counted_once;
+pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
 pub(crate) use policy::{policy_unknown, policy_weakened};
-pub(crate) use remote::{PinnedImage, TagDigest, pinned_images, provenance_warns};
+pub(crate) use remote::{PinnedImage, TagDigest, check_pinned_images, check_pinned_provenance};
 pub(crate) use set::{
-    ApprovedImage, Expected, PinnedDigest, Resolution, Target, no_tag, required_labels, resolved,
-    resolved_image, shared_digests,
+    ApprovedImage, Expected, PinnedDigest, Resolution, Target, check_required_labels,
+    check_resolution, check_shared_digests, no_tag, resolved_image,
 };
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
-pub(crate) use smoke::smoke;
+pub(crate) use smoke::check_smoke;
 pub(crate) use trust::{DigestSignatures, candidate_reason};
 pub(crate) use verified::VerifiedRow;
 
@@ -88,6 +90,13 @@ pub(crate) enum Status {
     Warn,
     /// The check could not run, for the reason in the detail.
     Skip,
+}
+
+/// The checks of a stage, and the errors that prevented checks.
+#[derive(Debug, Default)]
+pub(crate) struct StageResult {
+    checks: Vec<Check>,
+    outages: Vec<Error>,
 }
 
 /// A location in a file under the root.
@@ -188,6 +197,27 @@ impl Check {
     pub(crate) fn locations(mut self, locations: Vec<FileLocation>) -> Self {
         self.locations = locations;
         self
+    }
+}
+
+impl StageResult {
+    fn add(&mut self, other: Self) {
+        self.checks.extend(other.checks);
+        self.outages.extend(other.outages);
+    }
+}
+
+impl From<Vec<Check>> for StageResult {
+    fn from(checks: Vec<Check>) -> Self {
+        let outages = Vec::new();
+        Self { checks, outages }
+    }
+}
+
+impl From<Vec<Error>> for StageResult {
+    fn from(outages: Vec<Error>) -> Self {
+        let checks = Vec::new();
+        Self { checks, outages }
     }
 }
 

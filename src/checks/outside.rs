@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Check, Code, FileLocation, Status, agreement, counted_twice, counts};
+use super::{Check, Code, FileLocation, Status, check_agreement, check_counted_once, check_pins};
 use crate::{
     config::{Config, Glob, Globs, Operation, OutsidePolicy, RelPath},
     files::Snapshot,
@@ -15,27 +15,27 @@ use crate::{
 /// The checks of a work tree that need no registry: counts, agreement, digests outside the pins,
 /// unpinned references and undeclared images.
 pub(crate) fn tree_checks(config: &Config, found: &Found, digests: &Outside) -> Vec<Check> {
-    let mut checks = counts(config, found);
-    checks.extend(agreement(config, found, Status::Fail));
-    checks.extend(outside(config, found, digests, Operation::Promotion));
-    checks.extend(unpinned_and_undeclared(config, digests, found));
+    let mut checks = check_pins(config, found);
+    checks.extend(check_agreement(config, found, Status::Fail));
+    checks.extend(check_outside(config, found, digests, Operation::Promotion));
+    checks.extend(check_references(config, digests, found));
     checks
 }
 
 /// Checks the counted pins against other sets, and the digests outside of them by the policy of the
 /// configuration; before a rollback, digests and pins of other sets only warn.
-pub(crate) fn outside(
+pub(crate) fn check_outside(
     config: &Config,
     found: &Found,
     outside: &Outside,
     operation: Operation,
 ) -> Vec<Check> {
-    let mut checks = counted_twice(config, found, outside, operation);
-    checks.extend(digests_outside(config, found, outside, operation));
+    let mut checks = check_counted_once(config, found, outside, operation);
+    checks.extend(check_digests_outside(config, found, outside, operation));
     checks
 }
 
-fn digests_outside(
+fn check_digests_outside(
     config: &Config,
     found: &Found,
     outside: &Outside,
@@ -170,7 +170,7 @@ fn at_location(check: Check, file: String, line: usize, column: usize) -> Check 
 }
 
 /// A warning for each reference without a digest.
-pub(crate) fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
+pub(crate) fn check_unpinned(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
     for Located { file, item } in &found.tag_references {
         let detail = format!(
@@ -185,8 +185,8 @@ pub(crate) fn unpinned(config: &Config, found: &Found) -> Vec<Check> {
 }
 
 /// Warns about references without a digest and undeclared images in the counted files.
-fn unpinned_and_undeclared(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
-    let mut checks = unpinned(config, found);
+fn check_references(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
+    let mut checks = check_unpinned(config, found);
     for occurrence in &outside.undeclared {
         if let OccurrenceKind::SameOwner(repository) = &occurrence.item.kind {
             let detail = format!(
@@ -209,7 +209,7 @@ fn unpinned_and_undeclared(config: &Config, outside: &Outside, found: &Found) ->
 }
 
 /// A warning for each glob of `files` that matches no file.
-pub(crate) fn unmatched_globs(config: &Config, found: &Found) -> Vec<Check> {
+pub(crate) fn check_unmatched_globs(config: &Config, found: &Found) -> Vec<Check> {
     let globs = found.unmatched.iter();
     globs
         .map(|glob| {

@@ -17,29 +17,31 @@ use crate::{
 const MAX_LISTED: usize = 20;
 
 /// Checks that counts are exact, digests well-formed and files safe to change.
-pub(crate) fn counts(config: &Config, found: &Found) -> Vec<Check> {
-    let mut checks = hazards(found);
+pub(crate) fn check_pins(config: &Config, found: &Found) -> Vec<Check> {
+    let mut checks = check_hazards(found);
     for (index, image) in config.images.iter().enumerate() {
         let pins: Vec<_> = found.pins_of(index).collect();
         let malformed: Vec<_> = found.malformed_of(index).collect();
         let refused: Vec<_> = found.refused_of(index).collect();
         let has_uncounted = !malformed.is_empty() || !refused.is_empty();
-        checks.push(count(image, &pins, has_uncounted, found.files.len()));
-        checks.extend(unsupported(config, image, &malformed, &refused));
+        checks.push(check_count(image, &pins, has_uncounted, found.files.len()));
+        checks.extend(check_well_formed(config, image, &malformed, &refused));
     }
     for refused in &found.refused {
         if refused.item.image.is_none() {
             checks.push(refusal(config, refused));
         }
     }
-    checks.extend(managed(config, found));
-    checks.extend(version_comments(config, found, &|pin| pin.tag.clone()));
+    checks.extend(check_managed(config, found));
+    checks.extend(check_version_comments(config, found, &|pin| {
+        pin.tag.clone()
+    }));
     checks
 }
 
 /// Checks that no other set of the repository counts a pin of this set; before a rollback, such a pin
 /// only warns. Another configuration that cannot be read is a warning.
-pub(super) fn counted_twice(
+pub(super) fn check_counted_once(
     config: &Config,
     found: &Found,
     outside: &Outside,
@@ -95,7 +97,7 @@ pub(super) fn counted_twice(
 }
 
 /// Warnings about entries that a controller may also write.
-fn managed(config: &Config, found: &Found) -> Vec<Check> {
+fn check_managed(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
     for pin in found.pins() {
         let Some(split) = pin.item.split.as_ref().filter(|split| split.managed) else {
@@ -118,19 +120,19 @@ fn managed(config: &Config, found: &Found) -> Vec<Check> {
 }
 
 /// Compares the version comments of pins with the tags that `tag_of` returns.
-pub(crate) fn version_comments(
+pub(crate) fn check_version_comments(
     config: &Config,
     found: &Found,
     tag_of: &dyn Fn(&Pin) -> Option<Tag>,
 ) -> Vec<Check> {
     let images = 0..config.images.len();
     images
-        .filter_map(|image| version_comments_of(config, found, image, tag_of))
+        .filter_map(|image| check_image_comments(config, found, image, tag_of))
         .collect()
 }
 
 /// Compares the version comments of one image. A pin without a tag is skipped.
-pub(super) fn version_comments_of(
+pub(super) fn check_image_comments(
     config: &Config,
     found: &Found,
     image: usize,
@@ -174,16 +176,16 @@ pub(super) fn version_comments_of(
 }
 
 /// Checks that all pins of an image have one digest; `otherwise` is the status if they do not.
-pub(crate) fn agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check> {
+pub(crate) fn check_agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check> {
     let mut checks = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         let pins: Vec<_> = found.pins_of(index).collect();
-        checks.extend(agreement_of(image, &pins, otherwise));
+        checks.extend(check_image_agreement(image, &pins, otherwise));
     }
     checks
 }
 
-fn hazards(found: &Found) -> Vec<Check> {
+fn check_hazards(found: &Found) -> Vec<Check> {
     if found.hazards.is_empty() {
         let detail = format!(
             "{} can be changed safely",
@@ -206,7 +208,7 @@ fn hazards(found: &Found) -> Vec<Check> {
 }
 
 /// Compares the number of pins with the declared one. `has_uncounted`: some are malformed or refused.
-fn count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usize) -> Check {
+fn check_count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usize) -> Check {
     let declared = image.pins;
     let locations: Vec<_> = pins.iter().map(|pin| location_of(pin)).collect();
     if pins.len() == declared {
@@ -268,7 +270,7 @@ fn refusal(config: &Config, refused: &Located<Refused>) -> Check {
     }
 }
 
-fn unsupported(
+fn check_well_formed(
     config: &Config,
     image: &Image,
     malformed: &[&Located<Malformed>],
@@ -300,7 +302,11 @@ fn unsupported(
     checks
 }
 
-fn agreement_of(image: &Image, pins: &[&Located<Pin>], otherwise: Status) -> Option<Check> {
+fn check_image_agreement(
+    image: &Image,
+    pins: &[&Located<Pin>],
+    otherwise: Status,
+) -> Option<Check> {
     let first = pins.first()?;
     if pins.iter().all(|pin| pin.item.digest == first.item.digest) {
         let detail = format!(

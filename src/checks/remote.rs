@@ -2,8 +2,8 @@
 
 use super::{
     Check, Code, FileLocation, Status,
-    pins::{location_of, version_comments_of},
-    set::{digest_mismatch, excerpt, no_tag, platforms},
+    pins::{check_image_comments, location_of},
+    set::{check_platforms, digest_mismatch, excerpt, no_tag},
 };
 use crate::{
     config::Config,
@@ -31,7 +31,7 @@ pub(crate) type TagDigest = Result<Result<(Tag, Digest), NoTag>, Error>;
 
 /// The checks of the pinned digests, the errors that prevented checks, and the revision in all of
 /// their labels.
-pub(crate) fn pinned_images(
+pub(crate) fn check_pinned_images(
     config: &Config,
     pinned: &[PinnedImage],
     found: &Found,
@@ -51,8 +51,8 @@ pub(crate) fn pinned_images(
             Ok(Some(facts)) => {
                 let detail = format!("{} exists", pinned.digest);
                 checks.push(check(Code::DIGEST_MISSING, Status::Pass, detail));
-                checks.extend(platforms(&image.name, facts));
-                let revision = labels(config, facts, &check, &mut checks);
+                checks.extend(check_platforms(&image.name, facts));
+                let revision = check_labels(config, facts, &check, &mut checks);
                 let tag = match &revision {
                     Some(revision) => config.revision.exact_tag(revision),
                     None => None,
@@ -62,7 +62,7 @@ pub(crate) fn pinned_images(
                     Some(_) => None,
                     None => tag.clone(),
                 };
-                checks.extend(version_comments_of(config, found, pinned.image, &tag_of));
+                checks.extend(check_image_comments(config, found, pinned.image, &tag_of));
                 revisions.push((&image.name, revision));
             }
             Ok(None) => {
@@ -91,7 +91,7 @@ pub(crate) fn pinned_images(
 }
 
 /// The revision in an image's labels, if all platforms have the same.
-fn labels(
+fn check_labels(
     config: &Config,
     facts: &ImageFacts,
     check: &dyn Fn(Code, Status, String) -> Check,
@@ -212,7 +212,7 @@ impl PinnedImage {
 
 /// Checks the provenance of the pinned set. Missing provenance only warns, because the change of an
 /// open promotion is not on the branch yet.
-pub(crate) fn provenance_warns(
+pub(crate) fn check_pinned_provenance(
     revision: &Revision,
     provenance: &Result<Provenance, String>,
 ) -> Check {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
-use super::{Check, Code, Status};
+use super::{Check, Code, StageResult, Status};
 use crate::{
     config::{Config, Image},
     error::{Class, Error},
@@ -118,18 +118,18 @@ pub(crate) struct Resolution {
 
 type OldPlatforms = Result<Vec<Platform>, Error>;
 
-/// The checks of one image, or the error that prevented them.
-pub(crate) fn resolved(
+/// Checks the resolved image of a tag.
+pub(crate) fn check_resolution(
     config: &Config,
     image: &Image,
     revision: &Revision,
     resolution: &Resolution,
-) -> (Vec<Check>, Option<Error>) {
+) -> StageResult {
     let check = |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
     let ApprovedImage { tag, facts } = match resolved_image(config, image, resolution) {
         Ok(found) => found,
-        Err(Ok(check)) => return (vec![check], None),
-        Err(Err(outage)) => return (Vec::new(), Some(outage)),
+        Err(Ok(check)) => return vec![check].into(),
+        Err(Err(outage)) => return vec![outage].into(),
     };
     let mut checks = vec![
         check(
@@ -144,20 +144,20 @@ pub(crate) fn resolved(
         ),
     ];
     if let Some(expected) = &resolution.target.expected {
-        checks.push(digest(image, tag, expected, facts));
+        checks.push(check_digest(image, tag, expected, facts));
     }
-    checks.extend(platforms(&image.name, facts));
+    checks.extend(check_platforms(&image.name, facts));
     for platform in &facts.platforms {
-        checks.push(revision_label(config, image, revision, platform));
+        checks.push(check_revision_label(config, image, revision, platform));
     }
     if let Some(inventory) = config.inventory_of(image) {
         for platform in &facts.platforms {
             let required = &inventory.required_labels;
-            checks.extend(required_labels(required, &image.name, platform));
+            checks.extend(check_required_labels(required, &image.name, platform));
         }
     }
-    checks.extend(lost_platforms(&image.name, resolution, facts));
-    (checks, None)
+    checks.extend(check_lost_platforms(&image.name, resolution, facts));
+    checks.into()
 }
 
 /// The resolved image, or the failure or outage instead of it.
@@ -197,7 +197,12 @@ pub(crate) fn resolved_image<'r>(
 }
 
 /// Compares the digest of a tag with the expected one.
-pub(super) fn digest(image: &Image, tag: &Tag, expected: &Expected, facts: &ImageFacts) -> Check {
+pub(super) fn check_digest(
+    image: &Image,
+    tag: &Tag,
+    expected: &Expected,
+    facts: &ImageFacts,
+) -> Check {
     let check =
         |status, detail| Check::new(Code::DIGEST_MISMATCH, status, detail).image(&image.name);
     let name = format!("{}:{tag}", image.repository);
@@ -295,7 +300,7 @@ pub(super) fn digest_mismatch(tag: &Tag) -> String {
     format!("tag `{tag}` does not resolve to the expected digest")
 }
 
-fn revision_label(
+fn check_revision_label(
     config: &Config,
     image: &Image,
     revision: &Revision,
@@ -324,7 +329,7 @@ fn revision_label(
 }
 
 /// Checks that required labels are present and not empty, on one platform of the image `image`.
-pub(crate) fn required_labels(
+pub(crate) fn check_required_labels(
     required: &[String],
     image: &str,
     facts: &PlatformFacts,
@@ -351,7 +356,7 @@ pub(crate) fn required_labels(
 
 /// The failures if the platforms of an index differ from those of its images, or are duplicate:
 /// container engines select an image by the index only.
-pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
+pub(super) fn check_platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
     let fail = |code, platform: &Platform, detail: String| {
         let check = Check::new(code, Status::Fail, detail).image(image);
         check.platform(platform)
@@ -382,7 +387,7 @@ pub(super) fn platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
 /// Checks that no two images of the set have the same digest: one of the two tags was moved, or one
 /// image has two names. It is a failure with `verify`, unless `signed_as` of one image lists the
 /// other's repository. An image with `pins: 0` is not deployed and may equal another one.
-pub(crate) fn shared_digests(config: &Config, digests: &[(usize, Digest)]) -> Vec<Check> {
+pub(crate) fn check_shared_digests(config: &Config, digests: &[(usize, Digest)]) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut first_images: HashMap<Digest, &Image> = HashMap::new();
     for (image, digest) in digests {
@@ -413,7 +418,7 @@ pub(crate) fn shared_digests(config: &Config, digests: &[(usize, Digest)]) -> Ve
     checks
 }
 
-fn lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> Vec<Check> {
+fn check_lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> Vec<Check> {
     let check =
         |status, detail: String| Check::new(Code::PLATFORM_LOST, status, detail).image(image);
     let new: BTreeSet<_> = facts.platforms.iter().map(|p| &p.platform).collect();

@@ -14,7 +14,7 @@ const MAX_OUTPUT: usize = 800;
 const MAX_ERROR: usize = 400;
 
 /// The checks of one image, or the error that prevented them.
-pub(crate) fn smoke(
+pub(crate) fn check_smoke(
     config: &Smoke,
     image: &str,
     report: &SmokeReport,
@@ -184,7 +184,7 @@ mod tests {
             outcome,
             unremoved_container,
         };
-        let (checks, error) = match smoke(&config, "app", &report) {
+        let (checks, error) = match check_smoke(&config, "app", &report) {
             Ok(checks) => (checks, None),
             Err(error) => (Vec::new(), Some(error)),
         };

@@ -26,7 +26,7 @@ pub(crate) enum SyncOutcome {
     InSync(ObjectId),
     /// The target is at the head of the source, or would be.
     Forwarded(ObjectId),
-    /// The target is at this merge of both; `None`: it would be at a merge.
+    /// The target is at this merge of both branches, or would be (`None`).
     Merged(Option<ObjectId>),
     /// The files that both sides changed.
     Conflict(Vec<String>),

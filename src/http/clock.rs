@@ -81,7 +81,7 @@ impl Clock {
         self.server.unwrap_or(self.local).min(self.local)
     }
 
-    /// The later of both times.
+    /// The later of two times.
     pub(crate) fn later(&self) -> SystemTime {
         self.server.unwrap_or(self.local).max(self.local)
     }

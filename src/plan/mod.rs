@@ -140,7 +140,7 @@ impl Plan {
             let comment = pin.comment.as_ref()?;
             (!comment.moves).then(|| replacement.tag.clone())
         };
-        checks.extend(crate::checks::version_comments(
+        checks.extend(crate::checks::check_version_comments(
             config,
             found,
             &unchanged_tag,

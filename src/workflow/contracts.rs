@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     checks::{
-        self, Check, ContractFile, Enforcement, ImagePlatform, Images, Scope, Signatures, Standard,
+        self, Check, ContractFile, Enforcement, ImagePlatform, Images, Signatures, Standard,
+        Strictness,
     },
     code::Code,
     config::{Config, Image, Inventory, RelPath},
@@ -254,12 +255,12 @@ fn contract_of(
 pub(super) type KindsOfPlatforms = BTreeMap<ImagePlatform, Enumeration>;
 
 /// The stage of contents: every platform of every image, one at a time.
-pub(super) fn verify_contents<'c, G: Scope>(
-    images: Images<'c, G, Signatures>,
+pub(super) fn verify_contents<'c, H: Strictness>(
+    images: Images<'c, H, Signatures>,
     config: &'c Config,
     standards: &[Vec<Standard<'_>>],
     services: &Services,
-) -> Result<(Images<'c, G, checks::Contents>, KindsOfPlatforms), Stop> {
+) -> Result<(Images<'c, H, checks::Contents>, KindsOfPlatforms), Stop> {
     let mut kinds = KindsOfPlatforms::new();
     let mut stage = images.contents(standards);
     let open: Vec<_> = stage.pending().collect();

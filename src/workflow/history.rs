@@ -44,7 +44,7 @@ enum Origin {
     /// The last commits that a forge lists.
     Forge {
         /// Whether the fleet accepts facts that these commits do not show.
-        suffice: bool,
+        accept_unknown: bool,
     },
 }
 
@@ -169,10 +169,10 @@ impl SiteHistory {
         Self::of_clone(config, None, services)
     }
 
-    /// The history in the last commits of a branch on a forge. `suffice`: whether the fleet accepts facts
+    /// The history in the last commits of a branch on a forge. `accept_unknown`: whether the fleet accepts facts
     /// that these commits do not show.
-    pub(super) fn of_last_commits(history: history::History, suffice: bool) -> Self {
-        let origin = Origin::Forge { suffice };
+    pub(super) fn of_last_commits(history: history::History, accept_unknown: bool) -> Self {
+        let origin = Origin::Forge { accept_unknown };
         Self::from(Ok(Commits { history, origin }))
     }
 
@@ -237,10 +237,10 @@ impl SiteHistory {
         match &self.commits {
             Ok(Commits {
                 history,
-                origin: Origin::Forge { suffice, .. },
+                origin: Origin::Forge { accept_unknown, .. },
             }) => Extent::LastCommits {
-                show_beginning: history.shows_beginning(),
-                suffice: *suffice,
+                contain_promotion: history.shows_beginning(),
+                accept_unknown: *accept_unknown,
             },
             _ => Extent::Clone,
         }
@@ -278,6 +278,8 @@ impl DigestHistory for SiteHistory {
     fn hold(&self, digests: &Digests) -> Hold<'_> {
         match &self.commits {
             Ok(commits) => commits.history.hold_of_set(digests),
+            // Without history, no digests are looked up: an error stopped the chain in `facts`, and absent
+            // history is reported with the hold of the revision.
             Err(_) => Hold::Free,
         }
     }

@@ -92,7 +92,7 @@ fn verdict(
         if kinds.is_none() && !standard.inventory.kinds.is_empty() {
             kinds = checks::hygiene::enumerate(standard.inventory, &contents).ok();
         }
-        checks.extend(checks::contents(
+        checks.extend(checks::check_contents(
             standard,
             platform.image,
             platform.facts,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     checks::{
-        Check, DigestSignatures, Enforcement, ImagePlatform, Images, Scope, Signatures, Tags,
+        Check, DigestSignatures, Enforcement, ImagePlatform, Images, Signatures, Strictness, Tags,
         VerifiedRow,
     },
     code::Code,
@@ -27,14 +27,14 @@ type Evidence = Vec<Vec<VerifiedRow>>;
 
 /// The stage of signatures: the digest of every image, or of each of its platforms. Without a
 /// policy it sends no requests.
-pub(super) fn verify_signatures<'c, G: Scope>(
-    images: Images<'c, G, Tags>,
+pub(super) fn verify_signatures<'c, H: Strictness>(
+    images: Images<'c, H, Tags>,
     trust: Option<&Trust<'_>>,
     config: &'c Config,
     revision: &Revision,
     enforcement: Enforcement,
     services: &Services,
-) -> Result<(Images<'c, G, Signatures>, Evidence), Stop> {
+) -> Result<(Images<'c, H, Signatures>, Evidence), Stop> {
     let mut evidence: Evidence = config.images.iter().map(|_| Vec::new()).collect();
     let mut stage = images.signatures();
     let Some(trust) = trust else {

@@ -98,7 +98,7 @@ impl Site for WorkTreeSite {
         let tree = TrackedTree::open(config);
         let found = pins::find(tree.files(), config)?;
         let outside = tree.search(config, &found, Scope::Counted);
-        let outside = checks::outside(config, &found, &outside, operation);
+        let outside = checks::check_outside(config, &found, &outside, operation);
         let checks = checks_of_files(config, &found, outside, operation);
         Ok((found, checks))
     }
@@ -142,7 +142,7 @@ impl Site for BranchSite {
         let found = pins::find(&self.head.files, config)?;
         let outside = if self.head.history.is_some() {
             let outside = outside::commit(config, &base.head.commit, &base.branch, &found);
-            checks::outside(config, &found, &outside, operation)
+            checks::check_outside(config, &found, &outside, operation)
         } else {
             let reason = "a fleet reads no files but those that `files` matches";
             [
@@ -169,10 +169,10 @@ fn checks_of_files(
     outside: Vec<Check>,
     operation: Operation,
 ) -> Vec<Check> {
-    let mut checks = checks::unmatched_globs(config, found);
+    let mut checks = checks::check_unmatched_globs(config, found);
     checks.extend(outside);
     if operation == Operation::Promotion {
-        checks.extend(checks::unpinned(config, found));
+        checks.extend(checks::check_unpinned(config, found));
     }
     checks
 }

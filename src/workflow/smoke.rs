@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Services, Stop, Unconfigured};
 use crate::{
-    checks::{self, Contents, Images, Scope, Smoke},
+    checks::{self, Contents, Images, Smoke, Strictness},
     config::Config,
     error::{Error, Errors},
     smoke::{self, EngineContext, ImageLocation, Request, Secrets, SmokeReport},
@@ -40,12 +40,12 @@ impl SmokeStage {
     }
 
     /// Runs the command in every image.
-    pub(super) fn run<'c, G: Scope>(
+    pub(super) fn run<'c, H: Strictness>(
         &self,
-        images: Images<'c, G, Contents>,
+        images: Images<'c, H, Contents>,
         config: &Config,
         services: &Services,
-    ) -> Result<Images<'c, G, Smoke>, Stop> {
+    ) -> Result<Images<'c, H, Smoke>, Stop> {
         let mut stage = images.smoke();
         let open: Vec<_> = stage.pending().collect();
         if let (Some(smoke), Some(secrets), false) = (&config.smoke, &self.secrets, open.is_empty())
@@ -71,7 +71,7 @@ impl SmokeStage {
                     container,
                 };
                 let report = run_in_thread(&request, secrets, config, services)?;
-                let verdict = checks::smoke(smoke, &image.name, &report);
+                let verdict = checks::check_smoke(smoke, &image.name, &report);
                 stage.record(place, verdict.map_err(|outage| vec![outage]));
             }
         }

@@ -1,12 +1,12 @@
 //! The stages before the images: the counted pins, and the order, holds and provenance of the set.
 
-use super::{ChainState, StageResult, Stopped};
+use super::{ChainState, Stopped};
 use crate::{
     checks::{
-        Check, HistoryFacts, Overrides, Status, agreement, counts,
+        Check, HistoryFacts, Overrides, StageResult, Status, check_agreement, check_pins,
         history::{
-            Extent, check_order, hold_by_content, hold_by_revision, provenance,
-            provenance_by_content,
+            Extent, check_hold_by_digests, check_hold_by_revision, check_order, check_provenance,
+            check_provenance_by_digests,
         },
     },
     config::Config,
@@ -63,10 +63,10 @@ impl<'c> Counted<'c> {
         found: &Found,
         further: Vec<Check>,
     ) -> Result<Self, Stopped> {
-        let mut checks = counts(config, found);
-        checks.extend(agreement(config, found, Status::Warn));
+        let mut checks = check_pins(config, found);
+        checks.extend(check_agreement(config, found, Status::Warn));
         checks.extend(further);
-        let state = ChainState::new(config, revision).stage((checks, Vec::new()))?;
+        let state = ChainState::new(config, revision).stage(checks.into())?;
         Ok(Self { state })
     }
 
@@ -82,7 +82,7 @@ impl<'c> Counted<'c> {
         overrides: Overrides,
     ) -> Result<HistoryChecked<'c>, Stopped> {
         let (config, revision) = (self.state.config, self.state.revision);
-        let (mut checks, mut outages) = (Vec::new(), Vec::new());
+        let mut result = StageResult::default();
         let (order, extent) = match facts {
             HistoryFacts::Absent(reason) => {
                 let unknown = UnknownOrder::NoHistory(reason.clone());
@@ -99,22 +99,20 @@ impl<'c> Counted<'c> {
             }
             order => {
                 match check_order(config, revision, &order, overrides.older, extent) {
-                    Ok(check) => checks.push(check),
-                    Err(errors) => outages.extend(errors.iter().cloned()),
+                    Ok(check) => result.checks.push(check),
+                    Err(errors) => result.outages.extend(errors.iter().cloned()),
                 }
                 None
             }
         };
-        let hold = hold_by_revision(revision, facts, overrides);
-        checks.extend(hold.0);
-        outages.extend(hold.1);
+        result.add(check_hold_by_revision(revision, facts, overrides));
         let verdict = HistoryVerdict::Promotion {
             overrides,
             unknown_order,
             digest_extent: facts.extent_unless_held(),
         };
         Ok(HistoryChecked {
-            state: self.state.stage((checks, outages))?,
+            state: self.state.stage(result)?,
             verdict,
         })
     }
@@ -125,7 +123,7 @@ impl<'c> Counted<'c> {
         found: &Provenance,
         extent: Extent,
     ) -> Result<HistoryChecked<'c>, Stopped> {
-        let result = provenance(self.state.config, self.state.revision, found, extent);
+        let result = check_provenance(self.state.config, self.state.revision, found, extent);
         let promoted = match found {
             Provenance::Found(promoted) => Some(promoted.clone()),
             _ => None,
@@ -159,12 +157,12 @@ impl HistoryVerdict {
             ..
         } = self
         else {
-            return (Vec::new(), Vec::new());
+            return StageResult::default();
         };
         let order = order.unwrap_or_else(|| Order::Unknown(unknown.clone()));
         match check_order(config, revision, &order, overrides.older, Extent::Clone) {
-            Ok(check) => (vec![check], Vec::new()),
-            Err(errors) => (Vec::new(), errors.iter().cloned().collect()),
+            Ok(check) => vec![check].into(),
+            Err(errors) => errors.iter().cloned().collect::<Vec<_>>().into(),
         }
     }
 
@@ -175,31 +173,29 @@ impl HistoryVerdict {
         digests: &Digests,
         history: &dyn DigestHistory,
     ) -> StageResult {
-        let (mut checks, mut outages) = (Vec::new(), Vec::new());
         match self {
             Self::Promotion {
                 overrides,
                 digest_extent,
                 ..
             } => {
-                if let Some(extent) = *digest_extent {
-                    let hold = history.hold(digests);
-                    let is_forced = overrides.rolled_back;
-                    checks.extend(hold_by_content(revision, &hold, is_forced, extent));
-                }
+                let Some(extent) = *digest_extent else {
+                    return StageResult::default();
+                };
+                let hold = history.hold(digests);
+                let check = check_hold_by_digests(revision, &hold, overrides.rolled_back, extent);
+                Vec::from_iter(check).into()
             }
-            Self::Rollback(Some(_)) => {}
+            Self::Rollback(Some(_)) => StageResult::default(),
             Self::Rollback(promoted) => {
                 let found = history.provenance(digests);
-                let (check, outage) = provenance_by_content(&found);
-                checks.push(check);
-                outages.extend(outage);
+                let result = check_provenance_by_digests(&found);
                 if let Provenance::Found(found) = found {
                     *promoted = Some(found);
                 }
+                result
             }
         }
-        (checks, outages)
     }
 }
 

@@ -84,8 +84,8 @@ fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> HistoryChecked<'
         hold: Hold::Free,
         blind_spot: None,
         extent: Extent::LastCommits {
-            show_beginning: true,
-            suffice: false,
+            contain_promotion: true,
+            accept_unknown: false,
         },
     };
     chain.not_older(&facts, Overrides::default()).unwrap()

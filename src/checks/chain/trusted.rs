@@ -6,8 +6,8 @@
 use super::{Approved, DigestHistory, HistoryChecked, Stopped, pinned_digests};
 use crate::{
     checks::{
-        ApprovedImage, Check, Code, Expected, PinnedDigest, SetDocument, SetImage, Status,
-        any_failed, set::digest,
+        ApprovedImage, Check, Code, Expected, PinnedDigest, SetDocument, SetImage, StageResult,
+        Status, any_failed, set::check_digest,
     },
     config::Config,
     error::Error,
@@ -117,7 +117,7 @@ impl TrustedSet {
                     let set = self.sha256.hex();
                     checks.push(Check {
                         image: Some(image.name.clone()),
-                        detail: format!("{}; verified once, set {set}", check.detail),
+                        detail: format!("{}; verified for the fleet in set {set}", check.detail),
                         ..check.clone()
                     });
                 }
@@ -181,29 +181,28 @@ impl HistoryChecked<'_> {
         history: &dyn DigestHistory,
     ) -> Result<Approved, Stopped> {
         let Self { state, mut verdict } = self;
-        let (mut checks, mut outages) = match set.evidence(state.config) {
-            Ok(evidence) => (evidence, Vec::new()),
-            Err(outage) => (Vec::new(), vec![outage]),
+        let mut result = match set.evidence(state.config) {
+            Ok(evidence) => StageResult::from(evidence),
+            Err(outage) => StageResult::from(vec![outage]),
         };
         if let Some(promoted) = verdict.promoted() {
-            checks.extend(promoted_digests(state.config, &set.images, promoted));
+            let checks = check_promoted_digests(state.config, &set.images, promoted);
+            result.checks.extend(checks);
         }
         let digests = pinned_digests(state.config, &set.images);
-        let by_digests = verdict.check_digests(state.revision, &digests, history);
-        checks.extend(by_digests.0);
-        outages.extend(by_digests.1);
-        checks.push(Check::new(
+        result.add(verdict.check_digests(state.revision, &digests, history));
+        result.checks.push(Check::new(
             Code::PLATFORM_LOST,
             Status::Skip,
             "the platforms of the pinned digests were not compared: a repository of a fleet queries no registry",
         ));
-        let state = state.stage((checks, outages))?;
+        let state = state.stage(result)?;
         Ok(state.approved(set.images))
     }
 }
 
 /// Compares the digests of a trusted set with those that its promotion pinned.
-fn promoted_digests(
+fn check_promoted_digests(
     config: &Config,
     images: &[Option<ApprovedImage>],
     promoted: &Promoted,
@@ -214,7 +213,7 @@ fn promoted_digests(
             && let Some(pinned) = PinnedDigest::of(&image.name, promoted)
             && let Some(ApprovedImage { tag, facts }) = found
         {
-            checks.push(digest(image, tag, &Expected::Pinned(pinned), facts));
+            checks.push(check_digest(image, tag, &Expected::Pinned(pinned), facts));
         }
     }
     checks

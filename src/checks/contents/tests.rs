@@ -93,7 +93,7 @@ fn checks(case: &Case<'_>, archive: Archive) -> Vec<String> {
     };
     let gathered = gather(&layers(&[archive]), &inventory).unwrap();
     let facts = platform_facts(&["A=1", "B=2"]);
-    contents(&standard, "app", &facts, &gathered)
+    check_contents(&standard, "app", &facts, &gathered)
         .into_iter()
         .map(|check| {
             assert_eq!(check.image.as_deref(), Some("app"));

@@ -70,7 +70,7 @@ fn results(found: [Result<Option<ImageFacts>, Error>; 2]) -> (Vec<String>, usize
             found,
         })
         .collect();
-    let (checks, outages, revision) = pinned_images(&config(), &pinned, &pins());
+    let (checks, outages, revision) = check_pinned_images(&config(), &pinned, &pins());
     let lines = checks.iter().map(line).collect();
     (
         lines,
@@ -193,7 +193,7 @@ fn moved_or_missing_tag_fails() {
 #[test]
 fn missing_provenance_of_the_pinned_set_warns() {
     let revision = config().revision.pattern.revision("beef").unwrap();
-    let status = |provenance| provenance_warns(&revision, &provenance).status;
+    let status = |provenance| check_pinned_provenance(&revision, &provenance).status;
     assert_eq!(status(Ok(Provenance::Never)), Status::Warn);
     assert_eq!(status(Ok(Provenance::Shallow)), Status::Warn);
     assert_eq!(status(Err("no git".to_owned())), Status::Skip);

@@ -103,7 +103,10 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
     } else {
         RemoteChecks::default()
     };
-    all_checks.extend(checks::shared_digests(config, &pinned(config, &found)));
+    all_checks.extend(checks::check_shared_digests(
+        config,
+        &pinned(config, &found),
+    ));
     all_checks.extend(remote_checks.checks);
     if remote {
         all_checks.extend(base_policy::warnings(config, &files, &cx.services));
@@ -185,7 +188,7 @@ fn check_remote(
 ) -> Result<RemoteChecks, Errors> {
     let sources = cx.services.sources_of_images(config)?;
     let pinned = read_pinned(config, &sources, found, cx)?;
-    let (mut checks, mut outages, revision) = checks::pinned_images(config, &pinned, found);
+    let (mut checks, mut outages, revision) = checks::check_pinned_images(config, &pinned, found);
     let known = revision.filter(|_| outages.is_empty());
     let tag = known
         .as_ref()
@@ -208,7 +211,7 @@ fn check_remote(
         Ok(history) => Ok(history.provenance(&revision)),
         Err(error) => Err(error.to_string()),
     };
-    checks.push(checks::provenance_warns(&revision, &provenance));
+    checks.push(checks::check_pinned_provenance(&revision, &provenance));
     if let Some(trust) = trust {
         let (signature_checks, errors) =
             check_signatures(trust, config, &pinned, &revision, &history, cx)?;

@@ -25,7 +25,7 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
     match cx.output.format {
         Format::Json => cx.output.print_json(&ScanDocument::new(&config, &found)),
         Format::Sarif => {
-            let checks = checks::counts(&config, &found);
+            let checks = checks::check_pins(&config, &found);
             let findings = Findings::of_scan(&config, &found, &checks);
             cx.output.print_sarif(&findings, None, Exit::Done);
         }

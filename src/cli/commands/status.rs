@@ -96,7 +96,7 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
     let found = pins::find(tree.files(), config)?;
     pin_rules::check_places(config, &found)?;
     let outside = tree.search(config, &found, Scope::Counted);
-    let mut checks = checks::unmatched_globs(config, &found);
+    let mut checks = checks::check_unmatched_globs(config, &found);
     checks.extend(checks::tree_checks(config, &found, &outside));
     let mut report = Report::of_work_tree(config, &found, &checks);
     let history = match site_history.promoted_or_local() {

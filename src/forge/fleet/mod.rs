@@ -156,7 +156,7 @@ pub(crate) struct RecentCommit {
 pub(crate) enum Ancestry {
     Ancestor,
     NotAncestor,
-    /// One of both is not a commit of the repository.
+    /// One of the two commits does not exist in the repository.
     NoCommit,
     /// The repository does not exist, or the token may not see it.
     NoRepository,

@@ -135,7 +135,7 @@ impl Bench {
     /// Runs the stage; returns code, status and detail of its most severe check.
     pub(crate) fn verdict(&self, smoke: &Smoke) -> (&'static str, &'static str, String) {
         let smoked = self.run(smoke);
-        let checks = checks::smoke(smoke, "app", &smoked).unwrap();
+        let checks = checks::check_smoke(smoke, "app", &smoked).unwrap();
         let check: Check = checks.last().unwrap().clone();
         (check.code.as_str(), check.status.as_str(), check.detail)
     }

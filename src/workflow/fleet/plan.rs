@@ -281,8 +281,8 @@ impl Walk<'_> {
                 history = without_beginning;
             }
         }
-        let suffice = self.rules.history == FleetHistory::Recent;
-        Ok(SiteHistory::of_last_commits(history, suffice))
+        let accept_unknown = self.rules.history == FleetHistory::Recent;
+        Ok(SiteHistory::of_last_commits(history, accept_unknown))
     }
 
     /// Whether one of the files with pins may have been renamed, so that its past is unknown.

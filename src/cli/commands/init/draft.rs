@@ -283,7 +283,7 @@ fn count_pins(
 
 /// The digests outside of pins, the unreadable files and the pins of other sets, one per line.
 pub(super) fn outside_problems(config: &Config, found: &Found, outside: &Outside) -> Vec<String> {
-    problems(&checks::outside(
+    problems(&checks::check_outside(
         config,
         found,
         outside,
@@ -307,8 +307,8 @@ pub(super) const DISAGREEMENT: &str = "pins of one image differ: either a promot
 /// The failures of `repin check`, each as a remark for the file and as a warning. The remark does not quote a
 /// pin, because the file itself may be scanned.
 fn failures(config: &Config, found: &Found) -> Vec<(String, String)> {
-    let mut all_checks = checks::counts(config, found);
-    all_checks.extend(checks::agreement(config, found, Status::Fail));
+    let mut all_checks = checks::check_pins(config, found);
+    all_checks.extend(checks::check_agreement(config, found, Status::Fail));
     let (mut failures, mut disagree) = (Vec::new(), false);
     for check in all_checks {
         if check.status != Status::Fail {

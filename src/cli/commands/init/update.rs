@@ -98,7 +98,8 @@ impl Update {
         let new = parsed(&old, text)?;
         let outside = TrackedTree::open(&new).search(&new, &found, Scope::Addable);
         problems.extend(outside_problems(&new, &found, &outside));
-        let disagreements = draft::problems(&checks::agreement(&new, &found, checks::Status::Fail));
+        let disagreements =
+            draft::problems(&checks::check_agreement(&new, &found, checks::Status::Fail));
         if !disagreements.is_empty() {
             problems.extend(disagreements);
             problems.push(DISAGREEMENT.to_owned());
@@ -121,7 +122,7 @@ impl Update {
 /// Refuses malformed pins: they cannot be counted.
 fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
     let mut errors = Vec::new();
-    for check in checks::counts(config, found) {
+    for check in checks::check_pins(config, found) {
         if check.status == checks::Status::Fail && check.code != Code::PIN_COUNT {
             errors.push(Error {
                 help: check.help.clone(),

@@ -2,7 +2,7 @@
 
 use super::report;
 use crate::{
-    checks::{Check, Standard, Status, any_failed, no_tag, required_labels},
+    checks::{Check, Standard, Status, any_failed, check_required_labels, no_tag},
     cli::{context::Context, exit::Exit},
     code::Code,
     config::{Config, Image},
@@ -226,7 +226,7 @@ fn verdicts(
             continue;
         };
         for (platform, verdict) in facts.platforms.iter().zip(&mut verdicts) {
-            let mut checks = required_labels(required, build.name, platform);
+            let mut checks = check_required_labels(required, build.name, platform);
             match verdict {
                 Ok(verdict) => checks.extend(verdict.checks),
                 Err(outage) => {
