@@ -25,7 +25,7 @@ pub(super) use prune::{Prune, PruneAction, Restore};
 pub(super) use trust::{Instance, Trust, TrustShow, TrustUpdate};
 
 use super::{complete, help};
-use crate::{forge::Readiness, workflow::Unconfigured};
+use crate::{forge::Readiness, workflow::MissingCredential};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]
@@ -517,11 +517,11 @@ pub(super) enum IfUnconfigured {
     Skip,
 }
 
-impl From<Option<IfUnconfigured>> for Unconfigured {
+impl From<Option<IfUnconfigured>> for MissingCredential {
     fn from(option: Option<IfUnconfigured>) -> Self {
         match option {
-            Some(IfUnconfigured::Skip) => Self::Skips,
-            None => Self::Fails,
+            Some(IfUnconfigured::Skip) => Self::Skip,
+            None => Self::Fail,
         }
     }
 }

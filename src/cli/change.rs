@@ -57,7 +57,7 @@ pub(super) fn run(
     }
     let options = Options {
         intent,
-        unconfigured: change.if_unconfigured.into(),
+        missing_credential: change.if_unconfigured.into(),
         diff_file: change.diff_file.clone(),
         body_file: change.body_file.clone(),
     };

@@ -79,7 +79,7 @@ pub(crate) enum Compared {
 
 /// A branch that is missing in the configuration: not the base branch, and not one of
 /// `forge.sync_targets`. repin merges no pull request of such a branch.
-pub(crate) async fn unconfigured(
+pub(crate) async fn unconfigured_branch(
     forge: &Forge,
     between: BranchPair<'_>,
     configured: &Configured,

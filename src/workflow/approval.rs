@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::{
-    Goal, RevisionChoice, Services, SiteHistory, Stop, Unconfigured, image_rows,
+    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop, image_rows,
     run::plan,
     site::{BranchSite, Site},
 };
@@ -146,7 +146,13 @@ pub(crate) fn candidate(
         Err(stop) => return Ok(Candidate::Unverified(unverified(&pull_of_set, stop))),
     };
     let mut rows = image_rows::declared(&site.config);
-    let planned = plan(&request, &site, Unconfigured::Fails, services, &mut rows)?;
+    let planned = plan(
+        &request,
+        &site,
+        MissingCredential::Fail,
+        services,
+        &mut rows,
+    )?;
     Ok(match planned {
         Ok(planned) => Candidate::Set(Box::new(ApprovedPull {
             site,
@@ -242,7 +248,7 @@ fn branches_of(
         from: &pull.head,
         to: &pull.base,
     };
-    let work = branches::unconfigured(forge, pair, &configured);
+    let work = branches::unconfigured_branch(forge, pair, &configured);
     Ok(match services.wait(work, "reading the default branch")?? {
         Some(branch) => {
             let reason = format!(

@@ -29,10 +29,10 @@ pub(crate) enum Access<T> {
 
 /// The effect of a missing token or secret on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unconfigured {
-    Fails,
+pub(crate) enum MissingCredential {
+    Fail,
     /// The run is skipped, and succeeds.
-    Skips,
+    Skip,
 }
 
 impl<T> Access<T> {
@@ -179,12 +179,12 @@ pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Error
 /// Connects like [`connect`], but a missing token is an error unless the run may be skipped.
 pub(crate) fn connect_or_skip(
     config: &Config,
-    unconfigured: Unconfigured,
+    missing_credential: MissingCredential,
     services: &Services,
 ) -> Result<Access<Forge>, Errors> {
     let git = Git::discover(&config.root).map_err(Error::from)?;
     match connect(config, git.as_ref(), services)? {
-        Access::NoToken(reason) if unconfigured == Unconfigured::Fails => {
+        Access::NoToken(reason) if missing_credential == MissingCredential::Fail => {
             Err(no_token_error(&reason))
         }
         access => Ok(access),

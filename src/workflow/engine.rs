@@ -10,7 +10,7 @@
 //! images. The engine changes no files.
 
 use super::{
-    Contracts, Services, SiteHistory, Stop, Unconfigured,
+    Contracts, MissingCredential, Services, SiteHistory, Stop,
     build_order::{BuildOrder, ResolvedSet},
     contracts::{self, PastContracts},
     image_rows, pin_rules,
@@ -77,11 +77,11 @@ pub(super) fn plan(
     request: &Request,
     standards: &Standards<'_>,
     site: &dyn Site,
-    unconfigured: Unconfigured,
+    missing_credential: MissingCredential,
     services: &Services,
     rows: &mut [ImageRow],
 ) -> Result<Planned, Stop> {
-    let smoke = SmokeStage::prepare(site.config(), unconfigured, services)?;
+    let smoke = SmokeStage::prepare(site.config(), missing_credential, services)?;
     let (found, checks) = site.pins(request.operation)?;
     let contracts = Some(standards.contracts);
     let counted = count(request, contracts, site.config(), found, checks, rows)?;

@@ -49,7 +49,7 @@ mod verified_set;
 
 pub(crate) use approval::{Candidate, candidate};
 pub(crate) use connection::{
-    Access, FleetForge, Unconfigured, connect, connect_or_skip, fleet_reader, no_token_error,
+    Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,
 };
 pub(crate) use console::{Console, Progress};
 pub(crate) use contracts::Contracts;

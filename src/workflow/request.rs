@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{RequestedRevision, Services, Stop, Unconfigured};
+use super::{MissingCredential, RequestedRevision, Services, Stop};
 use crate::{
     checks::{Expected, Overrides, PinnedDigest, Target},
     config::{Config, Image, Operation},
@@ -41,7 +41,7 @@ pub(crate) enum RevisionChoice {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub intent: Intent,
-    pub unconfigured: Unconfigured,
+    pub missing_credential: MissingCredential,
     pub diff_file: Option<PathBuf>,
     /// The file for the body of the pull request.
     pub body_file: Option<PathBuf>,

@@ -4,7 +4,7 @@
 use std::{fs, io::Read as _, path::Path};
 
 use super::{
-    ATTEMPTS, Access, Contracts, Goal, Intent, Options, Services, Stop, Unconfigured,
+    ATTEMPTS, Access, Contracts, Goal, Intent, MissingCredential, Options, Services, Stop,
     base_kept_moving,
     engine::{self, Planned, Standards},
     execution::{Effect, Execution, Executor},
@@ -121,7 +121,13 @@ fn attempt(
             return Ok((config, document, stopped(stop)));
         }
     };
-    let planned = plan(&request, &*site, options.unconfigured, services, &mut rows)?;
+    let planned = plan(
+        &request,
+        &*site,
+        options.missing_credential,
+        services,
+        &mut rows,
+    )?;
     let unplanned = unplanned_document(operation, Some(request.revision.as_str()), &config, rows);
     let planned = match planned {
         Ok(planned) => planned,
@@ -170,7 +176,7 @@ fn open_site(
         Intent::OpenPullRequest(request) => Some(request),
     };
     match BranchSite::open(config, services)? {
-        Access::NoToken(reason) if options.unconfigured == Unconfigured::Skips => {
+        Access::NoToken(reason) if options.missing_credential == MissingCredential::Skip => {
             Ok(Err(Stop::Unconfigured(reason)))
         }
         access => Ok(Ok(Box::new(BranchSite {
@@ -185,7 +191,7 @@ fn open_site(
 pub(super) fn plan(
     request: &Request,
     site: &dyn Site,
-    unconfigured: Unconfigured,
+    missing_credential: MissingCredential,
     services: &Services,
     rows: &mut [ImageRow],
 ) -> Result<Result<Planned, Stop>, Errors> {
@@ -199,7 +205,7 @@ pub(super) fn plan(
         request,
         &standards,
         site,
-        unconfigured,
+        missing_credential,
         services,
         rows,
     ))

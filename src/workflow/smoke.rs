@@ -4,7 +4,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::{Services, Stop, Unconfigured};
+use super::{MissingCredential, Services, Stop};
 use crate::{
     checks::{self, Contents, Images, Smoke, Strictness},
     config::Config,
@@ -21,7 +21,7 @@ impl SmokeStage {
     /// Finds the secrets before the first request. A missing secret stops the run.
     pub(super) fn prepare(
         config: &Config,
-        unconfigured: Unconfigured,
+        missing_credential: MissingCredential,
         services: &Services,
     ) -> Result<Self, Stop> {
         let Some(smoke) = &config.smoke else {
@@ -32,7 +32,7 @@ impl SmokeStage {
             Ok(secrets) => Ok(Self {
                 secrets: Some(secrets),
             }),
-            Err(missing) if unconfigured == Unconfigured::Skips => {
+            Err(missing) if missing_credential == MissingCredential::Skip => {
                 Err(Stop::Unconfigured(missing.to_string()))
             }
             Err(missing) => Err(Stop::Errors(Errors::from(&Error::from(missing)))),

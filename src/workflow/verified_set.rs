@@ -2,7 +2,7 @@
 //! history themselves.
 
 use super::{
-    Contracts, Services, Stop, Unconfigured, contracts, pull_limit::verification_pulls,
+    Contracts, MissingCredential, Services, Stop, contracts, pull_limit::verification_pulls,
     revision::full_revision_of, signatures, smoke::SmokeStage, tags, trust::Trust,
 };
 use crate::{
@@ -70,7 +70,7 @@ fn verify_images(
     trust: Option<&Trust<'_>>,
     services: &Services,
 ) -> Result<VerifiedImages, Stop> {
-    let smoke = SmokeStage::prepare(config, Unconfigured::Fails, services)?;
+    let smoke = SmokeStage::prepare(config, MissingCredential::Fail, services)?;
     let chain = SetVerification::new(config, revision, contracts.failures(config))?;
     let targets = vec![Target::new(tag.clone()); config.images.len()];
     let resolutions = tags::resolve_tags(config, targets, verification_pulls(config), services)?;

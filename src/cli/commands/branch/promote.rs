@@ -33,7 +33,7 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
         from: &branches.from,
         to: &branches.to,
     };
-    if let Some(error) = unconfigured(&forge, pair, &configured, cx)? {
+    if let Some(error) = check_default_branch(&forge, pair, &configured, cx)? {
         if apply {
             return Err(error.into());
         }
@@ -94,7 +94,7 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
 }
 
 /// The error if `auto_merge` must not merge into the branch.
-fn unconfigured(
+fn check_default_branch(
     forge: &Forge,
     pair: BranchPair<'_>,
     configured: &Configured,
@@ -103,7 +103,7 @@ fn unconfigured(
     if !configured.auto_merge {
         return Ok(None);
     }
-    let work = branches::unconfigured(forge, pair, configured);
+    let work = branches::unconfigured_branch(forge, pair, configured);
     let name = cx.services.wait(work, "reading the default branch")??;
     Ok(name.map(|name| {
         let message = format!(
