@@ -39,7 +39,9 @@ pub(crate) use outside::{
 use pins::check_counted_once;
 pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
 pub(crate) use policy::{policy_unknown, policy_weakened};
-pub(crate) use remote::{PinnedImage, TagDigest, check_pinned_images, check_pinned_provenance};
+pub(crate) use remote::{
+    PinnedImage, TagDigest, check_pinned_images, check_pinned_provenance, revision_without_tag,
+};
 pub(crate) use set::{
     ApprovedImage, Expected, PinnedDigest, Resolution, Target, check_required_labels,
     check_resolution, check_shared_digests, no_tag, resolved_image,

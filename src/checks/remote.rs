@@ -6,7 +6,7 @@ use super::{
     set::{check_platforms, digest_mismatch, excerpt, no_tag},
 };
 use crate::{
-    config::Config,
+    config::{Config, RevisionTagError},
     error::{Class, Error},
     history::Provenance,
     oci::{Digest, Revision, Tag, TagPattern},
@@ -208,6 +208,14 @@ impl PinnedImage {
             ),
         }
     }
+}
+
+/// The failure of a revision in labels that cannot have a tag, so that no tag can be compared.
+pub(crate) fn revision_without_tag(revision: &Revision, error: &RevisionTagError) -> Check {
+    let detail =
+        format!("the revision {revision} in the labels of the pinned images has no tag: {error}");
+    Check::new(Code::TAG_MISSING, Status::Fail, detail)
+        .help("correct the label in the build, or `revision.pattern` and `revision.tag`")
 }
 
 /// Checks the provenance of the pinned set. Missing provenance only warns, because the change of an

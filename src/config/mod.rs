@@ -69,7 +69,7 @@ pub(crate) use signers::{
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
 pub(crate) use source_repository::SourceRepository;
 pub(crate) use sources::{Endpoint, Mapping, SourceLocation};
-pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, TagTemplate};
+pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, TagTemplate};
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;
 pub(crate) use template::{Template, check_branch};

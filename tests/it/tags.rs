@@ -319,6 +319,26 @@ fn version_is_the_revision() {
 }
 
 #[test]
+fn pinned_revision_without_a_tag_fails_the_remote_check() {
+    let world = world_with("{ pattern: '[a-z0-9]+', tag: '{revision}' }").with_git();
+    for image in IMAGES {
+        build(&world, image, "release1", ["release1"; 2]);
+    }
+    let args = ["promote", "--revision", "release1", "--apply"];
+    world.run(&args).exits(0);
+    let check = ["check", "--remote", "--format", "json"];
+    assert_eq!(world.run(&check).exits(0).json()["clean"], true);
+    world.replace("repin.yaml", "'{revision}'", "'sha-{revision:7}'");
+    let document = world.run(&check).exits(1).json();
+    assert_eq!(failed(&document), ["tag_missing"]);
+    let detail = &details(&document, "tag_missing", "fail")[0];
+    assert!(
+        detail.contains("`release1` does not begin with 7 hexadecimal digits"),
+        "{detail}"
+    );
+}
+
+#[test]
 fn missing_tag_of_another_form_shows_both_forms() {
     let mut world = world();
     world.rebuild("fix", REV_A, &[Platform::new("linux/amd64", REV_A)]);

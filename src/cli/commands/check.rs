@@ -189,16 +189,23 @@ fn check_remote(
     let sources = cx.services.sources_of_images(config)?;
     let pinned = read_pinned(config, &sources, found, cx)?;
     let (mut checks, mut outages, revision) = checks::check_pinned_images(config, &pinned, found);
-    let known = revision.filter(|_| outages.is_empty());
-    let tag = known
-        .as_ref()
-        .and_then(|revision| config.revision.tag.tag(revision).ok());
-    let (Some(revision), Some(tag)) = (known, tag) else {
+    let Some(revision) = revision.filter(|_| outages.is_empty()) else {
         return Ok(RemoteChecks {
             checks,
             outages,
             revision: None,
         });
+    };
+    let tag = match config.revision.tag.tag(&revision) {
+        Ok(tag) => tag,
+        Err(error) => {
+            checks.push(checks::revision_without_tag(&revision, &error));
+            return Ok(RemoteChecks {
+                checks,
+                outages,
+                revision: Some(revision),
+            });
+        }
     };
     let tagged = resolve_tag(config, &sources, &pinned, &tag, cx)?;
     for (pinned, tagged) in pinned.iter().zip(&tagged) {
