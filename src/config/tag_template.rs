@@ -60,20 +60,13 @@ impl TagTemplate {
         let (word, after) = inner.split_once('}').ok_or(TemplateError::Brace('{'))?;
         let length = if word == "revision" {
             RevisionLength::Full
+        } else if let Some(digits) = abbreviation(word) {
+            RevisionLength::Digits(digits)
         } else {
-            let digits = word.strip_prefix("revision:");
-            let number = digits.and_then(|digits| digits.parse().ok());
-            // `parse` also accepts `+7` and `07`.
-            let number = number.filter(|number: &usize| digits == Some(&number.to_string()));
-            match number {
-                Some(number) if ABBREVIATIONS.contains(&number) => RevisionLength::Digits(number),
-                _ => {
-                    let expected = "`{revision}`, or `{revision:N}` with N from 7 to 40";
-                    return Err(TemplateError::Unknown(word.to_owned(), expected));
-                }
-            }
+            let expected = "`{revision}`, or `{revision:N}` with N from 7 to 40";
+            return Err(TemplateError::Unknown(word.to_owned(), expected));
         };
-        if after.starts_with("{revision") || after.contains("{revision") {
+        if after.contains("{revision") {
             return Err(TemplateError::SecondRevision);
         }
         if let Some(brace) = after.chars().find(|c| "{}".contains(*c)) {
@@ -150,6 +143,15 @@ impl TagTemplate {
             regex: OnceLock::new(),
         }
     }
+}
+
+/// The number of digits in the placeholder `revision:N`.
+fn abbreviation(placeholder: &str) -> Option<usize> {
+    let text = placeholder.strip_prefix("revision:")?;
+    let digits = text.parse().ok()?;
+    // `parse` also accepts `+7` and `07`.
+    let is_permitted = ABBREVIATIONS.contains(&digits) && text == digits.to_string();
+    is_permitted.then_some(digits)
 }
 
 /// Appends a text of a template as a regular expression.

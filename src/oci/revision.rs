@@ -68,7 +68,7 @@ impl Pattern {
                 form: Form::Semver,
             });
         }
-        let regex = compiled(text).map_err(|error| PatternError::new(&error))?;
+        let regex = compile(text).map_err(|error| PatternError::new(&error))?;
         Ok(Self {
             text: text.to_owned(),
             form: Form::Regex(regex),
@@ -144,22 +144,22 @@ impl Pattern {
     }
 }
 
-/// The maximum number of patterns that are kept.
-const MAX_KEPT: usize = 64;
+/// The maximum number of cached patterns.
+const MAX_CACHED: usize = 64;
 
 /// Compiles a regular expression for a whole text. The configurations of a repository usually have the
-/// same pattern, so it is kept.
-fn compiled(text: &str) -> Result<Regex, regex::Error> {
-    static KEPT: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(regex) = kept.get(text) {
+/// same pattern, so it is cached.
+fn compile(text: &str) -> Result<Regex, regex::Error> {
+    static CACHE: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
+    let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = cache.get(text) {
         return Ok(regex.clone());
     }
     // Without the group, because `a)(b` is malformed but would be valid inside the group.
     Regex::new(text)?;
     let regex = Regex::new(&format!(r"\A(?:{text})\z"))?;
-    if kept.len() < MAX_KEPT {
-        kept.insert(text.to_owned(), regex.clone());
+    if cache.len() < MAX_CACHED {
+        cache.insert(text.to_owned(), regex.clone());
     }
     Ok(regex)
 }

@@ -172,26 +172,26 @@ impl Base {
         prefix: &str,
         changes: &[FileChange],
     ) -> Result<Vec<NewFile>, Error> {
-        let file = |change: &FileChange| {
+        let mut files = Vec::new();
+        for change in changes {
             let path = format!("{prefix}{}", change.path);
-            let entry = self.tree.entries.get(&path);
             // A plan is made from the contents of the base. Anything else would overwrite a change that
             // the plan does not show.
-            let entry = entry
-                .filter(|entry| entry.id == blob_id(&change.old, &entry.id))
-                .ok_or_else(|| {
-                    Error::about(Class::Conflict, &path, "the base has different content")
-                })?;
-            let (mode, old) = (entry.mode.clone(), entry.id.clone());
-            Ok(NewFile {
-                mode,
-                new: blob_id(&change.new, &old),
-                old,
+            let entry = self.tree.entries.get(&path);
+            let Some(entry) = entry.filter(|entry| entry.id == blob_id(&change.old, &entry.id))
+            else {
+                let message = "the base has different content";
+                return Err(Error::about(Class::Conflict, &path, message));
+            };
+            files.push(NewFile {
+                mode: entry.mode.clone(),
+                new: blob_id(&change.new, &entry.id),
+                old: entry.id.clone(),
                 content: change.new.clone(),
                 path,
-            })
-        };
-        changes.iter().map(file).collect()
+            });
+        }
+        Ok(files)
     }
 }
 

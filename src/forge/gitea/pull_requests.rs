@@ -360,15 +360,15 @@ impl Gitea {
 
     /// The server's queue updates an open pull request, and never a closed one.
     pub(crate) async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
-        let reads_max = match pull.state {
+        let max_reads = match pull.state {
             PullState::Open => MAX_QUEUE_READS,
             PullState::Closed | PullState::Merged(_) => 1,
         };
-        for read in 1..=reads_max {
+        for read in 1..=max_reads {
             if self.is_at(pull.number, head).await? {
                 return Ok(true);
             }
-            if read < reads_max {
+            if read < max_reads {
                 self.http.back_off(1).await;
             }
         }

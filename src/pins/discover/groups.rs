@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 use super::{
     PinnedRepository,
-    tag_forms::{TagForm, common_form},
+    tag_forms::{GuessedForm, common_form},
 };
 use crate::oci::{Digest, Repository};
 
@@ -57,8 +57,9 @@ pub(crate) fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> G
         }
     }
     for (owner, mut members) in owners {
-        if members.iter().any(|&at| names_commits(&repositories[at])) {
-            let odd = |at: usize| has_tags(&repositories[at]) && !names_commits(&repositories[at]);
+        if members.iter().any(|&at| has_commit_tags(&repositories[at])) {
+            let odd =
+                |at: usize| has_tags(&repositories[at]) && !has_commit_tags(&repositories[at]);
             guess.apart.extend(
                 members
                     .iter()
@@ -85,11 +86,13 @@ pub(crate) fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> G
 }
 
 /// Whether the tags of a repository contain a commit.
-fn names_commits(repository: &PinnedRepository) -> bool {
+fn has_commit_tags(repository: &PinnedRepository) -> bool {
     match common_form([repository]) {
-        Some(TagForm::Commit { .. }) => true,
-        Some(TagForm::Abbreviated { before, after, .. }) => before == "sha-" && after.is_empty(),
-        Some(TagForm::Version { .. }) | None => false,
+        Some(GuessedForm::Commit { .. }) => true,
+        Some(GuessedForm::Abbreviated { before, after, .. }) => {
+            before == "sha-" && after.is_empty()
+        }
+        Some(GuessedForm::Version { .. }) | None => false,
     }
 }
 
@@ -136,7 +139,7 @@ impl Likelihood {
             signs: [
                 is_owners(group, owner),
                 group.owner != "docker.io/library",
-                members().any(names_commits),
+                members().any(has_commit_tags),
                 pins().any(|pin| starts_containers(pin.file.as_bytes())),
             ],
             repositories: group.members.len(),

@@ -9,9 +9,9 @@ const SEPARATORS: [char; 3] = ['-', '_', '.'];
 /// The number of digits of a timestamp or a build number, which is no fixed text.
 const NUMBER: usize = 6;
 
-/// The form of tags with a revision.
+/// The form of tags with a revision, guessed from their text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TagForm {
+pub(crate) enum GuessedForm {
     /// The whole commit.
     Commit {
         /// The text before the commit.
@@ -34,13 +34,13 @@ pub(crate) enum TagForm {
     },
 }
 
-impl TagForm {
+impl GuessedForm {
     /// The form of a tag.
     pub(super) fn of(tag: &str) -> Option<Self> {
-        let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        let digits = tag.len() - tag.trim_end_matches(hex).len();
+        let before_hex = tag.trim_end_matches(|c: char| matches!(c, '0'..='9' | 'a'..='f'));
+        let digits = tag.len() - before_hex.len();
         if let 40 | 64 = digits {
-            let prefix = tag[..tag.len() - digits].to_owned();
+            let prefix = before_hex.to_owned();
             return Some(Self::Commit { prefix, digits });
         }
         let (prefix, version) = match tag.strip_prefix('v') {
@@ -84,12 +84,12 @@ impl TagForm {
     pub(crate) fn template(&self) -> String {
         match self {
             Self::Commit { prefix, .. } => format!("{prefix}{{revision}}"),
+            Self::Version { prefix } => format!("{prefix}{{revision}}"),
             Self::Abbreviated {
                 before,
                 digits,
                 after,
             } => format!("{before}{{revision:{digits}}}{after}"),
-            Self::Version { prefix } => format!("{prefix}{{revision}}"),
         }
     }
 
@@ -140,8 +140,8 @@ pub(crate) fn tags<'s>(
 /// The common form of the tags of these repositories.
 pub(crate) fn common_form<'s>(
     repositories: impl IntoIterator<Item = &'s PinnedRepository>,
-) -> Option<TagForm> {
-    let mut forms = tags(repositories).into_iter().map(TagForm::of);
+) -> Option<GuessedForm> {
+    let mut forms = tags(repositories).into_iter().map(GuessedForm::of);
     let first = forms.next()??;
     forms
         .all(|form| form.as_ref() == Some(&first))
@@ -152,7 +152,7 @@ pub(crate) fn common_form<'s>(
 pub(crate) fn common_commit<'s>(
     repositories: impl IntoIterator<Item = &'s PinnedRepository> + Clone,
 ) -> Option<String> {
-    let TagForm::Commit { prefix, .. } = common_form(repositories.clone())? else {
+    let GuessedForm::Commit { prefix, .. } = common_form(repositories.clone())? else {
         return None;
     };
     let mut common = None;
@@ -198,17 +198,20 @@ mod tests {
             ("B330F60", None),
             ("release-2026-11", None),
         ] {
-            let form = TagForm::of(tag);
-            let found = form.as_ref().map(TagForm::template);
+            let form = GuessedForm::of(tag);
+            let found = form.as_ref().map(GuessedForm::template);
             assert_eq!(found.as_deref(), template, "{tag}");
         }
-        let version = TagForm::of("v1.4.2").unwrap();
+        let version = GuessedForm::of("v1.4.2").unwrap();
         assert_eq!(version.pattern().as_deref(), Some("semver"));
         assert!(version.label().is_some() && !version.is_certain());
         assert_eq!(
-            TagForm::of(&"ab".repeat(32)).unwrap().pattern().as_deref(),
+            GuessedForm::of(&"ab".repeat(32))
+                .unwrap()
+                .pattern()
+                .as_deref(),
             Some("[0-9a-f]{64}")
         );
-        assert!(!TagForm::of("b330f60").unwrap().is_certain());
+        assert!(!GuessedForm::of("b330f60").unwrap().is_certain());
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Draft {
     /// The revision in the tags of the pinned set.
     pub(super) revision: Option<String>,
     pub(super) files_with_pins: usize,
-    /// The warning if the attestations could not be listed.
+    /// The reason why the attestations could not be listed.
     pub(super) unavailable: Option<String>,
 }
 
@@ -103,7 +103,9 @@ impl Draft {
             warnings.extend(signers.warning);
             unavailable = signers.unavailable;
         }
-        warnings.extend(unavailable.clone());
+        if let Some(reason) = &unavailable {
+            warnings.push(format!("attestations were not looked up: {reason}"));
+        }
         Ok(Self {
             text: starter::text(&starter),
             set_path: config.set_path,

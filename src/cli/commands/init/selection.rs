@@ -35,7 +35,7 @@ pub(super) struct Chosen<'s> {
     pub(super) common_name: Option<&'s str>,
     /// Remarks for the user to review.
     pub(super) remarks: Vec<String>,
-    /// The warning if an earlier lookup of attestations failed; it is not repeated.
+    /// The reason why an earlier lookup of attestations failed; the lookup is not repeated.
     pub(super) unavailable: Option<String>,
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Signers {
     pub(super) proposal: Option<StarterSigner>,
     /// The reason for a missing proposal, if there may be attestations.
     pub(super) warning: Option<String>,
-    /// The warning if the attestations could not be listed.
+    /// The reason why the attestations could not be listed.
     pub(super) unavailable: Option<String>,
 }
 
@@ -41,10 +41,7 @@ pub(super) fn signers(config: &Config, found: &Found, services: &Services) -> Si
         Err(errors) => {
             let errors: Vec<_> = errors.iter().map(Error::text).collect();
             Signers {
-                unavailable: Some(format!(
-                    "attestations were not looked up: {}",
-                    errors.join("; ")
-                )),
+                unavailable: Some(errors.join("; ")),
                 ..Signers::default()
             }
         }

@@ -12,7 +12,7 @@ use crate::{
     oci::{Digest, Revision, Tag, TagOrDigest},
     pins::{
         Found,
-        discover::tag_forms::{self, TagForm},
+        discover::tag_forms::{self, GuessedForm},
     },
     registry::{Source, resolve},
     report::starter::{RevisionSettings, StarterRevision},
@@ -35,7 +35,7 @@ pub(super) struct Confirmation {
     /// The remark in the file.
     pub(super) remark: Option<String>,
     pub(super) warning: Option<String>,
-    /// The warning that the attestations were not listed either.
+    /// The reason why the labels could not be read, and the attestations cannot be listed either.
     pub(super) unavailable: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Confirmation {
 }
 
 /// The settings for a form, if they are not the defaults.
-pub(super) fn settings(form: Option<&TagForm>) -> StarterRevision {
+pub(super) fn settings(form: Option<&GuessedForm>) -> StarterRevision {
     let Some(settings) = form.map(settings_of) else {
         return StarterRevision::Default;
     };
@@ -60,7 +60,7 @@ pub(super) fn settings(form: Option<&TagForm>) -> StarterRevision {
     StarterRevision::Found(settings)
 }
 
-fn settings_of(form: &TagForm) -> RevisionSettings {
+fn settings_of(form: &GuessedForm) -> RevisionSettings {
     RevisionSettings {
         pattern: form.pattern(),
         tag: form.template(),
@@ -71,7 +71,7 @@ fn settings_of(form: &TagForm) -> RevisionSettings {
 /// Compares the form of the tags with the labels of the pinned images. `config` contains the settings for
 /// the form.
 pub(super) fn confirm(
-    form: Option<&TagForm>,
+    form: Option<&GuessedForm>,
     chosen: &Chosen<'_>,
     config: &Config,
     found: &Found,
@@ -87,7 +87,7 @@ pub(super) fn confirm(
         None => return unknown(&tags),
     };
     let labels = match &chosen.unavailable {
-        Some(reason) => Err(reason.replace("attestations were not looked up: ", "")),
+        Some(reason) => Err(reason.clone()),
         None => revisions(config, found, services).map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(Error::text).collect();
             errors.join("; ")
@@ -113,7 +113,7 @@ pub(super) fn confirm(
                     "the pinned tags suggest `revision.tag: \"{template}\"`, but the labels of the images \
                      could not be read: {reason}"
                 )),
-                unavailable: Some(format!("attestations were not looked up: {reason}")),
+                unavailable: Some(reason),
             }
         }
     }
