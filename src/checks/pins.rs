@@ -105,7 +105,7 @@ fn check_managed(config: &Config, found: &Found) -> Vec<Check> {
         };
         let location = location_of(pin);
         let detail = format!(
-            "{location}: the comment `$imagepolicy` lets Flux's image automation write this entry, too"
+            "{location}: the comment `$imagepolicy` also lets Flux's image automation write this entry"
         );
         let check = Check::new(Code::MANAGED_ELSEWHERE, Status::Warn, detail)
             .image(&config.images[pin.item.image].name)
@@ -113,7 +113,7 @@ fn check_managed(config: &Config, found: &Found) -> Vec<Check> {
         checks.push(check.locations(vec![location]));
     }
     if checks.is_empty() && !config.places.is_empty() {
-        let detail = "no entry has a comment that lets a controller write it, too";
+        let detail = "no entry has a comment that also lets a controller write it";
         checks.push(Check::new(Code::MANAGED_ELSEWHERE, Status::Pass, detail));
     }
     checks

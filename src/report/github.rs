@@ -21,7 +21,7 @@ use crate::{
 const MAX_ANNOTATIONS: usize = 10;
 
 /// The number of locations that the annotation of a cause lists.
-const MAX_PLACES: usize = 20;
+const MAX_LOCATIONS: usize = 20;
 
 /// The checks of a set. `directory` is the path from the top of the repository to the root; empty
 /// or with a final `/`.
@@ -102,11 +102,11 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
             message = message + "\n" + &evidence;
         }
     }
-    for location in locations.iter().skip(skipped).take(MAX_PLACES) {
+    for location in locations.iter().skip(skipped).take(MAX_LOCATIONS) {
         message = format!("{message}\nfound: {location}");
     }
-    if locations.len() > MAX_PLACES + skipped {
-        let more = locations.len() - MAX_PLACES - skipped;
+    if locations.len() > MAX_LOCATIONS + skipped {
+        let more = locations.len() - MAX_LOCATIONS - skipped;
         message = format!("{message}\nfound: {more} more (repin scan)");
     }
     let message = with_help(&message, cause.help());

@@ -62,8 +62,8 @@ pub(crate) enum StarterRevision {
     Found(RevisionSettings),
     /// Settings that are disabled, because the images could not be read.
     Suggested(RevisionSettings),
-    /// The form of these pinned tags is unknown.
-    Unknown(Vec<String>),
+    /// The form of the pinned tags, as a list, is unknown.
+    Unknown(String),
 }
 
 /// The settings of revisions; `None` for the defaults.
@@ -322,12 +322,11 @@ fn revision(out: &mut String, found: &StarterRevision) {
             ("#", Some(settings))
         }
         StarterRevision::Unknown(tags) => {
-            let tags: Vec<_> = tags.iter().map(|tag| code_points(tag)).collect();
             let _ = writeln!(
                 out,
                 "# The pinned tags have no known form: {}. Set `tag` to the form of the tags that the build \
                  pushes.",
-                tags.join(", ")
+                code_points(tags)
             );
             ("#", None)
         }

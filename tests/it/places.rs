@@ -314,7 +314,7 @@ fn an_entry_that_flux_writes_too_warns() {
     let world = split(REV_A);
     assert_eq!(
         details(&checked(&world), code, "pass"),
-        ["no entry has a comment that lets a controller write it, too"]
+        ["no entry has a comment that also lets a controller write it"]
     );
     let tag = format!("newTag: {REV_A}");
     let comment = format!("{tag} # {{\"$imagepolicy\": \"flux-system:review:tag\"}}");

@@ -123,7 +123,7 @@ pub(super) fn confirm(
 fn unknown(tags: &[&str]) -> Confirmation {
     let listed = few(tags.iter().copied(), MAX_LISTED);
     Confirmation {
-        settings: Some(StarterRevision::Unknown(vec![listed.clone()])),
+        settings: Some(StarterRevision::Unknown(listed.clone())),
         remark: Some(
             "the form of the pinned tags is unknown: set `revision.tag`, `revision.pattern` and \
              `revision.label`"
