@@ -81,13 +81,7 @@ impl Draft {
         for line in starter.places.iter().flat_map(|place| &place.excluded) {
             warnings.push(format!("left out of `places`: {line}"));
         }
-        let problems = |scope| {
-            let mut outside = TrackedTree::open(&config).search(&config, &found, scope);
-            // The replaced configuration may contain digests.
-            let occurrences = &mut outside.occurrences;
-            occurrences.retain(|occurrence| *occurrence.file != *target);
-            outside_problems(&config, &found, &outside)
-        };
+        let problems = |scope| problems_in_scope(&config, &found, target, scope);
         let tracked = problems(Scope::Tracked);
         // Untracked files are not reported, but the next commit may contain them.
         starter.refuses_outside = tracked.is_empty() && problems(Scope::Addable).is_empty();
@@ -281,6 +275,21 @@ fn count_pins(
         text: starter::text(starter).into(),
     };
     Ok((config::parse(&source, tree.root(), set)?, found))
+}
+
+/// The problems outside of the pins in the files of a scope. The configuration at `replaced` may contain
+/// digests, which do not count.
+fn problems_in_scope(
+    config: &Config,
+    found: &Found,
+    replaced: &RelPath,
+    scope: Scope,
+) -> Vec<String> {
+    let mut outside = TrackedTree::open(config).search(config, found, scope);
+    outside
+        .occurrences
+        .retain(|occurrence| *occurrence.file != *replaced);
+    outside_problems(config, found, &outside)
 }
 
 /// The digests outside of pins, the unreadable files and the pins of other sets, one per line.
