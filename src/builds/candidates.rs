@@ -134,9 +134,13 @@ impl TagTable {
         for (index, text) in texts.iter().enumerate() {
             indices.insert(*text, index);
         }
+        let mut commits = indices.clone();
+        if facts.revisions.tag.length() == RevisionLength::Full {
+            commits.retain(|text, _| pattern.may_be_commit(text));
+        }
         let related: BTreeSet<usize> = related.iter().map(|text| indices[text]).collect();
         let nodes = match facts.git {
-            Some(git) if !pattern.is_semver() => ancestry::read(git, &indices, MAX_READ, &related)?,
+            Some(git) if !pattern.is_semver() => ancestry::read(git, &commits, MAX_READ, &related)?,
             _ => HashMap::new(),
         };
         let pushes = |index: usize| {

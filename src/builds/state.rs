@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{BuildImage, ImageTime, ReadBuild};
 use crate::{
     config::Config,
-    history::{self, Digests, History, Hold},
+    history::{self, Digests, History, HistoryEntry, Hold},
     oci::Revision,
     untrusted::plain,
 };
@@ -66,10 +66,7 @@ pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) 
         return (State::Current, String::new());
     }
     if let Some(Hold::Held { rollback }) = hold(build, &digests, facts) {
-        let day = rollback.date.chars().take(10).collect::<String>();
-        let commit = rollback.commit.short();
-        let detail = format!("rolled back by commit {commit} on {day}");
-        return (State::Held, detail);
+        return held(rollback);
     }
     if let Some(detail) = obstacle(build, facts.config) {
         return (State::Incomplete, detail);
@@ -78,6 +75,14 @@ pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) 
         return (State::Proposed, format!("#{}", proposal.number));
     }
     (State::Available, String::new())
+}
+
+/// The state of a build that a rollback undid.
+pub(crate) fn held(rollback: &HistoryEntry) -> (State, String) {
+    let day = rollback.date.chars().take(10).collect::<String>();
+    let commit = rollback.commit.short();
+    let detail = format!("rolled back by commit {commit} on {day}");
+    (State::Held, detail)
 }
 
 /// The open pull request that promotes a build.

@@ -59,7 +59,9 @@ impl Titles {
     /// this commit.
     ///
     /// A title and a trailer without a path refer to every set, unless a trailer of the same commit
-    /// refers to this set with its path.
+    /// refers to this set with its path. Of several revisions, that of the title counts, otherwise the
+    /// last one: a squash merge of several promotions lists their messages in the order of the commits
+    /// (GitHub Docs, "About merge methods on GitHub"), and pins the last set.
     pub(super) fn claims(&self, subject: &[u8], trailers: &[u8], paths: &[&SetPath]) -> Claims {
         let title = std::str::from_utf8(subject).unwrap_or_default().trim_end();
         let mut promoted = Vec::new();
@@ -85,13 +87,17 @@ impl Titles {
                 Some(_) => {}
             }
         }
-        let mut claims = Claims::default();
-        if with_path.is_empty() {
-            add(&mut claims.revisions, &promoted);
-            add(&mut claims.revisions, &without_path);
+        let trailers = if with_path.is_empty() {
+            without_path
         } else {
             promoted.retain(|revision| with_path.contains(revision));
-            add(&mut claims.revisions, &with_path);
+            with_path
+        };
+        let mut claims = Claims::default();
+        if promoted.is_empty() {
+            claims.revisions.extend(trailers.into_iter().last());
+        } else {
+            add(&mut claims.revisions, &promoted);
         }
         add(&mut claims.promoted, &promoted);
         claims
@@ -235,12 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn each_trailer_is_a_claim() {
+    fn title_or_last_trailer_is_the_claim() {
         assert_eq!(claims("chore", "beef"), ["beef"]);
-        assert_eq!(
-            claims("promote: images @beef", "beef\ncafe"),
-            ["beef", "cafe"]
-        );
+        assert_eq!(claims("chore", "beef\ncafe"), ["cafe"]);
+        assert_eq!(claims("promote: images @beef", "beef\ncafe"), ["beef"]);
+        let prod = "beef (repin.yaml)\ncafe (repin.yaml)";
+        assert_eq!(claims("chore", prod), ["cafe"]);
+        assert_eq!(claims("promote: images @beef", prod), ["beef"]);
         assert_eq!(
             claims("chore", "beef cafe\nxyz\n\u{1}beef"),
             [] as [&str; 0]
@@ -269,7 +276,7 @@ mod tests {
         let both = format!("{prod}\nbeef (repin.yaml)");
         assert_eq!(claims("promote: images @face", &both), ["beef"]);
         let other = format!("{prod}\nbeef");
-        assert_eq!(claims("promote: images @face", &other), ["face", "beef"]);
+        assert_eq!(claims("promote: images @face", &other), ["face"]);
     }
 
     #[test]

@@ -61,6 +61,18 @@ impl History {
         sets
     }
 
+    /// The hold of a revision that a rollback undid, even if the current set would end it.
+    pub(crate) fn prolonged_hold(&self, revision: &Revision) -> Hold<'_> {
+        let undone = self.events.undone.iter();
+        let undone = undone.filter(|undone| undone.revisions.contains(revision));
+        match undone.max_by_key(|undone| self.events.all[undone.rollback].position) {
+            Some(undone) => Hold::Held {
+                rollback: self.entry_of(undone.rollback),
+            },
+            None => self.hold(revision),
+        }
+    }
+
     /// The latest hold of a set that satisfies a condition: a revision may have multiple sets.
     pub(super) fn latest_hold(&self, is_wanted: impl Fn(&Undone) -> bool) -> Hold<'_> {
         match self.holds.iter().find(|hold| is_wanted(hold)) {
@@ -144,6 +156,9 @@ fn newer_than_current<'u>(
     // A revision may be an abbreviated id.
     let named = |revision: &Revision| {
         let name = revision.as_str();
+        if !pattern.may_be_commit(name) {
+            return None;
+        }
         let mut found = indices.range(name.to_owned()..);
         let (_, index) = found.next().filter(|(id, _)| id.starts_with(name))?;
         let is_ambiguous = found.next().is_some_and(|(id, _)| id.starts_with(name));

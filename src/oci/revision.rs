@@ -11,6 +11,8 @@ use regex::Regex;
 use semver::Version;
 use serde::{Serialize, Serializer};
 
+use super::is_hex;
+
 /// A revision that matches the configured [`Pattern`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Revision(String);
@@ -53,6 +55,9 @@ impl PatternError {
     }
 }
 
+/// The minimum length of an abbreviated commit as a revision, git's default.
+const MIN_COMMIT_DIGITS: usize = 7;
+
 impl Pattern {
     /// The pattern of versions.
     const SEMVER: &str = "semver";
@@ -86,6 +91,16 @@ impl Pattern {
             Form::Regex(_) => &self.text,
             Form::Semver => Self::SEMVER_REGEX,
         }
+    }
+
+    /// Whether a text may be a commit or its first digits. A number such as that of a build may begin a
+    /// commit's id by accident, so the pattern must also accept the letters of hexadecimal digits.
+    pub(crate) fn may_be_commit(&self, text: &str) -> bool {
+        let Form::Regex(regex) = &self.form else {
+            return false;
+        };
+        let is_long = text.len() >= MIN_COMMIT_DIGITS;
+        is_long && is_hex(text.as_bytes()) && regex.is_match(&"a".repeat(text.len()))
     }
 
     /// Whether revisions are versions by semver.org.

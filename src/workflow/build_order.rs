@@ -83,14 +83,21 @@ impl<'o> BuildOrder<'o> {
                 pinned: Some(pinned.clone()),
             })
         };
-        if let Some(order) = self.config.revision.pattern.cmp_precedence(new, pinned) {
+        let pattern = &self.config.revision.pattern;
+        if let Some(order) = pattern.cmp_precedence(new, pinned) {
             return Ok(known(order == Ordering::Less, OrderEvidence::Semver));
         }
         let mut unknown = UnknownOrder::NoSource {
             pinned: pinned.clone(),
         };
+        let mut revisions = [new, pinned].into_iter();
+        let other = revisions.find(|revision| !pattern.may_be_commit(revision.as_str()));
         if let Some(git) = self.git {
-            unknown = match commit_order(git, new, pinned).map_err(|error| Error::from(&error))? {
+            let order = match other {
+                Some(other) => CommitOrder::NoCommit(other.clone()),
+                None => commit_order(git, new, pinned).map_err(|error| Error::from(&error))?,
+            };
+            unknown = match order {
                 CommitOrder::Known { is_older } => {
                     return Ok(known(is_older, OrderEvidence::Clone));
                 }
@@ -105,7 +112,10 @@ impl<'o> BuildOrder<'o> {
             return Ok(Order::Unknown(unknown));
         };
         let repository = source.name().to_owned();
-        let is_older = source.is_ancestor(new.as_str(), pinned.as_str()).await;
+        let is_older = match other {
+            Some(_) => Ok(None),
+            None => source.is_ancestor(new.as_str(), pinned.as_str()).await,
+        };
         Ok(match is_older {
             Ok(Some(is_older)) => known(is_older, OrderEvidence::Source(repository)),
             Ok(None) => Order::Unknown(UnknownOrder::NotInSource {
@@ -116,11 +126,12 @@ impl<'o> BuildOrder<'o> {
         })
     }
 
-    /// The order of a set whose tags were resolved, if it is unknown so far: by the label of the pinned
-    /// images if no commit records their revision, by the history of the set, or by creation times.
+    /// The order of a set whose tags were resolved, if its revision did not determine it: by the label of
+    /// the pinned images if no commit records their revision, by the history of the set, or by creation
+    /// times. `order`: that of the revision.
     pub(crate) fn of_images(
         &self,
-        unknown: &UnknownOrder,
+        order: &Order,
         history: Option<&History>,
         set: &ResolvedSet<'_>,
         services: &Services,
@@ -130,19 +141,27 @@ impl<'o> BuildOrder<'o> {
             resolutions,
             found,
         } = *set;
-        let unknown = unknown.clone();
         let (mut new, mut pinned) = (Vec::new(), Vec::new());
         for (image, resolution) in self.config.images.iter().zip(resolutions) {
             match &resolution.found {
                 _ if image.pins == 0 => new.push(None),
                 Ok(Ok(image)) => new.push(Some(&image.facts)),
                 // The set is refused for another reason.
-                _ => return Ok(Order::Unknown(unknown)),
+                _ => return Ok(order.clone()),
             }
             pinned.push(resolution.pinned_image.clone());
         }
-        let reads_labels = self.depends_on_labels(&unknown);
-        let mut order = Order::Unknown(unknown);
+        let mut order = order.clone();
+        let is_same = matches!(order, Order::Same);
+        let reads_labels = match &order {
+            Order::Unknown(unknown) => self.depends_on_labels(unknown),
+            // A commit may record the wrong revision for other digests.
+            Order::Same => changes_digests(found, &new),
+            Order::Known(_) => false,
+        };
+        if is_same && !reads_labels {
+            return Ok(order);
+        }
         let mut label = None;
         if reads_labels || may_be_ordered(&new, &pinned) {
             // Each platform's manifest is a pull from Docker Hub.
@@ -167,7 +186,7 @@ impl<'o> BuildOrder<'o> {
                     by_label,
                     Order::Unknown(UnknownOrder::NoCommit { .. } | UnknownOrder::NoSource { .. })
                 );
-                if !is_minor {
+                if is_same || !is_minor {
                     order = by_label;
                 }
             }
@@ -177,6 +196,32 @@ impl<'o> BuildOrder<'o> {
             order = order.or_by_history(history, revision, &current);
         }
         Ok(order.or_by_creation(older_by_creation(&new, &pinned), label.as_ref()))
+    }
+
+    /// Whether the hold of a set that a rollback undid lasts, because the set is newer than the current
+    /// one: `history` compares revisions only by version and in the clone.
+    pub(super) async fn prolongs_hold(
+        &self,
+        history: &History,
+        revision: &Revision,
+        order: &Order,
+    ) -> Result<bool, Error> {
+        let Order::Known(KnownOrder {
+            is_older: false,
+            evidence: OrderEvidence::Source(_),
+            pinned: Some(pinned),
+        }) = order
+        else {
+            return Ok(false);
+        };
+        if !history.was_undone(revision) {
+            return Ok(false);
+        }
+        let reverse = self.of_revisions(pinned, revision).await?;
+        Ok(matches!(
+            reverse,
+            Order::Known(KnownOrder { is_older: true, .. })
+        ))
     }
 
     /// Whether the labels of the pinned images may determine the order: no commit records the pinned
@@ -251,6 +296,13 @@ impl<'o> BuildOrder<'o> {
         }
         RevisionAge::Unknown
     }
+}
+
+/// Whether a set has a digest that is not pinned.
+fn changes_digests(found: &Found, new: &[Option<&ImageFacts>]) -> bool {
+    let mut images = new.iter().enumerate();
+    images
+        .any(|(index, image)| image.is_some_and(|image| found.digests_of(index) != [image.digest]))
 }
 
 /// Whether the creation times of all images may agree, by those of the known images.

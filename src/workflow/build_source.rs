@@ -22,9 +22,8 @@ use crate::{
         Kind, Target, TargetError, Token,
         fleet::{Ancestry, FleetReader, RepositoryName},
     },
-    git::{FetchedObjects, Git, GitError, HostedRepository, MIN_PREFIX, Remote, ScratchRepository},
+    git::{FetchedObjects, Git, GitError, HostedRepository, Remote, ScratchRepository},
     http::Pace,
-    oci::is_hex,
 };
 
 /// The source repository of a configuration. The first comparison sends the first request.
@@ -70,17 +69,12 @@ impl<'s> BuildSource<'s> {
     }
 
     /// Whether the commit `older` is `newer` or an ancestor of it; `None` if one of them is not a commit
-    /// of the source.
+    /// of the source. Both are hexadecimal digits: other texts could be a branch or a tag.
     pub(super) async fn is_ancestor(
         &self,
         older: &str,
         newer: &str,
     ) -> Result<Option<bool>, Errors> {
-        // Other texts could be a branch or a tag.
-        let is_commit = |name: &str| name.len() >= MIN_PREFIX && is_hex(name.as_bytes());
-        if !is_commit(older) || !is_commit(newer) {
-            return Ok(None);
-        }
         let mut known = self.known.lock().await;
         let pair = [older.to_owned(), newer.to_owned()];
         if let Some(is_ancestor) = known.get(&pair) {

@@ -23,7 +23,7 @@ use crate::{
     config::{Config, Operation},
     error::{Class, Error, Errors},
     git::Git,
-    history::{KnownOrder, Order, OrderEvidence, UnknownOrder},
+    history::{Hold, KnownOrder, Order, OrderEvidence, UnknownOrder},
     oci::{Revision, Tag, TagOrDigest},
     pins::Found,
     pull_request::of_set::PullRequestOfSet,
@@ -195,13 +195,16 @@ impl<'s> BuildList<'s> {
             let is_boundary = self.boundaries.contains(&index);
             return Ok(Some(Listed::Omitted { is_boundary }));
         };
-        let (mut state, detail) = builds::state(&build, &self.facts());
+        let (mut state, mut detail) = builds::state(&build, &self.facts());
         let mut order = None;
         if matches!(state, State::Available | State::Proposed) {
             let determined = self.order_of(index, &build)?;
             let is_older = matches!(&determined, Order::Known(known) if known.is_older);
             if is_older && state == State::Available {
                 state = State::Older;
+            }
+            if let Some(Hold::Held { rollback }) = self.prolonged_hold(&build, &determined)? {
+                (state, detail) = builds::held(rollback);
             }
             order = Some(determined);
         }
@@ -214,6 +217,17 @@ impl<'s> BuildList<'s> {
             index,
             order,
         }))))
+    }
+
+    /// The hold of a build that is newer than the current set.
+    fn prolonged_hold(&self, build: &ReadBuild, order: &Order) -> Result<Option<Hold<'_>>, Errors> {
+        let (Some(history), Some(revision)) = (self.history.known()?, &build.revision) else {
+            return Ok(None);
+        };
+        let prolongs_hold = self.order.prolongs_hold(history, revision, order);
+        let prolongs_hold =
+            (self.services).wait(prolongs_hold, "determining the order of builds")??;
+        Ok(prolongs_hold.then(|| history.prolonged_hold(revision)))
     }
 
     /// The order of a build and the current set.

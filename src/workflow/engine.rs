@@ -232,16 +232,16 @@ impl ImageVerifier<'_> {
         let resolutions =
             tags::resolve_tags(config, targets, verification_pulls(config), services)?;
         image_rows::add_digests(rows, &resolutions, config);
-        let order = match chain.unknown_order() {
+        let order = match chain.open_order() {
             None => None,
-            Some(unknown) => {
+            Some(open) => {
                 let set = ResolvedSet {
                     revision: &self.request.revision,
                     resolutions: &resolutions,
                     found,
                 };
                 let history = self.history.promoted_or_local().ok();
-                let order = self.builds.of_images(unknown, history, &set, services);
+                let order = self.builds.of_images(open, history, &set, services);
                 match order {
                     Ok(order) => Some(order),
                     Err(errors) => return Err(chain.stop(errors.into_iter().collect()).into()),

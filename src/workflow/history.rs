@@ -25,6 +25,8 @@ pub(crate) struct SiteHistory {
     commits: Result<Commits, GitError>,
     /// The order of the promoted revision and the pinned one; unknown until it is determined.
     order: Result<Order, Error>,
+    /// Whether the hold of the promoted revision lasts although history alone would end it.
+    prolongs_hold: bool,
 }
 
 /// The progress message. Reading a long history takes seconds.
@@ -150,6 +152,7 @@ impl From<Result<Commits, GitError>> for SiteHistory {
         Self {
             commits,
             order: Ok(Order::Unknown(UnknownOrder::NotInHistory)),
+            prolongs_hold: false,
         }
     }
 }
@@ -187,7 +190,14 @@ impl SiteHistory {
     ) {
         if let Ok(commits) = &self.commits {
             let pinned = checks::current_digests(config, found);
-            self.order = builds.of_set(&commits.history, revision, &pinned).await;
+            let history = &commits.history;
+            self.order = builds.of_set(history, revision, &pinned).await;
+            if let Ok(order) = &self.order {
+                match builds.prolongs_hold(history, revision, order).await {
+                    Ok(prolongs_hold) => self.prolongs_hold = prolongs_hold,
+                    Err(error) => self.order = Err(error),
+                }
+            }
         }
     }
 
@@ -257,7 +267,11 @@ impl SiteHistory {
         };
         Ok(HistoryFacts::Known {
             order: self.order.clone()?,
-            hold: history.hold(revision),
+            hold: if self.prolongs_hold {
+                history.prolonged_hold(revision)
+            } else {
+                history.hold(revision)
+            },
             blind_spot: history.blind_spot_of(revision),
             extent: self.extent(),
         })

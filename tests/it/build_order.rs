@@ -220,6 +220,132 @@ fn set_that_was_current_before_is_older() {
     assert_eq!(failed(&document), ["rolled_back"]);
 }
 
+/// Rolls back to a revision, commits and pushes.
+fn rolled_back(world: &World, revision: &str) {
+    world
+        .run(&["rollback", "--to", revision, "--apply"])
+        .exits(0);
+    world.commit(&format!("rollback: test images @{revision}"));
+    world.push();
+}
+
+#[test]
+fn rollback_of_an_older_set_restores_the_order() {
+    let revisions = [REV_A, REV_B, REV_C];
+    let world = built(&revisions, REV_A, "");
+    world.promoted(REV_B);
+    world
+        .run(&["promote", "--revision", REV_A, "--apply", "--allow-older"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{REV_A}"));
+    world.push();
+    rolled_back(&world, REV_B);
+    let document = promote(&world, REV_A, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "history"));
+}
+
+#[test]
+fn older_set_ends_no_hold() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| git(directory.path(), args);
+    run(&["init", "-q", "-b", "main"]);
+    let commits: [&'static str; 4] = ["1", "2", "3", "4"].map(|name| {
+        run(&["commit", "-q", "--allow-empty", "-m", name]);
+        &*run(&["rev-parse", "HEAD"]).leak()
+    });
+    let [one, two, three, four] = commits;
+    let source = format!("source: '{}'", directory.path().display());
+    let world = built(&commits, one, &source);
+    world.promoted(three);
+    rolled_back(&world, one);
+    world.promoted(two);
+    for revision in [three, "newest"] {
+        let document = promote(&world, revision, &[]);
+        if revision == "newest" {
+            assert_eq!(document.exits(0).json()["revision"], four);
+        } else {
+            assert_eq!(failed(&document.exits(1).json()), ["rolled_back"]);
+        }
+    }
+    let builds = world.run(&["builds", "--format", "json"]).exits(0).json();
+    let rows = builds["builds"].as_array().unwrap();
+    let held = rows.iter().find(|row| row["revision"] == three).unwrap();
+    assert_eq!(held["state"], "held");
+    // A newer set ends it.
+    world.promoted(four);
+    let document = promote(&world, three, &[]).exits(1).json();
+    assert_eq!(failed(&document), ["revision_order"]);
+}
+
+#[test]
+fn digests_do_not_belong_to_a_wrong_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let [early, late, other] = source(directory.path());
+    let further = format!("source: '{}'", directory.path().display());
+    let world = built(&[early, late, other], other, &further);
+    world
+        .run(&["promote", "--revision", late, "--apply"])
+        .exits(0);
+    // The set of the later commit, recorded as the earlier one.
+    world.commit(&format!("Deploy\n\nRepin-Set: {early}"));
+    world.push();
+    let document = promote(&world, early, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "source"));
+    // The same images again are no change of the set.
+    let document = promote(&world, late, &[]).exits(0).json();
+    assert_eq!(order(&document).0, "pass", "{document:#}");
+    assert_eq!(document["changed"], false);
+}
+
+#[test]
+fn squash_merge_records_its_last_promotion() {
+    let revisions = [REV_A, REV_B, REV_C];
+    let world = built(&revisions, REV_A, "");
+    for revision in [REV_B, REV_C] {
+        world
+            .run(&["promote", "--revision", revision, "--apply"])
+            .exits(0);
+    }
+    world.commit(&format!(
+        "Deploy (#7)\n\n* promote: test images @{REV_B}\n\nRepin-Set: {REV_B}\n\n* promote: test images @{REV_C}\n\nRepin-Set: {REV_C}"
+    ));
+    world.push();
+    let status = world.run(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!(status["set"]["revision"], REV_C, "{status:#}");
+    // The first one was never current.
+    let document = world.run(&["rollback", "--to", REV_B, "--format", "json"]);
+    assert_eq!(failed(&document.exits(1).json()), ["provenance_title"]);
+}
+
+#[test]
+fn number_is_no_abbreviated_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| git(directory.path(), args);
+    run(&["init", "-q", "-b", "main"]);
+    // A commit whose first seven digits are a number, and a descendant.
+    let mut numbers: Vec<&'static str> = Vec::new();
+    for count in 0.. {
+        run(&["commit", "-q", "--allow-empty", "-m", &count.to_string()]);
+        let digits = run(&["rev-parse", "--short=7", "HEAD"]);
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            numbers.push(digits.leak());
+        }
+        if numbers.len() == 2 {
+            break;
+        }
+    }
+    let [ancestor, descendant] = numbers[..] else {
+        unreachable!()
+    };
+    let further = format!(
+        "source: '{}'\nrevision: {{ pattern: '[0-9]{{7}}' }}",
+        directory.path().display()
+    );
+    let world = built(&[ancestor, descendant], descendant, &further);
+    let document = promote(&world, ancestor, &[]).exits(0).json();
+    assert_eq!(order(&document).0, "warn", "{document:#}");
+}
+
 /// Builds a revision with the creation time of each image.
 fn build_at(world: &mut World, revision: &'static str, times: &BTreeMap<&str, [&str; 2]>) {
     for (image, [amd64, arm64]) in times {

@@ -35,8 +35,8 @@ pub(crate) enum HistoryVerdict {
     /// A promotion, whose order and hold were checked by its revision.
     Promotion {
         overrides: Overrides,
-        /// The reason for which the order is unknown so far; the stage of tags completes it.
-        unknown_order: Option<UnknownOrder>,
+        /// An order that the images may complete or contradict; the stage of tags checks it.
+        open_order: Option<Order>,
         /// The extent of the history in which to look up the digests; `None`: the revision is held, or
         /// no history is available.
         digest_extent: Option<Extent>,
@@ -90,13 +90,14 @@ impl<'c> Counted<'c> {
             }
             HistoryFacts::Known { order, extent, .. } => (order.clone(), *extent),
         };
-        let unknown_order = match order {
-            // A fleet reads no image.
-            Order::Unknown(unknown)
-                if unknown.allows_further_evidence() && extent == Extent::Clone =>
-            {
-                Some(unknown)
-            }
+        let is_open = match &order {
+            Order::Same => true,
+            Order::Known(_) => false,
+            Order::Unknown(unknown) => unknown.allows_further_evidence(),
+        };
+        // A fleet reads no image.
+        let open_order = match order {
+            order if is_open && extent == Extent::Clone => Some(order),
             order => {
                 match check_order(config, revision, &order, overrides.older, extent) {
                     Ok(check) => result.checks.push(check),
@@ -108,7 +109,7 @@ impl<'c> Counted<'c> {
         result.add(check_hold_by_revision(revision, facts, overrides));
         let verdict = HistoryVerdict::Promotion {
             overrides,
-            unknown_order,
+            open_order,
             digest_extent: facts.extent_unless_held(),
         };
         Ok(HistoryChecked {
@@ -144,7 +145,7 @@ impl HistoryVerdict {
         }
     }
 
-    /// Checks an order that was unknown before the images were read. `order`: the result of reading them.
+    /// Checks an order that the images complete. `order`: the result of reading them.
     pub(super) fn check_order(
         &self,
         config: &Config,
@@ -153,13 +154,13 @@ impl HistoryVerdict {
     ) -> StageResult {
         let Self::Promotion {
             overrides,
-            unknown_order: Some(unknown),
+            open_order: Some(open),
             ..
         } = self
         else {
             return StageResult::default();
         };
-        let order = order.unwrap_or_else(|| Order::Unknown(unknown.clone()));
+        let order = order.unwrap_or_else(|| open.clone());
         match check_order(config, revision, &order, overrides.older, Extent::Clone) {
             Ok(check) => vec![check].into(),
             Err(errors) => errors.iter().cloned().collect::<Vec<_>>().into(),
@@ -205,10 +206,10 @@ impl HistoryChecked<'_> {
         self.verdict.promoted()
     }
 
-    /// The reason for which the order is unknown, if the images may show it.
-    pub(crate) fn unknown_order(&self) -> Option<&UnknownOrder> {
+    /// The order that the images may complete or contradict.
+    pub(crate) fn open_order(&self) -> Option<&Order> {
         match &self.verdict {
-            HistoryVerdict::Promotion { unknown_order, .. } => unknown_order.as_ref(),
+            HistoryVerdict::Promotion { open_order, .. } => open_order.as_ref(),
             HistoryVerdict::Rollback(_) => None,
         }
     }
