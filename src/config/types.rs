@@ -123,7 +123,9 @@ pub(super) fn remote(text: &str) -> Result<String, &'static str> {
     let after_scheme = text.split_once("://").map(|(_, rest)| rest);
     let authority = after_scheme.map(|rest| rest.split('/').next().unwrap_or_default());
     if authority.is_some_and(|a| a.contains('@') && a.contains(':')) {
-        return Err("the URL must not contain a password: name a variable in `token_env`");
+        return Err(
+            "the URL must not contain a password: use credentials of git, or a variable in `token_env`",
+        );
     }
     if text.starts_with('-') || text.contains(char::is_control) || text.contains("::") {
         return Err("expected a URL or a path");

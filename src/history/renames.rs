@@ -3,8 +3,8 @@
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use crate::{
-    config::{Config, SetPath, is_config_file_of},
-    git::{Git, GitError, ObjectId},
+    config::{self, Config, RelPath, SetPath, is_config_file_of},
+    git::{Git, GitError, ObjectId, TreeFile},
 };
 
 /// The maximum number of paths that a configuration had.
@@ -114,6 +114,12 @@ pub(super) fn origin(
         {
             return Ok(Origin::Renamed(old));
         }
+        if removed.is_empty()
+            && oldest + 1 < MAX_RENAMES
+            && let Some(old) = renamed_from_any_name(git, parent, commit, path)?
+        {
+            return Ok(Origin::Renamed(old));
+        }
         if removed.is_empty() && additions < MAX_ADDITIONS {
             continue;
         }
@@ -124,6 +130,32 @@ pub(super) fn origin(
         }));
     }
     Ok(Origin::Beginning)
+}
+
+/// The configuration that git pairs with an added one, if only `--config` selects its name.
+fn renamed_from_any_name(
+    git: &Git,
+    parent: &Addition,
+    commit: &Addition,
+    path: &ConfigPath,
+) -> Result<Option<SetPath>, GitError> {
+    let pathspecs = ["yaml", "yml"].map(|extension| format!(":(top,glob)**/*.{extension}").into());
+    let changes = git.renames(&parent.id, &commit.id, &pathspecs)?;
+    let mut renamed = changes.renamed.iter();
+    let Some((old, _)) = renamed.find(|(_, new)| *new == path.path) else {
+        return Ok(None);
+    };
+    let old = Path::new(OsStr::from_bytes(&old.path));
+    let (Ok(set_path), Ok(file)) = (SetPath::new(old), RelPath::new(old)) else {
+        return Ok(None);
+    };
+    let top = git.with_prefix(Vec::new());
+    let TreeFile::Content(bytes) = top.file(&parent.id, &file, config::MAX_SIZE)? else {
+        return Ok(None);
+    };
+    let name = file.to_string();
+    let parsed = config::parse_bytes(bytes, &name, Path::new("/"), &set_path, config::parse_past);
+    Ok(parsed.is_ok().then_some(set_path))
 }
 
 /// The pathspecs of every configuration file, and of every file with the name of this one.

@@ -528,6 +528,39 @@ fn history_continues_under_the_old_path() {
 }
 
 #[test]
+fn history_continues_from_a_name_that_only_the_flag_selects() {
+    let repo = Repo::empty();
+    let config = CONFIG.replace(".github/workflows/*.yml", "*.yml");
+    repo.write("a/images.yaml", &config).commit("chore: begin");
+    for build in ['a', 'b', 'a'] {
+        pins_in(&repo, "a", build);
+        repo.commit(title(build));
+    }
+    repo.git(&["mv", "a", "b"]);
+    repo.git(&["mv", "b/images.yaml", "b/repin.yaml"]);
+    repo.commit("chore: move the set");
+    repo.publish();
+    let moved = history_in(&repo.join("b"));
+    let former: Vec<_> = moved
+        .former_names()
+        .into_iter()
+        .map(|names| names.set_path.to_string())
+        .collect();
+    assert_eq!(former, ["a/images.yaml"]);
+    assert_eq!(moved.entries().len(), 3);
+    // A similar manifest is no configuration.
+    repo.remove("b/repin.yaml");
+    let manifest = config.replace("version: 1", "apiVersion: v1");
+    repo.write("c/values.yaml", &manifest)
+        .commit("chore: values");
+    repo.git(&["mv", "c/values.yaml", "c/repin.yaml"]);
+    repo.write("c/repin.yaml", &config)
+        .commit("chore: another set");
+    repo.publish();
+    assert!(history_in(&repo.join("c")).former_names().is_empty());
+}
+
+#[test]
 fn renamed_top_set_keeps_the_former_default_branches() {
     let repo = Repo::new();
     repo.promote('a');

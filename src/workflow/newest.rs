@@ -105,7 +105,8 @@ fn unknown_age(revision: &Revision, reason: &str) -> Errors {
     let name = plain(revision.as_str());
     let message = format!("cannot determine whether {name} is the newest build: {reason}");
     let help = format!(
-        "configure `source`, or name the build if it is newer: repin promote --revision {name}"
+        "if the build is newer, name it: repin promote --revision {name}; `source`, the repository of \
+         the images, lets repin compare commits"
     );
     Errors::from(Error::failed(Code::REVISION_ORDER, message).help(help))
 }
