@@ -2,8 +2,8 @@
 //! runs; the chain stops after a stage with a failed check or an outage.
 //!
 //! ```text
-//! pins ─► history ─┬─► tags ─► signatures ─► contents ─► smoke ─► Approved
-//!                  └─► trusted set ─────────────────────────────► Approved
+//! pins ─► history ─┬─► tags ─► stages ─► signatures ─► contents ─► smoke ─► Approved
+//!                  └─► trusted set ────────────────────────────────────────► Approved
 //!                      tags ─► signatures ─► contents ─► smoke ─► VerifiedSet
 //! ```
 //!
@@ -24,8 +24,8 @@ pub(crate) use history::{Counted, DigestHistory, HistoryChecked, HistoryVerdict}
 pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 
 use super::{
-    ApprovedImage, Check, Code, Resolution, StageResult, Standard, Status, any_failed,
-    check_resolution, check_shared_digests,
+    ApprovedImage, Check, Code, JudgedStage, Resolution, StageResult, Standard, Status, any_failed,
+    check_resolution, check_shared_digests, check_stages,
 };
 use crate::{
     config::{Config, Image, SignedSubject},
@@ -105,6 +105,9 @@ impl<'c> ChainState<'c> {
     }
 }
 
+/// The stage of tags of a promotion or a rollback, before the stages of `promote.after`.
+#[derive(Debug)]
+pub(crate) enum Resolved {}
 /// The stage of tags.
 #[derive(Debug)]
 pub(crate) enum Tags {}
@@ -291,6 +294,32 @@ impl<'c, H: Strictness, S> Images<'c, H, S> {
     }
 }
 
+impl<'c> Images<'c, HistoryVerdict, Resolved> {
+    /// The digests of the images that are pinned.
+    pub(crate) fn pinned_digests(&self) -> Digests {
+        pinned_digests(self.state.config, &self.resolved)
+    }
+
+    /// The step of `promote.after`, with a verdict for each of its stages. A rollback is not subject to
+    /// stages.
+    pub(crate) fn staged(
+        self,
+        stages: &[JudgedStage],
+    ) -> Result<Images<'c, HistoryVerdict, Tags>, Stopped> {
+        let mut result = StageResult::default();
+        if let HistoryVerdict::Promotion { overrides, .. } = &self.history {
+            result = check_stages(stages, overrides.unstaged);
+            if stages.len() != self.state.config.promote.after.len() {
+                let reason = "not every stage was examined";
+                let error = Error::unavailable("`promote.after`", reason);
+                result.outages.push(error);
+            }
+        }
+        let state = self.state.stage(result)?;
+        Ok(Images::new(state, self.resolved, self.history))
+    }
+}
+
 impl<S> Images<'_, HistoryVerdict, S> {
     /// The promoted set, if this is a rollback.
     pub(crate) fn promoted(&self) -> Option<&Promoted> {
@@ -411,7 +440,7 @@ impl<'c> HistoryChecked<'c> {
         resolutions: &[Resolution],
         order: Option<Order>,
         history: &dyn DigestHistory,
-    ) -> Result<Images<'c, HistoryVerdict, Tags>, Stopped> {
+    ) -> Result<Images<'c, HistoryVerdict, Resolved>, Stopped> {
         let Self { state, mut verdict } = self;
         let mut result = verdict.check_order(state.config, state.revision, order);
         result.add(check_tags(&state, resolutions, &verdict));

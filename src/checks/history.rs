@@ -65,6 +65,8 @@ pub(crate) struct Overrides {
     pub older: bool,
     /// A held set may be promoted.
     pub rolled_back: bool,
+    /// A set without the time in its stages may be promoted.
+    pub unstaged: bool,
 }
 
 /// The remedy for facts that the last commits do not contain.

@@ -18,6 +18,7 @@ mod remote;
 mod set;
 mod set_document;
 mod smoke;
+mod stages;
 mod trust;
 mod verified;
 
@@ -48,6 +49,10 @@ pub(crate) use set::{
 };
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::check_smoke;
+pub(crate) use stages::{
+    JudgedStage, MergeTimes, StageClock, StageVerdict, check_stages, check_unknown_stages,
+    judge_stage,
+};
 pub(crate) use trust::{DigestSignatures, candidate_reason};
 pub(crate) use verified::VerifiedRow;
 
@@ -203,6 +208,11 @@ impl Check {
 }
 
 impl StageResult {
+    /// The checks, and the errors.
+    pub(crate) fn into_parts(self) -> (Vec<Check>, Vec<Error>) {
+        (self.checks, self.outages)
+    }
+
     fn add(&mut self, other: Self) {
         self.checks.extend(other.checks);
         self.outages.extend(other.outages);

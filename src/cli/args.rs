@@ -401,6 +401,9 @@ pub(super) struct Promote {
     /// Promote even if this set was rolled back
     #[arg(long)]
     pub(super) force_after_rollback: bool,
+    /// Promote even if this set did not prove itself in the stages of `promote.after`
+    #[arg(long)]
+    pub(super) allow_unstaged: bool,
     #[command(flatten)]
     pub(super) change: Change,
 }

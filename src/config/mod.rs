@@ -25,6 +25,7 @@ mod signers;
 mod smoke;
 mod source_repository;
 mod sources;
+mod stage;
 mod tag_template;
 mod template;
 #[cfg(test)]
@@ -69,6 +70,7 @@ pub(crate) use signers::{
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
 pub(crate) use source_repository::SourceRepository;
 pub(crate) use sources::{Endpoint, Mapping, SourceLocation};
+pub(crate) use stage::{ElsewhereSet, Stage, StageSet};
 pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, TagTemplate};
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;

@@ -26,6 +26,7 @@ use super::{
     smoke::Smoke,
     source_repository::SourceRepository,
     sources::{Mapping, Prefix, SourceLocation, is_host},
+    stage::Stage,
     tag_template::{RevisionLength, TagForm, TagTemplate},
     types::{BranchTemplate, Text, TitleTemplate, line_schema, text_type},
     verify::{self, Verify},
@@ -191,6 +192,8 @@ block! {
         title: TitleTemplate = "promote: {name} @{revision}",
         /// Whether a newer promotion closes the pull request of an older one.
         supersede: bool = true,
+        /// The stages in which a set must have been current before. Absent: none.
+        after: Vec<Stage> = [],
     }
 }
 

@@ -4,10 +4,10 @@
 //! do, the result for the other one is here.
 
 use super::{
-    Ability, BranchState, Claim, Comment, Comparison, CreateOutcome, Edit, FileMode, Head, Issue,
-    Kind, LabelOutcome, Merge, NewCommit, NewPull, PlannedWrites, Poll, PublishOutcome, Pull,
-    Pulls, Queue, Readiness, Repo, RequiredRights, Right, Settings, Signing, Status, Target, Token,
-    Tree, gitea::Gitea, github::Github,
+    Ability, BranchCommit, BranchState, Claim, Comment, Comparison, CreateOutcome, Edit, FileMode,
+    Head, Issue, Kind, LabelOutcome, Merge, MergedPull, NewCommit, NewPull, PlannedWrites, Poll,
+    PublishOutcome, Pull, Pulls, Queue, Readiness, Repo, RequiredRights, Right, Settings, Signing,
+    Status, Target, Token, Tree, gitea::Gitea, github::Github,
 };
 use crate::{
     config::{MergeMethod, Sign},
@@ -215,6 +215,14 @@ impl Forge {
     /// One pull request in its current state; `None` if it is missing.
     pub(crate) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
         forward!(self, client => client.pull(number).await)
+    }
+
+    /// The merged pull request that brought a commit to a branch; `None` if there is none.
+    pub(crate) async fn merged_pull(
+        &self,
+        commit: BranchCommit<'_>,
+    ) -> Result<Option<MergedPull>, Error> {
+        forward!(self, client => client.merged_pull(commit).await)
     }
 
     /// A pull request, unless it is unchanged since the server sent `etag`.

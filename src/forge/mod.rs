@@ -40,8 +40,8 @@ pub(crate) use http::{DEFAULT_DEADLINE, Settings};
 pub(crate) use issues::{Claim, Issue};
 pub(crate) use merging::{Merge, Queue};
 pub(crate) use pull_requests::{
-    Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState, Pulls,
-    Readiness, Transition,
+    BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull, Poll,
+    Pull, PullState, Pulls, Readiness, Transition,
 };
 pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Signing};
 pub(crate) use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};

@@ -47,6 +47,25 @@ pub(crate) struct Pull {
     pub head_exists: bool,
 }
 
+/// A commit that a pull request may have brought to a branch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BranchCommit<'c> {
+    pub commit: &'c str,
+    pub branch: &'c str,
+    /// The number in its subject, which may be wrong.
+    pub number: Option<u64>,
+}
+
+/// The merge of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MergedPull {
+    pub number: u64,
+    /// When it was merged (RFC 3339).
+    pub date: String,
+    /// The login of the user who merged it, if the forge reports it.
+    pub by: Option<String>,
+}
+
 /// Whether a pull request has conflicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mergeable {

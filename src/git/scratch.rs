@@ -1,4 +1,4 @@
-//! Another repository that is fetched into an empty directory, without the contents of its files.
+//! Another repository that is fetched into an empty directory.
 
 use std::path::Path;
 
@@ -9,6 +9,10 @@ use super::{Git, GitError, ObjectId, Remote, without_users};
 pub(crate) enum FetchedObjects {
     Commits,
     CommitsAndTrees,
+    /// Also the contents of files.
+    All,
+    /// Everything in the heads of the references.
+    Heads,
 }
 
 /// The destination of a commit that no fetched reference contains.
@@ -47,20 +51,21 @@ impl ScratchRepository {
 
     /// Fetches references or a commit; `false` if one of them does not exist.
     pub(crate) fn fetch(&self, refspecs: &[&str]) -> Result<bool, GitError> {
-        let filter = match self.objects {
-            FetchedObjects::Commits => "--filter=tree:0",
-            FetchedObjects::CommitsAndTrees => "--filter=blob:none",
+        let objects: &[&str] = match self.objects {
+            FetchedObjects::Commits => &["--filter=tree:0"],
+            FetchedObjects::CommitsAndTrees => &["--filter=blob:none"],
+            FetchedObjects::All => &[],
+            FetchedObjects::Heads => &["--depth=1"],
         };
         let options = [
             "-q",
-            filter,
             "--no-tags",
             "--no-write-fetch-head",
             "--no-auto-gc",
             "--end-of-options",
             "origin",
         ];
-        let args = [&options[..], refspecs].concat();
+        let args = [objects, &options, refspecs].concat();
         let ran = self.git.run("fetch", &args, Some(&self.remote))?;
         // git skips the references of a shallow server, with a warning.
         if ran.stderr.contains("shallow") {

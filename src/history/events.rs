@@ -80,6 +80,8 @@ pub(super) struct Events {
     /// The sets that rollbacks undid, on the line or on a merged one, and that did not become current
     /// on the line since.
     pub(super) undone: Vec<Undone>,
+    /// The latest rollback that undid each set, on the line or on a merged one.
+    pub(super) undone_by: Vec<Option<usize>>,
     /// The position in the line of the last newer set.
     pub(super) last_newer: Option<usize>,
     /// The revisions that each set was promoted as on the line.
@@ -146,6 +148,7 @@ pub(super) fn events(
         sets,
         tip: line.find_map(|commit| points[*commit].set),
         events: Events {
+            undone_by: vec![None; sets.len()],
             revisions: vec![Vec::new(); sets.len()],
             first: vec![None; sets.len()],
             ..Events::default()
@@ -278,6 +281,10 @@ impl Fold<'_> {
             }
         }
         for (set, event) in undone_sets {
+            let latest = self.events.undone_by[set].map(|latest| self.events.all[latest].position);
+            if latest <= Some(self.events.all[rollback].position) {
+                self.events.undone_by[set] = Some(rollback);
+            }
             let (is_followed, unseen) = self.is_followed(set, target, &images);
             let undone = Undone {
                 set,

@@ -62,6 +62,7 @@ mod holds;
 mod log;
 mod past_config;
 mod path_history;
+mod periods;
 mod provenance;
 mod renames;
 mod rules;
@@ -106,7 +107,10 @@ pub(crate) use claimed::claimed_tags;
 pub(crate) use holds::{HeldSet, Hold};
 pub(crate) use past_config::{CommitConfig, commit_config, promoted_config};
 pub(crate) use path_history::{PathCommit, PathHistory};
+pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods};
 pub(crate) use provenance::{Gap, Promoted, Provenance};
+#[cfg(test)]
+pub(crate) use tests::examples::ExampleCommit;
 pub(crate) use unreadable::Unreadable;
 
 /// The digests of the images with agreeing pins, by name.

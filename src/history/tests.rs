@@ -1,5 +1,6 @@
 //! Histories of real git repositories.
 
+pub(crate) mod examples;
 mod log;
 
 use std::path::Path;

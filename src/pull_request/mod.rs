@@ -17,6 +17,7 @@ mod origin;
 pub(crate) mod reconcile;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unstaged;
 pub(crate) mod waiting;
 pub(crate) mod withdraw;
 
@@ -32,22 +33,27 @@ use crate::{
 
 /// Closes a pull request with a comment. The hidden `note` in the comment prevents a second one.
 async fn close_with(forge: &Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
+    comment(forge, number, &format!("{text}\n\n{note}\n"), note).await?;
+    let edit = Edit {
+        transition: Some(Transition::Close),
+        ..Edit::default()
+    };
+    forge.edit_pull(number, &edit).await.map(drop)
+}
+
+/// Adds a comment, unless one with `note` exists.
+async fn comment(forge: &Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
     // The comments are listed again if it is unknown whether the comment arrived.
     for is_last in [false, false, true] {
         let comments: Vec<Comment> = forge.comments(number).await?;
         if comments.iter().any(|comment| comment.body.contains(note)) {
             break;
         }
-        let text = format!("{text}\n\n{note}\n");
-        match forge.add_comment(number, &text).await {
+        match forge.add_comment(number, text).await {
             Ok(()) => break,
             Err(error) if error.class != Class::Unavailable || is_last => return Err(error),
             Err(_) => forge.back_off(1).await,
         }
     }
-    let edit = Edit {
-        transition: Some(Transition::Close),
-        ..Edit::default()
-    };
-    forge.edit_pull(number, &edit).await.map(drop)
+    Ok(())
 }

@@ -55,6 +55,23 @@ pub(crate) struct TemplateContext {
     pub current_labels: Labels,
     /// The sets that a rollback undoes, newest first.
     pub undone: Vec<Undone>,
+    /// The stages in which a promoted set was current.
+    pub stages: Vec<StageRow>,
+}
+
+/// A stage in which a promoted set was current.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct StageRow {
+    /// The set path, with the repository before it if that is another one.
+    pub stage: String,
+    /// In ISO 8601.
+    pub since: String,
+    /// The short id of the commit that made the set current.
+    pub commit: String,
+    /// The number of its pull request, if it is known.
+    pub pull_request: Option<u64>,
+    /// The user who merged the pull request, or else the author of the commit.
+    pub by: String,
 }
 
 /// Values of labels by image and label.

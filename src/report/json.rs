@@ -19,7 +19,7 @@ pub(crate) use forge::{
 
 pub(crate) use status::{
     BranchRow, HoldRow, IgnoredClaimRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument,
-    UnreadableRow, WorkTreeRow,
+    UnreadableRow, WaitingRow, WorkTreeRow,
 };
 pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 

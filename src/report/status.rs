@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
 use super::{
     dates::{ago, to_minute},
-    json::{BranchRow, IgnoredClaimRow, MergedRow, NotRead, StatusDocument},
+    json::{BranchRow, IgnoredClaimRow, MergedRow, NotRead, StatusDocument, WaitingRow},
     layout::{Align, aligned, wrapped},
     revision::abbreviated,
     sets::SetSummary,
@@ -44,6 +44,7 @@ pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
     screen.set(document);
     screen.images(document);
     screen.holds(document);
+    screen.waiting(document);
     screen.ignored_claims(document);
     screen.open_pull_requests(document);
     screen.checks("pins", &document.pins, "counted and in agreement");
@@ -222,6 +223,15 @@ impl Screen<'_> {
         self.rows("held", lines, "repin status -v");
     }
 
+    fn waiting(&mut self, document: &StatusDocument) {
+        let mut lines = Vec::new();
+        for row in &document.waiting {
+            let revision = row.revision.as_deref().map(|name| self.revision(name));
+            lines.push(waiting(row, revision));
+        }
+        self.rows("waiting", lines, "repin status -v");
+    }
+
     fn ignored_claims(&mut self, document: &StatusDocument) {
         let lines = document.ignored_claims.iter().map(ignored_claim).collect();
         self.rows("ignored", lines, "repin history");
@@ -346,6 +356,16 @@ fn conclusion(document: &StatusDocument) -> String {
     }
 }
 
+/// The stage for which a set waits.
+fn waiting(row: &WaitingRow, revision: Option<String>) -> String {
+    let stage = plain(&row.stage);
+    let revision = revision.unwrap_or_else(|| "a set without a recorded revision".to_owned());
+    match &row.until {
+        Some(until) => format!("{revision} waits for {stage} until {}", to_minute(until)),
+        None => format!("{revision} waits for {stage}"),
+    }
+}
+
 /// The row of a set in the table of all sets.
 pub(crate) fn set_summary(document: &StatusDocument) -> SetSummary {
     let set = document.set.as_ref();
@@ -353,12 +373,18 @@ pub(crate) fn set_summary(document: &StatusDocument) -> SetSummary {
     let pins = rows.fold([0, 0], |[found, declared], row| {
         [found + row.pins, declared + row.expected]
     });
+    let mut state = conclusion(document);
+    for row in &document.waiting {
+        let revision = row.revision.as_deref();
+        let revision = revision.map(|name| plain(&abbreviated(name, &BTreeSet::from([name]))));
+        state = format!("{state}; {}", waiting(row, revision));
+    }
     SetSummary {
         set_path: document.set_path.clone(),
         revision: set.and_then(|set| set.revision.clone()),
         since: set.map(|set| set.date.clone()),
         pins: Some(pins),
-        state: conclusion(document),
+        state,
     }
 }
 
@@ -460,6 +486,7 @@ mod tests {
                 head: Some("b".repeat(40)),
             }),
             work_tree: Vec::new(),
+            waiting: Vec::new(),
             holds: Vec::new(),
             pull_requests: Some(Vec::new()),
             pins: Vec::new(),

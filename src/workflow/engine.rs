@@ -19,6 +19,7 @@ use super::{
     signatures,
     site::Site,
     smoke::SmokeStage,
+    stages::{StageVerdicts, Stages},
     tags,
     trust::Trust,
 };
@@ -65,6 +66,8 @@ pub(super) enum Verification<'v> {
         standards: &'v Standards<'v>,
         smoke: &'v SmokeStage,
         builds: &'v BuildOrder<'v>,
+        /// `None` for a rollback.
+        stages: Option<&'v Stages<'v>>,
         services: &'v Services,
     },
     /// By another run with a trusted document.
@@ -94,10 +97,18 @@ pub(super) fn plan(
             history.determine_order(&builds, site.config(), &request.revision, &counted.found);
         services.wait(order, "determining the order of builds")?;
     }
+    let stages = match request.operation {
+        Operation::Promotion => {
+            let has_forge = site.has_forge();
+            Some(Stages::open(site.config(), &history, has_forge, services)?)
+        }
+        Operation::Rollback => None,
+    };
     let verification = Verification::Now {
         standards,
         smoke: &smoke,
         builds: &builds,
+        stages: stages.as_ref(),
         services,
     };
     judge(request, counted, &history, verification, site, rows)
@@ -144,6 +155,7 @@ pub(super) fn judge(
             standards,
             smoke,
             builds,
+            stages,
             services,
         } => {
             let verifier = ImageVerifier {
@@ -151,11 +163,13 @@ pub(super) fn judge(
                 standards,
                 smoke,
                 builds,
+                stages,
                 history,
                 config,
                 services,
             };
-            let approved = verifier.verify(checked, &found, rows)?;
+            let (approved, stages) = verifier.verify(checked, &found, rows)?;
+            body_context.stages = stages.rows;
             if request.operation == Operation::Rollback {
                 body_context.current_labels = tags::current_labels(config, &found, services)?;
             }
@@ -215,6 +229,7 @@ struct ImageVerifier<'v> {
     standards: &'v Standards<'v>,
     smoke: &'v SmokeStage,
     builds: &'v BuildOrder<'v>,
+    stages: Option<&'v Stages<'v>>,
     history: &'v SiteHistory,
     config: &'v Config,
     services: &'v Services,
@@ -226,7 +241,7 @@ impl ImageVerifier<'_> {
         chain: HistoryChecked<'_>,
         found: &Found,
         rows: &mut [ImageRow],
-    ) -> Result<Approved, Stop> {
+    ) -> Result<(Approved, StageVerdicts), Stop> {
         let (config, services) = (self.config, self.services);
         let targets = self.request.targets(config, found, chain.promoted());
         let resolutions =
@@ -249,6 +264,11 @@ impl ImageVerifier<'_> {
             }
         };
         let images = chain.resolved(&resolutions, order, self.history)?;
+        let stages = match self.stages {
+            Some(stages) => stages.judge(&images.pinned_digests(), services)?,
+            None => StageVerdicts::default(),
+        };
+        let images = images.staged(&stages.judged)?;
 
         let (promoted, git) = (images.promoted(), self.history.git());
         let enforcement =
@@ -279,6 +299,6 @@ impl ImageVerifier<'_> {
             }
         };
         let images = self.smoke.run(images, config, services)?;
-        Ok(images.approved())
+        Ok((images.approved(), stages))
     }
 }

@@ -5,6 +5,7 @@ use super::{
     builds::open_pull_requests,
     commit,
     engine::Planned,
+    request::Request,
     site::{Site, WorkTreeSite},
 };
 use crate::{
@@ -71,6 +72,15 @@ pub(super) trait Executor: Site {
         services: &Services,
     ) -> Result<Vec<PullRequestOfSet>, Errors>;
 
+    /// Makes the open pull request of a set a draft if a stage stopped the run, and if the run may make a
+    /// change.
+    fn withhold(
+        &self,
+        request: &Request,
+        stop: &Stop,
+        services: &Services,
+    ) -> Result<Option<PullRequest>, Errors>;
+
     /// Carries out a plan, if the run may make a change.
     fn carry_out(
         &mut self,
@@ -88,6 +98,10 @@ impl Executor for WorkTreeSite {
         services: &Services,
     ) -> Result<Vec<PullRequestOfSet>, Errors> {
         open_pull_requests(config, history.git(), services)
+    }
+
+    fn withhold(&self, _: &Request, _: &Stop, _: &Services) -> Result<Option<PullRequest>, Errors> {
+        Ok(None)
     }
 
     fn carry_out(

@@ -101,7 +101,7 @@ pub(super) fn newest(
 }
 
 /// The refusal to choose a build that may be older than the current set.
-fn unknown_age(revision: &Revision, reason: &str) -> Errors {
+pub(super) fn unknown_age(revision: &Revision, reason: &str) -> Errors {
     let name = plain(revision.as_str());
     let message = format!("cannot determine whether {name} is the newest build: {reason}");
     let help = format!(

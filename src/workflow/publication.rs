@@ -7,9 +7,11 @@ use super::{
     build_order::BuildOrder,
     engine::Planned,
     execution::{Effect, Execution, Executor},
+    request::Request,
     site::{BranchHead, BranchSite},
 };
 use crate::{
+    checks::Status,
     code::Code,
     config::{Config, Forge as Configured, Operation},
     error::{Error, Errors},
@@ -21,10 +23,19 @@ use crate::{
         merging::{self, MergeAttempt},
         of_set::{self, PullRequestOfSet},
         reconcile::{self, Outcome, Proposal, RevisionAge, Rivals},
+        unstaged,
     },
     report::json::{PlanDocument, PullRequest},
-    untrusted::plain,
+    untrusted::{markdown, plain},
 };
+
+/// The codes of stages.
+const STAGE_CODES: [Code; 4] = [
+    Code::STAGE_MISSING,
+    Code::STAGE_SOAK,
+    Code::STAGE_HELD,
+    Code::STAGE_UNKNOWN,
+];
 
 /// A plan and the branch that receives it.
 pub(super) struct Publication<'p> {
@@ -57,6 +68,33 @@ impl Executor for BranchSite {
         Ok(services.wait(work, "reading pull requests")??)
     }
 
+    fn withhold(
+        &self,
+        request: &Request,
+        stop: &Stop,
+        services: &Services,
+    ) -> Result<Option<PullRequest>, Errors> {
+        let Some(text) = self.open.and_then(|_| unstaged_text(stop)) else {
+            return Ok(None);
+        };
+        let BranchHead { forge, base, .. } = &self.head;
+        let work = async {
+            for found in of_set::open(forge, &self.config, &base.branch).await? {
+                if found.operation == request.operation && found.revision == request.revision {
+                    let number = found.pull.number;
+                    return unstaged::make_draft(forge, &base.repo, number, &text).await;
+                }
+            }
+            Ok(None)
+        };
+        let pull = services.wait(work, "making the pull request a draft")??;
+        Ok(pull.map(|pull| PullRequest {
+            number: pull.number,
+            url: pull.url,
+            state: reconcile::Change::Updated.as_str(),
+        }))
+    }
+
     fn carry_out(
         &mut self,
         planned: &Planned,
@@ -82,6 +120,31 @@ impl Executor for BranchSite {
             }
         }
     }
+}
+
+/// The comment about the stages that stopped a run; `None` if none did.
+fn unstaged_text(stop: &Stop) -> Option<String> {
+    let Stop::Chain(stopped) = stop else {
+        return None;
+    };
+    let failed = stopped
+        .checks
+        .iter()
+        .filter(|check| check.status == Status::Fail);
+    let failed = failed.map(|check| (check.code, check.describe()));
+    let outages = stopped
+        .outages
+        .iter()
+        .map(|error| (error.code, error.text()));
+    let mut lines = Vec::new();
+    for (code, reason) in failed.chain(outages) {
+        if STAGE_CODES.contains(&code) {
+            let (code, reason) = (markdown::code(code.as_str()), markdown::code(&reason));
+            lines.push(format!("- {code}: {reason}\n"));
+        }
+    }
+    let intro = "This pull request is a draft, because its set does not pass the stages of `promote.after`:";
+    (!lines.is_empty()).then(|| format!("{intro}\n\n{}", lines.concat()))
 }
 
 impl Publication<'_> {

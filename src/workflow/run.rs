@@ -10,6 +10,7 @@ use super::{
     execution::{Effect, Execution, Executor},
     image_rows,
     newest::{self, Newest},
+    newest_staged::newest_staged,
     request::Request,
     session::{self, warn_if_interrupted},
     signatures,
@@ -80,20 +81,7 @@ fn attempt(
     let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
     let mut site = match open_site(goal.operation(), options, config, services)? {
         Ok(site) => site,
-        Err(stop) => {
-            let operation = goal.operation();
-            // A malformed file of the configuration is an error even if the run is skipped.
-            let files = WorkTree::new(&config.root);
-            template(config, &files)?;
-            read_standards(operation, config, &files, services)?;
-            let mut revision = None;
-            if let Some(text) = goal.revision() {
-                revision = Some(goal.parse(text, config)?.revision.as_str().to_owned());
-            }
-            let rows = image_rows::declared(config);
-            let document = unplanned_document(operation, revision.as_deref(), config, rows);
-            return Ok((config.clone(), document, stopped(stop)));
-        }
+        Err(stop) => return unopened(goal, config, stop, services),
     };
     let config = site.config().clone();
     config.counts_pins()?;
@@ -101,7 +89,7 @@ fn attempt(
     let mut rows = image_rows::declared(&config);
     let text = match goal.revision() {
         Some(text) => text.to_owned(),
-        None => match newest::newest(&*site, goal.overrides().older, services)? {
+        None => match newest_set(goal, &*site, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
                 image_rows::add_current(&mut rows, &config, &found);
@@ -131,7 +119,13 @@ fn attempt(
     let unplanned = unplanned_document(operation, Some(request.revision.as_str()), &config, rows);
     let planned = match planned {
         Ok(planned) => planned,
-        Err(stop) => return Ok((config, unplanned, stopped(stop))),
+        Err(stop) => {
+            return Ok((
+                config,
+                unplanned,
+                withheld(&*site, &request, stop, services),
+            ));
+        }
     };
     let mut document = planned_document(unplanned, &planned);
     document.diff = Some(Diff(diff::unified(planned.plan.changes()).into()));
@@ -148,6 +142,51 @@ fn attempt(
         Err(errors) => stopped(errors.into()),
     };
     Ok((config, document, execution))
+}
+
+/// A run without a site. A malformed file of the configuration is an error even if the run is skipped.
+fn unopened(
+    goal: &Goal,
+    config: &Config,
+    stop: Stop,
+    services: &Services,
+) -> Result<(Config, PlanDocument, Execution), Errors> {
+    let operation = goal.operation();
+    let files = WorkTree::new(&config.root);
+    template(config, &files)?;
+    read_standards(operation, config, &files, services)?;
+    let mut revision = None;
+    if let Some(text) = goal.revision() {
+        revision = Some(goal.parse(text, config)?.revision.as_str().to_owned());
+    }
+    let rows = image_rows::declared(config);
+    let document = unplanned_document(operation, revision.as_deref(), config, rows);
+    let execution = Execution::stopped(Effect::Nothing, stop);
+    Ok((config.clone(), document, execution))
+}
+
+/// A run without a plan, whose open pull request becomes a draft if a stage stopped the run.
+fn withheld(site: &dyn Executor, request: &Request, stop: Stop, services: &Services) -> Execution {
+    let effect = match site.withhold(request, &stop, services) {
+        Ok(pull) => pull.map_or(Effect::Nothing, Effect::Opened),
+        Err(errors) => {
+            let reason = &errors.by_cause()[0];
+            let message = format!("the open pull request was not made a draft: {reason}");
+            services.console.warn(&message);
+            Effect::Nothing
+        }
+    };
+    Execution::stopped(effect, stop)
+}
+
+/// The newest build of the registry, or the newest set that passed the stages.
+fn newest_set(goal: &Goal, site: &dyn Executor, services: &Services) -> Result<Newest, Errors> {
+    let overrides = goal.overrides();
+    if site.config().promote.after.is_empty() || overrides.unstaged {
+        newest::newest(site, overrides.older, services)
+    } else {
+        newest_staged(site, overrides.older, services)
+    }
 }
 
 /// Opens the site that the run requires: the work tree, or the base branch on the forge. A run that

@@ -33,6 +33,9 @@ pub(super) trait Site {
 
     fn files(&self) -> &dyn Files;
 
+    /// Whether the run sends requests to the forge.
+    fn has_forge(&self) -> bool;
+
     /// Finds the pins, and checks the files as a whole: references outside the counted pins, and globs
     /// that match nothing.
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors>;
@@ -93,6 +96,10 @@ impl Site for WorkTreeSite {
         &self.files
     }
 
+    fn has_forge(&self) -> bool {
+        false
+    }
+
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
         let tree = TrackedTree::open(config);
@@ -135,6 +142,10 @@ impl Site for BranchSite {
 
     fn files(&self) -> &dyn Files {
         &self.head.files
+    }
+
+    fn has_forge(&self) -> bool {
+        true
     }
 
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {

@@ -16,8 +16,9 @@ use crate::support::{
 };
 
 /// What serializes and is not a document: variables of the built-in templates.
-const INTERNAL: [&str; 10] = [
+const INTERNAL: [&str; 11] = [
     "TemplateContext",
+    "StageRow",
     "Undone",
     "Variables",
     "Page",

@@ -38,6 +38,8 @@ impl Example {
             ("GIT_AUTHOR_EMAIL", "a@example.com"),
             ("GIT_COMMITTER_NAME", "C"),
             ("GIT_COMMITTER_EMAIL", "c@example.com"),
+            // More than a day ago, so that production accepts the sets of staging.
+            ("GIT_COMMITTER_DATE", "2025-11-20T14:02:00+01:00"),
         ] {
             world = world.env(name, value);
         }
@@ -166,6 +168,7 @@ fn workflows_of_the_example_run() {
     for (workflow, command, exit) in [
         ("staging", "promote", 4),
         ("production", "promote", 4),
+        ("nightly", "promote", 4),
         ("pins", "check", 0),
         ("prune", "prune", 4),
     ] {
@@ -191,9 +194,28 @@ fn workflows_of_the_example_run() {
 }
 
 #[test]
+fn production_receives_the_newest_set_that_staging_proved() {
+    let example = Example::create();
+    let newest = || {
+        let ran = example.run(
+            PROD,
+            &["promote", "--revision", "newest", "--format", "json"],
+        );
+        let document = ran.exits(0).json();
+        (document["revision"].clone(), document["changed"].clone())
+    };
+    assert_eq!(newest(), (FIRST.into(), false.into()));
+    example.change(STAGING, &["promote", "--revision", SECOND]);
+    assert_eq!(newest(), (SECOND.into(), true.into()));
+}
+
+#[test]
 fn guide_shows_the_job_of_the_example() {
     let guide = example("../../docs/guides/environments.md");
     let text = fs::read_to_string(guide).unwrap();
-    let job = fs::read_to_string(example(".github/workflows/production.yml")).unwrap();
-    assert!(text.contains(&format!("```yaml\n{job}```")), "{job}");
+    for workflow in ["production", "nightly"] {
+        let path = example(&format!(".github/workflows/{workflow}.yml"));
+        let job = fs::read_to_string(path).unwrap();
+        assert!(text.contains(&format!("```yaml\n{job}```")), "{job}");
+    }
 }

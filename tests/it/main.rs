@@ -87,6 +87,7 @@ mod servers;
 mod set;
 mod sets;
 mod several_sets;
+mod stages;
 mod status;
 mod streams;
 mod subjects;

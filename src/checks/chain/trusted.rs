@@ -3,11 +3,11 @@
 //! The hash comes from the job that verified the set. The file itself is not trusted: it may have
 //! passed through any storage. A [`TrustedSet`] replaces requests to a registry.
 
-use super::{Approved, DigestHistory, HistoryChecked, Stopped, pinned_digests};
+use super::{Approved, DigestHistory, HistoryChecked, HistoryVerdict, Stopped, pinned_digests};
 use crate::{
     checks::{
         ApprovedImage, Check, Code, Expected, PinnedDigest, SetDocument, SetImage, StageResult,
-        Status, any_failed, set::check_digest,
+        Status, any_failed, check_unknown_stages, set::check_digest,
     },
     config::Config,
     error::Error,
@@ -191,6 +191,9 @@ impl HistoryChecked<'_> {
         }
         let digests = pinned_digests(state.config, &set.images);
         result.add(verdict.check_digests(state.revision, &digests, history));
+        if let HistoryVerdict::Promotion { .. } = verdict {
+            result.checks.extend(check_unknown_stages(state.config));
+        }
         result.checks.push(Check::new(
             Code::PLATFORM_LOST,
             Status::Skip,

@@ -34,6 +34,7 @@ use crate::{
         SiteHistory, base_policy, known_history, pin_rules,
         pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
         signatures,
+        stages::Stages,
         trust::Trust,
         warn_if_interrupted,
     },
@@ -186,10 +187,15 @@ fn check_remote(
     found: &Found,
     cx: &Context,
 ) -> Result<RemoteChecks, Errors> {
+    let history = SiteHistory::of_work_tree(config, &cx.services);
+    let (stages, unknown_stages) = check_stages(config, found, &history, cx)?;
     let sources = cx.services.sources_of_images(config)?;
     let pinned = read_pinned(config, &sources, found, cx)?;
     let (mut checks, mut outages, revision) = checks::check_pinned_images(config, &pinned, found);
-    let Some(revision) = revision.filter(|_| outages.is_empty()) else {
+    let is_readable = outages.is_empty();
+    checks.extend(stages);
+    outages.extend(unknown_stages);
+    let Some(revision) = revision.filter(|_| is_readable) else {
         return Ok(RemoteChecks {
             checks,
             outages,
@@ -213,7 +219,6 @@ fn check_remote(
         checks.push(check);
         outages.extend(outage);
     }
-    let history = SiteHistory::of_work_tree(config, &cx.services);
     let provenance = match history.promoted() {
         Ok(history) => Ok(history.provenance(&revision)),
         Err(error) => Err(error.to_string()),
@@ -230,6 +235,28 @@ fn check_remote(
         outages,
         revision: Some(revision),
     })
+}
+
+/// Checks the stages of the pinned set, unless it is current on the base branch.
+fn check_stages(
+    config: &Config,
+    found: &Found,
+    history: &SiteHistory,
+    cx: &Context,
+) -> Result<(Vec<Check>, Vec<Error>), Errors> {
+    let stages = Stages::open(config, history, true, &cx.services)?;
+    let digests = checks::current_digests(config, found);
+    let base = history.promoted().ok();
+    let current = base.and_then(|history| history.current());
+    if current.is_some_and(|current| current.images == digests) {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let verdicts = stages.judge(&digests, &cx.services)?;
+    let (mut checks, outages) = checks::check_stages(&verdicts.judged, false).into_parts();
+    for outage in &outages {
+        checks.push(Check::new(outage.code, Status::Skip, outage.text()));
+    }
+    Ok((checks, outages))
 }
 
 /// Reads the manifest and the configs of each pinned digest.

@@ -20,6 +20,7 @@ pub(in crate::cli) fn run(args: &args::Promote, cx: &mut Context) -> Result<Exit
         overrides: Overrides {
             older: args.allow_older,
             rolled_back: args.force_after_rollback,
+            unstaged: args.allow_unstaged,
         },
     };
     let intent = cx.intent(&args.change)?;

@@ -29,7 +29,7 @@ use crate::{
         sets::SetSummary,
         status::{self, View},
     },
-    workflow::{Access, ForgeOverview, SiteHistory, forge_overview, pin_rules},
+    workflow::{Access, ForgeOverview, SiteHistory, forge_overview, pin_rules, stages::Stages},
 };
 
 pub(in crate::cli) fn run(all: bool, cx: &mut Context) -> Result<Exit, Errors> {
@@ -109,6 +109,7 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
             None
         }
     };
+    report.add_stages(config, site_history, cx);
     report.add_journal(config);
     let current = history.and_then(history::History::current);
     report.add_forge(config, site_history, current, cx);
@@ -158,6 +159,7 @@ impl Report {
             branch: None,
             work_tree: work_tree.collect(),
             holds: Vec::new(),
+            waiting: Vec::new(),
             pull_requests: None,
             pins,
             outside,
@@ -236,6 +238,22 @@ impl Report {
         if history.shallow {
             let reason = "this clone is shallow: older sets, and holds on them, may be missing";
             self.add_missing("older_sets", reason, Some(FETCH_HISTORY));
+        }
+    }
+
+    /// Records the stages for which the next set waits.
+    fn add_stages(&mut self, config: &Config, site_history: &SiteHistory, cx: &Context) {
+        let own = site_history.promoted().ok();
+        let waiting = Stages::open(config, site_history, false, &cx.services)
+            .and_then(|stages| stages.waiting(own, &cx.services));
+        match waiting {
+            Ok((waiting, unknown)) => {
+                self.document.waiting = waiting;
+                if !unknown.is_empty() {
+                    self.add_failure("stages", &Errors::from(unknown));
+                }
+            }
+            Err(errors) => self.add_failure("stages", &errors),
         }
     }
 

@@ -193,15 +193,15 @@ fn meaning(config: &Value) -> String {
         fleet,
         ..
     } = parse(&config.to_string()).unwrap();
-    // Locations in the text of this block depend on the preceding text.
-    let verify = format!("{verify:?}");
-    let verify = regex::Regex::new("span: Span [^}]*}")
+    // Locations in the text of these blocks depend on the preceding text.
+    let located = format!("{verify:?} {promote:?}");
+    let located = regex::Regex::new("span: Span [^}]*}")
         .unwrap()
-        .replace_all(&verify, "");
-    let blocks = (inventory, smoke, provenance, promote, rollback);
+        .replace_all(&located, "");
+    let blocks = (inventory, smoke, provenance, rollback);
     let forges = (prune, freshness, forge, fleet);
     format!(
-        "{:?} {verify} {blocks:?} {forges:?}",
+        "{:?} {located} {blocks:?} {forges:?}",
         (name, sources, revision, report)
     )
 }

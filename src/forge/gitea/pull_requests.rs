@@ -8,8 +8,8 @@ use super::{Gitea, MAX_QUEUE_READS, ObjectRow, refusal::refused};
 use crate::{
     error::{Class, Error},
     forge::{
-        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState,
-        Pulls, Readiness,
+        BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull,
+        Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply, Request},
         shared::CommentRow,
     },
@@ -34,6 +34,20 @@ pub(super) struct Row {
     head: Side,
     base: Side,
     labels: Option<Vec<Label>>,
+}
+
+#[derive(Deserialize)]
+struct MergedRow {
+    number: u64,
+    merged_at: Option<String>,
+    merge_commit_sha: Option<String>,
+    merged_by: Option<User>,
+    base: Side,
+}
+
+#[derive(Deserialize)]
+struct User {
+    login: String,
 }
 
 #[derive(Deserialize)]
@@ -195,6 +209,32 @@ impl Gitea {
         };
         let pulls = rows.into_iter().map(|row| row.pull(&self.full_name()));
         Ok(pulls.filter(|pull| filter.matches(pull)).collect())
+    }
+
+    pub(crate) async fn merged_pull(
+        &self,
+        commit: BranchCommit<'_>,
+    ) -> Result<Option<MergedPull>, Error> {
+        let id = commit.commit;
+        let mut paths = vec![format!("commits/{id}/pull")];
+        if let Some(number) = commit.number {
+            paths.insert(0, format!("pulls/{number}"));
+        }
+        for path in paths {
+            let what = format!("reading the pull request of commit {id}");
+            let request = self.request(Method::GET, &path, what);
+            let row: Option<MergedRow> = self.http.find(&request, &[404]).await?;
+            if let Some(row) = row
+                && row.merge_commit_sha.as_deref() == Some(id)
+                && row.base.branch() == commit.branch
+                && let Some(date) = row.merged_at
+            {
+                let by = row.merged_by.map(|user| user.login);
+                let number = row.number;
+                return Ok(Some(MergedPull { number, date, by }));
+            }
+        }
+        Ok(None)
     }
 
     pub(crate) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {

@@ -8,8 +8,8 @@ use super::{Github, graphql::Response, refusal};
 use crate::{
     error::{Class, Error},
     forge::{
-        Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, NewPull, Poll, Pull, PullState,
-        Pulls, Readiness,
+        BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull,
+        Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply},
         shared::CommentRow,
     },
@@ -48,6 +48,20 @@ struct Row {
 }
 
 #[derive(Deserialize)]
+struct MergedRow {
+    number: u64,
+    merged_at: Option<String>,
+    merge_commit_sha: Option<String>,
+    merged_by: Option<User>,
+    base: Side,
+}
+
+#[derive(Deserialize)]
+struct User {
+    login: String,
+}
+
+#[derive(Deserialize)]
 struct Side {
     #[serde(rename = "ref")]
     branch: String,
@@ -64,6 +78,16 @@ struct SideRepo {
 #[derive(Deserialize)]
 struct Label {
     name: String,
+}
+
+impl MergedRow {
+    fn merge(self) -> Option<MergedPull> {
+        Some(MergedPull {
+            number: self.number,
+            date: self.merged_at?,
+            by: self.merged_by.map(|user| user.login),
+        })
+    }
 }
 
 impl Row {
@@ -129,6 +153,38 @@ impl Github {
         );
         let row: Option<Row> = self.http.find(&request, &[404]).await?;
         Ok(row.map(|row| row.pull(&self.full_name())))
+    }
+
+    pub(crate) async fn merged_pull(
+        &self,
+        commit: BranchCommit<'_>,
+    ) -> Result<Option<MergedPull>, Error> {
+        if let Some(number) = commit.number
+            && let Some(row) = self.merged_row(number).await?
+            && row.merge_commit_sha.as_deref() == Some(commit.commit)
+        {
+            return Ok(row.merge());
+        }
+        let id = commit.commit;
+        let what = format!("reading the pull requests of commit {id}");
+        let request = self.request(Method::GET, &format!("commits/{id}/pulls"), what);
+        let rows: Vec<MergedRow> = self.http.pages(&request, Paging::Links).await?;
+        let rows = rows
+            .into_iter()
+            .filter(|row| row.base.branch == commit.branch);
+        let merged = rows.filter_map(|row| Some((row.merged_at?, row.number)));
+        let Some((_, number)) = merged.max() else {
+            return Ok(None);
+        };
+        // The list does not contain the user.
+        let row = self.merged_row(number).await?;
+        Ok(row.and_then(MergedRow::merge))
+    }
+
+    async fn merged_row(&self, number: u64) -> Result<Option<MergedRow>, Error> {
+        let what = format!("reading pull request #{number}");
+        let request = self.request(Method::GET, &format!("pulls/{number}"), what);
+        self.http.find(&request, &[404]).await
     }
 
     pub(crate) async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {

@@ -114,7 +114,11 @@ fn resolved<'c>(
     let chain = chain
         .not_older(&HistoryFacts::Absent("no git".into()), Overrides::default())
         .unwrap();
-    chain.resolved(&resolutions, None, &NoHistory).unwrap()
+    chain
+        .resolved(&resolutions, None, &NoHistory)
+        .unwrap()
+        .staged(&[])
+        .unwrap()
 }
 
 /// A repository without git.

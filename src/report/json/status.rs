@@ -18,6 +18,7 @@ pub(crate) struct StatusDocument {
     pub branch: Option<BranchRow>,
     pub work_tree: Vec<WorkTreeRow>,
     pub holds: Vec<HoldRow>,
+    pub waiting: Vec<WaitingRow>,
     pub pull_requests: Option<Vec<OpenRow>>,
     pub pins: Vec<Check>,
     pub outside: Vec<Check>,
@@ -74,6 +75,15 @@ pub(crate) struct HoldRow {
     pub commit: String,
     pub date: String,
     pub images: BTreeMap<String, String>,
+}
+
+/// A stage for which the next set waits.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct WaitingRow {
+    pub revision: Option<String>,
+    pub stage: String,
+    pub since: Option<String>,
+    pub until: Option<String>,
 }
 
 /// An open pull request of a set.

@@ -321,6 +321,11 @@ static GIT: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Runs git in a directory without the caller's configuration; returns its output.
 pub fn git(directory: &Path, args: &[&str]) -> String {
+    git_at(directory, args, "2026-01-02T03:04:05Z")
+}
+
+/// Like [`git`], with the date of commits.
+pub fn git_at(directory: &Path, args: &[&str], date: &str) -> String {
     let mut command = Command::new(&*GIT);
     command
         .current_dir(directory)
@@ -333,8 +338,8 @@ pub fn git(directory: &Path, args: &[&str]) -> String {
         ("GIT_AUTHOR_EMAIL", "a@example.com"),
         ("GIT_COMMITTER_NAME", "C"),
         ("GIT_COMMITTER_EMAIL", "c@example.com"),
-        ("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z"),
-        ("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z"),
+        ("GIT_AUTHOR_DATE", date),
+        ("GIT_COMMITTER_DATE", date),
     ] {
         command.env(name, value);
     }

@@ -190,6 +190,17 @@ fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
             .map_or(not_found(), |id| Reply::json(200, json!({"sha": id}))),
         ("GET", "git") => git(store, asked, rest),
         ("GET", "commits") if rest.is_empty() => commits(store, asked),
+        ("GET", "commits") if rest.ends_with("/pull") => {
+            if store.hides_merges {
+                return error(403, "token does not have at least one of required scope(s)");
+            }
+            let commit = rest.strip_suffix("/pull");
+            let made = |pull: &&PullRow| pull.merged.as_deref() == commit;
+            match store.pulls.iter().find(made) {
+                Some(pull) => Reply::json(200, row(store, pull)),
+                None => not_found(),
+            }
+        }
         ("GET", "commits") => page(asked, store.statuses.clone(), ("limit", PAGE, true)),
         ("POST", "actions") => dispatch(store, asked, rest),
         ("POST", "contents") => contents(store, asked),
@@ -798,6 +809,7 @@ fn row(store: &Store, pull: &PullRow) -> Value {
         "title": pull.title, "body": pull.body, "state": if pull.open { "open" } else { "closed" },
         "draft": is_draft(store, pull), "mergeable": is_mergeable(store, pull),
         "merged": pull.merged.is_some(), "merge_commit_sha": pull.merged,
+        "merged_at": store.merged_at(pull), "merged_by": pull.merged.as_ref().map(|_| json!({"login": "merger"})),
         "head": {"label": pull.head, "ref": head, "sha": commit, "repo": {"full_name": pull.head_repo}},
         "base": {"label": pull.base, "ref": pull.base, "sha": store.refs[&pull.base], "repo": {"full_name": REPO}},
         "labels": if labels.is_empty() { Value::Null } else { labels.into() },

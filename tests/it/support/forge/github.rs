@@ -568,6 +568,9 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             // A listing has neither.
             row["mergeable"] = mergeable;
             row["mergeable_state"] = state.into();
+            row["merged_by"] = pull
+                .merged
+                .map_or(Value::Null, |_| json!({"login": "merger"}));
             let etag = blob_id(row.to_string().as_bytes());
             let etag = format!("W/\"{etag}\"");
             if asked.header("if-none-match") == Some(&etag) {
@@ -686,7 +689,7 @@ fn row(store: &Store, pull: &PullRow) -> Value {
         "number": pull.number, "html_url": format!("https://github.example/acme/flows/pull/{}", pull.number),
         "node_id": format!("PR_{}", pull.number), "title": pull.title, "body": pull.body,
         "state": if pull.open { "open" } else { "closed" }, "draft": pull.draft,
-        "merged_at": pull.merged.as_ref().map(|_| "2026-01-01T00:00:00Z"), "merge_commit_sha": pull.merged,
+        "merged_at": store.merged_at(pull), "merge_commit_sha": pull.merged,
         "head": {"ref": pull.head, "sha": store.refs.get(&pull.head).cloned().unwrap_or("0".repeat(40)), "repo": repo},
         "base": {"ref": pull.base, "sha": store.refs[&pull.base], "repo": {"full_name": REPO}},
         "labels": labels,
@@ -752,6 +755,19 @@ fn issues(store: &mut Store, asked: &Asked, path: &str) -> Reply {
 fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     if path.ends_with("/statuses") {
         return page(asked, store.statuses.clone(), ("per_page", 100, false));
+    }
+    if let Some(commit) = path.strip_suffix("/pulls") {
+        if store.hides_merges {
+            return error(403, "Resource not accessible by personal access token");
+        }
+        let made = |pull: &&PullRow| pull.merged.as_deref() == Some(commit);
+        let rows = store
+            .pulls
+            .iter()
+            .filter(made)
+            .map(|pull| row(store, pull))
+            .collect();
+        return page(asked, rows, ("per_page", 100, false));
     }
     if path.ends_with("/check-runs") {
         let reply = page(asked, store.runs.clone(), ("per_page", 100, false));

@@ -89,6 +89,10 @@ pub struct Store {
     pub workflows_there: Vec<&'static str>,
     /// Workflow and branch.
     pub dispatched: Vec<(String, String)>,
+    /// When pull requests were merged, by number; otherwise at the start of 2026.
+    pub merge_times: HashMap<u64, String>,
+    /// Whether requests for the pull requests of a commit fail.
+    pub hides_merges: bool,
     /// Pull requests that will be merged, and at which head.
     pub scheduled: Vec<(u64, String)>,
     pub version: &'static str,
@@ -145,6 +149,8 @@ impl Store {
             workflows_there: Vec::new(),
             dispatched: Vec::new(),
             scheduled: Vec::new(),
+            merge_times: HashMap::new(),
+            hides_merges: false,
             version: match kind {
                 Kind::Forgejo => super::gitea::FORGEJO,
                 _ => super::gitea::GITEA,
@@ -158,6 +164,15 @@ impl Store {
             github: super::github::Settings::default(),
             next: 0,
             clock: 0,
+        }
+    }
+
+    /// When a pull request was merged.
+    pub fn merged_at(&self, pull: &PullRow) -> Value {
+        match (&pull.merged, self.merge_times.get(&pull.number)) {
+            (None, _) => Value::Null,
+            (Some(_), Some(time)) => json!(time),
+            (Some(_), None) => json!("2026-01-01T00:00:00Z"),
         }
     }
 

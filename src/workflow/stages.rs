@@ -1,0 +1,275 @@
+//! The stages of a promotion: whether a set was current in each set of `promote.after`.
+//!
+//! The configurations are read before the first check, so that a malformed list is refused at once. The
+//! histories are read after the tags are resolved, because verdicts compare digests.
+
+use std::{collections::HashMap, time::SystemTime};
+
+use super::{
+    Services, SiteHistory,
+    stage_sources::{Opener, StageHistory},
+};
+use crate::{
+    checks::{self, JudgedStage, MergeTimes, StageClock, StageVerdict},
+    code::Code,
+    config::{Config, Stage},
+    error::{Class, Error, Errors},
+    forge::{BranchCommit, Forge, MergedPull},
+    git::ObjectId,
+    history::{DatedCommit, Digests, History, HistoryEntry},
+    oci::{Revision, date},
+    report::{body::StageRow, json::WaitingRow},
+};
+
+/// The opened stages of a set.
+pub(crate) struct Stages<'c> {
+    stages: Vec<OpenedStage<'c>>,
+    now: SystemTime,
+}
+
+struct OpenedStage<'c> {
+    rule: &'c Stage,
+    /// The reason if the stage is unknown.
+    set: Result<StageHistory, String>,
+}
+
+/// A set that the first stage records.
+pub(crate) struct Candidate {
+    /// `None` if no commit records it.
+    pub revision: Option<Revision>,
+    /// The digests of the common images, by their names here.
+    pub digests: Digests,
+}
+
+/// The verdicts on a set, and the rows of the table in the body of its pull request.
+#[derive(Default)]
+pub(crate) struct StageVerdicts {
+    pub judged: Vec<JudgedStage>,
+    pub rows: Vec<StageRow>,
+}
+
+impl<'c> Stages<'c> {
+    /// Reads the configurations of the stages. `has_forge`: whether a token for the forge may be used.
+    pub(crate) fn open(
+        config: &'c Config,
+        history: &SiteHistory,
+        has_forge: bool,
+        services: &Services,
+    ) -> Result<Self, Errors> {
+        let mut opener = Opener::new(config, history, has_forge, services);
+        let mut stages = Vec::new();
+        for rule in &config.promote.after {
+            let set = opener.open(rule)?;
+            stages.push(OpenedStage { rule, set });
+        }
+        Ok(Self {
+            stages,
+            now: (services.environment.clock)(),
+        })
+    }
+
+    /// Reads the histories of the stages, and judges the set with these digests of its images.
+    pub(crate) fn judge(
+        &self,
+        digests: &Digests,
+        services: &Services,
+    ) -> Result<StageVerdicts, Errors> {
+        let mut verdicts = StageVerdicts::default();
+        for stage in &self.stages {
+            let (verdict, merges) = match &stage.set {
+                Ok(set) => set.judge(digests, stage.rule, self.now, services)?,
+                Err(reason) => (StageVerdict::Unknown(reason.clone()), None),
+            };
+            if let StageVerdict::Passed(soak) = &verdict {
+                let commit = soak.entry.commit;
+                let merge = merges
+                    .as_ref()
+                    .and_then(|merges| merges.get(&commit)?.clone());
+                let number = merge.as_ref().map(|merge| merge.number);
+                verdicts.rows.push(StageRow {
+                    stage: stage.rule.item(),
+                    since: date::format(soak.since),
+                    commit: commit.short(),
+                    pull_request: number.or(soak.entry.pull_request),
+                    by: merge
+                        .and_then(|merge| merge.by)
+                        .unwrap_or_else(|| soak.entry.author.clone()),
+                });
+            }
+            verdicts.judged.push(JudgedStage {
+                item: stage.rule.item(),
+                required: stage.rule.r#for,
+                has_merge_times: merges.is_some(),
+                verdict,
+            });
+        }
+        Ok(verdicts)
+    }
+}
+
+impl Stages<'_> {
+    /// The sets that the first stage records, newest first, each once.
+    pub(crate) fn candidates(&self) -> Result<Vec<Candidate>, Error> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let Some(stage) = self.stages.first() else {
+            return Ok(candidates);
+        };
+        let unknown = |reason: String| Error {
+            subject: Some(stage.rule.item()),
+            ..Error::new(Class::Unavailable, Code::STAGE_UNKNOWN, reason)
+        };
+        let set = stage
+            .set
+            .as_ref()
+            .map_err(|reason| unknown(reason.clone()))?;
+        for entry in set.history().map_err(unknown)?.entries() {
+            if let Some(digests) = set.digests_here(entry)
+                && candidates.iter().all(|known| known.digests != digests)
+            {
+                let revision = entry.revision.clone();
+                candidates.push(Candidate { revision, digests });
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// The stages for which the current set of the first stage waits, and the errors of unknown ones.
+    /// `own`: the history of this set.
+    pub(crate) fn waiting(
+        &self,
+        own: Option<&History>,
+        services: &Services,
+    ) -> Result<(Vec<WaitingRow>, Vec<Error>), Errors> {
+        let mut rows = Vec::new();
+        let candidates = match self.candidates() {
+            Ok(candidates) => candidates,
+            Err(error) => return Ok((rows, vec![error])),
+        };
+        let Some(next) = candidates.first() else {
+            return Ok((rows, Vec::new()));
+        };
+        let mut entries = own.map_or(&[][..], History::entries).iter();
+        let was_current = entries.any(|entry| {
+            let mut digests = next.digests.iter();
+            digests.all(|(name, digest)| entry.images.get(name) == Some(digest))
+        });
+        if was_current {
+            return Ok((rows, Vec::new()));
+        }
+        let verdicts = self.judge(&next.digests, services)?;
+        let mut unknown = Vec::new();
+        for stage in verdicts.judged {
+            let (since, until) = match &stage.verdict {
+                StageVerdict::Passed(_) => continue,
+                StageVerdict::TooShort { soak, passes } => (Some(soak.since), *passes),
+                StageVerdict::Missing | StageVerdict::Held(_) => (None, None),
+                StageVerdict::Unknown(_) => {
+                    unknown.extend(checks::check_stages(&[stage], false).into_parts().1);
+                    continue;
+                }
+            };
+            rows.push(WaitingRow {
+                revision: next.revision.as_ref().map(ToString::to_string),
+                stage: stage.item,
+                since: since.map(date::format),
+                until: until.map(date::format),
+            });
+        }
+        Ok((rows, unknown))
+    }
+}
+
+/// The merged pull request of each commit.
+type Merges = HashMap<ObjectId, Option<MergedPull>>;
+
+impl StageHistory {
+    fn history(&self) -> Result<&History, String> {
+        let read = self.history.get_or_init(|| {
+            let prefix = self.config.set_path.prefix().into_bytes();
+            let git = self.repository.git.with_prefix(prefix);
+            let history = History::of_branch(&git, &self.config, self.branch.clone());
+            history.map_err(|error| error.to_string())
+        });
+        read.as_ref().map_err(Clone::clone)
+    }
+
+    /// The digests of the common images of an entry, by their names here; `None` if one is missing.
+    fn digests_here(&self, entry: &HistoryEntry) -> Option<Digests> {
+        let mut digests = Digests::new();
+        for [name, other] in &self.common {
+            digests.insert(name.clone(), *entry.images.get(other)?);
+        }
+        Some(digests)
+    }
+
+    fn judge(
+        &self,
+        digests: &Digests,
+        rule: &Stage,
+        now: SystemTime,
+        services: &Services,
+    ) -> Result<(StageVerdict, Option<Merges>), Errors> {
+        let mut there = Digests::new();
+        for [name, other] in &self.common {
+            if let Some(digest) = digests.get(name) {
+                there.insert(other.clone(), *digest);
+            }
+        }
+        let history = match self.history() {
+            Ok(history) => history,
+            Err(reason) => return Ok((StageVerdict::Unknown(reason), None)),
+        };
+        let found = history.periods(&there);
+        let (mut times, mut merges) = (None, None);
+        if let Some((forge, branch)) = &self.forge {
+            let mut commits = Vec::new();
+            for period in &found.periods {
+                commits.push(&period.start);
+                commits.extend(&period.end);
+            }
+            let queried = query_merges(forge, branch, &commits);
+            let message = "reading the pull requests of stages";
+            let (known, found) = services.wait(queried, message)?;
+            (times, merges) = (Some(known), Some(found));
+        }
+        let clock = StageClock {
+            now,
+            merged: times.as_ref(),
+        };
+        let verdict = checks::judge_stage(&found, rule.r#for, &clock);
+        Ok((verdict, merges))
+    }
+}
+
+/// Requests when the forge merged the pull requests of commits.
+async fn query_merges(
+    forge: &Forge,
+    branch: &str,
+    commits: &[&DatedCommit],
+) -> (MergeTimes, Merges) {
+    let (mut times, mut merges) = (MergeTimes::new(), Merges::new());
+    for dated in commits {
+        let commit = dated.commit;
+        if times.contains_key(&commit) {
+            continue;
+        }
+        let id = commit.to_string();
+        let request = forge.merged_pull(BranchCommit {
+            commit: &id,
+            branch,
+            number: dated.pull_request,
+        });
+        let time = match request.await {
+            Ok(None) => Ok(None),
+            Ok(Some(merge)) => {
+                let time = date::parse(&merge.date);
+                merges.insert(commit, Some(merge));
+                time.map(Some)
+                    .ok_or_else(|| "the forge returned a malformed date".to_owned())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        times.insert(commit, time);
+    }
+    (times, merges)
+}

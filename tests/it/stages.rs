@@ -1,0 +1,634 @@
+//! `promote.after`: sets that other sets of the same or of another repository proved.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+
+use crate::support::{
+    forge::{Fake, Kind, PullRow, TOKEN},
+    world::{self, REV_A, REV_B, REV_C, Ran, World, details, failed},
+};
+
+const STAGING: &str = "envs/staging/repin.yaml";
+const PROD: &str = "envs/prod/repin.yaml";
+const AFTER_A_DAY: &str = "promote: { after: [{ set: ../staging/repin.yaml, for: 24h }] }\n";
+
+/// A date of git, this many hours ago.
+fn ago(hours: i64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = i64::try_from(now.unwrap().as_secs()).unwrap();
+    format!("@{} +0000", now - hours * 3_600)
+}
+
+/// Staging and production in one repository, pinned at A 200 hours ago.
+struct Pipeline {
+    world: World,
+    fake: Option<Fake>,
+}
+
+impl Pipeline {
+    /// `after`: further keys of production.
+    fn new(after: &str) -> Self {
+        Self::on(None, after)
+    }
+
+    fn on(kind: Option<Kind>, after: &str) -> Self {
+        let mut world = world::world();
+        fs::remove_file(world.path("repin.yaml")).unwrap();
+        world.build(REV_C);
+        let fake = kind.map(Fake::start);
+        let pipeline = Self { world, fake };
+        pipeline.configure(STAGING, "");
+        pipeline.configure(PROD, after);
+        for set in [STAGING, PROD] {
+            pipeline.pin(set, REV_A);
+        }
+        pipeline.world.write(
+            ".gitignore",
+            "/images\n/origin.git\n/.github\n/other\n/tmp\n",
+        );
+        fs::create_dir(pipeline.world.path("tmp")).unwrap();
+        pipeline.git(&["init", "-q", "-b", "main"]);
+        pipeline.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
+        pipeline.git(&["remote", "add", "origin", "./origin.git"]);
+        pipeline.commit("first", 200);
+        pipeline.git(&["remote", "set-head", "origin", "main"]);
+        pipeline
+    }
+
+    fn configure(&self, set: &str, more: &str) {
+        let forge = match &self.fake {
+            None => String::new(),
+            Some(fake) => {
+                let kind = match fake.store().kind {
+                    Kind::Github => "github",
+                    Kind::Gitea | Kind::Forgejo => "gitea",
+                };
+                let url = fake.api();
+                format!("forge: {{ kind: {kind}, url: '{url}', repository: acme/flows }}\n")
+            }
+        };
+        let text = format!(
+            "version: 1\nfiles: [app.yml]\nrevision: {{ pattern: '[a-c]{{40}}' }}\nimages:\n  \
+             review: {{ repository: ghcr.io/acme/review, pins: 1 }}\n  \
+             fix: {{ repository: ghcr.io/acme/fix, pins: 1 }}\n{forge}{more}"
+        );
+        self.world.write(set, text);
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        self.world.git(args)
+    }
+
+    /// Writes the pins of a set.
+    fn pin(&self, set: &str, revision: &'static str) {
+        let digest = |image| self.world.digest(image, revision);
+        let text = format!(
+            "a: ghcr.io/acme/review@{}\nb: ghcr.io/acme/fix@{}\n",
+            digest("review"),
+            digest("fix")
+        );
+        self.world
+            .write(&set.replace("repin.yaml", "app.yml"), text);
+    }
+
+    /// Commits and pushes everything, with a committer date.
+    fn commit(&self, message: &str, hours: i64) -> String {
+        self.git(&["add", "-A", "."]);
+        let args = ["commit", "-q", "--allow-empty", "-m", message];
+        world::git_at(self.world.root(), &args, &ago(hours));
+        self.publish();
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    fn publish(&self) {
+        self.git(&["push", "-q", "--force", "origin", "main"]);
+        if let Some(fake) = &self.fake {
+            let paths = [STAGING, PROD, "envs/staging/app.yml", "envs/prod/app.yml"];
+            let files: Vec<_> = paths
+                .iter()
+                .map(|path| (*path, self.world.read(path)))
+                .collect();
+            let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+            fake.store().push("main", "as it is", &files);
+            let head = self.git(&["rev-parse", "HEAD"]);
+            fake.store().name_head("main", &head);
+        }
+    }
+
+    /// Promotes a set by a commit.
+    fn promoted(&self, set: &str, revision: &'static str, hours: i64) -> String {
+        self.pin(set, revision);
+        let key = set.trim_end_matches("/repin.yaml").replace('/', "-");
+        self.commit(&format!("promote: {key} @{revision}"), hours)
+    }
+
+    /// Returns a set to an earlier one.
+    fn rolled_back(&self, set: &str, revision: &'static str, hours: i64) -> String {
+        self.pin(set, revision);
+        self.commit("revert", hours)
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let sources = format!("ghcr.io/acme=oci:{}", self.world.path("images").display());
+        let temporary = self.world.path("tmp").display().to_string();
+        let mut env = vec![("REPIN_SOURCES", &*sources), ("TMPDIR", &*temporary)];
+        if self.fake.is_some() {
+            env.push(("REPIN_FORGE_TOKEN", TOKEN));
+        }
+        let args = [args, &["--config", PROD, "--format", "json"]].concat();
+        self.world.run_with(&args, &env)
+    }
+
+    fn promote(&self, more: &[&str]) -> Ran {
+        self.run(&[&["promote", "--revision", REV_B], more].concat())
+    }
+
+    /// Checks that the configuration is refused, also with the flag, and returns the message.
+    fn is_malformed(&self) -> String {
+        self.promote(&["--allow-unstaged"]).exits(2);
+        self.promote(&[]).exits(2).stdout
+    }
+
+    /// Checks that a promotion is refused with this code, that the flag overrides it, and returns the
+    /// detail.
+    fn is_refused(&self, code: &str) -> String {
+        let document = self.promote(&[]).exits(1).json();
+        assert_eq!(failed(&document), [code], "{document:#}");
+        let detail = details(&document, code, "fail").remove(0);
+        let forced = self.promote(&["--allow-unstaged"]).exits(0).json();
+        let warning = details(&forced, code, "warn").remove(0);
+        assert_eq!(warning, format!("{detail}; forced by --allow-unstaged"));
+        assert!(
+            forced["body"].as_str().unwrap().contains(&warning),
+            "{forced:#}"
+        );
+        detail
+    }
+
+    /// Checks that the stage is unknown, that the flag overrides this, and returns the message.
+    fn is_unknown(&self) -> String {
+        let document = self.promote(&[]).exits(3).json();
+        assert_eq!(document["error"]["code"], "stage_unknown", "{document:#}");
+        let message = document["error"]["message"].as_str().unwrap().to_owned();
+        let forced = self.promote(&["--allow-unstaged"]).exits(0).json();
+        let warning = details(&forced, "stage_unknown", "warn").remove(0);
+        assert!(
+            warning.ends_with("; forced by --allow-unstaged"),
+            "{warning}"
+        );
+        message
+    }
+}
+
+/// The check about the stage that passed.
+fn passed(document: &Value) -> Value {
+    let checks = document["checks"].as_array().unwrap().iter();
+    let mut stages = checks.filter(|check| check["code"] == "stage_missing");
+    let check = stages.next().unwrap_or_else(|| panic!("{document:#}"));
+    assert_eq!(check["status"], "pass", "{check:#}");
+    check.clone()
+}
+
+#[test]
+fn set_is_promoted_after_its_time_in_the_stage() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 23);
+    let detail = pipeline.is_refused("stage_soak");
+    assert!(
+        detail.contains(", 24h required: the check passes at "),
+        "{detail}"
+    );
+    assert!(detail.ends_with("by committer dates only"), "{detail}");
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let commit = pipeline.promoted(STAGING, REV_B, 25);
+    let document = pipeline.promote(&[]).exits(0).json();
+    let check = passed(&document);
+    assert_eq!(check["item"], STAGING);
+    let detail = check["detail"].as_str().unwrap();
+    assert!(detail.contains(&commit[..10]), "{detail}");
+    let body = document["body"].as_str().unwrap();
+    assert!(
+        body.contains("### Stages") && body.contains(&commit[..10]),
+        "{body}"
+    );
+    // A newer set in the stage does not change this.
+    pipeline.promoted(STAGING, REV_C, 0);
+    pipeline.promote(&[]).exits(0);
+}
+
+#[test]
+fn set_that_was_never_in_the_stage_is_refused() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.is_refused("stage_missing");
+    // Without a time, the set must have been current.
+    let pipeline = Pipeline::new("promote: { after: [{ set: ../staging/repin.yaml }] }\n");
+    pipeline.is_refused("stage_missing");
+    pipeline.promoted(STAGING, REV_B, 0);
+    pipeline.promote(&[]).exits(0);
+}
+
+#[test]
+fn replaced_set_must_be_promoted_again() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 40);
+    pipeline.promoted(STAGING, REV_C, 20);
+    let detail = pipeline.is_refused("stage_soak");
+    assert!(detail.contains("must be promoted there again"), "{detail}");
+}
+
+#[test]
+fn set_that_was_rolled_back_in_the_stage_is_refused() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 100);
+    pipeline.rolled_back(STAGING, REV_A, 50);
+    pipeline.is_refused("stage_held");
+    // The hold is over, but not the verdict on this set.
+    pipeline.promoted(STAGING, REV_C, 40);
+    pipeline.is_refused("stage_held");
+    pipeline.promoted(STAGING, REV_B, 20);
+    pipeline.is_refused("stage_soak");
+    // Staging itself and rollbacks have no stage.
+    let sources = format!(
+        "ghcr.io/acme=oci:{}",
+        pipeline.world.path("images").display()
+    );
+    let args = ["promote", "--revision", REV_C, "--config", STAGING];
+    let overruled = [&args[..], &["--force-after-rollback"]].concat();
+    pipeline
+        .world
+        .run_with(&overruled, &[("REPIN_SOURCES", &sources)])
+        .exits(0);
+}
+
+#[test]
+fn rollback_is_not_subject_to_stages() {
+    let pipeline = Pipeline::new("");
+    pipeline.promoted(PROD, REV_B, 100);
+    pipeline.promoted(PROD, REV_C, 90);
+    pipeline.configure(PROD, AFTER_A_DAY);
+    pipeline.commit("chore: stages", 80);
+    pipeline.run(&["rollback", "--to", REV_B]).exits(0);
+}
+
+#[test]
+fn only_common_images_count_in_the_stage() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let extra = |revision| {
+        let digest = pipeline.world.digest("base", revision);
+        pipeline.world.write(
+            "envs/staging/base.yml",
+            format!("ghcr.io/acme/base@{digest}\n"),
+        );
+    };
+    let text = pipeline.world.read(STAGING);
+    let text = text.replace("[app.yml]", "[app.yml, base.yml]");
+    let image = "images:\n  base: { repository: ghcr.io/acme/base, pins: 1 }\n";
+    pipeline
+        .world
+        .write(STAGING, text.replace("images:\n", image));
+    extra(REV_A);
+    pipeline.commit("chore: add an image", 190);
+    extra(REV_B);
+    pipeline.promoted(STAGING, REV_B, 60);
+    extra(REV_C);
+    pipeline.commit("chore: another base", 20);
+    extra(REV_B);
+    pipeline.commit("revert", 10);
+    pipeline.promote(&[]).exits(0);
+}
+
+#[test]
+fn wrong_date_makes_the_stage_unknown() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, -5);
+    let message = pipeline.is_unknown();
+    assert!(message.contains("is dated in the future"), "{message}");
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.commit("chore: nothing", 10);
+    pipeline.promoted(STAGING, REV_B, 60);
+    let message = pipeline.is_unknown();
+    assert!(
+        message.contains("more than an hour before its parent"),
+        "{message}"
+    );
+}
+
+#[test]
+fn unreadable_commit_makes_the_stage_unknown() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 60);
+    pipeline.promote(&[]).exits(0);
+    let text = pipeline.world.read(STAGING);
+    pipeline.world.write(STAGING, "version: [");
+    pipeline.commit("chore: break it", 50);
+    let message = pipeline.is_unknown();
+    assert!(message.contains("is invalid on origin/main"), "{message}");
+    pipeline.world.write(STAGING, text);
+    let commit = pipeline.commit("chore: mend it", 40);
+    let message = pipeline.is_unknown();
+    assert!(
+        message.contains("cannot read commit") && !message.contains(&commit[..10]),
+        "{message}"
+    );
+}
+
+#[test]
+fn missing_configuration_makes_the_stage_unknown() {
+    let pipeline = Pipeline::new("promote: { after: [{ set: ../qa/repin.yaml }] }\n");
+    let message = pipeline.is_unknown();
+    assert!(
+        message.contains("origin/main has no envs/qa/repin.yaml"),
+        "{message}"
+    );
+}
+
+#[test]
+fn cycle_of_stages_is_refused() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let after = |set: &str| format!("promote: {{ after: [{{ set: {set} }}] }}\n");
+    // Of staging with production.
+    pipeline.configure(STAGING, &after("../prod/repin.yaml"));
+    pipeline.commit("chore: stages", 10);
+    let refused = |text: &str| {
+        let message = pipeline.is_malformed();
+        assert!(message.contains(text), "{message}");
+    };
+    refused("envs/prod/repin.yaml → envs/staging/repin.yaml → envs/prod/repin.yaml");
+    // To which production only leads.
+    pipeline.configure(STAGING, &after("../dev/repin.yaml"));
+    pipeline.configure("envs/dev/repin.yaml", &after("../staging/repin.yaml"));
+    pipeline.pin("envs/dev/repin.yaml", REV_A);
+    pipeline.commit("chore: stages", 9);
+    refused("envs/staging/repin.yaml → envs/dev/repin.yaml → envs/staging/repin.yaml");
+    // A longer list without a cycle.
+    pipeline.configure("envs/dev/repin.yaml", "");
+    pipeline.commit("chore: stages", 8);
+    pipeline.is_refused("stage_missing");
+    // Of a set with itself.
+    pipeline.configure(PROD, &after("repin.yaml"));
+    refused("a set cannot be a stage of itself");
+}
+
+#[test]
+fn stage_without_a_common_image_is_refused() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.world.replace(STAGING, "acme/review", "acme/other");
+    pipeline
+        .world
+        .replace(STAGING, "acme/fix, pins: 1", "acme/fix, pins: 0");
+    pipeline.commit("chore: other images", 10);
+    let message = pipeline.is_malformed();
+    assert!(
+        message.contains("pins none of the images of this set"),
+        "{message}"
+    );
+}
+
+#[test]
+fn set_of_another_repository_is_a_stage() {
+    for form in ["path", "url"] {
+        let pipeline = Pipeline::new("");
+        let other = pipeline.world.path("other");
+        let repository = match form {
+            "path" => "../../other".to_owned(),
+            _ => format!("file://{}", other.display()),
+        };
+        let after = |branch: &str| {
+            format!(
+                "promote: {{ after: [{{ set: {{ repository: '{repository}', config: {STAGING}{branch} }}, for: 24h }}] }}\n"
+            )
+        };
+        pipeline.configure(PROD, &after(""));
+        pipeline.git(&["clone", "-q", "./origin.git", "other"]);
+        let run = |args: &[&str], hours| world::git_at(&other, args, &ago(hours));
+        let text = pipeline.world.read("envs/staging/app.yml");
+        let document = pipeline.promote(&[]).exits(1).json();
+        assert_eq!(failed(&document), ["stage_missing"]);
+        pipeline.pin(STAGING, REV_B);
+        fs::copy(
+            pipeline.world.path("envs/staging/app.yml"),
+            other.join("envs/staging/app.yml"),
+        )
+        .unwrap();
+        pipeline.world.write("envs/staging/app.yml", text);
+        run(&["commit", "-q", "-am", "promote"], 30);
+        let document = pipeline.promote(&[]).exits(0).json();
+        assert_eq!(passed(&document)["item"], format!("{repository}:{STAGING}"));
+        // Another branch, which lacks the set.
+        run(&["branch", "stable", "HEAD^"], 0);
+        pipeline.configure(PROD, &after(", branch: stable"));
+        pipeline.is_refused("stage_missing");
+        pipeline.configure(PROD, &after(", branch: gone"));
+        let message = pipeline.is_unknown();
+        assert!(message.contains("no branch gone"), "{message}");
+        fs::rename(&other, pipeline.world.path("moved")).unwrap();
+        pipeline.configure(PROD, &after(""));
+        pipeline.is_unknown();
+        // The fetched repositories are removed.
+        assert_eq!(fs::read_dir(pipeline.world.path("tmp")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn cycle_through_another_repository_is_refused() {
+    let pipeline = Pipeline::new("");
+    let other = pipeline.world.path("other");
+    let origin = pipeline.world.path("origin.git");
+    let after = |repository: &std::path::Path, set: &str| {
+        let repository = repository.display();
+        format!(
+            "promote: {{ after: [{{ set: {{ repository: '{repository}', config: {set} }} }}] }}\n"
+        )
+    };
+    pipeline.configure(STAGING, &after(&origin, PROD));
+    pipeline.git(&["remote", "set-url", "origin", &origin.display().to_string()]);
+    pipeline.commit("chore: stages", 10);
+    pipeline.git(&["clone", "-q", "./origin.git", "other"]);
+    pipeline.configure(PROD, &after(&other, STAGING));
+    let message = pipeline.is_malformed();
+    assert!(message.contains("is a cycle"), "{message}");
+}
+
+#[test]
+fn check_remote_checks_the_stages_of_a_new_set() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    // The current set is not checked.
+    pipeline.run(&["check", "--remote"]).exits(0);
+    pipeline.pin(PROD, REV_B);
+    let document = pipeline.run(&["check", "--remote"]).exits(1).json();
+    assert_eq!(failed(&document), ["stage_missing"]);
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 25);
+    pipeline.pin(PROD, REV_B);
+    let document = pipeline.run(&["check", "--remote"]).exits(0).json();
+    passed(&document);
+    // A malformed list is refused, also if the set is current.
+    pipeline.configure(
+        STAGING,
+        "promote: { after: [{ set: ../prod/repin.yaml }] }\n",
+    );
+    pipeline.commit("chore: stages", 10);
+    pipeline.run(&["check", "--remote"]).exits(2);
+}
+
+/// A pipeline on a forge whose staging was changed by pull request 1, which the forge merged `merged` hours
+/// ago.
+fn merged_pipeline(kind: Kind, numbered: bool, merged: u64) -> Pipeline {
+    let pipeline = Pipeline::on(Some(kind), AFTER_A_DAY);
+    pipeline.pin(STAGING, REV_B);
+    let number = if numbered { " (#1)" } else { "" };
+    let message = format!("promote: envs-staging @{REV_B}{number}");
+    let commit = pipeline.commit(&message, 60);
+    let mut store = pipeline.fake.as_ref().unwrap().store();
+    store.number();
+    store.pulls.push(PullRow {
+        number: 1,
+        title: String::new(),
+        body: String::new(),
+        open: false,
+        merged: Some(commit),
+        draft: false,
+        head: "topic".to_owned(),
+        head_repo: "acme/flows".to_owned(),
+        base: "main".to_owned(),
+        labels: Vec::new(),
+        closed_at: None,
+    });
+    let time = SystemTime::now() - Duration::from_secs(3_600 * merged);
+    let time = time::OffsetDateTime::from(time)
+        .replace_nanosecond(0)
+        .unwrap();
+    let format = time::format_description::well_known::Rfc3339;
+    store.merge_times.insert(1, time.format(&format).unwrap());
+    drop(store);
+    pipeline
+}
+
+#[test]
+fn merge_time_of_the_forge_counts_for_pull_requests() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        for numbered in [true, false] {
+            let late = merged_pipeline(kind, numbered, 20);
+            let document = late.promote(&["--pr", "ready"]).exits(1).json();
+            assert_eq!(failed(&document), ["stage_soak"], "{document:#}");
+            // Other runs use the committer date.
+            late.promote(&[]).exits(0);
+            let early = merged_pipeline(kind, numbered, 30);
+            let document = early.promote(&["--pr", "ready"]).exits(0).json();
+            let check = passed(&document);
+            let detail = check["detail"].as_str().unwrap();
+            assert!(
+                detail.ends_with("by committer dates and merge times"),
+                "{detail}"
+            );
+            let body = document["body"].as_str().unwrap();
+            assert!(body.contains("`#1`") && body.contains("`merger`"), "{body}");
+        }
+        let hidden = merged_pipeline(kind, false, 30);
+        hidden.fake.as_ref().unwrap().store().hides_merges = true;
+        let document = hidden.promote(&["--pr", "ready"]).exits(3).json();
+        assert_eq!(document["error"]["code"], "stage_unknown", "{document:#}");
+        hidden.pin(PROD, REV_B);
+        let error = hidden.run(&["check", "--remote"]).exits(3).stdout;
+        assert!(error.contains("stage_unknown"), "{error}");
+    }
+}
+
+#[test]
+fn pull_request_becomes_a_draft_when_its_stage_fails() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let pipeline = Pipeline::on(Some(kind), AFTER_A_DAY);
+        pipeline.promoted(STAGING, REV_B, 60);
+        pipeline.promote(&["--pr", "ready"]).exits(0);
+        let store = || pipeline.fake.as_ref().unwrap().store();
+        let is_draft = || {
+            let pull = store().pulls[0].clone();
+            pull.draft || pull.title.starts_with("WIP:")
+        };
+        assert!(!is_draft());
+        let args = ["wait", "--pr", "1", "--timeout", "0s"];
+        pipeline.rolled_back(STAGING, REV_A, 10);
+        for _ in 0..2 {
+            let document = pipeline.promote(&["--pr", "ready"]).exits(1).json();
+            assert_eq!(failed(&document), ["stage_held"]);
+            assert_eq!(document["pull_request"]["number"], 1);
+        }
+        assert!(is_draft());
+        let comments = store().comments[&1].clone();
+        assert_eq!(comments.len(), 1, "{comments:?}");
+        assert!(comments[0].contains("`stage_held`"), "{comments:?}");
+        // `wait` verifies the stage too.
+        let waited = pipeline.run(&args);
+        assert_ne!(waited.code, 0);
+        assert!(store().pulls[0].open);
+    }
+}
+
+#[test]
+fn newest_set_that_passed_its_stages_is_promoted() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let newest = || {
+        let document = pipeline
+            .run(&["promote", "--revision", "newest"])
+            .exits(0)
+            .json();
+        let revision = document["revision"].as_str().unwrap().to_owned();
+        (revision, document["changed"].as_bool().unwrap())
+    };
+    assert!(!newest().1);
+    pipeline.promoted(STAGING, REV_B, 60);
+    pipeline.promoted(STAGING, REV_C, 10);
+    assert_eq!(newest(), (REV_B.to_owned(), true));
+    // The registry has newer builds, but staging never had them.
+    pipeline.promoted(PROD, REV_B, 5);
+    assert_eq!(newest(), (REV_B.to_owned(), false));
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 90);
+    pipeline.promoted(STAGING, REV_C, 60);
+    let args = ["promote", "--revision", "newest"];
+    let revision = || pipeline.run(&args).exits(0).json()["revision"].clone();
+    assert_eq!(revision(), REV_C);
+    pipeline.rolled_back(STAGING, REV_B, 30);
+    assert_eq!(revision(), REV_B);
+}
+
+#[test]
+fn newest_set_of_an_unknown_stage_is_refused() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, -5);
+    let ran = pipeline.run(&["promote", "--revision", "newest"]).exits(3);
+    assert!(ran.stdout.contains("stage_unknown"), "{}", ran.stdout);
+    pipeline.world.write(STAGING, "version: [");
+    pipeline.commit("chore: break it", -5);
+    let ran = pipeline.run(&["promote", "--revision", "newest"]).exits(3);
+    assert!(ran.stdout.contains("stage_unknown"), "{}", ran.stdout);
+}
+
+#[test]
+fn status_shows_the_stage_that_the_next_set_waits_for() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let waiting = || pipeline.run(&["status"]).exits(0).json()["waiting"].clone();
+    assert_eq!(waiting(), serde_json::json!([]));
+    pipeline.promoted(STAGING, REV_B, 10);
+    let rows = waiting();
+    assert_eq!(rows[0]["revision"], REV_B);
+    assert_eq!(rows[0]["stage"], STAGING);
+    assert!(
+        rows[0]["since"].is_string() && rows[0]["until"].is_string(),
+        "{rows}"
+    );
+    let table = pipeline.world.run(&["status", "--all"]).exits(0).stdout;
+    let line = table.lines().find(|line| line.starts_with(PROD)).unwrap();
+    assert!(
+        line.contains("bbbbbbbbbbbb waits for envs/staging/repin.yaml until 20"),
+        "{table}"
+    );
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 30);
+    let rows = pipeline.run(&["status"]).exits(0).json()["waiting"].clone();
+    assert_eq!(rows, serde_json::json!([]));
+}
