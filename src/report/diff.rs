@@ -1,9 +1,8 @@
 //! Unified diffs that `git apply` and `patch -p1` accept, byte-exact.
 //!
-//! A plan replaces text within lines, so the old and new contents have the same number of lines, and a
-//! comparison line by line is complete and takes linear time. Two versions of a file from history may
-//! differ in any way: the `similar` crate compares them, unless too many lines differ. `similar` also groups
-//! the changes into hunks.
+//! A plan replaces text within lines: the old and new contents have the same number of lines, and a
+//! comparison line by line takes linear time. Other versions of a file may differ in any way: the `similar`
+//! crate compares them, unless too many lines differ. `similar` also groups the changes into hunks.
 
 use similar::{Algorithm, DiffOp, capture_diff_slices, group_diff_ops};
 
@@ -25,13 +24,18 @@ pub(crate) fn unified(changes: &[FileChange]) -> Vec<u8> {
     out
 }
 
-/// The diff of two versions with the same number of lines.
+/// The diff of two versions of a file.
 pub(crate) fn of_file(path: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     header(&mut out, b"--- ", b"a/", path);
     header(&mut out, b"+++ ", b"b/", path);
     let (old, new) = (lines(old), lines(new));
-    hunks(&mut out, &old, &new, compare_lines(&old, &new), CONTEXT);
+    let operations = if old.len() == new.len() {
+        compare_lines(&old, &new)
+    } else {
+        compare(&old, &new)
+    };
+    hunks(&mut out, &old, &new, operations, CONTEXT);
     out
 }
 

@@ -26,6 +26,12 @@ fn repository(files: &str) -> Tree {
     repository
 }
 
+/// The diff in the output of `init --update`.
+fn printed_diff(stdout: &str) -> &str {
+    let end = stdout.find("\ndry run").unwrap_or(stdout.len());
+    &stdout[stdout.find("--- ").unwrap()..end]
+}
+
 fn config(repository: &Tree) -> String {
     fs::read_to_string(repository.path("repin.yaml")).unwrap()
 }
@@ -66,6 +72,11 @@ fn update_adds_files_that_no_glob_matches() {
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
         let expected = old.replace(before, after).replace("pins: 1", "pins: 2");
         assert_eq!(config(&repository), expected);
+        // The diff that was printed before is the change.
+        repository.write("repin.yaml", &old);
+        repository.write("init.diff", printed_diff(&dry.stdout));
+        repository.git(&["apply", "init.diff"]);
+        assert_eq!(config(&repository), expected);
         let checked = repository.run(&["check"]).exits(0);
         assert_eq!(checked.stderr, "");
         let again = repository.run(&["init", "--update"]).exits(0);
@@ -82,8 +93,12 @@ fn list_at_the_end_of_the_file_is_extended() {
     repository.write("repin.yaml", &text);
     // The file is not added to git yet, but the next commit may contain it.
     repository.write("b/x.yml", pin('a'));
-    repository.run(&["init", "--update"]).exits(0);
+    let ran = repository.run(&["init", "--update"]).exits(0);
     let expected = text.replace("pins: 1", "pins: 2") + "\n  - b/x.yml\n";
+    assert_eq!(config(&repository), expected);
+    repository.write("repin.yaml", &text);
+    repository.write("init.diff", printed_diff(&ran.stdout));
+    repository.git(&["apply", "init.diff"]);
     assert_eq!(config(&repository), expected);
 }
 
