@@ -6,10 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{
-    occurrences::mirrors,
-    scan::{Reference, reference_text},
-};
+use super::{occurrences::mirrors, scan::reference_text};
 use crate::{
     config::{Config, Mapping, SourceLocation},
     oci::Repository,
@@ -25,6 +22,8 @@ pub(crate) struct ImageNames {
     /// Paths without a registry, as after `$REGISTRY/`.
     paths: HashMap<String, BTreeSet<usize>>,
     layouts: HashMap<String, BTreeSet<usize>>,
+    /// The first components of all references.
+    first_components: BTreeSet<String>,
     /// The last components of all references.
     components: BTreeSet<String>,
 }
@@ -51,6 +50,8 @@ impl ImageNames {
         for mapping in &names.mappings {
             let prefix = mapping.prefix.to_string();
             names.components.insert(last_component(&prefix).to_owned());
+            let first = prefix.split('/').next().unwrap_or(&prefix).to_owned();
+            names.first_components.insert(first);
         }
         for (number, image) in config.images.iter().enumerate() {
             let mut images = BTreeSet::new();
@@ -68,6 +69,11 @@ impl ImageNames {
                 let path = repository.path();
                 let path = path.strip_prefix("library/").unwrap_or(path).to_owned();
                 names.components.insert(last_component(&path).to_owned());
+                names.first_components.insert(repository.host().to_owned());
+                if repository.host() == "docker.io" {
+                    let first = path.split('/').next().unwrap_or(&path).to_owned();
+                    names.first_components.insert(first);
+                }
                 names.paths.entry(path).or_default().extend(&images);
                 let known = names.repositories.entry(repository);
                 known.or_default().extend(&images);
@@ -101,15 +107,9 @@ impl ImageNames {
         let Some(name) = reference_text(text) else {
             return images;
         };
-        if let Some(reference) = Reference::ending_at(text, text.len())
-            && matches!(reference.tag, Ok(None))
-        {
-            images.extend(self.images(&reference.repository));
-        }
+        images.extend(self.images_of_name(name));
         for (at, _) in name.rmatch_indices([':', '@']).take(MAX_SEPARATORS) {
-            if let Ok(repository) = Repository::parse(name[at + 1..].trim_start_matches('/')) {
-                images.extend(self.images(&repository));
-            }
+            images.extend(self.images_of_name(&name[at + 1..]));
         }
         // A variable, a template or another text may contain the registry, with or without a slash at
         // its end.
@@ -126,6 +126,29 @@ impl ImageNames {
             .unwrap_or(name);
         let directory = directory.strip_prefix("./").unwrap_or(directory);
         images.extend(self.layouts.get(directory).into_iter().flatten());
+        images
+    }
+
+    /// The images of the repository at the end of a text. Characters of a name may precede it that belong to
+    /// other text: `_` in Markdown, `--` in HTML, the `n` of an escaped line break. An image too many is
+    /// harmless, because its tags are only protected.
+    fn images_of_name(&self, text: &str) -> BTreeSet<usize> {
+        let text = text.trim_start_matches(['/', '.', '_', '-']);
+        let first = text.split('/').next().unwrap_or(text);
+        let mut starts = BTreeSet::from([0]);
+        for known in &self.first_components {
+            if let Some(start) = first.len().checked_sub(known.len())
+                && first[start..].eq_ignore_ascii_case(known)
+            {
+                starts.insert(start);
+            }
+        }
+        let mut images = BTreeSet::new();
+        for start in starts {
+            if let Ok(repository) = Repository::parse(&text[start..]) {
+                images.extend(self.images(&repository));
+            }
+        }
         images
     }
 

@@ -42,7 +42,8 @@ pub(crate) fn mentions(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Ve
 pub(crate) struct Mentions {
     /// The digests, sorted and without duplicates.
     pub digests: Vec<Mention>,
-    /// The tags, sorted and without duplicates, with the indexes of their images.
+    /// The tags, sorted and without duplicates, with the indexes of their images. A tag may end with
+    /// punctuation of the text around it.
     pub tags: Vec<(usize, Tag)>,
 }
 
@@ -119,12 +120,9 @@ impl MentionFinder {
         let Some((tag, _)) = tag_after(&text, colon) else {
             return;
         };
-        let images = self.names.images_before(before);
-        // A period may end a sentence, or be part of the tag.
-        for tag in [tag, tag.trim_end_matches('.')] {
-            if let Ok(tag) = Tag::parse(tag) {
-                tags.extend(images.iter().map(|image| (*image, tag.clone())));
-            }
+        if let Ok(tag) = Tag::parse(&tag[..tag.len().min(Tag::MAX)]) {
+            let images = self.names.images_before(before);
+            tags.extend(images.into_iter().map(|image| (image, tag.clone())));
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A version with one of these digests or tags is protected.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     oci::{Digest, Tag},
@@ -14,8 +14,8 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text {
     digests: HashMap<Digest, FirstMention>,
-    /// For each image the tags, with the index of the first file in `files`.
-    tags: HashMap<usize, HashMap<Tag, usize>>,
+    /// For each image the texts after its names, with the index of the first file in `files`.
+    tags: HashMap<usize, BTreeMap<String, usize>>,
     files: Vec<File>,
 }
 
@@ -52,8 +52,8 @@ impl Text {
         };
         for (image, tag) in &mentions.tags {
             let tags = self.tags.entry(*image).or_default();
-            if !tags.contains_key(tag) {
-                tags.insert(tag.clone(), number());
+            if !tags.contains_key(tag.as_str()) {
+                tags.insert(tag.to_string(), number());
             }
         }
         for mention in &mentions.digests {
@@ -110,9 +110,18 @@ impl Text {
         Some(format!("in {} {}", file.path, file.tree))
     }
 
-    /// The first location of a tag of an image.
+    /// The first location of a tag of an image. A period, a hyphen or an underscore after the tag may be
+    /// part of a longer tag or of the text around the reference, so it protects both tags.
     pub(crate) fn tag_location(&self, image: usize, tag: &Tag) -> Option<String> {
-        let file = &self.files[*self.tags.get(&image)?.get(tag)?];
+        let tags = self.tags.get(&image)?;
+        let mut file = tags.get(tag.as_str());
+        for punctuation in ['.', '-', '_'] {
+            let start = format!("{tag}{punctuation}");
+            let mut longer = tags.range(start.clone()..);
+            let first = longer.next().filter(|(text, _)| text.starts_with(&start));
+            file = file.or(first.map(|(_, file)| file));
+        }
+        let file = &self.files[*file?];
         Some(format!("in {} {}", file.path, file.tree))
     }
 

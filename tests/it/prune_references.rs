@@ -78,6 +78,31 @@ fn reference_by_tag_in_any_text_protects() {
 }
 
 #[test]
+fn punctuation_next_to_a_reference_protects() {
+    let names = [
+        "under", "close", "html", "dots", "dashes", "line", "suffix", "lost",
+    ];
+    let real = with(&names);
+    let app = real.app();
+    let text = format!(
+        "_{app}:pending-under\nAlso __{app}:pending-close__ and\n<!--{app}:pending-html-->\n\
+         see...{app}:pending-dots...\n--{app}:pending-dashes--\n\"a\\n{app}:pending-line\\n\"\n\
+         {app}:pending-suffix_amd64.tar\n"
+    );
+    real.scene.write("notes.md", text);
+    // Control: other repositories, and a longer word.
+    let others = format!(
+        "{app}-x:pending-lost x/{app}:pending-lost {app}_y:pending-lost {app}:pending-losty\n"
+    );
+    real.scene.write("others.md", others);
+    real.scene.commit("references");
+    let document = deletes(&real, &["pending-lost", "pending-stale"]);
+    for name in &names[..names.len() - 1] {
+        kept(&document, &format!("pending-{name}"), "is used in notes.md");
+    }
+}
+
+#[test]
 fn tag_of_an_entry_protects() {
     let real = with(&[
         "kustomize",
