@@ -356,7 +356,7 @@ impl Running {
         let (code, stderr) = self.wait()?;
         match code {
             Some(code) if code == 0 || expected.contains(&code) => Ok(code),
-            _ => Err(self.failed(&stderr)),
+            _ => Err(self.failed(code, &stderr)),
         }
     }
 
@@ -367,7 +367,7 @@ impl Running {
         let _ = self.child.wait();
     }
 
-    fn failed(&self, stderr: &str) -> GitError {
+    fn failed(&self, code: Option<i32>, stderr: &str) -> GitError {
         if stderr.contains("dubious ownership") {
             return GitError::Ownership(self.root.clone());
         }
@@ -379,10 +379,14 @@ impl Running {
             .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
             .or_else(|| stderr.lines().next())
             .unwrap_or("it was stopped without a message");
-        GitError::Failed {
-            command: self.command,
-            message: message.chars().take(500).collect(),
+        let (command, message) = (self.command, message.chars().take(500).collect::<String>());
+        // A failed hook exits with 1, even if it prints such a message.
+        let is_locked = message.contains("index.lock': File exists")
+            || message.starts_with("fatal: cannot lock ref 'HEAD'");
+        if code == Some(128) && is_locked {
+            return GitError::Locked { command, message };
         }
+        GitError::Failed { command, message }
     }
 }
 

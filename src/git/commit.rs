@@ -5,7 +5,11 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
+    fs::{self, File, TryLockError},
     io::{Read, Write},
+    os::unix::ffi::OsStringExt,
+    thread,
+    time::Duration,
 };
 
 use super::{Git, GitError, ObjectId, command::Mode};
@@ -14,6 +18,12 @@ use crate::config::RelPath;
 /// Operations that `git commit --only` cannot commit within (git-commit(1), "cannot do a partial
 /// commit"), by the reference that exists during them.
 const UNFINISHED: [&str; 3] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
+
+/// The number of attempts to commit while another process holds a lock of git.
+const GIT_ATTEMPTS: u32 = 150;
+/// The number of attempts to take the lock of another run, whose hooks may take long.
+const LOCK_ATTEMPTS: u32 = 1_200;
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An obstacle to the commit of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +39,8 @@ pub(crate) enum CommitObstacle {
 /// The content of a commit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommitPlan<'p> {
+    /// The commit at `HEAD` before the files were changed.
+    pub base: &'p ObjectId,
     /// The files, with their contents in the work tree.
     pub files: &'p [(&'p RelPath, &'p [u8])],
     /// The first line of its message.
@@ -44,36 +56,37 @@ pub(crate) enum Committed {
     AsPlanned(ObjectId),
     /// A hook changed it, with this difference; `HEAD` was reset to its parent.
     Undone(String),
-    /// A hook changed it, and `HEAD` cannot be reset.
+    /// It differs from the plan, and `HEAD` was not reset.
     Kept(ObjectId, String),
     /// git failed before the commit could be compared with its plan.
     Unverified(GitError),
 }
 
 impl Git {
-    /// An obstacle to the commit of `paths`, which the run will change.
-    pub(crate) fn commit_obstacle(
+    /// The commit at `HEAD`, or an obstacle to the commit of `paths`, which the run will change.
+    pub(crate) fn commit_base(
         &self,
         paths: &[&RelPath],
-    ) -> Result<Option<CommitObstacle>, GitError> {
+    ) -> Result<Result<ObjectId, CommitObstacle>, GitError> {
         for name in UNFINISHED {
             let args = ["--verify", "--quiet", name];
             if self.output_or("rev-parse", &args, &[1])?.0 == 0 {
-                return Ok(Some(CommitObstacle::Unfinished(name)));
+                return Ok(Err(CommitObstacle::Unfinished(name)));
             }
         }
         for name in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
             match self.output("var", &[name]) {
                 Ok(_) => {}
                 Err(GitError::Failed { message, .. }) => {
-                    return Ok(Some(CommitObstacle::NoIdentity(message)));
+                    return Ok(Err(CommitObstacle::NoIdentity(message)));
                 }
                 Err(error) => return Err(error),
             }
         }
+        let base = self.head()?.tip;
         let mut missing: BTreeSet<Vec<u8>> =
             paths.iter().map(|path| self.full_path(path)).collect();
-        self.regular_files(&self.head()?.tip, |path, _| {
+        self.regular_files(&base, |path, _| {
             missing.remove(path.as_bytes());
         })?;
         let modified = self.modified()?;
@@ -84,39 +97,71 @@ impl Git {
                 differ.push((*path).clone());
             }
         }
-        Ok((!differ.is_empty()).then_some(CommitObstacle::Differ(differ)))
-    }
-
-    /// Commits files with their contents in the work tree, and no other changes. An error means
-    /// that no commit was created.
-    pub(crate) fn commit_only(&self, plan: &CommitPlan<'_>) -> Result<Committed, GitError> {
-        let parent = self.head()?.tip;
-        let result = self.run_commit(plan);
-        let id = match self.head() {
-            Ok(head) => head.tip,
-            Err(error) => return Ok(Committed::Unverified(error)),
-        };
-        // git may fail after it has moved the branch.
-        if id == parent {
-            result?;
-        }
-        let difference = match self.difference(plan, &parent, &id) {
-            Ok(None) => return Ok(Committed::AsPlanned(id)),
-            Ok(Some(difference)) => difference,
-            Err(error) => return Ok(Committed::Unverified(error)),
-        };
-        let (new, old) = (parent.to_string(), id.to_string());
-        let args = ["-m", "repin: a hook changed the commit", "HEAD", &new, &old];
-        Ok(match self.output("update-ref", &args) {
-            Ok(_) => Committed::Undone(difference),
-            Err(_) => Committed::Kept(id, difference),
+        Ok(if differ.is_empty() {
+            Ok(base)
+        } else {
+            Err(CommitObstacle::Differ(differ))
         })
     }
 
-    fn run_commit(&self, plan: &CommitPlan<'_>) -> Result<(), GitError> {
+    /// Commits files with their contents in the work tree, and no other changes. Another process may
+    /// commit at the same time; its commits are kept. An error means that no commit was created.
+    pub(crate) fn commit_only(&self, plan: &CommitPlan<'_>) -> Result<Committed, GitError> {
+        let lock = self.lock_commits()?;
+        let mut summary = Vec::new();
+        let mut result = self.run_commit(plan, &mut summary);
+        for _ in 0..GIT_ATTEMPTS {
+            if !matches!(result, Err(GitError::Locked { .. })) {
+                break;
+            }
+            thread::sleep(LOCK_INTERVAL);
+            summary.clear();
+            result = self.run_commit(plan, &mut summary);
+        }
+        let committed = self.verified(plan, &summary);
+        drop(lock);
+        match committed {
+            Ok(Some(committed)) => Ok(committed),
+            Ok(None) => Err(result.err().unwrap_or(GitError::Malformed {
+                command: "commit",
+                what: "no commit",
+            })),
+            Err(error) => Ok(Committed::Unverified(error)),
+        }
+    }
+
+    /// Waits until no other run commits in this work tree. The lock of git is not sufficient: `git commit
+    /// --only` reads the index before it takes that lock, and could reset the entries of another commit.
+    fn lock_commits(&self) -> Result<File, GitError> {
+        let io = |error| GitError::Io {
+            command: "commit",
+            error,
+        };
+        let mut path = self.output("rev-parse", &["--git-path", "repin"])?;
+        path.pop();
+        let directory = self.place.root.join(OsString::from_vec(path));
+        fs::create_dir_all(&directory).map_err(io)?;
+        let path = directory.join("commit.lock");
+        let mut options = File::options();
+        let lock = options.create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(io)?;
+        for _ in 0..LOCK_ATTEMPTS {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
+                Err(TryLockError::Error(error)) => return Err(io(error)),
+            }
+        }
+        Err(GitError::Locked {
+            command: "commit",
+            message: format!("another run of repin holds {}", path.display()),
+        })
+    }
+
+    /// Runs `git commit`, and appends its summary.
+    fn run_commit(&self, plan: &CommitPlan<'_>, summary: &mut Vec<u8>) -> Result<(), GitError> {
         let args = [
             "--only",
-            "--quiet",
             "--cleanup=whitespace",
             "-m",
             plan.title,
@@ -132,38 +177,80 @@ impl Git {
             let _ = input.write_all(&[path.as_bytes(), b"\0"].concat());
         }
         drop(input);
-        let mut printed = Vec::new();
-        let read = running.stdout()?.read_to_end(&mut printed);
+        let read = running.stdout()?.read_to_end(summary);
         read.map_err(|error| running.io(error))?;
         running.finish(&[]).map(drop)
     }
 
-    /// A description of how the commit differs from its plan.
+    /// Compares the commit with its plan, and undoes it if a hook changed it; `None` if no commit was
+    /// created. `HEAD` is moved only if `summary` proves that its commit is ours, directly after the base.
+    fn verified(
+        &self,
+        plan: &CommitPlan<'_>,
+        summary: &[u8],
+    ) -> Result<Option<Committed>, GitError> {
+        let head = self.head()?.tip;
+        let created = match abbreviated_id(summary) {
+            Some(abbreviated) => self.commit_named(&abbreviated)?,
+            None => None,
+        };
+        let id = match created {
+            Some(created) if self.is_ancestor(&created, &head)? => created,
+            // git may fail after it moved the branch, and a hook may replace the commit.
+            _ if self.changed_file(plan, plan.base, &head)?.is_some() => head,
+            Some(created) => {
+                let problem = "another process moved HEAD, which does not contain it".to_owned();
+                return Ok(Some(Committed::Kept(created, problem)));
+            }
+            None => return Ok(None),
+        };
+        let parents = self.parents(&id)?;
+        let Some(difference) = self.difference(plan, &parents, &id, &head)? else {
+            return Ok(Some(Committed::AsPlanned(id)));
+        };
+        if created == Some(head) && parents == [*plan.base] {
+            let (new, old) = (plan.base.to_string(), head.to_string());
+            let args = ["-m", "repin: a hook changed the commit", "HEAD", &new, &old];
+            if self.output("update-ref", &args).is_ok() {
+                return Ok(Some(Committed::Undone(difference)));
+            }
+        }
+        Ok(Some(Committed::Kept(id, difference)))
+    }
+
+    fn parents(&self, id: &ObjectId) -> Result<Vec<ObjectId>, GitError> {
+        let printed = self.output("log", &["-1", "--format=%P", &id.to_string(), "--"])?;
+        let ids = printed.trim_ascii_end().split(|b| *b == b' ');
+        Ok(ids.filter_map(ObjectId::parse).collect())
+    }
+
+    /// A description of how the commit `id` differs from its plan.
     fn difference(
         &self,
         plan: &CommitPlan<'_>,
-        parent: &ObjectId,
+        parents: &[ObjectId],
         id: &ObjectId,
+        head: &ObjectId,
     ) -> Result<Option<String>, GitError> {
-        let args = ["-1", "--format=%P%n%B", &id.to_string(), "--"];
-        let printed = self.output("log", &args)?;
-        let message = String::from_utf8_lossy(&printed);
-        let mut lines = message.lines();
-        if lines.next() != Some(parent.to_string().as_str()) {
-            return Ok(Some(
-                "its parent is not the commit that was checked out".to_owned(),
-            ));
+        let [parent] = parents else {
+            return Ok(Some("it does not have exactly one parent".to_owned()));
+        };
+        for (before, after) in [(plan.base, parent), (id, head)] {
+            if let Some(path) = self.changed_file(plan, before, after)? {
+                return Ok(Some(format!(
+                    "another process committed {path} at the same time"
+                )));
+            }
         }
-        if !lines.any(|line| line == plan.trailer) {
+        let message = self.output("log", &["-1", "--format=%B", &id.to_string(), "--"])?;
+        let message = String::from_utf8_lossy(&message);
+        if !message.lines().any(|line| line == plan.trailer) {
             return Ok(Some(format!(
                 "its message lost the line `{}`",
                 plan.trailer
             )));
         }
-        let options = ["-r", "-z", "--name-only", "--no-renames"];
-        let (before, after) = (parent.to_string(), id.to_string());
-        let args = [&options[..], &[&before, &after]].concat();
-        let mut changed = paths(&self.output("diff-tree", &args)?);
+        let mut changed = self.changed(parent, id)?;
         let modified = self.modified()?;
         for (path, content) in plan.files {
             let full_path = self.full_path(path);
@@ -175,6 +262,26 @@ impl Git {
         }
         let other = changed.first().map(|path| String::from_utf8_lossy(path));
         Ok(other.map(|path| format!("it changes {path} too")))
+    }
+
+    /// A file of the plan that differs between two commits.
+    fn changed_file<'p>(
+        &self,
+        plan: &CommitPlan<'p>,
+        before: &ObjectId,
+        after: &ObjectId,
+    ) -> Result<Option<&'p RelPath>, GitError> {
+        let changed = self.changed(before, after)?;
+        let mut paths = plan.files.iter().map(|(path, _)| *path);
+        Ok(paths.find(|path| changed.contains(&self.full_path(path))))
+    }
+
+    /// The paths, from the top of the work tree, that differ between two commits.
+    fn changed(&self, before: &ObjectId, after: &ObjectId) -> Result<BTreeSet<Vec<u8>>, GitError> {
+        let options = ["-r", "-z", "--name-only", "--no-renames"];
+        let (before, after) = (before.to_string(), after.to_string());
+        let args = [&options[..], &[&before, &after]].concat();
+        Ok(paths(&self.output("diff-tree", &args)?))
     }
 
     /// The tracked files, from the top of the work tree, that differ from `HEAD` or the index.
@@ -201,4 +308,13 @@ impl Git {
 fn paths(listed: &[u8]) -> BTreeSet<Vec<u8>> {
     let paths = listed.split(|b| *b == 0).filter(|path| !path.is_empty());
     paths.map(<[u8]>::to_vec).collect()
+}
+
+/// The abbreviated id in the summary of `git commit`: `[main 0123abc] title`.
+fn abbreviated_id(summary: &[u8]) -> Option<String> {
+    let line = summary.split(|b| *b == b'\n').next()?;
+    let line = String::from_utf8_lossy(line.strip_prefix(b"[")?);
+    // The name of a branch contains no spaces.
+    let mut words = line.split(' ').skip(1);
+    words.find_map(|word| Some(word.strip_suffix(']')?.to_owned()))
 }

@@ -82,6 +82,13 @@ pub enum GitError {
         /// The message of git; untrusted text.
         message: String,
     },
+    /// Another process holds a lock of the repository, or moved the branch at the same time.
+    #[error("`git {command}` failed: {message}")]
+    Locked {
+        command: &'static str,
+        /// The message of git; untrusted text.
+        message: String,
+    },
     /// The remote denied the request.
     #[error("`git {command}` was refused: {message}")]
     Denied {
@@ -148,6 +155,7 @@ impl GitError {
                  (actions/checkout: persist-credentials: true)"
             ),
             Self::Denied { .. } => "give git credentials that are allowed to do this in the repository".into(),
+            Self::Locked { .. } => "wait for the other process, or remove the lock of a process that was killed".into(),
             Self::Failed { .. } | Self::Malformed { .. } | Self::Io { .. } => {
                 "check the repository with `git fsck`".into()
             }

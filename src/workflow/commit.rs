@@ -16,19 +16,20 @@ use crate::{
 /// The most files in a suggested command.
 const FILES_SHOWN: usize = 20;
 
-/// Opens the repository, and checks that the commit can be made and would contain only the plan.
-pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<Git, Errors> {
+/// Opens the repository, and checks that the commit can be made and would contain only the plan. Returns the
+/// commit at `HEAD` as well.
+pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<(Git, ObjectId), Errors> {
     let outage = |error: GitError| Errors::from(Error::from(&error));
     let paths: Vec<&RelPath> = changes.iter().map(|change| &change.path).collect();
     let git = Git::open(&config.root).map_err(outage)?;
-    match git.commit_obstacle(&paths).map_err(outage)? {
-        None => Ok(git),
-        Some(obstacle) => Err(obstructed(obstacle)),
+    match git.commit_base(&paths).map_err(outage)? {
+        Ok(base) => Ok((git, base)),
+        Err(obstacle) => Err(obstructed(obstacle)),
     }
 }
 
 pub(super) fn commit(
-    git: &Git,
+    (git, base): &(Git, ObjectId),
     root: &Path,
     changes: &[FileChange],
     document: &PlanDocument,
@@ -39,6 +40,7 @@ pub(super) fn commit(
         .collect();
     let trailer = Trailer::line(&document.revision, &document.set_path);
     let plan = CommitPlan {
+        base,
         files: &files,
         title: &document.title,
         trailer: &trailer,
@@ -52,12 +54,14 @@ pub(super) fn commit(
                 "a hook of this repository changed the commit: {difference}; HEAD was set back"
             ),
         )),
-        Ok(Committed::Kept(id, difference)) => Err(doubtful(&format!(
-            "a hook of this repository changed commit {id}: {difference}"
-        ))),
-        Ok(Committed::Unverified(error)) => Err(doubtful(&format!(
-            "the commit may have been made, but cannot be verified: {error}"
-        ))),
+        Ok(Committed::Kept(id, difference)) => Err(doubtful(
+            &format!("commit {id} differs from the plan: {difference}"),
+            &format!("inspect the commit with `git show {id}`, then amend or revert it"),
+        )),
+        Ok(Committed::Unverified(error)) => Err(doubtful(
+            &format!("the commit may have been made, but cannot be verified: {error}"),
+            "inspect the latest commits with `git log --stat`, then amend or revert the commit",
+        )),
         Err(error) => Err(uncommitted(root, &plan, &error.to_string())),
     }
 }
@@ -109,9 +113,7 @@ fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
 }
 
 /// The error for changed files and a commit that may differ from the plan.
-fn doubtful(problem: &str) -> Errors {
+fn doubtful(problem: &str, help: &str) -> Errors {
     let message = format!("the files were changed; {}", plain(problem));
-    let help =
-        "inspect the commit with `git show`, then amend it or undo it: git reset --soft HEAD~1";
     Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }

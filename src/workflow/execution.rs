@@ -133,8 +133,8 @@ fn apply_and_commit(
     config: &Config,
     services: &Services,
 ) -> Execution {
-    let git = match commit::ready(config, changes) {
-        Ok(git) => git,
+    let repository = match commit::ready(config, changes) {
+        Ok(repository) => repository,
         Err(errors) => return Execution::stopped(Effect::Nothing, errors.into()),
     };
     let applied = apply_files(session, changes, services);
@@ -145,7 +145,7 @@ fn apply_and_commit(
     let step = services.interruption.step(format!(
         "{written} changed; the commit may be missing: see git status"
     ));
-    match commit::commit(&git, &config.root, changes, document) {
+    match commit::commit(&repository, &config.root, changes, document) {
         Ok(id) => {
             step.done(format!("{written} changed and committed as {}", id.short()));
             Execution::complete(Effect::Committed(id))

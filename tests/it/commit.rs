@@ -1,6 +1,6 @@
 //! `--apply --commit`: exactly the planned files, as history reads them, or no commit at all.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command, thread, time::Duration};
 
 use serde_json::json;
 
@@ -289,6 +289,177 @@ fn git_in_front(world: &World, subcommand: &str, does: &str) -> String {
     world.write("front/git", script);
     fs::set_permissions(world.path("front/git"), fs::Permissions::from_mode(0o755)).unwrap();
     format!("{}:{path}", world.path("front").display())
+}
+
+/// The commit of another process, before or after the commit of the run.
+fn run_with_foreign_commit(world: &World, is_first: bool, changes: &str) -> Ran {
+    let foreign = format!("{{ {changes}; }} < /dev/null >&2");
+    let both = if is_first {
+        format!("{foreign}; git \"$@\"; exit")
+    } else {
+        format!("git \"$@\"; code=$?; {foreign}; exit $code")
+    };
+    let path = git_in_front(world, "commit", &both);
+    world.run_with(&COMMIT, &[("PATH", &path)])
+}
+
+/// The titles of the commits after `base`, newest first.
+fn titles(world: &World, base: &str) -> Vec<String> {
+    let range = format!("{base}..HEAD");
+    let printed = world.git(&["log", "--format=%s", &range]);
+    printed.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn commit_of_another_process_is_kept() {
+    let title = format!("promote: test images @{REV_B}");
+    for (is_first, expected) in [(true, [&*title, "foreign"]), (false, ["foreign", &*title])] {
+        let world = committer();
+        world.write("notes.txt", "mine\n");
+        world.git(&["add", "notes.txt"]);
+        let base = world.git(&["rev-parse", "HEAD"]);
+        let changes = "git commit -qm foreign -- notes.txt";
+        run_with_foreign_commit(&world, is_first, changes).exits(0);
+        assert_eq!(titles(&world, &base), expected);
+        assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
+    }
+}
+
+#[test]
+fn foreign_commit_of_a_pinned_file_is_reported() {
+    let title = format!("promote: test images @{REV_B}");
+    for (is_first, expected) in [(true, [&*title, "foreign"]), (false, ["foreign", &*title])] {
+        let world = committer();
+        let base = world.git(&["rev-parse", "HEAD"]);
+        let mut changes = format!("git commit -qm foreign -- {A}");
+        if !is_first {
+            changes = format!("echo '# mine' >> {A}; {changes}");
+        }
+        let ran = run_with_foreign_commit(&world, is_first, &changes).exits(3);
+        let reason = format!("another process committed {A} at the same time");
+        assert!(ran.stderr.contains(&reason), "{}", ran.stderr);
+        assert_eq!(titles(&world, &base), expected);
+    }
+}
+
+#[test]
+fn changed_commit_next_to_a_foreign_one_is_kept() {
+    let title = format!("promote: test images @{REV_B}");
+    for (is_first, expected) in [(true, [&*title, "foreign"]), (false, ["foreign", &*title])] {
+        let world = committer();
+        hook(&world, "pre-commit", "echo x > hook.txt; git add hook.txt");
+        let base = world.git(&["rev-parse", "HEAD"]);
+        let changes = "git commit -qm foreign --allow-empty --no-verify --only";
+        let ran = run_with_foreign_commit(&world, is_first, changes).exits(3);
+        assert!(ran.stderr.contains("hook.txt"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("set back"), "{}", ran.stderr);
+        assert_eq!(titles(&world, &base), expected);
+    }
+}
+
+#[test]
+fn head_that_moves_during_the_commit_is_retried() {
+    let world = committer();
+    let script = "[ -e .git/moved ] && exit 0; touch .git/moved\n\
+                  git update-ref HEAD $(git commit-tree -p HEAD -m foreign HEAD^{tree})";
+    hook(&world, "pre-commit", script);
+    let base = world.git(&["rev-parse", "HEAD"]);
+    world.run(&COMMIT).exits(0);
+    let title = format!("promote: test images @{REV_B}");
+    assert_eq!(titles(&world, &base), [&*title, "foreign"]);
+}
+
+#[test]
+fn lock_of_git_is_awaited() {
+    let world = committer();
+    let lock = world.path(".git/index.lock");
+    fs::write(&lock, "").unwrap();
+    thread::scope(|scope| {
+        let run = scope.spawn(|| world.run(&COMMIT));
+        while !is_pinned_at(&world, REV_B) && !run.is_finished() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(Duration::from_secs(1));
+        fs::remove_file(&lock).unwrap();
+        run.join().unwrap().exits(0);
+    });
+    assert!(last(&world).1.contains(&format!("Repin-Set: {REV_B}")));
+}
+
+#[test]
+fn lock_of_git_that_stays_is_reported() {
+    let world = committer();
+    let head = world.git(&["rev-parse", "HEAD"]);
+    fs::write(world.path(".git/index.lock"), "").unwrap();
+    let ran = world.run(&COMMIT).exits(3);
+    for part in ["nothing was committed", "index.lock", "finish by hand"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert!(is_pinned_at(&world, REV_B));
+}
+
+#[test]
+fn commit_of_another_run_is_awaited() {
+    let world = committer();
+    let head = world.git(&["rev-parse", "HEAD"]);
+    world.write(".git/repin/commit.lock", "");
+    let lock = fs::File::open(world.path(".git/repin/commit.lock")).unwrap();
+    lock.lock().unwrap();
+    thread::scope(|scope| {
+        let run = scope.spawn(|| world.run(&COMMIT));
+        while !is_pinned_at(&world, REV_B) && !run.is_finished() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(Duration::from_secs(1));
+        let is_finished = run.is_finished();
+        let waiting = world.git(&["rev-parse", "HEAD"]);
+        lock.unlock().unwrap();
+        run.join().unwrap().exits(0);
+        assert!(!is_finished);
+        assert_eq!(waiting, head);
+    });
+    assert!(last(&world).1.contains(&format!("Repin-Set: {REV_B}")));
+}
+
+#[test]
+fn branch_that_is_reset_during_the_commit_is_reported() {
+    let world = committer();
+    let ran = run_with_foreign_commit(&world, false, "git update-ref HEAD HEAD~1").exits(3);
+    let reason = "another process moved HEAD, which does not contain it";
+    assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    assert!(
+        !ran.stderr.contains("nothing was committed"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn two_sets_are_committed_at_the_same_time() {
+    let world = committer();
+    for file in ["repin.yaml", A, B] {
+        world.write(&format!("sub/{file}"), world.read(file));
+    }
+    world.commit("two sets");
+    let base = world.git(&["rev-parse", "HEAD"]);
+    // Each run waits for the hook of the other.
+    hook(&world, "pre-commit", "sleep 2");
+    let source = format!("ghcr.io/acme=oci:{}", world.path("images").display());
+    let args = [&COMMIT[..], &["--source", &source]].concat();
+    thread::scope(|scope| {
+        let directories = [world.root().to_owned(), world.path("sub")];
+        let [first, second] = directories.map(|directory| {
+            let (world, args) = (&world, &args);
+            scope.spawn(move || world.run_in(&directory, args, &[]))
+        });
+        first.join().unwrap().exits(0);
+        second.join().unwrap().exits(0);
+    });
+    let mut titles = titles(&world, &base);
+    titles.sort();
+    assert_eq!(titles.len(), 2, "{titles:?}");
+    assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
 }
 
 #[test]
