@@ -132,13 +132,14 @@ struct Fold<'a> {
     changes: Vec<Change>,
 }
 
-/// Finds the events, with one point for each commit. `start`: the position in the line before which the
-/// past is unknown.
+/// Finds the events, with one point for each commit. `start`: the position in the line of the first
+/// commit of the set. `is_truncated`: whether the past before it is unknown.
 pub(super) fn events(
     graph: &Graph,
     points: &[Point],
     sets: &[Set],
-    start: Option<usize>,
+    start: usize,
+    is_truncated: bool,
 ) -> Events {
     let images = sets.first().map_or(0, |set| set.0.len());
     let mut line = graph.line.iter().rev();
@@ -156,7 +157,7 @@ pub(super) fn events(
         sequence: Vec::new(),
         last: vec![None; sets.len()],
         seen: vec![HashMap::new(); images],
-        is_first_unknown: start.is_some(),
+        is_first_unknown: is_truncated,
         undone: HashMap::new(),
         merged: Vec::new(),
         changes: Vec::new(),
@@ -169,7 +170,7 @@ pub(super) fn events(
                 if !graph.is_on_line(commit) {
                     marks.push(fold.changes.len());
                 }
-                if graph.positions[commit] >= start.unwrap_or_default() {
+                if graph.positions[commit] >= start {
                     fold.visit(commit);
                 }
             }

@@ -233,6 +233,8 @@ struct LineFacts {
     tags: Vec<TagTemplate>,
     /// The paths of the configuration, the present one first.
     paths: Vec<ConfigPath>,
+    /// The position of the first commit of the line that belongs to the set.
+    start: usize,
     /// The commit before which the past of the set is unknown, although the clone contains it.
     unknown_past: Option<UnknownPast>,
 }
@@ -259,14 +261,9 @@ impl LineFacts {
         Some(path.set_path.clone())
     }
 
-    /// The position of the first commit of the line that belongs to the set.
-    fn start(&self) -> usize {
-        self.unknown_past.as_ref().map_or(0, |past| past.position)
-    }
-
     /// The set of each commit of the line, oldest first, with the position.
     fn line_sets(&self) -> impl DoubleEndedIterator<Item = (usize, Option<usize>)> {
-        let line = self.start()..self.graph.line.len();
+        let line = self.start..self.graph.line.len();
         line.map(|position| (position, self.line_point(position).set))
     }
 
@@ -298,6 +295,7 @@ impl History {
             graph,
             mut commits,
             paths,
+            start,
             unknown_past,
         } = walk::walk(
             git,
@@ -333,16 +331,17 @@ impl History {
             blobs,
             tags: titles.into_tags(),
             paths,
+            start,
             unknown_past,
         };
         Ok(Self::from_facts(branch, config.clone(), facts))
     }
 
     fn from_facts(branch: Branch, config: Config, facts: LineFacts) -> Self {
-        let start = facts.start();
-        let is_truncated = facts.unknown_past.is_some() || facts.doubtful.contains(&0);
-        let start = is_truncated.then_some(start);
-        let events = events::events(&facts.graph, &facts.points, &facts.sets, start);
+        let is_truncated =
+            facts.unknown_past.is_some() || facts.start == 0 && facts.doubtful.contains(&0);
+        let (graph, points) = (&facts.graph, &facts.points);
+        let events = events::events(graph, points, &facts.sets, facts.start, is_truncated);
         let shallow = !facts.doubtful.is_empty();
         let unreadable = unreadable::unreadable_commits(&facts, config.file_name());
         let mut ignored = HashSet::new();

@@ -135,6 +135,7 @@ impl History {
                 trailers,
                 claims,
                 added: None,
+                removed: None,
                 paths: 1,
                 content,
             });

@@ -64,25 +64,27 @@ impl fmt::Display for UnknownPast {
 
 /// The origin of a configuration.
 pub(super) enum Origin {
-    /// It was added, or exists from the first commit.
-    Beginning,
+    /// It was added at this position of the line, or exists from the first commit.
+    Beginning(usize),
     /// It was renamed from this path.
     Renamed(SetPath),
     Unknown(UnknownPast),
 }
 
 /// A commit of the line.
-pub(super) struct Addition {
+pub(super) struct LineCommit {
     pub(super) id: ObjectId,
     /// The index of the path at which the commit adds the configuration file.
     pub(super) added: Option<usize>,
+    /// The index of the path at which the commit removes it.
+    pub(super) removed: Option<usize>,
 }
 
 /// The origin of the configuration at the oldest of its known paths. `line`: oldest commit first.
 pub(super) fn origin(
     git: &Git,
     paths: &[ConfigPath],
-    line: &[Addition],
+    line: &[LineCommit],
 ) -> Result<Origin, GitError> {
     let oldest = paths.len() - 1;
     let path = &paths[oldest];
@@ -120,6 +122,9 @@ pub(super) fn origin(
         {
             return Ok(Origin::Renamed(old));
         }
+        if removed.is_empty() && has_moved_away(git, &line[..position], path, oldest)? {
+            return Ok(Origin::Beginning(position));
+        }
         if removed.is_empty() && additions < MAX_ADDITIONS {
             continue;
         }
@@ -129,14 +134,34 @@ pub(super) fn origin(
             position,
         }));
     }
-    Ok(Origin::Beginning)
+    Ok(Origin::Beginning(0))
+}
+
+/// Whether the last configuration at the path at `index` before a commit of the line was renamed, so that
+/// it belongs to another set.
+fn has_moved_away(
+    git: &Git,
+    line: &[LineCommit],
+    path: &ConfigPath,
+    index: usize,
+) -> Result<bool, GitError> {
+    let removal = line
+        .iter()
+        .rposition(|commit| commit.removed == Some(index));
+    let Some(removal) = removal.filter(|position| *position > 0) else {
+        return Ok(false);
+    };
+    let (before, removal) = (&line[removal - 1].id, &line[removal].id);
+    let changes = git.renames(before, removal, &config_pathspecs(path))?;
+    let mut renamed = changes.renamed.iter();
+    Ok(renamed.any(|(old, _)| old.path == path.path))
 }
 
 /// The configuration that git pairs with an added one, if only `--config` selects its name.
 fn renamed_from_any_name(
     git: &Git,
-    parent: &Addition,
-    commit: &Addition,
+    parent: &LineCommit,
+    commit: &LineCommit,
     path: &ConfigPath,
 ) -> Result<Option<SetPath>, GitError> {
     let pathspecs = ["yaml", "yml"].map(|extension| format!(":(top,glob)**/*.{extension}").into());

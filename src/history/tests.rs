@@ -525,7 +525,42 @@ fn history_continues_under_the_old_path() {
         .map(|names| names.set_path.to_string())
         .collect();
     assert_eq!(former, ["live/repin.yaml"]);
-    assert_eq!(summary(&history_in(&repo.join("prod")))[0], "promote c *");
+    assert_eq!(summary(&history_in(&repo.join("prod"))), ["promote c *"]);
+}
+
+#[test]
+fn new_set_at_a_former_path_has_no_past() {
+    let repo = in_directory("prod");
+    for build in ['a', 'b', 'c', 'b'] {
+        pins_in(&repo, "prod", build);
+        repo.commit(title(build));
+    }
+    repo.git(&["mv", "prod", "live"]);
+    repo.commit("chore: move prod");
+    repo.write(
+        "prod/repin.yaml",
+        CONFIG.replace(".github/workflows/*.yml", "*.yml"),
+    );
+    pins_in(&repo, "prod", 'a');
+    repo.commit(format!(
+        "chore: another prod\n\nRepin-Set: {} (prod/repin.yaml)\n",
+        repo::revision('a')
+    ));
+    repo.publish();
+    let new = history_in(&repo.join("prod"));
+    assert_eq!(summary(&new), ["promote a *"]);
+    assert!(!is_held(&new, 'b') && !is_held(&new, 'c'));
+    assert!(is_held(&history_in(&repo.join("live")), 'c'));
+    // A configuration that was only removed belongs to the same set.
+    repo.remove("prod/repin.yaml").commit("chore: remove prod");
+    repo.write(
+        "prod/repin.yaml",
+        CONFIG.replace(".github/workflows/*.yml", "*.yml"),
+    );
+    pins_in(&repo, "prod", 'd');
+    repo.commit(title('d'));
+    repo.publish();
+    assert_eq!(summary(&history_in(&repo.join("prod"))).len(), 2);
 }
 
 #[test]

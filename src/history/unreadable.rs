@@ -98,7 +98,7 @@ impl History {
 pub(super) fn unreadable_commits(facts: &LineFacts, file: &str) -> Vec<Unreadable> {
     let mut found: Vec<Unreadable> = Vec::new();
     let mut previous: Option<&UnknownContent> = None;
-    for (index, commit) in facts.line().enumerate().skip(facts.start()) {
+    for (index, commit) in facts.line().enumerate().skip(facts.start) {
         let unknown = match &commit.content {
             Content::Unknown(unknown, _) => Some(&**unknown),
             Content::Changed(_) | Content::All(..) => None,

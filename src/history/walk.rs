@@ -17,7 +17,7 @@ use super::{
     claims::{Claims, Titles},
     graph::{Graph, Step},
     log::{self, CommitInfo},
-    renames::{self, Addition, ConfigPath, Origin, UnknownPast},
+    renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
     rules::{OwnRules, Rules, TOO_LARGE, parse_at},
 };
 use crate::{
@@ -44,6 +44,8 @@ pub(super) struct Commit {
     pub(super) paths: u32,
     /// The index of the path at which the commit adds the configuration file.
     pub(super) added: Option<usize>,
+    /// The index of the path at which the commit removes it.
+    pub(super) removed: Option<usize>,
     pub(super) content: Content,
 }
 
@@ -72,6 +74,8 @@ pub(super) struct Walked {
     pub(super) commits: Vec<Commit>,
     /// The paths of the configuration, the present one first.
     pub(super) paths: Vec<ConfigPath>,
+    /// The position of the first commit of the line that belongs to the set.
+    pub(super) start: usize,
     pub(super) unknown_past: Option<UnknownPast>,
 }
 
@@ -171,16 +175,20 @@ pub(super) fn walk(
         }
         let mut line = Vec::new();
         for commit in &graph.line {
-            let (id, added) = (commits[*commit].id, commits[*commit].added);
-            line.push(Addition { id, added });
+            let commit = &commits[*commit];
+            line.push(LineCommit {
+                id: commit.id,
+                added: commit.added,
+                removed: commit.removed,
+            });
         }
-        let unknown_past = match renames::origin(walk.git, &walk.paths, &line)? {
+        let (start, unknown_past) = match renames::origin(walk.git, &walk.paths, &line)? {
             Origin::Renamed(set_path) => {
                 walk.paths.push(ConfigPath::new(set_path));
                 continue;
             }
-            Origin::Unknown(past) => Some(past),
-            Origin::Beginning => None,
+            Origin::Unknown(past) => (past.position, Some(past)),
+            Origin::Beginning(start) => (start, None),
         };
         for commit in &mut commits {
             let sets = walk.paths.iter().enumerate();
@@ -192,6 +200,7 @@ pub(super) fn walk(
             graph,
             commits,
             paths: walk.paths,
+            start,
             unknown_past,
         });
     }
@@ -304,6 +313,7 @@ impl Walk<'_> {
         }
         let is_added = state.own.is_some() && (undo.own.is_none() || undo.path != state.path);
         let added = is_added.then_some(state.path);
+        let is_removed = undo.own.is_some() && state.own.is_none();
         let paths = self.known_paths(state);
         let rules = match &state.own_rules {
             Some(rules) => rules.clone(),
@@ -327,6 +337,7 @@ impl Walk<'_> {
             claims: Claims::default(),
             paths,
             added,
+            removed: is_removed.then_some(undo.path),
             content,
         };
         Ok((commit, undo))

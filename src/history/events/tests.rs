@@ -99,6 +99,7 @@ fn history_since(commits: &[&str], is_truncated: bool) -> History {
             claims,
             paths: 1,
             added: None,
+            removed: None,
             content: Content::Changed(Vec::new()),
         });
     }
@@ -302,7 +303,8 @@ fn removed_and_restored_pins_hold_no_set() {
         &Graph::linear(3),
         &history.facts.points[..3],
         &history.facts.sets,
-        None,
+        0,
+        false,
     );
     assert_eq!(first.undone, []);
     assert!(history.entries()[0].current);
@@ -320,7 +322,8 @@ fn rollback_without_a_promotion_has_its_claim() {
         &promoted.facts.graph,
         &promoted.facts.points,
         &promoted.facts.sets,
-        None,
+        0,
+        false,
     );
     assert_eq!(events.revisions[0], [revision("A")]);
 }
@@ -421,7 +424,8 @@ fn truncated_line_requires_a_claim() {
         &history.facts.graph,
         &history.facts.points,
         &history.facts.sets,
-        Some(0),
+        0,
+        true,
     );
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Rollback]);
@@ -432,7 +436,8 @@ fn truncated_line_requires_a_claim() {
         &history.facts.graph,
         &history.facts.points,
         &history.facts.sets,
-        Some(0),
+        0,
+        true,
     );
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Promote]);

@@ -71,6 +71,7 @@ impl History {
                 },
                 paths: 1,
                 added: None,
+                removed: None,
                 content: if number.is_some() {
                     Content::Changed(Vec::new())
                 } else {
