@@ -16,20 +16,25 @@ use crate::{
 /// The most files in a suggested command.
 const FILES_SHOWN: usize = 20;
 
-/// Opens the repository, and checks that the commit can be made and would contain only the plan. Returns the
-/// commit at `HEAD` as well.
-pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<(Git, ObjectId), Errors> {
+/// The repository of a commit, and the commit at `HEAD` before the files were changed.
+pub(super) struct CommitBase {
+    git: Git,
+    base: ObjectId,
+}
+
+/// Opens the repository, and checks that the commit can be made and would contain only the plan.
+pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<CommitBase, Errors> {
     let outage = |error: GitError| Errors::from(Error::from(&error));
     let paths: Vec<&RelPath> = changes.iter().map(|change| &change.path).collect();
     let git = Git::open(&config.root).map_err(outage)?;
     match git.commit_base(&paths).map_err(outage)? {
-        Ok(base) => Ok((git, base)),
+        Ok(base) => Ok(CommitBase { git, base }),
         Err(obstacle) => Err(obstructed(obstacle)),
     }
 }
 
 pub(super) fn commit(
-    (git, base): &(Git, ObjectId),
+    repository: &CommitBase,
     root: &Path,
     changes: &[FileChange],
     document: &PlanDocument,
@@ -40,12 +45,12 @@ pub(super) fn commit(
         .collect();
     let trailer = Trailer::line(&document.revision, &document.set_path);
     let plan = CommitPlan {
-        base,
+        base: &repository.base,
         files: &files,
         title: &document.title,
         trailer: &trailer,
     };
-    match git.commit_only(&plan) {
+    match repository.git.commit_only(&plan) {
         Ok(Committed::AsPlanned(id)) => Ok(id),
         Ok(Committed::Undone(difference)) => Err(uncommitted(
             root,

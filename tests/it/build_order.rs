@@ -467,6 +467,11 @@ fn on_forge(forge: &Thousand, kind: Kind, source: &str) -> (World, [&'static str
     let revisions: [&'static str; 3] = {
         let mut store = forge.store(0);
         let early = store.push("main", "early", &[("a", "1")]);
+        // Forges list at most 250 commits of a comparison.
+        for number in 0..260 {
+            let number = number.to_string();
+            store.push("main", &number, &[("a", &*number)]);
+        }
         let late = store.push("main", "late", &[("a", "2")]);
         let unrelated = store.push_orphan("pages", "pages", &[("a", "3")]);
         [early, late, unrelated].map(|id| &*id.leak())
