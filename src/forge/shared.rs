@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Issue, Poll, Pull, Repo, blob_id,
+    Comment, Edit, Issue, MergedPull, Poll, Pull, Repo, blob_id,
     http::{Http, Reply, Request, renamed},
     rights::ARCHIVED,
 };
@@ -16,6 +16,32 @@ use crate::{
     config::MergeMethod,
     error::{Class, Error},
 };
+
+/// A pull request that may be merged. `S` is the forge's form of a branch.
+#[derive(Deserialize)]
+pub(super) struct MergedRow<S> {
+    pub(super) number: u64,
+    pub(super) merged_at: Option<String>,
+    pub(super) merge_commit_sha: Option<String>,
+    merged_by: Option<Merger>,
+    pub(super) base: S,
+}
+
+#[derive(Deserialize)]
+struct Merger {
+    login: String,
+}
+
+impl<S> MergedRow<S> {
+    /// The merge; `None` if the pull request is not merged.
+    pub(super) fn merge(self) -> Option<MergedPull> {
+        Some(MergedPull {
+            number: self.number,
+            date: self.merged_at?,
+            by: self.merged_by.map(|user| user.login),
+        })
+    }
+}
 
 #[derive(Deserialize)]
 struct Blob {

@@ -123,6 +123,24 @@ impl Target {
         Ok((kind, parse(api)?))
     }
 
+    /// The repository `OWNER/NAME` on the configured forge; `remote`: the URL that the work tree was cloned
+    /// from.
+    pub(crate) fn on_forge(
+        forge: &Configured,
+        remote: Option<&str>,
+        repository: &str,
+    ) -> Result<Self, TargetError> {
+        let (kind, api) = Self::api(forge, remote)?;
+        let (owner, name) = repository.split_once('/').unwrap_or((repository, ""));
+        let (owner, name) = (owner.to_owned(), name.to_owned());
+        Ok(Self {
+            kind,
+            api,
+            owner,
+            name,
+        })
+    }
+
     /// The configured kind of forge and the base of its API.
     pub(crate) fn api(
         forge: &Configured,

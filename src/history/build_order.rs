@@ -79,6 +79,11 @@ pub(crate) enum UnknownOrder {
 }
 
 impl Order {
+    /// Whether the revision is known to be older.
+    pub(crate) fn is_older(&self) -> bool {
+        matches!(self, Self::Known(KnownOrder { is_older: true, .. }))
+    }
+
     /// This order, or else that in which the two sets first became current. `current`: the digests of the
     /// pinned set.
     pub(crate) fn or_by_history(

@@ -217,11 +217,7 @@ impl<'o> BuildOrder<'o> {
         if !history.was_undone(revision) {
             return Ok(false);
         }
-        let reverse = self.of_revisions(pinned, revision).await?;
-        Ok(matches!(
-            reverse,
-            Order::Known(KnownOrder { is_older: true, .. })
-        ))
+        Ok(self.of_revisions(pinned, revision).await?.is_older())
     }
 
     /// Whether the labels of the pinned images may determine the order: no commit records the pinned
@@ -283,7 +279,7 @@ impl<'o> BuildOrder<'o> {
             (&revision, &other, RevisionAge::Newer),
         ] {
             let reason = match self.of_revisions(older, newer).await {
-                Ok(Order::Known(KnownOrder { is_older: true, .. })) => return age,
+                Ok(order) if order.is_older() => return age,
                 Ok(Order::Unknown(UnknownOrder::SourceUnavailable(errors))) => {
                     errors.by_cause()[0].to_string()
                 }

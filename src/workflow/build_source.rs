@@ -157,29 +157,25 @@ impl<'s> BuildSource<'s> {
 
     /// The configured forge, which the remote of this clone may determine.
     fn configured_forge(&self) -> Result<(Kind, Url), TargetError> {
+        Target::api(&self.config.forge_or_default(), self.origin().as_deref())
+    }
+
+    fn origin(&self) -> Option<String> {
         let git = Git::discover(&self.config.root).ok().flatten();
-        let origin = git.and_then(|git| git.origin().ok().flatten());
-        Target::api(&self.config.forge_or_default(), origin.as_deref())
+        git.and_then(|git| git.origin().ok().flatten())
     }
 
     /// The repository on the configured or a public forge; `None` if neither hosts it.
     fn target(&self) -> Result<Option<Target>, Errors> {
-        let configured = self.configured_forge();
         match self.repository {
             SourceRepository::OnForge(name) => {
-                let (kind, api) = configured.map_err(|error| {
+                let (forge, origin) = (self.config.forge_or_default(), self.origin());
+                let target = Target::on_forge(&forge, origin.as_deref(), name);
+                Ok(Some(target.map_err(|error| {
                     let message = format!("cannot find `source` {name}: {error}");
                     Error::input(Code::CONFIG, message)
                         .help("write the URL of the repository in `source`, or configure `forge`")
-                })?;
-                let (owner, name) = name.split_once('/').unwrap_or((name, ""));
-                let (owner, name) = (owner.to_owned(), name.to_owned());
-                Ok(Some(Target {
-                    kind,
-                    api,
-                    owner,
-                    name,
-                }))
+                })?))
             }
             SourceRepository::Location(location) => {
                 let Some(hosted) = HostedRepository::parse(location) else {
@@ -189,7 +185,8 @@ impl<'s> BuildSource<'s> {
                     Some(web) => Url::parse(web).is_ok_and(|web| web.origin() == api.origin()),
                     None => api.host_str() == Some(&*hosted.host),
                 };
-                let configured = configured.ok().filter(|(_, api)| is_configured(api));
+                let configured = self.configured_forge().ok();
+                let configured = configured.filter(|(_, api)| is_configured(api));
                 let public = Target::public_api(Some(location)).ok();
                 Ok(configured.or(public).map(|(kind, api)| Target {
                     kind,

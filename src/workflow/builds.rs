@@ -199,8 +199,7 @@ impl<'s> BuildList<'s> {
         let mut order = None;
         if matches!(state, State::Available | State::Proposed) {
             let determined = self.order_of(index, &build)?;
-            let is_older = matches!(&determined, Order::Known(known) if known.is_older);
-            if is_older && state == State::Available {
+            if determined.is_older() && state == State::Available {
                 state = State::Older;
             }
             if let Some(Hold::Held { rollback }) = self.prolonged_hold(&build, &determined)? {
@@ -318,8 +317,7 @@ impl<'s> BuildList<'s> {
         let is_descendant = if let Some(is_descendant) = ancestry {
             is_descendant
         } else {
-            let reverse = self.order_of_revisions(pinned, revision)?;
-            matches!(reverse, Order::Known(KnownOrder { is_older: true, .. }))
+            self.order_of_revisions(pinned, revision)?.is_older()
         };
         if is_descendant {
             return Ok(Age::Newer);

@@ -221,16 +221,8 @@ impl<'o> Opener<'o> {
             .history
             .git()
             .and_then(|git| git.origin().ok().flatten());
-        let (kind, api) = Target::api(&config.forge_or_default(), origin.as_deref())
-            .map_err(|error| error.to_string())?;
-        let (owner, name) = name.split_once('/').unwrap_or((name, ""));
-        let (owner, name) = (owner.to_owned(), name.to_owned());
-        Ok(Target {
-            kind,
-            api,
-            owner,
-            name,
-        })
+        Target::on_forge(&config.forge_or_default(), origin.as_deref(), name)
+            .map_err(|error| error.to_string())
     }
 
     /// Fetches a branch, or the default branch, once.
@@ -367,21 +359,9 @@ impl<'o> Opener<'o> {
             StageSet::Elsewhere(set) => {
                 let hosted = match &set.repository {
                     SourceRepository::OnForge(name) => self.target(name, self.config).ok(),
-                    SourceRepository::Location(_) => None,
+                    SourceRepository::Location(url) => on_same_host(url, own),
                 };
-                let by_url = || {
-                    let SourceRepository::Location(url) = &set.repository else {
-                        return None;
-                    };
-                    let here = HostedRepository::parse(&own.clone_url()?)?;
-                    let there = HostedRepository::parse(url)?;
-                    (there.host == here.host).then(|| Target {
-                        owner: there.owner,
-                        name: there.name,
-                        ..own.clone()
-                    })
-                };
-                let Some(target) = hosted.or_else(by_url) else {
+                let Some(target) = hosted else {
                     return Ok(None);
                 };
                 target
@@ -408,6 +388,17 @@ impl<'o> Opener<'o> {
         };
         Ok(Some((forge, branch)))
     }
+}
+
+/// The repository at a URL, if it is on the host of `own`.
+fn on_same_host(url: &str, own: Target) -> Option<Target> {
+    let here = HostedRepository::parse(&own.clone_url()?)?;
+    let there = HostedRepository::parse(url)?;
+    (there.host == here.host).then_some(Target {
+        owner: there.owner,
+        name: there.name,
+        ..own
+    })
 }
 
 /// The name of a branch without its remote.

@@ -11,7 +11,7 @@ use crate::{
         BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull,
         Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply, Request},
-        shared::CommentRow,
+        shared::{CommentRow, MergedRow},
     },
 };
 
@@ -34,20 +34,6 @@ pub(super) struct Row {
     head: Side,
     base: Side,
     labels: Option<Vec<Label>>,
-}
-
-#[derive(Deserialize)]
-struct MergedRow {
-    number: u64,
-    merged_at: Option<String>,
-    merge_commit_sha: Option<String>,
-    merged_by: Option<User>,
-    base: Side,
-}
-
-#[derive(Deserialize)]
-struct User {
-    login: String,
 }
 
 #[derive(Deserialize)]
@@ -223,15 +209,13 @@ impl Gitea {
         for path in paths {
             let what = format!("reading the pull request of commit {id}");
             let request = self.request(Method::GET, &path, what);
-            let row: Option<MergedRow> = self.http.find(&request, &[404]).await?;
+            let row: Option<MergedRow<Side>> = self.http.find(&request, &[404]).await?;
             if let Some(row) = row
                 && row.merge_commit_sha.as_deref() == Some(id)
                 && row.base.branch() == commit.branch
-                && let Some(date) = row.merged_at
+                && let Some(merge) = row.merge()
             {
-                let by = row.merged_by.map(|user| user.login);
-                let number = row.number;
-                return Ok(Some(MergedPull { number, date, by }));
+                return Ok(Some(merge));
             }
         }
         Ok(None)

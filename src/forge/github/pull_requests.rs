@@ -11,7 +11,7 @@ use crate::{
         BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull,
         Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply},
-        shared::CommentRow,
+        shared::{CommentRow, MergedRow},
     },
 };
 
@@ -48,20 +48,6 @@ struct Row {
 }
 
 #[derive(Deserialize)]
-struct MergedRow {
-    number: u64,
-    merged_at: Option<String>,
-    merge_commit_sha: Option<String>,
-    merged_by: Option<User>,
-    base: Side,
-}
-
-#[derive(Deserialize)]
-struct User {
-    login: String,
-}
-
-#[derive(Deserialize)]
 struct Side {
     #[serde(rename = "ref")]
     branch: String,
@@ -78,16 +64,6 @@ struct SideRepo {
 #[derive(Deserialize)]
 struct Label {
     name: String,
-}
-
-impl MergedRow {
-    fn merge(self) -> Option<MergedPull> {
-        Some(MergedPull {
-            number: self.number,
-            date: self.merged_at?,
-            by: self.merged_by.map(|user| user.login),
-        })
-    }
 }
 
 impl Row {
@@ -168,7 +144,7 @@ impl Github {
         let id = commit.commit;
         let what = format!("reading the pull requests of commit {id}");
         let request = self.request(Method::GET, &format!("commits/{id}/pulls"), what);
-        let rows: Vec<MergedRow> = self.http.pages(&request, Paging::Links).await?;
+        let rows: Vec<MergedRow<Side>> = self.http.pages(&request, Paging::Links).await?;
         let rows = rows
             .into_iter()
             .filter(|row| row.base.branch == commit.branch);
@@ -181,7 +157,7 @@ impl Github {
         Ok(row.and_then(MergedRow::merge))
     }
 
-    async fn merged_row(&self, number: u64) -> Result<Option<MergedRow>, Error> {
+    async fn merged_row(&self, number: u64) -> Result<Option<MergedRow<Side>>, Error> {
         let what = format!("reading pull request #{number}");
         let request = self.request(Method::GET, &format!("pulls/{number}"), what);
         self.http.find(&request, &[404]).await
