@@ -8,7 +8,7 @@
 
 use std::{
     cell::OnceCell,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -109,9 +109,13 @@ pub(crate) trait Contents {
 /// The other configurations of the repository of a set.
 pub(crate) struct OtherConfigurations<'c> {
     config: &'c Config,
-    by_directory: BTreeMap<PathBuf, Vec<SetPath>>,
-    /// The loaded configurations, or the errors of unreadable ones.
-    read: HashMap<SetPath, Result<OtherConfiguration, String>>,
+    by_directory: BTreeMap<PathBuf, Vec<OtherSet>>,
+}
+
+struct OtherSet {
+    path: SetPath,
+    /// Read once, or the reason why it is unreadable.
+    configuration: OnceCell<Result<OtherConfiguration, String>>,
 }
 
 struct OtherConfiguration {
@@ -133,21 +137,23 @@ impl<'c> OtherConfigurations<'c> {
     /// The configurations among `files`, except for that of `config` itself. The paths begin at the top
     /// of the repository.
     pub(crate) fn new(config: &'c Config, files: impl IntoIterator<Item = RelPath>) -> Self {
-        let mut by_directory: BTreeMap<PathBuf, Vec<SetPath>> = BTreeMap::new();
+        let mut by_directory: BTreeMap<PathBuf, Vec<OtherSet>> = BTreeMap::new();
         for file in files {
-            let set = SetPath::from(file);
-            if set != config.set_path {
-                let directory = set.directory().to_owned();
-                by_directory.entry(directory).or_default().push(set);
+            let path = SetPath::from(file);
+            if path != config.set_path {
+                let directory = path.directory().to_owned();
+                by_directory.entry(directory).or_default().push(OtherSet {
+                    path,
+                    configuration: OnceCell::new(),
+                });
             }
         }
         for sets in by_directory.values_mut() {
-            sets.sort();
+            sets.sort_by(|a, b| a.path.cmp(&b.path));
         }
         Self {
             config,
             by_directory,
-            read: HashMap::new(),
         }
     }
 
@@ -158,7 +164,7 @@ impl<'c> OtherConfigurations<'c> {
 
     /// Finds the pins of other sets in a file below the root of this set. A configuration counts files
     /// below its own directory only, so no other configuration is read.
-    pub(crate) fn pins_in(&mut self, file: &RelPath, contents: &mut dyn Contents) -> OtherPins {
+    pub(crate) fn pins_in(&self, file: &RelPath, contents: &mut dyn Contents) -> OtherPins {
         let mut found = OtherPins::default();
         let Ok(path) = RelPath::new(&self.config.set_path.directory().join(file.as_path())) else {
             return found;
@@ -171,12 +177,13 @@ impl<'c> OtherConfigurations<'c> {
             let Some(below) = below(&path, directory) else {
                 continue;
             };
-            for set in sets {
-                if !self.read.contains_key(set) {
-                    let read = OtherConfiguration::read(set, contents);
-                    self.read.insert(set.clone(), read);
-                }
-                let other = match &self.read[set] {
+            for OtherSet {
+                path: set,
+                configuration,
+            } in sets
+            {
+                let read = || OtherConfiguration::read(set, contents);
+                let other = match configuration.get_or_init(read) {
                     Ok(other) => other,
                     Err(reason) => {
                         found.unknown.push((set.clone(), reason.clone()));

@@ -89,6 +89,9 @@ impl fmt::Display for RelPath {
 #[derive(Debug, Clone)]
 pub struct Glob {
     text: String,
+    /// The length of the text before the first special character. Every match begins with it, and most paths do
+    /// not, so most regular expressions are never run.
+    literal: usize,
     /// `None` for a path without special characters.
     matcher: Option<Regex>,
     span: Span,
@@ -135,13 +138,14 @@ impl Glob {
             ));
         }
         let text = text.strip_prefix("./").unwrap_or(text);
-        if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+        let Some(literal) = text.find(['*', '?', '[', ']', '{', '}', '\\']) else {
             return Ok(Self {
                 text: text.to_owned(),
+                literal: text.len(),
                 matcher: None,
                 span: Span { start: 0, end: 0 },
             });
-        }
+        };
         let glob = GlobBuilder::new(text)
             .literal_separator(true)
             .backslash_escape(true)
@@ -153,6 +157,7 @@ impl Glob {
         match matcher {
             Ok(matcher) => Ok(Self {
                 text: text.to_owned(),
+                literal,
                 matcher: Some(matcher),
                 span: Span { start: 0, end: 0 },
             }),
@@ -163,7 +168,9 @@ impl Glob {
     pub fn matches(&self, path: &Path) -> bool {
         let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
         match &self.matcher {
-            Some(matcher) => matcher.is_match(path),
+            Some(matcher) => {
+                path.starts_with(&self.text.as_bytes()[..self.literal]) && matcher.is_match(path)
+            }
             None => path == self.text.as_bytes(),
         }
     }
@@ -180,12 +187,10 @@ impl Glob {
     /// The literal beginning of the directories of all matches: `.github/workflows` for
     /// `.github/workflows/*.yml`.
     pub fn literal_directory(&self) -> PathBuf {
-        let mut components: Vec<_> = self.text.split('/').collect();
-        components.pop();
-        components
-            .into_iter()
-            .take_while(|c| !c.contains(['*', '?', '[', '{', '}', '\\']))
-            .collect()
+        let (directory, _) = self.text[..self.literal]
+            .rsplit_once('/')
+            .unwrap_or_default();
+        directory.into()
     }
 }
 
@@ -412,7 +417,18 @@ mod tests {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            compiled += usize::from(Glob::parse(&text).is_ok());
+            let Ok(glob) = Glob::parse(&text) else {
+                continue;
+            };
+            compiled += 1;
+            let Some(matcher) = &glob.matcher else {
+                continue;
+            };
+            // The literal beginning is only a shortcut.
+            for path in ["a", "ab", "a/b", "b,", "!a^", "\u{e9}", "\\a", &text] {
+                let expected = matcher.is_match(path.as_bytes());
+                assert_eq!(glob.matches(Path::new(path)), expected, "{text} {path}");
+            }
         }
         assert!(compiled > 200, "{compiled}");
     }

@@ -98,7 +98,7 @@ fn search(
         }
         search_blobs(config, git, found, entries, outside)?;
     }
-    add_other_sets(others, found, &mut contents, outside);
+    add_other_sets(&others, found, &mut contents, outside);
     Ok(())
 }
 

@@ -278,7 +278,7 @@ impl TrackedTree {
         }
         let configurations = configurations.into_iter().map(|file| file.path);
         let others = OtherConfigurations::new(config, configurations);
-        add_other_sets(others, found, &mut contents, &mut outside);
+        add_other_sets(&others, found, &mut contents, &mut outside);
         outside
     }
 }
@@ -319,7 +319,7 @@ fn searched_files(
 
 /// Removes the digests that are pins of other sets, and adds the pins that other sets also count.
 fn add_other_sets(
-    mut others: OtherConfigurations<'_>,
+    others: &OtherConfigurations<'_>,
     found: &Found,
     contents: &mut dyn Contents,
     outside: &mut Outside,
