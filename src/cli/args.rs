@@ -277,6 +277,7 @@ and diffs, as recorded in git.
 
 Examples:
   repin history --limit 5
+  repin history --all
   repin history --html history.html";
 
 const BUILDS: &str = "\
@@ -436,6 +437,10 @@ pub(super) struct History {
     /// List at most N entries
     #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
     pub(super) limit: Option<NonZero<usize>>,
+    /// List every set below the current directory as one table: a column for each configuration file that
+    /// git tracks, a row for each revision
+    #[arg(long, conflicts_with = "html")]
+    pub(super) all: bool,
     /// Write the sets to FILE as one self-contained HTML page; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,

@@ -27,6 +27,7 @@ use crate::{
     checks::{Check, ResolvedPlatform, VerifiedRow},
     config::{Config, Operation, SetPath},
     error::{Error, Errors},
+    history::HistoryEntry,
     inventory::Enumeration,
     oci::{Digest, Tag},
     pins::{Found, Located, Pin},
@@ -262,8 +263,17 @@ pub(crate) struct SetEntry {
 pub(crate) enum AnyDocument {
     Check(CheckDocument),
     Status(Box<StatusDocument>),
+    History(HistoryDocument),
     Init(InitDocument),
     Error(ErrorDocument),
+}
+
+/// `repin.history/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct HistoryDocument {
+    pub schema: &'static str,
+    pub set_path: SetPath,
+    pub entries: Vec<HistoryEntry>,
 }
 
 /// `repin.inventory/1`.

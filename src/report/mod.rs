@@ -15,6 +15,7 @@ pub(crate) mod layout;
 pub(crate) mod prune;
 pub(crate) mod revision;
 pub(crate) mod sarif;
+pub(crate) mod set_histories;
 pub(crate) mod sets;
 pub(crate) mod starter;
 pub(crate) mod status;

@@ -632,3 +632,63 @@ fn status_shows_the_stage_that_the_next_set_waits_for() {
     let rows = pipeline.run(&["status"]).exits(0).json()["waiting"].clone();
     assert_eq!(rows, serde_json::json!([]));
 }
+
+#[test]
+fn history_of_all_sets_has_a_column_each() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 60);
+    pipeline.promoted(PROD, REV_B, 30);
+    pipeline.promoted(STAGING, REV_C, 10);
+    pipeline.rolled_back(STAGING, REV_B, 5);
+    let ran = pipeline.world.run(&["history", "--all"]).exits(0);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    let heading: Vec<_> = lines[0].split_whitespace().collect();
+    assert_eq!(
+        heading,
+        ["REVISION", "envs/staging", "envs/prod"],
+        "{lines:#?}"
+    );
+    let mut marks = Vec::new();
+    for line in &lines[1..] {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let cells = words
+            .iter()
+            .filter(|word| ["*", "<", "!", "-"].contains(*word));
+        marks.push((words[0][..1].to_owned(), cells.copied().collect::<Vec<_>>()));
+    }
+    // No commit recorded a revision of the last row.
+    let expected = [("c", &["!", "-"][..]), ("b", &["*", "*"]), ("n", &[])];
+    let expected = expected.map(|(row, cells)| (row.to_owned(), cells.to_vec()));
+    assert_eq!(marks, expected, "{}", ran.stdout);
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80));
+
+    let ran = pipeline
+        .world
+        .run(&["history", "--all", "--format", "json", "-n", "1"]);
+    let document = ran.exits(0).json();
+    assert_eq!(document["schema"], "repin.sets/1");
+    for (index, set) in [(0, PROD), (1, STAGING)] {
+        let set_document = &document["sets"][index]["document"];
+        assert_eq!(document["sets"][index]["set_path"], set);
+        assert_eq!(set_document["schema"], "repin.history/1");
+        assert_eq!(set_document["set_path"], set);
+        assert_eq!(set_document["entries"].as_array().unwrap().len(), 1);
+        assert_eq!(set_document["entries"][0]["revision"], REV_B);
+    }
+    pipeline
+        .world
+        .run(&["history", "--all", "--html", "-"])
+        .exits(2);
+    pipeline
+        .world
+        .run(&["history", "--all", "--config", PROD])
+        .exits(2);
+    pipeline.world.write("envs/prod/repin.yaml", "version: 2\n");
+    let ran = pipeline.world.run(&["history", "--all"]).exits(2);
+    assert!(ran.stdout.contains("envs/staging"), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("envs/prod/repin.yaml: error: config"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -9,11 +9,11 @@ use std::{
 };
 
 use reqwest::Url;
-use serde::Serialize;
 
 use crate::{
     cli::{
         args,
+        commands::sets::{self, SetResults},
         context::Context,
         exit::Exit,
         format::{Format, Volume},
@@ -26,28 +26,24 @@ use crate::{
     oci::Revision,
     report::{
         dates, history_page,
-        json::IgnoredClaimRow,
+        json::{AnyDocument, HistoryDocument, IgnoredClaimRow},
         layout::{Align, aligned},
         layout::{indented, wrapped},
         revision::abbreviated,
+        set_histories::{self, SetColumn},
         status::ignored_claim,
     },
     untrusted::{self, padded, plain, width},
     workflow::{SiteHistory, connection, set_diffs::set_diffs},
 };
 
-/// `repin.history/1`.
-#[derive(Serialize)]
-struct Document<'e> {
-    schema: &'static str,
-    set_path: &'e SetPath,
-    entries: Vec<&'e HistoryEntry>,
-}
-
 /// The maximum width of the table.
 const COLUMNS: usize = 80;
 
 pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit, Errors> {
+    if args.all {
+        return list_all(args.limit, cx);
+    }
     let is_stdout = args.html.as_deref() == Some(Path::new("-"));
     if is_stdout && cx.output.format == Format::Json {
         return Err(usage(
@@ -91,6 +87,55 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
     }
     cx.output.note(&format!("wrote {name}"));
     Ok(Exit::Done)
+}
+
+/// Lists the sets of every configuration below the current directory.
+fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Errors> {
+    let limit = limit.map_or(usize::MAX, NonZero::get);
+    let mut results = SetResults::default();
+    let mut columns = Vec::new();
+    for set in sets::select(cx)? {
+        let Some((path, config)) = results.start(set, cx) else {
+            continue;
+        };
+        let history = cx.enter(&config).and_then(|()| {
+            let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+            let history = site_history
+                .promoted()
+                .map_err(|error| Errors::from(&error))?;
+            warn(history, cx);
+            let mut entries = history.all_entries();
+            columns.push(SetColumn::new(&config, history, &entries));
+            entries.truncate(limit);
+            Ok(entries)
+        });
+        match history {
+            Ok(entries) => {
+                let document = document(path.clone(), entries);
+                results.add_document(path, AnyDocument::History(document), Exit::Done);
+            }
+            Err(errors) => results.fail(path, errors, cx),
+        }
+    }
+    cx.leave();
+    let is_verbose = cx.output.volume >= Volume::Verbose;
+    let table = set_histories::table(columns, limit, is_verbose);
+    if cx.output.format != Format::Json {
+        for row in &results.rows {
+            let set = plain(&row.set_path.to_string());
+            cx.output.note(&format!("{set}: {}", row.state));
+        }
+        cx.output.wrapped_note(set_histories::LEGEND);
+    }
+    Ok(results.print_table(table, cx))
+}
+
+fn document(set_path: SetPath, entries: Vec<HistoryEntry>) -> HistoryDocument {
+    HistoryDocument {
+        schema: "repin.history/1",
+        set_path,
+        entries,
+    }
 }
 
 /// Refuses devices and symlinks: replacing `/dev/stdout` would harm every other program, and a symlink would
@@ -158,18 +203,12 @@ fn warn(history: &history::History, cx: &mut Context) {
 
 /// Prints the sets, with warnings about unknown and missing sets.
 pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx: &mut Context) {
-    let listed = history.all_entries();
-    let entries: Vec<&HistoryEntry> = listed
-        .iter()
-        .take(limit.map_or(usize::MAX, NonZero::get))
-        .collect();
+    let mut entries = history.all_entries();
+    entries.truncate(limit.map_or(usize::MAX, NonZero::get));
     warn(history, cx);
     if cx.output.format == Format::Json {
-        cx.output.print_json(&Document {
-            schema: "repin.history/1",
-            set_path: history.set_path(),
-            entries,
-        });
+        let document = document(history.set_path().clone(), entries);
+        cx.output.print_json(&document);
     } else if entries.is_empty() {
         let branch = plain(&history.branch.name);
         cx.output.note(&if history.shallow {
@@ -201,7 +240,7 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
 }
 
 /// A table of at most [`COLUMNS`] columns.
-fn short(entries: &[&HistoryEntry]) -> String {
+fn short(entries: &[HistoryEntry]) -> String {
     let heading = ["", "KIND", "REVISION", "COMMIT", "DATE"].map(str::to_owned);
     let revisions: BTreeSet<&str> = entries
         .iter()
@@ -248,7 +287,7 @@ fn mark(entry: &HistoryEntry) -> &'static str {
 }
 
 /// A table with complete revisions, dates and subjects, and with digests.
-fn complete(entries: &[&HistoryEntry]) -> String {
+fn complete(entries: &[HistoryEntry]) -> String {
     let heading = [
         "", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT",
     ];
@@ -274,7 +313,7 @@ fn complete(entries: &[&HistoryEntry]) -> String {
 }
 
 /// Complete entries as blocks for a terminal; each digest is on a separate line.
-fn blocks(entries: &[&HistoryEntry], columns: usize) -> String {
+fn blocks(entries: &[HistoryEntry], columns: usize) -> String {
     let mut lines = Vec::new();
     for entry in entries {
         if !lines.is_empty() {

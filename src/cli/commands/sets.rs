@@ -90,12 +90,17 @@ impl SetResults {
     }
 
     pub(super) fn add(&mut self, row: SetSummary, document: AnyDocument, exit: Exit) {
+        self.add_document(row.set_path.clone(), document, exit);
+        self.rows.push(row);
+    }
+
+    /// Adds a set without a row in the table.
+    pub(super) fn add_document(&mut self, set_path: SetPath, document: AnyDocument, exit: Exit) {
         self.worsen(exit);
         self.entries.push(SetEntry {
-            set_path: row.set_path.clone(),
+            set_path,
             document: Some(document),
         });
-        self.rows.push(row);
     }
 
     /// The documents of the sets so far.
@@ -142,8 +147,14 @@ impl SetResults {
         self.exit.unwrap_or(Exit::Done)
     }
 
-    /// Prints the document or the table.
+    /// Prints the document, or a table with a row for each set.
     pub(super) fn print(self, cx: &mut Context) -> Exit {
+        let table = sets::table(&self.rows);
+        self.print_table(table, cx)
+    }
+
+    /// Prints the document or `table`.
+    pub(super) fn print_table(self, table: String, cx: &mut Context) -> Exit {
         let exit = self.exit();
         if cx.output.format == Format::Json {
             cx.output.print_json(&SetsDocument {
@@ -151,7 +162,7 @@ impl SetResults {
                 sets: self.entries,
             });
         } else {
-            cx.output.print(sets::table(&self.rows));
+            cx.output.print(table);
         }
         exit
     }
