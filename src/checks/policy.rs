@@ -1,12 +1,12 @@
-//! Detects a change to a signature policy with fewer requirements than the policy of the base
-//! branch.
+//! Detects a change to the policy of signatures or stages with fewer requirements than the policy of the
+//! base branch.
 
 use std::collections::BTreeSet;
 
 use super::{Check, Code, Status};
 use crate::config::{
     CommitBinding, Config, IdentityRule, LogRule, Runner, SignedSubject, Signer, SignerIdentity,
-    SubjectName, Triggers, Verify,
+    Stage, SubjectName, Triggers, Verify,
 };
 
 /// A warning if `changed` requires less than the configuration `base` of the branch `base_name`.
@@ -34,6 +34,23 @@ pub(crate) fn policy_unknown(reason: &str) -> Check {
 
 /// The keys that require less than those of the base.
 fn weakened_keys(base: &Config, changed: &Config, replaced: &[String]) -> BTreeSet<String> {
+    let mut keys = weakened_signatures(base, changed, replaced);
+    if omits_stage(&base.promote.after, &changed.promote.after) {
+        keys.insert("promote.after".to_owned());
+    }
+    keys
+}
+
+/// Whether a stage is missing, or its required time is shorter.
+fn omits_stage(base: &[Stage], changed: &[Stage]) -> bool {
+    base.iter().any(|old| {
+        let is_required = |new: &Stage| new.set == old.set && new.r#for >= old.r#for;
+        !changed.iter().any(is_required)
+    })
+}
+
+/// The keys of the signature policy that require less than those of the base.
+fn weakened_signatures(base: &Config, changed: &Config, replaced: &[String]) -> BTreeSet<String> {
     let Some(old) = &base.verify else {
         return BTreeSet::new();
     };
@@ -393,6 +410,27 @@ mod tests {
             ),
         ] {
             assert_eq!(keys(base, changed), [""; 0], "{base} -> {changed}");
+        }
+    }
+
+    #[test]
+    fn removed_or_shortened_stages_are_listed() {
+        let after = |stages: &str| config(&format!("promote: {{ after: [{stages}] }}"), IMAGES);
+        let keys = |base: &str, changed: &str| weakened_keys(&after(base), &after(changed), &[]);
+        let (day, hour) = ("{ set: a.yaml, for: 24h }", "{ set: a.yaml, for: 1h }");
+        let two = format!("{{ set: b.yaml }}, {day}");
+        for (base, changed, is_weaker) in [
+            (day, "", true),
+            (day, hour, true),
+            (day, "{ set: b.yaml, for: 24h }", true),
+            (&two, day, true),
+            ("", day, false),
+            (hour, day, false),
+            (day, &two, false),
+            (day, day, false),
+        ] {
+            let found = keys(base, changed).contains("promote.after");
+            assert_eq!(found, is_weaker, "{base} -> {changed}");
         }
     }
 
