@@ -4,28 +4,35 @@
 use super::{
     Services,
     build_order::BuildOrder,
+    builds::Age,
+    execution::Executor,
     newest::{Newest, unknown_age},
-    site::Site,
     stages::{Candidate, Stages},
 };
 use crate::{
     checks,
     config::Operation,
     error::Errors,
-    history::{Hold, Order},
+    history::{Hold, KnownOrder, Order},
+    oci::Revision,
+    pull_request::of_set::PullRequestOfSet,
     untrusted::plain,
 };
 
-/// Selects the newest set of the first stage that passes every stage and is newer than the current set.
-/// `allow_older`: whether its age may be unknown.
+/// Selects the newest set of the first stage that passes every stage and is newer than the current set, unless
+/// it is older than an open pull request. `allow_older`: whether its age may be unknown.
 pub(super) fn newest_staged(
-    site: &dyn Site,
+    site: &dyn Executor,
     allow_older: bool,
     services: &Services,
 ) -> Result<Newest, Errors> {
-    let config = site.config();
+    let mut config = site.config().clone();
     let (found, _) = site.pins(Operation::Promotion)?;
     let history = site.history(services);
+    config.former.extend(history.former_names());
+    let config = &config;
+    let mut proposals = site.open_pull_requests(config, &history, services)?;
+    proposals.retain(|proposal| proposal.operation == Operation::Promotion);
     let stages = Stages::open(config, &history, site.has_forge(), services)?;
     let order = BuildOrder::new(config, history.git(), None, services);
     let pinned = checks::current_digests(config, &found);
@@ -36,11 +43,17 @@ pub(super) fn newest_staged(
         digests.all(|(name, digest)| pinned.get(name) == Some(digest))
     };
     let has_current = candidates.iter().any(is_current);
-    // The sets after the current one are older in the stage.
-    for candidate in candidates
-        .iter()
-        .take_while(|candidate| !is_current(candidate))
-    {
+    let age = AgeOfCandidates {
+        order: &order,
+        candidates: &candidates,
+        proposals: &proposals,
+        services,
+    };
+    for (index, candidate) in candidates.iter().enumerate() {
+        // The sets after the current one are older in the stage.
+        if is_current(candidate) {
+            break;
+        }
         let Some(revision) = &candidate.revision else {
             continue;
         };
@@ -51,13 +64,19 @@ pub(super) fn newest_staged(
                 Order::Same => true,
                 Order::Known(known) => known.is_older,
                 Order::Unknown(_) => {
-                    unknown_order = Some("neither commits nor the stage show its order");
+                    let reason = "neither commits nor the stage show its order";
+                    unknown_order = Some(reason.to_owned()).filter(|_| !has_current);
                     false
                 }
             };
             if is_older || matches!(known.hold(revision), Hold::Held { .. }) {
                 continue;
             }
+        }
+        match age.relative_to_proposals(index, revision)? {
+            Age::Older => continue,
+            Age::Newer => {}
+            Age::Unknown(reason) => unknown_order = Some(reason),
         }
         let verdicts = stages.judge(&candidate.digests, services)?.judged;
         let (checks, unknown) = checks::check_stages(&verdicts, false).into_parts();
@@ -67,8 +86,8 @@ pub(super) fn newest_staged(
         if checks::any_failed(&checks) {
             continue;
         }
-        if let Some(reason) = unknown_order.filter(|_| !has_current && !allow_older) {
-            return Err(unknown_age(revision, reason));
+        if let Some(reason) = unknown_order.filter(|_| !allow_older) {
+            return Err(unknown_age(revision, &reason));
         }
         let name = plain(revision.as_str());
         let note = format!("the newest set that passed every stage is {name}");
@@ -80,4 +99,45 @@ pub(super) fn newest_staged(
         current: current.cloned(),
         found: Box::new(found),
     })
+}
+
+/// The order of the sets of a stage and the open pull requests that promote sets.
+struct AgeOfCandidates<'a> {
+    order: &'a BuildOrder<'a>,
+    /// Newest first.
+    candidates: &'a [Candidate],
+    proposals: &'a [PullRequestOfSet],
+    services: &'a Services,
+}
+
+impl AgeOfCandidates<'_> {
+    /// The age of the candidate at `index`. If neither versions nor commits show the order, that of the stage
+    /// counts.
+    fn relative_to_proposals(&self, index: usize, revision: &Revision) -> Result<Age, Errors> {
+        for proposal in self.proposals {
+            let proposed = &proposal.revision;
+            let order = self.order.of_revisions(revision, proposed);
+            let order = self
+                .services
+                .wait(order, "determining the order of builds")??;
+            let is_proposed = |other: &Candidate| other.revision.as_ref() == Some(proposed);
+            let unknown = match order {
+                Order::Known(KnownOrder { is_older: true, .. }) => return Ok(Age::Older),
+                Order::Same | Order::Known(_) => continue,
+                Order::Unknown(unknown) => unknown,
+            };
+            match self.candidates.iter().position(is_proposed) {
+                Some(position) if position < index => return Ok(Age::Older),
+                Some(_) => {}
+                None => {
+                    let number = proposal.pull.number;
+                    let proposed = plain(proposed.as_str());
+                    return Ok(Age::Unknown(format!(
+                        "pull request #{number} promotes {proposed}: {unknown}"
+                    )));
+                }
+            }
+        }
+        Ok(Age::Newer)
+    }
 }

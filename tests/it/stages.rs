@@ -597,6 +597,25 @@ fn newest_set_that_passed_its_stages_is_promoted() {
 }
 
 #[test]
+fn newest_set_is_not_older_than_a_pull_request() {
+    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 90);
+    pipeline.promoted(STAGING, REV_C, 60);
+    let newest =
+        |more: &[&str]| pipeline.run(&[&["promote", "--revision", "newest"], more].concat());
+    let document = newest(&["--pr", "ready"]).exits(0).json();
+    assert_eq!(document["revision"], REV_C);
+    assert_eq!(newest(&[]).exits(0).json()["revision"], REV_C);
+    // C must prove itself again, and the pull request still proposes it.
+    pipeline.promoted(STAGING, REV_B, 30);
+    pipeline.promoted(STAGING, REV_C, 10);
+    let document = newest(&["--pr", "ready"]).exits(0).json();
+    assert_eq!(document["changed"], false, "{document:#}");
+    pipeline.fake.as_ref().unwrap().store().pulls[0].open = false;
+    assert_eq!(newest(&[]).exits(0).json()["revision"], REV_B);
+}
+
+#[test]
 fn newest_set_of_an_unknown_stage_is_refused() {
     let pipeline = Pipeline::new(AFTER_A_DAY);
     pipeline.promoted(STAGING, REV_B, -5);
