@@ -50,7 +50,7 @@ pub(crate) use set::{
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::check_smoke;
 pub(crate) use stages::{
-    JudgedStage, MergeTimes, StageClock, StageVerdict, check_stages, check_unknown_stages,
+    JudgedStage, MergeTimes, StageClock, StageVerdict, check_stages, check_stages_on_forge,
     judge_stage,
 };
 pub(crate) use trust::{DigestSignatures, candidate_reason};

@@ -10,7 +10,7 @@ use std::{
 
 use super::{Check, Code, StageResult, Status};
 use crate::{
-    config::Config,
+    config::Stage,
     error::{Class, Error},
     git::ObjectId,
     history::{DatedCommit, HistoryEntry, ParentDate, Period, SetPeriods},
@@ -116,14 +116,27 @@ pub(crate) fn check_stages(stages: &[JudgedStage], is_allowed: bool) -> StageRes
     result
 }
 
-/// The checks of a repository without a clone, whose last commits do not show its stages.
-pub(crate) fn check_unknown_stages(config: &Config) -> Vec<Check> {
+/// The checks of a repository without a clone: its last commits on the forge may not show a stage, which another
+/// run would not change. `after`: the stages that must have a verdict.
+pub(crate) fn check_stages_on_forge(after: &[Stage], stages: &[JudgedStage]) -> Vec<Check> {
     let mut checks = Vec::new();
-    for stage in &config.promote.after {
-        let detail = "the last commits on the forge do not show the stage";
-        let check = Check::new(Code::STAGE_UNKNOWN, Status::Fail, detail);
-        let help = "promote this repository in a clone";
-        checks.push(check.item(stage.item()).help(help));
+    for rule in after {
+        let item = rule.item();
+        let Some(stage) = stages.iter().find(|stage| stage.item == item) else {
+            let detail = "the stage was not examined";
+            checks.push(Check::new(Code::STAGE_UNKNOWN, Status::Fail, detail).item(item));
+            continue;
+        };
+        let (code, detail) = stage.evidence();
+        checks.push(match stage.verdict {
+            StageVerdict::Passed(_) => Check::new(code, Status::Pass, detail).item(item),
+            StageVerdict::Unknown(_) => Check::new(code, Status::Fail, detail)
+                .item(item)
+                .help("promote this repository in a clone"),
+            StageVerdict::Missing | StageVerdict::TooShort { .. } | StageVerdict::Held(_) => {
+                Check::new(code, Status::Fail, detail).item(item)
+            }
+        });
     }
     checks
 }

@@ -75,6 +75,17 @@ impl Target {
         Some(self.page(&[&self.owner, &name])?.into())
     }
 
+    /// The repository at a URL, if it is on the host of this one.
+    pub(crate) fn on_same_host(self, url: &str) -> Option<Self> {
+        let own = self.server()?;
+        let there = HostedRepository::parse(url)?;
+        (own.host_str()? == there.host).then_some(Self {
+            owner: there.owner,
+            name: there.name,
+            ..self
+        })
+    }
+
     /// The URL of the pages of pull requests, up to their number, if the URL of the server is known.
     pub(crate) fn pull_request_pages(&self) -> Option<Url> {
         let pulls = match self.kind {

@@ -147,6 +147,18 @@ impl FleetForge {
         FleetReader::new(self.kind, &self.api, token, settings)
     }
 
+    /// The repository at a URL, if it is on this forge.
+    pub(crate) fn name_of(&self, url: &str) -> Option<RepositoryName> {
+        let own = Target {
+            kind: self.kind,
+            api: self.api.clone(),
+            owner: String::new(),
+            name: String::new(),
+        };
+        let Target { owner, name, .. } = own.on_same_host(url)?;
+        Some(RepositoryName { owner, name })
+    }
+
     /// Creates a client of one repository, with the merge method and signing of `configured`.
     pub(crate) fn repository(
         &self,

@@ -71,7 +71,10 @@ pub(super) enum Verification<'v> {
         services: &'v Services,
     },
     /// By another run with a trusted document.
-    Before(TrustedImages),
+    Before {
+        images: TrustedImages,
+        stages: StageVerdicts,
+    },
 }
 
 /// Takes a set through every stage at a site with a clone. `rows` receives the facts about the images,
@@ -150,7 +153,10 @@ pub(super) fn judge(
         ..TemplateContext::default()
     };
     let approved = match verification {
-        Verification::Before(images) => checked.trusted(images, history)?,
+        Verification::Before { images, stages } => {
+            body_context.stages = stages.rows;
+            checked.trusted(images, &stages.judged, history)?
+        }
         Verification::Now {
             standards,
             smoke,

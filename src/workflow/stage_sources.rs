@@ -359,7 +359,7 @@ impl<'o> Opener<'o> {
             StageSet::Elsewhere(set) => {
                 let hosted = match &set.repository {
                     SourceRepository::OnForge(name) => self.target(name, self.config).ok(),
-                    SourceRepository::Location(url) => on_same_host(url, own),
+                    SourceRepository::Location(url) => own.on_same_host(url),
                 };
                 let Some(target) = hosted else {
                     return Ok(None);
@@ -390,19 +390,8 @@ impl<'o> Opener<'o> {
     }
 }
 
-/// The repository at a URL, if it is on the host of `own`.
-fn on_same_host(url: &str, own: Target) -> Option<Target> {
-    let here = HostedRepository::parse(&own.clone_url()?)?;
-    let there = HostedRepository::parse(url)?;
-    (there.host == here.host).then_some(Target {
-        owner: there.owner,
-        name: there.name,
-        ..own
-    })
-}
-
 /// The name of a branch without its remote.
-fn short_name(branch: &str) -> &str {
+pub(super) fn short_name(branch: &str) -> &str {
     branch.strip_prefix("origin/").unwrap_or(branch)
 }
 
@@ -422,7 +411,7 @@ fn read_config(git: &Git, branch: &Branch, set: &SetPath) -> Result<Config, Stri
 }
 
 /// The names of the images that both sets pin: here and in the other set.
-fn common_images(own: &Config, other: &Config) -> Vec<[String; 2]> {
+pub(super) fn common_images(own: &Config, other: &Config) -> Vec<[String; 2]> {
     let mut common = Vec::new();
     for image in own.images.iter().filter(|image| image.pins > 0) {
         let mut others = other.images.iter().filter(|image| image.pins > 0);
@@ -435,7 +424,7 @@ fn common_images(own: &Config, other: &Config) -> Vec<[String; 2]> {
 
 /// The configuration in which only the common images are pinned, so that no other image makes a commit a
 /// promotion or a rollback.
-fn restricted(mut config: Config, common: &[[String; 2]]) -> Config {
+pub(super) fn restricted(mut config: Config, common: &[[String; 2]]) -> Config {
     for image in &mut config.images {
         if !common.iter().any(|[_, name]| *name == image.name) {
             image.pins = 0;

@@ -76,34 +76,53 @@ impl<'c> Stages<'c> {
     ) -> Result<StageVerdicts, Errors> {
         let mut verdicts = StageVerdicts::default();
         for stage in &self.stages {
-            let (verdict, merges) = match &stage.set {
-                Ok(set) => set.judge(digests, stage.rule, self.now, services)?,
-                Err(reason) => (StageVerdict::Unknown(reason.clone()), None),
-            };
-            if let StageVerdict::Passed(soak) = &verdict {
-                let commit = soak.entry.commit;
-                let merge = merges
-                    .as_ref()
-                    .and_then(|merges| merges.get(&commit)?.clone());
-                let number = merge.as_ref().map(|merge| merge.number);
-                verdicts.rows.push(StageRow {
-                    stage: stage.rule.item(),
-                    since: date::format(soak.since),
-                    commit: commit.short(),
-                    pull_request: number.or(soak.entry.pull_request),
-                    by: merge
-                        .and_then(|merge| merge.by)
-                        .unwrap_or_else(|| soak.entry.author.clone()),
-                });
+            match &stage.set {
+                Ok(set) => match set.judge(digests, stage.rule, self.now, services)? {
+                    Ok(judged) => verdicts.add(stage.rule, judged),
+                    Err(reason) => verdicts.add_unknown(stage.rule, reason),
+                },
+                Err(reason) => verdicts.add_unknown(stage.rule, reason.clone()),
             }
-            verdicts.judged.push(JudgedStage {
-                item: stage.rule.item(),
-                required: stage.rule.r#for,
-                has_merge_times: merges.is_some(),
-                verdict,
-            });
         }
         Ok(verdicts)
+    }
+}
+
+impl StageVerdicts {
+    pub(super) fn add(&mut self, rule: &Stage, judged: JudgedSet) {
+        let JudgedSet { verdict, merges } = judged;
+        if let StageVerdict::Passed(soak) = &verdict {
+            let commit = soak.entry.commit;
+            let merge = merges
+                .as_ref()
+                .and_then(|merges| merges.get(&commit)?.clone());
+            let number = merge.as_ref().map(|merge| merge.number);
+            self.rows.push(StageRow {
+                stage: rule.item(),
+                since: date::format(soak.since),
+                commit: commit.short(),
+                pull_request: number.or(soak.entry.pull_request),
+                by: merge
+                    .and_then(|merge| merge.by)
+                    .unwrap_or_else(|| soak.entry.author.clone()),
+            });
+        }
+        self.judged.push(JudgedStage {
+            item: rule.item(),
+            required: rule.r#for,
+            has_merge_times: merges.is_some(),
+            verdict,
+        });
+    }
+
+    pub(super) fn add_unknown(&mut self, rule: &Stage, reason: String) {
+        self.add(
+            rule,
+            JudgedSet {
+                verdict: StageVerdict::Unknown(reason),
+                merges: None,
+            },
+        );
     }
 }
 
@@ -202,51 +221,89 @@ impl StageHistory {
         Some(digests)
     }
 
+    /// The verdict on the set with these digests, or the reason why the history cannot be read.
     fn judge(
         &self,
         digests: &Digests,
         rule: &Stage,
         now: SystemTime,
         services: &Services,
-    ) -> Result<(StageVerdict, Option<Merges>), Errors> {
-        let mut there = Digests::new();
-        for [name, other] in &self.common {
-            if let Some(digest) = digests.get(name) {
-                there.insert(other.clone(), *digest);
-            }
-        }
+    ) -> Result<Result<JudgedSet, String>, Errors> {
         let history = match self.history() {
             Ok(history) => history,
-            Err(reason) => return Ok((StageVerdict::Unknown(reason), None)),
+            Err(reason) => return Ok(Err(reason)),
         };
-        let found = history.periods(&there);
+        let forge = self.forge.as_ref().map(|(forge, branch)| MergeSource {
+            forge,
+            branch,
+            is_first_parent: true,
+        });
+        let there = digests_there(&self.common, digests);
+        let judged = JudgedSet::judge(history, &there, rule, now, forge);
+        let message = "reading the pull requests of stages";
+        Ok(Ok(services.wait(judged, message)?))
+    }
+}
+
+/// The digests of the common images by their names in the stage.
+pub(super) fn digests_there(common: &[[String; 2]], digests: &Digests) -> Digests {
+    let mut there = Digests::new();
+    for [name, other] in common {
+        if let Some(digest) = digests.get(name) {
+            there.insert(other.clone(), *digest);
+        }
+    }
+    there
+}
+
+/// The verdict on a set in one stage.
+pub(super) struct JudgedSet {
+    verdict: StageVerdict,
+    merges: Option<Merges>,
+}
+
+/// The forge that merges the pull requests of a stage.
+pub(super) struct MergeSource<'f> {
+    pub(super) forge: &'f Forge,
+    pub(super) branch: &'f str,
+    /// Whether all commits are on the first-parent line of the branch. Otherwise only the merge of its pull request
+    /// shows when a commit reached the branch.
+    pub(super) is_first_parent: bool,
+}
+
+impl JudgedSet {
+    /// Judges the set with these digests of the common images, named as in the stage.
+    pub(super) async fn judge(
+        history: &History,
+        digests: &Digests,
+        rule: &Stage,
+        now: SystemTime,
+        source: Option<MergeSource<'_>>,
+    ) -> Self {
+        let found = history.periods(digests);
         let (mut times, mut merges) = (None, None);
-        if let Some((forge, branch)) = &self.forge {
+        if let Some(source) = source {
             let mut commits = Vec::new();
             for period in &found.periods {
                 commits.push(&period.start);
                 commits.extend(&period.end);
             }
-            let queried = query_merges(forge, branch, &commits);
-            let message = "reading the pull requests of stages";
-            let (known, found) = services.wait(queried, message)?;
-            (times, merges) = (Some(known), Some(found));
+            let (known, queried) = query_merges(&source, &commits).await;
+            (times, merges) = (Some(known), Some(queried));
         }
         let clock = StageClock {
             now,
             merged: times.as_ref(),
         };
-        let verdict = checks::judge_stage(&found, rule.r#for, &clock);
-        Ok((verdict, merges))
+        Self {
+            verdict: checks::judge_stage(&found, rule.r#for, &clock),
+            merges,
+        }
     }
 }
 
 /// Requests when the forge merged the pull requests of commits.
-async fn query_merges(
-    forge: &Forge,
-    branch: &str,
-    commits: &[&DatedCommit],
-) -> (MergeTimes, Merges) {
+async fn query_merges(source: &MergeSource<'_>, commits: &[&DatedCommit]) -> (MergeTimes, Merges) {
     let (mut times, mut merges) = (MergeTimes::new(), Merges::new());
     for dated in commits {
         let commit = dated.commit;
@@ -254,13 +311,14 @@ async fn query_merges(
             continue;
         }
         let id = commit.to_string();
-        let request = forge.merged_pull(BranchCommit {
+        let request = source.forge.merged_pull(BranchCommit {
             commit: &id,
-            branch,
+            branch: source.branch,
             number: dated.pull_request,
         });
         let time = match request.await {
-            Ok(None) => Ok(None),
+            Ok(None) if source.is_first_parent => Ok(None),
+            Ok(None) => Err("no pull request merged it".to_owned()),
             Ok(Some(merge)) => {
                 let time = date::parse(&merge.date);
                 merges.insert(commit, Some(merge));

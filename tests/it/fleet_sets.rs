@@ -1,13 +1,17 @@
 //! Sets in the repositories of a fleet: one set path in several repositories, several sets in each
 //! repository.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::support::{
-    fleet::{Fleet, REV, options},
-    forge::Kind,
+    fleet::{Fleet, REV, name, options},
+    forge::{Kind, Store},
     hosted::SERVERS,
     world::Ran,
 };
@@ -323,5 +327,116 @@ fn common_branch_of_fleet_sets_is_refused() {
         run(&fleet, PROD, &["close", "--revision", REV, "--apply"]).exits(0);
         let after: Vec<_> = (0..2).map(|at| open_pulls(&fleet, at)).collect();
         assert_eq!(after, before, "{kind:?}");
+    }
+}
+
+/// A date, this many hours ago.
+fn ago(hours: u64) -> String {
+    let date = OffsetDateTime::from(SystemTime::now() - Duration::from_secs(3_600 * hours));
+    date.format(&Rfc3339).unwrap()
+}
+
+/// Merges the open pull request of staging, this many hours ago. Gitea finds the pull request of the commit of a
+/// merge only, so the branch is squashed there.
+fn merge_staging(fleet: &Fleet, kind: Kind, number: usize, hours: u64) {
+    let mut store = fleet.forge.store(number);
+    let pull = store.pulls.iter().find(|pull| pull.open).unwrap().clone();
+    if kind == Kind::Github {
+        store.merge(pull.number);
+    } else {
+        let pins = text_at(&store, &pull.head, STAGING[3]);
+        let commit = store.push("main", &pull.title, &[(STAGING[3], &pins)]);
+        let mut pulls = store.pulls.iter_mut();
+        let row = pulls.find(|row| row.number == pull.number).unwrap();
+        (row.open, row.merged) = (false, Some(commit));
+    }
+    store.merge_times.insert(pull.number, ago(hours));
+}
+
+fn text_at(store: &Store, branch: &str, path: &str) -> String {
+    let (_, blob) = &store.files_of(&store.refs[branch])[path];
+    String::from_utf8(store.blobs[blob].clone()).unwrap()
+}
+
+/// The codes of the first failed check of each repository.
+fn refusals(fleet: &Fleet) -> Vec<String> {
+    let mut codes = Vec::new();
+    for line in fleet.lines("out.jsonl") {
+        let code = line["checks"][0]["code"].as_str();
+        codes.push(code.unwrap_or_default().to_owned());
+    }
+    codes
+}
+
+#[test]
+fn stages_of_a_fleet_are_those_of_each_repository() {
+    let ready = ["--pr", "ready"];
+    for kind in SERVERS {
+        let after = "promote: { after: [{ set: ../staging/repin.yaml, for: 1h }] }\n";
+        let fleet = fleet(kind, 3, "");
+        for number in 0..2 {
+            let mut store = fleet.forge.store(number);
+            let config = text_at(&store, "main", PROD[1]) + after;
+            store.push("main", "stages", &[(PROD[1], &config)]);
+        }
+        let refused = ["refused 1", "refused 1", "unconfigured 0"];
+        assert_eq!(promote(&fleet, PROD, REV, &ready), refused, "{kind:?}");
+        assert_eq!(refusals(&fleet)[..2], ["stage_missing"; 2], "{kind:?}");
+        promote(&fleet, STAGING, REV, &ready);
+        for (number, hours) in [(0, 2), (1, 0)] {
+            merge_staging(&fleet, kind, number, hours);
+        }
+        let outcomes = ["created 0", "refused 1", "unconfigured 0"];
+        let found = promote(&fleet, PROD, REV, &ready);
+        assert_eq!(found, outcomes, "{kind:?} {:#?}", fleet.lines("out.jsonl"));
+        assert_eq!(refusals(&fleet)[1], "stage_soak", "{kind:?}");
+        let store = fleet.forge.store(0);
+        let pull = store.pulls.iter().find(|pull| pull.open).unwrap();
+        assert!(
+            pull.body.contains("envs/staging/repin.yaml"),
+            "{}",
+            pull.body
+        );
+        drop(store);
+
+        // Without a pull request, the time at which a commit reached the branch is unknown.
+        let pins = text_at(&fleet.forge.store(1), "main", STAGING[3]);
+        let mut store = fleet.forge.store(1);
+        let other = pins.replace("sha256:", "sha256:0").replace("0\n", "\n");
+        store.push("main", "another set", &[(STAGING[3], &other)]);
+        let message = format!("promote: envs-staging @{REV}");
+        store.push("main", &message, &[(STAGING[3], &pins)]);
+        drop(store);
+        promote(&fleet, PROD, REV, &ready);
+        assert_eq!(refusals(&fleet)[1], "stage_unknown", "{kind:?}");
+    }
+}
+
+#[test]
+fn stage_of_a_fleet_in_another_repository() {
+    for kind in SERVERS {
+        let fleet = fleet(kind, 3, "");
+        let other = name(1);
+        let staging = STAGING[1];
+        let stage = format!("{{ set: {{ repository: {other}, config: {staging} }} }}");
+        let after = format!("promote: {{ after: [{stage}] }}\n");
+        let mut store = fleet.forge.store(0);
+        let config = text_at(&store, "main", PROD[1]) + &after;
+        store.push("main", "stages", &[(PROD[1], &config)]);
+        drop(store);
+        assert_eq!(promote(&fleet, PROD, REV, &[])[0], "refused 1", "{kind:?}");
+        assert_eq!(refusals(&fleet)[0], "stage_missing", "{kind:?}");
+        promote(&fleet, STAGING, REV, &["--pr", "ready"]);
+        merge_staging(&fleet, kind, 1, 1);
+        let found = promote(&fleet, PROD, REV, &[]);
+        let lines = fleet.lines("out.jsonl");
+        assert_eq!(found[0], "planned 0", "{kind:?} {lines:#?}");
+        // The token may read repositories of other owners, but users of this one may not.
+        let mut store = fleet.forge.store(0);
+        let config = text_at(&store, "main", PROD[1]).replace(&other, "other/app-0001");
+        store.push("main", "stages", &[(PROD[1], &config)]);
+        drop(store);
+        promote(&fleet, PROD, REV, &[]);
+        assert_eq!(refusals(&fleet)[0], "stage_unknown", "{kind:?}");
     }
 }

@@ -96,7 +96,7 @@ fn set_with_all_verdicts_is_approved() {
     let (config, revision) = (config(), revision());
     let history = FakeHistory(Provenance::Never);
     let approved = not_older(&config, &revision)
-        .trusted(set(true, Status::Pass), &history)
+        .trusted(set(true, Status::Pass), &[], &history)
         .unwrap();
     assert_eq!(approved.pinned_digests(&config), pinned());
     let digests: Vec<_> = approved
@@ -128,7 +128,7 @@ fn missing_or_failed_verdict_stops_the_chain() {
     let history = FakeHistory(Provenance::Never);
     let stopped = |set| {
         let chain = not_older(&config, &revision);
-        chain.trusted(set, &history).unwrap_err()
+        chain.trusted(set, &[], &history).unwrap_err()
     };
     let incomplete = stopped(set(false, Status::Pass));
     let error = incomplete.outages[0].to_string();
@@ -190,7 +190,7 @@ fn rollback_requires_the_digests_of_the_promotion() {
         }
     };
     let trusted = |promoted, provenance| {
-        chain(promoted).trusted(set(true, Status::Pass), &FakeHistory(provenance))
+        chain(promoted).trusted(set(true, Status::Pass), &[], &FakeHistory(provenance))
     };
     assert!(trusted(Some(b"b"), Provenance::Never).is_ok());
     let stopped = trusted(Some(b"other"), Provenance::Never).unwrap_err();

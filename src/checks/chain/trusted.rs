@@ -6,11 +6,12 @@
 use super::{Approved, DigestHistory, HistoryChecked, HistoryVerdict, Stopped, pinned_digests};
 use crate::{
     checks::{
-        ApprovedImage, Check, Code, Expected, PinnedDigest, SetDocument, SetImage, StageResult,
-        Status, any_failed, check_unknown_stages, set::check_digest,
+        ApprovedImage, Check, Code, Expected, JudgedStage, PinnedDigest, SetDocument, SetImage,
+        StageResult, Status, any_failed, check_stages_on_forge, set::check_digest,
     },
     config::Config,
     error::Error,
+    history::Digests,
     history::Promoted,
     oci::{Digest, Revision, Tag},
     registry::resolve::ImageFacts,
@@ -129,6 +130,11 @@ impl TrustedSet {
         }
     }
 
+    /// The digests of the images that a repository must pin, as its configuration `own` calls them.
+    pub(crate) fn pinned_digests(&self, indices: &[usize], own: &Config) -> Digests {
+        pinned_digests(own, &self.images_of(indices))
+    }
+
     /// The hash of the document.
     pub(crate) fn sha256(&self) -> Digest {
         self.sha256
@@ -178,6 +184,7 @@ impl HistoryChecked<'_> {
     pub(crate) fn trusted(
         self,
         set: TrustedImages,
+        stages: &[JudgedStage],
         history: &dyn DigestHistory,
     ) -> Result<Approved, Stopped> {
         let Self { state, mut verdict } = self;
@@ -192,7 +199,8 @@ impl HistoryChecked<'_> {
         let digests = pinned_digests(state.config, &set.images);
         result.add(verdict.check_digests(state.revision, &digests, history));
         if let HistoryVerdict::Promotion { .. } = verdict {
-            result.checks.extend(check_unknown_stages(state.config));
+            let after = &state.config.promote.after;
+            result.checks.extend(check_stages_on_forge(after, stages));
         }
         result.checks.push(Check::new(
             Code::PLATFORM_LOST,

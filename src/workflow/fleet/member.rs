@@ -73,7 +73,7 @@ impl Walk<'_> {
         members
     }
 
-    fn branch(&self, config: &Config) -> String {
+    pub(super) fn branch(&self, config: &Config) -> String {
         config.branch(self.request.operation, self.revision)
     }
 

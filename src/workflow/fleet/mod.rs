@@ -18,6 +18,7 @@ mod open;
 mod outcome;
 mod panics;
 mod plan;
+mod stages;
 mod surveys;
 mod walk;
 

@@ -96,6 +96,11 @@ impl Report {
         }
     }
 
+    /// The message of the error.
+    pub(super) fn reason(&self) -> Option<String> {
+        Some(self.error.as_ref()?.message.clone())
+    }
+
     pub(super) fn with_pins(self, pins: PinFacts) -> Self {
         Self { pins, ..self }
     }

@@ -166,7 +166,7 @@ impl Walk<'_> {
     }
 
     /// The site of a repository: its base branch on the forge, without a clone.
-    fn site(&self, member: &Member, base: Base) -> Result<BranchSite, Error> {
+    pub(super) fn site(&self, member: &Member, base: Base) -> Result<BranchSite, Error> {
         let config = member.config.clone();
         let prefix = config.set_path.prefix();
         let head = BranchHead {
@@ -214,7 +214,10 @@ impl Walk<'_> {
                 history.determine_order(&self.builds, config, self.revision, &counted.found);
             order.await;
         }
-        let verification = Verification::Before(self.set.trusted_images(&member.images, config));
+        let verification = Verification::Before {
+            images: self.set.trusted_images(&member.images, config),
+            stages: self.judge_stages(member, site).await?,
+        };
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
         let unplanned = unplanned_document(
             request.operation,
@@ -257,13 +260,24 @@ impl Walk<'_> {
         }
     }
 
-    /// Fetches the last commits that changed the files with pins, and evaluates their history.
     async fn history(
         &self,
         member: &Member,
         site: &BranchSite,
         found: &Found,
     ) -> Result<SiteHistory, Report> {
+        let history = self.path_history(member, site, found).await?;
+        let accept_unknown = self.rules.history == FleetHistory::Recent;
+        Ok(SiteHistory::of_last_commits(history, accept_unknown))
+    }
+
+    /// Fetches the last commits that changed the files with pins, and evaluates their history.
+    pub(super) async fn path_history(
+        &self,
+        member: &Member,
+        site: &BranchSite,
+        found: &Found,
+    ) -> Result<History, Report> {
         let head = &site.head;
         let mut files = BTreeMap::new();
         for pin in found.pins() {
@@ -281,8 +295,7 @@ impl Walk<'_> {
                 history = without_beginning;
             }
         }
-        let accept_unknown = self.rules.history == FleetHistory::Recent;
-        Ok(SiteHistory::of_last_commits(history, accept_unknown))
+        Ok(history)
     }
 
     /// Whether one of the files with pins may have been renamed, so that its past is unknown.

@@ -760,7 +760,18 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         if store.hides_merges {
             return error(403, "Resource not accessible by personal access token");
         }
-        let made = |pull: &&PullRow| pull.merged.as_deref() == Some(commit);
+        // "Lists the merged pull request that introduced the commit to the repository."
+        let made = |pull: &&PullRow| {
+            let merged = pull.merged.as_ref();
+            merged.is_some_and(|merge| {
+                merge == commit
+                    || store.commits[merge].parents.get(1).is_some_and(|head| {
+                        let base = store.ancestors(&store.commits[merge].parents[0]);
+                        let branch = store.ancestors(head);
+                        branch.iter().any(|id| id == commit) && base.iter().all(|id| id != commit)
+                    })
+            })
+        };
         let rows = store
             .pulls
             .iter()
