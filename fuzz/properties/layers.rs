@@ -85,6 +85,7 @@ fn layer(archive: &[u8]) -> Option<LayerTree> {
     let filter = ContentFilter {
         names: vec![b"a".to_vec()],
         lengths: vec![3],
+        databases: true,
     };
     let read = |descriptor: &LayerDescriptor, budget: u64| {
         read_layer(archive, descriptor, &filter, &Budget::new(budget))

@@ -14,6 +14,7 @@
     reason = "a panic is the finding"
 )]
 
+mod contents;
 #[cfg(test)]
 mod corpora;
 mod documents;
@@ -30,6 +31,7 @@ pub use crate::{
     pins::fuzzing::{digests, places, scanner},
     registry::remote::fuzzing::{challenge, link},
 };
+pub use contents::{packages, sboms};
 pub use documents::documents;
 pub use escapes::escapes;
 pub use forge::forge;

@@ -132,9 +132,10 @@ impl LayerCache {
         }
         let mut free = MAX_SHARED;
         self.shared.retain(|layer, shared| {
-            let cost = shared.tree.cost();
+            let databases = usize::try_from(shared.tree.database_bytes()).unwrap_or(usize::MAX);
+            let cost = shared.tree.cost().saturating_add(databases);
             let is_used = self.uses.get(layer).is_some_and(|uses| *uses > 0);
-            if !is_used || cost > free {
+            if !is_used || cost > free || shared.tree.is_incomplete() {
                 return false;
             }
             free -= cost;
@@ -183,6 +184,7 @@ async fn check_shared(
     budget
         .charge(shared.tree.cost())
         .map_err(|error| Error::unavailable(source.to_string(), error.to_string()))?;
+    budget.charge_database(shared.tree.database_bytes());
     if shared.repository == source.to_string() {
         return Ok(());
     }

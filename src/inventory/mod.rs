@@ -170,7 +170,7 @@ fn relative<'p>(path: &'p [u8], root: &[u8]) -> Option<&'p [u8]> {
 fn embedded_contract(tree: &Tree, path: &str) -> EmbeddedContract {
     match tree.find(path.as_bytes()).map(|found| &found.inode.kind) {
         None => EmbeddedContract::Missing,
-        Some(FileType::File(Some(content))) => EmbeddedContract::Content(content.clone()),
+        Some(FileType::File(Some(content))) => EmbeddedContract::Content(content.as_ref().into()),
         Some(FileType::File(None)) => EmbeddedContract::Other,
         Some(_) => EmbeddedContract::NotAFile,
     }

@@ -29,6 +29,8 @@ pub(super) struct Member {
     pub(super) gid: u32,
     /// The length of the stored content; 0 for a member that is not a file.
     pub(super) size: u64,
+    /// The value of the extended attribute `security.capability`, cut after 32 bytes.
+    pub(super) capability: Option<Box<[u8]>>,
     /// The stored content omits the holes of the file.
     pub(super) is_sparse: bool,
 }
@@ -85,7 +87,9 @@ impl<D: Read> Archive<D> {
                 // Readers disagree about whether a global header applies to the members after it.
                 b'g' => {
                     if self.pax_header(&header)?.sets_attributes() {
-                        return Err(self.malformed("a global header gives paths, sizes or owners"));
+                        return Err(self.malformed(
+                            "a global header gives paths, sizes, owners or capabilities",
+                        ));
                     }
                 }
                 b'L' => pending.name = Some(self.long_name(&header)?),
@@ -186,6 +190,7 @@ impl<D: Read> Archive<D> {
             uid,
             gid,
             size,
+            capability: pax.capability.clone(),
             is_sparse: is_old_sparse || pax.is_sparse(),
         })
     }

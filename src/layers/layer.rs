@@ -1,11 +1,11 @@
 //! The entries of one layer, independent of the layers below it.
 
-use std::{collections::HashMap, io::Read};
+use std::{collections::HashMap, io::Read, sync::Arc};
 
 use super::{
     archive::{Archive, Member, MemberKind},
     error::LayerErrorKind,
-    limits::{Budget, ContentFilter},
+    limits::{Budget, ContentFilter, Selection},
     path,
 };
 
@@ -31,8 +31,13 @@ pub(crate) struct LayerTree {
     /// The bytes of paths and link targets.
     names: Vec<u8>,
     /// The selected contents by the index of their entry.
-    contents: HashMap<u32, Box<[u8]>>,
+    contents: HashMap<u32, Arc<[u8]>>,
+    /// The values of `security.capability` by the index of their entry.
+    capabilities: HashMap<u32, Box<[u8]>>,
     cost: usize,
+    /// The size of the package databases, stored or not.
+    database_bytes: u64,
+    is_incomplete: bool,
 }
 
 /// The range of a name or a link target in [`LayerTree::names`].
@@ -79,6 +84,17 @@ impl LayerTree {
         self.cost
     }
 
+    /// The size of the layer's package databases. If those of an image exceed
+    /// [`super::IMAGE_DATABASES`], some of them are not stored.
+    pub(crate) fn database_bytes(&self) -> u64 {
+        self.database_bytes
+    }
+
+    /// Whether a package database is missing because the databases of the image were too large.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.is_incomplete
+    }
+
     /// The number of entries.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
@@ -102,9 +118,13 @@ impl LayerTree {
         path::join(self.directory(entry.directory), self.name(entry.name))
     }
 
-    pub(super) fn content(&self, entry: usize) -> Option<&[u8]> {
-        let content = self.contents.get(&u32::try_from(entry).ok()?)?;
-        Some(content)
+    pub(super) fn content(&self, entry: usize) -> Option<&Arc<[u8]>> {
+        self.contents.get(&u32::try_from(entry).ok()?)
+    }
+
+    pub(super) fn capability(&self, entry: usize) -> Option<&[u8]> {
+        let value = self.capabilities.get(&u32::try_from(entry).ok()?)?;
+        Some(value)
     }
 }
 
@@ -146,7 +166,10 @@ impl<'b> LayerTreeBuilder<'b> {
                 entries: Vec::new(),
                 names: Vec::new(),
                 contents: HashMap::new(),
+                capabilities: HashMap::new(),
                 cost: 0,
+                database_bytes: 0,
+                is_incomplete: false,
             },
             directory_indexes: HashMap::from([(root, 0)]),
             budget,
@@ -174,7 +197,8 @@ impl<'b> LayerTreeBuilder<'b> {
                 "`{path}` is in a directory with the name of a whiteout"
             )));
         }
-        let directory = self.directory(&parents.join(&b'/'), parents.len())?;
+        let parent = parents.join(&b'/');
+        let directory = self.directory(&parent, parents.len())?;
         let (name, kind) = match name.strip_prefix(WHITEOUT_PREFIX) {
             _ if name == OPAQUE_WHITEOUT => (&b""[..], EntryKind::OpaqueWhiteout),
             // A whiteout of no name, of the directory or of its parent: some readers deleted the whole
@@ -199,20 +223,33 @@ impl<'b> LayerTreeBuilder<'b> {
             gid: member.gid,
         };
         self.tree.entries.push(entry);
-        let is_selected = matches!(kind, EntryKind::File)
-            && !member.is_sparse
-            && filter.selects(name, member.size);
-        Ok(is_selected.then_some(index))
+        if !matches!(kind, EntryKind::File) {
+            return Ok(None);
+        }
+        if let Some(value) = &member.capability {
+            self.charge(ENTRY_COST + value.len())?;
+            self.tree.capabilities.insert(index, value.clone());
+        }
+        let selection = filter.selects(&parent, name, member.size);
+        let is_stored = match selection {
+            None => false,
+            Some(_) if member.is_sparse => false,
+            Some(Selection::Content) => {
+                self.charge(usize::try_from(member.size).unwrap_or(usize::MAX))?;
+                true
+            }
+            Some(Selection::Database) => {
+                self.tree.database_bytes += member.size;
+                let has_memory = self.budget.charge_database(member.size);
+                self.tree.is_incomplete |= !has_memory;
+                has_memory
+            }
+        };
+        Ok(is_stored.then_some(index))
     }
 
-    pub(super) fn add_content(
-        &mut self,
-        entry: u32,
-        content: Vec<u8>,
-    ) -> Result<(), LayerErrorKind> {
-        self.charge(content.len())?;
+    pub(super) fn add_content(&mut self, entry: u32, content: Vec<u8>) {
         self.tree.contents.insert(entry, content.into());
-        Ok(())
     }
 
     pub(super) fn finish(self) -> LayerTree {

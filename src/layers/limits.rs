@@ -7,8 +7,14 @@ use super::error::LayerErrorKind;
 /// The maximum size of a stored content.
 const MAX_CONTENT: u64 = 1 << 20;
 
+/// The maximum size of a package database.
+const MAX_DATABASE: u64 = 128 << 20;
+
+/// The memory for the package databases of one image, in all of its layers.
+pub(crate) const IMAGE_DATABASES: u64 = 256 << 20;
+
 /// Selects the contents to store: those of regular files up to 1 MiB with one of the base names or
-/// one of the lengths.
+/// one of the lengths, and those of package databases.
 ///
 /// A known file can be found by its length at any path and through any link.
 #[derive(Debug, Default, Clone)]
@@ -17,6 +23,15 @@ pub(crate) struct ContentFilter {
     pub names: Vec<Vec<u8>>,
     /// Lengths in bytes.
     pub lengths: Vec<u64>,
+    /// Whether the package databases are selected.
+    pub databases: bool,
+}
+
+/// The reason to store a content, which determines the budget that it is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Selection {
+    Content,
+    Database,
 }
 
 impl ContentFilter {
@@ -25,12 +40,36 @@ impl ContentFilter {
     pub(crate) fn or(mut self, other: Self) -> Self {
         self.names.extend(other.names);
         self.lengths.extend(other.lengths);
+        self.databases |= other.databases;
         self
     }
 
-    pub(super) fn selects(&self, name: &[u8], size: u64) -> bool {
-        size <= MAX_CONTENT
+    pub(super) fn selects(&self, directory: &[u8], name: &[u8], size: u64) -> Option<Selection> {
+        if size <= MAX_CONTENT
             && (self.lengths.contains(&size) || self.names.iter().any(|selected| selected == name))
+        {
+            return Some(Selection::Content);
+        }
+        (self.databases && size <= MAX_DATABASE && is_database(directory, name, size))
+            .then_some(Selection::Database)
+    }
+}
+
+/// Whether a path in a layer may be the path of a package database. Only the last directories are
+/// compared, because the directories above them may be symlinks of a lower layer.
+fn is_database(directory: &[u8], name: &[u8], size: u64) -> bool {
+    let is_in = |end: &[u8]| {
+        directory
+            .strip_suffix(end)
+            .is_some_and(|start| start.is_empty() || start.ends_with(b"/"))
+    };
+    match name {
+        b"status" => is_in(b"dpkg"),
+        b"installed" => is_in(b"db"),
+        b"rpmdb.sqlite" => is_in(b"rpm"),
+        // An empty log is stored, so that it can be distinguished from one with changes.
+        b"rpmdb.sqlite-wal" | b"rpmdb.sqlite-journal" => size == 0 && is_in(b"rpm"),
+        name => is_in(b"status.d") && !name.ends_with(b".md5sums"),
     }
 }
 
@@ -40,6 +79,7 @@ impl ContentFilter {
 pub(crate) struct Budget {
     remaining: AtomicU64,
     limit: u64,
+    databases: AtomicU64,
 }
 
 impl Budget {
@@ -51,7 +91,17 @@ impl Budget {
         Self {
             remaining: AtomicU64::new(limit),
             limit,
+            databases: AtomicU64::new(IMAGE_DATABASES),
         }
+    }
+
+    /// Deducts the size of a package database; returns false if less remains. A list of packages is
+    /// not required, so this is no error.
+    pub(crate) fn charge_database(&self, bytes: u64) -> bool {
+        let deduct = |remaining: u64| remaining.checked_sub(bytes);
+        self.databases
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, deduct)
+            .is_ok()
     }
 
     /// Deducts `bytes`, or fails if fewer remain.

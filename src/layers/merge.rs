@@ -72,6 +72,7 @@ fn implicit_directory(layer: u32) -> Inode {
         uid: 0,
         gid: 0,
         layer,
+        capability: None,
     }
 }
 
@@ -226,7 +227,7 @@ impl LayerMerge<'_, '_> {
 
     fn inode(&self, index: usize, entry: &LayerEntry) -> Inode {
         let kind = match entry.kind {
-            EntryKind::File => FileType::File(self.layer.content(index).map(Box::from)),
+            EntryKind::File => FileType::File(self.layer.content(index).cloned()),
             EntryKind::Symlink(target) => FileType::Symlink(self.layer.name(target).into()),
             EntryKind::Directory => FileType::Directory,
             _ => FileType::Other,
@@ -237,6 +238,7 @@ impl LayerMerge<'_, '_> {
             uid: entry.uid,
             gid: entry.gid,
             layer: self.number,
+            capability: self.layer.capability(index).map(Box::from),
         }
     }
 

@@ -21,7 +21,7 @@ mod tree;
 
 pub(crate) use error::{LayerError, LayerErrorKind, MergeError};
 pub(crate) use layer::LayerTree;
-pub(crate) use limits::{Budget, ContentFilter};
+pub(crate) use limits::{Budget, ContentFilter, IMAGE_DATABASES};
 pub(crate) use merge::merge;
 pub(crate) use read::{Encoding, LayerDescriptor, read_layer};
 pub(crate) use tree::{Duplicate, FileType, Inode, ResolvedPath, Tree};

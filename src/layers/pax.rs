@@ -1,4 +1,9 @@
-//! Extended headers of POSIX.1-2001 (pax): the records that set the path, size or owner of a member.
+//! Extended headers of POSIX.1-2001 (pax): the records that set the path, size,
+//! owner or capabilities of a member.
+
+/// The maximum length of a stored `security.capability`. The kernel refuses values of more than 24
+/// bytes, and a longer one remains recognizable.
+const MAX_CAPABILITY: usize = 32;
 
 /// The records of an extended header for the next member.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -8,6 +13,8 @@ pub(super) struct PaxHeader {
     pub(super) size: Option<u64>,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
+    /// The value of the extended attribute `security.capability`.
+    pub(super) capability: Option<Box<[u8]>>,
     sparse_major: Option<Vec<u8>>,
     sparse_minor: Option<Vec<u8>>,
     has_sparse_map: bool,
@@ -37,6 +44,10 @@ impl PaxHeader {
             b"size" => self.size = number(value)?,
             b"uid" => self.uid = id(value)?,
             b"gid" => self.gid = id(value)?,
+            b"SCHILY.xattr.security.capability" => {
+                let value = &value[..value.len().min(MAX_CAPABILITY)];
+                self.capability = (!value.is_empty()).then(|| value.into());
+            }
             b"GNU.sparse.major" => self.sparse_major = text(),
             b"GNU.sparse.minor" => self.sparse_minor = text(),
             b"GNU.sparse.name" => self.sparse_name = text(),
@@ -65,7 +76,7 @@ impl PaxHeader {
         }
     }
 
-    /// Whether any record sets a path, a size or an owner.
+    /// Whether any record sets a path, a size, an owner or capabilities.
     pub(super) fn sets_attributes(&self) -> bool {
         *self != Self::default()
     }

@@ -171,7 +171,7 @@ fn read_archive(
             .add(&member, filter)
             .map_err(|error| error.locate(&archive))?;
         if let Some(entry) = selected {
-            builder.add_content(entry, archive.content()?)?;
+            builder.add_content(entry, archive.content()?);
         }
     }
     let actual = archive.finish()?;

@@ -47,6 +47,7 @@ pub(crate) fn layers(archives: &[Archive]) -> Vec<LayerTree> {
     let filter = ContentFilter {
         names: vec![b"passwd".to_vec(), b"group".to_vec()],
         lengths: vec![20],
+        databases: true,
     };
     let read = |archive: &Archive| {
         let bytes = archive.clone().end();

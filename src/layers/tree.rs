@@ -1,7 +1,7 @@
 //! The merged tree: directory entries, inodes, and the resolution of paths through symlinks inside
 //! the root.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::path;
 
@@ -38,12 +38,14 @@ pub(crate) struct Inode {
     pub gid: u32,
     /// The number of the layer that defines the inode, counted from 1.
     pub layer: u32,
+    /// The value of the extended attribute `security.capability` of a file, cut after 32 bytes.
+    pub capability: Option<Box<[u8]>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileType {
     /// A regular file, with its content if a filter selected it.
-    File(Option<Box<[u8]>>),
+    File(Option<Arc<[u8]>>),
     Directory,
     /// A symbolic link and its target.
     Symlink(Box<[u8]>),

@@ -26,7 +26,7 @@ pub(super) struct Claim {
     /// The type of the statement's predicate; `None` for a payload of cosign.
     pub(super) predicate_type: Option<String>,
     subjects: Vec<ClaimSubject>,
-    predicate: Value,
+    pub(super) predicate: Value,
 }
 
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ pub(crate) use key::PublicKey;
 pub(crate) use policy::{Binding, Policy, PolicyResult, Subject, Verdict};
 pub(crate) use proof::{Certificate, Proof, RootGap};
 pub(crate) use root::Root;
-pub(crate) use search::{Candidate, SearchExtent, SearchResult, search};
+pub(crate) use search::{Candidate, SearchExtent, SearchResult, search, search_predicates};
 pub(crate) use tuf::{Mirror, current_root};
 #[cfg(any(test, fuzzing))]
 pub(crate) use {cosign::CosignLayer, policy::Attachment};

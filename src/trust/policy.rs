@@ -6,6 +6,8 @@
 
 use std::time::SystemTime;
 
+use serde_json::Value;
+
 use super::{
     bundle::ParsedBundle,
     claim::{BuiltCommit, Claim, SignedName},
@@ -90,6 +92,13 @@ pub(crate) enum PolicyResult {
     Satisfied(Binding),
 }
 
+/// A predicate that a configured signer made for the revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SignedPredicate {
+    pub predicate_type: String,
+    pub predicate: Value,
+}
+
 /// Whether a commit is bound to the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Binding {
@@ -107,7 +116,7 @@ impl Policy<'_> {
             Attachment::Cosign(layer) => layer.to_bundle(),
         };
         match parsed {
-            Ok(parsed) => self.evaluate_bundle(&parsed, subject),
+            Ok(parsed) => self.evaluate_bundle(&parsed, self.kind(&parsed.claim), subject),
             Err(reason) => Verdict {
                 predicate_type: None,
                 kind: None,
@@ -118,8 +127,50 @@ impl Policy<'_> {
         }
     }
 
-    fn evaluate_bundle(&self, parsed: &ParsedBundle, subject: Subject<'_>) -> Verdict {
-        let kind = self.kind(&parsed.claim);
+    /// The predicate of a bundle, if its type is wanted and a signer of the configuration made it for
+    /// the revision; otherwise the reason. A predicate type that the policy does not require counts
+    /// here as well. `None` if the bundle has another type.
+    pub(crate) fn predicate(
+        &self,
+        bundle: &[u8],
+        subject: Subject<'_>,
+        is_wanted: fn(&str) -> bool,
+    ) -> Option<Result<SignedPredicate, String>> {
+        let parsed = match ParsedBundle::parse(bundle) {
+            Ok(parsed) => parsed,
+            Err(reason) => return Some(Err(reason)),
+        };
+        let predicate_type = parsed.claim.predicate_type.clone()?;
+        if !is_wanted(&predicate_type) {
+            return None;
+        }
+        let verdict = self.evaluate_bundle(&parsed, Some(Requirement::Attestation), subject);
+        let refused = |reason: &str| Some(Err(format!("`{predicate_type}`: {reason}")));
+        match verdict.result {
+            PolicyResult::Satisfied(Binding::Bound) => {}
+            PolicyResult::Satisfied(Binding::Unbound) => {
+                return refused("its signer has `commit: off`");
+            }
+            PolicyResult::Invalid(refusal) => return refused(&refusal.reason),
+            PolicyResult::OtherCommit(reason) => return refused(&reason),
+            PolicyResult::OtherImage => return refused("it is signed for another repository"),
+            PolicyResult::NoImage => return refused("it refers to no repository"),
+            PolicyResult::Untrusted | PolicyResult::OtherKind => {
+                return refused("its signer is not configured");
+            }
+        }
+        Some(Ok(SignedPredicate {
+            predicate_type,
+            predicate: parsed.claim.predicate,
+        }))
+    }
+
+    fn evaluate_bundle(
+        &self,
+        parsed: &ParsedBundle,
+        kind: Option<Requirement>,
+        subject: Subject<'_>,
+    ) -> Verdict {
         let signed_name = (parsed.claim).repository_of(subject.digest, subject.repositories);
         let verdict = |proof, result| Verdict {
             predicate_type: parsed.claim.predicate_type.clone(),

@@ -7,7 +7,7 @@
 
 use super::{
     cosign::CosignLayer,
-    policy::{Attachment, Policy, PolicyResult, Subject, Verdict},
+    policy::{Attachment, Policy, PolicyResult, SignedPredicate, Subject, Verdict},
 };
 use crate::{
     error::Error,
@@ -106,52 +106,26 @@ impl Search<'_> {
     }
 
     async fn bundles(&mut self) {
-        let mut entries = match self.source.referrers(self.subject.digest).await {
+        let entries = match bundle_entries(self.source, self.subject.digest).await {
             Ok(entries) => entries,
             Err(error) => return self.result.faults.push(error),
         };
-        entries.retain(|entry| rank(entry.artifact_type.as_deref()).is_some());
-        entries.sort_by_key(|entry| rank(entry.artifact_type.as_deref()));
         for entry in entries {
             if !self.count_candidate() {
                 continue;
             }
-            match self.bundle(&entry).await {
+            match bundle(self.source, self.subject.digest, &entry).await {
                 Ok(None) => {}
-                Ok(Some(candidate)) => self.result.candidates.push(candidate),
+                Ok(Some(Bundle { digest, bytes })) => {
+                    let candidate = self.candidate(digest, &Attachment::Bundle(bytes));
+                    self.result.candidates.push(candidate);
+                }
                 Err(error) => self.result.faults.push(error),
             }
             if self.is_finished() {
                 return;
             }
         }
-    }
-
-    /// The bundle of a listed manifest; `None` if the manifest does not have the form of one.
-    async fn bundle(&self, entry: &Descriptor) -> Result<Option<Candidate>, Error> {
-        let want = TagOrDigest::Digest(entry.digest);
-        let Some(found) = self.source.manifest(&want, Some(&entry.media_type)).await? else {
-            return Err(Error::unavailable(
-                format!("{}{want}", self.source),
-                "it is listed as attached to the image, but it is missing",
-            ));
-        };
-        let Manifest::Image(manifest) = found.value else {
-            return Ok(None);
-        };
-        let subject = manifest.subject.as_ref().map(|subject| subject.digest);
-        let [layer] = manifest.layers.as_slice() else {
-            return Ok(None);
-        };
-        let is_bundle = rank(manifest.artifact_type.as_deref()).is_some()
-            && layer.media_type.starts_with(BUNDLE);
-        if !is_bundle || subject != Some(self.subject.digest) {
-            return Ok(None);
-        }
-        let bytes = self.source.blob(layer).await?;
-        Ok(Some(
-            self.candidate(layer.digest, &Attachment::Bundle(bytes)),
-        ))
     }
 
     async fn signatures(&mut self) {
@@ -198,6 +172,89 @@ impl Search<'_> {
             verdict: self.policy.evaluate(attachment, self.subject),
         }
     }
+}
+
+/// The predicates that are attached to a digest.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PredicateSearch {
+    /// The predicates by configured signers, in the order of their digests.
+    pub predicates: Vec<SignedPredicate>,
+    /// The reasons for which other attached bundles are not read.
+    pub refused: Vec<String>,
+}
+
+/// Finds the predicates of the wanted types that configured signers made for the revision.
+pub(crate) async fn search_predicates(
+    source: &Source,
+    policy: &Policy<'_>,
+    subject: Subject<'_>,
+    is_wanted: fn(&str) -> bool,
+) -> Result<PredicateSearch, Error> {
+    let mut result = PredicateSearch::default();
+    let mut entries = bundle_entries(source, subject.digest).await?;
+    if let Some(unread) = entries.len().checked_sub(MAX_CANDIDATES + 1) {
+        entries.truncate(MAX_CANDIDATES);
+        let unread = unread + 1;
+        let reason = format!("{unread} attached manifests, more than {MAX_CANDIDATES}");
+        result.refused.push(reason);
+    }
+    // The order of a listing depends on the registry.
+    entries.sort_by_key(|entry| entry.digest);
+    for entry in entries {
+        let Some(Bundle { bytes, .. }) = bundle(source, subject.digest, &entry).await? else {
+            continue;
+        };
+        match policy.predicate(&bytes, subject, is_wanted) {
+            None => {}
+            Some(Ok(predicate)) => result.predicates.push(predicate),
+            Some(Err(reason)) => result.refused.push(reason),
+        }
+    }
+    Ok(result)
+}
+
+/// A bundle that is attached to an image.
+struct Bundle {
+    digest: Digest,
+    bytes: Vec<u8>,
+}
+
+/// The entries of a listing that may be bundles, in the order in which to read them.
+async fn bundle_entries(source: &Source, digest: Digest) -> Result<Vec<Descriptor>, Error> {
+    let mut entries = source.referrers(digest).await?;
+    entries.retain(|entry| rank(entry.artifact_type.as_deref()).is_some());
+    entries.sort_by_key(|entry| rank(entry.artifact_type.as_deref()));
+    Ok(entries)
+}
+
+/// The bundle of a listed manifest; `None` if the manifest does not have the form of one.
+async fn bundle(
+    source: &Source,
+    subject: Digest,
+    entry: &Descriptor,
+) -> Result<Option<Bundle>, Error> {
+    let want = TagOrDigest::Digest(entry.digest);
+    let Some(found) = source.manifest(&want, Some(&entry.media_type)).await? else {
+        return Err(Error::unavailable(
+            format!("{source}{want}"),
+            "it is listed as attached to the image, but it is missing",
+        ));
+    };
+    let Manifest::Image(manifest) = found.value else {
+        return Ok(None);
+    };
+    let [layer] = manifest.layers.as_slice() else {
+        return Ok(None);
+    };
+    let is_bundle =
+        rank(manifest.artifact_type.as_deref()).is_some() && layer.media_type.starts_with(BUNDLE);
+    if !is_bundle || manifest.subject.as_ref().map(|found| found.digest) != Some(subject) {
+        return Ok(None);
+    }
+    Ok(Some(Bundle {
+        digest: layer.digest,
+        bytes: source.blob(layer).await?,
+    }))
 }
 
 /// The order in which to read a manifest of this type: declared bundles, then unspecified types;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::*;
+use super::{policy::SignedPredicate, *};
 use crate::{
     config::{
         CommitBinding, IdentityRule, LogRule, RelPath, Requirement, RootKind, RootSource, Runner,
@@ -122,25 +122,38 @@ impl Rules {
         Self { roots, ..self }
     }
 
-    fn evaluate(&self, attachment: &Attachment) -> Verdict {
+    fn policy(&self) -> Policy<'_> {
         let roots = self.roots.iter();
-        let policy = Policy {
+        Policy {
             verify: &self.verify,
             keys: self.keys.clone(),
             roots: roots
                 .flat_map(|root| Root::parse("root.json", root.to_string().as_bytes()).unwrap())
                 .collect(),
-        };
-        policy.evaluate(
-            attachment,
-            Subject {
-                image: "app",
-                repositories: &repositories(),
-                digest: digest(),
-                revision: COMMIT,
-                now: self.now,
-            },
-        )
+        }
+    }
+
+    fn subject<'s>(&self, repositories: &'s [Repository]) -> Subject<'s> {
+        Subject {
+            image: "app",
+            repositories,
+            digest: digest(),
+            revision: COMMIT,
+            now: self.now,
+        }
+    }
+
+    fn evaluate(&self, attachment: &Attachment) -> Verdict {
+        let policy = self.policy();
+        policy.evaluate(attachment, self.subject(&repositories()))
+    }
+
+    /// The predicate of an SBOM, or the reason that it is not read.
+    fn sbom(&self, bundle: &Value) -> Option<Result<SignedPredicate, String>> {
+        let bytes = bundle.to_string().into_bytes();
+        let is_sbom = |predicate_type: &str| predicate_type == SPDX;
+        let policy = self.policy();
+        policy.predicate(&bytes, self.subject(&repositories()), is_sbom)
     }
 
     fn result(&self, bundle: &Value) -> PolicyResult {
@@ -774,6 +787,50 @@ fn other_predicates_do_not_count() {
     let verdict = rules().evaluate(&Attachment::Bundle(bundle.to_string().into_bytes()));
     assert_eq!(verdict.kind, Some(Requirement::Signature));
     assert_eq!(verdict.result, BOUND);
+}
+
+const SPDX: &str = "https://spdx.dev/Document";
+
+#[test]
+fn predicate_counts_only_by_its_signer() {
+    let contents = json!({"spdxVersion": "SPDX-2.3"});
+    let sbom = statement(IMAGE, &digest().hex(), SPDX, &contents);
+    let accepted = SignedPredicate {
+        predicate_type: SPDX.to_owned(),
+        predicate: contents.clone(),
+    };
+    let signed = Signing::of(COMMIT).bundle(&sbom);
+    assert_eq!(rules().sbom(&signed), Some(Ok(accepted)));
+    assert_eq!(rules().sbom(&Signing::of(COMMIT).bundle(&build())), None);
+
+    let refused = |rules: Rules, bundle: &Value| match rules.sbom(bundle) {
+        Some(Err(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    let other_commit = Signing::of(&"2".repeat(40)).bundle(&sbom);
+    assert!(refused(rules(), &other_commit).contains("it was made for commit 2222"));
+    let unbound = Signer {
+        commit: CommitBinding::Off,
+        ..workflow()
+    };
+    let reason = refused(rules().signers(vec![unbound]), &signed);
+    assert!(reason.contains("commit: off"), "{reason}");
+    let other_signer = Signer {
+        images: vec!["fix".to_owned()],
+        ..workflow()
+    };
+    let reason = refused(rules().signers(vec![other_signer]), &signed);
+    assert!(reason.contains("not configured"), "{reason}");
+    let other_image = statement("ghcr.io/acme/other", &digest().hex(), SPDX, &contents);
+    let reason = refused(rules(), &Signing::of(COMMIT).bundle(&other_image));
+    assert!(reason.contains("another repository"), "{reason}");
+    let other_digest = statement(IMAGE, &Digest::of(b"x").hex(), SPDX, &contents);
+    let reason = refused(rules(), &Signing::of(COMMIT).bundle(&other_digest));
+    assert!(reason.contains("not about"), "{reason}");
+    let mut altered = signed.clone();
+    altered["dsseEnvelope"]["signatures"][0]["sig"] = json!("AAAA");
+    refused(rules(), &altered);
+    refused(rules(), &json!({}));
 }
 
 #[test]

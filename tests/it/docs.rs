@@ -15,8 +15,9 @@ use crate::support::{
     world::world,
 };
 
-/// What serializes and is not a document: variables of the built-in templates.
-const INTERNAL: [&str; 11] = [
+/// What serializes and is not a document: variables of the built-in templates, and differences of
+/// contents, which no document has yet.
+const INTERNAL: [&str; 16] = [
     "TemplateContext",
     "StageRow",
     "Undone",
@@ -28,6 +29,11 @@ const INTERNAL: [&str; 11] = [
     "SetOfPage",
     "ImageOfSet",
     "DiffRun",
+    "ContentsDifference",
+    "KindDifference",
+    "PackageDifferences",
+    "PackageDifference",
+    "FileDifference",
 ];
 
 fn root() -> &'static Path {

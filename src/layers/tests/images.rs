@@ -137,6 +137,7 @@ fn read(stored: &stored::Stored) -> LayerTree {
     let want = ContentFilter {
         names: Vec::new(),
         lengths: vec![LENGTH as u64],
+        databases: false,
     };
     read_layer(&*stored.bytes, &layer, &want, &Budget::new(Budget::IMAGE)).unwrap()
 }

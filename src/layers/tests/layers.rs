@@ -375,7 +375,9 @@ fn sparse_files_have_their_original_names() {
 #[test]
 fn ambiguous_headers_are_refused() {
     let global = |keyword: &str| tar().pax(b'g', &[(keyword, b"1")]).file("f", "");
-    for keyword in ["path", "linkpath", "size", "uid", "gid", "GNU.sparse.name"] {
+    let capability = "SCHILY.xattr.security.capability";
+    let paths = ["path", "linkpath", "GNU.sparse.name"];
+    for keyword in paths.into_iter().chain(["size", "uid", "gid", capability]) {
         assert!(
             error_text(&global(keyword).end()).contains("global header"),
             "{keyword}"
@@ -468,6 +470,7 @@ fn contents_are_selected_by_name_or_length() {
     let filter = ContentFilter {
         names: vec![b"passwd".to_vec()],
         lengths: vec![5],
+        databases: false,
     };
     let layer = read_layer(&*bytes, &plain(&bytes), &filter, &budget()).unwrap();
     let tree = merge(&[layer], |_| {}).unwrap();
@@ -509,4 +512,74 @@ fn layer_that_inflates_beyond_the_limit_is_refused() {
         matches!(kind, LayerErrorKind::Inflates { limit: 1000 }),
         "{kind}"
     );
+}
+
+/// The paths below the root whose contents a layer stores.
+fn stored(archive: Archive, databases: bool) -> Vec<String> {
+    let filter = ContentFilter {
+        databases,
+        ..ContentFilter::default()
+    };
+    let bytes = archive.end();
+    let layer = read_layer(&*bytes, &plain(&bytes), &filter, &budget()).unwrap();
+    let tree = merge(&[layer], |_| {}).unwrap();
+    let root = tree.find(b"").unwrap();
+    let mut paths = Vec::new();
+    for entry in tree.list(&root, |_| true) {
+        if let FileType::File(Some(_)) = entry.inode.kind {
+            paths.push(String::from_utf8(entry.path).unwrap());
+        }
+    }
+    paths
+}
+
+#[test]
+fn package_databases_are_stored_if_they_are_selected() {
+    let selected = [
+        "lib/apk/db/installed",
+        "usr/lib/sysimage/rpm/rpmdb.sqlite",
+        "usr/lib/sysimage/rpm/rpmdb.sqlite-wal",
+        "var/lib/dpkg/status",
+        "var/lib/dpkg/status.d/base",
+    ];
+    let others = [
+        "dpkg/x/status",
+        "lib/apk/db/triggers",
+        "rpmdb.sqlite",
+        "var/lib/dpkg/status-old",
+        "var/lib/dpkg/status.d/base.md5sums",
+        "var/lib/xdpkg/status",
+    ];
+    let mut archive = tar().file("var/lib/rpm/rpmdb.sqlite-wal", "changes");
+    for path in selected.iter().chain(&others) {
+        let is_log = path.ends_with("-wal");
+        archive = archive.file(path, if is_log { "" } else { "content" });
+    }
+    assert_eq!(stored(archive.clone(), true), selected);
+    assert_eq!(stored(archive, false), [] as [String; 0]);
+}
+
+#[test]
+fn databases_over_the_budget_are_not_stored() {
+    let bytes = tar()
+        .file("var/lib/dpkg/status", vec![b'a'; 2 << 20])
+        .file("lib/apk/db/installed", "b")
+        .end();
+    let filter = ContentFilter {
+        databases: true,
+        ..ContentFilter::default()
+    };
+    let read = |used: u64| {
+        let budget = budget();
+        assert!(budget.charge_database(used));
+        read_layer(&*bytes, &plain(&bytes), &filter, &budget).unwrap()
+    };
+    let whole = read(IMAGE_DATABASES - (2 << 20) - 1);
+    assert!(!whole.is_incomplete());
+    assert_eq!(whole.database_bytes(), (2 << 20) + 1);
+    let incomplete = read(IMAGE_DATABASES - (2 << 20));
+    assert!(incomplete.is_incomplete());
+    assert_eq!(incomplete.database_bytes(), whole.database_bytes());
+    // Databases do not count as entries.
+    assert!(whole.cost() < 1 << 20);
 }

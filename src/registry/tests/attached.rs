@@ -15,6 +15,7 @@ use crate::{
         CommitBinding, Mapping, RelPath, Requirement, RootKind, RootSource, Runner, SignedSubject,
         Signer, SignerIdentity, SubjectName, Triggers, Verify,
     },
+    contents::{SbomPackages, read_sboms},
     error::{Class, Span},
     oci::Digest,
     registry::Source,
@@ -115,22 +116,33 @@ fn verify(require: &[Requirement]) -> Verify {
     }
 }
 
-async fn examine(source: &Source, require: &[Requirement], search: SearchExtent) -> SearchResult {
-    let verify = verify(require);
-    let policy = Policy {
-        verify: &verify,
+fn policy(verify: &Verify) -> Policy<'_> {
+    Policy {
+        verify,
         keys: vec![None],
         roots: Root::parse("root.json", authority::root().to_string().as_bytes()).unwrap(),
-    };
+    }
+}
+
+fn subject(repositories: &[super::Repository]) -> Subject<'_> {
     let now: SystemTime = UNIX_EPOCH + Duration::from_secs(u64::try_from(NOW).unwrap() + 60);
-    let subject = Subject {
+    Subject {
         image: "app",
-        repositories: &[super::Repository::parse(IMAGE).unwrap()],
+        repositories,
         digest: image(),
         revision: COMMIT,
         now,
-    };
-    trust::search(source, &policy, subject, search).await
+    }
+}
+
+fn repositories() -> [super::Repository; 1] {
+    [super::Repository::parse(IMAGE).unwrap()]
+}
+
+async fn examine(source: &Source, require: &[Requirement], search: SearchExtent) -> SearchResult {
+    let verify = verify(require);
+    let policy = policy(&verify);
+    trust::search(source, &policy, subject(&repositories()), search).await
 }
 
 /// Looks for an attestation at a registry.
@@ -527,4 +539,54 @@ async fn unreadable_candidates_are_faults() {
             .then(|| attach::listing(&listed))
     };
     assert_eq!(won(&at(&world.served(answer)).await), 1);
+}
+
+#[tokio::test]
+async fn sboms_of_trusted_signers_are_read() {
+    let world = world();
+    let attached = |commit: &str, predicate_type: &str, predicate: &Value| {
+        let hex = image().hex();
+        let statement = authority::statement(IMAGE, &hex, predicate_type, predicate);
+        let bundle = Signing::of(commit).bundle(&statement).to_string();
+        attach::bundle(&world.layout, &image().to_string(), bundle.as_bytes())
+    };
+    let purl = |purl: &str| json!({"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl});
+    let spdx =
+        json!({"spdxVersion": "SPDX-2.3", "packages": [{"externalRefs": [purl("pkg:npm/a@1")]}]});
+    let cyclonedx = json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"purl": "pkg:cargo/b@2"}]});
+    let sboms = [
+        attached(COMMIT, "https://spdx.dev/Document", &spdx),
+        attached(COMMIT, "https://cyclonedx.org/bom", &cyclonedx),
+        world.built(COMMIT),
+    ];
+    let verify = verify(&[Requirement::Attestation]);
+    let (policy, source) = (policy(&verify), world.in_layout());
+    let (repositories, none) = (repositories(), SbomPackages::default());
+    let subject = subject(&repositories);
+    assert_eq!(read_sboms(&source, &policy, subject).await.unwrap(), none);
+    attach::list(&world.layout, &sboms.each_ref());
+    let read = read_sboms(&source, &policy, subject).await.unwrap();
+    let names: Vec<_> = read.packages.unwrap().into_keys().collect();
+    assert_eq!(
+        (names, read.not_read),
+        (vec!["cargo".to_owned(), "npm".to_owned()], vec![])
+    );
+
+    // A second commit's SBOM does not count, and a malformed one makes the list incomplete.
+    attach::list(
+        &world.layout,
+        &[&attached(OTHER, "https://spdx.dev/Document", &spdx)],
+    );
+    let read = read_sboms(&source, &policy, subject).await.unwrap();
+    assert_eq!(read.packages.map(|packages| packages.len()), Some(2));
+    let [reason] = read.not_read.as_slice() else {
+        panic!("{:?}", read.not_read);
+    };
+    assert!(reason.contains("it was made for commit 2222"), "{reason}");
+    attach::list(
+        &world.layout,
+        &[&attached(COMMIT, "https://spdx.dev/Document", &json!({}))],
+    );
+    let read = read_sboms(&source, &policy, subject).await.unwrap();
+    assert_eq!((read.packages, read.not_read.len()), (None, 2));
 }

@@ -1,0 +1,277 @@
+//! The packages in the predicate of an SBOM attestation: SPDX 2.3, `CycloneDX` 1.5 and later.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{MAX_PACKAGES, PackagesByType, purl::PackageUrl};
+use crate::{
+    error::Error,
+    registry::Source,
+    trust::{Policy, Subject, search_predicates},
+};
+
+const SPDX: [&str; 2] = [
+    "https://spdx.dev/Document",
+    "https://spdx.dev/Document/v2.3",
+];
+const CYCLONEDX: &str = "https://cyclonedx.org/bom";
+
+/// The packages in the SBOMs of a digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SbomPackages {
+    /// The packages of all SBOMs; `None` without an SBOM, and if one of them is malformed.
+    pub packages: Option<PackagesByType>,
+    /// The reasons for which SBOMs are not read.
+    pub not_read: Vec<String>,
+}
+
+/// Reads the SBOMs that are attached to a digest. Only those by a signer of the policy count, made for
+/// the revision.
+pub(crate) async fn read_sboms(
+    source: &Source,
+    policy: &Policy<'_>,
+    subject: Subject<'_>,
+) -> Result<SbomPackages, Error> {
+    let is_sbom = |predicate_type: &str| Format::of_predicate_type(predicate_type).is_some();
+    let found = search_predicates(source, policy, subject, is_sbom).await?;
+    let mut packages = PackagesByType::new();
+    let mut not_read = found.refused;
+    let mut is_complete = !found.predicates.is_empty();
+    for signed in &found.predicates {
+        match sbom_packages(&signed.predicate_type, &signed.predicate) {
+            Ok(listed) => {
+                for (package_type, listed) in listed {
+                    packages.entry(package_type).or_default().extend(listed);
+                }
+            }
+            Err(reason) => {
+                is_complete = false;
+                not_read.push(format!("`{}`: {reason}", signed.predicate_type));
+            }
+        }
+    }
+    Ok(SbomPackages {
+        packages: is_complete.then_some(packages),
+        not_read,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Format {
+    Spdx,
+    CycloneDx,
+}
+
+impl Format {
+    fn of_predicate_type(predicate_type: &str) -> Option<Self> {
+        if SPDX.contains(&predicate_type) {
+            return Some(Self::Spdx);
+        }
+        match predicate_type.strip_prefix(CYCLONEDX)? {
+            "" => Some(Self::CycloneDx),
+            version if is_supported_version(version.strip_prefix("/v")?) => Some(Self::CycloneDx),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a version of `CycloneDX` is at least 1.5 and has the format of version 1.
+fn is_supported_version(version: &str) -> bool {
+    let Some(minor) = version.strip_prefix("1.") else {
+        return false;
+    };
+    let is_number = minor.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && minor.parse::<u16>().is_ok_and(|minor| minor >= 5)
+}
+
+/// The packages with a package URL in a predicate.
+pub(crate) fn sbom_packages(
+    predicate_type: &str,
+    predicate: &Value,
+) -> Result<PackagesByType, String> {
+    let mut packages = PackageUrls::default();
+    match Format::of_predicate_type(predicate_type) {
+        None => return Err(format!("`{predicate_type}` is not the type of an SBOM")),
+        Some(Format::Spdx) => packages.add_spdx(predicate)?,
+        Some(Format::CycloneDx) => packages.add_cyclonedx(predicate)?,
+    }
+    Ok(packages.by_type)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spdx {
+    spdx_version: String,
+    #[serde(default)]
+    packages: Vec<SpdxPackage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpdxPackage {
+    #[serde(default)]
+    external_refs: Vec<ExternalRef>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExternalRef {
+    reference_type: String,
+    reference_locator: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CycloneDx {
+    bom_format: String,
+    spec_version: String,
+    #[serde(default)]
+    components: Vec<Component>,
+}
+
+#[derive(Deserialize)]
+struct Component {
+    purl: Option<String>,
+    #[serde(default)]
+    components: Vec<Component>,
+}
+
+#[derive(Default)]
+struct PackageUrls {
+    by_type: PackagesByType,
+    count: usize,
+}
+
+impl PackageUrls {
+    fn add_spdx(&mut self, predicate: &Value) -> Result<(), String> {
+        let document = Spdx::deserialize(predicate)
+            .map_err(|error| format!("the SPDX document is malformed: {error}"))?;
+        if document.spdx_version != "SPDX-2.3" {
+            let version = document.spdx_version;
+            return Err(format!("expected SPDX 2.3, found `{version}`"));
+        }
+        for package in &document.packages {
+            for reference in &package.external_refs {
+                if reference.reference_type == "purl" {
+                    self.add(&reference.reference_locator)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_cyclonedx(&mut self, predicate: &Value) -> Result<(), String> {
+        let document = CycloneDx::deserialize(predicate)
+            .map_err(|error| format!("the CycloneDX document is malformed: {error}"))?;
+        let version = document.spec_version;
+        if document.bom_format != "CycloneDX" || !is_supported_version(&version) {
+            return Err(format!(
+                "expected CycloneDX 1.5 or later, found {} `{version}`",
+                document.bom_format
+            ));
+        }
+        let mut pending = document.components;
+        while let Some(component) = pending.pop() {
+            if let Some(purl) = &component.purl {
+                self.add(purl)?;
+            }
+            pending.extend(component.components);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, url: &str) -> Result<(), String> {
+        self.count += 1;
+        if self.count > MAX_PACKAGES {
+            return Err(format!("it lists more than {MAX_PACKAGES} packages"));
+        }
+        let Some(parsed) = PackageUrl::parse(url) else {
+            let start: String = url.chars().take(120).collect();
+            return Err(format!("the package URL `{start}` is malformed"));
+        };
+        self.by_type
+            .entry(parsed.package_type)
+            .or_default()
+            .insert(parsed.package);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn lines(packages: &PackagesByType) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (package_type, packages) in packages {
+            for package in packages {
+                lines.push(format!(
+                    "{package_type} {} {}",
+                    package.name, package.version
+                ));
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn packages_of_all_ecosystems_are_read() {
+        let purl = |purl: &str| json!({"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl});
+        let cpe = json!({"referenceCategory": "SECURITY", "referenceType": "cpe23Type", "referenceLocator": "cpe:2.3:a"});
+        let spdx = json!({"spdxVersion": "SPDX-2.3", "name": "app", "packages": [
+            {"name": "openssl", "externalRefs": [cpe, purl("pkg:deb/debian/openssl@3.0.11-1?arch=amd64")]},
+            {"name": "left-pad", "externalRefs": [purl("pkg:npm/left-pad@1.3.0")]},
+            {"name": "app"},
+        ]});
+        let expected = ["deb openssl 3.0.11-1", "npm left-pad 1.3.0"];
+        for predicate_type in SPDX {
+            let packages = sbom_packages(predicate_type, &spdx).unwrap();
+            assert_eq!(lines(&packages), expected);
+        }
+        let cyclonedx = json!({"bomFormat": "CycloneDX", "specVersion": "1.5", "components": [
+            {"type": "library", "name": "openssl", "purl": "pkg:deb/debian/openssl@3.0.11-1?arch=amd64",
+             "components": [{"type": "library", "purl": "pkg:npm/left-pad@1.3.0"}]},
+            {"type": "file", "name": "app"},
+        ]});
+        for predicate_type in [
+            "https://cyclonedx.org/bom",
+            "https://cyclonedx.org/bom/v1.6",
+        ] {
+            let packages = sbom_packages(predicate_type, &cyclonedx).unwrap();
+            assert_eq!(lines(&packages), expected);
+        }
+    }
+
+    #[test]
+    fn other_versions_of_sboms_are_refused() {
+        for predicate_type in [
+            "https://spdx.dev/Document/v2.2",
+            "https://spdx.dev/Document/v3",
+            "https://cyclonedx.org/bom/v1.4",
+            "https://cyclonedx.org/bom/v2.0",
+            "https://cyclonedx.org/bom/v1.+5",
+            "https://cyclonedx.org/bomb",
+            "https://slsa.dev/provenance/v1",
+        ] {
+            assert!(
+                Format::of_predicate_type(predicate_type).is_none(),
+                "{predicate_type}"
+            );
+        }
+        let spdx = json!({"spdxVersion": "SPDX-2.2", "packages": []});
+        assert!(sbom_packages(SPDX[0], &spdx).is_err());
+        let cyclonedx = json!({"bomFormat": "CycloneDX", "specVersion": "1.4"});
+        assert!(sbom_packages(CYCLONEDX, &cyclonedx).is_err());
+        assert!(sbom_packages(SPDX[0], &json!("text")).is_err());
+    }
+
+    #[test]
+    fn malformed_package_url_makes_the_sbom_unreadable() {
+        let sbom = json!({"bomFormat": "CycloneDX", "specVersion": "1.5",
+            "components": [{"purl": "pkg:npm/a@1"}, {"purl": "npm/b"}]});
+        let reason = sbom_packages(CYCLONEDX, &sbom).unwrap_err();
+        assert_eq!(reason, "the package URL `npm/b` is malformed");
+    }
+}
