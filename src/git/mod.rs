@@ -37,7 +37,7 @@ use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
     io::{self, Read},
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::unix::ffi::OsStringExt,
     path::Path,
     process::ChildStdout,
 };
@@ -300,24 +300,13 @@ impl Git {
         path: &RelPath,
         most: u64,
     ) -> Result<TreeFile, GitError> {
-        let whole = OsString::from_vec([self.prefix(), path.as_bytes()].concat());
-        let options = ["-z", "--full-tree"].map(OsString::from);
-        let names = [commit.to_string().into(), "--".into(), whole.clone()];
-        let listed = self.output("ls-tree", &[&options[..], &names].concat())?;
-        for entry in listed.split(|b| *b == 0) {
-            let Some(tab) = memchr::memchr(b'\t', entry) else {
-                continue;
-            };
-            let mut words = entry[..tab].split(|b| *b == b' ');
-            if &entry[tab + 1..] == whole.as_bytes()
-                && words.next().is_some_and(is_regular)
-                && let Some(blob) = words.nth(1).and_then(ObjectId::parse)
-            {
-                let content = self.objects(|_| Ok(None::<()>))?.blob(blob, most)?;
-                return Ok(content.map_or(TreeFile::TooLarge, TreeFile::Content));
-            }
-        }
-        Ok(TreeFile::Absent)
+        let whole = [self.prefix(), path.as_bytes()].concat();
+        let mut objects = self.objects(|_| Ok(None::<()>))?;
+        let Some(blob) = objects.regular_file(*commit, &whole)? else {
+            return Ok(TreeFile::Absent);
+        };
+        let content = objects.blob(blob, most)?;
+        Ok(content.map_or(TreeFile::TooLarge, TreeFile::Content))
     }
 
     /// A process that returns objects; `digest` computes a result from each content.

@@ -11,7 +11,7 @@ use std::{
     process::{ChildStdin, ChildStdout},
 };
 
-use super::{GitError, ObjectId, command::Running};
+use super::{GitError, ObjectId, command::Running, is_regular};
 
 /// The maximum number of requests of a chunk: POSIX guarantees 4096 bytes without blocking, and the
 /// longest id has 64 digits and a newline.
@@ -111,6 +111,43 @@ impl<T> Objects<T> {
             "tree" => Object::Tree(bytes),
             _ => Object::Text(bytes),
         }))
+    }
+
+    /// The regular file at a path from the top of the repository in the tree of a commit; `None` if there is no
+    /// such file.
+    pub(super) fn regular_file(
+        &mut self,
+        commit: ObjectId,
+        path: &[u8],
+    ) -> Result<Option<ObjectId>, GitError> {
+        let mut next = commit;
+        let mut entries = loop {
+            match self.object(next)?.ok_or(GitError::Missing(next))? {
+                Object::Text(text) => next = target(&text)?,
+                Object::Tree(entries) => break entries,
+                Object::Blob => return Err(unexpected("a commit without a tree")),
+            }
+        };
+        let mut names = path.split(|byte| *byte == b'/').peekable();
+        while let Some(name) = names.next() {
+            let Some(entry) = find_entry(&entries, name, commit.length())? else {
+                return Ok(None);
+            };
+            if names.peek().is_none() {
+                return Ok(Some(entry.id).filter(|_| is_regular(entry.mode)));
+            }
+            let id = entry.id;
+            if entry.mode != b"40000" {
+                return Ok(None);
+            }
+            entries = match self.object(id)?.ok_or(GitError::Missing(id))? {
+                Object::Tree(entries) => entries,
+                Object::Blob | Object::Text(_) => {
+                    return Err(unexpected("a directory that is not a tree"));
+                }
+            };
+        }
+        Ok(None)
     }
 
     /// The digests of all requested contents that have one.
@@ -218,4 +255,57 @@ fn unexpected(what: &'static str) -> GitError {
         command: COMMAND,
         what,
     }
+}
+
+/// The target in the first line of a commit or a tag: `tree ID`, or `object ID`.
+pub(super) fn target(text: &[u8]) -> Result<ObjectId, GitError> {
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let id = line
+        .strip_prefix(b"tree ")
+        .or_else(|| line.strip_prefix(b"object "));
+    id.and_then(ObjectId::parse)
+        .ok_or(unexpected("a commit or tag without a target"))
+}
+
+/// An entry of a tree: `MODE NAME`, a NUL, the bytes of the id.
+pub(super) struct TreeEntry<'t> {
+    pub(super) mode: &'t [u8],
+    pub(super) name: &'t [u8],
+    pub(super) id: ObjectId,
+}
+
+impl<'t> TreeEntry<'t> {
+    pub(super) fn split(rest: &mut &'t [u8], length: usize) -> Result<Self, GitError> {
+        Self::parse(rest, length).ok_or(unexpected("a tree that cannot be read"))
+    }
+
+    /// Removes the first entry; `None` if it is malformed.
+    fn parse(rest: &mut &'t [u8], length: usize) -> Option<Self> {
+        let space = memchr::memchr(b' ', rest)?;
+        let nul = memchr::memchr(0, rest)?;
+        let end = nul + 1 + length;
+        let entry = Self {
+            mode: &rest[..space],
+            name: rest.get(space + 1..nul)?,
+            id: ObjectId::from_bytes(rest.get(nul + 1..end)?)?,
+        };
+        *rest = &rest[end..];
+        Some(entry)
+    }
+}
+
+/// The entry of a tree with this name.
+fn find_entry<'t>(
+    entries: &'t [u8],
+    name: &[u8],
+    length: usize,
+) -> Result<Option<TreeEntry<'t>>, GitError> {
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let entry = TreeEntry::split(&mut rest, length)?;
+        if entry.name == name {
+            return Ok(Some(entry));
+        }
+    }
+    Ok(None)
 }

@@ -9,7 +9,10 @@ use std::{
     io::{self, Read},
 };
 
-use super::{Git, GitError, Object, ObjectId, Objects};
+use super::{
+    Git, GitError, Object, ObjectId, Objects,
+    objects::{TreeEntry, target},
+};
 
 /// The maximum depth of tags of tags.
 const MAX_NESTING: usize = 16;
@@ -137,43 +140,6 @@ fn malformed(what: &'static str) -> GitError {
     GitError::Malformed {
         command: "cat-file",
         what,
-    }
-}
-
-/// The target in the first line of a commit or a tag: `tree ID`, or `object ID`.
-fn target(text: &[u8]) -> Result<ObjectId, GitError> {
-    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let id = line
-        .strip_prefix(b"tree ")
-        .or_else(|| line.strip_prefix(b"object "));
-    id.and_then(ObjectId::parse)
-        .ok_or(malformed("a commit or tag without a target"))
-}
-
-/// An entry of a tree: `MODE NAME`, a NUL, the bytes of the id.
-struct TreeEntry<'t> {
-    mode: &'t [u8],
-    name: &'t [u8],
-    id: ObjectId,
-}
-
-impl<'t> TreeEntry<'t> {
-    fn split(rest: &mut &'t [u8], length: usize) -> Result<Self, GitError> {
-        Self::parse(rest, length).ok_or(malformed("a tree that cannot be read"))
-    }
-
-    /// Removes the first entry; `None` if it is malformed.
-    fn parse(rest: &mut &'t [u8], length: usize) -> Option<Self> {
-        let space = memchr::memchr(b' ', rest)?;
-        let nul = memchr::memchr(0, rest)?;
-        let end = nul + 1 + length;
-        let entry = Self {
-            mode: &rest[..space],
-            name: rest.get(space + 1..nul)?,
-            id: ObjectId::from_bytes(rest.get(nul + 1..end)?)?,
-        };
-        *rest = &rest[end..];
-        Some(entry)
     }
 }
 
