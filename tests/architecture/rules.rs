@@ -7,7 +7,7 @@ use crate::source::Source;
 /// The modules that a module may use directly. It may also use everything that those may use.
 ///
 /// CONTRIBUTING.md contains the same table.
-const ALLOWED: [(&str, &[&str]); 30] = [
+const ALLOWED: [(&str, &[&str]); 31] = [
     ("code", &[]),
     ("error", &["code"]),
     ("untrusted", &[]),
@@ -24,6 +24,7 @@ const ALLOWED: [(&str, &[&str]); 30] = [
     ("layers", &["registry"]),
     ("history", &["git", "pins"]),
     ("builds", &["history", "registry"]),
+    ("changes", &["git", "registry"]),
     ("inventory", &["layers"]),
     ("freshness", &["git"]),
     ("smoke", &["registry"]),
@@ -44,7 +45,10 @@ const ALLOWED: [(&str, &[&str]); 30] = [
     ("forge", &["git", "registry"]),
     ("pull_request", &["forge", "plan"]),
     ("prune", &["history", "forge"]),
-    ("report", &["apply", "builds", "pull_request", "prune"]),
+    (
+        "report",
+        &["apply", "builds", "changes", "pull_request", "prune"],
+    ),
     ("fleet", &["report"]),
     ("workflow", &["fleet"]),
     ("cli", &["workflow"]),
