@@ -22,6 +22,8 @@ pub enum Class {
     /// A registry, a forge, git or a disk is unavailable, or returned bytes that do not verify: retry
     /// later.
     Unavailable,
+    /// A registry returned bytes that are not those of their digest: never an occasion to skip them.
+    WrongBytes,
     /// A forge limits requests for longer than this run may wait. Returned before any change.
     Limited,
     /// Credentials or permissions are insufficient: fix them.
@@ -36,7 +38,7 @@ impl Class {
         match self {
             Self::Failed | Self::Ambiguous | Self::Refused => 1,
             Self::Input => 2,
-            Self::Unavailable | Self::Limited => 3,
+            Self::Unavailable | Self::WrongBytes | Self::Limited => 3,
             Self::Denied => 4,
             Self::Conflict => 5,
         }
@@ -49,7 +51,7 @@ impl Class {
             Self::Ambiguous => Code::MANIFEST_AMBIGUOUS,
             Self::Refused | Self::Conflict => Code::CONFLICT,
             Self::Input => Code::CONFIG,
-            Self::Unavailable | Self::Limited => Code::UNAVAILABLE,
+            Self::Unavailable | Self::WrongBytes | Self::Limited => Code::UNAVAILABLE,
             Self::Denied => Code::DENIED,
         }
     }
@@ -62,7 +64,7 @@ impl Class {
             Self::Conflict => 1,
             Self::Failed | Self::Ambiguous | Self::Refused => 2,
             Self::Denied => 3,
-            Self::Unavailable | Self::Limited => 4,
+            Self::Unavailable | Self::WrongBytes | Self::Limited => 4,
         };
         if rank(other) < rank(self) {
             other

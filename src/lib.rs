@@ -45,6 +45,7 @@
 
 mod apply;
 mod builds;
+mod changes;
 mod checks;
 pub mod cli;
 mod code;

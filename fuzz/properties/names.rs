@@ -196,6 +196,7 @@ fn check_body(body: &str, revision: &str) {
 
 fn document(revision: &str, name: &str) -> PlanDocument {
     PlanDocument {
+        changes: None,
         schema: "repin.plan/1",
         kind: Operation::Promotion,
         set_path: SetPath::top(),

@@ -11,7 +11,7 @@ use crate::{
     oci::{Digest, Platform, Revision, Tag, TagPattern},
     registry::{
         NoTag,
-        resolve::{ImageFacts, PlatformFacts},
+        resolve::{ImageFacts, KnownManifest, PlatformFacts},
     },
     text::few,
     untrusted::short,
@@ -112,8 +112,8 @@ pub(crate) struct Resolution {
     pub found: Result<Result<ApprovedImage, NoTag>, Error>,
     /// The platforms of each pinned digest that would be replaced.
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
-    /// The pinned image, if all pins agree and it has one platform or is the resolved one.
-    pub pinned_image: Option<ImageFacts>,
+    /// The pinned image, if all pins agree; complete if it has one platform or is the resolved one.
+    pub pinned: Option<KnownManifest>,
 }
 
 type OldPlatforms = Result<Vec<Platform>, Error>;
@@ -156,8 +156,9 @@ pub(crate) fn check_resolution(
             checks.extend(check_required_labels(required, &image.name, platform));
         }
     }
-    checks.extend(check_lost_platforms(&image.name, resolution, facts));
-    checks.into()
+    let mut result = StageResult::from(checks);
+    result.add(check_lost_platforms(&image.name, resolution, facts));
+    result
 }
 
 /// The resolved image, or the failure or outage instead of it.
@@ -418,11 +419,11 @@ pub(crate) fn check_shared_digests(config: &Config, digests: &[(usize, Digest)])
     checks
 }
 
-fn check_lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> Vec<Check> {
+fn check_lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> StageResult {
     let check =
         |status, detail: String| Check::new(Code::PLATFORM_LOST, status, detail).image(image);
     let new: BTreeSet<_> = facts.platforms.iter().map(|p| &p.platform).collect();
-    let mut checks = Vec::new();
+    let (mut checks, mut outages) = (Vec::new(), Vec::new());
     for (digest, old) in &resolution.old_platforms {
         match old {
             Ok(old) => {
@@ -442,13 +443,14 @@ fn check_lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts
                     checks.push(check(Status::Warn, detail).platform(platform).cause(cause));
                 }
             }
+            Err(error) if error.class == Class::WrongBytes => outages.push(error.clone()),
             Err(error) => checks.push(check(
                 Status::Skip,
                 format!("cannot read {digest}: {error}"),
             )),
         }
     }
-    checks
+    StageResult { checks, outages }
 }
 
 /// External text on one line, escaped and shortened.

@@ -1,5 +1,6 @@
 //! Command-line arguments exactly as typed. `context` derives the values for a run from them.
 
+mod diff;
 mod fleet;
 mod forge;
 mod inventory;
@@ -15,6 +16,7 @@ use std::{
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 
+pub(super) use diff::Diff;
 pub(super) use fleet::{
     Fleet, FleetClose, FleetList, FleetMerge, FleetOptions, FleetPromote, FleetRollback,
     ShardChoice, shard_of,
@@ -177,6 +179,9 @@ pub(super) enum Command {
     /// List the sets in git history, newest first
     #[command(after_help = HISTORY)]
     History(History),
+    /// Compare two sets: commits and images
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(Diff),
     /// List the builds in the registry, newest first
     #[command(after_help = BUILDS)]
     Builds(Builds),
@@ -477,6 +482,9 @@ pub(super) struct Change {
     /// Write the pull request body to FILE; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) body_file: Option<PathBuf>,
+    /// Omit the section "What changes" of the pull request body, and its requests
+    #[arg(long)]
+    pub(super) no_changes: bool,
 }
 
 /// Options that allow or forbid changes.

@@ -60,6 +60,7 @@ pub(super) fn run(
         missing_credential: change.if_unconfigured.into(),
         diff_file: change.diff_file.clone(),
         body_file: change.body_file.clone(),
+        omits_changes: change.no_changes,
     };
     let finished = workflow::run(goal, &options, config, &cx.services)?;
     Ok(report(&finished, &options, change.diff, cx))

@@ -76,7 +76,8 @@ pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, T
 pub(crate) use template::Placeholders;
 pub(crate) use template::{Template, check_branch};
 pub(crate) use top_level::{
-    Config, IgnoredFiles, OrderPolicy, OutsidePolicy, Report, Revisions, parse, parse_past, schema,
+    ChangeParts, Config, IgnoredFiles, OrderPolicy, OutsidePolicy, Report, Revisions, parse,
+    parse_past, schema,
 };
 pub(crate) use trailer::Trailer;
 pub(crate) use types::{FORGE_TOKENS, job_secrets};

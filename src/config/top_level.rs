@@ -180,6 +180,19 @@ block! {
         /// A Jinja template for the pull request body; its variables are the fields of
         /// repin.plan/1.
         template: Option<RelPath>,
+        /// The differences of the current set and the new one that the pull request body shows: `none`,
+        /// `source` (the commits), or `images` (the commits and the images).
+        changes: ChangeParts = "images",
+    }
+}
+
+choices! {
+    pub enum ChangeParts {
+        None = "none",
+        /// The commits.
+        Source = "source",
+        /// The commits and the images.
+        Images = "images",
     }
 }
 

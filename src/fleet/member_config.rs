@@ -9,7 +9,8 @@ use crate::{
     checks::{Check, Status},
     code::Code,
     config::{
-        Config, Forge, Globs, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report, Template,
+        ChangeParts, Config, Forge, Globs, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report,
+        Template,
     },
     error::Error,
 };
@@ -131,6 +132,8 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
         report: Report {
             labels: fleet.report.labels.clone(),
             template: None,
+            // The images are not read again for each repository.
+            changes: ChangeParts::None,
         },
         ..fleet.clone()
     }

@@ -95,6 +95,12 @@ impl Target {
         self.page(&[&self.owner, &self.name, pulls, ""])
     }
 
+    /// The page that compares two commits, if the URL of the server is known.
+    pub(crate) fn comparison(&self, older: &str, newer: &str) -> Option<Url> {
+        let range = format!("{older}...{newer}");
+        self.page(&[&self.owner, &self.name, "compare", &range])
+    }
+
     fn page(&self, segments: &[&str]) -> Option<Url> {
         let mut page = self.server()?;
         page.path_segments_mut()

@@ -27,6 +27,7 @@ mod ls_files;
 pub(crate) mod merge;
 mod objects;
 mod promoted_branch;
+mod range;
 mod remotes;
 mod renames;
 mod scratch;
@@ -58,6 +59,7 @@ pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub(crate) use promoted_branch::{Branch, BranchSources};
 
 pub(crate) use objects::{Object, Objects};
+pub(crate) use range::CommitRange;
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
 
@@ -82,6 +84,17 @@ pub(crate) struct Git {
 /// The help of an error that a shallow clone causes.
 pub(crate) const FETCH_HISTORY: &str =
     "fetch the history: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
+
+/// Options of `git log` that override the user's configuration.
+pub(crate) const LOG_OPTIONS: &[&str] = &[
+    "-z",
+    "--encoding=UTF-8",
+    "--no-color",
+    "--no-notes",
+    "--no-mailmap",
+    "--no-show-signature",
+    "--no-decorate",
+];
 
 /// The maximum size of output that is read as a whole, in bytes.
 const MAX_OUTPUT: u64 = 16 * 1024 * 1024;

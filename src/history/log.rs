@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     config::Trailer,
-    git::{Git, GitError, ObjectId, Stream},
+    git::{Git, GitError, LOG_OPTIONS, ObjectId, Stream},
 };
 
 const COMMAND: &str = "log";
@@ -18,17 +18,6 @@ const END: &str = "an end within a commit";
 /// Id, parents, committer date and author's name, subject (the first paragraph on one line), and the
 /// rest of the message. `-z` adds the NUL after the last field.
 const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%b";
-
-/// Options that override the user's configuration.
-const COMMON_OPTIONS: &[&str] = &[
-    "-z",
-    "--encoding=UTF-8",
-    "--no-color",
-    "--no-notes",
-    "--no-mailmap",
-    "--no-show-signature",
-    "--no-decorate",
-];
 
 /// Every commit, whether or not it changed a file of the pathspecs.
 const REACHABLE_OPTIONS: &[&str] = &["--full-history", "--sparse"];
@@ -126,7 +115,7 @@ impl Log {
         revisions: impl IntoIterator<Item = String>,
         paths: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, GitError> {
-        let options = [COMMON_OPTIONS, options, &[FORMAT, "--end-of-options"]].concat();
+        let options = [LOG_OPTIONS, options, &[FORMAT, "--end-of-options"]].concat();
         let options = options.iter().map(OsString::from);
         let revisions = revisions.into_iter().map(OsString::from);
         let paths = [OsString::from("--")].into_iter().chain(paths);

@@ -492,6 +492,17 @@ impl History {
         Some(&entries[..last])
     }
 
+    /// The images whose pins disagree in the set of an entry.
+    pub(crate) fn mixed_images(&self, entry: &HistoryEntry) -> Vec<String> {
+        let mut events = self.line_events();
+        let event = events.find(|event| self.facts.commits[event.commit].id == entry.commit);
+        let set = event.map(|event| &self.facts.sets[event.set]);
+        let images = self.config.images.iter().enumerate();
+        let is_mixed = |index: usize| set.is_some_and(|set| set.0[index].len() > 1);
+        let mixed = images.filter(|(index, _)| is_mixed(*index));
+        mixed.map(|(_, image)| image.name.clone()).collect()
+    }
+
     /// Every digest of each image in a matched file of any commit of the line, also of commits with
     /// unknown content, in the order of the configuration.
     pub(crate) fn pinned_digests(&self) -> Vec<BTreeSet<Digest>> {

@@ -13,6 +13,7 @@ use serde::{
 };
 use serde_json::Value;
 
+use super::runtime::{self, RuntimeConfig};
 use crate::{
     error::{Class, Error},
     oci::{Digest, Platform, Tag},
@@ -162,6 +163,8 @@ pub(crate) struct ImageConfig {
     pub env: Vec<String>,
     /// The user that runs the image's program.
     pub user: String,
+    /// The other fields that a container is started with.
+    pub runtime: RuntimeConfig,
     /// The digests of the uncompressed layers, the lowest first.
     pub diff_ids: Vec<Digest>,
 }
@@ -217,7 +220,7 @@ const CONFIG_KEYS: [&str; 7] = [
     "config",
     "rootfs",
 ];
-const RUNTIME_KEYS: [&str; 3] = ["Labels", "Env", "User"];
+const CONTAINER_KEYS: [&str; 3] = ["Labels", "Env", "User"];
 const ROOTFS_KEYS: [&str; 1] = ["diff_ids"];
 
 /// Verifies and parses a manifest or an index. `expected` is the media type in the parent's
@@ -241,9 +244,8 @@ pub(crate) fn manifest(
     };
     for stated in [requested, raw.claimed].into_iter().flatten() {
         if stated != digest {
-            return Err(unavailable(format!(
-                "its bytes hash to {digest}, not to {stated}"
-            )));
+            let reason = format!("its bytes hash to {digest}, not to {stated}");
+            return Err(Error::about(Class::WrongBytes, name, reason));
         }
     }
     let malformed =
@@ -385,12 +387,12 @@ pub(crate) fn blob(bytes: &[u8], descriptor: &Descriptor, name: &str) -> Result<
     let (size, stated) = (bytes.len() as u64, descriptor.size);
     if size != stated {
         let reason = format!("it has {size} bytes, but its manifest states {stated}");
-        return Err(Error::unavailable(name, reason));
+        return Err(Error::about(Class::WrongBytes, name, reason));
     }
     let digest = Digest::of(bytes);
     if digest != descriptor.digest {
         let reason = format!("its bytes hash to {digest}");
-        return Err(Error::unavailable(name, reason));
+        return Err(Error::about(Class::WrongBytes, name, reason));
     }
     Ok(())
 }
@@ -406,7 +408,8 @@ pub(crate) fn config(
     let raw: RawConfig = serde_json::from_slice(bytes).map_err(malformed)?;
     let json: Value = serde_json::from_slice(bytes).map_err(malformed)?;
     let key = ambiguous_key(&json, &CONFIG_KEYS)
-        .or_else(|| ambiguous_key(&json["config"], &RUNTIME_KEYS))
+        .or_else(|| ambiguous_key(&json["config"], &CONTAINER_KEYS))
+        .or_else(|| ambiguous_key(&json["config"], &runtime::KEYS))
         .or_else(|| ambiguous_key(&json["rootfs"], &ROOTFS_KEYS));
     if let Some(key) = key {
         let reason = ambiguous_key_reason(key);
@@ -423,6 +426,7 @@ pub(crate) fn config(
         labels: raw.config.labels,
         env: raw.config.env.unwrap_or_default(),
         user: raw.config.user.unwrap_or_default(),
+        runtime: raw.config.runtime,
         diff_ids: raw.rootfs.diff_ids,
     };
     Ok(Verified {
@@ -453,6 +457,8 @@ struct RawRuntime {
     labels: BTreeMap<String, String>,
     env: Option<Vec<String>>,
     user: Option<String>,
+    #[serde(flatten)]
+    runtime: RuntimeConfig,
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ mod platform;
 mod reference;
 mod repository;
 mod revision;
+mod runtime;
 mod tag;
 
 pub(crate) use digest::decode_hex;
@@ -22,4 +23,6 @@ pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, ReferenceError, signed_repository};
 pub(crate) use repository::{Repository, RepositoryError};
 pub(crate) use revision::{Pattern, PatternError, Revision};
+#[cfg(test)]
+pub(crate) use runtime::RuntimeConfig;
 pub(crate) use tag::{Tag, TagError, TagPattern};

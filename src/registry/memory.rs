@@ -91,10 +91,22 @@ pub(super) fn manifest_size(manifest: &ImageManifest) -> usize {
 }
 
 pub(super) fn config_size(config: &ImageConfig) -> usize {
-    let env = config.env.iter().map(|entry| entry.len() + OVERHEAD);
+    let runtime = &config.runtime;
+    let texts = (config.env.iter().chain(&runtime.entrypoint))
+        .chain(&runtime.command)
+        .chain(&runtime.exposed_ports)
+        .chain(&runtime.volumes);
+    let texts = texts.map(|text| text.len() + OVERHEAD);
+    let health_check = runtime.health_check.words();
     size_of::<ImageConfig>()
         + map_size(&config.labels)
-        + env.sum::<usize>()
+        + texts.sum::<usize>()
+        + health_check
+            .iter()
+            .map(|word| word.len() + OVERHEAD)
+            .sum::<usize>()
+        + runtime.working_dir.len()
+        + runtime.stop_signal.len()
         + config.user.len()
         + config.created.as_ref().map_or(0, String::len)
         + config.diff_ids.len() * size_of::<Digest>()

@@ -71,35 +71,102 @@ pub(crate) struct PlatformFacts {
     pub config: ImageConfig,
 }
 
+/// A manifest or index whose platforms are known, although those of an index were not read.
+#[derive(Debug, Clone)]
+pub(crate) enum KnownManifest {
+    Complete(ImageFacts),
+    Index(KnownIndex),
+}
+
+/// The entries of an index.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownIndex {
+    digest: Digest,
+    media_type: String,
+    entries: Vec<Descriptor>,
+    /// The entries without a platform, which were read for it.
+    read: Vec<PlatformFacts>,
+}
+
+impl KnownManifest {
+    pub(crate) fn digest(&self) -> Digest {
+        match self {
+            Self::Complete(facts) => facts.digest,
+            Self::Index(index) => index.digest,
+        }
+    }
+
+    /// The image, unless it is an index whose platforms were not read.
+    pub(crate) fn facts(&self) -> Option<&ImageFacts> {
+        match self {
+            Self::Complete(facts) => Some(facts),
+            Self::Index(_) => None,
+        }
+    }
+}
+
 /// Resolves a tag or digest; `None` if it is missing.
 pub(crate) async fn resolve(
     source: &Source,
     reference: &TagOrDigest,
 ) -> Result<Option<ImageFacts>, Error> {
+    match known_manifest(source, reference, &[]).await? {
+        None => Ok(None),
+        Some(known) => complete(source, known, &[]).await.map(Some),
+    }
+}
+
+/// Reads a manifest or an index, but not the platforms of an index. `read`: platforms that need no request.
+pub(crate) async fn known_manifest(
+    source: &Source,
+    reference: &TagOrDigest,
+    read: &[PlatformFacts],
+) -> Result<Option<KnownManifest>, Error> {
     let Some(top) = source.manifest(reference, None).await? else {
         return Ok(None);
     };
     let name = format!("{source}{reference}");
-    let platforms = match top.value {
-        Manifest::Image(manifest) => vec![read_image(source, top.digest, manifest, None).await?],
-        Manifest::Index(index) => {
-            let entries = platform_entries(index.manifests, &name)?;
-            source.memory().add(memory::entries_size(&entries), &name)?;
-            // All platforms are read before an error is returned, so that the reported error is
-            // always the first in the order of the index.
-            let results: Vec<_> = stream::iter(&entries)
-                .map(|entry| read_entry(source, entry))
-                .buffered(CONCURRENCY)
-                .collect()
-                .await;
-            results.into_iter().collect::<Result<_, _>>()?
-        }
-    };
-    Ok(Some(ImageFacts {
-        digest: top.digest,
-        media_type: top.media_type,
-        platforms,
+    Ok(Some(match top.value {
+        Manifest::Image(manifest) => KnownManifest::Complete(ImageFacts {
+            digest: top.digest,
+            media_type: top.media_type,
+            platforms: vec![read_image(source, top.digest, manifest, None, read).await?],
+        }),
+        Manifest::Index(index) => KnownManifest::Index(KnownIndex {
+            digest: top.digest,
+            media_type: top.media_type,
+            entries: platform_entries(index.manifests, &name)?,
+            read: Vec::new(),
+        }),
     }))
+}
+
+/// Reads the platforms of an index. `read`: platforms that need no request.
+pub(crate) async fn complete(
+    source: &Source,
+    known: KnownManifest,
+    read: &[PlatformFacts],
+) -> Result<ImageFacts, Error> {
+    let index = match known {
+        KnownManifest::Complete(facts) => return Ok(facts),
+        KnownManifest::Index(index) => index,
+    };
+    let name = format!("{source}@{}", index.digest);
+    let size = memory::entries_size(&index.entries);
+    source.memory().add(size, &name)?;
+    let read = [&index.read, read].concat();
+    // All platforms are read before an error is returned, so that the reported error is
+    // always the first in the order of the index.
+    let results: Vec<_> = stream::iter(&index.entries)
+        .map(|entry| read_entry(source, entry, &read))
+        .buffered(CONCURRENCY)
+        .collect()
+        .await;
+    Ok(ImageFacts {
+        digest: index.digest,
+        media_type: index.media_type,
+        platforms: results.into_iter().collect::<Result<_, _>>()?,
+    })
 }
 
 /// The platforms of a digest. The config states the platform of a single manifest, and of an entry
@@ -107,36 +174,30 @@ pub(crate) async fn resolve(
 pub(crate) async fn read_platforms(
     source: &Source,
     digest: Digest,
-) -> Result<(Vec<Platform>, Option<ImageFacts>), Error> {
+) -> Result<(Vec<Platform>, KnownManifest), Error> {
     let reference = TagOrDigest::Digest(digest);
-    let name = format!("{source}{reference}");
-    let Some(top) = source.manifest(&reference, None).await? else {
+    let Some(known) = known_manifest(source, &reference, &[]).await? else {
+        let name = format!("{source}{reference}");
         return Err(Error::unavailable(name, "it no longer exists"));
     };
-    match top.value {
-        Manifest::Image(manifest) => {
-            let image = read_image(source, top.digest, manifest, None).await?;
-            let platforms = vec![image.platform.clone()];
-            let image = ImageFacts {
-                digest: top.digest,
-                media_type: top.media_type,
-                platforms: vec![image],
-            };
-            Ok((platforms, Some(image)))
+    let mut index = match known {
+        KnownManifest::Complete(facts) => {
+            let platforms = facts.platforms.iter();
+            let platforms = platforms.map(|image| image.platform.clone()).collect();
+            return Ok((platforms, KnownManifest::Complete(facts)));
         }
-        Manifest::Index(index) => {
-            let entries = platform_entries(index.manifests, &name)?;
-            let platforms = entries.iter().map(|entry| async move {
-                match entry.platform() {
-                    Some(platform) => Ok(platform),
-                    None => Ok(read_entry(source, entry).await?.platform),
-                }
-            });
-            let platforms: Result<_, Error> =
-                future::join_all(platforms).await.into_iter().collect();
-            Ok((platforms?, None))
-        }
+        KnownManifest::Index(index) => index,
+    };
+    let unknown = index.entries.iter();
+    let unknown = unknown.filter(|entry| entry.platform().is_none());
+    let read = future::join_all(unknown.map(|entry| read_entry(source, entry, &[]))).await;
+    index.read = read.into_iter().collect::<Result<_, Error>>()?;
+    let mut of_read = index.read.iter().map(|image| image.platform.clone());
+    let mut platforms = Vec::new();
+    for entry in &index.entries {
+        platforms.extend(entry.platform().or_else(|| of_read.next()));
     }
+    Ok((platforms, KnownManifest::Index(index)))
 }
 
 /// The entries of an index, without attestations.
@@ -160,7 +221,19 @@ fn platform_entries(mut entries: Vec<Descriptor>, name: &str) -> Result<Vec<Desc
 }
 
 /// Fetches the manifest and config of an index's entry.
-async fn read_entry(source: &Source, entry: &Descriptor) -> Result<PlatformFacts, Error> {
+async fn read_entry(
+    source: &Source,
+    entry: &Descriptor,
+    read: &[PlatformFacts],
+) -> Result<PlatformFacts, Error> {
+    // The entry of another index may state another platform.
+    if let Some(facts) = read.iter().find(|facts| facts.digest == entry.digest) {
+        let platform = entry
+            .platform()
+            .unwrap_or_else(|| facts.config.platform.clone());
+        let facts = facts.clone();
+        return Ok(PlatformFacts { platform, ..facts });
+    }
     let reference = TagOrDigest::Digest(entry.digest);
     let name = format!("{source}{reference}");
     // Sends no further request once the limit is exceeded.
@@ -178,7 +251,7 @@ async fn read_entry(source: &Source, entry: &Descriptor) -> Result<PlatformFacts
     }
     match found.value {
         Manifest::Image(manifest) => {
-            read_image(source, found.digest, manifest, entry.platform()).await
+            read_image(source, found.digest, manifest, entry.platform(), read).await
         }
         Manifest::Index(_) => Err(Error::about(
             Class::Ambiguous,
@@ -188,18 +261,27 @@ async fn read_entry(source: &Source, entry: &Descriptor) -> Result<PlatformFacts
     }
 }
 
-/// Fetches the config of a manifest.
+/// Fetches the config of a manifest, unless one of the platforms in `read` has it.
 async fn read_image(
     source: &Source,
     digest: Digest,
     manifest: ImageManifest,
     platform: Option<Platform>,
+    read: &[PlatformFacts],
 ) -> Result<PlatformFacts, Error> {
     let name = format!("{source}@{digest}");
     source
         .memory()
         .add(memory::manifest_size(&manifest), &name)?;
-    let config = source.config(&manifest.config).await?.value;
+    let (wanted, size) = (manifest.config.digest, manifest.config.size);
+    let has_config = |facts: &&PlatformFacts| {
+        let config = &facts.manifest.config;
+        config.digest == wanted && config.size == size
+    };
+    let config = match read.iter().find(has_config) {
+        Some(facts) => facts.config.clone(),
+        None => source.config(&manifest.config).await?.value,
+    };
     source.memory().add(memory::config_size(&config), &name)?;
     let platform = platform.unwrap_or_else(|| config.platform.clone());
     Ok(PlatformFacts {

@@ -12,7 +12,7 @@ use minijinja::{
 };
 use serde::Serialize;
 
-use super::{causes::by_cause, json::PlanDocument};
+use super::{causes::by_cause, changes::markdown::section as markdown_section, json::PlanDocument};
 use crate::{
     checks::Status,
     code::Code,
@@ -106,6 +106,8 @@ struct Variables<'v> {
     document: &'v PlanDocument,
     /// Selects the set in a command that runs at the top of the repository.
     config_option: String,
+    /// The section "What changes", in Markdown; empty if the differences are not reported.
+    changes_section: Value,
     #[serde(flatten)]
     context: &'v TemplateContext,
 }
@@ -127,6 +129,7 @@ pub(crate) fn render(
         let variables = Value::from(Serde(&Variables {
             document,
             config_option: config_option(&document.set_path),
+            changes_section: Value::from_safe_string(changes_section(document)),
             context,
         }));
         let rendered = template.render_captured_to(variables, &mut output);
@@ -143,6 +146,8 @@ pub(crate) fn render(
     // Parts are cut in the order of their importance; the checks are the last.
     for step in [
         Cut::Nothing,
+        Cut::Commits,
+        Cut::ChangedImages,
         Cut::Labels,
         Cut::Files,
         Cut::Passes,
@@ -163,6 +168,11 @@ pub(crate) fn render(
         &notices,
         &marker,
     ))
+}
+
+fn changes_section(document: &PlanDocument) -> String {
+    let changes = document.changes.as_ref();
+    changes.map_or_else(String::new, markdown_section)
 }
 
 /// The option that selects a set, with a space before it; empty for the `repin.yaml` at the top.
@@ -229,6 +239,8 @@ fn assemble(text: &str, notices: &[&str], marker: &str) -> String {
 
 enum Cut {
     Nothing,
+    Commits,
+    ChangedImages,
     Labels,
     Files,
     Passes,
@@ -239,6 +251,22 @@ impl Cut {
     fn apply(self, document: &mut PlanDocument) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
+            Self::Commits => {
+                let source = &mut document.changes.as_mut()?.source;
+                for commits in [&mut source.added, &mut source.removed]
+                    .into_iter()
+                    .flatten()
+                {
+                    commits.commits.clear();
+                }
+                Some("commits")
+            }
+            Self::ChangedImages => {
+                let changes = document.changes.as_mut()?;
+                changes.images.clear();
+                changes.not_read.clear();
+                Some("differences of the images")
+            }
             Self::Labels => {
                 document
                     .images

@@ -24,6 +24,7 @@ pub(crate) use status::{
 pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 
 use crate::{
+    changes::Changes,
     checks::{Check, ResolvedPlatform, VerifiedRow},
     config::{Config, Operation, SetPath},
     error::{Error, Errors},
@@ -46,6 +47,7 @@ pub(crate) struct PlanDocument {
     pub images: Vec<ImageRow>,
     pub files: Vec<FileRow>,
     pub checks: Vec<Check>,
+    pub changes: Option<Changes>,
     pub branch: String,
     pub title: String,
     pub body: Option<String>,
@@ -59,6 +61,15 @@ impl PlanDocument {
     pub(crate) fn diff_bytes(&self) -> &[u8] {
         self.diff.as_ref().map_or(&[], |diff| &diff.0)
     }
+}
+
+/// `repin.diff/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct DiffDocument {
+    pub schema: &'static str,
+    pub set_path: SetPath,
+    #[serde(flatten)]
+    pub changes: Changes,
 }
 
 /// A unified diff, shared because it may be large. It is serialized as text, with U+FFFD in place of bytes

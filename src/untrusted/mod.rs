@@ -16,6 +16,7 @@ mod formats;
 mod forms;
 mod hidden;
 pub(crate) mod markdown;
+mod secret_words;
 mod secrets;
 mod text;
 pub(crate) mod workflow;
@@ -23,6 +24,7 @@ pub(crate) mod workflow;
 pub(crate) use formats::has_credential;
 pub(crate) use forms::{Forms, starred};
 pub(crate) use hidden::is_hidden;
+pub(crate) use secret_words::{masked_words, secret_reason};
 pub(crate) use secrets::{Secret, Secrets};
 pub(crate) use text::{
     block, code_points, json, json_string, padded, plain, shell, short, tail, width,

@@ -17,7 +17,7 @@ use crate::{
     oci::Revision,
     pins::Found,
     pull_request::reconcile::RevisionAge,
-    registry::resolve::ImageFacts,
+    registry::resolve::{ImageFacts, KnownManifest},
 };
 
 /// The order of builds at a site.
@@ -149,7 +149,8 @@ impl<'o> BuildOrder<'o> {
                 // The set is refused for another reason.
                 _ => return Ok(order.clone()),
             }
-            pinned.push(resolution.pinned_image.clone());
+            let known = resolution.pinned.as_ref();
+            pinned.push(known.and_then(KnownManifest::facts).cloned());
         }
         let mut order = order.clone();
         let is_same = matches!(order, Order::Same);

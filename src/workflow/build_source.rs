@@ -166,7 +166,7 @@ impl<'s> BuildSource<'s> {
     }
 
     /// The repository on the configured or a public forge; `None` if neither hosts it.
-    fn target(&self) -> Result<Option<Target>, Errors> {
+    pub(super) fn target(&self) -> Result<Option<Target>, Errors> {
         match self.repository {
             SourceRepository::OnForge(name) => {
                 let (forge, origin) = (self.config.forge_or_default(), self.origin());
@@ -257,6 +257,11 @@ impl<'s> BuildSource<'s> {
             Ok(FetchedSource { scratch, directory })
         });
         Ok(self.finish(fetched.await)?)
+    }
+
+    /// The commits that this run fetched, without a request.
+    pub(super) fn fetched_before(&self) -> Option<Arc<FetchedSource>> {
+        self.known_commits(&self.url().ok()?)
     }
 
     /// The commits that this run fetched from `url`.

@@ -11,7 +11,7 @@ use crate::{
     checks::{ApprovedImage, Target},
     git::ScratchRepository,
     oci::{Digest, Revision, TagPattern},
-    registry::Source,
+    registry::{Source, resolve::KnownManifest},
     trust::SearchResult,
 };
 
@@ -60,6 +60,22 @@ impl TagCache {
     pub(super) fn insert(&self, source: &Source, target: &Target, image: &ApprovedImage) {
         let key = TagKey::new(source, target);
         self.0.borrow_mut().insert(key, image.clone());
+    }
+}
+
+/// The manifests that were read in this run, by source and digest.
+#[derive(Default)]
+pub(super) struct ImageCache(RefCell<HashMap<(String, Digest), KnownManifest>>);
+
+impl ImageCache {
+    pub(super) fn get(&self, source: &Source, digest: Digest) -> Option<KnownManifest> {
+        let key = (source.to_string(), digest);
+        self.0.borrow().get(&key).cloned()
+    }
+
+    pub(super) fn insert(&self, source: &Source, manifest: KnownManifest) {
+        let key = (source.to_string(), manifest.digest());
+        self.0.borrow_mut().insert(key, manifest);
     }
 }
 

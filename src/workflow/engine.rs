@@ -12,6 +12,7 @@
 use super::{
     Contracts, MissingCredential, Services, SiteHistory, Stop,
     build_order::{BuildOrder, ResolvedSet},
+    changes::{self, ReviewedSet},
     contracts::{self, PastContracts},
     image_rows, pin_rules,
     pull_limit::verification_pulls,
@@ -24,8 +25,9 @@ use super::{
     trust::Trust,
 };
 use crate::{
+    changes::Changes,
     checks::{Approved, Check, Counted, HistoryChecked, TrustedImages},
-    config::{Config, FormerNames, Operation},
+    config::{ChangeParts, Config, FormerNames, Operation},
     history::Hold,
     pins::Found,
     plan::Plan,
@@ -42,6 +44,8 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     /// Facts that the pull request body shows in addition to the plan.
     pub(super) body_context: TemplateContext,
+    /// The differences of the current set and the new one, if they are reported.
+    pub(super) changes: Option<Changes>,
     /// The names of the set for former paths of its configuration.
     pub(super) former: Vec<FormerNames>,
 }
@@ -152,6 +156,7 @@ pub(super) fn judge(
         current_revision: history.current_revision(config, &found),
         ..TemplateContext::default()
     };
+    let mut services_of_run = None;
     let approved = match verification {
         Verification::Before { images, stages } => {
             body_context.stages = stages.rows;
@@ -174,6 +179,7 @@ pub(super) fn judge(
                 config,
                 services,
             };
+            services_of_run = Some(services);
             let (approved, stages) = verifier.verify(checked, &found, rows)?;
             body_context.stages = stages.rows;
             if request.operation == Operation::Rollback {
@@ -187,7 +193,22 @@ pub(super) fn judge(
         body_context.undone = undone.unwrap_or_default().iter().map(Undone::new).collect();
     }
     let plan = Plan::new(&approved, config, site.files(), &found)?;
+    let changes = match services_of_run.filter(|_| request.changes != ChangeParts::None) {
+        Some(services) => {
+            let images = approved.images();
+            let set = ReviewedSet {
+                request,
+                images,
+                rows,
+            };
+            Some(changes::of_promotion(
+                set, config, &found, history, services,
+            )?)
+        }
+        None => None,
+    };
     Ok(Planned {
+        changes,
         approved,
         plan,
         body_context,

@@ -12,6 +12,7 @@ mod build_order;
 mod build_source;
 pub(crate) mod builds;
 mod caches;
+pub(crate) mod changes;
 pub(crate) mod ci;
 mod commit;
 pub(crate) mod connection;
@@ -72,7 +73,7 @@ pub(crate) use run::{RunResult, run};
 pub(crate) use services::Services;
 pub(crate) use session::{lock, warn_if_interrupted};
 pub(crate) use settings::parse_mappings;
-pub(crate) use tags::{resolve_tags, select_tags};
+pub(crate) use tags::{resolve_tags, resolved_images, select_tags};
 pub(crate) use verified_set::{SetVerdict, verified_set};
 
 use crate::{

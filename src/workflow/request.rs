@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{MissingCredential, RequestedRevision, Services, Stop};
 use crate::{
     checks::{Expected, Overrides, PinnedDigest, Target},
-    config::{Config, Image, Operation},
+    config::{ChangeParts, Config, Image, Operation},
     error::{Errors, usage},
     files::Files,
     forge::Readiness,
@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub diff_file: Option<PathBuf>,
     /// The file for the body of the pull request.
     pub body_file: Option<PathBuf>,
+    /// Whether the differences of the sets are neither read nor reported.
+    pub omits_changes: bool,
 }
 
 /// The change that a run may make.
@@ -83,6 +85,18 @@ pub(super) struct Request {
     /// The digests that builds reported, by image; a rollback has none.
     digests: BTreeMap<String, Digest>,
     pub(super) overrides: Overrides,
+    /// The differences of the current set and the new one that are read.
+    pub(super) changes: ChangeParts,
+}
+
+impl Options {
+    pub(super) fn changes(&self, config: &Config) -> ChangeParts {
+        if self.omits_changes {
+            ChangeParts::None
+        } else {
+            config.report.changes
+        }
+    }
 }
 
 impl Goal {
@@ -161,6 +175,7 @@ impl ParsedGoal {
             tag,
             digests: self.digests,
             overrides: self.overrides,
+            changes: ChangeParts::None,
         })
     }
 }
@@ -174,7 +189,12 @@ impl Request {
             tag: tag.clone(),
             digests: BTreeMap::new(),
             overrides: Overrides::default(),
+            changes: ChangeParts::None,
         }
+    }
+
+    pub(super) fn with_changes(self, changes: ChangeParts) -> Self {
+        Self { changes, ..self }
     }
 
     /// The digest that each image's tag must resolve to, in the order of the configuration: the one

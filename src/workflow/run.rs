@@ -103,7 +103,7 @@ fn attempt(
     let template = template(&config, site.files())?;
     let text = goal.revision.as_str().to_owned();
     let request = match goal.request(site.files(), &config, services) {
-        Ok(request) => request,
+        Ok(request) => request.with_changes(options.changes(&config)),
         Err(stop) => {
             let document = unplanned_document(operation, Some(&text), &config, rows);
             return Ok((config, document, stopped(stop)));
@@ -387,6 +387,7 @@ pub(super) fn unplanned_document(
         images,
         files: Vec::new(),
         checks: Vec::new(),
+        changes: None,
         branch,
         title,
         body: None,
@@ -405,6 +406,7 @@ pub(super) fn planned_document(unplanned: PlanDocument, planned: &Planned) -> Pl
         changed: !changes.is_empty(),
         files: changes.iter().map(file_row).collect(),
         checks: checks.chain(planned.plan.checks()).cloned().collect(),
+        changes: planned.changes.clone(),
         ..unplanned
     }
 }

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Console, Environment, Interruption,
-    caches::{FetchedSources, TagCache, TrustCache},
+    caches::{FetchedSources, ImageCache, TagCache, TrustCache},
     console::ItemProgress,
     settings,
 };
@@ -38,6 +38,7 @@ pub(crate) struct Services {
     settings: Settings,
     registries: OnceCell<Registries>,
     pub(super) resolved_tags: TagCache,
+    pub(super) images: ImageCache,
     pub(super) fetched_sources: FetchedSources,
     pub(super) trust_cache: TrustCache,
     runtime: OnceCell<Runtime>,
@@ -61,6 +62,7 @@ impl Services {
             console,
             registries: OnceCell::new(),
             resolved_tags: TagCache::default(),
+            images: ImageCache::default(),
             fetched_sources: FetchedSources::default(),
             trust_cache: TrustCache::default(),
             runtime: OnceCell::new(),

@@ -4,17 +4,18 @@ use futures_util::future;
 
 use super::{
     Services,
+    caches::ImageCache,
     pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
 };
 use crate::{
-    checks::{ApprovedImage, Resolution, Target},
+    checks::{self, ApprovedImage, Resolution, Target},
     config::Config,
     error::{Error, Errors},
     oci::{Digest, Tag, TagOrDigest, TagPattern},
     pins::Found,
     registry::{
         NoTag, Source,
-        resolve::{self, ImageFacts},
+        resolve::{self, ImageFacts, KnownManifest, PlatformFacts},
         select_tag,
     },
     report::body::Labels,
@@ -84,6 +85,11 @@ pub(crate) fn resolve_tags(
     for (source, resolution) in sources.iter().zip(&resolutions) {
         if let Ok(Ok(image)) = &resolution.found {
             cache.insert(source, &resolution.target, image);
+            let known = KnownManifest::Complete(image.facts.clone());
+            services.images.insert(source, known);
+        }
+        if let Some(known) = &resolution.pinned {
+            services.images.insert(source, known.clone());
         }
     }
     Ok(resolutions)
@@ -125,12 +131,12 @@ async fn resolution(
         (None, Ok(Err(reason))) => Ok(Err(reason)),
         (None, Err(error)) => Err(error),
     };
-    let (mut old_platforms, mut pinned_image) = (Vec::new(), None);
+    let (mut old_platforms, mut pinned) = (Vec::new(), None);
     if let Ok(Ok(image)) = &found {
         let mut old_digests = target.pinned.clone();
         old_digests.retain(|digest| *digest != image.facts.digest);
         if old_digests.is_empty() && !target.pinned.is_empty() {
-            pinned_image = Some(image.facts.clone());
+            pinned = Some(KnownManifest::Complete(image.facts.clone()));
         }
         let read = old_digests
             .iter()
@@ -139,8 +145,8 @@ async fn resolution(
         for (digest, read) in old_digests.into_iter().zip(read) {
             old_platforms.push((
                 digest,
-                read.map(|(platforms, image)| {
-                    pinned_image = image.filter(|_| target.pinned.len() == 1);
+                read.map(|(platforms, known)| {
+                    pinned = Some(known).filter(|_| target.pinned.len() == 1);
                     platforms
                 }),
             ));
@@ -150,7 +156,7 @@ async fn resolution(
         target,
         found,
         old_platforms,
-        pinned_image,
+        pinned,
     }
 }
 
@@ -162,32 +168,118 @@ pub(super) fn pinned_images(
     is_wanted: impl Fn(usize) -> bool,
     services: &Services,
 ) -> Result<Vec<Option<ImageFacts>>, Errors> {
-    let sources = services.sources_of_images(config)?;
-    let mut references = Vec::new();
+    let mut digests = Vec::new();
     for index in 0..config.images.len() {
-        let digests = found.digests_of(index);
-        let digest = digests.first().filter(|_| is_wanted(index));
-        references.push(digest.copied().map(TagOrDigest::Digest));
+        let digest = found.digests_of(index).first().copied();
+        let digest = digest.filter(|_| is_wanted(index));
+        digests.push(Vec::from_iter(digest));
     }
+    let read = read_images(config, &digests, services)?;
+    let read = read
+        .into_iter()
+        .map(|images| images.into_iter().next()?.ok()?);
+    Ok(read.collect())
+}
+
+/// An image that was read by its digest; `None` if it is missing.
+pub(super) type ReadImage = Result<Option<ImageFacts>, Error>;
+
+/// Reads images by their digests, those of each image of the configuration one after another: a platform of
+/// several digests is read once.
+pub(super) fn read_images(
+    config: &Config,
+    digests: &[Vec<Digest>],
+    services: &Services,
+) -> Result<Vec<Vec<ReadImage>>, Errors> {
+    let sources = services.sources_of_images(config)?;
+    let cache = &services.images;
     let mut pulls = Vec::new();
-    for ((image, source), reference) in config.images.iter().zip(&sources).zip(&references) {
-        let manifests = reference.iter().cloned().map(ManifestPull::resolution);
+    for ((image, source), digests) in config.images.iter().zip(&sources).zip(digests) {
+        let mut manifests = Vec::new();
+        for digest in digests {
+            let pull = ManifestPull::resolution(TagOrDigest::Digest(*digest));
+            match cache.get(source, *digest) {
+                None => manifests.push(pull),
+                Some(KnownManifest::Index(_)) => manifests.push(ManifestPull {
+                    requests: 0,
+                    ..pull
+                }),
+                Some(KnownManifest::Complete(_)) => {}
+            }
+        }
         pulls.push(ImagePulls {
             name: &image.name,
             repository: &image.repository,
             source,
-            manifests: manifests.collect(),
+            manifests,
         });
     }
     check_pull_limit(&pulls, services)?;
     let work = sources
         .iter()
-        .zip(&references)
-        .map(|(source, reference)| async move {
-            resolve::resolve(source, reference.as_ref()?).await.ok()?
+        .zip(digests)
+        .map(|(source, digests)| async move {
+            let (mut images, mut platforms) = (Vec::new(), Vec::new());
+            for digest in digests {
+                let image = read_image(source, *digest, &platforms, cache).await;
+                if let Ok(Some(facts)) = &image {
+                    platforms.extend_from_slice(&facts.platforms);
+                }
+                images.push(image);
+            }
+            images
         });
     let names = config.image_names();
     services.wait_for_all("reading the pinned images", &names, work)
+}
+
+async fn read_image(
+    source: &Source,
+    digest: Digest,
+    platforms: &[PlatformFacts],
+    cache: &ImageCache,
+) -> ReadImage {
+    let reference = TagOrDigest::Digest(digest);
+    let known = match cache.get(source, digest) {
+        Some(known) => Some(known),
+        None => resolve::known_manifest(source, &reference, platforms).await?,
+    };
+    let Some(known) = known else {
+        return Ok(None);
+    };
+    let image = resolve::complete(source, known, platforms).await?;
+    cache.insert(source, KnownManifest::Complete(image.clone()));
+    Ok(Some(image))
+}
+
+/// The resolved images in the order of the configuration, or every error.
+pub(crate) fn resolved_images<'r>(
+    config: &Config,
+    resolutions: &'r [Resolution],
+) -> Result<Vec<&'r ApprovedImage>, Errors> {
+    let (mut images, mut errors) = (Vec::new(), Vec::new());
+    for (image, resolution) in config.images.iter().zip(resolutions) {
+        match (
+            &resolution.found,
+            checks::resolved_image(config, image, resolution),
+        ) {
+            (_, Ok(found)) => images.push(found),
+            (Err(error), _) => errors.push(error.clone()),
+            (_, Err(Err(error))) => errors.push(error),
+            (_, Err(Ok(check))) => {
+                let message = format!("{}: {}", image.name, check.detail);
+                errors.push(Error {
+                    help: check.help,
+                    ..Error::failed(check.code, message)
+                });
+            }
+        }
+    }
+    if errors.is_empty() {
+        Ok(images)
+    } else {
+        Err(errors.into())
+    }
 }
 
 /// The reported labels of the pinned images. An image that cannot be read has none.

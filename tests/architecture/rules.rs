@@ -7,7 +7,7 @@ use crate::source::Source;
 /// The modules that a module may use directly. It may also use everything that those may use.
 ///
 /// CONTRIBUTING.md contains the same table.
-const ALLOWED: [(&str, &[&str]); 31] = [
+const ALLOWED: [(&str, &[&str]); 32] = [
     ("code", &[]),
     ("error", &["code"]),
     ("untrusted", &[]),
@@ -24,6 +24,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
     ("layers", &["registry"]),
     ("history", &["git", "pins"]),
     ("builds", &["history", "registry"]),
+    ("changes", &["git", "registry"]),
     ("inventory", &["layers"]),
     ("freshness", &["git"]),
     ("smoke", &["registry"]),
@@ -47,7 +48,14 @@ const ALLOWED: [(&str, &[&str]); 31] = [
     ("prune", &["history", "forge"]),
     (
         "report",
-        &["apply", "builds", "contents", "pull_request", "prune"],
+        &[
+            "apply",
+            "builds",
+            "changes",
+            "contents",
+            "pull_request",
+            "prune",
+        ],
     ),
     ("fleet", &["report"]),
     ("workflow", &["fleet"]),

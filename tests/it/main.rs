@@ -24,6 +24,7 @@ mod commit;
 mod contents;
 mod crash;
 mod crowd;
+mod diff;
 mod docs;
 mod doctor;
 mod environments;

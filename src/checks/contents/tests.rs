@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     inventory::{gather, tests::inventory},
     layers::tests::{archive::Archive, layers},
-    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform},
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform, RuntimeConfig},
 };
 
 const BLOCK: &str = "root: /r
@@ -65,6 +65,7 @@ pub(in crate::checks) fn platform_facts(env: &[&str]) -> PlatformFacts {
             labels: BTreeMap::new(),
             env: env.iter().map(|entry| (*entry).to_owned()).collect(),
             user: String::new(),
+            runtime: RuntimeConfig::default(),
             diff_ids: Vec::new(),
         },
     }

@@ -3,6 +3,7 @@
 mod branch;
 mod builds;
 mod check;
+mod diff;
 mod doctor;
 mod documents;
 mod explain;
@@ -34,6 +35,7 @@ pub(super) fn run(command: Command, context: &mut Context) -> Result<Exit, Error
         Command::Scan => scan::run(context),
         Command::Check { remote, all } => check::run(remote, all, context),
         Command::Resolve { revision } => resolve::run(&revision, context),
+        Command::Diff(args) => diff::run(&args, context),
         Command::Builds(args) => builds::run(&args, context),
         Command::Set(args) => set::run(&args, context),
         Command::Fleet(args) => fleet::run(&args, context),

@@ -1,10 +1,10 @@
 //! `repin resolve`: resolves each image's tag, and lists its platforms and labels; checks nothing.
 
 use crate::{
-    checks::{ApprovedImage, Resolution, ResolvedPlatform, Target, resolved_image},
+    checks::{ApprovedImage, ResolvedPlatform, Target},
     cli::{context::Context, exit::Exit, format::Format},
     config::{Config, Image},
-    error::{Error, Errors},
+    error::Errors,
     registry::resolve,
     report::{
         json::{ResolveDocument, ResolvedImage},
@@ -22,11 +22,13 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
     let (revision, tag) = workflow::revision(&config, revision, &cx.services)?;
     let targets = vec![Target::new(tag); config.images.len()];
     let resolutions = workflow::resolve_tags(&config, targets, 0, &cx.services)?;
-    let images = images(&config, &resolutions)?;
+    let resolved = workflow::resolved_images(&config, &resolutions)?;
+    let images = config.images.iter().zip(resolved);
+    let images = images.map(|(image, found)| row(&config, image, found));
     let document = ResolveDocument {
         schema: "repin.resolve/1",
         revision: revision.to_string(),
-        images,
+        images: images.collect(),
     };
     match cx.output.format {
         Format::Json => cx.output.print_json(&document),
@@ -36,30 +38,6 @@ pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Erro
         }
     }
     Ok(Exit::Done)
-}
-
-/// A row for every image, or every error.
-fn images(config: &Config, resolutions: &[Resolution]) -> Result<Vec<ResolvedImage>, Errors> {
-    let (mut rows, mut errors) = (Vec::new(), Vec::new());
-    for (image, resolution) in config.images.iter().zip(resolutions) {
-        match (&resolution.found, resolved_image(config, image, resolution)) {
-            (_, Ok(found)) => rows.push(row(config, image, found)),
-            (Err(error), _) => errors.push(error.clone()),
-            (_, Err(Err(error))) => errors.push(error),
-            (_, Err(Ok(check))) => {
-                let message = format!("{}: {}", image.name, check.detail);
-                errors.push(Error {
-                    help: check.help,
-                    ..Error::failed(check.code, message)
-                });
-            }
-        }
-    }
-    if errors.is_empty() {
-        Ok(rows)
-    } else {
-        Err(errors.into())
-    }
 }
 
 fn row(config: &Config, image: &Image, found: &ApprovedImage) -> ResolvedImage {

@@ -13,7 +13,7 @@ use crate::{
     error::SourceText,
     files::WorkTree,
     history::{Digests, Hold, Provenance},
-    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform, Revision},
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform, Revision, RuntimeConfig},
     pins::{self, Found},
     plan::{Plan, PlanError},
     registry::resolve::{ImageFacts, PlatformFacts},
@@ -77,6 +77,7 @@ fn facts(image: &str) -> ImageFacts {
         )]),
         env: Vec::new(),
         user: String::new(),
+        runtime: RuntimeConfig::default(),
         diff_ids: Vec::new(),
     };
     let platforms = vec![PlatformFacts {
@@ -106,7 +107,7 @@ fn resolved<'c>(
             facts: facts(name),
         })),
         old_platforms: Vec::new(),
-        pinned_image: None,
+        pinned: None,
     };
     let resolutions: Vec<_> = IMAGES.iter().map(resolution).collect();
     let chain = Counted::new(config, revision, found, Vec::new())

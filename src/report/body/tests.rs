@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
+    changes::{Changes, Commit, Commits, NotRead, SetState, SourceChanges},
     checks::Check,
     code::Code,
     config::{Operation, SetPath},
@@ -28,6 +29,7 @@ fn document() -> PlanDocument {
         ("absent".into(), None),
     ]);
     PlanDocument {
+        changes: None,
         schema: "repin.plan/1",
         kind: Operation::Promotion,
         set_path: SetPath::top(),
@@ -151,4 +153,37 @@ fn custom_template_has_limits() {
     let mut large = document();
     large.files = vec![large.files[0].clone(); 50_000];
     assert!(render(&large, &TemplateContext::default(), None).is_ok());
+}
+
+#[test]
+fn differences_are_shortened_before_labels() {
+    let commit = |index: usize| Commit {
+        commit: "b".repeat(40),
+        subject: format!("{index} {}", "[x](y)".repeat(20)),
+        author: "[Ada](x)".repeat(15),
+        pull_request: None,
+    };
+    let not_read = (0..900).map(|_| NotRead::image("app", "<&>".repeat(20)));
+    let mut document = document();
+    document.changes = Some(Changes {
+        from: SetState::default(),
+        to: SetState::default(),
+        source: SourceChanges {
+            added: Some(Commits {
+                count: 20,
+                authors: None,
+                commits: (0..20).map(commit).collect(),
+            }),
+            ..SourceChanges::default()
+        },
+        images: Vec::new(),
+        not_read: not_read.collect(),
+    });
+    let body = render(&document, &TemplateContext::default(), None).unwrap();
+    assert!(body.chars().count() <= MAX);
+    assert!(
+        body.contains("limited: commits, differences of the images."),
+        "{body}"
+    );
+    assert!(body.contains("### What changes"), "{body}");
 }

@@ -1,0 +1,81 @@
+//! The commits of one revision that another one lacks.
+
+use std::collections::BTreeSet;
+
+use super::{Git, GitError, LOG_OPTIONS, ObjectId};
+
+const COMMAND: &str = "log";
+
+/// The commits of a revision that another one lacks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CommitRange {
+    pub count: u64,
+    /// The number of authors by name; `None` unless all commits were read.
+    pub authors: Option<usize>,
+    /// The newest commits, the newest first.
+    pub commits: Vec<RangeCommit>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RangeCommit {
+    pub id: String,
+    /// Not escaped.
+    pub subject: String,
+    /// The author's name, not escaped.
+    pub author: String,
+}
+
+impl Git {
+    /// The commits of `newer` that `older` lacks, at most `most` of them.
+    pub(crate) fn range(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+        most: usize,
+    ) -> Result<CommitRange, GitError> {
+        let count = self.commits_between(older, newer, &[])?;
+        if count == 0 {
+            return Ok(CommitRange {
+                authors: Some(0),
+                ..CommitRange::default()
+            });
+        }
+        let limit = format!("--max-count={most}");
+        let printed =
+            self.log_range(older, newer, &["--format=tformat:%H%x00%an%x00%s", &limit])?;
+        let fields: Vec<&str> = printed.split_terminator('\0').collect();
+        let mut commits = Vec::new();
+        for fields in fields.chunks(3) {
+            let [id, author, subject] = fields else {
+                return Err(GitError::Malformed {
+                    command: COMMAND,
+                    what: "an end within a commit",
+                });
+            };
+            commits.push(RangeCommit {
+                id: (*id).to_owned(),
+                subject: (*subject).to_owned(),
+                author: (*author).to_owned(),
+            });
+        }
+        let names = self.log_range(older, newer, &["--format=tformat:%an"])?;
+        let names: BTreeSet<&str> = names.split_terminator('\0').collect();
+        Ok(CommitRange {
+            count,
+            authors: Some(names.len()),
+            commits,
+        })
+    }
+
+    fn log_range(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+        options: &[&str],
+    ) -> Result<String, GitError> {
+        let (newer, older) = (newer.to_string(), format!("^{older}"));
+        let range = ["--date-order", &newer, &older, "--"];
+        let printed = self.output(COMMAND, &[LOG_OPTIONS, options, &range].concat())?;
+        Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+}

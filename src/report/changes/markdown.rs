@@ -1,0 +1,229 @@
+//! The section "What changes" of the body of a pull request.
+
+use std::fmt::Write as _;
+
+use super::{counts, details, image_details, layers, not_read, rows, short};
+use crate::{
+    changes::{Changes, Commit, Commits, ImageChanges, Origin, SetState},
+    untrusted::markdown,
+};
+
+/// The maximum number of commits in each list.
+const MAX_COMMITS: usize = 20;
+
+/// The section with its heading.
+pub(crate) fn section(changes: &Changes) -> String {
+    let mut text = "### What changes\n".to_owned();
+    source(&mut text, changes);
+    if !changes.images.is_empty() {
+        text.push_str("\n| image | size | layers | configuration |\n| --- | --- | --- | --- |\n");
+        for image in &changes.images {
+            image_rows(&mut text, image);
+        }
+    }
+    if !changes.not_read.is_empty() {
+        text.push('\n');
+    }
+    for entry in &changes.not_read {
+        let _ = writeln!(text, "- {}", not_read(entry, markdown::inline));
+    }
+    text
+}
+
+fn source(text: &mut String, changes: &Changes) {
+    let source = &changes.source;
+    let counts = counts(source);
+    let range = range(changes);
+    if source.descendant == Some(false) {
+        let _ = writeln!(text, "\n{}", counts.as_deref().unwrap_or_default());
+    }
+    let mut line = match &source.link {
+        Some(link) => format!("[{range}]({link})"),
+        None => range,
+    };
+    if let Some(counts) = counts.filter(|_| source.descendant != Some(false)) {
+        let _ = write!(line, ": {counts}");
+    }
+    if source.stated_by == Some(Origin::Label) {
+        line.push_str(", as the image's label states");
+    }
+    let _ = writeln!(text, "\n{line}");
+    let pages = source.pull_requests.as_deref();
+    let removed = source.removed.as_ref().filter(|removed| removed.count > 0);
+    let added = source.added.as_ref().filter(|added| added.count > 0);
+    if let Some(removed) = removed {
+        list(text, "Taken away:", removed, pages);
+    }
+    if let Some(added) = added {
+        let heading = if removed.is_some() { "Added:" } else { "" };
+        list(text, heading, added, pages);
+    }
+}
+
+/// The revisions with `...` between them, in the order of the comparison.
+fn range(changes: &Changes) -> String {
+    let name = |set: &SetState, unknown: &str| match &set.revision {
+        Some(revision) => markdown::inline(short(revision)),
+        None => unknown.to_owned(),
+    };
+    let (from, to) = (&changes.from, &changes.to);
+    if from.revision.is_none() {
+        return format!(
+            "previous revision unknown, new revision {}",
+            name(to, "unknown")
+        );
+    }
+    let [from, to] = [name(from, "unknown"), name(to, "unknown")];
+    if changes.source.is_reversed {
+        format!("{to}...{from}")
+    } else {
+        format!("{from}...{to}")
+    }
+}
+
+fn list(text: &mut String, heading: &str, commits: &Commits, pages: Option<&str>) {
+    if commits.commits.is_empty() {
+        return;
+    }
+    text.push('\n');
+    if !heading.is_empty() {
+        let _ = writeln!(text, "{heading}\n");
+    }
+    for commit in commits.commits.iter().take(MAX_COMMITS) {
+        let subject = subject(commit, pages);
+        let author = markdown::inline(&commit.author);
+        let _ = writeln!(text, "- {} {subject}, {author}", short(&commit.commit));
+    }
+    let listed = commits.commits.len().min(MAX_COMMITS) as u64;
+    if commits.count > listed {
+        let _ = writeln!(text, "- … {} more", commits.count - listed);
+    }
+}
+
+/// The escaped subject, with a link to the pull request if its page is known. Elsewhere, `#N` would refer to
+/// the repository of the body.
+fn subject(commit: &Commit, pages: Option<&str>) -> String {
+    let Some((number, pages)) = commit.pull_request.zip(pages) else {
+        return markdown::inline(&commit.subject);
+    };
+    match commit.subject.rsplit_once(&format!("(#{number})")) {
+        Some((before, after)) => {
+            let (before, after) = (markdown::inline(before), markdown::inline(after));
+            let label = markdown::inline(&format!("#{number}"));
+            format!("{before}([{label}]({pages}{number})){after}")
+        }
+        // The number is in the part that was cut.
+        None => markdown::inline(&commit.subject),
+    }
+}
+
+fn image_rows(text: &mut String, image: &ImageChanges) {
+    let name = markdown::inline(&image.name);
+    let common = image_details(image, markdown::inline);
+    let rows = rows(image);
+    if rows.is_empty() {
+        let state = match (&image.from, &image.to) {
+            (None, Some(_)) => "new",
+            (Some(_), None) => "removed",
+            (from, to) if from == to => "unchanged",
+            _ => "–",
+        };
+        let details = if common.is_empty() {
+            "–".to_owned()
+        } else {
+            common.join("; ")
+        };
+        let _ = writeln!(text, "| {name} | {state} | – | {details} |");
+        return;
+    }
+    let has_several = rows.len() > 1;
+    for (index, row) in rows.iter().enumerate() {
+        let mut details = details(row.content, markdown::inline);
+        if index == 0 {
+            details.splice(0..0, common.clone());
+        }
+        let details = if details.is_empty() {
+            "–".to_owned()
+        } else {
+            details.join("; ")
+        };
+        let platforms = if has_several {
+            format!(" {}", markdown::inline(&row.platforms.join(", ")))
+        } else {
+            String::new()
+        };
+        let layers = layers(row.content);
+        let _ = writeln!(
+            text,
+            "| {name}{platforms} | {} | {layers} | {details} |",
+            row.sizes
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::{NotRead, SourceChanges};
+
+    fn changes(subject: &str) -> Changes {
+        let state = |digit: &str| SetState {
+            revision: Some(digit.repeat(40)),
+            ..SetState::default()
+        };
+        let commit = Commit {
+            commit: "b".repeat(40),
+            subject: subject.to_owned(),
+            author: "<b>Ada @acme|".to_owned(),
+            pull_request: Some(412),
+        };
+        let source = SourceChanges {
+            link: Some("https://github.com/acme/app/compare/a...b".to_owned()),
+            stated_by: Some(Origin::Label),
+            descendant: Some(true),
+            added: Some(Commits {
+                count: 30,
+                authors: None,
+                commits: vec![commit],
+            }),
+            removed: Some(Commits::NONE),
+            ..SourceChanges::default()
+        };
+        Changes {
+            from: state("a"),
+            to: state("b"),
+            source,
+            images: Vec::new(),
+            not_read: vec![NotRead::image("app", "a|b\n#7")],
+        }
+    }
+
+    #[test]
+    fn external_text_is_escaped_for_markdown() {
+        let text = section(&changes("fix [x](http://y) \u{202e}#7 (#412)"));
+        let expected = "### What changes\n\n\
+            [aaaaaaa...bbbbbbb](https://github.com/acme/app/compare/a...b): 30 commits, as the image's label states\n\n\
+            - bbbbbbb fix \\[x\\](http:\u{200b}//y) \\\\u{202e}#\u{200b}7 (#\u{200b}412), \\<b\\>Ada @\u{200b}acme\\|\n\
+            - … 29 more\n\n\
+            - image app not read: a\\|b\\\\u{a}#\u{200b}7\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn pull_requests_of_a_known_forge_are_links() {
+        let mut changes = changes("fix (#412)");
+        changes.source.pull_requests = Some("https://github.com/acme/app/pull/".to_owned());
+        let text = section(&changes);
+        let link = "fix ([#\u{200b}412](https://github.com/acme/app/pull/412)), ";
+        assert!(text.contains(link), "{text}");
+    }
+
+    #[test]
+    fn unknown_previous_revision_is_stated() {
+        let mut changes = changes("x");
+        changes.from.revision = None;
+        changes.source = SourceChanges::default();
+        let text = section(&changes);
+        assert!(text.contains("previous revision unknown"), "{text}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The differences of two sets for a terminal.
+
+use super::{counts, details, image_details, layers, not_read, rows, short};
+use crate::{
+    changes::{Changes, Commits, ImageChanges, Origin, SetState},
+    report::layout::indented,
+    untrusted::plain,
+};
+
+/// The maximum number of listed commits.
+const MAX_COMMITS: usize = 20;
+
+/// The differences in lines of at most `columns` columns, if no word is longer.
+pub(crate) fn text(changes: &Changes, columns: usize) -> String {
+    let mut lines = Lines {
+        lines: Vec::new(),
+        columns,
+    };
+    source(&mut lines, changes);
+    for image in &changes.images {
+        lines.add(0, "");
+        image_lines(&mut lines, image);
+    }
+    if !changes.not_read.is_empty() {
+        lines.add(0, "");
+    }
+    for entry in &changes.not_read {
+        lines.add(0, &not_read(entry, plain));
+    }
+    lines.lines.push(String::new());
+    lines.lines.join("\n")
+}
+
+struct Lines {
+    lines: Vec<String>,
+    columns: usize,
+}
+
+impl Lines {
+    fn add(&mut self, indent: usize, line: &str) {
+        self.lines.extend(indented(line, indent, self.columns));
+    }
+}
+
+fn source(lines: &mut Lines, changes: &Changes) {
+    let source = &changes.source;
+    let name = |set: &SetState| match &set.revision {
+        Some(revision) => plain(short(revision)),
+        None => "unknown".to_owned(),
+    };
+    let mut line = match &changes.from.revision {
+        None => format!(
+            "previous revision unknown, new revision {}",
+            name(&changes.to)
+        ),
+        Some(_) => format!("{} → {}", name(&changes.from), name(&changes.to)),
+    };
+    if let Some(counts) = counts(source) {
+        line = format!("{line}: {counts}");
+    }
+    lines.add(0, &line);
+    if let Some(link) = &source.link {
+        let note = if source.stated_by == Some(Origin::Label) {
+            " (as the image's label states)"
+        } else {
+            ""
+        };
+        lines.add(2, &format!("{link}{note}"));
+    }
+    for (sign, commits) in [("−", &source.removed), ("+", &source.added)] {
+        if let Some(commits) = commits {
+            list(lines, sign, commits);
+        }
+    }
+}
+
+fn list(lines: &mut Lines, sign: &str, commits: &Commits) {
+    for commit in commits.commits.iter().take(MAX_COMMITS) {
+        let id = short(&commit.commit);
+        let [subject, author] = [&commit.subject, &commit.author].map(|text| plain(text));
+        lines.add(2, &format!("{sign} {id} {subject}, {author}"));
+    }
+    let listed = commits.commits.len().min(MAX_COMMITS) as u64;
+    if commits.count > listed && listed > 0 {
+        lines.add(2, &format!("{sign} … {} more", commits.count - listed));
+    }
+}
+
+fn image_lines(lines: &mut Lines, image: &ImageChanges) {
+    let name = plain(&image.name);
+    let state = match (&image.from, &image.to) {
+        (None, _) => "  new",
+        (_, None) => "  removed",
+        (from, to) if from == to => "  unchanged",
+        _ => "",
+    };
+    lines.add(0, &format!("{name}{state}"));
+    for detail in image_details(image, plain) {
+        lines.add(2, &detail);
+    }
+    for row in rows(image) {
+        lines.add(2, &plain(&row.platforms.join(", ")));
+        lines.add(4, &format!("size {}", row.sizes));
+        lines.add(4, &format!("layers {}", layers(row.content)));
+        for detail in details(row.content, plain) {
+            lines.add(4, &detail);
+        }
+    }
+}

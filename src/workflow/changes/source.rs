@@ -1,0 +1,191 @@
+//! The commits between the revisions of two sets, and the page that compares them.
+
+use super::{Comparison, common_label};
+use crate::{
+    changes::{Commits, NotRead, Origin, Reader, SourceChanges},
+    config::Config,
+    error::Error,
+    forge::Target,
+    git::{Git, GitError, HostedRepository, ObjectId},
+    workflow::{Services, build_source::BuildSource},
+};
+
+/// The label with the address of the source (OCI image specification, "Annotations").
+const SOURCE_LABEL: &str = "org.opencontainers.image.source";
+
+/// The hosts of public forges, whose addresses in labels are trusted to be links.
+const PUBLIC_HOSTS: [&str; 3] = ["github.com", "codeberg.org", "gitea.com"];
+
+/// The source of the images, on a forge if it is known.
+struct Repository {
+    address: Option<String>,
+    origin: Origin,
+    target: Option<Target>,
+}
+
+/// Reads the commits, from this clone or from those that this run fetched.
+pub(super) fn read(
+    comparison: &Comparison<'_>,
+    config: &Config,
+    selected: &[bool],
+    services: &Services,
+    not_read: &mut Vec<NotRead>,
+) -> SourceChanges {
+    let build_source = BuildSource::new(config, None, services);
+    let repository = repository(comparison, config, selected, build_source.as_ref());
+    let mut source = SourceChanges {
+        repository: repository.address,
+        stated_by: Some(repository.origin),
+        is_reversed: comparison.is_rollback,
+        ..SourceChanges::default()
+    };
+    let target = repository.target.as_ref();
+    let pages = target.and_then(Target::pull_request_pages);
+    source.pull_requests = pages.map(String::from);
+    let [from, to] = [&comparison.from, &comparison.to].map(|set| set.state.revision.as_deref());
+    let (Some(from), Some(to)) = (from, to) else {
+        return source;
+    };
+    if from == to {
+        source.descendant = Some(true);
+        source.added = Some(Commits::NONE);
+        source.removed = Some(Commits::NONE);
+        return source;
+    }
+    let [older, newer] = [from, to].map(|revision| ObjectId::parse(revision.as_bytes()));
+    let (Some(older), Some(newer)) = (older, newer) else {
+        not_read.push(NotRead::commits("the revisions are not commits"));
+        return source;
+    };
+    match commits(comparison.git, build_source.as_ref(), &older, &newer) {
+        Ok(Some([added, removed])) => {
+            source.descendant = Some(removed.count == 0);
+            source.is_reversed |= removed.count > 0 && added.count == 0;
+            source.added = Some(added);
+            source.removed = Some(removed);
+            source.read_from = Some(Reader::Clone);
+        }
+        Ok(None) => not_read.push(NotRead::commits(missing(comparison.git, config))),
+        Err(error) => not_read.push(NotRead::commits(Error::from(error).text())),
+    }
+    source.link = target.and_then(|target| {
+        let page = if source.is_reversed {
+            target.comparison(to, from)
+        } else {
+            target.comparison(from, to)
+        };
+        page.map(String::from)
+    });
+    source
+}
+
+/// The reason that no clone has the commits.
+fn missing(git: Option<&Git>, config: &Config) -> String {
+    let reason = match git {
+        None => "no clone is available",
+        Some(git) if git.is_shallow() => "this clone is shallow",
+        Some(_) => "this clone does not contain both revisions",
+    };
+    match &config.source {
+        Some(source) => format!(
+            "{reason}, and the commits of {} were not fetched",
+            source.as_str()
+        ),
+        None => reason.to_owned(),
+    }
+}
+
+/// The commits that the newer revision adds, and those that it takes away; `None` if no clone has them.
+fn commits(
+    git: Option<&Git>,
+    source: Option<&BuildSource<'_>>,
+    older: &ObjectId,
+    newer: &ObjectId,
+) -> Result<Option<[Commits; 2]>, GitError> {
+    let fetched = source.and_then(BuildSource::fetched_before);
+    let scratch = fetched.as_ref().map(|fetched| fetched.scratch.git());
+    // The ranges of a shallow clone lack commits.
+    let clones = git
+        .filter(|git| !git.is_shallow())
+        .into_iter()
+        .chain(scratch);
+    for git in clones {
+        if git.has_commit(older)? && git.has_commit(newer)? {
+            let added = git.range(older, newer, Commits::MAX)?;
+            let removed = git.range(newer, older, Commits::MAX)?;
+            return Ok(Some([added, removed].map(Commits::from)));
+        }
+    }
+    Ok(None)
+}
+
+/// The configured source, or the one that all images of both sets state.
+fn repository(
+    comparison: &Comparison<'_>,
+    config: &Config,
+    selected: &[bool],
+    source: Option<&BuildSource<'_>>,
+) -> Repository {
+    if let Some(source) = source {
+        return Repository {
+            address: Some(source.name().to_owned()),
+            origin: Origin::Configuration,
+            target: source.target().ok().flatten(),
+        };
+    }
+    let labels =
+        [&comparison.from, &comparison.to].map(|set| common_label(set, selected, SOURCE_LABEL));
+    if let [Some(from), Some(to)] = labels
+        && from == to
+        && let Some(target) = known_target(to, config)
+    {
+        let without_suffix = |text: &str| text.strip_suffix(".git").unwrap_or(text).to_owned();
+        let is_proven = |proven: &String| without_suffix(proven) == without_suffix(to);
+        let proven = &comparison.proven_sources;
+        let is_signed = !proven.is_empty() && proven.iter().all(is_proven);
+        return Repository {
+            address: Some(to.to_owned()),
+            origin: if is_signed {
+                Origin::Signature
+            } else {
+                Origin::Label
+            },
+            target: Some(target),
+        };
+    }
+    Repository {
+        address: None,
+        origin: Origin::Clone,
+        target: None,
+    }
+}
+
+/// The repository of an address on a known host: HTTPS, or the scheme of the configured forge.
+fn known_target(address: &str, config: &Config) -> Option<Target> {
+    let hosted = HostedRepository::parse(address)?;
+    let web = hosted.web.as_ref()?;
+    let exact = format!("{web}/{}/{}", hosted.owner, hosted.name);
+    if address != exact && address.strip_suffix(".git") != Some(&exact) {
+        return None;
+    }
+    let (kind, api) = if PUBLIC_HOSTS
+        .iter()
+        .any(|host| *web == format!("https://{host}"))
+    {
+        Target::public_api(Some(address)).ok()?
+    } else {
+        let forge = config.forge.as_ref().filter(|forge| forge.url.is_some())?;
+        let (kind, api) = Target::api(forge, None).ok()?;
+        let web = reqwest::Url::parse(web).ok()?;
+        if web.origin() != api.origin() {
+            return None;
+        }
+        (kind, api)
+    };
+    Some(Target {
+        kind,
+        api,
+        owner: hosted.owner,
+        name: hosted.name,
+    })
+}

@@ -1,0 +1,336 @@
+//! `repin diff`, and the section "What changes" of a promotion.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    layout::Platform,
+    registry::{Protection, Registry},
+    world::{REV_A, REV_B, REV_C, World, world},
+};
+
+const SOURCE: &str = "org.opencontainers.image.source";
+
+/// Two commits of the source in the same repository, with images whose set is promoted from the first to
+/// the second.
+fn promoted() -> (World, String, String) {
+    let world = world().with_git();
+    let old = world.commit("feat: serve");
+    let new = source_commit(&world, "fix: retry `now` @ada (#412)");
+    for (revision, entry) in [(&old, "A=1"), (&new, "LOG_FORMAT=json")] {
+        for image in ["review", "fix", "base"] {
+            let platform = |name| {
+                Platform::new(name, revision)
+                    .env(entry)
+                    .label("image", image)
+            };
+            let platforms = [platform("linux/amd64"), platform("linux/arm64")];
+            world.layout(image).image(revision, &platforms);
+        }
+    }
+    (world, old, new)
+}
+
+fn source_commit(world: &World, subject: &str) -> String {
+    let commit = world.commit(subject);
+    world.push();
+    commit
+}
+
+fn promote(world: &World, revision: &str) {
+    world
+        .run(&["promote", "--revision", revision, "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{revision}"));
+    world.push();
+}
+
+fn diff(world: &World, args: &[&str]) -> Value {
+    let args = [&["diff", "--format", "json"], args].concat();
+    world.run(&args).exits(0).json()
+}
+
+#[test]
+fn newest_two_sets_are_compared() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    promote(&world, &new);
+    let document = diff(&world, &[]);
+    assert_eq!(document["schema"], "repin.diff/1");
+    assert_eq!(document["from"]["revision"], old.as_str());
+    assert_eq!(document["from"]["known_by"], "history");
+    assert_eq!(document["to"]["revision"], new.as_str());
+    let source = &document["source"];
+    assert_eq!(source["stated_by"], "clone");
+    assert_eq!(source["read_from"], "clone");
+    assert_eq!(source["descendant"], true);
+    assert_eq!(source["link"], Value::Null);
+    assert_eq!(source["removed"]["count"], 0);
+    assert_eq!(source["added"]["count"], 1);
+    assert_eq!(source["added"]["authors"], 1);
+    assert_eq!(
+        source["added"]["commits"][0]["pull_request"], 412,
+        "{source}"
+    );
+    let [review, fix] = document["images"].as_array().unwrap().as_slice() else {
+        panic!("{document}");
+    };
+    assert_eq!(fix["name"], "fix");
+    let [difference] = review["differences"].as_array().unwrap().as_slice() else {
+        panic!("{review}");
+    };
+    assert_eq!(
+        difference["platforms"],
+        json!(["linux/amd64", "linux/arm64"])
+    );
+    assert_eq!(
+        difference["environment"],
+        json!({"added": ["LOG_FORMAT"], "removed": ["A"], "changed": []})
+    );
+    assert_eq!(difference["contents"], Value::Null);
+    assert_eq!(document["not_read"], json!([]));
+    // The set of a commit, an abbreviation, and the opposite direction.
+    let commit = document["to"]["commit"].as_str().unwrap().to_owned();
+    let reversed = diff(&world, &["--from", &commit[..9], "--to", &old[..9], "fix"]);
+    assert_eq!(reversed["from"]["revision"], new.as_str());
+    assert_eq!(reversed["source"]["descendant"], false);
+    assert_eq!(reversed["source"]["removed"]["count"], 1);
+    assert_eq!(reversed["images"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn text_fits_in_80_columns() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    let ran = world.run(&["diff", "--revision", &new]).exits(0);
+    for line in ran.stdout.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    insta::assert_snapshot!(
+        ran.stdout
+            .replace(&old[..7], "OLD")
+            .replace(&new[..7], "NEW")
+    );
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn unknown_sets_and_images_are_refused() {
+    let (world, old, _) = promoted();
+    promote(&world, &old);
+    for args in [
+        &["diff", "--from", "v9", "--to", "current"][..],
+        &["diff", "nope"],
+        &["diff", "--from", "current"],
+    ] {
+        world.run(args).exits(2);
+    }
+    let ran = world.run(&["diff", "--revision", REV_C]).exits(1);
+    assert!(ran.stderr.contains("tag_missing"), "{}", ran.stderr);
+}
+
+#[test]
+fn unpromoted_set_is_known_by_its_labels() {
+    let world = world().with_git();
+    let document = diff(&world, &["--revision", REV_B]);
+    assert_eq!(
+        document["from"],
+        json!({"revision": REV_A, "known_by": "label", "commit": document["from"]["commit"]})
+    );
+    assert_eq!(document["to"]["known_by"], "argument");
+    assert_eq!(document["source"]["added"], Value::Null);
+    assert_eq!(document["not_read"][0]["part"], "commits");
+}
+
+#[test]
+fn disagreeing_pins_are_not_compared() {
+    let world = world().with_git();
+    let (a, b) = (world.digest("fix", REV_A), world.digest("fix", REV_B));
+    let text = world.read(".github/workflows/b.yml");
+    world.write(".github/workflows/b.yml", text.replacen(a, b, 1));
+    let document = diff(&world, &["--revision", REV_B]);
+    let images = document["images"].as_array().unwrap();
+    assert!(images.iter().all(|image| image["name"] != "fix"));
+    let not_read = document["not_read"].as_array().unwrap();
+    let entry = not_read.iter().find(|entry| entry["image"] == "fix");
+    assert!(
+        entry.unwrap()["reason"]
+            .as_str()
+            .unwrap()
+            .contains("disagree")
+    );
+}
+
+#[test]
+fn labels_state_a_link_to_a_known_forge() {
+    for (source, link) in [
+        ("https://github.com/acme/app", true),
+        ("https://github.com/acme/app.git", true),
+        ("http://github.com/acme/app", false),
+        ("https://github.com/acme/app/", false),
+        ("https://evil.example/acme/app", false),
+        ("https://github.com:444/acme/app", false),
+    ] {
+        let mut world = world().with_git();
+        for revision in [REV_A, REV_B] {
+            for image in ["review", "fix", "base"] {
+                let platform = Platform::new("linux/amd64", revision).label(SOURCE, source);
+                world.rebuild(image, revision, &[platform]);
+            }
+        }
+        world.pin(REV_A);
+        let document = diff(&world, &["--revision", REV_B]);
+        let expected = format!("https://github.com/acme/app/compare/{REV_A}...{REV_B}");
+        if link {
+            assert_eq!(document["source"]["link"], expected);
+            assert_eq!(document["source"]["stated_by"], "label");
+        } else {
+            assert_eq!(document["source"]["link"], Value::Null, "{source}");
+            assert_eq!(document["source"]["stated_by"], "clone");
+        }
+    }
+}
+
+#[test]
+fn body_contains_the_section_twice_alike() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    let args = ["promote", "--revision", &new, "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    assert_eq!(document["changes"]["to"]["known_by"], "argument");
+    assert!(document["changes"].get("schema").is_none());
+    let body = document["body"].as_str().unwrap();
+    assert_eq!(document, world.run(&args).exits(0).json());
+    let section = body.split("### What changes").nth(1).unwrap();
+    let section = section.split("### Labels").next().unwrap();
+    let section = section.split("### Files").next().unwrap();
+    insta::assert_snapshot!(
+        section
+            .replace(&old[..7], "OLD")
+            .replace(&new[..7], "NEW")
+            .replace('\u{200b}', "<ZWSP>")
+    );
+    let without = world.run(&[&args[..], &["--no-changes"]].concat()).exits(0);
+    let without = without.json();
+    assert_eq!(without["changes"], Value::Null);
+    assert!(
+        !without["body"]
+            .as_str()
+            .unwrap()
+            .contains("### What changes")
+    );
+    world.replace("repin.yaml", "report: {", "report: { changes: source,");
+    let source = world.run(&args).exits(0).json();
+    assert_eq!(source["changes"]["images"], json!([]));
+    assert_eq!(source["changes"]["source"]["added"]["count"], 1);
+}
+
+#[test]
+fn rollback_lists_the_commits_that_it_takes_away() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    promote(&world, &new);
+    let document = world
+        .run(&["rollback", "--to", &old, "--format", "json"])
+        .exits(0)
+        .json();
+    let changes = &document["changes"];
+    assert_eq!(changes["source"]["descendant"], false);
+    assert_eq!(changes["source"]["removed"]["count"], 1);
+    assert_eq!(changes["to"]["known_by"], "history");
+    let body = document["body"].as_str().unwrap();
+    assert!(
+        body.contains("not a descendant: 1 commit is taken away, 0 are added"),
+        "{body}"
+    );
+}
+
+/// Pushes the layouts of the pinned images to a registry after a proxy that records requests.
+fn served(world: &World) -> (tempfile::TempDir, Registry) {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for image in ["review", "fix", "base"] {
+        let (name, layout) = (format!("acme/{image}"), world.path("images").join(image));
+        runtime.block_on(registry.push_layout(&name, &layout));
+    }
+    (directory, registry)
+}
+
+#[test]
+fn registry_gives_the_same_differences() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    let (_directory, registry) = served(&world);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    let remote = diff(&world, &["--revision", &new, "--source", &source]);
+    assert_eq!(remote, diff(&world, &["--revision", &new]));
+}
+
+/// The file of a blob in the layout of an image.
+fn blob(world: &World, image: &str, digest: &str) -> std::path::PathBuf {
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    world
+        .path("images")
+        .join(image)
+        .join("blobs/sha256")
+        .join(hex)
+}
+
+fn blob_json(world: &World, image: &str, digest: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(blob(world, image, digest)).unwrap()).unwrap()
+}
+
+/// The digest of the config of `fix`, which has one platform, and that of a platform of `review`.
+fn current_documents(world: &World) -> [(&'static str, String); 2] {
+    let fix = blob_json(world, "fix", world.digest("fix", REV_A));
+    let review = blob_json(world, "review", world.digest("review", REV_A));
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    [
+        ("fix", text(&fix["config"]["digest"])),
+        ("review", text(&review["manifests"][0]["digest"])),
+    ]
+}
+
+#[test]
+fn wrong_bytes_of_the_current_set_end_the_run() {
+    for index in 0..2 {
+        let world = world().with_git();
+        let (image, digest) = &current_documents(&world)[index];
+        let file = blob(&world, image, digest);
+        let bytes = std::fs::read_to_string(&file).unwrap();
+        let wrong = bytes
+            .replacen("linux", "xunil", 1)
+            .replacen("layers", "lagers", 1);
+        assert_ne!(bytes, wrong);
+        std::fs::write(&file, wrong).unwrap();
+        for args in [
+            &["promote", "--revision", REV_B][..],
+            &["diff", "--revision", REV_B],
+        ] {
+            let ran = world.run(args).exits(3);
+            assert!(ran.stderr.contains("hash to"), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn missing_parts_of_the_current_set_are_listed() {
+    for index in 0..2 {
+        let world = world().with_git();
+        let (image, digest) = &current_documents(&world)[index];
+        std::fs::remove_file(blob(&world, image, digest)).unwrap();
+        let args = ["promote", "--revision", REV_B, "--format", "json"];
+        let document = world.run(&args).exits(0).json();
+        let not_read = document["changes"]["not_read"].as_array().unwrap();
+        let entry = not_read.iter().find(|entry| entry["image"] == *image);
+        assert_eq!(entry.unwrap()["part"], "image", "{not_read:?}");
+        let body = document["body"].as_str().unwrap();
+        assert!(
+            body.contains(&format!("- image {image} not read: ")),
+            "{body}"
+        );
+    }
+}
