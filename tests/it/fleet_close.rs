@@ -189,7 +189,7 @@ fn foreign_commits_keep_a_pull_request_open() {
         assert!(comments(&fleet, 1).is_empty());
         let hasty = fleet.forge.hasty_writes();
         assert!(hasty.is_empty(), "{hasty:#?}");
-        // A second run has nothing to close and prints no repeated lines.
+        // A second run closes nothing and sends no write.
         let before = fleet.forge.log().len();
         let again = close(&fleet, &["--apply", "--format", "json"], &[]).exits(5);
         let expected = ["0 none", "1 foreign_commit promote #1"];

@@ -1301,7 +1301,7 @@ fn a_run_that_was_killed_is_simply_run_again() {
     let scripted = three();
     let (send, pid) = std::sync::mpsc::channel::<u32>();
     let last = old("a").digest();
-    // The registry deletes the version, but the client has disconnected.
+    // The registry deletes the version, but the killed process cannot report it.
     scripted.store().hook(
         &format!("DELETE /v2/acme/app/manifests/{last}"),
         move |store| {

@@ -129,7 +129,7 @@ impl Proxy {
                     .lock()
                     .unwrap()
                     .filter(|plan| plan.meets(number));
-                // Closed before the next connection is accepted, so that later connections are refused.
+                // Closed before the next accept, so that later connections are refused.
                 if let Some(Plan { kind, at, .. }) = *behind.plan.lock().unwrap()
                     && kind.at == Where::Listener
                     && number + 1 >= at

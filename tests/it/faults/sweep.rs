@@ -315,7 +315,7 @@ impl Trial {
             wrong.push("standard output is no document".to_owned());
         }
         if reached {
-            // A label that cannot be added is only a warning.
+            // A run may fail to add labels, but must report it.
             if scene.remote()["labels"] != clean.labels && !ended.stderr.contains("label") {
                 wrong.push("labels are missing".to_owned());
             }
