@@ -551,7 +551,7 @@ fn dispatch_permission_is_checked_before_waiting() {
         assert!(ran.stderr.contains(says), "{}", ran.stderr);
         assert!(
             !fake.asked().iter().any(|line| line.contains("/pulls/")),
-            "nobody waited: {:?}",
+            "no run waited: {:?}",
             fake.asked()
         );
     }

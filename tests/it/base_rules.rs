@@ -338,7 +338,7 @@ fn a_removal_from_the_queue_ends_the_waiting_and_is_not_undone() {
             ran.stderr
         );
         assert_eq!(fake.store().rules.enqueued, [1]);
-        // A person puts it back.
+        // A user adds the pull request to the queue again.
         let head = fake.store().head_of(1);
         fake.store().queue_takes(1, &head);
         fake.when(1, Store::queue_moves_all);

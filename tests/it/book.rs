@@ -156,8 +156,8 @@ fn just_now(text: &str) -> String {
     age.replace_all(text, "(just now)").into_owned()
 }
 
-/// Whether a block shows what was printed. A line `[…]` stands for any number of lines, and the name
-/// of a commit, which depends on every byte of it, for any other.
+/// Whether a block shows what was printed. A line `[…]` matches any number of lines. A commit
+/// id matches any other, because it depends on every byte of the commit.
 fn shows(block: &Block, printed: &str) -> bool {
     let commit = Regex::new(r"\b[0-9a-f]{10}\b").unwrap();
     let [shown, printed] = [&block.text, printed].map(|text| commit.replace_all(text, "COMMIT"));

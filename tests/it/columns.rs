@@ -1,4 +1,4 @@
-//! What fits the width of a terminal, and what stays whole there.
+//! Tables that fit the width of a terminal, and values that are never shortened.
 
 use crate::support::{
     layout::Platform,

@@ -83,7 +83,7 @@ fn a_promote_commits_its_files_and_history_reads_it() {
             message.trim_end().to_owned()
         )
     );
-    // What was staged, changed or new beside them stays so.
+    // Other staged, changed and new files stay unchanged.
     let status = world.git(&["status", "--porcelain"]);
     assert_eq!(
         status,
@@ -529,7 +529,7 @@ fn names_that_git_could_take_for_patterns_are_names() {
         &format!("fix, pins: {}", 2 + odd.len()),
     );
     world.commit("odd names");
-    // A sibling whose name a pattern would match, and which nobody planned.
+    // A pattern matches this sibling, but the plan does not contain it.
     world.write("workflows/sibling.txt", "mine\n");
     commit(&world).exits(0);
     for name in odd {

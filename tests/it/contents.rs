@@ -177,7 +177,7 @@ fn defects_of_an_image_on_a_registry_are_reported_and_nothing_changes() {
     assert!(
         details(&document, "forbidden_file_present", "fail")[0].contains("still ships in layer 4")
     );
-    // A person is told the same, by name.
+    // The text output lists the same names.
     let told = world.run(&["promote", "--revision", REV_B]).exits(1).stderr;
     for name in [
         "agents/review",
@@ -350,7 +350,7 @@ fn a_shared_layer_has_to_be_in_every_repository() {
 #[test]
 fn a_contract_that_is_wrong_costs_no_request() {
     let world = shop();
-    // Nobody answers there.
+    // The registry is unreachable.
     world.replace("repin.yaml", "oci:images", "'http://127.0.0.1:9/acme'");
     for (text, code) in [
         (
@@ -377,7 +377,7 @@ fn a_contract_that_is_wrong_costs_no_request() {
             .exits(2)
             .json();
         assert_eq!(document["schema"], "repin.error/1");
-        // Both images have it, and it is told once.
+        // A problem of both images is reported once.
         assert_eq!(
             document["errors"].as_array().unwrap().len(),
             1,
@@ -641,7 +641,7 @@ fn rollback_requires_its_own_contract_and_current_one_only_warns() {
         warned[0].contains("`triage`") && warned[0].contains("the current contract"),
         "{warned:?}"
     );
-    // One entry a code and platform: a warning is not a pass beside it.
+    // One entry per code and platform: a warning replaces the pass.
     assert_eq!(
         details(&document, "inventory_must_contain_missing", "pass").len(),
         0

@@ -127,7 +127,7 @@ fn of_fifty_runs_at_once_the_files_are_one_whole_set() {
             .collect();
         assert_eq!(modes(&tree), old);
     }
-    assert!(done > 0, "nobody got the lock");
+    assert!(done > 0, "no run got the lock");
     println!(
         "figures: {} runs at once, {done} of {} had the lock",
         50,
@@ -135,8 +135,8 @@ fn of_fifty_runs_at_once_the_files_are_one_whole_set() {
     );
 }
 
-/// Appends to a file in place, like an editor that checks that it wrote to the file that the name
-/// stands for.
+/// Appends to a file in place, like an editor that checks that it wrote to the file at that
+/// path.
 fn append(path: &Path, edit: usize) {
     loop {
         let Ok(mut file) = fs::OpenOptions::new().append(true).open(path) else {
@@ -150,7 +150,7 @@ fn append(path: &Path, edit: usize) {
     }
 }
 
-/// Writes a file anew beside it and renames that over it.
+/// Writes a temporary file in the same directory and renames it over the original.
 fn replace(path: &Path, edit: usize) {
     let text = fs::read_to_string(path).unwrap();
     let beside = path.with_extension("editor");

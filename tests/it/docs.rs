@@ -428,7 +428,7 @@ fn every_test_and_script_on_the_pages_exists() {
         functions(&root().join(directory), &mut known);
     }
     let text = doc("reliability.md");
-    // A sentence has at least five words; an ellipsis stands for the rest of a name.
+    // A sentence has at least five words; an ellipsis replaces the rest of a name.
     let sentence = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){4,}_?)(…?)`").unwrap();
     let tests: Vec<_> = sentence.captures_iter(&text).collect();
     assert!(tests.len() > 100, "found {} names of tests", tests.len());

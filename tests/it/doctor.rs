@@ -459,8 +459,8 @@ fn unreported_permissions_are_skipped_not_guessed() {
             let (status, why) = line(&rows, code);
             assert_eq!(status, "skip", "{kind:?} {code}: {why}");
         }
-        let told = line(&rows, "permission_contents").1;
-        assert!(told.contains("does not report"), "{told}");
+        let explanation = line(&rows, "permission_contents").1;
+        assert!(explanation.contains("does not report"), "{explanation}");
         assert!(line(&rows, "base").1.starts_with("main is at "), "{rows:?}");
         // A refusal to be read tells.
         fake.fault(
@@ -569,8 +569,11 @@ fn tokens_that_are_missing_malformed_or_wrong() {
     let elsewhere =
         format!("GH_TOKEN is set, but it is for https://api.github.com, not for http://{host}");
     let rows = fails(&world, &[("GH_TOKEN", TOKEN)], 4, &["token"]);
-    let told = &line(&rows, "token").1;
-    assert_eq!(*told, format!("no token is set for {host}: {elsewhere}"));
+    let explanation = &line(&rows, "token").1;
+    assert_eq!(
+        *explanation,
+        format!("no token is set for {host}: {elsewhere}")
+    );
     assert_eq!(fake.asked(), [] as [String; 0]);
     let origin = format!("{}/acme/flows.git", fake.server.url());
     world.git(&["remote", "set-head", "origin", "main"]);
@@ -610,7 +613,7 @@ fn unreachable_or_wrong_forge_fails() {
     world.replace("repin.yaml", "url: 'http://127.0.0.1:1/api/v1', ", "");
     let rows = fails(&world, &ENV, 2, &["forge"]);
     assert!(line(&rows, "forge").1.contains("forge.url"), "{rows:?}");
-    // Both are told; what is wrong with the input counts more than what is denied.
+    // Both are reported; invalid input takes precedence over a denied request.
     fails(&world, &[], 2, &["forge", "token"]);
 }
 
@@ -632,14 +635,14 @@ fn clocks_that_are_apart_are_found_by_what_servers_say() {
         } else {
             "s ahead of 127.0.0.1"
         };
-        let told = line(&rows, "clock").1;
+        let explanation = line(&rows, "clock").1;
         assert!(
-            told.contains(if exit == 0 {
+            explanation.contains(if exit == 0 {
                 "apart from 127.0.0.1"
             } else {
                 side
             }),
-            "{told}"
+            "{explanation}"
         );
     }
 }
@@ -737,7 +740,7 @@ fn deleted_image_and_unreachable_registry_fail() {
 
 #[test]
 fn the_worst_line_decides() {
-    // A conflict before what failed, before what is denied, before what does not answer.
+    // The order: conflicts, failures, denied requests, unreachable servers.
     let (world, fake) = hosted(Kind::Github);
     fake.store().push = Some(false);
     world.replace("repin.yaml", "oci:images", "http://127.0.0.1:1");
@@ -772,10 +775,10 @@ fn every_line_is_explained_and_no_other() {
     let text =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/doctor.md")).unwrap();
     let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
-    let told: Vec<_> = text
+    let explanation: Vec<_> = text
         .lines()
         .filter_map(cell)
         .filter(|code| !["pass", "fail", "warn", "skip"].contains(&code.as_str()))
         .collect();
-    assert_eq!(told, CODES);
+    assert_eq!(explanation, CODES);
 }

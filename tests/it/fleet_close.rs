@@ -189,13 +189,13 @@ fn foreign_commits_keep_a_pull_request_open() {
         assert!(comments(&fleet, 1).is_empty());
         let hasty = fleet.forge.hasty_writes();
         assert!(hasty.is_empty(), "{hasty:#?}");
-        // Once more: nothing is left to do, and nothing is said twice.
+        // A second run closes nothing and sends no write.
         let before = fleet.forge.log().len();
         let again = close(&fleet, &["--apply", "--format", "json"], &[]).exits(5);
         let expected = ["0 none", "1 foreign_commit promote #1"];
         assert_eq!(outcomes(&again), expected, "{kind:?}");
         assert!(fleet.forge.log()[before..].iter().all(|it| !it.write));
-        // A person opened it again.
+        // A user reopened it.
         fleet.forge.store(0).pulls[0].open = true;
         fleet.write("list.txt", "acme/app-0000\n");
         let summary = fleet.path("summary.md");

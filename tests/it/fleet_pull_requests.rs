@@ -203,7 +203,7 @@ fn pull_request_of_a_fleet_is_armed_at_its_verified_head() {
         store.required = vec!["ci".to_owned()];
     }
     assert_eq!(promoted(&fleet, &[]), 0, "{kind:?}");
-    // What a person adds to a draft is not merged with it.
+    // A commit that a user adds to a draft is not merged.
     {
         let mut store = fleet.forge.store(1);
         store.push(BRANCH, "theirs", &[("notes", "mine")]);
@@ -442,7 +442,7 @@ fn older_pull_request_is_superseded_and_a_newer_one_left() {
         let open: Vec<_> = store.open_pulls().iter().map(|pull| pull.number).collect();
         assert_eq!(open, [2], "{number}");
     }
-    // A superseded pull request stays closed, and no person closed it.
+    // A superseded pull request stays closed, although no user closed it.
     fleet.write("only.txt", "acme/app-0001\n");
     let again = [
         "fleet",

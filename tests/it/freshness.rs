@@ -267,13 +267,13 @@ fn history_that_was_rewritten_is_compared_all_the_same() {
     pinning.pin(&pinned);
     pinning.git(0, &["reset", "-q", "--hard", &first]);
     pinning.commit(30, &[("CLAUDE.md", "3"), ("x", "y")]);
-    // No branch has it any more, but it is there.
+    // No branch contains the commit, but the object still exists.
     let entry = pinning.entry_of(&[], 1);
     assert_eq!(
         (&entry["pinned"], &entry["commits"], &entry["gap_days"]),
         (&json!(pinned), &json!(1), &json!(29))
     );
-    // And when it is gone for good.
+    // The object was deleted.
     let other = pinning.other();
     pinning.git(
         0,
@@ -646,7 +646,11 @@ fn one_issue_is_opened_kept_up_to_date_and_closed() {
             pinning.entry_of(&["--apply", "--dry-run", "true"], 1)["state"],
             "stale"
         );
-        assert_eq!(fake.asked(), [] as [String; 0], "a dry run asks nobody");
+        assert_eq!(
+            fake.asked(),
+            [] as [String; 0],
+            "a dry run sends no request"
+        );
 
         let entry = pinning.entry_of(&["--apply"], 0);
         assert_eq!(
@@ -915,7 +919,7 @@ fn of_two_that_were_opened_at_once_the_older_stays() {
             (vec![1], &json!(1)),
             "{kind:?}"
         );
-        // One that a person opened under this title is not a twin.
+        // An issue that a user opened with this title is not a duplicate.
         fake.store().make_issue(TITLE, "mine");
         assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"]["number"], 1);
         assert_eq!(fake.store().open_issues().len(), 2);

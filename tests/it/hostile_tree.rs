@@ -108,7 +108,7 @@ const COMMANDS: [&[&str]; 8] = [
     &["prune", "--config", PROD],
 ];
 
-fn said(ran: &Ran) -> String {
+fn message(ran: &Ran) -> String {
     format!("{}{}", ran.stdout, ran.stderr)
 }
 
@@ -122,18 +122,18 @@ fn root_that_is_a_bare_repository_is_refused() {
         let local: &[&str] = &["check", "--config", PROD];
         for command in COMMANDS.iter().chain([&local]) {
             let ran = world.run_in(&clone, command, &[]);
-            let said = said(&ran);
+            let message = message(&ran);
             assert!(!world.path("marker").exists(), "{command:?} ran {settings}");
-            assert_eq!(ran.code, 2, "{command:?}: {said}");
+            assert_eq!(ran.code, 2, "{command:?}: {message}");
             let problem = "is itself a bare git repository";
-            assert!(said.contains(problem), "{command:?}: {said}");
+            assert!(message.contains(problem), "{command:?}: {message}");
         }
         // Without `--config`, from the directory itself.
         let ran = world.run_in(&root, &["status"], &[]);
         assert!(
             ran.code == 2 && !world.path("marker").exists(),
             "{}",
-            said(&ran)
+            message(&ran)
         );
     }
 }
@@ -161,7 +161,10 @@ fn planted_repository_above_the_root_is_not_used() {
         for command in [COMMANDS[0], COMMANDS[1], COMMANDS[6]] {
             let ran = world.run_in(&clone, command, &[]);
             assert!(!world.path("marker").exists(), "{command:?} ran {settings}");
-            assert!(!said(&ran).contains("bare git repository"), "{command:?}");
+            assert!(
+                !message(&ran).contains("bare git repository"),
+                "{command:?}"
+            );
         }
     }
     let history = world
@@ -183,7 +186,7 @@ fn directory_with_commondir_is_refused() {
     for command in COMMANDS {
         let ran = world.run_in(&clone, command, &[]);
         assert!(!world.path("marker").exists(), "{command:?}");
-        assert_eq!(ran.code, 2, "{command:?}: {}", said(&ran));
+        assert_eq!(ran.code, 2, "{command:?}: {}", message(&ran));
     }
 }
 
@@ -310,13 +313,13 @@ fn git_before_2_31_is_refused() {
         let script = format!("case \"$*\" in *' version') echo '{printed}'; exit;; esac");
         let path = wrapped_git(&world, &script);
         let ran = world.run_with(&["history", "--config", PROD], &[("PATH", &path)]);
-        assert_eq!(ran.code, code, "{printed}: {}", said(&ran));
+        assert_eq!(ran.code, code, "{printed}: {}", message(&ran));
         if code == 2 {
             let help = format!("{printed} is too old: repin requires git 2.31 or newer");
-            assert!(said(&ran).contains(&help), "{}", said(&ran));
+            assert!(message(&ran).contains(&help), "{}", message(&ran));
         }
         let doctor = world.run_with(&["doctor", "--config", PROD], &[("PATH", &path)]);
-        assert!(doctor.stdout.contains(printed), "{}", said(&doctor));
+        assert!(doctor.stdout.contains(printed), "{}", message(&doctor));
     }
 }
 
@@ -334,13 +337,16 @@ fn git_connects_over_plain_http_to_loopback_only() {
         let ran = world.run(&[
             "branch", "sync", "--from", "main", "--to", "other", "--config", PROD,
         ]);
-        let said = said(&ran);
+        let message = message(&ran);
         assert_eq!(
-            said.contains("plain HTTP is used for loopback addresses only"),
+            message.contains("plain HTTP is used for loopback addresses only"),
             refused,
-            "{url}: {said}"
+            "{url}: {message}"
         );
-        assert!(ran.code == 3 && !said.contains("secret"), "{url}: {said}");
+        assert!(
+            ran.code == 3 && !message.contains("secret"),
+            "{url}: {message}"
+        );
     }
 }
 
@@ -365,9 +371,9 @@ fn git_uses_no_remote_helper() {
         assert!(
             ran.code == 3 && !world.path("marker").exists(),
             "{}",
-            said(&ran)
+            message(&ran)
         );
-        assert!(said(&ran).contains("not allowed"), "{}", said(&ran));
+        assert!(message(&ran).contains("not allowed"), "{}", message(&ran));
     }
 }
 
@@ -402,7 +408,7 @@ fn container_engine_receives_no_token() {
         &["doctor", "--config", PROD],
         &[&TOKENS[..], &more].concat(),
     );
-    let environment = fs::read_to_string(log).unwrap_or_else(|_| panic!("{}", said(&ran)));
+    let environment = fs::read_to_string(log).unwrap_or_else(|_| panic!("{}", message(&ran)));
     assert!(!environment.contains("t0ken"), "{environment}");
     for kept in ["MY_SECRET=listed in smoke.env", "DOCKER_HOST=kept"] {
         assert!(environment.contains(kept), "{environment}");
@@ -438,7 +444,7 @@ fn credential_helper_receives_no_token() {
     ];
     let env: Vec<_> = [&TOKENS[..3], &more].concat();
     let ran = world.run_with(&["resolve", "--revision", REV_B, "--config", PROD], &env);
-    let environment = fs::read_to_string(log).unwrap_or_else(|_| panic!("{}", said(&ran)));
+    let environment = fs::read_to_string(log).unwrap_or_else(|_| panic!("{}", message(&ran)));
     assert!(!environment.contains("t0ken"), "{environment}");
     assert!(environment.contains("AWS_PROFILE=kept"), "{environment}");
 }

@@ -272,7 +272,7 @@ fn ctrl_c_while_files_are_exchanged_lets_all_of_them_change() {
     assert_eq!(changed.json()["changed"], false, "every file is new");
 }
 
-/// Installs a hook that sends SIGINT to the process whose id stands in `.git/pid`.
+/// Installs a hook that sends SIGINT to the process with the id in `.git/pid`.
 fn interrupting_hook(world: &World) {
     let hook = world.path(".git/hooks/pre-commit");
     world.write(

@@ -1,4 +1,4 @@
-//! What names an image in the tree beside its counted pins, on real repositories.
+//! References to an image in the tree that are not counted pins, on real repositories.
 
 use std::{
     fs,
@@ -906,7 +906,7 @@ mod under_pr {
         );
     }
 
-    /// Another clone of the remote, with the images beside it.
+    /// Another clone of the remote, next to the images.
     fn clone(world: &World, options: &[&str]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let from = format!("file://{}", world.path("origin.git").display());
@@ -938,7 +938,7 @@ mod under_pr {
             assert_eq!(rows(&document(directory, &world), "warn"), warned);
             assert_eq!(before, refs(directory), "no reference moves");
         }
-        // The remote is gone: what cannot be looked at is said, and refused under refuse.
+        // The remote is unavailable: unchecked references are reported, and refused with `refuse`.
         let (_cut, cut) = clone(&world, &[]);
         track(&world, "more.yaml", "x");
         world.commit("more");

@@ -62,9 +62,9 @@ fn refused(world: &World, args: &[&str], reason: &str) {
         let args = [args, format].concat();
         let ran = world.run(&args);
         no_secret(&ran);
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(said.contains(reason), "{args:?}: {said}");
-        assert_eq!(ran.code, 2, "{args:?}: {said}");
+        let printed = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(printed.contains(reason), "{args:?}: {printed}");
+        assert_eq!(ran.code, 2, "{args:?}: {printed}");
     }
 }
 
@@ -182,9 +182,9 @@ fn configured_file_in_the_root_is_read() {
 fn refuses_config(world: &World, directory: &Path, config: &[&str]) {
     let ran = world.run_in(directory, &[config, &["check"]].concat(), &[]);
     no_secret(&ran);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(said.contains("symbolic link"), "{config:?}: {said}");
-    assert_eq!(ran.code, 2, "{config:?}: {said}");
+    let printed = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(printed.contains("symbolic link"), "{config:?}: {printed}");
+    assert_eq!(ran.code, 2, "{config:?}: {printed}");
 }
 
 #[test]

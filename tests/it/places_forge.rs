@@ -1,4 +1,4 @@
-//! Split pins in pull requests: what is read from the forge, what is written, and whose a commit is.
+//! Split pins in pull requests: files read from the forge, files written, and foreign commits.
 
 use serde_json::{Value, json};
 

@@ -23,11 +23,11 @@ use crate::{
 
 const SEED: u64 = 20_261_121;
 
-/// A history of runs on a tree, and the states that were looked at.
+/// A history of runs on a tree, and the states that were checked.
 struct Cuts<'a> {
     tree: &'a Tree,
     history: History,
-    /// How many ways to lose something are looked at after each operation, about.
+    /// The approximate number of losses that are simulated after each operation.
     limit: usize,
     chance: fastrand::Rng,
     seen: HashSet<u64>,
@@ -253,7 +253,7 @@ fn a_power_cut_while_a_failed_apply_is_undone_leaves_one_set() {
             cuts.copies_may_stay = exit == Some(0) && point.name == "fsync";
             cuts.cut(0, &injection, |set, at_the_end| {
                 let holds = tree.holds(set, "");
-                // What was said to be undone is.
+                // A change that was reported as undone is undone.
                 if undone && at_the_end {
                     holds == Holds::Old
                 } else {
@@ -322,7 +322,7 @@ fn what_discard_left_survives_a_power_cut() {
             let now = tree.set();
             let exit = cuts.run(&tree.world.command(&["recover", "--discard"]), &[]);
             assert_eq!(exit, Some(0), "{point:?}");
-            // Whoever discards takes the files as they are; until then `recover` finishes.
+            // `--discard` accepts the files as they are; before that, `recover` finishes.
             cuts.cut(
                 first,
                 &format!("{kill:?}, then discard"),

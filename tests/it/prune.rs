@@ -351,17 +351,17 @@ fn unfetched_branches_of_the_remote_protect() {
         ["pending-stale"],
         "{document}"
     );
-    let told = why(&document["images"][0], "pending-later");
-    assert!(told.contains("c.yml on feature/x of origin"), "{told}");
-    let told = why(&document["images"][0], "pending-open");
+    let reason = why(&document["images"][0], "pending-later");
+    assert!(reason.contains("c.yml on feature/x of origin"), "{reason}");
+    let reason = why(&document["images"][0], "pending-open");
     assert!(
-        told.contains(&format!("on repin/promote-{REV_B} of origin")),
-        "{told}"
+        reason.contains(&format!("on repin/promote-{REV_B} of origin")),
+        "{reason}"
     );
-    let told = why(&document["images"][1], &format!("pending-{REV_B}"));
+    let reason = why(&document["images"][1], &format!("pending-{REV_B}"));
     assert!(
-        told.contains("is the tag of a revision that repin/promote-"),
-        "{told}"
+        reason.contains("is the tag of a revision that repin/promote-"),
+        "{reason}"
     );
     assert_eq!(
         real.scene.git(&["for-each-ref"]),
@@ -416,7 +416,7 @@ fn twin(
 fn what_is_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
     let child = old("child");
     let index = Image::index(vec![child.clone(), old("other")]);
-    // No tag names the index any more: only the pin tells of it.
+    // No tag refers to the index: only the pin does.
     let all = [
         ("edge", &index),
         ("edge", &young("edge")),
@@ -437,7 +437,7 @@ fn what_is_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
     assert_eq!(real.left(), set(&["main", "edge", "pending-child"]));
 }
 
-/// Nothing but history tells of it: no tag names the index, and no file pins it any more.
+/// Only history refers to the index: no tag refers to it, and no file pins it.
 #[test]
 fn what_was_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
     let child = old("child");
@@ -473,7 +473,7 @@ fn what_was_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
 
 #[test]
 fn the_same_bytes_stay_under_every_name() {
-    // Nobody can tell that this is the same registry.
+    // repin cannot determine that this is the same registry.
     let other = |host: &str| {
         (
             String::new(),
@@ -1071,7 +1071,7 @@ fn tags_come_in_pages_and_each_manifest_is_asked_for_once() {
         43,
         "none twice"
     );
-    // The configs of the two that may go, and nobody else's.
+    // Only the configs of the two deletable versions.
     assert_eq!(
         log.iter().filter(|line| line.contains("/blobs/")).count(),
         2,
@@ -1301,7 +1301,7 @@ fn a_run_that_was_killed_is_simply_run_again() {
     let scripted = three();
     let (send, pid) = std::sync::mpsc::channel::<u32>();
     let last = old("a").digest();
-    // It happens, but nobody is left to hear that.
+    // The registry deletes the version, but the killed process cannot report it.
     scripted.store().hook(
         &format!("DELETE /v2/acme/app/manifests/{last}"),
         move |store| {
@@ -1347,8 +1347,8 @@ fn a_tag_that_was_moved_in_the_last_moment_is_missed() {
         },
     );
     let document = scripted.prune(1);
-    let told = document["images"][0]["refused"].as_str().unwrap();
-    assert!(told.contains("ARE MISSING NOW: the tag edge"), "{told}");
+    let reason = document["images"][0]["refused"].as_str().unwrap();
+    assert!(reason.contains("ARE MISSING NOW: the tag edge"), "{reason}");
 }
 
 #[test]
@@ -1630,10 +1630,10 @@ fn index_pushed_during_a_deletion_is_reported_as_a_loss() {
         },
     );
     let document = meddled.prune(1);
-    let told = document["images"][0]["refused"].as_str().unwrap();
+    let reason = document["images"][0]["refused"].as_str().unwrap();
     assert!(
-        told.contains("ARE MISSING NOW") && told.contains(&digest.to_string()),
-        "{told}"
+        reason.contains("ARE MISSING NOW") && reason.contains(&digest.to_string()),
+        "{reason}"
     );
 }
 
@@ -1645,10 +1645,10 @@ fn a_protected_version_whose_tag_moves_during_a_deletion_is_not_missing() {
         push(registry, "acme/app", &[("main", &young("other"))]);
     });
     let document = meddled.prune(3);
-    let told = document["images"][0]["refused"].as_str().unwrap();
+    let reason = document["images"][0]["refused"].as_str().unwrap();
     assert!(
-        told.contains("the tags of the protected version") && told.contains("were main"),
-        "{told}"
+        reason.contains("the tags of the protected version") && reason.contains("were main"),
+        "{reason}"
     );
     assert_eq!(
         tags(&document["images"][0]["deleted"]),
@@ -1683,8 +1683,8 @@ fn a_version_whose_tag_moved_just_before_its_deletion_is_kept() {
     let document = meddled.prune(3);
     let image = &document["images"][0];
     assert_eq!(tags(&image["deleted"]), ["pending-b"], "{document}");
-    let told = image["refused"].as_str().unwrap();
-    assert!(told.contains("pending-a now resolves to"), "{told}");
+    let reason = image["refused"].as_str().unwrap();
+    assert!(reason.contains("pending-a now resolves to"), "{reason}");
     let of_a = |deletion: &String| deletion.contains(&a.to_string());
     assert!(!meddled.real.deletions().iter().any(of_a));
 }
@@ -1874,7 +1874,7 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
     };
     let moved: fn(&mut Store) = |store| store.put("pending-b", &young("moved"));
     let unrelated: fn(&mut Store) = |store| store.put("new", &young("new"));
-    for (does, told) in [
+    for (does, reason) in [
         (named, Some("new resolves to it too")),
         (within, Some("new is new, and an index that may need it")),
         (moved, Some("pending-b now resolves to")),
@@ -1890,15 +1890,15 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
             does(store);
             None
         });
-        let document = scripted.prune(if told.is_some() { 3 } else { 0 });
+        let document = scripted.prune(if reason.is_some() { 3 } else { 0 });
         let image = &document["images"][0];
-        if let Some(told) = told {
+        if let Some(reason) = reason {
             assert_eq!(
                 (&image["code"], &image["deleted"]),
                 (&json!("changed"), &json!([]))
             );
             let refused = image["refused"].as_str().unwrap();
-            assert!(refused.contains(told), "{refused}");
+            assert!(refused.contains(reason), "{refused}");
         } else {
             assert_eq!(tags(&image["deleted"]), ["pending-a", "pending-b"]);
             // Before the first deletion, and in the listing after the last.
@@ -1969,7 +1969,7 @@ fn the_second_listing_is_read_as_the_first_is() {
         let inner = Image::index(vec![old("a"), young("x")]);
         store.put("v2", &Image::index(vec![inner]));
     };
-    for (does, told) in [
+    for (does, reason) in [
         (
             dangling,
             "the registry lists tag v2, but its manifest is now missing",
@@ -1989,7 +1989,7 @@ fn the_second_listing_is_read_as_the_first_is() {
             "{document}"
         );
         let refused = image["refused"].as_str().unwrap();
-        assert!(refused.contains(told), "{refused}");
+        assert!(refused.contains(reason), "{refused}");
     }
 }
 

@@ -87,8 +87,8 @@ fn a_digest_that_only_text_names_protects_with_its_parts() {
         ["pending-a", "pending-b"],
         "{document}"
     );
-    let told = why(&document, "pending-split");
-    assert!(told.contains("in deploy/kustomization.yaml"), "{told}");
+    let report = why(&document, "pending-split");
+    assert!(report.contains("in deploy/kustomization.yaml"), "{report}");
     let rows = document["protected"].as_array().unwrap();
     let parts = rows.iter().filter(|row| {
         row["reason"]
@@ -147,19 +147,25 @@ fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
             .unwrap();
         let undo = undo.split("undo: repin ").nth(1).unwrap();
         let dry = undo.trim_end_matches(" --apply");
-        let told = hosted
+        let report = hosted
             .scene
             .run(&dry.split(' ').collect::<Vec<_>>())
             .exits(0)
             .stdout;
-        assert!(told.contains("dry run: --apply would restore"), "{told}");
+        assert!(
+            report.contains("dry run: --apply would restore"),
+            "{report}"
+        );
         assert_eq!(hosted.packages.store().deleted.len(), 2);
-        let told = hosted
+        let report = hosted
             .scene
             .run(&undo.split(' ').collect::<Vec<_>>())
             .exits(0)
             .stdout;
-        assert!(told.contains(&image("a").digest().to_string()), "{told}");
+        assert!(
+            report.contains(&image("a").digest().to_string()),
+            "{report}"
+        );
         assert_eq!(
             hosted.packages.store().row(image("a").digest()).tags,
             ["pending-a"]
@@ -294,12 +300,12 @@ fn a_full_page_without_a_link_hides_nothing() {
         store.links = false;
         assert_eq!(store.versions.len(), 300);
     });
-    let told = hosted.prune(&["--apply"], 0);
-    assert_eq!(told["listed"], 300);
-    assert_eq!(tags(&told["deleted"]), ["pending-b"], "{told}");
+    let report = hosted.prune(&["--apply"], 0);
+    assert_eq!(report["listed"], 300);
+    assert_eq!(tags(&report["deleted"]), ["pending-b"], "{report}");
     assert!(
-        why(&told, "pending-a").contains("part of the index"),
-        "{told}"
+        why(&report, "pending-a").contains("part of the index"),
+        "{report}"
     );
 }
 
@@ -309,17 +315,17 @@ fn without_the_role_admin_a_404_is_no_deletion() {
     hosted.packages.store().deletes = Deletes::NotPermitted;
     // Every night the same, until someone grants it.
     for _ in 0..2 {
-        let told = hosted.refused(4, "deletion_refused");
+        let report = hosted.refused(4, "deletion_refused");
         assert!(
-            told["hint"].as_str().unwrap().contains("the role Admin"),
-            "{told}"
+            report["hint"].as_str().unwrap().contains("the role Admin"),
+            "{report}"
         );
         assert!(
-            told["refused"]
+            report["refused"]
                 .as_str()
                 .unwrap()
                 .contains("the version still exists"),
-            "{told}"
+            "{report}"
         );
     }
     let ran = hosted.scene.run(&["prune", "--apply"]).exits(4);
@@ -351,8 +357,12 @@ fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
             None
         },
     );
-    let told = hosted.prune(&["--apply"], 0);
-    assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
+    let report = hosted.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&report["deleted"]),
+        ["pending-a", "pending-b"],
+        "{report}"
+    );
 }
 
 /// What happens after the listing and before the first deletion: the last manifest that is read is
@@ -373,13 +383,13 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
     meanwhile(&hosted, move |store| {
         store.push(&["v2"], &index, &days_ago(0));
     });
-    let told = hosted.refused(3, "changed");
+    let report = hosted.refused(3, "changed");
     assert!(
-        told["refused"]
+        report["refused"]
             .as_str()
             .unwrap()
             .contains("is protected now: part of the index"),
-        "{told}"
+        "{report}"
     );
     // So does a pending index that is a candidate by the age of its parts.
     let hosted = HostedRepository::new("orgs", "", two);
@@ -413,11 +423,11 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
             });
             None
         });
-        let told = hosted.prune(&["--apply"], 3);
+        let report = hosted.prune(&["--apply"], 3);
         assert_eq!(
-            (&told["code"], &told["deleted"]),
+            (&report["code"], &report["deleted"]),
             (&json!("changed"), &json!([])),
-            "{told}"
+            "{report}"
         );
     }
 }
@@ -443,22 +453,26 @@ fn a_new_version_without_a_manifest_is_not_passed_over() {
     // It may need what is to be deleted.
     let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, unreadable);
-    let told = hosted.refused(3, "listing");
-    let refused = told["refused"].as_str().unwrap();
-    assert!(refused.contains("was pushed during the run"), "{told}");
-    // After the first deletion nobody knows whether anything is missing.
+    let report = hosted.refused(3, "listing");
+    let refused = report["refused"].as_str().unwrap();
+    assert!(refused.contains("was pushed during the run"), "{report}");
+    // After the first deletion, repin cannot determine whether a version is missing.
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().hook("DELETE", move |store| {
         unreadable(store);
         None
     });
-    let told = hosted.prune(&["--apply"], 3);
-    let refused = told["refused"].as_str().unwrap();
+    let report = hosted.prune(&["--apply"], 3);
+    let refused = report["refused"].as_str().unwrap();
     assert!(
         refused.contains("cannot verify that protected versions"),
-        "{told}"
+        "{report}"
     );
-    assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
+    assert_eq!(
+        tags(&report["deleted"]),
+        ["pending-a", "pending-b"],
+        "{report}"
+    );
 }
 
 #[test]
@@ -511,9 +525,13 @@ fn a_version_without_a_manifest_dangles_only_if_it_stays() {
         })
     };
     let hosted = lost();
-    let told = hosted.prune(&["--apply"], 0);
-    assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
-    assert_eq!(told["warnings"][0]["code"], "tag_dangling", "{told}");
+    let report = hosted.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&report["deleted"]),
+        ["pending-a", "pending-b"],
+        "{report}"
+    );
+    assert_eq!(report["warnings"][0]["code"], "tag_dangling", "{report}");
     assert_eq!(hosted.packages.store().left(), ["main", "pending-lost"]);
     // One that is kept, and one without a tag.
     for tags in [&["v1"][..], &[]] {
@@ -537,9 +555,9 @@ fn an_untagged_version_without_a_manifest_refuses() {
         store.push(&[], &image("lost"), &days_ago(60));
         store.manifests.remove(&image("lost").digest());
     });
-    let told = hosted.refused(3, "listing");
-    let refused = told["refused"].as_str().unwrap();
-    assert!(refused.contains("was listed, but is missing"), "{told}");
+    let report = hosted.refused(3, "listing");
+    let refused = report["refused"].as_str().unwrap();
+    assert!(refused.contains("was listed, but is missing"), "{report}");
     // Nor is a plan made of it.
     hosted.prune(&[], 3);
 }
@@ -554,9 +572,9 @@ fn a_version_that_changes_while_its_manifest_is_missing_does_not_dangle() {
         });
         let read = format!("GET /v2/acme/team/app/manifests/{lost}");
         hosted.packages.store().hook(&read, does);
-        let told = hosted.prune(&["--apply"], 3);
-        let outcome = (&told["code"], &told["deleted"]);
-        assert_eq!(outcome, (&json!("listing"), &json!([])), "{told}");
+        let report = hosted.prune(&["--apply"], 3);
+        let outcome = (&report["code"], &report["deleted"]);
+        assert_eq!(outcome, (&json!("listing"), &json!([])), "{report}");
     };
     // Another process deletes it, tag and all.
     refused(|store| {
@@ -586,9 +604,9 @@ fn a_protected_version_of_the_newest_page_is_missed_in_the_second_listing() {
     };
     let gone = hosted();
     meanwhile(&gone, |store| store.remove(image("both").digest()));
-    let told = gone.prune(&["--apply"], 3);
-    let outcome = (&told["code"], &told["deleted"]);
-    assert_eq!(outcome, (&json!("changed"), &json!([])), "{told}");
+    let report = gone.prune(&["--apply"], 3);
+    let outcome = (&report["code"], &report["deleted"]);
+    assert_eq!(outcome, (&json!("changed"), &json!([])), "{report}");
     // One that only moved to another page is still there.
     let moved = hosted();
     meanwhile(&moved, |store| {
@@ -597,8 +615,12 @@ fn a_protected_version_of_the_newest_page_is_missed_in_the_second_listing() {
         let row = store.versions.remove(at);
         store.versions.push(row);
     });
-    let told = moved.prune(&["--apply"], 0);
-    assert_eq!(tags(&told["deleted"]), ["pending-a", "pending-b"], "{told}");
+    let report = moved.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&report["deleted"]),
+        ["pending-a", "pending-b"],
+        "{report}"
+    );
 }
 
 #[test]
@@ -610,9 +632,12 @@ fn a_version_number_that_names_another_digest_ends_it() {
         store.row(image("b").digest()).digest = image("other").digest();
         None
     });
-    let told = hosted.refused(3, "changed");
+    let report = hosted.refused(3, "changed");
     let now = format!("it is {} now", image("other").digest());
-    assert!(told["refused"].as_str().unwrap().contains(&now), "{told}");
+    assert!(
+        report["refused"].as_str().unwrap().contains(&now),
+        "{report}"
+    );
 }
 
 #[test]
@@ -659,15 +684,15 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
         store.tag("released", a);
         None
     });
-    let told = hosted.prune(&["--apply"], 3);
+    let report = hosted.prune(&["--apply"], 3);
     assert_eq!(
-        (&told["code"], tags(&told["deleted"])),
+        (&report["code"], tags(&report["deleted"])),
         (&json!("changed"), vec!["pending-b".to_owned()]),
-        "{told}"
+        "{report}"
     );
-    let refused = told["refused"].as_str().unwrap();
+    let refused = report["refused"].as_str().unwrap();
     let now = "its tags are pending-a, released now";
-    assert!(refused.contains(now), "{told}");
+    assert!(refused.contains(now), "{report}");
     assert!(
         hosted
             .packages
@@ -684,11 +709,11 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
         store.remove(b);
         None
     });
-    let told = hosted.prune(&["--apply"], 0);
+    let report = hosted.prune(&["--apply"], 0);
     assert_eq!(
-        tags(&told["deleted"]),
+        tags(&report["deleted"]),
         ["pending-a"],
-        "one that is gone is no surprise: {told}"
+        "a deleted version is not an error: {report}"
     );
 }
 
@@ -696,30 +721,30 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
 fn refusal_by_github_ends_the_run_with_its_reason() {
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().row(image("b").digest()).downloads = 5_001;
-    let told = hosted.prune(&["--apply"], 4);
+    let report = hosted.prune(&["--apply"], 4);
     assert_eq!(
-        (&told["code"], &told["deleted"]),
+        (&report["code"], &report["deleted"]),
         (&json!("deletion_refused"), &json!([]))
     );
     assert!(
-        told["refused"]
+        report["refused"]
             .as_str()
             .unwrap()
             .contains("more than 5000 downloads"),
-        "{told}"
+        "{report}"
     );
     // A pinned version without a tag leaves a pending one as the last tagged.
     let hosted = HostedRepository::new("orgs", "", |store| {
         store.push(&["pending-a"], &image("a"), &days_ago(40));
         store.row(image("pinned").digest()).tags.clear();
     });
-    let told = hosted.prune(&["--apply"], 4);
+    let report = hosted.prune(&["--apply"], 4);
     assert!(
-        told["refused"]
+        report["refused"]
             .as_str()
             .unwrap()
             .contains("last tagged version"),
-        "{told}"
+        "{report}"
     );
 }
 
@@ -1036,12 +1061,12 @@ fn a_token_is_needed_and_may_be_missing() {
         .exits(0);
     assert_eq!(ran.json()["images"][0]["code"], "skip");
     let absent = HostedRepository::new("nobody", "", two);
-    let told = absent.refused(4, "denied");
+    let report = absent.refused(4, "denied");
     assert!(
-        told["hint"].as_str().unwrap().contains("packages: read"),
-        "{told}"
+        report["hint"].as_str().unwrap().contains("packages: read"),
+        "{report}"
     );
-    // Nobody but GitHub has this API, so an address alone is enough; but not another forge's.
+    // Only GitHub has this API, so an address is sufficient unless it is another forge's.
     let named = HostedRepository::new("orgs", "", two);
     let path = named.scene.path().join("repin.yaml");
     let text = std::fs::read_to_string(&path).unwrap();

@@ -175,7 +175,7 @@ fn every_branch_and_tag_that_the_remote_has_protects() {
     };
     let origin = real.scene.path().join("origin.git");
     elsewhere("feature/x", "branch");
-    // What only a tag names is deployed by whoever follows tags.
+    // A version that only a tag refers to may be deployed by its tag.
     for (branch, tag, name) in [("a", "v1", "light"), ("b", "v2", "annotated")] {
         elsewhere(branch, name);
         let annotate = ["-c", "user.name=A", "-c", "user.email=a@b", "tag"];
@@ -201,7 +201,7 @@ fn every_branch_and_tag_that_the_remote_has_protects() {
     real.scene.git(&["add", "mine.txt"]);
     real.scene.git(&["commit", "-q", "-m", "mine"]);
     real.scene.git(&["checkout", "-q", "main"]);
-    // Once there, and fetched, and not there any more.
+    // The branch was fetched, then deleted on the remote.
     elsewhere("over", "gone");
     real.scene.git(&["fetch", "-q", "origin"]);
     git(&origin, &["update-ref", "-d", "refs/heads/over"]);
@@ -454,7 +454,7 @@ fn a_partial_clone_is_not_believed() {
 #[test]
 fn what_an_untagged_index_consists_of_stays_if_only_text_names_it() {
     let real = with(&["part", "bare"]);
-    // No tag names the indexes any more.
+    // No tag refers to the indexes.
     let index = |part: &str| Image::index(vec![old(part), young(part)]);
     for part in ["part", "bare"] {
         push(
@@ -533,7 +533,7 @@ fn more_digests_in_text_than_can_be_asked_for_refuse_once_there_is_a_candidate()
     for part in ["2001 digests", "locks/uv.lock in the work tree (2001)"] {
         assert!(message.contains(part), "{message}");
     }
-    // Without `sha256:` they are nobody's digests, and without a candidate nobody asks.
+    // Without `sha256:` they are not digests, and without a candidate no request is sent.
     real.scene
         .write("locks/uv.lock", lock(2_001).replace("sha256:", ""));
     real.scene.commit("bare");
@@ -789,7 +789,7 @@ fn what_is_pinned_under_another_name_of_the_host_stays_with_its_parts() {
             &[("edge", &index(part)), ("edge", &young("edge"))],
         );
     }
-    // Nobody can tell that this is the same registry.
+    // repin cannot determine that this is the same registry.
     let host = &real.registry.host;
     let other = format!("{}/acme/app", host.replace("127.0.0.1", "localhost"));
     let images = format!("\nimages:\n  twin: {{ repository: '{other}', pins: 1 }}");
@@ -922,7 +922,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         "main",
         &[(".github/workflows/d.yml", &pin(&real.app(), index.digest()))],
     );
-    // Nobody can tell what this one matched.
+    // The files that this pattern matched cannot be determined.
     other.commit(
         "main",
         &[
@@ -1309,7 +1309,7 @@ fn what_places_of_another_repository_ever_pinned_stays() {
     );
 }
 
-/// A disk that fails is no file that is gone.
+/// A read error is not treated as a missing file.
 #[test]
 fn a_tracked_file_that_cannot_be_read_refuses() {
     let real = with(&[]);
@@ -1335,9 +1335,9 @@ fn a_tracked_file_that_cannot_be_read_refuses() {
             };
         }
         let output = strace.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(3), "{calls}: {said}");
-        assert!(said.contains("notes/odd.txt"), "{calls}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{calls}: {printed}");
+        assert!(printed.contains("notes/odd.txt"), "{calls}: {printed}");
         assert_eq!(real.left(), set(&["main", "pending-stale"]), "{calls}");
     }
 }
@@ -1366,7 +1366,7 @@ fn what_another_repository_pinned_for_a_moment_during_the_run_stays() {
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
 }
 
-/// Two places that find one digest: nobody can say which image it pins.
+/// Two places find one digest, so its image cannot be determined.
 #[test]
 fn a_digest_of_two_places_refuses() {
     let real = with(&[]);
@@ -1436,7 +1436,7 @@ fn another_repository_that_cannot_be_read_refuses() {
     refused(&real, 3, "shallow");
 }
 
-/// A web server that hands out the files of a bare repository to whoever has the token.
+/// A web server that serves the files of a bare repository to clients with the token.
 fn served(repository: &Path, token: &str) -> Fake {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     git(repository, &["update-server-info"]);
@@ -1475,9 +1475,12 @@ fn another_repository_is_asked_with_the_token_of_its_variable() {
             .into_iter()
             .collect();
         let ran = real.scene.run_with(args, &env).exits(exit);
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(token.is_none_or(|token| !said.contains(token)), "{said}");
-        said
+        let printed = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(
+            token.is_none_or(|token| !printed.contains(token)),
+            "{printed}"
+        );
+        printed
     };
     // Missing, or not the right one.
     assert!(run(&args, None, 4).contains("DEPLOY_TOKEN is not set"));

@@ -1,4 +1,4 @@
-//! What the README shows is what the program prints, and what it tells to run works.
+//! The README shows the real output of the program, and its commands work.
 
 use std::{
     fs,
@@ -70,7 +70,7 @@ fn the_examples_are_real_output() {
             .collect();
         let (printed, success) = repin(&directory, &args);
         assert!(success, "{printed}");
-        // A line `[…]` stands for any number of lines.
+        // A line `[…]` matches any number of lines.
         let mut rest = printed.as_str();
         for part in expected.split("[…]\n") {
             let at = rest

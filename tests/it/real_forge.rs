@@ -91,8 +91,8 @@ impl HostedRepository {
         let name = format!("repin-test-{:016x}", fastrand::u64(..));
         let body =
             json!({"name": name, "private": true, "auto_init": false, "default_branch": "main"});
-        let (status, said) = ask(&api, &token, "POST", "user/repos", &body);
-        assert_eq!(status, 201, "making a repository: {said}");
+        let (status, response) = ask(&api, &token, "POST", "user/repos", &body);
+        assert_eq!(status, 201, "making a repository: {response}");
         let world = world();
         let block = format!(
             "forge: {{ kind: gitea, url: '{api}', repository: {owner}/{name}{settings} }}\n"
@@ -103,7 +103,7 @@ impl HostedRepository {
             ".gitea/workflows/deploy.yml",
             "on: workflow_dispatch\njobs: { a: { runs-on: none, steps: [{ run: 'true' }] } }\n",
         );
-        let remote = said["clone_url"].as_str().unwrap();
+        let remote = response["clone_url"].as_str().unwrap();
         world.git(&["init", "-q", "-b", "main"]);
         world.git(&["remote", "add", "origin", remote]);
         world.commit("as it is");
@@ -154,9 +154,12 @@ impl HostedRepository {
     }
 
     fn change(&self, method: &str, path: &str, body: &Value) -> Value {
-        let (status, said) = self.ask(method, path, body);
-        assert!((200..300).contains(&status), "{path}: HTTP {status} {said}");
-        said
+        let (status, response) = self.ask(method, path, body);
+        assert!(
+            (200..300).contains(&status),
+            "{path}: HTTP {status} {response}"
+        );
+        response
     }
 
     /// Pushes what is at HEAD to a branch.

@@ -17,7 +17,7 @@ fn promoted(world: &World, revision: &'static str, exit: i32) -> Value {
 }
 
 /// What is said to be wrong.
-fn said(document: &Value) -> String {
+fn printed(document: &Value) -> String {
     format!("{} {}", document["error"], document["errors"])
 }
 
@@ -46,7 +46,7 @@ fn rival(fake: &Fake) {
     fake.store().push("main", "another change", &[(A, &edited)]);
 }
 
-/// The one open pull request stands on the base's head, and can be merged.
+/// The only open pull request is based on the base's head, and can be merged.
 fn is_whole(fake: &Fake, case: &str) {
     let mut store = fake.store();
     fakes::gitea::drain(&mut store);
@@ -129,7 +129,7 @@ fn a_branch_of_unrelated_history_is_left_alone() {
             .push_orphan(&branch, "my own", &[("notes", "mine")]);
         fake.forget();
         let document = promoted(&world, REV_B, 5);
-        assert!(said(&document).contains(&orphan), "{kind:?} {document}");
+        assert!(printed(&document).contains(&orphan), "{kind:?} {document}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
         assert_eq!(fake.store().refs[&branch], orphan);
     }
@@ -162,7 +162,7 @@ fn a_foreign_commit_on_a_merged_branch_is_left_alone() {
         let foreign = fake.store().push(branch, "more work", &[("notes", "mine")]);
         fake.forget();
         let document = promoted(&world, REV_B, 5);
-        assert!(said(&document).contains(&foreign), "{kind:?} {document}");
+        assert!(printed(&document).contains(&foreign), "{kind:?} {document}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
     }
 }
@@ -183,8 +183,8 @@ fn an_amended_commit_with_the_trailer_is_foreign() {
             let amended = fake.store().push(&branch, &message, &[(path, text)]);
             fake.forget();
             let document = promoted(&world, REV_B, 5);
-            assert!(said(&document).contains(&amended), "{kind:?} {document}");
-            assert!(said(&document).contains(path), "{kind:?} {document}");
+            assert!(printed(&document).contains(&amended), "{kind:?} {document}");
+            assert!(printed(&document).contains(path), "{kind:?} {document}");
             assert_eq!(fake.writes(), [""; 0], "{kind:?}");
         }
     }
@@ -214,7 +214,7 @@ fn a_foreign_commit_below_one_of_repins_is_left_alone() {
             fake.store().push(&branch, &trailer, &planned);
             fake.forget();
             let document = promoted(&world, REV_B, 5);
-            assert!(said(&document).contains(&foreign), "{kind:?} {document}");
+            assert!(printed(&document).contains(&foreign), "{kind:?} {document}");
             assert_eq!(fake.writes(), [""; 0], "{kind:?}");
         }
     }
@@ -235,7 +235,7 @@ fn a_foreign_commit_that_arrives_before_a_reopening_is_left_alone() {
     let reopen = [&promote(REV_B)[..], &["--reopen"]].concat();
     let document = run(&world, &reopen).exits(5).json();
     let foreign = fake.store().refs[&branch].clone();
-    assert!(said(&document).contains(&foreign), "{document}");
+    assert!(printed(&document).contains(&foreign), "{document}");
     assert_eq!(fake.store().content(&branch, "notes"), "mine");
     assert!(fake.store().open_pulls().is_empty());
 }
@@ -276,8 +276,8 @@ fn a_merge_of_the_base_into_the_branch_is_repins_if_it_is_clean() {
             let document = promoted(&world, REV_B, if evil { 5 } else { 0 });
             assert_eq!(fake.writes(), [""; 0], "{kind:?} {evil}");
             if evil {
-                assert!(said(&document).contains(&merge), "{kind:?} {document}");
-                assert!(said(&document).contains("notes"), "{kind:?} {document}");
+                assert!(printed(&document).contains(&merge), "{kind:?} {document}");
+                assert!(printed(&document).contains("notes"), "{kind:?} {document}");
             } else {
                 assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
             }
@@ -568,7 +568,7 @@ fn a_server_that_is_too_old_is_refused_before_anything_is_written() {
             (vec!["wait", "--pr", "1", "--timeout", "0s"], exit(3)),
             (vec!["doctor"], exit(0)),
         ];
-        // With an open pull request, and with one that a person closed.
+        // With an open pull request, and with one that a user closed.
         for closed in [false, true] {
             fake.forget();
             for (args, exit) in &runs {
@@ -577,11 +577,11 @@ fn a_server_that_is_too_old_is_refused_before_anything_is_written() {
                     _ => *exit,
                 };
                 let ran = run(&world, args).exits(exit);
-                let said = format!("{}{}", ran.stdout, ran.stderr);
+                let printed = format!("{}{}", ran.stdout, ran.stderr);
                 assert_eq!(
-                    said.contains("Gitea 1.22 or Forgejo 8"),
+                    printed.contains("Gitea 1.22 or Forgejo 8"),
                     !supported,
-                    "{said}"
+                    "{printed}"
                 );
             }
             assert_eq!(fake.writes(), [""; 0], "{version}");
@@ -597,7 +597,7 @@ fn protected_branch_and_hook_are_refusals() {
         fake.store().gitea.protected = vec!["repin/"];
         let document = promoted(&world, REV_B, 4);
         assert!(
-            said(&document).contains("protected branch repin/"),
+            printed(&document).contains("protected branch repin/"),
             "{document}"
         );
         assert_eq!(fake.writes().len(), 1, "{kind:?} {:?}", fake.writes());
@@ -606,11 +606,11 @@ fn protected_branch_and_hook_are_refusals() {
         fake.forget();
         let document = promoted(&world, REV_B, 1);
         assert!(
-            said(&document).contains("commits need a ticket"),
+            printed(&document).contains("commits need a ticket"),
             "{document}"
         );
         assert!(
-            !said(&document).contains("the next run continues"),
+            !printed(&document).contains("the next run continues"),
             "{document}"
         );
         assert_eq!(fake.writes().len(), 1, "{kind:?} {:?}", fake.writes());
@@ -625,12 +625,12 @@ fn a_refusal_is_a_race_only_if_the_branch_moved() {
         fake.fault(("POST", "/contents"), 9, refusal);
         let document = promoted(&world, REV_B, 1);
         assert!(
-            said(&document).contains("the path is protected"),
+            printed(&document).contains("the path is protected"),
             "{document}"
         );
         assert_eq!(fake.writes().len(), 2, "{kind:?} {:?}", fake.writes());
         assert!(
-            !said(&document).contains("the next run continues"),
+            !printed(&document).contains("the next run continues"),
             "{document}"
         );
     }
@@ -641,7 +641,7 @@ fn an_archived_repository_is_denied_and_doctor_sees_it() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         fake.store().archived = true;
-        assert!(said(&promoted(&world, REV_B, 4)).contains("archived"));
+        assert!(printed(&promoted(&world, REV_B, 4)).contains("archived"));
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
         let ran = run(&world, &["doctor"]).exits(4);
         assert!(ran.stdout.contains("archived"), "{}", ran.stdout);
@@ -656,7 +656,7 @@ fn an_archived_repository_is_denied_and_doctor_sees_it() {
             store.archived = true;
         });
         let document = promoted(&world, REV_B, 4);
-        assert!(said(&document).contains("unarchive"), "{document}");
+        assert!(printed(&document).contains("unarchive"), "{document}");
     }
 }
 
@@ -691,7 +691,7 @@ fn foreign_push_cancels_scheduled_merge() {
         fake.store().scheduled.push((1, head));
         let document = promoted(&world, REV_B, 5);
         assert!(
-            said(&document).contains("scheduled merge of #1 was canceled"),
+            printed(&document).contains("scheduled merge of #1 was canceled"),
             "{document}"
         );
         assert_eq!(fake.store().scheduled, []);
@@ -817,15 +817,15 @@ fn hints_say_what_is_so() {
             "{}",
             ran.stderr
         );
-        // The pull request stands, and an older one could not be closed.
+        // The pull request was created, but an older one could not be closed.
         let (mut world, fake) = hosted(kind, "");
         world.build(REV_C);
         promoted(&world, REV_B, 0);
         fake.fault(("POST", "/comments"), 9, Fault::Instead(error(403, "no")));
         let ran = run(&world, &["promote", "--revision", REV_C, "--pr", "ready"]).exits(4);
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(said.contains("pull request #2 created"), "{said}");
-        assert!(!said.contains("is incomplete"), "{said}");
+        let printed = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(printed.contains("pull request #2 created"), "{printed}");
+        assert!(!printed.contains("is incomplete"), "{printed}");
     }
 }
 
@@ -877,7 +877,7 @@ fn an_amended_commit_that_changes_a_mode_is_foreign() {
         }
         fake.forget();
         let document = promoted(&world, REV_B, 5);
-        assert!(said(&document).contains(NONE), "{kind:?} {document}");
+        assert!(printed(&document).contains(NONE), "{kind:?} {document}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
     }
 }
@@ -918,8 +918,8 @@ fn a_merge_that_brings_other_pins_is_foreign() {
             if exit == 0 {
                 assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
             } else {
-                assert!(said(&document).contains(&merge), "{kind:?} {document}");
-                assert!(said(&document).contains(A), "{kind:?} {document}");
+                assert!(printed(&document).contains(&merge), "{kind:?} {document}");
+                assert!(printed(&document).contains(A), "{kind:?} {document}");
             }
         }
     }
@@ -942,10 +942,10 @@ fn a_closed_duplicate_of_a_merged_pull_request_does_not_keep_the_next_one_from_o
         let document = promoted(&world, REV_B, 0);
         assert_eq!(document["pull_request"]["state"], "created", "{document}");
         is_whole(&fake, &format!("{kind:?}"));
-        // One that a person closes stays closed.
+        // A pull request that a user closed stays closed.
         let last = document["pull_request"]["number"].as_u64().unwrap();
         fake.store().close(last);
         let document = promoted(&world, REV_B, 1);
-        assert!(said(&document).contains("--reopen"), "{document}");
+        assert!(printed(&document).contains("--reopen"), "{document}");
     }
 }

@@ -33,8 +33,8 @@ const DRAFT: [&str; 7] = [
 /// A run that ends so; its document, and what it says to be wrong.
 fn refused(world: &World, args: &[&str], exit: i32) -> (Value, String) {
     let document = run(world, args).exits(exit).json();
-    let said = format!("{} {}", document["error"], document["errors"]);
-    (document, said)
+    let messages = format!("{} {}", document["error"], document["errors"]);
+    (document, messages)
 }
 
 fn count(fake: &Fake, path: &str) -> usize {
@@ -76,10 +76,16 @@ fn rule_or_protection_is_a_refusal_and_objects_are_made_once() {
             "protection" => fake.store().github.protected = vec!["repin/"],
             _ => drop(fake.store().push("repin", "a branch", &[("x", "y")])),
         }
-        let (_, said) = refused(&world, &READY, exit);
-        assert!(said.contains(text) && said.contains(hint), "{rule} {said}");
-        assert!(!said.contains("the next run continues"), "{rule} {said}");
-        assert!(!said.contains("again later"), "{rule} {said}");
+        let (_, messages) = refused(&world, &READY, exit);
+        assert!(
+            messages.contains(text) && messages.contains(hint),
+            "{rule} {messages}"
+        );
+        assert!(
+            !messages.contains("the next run continues"),
+            "{rule} {messages}"
+        );
+        assert!(!messages.contains("again later"), "{rule} {messages}");
         let made = [
             ("/git/blobs", 2),
             ("/git/trees", 1),
@@ -111,8 +117,8 @@ fn update_rule_is_a_refusal() {
             } else {
                 fake.store().github.ruled = vec!["repin/"];
             }
-            let (_, said) = refused(&world, &READY, exit);
-            assert!(said.contains(text), "{update_refs} {said}");
+            let (_, messages) = refused(&world, &READY, exit);
+            assert!(messages.contains(text), "{update_refs} {messages}");
             assert_eq!(fake.store().refs, before);
             assert_eq!(count(&fake, "/git/commits"), 1, "{:?}", fake.writes());
             let moves = fake.writes().len() - 2 - 1 - 1;
@@ -140,8 +146,8 @@ fn a_failure_of_github_itself_is_an_outage_and_no_rule() {
         1,
         Fault::After(fakes::Reply::json(200, answer)),
     );
-    let (document, said) = refused(&world, &READY, 3);
-    assert!(said.contains("Something went wrong"), "{said}");
+    let (document, messages) = refused(&world, &READY, 3);
+    assert!(messages.contains("Something went wrong"), "{messages}");
     assert_eq!(document["error"]["code"], "unavailable", "{document}");
     // It may have been done, and the next run finds that it was.
     run(&world, &READY).exits(0);
@@ -383,18 +389,19 @@ fn draft_that_the_server_refuses_names_the_alternative() {
     // The branch exists by then, and the next run uses it.
     let (world, fake) = hosted(Kind::Github, "");
     fake.store().github.drafts = false;
-    let (_, said) = refused(&world, &DRAFT, 1);
+    let (_, messages) = refused(&world, &DRAFT, 1);
     assert!(
-        said.contains("Draft pull requests are not supported") && said.contains("--pr ready"),
-        "{said}"
+        messages.contains("Draft pull requests are not supported")
+            && messages.contains("--pr ready"),
+        "{messages}"
     );
-    assert!(said.contains("the next run continues"), "{said}");
+    assert!(messages.contains("the next run continues"), "{messages}");
     assert_eq!(count(&fake, "/pulls"), 1, "{:?}", fake.writes());
     let document = run(&world, &READY).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "created");
     // One that is ready cannot become a draft.
-    let (_, said) = refused(&world, &DRAFT, 1);
-    assert!(said.contains("--pr ready"), "{said}");
+    let (_, messages) = refused(&world, &DRAFT, 1);
+    assert!(messages.contains("--pr ready"), "{messages}");
 }
 
 #[test]
@@ -453,11 +460,11 @@ fn a_label_that_another_run_makes_is_put_on_and_a_wrong_one_is_named() {
 fn only_started_work_is_reported_as_left() {
     let (world, fake) = hosted(Kind::Github, "");
     fake.fault(("POST", "/pulls"), 99, Fault::Instead(error(403, "no")));
-    let (_, said) = refused(&world, &READY, 4);
-    assert!(said.contains("the next run continues"), "{said}");
+    let (_, messages) = refused(&world, &READY, 4);
+    assert!(messages.contains("the next run continues"), "{messages}");
     // The branch is there now: nothing more is begun.
-    let (_, said) = refused(&world, &READY, 4);
-    assert!(!said.contains("the next run continues"), "{said}");
+    let (_, messages) = refused(&world, &READY, 4);
+    assert!(!messages.contains("the next run continues"), "{messages}");
 }
 
 /// The most unkind push: foreign, in conflict, while the merge is scheduled.
@@ -491,10 +498,10 @@ fn uncancellable_merge_is_reported() {
     let branch = fake.store().pulls[0].head.clone();
     fake.store().push(&branch, "theirs", &[("notes", "mine")]);
     fake.store().github.cancels = false;
-    let (_, said) = refused(&world, &READY, 5);
-    assert!(said.contains("could not be canceled"), "{said}");
+    let (_, messages) = refused(&world, &READY, 5);
+    assert!(messages.contains("could not be canceled"), "{messages}");
     // One that was never scheduled needs no word.
     fake.store().scheduled.clear();
-    let (_, said) = refused(&world, &READY, 5);
-    assert!(!said.contains("cancelled"), "{said}");
+    let (_, messages) = refused(&world, &READY, 5);
+    assert!(!messages.contains("cancelled"), "{messages}");
 }

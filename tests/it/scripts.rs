@@ -99,7 +99,7 @@ fn missing_uninstallable_program_is_named() {
 
 #[test]
 fn package_manager_that_installs_nothing_fails() {
-    // As whoever the tests run as: root itself, or by way of sudo.
+    // With the user of the tests: root directly, or through sudo.
     let sudo = "shift\nexec \"$@\"";
     let output = Programs::new("exit 0")
         .with("apt-get", "echo \"apt-get $*\"")
@@ -188,11 +188,11 @@ fn a_real_forge_needs_its_address_and_a_token() {
         (&[url, &good], "curl is missing"),
     ] {
         let output = forge(&programs, args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(said.contains(why), "{args:?}: {said}");
-        assert!(said.contains("usage: scripts/test-forge"), "{said}");
-        assert!(!said.contains("s3cret"), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {printed}");
+        assert!(printed.contains(why), "{args:?}: {printed}");
+        assert!(printed.contains("usage: scripts/test-forge"), "{printed}");
+        assert!(!printed.contains("s3cret"), "{printed}");
     }
     // A server that does not answer, and one that does.
     let programs = programs.with("curl", "exit 7");
@@ -202,15 +202,15 @@ fn a_real_forge_needs_its_address_and_a_token() {
         .with("curl", &answer("{\"version\":\"1.25.4\"}"));
     symlink(basename, programs.dir.path().join("basename")).unwrap();
     let output = forge(&programs, &[&format!("{url}/"), &good, "merge"]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{output:?}");
     assert!(
-        said.starts_with(&format!("{url} {good} nextest run")),
-        "{said}"
+        printed.starts_with(&format!("{url} {good} nextest run")),
+        "{printed}"
     );
     assert!(
-        said.contains("--run-ignored only") && said.trim_end().ends_with("merge"),
-        "{said}"
+        printed.contains("--run-ignored only") && printed.trim_end().ends_with("merge"),
+        "{printed}"
     );
 }
 

@@ -48,7 +48,7 @@ fn promoted(world: &World, exit: i32) -> Value {
 }
 
 /// The errors of a document.
-fn said(document: &Value) -> String {
+fn messages(document: &Value) -> String {
     format!("{} {}", document["error"], document["errors"])
 }
 
@@ -253,8 +253,8 @@ fn refusals_that_look_like_races_are_reported() {
         let refusal = Fault::Instead(fakes::error(status, text));
         fake.fault(("POST", "/contents"), 9, refusal);
         let document = promoted(&world, exit);
-        let said = said(&document);
-        assert!(said.contains(help), "{said}");
+        let messages = messages(&document);
+        assert!(messages.contains(help), "{messages}");
         assert_eq!(fake.writes().len(), 1, "{status}");
     }
 }
@@ -330,7 +330,7 @@ fn killed_at(world: &World, fake: &Fake, skip: usize, at: (&'static str, &str), 
     child.wait().unwrap();
 }
 
-/// A pull request that a person closed stays closed, also after its branch was deleted.
+/// A pull request that a user closed stays closed, even after its branch was deleted.
 #[test]
 fn deleted_branch_needs_reopen_and_then_no_wait() {
     for version in SERVERS {
@@ -342,8 +342,8 @@ fn deleted_branch_needs_reopen_and_then_no_wait() {
             store.refs.remove(&branch);
             store.close(1);
         }
-        let said = said(&promoted(&world, 1));
-        assert!(said.contains("--reopen"), "{version} {said}");
+        let messages = messages(&promoted(&world, 1));
+        assert!(messages.contains("--reopen"), "{version} {messages}");
         let begin = Instant::now();
         let document = run(&world, &REOPEN).exits(0).json();
         assert_eq!(document["pull_request"]["number"], 1, "{version}");
@@ -352,7 +352,7 @@ fn deleted_branch_needs_reopen_and_then_no_wait() {
     }
 }
 
-/// A person deleted the branch right before: the server's queue closes the pull request again.
+/// A user deletes the branch just before: the server's queue closes the pull request again.
 #[test]
 fn reopened_pull_request_survives_late_deletion() {
     for version in [GITEA_1_25, GITEA, FORGEJO] {
@@ -444,10 +444,10 @@ fn unrelated_branch_is_refused_on_every_version() {
             let orphan = fake.store().push_orphan(&branch, "mine", &[("x", "y")]);
             fake.forget();
             let begin = Instant::now();
-            let said = said(&promoted(&world, 5));
+            let messages = messages(&promoted(&world, 5));
             assert!(
-                said.contains(&orphan) && said.contains(&branch),
-                "{version} {said}"
+                messages.contains(&orphan) && messages.contains(&branch),
+                "{version} {messages}"
             );
             assert_eq!(fake.writes(), [""; 0], "{version}");
             assert!(begin.elapsed() < Duration::from_secs(5), "{version}");
@@ -477,13 +477,16 @@ fn disabled_pull_requests_are_reported_as_such() {
         fake.forget();
         for args in [&PROMOTE[..], &["status"], &["doctor"]] {
             let ran = run(&world, args).exits(4);
-            let said = format!("{}{}", ran.stdout, ran.stderr);
+            let messages = format!("{}{}", ran.stdout, ran.stderr);
             assert!(
-                said.contains("pull requests are disabled"),
-                "{args:?} {said}"
+                messages.contains("pull requests are disabled"),
+                "{args:?} {messages}"
             );
-            assert!(said.contains("enable pull requests"), "{args:?} {said}");
-            assert!(!said.contains("again later"), "{args:?} {said}");
+            assert!(
+                messages.contains("enable pull requests"),
+                "{args:?} {messages}"
+            );
+            assert!(!messages.contains("again later"), "{args:?} {messages}");
         }
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
         // Any other 404 is none.
@@ -509,10 +512,10 @@ fn renamed_repository_is_an_input_error_with_the_new_name() {
             &["gates", "--ref", "main"],
         ] {
             let ran = run(&world, args).exits(2);
-            let said = format!("{}{}", ran.stdout, ran.stderr);
-            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            let messages = format!("{}{}", ran.stdout, ran.stderr);
+            let messages = messages.split_whitespace().collect::<Vec<_>>().join(" ");
             let new = "acme/flows was renamed to acme/streams";
-            assert!(said.contains(new), "{kind:?} {args:?} {said}");
+            assert!(messages.contains(new), "{kind:?} {args:?} {messages}");
         }
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
     }

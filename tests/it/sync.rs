@@ -1,4 +1,4 @@
-//! `branch sync` on real repositories: what is pushed, what is refused, and what stays as it was.
+//! `branch sync` on real repositories: pushes, refusals, and unchanged files.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -206,7 +206,7 @@ fn a_conflict_names_the_files_and_pushes_nothing() {
 #[test]
 fn a_target_that_is_not_listed_is_refused_before_anything_is_fetched() {
     let world = repository();
-    // Whoever asked this remote would fail another way.
+    // A request to this remote would fail with another error.
     world.git(&["remote", "set-url", "origin", "./nowhere.git"]);
     for (from, to) in [
         ("staging", "main"),

@@ -1,5 +1,5 @@
 //! Whom a job's tokens are sent to: pull requests that change `forge.url`, `token_env` and
-//! `smoke.env`, run by a job that has a token, beside a server that records what it receives.
+//! `smoke.env`, run by a job that has a token, with a server that records its requests.
 
 use crate::support::{
     fake::{Fake as Recorder, Reaction},

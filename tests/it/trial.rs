@@ -236,7 +236,7 @@ fn a_secret_that_is_missing_is_found_before_the_first_request() {
         "smoke: { command: [x], engine: podman, env: [TOKEN] }\n",
         &[],
     );
-    // Nobody answers there.
+    // The registry is unreachable.
     world.replace("repin.yaml", "oci:images", "'http://127.0.0.1:9/acme'");
     let promote = ["promote", "--revision", REV_B, "--format", "json"];
     let ran = world.run(&promote).exits(4);

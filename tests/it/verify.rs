@@ -376,7 +376,7 @@ fn both_kinds_are_required_by_any_signer() {
         detail.starts_with("no attestation and no signature that counts"),
         "{detail}"
     );
-    // An older cosign's signature by a person.
+    // A signature by a user, made with an older cosign.
     for image in IMAGES {
         let digest = world.digest(image, REV_B).to_owned();
         let signing = [Signing::by("release@acme.example")];
@@ -484,7 +484,7 @@ fn rollback_follows_the_policy_of_today() {
     // An image without pins only warns.
     let document = world.run(&ROLLBACK).exits(0).json();
     assert_eq!(details(&document, "signature_missing", "warn").len(), 1);
-    // A signer that was removed is not trusted any more.
+    // A signer that was removed is no longer trusted.
     with_policy(&world, &POLICY.replace("build.yml", "other.yml"));
     world.refuses_to(&["rollback", "--to", REV_A], 1, &["signer_untrusted"]);
 }

@@ -32,7 +32,7 @@ pub(crate) struct Kind {
 /// Where on the way a fault is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Where {
-    /// Nobody listens.
+    /// No process listens on the port.
     Listener,
     /// These bytes, then the end, instead of the server's part of the handshake.
     Handshake(&'static [u8]),

@@ -1,7 +1,7 @@
 //! A server in front of real ones that lets requests through until one of them meets a fault.
 //!
-//! Each connection carries one request, so that a fault of TLS, which comes before any request, can
-//! be told to belong to one of them.
+//! Each connection carries one request, so that a TLS fault, which precedes the
+//! request, belongs to exactly one of them.
 
 use std::{
     collections::BTreeSet,
@@ -129,7 +129,7 @@ impl Proxy {
                     .lock()
                     .unwrap()
                     .filter(|plan| plan.meets(number));
-                // Closed before the next one is accepted: whoever comes later is refused.
+                // Closed before the next accept, so that later connections are refused.
                 if let Some(Plan { kind, at, .. }) = *behind.plan.lock().unwrap()
                     && kind.at == Where::Listener
                     && number + 1 >= at

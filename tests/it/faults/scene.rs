@@ -377,7 +377,7 @@ fn hosted_on_gitea(proxy: &Proxy, directory: &Path) -> Parts {
     hosted(proxy, directory, Forge::Gitea)
 }
 
-/// A world whose images nobody asks for, and a forge.
+/// A world with a forge, whose images are never requested.
 fn plain(proxy: &Proxy, kind: Forge, settings: &str) -> (World, Fake) {
     let (world, forge) = (world(), forge(proxy, kind));
     world.write(

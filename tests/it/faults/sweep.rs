@@ -1,4 +1,4 @@
-//! Runs commands with faults, and judges each run by what it reports and what it leaves behind.
+//! Runs commands with faults, and checks the report and the final state of each run.
 
 use std::{
     collections::BTreeMap,
@@ -60,7 +60,7 @@ struct Trial {
     plan: Plan,
 }
 
-/// What was seen in all runs of a command.
+/// The results of all runs of a command.
 #[derive(Default)]
 struct Tally {
     requests: usize,
@@ -315,7 +315,7 @@ impl Trial {
             wrong.push("standard output is no document".to_owned());
         }
         if reached {
-            // Labels are put on as well as can be, and otherwise that is said.
+            // A run may fail to add labels, but must report it.
             if scene.remote()["labels"] != clean.labels && !ended.stderr.contains("label") {
                 wrong.push("labels are missing".to_owned());
             }

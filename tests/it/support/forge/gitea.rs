@@ -75,7 +75,7 @@ pub struct Settings {
     pub default_style: &'static str,
     /// `WORK_IN_PROGRESS_PREFIXES`.
     pub drafts: Vec<&'static str>,
-    /// Prefixes of branches that nobody may push to.
+    /// Prefixes of protected branches that reject every push.
     pub protected: Vec<&'static str>,
     /// The message with which a hook of the server refuses every push.
     pub hook: Option<&'static str>,
@@ -961,7 +961,7 @@ fn labels(store: &mut Store, asked: &Asked) -> Reply {
     if !store.may_label {
         return error(403, "user should have write access");
     }
-    // Seen: nobody looks whether there is one of this name.
+    // Seen: a duplicate name is accepted.
     let id = store.number();
     let name = asked.text("name").to_owned();
     store.labels.push((id, name.clone()));

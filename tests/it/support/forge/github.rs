@@ -35,7 +35,7 @@ pub enum Strict {
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Settings {
-    /// Prefixes of branches that a rule set lets nobody create or update.
+    /// Prefixes of branches whose creation and update a rule set forbids.
     pub ruled: Vec<&'static str>,
     /// The same by a classic protection that restricts who may push.
     pub protected: Vec<&'static str>,

@@ -204,7 +204,7 @@ impl Store {
         }
     }
 
-    /// A person puts a pull request into the queue.
+    /// Adds a pull request to the queue, as a user does.
     pub fn queue_takes(&mut self, number: u64, head: &str) {
         self.rules.entries.push(Entry {
             number,
@@ -291,7 +291,7 @@ pub fn read(store: &mut Store, asked: &Asked) -> Reply {
     Reply::json(200, json!({"data": {"repository": row}}))
 }
 
-/// What the base's branch protection says to whoever may read.
+/// The base's branch protection, as shown to a reader.
 fn protection(store: &Store) -> Value {
     let signed = store.rules.signatures == Some(Signatures::Protection);
     let rule = json!({"requiresLinearHistory": false, "requiresSignatures": signed});

@@ -150,7 +150,7 @@ impl Asked {
         self.body[name].as_str().unwrap_or_default()
     }
 
-    /// Whether the path ends so; behind `#` stands a word of the GraphQL query.
+    /// Whether the path has this suffix; a word of the GraphQL query follows `#`.
     pub fn is_at(&self, place: &str) -> bool {
         let (path, word) = place.split_once('#').unwrap_or((place, ""));
         self.path.ends_with(path) && self.text("query").contains(word)

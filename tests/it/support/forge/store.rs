@@ -269,7 +269,7 @@ impl Store {
         self.refs.insert(branch.to_owned(), id);
     }
 
-    /// A person merges a pull request.
+    /// Merges a pull request, as a user does.
     pub fn merge(&mut self, number: u64) -> String {
         let pull = self
             .pulls
@@ -345,7 +345,7 @@ impl Store {
         self.settle();
     }
 
-    /// A person closes a pull request.
+    /// Closes a pull request, as a user does.
     pub fn close(&mut self, number: u64) {
         let head = self
             .pulls

@@ -218,7 +218,7 @@ fn tree(shared: &Shared, store: &Store, asked: &Asked, name: &str, number: usize
             json!({"path": path, "mode": mode, "type": "blob", "sha": blob, "size": size})
         })
         .collect();
-    // A listing that never ends stands for one that is too long.
+    // An endless listing simulates one that is too long.
     let endless = shared.trouble(number) == Some(Trouble::Truncated);
     let more = at * size < files.len() || endless;
     Reply::json(

@@ -93,7 +93,7 @@ pub struct Logged {
     pub request: String,
     pub write: bool,
     pub status: u16,
-    /// Whether the client had been told to wait, and the time was not over.
+    /// Whether the client was still required to wait.
     pub parked: bool,
 }
 
