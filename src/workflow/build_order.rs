@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, sync::Arc, time::SystemTime};
 
-use super::{Services, build_source::BuildSource, caches::FetchedSource, tags};
+use super::{Services, build_source::BuildSource, repositories::FetchedRepository, tags};
 use crate::{
     checks::{self, Resolution},
     config::Config,
@@ -237,7 +237,7 @@ impl<'o> BuildOrder<'o> {
     pub(super) async fn source_commits(
         &self,
         pinned: Option<&Revision>,
-    ) -> Option<Result<Arc<FetchedSource>, Errors>> {
+    ) -> Option<Result<Arc<FetchedRepository>, Errors>> {
         let source = self.source.as_ref()?;
         if self.config.revision.pattern.is_semver() {
             return None;

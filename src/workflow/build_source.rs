@@ -10,9 +10,8 @@ use tokio::sync::Mutex;
 
 use super::{
     Access, Services,
-    caches::FetchedSource,
     connection::{TokenUse, settings, token_for},
-    repositories::{OtherRepository, temporary_directory},
+    repositories::{self, Fetch, FetchedRepository, OtherRepository},
 };
 use crate::{
     code::Code,
@@ -22,7 +21,7 @@ use crate::{
         Kind, Target, TargetError, Token,
         fleet::{Ancestry, FleetReader, RepositoryName},
     },
-    git::{FetchedObjects, Git, GitError, HostedRepository, Remote, ScratchRepository},
+    git::{FetchedObjects, Git, HostedRepository},
     http::Pace,
 };
 
@@ -201,7 +200,7 @@ impl<'s> BuildSource<'s> {
     /// The result of git, with the commits of all branches and tags.
     async fn compare_fetched(
         &self,
-        fetched: Arc<FetchedSource>,
+        fetched: Arc<FetchedRepository>,
         older: &str,
         newer: &str,
     ) -> Result<Option<bool>, Errors> {
@@ -214,12 +213,17 @@ impl<'s> BuildSource<'s> {
             };
             scratch.git().is_ancestor(&older, &newer).map(Some)
         });
-        Ok(self.finish(compared.await)?)
+        let reason = match compared.await {
+            Ok(Ok(is_ancestor)) => return Ok(is_ancestor),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(self.unavailable(reason).into())
     }
 
     /// The commits of all branches and tags, fetched once in a run. git uses its own credentials; if these
     /// do not suffice, it uses the token for the forge.
-    pub(super) async fn fetched(&self) -> Result<Arc<FetchedSource>, Errors> {
+    pub(super) async fn fetched(&self) -> Result<Arc<FetchedRepository>, Errors> {
         let url = self.url()?;
         if let Some(fetched) = self.known_commits(&url) {
             return Ok(fetched);
@@ -234,38 +238,26 @@ impl<'s> BuildSource<'s> {
             Ok(Some(hosted)) => hosted.token.git_login(&remote.url).ok().flatten(),
             Ok(None) | Err(_) => None,
         };
-        let mut fetched = self.fetch(remote.clone()).await;
-        if let (Err(_), Some(login)) = (&fetched, login) {
-            let login = Some(login);
-            fetched = self.fetch(Remote { login, ..remote }).await;
-        }
-        let fetched = Arc::new(fetched?);
+        let references =
+            ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:refs/repin/{kind}/*"));
+        let fetch = Fetch {
+            refspecs: references.to_vec(),
+            objects: FetchedObjects::Commits,
+        };
+        let fetched = repositories::fetch(remote, login, &fetch, self.services).await?;
+        let fetched = Arc::new(fetched.map_err(|reason| self.unavailable(reason))?);
         let mut sources = self.services.fetched_sources.borrow_mut();
         sources.insert(url, Arc::clone(&fetched));
         Ok(fetched)
     }
 
-    async fn fetch(&self, remote: Remote) -> Result<FetchedSource, Errors> {
-        let directory = temporary_directory(self.services)?;
-        let fetched = tokio::task::spawn_blocking(move || {
-            let scratch =
-                ScratchRepository::init(directory.path(), remote, FetchedObjects::Commits)?;
-            scratch.fetch(&[
-                "+refs/heads/*:refs/repin/heads/*",
-                "+refs/tags/*:refs/repin/tags/*",
-            ])?;
-            Ok(FetchedSource { scratch, directory })
-        });
-        Ok(self.finish(fetched.await)?)
-    }
-
     /// The commits that this run fetched, without a request.
-    pub(super) fn fetched_before(&self) -> Option<Arc<FetchedSource>> {
+    pub(super) fn fetched_before(&self) -> Option<Arc<FetchedRepository>> {
         self.known_commits(&self.url().ok()?)
     }
 
     /// The commits that this run fetched from `url`.
-    fn known_commits(&self, url: &str) -> Option<Arc<FetchedSource>> {
+    fn known_commits(&self, url: &str) -> Option<Arc<FetchedRepository>> {
         self.services.fetched_sources.borrow().get(url).cloned()
     }
 
@@ -284,17 +276,9 @@ impl<'s> BuildSource<'s> {
         }
     }
 
-    fn finish<T>(
-        &self,
-        result: Result<Result<T, GitError>, tokio::task::JoinError>,
-    ) -> Result<T, Error> {
-        let reason = match result {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
+    fn unavailable(&self, reason: String) -> Error {
         let subject = format!("the source {}", self.name());
         let help = "check that the repository exists and that git may read it";
-        Err(Error::unavailable(subject, reason).help(help))
+        Error::unavailable(subject, reason).help(help)
     }
 }

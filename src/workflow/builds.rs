@@ -12,8 +12,8 @@ use self::{
     tag_lists::{Push, list_tags, packages},
 };
 use super::{
-    Access, Services, SiteHistory, build_order::BuildOrder, caches::FetchedSource, forge_overview,
-    pull_limit::check_remaining_pulls,
+    Access, Services, SiteHistory, build_order::BuildOrder, forge_overview,
+    pull_limit::check_remaining_pulls, repositories::FetchedRepository,
 };
 use crate::{
     builds::{
@@ -450,7 +450,7 @@ fn fetch_commits(
     order: &BuildOrder<'_>,
     current: Option<&Revision>,
     services: &Services,
-) -> Result<Option<Arc<FetchedSource>>, Errors> {
+) -> Result<Option<Arc<FetchedRepository>>, Errors> {
     let fetched = services.wait(order.source_commits(current), "fetching the source")?;
     match fetched.transpose() {
         Ok(fetched) => Ok(fetched),

@@ -7,23 +7,16 @@ use std::{
     sync::Arc,
 };
 
+use super::repositories::FetchedRepository;
 use crate::{
     checks::{ApprovedImage, Target},
-    git::ScratchRepository,
     oci::{Digest, Revision, TagPattern},
     registry::{Source, resolve::KnownManifest},
     trust::SearchResult,
 };
 
 /// The commits of each source that this run fetched, by the URL.
-pub(super) type FetchedSources = RefCell<HashMap<String, Arc<FetchedSource>>>;
-
-/// The fetched commits, in a directory that is removed when dropped.
-pub(super) struct FetchedSource {
-    pub(super) scratch: ScratchRepository,
-    #[expect(dead_code, reason = "it owns the directory")]
-    pub(super) directory: tempfile::TempDir,
-}
+pub(super) type FetchedSources = RefCell<HashMap<String, Arc<FetchedRepository>>>;
 
 /// The images that tags resolved to in this run. A second planning uses the same images.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     error::{Error, Errors, usage},
     forge::Token,
-    git::{Login, Remote},
+    git::{FetchedObjects, GitError, Login, Remote, ScratchRepository},
 };
 
 pub(crate) struct OtherRepository<'c> {
@@ -44,6 +44,61 @@ impl OtherRepository<'_> {
         })?;
         Ok(Access::Granted(Remote { url, login }))
     }
+}
+
+/// Another repository in a directory that is removed when dropped.
+pub(super) struct FetchedRepository {
+    pub(super) scratch: ScratchRepository,
+    /// Whether the other repository has every requested reference.
+    pub(super) has_references: bool,
+    _directory: tempfile::TempDir,
+}
+
+/// The references of a fetch, and their objects.
+#[derive(Debug, Clone)]
+pub(super) struct Fetch {
+    pub(super) refspecs: Vec<String>,
+    pub(super) objects: FetchedObjects,
+}
+
+/// Fetches another repository into a temporary directory. git uses its own credentials; if these do not
+/// suffice, it uses `login`. The inner error is the reason of git.
+pub(super) async fn fetch(
+    remote: Remote,
+    login: Option<Login>,
+    fetch: &Fetch,
+    services: &Services,
+) -> Result<Result<FetchedRepository, String>, Errors> {
+    let fetched = fetch_once(remote.clone(), fetch, services).await?;
+    match (fetched, login) {
+        (Err(_), Some(login)) => {
+            let login = Some(login);
+            fetch_once(Remote { login, ..remote }, fetch, services).await
+        }
+        (fetched, _) => Ok(fetched),
+    }
+}
+
+async fn fetch_once(
+    remote: Remote,
+    fetch: &Fetch,
+    services: &Services,
+) -> Result<Result<FetchedRepository, String>, Errors> {
+    let directory = temporary_directory(services)?;
+    let Fetch { refspecs, objects } = fetch.clone();
+    let fetched = tokio::task::spawn_blocking(move || {
+        let scratch = ScratchRepository::init(directory.path(), remote, objects)?;
+        let refspecs: Vec<_> = refspecs.iter().map(String::as_str).collect();
+        Ok::<_, GitError>(FetchedRepository {
+            has_references: scratch.fetch(&refspecs)?,
+            scratch,
+            _directory: directory,
+        })
+    });
+    Ok(match fetched.await {
+        Ok(fetched) => fetched.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    })
 }
 
 /// Creates an empty directory for fetched objects, which is removed when dropped.

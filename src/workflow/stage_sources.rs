@@ -7,7 +7,7 @@ use super::{
     Access, Services, SiteHistory,
     connection::{open, token},
     history::{BranchRole, history_branch},
-    repositories::{OtherRepository, temporary_directory},
+    repositories::{self, Fetch, FetchedRepository, OtherRepository},
 };
 use crate::{
     code::Code,
@@ -15,8 +15,8 @@ use crate::{
     error::{Error, Errors},
     forge::{Forge, Target},
     git::{
-        Branch, BranchSources, FetchedObjects, Git, GitError, HostedRepository, ObjectId,
-        ScratchRepository, TreeFile,
+        Branch, BranchSources, FetchedObjects, Git, GitError, HostedRepository, Login, ObjectId,
+        TreeFile,
     },
     history::History,
 };
@@ -49,7 +49,7 @@ pub(super) struct Repository {
     /// The fetched branch; `None` for this clone.
     fetched: Option<Branch>,
     /// Removed when dropped.
-    _directory: Option<tempfile::TempDir>,
+    _directory: Option<FetchedRepository>,
 }
 
 /// The URL, the branch, and whether the whole history was fetched.
@@ -167,19 +167,18 @@ impl<'o> Opener<'o> {
                 .map(|branch| short_name(&branch).to_owned())
                 .or(base)
         {
+            let cause = |errors: Errors| errors.by_cause()[0].to_string();
             let forge = super::connect(self.config, Some(git), self.services);
-            if let Ok(Access::Granted(forge)) = forge {
-                let head = self
-                    .services
-                    .wait(forge.branch(&name), "reading the branch of a stage");
-                let head = head.map_err(|errors| errors.by_cause()[0].to_string())?;
-                let head = head.map_err(|error| error.to_string())?;
-                let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
-                let tip = ObjectId::parse(head.commit.as_bytes());
-                let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
-                let git = git.with_commit(&tip, &name).map_err(reason)?;
-                return Ok((git, Branch { name, tip }));
-            }
+            let forge = forge.and_then(Access::granted).map_err(cause)?;
+            let head = self
+                .services
+                .wait(forge.branch(&name), "reading the branch of a stage");
+            let head = head.map_err(cause)?.map_err(|error| error.to_string())?;
+            let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
+            let tip = ObjectId::parse(head.commit.as_bytes());
+            let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
+            let git = git.with_commit(&tip, &name).map_err(reason)?;
+            return Ok((git, Branch { name, tip }));
         }
         let found = history_branch(git, other, &self.services.environment).map_err(reason)?;
         match found.role {
@@ -260,30 +259,38 @@ impl<'o> Opener<'o> {
         if key == self.own_key() {
             key = String::new();
         }
-        let directory = temporary_directory(self.services).map_err(cause)?;
-        let path = directory.path().to_owned();
         let name = branch.unwrap_or("HEAD").to_owned();
         let source = branch.map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
-        let fetch = move || {
-            let scratch = ScratchRepository::init(&path, remote, objects)?;
-            if !scratch.fetch(&[&format!("+{source}:{FETCHED}")])? {
-                return Ok(None);
-            }
-            let git = scratch.git().clone();
-            let tip = git.commit_at(FETCHED)?;
-            Ok::<_, GitError>(Some((git, tip)))
+        let login = self.forge_login(&remote.url);
+        let wanted = Fetch {
+            refspecs: vec![format!("+{source}:{FETCHED}")],
+            objects,
         };
-        let work = async { tokio::task::spawn_blocking(fetch).await };
+        let work = repositories::fetch(remote, login, &wanted, self.services);
         let fetched = self.services.wait(work, "fetching a stage");
-        let fetched = fetched.map_err(cause)?.map_err(|error| error.to_string())?;
-        let fetched = fetched.map_err(|error| error.to_string())?;
-        let (git, tip) = fetched.ok_or_else(|| format!("the repository has no branch {name}"))?;
+        let fetched = fetched.and_then(|fetched| fetched).map_err(cause)??;
+        if !fetched.has_references {
+            return Err(format!("the repository has no branch {name}"));
+        }
+        let git = fetched.scratch.git().clone();
+        let tip = git.commit_at(FETCHED).map_err(|error| error.to_string())?;
         Ok(Repository {
             git,
             key,
             fetched: Some(Branch { name, tip }),
-            _directory: Some(directory),
+            _directory: Some(fetched),
         })
+    }
+
+    /// The login for a repository on the host of the configured forge, if a token is set.
+    fn forge_login(&self, url: &str) -> Option<Login> {
+        let git = self.history.git();
+        let own = super::connection::target(self.config.forge.as_ref()?, git).ok()?;
+        let target = own.on_same_host(url)?;
+        match token(&target.api, git, &self.services.environment).ok()? {
+            Access::Granted(credential) => credential.token.git_login(url).ok().flatten(),
+            Access::NoToken(_) => None,
+        }
     }
 
     /// The identity of this repository: the URL of its remote, or its path.

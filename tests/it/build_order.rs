@@ -6,12 +6,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::support::{
-    fake::{Fake, Reaction},
-    fleet,
+    fake, fleet,
     forge::{Kind, TOKEN, server::Server, thousand::Thousand},
     layout::Platform,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, failed, git, world},
@@ -552,23 +550,7 @@ fn git_fetches_a_private_source_with_the_token_of_its_forge() {
     let [early, late, _] = source(directory.path());
     git(directory.path(), &["gc", "-q"]);
     git(directory.path(), &["update-server-info"]);
-    let files = directory.path().join(".git");
-    let password = format!(
-        "Basic {}",
-        STANDARD.encode(format!("x-access-token:{TOKEN}"))
-    );
-    let forge = Fake::start(move |request| {
-        let Some(path) = request.path().strip_prefix("/acme/app.git/") else {
-            return Reaction::new(404, "{}");
-        };
-        if request.header("authorization") != Some(&password) {
-            return Reaction::new(401, "").with("www-authenticate", "Basic realm=\"git\"");
-        }
-        match std::fs::read(files.join(path)) {
-            Ok(content) => Reaction::new(200, content),
-            Err(_) => Reaction::new(404, ""),
-        }
-    });
+    let forge = fake::private_repository(directory.path().join(".git"), TOKEN);
     let further = format!(
         "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",
         forge.host()

@@ -8,6 +8,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
+    fake,
     forge::{Fake, Kind, PullRow, TOKEN},
     world::{self, REV_A, REV_B, REV_C, Ran, World, details, failed},
 };
@@ -710,4 +711,73 @@ fn history_of_all_sets_has_a_column_each() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn shallow_clone_does_not_prove_a_stage() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 60);
+    pipeline.commit("chore: nothing", 30);
+    let origin = format!("file://{}", pipeline.world.path("origin.git").display());
+    let clone = pipeline.world.path("clone");
+    pipeline.git(&["clone", "-q", "--depth=1", &origin, clone.to_str().unwrap()]);
+    let sources = format!(
+        "ghcr.io/acme=oci:{}",
+        pipeline.world.path("images").display()
+    );
+    let promote = |more: &[&str]| {
+        let args = [
+            "promote",
+            "--revision",
+            REV_B,
+            "--allow-older",
+            "--force-after-rollback",
+            "--format",
+            "json",
+        ];
+        let args = [&args[..], more].concat();
+        let environment = [("REPIN_SOURCES", &*sources)];
+        pipeline
+            .world
+            .run_in(&clone.join("envs/prod"), &args, &environment)
+    };
+    let document = promote(&[]).exits(3).json();
+    assert_eq!(document["error"]["code"], "stage_unknown", "{document:#}");
+    let document = promote(&["--allow-unstaged"]).exits(0).json();
+    let warning = details(&document, "stage_unknown", "warn").remove(0);
+    assert!(warning.contains("forced by --allow-unstaged"), "{warning}");
+}
+
+#[test]
+fn private_stage_is_fetched_with_the_token() {
+    let pipeline = Pipeline::new("");
+    pipeline.promoted(STAGING, REV_B, 60);
+    let origin = pipeline.world.path("origin.git");
+    world::git(&origin, &["gc", "-q"]);
+    world::git(&origin, &["update-server-info"]);
+    let server = fake::private_repository(origin, TOKEN);
+    let forge = format!(
+        "forge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}\n",
+        server.host()
+    );
+    let after = format!(
+        "promote: {{ after: [{{ set: {{ repository: acme/app, config: {STAGING} }}, for: 24h }}] }}\n"
+    );
+    pipeline.configure(PROD, &(forge + &after));
+    assert!(pipeline.is_unknown().contains("acme/app"));
+    let sources = format!(
+        "ghcr.io/acme=oci:{}",
+        pipeline.world.path("images").display()
+    );
+    let environment = [("REPIN_SOURCES", &*sources), ("REPIN_FORGE_TOKEN", TOKEN)];
+    let args = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--config",
+        PROD,
+        "--format",
+        "json",
+    ];
+    passed(&pipeline.world.run_with(&args, &environment).exits(0).json());
 }

@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 /// A request, as received.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -304,4 +306,24 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
         body: String::from_utf8_lossy(&body).into_owned(),
         number: 0,
     }))
+}
+
+/// A server of one private repository, `acme/app`: it serves the files of a `.git` directory to the user of a token.
+pub(crate) fn private_repository(files: std::path::PathBuf, token: &str) -> Fake {
+    let password = format!(
+        "Basic {}",
+        STANDARD.encode(format!("x-access-token:{token}"))
+    );
+    Fake::start(move |request| {
+        let Some(path) = request.path().strip_prefix("/acme/app.git/") else {
+            return Reaction::new(404, "{}");
+        };
+        if request.header("authorization") != Some(&password) {
+            return Reaction::new(401, "").with("www-authenticate", "Basic realm=\"git\"");
+        }
+        match std::fs::read(files.join(path)) {
+            Ok(content) => Reaction::new(200, content),
+            Err(_) => Reaction::new(404, ""),
+        }
+    })
 }
