@@ -52,7 +52,7 @@ pub(crate) struct Difference {
     pub platforms: Vec<String>,
     pub size: Size,
     #[serde(flatten)]
-    pub content: Configuration,
+    pub content: PlatformDifference,
 }
 
 /// The sums of the layers in bytes.
@@ -64,7 +64,7 @@ pub(crate) struct Size {
 
 /// The differences of a platform except for the size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Configuration {
+pub(crate) struct PlatformDifference {
     pub layers: Layers,
     pub configuration: Vec<FieldChange>,
     pub environment: Environment,
@@ -225,7 +225,7 @@ impl ImageChanges {
             from: size(old),
             to: size(new),
         };
-        let content = Configuration {
+        let content = PlatformDifference {
             layers: layers(old, new),
             configuration: fields(old, new),
             environment: environment(&old.config.env, &new.config.env),

@@ -9,8 +9,8 @@ mod source;
 
 use serde::Serialize;
 
-pub(crate) use images::{BaseImage, Change, Configuration, Difference, ImageChanges, compare};
-pub(crate) use source::{Commit, Commits, Origin, Reader, SourceChanges};
+pub(crate) use images::{BaseImage, Change, Difference, ImageChanges, PlatformDifference, compare};
+pub(crate) use source::{CommitList, ListedCommit, Origin, Reader, SourceChanges};
 
 /// The maximum number of characters of an external text.
 pub(crate) const MAX_TEXT: usize = 120;

@@ -19,9 +19,9 @@ pub(crate) struct SourceChanges {
     /// Whether the older revision is an ancestor of the newer one; `None` if that is unknown.
     pub descendant: Option<bool>,
     /// The commits of the new revision that the old one lacks; `None` if they were not read.
-    pub added: Option<Commits>,
+    pub added: Option<CommitList>,
     /// The commits of the old revision that the new one lacks.
-    pub removed: Option<Commits>,
+    pub removed: Option<CommitList>,
     /// The start of the pages of pull requests, up to their number, if the forge is known.
     #[serde(skip)]
     pub pull_requests: Option<String>,
@@ -50,16 +50,16 @@ pub(crate) enum Reader {
 
 /// The commits of one revision that the other one lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Commits {
+pub(crate) struct CommitList {
     pub count: u64,
     /// The number of authors by name; `None` unless all commits were read.
     pub authors: Option<usize>,
     /// The newest commits, the newest first.
-    pub commits: Vec<Commit>,
+    pub commits: Vec<ListedCommit>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Commit {
+pub(crate) struct ListedCommit {
     /// The full id.
     pub commit: String,
     pub subject: String,
@@ -68,7 +68,7 @@ pub(crate) struct Commit {
     pub pull_request: Option<u64>,
 }
 
-impl Commits {
+impl CommitList {
     /// The maximum number of listed commits.
     pub(crate) const MAX: usize = 50;
     /// No commits.
@@ -79,13 +79,13 @@ impl Commits {
     };
 }
 
-impl From<CommitRange> for Commits {
+impl From<CommitRange> for CommitList {
     fn from(range: CommitRange) -> Self {
         let commits = range
             .commits
             .into_iter()
             .take(Self::MAX)
-            .map(|commit| Commit {
+            .map(|commit| ListedCommit {
                 commit: commit.id,
                 pull_request: pull_request(&commit.subject),
                 subject: shortened(&commit.subject),

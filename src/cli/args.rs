@@ -453,6 +453,7 @@ pub(super) struct History {
 
 /// Options of the commands that change pins.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub(super) struct Change {
     /// Write the new pins to the work tree
     #[arg(long)]

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// The keys of these fields in the object `config`.
 pub(super) const KEYS: [&str; 7] = [
@@ -104,7 +105,7 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 
 /// The keys of an object, which the specification uses as a set.
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
-    let object = Option::<BTreeMap<String, IgnoredAny>>::deserialize(deserializer)?;
+    let object = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?;
     Ok(object.unwrap_or_default().into_keys().collect())
 }
 

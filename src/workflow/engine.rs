@@ -202,7 +202,7 @@ pub(super) fn judge(
                 rows,
             };
             Some(changes::of_promotion(
-                set, config, &found, history, services,
+                &set, config, &found, history, services,
             )?)
         }
         None => None,

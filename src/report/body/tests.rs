@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    changes::{Changes, Commit, Commits, NotRead, SetState, SourceChanges},
+    changes::{Changes, CommitList, ListedCommit, NotRead, SetState, SourceChanges},
     checks::Check,
     code::Code,
     config::{Operation, SetPath},
@@ -157,7 +157,7 @@ fn custom_template_has_limits() {
 
 #[test]
 fn differences_are_shortened_before_labels() {
-    let commit = |index: usize| Commit {
+    let commit = |index: usize| ListedCommit {
         commit: "b".repeat(40),
         subject: format!("{index} {}", "[x](y)".repeat(20)),
         author: "[Ada](x)".repeat(15),
@@ -169,7 +169,7 @@ fn differences_are_shortened_before_labels() {
         from: SetState::default(),
         to: SetState::default(),
         source: SourceChanges {
-            added: Some(Commits {
+            added: Some(CommitList {
                 count: 20,
                 authors: None,
                 commits: (0..20).map(commit).collect(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{counts, details, image_details, layers, not_read, rows, short};
 use crate::{
-    changes::{Changes, Commit, Commits, ImageChanges, Origin, SetState},
+    changes::{Changes, CommitList, ImageChanges, ListedCommit, Origin, SetState},
     untrusted::markdown,
 };
 
@@ -81,7 +81,7 @@ fn range(changes: &Changes) -> String {
     }
 }
 
-fn list(text: &mut String, heading: &str, commits: &Commits, pages: Option<&str>) {
+fn list(text: &mut String, heading: &str, commits: &CommitList, pages: Option<&str>) {
     if commits.commits.is_empty() {
         return;
     }
@@ -102,7 +102,7 @@ fn list(text: &mut String, heading: &str, commits: &Commits, pages: Option<&str>
 
 /// The escaped subject, with a link to the pull request if its page is known. Elsewhere, `#N` would refer to
 /// the repository of the body.
-fn subject(commit: &Commit, pages: Option<&str>) -> String {
+fn subject(commit: &ListedCommit, pages: Option<&str>) -> String {
     let Some((number, pages)) = commit.pull_request.zip(pages) else {
         return markdown::inline(&commit.subject);
     };
@@ -171,7 +171,7 @@ mod tests {
             revision: Some(digit.repeat(40)),
             ..SetState::default()
         };
-        let commit = Commit {
+        let commit = ListedCommit {
             commit: "b".repeat(40),
             subject: subject.to_owned(),
             author: "<b>Ada @acme|".to_owned(),
@@ -181,12 +181,12 @@ mod tests {
             link: Some("https://github.com/acme/app/compare/a...b".to_owned()),
             stated_by: Some(Origin::Label),
             descendant: Some(true),
-            added: Some(Commits {
+            added: Some(CommitList {
                 count: 30,
                 authors: None,
                 commits: vec![commit],
             }),
-            removed: Some(Commits::NONE),
+            removed: Some(CommitList::NONE),
             ..SourceChanges::default()
         };
         Changes {

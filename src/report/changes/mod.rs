@@ -5,7 +5,7 @@ pub(crate) mod terminal;
 
 use crate::{
     changes::{
-        BaseImage, Change, Configuration, Difference, ImageChanges, NotRead, SourceChanges,
+        BaseImage, Change, Difference, ImageChanges, NotRead, PlatformDifference, SourceChanges,
         shortened,
     },
     oci::is_hex,
@@ -24,7 +24,7 @@ type Escape = fn(&str) -> String;
 struct Row<'c> {
     platforms: Vec<&'c str>,
     sizes: String,
-    content: &'c Configuration,
+    content: &'c PlatformDifference,
 }
 
 fn rows(image: &ImageChanges) -> Vec<Row<'_>> {
@@ -97,7 +97,7 @@ fn signed(bytes: i128) -> String {
     }
 }
 
-fn layers(content: &Configuration) -> String {
+fn layers(content: &PlatformDifference) -> String {
     format!("{} of {} shared", content.layers.shared, content.layers.to)
 }
 
@@ -122,7 +122,7 @@ fn image_details(image: &ImageChanges, escape: Escape) -> Vec<String> {
 }
 
 /// The changed parts of the configuration.
-fn details(content: &Configuration, escape: Escape) -> Vec<String> {
+fn details(content: &PlatformDifference, escape: Escape) -> Vec<String> {
     let mut details = Vec::new();
     for change in &content.configuration {
         let [from, to] = [&change.from, &change.to].map(|field| value(&field.text(), escape));

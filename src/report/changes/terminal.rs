@@ -2,7 +2,7 @@
 
 use super::{counts, details, image_details, layers, not_read, rows, short};
 use crate::{
-    changes::{Changes, Commits, ImageChanges, Origin, SetState},
+    changes::{Changes, CommitList, ImageChanges, Origin, SetState},
     report::layout::indented,
     untrusted::plain,
 };
@@ -74,7 +74,7 @@ fn source(lines: &mut Lines, changes: &Changes) {
     }
 }
 
-fn list(lines: &mut Lines, sign: &str, commits: &Commits) {
+fn list(lines: &mut Lines, sign: &str, commits: &CommitList) {
     for commit in commits.commits.iter().take(MAX_COMMITS) {
         let id = short(&commit.commit);
         let [subject, author] = [&commit.subject, &commit.author].map(|text| plain(text));

@@ -29,7 +29,6 @@ pub(crate) struct ComparedSet {
 
 /// An image of a set.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "one of few values of a run")]
 pub(crate) enum SetImage {
     /// The set does not contain the image.
     Absent,
@@ -119,7 +118,7 @@ pub(super) struct ReviewedSet<'r> {
 
 /// Compares the current set with the one that a promotion or rollback makes current.
 pub(super) fn of_promotion(
-    set: ReviewedSet<'_>,
+    set: &ReviewedSet<'_>,
     config: &Config,
     found: &Found,
     history: &SiteHistory,

@@ -2,7 +2,7 @@
 
 use super::{Comparison, common_label};
 use crate::{
-    changes::{Commits, NotRead, Origin, Reader, SourceChanges},
+    changes::{CommitList, NotRead, Origin, Reader, SourceChanges},
     config::Config,
     error::Error,
     forge::Target,
@@ -48,8 +48,8 @@ pub(super) fn read(
     };
     if from == to {
         source.descendant = Some(true);
-        source.added = Some(Commits::NONE);
-        source.removed = Some(Commits::NONE);
+        source.added = Some(CommitList::NONE);
+        source.removed = Some(CommitList::NONE);
         return source;
     }
     let [older, newer] = [from, to].map(|revision| ObjectId::parse(revision.as_bytes()));
@@ -101,7 +101,7 @@ fn commits(
     source: Option<&BuildSource<'_>>,
     older: &ObjectId,
     newer: &ObjectId,
-) -> Result<Option<[Commits; 2]>, GitError> {
+) -> Result<Option<[CommitList; 2]>, GitError> {
     let fetched = source.and_then(BuildSource::fetched_before);
     let scratch = fetched.as_ref().map(|fetched| fetched.scratch.git());
     // The ranges of a shallow clone lack commits.
@@ -111,9 +111,9 @@ fn commits(
         .chain(scratch);
     for git in clones {
         if git.has_commit(older)? && git.has_commit(newer)? {
-            let added = git.range(older, newer, Commits::MAX)?;
-            let removed = git.range(newer, older, Commits::MAX)?;
-            return Ok(Some([added, removed].map(Commits::from)));
+            let added = git.range(older, newer, CommitList::MAX)?;
+            let removed = git.range(newer, older, CommitList::MAX)?;
+            return Ok(Some([added, removed].map(CommitList::from)));
         }
     }
     Ok(None)

@@ -153,7 +153,7 @@ impl Walk<'_> {
             .site(&member, base)
             .map_err(|error| Box::new(error.into()))?;
         let mut pins = PinFacts::default();
-        match self.plan(&member, &site, &mut pins).await {
+        match Box::pin(self.plan(&member, &site, &mut pins)).await {
             Ok((planned, document)) => Ok(Prepared {
                 member,
                 site,
@@ -216,7 +216,7 @@ impl Walk<'_> {
         }
         let verification = Verification::Before {
             images: self.set.trusted_images(&member.images, config),
-            stages: self.judge_stages(member, site).await?,
+            stages: Box::pin(self.judge_stages(member, site)).await?,
         };
         let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
         let unplanned = unplanned_document(

@@ -52,8 +52,8 @@ impl Walk<'_> {
                 }
             };
             let common = common_images(&member.config, &stage.config);
-            check_rule(member, rule, &stage, &common)?;
-            match self.judge_stage(member, rule, stage, &common).await {
+            check_rule(member, rule, &stage, &common).map_err(|report| *report)?;
+            match Box::pin(self.judge_stage(member, rule, stage, &common)).await {
                 Ok(judged) => verdicts.add(rule, judged),
                 Err(report) => match report.reason() {
                     Some(reason) if report.outcome == FleetOutcome::Refused => {
@@ -232,11 +232,11 @@ fn check_rule(
     rule: &Stage,
     stage: &StageConfig,
     common: &[[String; 2]],
-) -> Result<(), Report> {
+) -> Result<(), Box<Report>> {
     let item = rule.item();
     let error = |message: String, help: &str| {
         let message = format!("{}: {message}", member.name);
-        Report::from(Error::input(Code::CONFIG, message).help(help))
+        Box::new(Report::from(Error::input(Code::CONFIG, message).help(help)))
     };
     if common.is_empty() {
         let message = format!("the stage {item} pins none of the images of this set");
