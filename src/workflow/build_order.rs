@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, sync::Arc, time::SystemTime};
 
-use super::{Services, build_source::BuildSource, repositories::FetchedRepository, tags};
+use super::{Services, build_source::BuildSource, caches::FetchedRepository, tags};
 use crate::{
     checks::{self, Resolution},
     config::Config,

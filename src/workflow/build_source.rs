@@ -10,8 +10,9 @@ use tokio::sync::Mutex;
 
 use super::{
     Access, Services,
+    caches::FetchedRepository,
     connection::{TokenUse, settings, token_for},
-    repositories::{self, Fetch, FetchedRepository, OtherRepository},
+    repositories::{self, Fetch, OtherRepository},
 };
 use crate::{
     code::Code,

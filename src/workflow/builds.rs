@@ -12,8 +12,8 @@ use self::{
     tag_lists::{Push, list_tags, packages},
 };
 use super::{
-    Access, Services, SiteHistory, build_order::BuildOrder, forge_overview,
-    pull_limit::check_remaining_pulls, repositories::FetchedRepository,
+    Access, Services, SiteHistory, build_order::BuildOrder, caches::FetchedRepository,
+    forge_overview, pull_limit::check_remaining_pulls,
 };
 use crate::{
     builds::{

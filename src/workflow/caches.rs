@@ -7,9 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use super::repositories::FetchedRepository;
 use crate::{
     checks::{ApprovedImage, Target},
+    git::ScratchRepository,
     oci::{Digest, Revision, TagPattern},
     registry::{Source, resolve::KnownManifest},
     trust::SearchResult,
@@ -17,6 +17,15 @@ use crate::{
 
 /// The commits of each source that this run fetched, by the URL.
 pub(super) type FetchedSources = RefCell<HashMap<String, Arc<FetchedRepository>>>;
+
+/// Another repository in a directory that is removed when dropped.
+pub(super) struct FetchedRepository {
+    pub(super) scratch: ScratchRepository,
+    /// Whether the other repository has every requested reference.
+    pub(super) has_references: bool,
+    #[expect(dead_code, reason = "it owns the directory")]
+    pub(super) directory: tempfile::TempDir,
+}
 
 /// The images that tags resolved to in this run. A second planning uses the same images.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Access, Services};
+use super::{Access, Services, caches::FetchedRepository};
 use crate::{
     code::Code,
     config::Config,
@@ -46,14 +46,6 @@ impl OtherRepository<'_> {
     }
 }
 
-/// Another repository in a directory that is removed when dropped.
-pub(super) struct FetchedRepository {
-    pub(super) scratch: ScratchRepository,
-    /// Whether the other repository has every requested reference.
-    pub(super) has_references: bool,
-    _directory: tempfile::TempDir,
-}
-
 /// The references of a fetch, and their objects.
 #[derive(Debug, Clone)]
 pub(super) struct Fetch {
@@ -92,7 +84,7 @@ async fn fetch_once(
         Ok::<_, GitError>(FetchedRepository {
             has_references: scratch.fetch(&refspecs)?,
             scratch,
-            _directory: directory,
+            directory,
         })
     });
     Ok(match fetched.await {

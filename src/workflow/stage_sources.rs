@@ -5,9 +5,10 @@ use std::{cell::OnceCell, collections::HashMap, path::PathBuf, rc::Rc};
 
 use super::{
     Access, Services, SiteHistory,
+    caches::FetchedRepository,
     connection::{open, token},
     history::{BranchRole, history_branch},
-    repositories::{self, Fetch, FetchedRepository, OtherRepository},
+    repositories::{self, Fetch, OtherRepository},
 };
 use crate::{
     code::Code,

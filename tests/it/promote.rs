@@ -151,6 +151,7 @@ fn the_document_of_an_approved_plan() {
         "body",
         "branch",
         "changed",
+        "changes",
         "checks",
         "diff",
         "error",

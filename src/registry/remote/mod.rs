@@ -447,7 +447,7 @@ fn content_digest(headers: &HeaderMap) -> Result<Option<Digest>, RequestError> {
 
 fn check_content_digest(headers: &HeaderMap, descriptor: &Descriptor) -> Result<(), RequestError> {
     match content_digest(headers)? {
-        Some(claim) if claim != descriptor.digest => Err(RequestError::unavailable(format!(
+        Some(claim) if claim != descriptor.digest => Err(RequestError::wrong_bytes(format!(
             "the registry reported {claim} (Docker-Content-Digest)"
         ))),
         _ => Ok(()),

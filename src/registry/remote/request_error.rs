@@ -25,16 +25,20 @@ pub(super) struct RequestError {
 
 impl RequestError {
     pub(super) fn unavailable(reason: impl Into<String>) -> Self {
-        Self {
-            class: Class::Unavailable,
-            reason: reason.into(),
-            hint: None,
-        }
+        Self::of_class(Class::Unavailable, reason)
     }
 
     pub(super) fn denied(reason: impl Into<String>) -> Self {
+        Self::of_class(Class::Denied, reason)
+    }
+
+    pub(super) fn wrong_bytes(reason: impl Into<String>) -> Self {
+        Self::of_class(Class::WrongBytes, reason)
+    }
+
+    fn of_class(class: Class, reason: impl Into<String>) -> Self {
         Self {
-            class: Class::Denied,
+            class,
             reason: reason.into(),
             hint: None,
         }

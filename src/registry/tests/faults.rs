@@ -316,9 +316,8 @@ async fn permanent_errors_are_not_retried() {
     ] {
         for kind in KINDS {
             let (error, count) = failing(kind, &fault, |_| {}).await;
-            assert_eq!(
-                error.class,
-                Class::Unavailable,
+            assert!(
+                matches!(error.class, Class::Unavailable | Class::WrongBytes),
                 "{} {fault:?}: {error}",
                 kind.0
             );
@@ -464,26 +463,34 @@ async fn wrong_bytes_are_detected() {
     let claims = [
         (
             manifest("Docker-Content-Digest", &other.to_string()),
+            Class::WrongBytes,
             "hash to",
         ),
         (
             manifest("Docker-Content-Digest", "sha256:abc"),
+            Class::Unavailable,
             "malformed Docker-Content-Digest",
         ),
         (
             manifest("Docker-Content-Digest", ""),
+            Class::Unavailable,
             "malformed Docker-Content-Digest",
         ),
         (
             manifest("Docker-Content-Digest", &index().digest().to_string())
                 .with("docker-content-digest", other.to_string()),
+            Class::Unavailable,
             "conflicting Docker-Content-Digest",
         ),
-        (manifest("Content-Type", "application/json"), "Content-Type"),
+        (
+            manifest("Content-Type", "application/json"),
+            Class::Unavailable,
+            "Content-Type",
+        ),
     ];
-    for (fault, says) in claims {
+    for (fault, class, says) in claims {
         let (error, count) = failing(KINDS[0], &fault, |_| {}).await;
-        assert_eq!(error.class, Class::Unavailable, "{fault:?}: {error}");
+        assert_eq!(error.class, class, "{fault:?}: {error}");
         assert!(
             error.message.contains(says) && count == 1,
             "{count} {fault:?}: {error}"
@@ -492,10 +499,10 @@ async fn wrong_bytes_are_detected() {
     for kind in [KINDS[1], KINDS[2]] {
         let config = Image::single("amd64", "two").config;
         let (error, _) = failing(kind, &Reaction::new(200, config.clone()), |_| {}).await;
-        assert_eq!(error.class, Class::Unavailable, "{}: {error}", kind.0);
+        assert_eq!(error.class, Class::WrongBytes, "{}: {error}", kind.0);
         let lying = Reaction::new(200, config).with("Docker-Content-Digest", other.to_string());
         let (error, _) = failing(kind, &lying, |_| {}).await;
-        assert_eq!(error.class, Class::Unavailable, "{}: {error}", kind.0);
+        assert_eq!(error.class, Class::WrongBytes, "{}: {error}", kind.0);
         let (error, _) = failing(kind, &Reaction::new(404, ""), |_| {}).await;
         assert_eq!(error.class, Class::Unavailable, "{}: {error}", kind.0);
     }
