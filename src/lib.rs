@@ -54,10 +54,6 @@ mod configurations;
 #[cfg(test)]
 #[path = "tests/conformance/mod.rs"]
 mod conformance;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "no command compares contents yet")
-)]
 mod contents;
 mod error;
 mod files;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 
+use super::{NotRead, Part};
 use crate::{
+    contents::{self, ContentsByDigest, ContentsDifference, UnreadPart},
     registry::resolve::{ImageFacts, PlatformFacts},
     untrusted::masked_words,
 };
@@ -70,13 +72,9 @@ pub(crate) struct PlatformDifference {
     pub environment: Environment,
     pub labels: Vec<LabelChange>,
     pub base: Option<BaseChange>,
-    /// Not read.
+    /// `None` if the contents of a platform were not read.
     pub contents: Option<ContentsDifference>,
 }
-
-/// The differences of the contents of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) enum ContentsDifference {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Layers {
@@ -164,13 +162,40 @@ impl Serialize for FieldValue {
     }
 }
 
-/// Compares two images; `None` if a set does not contain the image. `reported`: the labels with values. The
-/// error is the reason that they cannot be compared.
+/// A platform that two images have with different digests.
+pub(crate) struct ChangedPlatform<'f> {
+    name: String,
+    pub old: &'f PlatformFacts,
+    pub new: &'f PlatformFacts,
+}
+
+/// The platforms that two images have with different digests. The error is the reason that the images cannot be
+/// compared.
+pub(crate) fn changed_platforms<'f>(
+    from: &'f ImageFacts,
+    to: &'f ImageFacts,
+) -> Result<Vec<ChangedPlatform<'f>>, String> {
+    let (old, new) = (platforms(Some(from))?, platforms(Some(to))?);
+    let mut changed = Vec::new();
+    for (name, new) in new {
+        if let Some(old) = old.get(&name)
+            && old.digest != new.digest
+        {
+            changed.push(ChangedPlatform { name, old, new });
+        }
+    }
+    Ok(changed)
+}
+
+/// Compares two images; `None` if a set does not contain the image. `reported`: the labels with values.
+/// `contents`: those of the platforms that were read. The error is the reason that the images cannot be compared.
 pub(crate) fn compare(
     name: &str,
     from: Option<&ImageFacts>,
     to: Option<&ImageFacts>,
     reported: &[String],
+    contents: &ContentsByDigest,
+    not_read: &mut Vec<NotRead>,
 ) -> Result<ImageChanges, String> {
     let (old, new) = (platforms(from)?, platforms(to)?);
     let mut changes = ImageChanges {
@@ -181,22 +206,53 @@ pub(crate) fn compare(
         media_type: None,
         differences: Vec::new(),
     };
-    if let (Some(from), Some(to)) = (from, to)
-        && from.media_type != to.media_type
-    {
+    let (Some(from), Some(to)) = (from, to) else {
+        return Ok(changes);
+    };
+    if from.media_type != to.media_type {
         changes.media_type = Some(TextChange {
             from: from.media_type.clone(),
             to: to.media_type.clone(),
         });
     }
-    for (platform, new) in &new {
-        if let Some(old) = old.get(platform)
-            && old.digest != new.digest
-        {
-            changes.add(platform, old, new, reported);
+    for platform in changed_platforms(from, to)? {
+        let mut reasons = Vec::new();
+        let contents = contents_difference(&platform, contents, &mut reasons);
+        for (part, reason) in reasons {
+            not_read.push(NotRead {
+                part,
+                platform: Some(platform.name.clone()),
+                ..NotRead::image(name, reason)
+            });
         }
+        changes.add(platform, contents, reported);
     }
     Ok(changes)
+}
+
+/// The differences of the contents; `None` if they were not read. `reasons`: those for which a part was not
+/// read.
+fn contents_difference(
+    platform: &ChangedPlatform<'_>,
+    contents: &ContentsByDigest,
+    reasons: &mut Vec<(Part, String)>,
+) -> Option<ContentsDifference> {
+    let [old, new] = [platform.old, platform.new].map(|facts| contents.get(&facts.digest));
+    for read in [old, new].into_iter().flatten() {
+        if let Err(reason) = read {
+            reasons.push((Part::Contents, reason.clone()));
+        }
+    }
+    let comparison = contents::difference(old?.as_ref().ok()?, new?.as_ref().ok()?);
+    for unread in comparison.not_read {
+        let part = match unread.part {
+            UnreadPart::Contents => Part::Contents,
+            UnreadPart::Packages => Part::Packages,
+            UnreadPart::Sbom => Part::Sbom,
+        };
+        reasons.push((part, unread.reason));
+    }
+    Some(comparison.difference)
 }
 
 /// The platforms of an image by name.
@@ -216,11 +272,11 @@ fn platforms(facts: Option<&ImageFacts>) -> Result<BTreeMap<String, &PlatformFac
 impl ImageChanges {
     fn add(
         &mut self,
-        platform: &str,
-        old: &PlatformFacts,
-        new: &PlatformFacts,
+        platform: ChangedPlatform<'_>,
+        contents: Option<ContentsDifference>,
         reported: &[String],
     ) {
+        let ChangedPlatform { name, old, new } = platform;
         let size = Size {
             from: size(old),
             to: size(new),
@@ -231,13 +287,13 @@ impl ImageChanges {
             environment: environment(&old.config.env, &new.config.env),
             labels: labels(old, new, reported),
             base: base_change(old, new),
-            contents: None,
+            contents,
         };
         let mut known = self.differences.iter_mut();
         match known.find(|known| known.size == size && known.content == content) {
-            Some(known) => known.platforms.push(platform.to_owned()),
+            Some(known) => known.platforms.push(name),
             None => self.differences.push(Difference {
-                platforms: vec![platform.to_owned()],
+                platforms: vec![name],
                 size,
                 content,
             }),

@@ -9,7 +9,9 @@ mod source;
 
 use serde::Serialize;
 
-pub(crate) use images::{BaseImage, Change, Difference, ImageChanges, PlatformDifference, compare};
+pub(crate) use images::{
+    BaseImage, Change, Difference, ImageChanges, PlatformDifference, changed_platforms, compare,
+};
 pub(crate) use source::{CommitList, ListedCommit, Origin, Reader, SourceChanges};
 
 /// The maximum number of characters of an external text.
@@ -59,6 +61,9 @@ pub(crate) struct NotRead {
 pub(crate) enum Part {
     Commits,
     Image,
+    Contents,
+    Packages,
+    Sbom,
 }
 
 impl Part {
@@ -66,6 +71,9 @@ impl Part {
         match self {
             Self::Commits => "commits",
             Self::Image => "image",
+            Self::Contents => "contents",
+            Self::Packages => "packages",
+            Self::Sbom => "sbom",
         }
     }
 }

@@ -484,8 +484,11 @@ pub(super) struct Change {
     #[arg(long, value_name = "FILE")]
     pub(super) body_file: Option<PathBuf>,
     /// Omit the section "What changes" of the pull request body, and its requests
-    #[arg(long)]
+    #[arg(long, conflicts_with = "contents")]
     pub(super) no_changes: bool,
+    /// Compare the contents of the images too: packages, privileged files and inventory names
+    #[arg(long)]
+    pub(super) contents: bool,
 }
 
 /// Options that allow or forbid changes.

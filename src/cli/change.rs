@@ -13,7 +13,7 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::{Config, Trailer},
+    config::{ChangeParts, Config, Trailer},
     error::{Errors, usage},
     report::{
         body,
@@ -60,10 +60,19 @@ pub(super) fn run(
         missing_credential: change.if_unconfigured.into(),
         diff_file: change.diff_file.clone(),
         body_file: change.body_file.clone(),
-        omits_changes: change.no_changes,
+        changes: reported_changes(change),
     };
     let finished = workflow::run(goal, &options, config, &cx.services)?;
     Ok(report(&finished, &options, change.diff, cx))
+}
+
+/// The parts of the section "What changes"; `None` as the configuration selects.
+fn reported_changes(change: &Change) -> Option<ChangeParts> {
+    match (change.no_changes, change.contents) {
+        (true, _) => Some(ChangeParts::None),
+        (false, true) => Some(ChangeParts::Contents),
+        (false, false) => None,
+    }
 }
 
 /// Whether an option selects standard output.

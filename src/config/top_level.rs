@@ -181,18 +181,19 @@ block! {
         /// repin.plan/1.
         template: Option<RelPath>,
         /// The differences of the current set and the new one that the pull request body shows: `none`,
-        /// `source` (the commits), or `images` (the commits and the images).
-        changes: ChangeParts = "images",
+        /// `source` (the commits), `images` (the commits and the images), or `contents` (also the packages,
+        /// privileged files and inventory names in the images). Absent: `contents` if images have an
+        /// inventory or a contract, otherwise `images`.
+        changes: Option<ChangeParts>,
     }
 }
 
 choices! {
     pub enum ChangeParts {
         None = "none",
-        /// The commits.
         Source = "source",
-        /// The commits and the images.
         Images = "images",
+        Contents = "contents",
     }
 }
 

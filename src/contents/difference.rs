@@ -22,9 +22,15 @@ pub(crate) struct ContentsComparison {
 /// A part of the contents that was not compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnreadContents {
-    /// `contents` or `packages`.
-    pub part: &'static str,
+    pub part: UnreadPart,
     pub reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnreadPart {
+    Contents,
+    Packages,
+    Sbom,
 }
 
 /// The differences, as in a document.
@@ -86,7 +92,7 @@ pub(crate) fn difference(from: &ImageContents, to: &ImageContents) -> ContentsCo
         files.truncate(MAX_LISTED);
         let reason = format!("{omitted} more files with different setuid, setgid or capabilities");
         not_read.push(UnreadContents {
-            part: "contents",
+            part: UnreadPart::Contents,
             reason,
         });
     }
@@ -159,7 +165,7 @@ fn compare_packages(
                     let reason = format!("{name} database not readable: {reason}");
                     // Both images may have the same problem.
                     let unread = UnreadContents {
-                        part: "packages",
+                        part: UnreadPart::Packages,
                         reason,
                     };
                     if !not_read.contains(&unread) {
@@ -174,6 +180,13 @@ fn compare_packages(
             compared.insert(package_type);
             found.compare(package_type, old, new);
         }
+    }
+    if from.sbom.is_some() != to.sbom.is_some() {
+        let owner = if to.sbom.is_some() { "new" } else { "old" };
+        not_read.push(UnreadContents {
+            part: UnreadPart::Sbom,
+            reason: format!("only the {owner} image has an SBOM"),
+        });
     }
     if let (Some(old), Some(new)) = (&from.sbom, &to.sbom) {
         let types: BTreeSet<_> = old.keys().chain(new.keys()).collect();

@@ -18,14 +18,13 @@ mod rpm;
 mod sbom;
 mod sqlite;
 
-pub(crate) use difference::difference;
-#[cfg(test)]
-pub(crate) use sbom::SbomPackages;
-pub(crate) use sbom::read_sboms;
+pub(crate) use difference::{ContentsDifference, PackageDifference, UnreadPart, difference};
+pub(crate) use sbom::{SbomPackages, read_sboms};
 
 use crate::{
     inventory::Enumeration,
     layers::{IMAGE_DATABASES, Tree},
+    oci::Digest,
 };
 
 /// The maximum number of packages in a list.
@@ -90,6 +89,9 @@ impl ImageContents {
         }
     }
 }
+
+/// The contents of the platforms of an image by their digests, or the reasons that they were not read.
+pub(crate) type ContentsByDigest = BTreeMap<Digest, Result<ImageContents, String>>;
 
 /// A list of packages under construction.
 #[derive(Debug, Default)]

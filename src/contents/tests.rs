@@ -396,7 +396,7 @@ fn unreadable_database_is_not_compared() {
     let [unread] = compared.not_read.as_slice() else {
         panic!("{:?}", compared.not_read);
     };
-    assert_eq!(unread.part, "packages");
+    assert_eq!(unread.part, UnreadPart::Packages);
     assert!(
         unread.reason.starts_with("rpm database not readable: "),
         "{}",

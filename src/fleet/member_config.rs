@@ -133,7 +133,7 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
             labels: fleet.report.labels.clone(),
             template: None,
             // The images are not read again for each repository.
-            changes: ChangeParts::None,
+            changes: Some(ChangeParts::None),
         },
         ..fleet.clone()
     }

@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, task};
 
 use super::ReadingProgress;
 use crate::{
-    error::Error,
+    error::{Class, Error},
     layers::{
         Budget, ContentFilter, Encoding, LayerDescriptor, LayerError, LayerErrorKind, LayerTree,
         read_layer,
@@ -46,8 +46,8 @@ pub(crate) struct LayerCache {
 
 struct SharedLayer {
     tree: Arc<LayerTree>,
-    /// The repository that the layer was read from.
-    repository: String,
+    /// The repositories that contain the layer.
+    repositories: HashSet<String>,
 }
 
 /// A layer of an image: its descriptor in the manifest, combined with its entry in the config.
@@ -113,9 +113,14 @@ impl LayerCache {
         for (layer, tree) in unread.iter().zip(trees) {
             let shared = SharedLayer {
                 tree: Arc::new(tree),
-                repository: repository.clone(),
+                repositories: HashSet::new(),
             };
             self.shared.insert(layer.descriptor.clone(), shared);
+        }
+        for layer in &layers {
+            if let Some(shared) = self.shared.get_mut(&layer.descriptor) {
+                shared.repositories.insert(repository.clone());
+            }
         }
         let trees = layers
             .iter()
@@ -185,7 +190,7 @@ async fn check_shared(
         .charge(shared.tree.cost())
         .map_err(|error| Error::unavailable(source.to_string(), error.to_string()))?;
     budget.charge_database(shared.tree.database_bytes());
-    if shared.repository == source.to_string() {
+    if shared.repositories.contains(&source.to_string()) {
         return Ok(());
     }
     source.check_layer(blob).await
@@ -222,6 +227,9 @@ fn layer_error(subject: String, error: LayerError) -> Error {
             Ok(error) => error,
             Err(io) => Error::unavailable(subject, io.to_string()),
         },
+        kind @ (LayerErrorKind::Digest { .. } | LayerErrorKind::TooLong { .. }) => {
+            Error::about(Class::WrongBytes, subject, kind.to_string())
+        }
         kind => Error::unavailable(subject, kind.to_string()),
     }
 }

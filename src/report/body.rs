@@ -147,6 +147,7 @@ pub(crate) fn render(
     for step in [
         Cut::Nothing,
         Cut::Commits,
+        Cut::Packages,
         Cut::ChangedImages,
         Cut::Labels,
         Cut::Files,
@@ -240,6 +241,7 @@ fn assemble(text: &str, notices: &[&str], marker: &str) -> String {
 enum Cut {
     Nothing,
     Commits,
+    Packages,
     ChangedImages,
     Labels,
     Files,
@@ -260,6 +262,15 @@ impl Cut {
                     commits.commits.clear();
                 }
                 Some("commits")
+            }
+            Self::Packages => {
+                let mut has_contents = false;
+                for image in &mut document.changes.as_mut()?.images {
+                    for difference in &mut image.differences {
+                        has_contents |= difference.content.contents.take().is_some();
+                    }
+                }
+                has_contents.then_some("contents of the images")
             }
             Self::ChangedImages => {
                 let changes = document.changes.as_mut()?;

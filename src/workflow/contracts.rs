@@ -8,20 +8,24 @@ use std::{
 
 use super::{
     Services, SiteHistory, Stop,
-    image_contents::{self, PlatformSource},
+    image_contents::{self, ExaminedPlatform, PlatformSource},
 };
 use crate::{
+    changes::changed_platforms,
     checks::{
         self, Check, ContractFile, Enforcement, ImagePlatform, Images, Signatures, Standard,
         Strictness,
     },
     code::Code,
     config::{Config, Image, Inventory, RelPath},
+    contents::ContentsByDigest,
     error::{Error, Errors},
     files::Files,
     git::{Git, ObjectId, TreeFile},
     history::{CommitConfig, Promoted, promoted_config},
     inventory::{Enumeration, ReadingProgress},
+    oci::Digest,
+    registry::resolve::{ImageFacts, PlatformFacts},
 };
 
 /// The maximum size of a contract, in bytes; one more byte is read to detect a larger one.
@@ -254,44 +258,105 @@ fn contract_of(
 /// The names by kind in each platform of an image.
 pub(super) type KindsOfPlatforms = BTreeMap<ImagePlatform, Enumeration>;
 
-/// The stage of contents: every platform of every image, one at a time.
+/// What the stage of contents read in addition to its verdicts.
+pub(super) struct ReadContents {
+    pub(super) kinds: KindsOfPlatforms,
+    /// The contents of the platforms that are compared, in the order of the images.
+    pub(super) compared: Vec<ContentsByDigest>,
+}
+
+/// A platform whose contents are read.
+struct ReadPlatform {
+    place: ImagePlatform,
+    digest: Digest,
+    /// Whether the current set contains it. It is only compared.
+    is_current: bool,
+}
+
+/// The stage of contents: every platform of every image, one at a time. `current`: the images of the current
+/// set with which the contents are compared. Each is read after the new one, with which it may share layers.
 pub(super) fn verify_contents<'c, H: Strictness>(
     images: Images<'c, H, Signatures>,
     config: &'c Config,
     standards: &[Vec<Standard<'_>>],
+    current: &[Option<ImageFacts>],
     services: &Services,
-) -> Result<(Images<'c, H, checks::Contents>, KindsOfPlatforms), Stop> {
-    let mut kinds = KindsOfPlatforms::new();
+) -> Result<(Images<'c, H, checks::Contents>, ReadContents), Stop> {
+    let mut read = ReadContents {
+        kinds: KindsOfPlatforms::new(),
+        compared: vec![ContentsByDigest::new(); config.images.len()],
+    };
     let mut stage = images.contents(standards);
     let open: Vec<_> = stage.pending().collect();
-    if !open.is_empty() {
-        let sources = services.sources_of_images(config)?;
-        let (mut places, mut platforms) = (Vec::new(), Vec::new());
-        for place in open {
-            let facts = stage.facts(place.image);
-            if let Some(facts) = facts.and_then(|facts| facts.platforms.get(place.platform)) {
-                let platform = PlatformSource {
-                    image: &config.images[place.image].name,
-                    source: &sources[place.image],
-                    facts,
-                };
-                platforms.push((platform, standards[place.image].as_slice()));
-                places.push(place);
-            }
-        }
-        let reading = ReadingProgress::default();
-        let work = image_contents::check(&platforms, &reading);
-        let verdicts = services.wait_with(work, || reading.describe())?;
-        for (place, verdict) in places.into_iter().zip(verdicts) {
-            let verdict = match verdict {
-                Ok(verdict) => {
-                    kinds.extend(verdict.kinds.map(|names| (place, names)));
-                    Ok(verdict.checks)
-                }
-                Err(outage) => Err(vec![outage]),
-            };
-            stage.record(place, verdict);
+    if open.is_empty() {
+        return Ok((stage.finish()?, read));
+    }
+    let sources = services.sources_of_images(config)?;
+    let no_inventory = Inventory::default();
+    let (mut places, mut platforms) = (Vec::new(), Vec::new());
+    for place in open {
+        let Some(image_facts) = stage.facts(place.image) else {
+            continue;
+        };
+        let Some(new) = image_facts.platforms.get(place.platform) else {
+            continue;
+        };
+        let old = current.get(place.image).and_then(Option::as_ref);
+        let old = old.and_then(|old| counterpart(old, image_facts, new));
+        let image = &config.images[place.image];
+        let examined = |facts, standards| ExaminedPlatform {
+            platform: PlatformSource {
+                image: &image.name,
+                source: &sources[place.image],
+                facts,
+            },
+            standards,
+            compared: old.map(|_| config.inventory_of(image).unwrap_or(&no_inventory)),
+        };
+        let of_place = |facts: &PlatformFacts, is_current| ReadPlatform {
+            place,
+            digest: facts.digest,
+            is_current,
+        };
+        places.push(of_place(new, false));
+        platforms.push(examined(new, standards[place.image].as_slice()));
+        if let Some(old) = old {
+            places.push(of_place(old, true));
+            platforms.push(examined(old, &[]));
         }
     }
-    Ok((stage.finish()?, kinds))
+    let reading = ReadingProgress::default();
+    let work = image_contents::check(&platforms, &reading);
+    let verdicts = services.wait_with(work, || reading.describe())?;
+    for (read_platform, verdict) in places.into_iter().zip(verdicts) {
+        let ReadPlatform { place, digest, .. } = read_platform;
+        let compared = &mut read.compared[place.image];
+        if read_platform.is_current {
+            let contents = image_contents::compared(verdict).map_err(Errors::from)?;
+            compared.insert(digest, contents);
+            continue;
+        }
+        let verdict = match verdict {
+            Ok(verdict) => {
+                read.kinds.extend(verdict.kinds.map(|names| (place, names)));
+                compared.extend(verdict.contents.map(|contents| (digest, Ok(contents))));
+                Ok(verdict.checks)
+            }
+            Err(outage) => Err(vec![outage]),
+        };
+        stage.record(place, verdict);
+    }
+    Ok((stage.finish()?, read))
+}
+
+/// The platform of the current image with the name of a new one, if their digests differ.
+fn counterpart<'f>(
+    current: &'f ImageFacts,
+    new: &'f ImageFacts,
+    platform: &PlatformFacts,
+) -> Option<&'f PlatformFacts> {
+    let changed = changed_platforms(current, new).ok()?;
+    let mut changed = changed.into_iter();
+    let changed = changed.find(|changed| changed.new.digest == platform.digest)?;
+    Some(changed.old)
 }

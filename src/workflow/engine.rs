@@ -28,6 +28,7 @@ use crate::{
     changes::Changes,
     checks::{Approved, Check, Counted, HistoryChecked, TrustedImages},
     config::{ChangeParts, Config, FormerNames, Operation},
+    contents::ContentsByDigest,
     history::Hold,
     pins::Found,
     plan::Plan,
@@ -179,13 +180,13 @@ pub(super) fn judge(
                 config,
                 services,
             };
-            services_of_run = Some(services);
-            let (approved, stages) = verifier.verify(checked, &found, rows)?;
-            body_context.stages = stages.rows;
+            let verified = verifier.verify(checked, &found, rows)?;
+            services_of_run = Some((services, standards.trust, verified.contents));
+            body_context.stages = verified.stages.rows;
             if request.operation == Operation::Rollback {
                 body_context.current_labels = tags::current_labels(config, &found, services)?;
             }
-            approved
+            verified.approved
         }
     };
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted()) {
@@ -194,15 +195,17 @@ pub(super) fn judge(
     }
     let plan = Plan::new(&approved, config, site.files(), &found)?;
     let changes = match services_of_run.filter(|_| request.changes != ChangeParts::None) {
-        Some(services) => {
+        Some((services, trust, contents)) => {
             let images = approved.images();
             let set = ReviewedSet {
                 request,
                 images,
                 rows,
+                trust,
+                contents,
             };
             Some(changes::of_promotion(
-                &set, config, &found, history, services,
+                set, config, &found, history, services,
             )?)
         }
         None => None,
@@ -262,13 +265,21 @@ struct ImageVerifier<'v> {
     services: &'v Services,
 }
 
+/// The result of the stages of images.
+struct Verified {
+    approved: Approved,
+    stages: StageVerdicts,
+    /// The contents that were read for the comparison with the current set, in the order of the images.
+    contents: Vec<ContentsByDigest>,
+}
+
 impl ImageVerifier<'_> {
     fn verify(
         &self,
         chain: HistoryChecked<'_>,
         found: &Found,
         rows: &mut [ImageRow],
-    ) -> Result<(Approved, StageVerdicts), Stop> {
+    ) -> Result<Verified, Stop> {
         let (config, services) = (self.config, self.services);
         let targets = self.request.targets(config, found, chain.promoted());
         let resolutions =
@@ -310,11 +321,18 @@ impl ImageVerifier<'_> {
             signatures::verify_signatures(images, trust, config, revision, enforcement, services)?;
         image_rows::add_evidence(rows, evidence);
 
+        let pinned = match self.request.changes {
+            ChangeParts::Contents => {
+                let is_compared = |image| found.digests_of(image).len() == 1;
+                tags::pinned_images(config, found, is_compared, services)?
+            }
+            _ => Vec::new(),
+        };
         let current = self.standards.contracts;
-        let (images, _) = match self.request.operation {
+        let (images, read) = match self.request.operation {
             Operation::Promotion => {
                 let standards = current.standards(config);
-                contracts::verify_contents(images, config, &standards, services)?
+                contracts::verify_contents(images, config, &standards, &pinned, services)?
             }
             Operation::Rollback => {
                 let past = match PastContracts::read(self.history, config, images.promoted()) {
@@ -322,10 +340,14 @@ impl ImageVerifier<'_> {
                     Err(outage) => return Err(images.stop(outage).into()),
                 };
                 let standards = current.rollback_standards(config, &past);
-                contracts::verify_contents(images, config, &standards, services)?
+                contracts::verify_contents(images, config, &standards, &pinned, services)?
             }
         };
         let images = self.smoke.run(images, config, services)?;
-        Ok((images.approved(), stages))
+        Ok(Verified {
+            approved: images.approved(),
+            stages,
+            contents: read.compared,
+        })
     }
 }

@@ -6,9 +6,10 @@ use crate::{
     checks::{self, Check, Standard, Status},
     code::Code,
     config::Inventory,
-    error::Error,
+    contents::ImageContents,
+    error::{Class, Error},
     inventory::{self, Contents, Enumeration, ImageLayers, LayerCache, ReadingProgress},
-    layers::ContentFilter,
+    layers::{self, ContentFilter, MergeError},
     registry::{Source, resolve::PlatformFacts},
 };
 
@@ -20,11 +21,33 @@ pub(crate) struct PlatformSource<'s> {
     pub facts: &'s PlatformFacts,
 }
 
+/// A platform whose contents are read.
+pub(crate) struct ExaminedPlatform<'s> {
+    pub platform: PlatformSource<'s>,
+    pub standards: &'s [Standard<'s>],
+    /// The inventory with the kinds that are compared with those of another image; `None` if the contents are not
+    /// compared.
+    pub compared: Option<&'s Inventory>,
+}
+
 /// The verdict on the contents of one platform.
 pub(crate) struct ContentVerdict {
     pub checks: Vec<Check>,
     /// The names by kind, if an inventory has kinds and the contents could be listed.
     pub kinds: Option<Enumeration>,
+    /// `None` if the contents are not compared.
+    pub contents: Option<ImageContents>,
+}
+
+/// The contents for a comparison, or the reason that they were not read. Wrong bytes are an error.
+pub(crate) fn compared(
+    verdict: Result<ContentVerdict, Error>,
+) -> Result<Result<ImageContents, String>, Error> {
+    match verdict {
+        Ok(verdict) => Ok(verdict.contents.ok_or_else(|| "not read".to_owned())),
+        Err(error) if error.class == Class::WrongBytes => Err(error),
+        Err(error) => Ok(Err(error.text())),
+    }
 }
 
 impl PlatformSource<'_> {
@@ -35,22 +58,27 @@ impl PlatformSource<'_> {
 
 /// Checks each platform against its standards. A layer that platforms share is fetched once.
 pub(crate) async fn check(
-    platforms: &[(PlatformSource<'_>, &[Standard<'_>])],
+    platforms: &[ExaminedPlatform<'_>],
     reading: &ReadingProgress,
 ) -> Vec<Result<ContentVerdict, Error>> {
-    let filter = platforms
-        .iter()
-        .flat_map(|(_, standards)| standards.iter())
-        .map(content_filter)
-        .reduce(ContentFilter::or)
-        .unwrap_or_default();
-    let facts = platforms.iter().map(|(platform, _)| platform.facts);
+    let mut filter = ContentFilter::default();
+    for examined in platforms {
+        for standard in examined.standards {
+            filter = filter.or(content_filter(standard));
+        }
+        if let Some(inventory) = examined.compared {
+            filter = filter.or(inventory::content_filter(inventory, &[]));
+            filter.databases = true;
+        }
+    }
+    let facts = platforms.iter().map(|examined| examined.platform.facts);
     let mut cache = LayerCache::new(filter, facts);
     let mut verdicts = Vec::new();
-    for (index, (platform, standards)) in platforms.iter().enumerate() {
+    for (index, examined) in platforms.iter().enumerate() {
+        let platform = &examined.platform;
         reading.begin(&platform.describe(), index, platforms.len());
         let layers = cache.read(platform.source, platform.facts, reading).await;
-        verdicts.push(layers.and_then(|layers| verdict(platform, standards, &layers)));
+        verdicts.push(layers.and_then(|layers| verdict(examined, &layers)));
     }
     verdicts
 }
@@ -81,13 +109,10 @@ fn content_filter(standard: &Standard<'_>) -> ContentFilter {
     inventory::content_filter(standard.inventory, length.as_slice())
 }
 
-fn verdict(
-    platform: &PlatformSource<'_>,
-    standards: &[Standard<'_>],
-    layers: &ImageLayers,
-) -> Result<ContentVerdict, Error> {
+fn verdict(examined: &ExaminedPlatform<'_>, layers: &ImageLayers) -> Result<ContentVerdict, Error> {
+    let platform = &examined.platform;
     let (mut checks, mut kinds) = (Vec::new(), None);
-    for standard in standards {
+    for standard in examined.standards {
         let contents = gather(platform, layers, standard.inventory)?;
         if kinds.is_none() && !standard.inventory.kinds.is_empty() {
             kinds = checks::hygiene::enumerate(standard.inventory, &contents).ok();
@@ -115,7 +140,38 @@ fn verdict(
         ));
         is_new && (check.status != Status::Pass || !not_passed.contains(&check.code))
     });
-    Ok(ContentVerdict { checks, kinds })
+    let contents = examined
+        .compared
+        .map(|inventory| image_contents(platform, layers, inventory))
+        .transpose()?;
+    Ok(ContentVerdict {
+        checks,
+        kinds,
+        contents,
+    })
+}
+
+/// The contents that are compared with those of another image.
+fn image_contents(
+    platform: &PlatformSource<'_>,
+    layers: &ImageLayers,
+    inventory: &Inventory,
+) -> Result<ImageContents, Error> {
+    let kinds = if inventory.kinds.is_empty() {
+        None
+    } else {
+        let contents = gather(platform, layers, inventory)?;
+        checks::hygiene::enumerate(inventory, &contents).ok()
+    };
+    let databases = layers.iter().map(|layer| layer.database_bytes()).sum();
+    let tree = layers::merge(layers.iter().map(AsRef::as_ref), |_| {})
+        .map_err(|error| merge_error(platform, &error))?;
+    Ok(ImageContents::read(&tree, databases, kinds))
+}
+
+fn merge_error(platform: &PlatformSource<'_>, error: &MergeError) -> Error {
+    let image = format!("{}@{}", platform.source, platform.facts.digest);
+    Error::unavailable(image, error.to_string())
 }
 
 fn gather(
@@ -124,8 +180,5 @@ fn gather(
     inventory: &Inventory,
 ) -> Result<Contents, Error> {
     let layers = layers.iter().map(AsRef::as_ref);
-    inventory::gather(layers, inventory).map_err(|error| {
-        let image = format!("{}@{}", platform.source, platform.facts.digest);
-        Error::unavailable(image, error.to_string())
-    })
+    inventory::gather(layers, inventory).map_err(|error| merge_error(platform, &error))
 }

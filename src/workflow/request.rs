@@ -45,8 +45,8 @@ pub(crate) struct Options {
     pub diff_file: Option<PathBuf>,
     /// The file for the body of the pull request.
     pub body_file: Option<PathBuf>,
-    /// Whether the differences of the sets are neither read nor reported.
-    pub omits_changes: bool,
+    /// The differences of the sets that are read and reported; `None` as the configuration selects.
+    pub changes: Option<ChangeParts>,
 }
 
 /// The change that a run may make.
@@ -91,11 +91,19 @@ pub(super) struct Request {
 
 impl Options {
     pub(super) fn changes(&self, config: &Config) -> ChangeParts {
-        if self.omits_changes {
-            ChangeParts::None
-        } else {
-            config.report.changes
-        }
+        let default = || {
+            let mut images = config.images.iter();
+            // Their layers are read in any case.
+            if images.any(|image| image.contract.is_some() || config.inventory_of(image).is_some())
+            {
+                ChangeParts::Contents
+            } else {
+                ChangeParts::Images
+            }
+        };
+        self.changes
+            .or(config.report.changes)
+            .unwrap_or_else(default)
     }
 }
 

@@ -74,13 +74,7 @@ pub(crate) fn verify_pinned(
     let verify = trust.policy.verify;
     let mut digests = Vec::new();
     for (image, facts) in images {
-        let count = match verify.subject {
-            SignedSubject::Pinned => 1,
-            SignedSubject::Platforms => facts.platforms.len(),
-        };
-        for platform in 0..count {
-            digests.push(signed_digest(verify, *image, platform, facts));
-        }
+        digests.extend(signed_digests(verify, *image, facts));
     }
     let examinations = trust.examine(config, &digests, revision, services)?;
     let (mut checks, mut outages) = (Vec::new(), Vec::new());
@@ -91,6 +85,22 @@ pub(crate) fn verify_pinned(
         }
     }
     Ok((checks, outages))
+}
+
+/// The digests that must be signed: that of the image, or those of its platforms.
+pub(super) fn signed_digests<'f>(
+    verify: &Verify,
+    image: usize,
+    facts: &'f ImageFacts,
+) -> Vec<SignedDigest<'f>> {
+    let count = match verify.subject {
+        SignedSubject::Pinned => 1,
+        SignedSubject::Platforms => facts.platforms.len(),
+    };
+    let platforms = 0..count;
+    platforms
+        .map(|platform| signed_digest(verify, image, platform, facts))
+        .collect()
 }
 
 /// The digest that must be signed: that of the image, or of one platform.

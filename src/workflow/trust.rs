@@ -18,6 +18,7 @@ use super::{
 use crate::{
     code::Code,
     config::{Config, Image, RelPath, RootKind, SignerIdentity, Verify},
+    contents::{self, SbomPackages},
     error::{Error, Errors, Span},
     files::Files,
     oci::{Digest, Platform, Repository, Revision},
@@ -135,6 +136,34 @@ impl<'c> Trust<'c> {
             names.push(image.name.as_str());
         }
         services.wait_for_all("reading signatures", &names, work)
+    }
+
+    /// The packages in the SBOMs of digests, in their order, as far as signers of the policy made them for the
+    /// revision.
+    pub(super) fn sboms(
+        &self,
+        config: &Config,
+        digests: &[SignedDigest<'_>],
+        revision: &str,
+        services: &Services,
+    ) -> Result<Vec<Result<SbomPackages, Error>>, Errors> {
+        let sources = services.sources_of_images(config)?;
+        let (mut work, mut names) = (Vec::new(), Vec::new());
+        for digest in digests {
+            let (source, image) = (&sources[digest.image], &config.images[digest.image]);
+            work.push(async move {
+                let subject = Subject {
+                    image: &image.name,
+                    repositories: &image.signed_repositories(),
+                    digest: digest.digest,
+                    revision,
+                    now: (services.environment.clock)(),
+                };
+                contents::read_sboms(source, &self.policy, subject).await
+            });
+            names.push(image.name.as_str());
+        }
+        services.wait_for_all("reading SBOMs", &names, work)
     }
 
     /// Finds and evaluates the signatures of a digest, once in a run.

@@ -84,11 +84,11 @@ fn verify_images(
         services,
     )?;
     let standards = contracts.standards(config);
-    let (images, kinds) = contracts::verify_contents(images, config, &standards, services)?;
+    let (images, read) = contracts::verify_contents(images, config, &standards, &[], services)?;
     let images = smoke.run(images, config, services)?;
     Ok(VerifiedImages {
         set: images.verified(),
         verified,
-        kinds,
+        kinds: read.kinds,
     })
 }

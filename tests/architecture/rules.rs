@@ -24,12 +24,12 @@ const ALLOWED: [(&str, &[&str]); 32] = [
     ("layers", &["registry"]),
     ("history", &["git", "pins"]),
     ("builds", &["history", "registry"]),
-    ("changes", &["git", "registry"]),
     ("inventory", &["layers"]),
     ("freshness", &["git"]),
     ("smoke", &["registry"]),
     ("trust", &["registry"]),
     ("contents", &["inventory", "trust"]),
+    ("changes", &["contents", "git"]),
     (
         "checks",
         &[
@@ -48,14 +48,7 @@ const ALLOWED: [(&str, &[&str]); 32] = [
     ("prune", &["history", "forge"]),
     (
         "report",
-        &[
-            "apply",
-            "builds",
-            "changes",
-            "contents",
-            "pull_request",
-            "prune",
-        ],
+        &["apply", "builds", "changes", "pull_request", "prune"],
     ),
     ("fleet", &["report"]),
     ("workflow", &["fleet"]),

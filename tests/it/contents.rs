@@ -107,11 +107,13 @@ fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
         distinct.len(),
         "a blob was fetched twice: {gets:#?}"
     );
-    // One base layer, one with the agents, one that says the revision; four configs, and those of the
-    // digests before: one that is not an index, and the two platforms of an index.
-    assert_eq!(gets.len(), 3 + 4 + 1 + 2, "{gets:#?}");
-    // The three layers, in the two repositories that they were not read from.
-    assert_eq!(blobs("HEAD").len(), 3 * 2, "{requests:#?}");
+    // One base layer, one with the agents, one that states the revision, and the one that states the old
+    // revision; four configs, and those of the digests before: one that is not an index, and the two
+    // platforms of an index.
+    assert_eq!(gets.len(), 4 + 4 + 1 + 2, "{gets:#?}");
+    // The layers in the repositories that they were not read from: three of each new image, and one of the old
+    // `fix`; `base` has no pins.
+    assert_eq!(blobs("HEAD").len(), 3 * 2 + 1, "{requests:#?}");
 }
 
 #[test]

@@ -15,9 +15,8 @@ use crate::support::{
     world::world,
 };
 
-/// What serializes and is not a document: variables of the built-in templates, and differences of
-/// contents, which no document has yet.
-const INTERNAL: [&str; 16] = [
+/// What serializes and is not a document: variables of the built-in templates.
+const INTERNAL: [&str; 11] = [
     "TemplateContext",
     "StageRow",
     "Undone",
@@ -29,11 +28,6 @@ const INTERNAL: [&str; 16] = [
     "SetOfPage",
     "ImageOfSet",
     "DiffRun",
-    "ContentsDifference",
-    "KindDifference",
-    "PackageDifferences",
-    "PackageDifference",
-    "FileDifference",
 ];
 
 fn root() -> &'static Path {

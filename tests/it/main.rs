@@ -25,6 +25,7 @@ mod contents;
 mod crash;
 mod crowd;
 mod diff;
+mod diff_contents;
 mod docs;
 mod doctor;
 mod environments;

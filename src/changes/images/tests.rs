@@ -53,7 +53,15 @@ fn image(platforms: Vec<PlatformFacts>) -> ImageFacts {
 
 fn compared(from: Vec<PlatformFacts>, to: Vec<PlatformFacts>) -> ImageChanges {
     let reported = ["team".to_owned()];
-    compare("app", Some(&image(from)), Some(&image(to)), &reported).unwrap()
+    compare(
+        "app",
+        Some(&image(from)),
+        Some(&image(to)),
+        &reported,
+        &ContentsByDigest::new(),
+        &mut Vec::new(),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -164,11 +172,27 @@ fn changed_secrets_in_commands_are_masked() {
 #[test]
 fn missing_images_have_no_differences() {
     let facts = image(vec![platform("amd64", &[("a", 1)], &[])]);
-    let added = compare("app", None, Some(&facts), &[]).unwrap();
+    let added = compare(
+        "app",
+        None,
+        Some(&facts),
+        &[],
+        &ContentsByDigest::new(),
+        &mut Vec::new(),
+    )
+    .unwrap();
     assert_eq!(added.from, None);
     assert_eq!(added.platforms.added, ["linux/amd64"]);
     assert!(added.differences.is_empty());
-    let same = compare("app", Some(&facts), Some(&facts), &[]).unwrap();
+    let same = compare(
+        "app",
+        Some(&facts),
+        Some(&facts),
+        &[],
+        &ContentsByDigest::new(),
+        &mut Vec::new(),
+    )
+    .unwrap();
     assert!(same.differences.is_empty() && same.platforms == NameChanges::default());
 }
 
@@ -176,6 +200,14 @@ fn missing_images_have_no_differences() {
 fn duplicate_platforms_are_not_compared() {
     let twice = [("a", 1), ("b", 1)].map(|layer| platform("amd64", &[layer], &[]));
     let facts = image(twice.into());
-    let reason = compare("app", None, Some(&facts), &[]).unwrap_err();
+    let reason = compare(
+        "app",
+        None,
+        Some(&facts),
+        &[],
+        &ContentsByDigest::new(),
+        &mut Vec::new(),
+    )
+    .unwrap_err();
     assert_eq!(reason, "the index lists linux/amd64 twice");
 }

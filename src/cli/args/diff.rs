@@ -33,6 +33,9 @@ pub(in crate::cli) struct Diff {
     /// The new set
     #[arg(long, value_name = "SET", requires = "from", allow_hyphen_values = true, add = revisions())]
     pub(in crate::cli) to: Option<String>,
+    /// Compare the contents of the images too: packages, privileged files and inventory names
+    #[arg(long)]
+    pub(in crate::cli) contents: bool,
     /// Images to compare [default: all]
     #[arg(value_name = "IMAGE", add = images())]
     pub(in crate::cli) images: Vec<String>,

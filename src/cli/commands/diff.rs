@@ -9,6 +9,7 @@ use crate::{
     code::Code,
     config::{ChangeParts, Config, Image},
     error::{Class, Error, Errors},
+    files::WorkTree,
     git::{FETCH_HISTORY, MIN_PREFIX},
     history::{History, HistoryEntry},
     outside::TrackedTree,
@@ -19,6 +20,7 @@ use crate::{
         self, SiteHistory,
         changes::{ComparedSet, Comparison, SetImage, compare},
         check_image_name, pin_rules,
+        trust::Trust,
     },
 };
 
@@ -40,14 +42,24 @@ pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, E
     };
     sets.warn(cx);
     let (from, to) = sets.select(args, cx)?;
+    let trust = match args.contents {
+        true => Trust::read(&config, &WorkTree::new(&config.root))?,
+        false => None,
+    };
     let comparison = Comparison {
         from,
         to,
         images: &args.images,
-        parts: ChangeParts::Images,
+        parts: if args.contents {
+            ChangeParts::Contents
+        } else {
+            ChangeParts::Images
+        },
         is_rollback: false,
         proven_sources: Vec::new(),
         git: site_history.git(),
+        trust: trust.as_ref(),
+        contents: Vec::new(),
     };
     let changes = compare(comparison, &config, &cx.services)?;
     match cx.output.format {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{counts, details, image_details, layers, not_read, rows, short};
+use super::{contents, counts, details, image_details, layers, not_read, rows, short};
 use crate::{
     changes::{Changes, CommitList, ImageChanges, ListedCommit, Origin, SetState},
     untrusted::markdown,
@@ -10,6 +10,8 @@ use crate::{
 
 /// The maximum number of commits in each list.
 const MAX_COMMITS: usize = 20;
+/// The maximum number of packages for each image.
+const MAX_PACKAGES: usize = 10;
 
 /// The section with its heading.
 pub(crate) fn section(changes: &Changes) -> String {
@@ -19,6 +21,10 @@ pub(crate) fn section(changes: &Changes) -> String {
         text.push_str("\n| image | size | layers | configuration |\n| --- | --- | --- | --- |\n");
         for image in &changes.images {
             image_rows(&mut text, image);
+        }
+        let contents: Vec<_> = changes.images.iter().flat_map(contents_of).collect();
+        if !contents.is_empty() {
+            let _ = writeln!(text, "\n{}", contents.join("\n\n"));
         }
     }
     if !changes.not_read.is_empty() {
@@ -159,6 +165,25 @@ fn image_rows(text: &mut String, image: &ImageChanges) {
             row.sizes
         );
     }
+}
+
+/// The changed contents of an image, one paragraph for the platforms with the same.
+fn contents_of(image: &ImageChanges) -> Vec<String> {
+    let rows = rows(image);
+    let has_several = rows.len() > 1;
+    let mut paragraphs = Vec::new();
+    for row in &rows {
+        let Some(difference) = &row.content.contents else {
+            continue;
+        };
+        let mut subject = markdown::inline(&image.name);
+        if has_several {
+            let _ = write!(subject, " {}", markdown::inline(&row.platforms.join(", ")));
+        }
+        let text = contents(difference, MAX_PACKAGES, markdown::inline, markdown::code);
+        paragraphs.push(format!("{subject}: {text}"));
+    }
+    paragraphs
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 pub(crate) mod markdown;
 pub(crate) mod terminal;
 
+use std::{collections::BTreeSet, fmt::Write as _};
+
 use crate::{
     changes::{
         BaseImage, Change, Difference, ImageChanges, NotRead, PlatformDifference, SourceChanges,
         shortened,
     },
+    contents::{ContentsDifference, PackageDifference},
     oci::is_hex,
     text::{counted, few},
 };
@@ -166,6 +169,95 @@ fn details(content: &PlatformDifference, escape: Escape) -> Vec<String> {
         details.push(format!("base {from} → {to}"));
     }
     details
+}
+
+/// The changed contents of an image: at most `max` packages, the names of inventory kinds and the privileged
+/// files.
+fn contents(difference: &ContentsDifference, max: usize, escape: Escape, name: Escape) -> String {
+    if difference.is_empty() {
+        return "same packages, inventory names and privileged files".to_owned();
+    }
+    let mut parts = Vec::new();
+    let packages = packages(difference, max, escape);
+    if !packages.is_empty() {
+        parts.push(packages);
+    }
+    for kind in &difference.kinds {
+        let names = signs(&[("+", &kind.added), ("−", &kind.removed)], name);
+        parts.push(format!("{} {names}", escape(&shortened(&kind.kind))));
+    }
+    let files = difference.files.iter().map(|file| {
+        let properties = |properties: &BTreeSet<String>| {
+            let names: Vec<_> = properties
+                .iter()
+                .map(|name| escape(&shortened(name)))
+                .collect();
+            names.join(" ")
+        };
+        let path = name(&shortened(&file.path));
+        match (file.from.is_empty(), file.to.is_empty()) {
+            (true, _) => format!("+{path} ({})", properties(&file.to)),
+            (_, true) => format!("−{path} ({})", properties(&file.from)),
+            _ => format!(
+                "{path} ({} → {})",
+                properties(&file.from),
+                properties(&file.to)
+            ),
+        }
+    });
+    if !difference.files.is_empty() {
+        parts.push(format!("privileged files {}", few(files, MAX_NAMES)));
+    }
+    parts.join("; ")
+}
+
+/// The changed packages with their versions, then the numbers of added and removed ones with the first names.
+fn packages(difference: &ContentsDifference, max: usize, escape: Escape) -> String {
+    let packages = &difference.packages;
+    let listed = |package: &&PackageDifference| {
+        let text = |text: &str| escape(&shortened(text));
+        let name = text(&package.name);
+        match (&package.from, &package.to) {
+            (Some(from), Some(to)) => format!("{name} {} → {}", text(from), text(to)),
+            (from, to) => {
+                let version = from.as_deref().or(to.as_deref()).unwrap_or_default();
+                format!("{name} {}", text(version))
+            }
+        }
+    };
+    let list: Vec<_> = packages.list.iter().take(max).collect();
+    let (changed, others): (Vec<_>, Vec<_>) = list
+        .into_iter()
+        .partition(|package| package.from.is_some() && package.to.is_some());
+    let mut parts: Vec<_> = changed.iter().map(listed).collect();
+    if packages.changed > changed.len() {
+        parts.push(format!(
+            "… {} more changed",
+            packages.changed - changed.len()
+        ));
+    }
+    let mut has_noun = false;
+    for (sign, count, is_added) in [("+", packages.added, true), ("−", packages.removed, false)] {
+        if count == 0 {
+            continue;
+        }
+        let mut part = format!("{sign}{count}");
+        if !has_noun {
+            part = format!("{sign}{}", counted(count, "package"));
+            has_noun = true;
+        }
+        let names: Vec<_> = others
+            .iter()
+            .filter(|package| package.to.is_some() == is_added)
+            .map(listed)
+            .collect();
+        if !names.is_empty() {
+            let more = if names.len() < count { ", …" } else { "" };
+            let _ = write!(part, " ({}{more})", names.join(", "));
+        }
+        parts.push(part);
+    }
+    parts.join(", ")
 }
 
 fn base_text(base: Option<&BaseImage>, escape: Escape) -> String {

@@ -1,6 +1,6 @@
 //! The differences of two sets for a terminal.
 
-use super::{counts, details, image_details, layers, not_read, rows, short};
+use super::{contents, counts, details, image_details, layers, not_read, rows, short};
 use crate::{
     changes::{Changes, CommitList, ImageChanges, Origin, SetState},
     report::layout::indented,
@@ -9,6 +9,8 @@ use crate::{
 
 /// The maximum number of listed commits.
 const MAX_COMMITS: usize = 20;
+/// The maximum number of listed packages of an image.
+const MAX_PACKAGES: usize = 50;
 
 /// The differences in lines of at most `columns` columns, if no word is longer.
 pub(crate) fn text(changes: &Changes, columns: usize) -> String {
@@ -104,6 +106,9 @@ fn image_lines(lines: &mut Lines, image: &ImageChanges) {
         lines.add(4, &format!("layers {}", layers(row.content)));
         for detail in details(row.content, plain) {
             lines.add(4, &detail);
+        }
+        if let Some(difference) = &row.content.contents {
+            lines.add(4, &contents(difference, MAX_PACKAGES, plain, plain));
         }
     }
 }

@@ -3,13 +3,15 @@
 //! A part that cannot be read is listed with the reason, and the run continues. The exception is a registry
 //! that returns other bytes than those of a digest.
 
+mod contents;
 mod source;
 
-use super::{Services, SiteHistory, request::Request, tags};
+use super::{Services, SiteHistory, request::Request, tags, trust::Trust};
 use crate::{
     changes::{self, Changes, KnownBy, NotRead, SetState},
     checks::ApprovedImage,
     config::{ChangeParts, Config, Operation},
+    contents::ContentsByDigest,
     error::{Class, Error, Errors},
     git::Git,
     history::{Digests, History, HistoryEntry},
@@ -50,6 +52,10 @@ pub(crate) struct Comparison<'c> {
     pub proven_sources: Vec<String>,
     /// The clone of this repository.
     pub git: Option<&'c Git>,
+    /// The signers of SBOMs.
+    pub trust: Option<&'c Trust<'c>>,
+    /// The contents that the run has read, in the order of the configuration; empty before.
+    pub contents: Vec<ContentsByDigest>,
 }
 
 impl ComparedSet {
@@ -114,11 +120,14 @@ pub(super) struct ReviewedSet<'r> {
     pub(super) images: &'r [Option<ApprovedImage>],
     /// The rows of the images, with the evidence of their signatures.
     pub(super) rows: &'r [ImageRow],
+    pub(super) trust: Option<&'r Trust<'r>>,
+    /// The contents that the checks read, in the order of the configuration.
+    pub(super) contents: Vec<ContentsByDigest>,
 }
 
 /// Compares the current set with the one that a promotion or rollback makes current.
 pub(super) fn of_promotion(
-    set: &ReviewedSet<'_>,
+    set: ReviewedSet<'_>,
     config: &Config,
     found: &Found,
     history: &SiteHistory,
@@ -155,6 +164,8 @@ pub(super) fn of_promotion(
         is_rollback,
         proven_sources: proven_sources(set.rows),
         git: history.git(),
+        trust: set.trust,
+        contents: set.contents,
     };
     compare(comparison, config, services)
 }
@@ -184,7 +195,11 @@ pub(crate) fn compare(
         .collect();
     // The labels state the previous revision and the source.
     let needs_labels = comparison.from.state.revision.is_none() || config.source.is_none();
-    if comparison.parts == ChangeParts::Images || needs_labels {
+    let with_images = matches!(
+        comparison.parts,
+        ChangeParts::Images | ChangeParts::Contents
+    );
+    if with_images || needs_labels {
         read(&mut comparison, config, &selected, services)?;
     }
     for set in [&mut comparison.from, &mut comparison.to] {
@@ -196,16 +211,21 @@ pub(crate) fn compare(
         }
     }
     let source = source::read(&comparison, config, &selected, services, &mut not_read);
+    if comparison.parts == ChangeParts::Contents {
+        contents::read(&mut comparison, config, services, &mut not_read)?;
+    }
+    let none = ContentsByDigest::new();
     let mut images = Vec::new();
-    if comparison.parts == ChangeParts::Images {
+    if with_images {
         let sets = comparison.from.images.iter().zip(&comparison.to.images);
-        for ((image, (from, to)), is_selected) in config.images.iter().zip(sets).zip(&selected) {
-            if *is_selected {
-                match image_changes(&image.name, from, to, &config.report.labels) {
-                    Ok(Some(changes)) => images.push(changes),
-                    Ok(None) => {}
-                    Err(reason) => not_read.push(NotRead::image(&image.name, reason)),
-                }
+        for (index, (from, to)) in sets.enumerate().filter(|(index, _)| selected[*index]) {
+            let name = &config.images[index].name;
+            let contents = comparison.contents.get(index).unwrap_or(&none);
+            let reported = &config.report.labels;
+            match image_changes(name, from, to, reported, contents, &mut not_read) {
+                Ok(Some(changes)) => images.push(changes),
+                Ok(None) => {}
+                Err(reason) => not_read.push(NotRead::image(name, reason)),
             }
         }
     }
@@ -225,6 +245,8 @@ fn image_changes(
     from: &SetImage,
     to: &SetImage,
     reported: &[String],
+    contents: &ContentsByDigest,
+    not_read: &mut Vec<NotRead>,
 ) -> Result<Option<changes::ImageChanges>, String> {
     let facts = |image| match image {
         &SetImage::Absent => Ok(None),
@@ -236,7 +258,7 @@ fn image_changes(
     if from.is_none() && to.is_none() {
         return Ok(None);
     }
-    changes::compare(name, from, to, reported).map(Some)
+    changes::compare(name, from, to, reported, contents, not_read).map(Some)
 }
 
 /// Replaces the pinned images of both sets by the images that were read.

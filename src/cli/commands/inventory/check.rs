@@ -19,7 +19,7 @@ use crate::{
     report::json::InventoryImage,
     workflow::{
         Contracts, RequestedRevision, check_image_name,
-        image_contents::{self, PlatformSource},
+        image_contents::{self, ExaminedPlatform, PlatformSource},
         pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
         select_tags,
     },
@@ -198,7 +198,11 @@ fn verdicts(
                 source: &sources[build.image],
                 facts,
             };
-            subjects.push((subject, standards[build.image].as_slice()));
+            subjects.push(ExaminedPlatform {
+                platform: subject,
+                standards: &standards[build.image],
+                compared: None,
+            });
         }
     }
     let progress = ReadingProgress::default();
