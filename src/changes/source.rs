@@ -46,6 +46,7 @@ pub(crate) enum Origin {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Reader {
     Clone,
+    Forge,
 }
 
 /// The commits of one revision that the other one lacks.

@@ -59,7 +59,7 @@ pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub(crate) use promoted_branch::{Branch, BranchSources};
 
 pub(crate) use objects::{Object, Objects};
-pub(crate) use range::CommitRange;
+pub(crate) use range::{CommitRange, RangeCommit};
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
 

@@ -20,9 +20,9 @@ use crate::{
     error::{Error, Errors},
     forge::{
         Kind, Target, TargetError, Token,
-        fleet::{Ancestry, FleetReader, RepositoryName},
+        fleet::{Ancestry, FleetReader, Ranges, RepositoryName},
     },
-    git::{FetchedObjects, Git, HostedRepository},
+    git::{CommitRange, FetchedObjects, Git, HostedRepository, ObjectId},
     http::Pace,
 };
 
@@ -53,14 +53,46 @@ impl<'s> BuildSource<'s> {
         pace: Option<Pace>,
         services: &'s Services,
     ) -> Option<Self> {
-        Some(Self {
+        let source = Self::at(config.source.as_ref()?, config, services);
+        Some(Self { pace, ..source })
+    }
+
+    /// A repository. Sends no request.
+    pub(super) fn at(
+        repository: &'s SourceRepository,
+        config: &'s Config,
+        services: &'s Services,
+    ) -> Self {
+        Self {
             config,
-            repository: config.source.as_ref()?,
-            pace,
+            repository,
+            pace: None,
             services,
             hosted: OnceCell::new(),
             known: Mutex::default(),
-        })
+        }
+    }
+
+    /// The commits that `newer` adds to `older`, and those that it takes away, from the forge with at most three
+    /// comparisons. The error is the reason that they are unknown.
+    pub(super) async fn ranges(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+    ) -> Result<[CommitRange; 2], String> {
+        let hosted = self
+            .hosted()
+            .map_err(|errors| errors.by_cause()[0].text())?;
+        let Some(Hosted { reader, name, .. }) = hosted else {
+            return Err("it is not on a known forge".to_owned());
+        };
+        let (older, newer) = (older.to_string(), newer.to_string());
+        match reader.ranges(name, &older, &newer).await {
+            Ok(Ranges::Commits { added, removed }) => Ok([added, removed]),
+            Ok(Ranges::Unknown) => Err("the forge does not show both revisions".to_owned()),
+            Ok(Ranges::Unrelated) => Err("the revisions have no common ancestor".to_owned()),
+            Err(error) => Err(error.text()),
+        }
     }
 
     /// The name in messages.

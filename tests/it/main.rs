@@ -26,6 +26,7 @@ mod crash;
 mod crowd;
 mod diff;
 mod diff_contents;
+mod diff_forge;
 mod docs;
 mod doctor;
 mod environments;

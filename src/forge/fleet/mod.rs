@@ -5,6 +5,7 @@
 //! so. Sizes are limited, because the repositories are not trusted.
 
 mod path_history;
+mod range;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,8 @@ use super::{Commit, Head, Pull, Repo, Tree};
 use crate::{config, error::Error};
 
 pub(super) use path_history::{PathHistory, PathVersion, merge_up_to};
+pub(crate) use range::Ranges;
+pub(super) use range::{RangeRow, range};
 pub(crate) use reader::FleetReader;
 
 /// The maximum number of repositories that are surveyed with one request.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 
 use super::{
-    Ancestry, ContentRequest, Contents, FileListing, ListQuery, MAX_SURVEY, RecentHistory,
+    Ancestry, ContentRequest, Contents, FileListing, ListQuery, MAX_SURVEY, Ranges, RecentHistory,
     RepositoryList, RepositoryName, Survey, SurveyRequest,
 };
 use crate::{
@@ -103,6 +103,17 @@ impl FleetReader {
         newer: &str,
     ) -> Result<Ancestry, Error> {
         forward!(self, client => client.is_ancestor(repository, older, newer).await)
+    }
+
+    /// The commits that only `newer` has, and those that only `older` has, with at most three comparisons. Both
+    /// are full ids.
+    pub(crate) async fn ranges(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<Ranges, Error> {
+        forward!(self, client => client.ranges(repository, older, newer).await)
     }
 
     /// The repositories of an owner, or those that a search finds.

@@ -3,10 +3,10 @@
 use super::{Comparison, common_label};
 use crate::{
     changes::{CommitList, NotRead, Origin, Reader, SourceChanges},
-    config::Config,
+    config::{Config, SourceRepository},
     error::Error,
     forge::Target,
-    git::{Git, GitError, HostedRepository, ObjectId},
+    git::{CommitRange, Git, GitError, HostedRepository, ObjectId},
     workflow::{Services, build_source::BuildSource},
 };
 
@@ -57,16 +57,34 @@ pub(super) fn read(
         not_read.push(NotRead::commits("the revisions are not commits"));
         return source;
     };
-    match commits(comparison.git, build_source.as_ref(), &older, &newer) {
-        Ok(Some([added, removed])) => {
+    let own = own_repository(comparison.git, &source, config);
+    let own = own
+        .as_ref()
+        .map(|own| BuildSource::at(own, config, services));
+    let forge = build_source.as_ref().or(own.as_ref());
+    let read = match commits(comparison.git, build_source.as_ref(), &older, &newer) {
+        Ok(Some(ranges)) => Ok((Reader::Clone, ranges)),
+        Ok(None) => from_forge(forge, &older, &newer, services)
+            .map(|ranges| (Reader::Forge, ranges))
+            .map_err(|reason| {
+                let missing = missing(comparison.git);
+                reason.map_or_else(
+                    || missing.to_owned(),
+                    |reason| format!("{missing}; {reason}"),
+                )
+            }),
+        Err(error) => Err(Error::from(error).text()),
+    };
+    match read {
+        Ok((reader, ranges)) => {
+            let [added, removed] = ranges.map(CommitList::from);
             source.descendant = Some(removed.count == 0);
             source.is_reversed |= removed.count > 0 && added.count == 0;
             source.added = Some(added);
             source.removed = Some(removed);
-            source.read_from = Some(Reader::Clone);
+            source.read_from = Some(reader);
         }
-        Ok(None) => not_read.push(NotRead::commits(missing(comparison.git, config))),
-        Err(error) => not_read.push(NotRead::commits(Error::from(error).text())),
+        Err(reason) => not_read.push(NotRead::commits(reason)),
     }
     source.link = target.and_then(|target| {
         let page = if source.is_reversed {
@@ -80,18 +98,46 @@ pub(super) fn read(
 }
 
 /// The reason that no clone has the commits.
-fn missing(git: Option<&Git>, config: &Config) -> String {
-    let reason = match git {
+fn missing(git: Option<&Git>) -> &'static str {
+    match git {
         None => "no clone is available",
         Some(git) if git.is_shallow() => "this clone is shallow",
         Some(_) => "this clone does not contain both revisions",
-    };
-    match &config.source {
-        Some(source) => format!(
-            "{reason}, and the commits of {} were not fetched",
-            source.as_str()
-        ),
-        None => reason.to_owned(),
+    }
+}
+
+/// The commits according to the forge. The error is the reason that they are unknown, if a forge was asked.
+fn from_forge(
+    source: Option<&BuildSource<'_>>,
+    older: &ObjectId,
+    newer: &ObjectId,
+    services: &Services,
+) -> Result<[CommitRange; 2], Option<String>> {
+    let source = source.ok_or(None)?;
+    let work = source.ranges(older, newer);
+    let ranges = services.wait(work, "reading the commits between the sets");
+    match ranges {
+        Ok(Ok(ranges)) => Ok(ranges),
+        Ok(Err(reason)) => Err(Some(format!("the source {}: {reason}", source.name()))),
+        Err(errors) => Err(Some(errors.by_cause()[0].text())),
+    }
+}
+
+/// This repository on its forge: its commits are asked for if the clone is shallow and the images state no other
+/// source.
+fn own_repository(
+    git: Option<&Git>,
+    source: &SourceChanges,
+    config: &Config,
+) -> Option<SourceRepository> {
+    let git = git.filter(|git| git.is_shallow())?;
+    let forge = config.forge.as_ref()?;
+    if source.stated_by != Some(Origin::Clone) {
+        return None;
+    }
+    match &forge.repository {
+        Some(name) => Some(SourceRepository::OnForge(name.clone())),
+        None => git.origin().ok().flatten().map(SourceRepository::Location),
     }
 }
 
@@ -101,7 +147,7 @@ fn commits(
     source: Option<&BuildSource<'_>>,
     older: &ObjectId,
     newer: &ObjectId,
-) -> Result<Option<[CommitList; 2]>, GitError> {
+) -> Result<Option<[CommitRange; 2]>, GitError> {
     let fetched = source.and_then(BuildSource::fetched_before);
     let scratch = fetched.as_ref().map(|fetched| fetched.scratch.git());
     // The ranges of a shallow clone lack commits.
@@ -113,7 +159,7 @@ fn commits(
         if git.has_commit(older)? && git.has_commit(newer)? {
             let added = git.range(older, newer, CommitList::MAX)?;
             let removed = git.range(newer, older, CommitList::MAX)?;
-            return Ok(Some([added, removed].map(CommitList::from)));
+            return Ok(Some([added, removed]));
         }
     }
     Ok(None)

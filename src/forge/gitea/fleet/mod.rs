@@ -26,14 +26,18 @@ use crate::{
     forge::{
         Head, Settings, Token,
         fleet::{
-            Ancestry, ContentRequest, Contents, FileListing, RepositoryName, Survey, SurveyRequest,
+            Ancestry, ContentRequest, Contents, FileListing, RangeRow, Ranges, RepositoryName,
+            Survey, SurveyRequest, range,
         },
         http::{Http, Reply, Request},
     },
+    git::CommitRange,
 };
 
 /// The maximum number of listings that are cached between a survey and the next operation.
 const MAX_LISTINGS: usize = 8;
+/// The number of listed commits: the default maximum of a page.
+const RANGE_PAGE: usize = 50;
 /// The maximum number of files of a listing.
 const MAX_FILES: usize = 100_000;
 
@@ -57,6 +61,19 @@ struct CommitFilesRow {
 #[derive(Deserialize)]
 struct FileStatusRow {
     status: String,
+}
+
+/// The request for the first page of the commits of `commit` that `other` lacks, the newest first.
+fn own_commits(repository: &RepositoryName, commit: &str, other: &str, limit: usize) -> Request {
+    let what = format!("comparing {commit} with {other}");
+    request(repository, "commits", &what)
+        .query("sha", commit)
+        .query("not", other)
+        .query("stat", false)
+        .query("verification", false)
+        .query("files", false)
+        .query("limit", limit)
+        .query("page", 1)
 }
 
 impl GiteaFleet {
@@ -193,18 +210,9 @@ impl GiteaFleet {
         older: &str,
         newer: &str,
     ) -> Result<Ancestry, Error> {
-        // The error of a listing does not show which of the commits is unknown.
-        for commit in [older, newer] {
-            let path = format!("git/commits/{commit}");
-            let request = request(repository, &path, &format!("looking up {commit}"))
-                .query("stat", false)
-                .query("verification", false)
-                .query("files", false);
-            let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
-            if commit.is_none() {
-                let exists = self.http.exists(repository, "looking up a commit").await?;
-                return Ok(Ancestry::unknown(exists));
-            }
+        if !self.has_commits(repository, [older, newer]).await? {
+            let exists = self.http.exists(repository, "looking up a commit").await?;
+            return Ok(Ancestry::unknown(exists));
         }
         if self.has_own_commits(repository, older, newer).await? {
             return Ok(Ancestry::NotAncestor);
@@ -215,6 +223,60 @@ impl GiteaFleet {
         Ok(Ancestry::known(is_ancestor))
     }
 
+    pub(crate) async fn ranges(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<Ranges, Error> {
+        if !self.has_commits(repository, [older, newer]).await? {
+            return Ok(Ranges::Unknown);
+        }
+        let added = self.range(repository, older, newer).await?;
+        let removed = self.range(repository, newer, older).await?;
+        // Gitea lists no commits for unrelated histories, in both directions.
+        Ok(if added.count == 0 && removed.count == 0 {
+            Ranges::Unrelated
+        } else {
+            Ranges::Commits { added, removed }
+        })
+    }
+
+    async fn range(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<CommitRange, Error> {
+        let request = own_commits(repository, newer, older, RANGE_PAGE);
+        let reply = self.http.send(&request).await?;
+        let total = reply.header("x-total-count");
+        let total = total.and_then(|total| total.parse().ok());
+        let rows: Vec<RangeRow> = reply.expect_list()?;
+        let count = total.unwrap_or(rows.len() as u64);
+        Ok(range(rows, newer, count))
+    }
+
+    /// Whether the repository has these commits. The error of a listing does not show that one is unknown.
+    async fn has_commits(
+        &self,
+        repository: &RepositoryName,
+        commits: [&str; 2],
+    ) -> Result<bool, Error> {
+        for commit in commits {
+            let path = format!("git/commits/{commit}");
+            let request = request(repository, &path, &format!("looking up {commit}"))
+                .query("stat", false)
+                .query("verification", false)
+                .query("files", false);
+            let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
+            if commit.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether `commit` has ancestors that `other` does not have, or is one.
     async fn has_own_commits(
         &self,
@@ -222,15 +284,7 @@ impl GiteaFleet {
         commit: &str,
         other: &str,
     ) -> Result<bool, Error> {
-        let what = format!("comparing {commit} with {other}");
-        let request = request(repository, "commits", &what)
-            .query("sha", commit)
-            .query("not", other)
-            .query("stat", false)
-            .query("verification", false)
-            .query("files", false)
-            .query("limit", 1)
-            .query("page", 1);
+        let request = own_commits(repository, commit, other, 1);
         let commits: Vec<ObjectRow> = self.http.send(&request).await?.expect_list()?;
         Ok(!commits.is_empty())
     }

@@ -256,7 +256,8 @@ fn commits(store: &mut Store, asked: &Asked) -> Reply {
     let row = |id: &String| {
         let commit = &store.commits[id];
         let parents = commit.parents.iter().map(|id| json!({"sha": id}));
-        json!({"sha": id, "commit": {"message": commit.message}, "parents": parents.collect::<Vec<_>>()})
+        json!({"sha": id, "commit": {"message": commit.message, "author": {"name": "Ada", "email": "ada@example.com"}},
+            "parents": parents.collect::<Vec<_>>()})
     };
     let rows = store.ahead(&base, &head).iter().map(row).collect();
     page(asked, rows, ("limit", PAGE, true))

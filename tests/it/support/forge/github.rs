@@ -459,12 +459,16 @@ fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
     };
     let mut ids = store.ahead(&base, &head);
     ids.reverse();
-    let size: usize = asked.query("per_page").unwrap().parse().unwrap();
-    let number: usize = asked.query("page").unwrap().parse().unwrap();
+    // Without pages, the oldest 250.
+    let size: usize = asked
+        .query("per_page")
+        .map_or(250, |size| size.parse().unwrap());
+    let number: usize = asked.query("page").map_or(1, |page| page.parse().unwrap());
     let row = |id: &String| {
         let commit = &store.commits[id];
         let parents = commit.parents.iter().map(|parent| json!({"sha": parent}));
-        json!({"sha": id, "commit": {"message": commit.message}, "parents": parents.collect::<Vec<_>>()})
+        json!({"sha": id, "commit": {"message": commit.message, "author": {"name": "Ada", "email": "ada@example.com"}},
+            "parents": parents.collect::<Vec<_>>()})
     };
     let rows: Vec<_> = ids
         .iter()
@@ -479,7 +483,7 @@ fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
     };
     Reply::json(
         200,
-        json!({"status": "x", "ahead_by": ids.len(), "merge_base_commit": {"sha": origin}, "commits": rows, "files": files}),
+        json!({"status": "x", "ahead_by": ids.len(), "behind_by": store.ahead(&head, &base).len(), "merge_base_commit": {"sha": origin}, "commits": rows, "files": files}),
     )
 }
 

@@ -1,0 +1,128 @@
+//! The commits between two sets, from the forge of their source.
+
+use serde_json::{Value, json};
+
+use crate::{
+    build_order::on_forge,
+    support::{
+        fleet,
+        forge::{Kind, TOKEN, thousand::Thousand},
+        world::{REV_C, World},
+    },
+};
+
+const NAME: &str = "acme/app-0000";
+
+fn diff(world: &World, args: &[&str]) -> Value {
+    let args = [&["diff", "--format", "json"], args].concat();
+    world.run(&args).exits(0).json()
+}
+
+fn subjects(list: &Value) -> Vec<&str> {
+    let commits = list["commits"].as_array().unwrap();
+    commits
+        .iter()
+        .map(|commit| commit["subject"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn newest_commits_of_a_long_range_are_listed() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let forge = Thousand::start(fleet::options(kind, 2));
+        let (world, [early, late, _]) = on_forge(&forge, kind, NAME);
+        let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+        let before = forge.log().len();
+        let document = diff(&world, &["--from", early, "--to", late]);
+        let source = &document["source"];
+        assert_eq!(source["read_from"], "forge", "{document}");
+        assert_eq!(source["stated_by"], "configuration");
+        assert_eq!(source["descendant"], true);
+        assert_eq!(source["added"]["count"], 261);
+        assert_eq!(source["added"]["authors"], Value::Null);
+        let listed = subjects(&source["added"]);
+        assert_eq!(listed.len(), 50);
+        assert_eq!(listed[..2], ["late", "259"]);
+        assert_eq!(
+            source["removed"],
+            json!({"count": 0, "authors": 0, "commits": []})
+        );
+        // GitHub: a comparison and its last page; Gitea: two lookups and a listing in each direction.
+        let requests = forge.log().len() - before;
+        assert_eq!(
+            requests,
+            if kind == Kind::Github { 2 } else { 4 },
+            "{kind:?}"
+        );
+        let before = forge.log().len();
+        let reversed = diff(&world, &["--from", late, "--to", early]);
+        let source = &reversed["source"];
+        assert_eq!(source["descendant"], false);
+        assert_eq!(source["added"]["count"], 0);
+        assert_eq!(source["removed"]["count"], 261);
+        assert_eq!(subjects(&source["removed"])[..2], ["late", "259"]);
+        let requests = forge.log().len() - before;
+        assert_eq!(
+            requests,
+            if kind == Kind::Github { 3 } else { 4 },
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn unknown_and_unrelated_commits_are_not_read() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let forge = Thousand::start(fleet::options(kind, 2));
+        let (mut world, [_, late, unrelated]) = on_forge(&forge, kind, NAME);
+        world.build(REV_C);
+        let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+        let unknown = (REV_C, "the forge does not show both revisions");
+        // Gitea lists the commits of the other history.
+        let others = (kind == Kind::Github).then_some((unrelated, "no common ancestor"));
+        for (revision, reason) in std::iter::once(unknown).chain(others) {
+            let document = diff(&world, &["--from", late, "--to", revision]);
+            assert_eq!(document["source"]["added"], Value::Null);
+            assert_eq!(document["not_read"][0]["part"], "commits");
+            let read = document["not_read"][0]["reason"].as_str().unwrap();
+            assert!(read.ends_with(reason), "{read}");
+        }
+    }
+}
+
+#[test]
+fn forge_that_is_down_fails_no_promotion() {
+    let forge = Thousand::start(fleet::options(Kind::Github, 2));
+    let (world, [early, late, _]) = on_forge(&forge, Kind::Github, NAME);
+    let world = world.env("REPIN_FORGE_TOKEN", "wrong");
+    let document = diff(&world, &["--from", early, "--to", late]);
+    assert_eq!(document["source"]["read_from"], Value::Null);
+    let reason = document["not_read"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("HTTP 401"), "{reason}");
+    assert!(!reason.contains("wrong"), "{reason}");
+}
+
+#[test]
+fn forge_has_the_commits_that_a_shallow_clone_lacks() {
+    let forge = Thousand::start(fleet::options(Kind::Github, 2));
+    let (world, [early, late, _]) = on_forge(&forge, Kind::Github, NAME);
+    world.replace("repin.yaml", &format!("source: {NAME}\n"), "");
+    world.replace("repin.yaml", "acme/app-0001", NAME);
+    world.commit("without source");
+    world.push();
+    let origin = format!("file://{}", world.path("origin.git").display());
+    let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+    let args = ["diff", "--format", "json", "--from", early, "--to", late];
+    // A complete clone knows all commits of this repository.
+    let before = forge.log().len();
+    let complete = world.run(&args).exits(0).json();
+    assert_eq!(complete["source"]["read_from"], Value::Null);
+    assert_eq!(forge.log().len(), before);
+    world.git(&["clone", "-q", "--depth", "1", &origin, "clone"]);
+    let clone = world.path("clone");
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    let document = world.run_in(&clone, &args, &[]).exits(0).json();
+    assert_eq!(document["source"]["read_from"], "forge", "{document}");
+    assert_eq!(document["source"]["stated_by"], "clone");
+    assert_eq!(document["source"]["added"]["count"], 261);
+}
