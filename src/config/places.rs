@@ -43,6 +43,16 @@ pub enum PlaceKind {
     Marked,
 }
 
+impl PlaceKind {
+    /// Whether its places are lines of any text; the others are values in YAML.
+    pub(crate) fn is_text(&self) -> bool {
+        match self {
+            Self::Kustomize | Self::Helm { .. } | Self::Keys(_) => false,
+            Self::Marked => true,
+        }
+    }
+}
+
 choices! {
     /// The effect of a promotion on the comment after a digest.
     #[derive(Default)]

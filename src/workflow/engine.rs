@@ -1,8 +1,8 @@
 //! The engine of promotions and rollbacks: takes a set through the chain at one site.
 //!
 //! ```text
-//! site ─► pins ─► history ─┬─► tags ─► signatures ─► contents ─► smoke ─┬─► plan
-//!                          └─► a set that another run verified ─────────┘
+//! site ─► pins ─► history ─┬─► tags ─► stages ─► signatures ─► contents ─► smoke ─┬─► plan
+//!                          └─► a set that another run verified ────────────────────┘
 //! ```
 //!
 //! A stage gathers its facts immediately before its checks, so that a typo costs no request.

@@ -245,7 +245,7 @@ impl Rules {
         let (marked, parsed): (Vec<usize>, Vec<usize>) = places
             .numbers
             .iter()
-            .partition(|number| self.places[**number].kind == PlaceKind::Marked);
+            .partition(|number| self.places[**number].kind.is_text());
         let mut findings = Vec::new();
         // A comment that marks a line without a digest is refused, so every file is searched for them.
         for place in marked {
