@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     cli::{
         args::{Change, DiffOptions},
-        check_output::{print_checks, skip_and_warning_rows, tally},
+        check_output::{print_checks, skip_rows, tally},
         context::Context,
         exit::Exit,
         format::Format,
@@ -118,9 +118,12 @@ fn print_text(
     print_checks(&document.checks, &finished.config, output);
     let DiffOptions { stat, no_diff } = diff_options;
     let diff = document.diff_bytes();
-    if !diff.is_empty() && !stat && !no_diff {
+    let is_requested = is_stdout(options.diff_file.as_deref());
+    // The commit shows its diff.
+    let is_committed = options.intent == Intent::Apply { commit: true };
+    if !diff.is_empty() && !stat && !no_diff && (!is_committed || is_requested) {
         output.print("\n");
-        output.print_diff(diff, is_stdout(options.diff_file.as_deref()));
+        output.print_diff(diff, is_requested);
     }
     if !diff.is_empty() && !no_diff {
         output.print(format!("\n{}", files(document)));
@@ -226,7 +229,7 @@ fn table(document: &PlanDocument) -> String {
         Align::Left,
     ];
     let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
-    for rows in [labels, skip_and_warning_rows(&document.checks)] {
+    for rows in [labels, skip_rows(&document.checks)] {
         if !rows.is_empty() {
             text.push('\n');
             text.push_str(&aligned(&[Align::Left; 3], &rows));

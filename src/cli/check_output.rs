@@ -47,17 +47,11 @@ pub(super) fn print_skipped(checks: &[Check], output: &mut Output) {
     }
 }
 
-/// Rows for the skipped checks, and for warnings about the repository, which the rows of images do not
-/// count.
-pub(super) fn skip_and_warning_rows(checks: &[Check]) -> Vec<Vec<String>> {
+/// Rows for the skipped checks. Failures and warnings are on standard error.
+pub(super) fn skip_rows(checks: &[Check]) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for cause in by_cause(checks) {
-        let is_listed = match cause.status() {
-            Status::Skip => true,
-            Status::Warn => cause.first().image.is_none(),
-            Status::Pass | Status::Fail => false,
-        };
-        if is_listed {
+        if cause.status() == Status::Skip {
             rows.push(vec![
                 cause.status().as_str().to_owned(),
                 cause.code().to_string(),

@@ -34,7 +34,10 @@ pub(super) fn error(error: &Error, help: Option<&str>, color: bool) -> String {
                 Snippet::source(place.source.text.to_string()).path(plain(&place.source.name));
             title.element(snippet.annotation(annotation))
         }
-        None => Group::with_title(title),
+        None => {
+            let title = renderer(color).render(&[Group::with_title(title)]);
+            return format!("{title}\n{}", details(&error.notes, help));
+        }
     };
     for note in &error.notes {
         group = group.element(Level::NOTE.message(plain(note)));
@@ -42,12 +45,27 @@ pub(super) fn error(error: &Error, help: Option<&str>, color: bool) -> String {
     if let Some(help) = help {
         group = group.element(Level::HELP.message(plain(help)));
     }
-    let renderer = if color {
+    renderer(color).render(&[group]) + "\n"
+}
+
+fn renderer(color: bool) -> Renderer {
+    if color {
         Renderer::styled()
     } else {
         Renderer::plain()
-    };
-    renderer.render(&[group]) + "\n"
+    }
+}
+
+/// The notes and the help below a title without a place.
+fn details(notes: &[String], help: Option<&str>) -> String {
+    let mut text = String::new();
+    for note in notes {
+        let _ = writeln!(text, "  = note: {}", plain(note));
+    }
+    if let Some(help) = help {
+        let _ = writeln!(text, "  = help: {}", plain(help));
+    }
+    text
 }
 
 /// Converts a failed cause to an error. The place of a wrong count is its declaration.
@@ -71,14 +89,8 @@ pub(super) fn failed(cause: &Cause<'_>, config: &Config) -> Error {
 
 /// Renders a warning; the last line is the help.
 pub(super) fn warning(cause: &Cause<'_>) -> String {
-    let mut text = format!("warning[{}]: {}\n", cause.code(), plain(&message(cause)));
-    for evidence in cause.evidence() {
-        let _ = writeln!(text, "  = note: {}", plain(&evidence));
-    }
-    if let Some(help) = cause.help() {
-        let _ = writeln!(text, "  = help: {}", plain(help));
-    }
-    text
+    let title = format!("warning[{}]: {}\n", cause.code(), plain(&message(cause)));
+    title + &details(&cause.evidence(), cause.help())
 }
 
 /// The message, preceded by the images.
@@ -110,16 +122,60 @@ fn location_notes(locations: &[FileLocation]) -> Vec<String> {
 pub(super) fn diff(diff: &[u8], is_colored: bool) -> String {
     let text = String::from_utf8_lossy(diff);
     let mut out = String::with_capacity(text.len());
+    // The lines that are left of a hunk: the header of the next file begins like changed lines.
+    let [mut old, mut new] = [0_usize; 2];
     for line in text.lines() {
         let color = match line.as_bytes().first() {
-            Some(b'+') if is_colored => "\u{1b}[32m",
-            Some(b'-') if is_colored => "\u{1b}[31m",
-            Some(b'@') if is_colored => "\u{1b}[36m",
+            Some(b'@') if old + new == 0 => {
+                [old, new] = hunk_lengths(line);
+                "\u{1b}[36m"
+            }
+            Some(b'+') if new > 0 => {
+                new -= 1;
+                "\u{1b}[32m"
+            }
+            Some(b'-') if old > 0 => {
+                old -= 1;
+                "\u{1b}[31m"
+            }
+            Some(b' ') => {
+                [old, new] = [old, new].map(|left| left.saturating_sub(1));
+                ""
+            }
             _ => "",
         };
+        let color = if is_colored { color } else { "" };
         let reset = if color.is_empty() { "" } else { "\u{1b}[0m" };
         let line = plain(&line.replace('\t', "    "));
         let _ = writeln!(out, "{color}{line}{reset}");
     }
     out
+}
+
+/// The numbers of old and new lines in the header of a hunk, `@@ -L,N +L,N @@`; a number that is absent is 1.
+fn hunk_lengths(header: &str) -> [usize; 2] {
+    let mut ranges = header.split(' ').skip(1);
+    [(); 2].map(|()| {
+        let range = ranges.next().unwrap_or_default();
+        let length = range.split_once(',').map_or("1", |(_, length)| length);
+        length.parse().unwrap_or(0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_hunks_are_colored_and_headers_are_not() {
+        let text = "--- a/x\n+++ b/x\n@@ -1,2 +1 @@\n a\n--- b\n--- a/y\n+++ b/y\n@@ -1 +1 @@\n-a\n+++ b\n";
+        let expected = "--- a/x\n+++ b/x\nC@@ -1,2 +1 @@R\n a\nD--- bR\n--- a/y\n+++ b/y\nC@@ -1 +1 @@R\nD-aR\nA+++ bR\n";
+        let shown = diff(text.as_bytes(), true)
+            .replace("\u{1b}[36m", "C")
+            .replace("\u{1b}[31m", "D")
+            .replace("\u{1b}[32m", "A")
+            .replace("\u{1b}[0m", "R");
+        assert_eq!(shown, expected);
+        assert_eq!(diff(text.as_bytes(), false), text);
+    }
 }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::json;
 
-use crate::support::world::{REV_A, REV_B, World, world};
+use crate::support::world::{REV_A, REV_B, Ran, World, world};
 
 #[test]
 fn scan_lists_every_pin_and_never_fails() {
@@ -171,7 +171,32 @@ fn help_shows_exactly_the_built_commands() {
             .stdout
             .contains("repin")
     );
-    assert!(world.run(&["man"]).exits(0).stdout.contains(".TH repin"));
+}
+
+#[test]
+fn manual_is_one_page_without_defects() {
+    let world = world();
+    let page = world.run(&["man"]).exits(0).stdout;
+    assert_eq!(page.matches(".TH ").count(), 1);
+    world.write("repin.1", &page);
+    let mandoc = |args: &[&str]| {
+        let mut command = world.other_command("mandoc");
+        Ran::of(command.args(args).arg(world.path("repin.1"))).stdout
+    };
+    let findings = mandoc(&["-T", "lint"]);
+    let mut findings = findings.lines();
+    // A build has no date.
+    findings
+        .next()
+        .filter(|line| line.contains("missing date"))
+        .unwrap();
+    assert_eq!(findings.next(), None);
+    let shown = mandoc(&["-T", "utf8", "-O", "width=80"]);
+    // Examples are not wrapped, options of all commands are listed once.
+    let example =
+        "repin promote -r 4f2a… --apply --commit     # change every pin, or none, and commit";
+    assert!(shown.contains(example), "{shown}");
+    assert_eq!(shown.matches("Read repositories under PREFIX").count(), 1);
 }
 
 #[test]

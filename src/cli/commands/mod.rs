@@ -13,6 +13,7 @@ mod gates;
 mod history;
 mod init;
 mod inventory;
+mod man;
 mod promote;
 mod prune;
 mod recover;
@@ -53,7 +54,7 @@ pub(super) fn run(command: Command, context: &mut Context) -> Result<Exit, Error
         Command::Explain { code } => explain::run(code.as_deref(), context),
         Command::Recover(args) => recover::run(&args, context),
         Command::Completions { shell } => documents::completions(shell, context),
-        Command::Man => documents::man(context),
+        Command::Man => man::run(context),
         Command::Schema => documents::schema(context),
     }
 }
