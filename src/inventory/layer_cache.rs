@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, task};
 
 use super::ReadingProgress;
 use crate::{
-    error::Error,
+    error::{Class, Error},
     layers::{
         Budget, ContentFilter, Encoding, LayerDescriptor, LayerError, LayerErrorKind, LayerTree,
         read_layer,
@@ -222,6 +222,12 @@ fn layer_error(subject: String, error: LayerError) -> Error {
             Ok(error) => error,
             Err(io) => Error::unavailable(subject, io.to_string()),
         },
+        kind @ (LayerErrorKind::Truncated { .. }
+        | LayerErrorKind::TooLong { .. }
+        | LayerErrorKind::Digest { .. }
+        | LayerErrorKind::DiffId { .. }) => {
+            Error::about(Class::WrongBytes, subject, kind.to_string())
+        }
         kind => Error::unavailable(subject, kind.to_string()),
     }
 }

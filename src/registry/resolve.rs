@@ -240,14 +240,14 @@ async fn read_entry(
     source.memory().add(0, &name)?;
     let Some(found) = source.manifest(&reference, Some(&entry.media_type)).await? else {
         let reason = "the index lists it, but it is missing";
-        return Err(Error::unavailable(name, reason));
+        return Err(Error::about(Class::MissingContent, name, reason));
     };
     if found.size != entry.size {
         let reason = format!(
             "it has {} bytes, but the index states {}",
             found.size, entry.size
         );
-        return Err(Error::unavailable(name, reason));
+        return Err(Error::about(Class::WrongBytes, name, reason));
     }
     match found.value {
         Manifest::Image(manifest) => {
