@@ -5,6 +5,7 @@ mod fleet;
 mod forge;
 mod inventory;
 mod prune;
+mod rehearse;
 mod trust;
 
 use std::{
@@ -24,6 +25,7 @@ pub(super) use fleet::{
 pub(super) use forge::{Branch, BranchPromotion, Branches, Freshness, Gates, Wait};
 pub(super) use inventory::{ImageArgs, Inventory};
 pub(super) use prune::{Prune, PruneAction, Restore};
+pub(super) use rehearse::Rehearse;
 pub(super) use trust::{Instance, Trust, TrustShow, TrustUpdate};
 
 use super::{complete, help};
@@ -220,6 +222,9 @@ pub(super) enum Command {
         #[arg(value_name = "CODE", add = ArgValueCompleter::new(complete::codes))]
         code: Option<String>,
     },
+    /// Run every check of a rollback to recorded sets, without a change
+    #[command(after_help = rehearse::EXAMPLES)]
+    Rehearse(Rehearse),
     /// Report how far pinned references to other repositories lag behind
     #[command(after_help = forge::FRESHNESS)]
     Freshness(Freshness),

@@ -3,6 +3,7 @@
 
 mod builds;
 mod forge;
+mod rehearsal;
 mod status;
 mod trust;
 
@@ -16,7 +17,7 @@ pub(crate) use builds::{BuildRow, BuildsDocument};
 pub(crate) use forge::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
 };
-
+pub(crate) use rehearsal::{RehearseDocument, RehearsedSet};
 pub(crate) use status::{
     BranchRow, HoldRow, IgnoredClaimRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument,
     UnreadableRow, WaitingRow, WorkTreeRow,

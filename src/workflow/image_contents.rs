@@ -33,19 +33,24 @@ impl PlatformSource<'_> {
     }
 }
 
-/// Checks each platform against its standards. A layer that platforms share is fetched once.
+/// Checks each platform against its standards. A layer that platforms share is fetched once; with `kept`,
+/// also a layer of several sets.
 pub(crate) async fn check(
     platforms: &[(PlatformSource<'_>, &[Standard<'_>])],
+    kept: Option<&mut LayerCache>,
     reading: &ReadingProgress,
 ) -> Vec<Result<ContentVerdict, Error>> {
-    let filter = platforms
-        .iter()
-        .flat_map(|(_, standards)| standards.iter())
-        .map(content_filter)
-        .reduce(ContentFilter::or)
-        .unwrap_or_default();
+    let standards = platforms.iter().flat_map(|(_, standards)| *standards);
+    let filter = content_filter_of(standards);
     let facts = platforms.iter().map(|(platform, _)| platform.facts);
-    let mut cache = LayerCache::new(filter, facts);
+    let mut own;
+    let cache = if let Some(kept) = kept {
+        kept.add_set(filter, facts);
+        kept
+    } else {
+        own = LayerCache::new(filter, facts);
+        &mut own
+    };
     let mut verdicts = Vec::new();
     for (index, (platform, standards)) in platforms.iter().enumerate() {
         reading.begin(&platform.describe(), index, platforms.len());
@@ -74,6 +79,14 @@ pub(crate) async fn read<T>(
         converted.push(convert(gather(platform, &layers, inventory)?));
     }
     Ok(converted)
+}
+
+/// Selects the contents that the standards need.
+pub(crate) fn content_filter_of<'s>(
+    standards: impl IntoIterator<Item = &'s Standard<'s>>,
+) -> ContentFilter {
+    let filters = standards.into_iter().map(content_filter);
+    filters.reduce(ContentFilter::or).unwrap_or_default()
 }
 
 fn content_filter(standard: &Standard<'_>) -> ContentFilter {

@@ -76,6 +76,7 @@ mod pull_request;
 mod readme;
 mod real_forge;
 mod registries;
+mod rehearse;
 mod requests;
 mod resolve;
 mod revisions;
