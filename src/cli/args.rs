@@ -355,6 +355,7 @@ Git history must record the set as promoted, and every tag must still resolve to
 
 Examples:
   repin rollback                                  # list the sets available for rollback
+  repin rollback --remote                         # also test them in the registry
   repin rollback --to 4f2a…                       # show what would change and run every check
   repin rollback --to 4f2a… --apply               # change every pin, or none
   repin rollback --to 4f2a… --pr draft            # one commit, one branch, one pull request";
@@ -438,6 +439,10 @@ pub(super) struct Rollback {
         add = ArgValueCompleter::new(complete::rollbacks)
     )]
     pub(super) to: Option<String>,
+    /// Test the listed sets in the registry: whether each pinned digest exists, and whether its tag still
+    /// resolves to it; `repin rehearse` runs every check
+    #[arg(long, conflicts_with = "to")]
+    pub(super) remote: bool,
     #[command(flatten)]
     pub(super) change: Change,
 }

@@ -285,7 +285,15 @@ pub(crate) enum AnyDocument {
 pub(crate) struct HistoryDocument {
     pub schema: &'static str,
     pub set_path: SetPath,
-    pub entries: Vec<HistoryEntry>,
+    pub entries: Vec<HistoryRow>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct HistoryRow {
+    #[serde(flatten)]
+    pub entry: HistoryEntry,
+    /// The result of the quick test of the set.
+    pub ready: Option<bool>,
 }
 
 /// `repin.inventory/1`.

@@ -35,6 +35,7 @@ pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
 mod publication;
 pub(crate) mod pull_limit;
+mod quick_test;
 mod rehearsal;
 mod repositories;
 mod request;
@@ -68,6 +69,7 @@ pub(crate) use open_pulls::open_pulls;
 pub(crate) use publication::{
     held_merge, merge_pending_warning, merge_refused_error, warn_of_silent_checks,
 };
+pub(crate) use quick_test::{QuickTest, quick_test};
 pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, temporary_directory};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};

@@ -9,7 +9,7 @@ use crate::support::{
     forge::{Fake as FakeForge, Kind, TOKEN},
     layout::Platform,
     pruned::{old, push},
-    registry::{Protection, Registry, push_layout},
+    registry::{Protection, Registry, push_layout, run},
     shop::{CONTRACT, agents, base, shop},
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git_at, world},
 };
@@ -415,6 +415,20 @@ fn shared_content_is_read_once() {
 }
 
 #[test]
+fn nightly_example_rehearses() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workflow = root.join("examples/nightly/.github/workflows/rehearse.yml");
+    let workflow = fs::read_to_string(workflow).unwrap();
+    let command = workflow
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("- run: repin "))
+        .unwrap();
+    let args: Vec<_> = command.split(" #").next().unwrap().split(' ').collect();
+    let ran = promoted().run(&args).exits(0);
+    assert!(ran.stderr.contains(": ready "), "{}", ran.stderr);
+}
+
+#[test]
 fn prune_keeps_everything_that_a_rehearsal_needs() {
     let world = promoted();
     let block = "prune: { older_than: 1d, untagged: true }\n";
@@ -432,6 +446,104 @@ fn prune_keeps_everything_that_a_rehearsal_needs() {
     }
     let document = rehearsed(&world, &["--source", &source], 0);
     assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
+}
+
+#[test]
+fn listed_sets_are_tested_with_two_requests_each() {
+    let world = promoted();
+    let (_directory, registry, source) = in_registry(&world, &[REV_A, REV_B, REV_C]);
+    let tested =
+        |args: &[&str]| world.run(&[&["rollback", "--remote", "--source", &source], args].concat());
+    let ready = |document: &Value| {
+        let entries = document["entries"].as_array().unwrap().iter();
+        entries
+            .map(|entry| entry["ready"].clone())
+            .collect::<Vec<_>>()
+    };
+    let before = registry.requests().len();
+    let document = tested(&["--format", "json"]).exits(0).json();
+    assert_eq!(ready(&document), [json!(null), json!(true), json!(true)]);
+    let requests = registry.requests().split_off(before);
+    assert!(requests.len() <= 2 * 2 * 2, "{requests:#?}");
+    assert!(
+        requests.iter().all(|request| request.starts_with("HEAD")),
+        "{requests:#?}"
+    );
+    // The tag moves; then the digest is deleted.
+    push(&registry, "acme/fix", &[(REV_B, &old("moved"))]);
+    let document = tested(&["--format", "json"]).exits(0).json();
+    assert_eq!(ready(&document), [json!(null), json!(false), json!(true)]);
+    let image = format!(
+        "docker://{}/acme/review@{}",
+        registry.host,
+        world.digest("review", REV_A)
+    );
+    run("skopeo", &["delete", "--tls-verify=false", &image]);
+    let human = tested(&[]).exits(0);
+    assert!(
+        human.stdout.contains("DATE        READY  SUBJECT"),
+        "{}",
+        human.stdout
+    );
+    assert_eq!(
+        human.stdout.matches("2026-01-02  no ").count(),
+        2,
+        "{}",
+        human.stdout
+    );
+    assert_eq!(
+        human.stdout.matches("2026-01-02  - ").count(),
+        1,
+        "{}",
+        human.stdout
+    );
+    drop(registry);
+    let env = [("REPIN_HTTP_ATTEMPTS", "1")];
+    let args = ["rollback", "--remote", "--source", &source];
+    let unread = world.run_with(&args, &env).exits(0);
+    assert_eq!(
+        unread.stdout.matches("2026-01-02  ? ").count(),
+        2,
+        "{}",
+        unread.stdout
+    );
+    assert!(
+        unread.stderr.contains("warning: not tested: "),
+        "{}",
+        unread.stderr
+    );
+    world.run(&["rollback", "--remote", "--to", REV_A]).exits(2);
+    let listed = world.run(&["rollback", "--format", "json"]).exits(0).json();
+    assert_eq!(ready(&listed), [json!(null), json!(null), json!(null)]);
+}
+
+#[test]
+fn doctor_warns_of_a_missing_rehearsal() {
+    let line = |world: &World| {
+        let document = world.run(&["doctor", "--format", "json"]).json();
+        let checks = document["checks"].as_array().unwrap().clone();
+        let mut lines = checks
+            .into_iter()
+            .filter(|check| check["code"] == "rehearsal");
+        let line = lines.next().unwrap();
+        assert!(lines.next().is_none());
+        line
+    };
+    let one_set = world().with_git();
+    one_set.adopt(REV_A);
+    one_set.push();
+    assert_eq!(line(&one_set)["status"], "pass");
+    let world = promoted();
+    let warned = line(&world);
+    assert_eq!(warned["status"], "warn");
+    assert!(
+        warned["detail"].as_str().unwrap().contains("3 sets"),
+        "{warned}"
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + "rehearse: {}\n");
+    assert_eq!(line(&world)["status"], "pass");
+    world.write("repin.yaml", "version: 9\n");
+    assert_eq!(line(&world)["status"], "skip");
 }
 
 /// The world with a forge and an issue.

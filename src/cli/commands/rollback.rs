@@ -8,7 +8,8 @@ use crate::{
     config::Config,
     error::{Error, Errors},
     history::HistoryEntry,
-    workflow::{Goal, Intent, SiteHistory},
+    untrusted::plain,
+    workflow::{self, Goal, Intent, SiteHistory},
 };
 
 pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Errors> {
@@ -44,7 +45,16 @@ fn without_target(
     if is_change || change.diff_file.is_some() || change.body_file.is_some() {
         return Err(missing_target(&sets));
     }
-    history::list(history, None, cx);
+    let tested = if args.remote {
+        Some(workflow::quick_test(&site_history, config, &cx.services)?)
+    } else {
+        None
+    };
+    history::list(history, None, tested.as_ref(), cx);
+    for error in tested.map_or_else(Vec::new, |tested| tested.errors) {
+        cx.output
+            .warn(&format!("not tested: {}", plain(&error.text())));
+    }
     if cx.output.format != Format::Json {
         cx.output.note(match sets.as_slice() {
             [] => "no set is available for rollback",
