@@ -24,6 +24,8 @@ pub enum Class {
     Unavailable,
     /// A registry returned bytes that are not those of their digest: never an occasion to skip them.
     WrongBytes,
+    /// A registry reports that content which an index or a manifest lists is missing.
+    MissingContent,
     /// A forge limits requests for longer than this run may wait. Returned before any change.
     Limited,
     /// Credentials or permissions are insufficient: fix them.
@@ -38,7 +40,7 @@ impl Class {
         match self {
             Self::Failed | Self::Ambiguous | Self::Refused => 1,
             Self::Input => 2,
-            Self::Unavailable | Self::WrongBytes | Self::Limited => 3,
+            Self::Unavailable | Self::WrongBytes | Self::MissingContent | Self::Limited => 3,
             Self::Denied => 4,
             Self::Conflict => 5,
         }
@@ -51,7 +53,9 @@ impl Class {
             Self::Ambiguous => Code::MANIFEST_AMBIGUOUS,
             Self::Refused | Self::Conflict => Code::CONFLICT,
             Self::Input => Code::CONFIG,
-            Self::Unavailable | Self::WrongBytes | Self::Limited => Code::UNAVAILABLE,
+            Self::Unavailable | Self::WrongBytes | Self::MissingContent | Self::Limited => {
+                Code::UNAVAILABLE
+            }
             Self::Denied => Code::DENIED,
         }
     }
@@ -64,7 +68,7 @@ impl Class {
             Self::Conflict => 1,
             Self::Failed | Self::Ambiguous | Self::Refused => 2,
             Self::Denied => 3,
-            Self::Unavailable | Self::WrongBytes | Self::Limited => 4,
+            Self::Unavailable | Self::WrongBytes | Self::MissingContent | Self::Limited => 4,
         };
         if rank(other) < rank(self) {
             other

@@ -25,7 +25,7 @@ pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 
 use super::{
     ApprovedImage, Check, Code, JudgedStage, Resolution, StageResult, Standard, Status, any_failed,
-    check_resolution, check_shared_digests, check_stages,
+    check_resolution, check_shared_digests, check_stages, set::content_result,
 };
 use crate::{
     config::{Config, Image, SignedSubject},
@@ -406,7 +406,7 @@ impl<'c, H: Strictness, S: ImageStage> Stage<'c, H, S> {
         let image = &self.set.state.config.images[place.image];
         let mut result = match verdict {
             Ok(checks) => StageResult::from(checks),
-            Err(outages) => StageResult::from(outages),
+            Err(outages) => content_result(outages, &image.name),
         };
         if self.set.history.only_warns(image) {
             result = warn_only::<S>(image, result);

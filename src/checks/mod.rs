@@ -14,6 +14,7 @@ pub(crate) mod hygiene;
 mod outside;
 mod pins;
 mod policy;
+mod rehearsal;
 mod remote;
 mod set;
 mod set_document;
@@ -40,6 +41,7 @@ pub(crate) use outside::{
 use pins::check_counted_once;
 pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
 pub(crate) use policy::{policy_unknown, policy_weakened};
+pub(crate) use rehearsal::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use remote::{
     PinnedImage, TagDigest, check_pinned_images, check_pinned_provenance, revision_without_tag,
 };

@@ -129,7 +129,7 @@ pub(crate) fn check_resolution(
     let ApprovedImage { tag, facts } = match resolved_image(config, image, resolution) {
         Ok(found) => found,
         Err(Ok(check)) => return vec![check].into(),
-        Err(Err(outage)) => return vec![outage].into(),
+        Err(Err(outage)) => return content_result(vec![outage], &image.name),
     };
     let mut checks = vec![
         check(
@@ -158,6 +158,25 @@ pub(crate) fn check_resolution(
     }
     let mut result = StageResult::from(checks);
     result.add(check_lost_platforms(&image.name, resolution, facts));
+    result
+}
+
+/// Turns missing and wrong content into failures, because no later run succeeds without a change in the
+/// registry. Other errors remain outages.
+pub(super) fn content_result(errors: Vec<Error>, image: &str) -> StageResult {
+    let mut result = StageResult::default();
+    for error in errors {
+        let code = match error.class {
+            Class::MissingContent => Code::CONTENT_MISSING,
+            Class::WrongBytes => Code::CONTENT_MISMATCH,
+            _ => {
+                result.outages.push(error);
+                continue;
+            }
+        };
+        let check = Check::new(code, Status::Fail, error.evidence());
+        result.checks.push(check.image(image));
+    }
     result
 }
 

@@ -5,6 +5,7 @@ mod fleet;
 mod forge;
 mod inventory;
 mod prune;
+mod rehearse;
 mod trust;
 
 use std::{
@@ -24,6 +25,7 @@ pub(super) use fleet::{
 pub(super) use forge::{Branch, BranchPromotion, Branches, Freshness, Gates, Wait};
 pub(super) use inventory::{ImageArgs, Inventory};
 pub(super) use prune::{Prune, PruneAction, Restore};
+pub(super) use rehearse::Rehearse;
 pub(super) use trust::{Instance, Trust, TrustShow, TrustUpdate};
 
 use super::{complete, help};
@@ -220,6 +222,9 @@ pub(super) enum Command {
         #[arg(value_name = "CODE", add = ArgValueCompleter::new(complete::codes))]
         code: Option<String>,
     },
+    /// Run every check of a rollback to recorded sets, without a change
+    #[command(after_help = rehearse::EXAMPLES)]
+    Rehearse(Rehearse),
     /// Report how far pinned references to other repositories lag behind
     #[command(after_help = forge::FRESHNESS)]
     Freshness(Freshness),
@@ -350,6 +355,7 @@ Git history must record the set as promoted, and every tag must still resolve to
 
 Examples:
   repin rollback                                  # list the sets available for rollback
+  repin rollback --remote                         # also test them in the registry
   repin rollback --to 4f2a…                       # show what would change and run every check
   repin rollback --to 4f2a… --apply               # change every pin, or none
   repin rollback --to 4f2a… --pr draft            # one commit, one branch, one pull request";
@@ -433,6 +439,10 @@ pub(super) struct Rollback {
         add = ArgValueCompleter::new(complete::rollbacks)
     )]
     pub(super) to: Option<String>,
+    /// Test the listed sets in the registry: whether each pinned digest exists, and whether its tag still
+    /// resolves to it; `repin rehearse` runs every check
+    #[arg(long, conflicts_with = "to")]
+    pub(super) remote: bool,
     #[command(flatten)]
     pub(super) change: Change,
 }

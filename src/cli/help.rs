@@ -8,7 +8,7 @@ use clap::{Arg, Command, builder::StyledStr};
 /// The groups of commands, each with its first command in the order of the definition.
 const GROUPS: [(&str, &str); 3] = [
     ("Every day", "status"),
-    ("In CI", "freshness"),
+    ("In CI", "rehearse"),
     ("Setting up", "init"),
 ];
 

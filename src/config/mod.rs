@@ -20,6 +20,8 @@ mod places;
 mod provenance;
 mod prune;
 pub(crate) mod reader;
+mod rehearse;
+mod report;
 mod set_path;
 mod signers;
 mod smoke;
@@ -63,6 +65,7 @@ pub(crate) use places::{
 };
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;
+pub(crate) use report::{ChangeParts, Report};
 pub(crate) use set_path::SetPath;
 pub(crate) use signers::{
     CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers,
@@ -76,8 +79,7 @@ pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, T
 pub(crate) use template::Placeholders;
 pub(crate) use template::{Template, check_branch};
 pub(crate) use top_level::{
-    ChangeParts, Config, IgnoredFiles, OrderPolicy, OutsidePolicy, Report, Revisions, parse,
-    parse_past, schema,
+    Config, IgnoredFiles, OrderPolicy, OutsidePolicy, Revisions, parse, parse_past, schema,
 };
 pub(crate) use trailer::Trailer;
 pub(crate) use types::{FORGE_TOKENS, job_secrets};

@@ -22,6 +22,8 @@ use super::{
     provenance::Provenance,
     prune::Prune,
     reader::{ErrorCollector, Fields},
+    rehearse::Rehearse,
+    report::Report,
     set_path::SetPath,
     smoke::Smoke,
     source_repository::SourceRepository,
@@ -97,6 +99,8 @@ block! {
         prune: Option<Prune>,
         /// References to other repositories, pinned in files, that should stay up to date.
         freshness: Vec<Freshness> = [],
+        /// The sets that `repin rehearse` rehearses, and its issue.
+        rehearse: Option<Rehearse>,
         /// Where pull requests are opened. Absent: nowhere.
         forge: Option<Forge>,
         /// What holds for the repositories of a fleet. With it, `files` and `images.*.pins` may be
@@ -169,31 +173,6 @@ block! {
             let message = "a version is not abbreviated: write `{revision}`";
             fields.problems.report(node.span, message);
         }
-    }
-}
-
-block! {
-    /// The contents of reports.
-    pub struct Report {
-        /// Labels shown for each image, in this order.
-        labels: Vec<Text> = [],
-        /// A Jinja template for the pull request body; its variables are the fields of
-        /// repin.plan/1.
-        template: Option<RelPath>,
-        /// The differences of the current set and the new one that the pull request body shows: `none`,
-        /// `source` (the commits), `images` (the commits and the images), or `contents` (also the packages,
-        /// privileged files and inventory names in the images). Absent: `contents` if images have an
-        /// inventory or a contract, otherwise `images`.
-        changes: Option<ChangeParts>,
-    }
-}
-
-choices! {
-    pub enum ChangeParts {
-        None = "none",
-        Source = "source",
-        Images = "images",
-        Contents = "contents",
     }
 }
 

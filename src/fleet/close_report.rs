@@ -79,7 +79,7 @@ impl CloseOutcome {
     pub(crate) fn from_class(class: Class) -> Self {
         match class {
             Class::Limited => Self::Pending,
-            Class::Unavailable | Class::WrongBytes => Self::Unavailable,
+            Class::Unavailable | Class::WrongBytes | Class::MissingContent => Self::Unavailable,
             Class::Denied => Self::Denied,
             Class::Conflict => Self::ForeignCommit,
             Class::Failed | Class::Ambiguous | Class::Refused | Class::Input => Self::Refused,

@@ -129,6 +129,7 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
         verify: None,
         prune: None,
         freshness: Vec::new(),
+        rehearse: None,
         report: Report {
             labels: fleet.report.labels.clone(),
             template: None,

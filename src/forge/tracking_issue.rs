@@ -8,18 +8,21 @@ use crate::error::{Class, Error};
 /// The maximum number of attempts to open an issue.
 const ATTEMPTS: u32 = 3;
 
-const BEGIN: &str = "<!-- repin/1 freshness -->";
 const END: &str = "<!-- /repin -->";
 
 /// The desired state of the issue.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct IssueSpec<'a> {
+    /// The name of the section of the issue's text that repin writes.
+    pub section: &'static str,
     pub title: &'a str,
-    /// The section of its text that repin writes.
-    pub text: &'a str,
+    /// Returns the section, given the section of the open issue; empty without one.
+    pub text: &'a dyn Fn(&str) -> String,
     /// The labels that a new issue gets.
     pub labels: &'a [String],
     pub action: IssueAction,
+    /// The comment that is added before the issue is closed.
+    pub closing_comment: Option<&'a str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +59,16 @@ pub(crate) async fn apply(
     let change = match spec.action {
         IssueAction::Close => {
             for issue in &open {
-                update(forge, issue, spec.text, Some(Transition::Close)).await?;
+                if let Some(comment) = spec.closing_comment {
+                    forge.add_comment(issue.number, comment).await?;
+                }
+                update(forge, issue, spec, Some(Transition::Close)).await?;
             }
             "closed"
         }
         IssueAction::Open | IssueAction::Update => {
-            update(forge, first, spec.text, None).await?;
-            close_duplicates(forge, &open[1..]).await?;
+            update(forge, first, spec, None).await?;
+            close_duplicates(forge, &open[1..], spec).await?;
             "updated"
         }
     };
@@ -82,7 +88,7 @@ async fn open_issues(forge: &Forge, title: &str) -> Result<Vec<Issue>, Error> {
 }
 
 async fn create(forge: &Forge, spec: &IssueSpec<'_>) -> Result<IssueChange, Error> {
-    let body = with_section("", spec.text);
+    let body = with_section("", spec);
     let mut created = None;
     for attempt in 1..=ATTEMPTS {
         match forge.open_issue(spec.title, &body).await {
@@ -98,7 +104,7 @@ async fn create(forge: &Forge, spec: &IssueSpec<'_>) -> Result<IssueChange, Erro
         let Some(issue) = open.first().or(created.as_ref()) else {
             continue;
         };
-        close_duplicates(forge, open.get(1..).unwrap_or_default()).await?;
+        close_duplicates(forge, open.get(1..).unwrap_or_default(), spec).await?;
         let mut warnings = Vec::new();
         if !spec.labels.is_empty() {
             match forge.add_labels(issue.number, spec.labels).await {
@@ -124,8 +130,13 @@ async fn create(forge: &Forge, spec: &IssueSpec<'_>) -> Result<IssueChange, Erro
 
 /// Closes the issues that other runs opened concurrently. An issue without repin's section was opened
 /// by a user and stays.
-async fn close_duplicates(forge: &Forge, others: &[Issue]) -> Result<(), Error> {
-    for issue in others.iter().filter(|issue| issue.body.contains(BEGIN)) {
+async fn close_duplicates(
+    forge: &Forge,
+    others: &[Issue],
+    spec: &IssueSpec<'_>,
+) -> Result<(), Error> {
+    let begin = begin(spec);
+    for issue in others.iter().filter(|issue| issue.body.contains(&begin)) {
         let edit = Edit::transition(Transition::Close);
         forge.edit_issue(issue.number, &edit).await?;
     }
@@ -135,25 +146,35 @@ async fn close_duplicates(forge: &Forge, others: &[Issue]) -> Result<(), Error> 
 async fn update(
     forge: &Forge,
     issue: &Issue,
-    text: &str,
+    spec: &IssueSpec<'_>,
     transition: Option<Transition>,
 ) -> Result<(), Error> {
     let edit = Edit {
-        body: Some(&with_section(&issue.body, text)),
+        body: Some(&with_section(&issue.body, spec)),
         transition,
         ..Edit::default()
     };
     forge.edit_issue(issue.number, &edit).await
 }
 
-/// `body` with `text` in repin's section, which is added at the end if it is missing.
-fn with_section(body: &str, text: &str) -> String {
-    let section = format!("{BEGIN}\n{}\n{END}", text.trim_end());
-    if let Some((before, rest)) = body.split_once(BEGIN)
-        && let Some((_, after)) = rest.split_once(END)
+/// The hidden line before repin's section.
+fn begin(spec: &IssueSpec<'_>) -> String {
+    format!("<!-- repin/1 {} -->", spec.section)
+}
+
+/// `body` with a new section of repin, which is added at the end if it is missing.
+fn with_section(body: &str, spec: &IssueSpec<'_>) -> String {
+    let begin = begin(spec);
+    let section = |before: &str| {
+        let text = (spec.text)(before);
+        format!("{begin}\n{}\n{END}", text.trim_end())
+    };
+    if let Some((before, rest)) = body.split_once(&begin)
+        && let Some((old, after)) = rest.split_once(END)
     {
-        return format!("{before}{section}{after}");
+        return format!("{before}{}{after}", section(old));
     }
+    let section = section("");
     if body.trim().is_empty() {
         return section + "\n";
     }
@@ -166,6 +187,18 @@ mod tests {
 
     #[test]
     fn text_around_the_section_is_preserved() {
+        const BEGIN: &str = "<!-- repin/1 freshness -->";
+        let with_section = |body: &str, text: &str| {
+            let spec = IssueSpec {
+                section: "freshness",
+                title: "",
+                text: &|_| text.to_owned(),
+                labels: &[],
+                action: IssueAction::Open,
+                closing_comment: None,
+            };
+            super::with_section(body, &spec)
+        };
         let first = with_section("", "one");
         assert_eq!(first, format!("{BEGIN}\none\n{END}\n"));
         let noted = format!("see also #3\r\n{first}my notes");
@@ -176,5 +209,25 @@ mod tests {
         );
         let cut = format!("{BEGIN}\none");
         assert!(with_section(&cut, "two").ends_with(&format!("{BEGIN}\ntwo\n{END}\n")));
+    }
+
+    #[test]
+    fn next_section_is_made_of_the_last_one() {
+        let append = |before: &str| format!("{}x", before.trim());
+        let spec = IssueSpec {
+            section: "rehearse",
+            title: "",
+            text: &append,
+            labels: &[],
+            action: IssueAction::Update,
+            closing_comment: None,
+        };
+        let first = with_section("notes", &spec);
+        assert!(first.contains("<!-- repin/1 rehearse -->\nx\n"), "{first}");
+        let second = with_section(&first, &spec);
+        assert!(
+            second.starts_with("notes\n") && second.contains("-->\nxx\n<!--"),
+            "{second}"
+        );
     }
 }

@@ -32,6 +32,10 @@ const MAX_READERS: usize = 4;
 /// each image.
 const MAX_SHARED: usize = 32 << 20;
 
+/// The memory for the entries of layers that a run keeps for later sets, because they are likely to
+/// contain the same layers.
+const MAX_KEPT: usize = 128 << 20;
+
 /// The layers of an image, the lowest first.
 pub(crate) type ImageLayers = Vec<Arc<LayerTree>>;
 
@@ -42,6 +46,16 @@ pub(crate) struct LayerCache {
     /// The number of unread platforms that contain each layer.
     uses: HashMap<LayerDescriptor, usize>,
     shared: HashMap<LayerDescriptor, SharedLayer>,
+    retention: Retention,
+}
+
+/// The layers that remain after an image was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retention {
+    /// Those that a later image of the set contains.
+    OfSet,
+    /// All, because another set follows.
+    All,
 }
 
 struct SharedLayer {
@@ -62,17 +76,45 @@ impl LayerCache {
         filter: ContentFilter,
         platforms: impl IntoIterator<Item = &'p PlatformFacts>,
     ) -> Self {
-        let mut uses = HashMap::new();
-        for facts in platforms {
-            for layer in distinct(&layers(facts).unwrap_or_default()) {
-                *uses.entry(layer).or_default() += 1;
-            }
-        }
+        let mut cache = Self::of_filter(filter, Retention::OfSet);
+        cache.expect(platforms);
+        cache
+    }
+
+    /// Creates a cache for several sets. `filter`: the filter of all of them.
+    pub(crate) fn for_sets(filter: ContentFilter) -> Self {
+        Self::of_filter(filter, Retention::All)
+    }
+
+    fn of_filter(filter: ContentFilter, retention: Retention) -> Self {
         Self {
             filter: Arc::new(filter),
             readers: Semaphore::new(MAX_READERS),
-            uses,
+            uses: HashMap::new(),
             shared: HashMap::new(),
+            retention,
+        }
+    }
+
+    /// Prepares the cache for the platforms of another set. Layers that lack a content that `filter`
+    /// selects are read again.
+    pub(crate) fn add_set<'p>(
+        &mut self,
+        filter: ContentFilter,
+        platforms: impl IntoIterator<Item = &'p PlatformFacts>,
+    ) {
+        if !self.filter.covers(&filter) {
+            self.filter = Arc::new((*self.filter).clone().or(filter));
+            self.shared.clear();
+        }
+        self.expect(platforms);
+    }
+
+    fn expect<'p>(&mut self, platforms: impl IntoIterator<Item = &'p PlatformFacts>) {
+        for facts in platforms {
+            for layer in distinct(&layers(facts).unwrap_or_default()) {
+                *self.uses.entry(layer).or_default() += 1;
+            }
         }
     }
 
@@ -135,11 +177,12 @@ impl LayerCache {
         for layer in distinct(read) {
             self.uses.entry(layer).and_modify(|uses| *uses -= 1);
         }
-        let mut free = MAX_SHARED;
+        let keeps_all = self.retention == Retention::All;
+        let mut free = if keeps_all { MAX_KEPT } else { MAX_SHARED };
         self.shared.retain(|layer, shared| {
             let databases = usize::try_from(shared.tree.database_bytes()).unwrap_or(usize::MAX);
             let cost = shared.tree.cost().saturating_add(databases);
-            let is_used = self.uses.get(layer).is_some_and(|uses| *uses > 0);
+            let is_used = keeps_all || self.uses.get(layer).is_some_and(|uses| *uses > 0);
             if !is_used || cost > free || shared.tree.is_incomplete() {
                 return false;
             }
@@ -227,7 +270,10 @@ fn layer_error(subject: String, error: LayerError) -> Error {
             Ok(error) => error,
             Err(io) => Error::unavailable(subject, io.to_string()),
         },
-        kind @ (LayerErrorKind::Digest { .. } | LayerErrorKind::TooLong { .. }) => {
+        kind @ (LayerErrorKind::Truncated { .. }
+        | LayerErrorKind::TooLong { .. }
+        | LayerErrorKind::Digest { .. }
+        | LayerErrorKind::DiffId { .. }) => {
             Error::about(Class::WrongBytes, subject, kind.to_string())
         }
         kind => Error::unavailable(subject, kind.to_string()),

@@ -44,6 +44,16 @@ impl ContentFilter {
         self
     }
 
+    /// Whether this filter selects every content that `other` selects.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        other.names.iter().all(|name| self.names.contains(name))
+            && other
+                .lengths
+                .iter()
+                .all(|length| self.lengths.contains(length))
+            && (self.databases || !other.databases)
+    }
+
     pub(super) fn selects(&self, directory: &[u8], name: &[u8], size: u64) -> Option<Selection> {
         if size <= MAX_CONTENT
             && (self.lengths.contains(&size) || self.names.iter().any(|selected| selected == name))

@@ -29,7 +29,7 @@ pub(crate) struct Located<T> {
 }
 
 /// The pins of all files, in the order of the bytes of their paths and then of each file.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     pins: Vec<Located<Pin>>,
     /// The indexes of the pins of each image.

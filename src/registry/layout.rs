@@ -142,7 +142,7 @@ impl Layout {
     pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let path = blob_path(descriptor.digest);
         let Some(bytes) = self.read(&path)? else {
-            return Err(self.unavailable(&path, "the blob is missing"));
+            return Err(self.missing(&path));
         };
         self.check_size(&path, bytes.len() as u64, descriptor)?;
         Ok(bytes)
@@ -152,7 +152,7 @@ impl Layout {
     pub(super) fn layer(&self, descriptor: &Descriptor) -> Result<Take<File>, Error> {
         let path = blob_path(descriptor.digest);
         let Some(file) = self.open(&path)? else {
-            return Err(self.unavailable(&path, "the blob is missing"));
+            return Err(self.missing(&path));
         };
         let metadata = file
             .metadata()
@@ -167,7 +167,7 @@ impl Layout {
         }
         let stated = descriptor.size;
         let reason = format!("the blob has {size} bytes, but its descriptor states {stated}");
-        Err(self.unavailable(path, reason))
+        Err(self.unavailable(path, reason).class(Class::WrongBytes))
     }
 
     fn check_version(&self) -> Result<(), Error> {
@@ -224,6 +224,11 @@ impl Layout {
             return Err(self.unavailable(path, "it is not a regular file"));
         }
         Ok(Some(file))
+    }
+
+    fn missing(&self, path: &Path) -> Error {
+        let error = self.unavailable(path, "the blob is missing");
+        error.class(Class::MissingContent)
     }
 
     fn unavailable(&self, path: &Path, reason: impl fmt::Display) -> Error {

@@ -91,6 +91,21 @@ impl Source {
         }
     }
 
+    /// The digest of a manifest or index as the source reports it, without its bytes if the source is a
+    /// registry; `None` if the tag or digest is missing.
+    pub(crate) async fn reported_digest(
+        &self,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Digest>, Error> {
+        match self {
+            Self::Layout(_) => {
+                let manifest = self.manifest(reference, None).await?;
+                Ok(manifest.map(|manifest| manifest.digest))
+            }
+            Self::Remote(remote) => remote.reported_digest(reference).await,
+        }
+    }
+
     /// Lists the tags of the repository, in order; empty if the repository does not exist.
     pub(crate) async fn tags(&self) -> Result<Vec<Tag>, Error> {
         match self {

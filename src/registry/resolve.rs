@@ -96,6 +96,24 @@ impl KnownManifest {
         }
     }
 
+    /// The platforms; without those that only an unread entry of an index states.
+    pub(crate) fn platforms(&self) -> Vec<Platform> {
+        match self {
+            Self::Complete(facts) => {
+                let platforms = facts.platforms.iter();
+                platforms.map(|image| image.platform.clone()).collect()
+            }
+            Self::Index(index) => {
+                let mut of_read = index.read.iter().map(|image| image.platform.clone());
+                let mut platforms = Vec::new();
+                for entry in &index.entries {
+                    platforms.extend(entry.platform().or_else(|| of_read.next()));
+                }
+                platforms
+            }
+        }
+    }
+
     /// The image, unless it is an index whose platforms were not read.
     pub(crate) fn facts(&self) -> Option<&ImageFacts> {
         match self {
@@ -105,14 +123,15 @@ impl KnownManifest {
     }
 }
 
-/// Resolves a tag or digest; `None` if it is missing.
+/// Resolves a tag or digest; `None` if it is missing. `read`: platforms that need no request.
 pub(crate) async fn resolve(
     source: &Source,
     reference: &TagOrDigest,
+    read: &[PlatformFacts],
 ) -> Result<Option<ImageFacts>, Error> {
-    match known_manifest(source, reference, &[]).await? {
+    match known_manifest(source, reference, read).await? {
         None => Ok(None),
-        Some(known) => complete(source, known, &[]).await.map(Some),
+        Some(known) => complete(source, known, read).await.map(Some),
     }
 }
 
@@ -181,23 +200,15 @@ pub(crate) async fn read_platforms(
         return Err(Error::unavailable(name, "it no longer exists"));
     };
     let mut index = match known {
-        KnownManifest::Complete(facts) => {
-            let platforms = facts.platforms.iter();
-            let platforms = platforms.map(|image| image.platform.clone()).collect();
-            return Ok((platforms, KnownManifest::Complete(facts)));
-        }
+        complete @ KnownManifest::Complete(_) => return Ok((complete.platforms(), complete)),
         KnownManifest::Index(index) => index,
     };
     let unknown = index.entries.iter();
     let unknown = unknown.filter(|entry| entry.platform().is_none());
     let read = future::join_all(unknown.map(|entry| read_entry(source, entry, &[]))).await;
     index.read = read.into_iter().collect::<Result<_, Error>>()?;
-    let mut of_read = index.read.iter().map(|image| image.platform.clone());
-    let mut platforms = Vec::new();
-    for entry in &index.entries {
-        platforms.extend(entry.platform().or_else(|| of_read.next()));
-    }
-    Ok((platforms, KnownManifest::Index(index)))
+    let known = KnownManifest::Index(index);
+    Ok((known.platforms(), known))
 }
 
 /// The entries of an index, without attestations.
@@ -240,14 +251,14 @@ async fn read_entry(
     source.memory().add(0, &name)?;
     let Some(found) = source.manifest(&reference, Some(&entry.media_type)).await? else {
         let reason = "the index lists it, but it is missing";
-        return Err(Error::unavailable(name, reason));
+        return Err(Error::about(Class::MissingContent, name, reason));
     };
     if found.size != entry.size {
         let reason = format!(
             "it has {} bytes, but the index states {}",
             found.size, entry.size
         );
-        return Err(Error::unavailable(name, reason));
+        return Err(Error::about(Class::WrongBytes, name, reason));
     }
     match found.value {
         Manifest::Image(manifest) => {

@@ -61,5 +61,5 @@ fn tag(text: &str) -> TagOrDigest {
 }
 
 async fn resolved(source: &Source, name: &str) -> Result<Option<ImageFacts>, Error> {
-    resolve(source, &tag(name)).await
+    resolve(source, &tag(name), &[]).await
 }

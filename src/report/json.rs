@@ -3,6 +3,7 @@
 
 mod builds;
 mod forge;
+mod rehearsal;
 mod status;
 mod trust;
 
@@ -16,7 +17,7 @@ pub(crate) use builds::{BuildRow, BuildsDocument};
 pub(crate) use forge::{
     BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
 };
-
+pub(crate) use rehearsal::{RehearseDocument, RehearsedSet};
 pub(crate) use status::{
     BranchRow, HoldRow, IgnoredClaimRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument,
     UnreadableRow, WaitingRow, WorkTreeRow,
@@ -284,7 +285,15 @@ pub(crate) enum AnyDocument {
 pub(crate) struct HistoryDocument {
     pub schema: &'static str,
     pub set_path: SetPath,
-    pub entries: Vec<HistoryEntry>,
+    pub entries: Vec<HistoryRow>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct HistoryRow {
+    #[serde(flatten)]
+    pub entry: HistoryEntry,
+    /// The result of the quick test of the set.
+    pub ready: Option<bool>,
 }
 
 /// `repin.inventory/1`.

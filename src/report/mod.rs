@@ -14,6 +14,7 @@ pub(crate) mod history_page;
 pub(crate) mod json;
 pub(crate) mod layout;
 pub(crate) mod prune;
+pub(crate) mod rehearsal;
 pub(crate) mod revision;
 pub(crate) mod sarif;
 pub(crate) mod set_histories;

@@ -10,7 +10,7 @@ use super::{
     policy::{Attachment, Policy, PolicyResult, SignedPredicate, Subject, Verdict},
 };
 use crate::{
-    error::Error,
+    error::{Class, Error},
     oci::{Descriptor, Digest, Manifest, TagOrDigest},
     registry::{self, Source},
 };
@@ -235,7 +235,8 @@ async fn bundle(
 ) -> Result<Option<Bundle>, Error> {
     let want = TagOrDigest::Digest(entry.digest);
     let Some(found) = source.manifest(&want, Some(&entry.media_type)).await? else {
-        return Err(Error::unavailable(
+        return Err(Error::about(
+            Class::MissingContent,
             format!("{source}{want}"),
             "it is listed as attached to the image, but it is missing",
         ));

@@ -542,7 +542,7 @@ async fn read_image(
         Some(push) => TagOrDigest::Digest(push.digest),
         None => TagOrDigest::Tag(tag.clone()),
     };
-    match resolve::resolve(source, &reference).await {
+    match resolve::resolve(source, &reference, &[]).await {
         Ok(None) => BuildImage::Missing,
         Err(error) => BuildImage::Unreadable(tag.clone(), error),
         Ok(Some(facts)) => {

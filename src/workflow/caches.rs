@@ -11,7 +11,10 @@ use crate::{
     checks::{ApprovedImage, Target},
     git::ScratchRepository,
     oci::{Digest, Revision, TagPattern},
-    registry::{Source, resolve::KnownManifest},
+    registry::{
+        Source,
+        resolve::{KnownManifest, PlatformFacts},
+    },
     trust::SearchResult,
 };
 
@@ -73,6 +76,18 @@ impl ImageCache {
     pub(super) fn get(&self, source: &Source, digest: Digest) -> Option<KnownManifest> {
         let key = (source.to_string(), digest);
         self.0.borrow().get(&key).cloned()
+    }
+
+    /// The platforms of every image of the source that was read completely.
+    pub(super) fn platforms(&self, source: &Source) -> Vec<PlatformFacts> {
+        let name = source.to_string();
+        let mut platforms = Vec::new();
+        for ((source, _), known) in &*self.0.borrow() {
+            if let Some(facts) = known.facts().filter(|_| *source == name) {
+                platforms.extend_from_slice(&facts.platforms);
+            }
+        }
+        platforms
     }
 
     pub(super) fn insert(&self, source: &Source, manifest: KnownManifest) {

@@ -122,6 +122,44 @@ pub(super) fn plan(
     judge(request, counted, &history, verification, site, rows)
 }
 
+/// A site whose pins and history were read once, for several sets.
+pub(super) struct ReadSite<'s> {
+    pub(super) site: &'s dyn Site,
+    pub(super) found: Found,
+    /// The checks of the files.
+    pub(super) checks: Vec<Check>,
+    pub(super) history: SiteHistory,
+    pub(super) standards: Standards<'s>,
+    pub(super) smoke: SmokeStage,
+    pub(super) services: &'s Services,
+}
+
+/// Takes a set through every stage of a rollback, like [`plan`].
+pub(super) fn rehearse(request: &Request, read: &ReadSite<'_>) -> Result<Planned, Stop> {
+    let (config, services) = (read.site.config(), read.services);
+    let mut rows = image_rows::declared(config);
+    let contracts = Some(read.standards.contracts);
+    let (found, checks) = (read.found.clone(), read.checks.clone());
+    let counted = count(request, contracts, config, found, checks, &mut rows)?;
+    let git = read.history.git().cloned();
+    let builds = BuildOrder::new(config, git.as_ref(), None, services);
+    let verification = Verification::Now {
+        standards: &read.standards,
+        smoke: &read.smoke,
+        builds: &builds,
+        stages: None,
+        services,
+    };
+    judge(
+        request,
+        counted,
+        &read.history,
+        verification,
+        read.site,
+        &mut rows,
+    )
+}
+
 /// Counts the pins of a site. `further`: the checks of its files. The contracts of a promotion must be
 /// satisfiable.
 pub(super) fn count<'c>(

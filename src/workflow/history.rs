@@ -3,13 +3,16 @@
 //! A clone has the history of one branch, unless it is shallow. A forge without a clone lists the last
 //! commits that changed the files with pins. If the history is absent, the error explains why.
 
+use std::collections::BTreeSet;
+
 use super::{Environment, Services, base_forge, build_order::BuildOrder, ci};
 use crate::{
     checks::{self, DigestHistory, Extent, HistoryFacts},
+    code::Code,
     config::{Config, FormerNames},
-    error::Error,
-    git::{Branch, BranchSources, Git, GitError, ObjectId},
-    history::{self, Digests, Hold, Order, Provenance, UnknownOrder},
+    error::{Class, Error, Errors},
+    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, ObjectId},
+    history::{self, Digests, HistoryEntry, Hold, Order, Provenance, UnknownOrder},
     oci::Revision,
     pins::Found,
 };
@@ -28,6 +31,9 @@ pub(crate) struct SiteHistory {
     /// Whether the hold of the promoted revision lasts although history alone would end it.
     prolongs_hold: bool,
 }
+
+/// The minimum length of an abbreviated revision, as in git (gitrevisions(7)).
+const ABBREVIATION_MIN: usize = 4;
 
 /// The progress message. Reading a long history takes seconds.
 const READING: &str = "reading git history";
@@ -217,6 +223,52 @@ impl SiteHistory {
     pub(crate) fn promoted_or_local(&self) -> Result<&history::History, Error> {
         let commits = self.commits.as_ref().map_err(Error::from)?;
         Ok(&commits.history)
+    }
+
+    /// The entries that are available for rollback, newest first. Without one, a shallow clone is an
+    /// error.
+    pub(crate) fn available(&self) -> Result<Vec<&HistoryEntry>, Error> {
+        let entries = self.promoted()?.entries().iter();
+        let available: Vec<_> = entries.filter(|entry| entry.can_roll_back).collect();
+        if available.is_empty() && self.git().is_some_and(Git::is_shallow) {
+            let message =
+                "cannot determine which sets are available for rollback: the clone is shallow";
+            let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
+            return Err(error.help(FETCH_HISTORY));
+        }
+        Ok(available)
+    }
+
+    /// Expands an abbreviated revision, as in the list of sets. Returns `text` unchanged if it is a
+    /// complete revision, or if no set in history matches.
+    pub(crate) fn expand(&self, text: &str, config: &Config) -> Result<String, Errors> {
+        let is_complete = config.revision.pattern.revision(text).is_ok();
+        if is_complete || text.len() < ABBREVIATION_MIN {
+            return Ok(text.to_owned());
+        }
+        // The rollback reports a missing history.
+        let Ok(history) = self.promoted() else {
+            return Ok(text.to_owned());
+        };
+        let revisions: BTreeSet<&str> = history
+            .entries()
+            .iter()
+            .filter_map(|entry| entry.revision.as_ref())
+            .map(Revision::as_str)
+            .filter(|revision| revision.starts_with(text))
+            .collect();
+        if revisions.len() > 1 {
+            let message =
+                format!("`{text}` is ambiguous: the revisions of several sets begin with it");
+            let mut error =
+                Error::input(Code::REVISION_SHAPE, message).help("write more of the revision");
+            error.notes = revisions.into_iter().map(str::to_owned).collect();
+            return Err(error.into());
+        }
+        Ok(revisions
+            .first()
+            .map_or(text, |revision| revision)
+            .to_owned())
     }
 
     /// The history, like [`Self::promoted_or_local`]; `None` if there is none.

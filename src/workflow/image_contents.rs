@@ -56,23 +56,28 @@ impl PlatformSource<'_> {
     }
 }
 
-/// Checks each platform against its standards. A layer that platforms share is fetched once.
+/// Checks each platform against its standards. A layer that platforms share is fetched once; with `kept`,
+/// also a layer of several sets.
 pub(crate) async fn check(
     platforms: &[ExaminedPlatform<'_>],
+    kept: Option<&mut LayerCache>,
     reading: &ReadingProgress,
 ) -> Vec<Result<ContentVerdict, Error>> {
-    let mut filter = ContentFilter::default();
-    for examined in platforms {
-        for standard in examined.standards {
-            filter = filter.or(content_filter(standard));
-        }
-        if let Some(inventory) = examined.compared {
-            filter = filter.or(inventory::content_filter(inventory, &[]));
-            filter.databases = true;
-        }
+    let standards = platforms.iter().flat_map(|examined| examined.standards);
+    let mut filter = content_filter_of(standards);
+    for inventory in platforms.iter().filter_map(|examined| examined.compared) {
+        filter = filter.or(inventory::content_filter(inventory, &[]));
+        filter.databases = true;
     }
     let facts = platforms.iter().map(|examined| examined.platform.facts);
-    let mut cache = LayerCache::new(filter, facts);
+    let mut own;
+    let cache = if let Some(kept) = kept {
+        kept.add_set(filter, facts);
+        kept
+    } else {
+        own = LayerCache::new(filter, facts);
+        &mut own
+    };
     let mut verdicts = Vec::new();
     for (index, examined) in platforms.iter().enumerate() {
         let platform = &examined.platform;
@@ -102,6 +107,14 @@ pub(crate) async fn read<T>(
         converted.push(convert(gather(platform, &layers, inventory)?));
     }
     Ok(converted)
+}
+
+/// Selects the contents that the standards need.
+pub(crate) fn content_filter_of<'s>(
+    standards: impl IntoIterator<Item = &'s Standard<'s>>,
+) -> ContentFilter {
+    let filters = standards.into_iter().map(content_filter);
+    filters.reduce(ContentFilter::or).unwrap_or_default()
 }
 
 fn content_filter(standard: &Standard<'_>) -> ContentFilter {

@@ -15,6 +15,7 @@ mod caches;
 pub(crate) mod changes;
 pub(crate) mod ci;
 mod commit;
+mod commit_site;
 pub(crate) mod connection;
 mod console;
 mod contracts;
@@ -34,6 +35,8 @@ pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
 mod publication;
 pub(crate) mod pull_limit;
+mod quick_test;
+mod rehearsal;
 mod repositories;
 mod request;
 mod revision;
@@ -66,6 +69,8 @@ pub(crate) use open_pulls::open_pulls;
 pub(crate) use publication::{
     held_merge, merge_pending_warning, merge_refused_error, warn_of_silent_checks,
 };
+pub(crate) use quick_test::{QuickTest, quick_test};
+pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, temporary_directory};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
 pub(crate) use revision::{RequestedRevision, revision};

@@ -251,7 +251,7 @@ pub(super) fn plan(
 }
 
 /// Reads the standards of the images: the contracts, and the policy with its keys and roots.
-fn read_standards<'c>(
+pub(super) fn read_standards<'c>(
     operation: Operation,
     config: &'c Config,
     files: &dyn Files,
@@ -431,7 +431,7 @@ pub(super) fn render_body(
 }
 
 /// The errors that determine the exit code, as one row.
-fn worst(errors: &Errors) -> Option<ErrorRow> {
+pub(super) fn worst(errors: &Errors) -> Option<ErrorRow> {
     let exit_code = errors.class().exit_code();
     let mut worst: Option<ErrorRow> = None;
     for error in errors.by_cause() {

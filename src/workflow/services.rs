@@ -1,6 +1,10 @@
 //! The context of a run: the environment, registries, forges, and the receiver of messages.
 
-use std::{cell::OnceCell, sync::Arc, time::Duration};
+use std::{
+    cell::{OnceCell, RefCell},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future;
 use tokio::runtime::Runtime;
@@ -16,6 +20,7 @@ use crate::{
     config::{Config, Mapping},
     error::{Class, Error, Errors, usage},
     http::{ServerTime, SharedDeadline, Transport},
+    inventory::LayerCache,
     registry::{Registries, Settings, Source, Sources},
 };
 
@@ -41,6 +46,8 @@ pub(crate) struct Services {
     pub(super) images: ImageCache,
     pub(super) fetched_sources: FetchedSources,
     pub(super) trust_cache: TrustCache,
+    /// The layers of several sets; `None` in a run for one set.
+    pub(super) kept_layers: RefCell<Option<LayerCache>>,
     runtime: OnceCell<Runtime>,
 }
 
@@ -65,6 +72,7 @@ impl Services {
             images: ImageCache::default(),
             fetched_sources: FetchedSources::default(),
             trust_cache: TrustCache::default(),
+            kept_layers: RefCell::default(),
             runtime: OnceCell::new(),
         })
     }

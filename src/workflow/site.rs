@@ -174,7 +174,7 @@ impl Site for BranchSite {
 }
 
 /// The checks of the files as a whole. `outside`: those of references outside the counted pins.
-fn checks_of_files(
+pub(super) fn checks_of_files(
     config: &Config,
     found: &Found,
     outside: Vec<Check>,
@@ -273,7 +273,7 @@ fn unchanged_contents(
 }
 
 /// The files that the configuration lists one by one.
-fn listed_files(config: &Config) -> Vec<RelPath> {
+pub(super) fn listed_files(config: &Config) -> Vec<RelPath> {
     let mut files = Vec::new();
     for image in &config.images {
         files.extend(image.contract.clone());

@@ -11,7 +11,7 @@ use crate::{
     checks::{self, ApprovedImage, Resolution, Target},
     config::Config,
     error::{Error, Errors},
-    oci::{Digest, Tag, TagOrDigest, TagPattern},
+    oci::{Digest, Platform, Tag, TagOrDigest, TagPattern},
     pins::Found,
     registry::{
         NoTag, Source,
@@ -71,7 +71,9 @@ pub(crate) fn resolve_tags(
             name: &image.name,
             repository: &image.repository,
             source: &sources[index],
-            manifests: required_pulls(tag, &targets[index], further_pulls),
+            manifests: required_pulls(tag, &targets[index], further_pulls, |digest| {
+                services.images.get(&sources[index], digest).is_some()
+            }),
         });
     }
     check_pull_limit(&pulls, services)?;
@@ -79,7 +81,13 @@ pub(crate) fn resolve_tags(
     for (((source, target), known), selected) in
         sources.iter().zip(targets).zip(known).zip(selected)
     {
-        work.push(resolution(source, target, known, selected));
+        work.push(resolution(
+            source,
+            target,
+            known,
+            selected,
+            &services.images,
+        ));
     }
     let resolutions = services.wait_for_all("resolving tags", &names, work)?;
     for (source, resolution) in sources.iter().zip(&resolutions) {
@@ -95,8 +103,14 @@ pub(crate) fn resolve_tags(
     Ok(resolutions)
 }
 
-/// The manifests that the resolution of a target requests. `tag`: the tag that is not resolved yet.
-fn required_pulls(tag: Option<&Tag>, target: &Target, further: u64) -> Vec<ManifestPull> {
+/// The manifests that the resolution of a target requests. `tag`: the tag that is not resolved yet;
+/// `is_known`: whether a pinned digest was read before.
+fn required_pulls(
+    tag: Option<&Tag>,
+    target: &Target,
+    further: u64,
+    is_known: impl Fn(Digest) -> bool,
+) -> Vec<ManifestPull> {
     let mut pulls = Vec::new();
     if let Some(tag) = tag {
         pulls.push(ManifestPull {
@@ -104,7 +118,7 @@ fn required_pulls(tag: Option<&Tag>, target: &Target, further: u64) -> Vec<Manif
             ..ManifestPull::resolution(TagOrDigest::Tag(tag.clone()))
         });
     }
-    for digest in &target.pinned {
+    for digest in target.pinned.iter().filter(|digest| !is_known(**digest)) {
         pulls.push(ManifestPull {
             with_platforms: false,
             ..ManifestPull::resolution(TagOrDigest::Digest(*digest))
@@ -118,11 +132,13 @@ async fn resolution(
     target: Target,
     known: Option<ApprovedImage>,
     selected: SelectedTag,
+    cache: &ImageCache,
 ) -> Resolution {
     let found = match (known, selected) {
         (Some(image), _) => Ok(Ok(image)),
         (None, Ok(Ok(tag))) => {
-            let facts = resolve::resolve(source, &TagOrDigest::Tag(tag.clone())).await;
+            let reference = TagOrDigest::Tag(tag.clone());
+            let facts = resolve::resolve(source, &reference, &cache.platforms(source)).await;
             facts.map(|facts| match facts {
                 Some(facts) => Ok(ApprovedImage { tag, facts }),
                 None => Err(NoTag::Missing),
@@ -140,7 +156,7 @@ async fn resolution(
         }
         let read = old_digests
             .iter()
-            .map(|digest| resolve::read_platforms(source, *digest));
+            .map(|digest| pinned_platforms(source, *digest, cache));
         let read = future::join_all(read).await;
         for (digest, read) in old_digests.into_iter().zip(read) {
             old_platforms.push((
@@ -157,6 +173,18 @@ async fn resolution(
         found,
         old_platforms,
         pinned,
+    }
+}
+
+/// The platforms of a pinned digest, which is requested once in a run.
+async fn pinned_platforms(
+    source: &Source,
+    digest: Digest,
+    cache: &ImageCache,
+) -> Result<(Vec<Platform>, KnownManifest), Error> {
+    match cache.get(source, digest) {
+        Some(known) => Ok((known.platforms(), known)),
+        None => resolve::read_platforms(source, digest).await,
     }
 }
 

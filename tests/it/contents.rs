@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{
     Digest,
@@ -276,21 +276,7 @@ fn own_layer(world: &mut World) -> PathBuf {
 #[test]
 fn layers_that_cannot_be_read_leave_no_verdict() {
     type Break = fn(&mut World);
-    let spoilt: [(&str, Break); 6] = [
-        ("missing", |world| {
-            fs::remove_file(own_layer(world)).unwrap();
-        }),
-        ("has", |world| {
-            let layer = own_layer(world);
-            let bytes = fs::read(&layer).unwrap();
-            fs::write(layer, &bytes[..bytes.len() - 512]).unwrap();
-        }),
-        ("hash to", |world| {
-            let layer = own_layer(world);
-            let mut bytes = fs::read(&layer).unwrap();
-            bytes[600] ^= 1;
-            fs::write(layer, bytes).unwrap();
-        }),
+    let spoilt: [(&str, Break); 3] = [
         ("malformed", |world| {
             spoil(world, "fix", |p| p.layer(b"no archive".repeat(100)));
         }),
@@ -333,20 +319,62 @@ fn layers_that_cannot_be_read_leave_no_verdict() {
 }
 
 #[test]
+fn missing_and_wrong_layers_fail() {
+    type Break = fn(&mut World);
+    let broken: [(&str, &str, Break); 4] = [
+        ("content_missing", "missing", |world| {
+            fs::remove_file(own_layer(world)).unwrap();
+        }),
+        ("content_mismatch", "states", |world| {
+            let layer = own_layer(world);
+            let bytes = fs::read(&layer).unwrap();
+            fs::write(layer, &bytes[..bytes.len() - 512]).unwrap();
+        }),
+        ("content_mismatch", "hash to", |world| {
+            let layer = own_layer(world);
+            let mut bytes = fs::read(&layer).unwrap();
+            bytes[600] ^= 1;
+            fs::write(layer, bytes).unwrap();
+        }),
+        ("content_mismatch", "uncompressed", |world| {
+            // The configuration states the digest of another layer.
+            let layout = world.layout("fix");
+            let blob = |digest: &Value| {
+                let bytes = fs::read(layout.blob_path(digest.as_str().unwrap())).unwrap();
+                serde_json::from_slice::<Value>(&bytes).unwrap()
+            };
+            let mut manifest = blob(&json!(world.digest("fix", REV_B)));
+            let mut config = blob(&manifest["config"]["digest"]);
+            config["rootfs"]["diff_ids"][0] = json!(Digest::of(b"other").to_string());
+            manifest["config"] = layout
+                .json(manifest["config"]["mediaType"].as_str().unwrap(), &config)
+                .descriptor();
+            layout.untag(REV_B);
+            layout.tag(
+                REV_B,
+                &layout.json("application/vnd.oci.image.manifest.v1+json", &manifest),
+            );
+        }),
+    ];
+    for (code, reason, break_it) in broken {
+        let mut world = shop();
+        break_it(&mut world);
+        let document = world.refuses(&[], 1, &[code]);
+        let detail = &details(&document, code, "fail")[0];
+        assert!(detail.contains(reason), "{code}: {detail}");
+    }
+}
+
+#[test]
 fn a_shared_layer_has_to_be_in_every_repository() {
     let mut world = shop();
     // Read from `review` first, so only a read from `fix` finds that it is missing.
     spoil(&mut world, "base", |p| p);
     let digest = Digest::of(&agents(CONTRACT).end()).to_string();
     fs::remove_file(world.layout("fix").blob_path(&digest)).unwrap();
-    let document = world.refuses(&[], 3, &[]);
-    assert!(
-        document["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("images/fix"),
-        "{document}"
-    );
+    let document = world.refuses(&[], 1, &["content_missing"]);
+    let detail = &details(&document, "content_missing", "fail")[0];
+    assert!(detail.contains("images/fix"), "{document}");
 }
 
 #[test]
@@ -789,7 +817,7 @@ fn an_image_without_pins_only_warns_in_a_rollback() {
 }
 
 #[test]
-fn unreadable_image_without_pins_is_skipped_in_a_rollback() {
+fn missing_layer_without_pins_warns_in_a_rollback() {
     let mut world = shop();
     let own = Archive::new().file("opt/own", "x").end();
     let platform = platforms("base", REV_A).remove(0).layer(own.clone());
@@ -799,20 +827,19 @@ fn unreadable_image_without_pins_is_skipped_in_a_rollback() {
     world.pin(REV_B);
     world.commit(&format!("promote: test images @{REV_B}"));
     world.push();
-    let skipped = |code: &str| {
+    let warned = |code: &str| {
         let document = world
             .run(&["rollback", "--to", REV_A, "--format", "json"])
             .exits(0)
             .json();
-        details(&document, code, "skip")
+        details(&document, code, "warn")
     };
-    assert_eq!(skipped("enumeration_failed"), [""; 0]);
+    assert_eq!(warned("content_missing"), [""; 0]);
     let layer = Digest::of(&own).to_string();
     fs::remove_file(world.layout("base").blob_path(&layer)).unwrap();
-    let details = skipped("enumeration_failed");
+    let details = warned("content_missing");
     assert_eq!(details.len(), 1);
     assert!(details[0].contains("images/base"), "{details:?}");
-    assert_eq!(skipped("tag_missing"), [""; 0]);
 }
 
 #[test]

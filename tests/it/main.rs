@@ -78,6 +78,7 @@ mod pull_request;
 mod readme;
 mod real_forge;
 mod registries;
+mod rehearse;
 mod requests;
 mod resolve;
 mod revisions;

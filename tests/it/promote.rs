@@ -642,21 +642,19 @@ fn a_layout_that_does_not_verify_is_unavailable() {
         &good[..good.len() - 1],
         &[&good[..good.len() - 1], b" "].concat(),
         b"",
-        &vec![b' '; 5_000_000],
     ] {
         fs::write(&blob, bad).unwrap();
-        let document = world.refuses(&[], 3, &[]);
-        assert_eq!(document["error"]["code"], "unavailable", "{document}");
-        assert!(
-            document["error"]["message"]
-                .as_str()
-                .unwrap()
-                .contains(&fix[7..]),
-            "{document}"
-        );
+        let document = world.refuses(&[], 1, &["content_mismatch"]);
+        let detail = &details(&document, "content_mismatch", "fail")[0];
+        assert!(detail.contains(&fix[7..]), "{document}");
     }
+    fs::write(&blob, vec![b' '; 5_000_000]).unwrap();
+    let document = world.refuses(&[], 3, &[]);
+    assert_eq!(document["error"]["code"], "unavailable", "{document}");
+    let message = document["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&fix[7..]), "{document}");
     fs::remove_file(&blob).unwrap();
-    world.refuses(&[], 3, &[]);
+    world.refuses(&[], 1, &["content_missing"]);
     fs::write(&blob, &good).unwrap();
     // A config of the right size and with the right label, but of other bytes.
     let manifest: serde_json::Value = serde_json::from_slice(&good).unwrap();
@@ -665,14 +663,9 @@ fn a_layout_that_does_not_verify_is_unavailable() {
         .blob_path(manifest["config"]["digest"].as_str().unwrap());
     let bytes = fs::read_to_string(&config).unwrap();
     fs::write(&config, bytes.replace("1001", "1002")).unwrap();
-    let document = world.refuses(&[], 3, &[]);
-    assert!(
-        document["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("hash to"),
-        "{document}"
-    );
+    let document = world.refuses(&[], 1, &["content_mismatch"]);
+    let detail = &details(&document, "content_mismatch", "fail")[0];
+    assert!(detail.contains("hash to"), "{document}");
     fs::write(&config, bytes).unwrap();
     fs::write(
         world.path("images/fix/oci-layout"),
@@ -692,7 +685,7 @@ fn a_layout_that_does_not_verify_is_unavailable() {
 #[test]
 fn failed_check_precedes_outage_and_both_are_reported() {
     let world = world();
-    fs::remove_file(world.layout("fix").blob_path(world.digest("fix", REV_B))).unwrap();
+    fs::write(world.path("images/fix/index.json"), "{").unwrap();
     world.layout("review").untag(REV_B);
     let document = world.refuses(&[], 1, &["tag_missing"]);
     assert_eq!(document["error"]["code"], "unavailable");

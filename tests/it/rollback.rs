@@ -150,6 +150,7 @@ fn history_lists_what_every_commit_did() {
             "images",
             "kind",
             "pull_request",
+            "ready",
             "revision",
             "subject"
         ]

@@ -274,7 +274,7 @@ fn read_pinned(
         names.push(config.images[image].name.as_str());
         let source = &sources[image];
         requests.push(async move {
-            let found = resolve::resolve(source, &TagOrDigest::Digest(digest)).await;
+            let found = resolve::resolve(source, &TagOrDigest::Digest(digest), &[]).await;
             PinnedImage {
                 image,
                 digest,

@@ -273,10 +273,12 @@ impl Run<'_> {
         };
         let text = report::issue_text(entry, row, &self.now);
         let wanted = IssueSpec {
+            section: "freshness",
             title: &configured.title,
-            text: &text,
+            text: &|_| text.clone(),
             labels: &configured.labels,
             action,
+            closing_comment: None,
         };
         cx.services.interruption.changes(format!(
             "the issue `{}` may have been changed; run the command again",

@@ -26,7 +26,7 @@ use crate::{
     oci::Revision,
     report::{
         dates, history_page,
-        json::{AnyDocument, HistoryDocument, IgnoredClaimRow},
+        json::{AnyDocument, HistoryDocument, HistoryRow, IgnoredClaimRow},
         layout::{Align, aligned},
         layout::{indented, wrapped},
         revision::abbreviated,
@@ -34,7 +34,7 @@ use crate::{
         status::ignored_claim,
     },
     untrusted::{self, padded, plain, width},
-    workflow::{SiteHistory, connection, set_diffs::set_diffs},
+    workflow::{QuickTest, SiteHistory, connection, set_diffs::set_diffs},
 };
 
 /// The maximum width of the table.
@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
         .promoted()
         .map_err(|error| Errors::from(&error))?;
     let Some(file) = &args.html else {
-        list(history, args.limit, cx);
+        list(history, args.limit, None, cx);
         return Ok(Exit::Done);
     };
     let text = page(&config, &site_history, history, args.limit)?;
@@ -81,7 +81,7 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
     write_file::write(&target, &text, true)?;
     step.done(format!("{name} was written"));
     if cx.output.format == Format::Json {
-        list(history, args.limit, cx);
+        list(history, args.limit, None, cx);
     } else {
         warn(history, cx);
     }
@@ -111,7 +111,7 @@ fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Err
         });
         match history {
             Ok(entries) => {
-                let document = document(path.clone(), entries);
+                let document = document(path.clone(), entries, None);
                 results.add_document(path, AnyDocument::History(document), Exit::Done);
             }
             Err(errors) => results.fail(path, errors, cx),
@@ -130,11 +130,19 @@ fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Err
     Ok(results.print_table(table, cx))
 }
 
-fn document(set_path: SetPath, entries: Vec<HistoryEntry>) -> HistoryDocument {
+fn document(
+    set_path: SetPath,
+    entries: Vec<HistoryEntry>,
+    tested: Option<&QuickTest>,
+) -> HistoryDocument {
+    let rows = entries.into_iter().map(|entry| HistoryRow {
+        ready: tested.and_then(|tested| tested.result(&entry)),
+        entry,
+    });
     HistoryDocument {
         schema: "repin.history/1",
         set_path,
-        entries,
+        entries: rows.collect(),
     }
 }
 
@@ -201,13 +209,18 @@ fn warn(history: &history::History, cx: &mut Context) {
     }
 }
 
-/// Prints the sets, with warnings about unknown and missing sets.
-pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx: &mut Context) {
+/// Prints the sets, with warnings about unknown and missing sets. `tested`: the results of the quick test.
+pub(super) fn list(
+    history: &history::History,
+    limit: Option<NonZero<usize>>,
+    tested: Option<&QuickTest>,
+    cx: &mut Context,
+) {
     let mut entries = history.all_entries();
     entries.truncate(limit.map_or(usize::MAX, NonZero::get));
     warn(history, cx);
     if cx.output.format == Format::Json {
-        let document = document(history.set_path().clone(), entries);
+        let document = document(history.set_path().clone(), entries, tested);
         cx.output.print_json(&document);
     } else if entries.is_empty() {
         let branch = plain(&history.branch.name);
@@ -224,11 +237,11 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
     } else {
         let table = if cx.output.volume >= Volume::Verbose {
             match cx.output.columns {
-                Some(columns) => blocks(&entries, columns),
-                None => complete(&entries),
+                Some(columns) => blocks(&entries, tested, columns),
+                None => complete(&entries, tested),
             }
         } else {
-            short(&entries)
+            short(&entries, tested)
         };
         cx.output.print(table);
         let legend = format!(
@@ -240,29 +253,35 @@ pub(super) fn list(history: &history::History, limit: Option<NonZero<usize>>, cx
 }
 
 /// A table of at most [`COLUMNS`] columns.
-fn short(entries: &[HistoryEntry]) -> String {
-    let heading = ["", "KIND", "REVISION", "COMMIT", "DATE"].map(str::to_owned);
+fn short(entries: &[HistoryEntry], tested: Option<&QuickTest>) -> String {
+    let mut heading = ["", "KIND", "REVISION", "COMMIT", "DATE"]
+        .map(str::to_owned)
+        .to_vec();
+    heading.extend(tested.map(|_| "READY".to_owned()));
     let revisions: BTreeSet<&str> = entries
         .iter()
         .filter_map(|entry| entry.revision.as_ref())
         .map(Revision::as_str)
         .collect();
-    let (mut rows, mut subjects) = (vec![heading.to_vec()], vec!["SUBJECT"]);
+    let columns = vec![Align::Left; heading.len()];
+    let (mut rows, mut subjects) = (vec![heading], vec!["SUBJECT"]);
     for entry in entries {
         let revision = match &entry.revision {
             Some(revision) => abbreviated(revision.as_str(), &revisions),
             None => "-".to_owned(),
         };
-        rows.push(vec![
+        let mut row = vec![
             mark(entry).to_owned(),
             entry.kind_name().to_owned(),
             revision,
             entry.commit.short(),
             dates::day(&entry.date),
-        ]);
+        ];
+        row.extend(tested.map(|tested| ready(entry, tested).to_owned()));
+        rows.push(row);
         subjects.push(&entry.subject);
     }
-    let table = aligned(&[Align::Left; 5], &rows);
+    let table = aligned(&columns, &rows);
     let table_width = table.lines().map(width).max().unwrap_or_default();
     let remaining = COLUMNS.saturating_sub(table_width + "  …".chars().count());
     let mut text = String::new();
@@ -286,12 +305,25 @@ fn mark(entry: &HistoryEntry) -> &'static str {
     }
 }
 
+/// The result of the quick test of a set.
+fn ready(entry: &HistoryEntry, tested: &QuickTest) -> &'static str {
+    match tested.result(entry) {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None if entry.can_roll_back => "?",
+        None => "-",
+    }
+}
+
 /// A table with complete revisions, dates and subjects, and with digests.
-fn complete(entries: &[HistoryEntry]) -> String {
+fn complete(entries: &[HistoryEntry], tested: Option<&QuickTest>) -> String {
     let heading = [
         "", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT",
     ];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    let mut heading = heading.map(str::to_owned).to_vec();
+    heading.extend(tested.map(|_| "READY".to_owned()));
+    let columns = vec![Align::Left; heading.len()];
+    let mut rows = vec![heading];
     for entry in entries {
         let digests: Vec<_> = entry
             .images
@@ -299,7 +331,7 @@ fn complete(entries: &[HistoryEntry]) -> String {
             .map(|(name, digest)| format!("{name}={}", digest.short()))
             .collect();
         let revision = entry.revision.as_ref().map(ToString::to_string);
-        rows.push(vec![
+        let mut row = vec![
             mark(entry).to_owned(),
             entry.kind_name().to_owned(),
             revision.unwrap_or_else(|| "-".to_owned()),
@@ -307,13 +339,15 @@ fn complete(entries: &[HistoryEntry]) -> String {
             entry.date.clone(),
             digests.join(" "),
             plain(&entry.subject),
-        ]);
+        ];
+        row.extend(tested.map(|tested| ready(entry, tested).to_owned()));
+        rows.push(row);
     }
-    aligned(&[Align::Left; 7], &rows)
+    aligned(&columns, &rows)
 }
 
 /// Complete entries as blocks for a terminal; each digest is on a separate line.
-fn blocks(entries: &[HistoryEntry], columns: usize) -> String {
+fn blocks(entries: &[HistoryEntry], tested: Option<&QuickTest>, columns: usize) -> String {
     let mut lines = Vec::new();
     for entry in entries {
         if !lines.is_empty() {
@@ -324,6 +358,10 @@ fn blocks(entries: &[HistoryEntry], columns: usize) -> String {
         let revision = entry.revision.as_ref().map_or("-", Revision::as_str);
         lines.extend(indented(&format!("revision {revision}"), 3, columns));
         lines.extend(indented(&format!("commit {}", entry.commit), 3, columns));
+        if let Some(tested) = tested {
+            let ready = ready(entry, tested);
+            lines.extend(indented(&format!("ready {ready}"), 3, columns));
+        }
         for (name, digest) in &entry.images {
             lines.extend(indented(name, 3, columns));
             lines.extend(indented(&digest.to_string(), 5, columns));

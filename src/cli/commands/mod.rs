@@ -17,6 +17,7 @@ mod man;
 mod promote;
 mod prune;
 mod recover;
+mod rehearse;
 mod resolve;
 mod rollback;
 mod scan;
@@ -47,6 +48,7 @@ pub(super) fn run(command: Command, context: &mut Context) -> Result<Exit, Error
         Command::Trust(args) => trust::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Prune(args) => prune::run(&args, context),
+        Command::Rehearse(args) => rehearse::run(&args, context),
         Command::Freshness(args) => freshness::run(&args, context),
         Command::Gates(args) => gates::run(&args, context),
         Command::Wait(args) => wait::run(&args, context),

@@ -1,22 +1,16 @@
 //! `repin rollback`: moves every pin back to a previously promoted set. Without `--to`, it lists the sets
 //! available for rollback.
 
-use std::collections::BTreeSet;
-
 use super::history;
 use crate::{
     cli::{args, change, context::Context, exit::Exit, format::Format},
     code::Code,
     config::Config,
-    error::{Class, Error, Errors},
-    git::{FETCH_HISTORY, Git},
+    error::{Error, Errors},
     history::HistoryEntry,
-    oci::Revision,
-    workflow::{Goal, Intent, SiteHistory},
+    untrusted::plain,
+    workflow::{self, Goal, Intent, SiteHistory},
 };
-
-/// The minimum length of an abbreviated revision, as in git (gitrevisions(7)).
-const ABBREVIATION_MIN: usize = 4;
 
 pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
@@ -24,41 +18,14 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
     let Some(revision) = &args.to else {
         return without_target(intent, args, &config, cx);
     };
-    let revision = expand(revision, &config, cx)?;
+    let is_complete = config.revision.pattern.revision(revision).is_ok();
+    let revision = if is_complete {
+        revision.clone()
+    } else {
+        SiteHistory::of_work_tree(&config, &cx.services).expand(revision, &config)?
+    };
     let goal = Goal::Rollback { revision };
     change::run(&goal, intent, &args.change, &config, cx)
-}
-
-/// Expands an abbreviated revision, as in the list of sets. Returns `text` unchanged if it is a complete
-/// revision, or if no set in history matches.
-fn expand(text: &str, config: &Config, cx: &Context) -> Result<String, Errors> {
-    let is_complete = config.revision.pattern.revision(text).is_ok();
-    if is_complete || text.len() < ABBREVIATION_MIN {
-        return Ok(text.to_owned());
-    }
-    let site_history = SiteHistory::of_work_tree(config, &cx.services);
-    // The rollback reports a missing history.
-    let Ok(history) = site_history.promoted() else {
-        return Ok(text.to_owned());
-    };
-    let revisions: BTreeSet<&str> = history
-        .entries()
-        .iter()
-        .filter_map(|entry| entry.revision.as_ref())
-        .map(Revision::as_str)
-        .filter(|revision| revision.starts_with(text))
-        .collect();
-    if revisions.len() > 1 {
-        let message = format!("`{text}` is ambiguous: the revisions of several sets begin with it");
-        let mut error =
-            Error::input(Code::REVISION_SHAPE, message).help("write more of the revision");
-        error.notes = revisions.into_iter().map(str::to_owned).collect();
-        return Err(error.into());
-    }
-    Ok(revisions
-        .first()
-        .map_or(text, |revision| revision)
-        .to_owned())
 }
 
 /// Lists the sets if no change was requested; otherwise, reports the missing `--to`.
@@ -72,17 +39,22 @@ fn without_target(
     let history = site_history
         .promoted()
         .map_err(|error| Errors::from(&error))?;
-    let entries = history.entries().iter();
-    let sets: Vec<&HistoryEntry> = entries.filter(|entry| entry.can_roll_back).collect();
-    if sets.is_empty() && site_history.git().is_some_and(Git::is_shallow) {
-        return Err(shallow());
-    }
+    let sets = site_history.available()?;
     let change = &args.change;
     let is_change = change.apply || change.pr.is_some() || intent != Intent::Show;
     if is_change || change.diff_file.is_some() || change.body_file.is_some() {
         return Err(missing_target(&sets));
     }
-    history::list(history, None, cx);
+    let tested = if args.remote {
+        Some(workflow::quick_test(&site_history, config, &cx.services)?)
+    } else {
+        None
+    };
+    history::list(history, None, tested.as_ref(), cx);
+    for error in tested.map_or_else(Vec::new, |tested| tested.errors) {
+        cx.output
+            .warn(&format!("not tested: {}", plain(&error.text())));
+    }
     if cx.output.format != Format::Json {
         cx.output.note(match sets.as_slice() {
             [] => "no set is available for rollback",
@@ -90,12 +62,6 @@ fn without_target(
         });
     }
     Ok(Exit::Done)
-}
-
-fn shallow() -> Errors {
-    let message = "cannot determine which sets are available for rollback: the clone is shallow";
-    let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
-    Errors::from(error.help(FETCH_HISTORY))
 }
 
 fn missing_target(sets: &[&HistoryEntry]) -> Errors {

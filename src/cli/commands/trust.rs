@@ -200,7 +200,7 @@ async fn examine(
     trust: &Trust<'_>,
     cx: &Context,
 ) -> Result<Vec<(TrustImage, SearchResult)>, Error> {
-    let Some(facts) = resolve::resolve(&lookup.source, &lookup.want).await? else {
+    let Some(facts) = resolve::resolve(&lookup.source, &lookup.want, &[]).await? else {
         return Ok(Vec::new());
     };
     let revision = facts.label(&config.revision.label);

@@ -148,6 +148,7 @@ fn all() -> Vec<Mapping> {
         "/inventory/kinds/agents",
         "/freshness/0/paths_from/0",
         "/freshness/0/issue",
+        "/rehearse/issue",
     ] {
         assert!(blocks.contains(&block), "{blocks:?}");
     }
@@ -189,6 +190,7 @@ fn meaning(config: &Value) -> String {
         rollback,
         prune,
         freshness,
+        rehearse,
         forge,
         fleet,
         ..
@@ -199,7 +201,7 @@ fn meaning(config: &Value) -> String {
         .unwrap()
         .replace_all(&located, "");
     let blocks = (inventory, smoke, provenance, rollback);
-    let forges = (prune, freshness, forge, fleet);
+    let forges = (prune, freshness, rehearse, forge, fleet);
     format!(
         "{:?} {located} {blocks:?} {forges:?}",
         (name, sources, revision, report)

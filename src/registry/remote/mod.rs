@@ -242,6 +242,7 @@ impl Remote {
         let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
         call.body = BodyMode::Buffer(descriptor.size.min(MAX_DOCUMENT));
         let reply = self.send(call, "pull").await?;
+        self.check_blob_exists(&reply)?;
         let (headers, bytes) = self.success(reply)?;
         check_content_digest(&headers, descriptor)?;
         Ok(bytes)
@@ -273,7 +274,17 @@ impl Remote {
         if reply.status == StatusCode::OK || reply.status.is_redirection() {
             return Ok(());
         }
+        self.check_blob_exists(&reply)?;
         Err(RequestError::unavailable(self.status_text(&reply)))
+    }
+
+    /// Returns an error if a response states that a blob is missing. A manifest lists every blob that is
+    /// requested.
+    fn check_blob_exists(&self, reply: &Reply) -> Result<(), RequestError> {
+        if reply.status == StatusCode::NOT_FOUND {
+            return Err(RequestError::missing_content(self.status_text(reply)));
+        }
+        Ok(())
     }
 
     /// The account of the requests so far, without secrets; `None` if the registry required no

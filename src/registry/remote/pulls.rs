@@ -8,7 +8,7 @@ use reqwest::{
 };
 
 use super::{
-    BodyMode, MANIFESTS, Remote, content_digest, content_type, request_error::RequestError,
+    BodyMode, MANIFESTS, Remote, Reply, content_digest, content_type, request_error::RequestError,
 };
 use crate::{
     code::Code,
@@ -44,15 +44,46 @@ impl Remote {
             .map_err(|error| self.error(error, &format!("{self}{reference}")))
     }
 
-    async fn read_headers(
+    /// The digest that the registry reports for a manifest; `None` if it is missing. Does not count as a
+    /// pull.
+    pub(crate) async fn reported_digest(
         &self,
         reference: &TagOrDigest,
-    ) -> Result<ManifestEstimate, RequestError> {
+    ) -> Result<Option<Digest>, Error> {
+        self.request_digest(reference)
+            .await
+            .map_err(|error| self.error(error, &format!("{self}{reference}")))
+    }
+
+    async fn request_digest(
+        &self,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Digest>, RequestError> {
+        let reply = self.head_manifest(reference).await?;
+        match (reply.status, content_digest(&reply.headers)?, reference) {
+            (StatusCode::NOT_FOUND, ..) => Ok(None),
+            (StatusCode::OK, Some(digest), _) => Ok(Some(digest)),
+            (StatusCode::OK, None, TagOrDigest::Digest(digest)) => Ok(Some(*digest)),
+            (StatusCode::OK, None, TagOrDigest::Tag(_)) => Err(RequestError::unavailable(
+                "the response has no Docker-Content-Digest header",
+            )),
+            _ => Err(RequestError::unavailable(self.status_text(&reply))),
+        }
+    }
+
+    async fn head_manifest(&self, reference: &TagOrDigest) -> Result<Reply, RequestError> {
         let mut call = self.get_manifest(reference)?;
         (call.method, call.body) = (Method::HEAD, BodyMode::Stream);
         call.headers
             .insert(ACCEPT, HeaderValue::from_static(MANIFESTS));
-        let reply = self.send(call, "pull").await?;
+        self.send(call, "pull").await
+    }
+
+    async fn read_headers(
+        &self,
+        reference: &TagOrDigest,
+    ) -> Result<ManifestEstimate, RequestError> {
+        let reply = self.head_manifest(reference).await?;
         let exists = reply.status == StatusCode::OK;
         let media_type = content_type(&reply.headers)?.unwrap_or_default();
         Ok(ManifestEstimate {

@@ -36,6 +36,10 @@ impl RequestError {
         Self::of_class(Class::WrongBytes, reason)
     }
 
+    pub(super) fn missing_content(reason: impl Into<String>) -> Self {
+        Self::of_class(Class::MissingContent, reason)
+    }
+
     fn of_class(class: Class, reason: impl Into<String>) -> Self {
         Self {
             class,

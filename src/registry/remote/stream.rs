@@ -79,6 +79,7 @@ fn open_body(
     } else {
         StatusCode::PARTIAL_CONTENT
     };
+    remote.check_blob_exists(&reply)?;
     if reply.status != expected {
         return Err(RequestError::unavailable(remote.status_text(&reply)));
     }
@@ -100,7 +101,7 @@ fn open_body(
         ));
     };
     match open.stated_length() {
-        Some(length) if length != size - from => Err(RequestError::unavailable(format!(
+        Some(length) if length != size - from => Err(RequestError::wrong_bytes(format!(
             "it has {} bytes, but its descriptor states {size}",
             length + from
         ))),
@@ -132,7 +133,7 @@ impl Download {
                 Ok(Some(chunk)) => {
                     received += chunk.len() as u64;
                     if received > self.size {
-                        return Err(RequestError::unavailable(format!(
+                        return Err(RequestError::wrong_bytes(format!(
                             "it has more than {} bytes",
                             self.size
                         )));

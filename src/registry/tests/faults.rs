@@ -504,7 +504,7 @@ async fn wrong_bytes_are_detected() {
         let (error, _) = failing(kind, &lying, |_| {}).await;
         assert_eq!(error.class, Class::WrongBytes, "{}: {error}", kind.0);
         let (error, _) = failing(kind, &Reaction::new(404, ""), |_| {}).await;
-        assert_eq!(error.class, Class::Unavailable, "{}: {error}", kind.0);
+        assert_eq!(error.class, Class::MissingContent, "{}: {error}", kind.0);
     }
 }
 

@@ -191,7 +191,7 @@ async fn layer_has_a_total_time_limit() {
 #[tokio::test]
 async fn missing_or_refused_layer_is_an_error() {
     for (status, kind) in [
-        (404, Class::Unavailable),
+        (404, Class::MissingContent),
         (403, Class::Denied),
         (500, Class::Unavailable),
     ] {

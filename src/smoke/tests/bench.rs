@@ -150,6 +150,7 @@ pub(crate) fn facts(layout: &Path) -> ImageFacts {
     let found = runtime.block_on(resolve::resolve(
         &source,
         &TagOrDigest::Tag(Tag::parse("v1").unwrap()),
+        &[],
     ));
     found.unwrap().unwrap()
 }

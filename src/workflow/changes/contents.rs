@@ -57,7 +57,7 @@ fn read_layers(
         }
     }
     let reading = ReadingProgress::default();
-    let work = image_contents::check(&platforms, &reading);
+    let work = image_contents::check(&platforms, None, &reading);
     let verdicts = services.wait_with(work, || reading.describe())?;
     let mut read = Vec::new();
     for ((index, platform), verdict) in images.into_iter().zip(&platforms).zip(verdicts) {

@@ -59,7 +59,9 @@ impl Report {
         let outcome = match errors.class() {
             Class::Unavailable if internal => FleetOutcome::Failed,
             Class::Unavailable | Class::Limited if limited => FleetOutcome::Pending,
-            Class::Unavailable | Class::WrongBytes | Class::Limited => FleetOutcome::Unavailable,
+            Class::Unavailable | Class::WrongBytes | Class::MissingContent | Class::Limited => {
+                FleetOutcome::Unavailable
+            }
             Class::Denied => FleetOutcome::Denied,
             Class::Conflict => FleetOutcome::ForeignCommit,
             Class::Failed | Class::Ambiguous | Class::Refused | Class::Input => {

@@ -199,6 +199,20 @@ impl Registry {
     }
 }
 
+/// Pushes an image of a world's layouts as it is, whatever the tag named before.
+pub(crate) fn push_layout(images: &Path, registry: &Registry, image: &str, tag: &str) {
+    let from = format!("oci:{}:{tag}", images.join(image).display());
+    let to = format!("docker://{}/acme/{image}:{tag}", registry.host);
+    let flags = [
+        "-q",
+        "--all",
+        "--preserve-digests",
+        "--insecure-policy",
+        "--dest-tls-verify=false",
+    ];
+    run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
+}
+
 impl Drop for Registry {
     fn drop(&mut self) {
         // It may have ended by itself.

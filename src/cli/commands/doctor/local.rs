@@ -1,7 +1,7 @@
 //! Rows about this machine: files, git, lock and journal, engines, secrets. The only request is to the git
 //! remote, for its `HEAD`, if the clone does not contain it.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use super::NO_CONFIG;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     error::{Class, Error},
     files::WorkTree,
     git::{self, Git, GitError, HostedRepository},
-    history::History,
+    history::{Digests, History},
     pins::{self, Found},
     report::doctor::DoctorRow,
     smoke::{self, EngineContext},
@@ -46,13 +46,18 @@ pub(super) fn repository(
     root: &Path,
     config: Option<&Config>,
     cx: &Context,
-) -> (Option<Git>, [DoctorRow; 3]) {
+) -> (Option<Git>, [DoctorRow; 4]) {
     let git = match Git::open(root) {
         Ok(git) => git,
         Err(error) => {
             let skipped = |code| DoctorRow::skip(code, "no git repository");
             let repository = git_error(Code::REPOSITORY, &error);
-            let rows = [repository, skipped(Code::SHALLOW), skipped(Code::REMOTE)];
+            let rows = [
+                repository,
+                skipped(Code::SHALLOW),
+                skipped(Code::REMOTE),
+                skipped(Code::REHEARSAL),
+            ];
             return (None, rows);
         }
     };
@@ -60,10 +65,12 @@ pub(super) fn repository(
         config,
         history_branch: workflow::history_branch(&git, config, &cx.services.environment),
     });
+    let history = branch.as_ref().and_then(|branch| branch.history(&git));
     let rows = [
         work_tree(&git, root),
-        completeness(&git, branch.as_ref()),
+        completeness(&git, history.as_ref()),
         remote(&git, branch.as_ref()),
+        rehearsal(config, history.as_ref()),
     ];
     (Some(git), rows)
 }
@@ -89,7 +96,45 @@ fn work_tree(git: &Git, root: &Path) -> DoctorRow {
     DoctorRow::pass(Code::REPOSITORY, detail)
 }
 
-fn completeness(git: &Git, branch: Option<&ConfiguredBranch<'_>>) -> DoctorRow {
+impl ConfiguredBranch<'_> {
+    /// The history; `None` if its branch is unknown.
+    fn history(&self, git: &Git) -> Option<Result<History, GitError>> {
+        let branch = self.history_branch.as_ref().ok()?.branch.clone();
+        Some(History::of_branch(git, self.config, branch))
+    }
+}
+
+/// The row about the rehearsal of rollbacks.
+fn rehearsal(config: Option<&Config>, history: Option<&Result<History, GitError>>) -> DoctorRow {
+    let code = Code::REHEARSAL;
+    let Some(config) = config else {
+        return DoctorRow::skip(code, NO_CONFIG);
+    };
+    if let Some(rehearse) = &config.rehearse {
+        let detail = match rehearse.last {
+            0 => "the current set is rehearsed".to_owned(),
+            last => format!("sets that are rehearsed: the last {last}"),
+        };
+        return DoctorRow::pass(code, detail);
+    }
+    let Some(Ok(history)) = history else {
+        return DoctorRow::skip(code, "no history was read");
+    };
+    let entries = history.entries().iter();
+    let sets: BTreeSet<&Digests> = entries.map(|entry| &entry.images).collect();
+    if sets.len() <= 1 {
+        let detail = format!("history has {}", counted(sets.len(), "set"));
+        return DoctorRow::pass(code, detail);
+    }
+    let reason = format!(
+        "no rehearsal is configured, and history has {}: a rollback may fail when it is needed",
+        counted(sets.len(), "set")
+    );
+    let hint = "run `repin rehearse` every night, and add `rehearse: {}` to the configuration";
+    DoctorRow::warn(code, reason, hint)
+}
+
+fn completeness(git: &Git, history: Option<&Result<History, GitError>>) -> DoctorRow {
     let code = Code::SHALLOW;
     if git.is_shallow() {
         return DoctorRow::fail(
@@ -99,16 +144,10 @@ fn completeness(git: &Git, branch: Option<&ConfiguredBranch<'_>>) -> DoctorRow {
             git::FETCH_HISTORY,
         );
     }
-    let Some(ConfiguredBranch {
-        config,
-        history_branch: Ok(history_branch),
-    }) = branch
-    else {
-        return DoctorRow::pass(code, "the clone is not shallow; no history was read");
-    };
-    let history = match History::of_branch(git, config, history_branch.branch.clone()) {
-        Ok(history) => history,
-        Err(error) => {
+    let history = match history {
+        None => return DoctorRow::pass(code, "the clone is not shallow; no history was read"),
+        Some(Ok(history)) => history,
+        Some(Err(error)) => {
             return DoctorRow::fail(code, Class::Unavailable, error.to_string(), error.hint());
         }
     };

@@ -116,7 +116,7 @@ async fn builders(
     services: &Services,
 ) -> Result<BTreeSet<StarterSigner>, Error> {
     let want = TagOrDigest::Digest(digest);
-    let Some(facts) = resolve::resolve(source, &want).await? else {
+    let Some(facts) = resolve::resolve(source, &want, &[]).await? else {
         let subject = format!("{source}{want}");
         return Err(Error::unavailable(subject, "the pinned digest is missing"));
     };

@@ -183,7 +183,7 @@ async fn revision_of(
     config: &Config,
 ) -> Result<Option<Revision>, Error> {
     let want = TagOrDigest::Digest(digest);
-    let Some(facts) = resolve::resolve(source, &want).await? else {
+    let Some(facts) = resolve::resolve(source, &want, &[]).await? else {
         let subject = format!("{source}{want}");
         return Err(Error::unavailable(subject, "the pinned digest is missing"));
     };

@@ -92,7 +92,7 @@ pub(super) fn run(
         let source = &sources[build.image];
         async move {
             if let Some(want) = &build.want {
-                build.found = resolve::resolve(source, want).await;
+                build.found = resolve::resolve(source, want, &[]).await;
             }
         }
     });
@@ -206,7 +206,7 @@ fn verdicts(
         }
     }
     let progress = ReadingProgress::default();
-    let work = image_contents::check(&subjects, &progress);
+    let work = image_contents::check(&subjects, None, &progress);
     let mut verdicts = cx
         .services
         .wait_with(work, || progress.describe())?

@@ -65,7 +65,7 @@ pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result
         manifests: vec![ManifestPull::resolution(want.clone())],
     };
     check_pull_limit(&[pulls], &cx.services)?;
-    let work = resolve::resolve(&source, &want);
+    let work = resolve::resolve(&source, &want, &[]);
     let facts = cx
         .services
         .wait(work, &format!("reading {repository}"))?

@@ -1,0 +1,198 @@
+//! `repin rehearse`: takes recorded sets through the checks of a rollback, and keeps one issue open while
+//! a rollback would fail.
+
+use std::{fmt::Write as _, time::SystemTime};
+
+use crate::{
+    checks::RehearsalVerdict,
+    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
+    code::Code,
+    config::Config,
+    error::{Error, Errors},
+    forge::{
+        Forge,
+        tracking_issue::{self, IssueAction, IssueChange, IssueSpec},
+    },
+    git::Git,
+    report::{json::RehearseDocument, rehearsal},
+    untrusted::{markdown, plain, workflow::Commands},
+    workflow::{self, RehearsalChoice},
+};
+
+/// The number of sets without `rehearse.last`.
+const DEFAULT_LAST: usize = 3;
+
+/// The name of the section in the issue.
+const SECTION: &str = "rehearse";
+
+pub(in crate::cli) fn run(args: &args::Rehearse, cx: &mut Context) -> Result<Exit, Errors> {
+    let may_apply = cx.may_change(args.apply, None)?;
+    let config = cx.load()?;
+    if cx.output.format == Format::Github {
+        StepFiles::open(&cx.services.environment)?;
+    }
+    let choice = choice(args, &config);
+    if args.apply {
+        check_issue_configured(&config)?;
+    }
+    let forge = if may_apply {
+        Some(connect(&config, cx)?)
+    } else {
+        None
+    };
+    let document = workflow::rehearse(&config, &choice, &cx.services)?;
+    let now = httpdate::fmt_http_date(SystemTime::now());
+    let issue = match &forge {
+        Some(forge) => update_issue(forge, &config, &choice, &document, &now, cx),
+        None => Ok(None),
+    };
+    Ok(report(&document, issue, &now, cx))
+}
+
+fn choice(args: &args::Rehearse, config: &Config) -> RehearsalChoice {
+    if !args.to.is_empty() {
+        return RehearsalChoice::Named(args.to.clone());
+    }
+    match args.last.unwrap_or_else(|| configured_last(config)) {
+        0 => RehearsalChoice::Current,
+        last => RehearsalChoice::Last(last),
+    }
+}
+
+fn configured_last(config: &Config) -> usize {
+    let configured = config.rehearse.as_ref();
+    configured.map_or(DEFAULT_LAST, |rehearse| rehearse.last)
+}
+
+fn check_issue_configured(config: &Config) -> Result<(), Errors> {
+    let configured = config.rehearse.as_ref();
+    if configured.is_some_and(|rehearse| rehearse.issue.is_some()) {
+        return Ok(());
+    }
+    let message = "--apply maintains an issue, but the configuration has no `rehearse.issue`";
+    let help = "add `rehearse: { issue: { title: \"Rollback is not ready\" } }`";
+    Err(Error::input(Code::CONFIG, message).help(help).into())
+}
+
+fn connect(config: &Config, cx: &Context) -> Result<Forge, Errors> {
+    let git = Git::discover(&config.root).map_err(Error::from)?;
+    let forge = workflow::connect(config, git.as_ref(), &cx.services)?.granted()?;
+    cx.services
+        .wait(forge.check_version(), "querying the forge's version")??;
+    Ok(forge)
+}
+
+/// The action on the issue. A set that is unknown neither opens nor closes it, and a run for fewer sets than
+/// configured does not close it.
+fn action(document: &RehearseDocument, choice: &RehearsalChoice, config: &Config) -> IssueAction {
+    let is_complete = match choice {
+        RehearsalChoice::Last(last) => *last >= configured_last(config),
+        RehearsalChoice::Current => configured_last(config) == 0,
+        RehearsalChoice::Named(_) => false,
+    };
+    if document.failed > 0 {
+        IssueAction::Open
+    } else if document.unknown == 0 && document.ready > 0 && is_complete {
+        IssueAction::Close
+    } else {
+        IssueAction::Update
+    }
+}
+
+fn update_issue(
+    forge: &Forge,
+    config: &Config,
+    choice: &RehearsalChoice,
+    document: &RehearseDocument,
+    now: &str,
+    cx: &Context,
+) -> Result<Option<IssueChange>, Errors> {
+    let Some(issue) = config.rehearse.as_ref().and_then(|own| own.issue.as_ref()) else {
+        return Ok(None);
+    };
+    let comment = rehearsal::closing_comment(document, now);
+    let wanted = IssueSpec {
+        section: SECTION,
+        title: &issue.title,
+        text: &|before| rehearsal::issue_text(document, before, now),
+        labels: &issue.labels,
+        action: action(document, choice, config),
+        closing_comment: Some(&comment),
+    };
+    cx.services.interruption.changes(format!(
+        "the issue `{}` may have been changed; run the command again",
+        plain(wanted.title)
+    ));
+    let work = tracking_issue::apply(forge, &wanted);
+    Ok(cx.services.wait(work, "updating the issue")??)
+}
+
+/// Prints the document or the table, the errors, and in every format the heartbeat.
+fn report(
+    document: &RehearseDocument,
+    issue: Result<Option<IssueChange>, Errors>,
+    now: &str,
+    cx: &mut Context,
+) -> Exit {
+    if let Some(warning) = rehearsal::warning(document) {
+        cx.output.warn(&warning);
+    }
+    let lines = rehearsal::lines(document);
+    match cx.output.format {
+        Format::Json => cx.output.print_json(document),
+        _ if lines.is_empty() => cx
+            .output
+            .note("nothing to rehearse: no set is available for rollback"),
+        _ => cx.output.print(rehearsal::table(document)),
+    }
+    if cx.output.format == Format::Github {
+        for (set, line) in document.sets.iter().zip(&lines) {
+            if set.verdict == RehearsalVerdict::Fails {
+                cx.output
+                    .annotate(&Commands::error("rehearse", &plain(line), None));
+            }
+        }
+    }
+    let mut exit = Exit::Done;
+    if let Some(error) = rehearsal::error(document) {
+        exit = exit.worse(cx.output.report_errors_separately(&error.into()));
+    }
+    let issue = match issue {
+        Ok(issue) => issue,
+        Err(errors) => {
+            exit = exit.worse(cx.output.report_errors_separately(&errors));
+            None
+        }
+    };
+    for warning in issue.iter().flat_map(|issue| &issue.warnings) {
+        cx.output.warn(&plain(warning));
+    }
+    match heartbeat(&lines, issue.as_ref(), now, cx) {
+        Ok(()) => exit,
+        Err(errors) => exit.worse(cx.output.report_errors_separately(&errors)),
+    }
+}
+
+/// Writes the rehearsed sets to standard error and to the step summary.
+fn heartbeat(
+    lines: &[String],
+    issue: Option<&IssueChange>,
+    now: &str,
+    cx: &Context,
+) -> Result<(), Errors> {
+    let mut lines = lines.to_vec();
+    if lines.is_empty() {
+        lines.push("nothing to rehearse".to_owned());
+    }
+    if let Some(issue) = issue {
+        lines.push(format!("issue #{} {}", issue.issue.number, issue.change));
+    }
+    let mut summary = String::from("### Rehearsal of rollbacks\n\n");
+    for line in lines {
+        let heartbeat = format!("{line}; checked {now}");
+        cx.output
+            .write_stderr(&format!("rehearse: {}\n", plain(&heartbeat)));
+        let _ = writeln!(summary, "- {}", markdown::inline(&heartbeat));
+    }
+    StepFiles::open(&cx.services.environment)?.summary(&summary)
+}

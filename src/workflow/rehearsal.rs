@@ -1,0 +1,231 @@
+//! The rehearsal of rollbacks: the chain of a rollback for several sets at the head of the base branch.
+//! Nothing is applied.
+//!
+//! The sets share the files, the history, and the caches of the run, so that each digest and each layer is
+//! read once.
+
+use std::cmp::Reverse;
+
+use super::{
+    Goal, MissingCredential, Services, SiteHistory,
+    commit_site::CommitSite,
+    contracts::PastContracts,
+    engine::{self, ReadSite, Standards},
+    image_contents::content_filter_of,
+    request::ParsedGoal,
+    run::{read_standards, worst},
+    site::Site as _,
+    smoke::SmokeStage,
+};
+use crate::{
+    checks::{RehearsalVerdict, judge_rehearsal},
+    config::{Config, Operation},
+    error::{Class, Error, Errors},
+    history::{History, HistoryEntry, Provenance},
+    inventory::LayerCache,
+    layers::ContentFilter,
+    oci::{Revision, date},
+    report::json::{RehearseDocument, RehearsedSet},
+};
+
+/// The sets to rehearse.
+#[derive(Debug, Clone)]
+pub(crate) enum RehearsalChoice {
+    /// The last sets that are available for rollback.
+    Last(usize),
+    Current,
+    /// The sets of these revisions, as typed.
+    Named(Vec<String>),
+}
+
+/// A set to rehearse.
+struct Candidate {
+    /// The revision, as typed.
+    revision: String,
+    /// An error for a revision in history that has no tag.
+    goal: Result<ParsedGoal, Errors>,
+    entry: Option<HistoryEntry>,
+}
+
+/// Rehearses the rollback to each set. Returns an error if no set can be rehearsed.
+pub(crate) fn rehearse(
+    local: &Config,
+    choice: &RehearsalChoice,
+    services: &Services,
+) -> Result<RehearseDocument, Errors> {
+    let site = CommitSite::open(local, services)?;
+    let config = site.config();
+    let history = site.history(services);
+    let candidates = candidates(choice, &history, config)?;
+    let latest = history.available()?.first().map(|entry| entry.commit);
+    let (contracts, trust) = read_standards(Operation::Rollback, config, site.files(), services)?;
+    let smoke = SmokeStage::prepare(config, MissingCredential::Fail, services)
+        .map_err(|stop| Errors::from(stop.into_parts().1))?;
+    let (found, checks) = site.pins(Operation::Rollback)?;
+    let read = ReadSite {
+        site: &site,
+        found,
+        checks,
+        history,
+        standards: Standards {
+            contracts: &contracts,
+            trust: trust.as_ref(),
+        },
+        smoke,
+        services,
+    };
+    let filter = content_filter(&read, &candidates)?;
+    *services.kept_layers.borrow_mut() = Some(LayerCache::for_sets(filter));
+    let mut sets = Vec::new();
+    for candidate in candidates {
+        let is_latest =
+            latest.is_some() && candidate.entry.as_ref().map(|entry| entry.commit) == latest;
+        let set = rehearse_set(candidate, &read)?;
+        sets.push(RehearsedSet { is_latest, ..set });
+    }
+    *services.kept_layers.borrow_mut() = None;
+    sets.sort_by_key(|set| Reverse(set.date.as_deref().and_then(date::parse)));
+    Ok(RehearseDocument::new(config.set_path.clone(), sets))
+}
+
+fn candidates(
+    choice: &RehearsalChoice,
+    history: &SiteHistory,
+    config: &Config,
+) -> Result<Vec<Candidate>, Errors> {
+    let known = history.promoted()?;
+    let parse = |revision: &str| {
+        let revision = revision.to_owned();
+        let goal = Goal::Rollback {
+            revision: revision.clone(),
+        };
+        goal.parse(&revision, config)
+    };
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut add = |revision: String, goal, entry: Option<&HistoryEntry>| {
+        if candidates.iter().all(|other| other.revision != revision) {
+            let entry = entry.cloned();
+            candidates.push(Candidate {
+                revision,
+                goal,
+                entry,
+            });
+        }
+    };
+    let recorded: Vec<&HistoryEntry> = match choice {
+        RehearsalChoice::Named(texts) => {
+            for text in texts {
+                let text = history.expand(text, config)?;
+                let goal = parse(&text)?;
+                let revision = goal.revision.as_str().to_owned();
+                let entry = last_entry(known, &revision);
+                add(revision, Ok(goal), entry);
+            }
+            let position = |candidate: &Candidate| {
+                let commit = candidate.entry.as_ref()?.commit;
+                let mut entries = known.entries().iter();
+                entries.position(|entry| entry.commit == commit)
+            };
+            candidates.sort_by_key(|candidate| position(candidate).unwrap_or(usize::MAX));
+            return Ok(candidates);
+        }
+        RehearsalChoice::Current => known.current().into_iter().collect(),
+        RehearsalChoice::Last(_) => history.available()?,
+    };
+    for entry in recorded {
+        if let Some(revision) = &entry.revision {
+            let revision = revision.to_string();
+            add(revision.clone(), parse(&revision), Some(entry));
+        }
+    }
+    if let RehearsalChoice::Last(last) = choice {
+        candidates.truncate(*last);
+    }
+    Ok(candidates)
+}
+
+/// The last commit that made the set of a revision current.
+fn last_entry<'h>(history: &'h History, revision: &str) -> Option<&'h HistoryEntry> {
+    let mut entries = history.entries().iter();
+    entries.find(|entry| entry.revision.as_ref().map(Revision::as_str) == Some(revision))
+}
+
+/// The contents of layers that the contracts of all sets need: then no layer is read again for another
+/// contract.
+fn content_filter(read: &ReadSite<'_>, candidates: &[Candidate]) -> Result<ContentFilter, Errors> {
+    let config = read.site.config();
+    let known = read.history.promoted()?;
+    let mut filter = ContentFilter::default();
+    for candidate in candidates {
+        let Some(revision) = candidate
+            .entry
+            .as_ref()
+            .and_then(|entry| entry.revision.as_ref())
+        else {
+            continue;
+        };
+        let promoted = match known.provenance(revision) {
+            Provenance::Found(promoted) => Some(promoted),
+            _ => None,
+        };
+        // The rehearsal of the set reports a contract that cannot be read.
+        if let Ok(past) = PastContracts::read(&read.history, config, promoted.as_ref()) {
+            let standards = read.standards.contracts.rollback_standards(config, &past);
+            filter = filter.or(content_filter_of(standards.iter().flatten()));
+        }
+    }
+    Ok(filter)
+}
+
+/// Rehearses one set. Returns an error if the cause is not the set.
+fn rehearse_set(candidate: Candidate, read: &ReadSite<'_>) -> Result<RehearsedSet, Errors> {
+    let Candidate {
+        mut revision,
+        goal,
+        entry,
+    } = candidate;
+    let (mut checks, mut errors, mut images) = (Vec::new(), Vec::new(), 0);
+    match goal {
+        Err(unusable) => errors.extend(unusable),
+        Ok(goal) => {
+            let request = goal.request(read.site.files(), read.site.config(), read.services);
+            let planned = request.and_then(|request| {
+                request.revision.as_str().clone_into(&mut revision);
+                engine::rehearse(&request, read)
+            });
+            match planned {
+                Ok(planned) => {
+                    images = planned.approved.images().iter().flatten().count();
+                    checks.extend_from_slice(planned.approved.checks());
+                    checks.extend_from_slice(planned.plan.checks());
+                }
+                Err(stop) => (checks, errors) = stop.into_parts(),
+            }
+            check_cause(&errors)?;
+        }
+    }
+    let verdict = judge_rehearsal(&checks, &errors);
+    let errors = (!errors.is_empty()).then(|| Errors::from(errors));
+    Ok(RehearsedSet {
+        revision,
+        commit: entry.as_ref().map(|entry| entry.commit.to_string()),
+        date: entry.map(|entry| entry.date),
+        verdict,
+        checks,
+        error: errors.as_ref().and_then(worst),
+        class: errors
+            .filter(|_| verdict == RehearsalVerdict::Unknown)
+            .map(|errors| errors.class()),
+        images,
+        is_latest: false,
+    })
+}
+
+/// Returns the errors if they concern the configuration or another process: then no set can be rehearsed.
+fn check_cause(errors: &[Error]) -> Result<(), Errors> {
+    let is_general = |error: &Error| matches!(error.class, Class::Input | Class::Conflict);
+    if errors.iter().any(is_general) {
+        return Err(Errors::from(errors.to_vec()));
+    }
+    Ok(())
+}

@@ -1,0 +1,670 @@
+//! `repin rehearse` on real git repositories, real registries, and simulated forges.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    fake::{Fake, Reaction},
+    forge::{Fake as FakeForge, Kind, TOKEN},
+    layout::Platform,
+    pruned::{old, push},
+    registry::{Protection, Registry, push_layout, run},
+    shop::{CONTRACT, agents, base, shop},
+    world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git_at, world},
+};
+
+const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
+const TITLE: &str = "Rollback is not ready";
+const REV_D: &str = "dddddddddddddddddddddddddddddddddddddddd";
+const REHEARSE: [&str; 3] = ["rehearse", "--format", "json"];
+
+/// A, B and C were promoted; C is current.
+fn promoted() -> World {
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.push();
+    world.promoted(REV_B);
+    world.promoted(REV_C);
+    world
+}
+
+fn rehearsed(world: &World, args: &[&str], exit: i32) -> Value {
+    let ran = world.run(&[&REHEARSE[..], args].concat()).exits(exit);
+    let document = ran.json();
+    assert_eq!(document["schema"], "repin.rehearse/1");
+    document
+}
+
+/// The revision and the verdict of each set.
+fn verdicts(document: &Value) -> Vec<[&str; 2]> {
+    let sets = document["sets"].as_array().unwrap().iter();
+    sets.map(|set| ["revision", "verdict"].map(|key| set[key].as_str().unwrap()))
+        .collect()
+}
+
+fn revisions(document: &Value) -> Vec<&str> {
+    verdicts(document)
+        .iter()
+        .map(|[revision, _]| *revision)
+        .collect()
+}
+
+/// Replaces the manifest of an image by a directory, which is no answer of a registry.
+fn make_unavailable(world: &World, image: &str, revision: &'static str) {
+    let blob = world.layout(image).blob_path(world.digest(image, revision));
+    fs::remove_file(&blob).unwrap();
+    fs::create_dir(&blob).unwrap();
+}
+
+#[test]
+fn sets_of_history_are_taken_through_the_rollback() {
+    let world = promoted();
+    let before = world.snapshot();
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
+    let mut keys: Vec<_> = document.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(
+        keys,
+        ["failed", "ready", "schema", "set_path", "sets", "unknown"]
+    );
+    let mut keys: Vec<_> = document["sets"][0].as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(
+        keys,
+        ["checks", "commit", "date", "error", "revision", "verdict"]
+    );
+    let rollback = world
+        .run(&["rollback", "--to", REV_B, "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(document["sets"][0]["checks"], rollback["checks"]);
+    assert_eq!(
+        (
+            &document["ready"],
+            &document["failed"],
+            &document["unknown"]
+        ),
+        (&json!(2), &json!(0), &json!(0))
+    );
+    let mut after = world.snapshot();
+    after.retain(|path, _| !path.starts_with(world.path(".git")));
+    let mut before = before;
+    before.retain(|path, _| !path.starts_with(world.path(".git")));
+    assert_eq!(before, after, "something was changed");
+    let human = world.run(&["rehearse"]).exits(0);
+    assert!(
+        human
+            .stdout
+            .contains("bbbbbbbbbbbb  ready     2026-01-02  3 images, "),
+        "{}",
+        human.stdout
+    );
+}
+
+#[test]
+fn failure_of_a_set_does_not_stop_the_others() {
+    let world = promoted();
+    world.layout("fix").untag(REV_B);
+    let ran = world.run(&REHEARSE).exits(1);
+    let document = ran.json();
+    assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "ready"]]);
+    assert_eq!(failed(&document["sets"][0]), ["tag_missing"]);
+    assert!(document["sets"][0]["error"].is_null(), "{document}");
+    let latest = "error[rehearsal_failed]: the most recent available set, bbbbbbbbbbbb, is not ready: 1 of 2 sets";
+    assert!(ran.stderr.contains(latest), "{}", ran.stderr);
+    let human = world.run(&["rehearse"]).exits(1);
+    assert!(
+        human
+            .stdout
+            .contains("bbbbbbbbbbbb  fails     2026-01-02  tag_missing: fix: "),
+        "{}",
+        human.stdout
+    );
+    let github = world.run(&["rehearse", "--format", "github"]).exits(1);
+    assert!(
+        github
+            .stdout
+            .contains(&format!("::error title=rehearse::{REV_B}: fails")),
+        "{}",
+        github.stdout
+    );
+    world.layout("fix").untag(REV_A);
+    make_unavailable(&world, "review", REV_B);
+    let document = rehearsed(&world, &[], 1);
+    assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "fails"]]);
+    assert_eq!(document["sets"][0]["error"]["code"], "unavailable");
+}
+
+#[test]
+fn unavailable_registry_leaves_a_set_unknown() {
+    let world = promoted();
+    make_unavailable(&world, "fix", REV_B);
+    let ran = world.run(&["rehearse"]).exits(0);
+    assert!(
+        ran.stderr
+            .starts_with("warning: the most recent available set, bbbbbbbbbbbb, is unknown"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stdout
+            .contains("bbbbbbbbbbbb  unknown   2026-01-02  unavailable: "),
+        "{}",
+        ran.stdout
+    );
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(verdicts(&document), [[REV_B, "unknown"], [REV_A, "ready"]]);
+    assert_eq!(document["sets"][0]["error"]["code"], "unavailable");
+    make_unavailable(&world, "fix", REV_A);
+    let ran = world.run(&["rehearse"]).exits(3);
+    let latest = "error[unavailable]: the most recent available set, bbbbbbbbbbbb, is not ready: 2 of 2 sets are unknown";
+    assert!(ran.stderr.contains(latest), "{}", ran.stderr);
+}
+
+#[test]
+fn refused_access_is_exit_4() {
+    let world = promoted();
+    let registry = Fake::start(|_| Reaction::new(403, "{}"));
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host());
+    let document = rehearsed(&world, &["--source", &source], 4);
+    assert_eq!(
+        verdicts(&document),
+        [[REV_B, "unknown"], [REV_A, "unknown"]]
+    );
+    assert_eq!(document["sets"][1]["error"]["code"], "denied");
+}
+
+#[test]
+fn missing_and_wrong_content_of_a_set_fails() {
+    for (code, content) in [("content_missing", None), ("content_mismatch", Some("{}"))] {
+        let world = promoted();
+        let index = world
+            .layout("review")
+            .blob_path(world.digest("review", REV_B));
+        let index: Value = serde_json::from_slice(&fs::read(index).unwrap()).unwrap();
+        let platform = index["manifests"][1]["digest"].as_str().unwrap();
+        let blob = world.layout("review").blob_path(platform);
+        match content {
+            None => fs::remove_file(blob).unwrap(),
+            Some(content) => fs::write(blob, content).unwrap(),
+        }
+        let document = rehearsed(&world, &[], 1);
+        assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "ready"]]);
+        assert_eq!(failed(&document["sets"][0]), [code]);
+        let detail = &details(&document["sets"][0], code, "fail")[0];
+        assert!(detail.contains(&platform[7..]), "{detail}");
+    }
+}
+
+#[test]
+fn current_set_is_only_compared() {
+    let world = promoted();
+    let blob = world.layout("fix").blob_path(world.digest("fix", REV_C));
+    fs::write(&blob, "{}").unwrap();
+    let document = rehearsed(&world, &[], 3);
+    assert_eq!(
+        verdicts(&document),
+        [[REV_B, "unknown"], [REV_A, "unknown"]]
+    );
+    fs::remove_file(&blob).unwrap();
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
+    let skipped = details(&document["sets"][0], "platform_lost", "skip");
+    assert!(skipped[0].contains("cannot read"), "{skipped:?}");
+}
+
+#[test]
+fn arguments_select_the_sets() {
+    let world = promoted();
+    let of = |args: &[&str], exit| {
+        let document = rehearsed(&world, args, exit);
+        verdicts(&document)
+            .iter()
+            .map(|set| set.join(" "))
+            .collect::<Vec<_>>()
+    };
+    let ready = |revision: &str| format!("{revision} ready");
+    assert_eq!(of(&["--last", "1"], 0), [ready(REV_B)]);
+    assert_eq!(of(&["--last", "0"], 0), [ready(REV_C)]);
+    assert_eq!(of(&["--to", "aaaa", "--to", REV_A], 0), [ready(REV_A)]);
+    let named = ["--to", REV_D, "--to", REV_A, "--to", REV_B];
+    assert_eq!(
+        of(&named, 1),
+        [ready(REV_B), ready(REV_A), format!("{REV_D} fails")]
+    );
+    let never = &rehearsed(&world, &["--to", REV_D], 1)["sets"][0];
+    assert_eq!(failed(never), ["provenance_title"]);
+    assert!(
+        never["commit"].is_null() && never["date"].is_null(),
+        "{never}"
+    );
+    for args in [
+        &["--last", "1", "--to", REV_A][..],
+        &["--to", "HEAD~1"],
+        &["--last", "-1"],
+    ] {
+        world.run(&[&["rehearse"], args].concat()).exits(2);
+    }
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "rehearse: { last: 1 }\n",
+    );
+    assert_eq!(of(&[], 0), [ready(REV_B)]);
+}
+
+#[test]
+fn each_revision_is_rehearsed_at_its_last_commit() {
+    let mut world = promoted();
+    world.build(REV_D);
+    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
+    let rolled_back = world.commit(&format!("rollback: test images @{REV_A}"));
+    world.push();
+    let document = rehearsed(&world, &["--last", "9"], 0);
+    assert_eq!(verdicts(&document), [[REV_C, "ready"], [REV_B, "ready"]]);
+    let document = rehearsed(&world, &["--to", REV_A], 0);
+    assert_eq!(document["sets"][0]["commit"], rolled_back);
+    world.promoted(REV_D);
+    let document = rehearsed(&world, &["--last", "1"], 0);
+    assert_eq!(document["sets"][0]["commit"], rolled_back);
+}
+
+#[test]
+fn rows_are_sorted_by_date() {
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    world.adopt(REV_A);
+    for (revision, date) in [
+        (REV_B, "2026-02-01T00:00:00Z"),
+        (REV_C, "2026-03-01T00:00:00Z"),
+    ] {
+        world
+            .run(&["promote", "--revision", revision, "--apply"])
+            .exits(0);
+        let title = format!("promote: test images @{revision}");
+        git_at(world.root(), &["commit", "-qam", &title], date);
+    }
+    world.push();
+    let document = rehearsed(&world, &["--to", REV_A, "--to", REV_C, "--to", REV_B], 0);
+    assert_eq!(revisions(&document), [REV_C, REV_B, REV_A]);
+}
+
+#[test]
+fn base_branch_counts_and_not_the_work_tree() {
+    let world = promoted();
+    world.write(".github/workflows/b.yml", "on: push\n");
+    world.replace("repin.yaml", "pins: 3", "pins: 9");
+    world.commit("wip");
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
+    world.push();
+    // The set without `fix` is current, so C is available too.
+    let document = rehearsed(&world, &[], 1);
+    let fails = [[REV_C, "fails"], [REV_B, "fails"], [REV_A, "fails"]];
+    assert_eq!(verdicts(&document), fails);
+    assert!(failed(&document["sets"][0]).contains(&"pin_count".to_owned()));
+}
+
+#[test]
+fn history_without_a_set_has_nothing_to_rehearse() {
+    let world = world().with_git();
+    world.adopt(REV_A);
+    world.push();
+    let ran = world.run(&["rehearse"]).exits(0);
+    assert!(ran.stderr.contains("nothing to rehearse"), "{}", ran.stderr);
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(document["sets"], json!([]));
+    world.git(&["remote", "remove", "origin"]);
+    assert!(world.run(&["rehearse"]).exits(3).stderr.contains("remote"));
+}
+
+#[test]
+fn every_finished_rehearsal_reports_its_sets() {
+    let world = promoted();
+    let summary = world.path("summary");
+    for format in ["human", "json", "github"] {
+        let _ = fs::remove_file(&summary);
+        let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+        let ran = world
+            .run_with(&["rehearse", "--format", format, "-q"], &env)
+            .exits(0);
+        let written = fs::read_to_string(&summary).unwrap();
+        for text in [&ran.stderr, &written] {
+            for revision in [REV_A, REV_B] {
+                assert!(text.contains(&format!("{revision}: ready")), "{text}");
+            }
+            assert!(
+                text.contains("; checked ") && text.contains(" GMT"),
+                "{text}"
+            );
+        }
+    }
+}
+
+/// The images of a world in a registry, and the option that selects it.
+fn in_registry(world: &World, revisions: &[&str]) -> (tempfile::TempDir, Registry, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
+    for revision in revisions {
+        for image in ["review", "fix", "base"] {
+            push_layout(&world.path("images"), &registry, image, revision);
+        }
+    }
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    (directory, registry, source)
+}
+
+#[test]
+fn shared_content_is_read_once() {
+    // The copies of the contract in the later sets have another length.
+    let contract = format!("{CONTRACT}# checked\n");
+    let mut world = shop();
+    for revision in [REV_B, REV_C] {
+        for image in ["review", "fix", "base"] {
+            let names = if image == "review" {
+                &["linux/amd64", "linux/arm64"][..]
+            } else {
+                &["linux/amd64"]
+            };
+            let platform = |name: &&'static str| {
+                Platform::new(name, revision)
+                    .label("dev.acme.version", "1")
+                    .label("dev.acme.image", image)
+                    .gzipped(base())
+                    .layer(agents(&contract).end())
+            };
+            let platforms: Vec<_> = names.iter().map(platform).collect();
+            world.rebuild(image, revision, &platforms);
+        }
+    }
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.write("contracts/review.yaml", &contract);
+    world.commit("contract");
+    world.promoted(REV_B);
+    world.promoted(REV_C);
+    let (_directory, registry, source) = in_registry(&world, &[REV_A, REV_B, REV_C]);
+    let before = registry.requests().len();
+    let document = rehearsed(&world, &["--source", &source], 0);
+    assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
+    let requests = registry.requests().split_off(before);
+    let manifest = world.layout("fix").blob_path(world.digest("fix", REV_A));
+    let manifest: Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+    let shared = manifest["layers"][0]["digest"].as_str().unwrap();
+    let reads = |part: &str| {
+        let matching = requests.iter();
+        matching
+            .filter(|request| request.starts_with("GET") && request.contains(part))
+            .count()
+    };
+    assert_eq!(reads(shared), 1, "{requests:#?}");
+    for revision in [REV_A, REV_B, REV_C] {
+        for image in ["review", "fix"] {
+            let part = format!("{image}/manifests/{}", world.digest(image, revision));
+            assert!(reads(&part) <= 1, "{part}: {requests:#?}");
+        }
+    }
+    assert_eq!(
+        reads(&format!("fix/manifests/{}", world.digest("fix", REV_C))),
+        1
+    );
+}
+
+#[test]
+fn nightly_example_rehearses() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workflow = root.join("examples/nightly/.github/workflows/rehearse.yml");
+    let workflow = fs::read_to_string(workflow).unwrap();
+    let command = workflow
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("- run: repin "))
+        .unwrap();
+    let args: Vec<_> = command.split(" #").next().unwrap().split(' ').collect();
+    let ran = promoted().run(&args).exits(0);
+    assert!(ran.stderr.contains(": ready "), "{}", ran.stderr);
+}
+
+#[test]
+fn prune_keeps_everything_that_a_rehearsal_needs() {
+    let world = promoted();
+    let block = "prune: { older_than: 1d, untagged: true }\n";
+    world.write("repin.yaml", world.read("repin.yaml") + block);
+    world.commit("prune");
+    world.push();
+    let (_directory, registry, source) = in_registry(&world, &[REV_A, REV_B, REV_C]);
+    push(&registry, "acme/fix", &[("pending-1", &old("one"))]);
+    push(&registry, "acme/review", &[("pending-2", &old("two"))]);
+    let ran = world
+        .run(&["prune", "--apply", "--source", &source])
+        .exits(0);
+    for tag in ["tags=pending-1", "tags=pending-2"] {
+        assert!(ran.stderr.contains(tag), "{}", ran.stderr);
+    }
+    let document = rehearsed(&world, &["--source", &source], 0);
+    assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
+}
+
+#[test]
+fn listed_sets_are_tested_with_two_requests_each() {
+    let world = promoted();
+    let (_directory, registry, source) = in_registry(&world, &[REV_A, REV_B, REV_C]);
+    let tested =
+        |args: &[&str]| world.run(&[&["rollback", "--remote", "--source", &source], args].concat());
+    let ready = |document: &Value| {
+        let entries = document["entries"].as_array().unwrap().iter();
+        entries
+            .map(|entry| entry["ready"].clone())
+            .collect::<Vec<_>>()
+    };
+    let before = registry.requests().len();
+    let document = tested(&["--format", "json"]).exits(0).json();
+    assert_eq!(ready(&document), [json!(null), json!(true), json!(true)]);
+    let requests = registry.requests().split_off(before);
+    assert!(requests.len() <= 2 * 2 * 2, "{requests:#?}");
+    assert!(
+        requests.iter().all(|request| request.starts_with("HEAD")),
+        "{requests:#?}"
+    );
+    // The tag moves; then the digest is deleted.
+    push(&registry, "acme/fix", &[(REV_B, &old("moved"))]);
+    let document = tested(&["--format", "json"]).exits(0).json();
+    assert_eq!(ready(&document), [json!(null), json!(false), json!(true)]);
+    let image = format!(
+        "docker://{}/acme/review@{}",
+        registry.host,
+        world.digest("review", REV_A)
+    );
+    run("skopeo", &["delete", "--tls-verify=false", &image]);
+    let human = tested(&[]).exits(0);
+    assert!(
+        human.stdout.contains("DATE        READY  SUBJECT"),
+        "{}",
+        human.stdout
+    );
+    assert_eq!(
+        human.stdout.matches("2026-01-02  no ").count(),
+        2,
+        "{}",
+        human.stdout
+    );
+    assert_eq!(
+        human.stdout.matches("2026-01-02  - ").count(),
+        1,
+        "{}",
+        human.stdout
+    );
+    drop(registry);
+    let env = [("REPIN_HTTP_ATTEMPTS", "1")];
+    let args = ["rollback", "--remote", "--source", &source];
+    let unread = world.run_with(&args, &env).exits(0);
+    assert_eq!(
+        unread.stdout.matches("2026-01-02  ? ").count(),
+        2,
+        "{}",
+        unread.stdout
+    );
+    assert!(
+        unread.stderr.contains("warning: not tested: "),
+        "{}",
+        unread.stderr
+    );
+    world.run(&["rollback", "--remote", "--to", REV_A]).exits(2);
+    let listed = world.run(&["rollback", "--format", "json"]).exits(0).json();
+    assert_eq!(ready(&listed), [json!(null), json!(null), json!(null)]);
+}
+
+#[test]
+fn doctor_warns_of_a_missing_rehearsal() {
+    let line = |world: &World| {
+        let document = world.run(&["doctor", "--format", "json"]).json();
+        let checks = document["checks"].as_array().unwrap().clone();
+        let mut lines = checks
+            .into_iter()
+            .filter(|check| check["code"] == "rehearsal");
+        let line = lines.next().unwrap();
+        assert!(lines.next().is_none());
+        line
+    };
+    let one_set = world().with_git();
+    one_set.adopt(REV_A);
+    one_set.push();
+    assert_eq!(line(&one_set)["status"], "pass");
+    let world = promoted();
+    let warned = line(&world);
+    assert_eq!(warned["status"], "warn");
+    assert!(
+        warned["detail"].as_str().unwrap().contains("3 sets"),
+        "{warned}"
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + "rehearse: {}\n");
+    assert_eq!(line(&world)["status"], "pass");
+    world.write("repin.yaml", "version: 9\n");
+    assert_eq!(line(&world)["status"], "skip");
+}
+
+/// The world with a forge and an issue.
+fn hosted(kind: Kind) -> (World, FakeForge) {
+    let (world, fake) = (promoted(), FakeForge::start(kind));
+    let forge = match kind {
+        Kind::Github => "github",
+        _ => "gitea",
+    };
+    let blocks = format!(
+        "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, base: main }}\nrehearse: {{ issue: {{ title: '{TITLE}', labels: [ops] }} }}\n",
+        fake.api()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &blocks);
+    world.commit("rehearse");
+    world.push();
+    (world, fake)
+}
+
+fn apply(world: &World, args: &[&str]) -> Ran {
+    world.run_with(
+        &[&["rehearse", "--apply"], args].concat(),
+        &[("REPIN_FORGE_TOKEN", TOKEN)],
+    )
+}
+
+#[test]
+fn failing_set_opens_one_issue_until_all_are_ready() {
+    for kind in KINDS {
+        let (mut world, fake) = hosted(kind);
+        apply(&world, &[]).exits(0);
+        assert!(fake.store().open_issues().is_empty());
+        world.layout("fix").untag(REV_B);
+        let ran = apply(&world, &[]).exits(1);
+        assert!(ran.stderr.contains("issue #1 created"), "{}", ran.stderr);
+        let issue = fake.store().issues[0].clone();
+        assert_eq!(
+            (issue.title.as_str(), issue.labels),
+            (TITLE, vec!["ops".to_owned()])
+        );
+        assert!(
+            issue.body.contains(r"tag\_missing") && issue.body.contains("last checked: "),
+            "{}",
+            issue.body
+        );
+        // Another reason.
+        let moved = [Platform::new("linux/amd64", REV_B).label("moved", "yes")];
+        let digest = world.digest("fix", REV_B).to_owned();
+        world.rebuild("fix", REV_B, &moved);
+        apply(&world, &[]).exits(1);
+        let body = fake.store().issues[0].body.clone();
+        assert!(
+            body.contains(r"digest\_mismatch") && !body.contains("missing"),
+            "{body}"
+        );
+        let layout = world.layout("fix");
+        layout.untag(REV_B);
+        layout.add(json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": digest,
+            "size": fs::metadata(layout.blob_path(&digest)).unwrap().len(),
+            "annotations": {"org.opencontainers.image.ref.name": REV_B},
+        }));
+        // A run for fewer sets proves too little.
+        for args in [&["--last", "1"][..], &["--to", REV_B], &["--last", "0"]] {
+            let ran = apply(&world, args).exits(0);
+            assert!(ran.stderr.contains("issue #1 updated"), "{}", ran.stderr);
+        }
+        let ran = apply(&world, &[]).exits(0);
+        assert!(ran.stderr.contains("issue #1 closed"), "{}", ran.stderr);
+        assert!(fake.store().open_issues().is_empty(), "{kind:?}");
+        let comments = fake.store().comments[&1].clone();
+        assert!(
+            comments.len() == 1 && comments[0].contains("ready for rollback: 2 sets"),
+            "{comments:?}"
+        );
+    }
+}
+
+#[test]
+fn unknown_set_neither_opens_nor_closes_the_issue() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind);
+        let blob = world.layout("fix").blob_path(world.digest("fix", REV_A));
+        let manifest = fs::read(&blob).unwrap();
+        make_unavailable(&world, "fix", REV_A);
+        apply(&world, &[]).exits(0);
+        assert!(fake.store().open_issues().is_empty(), "{kind:?}");
+        world.layout("fix").untag(REV_B);
+        apply(&world, &[]).exits(1);
+        let body = || fake.store().issues[0].body.clone();
+        for run in 2..=4 {
+            apply(&world, &[]).exits(1);
+            let mention = format!("unknown in {run} consecutive runs");
+            assert_eq!(body().contains(&mention), run >= 3, "{}", body());
+        }
+        fs::remove_dir(&blob).unwrap();
+        fs::write(&blob, manifest).unwrap();
+        apply(&world, &[]).exits(1);
+        assert!(!body().contains("consecutive"), "{}", body());
+        make_unavailable(&world, "fix", REV_A);
+        apply(&world, &[]).exits(1);
+        assert!(!body().contains("consecutive"), "{}", body());
+        assert_eq!(fake.store().open_issues().len(), 1);
+    }
+}
+
+#[test]
+fn issue_needs_its_configuration_and_permission() {
+    let world = promoted();
+    let ran = world.run(&["rehearse", "--apply"]).exits(2);
+    assert!(ran.stderr.contains("rehearse.issue"), "{}", ran.stderr);
+    let (world, fake) = hosted(Kind::Github);
+    world.run(&["rehearse", "--apply"]).exits(4);
+    fake.forget();
+    world.layout("fix").untag(REV_B);
+    let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_DRY_RUN", "true")];
+    world.run_with(&["rehearse", "--apply"], &env).exits(1);
+    assert_eq!(
+        fake.asked(),
+        [] as [String; 0],
+        "a dry run sends no request"
+    );
+}
