@@ -1,5 +1,6 @@
 //! Command-line arguments exactly as typed. `context` derives the values for a run from them.
 
+mod change;
 mod diff;
 mod fleet;
 mod forge;
@@ -14,9 +15,10 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::ArgValueCompleter;
 
+pub(super) use change::{ApplyOptions, Change, DiffOptions, IfUnconfigured, PullRequestState};
 pub(super) use diff::Diff;
 pub(super) use fleet::{
     Fleet, FleetClose, FleetList, FleetMerge, FleetOptions, FleetPromote, FleetRollback,
@@ -29,7 +31,6 @@ pub(super) use rehearse::Rehearse;
 pub(super) use trust::{Instance, Trust, TrustShow, TrustUpdate};
 
 use super::{complete, help};
-use crate::{forge::Readiness, workflow::MissingCredential};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]
@@ -459,101 +460,6 @@ pub(super) struct History {
     /// Write the sets to FILE as one self-contained HTML page; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
-}
-
-/// Options of the commands that change pins.
-#[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
-pub(super) struct Change {
-    /// Write the new pins to the work tree
-    #[arg(long)]
-    pub(super) apply: bool,
-    /// With --apply, also commit exactly the changed files, in the form that `repin history`
-    /// recognizes
-    #[arg(long, conflicts_with = "pr")]
-    pub(super) commit: bool,
-    /// Open a pull request with the new pins against the head of the base branch
-    #[arg(long, value_name = "STATE", conflicts_with = "apply")]
-    pub(super) pr: Option<PullRequestState>,
-    /// Reopen the pull request even if a user closed it
-    #[arg(long, requires = "pr")]
-    pub(super) reopen: bool,
-    /// Skip instead of failing when a token is missing
-    #[arg(long, value_name = "WHAT")]
-    pub(super) if_unconfigured: Option<IfUnconfigured>,
-    /// true forbids every change; false means --apply, unless --pr is given;
-    /// an omitted or empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
-    pub(super) dry_run: Option<bool>,
-    #[command(flatten)]
-    pub(super) diff: DiffOptions,
-    /// Write the diff to FILE; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub(super) diff_file: Option<PathBuf>,
-    /// Write the pull request body to FILE; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub(super) body_file: Option<PathBuf>,
-    /// Omit the section "What changes" of the pull request body, and its requests
-    #[arg(long, conflicts_with = "contents")]
-    pub(super) no_changes: bool,
-    /// Compare the contents of the images too: packages, privileged files and inventory names
-    #[arg(long)]
-    pub(super) contents: bool,
-}
-
-/// Options that allow or forbid changes.
-#[derive(Debug, Args)]
-pub(super) struct ApplyOptions {
-    /// Make the changes
-    #[arg(long)]
-    pub(super) apply: bool,
-    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
-    pub(super) dry_run: Option<bool>,
-}
-
-/// Options for the output of changes.
-#[derive(Debug, Clone, Copy, Args)]
-pub(super) struct DiffOptions {
-    /// List the changed files with their number of pins instead of the diff
-    #[arg(long, conflicts_with = "no_diff")]
-    pub(super) stat: bool,
-    /// Print neither the diff nor the changed files
-    #[arg(long)]
-    pub(super) no_diff: bool,
-}
-
-/// State in which a pull request is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum PullRequestState {
-    /// As a draft
-    Draft,
-    /// Ready for review
-    Ready,
-}
-
-impl From<PullRequestState> for Readiness {
-    fn from(state: PullRequestState) -> Self {
-        match state {
-            PullRequestState::Draft => Self::Draft,
-            PullRequestState::Ready => Self::Ready,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum IfUnconfigured {
-    /// Skip the run and report the reason
-    Skip,
-}
-
-impl From<Option<IfUnconfigured>> for MissingCredential {
-    fn from(option: Option<IfUnconfigured>) -> Self {
-        match option {
-            Some(IfUnconfigured::Skip) => Self::Skip,
-            None => Self::Fail,
-        }
-    }
 }
 
 #[derive(Debug, Args)]
