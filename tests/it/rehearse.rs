@@ -204,6 +204,7 @@ fn missing_and_wrong_content_of_a_set_fails() {
 fn current_set_is_only_compared() {
     let world = promoted();
     let blob = world.layout("fix").blob_path(world.digest("fix", REV_C));
+    let manifest = fs::read(&blob).unwrap();
     fs::write(&blob, "{}").unwrap();
     let document = rehearsed(&world, &[], 3);
     assert_eq!(
@@ -215,6 +216,15 @@ fn current_set_is_only_compared() {
     assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
     let skipped = details(&document["sets"][0], "platform_lost", "skip");
     assert!(skipped[0].contains("cannot read"), "{skipped:?}");
+    fs::write(&blob, &manifest).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let config = manifest["config"]["digest"].as_str().unwrap();
+    fs::remove_file(world.layout("fix").blob_path(config)).unwrap();
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(
+        details(&document["sets"][0], "platform_lost", "skip").len(),
+        1
+    );
 }
 
 #[test]
@@ -268,7 +278,8 @@ fn each_revision_is_rehearsed_at_its_last_commit() {
     let document = rehearsed(&world, &["--to", REV_A], 0);
     assert_eq!(document["sets"][0]["commit"], rolled_back);
     world.promoted(REV_D);
-    let document = rehearsed(&world, &["--last", "1"], 0);
+    let document = rehearsed(&world, &["--last", "9"], 0);
+    assert_eq!(revisions(&document), [REV_A, REV_C, REV_B]);
     assert_eq!(document["sets"][0]["commit"], rolled_back);
 }
 
@@ -279,8 +290,8 @@ fn rows_are_sorted_by_date() {
     let world = world.with_git();
     world.adopt(REV_A);
     for (revision, date) in [
-        (REV_B, "2026-02-01T00:00:00Z"),
-        (REV_C, "2026-03-01T00:00:00Z"),
+        (REV_B, "2026-03-01T00:00:00Z"),
+        (REV_C, "2026-02-01T00:00:00Z"),
     ] {
         world
             .run(&["promote", "--revision", revision, "--apply"])
@@ -290,7 +301,7 @@ fn rows_are_sorted_by_date() {
     }
     world.push();
     let document = rehearsed(&world, &["--to", REV_A, "--to", REV_C, "--to", REV_B], 0);
-    assert_eq!(revisions(&document), [REV_C, REV_B, REV_A]);
+    assert_eq!(revisions(&document), [REV_B, REV_C, REV_A]);
 }
 
 #[test]
@@ -392,16 +403,20 @@ fn shared_content_is_read_once() {
     let document = rehearsed(&world, &["--source", &source], 0);
     assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
     let requests = registry.requests().split_off(before);
-    let manifest = world.layout("fix").blob_path(world.digest("fix", REV_A));
-    let manifest: Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
-    let shared = manifest["layers"][0]["digest"].as_str().unwrap();
+    let base_layer = |revision| {
+        let manifest = world.layout("fix").blob_path(world.digest("fix", revision));
+        let manifest: Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+        manifest["layers"][1]["digest"].as_str().unwrap().to_owned()
+    };
+    let shared = base_layer(REV_A);
+    assert_eq!(shared, base_layer(REV_B));
     let reads = |part: &str| {
         let matching = requests.iter();
         matching
             .filter(|request| request.starts_with("GET") && request.contains(part))
             .count()
     };
-    assert_eq!(reads(shared), 1, "{requests:#?}");
+    assert_eq!(reads(&shared), 1, "{requests:#?}");
     for revision in [REV_A, REV_B, REV_C] {
         for image in ["review", "fix"] {
             let part = format!("{image}/manifests/{}", world.digest(image, revision));
