@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt::Write as _,
     fs,
     num::NonZero,
     path::Path,
@@ -22,7 +23,7 @@ use crate::{
     config::{Config, SetPath},
     error::{Error, Errors, usage},
     git::FETCH_HISTORY,
-    history::{self, HistoryEntry},
+    history::{self, HistoryEntry, Hold},
     oci::Revision,
     report::{
         dates, history_page,
@@ -33,6 +34,7 @@ use crate::{
         set_histories::{self, SetColumn},
         status::ignored_claim,
     },
+    text::counted,
     untrusted::{self, padded, plain, width},
     workflow::{QuickTest, SiteHistory, connection, set_diffs::set_diffs},
 };
@@ -217,6 +219,12 @@ pub(super) fn list(
     cx: &mut Context,
 ) {
     let mut entries = history.all_entries();
+    let is_complete = cx.output.format == Format::Json || cx.output.volume >= Volume::Verbose;
+    let repeated = if is_complete {
+        0
+    } else {
+        omit_repeated(&mut entries)
+    };
     entries.truncate(limit.map_or(usize::MAX, NonZero::get));
     warn(history, cx);
     if cx.output.format == Format::Json {
@@ -235,43 +243,105 @@ pub(super) fn list(
             format!("no commit on {branch} pins an image of the set")
         });
     } else {
+        let listed: Vec<_> = entries
+            .iter()
+            .map(|entry| ListedEntry {
+                entry,
+                mark: mark(entry, history),
+            })
+            .collect();
         let table = if cx.output.volume >= Volume::Verbose {
             match cx.output.columns {
-                Some(columns) => blocks(&entries, tested, columns),
-                None => complete(&entries, tested),
+                Some(columns) => blocks(&listed, tested, columns),
+                None => complete(&listed, tested),
             }
         } else {
-            short(&entries, tested)
+            short(&listed, tested, cx.output.color)
         };
         cx.output.print(table);
-        let legend = format!(
+        let mut legend = format!(
             "{}: * is current, < is available for rollback",
             plain(&history.branch.name)
         );
+        if listed.iter().any(|listed| listed.mark == Mark::Held) {
+            legend += ", ! is held: a rollback undid it";
+        }
         cx.output.wrapped_note(&legend);
+        if repeated > 0 {
+            let entries = counted(repeated, "earlier entry");
+            cx.output
+                .wrapped_note(&format!("{entries} of the same sets: repin history -v"));
+        }
     }
 }
 
+/// An entry with its mark.
+struct ListedEntry<'h> {
+    entry: &'h HistoryEntry,
+    mark: Mark,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Current,
+    /// A rollback undid the set; a rollback may return to it.
+    Held,
+    Available,
+    Superseded,
+}
+
+impl Mark {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "*",
+            Self::Held => "!",
+            Self::Available => "<",
+            Self::Superseded => "",
+        }
+    }
+
+    /// The color of its row (ECMA-48, select graphic rendition).
+    fn color(self) -> Option<&'static str> {
+        match self {
+            Self::Current => Some("32"),
+            Self::Held => Some("33"),
+            Self::Available => None,
+            Self::Superseded => Some("2"),
+        }
+    }
+}
+
+/// Omits the earlier entries of each set, and counts them.
+fn omit_repeated(entries: &mut Vec<HistoryEntry>) -> usize {
+    let total = entries.len();
+    let mut known = BTreeSet::new();
+    entries.retain(|entry| {
+        let set = (entry.revision.clone(), entry.images.clone());
+        entry.unreadable.is_some() || known.insert(set)
+    });
+    total - entries.len()
+}
+
 /// A table of at most [`COLUMNS`] columns.
-fn short(entries: &[HistoryEntry], tested: Option<&QuickTest>) -> String {
+fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, color: bool) -> String {
     let mut heading = ["", "KIND", "REVISION", "COMMIT", "DATE"]
         .map(str::to_owned)
         .to_vec();
     heading.extend(tested.map(|_| "READY".to_owned()));
     let revisions: BTreeSet<&str> = entries
         .iter()
-        .filter_map(|entry| entry.revision.as_ref())
+        .filter_map(|listed| listed.entry.revision.as_ref())
         .map(Revision::as_str)
         .collect();
     let columns = vec![Align::Left; heading.len()];
-    let (mut rows, mut subjects) = (vec![heading], vec!["SUBJECT"]);
-    for entry in entries {
+    let (mut rows, mut subjects) = (vec![heading], vec![("SUBJECT", None)]);
+    for ListedEntry { entry, mark } in entries {
         let revision = match &entry.revision {
             Some(revision) => abbreviated(revision.as_str(), &revisions),
             None => "-".to_owned(),
         };
         let mut row = vec![
-            mark(entry).to_owned(),
+            mark.as_str().to_owned(),
             entry.kind_name().to_owned(),
             revision,
             entry.commit.short(),
@@ -279,29 +349,37 @@ fn short(entries: &[HistoryEntry], tested: Option<&QuickTest>) -> String {
         ];
         row.extend(tested.map(|tested| ready(entry, tested).to_owned()));
         rows.push(row);
-        subjects.push(&entry.subject);
+        subjects.push((&entry.subject, mark.color().filter(|_| color)));
     }
     let table = aligned(&columns, &rows);
     let table_width = table.lines().map(width).max().unwrap_or_default();
     let remaining = COLUMNS.saturating_sub(table_width + "  …".chars().count());
     let mut text = String::new();
-    for (line, subject) in table.lines().zip(subjects) {
+    for (line, (subject, color)) in table.lines().zip(subjects) {
         let subject = untrusted::short(subject, remaining);
         let line = format!("{line}{}  {subject}", padded(line, table_width));
-        text += line.trim_end();
-        text.push('\n');
+        let line = line.trim_end();
+        let _ = match color {
+            Some(color) => writeln!(text, "\u{1b}[{color}m{line}\u{1b}[0m"),
+            None => writeln!(text, "{line}"),
+        };
     }
     text
 }
 
-fn mark(entry: &HistoryEntry) -> &'static str {
-    match entry {
-        HistoryEntry { current: true, .. } => "*",
-        HistoryEntry {
-            can_roll_back: true,
-            ..
-        } => "<",
-        _ => "",
+fn mark(entry: &HistoryEntry, history: &history::History) -> Mark {
+    let hold = match &entry.revision {
+        Some(revision) => history.hold(revision),
+        None => history.hold_of_set(&entry.images),
+    };
+    if entry.current {
+        Mark::Current
+    } else if matches!(hold, Hold::Held { .. }) {
+        Mark::Held
+    } else if entry.can_roll_back {
+        Mark::Available
+    } else {
+        Mark::Superseded
     }
 }
 
@@ -316,7 +394,7 @@ fn ready(entry: &HistoryEntry, tested: &QuickTest) -> &'static str {
 }
 
 /// A table with complete revisions, dates and subjects, and with digests.
-fn complete(entries: &[HistoryEntry], tested: Option<&QuickTest>) -> String {
+fn complete(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>) -> String {
     let heading = [
         "", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT",
     ];
@@ -324,7 +402,7 @@ fn complete(entries: &[HistoryEntry], tested: Option<&QuickTest>) -> String {
     heading.extend(tested.map(|_| "READY".to_owned()));
     let columns = vec![Align::Left; heading.len()];
     let mut rows = vec![heading];
-    for entry in entries {
+    for ListedEntry { entry, mark } in entries {
         let digests: Vec<_> = entry
             .images
             .iter()
@@ -332,7 +410,7 @@ fn complete(entries: &[HistoryEntry], tested: Option<&QuickTest>) -> String {
             .collect();
         let revision = entry.revision.as_ref().map(ToString::to_string);
         let mut row = vec![
-            mark(entry).to_owned(),
+            mark.as_str().to_owned(),
             entry.kind_name().to_owned(),
             revision.unwrap_or_else(|| "-".to_owned()),
             entry.commit.short(),
@@ -347,13 +425,18 @@ fn complete(entries: &[HistoryEntry], tested: Option<&QuickTest>) -> String {
 }
 
 /// Complete entries as blocks for a terminal; each digest is on a separate line.
-fn blocks(entries: &[HistoryEntry], tested: Option<&QuickTest>, columns: usize) -> String {
+fn blocks(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, columns: usize) -> String {
     let mut lines = Vec::new();
-    for entry in entries {
+    for ListedEntry { entry, mark } in entries {
         if !lines.is_empty() {
             lines.push(String::new());
         }
-        let head = format!("{:<1}  {}  {}", mark(entry), entry.kind_name(), entry.date);
+        let head = format!(
+            "{:<1}  {}  {}",
+            mark.as_str(),
+            entry.kind_name(),
+            entry.date
+        );
         lines.extend(wrapped(&head, columns));
         let revision = entry.revision.as_ref().map_or("-", Revision::as_str);
         lines.extend(indented(&format!("revision {revision}"), 3, columns));
