@@ -1,24 +1,16 @@
 //! The sets in git history as one HTML page: self-contained, without requests, readable without its script.
 //!
-//! The content of a repository is hostile. The template's formatter escapes it twice: hidden
-//! characters become visible, then markup becomes text. Only the style and the script are exempt;
-//! the page's Content Security Policy lists their hashes, so a browser applies and runs no others.
 //! The same history produces the same bytes: the page shows times between commits, independent of
 //! the clock.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, HtmlEscape, Output, State, UndefinedBehavior, Value,
-    syntax::SyntaxConfig,
-    value::{Serde, ValueKind},
-};
+use minijinja::Error;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     dates::{between, to_minute},
+    html::{self, STYLE, source_hash},
     revision::abbreviated,
 };
 use crate::{
@@ -27,11 +19,9 @@ use crate::{
     history::{Digests, HeldSet, History, HistoryEntry, Kind},
     oci::Revision,
     text::counted,
-    untrusted::plain,
 };
 
 const TEMPLATE: &str = include_str!("history_page/page.html.j2");
-const STYLE: &str = include_str!("history_page/page.css");
 const SCRIPT: &str = include_str!("history_page/page.js");
 
 /// The input of the page.
@@ -60,36 +50,7 @@ pub(crate) enum SetDiff {
 
 /// Renders the page.
 pub(crate) fn html(facts: Facts<'_>) -> Result<String, Error> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_formatter(write_escaped);
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()?;
-    environment.set_syntax(syntax);
-    environment.add_template("page", TEMPLATE)?;
-    let page = Page::new(facts);
-    environment
-        .get_template("page")?
-        .render(Value::from(Serde(&page)))
-}
-
-/// A text as a source of Content Security Policy (CSP Level 3, "hash-source").
-fn source_hash(text: &str) -> String {
-    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
-}
-
-/// Writes a value into the page; text that is not marked as safe is escaped.
-fn write_escaped(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let text = match value.kind() {
-        ValueKind::None => return Ok(()),
-        _ if value.is_undefined() => return Err(Error::from(ErrorKind::UndefinedError)),
-        _ if value.is_safe() => value.to_string(),
-        _ => HtmlEscape(&plain(&value.to_string())).to_string(),
-    };
-    out.write_str(&text).map_err(Error::from)
+    html::render(TEMPLATE, &Page::new(facts))
 }
 
 /// The variables of the template.
@@ -228,7 +189,8 @@ impl Page {
     }
 }
 
-fn warnings(history: &History) -> Vec<String> {
+/// The reasons for which sets may be missing.
+pub(super) fn warnings(history: &History) -> Vec<String> {
     let mut warnings = Vec::new();
     if history.shallow {
         warnings.push(

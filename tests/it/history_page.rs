@@ -161,12 +161,13 @@ fn well_formed(text: &str) -> Vec<&str> {
     let attribute = Regex::new(r#" ([a-z-]+)(?:="[^"]*")?"#).unwrap();
     let body = Regex::new(r"(?s)<(style|script)>.*?</(style|script)>").unwrap();
     let elements: BTreeSet<&str> = "!doctype html head meta title style body a header h1 h2 h3 p code main section dl dt dd \
-        time ul li form label input ol article span details summary div del ins pre footer script strong br"
+        time ul li form label input ol article span details summary div del ins pre footer script strong br \
+        table thead tbody tr th td"
         .split_whitespace()
         .collect();
     let attributes: BTreeSet<&str> =
         "lang charset http-equiv content name class href aria-labelledby aria-label id hidden \
-        role for type autocomplete autocapitalize spellcheck tabindex datetime open rel html"
+        role for type autocomplete autocapitalize spellcheck tabindex datetime open rel html scope title"
             .split_whitespace()
             .collect();
     let without = body.replace_all(text, "<$1></$1>");
@@ -190,6 +191,73 @@ fn well_formed(text: &str) -> Vec<&str> {
     assert!(open.is_empty(), "{open:?}");
     assert_eq!(marks, 2 * count, "a bare < or >");
     tag.find_iter(text).map(|tag| tag.as_str()).collect()
+}
+
+/// A second set next to the one of `repin.yaml`.
+const PROD: &str = r#"version: 1
+name: prod
+files: ["prod.yml"]
+images:
+  review: { repository: ghcr.io/acme/review, pins: 1 }
+"#;
+
+/// The page of both sets.
+fn page_of_all_sets(repo: &Repo, args: &[&str]) -> Ran {
+    run(
+        repo.path(),
+        &[&["history", "--all", "--html", "-"], args].concat(),
+    )
+}
+
+fn two_sets() -> Repo {
+    let repo = rolled_back();
+    repo.write("envs/prod/repin.yaml", PROD);
+    repo.write(
+        "envs/prod/prod.yml",
+        format!("{}\n", repo::pin("review", 'c')),
+    );
+    repo.commit(HOSTILE);
+    repo.git(&[
+        "commit",
+        "--amend",
+        "--quiet",
+        "--no-edit",
+        "--author=&lt;b \u{202e} <b@example.org>",
+    ]);
+    repo.publish();
+    repo
+}
+
+#[test]
+fn page_of_all_sets_escapes_and_sends_no_requests() {
+    let repo = two_sets();
+    let text = page_of_all_sets(&repo, &[]).exits(0).stdout;
+    let tags = well_formed(&text);
+    assert!(!tags.iter().any(|tag| tag.starts_with("<script")));
+    let style = parts(&text, "<style>", "</style>")[0];
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        STANDARD.encode(Sha256::digest(style))
+    );
+    assert!(text.replace("&#x2f;", "/").contains(&policy), "{text}");
+    assert!(text.contains("&amp;lt;b \\u{202e}</span>"), "{text}");
+    assert_eq!(text, page_of_all_sets(&repo, &[]).stdout);
+}
+
+#[test]
+fn page_of_all_sets_shows_its_gaps() {
+    let repo = two_sets();
+    let text = page_of_all_sets(&repo, &["--limit", "1"]).exits(0).stdout;
+    assert!(text.contains("; the newest 1 of 3 revisions."), "{text}");
+    assert_eq!(parts(&text, "<th scope=\"row\">", "</th>").len(), 1);
+    repo.write("envs/prod/repin.yaml", "version: 2\n");
+    let text = page_of_all_sets(&repo, &[]).exits(2).stdout;
+    let gap =
+        "<strong>Incomplete:</strong> <code>envs&#x2f;prod&#x2f;repin.yaml</code>: error: config";
+    assert!(text.contains(gap), "{text}");
+    let args = ["history", "--all", "--html", "sets.html"];
+    let ran = run(repo.path(), &args).exits(2);
+    assert!(ran.stderr.contains("wrote sets.html"), "{}", ran.stderr);
 }
 
 #[test]

@@ -30,7 +30,8 @@ use crate::{
         layout::{Align, aligned},
         layout::{indented, wrapped},
         revision::abbreviated,
-        set_histories::{self, SetColumn},
+        set_histories::{self, Grid, SetColumn},
+        sets_page::{self, Gap},
         status::ignored_claim,
     },
     untrusted::{self, padded, plain, width},
@@ -41,57 +42,95 @@ use crate::{
 const COLUMNS: usize = 80;
 
 pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit, Errors> {
+    let destination = Destination::new(args.html.as_deref(), cx)?;
     if args.all {
-        return list_all(args.limit, cx);
-    }
-    let is_stdout = args.html.as_deref() == Some(Path::new("-"));
-    if is_stdout && cx.output.format == Format::Json {
-        return Err(usage(
-            "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
-        ));
+        return list_all(args.limit, &destination, cx);
     }
     let config = cx.load()?;
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
     let history = site_history
         .promoted()
         .map_err(|error| Errors::from(&error))?;
-    let Some(file) = &args.html else {
+    if let Destination::List = destination {
         list(history, args.limit, cx);
         return Ok(Exit::Done);
-    };
-    let text = page(&config, &site_history, history, args.limit)?;
-    if is_stdout {
-        warn(history, cx);
-        if cx.output.format == Format::Github {
-            cx.output.print_unparsed(&text)?;
-        } else {
-            cx.output.print(&text);
-        }
-        return Ok(Exit::Done);
     }
-    let directory = cx.services.environment.directory();
-    let path = directory.join(file);
-    let target = TargetFile::new(&path, directory)?;
-    let name = plain(target.display_name());
-    check_replaceable(&path, target.display_name())?;
-    let step = cx
-        .services
-        .interruption
-        .step(format!("{name} may have been written"));
-    write_file::write(&target, &text, true)?;
-    step.done(format!("{name} was written"));
+    let text = page(&config, &site_history, history, args.limit)?;
+    destination.write(&text, cx)?;
     if cx.output.format == Format::Json {
         list(history, args.limit, cx);
     } else {
         warn(history, cx);
     }
-    cx.output.note(&format!("wrote {name}"));
+    destination.note(cx);
     Ok(Exit::Done)
 }
 
+/// The destination of the sets.
+enum Destination {
+    /// The list or the document on standard output.
+    List,
+    /// The page on standard output.
+    Stdout,
+    /// The page in a file.
+    File(TargetFile),
+}
+
+impl Destination {
+    fn new(html: Option<&Path>, cx: &Context) -> Result<Self, Errors> {
+        let Some(file) = html else {
+            return Ok(Self::List);
+        };
+        if file == Path::new("-") {
+            if cx.output.format == Format::Json {
+                return Err(usage(
+                    "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
+                ));
+            }
+            return Ok(Self::Stdout);
+        }
+        let directory = cx.services.environment.directory();
+        let path = directory.join(file);
+        let target = TargetFile::new(&path, directory)?;
+        check_replaceable(&path, target.display_name())?;
+        Ok(Self::File(target))
+    }
+
+    fn write(&self, page: &str, cx: &mut Context) -> Result<(), Errors> {
+        match self {
+            Self::List => {}
+            Self::Stdout if cx.output.format == Format::Github => cx.output.print_unparsed(page)?,
+            Self::Stdout => cx.output.print(page),
+            Self::File(target) => {
+                let name = plain(target.display_name());
+                let step = cx
+                    .services
+                    .interruption
+                    .step(format!("{name} may have been written"));
+                write_file::write(target, page, true)?;
+                step.done(format!("{name} was written"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports a written file.
+    fn note(&self, cx: &mut Context) {
+        if let Self::File(target) = self {
+            let name = plain(target.display_name());
+            cx.output.note(&format!("wrote {name}"));
+        }
+    }
+}
+
 /// Lists the sets of every configuration below the current directory.
-fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Errors> {
+fn list_all(
+    limit: Option<NonZero<usize>>,
+    destination: &Destination,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
     let limit = limit.map_or(usize::MAX, NonZero::get);
+    let mut gaps = Vec::new();
     let mut results = SetResults::default();
     let mut columns = Vec::new();
     for set in sets::select(cx)? {
@@ -104,6 +143,7 @@ fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Err
                 .promoted()
                 .map_err(|error| Errors::from(&error))?;
             warn(history, cx);
+            gaps.extend(Gap::of_history(&path.to_string(), history));
             let mut entries = history.all_entries();
             columns.push(SetColumn::new(&config, history, &entries));
             entries.truncate(limit);
@@ -118,8 +158,23 @@ fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Err
         }
     }
     cx.leave();
+    let grid = Grid::new(columns, limit);
+    if !matches!(destination, Destination::List) {
+        gaps.extend(results.rows.iter().map(|row| Gap {
+            set_path: row.set_path.to_string(),
+            reason: row.state.clone(),
+        }));
+        let text = sets_page::html(&grid, &gaps).map_err(|error| page_error(&error))?;
+        destination.write(&text, cx)?;
+        destination.note(cx);
+        return Ok(if cx.output.format == Format::Json {
+            results.print_table(String::new(), cx)
+        } else {
+            results.exit()
+        });
+    }
     let is_verbose = cx.output.volume >= Volume::Verbose;
-    let table = set_histories::table(columns, limit, is_verbose);
+    let table = set_histories::table(&grid, is_verbose);
     if cx.output.format != Format::Json {
         for row in &results.rows {
             let set = plain(&row.set_path.to_string());
@@ -128,6 +183,10 @@ fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Err
         cx.output.wrapped_note(set_histories::LEGEND);
     }
     Ok(results.print_table(table, cx))
+}
+
+fn page_error(error: &minijinja::Error) -> Errors {
+    Errors::io(format!("cannot make the page: {error}"))
 }
 
 fn document(set_path: SetPath, entries: Vec<HistoryEntry>) -> HistoryDocument {
@@ -175,7 +234,7 @@ fn page(
         diffs: &diffs,
         pull_requests: pull_requests.as_ref().map(Url::as_str),
     };
-    history_page::html(facts).map_err(|error| Errors::io(format!("cannot make the page: {error}")))
+    history_page::html(facts).map_err(|error| page_error(&error))
 }
 
 /// Warns about unknown and missing sets.
