@@ -19,6 +19,7 @@ use crate::{
     history::{Digests, HeldSet, History, HistoryEntry, Kind},
     oci::Revision,
     text::counted,
+    untrusted::shell,
 };
 
 const TEMPLATE: &str = include_str!("history_page/page.html.j2");
@@ -37,6 +38,8 @@ pub(crate) struct Facts<'f> {
     pub diffs: &'f HashMap<ObjectId, SetDiff>,
     /// The address of a pull request's page, up to its number.
     pub pull_requests: Option<&'f str>,
+    /// The address of a commit's page, up to its id.
+    pub commits: Option<&'f str>,
 }
 
 /// The changes of a commit in the files with pins.
@@ -66,18 +69,10 @@ struct Page {
     limited: bool,
     total: usize,
     warnings: Vec<String>,
-    current: Option<SetOfPage>,
-    images: Vec<CurrentImage>,
+    listed: usize,
+    has_current: bool,
     holds: Vec<HeldItem>,
     sets: Vec<SetOfPage>,
-}
-
-/// A configured image, and its digest in the current set.
-#[derive(Serialize)]
-struct CurrentImage {
-    name: String,
-    repository: String,
-    digest: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -104,16 +99,19 @@ struct SetOfPage {
     short_revision: String,
     commit: String,
     short_commit: String,
+    commit_url: Option<String>,
     date: String,
     date_text: String,
-    is_listed: bool,
     live: Option<String>,
     author: String,
+    /// The subject, with the revision of the set shortened.
     subject: String,
     pull_request: Option<u64>,
     pull_request_url: Option<String>,
     current: bool,
     held: bool,
+    /// The command that rolls back to the set, if it is available.
+    rollback: Option<String>,
     undone_by: Option<EntryLink>,
     back_to: Option<EntryLink>,
     unreadable: Option<String>,
@@ -126,6 +124,7 @@ struct SetOfPage {
 #[derive(Serialize)]
 struct ImageOfSet {
     name: String,
+    repository: String,
     digest: Option<String>,
     was: Option<String>,
 }
@@ -158,18 +157,19 @@ impl Page {
         let holds = history.holds();
         let relations = Relations::new(facts, &holds);
         let current = history.entries().first().filter(|entry| entry.current);
-        let images = config.images.iter().map(|image| CurrentImage {
-            name: image.name.clone(),
-            repository: image.repository.to_string(),
-            digest: current
-                .and_then(|entry| entry.images.get(&image.name))
-                .map(ToString::to_string),
-        });
         let held = holds.iter().map(|hold| HeldItem {
             revision: hold.revision.map(ToString::to_string),
             by: relations.link(hold.rollback),
         });
-        let sets = facts.listed.iter().map(|entry| relations.set(entry));
+        // A limit and unreadable commits may leave out the current set.
+        let unlisted = current.filter(|entry| {
+            !facts
+                .listed
+                .iter()
+                .any(|other| other.commit == entry.commit)
+        });
+        let sets = facts.listed.iter().chain(unlisted);
+        let sets = sets.map(|entry| relations.set(entry));
         Self {
             style: STYLE,
             style_hash: source_hash(STYLE),
@@ -181,8 +181,8 @@ impl Page {
             limited: facts.listed.len() < facts.total,
             total: facts.total,
             warnings: warnings(history),
-            current: current.map(|entry| relations.set(entry)),
-            images: images.collect(),
+            listed: facts.listed.len(),
+            has_current: current.is_some(),
             holds: held.collect(),
             sets: sets.collect(),
         }
@@ -215,7 +215,12 @@ impl<'f> Relations<'f> {
         let mut relations = Self {
             facts,
             revisions: revisions.map(Revision::as_str).collect(),
-            listed: facts.listed.iter().map(|entry| entry.commit).collect(),
+            listed: facts
+                .listed
+                .iter()
+                .chain(entries.iter().filter(|entry| entry.current))
+                .map(|entry| entry.commit)
+                .collect(),
             held: held.map(|entry| entry.commit).collect(),
             undone_by: HashMap::new(),
             restored: HashMap::new(),
@@ -267,30 +272,40 @@ impl<'f> Relations<'f> {
             Some(SetDiff::Omitted(reason)) => without_diff = Some(*reason),
             None => {}
         }
+        let short_revision = revision.map_or_else(String::new, |revision| {
+            abbreviated(revision, &self.revisions)
+        });
         let link = |entry: &&HistoryEntry| self.link(entry);
         let address = self.facts.pull_requests.zip(entry.pull_request);
         SetOfPage {
             id: id(entry),
             kind: entry.kind_name(),
             revision: revision.map(ToOwned::to_owned),
-            short_revision: revision.map_or_else(String::new, |revision| {
-                abbreviated(revision, &self.revisions)
-            }),
+            subject: match revision {
+                Some(revision) => entry.subject.replace(revision, &short_revision),
+                None => entry.subject.clone(),
+            },
+            short_revision,
             commit: commit.to_string(),
             short_commit: commit.short(),
             date: entry.date.clone(),
             date_text: to_minute(&entry.date),
-            is_listed: self.listed.contains(&commit),
+            commit_url: self
+                .facts
+                .commits
+                .map(|address| format!("{address}{commit}")),
             live: self
                 .newer
                 .get(&commit)
                 .and_then(|newer| between(&entry.date, &newer.date)),
             author: entry.author.clone(),
-            subject: entry.subject.clone(),
             pull_request: entry.pull_request,
             pull_request_url: address.map(|(address, number)| format!("{address}{number}")),
             current: entry.current,
             held: self.held.contains(&commit),
+            rollback: revision
+                .filter(|_| entry.can_roll_back)
+                .map(|revision| self.rollback(revision)),
             undone_by: self.undone_by.get(&commit).map(link),
             back_to: self.restored.get(&commit).map(link),
             unreadable: entry.unreadable.clone(),
@@ -298,6 +313,17 @@ impl<'f> Relations<'f> {
             diff,
             files,
             without_diff,
+        }
+    }
+
+    /// The command that rolls back to a set, at the top of the repository.
+    fn rollback(&self, revision: &str) -> String {
+        let command = format!("repin rollback --to {}", shell(revision));
+        let set_path = &self.facts.config.set_path;
+        if set_path.is_top() {
+            command
+        } else {
+            format!("{command} --config {}", shell(&set_path.to_string()))
         }
     }
 
@@ -317,6 +343,7 @@ impl<'f> Relations<'f> {
                 .filter(|was| Some(*was) != digest);
             images.push(ImageOfSet {
                 name: image.name.clone(),
+                repository: image.repository.to_string(),
                 digest: digest.map(ToString::to_string),
                 was: was.map(ToString::to_string),
             });

@@ -160,7 +160,7 @@ impl Grid {
     }
 
     /// The listed revisions.
-    pub(super) fn revisions(&self) -> BTreeSet<&str> {
+    fn revisions(&self) -> BTreeSet<&str> {
         let revisions = self.rows().filter_map(|(revision, _)| revision);
         revisions.map(Revision::as_str).collect()
     }

@@ -8,10 +8,9 @@ use super::{
     dates::{day, to_minute},
     history_page,
     html::{self, STYLE, source_hash},
-    revision::abbreviated,
     set_histories::{Cell, Grid},
 };
-use crate::{history::History, oci::Revision};
+use crate::history::History;
 
 const TEMPLATE: &str = include_str!("history_page/sets.html.j2");
 
@@ -48,7 +47,6 @@ struct Page<'p> {
 #[derive(Serialize)]
 struct Row {
     revision: Option<String>,
-    short_revision: String,
     cells: Vec<Option<CellOfPage>>,
 }
 
@@ -81,12 +79,8 @@ impl CellOfPage {
 
 /// Renders the page.
 pub(crate) fn html(grid: &Grid, gaps: &[Gap]) -> Result<String, Error> {
-    let revisions = grid.revisions();
     let rows = grid.rows().map(|(revision, cells)| Row {
         revision: revision.map(ToString::to_string),
-        short_revision: revision.map_or_else(String::new, |revision: &Revision| {
-            abbreviated(revision.as_str(), &revisions)
-        }),
         cells: cells
             .into_iter()
             .map(|cell| cell.map(CellOfPage::new))

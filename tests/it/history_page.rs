@@ -49,26 +49,32 @@ fn every_entry_has_its_set_what_it_was_and_what_became_of_it() {
         .iter()
         .map(|set| set.split('"').next().unwrap())
         .collect();
-    assert_eq!(kinds, ["rollback", "promote", "promote"]);
+    assert_eq!(kinds, ["rollback is-current", "promote", "promote"]);
     let ids = repo.git(&["log", "--format=%H", "-3"]);
     for (set, id) in sets.iter().zip(ids.lines()) {
-        assert!(set.contains(&format!("<code>{id}</code>")), "{set}");
+        assert!(
+            set.contains(&format!("<code class=\"id\">{id}</code>")),
+            "{set}"
+        );
     }
     let [back, undone, first] = sets[..] else {
         panic!("{sets:?}")
     };
     for (set, build) in [(back, 'a'), (undone, 'b'), (first, 'a')] {
         for image in ["fix", "review"] {
-            let digest = format!("<dd><code>sha256:{}</code></dd>", digits(image, build));
+            let digest = format!("<code class=\"id\">sha256:{}</code>", digits(image, build));
             assert!(set.contains(&digest), "{digest} in {set}");
         }
         assert!(
-            set.contains(&format!("<dd><code>{}</code></dd>", repo::revision(build))),
+            set.contains(&format!(
+                "<dd><code class=\"id\">{}</code></dd>",
+                repo::revision(build)
+            )),
             "{set}"
         );
     }
     let was = format!(
-        "<dd class=\"was\">was <code>sha256:{}</code></dd>",
+        "<dd class=\"was\">was <code class=\"id\">sha256:{}</code></dd>",
         digits("fix", 'a')
     );
     assert!(
@@ -81,12 +87,12 @@ fn every_entry_has_its_set_what_it_was_and_what_became_of_it() {
         undone.contains("Rolled back by <a href=\"#set-"),
         "{undone}"
     );
-    assert!(undone.contains("; #7</p>"), "{undone}");
+    assert!(undone.contains(" · #7</p>"), "{undone}");
     assert!(
         back.contains("Back to the set of <a href=\"#set-"),
         "{back}"
     );
-    assert!(undone.contains(", live for "), "{undone}");
+    assert!(undone.contains(" · live for "), "{undone}");
     let held = parts(&text, "<ul>", "</ul>");
     assert!(held[0].contains(&repo::revision('b')), "{held:?}");
     let diff = parts(undone, "<pre", "</pre>")[0];
@@ -191,6 +197,36 @@ fn well_formed(text: &str) -> Vec<&str> {
     assert!(open.is_empty(), "{open:?}");
     assert_eq!(marks, 2 * count, "a bare < or >");
     tag.find_iter(text).map(|tag| tag.as_str()).collect()
+}
+
+#[test]
+fn available_sets_show_the_command_to_copy() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    repo.publish();
+    let text = page(&repo);
+    let [current, available] = parts(&text, "<li class=\"", "</li>\n")[..] else {
+        panic!("{text}")
+    };
+    let command = format!("repin rollback --to {}", repo::revision('a'));
+    let shown = format!("<code class=\"command\">{command}</code>");
+    assert!(available.contains(&shown), "{available}");
+    assert!(!current.contains("repin rollback"), "{current}");
+    let args: Vec<_> = command.split(' ').skip(1).collect();
+    let ran = run(repo.path(), &args);
+    assert!(!ran.stderr.contains("is not in history"), "{}", ran.stderr);
+}
+
+#[test]
+fn current_set_is_shown_once() {
+    let text = page(&rolled_back());
+    for (count, shown) in [(1, ">current</span>"), (1, " is-current\""), (1, " open>")] {
+        assert_eq!(text.matches(shown).count(), count, "{shown} in {text}");
+    }
+    assert_eq!(text.matches("ghcr.io&#x2f;acme&#x2f;fix</span>").count(), 1);
+    let subject = parts(&text, "<p class=\"subject\">", "</p>")[2];
+    assert_eq!(subject, "promote: images @aaaaaaaaaaaa");
 }
 
 /// A second set next to the one of `repin.yaml`.
@@ -356,7 +392,7 @@ fn a_limit_is_said_and_leaves_no_dead_link() {
     let repo = rolled_back();
     let ran = run(repo.path(), &["history", "--html", "-", "--limit", "1"]).exits(0);
     let text = ran.stdout;
-    assert!(text.contains("; the newest 1 of 3 entries."), "{text}");
+    assert!(text.contains("; the newest 1 of 3 entries</p>"), "{text}");
     assert_eq!(parts(&text, "<li class=\"", "</li>\n").len(), 1);
     let ids: BTreeSet<_> = parts(&text, " id=\"", "\"").into_iter().collect();
     for link in parts(&text, "href=\"#", "\"") {
@@ -395,6 +431,10 @@ fn a_configured_forge_makes_numbers_links() {
         repo.write("repin.yaml", format!("{config}{block}"));
         let link = format!("<a href=\"{page_of}\" rel=\"external noopener noreferrer\">#7</a>");
         let text = page(&repo);
+        assert!(text.contains(&link), "{link} in {text}");
+        let pages = page_of.split("pull").next().unwrap();
+        let commit = repo.git(&["rev-parse", "HEAD"]);
+        let link = format!("<a href=\"{pages}commit&#x2f;{}\" rel=", commit.trim());
         assert!(text.contains(&link), "{link} in {text}");
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     },
     config::{Config, SetPath},
     error::{Error, Errors, usage},
+    forge::Target,
     git::FETCH_HISTORY,
     history::{self, HistoryEntry},
     oci::Revision,
@@ -225,7 +226,9 @@ fn page(
     };
     let forge = config.forge.as_ref();
     let target = forge.and_then(|forge| connection::target(forge, git).ok());
-    let pull_requests = target.and_then(|target| target.pull_request_pages());
+    let target = target.as_ref();
+    let pull_requests = target.and_then(Target::pull_request_pages);
+    let commits = target.and_then(Target::commit_pages);
     let facts = history_page::Facts {
         config,
         history,
@@ -233,6 +236,7 @@ fn page(
         total,
         diffs: &diffs,
         pull_requests: pull_requests.as_ref().map(Url::as_str),
+        commits: commits.as_ref().map(Url::as_str),
     };
     history_page::html(facts).map_err(|error| page_error(&error))
 }
