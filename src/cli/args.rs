@@ -451,6 +451,10 @@ pub(super) struct History {
     /// the table of every set
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// With --html, add the changes of each set since the one before it, as `repin diff` finds them now: this
+    /// reads the images from their registries
+    #[arg(long, requires = "html", conflicts_with = "all")]
+    pub(super) changes: bool,
 }
 
 /// Options of the commands that change pins.

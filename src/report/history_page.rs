@@ -9,11 +9,13 @@ use minijinja::Error;
 use serde::Serialize;
 
 use super::{
+    changes::page::ChangesOfPage,
     dates::{between, to_minute},
     html::{self, STYLE, source_hash},
     revision::abbreviated,
 };
 use crate::{
+    changes::Changes,
     config::Config,
     git::ObjectId,
     history::{Digests, HeldSet, History, HistoryEntry, Kind},
@@ -36,6 +38,8 @@ pub(crate) struct Facts<'f> {
     pub total: usize,
     /// The changes of each entry's commit.
     pub diffs: &'f HashMap<ObjectId, SetDiff>,
+    /// The changes of each entry since the one before it; `None` if they were not requested.
+    pub changes: Option<&'f HashMap<ObjectId, Changes>>,
     /// The address of a pull request's page, up to its number.
     pub pull_requests: Option<&'f str>,
     /// The address of a commit's page, up to its id.
@@ -71,6 +75,8 @@ struct Page {
     warnings: Vec<String>,
     listed: usize,
     has_current: bool,
+    /// Whether the page shows changes, which are not recorded in git.
+    has_changes: bool,
     holds: Vec<HeldItem>,
     sets: Vec<SetOfPage>,
 }
@@ -116,6 +122,7 @@ struct SetOfPage {
     back_to: Option<EntryLink>,
     unreadable: Option<String>,
     images: Vec<ImageOfSet>,
+    changes: Option<ChangesOfPage>,
     diff: Option<Vec<DiffRun>>,
     files: String,
     without_diff: Option<&'static str>,
@@ -183,6 +190,7 @@ impl Page {
             warnings: warnings(history),
             listed: facts.listed.len(),
             has_current: current.is_some(),
+            has_changes: facts.changes.is_some(),
             holds: held.collect(),
             sets: sets.collect(),
         }
@@ -310,6 +318,11 @@ impl<'f> Relations<'f> {
             back_to: self.restored.get(&commit).map(link),
             unreadable: entry.unreadable.clone(),
             images: self.images(entry),
+            changes: self
+                .facts
+                .changes
+                .and_then(|changes| changes.get(&commit))
+                .map(ChangesOfPage::new),
             diff,
             files,
             without_diff,

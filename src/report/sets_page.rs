@@ -39,13 +39,13 @@ struct Page<'p> {
     style: &'static str,
     style_hash: String,
     headings: Vec<String>,
-    rows: Vec<Row>,
+    rows: Vec<RowOfPage>,
     total: usize,
     gaps: &'p [Gap],
 }
 
 #[derive(Serialize)]
-struct Row {
+struct RowOfPage {
     revision: Option<String>,
     cells: Vec<Option<CellOfPage>>,
 }
@@ -79,7 +79,7 @@ impl CellOfPage {
 
 /// Renders the page.
 pub(crate) fn html(grid: &Grid, gaps: &[Gap]) -> Result<String, Error> {
-    let rows = grid.rows().map(|(revision, cells)| Row {
+    let rows = grid.rows().map(|(revision, cells)| RowOfPage {
         revision: revision.map(ToString::to_string),
         cells: cells
             .into_iter()

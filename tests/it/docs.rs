@@ -17,13 +17,19 @@ use crate::support::{
 
 /// What serializes and is not a document: variables of the built-in templates, and differences of
 /// contents, which no document has yet.
-const INTERNAL: [&str; 16] = [
+const INTERNAL: [&str; 22] = [
     "TemplateContext",
     "StageRow",
     "Undone",
     "Variables",
     "Page",
-    "CurrentImage",
+    "ChangesOfPage",
+    "CommitsOfPage",
+    "CommitOfPage",
+    "ImageRowOfPage",
+    "RowOfPage",
+    "CellOfPage",
+    "Gap",
     "HeldItem",
     "EntryLink",
     "SetOfPage",

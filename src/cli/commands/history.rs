@@ -11,6 +11,7 @@ use std::{
 use reqwest::Url;
 
 use crate::{
+    changes::Changes,
     cli::{
         args,
         commands::sets::{self, SetResults},
@@ -19,11 +20,11 @@ use crate::{
         format::{Format, Volume},
         write_file::{self, TargetFile},
     },
-    config::{Config, SetPath},
+    config::{ChangeParts, Config, SetPath},
     error::{Error, Errors, usage},
     forge::Target,
-    git::FETCH_HISTORY,
-    history::{self, HistoryEntry},
+    git::{FETCH_HISTORY, Git, ObjectId},
+    history::{self, HistoryEntry, Kind},
     oci::Revision,
     report::{
         dates, history_page,
@@ -36,7 +37,12 @@ use crate::{
         status::ignored_claim,
     },
     untrusted::{self, padded, plain, width},
-    workflow::{SiteHistory, connection, set_diffs::set_diffs},
+    workflow::{
+        SiteHistory,
+        changes::{ComparedSet, Comparison, compare},
+        connection,
+        set_diffs::set_diffs,
+    },
 };
 
 /// The maximum width of the table.
@@ -56,7 +62,7 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
         list(history, args.limit, cx);
         return Ok(Exit::Done);
     }
-    let text = page(&config, &site_history, history, args.limit)?;
+    let text = page(args, &config, &site_history, cx)?;
     destination.write(&text, cx)?;
     if cx.output.format == Format::Json {
         list(history, args.limit, cx);
@@ -210,15 +216,23 @@ fn check_replaceable(path: &Path, display_name: &str) -> Result<(), Errors> {
 }
 
 fn page(
+    args: &args::History,
     config: &Config,
     site_history: &SiteHistory,
-    history: &history::History,
-    limit: Option<NonZero<usize>>,
+    cx: &Context,
 ) -> Result<String, Errors> {
+    let history = site_history
+        .promoted()
+        .map_err(|error| Errors::from(&error))?;
     let mut listed = history.all_entries();
     let total = listed.len();
-    listed.truncate(limit.map_or(usize::MAX, NonZero::get));
+    listed.truncate(args.limit.map_or(usize::MAX, NonZero::get));
     let git = site_history.git();
+    let changes = if args.changes {
+        Some(changes_of(&listed, history, config, git, cx)?)
+    } else {
+        None
+    };
     let diffs = match git {
         Some(git) => set_diffs(git, history, &listed)
             .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
@@ -235,10 +249,39 @@ fn page(
         listed: &listed,
         total,
         diffs: &diffs,
+        changes: changes.as_ref(),
         pull_requests: pull_requests.as_ref().map(Url::as_str),
         commits: commits.as_ref().map(Url::as_str),
     };
     history_page::html(facts).map_err(|error| page_error(&error))
+}
+
+/// The changes of each set since the one before it.
+fn changes_of(
+    listed: &[HistoryEntry],
+    history: &history::History,
+    config: &Config,
+    git: Option<&Git>,
+    cx: &Context,
+) -> Result<HashMap<ObjectId, Changes>, Errors> {
+    let mut changes = HashMap::new();
+    for pair in history.entries().windows(2) {
+        let [entry, previous] = pair else { continue };
+        if !listed.iter().any(|listed| listed.commit == entry.commit) {
+            continue;
+        }
+        let comparison = Comparison {
+            from: ComparedSet::recorded(config, previous, history),
+            to: ComparedSet::recorded(config, entry, history),
+            images: &[],
+            parts: ChangeParts::Images,
+            is_rollback: entry.kind == Kind::Rollback,
+            proven_sources: Vec::new(),
+            git,
+        };
+        changes.insert(entry.commit, compare(comparison, config, &cx.services)?);
+    }
+    Ok(changes)
 }
 
 /// Warns about unknown and missing sets.
