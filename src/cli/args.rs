@@ -289,7 +289,8 @@ and diffs, as recorded in git.
 Examples:
   repin history --limit 5
   repin history --all
-  repin history --html history.html";
+  repin history --html history.html
+  repin history --all --html sets.html";
 
 const BUILDS: &str = "\
 Builds are the revisions of the tags that have the form of `revision.tag`. A build that is listed as available was not \
@@ -455,11 +456,16 @@ pub(super) struct History {
     pub(super) limit: Option<NonZero<usize>>,
     /// List every set below the current directory as one table: a column for each configuration file that
     /// git tracks, a row for each revision
-    #[arg(long, conflicts_with = "html")]
+    #[arg(long)]
     pub(super) all: bool,
-    /// Write the sets to FILE as one self-contained HTML page; - is standard output
+    /// Write the sets to FILE as one self-contained HTML page; - is standard output. With --all, the page is
+    /// the table of every set
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// With --html, add the changes of each set since the one before it, as `repin diff` finds them now: this
+    /// reads the images from their registries
+    #[arg(long, requires = "html", conflicts_with = "all")]
+    pub(super) changes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -95,6 +95,11 @@ impl Target {
         self.page(&[&self.owner, &self.name, pulls, ""])
     }
 
+    /// The URL of the pages of commits, up to their id, if the URL of the server is known.
+    pub(crate) fn commit_pages(&self) -> Option<Url> {
+        self.page(&[&self.owner, &self.name, "commit", ""])
+    }
+
     /// The page that compares two commits, if the URL of the server is known.
     pub(crate) fn comparison(&self, older: &str, newer: &str) -> Option<Url> {
         let range = format!("{older}...{newer}");

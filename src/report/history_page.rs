@@ -1,37 +1,30 @@
 //! The sets in git history as one HTML page: self-contained, without requests, readable without its script.
 //!
-//! The content of a repository is hostile. The template's formatter escapes it twice: hidden
-//! characters become visible, then markup becomes text. Only the style and the script are exempt;
-//! the page's Content Security Policy lists their hashes, so a browser applies and runs no others.
 //! The same history produces the same bytes: the page shows times between commits, independent of
 //! the clock.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, HtmlEscape, Output, State, UndefinedBehavior, Value,
-    syntax::SyntaxConfig,
-    value::{Serde, ValueKind},
-};
+use minijinja::Error;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::{
+    changes::page::ChangesOfPage,
     dates::{between, to_minute},
+    html::{self, STYLE, source_hash},
     revision::abbreviated,
 };
 use crate::{
+    changes::Changes,
     config::Config,
     git::ObjectId,
     history::{Digests, HeldSet, History, HistoryEntry, Kind},
     oci::Revision,
     text::counted,
-    untrusted::plain,
+    untrusted::shell,
 };
 
 const TEMPLATE: &str = include_str!("history_page/page.html.j2");
-const STYLE: &str = include_str!("history_page/page.css");
 const SCRIPT: &str = include_str!("history_page/page.js");
 
 /// The input of the page.
@@ -45,8 +38,12 @@ pub(crate) struct Facts<'f> {
     pub total: usize,
     /// The changes of each entry's commit.
     pub diffs: &'f HashMap<ObjectId, SetDiff>,
+    /// The changes of each entry since the one before it; `None` if they were not requested.
+    pub changes: Option<&'f HashMap<ObjectId, Changes>>,
     /// The address of a pull request's page, up to its number.
     pub pull_requests: Option<&'f str>,
+    /// The address of a commit's page, up to its id.
+    pub commits: Option<&'f str>,
 }
 
 /// The changes of a commit in the files with pins.
@@ -60,36 +57,7 @@ pub(crate) enum SetDiff {
 
 /// Renders the page.
 pub(crate) fn html(facts: Facts<'_>) -> Result<String, Error> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_formatter(write_escaped);
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()?;
-    environment.set_syntax(syntax);
-    environment.add_template("page", TEMPLATE)?;
-    let page = Page::new(facts);
-    environment
-        .get_template("page")?
-        .render(Value::from(Serde(&page)))
-}
-
-/// A text as a source of Content Security Policy (CSP Level 3, "hash-source").
-fn source_hash(text: &str) -> String {
-    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
-}
-
-/// Writes a value into the page; text that is not marked as safe is escaped.
-fn write_escaped(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let text = match value.kind() {
-        ValueKind::None => return Ok(()),
-        _ if value.is_undefined() => return Err(Error::from(ErrorKind::UndefinedError)),
-        _ if value.is_safe() => value.to_string(),
-        _ => HtmlEscape(&plain(&value.to_string())).to_string(),
-    };
-    out.write_str(&text).map_err(Error::from)
+    html::render(TEMPLATE, &Page::new(facts))
 }
 
 /// The variables of the template.
@@ -105,18 +73,12 @@ struct Page {
     limited: bool,
     total: usize,
     warnings: Vec<String>,
-    current: Option<SetOfPage>,
-    images: Vec<CurrentImage>,
+    listed: usize,
+    has_current: bool,
+    /// Whether the page shows changes, which are not recorded in git.
+    has_changes: bool,
     holds: Vec<HeldItem>,
     sets: Vec<SetOfPage>,
-}
-
-/// A configured image, and its digest in the current set.
-#[derive(Serialize)]
-struct CurrentImage {
-    name: String,
-    repository: String,
-    digest: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -143,20 +105,24 @@ struct SetOfPage {
     short_revision: String,
     commit: String,
     short_commit: String,
+    commit_url: Option<String>,
     date: String,
     date_text: String,
-    is_listed: bool,
     live: Option<String>,
     author: String,
+    /// The subject, with the revision of the set shortened.
     subject: String,
     pull_request: Option<u64>,
     pull_request_url: Option<String>,
     current: bool,
     held: bool,
+    /// The command that rolls back to the set, if it is available.
+    rollback: Option<String>,
     undone_by: Option<EntryLink>,
     back_to: Option<EntryLink>,
     unreadable: Option<String>,
     images: Vec<ImageOfSet>,
+    changes: Option<ChangesOfPage>,
     diff: Option<Vec<DiffRun>>,
     files: String,
     without_diff: Option<&'static str>,
@@ -165,6 +131,7 @@ struct SetOfPage {
 #[derive(Serialize)]
 struct ImageOfSet {
     name: String,
+    repository: String,
     digest: Option<String>,
     was: Option<String>,
 }
@@ -197,18 +164,19 @@ impl Page {
         let holds = history.holds();
         let relations = Relations::new(facts, &holds);
         let current = history.entries().first().filter(|entry| entry.current);
-        let images = config.images.iter().map(|image| CurrentImage {
-            name: image.name.clone(),
-            repository: image.repository.to_string(),
-            digest: current
-                .and_then(|entry| entry.images.get(&image.name))
-                .map(ToString::to_string),
-        });
         let held = holds.iter().map(|hold| HeldItem {
             revision: hold.revision.map(ToString::to_string),
             by: relations.link(hold.rollback),
         });
-        let sets = facts.listed.iter().map(|entry| relations.set(entry));
+        // A limit and unreadable commits may leave out the current set.
+        let unlisted = current.filter(|entry| {
+            !facts
+                .listed
+                .iter()
+                .any(|other| other.commit == entry.commit)
+        });
+        let sets = facts.listed.iter().chain(unlisted);
+        let sets = sets.map(|entry| relations.set(entry));
         Self {
             style: STYLE,
             style_hash: source_hash(STYLE),
@@ -220,15 +188,17 @@ impl Page {
             limited: facts.listed.len() < facts.total,
             total: facts.total,
             warnings: warnings(history),
-            current: current.map(|entry| relations.set(entry)),
-            images: images.collect(),
+            listed: facts.listed.len(),
+            has_current: current.is_some(),
+            has_changes: facts.changes.is_some(),
             holds: held.collect(),
             sets: sets.collect(),
         }
     }
 }
 
-fn warnings(history: &History) -> Vec<String> {
+/// The reasons for which sets may be missing.
+pub(super) fn warnings(history: &History) -> Vec<String> {
     let mut warnings = Vec::new();
     if history.shallow {
         warnings.push(
@@ -253,7 +223,12 @@ impl<'f> Relations<'f> {
         let mut relations = Self {
             facts,
             revisions: revisions.map(Revision::as_str).collect(),
-            listed: facts.listed.iter().map(|entry| entry.commit).collect(),
+            listed: facts
+                .listed
+                .iter()
+                .chain(entries.iter().filter(|entry| entry.current))
+                .map(|entry| entry.commit)
+                .collect(),
             held: held.map(|entry| entry.commit).collect(),
             undone_by: HashMap::new(),
             restored: HashMap::new(),
@@ -305,37 +280,63 @@ impl<'f> Relations<'f> {
             Some(SetDiff::Omitted(reason)) => without_diff = Some(*reason),
             None => {}
         }
+        let short_revision = revision.map_or_else(String::new, |revision| {
+            abbreviated(revision, &self.revisions)
+        });
         let link = |entry: &&HistoryEntry| self.link(entry);
         let address = self.facts.pull_requests.zip(entry.pull_request);
         SetOfPage {
             id: id(entry),
             kind: entry.kind_name(),
             revision: revision.map(ToOwned::to_owned),
-            short_revision: revision.map_or_else(String::new, |revision| {
-                abbreviated(revision, &self.revisions)
-            }),
+            subject: match revision {
+                Some(revision) => entry.subject.replace(revision, &short_revision),
+                None => entry.subject.clone(),
+            },
+            short_revision,
             commit: commit.to_string(),
             short_commit: commit.short(),
             date: entry.date.clone(),
             date_text: to_minute(&entry.date),
-            is_listed: self.listed.contains(&commit),
+            commit_url: self
+                .facts
+                .commits
+                .map(|address| format!("{address}{commit}")),
             live: self
                 .newer
                 .get(&commit)
                 .and_then(|newer| between(&entry.date, &newer.date)),
             author: entry.author.clone(),
-            subject: entry.subject.clone(),
             pull_request: entry.pull_request,
             pull_request_url: address.map(|(address, number)| format!("{address}{number}")),
             current: entry.current,
             held: self.held.contains(&commit),
+            rollback: revision
+                .filter(|_| entry.can_roll_back)
+                .map(|revision| self.rollback(revision)),
             undone_by: self.undone_by.get(&commit).map(link),
             back_to: self.restored.get(&commit).map(link),
             unreadable: entry.unreadable.clone(),
             images: self.images(entry),
+            changes: self
+                .facts
+                .changes
+                .and_then(|changes| changes.get(&commit))
+                .map(ChangesOfPage::new),
             diff,
             files,
             without_diff,
+        }
+    }
+
+    /// The command that rolls back to a set, at the top of the repository.
+    fn rollback(&self, revision: &str) -> String {
+        let command = format!("repin rollback --to {}", shell(revision));
+        let set_path = &self.facts.config.set_path;
+        if set_path.is_top() {
+            command
+        } else {
+            format!("{command} --config {}", shell(&set_path.to_string()))
         }
     }
 
@@ -355,6 +356,7 @@ impl<'f> Relations<'f> {
                 .filter(|was| Some(*was) != digest);
             images.push(ImageOfSet {
                 name: image.name.clone(),
+                repository: image.repository.to_string(),
                 digest: digest.map(ToString::to_string),
                 was: was.map(ToString::to_string),
             });

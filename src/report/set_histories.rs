@@ -23,6 +23,9 @@ const COLUMNS: usize = 80;
 /// The explanation of the marks.
 pub(crate) const LEGEND: &str = "each date is the last on which the set became current; * is current, < is available for rollback, ! is held";
 
+/// The name of a set without a recorded revision.
+pub(super) const NOT_RECORDED: &str = "not recorded";
+
 /// The history of one configuration.
 #[derive(Debug)]
 pub(crate) struct SetColumn {
@@ -40,11 +43,11 @@ enum RowKey {
 }
 
 #[derive(Debug)]
-struct Cell {
-    mark: char,
+pub(super) struct Cell {
+    pub(super) mark: char,
     /// The date on which the set last became current.
-    since: String,
-    author: String,
+    pub(super) since: String,
+    pub(super) author: String,
     /// The first date.
     first: Option<SystemTime>,
 }
@@ -108,41 +111,82 @@ fn row_key(entry: &HistoryEntry) -> Option<RowKey> {
     }
 }
 
-/// The table, newest sets first; stages are left of the sets that wait for them. `verbose`: complete
-/// revisions, times and names.
-pub(crate) fn table(columns: Vec<SetColumn>, limit: usize, verbose: bool) -> String {
-    let columns = in_order_of_stages(columns);
-    let mut first_dates: BTreeMap<&RowKey, Option<SystemTime>> = BTreeMap::new();
-    for (key, cell) in columns.iter().flat_map(|column| &column.cells) {
-        let first = first_dates.entry(key).or_insert(cell.first);
-        *first = (*first).min(cell.first);
-    }
-    let mut keys: Vec<_> = first_dates.into_iter().collect();
-    keys.sort_by(|(_, one), (_, other)| other.cmp(one));
-    keys.truncate(limit);
-    let mut revisions = BTreeSet::new();
-    for (key, _) in &keys {
-        if let RowKey::Revision(revision) = key {
-            revisions.insert(revision.as_str());
+/// The sets of all configurations, newest first; stages are left of the sets that wait for them.
+#[derive(Debug)]
+pub(crate) struct Grid {
+    columns: Vec<SetColumn>,
+    keys: Vec<RowKey>,
+    /// The number of rows without a limit.
+    total: usize,
+}
+
+impl Grid {
+    pub(crate) fn new(columns: Vec<SetColumn>, limit: usize) -> Self {
+        let columns = in_order_of_stages(columns);
+        let mut first_dates: BTreeMap<&RowKey, Option<SystemTime>> = BTreeMap::new();
+        for (key, cell) in columns.iter().flat_map(|column| &column.cells) {
+            let first = first_dates.entry(key).or_insert(cell.first);
+            *first = (*first).min(cell.first);
+        }
+        let mut keys: Vec<_> = first_dates.into_iter().collect();
+        keys.sort_by(|(_, one), (_, other)| other.cmp(one));
+        let total = keys.len();
+        let keys = keys.into_iter().take(limit);
+        Self {
+            keys: keys.map(|(key, _)| key.clone()).collect(),
+            columns,
+            total,
         }
     }
+
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+
+    pub(super) fn headings(&self) -> Vec<String> {
+        self.columns.iter().map(SetColumn::heading).collect()
+    }
+
+    /// The revision and the cells of each row; the revision is `None` if it is not recorded.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (Option<&Revision>, Vec<Option<&Cell>>)> {
+        self.keys.iter().map(|key| {
+            let revision = match key {
+                RowKey::Revision(revision) => Some(revision),
+                RowKey::Digests(_) => None,
+            };
+            let cells = self.columns.iter().map(|column| column.cells.get(key));
+            (revision, cells.collect())
+        })
+    }
+
+    /// The listed revisions.
+    fn revisions(&self) -> BTreeSet<&str> {
+        let revisions = self.rows().filter_map(|(revision, _)| revision);
+        revisions.map(Revision::as_str).collect()
+    }
+}
+
+/// The table. `verbose`: complete revisions, times and names.
+pub(crate) fn table(grid: &Grid, verbose: bool) -> String {
+    let revisions = grid.revisions();
     let mut names = Vec::new();
-    for (key, _) in &keys {
-        names.push(match key {
-            RowKey::Digests(_) => "not recorded".to_owned(),
-            RowKey::Revision(revision) if verbose => plain(revision.as_str()),
-            RowKey::Revision(revision) => abbreviated(revision.as_str(), &revisions),
+    for (revision, _) in grid.rows() {
+        names.push(match revision {
+            None => NOT_RECORDED.to_owned(),
+            Some(revision) if verbose => plain(revision.as_str()),
+            Some(revision) => abbreviated(revision.as_str(), &revisions),
         });
     }
     let first = names.iter().map(|name| untrusted::width(name)).max();
     let remaining = COLUMNS.saturating_sub(first.unwrap_or_default().max("REVISION".len()));
-    let author = (remaining / columns.len().max(1)).saturating_sub("  ! YYYY-MM-DD ".len());
+    let columns = grid.columns.len();
+    let author = (remaining / columns.max(1)).saturating_sub("  ! YYYY-MM-DD ".len());
     let mut rows = vec![vec!["REVISION".to_owned()]];
-    rows[0].extend(columns.iter().map(SetColumn::heading));
-    for (name, (key, _)) in names.into_iter().zip(&keys) {
+    rows[0].extend(grid.headings());
+    for (name, (_, cells)) in names.into_iter().zip(grid.rows()) {
         let mut row = vec![name];
-        for column in &columns {
-            row.push(match column.cells.get(key) {
+        for cell in cells {
+            row.push(match cell {
                 None => "  -".to_owned(),
                 Some(cell) if verbose => {
                     let (since, author) = (to_minute(&cell.since), plain(&cell.author));
@@ -156,7 +200,7 @@ pub(crate) fn table(columns: Vec<SetColumn>, limit: usize, verbose: bool) -> Str
         }
         rows.push(row);
     }
-    aligned(&vec![Align::Left; columns.len() + 1], &rows)
+    aligned(&vec![Align::Left; columns + 1], &rows)
 }
 
 /// Moves every set after its stages; sets without an order keep theirs.
@@ -225,12 +269,12 @@ mod tests {
                 ),
             ]
         };
-        insta::assert_snapshot!(table(columns(), usize::MAX, false), @r"
+        insta::assert_snapshot!(table(&Grid::new(columns(), usize::MAX), false), @r"
         REVISION      envs/staging                       envs/prod
         bbbbbbbbbbbb  * 2026-11-20 Grace\n                 -
         aaaaaaaaaaaa  < 2026-11-18 a robot with a very…  * 2026-11-19 Ada
         ");
-        insta::assert_snapshot!(table(columns(), 1, true), @r"
+        insta::assert_snapshot!(table(&Grid::new(columns(), 1), true), @r"
         REVISION                                  envs/staging                 envs/prod
         bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  * 2026-11-20 14:02Z Grace\n    -
         ");

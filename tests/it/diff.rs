@@ -13,9 +13,13 @@ const SOURCE: &str = "org.opencontainers.image.source";
 /// Two commits of the source in the same repository, with images whose set is promoted from the first to
 /// the second.
 fn promoted() -> (World, String, String) {
+    promoted_with("fix: retry `now` @ada (#412)")
+}
+
+fn promoted_with(subject: &str) -> (World, String, String) {
     let world = world().with_git();
     let old = world.commit("feat: serve");
-    let new = source_commit(&world, "fix: retry `now` @ada (#412)");
+    let new = source_commit(&world, subject);
     for (revision, entry) in [(&old, "A=1"), (&new, "LOG_FORMAT=json")] {
         for image in ["review", "fix", "base"] {
             let platform = |name| {
@@ -95,6 +99,50 @@ fn newest_two_sets_are_compared() {
     assert_eq!(reversed["source"]["descendant"], false);
     assert_eq!(reversed["source"]["removed"]["count"], 1);
     assert_eq!(reversed["images"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn page_shows_changes_only_on_request() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    promote(&world, &new);
+    let page = |args: &[&str]| {
+        let args = [&["history", "--html", "-"], args].concat();
+        world.run(&args).exits(0).stdout
+    };
+    let text = page(&["--changes"]);
+    for shown in [
+        "<strong>What changed</strong> ",
+        ": 1 commit by 1 author",
+        "fix: retry `now` @ada (#412), <span",
+        "<td>env +LOG_FORMAT, −A</td>",
+    ] {
+        assert!(text.contains(shown), "{shown} in {text}");
+    }
+    assert!(!text.contains("LOG_FORMAT=json"), "{text}");
+    let text = page(&[]);
+    assert!(!text.contains("What changed"), "{text}");
+    for args in [&["--changes"][..], &["--all", "--html", "-", "--changes"]] {
+        world.run(&[&["history"], args].concat()).exits(2);
+    }
+}
+
+#[test]
+fn page_escapes_commits_and_states_missing_images() {
+    let (world, old, new) = promoted_with("<script>alert(1)</script> \u{202e}");
+    promote(&world, &old);
+    promote(&world, &new);
+    let document = diff(&world, &[]);
+    let digest = document["images"][0]["to"].as_str().unwrap();
+    std::fs::remove_file(blob(&world, "review", digest)).unwrap();
+    let ran = world.run(&["history", "--html", "-", "--changes"]).exits(0);
+    for shown in [
+        "&lt;script&gt;alert(1)&lt;&#x2f;script&gt; \\u{202e}, <span",
+        "image review not read: ",
+    ] {
+        assert!(ran.stdout.contains(shown), "{shown} in {}", ran.stdout);
+    }
+    assert_eq!(ran.stdout.matches("<script").count(), 1);
 }
 
 #[test]

@@ -16,13 +16,19 @@ use crate::support::{
 };
 
 /// What serializes and is not a document: variables of the built-in templates.
-const INTERNAL: [&str; 11] = [
+const INTERNAL: [&str; 17] = [
     "TemplateContext",
     "StageRow",
     "Undone",
     "Variables",
     "Page",
-    "CurrentImage",
+    "ChangesOfPage",
+    "CommitsOfPage",
+    "CommitOfPage",
+    "ImageRowOfPage",
+    "RowOfPage",
+    "CellOfPage",
+    "Gap",
     "HeldItem",
     "EntryLink",
     "SetOfPage",

@@ -49,26 +49,32 @@ fn every_entry_has_its_set_what_it_was_and_what_became_of_it() {
         .iter()
         .map(|set| set.split('"').next().unwrap())
         .collect();
-    assert_eq!(kinds, ["rollback", "promote", "promote"]);
+    assert_eq!(kinds, ["rollback is-current", "promote", "promote"]);
     let ids = repo.git(&["log", "--format=%H", "-3"]);
     for (set, id) in sets.iter().zip(ids.lines()) {
-        assert!(set.contains(&format!("<code>{id}</code>")), "{set}");
+        assert!(
+            set.contains(&format!("<code class=\"id\">{id}</code>")),
+            "{set}"
+        );
     }
     let [back, undone, first] = sets[..] else {
         panic!("{sets:?}")
     };
     for (set, build) in [(back, 'a'), (undone, 'b'), (first, 'a')] {
         for image in ["fix", "review"] {
-            let digest = format!("<dd><code>sha256:{}</code></dd>", digits(image, build));
+            let digest = format!("<code class=\"id\">sha256:{}</code>", digits(image, build));
             assert!(set.contains(&digest), "{digest} in {set}");
         }
         assert!(
-            set.contains(&format!("<dd><code>{}</code></dd>", repo::revision(build))),
+            set.contains(&format!(
+                "<dd><code class=\"id\">{}</code></dd>",
+                repo::revision(build)
+            )),
             "{set}"
         );
     }
     let was = format!(
-        "<dd class=\"was\">was <code>sha256:{}</code></dd>",
+        "<dd class=\"was\">was <code class=\"id\">sha256:{}</code></dd>",
         digits("fix", 'a')
     );
     assert!(
@@ -81,12 +87,12 @@ fn every_entry_has_its_set_what_it_was_and_what_became_of_it() {
         undone.contains("Rolled back by <a href=\"#set-"),
         "{undone}"
     );
-    assert!(undone.contains("; #7</p>"), "{undone}");
+    assert!(undone.contains(" · #7</p>"), "{undone}");
     assert!(
         back.contains("Back to the set of <a href=\"#set-"),
         "{back}"
     );
-    assert!(undone.contains(", live for "), "{undone}");
+    assert!(undone.contains(" · live for "), "{undone}");
     let held = parts(&text, "<ul>", "</ul>");
     assert!(held[0].contains(&repo::revision('b')), "{held:?}");
     let diff = parts(undone, "<pre", "</pre>")[0];
@@ -161,12 +167,13 @@ fn well_formed(text: &str) -> Vec<&str> {
     let attribute = Regex::new(r#" ([a-z-]+)(?:="[^"]*")?"#).unwrap();
     let body = Regex::new(r"(?s)<(style|script)>.*?</(style|script)>").unwrap();
     let elements: BTreeSet<&str> = "!doctype html head meta title style body a header h1 h2 h3 p code main section dl dt dd \
-        time ul li form label input ol article span details summary div del ins pre footer script strong br"
+        time ul li form label input ol article span details summary div del ins pre footer script strong br \
+        table thead tbody tr th td"
         .split_whitespace()
         .collect();
     let attributes: BTreeSet<&str> =
         "lang charset http-equiv content name class href aria-labelledby aria-label id hidden \
-        role for type autocomplete autocapitalize spellcheck tabindex datetime open rel html"
+        role for type autocomplete autocapitalize spellcheck tabindex datetime open rel html scope title"
             .split_whitespace()
             .collect();
     let without = body.replace_all(text, "<$1></$1>");
@@ -190,6 +197,103 @@ fn well_formed(text: &str) -> Vec<&str> {
     assert!(open.is_empty(), "{open:?}");
     assert_eq!(marks, 2 * count, "a bare < or >");
     tag.find_iter(text).map(|tag| tag.as_str()).collect()
+}
+
+#[test]
+fn available_sets_show_the_command_to_copy() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    repo.publish();
+    let text = page(&repo);
+    let [current, available] = parts(&text, "<li class=\"", "</li>\n")[..] else {
+        panic!("{text}")
+    };
+    let command = format!("repin rollback --to {}", repo::revision('a'));
+    let shown = format!("<code class=\"command\">{command}</code>");
+    assert!(available.contains(&shown), "{available}");
+    assert!(!current.contains("repin rollback"), "{current}");
+    let args: Vec<_> = command.split(' ').skip(1).collect();
+    let ran = run(repo.path(), &args);
+    assert!(!ran.stderr.contains("is not in history"), "{}", ran.stderr);
+}
+
+#[test]
+fn current_set_is_shown_once() {
+    let text = page(&rolled_back());
+    for (count, shown) in [(1, ">current</span>"), (1, " is-current\""), (1, " open>")] {
+        assert_eq!(text.matches(shown).count(), count, "{shown} in {text}");
+    }
+    assert_eq!(text.matches("ghcr.io&#x2f;acme&#x2f;fix</span>").count(), 1);
+    let subject = parts(&text, "<p class=\"subject\">", "</p>")[2];
+    assert_eq!(subject, "promote: images @aaaaaaaaaaaa");
+}
+
+/// A second set next to the one of `repin.yaml`.
+const PROD: &str = r#"version: 1
+name: prod
+files: ["prod.yml"]
+images:
+  review: { repository: ghcr.io/acme/review, pins: 1 }
+"#;
+
+/// The page of both sets.
+fn page_of_all_sets(repo: &Repo, args: &[&str]) -> Ran {
+    run(
+        repo.path(),
+        &[&["history", "--all", "--html", "-"], args].concat(),
+    )
+}
+
+fn two_sets() -> Repo {
+    let repo = rolled_back();
+    repo.write("envs/prod/repin.yaml", PROD);
+    repo.write(
+        "envs/prod/prod.yml",
+        format!("{}\n", repo::pin("review", 'c')),
+    );
+    repo.commit(HOSTILE);
+    repo.git(&[
+        "commit",
+        "--amend",
+        "--quiet",
+        "--no-edit",
+        "--author=&lt;b \u{202e} <b@example.org>",
+    ]);
+    repo.publish();
+    repo
+}
+
+#[test]
+fn page_of_all_sets_escapes_and_sends_no_requests() {
+    let repo = two_sets();
+    let text = page_of_all_sets(&repo, &[]).exits(0).stdout;
+    let tags = well_formed(&text);
+    assert!(!tags.iter().any(|tag| tag.starts_with("<script")));
+    let style = parts(&text, "<style>", "</style>")[0];
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        STANDARD.encode(Sha256::digest(style))
+    );
+    assert!(text.replace("&#x2f;", "/").contains(&policy), "{text}");
+    assert!(text.contains("&amp;lt;b \\u{202e}</span>"), "{text}");
+    assert_eq!(text, page_of_all_sets(&repo, &[]).stdout);
+}
+
+#[test]
+fn page_of_all_sets_shows_its_gaps() {
+    let repo = two_sets();
+    let text = page_of_all_sets(&repo, &["--limit", "1"]).exits(0).stdout;
+    assert!(text.contains("; the newest 1 of 3 revisions."), "{text}");
+    assert_eq!(parts(&text, "<th scope=\"row\">", "</th>").len(), 1);
+    repo.write("envs/prod/repin.yaml", "version: 2\n");
+    let text = page_of_all_sets(&repo, &[]).exits(2).stdout;
+    let gap =
+        "<strong>Incomplete:</strong> <code>envs&#x2f;prod&#x2f;repin.yaml</code>: error: config";
+    assert!(text.contains(gap), "{text}");
+    let args = ["history", "--all", "--html", "sets.html"];
+    let ran = run(repo.path(), &args).exits(2);
+    assert!(ran.stderr.contains("wrote sets.html"), "{}", ran.stderr);
 }
 
 #[test]
@@ -288,7 +392,7 @@ fn a_limit_is_said_and_leaves_no_dead_link() {
     let repo = rolled_back();
     let ran = run(repo.path(), &["history", "--html", "-", "--limit", "1"]).exits(0);
     let text = ran.stdout;
-    assert!(text.contains("; the newest 1 of 3 entries."), "{text}");
+    assert!(text.contains("; the newest 1 of 3 entries</p>"), "{text}");
     assert_eq!(parts(&text, "<li class=\"", "</li>\n").len(), 1);
     let ids: BTreeSet<_> = parts(&text, " id=\"", "\"").into_iter().collect();
     for link in parts(&text, "href=\"#", "\"") {
@@ -327,6 +431,10 @@ fn a_configured_forge_makes_numbers_links() {
         repo.write("repin.yaml", format!("{config}{block}"));
         let link = format!("<a href=\"{page_of}\" rel=\"external noopener noreferrer\">#7</a>");
         let text = page(&repo);
+        assert!(text.contains(&link), "{link} in {text}");
+        let pages = page_of.split("pull").next().unwrap();
+        let commit = repo.git(&["rev-parse", "HEAD"]);
+        let link = format!("<a href=\"{pages}commit&#x2f;{}\" rel=", commit.trim());
         assert!(text.contains(&link), "{link} in {text}");
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use reqwest::Url;
 
 use crate::{
+    changes::Changes,
     cli::{
         args,
         commands::sets::{self, SetResults},
@@ -20,10 +21,11 @@ use crate::{
         format::{Format, Volume},
         write_file::{self, TargetFile},
     },
-    config::{Config, SetPath},
+    config::{ChangeParts, Config, SetPath},
     error::{Error, Errors, usage},
-    git::FETCH_HISTORY,
-    history::{self, HistoryEntry, Hold},
+    forge::Target,
+    git::{FETCH_HISTORY, Git, ObjectId},
+    history::{self, HistoryEntry, Hold, Kind},
     oci::Revision,
     report::{
         dates, history_page,
@@ -31,69 +33,113 @@ use crate::{
         layout::{Align, aligned},
         layout::{indented, wrapped},
         revision::abbreviated,
-        set_histories::{self, SetColumn},
+        set_histories::{self, Grid, SetColumn},
+        sets_page::{self, Gap},
         status::ignored_claim,
     },
     text::counted,
     untrusted::{self, padded, plain, width},
-    workflow::{QuickTest, SiteHistory, connection, set_diffs::set_diffs},
+    workflow::{
+        QuickTest, SiteHistory,
+        changes::{ComparedSet, Comparison, compare},
+        connection,
+        set_diffs::set_diffs,
+    },
 };
 
 /// The maximum width of the table.
 const COLUMNS: usize = 80;
 
 pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit, Errors> {
+    let destination = Destination::new(args.html.as_deref(), cx)?;
     if args.all {
-        return list_all(args.limit, cx);
-    }
-    let is_stdout = args.html.as_deref() == Some(Path::new("-"));
-    if is_stdout && cx.output.format == Format::Json {
-        return Err(usage(
-            "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
-        ));
+        return list_all(args.limit, &destination, cx);
     }
     let config = cx.load()?;
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
     let history = site_history
         .promoted()
         .map_err(|error| Errors::from(&error))?;
-    let Some(file) = &args.html else {
+    if let Destination::List = destination {
         list(history, args.limit, None, cx);
         return Ok(Exit::Done);
-    };
-    let text = page(&config, &site_history, history, args.limit)?;
-    if is_stdout {
-        warn(history, cx);
-        if cx.output.format == Format::Github {
-            cx.output.print_unparsed(&text)?;
-        } else {
-            cx.output.print(&text);
-        }
-        return Ok(Exit::Done);
     }
-    let directory = cx.services.environment.directory();
-    let path = directory.join(file);
-    let target = TargetFile::new(&path, directory)?;
-    let name = plain(target.display_name());
-    check_replaceable(&path, target.display_name())?;
-    let step = cx
-        .services
-        .interruption
-        .step(format!("{name} may have been written"));
-    write_file::write(&target, &text, true)?;
-    step.done(format!("{name} was written"));
+    let text = page(args, &config, &site_history, cx)?;
+    destination.write(&text, cx)?;
     if cx.output.format == Format::Json {
         list(history, args.limit, None, cx);
     } else {
         warn(history, cx);
     }
-    cx.output.note(&format!("wrote {name}"));
+    destination.note(cx);
     Ok(Exit::Done)
 }
 
+/// The destination of the sets.
+enum Destination {
+    /// The list or the document on standard output.
+    List,
+    /// The page on standard output.
+    Stdout,
+    /// The page in a file.
+    File(TargetFile),
+}
+
+impl Destination {
+    fn new(html: Option<&Path>, cx: &Context) -> Result<Self, Errors> {
+        let Some(file) = html else {
+            return Ok(Self::List);
+        };
+        if file == Path::new("-") {
+            if cx.output.format == Format::Json {
+                return Err(usage(
+                    "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
+                ));
+            }
+            return Ok(Self::Stdout);
+        }
+        let directory = cx.services.environment.directory();
+        let path = directory.join(file);
+        let target = TargetFile::new(&path, directory)?;
+        check_replaceable(&path, target.display_name())?;
+        Ok(Self::File(target))
+    }
+
+    fn write(&self, page: &str, cx: &mut Context) -> Result<(), Errors> {
+        match self {
+            Self::List => {}
+            Self::Stdout if cx.output.format == Format::Github => cx.output.print_unparsed(page)?,
+            Self::Stdout => cx.output.print(page),
+            Self::File(target) => {
+                let name = plain(target.display_name());
+                let step = cx
+                    .services
+                    .interruption
+                    .step(format!("{name} may have been written"));
+                write_file::write(target, page, true)?;
+                step.done(format!("{name} was written"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports a written file.
+    fn note(&self, cx: &mut Context) {
+        if let Self::File(target) = self {
+            let name = plain(target.display_name());
+            cx.output.note(&format!("wrote {name}"));
+        }
+    }
+}
+
 /// Lists the sets of every configuration below the current directory.
-fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Errors> {
+fn list_all(
+    limit: Option<NonZero<usize>>,
+    destination: &Destination,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
     let limit = limit.map_or(usize::MAX, NonZero::get);
+    let mut gaps = Vec::new();
     let mut results = SetResults::default();
     let mut columns = Vec::new();
     for set in sets::select(cx)? {
@@ -106,6 +152,7 @@ fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Err
                 .promoted()
                 .map_err(|error| Errors::from(&error))?;
             warn(history, cx);
+            gaps.extend(Gap::of_history(&path.to_string(), history));
             let mut entries = history.all_entries();
             columns.push(SetColumn::new(&config, history, &entries));
             entries.truncate(limit);
@@ -120,8 +167,23 @@ fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Err
         }
     }
     cx.leave();
+    let grid = Grid::new(columns, limit);
+    if !matches!(destination, Destination::List) {
+        gaps.extend(results.rows.iter().map(|row| Gap {
+            set_path: row.set_path.to_string(),
+            reason: row.state.clone(),
+        }));
+        let text = sets_page::html(&grid, &gaps).map_err(|error| page_error(&error))?;
+        destination.write(&text, cx)?;
+        destination.note(cx);
+        return Ok(if cx.output.format == Format::Json {
+            results.print_table(String::new(), cx)
+        } else {
+            results.exit()
+        });
+    }
     let is_verbose = cx.output.volume >= Volume::Verbose;
-    let table = set_histories::table(columns, limit, is_verbose);
+    let table = set_histories::table(&grid, is_verbose);
     if cx.output.format != Format::Json {
         for row in &results.rows {
             let set = plain(&row.set_path.to_string());
@@ -130,6 +192,10 @@ fn list_all(limit: Option<NonZero<usize>>, cx: &mut Context) -> Result<Exit, Err
         cx.output.wrapped_note(set_histories::LEGEND);
     }
     Ok(results.print_table(table, cx))
+}
+
+fn page_error(error: &minijinja::Error) -> Errors {
+    Errors::io(format!("cannot make the page: {error}"))
 }
 
 fn document(
@@ -160,15 +226,23 @@ fn check_replaceable(path: &Path, display_name: &str) -> Result<(), Errors> {
 }
 
 fn page(
+    args: &args::History,
     config: &Config,
     site_history: &SiteHistory,
-    history: &history::History,
-    limit: Option<NonZero<usize>>,
+    cx: &Context,
 ) -> Result<String, Errors> {
+    let history = site_history
+        .promoted()
+        .map_err(|error| Errors::from(&error))?;
     let mut listed = history.all_entries();
     let total = listed.len();
-    listed.truncate(limit.map_or(usize::MAX, NonZero::get));
+    listed.truncate(args.limit.map_or(usize::MAX, NonZero::get));
     let git = site_history.git();
+    let changes = if args.changes {
+        Some(changes_of(&listed, history, config, git, cx)?)
+    } else {
+        None
+    };
     let diffs = match git {
         Some(git) => set_diffs(git, history, &listed)
             .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
@@ -176,16 +250,50 @@ fn page(
     };
     let forge = config.forge.as_ref();
     let target = forge.and_then(|forge| connection::target(forge, git).ok());
-    let pull_requests = target.and_then(|target| target.pull_request_pages());
+    let target = target.as_ref();
+    let pull_requests = target.and_then(Target::pull_request_pages);
+    let commits = target.and_then(Target::commit_pages);
     let facts = history_page::Facts {
         config,
         history,
         listed: &listed,
         total,
         diffs: &diffs,
+        changes: changes.as_ref(),
         pull_requests: pull_requests.as_ref().map(Url::as_str),
+        commits: commits.as_ref().map(Url::as_str),
     };
-    history_page::html(facts).map_err(|error| Errors::io(format!("cannot make the page: {error}")))
+    history_page::html(facts).map_err(|error| page_error(&error))
+}
+
+/// The changes of each set since the one before it.
+fn changes_of(
+    listed: &[HistoryEntry],
+    history: &history::History,
+    config: &Config,
+    git: Option<&Git>,
+    cx: &Context,
+) -> Result<HashMap<ObjectId, Changes>, Errors> {
+    let mut changes = HashMap::new();
+    for pair in history.entries().windows(2) {
+        let [entry, previous] = pair else { continue };
+        if !listed.iter().any(|listed| listed.commit == entry.commit) {
+            continue;
+        }
+        let comparison = Comparison {
+            from: ComparedSet::recorded(config, previous, history),
+            to: ComparedSet::recorded(config, entry, history),
+            images: &[],
+            parts: ChangeParts::Images,
+            is_rollback: entry.kind == Kind::Rollback,
+            proven_sources: Vec::new(),
+            git,
+            trust: None,
+            contents: Vec::new(),
+        };
+        changes.insert(entry.commit, compare(comparison, config, &cx.services)?);
+    }
+    Ok(changes)
 }
 
 /// Warns about unknown and missing sets.

@@ -1,6 +1,7 @@
 //! The differences of two sets as text: phrases that the body of a pull request and the terminal share.
 
 pub(crate) mod markdown;
+pub(crate) mod page;
 pub(crate) mod terminal;
 
 use std::{collections::BTreeSet, fmt::Write as _};

@@ -33,6 +33,42 @@
     target.scrollIntoView();
   }
 
+  // Only in open entries: a history has thousands of digests.
+  function addCopyButtons(part) {
+    for (const code of part.querySelectorAll('code.id, code.command')) {
+      const next = code.nextElementSibling;
+      if (next && next.matches('button.copy')) continue;
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.className = 'copy';
+      button.textContent = 'Copy';
+      button.setAttribute('aria-label', `Copy ${code.textContent}`);
+      code.after(button);
+    }
+  }
+
+  async function copy(button) {
+    const code = button.previousElementSibling;
+    getSelection().selectAllChildren(code);
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch {
+      // The clipboard is unavailable on plain HTTP; the selection remains to be copied by hand.
+      if (!document.execCommand('copy')) return;
+    }
+    button.textContent = 'Copied';
+    setTimeout(() => { button.textContent = 'Copy'; }, 2000);
+  }
+
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest('button.copy');
+    if (button) copy(button);
+  });
+  document.addEventListener('toggle', (event) => {
+    if (event.target.open) addCopyButtons(event.target);
+  }, true);
+  for (const part of document.querySelectorAll('details[open]')) addCopyButtons(part);
+
   form.hidden = false;
   form.addEventListener('submit', (event) => event.preventDefault());
   query.addEventListener('input', search);

@@ -1,0 +1,156 @@
+//! The differences of two sets as variables of the template of a page.
+
+use serde::Serialize;
+
+use super::{counts, details, image_details, layers, not_read, rows, short};
+use crate::{
+    changes::{Changes, CommitList, ImageChanges, Origin, SetState},
+    untrusted::plain,
+};
+
+/// The maximum number of commits in each list.
+const MAX_COMMITS: usize = 20;
+
+/// The changes of a set since the one before it.
+#[derive(Serialize)]
+pub(crate) struct ChangesOfPage {
+    summary: String,
+    /// The page that compares the revisions.
+    link: Option<String>,
+    is_stated_by_label: bool,
+    lists: Vec<CommitsOfPage>,
+    images: Vec<ImageRowOfPage>,
+    not_read: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CommitsOfPage {
+    sign: &'static str,
+    commits: Vec<CommitOfPage>,
+    /// The number of commits that are not listed.
+    more: u64,
+}
+
+#[derive(Serialize)]
+struct CommitOfPage {
+    id: String,
+    subject: String,
+    author: String,
+    pull_request: Option<u64>,
+    pull_request_url: Option<String>,
+}
+
+/// A group of platforms of an image.
+#[derive(Serialize)]
+struct ImageRowOfPage {
+    name: String,
+    platforms: String,
+    sizes: String,
+    layers: String,
+    details: Vec<String>,
+}
+
+impl ChangesOfPage {
+    pub(crate) fn new(changes: &Changes) -> Self {
+        let source = &changes.source;
+        let pages = source.pull_requests.as_deref();
+        let lists = [("−", &source.removed), ("+", &source.added)];
+        let lists = lists.into_iter().filter_map(|(sign, commits)| {
+            let commits = commits.as_ref().filter(|commits| commits.count > 0)?;
+            Some(CommitsOfPage::new(sign, commits, pages))
+        });
+        let not_read = changes.not_read.iter().map(|entry| not_read(entry, plain));
+        Self {
+            summary: summary(changes),
+            link: source.link.clone(),
+            is_stated_by_label: source.stated_by == Some(Origin::Label),
+            lists: lists.collect(),
+            images: changes
+                .images
+                .iter()
+                .flat_map(ImageRowOfPage::all)
+                .collect(),
+            not_read: not_read.collect(),
+        }
+    }
+}
+
+fn summary(changes: &Changes) -> String {
+    let name = |set: &SetState| set.revision.as_deref().map_or("unknown", short).to_owned();
+    let range = match &changes.from.revision {
+        None => format!(
+            "previous revision unknown, new revision {}",
+            name(&changes.to)
+        ),
+        Some(_) => format!("{} → {}", name(&changes.from), name(&changes.to)),
+    };
+    match counts(&changes.source) {
+        Some(counts) => format!("{range}: {counts}"),
+        None => range,
+    }
+}
+
+impl CommitsOfPage {
+    fn new(sign: &'static str, commits: &CommitList, pages: Option<&str>) -> Self {
+        let listed: Vec<_> = commits
+            .commits
+            .iter()
+            .take(MAX_COMMITS)
+            .map(|commit| CommitOfPage {
+                id: short(&commit.commit).to_owned(),
+                subject: commit.subject.clone(),
+                author: commit.author.clone(),
+                pull_request: commit.pull_request,
+                pull_request_url: commit
+                    .pull_request
+                    .zip(pages)
+                    .map(|(number, pages)| format!("{pages}{number}")),
+            })
+            .collect();
+        Self {
+            sign,
+            more: commits.count.saturating_sub(listed.len() as u64),
+            commits: listed,
+        }
+    }
+}
+
+impl ImageRowOfPage {
+    fn all(image: &ImageChanges) -> Vec<Self> {
+        let groups = rows(image);
+        let mut common = image_details(image, plain);
+        if groups.is_empty() {
+            let state = match (&image.from, &image.to) {
+                (None, Some(_)) => "new",
+                (Some(_), None) => "removed",
+                (from, to) if from == to => "unchanged",
+                _ => "–",
+            };
+            return vec![Self {
+                name: image.name.clone(),
+                platforms: String::new(),
+                sizes: state.to_owned(),
+                layers: "–".to_owned(),
+                details: common,
+            }];
+        }
+        let has_several = groups.len() > 1;
+        let row = |group: &super::Row<'_>| {
+            // The details that all platforms share are in the first row.
+            let mut all = std::mem::take(&mut common);
+            all.extend(details(group.content, plain));
+            Self {
+                name: image.name.clone(),
+                platforms: if has_several {
+                    group.platforms.join(", ")
+                } else {
+                    String::new()
+                },
+                sizes: group.sizes.clone(),
+                layers: layers(group.content),
+                details: all,
+            }
+        };
+        groups.iter().map(row).collect()
+    }
+}
