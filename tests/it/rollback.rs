@@ -133,6 +133,26 @@ fn history_lists_what_every_commit_did() {
         ("manual", None, false, false),
     ];
     assert_eq!(told, expected);
+    // The table lists each set once, without the first promotion to A.
+    let table = world.run(&["history"]).exits(0);
+    assert_eq!(table.stdout.lines().count(), 1 + 3, "{}", table.stdout);
+    let omitted = "1 earlier entry of the same sets: repin history -v";
+    assert!(table.stderr.contains(omitted), "{}", table.stderr);
+    let complete = world.run(&["history", "-v"]).exits(0);
+    assert_eq!(
+        complete.stdout.lines().count(),
+        1 + 4,
+        "{}",
+        complete.stdout
+    );
+    let colored = world.run(&["history", "--color", "always"]).exits(0);
+    for start in [
+        "\u{1b}[32m*  rollback",
+        "\u{1b}[33m!  promote",
+        "\u{1b}[2m   manual",
+    ] {
+        assert!(colored.stdout.contains(start), "{}", colored.stdout);
+    }
     let keys: Vec<_> = entries[0]
         .as_object()
         .unwrap()
