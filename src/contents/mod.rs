@@ -3,7 +3,7 @@
 //!
 //! [`ImageContents::read`] collects them from the merged tree, whose layers were read with a filter
 //! that selects package databases. [`read_sboms`] reads the packages of SBOMs by trusted signers.
-//! [`difference`] compares two images. Nothing here is a verdict: a part that cannot
+//! [`difference()`] compares two images. Nothing here is a verdict: a part that cannot
 //! be read is listed with the reason, and the caller continues.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -218,13 +218,13 @@ pub(super) fn judge(
                 config,
                 services,
             };
-            let verified = verifier.verify(checked, &found, rows)?;
-            services_of_run = Some((services, standards.trust, verified.contents));
-            body_context.stages = verified.stages.rows;
+            let set = verifier.verify(checked, &found, rows)?;
+            services_of_run = Some((services, standards.trust, set.contents));
+            body_context.stages = set.stages.rows;
             if request.operation == Operation::Rollback {
                 body_context.current_labels = tags::current_labels(config, &found, services)?;
             }
-            verified.approved
+            set.approved
         }
     };
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted()) {

@@ -147,7 +147,7 @@ fn top_layer(world: &World, image: &str, revision: &'static str) -> std::path::P
     };
     let mut manifest = read(world.digest(image, revision));
     if let Some(first) = manifest["manifests"][0]["digest"].as_str() {
-        manifest = read(&first.to_owned());
+        manifest = read(first);
     }
     let layers = manifest["layers"].as_array().unwrap();
     layout.blob_path(layers.last().unwrap()["digest"].as_str().unwrap())

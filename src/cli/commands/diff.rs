@@ -42,9 +42,10 @@ pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, E
     };
     sets.warn(cx);
     let (from, to) = sets.select(args, cx)?;
-    let trust = match args.contents {
-        true => Trust::read(&config, &WorkTree::new(&config.root))?,
-        false => None,
+    let trust = if args.contents {
+        Trust::read(&config, &WorkTree::new(&config.root))?
+    } else {
+        None
     };
     let comparison = Comparison {
         from,

@@ -38,7 +38,7 @@ fn page(root: &mut Command) -> String {
     page.section("DESCRIPTION");
     page.fill(&escaped(&format!("{}.", about.trim_end_matches('.'))));
     page.section("GLOBAL OPTIONS");
-    page.arguments(root, |argument| argument.is_global_set());
+    page.arguments(root, Arg::is_global_set);
     page.section("COMMANDS");
     for command in visible(root) {
         page.command(command);
