@@ -1,6 +1,6 @@
 //! Dynamic completions: the images of `repin.yaml`, the sets in git history, and the builds in the registry.
 //!
-//! A shell requests them with `REPIN_COMPLETE` (see `docs/completions.md`). Only the builds require requests,
+//! A shell requests them with `REPIN_COMPLETE` (see `docs/install.md`). Only the builds require requests,
 //! for which a shell waits for a limited time. Errors are not reported, because the user is typing a command
 //! line.
 

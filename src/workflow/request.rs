@@ -87,10 +87,17 @@ pub(super) struct Request {
     pub(super) overrides: Overrides,
     /// The differences of the current set and the new one that are read.
     pub(super) changes: ChangeParts,
+    /// Whether the contents of images are compared only if the checks read them.
+    pub(super) only_read_contents: bool,
 }
 
 impl Options {
-    pub(super) fn changes(&self, config: &Config) -> ChangeParts {
+    /// The parts that the command line or the configuration selects.
+    fn selected_changes(&self, config: &Config) -> Option<ChangeParts> {
+        self.changes.or(config.report.changes)
+    }
+
+    fn changes(&self, config: &Config) -> ChangeParts {
         let default = || {
             let mut images = config.images.iter();
             // Their layers are read in any case.
@@ -101,9 +108,7 @@ impl Options {
                 ChangeParts::Images
             }
         };
-        self.changes
-            .or(config.report.changes)
-            .unwrap_or_else(default)
+        self.selected_changes(config).unwrap_or_else(default)
     }
 }
 
@@ -184,6 +189,7 @@ impl ParsedGoal {
             digests: self.digests,
             overrides: self.overrides,
             changes: ChangeParts::None,
+            only_read_contents: true,
         })
     }
 }
@@ -198,11 +204,16 @@ impl Request {
             digests: BTreeMap::new(),
             overrides: Overrides::default(),
             changes: ChangeParts::None,
+            only_read_contents: true,
         }
     }
 
-    pub(super) fn with_changes(self, changes: ChangeParts) -> Self {
-        Self { changes, ..self }
+    pub(super) fn with_changes(self, options: &Options, config: &Config) -> Self {
+        Self {
+            changes: options.changes(config),
+            only_read_contents: options.selected_changes(config).is_none(),
+            ..self
+        }
     }
 
     /// The digest that each image's tag must resolve to, in the order of the configuration: the one

@@ -103,7 +103,7 @@ fn attempt(
     let template = template(&config, site.files())?;
     let text = goal.revision.as_str().to_owned();
     let request = match goal.request(site.files(), &config, services) {
-        Ok(request) => request.with_changes(options.changes(&config)),
+        Ok(request) => request.with_changes(options, &config),
         Err(stop) => {
             let document = unplanned_document(operation, Some(&text), &config, rows);
             return Ok((config, document, stopped(stop)));

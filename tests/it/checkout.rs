@@ -418,9 +418,9 @@ fn without_git_and_without_commits_both_checks_warn_wherever_a_reviewer_looks() 
         let annotated = world.run_with(&github, &actions).exits(0);
         let summary = fs::read_to_string(&summary).unwrap();
         for code in codes {
-            let in_table = format!("\nwarn  {code}");
-            assert!(ran.stdout.contains(&in_table), "{}", ran.stdout);
-            assert!(annotated.stdout.contains(&in_table), "{}", annotated.stdout);
+            let warning = format!("warning[{code}]: cannot determine");
+            assert_eq!(ran.stderr.matches(&warning).count(), 1, "{}", ran.stderr);
+            assert!(!ran.stdout.contains(code), "{}", ran.stdout);
             let annotation = format!("::warning title={code}::cannot determine");
             assert!(
                 annotated.stdout.contains(&annotation),
@@ -442,9 +442,9 @@ fn platform_is_shown_without_a_request_if_it_cannot_be_compared() {
     let args = ["promote", "--revision", REV_C];
     let ran = world.run(&args).exits(0);
     assert!(
-        ran.stdout.contains("\nwarn  revision_order"),
+        ran.stderr.contains("warning[revision_order]"),
         "{}",
-        ran.stdout
+        ran.stderr
     );
     let ran = world
         .run(&[&args[..], &["--format", "github"]].concat())

@@ -300,3 +300,15 @@ fn one_platform_of_several_is_compared_with_its_own() {
     );
     assert!(body.contains("review linux/amd64: same packages"), "{body}");
 }
+
+#[test]
+fn only_contents_that_checks_read_are_compared_by_default() {
+    let world = changed();
+    let fix = "pins: 2, contract: contracts/review.yaml";
+    world.replace("repin.yaml", fix, "pins: 2, inventory: false");
+    let document = world.run(&PROMOTE).exits(0).json();
+    assert_ne!(contents_of(&document["changes"], "review"), &Value::Null);
+    assert_eq!(contents_of(&document["changes"], "fix"), &Value::Null);
+    let all = world.run(&[&PROMOTE[..], &["--contents"]].concat());
+    assert_ne!(contents_of(&all.exits(0).json()["changes"], "fix"), &Value::Null);
+}

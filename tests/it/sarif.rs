@@ -276,7 +276,7 @@ fn other_commands_refuse_the_format() {
     let ran = world.run(&["history", "--format", "sarif"]);
     assert_eq!(
         ran.stderr,
-        "error[usage]: `--format sarif` is for `check` and `scan` only\n |\n = help: use --format \
+        "error[usage]: `--format sarif` is for `check` and `scan` only\n  = help: use --format \
          json for the documents of other commands\nfor more: repin explain usage\n"
     );
 }

@@ -44,6 +44,7 @@ impl Programs {
         let names = [
             "git",
             "curl",
+            "mandoc",
             "docker-registry",
             "skopeo",
             "umoci",

@@ -61,6 +61,7 @@ pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, E
         git: site_history.git(),
         trust: trust.as_ref(),
         contents: Vec::new(),
+        only_read_contents: false,
     };
     let changes = compare(comparison, &config, &cx.services)?;
     match cx.output.format {

@@ -290,6 +290,7 @@ fn changes_of(
             git,
             trust: None,
             contents: Vec::new(),
+            only_read_contents: false,
         };
         changes.insert(entry.commit, compare(comparison, config, &cx.services)?);
     }

@@ -27,7 +27,9 @@ pub(super) fn read(
     comparison
         .contents
         .resize(config.images.len(), ContentsByDigest::new());
-    read_layers(comparison, config, services)?;
+    if !comparison.only_read_contents {
+        read_layers(comparison, config, services)?;
+    }
     read_sboms(comparison, config, services, not_read)
 }
 

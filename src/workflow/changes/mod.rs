@@ -56,6 +56,8 @@ pub(crate) struct Comparison<'c> {
     pub trust: Option<&'c Trust<'c>>,
     /// The contents that the run has read, in the order of the configuration; empty before.
     pub contents: Vec<ContentsByDigest>,
+    /// Whether no other contents are read.
+    pub only_read_contents: bool,
 }
 
 impl ComparedSet {
@@ -166,6 +168,7 @@ pub(super) fn of_promotion(
         git: history.git(),
         trust: set.trust,
         contents: set.contents,
+        only_read_contents: set.request.only_read_contents,
     };
     compare(comparison, config, services)
 }
