@@ -310,5 +310,8 @@ fn only_contents_that_checks_read_are_compared_by_default() {
     assert_ne!(contents_of(&document["changes"], "review"), &Value::Null);
     assert_eq!(contents_of(&document["changes"], "fix"), &Value::Null);
     let all = world.run(&[&PROMOTE[..], &["--contents"]].concat());
-    assert_ne!(contents_of(&all.exits(0).json()["changes"], "fix"), &Value::Null);
+    assert_ne!(
+        contents_of(&all.exits(0).json()["changes"], "fix"),
+        &Value::Null
+    );
 }
