@@ -113,8 +113,9 @@ fn read_sboms(
         };
         let mut digests: Vec<SignedDigest<'_>> = Vec::new();
         for index in 0..config.images.len() {
-            if let (SetImage::Read(facts), false) =
-                (&set.images[index], changed(comparison, index).is_empty())
+            let has_contents = !comparison.contents[index].is_empty();
+            if let SetImage::Read(facts) = &set.images[index]
+                && has_contents
             {
                 digests.extend(signed_digests(trust.policy.verify, index, facts));
             }
