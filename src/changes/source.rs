@@ -18,9 +18,9 @@ pub(crate) struct SourceChanges {
     pub read_from: Option<Reader>,
     /// Whether the older revision is an ancestor of the newer one; `None` if that is unknown.
     pub descendant: Option<bool>,
-    /// The commits of the new revision that the old one lacks; `None` if they were not read.
+    /// The commits that only the new revision has; `None` if they were not read.
     pub added: Option<CommitList>,
-    /// The commits of the old revision that the new one lacks.
+    /// The commits that only the old revision has.
     pub removed: Option<CommitList>,
     /// The start of the pages of pull requests, up to their number, if the forge is known.
     #[serde(skip)]
@@ -49,7 +49,7 @@ pub(crate) enum Reader {
     Forge,
 }
 
-/// The commits of one revision that the other one lacks.
+/// The commits that only one of two revisions has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct CommitList {
     pub count: u64,

@@ -1,4 +1,4 @@
-//! The commits of one revision that another one lacks.
+//! The commits that only one of two revisions has.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::{Git, GitError, LOG_OPTIONS, ObjectId};
 
 const COMMAND: &str = "log";
 
-/// The commits of a revision that another one lacks.
+/// The commits that only one of two revisions has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CommitRange {
     pub count: u64,
@@ -26,7 +26,7 @@ pub(crate) struct RangeCommit {
 }
 
 impl Git {
-    /// The commits of `newer` that `older` lacks, at most `most` of them.
+    /// The commits that `newer` has in addition to those of `older`, at most `most` of them.
     pub(crate) fn range(
         &self,
         older: &ObjectId,

@@ -1,7 +1,7 @@
 //! The head of the base branch in the clone, as a site that is only read.
 
 use super::{
-    Services, SiteHistory, ci,
+    Services, ci,
     site::{Site, checks_of_files, listed_files},
 };
 use crate::{
@@ -53,10 +53,6 @@ impl Site for CommitSite {
         &self.files
     }
 
-    fn has_forge(&self) -> bool {
-        false
-    }
-
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
         let found = pins::find(&self.files, config)?;
@@ -65,10 +61,6 @@ impl Site for CommitSite {
         let outside = checks::check_outside(config, &found, &outside, operation);
         let checks = checks_of_files(config, &found, outside, operation);
         Ok((found, checks))
-    }
-
-    fn history(&self, services: &Services) -> SiteHistory {
-        SiteHistory::of_work_tree(&self.config, services)
     }
 }
 

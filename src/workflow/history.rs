@@ -11,7 +11,7 @@ use crate::{
     code::Code,
     config::{Config, FormerNames},
     error::{Class, Error, Errors},
-    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, ObjectId},
+    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, ObjectId},
     history::{self, Digests, HistoryEntry, Hold, Order, Provenance, UnknownOrder},
     oci::Revision,
     pins::Found,
@@ -31,9 +31,6 @@ pub(crate) struct SiteHistory {
     /// Whether the hold of the promoted revision lasts although history alone would end it.
     prolongs_hold: bool,
 }
-
-/// The minimum length of an abbreviated revision, as in git (gitrevisions(7)).
-const ABBREVIATION_MIN: usize = 4;
 
 /// The progress message. Reading a long history takes seconds.
 const READING: &str = "reading git history";
@@ -243,7 +240,7 @@ impl SiteHistory {
     /// complete revision, or if no set in history matches.
     pub(crate) fn expand(&self, text: &str, config: &Config) -> Result<String, Errors> {
         let is_complete = config.revision.pattern.revision(text).is_ok();
-        if is_complete || text.len() < ABBREVIATION_MIN {
+        if is_complete || text.len() < MIN_PREFIX {
             return Ok(text.to_owned());
         }
         // The rollback reports a missing history.

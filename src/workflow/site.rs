@@ -34,13 +34,18 @@ pub(super) trait Site {
     fn files(&self) -> &dyn Files;
 
     /// Whether the run sends requests to the forge.
-    fn has_forge(&self) -> bool;
+    fn has_forge(&self) -> bool {
+        false
+    }
 
     /// Finds the pins, and checks the files as a whole: references outside the counted pins, and globs
     /// that match nothing.
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors>;
 
-    fn history(&self, services: &Services) -> SiteHistory;
+    /// The history for the site; by default that of the clone around the root.
+    fn history(&self, services: &Services) -> SiteHistory {
+        SiteHistory::of_work_tree(self.config(), services)
+    }
 }
 
 /// The work tree, with the clone around it.
@@ -96,10 +101,6 @@ impl Site for WorkTreeSite {
         &self.files
     }
 
-    fn has_forge(&self) -> bool {
-        false
-    }
-
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
         let tree = TrackedTree::open(config);
@@ -108,10 +109,6 @@ impl Site for WorkTreeSite {
         let outside = checks::check_outside(config, &found, &outside, operation);
         let checks = checks_of_files(config, &found, outside, operation);
         Ok((found, checks))
-    }
-
-    fn history(&self, services: &Services) -> SiteHistory {
-        SiteHistory::of_work_tree(&self.config, services)
     }
 }
 

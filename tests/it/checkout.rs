@@ -437,7 +437,7 @@ fn without_git_and_without_commits_both_checks_warn_wherever_a_reviewer_looks() 
 }
 
 #[test]
-fn platform_is_shown_without_a_request_if_it_cannot_be_compared() {
+fn unknown_order_is_a_warning() {
     let world = rolled_back();
     let args = ["promote", "--revision", REV_C];
     let ran = world.run(&args).exits(0);

@@ -9,7 +9,7 @@ use crate::support::{
     Digest,
     archive::Archive,
     layout::Platform,
-    registry::{Protection, Registry, run},
+    registry::{Protection, Registry, push_layout},
     shop::{CONTRACT, agents, base, platform, platforms, shop},
     world::{REV_A, REV_B, World, details},
 };
@@ -53,19 +53,7 @@ fn registered(world: &World, directory: &tempfile::TempDir) -> Registry {
 }
 
 fn push(world: &World, registry: &Registry, image: &str, revision: &str) {
-    let from = format!(
-        "oci:{}:{revision}",
-        world.path("images").join(image).display()
-    );
-    let to = format!("docker://{}/acme/{image}:{revision}", registry.host);
-    let flags = [
-        "-q",
-        "--all",
-        "--preserve-digests",
-        "--insecure-policy",
-        "--dest-tls-verify=false",
-    ];
-    run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
+    push_layout(&world.path("images"), registry, image, revision);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{FINE_TOKEN, Fake, Fault, Kind, Reply, TOKEN, error},
-    registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
+    registry::{PASSWORD, Protection, Registry, USER, docker_config, push_layout},
     strace,
     world::{REV_A, REV_B, Ran, World, world},
 };
@@ -653,16 +653,7 @@ fn stored(world: &World) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::start(directory.path(), &Protection::None);
     for image in ["review", "fix", "base"] {
-        let from = format!("oci:{}:{REV_A}", world.path("images").join(image).display());
-        let to = format!("docker://{}/acme/{image}:{REV_A}", registry.host);
-        let flags = [
-            "-q",
-            "--all",
-            "--preserve-digests",
-            "--insecure-policy",
-            "--dest-tls-verify=false",
-        ];
-        run("skopeo", &[&["copy"], &flags[..], &[&from, &to]].concat());
+        push_layout(&world.path("images"), &registry, image, REV_A);
     }
     directory
 }

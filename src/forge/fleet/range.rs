@@ -1,4 +1,4 @@
-//! The commits of one revision that another one lacks, from listings of a forge.
+//! The commits that only one of two revisions has, from listings of a forge.
 
 use std::collections::BTreeSet;
 

@@ -63,7 +63,7 @@ struct FileStatusRow {
     status: String,
 }
 
-/// The request for the first page of the commits of `commit` that `other` lacks, the newest first.
+/// The request for the first page of the commits that `commit` has in addition to those of `other`, newest first.
 fn own_commits(repository: &RepositoryName, commit: &str, other: &str, limit: usize) -> Request {
     let what = format!("comparing {commit} with {other}");
     request(repository, "commits", &what)
@@ -251,9 +251,12 @@ impl GiteaFleet {
         let request = own_commits(repository, newer, older, RANGE_PAGE);
         let reply = self.http.send(&request).await?;
         let total = reply.header("x-total-count");
-        let total = total.and_then(|total| total.parse().ok());
+        let total: Option<u64> = total.and_then(|total| total.parse().ok());
+        let subject = format!("Gitea: {}", reply.what());
         let rows: Vec<RangeRow> = reply.expect_list()?;
-        let count = total.unwrap_or(rows.len() as u64);
+        // Without the total, further pages would be missed.
+        let count =
+            total.ok_or_else(|| Error::unavailable(subject, "the number of commits is missing"))?;
         Ok(range(rows, newer, count))
     }
 
