@@ -123,6 +123,7 @@ const STALL_LIMIT: &[&str] = &["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpee
 /// The maximum size of the captured standard error, in bytes.
 const MAX_STDERR: u64 = 16 * 1024;
 
+#[derive(Debug)]
 pub(super) struct Running {
     command: &'static str,
     child: Child,
@@ -316,6 +317,10 @@ impl Running {
             .stdout
             .take()
             .ok_or_else(|| self.io(io::Error::other("no standard output")))
+    }
+
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// The process id, valid until the process was waited for.

@@ -118,6 +118,7 @@ impl Git {
             shallow: std::collections::BTreeSet::new(),
             identity: None,
             fetches_lazily: true,
+            idle: super::IdleProcess::default(),
         };
         let output = bare.run("init", &["-q", "--template="], None)?;
         if output.code != Some(0) {

@@ -32,12 +32,14 @@ mod remotes;
 mod renames;
 mod scratch;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod trees;
 
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
-    io::{self, Read},
+    io::Read,
     os::unix::ffi::OsStringExt,
     path::Path,
     process::ChildStdout,
@@ -58,7 +60,8 @@ pub(crate) use ls_files::{
 pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub(crate) use promoted_branch::{Branch, BranchSources};
 
-pub(crate) use objects::{Object, Objects};
+use objects::IdleProcess;
+pub(crate) use objects::{Object, Objects, TreeFile};
 pub(crate) use range::{CommitRange, RangeCommit};
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
@@ -66,7 +69,7 @@ pub(crate) use sweep::Sweep;
 use command::{Mode, Running};
 use location::Location;
 
-use crate::{config::RelPath, oci::is_hex};
+use crate::oci::is_hex;
 
 /// The repository that the directory of the configuration is in.
 #[derive(Debug, Clone)]
@@ -79,6 +82,7 @@ pub(crate) struct Git {
     identity: Option<(&'static str, &'static str)>,
     /// Whether a command with a connection may fetch missing objects of a partial clone.
     fetches_lazily: bool,
+    idle: IdleProcess,
 }
 
 /// The help of an error that a shallow clone causes.
@@ -104,16 +108,6 @@ pub(crate) const MIN_PREFIX: usize = 4;
 
 /// The maximum number of commits with a common prefix that are listed.
 const MAX_MATCHES: usize = 5;
-
-/// A file in a commit's tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TreeFile {
-    Content(Vec<u8>),
-    /// The path is missing, or not a regular file.
-    Absent,
-    /// Larger than was requested.
-    TooLarge,
-}
 
 /// The output of a running git.
 pub(crate) struct Stream {
@@ -149,6 +143,7 @@ impl Git {
             shallow: BTreeSet::new(),
             identity: None,
             fetches_lazily: true,
+            idle: IdleProcess::default(),
         };
         let printed = git.output("rev-parse", &["--is-shallow-repository"])?;
         if printed.trim_ascii_end() == b"true" {
@@ -288,15 +283,6 @@ impl Git {
         Ok(ObjectId::parse(printed.trim_ascii_end()).filter(|_| code == 0))
     }
 
-    /// Whether this clone contains the commit.
-    pub(crate) fn has_commit(&self, commit: &ObjectId) -> Result<bool, GitError> {
-        let args = [OsString::from("-e"), format!("{commit}^{{commit}}").into()];
-        let mut running = self.start("cat-file", &args, Mode::Read)?;
-        drop(running.stdout()?);
-        // git exits with 128 if the object is missing; other failures recur with the next command.
-        Ok(running.finish(&[1, 128])? == 0)
-    }
-
     /// Whether `older` is `newer` or an ancestor of it in this clone.
     pub(crate) fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, GitError> {
         let ids = [older, newer].map(|id| OsString::from(id.to_string()));
@@ -304,39 +290,6 @@ impl Git {
         let mut running = self.start("merge-base", &args, Mode::Read)?;
         drop(running.stdout()?);
         Ok(running.finish(&[1])? == 0)
-    }
-
-    /// The file at `path` below the root in the tree of `commit`, if it has at most `most` bytes.
-    pub(crate) fn file(
-        &self,
-        commit: &ObjectId,
-        path: &RelPath,
-        most: u64,
-    ) -> Result<TreeFile, GitError> {
-        let whole = [self.prefix(), path.as_bytes()].concat();
-        let mut objects = self.objects(|_| Ok(None::<()>))?;
-        let Some(blob) = objects.regular_file(*commit, &whole)? else {
-            return Ok(TreeFile::Absent);
-        };
-        let content = objects.blob(blob, most)?;
-        Ok(content.map_or(TreeFile::TooLarge, TreeFile::Content))
-    }
-
-    /// A process that returns objects; `digest` computes a result from each content.
-    pub(crate) fn objects<T>(
-        &self,
-        mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + 'static,
-    ) -> Result<Objects<T>, GitError> {
-        self.objects_by_id(move |_, content| digest(content))
-    }
-
-    /// Like [`Self::objects`], for a digest that depends on the id.
-    pub(crate) fn objects_by_id<T>(
-        &self,
-        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + 'static,
-    ) -> Result<Objects<T>, GitError> {
-        let running = self.start("cat-file", &["--batch".into()], Mode::Input)?;
-        Objects::new(running, digest)
     }
 
     pub(crate) fn stream(

@@ -1,4 +1,4 @@
-//! The contents of objects, from one `git cat-file --batch`.
+//! Objects, from `git cat-file --batch`: all queries of a repository share one process.
 //!
 //! Requests are sent in chunks that fit into an empty pipe, and all responses to a chunk are
 //! consumed before the next one is sent. So the two processes cannot block each other with full
@@ -9,9 +9,15 @@ use std::{
     fmt::Write as _,
     io::{self, BufRead, BufReader, Read, Write},
     process::{ChildStdin, ChildStdout},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{GitError, ObjectId, command::Running, is_regular};
+use super::{
+    Git, GitError, ObjectId,
+    command::{Mode, Running},
+    is_regular,
+};
+use crate::config::RelPath;
 
 /// The maximum number of requests of a chunk: POSIX guarantees 4096 bytes without blocking, and the
 /// longest id has 64 digits and a newline.
@@ -23,17 +29,17 @@ const MAX_OBJECT: u64 = 256 * 1024 * 1024;
 const COMMAND: &str = "cat-file";
 const END: &str = "the end of the output instead of an object";
 
-/// Computes the result for an object, or `None`.
-type Digest<T> = dyn FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>>;
+/// The idle process of a repository, if one was started. Each start costs more than most queries.
+pub(super) type IdleProcess = Arc<Mutex<Option<CatFile>>>;
 
-/// A process that returns objects, and the digests of the requested contents.
-pub(crate) struct Objects<T> {
-    running: Running,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-    digest: Box<Digest<T>>,
-    pending: Vec<ObjectId>,
-    digests: HashMap<ObjectId, T>,
+/// A file in a commit's tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TreeFile {
+    Content(Vec<u8>),
+    /// The path is missing, or not a regular file.
+    Absent,
+    /// Larger than was requested.
+    TooLarge,
 }
 
 /// An object of any kind.
@@ -43,87 +49,101 @@ pub(crate) enum Object {
     Blob,
     /// The entries of a directory.
     Tree(Vec<u8>),
-    /// A commit, or an annotated tag: headers and a message.
-    Text(Vec<u8>),
+    /// A commit: headers and a message.
+    Commit(Vec<u8>),
+    /// An annotated tag: headers and a message.
+    Tag(Vec<u8>),
 }
 
-/// The header of a response.
-struct Header {
-    kind: String,
-    size: u64,
-}
-
-impl<T> Objects<T> {
-    pub(super) fn new(
-        mut running: Running,
-        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + 'static,
-    ) -> Result<Self, GitError> {
-        Ok(Self {
-            stdin: Some(running.stdin()?),
-            stdout: BufReader::with_capacity(64 * 1024, running.stdout()?),
-            running,
-            digest: Box::new(digest),
-            pending: Vec::new(),
-            digests: HashMap::new(),
-        })
+impl Git {
+    /// Sends queries to a process, which is reused unless a query fails: its output may be incomplete or unread.
+    fn cat_file<T>(
+        &self,
+        query: impl FnOnce(&mut CatFile) -> Result<T, GitError>,
+    ) -> Result<T, GitError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = idle().take().and_then(CatFile::if_running);
+        let mut process = match known {
+            Some(process) => process,
+            None => CatFile::new(self.start(COMMAND, &["--batch".into()], Mode::Input)?)?,
+        };
+        let result = query(&mut process)?;
+        *idle() = Some(process);
+        Ok(result)
     }
 
-    /// Requests the digest of a blob or an annotated tag.
-    pub(crate) fn request(&mut self, id: ObjectId) -> Result<(), GitError> {
-        self.pending.push(id);
-        if self.pending.len() == CHUNK {
-            self.read_pending()?;
+    /// Whether this clone contains the commit.
+    pub(crate) fn has_commit(&self, commit: &ObjectId) -> Result<bool, GitError> {
+        match self.object(*commit) {
+            Ok(object) => Ok(matches!(object, Some(Object::Commit(_)))),
+            // git before 2.44 tries to fetch a missing object of a partial clone, which is not allowed.
+            Err(GitError::Failed { .. }) if self.is_partial()? => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(())
+    }
+
+    /// The file at `path` below the root in the tree of `commit`, if it has at most `most` bytes.
+    pub(crate) fn file(
+        &self,
+        commit: &ObjectId,
+        path: &RelPath,
+        most: u64,
+    ) -> Result<TreeFile, GitError> {
+        let whole = [self.prefix(), path.as_bytes()].concat();
+        let Some(blob) = self.regular_file(*commit, &whole)? else {
+            return Ok(TreeFile::Absent);
+        };
+        let content = self.blob(blob, most)?;
+        Ok(content.map_or(TreeFile::TooLarge, TreeFile::Content))
     }
 
     /// The content of a blob; `None` if it is larger than `most` bytes.
-    pub(crate) fn blob(&mut self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
-        self.read_pending()?;
-        self.send(&[id])?;
-        let size = self.content_size(&id)?;
-        let mut bytes = Vec::new();
-        if size > most {
-            self.content(size, |_| Ok(()))?;
-            return Ok(None);
-        }
-        self.content(size, |content| content.read_to_end(&mut bytes).map(drop))?;
-        Ok(Some(bytes))
+    pub(crate) fn blob(&self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
+        self.cat_file(|process| {
+            process.send(&[id])?;
+            let size = process.content_size(&id)?;
+            let mut bytes = Vec::new();
+            if size > most {
+                process.content(size, |_| Ok(()))?;
+                return Ok(None);
+            }
+            process.content(size, |content| content.read_to_end(&mut bytes).map(drop))?;
+            Ok(Some(bytes))
+        })
     }
 
     /// An object of any kind; `None` if it is missing in this clone.
-    pub(crate) fn object(&mut self, id: ObjectId) -> Result<Option<Object>, GitError> {
-        self.read_pending()?;
-        self.send(&[id])?;
-        let Some(Header { kind, size }) = self.header(&id)? else {
-            return Ok(None);
-        };
-        if kind == "blob" {
-            self.content(size, |_| Ok(()))?;
-            return Ok(Some(Object::Blob));
-        }
-        if size > MAX_OBJECT {
-            return Err(unexpected("a commit, tag or tree of more than 256 MiB"));
-        }
-        let mut bytes = Vec::new();
-        self.content(size, |content| content.read_to_end(&mut bytes).map(drop))?;
-        Ok(Some(match kind.as_str() {
-            "tree" => Object::Tree(bytes),
-            _ => Object::Text(bytes),
-        }))
+    pub(crate) fn object(&self, id: ObjectId) -> Result<Option<Object>, GitError> {
+        self.cat_file(|process| {
+            process.send(&[id])?;
+            let Some(Header { kind, size }) = process.header(&id)? else {
+                return Ok(None);
+            };
+            if kind == Kind::Blob {
+                process.content(size, |_| Ok(()))?;
+                return Ok(Some(Object::Blob));
+            }
+            if size > MAX_OBJECT {
+                return Err(unexpected("a commit, tag or tree of more than 256 MiB"));
+            }
+            let mut bytes = Vec::new();
+            process.content(size, |content| content.read_to_end(&mut bytes).map(drop))?;
+            Ok(Some(match kind {
+                Kind::Blob => Object::Blob,
+                Kind::Tree => Object::Tree(bytes),
+                Kind::Commit => Object::Commit(bytes),
+                Kind::Tag => Object::Tag(bytes),
+            }))
+        })
     }
 
     /// The regular file at a path from the top of the repository in the tree of a commit; `None` if there is no
     /// such file.
-    pub(super) fn regular_file(
-        &mut self,
-        commit: ObjectId,
-        path: &[u8],
-    ) -> Result<Option<ObjectId>, GitError> {
+    fn regular_file(&self, commit: ObjectId, path: &[u8]) -> Result<Option<ObjectId>, GitError> {
         let mut next = commit;
         let mut entries = loop {
             match self.object(next)?.ok_or(GitError::Missing(next))? {
-                Object::Text(text) => next = target(&text)?,
+                Object::Commit(text) | Object::Tag(text) => next = target(&text)?,
                 Object::Tree(entries) => break entries,
                 Object::Blob => return Err(unexpected("a commit without a tree")),
             }
@@ -142,19 +162,58 @@ impl<T> Objects<T> {
             }
             entries = match self.object(id)?.ok_or(GitError::Missing(id))? {
                 Object::Tree(entries) => entries,
-                Object::Blob | Object::Text(_) => {
-                    return Err(unexpected("a directory that is not a tree"));
-                }
+                _ => return Err(unexpected("a directory that is not a tree")),
             };
         }
         Ok(None)
     }
 
+    /// Requests for many objects; `digest` computes a result from each content.
+    pub(crate) fn objects<T>(
+        &self,
+        mut digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + 'static,
+    ) -> Objects<T> {
+        self.objects_by_id(move |_, content| digest(content))
+    }
+
+    /// Like [`Self::objects`], for a digest that depends on the id.
+    pub(crate) fn objects_by_id<T>(
+        &self,
+        digest: impl FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>> + 'static,
+    ) -> Objects<T> {
+        Objects {
+            git: self.clone(),
+            digest: Box::new(digest),
+            pending: Vec::new(),
+            digests: HashMap::new(),
+        }
+    }
+}
+
+/// Computes the result for an object, or `None`.
+type Digest<T> = dyn FnMut(&ObjectId, &mut dyn Read) -> io::Result<Option<T>>;
+
+/// The digests of the requested contents.
+pub(crate) struct Objects<T> {
+    git: Git,
+    digest: Box<Digest<T>>,
+    pending: Vec<ObjectId>,
+    digests: HashMap<ObjectId, T>,
+}
+
+impl<T> Objects<T> {
+    /// Requests the digest of a blob or an annotated tag.
+    pub(crate) fn request(&mut self, id: ObjectId) -> Result<(), GitError> {
+        self.pending.push(id);
+        if self.pending.len() == CHUNK {
+            self.read_pending()?;
+        }
+        Ok(())
+    }
+
     /// The digests of all requested contents that have one.
     pub(crate) fn finish(mut self) -> Result<HashMap<ObjectId, T>, GitError> {
         self.read_pending()?;
-        self.stdin = None;
-        self.running.finish(&[])?;
         Ok(self.digests)
     }
 
@@ -163,16 +222,56 @@ impl<T> Objects<T> {
         if pending.is_empty() {
             return Ok(());
         }
-        self.send(&pending)?;
-        for id in pending {
-            let size = self.content_size(&id)?;
-            let mut content = self.stdout.by_ref().take(size);
-            let digest = (self.digest)(&id, &mut content).map_err(io_error)?;
-            self.digests.extend(digest.map(|digest| (id, digest)));
-            let unread = content.limit();
-            self.content(unread, |_| Ok(()))?;
-        }
-        Ok(())
+        let (digest, digests) = (&mut self.digest, &mut self.digests);
+        self.git.cat_file(|process| {
+            process.send(&pending)?;
+            for id in pending {
+                let size = process.content_size(&id)?;
+                let read = |content: &mut dyn Read| {
+                    digests.extend(digest(&id, content)?.map(|digest| (id, digest)));
+                    Ok(())
+                };
+                process.content(size, read)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A process that returns objects.
+#[derive(Debug)]
+pub(super) struct CatFile {
+    running: Running,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Blob,
+    Tree,
+    Commit,
+    Tag,
+}
+
+/// The header of a response.
+struct Header {
+    kind: Kind,
+    size: u64,
+}
+
+impl CatFile {
+    fn new(mut running: Running) -> Result<Self, GitError> {
+        Ok(Self {
+            stdin: Some(running.stdin()?),
+            stdout: BufReader::with_capacity(64 * 1024, running.stdout()?),
+            running,
+        })
+    }
+
+    /// `None` if a signal to the process group ended it.
+    fn if_running(mut self) -> Option<Self> {
+        self.running.is_running().then_some(self)
     }
 
     fn send(&mut self, ids: &[ObjectId]) -> Result<(), GitError> {
@@ -190,7 +289,10 @@ impl<T> Objects<T> {
     /// The size of a blob or an annotated tag, from the header of its response.
     fn content_size(&mut self, id: &ObjectId) -> Result<u64, GitError> {
         match self.header(id)? {
-            Some(Header { kind, size }) if kind == "blob" || kind == "tag" => Ok(size),
+            Some(Header {
+                kind: Kind::Blob | Kind::Tag,
+                size,
+            }) => Ok(size),
             Some(_) => Err(unexpected("an object other than a blob or a tag")),
             None => Err(GitError::Missing(*id)),
         }
@@ -209,13 +311,17 @@ impl<T> Objects<T> {
         if words.next() != Some(id.to_string().as_str()) {
             return Err(unexpected("a response for another object"));
         }
-        let (kind, size) = (words.next(), words.next());
-        match (kind, size.and_then(|size| size.parse().ok())) {
-            (Some("missing"), None) => Ok(None),
-            (Some(kind @ ("blob" | "tree" | "commit" | "tag")), Some(size)) => Ok(Some(Header {
-                kind: kind.to_owned(),
-                size,
-            })),
+        let kind = match words.next() {
+            Some("missing") => return Ok(None),
+            Some("blob") => Some(Kind::Blob),
+            Some("tree") => Some(Kind::Tree),
+            Some("commit") => Some(Kind::Commit),
+            Some("tag") => Some(Kind::Tag),
+            _ => None,
+        };
+        let size = words.next().and_then(|size| size.parse().ok());
+        match (kind, size) {
+            (Some(kind), Some(size)) => Ok(Some(Header { kind, size })),
             _ => Err(unexpected("an object of unknown type")),
         }
     }
@@ -308,4 +414,64 @@ fn find_entry<'t>(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::tests::{git, id};
+
+    #[test]
+    fn process_is_shared_and_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        git(path, &["init", "-q"]);
+        std::fs::write(path.join("a"), "first").unwrap();
+        git(path, &["add", "a"]);
+        git(path, &["commit", "-q", "-m", "x"]);
+        git(path, &["tag", "-a", "-m", "x", "v1"]);
+        let [commit, tag, blob] = ["HEAD", "v1", "HEAD:a"].map(|name| id(path, name));
+        let absent = ObjectId::parse(&[b'1'; 40]).unwrap();
+        let repository = Git::open(path).unwrap();
+        let process = || {
+            repository
+                .idle
+                .lock()
+                .unwrap()
+                .as_ref()
+                .map(|p| p.running.id())
+        };
+
+        assert!(repository.has_commit(&commit).unwrap());
+        let first = process();
+        for other in [tag, blob, absent] {
+            assert!(!repository.has_commit(&other).unwrap(), "{other}");
+        }
+        assert_eq!(repository.blob(blob, 5).unwrap().unwrap(), b"first");
+        assert_eq!(repository.blob(blob, 4).unwrap(), None);
+        let elsewhere = repository.with_prefix(b"deep/".to_vec());
+        assert!(elsewhere.has_commit(&commit).unwrap());
+        assert_eq!(process(), first);
+
+        assert!(matches!(
+            repository.blob(absent, 5),
+            Err(GitError::Missing(_))
+        ));
+        assert_eq!(process(), None, "a failed query may leave a response");
+        let mut objects = repository.objects(|_| Err::<Option<()>, _>(io::Error::other("x")));
+        objects.request(blob).unwrap();
+        assert!(objects.finish().is_err());
+        assert_eq!(process(), None);
+
+        assert!(repository.has_commit(&commit).unwrap());
+        repository
+            .idle
+            .lock()
+            .unwrap()
+            .as_mut()
+            .unwrap()
+            .running
+            .stop();
+        assert!(repository.has_commit(&commit).unwrap());
+    }
 }

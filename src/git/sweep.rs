@@ -21,7 +21,7 @@ const MESSAGE: &[u8] = b"the message";
 
 /// The search of commits; `T` is the result for a blob.
 pub(crate) struct Sweep<T> {
-    trees: Objects<()>,
+    git: Git,
     contents: Objects<T>,
     seen: HashSet<ObjectId>,
     /// The first occurrence of each blob: the number of the tip, and the path.
@@ -45,15 +45,15 @@ impl<T> Sweep<T> {
     pub(crate) fn new(
         git: &Git,
         digest: impl FnMut(&mut dyn Read) -> io::Result<Option<T>> + 'static,
-    ) -> Result<Self, GitError> {
-        Ok(Self {
-            trees: git.objects(|_| Ok(None))?,
-            contents: git.objects(digest)?,
+    ) -> Self {
+        Self {
+            git: git.clone(),
+            contents: git.objects(digest),
             seen: HashSet::new(),
             places: HashMap::new(),
             #[cfg(test)]
             reads: 0,
-        })
+        }
     }
 
     /// Reads the contents of a commit, tree or blob, or of the target of a tag, without those of earlier
@@ -66,10 +66,9 @@ impl<T> Sweep<T> {
                 return Ok(());
             }
             match self.read(next)? {
-                Object::Text(text) => {
-                    if text.starts_with(b"object ") {
-                        self.content(tip, next, MESSAGE)?;
-                    }
+                Object::Commit(text) => next = target(&text)?,
+                Object::Tag(text) => {
+                    self.content(tip, next, MESSAGE)?;
                     next = target(&text)?;
                 }
                 Object::Tree(entries) => return self.read_tree(tip, entries),
@@ -85,7 +84,7 @@ impl<T> Sweep<T> {
         {
             self.reads += 1;
         }
-        self.trees.object(id)?.ok_or(GitError::Missing(id))
+        self.git.object(id)?.ok_or(GitError::Missing(id))
     }
 
     fn read_tree(&mut self, tip: usize, entries: Vec<u8>) -> Result<(), GitError> {
@@ -147,8 +146,6 @@ fn malformed(what: &'static str) -> GitError {
 mod tests {
     use std::{
         ffi::OsStr,
-        path::Path,
-        process::Command,
         sync::{
             Arc,
             atomic::{AtomicUsize, Ordering},
@@ -156,20 +153,7 @@ mod tests {
     };
 
     use super::*;
-
-    fn git(directory: &Path, args: &[&str]) -> ObjectId {
-        let output = Command::new("git")
-            .current_dir(directory)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_SYSTEM", "/dev/null")
-            .args(["-c", "user.name=A", "-c", "user.email=a@b"])
-            .args(args)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{args:?}: {output:?}");
-        ObjectId::parse(output.stdout.trim_ascii())
-            .unwrap_or_else(|| ObjectId::parse(&[b'0'; 40]).unwrap())
-    }
+    use crate::git::tests::{git, id};
 
     #[test]
     fn shared_objects_are_read_once() {
@@ -187,12 +171,12 @@ mod tests {
             git(path, &["add", "-A"]);
             git(path, &["commit", "-q", "-m", "x"]);
             let object = ["HEAD", "HEAD^{tree}"][n % 2];
-            tips.push(git(path, &["rev-parse", object]));
+            tips.push(id(path, object));
         }
         git(path, &["tag", "-a", "-m", "x", "inner"]);
         git(path, &["tag", "-a", "-m", "x", "outer", "inner"]);
-        tips.push(git(path, &["rev-parse", "outer"]));
-        tips.push(git(path, &["rev-parse", "HEAD:own"]));
+        tips.push(id(path, "outer"));
+        tips.push(id(path, "HEAD:own"));
         let read = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&read);
         let repository = Git::open_with(OsStr::new("git"), path).unwrap();
@@ -201,8 +185,7 @@ mod tests {
             let mut text = String::new();
             content.read_to_string(&mut text)?;
             Ok(Some(text))
-        })
-        .unwrap();
+        });
         for (number, tip) in tips.iter().enumerate() {
             sweep.add(number, *tip).unwrap();
         }

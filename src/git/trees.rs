@@ -57,9 +57,8 @@ impl Git {
                 _ => {}
             }
         })?;
-        let mut objects = self.objects(|_| Ok(None::<()>))?;
         for (path, id) in wanted {
-            match objects.blob(id, most)? {
+            match self.blob(id, most)? {
                 Some(content) => found.files.insert(path, content),
                 None => found.too_large = found.too_large.or(Some(path)),
             }

@@ -290,7 +290,7 @@ impl History {
         let mut titles = Titles::new(config);
         let readings = Readings::default();
         let finder = Finder::new(&config.images);
-        let mut objects = git.objects_by_id(readings.reader(finder))?;
+        let mut objects = git.objects_by_id(readings.reader(finder));
         let Walked {
             graph,
             mut commits,

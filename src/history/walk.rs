@@ -497,7 +497,7 @@ impl Walk<'_> {
         let Some(blob) = own else {
             return Ok(OwnRules::Known(Arc::clone(&self.current), None));
         };
-        let rules = match self.objects.blob(blob, config::MAX_SIZE)? {
+        let rules = match self.git.blob(blob, config::MAX_SIZE)? {
             None => OwnRules::Unreadable(TOO_LARGE.into()),
             Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
                 Err(reason) => OwnRules::Unreadable(reason.into()),

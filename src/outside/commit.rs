@@ -179,7 +179,7 @@ fn search_blobs(
             is_outside(kind, digest, &pinned)
         })?;
         Ok(Some(occurrences).filter(|occurrences| !occurrences.is_empty()))
-    })?;
+    });
     let mut requested = HashSet::new();
     for entry in &entries {
         if requested.insert(entry.blob) {

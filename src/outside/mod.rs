@@ -100,9 +100,7 @@ impl TreeContents {
 
 /// The content of an object with at most `most` bytes.
 fn read_blob(git: &Git, id: ObjectId, most: u64) -> Result<Vec<u8>, String> {
-    let objects = git.objects(|_| Ok(None::<()>));
-    let content = objects.and_then(|mut objects| objects.blob(id, most));
-    content
+    git.blob(id, most)
         .map_err(|error| error.to_string())?
         .ok_or_else(|| too_large(most))
 }

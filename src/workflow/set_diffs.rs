@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    git::{Git, GitError, ObjectId, Objects},
+    git::{Git, GitError, ObjectId},
     history::{ChangedFile, History, HistoryEntry},
     report::{diff, history_page::SetDiff},
 };
@@ -22,7 +22,6 @@ pub(crate) fn set_diffs(
     entries: &[HistoryEntry],
 ) -> Result<HashMap<ObjectId, SetDiff>, GitError> {
     let changed = history.changed_files();
-    let mut objects = git.objects(|_| Ok(None::<()>))?;
     let mut diffs = HashMap::new();
     let mut remaining = MAX_TOTAL;
     for entry in entries {
@@ -32,7 +31,7 @@ pub(crate) fn set_diffs(
         let diff = if remaining == 0 {
             SetDiff::Omitted("The diff of this older set is omitted to keep the page small.")
         } else {
-            set_diff(files, &mut objects)?
+            set_diff(git, files)?
         };
         if let SetDiff::Text(text, _) = &diff {
             remaining = remaining.saturating_sub(text.len());
@@ -42,7 +41,7 @@ pub(crate) fn set_diffs(
     Ok(diffs)
 }
 
-fn set_diff(files: &[ChangedFile], objects: &mut Objects<()>) -> Result<SetDiff, GitError> {
+fn set_diff(git: &Git, files: &[ChangedFile]) -> Result<SetDiff, GitError> {
     const LARGE: SetDiff =
         SetDiff::Omitted("The diff of this set is too large for this page; git shows it.");
     if files.is_empty() {
@@ -55,7 +54,7 @@ fn set_diff(files: &[ChangedFile], objects: &mut Objects<()>) -> Result<SetDiff,
         let mut contents = [None, None];
         for (content, id) in contents.iter_mut().zip([file.old, file.new]) {
             if let Some(id) = id {
-                *content = objects.blob(id, MAX_FILE)?;
+                *content = git.blob(id, MAX_FILE)?;
                 if content.is_none() {
                     return Ok(LARGE);
                 }

@@ -17,7 +17,7 @@ use crate::{
     error::{Class, Error, Errors, SourceText},
     files::{Files, Snapshot, WorkTree},
     forge::{Forge, blob_id},
-    git::{Git, ObjectId, Objects},
+    git::{Git, ObjectId},
     outside::{self, Scope, TrackedTree},
     pins::{self, Found},
     pull_request::Base,
@@ -197,14 +197,14 @@ async fn read(
     let path = format!("{prefix}{}", local.file_name());
     let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
     let mut base = Base::read(&forge, branch).await?;
-    let mut objects = git.and_then(|git| git.objects(|_| Ok(None)).ok());
+    let mut clone = git;
 
     // The files that the local configuration needs are likely those that the base's needs. Then one
     // round of requests is enough.
     let mut paths = base.paths(&prefix, &local.scanned, &listed_files(local));
     paths.push(path.clone());
     let mut same = unchanged_contents(local, &base, &prefix, &paths);
-    let mut local_content = |id: &str| same.remove(id).or_else(|| content(&mut objects, id));
+    let mut local_content = |id: &str| same.remove(id).or_else(|| content(&mut clone, id));
     base.fetch(&forge, &paths, &mut local_content).await?;
     let config = parse(local, &base, &path)?;
     base_forge::check_same(local, &config, &base.branch, git)?;
@@ -306,11 +306,11 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
 }
 
 /// A blob from the local clone; the first missing object disables the clone.
-fn content(objects: &mut Option<Objects<()>>, id: &str) -> Option<Vec<u8>> {
+fn content(clone: &mut Option<&Git>, id: &str) -> Option<Vec<u8>> {
     let id = ObjectId::parse(id.as_bytes())?;
-    let content = objects.as_mut()?.blob(id, MAX_LOCAL).ok().flatten();
+    let content = (*clone)?.blob(id, MAX_LOCAL).ok().flatten();
     if content.is_none() {
-        *objects = None;
+        *clone = None;
     }
     content
 }

@@ -18,7 +18,7 @@ use crate::{
     config::{self, Config, Globs, Mapping, RelPath, SetPath, is_config_file_of, places_of},
     error::Error,
     files::Snapshot,
-    git::{Git, GitError, ObjectId, Objects},
+    git::{Git, GitError, ObjectId},
     history::{self, parse_config},
     oci::{Digest, Repository, TagPattern},
     pins::{Finder, Mentions, mentions, read_whole},
@@ -110,7 +110,6 @@ impl PastConfigurations {
             unknown: BTreeSet::new(),
         };
         configurations.add(git.prefix(), config.clone());
-        let mut objects: Objects<()> = git.objects(|_| Ok(None))?;
         for (path, blobs) in files {
             let file = Path::new(OsStr::from_bytes(path));
             if !is_config_file_of(file, &config.set_path) {
@@ -127,7 +126,7 @@ impl PastConfigurations {
                 ..config.clone()
             };
             for blob in blobs {
-                let parsed = objects
+                let parsed = git
                     .blob(*blob, config::MAX_SIZE)?
                     .and_then(|bytes| parse_config(bytes, &current).ok());
                 match parsed {
@@ -169,12 +168,12 @@ impl PastConfigurations {
         repository: &str,
         found: &mut RepositoryProtection,
     ) -> Result<(), Error> {
-        let mut pins = git.objects(self.scanner())?;
+        let mut pins = git.objects(self.scanner());
         let mut buffer = Vec::new();
         let mut digests = git.objects(move |content| {
             let digests = mentions(content, &mut buffer)?;
             Ok(Some(digests).filter(|digests| !digests.is_empty()))
-        })?;
+        });
         // The first path of each content.
         let (mut matched, mut unknown) = (BTreeMap::new(), BTreeMap::new());
         for (path, blobs) in files {

@@ -87,7 +87,7 @@ pub(super) fn search_commits(
     finder: &Arc<MentionFinder>,
     text: &mut Text,
 ) -> Result<(), Error> {
-    let mut sweep = Sweep::new(git, reader(finder))?;
+    let mut sweep = Sweep::new(git, reader(finder));
     for (number, (id, _)) in tips.iter().enumerate() {
         sweep.add(number, *id)?;
     }
