@@ -467,6 +467,17 @@ fn host(text: &str) -> Result<String, String> {
 }
 
 impl Config {
+    /// The directory that the set path is relative to.
+    pub fn top(&self) -> PathBuf {
+        // As for the set path: the root may be reached by a symbolic link.
+        let root = self.root.canonicalize();
+        let mut top = root.unwrap_or_else(|_| self.root.clone());
+        for _ in self.set_path.directory().components() {
+            top.pop();
+        }
+        top
+    }
+
     /// The branch and the commit of an operation.
     pub fn names(&self, operation: Operation) -> ChangeNames<'_> {
         let (branch, title) = match operation {

@@ -90,7 +90,7 @@ impl TreeContents {
     /// The paths of `sparse` begin at the top of the repository.
     fn new(config: &Config, sparse: HashMap<RelPath, ObjectId>, is_tracked: bool) -> Self {
         Self {
-            tree: WorkTree::new(&top(config)),
+            tree: WorkTree::new(&config.top()),
             sparse,
             root: config.root.clone(),
             is_tracked,
@@ -107,17 +107,6 @@ fn read_blob(git: &Git, id: ObjectId, most: u64) -> Result<Vec<u8>, String> {
 
 fn too_large(most: u64) -> String {
     format!("it is larger than {most} bytes")
-}
-
-/// The directory that the set path is relative to.
-fn top(config: &Config) -> PathBuf {
-    // As for the set path: the root may be reached by a symbolic link.
-    let root = config.root.canonicalize();
-    let mut top = root.unwrap_or_else(|_| config.root.clone());
-    for _ in config.set_path.directory().components() {
-        top.pop();
-    }
-    top
 }
 
 /// The path of a file below the root, from the top of the repository.
@@ -236,9 +225,9 @@ impl TrackedTree {
         let mut outside = Outside::default();
         outside.unread_configurations.extend(self.unread.clone());
         let mut sparse_contents = HashMap::new();
-        let configurations = configurations::existing(self.configurations, &top(config));
+        let configurations = configurations::existing(self.configurations, &config.top());
         for file in &configurations {
-            if let Some(id) = file.sparse.filter(|_| is_left_out(file, &top(config))) {
+            if let Some(id) = file.sparse.filter(|_| is_left_out(file, &config.top())) {
                 sparse_contents.insert(file.path.clone(), id);
             }
         }

@@ -1,7 +1,12 @@
 //! The sets of `promote.after`, from this clone or from fetched repositories: their configurations, and the
 //! branches of their histories.
 
-use std::{cell::OnceCell, collections::HashMap, path::PathBuf, rc::Rc};
+use std::{
+    cell::OnceCell,
+    collections::HashMap,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use super::{
     Access, Services, SiteHistory,
@@ -106,7 +111,7 @@ impl<'o> Opener<'o> {
                 rule.item()
             );
             let help = "list a set that pins an image of the same repository";
-            return Err(self.error(rule, message).help(help).into());
+            return Err(error(self.config, rule, message).help(help).into());
         }
         let forge = self.forge(rule, &branch)?;
         let config = restricted(config, &common);
@@ -118,10 +123,6 @@ impl<'o> Opener<'o> {
             forge,
             history: OnceCell::new(),
         }))
-    }
-
-    fn error(&self, rule: &Stage, message: String) -> Error {
-        Error::input(Code::CONFIG, message).at(self.config.place(rule.span, ""))
     }
 
     /// The set of this repository, at the head of its base branch.
@@ -319,10 +320,8 @@ impl<'o> Opener<'o> {
         let is_cycle = path.contains(&node);
         path.push(node);
         if is_cycle || path.len() > MAX_DEPTH {
-            let sets: Vec<_> = path.iter().map(|(_, set)| set.to_string()).collect();
-            let message = format!("`promote.after` is a cycle: {}", sets.join(" → "));
-            let help = "remove one of these sets from the `promote.after` of the set before it";
-            return Err(self.error(rule, message).help(help).into());
+            let sets = path.iter().map(|(_, set)| set);
+            return Err(cycle(self.config, rule, sets).into());
         }
         for next in &config.promote.after {
             let (repository, commit, set) = match &next.set {
@@ -396,6 +395,53 @@ impl<'o> Opener<'o> {
         };
         Ok(Some((forge, branch)))
     }
+}
+
+/// Refuses a list of stages that leads to a set a second time, as far as the configurations of this work tree show
+/// it. Those of a branch are read by [`Opener`].
+pub(crate) fn check_work_tree(config: &Config) -> Result<(), Errors> {
+    let top = config.top();
+    for rule in &config.promote.after {
+        if let StageSet::Here(set) = &rule.set {
+            let mut path = vec![config.set_path.clone()];
+            if leads_to_itself(&top, set, &mut path) {
+                return Err(cycle(config, rule, path.iter()).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a set of the work tree leads to one of `path`, which then ends with it. Configurations that cannot be
+/// read lead nowhere.
+fn leads_to_itself(top: &Path, set: &SetPath, path: &mut Vec<SetPath>) -> bool {
+    let is_cycle = path.contains(set);
+    path.push(set.clone());
+    if is_cycle || path.len() > MAX_DEPTH {
+        return true;
+    }
+    if let Ok(config) = config::load(&top.join(set.as_path()), &set.to_string()) {
+        for next in &config.promote.after {
+            if let StageSet::Here(next) = &next.set
+                && leads_to_itself(top, next, path)
+            {
+                return true;
+            }
+        }
+    }
+    path.pop();
+    false
+}
+
+fn error(config: &Config, rule: &Stage, message: String) -> Error {
+    Error::input(Code::CONFIG, message).at(config.place(rule.span, ""))
+}
+
+fn cycle<'s>(config: &Config, rule: &Stage, path: impl Iterator<Item = &'s SetPath>) -> Error {
+    let sets: Vec<_> = path.map(SetPath::to_string).collect();
+    let message = format!("`promote.after` is a cycle: {}", sets.join(" → "));
+    let help = "remove one of these sets from the `promote.after` of the set before it";
+    error(config, rule, message).help(help)
 }
 
 /// The name of a branch without its remote.

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, time::SystemTime};
 
+pub(crate) use super::stage_sources::check_work_tree;
 use super::{
     Services, SiteHistory,
     stage_sources::{Opener, StageHistory},

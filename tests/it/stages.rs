@@ -365,10 +365,13 @@ fn cycle_of_stages_is_refused() {
     pipeline.pin("envs/dev/repin.yaml", REV_A);
     pipeline.commit("chore: stages", 9);
     refused("envs/staging/repin.yaml → envs/dev/repin.yaml → envs/staging/repin.yaml");
+    let checked = pipeline.run(&["check"]).exits(2).stdout;
+    assert!(checked.contains("→ envs/staging/repin.yaml"), "{checked}");
     // A longer list without a cycle.
     pipeline.configure("envs/dev/repin.yaml", "");
     pipeline.commit("chore: stages", 8);
     pipeline.is_refused("stage_missing");
+    pipeline.run(&["check"]).exits(0);
     // Of a set with itself.
     pipeline.configure(PROD, &after("repin.yaml"));
     refused("a set cannot be a stage of itself");

@@ -34,7 +34,7 @@ use crate::{
         SiteHistory, base_policy, known_history, pin_rules,
         pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
         signatures,
-        stages::Stages,
+        stages::{self, Stages},
         trust::Trust,
         warn_if_interrupted,
     },
@@ -89,6 +89,7 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
     let files = WorkTree::new(&config.root);
     let trust = Trust::read(config, &files)?;
     signatures::check_since(config)?;
+    stages::check_work_tree(config)?;
     if let Some(trust) = trust.as_ref().filter(|_| remote) {
         trust.warn_of_old_roots(&cx.services);
     }
