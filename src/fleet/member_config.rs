@@ -134,7 +134,10 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
             labels: fleet.report.labels.clone(),
             template: None,
             // The images are not read again for each repository.
-            changes: Some(ChangeParts::None),
+            changes: match fleet.report.changes {
+                Some(ChangeParts::None) => Some(ChangeParts::None),
+                _ => Some(ChangeParts::Source),
+            },
         },
         ..fleet.clone()
     }

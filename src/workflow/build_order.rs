@@ -53,6 +53,11 @@ impl<'o> BuildOrder<'o> {
         }
     }
 
+    /// The configured source.
+    pub(super) fn source(&self) -> Option<&BuildSource<'o>> {
+        self.source.as_ref()
+    }
+
     /// The order of `revision` and the set with the digests `current`, before any image is read.
     pub(crate) async fn of_set(
         &self,

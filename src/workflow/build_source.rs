@@ -36,6 +36,8 @@ pub(crate) struct BuildSource<'s> {
     /// Whether the first revision of a pair is an ancestor of the second. Locked during a request, so that
     /// no pair is requested twice.
     known: Mutex<HashMap<[String; 2], Option<bool>>>,
+    /// The commits of a range in both directions, or the reason why they are unknown. Locked in the same way.
+    ranges: Mutex<HashMap<[ObjectId; 2], Result<[CommitRange; 2], String>>>,
 }
 
 /// The repository on a forge.
@@ -70,12 +72,27 @@ impl<'s> BuildSource<'s> {
             services,
             hosted: OnceCell::new(),
             known: Mutex::default(),
+            ranges: Mutex::default(),
         }
     }
 
     /// The commits that `newer` adds to `older`, and those that it takes away, from the forge with at most three
-    /// comparisons. The error is the reason that they are unknown.
+    /// comparisons, once in a run. The error is the reason that they are unknown.
     pub(super) async fn ranges(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+    ) -> Result<[CommitRange; 2], String> {
+        let mut known = self.ranges.lock().await;
+        if let Some(ranges) = known.get(&[*older, *newer]) {
+            return ranges.clone();
+        }
+        let ranges = self.read_ranges(older, newer).await;
+        known.insert([*older, *newer], ranges.clone());
+        ranges
+    }
+
+    async fn read_ranges(
         &self,
         older: &ObjectId,
         newer: &ObjectId,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     build_order::on_forge,
     support::{
-        fleet,
+        fleet::{self, Fleet},
         forge::{Kind, TOKEN, thousand::Thousand},
         world::{REV_C, World},
     },
@@ -125,4 +125,70 @@ fn forge_has_the_commits_that_a_shallow_clone_lacks() {
     assert_eq!(document["source"]["read_from"], "forge", "{document}");
     assert_eq!(document["source"]["stated_by"], "clone");
     assert_eq!(document["source"]["added"]["count"], 261);
+}
+
+#[test]
+fn fleet_lists_the_commits_of_the_source() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let mut options = fleet::options(kind, 4);
+        options.speed = 1000;
+        let fleet = Fleet::new(options);
+        let [old, new] = {
+            let mut store = fleet.forge.store(0);
+            ["fix: first", "fix: a *second* (#7)"]
+                .map(|message| store.push("main", message, &[("src/a", message)]))
+        };
+        let digests = fleet.build(&old);
+        for number in 1..4 {
+            fleet.pin(number, &digests, &format!("promote: images @{old}"));
+        }
+        fleet.build(&new);
+        let promote = |more: &[&str]| {
+            let list = ["--list", "list.txt", "--out", "out.jsonl"];
+            let ran = fleet
+                .scaled(&[&["fleet", "promote", "--revision", &new], &list[..], more].concat());
+            assert_eq!(ran.code, 0, "{kind:?} {}", ran.stderr);
+        };
+        let body = |number: usize| fleet.forge.store(number).pulls[0].body.clone();
+
+        let before = fleet.forge.log().len();
+        promote(&["--pr", "draft"]);
+        let section = body(1);
+        for text in [
+            "### What changes",
+            &format!("{}...{}", &old[..7], &new[..7]),
+            "1 commit by 1 author",
+            r"fix: a \*second\*",
+        ] {
+            assert!(section.contains(text), "{kind:?} {text}: {section}");
+        }
+        assert!(!section.contains("fix: first"), "{section}");
+        assert_eq!(section, body(2).replace("app-0002", "app-0001"));
+        // No commit records the set of the first repository.
+        assert!(body(0).contains("previous revision unknown"), "{}", body(0));
+        let log = fleet.forge.log();
+        let compared = log[before..].iter().filter(|logged| {
+            let request = &logged.request;
+            ["/compare/", "not="]
+                .iter()
+                .any(|text| request.contains(text))
+        });
+        // One for the order; for the commits one comparison, or a listing in each direction.
+        assert_eq!(compared.count(), if kind == Kind::Github { 2 } else { 3 });
+    }
+}
+
+#[test]
+fn fleet_without_changes_reads_no_commits() {
+    let mut options = fleet::options(Kind::Github, 2);
+    options.speed = 1000;
+    let fleet = Fleet::new(options);
+    let config = fleet.read("repin.yaml");
+    fleet.write("repin.yaml", config + "report: { changes: none }\n");
+    let args = ["fleet", "promote", "--revision", "x", "--pr", "draft"];
+    fleet
+        .scaled(&[&args[..], &["--list", "list.txt", "--out", "out.jsonl"]].concat())
+        .exits(0);
+    let body = fleet.forge.store(1).pulls[0].body.clone();
+    assert!(!body.contains("What changes"), "{body}");
 }

@@ -6,7 +6,7 @@
 mod contents;
 mod source;
 
-use super::{Services, SiteHistory, request::Request, tags, trust::Trust};
+use super::{Services, SiteHistory, build_order::BuildOrder, request::Request, tags, trust::Trust};
 use crate::{
     changes::{self, Changes, KnownBy, NotRead, SetState},
     checks::ApprovedImage,
@@ -171,6 +171,32 @@ pub(super) fn of_promotion(
         only_read_contents: set.request.only_read_contents,
     };
     compare(comparison, config, services)
+}
+
+/// Compares the current set of a repository of a fleet with the new one: only the commits of the configured source,
+/// because the images of the current set are not read. `None` without a source.
+pub(super) async fn of_member(
+    from: SetState,
+    request: &Request,
+    builds: &BuildOrder<'_>,
+) -> Option<Changes> {
+    let build_source = builds.source()?;
+    let to = SetState {
+        revision: Some(request.revision.to_string()),
+        known_by: Some(KnownBy::Argument),
+        commit: None,
+    };
+    let mut not_read = Vec::new();
+    let is_rollback = request.operation == Operation::Rollback;
+    let sets = [&from, &to];
+    let source = source::read_for_fleet(build_source, sets, is_rollback, &mut not_read).await;
+    Some(Changes {
+        from,
+        to,
+        source,
+        images: Vec::new(),
+        not_read,
+    })
 }
 
 /// The repositories that signatures prove to be the source of the images; none unless all are proven.

@@ -1,6 +1,6 @@
 //! The commits between the revisions of two sets, and the page that compares them.
 
-use super::{Comparison, common_label};
+use super::{Comparison, SetState, common_label};
 use crate::{
     changes::{CommitList, NotRead, Origin, Reader, SourceChanges},
     config::{Config, SourceRepository},
@@ -33,28 +33,9 @@ pub(super) fn read(
 ) -> SourceChanges {
     let build_source = BuildSource::new(config, None, services);
     let repository = repository(comparison, config, selected, build_source.as_ref());
-    let mut source = SourceChanges {
-        repository: repository.address,
-        stated_by: Some(repository.origin),
-        is_reversed: comparison.is_rollback,
-        ..SourceChanges::default()
-    };
-    let target = repository.target.as_ref();
-    let pages = target.and_then(Target::pull_request_pages);
-    source.pull_requests = pages.map(String::from);
-    let [from, to] = [&comparison.from, &comparison.to].map(|set| set.state.revision.as_deref());
-    let (Some(from), Some(to)) = (from, to) else {
-        return source;
-    };
-    if from == to {
-        source.descendant = Some(true);
-        source.added = Some(CommitList::NONE);
-        source.removed = Some(CommitList::NONE);
-        return source;
-    }
-    let [older, newer] = [from, to].map(|revision| ObjectId::parse(revision.as_bytes()));
-    let (Some(older), Some(newer)) = (older, newer) else {
-        not_read.push(NotRead::commits("the revisions are not commits"));
+    let mut source = repository.changes(comparison.is_rollback);
+    let sets = [&comparison.from.state, &comparison.to.state];
+    let Some([older, newer]) = commits_to_read(sets, &mut source, not_read) else {
         return source;
     };
     let own = own_repository(comparison.git, &source, config);
@@ -75,26 +56,109 @@ pub(super) fn read(
             }),
         Err(error) => Err(Error::from(error).text()),
     };
-    match read {
-        Ok((reader, ranges)) => {
-            let [added, removed] = ranges.map(CommitList::from);
-            source.descendant = Some(removed.count == 0);
-            source.is_reversed |= removed.count > 0 && added.count == 0;
-            source.added = Some(added);
-            source.removed = Some(removed);
-            source.read_from = Some(reader);
-        }
-        Err(reason) => not_read.push(NotRead::commits(reason)),
-    }
-    source.link = target.and_then(|target| {
-        let page = if source.is_reversed {
-            target.comparison(to, from)
-        } else {
-            target.comparison(from, to)
-        };
-        page.map(String::from)
-    });
+    repository.add(read, [&older, &newer], &mut source, not_read);
     source
+}
+
+/// Reads the commits between the current set of a repository of a fleet and the new one, without a clone.
+pub(super) async fn read_for_fleet(
+    build_source: &BuildSource<'_>,
+    sets: [&SetState; 2],
+    is_rollback: bool,
+    not_read: &mut Vec<NotRead>,
+) -> SourceChanges {
+    let repository = Repository::configured(build_source);
+    let mut source = repository.changes(is_rollback);
+    let Some([older, newer]) = commits_to_read(sets, &mut source, not_read) else {
+        return source;
+    };
+    let read = match commits(None, Some(build_source), &older, &newer) {
+        Ok(Some(ranges)) => Ok((Reader::Clone, ranges)),
+        Ok(None) => match build_source.ranges(&older, &newer).await {
+            Ok(ranges) => Ok((Reader::Forge, ranges)),
+            Err(reason) => Err(format!("the source {}: {reason}", build_source.name())),
+        },
+        Err(error) => Err(Error::from(error).text()),
+    };
+    repository.add(read, [&older, &newer], &mut source, not_read);
+    source
+}
+
+/// The revisions of both sets as commits, unless the result is known without them.
+fn commits_to_read(
+    sets: [&SetState; 2],
+    source: &mut SourceChanges,
+    not_read: &mut Vec<NotRead>,
+) -> Option<[ObjectId; 2]> {
+    let [from, to] = sets.map(|set| set.revision.as_deref());
+    let (from, to) = (from?, to?);
+    if from == to {
+        source.descendant = Some(true);
+        source.added = Some(CommitList::NONE);
+        source.removed = Some(CommitList::NONE);
+        return None;
+    }
+    let [older, newer] = [from, to].map(|revision| ObjectId::parse(revision.as_bytes()));
+    let (Some(older), Some(newer)) = (older, newer) else {
+        not_read.push(NotRead::commits("the revisions are not commits"));
+        return None;
+    };
+    Some([older, newer])
+}
+
+impl Repository {
+    fn configured(source: &BuildSource<'_>) -> Self {
+        Self {
+            address: Some(source.name().to_owned()),
+            origin: Origin::Configuration,
+            target: source.target().ok().flatten(),
+        }
+    }
+
+    /// The changes without commits.
+    fn changes(&self, is_rollback: bool) -> SourceChanges {
+        let target = self.target.as_ref();
+        SourceChanges {
+            repository: self.address.clone(),
+            stated_by: Some(self.origin),
+            is_reversed: is_rollback,
+            pull_requests: target
+                .and_then(Target::pull_request_pages)
+                .map(String::from),
+            ..SourceChanges::default()
+        }
+    }
+
+    /// Adds the commits of both directions, or the reason why they are unknown, and the link.
+    fn add(
+        &self,
+        read: Result<(Reader, [CommitRange; 2]), String>,
+        commits: [&ObjectId; 2],
+        source: &mut SourceChanges,
+        not_read: &mut Vec<NotRead>,
+    ) {
+        match read {
+            Ok((reader, ranges)) => {
+                let [added, removed] = ranges.map(CommitList::from);
+                source.descendant = Some(removed.count == 0);
+                source.is_reversed |= removed.count > 0 && added.count == 0;
+                source.added = Some(added);
+                source.removed = Some(removed);
+                source.read_from = Some(reader);
+            }
+            Err(reason) => not_read.push(NotRead::commits(reason)),
+        }
+        let mut ends = commits.map(ToString::to_string);
+        if source.is_reversed {
+            ends.reverse();
+        }
+        let [from, to] = &ends;
+        let page = self
+            .target
+            .as_ref()
+            .and_then(|target| target.comparison(from, to));
+        source.link = page.map(String::from);
+    }
 }
 
 /// The reason that no clone has the commits.
@@ -173,11 +237,7 @@ fn repository(
     source: Option<&BuildSource<'_>>,
 ) -> Repository {
     if let Some(source) = source {
-        return Repository {
-            address: Some(source.name().to_owned()),
-            origin: Origin::Configuration,
-            target: source.target().ok().flatten(),
-        };
+        return Repository::configured(source);
     }
     let labels =
         [&comparison.from, &comparison.to].map(|set| common_label(set, selected, SOURCE_LABEL));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{FleetHistory, Operation, RelPath, Trailer},
+    config::{ChangeParts, FleetHistory, Operation, RelPath, Trailer},
     error::{Error, Errors},
     files::{Files as _, Snapshot},
     fleet::FleetOutcome,
@@ -25,6 +25,7 @@ use crate::{
     untrusted::plain,
     workflow::{
         OpenRequest, SiteHistory,
+        changes::{self, ComparedSet},
         engine::{self, Planned, Verification},
         image_rows,
         run::{planned_document, render_body, unplanned_document},
@@ -218,7 +219,12 @@ impl Walk<'_> {
             images: self.set.trusted_images(&member.images, config),
             stages: Box::pin(self.judge_stages(member, site)).await?,
         };
-        let planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
+        let known = history.promoted_or_local().ok();
+        let current = ComparedSet::current(config, &counted.found, known).state;
+        let mut planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
+        if config.report.changes != Some(ChangeParts::None) {
+            planned.changes = Box::pin(changes::of_member(current, request, &self.builds)).await;
+        }
         let unplanned = unplanned_document(
             request.operation,
             Some(self.revision.as_str()),
