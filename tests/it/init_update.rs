@@ -55,6 +55,7 @@ fn update_adds_files_that_no_glob_matches() {
     ] {
         let repository = repository(before);
         repository.write("c.txt", "");
+        repository.write("b/other.yml", "");
         repository.write("b/x.yml", pin('a'));
         let old = config(&repository);
         let checked = repository.run(&["check"]).exits(0);
@@ -93,6 +94,7 @@ fn list_at_the_end_of_the_file_is_extended() {
     repository.write("repin.yaml", &text);
     // The file is not added to git yet, but the next commit may contain it.
     repository.write("b/x.yml", pin('a'));
+    repository.write("b/other.yml", "");
     let ran = repository.run(&["init", "--update"]).exits(0);
     let expected = text.replace("pins: 1", "pins: 2") + "\n  - b/x.yml\n";
     assert_eq!(config(&repository), expected);
@@ -144,7 +146,7 @@ fn missing_list_of_files_is_reported() {
     repository.write("k/kustomization.yaml", text);
     let before = config(&repository);
     let ran = repository.run(&["init", "--update"]).exits(0);
-    let expected = "`files` cannot be edited; add to it: a/x.yml";
+    let expected = "`files` cannot be edited; add to it: a/*.{yml,yaml}";
     assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     assert!(!ran.stdout.contains("up to date"), "{}", ran.stdout);
     assert_eq!(config(&repository), before);
@@ -166,7 +168,7 @@ fn pins_of_another_configuration_are_not_added() {
     repository.git(&["rm", "-q", "--cached", "b/repin.yaml"]);
     fs::remove_file(repository.path("b/repin.yaml")).unwrap();
     repository.run(&["init", "--update"]).exits(0);
-    assert!(config(&repository).contains("b/x.yml"));
+    assert!(config(&repository).contains("b/*.{yml,yaml}"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config::{Globs, RelPath, is_workflow_directory},
-    files::WorkTree,
+    files::{Listing, WorkTree},
     pins::{Finder, read_whole},
 };
 
@@ -15,6 +15,8 @@ use crate::{
 const MANY: usize = 8;
 /// The minimum number of similar globs to merge.
 const ALIKE: usize = 3;
+/// The minimum number of sibling directories to match with one glob.
+const SIBLINGS: usize = 2;
 
 /// A glob and its files.
 struct Chosen {
@@ -35,8 +37,9 @@ pub(crate) fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder
             .filter_map(|path| Some((split(path)?, path.clone()))),
     ) {
         let wide = format!("{directory}{tail}");
-        if (files.len() > 1 || is_workflow_directory(Path::new(&directory)))
-            && narrow.fits(&wide, &files)
+        let is_likely = files.len() > 1 || is_workflow_directory(Path::new(&directory));
+        if (is_likely && narrow.fits(&wide, &files))
+            || (!directory.is_empty() && narrow.matches_only(&wide, &files))
         {
             chosen.push(Chosen { glob: wide, files });
         } else {
@@ -49,6 +52,7 @@ pub(crate) fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder
             }));
         }
     }
+    chosen = narrow.with_siblings(chosen);
     if chosen.len() > MANY {
         chosen = narrow.merged(chosen, |directory| {
             directory
@@ -100,12 +104,52 @@ impl Narrow<'_> {
         out
     }
 
+    /// Merges the globs of sibling directories if each file that the merged glob matches has pins, so that it matches
+    /// a new directory.
+    fn with_siblings(&self, chosen: Vec<Chosen>) -> Vec<Chosen> {
+        let key = |one: Chosen| {
+            let (directory, name) = one.glob.rsplit_once('/')?;
+            let parent = directory
+                .rfind('/')
+                .map_or("", |slash| &directory[..=slash]);
+            Some(((parent.to_owned(), name.to_owned()), one))
+        };
+        let (at_top, below): (Vec<_>, Vec<_>) =
+            chosen.into_iter().partition(|one| !one.glob.contains('/'));
+        let mut out = at_top;
+        for ((parent, name), siblings) in grouped(below.into_iter().filter_map(key)) {
+            let files: Vec<_> = siblings
+                .iter()
+                .flat_map(|one| one.files.iter().cloned())
+                .collect();
+            let wide = format!("{parent}*/{name}");
+            // The directories at the top have different purposes.
+            if !parent.is_empty() && siblings.len() >= SIBLINGS && self.matches_only(&wide, &files)
+            {
+                out.push(Chosen { glob: wide, files });
+            } else {
+                out.extend(siblings);
+            }
+        }
+        out
+    }
+
+    /// Whether a glob matches `files` and no other file.
+    fn matches_only(&self, glob: &str, files: &[RelPath]) -> bool {
+        let wanted: BTreeSet<_> = files.iter().collect();
+        self.list(glob).is_some_and(|listing| {
+            listing.files.iter().collect::<BTreeSet<_>>() == wanted && listing.hazards.is_empty()
+        })
+    }
+
+    fn list(&self, glob: &str) -> Option<Listing> {
+        let globs = Globs::parse([glob]).ok()?;
+        self.tree.list(&globs).ok()
+    }
+
     /// Whether a glob matches `files`, and otherwise only files without pins that can be changed safely.
     fn fits(&self, glob: &str, files: &[RelPath]) -> bool {
-        let Some(listing) = Globs::parse([glob])
-            .ok()
-            .and_then(|globs| self.tree.list(&globs).ok())
-        else {
+        let Some(listing) = self.list(glob) else {
             return false;
         };
         let wanted: BTreeSet<_> = files.iter().collect();
@@ -228,6 +272,33 @@ mod tests {
     }
 
     #[test]
+    fn directory_with_pins_in_each_file_is_matched_completely() {
+        assert_eq!(globs(&["a/x.yml"], &[("b/z.yml", "")]), ["a/*.{yml,yaml}"]);
+        assert_eq!(globs(&["a/x.yml"], &[("a/z.yml", "")]), ["a/x.yml"]);
+        assert_eq!(globs(&["a/x.yml"], &[("a/z.yml", "link")]), ["a/x.yml"]);
+        assert_eq!(globs(&["x.yml"], &[]), ["x.yml"]);
+    }
+
+    #[test]
+    fn sibling_directories_share_a_glob() {
+        let overlays = ["o/dev/k.yaml", "o/prod/k.yaml"];
+        assert_eq!(
+            globs(&overlays, &[("o/README.md", "")]),
+            ["o/*/*.{yml,yaml}"]
+        );
+        let named = [("o/dev/p.yaml", ""), ("o/prod/p.yaml", "")];
+        assert_eq!(globs(&overlays, &named), ["o/*/k.yaml"]);
+        let other = [
+            ("o/dev/p.yaml", ""),
+            ("o/prod/p.yaml", ""),
+            ("o/qa/k.yaml", ""),
+        ];
+        assert_eq!(globs(&overlays, &other), overlays);
+        let top = ["eu/Dockerfile", "us/Dockerfile"];
+        assert_eq!(globs(&top, &[]), top);
+    }
+
+    #[test]
     fn glob_with_additional_matches_is_rejected() {
         let exact = ["a/x.yml", "a/y.yml"];
         assert_eq!(globs(&exact, &[("a/other.yml", PIN)]), exact);
@@ -240,8 +311,8 @@ mod tests {
     fn many_files_share_a_glob() {
         let many: Vec<_> = (0..9).map(|n| format!("k8s/{n}/app.yaml")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
-        assert_eq!(globs(&many, &[("README.md", "")]), ["k8s/**/*.{yml,yaml}"]);
-        assert_eq!(globs(&many, &[("k8s/other.yaml", PIN)]).len(), 9);
+        assert_eq!(globs(&many, &[("README.md", "")]), ["k8s/*/*.{yml,yaml}"]);
+        assert_eq!(globs(&many, &[("k8s/0/other.yaml", PIN)]).len(), 9);
         let wide: Vec<_> = (0..9).map(|n| format!("{n}/Dockerfile")).collect();
         assert_eq!(
             globs(&wide.iter().map(String::as_str).collect::<Vec<_>>(), &[]),
