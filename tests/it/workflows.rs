@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use regex::Regex;
@@ -12,8 +13,7 @@ use serde_json::Value;
 use crate::support::markdown;
 
 /// The current major version of each action, looked up in its repository in November 2026.
-const VERSIONS: [(&str, &str); 11] = [
-    ("OWNER/repin", concat!("v", env!("CARGO_PKG_VERSION"))),
+const VERSIONS: [(&str, &str); 10] = [
     ("actions/attest", "v4"),
     ("actions/checkout", "v7"),
     ("actions/download-artifact", "v8"),
@@ -49,14 +49,18 @@ impl Shown {
     }
 
     /// The problems of its jobs and of its concurrency group.
-    fn problems(&self) -> Vec<String> {
+    fn problems(&self, owner: &str) -> Vec<String> {
+        let repin = format!("{owner}/repin@v{}", env!("CARGO_PKG_VERSION"));
         let mut problems = Vec::new();
         for steps in self.jobs() {
             let mut installed = false;
             for step in steps {
                 if let Some(action) = step["uses"].as_str() {
-                    installed |= action.starts_with("OWNER/repin@");
-                    problems.extend(outdated(action));
+                    if action == repin {
+                        installed = true;
+                    } else {
+                        problems.extend(outdated(action));
+                    }
                 }
                 if calls_repin(step) && !installed {
                     problems.push("a step calls repin, which is not installed".to_owned());
@@ -142,8 +146,7 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Everything that is shown: fenced blocks with jobs or steps, and the files of the examples.
-fn shown() -> Vec<Shown> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+fn shown(top: &Path) -> Vec<Shown> {
     let mut paths = vec![top.join("README.md")];
     files(&top.join("docs"), &mut paths);
     files(&top.join("examples"), &mut paths);
@@ -171,12 +174,68 @@ fn shown() -> Vec<Shown> {
 
 #[test]
 fn every_workflow_installs_repin_and_keeps_waiting_promotions() {
-    let shown = shown();
+    let shown = shown(Path::new(env!("CARGO_MANIFEST_DIR")));
     assert!(shown.len() > 25, "{}", shown.len());
     let calls = |it: &&Shown| it.jobs().concat().into_iter().any(calls_repin);
     assert!(shown.iter().filter(calls).count() > 10);
-    let problems: Vec<_> = shown.iter().flat_map(Shown::problems).collect();
+    let problems: Vec<_> = shown.iter().flat_map(|it| it.problems("OWNER")).collect();
     assert_eq!(problems, [""; 0]);
+}
+
+#[test]
+fn snippets_can_be_pasted_after_one_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let (top, copy) = (Path::new(env!("CARGO_MANIFEST_DIR")), directory.path());
+    let mut paths = vec![top.join("README.md"), top.join("scripts/owner")];
+    files(&top.join("docs"), &mut paths);
+    files(&top.join("examples"), &mut paths);
+    for path in paths {
+        let target = copy.join(path.strip_prefix(top).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(path, target).unwrap();
+    }
+    let run = |program: &Path, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(copy).output().unwrap()
+    };
+    for args in [&["init", "-q"][..], &["add", "-A"]] {
+        assert!(run(Path::new("git"), args).status.success());
+    }
+    let script = copy.join("scripts/owner");
+    for refused in [&[][..], &["a/b"], &["-x"]] {
+        assert_eq!(run(&script, refused).status.code(), Some(2));
+    }
+    let output = run(&script, &["Acme-Corp"]);
+    assert!(output.status.success(), "{output:?}");
+
+    let problems = |it: &Shown| it.problems("Acme-Corp");
+    let problems: Vec<_> = shown(copy).iter().flat_map(problems).collect();
+    assert_eq!(problems, [""; 0]);
+    let mut pasted = 0;
+    let mut pages = vec![copy.join("README.md")];
+    files(&copy.join("docs"), &mut pages);
+    for page in pages
+        .iter()
+        .filter(|page| page.extension() == Some("md".as_ref()))
+    {
+        for block in markdown::blocks(&fs::read_to_string(page).unwrap()) {
+            let place = format!("{}:{}", page.display(), block.line);
+            for placeholder in ["OWNER/repin", "ghcr.io/owner/"] {
+                assert!(!block.text.contains(placeholder), "{place}");
+            }
+            if block.language == "sh" && block.text.to_lowercase().contains("acme-corp/repin") {
+                let parsed = run(Path::new("bash"), &["-n", "-c", &block.text]);
+                assert!(parsed.status.success(), "{place}: {parsed:?}");
+                pasted += 1;
+            }
+        }
+    }
+    assert!(pasted >= 4, "{pasted}");
+    let images = fs::read_to_string(copy.join("docs/install.md")).unwrap();
+    assert!(images.contains("ghcr.io/acme-corp/repin:"), "{images}");
+    let status = run(Path::new("git"), &["status", "--porcelain"]);
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(!status.contains("??"), "{status}");
 }
 
 #[test]
@@ -223,7 +282,7 @@ fn faulty_workflow_is_found() {
             Some("`queue: max` excludes `cancel-in-progress: true`"),
         ),
     ] {
-        let found = Shown::of("x", &text).problems();
+        let found = Shown::of("x", &text).problems("OWNER");
         let expected: Vec<_> = expected.map(|it| format!("x: {it}")).into_iter().collect();
         assert_eq!(found, expected, "{text}");
     }
