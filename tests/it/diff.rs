@@ -317,6 +317,39 @@ fn registry_gives_the_same_differences() {
     assert_eq!(remote, diff(&world, &["--revision", &new]));
 }
 
+#[test]
+fn single_platform_images_cost_no_request() {
+    let mut world = world();
+    for revision in [REV_A, REV_B] {
+        for image in ["review", "fix", "base"] {
+            let platform = Platform::new("linux/amd64", revision).env(revision);
+            world.rebuild(image, revision, &[platform]);
+        }
+    }
+    let (_directory, registry) = served(&world);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    let run = |more: &[&str]| {
+        let args = ["promote", "--revision", REV_A, "--source", &source];
+        world.run(&[&args[..], more].concat()).exits(0);
+    };
+    run(&["--apply"]);
+    let requests = |more: &[&str]| {
+        let before = registry.requests().len();
+        let args = ["promote", "--revision", REV_B, "--source", &source];
+        let ran = world.run(&[&args[..], &["--format", "json"], more].concat());
+        let document = ran.exits(0).json();
+        let mut requests = registry.requests().split_off(before);
+        requests.sort();
+        (document, requests)
+    };
+    let (with, requested) = requests(&[]);
+    assert_eq!(with["changes"]["images"].as_array().unwrap().len(), 2);
+    let (without, expected) = requests(&["--no-changes"]);
+    assert_eq!(without["changes"], Value::Null);
+    assert!(expected.len() > 6, "{expected:?}");
+    assert_eq!(requested, expected);
+}
+
 /// The file of a blob in the layout of an image.
 fn blob(world: &World, image: &str, digest: &str) -> std::path::PathBuf {
     let hex = digest.strip_prefix("sha256:").unwrap();
