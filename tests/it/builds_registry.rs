@@ -250,7 +250,7 @@ fn registry_of_many() -> Fake {
     })
 }
 
-/// Runs with at most 64 MiB of memory of its own (`RLIMIT_DATA`).
+/// Runs with at most 64 MiB of private memory (`RLIMIT_DATA`).
 fn limited(world: &World, args: &[&str], source: &str) -> Value {
     let program = repin(world.root(), &[args, &["--format", "json"]].concat());
     let mut command = Command::new("sh");

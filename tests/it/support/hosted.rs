@@ -1,4 +1,4 @@
-//! A world whose base branch is on a simulated forge, and runs with its token.
+//! A world with a base branch on a simulated forge, and runs with its token.
 
 use serde_json::Value;
 
@@ -26,12 +26,12 @@ pub const FILES: [&str; 4] = [
 
 /// Opens a pull request that promotes to B.
 pub const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
-/// Waits until the first pull request is merged.
+/// Polls until the first pull request is merged.
 pub const WAIT: [&str; 7] = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
 /// Reports the state of the first pull request.
 pub const LOOK: [&str; 7] = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];
 
-/// A world whose base branch is on a forge; `settings` are keys of the `forge` block, separated by
+/// A world with a base branch on a forge; `settings` are keys of the `forge` block, separated by
 /// commas.
 pub fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
     let (world, fake) = configured(kind, settings);
