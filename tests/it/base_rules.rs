@@ -135,7 +135,7 @@ fn disallowed_method_is_refused_before_any_write() {
         let bring = ["branch", "promote", "--from", "staging", "--to", "main"];
         run(&world, &[&bring[..], &["--apply"]].concat()).exits(1);
         assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");
-        // A method that is never used is in nobody's way.
+        // An unused method causes no refusal.
         let (world, fake) = hosted(kind, "merge_method: rebase");
         fake.store().rules.methods = vec!["merge"];
         fake.store().gitea.styles = vec!["merge"];
@@ -382,7 +382,7 @@ fn merge_by_the_queue_is_not_a_removal() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);
-    // Out of the queue, and still open when it is read: the merge shows a moment later.
+    // Removed from the queue, and still open at the first request: the merge is visible later.
     fake.at(When::After, "GET", "/pulls/1", 1, |store| {
         store.queue_removes(1, Some("MERGE"));
     });
@@ -468,7 +468,7 @@ fn signing(settings: &str, signatures: Signatures) -> (World, Fake) {
 
 const ALL: [Signatures; 3] = [Signatures::Base, Signatures::All, Signatures::Protection];
 
-/// The branch's head has a signature and the planned contents, and nothing temporary is left.
+/// The branch's head has a signature and the planned contents, and no temporary branch remains.
 fn is_signed(world: &World, fake: &Fake) {
     let store = fake.store();
     let pull = store.open_pulls()[0];
@@ -629,7 +629,7 @@ fn server_without_signing_is_reported() {
 #[test]
 fn leftovers_of_an_interrupted_run_are_reused() {
     let (world, fake) = signing("labels: []", Signatures::Base);
-    // Broken off before the commit, and after it.
+    // Interrupted before the commit, and after it.
     for (at, path) in [COMMIT, ("DELETE", &*format!("repin/signing/{}", branch()))] {
         fake.fault((at, &*path.to_owned().leak()), 9, Fault::Instead(broken()));
         run(&world, &PROMOTE).exits(3);

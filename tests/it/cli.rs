@@ -200,7 +200,7 @@ fn manual_is_one_page_without_defects() {
 }
 
 #[test]
-fn colour_comes_when_it_is_asked_for() {
+fn color_is_used_on_request() {
     let world = world();
     world.replace("repin.yaml", "pins: 2", "pins: 9");
     assert!(!world.run(&["check"]).stderr.contains('\u{1b}'));

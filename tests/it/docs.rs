@@ -431,9 +431,7 @@ fn every_test_and_script_on_the_pages_exists() {
     }
     let testing = doc("testing.md");
     let (guards, evidence) = testing
-        .split_once(
-            "\n## Versions that `prune` protects\n",
-        )
+        .split_once("\n## Versions that `prune` protects\n")
         .unwrap();
     let text = doc("reliability.md") + evidence;
     // A sentence has at least five words; an ellipsis replaces the rest of a name.

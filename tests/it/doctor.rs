@@ -591,7 +591,7 @@ fn unreachable_or_wrong_forge_fails() {
     let rows = fails(&world, &ENV, 4, &["token"]);
     assert!(line(&rows, "token").1.contains("404"), "{rows:?}");
     world.replace("repin.yaml", "acme/other", "acme/flows, base: staging");
-    // A promote reads the history of that branch.
+    // A promotion uses the history of that branch.
     let rows = fails(&world, &ENV, 2, &["remote", "base"]);
     assert_eq!(line(&rows, "base").1, "branch staging does not exist");
     world.git(&["push", "-q", "origin", "HEAD:refs/heads/staging"]);

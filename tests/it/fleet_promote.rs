@@ -1,5 +1,5 @@
 //! `repin fleet promote` without pull requests: outcomes, requests, shards, sets, and attacks of a
-//! hostile repository can do.
+//! hostile repository.
 
 use std::{fs, process::Command};
 

@@ -1,4 +1,4 @@
-//! `repin fleet promote --pr`: pull requests with every trouble, their pace, and runs that are killed.
+//! `repin fleet promote --pr`: pull requests with every trouble, their pace, and killed runs.
 
 use std::{thread::sleep, time::Duration};
 

@@ -89,7 +89,7 @@ fn recovers(tree: &Tree, after: &str) -> Holds {
 }
 
 /// `repin recover --discard` does not change the files and removes all others; the next run makes
-/// all of them forward.
+/// all files new.
 fn discards(tree: &Tree, after: &str) {
     let before: Set = tree.set();
     tree.world.run(&["recover", "--discard"]).exits(0);
@@ -273,8 +273,8 @@ fn kill_recoveries_after(way: Way, files: usize, moment: &Point) -> usize {
     runs
 }
 
-/// A killed `--discard` may leave a mixture, as requested; a killed `recover` may not
-/// that is not known.
+/// A killed `--discard` may leave a mixture, as requested; a killed `recover` leaves none that is
+/// not reported.
 fn is_known_or_discarded(tree: &Tree, args: &[&str], after: &str) {
     if args.len() == 1 {
         is_known(tree, after);

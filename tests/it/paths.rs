@@ -1,4 +1,4 @@
-//! Files that a configuration refers to: opened beneath the root, through no link, never in `.git`,
+//! Files that a configuration refers to: opened below the root, through no link, never in `.git`,
 //! and never shown.
 
 use std::{fs, os::unix::fs::symlink, path::Path};

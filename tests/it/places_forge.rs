@@ -81,7 +81,7 @@ fn pull_request_moves_split_pins_of_base() {
         let again = run(&world, &promote(REV_B)).exits(0).json();
         assert_eq!(again["pull_request"]["state"], "unchanged");
         assert_eq!(fake.writes(), [""; 0]);
-        // A newer set takes its place: the commit was recognised as one of repin's.
+        // A newer set replaces it: the commit was recognized as a commit of repin.
         world.build(REV_C);
         let newer = run(&world, &promote(REV_C)).exits(0).json();
         assert_eq!(newer["pull_request"]["state"], "created", "{newer}");

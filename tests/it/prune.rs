@@ -88,11 +88,8 @@ fn exactly_the_stale_pending_versions_go() {
         ("pending-never", "age is unknown"),
         ("pending-epoch", "age is unknown"),
     ] {
-        assert!(
-            protection(image, tag).contains(says),
-            "{tag}: {}",
-            protection(image, tag)
-        );
+        let found = protection(image, tag);
+        assert!(found.contains(says), "{tag}: {found}");
     }
     assert_eq!(real.left(), before, "a dry run changes nothing");
     assert_eq!(
@@ -504,7 +501,7 @@ fn open_branches_protect_by_former_names() {
             &[
                 ("main", &pinned),
                 ("pending-open", &open),
-                // Nothing but the name of the branch leads to it.
+                // Only the name of the branch refers to it.
                 (&format!("pending-{REV_B}"), &old("tagged")),
                 ("pending-stale", &old("stale")),
             ],
@@ -514,7 +511,7 @@ fn open_branches_protect_by_former_names() {
             &format!("{name}-{REV_B}"),
             &[(".github/workflows/b.yml", &pin)],
         );
-        // From now on they are called otherwise.
+        // From now on, their branches have other names.
         let text = config(&real.registry.host, "").replace(
             "\nprune",
             "\npromote: { branch: 'x-{revision}' }\nrevision: { tag: 'pending-{revision}' }\nprune",
@@ -757,7 +754,8 @@ fn base_branch_by_ci_replaces_unknown_default() {
     real.scene.git(&["fetch", "-q", "origin"]);
     let origin = real.scene.path().join("origin.git");
     git(&origin, &["symbolic-ref", "HEAD", "refs/heads/gone"]);
-    // `main` is still the only branch with a usual name; renamed, nothing in the clone names it.
+    // `main` is still the only branch with a usual name; after a rename, the clone does not show
+    // it.
     for args in [
         ["push", "-q", "origin", "main:refs/heads/trunk"].as_slice(),
         &["push", "-q", "origin", ":main"],
@@ -829,8 +827,7 @@ fn pin_that_is_missing_in_registry_refuses() {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     real.scene.pin(&real.app(), Digest::of(b"nobody has it"));
     refused(&real, 3, "pinned_missing");
-    // It exists without a tag; and so do the parts of a pinned index without a tag
-    // of.
+    // It exists without a tag; and so do the parts of a pinned index without a tag.
     let part = old("part");
     let index = Image::index(vec![part.clone(), young("other")]);
     push(
@@ -1239,7 +1236,7 @@ fn the_first_surprise_ends_it() {
         );
         assert_eq!(scripted.store().deleted, [], "{case}");
     }
-    // Someone deleted it already: that is fine, and the other one goes.
+    // Another process deleted it already: the run skips it and deletes the other one.
     let scripted = three();
     scripted.store().hook("DELETE", |store| {
         store.tags.remove("pending-b");
@@ -1468,7 +1465,7 @@ impl Meddled {
         }
     }
 
-    /// Meddles with each request from now on.
+    /// Interferes with each request from now on.
     fn meddle(&self, with: impl FnMut(&str, &Registry) -> Option<Reaction> + Send + 'static) {
         *self.meddler.lock().unwrap() = Some(Box::new(with));
     }
@@ -1792,8 +1789,8 @@ fn version_deleted_under_another_name_is_skipped() {
 }
 
 impl Real {
-    /// Takes a manifest out of the registry's storage; the tags that name it stay, as a garbage
-    /// collection that races a push has this effect (distribution/distribution, issue 1755).
+    /// Takes a manifest out of the registry's storage; its tags stay. A garbage collection that
+    /// races a push has the same effect (distribution/distribution, issue 1755).
     fn lose(&self, digest: Digest) {
         let path = format!(
             "data/docker/registry/v2/repositories/acme/app/_manifests/revisions/sha256/{}",

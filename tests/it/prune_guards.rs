@@ -195,7 +195,7 @@ fn every_remote_branch_and_tag_protects() {
     fs::remove_file(real.scene.path().join("blob")).unwrap();
     real.scene
         .git(&["push", "-q", "origin", &format!("{blob}:refs/tags/a-blob")]);
-    // Here, and nowhere on the remote.
+    // Only in this clone, and not on the remote.
     real.scene.git(&["checkout", "-q", "-b", "mine"]);
     real.scene.write("mine.txt", text("local"));
     real.scene.git(&["add", "mine.txt"]);
@@ -268,7 +268,7 @@ fn push_to_an_unrelated_branch_is_read() {
         &["clone", "-q", origin.to_str().unwrap(), "."],
     );
     let (_shim, path) = pushed_meanwhile(&real, other.path(), "refs/heads/unrelated");
-    // It names nothing new.
+    // It refers to no other digest.
     let document = shimmed(&real, &path, 0);
     let deleted = tags(&document["images"][0]["deleted"]);
     assert_eq!(deleted, ["pending-meanwhile", "pending-stale"]);
@@ -298,7 +298,7 @@ fn push_to_an_unrelated_branch_is_read() {
         );
         git(&origin, &["update-ref", "-d", reference]);
     }
-    // A promote that was opened meanwhile is another matter.
+    // A promotion that was opened during the run refuses it.
     let (_shim, path) = pushed_meanwhile(&real, other.path(), "refs/heads/repin/promote-now");
     let document = shimmed(&real, &path, 3);
     assert_eq!(document["images"][0]["code"], "base_moved", "{document}");
@@ -765,7 +765,7 @@ fn no_process_is_started_for_a_branch() {
 #[test]
 fn wrong_pin_count_refuses_the_run() {
     let real = with(&["mistyped"]);
-    // `*.yaml` was meant, too: check fails, and so has this.
+    // `*.yaml` was intended, too: `check` fails, so `prune` must fail as well.
     let text = config(&real.registry.host, "").replace("pins: 1", "pins: 2");
     real.scene.write("repin.yaml", &text);
     real.scene.write(
@@ -1000,7 +1000,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         "in odd/any.txt of a past commit of ",
     );
     kept(&document, "pending-index", "part of the index");
-    // A path is relative to the root, and only the branches that are named count.
+    // A path is relative to the root, and only the configured branches count.
     symlink(&there, real.scene.path().join("other")).unwrap();
     also(&real, "repository: other, branches: [main]");
     let document = deletes(
@@ -1085,7 +1085,7 @@ fn former_places_of_another_repository_protect() {
             ("envs/repin.yaml", theirs),
             ("envs/values.yaml", &entry("theirs")),
             ("deploy/kustomization.yaml", &entry("today")),
-            // Neither's.
+            // A pin of neither repository.
             ("values.yaml", &entry("nobody")),
         ],
     );
@@ -1257,7 +1257,7 @@ fn another_repository_is_reread_before_deletions() {
 }
 
 /// Split pins of the past, by the places of the other repository and by those of here, and a file
-/// beside a configuration that cannot be read, whatever its name.
+/// next to an unreadable configuration with any name.
 #[test]
 fn what_places_of_another_repository_ever_pinned_stays() {
     let real = with(&["theirs", "ours", "beside", "apart"]);

@@ -568,7 +568,7 @@ fn a_set_is_promoted_by_whoever_logged_in() {
     assert_eq!(registry.proxy.count("/token?"), 4);
 }
 
-/// The kinds of request of a promote.
+/// The kinds of request of a promotion.
 const KINDS: [fn(&Request) -> bool; 4] = [
     |request| request.path().ends_with(REV_B),
     |request| request.path().contains("/manifests/sha256:"),

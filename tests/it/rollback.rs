@@ -191,7 +191,7 @@ fn unpromoted_set_is_refused_before_any_request() {
         details(&document, "provenance_title", "fail")[0].contains(unknown),
         "{document}"
     );
-    // Pinned once, but never by a promote.
+    // Pinned once, but never by a promotion.
     world.refuses_to(&["rollback", "--to", REV_C], 1, &["provenance_title"]);
     for wrong in ["HEAD~1", "main", "@{u}", "--all", "-n1"] {
         let ran = world

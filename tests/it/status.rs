@@ -280,7 +280,7 @@ fn interrupted_apply_is_reported_with_its_recovery() {
     );
 }
 
-/// The file of this name beneath a directory.
+/// The file of this name below a directory.
 fn find(directory: &std::path::Path, name: &str) -> std::path::PathBuf {
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {

@@ -223,8 +223,8 @@ fn attacked() -> World {
     world
 }
 
-/// The text without the colours that the program itself uses.
-fn uncoloured(text: &str) -> String {
+/// The text without the colors of the program.
+fn uncolored(text: &str) -> String {
     [
         "0m", "1m", "31m", "32m", "33m", "36m", "1;91m", "91m", "1;94m", "94m", "1;96m",
     ]
@@ -239,7 +239,7 @@ fn terminal_gets_no_escape_sequence_of_files() {
     let world = attacked();
     let escaped = "\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{9b}31m \\u{202e}txet\\u{200b}\\u{feff}\\u{e0041}\\r# end";
     let dash = ["--diff-file", "-"];
-    for (args, env, coloured) in [
+    for (args, env, colored) in [
         (&[][..], Some(("NO_COLOR", "1")), false),
         (&["--color", "never"], None, false),
         (&["--color", "always"], None, true),
@@ -254,8 +254,8 @@ fn terminal_gets_no_escape_sequence_of_files() {
         let (shown, code) = terminal::shown(command);
         assert_eq!(code, Some(0), "{shown}");
         assert!(shown.contains(escaped), "{args:?} {env:?}: {shown:?}");
-        assert_eq!(shown.contains("\u{1b}[32m"), coloured, "{args:?}: {shown}");
-        let rest = uncoloured(&shown);
+        assert_eq!(shown.contains("\u{1b}[32m"), colored, "{args:?}: {shown}");
+        let rest = uncolored(&shown);
         let bad = |c: char| {
             c != '\n' && (c.is_control() || "\u{202e}\u{200b}\u{feff}\u{e0041}".contains(c))
         };
@@ -302,11 +302,7 @@ fn colored_pipe_gets_no_escape_sequence_of_files() {
     let args = ["promote", "--revision", REV_B, "--color", "always"];
     let ran = world.run(&args).exits(0);
     assert!(ran.stdout.contains("\u{1b}[32m"), "{}", ran.stdout);
-    assert!(
-        !uncoloured(&ran.stdout).contains('\u{1b}'),
-        "{}",
-        ran.stdout
-    );
+    assert!(!uncolored(&ran.stdout).contains('\u{1b}'), "{}", ran.stdout);
 }
 
 #[test]

@@ -513,7 +513,7 @@ fn sets_promoted_up_to_since_only_warn() {
         .json();
     assert_eq!(failed(&check), ["signature_missing"]);
     world.run(&ROLLBACK).exits(0);
-    // A promote never has the exemption.
+    // A promotion never has the exemption.
     since(line[0]);
     world.refuses(&["--force-after-rollback"], 1, &["signature_missing"]);
     since("0000000000000000000000000000000000000000");
@@ -611,7 +611,7 @@ fn unusable_keys_are_refused_before_any_request() {
 }
 
 /// A set of one image in a registry with the referrers API, its configuration, and the requests of
-/// a promote.
+/// a promotion.
 fn requests(
     policy: &str,
     exit: i32,

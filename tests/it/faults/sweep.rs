@@ -488,7 +488,7 @@ impl Tally {
 }
 
 /// The modes of a kind: a retry succeeds after temporary faults; faults that are not retried, and
-/// those that need no retry, is one mode each.
+/// those that need no retry, have one mode each.
 fn lastings(kind: &Kind) -> &'static [bool] {
     match kind.means {
         _ if kind.is_lasting() => &[true],

@@ -65,7 +65,7 @@ pub fn publish(world: &World, fake: &Fake, message: &str) {
     publish_in(world, fake, message, "");
 }
 
-/// The same beneath a directory.
+/// The same below a directory.
 pub fn publish_in(world: &World, fake: &Fake, message: &str, directory: &str) {
     let files = FILES.map(|path| (format!("{directory}{path}"), world.read(path)));
     let files = files.each_ref().map(|(path, text)| (&**path, &**text));
@@ -99,7 +99,7 @@ pub fn document(world: &World, args: &[&str], exit: i32) -> Value {
     run(world, &args).exits(exit).json()
 }
 
-/// A promote to a revision through a ready pull request, as JSON.
+/// A promotion to a revision through a ready pull request, as JSON.
 pub fn promote(revision: &'static str) -> [&'static str; 7] {
     let [promote, flag, _, pr, ready] = PROMOTE;
     [promote, flag, revision, pr, ready, "--format", "json"]

@@ -251,7 +251,7 @@ impl Repo {
     }
 }
 
-/// The title that repin gives to a promote.
+/// The title of a promotion.
 pub(crate) fn title(build: char) -> String {
     format!("promote: images @{}", revision(build))
 }

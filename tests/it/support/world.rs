@@ -278,7 +278,7 @@ impl World {
         files
     }
 
-    /// Runs a promote to B with JSON output, and checks that it is refused with these codes and
+    /// Runs a promotion to B with JSON output, and checks that it is refused with these codes and
     /// this exit and changes nothing.
     pub fn refuses(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
         self.refuses_to(

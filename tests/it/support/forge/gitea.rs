@@ -1,8 +1,8 @@
 //! Simulated Gitea and Forgejo, with the pitfalls of the real ones.
 //!
 //! "Seen" means observed on a Gitea 1.25.4, 1.25.5 and 1.26.1, a Forgejo 11.0.1 and a Gitea before
-//! 1.22; other behavior is from the servers' source. The simulation never sleeps: actions of the
-//! real servers "a while later", this one does a number of requests later.
+//! 1.22; other behavior is from the servers' source. The simulation never sleeps: actions that real
+//! servers take "a while later" take place a number of requests later.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,7 @@
 //!
 //! Where a comment names "the documentation", it is that of GitHub's REST and GraphQL API;
 //! "reported" refers to public reports by users of GitHub and of other tools. The simulation never
-//! sleeps: actions that GitHub does "in the background", this one does a number of reads later.
+//! sleeps: actions that GitHub takes "in the background" take place a number of reads later.
 
 use std::{
     collections::HashMap,
@@ -56,7 +56,7 @@ pub struct Settings {
     pub login: &'static str,
     /// The age of every commit, in days.
     pub days: u64,
-    /// Whether scheduled merges can be cancelled.
+    /// Whether scheduled merges can be canceled.
     pub cancels: bool,
     /// The workflow runs, each with `workflow_id` and `check_suite_id`; `None` if the token may not
     /// read them.
@@ -401,8 +401,8 @@ enum Setting {
 }
 
 /// The reason that a branch cannot be created or updated. Reported: only "Reference update failed"
-/// else for a creation that a rule forbids, the rule for an update; and the same words where a
-/// branch is named like a directory of the new one.
+/// for a creation that a rule forbids, the rule for an update; and the same words where a branch is
+/// named like a directory of the new one.
 fn rejected(store: &Store, name: &str, how: &Setting) -> Option<&'static str> {
     let covers = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
     if covers(&store.github.protected) {
@@ -875,7 +875,7 @@ fn number_of(input: &Value) -> u64 {
     id.strip_prefix("PR_").unwrap().parse().unwrap()
 }
 
-/// A scheduled merge stays scheduled whoever pushes afterwards, as long as they may write (the
+/// A scheduled merge stays scheduled after a push by any user with write access (the
 /// documentation, "Automatically merging a pull request"); this cancels it.
 fn disarm(store: &mut Store, number: u64) -> Reply {
     let before = store.scheduled.len();

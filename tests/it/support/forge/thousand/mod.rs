@@ -1,7 +1,7 @@
 //! A forge with a thousand repositories, generated from a seed at the first request.
 //!
-//! Each repository is a [`Store`] of the simulated GitHub or Gitea; requests that concern
-//! several at once (GraphQL, listings, limits, renames) is here. Requests are validated against the
+//! Each repository is a [`Store`] of the simulated GitHub or Gitea; requests that concern several
+//! at once (GraphQL, listings, limits, renames) are here. Requests are validated against the
 //! published descriptions, logged with the server's time, and met by the troubles that are scripted
 //! for a repository's number.
 //!
