@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_without_a_use_is_seen() {
+    fn path_without_a_use_item_is_found() {
         for text in [
             "fn f() { crate::cli::run(); }",
             "fn f(_: &crate::cli::Exit) {}",
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_may_use_what_they_need() {
+    fn tests_may_use_any_module() {
         let inline =
             "#[cfg(test)] mod tests { use crate::cli; fn f() { crate::cli::run(); panic!() } }";
         assert_eq!(uses("src/oci/tag.rs", inline), [] as [&str; 0]);

@@ -324,7 +324,7 @@ fn a_given_checksum_needs_no_list() {
 }
 
 #[test]
-fn the_version_is_the_one_asked_for() {
+fn requested_version_is_installed() {
     let script = |version: &str| format!("#!/bin/sh\necho 'repin {version} (x)'\n");
     let installs = |input: &str, reference: &str| {
         let mut job = Job::new().with("version", input);
@@ -426,7 +426,7 @@ fn cargo_builds_sources_with_the_commit_of_action() {
 }
 
 #[test]
-fn inputs_and_outputs_lead_somewhere() {
+fn inputs_and_outputs_are_connected() {
     let action = action();
     let steps = action["runs"]["steps"].as_array().unwrap();
     let used: String = steps.iter().map(ToString::to_string).collect();

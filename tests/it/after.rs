@@ -199,7 +199,7 @@ fn latest_status_counts_on_any_page() {
 }
 
 #[test]
-fn check_runs_count_beside_statuses() {
+fn check_runs_and_statuses_count() {
     let (world, fake) = hosted(Kind::Github, "gates: [build]");
     let row = |id: u64, status: &str, conclusion: Value| json!({"id": id, "name": "build", "status": status, "conclusion": conclusion, "html_url": "https://run", "started_at": null});
     fake.store().runs = vec![
@@ -601,7 +601,7 @@ fn refused_schedule_does_not_end_the_wait() {
 }
 
 #[test]
-fn a_rehearsal_waits_and_starts_nothing() {
+fn rehearsal_of_wait_starts_no_workflow() {
     let (world, fake) = hosted(Kind::Github, "dispatch: [deploy.yml], auto_merge: true");
     requires(&fake, &["ci"]);
     fake.store().workflows_there = vec!["deploy.yml"];

@@ -410,7 +410,7 @@ fn merge_by_the_queue_is_not_a_removal() {
 }
 
 #[test]
-fn wait_follows_a_queue_that_a_person_uses() {
+fn wait_follows_a_queue_used_by_users() {
     let (world, fake) = hosted(Kind::Github, "gates: [ci]");
     fake.store().rules.queue = Some("squash");
     fake.store().report("ci", "success");
@@ -747,7 +747,7 @@ fn diagnosis(world: &World, exit: i32) -> Value {
 }
 
 #[test]
-fn doctor_reports_what_signs() {
+fn doctor_reports_the_method_of_signing() {
     let (world, fake) = hosted(Kind::Github, "labels: []");
     assert_eq!(diagnosis(&world, 0)["status"], "skip");
     for signatures in ALL {

@@ -261,7 +261,7 @@ fn an_unreadable_file_is_named() {
 }
 
 #[test]
-fn a_document_names_what_is_missing() {
+fn document_lists_missing_requirements() {
     let world = world();
     for (args, name) in [
         (&["promote"][..], "--revision"),
@@ -403,7 +403,7 @@ fn completions_know_images_and_sets() {
 }
 
 #[test]
-fn global_options_have_their_own_help() {
+fn global_options_have_separate_help() {
     let world = world();
     let help = world.run(&["help", "global"]).exits(0);
     insta::assert_snapshot!("help_global", help.stdout);

@@ -463,7 +463,7 @@ fn two_sets_are_committed_at_the_same_time() {
 }
 
 #[test]
-fn what_head_names_decides_whether_something_was_committed() {
+fn head_decides_whether_a_commit_exists() {
     // git moves the branch and fails then: the commit is there.
     let world = committer();
     let path = git_in_front(&world, "commit", "git \"$@\"; exit 128");

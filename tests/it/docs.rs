@@ -383,7 +383,7 @@ fn help_of(path: &[String], text: &mut String) {
 
 /// `UPDATE_DOCS=1` writes the file instead of comparing it.
 #[test]
-fn commands_md_says_what_help_prints() {
+fn commands_md_is_generated() {
     let mut expected =
         "# Commands\n\nYou want to look up the options of a command without running repin. This page has the output \
         of `--help`\nfor each command; `repin COMMAND --help` prints it in a terminal. This file is generated.\n\n\
@@ -402,7 +402,7 @@ fn commands_md_says_what_help_prints() {
     assert!(
         doc("commands.md") == expected,
         "docs/commands.md is not what --help prints; run: \
-         UPDATE_DOCS=1 cargo nextest run commands_md_says_what_help_prints"
+         UPDATE_DOCS=1 cargo nextest run commands_md_is_generated"
     );
 }
 

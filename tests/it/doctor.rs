@@ -128,7 +128,7 @@ fn hosted(kind: Kind) -> (World, Fake) {
 const ENV: [(&str, &str); 1] = [("REPIN_FORGE_TOKEN", TOKEN)];
 
 #[test]
-fn a_sound_repository_passes_and_nothing_is_changed() {
+fn valid_repository_passes_without_a_change() {
     let world = world().with_git();
     let before = world.snapshot();
     let rows = fails(&world, &[], 0, &[]);
@@ -219,7 +219,7 @@ fn the_outer_shape_of_each_format() {
 }
 
 #[test]
-fn without_anything_each_lack_is_a_line() {
+fn each_missing_requirement_is_a_line() {
     let empty = tempfile::tempdir().unwrap();
     let rows = {
         let ran = world().run_in(empty.path(), &JSON, &[]).exits(2);
@@ -355,7 +355,7 @@ fn smoke_requires_an_engine() {
 }
 
 #[test]
-fn podman_is_asked_without_making_its_storage() {
+fn query_of_podman_creates_no_storage() {
     let world = world();
     let storage = world.path("storage");
     let args = format!(

@@ -92,7 +92,7 @@ impl Example {
 }
 
 #[test]
-fn rollback_of_production_leaves_staging_alone() {
+fn rollback_of_production_does_not_affect_staging() {
     let example = Example::create();
     let adopted = format!("manual {FIRST}");
     for set in [STAGING, PROD] {

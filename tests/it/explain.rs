@@ -254,7 +254,7 @@ fn registry_without_tls_gets_the_http_option() {
 }
 
 #[test]
-fn check_reports_what_it_skipped() {
+fn check_reports_skipped_steps() {
     let world = world();
     let ran = world.run(&["check", "--remote"]).exits(0);
     assert!(

@@ -413,7 +413,7 @@ fn troubled() -> Reports {
 }
 
 #[test]
-fn people_read_totals_causes_and_what_to_do() {
+fn text_report_has_totals_causes_and_remedies() {
     let reports = troubled();
     let ran = reports.run(&["a.jsonl", "--list", "list.txt"]).exits(1);
     insta::assert_snapshot!(ran.stdout);

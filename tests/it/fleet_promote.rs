@@ -27,7 +27,7 @@ fn planned(fleet: &Fleet, more: &[&str], exit: i32) -> usize {
 }
 
 #[test]
-fn each_repository_has_its_own_outcome() {
+fn each_repository_has_an_outcome() {
     use Trouble::{
         Archived, Closed, Empty, Foreign, Missing, Renamed, Truncated, Unconfigured, WrongCounts,
     };
@@ -93,7 +93,7 @@ fn each_repository_has_its_own_outcome() {
 }
 
 #[test]
-fn missing_configurations_fail_where_the_fleet_says_so() {
+fn missing_configurations_fail_if_configured() {
     let options = options(Kind::Github, 3)
         .trouble(0, Trouble::Unconfigured)
         .trouble(1, Trouble::Archived);
@@ -554,7 +554,7 @@ fn globs_of_100_000_files_are_refused_cheaply() {
 }
 
 #[test]
-fn own_branch_and_names_are_used() {
+fn branch_and_name_of_repository_are_used() {
     let fleet = attacked(&format!(
         "{OWN}name: the web\npromote: {{ branch: 'pins/{{revision}}', title: 'pins: {{name}} {{revision}}' }}\n"
     ));
@@ -788,7 +788,7 @@ fn globs_of_one_repository_affect_no_other() {
 }
 
 #[test]
-fn fleet_reports_references_by_tag_alone() {
+fn fleet_reports_references_without_a_digest() {
     let fleet = Fleet::new(options(Kind::Github, 1));
     let tag = (
         ".github/workflows/tag.yml",

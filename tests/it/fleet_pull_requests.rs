@@ -147,7 +147,7 @@ fn last_of_several_closed_pull_requests_counts() {
 }
 
 #[test]
-fn pull_request_is_the_repositorys_own() {
+fn pull_request_belongs_to_its_repository() {
     let fleet = Fleet::new(fast(Kind::Github, 2));
     {
         let mut store = fleet.forge.store(1);

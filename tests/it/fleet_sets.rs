@@ -190,7 +190,7 @@ fn fleet_closes_pull_requests_of_its_set() {
 }
 
 #[test]
-fn newer_set_supersedes_only_its_own_set() {
+fn newer_fleet_set_supersedes_only_itself() {
     for kind in SERVERS {
         let fleet = fleet(kind, 3, "");
         let [old, new] = {

@@ -460,7 +460,7 @@ fn commits_and_trees_come_and_contents_do_not() {
 }
 
 #[test]
-fn a_server_that_sends_everything_is_fine_too() {
+fn server_that_sends_all_objects_is_accepted() {
     let pinning = Pinning::new("paths: [CLAUDE.md]");
     pinning.git(
         0,

@@ -44,7 +44,7 @@ fn commands(stdout: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_approved_promote_fills_outputs_and_summary() {
+fn approved_promotion_fills_outputs_and_summary() {
     let world = world();
     world.write("out", "earlier=1\n");
     let out = world.path("out");
@@ -204,7 +204,7 @@ fn annotations_have_paths_of_the_runner() {
 }
 
 #[test]
-fn a_summary_stays_below_what_the_runner_takes() {
+fn summary_stays_below_the_runners_limit() {
     let world = world();
     let summary = world.path("summary");
     let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];

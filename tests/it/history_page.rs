@@ -114,7 +114,7 @@ fn every_entry_shows_its_set_and_fate() {
 }
 
 #[test]
-fn what_git_does_not_know_is_said() {
+fn page_lists_information_missing_in_git() {
     let text = page(&rolled_back());
     for expected in [
         "Not in git, and so not on this page: the labels",

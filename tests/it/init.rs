@@ -334,7 +334,7 @@ fn pipe_marks_the_most_likely_set() {
 }
 
 #[test]
-fn foreign_images_form_the_set_without_own_images() {
+fn foreign_images_form_a_set_without_others() {
     let (alpine, nginx) = (pin("alpine"), pin("index.docker.io/library/nginx"));
     let tree = tree(&[
         ("a/Dockerfile", &format!("FROM {alpine}")),
@@ -479,7 +479,7 @@ fn ambiguous_set_is_a_prompt_at_terminals() {
 }
 
 #[test]
-fn nothing_that_is_there_is_overwritten_unasked() {
+fn existing_file_is_overwritten_only_with_force() {
     let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app")), ("repin.yaml", "mine")]);
     for found in ["file", "dangling link", "directory"] {
         let ran = tree.run(&["init"]).exits(2);
@@ -630,7 +630,7 @@ fn blocked_run_reports_the_next_step() {
 }
 
 #[test]
-fn a_disk_that_refuses_leaves_nothing_behind() {
+fn failed_write_leaves_no_file() {
     let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app"))]);
     let mut limited = Command::new("sh");
     limited.args([
@@ -778,7 +778,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_pinned_the_configuration_counts_it_exactly(files in pins(), force in any::<bool>()) {
+    fn configuration_counts_any_pins_exactly(files in pins(), force in any::<bool>()) {
         let tree = tree(&[(".gitignore", "ignored*\n")]);
         let files: BTreeMap<_, _> = files.into_iter().collect();
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -863,7 +863,7 @@ fn update_changes_only_the_counts() {
 }
 
 #[test]
-fn update_refuses_what_has_no_true_count() {
+fn update_refuses_pins_without_a_count() {
     let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app"))]);
     let ran = tree.run(&["init", "--update"]).exits(2);
     assert!(
@@ -933,7 +933,7 @@ fn init_proposes_the_first_commit() {
 }
 
 #[test]
-fn what_init_writes_is_true_of_the_tree() {
+fn written_configuration_matches_the_tree() {
     let tree = tree(&[(
         ".github/workflows/a.yaml",
         &pin("registry.example/acme/app"),

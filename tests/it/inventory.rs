@@ -89,7 +89,7 @@ fn a_document_is_read_back_as_a_listing() {
 }
 
 #[test]
-fn an_image_is_listed_by_its_own_kinds() {
+fn image_is_listed_by_its_kinds() {
     let world = shop();
     let fix = "repository: ghcr.io/acme/fix, pins: 2, ";
     let set = format!("{fix}contract: contracts/review.yaml");

@@ -169,17 +169,17 @@ fn sweep(way: Way, files: usize, count: usize) {
 }
 
 #[test]
-fn killed_promotes_of_one_file_recover() {
+fn killed_promotions_of_one_file_recover() {
     sweep(Way::Promote, 1, 8);
 }
 
 #[test]
-fn killed_promotes_of_five_files_recover() {
+fn killed_promotions_of_five_files_recover() {
     sweep(Way::Promote, 5, 12);
 }
 
 #[test]
-fn killed_promotes_of_twenty_files_recover() {
+fn killed_promotions_of_twenty_files_recover() {
     sweep(Way::Promote, 20, 8);
 }
 

@@ -257,7 +257,7 @@ fn commit_that_leaves_pins_is_not_merged() {
 }
 
 #[test]
-fn commit_that_changes_anything_else_is_not_merged() {
+fn commit_with_other_changes_is_not_merged() {
     for kind in SERVERS {
         for case in [
             "file",
@@ -364,7 +364,7 @@ fn copied_marker_permits_nothing() {
 }
 
 #[test]
-fn pull_request_without_marker_is_left_to_people() {
+fn pull_request_without_marker_is_not_merged() {
     for kind in SERVERS {
         let (world, fake) = opened(kind, Opened::Promotion);
         {
@@ -559,7 +559,7 @@ fn altered_pull_request_is_not_queued() {
 }
 
 #[test]
-fn promotion_replaces_other_digests_and_merges_its_own() {
+fn promotion_replaces_other_digests_before_merging() {
     for kind in SERVERS {
         let (world, fake) = opened(kind, Opened::Promotion);
         fake.store().report("ci", "pending");

@@ -284,7 +284,7 @@ fn pin_under_a_mirrors_name_is_outside() {
 }
 
 #[test]
-fn the_scope_is_what_git_tracks() {
+fn only_tracked_files_are_searched() {
     let world = repository();
     let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
     world.write("untracked.md", &pin);
@@ -446,7 +446,7 @@ fn nested_configuration_counts_its_split_pins() {
 }
 
 #[test]
-fn layout_hides_only_its_own_files() {
+fn layout_hides_only_files_of_its_format() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     layout(&world, "");
@@ -545,7 +545,7 @@ fn tracked_file_with_a_temporary_name_is_searched() {
 }
 
 #[test]
-fn promote_reports_references_by_tag_alone() {
+fn promotion_reports_references_without_a_digest() {
     let world = repository();
     world.write(
         ".github/workflows/tag.yml",

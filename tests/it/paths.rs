@@ -109,7 +109,7 @@ fn configured_file_is_not_in_the_git_directory() {
 }
 
 #[test]
-fn message_shows_nothing_of_an_invalid_file() {
+fn message_does_not_quote_an_invalid_file() {
     for (setting, args) in SETTINGS {
         let world = referring(setting, "file");
         for content in [
@@ -247,7 +247,7 @@ fn configuration_without_git_may_be_a_link() {
 }
 
 #[test]
-fn chart_behind_a_link_makes_no_chart() {
+fn linked_chart_file_defines_no_chart() {
     let world = world().with_git();
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("Chart.yaml"), "name: x\n").unwrap();

@@ -445,7 +445,7 @@ fn refused_file_of_a_commit_is_reported() {
 }
 
 #[test]
-fn a_commit_is_read_with_its_own_places() {
+fn commit_is_read_with_its_places() {
     let world = promoted_twice();
     // The same pins, found by another place from now on.
     world.replace(

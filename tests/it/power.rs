@@ -311,7 +311,7 @@ fn power_cut_after_kill_leaves_one_set() {
 }
 
 #[test]
-fn what_discard_left_survives_a_power_cut() {
+fn discarded_state_survives_a_power_cut() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
         for point in every(points(&tree), 4) {

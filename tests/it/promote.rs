@@ -13,7 +13,7 @@ use crate::support::{
 const PROMOTE: [&str; 3] = ["promote", "--revision", REV_B];
 
 #[test]
-fn a_dry_run_shows_everything_and_changes_nothing() {
+fn dry_run_shows_the_plan_without_changes() {
     let world = world();
     let before = world.snapshot();
     let ran = world.run(&PROMOTE).exits(0);
@@ -406,7 +406,7 @@ fn help_of_a_wrong_count_matches_it() {
 }
 
 #[test]
-fn images_whose_tags_moved_are_one_error() {
+fn images_with_moved_tags_are_one_error() {
     let world = world();
     let moved = ["review", "fix"].map(|image| format!("{image}={}", world.digest(image, REV_A)));
     let [review, fix] = &moved;
@@ -470,7 +470,7 @@ fn a_malformed_pin_is_named_with_its_place() {
 }
 
 #[test]
-fn pins_that_disagree_warn_and_are_brought_together() {
+fn disagreeing_pins_warn_and_become_equal() {
     let world = world();
     let (a, b) = (
         world.digest("review", REV_A).to_owned(),

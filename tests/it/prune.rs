@@ -776,7 +776,7 @@ fn base_branch_by_ci_replaces_unknown_default() {
 }
 
 #[test]
-fn a_shallow_clone_is_not_believed() {
+fn shallow_clone_refuses_to_prune() {
     let (pinned, first) = (pinned(), old("first"));
     let real = Real::new("", &[("main", &pinned), ("pending-first", &first)]);
     real.scene.pin(&real.app(), first.digest());
@@ -812,7 +812,7 @@ fn a_shallow_clone_is_not_believed() {
 }
 
 #[test]
-fn without_git_nothing_is_known() {
+fn prune_refuses_without_git() {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     std::fs::rename(
         real.scene.path().join(".git"),
@@ -873,7 +873,7 @@ fn pins_that_cant_be_read_refuse() {
 }
 
 #[test]
-fn dates_that_say_nothing_refuse() {
+fn meaningless_dates_refuse() {
     let at = days_ago(40);
     let one = |seed: &str| Image::created("amd64", seed, Some(&at));
     let real = Real::new(
@@ -1124,7 +1124,7 @@ fn clocks_that_are_apart_refuse() {
 }
 
 #[test]
-fn a_first_deletion_without_an_answer_is_verified() {
+fn first_deletion_without_a_response_is_verified() {
     let scripted = three();
     let request = format!(
         "DELETE /v2/acme/app/manifests/{}",
@@ -1269,7 +1269,7 @@ fn tag_that_vanishes_during_listing_refuses() {
 }
 
 #[test]
-fn what_is_missing_afterwards_is_cried_out() {
+fn protected_version_missing_afterwards_is_an_error() {
     let scripted = three();
     // A registry that also deletes the pinned version with the first deletion.
     let pinned = pinned().digest();
@@ -1692,7 +1692,7 @@ fn tag_moved_before_deletion_keeps_its_version() {
 }
 
 #[test]
-fn a_second_listing_that_fails_deletes_nothing() {
+fn failed_second_listing_deletes_nothing() {
     // A connection that drops, and a proxy that responds once with an error page.
     for (failure, times) in [
         (Reaction::Reset, usize::MAX),

@@ -641,7 +641,7 @@ fn version_number_of_another_digest_refuses() {
 }
 
 #[test]
-fn global_options_stand_before_and_after_restore() {
+fn global_options_precede_or_follow_restore() {
     let hosted = HostedRepository::new("orgs", "", two);
     let restore = ["restore", "--image", "app", "--version", "1001"];
     for words in [

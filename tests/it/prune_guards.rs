@@ -135,7 +135,7 @@ fn a_digest_in_any_tracked_file_protects() {
 }
 
 #[test]
-fn the_whole_repository_protects_whatever_the_root_is() {
+fn whole_repository_protects_with_any_root() {
     let real = with(&["above", "beside"]);
     let ops = real.scene.path().join("ops");
     fs::create_dir_all(ops.join(".github/workflows")).unwrap();
@@ -419,7 +419,7 @@ fn refused_entry_of_work_tree_refuses() {
 }
 
 #[test]
-fn a_partial_clone_is_not_believed() {
+fn partial_clone_refuses_to_prune() {
     let real = with(&[]);
     let root = real.scene.path();
     git(
@@ -880,7 +880,7 @@ pub fn also(real: &Real, entry: &str) {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story of one repository")]
-fn what_another_repository_names_or_ever_pinned_stays() {
+fn references_of_another_repository_protect() {
     let real = with(&[
         "head",
         "branch",
@@ -1259,7 +1259,7 @@ fn another_repository_is_reread_before_deletions() {
 /// Split pins of the past, by the places of the other repository and by those of here, and a file
 /// next to an unreadable configuration with any name.
 #[test]
-fn what_places_of_another_repository_ever_pinned_stays() {
+fn split_pins_of_another_repository_protect() {
     let real = with(&["theirs", "ours", "beside", "apart"]);
     let other = Other::new();
     let split = |name: &str, repository: &str| {

@@ -268,7 +268,7 @@ fn skipped_run_reports_an_unreadable_template() {
 }
 
 #[test]
-fn without_a_token_nothing_is_asked() {
+fn without_a_token_no_request_is_sent() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world.run(&promote(REV_B)).exits(4);
@@ -778,7 +778,7 @@ fn rollback_is_a_draft_and_closes_nothing() {
 }
 
 #[test]
-fn started_work_is_not_reported_as_nothing() {
+fn started_writes_are_reported() {
     for kind in KINDS {
         // Nothing that anyone sees.
         let (world, fake) = hosted(kind, "labels: [ci]");

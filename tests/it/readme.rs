@@ -83,7 +83,7 @@ fn the_examples_are_real_output() {
 }
 
 #[test]
-fn the_quick_starts_commands_do_what_they_say() {
+fn quick_start_commands_work_as_described() {
     let commands: Vec<_> = blocks("sh")
         .into_iter()
         .filter(|(heading, _)| heading == "Quick start")
@@ -141,7 +141,7 @@ fn examples_have_no_warnings() {
 }
 
 #[test]
-fn the_images_are_what_their_generator_writes() {
+fn example_images_match_their_generator() {
     let dir = tempfile::tempdir().unwrap();
     quickstart::write(dir.path());
     let gitops = tempfile::tempdir().unwrap();

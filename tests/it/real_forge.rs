@@ -356,7 +356,7 @@ fn a_merged_branch_is_used_again() {
 
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
-fn the_work_of_others_is_left_alone() {
+fn foreign_commits_stay_on_a_real_forge() {
     let hosted = HostedRepository::new("");
     let document = hosted.promote(0);
     let branch = document["branch"].as_str().unwrap();

@@ -87,7 +87,7 @@ fn promote(world: &World, base: &str, env: &[(&str, &str)]) -> Ran {
 /// The output of `resolve` for every image equals the result of another client for the tag, byte
 /// for byte.
 #[test]
-fn what_was_resolved_is_what_another_client_finds() {
+fn another_client_resolves_the_same_digests() {
     use oci_client::{
         Client, Reference,
         client::{ClientConfig, ClientProtocol},
@@ -561,7 +561,7 @@ impl Spoiled<'_> {
 }
 
 #[test]
-fn a_set_is_promoted_by_whoever_logged_in() {
+fn stored_login_is_used_for_a_promotion() {
     let store = store();
     let registry = spoiled(&store, |_| None);
     promoted(&store.world, registry.promote(&[]));

@@ -444,7 +444,7 @@ fn nightly_example_rehearses() {
 }
 
 #[test]
-fn prune_keeps_everything_that_a_rehearsal_needs() {
+fn prune_protects_the_sets_of_a_rehearsal() {
     let world = promoted();
     let block = "prune: { older_than: 1d, untagged: true }\n";
     world.write("repin.yaml", world.read("repin.yaml") + block);

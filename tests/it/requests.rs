@@ -245,7 +245,7 @@ fn token_requests_are_logged_without_secrets() {
 }
 
 #[test]
-fn attempts_and_redirects_are_requests_of_their_own() {
+fn attempts_and_redirects_are_logged_separately() {
     let world = world();
     let directory = stored(&world);
     let registry = Registry::start(directory.path(), &Protection::None);

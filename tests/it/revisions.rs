@@ -47,7 +47,7 @@ fn abbreviation_tag_and_head_are_one_revision() {
 }
 
 #[test]
-fn what_the_pattern_matches_is_literal() {
+fn text_that_matches_the_pattern_is_literal() {
     let (world, head) = built_at_head();
     // A tag that has a revision's name moves nothing.
     world.git(&["tag", REV_B]);

@@ -116,7 +116,7 @@ fn base_with_the_same_pins_makes_branch_stale() {
 }
 
 #[test]
-fn a_branch_of_unrelated_history_is_left_alone() {
+fn branch_of_unrelated_history_is_refused() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
@@ -136,7 +136,7 @@ fn a_branch_of_unrelated_history_is_left_alone() {
 }
 
 #[test]
-fn a_branch_behind_its_base_is_used_again() {
+fn outdated_branch_is_reused() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
@@ -795,7 +795,7 @@ fn organization_label_is_used_without_listing() {
 }
 
 #[test]
-fn hints_say_what_is_so() {
+fn hints_match_the_state() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         // No attempt started: the base moved before each.

@@ -106,7 +106,7 @@ fn manual_revert_is_a_rollback() {
 }
 
 #[test]
-fn history_lists_what_every_commit_did() {
+fn history_lists_the_change_of_every_commit() {
     let world = promoted_twice();
     world.run(&[&TO_A[..], &["--apply"]].concat()).exits(0);
     world.commit(&format!(
@@ -787,7 +787,7 @@ fn check_remote_reports_each_pinned_digest() {
 }
 
 #[test]
-fn a_rollback_where_one_is_already_does_nothing() {
+fn repeated_rollback_does_nothing() {
     let world = promoted_twice();
     let document = world
         .run(&["rollback", "--to", REV_B, "--apply", "--format", "json"])

@@ -108,7 +108,7 @@ fn findings_of_check_are_results_at_their_lines() {
 }
 
 #[test]
-fn rules_say_what_repin_explain_says() {
+fn sarif_rules_match_repin_explain() {
     let run = sarif(&untidy(), &["check"], 1);
     let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
     // Passed checks are listed, too.
@@ -158,7 +158,7 @@ fn a_clean_tree_has_no_results() {
 }
 
 #[test]
-fn scan_lists_pins_and_reports_what_is_malformed() {
+fn scan_lists_pins_and_malformed_pins() {
     let world = untidy();
     let run = sarif(&world, &["scan"], 0);
     assert_eq!(

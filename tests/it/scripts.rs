@@ -145,7 +145,7 @@ fn a_failing_test_fails_the_script() {
 }
 
 #[test]
-fn ci_runs_the_same_tests_as_people_do() {
+fn ci_runs_the_same_tests_as_developers() {
     let ci = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
     assert!(ci.contains("export CI=true"), "{ci}");
     assert!(ci.lines().any(|line| line == "scripts/test"), "{ci}");

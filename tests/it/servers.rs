@@ -541,7 +541,7 @@ fn redirect_to_another_server_is_no_renaming() {
 }
 
 #[test]
-fn repository_that_answers_under_another_name_is_refused() {
+fn repository_with_another_name_is_refused() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind, "");
         let row = serde_json::json!({"full_name": "acme/streams", "default_branch": "main"});

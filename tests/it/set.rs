@@ -121,7 +121,7 @@ fn set_of_one_repository_has_no_pins() {
 }
 
 #[test]
-fn set_lists_what_images_contain() {
+fn set_lists_the_contents_of_images() {
     let mut world = shop();
     let set = verified(&world);
     let kinds = json!({"agents": ["ops", "review"], "plugins": ["lint"], "skills": ["git"]});

@@ -275,7 +275,7 @@ fn pull_requests_of_two_sets_stay_apart() {
 }
 
 #[test]
-fn pull_request_supersedes_only_its_own_set() {
+fn pull_request_supersedes_only_its_set() {
     for (kind, files) in cells() {
         let sets = Sets::new(kind, files, "");
         for set in [0, 1] {

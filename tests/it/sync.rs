@@ -179,7 +179,7 @@ fn diverged_branches_are_merged_outside_work_tree() {
 }
 
 #[test]
-fn a_conflict_names_the_files_and_pushes_nothing() {
+fn conflict_lists_files_and_pushes_nothing() {
     let world = repository();
     elsewhere(&world, "main", &[("x", "1"), ("y", "1"), ("z", "1")]);
     elsewhere(&world, "staging", &[("x", "2"), ("y", "2"), ("a", "2")]);

@@ -277,7 +277,7 @@ fn missing_secret_is_found_before_any_request() {
 }
 
 #[test]
-fn an_interrupt_stops_the_container_and_changes_nothing() {
+fn interrupt_stops_the_container() {
     let world = with_smoke(
         "smoke: { command: [x], engine: podman, timeout: 20s }\n",
         &[],

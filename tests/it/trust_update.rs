@@ -410,7 +410,7 @@ fn oversized_files_are_not_read() {
 }
 
 #[test]
-fn failure_on_the_way_writes_nothing() {
+fn failed_update_writes_no_root() {
     let scratch = Scratch::with_old_root();
     let repository = Repository::new(SIGSTORE);
     for path in repository.responses().keys().skip(1) {

@@ -434,7 +434,7 @@ fn key_without_log_needs_the_predicate() {
 }
 
 #[test]
-fn each_platform_may_have_its_own() {
+fn each_platform_may_have_a_signature() {
     let world = trusted();
     with_policy(&world, &format!("{POLICY}  subject: platforms\n"));
     let resolved = ["resolve", "--revision", REV_B, "--format", "json"];

@@ -609,7 +609,7 @@ fn lost_response_to_opening_counts_as_opened() {
 
 /// A version counts as deleted although the response to its deletion was lost.
 #[test]
-fn deletion_whose_answer_is_lost_counts_as_one() {
+fn lost_response_to_deletion_counts_as_deleted() {
     for name in ["prune-apply", "prune-packages-apply"] {
         meeting(name, "done, then closed", deletion);
     }

@@ -87,7 +87,7 @@ fn known(head: &str, token: Option<&str>) -> Option<String> {
 }
 
 #[test]
-fn it_obeys_what_a_runner_obeys() {
+fn simulated_runner_obeys_real_commands() {
     let commands = |text: &str| -> Vec<String> {
         let of = |obeyed: Obeyed| format!("{}={}", obeyed.command, obeyed.data);
         obeyed(text).into_iter().map(of).collect()
