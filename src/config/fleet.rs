@@ -16,7 +16,7 @@ block! {
         /// Whether a repository without a configuration is skipped (`skip`) or a failure
         /// (`fail`).
         when_unconfigured: WhenUnconfigured = "skip",
-        /// Whether a repository whose own configuration has `verify`, `inventory`, a contract,
+        /// Whether a repository with a configuration that has `verify`, `inventory`, a contract,
         /// `smoke` or `outside: refuse` is refused (`refuse`), or promoted without them (`ignore`).
         own_policy: OwnPolicy = "refuse",
     }

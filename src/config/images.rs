@@ -15,7 +15,7 @@ use crate::{error::Span, oci::Repository};
 block! {
     /// An image of the set.
     pub struct Image {
-        /// The repository, without tag and digest. Docker Hub's short names are accepted.
+        /// The repository, without tag and digest. The short forms of Docker Hub are accepted.
         repository: Repository,
         /// Other repositories that a signature of the image may refer to, such as the original of
         /// a copy.
@@ -23,7 +23,7 @@ block! {
         /// Exact number of pins; required unless `fleet` is set. 0: the image is verified and
         /// listed with the others, and a pin of it is a failure.
         pins: PinCount,
-        /// The contract: a file that lists what the image must contain.
+        /// The contract: a file that lists the required contents of the image.
         contract: Option<RelPath>,
         /// For an image of another shape: `false` checks no content of it; a mapping with the keys
         /// of `inventory` replaces the set's block for this image as a whole.

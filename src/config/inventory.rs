@@ -24,8 +24,8 @@ block! {
         kinds: ByName<Kind> = {},
         /// Globs under the root, each of which must match a file.
         required_files: GlobList = [],
-        /// Globs of files that must be absent from every layer; without a slash they match base
-        /// names.
+        /// Globs of files that must be absent from every layer; a glob without a slash matches the
+        /// last part of a path.
         forbidden_files: GlobList = [],
         /// The exact modes under the root. Absent: modes are not checked.
         modes: Modes = {},
@@ -42,7 +42,7 @@ block! {
         /// Regular expressions for paths relative to the root, each with exactly one capture
         /// group: the name.
         paths: NamePatterns,
-        /// Whether a contract may list forbidden names of this kind.
+        /// Whether a contract may list forbidden entries of this kind.
         must_not_contain: MustNotContain = "supported",
         /// Whether at least one name is required.
         non_empty: bool = false,

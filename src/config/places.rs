@@ -105,9 +105,9 @@ pub enum Step {
 block! {
     /// The keys of a place of any kind.
     struct PlaceKeys {
-        /// What an entry is: an item of `images:` in a kustomization (`kustomize`), a mapping with
-        /// `repository` (`helm`), a value that `entry` selects (`keys`), or a line with a comment
-        /// `repin: NAME` (`marked`). Default: the place's name, if that is a kind.
+        /// The form of an entry: an item of `images:` in a kustomization (`kustomize`), a mapping
+        /// with `repository` (`helm`), a value that `entry` selects (`keys`), or a line with a
+        /// comment `repin: NAME` (`marked`). Default: the place's name, if that is a kind.
         kind: Option<KindName>,
         /// Globs of the files that are searched for entries. Default: the files of `files` that the
         /// kind recognizes by name.

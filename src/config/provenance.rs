@@ -10,8 +10,8 @@ use super::{
 block! {
     /// The evidence that a set was promoted.
     pub struct Provenance {
-        /// The remote-tracking branch whose history counts. Absent: `forge.base`, otherwise the
-        /// remote's default branch.
+        /// The remote-tracking branch with the history that counts. Absent: `forge.base`, otherwise
+        /// the remote's default branch.
         branch: Option<Branch>,
         /// `content`: a commit pins the digests of the set. `title`: its title or trailer also
         /// records the promotion.

@@ -20,17 +20,17 @@ block! {
         tags: regex::Regex = "^pending-",
         /// Minimum age of a candidate.
         older_than: Duration = "14d",
-        /// Maximum number of candidates of an image; with more, nothing is deleted.
+        /// Maximum number of candidates of an image; with more, no version is deleted.
         limit: usize = 50,
-        /// Regular expressions; a version with a tag that matches one is kept.
+        /// Regular expressions; a tag that matches one protects its version.
         protect: Vec<regex::Regex> = ["^[0-9a-f]{40}$"],
         /// Whether versions without any tag are candidates.
         untagged: bool = false,
         /// The behavior if the open pull requests of forks cannot be checked: report it, or delete
         /// nothing (exit 4).
         forks: ForkPolicy = "warn",
-        /// Other repositories that pin the images; every digest and tag that they name, ever pinned or
-        /// promoted is kept.
+        /// Other repositories that pin the images; every digest and tag that they contain, ever
+        /// pinned or promoted is protected.
         also_pinned_in: Vec<AlsoPinned> = [],
     }
 }

@@ -14,10 +14,10 @@ block! {
         /// A Jinja template for the pull request body; its variables are the fields of
         /// repin.plan/1.
         template: Option<RelPath>,
-        /// The differences of the current set and the new one that the pull request body shows: `none`,
-        /// `source` (the commits), `images` (the commits and the images), or `contents` (also the packages,
-        /// privileged files and inventory names in the images). Absent: `contents` if images have an
-        /// inventory or a contract, otherwise `images`.
+        /// The differences of the current set and the new one that the pull request body shows:
+        /// `none`, `source` (the commits), `images` (the commits and the images), or `contents`
+        /// (also the packages, privileged files and inventory entries in the images). Absent:
+        /// `contents` if images have an inventory or a contract, otherwise `images`.
         changes: Option<ChangeParts>,
     }
 }

@@ -67,8 +67,8 @@ block! {
     struct SignerKeys {
         /// The workflow that signed: the identity in its certificate, up to the `@`.
         workflow: Option<Workflow>,
-        /// With `workflow`: what follows the `@` of the identity; `{revision}` is replaced. Absent:
-        /// anything.
+        /// With `workflow`: the text after the `@` of the identity; `{revision}` is replaced.
+        /// Absent: anything.
         r#ref: Option<GitRef>,
         /// With `workflow`: the ref of the source repository; `{revision}` is replaced. Absent:
         /// `ref`, if that is given.
@@ -84,8 +84,8 @@ block! {
         /// Who vouched for the identity. With `workflow` GitHub
         /// (`https://token.actions.githubusercontent.com`), else required; not with `key`.
         issuer: Option<Text>,
-        /// The repository that was built. Absent: the workflow's own, and any for other signers;
-        /// required for `commit: predicate`.
+        /// The repository that was built. Absent: the repository of the workflow, and any for other
+        /// signers; required for `commit: predicate`.
         source: Option<Text>,
         /// Where the build ran: `github-hosted`, the default with `workflow`, or `any`, the default
         /// with an identity; not with `key`.
@@ -96,9 +96,9 @@ block! {
         /// With `key`: whether a log or a timestamp authority must have recorded the signature
         /// (`required`, the default), or it may be unrecorded (`off`).
         log: Option<LogRule>,
-        /// What must equal the revision: the commit in the `certificate`, the default with
-        /// `workflow` and impossible with `key`; the commit of `source` in the attestation's
-        /// `predicate`; or nothing (`"off"`), which every report says. Required except with
+        /// The value that must equal the revision: the commit in the `certificate`, the default
+        /// with `workflow` and impossible with `key`; the commit of `source` in the attestation's
+        /// `predicate`; or no value (`"off"`), which every report states. Required except with
         /// `workflow`.
         commit: Option<CommitBinding>,
         /// The images that the signer signs, by name; empty: all.

@@ -17,7 +17,7 @@ block! {
         command: Vec<Text>,
         /// The user to run as. Absent: the user of the image.
         user: Option<EngineUser>,
-        /// Names of environment variables to pass to the container; a forge token's name,
+        /// The environment variables to pass to the container; a forge token's name,
         /// `ACTIONS_*` and `DOCKER_AUTH_CONFIG` are refused.
         env: Vec<Variable> = [],
         /// Whether the command can reach the network.

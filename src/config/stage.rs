@@ -21,10 +21,10 @@ use crate::error::Span;
 block! {
     /// A stage in which a set must have been current.
     pub struct Stage {
-        /// The set of the stage: the path of its configuration, relative to this file and within the
-        /// repository; or a mapping with `repository` (OWNER/NAME on the configured forge, a URL, or a
-        /// path that begins with `/`, `./` or `../`), `config` (the path of its configuration in that
-        /// repository) and `branch` (absent: the default branch).
+        /// The set of the stage: the path of its configuration, relative to this file and within
+        /// the repository; or a mapping with `repository` (OWNER/NAME on the configured forge, a
+        /// URL, or a path that starts with `/`, `./` or `../`), `config` (the path of its
+        /// configuration in that repository) and `branch` (absent: the default branch).
         set: StageSet,
         /// The time for which the set must have been current there.
         r#for: Duration = "0s",

@@ -49,9 +49,9 @@ block! {
         /// The set's name, in titles. Without this key, it is the set key, or `images` if the set key
         /// is empty.
         name: Name = "images",
-        /// Required unless `fleet` is set, or `places` exist and each has its own `files`. Globs of
+        /// Required unless `fleet` is set, or `places` exist and each has `files`. Globs of
         /// the files that are scanned. `*` and `?` stay within a directory, `**` crosses
-        /// directories, dot files match; a glob that begins with `!` excludes. A glob that matches
+        /// directories, dot files match; a `!` glob excludes. A glob that matches
         /// no file is an error. A match that is a symbolic link is refused.
         files: Files,
         /// Whether files that git ignores and does not track are scanned too: `include`, or
@@ -61,8 +61,8 @@ block! {
         /// the new tag (`tag`). After a whole reference only a word is replaced that has the shape
         /// of `revision.tag`; for split pins, `places.*.comment` overrides.
         comments: CommentPolicy = "keep",
-        /// What to do about an image pinned outside the counted pins, or a pinned digest on its
-        /// own, in any tracked file: `warn`, `refuse`, or `ignore`.
+        /// The reaction to an image pinned outside the counted pins, or a pinned digest without its
+        /// repository, in any tracked file: `warn`, `refuse`, or `ignore`.
         outside: OutsidePolicy = "warn",
         /// Globs of files where both are expected, such as changelogs and lock files.
         outside_ignore: Globs = [],
@@ -77,19 +77,18 @@ block! {
         places: ByName<PinPlace> = {},
         /// The form of a revision, and where an image records it.
         revision: Revisions = {},
-        /// The images of the set, by the names that messages, options and documents use. At least
+        /// The images of the set, by name; messages, options and documents use the name. At least
         /// one must be pinned, and repositories must be distinct.
         images: ByName<Image>,
-        /// What reports show.
+        /// The contents of reports.
         report: Report = {},
-        /// What an image must contain. Absent: contents are not checked.
+        /// The required contents of an image. Absent: contents are not checked.
         inventory: Option<Inventory>,
-        /// A command that must succeed in each image. Absent: nothing runs.
+        /// A command that must succeed in each image. Absent: no command runs.
         smoke: Option<Smoke>,
-        /// The signatures and attestations that every image must carry. Absent: none are looked
-        /// for.
+        /// The signatures and attestations that every image must have. Absent: none are required.
         verify: Option<Verify>,
-        /// What proves that a set was promoted.
+        /// The evidence that a set was promoted.
         provenance: Provenance = {},
         /// How promotions are named.
         promote: Promote = {},
@@ -103,12 +102,12 @@ block! {
         rehearse: Option<Rehearse>,
         /// Where pull requests are opened. Absent: nowhere.
         forge: Option<Forge>,
-        /// What holds for the repositories of a fleet. With it, `files` and `images.*.pins` may be
-        /// absent: each repository declares its own.
+        /// The rules for the repositories of a fleet. With it, `files` and `images.*.pins` may be
+        /// absent: each repository declares them.
         fleet: Option<Fleet>,
-        /// The repository that the images are built from: OWNER/NAME on the configured forge, a URL,
-        /// or a path that begins with `/`, `./` or `../`. Its history orders builds whose commits
-        /// this clone does not contain. Absent: this repository.
+        /// The repository that the images are built from: OWNER/NAME on the configured forge, a
+        /// URL, or a path that starts with `/`, `./` or `../`. Its history orders builds with
+        /// commits that this clone does not contain. Absent: this repository.
         source: Option<SourceRepository>,
     }
     with |fields| {
@@ -158,7 +157,7 @@ block! {
         tag: TagTemplate = "{revision}",
         /// The label that must contain the revision on every platform.
         label: Text = "org.opencontainers.image.revision",
-        /// A promotion whose order is unknown: `warn`, or refuse it (`require`).
+        /// A promotion of unknown order: `warn`, or refuse it (`require`).
         order: OrderPolicy = "warn",
     }
     with |_fields| {

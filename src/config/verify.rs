@@ -15,19 +15,20 @@ use crate::{error::Span, oci::is_hex};
 block! {
     /// The signatures and attestations that each image must carry.
     pub struct Verify {
-        /// What must be there, each by any signer: a build `attestation`, a `signature`, or both.
+        /// The required evidence, each by any signer: a build `attestation`, a `signature`, or
+        /// both.
         require: NonEmpty<Requirement> = ["attestation"],
         /// Who may have signed; any one suffices. Each is exactly one of `workflow`, `identity`,
         /// `identity_pattern` and `key`, and every image needs one.
         signers: NonEmpty<Signer>,
         /// The types of statements that count as an attestation.
         predicate_types: NonEmpty<Text> = ["https://slsa.dev/provenance/v1"],
-        /// What is signed: the `pinned` digest, or the manifest of each of its `platforms`.
+        /// The signed object: the `pinned` digest, or the manifest of each of its `platforms`.
         subject: SignedSubject = "pinned",
         /// The repository that a statement must refer to: the image's `repository` or one of its
-        /// `signed_as` (`repository`), or any and none (`any`), which every report says.
+        /// `signed_as` (`repository`), or any and none (`any`), which every report states.
         subject_name: SubjectName = "repository",
-        /// Whose certificates, logs and timestamps count: `sigstore` or `github`, both built in, or
+        /// The trusted certificates, logs and timestamps: `sigstore` or `github`, both built in, or
         /// files: a `trusted_root.json`, or a `.jsonl` with one a line.
         trusted_roots: NonEmpty<RootSource> = ["sigstore"],
         /// The full id of a commit: sets that were promoted up to it may be unsigned, which only

@@ -40,12 +40,12 @@ fn collect(directory: &Path, files: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-fn assert_none(what: &str, broken: &[String]) {
-    assert!(broken.is_empty(), "{what}:\n  {}\n", broken.join("\n  "));
+fn assert_none(rule: &str, broken: &[String]) {
+    assert!(broken.is_empty(), "{rule}:\n  {}\n", broken.join("\n  "));
 }
 
 #[test]
-fn modules_use_only_what_lies_below_them() {
+fn modules_use_only_lower_modules() {
     assert_none(
         "edges that CONTRIBUTING.md does not allow",
         &rules::edges(&sources("src")),
@@ -70,7 +70,7 @@ fn functions_and_files_are_short() {
 }
 
 #[test]
-fn nothing_stops_the_program_or_speaks_past_the_command_line() {
+fn only_the_command_line_exits_or_prints() {
     assert_none("not here", &rules::forbidden(&sources("src")));
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn edges(sources: &[Source]) -> Vec<String> {
         let strange = source
             .whole_crate_imports
             .iter()
-            .map(|(line, what)| format!("{}:{line}: {what}", source.name));
+            .map(|(line, problem)| format!("{}:{line}: {problem}", source.name));
         broken.extend(strange);
         for path in source.paths.iter().filter(|path| path.ours) {
             let Some(target) = path.segments.first().map(String::as_str) else {
@@ -261,7 +261,7 @@ pub(crate) fn forbidden(sources: &[Source]) -> Vec<String> {
     for source in sources.iter().filter(|source| !source.is_test()) {
         let speaks = matches!(source.top(), "cli" | "main");
         let mut add =
-            |line: usize, what: &str| broken.push(format!("{}:{line}: {what}", source.name));
+            |line: usize, problem: &str| broken.push(format!("{}:{line}: {problem}", source.name));
         for call in &source.calls {
             let name = call.name.as_str();
             match name {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_without_a_use_is_seen() {
+    fn path_without_a_use_item_is_found() {
         for text in [
             "fn f() { crate::cli::run(); }",
             "fn f(_: &crate::cli::Exit) {}",
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_may_use_what_they_need() {
+    fn tests_may_use_any_module() {
         let inline =
             "#[cfg(test)] mod tests { use crate::cli; fn f() { crate::cli::run(); panic!() } }";
         assert_eq!(uses("src/oci/tag.rs", inline), [] as [&str; 0]);
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_have_no_cycle_and_everything_lies_above_untrusted() {
+    fn module_rules_have_no_cycle_above_untrusted() {
         for (at, (module, direct)) in ALLOWED.iter().enumerate() {
             let earlier = &ALLOWED[..at];
             assert!(
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_command_line_speaks_and_asks_its_surroundings() {
+    fn only_the_command_line_reads_its_environment() {
         for text in [
             "fn f() { println!(); }",
             "use std::env;",

@@ -1,8 +1,6 @@
-//! The facts about one source file that the rules need: its paths, its functions, and the macros and
-//! methods that it calls.
-//!
-//! Code that is compiled only for tests is left out, and its lines are subtracted from the file's
-//! length.
+//! The facts about one source file that the rules need: its paths, its functions, and the macros
+//! and methods that it calls. Code that is compiled only for tests is excluded, and its lines are
+//! subtracted from the file's length.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +20,7 @@ pub(crate) struct Source {
     pub(crate) module: Vec<String>,
     /// The number of lines without tests.
     pub(crate) lines: usize,
-    /// Whether it begins with `//!`.
+    /// Whether the file starts with `//!`.
     pub(crate) documented: bool,
     /// Paths with at least two segments, including those of `use`. A path to an item of this crate
     /// begins below the crate's root.
@@ -41,7 +39,8 @@ pub(crate) struct Source {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) line: usize,
-    /// Whether it leads to an item of this crate; then the segments begin below the crate's root.
+    /// Whether the path leads to an item of this crate; its segments then start below the crate's
+    /// root.
     pub(crate) ours: bool,
     pub(crate) segments: Vec<String>,
 }
@@ -53,7 +52,7 @@ pub(crate) struct Function {
     pub(crate) line: usize,
     /// The lines from its signature to its last brace.
     pub(crate) lines: usize,
-    /// How many of its parameters are tuples, or references to tuples.
+    /// The number of parameters that are tuples, or references to tuples.
     pub(crate) tuples: usize,
 }
 
@@ -429,7 +428,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// `#[cfg(test)]`, alone or with more conditions that must hold.
+/// `#[cfg(test)]`, with or without more conditions that must hold.
 fn for_tests_only(attribute: &Attribute) -> bool {
     let syn::Meta::List(list) = &attribute.meta else {
         return false;

@@ -68,7 +68,7 @@ fn serve(directory: PathBuf) -> String {
     format!("http://{address}")
 }
 
-/// What a runner remembers of a job.
+/// The state of a job in a runner.
 struct Job {
     world: World,
     releases: String,
@@ -98,7 +98,7 @@ impl Job {
         job
     }
 
-    /// Publishes a release whose program is a script.
+    /// Publishes a release with a script as its program.
     fn release(&self, version: &str, script: &str) -> String {
         let name = format!("repin-{version}-{}", target());
         let compressor = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -125,7 +125,7 @@ impl Job {
         self
     }
 
-    /// An expression of the action, as far as it uses any.
+    /// An expression, in the part of the language that the action uses.
     fn evaluate(&self, action: &Value, text: &str) -> String {
         let expression = Regex::new(r"\$\{\{ ([\w.-]+) \}\}").unwrap();
         let value = |found: &regex::Captures<'_>| {
@@ -253,7 +253,7 @@ fn a_release_is_installed_and_runs_a_command() {
 }
 
 #[test]
-fn a_failed_command_fails_the_step_with_its_exit_code() {
+fn failed_command_fails_the_step() {
     let mut job = Job::new()
         .with("command", "check")
         .with("working-directory", ".github");
@@ -324,7 +324,7 @@ fn a_given_checksum_needs_no_list() {
 }
 
 #[test]
-fn the_version_is_the_one_asked_for() {
+fn requested_version_is_installed() {
     let script = |version: &str| format!("#!/bin/sh\necho 'repin {version} (x)'\n");
     let installs = |input: &str, reference: &str| {
         let mut job = Job::new().with("version", input);
@@ -355,7 +355,7 @@ fn the_version_is_the_one_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_had_is_an_error_that_says_so() {
+fn unavailable_release_is_an_error() {
     let job = Job::new().with("version", "9.9.9");
     let url = format!("{}/v9.9.9/repin-9.9.9-{}.tar.gz", job.releases, target());
     job.fails_to_install(3, &format!("cannot download {url}"));
@@ -377,7 +377,7 @@ fn what_cannot_be_had_is_an_error_that_says_so() {
 }
 
 #[test]
-fn the_default_release_is_that_of_the_actions_repository() {
+fn default_release_belongs_to_the_action() {
     let mut job = Job::new().with("releases", "");
     let script = "#!/bin/sh\nfor url; do :; done\necho \"$url\" >>\"$RUNNER_TEMP/urls\"\nexit 22\n";
     let curl = job.programs.join("curl");
@@ -398,7 +398,7 @@ fn the_default_release_is_that_of_the_actions_repository() {
 }
 
 #[test]
-fn sources_are_built_by_cargo_with_the_commit_of_the_action() {
+fn cargo_builds_sources_with_the_commit_of_action() {
     let mut job = Job::new().with("build", "true").with("releases", "");
     let commit = "a".repeat(40);
     job.github.insert("action_ref", commit.clone());
@@ -426,7 +426,7 @@ fn sources_are_built_by_cargo_with_the_commit_of_the_action() {
 }
 
 #[test]
-fn inputs_and_outputs_lead_somewhere() {
+fn inputs_and_outputs_are_connected() {
     let action = action();
     let steps = action["runs"]["steps"].as_array().unwrap();
     let used: String = steps.iter().map(ToString::to_string).collect();
@@ -436,7 +436,7 @@ fn inputs_and_outputs_lead_somewhere() {
             "{input} is not used"
         );
     }
-    // What text of others could be in reaches the shell through variables only.
+    // Values that may contain external text reach the shell only through variables.
     for step in steps {
         assert!(!step["run"].as_str().unwrap().contains("${{"), "{step}");
     }
@@ -529,7 +529,7 @@ fn the_examples_use_the_action_as_it_is() {
         let args = with["args"].as_str().unwrap();
         let args = expression.replace_all(args, REV_B).into_owned();
         let args: Vec<_> = command.split(' ').chain(args.lines()).collect();
-        // Without a token, a pull request is as far as a run gets.
+        // Without a token, a run stops at the pull request.
         let ran = world.run(&args);
         let expected = if command == "promote" { 4 } else { 0 };
         assert_eq!(ran.code, expected, "{file}: {args:?}: {}", ran.stderr);

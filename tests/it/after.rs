@@ -1,4 +1,4 @@
-//! After the pull request, as whole runs: gates, merging by itself, waiting, what is started then,
+//! After the pull request, as whole runs: gates, automatic merges, waiting, started workflows,
 //! branches.
 
 use std::process::Stdio;
@@ -133,7 +133,7 @@ fn missing_status_of_old_commit_may_have_expired() {
 #[test]
 fn merge_that_waits_for_expired_status_is_reported() {
     for (days, expired) in [(89, false), (91, true)] {
-        // A context that only `forge.gates` requires: repin waits for it.
+        // repin waits for a context that only `forge.gates` requires.
         let (world, fake) = hosted(Kind::Github, "gates: [ci], auto_merge: true");
         fake.store().github.days = days;
         for args in [&PROMOTE[..], &promote(REV_B)] {
@@ -151,7 +151,7 @@ fn merge_that_waits_for_expired_status_is_reported() {
             ran.stderr
         );
 
-        // A context that the base requires: the forge waits for it.
+        // The forge waits for a context that the base requires.
         let (world, fake) = hosted(Kind::Github, "auto_merge: true");
         requires(&fake, &["ci"]);
         fake.store().github.days = days;
@@ -169,7 +169,7 @@ fn merge_that_waits_for_expired_status_is_reported() {
 }
 
 #[test]
-fn the_latest_of_many_pages_counts_whatever_the_servers_order() {
+fn latest_status_counts_on_any_page() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "gates: [ci]");
         for _ in 0..130 {
@@ -199,7 +199,7 @@ fn the_latest_of_many_pages_counts_whatever_the_servers_order() {
 }
 
 #[test]
-fn check_runs_count_beside_statuses() {
+fn check_runs_and_statuses_count() {
     let (world, fake) = hosted(Kind::Github, "gates: [build]");
     let row = |id: u64, status: &str, conclusion: Value| json!({"id": id, "name": "build", "status": status, "conclusion": conclusion, "html_url": "https://run", "started_at": null});
     fake.store().runs = vec![
@@ -226,7 +226,7 @@ fn check_runs_count_beside_statuses() {
 }
 
 #[test]
-fn latest_run_of_every_app_and_workflow_must_pass() {
+fn latest_run_of_each_workflow_must_pass() {
     let (world, fake) = hosted(Kind::Github, "gates: [build]");
     let row = |id: u64, app: u64, suite: u64, conclusion: &str| {
         json!({
@@ -268,7 +268,7 @@ fn latest_run_of_every_app_and_workflow_must_pass() {
 }
 
 #[test]
-fn status_of_an_app_is_not_replaced_by_a_user() {
+fn user_does_not_replace_status_of_app() {
     let (world, fake) = hosted(Kind::Github, "gates: [build]");
     let row = |id: u64, state: &str, creator: Value| {
         json!({
@@ -396,7 +396,7 @@ fn promoted_gated_merged_by_itself_and_dispatched() {
                 ran.stderr
             );
             assert_eq!(scheduled(), 0);
-            // The same command again does what could not be done before.
+            // A repetition of the command makes up for the failed step.
             fake.store().report("ci", "pending");
             let document = json(&world, &PROMOTE, 0);
             assert_eq!(document["pull_request"]["state"], "unchanged");
@@ -449,7 +449,7 @@ fn promoted_gated_merged_by_itself_and_dispatched() {
 }
 
 #[test]
-fn a_pull_request_whose_gates_passed_already_is_merged_with_the_expected_head() {
+fn passed_pull_request_is_merged_at_expected_head() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci]");
         fake.store().report("ci", "success");
@@ -465,7 +465,7 @@ fn a_pull_request_whose_gates_passed_already_is_merged_with_the_expected_head() 
 }
 
 #[test]
-fn drafts_and_rehearsals_schedule_nothing_and_refusal_is_reported() {
+fn drafts_and_rehearsals_schedule_no_merge() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "auto_merge: true");
         requires(&fake, &["ci"]);
@@ -488,7 +488,7 @@ fn drafts_and_rehearsals_schedule_nothing_and_refusal_is_reported() {
 }
 
 #[test]
-fn waiting_ends_when_it_is_closed_or_the_time_is_over() {
+fn wait_stops_when_closed_or_timed_out() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: []");
         run(&world, &PROMOTE).exits(0);
@@ -601,7 +601,7 @@ fn refused_schedule_does_not_end_the_wait() {
 }
 
 #[test]
-fn a_rehearsal_waits_and_starts_nothing() {
+fn rehearsal_of_wait_starts_no_workflow() {
     let (world, fake) = hosted(Kind::Github, "dispatch: [deploy.yml], auto_merge: true");
     requires(&fake, &["ci"]);
     fake.store().workflows_there = vec!["deploy.yml"];
@@ -663,8 +663,8 @@ fn refused_start_is_reported_and_can_be_retried() {
 }
 
 #[test]
-fn a_start_that_certainly_failed_gives_its_mark_back_whatever_the_status() {
-    // GitHub answers 404 to a token that may read a workflow and not start it (reported).
+fn failed_start_releases_its_mark() {
+    // GitHub responds with 404 to a token that may read a workflow but not start it (reported).
     for (kind, status, exit) in [(Kind::Github, 404, 4), (Kind::Forgejo, 400, 3)] {
         let (world, fake) = hosted(kind, "dispatch: [deploy.yml]");
         fake.store().version = "8.0.1+gitea-1.22.0";
@@ -684,9 +684,9 @@ fn a_start_that_certainly_failed_gives_its_mark_back_whatever_the_status() {
     }
 }
 
-/// Forges answer 204. Another success comes from something between, which may have passed the request on.
+/// Forges respond with 204. Another success is from a proxy, which may have forwarded the request.
 #[test]
-fn an_answer_other_than_204_leaves_open_whether_the_workflow_was_started() {
+fn response_other_than_204_is_unknown() {
     for kind in [Kind::Github, Kind::Forgejo] {
         for status in [200, 201, 202] {
             let (world, fake) = hosted(kind, "dispatch: [deploy.yml]");
@@ -709,13 +709,13 @@ fn an_answer_other_than_204_leaves_open_whether_the_workflow_was_started() {
 }
 
 #[test]
-fn of_four_runs_that_wait_for_the_same_merge_one_starts_the_workflow() {
+fn four_waiting_runs_start_one_workflow() {
     for kind in [Kind::Github, Kind::Forgejo] {
         let (world, fake) = hosted(kind, "dispatch: [deploy.yml]");
         fake.store().version = "8.0.1+gitea-1.22.0";
         fake.store().workflows_there = vec!["deploy.yml"];
         run(&world, &PROMOTE).exits(0);
-        // All four have looked once before it is merged.
+        // Each of the four has polled once before the merge.
         fake.when(5, |store| drop(store.merge(1)));
         let args = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
         let start = |_| {
@@ -748,7 +748,7 @@ fn of_four_runs_that_wait_for_the_same_merge_one_starts_the_workflow() {
 const BRING: [&str; 6] = ["branch", "promote", "--from", "staging", "--to", "main"];
 
 #[test]
-fn staging_goes_to_main_by_one_pull_request_that_merges_itself() {
+fn staging_is_promoted_by_one_merged_pull_request() {
     for kind in KINDS {
         let (world, fake) = hosted(
             kind,
@@ -823,7 +823,7 @@ fn staging_goes_to_main_by_one_pull_request_that_merges_itself() {
 }
 
 #[test]
-fn without_auto_merge_it_is_left_to_people_and_waiting_arms_what_silence_held_back() {
+fn wait_arms_only_with_auto_merge() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "gates: [ci]");
         fake.store().push("staging", "work", &[("x", "y")]);

@@ -1,4 +1,4 @@
-//! What follows a pull request on Gitea and Forgejo as they really are: styles of merging,
+//! After the pull request on Gitea and Forgejo, as real servers behave: styles of merging,
 //! conflicts, workflows that are started once, issues.
 
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use crate::support::{
     world::{REV_B, World},
 };
 
-/// A world whose base branch is on a forge, with an open pull request; `settings` of the block
+/// A world with a base branch on a forge and an open pull request; `settings` of the block
 /// `forge`.
 fn opened(kind: Kind, settings: &str) -> (World, Fake) {
     let (world, fake) = hosted::hosted(kind, settings);
@@ -25,7 +25,7 @@ fn requires_ci(fake: &Fake) {
 }
 
 #[test]
-fn a_merge_uses_a_style_that_the_repository_allows_and_prefers() {
+fn merge_uses_preferred_allowed_style() {
     for kind in GITEAS {
         for (styles, preferred) in [
             (&["merge", "squash"][..], "squash"),
@@ -85,7 +85,7 @@ fn unscheduled_gitea_merge_is_reported_and_wait_merges() {
 }
 
 #[test]
-fn a_draft_that_the_server_does_not_know_is_an_error() {
+fn unknown_draft_prefix_is_an_error() {
     for kind in GITEAS {
         let (world, fake) = opened(kind, "");
         fake.store().pulls.clear();
@@ -106,14 +106,14 @@ fn a_draft_that_the_server_does_not_know_is_an_error() {
 }
 
 #[test]
-fn a_forge_that_never_answers_is_unknown_and_not_open() {
+fn silent_forge_is_unknown_and_not_open() {
     let (world, fake) = opened(Kind::Gitea, "");
     assert_eq!(run(&world, &LOOK).exits(3).json()["state"], "open");
     fake.fault(("GET", "/pulls/1"), 99, Fault::Instead(broken()));
     assert_eq!(run(&world, &LOOK).exits(3).json()["state"], "unknown");
 }
 
-/// A merged pull request whose merge starts a workflow.
+/// A merged pull request with a workflow that the merge starts.
 fn merged(kind: Kind, there: &[&'static str]) -> (World, Fake) {
     let (world, fake) = opened(kind, "dispatch: [deploy.yml]");
     fake.store().workflows_there = there.to_vec();
@@ -144,7 +144,7 @@ fn concurrent_waits_start_a_workflow_once() {
         }
         assert_eq!(dispatched, 1, "{kind:?}");
         assert_eq!(fake.store().dispatched.len(), 1, "{kind:?}");
-        // Again, later: nothing is started, and nothing is broken.
+        // A later run starts no workflow, and succeeds.
         assert_eq!(run(&world, &WAIT).exits(0).json()["dispatched"], json!([]));
         assert_eq!(fake.store().dispatched.len(), 1, "{kind:?}");
         assert_eq!(fake.store().gitea.started, [""; 0], "{kind:?}: by a push");
@@ -152,7 +152,7 @@ fn concurrent_waits_start_a_workflow_once() {
 }
 
 #[test]
-fn a_workflow_that_is_missing_is_named_and_gives_its_mark_back() {
+fn missing_workflow_is_reported_and_releases_its_mark() {
     for kind in GITEAS {
         let (world, fake) = merged(kind, &[]);
         for _ in 0..2 {

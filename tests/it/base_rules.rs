@@ -1,4 +1,4 @@
-//! What a base's rules ask for: methods of merging, GitHub's merge queue, signed commits.
+//! Rules of a base: methods of merging, GitHub's merge queue, signed commits.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const MERGING: &str = "auto_merge: true, gates: [ci]";
 const ENQUEUE: (&str, &str) = ("POST", "/graphql#enqueuePullRequest");
 const COMMIT: (&str, &str) = ("POST", "/graphql#createCommitOnBranch");
 
-/// A world whose base branch is on a forge and requires `ci`; `settings` of the block `forge`.
+/// A world with a base branch on a forge that requires `ci`; `settings` of the block `forge`.
 fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
     let (world, fake) = hosted::hosted(kind, settings);
     fake.store().required = vec!["ci".to_owned()];
@@ -34,7 +34,7 @@ fn wait(world: &World, timeout: &str, exit: i32) -> (Value, String) {
     (ran.json(), ran.stderr)
 }
 
-/// What a forge was told about how to merge.
+/// The merge methods that a forge received.
 fn method(fake: &Fake) -> String {
     let store = fake.store();
     if store.kind == Kind::Github {
@@ -46,7 +46,7 @@ fn method(fake: &Fake) -> String {
 }
 
 #[test]
-fn the_first_method_that_base_and_repository_allow_is_used() {
+fn first_allowed_method_is_used() {
     let all = || vec!["merge", "squash", "rebase"];
     for (methods, rule, linear, signed, wanted) in [
         (all(), vec![], false, false, "merge"),
@@ -59,7 +59,7 @@ fn the_first_method_that_base_and_repository_allow_is_used() {
             "rebase",
         ),
         (all(), vec![], true, false, "squash"),
-        // GitHub does not sign what it rebases.
+        // GitHub does not sign rebased commits.
         (vec!["rebase", "squash"], vec![], true, true, "squash"),
     ] {
         let (world, fake) = hosted(Kind::Github, MERGING);
@@ -74,7 +74,7 @@ fn the_first_method_that_base_and_repository_allow_is_used() {
             let head = store.head_of(1);
             store.rules.signed.insert(head);
         }
-        // Nothing is left to wait for, so it is merged by request: any other method is a 405.
+        // All checks have passed, so repin requests the merge: any other method is a 405.
         let ran = run(&world, &PROMOTE).exits(0);
         assert!(
             ran.stderr.contains("was merged"),
@@ -95,7 +95,7 @@ fn the_first_method_that_base_and_repository_allow_is_used() {
 }
 
 #[test]
-fn a_configured_method_is_the_one_that_is_used() {
+fn configured_method_is_used() {
     for kind in KINDS {
         for wanted in ["merge", "squash", "rebase"] {
             let settings = format!("{MERGING}, merge_method: {wanted}");
@@ -114,7 +114,7 @@ fn a_configured_method_is_the_one_that_is_used() {
 }
 
 #[test]
-fn a_configured_method_that_the_base_does_not_allow_is_refused_before_anything_is_written() {
+fn disallowed_method_is_refused_before_any_write() {
     for kind in KINDS {
         let (world, fake) = hosted(
             kind,
@@ -135,7 +135,7 @@ fn a_configured_method_that_the_base_does_not_allow_is_refused_before_anything_i
         let bring = ["branch", "promote", "--from", "staging", "--to", "main"];
         run(&world, &[&bring[..], &["--apply"]].concat()).exits(1);
         assert_eq!(fake.writes(), [] as [String; 0], "{kind:?}");
-        // A method that is never used is in nobody's way.
+        // An unused method causes no refusal.
         let (world, fake) = hosted(kind, "merge_method: rebase");
         fake.store().rules.methods = vec!["merge"];
         fake.store().gitea.styles = vec!["merge"];
@@ -161,23 +161,23 @@ fn base_rule_conflicting_with_repository_settings_is_reported() {
 
 #[test]
 fn required_signatures_exclude_rebase() {
-    for what in ALL {
+    for signatures in ALL {
         let (world, fake) = hosted(Kind::Github, MERGING);
         fake.store().rules.methods = vec!["rebase"];
-        fake.store().rules.signatures = Some(what);
+        fake.store().rules.signatures = Some(signatures);
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains(
                 "the repository allows rebase, and the rules of main allow merge or squash"
             ),
-            "{what:?}: {}",
+            "{signatures:?}: {}",
             ran.stderr
         );
     }
 }
 
 #[test]
-fn rules_that_cannot_be_read_are_left_to_the_forge() {
+fn unreadable_rules_are_left_to_the_forge() {
     for status in [403, 404] {
         let (world, fake) = hosted(Kind::Github, "labels: []");
         let refused = Fault::Instead(error(status, "Not for this token"));
@@ -187,7 +187,7 @@ fn rules_that_cannot_be_read_are_left_to_the_forge() {
 }
 
 #[test]
-fn a_server_from_before_merge_queues_is_asked_for_its_methods_alone() {
+fn server_without_merge_queues_is_queried_for_methods() {
     let (world, fake) = hosted(Kind::Github, MERGING);
     fake.store().rules.methods = vec!["rebase"];
     let unknown = wrong("", "Field 'mergeQueue' doesn't exist on type 'Repository'");
@@ -218,7 +218,7 @@ fn outage_is_not_a_base_without_rules() {
 }
 
 #[test]
-fn malformed_method_or_sign_is_reported_with_its_location() {
+fn malformed_method_or_sign_has_its_location() {
     for (setting, place) in [("merge_method: fast", "fast"), ("sign: always", "always")] {
         let (world, fake) = hosted(Kind::Github, setting);
         let ran = run(&world, &PROMOTE).exits(2);
@@ -232,7 +232,7 @@ fn malformed_method_or_sign_is_reported_with_its_location() {
 }
 
 #[test]
-fn a_pull_request_is_put_into_the_merge_queue_once_and_followed_until_it_is_merged() {
+fn pull_request_is_queued_once_until_merged() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     let ran = run(&world, &PROMOTE).exits(0);
@@ -250,19 +250,19 @@ fn a_pull_request_is_put_into_the_merge_queue_once_and_followed_until_it_is_merg
         "a queued one is not queued twice"
     );
     fake.when(1, Store::queue_moves_all);
-    let (document, told) = wait(&world, "1m", 0);
-    assert_eq!(document["state"], "merged", "{told}");
+    let (document, methods) = wait(&world, "1m", 0);
+    assert_eq!(document["state"], "merged", "{methods}");
     assert_eq!(document["merge_commit"], fake.store().refs["main"]);
     assert_eq!(fake.store().rules.enqueued, [1]);
-    let asked = fake.asked().join("\n");
+    let received = fake.asked().join("\n");
     assert!(
-        !asked.contains("/merge"),
-        "the queue refuses other merges: {asked}"
+        !received.contains("/merge"),
+        "the queue refuses other merges: {received}"
     );
 }
 
 #[test]
-fn a_pull_request_whose_gates_are_not_decided_is_queued_by_wait() {
+fn wait_queues_pull_request_after_its_gates() {
     let (world, fake) = queued();
     fake.store().report("ci", "pending");
     let ran = run(&world, &PROMOTE).exits(0);
@@ -274,17 +274,17 @@ fn a_pull_request_whose_gates_are_not_decided_is_queued_by_wait() {
     );
     assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
     fake.when(1, |store| store.report("ci", "success"));
-    let (document, told) = wait(&world, "0s", 3);
+    let (document, methods) = wait(&world, "0s", 3);
     assert_eq!(document["state"], "open");
-    assert!(told.contains("at position 1 (QUEUED)"), "{told}");
+    assert!(methods.contains("at position 1 (QUEUED)"), "{methods}");
     assert_eq!(fake.store().rules.enqueued, [1]);
 }
 
 #[test]
-fn the_queue_has_the_last_word_on_what_it_takes() {
+fn queue_decides_which_pull_requests_it_accepts() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
-    // What repin saw as passed is requested again right before the queue is.
+    // repin requests the status of the checks once more right before it adds to the queue.
     fake.at(When::Before, ENQUEUE.0, ENQUEUE.1, 1, |store| {
         store.report("ci", "pending");
     });
@@ -294,7 +294,7 @@ fn the_queue_has_the_last_word_on_what_it_takes() {
         "{}",
         ran.stderr
     );
-    // Someone pushes right before: the head that was judged is not there any more.
+    // Someone pushes right before: the branch no longer has the verified head.
     fake.store().report("ci", "success");
     let branch = fake.store().pulls[0].head.clone();
     fake.at(When::Before, ENQUEUE.0, ENQUEUE.1, 1, move |store| {
@@ -320,7 +320,7 @@ fn lost_queue_response_adds_no_second_entry() {
 }
 
 #[test]
-fn a_removal_from_the_queue_ends_the_waiting_and_is_not_undone() {
+fn removal_from_the_queue_stops_wait() {
     for reason in [Some("failed checks"), None] {
         let (world, fake) = queued();
         fake.store().report("ci", "success");
@@ -338,7 +338,7 @@ fn a_removal_from_the_queue_ends_the_waiting_and_is_not_undone() {
             ran.stderr
         );
         assert_eq!(fake.store().rules.enqueued, [1]);
-        // A user adds the pull request to the queue again.
+        // A user adds the pull request to the queue a second time.
         let head = fake.store().head_of(1);
         fake.store().queue_takes(1, &head);
         fake.when(1, Store::queue_moves_all);
@@ -347,7 +347,7 @@ fn a_removal_from_the_queue_ends_the_waiting_and_is_not_undone() {
 }
 
 #[test]
-fn a_foreign_commit_that_ends_the_queueing_is_named() {
+fn foreign_commit_that_stops_the_queue_is_reported() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);
@@ -357,13 +357,16 @@ fn a_foreign_commit_that_ends_the_queueing_is_named() {
         store.push(&branch, "theirs", &[("notes", "mine")]);
         store.queue_removes(1, Some("branch updated"));
     });
-    let (document, told) = wait(&world, "1m", 5);
+    let (document, methods) = wait(&world, "1m", 5);
     assert_eq!(document["state"], "open");
-    assert!(told.contains("(`theirs`) is a foreign commit"), "{told}");
+    assert!(
+        methods.contains("(`theirs`) is a foreign commit"),
+        "{methods}"
+    );
 }
 
 #[test]
-fn a_rebuilt_branch_is_queued_again_after_a_removal() {
+fn rebuilt_branch_is_queued_after_a_removal() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);
@@ -379,7 +382,7 @@ fn merge_by_the_queue_is_not_a_removal() {
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);
-    // Out of the queue, and still open when it is read: the merge shows a moment later.
+    // Removed from the queue, and still open at the first request: the merge is visible later.
     fake.at(When::After, "GET", "/pulls/1", 1, |store| {
         store.queue_removes(1, Some("MERGE"));
     });
@@ -387,13 +390,13 @@ fn merge_by_the_queue_is_not_a_removal() {
         store.merge(1);
     });
     assert_eq!(wait(&world, "1m", 0).0["state"], "merged");
-    // GitHub says that it was a merge: then it is not a removal, however long it reads as open.
+    // GitHub reports a merge: this is not a removal, even while the pull request is still open.
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);
     fake.store().queue_removes(1, Some("MERGE"));
     assert_eq!(wait(&world, "0s", 3).0["state"], "open");
-    // The same with a reason that says nothing.
+    // The same with an empty reason.
     let (world, fake) = queued();
     fake.store().report("ci", "success");
     run(&world, &PROMOTE).exits(0);
@@ -407,7 +410,7 @@ fn merge_by_the_queue_is_not_a_removal() {
 }
 
 #[test]
-fn wait_follows_a_queue_that_a_person_uses() {
+fn wait_follows_a_queue_used_by_users() {
     let (world, fake) = hosted(Kind::Github, "gates: [ci]");
     fake.store().rules.queue = Some("squash");
     fake.store().report("ci", "success");
@@ -415,19 +418,19 @@ fn wait_follows_a_queue_that_a_person_uses() {
     assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
     let head = fake.store().head_of(1);
     fake.store().queue_takes(1, &head);
-    let (_, told) = wait(&world, "0s", 3);
-    assert!(told.contains("at position 1 (QUEUED)"), "{told}");
+    let (_, methods) = wait(&world, "0s", 3);
+    assert!(methods.contains("at position 1 (QUEUED)"), "{methods}");
     fake.store().queue_moves();
-    let (_, told) = wait(&world, "0s", 3);
-    assert!(told.contains("(AWAITING_CHECKS)"), "{told}");
+    let (_, methods) = wait(&world, "0s", 3);
+    assert!(methods.contains("(AWAITING_CHECKS)"), "{methods}");
     fake.store().queue_removes(1, Some("timed out"));
-    let (document, told) = wait(&world, "0s", 1);
+    let (document, methods) = wait(&world, "0s", 1);
     assert_eq!(document["state"], "open");
-    assert!(told.contains("timed out"), "{told}");
+    assert!(methods.contains("timed out"), "{methods}");
 }
 
 #[test]
-fn a_base_without_a_queue_is_asked_for_one_once() {
+fn base_without_a_queue_is_queried_once() {
     let (world, fake) = hosted(Kind::Github, "gates: [ci]");
     run(&world, &PROMOTE).exits(0);
     fake.forget();
@@ -435,13 +438,15 @@ fn a_base_without_a_queue_is_asked_for_one_once() {
         store.merge(1);
     });
     wait(&world, "1m", 0);
-    let asked = fake.asked();
-    let queries = asked.iter().filter(|asked| asked.contains("/graphql"));
-    assert_eq!(queries.count(), 1, "{asked:#?}");
+    let received = fake.asked();
+    let queries = received
+        .iter()
+        .filter(|received| received.contains("/graphql"));
+    assert_eq!(queries.count(), 1, "{received:#?}");
 }
 
 #[test]
-fn a_configured_method_that_the_queue_does_not_use_is_refused() {
+fn method_that_the_queue_excludes_is_refused() {
     let (world, fake) = hosted(Kind::Github, &format!("{MERGING}, merge_method: squash"));
     fake.store().rules.queue = Some("rebase");
     let ran = run(&world, &PROMOTE).exits(1);
@@ -455,15 +460,15 @@ fn a_configured_method_that_the_queue_does_not_use_is_refused() {
     run(&world, &PROMOTE).exits(0);
 }
 
-fn signing(settings: &str, what: Signatures) -> (World, Fake) {
+fn signing(settings: &str, signatures: Signatures) -> (World, Fake) {
     let (world, fake) = hosted(Kind::Github, settings);
-    fake.store().rules.signatures = Some(what);
+    fake.store().rules.signatures = Some(signatures);
     (world, fake)
 }
 
 const ALL: [Signatures; 3] = [Signatures::Base, Signatures::All, Signatures::Protection];
 
-/// The branch's head has a signature and the planned contents, and nothing temporary is left.
+/// The branch's head has a signature and the planned contents, and no temporary branch remains.
 fn is_signed(world: &World, fake: &Fake) {
     let store = fake.store();
     let pull = store.open_pulls()[0];
@@ -486,59 +491,65 @@ fn is_signed(world: &World, fake: &Fake) {
 
 #[test]
 fn commits_are_signed_where_the_base_requires_it() {
-    for what in ALL {
-        let (world, fake) = signing("labels: []", what);
+    for signatures in ALL {
+        let (world, fake) = signing("labels: []", signatures);
         run(&world, &PROMOTE).exits(0);
         is_signed(&world, &fake);
-        if what != Signatures::Protection {
+        if signatures != Signatures::Protection {
             assert_eq!(fake.writes().len(), 5, "{:#?}", fake.writes());
         }
         fake.forget();
         let again = run(&world, &PROMOTE).exits(0);
         assert!(
             again.stderr.contains("unchanged") || again.stdout.contains("unchanged"),
-            "{what:?}"
+            "{signatures:?}"
         );
-        assert_eq!(fake.writes(), [] as [String; 0], "{what:?}");
-        assert!(fake.asked().len() <= 6, "{what:?}: {:#?}", fake.asked());
+        assert_eq!(fake.writes(), [] as [String; 0], "{signatures:?}");
+        assert!(
+            fake.asked().len() <= 6,
+            "{signatures:?}: {:#?}",
+            fake.asked()
+        );
     }
 }
 
 #[test]
-fn without_such_a_rule_nothing_is_signed_and_one_request_more_is_made() {
+fn without_a_rule_no_commit_is_signed() {
     let (world, fake) = hosted(Kind::Github, "labels: []");
     fake.store().required.clear();
     run(&world, &PROMOTE).exits(0);
-    let asked = fake.asked();
-    let rules = asked
+    let received = fake.asked();
+    let rules = received
         .iter()
-        .filter(|asked| asked.contains("/rules/branches/main"));
-    assert_eq!(rules.count(), 1, "{asked:#?}");
+        .filter(|received| received.contains("/rules/branches/main"));
+    assert_eq!(rules.count(), 1, "{received:#?}");
     assert!(
-        !asked.iter().any(|asked| asked.contains("repin/signing")),
-        "{asked:#?}"
+        !received
+            .iter()
+            .any(|received| received.contains("repin/signing")),
+        "{received:#?}"
     );
     assert_eq!(fake.store().rules.signed.len(), 0);
 }
 
 #[test]
-fn a_scheduled_merge_goes_by_the_rules_that_were_read_with_the_required_contexts() {
+fn scheduled_merge_uses_the_rules_already_read() {
     let (world, fake) = hosted(Kind::Github, MERGING);
     fake.store().report("ci", "pending");
     run(&world, &PROMOTE).exits(0);
     assert_eq!(fake.store().scheduled.len(), 1);
-    let asked = fake.asked();
-    let rules = asked
+    let received = fake.asked();
+    let rules = received
         .iter()
-        .filter(|asked| asked.contains("/rules/branches/main"));
+        .filter(|received| received.contains("/rules/branches/main"));
     // Once before the commit is published, and once with the required contexts.
-    assert_eq!(rules.count(), 2, "{asked:#?}");
+    assert_eq!(rules.count(), 2, "{received:#?}");
 }
 
 #[test]
-fn a_rebuilt_branch_is_signed_and_its_pull_request_never_closes() {
-    for what in ALL {
-        let (world, fake) = signing("labels: []", what);
+fn signed_rebuild_never_closes_the_pull_request() {
+    for signatures in ALL {
+        let (world, fake) = signing("labels: []", signatures);
         run(&world, &PROMOTE).exits(0);
         let text = fake.store().content("main", A) + "# moved\n";
         let moved = fake.store().push("main", "somebody's", &[(A, &text)]);
@@ -546,30 +557,30 @@ fn a_rebuilt_branch_is_signed_and_its_pull_request_never_closes() {
         fake.forget();
         run(&world, &PROMOTE).exits(0);
         is_signed(&world, &fake);
-        if what != Signatures::Protection {
+        if signatures != Signatures::Protection {
             assert_eq!(fake.writes().len(), 5, "{:#?}", fake.writes());
         }
         assert!(
             fake.store().pulls[0].closed_at.is_none(),
-            "{what:?}: it was closed meanwhile"
+            "{signatures:?}: the pull request was closed"
         );
-        assert_eq!(fake.store().pulls.len(), 1, "{what:?}");
+        assert_eq!(fake.store().pulls.len(), 1, "{signatures:?}");
     }
 }
 
 #[test]
-fn an_executable_is_refused_where_only_an_app_could_sign_it() {
-    for what in ALL {
-        let (world, fake) = signing("labels: []", what);
+fn executable_is_refused_unless_an_app_signs() {
+    for signatures in ALL {
+        let (world, fake) = signing("labels: []", signatures);
         fake.store().chmod("main", A, "100755");
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains("main requires signed commits")
                 && ran.stderr.contains(&format!("{A} has mode 100755")),
-            "{what:?}: {}",
+            "{signatures:?}: {}",
             ran.stderr
         );
-        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+        assert_eq!(fake.store().refs.len(), 1, "{signatures:?}");
         fake.store().installation = true;
         run(&world, &PROMOTE).exits(0);
         is_signed(&world, &fake);
@@ -578,22 +589,22 @@ fn an_executable_is_refused_where_only_an_app_could_sign_it() {
         assert_eq!(
             store.files_of(&head)[A].0,
             "100755",
-            "{what:?}: the mode stays"
+            "{signatures:?}: the mode stays"
         );
     }
 }
 
 #[test]
 fn never_leaves_signing_to_apps() {
-    for what in ALL {
-        let (world, fake) = signing("sign: never", what);
+    for signatures in ALL {
+        let (world, fake) = signing("sign: never", signatures);
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains("forge.sign is never"),
-            "{what:?}: {}",
+            "{signatures:?}: {}",
             ran.stderr
         );
-        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+        assert_eq!(fake.store().refs.len(), 1, "{signatures:?}");
         fake.store().installation = true;
         run(&world, &PROMOTE).exits(0);
         is_signed(&world, &fake);
@@ -602,23 +613,23 @@ fn never_leaves_signing_to_apps() {
 
 #[test]
 fn server_without_signing_is_reported() {
-    for what in ALL {
-        let (world, fake) = signing("labels: []", what);
+    for signatures in ALL {
+        let (world, fake) = signing("labels: []", signatures);
         fake.store().rules.signs = false;
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
             ran.stderr.contains("did not sign the commit"),
-            "{what:?}: {}",
+            "{signatures:?}: {}",
             ran.stderr
         );
-        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+        assert_eq!(fake.store().refs.len(), 1, "{signatures:?}");
     }
 }
 
 #[test]
 fn leftovers_of_an_interrupted_run_are_reused() {
     let (world, fake) = signing("labels: []", Signatures::Base);
-    // Broken off before the commit, and after it.
+    // Interrupted before the commit, and after it.
     for (at, path) in [COMMIT, ("DELETE", &*format!("repin/signing/{}", branch()))] {
         fake.fault((at, &*path.to_owned().leak()), 9, Fault::Instead(broken()));
         run(&world, &PROMOTE).exits(3);
@@ -644,9 +655,9 @@ fn branch() -> String {
 }
 
 #[test]
-fn a_signed_commit_is_made_once_although_its_branch_is_refused() {
-    for what in ALL {
-        let (world, fake) = signing("labels: []", what);
+fn refused_branch_does_not_repeat_signed_commit() {
+    for signatures in ALL {
+        let (world, fake) = signing("labels: []", signatures);
         fake.store().github.ruled = vec!["repin/promote-"];
         let ran = run(&world, &PROMOTE).exits(1);
         assert!(
@@ -654,17 +665,17 @@ fn a_signed_commit_is_made_once_although_its_branch_is_refused() {
             "{}",
             ran.stderr
         );
-        assert_eq!(fake.store().rules.signed.len(), 1, "{what:?}");
+        assert_eq!(fake.store().rules.signed.len(), 1, "{signatures:?}");
         let writes = fake.writes();
         let branches = writes.iter().filter(|line| line.ends_with("/git/refs"));
         // The temporary one, and two tries of the pull request's.
-        assert_eq!(branches.count(), 3, "{what:?} {writes:#?}");
-        assert_eq!(fake.store().refs.len(), 1, "{what:?}");
+        assert_eq!(branches.count(), 3, "{signatures:?} {writes:#?}");
+        assert_eq!(fake.store().refs.len(), 1, "{signatures:?}");
     }
 }
 
 #[test]
-fn a_temporary_branch_that_another_run_moved_is_made_again() {
+fn moved_temporary_branch_is_recreated() {
     let (world, fake) = signing("labels: []", Signatures::Base);
     let temporary = format!("repin/signing/{}", branch());
     let name = temporary.clone();
@@ -679,7 +690,7 @@ fn a_temporary_branch_that_another_run_moved_is_made_again() {
 }
 
 #[test]
-fn a_base_that_moves_while_a_commit_is_signed_is_planned_against_again() {
+fn base_that_moves_during_signing_is_replanned() {
     let (world, fake) = signing("labels: []", Signatures::Base);
     let text = fake.store().content("main", A) + "# moved\n";
     fake.store().intruder = Some((A.to_owned(), text));
@@ -690,7 +701,7 @@ fn a_base_that_moves_while_a_commit_is_signed_is_planned_against_again() {
 }
 
 #[test]
-fn a_token_that_may_not_change_workflows_is_denied_and_leaves_nothing() {
+fn token_without_workflow_permission_changes_nothing() {
     let (world, fake) = signing("labels: []", Signatures::Base);
     fake.store().workflows = false;
     let ran = run(&world, &PROMOTE).exits(4);
@@ -713,8 +724,8 @@ fn runs_at_once_sign_one_commit_that_counts() {
     let runs: Vec<_> = (0..3).map(start).collect();
     for run in runs {
         let output = run.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{told}");
+        let methods = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{methods}");
     }
     is_signed(&world, &fake);
     assert_eq!(fake.store().open_pulls().len(), 1);
@@ -736,11 +747,11 @@ fn diagnosis(world: &World, exit: i32) -> Value {
 }
 
 #[test]
-fn doctor_reports_what_signs() {
+fn doctor_reports_the_method_of_signing() {
     let (world, fake) = hosted(Kind::Github, "labels: []");
     assert_eq!(diagnosis(&world, 0)["status"], "skip");
-    for what in ALL {
-        fake.store().rules.signatures = Some(what);
+    for signatures in ALL {
+        fake.store().rules.signatures = Some(signatures);
         let row = diagnosis(&world, 0);
         assert_eq!(row["status"], "pass", "{row}");
     }

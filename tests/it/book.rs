@@ -1,5 +1,5 @@
-//! The book in docs/: `scripts/first-hour` runs every command of it, and the output that it shows is
-//! what they print.
+//! The book in docs/: `scripts/first-hour` runs its commands, and their output equals that of the
+//! pages.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,8 +48,8 @@ fn page(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// A repository that contains what the tutorial needs of this one, and a cargo that runs the program
-/// that is tested. A script of a reader runs in it instead of single commands, so it is no `World`.
+/// A repository with the files of this one that the tutorial needs, and a cargo that runs the
+/// program under test. It runs a script instead of single commands, so it is not a `World`.
 struct Hour {
     dir: tempfile::TempDir,
 }
@@ -130,7 +130,7 @@ impl Hour {
     }
 }
 
-/// What the script printed for each block, by the page and the line of its fence.
+/// The output of the script for each block, by the page and the line of its fence.
 fn printed(output: &Output) -> BTreeMap<(String, usize), String> {
     let marker = Regex::new(r"^# (docs/[a-z0-9/-]+\.md):([0-9]+)$").unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -150,13 +150,13 @@ fn printed(output: &Output) -> BTreeMap<(String, usize), String> {
     blocks
 }
 
-/// Every age of a commit as that of one that was just made, as readers see it.
+/// Replaces every age of a commit with that of a new commit, which a reader has.
 fn just_now(text: &str) -> String {
     let age = Regex::new(r"\((?:just now|[0-9]+ [a-z]+ ago)\)").unwrap();
     age.replace_all(text, "(just now)").into_owned()
 }
 
-/// Whether a block shows what was printed. A line `[…]` matches any number of lines. A commit
+/// Whether a block shows the output. A line `[…]` matches any number of lines. A commit
 /// id matches any other, because it depends on every byte of the commit.
 fn shows(block: &Block, printed: &str) -> bool {
     let commit = Regex::new(r"\b[0-9a-f]{10}\b").unwrap();
@@ -166,9 +166,9 @@ fn shows(block: &Block, printed: &str) -> bool {
     Regex::new(&pattern).unwrap().is_match(&printed)
 }
 
-/// `UPDATE_DOCS=1` writes the output into the blocks instead, except where lines are left out.
+/// `UPDATE_DOCS=1` writes the output into the blocks instead, except in blocks with omitted lines.
 #[test]
-fn every_command_of_the_book_runs_and_prints_what_it_shows() {
+fn every_command_of_the_book_prints_its_output() {
     let pages = pages();
     let hour = Hour::new();
     let output = hour.run(&pages.iter().map(String::as_str).collect::<Vec<_>>());
@@ -236,7 +236,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_link_between_files_of_the_repository_leads_somewhere() {
+fn every_link_between_files_has_a_target() {
     let link = Regex::new(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)").unwrap();
     let others = [
         "README.md",
@@ -313,7 +313,7 @@ fn the_book_has_every_page() {
 }
 
 #[test]
-fn every_block_of_commands_is_run_or_says_why_not() {
+fn unrun_blocks_of_commands_have_a_reason() {
     let known = [
         "sh",
         "console",
@@ -358,9 +358,9 @@ fn calls(line: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Those that name what is the reader's are not run; that their options exist can be checked anyway.
+/// Commands with values of the reader are not run, but their options must exist.
 #[test]
-fn commands_that_are_not_run_are_commands_of_the_program() {
+fn unrun_commands_are_commands_of_the_program() {
     let mut parsed = 0;
     for path in pages().into_iter().chain(["README.md".to_owned()]) {
         for block in blocks(&page(&path)) {
@@ -392,7 +392,7 @@ fn commands_that_are_not_run_are_commands_of_the_program() {
     assert!(parsed > 80, "{parsed}");
 }
 
-/// Runs a tutorial of these blocks; returns whether it succeeded and what it printed.
+/// Runs a tutorial of these blocks; returns its success and its output.
 fn first_hour(tutorial: &str) -> (bool, String, String) {
     let output = Hour::with(tutorial).run(&[]);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -427,7 +427,7 @@ fn a_command_that_fails_ends_the_first_hour() {
 }
 
 #[test]
-fn commands_run_in_one_shell_and_each_page_where_the_tutorial_ended() {
+fn pages_start_where_the_tutorial_stopped() {
     let (success, stdout, stderr) = first_hour(
         "```sh\nmkdir a && cd a\nfor x in 1 2; do\n  echo \\\n    $x\ndone\ncat <<'EOF'\n$x\nEOF\n```\n\
          <!-- not run: a reason -->\n\n```sh\necho skipped\n```\n\n```text\necho shown\n```\n\n\

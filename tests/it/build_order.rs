@@ -45,7 +45,7 @@ fn promote(world: &World, revision: &str, further: &[&str]) -> Ran {
     world.run(&[&args[..], further].concat())
 }
 
-/// A repository whose branch `other` left `main` before the last commit: early, late, other.
+/// A repository with a branch `other` that left `main` before the last commit: early, late, other.
 fn source(directory: &Path) -> [&'static str; 3] {
     std::fs::create_dir_all(directory).unwrap();
     let run = |args: &[&str]| git(directory, args);
@@ -63,8 +63,8 @@ fn source(directory: &Path) -> [&'static str; 3] {
     [early, commit("late"), other]
 }
 
-/// A world whose images are built from these commits and pinned at `pinned`, with `further` in its
-/// configuration.
+/// A world with images that are built from these commits and pinned at `pinned`, with `further` in
+/// its configuration.
 fn built(revisions: &[&'static str], pinned: &'static str, further: &str) -> World {
     let mut world = World::empty();
     for revision in revisions {
@@ -155,7 +155,7 @@ fn shallow_source_is_unreadable() {
 }
 
 #[test]
-fn token_is_not_sent_to_a_forge_that_is_not_configured() {
+fn unconfigured_forge_receives_no_token() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
     let server = Server::start(move |request| {
@@ -269,7 +269,7 @@ fn older_set_ends_no_hold() {
     let rows = builds["builds"].as_array().unwrap();
     let held = rows.iter().find(|row| row["revision"] == three).unwrap();
     assert_eq!(held["state"], "held");
-    // A newer set ends it.
+    // The hold is over after a newer set.
     world.promoted(four);
     let document = promote(&world, three, &[]).exits(1).json();
     assert_eq!(failed(&document), ["revision_order"]);
@@ -289,7 +289,7 @@ fn digests_do_not_belong_to_a_wrong_record() {
     world.push();
     let document = promote(&world, early, &[]).exits(1).json();
     assert_eq!(status_and_item(&document), expected("fail", "source"));
-    // The same images again are no change of the set.
+    // A promotion of the same images does not change the set.
     let document = promote(&world, late, &[]).exits(0).json();
     assert_eq!(order(&document).0, "pass", "{document:#}");
     assert_eq!(document["changed"], false);
@@ -320,7 +320,7 @@ fn number_is_no_abbreviated_commit() {
     let directory = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| git(directory.path(), args);
     run(&["init", "-q", "-b", "main"]);
-    // A commit whose first seven digits are a number, and a descendant.
+    // A commit with a number as its first seven digits, and a descendant.
     let mut numbers: Vec<&'static str> = Vec::new();
     for count in 0.. {
         run(&["commit", "-q", "--allow-empty", "-m", &count.to_string()]);
@@ -459,7 +459,7 @@ fn versions_have_semver_precedence() {
     }
 }
 
-/// A deployment repository on the forge, whose images are built from commits of its repository 0:
+/// A deployment repository on the forge, with images built from commits of its repository 0:
 /// early, late and unrelated.
 pub(crate) fn on_forge(forge: &Thousand, kind: Kind, source: &str) -> (World, [&'static str; 3]) {
     let revisions: [&'static str; 3] = {
@@ -512,7 +512,7 @@ fn forge_compares_the_commits_of_the_source() {
 }
 
 #[test]
-fn git_fetches_a_source_that_the_token_does_not_show() {
+fn git_fetches_source_that_token_cannot_read() {
     for kind in [Kind::Github, Kind::Gitea] {
         let forge = Thousand::start(fleet::options(kind, 2));
         let (world, _) = on_forge(&forge, kind, "acme/hidden");
@@ -525,7 +525,7 @@ fn git_fetches_a_source_that_the_token_does_not_show() {
         world.pin(late);
         world.commit(&format!("promote: test images @{late}"));
         world.push();
-        // The server's own URL, redirected to a path.
+        // The URL of the server, redirected to a path.
         let server = forge.server.url();
         let config = format!(
             "[url \"{}/\"]\n\tinsteadOf = {server}/\n",
@@ -546,7 +546,7 @@ fn git_fetches_a_source_that_the_token_does_not_show() {
 }
 
 #[test]
-fn git_fetches_a_private_source_with_the_token_of_its_forge() {
+fn git_fetches_private_source_with_its_token() {
     let directory = tempfile::tempdir().unwrap();
     let [early, late, _] = source(directory.path());
     git(directory.path(), &["gc", "-q"]);

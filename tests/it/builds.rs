@@ -55,7 +55,7 @@ fn revisions(document: &Value) -> Vec<&str> {
     rows.map(|row| row["revision"].as_str().unwrap()).collect()
 }
 
-/// A world in which A was promoted, then B, and B was rolled back; both are built again with times, so
+/// A world in which A was promoted, then B, and B was rolled back; both are rebuilt with times, so
 /// that they are pinned with these.
 fn rolled_back() -> World {
     let mut world = world();
@@ -320,7 +320,7 @@ fn abbreviation_is_completed_by_the_label() {
     assert_eq!(tags, [&*tag(REV_B, 1), "main-bbbbbbb-*", &tag(REV_B, 1)]);
 }
 
-/// A world with one image, whose layout has these tags for one manifest.
+/// A world with one image and a layout that has these tags for one manifest.
 fn many(count: usize) -> (World, Vec<String>) {
     let world = World::empty();
     let layout = world.layout("app");
@@ -510,7 +510,7 @@ fn unreadable_build_is_listed_and_reported() {
     // The unreadable build may be the newest.
     let ran = world.run(&NEWEST).exits(3);
     assert!(ran.stderr.contains("repin builds"), "{}", ran.stderr);
-    // All images of it are unreadable, so even its time is unknown.
+    // All images of the build are unreadable, so even its time is unknown.
     damage(&world, "review", REV_C);
     damage(&world, "base", REV_C);
     world.run(&NEWEST).exits(3);
@@ -588,7 +588,7 @@ fn with_token(world: &World) -> Value {
 }
 
 #[test]
-fn proposed_build_has_the_number_of_its_pull_request() {
+fn proposed_build_has_its_pull_request_number() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         run(&world, &PROMOTE).exits(0);
@@ -681,7 +681,7 @@ fn newest_is_not_older_than_an_open_proposal() {
     }
     run(&world, &promote(REV_C)).exits(0);
     let newest = [&NEWEST[..], &["--pr", "ready", "--format", "json"]].concat();
-    // The proposed build is selected again.
+    // The next run selects the proposed build.
     let document = run(&world, &newest).exits(0).json();
     assert_eq!(document["revision"], REV_C);
     // It lost an image, and B is older.
@@ -745,8 +745,8 @@ fn summary_reports_that_nothing_is_newer() {
     );
 }
 
-/// A world whose configured source, another repository, has these commits in order; the images of each
-/// have the same time, and those of `pinned` are pinned. No commit records their revision.
+/// A world with another repository as its source, which has these commits in order; the images of
+/// each have the same time, and those of `pinned` are pinned. No commit records their revision.
 fn built_elsewhere(pinned: usize) -> (World, [&'static str; 3]) {
     let mut world = World::empty();
     let app = world.path("app");
@@ -845,7 +845,7 @@ fn newest_needs_evidence_of_its_age() {
 }
 
 #[test]
-fn build_on_another_line_is_newest_only_by_its_time() {
+fn build_on_another_line_needs_its_time() {
     for (created, is_selected) in [
         (PLACEHOLDER, None),
         ("2026-11-01T00:00:00Z", Some(false)),

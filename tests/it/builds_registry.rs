@@ -178,7 +178,7 @@ fn packages_api_lists_digests_and_times() {
 }
 
 #[test]
-fn registry_serves_what_the_packages_api_denies() {
+fn registry_serves_versions_denied_by_packages_api() {
     let revisions = numbered(3);
     let (packages, scene) = hosted(&revisions);
     for token in ["", "ghp_anotherTokenThatIsUnknown0123456789"] {
@@ -250,7 +250,7 @@ fn registry_of_many() -> Fake {
     })
 }
 
-/// Runs with at most 64 MiB of memory of its own (`RLIMIT_DATA`).
+/// Runs with at most 64 MiB of private memory (`RLIMIT_DATA`).
 fn limited(world: &World, args: &[&str], source: &str) -> Value {
     let program = repin(world.root(), &[args, &["--format", "json"]].concat());
     let mut command = Command::new("sh");

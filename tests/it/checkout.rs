@@ -12,7 +12,7 @@ use crate::support::{
 
 const PROMOTE_B: [&str; 5] = ["promote", "--revision", REV_B, "--format", "json"];
 const TO_A: [&str; 5] = ["rollback", "--to", REV_A, "--format", "json"];
-/// What was pinned before anything was promoted.
+/// The pins before the first promotion.
 const FIRST: &str = "dddddddddddddddddddddddddddddddddddddddd";
 const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
 
@@ -20,7 +20,7 @@ fn title(revision: &str) -> String {
     format!("promote: test images @{revision}")
 }
 
-/// A repository whose default branch is `trunk`: A was promoted, then B, and an operator went back
+/// A repository with the default branch `trunk`: A was promoted, then B, and an operator went back
 /// to A.
 fn rolled_back() -> World {
     rolled_back_with("")
@@ -52,14 +52,14 @@ fn set(world: &World, revision: &'static str, subject: &str) -> String {
     commit
 }
 
-/// What a workflow's `actions/checkout` fetches.
+/// The refs that `actions/checkout` of a workflow fetches.
 #[derive(Clone, Copy)]
 enum Fetch {
     /// `fetch-depth: 0`.
     All,
     /// The default: one commit of the branch that the event is for.
     One(&'static str),
-    /// The default in a pull request's workflow: the merge commit that the forge made of it.
+    /// The default in the workflow of a pull request: the forge's merge commit.
     Merge,
 }
 
@@ -113,7 +113,7 @@ fn event(world: &World, text: &str) -> String {
     world.path("event.json").to_str().unwrap().to_owned()
 }
 
-/// The remote is where nothing answers.
+/// The remote is unreachable.
 fn unreachable(clone: &Path) {
     git(
         clone,
@@ -139,7 +139,7 @@ fn row(ran: &Ran, code: &str) -> (String, String, String) {
 // The branch that counts.
 
 #[test]
-fn a_rolled_back_set_stays_held_whatever_the_default_branch_is_called() {
+fn hold_does_not_depend_on_branch_name() {
     let world = rolled_back();
     // An old branch with a usual name, from before the rollback, is no reason to look there.
     world.git(&["push", "-q", "origin", "HEAD~1:refs/heads/main"]);
@@ -148,9 +148,9 @@ fn a_rolled_back_set_stays_held_whatever_the_default_branch_is_called() {
         let document = world.run_in(&clone, &PROMOTE_B, env).exits(1).json();
         assert_eq!(failed(&document), ["rolled_back"], "{document}");
     };
-    // The remote says so.
+    // The remote reports its default branch.
     refused(&[]);
-    // CI does, where the remote cannot be asked.
+    // CI reports it if the remote is unreachable.
     unreachable(&clone);
     let path = event(
         &world,
@@ -204,7 +204,7 @@ fn the_strongest_source_names_the_branch() {
     git(&clone, &["remote", "set-head", "origin", "--delete"]);
     counts(&both, "e");
     counts(&both[1..], "c");
-    // What is stated of another repository than `origin` is not about it.
+    // A statement about another repository than `origin` does not count.
     let other = r#"{"repository":{"default_branch":"e","full_name":"acme/other"}}"#;
     let other = event(&world, other);
     git(
@@ -230,7 +230,7 @@ fn the_strongest_source_names_the_branch() {
     let broken = event(&world, "{");
     counts(&[("GITHUB_EVENT_PATH", &broken)], "r");
     counts(&[], "r");
-    // `main` counts where the remote cannot be asked, and only if nothing else was fetched.
+    // `main` counts if the remote is unreachable, and only if no other branch was fetched.
     unreachable(&clone);
     world.run_in(&clone, &["history"], &[]).exits(3);
     for branch in ["p", "f", "h", "e", "c", "r", "trunk"] {
@@ -243,7 +243,7 @@ fn the_strongest_source_names_the_branch() {
 }
 
 #[test]
-fn a_branch_that_is_named_and_missing_is_to_be_fetched() {
+fn missing_configured_branch_must_be_fetched() {
     let world = rolled_back();
     let clone = checkout(&world, "clone", Fetch::One("feature"));
     let config = world.read("repin.yaml");
@@ -269,7 +269,7 @@ fn a_branch_that_is_named_and_missing_is_to_be_fetched() {
     .unwrap();
     refused(&[], fetch);
     fs::write(clone.join("repin.yaml"), &config).unwrap();
-    // A symbolic reference whose branch was pruned or never fetched.
+    // A symbolic reference to a branch that was pruned or never fetched.
     let head = [
         "symbolic-ref",
         "refs/remotes/origin/HEAD",
@@ -277,7 +277,7 @@ fn a_branch_that_is_named_and_missing_is_to_be_fetched() {
     ];
     git(&clone, &head);
     refused(&[("CI_DEFAULT_BRANCH", "feature")], fetch);
-    // What the hint says helps.
+    // The command in the hint helps.
     let url = world.path("origin.git");
     git(
         &clone,
@@ -298,7 +298,7 @@ fn a_branch_that_is_named_and_missing_is_to_be_fetched() {
 }
 
 #[test]
-fn a_pull_requests_checkout_does_not_hide_the_default_branch() {
+fn checkout_of_pull_request_keeps_default_branch() {
     let world = rolled_back();
     let clone = checkout(&world, "clone", Fetch::Merge);
     let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(3).json();
@@ -306,7 +306,7 @@ fn a_pull_requests_checkout_does_not_hide_the_default_branch() {
 }
 
 #[test]
-fn where_no_branch_is_known_the_two_ways_out_are_named() {
+fn unknown_branch_is_reported_with_both_remedies() {
     let world = rolled_back();
     for fetch in [Fetch::One("trunk"), Fetch::Merge] {
         let name = if matches!(fetch, Fetch::Merge) {
@@ -324,7 +324,7 @@ fn where_no_branch_is_known_the_two_ways_out_are_named() {
                     && hint.contains("provenance.branch"),
                 "{hint}"
             );
-            // Also why the remote could not be asked.
+            // The message also has the error of the remote.
             let message = document["error"]["message"].as_str().unwrap();
             assert!(message.contains("/nowhere/origin.git"), "{message}");
         }
@@ -334,7 +334,7 @@ fn where_no_branch_is_known_the_two_ways_out_are_named() {
 }
 
 #[test]
-fn several_remotes_without_an_origin_are_not_guessed_among() {
+fn remotes_without_origin_are_ambiguous() {
     let world = rolled_back();
     let clone = checkout(&world, "clone", Fetch::All);
     git(&clone, &["remote", "rename", "origin", "up"]);
@@ -348,7 +348,7 @@ fn several_remotes_without_an_origin_are_not_guessed_among() {
 // Without a remote, without git, without commits.
 
 #[test]
-fn without_a_remote_the_line_of_head_holds_what_it_rolled_back() {
+fn without_a_remote_head_holds_its_rollbacks() {
     let world = rolled_back();
     world.git(&["remote", "remove", "origin"]);
     let document = world.run(&PROMOTE_B).exits(1).json();
@@ -358,7 +358,7 @@ fn without_a_remote_the_line_of_head_holds_what_it_rolled_back() {
         .exits(0)
         .json();
     assert_eq!(details(&document, "rolled_back", "pass").len(), 1);
-    // Nothing was promoted there, so there is nothing to go back to.
+    // That branch has no promoted set, so no set is available for rollback.
     let document = world.run(&TO_A).exits(3).json();
     assert!(
         hint(&document).contains("git remote add origin"),
@@ -366,7 +366,7 @@ fn without_a_remote_the_line_of_head_holds_what_it_rolled_back() {
     );
     let ran = world.run(&DOCTOR);
     assert_eq!(row(&ran, "remote").0, "skip", "{}", ran.stdout);
-    // A side branch's own rollback does not count, but what is checked out does.
+    // The rollback of a side branch does not count, but that of the checkout does.
     world.git(&["checkout", "-q", "-b", "side", "HEAD~1"]);
     world.run(&["promote", "--revision", REV_B]).exits(0);
 }
@@ -389,7 +389,7 @@ fn without_a_remote_an_older_build_is_refused() {
 }
 
 #[test]
-fn without_git_and_without_commits_both_checks_warn_wherever_a_reviewer_looks() {
+fn without_history_both_checks_warn_everywhere() {
     let empty = world();
     empty.git(&["init", "-q"]);
     for (world, why, env) in [
@@ -457,7 +457,7 @@ fn unknown_order_is_a_warning() {
 }
 
 #[test]
-fn a_commit_that_no_reference_names_is_not_the_absence_of_commits() {
+fn unreferenced_commit_is_not_missing_history() {
     let world = rolled_back();
     let clone = world.path("clone");
     fs::create_dir(&clone).unwrap();
@@ -483,7 +483,7 @@ fn a_commit_that_no_reference_names_is_not_the_absence_of_commits() {
 // Clones that lack something.
 
 #[test]
-fn a_clone_too_shallow_to_answer_is_refused_and_an_override_is_shown() {
+fn too_shallow_clone_is_refused_unless_overridden() {
     let world = rolled_back();
     let clone = checkout(&world, "clone", Fetch::One("trunk"));
     for args in [&PROMOTE_B, &TO_A] {
@@ -493,13 +493,13 @@ fn a_clone_too_shallow_to_answer_is_refused_and_an_override_is_shown() {
             "{document}"
         );
     }
-    // Each flag overrides its own question; the other remains unanswered.
-    for alone in ["--allow-older", "--force-after-rollback"] {
-        let args = [&PROMOTE_B[..], &[alone]].concat();
+    // Each flag overrides one check; the other check still fails.
+    for flag in ["--allow-older", "--force-after-rollback"] {
+        let args = [&PROMOTE_B[..], &[flag]].concat();
         let document = world.run_in(&clone, &args, &[]).exits(3).json();
         assert!(
             hint(&document).contains("git fetch --unshallow"),
-            "{alone}: {document}"
+            "{flag}: {document}"
         );
     }
     let forced = [&PROMOTE_B[..], &["--allow-older", "--force-after-rollback"]].concat();
@@ -510,7 +510,7 @@ fn a_clone_too_shallow_to_answer_is_refused_and_an_override_is_shown() {
 }
 
 #[test]
-fn a_set_brought_by_hand_and_reverted_is_held_by_its_digests() {
+fn manual_set_is_held_after_its_revert() {
     let world = rolled_back();
     set(&world, REV_C, "images: by hand");
     set(&world, REV_A, "Revert \"images: by hand\"");
@@ -603,10 +603,10 @@ fn open(world: &World, clone: &Path, revision: &str) -> Ran {
 }
 
 #[test]
-fn a_pull_request_is_held_against_the_head_that_the_forge_has() {
+fn pull_request_uses_the_forges_head() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind);
-        // What the clone knows is from before the rollback.
+        // The clone was fetched before the rollback.
         world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
         let clone = checkout(&world, "clone", Fetch::All);
         world.git(&["push", "-q", "origin", "HEAD:refs/heads/trunk"]);
@@ -629,7 +629,7 @@ fn a_pull_request_is_held_against_the_head_that_the_forge_has() {
         let args = [&TO_A[..], &["--pr", "draft"]].concat();
         let document = world.run_in(&clone, &args, &ENV).exits(0).json();
         assert_eq!(document["changed"], false, "{document}");
-        // The work tree's own promote reads the branch that the clone has.
+        // A promotion in the work tree uses the branch of the clone.
         world
             .run_in(&clone, &["promote", "--revision", REV_B], &[])
             .exits(0);
@@ -650,12 +650,12 @@ fn a_pull_request_is_held_against_the_head_that_the_forge_has() {
 }
 
 #[test]
-fn a_head_that_cannot_be_fetched_is_an_outage() {
+fn head_that_cannot_be_fetched_is_unavailable() {
     let (world, fake) = hosted(Kind::Github);
     world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
     let clone = checkout(&world, "clone", Fetch::All);
     let head = mirrored(&world, &fake);
-    // The remote does not have it (yet), and then it cannot be asked.
+    // First the remote does not have the commit yet, then the remote is unreachable.
     git(&world.path("origin.git"), &["gc", "-q", "--prune=now"]);
     for asked in [true, false] {
         if !asked {
@@ -677,7 +677,7 @@ fn a_head_that_cannot_be_fetched_is_an_outage() {
 }
 
 #[test]
-fn a_head_on_the_forge_without_a_remote_to_fetch_it_from_is_an_outage() {
+fn forge_head_without_a_remote_is_unavailable() {
     let (world, fake) = hosted(Kind::Github);
     let clone = checkout(&world, "clone", Fetch::All);
     git(&clone, &["remote", "remove", "origin"]);
@@ -701,7 +701,7 @@ fn a_head_on_the_forge_without_a_remote_to_fetch_it_from_is_an_outage() {
 }
 
 #[test]
-fn a_configured_branch_counts_as_the_forge_has_it() {
+fn configured_branch_counts_at_the_forge() {
     let fake = Fake::start(Kind::Github);
     let world = rolled_back_with(&format!(
         "forge: {{ kind: github, url: '{}', repository: acme/flows, base: next }}\nprovenance: {{ branch: origin/trunk }}\n",
@@ -759,7 +759,7 @@ fn broken_and_repaired(world: &World, meanwhile: impl FnOnce(&World)) -> String 
 }
 
 #[test]
-fn a_commit_that_cannot_be_read_never_hides_a_rollback() {
+fn unreadable_commit_never_hides_a_rollback() {
     let (world, commit) = unreadable(|world| {
         // An operator goes back to A and, before anyone mends the configuration, C is promoted.
         world.pin(REV_A);
@@ -801,14 +801,14 @@ fn a_commit_that_cannot_be_read_never_hides_a_rollback() {
         "{}",
         ran.stdout
     );
-    // A newer set ends it.
+    // The hold is over after a newer set.
     set(&world, REV_C, &title(REV_C));
     world.run(&["promote", "--revision", REV_B]).exits(0);
     world.run(&DOCTOR).exits(0);
 }
 
 #[test]
-fn any_later_set_ends_the_doubt_about_an_unreadable_commit() {
+fn later_set_resolves_an_unreadable_commit() {
     let (world, _) = unreadable(|_| {});
     world.run(&["promote", "--revision", REV_C]).exits(1);
     // A is no newer set: it was current before B.
@@ -834,7 +834,7 @@ fn set_revealed_by_the_repair_ends_no_doubt() {
 }
 
 #[test]
-fn promotion_in_an_unreadable_commit_may_have_been_undone() {
+fn promotion_in_unreadable_commit_may_be_undone() {
     let (world, _) = unreadable(|world| {
         world.pin(REV_C);
         world.commit(&title(REV_C));
@@ -874,7 +874,7 @@ fn set_pinned_by_unreadable_commit_is_not_newer() {
         world.pin(REV_A);
         world.commit(&format!("rollback: test images @{REV_A}"));
     });
-    // C was current unseen, so C by hand ends no hold.
+    // C was current in an unreadable commit, so a manual commit of C ends no hold.
     set(&world, REV_C, "images: by hand");
     let document = world
         .run(&["promote", "--revision", REV_B, "--format", "json"])
@@ -929,7 +929,7 @@ fn history_shows_a_commit_that_cannot_be_read() {
 }
 
 #[test]
-fn under_pr_a_past_commit_is_read_with_its_own_configuration() {
+fn past_commit_uses_its_configuration_under_pr() {
     let (world, fake) = hosted(Kind::Github);
     let config = world.read("repin.yaml");
     world.write("repin.yaml", BROKEN);

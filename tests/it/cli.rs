@@ -40,7 +40,7 @@ fn scan_lists_every_pin_and_never_fails() {
 }
 
 #[test]
-fn scan_of_files_that_are_not_text_works_all_the_same() {
+fn scan_accepts_files_that_are_not_text() {
     let world = world();
     let pin = format!("ghcr.io/acme/fix@{}", world.digest("fix", REV_A));
     world.write(
@@ -200,7 +200,7 @@ fn manual_is_one_page_without_defects() {
 }
 
 #[test]
-fn colour_comes_when_it_is_asked_for() {
+fn color_is_used_on_request() {
     let world = world();
     world.replace("repin.yaml", "pins: 2", "pins: 9");
     assert!(!world.run(&["check"]).stderr.contains('\u{1b}'));
@@ -261,7 +261,7 @@ fn an_unreadable_file_is_named() {
 }
 
 #[test]
-fn a_document_names_what_is_missing() {
+fn document_lists_missing_requirements() {
     let world = world();
     for (args, name) in [
         (&["promote"][..], "--revision"),
@@ -312,7 +312,7 @@ fn a_misspelled_argument_is_suggested_in_the_document() {
 }
 
 #[test]
-fn passed_checks_have_titles_for_people_and_codes_in_documents() {
+fn passed_checks_have_titles_and_codes() {
     let world = world();
     let ran = world
         .run(&["promote", "--revision", REV_B, "-v", "--no-diff"])
@@ -338,7 +338,7 @@ fn passed_checks_have_titles_for_people_and_codes_in_documents() {
     );
 }
 
-/// What a shell is offered for the last of `words`; `fish` prints a value, a tab and its help.
+/// The completions of the last of `words`; `fish` prints a value, a tab and its help.
 fn offered(world: &World, words: &[&str]) -> String {
     let args = [&["--", "repin"], words].concat();
     world
@@ -392,7 +392,7 @@ fn completions_know_images_and_sets() {
         "{states}"
     );
     assert!(offered(&world, &["explain", "pin_c"]).starts_with("pin_count\t"));
-    // Nothing is reported where nothing can be read.
+    // An unreadable repository has no completions and no errors.
     world.write("repin.yaml", "version: [");
     assert_eq!(offered(&world, &["prune", "--image", "re"]), "");
     let script = world
@@ -403,7 +403,7 @@ fn completions_know_images_and_sets() {
 }
 
 #[test]
-fn global_options_have_their_own_help() {
+fn global_options_have_separate_help() {
     let world = world();
     let help = world.run(&["help", "global"]).exits(0);
     insta::assert_snapshot!("help_global", help.stdout);

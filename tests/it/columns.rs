@@ -9,12 +9,12 @@ use crate::support::{
 /// The usual width, and a narrow one.
 const WIDTHS: [u16; 2] = [80, 40];
 
-/// Checks that no line is wider than the terminal, except for a long word alone.
+/// Checks that no line is wider than the terminal, except for a line with only a long word.
 fn fits(text: &str, columns: u16) {
     for line in text.lines() {
-        let alone = line.split_whitespace().count() == 1;
+        let single = line.split_whitespace().count() == 1;
         let fits = line.chars().count() <= usize::from(columns);
-        assert!(fits || alone, "{columns}: {line:?} in\n{text}");
+        assert!(fits || single, "{columns}: {line:?} in\n{text}");
     }
 }
 
@@ -139,7 +139,7 @@ fn resolve_fits_the_terminal() {
     let label = "dev.acme.a-label-with-a-name-that-is-longer-than-the-narrow-terminal";
     world.replace("repin.yaml", "  fix:", &format!("  {name}:"));
     world.replace("repin.yaml", "dev.acme.version", label);
-    let value = "a value of many words ".repeat(8);
+    let value = "a value of more than one word ".repeat(8);
     let platform = Platform::new("linux/amd64", REV_B).label(label, value.trim_end());
     world.rebuild("fix", REV_B, &[platform]);
     let resolve = ["resolve", "--revision", REV_B];

@@ -10,7 +10,7 @@ const A: &str = ".github/workflows/a.yml";
 const B: &str = ".github/workflows/b.yml";
 const COMMIT: [&str; 5] = ["promote", "--revision", REV_B, "--apply", "--commit"];
 
-/// A world in git, where git knows who commits.
+/// A world in git, with an author and a committer.
 fn committer() -> World {
     let world = world().with_git();
     world.git(&["config", "user.name", "Operator"]);
@@ -44,7 +44,7 @@ fn is_pinned_at(world: &World, revision: &'static str) -> bool {
 }
 
 #[test]
-fn pins_that_were_changed_before_are_not_taken_for_committed() {
+fn earlier_change_of_pins_is_not_committed() {
     let world = committer();
     world
         .run(&["promote", "--revision", REV_B, "--apply"])
@@ -60,7 +60,7 @@ fn pins_that_were_changed_before_are_not_taken_for_committed() {
 }
 
 #[test]
-fn a_promote_commits_its_files_and_history_reads_it() {
+fn promotion_commits_its_files() {
     let world = committer();
     world.write("notes.txt", "mine\n");
     world.git(&["add", "notes.txt"]);
@@ -132,7 +132,7 @@ fn a_rollback_commits_too() {
 }
 
 #[test]
-fn a_file_that_differs_from_the_last_commit_stops_the_run() {
+fn file_that_differs_from_head_stops_the_commit() {
     type Change = fn(&World);
     let cases: [(&str, Change); 4] = [
         ("changed", |world| {
@@ -191,7 +191,7 @@ fn an_unfinished_merge_stops_the_run() {
 }
 
 #[test]
-fn nobody_to_commit_as_and_no_repository_stop_the_run() {
+fn commit_needs_an_author_and_a_repository() {
     let world = world().with_git();
     world.git(&["config", "user.useConfigOnly", "true"]);
     let document = commit(&world).exits(3).json();
@@ -216,7 +216,7 @@ fn nobody_to_commit_as_and_no_repository_stop_the_run() {
 }
 
 #[test]
-fn a_refusing_hook_leaves_changed_files_and_the_command_to_finish() {
+fn refusing_hook_leaves_the_command_to_finish() {
     let world = committer();
     world.git(&["config", "core.hooksPath", ".git/hooks"]);
     hook(&world, "pre-commit", "echo 'not today' >&2; exit 1");
@@ -280,7 +280,7 @@ fn a_hook_that_changes_the_commit_undoes_it() {
     assert!(last(&world).1.contains("Change-Id: I1"));
 }
 
-/// A `git` in front of the real one: what it does with a subcommand.
+/// A `git` that wraps the real one: its behavior for a subcommand.
 fn git_in_front(world: &World, subcommand: &str, does: &str) -> String {
     let path = std::env::var("PATH").unwrap();
     let script = format!(
@@ -343,7 +343,7 @@ fn foreign_commit_of_a_pinned_file_is_reported() {
 }
 
 #[test]
-fn changed_commit_next_to_a_foreign_one_is_kept() {
+fn changed_commit_next_to_foreign_commit_is_kept() {
     let title = format!("promote: test images @{REV_B}");
     for (is_first, expected) in [(true, [&*title, "foreign"]), (false, ["foreign", &*title])] {
         let world = committer();
@@ -423,7 +423,7 @@ fn commit_of_another_run_is_awaited() {
 }
 
 #[test]
-fn branch_that_is_reset_during_the_commit_is_reported() {
+fn branch_reset_during_the_commit_is_reported() {
     let world = committer();
     let ran = run_with_foreign_commit(&world, false, "git update-ref HEAD HEAD~1").exits(3);
     let reason = "another process moved HEAD, which does not contain it";
@@ -443,7 +443,7 @@ fn two_sets_are_committed_at_the_same_time() {
     }
     world.commit("two sets");
     let base = world.git(&["rev-parse", "HEAD"]);
-    // Each run waits for the hook of the other.
+    // Each run blocks in a hook until the other run has started.
     hook(&world, "pre-commit", "sleep 2");
     let source = format!("ghcr.io/acme=oci:{}", world.path("images").display());
     let args = [&COMMIT[..], &["--source", &source]].concat();
@@ -463,14 +463,14 @@ fn two_sets_are_committed_at_the_same_time() {
 }
 
 #[test]
-fn what_head_names_decides_whether_something_was_committed() {
+fn head_decides_whether_a_commit_exists() {
     // git moves the branch and fails then: the commit is there.
     let world = committer();
     let path = git_in_front(&world, "commit", "git \"$@\"; exit 128");
     let ran = world.run_with(&COMMIT, &[("PATH", &path)]).exits(0);
     assert!(ran.stderr.contains("committed: 5 pins"), "{}", ran.stderr);
     assert!(last(&world).1.contains(&format!("Repin-Set: {REV_B}")));
-    // The commit is there, and nothing can be read of it: the run does not deny it.
+    // The commit exists but is unreadable: the run must not deny it.
     let world = committer();
     let path = git_in_front(&world, "diff-tree", "exit 128");
     let ran = world.run_with(&COMMIT, &[("PATH", &path)]).exits(3);
@@ -484,7 +484,7 @@ fn what_head_names_decides_whether_something_was_committed() {
 }
 
 #[test]
-fn the_commit_is_signed_where_git_is_configured_so() {
+fn commit_is_signed_if_git_is_configured() {
     let world = committer();
     world.write("sign", "#!/bin/sh\ncat > /dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\necho '-----BEGIN PGP SIGNATURE-----'\n");
     fs::set_permissions(world.path("sign"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -515,7 +515,7 @@ fn the_commit_is_signed_where_git_is_configured_so() {
 }
 
 #[test]
-fn names_that_git_could_take_for_patterns_are_names() {
+fn paths_like_patterns_are_committed_literally() {
     let world = committer();
     let odd = [":(glob)*.yml", "[a]*?.yml", "\"quoted\".yml", "né w\n.yml"];
     let pin = |revision| format!("x: ghcr.io/acme/fix@{}\n", world.digest("fix", revision));
@@ -547,7 +547,7 @@ fn names_that_git_could_take_for_patterns_are_names() {
 }
 
 #[test]
-fn the_root_may_be_a_directory_of_the_repository() {
+fn root_may_be_a_subdirectory() {
     let world = committer();
     for (from, to) in [("repin.yaml", "sub/repin.yaml"), (".github", "sub/.github")] {
         fs::create_dir_all(world.path("sub")).unwrap();
@@ -583,7 +583,7 @@ fn the_option_needs_apply() {
 }
 
 #[test]
-fn the_diff_gives_way_to_a_list_or_a_count() {
+fn diff_is_replaced_by_list_or_count() {
     let world = world();
     let promote = ["promote", "--revision", REV_B];
     let shown = |options: &[&str]| world.run(&[&promote[..], options].concat()).exits(0).stdout;

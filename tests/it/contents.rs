@@ -1,4 +1,4 @@
-//! What images contain, in the chains of promote and rollback: from layouts, and from a real
+//! Contents of images, in the chains of promote and rollback: from layouts, and from a real
 //! registry.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
@@ -20,7 +20,7 @@ fn spoil(world: &mut World, image: &str, defect: impl Fn(Platform) -> Platform) 
     world.rebuild(image, REV_B, &spoiled);
 }
 
-/// Details of what failed, with what each is about.
+/// The details of failed checks, with their subjects.
 fn failures(document: &Value) -> Vec<String> {
     let checks = document["checks"]
         .as_array()
@@ -57,7 +57,7 @@ fn push(world: &World, registry: &Registry, image: &str, revision: &str) {
 }
 
 #[test]
-fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
+fn shared_layers_of_a_set_are_read_once() {
     let world = shop();
     let directory = tempfile::tempdir().unwrap();
     let registry = registered(&world, &directory);
@@ -95,9 +95,9 @@ fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
         distinct.len(),
         "a blob was fetched twice: {gets:#?}"
     );
-    // One base layer, one with the agents, one that states the revision, and the one that states the old
-    // revision; four configs, and those of the digests before: one that is not an index, and the two
-    // platforms of an index.
+    // One base layer, one with the agents, a layer with the revision, and a layer with the old
+    // revision; four configs, and those of the digests before: one that is not an index, and the
+    // two platforms of an index.
     assert_eq!(gets.len(), 4 + 4 + 1 + 2, "{gets:#?}");
     // The layers in the repositories that they were not read from: three of each new image, and one of the old
     // `fix`; `base` has no pins.
@@ -105,7 +105,7 @@ fn a_whole_set_is_promoted_from_a_registry_and_shared_layers_are_read_once() {
 }
 
 #[test]
-fn defects_of_an_image_on_a_registry_are_reported_and_nothing_changes() {
+fn defects_on_a_registry_are_reported() {
     let mut world = shop();
     let without_review = || {
         let whole = agents(CONTRACT).file("opt/agent/.wh.x", "").end();
@@ -124,7 +124,7 @@ fn defects_of_an_image_on_a_registry_are_reported_and_nothing_changes() {
             .gzipped(base());
         platform.layer(whole.clone()).layer(gone.clone())
     };
-    // One platform alone lost an agent.
+    // Only one platform lost an agent.
     world.rebuild(
         "review",
         REV_B,
@@ -168,7 +168,7 @@ fn defects_of_an_image_on_a_registry_are_reported_and_nothing_changes() {
         details(&document, "forbidden_file_present", "fail")[0].contains("still ships in layer 4")
     );
     // The text output lists the same names.
-    let told = world.run(&["promote", "--revision", REV_B]).exits(1).stderr;
+    let details = world.run(&["promote", "--revision", REV_B]).exits(1).stderr;
     for name in [
         "agents/review",
         "/opt/agent/skills/git/.netrc",
@@ -176,7 +176,7 @@ fn defects_of_an_image_on_a_registry_are_reported_and_nothing_changes() {
         "0600",
         "review linux/arm64",
     ] {
-        assert!(told.contains(name), "{name} is not in {told}");
+        assert!(details.contains(name), "{name} is not in {details}");
     }
     let annotated = world
         .run(&["promote", "--revision", REV_B, "--format", "github"])
@@ -189,7 +189,7 @@ fn defects_of_an_image_on_a_registry_are_reported_and_nothing_changes() {
 }
 
 #[test]
-fn whatever_an_image_must_not_be_stops_a_promote() {
+fn defective_image_stops_a_promotion() {
     type Defect = fn(Platform) -> Platform;
     let cases: [(Defect, &str, &str); 6] = [
         (
@@ -254,9 +254,9 @@ fn whatever_an_image_must_not_be_stops_a_promote() {
     }
 }
 
-/// Where a layer lies that `fix` alone has.
+/// The path of a layer that only `fix` has.
 fn own_layer(world: &mut World) -> PathBuf {
-    let own = Archive::new().file("opt/own", "x").end();
+    let own = Archive::new().file("opt/other", "x").end();
     spoil(world, "fix", |platform| platform.layer(own.clone()));
     world.layout("fix").blob_path(&Digest::of(&own).to_string())
 }
@@ -293,15 +293,15 @@ fn layers_that_cannot_be_read_leave_no_verdict() {
         }),
     ];
     assert!(own_layer(&mut shop()).exists());
-    for (why, break_it) in spoilt {
+    for (reason, break_it) in spoilt {
         let mut world = shop();
         break_it(&mut world);
         let document = world.refuses(&[], 3, &[]);
         let error = &document["error"];
-        assert_eq!(error["code"], "unavailable", "{why}: {document}");
+        assert_eq!(error["code"], "unavailable", "{reason}: {document}");
         assert!(
-            error["message"].as_str().unwrap().contains(why),
-            "{why}: {error}"
+            error["message"].as_str().unwrap().contains(reason),
+            "{reason}: {error}"
         );
     }
 }
@@ -354,7 +354,7 @@ fn missing_and_wrong_layers_fail() {
 }
 
 #[test]
-fn a_shared_layer_has_to_be_in_every_repository() {
+fn shared_layer_must_exist_in_every_repository() {
     let mut world = shop();
     // Read from `review` first, so only a read from `fix` finds that it is missing.
     spoil(&mut world, "base", |p| p);
@@ -410,7 +410,7 @@ fn a_contract_that_is_wrong_costs_no_request() {
         .exits(2)
         .json();
     assert_eq!(document["errors"][0]["code"], "expected_yaml_not_found");
-    // What asserts nothing is a verdict, and a cheap one.
+    // A contract without assertions fails before any request.
     world.write("contracts/review.yaml", "# nothing yet\n");
     world.refuses(&[], 1, &["expected_yaml_empty"]);
     world.write("contracts/review.yaml", "must_contain: { agents: [] }\n");
@@ -418,7 +418,7 @@ fn a_contract_that_is_wrong_costs_no_request() {
 }
 
 #[test]
-fn a_copy_needs_a_contract_to_be_compared_with() {
+fn copy_needs_a_contract_to_compare() {
     let world = shop();
     let document = world
         .run(&["promote", "--revision", REV_B, "--format", "json"])
@@ -483,22 +483,23 @@ fn yaml_errors_are_reported() {
     );
 }
 
-/// What a document's checks say about the contents of one platform: status, code and detail.
+/// The checks of a document for the contents of one platform: status, code and detail.
 fn told(document: &Value, image: &str, platform: &str) -> Vec<String> {
     let checks = document["checks"].as_array().unwrap().iter();
     let ours = checks.filter(|check| check["image"] == image && check["platform"] == platform);
-    let told = ours.map(|check| {
+    let details = ours.map(|check| {
         let [status, code, detail] = ["status", "code", "detail"].map(|field| {
             let text = check[field].as_str().unwrap();
             text.to_owned()
         });
         format!("{status} {code}: {detail}")
     });
-    told.filter(|text| !text.contains("revision_label") && !text.contains("label_missing"))
+    details
+        .filter(|text| !text.contains("revision_label") && !text.contains("label_missing"))
         .collect()
 }
 
-/// What there is to say about an image of the shop that has no fault, contract aside.
+/// The checks of a valid image of the shop, except for the contract.
 const SOUND: [&str; 8] = [
     "pass enumeration_empty: 4 files under `/opt/agent`",
     "pass unreadable: user 1001 can read 4 files in 6 directories",
@@ -526,18 +527,21 @@ fn every_check_that_ran_is_named() {
     assert_eq!(ours, theirs);
     // `base` has no contract that it could meet.
     let base = told(&document, "base", "linux/amd64");
-    let (skips, passes): (Vec<_>, Vec<_>) =
-        base.into_iter().partition(|told| told.starts_with("skip"));
+    let (skips, passes): (Vec<_>, Vec<_>) = base
+        .into_iter()
+        .partition(|details| details.starts_with("skip"));
     assert_eq!(
         (passes, skips.len()),
         (SOUND.map(str::to_owned).to_vec(), 1)
     );
-    // A contract that asks for less.
+    // A contract with fewer requirements.
     world.write("contracts/review.yaml", "must_contain:\n  agents: [ops]\n");
     let document = world.run(&promote).json();
     let ours = told(&document, "review", "linux/amd64");
     assert!(
-        !ours.iter().any(|told| told.contains("must_not_contain")),
+        !ours
+            .iter()
+            .any(|details| details.contains("must_not_contain")),
         "{ours:?}"
     );
     world.write(
@@ -547,10 +551,10 @@ fn every_check_that_ran_is_named() {
     let document = world.run(&promote).json();
     let ours = told(&document, "review", "linux/amd64");
     assert!(
-        !ours.iter().any(|told| told.contains("must_contain")),
+        !ours.iter().any(|details| details.contains("must_contain")),
         "{ours:?}"
     );
-    // What is not configured was not looked at.
+    // Checks that are not configured did not run.
     let text = world.read("repin.yaml");
     let text = text.split("\ninventory:").next().unwrap();
     let text = text.replace(", contract: contracts/review.yaml", "");
@@ -607,7 +611,7 @@ fn a_contract_needs_kinds_to_be_about() {
     assert!(ran.stderr.contains("inventory.kinds"), "{}", ran.stderr);
 }
 
-/// A world in git whose set A was promoted and then B.
+/// A world in git in which A was promoted and then B.
 fn promoted_twice() -> World {
     let world = shop();
     let zeros = format!("sha256:{}", "0".repeat(64));
@@ -625,7 +629,7 @@ fn promoted_twice() -> World {
 }
 
 #[test]
-fn rollback_requires_its_own_contract_and_current_one_only_warns() {
+fn current_contract_only_warns_in_a_rollback() {
     let mut world = promoted_twice();
     // From B on there is one more agent, and the contract wants it.
     let contract = CONTRACT.replace("[ops, review]", "[ops, review, triage]");
@@ -664,7 +668,7 @@ fn rollback_requires_its_own_contract_and_current_one_only_warns() {
         details(&document, "inventory_must_contain_missing", "pass").len(),
         0
     );
-    // Nothing but the contract is looked at twice.
+    // Only the contract is checked twice.
     assert_eq!(
         details(&document, "env_secret", "pass").len(),
         4,
@@ -678,10 +682,10 @@ fn rollback_requires_its_own_contract_and_current_one_only_warns() {
 }
 
 #[test]
-fn set_that_never_met_its_contract_cannot_be_restored() {
+fn set_that_violated_its_contract_cannot_return() {
     let world = promoted_twice();
     let wanted = "must_contain:\n  agents: [nobody]\n";
-    // By hand: a title that claims a promote of B, with a contract that B does not meet.
+    // A manual commit with the title of a promotion of B, and a contract that B does not meet.
     world.write("contracts/review.yaml", wanted);
     world.pin(REV_B);
     world.commit(&format!("promote: test images @{REV_B}"));
@@ -722,7 +726,7 @@ fn past_contract_counts_without_a_current_one() {
 }
 
 #[test]
-fn a_set_that_is_found_by_content_is_held_to_the_contract_of_its_time_too() {
+fn set_found_by_content_needs_its_contract() {
     let world = promoted_twice();
     let by_content = world.read("repin.yaml") + "provenance: { require: [content] }\n";
     world.write("repin.yaml", by_content);
@@ -758,10 +762,10 @@ fn contract_missing_at_promotion_does_not_pass() {
         .run(&["rollback", "--to", REV_B, "--format", "json"])
         .exits(1)
         .json();
-    let told = details(&document, "expected_yaml_not_found", "fail");
+    let details = details(&document, "expected_yaml_not_found", "fail");
     assert!(
-        told[0].contains("contracts/review.yaml of commit "),
-        "{told:?}"
+        details[0].contains("contracts/review.yaml of commit "),
+        "{details:?}"
     );
 }
 
@@ -782,7 +786,7 @@ fn malformed_current_contract_does_not_stop_a_rollback() {
 }
 
 #[test]
-fn an_image_without_pins_only_warns_in_a_rollback() {
+fn image_without_pins_only_warns_in_rollback() {
     let mut world = shop();
     let spoiled = platforms("base", REV_A)
         .remove(0)
@@ -807,7 +811,7 @@ fn an_image_without_pins_only_warns_in_a_rollback() {
 #[test]
 fn missing_layer_without_pins_warns_in_a_rollback() {
     let mut world = shop();
-    let own = Archive::new().file("opt/own", "x").end();
+    let own = Archive::new().file("opt/other", "x").end();
     let platform = platforms("base", REV_A).remove(0).layer(own.clone());
     world.rebuild("base", REV_A, &[platform]);
     let world = world.with_git();
@@ -831,7 +835,7 @@ fn missing_layer_without_pins_warns_in_a_rollback() {
 }
 
 #[test]
-fn an_image_of_another_shape_has_its_own_inventory_or_none() {
+fn image_may_replace_or_disable_the_inventory() {
     let mut world = shop();
     let script = Archive::new().directory("srv").file("srv/run.sh", "").end();
     let other = Platform::new("linux/amd64", REV_B).layer(script);

@@ -12,8 +12,8 @@ use crate::support::{
 };
 
 const APPLY: [&str; 4] = ["promote", "--revision", REV_B, "--apply"];
-/// What changes something, and the lock; opening and writing are swept in `src/apply/tests/crashes.rs`,
-/// where only one thread works.
+/// The calls that change the disk, and the lock; opening and writing are swept in
+/// `src/apply/tests/crashes.rs`, where only one thread works.
 const CHANGES: &str = "fsync,renameat2,renameat,linkat,unlinkat,mkdirat,fchmod,flock";
 
 /// Which set the files hold, whole.
@@ -55,7 +55,7 @@ fn points() -> Vec<Point> {
 }
 
 #[test]
-fn killed_anywhere_recover_finds_all_old_or_all_new() {
+fn recover_after_a_kill_finds_one_set() {
     let mut seen = [0, 0];
     for point in points() {
         let world = world();
@@ -80,7 +80,7 @@ fn killed_anywhere_recover_finds_all_old_or_all_new() {
 }
 
 #[test]
-fn interrupted_apply_is_reported_and_recovered_before_the_next() {
+fn interrupted_apply_is_recovered_before_the_next() {
     let renames: Vec<_> = points()
         .into_iter()
         .filter(|point| point.name == "renameat2")
@@ -113,7 +113,7 @@ fn interrupted_apply_is_reported_and_recovered_before_the_next() {
 }
 
 #[test]
-fn an_edit_while_it_was_interrupted_is_kept_and_named() {
+fn edit_during_an_interruption_is_kept() {
     let renames: Vec<_> = points()
         .into_iter()
         .filter(|point| point.name == "renameat2")
@@ -143,7 +143,7 @@ fn an_edit_while_it_was_interrupted_is_kept_and_named() {
 }
 
 #[test]
-fn what_the_disk_refuses_leaves_the_old_contents_and_is_unavailable() {
+fn refused_write_keeps_the_old_contents() {
     for (name, error) in [
         ("fsync", "EIO"),
         ("mkdirat", "EROFS"),
@@ -164,7 +164,7 @@ fn what_the_disk_refuses_leaves_the_old_contents_and_is_unavailable() {
             );
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
             if output.status.code() == Some(0) {
-                // What only clears the way or looks twice may fail without harm.
+                // A preparation or a second check may fail without harm.
                 assert_eq!(set_in_place(&world), REV_B, "{point:?}: {printed}");
                 continue;
             }
@@ -177,7 +177,7 @@ fn what_the_disk_refuses_leaves_the_old_contents_and_is_unavailable() {
 }
 
 #[test]
-fn of_two_runs_at_once_one_is_turned_away() {
+fn second_concurrent_run_is_refused() {
     let world = world();
     let lock = points()
         .into_iter()

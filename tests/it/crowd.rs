@@ -1,5 +1,5 @@
-//! Many runs and editors at once in one work tree: the files end as one whole set, and no edit is
-//! lost.
+//! Concurrent runs and editors in one work tree: the files are one whole set in the end, and no
+//! edit is lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 const FILES: usize = 6;
-/// What editors add begins like that.
+/// The prefix of lines that editors add.
 const EDIT: &str = "\n# edit ";
 
 /// Six files, promoted to A and then to B; C was never promoted.
@@ -31,7 +31,7 @@ fn started(tree: &Tree, args: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-/// As many runs as asked for, all started before the first one is waited for.
+/// `count` runs, all started before the first one finishes.
 fn crowd(tree: &Tree, runs: usize) -> Vec<Child> {
     let kinds: [&[&str]; 5] = [
         &["promote", "--revision", REV_C, "--apply"],
@@ -45,7 +45,8 @@ fn crowd(tree: &Tree, runs: usize) -> Vec<Child> {
         .collect()
 }
 
-/// Every run succeeded, or names the run that was first; returns how many succeeded.
+/// Checks that every run succeeded or reports the holder of the lock; returns the number of
+/// successes.
 fn ended(runs: Vec<Child>) -> usize {
     let outputs: Vec<Output> = runs
         .into_iter()
@@ -74,7 +75,7 @@ fn ended(runs: Vec<Child>) -> usize {
     done
 }
 
-/// A file without what editors added.
+/// A file without the lines of editors.
 fn without_edits(text: &str) -> String {
     let mut parts = text.split(EDIT);
     let first = parts.next().unwrap().to_owned();
@@ -113,7 +114,7 @@ fn rounds() -> usize {
 }
 
 #[test]
-fn of_fifty_runs_at_once_the_files_are_one_whole_set() {
+fn fifty_concurrent_runs_result_in_one_set() {
     let tree = tree();
     let mut done = 0;
     for _ in 0..rounds() {
@@ -188,7 +189,7 @@ fn edits_during_many_runs_are_never_lost() {
         });
         let recovered = tree.world.run(&["recover"]);
         if recovered.code == 5 {
-            // An editor wrote to a new content while that was put back: left to a person.
+            // An editor wrote to a new content during its removal: a user must resolve this.
             unresolved += 1;
             tree.world.run(&["recover", "--discard"]).exits(0);
         } else {
@@ -210,13 +211,13 @@ fn edits_during_many_runs_are_never_lost() {
         assert_eq!(sets(&tree, tree.old.keys()), [REV_C].into());
     }
     println!(
-        "figures: {} rounds with editors, {done} runs had the lock, {unresolved} left to a person",
+        "figures: {} rounds with editors, {done} runs had the lock, {unresolved} unresolved",
         rounds()
     );
 }
 
 #[test]
-fn who_holds_the_lock_is_named_to_those_it_turns_away() {
+fn refused_runs_report_the_lock_holder() {
     let tree = tree();
     let lock = Point {
         name: "renameat2".to_owned(),
@@ -245,7 +246,7 @@ fn who_holds_the_lock_is_named_to_those_it_turns_away() {
     let ran = tree.world.run(&["recover"]).exits(5);
     let text = ran.stdout + &ran.stderr;
     assert!(text.contains("holds the lock"), "{text}");
-    assert!(!text.contains("lock: "), "nobody is named: {text}");
+    assert!(!text.contains("lock: "), "the holder is missing: {text}");
     assert!(first.go_on().output.status.success());
     // The text stays and means nothing: the lock is free.
     tree.world.run(&["recover"]).exits(0);

@@ -10,8 +10,8 @@ use crate::support::{
 
 const SOURCE: &str = "org.opencontainers.image.source";
 
-/// Two commits of the source in the same repository, with images whose set is promoted from the first to
-/// the second.
+/// Two commits of the source in the same repository, with images of a set that is promoted from the
+/// first to the second.
 fn promoted() -> (World, String, String) {
     promoted_with("fix: retry `now` @ada (#412)")
 }
@@ -376,7 +376,7 @@ fn current_documents(world: &World) -> [(&'static str, String); 2] {
 }
 
 #[test]
-fn wrong_bytes_of_the_current_set_end_the_run() {
+fn wrong_bytes_of_the_current_set_fail() {
     for index in 0..2 {
         let world = world().with_git();
         let (image, digest) = &current_documents(&world)[index];

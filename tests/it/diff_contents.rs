@@ -177,7 +177,7 @@ fn unreadable_layers_of_the_current_set_are_listed() {
 }
 
 #[test]
-fn wrong_bytes_of_a_current_layer_end_the_run() {
+fn wrong_bytes_of_a_current_layer_fail() {
     for (args, world) in [
         (&[][..], changed()),
         (&["--contents"][..], without_inventory()),
@@ -259,7 +259,7 @@ fn compared_packages(world: &World) -> (Value, Vec<Value>) {
 }
 
 #[test]
-fn sboms_of_both_sets_by_trusted_signers_are_compared() {
+fn sboms_by_trusted_signers_are_compared() {
     let world = trusted();
     attach_sbom(&world, REV_B, REV_B, "1.3.0");
     let (packages, not_read) = compared_packages(&world);
@@ -283,7 +283,7 @@ fn sbom_of_another_commit_is_not_read() {
 }
 
 #[test]
-fn one_platform_of_several_is_compared_with_its_own() {
+fn each_platform_is_compared_with_itself() {
     let mut world = shop();
     let with = |platform: Platform, version| platform.layer(system(&[("openssl", version)], 0o755));
     for (revision, arm) in [(REV_A, "1"), (REV_B, "2")] {
@@ -302,7 +302,7 @@ fn one_platform_of_several_is_compared_with_its_own() {
 }
 
 #[test]
-fn only_contents_that_checks_read_are_compared_by_default() {
+fn only_read_contents_are_compared_by_default() {
     let world = changed();
     let fix = "pins: 2, contract: contracts/review.yaml";
     world.replace("repin.yaml", fix, "pins: 2, inventory: false");

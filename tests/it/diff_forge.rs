@@ -103,7 +103,7 @@ fn forge_that_is_down_fails_no_promotion() {
 }
 
 #[test]
-fn forge_has_the_commits_that_a_shallow_clone_lacks() {
+fn forge_has_commits_missing_in_shallow_clone() {
     let forge = Thousand::start(fleet::options(Kind::Github, 2));
     let (world, [early, late, _]) = on_forge(&forge, Kind::Github, NAME);
     world.replace("repin.yaml", &format!("source: {NAME}\n"), "");
@@ -113,7 +113,7 @@ fn forge_has_the_commits_that_a_shallow_clone_lacks() {
     let origin = format!("file://{}", world.path("origin.git").display());
     let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
     let args = ["diff", "--format", "json", "--from", early, "--to", late];
-    // A complete clone knows all commits of this repository.
+    // A complete clone has all commits of this repository.
     let before = forge.log().len();
     let complete = world.run(&args).exits(0).json();
     assert_eq!(complete["source"]["read_from"], Value::Null);

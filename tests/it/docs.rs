@@ -15,7 +15,7 @@ use crate::support::{
     world::world,
 };
 
-/// What serializes and is not a document: variables of the built-in templates.
+/// Serialized types that are not documents: variables of the built-in templates.
 const INTERNAL: [&str; 17] = [
     "TemplateContext",
     "StageRow",
@@ -192,7 +192,7 @@ fn checks_md_describes_each_check() {
 }
 
 #[test]
-fn a_check_that_only_warns_ends_no_run_with_a_failure() {
+fn check_that_only_warns_never_fails() {
     let text = doc("checks.md");
     let rows = rows(&text);
     let warnings: BTreeSet<_> = rows
@@ -209,7 +209,7 @@ fn a_check_that_only_warns_ends_no_run_with_a_failure() {
 }
 
 #[test]
-fn every_line_of_doctor_has_an_explanation_and_a_description() {
+fn every_line_of_doctor_is_described() {
     let report = world().run(&["doctor", "--format", "json"]).json();
     let lines: BTreeSet<_> = report["checks"]
         .as_array()
@@ -291,7 +291,7 @@ fn explanations_list_every_exit_of_an_error() {
         for exit in exits {
             assert!(
                 listed.contains(&exit),
-                "{code} ends with {exit}, src/codes.yaml lists {listed:?}"
+                "{code} exits with {exit}, src/codes.yaml lists {listed:?}"
             );
         }
     }
@@ -300,11 +300,12 @@ fn explanations_list_every_exit_of_an_error() {
 /// docs/errors.md as the explanations make it.
 fn errors_md() -> String {
     let mut text = "# Errors\n\n\
-        Every code of a check, an error or a line of `repin doctor`, with its causes and the remedy.\n\
-        `repin explain CODE` prints the same in a terminal. [checks.md](checks.md) describes what each\n\
+        A run failed, and you want the causes and the remedy for the code in its message. This page\n\
+        lists every code of a check, an error or a line of `repin doctor`; `repin explain CODE` prints\n\
+        the section of one code in a terminal. [checks.md](checks.md) describes what each\n\
         check verifies and when it only warns, [doctor.md](doctor.md) what each line of doctor checks.\n\
         This file is generated from `src/codes.yaml`.\n\n\
-        <!-- not run on this page: the examples name what is the reader's; a test parses each -->\n"
+        <!-- not run on this page: the examples contain values of the reader; a test parses each -->\n"
         .to_owned();
     for section in codes::all().chunk_by(|one, next| one.section == next.section) {
         let _ = write!(text, "\n## {}\n", section[0].section);
@@ -320,7 +321,7 @@ fn errors_md() -> String {
             }
             let _ = write!(
                 text,
-                "\n**What to do:** {}\n\n```sh\n{}\n```\n\nA code of {}; exit {}.\n",
+                "\n**Remedy:** {}\n\n```sh\n{}\n```\n\nA code of {}; exit {}.\n",
                 found.remedy,
                 found.example,
                 match found.kind.as_str() {
@@ -382,9 +383,10 @@ fn help_of(path: &[String], text: &mut String) {
 
 /// `UPDATE_DOCS=1` writes the file instead of comparing it.
 #[test]
-fn commands_md_says_what_help_prints() {
+fn commands_md_is_generated() {
     let mut expected =
-        "# Commands\n\nWhat `--help` prints, for each command. This file is generated.\n\n\
+        "# Commands\n\nYou want to look up the options of a command without running repin. This page has the output \
+        of `--help`\nfor each command; `repin COMMAND --help` prints it in a terminal. This file is generated.\n\n\
         <!-- not run on this page: the test that generates it compares it -->\n"
             .to_owned();
     help_of(&[], &mut expected);
@@ -400,11 +402,11 @@ fn commands_md_says_what_help_prints() {
     assert!(
         doc("commands.md") == expected,
         "docs/commands.md is not what --help prints; run: \
-         UPDATE_DOCS=1 cargo nextest run commands_md_says_what_help_prints"
+         UPDATE_DOCS=1 cargo nextest run commands_md_is_generated"
     );
 }
 
-/// A promise whose test was renamed or deleted is held by nothing.
+/// Without this check, a renamed or deleted test would leave its promise untested.
 #[test]
 fn every_test_and_script_on_the_pages_exists() {
     fn functions(directory: &Path, names: &mut BTreeSet<String>) {
@@ -428,10 +430,12 @@ fn every_test_and_script_on_the_pages_exists() {
         functions(&root().join(directory), &mut known);
     }
     let testing = doc("testing.md");
-    let (guards, evidence) = testing.split_once("\n## What `prune` keeps\n").unwrap();
+    let (guards, evidence) = testing
+        .split_once("\n## Versions that `prune` protects\n")
+        .unwrap();
     let text = doc("reliability.md") + evidence;
-    // A sentence has at least five words; an ellipsis replaces the rest of a name.
-    let sentence = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){4,}_?)(…?)`").unwrap();
+    // The name of a test has at least four words; an ellipsis replaces the end of a name.
+    let sentence = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){3,}_?)(…?)`").unwrap();
     let tests: Vec<_> = sentence.captures_iter(&text).collect();
     assert!(tests.len() > 100, "found {} names of tests", tests.len());
     for found in tests {
@@ -440,7 +444,7 @@ fn every_test_and_script_on_the_pages_exists() {
             || !rest.is_empty() && known.iter().any(|known| known.starts_with(name));
         assert!(exists, "docs/testing.md: {name} does not exist");
     }
-    // The last column of the guards' tables contains nothing but tests.
+    // The last column of the guards' tables contains only tests.
     let rows = guards.lines().filter_map(|line| line.strip_suffix(" |"));
     for row in rows.filter(|row| row.contains('`')) {
         let (_, tests) = row.rsplit_once(" | ").unwrap();

@@ -1,4 +1,4 @@
-//! `repin doctor`: what a run needs is a line, there or not; nothing is changed anywhere to find it
+//! `repin doctor`: each requirement of a run is a line; no file and no server is changed to find it
 //! out.
 
 use std::{
@@ -46,7 +46,7 @@ const CODES: [&str; 22] = [
 
 const JSON: [&str; 3] = ["doctor", "--format", "json"];
 
-/// The document, after a look at its shape and at what no line may hold.
+/// The document, after a check of its shape and of text that must not occur in any line.
 fn document(ran: &Ran) -> Vec<Value> {
     let document = ran.json();
     assert_eq!(document["schema"], "repin.doctor/1");
@@ -72,7 +72,7 @@ fn document(ran: &Ran) -> Vec<Value> {
         assert_eq!(
             row["status"] == "fail" || row["status"] == "warn",
             row["hint"].is_string(),
-            "what fails says what to do: {row}"
+            "a failed line has a remedy: {row}"
         );
     }
     let text = format!("{}{}", ran.stdout, ran.stderr);
@@ -91,7 +91,7 @@ fn line(rows: &[Value], code: &str) -> (String, String) {
     )
 }
 
-/// Runs it with these variables; it ends so, and just these lines fail.
+/// Runs doctor with these variables; checks its exit code and the failed lines.
 fn fails(world: &World, env: &[(&str, &str)], exit: i32, codes: &[&str]) -> Vec<Value> {
     let ran = world.run_with(&JSON, env).exits(exit);
     let rows = document(&ran);
@@ -104,7 +104,7 @@ fn fails(world: &World, env: &[(&str, &str)], exit: i32, codes: &[&str]) -> Vec<
     rows
 }
 
-/// A world whose base branch is on a forge, where nothing is wrong.
+/// A world with a base branch on a forge, without any problem.
 fn hosted(kind: Kind) -> (World, Fake) {
     let (world, fake) = (world(), Fake::start(kind));
     let name = if kind == Kind::Github {
@@ -128,7 +128,7 @@ fn hosted(kind: Kind) -> (World, Fake) {
 const ENV: [(&str, &str); 1] = [("REPIN_FORGE_TOKEN", TOKEN)];
 
 #[test]
-fn a_sound_repository_passes_and_nothing_is_changed() {
+fn valid_repository_passes_without_a_change() {
     let world = world().with_git();
     let before = world.snapshot();
     let rows = fails(&world, &[], 0, &[]);
@@ -219,7 +219,7 @@ fn the_outer_shape_of_each_format() {
 }
 
 #[test]
-fn without_anything_each_lack_is_a_line() {
+fn each_missing_requirement_is_a_line() {
     let empty = tempfile::tempdir().unwrap();
     let rows = {
         let ran = world().run_in(empty.path(), &JSON, &[]).exits(2);
@@ -245,7 +245,7 @@ fn without_anything_each_lack_is_a_line() {
 }
 
 #[test]
-fn each_problem_of_a_configuration_is_a_line_with_its_place() {
+fn each_configuration_error_is_a_line() {
     let world = world();
     world.replace("repin.yaml", "pins: 3", "pins: many");
     world.replace("repin.yaml", "name: test", "nmae: test");
@@ -286,7 +286,7 @@ fn shallow_clone_gets_the_command_that_completes_it() {
         "{hint}"
     );
     assert_eq!(ran.code, 3, "the layouts are not in the clone, either");
-    // A branch that is configured and not there is no history that a promote continues without.
+    // A promotion does not continue without the history of a configured but missing branch.
     world.write(
         "repin.yaml",
         world.read("repin.yaml") + "provenance: { branch: origin/other }\n",
@@ -295,7 +295,7 @@ fn shallow_clone_gets_the_command_that_completes_it() {
 }
 
 #[test]
-fn a_run_at_work_and_one_that_was_interrupted_are_conflicts() {
+fn running_and_interrupted_runs_are_conflicts() {
     let world = world();
     world.run(&["recover"]).exits(0);
     let lock = fs::File::open(world.path(".repin/lock")).unwrap();
@@ -328,7 +328,7 @@ fn program(directory: &Path, name: &str, script: &str) {
 }
 
 #[test]
-fn an_engine_is_looked_for_where_smoke_is_configured() {
+fn smoke_requires_an_engine() {
     let world = world();
     world.write(
         "repin.yaml",
@@ -337,11 +337,11 @@ fn an_engine_is_looked_for_where_smoke_is_configured() {
     let programs = tempfile::tempdir().unwrap();
     let path = [("PATH", programs.path().to_str().unwrap())];
     let rows = fails(&world, &path, 1, &["engine"]);
-    let why = line(&rows, "engine").1;
+    let reason = line(&rows, "engine").1;
     assert!(
-        why.contains("`podman` was not found in PATH")
-            && why.contains("`docker` was not found in PATH"),
-        "{why}"
+        reason.contains("`podman` was not found in PATH")
+            && reason.contains("`docker` was not found in PATH"),
+        "{reason}"
     );
     program(programs.path(), "podman", "echo no; exit 3");
     program(programs.path(), "docker", "echo docker 27.0");
@@ -355,7 +355,7 @@ fn an_engine_is_looked_for_where_smoke_is_configured() {
 }
 
 #[test]
-fn podman_is_asked_without_making_its_storage() {
+fn query_of_podman_creates_no_storage() {
     let world = world();
     let storage = world.path("storage");
     let args = format!(
@@ -373,7 +373,7 @@ fn podman_is_asked_without_making_its_storage() {
 }
 
 #[test]
-fn secrets_are_looked_for_by_name_and_never_shown() {
+fn secrets_are_checked_and_never_shown() {
     let world = world();
     let more = "smoke: { command: [x], env: [ONE, TWO], when_unavailable: skip }\n\
                 freshness:\n  - { name: f, pinned: { file: m.yaml, pointer: /ref }, repository: ../x, token_env: THREE }\n";
@@ -400,7 +400,7 @@ fn secrets_are_looked_for_by_name_and_never_shown() {
 }
 
 #[test]
-fn a_classic_tokens_permissions_are_read_from_its_scopes() {
+fn scopes_of_a_classic_token_are_permissions() {
     let (world, fake) = hosted(Kind::Github);
     for (scopes, exit, failed) in [
         ("repo, workflow", 0, &[][..]),
@@ -432,8 +432,8 @@ fn a_classic_tokens_permissions_are_read_from_its_scopes() {
                 )
             )
         );
-        let (status, why) = line(&rows, "permission_contents");
-        assert_eq!(status == "pass", scopes.starts_with("repo"), "{why}");
+        let (status, reason) = line(&rows, "permission_contents");
+        assert_eq!(status == "pass", scopes.starts_with("repo"), "{reason}");
     }
     fake.store().push = Some(false);
     fake.store().scopes = Some("repo, workflow");
@@ -457,13 +457,13 @@ fn unreported_permissions_are_skipped_not_guessed() {
         }
         let rows = fails(&world, &ENV, 0, &[]);
         for code in &CODES[14..19] {
-            let (status, why) = line(&rows, code);
-            assert_eq!(status, "skip", "{kind:?} {code}: {why}");
+            let (status, reason) = line(&rows, code);
+            assert_eq!(status, "skip", "{kind:?} {code}: {reason}");
         }
         let explanation = line(&rows, "permission_contents").1;
         assert!(explanation.contains("does not report"), "{explanation}");
         assert!(line(&rows, "base").1.starts_with("main is at "), "{rows:?}");
-        // A refusal to be read tells.
+        // A refused read shows the missing permission.
         fake.fault(
             ("GET", "/pulls"),
             1,
@@ -565,16 +565,13 @@ fn tokens_that_are_missing_malformed_or_wrong() {
         line(&rows, "token").1,
         format!("from the file that GH_TOKEN_FILE names, accepted by {host}")
     );
-    // A token that is for another server is neither tried nor passed over without a word.
+    // A token for another server is reported and never sent.
     fake.forget();
-    let elsewhere =
+    let other =
         format!("GH_TOKEN is set, but it is for https://api.github.com, not for http://{host}");
     let rows = fails(&world, &[("GH_TOKEN", TOKEN)], 4, &["token"]);
     let explanation = &line(&rows, "token").1;
-    assert_eq!(
-        *explanation,
-        format!("no token is set for {host}: {elsewhere}")
-    );
+    assert_eq!(*explanation, format!("no token is set for {host}: {other}"));
     assert_eq!(fake.asked(), [] as [String; 0]);
     let origin = format!("{}/acme/flows.git", fake.server.url());
     world.git(&["remote", "set-head", "origin", "main"]);
@@ -583,7 +580,7 @@ fn tokens_that_are_missing_malformed_or_wrong() {
     let rows = document(&world.run_with(&JSON, &env));
     assert_eq!(
         line(&rows, "token").1,
-        format!("from GITEA_TOKEN, accepted by {host}; {elsewhere}")
+        format!("from GITEA_TOKEN, accepted by {host}; {other}")
     );
 }
 
@@ -594,7 +591,7 @@ fn unreachable_or_wrong_forge_fails() {
     let rows = fails(&world, &ENV, 4, &["token"]);
     assert!(line(&rows, "token").1.contains("404"), "{rows:?}");
     world.replace("repin.yaml", "acme/other", "acme/flows, base: staging");
-    // A promote reads the history of that branch.
+    // A promotion uses the history of that branch.
     let rows = fails(&world, &ENV, 2, &["remote", "base"]);
     assert_eq!(line(&rows, "base").1, "branch staging does not exist");
     world.git(&["push", "-q", "origin", "HEAD:refs/heads/staging"]);
@@ -619,7 +616,7 @@ fn unreachable_or_wrong_forge_fails() {
 }
 
 #[test]
-fn clocks_that_are_apart_are_found_by_what_servers_say() {
+fn clock_difference_is_measured_by_server_dates() {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()

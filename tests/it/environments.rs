@@ -1,4 +1,4 @@
-//! `examples/environments`: two sets in one repository, with a history of their own.
+//! `examples/environments`: two sets in one repository, with separate histories.
 
 use std::{
     fs,
@@ -92,7 +92,7 @@ impl Example {
 }
 
 #[test]
-fn rollback_of_production_leaves_staging_alone() {
+fn rollback_of_production_does_not_affect_staging() {
     let example = Example::create();
     let adopted = format!("manual {FIRST}");
     for set in [STAGING, PROD] {
@@ -164,7 +164,7 @@ fn files_below(directory: &Path, prefix: &str) -> Vec<String> {
 #[test]
 fn workflows_of_the_example_run() {
     let example_repository = Example::create();
-    // Each command but the check ends where it needs a token.
+    // Each command except the check fails when it needs a token.
     for (workflow, command, exit) in [
         ("staging", "promote", 4),
         ("production", "promote", 4),

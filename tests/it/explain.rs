@@ -1,4 +1,4 @@
-//! `repin explain`, and how messages lead to it: what to do, once for each cause.
+//! `repin explain`, and messages that lead to it: one remedy for each cause.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_code_is_explained_for_people_and_as_a_document() {
+fn code_is_explained_as_text_and_document() {
     let world = world();
     let page = world.run(&["explain", "rolled_back"]).exits(0).stdout;
     for part in [
@@ -98,7 +98,7 @@ fn explain_needs_no_configuration() {
 }
 
 #[test]
-fn a_failure_ends_with_help_and_the_command_that_explains_it() {
+fn failure_suggests_the_command_that_explains_it() {
     let world = world();
     world.layout("review").untag(REV_B);
     let args = ["promote", "--revision", REV_B];
@@ -126,7 +126,7 @@ fn a_failure_ends_with_help_and_the_command_that_explains_it() {
 }
 
 #[test]
-fn tags_that_are_missing_are_one_error_that_names_every_image() {
+fn missing_tags_are_one_error_for_all_images() {
     let world = world();
     for image in ["review", "fix", "base"] {
         world.layout(image).untag(REV_B);
@@ -190,7 +190,7 @@ fn pinned_digests_that_are_missing_are_one_error() {
 }
 
 #[test]
-fn a_missing_login_is_one_error_that_names_every_image() {
+fn missing_login_is_one_error_for_all_images() {
     let world = world();
     let registry =
         Fake::start(|_| Reaction::new(401, "{}").with("WWW-Authenticate", "Basic realm=\"acme\""));
@@ -227,9 +227,9 @@ fn missing_login_is_one_error_of_prune() {
 }
 
 #[test]
-fn registry_without_tls_gets_the_option_for_plain_http() {
+fn registry_without_tls_gets_the_http_option() {
     let world = world();
-    // As a plain HTTP server answers the first bytes of TLS.
+    // The response of a plain HTTP server to the first bytes of TLS.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let source = format!(
         "ghcr.io/acme=https://{}/acme",
@@ -254,7 +254,7 @@ fn registry_without_tls_gets_the_option_for_plain_http() {
 }
 
 #[test]
-fn check_reports_what_it_skipped() {
+fn check_reports_skipped_steps() {
     let world = world();
     let ran = world.run(&["check", "--remote"]).exits(0);
     assert!(
@@ -278,14 +278,14 @@ fn a_shallow_clone_is_one_error() {
     let world = world().with_git();
     world.promoted(REV_A);
     world.promoted(REV_B);
-    // The one commit of the clone does not show when the pinned set became current.
+    // The only commit of the clone does not show when the pinned set became current.
     world.git(&["commit", "-q", "--allow-empty", "-m", "unrelated"]);
     world.push();
     let url = format!("file://{}", world.path("origin.git").display());
     world.git(&["clone", "-q", "--depth", "1", &url, "clone"]);
     let clone = world.path("clone");
     std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
-    // Neither the order of this revision nor a rollback of its set can be determined.
+    // The order of this revision and a rollback of its set are unknown.
     let ran = world
         .run_in(&clone, &["promote", "--revision", REV_A], &[])
         .exits(3);

@@ -1,4 +1,4 @@
-//! `repin fleet close` as a whole: what is repin's and of the set is closed, and nothing else.
+//! `repin fleet close` as a whole: it closes only pull requests of repin and of the set.
 
 use std::fs;
 
@@ -73,11 +73,11 @@ fn body(kind: &str, revision: &str) -> String {
 }
 
 #[test]
-fn pull_requests_of_the_set_are_shown_and_no_others() {
+fn only_pull_requests_of_the_set_are_shown() {
     for kind in KINDS {
         let fleet = Fleet::new(Options::new(kind, 10));
         propose(&fleet, 0, |_| {});
-        // Others, whatever their texts say: of another set, from a fork, on another branch, for
+        // Foreign pull requests with any texts: of another set, from a fork, on another branch, for
         // another base, closed.
         propose(&fleet, 1, |pull| {
             pull.head = format!("repin/promote-{REV_A}");
@@ -104,7 +104,7 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
             .store(8)
             .push("main", "own branch", &[("repin.yaml", &own)]);
         propose(&fleet, 8, |pull| pull.head = format!("bot/{REV_B}"));
-        // Rollbacks by the fleet's name, and by the repository's own.
+        // Rollbacks under the fleet's name, and under that of the repository.
         let config = fleet.read("repin.yaml") + "rollback: { branch: 'fleet-back/{revision}' }\n";
         fleet.write("repin.yaml", config);
         let own = fleet.forge.store(1).content("main", "repin.yaml")
@@ -120,7 +120,7 @@ fn pull_requests_of_the_set_are_shown_and_no_others() {
             });
         }
 
-        // So many that a survey shows only the latest ones; the first one is repin's.
+        // More than a survey shows, which lists the latest ones; the first one is repin's.
         propose(&fleet, 9, |_| {});
         propose(&fleet, 9, |pull| pull.head_repo = "fork/flows".to_owned());
         propose(&fleet, 9, |pull| pull.head = "mine".to_owned());
@@ -210,7 +210,7 @@ fn foreign_commits_keep_a_pull_request_open() {
 }
 
 #[test]
-fn each_repository_ends_by_itself_and_the_worst_exit_counts() {
+fn worst_exit_of_the_repositories_counts() {
     for kind in [Kind::Github, Kind::Gitea] {
         let options = Options::new(kind, 7)
             .trouble(0, Trouble::Archived)
@@ -221,7 +221,7 @@ fn each_repository_ends_by_itself_and_the_worst_exit_counts() {
         let fleet = Fleet::new(options);
         let wrong = [("repin.yaml", "version: 1\nimages: 3\n")];
         fleet.forge.store(4).push("main", "wrong", &wrong);
-        // What the fleet's configuration leads to, where there is none.
+        // The branch by the configuration of the fleet, if the repository has none.
         propose(&fleet, 5, |_| {});
         propose(&fleet, 6, |_| {});
         let shown = close(&fleet, &["--format", "json"], &[]).exits(2);
@@ -248,7 +248,7 @@ fn each_repository_ends_by_itself_and_the_worst_exit_counts() {
 }
 
 #[test]
-fn a_limit_beyond_the_deadline_leaves_the_rest_pending() {
+fn limit_beyond_the_deadline_leaves_repositories_pending() {
     let options = Options::new(Kind::Github, 3)
         .trouble(0, Trouble::Denied)
         .trouble(1, Trouble::Limited);

@@ -1,4 +1,4 @@
-//! `examples/fleet`: what its files say of shards agrees, its commands parse, and the script numbers
+//! `examples/fleet`: its files agree on the shards, its commands parse, and the script numbers
 //! processes as a Kubernetes Indexed Job does.
 
 use std::{
@@ -180,7 +180,7 @@ fn shards_are_numbered_as_by_an_indexed_job() {
         let written = fs::read_to_string(directory.path().join(format!("out-{index}")));
         assert_eq!(written.unwrap(), format!("{index}/3\n"));
     }
-    // The order of exits is that of `fleet merge`; what is none of repin's comes first.
+    // The order of exits is that of `fleet merge`; foreign exit codes come first.
     for (exits, worst) in [
         ("0 3 4", 4),
         ("3 4 1", 1),

@@ -42,7 +42,7 @@ fn repositories_are_lines_and_archived_ones_a_note() {
 }
 
 #[test]
-fn what_to_list_is_required_and_an_unknown_owner_is_refused() {
+fn list_needs_an_existing_owner() {
     let fleet = Fleet::new(Options::new(Kind::Github, 1));
     for args in [
         &[][..],

@@ -78,7 +78,7 @@ impl Reports {
     }
 }
 
-/// A list of so many repositories.
+/// A list of `count` repositories.
 fn numbered(count: usize) -> String {
     let lines: Vec<_> = (0..count).map(|at| format!("acme/r{at}\n")).collect();
     lines.concat()
@@ -101,7 +101,7 @@ fn with_error(mut line: Value, code: &str, message: &str) -> Value {
 }
 
 #[test]
-fn report_of_shards_is_complete_and_in_the_order_of_the_list() {
+fn merged_report_is_complete_and_ordered() {
     let reports = Reports::new(LIST);
     let mut created = reports.line("Acme/Api", "created", 0);
     created["pull_request"] = json!({"number": 7, "url": "https://x/7", "state": "created"});
@@ -147,7 +147,7 @@ fn report_of_shards_is_complete_and_in_the_order_of_the_list() {
 }
 
 #[test]
-fn exit_is_that_of_the_repositories_in_the_order_of_exits() {
+fn merged_exit_is_the_most_severe() {
     for (exits, merged) in [
         (&[0, 0, 0, 0][..], 0),
         (&[0, 3, 0, 0], 3),
@@ -170,7 +170,7 @@ fn exit_is_that_of_the_repositories_in_the_order_of_exits() {
 }
 
 #[test]
-fn repository_without_a_line_is_missing_and_failed_txt_is_a_list() {
+fn repository_without_a_line_is_missing() {
     let reports = Reports::new(LIST);
     fs::create_dir(reports.path().join("shards")).unwrap();
     reports.write(
@@ -184,11 +184,11 @@ fn repository_without_a_line_is_missing_and_failed_txt_is_a_list() {
     assert_eq!(document["missing"], json!(["acme/api", "other/site"]));
     let failed = fs::read_to_string(reports.path().join("shards/failed.txt")).unwrap();
     assert_eq!(failed, "acme/api release\nacme/cli\nother/site\n");
-    // Missing alone is unavailable.
+    // A report with only missing repositories is unavailable.
     reports.write("shards/0.jsonl", &[reports.line("acme/web", "created", 0)]);
     let document = reports.merged(&["shards/0.jsonl", "--list", "list.txt"], 3);
     assert_eq!(document["missing"].as_array().unwrap().len(), 3);
-    // An empty report is one of a shard that ended early.
+    // An empty report is one of an interrupted shard.
     reports.write("shards/0.jsonl", &[]);
     let document = reports.merged(&["shards/0.jsonl", "--list", "list.txt"], 3);
     assert_eq!(
@@ -199,7 +199,7 @@ fn repository_without_a_line_is_missing_and_failed_txt_is_a_list() {
 }
 
 #[test]
-fn without_a_list_a_shard_without_a_line_is_reported() {
+fn shard_without_a_line_is_reported() {
     let reports = Reports::new(LIST);
     let mut line = reports.line("acme/web", "created", 0);
     line["shards"] = json!(3);
@@ -228,7 +228,7 @@ fn without_a_list_a_shard_without_a_line_is_reported() {
 }
 
 #[test]
-fn last_line_of_a_repository_counts_but_for_one_that_was_not_begun() {
+fn last_line_of_a_repository_counts() {
     let reports = Reports::new(LIST);
     let line = |outcome, exit| reports.line("acme/web", outcome, exit);
     let outcome = |files: &[(&str, Vec<Value>)]| {
@@ -259,7 +259,7 @@ fn last_line_of_a_repository_counts_but_for_one_that_was_not_begun() {
 }
 
 #[test]
-fn cut_off_last_line_is_dropped_and_any_other_refused() {
+fn only_a_truncated_last_line_is_dropped() {
     let reports = Reports::new(LIST);
     let (web, cli) = (
         reports.line("acme/web", "created", 0).to_string(),
@@ -320,7 +320,7 @@ fn lines_of_another_run_are_refused() {
         assert!(named, "{key}: {}", ran.stderr);
         assert!(!reports.path().join("failed.txt").exists());
     }
-    // A list that the shards did not have, and a repository that it lacks.
+    // A list that the shards did not have, and a repository that is missing in it.
     reports.write("a.jsonl", std::slice::from_ref(&first));
     fs::write(reports.path().join("other.txt"), "acme/web\n").unwrap();
     let ran = reports.run(&["a.jsonl", "--list", "other.txt"]).exits(2);
@@ -353,7 +353,7 @@ fn unreadable_files_and_malformed_lists_are_input_errors() {
 }
 
 #[test]
-fn reports_with_any_number_of_shards_differ_in_the_shards_alone() {
+fn number_of_shards_does_not_change_the_report() {
     let list = numbered(40);
     let reports = Reports::new(&list);
     let merged = |shards: u64| {
@@ -413,7 +413,7 @@ fn troubled() -> Reports {
 }
 
 #[test]
-fn people_read_totals_causes_and_what_to_do() {
+fn text_report_has_totals_causes_and_remedies() {
     let reports = troubled();
     let ran = reports.run(&["a.jsonl", "--list", "list.txt"]).exits(1);
     insta::assert_snapshot!(ran.stdout);
@@ -423,7 +423,7 @@ fn people_read_totals_causes_and_what_to_do() {
 }
 
 #[test]
-fn step_summary_has_the_same_and_annotations_name_each_cause() {
+fn step_summary_annotates_each_cause() {
     let reports = troubled();
     let args = ["a.jsonl", "--list", "list.txt", "--format", "github"];
     let ran = reports.run_with(&args, &[("GITHUB_STEP_SUMMARY", "summary.md")]);
@@ -438,7 +438,7 @@ fn step_summary_has_the_same_and_annotations_name_each_cause() {
 }
 
 #[test]
-fn text_of_a_report_is_escaped_for_every_reader() {
+fn report_is_escaped_for_every_reader() {
     let reports = Reports::new(LIST);
     let line = reports.line("acme/web", "refused", 1);
     let hostile = "\u{1b}[2Jx\n::set-env name=A::b\n| <script> [x](y) \u{202e}";

@@ -1,5 +1,5 @@
-//! `repin fleet promote` without pull requests: outcomes, requests, shards, sets, and what a hostile
-//! repository can do.
+//! `repin fleet promote` without pull requests: outcomes, requests, shards, sets, and attacks of a
+//! hostile repository.
 
 use std::{fs, process::Command};
 
@@ -27,7 +27,7 @@ fn planned(fleet: &Fleet, more: &[&str], exit: i32) -> usize {
 }
 
 #[test]
-fn each_repository_has_its_own_outcome() {
+fn each_repository_has_an_outcome() {
     use Trouble::{
         Archived, Closed, Empty, Foreign, Missing, Renamed, Truncated, Unconfigured, WrongCounts,
     };
@@ -93,7 +93,7 @@ fn each_repository_has_its_own_outcome() {
 }
 
 #[test]
-fn missing_configurations_fail_where_the_fleet_says_so() {
+fn missing_configurations_fail_if_configured() {
     let options = options(Kind::Github, 3)
         .trouble(0, Trouble::Unconfigured)
         .trouble(1, Trouble::Archived);
@@ -116,7 +116,7 @@ fn plan_costs_few_requests() {
         let fleet = Fleet::new(options);
         let sha256 = fleet.verified();
         let set = ["--set", "set.json", "--set-sha256", &sha256];
-        // Without the images, nothing but the set's file can say what they are.
+        // Without the images, only the file of the set contains their digests.
         fs::remove_dir_all(fleet.path("images")).unwrap();
         let requests = planned(&fleet, &set, 0);
         assert!(requests * 100 <= count * most, "{kind:?}: {requests}");
@@ -132,7 +132,7 @@ fn plan_costs_few_requests() {
 }
 
 #[test]
-fn set_with_one_changed_byte_is_refused_before_any_request() {
+fn changed_set_is_refused_before_any_request() {
     let fleet = Fleet::new(options(Kind::Github, 2));
     let sha256 = fleet.verified();
     let set = fleet.read("set.json");
@@ -311,7 +311,7 @@ fn part_of_the_list_can_be_chosen() {
 }
 
 #[test]
-fn report_is_appended_to_and_a_cut_off_line_taken_away() {
+fn truncated_line_of_a_report_is_removed() {
     let fleet = Fleet::new(options(Kind::Github, 1));
     planned(&fleet, &[], 0);
     let whole = fleet.read("out.jsonl");
@@ -328,11 +328,11 @@ fn report_is_appended_to_and_a_cut_off_line_taken_away() {
             .run(&["fleet", "merge", "out.jsonl", "--list", "list.txt"])
             .exits(0);
     }
-    // A line that lacks nothing but its end stays.
+    // A complete line without a final line feed stays.
     fleet.write("out.jsonl", whole.trim_end());
     planned(&fleet, &[], 0);
     assert!(fleet.read("out.jsonl").starts_with(&whole));
-    // Whatever else is in a file is not ours to cut.
+    // repin does not truncate other content of a file.
     fleet.write("out.jsonl", "notes");
     fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(2);
     assert_eq!(fleet.read("out.jsonl"), "notes");
@@ -387,7 +387,7 @@ images:
 ";
 
 #[test]
-fn what_a_repository_cannot_decide_is_ignored_with_a_note() {
+fn fleet_ignores_other_keys_with_a_note() {
     let fleet = attacked(&format!(
         "{OWN}sources: {{ ghcr.io: 'https://evil.example' }}
 report: {{ template: etc/passwd, labels: [x] }}
@@ -457,7 +457,7 @@ fn repository_that_demands_or_pins_more_is_refused() {
         let lines = fleet.lines("out.jsonl");
         assert_eq!(lines[0]["outcome"], "planned", "{config}");
         if reason.is_empty() && config.contains("'**'") {
-            // Twenty files are not too many, and other contents hold no pin.
+            // Twenty files are below the limit, and the other files contain no pin.
             assert_eq!(lines[1]["outcome"], "planned", "{lines:#?}");
             continue;
         }
@@ -476,7 +476,7 @@ fn repository_that_demands_or_pins_more_is_refused() {
     }
 }
 
-/// A fleet of two with so many files each, of which the second one's globs take all.
+/// A fleet of two repositories with `count` files each; the globs of the second one match all.
 fn taking_all(kind: Kind, files: usize) -> Fleet {
     let mut options = options(kind, 2);
     options.seeded.files = files;
@@ -490,7 +490,7 @@ fn taking_all(kind: Kind, files: usize) -> Fleet {
 }
 
 #[test]
-fn globs_that_match_too_much_are_refused_before_contents_are_read() {
+fn broad_globs_are_refused_before_reading() {
     let fleet = taking_all(Kind::Github, 400);
     fleet.run(&[&PROMOTE[..], &OUT].concat()).exits(1);
     let lines = fleet.lines("out.jsonl");
@@ -507,7 +507,7 @@ fn globs_that_match_too_much_are_refused_before_contents_are_read() {
 }
 
 #[test]
-fn commands_and_variables_of_a_repository_are_never_used() {
+fn commands_of_a_repository_are_never_used() {
     let fleet = attacked(&format!(
         "{OWN}smoke: {{ command: [touch, ran], env: [SECRET] }}
 report: {{ template: list.txt }}
@@ -530,7 +530,7 @@ verify: {{ signers: [{{ key: list.txt, commit: 'off' }}] }}
 }
 
 #[test]
-fn globs_that_match_nearly_100_000_files_are_refused_in_128_mib() {
+fn globs_of_100_000_files_are_refused_cheaply() {
     for kind in [Kind::Github, Kind::Gitea] {
         let fleet = taking_all(kind, 99_000);
         let mut command = Command::new("sh");
@@ -554,13 +554,13 @@ fn globs_that_match_nearly_100_000_files_are_refused_in_128_mib() {
 }
 
 #[test]
-fn own_branch_and_names_are_used() {
+fn branch_and_name_of_repository_are_used() {
     let fleet = attacked(&format!(
         "{OWN}name: the web\npromote: {{ branch: 'pins/{{revision}}', title: 'pins: {{name}} {{revision}}' }}\n"
     ));
     let before = fleet.forge.log().len();
     planned(&fleet, &[], 0);
-    // Surveyed once more with its own branch.
+    // Surveyed once more with the branch of the repository.
     let log = fleet.forge.log();
     let surveys = log[before..]
         .iter()
@@ -622,7 +622,7 @@ fn current_repository_needs_no_look_at_history() {
 }
 
 #[test]
-fn older_and_held_sets_are_refused_and_the_order_is_asked_once() {
+fn older_and_held_sets_are_refused() {
     for kind in [Kind::Github, Kind::Gitea] {
         let fleet = Fleet::new(options(kind, 6));
         let (old, new) = {
@@ -713,7 +713,7 @@ fn renamed_file_hides_no_rollback() {
 }
 
 #[test]
-fn history_that_is_not_whole_is_refused_unless_recent_commits_are_enough() {
+fn incomplete_history_needs_recent_commits_setting() {
     let fleet = Fleet::new(options(Kind::Github, 2));
     for at in 0..31 {
         let mut store = fleet.forge.store(1);
@@ -743,7 +743,7 @@ fn history_that_is_not_whole_is_refused_unless_recent_commits_are_enough() {
 }
 
 #[test]
-fn configuration_without_a_fleet_and_a_missing_token_are_refused() {
+fn fleet_configuration_and_token_are_required() {
     let fleet = Fleet::new(options(Kind::Github, 1));
     let ran = fleet
         .run_with(&PROMOTE, &[("REPIN_FORGE_TOKEN", "")])
@@ -766,7 +766,7 @@ fn configuration_without_a_fleet_and_a_missing_token_are_refused() {
 }
 
 #[test]
-fn globs_of_one_repository_do_not_stop_the_shard() {
+fn globs_of_one_repository_affect_no_other() {
     let panicking = format!("'{}{}'", "{a,".repeat(200), "}".repeat(200));
     let many = vec!["'**/*.yml'"; 20_000].join(", ");
     let long = format!("'{}'", "a".repeat(5_000));
@@ -788,7 +788,7 @@ fn globs_of_one_repository_do_not_stop_the_shard() {
 }
 
 #[test]
-fn fleet_reports_references_by_tag_alone() {
+fn fleet_reports_references_without_a_digest() {
     let fleet = Fleet::new(options(Kind::Github, 1));
     let tag = (
         ".github/workflows/tag.yml",

@@ -1,4 +1,4 @@
-//! `repin fleet promote --pr`: pull requests with every trouble, their pace, and runs that are killed.
+//! `repin fleet promote --pr`: pull requests with every trouble, their pace, and killed runs.
 
 use std::{thread::sleep, time::Duration};
 
@@ -26,7 +26,7 @@ const PROMOTE: [&str; 10] = [
     "out.jsonl",
 ];
 
-/// A forge whose clock runs a thousand times as fast.
+/// A forge with a clock that runs a thousand times as fast.
 fn fast(kind: Kind, count: usize) -> Options {
     let mut options = options(kind, count);
     options.speed = 1000;
@@ -51,7 +51,7 @@ fn open(fleet: &Fleet) -> Vec<usize> {
 }
 
 #[test]
-fn every_trouble_concerns_one_repository_and_nothing_happens_twice() {
+fn each_trouble_concerns_one_repository() {
     use Trouble::{
         Closed, Denied, DoneThenBroken, Foreign, Limited, RetryAfter, Silent, TooQuickly, UsedUp,
     };
@@ -78,7 +78,7 @@ fn every_trouble_concerns_one_repository_and_nothing_happens_twice() {
             created,
             created,
             "denied 4",
-            // Its answer was lost, and the next look found it.
+            // The response was lost, and the next request found the pull request.
             created,
             created,
             "foreign_commit 5",
@@ -96,7 +96,7 @@ fn every_trouble_concerns_one_repository_and_nothing_happens_twice() {
         assert_eq!(open(&fleet), expected);
         let hasty = fleet.forge.hasty_writes();
         assert!(hasty.is_empty(), "{kind:?} {hasty:#?}");
-        // What could happen twice was carried out once.
+        // Each action was carried out once.
         for number in 0..11 {
             let log = fleet.forge.log();
             let opened = log.iter().filter(|logged| {
@@ -108,7 +108,7 @@ fn every_trouble_concerns_one_repository_and_nothing_happens_twice() {
             });
             assert!(opened.count() <= 1, "{kind:?} {number}");
         }
-        // The same command again writes nothing.
+        // A repetition of the command writes nothing.
         let before = fleet.forge.log().len();
         promoted(&fleet, &[]);
         let outcomes = fleet.outcomes("out.jsonl");
@@ -118,7 +118,8 @@ fn every_trouble_concerns_one_repository_and_nothing_happens_twice() {
             .count();
         assert_eq!(unchanged, 8, "{kind:?} {outcomes:?}");
         let since = fleet.forge.log().split_off(before);
-        // Gitea shows no branch without a pull request, so it refuses to make the one that is there.
+        // Gitea shows no branch without a pull request, so it refuses to create the existing
+        // branch.
         let carried_out = |status: u16| status < 400;
         let again: Vec<_> = since
             .into_iter()
@@ -146,7 +147,7 @@ fn last_of_several_closed_pull_requests_counts() {
 }
 
 #[test]
-fn pull_request_is_the_repositorys_own() {
+fn pull_request_belongs_to_its_repository() {
     let fleet = Fleet::new(fast(Kind::Github, 2));
     {
         let mut store = fleet.forge.store(1);
@@ -191,7 +192,7 @@ fn pull_request_is_the_repositorys_own() {
 }
 
 #[test]
-fn pull_request_of_a_fleet_is_armed_at_its_verified_head() {
+fn fleet_arms_the_verified_head() {
     // The simulated fleet on Gitea shows no merge settings.
     let kind = Kind::Github;
     let fleet = Fleet::new(fast(kind, 2));
@@ -236,7 +237,7 @@ fn pull_request_of_a_fleet_is_armed_at_its_verified_head() {
 }
 
 #[test]
-fn standing_pull_requests_cost_little_more_than_a_listing() {
+fn unchanged_pull_requests_cost_about_one_listing() {
     // Per cent of requests a repository. Gitea's version and the configuration, which is the same, are
     // read by the first four.
     for (kind, count, most, creating) in
@@ -273,14 +274,14 @@ fn with_pull(version: &'static str) -> Fleet {
     fleet
 }
 
-/// Promotes with this outcome of the one repository.
+/// Promotes, and checks this outcome of the only repository.
 fn promotes(fleet: &Fleet, outcome: &str, case: &str) {
     promoted(fleet, &[]);
     let lines = fleet.read("out.jsonl");
     assert_eq!(fleet.outcomes("out.jsonl"), [outcome], "{case} {lines}");
 }
 
-/// One open pull request without a notice, which shows its branch, whose commit is on the base's head.
+/// One open pull request without a notice, which shows its branch with a commit on the base's head.
 fn is_whole(fleet: &Fleet, case: &str) {
     assert_eq!(fleet.forge.open_pulls(), [(0, 1)], "{case}");
     let mut store = fleet.forge.store(0);
@@ -313,7 +314,7 @@ fn fleet_updates_branch_on_every_version() {
 }
 
 #[test]
-fn fleet_repairs_pull_request_that_shows_an_old_commit() {
+fn fleet_repairs_outdated_pull_request() {
     for version in [GITEA_1_25, GITEA, FORGEJO] {
         let fleet = with_pull(version);
         {
@@ -362,7 +363,7 @@ fn pace_spreads_new_pull_requests_over_all_shards() {
         .map(|logged| logged.at)
         .collect();
     assert_eq!(opened.len(), 6);
-    // Each waits half a minute for its turn, and then a few seconds for its own writes.
+    // Each process has its turn after half a minute, and then writes for a few seconds.
     let all = opened[5].duration_since(opened[0]).unwrap();
     assert!(all >= Duration::from_secs(5 * 30 - 15), "{all:?}");
 }
@@ -403,7 +404,7 @@ fn moved_base_is_planned_again() {
 }
 
 #[test]
-fn older_pull_request_is_superseded_and_a_newer_one_left() {
+fn fleet_supersedes_only_older_pull_requests() {
     let fleet = Fleet::new(fast(Kind::Github, 4));
     let (old, new) = {
         let mut store = fleet.forge.store(0);
@@ -432,10 +433,10 @@ fn older_pull_request_is_superseded_and_a_newer_one_left() {
         ran.stderr
     };
     promote(&old, "acme/app-0001\nacme/app-0002\n");
-    let said = promote(&new, "acme/app-0001\nacme/app-0002\nacme/app-0003\n");
+    let message = promote(&new, "acme/app-0001\nacme/app-0002\nacme/app-0003\n");
     assert!(
-        said.contains("acme/app-0001: pull request #1 was closed"),
-        "{said}"
+        message.contains("acme/app-0001: pull request #1 was closed"),
+        "{message}"
     );
     for number in [1, 2] {
         let store = fleet.forge.store(number);
@@ -465,7 +466,7 @@ fn older_pull_request_is_superseded_and_a_newer_one_left() {
             .read("again.jsonl")
             .contains("#2 supersedes it, and is open")
     );
-    // An older build leaves the newer one alone.
+    // The promotion of an older build does not change the newer pull request.
     promote(&old, "acme/app-0003\n");
     assert_eq!(fleet.forge.store(3).open_pulls().len(), 2);
     let log = fleet.forge.log();
@@ -476,7 +477,7 @@ fn older_pull_request_is_superseded_and_a_newer_one_left() {
     assert!(compared.len() <= 4, "{compared:#?}");
 }
 
-/// Runs the command and kills it, each time `every` requests later in its way, until it ends by itself.
+/// Runs the command and kills it, each time `every` requests later, until it finishes.
 fn killed_again_and_again(fleet: &Fleet, every: usize) -> usize {
     let mut kills = 0;
     loop {
@@ -521,22 +522,22 @@ fn survives_kills(kind: Kind, count: usize, every: usize, least: usize) {
 }
 
 #[test]
-fn killed_runs_are_continued_to_the_same_pull_requests() {
+fn killed_fleet_runs_are_continued() {
     survives_kills(Kind::Github, 24, 9, 4);
     survives_kills(Kind::Gitea, 8, 13, 3);
 }
 
 #[test]
 #[ignore = "ten minutes: a thousand repositories"]
-fn killed_runs_of_a_thousand_are_continued_to_the_same_pull_requests() {
+fn killed_runs_of_a_thousand_are_continued() {
     survives_kills(Kind::Github, 1000, 100, 10);
 }
 
 #[test]
-fn pull_request_of_a_set_that_was_rolled_back_meanwhile_is_refused() {
+fn set_rolled_back_during_the_run_is_refused() {
     let fleet = Fleet::new(fast(Kind::Github, 1));
     assert_eq!(promoted(&fleet, &[]), 0);
-    // Someone merges the same by hand, and goes back: the files are as they were.
+    // A user merges the same change and reverts it: the files are unchanged.
     let before = PINNED.map(|path| fleet.forge.store(0).content("main", path));
     fleet.pin(0, &fleet.build(REV), "promote: images @x");
     let files = PINNED
@@ -551,7 +552,7 @@ fn pull_request_of_a_set_that_was_rolled_back_meanwhile_is_refused() {
 }
 
 #[test]
-fn two_runs_at_once_open_the_same_pull_requests() {
+fn two_fleet_runs_share_their_pull_requests() {
     let fleet = Fleet::new(fast(Kind::Github, 4));
     let run = || {
         let mut process = fleet.scaled_command(&PROMOTE);
@@ -561,7 +562,8 @@ fn two_runs_at_once_open_the_same_pull_requests() {
         process.spawn().unwrap()
     };
     for mut process in [run(), run()] {
-        // One may find that the other is faster again and again, and leaves the rest to the next.
+        // One run may always be slower than the other, and then leaves the remaining work to the
+        // next run.
         let code = process.wait().unwrap().code().unwrap();
         assert!([0, 3, 5].contains(&code), "{code}");
     }

@@ -95,7 +95,7 @@ fn each_repository_must_have_had_the_set() {
             ("rollback: images @x", false, BRANCH)
         );
         assert!(pull.body.ends_with("\n\nRepin-Set: x\n"), "{}", pull.body);
-        assert!(pull.body.contains(OTHER), "what it undoes: {}", pull.body);
+        assert!(pull.body.contains(OTHER), "the undone sets: {}", pull.body);
         let text = store.content(BRANCH, PINNED[0]);
         assert!(text.contains(lines[0]["to"]["ghcr.io/acme/api"].as_str().unwrap()));
         drop(store);
@@ -107,7 +107,7 @@ fn each_repository_must_have_had_the_set() {
 }
 
 #[test]
-fn repository_that_went_back_holds_the_set_that_it_left() {
+fn rolled_back_repository_holds_the_undone_set() {
     let fleet = fleet(Kind::Github);
     let set = fleet.build(REV);
     fleet.pin(0, &set, "rollback: images @x\n\nRepin-Set: x");

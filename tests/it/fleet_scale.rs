@@ -20,7 +20,7 @@ use crate::support::{
 
 const SHARDS: usize = 4;
 
-/// A thousand repositories of 400 files, an answer after 20 ms.
+/// A thousand repositories of 400 files, with a response time of 20 ms.
 fn thousand() -> Options {
     let mut options = options(Kind::Github, 1000);
     options.seeded.files = 400;
@@ -28,7 +28,7 @@ fn thousand() -> Options {
     options
 }
 
-/// What four shards at once took: seconds, and the most memory that one of them had, in KiB.
+/// The costs of four concurrent shards: seconds, and the maximum memory of one of them, in KiB.
 fn planned(fleet: &Fleet) -> (f64, u64) {
     let sha256 = fleet.verified();
     let begun = Instant::now();
@@ -98,7 +98,7 @@ fn planned(fleet: &Fleet) -> (f64, u64) {
 
 #[test]
 #[ignore = "a minute: a thousand repositories"]
-fn thousand_are_planned_by_four_shards_with_4_2_requests_each_in_128_mib() {
+fn four_shards_plan_a_thousand_repositories() {
     let fleet = Fleet::new(thousand());
     let (seconds, most) = planned(&fleet);
     let requests = fleet.forge.log().len();

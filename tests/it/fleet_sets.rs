@@ -190,7 +190,7 @@ fn fleet_closes_pull_requests_of_its_set() {
 }
 
 #[test]
-fn newer_set_supersedes_only_its_own_set() {
+fn newer_fleet_set_supersedes_only_itself() {
     for kind in SERVERS {
         let fleet = fleet(kind, 3, "");
         let [old, new] = {
@@ -223,7 +223,7 @@ fn newer_set_supersedes_only_its_own_set() {
 }
 
 #[test]
-fn rollback_in_a_fleet_needs_evidence_of_its_set() {
+fn fleet_rollback_needs_evidence_of_its_set() {
     for kind in SERVERS {
         let fleet = fleet(kind, 3, "");
         let set = pins(&fleet.build(REV));
@@ -268,7 +268,7 @@ fn rollback_in_a_fleet_needs_evidence_of_its_set() {
 }
 
 #[test]
-fn configured_branches_of_a_fleet_contain_the_set_key() {
+fn fleet_branches_contain_the_set_key() {
     let branches = "promote: { branch: 'up/{set}-{revision}' }\n\
                     rollback: { branch: 'back/{set}-{revision}' }\n";
     for kind in SERVERS {
@@ -330,14 +330,14 @@ fn common_branch_of_fleet_sets_is_refused() {
     }
 }
 
-/// A date, this many hours ago.
+/// The date `hours` hours ago.
 fn ago(hours: u64) -> String {
     let date = OffsetDateTime::from(SystemTime::now() - Duration::from_secs(3_600 * hours));
     date.format(&Rfc3339).unwrap()
 }
 
-/// Merges the open pull request of staging, this many hours ago. Gitea finds the pull request of the commit of a
-/// merge only, so the branch is squashed there.
+/// Merges the open pull request of staging, `hours` hours ago. Gitea finds the pull request of the
+/// commit of a merge only, so the branch is squashed there.
 fn merge_staging(fleet: &Fleet, kind: Kind, number: usize, hours: u64) {
     let mut store = fleet.forge.store(number);
     let pull = store.pulls.iter().find(|pull| pull.open).unwrap().clone();
@@ -369,7 +369,7 @@ fn refusals(fleet: &Fleet) -> Vec<String> {
 }
 
 #[test]
-fn stages_of_a_fleet_are_those_of_each_repository() {
+fn fleet_obeys_stages_of_each_repository() {
     let ready = ["--pr", "ready"];
     for kind in SERVERS {
         let after = "promote: { after: [{ set: ../staging/repin.yaml, for: 1h }] }\n";

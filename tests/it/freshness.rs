@@ -1,5 +1,4 @@
-//! `freshness` on real repositories: what is stale, what is said about it, and the issue that is
-//! kept.
+//! `freshness` on real repositories: stale pins, their reports, and the issue.
 
 use std::{
     fs,
@@ -20,7 +19,7 @@ const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
 const DAY: u64 = 86_400;
 const TITLE: &str = "Pinned configs are stale";
 
-/// Another repository, and a world whose manifest pins a commit of it.
+/// Another repository, and a world with a manifest that pins a commit of the repository.
 struct Pinning {
     world: World,
     directory: tempfile::TempDir,
@@ -68,7 +67,7 @@ impl Pinning {
         path
     }
 
-    /// Runs git in the other repository's work tree, with commits made on a day.
+    /// Runs git in the other repository's work tree, with the date of commits.
     fn git(&self, day: u64, args: &[&str]) -> String {
         let date = format!("{} +0000", 1_700_000_000 + day * DAY);
         let mut git = Command::new("git");
@@ -166,7 +165,7 @@ fn hosted(kind: Kind) -> (Pinning, Fake) {
 }
 
 #[test]
-fn stale_is_what_commits_have_gone_past_for_too_long() {
+fn reference_is_stale_after_its_gap() {
     let pinning = Pinning::new("max_gap: 14d");
     let entry = pinning.entry_of(&[], 0);
     let mut keys: Vec<_> = entry
@@ -260,7 +259,7 @@ fn a_head_older_than_the_pin_warns() {
 }
 
 #[test]
-fn history_that_was_rewritten_is_compared_all_the_same() {
+fn rewritten_history_is_compared() {
     let pinning = Pinning::new("paths: [CLAUDE.md]");
     let first = pinning.git(0, &["rev-parse", "HEAD"]);
     let pinned = pinning.commit(1, &[("CLAUDE.md", "2")]);
@@ -322,7 +321,7 @@ fn tags_branches_and_short_names_are_references_too() {
 
 #[test]
 fn unreadable_reference_is_reported_with_its_location() {
-    for (settings, manifest, says) in [
+    for (settings, manifest, expected) in [
         ("", "sources: {}\n", "no value at `/sources/private/ref`"),
         (
             "",
@@ -359,11 +358,11 @@ fn unreadable_reference_is_reported_with_its_location() {
         ),
     ] {
         let pinning = Pinning::new(settings);
-        if !manifest.is_empty() || says == "the file is empty" {
+        if !manifest.is_empty() || expected == "the file is empty" {
             pinning.world.write("runtime/manifest.yaml", manifest);
         }
         let ran = pinning.run(&["--format", "json"]).exits(2);
-        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);
         let entry = &ran.json()["entries"][0];
         assert!(
             entry["state"].is_null() && entry["reason"].is_string(),
@@ -393,7 +392,7 @@ fn unreadable_reference_is_reported_with_its_location() {
 }
 
 #[test]
-fn a_repository_that_does_not_answer_is_unavailable_and_hides_no_other() {
+fn unavailable_repository_hides_no_other() {
     let pinning = Pinning::new("max_gap: 1d");
     pinning.commit(5, &[("CLAUDE.md", "2")]);
     let more = "  - name: lost\n    pinned: { file: runtime/manifest.yaml, pointer: /sources/private/ref }\n    repository: ./nowhere.git\n";
@@ -456,12 +455,12 @@ fn commits_and_trees_come_and_contents_do_not() {
     assert_eq!(
         fs::read_dir(scratch).unwrap().count(),
         0,
-        "nothing is left behind"
+        "no temporary file remains"
     );
 }
 
 #[test]
-fn a_server_that_sends_everything_is_fine_too() {
+fn server_that_sends_all_objects_is_accepted() {
     let pinning = Pinning::new("paths: [CLAUDE.md]");
     pinning.git(
         0,
@@ -478,7 +477,7 @@ fn a_server_that_sends_everything_is_fine_too() {
 }
 
 #[test]
-fn a_missing_token_is_denied_or_skipped_with_its_reason() {
+fn missing_token_is_denied_or_skipped() {
     let pinning = Pinning::new("token_env: CONFIGS_TOKEN");
     let ran = pinning.run(&["--format", "json"]).exits(4);
     assert!(
@@ -509,7 +508,8 @@ fn a_missing_token_is_denied_or_skipped_with_its_reason() {
     }
 }
 
-/// A server that answers every request with a status, and what it was sent for authorisation.
+/// A server that responds to every request with a status, and the authorization headers of the
+/// requests.
 fn answering(status: u16, location: &str) -> (Server, Arc<Mutex<Vec<Option<String>>>>) {
     let (seen, location) = (Arc::new(Mutex::new(Vec::new())), location.to_owned());
     let log = Arc::clone(&seen);
@@ -622,10 +622,10 @@ fn every_finished_run_reports_its_result() {
 }
 
 #[test]
-fn one_issue_is_opened_kept_up_to_date_and_closed() {
+fn one_issue_is_opened_updated_and_closed() {
     for kind in KINDS {
         let (pinning, fake) = hosted(kind);
-        // One of that title that was closed, others that are nearly it, and many pages.
+        // A closed issue with the title, other issues with similar titles, and multiple pages.
         for at in 0..130 {
             fake.store().make_issue(&format!("other {at}"), "");
         }
@@ -637,7 +637,7 @@ fn one_issue_is_opened_kept_up_to_date_and_closed() {
         fake.store()
             .make_issue(&TITLE.to_lowercase(), "another case");
         let before = fake.store().open_issues().len();
-        // Fresh: there is none, and none is made.
+        // Fresh: no issue exists, and no issue is created.
         assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"], Value::Null);
         let head = pinning.commit(20, &[("CLAUDE.md", "@team 2")]);
         fake.forget();
@@ -661,7 +661,7 @@ fn one_issue_is_opened_kept_up_to_date_and_closed() {
         let number = entry["issue"]["number"].as_u64().unwrap();
         assert!(
             number > old && fake.store().open_issues().len() == before + 1,
-            "a closed one is not used again"
+            "a closed issue is not reused"
         );
         let issue = fake.store().issues.last().unwrap().clone();
         assert_eq!(
@@ -674,7 +674,7 @@ fn one_issue_is_opened_kept_up_to_date_and_closed() {
             issue.body
         );
 
-        // People write into it; what they wrote stays.
+        // Text that users write into the issue stays.
         fake.store().edit_issue(
             number,
             &json!({"body": format!("I'm on it\n\n{}", issue.body)}),
@@ -705,7 +705,7 @@ fn one_issue_is_opened_kept_up_to_date_and_closed() {
 }
 
 #[test]
-fn while_the_head_is_older_an_issue_is_neither_opened_nor_closed() {
+fn older_head_does_not_change_the_issue() {
     for kind in KINDS {
         let (pinning, fake) = hosted(kind);
         let first = pinning.git(0, &["rev-parse", "HEAD"]);
@@ -736,7 +736,7 @@ fn while_the_head_is_older_an_issue_is_neither_opened_nor_closed() {
 }
 
 #[test]
-fn a_rehearsal_opens_the_issue_and_the_next_run_closes_it() {
+fn rehearsal_opens_an_issue_until_the_next_run() {
     for kind in KINDS {
         let (pinning, fake) = hosted(kind);
         let entry = pinning.entry_of(&["--simulate-stale", "true"], 1);
@@ -767,7 +767,7 @@ fn a_rehearsal_opens_the_issue_and_the_next_run_closes_it() {
 }
 
 #[test]
-fn without_the_forges_token_or_permission_it_is_denied_or_skipped() {
+fn missing_forge_permission_is_denied_or_skipped() {
     for kind in KINDS {
         let (pinning, fake) = hosted(kind);
         let apply = ["freshness", "--apply", "--format", "json"];
@@ -844,9 +844,9 @@ fn issues_that_are_switched_off_are_named() {
         };
         fake.store().gitea.issues = false;
         let ran = rehearsed();
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert_eq!(ran.code, 1, "{kind:?} {said}");
-        assert!(said.contains("enable issues"), "{kind:?} {said}");
+        let message = format!("{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, 1, "{kind:?} {message}");
+        assert!(message.contains("enable issues"), "{kind:?} {message}");
         fake.store().gitea.issues = true;
         rehearsed().exits(0);
         assert_eq!(fake.store().open_issues().len(), 1, "{kind:?}");
@@ -854,7 +854,7 @@ fn issues_that_are_switched_off_are_named() {
 }
 
 #[test]
-fn an_answer_that_is_lost_and_runs_at_once_leave_one_issue() {
+fn concurrent_runs_create_one_issue() {
     for kind in KINDS {
         for fault in [
             Fault::After(fakes::broken()),
@@ -902,7 +902,7 @@ fn an_answer_that_is_lost_and_runs_at_once_leave_one_issue() {
 }
 
 #[test]
-fn of_two_that_were_opened_at_once_the_older_stays() {
+fn older_of_two_issues_stays() {
     for kind in KINDS {
         let (pinning, fake) = hosted(kind);
         pinning.commit(20, &[("CLAUDE.md", "2")]);

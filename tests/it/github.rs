@@ -44,7 +44,7 @@ fn commands(stdout: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_approved_promote_fills_outputs_and_summary() {
+fn approved_promotion_fills_outputs_and_summary() {
     let world = world();
     world.write("out", "earlier=1\n");
     let out = world.path("out");
@@ -128,7 +128,7 @@ fn hostile_labels_and_files_give_no_commands() {
         assert_eq!(before - commands.len(), 2);
         commands
     };
-    // The digest of `fix` behind another repository warns.
+    // The digest of `fix` after another repository warns.
     let beside_digests = |text: &str| {
         let mut commands = beside_history(text);
         commands.retain(|command| !command.contains("title=digest_outside (fix)::"));
@@ -173,7 +173,7 @@ fn hostile_labels_and_files_give_no_commands() {
 }
 
 #[test]
-fn annotations_point_at_the_lines_from_where_the_runner_looks() {
+fn annotations_have_paths_of_the_runner() {
     let world = world();
     world.write(".github/workflows/c.yml", "ghcr.io/acme/fix@sha256:abc\n");
     let ran = world.run(&["check", "--format", "github"]).exits(1);
@@ -204,7 +204,7 @@ fn annotations_point_at_the_lines_from_where_the_runner_looks() {
 }
 
 #[test]
-fn a_summary_stays_below_what_the_runner_takes() {
+fn summary_stays_below_the_runners_limit() {
     let world = world();
     let summary = world.path("summary");
     let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
@@ -233,7 +233,7 @@ fn a_summary_stays_below_what_the_runner_takes() {
 }
 
 #[test]
-fn outputs_that_cannot_be_written_stop_a_run_before_it_changes_anything() {
+fn unwritable_outputs_stop_before_any_change() {
     let world = world();
     let before = world.read(".github/workflows/b.yml");
     for name in ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"] {
@@ -252,7 +252,7 @@ fn outputs_that_cannot_be_written_stop_a_run_before_it_changes_anything() {
 }
 
 #[test]
-fn a_wrong_count_is_annotated_once_where_it_is_declared() {
+fn wrong_count_is_annotated_once() {
     let world = world();
     world.replace("repin.yaml", "pins: 2", "pins: 5");
     let summary = world.path("summary");

@@ -14,7 +14,7 @@ fn with_files(globs: &str) -> World {
 }
 
 #[test]
-fn a_glob_that_matches_no_file_is_an_error_of_check_and_prune() {
+fn unmatched_glob_fails_check_and_prune() {
     let world = with_files("'.github/workflows/*.yml', \"Dokerfile\", 'x/**/*.yml'");
     world.write("repin.yaml", world.read("repin.yaml") + "prune: {}\n");
     for command in ["check", "prune"] {
@@ -40,7 +40,7 @@ fn a_glob_that_matches_no_file_is_an_error_of_check_and_prune() {
 }
 
 #[test]
-fn a_glob_that_matches_no_file_warns_in_promote_and_rollback() {
+fn unmatched_glob_warns_in_promote_and_rollback() {
     let world = with_files("'.github/workflows/*.yml'");
     world.adopt(REV_A);
     world.push();
@@ -91,7 +91,7 @@ fn a_configuration_of_the_past_may_match_nothing() {
 }
 
 #[test]
-fn a_glob_with_an_exclamation_mark_excludes_from_counting_and_changing() {
+fn exclamation_mark_excludes_files() {
     let world = with_files("'**/*.yml', '!testdata/**'");
     let fix = world.digest("fix", REV_A).to_owned();
     let pin = format!("ghcr.io/acme/fix@{fix}\n");
@@ -105,7 +105,7 @@ fn a_glob_with_an_exclamation_mark_excludes_from_counting_and_changing() {
         .run(&["promote", "--revision", REV_B, "--apply"])
         .exits(0);
     assert_eq!(world.read("testdata/a/b.yml"), pin);
-    // The excluded file is what is reported, as any that is not scanned.
+    // The excluded file is reported, like any file that is not scanned.
     world.git(&["add", "-A"]);
     world.replace(
         "repin.yaml",
@@ -114,7 +114,7 @@ fn a_glob_with_an_exclamation_mark_excludes_from_counting_and_changing() {
     );
     let document = world.run(&["check", "--format", "json"]).exits(1).json();
     assert_eq!(failed(&document), ["pin_outside"]);
-    // Excluding everything that a glob matches leaves it with nothing.
+    // A glob with only excluded matches is an error.
     world.replace("repin.yaml", "'!testdata/**'", "'!**'");
     let ran = world.run(&["check"]).exits(2);
     assert!(
@@ -142,7 +142,7 @@ fn history_obeys_the_exclusions_of_its_time() {
 }
 
 #[test]
-fn files_that_git_ignores_and_does_not_track_do_not_count() {
+fn ignored_untracked_files_do_not_count() {
     let world = with_files("'**/*.yml'");
     let pin = format!("ghcr.io/acme/fix@{}\n", world.digest("fix", REV_A));
     world.write(
@@ -154,7 +154,7 @@ fn files_that_git_ignores_and_does_not_track_do_not_count() {
     world.run(&["check"]).exits(0);
     world.run(&["promote", "--revision", REV_B]).exits(0);
     assert_eq!(world.run(&["scan"]).exits(0).stdout.lines().count(), 5);
-    // What git tracks counts although a rule ignores it, and so does what it does not ignore.
+    // A tracked file counts although a rule ignores it, and so does a file that no rule ignores.
     world.git(&["add", "-f", "web/node_modules/deep/dep/a.yml"]);
     let failing = |count: &str| {
         let ran = world.run(&["check"]).exits(1);
@@ -191,7 +191,7 @@ fn glob_matching_only_ignored_files_is_reported() {
 }
 
 #[test]
-fn repository_that_ignores_the_root_does_not_contain_it() {
+fn repository_that_ignores_the_root_is_skipped() {
     let outer = with_files("'.github/workflows/*.yml'");
     outer.write(".gitignore", "*\n");
     for deep in ["inner", "inner/deeper"] {

@@ -1,4 +1,4 @@
-//! `repin history --html`: the sets as one page that needs nothing else. What a browser makes of it
+//! `repin history --html`: the sets as one self-contained page. The rendering in a browser
 //! is checked by `scripts/browser`.
 
 use std::{
@@ -24,7 +24,7 @@ fn page(repo: &Repo) -> String {
         .stdout
 }
 
-/// A was promoted, then B, and A again.
+/// A was promoted, then B, then A.
 fn rolled_back() -> Repo {
     let repo = Repo::new();
     repo.promote('a');
@@ -41,7 +41,7 @@ fn parts<'p>(page: &'p str, start: &str, end: &str) -> Vec<&'p str> {
 }
 
 #[test]
-fn every_entry_has_its_set_what_it_was_and_what_became_of_it() {
+fn every_entry_shows_its_set_and_fate() {
     let repo = rolled_back();
     let text = page(&repo);
     let sets = parts(&text, "<li class=\"", "</li>\n");
@@ -114,14 +114,14 @@ fn every_entry_has_its_set_what_it_was_and_what_became_of_it() {
 }
 
 #[test]
-fn what_git_does_not_know_is_said() {
+fn page_lists_information_missing_in_git() {
     let text = page(&rolled_back());
-    for says in [
+    for expected in [
         "Not in git, and so not on this page: the labels",
         "<code>origin&#x2f;main</code>",
         "authors and dates are those of the commits",
     ] {
-        assert!(text.contains(says), "{says}");
+        assert!(text.contains(expected), "{expected}");
     }
 }
 
@@ -160,7 +160,7 @@ fn text_of_the_repository_never_becomes_markup() {
     assert!(text.contains("{{ 1 }}"));
 }
 
-/// Every tag; each element is closed in order, and only what the page is made of occurs.
+/// Every tag; each element is closed in order, and only elements of the page occur.
 fn well_formed(text: &str) -> Vec<&str> {
     const EMPTY: [&str; 4] = ["meta", "br", "input", "!doctype"];
     let tag = Regex::new(r#"<(/?)([a-zA-Z!][a-zA-Z0-9]*)((?: [a-z-]+(?:="[^"]*")?)*)>"#).unwrap();
@@ -229,7 +229,7 @@ fn current_set_is_shown_once() {
     assert_eq!(subject, "promote: images @aaaaaaaaaaaa");
 }
 
-/// A second set next to the one of `repin.yaml`.
+/// A second set next to that of `repin.yaml`.
 const PROD: &str = r#"version: 1
 name: prod
 files: ["prod.yml"]
@@ -265,7 +265,7 @@ fn two_sets() -> Repo {
 }
 
 #[test]
-fn page_of_all_sets_escapes_and_sends_no_requests() {
+fn page_of_all_sets_is_escaped() {
     let repo = two_sets();
     let text = page_of_all_sets(&repo, &[]).exits(0).stdout;
     let tags = well_formed(&text);
@@ -309,7 +309,7 @@ fn equal_history_makes_equal_bytes() {
 }
 
 #[test]
-fn the_policy_allows_this_style_and_this_script_and_nothing_else() {
+fn policy_allows_only_the_embedded_script() {
     let text = page(&rolled_back());
     let policy = parts(
         &text,
@@ -335,7 +335,7 @@ fn the_policy_allows_this_style_and_this_script_and_nothing_else() {
 }
 
 #[test]
-fn the_file_is_written_whole_or_not_at_all() {
+fn page_is_written_whole_or_not_at_all() {
     let repo = rolled_back();
     let html = |args: &[&str]| run(repo.path(), &[&["history"], args].concat());
     let ran = html(&["--html", "page.html"]).exits(0);
@@ -345,7 +345,7 @@ fn the_file_is_written_whole_or_not_at_all() {
     );
     let text = page(&repo);
     assert_eq!(fs::read_to_string(repo.join("page.html")).unwrap(), text);
-    // A link is neither followed nor replaced: it may be /dev/stdout.
+    // A link is not followed or replaced: it may be /dev/stdout.
     fs::write(repo.join("other"), "mine").unwrap();
     symlink("other", repo.join("link.html")).unwrap();
     let ran = html(&["--html", "link.html"]).exits(2);
@@ -388,7 +388,7 @@ fn the_file_is_written_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_limit_is_said_and_leaves_no_dead_link() {
+fn limited_page_has_no_dead_link() {
     let repo = rolled_back();
     let ran = run(repo.path(), &["history", "--html", "-", "--limit", "1"]).exits(0);
     let text = ran.stdout;
@@ -440,7 +440,7 @@ fn a_configured_forge_makes_numbers_links() {
 }
 
 #[test]
-fn what_could_not_be_read_is_on_the_page_and_on_standard_error() {
+fn unreadable_information_is_on_the_page() {
     let repo = rolled_back();
     let config = fs::read_to_string(repo.join("repin.yaml")).unwrap();
     repo.write("repin.yaml", "version: 9\n").commit("break it");
@@ -520,7 +520,7 @@ fn git_diff(repo: &Repo, from: &str, to: &str, files: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_file_that_loses_its_pins_is_part_of_the_diff() {
+fn file_that_loses_its_pins_is_shown() {
     let repo = Repo::new();
     repo.promote('a');
     let [review, fix] = ["review", "fix"].map(|image| repo::pin(image, 'b'));
@@ -538,7 +538,7 @@ fn a_file_that_loses_its_pins_is_part_of_the_diff() {
 }
 
 #[test]
-fn beside_a_change_of_the_configuration_the_diff_has_the_files_that_changed() {
+fn diff_has_files_next_to_the_configuration() {
     let repo = Repo::empty();
     repo.write("repin.yaml", repo::CONFIG);
     repo.write("other/x.yml", "none\n");
@@ -560,7 +560,7 @@ fn beside_a_change_of_the_configuration_the_diff_has_the_files_that_changed() {
         shown_diff(&repo, 0),
         git_diff(&repo, "HEAD~1", "HEAD", &all)
     );
-    // What the file that is new to the configuration was before is not known.
+    // The past of a file that is new to the configuration is unknown.
     assert_eq!(
         shown_diff(&repo, 1),
         git_diff(&repo, "HEAD~2", "HEAD~1", &all[..2])
@@ -574,7 +574,7 @@ fn beside_a_change_of_the_configuration_the_diff_has_the_files_that_changed() {
 }
 
 #[test]
-fn a_diff_that_is_too_large_is_left_out_and_the_page_says_so() {
+fn oversized_diff_is_omitted_with_a_note() {
     let repo = Repo::new();
     repo.promote('a');
     let many = |line: &str| format!("{}\n{}", repo::pin("fix", 'b'), line.repeat(4_000));
@@ -602,7 +602,7 @@ fn a_diff_that_is_too_large_is_left_out_and_the_page_says_so() {
 }
 
 #[test]
-fn a_set_that_the_configuration_changed_has_no_diff() {
+fn set_changed_by_configuration_has_no_diff() {
     let repo = Repo::new();
     repo.write("other/x.yml", format!("{}\n", repo::pin("fix", 'b')));
     repo.promote('a');
@@ -620,7 +620,7 @@ fn a_set_that_the_configuration_changed_has_no_diff() {
 }
 
 #[test]
-fn the_oldest_diffs_are_left_out_of_a_long_history() {
+fn oldest_diffs_of_long_history_are_omitted() {
     const SETS: usize = 220;
     let repo = Repo::new();
     let mut stream = String::from("reset refs/heads/long\n");

@@ -21,7 +21,7 @@ fn entry(hook: &Value) -> Vec<String> {
 }
 
 #[test]
-fn hooks_have_what_pre_commit_requires() {
+fn hooks_have_the_required_fields() {
     let ids: Vec<_> = hooks().iter().map(|hook| hook["id"].clone()).collect();
     assert_eq!(ids, ["repin-check", "repin-scan"]);
     for hook in hooks() {

@@ -31,7 +31,7 @@ fn two_promotions() -> (Repo, (Option<i32>, String)) {
 }
 
 #[test]
-fn the_environment_of_another_repository_changes_nothing() {
+fn environment_of_another_repository_has_no_effect() {
     let (repo, expected) = two_promotions();
     let other = Repo::new();
     let path = |name: &str| other.join(name).to_str().unwrap().to_owned();
@@ -63,7 +63,7 @@ fn the_environment_of_another_repository_changes_nothing() {
 }
 
 #[test]
-fn no_configuration_of_git_changes_what_is_read() {
+fn git_configuration_does_not_change_reads() {
     let (repo, expected) = two_promotions();
     repo.script(".git/run.sh", "touch \"$0.was-run\"\nexit 1\n");
     let script = repo.join(".git/run.sh");

@@ -1,4 +1,4 @@
-//! `init`: a configuration that `check` accepts at once, from whatever is pinned in a tree.
+//! `init`: a configuration that `check` accepts at once, from any pins of a tree.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::support::{
     world::{REV_A, REV_B, Ran, World, world},
 };
 
-/// A world without a configuration, whose runs reach no registry.
+/// A world without a configuration and without access to a registry.
 pub(crate) struct Tree(World);
 
 impl Deref for Tree {
@@ -45,7 +45,7 @@ pub(crate) fn tree(files: &[(&str, &str)]) -> Tree {
     let world = World::empty()
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        // No registry is reached from here, whatever network the tests run on.
+        // No registry is reachable from this test, on any network.
         .env("HTTPS_PROXY", "http://127.0.0.1:1")
         .env("REPIN_SOURCES", ABSENT);
     let tree = Tree(world);
@@ -74,7 +74,7 @@ impl Tree {
         self.write("repin.yaml", used);
     }
 
-    /// Writes a configuration, which `check` then accepts; what `init` said about it.
+    /// Writes a configuration, which `check` then accepts; returns the output of `init`.
     fn started(&self) -> Value {
         let document = self.run(&["init", "--format", "json"]).exits(0).json();
         assert_eq!(
@@ -106,7 +106,7 @@ impl Tree {
         names
     }
 
-    /// Runs at a terminal on which `typed` is typed; what is printed, and what is said on the
+    /// Runs at a terminal with the input `typed`; returns the standard output, and the text on the
     /// terminal.
     fn typed(&self, typed: &str, args: &[&str]) -> Ran {
         Ran::from(terminal::typed(self.command(args), typed))
@@ -130,7 +130,7 @@ fn images(document: &Value) -> BTreeMap<String, (String, u64)> {
         .collect()
 }
 
-/// The warnings beside the one that no registry can be reached from these tests.
+/// The warnings except that about the unreachable registry.
 fn warnings(document: &Value) -> Value {
     let all = document["warnings"].as_array().unwrap().iter();
     let unreached = |warning: &&Value| {
@@ -156,7 +156,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn the_quick_start_without_its_configuration_gets_it_back() {
+fn init_restores_the_quick_start_configuration() {
     let tree = tree(&[]);
     copy(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"),
@@ -313,7 +313,7 @@ fn remote_owner_selects_the_set_among_foreign_pins() {
 }
 
 #[test]
-fn pipe_uses_the_most_likely_set_and_marks_it_in_the_file() {
+fn pipe_marks_the_most_likely_set() {
     let tree = foreign();
     let document = tree.started();
     let warning = document["warnings"][0].as_str().unwrap();
@@ -334,7 +334,7 @@ fn pipe_uses_the_most_likely_set_and_marks_it_in_the_file() {
 }
 
 #[test]
-fn foreign_images_form_the_set_without_own_images() {
+fn foreign_images_form_a_set_without_others() {
     let (alpine, nginx) = (pin("alpine"), pin("index.docker.io/library/nginx"));
     let tree = tree(&[
         ("a/Dockerfile", &format!("FROM {alpine}")),
@@ -360,7 +360,7 @@ fn foreign_images_form_the_set_without_own_images() {
 }
 
 #[test]
-fn forge_of_a_remote_with_a_port_is_gitea_there() {
+fn forge_with_a_port_is_gitea() {
     for (remote, kind, url) in [
         (
             "http://git.example:3000/acme/infra.git",
@@ -436,7 +436,7 @@ fn suggestions_work_for_every_registry() {
 }
 
 #[test]
-fn at_a_terminal_it_asks_when_it_is_not_sure() {
+fn ambiguous_set_is_a_prompt_at_terminals() {
     let two = format!(
         "{}\n{}\n",
         pin("a.example/one/app"),
@@ -463,7 +463,7 @@ fn at_a_terminal_it_asks_when_it_is_not_sure() {
         "{}",
         ran.stdout
     );
-    // No answer (the terminal's end of file): nothing is written.
+    // End of file instead of a choice: no file is written.
     let ran = tree.typed("\u{4}", &["init"]).exits(2);
     assert!(ran.stderr.contains("nothing was written"), "{}", ran.stderr);
     assert_eq!(tree.names(), ["a.yml"]);
@@ -479,13 +479,13 @@ fn at_a_terminal_it_asks_when_it_is_not_sure() {
 }
 
 #[test]
-fn nothing_that_is_there_is_overwritten_unasked() {
+fn existing_file_is_overwritten_only_with_force() {
     let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app")), ("repin.yaml", "mine")]);
-    for stands in ["file", "dangling link", "directory"] {
+    for found in ["file", "dangling link", "directory"] {
         let ran = tree.run(&["init"]).exits(2);
         assert!(
             ran.stderr.contains("already exists") && ran.stderr.contains("--force"),
-            "{stands}: {}",
+            "{found}: {}",
             ran.stderr
         );
         for forbids in [
@@ -497,7 +497,7 @@ fn nothing_that_is_there_is_overwritten_unasked() {
                     .exits(0)
                     .stdout
                     .contains("ghcr.io/acme/app"),
-                "{stands}"
+                "{found}"
             );
         }
         ran_with(
@@ -506,7 +506,7 @@ fn nothing_that_is_there_is_overwritten_unasked() {
             ("REPIN_DRY_RUN", "true"),
         )
         .exits(0);
-        match stands {
+        match found {
             "file" => {
                 assert_eq!(fs::read_to_string(tree.path("repin.yaml")).unwrap(), "mine");
                 fs::remove_file(tree.path("repin.yaml")).unwrap();
@@ -547,7 +547,7 @@ fn ran_with(tree: &Tree, args: &[&str], (name, value): (&str, &str)) -> Ran {
 }
 
 #[test]
-fn init_reports_what_check_will_refuse_and_writes_anyway() {
+fn init_reports_future_refusals_and_writes() {
     let app = "ghcr.io/acme/app";
     let text = format!(
         "{}\n{app}@sha256:{}\n{app}@sha256:abc\n",
@@ -584,7 +584,7 @@ fn init_reports_what_check_will_refuse_and_writes_anyway() {
 
 #[test]
 fn written_counts_equal_the_scanned_counts() {
-    // Behind a template's brace no name can be discovered, but a configured one is a pin there.
+    // After a template's brace, `init` discovers no repository, but a configured one is a pin.
     let tree = tree(&[(
         "a.yml",
         &format!("{}\n{{{{ mirror }}}}{}\n", pin("acme/app"), pin("acme/app")),
@@ -630,7 +630,7 @@ fn blocked_run_reports_the_next_step() {
 }
 
 #[test]
-fn a_disk_that_refuses_leaves_nothing_behind() {
+fn failed_write_leaves_no_file() {
     let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app"))]);
     let mut limited = Command::new("sh");
     limited.args([
@@ -676,7 +676,7 @@ fn it_works_without_git_and_for_another_file() {
 }
 
 #[test]
-fn clean_tree_gets_outside_refuse_and_others_report_findings() {
+fn clean_tree_gets_outside_refuse() {
     let app = "ghcr.io/acme/app";
     let tree = tree(&[("a.yml", &pin(app)), ("Chart.yaml", "x")]);
     tree.git(&["init", "-q"]);
@@ -707,7 +707,7 @@ fn clean_tree_gets_outside_refuse_and_others_report_findings() {
 }
 
 #[test]
-fn digest_in_a_matched_file_is_reported_without_git_although_gitignore_names_it() {
+fn matched_ignored_file_is_searched_without_git() {
     let tree = tree(&[
         (".gitignore", "ignored*\n"),
         (".github/workflows/a.yml", &pin("ghcr.io/acme/app")),
@@ -760,7 +760,7 @@ fn is_left_out(file: &str) -> bool {
 /// A repository's place, a tag or none, and whether the pin is quoted.
 type Pinned = (usize, Option<&'static str>, bool);
 
-/// Files' places, and what they pin.
+/// The locations in files, with their pins.
 fn pins() -> impl Strategy<Value = Vec<(usize, Vec<Pinned>)>> {
     let tag = prop_oneof![
         Just(None),
@@ -778,7 +778,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_pinned_the_configuration_counts_it_exactly(files in pins(), force in any::<bool>()) {
+    fn configuration_counts_any_pins_exactly(files in pins(), force in any::<bool>()) {
         let tree = tree(&[(".gitignore", "ignored*\n")]);
         let files: BTreeMap<_, _> = files.into_iter().collect();
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -824,7 +824,7 @@ proptest! {
 }
 
 #[test]
-fn update_changes_only_the_counts_and_shows_the_difference() {
+fn update_changes_only_the_counts() {
     let tree = tree(&[
         (
             "a.yml",
@@ -863,7 +863,7 @@ fn update_changes_only_the_counts_and_shows_the_difference() {
 }
 
 #[test]
-fn update_refuses_what_has_no_true_count() {
+fn update_refuses_pins_without_a_count() {
     let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app"))]);
     let ran = tree.run(&["init", "--update"]).exits(2);
     assert!(
@@ -895,7 +895,7 @@ fn update_refuses_what_has_no_true_count() {
 }
 
 #[test]
-fn init_proposes_the_commit_after_which_a_promote_can_be_rolled_back() {
+fn init_proposes_the_first_commit() {
     let world = world().with_git();
     // Every image's pins name the revision.
     for (file, image) in [("a.yml", "review"), ("b.yml", "fix")] {
@@ -933,7 +933,7 @@ fn init_proposes_the_commit_after_which_a_promote_can_be_rolled_back() {
 }
 
 #[test]
-fn what_init_writes_is_true_of_the_tree() {
+fn written_configuration_matches_the_tree() {
     let tree = tree(&[(
         ".github/workflows/a.yaml",
         &pin("registry.example/acme/app"),

@@ -200,7 +200,7 @@ fn first_level_with_differing_directories_counts() {
                 counted(&repository, config);
             }
         } else {
-            // One configuration whose digests differ is reported with both causes.
+            // One configuration with different digests is reported with both causes.
             for cause in ["pin_disagree", "half-finished", "separate environments"] {
                 assert!(ran.stderr.contains(cause), "{}", ran.stderr);
             }

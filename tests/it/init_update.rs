@@ -14,7 +14,7 @@ fn pin(digit: char) -> String {
     format!("{APP}@{}\n", digest(digit))
 }
 
-/// A git repository with a configuration whose `files` is `files`, and a pin in `a/x.yml`.
+/// A git repository with `files` in its configuration, and a pin in `a/x.yml`.
 fn repository(files: &str) -> Tree {
     let repository = tree(&[("a/x.yml", &pin('a'))]);
     repository.write(
@@ -86,7 +86,7 @@ fn update_adds_files_that_no_glob_matches() {
 }
 
 #[test]
-fn list_at_the_end_of_the_file_is_extended() {
+fn list_at_the_end_is_extended() {
     let repository = repository("");
     let text = format!(
         "version: 1\nimages:\n  app: {{ repository: {APP}, pins: 1 }}\nfiles:\n  - a/*.yml"

@@ -133,8 +133,9 @@ impl Operation {
         }
     }
 
-    /// The message in a repository with `sets`, with the files of each set after the operation. A title,
-    /// and a trailer without a path, refer to every set whose configuration the commit adds.
+    /// The message in a repository with `sets`, with the files of each set after the operation. A
+    /// title, and a trailer without a path, refer to every set of a configuration that the commit
+    /// adds.
     fn text(&self, number: usize, files: &[Files], sets: &[usize]) -> String {
         let adds_files = self.files != FileChange::Nothing;
         let mut text = match (self.message, &self.pins[..]) {
@@ -348,7 +349,7 @@ impl History {
 }
 
 #[test]
-fn other_sets_do_not_change_the_history_of_a_set() {
+fn other_sets_do_not_change_history() {
     let (mut entries, mut holds, mut returns) = (0, 0, 0);
     let (mut moved, mut added, mut unmoved) = (0, 0, 0);
     let first = env::var("REPIN_SEED").map_or(0, |seed| seed.parse().unwrap());

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: what a run reports when it ends early, and what it shows while it waits. Every
+//! Ctrl-C and SIGTERM: the report of an interrupted run, and the progress during a wait. Every
 //! signal is sent at an event that the test waits for, never after a time.
 
 use std::{
@@ -63,7 +63,7 @@ impl Holding {
         self.gate.1.notify_all();
     }
 
-    /// The command with `args`, whose images are at this registry.
+    /// The command with `args`, with images at this registry.
     fn command(&self, world: &World, args: &[&str]) -> Command {
         let source = format!("ghcr.io/acme=http://{}/acme", self.server.host());
         world.command(&[args, &["--source", &source]].concat())
@@ -86,7 +86,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The one error of a document that ends a run.
+/// The only error of the document of an interrupted run.
 fn document(output: &Output) -> Value {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["schema"], "repin.error/1");
@@ -94,7 +94,7 @@ fn document(output: &Output) -> Value {
     document
 }
 
-/// Runs `args` against a registry that holds its answer, and sends `signal` once it was asked.
+/// Runs `args` with a registry that delays its response, and sends `signal` after the request.
 fn interrupted(world: &World, args: &[&str], signal: Signal) -> Output {
     let registry = holding();
     let child = piped(registry.command(world, args));
@@ -104,7 +104,7 @@ fn interrupted(world: &World, args: &[&str], signal: Signal) -> Output {
 }
 
 #[test]
-fn ctrl_c_during_a_request_reports_that_nothing_was_changed() {
+fn interrupted_request_reports_no_change() {
     let world = world();
     let before = world.snapshot();
     let output = interrupted(&world, &["promote", "--revision", REV_B], Signal::INT);
@@ -137,7 +137,7 @@ fn signal_removes_temporary_directories() {
 }
 
 #[test]
-fn a_terminated_run_ends_with_143_and_one_document() {
+fn terminated_run_exits_with_143() {
     let world = world();
     let args = ["promote", "--revision", REV_B, "--format", "json"];
     let output = interrupted(&world, &args, Signal::TERM);
@@ -152,7 +152,7 @@ fn a_terminated_run_ends_with_143_and_one_document() {
 }
 
 #[test]
-fn an_interrupted_step_of_a_workflow_has_an_annotation() {
+fn interrupted_workflow_step_has_an_annotation() {
     let world = world();
     let output = interrupted(
         &world,
@@ -167,7 +167,7 @@ fn an_interrupted_step_of_a_workflow_has_an_annotation() {
 }
 
 #[test]
-fn ctrl_c_at_a_terminal_clears_the_line_of_progress() {
+fn interrupted_terminal_clears_the_progress_line() {
     let (world, registry) = (world(), holding());
     let mut command = registry.command(&world, &["resolve", "--revision", REV_B]);
     command.env("TERM", "xterm");
@@ -195,7 +195,7 @@ fn reading_history_shows_progress_at_a_terminal() {
     let repo = Repo::new();
     repo.promote('a');
     repo.publish();
-    // A git whose `log` waits until the test creates a file.
+    // A git with a `log` that blocks until the test creates a file.
     repo.script(
         ".git/bin/git",
         "case \" $* \" in *' log '*) until [ -e .git/go ]; do sleep 0.01; done;; esac\n\
@@ -232,7 +232,7 @@ fn reading_history_shows_progress_at_a_terminal() {
 }
 
 #[test]
-fn a_wait_without_a_terminal_is_reported_every_ten_seconds() {
+fn wait_is_reported_every_ten_seconds() {
     let (world, registry) = (world(), holding());
     let mut child = piped(registry.command(&world, &["resolve", "--revision", REV_B]));
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -251,7 +251,7 @@ fn a_wait_without_a_terminal_is_reported_every_ten_seconds() {
 }
 
 #[test]
-fn ctrl_c_while_files_are_exchanged_lets_all_of_them_change() {
+fn interrupted_exchange_changes_all_files() {
     let world = world();
     let calls = strace::trace(&world.command(&APPLY), "renameat2", &[]).points(world.root());
     let world = self::world();
@@ -283,7 +283,7 @@ fn interrupting_hook(world: &World) {
 }
 
 #[test]
-fn ctrl_c_while_git_commits_waits_for_the_commit() {
+fn interrupt_during_commit_waits_for_git() {
     let world = world().with_git();
     interrupting_hook(&world);
     let mut command = world.command(&[&APPLY[..], &["--commit", "--format", "json"]].concat());
@@ -311,7 +311,7 @@ fn ctrl_c_while_git_commits_waits_for_the_commit() {
 }
 
 #[test]
-fn ctrl_c_while_a_pull_request_is_opened_names_its_branch() {
+fn interrupted_opening_reports_the_branch() {
     let (world, forge) = hosted(Kind::Github, "base: main");
     forge.fault(("POST", "/pulls"), 1, Fault::Hang);
     let mut command = world.command(&["promote", "--revision", REV_B, "--pr", "draft"]);

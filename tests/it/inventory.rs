@@ -37,7 +37,7 @@ fn told(document: &Value) -> Vec<String> {
 }
 
 #[test]
-fn names_are_listed_by_kind_for_a_name_a_tag_and_a_digest() {
+fn listing_accepts_name_tag_and_digest() {
     let world = shop();
     let pinned = format!("ghcr.io/acme/review@{}", world.digest("review", REV_A));
     let tagged = format!("ghcr.io/acme/review:{REV_B}");
@@ -58,7 +58,7 @@ fn names_are_listed_by_kind_for_a_name_a_tag_and_a_digest() {
     }
 }
 
-/// A listing as the test's own reader of JSON writes it.
+/// A listing, as the JSON writer of the test formats it.
 fn sorted_kinds(listing: &str) -> String {
     let value: Value = serde_json::from_str(listing).unwrap();
     value.to_string()
@@ -89,7 +89,7 @@ fn a_document_is_read_back_as_a_listing() {
 }
 
 #[test]
-fn an_image_is_listed_by_its_own_kinds() {
+fn image_is_listed_by_its_kinds() {
     let world = shop();
     let fix = "repository: ghcr.io/acme/fix, pins: 2, ";
     let set = format!("{fix}contract: contracts/review.yaml");
@@ -104,7 +104,7 @@ fn an_image_is_listed_by_its_own_kinds() {
     assert_eq!(listed("fix"), "{\"files\":[\"SKILL.md\"]}\n");
     assert_eq!(listed(&format!("ghcr.io/acme/fix:{REV_B}")), listed("fix"));
     assert_eq!(listed("review"), format!("{LISTING}\n"));
-    // The document says which image it is of, and so which kinds it has.
+    // The document contains its image, which determines the kinds.
     let document = world
         .run(&["inventory", "enumerate", "fix", "--format", "json"])
         .exits(0)
@@ -210,7 +210,7 @@ fn unlistable_image_reports_the_reason() {
 }
 
 #[test]
-fn invalid_image_argument_is_a_usage_error_with_help() {
+fn invalid_image_argument_is_a_usage_error() {
     let world = shop();
     for (image, hint) in [
         ("reviw", "did you mean `review`?"),
@@ -404,7 +404,7 @@ fn malformed_listing_is_invalid_input() {
 }
 
 #[test]
-fn a_person_is_shown_the_place_in_the_contract() {
+fn contract_errors_show_their_location() {
     let world = shop();
     world.write("e.json", LISTING);
     world.write("c.yaml", "must_contain:\n  agent: [ops]\n");
@@ -441,7 +441,7 @@ fn a_person_is_shown_the_place_in_the_contract() {
 }
 
 #[test]
-fn a_contract_made_from_an_image_holds_for_it() {
+fn generated_contract_holds_for_its_image() {
     let world = shop();
     let contract = world.run(&["inventory", "init", "review"]).exits(0).stdout;
     assert_eq!(
@@ -476,7 +476,7 @@ fn a_contract_made_from_an_image_holds_for_it() {
 }
 
 #[test]
-fn checks_are_made_at_what_is_pinned_or_at_a_revision() {
+fn checks_use_pins_or_a_revision() {
     let mut world = shop();
     let bad = platforms("fix", REV_B)
         .remove(0)
@@ -575,7 +575,7 @@ fn missing_pins_do_not_pass() {
 }
 
 #[test]
-fn an_image_that_can_be_read_in_two_ways_fails() {
+fn ambiguous_image_fails() {
     let world = shop();
     let layout = world.layout("fix");
     let inner = layout.index(&[]).descriptor();
@@ -615,7 +615,7 @@ fn an_outage_is_annotated() {
 
 #[test]
 fn configuration_errors_are_reported_before_any_request() {
-    for (from, to, says) in [
+    for (from, to, expected) in [
         ("user: \"1001\"", "user: \"1001:\"", "is not a user"),
         ("user: \"1001\"", "user: \"99999999999\"", "is not a user"),
         ("paths: ['^skills/([^/]+)/']", "paths: []", "at least one"),
@@ -633,7 +633,7 @@ fn configuration_errors_are_reported_before_any_request() {
         let world = shop();
         world.replace("repin.yaml", from, to);
         let ran = world.run(&["inventory", "check"]).exits(2);
-        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);
     }
     let ran = shop()
         .run(&["inventory", "enumerate", "review", "--platform", "linux"])
@@ -672,7 +672,7 @@ fn empty_check_list_does_not_pass() {
     );
 }
 
-/// What `find -type f` of the files under the inventory's root says, by the kinds' patterns.
+/// The output of `find -type f` for the inventory's root, by the patterns of the kinds.
 fn found(root: &std::path::Path) -> Value {
     let find = Command::new("find")
         .arg(".")
@@ -701,7 +701,7 @@ fn pushed(world: &World, registry: &Registry, layout: &str, tag: &str) -> Ran {
 }
 
 #[test]
-fn images_that_umoci_made_are_listed_as_find_lists_them() {
+fn images_by_umoci_are_listed_like_find() {
     let world = shop();
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -745,7 +745,7 @@ fn images_that_umoci_made_are_listed_as_find_lists_them() {
 }
 
 #[test]
-fn images_that_buildah_made_are_listed_as_find_lists_them() {
+fn images_by_buildah_are_listed_like_find() {
     let world = shop();
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::start(directory.path(), &Protection::None);

@@ -2,7 +2,7 @@
 //! the disk, over trees of several sizes.
 //!
 //! A bounded sample of the calls in every run; all of them with `REPIN_SWEEP=long`
-//! (`scripts/crash-sweep`), which prints how many runs that were.
+//! (`scripts/crash-sweep`), which prints the number of runs.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::support::{
     world::{REV_B, world},
 };
 
-/// What changes something on the disk, and the lock. `openat` counts where it creates.
+/// The calls that change the disk, and the lock. `openat` counts if it creates a file.
 const CHANGING: &str = "openat,write,fsync,fdatasync,ftruncate,renameat,renameat2,linkat,unlinkat,\
                         mkdirat,fchmod,fchown,fsetxattr,fremovexattr,flock";
 
@@ -79,7 +79,7 @@ fn kill(command: &Command, point: &Point) {
     );
 }
 
-/// `repin recover` ends in all old or all new, and nothing else is left.
+/// `repin recover` results in all old or all new files, and no other file remains.
 fn recovers(tree: &Tree, after: &str) -> Holds {
     tree.world.run(&["recover"]).exits(0);
     let holds = tree.holds(&tree.set(), after);
@@ -88,8 +88,8 @@ fn recovers(tree: &Tree, after: &str) -> Holds {
     holds
 }
 
-/// `repin recover --discard` leaves the files as they are and nothing else; the next run brings all
-/// of them forward.
+/// `repin recover --discard` does not change the files and removes all others; the next run makes
+/// all files new.
 fn discards(tree: &Tree, after: &str) {
     let before: Set = tree.set();
     tree.world.run(&["recover", "--discard"]).exits(0);
@@ -98,7 +98,7 @@ fn discards(tree: &Tree, after: &str) {
     finishes(tree, after);
 }
 
-/// The same command again brings all files forward.
+/// A repetition of the command makes all files new.
 fn finishes(tree: &Tree, after: &str) {
     let again = tree.command().output().unwrap();
     assert!(again.status.success(), "{after}: {}", shown(&again));
@@ -106,7 +106,7 @@ fn finishes(tree: &Tree, after: &str) {
     assert_eq!(tree.leftovers(), [] as [PathBuf; 0], "{after}");
 }
 
-/// Whatever a kill leaves is all old, all new, or known to be interrupted.
+/// The state after a kill is all old, all new, or reported as interrupted.
 fn is_known(tree: &Tree, after: &str) -> Holds {
     let holds = tree.holds(&tree.set(), after);
     if holds == Holds::Mixed {
@@ -120,7 +120,7 @@ fn is_known(tree: &Tree, after: &str) -> Holds {
     holds
 }
 
-/// How many runs a sweep killed, and what they left.
+/// The number of killed runs of a sweep, and the resulting states.
 #[derive(Debug, Default)]
 struct Figures {
     killed: usize,
@@ -169,17 +169,17 @@ fn sweep(way: Way, files: usize, count: usize) {
 }
 
 #[test]
-fn killed_promotes_of_one_file_recover() {
+fn killed_promotions_of_one_file_recover() {
     sweep(Way::Promote, 1, 8);
 }
 
 #[test]
-fn killed_promotes_of_five_files_recover() {
+fn killed_promotions_of_five_files_recover() {
     sweep(Way::Promote, 5, 12);
 }
 
 #[test]
-fn killed_promotes_of_twenty_files_recover() {
+fn killed_promotions_of_twenty_files_recover() {
     sweep(Way::Promote, 20, 8);
 }
 
@@ -198,7 +198,7 @@ fn killed_rollbacks_of_twenty_files_recover() {
     sweep(Way::Rollback, 20, 8);
 }
 
-/// The kinds of state that a killed run leaves: after the journal, while copies are written, before,
+/// The kinds of state after a killed run: after the journal, while copies are written, before,
 /// between and after the exchanges, while copies are removed.
 fn moments(tree: &Tree) -> Vec<Point> {
     let all = points(tree, &tree.command());
@@ -243,7 +243,7 @@ fn killed_recoveries_are_recovered() {
     println!("figures: {runs} recoveries killed");
 }
 
-/// Kills recoveries after a run that was killed at one moment, and returns how many.
+/// Kills recoveries after a run that was killed at one moment, and returns their number.
 fn kill_recoveries_after(way: Way, files: usize, moment: &Point) -> usize {
     let mut runs = 0;
     let tree = Tree::new(files, way);
@@ -273,8 +273,8 @@ fn kill_recoveries_after(way: Way, files: usize, moment: &Point) -> usize {
     runs
 }
 
-/// A killed `--discard` may leave a mixture, which it was asked to leave; a killed `recover` none
-/// that is not known.
+/// A killed `--discard` may leave a mixture, as requested; a killed `recover` leaves none that is
+/// not reported.
 fn is_known_or_discarded(tree: &Tree, args: &[&str], after: &str) {
     if args.len() == 1 {
         is_known(tree, after);
@@ -285,8 +285,8 @@ fn is_known_or_discarded(tree: &Tree, args: &[&str], after: &str) {
 
 const ERRORS: [&str; 6] = ["EIO", "ENOSPC", "EACCES", "EDQUOT", "EROFS", "EINTR"];
 
-/// After an error everything is old, or all is new and the run says so, or the journal is there and
-/// the run names the command.
+/// After an error, all files are old, or all are new and the run reports this, or the journal
+/// exists and the run names the command.
 fn is_hindered(tree: &Tree, output: &Output, after: &str) {
     let holds = tree.holds(&tree.set(), after);
     let left = !tree.leftovers().is_empty();
@@ -296,7 +296,7 @@ fn is_hindered(tree: &Tree, output: &Output, after: &str) {
         (Some(3), Holds::New, false)
             if shown(output).contains("applied: ")
                 && shown(output).contains("cannot write to standard output") => {}
-        // The write woke the runtime, by an eventfd that no disk is behind.
+        // The write woke the runtime by an eventfd, which is not a file on the disk.
         (Some(101), Holds::Old, false) if shown(output).contains("failed to wake I/O driver") => {}
         // The same if every write fails, including that of the panic's message.
         (Some(101), Holds::Old, false) if output.stderr.is_empty() => {}
@@ -315,12 +315,12 @@ fn is_hindered(tree: &Tree, output: &Output, after: &str) {
 }
 
 #[test]
-fn errors_at_every_call_leave_one_set_or_a_journal() {
+fn failed_calls_leave_a_set_or_journal() {
     let mut runs = 0;
     for way in [Way::Promote, Way::Rollback] {
         let tree = Tree::new(5, way);
         let all = points(&tree, &tree.command());
-        // The lock has its own tests: an error there is one of the lock.
+        // The lock has separate tests: such an error is an error of the lock.
         let all: Vec<_> = all.into_iter().filter(|p| p.name != "flock").collect();
         for (nth, point) in sample(all, 12).into_iter().enumerate() {
             for (at, error) in ERRORS.into_iter().enumerate() {
@@ -337,10 +337,10 @@ fn errors_at_every_call_leave_one_set_or_a_journal() {
                         continue;
                     }
                     tree.reset();
-                    let what = if persists { &point.name } else { CHANGING };
+                    let case = if persists { &point.name } else { CHANGING };
                     let run = strace::first_thread(
                         &tree.command(),
-                        what,
+                        case,
                         std::slice::from_ref(&injection),
                     );
                     runs += 1;
@@ -353,7 +353,7 @@ fn errors_at_every_call_leave_one_set_or_a_journal() {
 }
 
 /// Runs under a limit on the size of files: the write that reaches it is short, and the next one
-/// fails (or ends the process, as the system does by default).
+/// fails (or the signal terminates the process, which is the default).
 fn limited(tree: &Tree, bytes: u64, ignored: bool) -> Output {
     let inner = tree.command();
     let mut command = Command::new("bash");
@@ -456,10 +456,10 @@ fn a_run_after_a_killed_one_finishes() {
     }
 }
 
-/// An editor holds a file open across a killed run. After the exchange the descriptor leads to the copy,
-/// so the copy is the only place of what the editor writes then.
+/// An editor holds a file open across a killed run. After the exchange the descriptor leads to the
+/// copy, so the copy is the only file with the text of the editor.
 #[test]
-fn an_edit_of_a_copy_after_a_kill_between_the_exchanges_is_kept() {
+fn edit_after_a_kill_is_kept() {
     let mut runs = 0;
     for way in [Way::Promote, Way::Rollback] {
         let tree = Tree::new(5, way);
@@ -496,8 +496,8 @@ fn an_edit_of_a_copy_after_a_kill_between_the_exchanges_is_kept() {
     println!("figures: {runs} edits of copies after a kill");
 }
 
-/// In a mount namespace of its own: a small file system with a copy of a tree, filled but for some
-/// pages; the program; and what it left, copied out again.
+/// In a separate mount namespace: a small file system with a copy of a tree, filled except for some
+/// pages; the program; and a copy of the result.
 const ON_A_SMALL_DISK: &str = r#"set -eu
 mount -t tmpfs -o size=64k none "$MOUNT" || exit 97
 cp -a "$TREE/." "$MOUNT/"
@@ -512,7 +512,7 @@ rm filler
 cp -a . "$OUT/tree""#;
 
 #[test]
-fn a_promote_on_a_full_disk_changes_nothing_and_says_so() {
+fn full_disk_is_reported_without_a_change() {
     let world = world();
     let images = format!("ghcr.io/acme=oci:{}", world.path("images").display());
     let tree = tempfile::tempdir().unwrap();
@@ -551,13 +551,13 @@ fn a_promote_on_a_full_disk_changes_nothing_and_says_so() {
         let ran = command.output().unwrap();
         if !out.path().join("full").exists() {
             return skip(
-                "a_promote_on_a_full_disk_changes_nothing_and_says_so",
-                "no tmpfs can be mounted in a namespace of its own (unshare -m)",
+                "full_disk_is_reported_without_a_change",
+                "no tmpfs can be mounted in a separate namespace (unshare -m)",
             );
         }
         assert!(ran.status.success(), "{}", shown(&ran));
         let read = |name: &str| fs::read_to_string(out.path().join(name)).unwrap();
-        let (exit, said) = (read("exit"), read("stdout") + &read("stderr"));
+        let (exit, message) = (read("exit"), read("stdout") + &read("stderr"));
         let after = held(&out.path().join("tree"));
         if exit == "0\n" {
             outcomes[1] += 1;
@@ -573,9 +573,9 @@ fn a_promote_on_a_full_disk_changes_nothing_and_says_so() {
             continue;
         }
         outcomes[0] += 1;
-        assert_eq!(exit, "3\n", "{said}");
-        assert!(said.contains("No space left on device"), "{said}");
-        assert!(said.contains("no file was changed"), "{said}");
+        assert_eq!(exit, "3\n", "{message}");
+        assert!(message.contains("No space left on device"), "{message}");
+        assert!(message.contains("no file was changed"), "{message}");
         assert!(after == before, "{free} free pages: {:?}", after.keys());
     }
     assert!(outcomes[0] > 2 && outcomes[1] > 0, "{outcomes:?}");

@@ -1,4 +1,4 @@
-//! Image layouts that other tools made: skopeo, umoci, buildah. Promoted as they are.
+//! Promotions of image layouts by other tools: skopeo, umoci, buildah.
 
 use std::{fs, process::Command};
 

@@ -10,7 +10,7 @@ use crate::support::{
     world::{Ran, World},
 };
 
-/// A world whose base branch is on a forge that requires the status `ci`, which has not reported.
+/// A world with a base branch on a forge that requires the status `ci`, which has not reported.
 fn hosted(kind: Kind) -> (World, Fake) {
     hosted::hosted(kind, "gates: [ci]")
 }
@@ -27,8 +27,8 @@ fn host(fake: &Fake) -> String {
     fake.server.url().trim_start_matches("http://").to_owned()
 }
 
-/// GitHub's answer to too many requests at once (REST API, "Rate limits", "Exceeding the rate
-/// limit"): a minute is requested in the documentation, and often by no header.
+/// GitHub's response to an excess of concurrent requests (REST API, "Rate limits", "Exceeding the
+/// rate limit"): a minute is requested in the documentation, and often by no header.
 fn secondary() -> Reply {
     error(
         403,
@@ -54,7 +54,7 @@ fn names_a_time(stderr: &str, before: &str, after: &str) {
 }
 
 #[test]
-fn a_pause_is_announced_in_every_format_and_by_quiet_runs() {
+fn wait_for_a_limit_is_always_announced() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind);
         for flags in [
@@ -65,7 +65,7 @@ fn a_pause_is_announced_in_every_format_and_by_quiet_runs() {
         ] {
             let limit = secondary().with("retry-after", "1");
             fake.fault(("GET", ""), 1, Fault::Instead(limit));
-            // No gate has reported, which is what the forge says after the pause.
+            // No gate has reported, according to the forge after the pause.
             let ran = run(&world, &[&GATES, flags].concat(), "").exits(1);
             let announced = format!("rate limited by {}, resuming at ", host(&fake));
             names_a_time(&ran.stderr, &announced, " UTC");
@@ -75,7 +75,7 @@ fn a_pause_is_announced_in_every_format_and_by_quiet_runs() {
 }
 
 #[test]
-fn a_busy_server_that_names_a_time_is_announced_as_busy() {
+fn busy_server_with_a_time_is_announced() {
     let (world, fake) = hosted(Kind::Github);
     let busy = error(503, "maintenance").with("retry-after", "1");
     fake.fault(("GET", ""), 1, Fault::Instead(busy));
@@ -99,19 +99,20 @@ fn limits() -> Vec<Reply> {
     ]
 }
 
-/// That a run was given up after this many requests, says until when, and which deadline.
+/// Checks that a run stopped after `requests` requests and reported the end of the limit and the
+/// deadline.
 fn given_up(ran: &Ran, fake: &Fake, (requests, deadline): (usize, &str)) {
     let before = format!("rate limited by {} until ", host(fake));
     let after = format!(" UTC, for 60 s, past this command's deadline ({deadline})");
     names_a_time(&ran.stderr, &before, &after);
     assert!(!ran.stderr.contains("resuming at"), "{}", ran.stderr);
-    let asked = fake.asked();
-    assert_eq!(asked.len(), requests, "{asked:#?}");
+    let received = fake.asked();
+    assert_eq!(received.len(), requests, "{received:#?}");
     fake.forget();
 }
 
 #[test]
-fn a_limit_without_a_time_asks_for_a_minute_which_a_short_deadline_refuses_at_once() {
+fn short_deadline_refuses_a_limit_at_once() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind);
         for limit in limits() {
@@ -135,10 +136,10 @@ fn submitted_too_quickly_is_a_rate_limit() {
     fake.fault(("POST", "/pulls"), 9, Fault::Instead(quick.clone()));
     let ran = run(&world, &PROMOTE, "30s").exits(3);
     let opened = |fake: &Fake| {
-        let asked = fake.asked();
-        asked
+        let received = fake.asked();
+        received
             .iter()
-            .filter(|asked| asked.ends_with("/pulls"))
+            .filter(|received| received.ends_with("/pulls"))
             .count()
     };
     let requests = fake.asked().len();
@@ -162,7 +163,7 @@ fn graphql_limits_in_a_success() {
         ("UNPROCESSABLE", "was submitted too quickly"),
     ] {
         let (world, fake) = hosted(Kind::Github);
-        // What the work tree holds differently is read from the forge, in one request.
+        // Files that differ in the work tree are fetched from the forge, in one request.
         for file in &FILES[1..] {
             world.write(file, "on: push\n");
         }
@@ -193,8 +194,8 @@ fn other_403_is_denied_at_once() {
         fake.fault(("GET", ""), 9, Fault::Instead(denied));
         let ran = run(&world, &GATES, "30s").exits(4);
         assert!(!ran.stderr.contains("rate limited"), "{}", ran.stderr);
-        let asked = fake.asked();
-        assert_eq!(asked.len(), 1, "{asked:#?}");
+        let received = fake.asked();
+        assert_eq!(received.len(), 1, "{received:#?}");
     }
 }
 

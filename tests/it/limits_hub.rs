@@ -1,9 +1,9 @@
 //! Docker Hub's limit of pulls, and registries that archive images: the program against a proxy that
 //! behaves like them, in front of a real registry.
 //!
-//! Docker Hub ("Docker Hub pull usage and limits"): each GET of a manifest is a pull, HEAD is none; each
-//! response about a manifest has `ratelimit-limit` and `ratelimit-remaining` with the window in seconds;
-//! at the limit, GET ends with 429 and `TOOMANYREQUESTS`.
+//! Docker Hub ("Docker Hub pull usage and limits"): each GET of a manifest is a pull, HEAD is none;
+//! each response about a manifest has `ratelimit-limit` and `ratelimit-remaining` with the window
+//! in seconds; at the limit, the response to GET is 429 and `TOOMANYREQUESTS`.
 
 use std::{
     path::Path,
@@ -131,11 +131,11 @@ impl Hub {
 const PROMOTE: [&str; 3] = ["promote", "--revision", REV_B];
 
 #[test]
-fn run_beyond_the_limit_of_pulls_does_not_begin() {
+fn run_beyond_the_pull_limit_is_refused() {
     let world = world_on("docker.io");
     let hub = hub(&world, Some(100));
     hub.run(&world, &PROMOTE).exits(0);
-    // Three tags, a platform of the one index, and two replaced digests, at least.
+    // At least three tags, a platform of the index, and two replaced digests.
     let needed = hub.pulls();
     assert!(needed >= 6, "{needed}: {:?}", hub.fake.log());
     for (left, exit) in [(5, 3), (100, 0)] {
@@ -157,7 +157,7 @@ fn run_beyond_the_limit_of_pulls_does_not_begin() {
 }
 
 #[test]
-fn every_command_that_reads_the_set_respects_the_limit() {
+fn every_reading_command_respects_the_limit() {
     let world = world_on("docker.io");
     let hub = hub(&world, Some(1));
     world.write("repin.yaml", world.read("repin.yaml") + FURTHER_BLOCKS);
@@ -220,11 +220,11 @@ fn pulls_of_signatures_and_smoke_command_count() {
 }
 
 #[test]
-fn registry_without_a_limit_is_not_asked_for_one() {
+fn registry_without_a_limit_gets_no_query() {
     let world = world_on("docker.io");
     let hub = hub(&world, None);
     hub.run(&world, &PROMOTE).exits(0);
-    // Other registries receive no further request, whatever their headers contain.
+    // Other registries receive no further request, even with such headers.
     let world = world_on("ghcr.io");
     let hub = self::hub(&world, Some(100));
     *hub.remaining.lock().unwrap() = 100;

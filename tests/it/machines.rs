@@ -1,4 +1,4 @@
-//! Two machines, each with a clone of its own, on one repository at one forge: the second one runs
+//! Two machines, each with a separate clone, on one repository at one forge: the second one runs
 //! from beginning to end between any two requests, or any two git processes, of the first one.
 //!
 //! A sample of these moments in every run; all of them with `REPIN_SWEEP=long`
@@ -16,7 +16,7 @@ use crate::support::{
 const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 const PINNED: [&str; 2] = [".github/workflows/a.yml", ".github/workflows/b.yml"];
 
-/// A repository in which A and then B was promoted, a branch `staging` with a commit of its own, and
+/// A repository in which A and then B was promoted, a branch `staging` with a separate commit, and
 /// two clones.
 struct Site {
     world: World,
@@ -25,7 +25,7 @@ struct Site {
     built: [&'static str; 2],
 }
 
-/// How a run of a machine ended.
+/// The result of a run of a machine.
 #[derive(Debug)]
 struct Ended {
     exit: i32,
@@ -44,7 +44,7 @@ impl From<Output> for Ended {
     }
 }
 
-/// Which of so many moments are looked at.
+/// The selected moments of `count`.
 fn moments(all: usize) -> impl Iterator<Item = usize> {
     let step = if crate::kills::long() { 1 } else { 3 };
     (1..=all).step_by(step)
@@ -88,7 +88,7 @@ fn site(kind: Kind) -> Site {
 }
 
 impl Site {
-    /// Makes the forge what it was in the beginning.
+    /// Restores the initial state of the forge.
     fn begin(&self) {
         let files = ["repin.yaml", PINNED[0], PINNED[1]];
         let files = files.map(|path| (path, self.world.read(path)));
@@ -141,21 +141,21 @@ impl Site {
         let kind = self.fake.store().kind;
         for nth in moments(requests) {
             self.begin();
-            let ended = self.interleaved(first, second, nth);
+            let result = self.interleaved(first, second, nth);
             judge(
-                &ended,
-                &format!("{kind:?}, request {nth} of {requests}: {ended:#?}"),
+                &result,
+                &format!("{kind:?}, request {nth} of {requests}: {result:#?}"),
             );
         }
         let runs = moments(requests).count();
         println!(
-            "figures: {runs} times {} beside {} on {kind:?}",
+            "figures: {runs} times {} and {} on {kind:?}",
             second[..2].join(" "),
             first[..2].join(" ")
         );
     }
 
-    /// The one open pull request of a branch shows one commit on the base's head, which has every
+    /// The only open pull request of a branch shows one commit on the base's head, which has every
     /// pin at `revision` and changes nothing else; returns its number.
     fn proposes(&self, branch: &str, revision: &'static str, case: &str) -> u64 {
         let store = self.fake.store();
@@ -192,8 +192,8 @@ impl Site {
         open[0].number
     }
 
-    /// Nothing was lost: no branch but these and those of the beginning, whose heads are as they
-    /// were, and every other pull request says why it is closed.
+    /// No work was lost: only these branches and the unchanged initial ones exist, and every other
+    /// pull request states the reason for its closing.
     fn keeps(&self, branches: &[&str], case: &str) {
         let store = self.fake.store();
         let made: Vec<&str> = store
@@ -209,8 +209,11 @@ impl Site {
             "{case}"
         );
         for pull in store.pulls.iter().filter(|pull| !pull.open) {
-            let why = store.comments.get(&pull.number).map_or("", |all| &all[0]);
-            assert!(why.contains("Duplicate of #"), "{case}: {pull:?} {why}");
+            let reason = store.comments.get(&pull.number).map_or("", |all| &all[0]);
+            assert!(
+                reason.contains("Duplicate of #"),
+                "{case}: {pull:?} {reason}"
+            );
         }
     }
 }
@@ -224,40 +227,40 @@ const BRING: [&str; 7] = [
 /// The branch that a run of a command makes.
 fn branch_of(site: &Site, args: &[&str]) -> String {
     site.begin();
-    let ended = site.run("clone-1", args);
-    ended.document["branch"].as_str().unwrap().to_owned()
+    let result = site.run("clone-1", args);
+    result.document["branch"].as_str().unwrap().to_owned()
 }
 
-fn number(ended: &Ended) -> u64 {
-    ended.document["pull_request"]["number"].as_u64().unwrap()
+fn number(result: &Ended) -> u64 {
+    result.document["pull_request"]["number"].as_u64().unwrap()
 }
 
-/// How many of the runs report that they opened their pull request.
-fn created(ended: &[Ended]) -> usize {
-    let opened = |ended: &&Ended| ended.document["pull_request"]["state"] == "created";
-    ended.iter().filter(opened).count()
+/// The number of runs that report an opened pull request.
+fn created(result: &[Ended]) -> usize {
+    let opened = |result: &&Ended| result.document["pull_request"]["state"] == "created";
+    result.iter().filter(opened).count()
 }
 
 #[test]
-fn two_machines_that_propose_one_set_leave_one_pull_request() {
+fn two_machines_propose_one_pull_request() {
     for kind in KINDS {
         let site = site(kind);
         for (args, revision) in [(PROMOTE_C, REV_C), (ROLL_BACK, REV_A)] {
             let branch = branch_of(&site, &args);
-            site.at_every_request(&args, &args, |ended, case| {
+            site.at_every_request(&args, &args, |result, case| {
                 let number_of_it = site.proposes(&branch, revision, case);
                 site.keeps(&[&branch], case);
-                for ended in ended {
-                    assert_eq!((ended.exit, number(ended)), (0, number_of_it), "{case}");
+                for result in result {
+                    assert_eq!((result.exit, number(result)), (0, number_of_it), "{case}");
                 }
-                assert_eq!(created(ended), 1, "{case}");
+                assert_eq!(created(result), 1, "{case}");
             });
         }
     }
 }
 
 #[test]
-fn a_promote_and_a_rollback_at_once_leave_one_pull_request_each() {
+fn concurrent_promotion_and_rollback_have_one_each() {
     for kind in KINDS {
         let site = site(kind);
         let forward = branch_of(&site, &PROMOTE_C);
@@ -265,15 +268,15 @@ fn a_promote_and_a_rollback_at_once_leave_one_pull_request_each() {
         let mut branches = [&*forward, &*back];
         branches.sort_unstable();
         for (first, second) in [(PROMOTE_C, ROLL_BACK), (ROLL_BACK, PROMOTE_C)] {
-            site.at_every_request(&first, &second, |ended, case| {
+            site.at_every_request(&first, &second, |result, case| {
                 let numbers = [
                     site.proposes(&forward, REV_C, case),
                     site.proposes(&back, REV_A, case),
                 ];
                 site.keeps(&branches, case);
-                for (ended, args) in ended.iter().zip([first, second]) {
+                for (result, args) in result.iter().zip([first, second]) {
                     let expected = numbers[usize::from(args == ROLL_BACK)];
-                    assert_eq!((ended.exit, number(ended)), (0, expected), "{case}");
+                    assert_eq!((result.exit, number(result)), (0, expected), "{case}");
                 }
             });
         }
@@ -281,7 +284,7 @@ fn a_promote_and_a_rollback_at_once_leave_one_pull_request_each() {
 }
 
 #[test]
-fn a_branch_that_is_brought_over_meanwhile_has_a_pull_request_of_its_own() {
+fn concurrent_branch_promotion_has_one_pull_request() {
     for kind in KINDS {
         let site = site(kind);
         let branch = branch_of(&site, &PROMOTE_C);
@@ -297,22 +300,22 @@ fn a_branch_that_is_brought_over_meanwhile_has_a_pull_request_of_its_own() {
             (&BRING, &PROMOTE_C),
             (&BRING, &BRING),
         ] {
-            site.at_every_request(first, second, |ended, case| {
+            site.at_every_request(first, second, |result, case| {
                 let promotes = first == PROMOTE_C || second == PROMOTE_C;
                 if promotes {
                     site.proposes(&branch, REV_C, case);
                 }
                 brought(case);
                 site.keeps(&[&*branch][..usize::from(promotes)], case);
-                assert!(ended.iter().all(|ended| ended.exit == 0), "{case}");
-                assert_eq!(created(ended), 1 + usize::from(promotes), "{case}");
+                assert!(result.iter().all(|result| result.exit == 0), "{case}");
+                assert_eq!(created(result), 1 + usize::from(promotes), "{case}");
             });
         }
     }
 }
 
 #[test]
-fn of_two_revisions_the_newer_one_stays_and_the_older_run_names_it() {
+fn older_machine_reports_the_newer_revision() {
     for kind in KINDS {
         let site = site(kind);
         let promotes = site
@@ -352,7 +355,7 @@ fn of_two_revisions_the_newer_one_stays_and_the_older_run_names_it() {
 const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
 
 /// Runs `branch sync` in the first clone with a git that runs `script` in the second one right
-/// before the `nth` git process; how both ended, or nothing if there are fewer processes.
+/// before the `nth` git process; the results of both, or `None` if there are fewer processes.
 fn synced(site: &Site, script: &str, nth: usize) -> Option<(Ended, String)> {
     let bin = tempfile::tempdir().unwrap();
     let (at, path) = (bin.path().display(), std::env::var("PATH").unwrap());
@@ -365,17 +368,17 @@ fn synced(site: &Site, script: &str, nth: usize) -> Option<(Ended, String)> {
     fs::write(bin.path().join("git"), wrapper).unwrap();
     fs::set_permissions(bin.path().join("git"), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = site.command("clone-1", &[&SYNC[..], &["--apply"]].concat());
-    let ended = command
+    let result = command
         .env("PATH", format!("{at}:{path}"))
         .output()
         .unwrap();
     let out = fs::read_to_string(bin.path().join("out")).ok()?;
     let exit = fs::read_to_string(bin.path().join("exit")).unwrap();
-    Some((ended.into(), format!("{exit}{out}")))
+    Some((result.into(), format!("{exit}{out}")))
 }
 
 #[test]
-fn a_branch_that_two_machines_bring_up_to_date_loses_nothing() {
+fn concurrent_branch_syncs_lose_nothing() {
     let site = site(Kind::Github);
     let git = |args: &[&str]| site.world.git(args);
     git(&["push", "-q", "origin", "main:staging"]);
@@ -412,12 +415,12 @@ fn a_branch_that_two_machines_bring_up_to_date_loses_nothing() {
                 "refs/heads/staging",
                 &staging,
             ]);
-            let Some((ended, other)) = synced(&site, script, nth) else {
+            let Some((result, other)) = synced(&site, script, nth) else {
                 break;
             };
-            let case = format!("git process {nth} of `{script}`: {ended:?} {other}");
+            let case = format!("git process {nth} of `{script}`: {result:?} {other}");
             let other = other.starts_with('0');
-            assert_eq!(ended.exit, 0, "{case}");
+            assert_eq!(result.exit, 0, "{case}");
             let line = git(&["-C", "origin.git", "rev-list", "staging"]);
             assert!(line.contains(&main) && line.contains(&staging), "{case}");
             let merges = git(&["-C", "origin.git", "rev-list", "--merges", "staging"]);

@@ -1,4 +1,4 @@
-//! What large manifests and configs may take of a run's memory.
+//! The memory of a run with large manifests and configs.
 
 use std::{fs, process::Command};
 
@@ -10,7 +10,7 @@ use crate::support::{
     world::{REV_A, REV_B, World, world},
 };
 
-/// What a process may have of memory that is its own (`RLIMIT_DATA`), in KiB.
+/// The limit of private memory of a process (`RLIMIT_DATA`), in KiB.
 const LIMIT: usize = 256 * 1024;
 
 /// Runs `resolve` for B with that much memory; exit, document.
@@ -31,7 +31,7 @@ fn resolve(world: &World, source: &str) -> (Option<i32>, Value) {
     (output.status.code(), document)
 }
 
-/// The image `review` at B with so many platforms, all of which have the labels of `one`.
+/// The image `review` at B with `count` platforms, which all have the labels of `one`.
 fn with_platforms(world: &World, one: &Platform, count: usize) {
     let layout = world.layout("review");
     layout.untag(REV_B);
@@ -71,7 +71,7 @@ fn registry(world: &World) -> Fake {
 }
 
 #[test]
-fn an_index_of_many_platforms_with_large_labels_is_refused_below_the_limit() {
+fn large_labels_of_platforms_are_refused() {
     let world = world();
     let large = "x".repeat((4 << 20) - 1000);
     let one = Platform::new("linux/amd64", REV_B).label("large", &large);

@@ -81,7 +81,7 @@ fn arm(fake: &Fake) {
     store.scheduled.push((1, head));
 }
 
-/// The wait ends with exit 5, the scheduled merge is canceled, and nothing is merged later.
+/// `wait` exits with 5, the scheduled merge is canceled, and the pull request is not merged later.
 fn is_refused(world: &World, fake: &Fake, reason: &str, case: &str) {
     let ran = run(world, &WAIT);
     assert_eq!(ran.code, 5, "{case}: {}{}", ran.stdout, ran.stderr);
@@ -95,7 +95,7 @@ fn is_refused(world: &World, fake: &Fake, reason: &str, case: &str) {
     is_not_merged(fake, case);
 }
 
-/// Neither armed, nor merged once everything passes.
+/// Auto-merge is not enabled, and the pull request is not merged after all checks pass.
 fn is_not_merged(fake: &Fake, case: &str) {
     assert_eq!(fake.store().scheduled, [], "{case}");
     assert_eq!(fake.store().rules.enqueued, [] as [u64; 0], "{case}");
@@ -148,7 +148,7 @@ fn honest_pull_request_is_merged_by_wait() {
 }
 
 #[test]
-fn honest_pull_request_is_merged_after_the_base_moved() {
+fn honest_pull_request_survives_moved_base() {
     for kind in SERVERS {
         for how in ["elsewhere", "merged into the branch", "same file"] {
             let (world, fake) = opened(kind, Opened::Promotion);
@@ -176,7 +176,7 @@ fn honest_pull_request_is_merged_after_the_base_moved() {
     }
 }
 
-/// Merges the base into the pull request's branch, as a person does with "Update branch".
+/// Merges the base into the pull request's branch, like "Update branch".
 fn merge_base_into(fake: &Fake, files: &[(&str, &str)]) {
     let mut store = fake.store();
     let head = store.pulls[0].head.clone();
@@ -257,7 +257,7 @@ fn commit_that_leaves_pins_is_not_merged() {
 }
 
 #[test]
-fn commit_that_changes_anything_else_is_not_merged() {
+fn commit_with_other_changes_is_not_merged() {
     for kind in SERVERS {
         for case in [
             "file",
@@ -364,7 +364,7 @@ fn copied_marker_permits_nothing() {
 }
 
 #[test]
-fn pull_request_without_marker_is_left_to_people() {
+fn pull_request_without_marker_is_not_merged() {
     for kind in SERVERS {
         let (world, fake) = opened(kind, Opened::Promotion);
         {
@@ -476,7 +476,7 @@ fn merging(kind: Kind) -> (&'static str, &'static str) {
 }
 
 #[test]
-fn head_that_moves_before_the_merge_is_not_merged() {
+fn moved_head_is_not_merged() {
     for (kind, how) in all() {
         for command in ["wait", "promote"] {
             let (world, fake) = opened(kind, how);
@@ -501,7 +501,7 @@ fn head_that_moves_before_the_merge_is_not_merged() {
 }
 
 #[test]
-fn head_that_moves_before_it_is_verified_is_refused() {
+fn unverified_moved_head_is_refused() {
     for (kind, how) in all() {
         let (world, fake) = hosted(kind, MERGING);
         fake.store().required = vec!["ci".to_owned()];
@@ -529,7 +529,7 @@ fn head_that_moves_before_it_is_verified_is_refused() {
 }
 
 #[test]
-fn altered_pull_request_does_not_enter_the_merge_queue() {
+fn altered_pull_request_is_not_queued() {
     for how in BOTH {
         for at in ["before", "between"] {
             let (world, fake) = opened(Kind::Github, how);
@@ -559,7 +559,7 @@ fn altered_pull_request_does_not_enter_the_merge_queue() {
 }
 
 #[test]
-fn promotion_replaces_other_digests_and_merges_its_own() {
+fn promotion_replaces_other_digests_before_merging() {
     for kind in SERVERS {
         let (world, fake) = opened(kind, Opened::Promotion);
         fake.store().report("ci", "pending");
@@ -615,7 +615,7 @@ fn set_that_cannot_be_verified_is_not_merged() {
 }
 
 #[test]
-fn tag_that_moved_since_the_promotion_is_not_merged() {
+fn set_with_a_moved_tag_is_not_merged() {
     for kind in SERVERS {
         let (mut world, fake) = opened(kind, Opened::Promotion);
         let platform = crate::support::layout::Platform::new("linux/amd64", REV_B);
@@ -632,7 +632,7 @@ fn tag_that_moved_since_the_promotion_is_not_merged() {
 }
 
 #[test]
-fn change_that_a_later_commit_undoes_is_not_merged() {
+fn change_undone_by_later_commit_is_foreign() {
     // A merge by rebase replays both commits on the base.
     for kind in SERVERS {
         let (world, fake) = opened(kind, Opened::Promotion);

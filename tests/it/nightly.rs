@@ -28,7 +28,7 @@ fn step() -> String {
     line.split_once("run: ").unwrap().1.to_owned()
 }
 
-/// Images of many ages, by repository and tag; the first is pinned.
+/// Images of different ages, by repository and tag; the first is pinned.
 fn images() -> Vec<(&'static str, &'static str, Image)> {
     let of = |seed: &str, days| Image::created("amd64", seed, Some(&days_ago(days)));
     let both = of("both", 60);
@@ -40,7 +40,7 @@ fn images() -> Vec<(&'static str, &'static str, Image)> {
         (
             "runtime-review",
             "main",
-            Image::single("amd64", "what is pinned in examples/nightly"),
+            Image::single("amd64", "the pins in examples/nightly"),
         ),
         ("runtime-review", "pending-12", of("12", 15)),
         ("runtime-review", "pending-13", of("13", 13)),
@@ -62,7 +62,7 @@ fn images() -> Vec<(&'static str, &'static str, Image)> {
     ]
 }
 
-/// The tags that name something, by the registry's own word.
+/// The tags that resolve to a manifest, according to the registry.
 fn left(registry: &Registry) -> Vec<String> {
     let mut left = Vec::new();
     for name in ["runtime-review", "runtime-base"] {
@@ -90,7 +90,7 @@ fn left(registry: &Registry) -> Vec<String> {
 }
 
 #[test]
-fn the_nightly_job_deletes_exactly_the_stale_pending_tags() {
+fn nightly_job_deletes_only_stale_tags() {
     let storage = tempfile::tempdir().unwrap();
     let registry = Registry::start(storage.path(), &Protection::None);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -15,7 +15,7 @@ use crate::support::{
 
 const OTHER: &str = "sha256:1234567890abcdef1234567890abcdef1234567890abcdef1234567890abcdef";
 
-/// A repository whose workflows hold pins of the configured images and nothing else.
+/// A repository with workflows that contain only pins of the configured images.
 fn repository() -> World {
     let world = bare();
     world.with_git()
@@ -44,7 +44,10 @@ fn checked(world: &World) -> Vec<String> {
     let both = passed
         .iter()
         .find(|row| warned.iter().any(|warning| code(warning) == code(row)));
-    assert_eq!(both, None, "what warns does not pass, too: {document}");
+    assert_eq!(
+        both, None,
+        "a check with a warning does not also pass: {document}"
+    );
     warned
 }
 
@@ -82,7 +85,7 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_clean_tree_passes_with_one_entry_for_each_code() {
+fn clean_tree_passes_once_for_each_code() {
     let world = repository();
     let document = world.run(&["check", "--format", "json"]).exits(0).json();
     assert_eq!(rows(&document, "warn"), [] as [&str; 0]);
@@ -95,7 +98,7 @@ fn a_clean_tree_passes_with_one_entry_for_each_code() {
 }
 
 #[test]
-fn a_pin_that_no_glob_covers_is_reported_everywhere_and_warns() {
+fn pin_without_a_glob_warns_everywhere() {
     let world = repository();
     let pin = format!("docker://ghcr.io/acme/fix:v1@{OTHER}");
     track(&world, "docs/run book.md", format!("# Run\n\n  {pin}\n"));
@@ -154,7 +157,7 @@ fn outside_refuse_stops_and_ignore_is_silent() {
 }
 
 #[test]
-fn a_pinned_digest_by_itself_is_reported_wherever_it_stands() {
+fn separate_pinned_digest_is_reported_anywhere() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     let digits = fix.trim_start_matches("sha256:");
@@ -174,7 +177,7 @@ fn a_pinned_digest_by_itself_is_reported_wherever_it_stands() {
         "Dockerfile",
         format!("ARG D={digits}0\nARG E=x{digits}z\n"),
     );
-    // In a file that counts, behind another repository.
+    // In a file that counts, after another repository.
     let b = world.read(".github/workflows/b.yml");
     track(
         &world,
@@ -195,7 +198,7 @@ fn a_pinned_digest_by_itself_is_reported_wherever_it_stands() {
 }
 
 #[test]
-fn a_place_is_reported_once_as_the_first_that_applies() {
+fn location_has_the_first_matching_code() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     // Whole references with a digest that is pinned: of the image in another file, and of another
@@ -217,7 +220,7 @@ fn a_place_is_reported_once_as_the_first_that_applies() {
             "pin_outside x.md:1:1",
         ]
     );
-    // What is only advice never stops a promote, and is not part of it.
+    // Advice never stops a promotion, and is not part of its document.
     set(&world, "outside: ignore");
     assert_eq!(
         checked(&world),
@@ -240,7 +243,7 @@ fn utf_16_counts_as_text() {
     let fix = world.digest("fix", REV_A).to_owned();
     let text = format!("x\r\n  image: ghcr.io/acme/fix@{OTHER}\r\n{fix}\r\n");
     track(&world, "ops/run.ps1", utf16(&text));
-    // A file that counts is scanned for bytes: what it holds in UTF-16 is no counted pin.
+    // A file that counts is scanned for bytes: its text in UTF-16 contains no counted pin.
     let counted = format!("{text}\r\n- ghcr.io/acme/fix:v1\r\n");
     track(&world, ".github/workflows/w.yml", utf16(&counted));
     assert_eq!(
@@ -256,7 +259,7 @@ fn utf_16_counts_as_text() {
 }
 
 #[test]
-fn a_mirrors_name_is_a_pin_that_nothing_counts() {
+fn pin_under_a_mirrors_name_is_outside() {
     let world = repository();
     world.replace(
         "repin.yaml",
@@ -281,7 +284,7 @@ fn a_mirrors_name_is_a_pin_that_nothing_counts() {
 }
 
 #[test]
-fn the_scope_is_what_git_tracks() {
+fn only_tracked_files_are_searched() {
     let world = repository();
     let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
     world.write("untracked.md", &pin);
@@ -290,7 +293,7 @@ fn the_scope_is_what_git_tracks() {
     assert_eq!(checked(&world), [] as [&str; 0]);
     // Ignored, and tracked all the same.
     track(&world, "images/forced.md", &pin);
-    // Another configuration counts its own pins; a layout holds its own digests.
+    // Another configuration counts some pins; a layout contains digests.
     track(&world, "team/repin.yaml", counting("'**/*.md'"));
     track(&world, "team/deep/a.md", &pin);
     track(&world, "team.md", &pin);
@@ -307,14 +310,14 @@ fn the_scope_is_what_git_tracks() {
             "pin_outside team.md:1:1",
         ]
     );
-    // Tracked, and gone: nothing is there to be left behind.
+    // A tracked but deleted file contains no digest.
     for path in ["images/forced.md", "oci-layout", "layouts/readme.md"] {
         fs::remove_file(world.path(path)).unwrap();
     }
     assert_eq!(checked(&world), ["pin_outside team.md:1:1"]);
 }
 
-/// A configuration with these globs, whose image is `fix`.
+/// A configuration with these globs and the image `fix`.
 fn counting(files: &str) -> String {
     format!(
         "version: 1\nfiles: [{files}]\nimages: {{ own: {{ repository: ghcr.io/acme/fix, pins: 1 }} }}\n"
@@ -341,7 +344,7 @@ fn layout(world: &World, directory: &str) {
 }
 
 #[test]
-fn nested_configuration_hides_only_the_pins_that_it_counts() {
+fn nested_configuration_hides_only_its_counted_pins() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     let pin = format!("ghcr.io/acme/fix@{fix}\n");
@@ -443,13 +446,13 @@ fn nested_configuration_counts_its_split_pins() {
 }
 
 #[test]
-fn layout_hides_only_its_own_files() {
+fn layout_hides_only_files_of_its_format() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     layout(&world, "");
     layout(&world, "images/app/");
     assert_eq!(checked(&world), [] as [&str; 0]);
-    // Whatever else is in the directory is searched.
+    // All other files of the directory are searched.
     for path in [
         "images/app/deploy.yml",
         "images/app/sub/index.json",
@@ -472,7 +475,7 @@ fn layout_hides_only_its_own_files() {
 }
 
 #[test]
-fn directory_is_a_layout_only_with_all_of_its_parts() {
+fn layout_needs_all_of_its_parts() {
     for (path, text) in [
         ("oci-layout", Some("")),
         ("oci-layout", Some("{}")),
@@ -542,7 +545,7 @@ fn tracked_file_with_a_temporary_name_is_searched() {
 }
 
 #[test]
-fn promote_reports_references_by_tag_alone() {
+fn promotion_reports_references_without_a_digest() {
     let world = repository();
     world.write(
         ".github/workflows/tag.yml",
@@ -570,7 +573,7 @@ fn promote_reports_references_by_tag_alone() {
 }
 
 #[test]
-fn a_file_that_counts_is_looked_into_before_it_is_tracked() {
+fn matched_file_is_searched_before_git_add() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     world.write(".github/workflows/new.yml", format!("digest: {fix}\n"));
@@ -581,7 +584,7 @@ fn a_file_that_counts_is_looked_into_before_it_is_tracked() {
 }
 
 #[test]
-fn a_root_beneath_the_top_of_the_repository_sees_itself_alone() {
+fn root_below_the_top_searches_itself() {
     let world = bare();
     world.git(&["init", "-q", "-b", "main"]);
     let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
@@ -628,7 +631,7 @@ fn links_and_submodules_are_not_followed() {
 }
 
 #[test]
-fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
+fn sparse_file_is_read_from_the_index() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     track(&world, "deploy/values.yaml", format!("digest: {fix}\n"));
@@ -653,7 +656,7 @@ fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
             "digest_outside layout/oci-layout:1:1",
         ]
     );
-    // Also where `files` matches it: what is not there is not counted.
+    // Also if `files` matches it: a missing file is not counted.
     let more = format!("ghcr.io/acme/fix@{fix}\n");
     track(&world, ".github/workflows/more.yml", more);
     world.commit("a pin more");
@@ -683,7 +686,7 @@ fn a_file_that_a_sparse_checkout_leaves_out_is_read_from_the_index() {
 }
 
 #[test]
-fn without_git_every_file_counts_that_is_not_ignored() {
+fn without_git_every_unignored_file_counts() {
     let world = bare();
     let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
     world.write(".gitignore", "/build\n");
@@ -702,7 +705,7 @@ fn without_git_every_file_counts_that_is_not_ignored() {
 }
 
 #[test]
-fn a_tree_that_cannot_be_listed_is_reported_and_refused_under_refuse() {
+fn unreadable_tree_fails_under_refuse() {
     let world = repository();
     world.write(".git/index", "this is no index");
     let ran = world.run(&["check"]).exits(0);
@@ -718,7 +721,7 @@ fn a_tree_that_cannot_be_listed_is_reported_and_refused_under_refuse() {
 }
 
 #[test]
-fn in_a_rollback_a_digest_outside_only_warns_and_a_pin_outside_refuses() {
+fn outside_digest_only_warns_in_a_rollback() {
     let world = repository();
     world.adopt(REV_A);
     world.push();
@@ -736,7 +739,7 @@ fn in_a_rollback_a_digest_outside_only_warns_and_a_pin_outside_refuses() {
 }
 
 #[test]
-fn a_file_of_nothing_but_digits_is_neither_a_finding_nor_a_burden() {
+fn file_of_digits_is_no_finding() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();
     let digits = "0123456789abcdef".repeat(4 * 1024 * 1024);
@@ -792,7 +795,7 @@ mod under_pr {
         (world.with_git(), fake)
     }
 
-    /// The forge has what the remote has.
+    /// The forge has the commits of the remote.
     fn publish(world: &World, fake: &Fake) {
         let paths = world.git(&["ls-tree", "-r", "--name-only", "-z", "origin/main"]);
         let files: Vec<_> = paths
@@ -829,7 +832,7 @@ mod under_pr {
     }
 
     #[test]
-    fn the_base_heads_tree_is_read_and_not_the_work_tree() {
+    fn tree_of_the_base_head_is_read() {
         let (world, fake) = hosted();
         let fix = world.digest("fix", REV_A).to_owned();
         track(&world, "values.yaml", format!("a: 1\ndigest: {fix}\n"));
@@ -844,7 +847,7 @@ mod under_pr {
         world.commit("more");
         world.push();
         publish(&world, &fake);
-        // Not there any more, and not there yet.
+        // A deleted file, and a file that does not exist yet.
         fs::remove_file(world.path("values.yaml")).unwrap();
         track(&world, "new.md", format!("ghcr.io/acme/fix@{OTHER}\n"));
         let document = document(world.root(), &world);
@@ -867,7 +870,7 @@ mod under_pr {
     }
 
     #[test]
-    fn the_base_is_searched_as_a_work_tree_is() {
+    fn base_is_searched_like_a_work_tree() {
         let (world, fake) = hosted();
         let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
         let rev = format!("promote: test images @{REV_A}");
@@ -948,7 +951,7 @@ mod under_pr {
         let unseen = document(&cut, &world);
         assert_eq!(rows(&unseen, "warn"), ["pin_outside "]);
         assert_eq!(rows(&unseen, "pass"), [] as [&str; 0]);
-        // What to do is part of a warning's evidence, and the help of a failed check.
+        // The remedy is part of the evidence of a warning, and the help of a failed check.
         let advised = |document: &Value| {
             let checks = document["checks"].as_array().unwrap().iter();
             let mut unseen = checks.filter(|check| check["code"] == "pin_outside");

@@ -1,4 +1,4 @@
-//! What a release is made by, as texts that must agree. `scripts/test-packages` makes one and uses it.
+//! The texts of a release, which must agree. `scripts/test-packages` builds a release and uses it.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ fn read(path: &str) -> String {
 const WORKFLOW: &str = ".github/workflows/release.yml";
 
 #[test]
-fn the_release_uses_actions_by_commit_and_grants_no_more_than_needed() {
+fn release_pins_actions_and_limits_permissions() {
     let text = read(WORKFLOW);
     let uses: Vec<_> = text
         .lines()
@@ -28,7 +28,7 @@ fn the_release_uses_actions_by_commit_and_grants_no_more_than_needed() {
         workflow["permissions"],
         serde_json::json!({ "contents": "read" })
     );
-    // Only what publishes may write, and what others wrote reaches the shell through variables.
+    // Only the publishing job may write, and external text reaches the shell through variables.
     for (name, job) in workflow["jobs"].as_object().unwrap() {
         let writes = job["permissions"].to_string().contains("write");
         assert_eq!(
@@ -65,7 +65,7 @@ fn everybody_names_the_archives_alike() {
     let name = "{ name }-{ version }-{ target }";
     assert!(manifest.contains(&format!("releases/download/v{{ version }}/{name}.tar.gz")));
     assert!(manifest.contains(&format!("bin-dir = \"{name}/")));
-    // Every target that the action asks for is built.
+    // Every target that the action downloads is built.
     let workflow = read(WORKFLOW);
     for target in ["unknown-linux-musl", "apple-darwin"] {
         assert!(

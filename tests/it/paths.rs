@@ -1,4 +1,4 @@
-//! Files that a configuration refers to: opened beneath the root, through no link, never in `.git`,
+//! Files that a configuration refers to: opened below the root, through no link, never in `.git`,
 //! and never shown.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
@@ -17,7 +17,7 @@ const SETTINGS: [(&str, &[&str]); 5] = [
     ("freshness", &["freshness"]),
 ];
 
-/// A repository whose configuration refers to a file.
+/// A repository with a configuration that refers to a file.
 fn referring(setting: &str, path: &str) -> World {
     let world = world().with_git();
     let more = match setting {
@@ -109,7 +109,7 @@ fn configured_file_is_not_in_the_git_directory() {
 }
 
 #[test]
-fn message_shows_nothing_of_an_invalid_file() {
+fn message_does_not_quote_an_invalid_file() {
     for (setting, args) in SETTINGS {
         let world = referring(setting, "file");
         for content in [
@@ -141,7 +141,7 @@ fn message_shows_nothing_of_an_invalid_file() {
 }
 
 #[test]
-fn message_about_an_invalid_file_has_the_line_and_column() {
+fn error_in_a_file_has_its_location() {
     let world = referring("contract", "ci/expected.yaml");
     world.write("ci/expected.yaml", "must_contain:\n  hunter2: [a]\n");
     let args = ["promote", "--revision", REV_B];
@@ -178,7 +178,7 @@ fn configured_file_in_the_root_is_read() {
     world.run(&["freshness"]).exits(0);
 }
 
-/// Runs with a configuration, given or found, of which nothing is shown.
+/// Runs with a configuration, given or found; the output must not quote it.
 fn refuses_config(world: &World, directory: &Path, config: &[&str]) {
     let ran = world.run_in(directory, &[config, &["check"]].concat(), &[]);
     no_secret(&ran);
@@ -188,7 +188,7 @@ fn refuses_config(world: &World, directory: &Path, config: &[&str]) {
 }
 
 #[test]
-fn configuration_is_not_read_through_a_link_of_the_repository() {
+fn linked_configuration_in_repository_is_not_read() {
     let elsewhere = tempfile::tempdir().unwrap();
     for name in ["repin.yaml", "secret"] {
         fs::write(elsewhere.path().join(name), SECRET).unwrap();
@@ -218,7 +218,7 @@ fn configuration_is_not_read_through_a_link_of_the_repository() {
         Path::new("/"),
         &["--config", absolute.to_str().unwrap()],
     );
-    // In a directory without git, what is found is not followed either.
+    // In a directory without git, repin also does not follow a configuration that it finds.
     let bare = tempfile::tempdir().unwrap();
     symlink(
         elsewhere.path().join("secret"),
@@ -247,7 +247,7 @@ fn configuration_without_git_may_be_a_link() {
 }
 
 #[test]
-fn chart_behind_a_link_makes_no_chart() {
+fn linked_chart_file_defines_no_chart() {
     let world = world().with_git();
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("Chart.yaml"), "name: x\n").unwrap();

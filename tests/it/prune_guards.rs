@@ -1,5 +1,5 @@
-//! What `prune` keeps because something names it: text of the work tree and of every branch and
-//! tag, other names of a registry, other repositories. On a real docker-registry and real git.
+//! Versions that `prune` protects because of a reference: text of the work tree and of every branch
+//! and tag, other names of a registry, other repositories. On a real docker-registry and real git.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::support::{
     fake::{Fake, Reaction},
     images::{Image, descriptor},
     pruned::{Real, config, old, pinned, push, refused, set, young},
-    scene::{tags, why},
+    scene::{protection, tags},
     world::git,
 };
 
@@ -46,9 +46,9 @@ pub fn deletes(real: &Real, expected: &[&str]) -> Value {
     document
 }
 
-/// The reason why a version is kept has this in it.
+/// Checks that the reason for the protection of a version contains this text.
 pub fn kept(document: &Value, tag: &str, says: &str) {
-    let reason = why(&document["images"][0], tag);
+    let reason = protection(&document["images"][0], tag);
     assert!(reason.contains(says), "{tag}: {reason}");
 }
 
@@ -135,7 +135,7 @@ fn a_digest_in_any_tracked_file_protects() {
 }
 
 #[test]
-fn the_whole_repository_protects_whatever_the_root_is() {
+fn whole_repository_protects_with_any_root() {
     let real = with(&["above", "beside"]);
     let ops = real.scene.path().join("ops");
     fs::create_dir_all(ops.join(".github/workflows")).unwrap();
@@ -166,7 +166,7 @@ fn the_whole_repository_protects_whatever_the_root_is() {
 }
 
 #[test]
-fn every_branch_and_tag_that_the_remote_has_protects() {
+fn every_remote_branch_and_tag_protects() {
     let real = with(&["branch", "light", "annotated", "blob", "local", "gone"]);
     let text = |name: &str| format!("digest: {}\n", digest(name));
     let elsewhere = |branch: &str, name: &str| {
@@ -195,7 +195,7 @@ fn every_branch_and_tag_that_the_remote_has_protects() {
     fs::remove_file(real.scene.path().join("blob")).unwrap();
     real.scene
         .git(&["push", "-q", "origin", &format!("{blob}:refs/tags/a-blob")]);
-    // Here, and nowhere on the remote.
+    // Only in this clone, and not on the remote.
     real.scene.git(&["checkout", "-q", "-b", "mine"]);
     real.scene.write("mine.txt", text("local"));
     real.scene.git(&["add", "mine.txt"]);
@@ -259,7 +259,7 @@ pub fn pushed_meanwhile(real: &Real, from: &Path, reference: &str) -> (tempfile:
 }
 
 #[test]
-fn a_push_to_an_unrelated_branch_during_the_run_is_read_and_refuses_nothing() {
+fn push_to_an_unrelated_branch_is_read() {
     let real = with(&["meanwhile"]);
     let other = tempfile::tempdir().unwrap();
     let origin = real.scene.path().join("origin.git");
@@ -268,7 +268,7 @@ fn a_push_to_an_unrelated_branch_during_the_run_is_read_and_refuses_nothing() {
         &["clone", "-q", origin.to_str().unwrap(), "."],
     );
     let (_shim, path) = pushed_meanwhile(&real, other.path(), "refs/heads/unrelated");
-    // It names nothing new.
+    // It refers to no other digest.
     let document = shimmed(&real, &path, 0);
     let deleted = tags(&document["images"][0]["deleted"]);
     assert_eq!(deleted, ["pending-meanwhile", "pending-stale"]);
@@ -298,7 +298,7 @@ fn a_push_to_an_unrelated_branch_during_the_run_is_read_and_refuses_nothing() {
         );
         git(&origin, &["update-ref", "-d", reference]);
     }
-    // A promote that was opened meanwhile is another matter.
+    // A promotion that was opened during the run refuses it.
     let (_shim, path) = pushed_meanwhile(&real, other.path(), "refs/heads/repin/promote-now");
     let document = shimmed(&real, &path, 3);
     assert_eq!(document["images"][0]["code"], "base_moved", "{document}");
@@ -306,7 +306,7 @@ fn a_push_to_an_unrelated_branch_during_the_run_is_read_and_refuses_nothing() {
 }
 
 #[test]
-fn a_promote_of_the_pending_set_that_lands_during_the_run_keeps_the_set() {
+fn promotion_during_the_run_keeps_its_set() {
     let old_pin = pinned().digest();
     for reference in ["refs/heads/main", "refs/heads/repin/promote-now"] {
         let real = with(&["meanwhile"]);
@@ -327,12 +327,12 @@ fn a_promote_of_the_pending_set_that_lands_during_the_run_keeps_the_set() {
         let document = shimmed(&real, &path, 3);
         assert_eq!(document["images"][0]["code"], "base_moved", "{document}");
         assert_eq!(document["images"][0]["deleted"], json!([]), "{reference}");
-        // The next run reads what landed.
+        // The next run reads the new state.
         if reference.ends_with("main") {
             real.scene.git(&["pull", "-q", "origin", "main"]);
         }
         let document = deletes(&real, &["pending-stale"]);
-        assert!(!why(&document["images"][0], "pending-meanwhile").is_empty());
+        assert!(!protection(&document["images"][0], "pending-meanwhile").is_empty());
     }
 }
 
@@ -365,7 +365,7 @@ fn a_branch_that_cannot_be_fetched_refuses() {
 }
 
 #[test]
-fn a_branch_that_vanishes_before_it_is_fetched_is_listed_again() {
+fn branch_that_vanishes_before_fetching_is_relisted() {
     let real = with(&["branch"]);
     let text = format!("{}\n", digest("branch"));
     real.scene.elsewhere("feature", &[("x.txt", &text)]);
@@ -383,12 +383,12 @@ fn a_branch_that_vanishes_before_it_is_fetched_is_listed_again() {
 }
 
 #[test]
-fn a_base_that_moves_while_branches_are_fetched_refuses() {
+fn base_that_moves_during_fetching_refuses() {
     let real = with(&["branch"]);
     real.scene.elsewhere("feature", &[("x.txt", "x")]);
     real.scene.elsewhere("other", &[("y.txt", "y")]);
     let origin = real.scene.path().join("origin.git");
-    // The first fetch finds a branch gone, so that all are listed again.
+    // The first fetch does not find a deleted branch, so repin relists all branches.
     let (_shim, path) = shim(&format!(
         "case \" $* \" in *' fetch '*) cd '{}' && \"$real\" update-ref refs/heads/main refs/heads/other &&\n\
          \"$real\" update-ref -d refs/heads/feature; cd \"$OLDPWD\";; esac",
@@ -400,7 +400,7 @@ fn a_base_that_moves_while_branches_are_fetched_refuses() {
 }
 
 #[test]
-fn an_entry_of_the_work_tree_that_is_refused_refuses() {
+fn refused_entry_of_work_tree_refuses() {
     let real = with(&[]);
     let block = "places: { marked: { files: ['*.tf'] } }\n";
     let config = config(&real.registry.host, "");
@@ -419,7 +419,7 @@ fn an_entry_of_the_work_tree_that_is_refused_refuses() {
 }
 
 #[test]
-fn a_partial_clone_is_not_believed() {
+fn partial_clone_refuses_to_prune() {
     let real = with(&[]);
     let root = real.scene.path();
     git(
@@ -437,7 +437,7 @@ fn a_partial_clone_is_not_believed() {
     let document = refused(&real, 3, "partial");
     let hint = document["images"][0]["hint"].as_str().unwrap();
     assert!(hint.contains("--refetch"), "{hint}");
-    // What the hint says.
+    // The remedy in the hint.
     let path = std::env::var("PATH").unwrap();
     let ran = std::process::Command::new("sh")
         .args(["-ec", hint.split_once("fetch the rest: ").unwrap().1])
@@ -452,7 +452,7 @@ fn a_partial_clone_is_not_believed() {
 }
 
 #[test]
-fn what_an_untagged_index_consists_of_stays_if_only_text_names_it() {
+fn parts_of_index_in_text_stay() {
     let real = with(&["part", "bare"]);
     // No tag refers to the indexes.
     let index = |part: &str| Image::index(vec![old(part), young(part)]);
@@ -473,13 +473,19 @@ fn what_an_untagged_index_consists_of_stays_if_only_text_names_it() {
     let before = real.registry.requests().len();
     let document = deletes(&real, &["pending-bare", "pending-stale"]);
     kept(&document, "pending-part", "part of the index");
-    let asked = real.registry.requests()[before..].join("\n");
-    assert!(asked.contains(&index("part").digest().hex()), "{asked}");
-    assert!(!asked.contains(&index("bare").digest().hex()), "{asked}");
+    let received = real.registry.requests()[before..].join("\n");
+    assert!(
+        received.contains(&index("part").digest().hex()),
+        "{received}"
+    );
+    assert!(
+        !received.contains(&index("bare").digest().hex()),
+        "{received}"
+    );
 }
 
 #[test]
-fn past_pins_are_requested_only_for_an_eligible_version() {
+fn past_pins_are_requested_only_if_needed() {
     for (tag, is_requested) in [("kept", false), ("pending-stale", true)] {
         let (pinned, past) = (pinned(), digest("past"));
         let real = Real::new("", &[("main", &pinned), (tag, &old("stale"))]);
@@ -517,14 +523,14 @@ fn attestation_of_a_candidate_is_not_requested() {
     assert!(!requests.contains(&note.digest().hex()), "{requests}");
 }
 
-/// A lock file with so many digests behind `sha256:`.
+/// A lock file with `count` digests after `sha256:`.
 fn lock(digests: usize) -> String {
     let lines = (0..digests).map(|n| format!("hash = \"{}\"", Digest::of(&n.to_be_bytes())));
     lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 #[test]
-fn more_digests_in_text_than_can_be_asked_for_refuse_once_there_is_a_candidate() {
+fn too_many_digests_in_text_refuse() {
     let real = with(&[]);
     real.scene.write("locks/uv.lock", lock(2_001));
     real.scene.commit("a lock file");
@@ -581,7 +587,7 @@ fn links_submodules_and_odd_files_do_no_harm() {
     symlink("docs/target.txt", root.join("replaced.txt")).unwrap();
     fs::remove_file(root.join("directory.txt")).unwrap();
     fs::create_dir(root.join("directory.txt")).unwrap();
-    // A submodule is another repository: `also_pinned_in` is for what it names.
+    // A submodule is another repository: `also_pinned_in` protects its references.
     let document = deletes(
         &real,
         &["pending-module", "pending-stale", "pending-untracked"],
@@ -590,7 +596,7 @@ fn links_submodules_and_odd_files_do_no_harm() {
 }
 
 #[test]
-fn a_file_of_64_mib_of_digits_names_nothing() {
+fn file_of_64_mib_of_digits_protects_nothing() {
     let real = with(&["after"]);
     let mut text = vec![b'a'; 64 * 1024 * 1024];
     text.extend(format!("\n{}\n", digest("after")).bytes());
@@ -615,7 +621,7 @@ fn digest_of_an_oversized_file_in_history_stays() {
 }
 
 #[test]
-fn a_hard_linked_workflow_is_read_like_any_other() {
+fn hard_linked_workflow_is_read() {
     let real = with(&[]);
     let root = real.scene.path();
     fs::hard_link(root.join(".github/workflows/a.yml"), root.join("copy")).unwrap();
@@ -623,7 +629,7 @@ fn a_hard_linked_workflow_is_read_like_any_other() {
 }
 
 #[test]
-fn branches_of_origin_protect_where_history_is_on_another_remote() {
+fn branches_of_origin_protect_with_other_history() {
     let real = with(&["fork"]);
     let text = format!("sha256:{}\n", digest("fork").hex());
     real.scene.elsewhere("feature/x", &[("deployed", &text)]);
@@ -635,20 +641,20 @@ fn branches_of_origin_protect_where_history_is_on_another_remote() {
     real.scene.commit("history is upstream");
     git(&["push", "-q", "upstream", "main"]);
     git(&["fetch", "-q", "upstream"]);
-    // Nothing is missing of upstream: no reference of it is fetched.
+    // No reference of upstream is fetched, so none is missing.
     git(&["push", "-q", "upstream", "main:known"]);
     git(&["update-ref", "-d", "refs/remotes/upstream/known"]);
     let references = git(&["for-each-ref"]);
     let document = deletes(&real, &["pending-stale"]);
     kept(&document, "pending-fork", "on feature/x of origin");
     assert_eq!(git(&["for-each-ref"]), references);
-    // No other remote is asked for anything.
+    // No other remote receives a request.
     git(&["remote", "add", "mine", "http://127.0.0.1:1/mine.git"]);
     real.scene.prune(&[], 0);
 }
 
 #[test]
-fn missing_objects_of_each_remote_are_fetched_from_that_remote() {
+fn missing_objects_come_from_their_remote() {
     let real = with(&["fork", "upstream"]);
     let text = |name: &str| format!("sha256:{}\n", digest(name).hex());
     real.scene
@@ -685,20 +691,23 @@ fn missing_objects_of_each_remote_are_fetched_from_that_remote() {
 }
 
 #[test]
-fn a_file_of_a_promote_branch_over_64_mib_refuses() {
+fn file_of_promotion_branch_over_64_mib_refuses() {
     let real = with(&[]);
     let large = "x".repeat(64 * 1024 * 1024 + 1);
     let branch = format!("repin/promote-{}", "b".repeat(40));
     real.scene
         .elsewhere(&branch, &[(".github/workflows/large.yml", &large)]);
     let document = refused(&real, 3, "unavailable");
-    let why = document["images"][0]["refused"].as_str().unwrap();
+    let reason = document["images"][0]["refused"].as_str().unwrap();
     let expected = "large.yml has more than 64 MiB";
-    assert!(why.contains(&branch) && why.contains(expected), "{why}");
+    assert!(
+        reason.contains(&branch) && reason.contains(expected),
+        "{reason}"
+    );
 }
 
 #[test]
-fn a_work_tree_of_200_000_files_is_read_to_the_last() {
+fn work_tree_of_200_000_files_is_read() {
     let real = with(&["last"]);
     let root = real.scene.path();
     for directory in 0..200 {
@@ -754,9 +763,9 @@ fn no_process_is_started_for_a_branch() {
 }
 
 #[test]
-fn a_pin_count_that_differs_refuses_the_whole_run() {
+fn wrong_pin_count_refuses_the_run() {
     let real = with(&["mistyped"]);
-    // `*.yaml` was meant, too: check fails, and so has this.
+    // `*.yaml` was intended, too: `check` fails, so `prune` must fail as well.
     let text = config(&real.registry.host, "").replace("pins: 1", "pins: 2");
     real.scene.write("repin.yaml", &text);
     real.scene.write(
@@ -767,7 +776,7 @@ fn a_pin_count_that_differs_refuses_the_whole_run() {
     let document = refused(&real, 1, "pin_count");
     let message = document["images"][1]["refused"].as_str().unwrap();
     assert_eq!(message, "found 1 pin of `app`, but `pins: 2` is declared");
-    // Whatever image the run is about.
+    // For each image of the run.
     let document = real.scene.prune(&["--apply", "--image", "base"], 1);
     assert_eq!(document["images"][0]["code"], "pin_count", "{document}");
     assert_eq!(real.deletions(), [] as [&str; 0]);
@@ -779,7 +788,7 @@ fn a_pin_count_that_differs_refuses_the_whole_run() {
 }
 
 #[test]
-fn what_is_pinned_under_another_name_of_the_host_stays_with_its_parts() {
+fn pin_under_another_host_name_protects() {
     let real = with(&["child", "then"]);
     let index = |part: &str| Image::index(vec![old(part), young(part)]);
     for part in ["child", "then"] {
@@ -871,7 +880,7 @@ pub fn also(real: &Real, entry: &str) {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story of one repository")]
-fn what_another_repository_names_or_ever_pinned_stays() {
+fn references_of_another_repository_protect() {
     let real = with(&[
         "head",
         "branch",
@@ -893,7 +902,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
     let other = Other::new();
     let text = |name: &str| format!("digest: {}\n", digest(name));
     let pin = |app: &str, digest: Digest| format!("image: {app}@{digest}\n");
-    // By their own configuration, of which the image has another name; then by that of today.
+    // By the configuration of that time, with another name of the image; then by the current one.
     let theirs = "version: 1\nfiles: ['*.txt']\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
     other.commit(
         "main",
@@ -902,7 +911,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
             ("envs/a.txt", &pin("mirror.example/x", digest("own"))),
             // No glob ever matched this one.
             ("notes/old.md", &pin(&real.app(), digest("mentioned"))),
-            // Of a past file that `files` matches, pins alone count.
+            // In a past file that `files` matches, only pins count.
             (".github/workflows/d.yml", &text("comment")),
         ],
     );
@@ -917,7 +926,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
             ),
         ],
     );
-    // An index that nothing but their history knows.
+    // An index that only their history contains.
     other.commit(
         "main",
         &[(".github/workflows/d.yml", &pin(&real.app(), index.digest()))],
@@ -941,7 +950,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
     );
     other.commit("release", &[("values.yaml", &text("branch"))]);
     fs::remove_file(other.work().join("values.yaml")).unwrap();
-    // Of what a tag alone leads to, its own text counts and no history.
+    // For a commit that only a tag refers to, its text counts, but not its history.
     let fleeting = pin(&real.app(), digest("fleeting"));
     other.commit("gone", &[(".github/workflows/d.yml", &fleeting)]);
     other.commit(
@@ -991,7 +1000,7 @@ fn what_another_repository_names_or_ever_pinned_stays() {
         "in odd/any.txt of a past commit of ",
     );
     kept(&document, "pending-index", "part of the index");
-    // A path is relative to the root, and only the branches that are named count.
+    // A path is relative to the root, and only the configured branches count.
     symlink(&there, real.scene.path().join("other")).unwrap();
     also(&real, "repository: other, branches: [main]");
     let document = deletes(
@@ -1009,14 +1018,14 @@ fn what_another_repository_names_or_ever_pinned_stays() {
 }
 
 #[test]
-fn every_digest_in_a_file_of_a_place_of_any_commit_protects() {
+fn every_digest_of_former_places_protects() {
     let real = with(&["today", "own", "refused", "placeholder", "nobody", "later"]);
     let write = |path: &str, text: &str| real.scene.write(path, text);
     let places = |block: &str| {
         let config = config(&real.registry.host, "");
         real.scene.write("repin.yaml", config + block);
     };
-    // Before there were places: today's look into it, whatever its entries are.
+    // A commit before the first places: the current places apply, with any entries.
     let entry = |name: &str| format!("images:\n- name: other\n  digest: {}\n", digest(name));
     write("deploy/kustomization.yaml", &entry("today"));
     write("lost.txt", &format!("x: {}\n", digest("nobody")));
@@ -1038,7 +1047,7 @@ fn every_digest_in_a_file_of_a_place_of_any_commit_protects() {
     write("values.yaml", "a: 1\n");
     real.scene.commit("nothing in it");
     places("places: { kustomize: { files: ['deploy/*.yaml'] } }\n");
-    // No place looks into it any more, but one did.
+    // No current place matches the file, but a former one did.
     write("values.yaml", &format!("x: {}\n", digest("later")));
     real.scene.commit("another place");
     write("values.yaml", "a: 1\n");
@@ -1065,7 +1074,7 @@ fn every_digest_in_a_file_of_a_place_of_any_commit_protects() {
 }
 
 #[test]
-fn files_of_places_in_another_repository_protect_by_its_places_and_by_those_of_today() {
+fn former_places_of_another_repository_protect() {
     let real = with(&["theirs", "today", "head", "nobody"]);
     let other = Other::new();
     let theirs = "version: 1\nfiles: ['*.txt']\nplaces: { helm: { files: ['values.yaml'] } }\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
@@ -1076,7 +1085,7 @@ fn files_of_places_in_another_repository_protect_by_its_places_and_by_those_of_t
             ("envs/repin.yaml", theirs),
             ("envs/values.yaml", &entry("theirs")),
             ("deploy/kustomization.yaml", &entry("today")),
-            // Neither's.
+            // A pin of neither repository.
             ("values.yaml", &entry("nobody")),
         ],
     );
@@ -1118,7 +1127,7 @@ fn files_of_places_in_another_repository_protect_by_its_places_and_by_those_of_t
 }
 
 #[test]
-fn panicking_glob_in_another_repository_protects_every_digest_there() {
+fn panicking_glob_of_another_repository_protects() {
     let real = with(&["beside", "apart"]);
     let other = Other::new();
     let glob = format!("{}{}", "{a,".repeat(200), "}".repeat(200));
@@ -1186,7 +1195,7 @@ fn configurations_of_another_repository_count_under_both_names() {
     let other = Other::new();
     let theirs = "version: 1\nfiles: ['*.txt']\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
     let pin = |name: &str| format!("image: mirror.example/x@{}\n", digest(name));
-    // The usual name, and the one that the configuration has here.
+    // The usual name, and that of this configuration.
     other.commit(
         "main",
         &[
@@ -1218,7 +1227,7 @@ fn configurations_of_another_repository_count_under_both_names() {
     );
 }
 
-/// Pushes what was committed there right before the second question to the own remote.
+/// Pushes the commit of the other repository right before the second query of the remote.
 fn pushing_before_the_second_look(other: &Other) -> String {
     format!(
         "case \" $* \" in *' ls-remote '*'refs/heads/'*) echo x >>\"$here/asked\"\n\
@@ -1229,7 +1238,7 @@ fn pushing_before_the_second_look(other: &Other) -> String {
 }
 
 #[test]
-fn another_repository_is_read_again_before_the_first_deletion() {
+fn another_repository_is_reread_before_deletions() {
     let real = with(&["meanwhile"]);
     let other = Other::new();
     other.commit("main", &[("x", "y")]);
@@ -1248,9 +1257,9 @@ fn another_repository_is_read_again_before_the_first_deletion() {
 }
 
 /// Split pins of the past, by the places of the other repository and by those of here, and a file
-/// beside a configuration that cannot be read, whatever its name.
+/// next to an unreadable configuration with any name.
 #[test]
-fn what_places_of_another_repository_ever_pinned_stays() {
+fn split_pins_of_another_repository_protect() {
     let real = with(&["theirs", "ours", "beside", "apart"]);
     let other = Other::new();
     let split = |name: &str, repository: &str| {
@@ -1342,9 +1351,10 @@ fn a_tracked_file_that_cannot_be_read_refuses() {
     }
 }
 
-/// It was pinned and unpinned between the two looks: only the history of the other repository tells.
+/// It was pinned and unpinned between the two reads: only the history of the other repository shows
+/// this.
 #[test]
-fn what_another_repository_pinned_for_a_moment_during_the_run_stays() {
+fn momentary_pin_of_another_repository_protects() {
     let real = with(&["moment"]);
     let other = Other::new();
     other.commit("main", &[("x", "y")]);
@@ -1397,7 +1407,7 @@ fn another_repository_that_cannot_be_read_refuses() {
             "unavailable",
             "127.0.0.1:1",
         ),
-        // Nothing was ever pushed.
+        // The remote is empty.
         (
             format!("repository: '{there}'"),
             "unavailable",
@@ -1421,7 +1431,7 @@ fn another_repository_that_cannot_be_read_refuses() {
         &format!("repository: '{there}', branches: [main, other]"),
     );
     refused(&real, 3, "unavailable");
-    // A clone that was cut off does not know what was ever pinned, although a branch of it is whole.
+    // A shallow clone does not have all former pins, although one of its branches is complete.
     let shallow = tempfile::tempdir().unwrap();
     git(
         shallow.path(),
@@ -1458,7 +1468,7 @@ fn served(repository: &Path, token: &str) -> Fake {
 }
 
 #[test]
-fn another_repository_is_asked_with_the_token_of_its_variable() {
+fn another_repository_receives_only_its_token() {
     let real = with(&["head"]);
     let other = Other::new();
     other.commit("main", &[("x", &format!("{}\n", digest("head")))]);
@@ -1512,7 +1522,7 @@ fn another_repository_is_asked_with_the_token_of_its_variable() {
 }
 
 #[test]
-fn a_job_s_own_token_is_for_no_other_repository() {
+fn job_token_is_for_no_other_repository() {
     let real = with(&[]);
     for name in [
         "REPIN_FORGE_TOKEN",

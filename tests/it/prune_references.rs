@@ -149,7 +149,7 @@ fn tag_of_an_entry_protects() {
         .write("params.yaml", "app: { build: pending-keys }\n");
     real.scene
         .write("main.tf", "version = \"pending-marked\" # repin: app\n");
-    // Another configuration of the repository, with a place of its own.
+    // Another configuration of the repository, with a separate place.
     let theirs = format!(
         "version: 1\nfiles: [x]\nimages: {{ web: {{ repository: '{app}', pins: 1 }} }}\n\
          places: {{ keys: {{ files: [y.yaml], entry: /web, tag: release, digest: sum, image: web }} }}\n"
@@ -274,7 +274,7 @@ fn sets_promoted_on_another_branch_stay() {
     push_commit(&real, "release", &title, &files);
     // Another set replaced it there.
     push_commit(&real, "release", "next", &pin(pinned().digest()));
-    // The clone knows a branch of another remote.
+    // The clone has a branch of another remote.
     let fork = tempfile::tempdir().unwrap();
     let origin = real.scene.path().join("origin.git");
     git(

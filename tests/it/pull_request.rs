@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[test]
-fn one_command_opens_it_again_leaves_it_and_a_newer_one_supersedes_it() {
+fn newer_pull_request_supersedes_an_unchanged_one() {
     for kind in KINDS {
         let (mut world, fake) = hosted(kind, "labels: [ci]");
         let before = world.snapshot();
@@ -37,7 +37,7 @@ fn one_command_opens_it_again_leaves_it_and_a_newer_one_supersedes_it() {
             assert_eq!(
                 pull.body.as_str(),
                 document["body"],
-                "the body is what was reported"
+                "the body equals the reported one"
             );
             assert_eq!(pull.labels, ["ci"]);
             let message = &store.commits[&store.refs[&branch]].message;
@@ -69,10 +69,10 @@ fn one_command_opens_it_again_leaves_it_and_a_newer_one_supersedes_it() {
 }
 
 #[test]
-fn the_base_branchs_head_counts_and_not_the_work_tree() {
+fn head_of_base_counts_for_pull_requests() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
-        // Here another count and other files, there what is right.
+        // The work tree has another count and other files; the base branch is correct.
         world.replace("repin.yaml", "review, pins: 3", "review, pins: 9");
         world.replace("repin.yaml", "name: test images", "name: local");
         fs::remove_file(world.path(".github/workflows/b.yml")).unwrap();
@@ -103,20 +103,20 @@ fn the_base_branchs_head_counts_and_not_the_work_tree() {
     }
 }
 
-/// Where the contents of the base branch's head are at hand.
+/// Where the contents of the base branch's head are available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AtHand {
     WorkTree,
-    /// Its objects alone: the work tree is behind.
+    /// Only its objects: the work tree is outdated.
     Clone,
 }
 
 #[test]
 fn a_second_run_needs_seven_requests_at_most() {
     for kind in KINDS {
-        for at_hand in [AtHand::WorkTree, AtHand::Clone] {
+        for present in [AtHand::WorkTree, AtHand::Clone] {
             let (world, fake) = hosted(kind, "labels: [ci]");
-            if at_hand == AtHand::Clone {
+            if present == AtHand::Clone {
                 git(&world, &["init", "-q"]);
                 git(&world, &["add", "-A", "."]);
                 git(&world, &["commit", "-qm", "x"]);
@@ -132,7 +132,7 @@ fn a_second_run_needs_seven_requests_at_most() {
             let most = if kind == Kind::Github { 6 } else { 7 };
             assert!(
                 fake.asked().len() <= most,
-                "{kind:?} {at_hand:?} {:#?}",
+                "{kind:?} {present:?} {:#?}",
                 fake.asked()
             );
         }
@@ -216,7 +216,7 @@ fn four_programs_at_once_make_one_of_each() {
 }
 
 #[test]
-fn a_root_below_the_repositorys_top_is_found_there() {
+fn root_below_top_is_found_on_the_forge() {
     for kind in KINDS {
         let (world, fake) = hosted_in(kind, "labels: [ci]", "sub/directory/");
         let top = tempfile::tempdir().unwrap();
@@ -268,7 +268,7 @@ fn skipped_run_reports_an_unreadable_template() {
 }
 
 #[test]
-fn without_a_token_nothing_is_asked() {
+fn without_a_token_no_request_is_sent() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world.run(&promote(REV_B)).exits(4);
@@ -322,7 +322,7 @@ fn without_a_token_nothing_is_asked() {
 }
 
 #[test]
-fn a_rehearsal_writes_nothing_and_wrong_arguments_are_refused() {
+fn rehearsal_writes_nothing_to_the_forge() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         for forbid in [&["--dry-run", "true"][..], &["--dry-run="]] {
@@ -405,11 +405,11 @@ fn a_base_that_moves_meanwhile_is_planned_again() {
 }
 
 #[test]
-fn a_base_that_keeps_moving_is_planned_against_three_times() {
+fn moving_base_is_replanned_three_times() {
     for kind in KINDS {
         for (restless, exit) in [(1, 0), (2, 3), (9, 3)] {
             let (world, fake) = hosted(kind, "labels: [ci]");
-            // A file that the plan changes, too: what was made of its old content is not what is
+            // A file that the plan also changes: the result for its old content is not the result
             // wanted.
             let edited = format!("{}\n# ", world.read(".github/workflows/b.yml"));
             fake.store().intruder = Some((".github/workflows/b.yml".to_owned(), edited));
@@ -474,7 +474,7 @@ fn the_base_branchs_contracts_count() {
             .collect();
         files.push(("contracts/review.yaml", shop::CONTRACT));
         fake.store().push("main", "as it is", &files);
-        // Here another one, there what is right; then the other way round.
+        // First the work tree has another one, then the base branch.
         let more = shop::CONTRACT.replace("[ops, review]", "[ops, review, absent]");
         world.write("contracts/review.yaml", &more);
         let dry = [&promote(REV_B)[..], &["--dry-run", "true"]].concat();
@@ -572,7 +572,7 @@ fn a_workflow_learns_the_number_and_the_url() {
     assert_eq!(outputs["pull-request-url"], url);
 }
 
-/// Calls the head of the forge's base branch what `HEAD` is called here.
+/// Gives the head of the forge's base branch the name of `HEAD` in the work tree.
 fn at_the_forge(world: &World, fake: &Fake) {
     let head = git(world, &["rev-parse", "HEAD"]);
     fake.store().name_head("main", &head);
@@ -600,7 +600,7 @@ fn git(world: &World, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_late_build_does_not_close_the_newer_ones_pull_request() {
+fn late_build_does_not_close_newer_pull_request() {
     let (mut world, fake) = hosted(Kind::Github, "labels: [ci]");
     git(&world, &["init", "-q"]);
     let mut commits = Vec::new();
@@ -622,9 +622,9 @@ fn a_late_build_does_not_close_the_newer_ones_pull_request() {
 }
 
 /// Two revisions are promoted at once, and the pull request of the newer one has the lower number:
-/// whichever run looks last, the newer one alone stays.
+/// regardless of the order of the runs, only the newer one stays open.
 #[test]
-fn of_two_revisions_at_once_the_newer_one_stays() {
+fn newer_of_two_concurrent_revisions_stays() {
     for kind in KINDS {
         for last in ["newer", "older"] {
             let (mut world, fake) = hosted(kind, "labels: [ci]");
@@ -673,7 +673,7 @@ fn older_pull_request_with_foreign_commit_stays_open() {
     for kind in KINDS {
         for (file, text, open) in [
             (".github/workflows/none.yml", "on: issues\n".to_owned(), 2),
-            // Pins alone are not foreign.
+            // A change of pins is not foreign.
             (".github/workflows/a.yml", String::new(), 1),
         ] {
             let (mut world, fake) = hosted(kind, "labels: [ci]");
@@ -713,7 +713,7 @@ fn superseding_can_be_switched_off() {
 }
 
 #[test]
-fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
+fn rollback_is_a_draft_and_closes_nothing() {
     for kind in KINDS {
         let (mut world, fake) = hosted(kind, "labels: [ci]");
         world.build(REV_C);
@@ -778,7 +778,7 @@ fn a_rollback_is_opened_as_a_draft_and_closes_nothing() {
 }
 
 #[test]
-fn started_work_is_not_reported_as_nothing() {
+fn started_writes_are_reported() {
     for kind in KINDS {
         // Nothing that anyone sees.
         let (world, fake) = hosted(kind, "labels: [ci]");
@@ -821,7 +821,7 @@ fn started_work_is_not_reported_as_nothing() {
 }
 
 #[test]
-fn an_interrupted_run_is_finished_by_the_next_one() {
+fn interrupted_run_is_finished_by_the_next() {
     for kind in KINDS {
         let steps: &[(&'static str, &str)] = match kind {
             Kind::Github => &[
@@ -881,7 +881,7 @@ fn an_interrupted_run_is_finished_by_the_next_one() {
 }
 
 #[test]
-fn a_forge_that_does_not_answer_is_given_up_on() {
+fn silent_forge_is_unavailable() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         fake.fault(("GET", "/acme/flows"), 9, Fault::Hang);
@@ -908,7 +908,7 @@ fn a_forge_that_does_not_answer_is_given_up_on() {
 }
 
 #[test]
-fn a_message_names_the_address_and_what_to_look_at() {
+fn message_has_the_address_and_next_step() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world

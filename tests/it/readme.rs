@@ -41,7 +41,7 @@ fn quickstart() -> (tempfile::TempDir, PathBuf) {
     (dir, directory)
 }
 
-/// Standard output and standard error of a run, in this order, and whether it succeeded.
+/// Standard output and standard error of a run, in this order, and its success.
 fn repin(directory: &Path, args: &[&str]) -> (String, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -78,12 +78,12 @@ fn the_examples_are_real_output() {
                 .unwrap_or_else(|| panic!("not printed:\n{part}\nbut:\n{rest}"));
             rest = &rest[at + part.len()..];
         }
-        assert_eq!(rest, "", "the example ends too early");
+        assert_eq!(rest, "", "the example is incomplete");
     }
 }
 
 #[test]
-fn the_quick_starts_commands_do_what_they_say() {
+fn quick_start_commands_work_as_described() {
     let commands: Vec<_> = blocks("sh")
         .into_iter()
         .filter(|(heading, _)| heading == "Quick start")
@@ -127,7 +127,7 @@ fn the_quick_starts_commands_do_what_they_say() {
 }
 
 #[test]
-fn the_examples_warn_of_nothing_in_their_own_trees() {
+fn examples_have_no_warnings() {
     let (_dir, copied) = quickstart();
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for directory in ["quickstart", "nightly", "gitops", "trusted", "action"]
@@ -141,7 +141,7 @@ fn the_examples_warn_of_nothing_in_their_own_trees() {
 }
 
 #[test]
-fn the_images_are_what_their_generator_writes() {
+fn example_images_match_their_generator() {
     let dir = tempfile::tempdir().unwrap();
     quickstart::write(dir.path());
     let gitops = tempfile::tempdir().unwrap();
@@ -244,7 +244,7 @@ fn the_workflows_call_the_program_as_it_is() {
 }
 
 #[test]
-fn workflows_of_pull_requests_request_no_more_than_they_need() {
+fn pull_request_workflows_have_minimal_permissions() {
     let workflows: Vec<_> = workflows()
         .into_iter()
         .filter(|text| text.contains("--pr \"$STATE\"") && text.contains("workflow_dispatch"))

@@ -1,7 +1,7 @@
 //! The pull request machinery against a real Gitea or Forgejo: `scripts/test-forge` runs these.
 //!
-//! Each test makes a private repository of its own through the API, pushes to it with git, runs the
-//! built program, and deletes the repository again. Without a server they are left out.
+//! Each test creates a private repository through the API, pushes to it with git, runs the built
+//! program, and deletes the repository. Without a server, these tests are skipped.
 
 use std::{
     io::Write,
@@ -24,7 +24,7 @@ const PROMOTE: [&str; 7] = [
     "json",
 ];
 
-/// A repository on the server that is tested, and a clone of it with images.
+/// A repository on the server under test, and a clone with images.
 struct HostedRepository {
     world: World,
     api: String,
@@ -37,15 +37,19 @@ impl Drop for HostedRepository {
     fn drop(&mut self) {
         let (status, _) = self.ask("DELETE", "", &Value::Null);
         if !(200..300).contains(&status) {
-            #[expect(clippy::print_stderr, reason = "a person has to delete it")]
+            #[expect(clippy::print_stderr, reason = "a user has to delete it")]
             {
-                eprintln!("delete {}/{} by hand: HTTP {status}", self.owner, self.name);
+                eprintln!(
+                    "delete {}/{} manually: HTTP {status}",
+                    self.owner, self.name
+                );
             }
         }
     }
 }
 
-/// Asks the API; the token goes through standard input, so that no list of processes shows it.
+/// Sends a request to the API; the token goes through standard input, so that no process list shows
+/// it.
 fn ask(api: &str, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let mut curl = Command::new("curl");
     curl.args([
@@ -86,7 +90,10 @@ impl HostedRepository {
         let token = std::fs::read_to_string(variable("REPIN_TEST_FORGE_TOKEN_FILE")).unwrap();
         let token = token.trim().to_owned();
         let (status, user) = ask(&api, &token, "GET", "user", &Value::Null);
-        assert_eq!(status, 200, "whose token is it? it needs read:user: {user}");
+        assert_eq!(
+            status, 200,
+            "the owner of the token is unknown; it needs read:user: {user}"
+        );
         let owner = user["login"].as_str().unwrap().to_owned();
         let name = format!("repin-test-{:016x}", fastrand::u64(..));
         let body =
@@ -119,7 +126,7 @@ impl HostedRepository {
         hosted
     }
 
-    /// Waits until the API shows the pushed head of a branch: Forgejo needs seconds after the first
+    /// Polls until the API shows the pushed head of a branch: Forgejo needs seconds after the first
     /// push.
     fn is_visible(&self, branch: &str) {
         let head = self.world.git(&["rev-parse", "HEAD"]);
@@ -162,7 +169,7 @@ impl HostedRepository {
         response
     }
 
-    /// Pushes what is at HEAD to a branch.
+    /// Pushes HEAD to a branch.
     fn push(&self, branch: &str) {
         let to = format!("HEAD:refs/heads/{branch}");
         self.git_with_token(&["push", "-q", "--force", "origin", &to]);
@@ -276,7 +283,7 @@ fn opened_left_updated_and_superseded() {
     let first = hosted.promote(0);
     assert_eq!(first["pull_request"]["state"], "created");
     assert_eq!(hosted.promote(0)["pull_request"]["state"], "unchanged");
-    // Often, since what goes wrong here goes wrong by the server's queue.
+    // Repeatedly, since the failures depend on the server's queue.
     for round in 0..6 {
         hosted.rival(&format!("\n# {round}\n"));
         let again = hosted.promote(0);
@@ -306,7 +313,7 @@ fn opened_left_updated_and_superseded() {
 
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
-fn several_at_once_leave_one_pull_request_and_one_label() {
+fn concurrent_runs_leave_one_pull_request_and_label() {
     let hosted = HostedRepository::new(", labels: [ci]");
     for round in 0..4 {
         let runs = hosted.at_once(4, &PROMOTE);
@@ -322,7 +329,7 @@ fn several_at_once_leave_one_pull_request_and_one_label() {
         assert_eq!(open.len(), 1, "{round}");
         assert_eq!(open[0]["labels"].as_array().unwrap().len(), 1, "{round}");
         hosted.is_whole(numbers[0]);
-        // The branch stays, the pull request is closed by hand, and is requested again.
+        // The branch stays, a user closes the pull request, and a run requests it.
         let path = format!("pulls/{}", numbers[0]);
         let body = json!({"state": "closed", "body": "closed by hand"});
         hosted.change("PATCH", &path, &body);
@@ -337,7 +344,7 @@ fn a_merged_branch_is_used_again() {
     hosted.is_whole(first);
     let merge = json!({"Do": "merge"});
     hosted.change("POST", &format!("pulls/{first}/merge"), &merge);
-    // The old pins come back, over what was merged.
+    // The old pins return, on top of the merged change.
     hosted.push("main");
     hosted.is_visible("main");
     hosted.rival("\n# again\n");
@@ -349,7 +356,7 @@ fn a_merged_branch_is_used_again() {
 
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
-fn the_work_of_others_is_left_alone() {
+fn foreign_commits_stay_on_a_real_forge() {
     let hosted = HostedRepository::new("");
     let document = hosted.promote(0);
     let branch = document["branch"].as_str().unwrap();
@@ -380,7 +387,7 @@ fn refusals_are_no_outage() {
 
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
-fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
+fn foreign_push_cancels_a_scheduled_merge() {
     let hosted = HostedRepository::new(", auto_merge: true");
     hosted.change(
         "PATCH",
@@ -397,7 +404,7 @@ fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
     };
     hosted.report(&head(&hosted), "pending");
     hosted.promote(0);
-    // Someone pushes a commit of their own.
+    // A user pushes a separate commit.
     hosted.world.write("notes", "mine");
     hosted.git_with_token(&["fetch", "-q", "origin", branch]);
     hosted.world.git(&["checkout", "-q", "FETCH_HEAD"]);
@@ -431,7 +438,7 @@ fn a_merge_is_scheduled_in_an_allowed_style_and_cancelled_for_a_foreign_push() {
 
 #[test]
 #[ignore = "needs a real server: scripts/test-forge"]
-fn a_workflow_is_started_once_and_a_missing_one_gives_its_mark_back() {
+fn workflow_is_started_once_on_a_forge() {
     for (workflow, there) in [("deploy.yml", true), ("missing.yml", false)] {
         let hosted = HostedRepository::new(&format!(", dispatch: [{workflow}]"));
         let number = number(&hosted.promote(0));

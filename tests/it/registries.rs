@@ -1,5 +1,5 @@
-//! The program against registries: docker-registry as it is, and behind a proxy that spoils single
-//! requests.
+//! The program against registries: docker-registry, directly and through a proxy that changes
+//! single requests.
 
 use std::{
     fs,
@@ -84,16 +84,17 @@ fn promote(world: &World, base: &str, env: &[(&str, &str)]) -> Ran {
     )
 }
 
-/// What `resolve` says of every image is what another client finds under the tag, byte for byte.
+/// The output of `resolve` for every image equals the result of another client for the tag, byte
+/// for byte.
 #[test]
-fn what_was_resolved_is_what_another_client_finds() {
+fn another_client_resolves_the_same_digests() {
     use oci_client::{
         Client, Reference,
         client::{ClientConfig, ClientProtocol},
         manifest::OciManifest,
         secrets::RegistryAuth::Anonymous,
     };
-    // It asks for one even where it speaks plain HTTP; another test may have set it.
+    // The client requires one even for plain HTTP; another test may have set it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut world = world();
     let two = ["linux/amd64", "linux/arm64"].map(|name| Platform::new(name, REV_B));
@@ -150,7 +151,7 @@ fn what_was_resolved_is_what_another_client_finds() {
     }
 }
 
-/// That the set was promoted, by what is in the files.
+/// Checks by the contents of the files that the set was promoted.
 fn promoted(world: &World, ran: Ran) -> Value {
     let document = ran.exits(0).json();
     assert_eq!(
@@ -174,7 +175,7 @@ fn statuses(registry: &Registry, status: &str) -> usize {
 }
 
 #[test]
-fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
+fn promotion_from_registry_needs_few_requests() {
     let world = world();
     let directory = stored(&world);
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -196,7 +197,7 @@ fn a_set_is_promoted_from_a_registry_with_as_few_requests_as_can_be() {
 }
 
 #[test]
-fn a_tag_is_asked_for_once_however_often_the_base_branch_moves() {
+fn tag_is_requested_once_per_run() {
     let world = world();
     let directory = stored(&world);
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -247,7 +248,7 @@ fn a_tag_is_asked_for_once_however_often_the_base_branch_moves() {
 }
 
 #[test]
-fn back_to_a_and_forward_to_b_and_stopped_by_what_happened_to_the_tags() {
+fn moved_tags_stop_rollback_and_promotion() {
     let mut world = world();
     let directory = stored(&world);
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -288,15 +289,15 @@ fn back_to_a_and_forward_to_b_and_stopped_by_what_happened_to_the_tags() {
     world.commit(&format!("promote: test images @{REV_B}"));
     world.push();
 
-    // Relabelled: pushed again under the old tag, built from elsewhere; then on one platform only.
+    // Relabeled: pushed under the old tag, built from another commit; then on only one platform.
     let then = world.digest("fix", REV_A).to_owned();
     world.rebuild("fix", REV_A, &[Platform::new("linux/amd64", REV_B)]);
     push(&world, &registry, "fix", REV_A);
     let document = world.refuses_to(&to_a, 1, &["digest_mismatch", "revision_label"]);
-    let said = document.to_string();
+    let message = document.to_string();
     assert!(
-        said.contains(&then) && said.contains(world.digest("fix", REV_A)),
-        "{said}"
+        message.contains(&then) && message.contains(world.digest("fix", REV_A)),
+        "{message}"
     );
     world.rebuild(
         "fix",
@@ -317,7 +318,7 @@ fn back_to_a_and_forward_to_b_and_stopped_by_what_happened_to_the_tags() {
     );
     push(&world, &registry, "fix", REV_A);
     world.refuses_to(&to_a, 1, &["digest_mismatch"]);
-    // Deleted, and what is pinned now with it.
+    // Deleted, together with the currently pinned version.
     for revision in [REV_A, REV_B] {
         let image = format!("docker://{}/acme/fix:{revision}", registry.host);
         run("skopeo", &["delete", "--tls-verify=false", &image]);
@@ -409,7 +410,7 @@ fn foreign_token_server_needs_configuration_for_credentials() {
 }
 
 #[test]
-fn a_set_is_promoted_over_tls_with_a_root_of_ones_own() {
+fn set_is_promoted_over_tls_with_custom_root() {
     let world = world();
     let directory = stored(&world);
     let (root, certificate, key) = tls::authority(directory.path());
@@ -453,8 +454,8 @@ pub(crate) fn forwarded(host: &str, request: &Request) -> Reaction {
     Reaction::Raw(bytes)
 }
 
-/// A registry with tokens for those who log in, with its token server on the same host, behind a
-/// proxy that may spoil.
+/// A registry with tokens for authenticated users, with its token server on the same host, through
+/// a proxy that may spoil.
 struct Spoiled<'s> {
     stored: &'s Stored,
     proxy: Fake,
@@ -531,7 +532,7 @@ impl Spoiled<'_> {
         files
     }
 
-    /// A promote that ends like this, changes nothing and gives nothing away.
+    /// A promotion with this exit, which changes no file and exposes no secret.
     fn refuses(&self, exit: i32, env: &[(&str, &str)]) -> Value {
         let before = self.files();
         let ran = self.promote(env);
@@ -560,14 +561,14 @@ impl Spoiled<'_> {
 }
 
 #[test]
-fn a_set_is_promoted_by_whoever_logged_in() {
+fn stored_login_is_used_for_a_promotion() {
     let store = store();
     let registry = spoiled(&store, |_| None);
     promoted(&store.world, registry.promote(&[]));
     assert_eq!(registry.proxy.count("/token?"), 4);
 }
 
-/// The kinds of request of a promote.
+/// The kinds of request of a promotion.
 const KINDS: [fn(&Request) -> bool; 4] = [
     |request| request.path().ends_with(REV_B),
     |request| request.path().contains("/manifests/sha256:"),
@@ -587,7 +588,7 @@ fn error_message(document: &Value) -> &str {
         .unwrap_or_else(|| panic!("{document}"))
 }
 
-/// An error whose body gives back what was sent.
+/// An error with the request in its body.
 fn echo(status: u16, request: &Request) -> Reaction {
     let sent = request.header("authorization").unwrap_or_default();
     Reaction::new(
@@ -597,7 +598,7 @@ fn echo(status: u16, request: &Request) -> Reaction {
 }
 
 #[test]
-fn whatever_is_refused_at_whichever_request_is_exit_4() {
+fn refusal_of_any_request_is_exit_4() {
     let store = store();
     for is in KINDS {
         let document = spoiled(&store, move |request| {
@@ -609,7 +610,7 @@ fn whatever_is_refused_at_whichever_request_is_exit_4() {
 }
 
 #[test]
-fn whatever_does_not_verify_at_whichever_request_is_exit_3() {
+fn unverified_response_to_any_request_is_exit_3() {
     let store = store();
     for (kind, is) in KINDS.into_iter().enumerate() {
         // The bytes of a request by digest are compared with it.
@@ -635,7 +636,7 @@ fn whatever_does_not_verify_at_whichever_request_is_exit_3() {
 }
 
 #[test]
-fn a_short_password_that_a_registry_echoes_is_not_shown() {
+fn echoed_short_password_is_not_shown() {
     let world = world();
     let proxy = Fake::start(|request| match request.header("authorization") {
         Some(_) => echo(403, request),
@@ -665,8 +666,8 @@ fn token_of_another_job_is_never_shown() {
         format!("session_{part}.{part}.{signature}"),
         format!("ghp_{}", "aB3".repeat(12)),
     ] {
-        let said = format!("the token {token} of ada lacks a scope");
-        let body = format!("{{\"errors\":[{{\"code\":\"DENIED\",\"message\":\"{said}\"}}]}}");
+        let message = format!("the token {token} of ada lacks a scope");
+        let body = format!("{{\"errors\":[{{\"code\":\"DENIED\",\"message\":\"{message}\"}}]}}");
         let proxy = Fake::start(move |_| Reaction::new(403, body.clone()));
         let ran = promote(&world, &format!("http://{}", proxy.host()), &[]).exits(4);
         assert!(
@@ -684,7 +685,7 @@ fn token_of_another_job_is_never_shown() {
 }
 
 #[test]
-fn a_challenge_of_a_redirects_target_is_not_answered() {
+fn redirect_target_gets_no_challenge_response() {
     let world = world();
     let directory = stored(&world);
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -788,7 +789,7 @@ fn missing_tag_is_exit_1() {
 }
 
 #[test]
-fn a_registry_that_is_silent_or_always_busy_is_exit_3_in_time() {
+fn silent_or_busy_registry_is_unavailable_in_time() {
     let store = store();
     let start = Instant::now();
     let silent = spoiled(&store, |request| {
@@ -805,7 +806,7 @@ fn a_registry_that_is_silent_or_always_busy_is_exit_3_in_time() {
     });
     busy.refuses(3, &[]);
     assert!(busy.proxy.count("/blobs/") <= 5 * 5);
-    // Far beyond what the pauses and the time without progress add up to, and far below the limit
+    // More than the sum of the pauses and the time without progress, and less than the limit
     // of one request.
     assert!(
         start.elapsed() < Duration::from_secs(90),
@@ -876,7 +877,7 @@ fn peak(process: u32) -> Option<u64> {
 }
 
 #[test]
-fn variables_that_are_wrong_are_exit_2_before_any_request() {
+fn wrong_variables_are_exit_2() {
     let world = world();
     let fake = Fake::start(|_| Reaction::new(404, ""));
     for (name, value) in [

@@ -52,7 +52,7 @@ fn revisions(document: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Replaces the manifest of an image by a directory, which is no answer of a registry.
+/// Replaces the manifest of an image with a directory, which cannot be read.
 fn make_unavailable(world: &World, image: &str, revision: &'static str) {
     let blob = world.layout(image).blob_path(world.digest(image, revision));
     fs::remove_file(&blob).unwrap();
@@ -106,7 +106,7 @@ fn sets_of_history_are_taken_through_the_rollback() {
 }
 
 #[test]
-fn failure_of_a_set_does_not_stop_the_others() {
+fn failed_set_does_not_stop_the_others() {
     let world = promoted();
     world.layout("fix").untag(REV_B);
     let ran = world.run(&REHEARSE).exits(1);
@@ -444,7 +444,7 @@ fn nightly_example_rehearses() {
 }
 
 #[test]
-fn prune_keeps_everything_that_a_rehearsal_needs() {
+fn prune_protects_the_sets_of_a_rehearsal() {
     let world = promoted();
     let block = "prune: { older_than: 1d, untagged: true }\n";
     world.write("repin.yaml", world.read("repin.yaml") + block);
@@ -586,7 +586,7 @@ fn apply(world: &World, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn failing_set_opens_one_issue_until_all_are_ready() {
+fn failing_set_opens_one_issue() {
     for kind in KINDS {
         let (mut world, fake) = hosted(kind);
         apply(&world, &[]).exits(0);

@@ -1,4 +1,4 @@
-//! How requests are made, to registries and forges alike: whose clock counts, and what `-vv` shows.
+//! Requests to registries and forges: the clock that counts, and the log of `-vv`.
 
 use std::process::Stdio;
 
@@ -16,7 +16,7 @@ use crate::support::{
 
 const IMAGES: [&str; 3] = ["review", "fix", "base"];
 
-/// A time that this machine's clock is decades before, and one that it is decades behind.
+/// A time decades after this machine's clock, and one decades before.
 const YEAR_2099: &str = "Thu, 01 Jan 2099 00:00:00 GMT";
 const YEAR_2099_IN_SECONDS: &str = "4070908800";
 const YEAR_2001: &str = "Mon, 01 Jan 2001 00:00:00 GMT";
@@ -44,7 +44,7 @@ fn resolve(world: &World, host: &str, flags: &[&str], env: &[(&str, &str)]) -> R
     world.run_with(&[&args, flags].concat(), env)
 }
 
-/// A server that answers its first request like this, and leads all others to `host`.
+/// A server with this response to its first request, which redirects all others to `host`.
 fn once_before(host: &str, first: Reaction) -> Fake {
     let host = host.to_owned();
     Fake::start(move |request| match request.number {
@@ -53,14 +53,14 @@ fn once_before(host: &str, first: Reaction) -> Fake {
     })
 }
 
-/// Asks for the gates of the forge's main branch; none has reported.
+/// Queries the gates of the forge's main branch; none has reported.
 fn gates(world: &World, flags: &[&str]) -> Ran {
     let args = [&["gates", "--ref", "main"], flags].concat();
     world.run_with(&args, &[("REPIN_FORGE_TOKEN", TOKEN)])
 }
 
 #[test]
-fn a_registrys_dates_are_measured_by_its_own_clock() {
+fn dates_of_registry_use_its_clock() {
     let world = world();
     let directory = stored(&world);
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -82,7 +82,7 @@ fn a_registrys_dates_are_measured_by_its_own_clock() {
 }
 
 #[test]
-fn a_forges_dates_and_resets_are_measured_by_its_own_clock() {
+fn dates_of_forge_use_its_clock() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind, "gates: [ci]");
         let limited = |date: &str, when: (&str, &str)| {
@@ -97,7 +97,7 @@ fn a_forges_dates_and_resets_are_measured_by_its_own_clock() {
         };
         for when in [("retry-after", YEAR_2099), ("reset", YEAR_2099_IN_SECONDS)] {
             limited(YEAR_2099, when);
-            // No gate has reported, which is what the forge says after the wait.
+            // No gate has reported, according to the forge after the wait.
             let document = gates(&world, &["--format", "json"]).exits(1).json();
             assert_eq!(document["state"], "absent", "{kind:?} {when:?}");
         }
@@ -129,7 +129,7 @@ struct Line {
 }
 
 impl Line {
-    /// `METHOD PATH STATUS`, as a registry's own log has it.
+    /// `METHOD PATH STATUS`, as in the log of the registry.
     fn short(&self, host: &str) -> String {
         let base = format!("http://{host}");
         let path = self.url.strip_prefix(&base).unwrap_or(&self.url);
@@ -137,7 +137,7 @@ impl Line {
     }
 }
 
-/// What standard error says; every line must be one of the request log.
+/// The standard error; every line must belong to the request log.
 fn logged(ran: &Ran) -> Vec<Line> {
     let shape = r"^([A-Z]+) (\S+) (\d{3}|-) (\d+) bytes (\d+) ms attempt (\d+)(?: \(([^()]+)\))?$";
     let shape = Regex::new(shape).unwrap();
@@ -171,7 +171,7 @@ fn has_no_password(ran: &Ran) {
 }
 
 #[test]
-fn every_request_to_a_registry_is_shown_at_vv_and_none_at_v() {
+fn registry_requests_are_logged_at_vv() {
     let world = world();
     let directory = stored(&world);
     let registry = Registry::start(directory.path(), &Protection::Password);
@@ -206,7 +206,7 @@ fn every_request_to_a_registry_is_shown_at_vv_and_none_at_v() {
 }
 
 #[test]
-fn requests_for_tokens_are_shown_without_scopes_and_tokens() {
+fn token_requests_are_logged_without_secrets() {
     let world = world();
     let directory = stored(&world);
     let server = TokenServer::start(directory.path(), Grants::Login);
@@ -245,7 +245,7 @@ fn requests_for_tokens_are_shown_without_scopes_and_tokens() {
 }
 
 #[test]
-fn attempts_and_redirects_are_requests_of_their_own() {
+fn attempts_and_redirects_are_logged_separately() {
     let world = world();
     let directory = stored(&world);
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -311,7 +311,7 @@ fn failed_request_reports_its_cause() {
 fn secrets_in_urls_of_a_server_are_redacted() {
     let world = world();
     let pair = STANDARD.encode(format!("{USER}:{PASSWORD}"));
-    // As storage behind a registry signs its URLs, and as no server should.
+    // Signed URLs, as in the storage of a registry, and of a form that no server should send.
     let place = format!(
         "/echo/{PASSWORD}/{pair}/a%1b%5b31mb?X-Amz-Signature=0123abcd&{PASSWORD}&n=7#{pair}"
     );
@@ -334,7 +334,7 @@ fn secrets_in_urls_of_a_server_are_redacted() {
 }
 
 #[test]
-fn every_request_to_a_forge_is_shown_at_vv_and_none_at_v() {
+fn forge_requests_are_logged_at_vv() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind, "gates: [ci]");
         let ran = gates(&world, &["-vv", "--format", "json"]).exits(1);

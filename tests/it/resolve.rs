@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[test]
-fn every_platform_is_shown_and_nothing_judged() {
+fn resolve_shows_every_platform_without_checks() {
     let mut world = world();
     let arm = Platform::new("linux/arm64", REV_A).label("dev.acme.version", "2\u{1b}");
     world.rebuild("review", REV_B, &[Platform::new("linux/amd64", REV_B), arm]);
@@ -58,7 +58,7 @@ fn every_platform_is_shown_and_nothing_judged() {
 }
 
 #[test]
-fn one_dead_registry_is_one_error_that_names_every_image() {
+fn dead_registry_is_one_error() {
     let world = world();
     // Nothing listens at the port of a server that has stopped.
     let port = std::net::TcpListener::bind("127.0.0.1:0")

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, process::Stdio};
 
 use crate::support::world::{REV_B, World, world};
 
-/// A world in git, whose images are also built at the commit that is checked out; and its name.
+/// A world in git with images that are also built at the current commit; and the ID of the commit.
 fn built_at_head() -> (World, String) {
     let mut world = world().with_git();
     let head = world.git(&["rev-parse", "HEAD"]);
@@ -30,7 +30,7 @@ fn refused(world: &World, text: &str) -> String {
 }
 
 #[test]
-fn an_abbreviated_commit_a_tag_and_head_are_the_same_revision() {
+fn abbreviation_tag_and_head_are_one_revision() {
     let (world, head) = built_at_head();
     world.git(&["tag", "release"]);
     world.git(&["tag", "-a", "-m", "signed off", "2026/annotated"]);
@@ -47,7 +47,7 @@ fn an_abbreviated_commit_a_tag_and_head_are_the_same_revision() {
 }
 
 #[test]
-fn what_the_pattern_matches_is_literal() {
+fn text_that_matches_the_pattern_is_literal() {
     let (world, head) = built_at_head();
     // A tag that has a revision's name moves nothing.
     world.git(&["tag", REV_B]);
@@ -57,7 +57,7 @@ fn what_the_pattern_matches_is_literal() {
         world.read("repin.yaml") + "revision: { pattern: '[0-9a-f]{7}' }\n",
     );
     assert_eq!(taken_for(&world, &head[..7]), head[..7]);
-    // What a shorter text expands to must match, too.
+    // The expansion of a shorter text must match, too.
     assert!(refused(&world, &head[..6]).contains(&head));
 }
 

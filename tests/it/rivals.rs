@@ -11,12 +11,12 @@ use crate::support::{
     world::{REV_A, REV_B, REV_C, World},
 };
 
-/// A promote that ends so; its document.
+/// The document of a promotion with this exit code.
 fn promoted(world: &World, revision: &'static str, exit: i32) -> Value {
     run(world, &promote(revision)).exits(exit).json()
 }
 
-/// What is said to be wrong.
+/// The message of the error.
 fn printed(document: &Value) -> String {
     format!("{} {}", document["error"], document["errors"])
 }
@@ -39,7 +39,7 @@ fn ended(child: std::process::Child, exit: i32) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The base's file changes where the set is pinned: what was planned before conflicts.
+/// The base's file changes at a pin of the set: the earlier plan conflicts.
 fn rival(fake: &Fake) {
     let text = fake.store().content("main", A);
     let edited = format!("{text}\nmore: lines\n");
@@ -72,7 +72,7 @@ fn is_whole(fake: &Fake, case: &str) {
 }
 
 #[test]
-fn a_branch_that_conflicts_with_its_base_is_rebuilt() {
+fn branch_in_conflict_with_base_is_rebuilt() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         let first = promoted(&world, REV_B, 0);
@@ -82,7 +82,7 @@ fn a_branch_that_conflicts_with_its_base_is_rebuilt() {
         assert_eq!(after["number"], before["number"], "{kind:?}");
         assert_eq!(after["state"], "updated", "{kind:?}");
         is_whole(&fake, &format!("{kind:?}"));
-        // Once more, nothing is left to do.
+        // The next run has no changes.
         fake.forget();
         assert_eq!(
             promoted(&world, REV_B, 0)["pull_request"]["state"],
@@ -93,7 +93,7 @@ fn a_branch_that_conflicts_with_its_base_is_rebuilt() {
 }
 
 #[test]
-fn a_base_that_moved_the_same_pins_makes_the_branch_stale() {
+fn base_with_the_same_pins_makes_branch_stale() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         promoted(&world, REV_B, 0);
@@ -102,7 +102,7 @@ fn a_base_that_moved_the_same_pins_makes_the_branch_stale() {
         let mut world = world;
         world.build(REV_C);
         world.pin(REV_C);
-        // What is not a pin stays as it was, so that the plan makes the same contents again.
+        // Other text than pins is unchanged, so the plan has the same contents.
         let (new, old) = (world.digest("fix", REV_C), world.digest("fix", REV_A));
         let (new, old) = (format!("fix-extra@{new}"), format!("fix-extra@{old}"));
         world.replace(".github/workflows/b.yml", &new, &old);
@@ -116,7 +116,7 @@ fn a_base_that_moved_the_same_pins_makes_the_branch_stale() {
 }
 
 #[test]
-fn a_branch_of_unrelated_history_is_left_alone() {
+fn branch_of_unrelated_history_is_refused() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
@@ -136,7 +136,7 @@ fn a_branch_of_unrelated_history_is_left_alone() {
 }
 
 #[test]
-fn a_branch_behind_its_base_is_used_again() {
+fn outdated_branch_is_reused() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
@@ -151,7 +151,7 @@ fn a_branch_behind_its_base_is_used_again() {
 }
 
 #[test]
-fn a_foreign_commit_on_a_merged_branch_is_left_alone() {
+fn foreign_commit_on_merged_branch_stays() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         let document = promoted(&world, REV_B, 0);
@@ -176,7 +176,7 @@ fn an_amended_commit_with_the_trailer_is_foreign() {
             .unwrap()
             .to_owned();
         let text = fake.store().content(&branch, A);
-        // The trailer stays, and more than pins changes: a file beside them, or their file.
+        // The trailer stays, and more than pins changes: another file, or the file with the pins.
         for (path, text) in [("notes", "mine"), (A, &*(text + "\nmore: lines\n"))] {
             let message = format!("promote\n\nRepin-Set: {REV_B}\n");
             fake.store().refs.remove(&branch);
@@ -191,7 +191,7 @@ fn an_amended_commit_with_the_trailer_is_foreign() {
 }
 
 #[test]
-fn a_foreign_commit_below_one_of_repins_is_left_alone() {
+fn foreign_commit_below_another_stays() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
@@ -221,14 +221,14 @@ fn a_foreign_commit_below_one_of_repins_is_left_alone() {
 }
 
 #[test]
-fn a_foreign_commit_that_arrives_before_a_reopening_is_left_alone() {
+fn foreign_commit_before_a_reopening_stays() {
     let (world, fake) = hosted(Kind::Github, "");
     let document = promoted(&world, REV_B, 0);
     let branch = document["branch"].as_str().unwrap().to_owned();
     let number = document["pull_request"]["number"].as_u64().unwrap();
     fake.store().close(number);
     let there = branch.clone();
-    // GitHub opens no pull request again whose branch moved while it was closed.
+    // GitHub does not reopen a closed pull request after its branch moved.
     fake.at(When::Before, "PATCH", "/pulls/1", 1, move |store| {
         store.push(&there, "more work", &[("notes", "mine")]);
     });
@@ -241,7 +241,7 @@ fn a_foreign_commit_that_arrives_before_a_reopening_is_left_alone() {
 }
 
 #[test]
-fn a_merge_of_the_base_into_the_branch_is_repins_if_it_is_clean() {
+fn clean_merge_of_base_is_not_foreign() {
     for kind in KINDS {
         for evil in [false, true] {
             let (world, fake) = hosted(kind, "");
@@ -285,10 +285,10 @@ fn a_merge_of_the_base_into_the_branch_is_repins_if_it_is_clean() {
     }
 }
 
-/// Whatever the queue does and when, an update leaves one open pull request that shows the new
+/// With any behavior of the queue, an update results in one open pull request that shows the new
 /// commit and can be merged.
 #[test]
-fn an_update_keeps_its_pull_request_whenever_the_queue_comes_to_it() {
+fn update_keeps_its_pull_request_with_any_queue() {
     for (version, kind) in [
         ("1.24.7", Kind::Gitea),
         (fakes::gitea::GITEA_1_25, Kind::Gitea),
@@ -314,9 +314,9 @@ fn an_update_keeps_its_pull_request_whenever_the_queue_comes_to_it() {
     }
 }
 
-/// The deletion of a branch that had no pull request closes the one that is opened next.
+/// The deletion of a branch without a pull request closes the next pull request.
 #[test]
-fn a_pull_request_opened_after_a_deletion_outlasts_the_queue() {
+fn pull_request_after_deletion_survives_the_queue() {
     for delay in [1, 3, 5] {
         let (world, fake) = hosted(Kind::Forgejo, "");
         let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
@@ -331,7 +331,7 @@ fn a_pull_request_opened_after_a_deletion_outlasts_the_queue() {
 }
 
 #[test]
-fn an_update_that_is_interrupted_is_finished_by_the_next_one() {
+fn interrupted_update_is_finished_by_the_next() {
     for (method, path) in [
         ("PATCH", "/pulls/1"),
         ("DELETE", "/promote-images"),
@@ -357,7 +357,7 @@ fn an_update_that_is_interrupted_is_finished_by_the_next_one() {
 }
 
 #[test]
-fn several_that_open_one_at_once_leave_the_first() {
+fn first_of_concurrent_pull_requests_stays() {
     for kind in GITEAS {
         let (world, fake) = hosted(kind, "labels: [ci]");
         promoted(&world, REV_B, 0);
@@ -373,7 +373,7 @@ fn several_that_open_one_at_once_leave_the_first() {
             .map(|child| ended(child, 0)["pull_request"]["number"].clone())
             .collect();
         let store = fake.store();
-        assert_eq!(store.pulls.len(), 4, "{kind:?}: all were answered with 201");
+        assert_eq!(store.pulls.len(), 4, "{kind:?}: all responses were 201");
         let first = store.pulls.iter().map(|pull| pull.number).min().unwrap();
         assert!(
             numbers.iter().all(|number| *number == first),
@@ -411,11 +411,12 @@ fn labels_that_several_make_at_once_are_one() {
 }
 
 #[test]
-fn an_older_revisions_pull_request_opened_at_the_same_time_is_superseded() {
+fn concurrent_older_pull_request_is_superseded() {
     for kind in KINDS {
         let (mut world, fake) = hosted(kind, "");
         world.build(REV_C);
-        // Right before this run opens its own, another one opens that of an older revision.
+        // Right before this run opens its pull request, another one opens that of an older
+        // revision.
         let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
             .as_u64()
             .unwrap();
@@ -469,7 +470,7 @@ fn unreadable_ancestry_leaves_an_older_pull_request_open() {
 }
 
 #[test]
-fn branches_promoted_at_once_have_one_pull_request_and_its_merge_is_scheduled() {
+fn concurrent_branch_promotions_schedule_one_merge() {
     for kind in GITEAS {
         let (world, fake) = hosted(kind, "auto_merge: true, sync_targets: [staging]");
         fake.store().push("staging", "work", &[("x", "y")]);
@@ -499,7 +500,7 @@ fn branches_promoted_at_once_have_one_pull_request_and_its_merge_is_scheduled() 
 }
 
 #[test]
-fn a_pull_request_of_others_is_not_taken_for_the_one_whose_answer_was_lost() {
+fn foreign_pull_request_is_no_lost_response() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         fake.store().push("staging", "work", &[("x", "y")]);
@@ -548,7 +549,7 @@ fn a_missing_branch_is_not_compared() {
 }
 
 #[test]
-fn a_server_that_is_too_old_is_refused_before_anything_is_written() {
+fn old_server_is_refused_before_any_write() {
     for (version, supported) in [
         ("1.21.11", false),
         ("7.0.12+gitea-1.21.11", false),
@@ -618,7 +619,7 @@ fn protected_branch_and_hook_are_refusals() {
 }
 
 #[test]
-fn a_refusal_is_a_race_only_if_the_branch_moved() {
+fn refusal_is_a_race_if_branch_moved() {
     for kind in GITEAS {
         let (world, fake) = hosted(kind, "");
         let refusal = Fault::Instead(error(422, "the path is protected"));
@@ -637,7 +638,7 @@ fn a_refusal_is_a_race_only_if_the_branch_moved() {
 }
 
 #[test]
-fn an_archived_repository_is_denied_and_doctor_sees_it() {
+fn archived_repository_is_denied() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         fake.store().archived = true;
@@ -699,7 +700,7 @@ fn foreign_push_cancels_scheduled_merge() {
 }
 
 #[test]
-fn a_head_that_was_merged_between_two_looks_is_reported() {
+fn head_merged_between_two_polls_is_reported() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci]");
         promoted(&world, REV_B, 0);
@@ -720,7 +721,7 @@ fn a_head_that_was_merged_between_two_looks_is_reported() {
 
 #[test]
 #[ignore = "waits for the two minutes after which a conflict on Gitea counts as one"]
-fn a_conflict_on_gitea_ends_the_waiting_after_two_minutes() {
+fn conflict_on_gitea_stops_after_two_minutes() {
     let waiting: Vec<_> = GITEAS
         .into_iter()
         .map(|kind| {
@@ -762,14 +763,14 @@ fn a_failed_label_is_a_warning() {
             );
             assert!(!ran.stderr.contains("is incomplete"), "{name}");
             assert_eq!(ran.json()["pull_request"]["state"], "created", "{name}");
-            // What the owner's labels are is not known: none is made.
+            // The owner's labels are unknown: no label is created.
             assert_eq!(fake.store().labels, [], "{name}");
         }
     }
 }
 
 #[test]
-fn an_organizations_label_is_taken_even_if_the_token_cannot_list_it() {
+fn organization_label_is_used_without_listing() {
     for kind in GITEAS {
         for listed in [true, false] {
             for there in [true, false] {
@@ -794,10 +795,10 @@ fn an_organizations_label_is_taken_even_if_the_token_cannot_list_it() {
 }
 
 #[test]
-fn hints_say_what_is_so() {
+fn hints_match_the_state() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
-        // Nothing was begun: the base moved before every attempt.
+        // No attempt started: the base moved before each.
         let edited = format!("{}\n# ", world.read(A));
         fake.store().intruder = Some((A.to_owned(), edited));
         fake.store().restless = 9;
@@ -830,7 +831,7 @@ fn hints_say_what_is_so() {
 }
 
 #[test]
-fn a_promoted_branch_names_the_gates_that_are_pending_and_is_scheduled() {
+fn promoted_branch_reports_its_pending_gates() {
     for kind in KINDS {
         let (world, fake) = hosted(
             kind,
@@ -859,7 +860,7 @@ fn a_promoted_branch_names_the_gates_that_are_pending_and_is_scheduled() {
 }
 
 #[test]
-fn an_amended_commit_that_changes_a_mode_is_foreign() {
+fn amended_commit_with_a_mode_is_foreign() {
     const NONE: &str = ".github/workflows/none.yml";
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
@@ -926,7 +927,7 @@ fn a_merge_that_brings_other_pins_is_foreign() {
 }
 
 #[test]
-fn a_closed_duplicate_of_a_merged_pull_request_does_not_keep_the_next_one_from_opening() {
+fn closed_duplicate_does_not_prevent_next_pull_request() {
     for kind in GITEAS {
         let (world, fake) = hosted(kind, "");
         promoted(&world, REV_B, 0);

@@ -30,7 +30,7 @@ const DRAFT: [&str; 7] = [
     "json",
 ];
 
-/// A run that ends so; its document, and what it says to be wrong.
+/// The document and the error message of a run with this exit code.
 fn refused(world: &World, args: &[&str], exit: i32) -> (Value, String) {
     let document = run(world, args).exits(exit).json();
     let messages = format!("{} {}", document["error"], document["errors"]);
@@ -49,7 +49,7 @@ fn rival(fake: &Fake) {
 }
 
 #[test]
-fn rule_or_protection_is_a_refusal_and_objects_are_made_once() {
+fn refused_branch_creates_objects_once() {
     for (rule, exit, text, hint) in [
         (
             "rule set",
@@ -134,11 +134,11 @@ fn update_rule_is_a_refusal() {
 }
 
 #[test]
-fn a_failure_of_github_itself_is_an_outage_and_no_rule() {
+fn failure_of_github_is_no_rule() {
     let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     rival(&fake);
-    // Users report this text with status 200 where GitHub's own time ran out.
+    // Users report this text with status 200 after a timeout in GitHub.
     let message = "Something went wrong while executing your query. This may be the result of a timeout, or it could be a GitHub bug.";
     let answer = serde_json::json!({"data": null, "errors": [{"message": message}]});
     fake.fault(
@@ -176,7 +176,7 @@ fn a_branch_that_really_moved_is_a_race() {
     assert_eq!(head.parents, [store.refs["main"].clone()]);
 }
 
-/// A pull request whose base moved on elsewhere, at a base that requires up-to-date branches.
+/// An outdated pull request with other changes on its base, which requires up-to-date branches.
 fn behind(strict: Strict, state: &str, args: &[&str]) -> (World, Fake) {
     let (world, fake) = hosted(Kind::Github, "");
     run(&world, args).exits(0);
@@ -193,7 +193,7 @@ fn behind(strict: Strict, state: &str, args: &[&str]) -> (World, Fake) {
 }
 
 #[test]
-fn a_branch_that_must_be_up_to_date_is_rebuilt() {
+fn branch_that_must_be_current_is_rebuilt() {
     for strict in [Strict::RuleSet, Strict::Protection] {
         // `blocked` hides `behind` while a required check is pending, `draft` always.
         for (state, args) in [("success", READY), ("pending", READY), ("success", DRAFT)] {
@@ -218,11 +218,11 @@ fn a_branch_that_must_be_up_to_date_is_rebuilt() {
 }
 
 #[test]
-fn a_branch_behind_a_base_that_does_not_mind_stays() {
+fn outdated_branch_stays_if_permitted() {
     for (strict, state) in [
         (Strict::Nowhere, "success"),
         (Strict::Nowhere, "pending"),
-        // Hidden behind `blocked`, and the protection cannot be read: nobody can tell.
+        // `blocked` hides it, and the protection is unreadable: the state is unknown.
         (Strict::Protection, "pending"),
     ] {
         let (world, fake) = behind(strict, state, &READY);
@@ -235,7 +235,7 @@ fn a_branch_behind_a_base_that_does_not_mind_stays() {
 }
 
 #[test]
-fn a_branch_that_was_updated_by_a_clean_merge_is_up_to_date() {
+fn cleanly_merged_branch_is_up_to_date() {
     let (world, fake) = behind(Strict::RuleSet, "success", &READY);
     {
         let mut store = fake.store();
@@ -262,7 +262,7 @@ fn a_branch_that_was_updated_by_a_clean_merge_is_up_to_date() {
 }
 
 #[test]
-fn waiting_ends_at_once_with_the_files_of_a_conflict() {
+fn wait_stops_with_conflicting_files() {
     let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     fake.store().github.delay = 2;
@@ -274,7 +274,7 @@ fn waiting_ends_at_once_with_the_files_of_a_conflict() {
         "{}",
         ran.stderr
     );
-    // Two looks that find nothing out, then the one that does.
+    // Two requests without a result, then one with a result.
     let looks = fake.asked();
     let looks = looks
         .iter()
@@ -283,7 +283,7 @@ fn waiting_ends_at_once_with_the_files_of_a_conflict() {
 }
 
 #[test]
-fn an_outage_while_a_conflict_is_looked_into_does_not_end_the_waiting() {
+fn outage_during_a_conflict_does_not_stop_wait() {
     let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
     rival(&fake);
@@ -312,7 +312,7 @@ fn pending_mergeability_is_not_a_conflict() {
 fn conflict_without_conflicting_files_is_checked_again() {
     let (world, fake) = hosted(Kind::Github, "");
     run(&world, &READY).exits(0);
-    // GitHub states what it found at an earlier head, and then what is so.
+    // GitHub reports the state of an earlier head, and then the current one.
     let stale = r#"{"number":1,"html_url":"https://x","title":"x","body":null,"state":"open","head":{"ref":"HEAD","sha":"SHA","repo":null},"base":{"ref":"main"},"mergeable":false,"mergeable_state":"dirty"}"#;
     let branch = fake.store().pulls[0].head.clone();
     let head = fake.store().refs[&branch].clone();
@@ -361,7 +361,7 @@ fn token_that_starts_no_checks_is_reported() {
         let hint = token["hint"].as_str().unwrap_or_default();
         assert_eq!(hint.contains("fine-grained"), told, "{case} {token}");
     }
-    // Other tokens cost no question, and a server that does not answer it is not a refusal.
+    // Other tokens cost no query, and a missing response to it is not a refusal.
     let (world, fake) = hosted(Kind::Github, "gates: [ci]");
     run(&world, &READY).exits(0);
     assert_eq!(count(&fake, "/graphql"), 0);
@@ -376,12 +376,12 @@ fn draft_in_a_private_repository_needs_no_plan() {
     let document = run(&world, &DRAFT).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "created");
     assert!(fake.store().pulls[0].draft);
-    let asked = fake.asked();
-    let elsewhere = asked.iter().filter(|line| {
+    let received = fake.asked();
+    let elsewhere = received.iter().filter(|line| {
         let path = line.split(' ').nth(1).unwrap_or_default();
         !path.starts_with("/repos/acme/flows") && path != "/graphql"
     });
-    assert_eq!(elsewhere.count(), 0, "{asked:?}");
+    assert_eq!(elsewhere.count(), 0, "{received:?}");
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn server_without_rule_sets_uses_branch_protection() {
 }
 
 #[test]
-fn several_that_open_one_at_once_find_the_one_that_is_open() {
+fn concurrent_openings_find_the_open_pull_request() {
     let (world, fake) = hosted(Kind::Github, "");
     fake.meet("POST", "/pulls", 3);
     let start = |_| {
@@ -437,7 +437,7 @@ fn several_that_open_one_at_once_find_the_one_that_is_open() {
 }
 
 #[test]
-fn a_label_that_another_run_makes_is_put_on_and_a_wrong_one_is_named() {
+fn label_by_another_run_is_added() {
     let (world, fake) = hosted(Kind::Github, "labels: [ci]");
     fake.at(When::Before, "POST", "/flows/labels", 1, |store| {
         let id = store.number();
@@ -469,7 +469,7 @@ fn only_started_work_is_reported_as_left() {
 
 /// The most unkind push: foreign, in conflict, while the merge is scheduled.
 #[test]
-fn a_foreign_commit_in_conflict_is_not_left_scheduled() {
+fn foreign_commit_in_conflict_is_not_scheduled() {
     let (world, fake) = hosted(Kind::Github, "auto_merge: true");
     fake.store().required = vec!["ci".to_owned()];
     fake.store().report("ci", "pending");

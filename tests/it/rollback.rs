@@ -94,7 +94,7 @@ fn back_to_a_and_forward_to_b() {
 }
 
 #[test]
-fn a_revert_by_hand_is_a_rollback_too_and_a_newer_set_ends_the_hold() {
+fn manual_revert_is_a_rollback() {
     let world = promoted_twice();
     world.git(&["revert", "--no-edit", "HEAD"]);
     world.push();
@@ -106,7 +106,7 @@ fn a_revert_by_hand_is_a_rollback_too_and_a_newer_set_ends_the_hold() {
 }
 
 #[test]
-fn history_lists_what_every_commit_did() {
+fn history_lists_the_change_of_every_commit() {
     let world = promoted_twice();
     world.run(&[&TO_A[..], &["--apply"]].concat()).exits(0);
     world.commit(&format!(
@@ -182,7 +182,7 @@ fn history_lists_what_every_commit_did() {
 }
 
 #[test]
-fn a_set_that_was_never_promoted_is_refused_before_the_first_request() {
+fn unpromoted_set_is_refused_before_any_request() {
     let world = promoted_twice();
     fs::rename(world.path("images"), world.path("gone")).unwrap();
     let unknown = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
@@ -191,7 +191,7 @@ fn a_set_that_was_never_promoted_is_refused_before_the_first_request() {
         details(&document, "provenance_title", "fail")[0].contains(unknown),
         "{document}"
     );
-    // Pinned once, but never by a promote.
+    // Pinned once, but never by a promotion.
     world.refuses_to(&["rollback", "--to", REV_C], 1, &["provenance_title"]);
     for wrong in ["HEAD~1", "main", "@{u}", "--all", "-n1"] {
         let ran = world
@@ -202,7 +202,7 @@ fn a_set_that_was_never_promoted_is_refused_before_the_first_request() {
 }
 
 #[test]
-fn a_set_promoted_by_hand_counts_by_its_content_where_that_is_asked_for() {
+fn manual_set_counts_by_content_if_configured() {
     let world = promoted_twice();
     world.write(
         "repin.yaml",
@@ -224,7 +224,7 @@ fn a_set_promoted_by_hand_counts_by_its_content_where_that_is_asked_for() {
 }
 
 #[test]
-fn digests_that_are_not_all_known_are_not_looked_for_in_history() {
+fn unknown_digests_are_not_searched_in_history() {
     let world = promoted_twice();
     world.write(
         "repin.yaml",
@@ -248,7 +248,7 @@ fn digests_that_are_not_all_known_are_not_looked_for_in_history() {
 }
 
 #[test]
-fn a_set_is_not_found_by_content_in_a_clone_too_shallow_to_have_it() {
+fn shallow_clone_finds_no_set_by_content() {
     let world = promoted_twice();
     world.write(
         "repin.yaml",
@@ -281,7 +281,7 @@ fn a_set_is_not_found_by_content_in_a_clone_too_shallow_to_have_it() {
 }
 
 #[test]
-fn a_moved_deleted_or_lying_tag_stops_a_rollback() {
+fn moved_or_deleted_tag_stops_a_rollback() {
     let mut world = promoted_twice();
     let then = world.digest("fix", REV_A).to_owned();
     world.rebuild(
@@ -329,7 +329,7 @@ fn digest_of_another_commit_is_no_moved_tag() {
 }
 
 #[test]
-fn an_image_without_pins_only_warns_in_a_rollback() {
+fn image_without_pins_only_warns_in_rollback() {
     let world = promoted_twice();
     world.layout("base").untag(REV_A);
     let document = world
@@ -468,7 +468,7 @@ fn too_shallow_clone_names_the_fetch_command() {
 }
 
 #[test]
-fn without_git_a_promote_goes_on_and_a_rollback_does_not() {
+fn without_git_only_promotion_continues() {
     let world = world();
     let document = world
         .run(&["promote", "--revision", REV_B, "--format", "json"])
@@ -558,7 +558,8 @@ fn a_listed_revision_can_be_pasted() {
     }
     let ran = world.run(&["rollback", "--to", &REV_A[..3]]).exits(2);
     assert!(ran.stderr.contains("malformed revision"), "{}", ran.stderr);
-    // The sets of this world are those of another repository's commits; a commit of its own is found.
+    // The sets of this world belong to commits of another repository; a commit of this one is
+    // found.
     let document = world.refuses_to(&["rollback", "--to", &head[..12]], 1, &["provenance_title"]);
     assert_eq!(document["revision"], *head);
 }
@@ -591,7 +592,7 @@ fn return_to_a_held_set_is_a_warning() {
 }
 
 #[test]
-fn rollback_body_lists_undone_sets_and_the_next_step() {
+fn rollback_body_lists_undone_sets() {
     let world = promoted_twice();
     let document = world
         .run(&[&TO_A[..], &["--format", "json"]].concat())
@@ -655,7 +656,7 @@ fn check_remote_reads_the_label_of_every_platform() {
 }
 
 #[test]
-fn check_remote_asks_whether_the_set_is_what_it_claims() {
+fn check_remote_verifies_the_pinned_set() {
     let mut world = promoted_twice();
     let ran = world.run(&["check", "--remote"]).exits(0);
     let expected = format!("OK: 5 pins of 3 images in 3 files at revision {REV_B}\n");
@@ -666,7 +667,7 @@ fn check_remote_asks_whether_the_set_is_what_it_claims() {
             .exits(exit)
             .json()
     };
-    // A promote's own change, not merged yet.
+    // The change of a promotion that is not merged yet.
     world.build("dddddddddddddddddddddddddddddddddddddddd");
     world
         .run(&[
@@ -692,7 +693,7 @@ fn check_remote_asks_whether_the_set_is_what_it_claims() {
     world.write(".github/workflows/b.yml", text);
     assert_eq!(failed(&check(&world, 1)), ["set_disagree"]);
     world.git(&["checkout", "-q", "."]);
-    // The tag was moved; the digest is gone; the label lies.
+    // The tag was moved; the digest was deleted; the label is wrong.
     let pinned = world.digest("fix", REV_B).to_owned();
     world.rebuild(
         "fix",
@@ -771,7 +772,7 @@ fn check_remote_reports_each_pinned_digest() {
     let ran = world.run(&["check", "--remote", "--format", "github"]);
     let place = "::error file=.github/workflows/b.yml,line=1,col=14,title=manifest_ambiguous (fix)::the document is an index and a manifest at once";
     assert!(ran.stdout.contains(place), "{}", ran.stdout);
-    // A pinned document whose bytes are others, while the tag names it.
+    // A pinned document with other bytes, while the tag refers to it.
     world.write(".github/workflows/b.yml", &pins);
     layout.untag(REV_B);
     let whole = layout.manifest(&Platform::new("linux/amd64", REV_B));
@@ -786,7 +787,7 @@ fn check_remote_reports_each_pinned_digest() {
 }
 
 #[test]
-fn a_rollback_where_one_is_already_does_nothing() {
+fn repeated_rollback_does_nothing() {
     let world = promoted_twice();
     let document = world
         .run(&["rollback", "--to", REV_B, "--apply", "--format", "json"])

@@ -60,7 +60,7 @@ fn fingerprints(run: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A world with a finding of each level that files alone can have.
+/// A world with a finding of each level that is possible without a registry.
 fn untidy() -> World {
     let world = world().with_git();
     world.write(
@@ -108,10 +108,10 @@ fn findings_of_check_are_results_at_their_lines() {
 }
 
 #[test]
-fn rules_say_what_repin_explain_says() {
+fn sarif_rules_match_repin_explain() {
     let run = sarif(&untidy(), &["check"], 1);
     let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
-    // What passed was looked at, too.
+    // Passed checks are listed, too.
     assert!(rules.iter().any(|rule| rule["id"] == "file_unsafe"));
     for rule in rules {
         let found = explanation(rule["id"].as_str().unwrap());
@@ -132,7 +132,7 @@ fn rules_say_what_repin_explain_says() {
 }
 
 #[test]
-fn fingerprints_stay_when_lines_move_and_tell_findings_apart() {
+fn fingerprints_survive_moved_lines() {
     let world = untidy();
     let text = world.read(".github/workflows/b.yml");
     world.write(".github/workflows/b.yml", text.repeat(2));
@@ -158,7 +158,7 @@ fn a_clean_tree_has_no_results() {
 }
 
 #[test]
-fn scan_lists_pins_and_reports_what_is_malformed() {
+fn scan_lists_pins_and_malformed_pins() {
     let world = untidy();
     let run = sarif(&world, &["scan"], 0);
     assert_eq!(
@@ -181,7 +181,7 @@ fn scan_lists_pins_and_reports_what_is_malformed() {
 }
 
 #[test]
-fn paths_lead_from_the_top_of_the_repository_whatever_the_directory() {
+fn paths_start_at_the_repository_top() {
     let world = untidy();
     let name = "deploy to/é.yml";
     world.git(&["rm", "-q", "--cached", "-r", "."]);
@@ -235,7 +235,7 @@ fn errors_are_notifications_of_an_unsuccessful_run() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_a_notification_beside_the_findings() {
+fn unreachable_registry_is_a_sarif_notification() {
     let world = world().with_git();
     world.write(
         "notes.txt",

@@ -1,4 +1,4 @@
-//! `scripts/test` where something is missing: with programs of its own in place of cargo and the
+//! `scripts/test` with missing tools: with scripts in place of cargo and the
 //! package manager.
 
 use std::{
@@ -14,7 +14,7 @@ struct Programs {
 }
 
 impl Programs {
-    /// What a plain system has, and a cargo that does what `cargo` says.
+    /// The programs of a plain system, and a cargo with the script `cargo`.
     fn new(cargo: &str) -> Self {
         let programs = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -119,7 +119,7 @@ fn package_manager_that_installs_nothing_fails() {
 }
 
 #[test]
-fn test_that_cannot_run_is_listed_and_fails_in_ci() {
+fn skipped_test_fails_in_ci() {
     let cargo = "[[ $* == *a-filter ]] || exit 0
         [[ -v REPIN_TEST_SKIPS ]] || { echo no list; exit 100; }
         printf 'SKIP: b: why\\nSKIP: a: why\\n' >>\"$REPIN_TEST_SKIPS\"";
@@ -145,13 +145,13 @@ fn a_failing_test_fails_the_script() {
 }
 
 #[test]
-fn ci_runs_the_same_tests_as_people_do() {
+fn ci_runs_the_same_tests_as_developers() {
     let ci = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
     assert!(ci.contains("export CI=true"), "{ci}");
     assert!(ci.lines().any(|line| line == "scripts/test"), "{ci}");
 }
 
-/// Runs `scripts/test-forge` with a cargo that says how it was called.
+/// Runs `scripts/test-forge` with a cargo that prints its arguments.
 fn forge(programs: &Programs, args: &[&str]) -> Output {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-forge"))
         .args(args)
@@ -162,7 +162,7 @@ fn forge(programs: &Programs, args: &[&str]) -> Output {
 }
 
 #[test]
-fn a_real_forge_needs_its_address_and_a_token() {
+fn real_forge_needs_address_and_token() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -195,7 +195,7 @@ fn a_real_forge_needs_its_address_and_a_token() {
         assert!(printed.contains("usage: scripts/test-forge"), "{printed}");
         assert!(!printed.contains("s3cret"), "{printed}");
     }
-    // A server that does not answer, and one that does.
+    // An unavailable server, and an available one.
     let programs = programs.with("curl", "exit 7");
     let output = forge(&programs, &[url, &good]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
@@ -215,13 +215,13 @@ fn a_real_forge_needs_its_address_and_a_token() {
     );
 }
 
-/// A curl that reads its configuration to the end, as the real one does, and prints an answer.
+/// A curl that reads its configuration to the end, as the real one does, and prints a response.
 fn answer(text: &str) -> String {
     format!("while read -r _; do :; done; echo '{text}'")
 }
 
-/// `scripts/test-forge` with a cargo that writes its arguments and variables, and a curl that finds a
-/// server; what the cargo wrote.
+/// `scripts/test-forge` with a cargo that writes its arguments and variables, and a curl that finds
+/// a server; returns the output of the cargo.
 fn forge_arguments(arguments: &[&str]) -> String {
     let print = "printf '%s\\n' \"$@\" \"docs=${UPDATE_DOCS-unset}\" \"insta=$INSTA_UPDATE\"";
     let programs = Programs::new(print).with("curl", &answer("{}"));
@@ -249,14 +249,14 @@ fn forge_arguments(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn forge_script_selects_no_test_that_writes_into_the_checkout() {
+fn forge_script_runs_no_writing_test() {
     let written = forge_arguments(&["several_at_once"]);
     let lines: Vec<&str> = written.lines().collect();
     let profile = lines.iter().position(|line| *line == "--profile").unwrap();
     assert_eq!(lines[profile + 1], "forge", "{written}");
     assert!(lines.contains(&"several_at_once"), "{written}");
     assert!(lines.ends_with(&["docs=unset", "insta=no"]), "{written}");
-    // The profile's default filter limits whatever else is selected.
+    // The profile's default filter limits every other selection.
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(".config/nextest.toml");
     let config = fs::read_to_string(config).unwrap();
     let (_, profile) = config.split_once("[profile.forge]").unwrap();

@@ -97,7 +97,7 @@ fn rival(fake: &Fake) {
     fake.store().push("main", "another change", &[(A, &text)]);
 }
 
-/// One open pull request without a notice, which shows its branch, whose commit is on the base's
+/// One open pull request without a notice, which shows its branch with a commit on the base's
 /// head.
 fn is_whole(fake: &Fake, case: &str) {
     let mut store = fake.store();
@@ -179,9 +179,9 @@ fn losers_of_race_for_rebuilt_branch_succeed() {
     }
 }
 
-/// The server hides git's text: the branch shows whether it was deleted.
+/// The server hides git's text: only the branch shows the deletion.
 #[test]
-fn empty_response_to_deletion_is_a_race_if_the_branch_is_gone() {
+fn empty_response_to_deletion_may_be_race() {
     for (version, merged) in [(GITEA_1_25, false), (FORGEJO, true)] {
         let case = format!("{version} {merged}");
         let (world, fake) = on(version, "");
@@ -199,8 +199,8 @@ fn empty_response_to_deletion_is_a_race_if_the_branch_is_gone() {
         fake.fault(("DELETE", &branch), 99, Fault::Instead(empty()));
         promoted(&world, 3);
         assert!(fake.store().refs.contains_key(&branch), "{case}");
-        // It is carried out, and every response says otherwise. The server's queue reaches it after a
-        // new pull request was opened.
+        // The write succeeds, and every response reports a failure. The server's queue reaches it
+        // after a new pull request was opened.
         fake.forget();
         fake.store().gitea.delay = if merged { 16 } else { 2 };
         fake.fault(("DELETE", &branch), 99, Fault::After(empty()));
@@ -261,7 +261,7 @@ fn refusals_that_look_like_races_are_reported() {
 
 /// Wherever a run that rebuilds a branch is killed, the next one finishes, without `--reopen`.
 #[test]
-fn rebuilding_that_is_killed_anywhere_is_finished_by_the_next_run() {
+fn killed_rebuild_is_finished_by_the_next_run() {
     for version in [GITEA_1_25, GITEA, FORGEJO] {
         let deletes = version != GITEA;
         let patches = if deletes { 3 } else { 1 };
@@ -292,7 +292,7 @@ fn rebuilding_that_is_killed_anywhere_is_finished_by_the_next_run() {
 
 /// Forgejo stores the body of the request that reopens the pull request before its state.
 #[test]
-fn rebuilding_that_is_terminated_is_finished_by_the_next_run() {
+fn terminated_rebuild_is_finished_by_the_next_run() {
     for version in [GITEA_1_25, FORGEJO] {
         for skip in 0..3 {
             let case = format!("{version} {skip}");
@@ -352,7 +352,7 @@ fn deleted_branch_needs_reopen_and_then_no_wait() {
     }
 }
 
-/// A user deletes the branch just before: the server's queue closes the pull request again.
+/// A user deletes the branch just before: the server's queue closes the pull request a second time.
 #[test]
 fn reopened_pull_request_survives_late_deletion() {
     for version in [GITEA_1_25, GITEA, FORGEJO] {
@@ -393,7 +393,7 @@ fn new_pull_request_of_recreated_branch_survives_kill() {
 }
 
 #[test]
-fn pull_request_that_shows_an_old_commit_is_repaired() {
+fn outdated_pull_request_is_repaired() {
     for version in SERVERS {
         let (world, fake) = on(version, "");
         promoted(&world, 0);
@@ -406,7 +406,7 @@ fn pull_request_that_shows_an_old_commit_is_repaired() {
     }
 }
 
-/// The queue is slow: nothing is repaired that only takes a moment.
+/// The queue is slow: repin does not repair a delay.
 #[test]
 fn pull_request_that_follows_late_is_left() {
     let (world, fake) = on(GITEA, "");
@@ -498,7 +498,7 @@ fn disabled_pull_requests_are_reported_as_such() {
 }
 
 #[test]
-fn renamed_repository_is_an_input_error_with_the_new_name() {
+fn renamed_repository_is_an_input_error() {
     for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
         let (world, fake) = hosted(kind, "");
         fake.store().renamed = Some("acme/streams");
@@ -521,7 +521,7 @@ fn renamed_repository_is_an_input_error_with_the_new_name() {
     }
 }
 
-/// A redirect elsewhere is not followed, and its name is not believed.
+/// A redirect to another server is not followed, and its name is not trusted.
 #[test]
 fn redirect_to_another_server_is_no_renaming() {
     for location in [
@@ -541,7 +541,7 @@ fn redirect_to_another_server_is_no_renaming() {
 }
 
 #[test]
-fn repository_that_answers_under_another_name_is_refused() {
+fn repository_with_another_name_is_refused() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind, "");
         let row = serde_json::json!({"full_name": "acme/streams", "default_branch": "main"});
@@ -568,7 +568,7 @@ fn unknown_draft_prefix_is_taken_off_the_title() {
             let title = fake.store().pulls[0].title.clone();
             assert!(title.starts_with("promote:"), "{version} {title}");
         }
-        // A server that knows the prefix keeps it.
+        // A server with this prefix accepts it.
         fake.store().gitea.drafts = vec!["WIP:"];
         run(&world, &draft).exits(0);
         let title = fake.store().pulls[0].title.clone();
@@ -586,7 +586,7 @@ const MERGING: [&str; 6] = [
     FORGEJO,
 ];
 
-/// A world with automatic merges, whose base requires a status if `required`.
+/// A world with automatic merges and a base that requires a status if `required`.
 fn merging(version: &'static str, required: bool) -> (World, Fake) {
     let gates = if required { "[]" } else { "[ci]" };
     let (world, fake) = on(version, &format!("auto_merge: true, gates: {gates}"));
@@ -622,7 +622,7 @@ fn passed_pull_request_is_merged_at_once() {
     }
 }
 
-/// The control: what is pending is scheduled, and the server merges it.
+/// The control: a pending pull request is scheduled, and the server merges it.
 #[test]
 fn pending_pull_request_is_scheduled_on_every_version() {
     for version in MERGING {
@@ -675,7 +675,7 @@ fn status_that_arrives_before_scheduling_is_noticed() {
 /// The last required status arrives right before the merge is scheduled, so the server does not check
 /// it, and it refuses the direct merge.
 #[test]
-fn late_status_of_refused_merge_is_reported_as_held() {
+fn late_status_of_refused_merge_is_held() {
     for version in MERGING {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "pending");
@@ -699,9 +699,9 @@ fn late_status_of_refused_merge_is_reported_as_held() {
     }
 }
 
-/// The server merges by itself after the merge was scheduled, and refuses the direct merge.
+/// The server merges the pull request after the merge was scheduled, and refuses the direct merge.
 #[test]
-fn late_status_of_merged_pull_request_is_no_refusal() {
+fn late_status_of_merged_pull_request_passes() {
     for version in MERGING {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "pending");
@@ -742,7 +742,7 @@ fn missing_approval_is_reported_and_awaited() {
 }
 
 #[test]
-fn merge_that_a_person_cancels_is_not_done_by_wait() {
+fn wait_does_not_repeat_a_canceled_merge() {
     for version in ["1.23.8", GITEA] {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "pending");

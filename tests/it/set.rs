@@ -32,7 +32,7 @@ fn fleet() -> World {
     world
 }
 
-/// Verifies the set at B; returns the document, whose hash was printed.
+/// Verifies the set at B; returns the document, after a check of the printed hash.
 fn verified(world: &World) -> Value {
     let ran = world.run(&SET).exits(0);
     let bytes = fs::read(world.path("set.json")).unwrap();
@@ -48,7 +48,7 @@ fn no_file(world: &World) {
 }
 
 #[test]
-fn set_of_a_fleet_is_written_with_its_hash() {
+fn set_of_fleet_is_written_with_hash() {
     let world = fleet();
     let set = verified(&world);
     assert_eq!(
@@ -82,7 +82,7 @@ fn set_of_a_fleet_is_written_with_its_hash() {
 }
 
 #[tokio::test]
-async fn set_has_the_same_bytes_each_time_from_a_real_registry() {
+async fn set_of_real_registry_is_reproducible() {
     let world = fleet();
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -111,7 +111,7 @@ async fn push(world: &World, registry: &Registry) {
 }
 
 #[test]
-fn configuration_of_one_repository_makes_a_set_without_its_pins() {
+fn set_of_one_repository_has_no_pins() {
     let world = world();
     let pins = world.path(".github/workflows/a.yml");
     fs::write(&pins, "no pin at all\n").unwrap();
@@ -121,7 +121,7 @@ fn configuration_of_one_repository_makes_a_set_without_its_pins() {
 }
 
 #[test]
-fn set_lists_what_images_contain() {
+fn set_lists_the_contents_of_images() {
     let mut world = shop();
     let set = verified(&world);
     let kinds = json!({"agents": ["ops", "review"], "plugins": ["lint"], "skills": ["git"]});
@@ -131,7 +131,7 @@ fn set_lists_what_images_contain() {
     }
     assert_eq!(set["inventory"].as_object().unwrap().len(), 3);
 
-    // Platforms that differ are listed by their own digests.
+    // Platforms that differ are listed by their digests.
     let more = "must_contain: { agents: [ops] }\n";
     world.write("contracts/review.yaml", more);
     world.replace(
@@ -154,7 +154,7 @@ fn set_lists_what_images_contain() {
 }
 
 #[test]
-fn a_changed_contract_changes_the_identity_of_the_configuration() {
+fn changed_contract_changes_configuration_identity() {
     let world = shop();
     let before = verified(&world);
     world.replace(
@@ -197,7 +197,7 @@ fn refused_set_is_not_written() {
 }
 
 #[test]
-fn image_of_another_revision_and_an_unreachable_registry_are_both_reported() {
+fn all_failures_of_a_set_are_reported() {
     let mut world = fleet();
     let other = crate::support::layout::Platform::new("linux/amd64", REV_A);
     world.rebuild("fix", REV_B, &[other]);
@@ -229,7 +229,7 @@ fn contract_that_is_not_met_refuses_the_set() {
 }
 
 #[test]
-fn contract_that_asserts_nothing_stops_the_set_before_the_first_request() {
+fn empty_contract_stops_before_any_request() {
     let world = shop();
     world.write("contracts/review.yaml", "must_contain: {}\n");
     world.layout("fix").untag(REV_B);
@@ -265,7 +265,7 @@ fn wrong_arguments_are_refused_before_the_first_request() {
 }
 
 #[test]
-fn commands_that_count_pins_refuse_the_configuration_of_a_fleet() {
+fn counting_commands_refuse_a_fleet_configuration() {
     let world = fleet();
     for command in [
         &["check"][..],
@@ -289,7 +289,7 @@ fn commands_that_count_pins_refuse_the_configuration_of_a_fleet() {
 }
 
 #[test]
-fn a_fleet_that_has_files_and_counts_is_a_repository_too() {
+fn fleet_with_files_is_also_a_repository() {
     let world = world();
     world.write("repin.yaml", CONFIG.to_owned() + "fleet: {}\n");
     world.run(&["check"]).exits(0);
@@ -297,7 +297,7 @@ fn a_fleet_that_has_files_and_counts_is_a_repository_too() {
 }
 
 #[test]
-fn json_output_is_the_file_and_github_gets_the_hash() {
+fn json_output_of_set_is_the_file() {
     let world = fleet();
     let ran = world
         .run(&[&SET[..], &["--format", "json"]].concat())

@@ -1,4 +1,4 @@
-//! Several sets in one repository, whose pull requests never touch each other.
+//! More than one set in one repository: their pull requests never affect each other.
 
 use std::collections::BTreeMap;
 
@@ -275,7 +275,7 @@ fn pull_requests_of_two_sets_stay_apart() {
 }
 
 #[test]
-fn pull_request_supersedes_only_its_own_set() {
+fn pull_request_supersedes_only_its_set() {
     for (kind, files) in cells() {
         let sets = Sets::new(kind, files, "");
         for set in [0, 1] {
@@ -317,7 +317,7 @@ fn renamed_set_supersedes_its_former_pull_request() {
 }
 
 #[test]
-fn renamed_set_keeps_the_pull_request_on_its_branch() {
+fn renamed_set_keeps_its_pull_request() {
     for kind in SERVERS {
         let more = "promote: { branch: 'deploy-{revision}' }\n";
         let mut sets = Sets::new(kind, LAYOUTS[0], more);
@@ -333,7 +333,7 @@ fn renamed_set_keeps_the_pull_request_on_its_branch() {
 }
 
 #[test]
-fn closed_pull_request_of_other_set_does_not_matter() {
+fn closed_pull_request_of_another_set_is_ignored() {
     for (kind, files) in cells() {
         for (command, revision) in OPERATIONS {
             let sets = Sets::new(kind, files, "");
@@ -428,7 +428,7 @@ fn marker_on_another_branch_does_not_count() {
 }
 
 #[test]
-fn pull_request_of_earlier_version_belongs_to_the_top() {
+fn earlier_pull_request_belongs_to_top_set() {
     for kind in SERVERS {
         let files = [["repin.yaml", "us.yml"], PROD];
         let sets = Sets::new(kind, files, "");
@@ -458,7 +458,7 @@ fn pull_request_of_earlier_version_belongs_to_the_top() {
 }
 
 #[test]
-fn new_set_at_a_former_path_is_another_set() {
+fn new_set_at_former_path_is_separate() {
     for kind in SERVERS {
         let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, "");
         let live = ["live/repin.yaml", "live/app.yml"];
@@ -511,7 +511,7 @@ fn trailer_without_path_shows_the_top_set() {
 }
 
 #[test]
-fn wait_of_one_set_leaves_merges_of_another_alone() {
+fn wait_does_not_affect_merges_of_others() {
     for (kind, files) in cells() {
         for (command, revision) in OPERATIONS {
             let sets = Sets::with_forge(kind, files, MERGING, "");
@@ -540,7 +540,7 @@ fn wait_refuses_a_common_branch_of_two_sets() {
 }
 
 #[test]
-fn wait_refuses_a_common_branch_of_a_renamed_set() {
+fn wait_refuses_common_branch_of_renamed_set() {
     let common = "promote: { branch: 'deploy-{revision}' }\n";
     for kind in SERVERS {
         let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, common);
@@ -550,7 +550,7 @@ fn wait_refuses_a_common_branch_of_a_renamed_set() {
     }
 }
 
-/// Checks that `wait` of the second set leaves the scheduled merge of the first set alone.
+/// Checks that `wait` of the second set does not change the scheduled merge of the first set.
 fn refuses_common_branch(sets: &Sets, configs: [&str; 2], command: &str) {
     sets.schedule();
     let before = (sets.state(), sets.fake.store().scheduled.clone());
@@ -564,7 +564,7 @@ fn refuses_common_branch(sets: &Sets, configs: [&str; 2], command: &str) {
 }
 
 #[test]
-fn marker_of_other_set_does_not_prevent_the_verification() {
+fn marker_of_another_set_prevents_no_verification() {
     for (kind, files) in cells() {
         // The other set, and a set that does not exist.
         for other in [files[1][0], "x/repin.yaml"] {
@@ -588,7 +588,7 @@ fn marker_of_other_set_does_not_prevent_the_verification() {
 }
 
 #[test]
-fn wait_verifies_a_pull_request_of_a_former_path() {
+fn wait_verifies_pull_request_of_former_path() {
     let wait = ["wait", "--pr", "1", "--timeout", "5s", "--format", "json"];
     for kind in SERVERS {
         for (command, revision) in OPERATIONS {
@@ -607,7 +607,7 @@ fn wait_verifies_a_pull_request_of_a_former_path() {
 }
 
 #[test]
-fn wait_refuses_altered_pull_request_of_a_former_path() {
+fn wait_refuses_altered_former_pull_request() {
     let live = ["live/repin.yaml", "live/app.yml"];
     for kind in SERVERS {
         for attack in ["former files", "without marker", "other commit"] {
@@ -641,7 +641,7 @@ fn pin_of_two_sets_stops_a_pull_request() {
     for kind in SERVERS {
         let files = [["repin.eu.yaml", "app.yml"], ["repin.yaml", "app.yml"]];
         let sets = Sets::new(kind, files, "");
-        // The files are those of the base branch, whatever the work tree contains.
+        // The files are those of the base branch, and not those of the work tree.
         sets.git(&["rm", "-q", "repin.eu.yaml"]);
         sets.run(1, &["check"]).exits(0);
         let ran = sets.run(1, &args).exits(1);
@@ -652,7 +652,7 @@ fn pin_of_two_sets_stops_a_pull_request() {
 }
 
 #[test]
-fn pin_of_two_sets_in_the_work_tree_does_not_stop_a_pull_request() {
+fn pull_request_ignores_duplicate_in_work_tree() {
     for kind in SERVERS {
         let sets = Sets::new(kind, [STAGING, PROD], "");
         let other = sets

@@ -375,7 +375,7 @@ fn status_of_all_sets_is_one_table() {
     );
 }
 
-/// A repository whose top also counts the pin of production.
+/// A repository with a top configuration that also counts the pin of production.
 fn overlapping() -> World {
     let world = environments();
     world.write("repin.yaml", config("'envs/prod/*.yml'", 1));
@@ -449,7 +449,7 @@ fn pin_of_two_sets_stops_a_promotion() {
 }
 
 #[test]
-fn pin_of_two_sets_only_warns_in_a_rollback() {
+fn pin_of_two_sets_warns_in_rollback() {
     let world = repository();
     let promoted = |revision: &'static str| {
         let text = pin(&world).replace(world.digest("fix", REV_A), world.digest("fix", revision));
@@ -524,7 +524,7 @@ fn workflow_of_a_forge_is_no_configuration() {
     assert_eq!(counted_twice(&document, "pass").len(), 1, "{document}");
     let ran = world.run(&["check", "--all"]).exits(0);
     assert!(!ran.stdout.contains("workflows"), "{}", ran.stdout);
-    // Elsewhere, it is one.
+    // In other directories, it is one.
     world.write(".github/repin.yml", workflow);
     world.git(&["add", ".github/repin.yml"]);
     let document = check(&world, "repin.yaml", 0);
@@ -533,7 +533,7 @@ fn workflow_of_a_forge_is_no_configuration() {
 }
 
 #[test]
-fn ignored_file_belongs_to_the_set_that_includes_it() {
+fn ignored_file_belongs_to_its_including_set() {
     let world = environments();
     world.write("repin.yaml", config("'envs/prod/*.yml'", 1));
     world.write("envs/prod/.gitignore", "app.yml\n");
@@ -569,7 +569,7 @@ fn pins_of_other_sets_are_not_outside() {
     world.write("repin.yaml", config("'envs/*/above.yml'", 1));
     world.git(&["add", "repin.yaml", "envs"]);
     assert_eq!(outside(&world), ["none.yml:1:8"]);
-    // Only counted pins are left out: not their digests alone, and not other images.
+    // Only counted pins are excluded: not separate digests, and not other images.
     world.write("envs/prod/eu.yml", world.digest("fix", REV_A));
     world.write(
         "repin.yaml",
@@ -722,7 +722,7 @@ fn unreadable_history_of_a_set_is_a_warning() {
 }
 
 #[test]
-fn status_of_all_sets_lists_problems_and_unread_information() {
+fn status_of_all_sets_lists_problems() {
     let world = repository();
     world.write(PROD, config("app.yml", 3));
     let (stderr, _) = all(&world, &["status"], 0);

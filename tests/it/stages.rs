@@ -17,7 +17,7 @@ const STAGING: &str = "envs/staging/repin.yaml";
 const PROD: &str = "envs/prod/repin.yaml";
 const AFTER_A_DAY: &str = "promote: { after: [{ set: ../staging/repin.yaml, for: 24h }] }\n";
 
-/// A date of git, this many hours ago.
+/// A date of git, `hours` hours ago.
 fn ago(hours: i64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = i64::try_from(now.unwrap().as_secs()).unwrap();
@@ -195,7 +195,7 @@ fn passed(document: &Value) -> Value {
 }
 
 #[test]
-fn set_is_promoted_after_its_time_in_the_stage() {
+fn set_is_promoted_after_its_stage_time() {
     let pipeline = Pipeline::new(AFTER_A_DAY);
     pipeline.promoted(STAGING, REV_B, 23);
     let detail = pipeline.is_refused("stage_soak");
@@ -222,7 +222,7 @@ fn set_is_promoted_after_its_time_in_the_stage() {
 }
 
 #[test]
-fn set_that_was_never_in_the_stage_is_refused() {
+fn set_that_was_never_staged_is_refused() {
     let pipeline = Pipeline::new(AFTER_A_DAY);
     pipeline.is_refused("stage_missing");
     // Without a time, the set must have been current.
@@ -242,7 +242,7 @@ fn replaced_set_must_be_promoted_again() {
 }
 
 #[test]
-fn set_that_was_rolled_back_in_the_stage_is_refused() {
+fn set_rolled_back_in_stage_is_refused() {
     let pipeline = Pipeline::new(AFTER_A_DAY);
     pipeline.promoted(STAGING, REV_B, 100);
     pipeline.rolled_back(STAGING, REV_A, 50);
@@ -422,7 +422,7 @@ fn set_of_another_repository_is_a_stage() {
         run(&["commit", "-q", "-am", "promote"], 30);
         let document = pipeline.promote(&[]).exits(0).json();
         assert_eq!(passed(&document)["item"], format!("{repository}:{STAGING}"));
-        // Another branch, which lacks the set.
+        // Another branch, without the set.
         run(&["branch", "stable", "HEAD^"], 0);
         pipeline.configure(PROD, &after(", branch: stable"));
         pipeline.is_refused("stage_missing");
@@ -458,7 +458,7 @@ fn cycle_through_another_repository_is_refused() {
 }
 
 #[test]
-fn check_remote_checks_the_stages_of_a_new_set() {
+fn check_remote_checks_stages_of_new_set() {
     let pipeline = Pipeline::new(AFTER_A_DAY);
     // The current set is not checked.
     pipeline.run(&["check", "--remote"]).exits(0);
@@ -479,8 +479,8 @@ fn check_remote_checks_the_stages_of_a_new_set() {
     pipeline.run(&["check", "--remote"]).exits(2);
 }
 
-/// A pipeline on a forge whose staging was changed by pull request 1, which the forge merged `merged` hours
-/// ago.
+/// A pipeline on a forge with a change of staging by pull request 1, which the forge merged
+/// `merged` hours ago.
 fn merged_pipeline(kind: Kind, numbered: bool, merged: u64) -> Pipeline {
     let pipeline = Pipeline::on(Some(kind), AFTER_A_DAY);
     pipeline.pin(STAGING, REV_B);
@@ -513,7 +513,7 @@ fn merged_pipeline(kind: Kind, numbered: bool, merged: u64) -> Pipeline {
 }
 
 #[test]
-fn merge_time_of_the_forge_counts_for_pull_requests() {
+fn merge_time_counts_for_pull_requests() {
     for kind in [Kind::Github, Kind::Gitea] {
         for numbered in [true, false] {
             let late = merged_pipeline(kind, numbered, 20);
@@ -543,7 +543,7 @@ fn merge_time_of_the_forge_counts_for_pull_requests() {
 }
 
 #[test]
-fn pull_request_becomes_a_draft_when_its_stage_fails() {
+fn pull_request_of_failed_stage_becomes_draft() {
     for kind in [Kind::Github, Kind::Gitea] {
         let pipeline = Pipeline::on(Some(kind), AFTER_A_DAY);
         pipeline.promoted(STAGING, REV_B, 60);
@@ -601,7 +601,7 @@ fn newest_set_that_passed_its_stages_is_promoted() {
 }
 
 #[test]
-fn newest_set_is_not_older_than_a_pull_request() {
+fn newest_set_is_not_before_pull_request() {
     let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
     pipeline.promoted(STAGING, REV_B, 90);
     pipeline.promoted(STAGING, REV_C, 60);
@@ -610,7 +610,7 @@ fn newest_set_is_not_older_than_a_pull_request() {
     let document = newest(&["--pr", "ready"]).exits(0).json();
     assert_eq!(document["revision"], REV_C);
     assert_eq!(newest(&[]).exits(0).json()["revision"], REV_C);
-    // C must prove itself again, and the pull request still proposes it.
+    // C must pass the stage a second time, and the pull request still proposes it.
     pipeline.promoted(STAGING, REV_B, 30);
     pipeline.promoted(STAGING, REV_C, 10);
     let document = newest(&["--pr", "ready"]).exits(0).json();
@@ -632,7 +632,7 @@ fn newest_set_of_an_unknown_stage_is_refused() {
 }
 
 #[test]
-fn status_shows_the_stage_that_the_next_set_waits_for() {
+fn status_shows_the_pending_stage() {
     let pipeline = Pipeline::new(AFTER_A_DAY);
     let waiting = || pipeline.run(&["status"]).exits(0).json()["waiting"].clone();
     assert_eq!(waiting(), serde_json::json!([]));

@@ -1,4 +1,5 @@
-//! `repin status`: one screen, one document, and an exit code that says whether everything was read.
+//! `repin status`: one screen, one document, and an exit code that shows whether all information
+//! was read.
 
 use std::fs;
 
@@ -25,7 +26,7 @@ fn in_order() -> World {
     world
 }
 
-/// A was promoted, then B, and then A again; all on the remote's branch.
+/// A was promoted, then B, then A; all on the remote's branch.
 fn rolled_back() -> World {
     let world = in_order().with_git();
     world.promoted(REV_A);
@@ -38,7 +39,7 @@ fn rolled_back() -> World {
     world
 }
 
-/// The screen, with what differs from run to run replaced.
+/// The screen, with the variable parts replaced.
 fn screen(ran: &Ran) -> String {
     let mut text = ran.stdout.clone();
     for (pattern, with) in [
@@ -68,7 +69,7 @@ fn one_screen_shows_the_set_and_its_holds() {
 }
 
 #[test]
-fn a_set_that_a_merge_and_its_commit_both_name_is_held_once() {
+fn set_of_merge_and_commit_is_held_once() {
     let world = in_order().with_git();
     world.promoted(REV_A);
     world.git(&["checkout", "-q", "-b", "side"]);
@@ -120,7 +121,7 @@ fn claim_for_known_digests_is_reported_as_ignored() {
 }
 
 #[test]
-fn the_document_has_the_set_its_author_and_its_holds() {
+fn status_document_has_set_author_and_holds() {
     let world = rolled_back();
     let document = status(&world, 0);
     let entries = world.run(&["history", "--format", "json"]).exits(0).json();
@@ -180,7 +181,7 @@ fn the_document_has_the_set_its_author_and_its_holds() {
 }
 
 #[test]
-fn what_is_off_is_shown_and_changes_no_exit_code() {
+fn problems_do_not_change_the_exit_code() {
     let world = rolled_back();
     let digest = world.digest("review", REV_A);
     world.write("docs/notes.md", format!("ghcr.io/acme/review@{digest}\n"));
@@ -201,18 +202,18 @@ fn what_is_off_is_shown_and_changes_no_exit_code() {
     assert_eq!(codes("outside"), ["pin_outside"]);
     assert_eq!(codes("unpinned"), ["image_unpinned"]);
     let ran = world.run(&["status"]).exits(0);
-    for says in [
+    for expected in [
         "outside       docs/notes.md:1:1 (review: pin_outside)\n",
         "unpinned      .github/workflows/c.yml:1:8 (fix: image_unpinned)\n",
         "\nnot OK: 2 pin problems, 1 outside digest, 1 unpinned reference\n",
     ] {
-        assert!(ran.stdout.contains(says), "{says}: {}", ran.stdout);
+        assert!(ran.stdout.contains(expected), "{expected}: {}", ran.stdout);
     }
     world.run(&["check"]).exits(1);
 }
 
 #[test]
-fn a_work_tree_with_another_set_is_shown_beside_the_deployed_one() {
+fn differing_work_tree_is_shown_with_deployed_set() {
     let world = rolled_back();
     world.pin(REV_B);
     let document = status(&world, 0);
@@ -279,7 +280,7 @@ fn interrupted_apply_is_reported_with_its_recovery() {
     );
 }
 
-/// The file of this name beneath a directory.
+/// The file of this name below a directory.
 fn find(directory: &std::path::Path, name: &str) -> std::path::PathBuf {
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -296,7 +297,7 @@ fn find(directory: &std::path::Path, name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn without_git_the_pins_are_shown_and_history_is_reported_as_not_read() {
+fn without_git_status_shows_only_pins() {
     let world = in_order();
     let document = status(&world, 3);
     assert_eq!(document["set"], Value::Null);
@@ -313,7 +314,7 @@ fn without_git_the_pins_are_shown_and_history_is_reported_as_not_read() {
 }
 
 #[test]
-fn a_commit_that_cannot_be_read_since_the_current_set_is_shown() {
+fn unreadable_commit_since_current_set_is_shown() {
     let world = rolled_back();
     let config = world.read("repin.yaml");
     world.write("repin.yaml", "version: 9\n");
@@ -353,7 +354,7 @@ fn a_shallow_clone_is_reported() {
 // The forge.
 
 #[test]
-fn open_pull_requests_of_sets_are_listed_and_no_others() {
+fn only_open_pull_requests_of_sets_are_listed() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
         run(&world, &PROMOTE).exits(0);
@@ -424,7 +425,7 @@ fn a_missing_token_is_reported_and_no_error() {
 }
 
 #[test]
-fn a_forge_that_fails_decides_the_exit_code_and_hides_nothing_else() {
+fn failing_forge_determines_the_exit_code() {
     for (code, exit) in [(500, 3), (403, 4)] {
         let (world, fake) = hosted(Kind::Github, "base: main");
         let world = world.with_git();
@@ -445,7 +446,7 @@ fn a_forge_that_fails_decides_the_exit_code_and_hides_nothing_else() {
 }
 
 #[test]
-fn the_forge_confirms_the_pull_request_of_the_commit_and_shows_a_stale_clone() {
+fn forge_confirms_the_pull_request_of_commit() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "base: main");
         run(&world, &PROMOTE).exits(0);
@@ -478,7 +479,7 @@ fn the_forge_confirms_the_pull_request_of_the_commit_and_shows_a_stale_clone() {
 }
 
 #[test]
-fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
+fn checkout_with_another_forge_gets_no_token() {
     for name in ["repin.yaml", "repin.renamed.yaml"] {
         let (world, fake) = hosted(Kind::Github, "base: main");
         let other = Fake::start(Kind::Github);
@@ -501,7 +502,7 @@ fn a_checkout_that_names_another_forge_than_its_base_gets_no_token() {
 }
 
 #[test]
-fn a_branch_whose_name_ends_like_the_base_is_another_one() {
+fn branch_with_similar_name_is_not_base() {
     let (world, _fake) = hosted(Kind::Github, "base: main");
     let world = world.with_git();
     world.git(&["push", "--quiet", "origin", "HEAD:refs/heads/feature/main"]);
@@ -519,7 +520,7 @@ fn a_branch_whose_name_ends_like_the_base_is_another_one() {
 }
 
 #[test]
-fn a_rebase_merge_is_found_by_the_branch_of_the_set() {
+fn rebase_merge_is_found_by_set_branch() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "base: main");
         run(&world, &PROMOTE).exits(0);
@@ -562,7 +563,7 @@ fn a_rebase_merge_is_found_by_the_branch_of_the_set() {
 }
 
 #[test]
-fn without_a_remote_the_line_of_head_is_shown() {
+fn without_a_remote_head_is_shown() {
     let repo = Repo::new();
     repo.promote('a');
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_repin"))

@@ -18,11 +18,11 @@ use crate::{
 
 /// Images of the set, and requests of the run: none of them has the tag.
 const IMAGES: usize = 20;
-/// Requests that are open at once before any of them is answered, more than over HTTP/1.1.
+/// The number of concurrent requests before the first response, more than over HTTP/1.1.
 const OPEN: usize = 16;
 
-/// A registry without images: it answers the first request, and then none before [`OPEN`] of them are
-/// open, or no other one came for five seconds.
+/// A registry without images: it responds to the first request, and then to none before [`OPEN`] of
+/// them are open, or no other one came for five seconds.
 struct Registry {
     address: SocketAddr,
     /// The most requests that were open at once.
@@ -92,7 +92,7 @@ async fn serve(mut connection: h2::server::Connection<Stream, bytes::Bytes>, mos
 fn not_found(mut respond: SendResponse<bytes::Bytes>) {
     let response = http::Response::builder().status(404).body(()).unwrap();
     let body = respond.send_response(response, false);
-    // The run may have ended.
+    // The run may have finished.
     if let Ok(mut body) = body {
         let _ = body.send_data(bytes::Bytes::from_static(b"{}"), true);
     }
@@ -106,7 +106,7 @@ fn configuration(directory: &Path) {
 }
 
 #[test]
-fn more_requests_are_open_at_once_where_they_share_a_connection() {
+fn shared_connection_allows_more_concurrent_requests() {
     let world = world();
     configuration(world.root());
     let authority = world.path("ca.pem");

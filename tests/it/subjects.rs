@@ -33,7 +33,7 @@ fn build_fix(world: &mut World, revision: &'static str, signed: &str) {
     attached(world, "fix", &digest, &bundle);
 }
 
-/// A world whose images are attested and differ.
+/// A world with different images that have attestations.
 fn distinct() -> World {
     let mut world = trusted();
     for revision in [REV_A, REV_B] {
@@ -209,7 +209,7 @@ fn check_remote_refuses_pinned_images_of_another_repository() {
         failed(&document),
         ["digest_shared", "attestation_other_image"]
     );
-    // The pins alone show that two images have one digest.
+    // The pins show that two images have one digest, without a request.
     let document = world.run(&["check", "--format", "json"]).exits(1).json();
     assert_eq!(failed(&document), ["digest_shared"]);
     with_policy(&world, "");
@@ -273,7 +273,7 @@ fn payload_of_another_repository_is_refused() {
 }
 
 #[test]
-fn nameless_signature_is_refused_unless_any_name_is_accepted() {
+fn nameless_signature_needs_subject_name_any() {
     let world = unsigned();
     with_policy(&world, SIGNATURES);
     for (image, revision) in ["review", "fix", "base"]
@@ -442,7 +442,7 @@ fn build_index(world: &mut World, platforms: &[(&'static str, Value); 2]) {
 }
 
 #[test]
-fn platforms_of_an_index_are_those_of_its_images() {
+fn index_has_the_platforms_of_its_images() {
     let listed = |architecture: &str| json!({"os": "linux", "architecture": architecture});
     let mut world = world();
     build_index(
@@ -537,7 +537,7 @@ fn weaker_policy_than_on_the_base_is_reported() {
     expect("verify");
     let ran = world.run(&["check", "--remote"]).exits(0);
     assert!(ran.stderr.contains("policy_weakened"), "{}", ran.stderr);
-    // On a branch of its own, committed.
+    // Committed on a separate branch.
     world.git(&["checkout", "-q", "-b", "change"]);
     world.commit("no policy");
     expect("verify");
@@ -576,7 +576,7 @@ fn weaker_policy_than_on_the_base_is_reported() {
 }
 
 #[test]
-fn base_that_a_change_names_does_not_hide_the_default_branch() {
+fn changed_base_does_not_hide_default_branch() {
     let world = trusted().with_git();
     world.git(&["checkout", "-q", "-b", "evil"]);
     with_policy(&world, "");

@@ -23,7 +23,7 @@ fn repository() -> World {
     world
 }
 
-/// A commit on a branch of the remote, made in a clone of its own.
+/// A commit on a branch of the remote, created in a separate clone.
 fn elsewhere(world: &World, branch: &str, files: &[(&str, &str)]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let (clone, at) = (directory.path().join("clone"), world.path("origin.git"));
@@ -52,7 +52,7 @@ fn refs(world: &World) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The clone without its objects and what it knows of the branch that is pushed: files, index,
+/// The clone without its objects and the remote-tracking branch of the push: files, index,
 /// references, settings.
 fn here(world: &World) -> BTreeMap<PathBuf, (String, u64, u32, i64)> {
     let mut files = world.snapshot();
@@ -79,7 +79,7 @@ fn hook(world: &World, name: &str, script: &str) {
 }
 
 #[test]
-fn branch_in_sync_is_unchanged_and_branch_behind_is_fast_forwarded() {
+fn outdated_branch_is_fast_forwarded() {
     let world = repository();
     let document = apply(&world).exits(0).json();
     assert_eq!(
@@ -93,7 +93,7 @@ fn branch_in_sync_is_unchanged_and_branch_behind_is_fast_forwarded() {
     let new = elsewhere(&world, "main", &[("x", "1")]);
     world.git(&["tag", "here"]);
     let (before, there) = (here(&world), refs(&world));
-    // A dry run tells and pushes nothing.
+    // A dry run reports the push without pushing.
     for forbid in [&[][..], &["--apply", "--dry-run", "true"]] {
         let document = world
             .run(&[&SYNC[..], forbid, &["--format", "json"]].concat())
@@ -129,7 +129,7 @@ fn branch_in_sync_is_unchanged_and_branch_behind_is_fast_forwarded() {
 }
 
 #[test]
-fn diverged_branches_are_merged_without_touching_the_work_tree() {
+fn diverged_branches_are_merged_outside_work_tree() {
     let world = repository();
     let main = elsewhere(&world, "main", &[("x", "1")]);
     let staging = elsewhere(&world, "staging", &[("y", "1")]);
@@ -161,7 +161,7 @@ fn diverged_branches_are_merged_without_touching_the_work_tree() {
     );
     assert_eq!(there(&["show", "staging:x", "staging:y"]), "11");
     assert_eq!(here(&world), before);
-    // Whoever git knows commits.
+    // The author is the user of git's configuration.
     elsewhere(&world, "main", &[("x", "2")]);
     let env = [
         ("GIT_AUTHOR_NAME", "Ada"),
@@ -179,7 +179,7 @@ fn diverged_branches_are_merged_without_touching_the_work_tree() {
 }
 
 #[test]
-fn a_conflict_names_the_files_and_pushes_nothing() {
+fn conflict_lists_files_and_pushes_nothing() {
     let world = repository();
     elsewhere(&world, "main", &[("x", "1"), ("y", "1"), ("z", "1")]);
     elsewhere(&world, "staging", &[("x", "2"), ("y", "2"), ("a", "2")]);
@@ -204,7 +204,7 @@ fn a_conflict_names_the_files_and_pushes_nothing() {
 }
 
 #[test]
-fn a_target_that_is_not_listed_is_refused_before_anything_is_fetched() {
+fn unlisted_target_is_refused_before_fetching() {
     let world = repository();
     // A request to this remote would fail with another error.
     world.git(&["remote", "set-url", "origin", "./nowhere.git"]);
@@ -269,7 +269,7 @@ fn missing_branch_is_not_created() {
 }
 
 #[test]
-fn a_push_that_the_other_side_refuses_is_denied_with_what_is_missing() {
+fn refused_push_reports_the_missing_permission() {
     for name in ["pre-receive", "update"] {
         let world = repository();
         elsewhere(&world, "main", &[("x", "1")]);
@@ -296,7 +296,7 @@ fn a_push_that_the_other_side_refuses_is_denied_with_what_is_missing() {
 }
 
 #[test]
-fn a_server_that_does_not_know_or_not_let_us_is_denied() {
+fn rejected_credentials_are_denied() {
     for (status, says) in [(401, "could not read Username"), (403, "403")] {
         let world = repository();
         let server = fakes::server::Server::start(move |_| {
@@ -350,7 +350,7 @@ fn faster_concurrent_run_loses_nothing() {
         "refs/heads/staging",
         &base,
     ]);
-    // While the push is looked at, theirs arrives.
+    // During the check of the push, another push arrives.
     hook(
         &world,
         "pre-receive",

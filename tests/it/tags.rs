@@ -9,7 +9,7 @@ use crate::support::{
     layout::Platform,
     pruned::{Real, old, pinned},
     registry::{Protection, Registry, run as run_tool},
-    scene::{tags, why},
+    scene::{protection, tags},
     world::{REV_A, World, details, failed, world},
 };
 
@@ -319,7 +319,7 @@ fn version_is_the_revision() {
 }
 
 #[test]
-fn pinned_revision_without_a_tag_fails_the_remote_check() {
+fn revision_without_tag_fails_remote_check() {
     let world = world_with("{ pattern: '[a-z0-9]+', tag: '{revision}' }").with_git();
     for image in IMAGES {
         build(&world, image, "release1", ["release1"; 2]);
@@ -443,7 +443,7 @@ fn prune_protects_each_tag_that_a_pattern_matches() {
     real.scene.commit("tags in use");
     assert_eq!(candidates(&real), ["pending-c330f60-100"]);
     let document = real.scene.prune(&[], 0);
-    let reason = why(&document["images"][0], "pending-b330f60-100");
+    let reason = protection(&document["images"][0], "pending-b330f60-100");
     assert!(reason.contains(COMMIT), "{reason}");
 }
 

@@ -8,7 +8,7 @@ use crate::support::{
     world::{REV_B, Ran, World, world},
 };
 
-/// A world whose base branch is on a forge and known to the clone.
+/// A world with a base branch on a forge, which the clone has.
 fn hosted(kind: Kind) -> (World, Fake) {
     let (world, fake) = unknown_to_git(kind);
     let world = world.with_git();
@@ -25,7 +25,7 @@ fn unknown_to_git(kind: Kind) -> (World, Fake) {
     (world, fake)
 }
 
-/// Someone's server, which takes what it gets.
+/// A foreign server, which accepts every request.
 fn recorder() -> Recorder {
     Recorder::start(|_| Reaction::new(200, "{}"))
 }
@@ -35,7 +35,7 @@ fn received_nothing(recorder: &Recorder) {
     assert_eq!(recorder.log(), [] as [String; 0]);
 }
 
-/// What the messages of a run say, whichever way they are broken into lines.
+/// The messages of a run, without their line breaks.
 fn said(ran: &Ran) -> String {
     format!("{}{}", ran.stdout, ran.stderr)
         .split_whitespace()
@@ -45,7 +45,7 @@ fn said(ran: &Ran) -> String {
 
 const GATES: [&str; 3] = ["gates", "--ref", "main"];
 
-/// Every command that asks a forge with the configuration of the work tree.
+/// Every command that queries a forge with the configuration of the work tree.
 const ASKING: [&[&str]; 5] = [
     &GATES,
     &["wait", "--pr", "1", "--timeout", "1s"],
@@ -55,7 +55,7 @@ const ASKING: [&[&str]; 5] = [
 ];
 
 #[test]
-fn a_changed_forge_url_does_not_receive_the_token_of_the_job() {
+fn changed_forge_url_gets_no_job_token() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind);
         let (api, thief) = (fake.api(), recorder());
@@ -108,7 +108,7 @@ fn a_changed_forge_url_does_not_receive_the_token_of_the_job() {
 }
 
 #[test]
-fn without_a_job_tokens_go_to_the_public_github_and_to_the_server_of_the_clone() {
+fn tokens_outside_jobs_go_to_known_servers() {
     let (world, fake) = hosted(Kind::Gitea);
     for name in ["GITHUB_TOKEN", "GH_TOKEN"] {
         let ran = run(&world, &GATES, &[(name, TOKEN)]).exits(4);
@@ -148,7 +148,7 @@ fn without_a_job_tokens_go_to_the_public_github_and_to_the_server_of_the_clone()
 const OWN: [(&str, &str); 1] = [("REPIN_FORGE_TOKEN", TOKEN)];
 
 #[test]
-fn the_base_branch_decides_which_forge_gets_a_pull_request() {
+fn base_branch_determines_the_forge() {
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind);
         let (mine, thief) = (world.read("repin.yaml"), recorder());
@@ -159,7 +159,7 @@ fn the_base_branch_decides_which_forge_gets_a_pull_request() {
         for part in [&fake.server.url(), &host, "origin/main"] {
             assert!(said(&ran).contains(part), "{part} {}", said(&ran));
         }
-        // A base branch of their own changes nothing: the default branch counts, too.
+        // Another base branch has no effect: the default branch counts, too.
         world.git(&["checkout", "-q", "-b", "theirs"]);
         let based = theirs.replace("acme/flows,", "acme/flows, base: theirs,");
         world.write("repin.yaml", based);
@@ -168,12 +168,12 @@ fn the_base_branch_decides_which_forge_gets_a_pull_request() {
         world.git(&["fetch", "-q"]);
         world.git(&["remote", "set-head", "origin", "main"]);
         run(&world, &PROMOTE, &OWN).exits(2);
-        // Nor does another repository of the same forge.
+        // Another repository of the same forge is also refused.
         world.write("repin.yaml", mine.replace("acme/flows", "thief/flows"));
         run(&world, &PROMOTE, &OWN).exits(2);
         received_nothing(&thief);
         assert_eq!(fake.asked(), [] as [String; 0]);
-        // What the base says, too, is done.
+        // A value that the base also has is used.
         world.write("repin.yaml", &mine);
         run(&world, &PROMOTE, &OWN).exits(0);
         assert_eq!(fake.store().open_pulls().len(), 1);
@@ -198,7 +198,7 @@ fn forge_base_is_compared_before_the_first_write() {
     }
 }
 
-/// What no other server and no container may be handed.
+/// Variables that no other server and no container may receive.
 const NEVER: [&str; 12] = [
     "REPIN_FORGE_TOKEN",
     "REPIN_FORGE_TOKEN_FILE",
@@ -215,7 +215,7 @@ const NEVER: [&str; 12] = [
 ];
 
 #[test]
-fn no_configuration_hands_on_what_the_job_holds_for_itself() {
+fn configuration_cannot_expose_job_variables() {
     let (world, thief) = (world(), recorder());
     let before = world.read("repin.yaml");
     let line = before.lines().count() + 1;
@@ -256,7 +256,7 @@ fn no_configuration_hands_on_what_the_job_holds_for_itself() {
 }
 
 #[test]
-fn a_configuration_of_the_past_may_name_what_is_refused_now() {
+fn past_configuration_may_use_refused_names() {
     let mut world = world();
     world.build(REV_B);
     let now = world.read("repin.yaml");

@@ -19,7 +19,7 @@ use crate::support::{
 
 const SECRET: &str = "hunter2-and-more";
 
-/// A world whose images run on this machine, with a smoke block.
+/// A world with images that run on this machine, and a smoke block.
 fn with_smoke(block: &str, programs: &[(&str, &[u8])]) -> World {
     let mut world = world();
     for revision in [REV_A, REV_B] {
@@ -47,13 +47,13 @@ fn engine(world: &World, script: &str) -> String {
 }
 
 #[test]
-fn a_set_is_promoted_after_its_images_ran_and_not_if_one_fails() {
+fn set_is_promoted_after_its_images_run() {
     let busybox =
         fs::read("/bin/busybox").expect("/bin/busybox is needed: apt-get install busybox-static");
     let storage = tempfile::tempdir().unwrap();
     let directory = |name: &str| storage.path().join(name).to_str().unwrap().to_owned();
     let (root, state) = (directory("root"), directory("runroot"));
-    // What containers need on machines that are containers themselves.
+    // The options of containers on machines that are containers.
     let args = format!(
         "--root {root} --runroot {state} --storage-driver=vfs --runtime runc --cgroup-manager=cgroupfs \
          --events-backend=file --ulimit nofile=1024:1024 --ulimit nproc=1024:1024"
@@ -132,7 +132,7 @@ fn a_set_is_promoted_after_its_images_ran_and_not_if_one_fails() {
 }
 
 #[test]
-fn a_rollback_runs_it_too_and_an_image_without_pins_only_warns() {
+fn rollback_runs_the_smoke_command() {
     let world = with_smoke("smoke: { command: [x], engine: podman }\n", &[]).with_git();
     for revision in [REV_A, REV_B] {
         world.pin(revision);
@@ -177,7 +177,7 @@ fn a_rollback_runs_it_too_and_an_image_without_pins_only_warns() {
 }
 
 #[test]
-fn a_set_by_itself_runs_it_on_every_image() {
+fn set_command_runs_smoke_on_every_image() {
     let world = with_smoke("smoke: { command: [x], engine: podman }\n", &[]);
     let set = |script: &str| {
         let path = engine(&world, script);
@@ -221,7 +221,7 @@ fn missing_engine_follows_when_unavailable() {
     );
     let ran = world.run_with(&promote, &[("PATH", &path)]).exits(0);
     assert_eq!(details(&ran.json(), "smoke_unavailable", "skip").len(), 3);
-    // A person sees it under the table, once for its cause.
+    // A user sees it below the table, once for its cause.
     let ran = world.run_with(&promote[..3], &[("PATH", &path)]).exits(0);
     let note = format!(
         "skip  smoke_unavailable  review {0}, fix {0}, base {0}: ",
@@ -231,7 +231,7 @@ fn missing_engine_follows_when_unavailable() {
 }
 
 #[test]
-fn a_secret_that_is_missing_is_found_before_the_first_request() {
+fn missing_secret_is_found_before_any_request() {
     let world = with_smoke(
         "smoke: { command: [x], engine: podman, env: [TOKEN] }\n",
         &[],
@@ -259,7 +259,7 @@ fn a_secret_that_is_missing_is_found_before_the_first_request() {
         (&skipped["approved"], &skipped["changed"]),
         (&false.into(), &false.into())
     );
-    // It is there, and nobody sees it.
+    // The variable is set, but not visible.
     world.replace("repin.yaml", "'http://127.0.0.1:9/acme'", "oci:images");
     let path = engine(
         &world,
@@ -277,13 +277,13 @@ fn a_secret_that_is_missing_is_found_before_the_first_request() {
 }
 
 #[test]
-fn an_interrupt_stops_the_container_and_changes_nothing() {
+fn interrupt_stops_the_container() {
     let world = with_smoke(
         "smoke: { command: [x], engine: podman, timeout: 20s }\n",
         &[],
     );
     let mark = world.path("started");
-    // A name of its own for the process, by which it is found.
+    // A unique name of the process, to find it.
     let script = format!(
         "[ $1 = run ] || exit 0; touch {}; exec sleep 987.125",
         mark.display()

@@ -81,7 +81,7 @@ fn old_root() -> String {
     root.to_string()
 }
 
-/// Sigstore's root in which an authority has ended.
+/// Sigstore's root with an expired authority.
 fn ended_root() -> String {
     let mut root: Value = serde_json::from_str(SIGSTORE).unwrap();
     root["certificateAuthorities"][1]["validFor"]["end"] = json!("2026-11-01T00:00:00Z");
@@ -192,7 +192,7 @@ fn built_in_root_is_replaced_by_a_file() {
 }
 
 #[test]
-fn other_roots_of_a_file_stay_as_they_are() {
+fn other_roots_of_a_file_stay() {
     let one_line = |text: &str| serde_json::from_str::<Value>(text).unwrap().to_string();
     let scratch = Scratch::new("roots.jsonl");
     let other = crate::support::authority::root().to_string();
@@ -230,7 +230,7 @@ fn rotated_root_keys_are_followed() {
 
 type Attack = fn(&Repository, &mut Responses);
 
-/// What an attacker on the way does, and the reason that is reported.
+/// The attacks of a server in between, with the reported reasons.
 const ATTACKS: [(&str, &str, Attack); 15] = [
     (
         "timestamp by another key",
@@ -359,7 +359,7 @@ fn metadata_that_does_not_verify_is_refused() {
         assert_eq!(scratch.read(FILE), old_root(), "{name}");
         assert_eq!(scratch.names(), ["repin.yaml", FILE], "{name}");
     }
-    // Another repository with keys of its own.
+    // Another repository with separate keys.
     let (ours, theirs) = (Repository::new(SIGSTORE), Repository::new(SIGSTORE));
     let server = serve(theirs.responses());
     let ran = scratch
@@ -410,7 +410,7 @@ fn oversized_files_are_not_read() {
 }
 
 #[test]
-fn failure_on_the_way_writes_nothing() {
+fn failed_update_writes_no_root() {
     let scratch = Scratch::with_old_root();
     let repository = Repository::new(SIGSTORE);
     for path in repository.responses().keys().skip(1) {

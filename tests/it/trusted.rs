@@ -1,4 +1,4 @@
-//! `examples/trusted`: images with attestations by an authority of their own, and one forged label.
+//! `examples/trusted`: images with attestations by a separate authority, and one forged label.
 
 use std::{
     fmt::Write as _,
@@ -15,7 +15,7 @@ use crate::support::{
     world::{Ran, details, failed, repin},
 };
 
-/// What is pinned, what is promoted, and what claims to be a commit that it was not built from.
+/// The pinned set, the promoted set, and a set with a forged commit.
 const PINNED: &str = "4b1d7f0e92c35a68d1f4073be6a98c25170f3d6e";
 const NEXT: &str = "c93f5a17e08b64d2ab7013f9485ce6d20917b3fa";
 const FORGED: &str = "0d6c1e4b7a39f58266d0cbe1f7a4835920c1d7e4";
@@ -128,9 +128,9 @@ fn init_proposes_the_workflow_that_attested_every_image() {
 }
 
 #[test]
-fn init_proposes_no_policy_that_the_current_set_would_fail() {
+fn init_proposes_only_policies_that_pass() {
     let mut warnings = Vec::new();
-    // Pins of the second image: made for another commit, never attested, and missing.
+    // Pins of the second image: attested for another commit, never attested, and missing.
     let resolve = ["resolve", "--revision", FORGED, "--format", "json"];
     let forged = run(&example(), &resolve).exits(0).json();
     let forged = forged["images"][1]["digest"].as_str().unwrap().to_owned();
@@ -148,7 +148,7 @@ fn init_proposes_no_policy_that_the_current_set_would_fail() {
         );
         warnings.push(document["warnings"].as_array().unwrap().len());
     }
-    // What carries none is no surprise; what could not be read is said.
+    // An image without an attestation is not reported; an unreadable one is.
     assert_eq!(warnings[1], warnings[0] + 1);
 }
 

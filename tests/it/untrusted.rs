@@ -1,4 +1,4 @@
-//! Text from outside as whole runs: what a terminal, a runner and a pipe get of it, and that no
+//! External text in whole runs: the output at a terminal, in a runner and in a pipe, and that no
 //! secret comes back from a server that echoes it.
 
 use std::process::{Command, Stdio};
@@ -17,10 +17,10 @@ use crate::support::{
     world::{REV_A, REV_B, Ran, World, world},
 };
 
-/// Begins a line, stands anywhere in one, and comes behind blanks that a runner does not count.
+/// At the start of a line, anywhere in a line, and after blanks that a runner ignores.
 const COMMANDS: &str = "##[add-mask]l\u{2028}\u{200b}";
 
-/// That a runner obeys nothing of what a run printed but annotations of repin's, and how many of
+/// Checks that a runner accepts only annotations of repin in the output of a run, and the number of
 /// those.
 fn annotations(ran: &Ran) -> usize {
     assert_eq!(runner::obeyed(&ran.stderr), [], "{}", ran.stderr);
@@ -42,7 +42,7 @@ fn github(world: &World, args: &[&str]) -> Ran {
     )
 }
 
-/// A world whose files are called as commands are.
+/// A world with files that are called like commands.
 fn hostile() -> World {
     let world = world();
     world.replace(
@@ -50,7 +50,7 @@ fn hostile() -> World {
         "['.github/workflows/*.yml']",
         "['*.yml', '.github/workflows/*.yml']",
     );
-    // Warnings are annotations of repin's own.
+    // Warnings are annotations of repin.
     world.write("repin.yaml", world.read("repin.yaml") + "outside: ignore\n");
     for (from, to) in [
         ("a.yml", "::stop-commands::x.yml"),
@@ -76,7 +76,7 @@ fn file_names_are_inert_for_runners() {
         "{}",
         ran.stdout
     );
-    // One says that no image declares `fix-extra`.
+    // One reports that no image declares `fix-extra`.
     let ran = github(&world, &["check", "-v"]).exits(0);
     assert_eq!(annotations(&ran), 1, "{}", ran.stdout);
     world.write(
@@ -91,7 +91,7 @@ fn file_names_are_inert_for_runners() {
 }
 
 #[test]
-fn a_promote_and_a_rollback_show_their_files_to_a_runner_unread() {
+fn runner_gets_files_without_commands() {
     let mut world = hostile();
     let label = "x\n::add-mask::a\r::error::b ##[add-mask]c";
     let labelled = Platform::new("linux/amd64", REV_B).label("dev.acme.version", label);
@@ -100,7 +100,7 @@ fn a_promote_and_a_rollback_show_their_files_to_a_runner_unread() {
     let named = ["--diff-file", "-", "--body-file", "-", "-v"];
     let promote = [&["promote", "--revision", REV_B], &named[..]].concat();
     let ran = github(&world, &promote).exits(0);
-    // One says that history does not know what is pinned.
+    // One reports that history does not record the pinned set.
     assert_eq!(annotations(&ran), 1, "{}", ran.stdout);
     // The diff is there, byte by byte.
     assert!(
@@ -141,7 +141,7 @@ fn commit_subjects_are_inert_for_runners() {
     assert_eq!(subject, format!("{COMMANDS} \u{e0041}\u{202e}x"));
 }
 
-/// A world whose base branch is on a forge.
+/// A world with a base branch on a forge.
 fn hosted(settings: &str) -> (World, Fake) {
     let (world, fake) = (world(), Fake::start(Kind::Github));
     let block = format!(
@@ -212,7 +212,7 @@ fn freshness_output_is_inert_for_runners() {
     );
 }
 
-/// What a file must not be able to do to a terminal, beside a pin so that a diff shows it.
+/// Escape sequences in a file, next to a pin so that a diff shows them.
 const ATTACK: &str =
     "x: \u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m \u{202e}txet\u{200b}\u{feff}\u{e0041}\r# end";
 
@@ -223,8 +223,8 @@ fn attacked() -> World {
     world
 }
 
-/// The text without the colours that the program itself uses.
-fn uncoloured(text: &str) -> String {
+/// The text without the colors of the program.
+fn uncolored(text: &str) -> String {
     [
         "0m", "1m", "31m", "32m", "33m", "36m", "1;91m", "91m", "1;94m", "94m", "1;96m",
     ]
@@ -235,11 +235,11 @@ fn uncoloured(text: &str) -> String {
 }
 
 #[test]
-fn a_terminal_gets_no_escape_of_a_file_whatever_the_colour() {
+fn terminal_gets_no_escape_sequence_of_files() {
     let world = attacked();
     let escaped = "\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{9b}31m \\u{202e}txet\\u{200b}\\u{feff}\\u{e0041}\\r# end";
     let dash = ["--diff-file", "-"];
-    for (args, env, coloured) in [
+    for (args, env, colored) in [
         (&[][..], Some(("NO_COLOR", "1")), false),
         (&["--color", "never"], None, false),
         (&["--color", "always"], None, true),
@@ -254,8 +254,8 @@ fn a_terminal_gets_no_escape_of_a_file_whatever_the_colour() {
         let (shown, code) = terminal::shown(command);
         assert_eq!(code, Some(0), "{shown}");
         assert!(shown.contains(escaped), "{args:?} {env:?}: {shown:?}");
-        assert_eq!(shown.contains("\u{1b}[32m"), coloured, "{args:?}: {shown}");
-        let rest = uncoloured(&shown);
+        assert_eq!(shown.contains("\u{1b}[32m"), colored, "{args:?}: {shown}");
+        let rest = uncolored(&shown);
         let bad = |c: char| {
             c != '\n' && (c.is_control() || "\u{202e}\u{200b}\u{feff}\u{e0041}".contains(c))
         };
@@ -264,7 +264,7 @@ fn a_terminal_gets_no_escape_of_a_file_whatever_the_colour() {
 }
 
 #[test]
-fn a_line_of_the_configuration_is_escaped_where_it_is_shown() {
+fn shown_configuration_line_is_escaped() {
     let world = world();
     world.replace("repin.yaml", "pins: 3", "pins: 3\u{200b}\u{e0041}");
     let (shown, code) = terminal::shown(world.command(&["scan"]));
@@ -277,7 +277,7 @@ fn a_line_of_the_configuration_is_escaped_where_it_is_shown() {
 }
 
 #[test]
-fn a_body_at_a_terminal_holds_no_mark_that_would_be_shown() {
+fn body_at_a_terminal_has_visible_marks() {
     let mut world = world();
     let labelled = Platform::new("linux/amd64", REV_B).label("dev.acme.version", "@team\u{202e}");
     world.rebuild("fix", REV_B, &[labelled]);
@@ -297,20 +297,16 @@ fn a_body_at_a_terminal_holds_no_mark_that_would_be_shown() {
 }
 
 #[test]
-fn a_coloured_pipe_gets_no_escape_of_a_file() {
+fn colored_pipe_gets_no_escape_sequence_of_files() {
     let world = attacked();
     let args = ["promote", "--revision", REV_B, "--color", "always"];
     let ran = world.run(&args).exits(0);
     assert!(ran.stdout.contains("\u{1b}[32m"), "{}", ran.stdout);
-    assert!(
-        !uncoloured(&ran.stdout).contains('\u{1b}'),
-        "{}",
-        ran.stdout
-    );
+    assert!(!uncolored(&ran.stdout).contains('\u{1b}'), "{}", ran.stdout);
 }
 
 #[test]
-fn a_pipe_gets_a_diff_that_git_can_apply() {
+fn pipe_gets_a_diff_for_git_apply() {
     let world = attacked();
     let file = ".github/workflows/a.yml";
     let text = [b"\xff\xfe ", world.read(file).as_bytes()].concat();
@@ -349,14 +345,14 @@ const USER: &str = "robot";
 /// With characters that each way of encoding treats differently.
 const PASSWORD: &str = "pa/ss\"w+rd?>~ü&";
 
-/// What a careless server or proxy says about a request with these credentials.
+/// The response of a careless server or proxy to a request with these credentials.
 fn echoes(user: &str, secret: &str) -> Vec<String> {
     let pair = format!("{user}:{secret}");
     let mut echoes = vec![secret.to_owned(), pair.clone()];
     for text in [
         pair.clone(),
         secret.to_owned(),
-        // A name that we never sent, and what a proxy put behind.
+        // A name that was never sent, and the text that a proxy appended.
         format!("x:{secret}"),
         format!("xy:{secret}:host"),
         format!("<{pair}>"),
@@ -391,7 +387,8 @@ fn echoes(user: &str, secret: &str) -> Vec<String> {
     echoes
 }
 
-/// That nothing of a secret is left in what a run printed, nor any longer piece of its base64.
+/// Checks that the output of a run contains no part of a secret, and no longer part of its base64
+/// form.
 fn keeps(secret: &str, ran: &Ran, case: &str) {
     let all = format!("{}\n{}", ran.stdout, ran.stderr);
     assert!(all.contains("***"), "{case}: {all}");
@@ -414,10 +411,10 @@ fn keeps(secret: &str, ran: &Ran, case: &str) {
 }
 
 #[test]
-fn a_registry_that_echoes_a_password_gives_nothing_away() {
+fn registry_echo_of_password_is_redacted() {
     let world = world();
     for (at, echo) in echoes(USER, PASSWORD).into_iter().enumerate() {
-        // What is tried again comes to the same message.
+        // A retried request results in the same message.
         for status in if at == 2 { vec![403, 500] } else { vec![403] } {
             let echo = echo.clone();
             let registry = fake::Fake::start(move |request| {
@@ -463,7 +460,7 @@ fn a_registry_that_echoes_a_password_gives_nothing_away() {
 }
 
 #[test]
-fn a_forge_that_echoes_a_token_gives_nothing_away() {
+fn forge_echo_of_token_is_redacted() {
     for echo in echoes("x-access-token", TOKEN) {
         let (world, fake) = hosted("gates: [ci]");
         fake.fault(
@@ -477,13 +474,13 @@ fn a_forge_that_echoes_a_token_gives_nothing_away() {
 }
 
 #[test]
-fn a_git_server_that_echoes_a_token_gives_nothing_away() {
+fn git_echo_of_token_is_redacted() {
     let world = world();
     for echo in [
         STANDARD.encode(format!("x-access-token:{TOKEN}")),
         TOKEN.to_owned(),
     ] {
-        // git shows what a server says as plain text.
+        // git shows the plain text of a server.
         let server = fakes::server::Server::start(move |_| {
             Some(fakes::Reply {
                 status: 403,

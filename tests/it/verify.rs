@@ -26,7 +26,7 @@ pub(crate) const POLICY: &str = "verify:
   trusted_roots: [root.json]
 ";
 
-/// The usual world with a policy and the root of our authority; nothing is signed yet.
+/// The usual world with a policy and the root of our authority; no image is signed yet.
 pub(crate) fn unsigned() -> World {
     let world = world();
     with_policy(&world, POLICY);
@@ -60,7 +60,7 @@ pub(crate) fn trusted() -> World {
     world
 }
 
-/// Attaches an attestation to an image at a revision, which says that `commit` was built.
+/// Attaches an attestation for `commit` to an image at a revision.
 pub(crate) fn attest(
     world: &World,
     image: &str,
@@ -104,7 +104,7 @@ fn attested_set_is_promoted_with_its_evidence() {
     assert!(body.contains("### Signatures and attestations"), "{body}");
     assert!(body.contains("`https://log.example 1001`"), "{body}");
     assert!(!body.contains("is not bound"), "{body}");
-    // No clock: the same bytes again.
+    // No clock: a second run writes the same bytes.
     assert_eq!(world.run(&PROMOTE).exits(0).json(), document);
     let table = world.run(&["-v", "promote", "--revision", REV_B]).exits(0);
     assert!(
@@ -115,7 +115,7 @@ fn attested_set_is_promoted_with_its_evidence() {
 }
 
 #[test]
-fn set_carries_what_proves_it_and_an_unsigned_one_is_not_written() {
+fn unsigned_set_is_not_written() {
     let world = trusted();
     let run = |world: &World| world.run(&["set", "--revision", REV_B, "--out", "set.json"]);
     let first = run(&world).exits(0).stdout;
@@ -140,7 +140,7 @@ fn set_carries_what_proves_it_and_an_unsigned_one_is_not_written() {
 }
 
 #[test]
-fn without_a_policy_nothing_is_looked_for_or_shown() {
+fn without_policy_no_signatures_are_requested() {
     let world = trusted();
     with_policy(&world, "");
     let document = world.run(&PROMOTE).exits(0).json();
@@ -165,10 +165,10 @@ fn unsigned_image_is_refused() {
 }
 
 #[test]
-fn forged_label_is_refused_by_the_attestation_of_another_commit() {
+fn forged_label_is_refused_by_attestation() {
     let world = trusted();
     let mut world = world;
-    // Tag and label claim B; what was attested was built from A.
+    // Tag and label claim B; the attestation is for A.
     world.rebuild(
         "fix",
         REV_B,
@@ -323,7 +323,7 @@ fn no_layer_of_an_untrusted_image_is_read() {
         "repin.yaml",
         config + "inventory: { root: /, kinds: { files: { paths: ['^(.+)$'] } } }\n",
     );
-    // Every layer is gone: reading one would be exit 3.
+    // Every layer was deleted: a request for one would be exit 3.
     for image in IMAGES {
         for file in fs::read_dir(world.path("images").join(image).join("blobs/sha256")).unwrap() {
             let path = file.unwrap().path();
@@ -351,8 +351,8 @@ fn both_kinds_are_required_by_any_signer() {
     let document = world.refuses(&[], 1, &["attestation_missing"]);
     let detail = &details(&document, "attestation_missing", "fail")[0];
     assert!(detail.starts_with("no signature that counts"), "{detail}");
-    // One by somebody else does not make it a matter of the commit, nor does an attestation for
-    // another one where the signature is missing.
+    // A foreign attestation does not change the code to that of the commit, and neither does an
+    // attestation for another one where the signature is missing.
     let stranger = trusted();
     with_policy(&stranger, both);
     let digest = stranger.digest("fix", REV_B).to_owned();
@@ -376,7 +376,7 @@ fn both_kinds_are_required_by_any_signer() {
         detail.starts_with("no attestation and no signature that counts"),
         "{detail}"
     );
-    // A signature by a user, made with an older cosign.
+    // A signature by a user, with an older cosign.
     for image in IMAGES {
         let digest = world.digest(image, REV_B).to_owned();
         let signing = [Signing::by("release@acme.example")];
@@ -397,7 +397,7 @@ fn both_kinds_are_required_by_any_signer() {
 }
 
 #[test]
-fn key_without_a_log_binds_the_commit_by_the_predicate() {
+fn key_without_log_needs_the_predicate() {
     let world = unsigned();
     let policy = "verify:
   signers:
@@ -434,7 +434,7 @@ fn key_without_a_log_binds_the_commit_by_the_predicate() {
 }
 
 #[test]
-fn each_platform_may_have_its_own() {
+fn each_platform_may_have_a_signature() {
     let world = trusted();
     with_policy(&world, &format!("{POLICY}  subject: platforms\n"));
     let resolved = ["resolve", "--revision", REV_B, "--format", "json"];
@@ -495,7 +495,7 @@ fn sets_promoted_up_to_since_only_warn() {
     let line = world.git(&["rev-list", "HEAD"]);
     let line: Vec<&str> = line.lines().collect();
     let since = |commit: &str| with_policy(&world, &format!("{POLICY}  since: {commit}\n"));
-    // The last commit is B's, the one before it A's, then the first one, which pinned A.
+    // The last commit is B's, the previous one A's, then the first one, which pinned A.
     since(line[0]);
     let document = world.run(&ROLLBACK).exits(0).json();
     assert_eq!(failed(&document), Vec::<String>::new());
@@ -513,7 +513,7 @@ fn sets_promoted_up_to_since_only_warn() {
         .json();
     assert_eq!(failed(&check), ["signature_missing"]);
     world.run(&ROLLBACK).exits(0);
-    // A promote never has the exemption.
+    // A promotion never has the exemption.
     since(line[0]);
     world.refuses(&["--force-after-rollback"], 1, &["signature_missing"]);
     since("0000000000000000000000000000000000000000");
@@ -527,7 +527,7 @@ fn exemption_needs_the_digests_that_were_pinned() {
     let head = world.git(&["rev-parse", "HEAD"]);
     with_policy(&world, &format!("{POLICY}  since: {head}\n"));
     world.run(&["check", "--remote"]).exits(0);
-    // Another image with B's tag and label is pinned: the revision alone does not exempt it.
+    // Another image with B's tag and label is pinned: its revision does not exempt it.
     let mut world = world;
     let before = world.digest("fix", REV_B).to_owned();
     world.rebuild(
@@ -577,12 +577,12 @@ fn check_remote_verifies_the_pinned_digests() {
         .exits(1)
         .json();
     assert_eq!(failed(&check), ["signer_untrusted"]);
-    // Without --remote nothing is looked up.
+    // Without --remote, no request is sent.
     world.run(&["check"]).exits(0);
 }
 
 #[test]
-fn unusable_keys_and_roots_are_refused_before_any_request() {
+fn unusable_keys_are_refused_before_any_request() {
     let world = trusted();
     let refused = |policy: &str, expected: &str| {
         with_policy(&world, policy);
@@ -611,7 +611,7 @@ fn unusable_keys_and_roots_are_refused_before_any_request() {
 }
 
 /// A set of one image in a registry with the referrers API, its configuration, and the requests of
-/// a promote.
+/// a promotion.
 fn requests(
     policy: &str,
     exit: i32,
@@ -648,7 +648,7 @@ fn without_a_policy_not_one_request_more() {
 }
 
 #[test]
-fn keys_and_roots_of_a_pull_request_are_those_of_the_base() {
+fn pull_request_uses_keys_of_the_base() {
     let ours = authority::root().to_string();
     let theirs = include_str!("../../src/trust/roots/sigstore.json");
     for kind in KINDS {
@@ -661,7 +661,7 @@ fn keys_and_roots_of_a_pull_request_are_those_of_the_base() {
             let config = world.read("repin.yaml");
             let files = [("repin.yaml", config.as_str()), ("root.json", base)];
             fake.store().push("main", "a policy", &files);
-            // What is here does not matter: neither the policy nor the root.
+            // The policy and the root of the work tree do not matter.
             with_policy(&world, "");
             world.write("root.json", here);
             let document = hosted::run(&world, &hosted::promote(REV_B))
@@ -679,7 +679,7 @@ fn keys_and_roots_of_a_pull_request_are_those_of_the_base() {
 }
 
 #[test]
-fn attestations_are_looked_up_once_however_often_the_base_branch_moves() {
+fn attestations_are_requested_once_per_run() {
     let world = trusted();
     let registry = attach::serve(&world.path("images/fix"), |_| None);
     let fake = forge::Fake::start(forge::Kind::Github);

@@ -1,4 +1,4 @@
-//! What `repin --version` says of a build, and where the build script takes it from.
+//! The output of `repin --version`, and its sources in the build script.
 
 use std::{fs, path::Path};
 
@@ -29,7 +29,7 @@ fn version_names_the_commit_and_the_target() {
 }
 
 #[test]
-fn a_given_commit_counts_first_and_a_packaged_one_needs_no_git() {
+fn given_commit_of_a_build_comes_first() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     write_sources(root);
@@ -46,7 +46,7 @@ fn a_given_commit_counts_first_and_a_packaged_one_needs_no_git() {
 }
 
 #[test]
-fn only_a_release_build_in_its_own_repository_asks_git() {
+fn only_release_builds_query_git() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     write_sources(root);
@@ -56,7 +56,7 @@ fn only_a_release_build_in_its_own_repository_asks_git() {
     let head = git(root, &["rev-parse", "HEAD"]);
     let built = built_from(root, "", true);
     assert_eq!(built.commit, head);
-    // After a commit, and after a change of the sources, cargo runs the script again.
+    // After a commit, and after a change of the sources, cargo reruns the script.
     for input in [
         root.join(".git/HEAD"),
         root.join(".git/logs/HEAD"),

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::markdown;
 
-/// The current major version of each action, looked up in its repository in November 2026.
+/// The current major version of each action, from its repository in November 2026.
 const VERSIONS: [(&str, &str); 10] = [
     ("actions/attest", "v4"),
     ("actions/checkout", "v7"),
@@ -251,7 +251,7 @@ fn faulty_workflow_is_found() {
         (honest.clone(), None),
         (job(run), Some(missing)),
         (job(&format!("{run}{install}")), Some(missing)),
-        // Each job has its own machine.
+        // Each job runs on a separate machine.
         (two, Some(missing)),
         (
             job("      - uses: actions/checkout@v4\n"),

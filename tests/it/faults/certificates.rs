@@ -1,4 +1,4 @@
-//! Certificates of a test's own authority, good and bad.
+//! Valid and invalid certificates of a test authority.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -31,7 +31,7 @@ const ALL: [Serves; 6] = [
 pub(crate) struct Certificates(Vec<Arc<ServerConfig>>);
 
 impl Certificates {
-    /// All of them; the authority's own is written to `file`.
+    /// All certificates; that of the authority is written to `file`.
     pub(crate) fn issue(file: &Path) -> Self {
         let (known, foreign) = (Authority::new(), Authority::new());
         fs::write(file, known.certificate.pem()).unwrap();

@@ -1,4 +1,4 @@
-//! The kinds of fault, as data: what happens on the wire, and which exit that is.
+//! The kinds of fault, as data: the behavior on the wire, and the exit code.
 
 #![expect(
     clippy::redundant_closure_for_method_calls,
@@ -25,7 +25,7 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) at: Where,
     pub(crate) means: Means,
-    /// What happens to a request, where it gets that far.
+    /// The fault of a request, if the request is sent.
     pub(crate) act: fn(Exchange<'_>) -> io::Result<()>,
 }
 
@@ -42,16 +42,16 @@ pub(crate) enum Where {
     Http,
 }
 
-/// What a fault is to the program.
+/// The effect of a fault on the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Means {
-    /// Nothing: the answer is good.
+    /// None: the response is valid.
     Nothing,
-    /// It may pass: tried again, then unavailable (3).
+    /// Temporary: retried, then unavailable (3).
     MayPass,
-    /// Bytes that cannot be used, or a status that says nothing: unavailable (3).
+    /// Unusable bytes, or a status without a meaning: unavailable (3).
     Unusable,
-    /// Nothing, or unusable: some requests depend on what it changes, and some do not.
+    /// None or unusable: only some requests depend on the changed part.
     Doubtful,
     /// Credentials or permissions (4).
     Denied,
@@ -59,7 +59,7 @@ pub(crate) enum Means {
     DeniedElsewhere,
     /// A statement that a server may make and that decides something: any exit but 0.
     Verdict,
-    /// A limit: tried again as soon as the server says, which the deadline of a run refuses (3).
+    /// A limit: the server requests a time for the retry that exceeds the deadline of a run (3).
     Limit,
 }
 
@@ -68,7 +68,7 @@ impl Kind {
         !matches!(self.at, Where::Listener | Where::Http)
     }
 
-    /// Whether it is only ever met by all requests from one on.
+    /// Whether the fault always applies to all requests from one on.
     pub(crate) fn is_lasting(&self) -> bool {
         self.at == Where::Listener || self.is_slow()
     }
@@ -111,14 +111,14 @@ pub(crate) static KINDS: &[Kind] = &[
         means: MayPass,
         act: |exchange| exchange.end(),
     },
-    http("reset before the answer", MayPass, |e| e.reset()),
+    http("reset before the response", MayPass, |e| e.reset()),
     http("reset inside the head", MayPass, |mut e| {
         e.send("HTTP/1.1 200 OK\r\nContent-Ty")?;
         e.reset()
     }),
     http("reset inside the body", MayPass, |e| half(e, |e| e.reset())),
-    http("closed without an answer", MayPass, |e| e.end()),
-    http("silence before the answer", MayPass, |e| e.hold()),
+    http("closed without a response", MayPass, |e| e.end()),
+    http("silence before the response", MayPass, |e| e.hold()),
     http("silence inside the head", MayPass, |mut e| {
         e.send("HTTP/1.1 200 OK\r\nContent-Ty")?;
         e.hold()
@@ -126,7 +126,7 @@ pub(crate) static KINDS: &[Kind] = &[
     http("silence inside the body", MayPass, |e| {
         half(e, |e| e.hold())
     }),
-    http("drip that ends", Nothing, |mut e| {
+    http("finite drip", Nothing, |mut e| {
         let bytes = e.answer()?.bytes();
         for part in bytes.chunks(bytes.len().div_ceil(20)) {
             e.send(part)?;
@@ -187,7 +187,8 @@ pub(crate) static KINDS: &[Kind] = &[
         let (bytes, half) = (answer.bytes(), answer.body.len() / 2);
         let (head, body) = bytes.split_at(bytes.len() - answer.body.len());
         let size = format!("{half:x}\r\n");
-        // The right beginning, so that the rest can be fetched; no chunk at all ends it here.
+        // The correct beginning, so that the client can fetch the remaining bytes; the body has no
+        // last chunk.
         if half == 0 {
             e.send(head)?;
         } else {
@@ -276,11 +277,11 @@ pub(crate) static KINDS: &[Kind] = &[
         ))?;
         e.end()
     }),
-    http("a part of it (206)", Unusable, |e| {
+    http("a partial body (206)", Unusable, |e| {
         status(e, "206 Partial Content", "Content-Range: bytes 0-1/100\r\n")
     }),
     // Heads.
-    http("interim answers", Nothing, |mut e| {
+    http("interim responses", Nothing, |mut e| {
         e.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n")?;
         true_answer(e)
     }),
@@ -358,7 +359,7 @@ pub(crate) static KINDS: &[Kind] = &[
             ),
         )
     }),
-    http("401 that leads elsewhere", DeniedElsewhere, |e| {
+    http("401 with another host", DeniedElsewhere, |e| {
         let realm = e.elsewhere();
         status(
             e,
@@ -470,7 +471,7 @@ pub(crate) static KINDS: &[Kind] = &[
         at: Where::Encrypted,
         means: MayPass,
         act: |mut e| {
-            // Neither a length nor a proper end says where the body ends.
+            // The body has no length and no proper end.
             let answer = e.answer()?.without("Content-Length");
             let half = answer.body.len() / 2;
             e.send([answer.head.as_bytes(), b"\r\n\r\n", &answer.body[..half]].concat())?;
@@ -502,7 +503,7 @@ fn true_answer(mut exchange: Exchange<'_>) -> io::Result<()> {
     exchange.end()
 }
 
-/// The true answer but for half of its body, or for its last byte where it has none.
+/// The real response without half of its body, or without the last byte of an empty one.
 fn half(mut exchange: Exchange<'_>, then: fn(Exchange<'_>) -> io::Result<()>) -> io::Result<()> {
     let answer = exchange.answer()?;
     let (bytes, cut) = (answer.bytes(), answer.body.len() / 2 + 1);
@@ -518,7 +519,7 @@ fn length(mut exchange: Exchange<'_>, of: fn(usize) -> String) -> io::Result<()>
     exchange.end()
 }
 
-/// A success that the server behind knows nothing of.
+/// A success that the real server never sent.
 fn page(mut exchange: Exchange<'_>, media_type: &str, body: impl AsRef<[u8]>) -> io::Result<()> {
     let body = body.as_ref();
     let length = body.len();
@@ -527,7 +528,7 @@ fn page(mut exchange: Exchange<'_>, media_type: &str, body: impl AsRef<[u8]>) ->
     exchange.end()
 }
 
-/// The true answer with another document, or nothing where it is none.
+/// The real response with another document, or `None` if the body is not a document.
 fn rewritten(mut exchange: Exchange<'_>, change: &dyn Fn(&mut Value)) -> io::Result<()> {
     let mut answer = exchange.answer()?;
     let mut document = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -575,7 +576,7 @@ fn redirect(exchange: Exchange<'_>, place: &str) -> io::Result<()> {
     )
 }
 
-/// An answer that gives back what it was sent, in every form, as careless servers do.
+/// A response that contains the request in every form, like that of a careless server.
 fn status(mut exchange: Exchange<'_>, status: &str, fields: &str) -> io::Result<()> {
     let sent = &exchange.request.authorization;
     let secret = sent.split_once(' ').map_or("", |(_, secret)| secret);
@@ -621,7 +622,7 @@ fn bomb() -> Vec<u8> {
     packed.finish().unwrap()
 }
 
-/// As many MiB of small values in one list.
+/// `mib` MiB of small values in one list.
 fn wide(begin: &str, item: &str, end: &str, mebibytes: usize) -> String {
     let count = (mebibytes << 20) / (item.len() + 1);
     format!("{begin}{}{item}{end}", format!("{item},").repeat(count - 1))

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::support::fake::{Accepting, Fake, Reaction};
 
-/// What servers behind the proxy call it in their headers.
+/// The URL of the proxy in headers of the real servers.
 pub(crate) const UPSTREAM: &str = "http://upstream.invalid";
 
 /// A request as it came, and its head taken apart.
@@ -34,7 +34,7 @@ pub(crate) struct Request {
     body: Vec<u8>,
 }
 
-/// An answer: its head without the empty line, and its body as it is on the wire.
+/// A response: its head without the empty line, and its body as on the wire.
 pub(crate) struct Answer {
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
@@ -58,7 +58,7 @@ pub(crate) struct Proxy {
 
 struct Shared {
     base: String,
-    /// Beginnings of paths, and the server that answers there.
+    /// Prefixes of paths with their servers.
     routes: Mutex<Vec<(String, String)>>,
     plan: Mutex<Option<Plan>>,
     count: AtomicUsize,
@@ -70,7 +70,7 @@ struct Shared {
     elsewhere: Fake,
 }
 
-/// A request that meets a fault, the way to its true answer, and the connection.
+/// A request with a fault, a function for the real response, and the connection.
 pub(crate) struct Exchange<'e> {
     pub(crate) request: &'e Request,
     pub(crate) stream: &'e mut dyn Stream,
@@ -141,7 +141,7 @@ impl Proxy {
                     return;
                 }
                 let shared = Arc::clone(&behind);
-                // A client that goes away, or that a fault leaves, is what this is about.
+                // These tests are about disconnected clients, so this is expected.
                 thread::spawn(move || shared.serve(stream, plan).ok());
             }
         });
@@ -171,7 +171,7 @@ impl Proxy {
             .push((path.to_owned(), host));
     }
 
-    /// Begins to count again, with another plan.
+    /// Restarts the count with another plan.
     pub(crate) fn arm(&self, plan: Option<Plan>) {
         *self.shared.plan.lock().unwrap() = plan;
         *self.shared.hit.lock().unwrap() = None;
@@ -194,7 +194,7 @@ impl Proxy {
         self.shared.secrets.lock().unwrap().clone()
     }
 
-    /// What the other host was sent by clients, all of it.
+    /// All bytes that clients sent to the other host.
     pub(crate) fn elsewhere(&self) -> String {
         format!("{:?}", self.shared.elsewhere.requests())
     }
@@ -257,7 +257,7 @@ impl Shared {
         self.secrets.lock().unwrap().insert(secret.to_owned());
     }
 
-    /// The true answer.
+    /// The real response.
     fn forward(&self, request: &Request) -> io::Result<Answer> {
         let routes = self.routes.lock().unwrap().clone();
         let route = routes
@@ -291,7 +291,7 @@ impl Shared {
 }
 
 impl Exchange<'_> {
-    /// The true answer; asking for it carries the request out.
+    /// The real response; the call sends the request.
     pub(crate) fn answer(&self) -> io::Result<Answer> {
         self.shared.forward(self.request)
     }
@@ -358,7 +358,8 @@ impl Answer {
     }
 }
 
-/// The end of what is sent; the other side may still be sending, which must not reset it.
+/// Closes the sending side; the other side may still be sending, which must not reset the
+/// connection.
 fn end(stream: &mut (impl Stream + ?Sized)) -> io::Result<()> {
     stream.flush()?;
     stream.socket().shutdown(std::net::Shutdown::Write)?;
@@ -393,7 +394,7 @@ fn read(stream: &mut impl Stream) -> io::Result<Option<Request>> {
     }))
 }
 
-/// All lines of a head, and what of the body came with them; nothing at the end of a connection.
+/// All lines of a head, and the received part of the body; `None` at the end of a connection.
 fn head_of(stream: &mut (impl Read + ?Sized)) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {

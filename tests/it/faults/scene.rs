@@ -1,4 +1,4 @@
-//! Every command that talks to a network, in a world of its own behind a proxy.
+//! Every command that uses the network, each in a separate world with a proxy.
 
 use std::{
     collections::BTreeMap,
@@ -29,14 +29,14 @@ use crate::support::{
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) args: &'static [&'static str],
-    /// Whether it may change the work tree, a registry or a forge.
+    /// Whether the command may change the work tree, a registry or a forge.
     pub(crate) writes: bool,
-    /// How it ends without a fault.
+    /// The exit code without a fault.
     pub(crate) exit: i32,
     build: fn(&Proxy, &Path) -> Parts,
 }
 
-/// What a world is made of, besides the proxy.
+/// The parts of a world except the proxy.
 #[derive(Default)]
 struct Parts {
     world: Option<World>,
@@ -45,7 +45,7 @@ struct Parts {
     registry: Option<(tempfile::TempDir, Registry)>,
 }
 
-/// A case with its world behind a proxy.
+/// A case with its world and its proxy.
 pub(crate) struct Scene {
     pub(crate) case: &'static Case,
     pub(crate) proxy: Proxy,
@@ -199,7 +199,7 @@ impl Scene {
         command
     }
 
-    /// What the run is about, as far as it lies outside of the work tree.
+    /// The state outside of the work tree that the run may change.
     pub(crate) fn remote(&self) -> Value {
         let mut state = json!({});
         if let Some(forge) = &self.parts.forge {
@@ -377,7 +377,7 @@ fn hosted_on_gitea(proxy: &Proxy, directory: &Path) -> Parts {
     hosted(proxy, directory, Forge::Gitea)
 }
 
-/// A world with a forge, whose images are never requested.
+/// A world with a forge; its images are never requested.
 fn plain(proxy: &Proxy, kind: Forge, settings: &str) -> (World, Fake) {
     let (world, forge) = (world(), forge(proxy, kind));
     world.write(
@@ -457,7 +457,7 @@ fn staged(proxy: &Proxy, _: &Path) -> Parts {
     with_forge((world, forge))
 }
 
-/// A pin of another repository that is behind, for which an issue is opened.
+/// An outdated pin of another repository, for which an issue is opened.
 fn stale(proxy: &Proxy, directory: &Path) -> Parts {
     let (world, forge) = plain(proxy, Forge::Github, "labels: []");
     let other = directory.join("other");
@@ -577,7 +577,7 @@ fn package(proxy: &Proxy, _: &Path) -> Parts {
     }
 }
 
-/// The same, one of whose versions was deleted.
+/// The same with a deleted version.
 fn deleted(proxy: &Proxy, directory: &Path) -> Parts {
     let parts = package(proxy, directory);
     let mut store = parts.packages.as_ref().unwrap().store();

@@ -28,14 +28,14 @@ use crate::support::{
     world::{REV_A, REV_B},
 };
 
-/// What a process may have of memory that is its own (`RLIMIT_DATA`), in KiB.
+/// The limit of private memory of a process (`RLIMIT_DATA`), in KiB.
 const MEMORY: usize = 256 * 1024;
-/// A run that takes longer never ends; what decides about deadlines is what the program reports.
+/// A run that takes longer hangs; only the report of the program shows whether a deadline passed.
 const FOREVER: Duration = Duration::from_secs(200);
 
 type Files = BTreeMap<PathBuf, String>;
 
-/// How a run ended.
+/// The result of a run.
 struct Ended {
     code: Option<i32>,
     stdout: String,
@@ -44,7 +44,7 @@ struct Ended {
     peak: usize,
 }
 
-/// What a command does without faults.
+/// The effects of a command without faults.
 struct Clean {
     requests: Vec<String>,
     document: Value,
@@ -95,7 +95,7 @@ fn run(mut command: Command) -> Ended {
             break status.code();
         }
         let status = fs::read_to_string(&status).unwrap_or_default();
-        // While a process is being started, the memory of this one is shown as its own.
+        // Until its start, a child process shows the memory of this one.
         let own = status.starts_with("Name:\trepin\n");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let line = line.filter(|_| own);
@@ -117,7 +117,7 @@ fn run(mut command: Command) -> Ended {
     }
 }
 
-/// The work tree: without git's own files, where a lock is taken.
+/// The work tree without the files of git, where a lock is taken.
 fn files(scene: &Scene) -> Files {
     let root = scene.world().root();
     let mut files = Files::new();
@@ -134,7 +134,7 @@ fn files(scene: &Scene) -> Files {
     files
 }
 
-/// What a document says that does not depend on the way there: neither warnings nor the address of
+/// The parts of a document that do not depend on faults: without warnings and the address of
 /// the proxy.
 fn goal(document: &Value, scene: &Scene) -> Value {
     let mut document = neutral(document, scene);
@@ -183,7 +183,7 @@ fn remote(scene: &Scene) -> Value {
     state
 }
 
-/// What is half-done on the forge: an open pull request without the branch that it is of, or of one
+/// Incomplete state on the forge: an open pull request without its branch, or of one
 /// without the files that the run plans.
 fn halves(scene: &Scene, clean: &Clean) -> Vec<String> {
     let state = remote(scene);
@@ -284,14 +284,14 @@ impl Trial {
     fn must_pass(&self, hit: Option<&Request>) -> bool {
         match self.plan.kind.means {
             Means::Nothing => true,
-            // What counts as silence depends on how busy the machine is.
+            // The time that counts as silence depends on the load of the machine.
             Means::MayPass if self.plan.kind.is_tls() || self.plan.kind.is_silent() => false,
             Means::MayPass => !self.plan.lasting && hit.is_some_and(|hit| hit.method == "GET"),
             _ => false,
         }
     }
 
-    /// Runs it in `scene`; whether the scene is as it was, and what was wrong.
+    /// Runs the case in `scene`; returns whether the scene is unchanged, and the violations.
     fn run(&self, scene: &Scene, clean: &Clean) -> (Ended, Vec<String>) {
         let before = (files(scene), remote(scene));
         arm(scene, self.plan);
@@ -346,7 +346,8 @@ impl Trial {
     }
 }
 
-/// Whether everything is as it is without a fault; what a document lists as skipped may be missing in texts.
+/// Whether the effects equal those without a fault; skipped parts of a document may be missing in
+/// texts.
 fn is_done(scene: &Scene, clean: &Clean, document: &Value) -> bool {
     let (mut left, mut wanted) = (remote(scene), clean.remote.clone());
     let checks = document["checks"].as_array().into_iter().flatten();
@@ -358,7 +359,7 @@ fn is_done(scene: &Scene, clean: &Clean, document: &Value) -> bool {
 }
 
 /// A second run, without a fault. A workflow that the first one may have started is not started
-/// again, which the first one says.
+/// again, as the first one reports.
 fn again(scene: &Scene, clean: &Clean, first: &Ended) -> Vec<String> {
     scene.proxy.arm(None);
     let second = run(scene.command());
@@ -369,16 +370,18 @@ fn again(scene: &Scene, clean: &Clean, first: &Ended) -> Vec<String> {
             second.code, second.stdout, second.stderr
         ));
     } else if files(scene) != clean.files {
-        wrong.push("a second run without a fault leaves other files".to_owned());
+        wrong.push("a second run without a fault results in other files".to_owned());
     }
     let (mut left, mut wanted) = (remote(scene), clean.remote.clone());
-    if first.stderr.contains("repin may not start it again") && left["dispatched"] == json!([]) {
+    if first.stderr.contains("repin may not restart the workflow")
+        && left["dispatched"] == json!([])
+    {
         wanted["dispatched"] = left["dispatched"].take();
         left["dispatched"] = wanted["dispatched"].clone();
     }
     if wrong.is_empty() && left != wanted {
         wrong.push(format!(
-            "a second run without a fault leaves another state: {left} instead of {wanted}"
+            "a second run without a fault results in another state: {left} instead of {wanted}"
         ));
     }
     wrong
@@ -386,7 +389,7 @@ fn again(scene: &Scene, clean: &Clean, first: &Ended) -> Vec<String> {
 
 fn arm(scene: &Scene, plan: Plan) {
     scene.proxy.arm(Some(plan));
-    // Its listener ends with the connection before the faulty one, which here nobody makes.
+    // Its listener closes with the connection before the faulty one, which this test does not open.
     if plan.kind.at == Where::Listener && plan.at == 1 {
         while TcpStream::connect(scene.proxy.address).is_ok() {
             thread::yield_now();
@@ -420,7 +423,7 @@ fn trials(case: &'static Case, tls: bool, requests: usize) -> Vec<Trial> {
     chosen(tls).into_iter().flat_map(of).collect()
 }
 
-/// Runs all of them, `threads` at once, and reports after each; scenes that are as they were are used again.
+/// Runs all of them, `threads` at once, and reports after each; unchanged scenes are reused.
 fn all(
     trials: &[Trial],
     tls: bool,
@@ -484,8 +487,8 @@ impl Tally {
     }
 }
 
-/// The modes in which a kind is met: a retry heals what passes; what is not retried, and what needs
-/// no retry, is one mode each.
+/// The modes of a kind: a retry succeeds after temporary faults; faults that are not retried, and
+/// those that need no retry, have one mode each.
 fn lastings(kind: &Kind) -> &'static [bool] {
     match kind.means {
         _ if kind.is_lasting() => &[true],
@@ -547,8 +550,8 @@ fn each_kind_of_tls_at_a_request() {
     each_kind("gates", true);
 }
 
-/// The last answer of each command that changes something is lost, and what the middle one of each
-/// other says is cut short.
+/// The last response of each changing command is lost, and the middle response of each other
+/// command is cut.
 #[test]
 fn each_command_once() {
     let kind = |name: &str| KINDS.iter().find(|kind| kind.name == name).unwrap();
@@ -572,7 +575,7 @@ fn each_command_once() {
     });
 }
 
-/// Meets one request of a command once; `find` tells which.
+/// Injects a fault once into the request that `find` selects.
 fn meeting(name: &str, kind: &str, find: impl Fn(&[String]) -> Option<usize>) {
     let kind = KINDS.iter().find(|other| other.name == kind).unwrap();
     let case = case(name);
@@ -586,16 +589,16 @@ fn meeting(name: &str, kind: &str, find: impl Fn(&[String]) -> Option<usize>) {
     });
 }
 
-/// The first deletion asks whether the registry deletes at all, so it is the last one.
+/// The first deletion tests whether the registry supports deletion, so it is the last one.
 fn deletion(requests: &[String]) -> Option<usize> {
     requests
         .iter()
         .rposition(|request| request.starts_with("DELETE "))
 }
 
-/// A pull request is reported as opened although the answer to its opening was lost.
+/// A pull request is reported as opened although the response to its opening was lost.
 #[test]
-fn opening_whose_answer_is_lost_is_reported_as_one() {
+fn lost_response_to_opening_counts_as_opened() {
     let opening = |request: &String| request.starts_with("POST ") && request.ends_with("/pulls");
     for name in ["branch-promote", "promote-pr", "promote-pr-gitea"] {
         meeting(name, "done, then closed", |requests| {
@@ -604,9 +607,9 @@ fn opening_whose_answer_is_lost_is_reported_as_one() {
     }
 }
 
-/// A version counts as deleted although the answer to its deletion was lost.
+/// A version counts as deleted although the response to its deletion was lost.
 #[test]
-fn deletion_whose_answer_is_lost_counts_as_one() {
+fn lost_response_to_deletion_counts_as_deleted() {
     for name in ["prune-apply", "prune-packages-apply"] {
         meeting(name, "done, then closed", deletion);
     }

@@ -1,5 +1,5 @@
-//! What signs images, attached to them in a layout, and a registry with the referrers API that
-//! serves a layout.
+//! Signatures and attestations, attached to images in a layout, and a registry with the referrers
+//! API that serves a layout.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use super::{
 
 /// The type of a bundle.
 pub(crate) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-/// What cosign calls it under the fallback tag.
+/// Its type under the fallback tag of cosign.
 pub(crate) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -31,7 +31,7 @@ pub(crate) struct Attachment {
     pub(crate) entry: Value,
 }
 
-/// Writes the manifest of a bundle that says it is attached to `subject` (`sha256:…`).
+/// Writes the manifest of a bundle that is attached to `subject` (`sha256:…`).
 pub(crate) fn bundle(layout: &Layout, subject: &str, bundle: &[u8]) -> Attachment {
     let blob = layout.blob(BUNDLE, bundle);
     artifact(layout, subject, BUNDLE, &blob)

@@ -44,5 +44,5 @@ pub fn all() -> &'static [Explanation] {
 /// The explanation of a code.
 pub fn explanation(code: &str) -> &'static Explanation {
     let found = all().iter().find(|found| found.code == code);
-    found.unwrap_or_else(|| panic!("src/codes.yaml lacks {code}"))
+    found.unwrap_or_else(|| panic!("src/codes.yaml has no {code}"))
 }

@@ -1,6 +1,6 @@
 //! A scripted server: it sends the responses of a test, byte for byte, and records the requests.
 //!
-//! HTTP/1.1 is written by hand, because no library would send half of these responses.
+//! HTTP/1.1 without a library, because no library would send half of these responses.
 
 use std::{
     fmt::Write as _,
@@ -55,7 +55,7 @@ pub(crate) enum Reaction {
     Stall(Vec<u8>),
     /// These bytes, then one byte repeatedly.
     Drip(Vec<u8>, Duration),
-    /// These bytes, then spaces as long as the client reads them, up to this many MiB.
+    /// These bytes, then spaces until the client disconnects, up to a number of MiB.
     Flood(Vec<u8>, usize),
     /// The connection is reset.
     Reset,
@@ -78,7 +78,8 @@ impl Reaction {
     }
 }
 
-/// Ends a thread that accepts connections: a process with thousands of them is slow to start others.
+/// Stops a thread that accepts connections: a process with thousands of them is slow to start
+/// others.
 pub(crate) struct Accepting {
     address: SocketAddr,
     over: Arc<AtomicBool>,
@@ -108,7 +109,7 @@ impl Accepting {
         Self { address, over }
     }
 
-    /// Whether it is over, for the thread, after each connection.
+    /// Whether the server is stopped; the thread checks this after each connection.
     pub(crate) fn over(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.over)
     }
@@ -160,7 +161,7 @@ impl Fake {
         let accepting = Accepting::each(listener, move |stream| {
             counter.fetch_add(1, Ordering::SeqCst);
             let shared = Arc::clone(&shared);
-            // That a client goes away in the middle is what some tests are about.
+            // Some tests disconnect the client during a response.
             thread::spawn(move || shared.serve(stream).ok());
         });
         Self {

@@ -1,5 +1,5 @@
-//! A fleet of the simulated forge: its own configuration, its images as layouts, its list, and runs of
-//! the program on it, also in a process whose pacing clock runs as fast as the forge's.
+//! A fleet of the simulated forge: its configuration, its images as layouts, its list, and runs of
+//! the program on it, also in a process with a pacing clock as fast as that of the forge.
 
 use std::{
     ops::Deref,
@@ -19,11 +19,11 @@ use super::{
     world::{Ran, World},
 };
 
-/// The revision that is promoted; [`super::forge::thousand::Trouble`] knows it.
+/// The promoted revision, which [`super::forge::thousand::Trouble`] uses.
 pub const REV: &str = "x";
 /// The branch of its pull requests.
 pub const BRANCH: &str = "repin/promote-x";
-/// Precedes what the program prints in a process of the test binary.
+/// Precedes the output of the program in a process of the test binary.
 const MARK: &str = "=== the program ===\n";
 
 pub struct Fleet {
@@ -134,7 +134,7 @@ impl Fleet {
         store.push("main", message, &files);
     }
 
-    /// Runs the program in a process whose pacing clock is the forge's.
+    /// Runs the program in a process with the forge's clock for pacing.
     pub fn scaled(&self, args: &[&str]) -> Ran {
         let mut ran = Ran::of(&mut self.scaled_command(args));
         let printed = ran.stdout.split_once(MARK).expect("the program ran").1;
@@ -155,7 +155,7 @@ impl Fleet {
             .env("FLEET_ARGS", serde_json::to_string(args).unwrap())
             .env("FLEET_ORIGIN", origin.as_nanos().to_string())
             .env("FLEET_SPEED", self.speed.to_string())
-            // Time without an answer is real.
+            // Time without a response is real.
             .env("REPIN_HTTP_TIMEOUT", "2s");
         command
     }

@@ -1,4 +1,4 @@
-//! A world whose base branch is on a simulated forge, and runs with its token.
+//! A world with a base branch on a simulated forge, and runs with its token.
 
 use serde_json::Value;
 
@@ -26,12 +26,12 @@ pub const FILES: [&str; 4] = [
 
 /// Opens a pull request that promotes to B.
 pub const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
-/// Waits until the first pull request is merged.
+/// Polls until the first pull request is merged.
 pub const WAIT: [&str; 7] = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
 /// Reports the state of the first pull request.
 pub const LOOK: [&str; 7] = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];
 
-/// A world whose base branch is on a forge; `settings` are keys of the `forge` block, separated by
+/// A world with a base branch on a forge; `settings` are keys of the `forge` block, separated by
 /// commas.
 pub fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
     let (world, fake) = configured(kind, settings);
@@ -65,7 +65,7 @@ pub fn publish(world: &World, fake: &Fake, message: &str) {
     publish_in(world, fake, message, "");
 }
 
-/// The same beneath a directory.
+/// The same below a directory.
 pub fn publish_in(world: &World, fake: &Fake, message: &str, directory: &str) {
     let files = FILES.map(|path| (format!("{directory}{path}"), world.read(path)));
     let files = files.each_ref().map(|(path, text)| (&**path, &**text));
@@ -99,7 +99,7 @@ pub fn document(world: &World, args: &[&str], exit: i32) -> Value {
     run(world, &args).exits(exit).json()
 }
 
-/// A promote to a revision through a ready pull request, as JSON.
+/// A promotion to a revision through a ready pull request, as JSON.
 pub fn promote(revision: &'static str) -> [&'static str; 7] {
     let [promote, flag, _, pr, ready] = PROMOTE;
     [promote, flag, revision, pr, ready, "--format", "json"]

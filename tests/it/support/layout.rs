@@ -18,7 +18,7 @@ pub struct Platform {
     pub name: &'static str,
     /// Labels of the config.
     pub labels: BTreeMap<String, String>,
-    /// Files of the one layer: path and content.
+    /// Files of the first layer: path and content.
     pub files: Vec<(String, String)>,
     /// Programs of the same layer: path and content.
     pub programs: Vec<(String, Vec<u8>)>,
@@ -46,7 +46,7 @@ pub const REVISION_LABEL: &str = "org.opencontainers.image.revision";
 const OCI: &str = "application/vnd.oci.image";
 
 impl Platform {
-    /// A platform whose revision label is `revision`.
+    /// A platform with the revision label `revision`.
     pub fn new(name: &'static str, revision: &str) -> Self {
         let labels = BTreeMap::from([(REVISION_LABEL.to_owned(), revision.to_owned())]);
         Self {
@@ -260,7 +260,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// An uncompressed layer with these files, the same bytes each time.
 fn tar(files: &[(String, String)], programs: &[(String, Vec<u8>)]) -> Vec<u8> {
-    // docker makes a directory that has no entry for root alone.
+    // docker creates a directory without an entry, only for root.
     let parents: BTreeSet<_> = programs
         .iter()
         .filter_map(|(path, _)| Path::new(path).parent()?.to_str())

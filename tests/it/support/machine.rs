@@ -11,7 +11,7 @@ pub fn platforms() -> [&'static str; 2] {
     }
 }
 
-/// Processes whose command line holds this text.
+/// Processes with this text in their command line.
 pub fn processes(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

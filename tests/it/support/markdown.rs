@@ -3,7 +3,7 @@
 /// A fenced block.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    /// What follows the opening fence.
+    /// The text after the opening fence.
     pub(crate) language: String,
     /// The heading that it is under.
     pub(crate) heading: String,
@@ -11,17 +11,17 @@ pub(crate) struct Block {
     pub(crate) text: String,
     /// The line of the opening fence, from 1.
     pub(crate) line: usize,
-    /// The reason why `scripts/first-hour` does not run it, from the comment above it.
+    /// The reason that `scripts/first-hour` does not run it, from the comment above it.
     pub(crate) not_run: Option<String>,
 }
 
 impl Block {
-    /// Whether it holds commands.
+    /// Whether the block contains commands.
     pub(crate) fn is_commands(&self) -> bool {
         ["sh", "console"].contains(&self.language.as_str())
     }
 
-    /// The lines that are commands: those behind a prompt in a `console` block.
+    /// The lines that are commands: those after a prompt in a `console` block.
     pub(crate) fn commands(&self) -> impl Iterator<Item = &str> {
         let prompt = if self.language == "console" { "$ " } else { "" };
         self.text

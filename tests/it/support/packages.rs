@@ -28,16 +28,16 @@ pub(crate) struct Row {
     pub(crate) downloads: u64,
 }
 
-/// What DELETE does.
+/// The behavior of DELETE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deletes {
     /// It deletes.
     AsAsked,
-    /// The token's repository lacks the role Admin on the package: reading works, and DELETE is
-    /// answered with 404 "Package not found." (seen by users of deletion actions:
+    /// The token's repository does not have the role Admin on the package: reading works, and the
+    /// response to DELETE is 404 "Package not found." (seen by users of deletion actions:
     /// github.com/vlaurin/action-ghcr-prune, issues 8 and 64).
     NotPermitted,
-    /// Deletions are accepted, and nothing is deleted.
+    /// Deletions are accepted, but do not take place.
     Nothing,
 }
 
@@ -58,9 +58,9 @@ pub(crate) struct Store {
     pub(crate) lasts: bool,
     /// Pages link to the next one. A proxy before GitHub Enterprise Server may drop the header.
     pub(crate) links: bool,
-    /// What DELETE does.
+    /// The behavior of DELETE.
     pub(crate) deletes: Deletes,
-    /// Runs once, just before a request whose method and target contain this text.
+    /// Runs once, just before a request with this text in its method and target.
     hooks: Vec<(String, Hook)>,
     pub(crate) log: Vec<String>,
     breaches: Vec<String>,
@@ -100,7 +100,7 @@ impl Packages {
         self.store.lock().unwrap()
     }
 
-    /// Requests to the API so far, as `METHOD target`.
+    /// Previous requests to the API, as `METHOD target`.
     pub(crate) fn api(&self) -> Vec<String> {
         self.store()
             .log
@@ -305,7 +305,7 @@ impl Store {
             .collect();
         let pages = self.versions.len().div_ceil(size);
         let reply = Reply::json(200, rows.into());
-        // The last page has no link, however full it is, and a page behind it is an empty list.
+        // The last page has no link, even if it is full, and the next page is an empty list.
         if number >= pages || !self.links {
             return reply;
         }

@@ -2,7 +2,7 @@
 //!
 //! The weakest file system that POSIX allows: an operation on a name is durable once its directory
 //! was synced, a write to a file and its mode once the file was synced. Until then each operation
-//! may be lost or kept independently of the others, and a write may be torn. Only a rename, an
+//! may be lost or stored independently of the others, and a write may be torn. Only a rename, an
 //! exchange, a link and a removal are atomic.
 
 use std::{
@@ -31,7 +31,7 @@ enum Entry {
     Directory,
 }
 
-/// A file, whatever its names.
+/// A file, independent of its names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Node {
     pub bytes: Rc<Vec<u8>>,
@@ -79,7 +79,7 @@ pub struct History {
 }
 
 impl History {
-    /// The tree as it is; of `.git` only what repin reads is of interest.
+    /// The current tree; of `.git` only the files that repin uses.
     pub fn of(root: &Path) -> Self {
         let mut disk = Disk::default();
         disk.load(root, Path::new(""));
@@ -125,7 +125,7 @@ impl History {
     /// A call as an operation; `None` where it failed or changed nothing.
     fn read(&self, call: &Call) -> Option<Operation> {
         let (arguments, result) = call.text.rsplit_once(" = ")?;
-        // A sync that strace answered did not take place.
+        // A sync that strace simulated did not take place.
         if result.starts_with(['-', '?']) || result.contains("INJECTED") {
             return None;
         }
@@ -138,11 +138,11 @@ impl History {
             Some((_, handle)) => Path::new(handle.split_once('>')?.0),
             None => panic!("the model does not know {call:?}"),
         };
-        // Others only name the root in what they print.
+        // Others only have the root in their output.
         let Ok(handle) = handle.strip_prefix(&self.root) else {
             return None;
         };
-        // Who holds the lock is told to those that run; after a power cut nobody does.
+        // The lock's content is for concurrent runs; after a power cut there are none.
         if is_lock(&self.root.join(handle)) {
             return None;
         }
@@ -296,7 +296,7 @@ impl Disk {
             let path = directory.join(&name);
             let metadata = entry.path().symlink_metadata().unwrap();
             if metadata.is_dir() {
-                // Of git's own nothing but what makes it a work tree; no images.
+                // Only the files of git that a work tree needs; no images.
                 let of_no_interest = directory == Path::new(".git") && name != "repin";
                 if !of_no_interest && name != "images" && name != "origin.git" {
                     self.load(root, &path);
@@ -328,7 +328,7 @@ impl Disk {
         match operation {
             Operation::Names(directory, names) => {
                 for (name, entry) in names {
-                    // The file is there, whatever becomes of its name: numbers stay what they are.
+                    // The file exists independently of its name: numbers never change.
                     if let Some(Entry::File(file)) = entry {
                         while self.files.len() <= *file {
                             self.files.push(Node {
@@ -370,7 +370,7 @@ impl Disk {
         }
     }
 
-    /// What can be reached from the root.
+    /// The files that are reachable from the root.
     fn files(&self) -> Files {
         let mut found = Files::new();
         let mut directories = vec![PathBuf::new()];

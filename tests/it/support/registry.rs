@@ -1,4 +1,4 @@
-//! A real registry: docker-registry on a free loopback port, and what pushes to it.
+//! A real registry: docker-registry on a free loopback port, and tools that push to it.
 
 use std::{
     fs,
@@ -178,7 +178,7 @@ impl Registry {
                 manifests.push((kind.to_owned(), digest, bytes));
             }
         }
-        // Indexes come after what they name.
+        // Indexes are pushed after their manifests.
         manifests.sort_by_key(|(kind, ..)| kind.contains("index"));
         for (kind, digest, bytes) in manifests {
             client.manifest(&base, &digest, (&kind, bytes)).await;
@@ -199,7 +199,7 @@ impl Registry {
     }
 }
 
-/// Pushes an image of a world's layouts as it is, whatever the tag named before.
+/// Pushes an image of a world's layouts without a change, over any earlier one of the tag.
 pub(crate) fn push_layout(images: &Path, registry: &Registry, image: &str, tag: &str) {
     let from = format!("oci:{}:{tag}", images.join(image).display());
     let to = format!("docker://{}/acme/{image}:{tag}", registry.host);
@@ -215,7 +215,7 @@ pub(crate) fn push_layout(images: &Path, registry: &Registry, image: &str, tag: 
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have finished.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -306,7 +306,7 @@ pub(crate) fn run(program: &str, args: &[&str]) {
     );
 }
 
-/// A `config.json` with an `auths` entry for `host`; the directory is what `DOCKER_CONFIG` names.
+/// A `config.json` with an `auths` entry for `host`; `DOCKER_CONFIG` must be the directory.
 pub(crate) fn docker_config(
     directory: &Path,
     host: &str,

@@ -1,7 +1,7 @@
 //! A scratch git repository that reads as a story: `repo.promote('a').publish()`.
 //!
 //! Authors, dates and configuration are fixed, so that every run makes the same commits. A letter
-//! stands for a build: its revision repeats the letter forty times, and the digests of its images
+//! is a build: its revision repeats the letter forty times, and the digests of its images
 //! derive from it.
 
 use std::{
@@ -75,7 +75,7 @@ impl Repo {
         repo
     }
 
-    /// A repository whose first commit contains the configuration.
+    /// A repository with the configuration in its first commit.
     pub(crate) fn new() -> Self {
         let repo = Self::empty();
         repo.write("repin.yaml", CONFIG).commit("chore: begin");
@@ -135,7 +135,7 @@ impl Repo {
         self.head()
     }
 
-    /// A commit of everything made by hand on top of `parent`, with its message and date taken as
+    /// A commit of the whole work tree on top of `parent`, with its message and date taken as
     /// they are.
     pub(crate) fn raw_commit(&self, parent: &str, message: &[u8], seconds: u64) -> String {
         self.git(&["add", "-A"]);
@@ -169,13 +169,13 @@ impl Repo {
         self
     }
 
-    /// Merges a branch into the one checked out, by a merge commit.
+    /// Merges a branch into the current one, by a merge commit.
     pub(crate) fn merge(&self, branches: &[&str], message: &str) -> String {
         self.git(&[&["merge", "-q", "--no-ff", "-m", message], branches].concat());
         self.head()
     }
 
-    /// What is checked out becomes the remote's default branch, as this clone knows it.
+    /// The current branch becomes the remote's default branch, from the view of this clone.
     pub(crate) fn publish(&self) -> &Self {
         self.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
         self.git(&[
@@ -251,7 +251,7 @@ impl Repo {
     }
 }
 
-/// The title that repin gives to a promote.
+/// The title of a promotion.
 pub(crate) fn title(build: char) -> String {
     format!("promote: images @{}", revision(build))
 }

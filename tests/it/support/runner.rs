@@ -1,10 +1,10 @@
-//! A runner of GitHub Actions, as far as it reads a step's output.
+//! The part of a runner of GitHub Actions that parses the output of a step.
 //!
 //! As in actions/runner: `OutputManager.OnDataReceived`, `ActionCommandManager.TryProcessCommand`,
 //! `ActionCommand.TryParseV2` and `TryParse`. Lines end with a line feed, a carriage return or both
 //! (.NET, `StreamReader.ReadLine`).
 
-/// The commands that it knows (the extensions in `Runner.Worker/ActionCommandManager.cs`).
+/// The supported commands (the extensions in `Runner.Worker/ActionCommandManager.cs`).
 const KNOWN: [&str; 19] = [
     "add-mask",
     "add-matcher",
@@ -87,7 +87,7 @@ fn known(head: &str, token: Option<&str>) -> Option<String> {
 }
 
 #[test]
-fn it_obeys_what_a_runner_obeys() {
+fn simulated_runner_obeys_real_commands() {
     let commands = |text: &str| -> Vec<String> {
         let of = |obeyed: Obeyed| format!("{}={}", obeyed.command, obeyed.data);
         obeyed(text).into_iter().map(of).collect()

@@ -1,4 +1,4 @@
-//! A repository whose images are pruned: an image `app` and one without pins, a base branch on a
+//! A repository with images to prune: an image `app` and one without pins, a base branch on a
 //! remote, and runs.
 
 use std::{
@@ -15,7 +15,7 @@ use super::{
     world::{World, git},
 };
 
-/// A world with one pinned image, whose commits are pushed at once.
+/// A world with one pinned image; its commits are pushed at once.
 pub(crate) struct Scene(World);
 
 impl Deref for Scene {
@@ -26,7 +26,7 @@ impl Deref for Scene {
     }
 }
 
-/// The date this many days before the test began.
+/// The date `days` days before the start of the test.
 pub(crate) fn days_ago(days: u64) -> String {
     static NOW: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
     date(*NOW - Duration::from_secs(days * 86_400))
@@ -72,7 +72,7 @@ impl Scene {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// A branch that the remote has and this clone does not: its commit is made elsewhere.
+    /// A branch that the remote has and this clone does not: another clone creates its commit.
     pub(crate) fn elsewhere(&self, branch: &str, files: &[(&str, &str)]) {
         let other = tempfile::tempdir().unwrap();
         let run = |args: &[&str]| git(other.path(), args);
@@ -110,8 +110,8 @@ pub(crate) fn tags(rows: &Value) -> Vec<String> {
     tags
 }
 
-/// The reason why the version with this tag is protected.
-pub(crate) fn why<'d>(image: &'d Value, tag: &str) -> &'d str {
+/// The reason that the version with this tag is protected.
+pub(crate) fn protection<'d>(image: &'d Value, tag: &str) -> &'d str {
     let rows = image["protected"].as_array().unwrap();
     let row = rows.iter().find(|row| {
         row["tags"]

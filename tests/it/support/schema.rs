@@ -3,7 +3,7 @@
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value;
 
-/// A compiled JSON schema that is valid by the rules of its own draft.
+/// A compiled JSON schema that is valid by the rules of its draft.
 pub(crate) struct Schema {
     schemas: Schemas,
     index: SchemaIndex,

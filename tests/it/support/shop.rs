@@ -28,7 +28,7 @@ must_not_contain:
   agents: [draft]
 ";
 
-/// A world whose `review` and `fix` have contracts, which they meet at A and B.
+/// A world in which `review` and `fix` have contracts, which they meet at A and B.
 pub fn shop() -> World {
     let mut world = world();
     let contract = "pins: 3, contract: contracts/review.yaml }";

@@ -1,9 +1,9 @@
 //! Programs under strace: their system calls, and runs that are killed at a call or for which a
 //! call fails.
 //!
-//! Injections count the calls of each thread apart, so a program's own start-up shifts nothing as
-//! long as the calls in question are made on one thread, and that thread makes more of them than
-//! the others do ([`Trace::points`] checks it).
+//! Injections count the calls of each thread separately, so the start of a program does not shift
+//! the count as long as one thread makes all of the traced calls, and more of them than the others
+//! do ([`Trace::points`] checks it).
 
 use std::{
     collections::HashMap,
@@ -33,13 +33,13 @@ pub(crate) struct Point {
 
 impl Point {
     /// An injection of `what` here: `signal=KILL`, `error=EIO`.
-    pub(crate) fn inject(&self, what: &str) -> String {
-        format!("{}:{what}:when={}", self.name, self.nth)
+    pub(crate) fn inject(&self, kinds: &str) -> String {
+        format!("{}:{kinds}:when={}", self.name, self.nth)
     }
 
     /// The same here and at every later call of this name.
-    pub(crate) fn inject_from_here(&self, what: &str) -> String {
-        format!("{}:{what}:when={}+", self.name, self.nth)
+    pub(crate) fn inject_from_here(&self, kinds: &str) -> String {
+        format!("{}:{kinds}:when={}+", self.name, self.nth)
     }
 }
 
@@ -53,14 +53,14 @@ impl Call {
     }
 }
 
-/// What a program did.
+/// The calls of a program.
 pub(crate) struct Trace {
     pub(crate) calls: Vec<Call>,
     pub(crate) output: Output,
 }
 
 impl Trace {
-    /// The calls that name something in `directory`, or a descriptor of it.
+    /// The calls with a path in `directory`, or with a descriptor of such a path.
     pub(crate) fn calls_in(&self, directory: &Path) -> Vec<&Call> {
         let directory = directory.to_str().expect("a plain path");
         self.calls
@@ -98,9 +98,9 @@ impl Trace {
 }
 
 /// Runs `command` and lists its calls of the kinds `what` (strace's `trace=`), with `injections`.
-pub(crate) fn trace(command: &Command, what: &str, injections: &[String]) -> Trace {
+pub(crate) fn trace(command: &Command, kinds: &str, injections: &[String]) -> Trace {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let output = traced(command, what, injections, log.path())
+    let output = traced(command, kinds, injections, log.path())
         .output()
         .expect(MISSING);
     Trace {
@@ -127,9 +127,9 @@ pub(crate) fn inject(command: &Command, injections: &[String]) -> Output {
 
 /// Runs `command` and lists all system calls of its first thread, with complete data. Other threads
 /// and processes are not traced, and `injections` count only the calls of that thread.
-pub(crate) fn first_thread(command: &Command, what: &str, injections: &[String]) -> Trace {
+pub(crate) fn first_thread(command: &Command, kinds: &str, injections: &[String]) -> Trace {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let strace = strace(command, &["-s", "100000000"], what, injections, log.path());
+    let strace = strace(command, &["-s", "100000000"], kinds, injections, log.path());
     let output = { strace }.output().expect(MISSING);
     let log = fs::read(log.path()).unwrap();
     let log = String::from_utf8_lossy(&log);
@@ -147,7 +147,7 @@ pub(crate) struct Stopped {
     thread: i32,
 }
 
-/// Runs `command`, with `injections`, until it has made the call at `point`.
+/// Runs `command`, with `injections`, until its call at `point`.
 pub(crate) fn stop_after(command: &Command, point: &Point, injections: &[String]) -> Stopped {
     let log = tempfile::NamedTempFile::new().unwrap();
     let injections = [injections, &[point.inject("signal=STOP")]].concat();
@@ -202,21 +202,21 @@ impl Stopped {
 const MISSING: &str =
     "strace is needed by this test and can't be run: install it (apt-get install strace)";
 
-fn traced(command: &Command, what: &str, injections: &[String], log: &Path) -> Command {
-    strace(command, &["-f", "-s", "64"], what, injections, log)
+fn traced(command: &Command, kinds: &str, injections: &[String], log: &Path) -> Command {
+    strace(command, &["-f", "-s", "64"], kinds, injections, log)
 }
 
 fn strace(
     command: &Command,
     options: &[&str],
-    what: &str,
+    kinds: &str,
     injections: &[String],
     log: &Path,
 ) -> Command {
     let mut strace = Command::new("strace");
     strace
         .args(options)
-        .args(["-qq", "-y", "-e", &format!("trace={what}"), "-o"])
+        .args(["-qq", "-y", "-e", &format!("trace={kinds}"), "-o"])
         .arg(log);
     for injection in injections {
         strace.args(["-e", &format!("inject={injection}")]);

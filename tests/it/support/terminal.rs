@@ -37,15 +37,15 @@ pub fn typed(mut command: Command, text: &str) -> Output {
     }
 }
 
-/// Runs `command` with both of its streams at a terminal: what stays there, byte by byte but for
-/// the carriage return that a terminal puts before each line feed, and how it ended. A line of progress, which
-/// appears if something takes a moment, is cleared again.
+/// Runs `command` with both of its streams at a terminal; returns the remaining bytes without the
+/// carriage return that a terminal writes before each line feed, and the exit status. A line of
+/// progress, which appears during slow steps, is cleared.
 pub fn shown(command: Command) -> (String, Option<i32>) {
-    // The width of a terminal whose size nothing set.
+    // The width of a terminal without a configured size.
     shown_at(0, command)
 }
 
-/// Like [`shown`], at a terminal of so many columns.
+/// Like [`shown`], at a terminal of `columns` columns.
 pub fn shown_at(columns: u16, mut command: Command) -> (String, Option<i32>) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -76,7 +76,7 @@ pub fn shown_at(columns: u16, mut command: Command) -> (String, Option<i32>) {
     (text, child.wait().unwrap().code())
 }
 
-/// What clears a line.
+/// The sequence that clears a line.
 const CLEARED: &str = "\r\u{1b}[2K";
 
 /// Starts `command` with standard error at a terminal; returns it with the other side of the terminal.

@@ -7,7 +7,7 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-/// A certificate authority and a server's certificate of it, as files.
+/// A certificate authority and a server's certificate by the authority, as files.
 pub(crate) fn authority(directory: &Path) -> (PathBuf, PathBuf, PathBuf) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

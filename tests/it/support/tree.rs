@@ -144,7 +144,7 @@ images:
         self.old.keys().map(read).collect()
     }
 
-    /// The set of these files; fails the test if a file is neither old nor new.
+    /// The set of these files; panics if a file has other content than the old and the new one.
     pub fn holds(&self, set: &Set, after: &str) -> Holds {
         if *set == self.old {
             return Holds::Old;
@@ -155,7 +155,7 @@ images:
         for (path, held) in set {
             assert!(
                 *held == self.old[path] || *held == self.new[path],
-                "{after}: {path} is neither old nor new: mode {:o}, {} bytes: {:?}",
+                "{after}: {path} is not old and not new: mode {:o}, {} bytes: {:?}",
                 held.1,
                 held.0.len(),
                 String::from_utf8_lossy(&held.0[..held.0.len().min(300)])

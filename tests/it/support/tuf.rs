@@ -1,4 +1,4 @@
-//! A TUF repository with keys of its own: as it should be, and what an attacker makes of it.
+//! A TUF repository with separate keys: in its valid form, and in those of an attacker.
 //!
 //! Metadata is that of the specification 1.0 with consistent snapshots: two root keys that must both
 //! sign, and one online key for every other role.

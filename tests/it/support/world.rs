@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Builds one image again, with these platforms.
+    /// Rebuilds one image, with these platforms.
     pub fn rebuild(&mut self, image: &str, revision: &'static str, platforms: &[Platform]) {
         let layout = self.layout(image);
         layout.untag(revision);
@@ -278,7 +278,7 @@ impl World {
         files
     }
 
-    /// Runs a promote to B with JSON output, and checks that it is refused with these codes and
+    /// Runs a promotion to B with JSON output, and checks that it is refused with these codes and
     /// this exit and changes nothing.
     pub fn refuses(&self, args: &[&str], exit: i32, codes: &[&str]) -> Value {
         self.refuses_to(
@@ -310,8 +310,8 @@ impl World {
     }
 }
 
-/// Git by its path: a program that is looked up in another environment is started with a copy of this
-/// process, which takes long where that is large.
+/// Git by its path: a program that is searched in another environment is started with a copy of
+/// this process, which takes long where that is large.
 static GIT: LazyLock<PathBuf> = LazyLock::new(|| {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut all = std::env::split_paths(&path).map(|directory| directory.join("git"));

@@ -1,4 +1,4 @@
-//! DER, as far as certificates and timestamps need it (X.690).
+//! The part of DER that certificates and timestamps need (X.690).
 
 use time::OffsetDateTime;
 

@@ -1,6 +1,6 @@
-//! An authority of our own: certificates, their transparency log, a log of signatures, timestamps.
+//! An authority for tests: certificates, their transparency log, a log of signatures, timestamps.
 //!
-//! It issues what Fulcio, Rekor and a timestamp server issue, as the verifier has to see it: RFC 5280
+//! It issues the documents of Fulcio, Rekor and a timestamp server, for the verifier: RFC 5280
 //! and 6962 (certificates and the promise in them), Rekor's `dsse` and `hashedrekord` entries with
 //! signed promise, inclusion proof and checkpoint, RFC 3161 tokens. Keys are fixed, and so is every
 //! time; only the nonces of signatures differ.
@@ -35,7 +35,7 @@ const FULCIO: &str = "1.3.6.1.4.1.57264.1";
 /// A key pair on P-256.
 pub struct Key(EcdsaKeyPair);
 
-/// Who signs, where, what for and when.
+/// The signer, the runner, the subject and the time of a signature.
 #[derive(Clone)]
 pub struct Signing {
     pub identity: String,
@@ -47,7 +47,7 @@ pub struct Signing {
     pub source_ref: Option<String>,
     pub trigger: Option<String>,
     pub time: i64,
-    /// What the certificate may be used for.
+    /// The permitted uses of the certificate.
     pub usage: &'static str,
     /// Who issues the certificate, and who vouches for it.
     pub ca: &'static str,
@@ -111,7 +111,7 @@ fn extension(id: &str, critical: bool, value: &[u8]) -> Vec<u8> {
     sequence(&parts)
 }
 
-/// What is signed of a certificate.
+/// The signed part of a certificate.
 struct ToBeSigned<'c> {
     serial: u64,
     issuer: &'c str,
@@ -142,7 +142,7 @@ impl ToBeSigned<'_> {
     }
 }
 
-/// The certificate of an authority, by its own key.
+/// The self-signed certificate of an authority.
 fn authority(named: &str) -> Vec<u8> {
     let key = Key::named(named);
     let tbs = ToBeSigned {
@@ -192,7 +192,7 @@ impl Signing {
         }
     }
 
-    /// A person signs, whom another issuer knows.
+    /// A user of another issuer signs.
     pub fn by(email: &str) -> Self {
         Self {
             identity: email.to_owned(),
@@ -451,7 +451,7 @@ fn stamp(tsa: &str, time: i64, signature: &[u8]) -> Vec<u8> {
     sequence(&[oid("1.2.840.113549.1.7.2"), explicit(0, &content)])
 }
 
-/// The root that trusts all of it.
+/// The root that trusts all parts of the authority.
 pub fn root() -> Value {
     let from = |years: i64| {
         let start = time::OffsetDateTime::from_unix_timestamp(NOW - years * YEAR).unwrap();

@@ -1,8 +1,8 @@
 //! Simulated Gitea and Forgejo, with the pitfalls of the real ones.
 //!
 //! "Seen" means observed on a Gitea 1.25.4, 1.25.5 and 1.26.1, a Forgejo 11.0.1 and a Gitea before
-//! 1.22; other behavior is from the servers' source. Nothing here sleeps: what the real servers do "a while
-//! later", this one does a number of requests later.
+//! 1.22; other behavior is from the servers' source. The simulation never sleeps: actions that real
+//! servers take "a while later" take place a number of requests later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub const GITEA_1_25: &str = "1.25.5";
 /// The default version of the simulated Forgejo.
 pub const FORGEJO: &str = "11.0.1+gitea-1.22.0";
 
-/// The maximum number of entries in one page, whatever the request.
+/// The maximum number of entries in one page, for any request.
 const PAGE: usize = 50;
 
 /// A task of the server's queue.
@@ -43,11 +43,11 @@ pub struct Settings {
     pub delay: usize,
     queue: Vec<(usize, Task)>,
     requests: usize,
-    /// Pull requests that were checked for conflicts since their branch was made.
+    /// Pull requests that were checked for conflicts since the creation of their branch.
     pub checked: BTreeSet<u64>,
-    /// Pull requests whose check never ends.
+    /// Pull requests with a check that hangs.
     pub unchecked: BTreeSet<u64>,
-    /// What `refs/pull/N/head` is at.
+    /// The commits of `refs/pull/N/head`.
     pub shown: BTreeMap<u64, String>,
     /// Pull requests that were scheduled with a style that is not allowed.
     pub stuck: BTreeSet<u64>,
@@ -58,19 +58,19 @@ pub struct Settings {
     pub late_status: Option<&'static str>,
     /// Whether pull requests are enabled.
     pub pull_requests: bool,
-    /// Whether the token's owner is an administrator of the server, to whom alone a server in
-    /// production shows the text of a 500 (`services/context/api.go`, `APIErrorInternal`).
+    /// Whether the token's owner is an administrator of the server, the only user to whom a server
+    /// in production shows the text of a 500 (`services/context/api.go`, `APIErrorInternal`).
     pub admin: bool,
     /// Whether the client disappears while the current request is carried out.
     pub cut: bool,
-    /// The heads of branches that the queue knows about.
+    /// The heads of branches that the queue has processed.
     noticed: BTreeMap<String, String>,
     /// Whether the token has a scope for issues, and `read:organization`.
     pub issue_scope: bool,
     pub organization_scope: bool,
-    /// The labels of the owner; `None`: it is a person.
+    /// The labels of the owner; `None` for a user.
     pub organization: Option<Vec<(u64, String)>>,
-    /// The styles that the repository allows, and the one that it prefers.
+    /// The styles that the repository allows, and its default style.
     pub styles: Vec<&'static str>,
     pub default_style: &'static str,
     /// `WORK_IN_PROGRESS_PREFIXES`.
@@ -83,7 +83,7 @@ pub struct Settings {
     pub times: BTreeMap<String, String>,
     /// Branches that were pushed to with a commit that starts `on: push` workflows.
     pub started: Vec<String>,
-    /// Tags whose row in the database is broken.
+    /// Tags with a broken row in the database.
     pub broken_tags: BTreeSet<String>,
     /// The style that was requested last.
     pub asked_style: String,
@@ -128,7 +128,7 @@ impl Default for Settings {
     }
 }
 
-/// The version's numbers, and whether it is Forgejo's.
+/// The version's numbers, and whether the server is Forgejo.
 fn version(store: &Store) -> (bool, (u32, u32)) {
     let mut numbers = store.version.split(['.', '+', '-']);
     let mut next = || numbers.next().unwrap_or_default().parse().unwrap_or(0);
@@ -215,7 +215,7 @@ fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
     }
 }
 
-/// Takes what was pushed by other means than the API into the pull requests at once.
+/// Updates the pull requests at once after a push without the API.
 fn notice_pushes(store: &mut Store) {
     for (branch, head) in store.refs.clone() {
         let known = store.gitea.noticed.insert(branch.clone(), head.clone());
@@ -247,7 +247,7 @@ fn pull_refs(store: &Store, path: &str) -> Reply {
     )
 }
 
-/// The commits of one line that another one lacks.
+/// The commits of one line that are not part of another.
 fn commits(store: &mut Store, asked: &Asked) -> Reply {
     let known = [asked.query("sha"), asked.query("not")].map(Option::unwrap);
     let [Some(head), Some(base)] = known.map(|id| store.seen(id)) else {
@@ -289,13 +289,13 @@ fn work(store: &mut Store) {
     {
         store.gitea.queue.remove(0);
         match task {
-            // Seen: 0.6 to 2 s after the branch was deleted, also if it is there again by then.
+            // Seen: 0.6 to 2 s after the branch was deleted, also if it was recreated by then.
             Task::Deleted(branch) => {
                 for pull in store.pulls.iter_mut().filter(|pull| pull.head == branch) {
                     pull.open = false;
                 }
             }
-            // Seen: only of open pull requests; one that is opened again later keeps the old
+            // Seen: only of open pull requests; one that is reopened later keeps the old
             // commit in `refs/pull/N/head` and is never checked.
             Task::Pushed(branch) => {
                 let head = store.refs.get(&branch).cloned();
@@ -391,7 +391,7 @@ fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
             json!({"sha": id, "encoding": "base64", "content": STANDARD.encode(content), "size": 1}),
         );
     }
-    // Seen: `sha` is what was asked for, a commit's name, too.
+    // Seen: `sha` is the requested text, also that of a commit.
     let tree = store.commits.get(id).map_or(id, |commit| &commit.tree);
     let Some(files) = store.trees.get(tree) else {
         return not_found();
@@ -569,7 +569,8 @@ fn compare(store: &mut Store, basehead: &str) -> Reply {
             _ => not_found(),
         };
     };
-    // Seen: Gitea 1.26 answers 500 for unrelated histories, older servers and Forgejo list no commits.
+    // Seen: Gitea 1.26 responds with 500 for unrelated histories, older servers and Forgejo list no
+    // commits.
     let ids = if store.common_ancestor(&base, &head).is_some() {
         store.ahead(&base, &head)
     } else if replaces_branches(store) {
@@ -623,18 +624,18 @@ fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     if let Some(why) = store.no_merge {
         return error(405, why);
     }
-    // Seen: a conflict, and a check that has not ended, are the same response.
+    // Seen: a conflict, and an unfinished check, are the same response.
     if !is_mergeable(store, &pull) {
         return error(405, "Please try again later");
     }
     let style = asked.text("Do");
     style.clone_into(&mut store.gitea.asked_style);
     let allowed = store.gitea.styles.contains(&style);
-    // Seen on Gitea: where fast-forward is the only style, the merge is not scheduled, whatever was
-    // asked for.
+    // Seen on Gitea: if fast-forward is the only style, the merge is not scheduled with any
+    // requested style.
     let ignored = style == "fast-forward-only" && !version(store).0;
     if !automatic || ignored {
-        // Where it knows of no required context, nothing holds it back.
+        // Without a required context, the merge is not delayed.
         if store.passed() && allowed && store.gitea.approved {
             store.scheduled.retain(|(known, _)| *known != number);
             store.merge(number);
@@ -754,8 +755,8 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
                 "cannot change state of this pull request, it was already merged",
             );
         }
-        // Seen: also while the branch is missing; it neither updates `refs/pull/N/head` nor checks
-        // again.
+        // Seen: also while the branch is missing; it does not update `refs/pull/N/head` or repeat
+        // the check.
         "open" => pull.open = true,
         _ => {}
     }
@@ -779,7 +780,7 @@ fn is_draft(store: &Store, pull: &PullRow) -> bool {
         .any(|prefix| title.starts_with(&prefix.to_uppercase()))
 }
 
-/// `pull.Mergeable`: neither being checked, nor in conflict, nor a draft.
+/// `pull.Mergeable`: not being checked, not in conflict and not a draft.
 fn is_mergeable(store: &Store, pull: &PullRow) -> bool {
     let (base, head) = (store.refs.get(&pull.base), store.refs.get(&pull.head));
     let clean = match (base, head) {
@@ -904,7 +905,7 @@ fn put_on(store: &mut Store, asked: &Asked, number: u64) -> Reply {
 }
 
 /// Seen: of four at once one is 201, with the message of any of them, and the others 500; from then
-/// on the tag can neither be made nor deleted, and is there.
+/// on the tag exists, and cannot be replaced or deleted.
 fn tags(store: &mut Store, asked: &Asked, name: &str) -> Reply {
     match asked.method.as_str() {
         "POST" => {
@@ -947,7 +948,7 @@ fn no_scope(scope: &str) -> Reply {
 }
 
 fn labels(store: &mut Store, asked: &Asked) -> Reply {
-    // Seen: a token with write:repository alone opens pull requests and may not list labels.
+    // Seen: a token with only write:repository opens pull requests and may not list labels.
     if !store.gitea.issue_scope {
         return no_scope("read:issue");
     }
@@ -973,7 +974,7 @@ fn organization_labels(store: &Store, asked: &Asked) -> Reply {
     let Some(labels) = &store.gitea.organization else {
         return not_found();
     };
-    // Seen: its labels need a scope of their own.
+    // Seen: its labels need a separate scope.
     if !store.gitea.organization_scope {
         return no_scope("read:organization");
     }

@@ -1,8 +1,8 @@
 //! A simulated GitHub, with the strictness and the pitfalls of the real one that matter here.
 //!
 //! Where a comment names "the documentation", it is that of GitHub's REST and GraphQL API;
-//! "reported" is what users of GitHub and of other tools wrote in public. Nothing here sleeps: what
-//! GitHub does "in the background", this one does a number of reads later.
+//! "reported" refers to public reports by users of GitHub and of other tools. The simulation never
+//! sleeps: actions that GitHub takes "in the background" take place a number of reads later.
 
 use std::{
     collections::HashMap,
@@ -35,19 +35,19 @@ pub enum Strict {
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Settings {
-    /// Prefixes of branches whose creation and update a rule set forbids.
+    /// Prefixes of branches that a rule set forbids to create and update.
     pub ruled: Vec<&'static str>,
     /// The same by a classic protection that restricts who may push.
     pub protected: Vec<&'static str>,
     pub strict: Strict,
-    /// Whether the server knows rule sets; older Enterprise Servers do not.
+    /// Whether the server supports rule sets; older Enterprise Servers do not.
     pub rule_sets: bool,
     /// Whether the token may read protections, which only administrators may.
     pub administers: bool,
     /// The number of reads of a pull request that see `mergeable: null` after its branch or its
     /// base moved.
     pub delay: usize,
-    /// For which head and base it was computed, and how many looks that still takes.
+    /// The head and the base of the computation, and the number of requests until its result.
     computed: HashMap<u64, (String, String, usize)>,
     /// Whether the server has drafts: github.com has them on every plan since May 2025, and an
     /// Enterprise Server may refuse them.
@@ -56,7 +56,7 @@ pub struct Settings {
     pub login: &'static str,
     /// The age of every commit, in days.
     pub days: u64,
-    /// Whether scheduled merges can be cancelled.
+    /// Whether scheduled merges can be canceled.
     pub cancels: bool,
     /// The workflow runs, each with `workflow_id` and `check_suite_id`; `None` if the token may not
     /// read them.
@@ -87,8 +87,8 @@ fn archived() -> Reply {
     error(403, "Repository was archived so is read-only.")
 }
 
-/// Whether a pull request waits for something else than checks: it is in conflict, or behind a base
-/// that requires up-to-date branches. Auto-merge then stays armed and does nothing (the
+/// Whether a pull request is blocked, apart from its checks: it is in conflict, or outdated with a
+/// base that requires up-to-date branches. Auto-merge then stays armed and does nothing (the
 /// documentation, "Automatically merging a pull request"; reported, too).
 pub fn is_held(store: &Store, number: u64) -> bool {
     let Some(pull) = store.pulls.iter().find(|pull| pull.number == number) else {
@@ -173,7 +173,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
     match (asked.method.as_str(), first) {
         ("GET", "") => repository(store),
         ("GET", "branches") if rest.ends_with("/protection/required_status_checks") => {
-            // The documentation: administrators alone; 404 hides it from others.
+            // The documentation: only administrators; 404 hides it from others.
             if store.github.administers {
                 let strict = store.github.strict == Strict::Protection;
                 Reply::json(200, json!({"strict": strict, "contexts": store.required}))
@@ -381,7 +381,7 @@ fn make_tree(store: &mut Store, asked: &Asked) -> Reply {
     }
     for entry in entries {
         let text = |name: &str| entry[name].as_str().unwrap().to_owned();
-        // The documentation, "Create a tree": either the one or the other.
+        // The documentation, "Create a tree": either `sha` or `content`.
         let id = match (entry["content"].as_str(), entry["sha"].as_str()) {
             (Some(content), None) => store.put_blob(content.as_bytes()),
             (None, Some(id)) if store.blobs.contains_key(id) => id.to_owned(),
@@ -400,9 +400,9 @@ enum Setting {
     Force,
 }
 
-/// Why a branch can be neither created nor updated. Reported: "Reference update failed" and nothing
-/// else for a creation that a rule forbids, the rule for an update; and the same words where a branch
-/// is named like a directory of the new one.
+/// The reason that a branch cannot be created or updated. Reported: only "Reference update failed"
+/// for a creation that a rule forbids, the rule for an update; and the same words where a branch is
+/// named like a directory of the new one.
 fn rejected(store: &Store, name: &str, how: &Setting) -> Option<&'static str> {
     let covers = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
     if covers(&store.github.protected) {
@@ -452,7 +452,7 @@ fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
     let (Some(base), Some(head)) = (store.seen(base), store.seen(head)) else {
         return not_found();
     };
-    // As the original answers to unrelated histories.
+    // The response of the original to unrelated histories.
     let Some(origin) = store.common_ancestor(&base, &head) else {
         let text = format!("No common ancestor between {basehead}.");
         return error(404, &text.replace("...", " and "));
@@ -550,7 +550,7 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     }
     match (asked.method.as_str(), path.parse::<u64>().ok()) {
         ("GET", None) => {
-            // `head` is ignored here: what a server filters, a client must filter again.
+            // `head` is ignored here: a client must not rely on the filter of a server.
             let open = asked.query("state").unwrap() == "open";
             let rows = store
                 .pulls
@@ -646,7 +646,7 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
         return not_found();
     };
     if asked.text("state") == "open" && !pull.open {
-        // A pull request whose branch is gone or was moved by force cannot be opened again.
+        // A pull request cannot be reopened after its branch was deleted or moved by force.
         if pull.merged.is_some() || refs.get(&pull.head) != pull.closed_at.as_ref() {
             return error(422, "Validation Failed: state cannot be changed");
         }
@@ -875,7 +875,7 @@ fn number_of(input: &Value) -> u64 {
     id.strip_prefix("PR_").unwrap().parse().unwrap()
 }
 
-/// A scheduled merge stays scheduled whoever pushes afterwards, as long as they may write (the
+/// A scheduled merge stays scheduled after a push by any user with write access (the
 /// documentation, "Automatically merging a pull request"); this cancels it.
 fn disarm(store: &mut Store, number: u64) -> Reply {
     let before = store.scheduled.len();
@@ -994,7 +994,7 @@ fn contents(store: &Store, variables: &Value) -> Reply {
             continue;
         };
         let content = &store.blobs[id.as_str().unwrap()];
-        // What is not UTF-8 is either left out or comes changed.
+        // Text that is not UTF-8 is either omitted or changed.
         let text = if content.contains(&0) {
             Value::Null
         } else {

@@ -17,7 +17,7 @@ pub struct Settings {
     pub linear: bool,
     /// Where commits must be signed.
     pub signatures: Option<Signatures>,
-    /// Whether the server signs what it commits; GitHub Enterprise Server does only where web commit
+    /// Whether the server signs its commits; GitHub Enterprise Server does only if web commit
     /// signing is set up ("Configuring web commit signing").
     pub signs: bool,
     /// The method of the base's merge queue.
@@ -25,7 +25,7 @@ pub struct Settings {
     pub entries: Vec<Entry>,
     /// How often each pull request was put into the queue.
     pub enqueued: Vec<u64>,
-    /// The pull requests that were removed, at which head and why.
+    /// The removed pull requests, with their heads and the reasons.
     pub removed: Vec<(u64, String, Option<&'static str>)>,
     /// The commits that have a verified signature.
     pub signed: BTreeSet<String>,
@@ -38,7 +38,7 @@ pub struct Entry {
     pub state: &'static str,
 }
 
-/// What requires signed commits.
+/// The settings that require signed commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signatures {
     /// A rule set for the base.
@@ -96,7 +96,7 @@ impl Store {
     /// original.
     pub fn merge_refusal(&self, method: &str, number: u64) -> Option<String> {
         let settings = &self.rules;
-        let rule = |what: &str| Some(format!("Repository rule violations found\n\n{what}"));
+        let rule = |rule: &str| Some(format!("Repository rule violations found\n\n{rule}"));
         if settings.queue.is_some() {
             // Reported by users of tools that merge by request.
             return rule("Changes must be made through the merge queue");
@@ -134,8 +134,8 @@ impl Store {
             .all(|id| known.contains(id) || self.rules.signed.contains(id))
     }
 
-    /// Why a branch may not be put at a commit: a rule set for all branches looks at each new commit
-    /// ("Available rules for rulesets", Require signed commits).
+    /// The reason that a branch may not move to a commit: a rule set for all branches checks each
+    /// new commit ("Available rules for rulesets", Require signed commits).
     pub fn ref_refusal(&self, to: &str) -> Option<Reply> {
         let unsigned = self.rules.signatures == Some(Signatures::All) && !self.all_signed(to);
         unsigned.then(|| {
@@ -145,8 +145,8 @@ impl Store {
         })
     }
 
-    /// GitHub closes a pull request whose branch has nothing that its base has not (reported of
-    /// force pushes to the base's head), or is gone.
+    /// GitHub closes a pull request without any commit that is not part of its base (reported of
+    /// force pushes to the base's head), or without a branch.
     pub fn close_empty(&mut self, branch: &str) {
         let nothing = |pull: &&super::PullRow| match self.refs.get(branch) {
             Some(head) => self.ahead(&self.refs[&pull.base], head).is_empty(),
@@ -225,7 +225,7 @@ impl Store {
         self.refs[&pull.unwrap().head].clone()
     }
 
-    /// The reason why the queue refuses a pull request, in the words of the original.
+    /// The reason that the queue refuses a pull request, in the text of the original.
     fn queue_refusal(&self, number: u64, head: &str) -> Option<String> {
         let mut entries = self.rules.entries.iter();
         if entries.any(|entry| entry.number == number) {
@@ -314,7 +314,7 @@ pub fn enqueue(store: &mut Store, input: &Value) -> Reply {
             "Merge queue is not enabled for this branch",
         );
     }
-    // Whoever names no head means the one that is there.
+    // A request without a head refers to the current one.
     let head = input["expectedHeadOid"].as_str().map(str::to_owned);
     let head = head.unwrap_or_else(|| store.head_of(number));
     if let Some(why) = store.queue_refusal(number, &head) {
@@ -367,7 +367,7 @@ pub fn commit_on_branch(store: &mut Store, asked: &Asked) -> Reply {
     for (file, path) in additions.iter().zip(paths) {
         let content = STANDARD.decode(file["contents"].as_str().unwrap()).unwrap();
         let blob = store.put_blob(&content);
-        // It writes regular files, whatever was there (reported: executables lose their bit).
+        // It writes regular files in place of any others (reported: executables lose their bit).
         files.insert(path.to_owned(), ("100644".to_owned(), blob));
     }
     let tree = store.put_tree(files);

@@ -1,4 +1,4 @@
-//! GitHub's published GraphQL schema, as the judge of queries and of what is handed to them.
+//! GitHub's published GraphQL schema, for the validation of queries and their variables.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::super::schema::Schema;
 
-/// What a query may select of a type, after GitHub's schema.
+/// The fields of a type that a query may select, by GitHub's schema.
 #[derive(Default)]
 struct Shape {
     fields: HashMap<String, schema::Field<'static, String>>,
@@ -75,7 +75,7 @@ impl Graphql {
                     (&mutation.variable_definitions, &mutation.selection_set);
                 ("Mutation", declared, selected, Some(field.name.as_str()))
             }
-            _ => return Err("it is neither a query nor a mutation".to_owned()),
+            _ => return Err("expected a query or a mutation".to_owned()),
         };
         let declared: BTreeMap<_, _> = declared
             .iter()
@@ -96,8 +96,8 @@ impl Graphql {
         self.check_variables(&names, variables, mutation)
     }
 
-    /// Checks what is selected of a type (GraphQL specification, "Validation": fields, leaf fields,
-    /// fragments).
+    /// Checks the selected fields of a type (GraphQL specification, "Validation": fields, leaf
+    /// fields, fragments).
     fn select(
         &self,
         on: &str,
@@ -160,7 +160,7 @@ impl Graphql {
             self.types.contains_key(of),
             field.selection_set.items.is_empty(),
         ) {
-            (true, true) => Err(format!("nothing is selected of {name}")),
+            (true, true) => Err(format!("no field of {name} is selected")),
             (false, false) => Err(format!("{name} has no fields")),
             _ => self.select(of, &field.selection_set, operation),
         }
@@ -223,7 +223,7 @@ impl Operation {
         Ok(())
     }
 
-    /// Whether an argument takes a value. What has fields is handed over in variables only.
+    /// Whether an argument takes a value. A value with fields must be a variable.
     fn takes(
         &mut self,
         wanted: &Type<'_, String>,
@@ -256,7 +256,7 @@ impl Operation {
     }
 }
 
-/// What a list is of.
+/// The element type of a list.
 fn item<'o, 't>(of: &'o Type<'t, String>) -> Option<&'o Type<'t, String>> {
     match of {
         Type::ListType(item) => Some(item),

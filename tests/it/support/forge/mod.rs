@@ -47,7 +47,7 @@ pub enum Fault {
 struct Scripted {
     method: &'static str,
     path: String,
-    /// How many requests are answered before.
+    /// The number of previous requests without a fault.
     skip: usize,
     times: usize,
     fault: Fault,
@@ -70,10 +70,10 @@ struct Shared {
     later: Mutex<Vec<(usize, Later)>>,
     looks: Mutex<usize>,
     answers: Mutex<Vec<u16>>,
-    /// What happens right before or right after a request.
+    /// An action right before or right after a request.
     scenes: Mutex<Vec<Scene>>,
     meetings: Mutex<Vec<Arc<Meeting>>>,
-    /// How many requests it is until something happens that may send requests itself.
+    /// The number of requests until an action that may send requests.
     interlude: Mutex<Option<(usize, Interlude)>>,
 }
 
@@ -151,8 +151,8 @@ impl Fake {
         }
     }
 
-    /// The next `times` requests of `method` whose path ends so meet a fault; `/graphql#WORD`: those
-    /// whose query has this word.
+    /// The next `times` requests of `method` with this end of the path have a fault;
+    /// `/graphql#WORD`: those with this word in the query.
     pub fn fault(&self, at: (&'static str, &str), times: usize, fault: Fault) {
         self.fault_after(0, at, times, fault);
     }
@@ -204,8 +204,8 @@ impl Fake {
         });
     }
 
-    /// The next `count` requests of `method` whose path ends so are carried out once all of them
-    /// have arrived, each as if the others had not.
+    /// The next `count` requests of `method` with this end of the path are carried out once all of
+    /// them have arrived, each as if the others had not.
     pub fn meet(&self, method: &'static str, path: &str, count: usize) {
         self.shared.meetings.lock().unwrap().push(Arc::new(Meeting {
             method,
@@ -231,7 +231,7 @@ impl Fake {
             .count()
     }
 
-    /// The requests so far, as `METHOD path?query`.
+    /// The previous requests, as `METHOD path?query`.
     pub fn asked(&self) -> Vec<String> {
         self.shared
             .log

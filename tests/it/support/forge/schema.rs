@@ -65,7 +65,7 @@ impl Description {
             .operations
             .iter()
             .filter(|op| op.method == asked.method && op.fits(&parts));
-        // A path that ends in a parameter fits whatever is below it; the one that says most is
+        // A path with a parameter at its end matches all paths below it; the most specific one is
         // meant.
         let operation = fitting
             .max_by_key(|operation| operation.literal())

@@ -38,7 +38,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers with what `handle` says; `None`: the connection is closed.
+    /// Responds with the result of `handle`; `None`: the connection is closed.
     pub fn start(handle: impl Fn(&Asked) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

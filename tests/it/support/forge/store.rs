@@ -55,33 +55,33 @@ pub struct Store {
     pub pulls: Vec<PullRow>,
     pub labels: Vec<(u64, String)>,
     pub comments: HashMap<u64, Vec<String>>,
-    /// What GET of the repository says; `None`: it is left out.
+    /// The value in GET of the repository; `None`: it is absent.
     pub push: Option<bool>,
     pub installation: bool,
     pub scopes: Option<&'static str>,
     /// Whether workflow files may be written.
     pub workflows: bool,
-    /// Whether labels may be made or put on.
+    /// Whether labels may be created or added.
     pub may_label: bool,
-    /// Whether the server knows the mutation `updateRefs`.
+    /// Whether the server supports the mutation `updateRefs`.
     pub update_refs: bool,
     pub graphql: bool,
-    /// Moved right before the next branch is made or moved: someone else merged something.
+    /// Moved right before the next branch is created or moved: a user merged another change.
     pub intruder: Option<(String, String)>,
-    /// How often that happens again after the first time.
+    /// The number of repetitions after the first time.
     pub restless: usize,
     /// A branch that someone pushes to while its pull request's text is changed.
     pub meddled: Option<String>,
-    /// How many reads see branches as they were before the last write.
+    /// The number of reads that return branches from before the last write.
     pub lag: usize,
     pub stale: Option<(BTreeMap<String, String>, usize)>,
     /// Statuses of any commit, as rows; check runs likewise.
     pub statuses: Vec<Value>,
     pub runs: Vec<Value>,
     pub required: Vec<String>,
-    /// What rule sets require besides (GitHub).
+    /// Further requirements of rule sets (GitHub).
     pub ruled: Vec<&'static str>,
-    /// Marks that can be made once: their names, and the words in them.
+    /// Marks that can be created once: their names and their texts.
     pub marks: BTreeMap<String, String>,
     /// Tag objects and the words in them.
     pub tags: HashMap<String, String>,
@@ -98,7 +98,7 @@ pub struct Store {
     pub version: &'static str,
     /// Someone opens the same issue right before the next one.
     pub rival: bool,
-    /// Why it schedules no merge.
+    /// The reason that it schedules no merge.
     pub no_merge: Option<&'static str>,
     /// GitHub's rules for the base.
     pub rules: super::github_rules::Settings,
@@ -206,7 +206,7 @@ impl Store {
         id
     }
 
-    /// Someone pushes a commit that writes these files; a branch that is not there begins at
+    /// A user pushes a commit that writes these files; a missing branch starts at
     /// `main`.
     pub fn push(&mut self, branch: &str, message: &str, files: &[(&str, &str)]) -> String {
         let from = self
@@ -311,8 +311,9 @@ impl Store {
         self.required.iter().all(good)
     }
 
-    /// The forge merges what it was asked to as soon as it may: at whatever head it is now (seen on
-    /// GitHub and on Gitea 1.25.4: a push by someone with write access leaves the merge scheduled).
+    /// The forge merges a scheduled pull request as soon as it is permitted, at its current head
+    /// (seen on GitHub and on Gitea 1.25.4: after a push by a user with write access, the merge is
+    /// still scheduled).
     pub fn settle(&mut self) {
         if self.passed() && (self.kind == Kind::Github || self.gitea.approved) {
             let held = |number| {
@@ -481,7 +482,7 @@ impl Store {
         None
     }
 
-    /// Someone pushes a branch whose first commit has no parent.
+    /// A user pushes a branch with an unrelated history.
     pub fn push_orphan(&mut self, branch: &str, message: &str, files: &[(&str, &str)]) -> String {
         let mut tree = Files::new();
         for (path, content) in files {
@@ -498,7 +499,7 @@ impl Store {
         id
     }
 
-    /// Paths that both sides changed, each in its own way, since their merge base.
+    /// Paths that both sides changed in different ways since their merge base.
     pub fn conflicts(&self, base: &str, head: &str) -> Vec<String> {
         let Some(origin) = self.common_ancestor(base, head) else {
             return vec![".".to_owned()];
@@ -520,7 +521,7 @@ impl Store {
             .collect()
     }
 
-    /// A branch or a commit, as a read that may lag behind sees it.
+    /// A branch or a commit, as an outdated read returns it.
     pub fn seen(&mut self, name: &str) -> Option<String> {
         if self.commits.contains_key(name) {
             return Some(name.to_owned());
@@ -542,7 +543,7 @@ impl Store {
         }
     }
 
-    /// Someone else merges something right before a commit is made.
+    /// A user merges another change right before the creation of a commit.
     pub fn intrude(&mut self) {
         let Some((path, content)) = self.intruder.take() else {
             return;
@@ -554,7 +555,7 @@ impl Store {
         }
     }
 
-    /// Whether a commit changes what only few tokens may.
+    /// Whether a commit changes files that only few tokens may change.
     pub fn touches_workflows(&self, paths: &[&str]) -> bool {
         !self.workflows
             && paths

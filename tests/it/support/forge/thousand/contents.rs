@@ -1,10 +1,10 @@
-//! What the repositories hold: three files with pins and four hundred in all, by a seed.
+//! The contents of the repositories: three files with pins and four hundred in all, by a seed.
 
 use std::fmt::Write as _;
 
 use super::super::{Kind, Store};
 
-/// What the contents are made of.
+/// The parameters of the contents.
 #[derive(Clone)]
 pub struct Seeded {
     pub seed: u64,

@@ -1,4 +1,4 @@
-//! Gitea and Forgejo: what the simulated one of one repository does not answer is here.
+//! Gitea and Forgejo: the requests that the simulation of one repository does not support.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::{
     troubles::Trouble,
 };
 
-/// Entries of a page, whatever the request (`MAX_RESPONSE_ITEMS`).
+/// The maximum number of entries of a page (`MAX_RESPONSE_ITEMS`).
 const PAGE: usize = 50;
 /// Files of one request (`DEFAULT_PAGING_NUM`).
 const FILES: usize = 30;
@@ -84,7 +84,7 @@ fn row(shared: &Shared, store: &Store, number: usize) -> Value {
            "permissions": {"admin": false, "push": store.push, "pull": true}})
 }
 
-/// What the simulated Gitea of one repository does not answer, or less exactly.
+/// The requests that the simulated Gitea of one repository does not support, or only in part.
 fn own(
     shared: &Shared,
     store: &mut Store,

@@ -1,4 +1,4 @@
-//! GitHub: REST by the simulated one of one repository, GraphQL for many.
+//! GitHub: REST by the simulation of one repository, GraphQL for all.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,8 @@ use super::{
     troubles::Trouble,
 };
 
-/// What a query asks of one repository that only the simulated GitHub of one answers.
+/// The part of a query about one repository that only the simulated GitHub of one repository
+/// supports.
 const OF_ONE: [&str; 2] = ["mergeQueue(", "refUpdateRule"];
 
 /// The repository that a query or mutation is about, if it is one.
@@ -73,7 +74,7 @@ pub(super) fn answer(shared: &Shared, asked: &Asked, number: Option<usize>) -> R
     renamed(reply, &shared.current_name(number))
 }
 
-/// The names by which GraphQL knows what REST shows.
+/// The GraphQL names of REST fields.
 fn with_nodes(mut reply: Reply, number: usize) -> Reply {
     let text = String::from_utf8(reply.body).unwrap();
     let text = text.replace("\"node_id\":\"PR_", &format!("\"node_id\":\"PR_{number}_"));

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::super::{Asked, Reply, error};
 
-/// How many of what; the default limits nothing.
+/// The limits; without any limit by default.
 #[derive(Clone, Copy)]
 pub struct Limits {
     /// Requests an hour, of REST and of GraphQL each.
@@ -45,7 +45,7 @@ impl Limits {
     }
 }
 
-/// What was used.
+/// The used parts of the limits.
 #[derive(Default)]
 pub struct State {
     core: Window,
@@ -56,7 +56,7 @@ pub struct State {
     contents_hour: Window,
 }
 
-/// What was used within some time.
+/// The use within a period.
 #[derive(Default)]
 struct Window(VecDeque<(SystemTime, u64)>);
 
@@ -79,7 +79,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Headers = Vec<(&'static str, String)>;
 
 impl Limits {
-    /// Charges a request; what it is refused with, or the headers of its response.
+    /// Charges a request; returns the refusal, or the headers of its response.
     pub(super) fn charge(
         &self,
         state: &mut State,

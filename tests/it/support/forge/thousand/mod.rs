@@ -1,7 +1,7 @@
-//! A forge with a thousand repositories, generated from a seed when they are first asked for.
+//! A forge with a thousand repositories, generated from a seed at the first request.
 //!
-//! Each repository is a [`Store`] that the simulated GitHub or Gitea answers for; what concerns
-//! several at once (GraphQL, listings, limits, renames) is here. Requests are validated against the
+//! Each repository is a [`Store`] of the simulated GitHub or Gitea; requests that concern several
+//! at once (GraphQL, listings, limits, renames) are here. Requests are validated against the
 //! published descriptions, logged with the server's time, and met by the troubles that are scripted
 //! for a repository's number.
 //!
@@ -9,7 +9,7 @@
 //! limits for the GraphQL API", "Best practices for using the REST API"); reported are
 //! `RESOURCE_LIMITS_EXCEEDED` with partial data (github-profile-3d-contrib issue 163,
 //! raycast/extensions issue 29578) and 502 for queries of more than ten seconds (octocrabby pull
-//! request 21, octoscope pull request 153). Gitea's answers are those of its source
+//! request 21, octoscope pull request 153). Gitea's responses are those of its source
 //! (`services/repository/files/tree.go`, `modules/git/repo_tree.go`, `services/context/repo.go`).
 
 pub mod contents;
@@ -33,7 +33,7 @@ pub use contents::Seeded;
 pub use limits::Limits;
 pub use troubles::Trouble;
 
-/// How the forge is made.
+/// The parameters of the forge.
 pub struct Options {
     pub kind: Kind,
     /// The version of a Gitea or Forgejo, if not the default.
@@ -43,10 +43,11 @@ pub struct Options {
     /// The branch of repin's pull requests, which troubles put something on.
     pub branch: String,
     pub troubles: BTreeMap<usize, Trouble>,
-    /// How long an answer takes, in real time.
+    /// The response time, in real time.
     pub latency: Duration,
     pub limits: Limits,
-    /// How many of the server's seconds a second has, and when its clock agreed with the real one.
+    /// The number of the server's seconds per second, and the time at which its clock agreed with
+    /// the real one.
     pub speed: u32,
     pub origin: SystemTime,
     /// Queries about more repositories than this take too long: 502.
@@ -89,7 +90,7 @@ pub struct Logged {
     pub at: SystemTime,
     /// The repository that it is about.
     pub repository: Option<usize>,
-    /// `METHOD path?query`; of GraphQL, the first word of the query behind `#`.
+    /// `METHOD path?query`; of GraphQL, the first word of the query after `#`.
     pub request: String,
     pub write: bool,
     pub status: u16,
@@ -115,10 +116,10 @@ struct Shared {
     parked: Mutex<Option<SystemTime>>,
 }
 
-/// What becomes of a request.
+/// The result of a request.
 enum Outcome {
     Answer(Reply),
-    /// No answer ever comes.
+    /// No response.
     Hang,
 }
 
@@ -157,7 +158,7 @@ impl Thousand {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// The open pull requests of all repositories that were ever asked for.
+    /// The open pull requests of all repositories that were ever requested.
     pub fn open_pulls(&self) -> Vec<(usize, u64)> {
         let mut open = Vec::new();
         for (number, store) in self.shared.stores.iter().enumerate() {
@@ -169,8 +170,8 @@ impl Thousand {
         open
     }
 
-    /// Writes in a second of the server's clock that had one already, and writes while the client had
-    /// been told to wait.
+    /// Writes in a second of the server's clock that had one already, and writes while the client
+    /// had received a time to wait.
     pub fn hasty_writes(&self) -> Vec<Logged> {
         let mut seconds = BTreeSet::new();
         let since = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
@@ -283,7 +284,7 @@ impl Shared {
         }
     }
 
-    /// Remembers how long a response asks to wait: what is sent before counts as too early.
+    /// Stores the time that a response requires to wait: an earlier request counts as too early.
     fn note_wait(&self, reply: &Reply) {
         let header = |name: &str| {
             let found = reply.headers.iter().find(|(known, _)| known == name);
@@ -379,7 +380,7 @@ impl Shared {
     }
 }
 
-/// What tells a query from others.
+/// The distinctive word of a query.
 fn first_word(query: &str) -> &str {
     let body = query.split_once('{').map_or(query, |(_, body)| body);
     let body = body.trim_start();
@@ -389,7 +390,7 @@ fn first_word(query: &str) -> &str {
     &body[..end]
 }
 
-/// The same request as the simulated forge of one repository knows it.
+/// The same request for the simulated forge of one repository.
 fn of_one(asked: &Asked) -> Asked {
     let mut one = asked.clone();
     if let Some((top, rest)) = asked.path.split_once("/repos/") {
@@ -402,7 +403,7 @@ fn of_one(asked: &Asked) -> Asked {
     one
 }
 
-/// The response of one repository's forge, with the repository's own name.
+/// The response of one repository's forge, with the name of the repository.
 fn renamed(mut reply: Reply, name: &str) -> Reply {
     let text = String::from_utf8(reply.body).unwrap();
     reply.body = text.replace("acme/flows", name).into_bytes();
@@ -435,7 +436,7 @@ fn touching(store: &Store, head: &str, path: &str) -> Vec<String> {
     all.into_iter().map(|(_, id)| id).filter(changed).collect()
 }
 
-/// When a commit was made: each is a minute younger than its parent.
+/// The date of a commit, a minute after that of its parent.
 fn committed(store: &Store, id: &str) -> String {
     let minutes = store.ancestors(id).len();
     format!("2026-01-01T{:02}:{:02}:00Z", minutes / 60, minutes % 60)

@@ -1,4 +1,4 @@
-//! GraphQL as it is executed: what a query selects, and an error with a path for what is missing.
+//! Execution of GraphQL: the selected fields, and an error with a path for a missing one.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ enum Thing {
     Pull(usize, Box<PullRow>),
     /// Fields that are known already.
     Plain(Value),
-    /// Nodes, how many there are, and where the next page begins.
+    /// Nodes, their total number, and the cursor of the next page.
     Page(Vec<Thing>, usize, Option<usize>),
 }
 
@@ -42,7 +42,7 @@ pub struct Execution<'s> {
     shared: &'s Shared,
     variables: &'s Value,
     pub errors: Vec<Value>,
-    /// How many repositories it asks for by their names.
+    /// The number of repositories that the query requests by name.
     repositories: usize,
 }
 
@@ -292,13 +292,13 @@ impl<'s> Execution<'s> {
                 let store = self.shared.store(*number);
                 let content = &store.blobs[id];
                 let binary = content.contains(&0);
-                // The documentation of `Blob.isTruncated`; the length is what users report.
+                // The documentation of `Blob.isTruncated`; users report the length.
                 let shown = &content[..content.len().min(512_000)];
                 leaf(match name {
                     "byteSize" => json!(content.len()),
                     "isBinary" => json!(binary),
                     "isTruncated" => json!(shown.len() < content.len()),
-                    // What is not UTF-8 comes changed.
+                    // Text that is not UTF-8 is changed.
                     "text" if !binary => json!(String::from_utf8_lossy(shown)),
                     _ => Value::Null,
                 })
@@ -459,7 +459,7 @@ impl<'s> Execution<'s> {
     }
 }
 
-/// A page of a connection: the documentation asks for `first` or `last`, at most 100.
+/// A page of a connection: the documentation requires `first` or `last`, at most 100.
 fn page(all: &[Thing], arguments: &Arguments) -> Thing {
     let number = |name: &str| arguments.get(name).and_then(Value::as_u64);
     let after = arguments.get("after").and_then(Value::as_str);

@@ -1,4 +1,4 @@
-//! What goes wrong with a repository, by its number.
+//! The trouble of a repository, by its number.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::{
 pub enum Trouble {
     /// The first write meets a secondary limit with `Retry-After: 1`.
     RetryAfter,
-    /// The first write meets a secondary limit whose end is not named.
+    /// The first write exceeds a secondary limit without a stated end.
     Limited,
     /// Every write is denied.
     Denied,
@@ -22,7 +22,7 @@ pub enum Trouble {
     UsedUp,
     /// The first pull request "was submitted too quickly".
     TooQuickly,
-    /// It has another name now: REST redirects, GraphQL and the new name answer.
+    /// It was renamed: REST redirects, GraphQL and the new name work.
     Renamed,
     Archived,
     /// It has no commit.
@@ -37,16 +37,16 @@ pub enum Trouble {
     Foreign,
     /// Someone closed repin's pull request.
     Closed,
-    /// The first pull request is opened, and the answer is 502.
+    /// The first pull request is opened, and the response is 502.
     DoneThenBroken,
-    /// The first answer to a write never comes.
+    /// The first response to a write is missing.
     Silent,
     /// It does not exist, or the token may not see it.
     Missing,
 }
 
 impl Trouble {
-    /// Makes the repository what it is.
+    /// Applies the trouble to the repository.
     pub fn prepare(self, store: &mut Store, branch: &str) {
         match self {
             Self::Archived => store.archived = true,
