@@ -1,7 +1,7 @@
 //! The codes of checks, errors and lines of `repin doctor`, and their explanations.
 //!
 //! `src/codes.yaml` is the only list. The build script turns it into a constant for each code and
-//! into one table, the source of `repin explain`, of `docs/errors.md` and of the `help:` line of
+//! into one table, the source of `repin explain`, of `docs/reference.md` and of the `help:` line of
 //! errors without specific help.
 
 use std::fmt;

@@ -297,16 +297,8 @@ fn explanations_list_every_exit_of_an_error() {
     }
 }
 
-/// docs/errors.md as the explanations make it.
-fn errors_md() -> String {
-    let mut text = "# Errors\n\n\
-        A run failed, and you want the causes and the remedy for the code in its message. This page\n\
-        lists every code of a check, an error or a line of `repin doctor`; `repin explain CODE` prints\n\
-        the section of one code in a terminal. [checks.md](checks.md) describes what each\n\
-        check verifies and when it only warns, [doctor.md](doctor.md) what each line of doctor checks.\n\
-        This file is generated from `src/codes.yaml`.\n\n\
-        <!-- not run on this page: the examples contain values of the reader; a test parses each -->\n"
-        .to_owned();
+/// Appends the explanations of all codes.
+fn explain_codes(text: &mut String) {
     for section in codes::all().chunk_by(|one, next| one.section == next.section) {
         let _ = write!(text, "\n## {}\n", section[0].section);
         for found in section {
@@ -333,21 +325,6 @@ fn errors_md() -> String {
             );
         }
     }
-    text
-}
-
-/// `UPDATE_DOCS=1` writes the file instead of comparing it.
-#[test]
-fn errors_md_is_generated() {
-    let expected = errors_md();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(root().join("docs/errors.md"), &expected).unwrap();
-    }
-    assert!(
-        doc("errors.md") == expected,
-        "docs/errors.md differs from src/codes.yaml; run: \
-         UPDATE_DOCS=1 cargo nextest run errors_md_is_generated"
-    );
 }
 
 /// The commands in the help of a command, by their names.
@@ -375,34 +352,48 @@ fn help_of(path: &[String], text: &mut String) {
         .chain(args)
         .collect::<Vec<_>>()
         .join(" ");
-    let _ = write!(text, "\n## {name}\n\n```text\n{}\n```\n", help.trim_end());
+    let _ = write!(text, "\n### {name}\n\n```text\n{}\n```\n", help.trim_end());
     for command in subcommands(&help) {
         help_of(&[path, &[command]].concat(), text);
     }
 }
 
+const REFERENCE: &str = "# Commands and codes
+
+You know the name of a command or the code of a message, and want its options, or the causes and the remedy.
+`repin COMMAND --help` and `repin explain CODE` print the same sections in a terminal. [checks.md](checks.md) describes what
+each check verifies and when it only warns, [doctor.md](doctor.md) what each line of `repin doctor` checks. This page is
+generated from the help and from `src/codes.yaml`.
+
+<!-- not run on this page: a test generates it; another one parses the examples, which contain values of the reader -->
+
+## Commands
+";
+
 /// `UPDATE_DOCS=1` writes the file instead of comparing it.
 #[test]
-fn commands_md_is_generated() {
-    let mut expected =
-        "# Commands\n\nYou want to look up the options of a command without running repin. This page has the output \
-        of `--help`\nfor each command; `repin COMMAND --help` prints it in a terminal. This file is generated.\n\n\
-        <!-- not run on this page: the test that generates it compares it -->\n"
-            .to_owned();
+fn reference_md_is_generated() {
+    let mut expected = REFERENCE.to_owned();
     help_of(&[], &mut expected);
-    for command in ["promote", "inventory check", "prune restore", "man"] {
+    explain_codes(&mut expected);
+    for section in [
+        "repin promote",
+        "repin prune restore",
+        "repin man",
+        "pin_count",
+    ] {
         assert!(
-            expected.contains(&format!("\n## repin {command}\n")),
-            "{command}"
+            expected.contains(&format!("\n### {section}\n")),
+            "{section}"
         );
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(root().join("docs/commands.md"), &expected).unwrap();
+        fs::write(root().join("docs/reference.md"), &expected).unwrap();
     }
     assert!(
-        doc("commands.md") == expected,
-        "docs/commands.md is not what --help prints; run: \
-         UPDATE_DOCS=1 cargo nextest run commands_md_is_generated"
+        doc("reference.md") == expected,
+        "docs/reference.md differs from the help or from src/codes.yaml; run: \
+         UPDATE_DOCS=1 cargo nextest run reference_md_is_generated"
     );
 }
 
