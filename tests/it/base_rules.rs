@@ -250,8 +250,8 @@ fn pull_request_is_queued_once_until_merged() {
         "a queued one is not queued twice"
     );
     fake.when(1, Store::queue_moves_all);
-    let (document, methods) = wait(&world, "1m", 0);
-    assert_eq!(document["state"], "merged", "{methods}");
+    let (document, messages) = wait(&world, "1m", 0);
+    assert_eq!(document["state"], "merged", "{messages}");
     assert_eq!(document["merge_commit"], fake.store().refs["main"]);
     assert_eq!(fake.store().rules.enqueued, [1]);
     let received = fake.asked().join("\n");
@@ -274,9 +274,9 @@ fn wait_queues_pull_request_after_its_gates() {
     );
     assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
     fake.when(1, |store| store.report("ci", "success"));
-    let (document, methods) = wait(&world, "0s", 3);
+    let (document, messages) = wait(&world, "0s", 3);
     assert_eq!(document["state"], "open");
-    assert!(methods.contains("at position 1 (QUEUED)"), "{methods}");
+    assert!(messages.contains("at position 1 (QUEUED)"), "{messages}");
     assert_eq!(fake.store().rules.enqueued, [1]);
 }
 
@@ -357,11 +357,11 @@ fn foreign_commit_that_stops_the_queue_is_reported() {
         store.push(&branch, "theirs", &[("notes", "mine")]);
         store.queue_removes(1, Some("branch updated"));
     });
-    let (document, methods) = wait(&world, "1m", 5);
+    let (document, messages) = wait(&world, "1m", 5);
     assert_eq!(document["state"], "open");
     assert!(
-        methods.contains("(`theirs`) is a foreign commit"),
-        "{methods}"
+        messages.contains("(`theirs`) is a foreign commit"),
+        "{messages}"
     );
 }
 
@@ -418,15 +418,15 @@ fn wait_follows_a_queue_used_by_users() {
     assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
     let head = fake.store().head_of(1);
     fake.store().queue_takes(1, &head);
-    let (_, methods) = wait(&world, "0s", 3);
-    assert!(methods.contains("at position 1 (QUEUED)"), "{methods}");
+    let (_, messages) = wait(&world, "0s", 3);
+    assert!(messages.contains("at position 1 (QUEUED)"), "{messages}");
     fake.store().queue_moves();
-    let (_, methods) = wait(&world, "0s", 3);
-    assert!(methods.contains("(AWAITING_CHECKS)"), "{methods}");
+    let (_, messages) = wait(&world, "0s", 3);
+    assert!(messages.contains("(AWAITING_CHECKS)"), "{messages}");
     fake.store().queue_removes(1, Some("timed out"));
-    let (document, methods) = wait(&world, "0s", 1);
+    let (document, messages) = wait(&world, "0s", 1);
     assert_eq!(document["state"], "open");
-    assert!(methods.contains("timed out"), "{methods}");
+    assert!(messages.contains("timed out"), "{messages}");
 }
 
 #[test]
@@ -724,8 +724,8 @@ fn runs_at_once_sign_one_commit_that_counts() {
     let runs: Vec<_> = (0..3).map(start).collect();
     for run in runs {
         let output = run.wait_with_output().unwrap();
-        let methods = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{methods}");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{messages}");
     }
     is_signed(&world, &fake);
     assert_eq!(fake.store().open_pulls().len(), 1);

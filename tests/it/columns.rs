@@ -139,7 +139,7 @@ fn resolve_fits_the_terminal() {
     let label = "dev.acme.a-label-with-a-name-that-is-longer-than-the-narrow-terminal";
     world.replace("repin.yaml", "  fix:", &format!("  {name}:"));
     world.replace("repin.yaml", "dev.acme.version", label);
-    let value = "a value of more than one word ".repeat(8);
+    let value = "a value of many words ".repeat(8);
     let platform = Platform::new("linux/amd64", REV_B).label(label, value.trim_end());
     world.rebuild("fix", REV_B, &[platform]);
     let resolve = ["resolve", "--revision", REV_B];

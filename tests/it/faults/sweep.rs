@@ -373,9 +373,7 @@ fn again(scene: &Scene, clean: &Clean, first: &Ended) -> Vec<String> {
         wrong.push("a second run without a fault results in other files".to_owned());
     }
     let (mut left, mut wanted) = (remote(scene), clean.remote.clone());
-    if first.stderr.contains("repin may not restart the workflow")
-        && left["dispatched"] == json!([])
-    {
+    if first.stderr.contains("repin may not start it again") && left["dispatched"] == json!([]) {
         wanted["dispatched"] = left["dispatched"].take();
         left["dispatched"] = wanted["dispatched"].clone();
     }
