@@ -38,7 +38,7 @@ pub(super) fn read(
         let position = nodes.len();
         if let Some(name) = name
             && (position < limit || related.contains(&name))
-            // The newest of several commits with an abbreviation counts.
+            // If commits share an abbreviation, the newest counts.
             && let Entry::Vacant(entry) = nodes.entry(name)
         {
             entry.insert(Node {

@@ -84,7 +84,7 @@ pub(crate) struct SelectionFacts<'r> {
     pub git: Option<&'r Git>,
     /// The revisions of the current set and of open pull requests, which are compared with the others.
     pub related: &'r [&'r Revision],
-    /// The latest push of each tag, as far as it is known.
+    /// The latest known push of each tag.
     pub pushed: &'r HashMap<Tag, SystemTime>,
 }
 

@@ -331,7 +331,7 @@ impl<'n> Fields<'n> {
         self.report(format!("the key `{key}` is missing"));
     }
 
-    /// Reports a problem of several keys at the start of the mapping.
+    /// Reports a problem that concerns the whole mapping, at its start.
     pub(super) fn report(&self, message: impl Into<String>) {
         let start = self.span.start;
         self.problems.report(Span { start, end: start }, message);

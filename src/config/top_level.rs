@@ -1,4 +1,4 @@
-//! The whole configuration: its keys, their defaults, and rules of several blocks.
+//! The whole configuration: its keys, their defaults, and the rules between blocks.
 
 use std::{
     collections::BTreeMap,

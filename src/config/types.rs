@@ -1,4 +1,4 @@
-//! The types of values in several blocks of the configuration.
+//! The types of values that blocks of the configuration share.
 
 use std::{convert::Infallible, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Lists the files of a tree that may be written by hand, before a configuration exists.
+//! Lists the files of a tree that a person may have written, before a configuration exists.
 //!
 //! The list is the basis of a suggestion, so it omits ignored files and directories of third-party
 //! code. The globs of a configuration match independently of it.

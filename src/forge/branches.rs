@@ -64,7 +64,7 @@ pub(crate) struct AheadCommits {
     pub changed: BTreeMap<String, Option<String>>,
 }
 
-/// A commit to be made.
+/// A new commit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewCommit<'a> {
     pub repo: &'a Repo,
@@ -91,7 +91,7 @@ pub(crate) struct SurveyedBase<'a> {
     pub requires_signatures: bool,
 }
 
-/// A file of a commit to be made.
+/// A file of a new commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewFile {
     /// Path from the top of the repository.

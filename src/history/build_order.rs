@@ -1,4 +1,4 @@
-//! The order of two builds, as far as git and the history of the set show it.
+//! The order of two builds, from git and from the history of the set.
 
 use std::{
     cmp::Ordering,

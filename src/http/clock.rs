@@ -1,6 +1,6 @@
 //! The clocks of servers, from the header `Date` of their responses, compared with the local clock.
 //!
-//! No request is made for the time: every response contains it.
+//! No request is necessary for the time: every response contains it.
 
 use std::time::{Duration, SystemTime};
 

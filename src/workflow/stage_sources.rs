@@ -397,8 +397,8 @@ impl<'o> Opener<'o> {
     }
 }
 
-/// Refuses a list of stages that leads to a set a second time, as far as the configurations of this work tree show
-/// it. Those of a branch are read by [`Opener`].
+/// Refuses a list of stages that leads to a set a second time, by the configurations of this work tree. [`Opener`]
+/// reads those of a branch.
 pub(crate) fn check_work_tree(config: &Config) -> Result<(), Errors> {
     let top = config.top();
     for rule in &config.promote.after {

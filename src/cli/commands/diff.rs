@@ -1,4 +1,4 @@
-//! `repin diff`: compares two sets, by their commits and their images; judges nothing.
+//! `repin diff`: compares two sets, by their commits and their images.
 
 use std::collections::BTreeSet;
 

@@ -183,7 +183,7 @@ impl Walk<'_> {
             .map_err(|reason| format!("{set} is invalid: {reason}"))
     }
 
-    /// Reads the last commits of a stage, and judges the set by them.
+    /// Reads the last commits of a stage, for the verdict on the set.
     async fn judge_stage(
         &self,
         member: &Member,
