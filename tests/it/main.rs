@@ -19,6 +19,7 @@ mod builds;
 mod builds_registry;
 mod checkout;
 mod cli;
+mod color;
 mod columns;
 mod commit;
 mod contents;
