@@ -32,6 +32,7 @@ mod docs;
 mod doctor;
 mod environments;
 mod explain;
+mod failed_deployment;
 mod faults;
 mod fleet_close;
 mod fleet_examples;
