@@ -45,6 +45,7 @@ mod run;
 mod services;
 mod session;
 pub(crate) mod set_diffs;
+pub(crate) mod set_files;
 mod settings;
 pub(crate) mod signatures;
 mod site;

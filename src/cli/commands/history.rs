@@ -44,6 +44,7 @@ use crate::{
         changes::{ComparedSet, Comparison, compare},
         connection,
         set_diffs::set_diffs,
+        set_files::set_files,
     },
 };
 
@@ -248,6 +249,11 @@ fn page(
             .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
         None => HashMap::new(),
     };
+    let files = match git {
+        Some(git) => set_files(git, history, &listed, config)
+            .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
+        None => HashMap::new(),
+    };
     let forge = config.forge.as_ref();
     let target = forge.and_then(|forge| connection::target(forge, git).ok());
     let target = target.as_ref();
@@ -259,6 +265,7 @@ fn page(
         listed: &listed,
         total,
         diffs: &diffs,
+        files: &files,
         changes: changes.as_ref(),
         pull_requests: pull_requests.as_ref().map(Url::as_str),
         commits: commits.as_ref().map(Url::as_str),
