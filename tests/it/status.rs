@@ -362,6 +362,26 @@ fn unpushed_adoption_is_reported() {
     assert_eq!(status(&world, 0)["adoption"], Value::Null);
     let ran = world.run(&["status"]).exits(0);
     assert!(!ran.stdout.contains("adoption"), "{}", ran.stdout);
+    // The branch contains an earlier adoption, which it removed again.
+    let config = world.read("repin.yaml");
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.commit("remove repin");
+    world.push();
+    world.write("repin.yaml", config);
+    let again = world.commit("adopt repin again");
+    assert_eq!(status(&world, 0)["adoption"]["commit"], again);
+}
+
+#[test]
+fn adoption_without_a_remote_is_complete() {
+    let world = in_order();
+    world.git(&["init", "-q", "-b", "main"]);
+    world.write("unrelated", "");
+    world.git(&["add", "unrelated"]);
+    world.git(&["commit", "-q", "-m", "begin"]);
+    let document = status(&world, 0);
+    assert_eq!(document["branch"]["name"], "HEAD");
+    assert_eq!(document["adoption"], Value::Null);
 }
 
 #[test]
