@@ -373,6 +373,14 @@ fn unpushed_adoption_is_reported() {
 }
 
 #[test]
+fn adoption_on_the_branch_is_complete() {
+    let world = in_order().with_git();
+    world.git(&["rm", "-q", "--cached", "repin.yaml"]);
+    world.git(&["commit", "-q", "-m", "remove repin"]);
+    assert_eq!(status(&world, 0)["adoption"], Value::Null);
+}
+
+#[test]
 fn adoption_without_a_remote_is_complete() {
     let world = in_order();
     world.git(&["init", "-q", "-b", "main"]);
