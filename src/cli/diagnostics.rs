@@ -5,7 +5,14 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::{
-    checks::FileLocation, code::Code, config::Config, error::Error, report::causes::Cause,
+    checks::FileLocation,
+    code::Code,
+    config::Config,
+    error::Error,
+    report::{
+        causes::Cause,
+        color::{Color, Palette},
+    },
     untrusted::plain,
 };
 
@@ -119,7 +126,7 @@ fn location_notes(locations: &[FileLocation]) -> Vec<String> {
 }
 
 /// Renders a diff for a terminal, with hidden characters escaped.
-pub(super) fn diff(diff: &[u8], is_colored: bool) -> String {
+pub(super) fn diff(diff: &[u8], palette: Palette) -> String {
     let text = String::from_utf8_lossy(diff);
     let mut out = String::with_capacity(text.len());
     // The lines that are left of a hunk: the header of the next file begins like changed lines.
@@ -128,26 +135,25 @@ pub(super) fn diff(diff: &[u8], is_colored: bool) -> String {
         let color = match line.as_bytes().first() {
             Some(b'@') if old + new == 0 => {
                 [old, new] = hunk_lengths(line);
-                "\u{1b}[36m"
+                Some(Color::Cyan)
             }
             Some(b'+') if new > 0 => {
                 new -= 1;
-                "\u{1b}[32m"
+                Some(Color::Green)
             }
             Some(b'-') if old > 0 => {
                 old -= 1;
-                "\u{1b}[31m"
+                Some(Color::Red)
             }
             Some(b' ') => {
                 [old, new] = [old, new].map(|left| left.saturating_sub(1));
-                ""
+                None
             }
-            _ => "",
+            _ => None,
         };
-        let color = if is_colored { color } else { "" };
-        let reset = if color.is_empty() { "" } else { "\u{1b}[0m" };
         let line = plain(&line.replace('\t', "    "));
-        let _ = writeln!(out, "{color}{line}{reset}");
+        out += &palette.paint(color, &line);
+        out.push('\n');
     }
     out
 }
@@ -170,12 +176,12 @@ mod tests {
     fn lines_of_hunks_are_colored_and_headers_are_not() {
         let text = "--- a/x\n+++ b/x\n@@ -1,2 +1 @@\n a\n--- b\n--- a/y\n+++ b/y\n@@ -1 +1 @@\n-a\n+++ b\n";
         let expected = "--- a/x\n+++ b/x\nC@@ -1,2 +1 @@R\n a\nD--- bR\n--- a/y\n+++ b/y\nC@@ -1 +1 @@R\nD-aR\nA+++ bR\n";
-        let shown = diff(text.as_bytes(), true)
+        let shown = diff(text.as_bytes(), Palette::Colored)
             .replace("\u{1b}[36m", "C")
             .replace("\u{1b}[31m", "D")
             .replace("\u{1b}[32m", "A")
             .replace("\u{1b}[0m", "R");
         assert_eq!(shown, expected);
-        assert_eq!(diff(text.as_bytes(), false), text);
+        assert_eq!(diff(text.as_bytes(), Palette::Plain), text);
     }
 }

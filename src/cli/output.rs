@@ -29,6 +29,7 @@ use crate::{
     error::{Class, Error, Errors},
     report::{
         causes::by_cause,
+        color::Palette,
         github::with_help,
         json::{ErrorDocument, ErrorRow},
         layout::wrapped,
@@ -154,6 +155,15 @@ impl Output {
         self.write(&text);
     }
 
+    /// The colors of results.
+    pub(super) fn palette(&self) -> Palette {
+        if self.color {
+            Palette::Colored
+        } else {
+            Palette::Plain
+        }
+    }
+
     /// Escapes a result as its destination requires.
     fn escaped<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
         let decoded = || String::from_utf8_lossy(text);
@@ -188,7 +198,7 @@ impl Output {
     /// with `--diff-file -` has no color in a pipe.
     pub(super) fn print_diff(&mut self, diff: &[u8], is_requested: bool) {
         if self.stdout == Destination::Terminal || self.color && !is_requested {
-            self.print(diagnostics::diff(diff, self.color));
+            self.print(diagnostics::diff(diff, self.palette()));
         } else {
             self.print(diff);
         }

@@ -1,12 +1,13 @@
-//! The files with pins that the commit of each entry changed.
+//! The files with pins of each commit, and those that the commit changed.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use super::{
     History,
+    blobs::Blob,
     walk::{Content, FilePath},
 };
 use crate::git::ObjectId;
@@ -22,7 +23,57 @@ pub(crate) struct ChangedFile {
     pub new: Option<ObjectId>,
 }
 
+/// A file with pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PinnedFile {
+    /// The path under the root.
+    pub path: Arc<[u8]>,
+    pub blob: ObjectId,
+    /// The pinned images, as indices in the current configuration.
+    pub images: BTreeSet<usize>,
+}
+
 impl History {
+    /// The files with pins in each of these commits of the line, ordered by path as in git. A commit with
+    /// unknown content has the files of the commit before it.
+    pub(crate) fn pinned_files(
+        &self,
+        commits: &HashSet<ObjectId>,
+    ) -> HashMap<ObjectId, Vec<PinnedFile>> {
+        let mut files: BTreeMap<FilePath, Blob> = BTreeMap::new();
+        let mut by_commit = HashMap::new();
+        for commit in self.facts.line() {
+            match &commit.content {
+                Content::Unknown(..) => {}
+                Content::Changed(changes) => {
+                    for (path, blob) in changes {
+                        match blob {
+                            Some(blob) => files.insert(Arc::clone(path), *blob),
+                            None => files.remove(path),
+                        };
+                    }
+                }
+                Content::All(_, all) => files = all.iter().cloned().collect(),
+            }
+            if !commits.contains(&commit.id) {
+                continue;
+            }
+            let mut found = Vec::new();
+            for (path, blob) in &files {
+                if let Some(read) = self.facts.blobs.pins.get(blob) {
+                    found.push(PinnedFile {
+                        path: Arc::clone(path),
+                        blob: blob.id,
+                        images: read.pins.iter().map(|(image, _)| *image).collect(),
+                    });
+                }
+            }
+            found.retain(|file| !file.images.is_empty());
+            by_commit.insert(commit.id, found);
+        }
+        by_commit
+    }
+
     /// For each commit of the line, the changed files with pins before or after it, ordered by path as
     /// in git. A file that only a change of the configuration added is omitted: whether the commit
     /// changed it is unknown.

@@ -100,7 +100,7 @@ pub(crate) use build_order::{
     CommitOrder, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order, is_created_before,
     is_placeholder,
 };
-pub(crate) use changes::ChangedFile;
+pub(crate) use changes::{ChangedFile, PinnedFile};
 #[cfg(test)]
 pub(crate) use claimed::ClaimedTags;
 pub(crate) use claimed::claimed_tags;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use files::FilesOfPage;
 use minijinja::Error;
 use serde::Serialize;
 
@@ -24,6 +25,10 @@ use crate::{
     untrusted::shell,
 };
 
+mod files;
+
+pub(crate) use files::{FileOfSet, PinsOfFile};
+
 const TEMPLATE: &str = include_str!("history_page/page.html.j2");
 const SCRIPT: &str = include_str!("history_page/page.js");
 
@@ -38,6 +43,8 @@ pub(crate) struct Facts<'f> {
     pub total: usize,
     /// The changes of each entry's commit.
     pub diffs: &'f HashMap<ObjectId, SetDiff>,
+    /// The files with pins of each entry's set.
+    pub files: &'f HashMap<ObjectId, Vec<FileOfSet>>,
     /// The changes of each entry since the one before it; `None` if they were not requested.
     pub changes: Option<&'f HashMap<ObjectId, Changes>>,
     /// The address of a pull request's page, up to its number.
@@ -122,6 +129,7 @@ struct SetOfPage {
     back_to: Option<EntryLink>,
     unreadable: Option<String>,
     images: Vec<ImageOfSet>,
+    pinned_files: Option<FilesOfPage>,
     changes: Option<ChangesOfPage>,
     diff: Option<Vec<DiffRun>>,
     files: String,
@@ -134,6 +142,8 @@ struct ImageOfSet {
     repository: String,
     digest: Option<String>,
     was: Option<String>,
+    /// The tags next to the digest.
+    versions: Vec<String>,
 }
 
 /// Consecutive lines of a diff that are all removed, all added, or neither.
@@ -318,6 +328,7 @@ impl<'f> Relations<'f> {
             back_to: self.restored.get(&commit).map(link),
             unreadable: entry.unreadable.clone(),
             images: self.images(entry),
+            pinned_files: FilesOfPage::new(self.files(entry), self.facts.config),
             changes: self
                 .facts
                 .changes
@@ -340,13 +351,23 @@ impl<'f> Relations<'f> {
         }
     }
 
+    /// The files with pins of a set; empty if the set is unknown.
+    fn files(&self, entry: &HistoryEntry) -> &'f [FileOfSet] {
+        if entry.unreadable.is_some() {
+            return &[];
+        }
+        let files = self.facts.files.get(&entry.commit);
+        files.map_or(&[], Vec::as_slice)
+    }
+
     fn images(&self, entry: &HistoryEntry) -> Vec<ImageOfSet> {
         if entry.unreadable.is_some() {
             return Vec::new();
         }
         let older = self.older.get(&entry.commit).map(|older| &older.images);
         let mut images = Vec::new();
-        for image in &self.facts.config.images {
+        let revision = entry.revision.as_ref().map(Revision::as_str);
+        for (index, image) in self.facts.config.images.iter().enumerate() {
             if image.pins == 0 {
                 continue;
             }
@@ -359,6 +380,7 @@ impl<'f> Relations<'f> {
                 repository: image.repository.to_string(),
                 digest: digest.map(ToString::to_string),
                 was: was.map(ToString::to_string),
+                versions: files::versions(self.files(entry), index, revision),
             });
         }
         images

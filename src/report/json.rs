@@ -19,8 +19,8 @@ pub(crate) use forge::{
 };
 pub(crate) use rehearsal::{RehearseDocument, RehearsedSet};
 pub(crate) use status::{
-    BranchRow, HoldRow, IgnoredClaimRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument,
-    UnreadableRow, WaitingRow, WorkTreeRow,
+    AdoptionRow, BranchRow, HoldRow, IgnoredClaimRow, MergedRow, NotRead, OpenRow, SetRow,
+    StatusDocument, UnreadableRow, WaitingRow, WorkTreeRow,
 };
 pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 

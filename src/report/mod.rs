@@ -5,6 +5,7 @@ pub(crate) mod branch;
 pub(crate) mod builds;
 pub(crate) mod causes;
 pub(crate) mod changes;
+pub(crate) mod color;
 pub(crate) mod dates;
 pub(crate) mod diff;
 pub(crate) mod doctor;

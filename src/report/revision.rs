@@ -29,6 +29,24 @@ pub(crate) fn abbreviated(revision: &str, listed: &BTreeSet<&str>) -> String {
     revision.get(..length).unwrap_or(revision).to_owned()
 }
 
+/// Shortens the commit ids in a text, such as those in the titles of promotions.
+pub(crate) fn with_short_ids(text: &str) -> String {
+    let mut shortened = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+        let (before, word) = rest.split_at(start);
+        let end = word.find(|c: char| !c.is_ascii_alphanumeric());
+        let (word, after) = word.split_at(end.unwrap_or(word.len()));
+        shortened.push_str(before);
+        shortened.push_str(match ObjectId::parse(word.as_bytes()) {
+            Some(_) => &word[..LENGTH_MIN],
+            None => word,
+        });
+        rest = after;
+    }
+    shortened + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +62,15 @@ mod tests {
         assert_eq!(short(&near), near[..21]);
         assert_eq!(short(&far), far[..LENGTH_MIN]);
         assert_eq!(short("v1.20.3-candidate"), "v1.20.3-candidate");
+    }
+
+    #[test]
+    fn only_commit_ids_are_shortened() {
+        let [id, long] = ["a".repeat(40), "a".repeat(41)];
+        let text = format!("promote: é @{id} ({id}), {long} #1");
+        let expected = format!("promote: é @aaaaaaaaaaaa (aaaaaaaaaaaa), {long} #1");
+        assert_eq!(with_short_ids(&text), expected);
+        assert_eq!(with_short_ids(&id), id[..LENGTH_MIN]);
+        assert_eq!(with_short_ids(""), "");
     }
 }

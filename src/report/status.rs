@@ -3,8 +3,11 @@
 use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
 use super::{
+    color::{Color, Palette},
     dates::{ago, to_minute},
-    json::{BranchRow, IgnoredClaimRow, MergedRow, NotRead, StatusDocument, WaitingRow},
+    json::{
+        AdoptionRow, BranchRow, IgnoredClaimRow, MergedRow, NotRead, StatusDocument, WaitingRow,
+    },
     layout::{Align, aligned, wrapped},
     revision::abbreviated,
     sets::SetSummary,
@@ -16,6 +19,9 @@ use crate::{
 };
 
 const COLUMNS: usize = 80;
+/// The systems that `status` may not query.
+pub(crate) const REGISTRY: &str = "registry";
+pub(crate) const FORGE: &str = "forge";
 /// The name of open pull requests among the information that was not read.
 pub(crate) const PULL_REQUESTS: &str = "pull_requests";
 /// The number of digits of a commit id, as in `repin history`.
@@ -34,6 +40,7 @@ pub(crate) struct View<'v> {
     pub revisions: &'v BTreeSet<&'v str>,
     /// Whether every row and complete digests are printed.
     pub verbose: bool,
+    pub palette: Palette,
 }
 
 pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
@@ -42,6 +49,7 @@ pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
         text: String::new(),
     };
     screen.set(document);
+    screen.adoption(document);
     screen.images(document);
     screen.holds(document);
     screen.waiting(document);
@@ -51,12 +59,13 @@ pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
     screen.checks("outside", &document.outside, "none");
     screen.checks("unpinned", &document.unpinned, "none");
     screen.interrupted_apply(document);
+    screen.not_queried(document);
     for row in &document.not_read {
         screen.not_read(row);
     }
     screen.text.push('\n');
-    let lines = wrapped(&conclusion(document), COLUMNS);
-    screen.text.push_str(&(lines.join("\n") + "\n"));
+    let lines = wrapped(&conclusion(document), COLUMNS).join("\n") + "\n";
+    screen.text += &view.palette.paint(outcome(document).color(), &lines);
     screen.text
 }
 
@@ -68,25 +77,35 @@ struct Screen<'v> {
 impl Screen<'_> {
     /// Writes lines after a label, wrapped at the width of the screen.
     fn row(&mut self, label: &str, lines: &[String]) {
+        self.row_in(None, label, lines);
+    }
+
+    fn row_in(&mut self, color: Option<Color>, label: &str, lines: &[String]) {
         let mut label = label;
         for line in lines
             .iter()
             .flat_map(|line| wrapped(line, COLUMNS - INDENT))
         {
             let blanks = padded(label, INDENT);
-            let _ = writeln!(self.text, "{}", format!("{label}{blanks}{line}").trim_end());
+            let line = format!("{label}{blanks}{line}");
+            self.text += &self.view.palette.paint(color, line.trim_end());
+            self.text.push('\n');
             label = "";
         }
     }
 
     /// Writes at most [`LISTED`] lines, and the number of the others.
-    fn rows(&mut self, label: &str, mut lines: Vec<String>, more: &str) {
+    fn rows(&mut self, label: &str, lines: Vec<String>, more: &str) {
+        self.rows_in(None, label, lines, more);
+    }
+
+    fn rows_in(&mut self, color: Option<Color>, label: &str, mut lines: Vec<String>, more: &str) {
         if !self.view.verbose && lines.len() > LISTED {
             let omitted = lines.len() - LISTED;
             lines.truncate(LISTED);
             lines.push(format!("… {omitted} more ({more})"));
         }
-        self.row(label, &lines);
+        self.row_in(color, label, &lines);
     }
 
     fn revision(&self, revision: &str) -> String {
@@ -119,7 +138,7 @@ impl Screen<'_> {
             Some(revision) => format!("{name} @{} ({})", self.revision(revision), set.kind),
             None => format!("{name}, revision not recorded ({})", set.kind),
         };
-        self.row("set", &[revision]);
+        self.row_in(Some(Color::Green), "set", &[revision]);
         let since = format!("{}{}", to_minute(&set.date), self.age(&set.date));
         self.row("since", &[since]);
         let author = match document.author.as_deref() {
@@ -162,14 +181,30 @@ impl Screen<'_> {
                 "{} is at {commit} here, and at {head} on the forge: run git fetch",
                 plain(name)
             );
-            self.row("behind", &[text]);
+            self.row_in(Some(Color::Red), "behind", &[text]);
         }
         let lines = document
             .unreadable
             .iter()
             .map(|row| format!("{}: {}", short_commit(&row.commit), plain(&row.reason)))
             .collect();
-        self.rows("unreadable", lines, "repin history");
+        self.rows_in(Some(Color::Red), "unreadable", lines, "repin history");
+    }
+
+    /// The configuration that the branch does not contain.
+    fn adoption(&mut self, document: &StatusDocument) {
+        let Some(AdoptionRow { branch, commit }) = &document.adoption else {
+            return;
+        };
+        let (file, branch) = (plain(&document.set_path.to_string()), plain(branch));
+        let text = match commit {
+            Some(commit) => format!(
+                "commit {} adds {file} and is not on {branch}: push it",
+                short_commit(commit)
+            ),
+            None => format!("{file} is not committed: commit it, and push it to {branch}"),
+        };
+        self.row_in(Some(Color::Red), "adoption", &[text]);
     }
 
     fn images(&mut self, document: &StatusDocument) {
@@ -217,10 +252,11 @@ impl Screen<'_> {
             let (commit, age) = (short_commit(&row.commit), self.age(&row.date));
             lines.push(format!("{set}, rolled back by {commit}{age}"));
         }
+        let color = (!lines.is_empty()).then_some(Color::Yellow);
         if lines.is_empty() {
             lines.push("nothing".to_owned());
         }
-        self.rows("held", lines, "repin status -v");
+        self.rows_in(color, "held", lines, "repin status -v");
     }
 
     fn waiting(&mut self, document: &StatusDocument) {
@@ -229,12 +265,12 @@ impl Screen<'_> {
             let revision = row.revision.as_deref().map(|name| self.revision(name));
             lines.push(waiting(row, revision));
         }
-        self.rows("waiting", lines, "repin status -v");
+        self.rows_in(Some(Color::Yellow), "waiting", lines, "repin status -v");
     }
 
     fn ignored_claims(&mut self, document: &StatusDocument) {
         let lines = document.ignored_claims.iter().map(ignored_claim).collect();
-        self.rows("ignored", lines, "repin history");
+        self.rows_in(Some(Color::Yellow), "ignored", lines, "repin history");
     }
 
     fn open_pull_requests(&mut self, document: &StatusDocument) {
@@ -276,10 +312,11 @@ impl Screen<'_> {
             };
             lines.push(plain(&line));
         }
+        let color = (!lines.is_empty()).then_some(Color::Red);
         if lines.is_empty() {
             lines.push(none.to_owned());
         }
-        self.rows(label, lines, "repin check");
+        self.rows_in(color, label, lines, "repin check");
     }
 
     fn interrupted_apply(&mut self, document: &StatusDocument) {
@@ -294,7 +331,22 @@ impl Screen<'_> {
             (None, None) if document.not_read.iter().any(|row| row.what == "journal") => return,
             (None, None) => "no interrupted --apply".to_owned(),
         };
-        self.row("apply", &[line]);
+        let is_idle = document.running.is_none() && !document.interrupted;
+        let color = (!is_idle).then_some(Color::Red);
+        self.row_in(color, "apply", &[line]);
+    }
+
+    /// The systems that may know more than git.
+    fn not_queried(&mut self, document: &StatusDocument) {
+        let systems = document.not_queried.iter().map(|system| {
+            if *system == REGISTRY {
+                format!("{system} (repin check --remote)")
+            } else {
+                (*system).to_owned()
+            }
+        });
+        let systems: Vec<_> = systems.collect();
+        self.row_in(Some(Color::Dim), "not queried", &[systems.join(", ")]);
     }
 
     fn not_read(&mut self, row: &NotRead) {
@@ -308,7 +360,7 @@ impl Screen<'_> {
                 .as_deref()
                 .map(|hint| format!("help: {}", plain(hint))),
         );
-        self.row("not read", &lines);
+        self.row_in(Some(Color::Yellow), "not read", &lines);
     }
 }
 
@@ -335,6 +387,9 @@ fn problems(document: &StatusDocument) -> Vec<String> {
     if document.branch.as_ref().is_some_and(BranchRow::is_outdated) {
         problems.push("the clone is behind the forge".to_owned());
     }
+    if document.adoption.is_some() {
+        problems.push("the configuration is not pushed".to_owned());
+    }
     if document.interrupted {
         problems.push("an interrupted --apply".to_owned());
     }
@@ -344,16 +399,46 @@ fn problems(document: &StatusDocument) -> Vec<String> {
     problems
 }
 
-/// The overall result.
-fn conclusion(document: &StatusDocument) -> String {
-    let problems = problems(document);
-    if !problems.is_empty() {
-        format!("not OK: {}", problems.join(", "))
-    } else if document.not_read.is_empty() {
-        "OK".to_owned()
-    } else {
-        "no problem found, but some information was not read".to_owned()
+/// The overall result, for the systems that were queried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Ok,
+    /// Information that a queried system has was not read.
+    Incomplete,
+    Problems,
+}
+
+impl Outcome {
+    fn color(self) -> Color {
+        match self {
+            Self::Ok => Color::Green,
+            Self::Incomplete => Color::Yellow,
+            Self::Problems => Color::Red,
+        }
     }
+}
+
+fn outcome(document: &StatusDocument) -> Outcome {
+    let is_forge_queried = !document.not_queried.contains(&FORGE);
+    let mut unread = document.not_read.iter();
+    if !problems(document).is_empty() {
+        Outcome::Problems
+    } else if unread.any(|row| is_forge_queried || row.what != PULL_REQUESTS) {
+        Outcome::Incomplete
+    } else {
+        Outcome::Ok
+    }
+}
+
+/// The overall result as a sentence, which lists the systems that were not queried.
+fn conclusion(document: &StatusDocument) -> String {
+    let result = match outcome(document) {
+        Outcome::Problems => return format!("not OK: {}", problems(document).join(", ")),
+        Outcome::Incomplete => "no problem found, but some information was not read",
+        Outcome::Ok if document.not_queried.contains(&FORGE) => "OK in git",
+        Outcome::Ok => "OK in git and on the forge",
+    };
+    format!("{result}; not queried: {}", document.not_queried.join(", "))
 }
 
 /// The stage for which a set waits.
@@ -497,6 +582,8 @@ mod tests {
             running: None,
             unreadable: Vec::new(),
             ignored_claims: Vec::new(),
+            adoption: None,
+            not_queried: vec![REGISTRY],
             not_read: Vec::new(),
         }
     }
@@ -506,6 +593,7 @@ mod tests {
             now: crate::oci::date::parse("2026-11-21T14:02:11Z").unwrap(),
             revisions: &BTreeSet::new(),
             verbose,
+            palette: Palette::Plain,
         };
         screen(document, view)
     }
@@ -513,16 +601,25 @@ mod tests {
     #[test]
     fn status_is_ok_only_if_everything_was_read() {
         let mut document = document();
-        assert!(printed(&document, false).ends_with("\nOK\n"));
+        let text = printed(&document, false);
+        let ok = "\nOK in git and on the forge; not queried: registry\n";
+        assert!(text.ends_with(ok), "{text}");
+        assert!(text.contains("not queried   registry (repin check --remote)\n"));
         document.not_read.push(NotRead {
             what: PULL_REQUESTS,
             reason: "no token".to_owned(),
             hint: None,
         });
-        assert!(
-            printed(&document, false)
-                .ends_with("\nno problem found, but some information was not read\n")
-        );
+        let text = printed(&document, false);
+        let incomplete =
+            "\nno problem found, but some information was not read; not queried: registry\n";
+        assert!(text.ends_with(incomplete), "{text}");
+        document.not_queried.push(FORGE);
+        let text = printed(&document, false);
+        assert!(text.ends_with("\nOK in git; not queried: registry, forge\n"));
+        document.not_read[0].what = "older_sets";
+        let text = printed(&document, false);
+        assert!(text.contains("\nno problem found, but "), "{text}");
         document.branch.as_mut().unwrap().head = Some("d".repeat(40));
         let text = printed(&document, false);
         assert!(

@@ -41,7 +41,7 @@ struct Commits {
     origin: Origin,
 }
 
-enum Origin {
+pub(super) enum Origin {
     Clone {
         git: Git,
         role: BranchRole,
@@ -281,6 +281,12 @@ impl SiteHistory {
     pub(crate) fn former_names(&self) -> Vec<FormerNames> {
         let commits = self.commits.as_ref();
         commits.map_or_else(|_| Vec::new(), |commits| commits.history.former_names())
+    }
+
+    /// The history and its origin, if the history was read.
+    pub(super) fn read(&self) -> Option<(&history::History, &Origin)> {
+        let commits = self.commits.as_ref().ok()?;
+        Some((&commits.history, &commits.origin))
     }
 
     /// The clone; `None` for a forge without a clone.

@@ -5,6 +5,7 @@
 //! arguments and prints. This module prints nothing: messages during a run go to a [`Console`]. It does
 //! not read the environment of the process either: the command line passes an [`Environment`].
 
+mod adoption;
 mod approval;
 mod base_forge;
 pub(crate) mod base_policy;
@@ -44,6 +45,7 @@ mod run;
 mod services;
 mod session;
 pub(crate) mod set_diffs;
+pub(crate) mod set_files;
 mod settings;
 pub(crate) mod signatures;
 mod site;
@@ -54,6 +56,7 @@ mod tags;
 pub(crate) mod trust;
 mod verified_set;
 
+pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption};
 pub(crate) use approval::{Candidate, candidate};
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,

@@ -16,13 +16,15 @@ use crate::support::{
 };
 
 /// Serialized types that are not documents: variables of the built-in templates.
-const INTERNAL: [&str; 17] = [
+const INTERNAL: [&str; 19] = [
     "TemplateContext",
     "StageRow",
     "Undone",
     "Variables",
     "Page",
     "ChangesOfPage",
+    "FilesOfPage",
+    "FileOfPage",
     "CommitsOfPage",
     "CommitOfPage",
     "ImageRowOfPage",

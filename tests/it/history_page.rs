@@ -219,6 +219,76 @@ fn available_sets_show_the_command_to_copy() {
 }
 
 #[test]
+fn files_and_versions_of_each_set_are_folded() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.pins('b');
+    let digest = digits("fix", 'b');
+    let tagged = |tag: &str| format!("ghcr.io/acme/fix:{tag}@sha256:{digest}\n");
+    let revision = repo::revision('b');
+    repo.write(
+        ".github/workflows/fix.yml",
+        [tagged("v1.4.2"), tagged(&revision)].concat(),
+    );
+    repo.write(
+        ".github/workflows/<b>.yml",
+        repo::pin("review", 'b') + "\n# ghcr.io/acme/other:v9@sha256:1\n",
+    );
+    repo.commit(title('b'));
+    repo.publish();
+    let text = page(&repo);
+    well_formed(&text);
+    let [newer, older] = parts(&text, "<li class=\"", "</li>\n")[..] else {
+        panic!("{text}")
+    };
+    let files = |set: &str| {
+        let files = parts(set, "<details class=\"files\">", "</details>")[0];
+        let rows = parts(files, "<div><dt>", "</div>");
+        let rows = rows.iter().map(|row| row.replace("&#x2f;", "/"));
+        (files.contains(" open"), rows.collect::<Vec<_>>())
+    };
+    let row = |path: &str, pins: &str| format!("<code>{path}</code></dt><dd>{pins}</dd>");
+    let expected = [
+        row(".github/workflows/&lt;b&gt;.yml", "review"),
+        row(".github/workflows/fix.yml", "fix × 2"),
+        row(".github/workflows/review.yml", "review × 2"),
+    ];
+    assert_eq!(files(newer), (false, expected.to_vec()));
+    assert!(newer.contains(">5 pins in 3 files</summary>"), "{newer}");
+    assert_eq!(
+        files(older),
+        (
+            false,
+            vec![
+                row(".github/workflows/fix.yml", "fix"),
+                row(".github/workflows/review.yml", "review × 2"),
+            ]
+        )
+    );
+    // The tag that contains the revision is no version.
+    let versions = parts(newer, "<span class=\"version\">", "</span>");
+    assert_eq!(versions, ["v1.4.2"]);
+    assert!(!older.contains("class=\"version\""), "{older}");
+}
+
+#[test]
+fn long_lists_of_files_are_cut() {
+    let repo = Repo::new();
+    repo.promote('a');
+    for number in 0..30 {
+        let path = format!(".github/workflows/{number:02}.yml");
+        repo.write(&path, repo::pin("fix", 'b'));
+    }
+    repo.pins('b').commit(title('b'));
+    repo.publish();
+    let text = page(&repo);
+    let files = parts(&text, "<details class=\"files\">", "</details>")[0];
+    assert_eq!(files.matches("<div>").count(), 20, "{files}");
+    assert!(files.contains("33 pins in 32 files"), "{files}");
+    assert!(files.contains("… 12 more: <code>git grep"), "{files}");
+}
+
+#[test]
 fn current_set_is_shown_once() {
     let text = page(&rolled_back());
     for (count, shown) in [(1, ">current</span>"), (1, " is-current\""), (1, " open>")] {

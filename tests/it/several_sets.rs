@@ -353,7 +353,10 @@ fn status_of_all_sets_is_one_table() {
         rows[1].contains("0 of 1  not OK: 1 pin problem"),
         "{rows:?}"
     );
-    assert!(rows[2].contains("1 of 1  no problem found"), "{rows:?}");
+    assert!(
+        rows[2].contains("1 of 1  OK in git; not queried: registry, forge"),
+        "{rows:?}"
+    );
     let document = world.run(&["status", "--all", "--format", "json"]);
     let document = document.exits(0).json();
     let sets: Vec<_> = document["sets"]

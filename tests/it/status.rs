@@ -334,6 +334,86 @@ fn unreadable_commit_since_current_set_is_shown() {
 }
 
 #[test]
+fn unpushed_adoption_is_reported() {
+    let world = in_order();
+    let config = world.read("repin.yaml");
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    let world = world.with_git();
+    world.write("repin.yaml", config);
+    let uncommitted = json!({"branch": "origin/main", "commit": null});
+    assert_eq!(status(&world, 0)["adoption"], uncommitted);
+    let ran = world.run(&["status"]).exits(0);
+    let text = "adoption      repin.yaml is not committed: commit it, and push it to origin/main\n";
+    assert!(ran.stdout.contains(text), "{}", ran.stdout);
+    let adopted = world.commit("adopt repin");
+    // A later change of the file is not its adoption.
+    world.write("repin.yaml", world.read("repin.yaml") + "# changed\n");
+    world.commit("describe the set");
+    let unpushed = json!({"branch": "origin/main", "commit": adopted});
+    assert_eq!(status(&world, 0)["adoption"], unpushed);
+    let ran = world.run(&["status"]).exits(0);
+    let text = format!("commit {} adds repin.yaml and is not on", &adopted[..10]);
+    assert!(ran.stdout.contains(&text), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("the configuration is not pushed\n"),
+        "{}",
+        ran.stdout
+    );
+    world.push();
+    assert_eq!(status(&world, 0)["adoption"], Value::Null);
+    let ran = world.run(&["status"]).exits(0);
+    assert!(!ran.stdout.contains("adoption"), "{}", ran.stdout);
+    // The branch contains an earlier adoption, which it removed again.
+    let config = world.read("repin.yaml");
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.commit("remove repin");
+    world.push();
+    world.write("repin.yaml", config);
+    let again = world.commit("adopt repin again");
+    assert_eq!(status(&world, 0)["adoption"]["commit"], again);
+}
+
+#[test]
+fn adoption_on_the_branch_is_complete() {
+    let world = in_order().with_git();
+    world.git(&["rm", "-q", "--cached", "repin.yaml"]);
+    world.git(&["commit", "-q", "-m", "remove repin"]);
+    assert_eq!(status(&world, 0)["adoption"], Value::Null);
+}
+
+#[test]
+fn adoption_without_a_remote_is_complete() {
+    let world = in_order();
+    world.git(&["init", "-q", "-b", "main"]);
+    world.write("unrelated", "");
+    world.git(&["add", "unrelated"]);
+    world.git(&["commit", "-q", "-m", "begin"]);
+    let document = status(&world, 0);
+    assert_eq!(document["branch"]["name"], "HEAD");
+    assert_eq!(document["adoption"], Value::Null);
+}
+
+#[test]
+fn queried_systems_are_distinguished() {
+    let (world, fake) = hosted(Kind::Github, "base: main");
+    let world = world.with_git();
+    fake.forget();
+    let ran = world.run(&["status"]).exits(0);
+    assert!(
+        ran.stdout
+            .contains("not queried   registry (repin check --remote), forge\n"),
+        "{}",
+        ran.stdout
+    );
+    let systems = |found: &Value| found["not_queried"].clone();
+    assert_eq!(systems(&status(&world, 0)), json!(["registry", "forge"]));
+    assert_eq!(fake.asked(), [] as [String; 0]);
+    let found = document(&world, &["status"], 0);
+    assert_eq!(systems(&found), json!(["registry"]));
+    assert_ne!(fake.asked(), [] as [String; 0]);
+}
+
+#[test]
 fn a_shallow_clone_is_reported() {
     let world = rolled_back();
     world.git(&["update-ref", "refs/heads/all", "HEAD"]);

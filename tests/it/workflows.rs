@@ -62,6 +62,11 @@ impl Shown {
                         problems.extend(outdated(action));
                     }
                 }
+                if step["run"].as_str().is_some_and(|run| run.contains("${{")) {
+                    problems.push(
+                        "a script contains an expression, which an event can fill".to_owned(),
+                    );
+                }
                 if calls_repin(step) && !installed {
                     problems.push("a step calls repin, which is not installed".to_owned());
                 }
@@ -253,6 +258,10 @@ fn faulty_workflow_is_found() {
         (job(&format!("{run}{install}")), Some(missing)),
         // Each job runs on a separate machine.
         (two, Some(missing)),
+        (
+            job("      - run: echo ${{ github.event.deployment.sha }}\n"),
+            Some("a script contains an expression, which an event can fill"),
+        ),
         (
             job("      - uses: actions/checkout@v4\n"),
             Some("`actions/checkout@v4`, expected v7"),

@@ -23,6 +23,7 @@ use crate::{
     pins::{self, Found},
     registry::{NoTag, Source, resolve, select_tag},
     report::{
+        color::Color,
         github::{self, SetChecks},
         json::{AnyDocument, CheckDocument},
         sarif::Findings,
@@ -430,12 +431,14 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
             Some(revision) => format!(" at revision {revision}"),
             None => String::new(),
         };
-        cx.output.print(format!(
+        let line = format!(
             "OK: {} of {} in {}{suffix}\n",
             counted(found.pins().len(), "pin"),
             counted(config.images.len(), "image"),
             counted(found.files.len(), "file")
-        ));
+        );
+        let line = cx.output.palette().paint(Color::Green, &line);
+        cx.output.print(line);
     }
     exit
 }

@@ -29,6 +29,7 @@ use crate::{
     http::ServerTime,
     pins::Found,
     report::{
+        color::Color,
         doctor::{self, DoctorDocument, DoctorRow, RowFilter},
         layout::wrapped,
     },
@@ -152,7 +153,7 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
             return Ok(exit);
         }
         Format::Human | Format::Sarif => {
-            let color = cx.output.color;
+            let palette = cx.output.palette();
             let filter = match cx.output.volume {
                 Volume::Quiet => RowFilter::Failed,
                 Volume::Normal => RowFilter::Configured,
@@ -162,7 +163,7 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
             let columns = cx.output.columns;
             cx.output
                 .print(doctor::table(&rows, columns, |status, word| {
-                    paint(status, word, color)
+                    palette.paint(color_of(status), word)
                 }));
             if let Some(line) = omitted {
                 let line = wrapped(&line, columns.unwrap_or(usize::MAX)).join("\n");
@@ -190,15 +191,10 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
     Ok(exit)
 }
 
-fn paint(status: Status, word: &str, color: bool) -> String {
-    let code = match status {
-        Status::Pass => "32",
-        Status::Fail => "31",
-        Status::Warn | Status::Skip => "33",
-    };
-    if color {
-        format!("\u{1b}[{code}m{word}\u{1b}[0m")
-    } else {
-        word.to_owned()
+fn color_of(status: Status) -> Color {
+    match status {
+        Status::Pass => Color::Green,
+        Status::Fail => Color::Red,
+        Status::Warn | Status::Skip => Color::Yellow,
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt::Write as _,
     fs,
     num::NonZero,
     path::Path,
@@ -28,6 +27,7 @@ use crate::{
     history::{self, HistoryEntry, Hold, Kind},
     oci::Revision,
     report::{
+        color::{Color, Palette},
         dates, history_page,
         json::{AnyDocument, HistoryDocument, HistoryRow, IgnoredClaimRow},
         layout::{Align, aligned},
@@ -44,6 +44,7 @@ use crate::{
         changes::{ComparedSet, Comparison, compare},
         connection,
         set_diffs::set_diffs,
+        set_files::set_files,
     },
 };
 
@@ -248,6 +249,11 @@ fn page(
             .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
         None => HashMap::new(),
     };
+    let files = match git {
+        Some(git) => set_files(git, history, &listed, config)
+            .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
+        None => HashMap::new(),
+    };
     let forge = config.forge.as_ref();
     let target = forge.and_then(|forge| connection::target(forge, git).ok());
     let target = target.as_ref();
@@ -259,6 +265,7 @@ fn page(
         listed: &listed,
         total,
         diffs: &diffs,
+        files: &files,
         changes: changes.as_ref(),
         pull_requests: pull_requests.as_ref().map(Url::as_str),
         commits: commits.as_ref().map(Url::as_str),
@@ -365,7 +372,7 @@ pub(super) fn list(
                 None => complete(&listed, tested),
             }
         } else {
-            short(&listed, tested, cx.output.color)
+            short(&listed, tested, cx.output.palette())
         };
         cx.output.print(table);
         let mut legend = format!(
@@ -409,13 +416,13 @@ impl Mark {
         }
     }
 
-    /// The color of its row (ECMA-48, select graphic rendition).
-    fn color(self) -> Option<&'static str> {
+    /// The color of its row.
+    fn color(self) -> Option<Color> {
         match self {
-            Self::Current => Some("32"),
-            Self::Held => Some("33"),
+            Self::Current => Some(Color::Green),
+            Self::Held => Some(Color::Yellow),
             Self::Available => None,
-            Self::Superseded => Some("2"),
+            Self::Superseded => Some(Color::Dim),
         }
     }
 }
@@ -432,7 +439,7 @@ fn omit_repeated(entries: &mut Vec<HistoryEntry>) -> usize {
 }
 
 /// A table of at most [`COLUMNS`] columns.
-fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, color: bool) -> String {
+fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, palette: Palette) -> String {
     let mut heading = ["", "KIND", "REVISION", "COMMIT", "DATE"]
         .map(str::to_owned)
         .to_vec();
@@ -458,7 +465,7 @@ fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, color: bool) -
         ];
         row.extend(tested.map(|tested| ready(entry, tested).to_owned()));
         rows.push(row);
-        subjects.push((&entry.subject, mark.color().filter(|_| color)));
+        subjects.push((&entry.subject, mark.color()));
     }
     let table = aligned(&columns, &rows);
     let table_width = table.lines().map(width).max().unwrap_or_default();
@@ -467,11 +474,8 @@ fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, color: bool) -
     for (line, (subject, color)) in table.lines().zip(subjects) {
         let subject = untrusted::short(subject, remaining);
         let line = format!("{line}{}  {subject}", padded(line, table_width));
-        let line = line.trim_end();
-        let _ = match color {
-            Some(color) => writeln!(text, "\u{1b}[{color}m{line}\u{1b}[0m"),
-            None => writeln!(text, "{line}"),
-        };
+        text += &palette.paint(color, line.trim_end());
+        text.push('\n');
     }
     text
 }

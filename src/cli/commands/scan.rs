@@ -8,6 +8,7 @@ use crate::{
     git,
     pins::{self, Found},
     report::{
+        color::{Color, Palette},
         json::ScanDocument,
         layout::{Align, aligned, indented, indented_words},
         sarif::Findings,
@@ -31,7 +32,8 @@ pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
         }
         Format::Human | Format::Github => {
             let columns = cx.output.columns;
-            cx.output.print(table(&rows(&config, &found), columns));
+            let table = table(&rows(&config, &found), columns, cx.output.palette());
+            cx.output.print(table);
             summary(&config, &found, &cx.output);
         }
     }
@@ -44,9 +46,12 @@ struct Row {
     image: String,
     /// The digest or the reason, and remarks; words are not broken.
     parts: Vec<Vec<String>>,
+    color: Option<Color>,
 }
 
 fn rows(config: &Config, found: &Found) -> Vec<Row> {
+    // A wrong count concerns every pin of the image.
+    let is_counted = |image| found.pins_of(image).count() == config.images[image].pins;
     let mut rows = Vec::new();
     for pin in found.pins() {
         let mut parts = vec![vec![pin.item.digest.to_string()]];
@@ -67,6 +72,7 @@ fn rows(config: &Config, found: &Found) -> Vec<Row> {
             place: plain(&place),
             image: config.images[pin.item.image].name.clone(),
             parts,
+            color: (!is_counted(pin.item.image)).then_some(Color::Yellow),
         });
     }
     for malformed in &found.malformed {
@@ -76,6 +82,7 @@ fn rows(config: &Config, found: &Found) -> Vec<Row> {
             place: plain(&place),
             image: config.images[item.image].name.clone(),
             parts: vec![vec!["malformed:".to_owned(), plain(&item.text)]],
+            color: Some(Color::Red),
         });
     }
     for refused in &found.refused {
@@ -88,13 +95,14 @@ fn rows(config: &Config, found: &Found) -> Vec<Row> {
             place: plain(&place),
             image: image.unwrap_or_else(|| "-".to_owned()),
             parts: vec![reason.split(' ').map(str::to_owned).collect()],
+            color: Some(Color::Red),
         });
     }
     rows
 }
 
 /// A table, or blocks if the table is wider than the terminal.
-fn table(rows: &[Row], columns: Option<usize>) -> String {
+fn table(rows: &[Row], columns: Option<usize>, palette: Palette) -> String {
     let mut cells = Vec::new();
     for row in rows {
         let parts: Vec<_> = row.parts.iter().map(|words| words.join(" ")).collect();
@@ -102,15 +110,23 @@ fn table(rows: &[Row], columns: Option<usize>) -> String {
     }
     let table = aligned(&[Align::Left; 3], &cells);
     match columns {
-        Some(columns) if table.lines().any(|line| width(line) > columns) => blocks(rows, columns),
-        _ => table,
+        Some(columns) if table.lines().any(|line| width(line) > columns) => {
+            blocks(rows, columns, palette)
+        }
+        _ => {
+            let lines = table.split_inclusive('\n').zip(rows);
+            lines
+                .map(|(line, row)| palette.paint(row.color, line))
+                .collect()
+        }
     }
 }
 
 /// Blocks for a terminal; each digest is on a separate line.
-fn blocks(rows: &[Row], columns: usize) -> String {
-    let mut lines = Vec::new();
+fn blocks(rows: &[Row], columns: usize, palette: Palette) -> String {
+    let mut text = String::new();
     for row in rows {
+        let mut lines = Vec::new();
         let head = format!("{}  {}", row.place, row.image);
         if width(&head) <= columns {
             lines.push(head);
@@ -121,9 +137,9 @@ fn blocks(rows: &[Row], columns: usize) -> String {
         for words in &row.parts {
             lines.extend(indented_words(words.iter().map(String::as_str), 2, columns));
         }
+        text += &palette.paint(row.color, &(lines.join("\n") + "\n"));
     }
-    lines.push(String::new());
-    lines.join("\n")
+    text
 }
 
 fn summary(config: &Config, found: &Found, output: &Output) {

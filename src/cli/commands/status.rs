@@ -14,7 +14,7 @@ use crate::{
     },
     code::Code,
     config::Config,
-    error::Errors,
+    error::{Error, Errors},
     git::FETCH_HISTORY,
     history::{self, Digests, HeldSet, HistoryEntry},
     oci::Revision,
@@ -23,13 +23,16 @@ use crate::{
     pull_request::of_set::PullRequestOfSet,
     report::{
         json::{
-            AnyDocument, BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow, StatusDocument,
-            UnreadableRow, WorkTreeRow,
+            AdoptionRow, AnyDocument, BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow,
+            StatusDocument, UnreadableRow, WorkTreeRow,
         },
         sets::SetSummary,
         status::{self, View},
     },
-    workflow::{Access, ForgeOverview, SiteHistory, forge_overview, pin_rules, stages::Stages},
+    workflow::{
+        Access, ForgeOverview, SiteHistory, UnpushedAdoption, forge_overview, pin_rules,
+        stages::Stages, unpushed_adoption,
+    },
 };
 
 pub(in crate::cli) fn run(all: bool, cx: &mut Context) -> Result<Exit, Errors> {
@@ -109,6 +112,7 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
             None
         }
     };
+    report.add_adoption(config, site_history);
     report.add_stages(config, site_history, cx);
     report.add_journal(config);
     let current = history.and_then(history::History::current);
@@ -169,6 +173,8 @@ impl Report {
             running: None,
             unreadable: Vec::new(),
             ignored_claims: Vec::new(),
+            adoption: None,
+            not_queried: vec![status::REGISTRY],
             not_read: Vec::new(),
         };
         Self {
@@ -241,6 +247,21 @@ impl Report {
         }
     }
 
+    /// Records a configuration that is only in this clone.
+    fn add_adoption(&mut self, config: &Config, site_history: &SiteHistory) {
+        match unpushed_adoption(config, site_history) {
+            Ok(Some(UnpushedAdoption { commit })) => {
+                let branch = self.document.branch.as_ref();
+                self.document.adoption = branch.map(|branch| AdoptionRow {
+                    branch: branch.name.clone(),
+                    commit: commit.map(|commit| commit.to_string()),
+                });
+            }
+            Ok(None) => {}
+            Err(error) => self.add_failure("adoption", &Errors::from(Error::from(&error))),
+        }
+    }
+
     /// Records the stages for which the next set waits.
     fn add_stages(&mut self, config: &Config, site_history: &SiteHistory, cx: &Context) {
         let own = site_history.promoted().ok();
@@ -286,6 +307,7 @@ impl Report {
         cx: &Context,
     ) {
         if config.forge.is_none() {
+            self.document.not_queried.push(status::FORGE);
             return self.add_missing(
                 status::PULL_REQUESTS,
                 "the configuration has no `forge` block",
@@ -294,6 +316,7 @@ impl Report {
         }
         match forge_overview(config, site_history.git(), current, &cx.services) {
             Ok(Access::NoToken(reason)) => {
+                self.document.not_queried.push(status::FORGE);
                 let hint = "set REPIN_FORGE_TOKEN to a token that may read pull requests";
                 self.add_missing(status::PULL_REQUESTS, reason, Some(hint));
             }
@@ -337,6 +360,7 @@ impl Report {
             now: (cx.services.environment.clock)(),
             revisions: &revisions,
             verbose: cx.output.volume >= Volume::Verbose,
+            palette: cx.output.palette(),
         };
         cx.output.print(status::screen(&self.document, view));
         self.exit

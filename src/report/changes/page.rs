@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::revision::with_short_ids;
 use super::{counts, details, image_details, layers, not_read, rows, short};
 use crate::{
     changes::{Changes, CommitList, ImageChanges, Origin, SetState},
@@ -98,7 +99,7 @@ impl CommitsOfPage {
             .take(MAX_COMMITS)
             .map(|commit| CommitOfPage {
                 id: short(&commit.commit).to_owned(),
-                subject: commit.subject.clone(),
+                subject: with_short_ids(&commit.subject),
                 author: commit.author.clone(),
                 pull_request: commit.pull_request,
                 pull_request_url: commit

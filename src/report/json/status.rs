@@ -28,6 +28,8 @@ pub(crate) struct StatusDocument {
     pub running: Option<String>,
     pub unreadable: Vec<UnreadableRow>,
     pub ignored_claims: Vec<IgnoredClaimRow>,
+    pub adoption: Option<AdoptionRow>,
+    pub not_queried: Vec<&'static str>,
     pub not_read: Vec<NotRead>,
 }
 
@@ -123,6 +125,13 @@ impl From<IgnoredClaim<'_>> for IgnoredClaimRow {
             revision: claim.revision.to_string(),
         }
     }
+}
+
+/// A configuration that the branch does not contain.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct AdoptionRow {
+    pub branch: String,
+    pub commit: Option<String>,
 }
 
 /// Information that was not read, and the reason.

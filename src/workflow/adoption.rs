@@ -1,0 +1,54 @@
+//! Detects a configuration that the promoted branch does not contain yet.
+
+use super::{BranchRole, SiteHistory, history::Origin};
+use crate::{
+    config::Config,
+    git::{Git, GitError, ObjectId, TreeFile},
+};
+
+/// A configuration file that the promoted branch does not contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnpushedAdoption {
+    /// The commit that adds the file; `None` if `HEAD` does not contain the file either.
+    pub commit: Option<ObjectId>,
+}
+
+/// The adoption of a set that only this clone contains; `None` without a remote, since a commit cannot
+/// be pushed there.
+pub(crate) fn unpushed_adoption(
+    config: &Config,
+    site_history: &SiteHistory,
+) -> Result<Option<UnpushedAdoption>, GitError> {
+    let Some((history, Origin::Clone { git, role })) = site_history.read() else {
+        return Ok(None);
+    };
+    if *role == BranchRole::Local {
+        return Ok(None);
+    }
+    let git = git.with_prefix(Vec::new());
+    if contains(&git, &history.branch.tip, config)? {
+        return Ok(None);
+    }
+    let head = match git.head() {
+        Ok(head) => head.tip,
+        Err(GitError::Unborn) => return Ok(Some(UnpushedAdoption { commit: None })),
+        Err(error) => return Err(error),
+    };
+    if !contains(&git, &head, config)? {
+        return Ok(Some(UnpushedAdoption { commit: None }));
+    }
+    // The branch may contain older commits that added the file and removed it.
+    for commit in git.changes_of(&head, config.set_path.file())?.iter().rev() {
+        if !git.is_ancestor(commit, &history.branch.tip)? {
+            let commit = Some(*commit);
+            return Ok(Some(UnpushedAdoption { commit }));
+        }
+    }
+    // HEAD is older than a commit of the branch that removed the file.
+    Ok(None)
+}
+
+fn contains(git: &Git, commit: &ObjectId, config: &Config) -> Result<bool, GitError> {
+    let file = git.file(commit, config.set_path.file(), 0)?;
+    Ok(!matches!(file, TreeFile::Absent))
+}

@@ -1,0 +1,80 @@
+//! The files with pins of the sets in history, with their numbers of pins and their tags, from the objects
+//! of the clone.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::{
+    config::Config,
+    git::{Git, GitError, ObjectId, Objects},
+    history::{History, HistoryEntry, PinnedFile},
+    pins::Finder,
+    report::history_page::{FileOfSet, PinsOfFile},
+};
+
+/// The maximum size of a file whose pins are counted, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// The files with pins of each entry.
+pub(crate) fn set_files(
+    git: &Git,
+    history: &History,
+    entries: &[HistoryEntry],
+    config: &Config,
+) -> Result<HashMap<ObjectId, Vec<FileOfSet>>, GitError> {
+    let commits: HashSet<ObjectId> = entries.iter().map(|entry| entry.commit).collect();
+    let mut reader = Reader {
+        objects: git.objects(|_| Ok(None::<()>))?,
+        finder: Finder::new(&config.images),
+        known: HashMap::new(),
+    };
+    let mut by_commit = HashMap::new();
+    for (commit, files) in history.pinned_files(&commits) {
+        let mut found = Vec::new();
+        for file in files {
+            found.push(FileOfSet {
+                path: String::from_utf8_lossy(&file.path).into_owned(),
+                pins: reader.pins(&file)?,
+            });
+        }
+        by_commit.insert(commit, found);
+    }
+    Ok(by_commit)
+}
+
+/// Reads each content once: most files are equal in several sets.
+struct Reader {
+    objects: Objects<()>,
+    finder: Finder,
+    known: HashMap<ObjectId, Vec<PinsOfFile>>,
+}
+
+impl Reader {
+    fn pins(&mut self, file: &PinnedFile) -> Result<Vec<PinsOfFile>, GitError> {
+        if let Some(known) = self.known.get(&file.blob) {
+            return Ok(known.clone());
+        }
+        let content = self.objects.blob(file.blob, MAX_FILE)?;
+        let scan = self.finder.scan(&content.unwrap_or_default());
+        let mut pins = BTreeMap::new();
+        for image in &file.images {
+            let unread = PinsOfFile {
+                image: *image,
+                count: None,
+                tags: BTreeSet::new(),
+            };
+            pins.insert(*image, unread);
+        }
+        for pin in scan.pins {
+            // The history may ignore an image that is not pinned.
+            if let Some(of_image) = pins.get_mut(&pin.image) {
+                of_image.count = Some(of_image.count.unwrap_or(0) + 1);
+                of_image
+                    .tags
+                    .extend(pin.tag.map(|tag| tag.as_str().to_owned()));
+            }
+        }
+        let pins: Vec<_> = pins.into_values().collect();
+        self.known.insert(file.blob, pins.clone());
+        Ok(pins)
+    }
+}
