@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
     config::Config,
-    git::{Git, GitError, ObjectId, Objects},
+    git::{Git, GitError, ObjectId},
     history::{History, HistoryEntry, PinnedFile},
     pins::Finder,
     report::history_page::{FileOfSet, PinsOfFile},
@@ -23,7 +23,7 @@ pub(crate) fn set_files(
 ) -> Result<HashMap<ObjectId, Vec<FileOfSet>>, GitError> {
     let commits: HashSet<ObjectId> = entries.iter().map(|entry| entry.commit).collect();
     let mut reader = Reader {
-        objects: git.objects(|_| Ok(None::<()>))?,
+        git,
         finder: Finder::new(&config.images),
         known: HashMap::new(),
     };
@@ -42,18 +42,18 @@ pub(crate) fn set_files(
 }
 
 /// Reads each content once: most files are equal in several sets.
-struct Reader {
-    objects: Objects<()>,
+struct Reader<'g> {
+    git: &'g Git,
     finder: Finder,
     known: HashMap<ObjectId, Vec<PinsOfFile>>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn pins(&mut self, file: &PinnedFile) -> Result<Vec<PinsOfFile>, GitError> {
         if let Some(known) = self.known.get(&file.blob) {
             return Ok(known.clone());
         }
-        let content = self.objects.blob(file.blob, MAX_FILE)?;
+        let content = self.git.blob(file.blob, MAX_FILE)?;
         let scan = self.finder.scan(&content.unwrap_or_default());
         let mut pins = BTreeMap::new();
         for image in &file.images {
