@@ -36,9 +36,12 @@ pub(crate) struct BuildSource<'s> {
     /// Whether the first revision of a pair is an ancestor of the second. Locked during a request, so that
     /// no pair is requested twice.
     known: Mutex<HashMap<[String; 2], Option<bool>>>,
-    /// The commits of a range in both directions, or the reason why they are unknown. Locked in the same way.
-    ranges: Mutex<HashMap<[ObjectId; 2], Result<[CommitRange; 2], String>>>,
+    /// Locked in the same way.
+    ranges: Mutex<HashMap<[ObjectId; 2], BothRanges>>,
 }
+
+/// The commits that the second revision adds and those that it takes away, or the reason why they are unknown.
+type BothRanges = Result<[CommitRange; 2], String>;
 
 /// The repository on a forge.
 struct Hosted {
@@ -78,11 +81,7 @@ impl<'s> BuildSource<'s> {
 
     /// The commits that `newer` adds to `older`, and those that it takes away, from the forge with at most three
     /// comparisons, once in a run. The error is the reason that they are unknown.
-    pub(super) async fn ranges(
-        &self,
-        older: &ObjectId,
-        newer: &ObjectId,
-    ) -> Result<[CommitRange; 2], String> {
+    pub(super) async fn ranges(&self, older: &ObjectId, newer: &ObjectId) -> BothRanges {
         let mut known = self.ranges.lock().await;
         if let Some(ranges) = known.get(&[*older, *newer]) {
             return ranges.clone();
@@ -92,11 +91,7 @@ impl<'s> BuildSource<'s> {
         ranges
     }
 
-    async fn read_ranges(
-        &self,
-        older: &ObjectId,
-        newer: &ObjectId,
-    ) -> Result<[CommitRange; 2], String> {
+    async fn read_ranges(&self, older: &ObjectId, newer: &ObjectId) -> BothRanges {
         let hosted = self
             .hosted()
             .map_err(|errors| errors.by_cause()[0].text())?;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -296,7 +297,7 @@ fn each_decision_is_listed() {
             && path != index
         {
             let title = page(&path).lines().next().unwrap().replacen("# ", "", 1);
-            list += &format!("- [{title}]({file})\n");
+            let _ = writeln!(list, "- [{title}]({file})");
         }
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
