@@ -72,11 +72,7 @@ fn rolled_back() -> World {
     let world = world.with_git();
     world.promoted(REV_A);
     world.promoted(REV_B);
-    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
-    world.commit(&format!(
-        "rollback: test images @{REV_A}\n\nRepin-Set: {REV_A}"
-    ));
-    world.push();
+    world.roll_back(REV_A);
     world
 }
 

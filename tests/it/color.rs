@@ -89,11 +89,7 @@ fn status_colors_sets_and_problems() {
     let world = counted().with_git();
     world.promoted(REV_A);
     world.promoted(REV_B);
-    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
-    world.commit(&format!(
-        "rollback: test images @{REV_A}\n\nRepin-Set: {REV_A}"
-    ));
-    world.push();
+    world.roll_back(REV_A);
     world.write(
         ".github/workflows/c.yml",
         "image: ghcr.io/acme/fix:latest\n",

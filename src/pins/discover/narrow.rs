@@ -24,6 +24,16 @@ struct Chosen {
     files: Vec<RelPath>,
 }
 
+impl Chosen {
+    fn merged(glob: String, parts: &[Self]) -> Self {
+        let files = parts.iter().flat_map(|part| part.files.iter().cloned());
+        Self {
+            glob,
+            files: files.collect(),
+        }
+    }
+}
+
 /// Globs that match all of `files`, but no other file in which `finder` finds a pin and no file that
 /// cannot be changed.
 ///
@@ -90,13 +100,9 @@ impl Narrow<'_> {
         };
         let mut out = Vec::new();
         for ((directory, tail), alike) in grouped(chosen.into_iter().filter_map(key)) {
-            let files: Vec<_> = alike
-                .iter()
-                .flat_map(|one| one.files.iter().cloned())
-                .collect();
-            let wide = format!("{directory}**/{tail}");
-            if alike.len() >= ALIKE && self.fits(&wide, &files) {
-                out.push(Chosen { glob: wide, files });
+            let merged = Chosen::merged(format!("{directory}**/{tail}"), &alike);
+            if alike.len() >= ALIKE && self.fits(&merged.glob, &merged.files) {
+                out.push(merged);
             } else {
                 out.extend(alike);
             }
@@ -118,15 +124,13 @@ impl Narrow<'_> {
             chosen.into_iter().partition(|one| !one.glob.contains('/'));
         let mut out = at_top;
         for ((parent, name), siblings) in grouped(below.into_iter().filter_map(key)) {
-            let files: Vec<_> = siblings
-                .iter()
-                .flat_map(|one| one.files.iter().cloned())
-                .collect();
-            let wide = format!("{parent}*/{name}");
+            let merged = Chosen::merged(format!("{parent}*/{name}"), &siblings);
             // The directories at the top have different purposes.
-            if !parent.is_empty() && siblings.len() >= SIBLINGS && self.matches_only(&wide, &files)
+            if !parent.is_empty()
+                && siblings.len() >= SIBLINGS
+                && self.matches_only(&merged.glob, &merged.files)
             {
-                out.push(Chosen { glob: wide, files });
+                out.push(merged);
             } else {
                 out.extend(siblings);
             }

@@ -208,6 +208,16 @@ impl World {
         self.git(&["push", "-q", "--force", "origin", "main"]);
     }
 
+    /// Rolls the set back to a revision, and pushes the commit.
+    pub fn roll_back(&self, revision: &str) {
+        self.run(&["rollback", "--to", revision, "--apply"])
+            .exits(0);
+        self.commit(&format!(
+            "rollback: test images @{revision}\n\nRepin-Set: {revision}"
+        ));
+        self.push();
+    }
+
     /// Promotes to a revision with the program, commits with its title, and pushes.
     pub fn promoted(&self, revision: &'static str) -> String {
         self.run(&["promote", "--revision", revision, "--apply"])
