@@ -40,7 +40,7 @@ fn images() -> Vec<(&'static str, &'static str, Image)> {
         (
             "runtime-review",
             "main",
-            Image::single("amd64", "the pins in examples/nightly"),
+            Image::single("amd64", "what is pinned in examples/nightly"),
         ),
         ("runtime-review", "pending-12", of("12", 15)),
         ("runtime-review", "pending-13", of("13", 13)),

@@ -2177,7 +2177,7 @@ fn queries_match_the_schema_of_github() {
         (of("b0:object(id:\"00\"){oid}"), "takes no id"),
         (of("b0:object(oid:1){oid}"), "1 is no GitObjectID"),
         (of("b0:object(oid:[\"00\"]){oid}"), "is no GitObjectID"),
-        (of("b0:object(oid:\"00\")"), "nothing is selected"),
+        (of("b0:object(oid:\"00\")"), "is selected"),
         (of("b0:object(oid:\"00\"){oid{x}}"), "has no fields"),
         (of("b0:object(oid:$x){oid}"), "undeclared"),
         (
