@@ -450,7 +450,9 @@ fn unreadable_ancestry_leaves_an_older_pull_request_open() {
         let path = std::env::var("PATH").unwrap();
         let script = format!(
             "#!/bin/sh\nPATH='{path}'\ncase \"$*\" in\n\
-             *'cat-file'*{REV_B}*|*'cat-file'*{REV_C}*) exit 0;;\n\
+             *'cat-file --batch') while read -r id; do case $id in\n\
+             {REV_B}|{REV_C}) printf '%s commit 0\\n\\n' \"$id\";;\n\
+             *) echo \"$id\" | git \"$@\";; esac; done; exit;;\n\
              *'--is-ancestor {REV_B} {REV_C}'|*'--is-ancestor {REV_C} {REV_B}') exit {exit};;\n\
              esac\nexec git \"$@\"\n"
         );
