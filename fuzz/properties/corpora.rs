@@ -44,5 +44,5 @@ macro_rules! targets {
 
 targets! {
     challenge configuration contracts digests documents escapes forge git_log journal layers link
-    packages places references sboms scanner templates trust
+    markers packages places references sboms scanner tags templates trailers trust
 }

@@ -22,6 +22,7 @@ mod escapes;
 mod forge;
 mod layers;
 mod names;
+mod sets;
 mod trust;
 mod yaml;
 
@@ -37,6 +38,7 @@ pub use escapes::escapes;
 pub use forge::forge;
 pub use layers::layers;
 pub use names::{references, templates};
+pub use sets::{markers, tags, trailers};
 pub use trust::trust;
 pub use yaml::{configuration, contracts};
 

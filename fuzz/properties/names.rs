@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::text;
 use crate::{
-    config::{Operation, Placeholders, SetPath, Template, Trailer, check_branch},
+    config::{Operation, Placeholders, SetPath, Template, check_branch},
     oci::{Digest, Pattern, Reference, Repository, Tag},
     pull_request::{Marker, MarkerKind},
     report::{
@@ -118,10 +118,6 @@ pub fn templates(input: &[u8]) {
         is_branch(revision) && !controls,
         "{revision:?}"
     );
-    marker(revision, body);
-    for trailer in Trailer::of_message(body) {
-        assert!(body.contains(trailer.revision) && !trailer.revision.is_empty());
-    }
     rendered(revision, name, body);
 }
 
@@ -140,21 +136,6 @@ fn is_branch(name: &str) -> bool {
         good &= !(part && bytes[..=at].ends_with(b".lock"));
     }
     good && !name.ends_with(['/', '.'])
-}
-
-/// A marker is read back, whatever it contains and whatever precedes it.
-fn marker(revision: &str, before: &str) {
-    let marker = Marker {
-        kind: MarkerKind::Set(Operation::Promotion),
-        set: SetPath::top(),
-        revision: revision.to_owned(),
-    };
-    let line = marker.to_string();
-    assert_eq!(line.matches("-->").count(), 1);
-    assert_eq!(Marker::find(&format!("{before}\n{line}\n")), Some(marker));
-    if let Some(found) = Marker::find(before) {
-        assert_eq!(Marker::find(&found.to_string()), Some(found));
-    }
 }
 
 /// A body has at most the maximum length and ends with its marker, whatever the template and the

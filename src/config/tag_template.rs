@@ -119,7 +119,7 @@ impl TagTemplate {
     }
 
     /// The form of the tags of revisions that match `pattern`.
-    pub(super) fn form(&self, pattern: &Pattern) -> TagForm {
+    pub(crate) fn form(&self, pattern: &Pattern) -> TagForm {
         let has_wildcard = self.before.contains('*') || self.after.contains('*');
         let revision = match self.length {
             RevisionLength::Full if !has_wildcard => {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is measured unless paths are given: all that decides what changes, and whether.
-pub const MODULES: [&str; 11] = [
+pub const MODULES: [&str; 18] = [
     "src/apply/",
     "src/checks/",
     "src/plan/",
@@ -27,6 +27,13 @@ pub const MODULES: [&str; 11] = [
     "src/oci/document",
     "src/registry/layout.rs",
     "src/pull_request/",
+    "src/builds/",
+    "src/workflow/",
+    "src/configurations.rs",
+    "src/git/commit.rs",
+    "src/git/location.rs",
+    "src/git/merge.rs",
+    "src/git/promoted_branch.rs",
 ];
 
 /// The copy.

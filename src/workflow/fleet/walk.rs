@@ -125,9 +125,9 @@ impl Walk<'_> {
             rows: Vec::new(),
         };
         let all = counted(self.request.repositories.len(), "repository");
-        let work = self.all(&mut ledger);
-        self.services
-            .wait_with(work, || format!("{} of {all} done", self.counts.done.get()))??;
+        self.services.wait_with(self.all(&mut ledger), || {
+            format!("{} of {all} done", self.counts.done.get())
+        })??;
         Ok(ledger.rows)
     }
 
