@@ -106,15 +106,15 @@ impl Source {
         }
     }
 
-    /// Lists the tags of the repository, in order; empty if the repository does not exist.
-    pub(crate) async fn tags(&self) -> Result<Vec<Tag>, Error> {
+    /// Lists the tags of the repository, in order; `None` if the registry does not know the repository.
+    pub(crate) async fn tags(&self) -> Result<Option<Vec<Tag>>, Error> {
         match self {
             Self::Layout(layout) => {
                 let _permit = self.permit().await;
                 let (layout, name) = (layout.clone(), format!("tags of {self}"));
-                run_blocking(&name, move || layout.tags()).await
+                run_blocking(&name, move || layout.tags()).await.map(Some)
             }
-            Self::Remote(remote) => Ok(remote.tags_with_clock().await?.tags.unwrap_or_default()),
+            Self::Remote(remote) => Ok(remote.tags_with_clock().await?.tags),
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) async fn select_tag(
     if let Some(tag) = pattern.tag() {
         return Ok(Ok(tag.clone()));
     }
-    let mut matches = source.tags().await?;
+    let mut matches = source.tags().await?.unwrap_or_default();
     matches.retain(|tag| pattern.matches(tag));
     match (matches.as_slice(), expected) {
         ([], _) => return Ok(Err(NoTag::Missing)),

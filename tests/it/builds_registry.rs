@@ -16,13 +16,13 @@ use crate::support::{
 
 const IMAGES: [&str; 3] = ["review", "fix", "base"];
 
-/// Pushes the layouts of a world to a registry.
-fn push(world: &World, registry: &Registry) {
+/// Pushes layouts of a world to a registry.
+fn push(world: &World, images: &[&str], registry: &Registry) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    for image in IMAGES {
+    for image in images {
         let (name, layout) = (format!("acme/{image}"), world.path("images").join(image));
         runtime.block_on(registry.push_layout(&name, &layout));
     }
@@ -34,7 +34,7 @@ fn registry_lists_the_builds_of_its_layouts() {
     world.layout("fix").untag(REV_B);
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::start(directory.path(), &Protection::None);
-    push(&world, &registry);
+    push(&world, &IMAGES, &registry);
     let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
     let args = ["builds", "--format", "json"];
     let layouts = world.run(&args).exits(0).json();
@@ -60,6 +60,24 @@ fn registry_lists_the_builds_of_its_layouts() {
 }
 
 #[test]
+fn unknown_repository_of_a_pinned_image_is_an_error() {
+    let world = world();
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    let run = |args: &[&str]| world.run(&[args, &["--source", &source]].concat());
+    push(&world, &["review"], &registry);
+    for args in [&["builds"][..], &["promote", "--revision", "newest"]] {
+        let ran = run(args).exits(3);
+        let reason = "/acme/fix: the registry does not know the repository";
+        assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    }
+    // `base` has no pins: it may be a new image without a build.
+    push(&world, &["fix"], &registry);
+    assert!(run(&["builds"]).exits(0).stdout.contains("incomplete"));
+}
+
+#[test]
 fn newest_reads_only_builds_after_the_current_set() {
     let mut commits = Vec::new();
     let world = world().with_git();
@@ -78,7 +96,7 @@ fn newest_reads_only_builds_after_the_current_set() {
     }
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::start(directory.path(), &Protection::None);
-    push(&world, &registry);
+    push(&world, &IMAGES, &registry);
     let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
     let run = |args: &[&str]| world.run(&[args, &["--source", &source]].concat()).exits(0);
     let newest = ["promote", "--revision", "newest", "--apply"];

@@ -1,18 +1,15 @@
 //! Sets in the repositories of a fleet: one set path in several repositories, several sets in each
 //! repository.
 
-use std::{
-    fs,
-    time::{Duration, SystemTime},
-};
+use std::fs;
 
 use serde_json::Value;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::support::{
     fleet::{Fleet, REV, name, options},
     forge::{Kind, Store},
     hosted::SERVERS,
+    scene::hours_ago,
     world::Ran,
 };
 
@@ -330,12 +327,6 @@ fn common_branch_of_fleet_sets_is_refused() {
     }
 }
 
-/// The date `hours` hours ago.
-fn ago(hours: u64) -> String {
-    let date = OffsetDateTime::from(SystemTime::now() - Duration::from_secs(3_600 * hours));
-    date.format(&Rfc3339).unwrap()
-}
-
 /// Merges the open pull request of staging, `hours` hours ago. Gitea finds the pull request of the
 /// commit of a merge only, so the branch is squashed there.
 fn merge_staging(fleet: &Fleet, kind: Kind, number: usize, hours: u64) {
@@ -350,7 +341,7 @@ fn merge_staging(fleet: &Fleet, kind: Kind, number: usize, hours: u64) {
         let row = pulls.find(|row| row.number == pull.number).unwrap();
         (row.open, row.merged) = (false, Some(commit));
     }
-    store.merge_times.insert(pull.number, ago(hours));
+    store.merge_times.insert(pull.number, hours_ago(hours));
 }
 
 fn text_at(store: &Store, branch: &str, path: &str) -> String {

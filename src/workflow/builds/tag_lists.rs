@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use crate::{
     builds::{self, MAX_READ, TagTable},
     config::Config,
-    error::{Class, Errors},
+    error::{Class, Error, Errors},
     forge::{Package, PackageVersion},
     oci::{Digest, Tag, date},
     registry::Source,
@@ -74,10 +74,14 @@ pub(super) fn list_tags(
             if let Some(package) = package {
                 (pushed, is_complete) = list_versions(package, config, services).await;
             }
+            let is_pinned = config.images[index].pins > 0;
             let tags = if is_complete {
                 Vec::new()
             } else {
-                source.tags().await?
+                match source.tags().await? {
+                    None if is_pinned => return Err(unknown_repository(source)),
+                    tags => tags.unwrap_or_default(),
+                }
             };
             let known = pushed.keys().cloned();
             table
@@ -98,6 +102,14 @@ pub(super) fn list_tags(
         return Err(Errors::from(errors));
     }
     Ok((table.into_inner(), listed))
+}
+
+/// The error for a pinned image without a repository: its pins show that the repository existed.
+fn unknown_repository(source: &Source) -> Error {
+    let reason = "the registry does not know the repository";
+    Error::about(Class::MissingContent, format!("tags of {source}"), reason).help(
+        "check the name and the credentials: a registry may hide a repository that they may not read",
+    )
 }
 
 /// The last pushed versions of a package by tag, and whether these are all. Without the permission to list

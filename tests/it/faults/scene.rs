@@ -14,15 +14,16 @@ use super::{
     proxy::{Proxy, UPSTREAM},
 };
 use crate::support::{
+    fake,
     forge::{Fake, Kind as Forge, TOKEN},
     images::Image,
     packages::Packages,
     pruned,
     registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
-    scene::days_ago,
+    scene::{days_ago, hours_ago},
     shop,
     token::{Grants, TokenServer},
-    world::{CONFIG, REV_A, REV_B, World, world},
+    world::{self, CONFIG, REV_A, REV_B, World, world},
 };
 
 /// A command line, and the world that it runs in.
@@ -43,6 +44,7 @@ struct Parts {
     forge: Option<Fake>,
     packages: Option<Packages>,
     registry: Option<(tempfile::TempDir, Registry)>,
+    repository: Option<fake::Fake>,
 }
 
 /// A case with its world and its proxy.
@@ -73,7 +75,12 @@ pub(crate) static CASES: &[Case] = &[
         &["promote", "--revision", REV_B, "--pr", "draft"],
         hosted_on_gitea,
     ),
+    read("promote-stage", &["promote", "--revision", REV_B], proven),
+    read("builds", &["builds"], promoted),
+    read("diff", &["diff", "--contents"], promoted),
     read("rollback", &["rollback", "--to", REV_A], promoted),
+    read("rollback-remote", &["rollback", "--remote"], promoted),
+    read("rehearse", &["rehearse", "--to", REV_A], promoted),
     write(
         "rollback-apply",
         &["rollback", "--to", REV_A, "--apply"],
@@ -194,7 +201,8 @@ impl Scene {
             .env("GIT_CONFIG_SYSTEM", "/dev/null");
         let authority = self.directory.path().join("ca.pem");
         if authority.exists() {
-            command.env("REPIN_CA_FILE", authority);
+            command.env("REPIN_CA_FILE", &authority);
+            command.env("GIT_SSL_CAINFO", authority);
         }
         command
     }
@@ -324,6 +332,38 @@ fn promoted(proxy: &Proxy, directory: &Path) -> Parts {
     world.pin(REV_B);
     world.commit(&format!("promote: test images @{REV_B}"));
     world.push();
+    parts
+}
+
+/// The set with a stage in a private repository, where B has been current for 60 hours.
+fn proven(proxy: &Proxy, directory: &Path) -> Parts {
+    let mut parts = set(proxy, directory);
+    let world = parts.world.as_ref().unwrap();
+    let stage = directory.join("stage");
+    std::fs::create_dir(&stage).unwrap();
+    world::git(&stage, &["init", "-q", "-b", "main"]);
+    for (revision, hours) in [(REV_A, 200), (REV_B, 60)] {
+        world.pin(revision);
+        for path in FILES {
+            std::fs::create_dir_all(stage.join(path).parent().unwrap()).unwrap();
+            std::fs::write(stage.join(path), world.read(path)).unwrap();
+        }
+        world::git(&stage, &["add", "-A"]);
+        let title = format!("promote: test images @{revision}");
+        world::git_at(&stage, &["commit", "-q", "-m", &title], &hours_ago(hours));
+    }
+    world::git(&stage, &["gc", "-q"]);
+    world::git(&stage, &["update-server-info"]);
+    world.pin(REV_A);
+    let block = forge_block(proxy, Forge::Gitea, "labels: []");
+    let after =
+        "promote: { after: [{ set: { repository: acme/app, config: repin.yaml }, for: 24h }] }\n";
+    world.write("repin.yaml", world.read("repin.yaml") + &block + after);
+    world.commit("with a stage");
+    world.push();
+    let repository = fake::private_repository(stage.join(".git"), TOKEN);
+    proxy.route("/acme/", &repository.host());
+    parts.repository = Some(repository);
     parts
 }
 

@@ -28,8 +28,13 @@ impl Deref for Scene {
 
 /// The date `days` days before the start of the test.
 pub(crate) fn days_ago(days: u64) -> String {
+    hours_ago(24 * days)
+}
+
+/// The date `hours` hours before the start of the test.
+pub(crate) fn hours_ago(hours: u64) -> String {
     static NOW: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
-    date(*NOW - Duration::from_secs(days * 86_400))
+    date(*NOW - Duration::from_secs(hours * 3_600))
 }
 
 impl Scene {
