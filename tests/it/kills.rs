@@ -4,6 +4,8 @@
 //! A bounded sample of the calls in every run; all of them with `REPIN_SWEEP=long`
 //! (`scripts/crash-sweep`), which prints the number of runs.
 
+mod mounted;
+
 use std::{
     collections::BTreeMap,
     fs,
