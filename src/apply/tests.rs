@@ -284,7 +284,24 @@ fn replaced_file_is_refused_before_any_write() {
             other => panic!("{other}"),
         }
         assert_eq!(fs::read_to_string(world.path(0)).unwrap(), OLD);
+        let journal = Journal::new(&world.changes, 1);
+        let root = Root::open(world.root.path()).unwrap();
+        check_targets(&root, &journal.items).unwrap_err();
     }
+}
+
+#[test]
+fn journal_has_no_text_between_its_files() {
+    let world = world_with_three_files();
+    let mut text = Vec::new();
+    Journal::new(&world.changes, 1).write(&mut text).unwrap();
+    Journal::parse(&text).unwrap();
+    let body = text.len() - 65;
+    text.truncate(body - 1);
+    text.extend(b"x\n");
+    let checksum = Digest::of(&text).hex();
+    text.extend(format!("{checksum}\n").bytes());
+    assert_eq!(Journal::parse(&text).unwrap_err(), "a line is malformed");
 }
 
 /// Moves a file or directory, and replaces it with a symlink to its new path.

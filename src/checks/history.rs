@@ -711,6 +711,33 @@ mod tests {
     }
 
     #[test]
+    fn refused_unknown_order_suggests_a_remedy() {
+        let required = "revision: { order: require }\n";
+        let with_source = format!("source: acme/runtime\n{required}");
+        for (further, extent, start) in [
+            (required, Extent::Clone, "set `source` to"),
+            (with_source.as_str(), Extent::Clone, "promote a build of"),
+            (with_source.as_str(), in_fleet(true), IN_A_CLONE),
+        ] {
+            let check = order_check(&config(further), &not_in_source(), extent);
+            assert_eq!(check.status, Status::Fail);
+            let help = check.help.unwrap();
+            assert!(help.starts_with(start), "{help}");
+        }
+    }
+
+    #[test]
+    fn missing_repository_is_no_failure() {
+        let root = std::path::PathBuf::from("x");
+        for error in [
+            GitError::NotARepository(root.clone()),
+            GitError::NoWorkTree(root),
+        ] {
+            assert!(no_history_reason(&error).is_some());
+        }
+    }
+
+    #[test]
     fn unreadable_commit_replaces_the_pass_of_the_hold() {
         let unreadable = Unreadable::example(ObjectId::parse(&[b'a'; 40]).unwrap());
         let checks = |blind_spot| {

@@ -398,10 +398,10 @@ fn pin_of_two_sets_fails_the_check() {
         assert_eq!(failed(&document), ["pin_counted_twice"]);
         let details = counted_twice(&document, "fail");
         assert_eq!(details.len(), 1);
-        assert!(
-            details[0].contains("`repin.yaml`") && details[0].contains(&format!("`{PROD}`")),
-            "{details:?}"
-        );
+        let both = details[0].contains("`repin.yaml`") && details[0].contains(&format!("`{PROD}`"));
+        let count = "both count 1 pin of `fix`: ";
+        assert!(both && details[0].contains(count), "{details:?}");
+        assert!(details[0].ends_with("app.yml:1:6"), "{details:?}");
     }
     // Another file of the same sets, and a set without a common pin.
     assert_eq!(counted_twice(&check(&world, STAGING, 0), "pass").len(), 1);
@@ -409,6 +409,39 @@ fn pin_of_two_sets_fails_the_check() {
     world.write("envs/app.yml", pin(&world));
     assert_eq!(counted_twice(&check(&world, PROD, 0), "pass").len(), 1);
     check(&world, "repin.yaml", 0);
+}
+
+#[test]
+fn unknown_past_needs_force() {
+    let world = repository();
+    let directory = world.path("envs/prod");
+    fs::remove_file(directory.join("repin.yaml")).unwrap();
+    fs::rename(&directory, world.path("live")).unwrap();
+    let padding = "# a text without a similarity to the removed file\n".repeat(9);
+    world.write("live/repin.yaml", padding + &config("app.yml", 1));
+    world.commit("rewrite");
+    world.push();
+    let promote = |more: &[&str], exit| {
+        let args = [
+            "--config",
+            "live/repin.yaml",
+            "promote",
+            "--revision",
+            REV_B,
+        ];
+        let args = [&args[..], &["--format", "json"], more].concat();
+        run(&world, &args).exits(exit).json()
+    };
+    let refused = promote(&[], 1);
+    assert_eq!(failed(&refused), ["rolled_back"]);
+    let detail = details(&refused, "rolled_back", "fail").remove(0);
+    assert!(detail.contains("removes envs/prod/repin.yaml"), "{detail}");
+    let forced = promote(&["--force-after-rollback"], 0);
+    let detail = details(&forced, "rolled_back", "warn").remove(0);
+    assert!(
+        detail.ends_with("forced by --force-after-rollback"),
+        "{detail}"
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The forms of tags: abbreviated commits, tags with a changing part, and versions.
 
+use std::{fmt::Write as _, fs};
+
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 
 use crate::support::{
     fleet::{Fleet, options},
@@ -118,6 +119,17 @@ fn label_must_begin_with_the_abbreviation() {
     assert_eq!(document["approved"], false);
     let detail = &details(&document, "revision_label", "fail")[0];
     assert!(detail.contains("begins with `b330f60c`"), "{detail}");
+}
+
+#[test]
+fn abbreviation_needs_every_image() {
+    let world = world_with("{ tag: 'sha-{revision:7}' }");
+    build_all(&world, "sha-b330f60");
+    fs::write(world.path("images/fix/index.json"), "{").unwrap();
+    let document = promote(&world, "b330f60c", 3);
+    assert_eq!(document["approved"], false);
+    let error = document["error"].to_string();
+    assert!(error.contains("images/fix"), "{document}");
 }
 
 #[test]

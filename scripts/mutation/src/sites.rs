@@ -169,7 +169,7 @@ impl<'s> Found<'s> {
             nth: *nth,
         };
         *nth += 1;
-        if self.skip.contains(&site.key()) {
+        if site.text == mutation || self.skip.contains(&site.key()) {
             return 0;
         }
         let id = self.next;

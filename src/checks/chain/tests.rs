@@ -123,6 +123,24 @@ fn set_with_all_verdicts_is_approved() {
 }
 
 #[test]
+fn unexamined_stage_stops_the_chain() {
+    let source = SourceText {
+        name: "repin.yaml".to_owned(),
+        text: "version: 1\nfiles: [x]\npromote: { after: [{ set: a/repin.yaml }] }\nimages:\n  a: { repository: r.example/a, pins: 1 }\n".into(),
+    };
+    let config =
+        config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap();
+    let revision = revision();
+    let history = HistoryVerdict::Promotion {
+        overrides: Overrides::default(),
+        open_order: None,
+        digest_extent: None,
+    };
+    let images = Images::new(ChainState::new(&config, &revision), Vec::new(), history);
+    assert_eq!(images.staged(&[]).unwrap_err().outages.len(), 1);
+}
+
+#[test]
 fn missing_or_failed_verdict_stops_the_chain() {
     let (config, revision) = (config(), revision());
     let history = FakeHistory(Provenance::Never);
