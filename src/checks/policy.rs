@@ -337,6 +337,31 @@ mod tests {
             "verify.signers[0]",
         ),
         (
+            "signers: [{ identity: i, issuer: j, commit: off }]",
+            "signers: [{ identity: k, issuer: j, commit: off }]",
+            "verify.signers[0]",
+        ),
+        (
+            "signers: [{ identity: i, issuer: j, commit: off }]",
+            "signers: [{ identity: i, issuer: k, commit: off }]",
+            "verify.signers[0]",
+        ),
+        (
+            "signers: [{ identity: i, issuer: j, commit: off, runner: github-hosted }]",
+            "signers: [{ identity: i, issuer: j, commit: off, runner: any }]",
+            "verify.signers[0].runner",
+        ),
+        (
+            "signers: [{ identity_pattern: 'i|k', issuer: j, commit: off }]",
+            "signers: [{ identity_pattern: 'i|k|l', issuer: j, commit: off }]",
+            "verify.signers[0]",
+        ),
+        (
+            "signers: [{ W }]",
+            "signers: [{ workflow: https://github.com/acme/app/.github/workflows/c.yml }]",
+            "verify.signers[0]",
+        ),
+        (
             "signers: [{ W }]",
             "signers: [{ W }], predicate_types: [p]",
             "verify.predicate_types",
@@ -408,8 +433,55 @@ mod tests {
                 "signers: [{ W }], subject_name: any, since: 1111111111111111111111111111111111111111",
                 "signers: [{ W }]",
             ),
+            (
+                "signers: [{ identity_pattern: 'i|k', issuer: j, commit: off }]",
+                "signers: [{ identity_pattern: 'i|k', issuer: j, commit: off }]",
+            ),
+            (
+                "signers: [{ identity: i, issuer: j, commit: off }]",
+                "signers: [{ identity: i, issuer: j, commit: off, source: s }]",
+            ),
+            (
+                "signers: [{ W, images: [a] }]",
+                "signers: [{ W, images: [a] }]",
+            ),
         ] {
             assert_eq!(keys(base, changed), [""; 0], "{base} -> {changed}");
+        }
+    }
+
+    #[test]
+    fn present_exception_is_not_reported() {
+        for policy in [
+            "subject: platforms, signers: [{ W }]",
+            "subject_name: any, signers: [{ W }]",
+            "since: 1111111111111111111111111111111111111111, signers: [{ W }]",
+            "signers: [{ key: k, commit: off, log: off }]",
+        ] {
+            assert_eq!(keys(policy, policy), [""; 0], "{policy}");
+        }
+    }
+
+    #[test]
+    fn further_images_of_a_signer_are_listed() {
+        let images = format!("{IMAGES}, b: {{ repository: r.example/b, pins: 1 }}");
+        let signs = |list: &str| {
+            config(
+                &format!(
+                    "verify: {{ signers: [{{ W, images: [{list}] }}, {{ key: k, commit: off }}] }}"
+                ),
+                &images,
+            )
+        };
+        for (base, changed, is_weaker) in
+            [("a", "b", true), ("a", "a, b", true), ("a, b", "b", false)]
+        {
+            let keys = weakened_keys(&signs(base), &signs(changed), &[]);
+            assert_eq!(
+                keys.contains("verify.signers[0].images"),
+                is_weaker,
+                "{base} -> {changed}"
+            );
         }
     }
 

@@ -229,6 +229,15 @@ fn copies_may_share_a_digest_if_declared() {
     );
     let document = world.run(&PROMOTE).exits(0).json();
     assert_eq!(details(&document, "digest_shared", "warn").len(), 1);
+    // The image with the declaration may also be the later one.
+    world.replace("repin.yaml", ", signed_as: [ghcr.io/acme/fix]", "");
+    world.replace(
+        "repin.yaml",
+        "fix, pins",
+        "fix, signed_as: [ghcr.io/acme/review], pins",
+    );
+    let document = world.run(&PROMOTE).json();
+    assert_eq!(details(&document, "digest_shared", "warn").len(), 1);
 }
 
 /// Signs every image at B as cosign 2 does, with the name that `docker_reference` makes.
@@ -298,6 +307,7 @@ fn nameless_signature_needs_subject_name_any() {
     let warned = details(&document, "attestation_unbound", "warn");
     assert_eq!(warned.len(), 3);
     assert!(warned[0].starts_with(stated), "{warned:?}");
+    assert!(warned[0].contains(" refers to no repository"), "{warned:?}");
     let body = document["body"].as_str().unwrap();
     assert!(
         body.contains("`attestation_unbound`") && body.contains("subject_name: any"),

@@ -1,9 +1,15 @@
 //! Hand-written histories of a stage, and random ones compared with an independent oracle.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::history::{ExampleCommit, History};
+use crate::{
+    config::{self, SetPath},
+    error::SourceText,
+    history::{ExampleCommit, History},
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -110,6 +116,7 @@ fn wrong_clocks_are_unknown() {
     let start = [("B!", 60), ("A!", 58)];
     assert!(verdict(&start).contains("more than an hour before its parent"));
     assert_eq!(verdict(&[("B!", 60), ("A!", 59)]), "passed since 59");
+    assert_eq!(verdict(&[("B!", 60), ("A!", 100)]), "passes at 124");
     // The end is dated too late, which the commit after it shows.
     let end = [("A!", 0), ("B!", 90), ("B", 10)];
     assert!(verdict(&end).contains("more than an hour before its parent"));
@@ -165,6 +172,83 @@ fn merge_time_of_the_forge_counts() {
     assert!(verdict(&times(Ok(Some(at(101))))).contains("merged in the future"));
     assert!(verdict(&times(Err("HTTP 502".into()))).ends_with("was merged: HTTP 502"));
     assert!(verdict(&MergeTimes::new()).starts_with("cannot read when commit"));
+}
+
+#[test]
+fn merge_at_this_moment_is_not_in_the_future() {
+    let history = History::example(&line(&[("B!", 0), ("A!", 10)]), 1, false);
+    let times = history.entries().iter();
+    let times: MergeTimes = times
+        .map(|entry| (entry.commit, Ok(Some(at(100)))))
+        .collect();
+    assert_eq!(
+        verdict_on(&history, 'A', 100, Some(&times)),
+        "passes at 124"
+    );
+}
+
+fn judged(item: &str, required: Duration) -> JudgedStage {
+    JudgedStage {
+        item: item.to_owned(),
+        required,
+        has_merge_times: false,
+        verdict: StageVerdict::Missing,
+    }
+}
+
+#[test]
+fn every_stage_of_a_fleet_needs_its_verdict() {
+    let text = "version: 1\nfiles: [x]\npromote: { after: [{ set: a/repin.yaml }, { set: b/repin.yaml }] }\nimages:\n  a: { repository: r.example/a, pins: 1 }\n";
+    let source = SourceText {
+        name: "repin.yaml".to_owned(),
+        text: text.into(),
+    };
+    let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+    let after = &config.promote.after;
+    let only = [judged(&after[1].item(), DAY)];
+    let checks = check_stages_on_forge(after, &only);
+    let found: Vec<_> = checks
+        .iter()
+        .map(|check| (check.code, check.status))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Code::STAGE_UNKNOWN, Status::Fail),
+            (Code::STAGE_MISSING, Status::Fail)
+        ]
+    );
+}
+
+#[test]
+fn required_time_is_shown_in_its_largest_unit() {
+    for (seconds, text) in [
+        (48 * 3_600, "2d"),
+        (72 * 3_600, "3d"),
+        (24 * 3_600, "24h"),
+        (60 * 3_600, "60h"),
+        (90 * 60, "90m"),
+        (61, "61s"),
+    ] {
+        assert_eq!(duration(Duration::from_secs(seconds)), text);
+    }
+    let history = History::example(&line(&[("B!", 0), ("A!", 10)]), 1, false);
+    let found = history.periods(&History::example_digests(['A'; 2]));
+    for (required, part) in [(Duration::ZERO, " (commit"), (HOUR, "1h required")] {
+        let clock = StageClock {
+            now: at(100),
+            merged: None,
+        };
+        let mut stage = judged("a", required);
+        stage.verdict = judge_stage(&found, required, &clock);
+        let detail = stage.evidence().1;
+        assert_eq!(
+            detail.contains("required"),
+            part.contains("required"),
+            "{detail}"
+        );
+        assert!(detail.contains(part), "{detail}");
+    }
 }
 
 /// A step of a random history.
