@@ -24,9 +24,6 @@ const OLD_ROOT: &str = "the trusted root may be older than the signature: `repin
 const OTHER_CHECKOUT: &str = "build the revision itself: a workflow may have checked out a commit other than the one \
                               that it ran for";
 
-const NO_NAME: &str = "`cosign sign` of version 3 signs a digest without a repository: require an attestation, whose \
-                       subject has a name, or accept any name with `verify.subject_name: any`";
-
 /// The signatures and attestations of an image's digest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DigestSignatures<'e> {
@@ -244,10 +241,8 @@ impl DigestSignatures<'_> {
 
     fn help(&self, code: Code) -> Option<String> {
         match code {
-            Code::LOG_UNKNOWN | Code::AUTHORITY_UNKNOWN => Some(OLD_ROOT.to_owned()),
             Code::SIGNATURE_MISSING => Some(PUSH.to_owned()),
             Code::COMMIT_MISMATCH => Some(OTHER_CHECKOUT.to_owned()),
-            Code::ATTESTATION_UNBOUND => Some(NO_NAME.to_owned()),
             Code::SIGNATURE_INVALID if self.root_gap().is_some() => Some(OLD_ROOT.to_owned()),
             _ => None,
         }
@@ -371,15 +366,15 @@ mod tests {
 
     #[test]
     fn signer_is_printed_as_in_the_configuration() {
-        let by = |identity: &str| {
+        let built = |identity: &str, source: Option<&str>, source_ref: Option<&str>| {
             configured_signer(&Proof {
                 root: None,
                 certificate: Some(Certificate {
                     identity: Some(identity.to_owned()),
                     issuer: Some("https://issuer.example".to_owned()),
-                    source: None,
+                    source: source.map(str::to_owned),
                     commit: None,
-                    source_ref: None,
+                    source_ref: source_ref.map(str::to_owned),
                     trigger: None,
                     runner: None,
                 }),
@@ -388,10 +383,24 @@ mod tests {
                 log: None,
             })
         };
+        let by = |identity: &str| built(identity, None, None);
         assert_eq!(
             by("https://forge.example/a/b.yml@refs/heads/main"),
             "signed by { workflow: https://forge.example/a/b.yml, ref: refs/heads/main, issuer: https://issuer.example }"
         );
+        // Without `source_ref`, the source must have the ref of the workflow.
+        let main = "https://forge.example/a/b.yml@refs/heads/main";
+        for (source_ref, part) in [
+            ("refs/heads/main", ""),
+            ("refs/tags/v1", ", source_ref: refs/tags/v1"),
+        ] {
+            assert_eq!(
+                built(main, Some("https://forge.example/a"), Some(source_ref)),
+                format!(
+                    "signed by {{ workflow: https://forge.example/a/b.yml, ref: refs/heads/main, issuer: https://issuer.example, source: https://forge.example/a{part} }}"
+                )
+            );
+        }
         // An e-mail address is not a workflow.
         assert_eq!(
             by("ann@people.example"),

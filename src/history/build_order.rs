@@ -260,8 +260,7 @@ impl History {
         let sets: Vec<_> = positions
             .filter_map(|position| self.facts.line_point(*position).set)
             .collect();
-        let is_complete = self.unreadable.is_empty() && self.facts.unknown_past.is_none();
-        if self.shallow || !is_complete {
+        if self.shallow || !self.unreadable.is_empty() {
             return None;
         }
         let first = &self.events.first;
@@ -275,5 +274,44 @@ impl History {
             Ordering::Equal => None,
             Ordering::Greater => Some(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{error::Error, oci::Pattern};
+
+    fn revision(text: &str) -> Revision {
+        Pattern::parse("[a-z]+").unwrap().revision(text).unwrap()
+    }
+
+    fn at(seconds: u64) -> Option<SystemTime> {
+        Some(SystemTime::UNIX_EPOCH + FIRST_TIME + Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn unavailable_source_is_not_replaced() {
+        let unavailable = Error::unavailable("the source", "HTTP 500");
+        for unknown in [
+            UnknownOrder::SourceUnavailable(unavailable.into()),
+            UnknownOrder::Shallow,
+        ] {
+            let order = Order::Unknown(unknown).or_by_creation(Some(false), None);
+            assert!(matches!(order, Order::Unknown(_)), "{order:?}");
+        }
+        let pinned = revision("old");
+        let order =
+            Order::Unknown(UnknownOrder::NoSource { pinned }).or_by_creation(Some(true), None);
+        assert!(order.is_older());
+    }
+
+    #[test]
+    fn placeholders_are_no_times() {
+        assert!(is_placeholder(SystemTime::UNIX_EPOCH + FIRST_TIME));
+        assert_eq!(is_created_before([[at(1), at(2)]]), Some(true));
+        assert_eq!(is_created_before([[at(0), at(2)]]), None);
+        assert_eq!(is_created_before([[at(2), at(2)]]), None);
+        assert_eq!(is_created_before([[at(1), at(2)], [at(4), at(3)]]), None);
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     files::Files as _,
     git::{Git, GitError, ObjectId, TreeFile},
     history::{
-        CommitConfig, CommitOrder, Digests, Gap, History, Hold, Kind, Promoted, Provenance,
-        commit_config, commit_order,
+        ClaimedTags, CommitConfig, CommitOrder, Digests, Gap, History, Hold, Kind, Order, Promoted,
+        Provenance, UnknownOrder, commit_config, commit_order,
     },
     oci::Revision,
     support::repo::{self, CONFIG, Repo, digits, pin, title},
@@ -1627,6 +1627,59 @@ fn shallow_clone_does_not_prove_newer_builds() {
     let history = history(&clone);
     let before = history.became_current_before(&revision_text(&early), &build('b'));
     assert_eq!(before, None);
+}
+
+#[test]
+fn shallow_clone_does_not_order_sets() {
+    let repo = Repo::new();
+    for build in ['a', 'b', 'c'] {
+        repo.promote(build);
+    }
+    repo.publish();
+    let before = |repo: &Repo| history(repo).became_current_before(&revision('b'), &build('c'));
+    assert_eq!(before(&repo), Some(true));
+    assert_eq!(before(&repo.cloned(&["--depth=2"])), None);
+}
+
+#[test]
+fn ancestor_in_a_shallow_clone_is_older() {
+    let repo = Repo::new();
+    let commits = ["a", "b", "c"].map(|name| repo.write("source", name).commit(name));
+    let clone = repo.cloned(&["--depth=2"]);
+    let git = Git::open(clone.path()).unwrap();
+    let [_, old, new] = commits.map(|commit| revision_text(&commit));
+    let known = CommitOrder::Known { is_older: true };
+    assert_eq!(commit_order(&git, &old, &new).unwrap(), known);
+}
+
+#[test]
+fn undone_set_has_no_order_by_history() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    repo.pins('a').commit("revert");
+    repo.publish();
+    let by_history = |revision: char, current: char| {
+        let order = Order::Unknown(UnknownOrder::NotInHistory);
+        order.or_by_history(&history(&repo), &self::revision(revision), &build(current))
+    };
+    assert!(matches!(by_history('b', 'a'), Order::Unknown(_)));
+    repo.promote('c');
+    repo.publish();
+    // The rollback concerned `b` only.
+    assert!(by_history('a', 'c').is_older());
+    assert!(matches!(by_history('b', 'c'), Order::Unknown(_)));
+}
+
+#[test]
+fn every_trailer_claims_a_tag() {
+    let repo = Repo::new();
+    let mut claimed = ClaimedTags::default();
+    claimed.add_config(&config_of(&repo));
+    let [a, b] = ['a', 'b'].map(repo::revision);
+    claimed.add_message(&format!("Merge (#1)\n\nRepin-Set: {a}\n\nRepin-Set: {b}\n"));
+    let revisions: Vec<_> = claimed.into_tags().into_values().collect();
+    assert_eq!(revisions, [revision('a'), revision('b')]);
 }
 
 // Branches, and errors of the git environment.

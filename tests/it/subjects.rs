@@ -374,6 +374,23 @@ fn unbound_commit_is_reported_in_every_format() {
 }
 
 #[test]
+fn document_contains_the_commit_of_an_unbound_signature() {
+    let world = unsigned();
+    let policy = POLICY.replace("  trusted", "      commit: \"off\"\n  trusted");
+    with_policy(&world, &policy);
+    for image in ["review", "fix", "base"] {
+        let digest = world.digest(image, REV_B).to_owned();
+        let statement = provenance(&name(image), hex(&digest), REV_A);
+        let bundle = Signing::of(REV_A).bundle(&statement);
+        attached(&world, image, &digest, &bundle);
+    }
+    let document = world.run(&PROMOTE).exits(0).json();
+    let verified = &document["images"][0]["verified"][0];
+    assert_eq!(verified["commit"], REV_A);
+    assert_eq!(verified["commit_bound"], false);
+}
+
+#[test]
 fn untrusted_event_and_ref_are_refused() {
     let signed = |change: &dyn Fn(&mut Signing)| {
         let world = unsigned();
