@@ -1672,6 +1672,18 @@ fn undone_set_has_no_order_by_history() {
 }
 
 #[test]
+fn title_of_a_merged_commit_promotes_again() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.promote('b');
+    repo.branch("again").promote('a');
+    repo.checkout("main")
+        .merge(&["again"], "Merge pull request #3 from acme/again");
+    repo.publish();
+    assert_eq!(summary(&history(&repo))[0], "promote a *");
+}
+
+#[test]
 fn every_trailer_claims_a_tag() {
     let repo = Repo::new();
     let mut claimed = ClaimedTags::default();
