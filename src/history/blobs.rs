@@ -100,9 +100,6 @@ impl Readings {
         let mut buffer = Vec::new();
         move |id, content| {
             let requested = readings.take_requested(id);
-            if requested.is_empty() {
-                return Ok(None);
-            }
             match read_whole(&mut *content, &mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     // The pins are unknown, so every digest may be one.
@@ -216,6 +213,22 @@ places:
 
     fn id(number: usize) -> ObjectId {
         ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn blob_that_git_cannot_send_is_an_error() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+        let readings = Readings::default();
+        let (id, reading) = (id(1), None);
+        readings.request(Blob { id, reading });
+        let error = readings.reader(Finder::new(&[]))(&id, &mut Broken).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(readings.into_blobs(HashMap::new()).pins.is_empty());
     }
 
     #[test]
