@@ -286,8 +286,8 @@ mod tests {
         Pattern::parse("[a-z]+").unwrap().revision(text).unwrap()
     }
 
-    fn at(seconds: u64) -> Option<SystemTime> {
-        Some(SystemTime::UNIX_EPOCH + FIRST_TIME + Duration::from_secs(seconds))
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + FIRST_TIME + Duration::from_secs(seconds)
     }
 
     #[test]
@@ -308,10 +308,15 @@ mod tests {
 
     #[test]
     fn placeholders_are_no_times() {
-        assert!(is_placeholder(SystemTime::UNIX_EPOCH + FIRST_TIME));
-        assert_eq!(is_created_before([[at(1), at(2)]]), Some(true));
-        assert_eq!(is_created_before([[at(0), at(2)]]), None);
-        assert_eq!(is_created_before([[at(2), at(2)]]), None);
-        assert_eq!(is_created_before([[at(1), at(2)], [at(4), at(3)]]), None);
+        let is_older = |times: &[[u64; 2]]| {
+            let times = times.iter().map(|pair| pair.map(|time| Some(at(time))));
+            is_created_before(times)
+        };
+        assert!(is_placeholder(at(0)));
+        assert!(!is_placeholder(at(1)));
+        assert_eq!(is_older(&[[1, 2]]), Some(true));
+        assert_eq!(is_older(&[[0, 2]]), None);
+        assert_eq!(is_older(&[[2, 2]]), None);
+        assert_eq!(is_older(&[[1, 2], [4, 3]]), None);
     }
 }
