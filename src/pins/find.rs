@@ -187,13 +187,9 @@ impl Found {
 
     /// The tags of an image's pins without duplicates, in the order of the pins.
     pub(crate) fn tags_of(&self, image: usize) -> Vec<Tag> {
-        let mut tags = Vec::new();
-        for tag in self.pins_of(image).filter_map(|pin| pin.item.tag.as_ref()) {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
-        }
-        tags
+        let mut seen = HashSet::new();
+        let tags = self.pins_of(image).filter_map(|pin| pin.item.tag.as_ref());
+        tags.filter(|tag| seen.insert(*tag)).cloned().collect()
     }
 
     /// The refused entries of an image.

@@ -269,14 +269,16 @@ pub(super) fn width_at(bytes: &[u8], at: usize) -> Width {
 /// The characters of a tag after the colon at `colon`, which directly follows a name, and the text after
 /// them.
 pub(super) fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
+    if !text[..colon].last()?.is_ascii_alphanumeric() {
+        return None;
+    }
     let rest = &text[colon + 1..];
     let length = rest
         .iter()
         .take(Tag::MAX + 1)
         .take_while(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
         .count();
-    let follows_name = text[..colon].last()?.is_ascii_alphanumeric();
-    if length == 0 || !follows_name {
+    if length == 0 {
         return None;
     }
     let (tag, rest) = rest.split_at(length);

@@ -1,6 +1,6 @@
 //! Escapes external text for terminals and JSON, and measures its width.
 
-use std::{fmt::Write as _, io};
+use std::{borrow::Cow, fmt::Write as _, io};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -15,7 +15,7 @@ const CHARACTERS_PER_COLUMN: usize = 4;
 
 /// Escapes hidden characters, including line breaks. Escaping twice has the same result.
 pub(crate) fn plain(text: &str) -> String {
-    replace_hidden(text, escape)
+    replace_hidden(text, escape).into_owned()
 }
 
 /// Quotes external text as one word of a shell command.
@@ -135,16 +135,23 @@ impl Formatter for Inert {
                 let _ = write!(out, "\\u{unit:04x}");
             }
         });
+        if !escaped.contains('[') {
+            return out.write_all(escaped.as_bytes());
+        }
         out.write_all(escaped.replace("##[", "##\\u005b").as_bytes())
     }
 }
 
 /// Escapes hidden characters, including line breaks, as `\u{…}`.
 pub(crate) fn code_points(text: &str) -> String {
-    replace_hidden(text, |out, c| out.extend(c.escape_unicode()))
+    replace_hidden(text, |out, c| out.extend(c.escape_unicode())).into_owned()
 }
 
-fn replace_hidden(text: &str, write: impl Fn(&mut String, char)) -> String {
+fn replace_hidden(text: &str, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    // Almost all texts consist of printable ASCII characters; a scan may have millions of them.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if is_hidden(c) {
@@ -153,7 +160,7 @@ fn replace_hidden(text: &str, write: impl Fn(&mut String, char)) -> String {
             out.push(c);
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 fn escape(out: &mut String, c: char) {

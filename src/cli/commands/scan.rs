@@ -51,7 +51,10 @@ struct Row {
 
 fn rows(config: &Config, found: &Found) -> Vec<Row> {
     // A wrong count concerns every pin of the image.
-    let is_counted = |image| found.pins_of(image).count() == config.images[image].pins;
+    let images = config.images.iter().enumerate();
+    let is_counted: Vec<_> = images
+        .map(|(index, image)| found.pins_of(index).count() == image.pins)
+        .collect();
     let mut rows = Vec::new();
     for pin in found.pins() {
         let mut parts = vec![vec![pin.item.digest.to_string()]];
@@ -72,7 +75,7 @@ fn rows(config: &Config, found: &Found) -> Vec<Row> {
             place: plain(&place),
             image: config.images[pin.item.image].name.clone(),
             parts,
-            color: (!is_counted(pin.item.image)).then_some(Color::Yellow),
+            color: (!is_counted[pin.item.image]).then_some(Color::Yellow),
         });
     }
     for malformed in &found.malformed {
