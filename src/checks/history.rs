@@ -259,14 +259,13 @@ fn check_unknown_order(
     if is_allowed {
         return check(Status::Warn, detail + "; allowed by --allow-older");
     }
-    if !is_refused {
-        return check(Status::Warn, detail);
-    }
-    let check = check(Status::Fail, detail);
+    let status = if is_refused { Status::Fail } else { Status::Warn };
+    let check = check(status, detail);
     match extent {
         _ if !has_source => {
             check.help("set `source` to the repository that the images are built from")
         }
+        _ if !is_refused => check,
         Extent::Clone => check.help("promote a build of the source, or add --allow-older"),
         Extent::LastCommits { .. } => check.help(IN_A_CLONE),
     }

@@ -74,13 +74,14 @@ mod walk;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use blobs::{Readings, ScannedBlobs};
 use claims::Titles;
 use events::{Event, Events, Point, Undone};
 use graph::Graph;
+use provenance::Introduced;
 use renames::ConfigPath;
 use serde::Serialize;
 use sets::Set;
@@ -217,6 +218,7 @@ pub(crate) struct History {
     entries: OnceLock<Vec<HistoryEntry>>,
     /// The entries of the events of merged commits, by event.
     merged_entries: OnceLock<HashMap<usize, HistoryEntry>>,
+    introduced: OnceLock<Arc<Introduced>>,
 }
 
 /// The commits that are reachable from the tip, and the facts about them.
@@ -369,6 +371,7 @@ impl History {
             events,
             entries: OnceLock::new(),
             merged_entries: OnceLock::new(),
+            introduced: OnceLock::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The provenance of a set.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Digests, History, Hold, walk::Content};
 use crate::{
@@ -25,9 +25,11 @@ pub(crate) struct Promoted {
     /// The path of the configuration at that commit, if it was renamed since. [`super::promoted_config`]
     /// reads it.
     pub former_path: Option<SetPath>,
-    /// For each image, the commits that introduced its digests.
-    pub introduced: BTreeMap<String, BTreeMap<Digest, ObjectId>>,
+    pub introduced: Arc<Introduced>,
 }
+
+/// For each image, the commits that introduced its digests.
+pub(crate) type Introduced = BTreeMap<String, BTreeMap<Digest, ObjectId>>;
 
 /// The result of looking up a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,12 +209,12 @@ impl History {
             images: self.facts.sets[set].digests(&self.config),
             contracts: self.facts.line_commit(first).id,
             former_path: self.facts.former_path(first),
-            introduced: self.introduced(),
+            introduced: Arc::clone(self.introduced.get_or_init(|| self.introduced().into())),
         }
     }
 
-    fn introduced(&self) -> BTreeMap<String, BTreeMap<Digest, ObjectId>> {
-        let mut introduced: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
+    fn introduced(&self) -> Introduced {
+        let mut introduced = Introduced::new();
         for (index, set) in self.facts.line_sets() {
             let Some(set) = set.filter(|set| self.events.first[*set] == Some(index)) else {
                 continue;

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, path::Path};
+use std::{path::Path, sync::Arc};
 
 use super::*;
 use crate::{
@@ -193,7 +193,7 @@ fn rollback_requires_the_digests_of_the_promotion() {
     let chain = |promoted: Option<&[u8]>| {
         let promoted = promoted.map(|b| Promoted {
             former_path: None,
-            introduced: BTreeMap::new(),
+            introduced: Arc::default(),
             commit: ObjectId::parse(&[b'a'; 40]).unwrap(),
             date: String::new(),
             // The digest of an image with `pins: 0` does not matter.

@@ -48,7 +48,7 @@ pub(super) fn read(
         Ok(None) => from_forge(forge, &older, &newer, services)
             .map(|ranges| (Reader::Forge, ranges))
             .map_err(|reason| {
-                let missing = missing(comparison.git);
+                let missing = missing(comparison.git, config);
                 reason.map_or_else(
                     || missing.to_owned(),
                     |reason| format!("{missing}; {reason}"),
@@ -162,10 +162,13 @@ impl Repository {
 }
 
 /// The reason that no clone has the commits.
-fn missing(git: Option<&Git>) -> &'static str {
+fn missing(git: Option<&Git>, config: &Config) -> &'static str {
     match git {
         None => "no clone is available",
         Some(git) if git.is_shallow() => "this clone is shallow",
+        Some(_) if config.source.is_none() => {
+            "this clone does not contain both revisions, and `source` is not configured"
+        }
         Some(_) => "this clone does not contain both revisions",
     }
 }
