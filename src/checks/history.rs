@@ -259,7 +259,11 @@ fn check_unknown_order(
     if is_allowed {
         return check(Status::Warn, detail + "; allowed by --allow-older");
     }
-    let status = if is_refused { Status::Fail } else { Status::Warn };
+    let status = if is_refused {
+        Status::Fail
+    } else {
+        Status::Warn
+    };
     let check = check(status, detail);
     match extent {
         _ if !has_source => {

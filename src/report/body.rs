@@ -16,7 +16,7 @@ use super::{causes::by_cause, changes::markdown::section as markdown_section, js
 use crate::{
     checks::Status,
     code::Code,
-    config::SetPath,
+    config::{Config, SetPath},
     history::HistoryEntry,
     pull_request::{Marker, MarkerKind},
     untrusted::{markdown, shell},
@@ -57,6 +57,37 @@ pub(crate) struct TemplateContext {
     pub undone: Vec<Undone>,
     /// The stages in which a promoted set was current.
     pub stages: Vec<StageRow>,
+    /// The optional checks of images that are not configured.
+    pub not_configured: Vec<OptionalCheck>,
+}
+
+/// A check of images that requires a configuration.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct OptionalCheck {
+    subject: &'static str,
+    key: &'static str,
+}
+
+impl OptionalCheck {
+    /// The checks without a configuration.
+    pub(crate) fn not_configured(config: &Config) -> Vec<Self> {
+        let has_inventory = |image| config.inventory_of(image).is_some();
+        let checks = [
+            ("signatures", "verify", config.verify.is_some()),
+            (
+                "contents",
+                "inventory",
+                config.images.iter().any(has_inventory),
+            ),
+            ("a run of the images", "smoke", config.smoke.is_some()),
+        ];
+        let missing = checks
+            .into_iter()
+            .filter(|(_, _, is_configured)| !is_configured);
+        missing
+            .map(|(subject, key, _)| Self { subject, key })
+            .collect()
+    }
 }
 
 /// A stage in which a promoted set was current.

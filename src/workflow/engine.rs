@@ -33,7 +33,7 @@ use crate::{
     pins::Found,
     plan::Plan,
     report::{
-        body::{TemplateContext, Undone},
+        body::{OptionalCheck, TemplateContext, Undone},
         json::ImageRow,
     },
     untrusted::plain,
@@ -220,6 +220,7 @@ pub(super) fn judge(
             };
             let set = verifier.verify(checked, &found, rows)?;
             services_of_run = Some((services, standards.trust, set.contents));
+            body_context.not_configured = OptionalCheck::not_configured(config);
             body_context.stages = set.stages.rows;
             if request.operation == Operation::Rollback {
                 body_context.current_labels = tags::current_labels(config, &found, services)?;

@@ -1,13 +1,14 @@
 //! Tests of bodies: content, hostile values, and the limit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use super::*;
 use crate::{
     changes::{Changes, CommitList, ListedCommit, NotRead, SetState, SourceChanges},
     checks::Check,
     code::Code,
-    config::{Operation, SetPath},
+    config::{self, Operation, SetPath},
+    error::SourceText,
     report::json::{FileRow, ImageRow},
 };
 
@@ -186,4 +187,33 @@ fn differences_are_shortened_before_labels() {
         "{body}"
     );
     assert!(body.contains("### What changes"), "{body}");
+}
+
+#[test]
+fn checks_without_configuration_are_listed() {
+    let images = "version: 1\nfiles: ['*.yml']\nimages: { fix: { repository: ghcr.io/acme/fix, pins: 1 } }\n";
+    let smoke = "smoke: { command: ['true'] }\n";
+    let inventory = "inventory: { root: /usr, kinds: { libraries: { paths: ['^lib/(.+)$'] } } }\n";
+    let listed = |text: &str| {
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: text.into(),
+        };
+        let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+        let context = TemplateContext {
+            not_configured: OptionalCheck::not_configured(&config),
+            ..TemplateContext::default()
+        };
+        let body = render(&document(), &context, None).unwrap();
+        let line = body.lines().find(|line| line.contains("not checked"));
+        line.map(str::to_owned)
+    };
+    assert_eq!(
+        listed(&format!("{images}{smoke}{inventory}")).unwrap(),
+        "Not configured, and therefore not checked: signatures (`verify`)."
+    );
+    assert_eq!(
+        listed(images).unwrap(),
+        "Not configured, and therefore not checked: signatures (`verify`), contents (`inventory`), a run of the images (`smoke`)."
+    );
 }
