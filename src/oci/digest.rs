@@ -90,6 +90,18 @@ impl Digest {
         }
     }
 
+    /// Calls `use_text` with the algorithm and the digits. A scan may print hundreds of thousands of digests,
+    /// so the text is not allocated.
+    fn with_text<T>(&self, use_text: impl FnOnce(&str) -> T) -> T {
+        let mut text = [0; "sha256:".len() + 64];
+        text[..7].copy_from_slice(b"sha256:");
+        for (digits, byte) in text[7..].chunks_exact_mut(2).zip(self.0) {
+            digits[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+            digits[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        }
+        use_text(str::from_utf8(&text).unwrap_or_default())
+    }
+
     /// The 64 hexadecimal digits, without the algorithm.
     pub(crate) fn hex(&self) -> String {
         hex::encode(self.0)
@@ -110,12 +122,12 @@ impl Digest {
         if digits.len() != 64 {
             return Err(DigestError::Length(digits.len()));
         }
-        if digits.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(DigestError::UpperCase);
-        }
         let mut bytes = [0; 32];
-        decode_hex(digits.as_bytes(), &mut bytes).ok_or(DigestError::NotHex)?;
-        Ok(Self(bytes))
+        match decode_hex(digits.as_bytes(), &mut bytes) {
+            Some(()) => Ok(Self(bytes)),
+            None if digits.bytes().any(|b| b.is_ascii_uppercase()) => Err(DigestError::UpperCase),
+            None => Err(DigestError::NotHex),
+        }
     }
 }
 
@@ -132,10 +144,7 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 64];
-        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
-        f.write_str("sha256:")?;
-        f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -147,7 +156,7 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 

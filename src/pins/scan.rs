@@ -198,8 +198,9 @@ pub(super) fn scan_with(
         let (line, column) = lines.place(content, hit.start);
         match hit.kind {
             HitKind::Pin(tag, digest) => {
-                let end = at + 1 + digest.to_string().len();
-                let comment = comments.and_then(|comments| comments.after(content, end));
+                let comment = comments.and_then(|comments| {
+                    comments.after(content, at + 1 + digest.to_string().len())
+                });
                 scan.pins.push(Pin {
                     image: hit.image,
                     line,

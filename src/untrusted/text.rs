@@ -149,7 +149,10 @@ pub(crate) fn code_points(text: &str) -> String {
 
 fn replace_hidden(text: &str, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
     // Almost all texts consist of printable ASCII characters; a scan may have millions of them.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if text
+        .bytes()
+        .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
+    {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
