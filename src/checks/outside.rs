@@ -97,7 +97,7 @@ fn add_passes(checks: &mut Vec<Check>, passes: &[(Code, &str)], files: usize) {
     let files = counted(files, "file");
     for (code, fact) in passes {
         if checks.iter().all(|check| check.code != *code) {
-            let detail = format!("{fact} in {files}");
+            let detail = format!("{fact}: {files} searched");
             checks.push(Check::new(*code, Status::Pass, detail));
         }
     }

@@ -89,8 +89,10 @@ pub(super) fn check_counted_once(
         checks.push(check.with_help(unread.hint.as_deref()));
     }
     if checks.is_empty() && outside.configurations > 0 {
-        let others = counted(outside.configurations, "other configuration");
-        let detail = format!("no pin is counted by {others} of this repository");
+        let detail = format!(
+            "no other configuration of this repository counts these pins: {} searched",
+            outside.configurations
+        );
         checks.push(Check::new(Code::PIN_COUNTED_TWICE, Status::Pass, detail));
     }
     checks

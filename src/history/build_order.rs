@@ -52,7 +52,7 @@ pub(crate) enum UnknownOrder {
     #[error("{0}")]
     NoHistory(String),
     /// No entry with a known revision has the current digests.
-    #[error("history does not record the revision of the pinned set")]
+    #[error("the git history does not record the revision of the pinned set")]
     NotInHistory,
     /// The revision may be a commit of another repository.
     #[error(

@@ -95,10 +95,8 @@ impl Digest {
     fn with_text<T>(&self, use_text: impl FnOnce(&str) -> T) -> T {
         let mut text = [0; "sha256:".len() + 64];
         text[..7].copy_from_slice(b"sha256:");
-        for (digits, byte) in text[7..].chunks_exact_mut(2).zip(self.0) {
-            digits[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-            digits[1] = b"0123456789abcdef"[usize::from(byte & 15)];
-        }
+        // The rest has the length of the digits.
+        let _ = hex::encode_to_slice(self.0, &mut text[7..]);
         use_text(str::from_utf8(&text).unwrap_or_default())
     }
 

@@ -236,13 +236,14 @@ fn check_counts(config: &Config, counts: &[PinCount]) -> Vec<Check> {
     let mut checks = Vec::new();
     for (image, count) in config.images.iter().zip(counts) {
         let (status, detail) = if count.right == image.pins && count.wrong.is_empty() {
-            (
-                Status::Pass,
-                format!(
+            let detail = match image.pins {
+                0 => "the new contents do not pin it".to_owned(),
+                pins => format!(
                     "the new contents pin it {}, and only to the new digest",
-                    counted(image.pins, "time")
+                    counted(pins, "time")
                 ),
-            )
+            };
+            (Status::Pass, detail)
         } else {
             let shown = &count.wrong[..count.wrong.len().min(5)];
             let detail = format!(

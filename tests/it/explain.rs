@@ -117,11 +117,11 @@ fn failure_suggests_the_command_that_explains_it() {
     let document = world.refuses_to(&args, 1, &["tag_missing"]);
     let checks = document["checks"].as_array().unwrap();
     for check in checks {
-        assert_eq!(
-            check["help"].is_null(),
-            check["status"] != "fail",
-            "{check}"
-        );
+        match check["status"].as_str().unwrap() {
+            "fail" => assert!(check["help"].is_string(), "{check}"),
+            "pass" | "skip" => assert!(check["help"].is_null(), "{check}"),
+            _ => {}
+        }
     }
 }
 
@@ -204,7 +204,11 @@ fn missing_login_is_one_error_for_all_images() {
         let named = format!("= note: {}/acme/{image}:{REV_B}", registry.host());
         assert_eq!(stderr.matches(&named).count(), 1, "{stderr}");
     }
-    assert_eq!(stderr.matches("= help: ").count(), 1, "{stderr}");
+    assert_eq!(
+        stderr.matches("= help: run `docker login").count(),
+        1,
+        "{stderr}"
+    );
 }
 
 #[test]
