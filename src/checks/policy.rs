@@ -1,5 +1,8 @@
 //! Detects a change to the policy of signatures or stages with fewer requirements than the policy of the
 //! base branch.
+//!
+//! A changed value counts as weaker unless it is known to allow no more, such as another commit in
+//! `since`, or another branch of a stage.
 
 use std::collections::BTreeSet;
 

@@ -19,6 +19,6 @@ pub(crate) use list::{FleetList, ListEntry, shard_of};
 pub(crate) use member_config::{Member, MemberConfig, MemberRefusal, member_config};
 pub(crate) use merged_report::{FleetDocument, Merger};
 pub(crate) use report_line::{
-    FleetLine, FleetOutcome, FleetRow, LineCheck, LinePullRequest, ShardRun, worst_errors,
+    FleetLine, FleetOutcome, FleetRow, LineCheck, LinePullRequest, ShardRun,
 };
 pub(crate) use report_table::{FleetCause, summary, table};

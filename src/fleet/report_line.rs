@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checks::{Check, Status},
     config::is_owner_name,
-    error::{Class, Errors},
+    error::Class,
     oci,
     report::json::ErrorRow,
     untrusted,
@@ -213,20 +213,6 @@ impl LineCheck {
             })
             .collect()
     }
-}
-
-/// The errors that determine the exit code, combined in one row.
-pub(crate) fn worst_errors(errors: &Errors) -> Option<ErrorRow> {
-    let code = errors.class().exit_code();
-    errors
-        .by_cause()
-        .iter()
-        .filter(|error| error.class.exit_code() == code)
-        .map(ErrorRow::of)
-        .reduce(|all, row| ErrorRow {
-            message: format!("{}; {}", all.message, row.message),
-            ..all
-        })
 }
 
 impl FleetRow {

@@ -129,8 +129,8 @@ pub(crate) struct Descriptor {
     /// The size of the content in bytes.
     pub size: u64,
     /// The platform of an index's entry.
-    #[serde(default)]
-    pub platform: Option<RawPlatform>,
+    #[serde(default, deserialize_with = "platform")]
+    pub platform: Option<Platform>,
     /// The artifact type of a listed referrer.
     #[serde(default)]
     pub artifact_type: Option<String>,
@@ -139,15 +139,26 @@ pub(crate) struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A platform as written in an index.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct RawPlatform {
+/// A platform as written in an index or a config; an empty text is an absent one.
+#[derive(Deserialize)]
+struct RawPlatform {
     os: String,
     architecture: String,
     #[serde(default)]
     variant: Option<String>,
     #[serde(default, rename = "os.version")]
     os_version: Option<String>,
+}
+
+impl From<RawPlatform> for Platform {
+    fn from(raw: RawPlatform) -> Self {
+        Self {
+            os: raw.os,
+            architecture: raw.architecture,
+            variant: raw.variant.filter(|text| !text.is_empty()),
+            os_version: raw.os_version.filter(|text| !text.is_empty()),
+        }
+    }
 }
 
 /// The fields of an image's config that repin needs.
@@ -416,12 +427,12 @@ pub(crate) fn config(
         return Err(Error::about(Class::Ambiguous, name, reason));
     }
     let value = ImageConfig {
-        platform: Platform {
+        platform: Platform::from(RawPlatform {
             os: raw.os,
             architecture: raw.architecture,
-            variant: raw.variant.filter(|text| !text.is_empty()),
-            os_version: raw.os_version.filter(|text| !text.is_empty()),
-        },
+            variant: raw.variant,
+            os_version: raw.os_version,
+        }),
         created: raw.created,
         labels: raw.config.labels,
         env: raw.config.env.unwrap_or_default(),
@@ -479,17 +490,6 @@ impl Descriptor {
             && platform.architecture == "unknown"
             && kind.is_some_and(|kind| kind == "attestation-manifest")
     }
-
-    /// The platform of this entry of an index.
-    pub(crate) fn platform(&self) -> Option<Platform> {
-        let raw = self.platform.clone()?;
-        Some(Platform {
-            os: raw.os,
-            architecture: raw.architecture,
-            variant: raw.variant.filter(|text| !text.is_empty()),
-            os_version: raw.os_version.filter(|text| !text.is_empty()),
-        })
-    }
 }
 
 /// A media type without its parameters, in lower case (RFC 9110, section 8.3.1).
@@ -542,6 +542,13 @@ fn parse_error(message: &str, error: &serde_json::Error) -> String {
 
 fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
     parse_digest(&String::deserialize(deserializer)?)
+}
+
+fn platform<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Platform>, D::Error> {
+    let raw = Option::<RawPlatform>::deserialize(deserializer)?;
+    Ok(raw.map(Platform::from))
 }
 
 fn digests<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {

@@ -18,6 +18,27 @@ pub(crate) struct Platform {
 }
 
 impl Platform {
+    /// Parses the displayed form; `None` if `text` has another one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (platform, version) = match text.split_once(':') {
+            Some((platform, version)) => (platform, Some(version)),
+            None => (text, None),
+        };
+        let parts: Vec<_> = platform.split('/').collect();
+        let (os, architecture, variant) = match parts[..] {
+            [os, architecture] => (os, architecture, None),
+            [os, architecture, variant] => (os, architecture, Some(variant)),
+            _ => return None,
+        };
+        let mut texts = [os, architecture].into_iter().chain(variant).chain(version);
+        texts.all(|text| !text.is_empty()).then(|| Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+            os_version: version.map(str::to_owned),
+        })
+    }
+
     /// Whether this platform of an index matches the platform in the image's config. The variants
     /// are compared if both have one.
     pub(crate) fn matches_config(&self, config: &Self) -> bool {
@@ -92,17 +113,7 @@ mod tests {
     use super::*;
 
     fn platform(text: &str) -> Platform {
-        let (text, version) = text
-            .split_once(':')
-            .map_or((text, None), |(a, b)| (a, Some(b)));
-        let mut parts = text.split('/');
-        let mut next = || parts.next().map(str::to_owned);
-        Platform {
-            os: next().unwrap(),
-            architecture: next().unwrap(),
-            variant: next(),
-            os_version: version.map(str::to_owned),
-        }
+        Platform::parse(text).unwrap()
     }
 
     #[test]

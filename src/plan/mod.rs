@@ -12,7 +12,7 @@ use crate::{
     files::{Files, ReadError, Snapshot},
     oci::Digest,
     pins::{FilePlaces, FileScanner, Found, Pin, Replacement, Scan, outline, reads_alike, replace},
-    text::counted,
+    text::{counted, few},
 };
 
 /// New contents for an approved set.
@@ -245,14 +245,16 @@ fn check_counts(config: &Config, counts: &[PinCount]) -> Vec<Check> {
             };
             (Status::Pass, detail)
         } else {
-            let shown = &count.wrong[..count.wrong.len().min(5)];
+            let wrong = match count.wrong.len() {
+                0 => String::new(),
+                _ => format!(": {}", few(count.wrong.iter(), 5)),
+            };
             let detail = format!(
-                "the new contents would pin it {}, but `pins: {}` is declared {}",
+                "the new contents would pin it {}, but `pins: {}` is declared{wrong}",
                 counted(count.right, "time"),
-                image.pins,
-                shown.join("; ")
+                image.pins
             );
-            (Status::Fail, detail.trim_end().to_owned())
+            (Status::Fail, detail)
         };
         checks.push(Check::new(Code::PLAN_COUNT, status, detail).image(&image.name));
     }

@@ -498,6 +498,8 @@ impl Reconcile<'_> {
             .forge
             .publish(&commit, self.proposal.branch, old_state)
             .await;
+        // A branch that was deleted to be recreated is a change, even if its commit is refused.
+        self.begun |= self.forge.has_recreated(self.proposal.branch);
         if let Err(error) = &published {
             self.begun |= error.begun;
         }

@@ -1,7 +1,7 @@
 //! The memory limit for the manifests and configs of a set.
 //!
-//! A document has at most 4 MiB, but an index lists up to a hundred platforms, and the number of
-//! images in a set is not limited. Documents that are dropped after use, as in `prune`, do not count.
+//! Each document has at most 4 MiB, but an index may list a hundred platforms, and a set may have
+//! any number of images. `prune` drops each document after use and counts none.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     error::Error,
-    oci::{Descriptor, Digest, ImageConfig, ImageManifest},
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform},
 };
 
 /// The limit in bytes: enough for about 2,000 usual platforms.
@@ -79,13 +79,19 @@ pub(super) fn entries_size(entries: &[Descriptor]) -> usize {
 }
 
 fn descriptor_size(descriptor: &Descriptor) -> usize {
-    size_of::<Descriptor>() + descriptor.media_type.len() + map_size(&descriptor.annotations)
+    let platform = descriptor.platform.as_ref();
+    size_of::<Descriptor>()
+        + descriptor.media_type.len()
+        + descriptor.artifact_type.as_ref().map_or(0, String::len)
+        + platform.map_or(0, platform_text)
+        + map_size(&descriptor.annotations)
 }
 
 pub(super) fn manifest_size(manifest: &ImageManifest) -> usize {
     size_of::<ImageManifest>()
         + descriptor_size(&manifest.config)
         + manifest.subject.as_ref().map_or(0, descriptor_size)
+        + manifest.artifact_type.as_ref().map_or(0, String::len)
         + entries_size(&manifest.layers)
         + map_size(&manifest.annotations)
 }
@@ -109,11 +115,55 @@ pub(super) fn config_size(config: &ImageConfig) -> usize {
         + runtime.stop_signal.len()
         + config.user.len()
         + config.created.as_ref().map_or(0, String::len)
+        + platform_text(&config.platform)
         + config.diff_ids.len() * size_of::<Digest>()
+}
+
+fn platform_text(platform: &Platform) -> usize {
+    let optional = [&platform.variant, &platform.os_version];
+    let optional = optional.into_iter().flatten().map(String::len);
+    platform.os.len() + platform.architecture.len() + optional.sum::<usize>()
 }
 
 fn map_size(map: &BTreeMap<String, String>) -> usize {
     map.iter()
         .map(|(name, value)| name.len() + value.len() + OVERHEAD)
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_text_of_a_descriptor_counts() {
+        let text = "x".repeat(1000);
+        let base = json!({"mediaType": "m", "digest": Digest::of(b"").to_string(), "size": 0});
+        let size_with = |name: &str, value| {
+            let mut descriptor = base.clone();
+            descriptor[name] = value;
+            descriptor_size(&serde_json::from_value(descriptor).unwrap())
+        };
+        let without = size_with("size", json!(0));
+        for (name, value) in [
+            ("mediaType", json!(text)),
+            ("artifactType", json!(text)),
+            ("annotations", json!({"a": text})),
+            ("platform", json!({"os": text, "architecture": ""})),
+            ("platform", json!({"os": "", "architecture": text})),
+            (
+                "platform",
+                json!({"os": "", "architecture": "", "variant": text}),
+            ),
+            (
+                "platform",
+                json!({"os": "", "architecture": "", "os.version": text}),
+            ),
+        ] {
+            let size = size_with(name, value);
+            assert!(size >= without + 999, "{name}: {size}, {without} without");
+        }
+    }
 }

@@ -107,7 +107,7 @@ impl KnownManifest {
                 let mut of_read = index.read.iter().map(|image| image.platform.clone());
                 let mut platforms = Vec::new();
                 for entry in &index.entries {
-                    platforms.extend(entry.platform().or_else(|| of_read.next()));
+                    platforms.extend(entry.platform.clone().or_else(|| of_read.next()));
                 }
                 platforms
             }
@@ -204,7 +204,7 @@ pub(crate) async fn read_platforms(
         KnownManifest::Index(index) => index,
     };
     let unknown = index.entries.iter();
-    let unknown = unknown.filter(|entry| entry.platform().is_none());
+    let unknown = unknown.filter(|entry| entry.platform.is_none());
     let read = future::join_all(unknown.map(|entry| read_entry(source, entry, &[]))).await;
     index.read = read.into_iter().collect::<Result<_, Error>>()?;
     let known = KnownManifest::Index(index);
@@ -240,7 +240,8 @@ async fn read_entry(
     // The entry of another index may state another platform.
     if let Some(facts) = read.iter().find(|facts| facts.digest == entry.digest) {
         let platform = entry
-            .platform()
+            .platform
+            .clone()
             .unwrap_or_else(|| facts.config.platform.clone());
         let facts = facts.clone();
         return Ok(PlatformFacts { platform, ..facts });
@@ -262,7 +263,7 @@ async fn read_entry(
     }
     match found.value {
         Manifest::Image(manifest) => {
-            read_image(source, found.digest, manifest, entry.platform(), read).await
+            read_image(source, found.digest, manifest, entry.platform.clone(), read).await
         }
         Manifest::Index(_) => Err(Error::about(
             Class::Ambiguous,

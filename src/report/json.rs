@@ -385,6 +385,19 @@ impl ErrorRow {
             hint: Some(error.remedy()),
         }
     }
+
+    /// The errors that determine the exit code, as one row.
+    pub(crate) fn worst(errors: &Errors) -> Option<Self> {
+        let code = errors.class().exit_code();
+        let causes = errors.by_cause();
+        let worst = causes
+            .iter()
+            .filter(|error| error.class.exit_code() == code);
+        worst.map(Self::of).reduce(|all, row| Self {
+            message: format!("{}; {}", all.message, row.message),
+            ..all
+        })
+    }
 }
 
 impl PlaceRow {

@@ -13,7 +13,7 @@ use super::{
     engine::{self, ReadSite, Standards},
     image_contents::content_filter_of,
     request::ParsedGoal,
-    run::{read_standards, worst},
+    run::read_standards,
     site::Site as _,
     smoke::SmokeStage,
 };
@@ -25,7 +25,7 @@ use crate::{
     inventory::LayerCache,
     layers::ContentFilter,
     oci::{Revision, date},
-    report::json::{RehearseDocument, RehearsedSet},
+    report::json::{ErrorRow, RehearseDocument, RehearsedSet},
 };
 
 /// The sets to rehearse.
@@ -212,7 +212,7 @@ fn rehearse_set(candidate: Candidate, read: &ReadSite<'_>) -> Result<RehearsedSe
         date: entry.map(|entry| entry.date),
         verdict,
         checks,
-        error: errors.as_ref().and_then(worst),
+        error: errors.as_ref().and_then(ErrorRow::worst),
         class: errors
             .filter(|_| verdict == RehearsalVerdict::Unknown)
             .map(|errors| errors.class()),

@@ -359,7 +359,7 @@ impl RunResult {
             Stop::BaseMoved => Some(base_kept_moving()),
             Stop::Errors(errors) => Some(errors),
         };
-        document.error = self.errors.as_ref().and_then(worst);
+        document.error = self.errors.as_ref().and_then(ErrorRow::worst);
         document.approved &= !checks::any_failed(&document.checks);
     }
 }
@@ -428,26 +428,6 @@ pub(super) fn render_body(
             format!("{name}{line}: {error}"),
         ))
     })
-}
-
-/// The errors that determine the exit code, as one row.
-pub(super) fn worst(errors: &Errors) -> Option<ErrorRow> {
-    let exit_code = errors.class().exit_code();
-    let mut worst: Option<ErrorRow> = None;
-    for error in errors.by_cause() {
-        if error.class.exit_code() != exit_code {
-            continue;
-        }
-        let row = ErrorRow::of(&error);
-        worst = Some(match worst {
-            None => row,
-            Some(first) => ErrorRow {
-                message: format!("{}; {}", first.message, row.message),
-                ..first
-            },
-        });
-    }
-    worst
 }
 
 fn file_row(change: &FileChange) -> FileRow {

@@ -618,7 +618,7 @@ fn blocked_run_reports_the_next_step() {
     let ran = tree.run(&["init"]).exits(2);
     assert!(
         ran.stderr
-            .contains("no image is pinned by digest in the 2 files"),
+            .contains("no image is pinned by digest; 2 files scanned"),
         "{}",
         ran.stderr
     );

@@ -152,19 +152,16 @@ fn platforms_have_to_agree_or_one_is_chosen() {
         error["message"].as_str().unwrap().contains("agents/arm"),
         "{error}"
     );
-    let chosen = world
-        .run(&[
-            "inventory",
-            "enumerate",
-            &image,
-            "--platform",
-            "linux/arm64",
-        ])
-        .exits(0);
-    assert_eq!(
-        chosen.stdout,
-        LISTING.replace("[\"ops\"", "[\"arm\",\"ops\"") + "\n"
-    );
+    // `arm64/v8` is another name of `arm64`.
+    for platform in ["linux/arm64", "linux/arm64/v8"] {
+        let chosen = world
+            .run(&["inventory", "enumerate", &image, "--platform", platform])
+            .exits(0);
+        assert_eq!(
+            chosen.stdout,
+            LISTING.replace("[\"ops\"", "[\"arm\",\"ops\"") + "\n"
+        );
+    }
     let none = world
         .run(&[
             "inventory",

@@ -601,6 +601,19 @@ fn init_excludes_refused_files_with_a_reason() {
     world.run(&["check"]).exits(0);
 }
 
+#[test]
+fn init_explains_that_every_file_is_refused() {
+    let world = World::empty();
+    let (a, b) = ("a".repeat(63) + "1", "b".repeat(63) + "1");
+    let image = "image:\n    repository: ghcr.io/acme/web\n    digest: sha256:";
+    let tag = format!("\n    tag: a@sha256:{a}");
+    let values = format!("one:\n  {image}{a}\ntwo:\n  {image}{b}{tag}\n");
+    world.write("values.yaml", values);
+    let ran = world.run(&["init"]).exits(2);
+    let expected = "every file with pins has an entry that cannot be a pin: values.yaml:";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+}
+
 /// The images of each rendering of the example, by the programs that clusters are given it by.
 fn rendered(world: &World) -> Option<Vec<String>> {
     let run = |program: &str, args: &[&str]| {

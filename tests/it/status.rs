@@ -235,6 +235,18 @@ fn differing_work_tree_is_shown_with_deployed_set() {
 }
 
 #[test]
+fn image_without_any_pin_is_not_current() {
+    let world = rolled_back();
+    let images = "images:\n";
+    let new = "  new: { repository: ghcr.io/acme/new, pins: 1 }\n";
+    world.replace("repin.yaml", images, &(images.to_owned() + new));
+    let document = status(&world, 0);
+    let rows = document["work_tree"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["image"] == "new").unwrap();
+    assert_eq!((&row["pins"], &row["current"]), (&json!(0), &Value::Null));
+}
+
+#[test]
 fn running_apply_is_not_reported_as_interrupted() {
     let mut world = rolled_back();
     world.build(REV_C);

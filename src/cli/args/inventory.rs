@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::oci::Platform;
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Inventory {
     /// List the names of each kind in an image, as JSON
@@ -51,13 +53,9 @@ pub(in crate::cli) struct ImageArgs {
     pub(in crate::cli) image: String,
     /// Read only this platform; without it, all platforms must have the same content
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
-    pub(in crate::cli) platform: Option<String>,
+    pub(in crate::cli) platform: Option<Platform>,
 }
 
-fn platform(text: &str) -> Result<String, String> {
-    let parts: Vec<_> = text.split('/').collect();
-    if (2..=3).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty()) {
-        return Ok(text.to_owned());
-    }
-    Err("expected OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64".to_owned())
+fn platform(text: &str) -> Result<Platform, &'static str> {
+    Platform::parse(text).ok_or("expected OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64")
 }

@@ -233,8 +233,8 @@ impl Report {
             for (row, (index, image)) in document.work_tree.iter_mut().zip(images) {
                 let pinned = found.digests_of(index);
                 let deployed = entry.images.get(&image.name);
-                // Pins that disagree in the set and in the work tree are not compared.
-                let is_comparable = image.pins > 0 && (deployed.is_some() || pinned.len() < 2);
+                // Without a digest of the set, only a single pinned digest is known to be another one.
+                let is_comparable = image.pins > 0 && (deployed.is_some() || pinned.len() == 1);
                 row.current = is_comparable.then(|| pinned.iter().eq(deployed));
             }
         }

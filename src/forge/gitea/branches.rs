@@ -202,8 +202,11 @@ impl Gitea {
             (BranchState::Behind(head) | BranchState::Diverged(head), None) => {
                 // Before the request, because its response may be lost.
                 *self.deleted.borrow_mut() = Some(branch.to_owned());
-                if let Some(raced) = self.delete_branch(branch, head).await? {
-                    return Ok(raced);
+                if let Some(outcome) = self.delete_branch(branch, head).await? {
+                    if matches!(outcome, PublishOutcome::Raced(_)) {
+                        *self.deleted.borrow_mut() = None;
+                    }
+                    return Ok(outcome);
                 }
                 self.change_files(new, &destination).await.map_err(begun)
             }

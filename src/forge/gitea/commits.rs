@@ -104,7 +104,7 @@ impl Gitea {
             *self.reopened.borrow_mut() = Some(number);
         }
         let outcome = self.change_files(new, destination).await.map_err(begun)?;
-        let outcome = self.wait_for_pull(new, outcome).await.map_err(begun)?;
+        let outcome = self.wait_for_pull(new, outcome).await?;
         *self.deleted.borrow_mut() = None;
         Ok(outcome)
     }
@@ -184,9 +184,11 @@ impl Gitea {
         let reply = match self.http.send(&request).await {
             Ok(reply) => reply,
             Err(failure) if is_race(&failure.error.message) => return Ok(Some(raced())),
-            // Only administrators see git's message, so the branch shows whether this run or another
-            // one deleted it.
-            Err(failure) if failure.unsure && self.is_elsewhere(branch, head).await? => {
+            // Only administrators see git's message. If the branch is gone, this run or another one
+            // deleted it.
+            Err(failure)
+                if failure.unsure && self.is_elsewhere(branch, head).await.map_err(begun)? =>
+            {
                 return Ok(Some(PublishOutcome::Unsure(failure.error.message)));
             }
             Err(failure) => return Err(rejected(failure, branch)),

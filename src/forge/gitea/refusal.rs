@@ -17,9 +17,8 @@ const RACES: [&str; 3] = [
 const NESTED: &str = "; cannot create";
 
 /// Whether a push was refused because another process created, moved or deleted the branch
-/// concurrently. Gitea 1.25 and Forgejo 11 respond 500 `PushRejected`, Gitea 1.26 responds 403,
+/// concurrently. Gitea 1.25 and Forgejo 11 respond 500 `PushRejected`, Gitea 1.26 responds 403, both
 /// with the message of git.
-/// message of git.
 pub(super) fn is_race(text: &str) -> bool {
     !text.contains(NESTED) && RACES.iter().any(|race| text.contains(race))
 }

@@ -265,7 +265,7 @@ fn empty_platform_part_is_absent() {
         let mut entry = descriptor();
         entry["platform"] = document;
         let entry: Descriptor = serde_json::from_value(entry).unwrap();
-        assert_eq!(entry.platform(), Some(platform));
+        assert_eq!(entry.platform.clone(), Some(platform));
     }
 }
 

@@ -397,11 +397,14 @@ async fn error_states_whether_something_was_begun() {
             assert!(failed(&fake, REQUEST).await.begun, "{kind:?}");
         }
         // A recreated branch: Forgejo deletes it first.
-        let fake = fake(kind);
-        push(&fake, "rev0");
-        fake.fault(("POST", "/contents"), 9, refusal());
-        let deleted = kind == Kind::Forgejo;
-        assert_eq!(failed(&fake, REQUEST).await.begun, deleted, "{kind:?}");
+        for status in [403, 409] {
+            let fake = fake(kind);
+            push(&fake, "rev0");
+            let refusal = Fault::Instead(error(status, "no"));
+            fake.fault(("POST", "/contents"), 9, refusal);
+            let deleted = kind == Kind::Forgejo;
+            assert_eq!(failed(&fake, REQUEST).await.begun, deleted, "{kind:?}");
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Repositories are surveyed in batches; only a pull request that is found costs more requests. A
 //! pull request belongs to repin if it has the marker and the branch according to the repository's
-//! own configuration. All other keys of that configuration are ignored, so a configuration that a
-//! promotion would refuse does not prevent closing.
+//! own configuration. All other keys of that configuration must only be well-formed: a repository that
+//! a promotion would refuse does not prevent closing.
 
 use std::collections::BTreeSet;
 
@@ -307,10 +307,14 @@ impl Closing<'_> {
                 kind: *kind,
             });
             rows.push(match self.close(&writer, &member, pull).await {
-                Ok(CloseOutcome::None) => CloseRow::done(name, CloseOutcome::None, None),
+                // Another process closed it.
+                Ok(CloseOutcome::None) => continue,
                 Ok(outcome) => CloseRow::done(name, outcome, closed),
                 Err(error) => CloseRow::failed(name, closed, &error),
             });
+        }
+        if rows.is_empty() {
+            rows.push(CloseRow::done(name, CloseOutcome::None, None));
         }
         rows
     }

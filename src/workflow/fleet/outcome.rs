@@ -6,7 +6,7 @@ use crate::{
     checks::{Check, Stopped, any_failed},
     code::Code,
     error::{Class, Error, Errors},
-    fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest, worst_errors},
+    fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest},
     plan::PlanError,
     report::json::ErrorRow,
     workflow::{Stop, base_kept_moving},
@@ -85,7 +85,7 @@ impl Report {
         let errors = errors.into();
         Self {
             class: Some(errors.class()),
-            error: worst_errors(&errors),
+            error: ErrorRow::worst(&errors),
             ..self
         }
     }
@@ -93,7 +93,7 @@ impl Report {
     /// Adds an error that requires no action.
     pub(super) fn noting(self, error: impl Into<Errors>) -> Self {
         Self {
-            error: worst_errors(&error.into()),
+            error: ErrorRow::worst(&error.into()),
             ..self
         }
     }

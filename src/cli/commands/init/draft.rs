@@ -1,4 +1,5 @@
-//! The text of the configuration. The scanner counts its pins before it is printed or written.
+//! The text of the configuration. Before it is printed or written, it is parsed, and the scanner
+//! counts its pins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use crate::{
     checks::{self, Check, Status},
     code::Code,
     config::{self, Config, FILE_NAME, Operation, RelPath, SetPath},
-    error::{Errors, SourceText},
+    error::{Error, Errors, SourceText},
     files::WorkTree,
     outside::{Outside, Scope, TrackedTree},
     pins::{
@@ -18,7 +19,7 @@ use crate::{
         json::{InitImage, InitOther},
         starter::{self, Starter, StarterImage, StarterOther, StarterPlace, StarterRevision},
     },
-    text::counted,
+    text::{counted, few},
     workflow::Services,
 };
 
@@ -63,6 +64,9 @@ impl Draft {
                 .flat_map(|place| place.files.clone())
                 .collect();
         }
+        if files.is_empty() {
+            return Err(only_refused_entries(&places));
+        }
         let set = config::set_path(&tree.root().join(target.as_path()))
             .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
         let form = tag_forms::common_form(chosen.repositories());
@@ -90,7 +94,8 @@ impl Draft {
             starter.remarks.push(remark);
             warnings.push(detail);
         }
-        starter.remarks.dedup();
+        let mut seen = BTreeSet::new();
+        starter.remarks.retain(|remark| seen.insert(remark.clone()));
         if unavailable.is_none() {
             let signers = signers::signers(&config, &found, services);
             starter.signer = signers.proposal;
@@ -100,6 +105,7 @@ impl Draft {
         if let Some(reason) = &unavailable {
             warnings.push(format!("attestations were not looked up: {reason}"));
         }
+        parsed(&starter, tree, &set)?;
         Ok(Self {
             text: starter::text(&starter),
             set_path: config.set_path,
@@ -255,26 +261,38 @@ fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<St
     places
 }
 
+/// The error if every file with pins has an entry that is refused.
+fn only_refused_entries(places: &[StarterPlace]) -> Errors {
+    let excluded: Vec<_> = places.iter().flat_map(|place| &place.excluded).collect();
+    let message = format!(
+        "every file with pins has an entry that cannot be a pin: {}",
+        few(excluded.iter().map(|entry| entry.as_str()), 5)
+    );
+    let help = "fix these entries, then run `repin init` again";
+    Errors::from(Error::input(Code::INIT, message).help(help))
+}
+
 /// Parses the text and counts its pins with the scanner, so that `repin check` accepts the counts.
 fn count_pins(
     starter: &mut Starter<'_>,
     tree: &WorkTree,
     set: &SetPath,
 ) -> Result<(Config, Found), Errors> {
-    let source = SourceText {
-        name: FILE_NAME.to_owned(),
-        text: starter::text(starter).into(),
-    };
-    let config = config::parse(&source, tree.root(), set)?;
+    let config = parsed(starter, tree, set)?;
     let found = pins::find(tree, &config)?;
     for (index, image) in starter.images.iter_mut().enumerate() {
         image.pins = found.pins_of(index).count();
     }
+    Ok((parsed(starter, tree, set)?, found))
+}
+
+/// Parses the text.
+fn parsed(starter: &Starter<'_>, tree: &WorkTree, set: &SetPath) -> Result<Config, Errors> {
     let source = SourceText {
         name: FILE_NAME.to_owned(),
         text: starter::text(starter).into(),
     };
-    Ok((config::parse(&source, tree.root(), set)?, found))
+    Ok(config::parse(&source, tree.root(), set)?)
 }
 
 /// The problems outside of the pins in the files of a scope. The configuration at `replaced` may contain

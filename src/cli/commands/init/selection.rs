@@ -13,6 +13,7 @@ use crate::{
         groups::{self, Guess, Reason},
         names,
     },
+    text::counted,
 };
 
 /// The repositories of the set, for every configuration that a run writes.
@@ -152,8 +153,8 @@ fn no_pins(discovery: &Discovery) -> Errors {
         return Errors::io(error.to_string());
     }
     let message = format!(
-        "no image is pinned by digest in the {} files scanned",
-        discovery.files
+        "no image is pinned by digest; {} scanned",
+        counted(discovery.files, "file")
     );
     let hint = "pin the images as REPOSITORY@sha256:DIGEST where they are used, or write the configuration by hand \
                 (`repin schema` describes it)";

@@ -52,7 +52,7 @@ pub(super) fn kinds<'c>(
 
 /// Resolves the image and fetches its manifests and configs.
 pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result<Subject, Errors> {
-    let (repository, want) = repository_and_build(&args.image, config)?;
+    let (repository, build) = repository_and_build(&args.image, config)?;
     let source = cx
         .services
         .sources(config)?
@@ -62,16 +62,16 @@ pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result
         name: &args.image,
         repository: &repository,
         source: &source,
-        manifests: vec![ManifestPull::resolution(want.clone())],
+        manifests: vec![ManifestPull::resolution(build.clone())],
     };
     check_pull_limit(&[pulls], &cx.services)?;
-    let work = resolve::resolve(&source, &want, &[]);
+    let work = resolve::resolve(&source, &build, &[]);
     let facts = cx
         .services
         .wait(work, &format!("reading {repository}"))?
         .map_err(|error| Errors::from(&error))?;
     let Some(facts) = facts else {
-        return Err(missing(&repository, &want));
+        return Err(missing(&repository, &build));
     };
     Ok(Subject {
         name: args.image.clone(),
@@ -81,13 +81,13 @@ pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result
     })
 }
 
-fn missing(repository: &Repository, want: &TagOrDigest) -> Errors {
-    let code = if matches!(want, TagOrDigest::Tag(_)) {
+fn missing(repository: &Repository, build: &TagOrDigest) -> Errors {
+    let code = if matches!(build, TagOrDigest::Tag(_)) {
         Code::TAG_MISSING
     } else {
         Code::DIGEST_MISSING
     };
-    let absence = repository.absence(format!("{repository}{want}"));
+    let absence = repository.absence(format!("{repository}{build}"));
     let error = Error::new(Class::Failed, code, absence.detail);
     Errors::from(match absence.help {
         Some(help) => error.help(help),
@@ -129,14 +129,14 @@ fn repository_and_build(text: &str, config: &Config) -> Result<(Repository, TagO
             format!("expected a configured image or a reference, found `{text}`: {error}");
         Errors::from(Error::input(Code::USAGE, message).help(hint))
     })?;
-    let want = match (reference.digest, reference.tag) {
+    let build = match (reference.digest, reference.tag) {
         (Some(digest), _) => TagOrDigest::Digest(digest),
         (None, Some(tag)) => TagOrDigest::Tag(tag),
         (None, None) => {
             return Err(usage(format!("`{text}` has neither a tag nor a digest")));
         }
     };
-    Ok((reference.repository, want))
+    Ok((reference.repository, build))
 }
 
 /// The pinned digest of a configured image.
@@ -159,17 +159,18 @@ fn pinned_digest(found: &Found, image: usize, name: &str) -> Result<Digest, Erro
 /// All platforms, or the platform of `--platform`.
 fn selected_platforms(args: &ImageArgs, facts: ImageFacts) -> Result<Vec<PlatformFacts>, Errors> {
     let mut platforms = facts.platforms;
-    let Some(wanted) = &args.platform else {
+    let Some(platform) = &args.platform else {
         return Ok(platforms);
     };
+    let wanted = platform.normalized();
     let available: Vec<_> = platforms
         .iter()
         .map(|facts| facts.platform.to_string())
         .collect();
-    platforms.retain(|facts| facts.platform.to_string() == *wanted);
+    platforms.retain(|facts| facts.platform.normalized() == wanted);
     if platforms.is_empty() {
         let message = format!(
-            "{} has no platform `{wanted}`; available: {}",
+            "{} has no platform `{platform}`; available: {}",
             args.image,
             available.join(", ")
         );
