@@ -13,7 +13,10 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::runtime::{self, RuntimeConfig};
+use super::{
+    platform::{self, RawPlatform},
+    runtime::{self, RuntimeConfig},
+};
 use crate::{
     error::{Class, Error},
     oci::{Digest, Platform, Tag},
@@ -129,7 +132,7 @@ pub(crate) struct Descriptor {
     /// The size of the content in bytes.
     pub size: u64,
     /// The platform of an index's entry.
-    #[serde(default, deserialize_with = "platform")]
+    #[serde(default, deserialize_with = "platform::optional")]
     pub platform: Option<Platform>,
     /// The artifact type of a listed referrer.
     #[serde(default)]
@@ -137,28 +140,6 @@ pub(crate) struct Descriptor {
     /// The annotations of the descriptor.
     #[serde(default, deserialize_with = "string_map")]
     pub annotations: BTreeMap<String, String>,
-}
-
-/// A platform as written in an index or a config; an empty text is an absent one.
-#[derive(Deserialize)]
-struct RawPlatform {
-    os: String,
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
-    #[serde(default, rename = "os.version")]
-    os_version: Option<String>,
-}
-
-impl From<RawPlatform> for Platform {
-    fn from(raw: RawPlatform) -> Self {
-        Self {
-            os: raw.os,
-            architecture: raw.architecture,
-            variant: raw.variant.filter(|text| !text.is_empty()),
-            os_version: raw.os_version.filter(|text| !text.is_empty()),
-        }
-    }
 }
 
 /// The fields of an image's config that repin needs.
@@ -542,13 +523,6 @@ fn parse_error(message: &str, error: &serde_json::Error) -> String {
 
 fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
     parse_digest(&String::deserialize(deserializer)?)
-}
-
-fn platform<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Platform>, D::Error> {
-    let raw = Option::<RawPlatform>::deserialize(deserializer)?;
-    Ok(raw.map(Platform::from))
 }
 
 fn digests<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {

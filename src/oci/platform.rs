@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A platform, displayed as `os/architecture[/variant][:os.version]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,6 +106,36 @@ impl Serialize for Platform {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// A platform as written in an index or a config; an empty text is an absent one.
+#[derive(Deserialize)]
+pub(super) struct RawPlatform {
+    pub(super) os: String,
+    pub(super) architecture: String,
+    #[serde(default)]
+    pub(super) variant: Option<String>,
+    #[serde(default, rename = "os.version")]
+    pub(super) os_version: Option<String>,
+}
+
+impl From<RawPlatform> for Platform {
+    fn from(raw: RawPlatform) -> Self {
+        Self {
+            os: raw.os,
+            architecture: raw.architecture,
+            variant: raw.variant.filter(|text| !text.is_empty()),
+            os_version: raw.os_version.filter(|text| !text.is_empty()),
+        }
+    }
+}
+
+/// Deserializes the platform of a descriptor.
+pub(super) fn optional<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Platform>, D::Error> {
+    let raw = Option::<RawPlatform>::deserialize(deserializer)?;
+    Ok(raw.map(Platform::from))
 }
 
 #[cfg(test)]
