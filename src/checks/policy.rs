@@ -29,7 +29,7 @@ pub(crate) fn policy_weakened(
     Some(Check::new(Code::POLICY_WEAKENED, Status::Warn, detail))
 }
 
-/// A skipped comparison with the base branch.
+/// The skipped check if the configuration of the base branch is unknown.
 pub(crate) fn policy_unknown(reason: &str) -> Check {
     let detail = format!("cannot compare the policy with the base branch: {reason}");
     Check::new(Code::POLICY_WEAKENED, Status::Skip, detail)
@@ -93,7 +93,7 @@ fn weakened_signatures(base: &Config, changed: &Config, replaced: &[String]) -> 
 fn weakened_verify(old: &Verify, new: &Verify) -> Vec<&'static str> {
     let omits_kind = old.require.iter().any(|kind| !new.require.contains(kind));
     let has_new_type = (new.predicate_types.iter()).any(|kind| !old.predicate_types.contains(kind));
-    // The index, and with it the list of its platforms, is no longer signed.
+    // Then the list of platforms in an index need not be signed.
     let omits_index =
         old.subject == SignedSubject::Pinned && new.subject == SignedSubject::Platforms;
     let allows_any_name =
@@ -115,8 +115,8 @@ fn weakened_verify(old: &Verify, new: &Verify) -> Vec<&'static str> {
     .collect()
 }
 
-/// The keys of a signer that allow more than every signer of the base. The key of a signer that the
-/// base does not have is empty.
+/// The keys of a signer that allow more than the most similar signer of the base; one empty key if the
+/// base has no such signer.
 fn loosened_signer(signer: &Signer, base: &[Signer]) -> Vec<&'static str> {
     let loosened = base.iter().filter_map(|other| loosened(signer, other));
     loosened.min_by_key(Vec::len).unwrap_or_else(|| vec![""])

@@ -97,20 +97,20 @@ fn package(header: &[u8]) -> Result<Package, String> {
         if slot.is_some() {
             return Err(format!("the tag {} occurs twice in a header", entry.tag));
         }
-        *slot = Some(entry.value(data).ok_or_else(malformed)?);
+        *slot = Some(match (entry.tag, entry.value(data)) {
+            (EPOCH, Some(Value::Number(epoch))) => format!("{epoch}:"),
+            (NAME | VERSION | RELEASE | ARCHITECTURE, Some(Value::Text(text))) => field(text)?,
+            (tag, _) => return Err(format!("the tag {tag} of a header is malformed")),
+        });
     }
-    let name = text(name.ok_or("a header has no name")?)?;
-    let version = text(version.ok_or_else(|| format!("`{name}` has no version"))?)?;
-    let release = text(release.ok_or_else(|| format!("`{name}` has no release"))?)?;
-    let version = match epoch {
-        None => format!("{version}-{release}"),
-        Some(Value::Number(epoch)) => format!("{epoch}:{version}-{release}"),
-        Some(Value::Text(_)) => return Err(malformed()),
-    };
+    let name = name.ok_or("a header has no name")?;
+    let version = version.ok_or_else(|| format!("`{name}` has no version"))?;
+    let release = release.ok_or_else(|| format!("`{name}` has no release"))?;
+    let epoch = epoch.unwrap_or_default();
     Ok(Package {
+        version: format!("{epoch}{version}-{release}"),
         name,
-        version,
-        architecture: architecture.map(text).transpose()?,
+        architecture,
     })
 }
 
@@ -130,11 +130,9 @@ enum Value<'h> {
 
 impl Entry {
     fn parse(bytes: &[u8; ENTRY]) -> Self {
-        let [tag, kind, offset, count] = [0, 4, 8, 12].map(|start| {
-            let mut number = [0; 4];
-            number.copy_from_slice(&bytes[start..start + 4]);
-            u32::from_be_bytes(number)
-        });
+        let words = bytes.as_chunks().0;
+        let [tag, kind, offset, count] =
+            std::array::from_fn(|index| u32::from_be_bytes(words[index]));
         Self {
             tag,
             kind,
@@ -155,12 +153,5 @@ impl Entry {
             (TYPE_INT32, 1) => Some(Value::Number(u32::from_be_bytes(*data.first_chunk()?))),
             _ => None,
         }
-    }
-}
-
-fn text(value: Value<'_>) -> Result<String, String> {
-    match value {
-        Value::Text(text) => field(text),
-        Value::Number(_) => Err("a header has a number in place of a text".to_owned()),
     }
 }

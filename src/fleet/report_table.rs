@@ -99,11 +99,11 @@ fn remedy(outcome: FleetOutcome) -> Option<&'static str> {
         FleetOutcome::ClosedByPerson => {
             Some("ask who closed the pull request, or reopen it by hand")
         }
-        FleetOutcome::Moved => Some("put the new name into the list"),
+        FleetOutcome::Moved => Some("write the new name into the list"),
         FleetOutcome::Unconfigured => {
-            Some("add a repin.yaml to the repository, or take it off the list")
+            Some("add a repin.yaml to the repository, or remove it from the list")
         }
-        FleetOutcome::Archived => Some("take the repository off the list"),
+        FleetOutcome::Archived => Some("remove the repository from the list"),
         FleetOutcome::Denied => Some("give the token the missing permission"),
         FleetOutcome::Unavailable | FleetOutcome::Pending => Some("run the same shards again"),
         _ => None,

@@ -136,7 +136,7 @@ impl Pace {
 
     /// Pauses until this process may open another pull request; `false` if that exceeds the
     /// deadline.
-    pub(crate) async fn wait_for_pull_request(&self, until: Deadline) -> bool {
+    pub(crate) async fn wait_for_turn(&self, until: Deadline) -> bool {
         loop {
             let now = self.server_now();
             let Some(wait) = self.reserve_pull_request(now) else {

@@ -15,11 +15,9 @@ use crate::{
 /// A pull request that moves the pins to another set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PullRequestOfSet {
-    /// The operation that it belongs to.
     pub operation: Operation,
-    /// The set's revision.
+    /// The revision of the set.
     pub revision: Revision,
-    /// The pull request.
     pub pull: Pull,
 }
 
@@ -32,14 +30,14 @@ pub(crate) async fn open(
     let pulls = forge.pulls(Pulls::Open).await?;
     let mut found: Vec<_> = pulls
         .into_iter()
-        .filter_map(|pull| of_set(pull, config).filter(|found| found.pull.base == base))
+        .filter_map(|pull| identify(pull, config).filter(|found| found.pull.base == base))
         .collect();
     found.sort_by_key(|found| found.pull.number);
     Ok(found)
 }
 
 /// The set that a pull request belongs to.
-pub(crate) fn of_set(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
+pub(crate) fn identify(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
     let marker = Marker::find(&pull.body)?;
     let MarkerKind::Set(operation) = marker.kind else {
         return None;
@@ -66,7 +64,7 @@ pub(crate) fn gives_branch(config: &Config, marker: &Marker, branch: &str) -> bo
     branches.iter().any(|given| given == branch)
 }
 
-/// The facts about the commit that made a set current by which its pull request is found.
+/// The commit that made a set current, with the facts that identify its pull request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CurrentCommit<'s> {
     /// The commit on the base branch.

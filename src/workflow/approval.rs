@@ -21,7 +21,7 @@ use crate::{
     pull_request::{
         ApprovedSet, Marker, MarkerKind, Permission,
         branches::{self, BranchPair},
-        of_set::{PullRequestOfSet, of_set},
+        of_set::{self, PullRequestOfSet},
         reconcile::other_set::shared_branch,
         refused, wrong_branches,
     },
@@ -114,7 +114,7 @@ pub(crate) fn candidate(
         let history = site.history(services);
         named.former.extend(history.former_names());
     }
-    let Some(pull_of_set) = of_set(pull.clone(), &named) else {
+    let Some(pull_of_set) = of_set::identify(pull.clone(), &named) else {
         return unrelated(pull, &marker, &named, &site, services);
     };
     if marker.set != named.set_path {
@@ -230,7 +230,7 @@ fn belongs_to_other_set(
             let history = SiteHistory::of_clone(&config, head.history.as_ref(), services);
             config.former = history.former_names();
         }
-        if of_set(pull.clone(), &config).is_some() {
+        if of_set::identify(pull.clone(), &config).is_some() {
             return Ok(true);
         }
     }

@@ -1,5 +1,5 @@
-//! `repin status`: shows the deployed set, its date and author, open pull requests, and problems. Problems do
-//! not change the exit code; only failures to read do.
+//! `repin status`: shows the deployed set, its date and author, open pull requests, and problems. Only
+//! a failure to read changes the exit code, a problem does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -193,7 +193,7 @@ impl Gitea {
                 self.wait_for_pull(new, outcome).await
             }
             (BranchState::Behind(head) | BranchState::Diverged(head), _) if replace => {
-                if self.is_elsewhere(branch, head).await? {
+                if self.branch_moved(branch, head).await? {
                     return Ok(raced());
                 }
                 let outcome = self.change_files(new, &destination).await?;

@@ -35,7 +35,7 @@ struct CommitRow {
 }
 
 /// The state of an open pull request after its branch was deleted.
-enum Closing {
+enum AfterDeletion {
     Closed,
     /// Another process recreated the branch.
     Recreated,
@@ -60,10 +60,10 @@ impl Destination<'_> {
 
 impl Gitea {
     pub(super) async fn base_moved(&self, new: &NewCommit<'_>) -> Result<bool, Error> {
-        self.is_elsewhere(new.base, &new.parent.commit).await
+        self.branch_moved(new.base, &new.parent.commit).await
     }
 
-    pub(super) async fn is_elsewhere(&self, branch: &str, head: &str) -> Result<bool, Error> {
+    pub(super) async fn branch_moved(&self, branch: &str, head: &str) -> Result<bool, Error> {
         let current = self.branch(branch).await?;
         Ok(current.is_none_or(|current| current.commit != head))
     }
@@ -94,9 +94,9 @@ impl Gitea {
         let was_reopened = *self.reopened.borrow() == Some(number) && *state == BranchState::Absent;
         if is_open && !was_reopened {
             match self.wait_for_closing(number).await.map_err(begun)? {
-                Closing::Closed => is_open = false,
-                Closing::Recreated => return Ok(raced()),
-                Closing::StillOpen => {}
+                AfterDeletion::Closed => is_open = false,
+                AfterDeletion::Recreated => return Ok(raced()),
+                AfterDeletion::StillOpen => {}
             }
         }
         if !is_open {
@@ -117,16 +117,16 @@ impl Gitea {
     }
 
     /// Polls until the server has closed a pull request with a deleted branch.
-    async fn wait_for_closing(&self, number: u64) -> Result<Closing, Error> {
+    async fn wait_for_closing(&self, number: u64) -> Result<AfterDeletion, Error> {
         for _ in 0..MAX_READS {
             match self.pull(number).await? {
-                Some(pull) if pull.state != PullState::Open => return Ok(Closing::Closed),
-                Some(pull) if pull.head_exists => return Ok(Closing::Recreated),
+                Some(pull) if pull.state != PullState::Open => return Ok(AfterDeletion::Closed),
+                Some(pull) if pull.head_exists => return Ok(AfterDeletion::Recreated),
                 Some(_) => self.http.back_off(1).await,
-                None => return Ok(Closing::Closed),
+                None => return Ok(AfterDeletion::Closed),
             }
         }
-        Ok(Closing::StillOpen)
+        Ok(AfterDeletion::StillOpen)
     }
 
     /// Polls until the pull request has the new commit: open, at this head, and mergeable.
@@ -176,7 +176,7 @@ impl Gitea {
         branch: &str,
         head: &str,
     ) -> Result<Option<PublishOutcome>, Error> {
-        if self.is_elsewhere(branch, head).await? {
+        if self.branch_moved(branch, head).await? {
             return Ok(Some(raced()));
         }
         let what = format!("deleting the branch {branch} to recreate it from its base");
@@ -187,7 +187,7 @@ impl Gitea {
             // Only administrators see git's message. If the branch is gone, this run or another one
             // deleted it.
             Err(failure)
-                if failure.unsure && self.is_elsewhere(branch, head).await.map_err(begun)? =>
+                if failure.unsure && self.branch_moved(branch, head).await.map_err(begun)? =>
             {
                 return Ok(Some(PublishOutcome::Unsure(failure.error.message)));
             }

@@ -252,12 +252,12 @@ async fn pull_requests_follow_the_common_pace() {
     // All 3 shards open 4 pull requests per minute: each opens one every 45 seconds.
     let pace = pace(1, 3);
     for number in 0..4 {
-        assert!(pace.wait_for_pull_request(within(100)).await);
+        assert!(pace.wait_for_turn(within(100)).await);
         let expected = UNIX_EPOCH + Duration::from_secs(ORIGIN + number * 45);
         assert_eq!(pace.timer().now(), expected);
     }
-    assert!(!pace.wait_for_pull_request(within(44)).await);
-    assert!(pace.wait_for_pull_request(within(46)).await);
+    assert!(!pace.wait_for_turn(within(44)).await);
+    assert!(pace.wait_for_turn(within(46)).await);
 }
 
 #[test]

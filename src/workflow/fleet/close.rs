@@ -64,8 +64,7 @@ struct Closing<'c> {
     services: &'c Services,
 }
 
-/// Closes the open pull requests of a set, or only shows them. An error means that no closing was
-/// started.
+/// Closes the open pull requests of a set, or only shows them. After an error, none was closed.
 pub(crate) fn run(
     request: &CloseRequest<'_>,
     config: &Config,
@@ -194,8 +193,8 @@ impl Closing<'_> {
         branch.render(&self.revision, &config.name)
     }
 
-    /// The operations that move pins to the set, and the branches of their pull requests. A rollback of the
-    /// fleet has the branch of the fleet's configuration, one of the repository that of its own.
+    /// The operations that move pins to the set, and the branches of their pull requests: those of the
+    /// repository's own configuration, and of a rollback of the fleet.
     fn branches(&self, config: &Config) -> Vec<(Operation, String)> {
         let of_fleet = self.branch(&self.fleet.rollback.branch, config);
         let mut branches = vec![(Operation::Rollback, of_fleet)];
@@ -345,7 +344,7 @@ impl Closing<'_> {
             return Ok(CloseOutcome::Open);
         }
         let deadline = self.services.forge_deadline.deadline();
-        if !self.pace.wait_for_pull_request(deadline).await {
+        if !self.pace.wait_for_turn(deadline).await {
             return Err(self.deadline_error());
         }
         let repo = &member.state.repo;

@@ -52,7 +52,7 @@ impl Walk<'_> {
                 };
             };
             let deadline = self.services.forge_deadline.deadline();
-            if open.is_none() && !self.pace.wait_for_pull_request(deadline).await {
+            if open.is_none() && !self.pace.wait_for_turn(deadline).await {
                 return pending(PendingReason::Deadline).with_pins(pins);
             }
             let publication = Publication {

@@ -25,7 +25,7 @@ pub(super) enum Absent {
 impl Absent {
     pub(super) fn unconfigured(entry: &ListEntry, set: &SetPath, reason: &str) -> Self {
         let message = format!("{} has no configuration: {reason}", entry.repository);
-        let help = format!("add a {set} to the repository, or take it off the list");
+        let help = format!("add a {set} to the repository, or remove it from the list");
         Self::Unconfigured(Error::input(Code::CONFIG, message).help(help))
     }
 }
@@ -46,12 +46,12 @@ pub(super) fn state_of(
         Survey::Empty => Absent::unconfigured(entry, set, "it has no commit"),
         Survey::Archived => {
             let error = Error::input(Code::CONFIG, format!("{name} is archived"));
-            Absent::Archived(error.help("take the repository off the list"))
+            Absent::Archived(error.help("remove the repository from the list"))
         }
         Survey::Moved(to) => {
             let to = if to.is_empty() { "another name" } else { &to };
             let error = Error::input(Code::FLEET_LIST, format!("{name} is {to} now"));
-            Absent::Moved(error.help("put the new name into the list"))
+            Absent::Moved(error.help("write the new name into the list"))
         }
         Survey::NoBase(base) => {
             let error = Error::input(Code::FLEET_LIST, format!("{name} has no branch {base}"));
@@ -61,7 +61,7 @@ pub(super) fn state_of(
     })
 }
 
-/// Surveys repositories, with as many in one request as the forge permits and concurrent requests.
+/// Surveys repositories with concurrent requests, each for as many as the forge allows.
 pub(super) async fn surveys(reader: &FleetReader, requests: &[SurveyRequest]) -> Vec<Survey> {
     let mut surveys = Vec::new();
     let parts: Vec<_> = requests.chunks(reader.batch_size().max(1)).collect();

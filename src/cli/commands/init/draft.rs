@@ -135,7 +135,7 @@ impl Draft {
     }
 }
 
-/// The content of the text, before its pins are counted.
+/// The values of the text before its pins are counted.
 fn starter<'s>(
     chosen: &Chosen<'s>,
     remote: &GitRemote,

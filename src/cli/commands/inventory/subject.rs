@@ -52,7 +52,7 @@ pub(super) fn kinds<'c>(
 
 /// Resolves the image and fetches its manifests and configs.
 pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result<Subject, Errors> {
-    let (repository, build) = repository_and_build(&args.image, config)?;
+    let (repository, build) = interpret(&args.image, config)?;
     let source = cx
         .services
         .sources(config)?
@@ -105,7 +105,7 @@ pub(super) fn configured<'c>(text: &str, config: &'c Config) -> Option<&'c Image
 }
 
 /// Interprets `text` as the name of a configured image, or as a reference.
-fn repository_and_build(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Errors> {
+fn interpret(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Errors> {
     if let Some(index) = config.images.iter().position(|image| image.name == text) {
         let found = pins::find(&git::work_tree(config), config)?;
         let digest = pinned_digest(&found, index, text)?;
