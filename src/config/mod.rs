@@ -209,6 +209,13 @@ fn load_file(file: &Path, name: &str, selection: Selection) -> Result<Config, Ve
     let unreadable = |reason: Unopened| {
         let message = format!("cannot read the configuration {name}: {reason}");
         match reason {
+            Unopened::Special if file.is_dir() => {
+                let directory = name.trim_end_matches('/');
+                help(
+                    format!("the configuration {name} is a directory"),
+                    &format!("pass a file, such as {directory}/{FILE_NAME}"),
+                )
+            }
             Unopened::Special => error(format!("the configuration {name} is not a file")),
             Unopened::Symlink | Unopened::NotADirectory => help(
                 message,

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Errors},
     oci::Revision,
     pins::Found,
+    text::few,
     untrusted::plain,
 };
 
@@ -40,7 +41,7 @@ pub(super) fn newest(
     config.former.extend(history.former_names());
     let pulls = site.open_pull_requests(&config, &history, services)?;
     let mut builds = BuildList::open(&config, &found, &history, &pulls, services)?;
-    let (mut selected, mut unreadable) = (None, Vec::new());
+    let (mut selected, mut held, mut unreadable) = (None, Vec::new(), Vec::new());
     while let Some(listed) = builds.next(1)? {
         let listed = match listed {
             Listed::Build(listed) => listed,
@@ -66,6 +67,9 @@ pub(super) fn newest(
                 }
             }
         }
+        if listed.state == State::Held {
+            held.extend(listed.facts.revision.clone());
+        }
         // An unreadable build may be the newest one, unless it is older by versions or commits.
         if listed.state == State::Incomplete && listed.is_older != Some(true) {
             unreadable.extend(listed.facts.errors().cloned());
@@ -85,6 +89,7 @@ pub(super) fn newest(
             "{left_out} builds were not read, and one of them may be newer: only {read} were read"
         ));
     }
+    note_held(&held, services);
     Ok(match selected {
         Some(revision) => {
             let name = plain(revision.as_str());
@@ -98,6 +103,15 @@ pub(super) fn newest(
             found: Box::new(found),
         },
     })
+}
+
+/// Names the newer builds that a rollback undid.
+pub(super) fn note_held(held: &[Revision], services: &Services) {
+    if !held.is_empty() {
+        let names = few(held.iter().map(|revision| plain(revision.as_str())), 3);
+        let note = format!("not selected, because a rollback undid it: {names}");
+        services.console.note(&note);
+    }
 }
 
 /// The refusal to choose a build that may be older than the current set.

@@ -6,7 +6,7 @@ use super::{
     build_order::BuildOrder,
     builds::Age,
     execution::Executor,
-    newest::{Newest, unknown_age},
+    newest::{Newest, note_held, unknown_age},
     stages::{Candidate, Stages},
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) fn newest_staged(
         proposals: &proposals,
         services,
     };
+    let mut held = Vec::new();
+    let mut selected = None;
     for (index, candidate) in candidates.iter().enumerate() {
         // The sets after the current one are older in the stage.
         if is_current(candidate) {
@@ -69,7 +71,11 @@ pub(super) fn newest_staged(
                     false
                 }
             };
-            if is_older || matches!(known.hold(revision), Hold::Held { .. }) {
+            if is_older {
+                continue;
+            }
+            if matches!(known.hold(revision), Hold::Held { .. }) {
+                held.push(revision.clone());
                 continue;
             }
         }
@@ -89,6 +95,11 @@ pub(super) fn newest_staged(
         if let Some(reason) = unknown_order.filter(|_| !allow_older) {
             return Err(unknown_age(revision, &reason));
         }
+        selected = Some(revision);
+        break;
+    }
+    note_held(&held, services);
+    if let Some(revision) = selected {
         let name = plain(revision.as_str());
         let note = format!("the newest set that passed every stage is {name}");
         services.console.note(&note);

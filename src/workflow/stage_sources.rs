@@ -106,12 +106,7 @@ impl<'o> Opener<'o> {
         self.check_cycle(&repository, &branch.tip, &config, &mut path, rule)?;
         let common = common_images(self.config, &config);
         if common.is_empty() {
-            let message = format!(
-                "the stage {} pins none of the images of this set",
-                rule.item()
-            );
-            let help = "list a set that pins an image of the same repository";
-            return Err(error(self.config, rule, message).help(help).into());
+            return Err(no_common_image(self.config, rule).into());
         }
         let forge = self.forge(rule, &branch)?;
         let config = restricted(config, &common);
@@ -397,19 +392,46 @@ impl<'o> Opener<'o> {
     }
 }
 
-/// Refuses a list of stages that leads to a set a second time, by the configurations of this work tree. [`Opener`]
-/// reads those of a branch.
+/// Refuses stages of this work tree that do not exist, have no common image, or lead to a set a second time.
+/// [`Opener`] reads those of a branch.
 pub(crate) fn check_work_tree(config: &Config) -> Result<(), Errors> {
     let top = config.top();
     for rule in &config.promote.after {
-        if let StageSet::Here(set) = &rule.set {
-            let mut path = vec![config.set_path.clone()];
-            if leads_to_itself(&top, set, &mut path) {
-                return Err(cycle(config, rule, path.iter()).into());
-            }
+        let StageSet::Here(set) = &rule.set else {
+            continue;
+        };
+        if is_absent(config, set)? {
+            let message = format!("the stage {set} does not exist in this repository");
+            let help = "correct the path, which is relative to this file";
+            return Err(error(config, rule, message).help(help).into());
+        }
+        let stage = config::load(&top.join(set.as_path()), &set.to_string());
+        if stage.is_ok_and(|stage| common_images(config, &stage).is_empty()) {
+            return Err(no_common_image(config, rule).into());
+        }
+        let mut path = vec![config.set_path.clone()];
+        if leads_to_itself(&top, set, &mut path) {
+            return Err(cycle(config, rule, path.iter()).into());
         }
     }
     Ok(())
+}
+
+/// Whether neither the work tree, which may be sparse, nor its commit has the configuration of a set.
+fn is_absent(config: &Config, set: &SetPath) -> Result<bool, Error> {
+    if config.top().join(set.as_path()).symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    let Some(git) = Git::discover(&config.root)? else {
+        return Ok(true);
+    };
+    // A repository without a commit has no head.
+    let Ok(head) = git.head() else {
+        return Ok(true);
+    };
+    let git = git.with_prefix(Vec::new());
+    let file = git.file(&head.tip, set.file(), config::MAX_SIZE)?;
+    Ok(matches!(file, TreeFile::Absent))
 }
 
 /// Whether a set of the work tree leads to one of `path`, which then ends with it. Configurations that cannot be
@@ -435,6 +457,12 @@ fn leads_to_itself(top: &Path, set: &SetPath, path: &mut Vec<SetPath>) -> bool {
 
 fn error(config: &Config, rule: &Stage, message: String) -> Error {
     Error::input(Code::CONFIG, message).at(config.place(rule.span, ""))
+}
+
+fn no_common_image(config: &Config, rule: &Stage) -> Error {
+    let item = rule.item();
+    let message = format!("the stage {item} pins none of the images of this set");
+    error(config, rule, message).help("list a set that pins an image of the same repository")
 }
 
 fn cycle<'s>(config: &Config, rule: &Stage, path: impl Iterator<Item = &'s SetPath>) -> Error {

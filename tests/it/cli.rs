@@ -261,6 +261,17 @@ fn an_unreadable_file_is_named() {
 }
 
 #[test]
+fn directory_as_configuration_names_the_file() {
+    let ran = world().run(&["--config", ".github/", "check"]).exits(2);
+    assert!(
+        ran.stderr
+            .contains("pass a file, such as .github/repin.yaml"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn document_lists_missing_requirements() {
     let world = world();
     for (args, name) in [

@@ -345,6 +345,17 @@ fn missing_configuration_makes_the_stage_unknown() {
         message.contains("origin/main has no envs/qa/repin.yaml"),
         "{message}"
     );
+    let checked = pipeline.run(&["check"]).exits(2).stdout;
+    let missing = "the stage envs/qa/repin.yaml does not exist in this repository";
+    assert!(checked.contains(missing), "{checked}");
+    // A sparse checkout may omit the file, but not its commit.
+    let staging = pipeline.world.path(STAGING);
+    std::fs::create_dir(pipeline.world.path("envs/qa")).unwrap();
+    std::fs::rename(&staging, pipeline.world.path("envs/qa/repin.yaml")).unwrap();
+    pipeline.commit("chore: rename", 10);
+    pipeline.run(&["check"]).exits(0);
+    std::fs::remove_file(pipeline.world.path("envs/qa/repin.yaml")).unwrap();
+    pipeline.run(&["check"]).exits(0);
 }
 
 #[test]
@@ -390,6 +401,8 @@ fn stage_without_a_common_image_is_refused() {
         message.contains("pins none of the images of this set"),
         "{message}"
     );
+    let checked = pipeline.run(&["check"]).exits(2).stdout;
+    assert!(checked.contains("pins none of the images"), "{checked}");
 }
 
 #[test]
@@ -598,6 +611,13 @@ fn newest_set_that_passed_its_stages_is_promoted() {
     assert_eq!(revision(), REV_C);
     pipeline.rolled_back(STAGING, REV_B, 30);
     assert_eq!(revision(), REV_B);
+    // A set that was rolled back here stays in the stage.
+    pipeline.promoted(PROD, REV_B, 20);
+    pipeline.rolled_back(PROD, REV_A, 10);
+    let ran = pipeline.run(&args).exits(0);
+    let held = format!("not selected, because a rollback undid it: {REV_B}\n");
+    assert!(ran.stderr.starts_with(&held), "{}", ran.stderr);
+    assert_eq!(ran.json()["changed"], false);
 }
 
 #[test]
