@@ -4,6 +4,7 @@ use super::{format::Volume, output::Output};
 use crate::{
     checks::{Check, Status},
     config::Config,
+    error::{Error, Errors},
     report::{
         causes::{Cause, by_cause, subject},
         layout::{Align, aligned},
@@ -34,14 +35,15 @@ fn row(check: &Check) -> Vec<String> {
     ]
 }
 
-/// Prints the skipped checks, so that an incomplete verification is visible. The table of a verbose run
-/// already contains them.
-pub(super) fn print_skipped(checks: &[Check], output: &mut Output) {
+/// Prints the skipped checks, so that an incomplete verification is visible, except those whose reason
+/// is one of the `errors`. The table of a verbose run already contains them.
+pub(super) fn print_skipped(checks: &[Check], errors: Option<&Errors>, output: &mut Output) {
     if output.volume >= Volume::Verbose {
         return;
     }
+    let reasons: Vec<_> = errors.into_iter().flatten().map(Error::text).collect();
     for cause in by_cause(checks) {
-        if cause.status() == Status::Skip {
+        if cause.status() == Status::Skip && !reasons.contains(&cause.first().detail) {
             output.note(&format!("skip[{}]: {}", cause.code(), described(&cause)));
         }
     }

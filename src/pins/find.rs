@@ -1,7 +1,7 @@
 //! The pins of all files that a configuration matches.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -170,6 +170,12 @@ impl Found {
     /// The pins of all images.
     pub(crate) fn pins(&self) -> &[Located<Pin>] {
         &self.pins
+    }
+
+    /// The number of files that contain a pin.
+    pub(crate) fn files_with_pins(&self) -> usize {
+        let files: BTreeSet<_> = self.pins.iter().map(|pin| &pin.file).collect();
+        files.len()
     }
 
     /// The pins of an image.

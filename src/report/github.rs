@@ -148,7 +148,7 @@ pub(crate) fn summary(
         "{} of {} in {}: {} passed, {} failed, {} warned, {} skipped\n",
         counted(found.pins().len(), "pin"),
         counted(config.images.len(), "image"),
-        counted(found.files.len(), "file"),
+        counted(found.files_with_pins(), "file"),
         count(Status::Pass),
         count(Status::Fail),
         count(Status::Warn),

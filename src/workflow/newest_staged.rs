@@ -13,7 +13,7 @@ use crate::{
     checks,
     config::Operation,
     error::Errors,
-    history::{Hold, KnownOrder, Order},
+    history::{Digests, History, Hold, KnownOrder, Order},
     oci::Revision,
     pull_request::of_set::PullRequestOfSet,
     untrusted::plain,
@@ -61,18 +61,12 @@ pub(super) fn newest_staged(
         };
         let mut unknown_order = None;
         if let Some(known) = known {
-            let order = order.of_set(known, revision, &pinned);
-            let is_older = match services.wait(order, "determining the order of builds")?? {
-                Order::Same => true,
-                Order::Known(known) => known.is_older,
-                Order::Unknown(_) => {
-                    let reason = "neither commits nor the stage show its order";
-                    unknown_order = Some(reason.to_owned()).filter(|_| !has_current);
-                    false
-                }
-            };
-            if is_older {
-                continue;
+            match age.relative_to_current(known, revision, &pinned)? {
+                Age::Older => continue,
+                Age::Newer => {}
+                // The stage shows the order.
+                Age::Unknown(_) if has_current => {}
+                Age::Unknown(reason) => unknown_order = Some(reason),
             }
             if matches!(known.hold(revision), Hold::Held { .. }) {
                 held.push(revision.clone());
@@ -84,12 +78,7 @@ pub(super) fn newest_staged(
             Age::Newer => {}
             Age::Unknown(reason) => unknown_order = Some(reason),
         }
-        let verdicts = stages.judge(&candidate.digests, services)?.judged;
-        let (checks, unknown) = checks::check_stages(&verdicts, false).into_parts();
-        if !unknown.is_empty() {
-            return Err(unknown.into());
-        }
-        if checks::any_failed(&checks) {
+        if !passes(&stages, &candidate.digests, services)? {
             continue;
         }
         if let Some(reason) = unknown_order.filter(|_| !allow_older) {
@@ -112,6 +101,16 @@ pub(super) fn newest_staged(
     })
 }
 
+/// Whether a set passes every stage; an unknown stage is an error.
+fn passes(stages: &Stages<'_>, digests: &Digests, services: &Services) -> Result<bool, Errors> {
+    let verdicts = stages.judge(digests, services)?.judged;
+    let (checks, unknown) = checks::check_stages(&verdicts, false).into_parts();
+    if unknown.is_empty() {
+        return Ok(!checks::any_failed(&checks));
+    }
+    Err(unknown.into())
+}
+
 /// The order of the sets of a stage and the open pull requests that promote sets.
 struct AgeOfCandidates<'a> {
     order: &'a BuildOrder<'a>,
@@ -122,6 +121,26 @@ struct AgeOfCandidates<'a> {
 }
 
 impl AgeOfCandidates<'_> {
+    /// The age of a candidate relative to the current set; the same set is not newer.
+    fn relative_to_current(
+        &self,
+        history: &History,
+        revision: &Revision,
+        current: &Digests,
+    ) -> Result<Age, Errors> {
+        let order = self.order.of_set(history, revision, current);
+        let order = self
+            .services
+            .wait(order, "determining the order of builds")??;
+        Ok(match order {
+            Order::Same | Order::Known(KnownOrder { is_older: true, .. }) => Age::Older,
+            Order::Known(_) => Age::Newer,
+            Order::Unknown(_) => {
+                Age::Unknown("neither commits nor the stage show its order".to_owned())
+            }
+        })
+    }
+
     /// The age of the candidate at `index`. If neither versions nor commits show the order, that of the stage
     /// counts.
     fn relative_to_proposals(&self, index: usize, revision: &Revision) -> Result<Age, Errors> {

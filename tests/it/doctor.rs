@@ -144,7 +144,7 @@ fn valid_repository_passes_without_a_change() {
     ] {
         assert_eq!(line(&rows, code).0, "pass", "{code}");
     }
-    assert_eq!(line(&rows, "files").1, "5 pins in 3 files");
+    assert_eq!(line(&rows, "files").1, "5 pins in 2 files");
     assert!(
         line(&rows, "remote").1.starts_with("origin/main is at "),
         "{rows:?}"

@@ -278,6 +278,20 @@ fn check_reports_skipped_steps() {
 }
 
 #[test]
+fn check_reports_an_outage_once() {
+    let world = world();
+    let sources = [("REPIN_SOURCES", "ghcr.io/acme=http://127.0.0.1:1/acme")];
+    let ran = world.run_with(&["check", "--remote"], &sources).exits(3);
+    assert_eq!(
+        ran.stderr.matches("cannot connect").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("skip["), "{}", ran.stderr);
+}
+
+#[test]
 fn a_shallow_clone_is_one_error() {
     let world = world().with_git();
     world.promoted(REV_A);

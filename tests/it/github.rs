@@ -276,7 +276,7 @@ fn wrong_count_is_annotated_once() {
     assert!(errors[0].contains("%0Ahelp: "), "{errors:?}");
     let summary = world.read("summary");
     assert!(
-        summary.starts_with("## check: test images\n\n5 pins of 3 images in 3 files: "),
+        summary.starts_with("## check: test images\n\n5 pins of 3 images in 2 files: "),
         "{summary}"
     );
     assert!(summary.contains("- fail `pin_count` fix: "), "{summary}");

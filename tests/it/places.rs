@@ -688,7 +688,7 @@ fn doctor_counts_split_pins() {
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     let row = document["checks"].as_array().unwrap().iter();
     let row = row.clone().find(|row| row["code"] == "files");
-    assert_eq!(row.unwrap()["detail"], "10 pins in 6 files", "{document}");
+    assert_eq!(row.unwrap()["detail"], "10 pins in 5 files", "{document}");
 }
 
 #[test]

@@ -659,7 +659,7 @@ fn check_remote_reads_the_label_of_every_platform() {
 fn check_remote_verifies_the_pinned_set() {
     let mut world = promoted_twice();
     let ran = world.run(&["check", "--remote"]).exits(0);
-    let expected = format!("OK: 5 pins of 3 images in 3 files at revision {REV_B}\n");
+    let expected = format!("OK: 5 pins of 3 images in 2 files at revision {REV_B}\n");
     assert_eq!(ran.stdout, expected);
     let check = |world: &World, exit: i32| {
         world

@@ -409,7 +409,7 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
         let findings = Findings::of_checks(config, checks);
         cx.output.print_sarif(&findings, errors.as_ref(), exit);
         cx.output.print_causes(checks, config);
-        print_skipped(checks, &mut cx.output);
+        print_skipped(checks, errors.as_ref(), &mut cx.output);
         return exit;
     }
     if cx.output.format == Format::Github {
@@ -422,7 +422,7 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
         cx.output.annotate(&github::annotations(&[set]));
     }
     print_checks(checks, config, &mut cx.output);
-    print_skipped(checks, &mut cx.output);
+    print_skipped(checks, errors.as_ref(), &mut cx.output);
     if let Some(errors) = &errors {
         cx.output.report_errors(errors);
     }
@@ -435,7 +435,7 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
             "OK: {} of {} in {}{suffix}\n",
             counted(found.pins().len(), "pin"),
             counted(config.images.len(), "image"),
-            counted(found.files.len(), "file")
+            counted(found.files_with_pins(), "file")
         );
         let line = cx.output.palette().paint(Color::Green, &line);
         cx.output.print(line);
@@ -460,7 +460,7 @@ impl CheckedSet {
 
     /// Prints what the row of the table omits: failures, warnings, skips and errors.
     fn print_problems(&self, cx: &mut Context) {
-        let checks = &self.verdict.checks;
+        let (checks, errors) = (&self.verdict.checks, self.verdict.errors());
         if cx.output.format == Format::Json {
             return;
         }
@@ -476,11 +476,11 @@ impl CheckedSet {
             if is_verbose {
                 cx.output.print("\n");
             }
-            if let Some(errors) = self.verdict.errors() {
-                cx.output.report_errors(&errors);
+            if let Some(errors) = &errors {
+                cx.output.report_errors(errors);
             }
         }
-        print_skipped(checks, &mut cx.output);
+        print_skipped(checks, errors.as_ref(), &mut cx.output);
     }
 
     /// The row of the table, with the current set in the history that the clone contains.

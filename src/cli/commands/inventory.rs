@@ -83,7 +83,7 @@ fn report(
     }
     print_checks(&checks, config, &mut cx.output);
     cx.output.print(table);
-    print_skipped(&checks, &mut cx.output);
+    print_skipped(&checks, None, &mut cx.output);
     exit
 }
 

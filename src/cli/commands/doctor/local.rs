@@ -33,7 +33,7 @@ pub(super) fn files(config: &Config) -> (Option<Found>, DoctorRow) {
     match pins::find(&git::work_tree(config), config) {
         Ok(found) => {
             let pins = counted(found.pins().len(), "pin");
-            let files = counted(found.files.len(), "file");
+            let files = counted(found.files_with_pins(), "file");
             let row = DoctorRow::pass(Code::FILES, format!("{pins} in {files}"));
             (Some(found), row)
         }
