@@ -174,7 +174,7 @@ pub(crate) fn check_unpinned(config: &Config, found: &Found) -> Vec<Check> {
     let mut checks = Vec::new();
     for Located { file, item } in &found.tag_references {
         let detail = format!(
-            "referenced by the tag {} alone: repin verifies and changes only references with a digest",
+            "referenced by the tag {}, without a digest: repin verifies and changes only references with a digest",
             item.tag
         );
         let check = Check::new(Code::IMAGE_UNPINNED, Status::Warn, detail)

@@ -334,7 +334,7 @@ Example:
   repin set --revision 4f2a… --out set.json";
 
 const DOCTOR: &str = "\
-Each check passes, fails or is skipped, with evidence and a hint. A check that would have to write is skipped, with the \
+Each check passes, fails, warns or is skipped, with evidence and a hint. A check that would have to write is skipped, with the \
 reason. The exit code is that of the worst failure: the code with which the same cause ends a run.
 
 Examples:
@@ -349,7 +349,7 @@ Examples:
   repin promote --revision 4f2a…                  # show what would change and run every check
   repin promote --revision 4f2a… --apply          # change every pin, or none
   repin promote --revision 4f2a… --pr ready       # one commit, one branch, one pull request
-  repin promote --revision newest --pr ready      # the newest build of `repin builds`, if it is newer
+  repin promote --revision newest --pr ready      # the newest build of the registry
   repin promote --revision 4f2a… --digest review=sha256:9c1d… --format github --body-file body.md";
 
 const ROLLBACK: &str = "\

@@ -92,7 +92,11 @@ impl Context {
             None => config::find(directory).ok_or_else(|| no_config(directory))?,
         };
         self.warn_misspelled(&file);
-        let name = file.strip_prefix(directory).unwrap_or(&file);
+        let name = match file.strip_prefix(directory) {
+            Ok(name) if name.as_os_str().is_empty() => Path::new("."),
+            Ok(name) => name,
+            Err(_) => &file,
+        };
         let load = match self.config {
             Some(_) => config::load_chosen,
             None => config::load,
@@ -289,7 +293,7 @@ fn no_config(directory: &Path) -> Errors {
         let more = files.len() - MAX_LISTED;
         problem
             .notes
-            .push(format!("found: {more} more (git ls-files '*repin*')"));
+            .push(format!("found: {more} more configurations"));
     }
     let example = files.iter().map(ToString::to_string);
     // A reader copies the command into a shell.

@@ -119,14 +119,14 @@ pub(super) fn unknown_age(revision: &Revision, reason: &str) -> Errors {
     let name = plain(revision.as_str());
     let message = format!("cannot determine whether {name} is the newest build: {reason}");
     let help = format!(
-        "if the build is newer, name it: repin promote --revision {name}; `source`, the repository of \
-         the images, lets repin compare commits"
+        "if the build is newer, promote it by its revision: repin promote --revision {name}; with `source`, the \
+         repository of the images, repin compares commits"
     );
     Errors::from(Error::failed(Code::REVISION_ORDER, message).help(help))
 }
 
 fn unreadable_builds(errors: Vec<Error>) -> Errors {
-    let help = "repeat the run, or name a build: `repin builds` lists them";
+    let help = "repeat the run, or select a build with `--revision REV`: `repin builds` lists them";
     let errors = errors.into_iter().map(|error| match error.help {
         Some(_) => error,
         None => error.help(help),

@@ -18,7 +18,7 @@ use crate::{
         resolve::{self, ImageFacts, KnownManifest, PlatformFacts},
         select_tag,
     },
-    report::body::Labels,
+    report::{body::Labels, causes::by_cause},
 };
 
 /// A tag, or the reason that a pattern selects none.
@@ -285,7 +285,7 @@ pub(crate) fn resolved_images<'r>(
     config: &Config,
     resolutions: &'r [Resolution],
 ) -> Result<Vec<&'r ApprovedImage>, Errors> {
-    let (mut images, mut errors) = (Vec::new(), Vec::new());
+    let (mut images, mut failed, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (image, resolution) in config.images.iter().zip(resolutions) {
         match (
             &resolution.found,
@@ -294,14 +294,16 @@ pub(crate) fn resolved_images<'r>(
             (_, Ok(found)) => images.push(found),
             (Err(error), _) => errors.push(error.clone()),
             (_, Err(Err(error))) => errors.push(error),
-            (_, Err(Ok(check))) => {
-                let message = format!("{}: {}", image.name, check.detail);
-                errors.push(Error {
-                    help: check.help,
-                    ..Error::failed(check.code, message)
-                });
-            }
+            (_, Err(Ok(check))) => failed.push(check),
         }
+    }
+    for cause in by_cause(&failed) {
+        let message = format!("{}: {}", cause.subject(), cause.message());
+        errors.push(Error {
+            notes: cause.evidence(),
+            help: cause.help().map(str::to_owned),
+            ..Error::failed(cause.code(), message)
+        });
     }
     if errors.is_empty() {
         Ok(images)

@@ -1,6 +1,6 @@
 //! `repin doctor`: checks without changes that everything that a run needs is available.
 //!
-//! Each line passes, fails or is skipped, with the evidence and the remedy. The submodules return
+//! Each line passes, fails, warns or is skipped, with the evidence and the remedy. The submodules return
 //! lines; `report::doctor` renders them. A missing part gets a line and does not stop the
 //! diagnosis. The exit code is that of the worst line: the code with which the same cause fails
 //! other commands.
@@ -183,9 +183,10 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
     cx.output.print_explain_hint();
     let count = |status| rows.iter().filter(|row| row.status == status).count();
     cx.output.wrapped_note(&format!(
-        "\n{} passed, {} failed, {} skipped; nothing was changed",
+        "\n{} passed, {} failed, {}, {} skipped; nothing was changed",
         count(Status::Pass),
         count(Status::Fail),
+        counted(count(Status::Warn), "warning"),
         count(Status::Skip)
     ));
     Ok(exit)
