@@ -13,14 +13,14 @@
 //!                 │
 //!      ┌──────────┴───────────┐
 //!      ▼                      ▼
-//!    apply                  report
-//!  (journal)           (diff, body, JSON)
+//!    apply              pull_request          report renders each result
+//!  (journal)         (branch, commit)         (diff, body, JSON)
 //! ```
 //!
 //! One way, top to bottom. `checks::Approved` can only be created by a chain of checks, so no plan
 //! exists for an unverified set; `plan::Plan` only with right counts. Renderers in `report` are
-//! pure. A command in `cli` composes: it gathers the facts of a stage immediately before the stage
-//! checks them, so that a typo costs no request. External text is escaped, and secrets are
+//! pure. The engine in `workflow` composes: it gathers the facts of a stage immediately before the
+//! stage checks them, so that a typo costs no request. External text is escaped, and secrets are
 //! redacted, only in `untrusted`. `tests/architecture` enforces which module may use which.
 //!
 //! These modules change something outside of the process. A command calls these only if an option
@@ -38,9 +38,10 @@
 //!
 //! These also do so without such an option:
 //!
-//! - `git` fetches objects that are missing for questions about history;
+//! - `git` fetches objects that are missing for questions about history, and writes the objects of a
+//!   trial merge;
+//! - `workflow` creates and removes temporary directories for fetched repositories;
 //! - `smoke` runs a container and removes it;
-//! - `http` records the pace of processes that share a token in a directory for temporary files;
 //! - `cli` writes configurations (`init`).
 
 mod apply;

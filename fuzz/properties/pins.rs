@@ -133,7 +133,7 @@ pub fn scanner(input: &[u8]) {
         .map(|byte| if byte == 0 { b' ' } else { byte })
         .collect();
     let repositories = IMAGES.map(|name| Repository::parse(name).unwrap());
-    let finder = Finder::of(&repositories).with_version_comments(&CONFIG);
+    let finder = Finder::for_repositories(&repositories).with_version_comments(&CONFIG);
     let scan = finder.scan(&input);
     commented(&input, &scan);
     let mut expected = slow(&input);

@@ -51,12 +51,12 @@ pub fn configuration(input: &[u8]) {
             }
             if let Ok(revision) = Pattern::parse(".*").unwrap().revision(&"0a".repeat(20)) {
                 for operation in Operation::ALL {
-                    let naming = config.names(operation);
-                    let branch = naming.branch.render(&revision, &config.name);
+                    let templates = config.templates(operation);
+                    let branch = templates.branch.render(&revision, &config.name);
                     assert!(check_branch(&branch).is_ok(), "{branch}");
-                    let title = naming.title.render(&revision, &config.name);
+                    let title = templates.title.render(&revision, &config.name);
                     assert_eq!(
-                        naming.title.revision_in(&title, &config.name),
+                        templates.title.revision_in(&title, &config.name),
                         Some(revision.as_str())
                     );
                 }

@@ -6,12 +6,10 @@
 //!
 //! | name | meaning |
 //! | --- | --- |
-//! | `lock` | held with `flock` by the running process and released at the exit of the process; its
-//! text is the last holder |
+//! | `lock` | held with `flock` by the running process until its exit; its text is the last holder |
 //! | `journal.new` | incomplete: no other file has been written yet |
 //! | `journal.staging` | complete: copies may exist next to their targets, also half-written ones |
-//! | `journal` | all copies were complete and synced: files may be exchanged, and an unknown content is
-//! foreign |
+//! | `journal` | all copies were complete and synced: files may be exchanged; unknown content is foreign |
 //!
 //! If `journal.staging` and `journal` were one file, a half-written copy could not be distinguished
 //! from foreign content.

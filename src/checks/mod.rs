@@ -43,7 +43,7 @@ pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
 pub(crate) use policy::{policy_unknown, policy_weakened};
 pub(crate) use rehearsal::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use remote::{
-    PinnedImage, TagDigest, check_pinned_images, check_pinned_provenance, revision_without_tag,
+    PinnedImage, TagResolution, check_pinned_images, check_pinned_provenance, revision_without_tag,
 };
 pub(crate) use set::{
     ApprovedImage, Expected, PinnedDigest, Resolution, Target, check_required_labels,

@@ -10,7 +10,7 @@ use crate::{
     error::{Class, Error},
     history::Provenance,
     oci::{Digest, Revision, Tag, TagPattern},
-    pins::{Found, Pin},
+    pins::Found,
     registry::{NoTag, resolve::ImageFacts},
 };
 
@@ -21,16 +21,16 @@ pub(crate) struct PinnedImage {
     pub image: usize,
     /// The digest of all its pins.
     pub digest: Digest,
-    /// The resolved image; `None` if the digest does not exist.
-    pub found: Result<Option<ImageFacts>, Error>,
+    /// The facts about the image; `None` if the digest does not exist.
+    pub facts: Result<Option<ImageFacts>, Error>,
 }
 
 /// The revision's tag of a pinned image with the digest that it resolves to, or the reason that there is
 /// none.
-pub(crate) type TagDigest = Result<Result<(Tag, Digest), NoTag>, Error>;
+pub(crate) type TagResolution = Result<Result<(Tag, Digest), NoTag>, Error>;
 
-/// The checks of the pinned digests, the errors that prevented checks, and the revision in all of
-/// their labels.
+/// The checks of the pinned digests, the errors that prevented checks, and the common revision of all
+/// labels.
 pub(crate) fn check_pinned_images(
     config: &Config,
     pinned: &[PinnedImage],
@@ -39,96 +39,50 @@ pub(crate) fn check_pinned_images(
     let (mut checks, mut outages, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
     for pinned in pinned {
         let image = &config.images[pinned.image];
-        let check = |code, status, detail: String| {
-            let check = Check::new(code, status, detail).image(&image.name);
-            if status == Status::Fail {
-                check.locations(locations(found, pinned.image))
-            } else {
-                check
-            }
-        };
-        match &pinned.found {
+        match &pinned.facts {
             Ok(Some(facts)) => {
                 let detail = format!("{} exists", pinned.digest);
-                checks.push(check(Code::DIGEST_MISSING, Status::Pass, detail));
+                checks.push(
+                    Check::new(Code::DIGEST_MISSING, Status::Pass, detail).image(&image.name),
+                );
                 checks.extend(check_platforms(&image.name, facts));
-                let revision = check_labels(config, facts, &check, &mut checks);
-                let tag = match &revision {
-                    Some(revision) => config.revision.exact_tag(revision),
-                    None => None,
-                };
+                let (labels, revision) = pinned.check_labels(facts, config, found);
+                checks.extend(labels);
+                let tag = revision
+                    .as_ref()
+                    .and_then(|revision| config.revision.exact_tag(revision));
                 // A pin with a tag is compared with that tag, without a registry.
-                let tag_of = |pin: &Pin| match pin.tag {
-                    Some(_) => None,
-                    None => tag.clone(),
-                };
-                checks.extend(check_image_comments(config, found, pinned.image, &tag_of));
+                checks.extend(check_image_comments(config, found, pinned.image, &|pin| {
+                    if pin.tag.is_some() { None } else { tag.clone() }
+                }));
                 revisions.push((&image.name, revision));
             }
             Ok(None) => {
                 let repository = &image.repository;
                 let absence = repository.absence(format!("{repository}@{}", pinned.digest));
                 checks.push(
-                    check(Code::DIGEST_MISSING, Status::Fail, absence.detail)
+                    pinned
+                        .failure(Code::DIGEST_MISSING, absence.detail, config, found)
                         .cause("the pinned digest does not exist")
                         .with_help(absence.help),
                 );
             }
             Err(error) if error.class == Class::Ambiguous => {
                 checks.push(
-                    check(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.evidence())
+                    pinned
+                        .failure(Code::MANIFEST_AMBIGUOUS, error.evidence(), config, found)
                         .cause(&error.message),
                 );
             }
             Err(error) => {
-                checks.push(check(Code::DIGEST_MISSING, Status::Skip, error.to_string()));
+                let check = Check::new(Code::DIGEST_MISSING, Status::Skip, error.to_string());
+                checks.push(check.image(&image.name));
                 outages.push(error.clone());
             }
         }
     }
     let revision = common_revision(&revisions, &mut checks);
     (checks, outages, revision)
-}
-
-/// The revision in an image's labels, if all platforms have the same.
-fn check_labels(
-    config: &Config,
-    facts: &ImageFacts,
-    check: &dyn Fn(Code, Status, String) -> Check,
-    checks: &mut Vec<Check>,
-) -> Option<Revision> {
-    let label = &config.revision.label;
-    let mut revisions = Vec::new();
-    for platform in &facts.platforms {
-        let value = platform.config.labels.get(label);
-        let parsed = value.and_then(|value| config.revision.pattern.revision_in_label(value).ok());
-        let (status, detail) = match (&parsed, value) {
-            (Some(revision), _) if revisions.first().is_none_or(|first| first == revision) => {
-                (Status::Pass, format!("{label} is {revision}"))
-            }
-            (Some(revision), _) => (
-                Status::Fail,
-                format!(
-                    "{label} is {revision}, but {} on another platform",
-                    revisions[0]
-                ),
-            ),
-            (None, Some(value)) => (
-                Status::Fail,
-                format!("{label} is `{}`, which is not a revision", excerpt(value)),
-            ),
-            (None, None) => (Status::Fail, format!("{label} is missing")),
-        };
-        checks.push(
-            check(Code::REVISION_LABEL, status, detail)
-                .platform(&platform.platform)
-                .item(label.as_str()),
-        );
-        revisions.extend(parsed);
-    }
-    let is_complete = revisions.len() == facts.platforms.len()
-        && revisions.iter().all(|revision| *revision == revisions[0]);
-    is_complete.then(|| revisions.swap_remove(0))
 }
 
 /// The revision of all images, if each has one and they agree.
@@ -144,12 +98,17 @@ fn common_revision(
     }
     let (_, first) = known.first()?;
     if known.iter().all(|(_, revision)| revision == first) {
-        checks.push(Check::new(
-            Code::SET_DISAGREE,
-            Status::Pass,
-            format!("every label names {first}"),
-        ));
         let is_complete = known.len() == revisions.len();
+        let detail = if is_complete {
+            format!("the revision of every image is {first}")
+        } else {
+            format!(
+                "the revision of {} of {} images is {first}; the others are unknown",
+                known.len(),
+                revisions.len()
+            )
+        };
+        checks.push(Check::new(Code::SET_DISAGREE, Status::Pass, detail));
         return is_complete.then(|| (*first).clone());
     }
     let list: Vec<_> = known
@@ -165,31 +124,79 @@ fn common_revision(
 }
 
 impl PinnedImage {
+    /// A failed check, located at the pins of the image.
+    fn failure(&self, code: Code, detail: String, config: &Config, found: &Found) -> Check {
+        Check::new(code, Status::Fail, detail)
+            .image(&config.images[self.image].name)
+            .locations(locations(found, self.image))
+    }
+
+    /// The checks of the labels, and the revision if all platforms have the same.
+    fn check_labels(
+        &self,
+        facts: &ImageFacts,
+        config: &Config,
+        found: &Found,
+    ) -> (Vec<Check>, Option<Revision>) {
+        let label = &config.revision.label;
+        let (mut checks, mut revisions) = (Vec::new(), Vec::<Revision>::new());
+        for platform in &facts.platforms {
+            let value = platform.config.labels.get(label);
+            let parsed =
+                value.and_then(|value| config.revision.pattern.revision_in_label(value).ok());
+            let (status, detail) = match (&parsed, revisions.first(), value) {
+                (Some(revision), Some(first), _) if first != revision => (
+                    Status::Fail,
+                    format!("{label} is {revision}, but {first} on another platform"),
+                ),
+                (Some(revision), _, _) => (Status::Pass, format!("{label} is {revision}")),
+                (None, _, Some(value)) => (
+                    Status::Fail,
+                    format!("{label} is `{}`, which is not a revision", excerpt(value)),
+                ),
+                (None, _, None) => (Status::Fail, format!("{label} is missing")),
+            };
+            let check = match status {
+                Status::Fail => self.failure(Code::REVISION_LABEL, detail, config, found),
+                _ => Check::new(Code::REVISION_LABEL, status, detail)
+                    .image(&config.images[self.image].name),
+            };
+            checks.push(check.platform(&platform.platform).item(label.as_str()));
+            revisions.extend(parsed);
+        }
+        let common = match revisions.first() {
+            Some(first)
+                if revisions.len() == facts.platforms.len()
+                    && revisions.iter().all(|revision| revision == first) =>
+            {
+                Some(first.clone())
+            }
+            _ => None,
+        };
+        (checks, common)
+    }
+
     /// Checks that the revision's tag, or one that matches its pattern, resolves to the pinned digest.
     pub(crate) fn check_tag(
         &self,
         config: &Config,
         pattern: &TagPattern,
-        resolved: &TagDigest,
+        resolved: &TagResolution,
         found: &Found,
     ) -> (Check, Option<Error>) {
         let image = &config.images[self.image];
-        let check =
-            |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
-        let fail = |code, detail| {
-            check(code, Status::Fail, detail).locations(locations(found, self.image))
-        };
         match resolved {
             Ok(Ok((tag, digest))) if *digest == self.digest => {
                 let detail = format!("{}:{tag} resolves to the pinned digest", image.repository);
-                (check(Code::DIGEST_MISMATCH, Status::Pass, detail), None)
+                let check = Check::new(Code::DIGEST_MISMATCH, Status::Pass, detail);
+                (check.image(&image.name), None)
             }
             Ok(Ok((tag, digest))) => {
                 let detail = format!(
                     "{}:{tag} resolves to {digest}, but {} is pinned",
                     image.repository, self.digest
                 );
-                let mismatch = fail(Code::DIGEST_MISMATCH, detail);
+                let mismatch = self.failure(Code::DIGEST_MISMATCH, detail, config, found);
                 (mismatch.cause(digest_mismatch(tag)), None)
             }
             Ok(Err(reason)) => {
@@ -199,13 +206,13 @@ impl PinnedImage {
                 (failure.locations(locations(found, self.image)), None)
             }
             Err(error) if error.class == Class::Ambiguous => {
-                let check = fail(Code::MANIFEST_AMBIGUOUS, error.evidence());
+                let check = self.failure(Code::MANIFEST_AMBIGUOUS, error.evidence(), config, found);
                 (check.cause(&error.message), None)
             }
-            Err(error) => (
-                check(Code::DIGEST_MISMATCH, Status::Skip, error.to_string()),
-                Some(error.clone()),
-            ),
+            Err(error) => {
+                let check = Check::new(Code::DIGEST_MISMATCH, Status::Skip, error.to_string());
+                (check.image(&image.name), Some(error.clone()))
+            }
         }
     }
 }
@@ -238,7 +245,14 @@ pub(crate) fn check_pinned_provenance(
             Status::Warn,
             "cannot determine whether the set was promoted: the clone is shallow".into(),
         ),
-        Ok(_) => check(
+        Ok(Provenance::Incomplete { commit, .. }) => check(
+            Status::Warn,
+            format!(
+                "commit {} promoted {revision}, but does not pin every image of the current set",
+                commit.short()
+            ),
+        ),
+        Ok(Provenance::ByContent | Provenance::Never | Provenance::OtherRevision { .. }) => check(
             Status::Warn,
             format!("no commit on the promoted branch records a promotion of {revision}"),
         ),

@@ -16,7 +16,7 @@ use crate::{
 /// The maximum number of candidates in a detail.
 const MAX_LISTED: usize = 8;
 
-const PUSH: &str = "push what the build signs to the registry, next to the image: `push-to-registry: true` of \
+const PUSH: &str = "push the signatures of the build to the registry, next to the image: `push-to-registry: true` of \
                     actions/attest, or `cosign attest`";
 const OLD_ROOT: &str = "the trusted root may be older than the signature: `repin trust update` shows the current one, and \
                         `repin trust update --apply` writes it (for GitHub also \
@@ -65,11 +65,9 @@ impl DigestSignatures<'_> {
             Enforcement::Warn => Status::Warn,
         };
         let (code, detail) = self.failure(verify);
-        let check = self.check(code, status, detail);
-        Ok(vec![match self.help(code) {
-            Some(help) => check.help(help),
-            None => check,
-        }])
+        Ok(vec![
+            self.check(code, status, detail).with_help(self.help(code)),
+        ])
     }
 
     /// The warning that a signer's commit is not compared.
@@ -110,7 +108,7 @@ impl DigestSignatures<'_> {
     }
 
     /// The first candidate that proves a required kind.
-    fn proof_of(&self, kind: Requirement) -> Option<&Candidate> {
+    fn proving_candidate(&self, kind: Requirement) -> Option<&Candidate> {
         self.found.candidates.iter().find(|candidate| {
             let verdict = &candidate.verdict;
             verdict.kind == Some(kind) && matches!(verdict.result, PolicyResult::Satisfied(_))
@@ -121,7 +119,7 @@ impl DigestSignatures<'_> {
     pub(crate) fn proven(&self, verify: &Verify) -> Vec<(Requirement, &Candidate)> {
         let mut proven = Vec::new();
         for kind in &verify.require {
-            if let Some(candidate) = self.proof_of(*kind) {
+            if let Some(candidate) = self.proving_candidate(*kind) {
                 proven.push((*kind, candidate));
             }
         }
@@ -153,11 +151,14 @@ impl DigestSignatures<'_> {
                 Some(RootGap::Authority) => Code::AUTHORITY_UNKNOWN,
                 Some(RootGap::Period) | None => Code::SIGNATURE_INVALID,
             };
-            (code, "nothing that was found verifies".to_owned())
+            (
+                code,
+                "none of the signatures and attestations verifies".to_owned(),
+            )
         } else if !has_signed {
             (
                 Code::SIGNER_UNTRUSTED,
-                "no configured signer signed it".to_owned(),
+                "none is signed by a configured signer".to_owned(),
             )
         } else {
             self.unproven_kind(verify)
@@ -179,7 +180,7 @@ impl DigestSignatures<'_> {
     fn unproven_kind(&self, verify: &Verify) -> (Code, String) {
         let mut missing = Vec::new();
         for kind in &verify.require {
-            if self.proof_of(*kind).is_none() {
+            if self.proving_candidate(*kind).is_none() {
                 missing.push(*kind);
             }
         }
@@ -187,23 +188,23 @@ impl DigestSignatures<'_> {
         match least.unwrap_or(Progress::Nothing) {
             Progress::Nothing => {
                 let words: Vec<_> = missing.iter().map(|kind| kind.as_str()).collect();
-                let reason = format!("no {} that counts was found", words.join(" and no "));
+                let reason = format!(
+                    "no {} that meets the policy was found",
+                    words.join(" and no ")
+                );
                 (Code::ATTESTATION_MISSING, reason)
             }
             Progress::NoImage => (
                 Code::ATTESTATION_UNBOUND,
-                format!(
-                    "it does not refer to {}, but to a digest only",
-                    self.repository
-                ),
+                format!("it refers to a digest only, not to {}", self.repository),
             ),
             Progress::OtherImage => (
                 Code::ATTESTATION_OTHER_IMAGE,
-                format!("it was made for another image than {}", self.repository),
+                format!("it was made for an image other than {}", self.repository),
             ),
             Progress::OtherCommit => (
                 Code::COMMIT_MISMATCH,
-                "it was made for another commit".to_owned(),
+                "it was made for a commit other than the revision".to_owned(),
             ),
         }
     }
@@ -230,20 +231,20 @@ impl DigestSignatures<'_> {
 
     /// The gap in the trusted roots for the candidate that is closest to a root.
     fn root_gap(&self) -> Option<RootGap> {
-        let candidates = self.found.candidates.iter();
-        candidates
-            .filter_map(|candidate| match &candidate.verdict.result {
-                PolicyResult::Invalid(refusal) => refusal.gap,
-                _ => None,
-            })
-            .max()
+        let mut gap = None;
+        for candidate in &self.found.candidates {
+            if let PolicyResult::Invalid(refusal) = &candidate.verdict.result {
+                gap = gap.max(refusal.gap);
+            }
+        }
+        gap
     }
 
-    fn help(&self, code: Code) -> Option<String> {
+    fn help(&self, code: Code) -> Option<&'static str> {
         match code {
-            Code::SIGNATURE_MISSING => Some(PUSH.to_owned()),
-            Code::COMMIT_MISMATCH => Some(OTHER_CHECKOUT.to_owned()),
-            Code::SIGNATURE_INVALID if self.root_gap().is_some() => Some(OLD_ROOT.to_owned()),
+            Code::SIGNATURE_MISSING => Some(PUSH),
+            Code::COMMIT_MISMATCH => Some(OTHER_CHECKOUT),
+            Code::SIGNATURE_INVALID if self.root_gap().is_some() => Some(OLD_ROOT),
             _ => None,
         }
     }
@@ -289,7 +290,7 @@ fn signer(proof: &Proof) -> String {
     }
     match proof.key {
         Some(key) => format!("key {key}"),
-        None => "(unknown)".to_owned(),
+        None => "unknown key".to_owned(),
     }
 }
 
@@ -304,7 +305,7 @@ pub(crate) fn candidate_reason(verdict: &Verdict) -> String {
         PolicyResult::OtherKind => {
             let predicate = verdict.predicate_type.as_deref();
             let predicate = plain(predicate.unwrap_or("a payload of cosign"));
-            format!("its predicate is {predicate}, which does not count")
+            format!("its predicate is {predicate}, which the policy does not accept")
         }
         PolicyResult::OtherImage => match &verdict.signed_name {
             SignedName::Own(name) | SignedName::Other(name) => {
@@ -324,8 +325,7 @@ pub(crate) fn candidate_reason(verdict: &Verdict) -> String {
 /// The signer of a proof, in the form of the configuration.
 fn configured_signer(proof: &Proof) -> String {
     let Some(certificate) = &proof.certificate else {
-        let key = proof.key.map_or_else(String::new, |key| key.to_string());
-        return format!("signed by the key {key}");
+        return format!("signed by the {}", signer(proof));
     };
     let Certificate {
         identity,

@@ -18,7 +18,9 @@ use std::{
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::ArgValueCompleter;
 
-pub(super) use change::{ApplyOptions, Change, DiffOptions, IfUnconfigured, PullRequestState};
+pub(super) use change::{
+    ApplyOptions, ChangeOptions, DiffOptions, IfUnconfigured, PullRequestState,
+};
 pub(super) use diff::Diff;
 pub(super) use fleet::{
     Fleet, FleetClose, FleetList, FleetMerge, FleetOptions, FleetPromote, FleetRollback,
@@ -419,7 +421,7 @@ pub(super) struct Promote {
     #[arg(long)]
     pub(super) allow_unstaged: bool,
     #[command(flatten)]
-    pub(super) change: Change,
+    pub(super) change: ChangeOptions,
 }
 
 #[derive(Debug, Args)]
@@ -446,7 +448,7 @@ pub(super) struct Rollback {
     #[arg(long, conflicts_with = "to")]
     pub(super) remote: bool,
     #[command(flatten)]
-    pub(super) change: Change,
+    pub(super) change: ChangeOptions,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     cli::{
-        args::{Change, DiffOptions},
+        args::{ChangeOptions, DiffOptions},
         check_output::{print_checks, skip_rows, tally},
         context::Context,
         exit::Exit,
@@ -32,7 +32,7 @@ const NOTHING_NEWER: &str = "nothing newer than the current set";
 pub(super) fn run(
     goal: &Goal,
     intent: Intent,
-    change: &Change,
+    change: &ChangeOptions,
     config: &Config,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
@@ -67,7 +67,7 @@ pub(super) fn run(
 }
 
 /// The parts of the section "What changes"; `None` as the configuration selects.
-fn reported_changes(change: &Change) -> Option<ChangeParts> {
+fn reported_changes(change: &ChangeOptions) -> Option<ChangeParts> {
     match (change.no_changes, change.contents) {
         (true, _) => Some(ChangeParts::None),
         (false, true) => Some(ChangeParts::Contents),

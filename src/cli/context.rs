@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    args::{Change, Cli, Global, PullRequestState, strict_bool},
+    args::{ChangeOptions, Cli, Global, PullRequestState, strict_bool},
     format::Volume,
     output::Output,
     request_log, signals,
@@ -195,7 +195,7 @@ impl Context {
     }
 
     /// The intent of a promotion or rollback; `REPIN_DRY_RUN` can only forbid changes.
-    pub(super) fn intent(&self, change: &Change) -> Result<Intent, Errors> {
+    pub(super) fn intent(&self, change: &ChangeOptions) -> Result<Intent, Errors> {
         let option = match change.pr {
             Some(_) => Some("--pr"),
             None => change.apply.then_some("--apply"),

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{
-    names::FormerNames, operation::Operation, set_path::SetPath, template::Template,
+    change_templates::FormerSet, operation::Operation, set_path::SetPath, template::Template,
     top_level::Config,
 };
 use crate::oci::Revision;
@@ -11,7 +11,9 @@ use crate::oci::Revision;
 impl Config {
     /// The branch of a pull request that moves the pins of this set to a revision.
     pub fn branch(&self, operation: Operation, revision: impl Display) -> String {
-        self.names(operation).branch.render(revision, &self.name)
+        self.templates(operation)
+            .branch
+            .render(revision, &self.name)
     }
 
     /// The branches of the set `set_path` for a revision: the current one if it is this set, and
@@ -26,10 +28,13 @@ impl Config {
         let former = self
             .former
             .iter()
-            .filter(|names| names.set_path == *set_path)
-            .map(|names| match operation {
-                Operation::Promotion => names.promote.render(revision, &names.name),
-                Operation::Rollback => names.rollback.render(revision, &names.name),
+            .filter(|former| former.set_path == *set_path)
+            .map(|former| {
+                let template = match operation {
+                    Operation::Promotion => &former.promotion_branch,
+                    Operation::Rollback => &former.rollback_branch,
+                };
+                template.render(revision, &former.name)
             });
         present.into_iter().chain(former).collect()
     }
@@ -37,17 +42,17 @@ impl Config {
     /// Whether this is the path of the set, or a former one.
     pub fn has_set(&self, set_path: &SetPath) -> bool {
         let mut former = self.former.iter();
-        *set_path == self.set_path || former.any(|names| names.set_path == *set_path)
+        *set_path == self.set_path || former.any(|former| former.set_path == *set_path)
     }
 
     /// Whether the configuration gives this branch to one of its sets.
     pub fn has_branch(&self, branch: &str) -> bool {
         let present =
             [&self.promote.branch, &self.rollback.branch].map(|branch| (branch, &self.name));
-        let former = self.former.iter().flat_map(|names| {
+        let former = self.former.iter().flat_map(|former| {
             [
-                (&names.promote, &names.name),
-                (&names.rollback, &names.name),
+                (&former.promotion_branch, &former.name),
+                (&former.rollback_branch, &former.name),
             ]
         });
         present.into_iter().chain(former).any(|(template, name)| {
@@ -63,10 +68,10 @@ impl Config {
             (self.promote.branch.clone(), self.name.clone()),
             (self.rollback.branch.clone(), self.name.clone()),
         ];
-        let defaults = FormerNames::defaults(&SetPath::top());
+        let defaults = FormerSet::defaults(&SetPath::top());
         for former in defaults.iter().chain(&self.former) {
-            names.push((former.promote.clone(), former.name.clone()));
-            names.push((former.rollback.clone(), former.name.clone()));
+            names.push((former.promotion_branch.clone(), former.name.clone()));
+            names.push((former.rollback_branch.clone(), former.name.clone()));
         }
         names
     }

@@ -5,6 +5,7 @@
 //! `top_level` has the whole file. The command line and the environment belong to `cli`.
 
 mod branches;
+mod change_templates;
 pub(crate) mod duration;
 mod fleet;
 mod forge;
@@ -12,7 +13,6 @@ mod freshness;
 mod images;
 mod inventory;
 pub(crate) mod keys;
-mod names;
 mod open_directory;
 mod operation;
 mod path;
@@ -50,12 +50,12 @@ use crate::{
     error::{Error, SourceText},
 };
 
+pub(crate) use change_templates::FormerSet;
 pub(crate) use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
 pub(crate) use forge::{Forge, ForgeKind, MergeMethod, Sign, is_owner_name};
 pub(crate) use freshness::Freshness;
 pub(crate) use images::{Image, ImageInventory};
 pub(crate) use inventory::{Inventory, Kind, MustNotContain};
-pub(crate) use names::FormerNames;
 pub(crate) use open_directory::{OpenDirectory, Unopened};
 pub(crate) use operation::Operation;
 pub(crate) use path::{Glob, Globs, RelPath, glob_regex};

@@ -9,13 +9,13 @@ use std::{
 use serde_json::{Value as Json, json};
 
 use super::{
+    change_templates::{ChangeTemplates, FormerSet},
     fleet::Fleet,
     forge::Forge,
     freshness::Freshness,
     images::{self, Image, ImageInventory},
     inventory::Inventory,
     keys::{ByName, KeyType, Shape, block, choices, refined_type},
-    names::{ChangeNames, FormerNames},
     operation::Operation,
     path::{Globs, RelPath},
     places::{self, CommentPolicy, PinPlace},
@@ -119,8 +119,8 @@ block! {
         file: String = file_name(fields.problems.source()),
         /// The identity of the set.
         set_path: SetPath = fields.problems.set_path().clone(),
-        /// Former names of the set's branches.
-        former: Vec<FormerNames> = FormerNames::defaults(fields.problems.set_path()),
+        /// The set at former paths, and by the defaults of earlier versions.
+        former: Vec<FormerSet> = FormerSet::defaults(fields.problems.set_path()),
         /// All files that are scanned: those of `files` and of every place.
         scanned: Globs = places::scanned(&files, &places),
     }
@@ -477,13 +477,13 @@ impl Config {
         top
     }
 
-    /// The branch and the commit of an operation.
-    pub fn names(&self, operation: Operation) -> ChangeNames<'_> {
+    /// The branch and the title of an operation.
+    pub fn templates(&self, operation: Operation) -> ChangeTemplates<'_> {
         let (branch, title) = match operation {
             Operation::Promotion => (&self.promote.branch, &self.promote.title),
             Operation::Rollback => (&self.rollback.branch, &self.rollback.title),
         };
-        ChangeNames { branch, title }
+        ChangeTemplates { branch, title }
     }
 
     /// The configured forge, or the defaults.

@@ -3,16 +3,17 @@
 //!
 //! Most commands are queries: without hooks, locks or network. The exceptions:
 //!
-//! - `remotes` queries a remote and fetches objects without references; `connection` clones into a scratch
-//!   directory, fetches and pushes for [`merge`], and refreshes the remote-tracking branch that was pushed;
-//! - [`merge`] creates a merge commit as an object and pushes it;
+//! - `remotes` queries a remote and fetches objects without references; `scratch` fetches another
+//!   repository into an empty one; `connection` runs these commands with a token or with the
+//!   credentials of git;
+//! - [`merge`] creates a merge commit as an object, pushes it, and refreshes the remote-tracking branch;
 //! - `commit` commits files of the work tree that a run exchanged, with the hooks and the signing of the
 //!   user.
 //!
 //! No command checks out files or moves a local branch, except for the commit. The input is a
-//! directory and parsed names; command lines contain git's own options, full object ids, full
-//! reference names after `--end-of-options` and literal pathspecs after `--`. `history` interprets
-//! the output.
+//! directory and parsed names; command lines contain git's own options, object ids or checked
+//! prefixes, full reference names after `--end-of-options` or `--`, and literal pathspecs after `--`.
+//! `history` interprets the output.
 
 mod command;
 mod commit;

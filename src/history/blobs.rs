@@ -226,7 +226,7 @@ places:
         let readings = Readings::default();
         let (id, reading) = (id(1), None);
         readings.request(Blob { id, reading });
-        let error = readings.reader(Finder::new(&[]))(&id, &mut Broken).unwrap_err();
+        let error = readings.reader(Finder::for_images(&[]))(&id, &mut Broken).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         assert!(readings.into_blobs(HashMap::new()).pins.is_empty());
     }
@@ -249,7 +249,7 @@ places:
         );
         assert_eq!(readings.number("a", &scanner, FilePlaces::default()), None);
 
-        let mut reader = readings.reader(Finder::new(&config.images));
+        let mut reader = readings.reader(Finder::for_images(&config.images));
         let mut read = |number: usize, requested: &[Option<usize>], text: &str| {
             for reading in requested {
                 let (id, reading) = (id(number), *reading);

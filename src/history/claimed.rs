@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MAX_TIPS, claims::Titles, log};
+use super::{MAX_TIPS, claims::ClaimTemplates, log};
 use crate::{
     config::{Config, Trailer},
     git::{Git, GitError, ObjectId},
@@ -22,7 +22,7 @@ pub(crate) struct ClaimedTags {
 #[derive(Debug)]
 struct Claims {
     pattern: Pattern,
-    titles: Titles,
+    titles: ClaimTemplates,
     revisions: BTreeSet<Revision>,
 }
 
@@ -33,7 +33,7 @@ impl ClaimedTags {
         let claims = self.claims.entry(pattern.as_str().to_owned());
         let claims = claims.or_insert_with(|| Claims {
             pattern: pattern.clone(),
-            titles: Titles::new(config),
+            titles: ClaimTemplates::new(config),
             revisions: BTreeSet::new(),
         });
         claims.titles.add(config);
@@ -65,7 +65,7 @@ impl ClaimedTags {
     pub(crate) fn into_tags(self) -> BTreeMap<TagPattern, Revision> {
         let mut tags = BTreeMap::new();
         for claims in self.claims.into_values() {
-            let templates = claims.titles.into_tags();
+            let templates = claims.titles.into_tag_templates();
             for revision in claims.revisions {
                 for template in &templates {
                     // An invalid tag cannot exist, so it needs no protection.

@@ -10,33 +10,34 @@ use crate::{
 /// The revisions that a commit's message gives to the set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Claims {
-    /// Those of the title are first.
+    /// The revision in the title, or else that of the last trailer; for a merge, also those of its merged
+    /// commits.
     pub(super) revisions: Vec<Revision>,
-    /// Those of the title.
-    pub(super) promoted: Vec<Revision>,
+    /// The revisions in titles.
+    pub(super) by_title: Vec<Revision>,
 }
 
-/// The titles of promotions, by the current configuration and by every configuration of the line.
+/// The forms of titles and tags, by the current configuration and by every configuration of the line.
 #[derive(Debug)]
-pub(super) struct Titles {
+pub(super) struct ClaimTemplates {
     /// Each title template with the name of its configuration.
     templates: Vec<(Template, String)>,
     tags: Vec<TagTemplate>,
     pattern: Pattern,
 }
 
-impl Titles {
+impl ClaimTemplates {
     pub(super) fn new(config: &Config) -> Self {
-        let mut titles = Self {
+        let mut templates = Self {
             templates: Vec::new(),
             tags: Vec::new(),
             pattern: config.revision.pattern.clone(),
         };
-        titles.add(config);
-        titles
+        templates.add(config);
+        templates
     }
 
-    /// Adds the titles of another configuration.
+    /// Adds the templates of another configuration.
     pub(super) fn add(&mut self, config: &Config) {
         let mut names = vec![config.name.as_str()];
         // Earlier versions called every set without a name `images`.
@@ -45,17 +46,17 @@ impl Titles {
         }
         for name in names {
             let title = (config.promote.title.clone(), name.to_owned());
-            add(&mut self.templates, &[title]);
+            add_missing(&mut self.templates, &[title]);
         }
-        add(&mut self.tags, std::slice::from_ref(&config.revision.tag));
+        add_missing(&mut self.tags, std::slice::from_ref(&config.revision.tag));
     }
 
     /// The tag templates of all configurations.
-    pub(super) fn into_tags(self) -> Vec<TagTemplate> {
+    pub(super) fn into_tag_templates(self) -> Vec<TagTemplate> {
         self.tags
     }
 
-    /// The claims of a commit with this subject and these trailer lines. `paths`: those of the set at
+    /// The claims of a commit with this subject and these trailer lines. `paths`: the paths of the set at
     /// this commit.
     ///
     /// A title and a trailer without a path refer to every set, unless a trailer of the same commit
@@ -66,8 +67,8 @@ impl Titles {
         let title = std::str::from_utf8(subject).unwrap_or_default().trim_end();
         let mut promoted = Vec::new();
         for text in title_forms(title) {
-            for (title, name) in &self.templates {
-                if let Some(revision) = title.revision_in(text, name) {
+            for (template, name) in &self.templates {
+                if let Some(revision) = template.revision_in(text, name) {
                     promoted.extend(self.pattern.revision(revision));
                 }
             }
@@ -93,27 +94,29 @@ impl Titles {
             promoted.retain(|revision| with_path.contains(revision));
             with_path
         };
-        let mut claims = Claims::default();
-        if promoted.is_empty() {
-            claims.revisions.extend(trailers.into_iter().last());
-        } else {
-            add(&mut claims.revisions, &promoted);
+        let mut by_title = Vec::new();
+        add_missing(&mut by_title, &promoted);
+        let mut revisions = by_title.clone();
+        if revisions.is_empty() {
+            revisions.extend(trailers.into_iter().last());
         }
-        add(&mut claims.promoted, &promoted);
-        claims
+        Claims {
+            revisions,
+            by_title,
+        }
     }
 }
 
 impl Claims {
     /// Adds the claims of another commit.
     pub(super) fn extend(&mut self, other: &Self) {
-        add(&mut self.revisions, &other.revisions);
-        add(&mut self.promoted, &other.promoted);
+        add_missing(&mut self.revisions, &other.revisions);
+        add_missing(&mut self.by_title, &other.by_title);
     }
 }
 
 /// Adds the items that are missing.
-fn add<T: Clone + PartialEq>(items: &mut Vec<T>, others: &[T]) {
+fn add_missing<T: Clone + PartialEq>(items: &mut Vec<T>, others: &[T]) {
     for item in others {
         if !items.contains(item) {
             items.push(item.clone());
@@ -121,7 +124,8 @@ fn add<T: Clone + PartialEq>(items: &mut Vec<T>, others: &[T]) {
     }
 }
 
-/// The subject without the ` (#N)` that forges append to the title of a squash merge, and as it is.
+/// The subject without the ` (#N)` that forges append to the title of a squash merge, if it has one, and
+/// then the whole subject.
 pub(super) fn title_forms(subject: &str) -> impl Iterator<Item = &str> {
     strip_number(subject).into_iter().chain([subject])
 }
@@ -174,12 +178,16 @@ mod tests {
     }
 
     fn claims(subject: &str, values: &str) -> Vec<String> {
-        let titles = Titles::new(&config("images", "[a-f]{4}"));
+        let titles = ClaimTemplates::new(&config("images", "[a-f]{4}"));
         claims_by(&titles, subject, values).0
     }
 
     /// All claimed revisions, and those of the title, of a commit with these values of trailers.
-    fn claims_by(titles: &Titles, subject: &str, values: &str) -> (Vec<String>, Vec<String>) {
+    fn claims_by(
+        titles: &ClaimTemplates,
+        subject: &str,
+        values: &str,
+    ) -> (Vec<String>, Vec<String>) {
         let lines: Vec<_> = values
             .lines()
             .map(|value| format!("Repin-Set: {value}\r"))
@@ -190,7 +198,7 @@ mod tests {
             &[&SetPath::top()],
         );
         let texts = |revisions: &[Revision]| revisions.iter().map(ToString::to_string).collect();
-        (texts(&claims.revisions), texts(&claims.promoted))
+        (texts(&claims.revisions), texts(&claims.by_title))
     }
 
     #[test]
@@ -256,14 +264,14 @@ mod tests {
 
     #[test]
     fn subject_that_is_not_utf8_claims_nothing() {
-        let titles = Titles::new(&config("images", "[a-f]{4}"));
+        let titles = ClaimTemplates::new(&config("images", "[a-f]{4}"));
         let claims = titles.claims(b"promote: images @beef\xff", b"Repin-Set: \xff", &[]);
         assert_eq!(claims, Claims::default());
     }
 
     #[test]
     fn revision_excludes_the_pull_request_number() {
-        let titles = Titles::new(&config("images", ".+"));
+        let titles = ClaimTemplates::new(&config("images", ".+"));
         let (revisions, _) = claims_by(&titles, "promote: images @beef (#1)", "");
         assert_eq!(revisions[0], "beef");
     }
@@ -281,7 +289,7 @@ mod tests {
 
     #[test]
     fn promotion_title_is_for_its_set() {
-        let titles = Titles::new(&config("images", "[a-f]{4}"));
+        let titles = ClaimTemplates::new(&config("images", "[a-f]{4}"));
         let promoted = |values: &str| claims_by(&titles, "promote: images @face", values).1;
         assert_eq!(promoted(""), ["face"]);
         assert_eq!(promoted("beef"), ["face"]);
@@ -292,8 +300,8 @@ mod tests {
 
     #[test]
     fn titles_of_added_configurations_count() {
-        let mut titles = Titles::new(&config("images", "[a-f]{4}"));
-        let claims = |titles: &Titles, subject: &str| claims_by(titles, subject, "").0;
+        let mut titles = ClaimTemplates::new(&config("images", "[a-f]{4}"));
+        let claims = |titles: &ClaimTemplates, subject: &str| claims_by(titles, subject, "").0;
         assert_eq!(claims(&titles, "promote: old @beef"), [] as [&str; 0]);
         titles.add(&config("old", "[0-9]"));
         assert_eq!(claims(&titles, "promote: old @beef"), ["beef"]);

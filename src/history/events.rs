@@ -218,7 +218,7 @@ impl Fold<'_> {
         let is_on_line = self.graph.is_on_line(commit);
         let is_whole = !content.is_empty() && !content.is_mixed();
         let claims = self.valid_claims(commit, set);
-        let mut promoted = point.claims.promoted.iter();
+        let mut promoted = point.claims.by_title.iter();
         let is_promotion = is_whole && promoted.any(|revision| claims.contains(revision));
         // The start in `sequence` of the undone sets. A rollback to a set before the line undid the
         // whole line. A promotion of a held set undoes no set.

@@ -78,7 +78,7 @@ use std::{
 };
 
 use blobs::{Readings, ScannedBlobs};
-use claims::Titles;
+use claims::ClaimTemplates;
 use events::{Event, Events, Point, Undone};
 use graph::Graph;
 use provenance::Introduced;
@@ -89,7 +89,7 @@ use walk::{Commit, Content, UnknownContent, Walked};
 
 use super::git::{Branch, Git, GitError, ObjectId};
 use crate::{
-    config::{Config, FormerNames, Operation, SetPath, TagTemplate},
+    config::{Config, FormerSet, Operation, SetPath, TagTemplate},
     oci::{Digest, Revision, TagPattern},
     pins::Finder,
 };
@@ -289,9 +289,9 @@ impl History {
     }
 
     fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
-        let mut titles = Titles::new(config);
+        let mut titles = ClaimTemplates::new(config);
         let readings = Readings::default();
-        let finder = Finder::new(&config.images);
+        let finder = Finder::for_images(&config.images);
         let mut objects = git.objects_by_id(readings.reader(finder));
         let Walked {
             graph,
@@ -331,7 +331,7 @@ impl History {
             doubtful,
             sets: found.distinct,
             blobs,
-            tags: titles.into_tags(),
+            tags: titles.into_tag_templates(),
             paths,
             start,
             unknown_past,
@@ -421,20 +421,20 @@ impl History {
         entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// The names that the set had under former paths of its configuration, except paths at which another
+    /// The set at former paths of its configuration, except paths at which another
     /// set has its configuration now.
-    pub(crate) fn former_names(&self) -> Vec<FormerNames> {
+    pub(crate) fn former_sets(&self) -> Vec<FormerSet> {
         let known_paths = self.facts.line().next_back().map_or(0, |tip| tip.paths);
         let mut former = Vec::new();
         for (index, path) in self.facts.paths.iter().enumerate().skip(1) {
             if known_paths >> index & 1 == 1
                 && let Some(config) = &path.config
             {
-                former.push(FormerNames {
+                former.push(FormerSet {
                     set_path: path.set_path.clone(),
                     name: config.name.clone(),
-                    promote: config.promote.branch.clone(),
-                    rollback: config.rollback.branch.clone(),
+                    promotion_branch: config.promote.branch.clone(),
+                    rollback_branch: config.rollback.branch.clone(),
                 });
                 former.extend(config.former.iter().cloned());
             }

@@ -14,7 +14,7 @@ use std::{
 use super::{
     History, Kind, LineFacts,
     blobs::PinList,
-    claims::{self, Claims, Titles},
+    claims::{self, ClaimTemplates, Claims},
     events::Point,
     graph::Graph,
     log::CommitInfo,
@@ -93,7 +93,7 @@ impl History {
             history: path_history,
             files: HashMap::new(),
         };
-        let titles = Titles::new(config);
+        let titles = ClaimTemplates::new(config);
         let mut facts = LineFacts::default();
         let mut numbers = HashMap::new();
         let mut previous = None;
@@ -144,7 +144,7 @@ impl History {
         if !path_history.is_complete {
             facts.doubtful.insert(0);
         }
-        facts.tags = titles.into_tags();
+        facts.tags = titles.into_tag_templates();
         let branch = path_history.branch.clone();
         Ok(Self::from_facts(branch, config.clone(), facts))
     }

@@ -490,7 +490,7 @@ fn history_continues_under_the_old_path() {
     assert!(is_held(&live, 'b'));
     assert!(live.unknown_past().is_none());
     let former: Vec<_> = live
-        .former_names()
+        .former_sets()
         .into_iter()
         .map(|names| names.set_path.to_string())
         .collect();
@@ -520,7 +520,7 @@ fn history_continues_under_the_old_path() {
     );
     // The set at the first path is another one.
     let former: Vec<_> = moved
-        .former_names()
+        .former_sets()
         .into_iter()
         .map(|names| names.set_path.to_string())
         .collect();
@@ -578,7 +578,7 @@ fn history_continues_from_a_name_that_only_the_flag_selects() {
     repo.publish();
     let moved = history_in(&repo.join("b"));
     let former: Vec<_> = moved
-        .former_names()
+        .former_sets()
         .into_iter()
         .map(|names| names.set_path.to_string())
         .collect();
@@ -593,7 +593,7 @@ fn history_continues_from_a_name_that_only_the_flag_selects() {
     repo.write("c/repin.yaml", &config)
         .commit("chore: another set");
     repo.publish();
-    assert!(history_in(&repo.join("c")).former_names().is_empty());
+    assert!(history_in(&repo.join("c")).former_sets().is_empty());
 }
 
 #[test]
@@ -605,8 +605,11 @@ fn renamed_top_set_keeps_the_former_default_branches() {
     repo.git(&["mv", ".github", "live/.github"]);
     repo.commit("chore: move the set");
     repo.publish();
-    let names = history_in(&repo.join("live")).former_names();
-    let branches: Vec<_> = names.iter().map(|names| names.promote.as_str()).collect();
+    let names = history_in(&repo.join("live")).former_sets();
+    let branches: Vec<_> = names
+        .iter()
+        .map(|former| former.promotion_branch.as_str())
+        .collect();
     assert!(
         branches.contains(&"auto/runtime-promote-{revision}"),
         "{branches:?}"
@@ -634,7 +637,7 @@ fn past_of_an_unpaired_configuration_is_unknown() {
     assert_eq!(past.commit.to_string(), repo.head());
     assert!(matches!(unknown.hold(&revision('b')), Hold::UnknownPast(_)));
     assert_eq!(unknown.provenance(&revision('a')), Provenance::Never);
-    assert!(unknown.former_names().is_empty());
+    assert!(unknown.former_sets().is_empty());
     // A manual change and its undoing are no promotion.
     pins_in(&repo, "live", 'c');
     repo.commit("by hand");
@@ -669,7 +672,7 @@ fn equal_configurations_moved_together_have_an_unknown_past() {
     let live = history_in(&repo.join("live"));
     let past = live.unknown_past().unwrap();
     assert_eq!(past.removed, ["prod/repin.yaml", "staging/repin.yaml"]);
-    assert!(live.former_names().is_empty());
+    assert!(live.former_sets().is_empty());
 }
 
 #[test]
@@ -773,7 +776,7 @@ fn undone_rename_is_followed() {
     let last = history_in(&repo.join("last"));
     assert_eq!(summary(&last), ["rollback a *", "promote c <", "promote a"]);
     assert!(is_held(&last, 'c'));
-    let former = last.former_names();
+    let former = last.former_sets();
     assert!(
         former
             .iter()

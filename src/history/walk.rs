@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     blobs::{Blob, PinList, Readings},
-    claims::{Claims, Titles},
+    claims::{ClaimTemplates, Claims},
     graph::{Graph, Step},
     log::{self, CommitInfo},
     renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
@@ -88,7 +88,7 @@ struct Walk<'a> {
     objects: &'a mut Objects<PinList>,
     readings: &'a Readings,
     requested: HashSet<Blob>,
-    titles: &'a mut Titles,
+    titles: &'a mut ClaimTemplates,
     /// By blob and path of the configuration.
     parsed: HashMap<(ObjectId, usize), OwnRules>,
 }
@@ -139,7 +139,7 @@ pub(super) fn walk(
     git: &Git,
     tip: &ObjectId,
     config: &Config,
-    titles: &mut Titles,
+    titles: &mut ClaimTemplates,
     objects: &mut Objects<PinList>,
     readings: &Readings,
 ) -> Result<Walked, GitError> {

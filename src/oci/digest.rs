@@ -71,6 +71,9 @@ pub(crate) fn decode_hex(text: &[u8], bytes: &mut [u8]) -> Option<()> {
 }
 
 impl Digest {
+    /// The length of the text, `sha256:` and 64 digits.
+    pub(crate) const TEXT_LENGTH: usize = "sha256:".len() + 64;
+
     /// The digest of `bytes`.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::default();

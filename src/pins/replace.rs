@@ -67,7 +67,7 @@ fn add<'r>(edits: &mut Edits<'r>, pin: &Pin, to: &'r Replacement) {
     let mut put = |at: Range<usize>, text: Cow<'r, str>| {
         edits.insert(at.start, (at.end, text));
     };
-    let end = pin.offset + pin.digest.to_string().len();
+    let end = pin.offset + Digest::TEXT_LENGTH;
     put(pin.offset..end, to.digest.to_string().into());
     let tag = to.tag.as_str();
     let Some(split) = &pin.split else {
@@ -109,7 +109,7 @@ fn moving_comment(pin: &Pin) -> Option<&VersionComment> {
 pub(crate) fn outline(content: &[u8], pins: &[Pin]) -> Vec<u8> {
     let mut changing = BTreeMap::new();
     for pin in pins {
-        let digest = pin.offset..pin.offset + pin.digest.to_string().len();
+        let digest = pin.offset..pin.offset + Digest::TEXT_LENGTH;
         let mut ranges = vec![digest];
         match &pin.split {
             None => {

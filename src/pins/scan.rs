@@ -54,7 +54,7 @@ pub(crate) struct Split {
     pub tags: Vec<TagEdit>,
     /// The word of the comment after the digest, if it becomes the tag.
     pub comment: Option<Range<usize>>,
-    /// Whether a comment shows that a controller writes this entry too.
+    /// Whether a comment shows that a controller also writes this entry.
     pub managed: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct TagEdit {
     pub tag: Tag,
     /// The bytes of the tag.
     pub at: Range<usize>,
-    /// A plain scalar, in which some tags need quotes.
+    /// Whether the scalar is plain: some tags need quotes in it.
     pub plain: bool,
     /// The scalar that contains the tag, with its quotes.
     pub scalar: Range<usize>,
@@ -137,18 +137,20 @@ impl Scan {
 /// The maximum length of a reference with a scheme, up to the `@`.
 pub(super) const MAX_REFERENCE: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
 /// The maximum number of bytes of a malformed digest in a message.
-const MAX_EXCERPT: usize = 1 + ALGORITHM + 1 + 64 + 1;
+const MAX_EXCERPT: usize = 1 + MAX_ALGORITHM + 1 + 64 + 1;
 /// The maximum length of the name of a digest algorithm.
-const ALGORITHM: usize = 32;
+const MAX_ALGORITHM: usize = 32;
 
 impl Finder {
     /// For these images; a pin's `image` is the index in this list.
-    pub(crate) fn new<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
-        Self::of(images.into_iter().map(|image| &image.repository))
+    pub(crate) fn for_images<'i>(images: impl IntoIterator<Item = &'i Image>) -> Self {
+        Self::for_repositories(images.into_iter().map(|image| &image.repository))
     }
 
     /// For these repositories; a pin's `image` is the index in this list.
-    pub(crate) fn of<'r>(repositories: impl IntoIterator<Item = &'r Repository>) -> Self {
+    pub(crate) fn for_repositories<'r>(
+        repositories: impl IntoIterator<Item = &'r Repository>,
+    ) -> Self {
         Self {
             images: repositories.into_iter().cloned().zip(0..).collect(),
             version_comments: None,
@@ -171,9 +173,9 @@ impl Finder {
         })
     }
 
-    /// The image of the whole pin that contains the digest at `digest`.
-    pub(super) fn image_before(&self, bytes: &[u8], digest: usize) -> Option<usize> {
-        let at = digest.checked_sub(1).filter(|at| bytes[*at] == b'@')?;
+    /// The image of the whole pin with a digest at `offset`.
+    pub(super) fn image_before(&self, bytes: &[u8], offset: usize) -> Option<usize> {
+        let at = offset.checked_sub(1).filter(|at| bytes[*at] == b'@')?;
         let reference = Reference::ending_at(bytes, at)?;
         reference.tag.as_ref().ok()?;
         self.images.get(&reference.repository).copied()
@@ -192,17 +194,23 @@ pub(super) fn scan_with(
     let mut scan = Scan::default();
     let mut lines = Lines::new(content);
     for at in memchr::memchr_iter(b'@', content) {
-        let Some(hit) = hit(content, at, lookup) else {
+        let Some(suffix) = parse_suffix(&content[at + 1..]) else {
             continue;
         };
-        let (line, column) = lines.place(content, hit.start);
-        match hit.kind {
-            HitKind::Pin(tag, digest) => {
-                let comment = comments.and_then(|comments| {
-                    comments.after(content, at + 1 + digest.to_string().len())
-                });
+        let Some(reference) = Reference::ending_at(content, at) else {
+            continue;
+        };
+        let Some(image) = lookup(reference.repository, reference.before) else {
+            continue;
+        };
+        let start = reference.start;
+        let (line, column) = lines.place(content, start);
+        match (suffix, reference.tag) {
+            (Suffix::Digest(digest), Ok(tag)) => {
+                let end = at + 1 + Digest::TEXT_LENGTH;
+                let comment = comments.and_then(|comments| comments.after(content, end));
                 scan.pins.push(Pin {
-                    image: hit.image,
+                    image,
                     line,
                     column,
                     offset: at + 1,
@@ -212,30 +220,18 @@ pub(super) fn scan_with(
                     comment: comment.map(Box::new),
                 });
             }
-            HitKind::Malformed(text) => scan.malformed.push(Malformed {
-                image: hit.image,
-                line,
-                column,
-                text,
-            }),
+            (Suffix::Malformed, _) | (Suffix::Digest(_), Err(_)) => {
+                let end = content.len().min(at + MAX_EXCERPT);
+                scan.malformed.push(Malformed {
+                    image,
+                    line,
+                    column,
+                    text: excerpt(&content[start..end]),
+                });
+            }
         }
     }
     scan
-}
-
-/// The reference of a known image around the `@` at `at`.
-fn hit(bytes: &[u8], at: usize, lookup: Lookup<'_>) -> Option<Hit> {
-    let suffix = suffix(&bytes[at + 1..])?;
-    let reference = Reference::ending_at(bytes, at)?;
-    let image = lookup(reference.repository, reference.before)?;
-    let start = reference.start;
-    let kind = match (suffix, reference.tag) {
-        (Suffix::Digest(digest), Ok(tag)) => HitKind::Pin(tag, digest),
-        (Suffix::Malformed | Suffix::Digest(_), _) => {
-            HitKind::Malformed(excerpt(&bytes[start..bytes.len().min(at + MAX_EXCERPT)]))
-        }
-    };
-    Some(Hit { image, start, kind })
 }
 
 /// The repository and the tag before a digest.
@@ -252,33 +248,22 @@ impl Reference {
     /// The reference before `at`.
     pub(super) fn ending_at(bytes: &[u8], at: usize) -> Option<Self> {
         let reference = reference_text(&bytes[..at])?;
-        let named = ["docker://", "oci://"]
+        let without_scheme = ["docker://", "oci://"]
             .iter()
             .find_map(|scheme| reference.strip_prefix(*scheme))
             .unwrap_or(reference);
-        let slash = named.rfind('/').map_or(0, |slash| slash + 1);
-        let colon = named[slash..].find(':').map(|colon| slash + colon);
-        let (name, tag) = colon.map_or((named, None), |colon| {
-            (&named[..colon], Some(&named[colon + 1..]))
+        let slash = without_scheme.rfind('/').map_or(0, |slash| slash + 1);
+        let colon = without_scheme[slash..].find(':').map(|colon| slash + colon);
+        let (name, tag) = colon.map_or((without_scheme, None), |colon| {
+            (&without_scheme[..colon], Some(&without_scheme[colon + 1..]))
         });
         Some(Self {
             repository: Repository::parse(name).ok()?,
             tag: tag.map(Tag::parse).transpose(),
-            start: at - named.len(),
+            start: at - without_scheme.len(),
             before: (at - reference.len()).checked_sub(1).map(|at| bytes[at]),
         })
     }
-}
-
-struct Hit {
-    image: usize,
-    start: usize,
-    kind: HitKind,
-}
-
-enum HitKind {
-    Pin(Option<Tag>, Digest),
-    Malformed(String),
 }
 
 /// The text after an `@`.
@@ -288,14 +273,13 @@ enum Suffix {
 }
 
 /// Parses the text after the `@`; `None` for a placeholder or anything else that is not a digest.
-fn suffix(bytes: &[u8]) -> Option<Suffix> {
-    let algorithm = |b: &u8| b.is_ascii_alphanumeric() || b"+._-".contains(b);
+fn parse_suffix(bytes: &[u8]) -> Option<Suffix> {
     let colon = bytes
         .iter()
-        .take(ALGORITHM + 1)
-        .take_while(|b| algorithm(b))
+        .take(MAX_ALGORITHM + 1)
+        .take_while(|b| b.is_ascii_alphanumeric() || b"+._-".contains(b))
         .count();
-    if !(1..=ALGORITHM).contains(&colon) || bytes.get(colon) != Some(&b':') {
+    if !(1..=MAX_ALGORITHM).contains(&colon) || bytes.get(colon) != Some(&b':') {
         return None;
     }
     let digits = &bytes[colon + 1..];
@@ -318,12 +302,11 @@ fn suffix(bytes: &[u8]) -> Option<Suffix> {
 /// The characters of a reference at the end of `bytes`; `None` if there are none, or more than in any
 /// reference.
 pub(super) fn reference_text(bytes: &[u8]) -> Option<&str> {
-    let part = |b: &u8| b.is_ascii_alphanumeric() || b"._/:@-".contains(b);
     let length = bytes
         .iter()
         .rev()
         .take(MAX_REFERENCE + 1)
-        .take_while(|b| part(b))
+        .take_while(|b| b.is_ascii_alphanumeric() || b"._/:@-".contains(b))
         .count();
     let reference = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
     (1..=MAX_REFERENCE).contains(&length).then_some(reference)
@@ -335,12 +318,15 @@ fn excerpt(bytes: &[u8]) -> String {
         .iter()
         .take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
     let bytes = &bytes[..end.count()];
-    let half = bytes.utf8_chunks().last().map_or(0, |chunk| {
-        let last = std::str::from_utf8(chunk.invalid());
-        let cut = last.is_err_and(|error| error.error_len().is_none());
-        if cut { chunk.invalid().len() } else { 0 }
-    });
-    String::from_utf8_lossy(&bytes[..bytes.len() - half]).into_owned()
+    let last = bytes
+        .utf8_chunks()
+        .last()
+        .map_or(&[][..], |chunk| chunk.invalid());
+    let incomplete = match std::str::from_utf8(last) {
+        Err(error) if error.error_len().is_none() => last.len(),
+        _ => 0,
+    };
+    String::from_utf8_lossy(&bytes[..bytes.len() - incomplete]).into_owned()
 }
 
 #[cfg(test)]

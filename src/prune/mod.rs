@@ -1,10 +1,10 @@
-//! Deletes pending versions of images.
+//! Deletes pending versions of images: those whose tags all match `prune.tags`.
 //!
 //! ```text
-//! backend: every version ──► Listing ─┐
-//! text, pins, history ─────► Guards ──┼──► judge ──► Judged ──► Plan | error
-//! configuration, clocks ───► Rules ───┘                          │
-//!                    apply: list, check each version, delete, verify, list
+//! backend: every version, clocks ──► Listing ─┐
+//! text, pins, history ─────────────► Guards ──┼──► judge ──► PackageVerdict ──► Plan | error
+//! configuration ───────────────────► Rules ───┘                                 │
+//!                                   apply: list, check each version, delete, verify, list
 //! ```
 //!
 //! [`judge`](judge()) is pure, and [`apply`] only deletes the versions of its approved [`Plan`].

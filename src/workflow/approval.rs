@@ -93,7 +93,7 @@ pub(crate) fn candidate(
     let Some(marker) = Marker::find(&pull.body) else {
         let mut named = config.clone();
         let history = SiteHistory::of_work_tree(config, services);
-        named.former.extend(history.former_names());
+        named.former.extend(history.former_sets());
         // A merge that repin scheduled would outlive the marker.
         if pull.own && named.has_branch(&pull.head) {
             let reason = "its branch is that of a set, but its text has no marker of repin";
@@ -112,7 +112,7 @@ pub(crate) fn candidate(
     let mut named = site.config.clone();
     if marker.set != named.set_path {
         let history = site.history(services);
-        named.former.extend(history.former_names());
+        named.former.extend(history.former_sets());
     }
     let Some(pull_of_set) = of_set::identify(pull.clone(), &named) else {
         return unrelated(pull, &marker, &named, &site, services);
@@ -228,7 +228,7 @@ fn belongs_to_other_set(
         config.root.clone_from(&site.config.root);
         if set != marker.set {
             let history = SiteHistory::of_clone(&config, head.history.as_ref(), services);
-            config.former = history.former_names();
+            config.former = history.former_sets();
         }
         if of_set::identify(pull.clone(), &config).is_some() {
             return Ok(true);

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     changes::Changes,
     checks::{Approved, Check, Counted, HistoryChecked, TrustedImages},
-    config::{ChangeParts, Config, FormerNames, Operation},
+    config::{ChangeParts, Config, FormerSet, Operation},
     contents::ContentsByDigest,
     history::Hold,
     pins::Found,
@@ -47,8 +47,8 @@ pub(super) struct Planned {
     pub(super) body_context: TemplateContext,
     /// The differences of the current set and the new one, if they are reported.
     pub(super) changes: Option<Changes>,
-    /// The names of the set for former paths of its configuration.
-    pub(super) former: Vec<FormerNames>,
+    /// The set at former paths of its configuration.
+    pub(super) former: Vec<FormerSet>,
 }
 
 pub(super) struct CountedSet<'c> {
@@ -254,7 +254,7 @@ pub(super) fn judge(
         approved,
         plan,
         body_context,
-        former: history.former_names(),
+        former: history.former_sets(),
     })
 }
 

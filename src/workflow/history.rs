@@ -9,7 +9,7 @@ use super::{Environment, Services, base_forge, build_order::BuildOrder, ci};
 use crate::{
     checks::{self, DigestHistory, Extent, HistoryFacts},
     code::Code,
-    config::{Config, FormerNames},
+    config::{Config, FormerSet},
     error::{Class, Error, Errors},
     git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, ObjectId},
     history::{self, Digests, HistoryEntry, Hold, Order, Provenance, UnknownOrder},
@@ -277,10 +277,10 @@ impl SiteHistory {
         }
     }
 
-    /// The names that the set had under former paths of its configuration.
-    pub(crate) fn former_names(&self) -> Vec<FormerNames> {
+    /// The set at former paths of its configuration.
+    pub(crate) fn former_sets(&self) -> Vec<FormerSet> {
         let commits = self.commits.as_ref();
-        commits.map_or_else(|_| Vec::new(), |commits| commits.history.former_names())
+        commits.map_or_else(|_| Vec::new(), |commits| commits.history.former_sets())
     }
 
     /// The history and its origin, if the history was read.

@@ -2,7 +2,8 @@
 //! of a run.
 //!
 //! [`run()`] takes a [`Goal`] through the engine and returns the result; the command line parses the
-//! arguments and prints. This module prints nothing: messages during a run go to a [`Console`]. It does
+//! arguments and prints. `site` is the place of a run, `engine` the chain, `execution` and
+//! `publication` are the effects, and `fleet` does the same for many repositories. This module prints nothing: messages during a run go to a [`Console`]. It does
 //! not read the environment of the process either: the command line passes an [`Environment`].
 
 mod adoption;

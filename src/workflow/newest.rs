@@ -38,7 +38,7 @@ pub(super) fn newest(
     let mut config = site.config().clone();
     let (found, _) = site.pins(Operation::Promotion)?;
     let history = site.history(services);
-    config.former.extend(history.former_names());
+    config.former.extend(history.former_sets());
     let pulls = site.open_pull_requests(&config, &history, services)?;
     let mut builds = BuildList::open(&config, &found, &history, &pulls, services)?;
     let (mut selected, mut held, mut unreadable) = (None, Vec::new(), Vec::new());

@@ -29,7 +29,7 @@ pub(super) fn newest_staged(
     let mut config = site.config().clone();
     let (found, _) = site.pins(Operation::Promotion)?;
     let history = site.history(services);
-    config.former.extend(history.former_names());
+    config.former.extend(history.former_sets());
     let config = &config;
     let mut proposals = site.open_pull_requests(config, &history, services)?;
     proposals.retain(|proposal| proposal.operation == Operation::Promotion);

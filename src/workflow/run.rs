@@ -374,7 +374,7 @@ pub(super) fn unplanned_document(
     let (mut branch, mut title) = (String::new(), String::new());
     if let Some(revision) = revision {
         branch = config.branch(operation, revision);
-        title = (config.names(operation).title).render(revision, &config.name);
+        title = (config.templates(operation).title).render(revision, &config.name);
     }
     PlanDocument {
         schema: "repin.plan/1",

@@ -24,7 +24,7 @@ pub(crate) fn set_files(
     let commits: HashSet<ObjectId> = entries.iter().map(|entry| entry.commit).collect();
     let mut reader = Reader {
         git,
-        finder: Finder::new(&config.images),
+        finder: Finder::for_images(&config.images),
         known: HashMap::new(),
     };
     let mut by_commit = HashMap::new();

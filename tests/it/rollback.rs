@@ -743,7 +743,7 @@ fn check_remote_reports_each_pinned_digest() {
         details(&document, "digest_missing", "pass"),
         [format!("{review} exists"), format!("{fix} exists")]
     );
-    let agreed = format!("every label names {REV_B}");
+    let agreed = format!("the revision of every image is {REV_B}");
     assert_eq!(details(&document, "set_disagree", "pass"), [agreed]);
     let labels = details(&document, "revision_label", "pass");
     assert!(

@@ -42,7 +42,7 @@ fn pins() -> Found {
 }
 
 /// An image with these labels on its platforms.
-#[expect(clippy::unnecessary_wraps, reason = "the type of `PinnedImage::found`")]
+#[expect(clippy::unnecessary_wraps, reason = "the type of `PinnedImage::facts`")]
 fn labeled(labels: &[Option<&str>]) -> Result<Option<ImageFacts>, Error> {
     let platforms = labels.iter().enumerate().map(|(index, label)| {
         let mut facts = platform_facts(&[]);
@@ -64,10 +64,10 @@ fn results(found: [Result<Option<ImageFacts>, Error>; 2]) -> (Vec<String>, usize
     let pinned: Vec<_> = found
         .into_iter()
         .enumerate()
-        .map(|(image, found)| PinnedImage {
+        .map(|(image, facts)| PinnedImage {
             image,
             digest: digest('a'),
-            found,
+            facts,
         })
         .collect();
     let (checks, outages, revision) = check_pinned_images(&config(), &pinned, &pins());
@@ -162,10 +162,10 @@ fn moved_or_missing_tag_fails() {
     let pinned = PinnedImage {
         image: 1,
         digest: digest('a'),
-        found: Ok(None),
+        facts: Ok(None),
     };
     let config = config();
-    let result = |resolved: TagDigest| {
+    let result = |resolved: TagResolution| {
         let tag = TagPattern::parse("beef").unwrap();
         let (check, outage) = pinned.check_tag(&config, &tag, &resolved, &pins());
         (line(&check), outage.is_some())

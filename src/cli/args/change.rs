@@ -7,10 +7,9 @@ use clap::{Args, ValueEnum};
 use super::strict_bool;
 use crate::{forge::Readiness, workflow::MissingCredential};
 
-/// Options of the commands that change pins.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "independent flags")]
-pub(in crate::cli) struct Change {
+pub(in crate::cli) struct ChangeOptions {
     /// Write the new pins to the work tree
     #[arg(long)]
     pub(in crate::cli) apply: bool,
@@ -25,9 +24,9 @@ pub(in crate::cli) struct Change {
     #[arg(long, requires = "pr")]
     pub(in crate::cli) reopen: bool,
     /// Skip instead of failing when a token is missing
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "ACTION")]
     pub(in crate::cli) if_unconfigured: Option<IfUnconfigured>,
-    /// true forbids every change; false means --apply, unless --pr is given;
+    /// true forbids every change; false applies it, as --apply does, unless --pr is given;
     /// an omitted or empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(in crate::cli) dry_run: Option<bool>,
@@ -39,10 +38,10 @@ pub(in crate::cli) struct Change {
     /// Write the pull request body to FILE; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) body_file: Option<PathBuf>,
-    /// Omit the section "What changes" of the pull request body, and its requests
+    /// Omit the section "What changes" of the pull request body, and the requests that only it needs
     #[arg(long, conflicts_with = "contents")]
     pub(in crate::cli) no_changes: bool,
-    /// Compare the contents of the images too: packages, privileged files and inventory names
+    /// Also compare the contents of the images: packages, privileged files and inventory names
     #[arg(long)]
     pub(in crate::cli) contents: bool,
 }
@@ -53,7 +52,7 @@ pub(in crate::cli) struct ApplyOptions {
     /// Make the changes
     #[arg(long)]
     pub(in crate::cli) apply: bool,
-    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
+    /// true forbids every change; false applies it, as --apply does; an omitted or empty BOOL means true
     #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     pub(in crate::cli) dry_run: Option<bool>,
 }

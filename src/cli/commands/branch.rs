@@ -23,8 +23,8 @@ pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit,
     }
 }
 
-/// Validates the branches.
-fn check(branches: &Branches) -> Result<(), Errors> {
+/// Fails if a name is malformed, or if both are the same.
+fn check_branches(branches: &Branches) -> Result<(), Errors> {
     for (flag, name) in [("--from", &branches.from), ("--to", &branches.to)] {
         check_branch(name).map_err(|error| usage(format!("{flag}: {error}")))?;
     }
@@ -34,7 +34,7 @@ fn check(branches: &Branches) -> Result<(), Errors> {
     Ok(())
 }
 
-fn document(action: &'static str, branches: &Branches) -> BranchDocument {
+fn planned_document(action: &'static str, branches: &Branches) -> BranchDocument {
     BranchDocument {
         schema: "repin.branch/1",
         action,
@@ -46,13 +46,20 @@ fn document(action: &'static str, branches: &Branches) -> BranchDocument {
     }
 }
 
-/// Prints the document or `line`, and the errors.
-fn report(document: &BranchDocument, line: &str, errors: Option<Errors>, cx: &mut Context) -> Exit {
+/// Prints the document, or `conclusion` as text, and then the errors.
+fn print_outcome(
+    document: &BranchDocument,
+    conclusion: &str,
+    errors: Option<Errors>,
+    cx: &mut Context,
+) -> Exit {
     if cx.output.format == Format::Json {
         cx.output.print_json(document);
     } else {
-        cx.output
-            .print(format!("{} → {}: {line}\n", document.from, document.to));
+        cx.output.print(format!(
+            "{} → {}: {conclusion}\n",
+            document.from, document.to
+        ));
     }
     match errors {
         Some(errors) => cx.output.report_errors_separately(&errors),

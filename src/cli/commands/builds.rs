@@ -22,7 +22,7 @@ use crate::{
 pub(in crate::cli) fn run(args: &args::Builds, cx: &mut Context) -> Result<Exit, Errors> {
     let mut config = cx.load()?;
     let history = SiteHistory::of_work_tree(&config, &cx.services);
-    config.former.extend(history.former_names());
+    config.former.extend(history.former_sets());
     let found = pins::find(TrackedTree::open(&config).files(), &config)?;
     pin_rules::check_places(&config, &found)?;
     let pulls = open_pull_requests(&config, history.git(), &cx.services)?;

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    checks::{self, Check, PinnedImage, Status, TagDigest},
+    checks::{self, Check, PinnedImage, Status, TagResolution},
     cli::{
         check_output::{print_checks, print_skipped, tally},
         commands::sets::{self, SetResults},
@@ -276,11 +276,11 @@ fn read_pinned(
         names.push(config.images[image].name.as_str());
         let source = &sources[image];
         requests.push(async move {
-            let found = resolve::resolve(source, &TagOrDigest::Digest(digest), &[]).await;
+            let facts = resolve::resolve(source, &TagOrDigest::Digest(digest), &[]).await;
             PinnedImage {
                 image,
                 digest,
-                found,
+                facts,
             }
         });
     }
@@ -295,7 +295,7 @@ fn resolve_tag(
     pinned: &[PinnedImage],
     pattern: &TagPattern,
     cx: &Context,
-) -> Result<Vec<TagDigest>, Errors> {
+) -> Result<Vec<TagResolution>, Errors> {
     let mut names = Vec::new();
     let mut requests = Vec::new();
     for pinned in pinned {
@@ -346,7 +346,7 @@ fn check_signatures(
         };
     let images: Vec<_> = pinned
         .iter()
-        .filter_map(|pinned| Some((pinned.image, pinned.found.as_ref().ok()?.clone()?)))
+        .filter_map(|pinned| Some((pinned.image, pinned.facts.as_ref().ok()?.clone()?)))
         .collect();
     signatures::verify_pinned(trust, config, &images, revision, enforcement, &cx.services)
 }

@@ -42,7 +42,7 @@ pub(in crate::cli) fn run(all: bool, cx: &mut Context) -> Result<Exit, Errors> {
     }
     let mut config = cx.load()?;
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
-    config.former.extend(site_history.former_names());
+    config.former.extend(site_history.former_sets());
     let report = gather(&config, &site_history, cx)?;
     Ok(report.print(site_history.promoted_or_local().ok(), cx))
 }
@@ -56,7 +56,7 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
         };
         let report = cx.enter(&config).and_then(|()| {
             let site_history = SiteHistory::of_work_tree(&config, &cx.services);
-            config.former.extend(site_history.former_names());
+            config.former.extend(site_history.former_sets());
             gather(&config, &site_history, cx)
         });
         match report {

@@ -80,7 +80,7 @@ fn history_since(commits: &[&str], is_truncated: bool) -> History {
         });
         let revisions: Vec<_> = claims.chars().map(|c| revision(&c.to_string())).collect();
         let claims = Claims {
-            promoted: if commit.contains('!') {
+            by_title: if commit.contains('!') {
                 revisions.clone()
             } else {
                 Vec::new()

@@ -66,7 +66,7 @@ impl History {
                 info: CommitInfo::new(&date::format(commit.date), "A", b"subject"),
                 trailers: Vec::new(),
                 claims: Claims {
-                    promoted: revisions.clone(),
+                    by_title: revisions.clone(),
                     revisions,
                 },
                 paths: 1,

@@ -252,7 +252,7 @@ mod tests {
             .iter()
             .map(|file| RelPath::parse(file).unwrap())
             .collect();
-        let finder = Finder::of([&Repository::parse("a.b/c").unwrap()]);
+        let finder = Finder::for_repositories([&Repository::parse("a.b/c").unwrap()]);
         let globs = narrow(&tree, &paths, &finder);
         let parsed = Globs::parse(globs.iter().map(String::as_str)).unwrap();
         let listed: BTreeSet<_> = tree.list(&parsed).unwrap().files.into_iter().collect();

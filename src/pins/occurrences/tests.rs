@@ -195,7 +195,7 @@ proptest! {
             OccurrenceKind::Image(at) => Some((at, one.line, one.column, one.digest)),
             _ => None,
         });
-        let pins = Finder::new(&config.images).scan(&text).pins;
+        let pins = Finder::for_images(&config.images).scan(&text).pins;
         let pins = pins.iter().map(|pin| (pin.image, pin.line, pin.column, pin.digest));
         prop_assert_eq!(images.collect::<Vec<_>>(), pins.collect::<Vec<_>>());
     }

@@ -124,7 +124,7 @@ impl FileScanner {
     /// For the places of `config`; a pin's `image` is the index in `repositories`, which may be those
     /// of another configuration.
     pub(crate) fn of(config: &Config, repositories: &[Repository]) -> Self {
-        let finder = Finder::of(repositories).with_version_comments(config);
+        let finder = Finder::for_repositories(repositories).with_version_comments(config);
         let images: HashMap<Repository, usize> = repositories.iter().cloned().zip(0..).collect();
         let names = config
             .images

@@ -18,7 +18,7 @@ fn finder(repositories: &[&str]) -> Finder {
         contract: None,
     };
     let images: Vec<_> = repositories.iter().enumerate().map(image).collect();
-    Finder::new(&images)
+    Finder::for_images(&images)
 }
 
 fn acme() -> Finder {

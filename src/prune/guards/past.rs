@@ -246,7 +246,7 @@ impl PastConfigurations {
     fn scanner(
         &self,
     ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<BTreeSet<Digest>>> + Send + 'static {
-        let finder = Finder::of(&self.repositories);
+        let finder = Finder::for_repositories(&self.repositories);
         let mut buffer = Vec::new();
         move |content| {
             let found: BTreeSet<_> = match read_whole(&mut *content, &mut buffer) {

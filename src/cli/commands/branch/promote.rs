@@ -1,6 +1,6 @@
 //! `repin branch promote`: opens one pull request, and schedules its merge if configured.
 
-use super::{check, document, report};
+use super::{check_branches, planned_document, print_outcome};
 use crate::{
     cli::{args::BranchPromotion, commands::gates::table, context::Context, exit::Exit},
     code::Code,
@@ -15,15 +15,20 @@ use crate::{
 
 pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Errors> {
     let branches = &args.branches;
-    check(branches)?;
+    check_branches(branches)?;
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
     let config = cx.load()?;
-    let mut document = document("promote", branches);
+    let mut document = planned_document("promote", branches);
     let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => {
             document.state = "skipped";
-            return Ok(report(&document, &format!("skipped: {reason}"), None, cx));
+            return Ok(print_outcome(
+                &document,
+                &format!("skipped: {reason}"),
+                None,
+                cx,
+            ));
         }
     };
     cx.services
@@ -51,7 +56,7 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
         .map(|pull| row(pull.number, &pull.url, "unchanged"));
     if difference.subjects.is_empty() {
         document.state = "in_sync";
-        return Ok(report(&document, "nothing to promote", None, cx));
+        return Ok(print_outcome(&document, "nothing to promote", None, cx));
     }
     if !difference.gates.is_empty() {
         cx.output.note(table(&difference.gates).trim_end());
@@ -59,10 +64,10 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
     if difference.state() == GateState::Fail {
         document.state = "blocked";
         let errors = blocked(&difference);
-        return Ok(report(&document, "a gate failed", Some(errors), cx));
+        return Ok(print_outcome(&document, "a gate failed", Some(errors), cx));
     }
     if !apply {
-        return Ok(report(&document, &planned(&difference), None, cx));
+        return Ok(print_outcome(&document, &planned(&difference), None, cx));
     }
     let title = branch::title(pair);
     let body = branch::body(
@@ -90,7 +95,7 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
     document.pull_request = Some(row(opened.pull.number, &opened.pull.url, state));
     let outcome = outcome(&opened, cx);
     document.state = outcome.state;
-    Ok(report(&document, &outcome.line, outcome.errors, cx))
+    Ok(print_outcome(&document, &outcome.line, outcome.errors, cx))
 }
 
 /// The error if `auto_merge` must not merge into the branch.

@@ -1,6 +1,6 @@
 //! `repin branch sync`: merges one branch into another with a push, with the credentials of git.
 
-use super::{check, document, report};
+use super::{check_branches, planned_document, print_outcome};
 use crate::{
     cli::{args::Branches, context::Context, exit::Exit},
     code::Code,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors> {
-    check(branches)?;
+    check_branches(branches)?;
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
     let config = cx.load()?;
     check_target(&config, &branches.to)?;
@@ -34,7 +34,7 @@ pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors>
     let result = cx.services.wait(work, &message)?;
     let outcome = result
         .map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))??;
-    let mut document = document("sync", branches);
+    let mut document = planned_document("sync", branches);
     let (state, line, errors) = match &outcome {
         SyncOutcome::NoBranch(name) => {
             return Err(usage(format!("the remote has no branch `{name}`")));
@@ -68,7 +68,7 @@ pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors>
         SyncOutcome::Merged(head) => head.map(|head| head.to_string()),
         SyncOutcome::Conflict(_) | SyncOutcome::NoBranch(_) => None,
     };
-    Ok(report(&document, &line, errors, cx))
+    Ok(print_outcome(&document, &line, errors, cx))
 }
 
 /// Refuses a branch that is not in `forge.sync_targets`, before anything is fetched.

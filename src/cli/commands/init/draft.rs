@@ -47,7 +47,7 @@ impl Draft {
         services: &Services,
     ) -> Result<Self, Errors> {
         let members = &chosen.members;
-        let finder = Finder::of(members.iter().map(|(_, member)| &member.repository));
+        let finder = Finder::for_repositories(members.iter().map(|(_, member)| &member.repository));
         let (mut files_with_pins, mut files_with_references) = (BTreeSet::new(), BTreeSet::new());
         for pin in members.iter().flat_map(|(_, member)| &member.pins) {
             files_with_pins.insert((*pin.file).clone());

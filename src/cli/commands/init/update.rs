@@ -180,7 +180,7 @@ fn missing_globs(config: &Config, found: &Found) -> Vec<String> {
         }
     }
     let images = config.images.iter();
-    let finder = Finder::of(images.map(|image| &image.repository));
+    let finder = Finder::for_repositories(images.map(|image| &image.repository));
     narrow::narrow(&tree, &files, &finder)
 }
 
