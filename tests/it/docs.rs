@@ -323,7 +323,7 @@ fn explain_codes(text: &mut String) {
             }
             let _ = write!(
                 text,
-                "\n**Remedy:** {} Example: `{}`\n",
+                "\n**Remedy:** {}\n\n```sh\n{}\n```\n",
                 found.remedy, found.example
             );
         }
