@@ -399,7 +399,8 @@ pub(super) struct Set {
 
 #[derive(Debug, Args)]
 pub(super) struct Promote {
-    /// Commit that the images were built from, or `newest`: the newest build in the registry
+    /// Commit that the images were built from, or `newest`: the newest build in the registry, or with
+    /// `promote.after` the newest set that passed every stage
     #[arg(
         short,
         long,

@@ -379,12 +379,16 @@ impl Running {
         if stderr.contains("not a git repository") {
             return GitError::NotARepository(self.root.clone());
         }
-        let message = stderr
+        let reported = stderr
             .lines()
             .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
-            .or_else(|| stderr.lines().next())
-            .unwrap_or("it was stopped without a message");
-        let (command, message) = (self.command, message.chars().take(500).collect::<String>());
+            .or_else(|| stderr.lines().next());
+        let message = match (reported, code) {
+            (Some(line), _) => line.chars().take(500).collect(),
+            (None, Some(code)) => format!("exit {code} without a message"),
+            (None, None) => "a signal stopped it".to_owned(),
+        };
+        let command = self.command;
         // A failed hook exits with 1, even if it prints such a message.
         let is_locked = message.contains("index.lock': File exists")
             || message.starts_with("fatal: cannot lock ref 'HEAD'");

@@ -25,11 +25,17 @@ const GIT_ATTEMPTS: u32 = 150;
 const LOCK_ATTEMPTS: u32 = 1_200;
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The maximum number of paths in the arguments of a command.
+const PATHS_OF_A_COMMAND: usize = 1_000;
+
 /// An obstacle to the commit of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommitObstacle {
     /// These files differ from `HEAD` or from the index.
     Differ(Vec<RelPath>),
+    /// The index hides changes of these files (git-update-index(1), skip-worktree and assume-unchanged),
+    /// so a commit would not contain them.
+    Hidden(Vec<RelPath>),
     /// A merge, cherry-pick or revert is not finished.
     Unfinished(&'static str),
     /// The identity of the user is not configured; the message of git.
@@ -89,19 +95,23 @@ impl Git {
         self.regular_files(&base, |path, _| {
             missing.remove(path.as_bytes());
         })?;
-        let modified = self.modified()?;
-        let mut differ = Vec::new();
+        let (modified, hidden) = (self.modified()?, self.hidden(paths)?);
+        let (mut differ, mut unseen) = (Vec::new(), Vec::new());
         for path in paths {
             let full_path = self.full_path(path);
             if missing.contains(&full_path) || modified.contains(&full_path) {
                 differ.push((*path).clone());
+            } else if hidden.contains(&full_path) {
+                unseen.push((*path).clone());
             }
         }
-        Ok(if differ.is_empty() {
-            Ok(base)
-        } else {
-            Err(CommitObstacle::Differ(differ))
-        })
+        if !differ.is_empty() {
+            return Ok(Err(CommitObstacle::Differ(differ)));
+        }
+        if !unseen.is_empty() {
+            return Ok(Err(CommitObstacle::Hidden(unseen)));
+        }
+        Ok(Ok(base))
     }
 
     /// Commits files with their contents in the work tree, and no other changes. Another process may
@@ -297,6 +307,28 @@ impl Git {
         let listed = self.output("status", &args)?;
         let entries = listed.split(|b| *b == 0).filter_map(|entry| entry.get(3..));
         Ok(entries.map(<[u8]>::to_vec).collect())
+    }
+
+    /// Those of the files whose changes the index hides, from the top of the work tree.
+    fn hidden(&self, paths: &[&RelPath]) -> Result<BTreeSet<Vec<u8>>, GitError> {
+        let mut hidden = BTreeSet::new();
+        for paths in paths.chunks(PATHS_OF_A_COMMAND) {
+            let mut args: Vec<OsString> =
+                ["-v", "-z", "--full-name", "--"].map(OsString::from).into();
+            for path in paths {
+                let whole = [b":(top,literal)", self.prefix(), path.as_bytes()].concat();
+                args.push(OsString::from_vec(whole));
+            }
+            for entry in self.output("ls-files", &args)?.split(|b| *b == 0) {
+                // A lowercase letter is assume-unchanged, `S` is skip-worktree.
+                if let [tag, b' ', path @ ..] = entry
+                    && (tag.is_ascii_lowercase() || *tag == b'S')
+                {
+                    hidden.insert(path.to_vec());
+                }
+            }
+        }
+        Ok(hidden)
     }
 
     /// A path below the root, from the top of the work tree.

@@ -130,6 +130,12 @@ impl<'s> BuildList<'s> {
             pushed: &times,
         });
         let candidates = candidates.map_err(|error| Errors::from(Error::from(&error)))?;
+        if let Some(reason) = history.absence()
+            && !candidates.all.is_empty()
+        {
+            let warning = format!("held builds are unknown: {reason}");
+            services.console.warn(&warning);
+        }
         let find = |revision| candidates.find(revision, &config.revision);
         let current_index = current.and_then(find);
         let older_than_current = match current_index {

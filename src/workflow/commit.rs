@@ -80,6 +80,15 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
             error.notes = paths.iter().map(ToString::to_string).collect();
             error
         }
+        CommitObstacle::Hidden(paths) => {
+            let message = "git ignores changes of files that --commit would commit";
+            let mut error = Error::new(Class::Conflict, Code::CONFLICT, message).help(
+                "run `git update-index --no-skip-worktree --no-assume-unchanged FILE` for each, or run \
+                 without --commit",
+            );
+            error.notes = paths.iter().map(ToString::to_string).collect();
+            error
+        }
         CommitObstacle::Unfinished(name) => {
             let message = format!("cannot commit during an unfinished operation ({name} exists)");
             Error::new(Class::Conflict, Code::CONFLICT, message)

@@ -277,6 +277,11 @@ impl SiteHistory {
         }
     }
 
+    /// The reason for which there is no history; `None` if there is one, or if it cannot be read.
+    pub(crate) fn absence(&self) -> Option<String> {
+        checks::no_history_reason(self.commits.as_ref().err()?)
+    }
+
     /// The set at former paths of its configuration.
     pub(crate) fn former_sets(&self) -> Vec<FormerSet> {
         let commits = self.commits.as_ref();

@@ -10,7 +10,7 @@ use super::{
     stages::{Candidate, Stages},
 };
 use crate::{
-    checks,
+    checks::{self, Check, Overrides, Status},
     config::Operation,
     error::Errors,
     history::{Digests, History, Hold, KnownOrder, Order},
@@ -20,10 +20,11 @@ use crate::{
 };
 
 /// Selects the newest set of the first stage that passes every stage and is newer than the current set, unless
-/// it is older than an open pull request. `allow_older`: whether its age may be unknown.
+/// it is older than an open pull request. With `overrides.older`, its age may be unknown; with
+/// `overrides.unstaged`, it need not pass the stages.
 pub(super) fn newest_staged(
     site: &dyn Executor,
-    allow_older: bool,
+    overrides: Overrides,
     services: &Services,
 ) -> Result<Newest, Errors> {
     let mut config = site.config().clone();
@@ -49,7 +50,7 @@ pub(super) fn newest_staged(
         proposals: &proposals,
         services,
     };
-    let mut held = Vec::new();
+    let (mut held, mut refused) = (Vec::new(), None);
     let mut selected = None;
     for (index, candidate) in candidates.iter().enumerate() {
         // The sets after the current one are older in the stage.
@@ -78,10 +79,13 @@ pub(super) fn newest_staged(
             Age::Newer => {}
             Age::Unknown(reason) => unknown_order = Some(reason),
         }
-        if !passes(&stages, &candidate.digests, services)? {
+        if !overrides.unstaged
+            && let Some(reason) = refusal(&stages, &candidate.digests, services)?
+        {
+            refused.get_or_insert((revision, reason));
             continue;
         }
-        if let Some(reason) = unknown_order.filter(|_| !allow_older) {
+        if let Some(reason) = unknown_order.filter(|_| !overrides.older) {
             return Err(unknown_age(revision, &reason));
         }
         selected = Some(revision);
@@ -90,9 +94,19 @@ pub(super) fn newest_staged(
     note_held(&held, services);
     if let Some(revision) = selected {
         let name = plain(revision.as_str());
-        let note = format!("the newest set that passed every stage is {name}");
+        let source = if overrides.unstaged {
+            "of the first stage"
+        } else {
+            "that passed every stage"
+        };
+        let note = format!("the newest set {source} is {name}");
         services.console.note(&note);
         return Ok(Newest::Build(revision.clone()));
+    }
+    if let Some((revision, reason)) = refused {
+        let name = plain(revision.as_str());
+        let note = format!("not selected: {name}: {reason}");
+        services.console.note(&note);
     }
     let current = known.and_then(|known| known.revision_of(&pinned));
     Ok(Newest::Nothing {
@@ -101,14 +115,19 @@ pub(super) fn newest_staged(
     })
 }
 
-/// Whether a set passes every stage; an unknown stage is an error.
-fn passes(stages: &Stages<'_>, digests: &Digests, services: &Services) -> Result<bool, Errors> {
+/// The reason for which a set does not pass a stage; an unknown stage is an error.
+fn refusal(
+    stages: &Stages<'_>,
+    digests: &Digests,
+    services: &Services,
+) -> Result<Option<String>, Errors> {
     let verdicts = stages.judge(digests, services)?.judged;
     let (checks, unknown) = checks::check_stages(&verdicts, false).into_parts();
-    if unknown.is_empty() {
-        return Ok(!checks::any_failed(&checks));
+    if !unknown.is_empty() {
+        return Err(unknown.into());
     }
-    Err(unknown.into())
+    let failed = checks.iter().find(|check| check.status == Status::Fail);
+    Ok(failed.map(Check::describe))
 }
 
 /// The order of the sets of a stage and the open pull requests that promote sets.

@@ -51,7 +51,7 @@ pub(crate) fn quick_test(
                 test.ready.insert(set.commit, ready);
             }
             Ok(None) => {}
-            Err(error) => test.errors.push(error),
+            Err(errors) => test.errors.extend(errors),
         }
     }
     Ok(test)
@@ -61,7 +61,7 @@ async fn test_set(
     set: &HistoryEntry,
     config: &Config,
     sources: &[Source],
-) -> Result<Option<bool>, Error> {
+) -> Result<Option<bool>, Vec<Error>> {
     let mut tests = Vec::new();
     for (image, source) in config.images.iter().zip(sources) {
         if image.pins > 0
@@ -70,18 +70,19 @@ async fn test_set(
             tests.push(test_image(set, *digest, config, source));
         }
     }
-    let (mut ready, mut unread) = (Some(true), None);
+    let (mut ready, mut errors) = (Some(true), Vec::new());
     for result in future::join_all(tests).await {
         match result {
             Ok(Some(false)) => return Ok(Some(false)),
             Ok(Some(true)) => {}
             Ok(None) => ready = None,
-            Err(error) => unread = Some(error),
+            Err(error) => errors.push(error),
         }
     }
-    match unread {
-        Some(error) => Err(error),
-        None => Ok(ready),
+    if errors.is_empty() {
+        Ok(ready)
+    } else {
+        Err(errors)
     }
 }
 

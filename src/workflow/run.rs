@@ -182,10 +182,10 @@ fn withheld(site: &dyn Executor, request: &Request, stop: Stop, services: &Servi
 /// The newest build of the registry, or the newest set that passed the stages.
 fn newest_set(goal: &Goal, site: &dyn Executor, services: &Services) -> Result<Newest, Errors> {
     let overrides = goal.overrides();
-    if site.config().promote.after.is_empty() || overrides.unstaged {
+    if site.config().promote.after.is_empty() {
         newest::newest(site, overrides.older, services)
     } else {
-        newest_staged(site, overrides.older, services)
+        newest_staged(site, overrides, services)
     }
 }
 

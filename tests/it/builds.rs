@@ -77,6 +77,21 @@ fn rolled_back() -> World {
 }
 
 #[test]
+fn unknown_holds_are_reported() {
+    let world = rolled_back();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let known = world.run(&["builds"]).exits(0);
+    assert!(known.stdout.contains("held: "), "{}", known.stdout);
+    let ran = world.run_with(&["builds"], &[("PATH", path)]).exits(0);
+    assert!(
+        ran.stderr.contains("warning: held builds are unknown: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn each_build_has_the_first_state_that_applies() {
     let world = rolled_back();
     build(&world, REV_C, "2026-11-20T14:02:00Z");

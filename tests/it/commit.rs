@@ -134,7 +134,7 @@ fn a_rollback_commits_too() {
 #[test]
 fn file_that_differs_from_head_stops_the_commit() {
     type Change = fn(&World);
-    let cases: [(&str, Change); 4] = [
+    let cases: [(&str, Change); 6] = [
         ("changed", |world| {
             world.write(A, world.read(A) + "# mine\n");
         }),
@@ -150,6 +150,12 @@ fn file_that_differs_from_head_stops_the_commit() {
         ("untracked", |world| {
             world.git(&["rm", "-q", "--cached", A]);
             world.git(&["commit", "-q", "-m", "forget"]);
+        }),
+        ("skip-worktree", |world| {
+            world.git(&["update-index", "--skip-worktree", A]);
+        }),
+        ("assume-unchanged", |world| {
+            world.git(&["update-index", "--assume-unchanged", A]);
         }),
     ];
     for (case, change) in cases {

@@ -515,7 +515,7 @@ fn listed_sets_are_tested_with_two_requests_each() {
     drop(registry);
     let env = [("REPIN_HTTP_ATTEMPTS", "1")];
     let args = ["rollback", "--remote", "--source", &source];
-    let unread = world.run_with(&args, &env).exits(0);
+    let unread = world.run_with(&args, &env).exits(3);
     assert_eq!(
         unread.stdout.matches("2026-01-02  ? ").count(),
         2,
@@ -523,7 +523,7 @@ fn listed_sets_are_tested_with_two_requests_each() {
         unread.stdout
     );
     assert!(
-        unread.stderr.contains("warning: not tested: "),
+        unread.stderr.contains("error[unavailable]: "),
         "{}",
         unread.stderr
     );

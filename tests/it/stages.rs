@@ -621,6 +621,30 @@ fn newest_set_that_passed_its_stages_is_promoted() {
 }
 
 #[test]
+fn newest_set_that_waits_is_reported() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 10);
+    let ran = pipeline.run(&["promote", "--revision", "newest"]).exits(0);
+    assert_eq!(ran.json()["changed"], false);
+    let waits = format!("not selected: {REV_B}: ");
+    assert!(ran.stderr.contains(&waits), "{}", ran.stderr);
+    assert!(ran.stderr.contains("24h required"), "{}", ran.stderr);
+}
+
+#[test]
+fn forced_newest_set_is_one_of_the_stage() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 10);
+    // The registry has C, which staging never had.
+    let args = ["promote", "--revision", "newest", "--allow-unstaged"];
+    let document = pipeline.run(&args).exits(0).json();
+    assert_eq!(document["revision"], REV_B);
+    let soak = document["checks"].as_array().unwrap().iter();
+    let mut soak = soak.filter(|check| check["code"] == "stage_soak");
+    assert_eq!(soak.next().unwrap()["status"], "warn");
+}
+
+#[test]
 fn newest_set_is_not_before_pull_request() {
     let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
     pipeline.promoted(STAGING, REV_B, 90);

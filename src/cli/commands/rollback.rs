@@ -8,7 +8,6 @@ use crate::{
     config::Config,
     error::{Error, Errors},
     history::HistoryEntry,
-    untrusted::plain,
     workflow::{self, Goal, Intent, SiteHistory},
 };
 
@@ -51,17 +50,16 @@ fn without_target(
         None
     };
     history::list(history, None, tested.as_ref(), cx);
-    for error in tested.map_or_else(Vec::new, |tested| tested.errors) {
-        cx.output
-            .warn(&format!("not tested: {}", plain(&error.text())));
-    }
     if cx.output.format != Format::Json {
         cx.output.note(match sets.as_slice() {
             [] => "no set is available for rollback",
             _ => "nothing was changed; choose a set with: repin rollback --to REVISION",
         });
     }
-    Ok(Exit::Done)
+    match tested.map_or_else(Vec::new, |tested| tested.errors) {
+        errors if errors.is_empty() => Ok(Exit::Done),
+        errors => Ok(cx.output.report_errors_separately(&errors.into())),
+    }
 }
 
 fn missing_target(sets: &[&HistoryEntry]) -> Errors {

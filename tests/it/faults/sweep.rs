@@ -294,9 +294,9 @@ impl Trial {
         if self.plan.kind.name == "404" && shows_missing {
             return &[0, 1, 3, 4];
         }
-        // Sets that were not tested are listed with a warning.
-        if name == "rollback-remote" {
-            return &[0];
+        // A missing or wrong manifest is a result: the set is not ready.
+        if name == "rollback-remote" && self.plan.kind.means != Means::Denied {
+            return &[0, 3];
         }
         match self.plan.kind.means {
             Means::Nothing | Means::Doubtful | Means::MayPass | Means::Unusable | Means::Limit => {
