@@ -47,7 +47,7 @@ pub(crate) use remote::{
 };
 pub(crate) use set::{
     ApprovedImage, Expected, PinnedDigest, Resolution, Target, check_required_labels,
-    check_resolution, check_shared_digests, no_tag, resolved_image,
+    check_resolution, check_shared_digests, content_result, no_tag, resolved_image,
 };
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::check_smoke;

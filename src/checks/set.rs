@@ -163,7 +163,7 @@ pub(crate) fn check_resolution(
 
 /// Turns missing and wrong content into failures, because no later run succeeds without a change in the
 /// registry. Other errors remain outages.
-pub(super) fn content_result(errors: Vec<Error>, image: &str) -> StageResult {
+pub(crate) fn content_result(errors: Vec<Error>, image: &str) -> StageResult {
     let mut result = StageResult::default();
     for error in errors {
         let code = match error.class {

@@ -4,7 +4,7 @@
 //! The sets share the files, the history, and the caches of the run, so that each digest and each layer is
 //! read once.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
     Goal, MissingCredential, Services, SiteHistory,
@@ -18,13 +18,13 @@ use super::{
     smoke::SmokeStage,
 };
 use crate::{
-    checks::{RehearsalVerdict, judge_rehearsal},
+    checks::{self, ApprovedImage, Check, RehearsalVerdict, judge_rehearsal},
     config::{Config, Operation},
     error::{Class, Error, Errors},
     history::{History, HistoryEntry, Provenance},
     inventory::LayerCache,
     layers::ContentFilter,
-    oci::{Revision, date},
+    oci::{Digest, Revision, date},
     report::json::{ErrorRow, RehearseDocument, RehearsedSet},
 };
 
@@ -46,6 +46,9 @@ struct Candidate {
     goal: Result<ParsedGoal, Errors>,
     entry: Option<HistoryEntry>,
 }
+
+/// The layers that were looked up in this run, by the index of the image, with the error if there is one.
+type KnownLayers = HashMap<(usize, Digest), Option<Error>>;
 
 /// Rehearses the rollback to each set. Returns an error if no set can be rehearsed.
 pub(crate) fn rehearse(
@@ -76,11 +79,11 @@ pub(crate) fn rehearse(
     };
     let filter = content_filter(&read, &candidates)?;
     *services.kept_layers.borrow_mut() = Some(LayerCache::for_sets(filter));
-    let mut sets = Vec::new();
+    let (mut sets, mut layers) = (Vec::new(), KnownLayers::new());
     for candidate in candidates {
         let is_latest =
             latest.is_some() && candidate.entry.as_ref().map(|entry| entry.commit) == latest;
-        let set = rehearse_set(candidate, &read)?;
+        let set = rehearse_set(candidate, &read, &mut layers)?;
         sets.push(RehearsedSet { is_latest, ..set });
     }
     *services.kept_layers.borrow_mut() = None;
@@ -178,7 +181,11 @@ fn content_filter(read: &ReadSite<'_>, candidates: &[Candidate]) -> Result<Conte
 }
 
 /// Rehearses one set. Returns an error if the cause is not the set.
-fn rehearse_set(candidate: Candidate, read: &ReadSite<'_>) -> Result<RehearsedSet, Errors> {
+fn rehearse_set(
+    candidate: Candidate,
+    read: &ReadSite<'_>,
+    layers: &mut KnownLayers,
+) -> Result<RehearsedSet, Errors> {
     let Candidate {
         mut revision,
         goal,
@@ -198,6 +205,9 @@ fn rehearse_set(candidate: Candidate, read: &ReadSite<'_>) -> Result<RehearsedSe
                     images = planned.approved.images().iter().flatten().count();
                     checks.extend_from_slice(planned.approved.checks());
                     checks.extend_from_slice(planned.plan.checks());
+                    let (failed, outages) = check_layers(planned.approved.images(), read, layers)?;
+                    checks.extend(failed);
+                    errors.extend(outages);
                 }
                 Err(stop) => (checks, errors) = stop.into_parts(),
             }
@@ -219,6 +229,50 @@ fn rehearse_set(candidate: Candidate, read: &ReadSite<'_>) -> Result<RehearsedSe
         images,
         is_latest: false,
     })
+}
+
+/// Checks that every layer of a set exists. A rollback reads layers only for contracts and inventories, but
+/// an engine needs all of them.
+fn check_layers(
+    images: &[Option<ApprovedImage>],
+    read: &ReadSite<'_>,
+    known: &mut KnownLayers,
+) -> Result<(Vec<Check>, Vec<Error>), Errors> {
+    let config = read.site.config();
+    let sources = read.services.sources_of_images(config)?;
+    let (mut keys, mut names, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, image) in images.iter().enumerate() {
+        for platform in image.iter().flat_map(|image| &image.facts.platforms) {
+            for layer in &platform.manifest.layers {
+                let key = (index, layer.digest);
+                if !known.contains_key(&key) && !keys.contains(&key) {
+                    keys.push(key);
+                    names.push(config.images[index].name.as_str());
+                    requests.push(sources[index].check_layer(layer));
+                }
+            }
+        }
+    }
+    let task = "looking up the layers";
+    let results = read.services.wait_for_all(task, &names, requests)?;
+    for (key, result) in keys.into_iter().zip(results) {
+        known.insert(key, result.err());
+    }
+    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    for (index, image) in images.iter().enumerate() {
+        let mut errors: Vec<Error> = Vec::new();
+        for platform in image.iter().flat_map(|image| &image.facts.platforms) {
+            for layer in &platform.manifest.layers {
+                let error = known.get(&(index, layer.digest)).cloned().flatten();
+                errors.extend(error.filter(|error| !errors.contains(error)));
+            }
+        }
+        let result = checks::content_result(errors, &config.images[index].name);
+        let (failed, errors) = result.into_parts();
+        checks.extend(failed);
+        outages.extend(errors);
+    }
+    Ok((checks, outages))
 }
 
 /// Returns the errors if they concern the configuration or another process: then no set can be rehearsed.

@@ -106,6 +106,29 @@ fn sets_of_history_are_taken_through_the_rollback() {
 }
 
 #[test]
+fn missing_layer_fails_without_a_contract() {
+    let mut world = world();
+    world.build(REV_C);
+    let layered = Platform::new("linux/amd64", REV_B).gzipped(base());
+    world.rebuild("fix", REV_B, &[layered]);
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.push();
+    world.promoted(REV_B);
+    world.promoted(REV_C);
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
+    let layout = world.layout("fix");
+    let manifest = fs::read(layout.blob_path(world.digest("fix", REV_B))).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+    fs::remove_file(layout.blob_path(layer)).unwrap();
+    let document = rehearsed(&world, &[], 1);
+    assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "ready"]]);
+    assert_eq!(failed(&document["sets"][0]), ["content_missing"]);
+}
+
+#[test]
 fn failed_set_does_not_stop_the_others() {
     let world = promoted();
     world.layout("fix").untag(REV_B);
