@@ -19,6 +19,7 @@ pub(crate) struct Call {
     pub(crate) content: Option<String>,
     /// The treatment of a successful response's body.
     pub(crate) body: BodyMode,
+    pub(crate) see_other: SeeOther,
     pub(crate) idempotency: Idempotency,
     pub(crate) effect: Effect,
     /// The maximum number of attempts, if it is lower than the policy's.
@@ -32,6 +33,16 @@ pub(crate) enum BodyMode {
     Buffer(u64),
     /// Return it unread.
     Stream,
+}
+
+/// The treatment of 303 (See Other): it refers to another resource, and not to another location of
+/// the requested one (RFC 9110, section 15.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SeeOther {
+    /// Like any other redirect.
+    Follow,
+    /// Return it as the final response.
+    Return,
 }
 
 /// Whether a request may be carried out twice.
@@ -75,6 +86,7 @@ impl Call {
             headers: HeaderMap::new(),
             content: None,
             body: BodyMode::Buffer(max),
+            see_other: SeeOther::Follow,
             idempotency: Idempotency::Repeatable,
             effect: Effect::Read,
             attempts: None,

@@ -25,7 +25,7 @@ mod timer;
 mod transport;
 
 pub(crate) use body::{Body, OpenBody};
-pub(crate) use call::{BodyMode, Call, Effect, Idempotency, Reply};
+pub(crate) use call::{BodyMode, Call, Effect, Idempotency, Reply, SeeOther};
 pub(crate) use client::Client;
 pub(crate) use clock::{Clock, ServerTime};
 pub(crate) use deadline::Deadline;

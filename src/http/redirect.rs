@@ -6,7 +6,7 @@ use reqwest::{
 };
 
 use super::{
-    Call,
+    Call, SeeOther,
     address::{check_url, redacted},
 };
 
@@ -18,6 +18,9 @@ pub(super) fn redirect_target(
     call: &Call,
 ) -> Result<Option<Url>, String> {
     if call.method != Method::GET || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    if status == StatusCode::SEE_OTHER && call.see_other == SeeOther::Return {
         return Ok(None);
     }
     let mut locations = headers.get_all(header::LOCATION).iter();
@@ -73,6 +76,26 @@ mod tests {
         for location in ["ftp://b/", "http://u:p@b/", "http://u@b/", "http://["] {
             let error = target_of("http://a/", location).unwrap_err();
             assert!(!error.contains("u:p"), "{error}");
+        }
+    }
+
+    #[test]
+    fn see_other_is_returned_on_request() {
+        let headers = [(header::LOCATION, "/x".parse().unwrap())]
+            .into_iter()
+            .collect();
+        let follow = Call::get("http://a/".parse().unwrap(), 1);
+        let keep = Call {
+            see_other: SeeOther::Return,
+            ..follow.clone()
+        };
+        for (status, call, followed) in [
+            (StatusCode::SEE_OTHER, &follow, true),
+            (StatusCode::SEE_OTHER, &keep, false),
+            (StatusCode::TEMPORARY_REDIRECT, &keep, true),
+        ] {
+            let target = redirect_target(status, &headers, call).unwrap();
+            assert_eq!(target.is_some(), followed, "{status}");
         }
     }
 

@@ -150,7 +150,12 @@ impl Source {
             return Ok(listed);
         }
         let tag = TagOrDigest::Tag(attached_tag(digest, "")?);
-        match self.manifest(&tag, None).await?.map(|found| found.value) {
+        let found = self.manifest(&tag, None).await?;
+        // GitLab's registry resolves this tag to the image itself.
+        match found
+            .filter(|found| found.digest != digest)
+            .map(|found| found.value)
+        {
             None => Ok(Vec::new()),
             Some(Manifest::Index(index)) => Ok(index.manifests),
             Some(Manifest::Image(_)) => Err(Error::unavailable(

@@ -1,6 +1,7 @@
 //! Registries: real ones and scripted ones, at the level of the library.
 
 mod attached;
+mod documented;
 mod faults;
 mod layers;
 mod listing;

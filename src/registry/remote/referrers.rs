@@ -1,7 +1,7 @@
 //! The referrers of a digest (OCI distribution specification, "Listing Referrers").
 //!
-//! A registry without the API responds with 404 or 405; the caller then fetches the referrers tag.
-//! Any other response that is not a listing is an error: the error page of a proxy does not mean
+//! A registry without the API responds with 404 or 405, or like GHCR with 303 to a page of its web
+//! site; the caller then fetches the referrers tag. Any other response that is not a listing is an error: the error page of a proxy does not mean
 //! that an image has no signatures.
 
 use reqwest::{
@@ -11,12 +11,19 @@ use reqwest::{
 
 use super::{Error, Remote, content_type, request_error::RequestError, tags::next_page};
 use crate::{
-    http::BodyMode,
+    http::{BodyMode, SeeOther},
     oci::{Descriptor, Digest, INDEX_TYPES, MAX_LISTING, document},
     untrusted::short,
 };
 
 const MAX_PAGES: usize = 1_000;
+/// The responses of a registry without the API. The page that GHCR redirects to is rate-limited, so
+/// it is not requested.
+const UNSUPPORTED: [StatusCode; 3] = [
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::SEE_OTHER,
+];
 
 impl Remote {
     /// Lists the manifests that are attached to `digest`; empty if the registry has no such API.
@@ -33,12 +40,12 @@ impl Remote {
         let mut call = self.get(&format!("referrers/{digest}"))?;
         let index = HeaderValue::from_static(INDEX_TYPES[0]);
         call.headers.insert(ACCEPT, index);
+        call.see_other = SeeOther::Return;
         let (mut listed, mut remaining) = (Vec::new(), MAX_LISTING);
         for page in 0..MAX_PAGES {
             call.body = BodyMode::Buffer(remaining);
             let reply = self.send(call.clone(), "pull").await?;
-            let unsupported = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
-            if page == 0 && unsupported.contains(&reply.status) {
+            if page == 0 && UNSUPPORTED.contains(&reply.status) {
                 return Ok(Vec::new());
             }
             let (headers, bytes) = self.success(reply)?;

@@ -24,8 +24,12 @@ use crate::{
 const MAX_PAGE: u64 = 16 * 1024 * 1024;
 const MAX_PAGES: usize = 5_000;
 const MAX_TAGS: usize = 500_000;
-/// The number of entries of a page; docker-registry 3 refuses more than 1000 by default.
+/// The number of entries of a page: Amazon ECR refuses more than 1000, and docker-registry 3 returns
+/// at most 1000 by default.
 const PAGE: usize = 1_000;
+/// The responses of a registry that does not accept a tag as `last`. Amazon ECR accepts only its own
+/// tokens there, and responds with 405 to an invalid parameter.
+const LAST_REFUSED: [StatusCode; 2] = [StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED];
 /// The maximum number of consecutive pages without a new tag. Pages may be empty, but links may
 /// also form a circle.
 const MAX_IDLE: usize = 100;
@@ -87,22 +91,28 @@ impl Remote {
         };
         let end = Instant::now() + LISTING_TIMEOUT;
         let mut pages = TagPages::default();
+        // A page shorter than `n` without a link is the last one (OCI distribution specification
+        // 1.1), so the listing is complete if the registry refuses to confirm that.
+        let mut may_be_refused = false;
         while Instant::now() <= end {
             let reply = self.send(call.clone(), "pull").await?;
             let clock = Clock::from_headers(&reply.headers, now);
             if reply.status == StatusCode::NOT_FOUND && pages.count == 0 {
                 return Ok(Tags { tags: None, clock });
             }
+            if may_be_refused && LAST_REFUSED.contains(&reply.status) {
+                return Ok(pages.complete(clock));
+            }
             let (headers, bytes) = self.success(reply)?;
             let link = next_page(&headers, &call.url)?;
-            let next = pages.add(parse_page(&bytes)?, link);
-            call.url = match next.map_err(RequestError::unavailable)? {
+            let page = parse_page(&bytes)?;
+            let is_short = page.len() < PAGE;
+            let next = pages.add(page, link).map_err(RequestError::unavailable)?;
+            may_be_refused = is_short && matches!(next, NextPage::After(_));
+            call.url = match next {
                 NextPage::Linked(url) => url,
                 NextPage::After(tag) => self.get(&format!("tags/list?n={PAGE}&last={tag}"))?.url,
-                NextPage::Complete => {
-                    let tags = Some(pages.tags.into_iter().collect());
-                    return Ok(Tags { tags, clock });
-                }
+                NextPage::Complete => return Ok(pages.complete(clock)),
             };
         }
         Err(RequestError::unavailable(ENDLESS))
@@ -168,6 +178,11 @@ impl TagPages {
             }
             (None, _) => NextPage::Complete,
         })
+    }
+
+    fn complete(self, clock: Clock) -> Tags {
+        let tags = Some(self.tags.into_iter().collect());
+        Tags { tags, clock }
     }
 
     /// The tags of all pages so far, in order.

@@ -23,6 +23,7 @@ use crate::{
         attach::{self, Attachment, BUNDLE},
         authority::{self, ISSUER, NOW, SLSA, SOURCE, Signing, WORKFLOW},
         fake::{Fake, Reaction, Request},
+        images::Image,
         layout::Layout,
         registry::{Protection, Registry},
     },
@@ -203,6 +204,43 @@ async fn registry_without_the_api_uses_tags() {
         let found = at(&fake).await;
         assert_eq!((won(&found), found.faults.len()), (1, 0));
         assert_eq!(fake.log().len(), 4, "{:?}", fake.log());
+    }
+}
+
+/// GHCR redirects the referrers to a page of its web site, which is rate-limited
+/// (artifacthub/hub, issue 4785).
+#[tokio::test]
+async fn redirect_to_a_web_site_uses_tags() {
+    let world = world();
+    attach::list_by_tag(&world.layout, &image().to_string(), &[&world.built(COMMIT)]);
+    let site = Fake::start(|_| Reaction::new(429, ""));
+    let location = format!("http://{}/-/v2/packages/container/package", site.host());
+    let fake = world.served(move |request| {
+        let is_listing = request.path().contains("/referrers/");
+        is_listing.then(|| Reaction::new(303, "").with("Location", location.clone()))
+    });
+    let found = at(&fake).await;
+    assert_eq!((won(&found), found.faults.len()), (1, 0), "{found:?}");
+    assert_eq!(site.requests().len(), 0);
+}
+
+/// GitLab's registry has no referrers API, and resolves `sha256-HEX` to the manifest `sha256:HEX`
+/// (oras-project/oras-go, issue 1396).
+#[tokio::test]
+async fn image_is_no_list_of_its_referrers() {
+    let index = Image::index(vec![Image::single("amd64", "one")]);
+    for image in [Image::single("amd64", "one"), index] {
+        let (digest, listed) = (image.digest(), image.clone());
+        let fake = Fake::start(move |request| match request.path().rsplit_once('/') {
+            Some((kind, tag)) if kind.ends_with("/manifests") && tag.len() == 71 => {
+                Reaction::new(200, listed.manifest.clone()).with("Content-Type", listed.media_type)
+            }
+            _ => Reaction::new(404, ""),
+        });
+        let source = source(settings(&[]), &fake.host(), "team/app");
+        let found = source.referrers(digest).await.unwrap();
+        assert!(found.is_empty(), "{found:?}");
+        assert_eq!(fake.requests().len(), 2, "{:?}", fake.log());
     }
 }
 
