@@ -95,7 +95,7 @@ use crate::{
 };
 
 pub(crate) use renames::UnknownPast;
-pub(crate) use rules::parse as parse_config;
+pub(crate) use rules::{parse as parse_config, places_key};
 
 pub(crate) use build_order::{
     CommitOrder, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order, is_created_before,
