@@ -12,70 +12,40 @@ use crate::{
         json::ErrorRow,
         layout::{Align, aligned},
     },
+    text::words,
     untrusted::{markdown, plain},
 };
 
-/// The outcome for a pull request, or for a repository without one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CloseOutcome {
-    /// A dry run would close the pull request.
-    Open,
-    Closed,
-    /// The repository has no open pull request of the set.
-    None,
-    /// The branch contains a foreign commit.
-    ForeignCommit,
-    /// The request or the configuration was refused.
-    Refused,
-    /// The repository is missing or empty.
-    Unconfigured,
-    Archived,
-    /// The repository was renamed or transferred.
-    Moved,
-    /// The token needs another permission.
-    Denied,
-    /// The pull request could not be read or closed.
-    Unavailable,
-    /// An internal error occurred.
-    Failed,
-    /// The run stopped before it reached the repository.
-    Pending,
+words! {
+    /// The outcome for a pull request, or for a repository without one.
+    #[derive(PartialOrd, Ord)]
+    pub(crate) enum CloseOutcome {
+        /// A dry run would close the pull request.
+        Open = "open",
+        Closed = "closed",
+        /// The repository has no open pull request of the set.
+        None = "none",
+        /// The branch contains a foreign commit.
+        ForeignCommit = "foreign_commit",
+        /// The request or the configuration was refused.
+        Refused = "refused",
+        /// The repository is missing or empty.
+        Unconfigured = "unconfigured",
+        Archived = "archived",
+        /// The repository was renamed or transferred.
+        Moved = "moved",
+        /// The token needs another permission.
+        Denied = "denied",
+        /// The pull request could not be read or closed.
+        Unavailable = "unavailable",
+        /// An internal error occurred.
+        Failed = "failed",
+        /// The run stopped before it reached the repository.
+        Pending = "pending",
+    }
 }
 
 impl CloseOutcome {
-    pub(crate) const ALL: [Self; 12] = [
-        Self::Open,
-        Self::Closed,
-        Self::None,
-        Self::ForeignCommit,
-        Self::Refused,
-        Self::Unconfigured,
-        Self::Archived,
-        Self::Moved,
-        Self::Denied,
-        Self::Unavailable,
-        Self::Failed,
-        Self::Pending,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Closed => "closed",
-            Self::None => "none",
-            Self::ForeignCommit => "foreign_commit",
-            Self::Refused => "refused",
-            Self::Unconfigured => "unconfigured",
-            Self::Archived => "archived",
-            Self::Moved => "moved",
-            Self::Denied => "denied",
-            Self::Unavailable => "unavailable",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
-        }
-    }
-
     pub(crate) fn from_class(class: Class) -> Self {
         match class {
             Class::Limited => Self::Pending,
