@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checks::{Check, Status},
+    code::Code,
     config::is_owner_name,
-    error::Class,
+    error::{Class, Errors},
     oci,
     report::json::ErrorRow,
     text::words,
@@ -20,6 +21,7 @@ use crate::{
 const SCHEMA: &str = "repin.fleet-line/1";
 
 words! {
+    /// The outcome for a repository, or for a pull request that is closed.
     #[derive(PartialOrd, Ord, Deserialize)]
     pub(crate) enum FleetOutcome {
         /// The pull request was opened.
@@ -51,6 +53,63 @@ words! {
         Failed = "failed",
         /// The run stopped before it reached the repository.
         Pending = "pending",
+        /// A dry run would close the pull request.
+        #[serde(skip_deserializing)]
+        Open = "open",
+        #[serde(skip_deserializing)]
+        Closed = "closed",
+        /// The repository has no open pull request of the set that is closed.
+        #[serde(skip_deserializing)]
+        None = "none",
+    }
+}
+
+impl FleetOutcome {
+    /// The outcome of errors.
+    pub(crate) fn of_failure(errors: &Errors) -> Self {
+        let limited = errors.iter().all(|error| error.class == Class::Limited);
+        let internal = errors.iter().any(|error| error.code == Code::INTERNAL);
+        match errors.class() {
+            Class::Unavailable if internal => Self::Failed,
+            Class::Unavailable | Class::Limited if limited => Self::Pending,
+            Class::Unavailable | Class::WrongBytes | Class::MissingContent | Class::Limited => {
+                Self::Unavailable
+            }
+            Class::Denied => Self::Denied,
+            Class::Conflict => Self::ForeignCommit,
+            Class::Failed | Class::Ambiguous | Class::Refused | Class::Input => Self::Refused,
+        }
+    }
+
+    /// Whether only the report of closed pull requests contains the outcome.
+    pub(crate) fn is_of_closing(self) -> bool {
+        matches!(self, Self::Open | Self::Closed | Self::None)
+    }
+
+    /// Whether only lines of shards contain the outcome.
+    pub(crate) fn is_of_promotion(self) -> bool {
+        matches!(
+            self,
+            Self::Created
+                | Self::Updated
+                | Self::Unchanged
+                | Self::Current
+                | Self::Planned
+                | Self::ClosedByPerson
+        )
+    }
+
+    /// The number of each of the `reported` outcomes.
+    pub(crate) fn totals(
+        reported: impl Fn(Self) -> bool,
+        outcomes: impl Iterator<Item = Self>,
+    ) -> BTreeMap<&'static str, usize> {
+        let reported = Self::ALL.into_iter().filter(|each| reported(*each));
+        let mut totals: BTreeMap<_, _> = reported.map(|each| (each.as_str(), 0)).collect();
+        for outcome in outcomes {
+            *totals.entry(outcome.as_str()).or_default() += 1;
+        }
+        totals
     }
 }
 
@@ -240,6 +299,7 @@ mod tests {
             ),
             ("repository", serde_json::json!("../x"), "not OWNER/NAME"),
             ("outcome", serde_json::json!("done"), "unknown variant"),
+            ("outcome", serde_json::json!("closed"), "unknown variant"),
             ("exit", serde_json::json!(6), "`exit` is 6"),
             ("shard", serde_json::json!(3), "shard 3 of 3"),
             ("shards", serde_json::json!(0), "of 0"),
