@@ -1,4 +1,33 @@
-//! Counts and lists in messages.
+//! Counts and lists in messages, and enums with words.
+
+/// Declares an enum with a word for each variant.
+macro_rules! words {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $name:ident {
+            $($(#[$variant_attribute:meta])* $variant:ident = $word:literal,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+        $visibility enum $name {
+            $($(#[$variant_attribute])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            #[allow(dead_code, reason = "most enums are not listed")]
+            $visibility const ALL: [Self; [$(Self::$variant),+].len()] = [$(Self::$variant),+];
+
+            /// The word in documents, tables and messages.
+            $visibility const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
 
 /// The first `most` names and the number of the others, such as `a, b and 2 more`.
 pub(crate) fn few(names: impl ExactSizeIterator<Item = impl Into<String>>, most: usize) -> String {

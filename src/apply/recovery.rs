@@ -1,8 +1,9 @@
 //! The state of an interrupted run, file by file, and the result of its recovery.
 
-use serde::Serialize;
-
-use crate::{config::RelPath, text::counted};
+use crate::{
+    config::RelPath,
+    text::{counted, words},
+};
 
 /// The result of a recovery or its preview.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,20 +14,20 @@ pub struct Recovery {
     pub files: Vec<FileState>,
 }
 
-/// The outcome of a recovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RecoveryState {
-    /// There was no journal.
-    Nothing,
-    /// Some files were new and some old; all are new now.
-    Forward,
-    /// All files were old, or all were new; the copies and the journal were deleted.
-    Dropped,
-    /// Files or copies contain foreign content. Returned before any change.
-    Conflict,
-    /// The journal was deleted; the files are unchanged.
-    Discarded,
+words! {
+    /// The outcome of a recovery.
+    pub enum RecoveryState {
+        /// There was no journal.
+        Nothing = "nothing",
+        /// Some files were new and some old; all are new now.
+        Forward = "forward",
+        /// All files were old, or all were new; the copies and the journal were deleted.
+        Dropped = "dropped",
+        /// Files or copies contain foreign content. Returned before any change.
+        Conflict = "conflict",
+        /// The journal was deleted; the files are unchanged.
+        Discarded = "discarded",
+    }
 }
 
 /// The state of a file in a journal.
@@ -48,31 +49,21 @@ pub struct StagedCopy {
     pub content: Content,
 }
 
-/// A content, compared with the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
-    /// The content before the run.
-    Old,
-    /// The content after the run.
-    New,
-    /// A copy that the run had not finished writing.
-    Partial,
-    /// Foreign content.
-    Other,
+words! {
+    /// A content, compared with the journal.
+    pub enum Content {
+        /// The content before the run.
+        Old = "old",
+        /// The content after the run.
+        New = "new",
+        /// A copy that the run had not finished writing.
+        Partial = "partial",
+        /// Foreign content.
+        Other = "other",
+    }
 }
 
 impl RecoveryState {
-    /// The value in `repin.recover/1`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Forward => "forward",
-            Self::Dropped => "dropped",
-            Self::Conflict => "conflict",
-            Self::Discarded => "discarded",
-        }
-    }
-
     /// The outcome in one sentence; with `is_preview`, the outcome that a recovery would have.
     pub fn describe(self, is_preview: bool) -> &'static str {
         match (self, is_preview) {
@@ -128,18 +119,6 @@ impl RecoveryState {
             Self::Forward
         } else {
             Self::Dropped
-        }
-    }
-}
-
-impl Content {
-    /// The value in messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Old => "old",
-            Self::New => "new",
-            Self::Partial => "partial",
-            Self::Other => "other",
         }
     }
 }

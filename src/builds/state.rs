@@ -7,24 +7,26 @@ use crate::{
     config::Config,
     history::{self, Digests, History, HistoryEntry, Hold},
     oci::Revision,
+    text::words,
     untrusted::plain,
 };
 
-/// The state of a build: the first that applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// The set is pinned now.
-    Current,
-    /// A rollback undid the set.
-    Held,
-    /// An image is missing or cannot be read.
-    Incomplete,
-    /// An open pull request promotes the set.
-    Proposed,
-    /// The build is older than the current set.
-    Older,
-    /// Every image has a tag. Nothing was verified.
-    Available,
+words! {
+    /// The state of a build: the first that applies.
+    pub(crate) enum State {
+        /// The set is pinned now.
+        Current = "current",
+        /// A rollback undid the set.
+        Held = "held",
+        /// An image is missing or cannot be read.
+        Incomplete = "incomplete",
+        /// An open pull request promotes the set.
+        Proposed = "proposed",
+        /// The build is older than the current set.
+        Older = "older",
+        /// Every image has a tag. Nothing was verified.
+        Available = "available",
+    }
 }
 
 /// An open pull request that promotes a set.
@@ -44,19 +46,6 @@ pub(crate) struct SetFacts<'f> {
     /// `None` if there is no history.
     pub history: Option<&'f History>,
     pub proposals: &'f [Proposal],
-}
-
-impl State {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Held => "held",
-            Self::Incomplete => "incomplete",
-            Self::Proposed => "proposed",
-            Self::Older => "older",
-            Self::Available => "available",
-        }
-    }
 }
 
 /// The state of a build, with its detail, without a comparison of its age.

@@ -9,6 +9,8 @@ mod source;
 
 use serde::Serialize;
 
+use crate::text::words;
+
 pub(crate) use images::{
     BaseImage, Change, Difference, ImageChanges, PlatformDifference, changed_platforms, compare,
 };
@@ -56,25 +58,13 @@ pub(crate) struct NotRead {
     pub reason: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Part {
-    Commits,
-    Image,
-    Contents,
-    Packages,
-    Sbom,
-}
-
-impl Part {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Commits => "commits",
-            Self::Image => "image",
-            Self::Contents => "contents",
-            Self::Packages => "packages",
-            Self::Sbom => "sbom",
-        }
+words! {
+    pub(crate) enum Part {
+        Commits = "commits",
+        Image = "image",
+        Contents = "contents",
+        Packages = "packages",
+        Sbom = "sbom",
     }
 }
 

@@ -2,27 +2,17 @@
 
 use std::time::Duration;
 
-use crate::freshness::Distance;
+use crate::{freshness::Distance, text::words};
 
-/// The state of a pinned reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// No relevant commit, or only recent ones.
-    Fresh,
-    /// A relevant commit is older than allowed.
-    Stale,
-    /// The branch's head is older than the pinned commit.
-    Ahead,
-}
-
-impl State {
-    /// The word in JSON documents.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Stale => "stale",
-            Self::Ahead => "ahead",
-        }
+words! {
+    /// The state of a pinned reference.
+    pub(crate) enum State {
+        /// No relevant commit, or only recent ones.
+        Fresh = "fresh",
+        /// A relevant commit is older than allowed.
+        Stale = "stale",
+        /// The branch's head is older than the pinned commit.
+        Ahead = "ahead",
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) use verified::VerifiedRow;
 use crate::{
     code::{Code, Kind},
     error::Error,
+    text::words,
 };
 
 /// A verdict about one image or the repository.
@@ -88,17 +89,18 @@ pub(crate) struct Check {
     pub(crate) locations: Vec<FileLocation>,
 }
 
-/// The result of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
-    Pass,
-    /// The chain stops after this stage.
-    Fail,
-    /// A problem that a reviewer must weigh; the chain continues.
-    Warn,
-    /// The check could not run, for the reason in the detail.
-    Skip,
+words! {
+    /// The result of a check.
+    #[derive(Deserialize)]
+    pub(crate) enum Status {
+        Pass = "pass",
+        /// The chain stops after this stage.
+        Fail = "fail",
+        /// A problem that a reviewer must weigh; the chain continues.
+        Warn = "warn",
+        /// The check could not run, for the reason in the detail.
+        Skip = "skip",
+    }
 }
 
 /// The checks of a stage, and the errors that prevented checks.
@@ -232,18 +234,6 @@ impl From<Vec<Error>> for StageResult {
     fn from(outages: Vec<Error>) -> Self {
         let checks = Vec::new();
         Self { checks, outages }
-    }
-}
-
-impl Status {
-    /// The word in JSON documents.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Warn => "warn",
-            Self::Skip => "skip",
-        }
     }
 }
 

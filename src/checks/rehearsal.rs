@@ -1,29 +1,19 @@
 //! The verdict on the rehearsal of a rollback.
 
-use serde::Serialize;
-
 use super::{Check, any_failed};
-use crate::error::{Class, Error};
+use crate::{
+    error::{Class, Error},
+    text::words,
+};
 
-/// Whether a rollback to a set would succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum RehearsalVerdict {
-    Ready,
-    /// A check failed.
-    Fails,
-    /// A registry was unavailable or refused access, so that checks are missing.
-    Unknown,
-}
-
-impl RehearsalVerdict {
-    /// The word in tables and documents.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Fails => "fails",
-            Self::Unknown => "unknown",
-        }
+words! {
+    /// Whether a rollback to a set would succeed.
+    pub(crate) enum RehearsalVerdict {
+        Ready = "ready",
+        /// A check failed.
+        Fails = "fails",
+        /// A registry was unavailable or refused access, so that checks are missing.
+        Unknown = "unknown",
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) use snapshot::Snapshot;
 pub(crate) use survey::survey_all;
 pub(crate) use survey::{Survey, survey};
 pub(crate) use worktree::is_reserved;
-pub(crate) use worktree::{Hazard, Ignored, Listing, ReadError, WorkTree};
+pub(crate) use worktree::{Hazard, Ignored, Listing, ReadError, TooLargeForPins, WorkTree};
 
 use crate::config::{Globs, RelPath};
 

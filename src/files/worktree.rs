@@ -90,10 +90,16 @@ pub struct ReadError {
     pub error: io::Error,
 }
 
+/// The reason for which a file is not searched for pins.
+#[derive(Debug, thiserror::Error)]
+#[error("it is larger than 16 MiB, the maximum for files with pins")]
+pub(crate) struct TooLargeForPins;
+
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
         let message = Self::io(error.to_string());
-        if error.error.kind() == io::ErrorKind::FileTooLarge {
+        let reason = error.error.get_ref();
+        if reason.is_some_and(|reason| reason.is::<TooLargeForPins>()) {
             return message.help(format!("exclude it from `files:` with `!{}`", error.path));
         }
         message

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
+use super::report_line::FleetOutcome;
 use crate::{
-    code::Code,
     config::Operation,
     error::{Class, Error},
     report::{
@@ -14,78 +14,6 @@ use crate::{
     },
     untrusted::{markdown, plain},
 };
-
-/// The outcome for a pull request, or for a repository without one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CloseOutcome {
-    /// A dry run would close the pull request.
-    Open,
-    Closed,
-    /// The repository has no open pull request of the set.
-    None,
-    /// The branch contains a foreign commit.
-    ForeignCommit,
-    /// The request or the configuration was refused.
-    Refused,
-    /// The repository is missing or empty.
-    Unconfigured,
-    Archived,
-    /// The repository was renamed or transferred.
-    Moved,
-    /// The token needs another permission.
-    Denied,
-    /// The pull request could not be read or closed.
-    Unavailable,
-    /// An internal error occurred.
-    Failed,
-    /// The run stopped before it reached the repository.
-    Pending,
-}
-
-impl CloseOutcome {
-    pub(crate) const ALL: [Self; 12] = [
-        Self::Open,
-        Self::Closed,
-        Self::None,
-        Self::ForeignCommit,
-        Self::Refused,
-        Self::Unconfigured,
-        Self::Archived,
-        Self::Moved,
-        Self::Denied,
-        Self::Unavailable,
-        Self::Failed,
-        Self::Pending,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Closed => "closed",
-            Self::None => "none",
-            Self::ForeignCommit => "foreign_commit",
-            Self::Refused => "refused",
-            Self::Unconfigured => "unconfigured",
-            Self::Archived => "archived",
-            Self::Moved => "moved",
-            Self::Denied => "denied",
-            Self::Unavailable => "unavailable",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
-        }
-    }
-
-    pub(crate) fn from_class(class: Class) -> Self {
-        match class {
-            Class::Limited => Self::Pending,
-            Class::Unavailable | Class::WrongBytes | Class::MissingContent => Self::Unavailable,
-            Class::Denied => Self::Denied,
-            Class::Conflict => Self::ForeignCommit,
-            Class::Failed | Class::Ambiguous | Class::Refused | Class::Input => Self::Refused,
-        }
-    }
-}
 
 #[derive(Debug, Serialize)]
 pub(crate) struct CloseDocument {
@@ -101,7 +29,7 @@ pub(crate) struct CloseDocument {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct CloseRow {
     pub repository: String,
-    pub outcome: CloseOutcome,
+    pub outcome: FleetOutcome,
     pub exit: u8,
     pub pull_request: Option<ClosedPull>,
     pub error: Option<ErrorRow>,
@@ -120,7 +48,7 @@ impl CloseRow {
     /// A row that needs no action.
     pub(crate) fn done(
         repository: &str,
-        outcome: CloseOutcome,
+        outcome: FleetOutcome,
         pull_request: Option<ClosedPull>,
     ) -> Self {
         Self {
@@ -139,10 +67,7 @@ impl CloseRow {
         pull_request: Option<ClosedPull>,
         error: &Error,
     ) -> Self {
-        let outcome = match error.code {
-            Code::INTERNAL => CloseOutcome::Failed,
-            _ => CloseOutcome::from_class(error.class),
-        };
+        let outcome = FleetOutcome::of_failure(&error.into());
         Self::done(repository, outcome, pull_request).with_error(error)
     }
 
@@ -174,16 +99,13 @@ impl CloseDocument {
         applied: bool,
         repositories: Vec<CloseRow>,
     ) -> Self {
-        let mut totals: BTreeMap<_, _> = CloseOutcome::ALL.map(|each| (each.as_str(), 0)).into();
-        for row in &repositories {
-            *totals.entry(row.outcome.as_str()).or_default() += 1;
-        }
+        let outcomes = repositories.iter().map(|row| row.outcome);
         Self {
             schema: "repin.fleet-close/1",
             revision,
             list_sha256,
             applied,
-            totals,
+            totals: FleetOutcome::totals(|outcome| !outcome.is_of_promotion(), outcomes),
             repositories,
         }
     }
@@ -196,7 +118,7 @@ impl CloseDocument {
             .reduce(Class::worse)
     }
 
-    pub(crate) fn count(&self, outcome: CloseOutcome) -> usize {
+    pub(crate) fn count(&self, outcome: FleetOutcome) -> usize {
         self.totals.get(outcome.as_str()).copied().unwrap_or(0)
     }
 
@@ -204,7 +126,7 @@ impl CloseDocument {
     fn printed_rows(&self) -> impl Iterator<Item = &CloseRow> {
         self.repositories
             .iter()
-            .filter(|row| row.outcome != CloseOutcome::None)
+            .filter(|row| row.outcome != FleetOutcome::None)
     }
 }
 

@@ -264,11 +264,8 @@ const SCHEMA: &str = "repin.fleet/1";
 
 /// The number of repositories with each outcome.
 fn totals(repositories: &[FleetRow]) -> BTreeMap<&'static str, usize> {
-    let mut totals: BTreeMap<_, _> = FleetOutcome::ALL.map(|each| (each.as_str(), 0)).into();
-    for row in repositories {
-        *totals.entry(row.outcome.as_str()).or_default() += 1;
-    }
-    totals
+    let outcomes = repositories.iter().map(|row| row.outcome);
+    FleetOutcome::totals(|outcome| !outcome.is_of_closing(), outcomes)
 }
 
 /// The maximum number of shards without a line that are listed.

@@ -11,9 +11,7 @@ mod merged_report;
 mod report_line;
 mod report_table;
 
-pub(crate) use close_report::{
-    CloseDocument, CloseOutcome, CloseRow, ClosedPull, close_summary, close_table,
-};
+pub(crate) use close_report::{CloseDocument, CloseRow, ClosedPull, close_summary, close_table};
 pub(crate) use config_hash::config_sha256;
 pub(crate) use list::{FleetList, ListEntry, shard_of};
 pub(crate) use member_config::{Member, MemberConfig, MemberRefusal, member_config};

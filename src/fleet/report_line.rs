@@ -9,86 +9,107 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checks::{Check, Status},
+    code::Code,
     config::is_owner_name,
-    error::Class,
+    error::{Class, Errors},
     oci,
     report::json::ErrorRow,
+    text::words,
     untrusted,
 };
 
 const SCHEMA: &str = "repin.fleet-line/1";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FleetOutcome {
-    /// The pull request was opened.
-    Created,
-    /// The pull request was updated.
-    Updated,
-    /// The pull request is open as planned.
-    Unchanged,
-    /// The repository already pins the set.
-    Current,
-    /// A dry run planned a change.
-    Planned,
-    /// A check failed.
-    Refused,
-    /// The branch of the pull request contains a foreign commit.
-    ForeignCommit,
-    /// A user closed the pull request.
-    ClosedByPerson,
-    /// The repository is missing, empty or without a configuration.
-    Unconfigured,
-    Archived,
-    /// The repository was renamed or transferred.
-    Moved,
-    /// The token needs another permission.
-    Denied,
-    /// The repository could not be read or written.
-    Unavailable,
-    /// An internal error occurred.
-    Failed,
-    /// The run stopped before it reached the repository.
-    Pending,
+words! {
+    /// The outcome for a repository, or for a pull request that is closed.
+    #[derive(PartialOrd, Ord, Deserialize)]
+    pub(crate) enum FleetOutcome {
+        /// The pull request was opened.
+        Created = "created",
+        /// The pull request was updated.
+        Updated = "updated",
+        /// The pull request is open as planned.
+        Unchanged = "unchanged",
+        /// The repository already pins the set.
+        Current = "current",
+        /// A dry run planned a change.
+        Planned = "planned",
+        /// A check failed.
+        Refused = "refused",
+        /// The branch of the pull request contains a foreign commit.
+        ForeignCommit = "foreign_commit",
+        /// A user closed the pull request.
+        ClosedByPerson = "closed_by_person",
+        /// The repository is missing, empty or without a configuration.
+        Unconfigured = "unconfigured",
+        Archived = "archived",
+        /// The repository was renamed or transferred.
+        Moved = "moved",
+        /// The token needs another permission.
+        Denied = "denied",
+        /// The repository could not be read or written.
+        Unavailable = "unavailable",
+        /// An internal error occurred.
+        Failed = "failed",
+        /// The run stopped before it reached the repository.
+        Pending = "pending",
+        /// A dry run would close the pull request.
+        #[serde(skip_deserializing)]
+        Open = "open",
+        #[serde(skip_deserializing)]
+        Closed = "closed",
+        /// The repository has no open pull request of the set that is closed.
+        #[serde(skip_deserializing)]
+        None = "none",
+    }
 }
 
 impl FleetOutcome {
-    pub(crate) const ALL: [Self; 15] = [
-        Self::Created,
-        Self::Updated,
-        Self::Unchanged,
-        Self::Current,
-        Self::Planned,
-        Self::Refused,
-        Self::ForeignCommit,
-        Self::ClosedByPerson,
-        Self::Unconfigured,
-        Self::Archived,
-        Self::Moved,
-        Self::Denied,
-        Self::Unavailable,
-        Self::Failed,
-        Self::Pending,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-            Self::Current => "current",
-            Self::Planned => "planned",
-            Self::Refused => "refused",
-            Self::ForeignCommit => "foreign_commit",
-            Self::ClosedByPerson => "closed_by_person",
-            Self::Unconfigured => "unconfigured",
-            Self::Archived => "archived",
-            Self::Moved => "moved",
-            Self::Denied => "denied",
-            Self::Unavailable => "unavailable",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
+    /// The outcome of errors.
+    pub(crate) fn of_failure(errors: &Errors) -> Self {
+        let limited = errors.iter().all(|error| error.class == Class::Limited);
+        let internal = errors.iter().any(|error| error.code == Code::INTERNAL);
+        match errors.class() {
+            Class::Unavailable if internal => Self::Failed,
+            Class::Unavailable | Class::Limited if limited => Self::Pending,
+            Class::Unavailable | Class::WrongBytes | Class::MissingContent | Class::Limited => {
+                Self::Unavailable
+            }
+            Class::Denied => Self::Denied,
+            Class::Conflict => Self::ForeignCommit,
+            Class::Failed | Class::Ambiguous | Class::Refused | Class::Input => Self::Refused,
         }
+    }
+
+    /// Whether only the report of closed pull requests contains the outcome.
+    pub(crate) fn is_of_closing(self) -> bool {
+        matches!(self, Self::Open | Self::Closed | Self::None)
+    }
+
+    /// Whether only lines of shards contain the outcome.
+    pub(crate) fn is_of_promotion(self) -> bool {
+        matches!(
+            self,
+            Self::Created
+                | Self::Updated
+                | Self::Unchanged
+                | Self::Current
+                | Self::Planned
+                | Self::ClosedByPerson
+        )
+    }
+
+    /// The number of each of the `reported` outcomes.
+    pub(crate) fn totals(
+        reported: impl Fn(Self) -> bool,
+        outcomes: impl Iterator<Item = Self>,
+    ) -> BTreeMap<&'static str, usize> {
+        let reported = Self::ALL.into_iter().filter(|each| reported(*each));
+        let mut totals: BTreeMap<_, _> = reported.map(|each| (each.as_str(), 0)).collect();
+        for outcome in outcomes {
+            *totals.entry(outcome.as_str()).or_default() += 1;
+        }
+        totals
     }
 }
 
@@ -278,6 +299,7 @@ mod tests {
             ),
             ("repository", serde_json::json!("../x"), "not OWNER/NAME"),
             ("outcome", serde_json::json!("done"), "unknown variant"),
+            ("outcome", serde_json::json!("closed"), "unknown variant"),
             ("exit", serde_json::json!(6), "`exit` is 6"),
             ("shard", serde_json::json!(3), "shard 3 of 3"),
             ("shards", serde_json::json!(0), "of 0"),
@@ -289,13 +311,6 @@ mod tests {
             wrong[key] = value;
             let error = FleetLine::parse(wrong.to_string().as_bytes()).unwrap_err();
             assert!(error.contains(reason), "{key}: {error}");
-        }
-    }
-
-    #[test]
-    fn outcome_names_match_their_serialization() {
-        for outcome in FleetOutcome::ALL {
-            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
     }
 

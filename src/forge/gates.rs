@@ -6,19 +6,21 @@ use super::{
     checks::{Status, StatusKind, StatusResult},
     client::Forge,
 };
-use crate::{config::glob_regex, error::Error};
+use crate::{config::glob_regex, error::Error, text::words};
 
 /// The maximum length of a context that is a glob, in bytes: globset's time and stack grow with it.
 const MAX_GLOB: usize = 4096;
 
-/// The state of a gate, the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum GateState {
-    Pass,
-    Pending,
-    /// Nothing was reported.
-    Absent,
-    Fail,
+words! {
+    /// The state of a gate, the worst last.
+    #[derive(PartialOrd, Ord)]
+    pub(crate) enum GateState {
+        Pass = "pass",
+        Pending = "pending",
+        /// Nothing was reported.
+        Absent = "absent",
+        Fail = "fail",
+    }
 }
 
 /// A required context, and its state.
@@ -31,18 +33,6 @@ pub(crate) struct Gate {
     pub url: Option<String>,
     /// Whether its report may have been deleted because of the commit's age.
     pub expired: bool,
-}
-
-impl GateState {
-    /// The word in documents.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Pending => "pending",
-            Self::Absent => "absent",
-            Self::Fail => "fail",
-        }
-    }
 }
 
 impl Gate {

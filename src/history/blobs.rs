@@ -12,9 +12,10 @@ use std::{
 };
 
 use crate::{
+    files::TooLargeForPins,
     git::ObjectId,
     oci::Digest,
-    pins::{FilePlaces, FileScanner, Finder, Scan, mentions, read_whole},
+    pins::{FilePlaces, FileScanner, Finder, Scan, WholeFile, mentions, read_whole},
 };
 
 /// The distinct pins of one blob: the index of the image and the digest, sorted.
@@ -100,30 +101,29 @@ impl Readings {
         let mut buffer = Vec::new();
         move |id, content| {
             let requested = readings.take_requested(id);
-            match read_whole(&mut *content, &mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                    // The pins are unknown, so every digest may be one.
-                    let whole = buffer.as_slice().chain(content);
-                    readings.add_place_digests(whole)?;
+            let text = match read_whole(content, &mut buffer)? {
+                WholeFile::Complete(text) => text,
+                // The pins are unknown, so every digest may be one.
+                WholeFile::TooLarge(content) => {
+                    readings.add_place_digests(content)?;
                     for reading in requested {
-                        readings.add_too_large(Blob { id: *id, reading }, &error);
+                        readings.add_too_large(Blob { id: *id, reading });
                     }
                     return Ok(None);
                 }
-                result => result?,
-            }
+            };
             let numbers: Vec<_> = requested.iter().copied().flatten().collect();
             for (number, (scanner, places)) in numbers.iter().zip(readings.scanners(&numbers)) {
                 let reading = Some(*number);
-                readings.add(Blob { id: *id, reading }, &scanner.scan(&buffer, &places));
+                readings.add(Blob { id: *id, reading }, &scanner.scan(text, &places));
             }
             if !numbers.is_empty() {
-                readings.add_place_digests(buffer.as_slice())?;
+                readings.add_place_digests(text)?;
             }
             if !requested.contains(&None) {
                 return Ok(None);
             }
-            let pins = pin_list(&finder.scan(&buffer));
+            let pins = pin_list(&finder.scan(text));
             Ok((!pins.is_empty()).then_some(pins))
         }
     }
@@ -167,12 +167,10 @@ impl Readings {
         }
     }
 
-    fn add_too_large(&self, blob: Blob, error: &io::Error) {
-        let refused = BlobPins {
-            pins: PinList::new(),
-            refused: Some(format!(" {error}").into()),
-        };
-        self.lock().blobs.pins.insert(blob, refused);
+    fn add_too_large(&self, blob: Blob) {
+        let (pins, refused) = (PinList::new(), Some(format!(" {TooLargeForPins}").into()));
+        let pins = BlobPins { pins, refused };
+        self.lock().blobs.pins.insert(blob, pins);
     }
 
     fn add_place_digests(&self, content: impl Read) -> io::Result<()> {

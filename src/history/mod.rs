@@ -92,10 +92,11 @@ use crate::{
     config::{Config, FormerSet, Operation, SetPath, TagTemplate},
     oci::{Digest, Revision, TagPattern},
     pins::Finder,
+    text::words,
 };
 
 pub(crate) use renames::UnknownPast;
-pub(crate) use rules::parse as parse_config;
+pub(crate) use rules::{parse as parse_config, places_key};
 
 pub(crate) use build_order::{
     CommitOrder, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order, is_created_before,
@@ -117,15 +118,15 @@ pub(crate) use unreadable::Unreadable;
 /// The digests of the images with agreeing pins, by name.
 pub(crate) type Digests = BTreeMap<String, Digest>;
 
-/// The kind of a change of the set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
-    /// The set was never current before, and a title or trailer claims its revision.
-    Promote,
-    /// The set was current earlier.
-    Rollback,
-    Manual,
+words! {
+    /// The kind of a change of the set.
+    pub(crate) enum Kind {
+        /// The set was never current before, and a title or trailer claims its revision.
+        Promote = "promote",
+        /// The set was current earlier.
+        Rollback = "rollback",
+        Manual = "manual",
+    }
 }
 
 impl Kind {
@@ -135,15 +136,6 @@ impl Kind {
             Self::Promote => Some(Operation::Promotion),
             Self::Rollback => Some(Operation::Rollback),
             Self::Manual => None,
-        }
-    }
-
-    /// The word in tables and pages.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Promote => Operation::Promotion.as_str(),
-            Self::Rollback => Operation::Rollback.as_str(),
-            Self::Manual => "manual",
         }
     }
 }

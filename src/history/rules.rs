@@ -67,8 +67,8 @@ impl Rules {
     }
 }
 
-/// The places of a configuration, without their locations in its text.
-fn places_key(config: &Config) -> String {
+/// Identifies the places of a configuration by all settings that they depend on. Empty without places.
+pub(crate) fn places_key(config: &Config) -> String {
     let mut text = String::new();
     for place in &config.places {
         let files = place.files.as_ref().map(Globs::texts);

@@ -10,14 +10,14 @@ use std::{
 use super::{
     occurrences::{Occurrence, OccurrenceFinder, TagReference},
     places::FileScanner,
-    read::read_whole,
+    read::{WholeFile, read_whole},
     scan::{DoubleMatch, Malformed, Pin, Refused, Scan},
 };
 use crate::{
     code::Code,
     config::{Config, Glob, RelPath},
     error::Error,
-    files::{Files, Hazard, Listing, OpenFile, ReadError},
+    files::{Files, Hazard, Listing, OpenFile, ReadError, TooLargeForPins},
     oci::{Digest, Tag},
 };
 
@@ -103,14 +103,16 @@ impl Search<'_> {
         buffer: &mut Vec<u8>,
     ) -> io::Result<Option<FileResult>> {
         let opened = opened?;
-        read_whole(opened.content, buffer)?;
+        let WholeFile::Complete(text) = read_whole(opened.content, buffer)? else {
+            return Err(io::Error::other(TooLargeForPins));
+        };
         let exists = |chart: &Path| self.files.has_chart(chart);
         let scan = self
             .scanner
-            .scan(buffer, &self.scanner.places_of(path, &exists));
+            .scan(text, &self.scanner.places_of(path, &exists));
         let result = FileResult {
-            tag_references: self.occurrences.tag_references(buffer),
-            other_digests: self.occurrences.other_digests(buffer, &scan.pins),
+            tag_references: self.occurrences.tag_references(text),
+            other_digests: self.occurrences.other_digests(text, &scan.pins),
             hazard: opened.hazard,
             scan,
         };

@@ -11,7 +11,7 @@ use super::{
     image_names::ImageNames,
     occurrences::{self, TAG_CONTEXT, around, tag_after, width_at},
     places::TagPlaces,
-    read::{each_block, read_whole},
+    read::{WholeFile, each_block, read_whole},
 };
 use crate::{
     config::Config,
@@ -73,20 +73,18 @@ impl MentionFinder {
 
     /// The mentions in a text, which is loaded into `buffer`. Entries are found in a text of up to
     /// 16 MiB, the limit for files with pins; a larger text is searched in blocks.
-    pub(crate) fn read(&self, mut reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Mentions> {
+    pub(crate) fn read(&self, reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Mentions> {
         let mut found = Mentions::default();
-        match read_whole(&mut reader, buffer) {
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                let whole = buffer.as_slice().chain(reader);
+        match read_whole(reader, buffer)? {
+            WholeFile::Complete(text) => {
+                self.add(text, 0..text.len(), &mut found);
+                found.tags.extend(self.places.tags(&self.names, text));
+            }
+            WholeFile::TooLarge(content) => {
                 let overlap = occurrences::OVERLAP;
-                each_block(whole, &mut Vec::new(), overlap, |bytes, range, _| {
+                each_block(content, &mut Vec::new(), overlap, |bytes, range, _| {
                     self.add(bytes, range, &mut found);
                 })?;
-            }
-            read => {
-                read?;
-                self.add(buffer, 0..buffer.len(), &mut found);
-                found.tags.extend(self.places.tags(&self.names, buffer));
             }
         }
         sort(&mut found.digests);

@@ -33,6 +33,6 @@ pub(crate) use mentions::{MentionFinder, Mentions, mentions};
 pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind};
 pub(crate) use places::KUSTOMIZE;
 pub(crate) use places::{FilePlaces, FileScanner};
-pub(crate) use read::{MAX_PINNED_FILE, read_whole};
+pub(crate) use read::{MAX_PINNED_FILE, WholeFile, read_whole};
 pub(crate) use replace::{Replacement, outline, reads_alike, replace};
 pub(crate) use scan::{Finder, Malformed, Pin, Refused, Scan};

@@ -13,18 +13,25 @@ pub(crate) const MAX_PINNED_FILE: usize = 16 * 1024 * 1024;
 /// The size of a block, in bytes.
 pub(super) const BLOCK: usize = 128 * 1024;
 
-/// Loads a whole file into `buffer`. A file of more than 16 MiB is an error; `buffer` then contains
-/// its first bytes.
-pub(crate) fn read_whole(reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
+/// A file that was loaded, unless it is too large.
+pub(crate) enum WholeFile<'b, R> {
+    Complete(&'b [u8]),
+    /// A reader of the file from its start.
+    TooLarge(io::Chain<&'b [u8], R>),
+}
+
+/// Loads a whole file of at most 16 MiB into `buffer`.
+pub(crate) fn read_whole<R: Read>(
+    mut reader: R,
+    buffer: &mut Vec<u8>,
+) -> io::Result<WholeFile<'_, R>> {
     buffer.clear();
-    reader
-        .take(MAX_PINNED_FILE as u64 + 1)
-        .read_to_end(buffer)?;
+    let limit = MAX_PINNED_FILE as u64 + 1;
+    reader.by_ref().take(limit).read_to_end(buffer)?;
     if buffer.len() > MAX_PINNED_FILE {
-        let reason = "it is larger than 16 MiB, the maximum for files with pins";
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        return Ok(WholeFile::TooLarge(buffer.chain(reader)));
     }
-    Ok(())
+    Ok(WholeFile::Complete(buffer))
 }
 
 /// Loads a file of any size in overlapping blocks. `visit` receives each block, and the range of

@@ -6,7 +6,7 @@
 
 mod branches;
 mod other_repository;
-mod past;
+mod past_pins;
 mod text_search;
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 
 use branches::{Branches, Tips};
 use other_repository::OtherRepository;
-use past::{Past, RepositoryProtection};
+use past_pins::{BranchConfigurations, RepositoryProtection};
 
 use super::Text;
 use crate::{
@@ -100,7 +100,7 @@ pub(crate) struct ProtectionSources {
     config: Config,
     names: ImageNames,
     branches: Branches,
-    past: Past,
+    past: BranchConfigurations,
     others: Vec<OtherRepository>,
     common: CommonProtection,
 }
@@ -184,7 +184,7 @@ pub(crate) fn gather(
     // Ignored files protect digests as well, but do not count.
     check_counts(config, &pins::find(&git::work_tree(config), config)?)?;
     let branches = Branches::read(git, config, inputs.branch, inputs.pulls)?;
-    let mut past = Past::default();
+    let mut past = BranchConfigurations::default();
     let found_past = read_past(&mut past, &branches, config)?;
     for (remote, base) in &branches.bases {
         reader.add_history(&branches.git, &format!("{remote}/{base}"))?;
@@ -194,7 +194,7 @@ pub(crate) fn gather(
             reader.add_commit(&branches.git, tip, &name.location())?;
         }
         if let Some(branch) = name.branch() {
-            let tags = branches.tags_of(branch, &config.revision, &past.names);
+            let tags = branches.tags_of(branch, &config.revision, &past.branch_formats);
             reader.add_revision(tags, branch);
         }
     }
@@ -221,7 +221,7 @@ pub(crate) fn gather(
 
 /// Searches the past of every branch of the remotes, and of every remote-tracking branch.
 fn read_past(
-    past: &mut Past,
+    past: &mut BranchConfigurations,
     branches: &Branches,
     config: &Config,
 ) -> Result<RepositoryProtection, Error> {
@@ -269,7 +269,7 @@ impl ProtectionSources {
 
     /// The search in texts, with the places of every configuration that was read.
     fn finder(&self) -> MentionFinder {
-        MentionFinder::new(Arc::new(self.all_names()), &self.past.with_places)
+        MentionFinder::new(Arc::new(self.all_names()), &self.past.configs_with_places)
     }
 
     /// The names of the images, also those that `sources` of other configurations give them.
@@ -288,7 +288,8 @@ impl ProtectionSources {
         let moved = self.branches.read_moved(pulls)?;
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));
         let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;
-        self.branches.check_moved(&moved, &self.past.names)?;
+        self.branches
+            .check_moved(&moved, &self.past.branch_formats)?;
         let mut is_new = self.read_tips(&moved)?;
         is_new |= self.common.merge(past);
         is_new |= self.read_others()?;

@@ -23,6 +23,7 @@ use crate::{
         NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull, Pulls, Readiness,
     },
     plan::FileChange,
+    text::words,
 };
 
 /// The rounds after which a run gives up on concurrent changes.
@@ -105,25 +106,15 @@ pub(crate) struct PullRequestResult {
     pub late_error: Option<Error>,
 }
 
-/// The action taken on a pull request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// It was opened.
-    Created,
-    /// It existed and was changed.
-    Updated,
-    /// It existed in the planned state.
-    Unchanged,
-}
-
-impl Change {
-    /// The name in documents.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-        }
+words! {
+    /// The action taken on a pull request.
+    pub(crate) enum Change {
+        /// It was opened.
+        Created = "created",
+        /// It existed and was changed.
+        Updated = "updated",
+        /// It existed in the planned state.
+        Unchanged = "unchanged",
     }
 }
 

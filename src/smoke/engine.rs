@@ -6,15 +6,16 @@
 use std::{fmt, process::Command};
 
 use super::{EngineContext, Request};
-use crate::config::Smoke;
+use crate::{config::Smoke, text::words};
 
-/// A container engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EngineName {
-    /// podman
-    Podman,
-    /// docker
-    Docker,
+words! {
+    /// A container engine.
+    pub(crate) enum EngineName {
+        /// podman
+        Podman = "podman",
+        /// docker
+        Docker = "docker",
+    }
 }
 
 /// Global flags, which precede the subcommand and have a value. They select the storage or the daemon,
@@ -64,14 +65,6 @@ pub(super) enum Image {
 }
 
 impl EngineName {
-    /// The name of the program.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Podman => "podman",
-            Self::Docker => "docker",
-        }
-    }
-
     /// The command line of the engine, with only the variables of the context.
     pub(super) fn command(
         self,

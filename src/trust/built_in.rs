@@ -5,13 +5,16 @@
 
 use super::Root;
 
-/// A built-in trusted root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BuiltIn {
-    /// Sigstore's public instance.
-    Sigstore,
-    /// GitHub's instance for private repositories.
-    GitHub,
+use crate::text::words;
+
+words! {
+    /// A built-in trusted root.
+    pub(crate) enum BuiltIn {
+        /// Sigstore's public instance.
+        Sigstore = "sigstore",
+        /// GitHub's instance for private repositories.
+        GitHub = "github",
+    }
 }
 
 /// The package that contains the snapshots.
@@ -20,14 +23,6 @@ pub(crate) const BUILT_IN_SOURCE: &str = "sigstore-trust-root 0.15.1";
 pub(crate) const BUILT_IN_DATE: &str = "2026-10-23";
 
 impl BuiltIn {
-    /// The name in the configuration.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Sigstore => "sigstore",
-            Self::GitHub => "github",
-        }
-    }
-
     /// The TUF repository that has the current root.
     pub(crate) fn repository(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use sigstore_verify::{
 };
 
 use super::Root;
-use crate::oci::Digest;
+use crate::{oci::Digest, text::words};
 
 /// An authority or a log of a trusted root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,16 +24,18 @@ pub(crate) struct RootEntry {
     pub until: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum RootEntryKind {
-    /// Issues the certificates of signers.
-    CertificateAuthority,
-    /// Records signatures.
-    TransparencyLog,
-    /// Records certificates.
-    CertificateLog,
-    /// Signs timestamps.
-    TimestampAuthority,
+words! {
+    #[derive(PartialOrd, Ord)]
+    pub(crate) enum RootEntryKind {
+        /// Issues the certificates of signers.
+        CertificateAuthority = "certificate_authority",
+        /// Records signatures.
+        TransparencyLog = "transparency_log",
+        /// Records certificates.
+        CertificateLog = "certificate_log",
+        /// Signs timestamps.
+        TimestampAuthority = "timestamp_authority",
+    }
 }
 
 /// A difference between two roots.
@@ -46,39 +48,18 @@ pub(crate) struct Change {
     pub before: Option<RootEntry>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ChangeKind {
-    Added,
-    Removed,
-    /// The new root trusts the entry for a shorter time.
-    Ended,
-    /// The new root trusts the entry for a longer time.
-    Extended,
-}
-
-impl RootEntryKind {
-    /// The word in JSON documents.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::CertificateAuthority => "certificate_authority",
-            Self::TransparencyLog => "transparency_log",
-            Self::CertificateLog => "certificate_log",
-            Self::TimestampAuthority => "timestamp_authority",
-        }
+words! {
+    pub(crate) enum ChangeKind {
+        Added = "added",
+        Removed = "removed",
+        /// The new root trusts the entry for a shorter time.
+        Ended = "ended",
+        /// The new root trusts the entry for a longer time.
+        Extended = "extended",
     }
 }
 
 impl ChangeKind {
-    /// The word in JSON documents.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Removed => "removed",
-            Self::Ended => "ended",
-            Self::Extended => "extended",
-        }
-    }
-
     /// Whether the change indicates an older root: updates of a root only add entries and end their
     /// validity.
     pub(crate) fn is_rollback(self) -> bool {

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     config::{Globs, RelPath, is_workflow_directory},
     files::{Listing, WorkTree},
-    pins::{Finder, read_whole},
+    pins::{Finder, WholeFile, read_whole},
 };
 
 /// More globs than this are merged by directory.
@@ -160,14 +160,13 @@ impl Narrow<'_> {
         let listed: BTreeSet<_> = listing.files.iter().collect();
         let mut buffer = Vec::new();
         let mut has_no_pins = |path: &RelPath| {
-            let file = self.tree.open(path).ok();
-            if file
-                .and_then(|file| read_whole(file, &mut buffer).ok())
-                .is_none()
-            {
+            let Ok(file) = self.tree.open(path) else {
                 return false;
-            }
-            let scan = self.finder.scan(&buffer);
+            };
+            let Ok(WholeFile::Complete(text)) = read_whole(file, &mut buffer) else {
+                return false;
+            };
+            let scan = self.finder.scan(text);
             scan.pins.is_empty() && scan.malformed.is_empty()
         };
         wanted.is_subset(&listed)

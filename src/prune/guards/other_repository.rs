@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    past::{Past, RepositoryProtection},
+    past_pins::{BranchConfigurations, RepositoryProtection},
     text_search,
 };
 use crate::{
@@ -41,7 +41,7 @@ pub(super) struct OtherRepository {
     access: RepositoryAccess,
     git: Git,
     tips: BTreeMap<String, ObjectId>,
-    past: Past,
+    past: BranchConfigurations,
 }
 
 impl OtherRepository {
@@ -50,7 +50,7 @@ impl OtherRepository {
             access: access.clone(),
             git: Git::init(&access.scratch)?,
             tips: BTreeMap::new(),
-            past: Past::default(),
+            past: BranchConfigurations::default(),
         })
     }
 
@@ -82,7 +82,7 @@ impl OtherRepository {
         let mut found = self.past.read(&self.git, heads, config, repository)?;
         let past = std::mem::take(&mut found.text);
         let names = names.with_mappings(config, &self.past.mappings);
-        let finder = MentionFinder::new(Arc::new(names), &self.past.with_places);
+        let finder = MentionFinder::new(Arc::new(names), &self.past.configs_with_places);
         text_search::search_commits(&self.git, &located, &Arc::new(finder), &mut found.text)?;
         // The first location of a digest is reported, so the past comes last.
         found.text.merge(past);

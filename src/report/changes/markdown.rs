@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::{contents, counts, details, image_details, layers, not_read, rows, short};
+use super::{
+    contents, counts, detailed_rows, image_details, layers, listed, not_read, range, rows, short,
+    state_word,
+};
 use crate::{
-    changes::{Changes, CommitList, ImageChanges, ListedCommit, Origin, SetState},
+    changes::{Changes, CommitList, ImageChanges, ListedCommit, Origin},
     untrusted::markdown,
 };
 
-/// The maximum number of commits in each list.
-const MAX_COMMITS: usize = 20;
 /// The maximum number of packages for each image.
 const MAX_PACKAGES: usize = 10;
 
@@ -39,7 +40,13 @@ pub(crate) fn section(changes: &Changes) -> String {
 fn source(text: &mut String, changes: &Changes) {
     let source = &changes.source;
     let counts = counts(source);
-    let range = range(changes);
+    let range = range(changes, markdown::inline, |from, to| {
+        if source.is_reversed {
+            format!("{to}...{from}")
+        } else {
+            format!("{from}...{to}")
+        }
+    });
     if source.descendant == Some(false) {
         let _ = writeln!(text, "\n{}", counts.as_deref().unwrap_or_default());
     }
@@ -66,27 +73,6 @@ fn source(text: &mut String, changes: &Changes) {
     }
 }
 
-/// The revisions with `...` between them, in the order of the comparison.
-fn range(changes: &Changes) -> String {
-    let name = |set: &SetState, unknown: &str| match &set.revision {
-        Some(revision) => markdown::inline(short(revision)),
-        None => unknown.to_owned(),
-    };
-    let (from, to) = (&changes.from, &changes.to);
-    if from.revision.is_none() {
-        return format!(
-            "previous revision unknown, new revision {}",
-            name(to, "unknown")
-        );
-    }
-    let [from, to] = [name(from, "unknown"), name(to, "unknown")];
-    if changes.source.is_reversed {
-        format!("{to}...{from}")
-    } else {
-        format!("{from}...{to}")
-    }
-}
-
 fn list(text: &mut String, heading: &str, commits: &CommitList, pages: Option<&str>) {
     if commits.commits.is_empty() {
         return;
@@ -95,14 +81,14 @@ fn list(text: &mut String, heading: &str, commits: &CommitList, pages: Option<&s
     if !heading.is_empty() {
         let _ = writeln!(text, "{heading}\n");
     }
-    for commit in commits.commits.iter().take(MAX_COMMITS) {
+    let (listed, more) = listed(commits);
+    for commit in listed {
         let subject = subject(commit, pages);
         let author = markdown::inline(&commit.author);
         let _ = writeln!(text, "- {} {subject}, {author}", short(&commit.commit));
     }
-    let listed = commits.commits.len().min(MAX_COMMITS) as u64;
-    if commits.count > listed {
-        let _ = writeln!(text, "- … {} more", commits.count - listed);
+    if more > 0 {
+        let _ = writeln!(text, "- … {more} more");
     }
 }
 
@@ -125,34 +111,20 @@ fn subject(commit: &ListedCommit, pages: Option<&str>) -> String {
 
 fn image_rows(text: &mut String, image: &ImageChanges) {
     let name = markdown::inline(&image.name);
-    let common = image_details(image, markdown::inline);
-    let rows = rows(image);
+    let joined = |details: Vec<String>| match details.join("; ") {
+        none if none.is_empty() => "–".to_owned(),
+        details => details,
+    };
+    let rows = detailed_rows(image, markdown::inline);
     if rows.is_empty() {
-        let state = match (&image.from, &image.to) {
-            (None, Some(_)) => "new",
-            (Some(_), None) => "removed",
-            (from, to) if from == to => "unchanged",
-            _ => "–",
-        };
-        let details = if common.is_empty() {
-            "–".to_owned()
-        } else {
-            common.join("; ")
-        };
+        let state = state_word(image).unwrap_or("–");
+        let details = joined(image_details(image, markdown::inline));
         let _ = writeln!(text, "| {name} | {state} | – | {details} |");
         return;
     }
     let has_several = rows.len() > 1;
-    for (index, row) in rows.iter().enumerate() {
-        let mut details = details(row.content, markdown::inline);
-        if index == 0 {
-            details.splice(0..0, common.clone());
-        }
-        let details = if details.is_empty() {
-            "–".to_owned()
-        } else {
-            details.join("; ")
-        };
+    for (row, details) in rows {
+        let details = joined(details);
         let platforms = if has_several {
             format!(" {}", markdown::inline(&row.platforms.join(", ")))
         } else {
@@ -189,7 +161,7 @@ fn contents_of(image: &ImageChanges) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changes::{NotRead, SourceChanges};
+    use crate::changes::{NotRead, SetState, SourceChanges};
 
     fn changes(subject: &str) -> Changes {
         let state = |digit: &str| SetState {

@@ -4,18 +4,20 @@ pub(crate) mod markdown;
 pub(crate) mod page;
 pub(crate) mod terminal;
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeSet, fmt::Write as _, mem};
 
 use crate::{
     changes::{
-        BaseImage, Change, Difference, ImageChanges, NotRead, PlatformDifference, SourceChanges,
-        shortened,
+        BaseImage, Change, Changes, CommitList, Difference, ImageChanges, ListedCommit, NotRead,
+        PlatformDifference, SetState, SourceChanges, shortened,
     },
     contents::{ContentsDifference, PackageDifference},
     oci::is_hex,
     text::{counted, few},
 };
 
+/// The maximum number of commits in each list.
+const MAX_COMMITS: usize = 20;
 /// The maximum number of names in a list; further ones are counted.
 const MAX_NAMES: usize = 20;
 /// The number of digits of a shortened commit.
@@ -50,6 +52,26 @@ fn rows(image: &ImageChanges) -> Vec<Row<'_>> {
         content: &group[0].content,
     });
     rows.collect()
+}
+
+/// The rows with their details. The details that all platforms share are in the first row.
+fn detailed_rows(image: &ImageChanges, escape: Escape) -> Vec<(Row<'_>, Vec<String>)> {
+    let mut common = image_details(image, escape);
+    let rows = rows(image).into_iter().map(|row| {
+        let mut all = mem::take(&mut common);
+        all.extend(details(row.content, escape));
+        (row, all)
+    });
+    rows.collect()
+}
+
+/// The state of an image without rows; `None` if it was changed.
+fn state_word(image: &ImageChanges) -> Option<&'static str> {
+    match (&image.from, &image.to) {
+        (None, Some(_)) => Some("new"),
+        (Some(_), None) => Some("removed"),
+        (from, to) => (from == to).then_some("unchanged"),
+    }
 }
 
 /// The sizes before and after, and their difference; ranges if they vary.
@@ -308,6 +330,25 @@ fn short(revision: &str) -> &str {
     } else {
         revision
     }
+}
+
+/// The two revisions, as `join` joins them, unless the previous one is unknown.
+fn range(changes: &Changes, escape: Escape, join: impl Fn(&str, &str) -> String) -> String {
+    let name = |set: &SetState| match &set.revision {
+        Some(revision) => escape(short(revision)),
+        None => "unknown".to_owned(),
+    };
+    let to = name(&changes.to);
+    if changes.from.revision.is_none() {
+        return format!("previous revision unknown, new revision {to}");
+    }
+    join(&name(&changes.from), &to)
+}
+
+/// The commits that a list contains, and the number of further ones.
+fn listed(commits: &CommitList) -> (&[ListedCommit], u64) {
+    let listed = &commits.commits[..commits.commits.len().min(MAX_COMMITS)];
+    (listed, commits.count.saturating_sub(listed.len() as u64))
 }
 
 /// The numbers of commits: those that are added, or also those that are taken away.

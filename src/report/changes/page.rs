@@ -3,14 +3,13 @@
 use serde::Serialize;
 
 use super::super::revision::with_short_ids;
-use super::{counts, details, image_details, layers, not_read, rows, short};
+use super::{
+    counts, detailed_rows, image_details, layers, listed, not_read, range, short, state_word,
+};
 use crate::{
-    changes::{Changes, CommitList, ImageChanges, Origin, SetState},
+    changes::{Changes, CommitList, ImageChanges, Origin},
     untrusted::plain,
 };
-
-/// The maximum number of commits in each list.
-const MAX_COMMITS: usize = 20;
 
 /// The changes of a set since the one before it.
 #[derive(Serialize)]
@@ -77,14 +76,7 @@ impl ChangesOfPage {
 }
 
 fn summary(changes: &Changes) -> String {
-    let name = |set: &SetState| set.revision.as_deref().map_or("unknown", short).to_owned();
-    let range = match &changes.from.revision {
-        None => format!(
-            "previous revision unknown, new revision {}",
-            name(&changes.to)
-        ),
-        Some(_) => format!("{} → {}", name(&changes.from), name(&changes.to)),
-    };
+    let range = range(changes, str::to_owned, |from, to| format!("{from} → {to}"));
     match counts(&changes.source) {
         Some(counts) => format!("{range}: {counts}"),
         None => range,
@@ -93,65 +85,49 @@ fn summary(changes: &Changes) -> String {
 
 impl CommitsOfPage {
     fn new(sign: &'static str, commits: &CommitList, pages: Option<&str>) -> Self {
-        let listed: Vec<_> = commits
-            .commits
-            .iter()
-            .take(MAX_COMMITS)
-            .map(|commit| CommitOfPage {
-                id: short(&commit.commit).to_owned(),
-                subject: with_short_ids(&commit.subject),
-                author: commit.author.clone(),
-                pull_request: commit.pull_request,
-                pull_request_url: commit
-                    .pull_request
-                    .zip(pages)
-                    .map(|(number, pages)| format!("{pages}{number}")),
-            })
-            .collect();
+        let (listed, more) = listed(commits);
+        let commits = listed.iter().map(|commit| CommitOfPage {
+            id: short(&commit.commit).to_owned(),
+            subject: with_short_ids(&commit.subject),
+            author: commit.author.clone(),
+            pull_request: commit.pull_request,
+            pull_request_url: commit
+                .pull_request
+                .zip(pages)
+                .map(|(number, pages)| format!("{pages}{number}")),
+        });
         Self {
             sign,
-            more: commits.count.saturating_sub(listed.len() as u64),
-            commits: listed,
+            commits: commits.collect(),
+            more,
         }
     }
 }
 
 impl ImageRowOfPage {
     fn all(image: &ImageChanges) -> Vec<Self> {
-        let groups = rows(image);
-        let mut common = image_details(image, plain);
+        let groups = detailed_rows(image, plain);
         if groups.is_empty() {
-            let state = match (&image.from, &image.to) {
-                (None, Some(_)) => "new",
-                (Some(_), None) => "removed",
-                (from, to) if from == to => "unchanged",
-                _ => "–",
-            };
             return vec![Self {
                 name: image.name.clone(),
                 platforms: String::new(),
-                sizes: state.to_owned(),
+                sizes: state_word(image).unwrap_or("–").to_owned(),
                 layers: "–".to_owned(),
-                details: common,
+                details: image_details(image, plain),
             }];
         }
         let has_several = groups.len() > 1;
-        let row = |group: &super::Row<'_>| {
-            // The details that all platforms share are in the first row.
-            let mut all = std::mem::take(&mut common);
-            all.extend(details(group.content, plain));
-            Self {
-                name: image.name.clone(),
-                platforms: if has_several {
-                    group.platforms.join(", ")
-                } else {
-                    String::new()
-                },
-                sizes: group.sizes.clone(),
-                layers: layers(group.content),
-                details: all,
-            }
-        };
-        groups.iter().map(row).collect()
+        let rows = groups.into_iter().map(|(group, details)| Self {
+            name: image.name.clone(),
+            platforms: if has_several {
+                group.platforms.join(", ")
+            } else {
+                String::new()
+            },
+            layers: layers(group.content),
+            sizes: group.sizes,
+            details,
+        });
+        rows.collect()
     }
 }

@@ -1,14 +1,15 @@
 //! The differences of two sets for a terminal.
 
-use super::{contents, counts, details, image_details, layers, not_read, rows, short};
+use super::{
+    contents, counts, details, image_details, layers, listed, not_read, range, rows, short,
+    state_word,
+};
 use crate::{
-    changes::{Changes, CommitList, ImageChanges, Origin, SetState},
+    changes::{Changes, CommitList, ImageChanges, Origin},
     report::layout::indented,
     untrusted::plain,
 };
 
-/// The maximum number of listed commits.
-const MAX_COMMITS: usize = 20;
 /// The maximum number of listed packages of an image.
 const MAX_PACKAGES: usize = 50;
 
@@ -46,17 +47,7 @@ impl Lines {
 
 fn source(lines: &mut Lines, changes: &Changes) {
     let source = &changes.source;
-    let name = |set: &SetState| match &set.revision {
-        Some(revision) => plain(short(revision)),
-        None => "unknown".to_owned(),
-    };
-    let mut line = match &changes.from.revision {
-        None => format!(
-            "previous revision unknown, new revision {}",
-            name(&changes.to)
-        ),
-        Some(_) => format!("{} → {}", name(&changes.from), name(&changes.to)),
-    };
+    let mut line = range(changes, plain, |from, to| format!("{from} → {to}"));
     if let Some(counts) = counts(source) {
         line = format!("{line}: {counts}");
     }
@@ -77,26 +68,23 @@ fn source(lines: &mut Lines, changes: &Changes) {
 }
 
 fn list(lines: &mut Lines, sign: &str, commits: &CommitList) {
-    for commit in commits.commits.iter().take(MAX_COMMITS) {
+    let (listed, more) = listed(commits);
+    for commit in listed {
         let id = short(&commit.commit);
         let [subject, author] = [&commit.subject, &commit.author].map(|text| plain(text));
         lines.add(2, &format!("{sign} {id} {subject}, {author}"));
     }
-    let listed = commits.commits.len().min(MAX_COMMITS) as u64;
-    if commits.count > listed && listed > 0 {
-        lines.add(2, &format!("{sign} … {} more", commits.count - listed));
+    if more > 0 && !listed.is_empty() {
+        lines.add(2, &format!("{sign} … {more} more"));
     }
 }
 
 fn image_lines(lines: &mut Lines, image: &ImageChanges) {
     let name = plain(&image.name);
-    let state = match (&image.from, &image.to) {
-        (None, _) => "  new",
-        (_, None) => "  removed",
-        (from, to) if from == to => "  unchanged",
-        _ => "",
-    };
-    lines.add(0, &format!("{name}{state}"));
+    match state_word(image) {
+        Some(state) => lines.add(0, &format!("{name}  {state}")),
+        None => lines.add(0, &name),
+    }
     for detail in image_details(image, plain) {
         lines.add(2, &detail);
     }

@@ -16,7 +16,7 @@ use crate::{
     code::Code,
     config::{self, Config, Forge as Configured, Operation, Template, WhenUnconfigured},
     error::{Class, Error, Errors, SourceText},
-    fleet::{CloseDocument, CloseOutcome, CloseRow, ClosedPull, FleetList, ListEntry},
+    fleet::{CloseDocument, CloseRow, ClosedPull, FleetList, FleetOutcome, ListEntry},
     forge::{
         Forge, Pull, PullState, Pulls,
         fleet::{ConfigFile, FleetReader, RepositoryState, Survey},
@@ -279,9 +279,9 @@ impl Closing<'_> {
     fn absent_row(&self, entry: &ListEntry, absent: Absent) -> CloseRow {
         let row = |outcome| CloseRow::done(&entry.repository, outcome, None);
         let (outcome, problem) = match absent {
-            Absent::Unconfigured(problem) => (CloseOutcome::Unconfigured, problem),
-            Absent::Archived(problem) => (CloseOutcome::Archived, problem),
-            Absent::Moved(problem) => return row(CloseOutcome::Moved).with_error(&problem),
+            Absent::Unconfigured(problem) => (FleetOutcome::Unconfigured, problem),
+            Absent::Archived(problem) => (FleetOutcome::Archived, problem),
+            Absent::Moved(problem) => return row(FleetOutcome::Moved).with_error(&problem),
             Absent::Failed(problem) => return CloseRow::failed(&entry.repository, None, &problem),
         };
         match self.when_unconfigured {
@@ -295,7 +295,7 @@ impl Closing<'_> {
         let name = &entry.repository;
         let writer = match self.writer(entry, &mut member).await {
             Ok(Some(writer)) => writer,
-            Ok(None) => return vec![CloseRow::done(name, CloseOutcome::None, None)],
+            Ok(None) => return vec![CloseRow::done(name, FleetOutcome::None, None)],
             Err(error) => return vec![CloseRow::failed(name, None, &error)],
         };
         let mut rows = Vec::new();
@@ -307,13 +307,13 @@ impl Closing<'_> {
             });
             rows.push(match self.close(&writer, &member, pull).await {
                 // Another process closed it.
-                Ok(CloseOutcome::None) => continue,
+                Ok(FleetOutcome::None) => continue,
                 Ok(outcome) => CloseRow::done(name, outcome, closed),
                 Err(error) => CloseRow::failed(name, closed, &error),
             });
         }
         if rows.is_empty() {
-            rows.push(CloseRow::done(name, CloseOutcome::None, None));
+            rows.push(CloseRow::done(name, FleetOutcome::None, None));
         }
         rows
     }
@@ -336,12 +336,12 @@ impl Closing<'_> {
         writer: &Forge,
         member: &Member,
         pull: &Pull,
-    ) -> Result<CloseOutcome, Error> {
+    ) -> Result<FleetOutcome, Error> {
         let prefix = member.config.set_path.prefix();
         let only_pins = plan::pin_only_filter(&member.config, &prefix);
         if !self.request.apply {
             withdraw::permits(writer, pull, &only_pins).await?;
-            return Ok(CloseOutcome::Open);
+            return Ok(FleetOutcome::Open);
         }
         let deadline = self.services.forge_deadline.deadline();
         if !self.pace.wait_for_turn(deadline).await {
@@ -350,8 +350,8 @@ impl Closing<'_> {
         let repo = &member.state.repo;
         let closed = withdraw::close(writer, repo, pull.number, &only_pins).await?;
         Ok(match closed {
-            Some(_) => CloseOutcome::Closed,
-            None => CloseOutcome::None,
+            Some(_) => FleetOutcome::Closed,
+            None => FleetOutcome::None,
         })
     }
 }

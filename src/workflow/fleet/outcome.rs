@@ -54,21 +54,7 @@ impl Report {
     /// The report of a failed repository.
     pub(super) fn failed(errors: impl Into<Errors>) -> Self {
         let errors = errors.into();
-        let limited = errors.iter().all(|error| error.class == Class::Limited);
-        let internal = errors.iter().any(|error| error.code == Code::INTERNAL);
-        let outcome = match errors.class() {
-            Class::Unavailable if internal => FleetOutcome::Failed,
-            Class::Unavailable | Class::Limited if limited => FleetOutcome::Pending,
-            Class::Unavailable | Class::WrongBytes | Class::MissingContent | Class::Limited => {
-                FleetOutcome::Unavailable
-            }
-            Class::Denied => FleetOutcome::Denied,
-            Class::Conflict => FleetOutcome::ForeignCommit,
-            Class::Failed | Class::Ambiguous | Class::Refused | Class::Input => {
-                FleetOutcome::Refused
-            }
-        };
-        Self::done(outcome).because(errors)
+        Self::done(FleetOutcome::of_failure(&errors)).because(errors)
     }
 
     /// The report of a repository with failed checks.

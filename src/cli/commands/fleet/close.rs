@@ -4,7 +4,7 @@ use super::read_list;
 use crate::{
     cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     error::Errors,
-    fleet::{CloseDocument, CloseOutcome, close_summary, close_table},
+    fleet::{CloseDocument, FleetOutcome, close_summary, close_table},
     report::github::with_help,
     text::counted,
     untrusted::{plain, workflow::Commands},
@@ -24,10 +24,10 @@ pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Err
         apply: args.apply,
     };
     let document = close::run(&request, &config, &cx.services)?;
-    if document.count(CloseOutcome::Closed) > 0 {
+    if document.count(FleetOutcome::Closed) > 0 {
         let interruption = &cx.services.interruption;
         interruption
-            .changes(counted(document.count(CloseOutcome::Closed), "pull request") + " closed");
+            .changes(counted(document.count(FleetOutcome::Closed), "pull request") + " closed");
     }
     match cx.output.format {
         Format::Json => cx.output.print_json(&document),
@@ -58,11 +58,11 @@ fn annotate(document: &CloseDocument, cx: &mut Context) {
 fn conclusion(document: &CloseDocument) -> String {
     let count = |outcome| counted(document.count(outcome), "pull request");
     let result = if document.applied {
-        format!("closed {}", count(CloseOutcome::Closed))
-    } else if document.count(CloseOutcome::Open) == 0 {
+        format!("closed {}", count(FleetOutcome::Closed))
+    } else if document.count(FleetOutcome::Open) == 0 {
         "no pull request would be closed".to_owned()
     } else {
-        let open = count(CloseOutcome::Open);
+        let open = count(FleetOutcome::Open);
         format!("{open} would be closed; to close them, add --apply")
     };
     let rows = document.repositories.iter();

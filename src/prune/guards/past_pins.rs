@@ -19,9 +19,9 @@ use crate::{
     error::Error,
     files::Snapshot,
     git::{Git, GitError, ObjectId},
-    history::{self, parse_config},
+    history::{self, parse_config, places_key},
     oci::{Digest, Repository, TagPattern},
-    pins::{Finder, Mentions, mentions, read_whole},
+    pins::{Finder, Mentions, WholeFile, mentions, read_whole},
     prune::Text,
 };
 
@@ -37,19 +37,18 @@ pub(super) struct RepositoryProtection {
 
 /// The facts from the configurations on the branches of a repository.
 #[derive(Default)]
-pub(super) struct Past {
-    /// The configurations with places.
-    pub(super) with_places: Vec<Config>,
+pub(super) struct BranchConfigurations {
+    pub(super) configs_with_places: Vec<Config>,
     /// The names that the `sources` of configurations give repositories.
     pub(super) mappings: Vec<Mapping>,
     /// The formats of promotion and rollback branches.
-    pub(super) names: BranchNames,
+    pub(super) branch_formats: BranchNames,
 }
 
 /// The contents of each file on the lines that were read.
 type Contents = BTreeMap<Vec<u8>, BTreeSet<ObjectId>>;
 
-impl Past {
+impl BranchConfigurations {
     /// Searches the first-parent lines up to `tips` of a repository that messages call
     /// `repository`.
     pub(super) fn read(
@@ -64,22 +63,22 @@ impl Past {
         history::each_blob(git, &tips, |path, blob| {
             files.entry(path.to_vec()).or_default().insert(blob);
         })?;
-        let past = PastConfigurations::read(git, &files, config)?;
+        let rules = PinRules::read(git, &files, config)?;
         let mut found = RepositoryProtection::default();
-        for (tag, revision) in history::claimed_tags(git, &tips, &past.configs)? {
+        for (tag, revision) in history::claimed_tags(git, &tips, &rules.configs)? {
             let evidence = format!("that a commit of {repository} promoted ({revision})");
             found.tags.insert(tag, evidence);
         }
-        past.read_files(git, &files, repository, &mut found)?;
-        for config in past.configs {
-            self.names.add(&config);
+        rules.read_files(git, &files, repository, &mut found)?;
+        for config in rules.configs {
+            self.branch_formats.add(&config);
             for mapping in &config.sources {
                 if !self.mappings.contains(mapping) {
                     self.mappings.push(mapping.clone());
                 }
             }
             if !config.places.is_empty() {
-                self.with_places.push(config);
+                self.configs_with_places.push(config);
             }
         }
         Ok(found)
@@ -88,28 +87,31 @@ impl Past {
 
 /// The past configurations of a repository, with the current one: the files that contain pins, and the
 /// pinned repositories.
-struct PastConfigurations {
+#[derive(Default)]
+struct PinRules {
     /// Directories, with a trailing `/`, and the globs of the files below them.
     globs: Vec<(Vec<u8>, Globs)>,
     repositories: HashSet<Repository>,
     configs: Vec<Config>,
-    /// Directories, with the number of a configuration in them that has places.
-    placed: Vec<(Vec<u8>, usize)>,
+    places: Vec<PlacesOfDirectory>,
     /// Directories with an unreadable configuration.
     unknown: BTreeSet<Vec<u8>>,
 }
 
-impl PastConfigurations {
+/// The places of a configuration, which search files below its directory.
+struct PlacesOfDirectory {
+    directory: Vec<u8>,
+    /// The index of the configuration.
+    config: usize,
+    /// Identifies the places.
+    key: String,
+}
+
+impl PinRules {
     /// Loads every past configuration, and adds the current one.
     fn read(git: &Git, files: &Contents, config: &Config) -> Result<Self, GitError> {
-        let mut configurations = Self {
-            globs: Vec::new(),
-            repositories: HashSet::new(),
-            configs: Vec::new(),
-            placed: Vec::new(),
-            unknown: BTreeSet::new(),
-        };
-        configurations.add(git.prefix(), config.clone());
+        let mut rules = Self::default();
+        rules.add(git.prefix(), config.clone());
         for (path, blobs) in files {
             let file = Path::new(OsStr::from_bytes(path));
             if !is_config_file_of(file, &config.set_path) {
@@ -117,7 +119,7 @@ impl PastConfigurations {
             }
             let directory = &path[..memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)];
             let Ok(set_path) = SetPath::new(file) else {
-                configurations.unknown.insert(directory.to_vec());
+                rules.unknown.insert(directory.to_vec());
                 continue;
             };
             // The default names of a set depend on its path.
@@ -130,14 +132,14 @@ impl PastConfigurations {
                     .blob(*blob, config::MAX_SIZE)?
                     .and_then(|bytes| parse_config(bytes, &current).ok());
                 match parsed {
-                    Some(past) => configurations.add(directory, past),
+                    Some(past) => rules.add(directory, past),
                     None => {
-                        configurations.unknown.insert(directory.to_vec());
+                        rules.unknown.insert(directory.to_vec());
                     }
                 }
             }
         }
-        Ok(configurations)
+        Ok(rules)
     }
 
     fn add(&mut self, directory: &[u8], config: Config) {
@@ -147,15 +149,19 @@ impl PastConfigurations {
         let texts = config.scanned.texts();
         let mut globs = self.globs.iter();
         if !globs.any(|(known, globs)| known == directory && globs.texts() == texts) {
-            let globs = (directory.to_vec(), config.scanned.clone());
-            self.globs.push(globs);
+            self.globs
+                .push((directory.to_vec(), config.scanned.clone()));
         }
-        let mut placed = self.placed.iter();
-        let is_known = placed.any(|(known, number)| {
-            known == directory && have_same_places(&self.configs[*number], &config)
-        });
-        if !config.places.is_empty() && !is_known {
-            self.placed.push((directory.to_vec(), self.configs.len()));
+        if !config.places.is_empty() {
+            let key = places_key(&config);
+            let mut places = self.places.iter();
+            if !places.any(|known| known.directory == directory && known.key == key) {
+                self.places.push(PlacesOfDirectory {
+                    directory: directory.to_vec(),
+                    config: self.configs.len(),
+                    key,
+                });
+            }
         }
         self.configs.push(config);
     }
@@ -177,12 +183,12 @@ impl PastConfigurations {
         // The first path of each content.
         let (mut matched, mut unknown) = (BTreeMap::new(), BTreeMap::new());
         for (path, blobs) in files {
-            let (is_matched, is_unknown) = (self.matches(path), self.is_unknown(path));
+            let (is_matched, is_protected) = (self.matches(path), self.protects_every_digest(path));
             for blob in blobs {
                 if is_matched {
                     matched.entry(*blob).or_insert(path);
                 }
-                if is_unknown {
+                if is_protected {
                     unknown.entry(*blob).or_insert(path);
                 }
             }
@@ -224,7 +230,7 @@ impl PastConfigurations {
 
     /// Whether the pins of a file are unknown, or places search the file. Then every digest in it is
     /// protected.
-    fn is_unknown(&self, path: &[u8]) -> bool {
+    fn protects_every_digest(&self, path: &[u8]) -> bool {
         if self
             .unknown
             .iter()
@@ -232,11 +238,11 @@ impl PastConfigurations {
         {
             return true;
         }
-        self.placed.iter().any(|(directory, number)| {
-            let Some(path) = path.strip_prefix(directory.as_slice()) else {
+        self.places.iter().any(|places| {
+            let Some(path) = path.strip_prefix(places.directory.as_slice()) else {
                 return false;
             };
-            let config = &self.configs[*number];
+            let config = &self.configs[places.config];
             let path = Path::new(OsStr::from_bytes(path));
             !places_of(&config.places, &config.files, path, &|_| false).is_empty()
         })
@@ -249,35 +255,17 @@ impl PastConfigurations {
         let finder = Finder::for_repositories(&self.repositories);
         let mut buffer = Vec::new();
         move |content| {
-            let found: BTreeSet<_> = match read_whole(&mut *content, &mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                    // Its pins are unknown, so every digest may be one.
-                    let whole = buffer.as_slice().chain(content);
-                    let mentions = mentions(whole, &mut Vec::new())?;
-                    mentions.iter().map(|mention| mention.digest).collect()
-                }
-                read => {
-                    read?;
-                    let pins = finder.scan(&buffer).pins;
+            Ok(Some(match read_whole(content, &mut buffer)? {
+                WholeFile::Complete(text) => {
+                    let pins = finder.scan(text).pins;
                     pins.iter().map(|pin| pin.digest).collect()
                 }
-            };
-            Ok(Some(found))
+                // Its pins are unknown, so every digest may be one.
+                WholeFile::TooLarge(content) => {
+                    let mentions = mentions(content, &mut Vec::new())?;
+                    mentions.iter().map(|mention| mention.digest).collect()
+                }
+            }))
         }
     }
-}
-
-/// Whether the places of two configurations in one directory search the same files.
-fn have_same_places(first: &Config, second: &Config) -> bool {
-    first.places.len() == second.places.len()
-        && first
-            .places
-            .iter()
-            .zip(&second.places)
-            .all(|(first, second)| {
-                first.kind == second.kind
-                    && first.files.as_ref().map(Globs::texts)
-                        == second.files.as_ref().map(Globs::texts)
-            })
-        && first.files.texts() == second.files.texts()
 }
