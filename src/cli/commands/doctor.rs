@@ -33,6 +33,7 @@ use crate::{
         doctor::{self, DoctorDocument, DoctorRow, RowFilter},
         layout::wrapped,
     },
+    text::counted,
 };
 
 /// The maximum difference of two clocks. A larger one would give wrong ages of versions.
