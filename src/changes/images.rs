@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::{NotRead, Part};
 use crate::{
     contents::{self, ContentsByDigest, ContentsDifference, UnreadPart},
+    oci::{Platform, RuntimeConfig},
     registry::resolve::{ImageFacts, PlatformFacts},
     untrusted::masked_words,
 };
@@ -221,11 +222,12 @@ pub(crate) fn compare(
         for (part, reason) in reasons {
             not_read.push(NotRead {
                 part,
+        let configuration = fields(&platform, &mut reasons);
                 platform: Some(platform.name.clone()),
                 ..NotRead::image(name, reason)
             });
         }
-        changes.add(platform, contents, reported);
+        changes.add(platform, configuration, contents, reported);
     }
     Ok(changes)
 }
@@ -283,12 +285,13 @@ impl ImageChanges {
         };
         let content = PlatformDifference {
             layers: layers(old, new),
-            configuration: fields(old, new),
+            configuration,
             environment: environment(&old.config.env, &new.config.env),
             labels: labels(old, new, reported),
             base: base_change(old, new),
             contents,
         };
+        configuration: Vec<FieldChange>,
         let mut known = self.differences.iter_mut();
         match known.find(|known| known.size == size && known.content == content) {
             Some(known) => known.platforms.push(name),
@@ -318,10 +321,20 @@ fn layers(old: &PlatformFacts, new: &PlatformFacts) -> Layers {
 }
 
 /// The fields with different values. They are compared before secrets are masked: two secrets may differ.
-fn fields(old: &PlatformFacts, new: &PlatformFacts) -> Vec<FieldChange> {
-    let (old, new) = (field_values(old), field_values(new));
+fn fields(platform: &ChangedPlatform<'_>, reasons: &mut Vec<(Part, String)>) -> Vec<FieldChange> {
+    let ChangedPlatform { old, new, .. } = platform;
+    for (owner, image) in [("old", old), ("new", new)] {
+        if let Err(reason) = &image.config.runtime {
+            reasons.push((Part::Configuration, format!("the {owner} image: {reason}")));
+        }
+    }
+    let mut values = vec![("user", [old, new].map(|image| user(image)))];
+    if let (Ok(old), Ok(new)) = (&old.config.runtime, &new.config.runtime) {
+        let pairs = runtime_values(old).into_iter().zip(runtime_values(new));
+        values.extend(pairs.map(|((field, from), (_, to))| (field, [from, to])));
+    }
     let mut changes = Vec::new();
-    for ((field, from), (_, to)) in old.into_iter().zip(new) {
+    for (field, [from, to]) in values {
         if from != to {
             let (from, to) = (masked(field, from), masked(field, to));
             changes.push(FieldChange { field, from, to });
@@ -330,13 +343,15 @@ fn fields(old: &PlatformFacts, new: &PlatformFacts) -> Vec<FieldChange> {
     changes
 }
 
-fn field_values(image: &PlatformFacts) -> [(&'static str, FieldValue); 8] {
-    let runtime = &image.config.runtime;
+fn user(image: &PlatformFacts) -> FieldValue {
+    FieldValue::Text(image.config.user.clone())
+}
+
+fn runtime_values(runtime: &RuntimeConfig) -> [(&'static str, FieldValue); 7] {
     let text = |text: &String| FieldValue::Text(text.clone());
     let list = |list: &[String]| FieldValue::List(list.to_vec());
     let set = |set: &BTreeSet<String>| FieldValue::List(set.iter().cloned().collect());
     [
-        ("user", text(&image.config.user)),
         ("working_dir", text(&runtime.working_dir)),
         ("entrypoint", list(&runtime.entrypoint)),
         ("command", list(&runtime.command)),

@@ -10,7 +10,7 @@ mod source;
 use serde::Serialize;
 
 pub(crate) use images::{
-    BaseImage, Change, Difference, ImageChanges, PlatformDifference, changed_platforms, compare,
+    BaseChange, Change, Difference, ImageChanges, PlatformDifference, changed_platforms, compare,
 };
 pub(crate) use source::{CommitList, ListedCommit, Origin, Reader, SourceChanges};
 
@@ -61,6 +61,7 @@ pub(crate) struct NotRead {
 pub(crate) enum Part {
     Commits,
     Image,
+    Configuration,
     Contents,
     Packages,
     Sbom,
@@ -71,6 +72,7 @@ impl Part {
         match self {
             Self::Commits => "commits",
             Self::Image => "image",
+            Self::Configuration => "configuration",
             Self::Contents => "contents",
             Self::Packages => "packages",
             Self::Sbom => "sbom",

@@ -1,0 +1,249 @@
+//! The images in `repin diff` and in the section "What changes": configurations, labels, base images and platforms.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    archive::Archive,
+    layout::Platform,
+    world::{REV_A, REV_B, World, details},
+};
+
+const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--format", "json"];
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
+const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+
+/// The image `app` with these platforms at A, which is pinned, and at B.
+fn changed(old: &[Platform], new: &[Platform]) -> World {
+    let mut world = World::empty();
+    world.write(
+        "repin.yaml",
+        "version: 1\nname: app\nfiles: ['k.yml']\nsources: { ghcr.io/acme: oci:images }\n\
+         images: { app: { repository: ghcr.io/acme/app, pins: 1 } }\nreport: { labels: [team] }\n",
+    );
+    world.rebuild("app", REV_A, old);
+    world.rebuild("app", REV_B, new);
+    let pin = format!("ghcr.io/acme/app@{}\n", world.digest("app", REV_A));
+    world.write("k.yml", pin);
+    world
+}
+
+fn amd64(revision: &str) -> Platform {
+    Platform::new("linux/amd64", revision)
+}
+
+/// The same with one platform, which `change` alters at B.
+fn changed_platform(change: impl Fn(Platform) -> Platform) -> World {
+    changed(&[amd64(REV_A)], &[change(amd64(REV_B))])
+}
+
+fn diff(world: &World) -> Value {
+    let args = ["diff", "--revision", REV_B, "--format", "json"];
+    world.run(&args).exits(0).json()
+}
+
+/// The first difference of the image.
+fn difference(world: &World) -> Value {
+    diff(world)["images"][0]["differences"][0].clone()
+}
+
+fn text(world: &World) -> String {
+    world.run(&["diff", "--revision", REV_B]).exits(0).stdout
+}
+
+/// The section of the body of a promotion.
+fn section(world: &World) -> String {
+    let document = world.run(&PROMOTE).exits(0).json();
+    let body = document["body"].as_str().unwrap();
+    let section = body.split("### What changes").nth(1).unwrap();
+    section.split("### ").next().unwrap().to_owned()
+}
+
+/// The parts that were not read, without the commits: the revisions of these images are no commits.
+fn not_read(document: &Value) -> Vec<Value> {
+    let entries = document["not_read"].as_array().unwrap().iter();
+    let entries = entries.filter(|entry| entry["part"] != "commits");
+    entries.cloned().collect()
+}
+
+const SECRET: &str = "s3cr3tvalue";
+
+/// Malformed values of the object `config` that checks use.
+fn malformed_fields() -> [(&'static str, Value); 5] {
+    [
+        ("Env", json!(format!("API_TOKEN={SECRET}"))),
+        ("Env", json!({"API_TOKEN": SECRET})),
+        ("Env", json!([{"API_TOKEN": SECRET}])),
+        ("User", json!([SECRET])),
+        ("Labels", json!({"a": {"b": SECRET}, SECRET: 1})),
+    ]
+}
+
+/// Malformed values that are only compared.
+fn malformed_runtime_fields() -> [(&'static str, Value); 12] {
+    [
+        ("WorkingDir", json!([SECRET])),
+        ("WorkingDir", json!(5)),
+        ("Entrypoint", json!({"a": SECRET})),
+        ("Cmd", json!([[SECRET]])),
+        ("ExposedPorts", json!([SECRET])),
+        ("Volumes", json!(SECRET)),
+        ("StopSignal", json!(15)),
+        ("StopSignal", json!([SECRET])),
+        ("Healthcheck", json!(SECRET)),
+        ("Healthcheck", json!({"Test": ["CMD"], "Interval": SECRET})),
+        ("Healthcheck", json!({"Test": ["CMD"], "Interval": 3e10})),
+        ("Healthcheck", json!({"Test": {"a": SECRET}})),
+    ]
+}
+
+fn assert_hidden(world: &World, exit_of_promotion: i32) {
+    for (args, exit) in [
+        (&["diff", "-vv", "--revision", REV_B][..], 0),
+        (&["diff", "--revision", REV_B, "--format", "json"], 0),
+        (
+            &["promote", "-vv", "--revision", REV_B, "--body-file", "-"],
+            exit_of_promotion,
+        ),
+        (&PROMOTE, exit_of_promotion),
+    ] {
+        let ran = world.run(args);
+        for output in [&ran.stdout, &ran.stderr] {
+            assert!(!output.contains(SECRET), "{args:?}: {output}");
+        }
+        let fails_in_diff = exit_of_promotion != 0 && args[0] == "diff";
+        ran.exits(if fails_in_diff {
+            exit_of_promotion
+        } else {
+            exit
+        });
+    }
+}
+
+#[test]
+fn malformed_configs_are_not_quoted() {
+    for (key, value) in malformed_fields() {
+        let malformed = |revision| amd64(revision).setting(key, value.clone());
+        let world = changed(&[malformed(REV_A)], &[amd64(REV_B)]);
+        assert_hidden(&world, 0);
+        let [entry] = &not_read(&diff(&world))[..] else {
+            panic!("{key}");
+        };
+        assert_eq!(entry["part"], "image", "{key}");
+        let world = changed(&[amd64(REV_A)], &[malformed(REV_B)]);
+        assert_hidden(&world, 3);
+        let message = world.run(&PROMOTE).exits(3).stdout;
+        assert!(
+            message.contains("missing or unexpected value at line 1 column "),
+            "{key}: {message}"
+        );
+    }
+}
+
+#[test]
+fn malformed_runtime_fields_fail_no_promotion() {
+    for (key, value) in malformed_runtime_fields() {
+        let malformed = |revision| {
+            let platform = amd64(revision).setting(key, value.clone());
+            platform.setting("User", json!(revision))
+        };
+        let worlds = [
+            ("old", changed(&[malformed(REV_A)], &[amd64(REV_B)])),
+            ("new", changed(&[amd64(REV_A)], &[malformed(REV_B)])),
+        ];
+        for (owner, world) in worlds {
+            assert_hidden(&world, 0);
+            world
+                .run(&[&PROMOTE[..], &["--no-changes"]].concat())
+                .exits(0);
+            let document = diff(&world);
+            let expected = json!({"part": "configuration", "image": "app", "platform": "linux/amd64",
+                "reason": format!("the {owner} image: malformed `{key}`")});
+            assert_eq!(not_read(&document), [expected], "{key}");
+            let fields = &document["images"][0]["differences"][0]["configuration"];
+            assert_eq!(fields[0]["field"], "user", "{document}");
+        }
+    }
+}
+
+#[test]
+fn each_field_is_compared_with_itself() {
+    let health = |test: &str| json!({"Test": ["CMD", test], "Interval": 30_000_000_000_u64});
+    for (key, field, value, expected) in [
+        ("User", "user", json!("2"), json!("2")),
+        ("WorkingDir", "working_dir", json!("/w"), json!("/w")),
+        ("Entrypoint", "entrypoint", json!(["/e"]), json!(["/e"])),
+        ("Cmd", "command", json!(["c"]), json!(["c"])),
+        (
+            "ExposedPorts",
+            "exposed_ports",
+            json!({"80/tcp": {}}),
+            json!(["80/tcp"]),
+        ),
+        ("Volumes", "volumes", json!({"/v": {}}), json!(["/v"])),
+        (
+            "StopSignal",
+            "stop_signal",
+            json!("SIGINT"),
+            json!("SIGINT"),
+        ),
+        (
+            "Healthcheck",
+            "health_check",
+            health("h"),
+            json!(["--interval=30s", "CMD", "h"]),
+        ),
+    ] {
+        let world = changed_platform(|platform| platform.setting(key, value.clone()));
+        let from = if key == "User" {
+            json!("1001")
+        } else {
+            Value::Null
+        };
+        assert_eq!(
+            difference(&world)["configuration"],
+            json!([{"field": field, "from": from, "to": expected}])
+        );
+    }
+}
+
+/// The texts of a base image.
+fn base(name: &str, digit: &str) -> [(&'static str, String); 2] {
+    [
+        (BASE_NAME, name.to_owned()),
+        (BASE_DIGEST, format!("sha256:{}", digit.repeat(64))),
+    ]
+}
+
+fn with_base(
+    mut platform: Platform,
+    labels: &[(&str, String)],
+    annotations: &[(&str, String)],
+) -> Platform {
+    for (name, value) in labels {
+        platform = platform.label(name, value);
+    }
+    for (name, value) in annotations {
+        platform = platform.annotation(name, value);
+    }
+    platform
+}
+
+/// The indexes of the texts that are labels and annotations of both images, the names of the base image, and the
+/// listed labels.
+type BaseCase<'c> = (
+    [&'c [usize]; 2],
+    [Option<&'c str>; 2],
+    Vec<(&'c str, &'c str)>,
+);
+
+fn listed_labels(difference: &Value) -> Vec<(&str, &str)> {
+    let labels = difference["labels"].as_array().unwrap().iter();
+    labels
+        .map(|label| {
+            (
+                label["name"].as_str().unwrap(),
+                label["change"].as_str().unwrap(),
+            )
+        })
+        .collect()
+}
