@@ -247,3 +247,54 @@ fn listed_labels(difference: &Value) -> Vec<(&str, &str)> {
         })
         .collect()
 }
+
+#[test]
+fn long_words_fit_in_80_columns() {
+    let long = "x".repeat(200);
+    let name = "registry.example.com/library/debian:bookworm-slim";
+    let world = changed(
+        &[with_base(amd64(REV_A), &base(name, "a"), &[])],
+        &[with_base(amd64(REV_B), &base(name, "b"), &[])
+            .label("team", &long)
+            .label(&long, "x")
+            .env(&format!("{long}=1"))
+            .setting("WorkingDir", json!(format!("/{long}")))],
+    );
+    let text = text(&world);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let base = format!("base {name} sha256:aaaaaaaaaaaa → sha256:bbbbbbbbbbbb");
+    assert!(words.contains(&base), "{text}");
+    // The document has the complete digest.
+    let base = &difference(&world)["base"];
+    assert_eq!(base["to"]["digest"].as_str().unwrap().len(), 71);
+}
+
+#[test]
+fn long_values_are_shown_from_their_difference() {
+    let value = |end: &str| json!(["/bin/sh", "-c", format!("{} {end}", "y ".repeat(80))]);
+    let label = |end: &str| format!("{}{end}", "z".repeat(90));
+    let world = changed(
+        &[amd64(REV_A)
+            .setting("Cmd", value("old"))
+            .label("team", &label("red"))],
+        &[amd64(REV_B)
+            .setting("Cmd", value("new"))
+            .label("team", &label("blue"))],
+    );
+    let section = section(&world);
+    assert!(section.contains("command …old → …new"), "{section}");
+    let shown = text(&world);
+    assert!(shown.contains("command …old → …new"), "{shown}");
+    assert!(shown.contains("label team …red → …blue"), "{shown}");
+}
+
+#[test]
+fn empty_values_are_not_absent() {
+    let world = changed_platform(|platform| platform.label("team", "").env("=x"));
+    let text = text(&world);
+    assert!(text.contains("label team (none) → (empty)"), "{text}");
+    assert!(text.contains("env +(empty)"), "{text}");
+}

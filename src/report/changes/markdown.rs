@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{contents, counts, details, image_details, layers, not_read, rows, short};
+use super::{
+    Style, contents, counts, details, image_details, layers, not_read, rows, short, subject,
+};
 use crate::{
     changes::{Changes, CommitList, ImageChanges, ListedCommit, Origin, SetState},
     untrusted::markdown,
@@ -96,7 +98,7 @@ fn list(text: &mut String, heading: &str, commits: &CommitList, pages: Option<&s
         let _ = writeln!(text, "{heading}\n");
     }
     for commit in commits.commits.iter().take(MAX_COMMITS) {
-        let subject = subject(commit, pages);
+        let subject = linked_subject(commit, pages);
         let author = markdown::inline(&commit.author);
         let _ = writeln!(text, "- {} {subject}, {author}", short(&commit.commit));
     }
@@ -108,9 +110,9 @@ fn list(text: &mut String, heading: &str, commits: &CommitList, pages: Option<&s
 
 /// The escaped subject, with a link to the pull request if its page is known. Elsewhere, `#N` would refer to
 /// the repository of the body.
-fn subject(commit: &ListedCommit, pages: Option<&str>) -> String {
+fn linked_subject(commit: &ListedCommit, pages: Option<&str>) -> String {
     let Some((number, pages)) = commit.pull_request.zip(pages) else {
-        return markdown::inline(&commit.subject);
+        return markdown::inline(subject(commit));
     };
     match commit.subject.rsplit_once(&format!("(#{number})")) {
         Some((before, after)) => {
@@ -125,7 +127,7 @@ fn subject(commit: &ListedCommit, pages: Option<&str>) -> String {
 
 fn image_rows(text: &mut String, image: &ImageChanges) {
     let name = markdown::inline(&image.name);
-    let common = image_details(image, markdown::inline);
+    let common = image_details(image, Style::MARKDOWN);
     let rows = rows(image);
     if rows.is_empty() {
         let state = match (&image.from, &image.to) {
@@ -144,7 +146,7 @@ fn image_rows(text: &mut String, image: &ImageChanges) {
     }
     let has_several = rows.len() > 1;
     for (index, row) in rows.iter().enumerate() {
-        let mut details = details(row.content, markdown::inline);
+        let mut details = details(row.content, Style::MARKDOWN);
         if index == 0 {
             details.splice(0..0, common.clone());
         }
@@ -180,7 +182,7 @@ fn contents_of(image: &ImageChanges) -> Vec<String> {
         if has_several {
             let _ = write!(subject, " {}", markdown::inline(&row.platforms.join(", ")));
         }
-        let text = contents(difference, MAX_PACKAGES, markdown::inline, markdown::code);
+        let text = contents(difference, MAX_PACKAGES, Style::MARKDOWN);
         paragraphs.push(format!("{subject}: {text}"));
     }
     paragraphs

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::revision::with_short_ids;
-use super::{counts, details, image_details, layers, not_read, rows, short};
+use super::{Style, counts, details, image_details, layers, not_read, rows, short, subject};
 use crate::{
     changes::{Changes, CommitList, ImageChanges, Origin, SetState},
     untrusted::plain,
@@ -99,7 +99,7 @@ impl CommitsOfPage {
             .take(MAX_COMMITS)
             .map(|commit| CommitOfPage {
                 id: short(&commit.commit).to_owned(),
-                subject: with_short_ids(&commit.subject),
+                subject: with_short_ids(subject(commit)),
                 author: commit.author.clone(),
                 pull_request: commit.pull_request,
                 pull_request_url: commit
@@ -119,7 +119,7 @@ impl CommitsOfPage {
 impl ImageRowOfPage {
     fn all(image: &ImageChanges) -> Vec<Self> {
         let groups = rows(image);
-        let mut common = image_details(image, plain);
+        let mut common = image_details(image, Style::PLAIN);
         if groups.is_empty() {
             let state = match (&image.from, &image.to) {
                 (None, Some(_)) => "new",
@@ -139,7 +139,7 @@ impl ImageRowOfPage {
         let row = |group: &super::Row<'_>| {
             // The details that all platforms share are in the first row.
             let mut all = std::mem::take(&mut common);
-            all.extend(details(group.content, plain));
+            all.extend(details(group.content, Style::PLAIN));
             Self {
                 name: image.name.clone(),
                 platforms: if has_several {

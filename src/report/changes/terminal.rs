@@ -1,6 +1,8 @@
 //! The differences of two sets for a terminal.
 
-use super::{contents, counts, details, image_details, layers, not_read, rows, short};
+use super::{
+    Style, contents, counts, details, fitted, image_details, layers, not_read, rows, short, subject,
+};
 use crate::{
     changes::{Changes, CommitList, ImageChanges, Origin, SetState},
     report::layout::indented,
@@ -12,7 +14,10 @@ const MAX_COMMITS: usize = 20;
 /// The maximum number of listed packages of an image.
 const MAX_PACKAGES: usize = 50;
 
-/// The differences in lines of at most `columns` columns, if no word is longer.
+/// The indentation of the details of a platform.
+const INDENT: usize = 4;
+
+/// The differences in lines of at most `columns` columns. Addresses and the reasons of unread parts are not cut.
 pub(crate) fn text(changes: &Changes, columns: usize) -> String {
     let mut lines = Lines {
         lines: Vec::new(),
@@ -27,7 +32,7 @@ pub(crate) fn text(changes: &Changes, columns: usize) -> String {
         lines.add(0, "");
     }
     for entry in &changes.not_read {
-        lines.add(0, &not_read(entry, plain));
+        lines.add_whole(0, &not_read(entry, plain));
     }
     lines.lines.push(String::new());
     lines.lines.join("\n")
@@ -39,7 +44,14 @@ struct Lines {
 }
 
 impl Lines {
+    /// Adds a line and cuts words that are too long.
     fn add(&mut self, indent: usize, line: &str) {
+        let line = fitted(line, self.columns.saturating_sub(indent).max(1));
+        self.add_whole(indent, &line);
+    }
+
+    /// Adds a line with words that are copied, such as addresses and digests.
+    fn add_whole(&mut self, indent: usize, line: &str) {
         self.lines.extend(indented(line, indent, self.columns));
     }
 }
@@ -67,7 +79,7 @@ fn source(lines: &mut Lines, changes: &Changes) {
         } else {
             ""
         };
-        lines.add(2, &format!("{link}{note}"));
+        lines.add_whole(2, &format!("{link}{note}"));
     }
     for (sign, commits) in [("−", &source.removed), ("+", &source.added)] {
         if let Some(commits) = commits {
@@ -79,7 +91,7 @@ fn source(lines: &mut Lines, changes: &Changes) {
 fn list(lines: &mut Lines, sign: &str, commits: &CommitList) {
     for commit in commits.commits.iter().take(MAX_COMMITS) {
         let id = short(&commit.commit);
-        let [subject, author] = [&commit.subject, &commit.author].map(|text| plain(text));
+        let [subject, author] = [subject(commit), &commit.author].map(plain);
         lines.add(2, &format!("{sign} {id} {subject}, {author}"));
     }
     let listed = commits.commits.len().min(MAX_COMMITS) as u64;
@@ -97,18 +109,23 @@ fn image_lines(lines: &mut Lines, image: &ImageChanges) {
         _ => "",
     };
     lines.add(0, &format!("{name}{state}"));
-    for detail in image_details(image, plain) {
+    let style = Style {
+        // A sign and a comma belong to the word.
+        columns: lines.columns.saturating_sub(INDENT + 2).max(1),
+        ..Style::PLAIN
+    };
+    for detail in image_details(image, style) {
         lines.add(2, &detail);
     }
     for row in rows(image) {
         lines.add(2, &plain(&row.platforms.join(", ")));
-        lines.add(4, &format!("size {}", row.sizes));
-        lines.add(4, &format!("layers {}", layers(row.content)));
-        for detail in details(row.content, plain) {
-            lines.add(4, &detail);
+        lines.add(INDENT, &format!("size {}", row.sizes));
+        lines.add(INDENT, &format!("layers {}", layers(row.content)));
+        for detail in details(row.content, style) {
+            lines.add(INDENT, &detail);
         }
         if let Some(difference) = &row.content.contents {
-            lines.add(4, &contents(difference, MAX_PACKAGES, plain, plain));
+            lines.add(INDENT, &contents(difference, MAX_PACKAGES, style));
         }
     }
 }
