@@ -287,8 +287,8 @@ impl ImageChanges {
             layers: layers(old, new),
             configuration,
             environment: environment(&old.config.env, &new.config.env),
-            labels: labels(old, new, reported),
-            base: base_change(old, new),
+            labels: labels(old, new, reported, base.as_ref()),
+            base,
             contents,
         };
         configuration: Vec<FieldChange>,
@@ -300,6 +300,7 @@ impl ImageChanges {
                 size,
                 content,
             }),
+        let base = base_change(old, new);
         }
     }
 }
@@ -392,14 +393,18 @@ fn variables(entries: &[String]) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-fn labels(old: &PlatformFacts, new: &PlatformFacts, reported: &[String]) -> Vec<LabelChange> {
+fn labels(
+    old: &PlatformFacts,
+    new: &PlatformFacts,
+    reported: &[String],
+    base: Option<&BaseChange>,
+) -> Vec<LabelChange> {
     let (old, new) = (&old.config.labels, &new.config.labels);
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut changes = Vec::new();
     for name in names {
         let is_reported = reported.contains(name);
-        let is_base = [BASE_NAME, BASE_DIGEST].contains(&name.as_str());
-        if is_base || !is_reported && VOLATILE_LABELS.contains(&name.as_str()) {
+        if !is_reported && VOLATILE_LABELS.contains(&name.as_str()) {
             continue;
         }
         let change = match (old.get(name), new.get(name)) {
@@ -418,6 +423,15 @@ fn labels(old: &PlatformFacts, new: &PlatformFacts, reported: &[String]) -> Vec<
         });
     }
     changes
+        if [BASE_NAME, BASE_DIGEST].contains(&name.as_str())
+            && let Some(BaseChange { from, to }) = base
+        {
+            let stated = |base: &'_ Option<BaseImage>| base.as_ref()?.label(name).cloned();
+            // The row of the base image shows both values.
+            if stated(from).as_ref() == old.get(name) && stated(to).as_ref() == new.get(name) {
+                continue;
+            }
+        }
 }
 
 fn base_change(old: &PlatformFacts, new: &PlatformFacts) -> Option<BaseChange> {
@@ -434,6 +448,17 @@ fn base(image: &PlatformFacts) -> Option<BaseImage> {
         })
     };
     of(&image.manifest.annotations).or_else(|| of(&image.config.labels))
+}
+
+impl BaseImage {
+    /// The part of the base image that a label states.
+    fn label(&self, name: &str) -> Option<&String> {
+        match name {
+            BASE_NAME => Some(&self.name),
+            BASE_DIGEST => Some(&self.digest),
+            _ => None,
+        }
+    }
 }
 
 /// The names that only one of two ordered lists contains.

@@ -236,6 +236,62 @@ type BaseCase<'c> = (
     Vec<(&'c str, &'c str)>,
 );
 
+#[test]
+fn base_labels_are_omitted_only_if_repeated() {
+    let (old, new) = (base("debian:12", "a"), base("debian:13", "b"));
+    let (changed_label, none) = ("changed", Vec::new());
+    let [both, name, digest] = [&[0, 1][..], &[0], &[1]];
+    let cases: [BaseCase<'_>; 5] = [
+        (
+            [both, &[]],
+            [Some("debian:12"), Some("debian:13")],
+            none.clone(),
+        ),
+        (
+            [&[], both],
+            [Some("debian:12"), Some("debian:13")],
+            none.clone(),
+        ),
+        ([both, both], [Some("debian:12"), Some("debian:13")], none),
+        ([name, &[]], [None, None], vec![(BASE_NAME, changed_label)]),
+        (
+            [digest, name],
+            [None, None],
+            vec![(BASE_DIGEST, changed_label)],
+        ),
+    ];
+    for ([labels, annotations], names, listed) in cases {
+        let some = |texts: &[(&'static str, String); 2], indexes: &[usize]| {
+            indexes
+                .iter()
+                .map(|index| texts[*index].clone())
+                .collect::<Vec<_>>()
+        };
+        let [old, new] = [(REV_A, &old), (REV_B, &new)].map(|(revision, texts)| {
+            with_base(
+                amd64(revision),
+                &some(texts, labels),
+                &some(texts, annotations),
+            )
+        });
+        let difference = difference(&changed(&[old], &[new]));
+        let shown = ["from", "to"].map(|end| difference["base"][end]["name"].as_str());
+        assert_eq!(shown, names, "{difference}");
+        assert_eq!(listed_labels(&difference), listed, "{difference}");
+    }
+    // Equal annotations do not hide the labels.
+    let world = changed(
+        &[with_base(amd64(REV_A), &old, &old)],
+        &[with_base(amd64(REV_B), &new, &old)],
+    );
+    let difference = difference(&world);
+    assert_eq!(difference["base"], Value::Null);
+    assert_eq!(
+        listed_labels(&difference),
+        [(BASE_DIGEST, "changed"), (BASE_NAME, "changed")]
+    );
+}
+
 fn listed_labels(difference: &Value) -> Vec<(&str, &str)> {
     let labels = difference["labels"].as_array().unwrap().iter();
     labels
@@ -246,6 +302,16 @@ fn listed_labels(difference: &Value) -> Vec<(&str, &str)> {
             )
         })
         .collect()
+}
+
+#[test]
+fn reported_base_name_is_a_label_without_digest() {
+    let [old, new] = [("debian:12", REV_A), ("debian:13", REV_B)]
+        .map(|(name, revision)| amd64(revision).label(BASE_NAME, name));
+    let world = changed(&[old], &[new]);
+    world.replace("repin.yaml", "[team]", &format!("[{BASE_NAME}]"));
+    let text = text(&world);
+    assert!(text.contains("debian:12 →"), "{text}");
 }
 
 #[test]
