@@ -178,10 +178,11 @@ pub(crate) fn changed_platforms<'f>(
 ) -> Result<Vec<ChangedPlatform<'f>>, String> {
     let (old, new) = (platforms(Some(from))?, platforms(Some(to))?);
     let mut changed = Vec::new();
-    for (name, new) in new {
-        if let Some(old) = old.get(&name)
+    for (platform, new) in new {
+        if let Some(old) = old.get(&platform)
             && old.digest != new.digest
         {
+            let name = new.platform.to_string();
             changed.push(ChangedPlatform { name, old, new });
         }
     }
@@ -203,7 +204,10 @@ pub(crate) fn compare(
         name: name.to_owned(),
         from: from.map(|facts| facts.digest.to_string()),
         to: to.map(|facts| facts.digest.to_string()),
-        platforms: names_between(old.keys(), new.keys()),
+        platforms: NameChanges {
+            added: missing_platforms(&old, &new),
+            removed: missing_platforms(&new, &old),
+        },
         media_type: None,
         differences: Vec::new(),
     };
@@ -218,11 +222,11 @@ pub(crate) fn compare(
     }
     for platform in changed_platforms(from, to)? {
         let mut reasons = Vec::new();
+        let configuration = fields(&platform, &mut reasons);
         let contents = contents_difference(&platform, contents, &mut reasons);
         for (part, reason) in reasons {
             not_read.push(NotRead {
                 part,
-        let configuration = fields(&platform, &mut reasons);
                 platform: Some(platform.name.clone()),
                 ..NotRead::image(name, reason)
             });
@@ -257,24 +261,37 @@ fn contents_difference(
     Some(comparison.difference)
 }
 
-/// The platforms of an image by name.
-fn platforms(facts: Option<&ImageFacts>) -> Result<BTreeMap<String, &PlatformFacts>, String> {
+/// The platforms of an image in the form that engines compare: `linux/arm64/v8` is `linux/arm64`.
+type PlatformsOfImage<'f> = BTreeMap<Platform, &'f PlatformFacts>;
+
+fn platforms(facts: Option<&ImageFacts>) -> Result<PlatformsOfImage<'_>, String> {
     let mut platforms = BTreeMap::new();
-    for platform in facts.into_iter().flat_map(|facts| &facts.platforms) {
-        let name = platform.platform.to_string();
-        if let Some(other) = platforms.insert(name.clone(), platform)
-            && other.digest != platform.digest
+    for facts in facts.into_iter().flat_map(|facts| &facts.platforms) {
+        let platform = &facts.platform;
+        if let Some(other) = platforms.insert(platform.normalized(), facts)
+            && other.digest != facts.digest
         {
-            return Err(format!("the index lists {name} twice"));
+            return Err(format!("the index lists {platform} twice"));
         }
     }
     Ok(platforms)
+}
+
+/// The platforms of `new` that `old` lacks, as written.
+fn missing_platforms(old: &PlatformsOfImage<'_>, new: &PlatformsOfImage<'_>) -> Vec<String> {
+    let missing = new
+        .iter()
+        .filter(|(platform, _)| !old.contains_key(platform));
+    missing
+        .map(|(_, facts)| facts.platform.to_string())
+        .collect()
 }
 
 impl ImageChanges {
     fn add(
         &mut self,
         platform: ChangedPlatform<'_>,
+        configuration: Vec<FieldChange>,
         contents: Option<ContentsDifference>,
         reported: &[String],
     ) {
@@ -283,6 +300,7 @@ impl ImageChanges {
             from: size(old),
             to: size(new),
         };
+        let base = base_change(old, new);
         let content = PlatformDifference {
             layers: layers(old, new),
             configuration,
@@ -291,7 +309,6 @@ impl ImageChanges {
             base,
             contents,
         };
-        configuration: Vec<FieldChange>,
         let mut known = self.differences.iter_mut();
         match known.find(|known| known.size == size && known.content == content) {
             Some(known) => known.platforms.push(name),
@@ -300,7 +317,6 @@ impl ImageChanges {
                 size,
                 content,
             }),
-        let base = base_change(old, new);
         }
     }
 }
@@ -407,6 +423,15 @@ fn labels(
         if !is_reported && VOLATILE_LABELS.contains(&name.as_str()) {
             continue;
         }
+        if [BASE_NAME, BASE_DIGEST].contains(&name.as_str())
+            && let Some(BaseChange { from, to }) = base
+        {
+            let stated = |base: &'_ Option<BaseImage>| base.as_ref()?.label(name).cloned();
+            // The row of the base image shows both values.
+            if stated(from).as_ref() == old.get(name) && stated(to).as_ref() == new.get(name) {
+                continue;
+            }
+        }
         let change = match (old.get(name), new.get(name)) {
             (None, _) => Change::Added,
             (_, None) => Change::Removed,
@@ -423,15 +448,17 @@ fn labels(
         });
     }
     changes
-        if [BASE_NAME, BASE_DIGEST].contains(&name.as_str())
-            && let Some(BaseChange { from, to }) = base
-        {
-            let stated = |base: &'_ Option<BaseImage>| base.as_ref()?.label(name).cloned();
-            // The row of the base image shows both values.
-            if stated(from).as_ref() == old.get(name) && stated(to).as_ref() == new.get(name) {
-                continue;
-            }
+}
+
+impl BaseImage {
+    /// The part of the base image that a label states.
+    fn label(&self, name: &str) -> Option<&String> {
+        match name {
+            BASE_NAME => Some(&self.name),
+            BASE_DIGEST => Some(&self.digest),
+            _ => None,
         }
+    }
 }
 
 fn base_change(old: &PlatformFacts, new: &PlatformFacts) -> Option<BaseChange> {
@@ -448,17 +475,6 @@ fn base(image: &PlatformFacts) -> Option<BaseImage> {
         })
     };
     of(&image.manifest.annotations).or_else(|| of(&image.config.labels))
-}
-
-impl BaseImage {
-    /// The part of the base image that a label states.
-    fn label(&self, name: &str) -> Option<&String> {
-        match name {
-            BASE_NAME => Some(&self.name),
-            BASE_DIGEST => Some(&self.digest),
-            _ => None,
-        }
-    }
 }
 
 /// The names that only one of two ordered lists contains.

@@ -364,3 +364,32 @@ fn empty_values_are_not_absent() {
     assert!(text.contains("label team (none) → (empty)"), "{text}");
     assert!(text.contains("env +(empty)"), "{text}");
 }
+
+#[test]
+fn spellings_of_a_platform_are_one() {
+    let old = [amd64(REV_A), Platform::new("linux/arm64/v8", REV_A)];
+    let new = [amd64(REV_B), Platform::new("linux/arm64", REV_B)];
+    let world = changed(&old, &new);
+    let image = &diff(&world)["images"][0];
+    assert_eq!(image["platforms"], json!({"added": [], "removed": []}));
+    assert_eq!(
+        image["differences"][0]["platforms"],
+        json!(["linux/amd64", "linux/arm64"])
+    );
+    let document = world.run(&PROMOTE).exits(0).json();
+    assert_eq!(details(&document, "platform_lost", "warn"), [""; 0]);
+    assert_eq!(details(&document, "platform_lost", "pass").len(), 1);
+}
+
+#[test]
+fn rows_show_every_kind_of_change() {
+    let old = [amd64(REV_A), Platform::new("linux/arm64", REV_A)]
+        .map(|platform| with_base(platform.label("team", "red"), &base("debian:12", "a"), &[]));
+    let new = with_base(amd64(REV_B), &base("debian:13", "b"), &[])
+        .label("team", "blue")
+        .label("vendor", "acme")
+        .setting("User", json!("1002"))
+        .env("LOG_FORMAT=json");
+    let world = changed(&old, &[new]);
+    insta::assert_snapshot!(section(&world).replace('\u{200b}', "<ZWSP>"));
+}
