@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    layout::Platform,
-    registry::{Protection, Registry},
-    world::{REV_A, REV_B, REV_C, World, world},
+use crate::{
+    support::{
+        authority::{self, Signing},
+        layout::Platform,
+        registry::{Protection, Registry},
+        world::{REV_A, REV_B, REV_C, World, world},
+    },
+    verify::{IMAGES, attest, unsigned},
 };
 
 const SOURCE: &str = "org.opencontainers.image.source";
@@ -413,5 +417,44 @@ fn missing_parts_of_the_current_set_are_listed() {
             body.contains(&format!("- image {image} not read: ")),
             "{body}"
         );
+    }
+}
+
+/// Text, document and body of the changes to a revision.
+fn outputs(world: &World, revision: &str) -> [String; 3] {
+    let json = ["diff", "--revision", revision, "--format", "json"];
+    let text = world.run(&["diff", "--revision", revision]).exits(0).stdout;
+    let json = world.run(&json).exits(0).stdout;
+    let args = ["promote", "--revision", revision, "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    [text, json, document["body"].as_str().unwrap().to_owned()]
+}
+
+#[test]
+fn addresses_of_authors_never_appear() {
+    let (world, old, _) = promoted();
+    promote(&world, &old);
+    for (author, message) in [
+        ("ada@secret.example <ada@secret.example>", "one"),
+        ("Eve <eve@secret.example>", ""),
+    ] {
+        let author = format!("--author={author}");
+        let args = ["commit", "-q", "--allow-empty", "--allow-empty-message"];
+        world.git(&[&args[..], &[&author, "-m", message]].concat());
+    }
+    world.push();
+    let newest = world.git(&["rev-parse", "HEAD"]);
+    for image in ["review", "fix", "base"] {
+        let platform = Platform::new("linux/amd64", &newest).label("image", image);
+        world.layout(image).image(&newest, &[platform]);
+    }
+    let [text, json, body] = outputs(&world, &newest);
+    for output in [&text, &json, &body] {
+        assert!(!output.contains("secret.example"), "{output}");
+        assert!(!output.contains("@example.com"), "{output}");
+    }
+    for output in [text, body] {
+        assert!(output.contains("one, ada\n"), "{output}");
+        assert!(output.contains("(no subject), Eve\n"), "{output}");
     }
 }
