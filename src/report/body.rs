@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::{causes::by_cause, changes::markdown::section as markdown_section, json::PlanDocument};
 use crate::{
+    changes::{Part, shortened},
     checks::Status,
     code::Code,
     config::{Config, SetPath},
@@ -408,6 +409,13 @@ fn write_escaped(
     let text = match value.kind() {
         ValueKind::None => return Ok(()),
         _ if value.is_undefined() => return Err(ErrorKind::UndefinedError.into()),
+    environment.add_filter("shortened", |value: &Value| {
+        if value.is_none() {
+            value.clone()
+        } else {
+            Value::from(shortened(&value.to_string()))
+        }
+    });
         ValueKind::Bool | ValueKind::Number => value.to_string(),
         _ if value.is_safe() => value.to_string(),
         _ => markdown::inline(&value.to_string()),

@@ -382,6 +382,19 @@ fn spellings_of_a_platform_are_one() {
 }
 
 #[test]
+fn long_reported_label_is_cut() {
+    let world = changed_platform(|platform| platform.label("team", &"q".repeat(10_000)));
+    let cut = format!("{}…", "q".repeat(120));
+    let ran = world.run(&["promote", "--revision", REV_B, "--no-diff"]);
+    let table = ran.exits(0).stdout;
+    let document = world.run(&PROMOTE).exits(0).json();
+    for text in [&table, document["body"].as_str().unwrap()] {
+        assert!(text.contains(&cut), "{text}");
+        assert!(!text.contains(&"q".repeat(121)), "{text}");
+    }
+}
+
+#[test]
 fn rows_show_every_kind_of_change() {
     let old = [amd64(REV_A), Platform::new("linux/arm64", REV_A)]
         .map(|platform| with_base(platform.label("team", "red"), &base("debian:12", "a"), &[]));
