@@ -406,3 +406,33 @@ fn rows_show_every_kind_of_change() {
     let world = changed(&old, &[new]);
     insta::assert_snapshot!(section(&world).replace('\u{200b}', "<ZWSP>"));
 }
+
+#[test]
+fn contents_are_cut_before_images() {
+    const NAMES: [&str; 30] = [
+        "linux/a0", "linux/a1", "linux/a2", "linux/a3", "linux/a4", "linux/a5", "linux/a6",
+        "linux/a7", "linux/a8", "linux/a9", "linux/b0", "linux/b1", "linux/b2", "linux/b3",
+        "linux/b4", "linux/b5", "linux/b6", "linux/b7", "linux/b8", "linux/b9", "linux/c0",
+        "linux/c1", "linux/c2", "linux/c3", "linux/c4", "linux/c5", "linux/c6", "linux/c7",
+        "linux/c8", "linux/c9",
+    ];
+    let old = NAMES.map(|name| Platform::new(name, REV_A));
+    let new = NAMES.map(|name| {
+        let mut layer = Archive::new();
+        for number in 0..20 {
+            layer = layer.file_of_mode(&format!("bin/{name}-{number}-{}", "x".repeat(90)), 0o4755);
+        }
+        Platform::new(name, REV_B).layer(layer.end())
+    });
+    let world = changed(&old, &new);
+    let args = [&PROMOTE[..], &["--contents"]].concat();
+    let document = world.run(&args).exits(0).json();
+    let body = document["body"].as_str().unwrap();
+    assert!(
+        body.contains("limited: contents of the images."),
+        "{}",
+        &body[body.len() - 500..]
+    );
+    assert!(body.contains("| app | "), "{body}");
+    assert!(!body.contains("privileged files"), "{body}");
+}
