@@ -420,6 +420,16 @@ fn missing_parts_of_the_current_set_are_listed() {
     }
 }
 
+#[test]
+fn image_without_pins_is_refused() {
+    let ran = world().run(&["diff", "--revision", REV_B, "base"]).exits(2);
+    assert!(
+        ran.stderr.contains("`base` has `pins: 0`"),
+        "{}",
+        ran.stderr
+    );
+}
+
 /// Text, document and body of the changes to a revision.
 fn outputs(world: &World, revision: &str) -> [String; 3] {
     let json = ["diff", "--revision", revision, "--format", "json"];

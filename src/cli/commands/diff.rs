@@ -36,6 +36,11 @@ pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, E
     }
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
     let sets = Sets {
+        if config.image(name).is_some_and(|image| image.pins == 0) {
+            let message = format!("`{name}` has `pins: 0`: it belongs to no set");
+            let help = "compare the images with pins, or declare the pins of this image";
+            return Err(Error::input(Code::USAGE, message).help(help).into());
+        }
         config: &config,
         history: site_history.known()?,
         selected: &args.images,
