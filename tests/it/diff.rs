@@ -430,6 +430,18 @@ fn image_without_pins_is_refused() {
     );
 }
 
+#[test]
+fn help_lists_the_forms_of_a_set() {
+    let world = world().with_git();
+    let ran = world.run(&["diff", "--from", "nope", "--to", "current"]);
+    let text = ran.exits(2).stderr.replace('\n', " ");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("a SET is also `current`, or a commit that records a set"),
+        "{text}"
+    );
+}
+
 /// Text, document and body of the changes to a revision.
 fn outputs(world: &World, revision: &str) -> [String; 3] {
     let json = ["diff", "--revision", revision, "--format", "json"];

@@ -90,6 +90,20 @@ struct Sets<'s> {
     history: Option<&'s History>,
     /// The names of the compared images; all if empty.
     selected: &'s [String],
+/// The same errors; those of a malformed revision list the other forms of a set.
+fn with_help_for_sets(errors: Errors) -> Errors {
+    let mut errors: Vec<Error> = errors.into_iter().collect();
+    for error in &mut errors {
+        if error.code == Code::REVISION_SHAPE {
+            let help = error.remedy();
+            error.help = Some(format!(
+                "{help}; a SET is also `{CURRENT}`, or a commit that records a set"
+            ));
+        }
+    }
+    errors.into()
+}
+
 }
 
 impl Sets<'_> {
@@ -119,7 +133,8 @@ impl Sets<'_> {
             return Ok((self.current()?, self.set(revision, cx)?));
         }
         if let (Some(from), Some(to)) = (&args.from, &args.to) {
-            return Ok((self.set(from, cx)?, self.set(to, cx)?));
+            let set = |text| self.set(text, cx).map_err(with_help_for_sets);
+            return Ok((set(from)?, set(to)?));
         }
         let entries = self.history.map_or(&[][..], History::entries);
         match (self.history, entries) {
