@@ -421,6 +421,20 @@ fn missing_parts_of_the_current_set_are_listed() {
 }
 
 #[test]
+fn summary_contains_the_section() {
+    let world = world().with_git();
+    let summary = world.path("summary.md");
+    let ran = world.run_with(
+        &["diff", "--revision", REV_B, "--format", "github"],
+        &[("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())],
+    );
+    assert!(ran.exits(0).stdout.contains("review\n"));
+    let summary = std::fs::read_to_string(summary).unwrap();
+    assert!(summary.starts_with("### What changes\n"), "{summary}");
+    assert!(summary.contains("| review | "), "{summary}");
+}
+
+#[test]
 fn image_without_pins_is_refused() {
     let ran = world().run(&["diff", "--revision", REV_B, "base"]).exits(2);
     assert!(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     changes::{KnownBy, SetState},
     checks::Target,
-    cli::{args, context::Context, exit::Exit, format::Format},
+    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     code::Code,
     config::{ChangeParts, Config, Image},
     error::{Class, Error, Errors},
@@ -14,7 +14,10 @@ use crate::{
     history::{History, HistoryEntry},
     outside::TrackedTree,
     pins::{self, Found},
-    report::{changes::terminal, json::DiffDocument},
+    report::{
+        changes::{markdown, terminal},
+        json::DiffDocument,
+    },
     untrusted::plain,
     workflow::{
         self, SiteHistory,
@@ -33,14 +36,14 @@ pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, E
     let config = cx.load()?;
     for name in &args.images {
         check_image_name(&config, name, "")?;
-    }
-    let site_history = SiteHistory::of_work_tree(&config, &cx.services);
-    let sets = Sets {
         if config.image(name).is_some_and(|image| image.pins == 0) {
             let message = format!("`{name}` has `pins: 0`: it belongs to no set");
             let help = "compare the images with pins, or declare the pins of this image";
             return Err(Error::input(Code::USAGE, message).help(help).into());
         }
+    }
+    let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+    let sets = Sets {
         config: &config,
         history: site_history.known()?,
         selected: &args.images,
@@ -75,21 +78,18 @@ pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, E
             set_path: config.set_path.clone(),
             changes,
         }),
-        Format::Human | Format::Github | Format::Sarif => {
+        format @ (Format::Human | Format::Github | Format::Sarif) => {
             let columns = cx.output.columns.unwrap_or(COLUMNS);
             cx.output.print(terminal::text(&changes, columns));
+            if format == Format::Github {
+                let summary = markdown::section(&changes);
+                StepFiles::open(&cx.services.environment)?.summary(&summary)?;
+            }
         }
     }
     Ok(Exit::Done)
 }
 
-/// The sets that can be compared.
-struct Sets<'s> {
-    config: &'s Config,
-    /// `None` without a repository.
-    history: Option<&'s History>,
-    /// The names of the compared images; all if empty.
-    selected: &'s [String],
 /// The same errors; those of a malformed revision list the other forms of a set.
 fn with_help_for_sets(errors: Errors) -> Errors {
     let mut errors: Vec<Error> = errors.into_iter().collect();
@@ -104,6 +104,13 @@ fn with_help_for_sets(errors: Errors) -> Errors {
     errors.into()
 }
 
+/// The sets that can be compared.
+struct Sets<'s> {
+    config: &'s Config,
+    /// `None` without a repository.
+    history: Option<&'s History>,
+    /// The names of the compared images; all if empty.
+    selected: &'s [String],
 }
 
 impl Sets<'_> {
