@@ -395,6 +395,19 @@ fn long_reported_label_is_cut() {
 }
 
 #[test]
+fn messages_contain_the_configured_path_of_layouts() {
+    let world = changed_platform(|platform| platform.label("x", "1"));
+    let digest = world.digest("app", REV_A);
+    let blob = world.layout("app").blob_path(digest);
+    std::fs::remove_file(&blob).unwrap();
+    std::fs::create_dir(blob).unwrap();
+    let section = section(&world);
+    assert!(section.contains("- image app not read: "), "{section}");
+    let root = world.root().file_name().unwrap().to_str().unwrap();
+    assert!(!section.contains(root), "{section}");
+}
+
+#[test]
 fn rows_show_every_kind_of_change() {
     let old = [amd64(REV_A), Platform::new("linux/arm64", REV_A)]
         .map(|platform| with_base(platform.label("team", "red"), &base("debian:12", "a"), &[]));
