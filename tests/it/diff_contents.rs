@@ -387,3 +387,31 @@ fn packages_of_one_name_have_their_types() {
         "{text}"
     );
 }
+
+#[test]
+fn order_of_a_listing_does_not_matter() {
+    let world = trusted();
+    for revision in [REV_A, REV_B] {
+        attach_sbom(&world, revision, revision, "1.1.0");
+        let digest = world.digest("review", revision).to_owned();
+        for number in 0..40 {
+            attached(&world, "review", &digest, &json!({ "number": number }));
+        }
+    }
+    let args = [
+        "diff",
+        "--revision",
+        REV_B,
+        "--contents",
+        "--format",
+        "json",
+    ];
+    let document = world.run(&args).exits(0).json();
+    let path = "images/review/index.json";
+    let mut index: Value = serde_json::from_str(&world.read(path)).unwrap();
+    index["manifests"].as_array_mut().unwrap().reverse();
+    world.write(path, index.to_string());
+    assert_eq!(world.run(&args).exits(0).json(), document);
+    let reason = not_read(&document)[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("more than 32"), "{document}");
+}
