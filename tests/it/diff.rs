@@ -494,3 +494,115 @@ fn addresses_of_authors_never_appear() {
         assert!(output.contains("(no subject), Eve\n"), "{output}");
     }
 }
+
+#[test]
+fn lists_and_subjects_are_limited() {
+    let (world, old, _) = promoted();
+    promote(&world, &old);
+    let mut newest = String::new();
+    for number in 0..25 {
+        newest = world.commit(&format!("{number} {}", "s".repeat(200)));
+    }
+    world.push();
+    for image in ["review", "fix", "base"] {
+        let platform = Platform::new("linux/amd64", &newest).label("image", image);
+        world.layout(image).image(&newest, &[platform]);
+    }
+    let [text, json, body] = outputs(&world, &newest);
+    let document: Value = serde_json::from_str(&json).unwrap();
+    // With the commit of the promotion and the one before the 25.
+    let added = &document["source"]["added"];
+    assert_eq!(added["count"], 27);
+    assert_eq!(added["commits"].as_array().unwrap().len(), 27);
+    let subject = format!("24 {}…", "s".repeat(117));
+    assert_eq!(added["commits"][0]["subject"], subject.as_str());
+    assert!(body.contains(&format!("{subject}, A\n")), "{body}");
+    let listed = body.lines().filter(|line| line.contains(" ssss")).count();
+    assert_eq!(listed, 20);
+    assert!(body.contains("- … 7 more\n"), "{body}");
+    assert!(text.contains("+ … 7 more\n"), "{text}");
+}
+
+#[test]
+fn configured_parts_are_reported() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    promote(&world, &new);
+    let before = world.commit("before the configurations");
+    for (changes, source, images, contents) in [
+        ("none", false, false, false),
+        ("source", true, false, false),
+        ("images", true, true, false),
+        ("contents", true, true, true),
+    ] {
+        world.git(&["checkout", "-q", &before, "--", "repin.yaml"]);
+        world.replace(
+            "repin.yaml",
+            "report: {",
+            &format!("report: {{ changes: {changes},"),
+        );
+        for args in [
+            ["rollback", "--to", &old, "--format", "json"],
+            ["promote", "--revision", &old, "--allow-older", "--format"],
+        ] {
+            let more: &[&str] = if args[0] == "promote" { &["json"] } else { &[] };
+            let document = world.run(&[&args[..], more].concat()).exits(0).json();
+            let reported = &document["changes"];
+            let shown = (
+                reported["source"].is_object(),
+                reported["images"][0].is_object(),
+                reported["images"][0]["differences"][0]["contents"].is_object(),
+            );
+            assert_eq!(shown, (source, images, contents), "{changes} {args:?}");
+        }
+    }
+}
+
+#[test]
+fn link_of_a_rollback_compares_the_new_set_with_the_old() {
+    let world = world().with_git();
+    let revisions = [world.commit("one"), world.commit("two")];
+    world.push();
+    for revision in &revisions {
+        for image in ["review", "fix", "base"] {
+            let platform = Platform::new("linux/amd64", revision)
+                .label(SOURCE, "https://github.com/acme/app")
+                .label("image", image);
+            world.layout(image).image(revision, &[platform]);
+        }
+        promote(&world, revision);
+    }
+    let [old, new] = &revisions;
+    let args = ["rollback", "--to", old, "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    let link = format!("https://github.com/acme/app/compare/{old}...{new}");
+    assert_eq!(document["changes"]["source"]["link"], link);
+    let body = document["body"].as_str().unwrap();
+    let range = format!("[{}...{}]({link})", &old[..7], &new[..7]);
+    assert!(body.contains(&range), "{body}");
+}
+
+#[test]
+fn signatures_prove_the_stated_source() {
+    let mut world = unsigned();
+    for revision in [REV_A, REV_B] {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", revision)
+                .label(SOURCE, authority::SOURCE)
+                .label("image", image);
+            world.rebuild(image, revision, &[platform]);
+            attest(&world, image, revision, &Signing::of(revision), revision);
+        }
+    }
+    world.pin(REV_A);
+    let args = ["promote", "--revision", REV_B, "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    let source = &document["changes"]["source"];
+    assert_eq!(source["stated_by"], "signature", "{document}");
+    assert_eq!(
+        source["link"],
+        format!("{}/compare/{REV_A}...{REV_B}", authority::SOURCE)
+    );
+    let body = document["body"].as_str().unwrap();
+    assert!(!body.contains("as the image's label states"), "{body}");
+}

@@ -415,3 +415,22 @@ fn order_of_a_listing_does_not_matter() {
     let reason = not_read(&document)[0]["reason"].as_str().unwrap();
     assert!(reason.contains("more than 32"), "{document}");
 }
+
+#[test]
+fn body_lists_ten_packages() {
+    let mut world = without_inventory();
+    let packages = |version| {
+        let list = (0..12).map(|number| package(&format!("p{number:02}"), version));
+        Archive::new()
+            .file("var/lib/dpkg/status", list.collect::<String>())
+            .end()
+    };
+    paragraph_of_fix(&mut world, &packages("1"), &packages("2"));
+    let document = world.run(&[&PROMOTE[..], &["--contents"]].concat());
+    let document = document.exits(0).json();
+    let body = document["body"].as_str().unwrap();
+    let line = body.lines().find(|line| line.starts_with("fix: ")).unwrap();
+    assert!(line.ends_with("p09 1 → 2, … 2 more changed"), "{line}");
+    let listed = &contents_of(&document["changes"], "fix")["packages"]["list"];
+    assert_eq!(listed.as_array().unwrap().len(), 12);
+}

@@ -249,3 +249,24 @@ fn with_source_label(source: &str, forge: &str) -> (World, PathBuf) {
     std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
     (world, clone)
 }
+
+#[test]
+fn label_gives_a_link_and_causes_no_request() {
+    let fake = Fake::start(|_| Reaction::new(404, "{}"));
+    let source = format!("http://{}/acme/app", fake.host());
+    let forge = format!(
+        "forge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}\n",
+        fake.host()
+    );
+    let (world, clone) = with_source_label(&source, &forge);
+    let args = ["diff", "--revision", REV_B, "--format", "json"];
+    let env = [("REPIN_FORGE_TOKEN", TOKEN)];
+    let document = world.run_in(&clone, &args, &env).exits(0).json();
+    assert_eq!(document["source"]["stated_by"], "label", "{document}");
+    assert_eq!(
+        document["source"]["link"],
+        format!("{source}/compare/{REV_A}...{REV_B}")
+    );
+    assert_eq!(document["not_read"][0]["part"], "commits", "{document}");
+    assert_eq!(fake.log(), [""; 0]);
+}
