@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::{NotRead, Part};
 use crate::{
     contents::{self, ContentsByDigest, ContentsDifference, UnreadPart},
+    oci::{Platform, RuntimeConfig},
     registry::resolve::{ImageFacts, PlatformFacts},
     untrusted::masked_words,
 };
@@ -177,10 +178,11 @@ pub(crate) fn changed_platforms<'f>(
 ) -> Result<Vec<ChangedPlatform<'f>>, String> {
     let (old, new) = (platforms(Some(from))?, platforms(Some(to))?);
     let mut changed = Vec::new();
-    for (name, new) in new {
-        if let Some(old) = old.get(&name)
+    for (platform, new) in new {
+        if let Some(old) = old.get(&platform)
             && old.digest != new.digest
         {
+            let name = new.platform.to_string();
             changed.push(ChangedPlatform { name, old, new });
         }
     }
@@ -202,7 +204,10 @@ pub(crate) fn compare(
         name: name.to_owned(),
         from: from.map(|facts| facts.digest.to_string()),
         to: to.map(|facts| facts.digest.to_string()),
-        platforms: names_between(old.keys(), new.keys()),
+        platforms: NameChanges {
+            added: missing_platforms(&old, &new),
+            removed: missing_platforms(&new, &old),
+        },
         media_type: None,
         differences: Vec::new(),
     };
@@ -217,6 +222,7 @@ pub(crate) fn compare(
     }
     for platform in changed_platforms(from, to)? {
         let mut reasons = Vec::new();
+        let configuration = fields(&platform, &mut reasons);
         let contents = contents_difference(&platform, contents, &mut reasons);
         for (part, reason) in reasons {
             not_read.push(NotRead {
@@ -225,7 +231,7 @@ pub(crate) fn compare(
                 ..NotRead::image(name, reason)
             });
         }
-        changes.add(platform, contents, reported);
+        changes.add(platform, configuration, contents, reported);
     }
     Ok(changes)
 }
@@ -255,24 +261,37 @@ fn contents_difference(
     Some(comparison.difference)
 }
 
-/// The platforms of an image by name.
-fn platforms(facts: Option<&ImageFacts>) -> Result<BTreeMap<String, &PlatformFacts>, String> {
+/// The platforms of an image in the form that engines compare: `linux/arm64/v8` is `linux/arm64`.
+type PlatformsOfImage<'f> = BTreeMap<Platform, &'f PlatformFacts>;
+
+fn platforms(facts: Option<&ImageFacts>) -> Result<PlatformsOfImage<'_>, String> {
     let mut platforms = BTreeMap::new();
-    for platform in facts.into_iter().flat_map(|facts| &facts.platforms) {
-        let name = platform.platform.to_string();
-        if let Some(other) = platforms.insert(name.clone(), platform)
-            && other.digest != platform.digest
+    for facts in facts.into_iter().flat_map(|facts| &facts.platforms) {
+        let platform = &facts.platform;
+        if let Some(other) = platforms.insert(platform.normalized(), facts)
+            && other.digest != facts.digest
         {
-            return Err(format!("the index lists {name} twice"));
+            return Err(format!("the index lists {platform} twice"));
         }
     }
     Ok(platforms)
+}
+
+/// The platforms of `new` that `old` lacks, as written.
+fn missing_platforms(old: &PlatformsOfImage<'_>, new: &PlatformsOfImage<'_>) -> Vec<String> {
+    let missing = new
+        .iter()
+        .filter(|(platform, _)| !old.contains_key(platform));
+    missing
+        .map(|(_, facts)| facts.platform.to_string())
+        .collect()
 }
 
 impl ImageChanges {
     fn add(
         &mut self,
         platform: ChangedPlatform<'_>,
+        configuration: Vec<FieldChange>,
         contents: Option<ContentsDifference>,
         reported: &[String],
     ) {
@@ -281,12 +300,13 @@ impl ImageChanges {
             from: size(old),
             to: size(new),
         };
+        let base = base_change(old, new);
         let content = PlatformDifference {
             layers: layers(old, new),
-            configuration: fields(old, new),
+            configuration,
             environment: environment(&old.config.env, &new.config.env),
-            labels: labels(old, new, reported),
-            base: base_change(old, new),
+            labels: labels(old, new, reported, base.as_ref()),
+            base,
             contents,
         };
         let mut known = self.differences.iter_mut();
@@ -318,10 +338,20 @@ fn layers(old: &PlatformFacts, new: &PlatformFacts) -> Layers {
 }
 
 /// The fields with different values. They are compared before secrets are masked: two secrets may differ.
-fn fields(old: &PlatformFacts, new: &PlatformFacts) -> Vec<FieldChange> {
-    let (old, new) = (field_values(old), field_values(new));
+fn fields(platform: &ChangedPlatform<'_>, reasons: &mut Vec<(Part, String)>) -> Vec<FieldChange> {
+    let ChangedPlatform { old, new, .. } = platform;
+    for (owner, image) in [("old", old), ("new", new)] {
+        if let Err(reason) = &image.config.runtime {
+            reasons.push((Part::Configuration, format!("the {owner} image: {reason}")));
+        }
+    }
+    let mut values = vec![("user", [old, new].map(|image| user(image)))];
+    if let (Ok(old), Ok(new)) = (&old.config.runtime, &new.config.runtime) {
+        let pairs = runtime_values(old).into_iter().zip(runtime_values(new));
+        values.extend(pairs.map(|((field, from), (_, to))| (field, [from, to])));
+    }
     let mut changes = Vec::new();
-    for ((field, from), (_, to)) in old.into_iter().zip(new) {
+    for (field, [from, to]) in values {
         if from != to {
             let (from, to) = (masked(field, from), masked(field, to));
             changes.push(FieldChange { field, from, to });
@@ -330,13 +360,15 @@ fn fields(old: &PlatformFacts, new: &PlatformFacts) -> Vec<FieldChange> {
     changes
 }
 
-fn field_values(image: &PlatformFacts) -> [(&'static str, FieldValue); 8] {
-    let runtime = &image.config.runtime;
+fn user(image: &PlatformFacts) -> FieldValue {
+    FieldValue::Text(image.config.user.clone())
+}
+
+fn runtime_values(runtime: &RuntimeConfig) -> [(&'static str, FieldValue); 7] {
     let text = |text: &String| FieldValue::Text(text.clone());
     let list = |list: &[String]| FieldValue::List(list.to_vec());
     let set = |set: &BTreeSet<String>| FieldValue::List(set.iter().cloned().collect());
     [
-        ("user", text(&image.config.user)),
         ("working_dir", text(&runtime.working_dir)),
         ("entrypoint", list(&runtime.entrypoint)),
         ("command", list(&runtime.command)),
@@ -377,15 +409,28 @@ fn variables(entries: &[String]) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-fn labels(old: &PlatformFacts, new: &PlatformFacts, reported: &[String]) -> Vec<LabelChange> {
+fn labels(
+    old: &PlatformFacts,
+    new: &PlatformFacts,
+    reported: &[String],
+    base: Option<&BaseChange>,
+) -> Vec<LabelChange> {
     let (old, new) = (&old.config.labels, &new.config.labels);
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut changes = Vec::new();
     for name in names {
         let is_reported = reported.contains(name);
-        let is_base = [BASE_NAME, BASE_DIGEST].contains(&name.as_str());
-        if is_base || !is_reported && VOLATILE_LABELS.contains(&name.as_str()) {
+        if !is_reported && VOLATILE_LABELS.contains(&name.as_str()) {
             continue;
+        }
+        if [BASE_NAME, BASE_DIGEST].contains(&name.as_str())
+            && let Some(BaseChange { from, to }) = base
+        {
+            let stated = |base: &'_ Option<BaseImage>| base.as_ref()?.label(name).cloned();
+            // The row of the base image shows both values.
+            if stated(from).as_ref() == old.get(name) && stated(to).as_ref() == new.get(name) {
+                continue;
+            }
         }
         let change = match (old.get(name), new.get(name)) {
             (None, _) => Change::Added,
@@ -403,6 +448,17 @@ fn labels(old: &PlatformFacts, new: &PlatformFacts, reported: &[String]) -> Vec<
         });
     }
     changes
+}
+
+impl BaseImage {
+    /// The part of the base image that a label states.
+    fn label(&self, name: &str) -> Option<&String> {
+        match name {
+            BASE_NAME => Some(&self.name),
+            BASE_DIGEST => Some(&self.digest),
+            _ => None,
+        }
+    }
 }
 
 fn base_change(old: &PlatformFacts, new: &PlatformFacts) -> Option<BaseChange> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::text::words;
 
 pub(crate) use images::{
-    BaseImage, Change, Difference, ImageChanges, PlatformDifference, changed_platforms, compare,
+    BaseChange, Change, Difference, ImageChanges, PlatformDifference, changed_platforms, compare,
 };
 pub(crate) use source::{CommitList, ListedCommit, Origin, Reader, SourceChanges};
 
@@ -62,6 +62,7 @@ words! {
     pub(crate) enum Part {
         Commits = "commits",
         Image = "image",
+        Configuration = "configuration",
         Contents = "contents",
         Packages = "packages",
         Sbom = "sbom",

@@ -441,14 +441,15 @@ pub(crate) fn check_shared_digests(config: &Config, digests: &[(usize, Digest)])
 fn check_lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> StageResult {
     let check =
         |status, detail: String| Check::new(Code::PLATFORM_LOST, status, detail).image(image);
-    let new: BTreeSet<_> = facts.platforms.iter().map(|p| &p.platform).collect();
+    let new = facts.platforms.iter().map(|p| p.platform.normalized());
+    let new: BTreeSet<_> = new.collect();
     let (mut checks, mut outages) = (Vec::new(), Vec::new());
     for (digest, old) in &resolution.old_platforms {
         match old {
             Ok(old) => {
                 let lost: Vec<_> = old
                     .iter()
-                    .filter(|platform| !new.contains(platform))
+                    .filter(|platform| !new.contains(&platform.normalized()))
                     .collect();
                 if lost.is_empty() {
                     checks.push(check(

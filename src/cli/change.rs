@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    changes::shortened,
     cli::{
         args::{ChangeOptions, DiffOptions},
         check_output::{print_checks, skip_rows, tally},
@@ -217,7 +218,11 @@ fn table(document: &PlanDocument) -> String {
         rows.push(image_row(image, document));
         for (label, value) in &image.labels {
             let value = value.as_deref().unwrap_or("(absent)");
-            labels.push(vec![image.name.clone(), plain(label), plain(value)]);
+            labels.push(vec![
+                image.name.clone(),
+                plain(label),
+                plain(&shortened(value)),
+            ]);
         }
     }
     let columns = [

@@ -13,7 +13,7 @@ use crate::{
         causes::Cause,
         color::{Color, Palette},
     },
-    untrusted::plain,
+    untrusted::{masked_credentials, plain},
 };
 
 /// The number of locations of a wrong count that are listed; the others are counted.
@@ -37,8 +37,8 @@ pub(super) fn error(error: &Error, help: Option<&str>, color: bool) -> String {
             } else {
                 annotation.label(plain(&place.label))
             };
-            let snippet =
-                Snippet::source(place.source.text.to_string()).path(plain(&place.source.name));
+            let text = masked_credentials(&place.source.text);
+            let snippet = Snippet::source(text).path(plain(&place.source.name));
             title.element(snippet.annotation(annotation))
         }
         None => {

@@ -72,7 +72,7 @@ pub(crate) use signers::{
 };
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
 pub(crate) use source_repository::SourceRepository;
-pub(crate) use sources::{Endpoint, Mapping, SourceLocation};
+pub(crate) use sources::{Endpoint, LayoutDirectory, Mapping, SourceLocation};
 pub(crate) use stage::{ElsewhereSet, Stage, StageSet};
 pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, TagTemplate};
 #[cfg(any(test, fuzzing))]

@@ -12,11 +12,13 @@ use std::{
 use super::{
     path::Globs,
     set_path::SetPath,
+    types::has_password,
     yaml::{Key, Node, Value},
 };
 use crate::{
     code::Code,
     error::{Class, Error, Place, SourceText, Span},
+    untrusted::Forms,
 };
 
 /// Collects the problems of one file.
@@ -135,8 +137,13 @@ impl ErrorCollector {
     }
 
     pub(super) fn report(&self, span: Span, message: impl Into<String>) {
-        let error = Error::new(Class::Input, self.code, message).at(self.place(span, ""));
-        self.problems.borrow_mut().push(error);
+        self.problems.borrow_mut().push(self.error(span, message));
+    }
+
+    fn error(&self, span: Span, message: impl Into<String>) -> Error {
+        let message = Forms::default().redact(message.into().as_bytes());
+        let message = String::from_utf8_lossy(&message);
+        Error::new(Class::Input, self.code, message).at(self.place(span, ""))
     }
 
     pub(super) fn report_hint(
@@ -145,8 +152,8 @@ impl ErrorCollector {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        let error = Error::new(Class::Input, self.code, message).at(self.place(span, ""));
-        self.problems.borrow_mut().push(error.help(hint));
+        let error = self.error(span, message).help(hint);
+        self.problems.borrow_mut().push(error);
     }
 
     pub(super) fn entries<'n>(&self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
@@ -223,10 +230,15 @@ impl ErrorCollector {
         node: &Node,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        match parse(self.nonempty(node)?) {
+        let text = self.nonempty(node)?;
+        match parse(text) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.report(node.span, error.to_string());
+                let mut error = self.error(node.span, error.to_string());
+                if let Some(place) = error.place.as_mut().filter(|_| has_password(text)) {
+                    place.quoted = false;
+                }
+                self.problems.borrow_mut().push(error);
                 None
             }
         }

@@ -45,8 +45,7 @@ fn parse(text: &str) -> Result<SourceRepository, String> {
         .next()
         .is_some_and(|first| first.contains(':'));
     if is_path || is_url {
-        let location = remote(text).map_err(|reason| format!("`{text}`: {reason}"))?;
-        return Ok(SourceRepository::Location(location));
+        return Ok(SourceRepository::Location(remote(text)?));
     }
     if is_owner_name(text) {
         return Ok(SourceRepository::OnForge(text.to_owned()));

@@ -25,8 +25,16 @@ pub struct Prefix {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceLocation {
     /// OCI image layouts under a directory.
-    Layouts(PathBuf),
+    Layouts(LayoutDirectory),
     Registry(Endpoint),
+}
+
+/// A directory of OCI image layouts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayoutDirectory {
+    pub path: PathBuf,
+    /// The path as configured, for messages: a body must not contain the path of the work tree.
+    pub configured: PathBuf,
 }
 
 /// A registry's address.
@@ -137,6 +145,25 @@ impl Prefix {
     }
 }
 
+impl LayoutDirectory {
+    /// A configured directory, relative to `base`.
+    pub(crate) fn new(configured: impl Into<PathBuf>, base: &Path) -> Self {
+        let configured = configured.into();
+        Self {
+            path: base.join(&configured),
+            configured,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn join(&self, rest: &str) -> Self {
+        Self {
+            path: self.path.join(rest),
+            configured: self.configured.join(rest),
+        }
+    }
+}
+
 impl SourceLocation {
     /// Parses a location. A relative directory is relative to `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, MappingError> {
@@ -145,7 +172,7 @@ impl SourceLocation {
             return if directory.is_empty() {
                 Err(wrong())
             } else {
-                Ok(Self::Layouts(base.join(directory)))
+                Ok(Self::Layouts(LayoutDirectory::new(directory, base)))
             };
         }
         let (plain, rest) = match text.split_once("://") {
@@ -205,7 +232,7 @@ impl fmt::Display for Prefix {
 impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Layouts(directory) => write!(f, "oci:{}", directory.display()),
+            Self::Layouts(directory) => write!(f, "oci:{}", directory.path.display()),
             Self::Registry(endpoint) => {
                 let scheme = if endpoint.plain { "http" } else { "https" };
                 write!(f, "{scheme}://{}/{}", endpoint.host, endpoint.path)

@@ -27,7 +27,7 @@ use super::{
     set_path::SetPath,
     smoke::Smoke,
     source_repository::SourceRepository,
-    sources::{Mapping, Prefix, SourceLocation, is_host},
+    sources::{LayoutDirectory, Mapping, Prefix, SourceLocation, is_host},
     stage::Stage,
     tag_template::{RevisionLength, TagForm, TagTemplate},
     types::{BranchTemplate, Text, TitleTemplate, line_schema, text_type},
@@ -430,9 +430,12 @@ fn read_pairs<K, V, E: Display>(
 /// A location in the configuration: its directories are inside `root`.
 fn source_location(text: &str, root: &Path) -> Result<SourceLocation, String> {
     match text.strip_prefix("oci:") {
-        Some(".") => Ok(SourceLocation::Layouts(root.to_owned())),
+        Some(".") => Ok(SourceLocation::Layouts(LayoutDirectory {
+            path: root.to_owned(),
+            configured: PathBuf::new(),
+        })),
         Some(directory) => RelPath::parse(directory)
-            .map(|path| SourceLocation::Layouts(root.join(path.as_path())))
+            .map(|path| SourceLocation::Layouts(LayoutDirectory::new(path.as_path(), root)))
             .map_err(|error| error.to_string()),
         None => SourceLocation::parse(text, root).map_err(|error| error.to_string()),
     }

@@ -119,10 +119,15 @@ text_type!(
     remote
 );
 
-pub(super) fn remote(text: &str) -> Result<String, &'static str> {
+/// Whether a URL contains a user and a password. The password may contain any character.
+pub(super) fn has_password(text: &str) -> bool {
     let after_scheme = text.split_once("://").map(|(_, rest)| rest);
     let authority = after_scheme.map(|rest| rest.split('/').next().unwrap_or_default());
-    if authority.is_some_and(|a| a.contains('@') && a.contains(':')) {
+    authority.is_some_and(|authority| authority.contains('@') && authority.contains(':'))
+}
+
+pub(super) fn remote(text: &str) -> Result<String, &'static str> {
+    if has_password(text) {
         return Err(
             "the URL must not contain a password: use credentials of git, or a variable in `token_env`",
         );

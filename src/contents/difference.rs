@@ -39,6 +39,18 @@ pub(crate) struct ContentsDifference {
     pub kinds: Vec<KindDifference>,
     pub packages: PackageDifferences,
     pub files: Vec<FileDifference>,
+    /// The parts that were compared; others may differ.
+    #[serde(skip)]
+    pub compared: ComparedParts,
+}
+
+/// The parts that both images have and that were read. Files are always compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ComparedParts {
+    /// Every database of packages, or SBOMs.
+    pub packages: bool,
+    /// The names of inventory kinds.
+    pub kinds: bool,
 }
 
 /// The names of a kind.
@@ -76,9 +88,11 @@ pub(crate) struct FileDifference {
 }
 
 impl ContentsDifference {
-    /// Whether the contents are equal.
+    /// Whether the compared parts are equal.
     pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.kinds.is_empty()
+            && self.files.is_empty()
+            && self.packages == PackageDifferences::default()
     }
 }
 
@@ -101,9 +115,22 @@ pub(crate) fn difference(from: &ImageContents, to: &ImageContents) -> ContentsCo
             kinds: compare_kinds(from, to),
             packages,
             files,
+            compared: ComparedParts {
+                packages: has_packages(from, to),
+                kinds: from.kinds.is_some() && to.kinds.is_some(),
+            },
         },
         not_read,
     }
+}
+
+/// Whether all packages were compared: each database was read, and at least one image has one, or both have an
+/// SBOM.
+fn has_packages(from: &ImageContents, to: &ImageContents) -> bool {
+    let mut databases = from.databases.values().chain(to.databases.values());
+    let has_sboms = from.sbom.is_some() && to.sbom.is_some();
+    let has_database = !from.databases.is_empty() || !to.databases.is_empty();
+    databases.all(Result::is_ok) && (has_database || has_sboms)
 }
 
 fn compare_kinds(from: &ImageContents, to: &ImageContents) -> Vec<KindDifference> {

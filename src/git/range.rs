@@ -21,8 +21,27 @@ pub(crate) struct RangeCommit {
     pub id: String,
     /// Not escaped.
     pub subject: String,
-    /// The author's name, not escaped.
+    /// The author's name without e-mail addresses, not escaped.
     pub author: String,
+}
+
+impl RangeCommit {
+    pub(crate) fn new(id: &str, subject: &str, author: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            subject: subject.to_owned(),
+            author: without_addresses(author),
+        }
+    }
+}
+
+/// A name in which the part before the `@` represents an e-mail address.
+fn without_addresses(name: &str) -> String {
+    let words = name.split(' ').map(|word| match word.split_once('@') {
+        Some((user, host)) if !user.is_empty() && !host.is_empty() => user,
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 impl Git {
@@ -52,11 +71,7 @@ impl Git {
                     what: "an end within a commit",
                 });
             };
-            commits.push(RangeCommit {
-                id: (*id).to_owned(),
-                subject: (*subject).to_owned(),
-                author: (*author).to_owned(),
-            });
+            commits.push(RangeCommit::new(id, subject, author));
         }
         let names = self.log_range(older, newer, &["--format=tformat:%an"])?;
         let names: BTreeSet<&str> = names.split_terminator('\0').collect();
@@ -77,5 +92,22 @@ impl Git {
         let range = ["--date-order", &newer, &older, "--"];
         let printed = self.output(COMMAND, &[LOG_OPTIONS, options, &range].concat())?;
         Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_addresses;
+
+    #[test]
+    fn names_contain_no_addresses() {
+        for (name, expected) in [
+            ("ada@secret.example", "ada"),
+            ("Ada ada@secret.example (work)", "Ada ada (work)"),
+            ("Ada @acme", "Ada @acme"),
+            ("ada@", "ada@"),
+        ] {
+            assert_eq!(without_addresses(name), expected);
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde::{
     Deserialize,
     de::{MapAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Value, error::Category};
 
 use super::{
     platform::{self, RawPlatform},
@@ -155,8 +155,8 @@ pub(crate) struct ImageConfig {
     pub env: Vec<String>,
     /// The user that runs the image's program.
     pub user: String,
-    /// The other fields that a container is started with.
-    pub runtime: RuntimeConfig,
+    /// The other fields that a container is started with, or the reason that they are unknown.
+    pub runtime: Result<RuntimeConfig, String>,
     /// The digests of the uncompressed layers, the lowest first.
     pub diff_ids: Vec<Digest>,
 }
@@ -389,19 +389,19 @@ pub(crate) fn blob(bytes: &[u8], descriptor: &Descriptor, name: &str) -> Result<
     Ok(())
 }
 
-/// Verifies and parses a config.
+/// Verifies and parses a config. Errors contain no text of it: values of variables may be secrets.
 pub(crate) fn config(
     bytes: &[u8],
     descriptor: &Descriptor,
     name: &str,
 ) -> Result<Verified<ImageConfig>, Error> {
     blob(bytes, descriptor, name)?;
-    let malformed = |error| Error::unavailable(name, parse_error("malformed image config", &error));
+    let malformed =
+        |error| Error::unavailable(name, error_position("malformed image config", &error));
     let raw: RawConfig = serde_json::from_slice(bytes).map_err(malformed)?;
     let json: Value = serde_json::from_slice(bytes).map_err(malformed)?;
     let key = ambiguous_key(&json, &CONFIG_KEYS)
         .or_else(|| ambiguous_key(&json["config"], &CONTAINER_KEYS))
-        .or_else(|| ambiguous_key(&json["config"], &runtime::KEYS))
         .or_else(|| ambiguous_key(&json["rootfs"], &ROOTFS_KEYS));
     if let Some(key) = key {
         let reason = ambiguous_key_reason(key);
@@ -418,7 +418,7 @@ pub(crate) fn config(
         labels: raw.config.labels,
         env: raw.config.env.unwrap_or_default(),
         user: raw.config.user.unwrap_or_default(),
-        runtime: raw.config.runtime,
+        runtime: runtime_config(&json["config"]),
         diff_ids: raw.rootfs.diff_ids,
     };
     Ok(Verified {
@@ -427,6 +427,15 @@ pub(crate) fn config(
         media_type: descriptor.media_type.clone(),
         value,
     })
+}
+
+/// The fields that a container is started with. They are only compared, so a malformed one does not make the
+/// image unreadable.
+fn runtime_config(container: &Value) -> Result<RuntimeConfig, String> {
+    match ambiguous_key(container, &runtime::KEYS) {
+        Some(key) => Err(ambiguous_key_reason(key)),
+        None => RuntimeConfig::parse(container),
+    }
 }
 
 #[derive(Deserialize)]
@@ -449,8 +458,6 @@ struct RawRuntime {
     labels: BTreeMap<String, String>,
     env: Option<Vec<String>>,
     user: Option<String>,
-    #[serde(flatten)]
-    runtime: RuntimeConfig,
 }
 
 #[derive(Deserialize)]
@@ -519,6 +526,17 @@ fn ambiguous_key_reason(key: &str) -> String {
 /// The message of a JSON error, escaped and shortened because it may quote the document.
 fn parse_error(message: &str, error: &serde_json::Error) -> String {
     format!("{message}: {}", short(&error.to_string(), 200))
+}
+
+/// The kind and the position of a JSON error. Its text would quote the document.
+fn error_position(message: &str, error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        Category::Data => "missing or unexpected value",
+        Category::Syntax => "invalid JSON",
+        Category::Eof | Category::Io => "unexpected end",
+    };
+    let (line, column) = (error.line(), error.column());
+    format!("{message}: {kind} at line {line} column {column}")
 }
 
 fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {

@@ -23,6 +23,5 @@ pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, ReferenceError, signed_repository};
 pub(crate) use repository::{Repository, RepositoryError};
 pub(crate) use revision::{Pattern, PatternError, Revision};
-#[cfg(test)]
 pub(crate) use runtime::RuntimeConfig;
 pub(crate) use tag::{Tag, TagError, TagPattern};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The keys of these fields in the object `config`.
+/// The keys of these fields in the object `config`, in the order of [`RuntimeConfig`].
 pub(super) const KEYS: [&str; 7] = [
     "WorkingDir",
     "Entrypoint",
@@ -18,22 +18,14 @@ pub(super) const KEYS: [&str; 7] = [
 ];
 
 /// The start of a container, as the config states it. Absent and empty values are equal.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RuntimeConfig {
-    #[serde(deserialize_with = "or_default")]
     pub working_dir: String,
-    #[serde(deserialize_with = "words")]
     pub entrypoint: Vec<String>,
-    #[serde(deserialize_with = "words", rename = "Cmd")]
     pub command: Vec<String>,
-    #[serde(deserialize_with = "keys")]
     pub exposed_ports: BTreeSet<String>,
-    #[serde(deserialize_with = "keys")]
     pub volumes: BTreeSet<String>,
-    #[serde(deserialize_with = "or_default")]
     pub stop_signal: String,
-    #[serde(deserialize_with = "or_default", rename = "Healthcheck")]
     pub health_check: HealthCheck,
 }
 
@@ -48,6 +40,40 @@ pub(crate) struct HealthCheck {
     start_period: Option<i64>,
     start_interval: Option<i64>,
     retries: Option<i64>,
+}
+
+impl RuntimeConfig {
+    /// Parses the object `config`. The error contains no value.
+    pub(super) fn parse(container: &Value) -> Result<Self, String> {
+        let [
+            working_dir,
+            entrypoint,
+            command,
+            exposed_ports,
+            volumes,
+            stop_signal,
+            health_check,
+        ] = KEYS;
+        Ok(Self {
+            working_dir: field(container, working_dir, or_default)?,
+            entrypoint: field(container, entrypoint, words)?,
+            command: field(container, command, words)?,
+            exposed_ports: field(container, exposed_ports, keys)?,
+            volumes: field(container, volumes, keys)?,
+            stop_signal: field(container, stop_signal, or_default)?,
+            health_check: field(container, health_check, or_default)?,
+        })
+    }
+}
+
+/// The value of a key; `parse` accepts the `null` of a missing one.
+fn field<'v, T>(
+    container: &'v Value,
+    key: &str,
+    parse: fn(&'v Value) -> Result<T, serde_json::Error>,
+) -> Result<T, String> {
+    // The text of the error would quote the value.
+    parse(&container[key]).map_err(|_| format!("malformed `{key}`"))
 }
 
 impl HealthCheck {
@@ -118,7 +144,8 @@ mod tests {
         let json = r#"{"WorkingDir":null,"Entrypoint":"/bin/app","Cmd":["serve"],"ExposedPorts":{"80/tcp":{}},
             "Volumes":null,"StopSignal":"SIGINT","Other":1.5,
             "Healthcheck":{"Test":["CMD","curl"],"Interval":30000000000,"Timeout":1500000000,"Retries":3}}"#;
-        let config: RuntimeConfig = serde_json::from_str(json).unwrap();
+        let parse = |json| RuntimeConfig::parse(&serde_json::from_str(json).unwrap());
+        let config = parse(json).unwrap();
         assert_eq!(config.working_dir, "");
         assert_eq!(config.entrypoint, ["/bin/app"]);
         assert_eq!(config.command, ["serve"]);
@@ -134,7 +161,8 @@ mod tests {
                 "curl"
             ]
         );
-        let empty: RuntimeConfig = serde_json::from_str(r#"{"Healthcheck":null}"#).unwrap();
+        let empty = parse(r#"{"Healthcheck":null}"#).unwrap();
         assert_eq!(empty, RuntimeConfig::default());
+        assert_eq!(parse("null").unwrap(), RuntimeConfig::default());
     }
 }

@@ -171,7 +171,7 @@ impl ImageNames {
             if let SourceLocation::Layouts(directory) = &mapping.location
                 && let Some(rest) = mapping.prefix.rest_of(repository)
             {
-                let layout = directory.join(rest);
+                let layout = directory.path.join(rest);
                 layouts.push(layout.display().to_string());
                 if let Ok(relative) = layout.strip_prefix(root) {
                     layouts.push(relative.display().to_string());

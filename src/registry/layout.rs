@@ -21,6 +21,7 @@ use crate::oci::{
     Descriptor, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING, RawManifest, Tag, TagOrDigest,
 };
 use crate::{
+    config::LayoutDirectory,
     error::{Class, Error},
     oci::Digest,
     untrusted::plain,
@@ -32,7 +33,7 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// An image layout: a directory with `oci-layout`, `index.json` and `blobs/`.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    directory: PathBuf,
+    directory: LayoutDirectory,
     pub(super) memory: MemoryLimit,
 }
 
@@ -51,7 +52,7 @@ struct LayoutIndex {
 
 impl Layout {
     /// The layout in `directory`, which is not read yet.
-    pub(crate) fn new(directory: PathBuf) -> Self {
+    pub(crate) fn new(directory: LayoutDirectory) -> Self {
         Self {
             directory,
             memory: MemoryLimit::default(),
@@ -212,7 +213,7 @@ impl Layout {
     fn open(&self, path: &Path) -> Result<Option<File>, Error> {
         // Opening a named pipe must not block the run.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::open(self.directory.join(path), flags, Mode::empty()) {
+        let file = match rustix::fs::open(self.directory.path.join(path), flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(self.unavailable(path, io::Error::from(error))),
@@ -252,7 +253,7 @@ fn blob_path(digest: Digest) -> PathBuf {
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "oci:{}", self.directory.display())
+        write!(f, "oci:{}", self.directory.configured.display())
     }
 }
 
@@ -276,7 +277,7 @@ mod tests {
         fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
         let marker = json!({"imageLayoutVersion": "1.0.0"}).to_string();
         fs::write(directory.path().join("oci-layout"), marker).unwrap();
-        let layout = Layout::new(directory.path().to_owned());
+        let layout = Layout::new(LayoutDirectory::new("", directory.path()));
         World { directory, layout }
     }
 

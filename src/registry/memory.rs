@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     error::Error,
-    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform},
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Platform, RuntimeConfig},
 };
 
 /// The limit in bytes: enough for about 2,000 usual platforms.
@@ -97,26 +97,29 @@ pub(super) fn manifest_size(manifest: &ImageManifest) -> usize {
 }
 
 pub(super) fn config_size(config: &ImageConfig) -> usize {
-    let runtime = &config.runtime;
-    let texts = (config.env.iter().chain(&runtime.entrypoint))
-        .chain(&runtime.command)
-        .chain(&runtime.exposed_ports)
-        .chain(&runtime.volumes);
-    let texts = texts.map(|text| text.len() + OVERHEAD);
-    let health_check = runtime.health_check.words();
+    let variables = config.env.iter().map(|entry| entry.len() + OVERHEAD);
     size_of::<ImageConfig>()
         + map_size(&config.labels)
-        + texts.sum::<usize>()
-        + health_check
-            .iter()
-            .map(|word| word.len() + OVERHEAD)
-            .sum::<usize>()
-        + runtime.working_dir.len()
-        + runtime.stop_signal.len()
+        + variables.sum::<usize>()
+        + config
+            .runtime
+            .as_ref()
+            .map_or_else(String::len, runtime_size)
         + config.user.len()
         + config.created.as_ref().map_or(0, String::len)
         + platform_text(&config.platform)
         + config.diff_ids.len() * size_of::<Digest>()
+}
+
+fn runtime_size(runtime: &RuntimeConfig) -> usize {
+    let texts = (runtime.entrypoint.iter().chain(&runtime.command))
+        .chain(&runtime.exposed_ports)
+        .chain(&runtime.volumes);
+    let health_check = runtime.health_check.words();
+    let texts = texts.chain(&health_check);
+    texts.map(|text| text.len() + OVERHEAD).sum::<usize>()
+        + runtime.working_dir.len()
+        + runtime.stop_signal.len()
 }
 
 fn platform_text(platform: &Platform) -> usize {

@@ -42,7 +42,7 @@ impl Sources {
     pub(crate) fn source(&self, repository: &Repository) -> Result<Source, SourcesError> {
         let remote = match self.mapping(repository) {
             Some((SourceLocation::Layouts(directory), rest)) => {
-                let mut layout = Layout::new(directory.join(rest));
+                let mut layout = Layout::new(directory.join(&rest));
                 layout.memory = self.memory.clone();
                 return Ok(Source::Layout(layout));
             }

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::{causes::by_cause, changes::markdown::section as markdown_section, json::PlanDocument};
 use crate::{
+    changes::{Part, shortened},
     checks::Status,
     code::Code,
     config::{Config, SetPath},
@@ -30,6 +31,11 @@ const TEMPLATE: &str = include_str!("body.md.j2");
 /// The maximum number of steps of a custom template. A loop over a thousand values takes about ten
 /// thousand steps.
 const FUEL: u64 = 1_000_000;
+
+/// The limits of a shortened body: files, checks, and characters of the evidence of a check.
+const MAX_FILES: usize = 20;
+const MAX_CHECKS: usize = 100;
+const MAX_DETAIL: usize = 200;
 
 /// The maximum output of a custom template, in bytes.
 const MAX_OUTPUT: usize = 4 << 20;
@@ -286,13 +292,15 @@ impl Cut {
             Self::Nothing => None,
             Self::Commits => {
                 let source = &mut document.changes.as_mut()?.source;
+                let mut has_commits = false;
                 for commits in [&mut source.added, &mut source.removed]
                     .into_iter()
                     .flatten()
                 {
+                    has_commits |= !commits.commits.is_empty();
                     commits.commits.clear();
                 }
-                Some("commits")
+                has_commits.then_some("commits")
             }
             Self::Packages => {
                 let mut has_contents = false;
@@ -305,32 +313,39 @@ impl Cut {
             }
             Self::ChangedImages => {
                 let changes = document.changes.as_mut()?;
+                let count = changes.images.len() + changes.not_read.len();
                 changes.images.clear();
-                changes.not_read.clear();
-                Some("differences of the images")
+                changes.not_read.retain(|entry| entry.part == Part::Commits);
+                (changes.not_read.len() < count).then_some("differences of the images")
             }
             Self::Labels => {
-                document
-                    .images
-                    .iter_mut()
-                    .for_each(|image| image.labels.clear());
-                Some("labels")
+                let mut has_labels = false;
+                for image in &mut document.images {
+                    has_labels |= !image.labels.is_empty();
+                    image.labels.clear();
+                }
+                has_labels.then_some("labels")
             }
             Self::Files => {
-                document.files.truncate(20);
-                Some("files after the twentieth")
+                let is_long = document.files.len() > MAX_FILES;
+                document.files.truncate(MAX_FILES);
+                is_long.then_some("files after the twentieth")
             }
             Self::Passes => {
+                let count = document.checks.len();
                 document.checks.retain(|check| check.status != Status::Pass);
-                Some("checks that passed")
+                (document.checks.len() < count).then_some("checks that passed")
             }
             Self::Details => {
-                document.checks.truncate(100);
-                document
-                    .checks
-                    .iter_mut()
-                    .for_each(|check| check.detail = check.detail.chars().take(200).collect());
-                Some("checks after the hundredth and long evidence")
+                let is_short = |text: &str| text.chars().nth(MAX_DETAIL).is_none();
+                let checks = &mut document.checks;
+                let is_complete = checks.len() <= MAX_CHECKS
+                    && checks.iter().all(|check| is_short(&check.detail));
+                checks.truncate(MAX_CHECKS);
+                for check in checks {
+                    check.detail = check.detail.chars().take(MAX_DETAIL).collect();
+                }
+                (!is_complete).then_some("checks after the hundredth and long evidence")
             }
         }
     }
@@ -393,6 +408,13 @@ fn environment(is_custom: bool) -> Environment<'static> {
         } else {
             markdown::code(&value.to_string())
         })
+    });
+    environment.add_filter("shortened", |value: &Value| {
+        if value.is_none() {
+            value.clone()
+        } else {
+            Value::from(shortened(&value.to_string()))
+        }
     });
     environment.add_filter("verified", |code: &str| {
         Code::of(code).map_or_else(|| code.to_owned(), |code| code.passed().to_owned())

@@ -125,7 +125,9 @@ impl ImageLocation {
         mapping: Option<(&SourceLocation, String)>,
     ) -> Self {
         match mapping {
-            Some((SourceLocation::Layouts(directory), rest)) => Self::Layout(directory.join(rest)),
+            Some((SourceLocation::Layouts(directory), rest)) => {
+                Self::Layout(directory.path.join(rest))
+            }
             Some((SourceLocation::Registry(endpoint), rest)) => {
                 let mut parts = vec![endpoint.host.as_str(), &endpoint.path, &rest];
                 parts.retain(|part| !part.is_empty());

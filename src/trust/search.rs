@@ -192,14 +192,14 @@ pub(crate) async fn search_predicates(
 ) -> Result<PredicateSearch, Error> {
     let mut result = PredicateSearch::default();
     let mut entries = bundle_entries(source, subject.digest).await?;
+    // The order of a listing depends on the registry.
+    entries.sort_by_key(|entry| entry.digest);
     if let Some(unread) = entries.len().checked_sub(MAX_CANDIDATES + 1) {
         entries.truncate(MAX_CANDIDATES);
         let unread = unread + 1;
         let reason = format!("{unread} attached manifests, more than {MAX_CANDIDATES}");
         result.refused.push(reason);
     }
-    // The order of a listing depends on the registry.
-    entries.sort_by_key(|entry| entry.digest);
     for entry in entries {
         let Some(Bundle { bytes, .. }) = bundle(source, subject.digest, &entry).await? else {
             continue;

@@ -95,6 +95,19 @@ pub(crate) fn has_credential(text: &str) -> bool {
     PATTERN.is_match(text.as_bytes())
 }
 
+/// Replaces each byte of a credential in a known format, except line breaks, so that offsets remain valid.
+pub(crate) fn masked_credentials(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let mut mask = vec![false; bytes.len()];
+    mark(text.as_bytes(), &mut mask);
+    for (byte, is_secret) in bytes.iter_mut().zip(mask) {
+        if is_secret && *byte != b'\n' {
+            *byte = b'*';
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Marks the bytes of every credential in a known format.
 pub(super) fn mark(bytes: &[u8], mask: &mut [bool]) {
     for found in PATTERN.captures_iter(bytes) {

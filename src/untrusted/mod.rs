@@ -21,7 +21,7 @@ mod secrets;
 mod text;
 pub(crate) mod workflow;
 
-pub(crate) use formats::has_credential;
+pub(crate) use formats::{has_credential, masked_credentials};
 pub(crate) use forms::{Forms, starred};
 pub(crate) use hidden::is_hidden;
 pub(crate) use secret_words::{masked_words, secret_reason};

@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    layout::Platform,
-    registry::{Protection, Registry},
-    world::{REV_A, REV_B, REV_C, World, world},
+use crate::{
+    support::{
+        authority::{self, Signing},
+        layout::Platform,
+        registry::{Protection, Registry},
+        world::{REV_A, REV_B, REV_C, World, world},
+    },
+    verify::{IMAGES, attest, unsigned},
 };
 
 const SOURCE: &str = "org.opencontainers.image.source";
@@ -414,4 +418,191 @@ fn missing_parts_of_the_current_set_are_listed() {
             "{body}"
         );
     }
+}
+
+#[test]
+fn summary_contains_the_section() {
+    let world = world().with_git();
+    let summary = world.path("summary.md");
+    let ran = world.run_with(
+        &["diff", "--revision", REV_B, "--format", "github"],
+        &[("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())],
+    );
+    assert!(ran.exits(0).stdout.contains("review\n"));
+    let summary = std::fs::read_to_string(summary).unwrap();
+    assert!(summary.starts_with("### What changes\n"), "{summary}");
+    assert!(summary.contains("| review | "), "{summary}");
+}
+
+#[test]
+fn image_without_pins_is_refused() {
+    let ran = world().run(&["diff", "--revision", REV_B, "base"]).exits(2);
+    assert!(
+        ran.stderr.contains("`base` has `pins: 0`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn help_lists_the_forms_of_a_set() {
+    let world = world().with_git();
+    let ran = world.run(&["diff", "--from", "nope", "--to", "current"]);
+    let text = ran.exits(2).stderr.replace('\n', " ");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("a SET is also `current`, or a commit that records a set"),
+        "{text}"
+    );
+}
+
+/// Text, document and body of the changes to a revision.
+fn outputs(world: &World, revision: &str) -> [String; 3] {
+    let json = ["diff", "--revision", revision, "--format", "json"];
+    let text = world.run(&["diff", "--revision", revision]).exits(0).stdout;
+    let json = world.run(&json).exits(0).stdout;
+    let args = ["promote", "--revision", revision, "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    [text, json, document["body"].as_str().unwrap().to_owned()]
+}
+
+#[test]
+fn addresses_of_authors_never_appear() {
+    let (world, old, _) = promoted();
+    promote(&world, &old);
+    for (author, message) in [
+        ("ada@secret.example <ada@secret.example>", "one"),
+        ("Eve <eve@secret.example>", ""),
+    ] {
+        let author = format!("--author={author}");
+        let args = ["commit", "-q", "--allow-empty", "--allow-empty-message"];
+        world.git(&[&args[..], &[&author, "-m", message]].concat());
+    }
+    world.push();
+    let newest = world.git(&["rev-parse", "HEAD"]);
+    for image in ["review", "fix", "base"] {
+        let platform = Platform::new("linux/amd64", &newest).label("image", image);
+        world.layout(image).image(&newest, &[platform]);
+    }
+    let [text, json, body] = outputs(&world, &newest);
+    for output in [&text, &json, &body] {
+        assert!(!output.contains("secret.example"), "{output}");
+        assert!(!output.contains("@example.com"), "{output}");
+    }
+    for output in [text, body] {
+        assert!(output.contains("one, ada\n"), "{output}");
+        assert!(output.contains("(no subject), Eve\n"), "{output}");
+    }
+}
+
+#[test]
+fn lists_and_subjects_are_limited() {
+    let (world, old, _) = promoted();
+    promote(&world, &old);
+    let mut newest = String::new();
+    for number in 0..25 {
+        newest = world.commit(&format!("{number} {}", "s".repeat(200)));
+    }
+    world.push();
+    for image in ["review", "fix", "base"] {
+        let platform = Platform::new("linux/amd64", &newest).label("image", image);
+        world.layout(image).image(&newest, &[platform]);
+    }
+    let [text, json, body] = outputs(&world, &newest);
+    let document: Value = serde_json::from_str(&json).unwrap();
+    // With the commit of the promotion and the one before the 25.
+    let added = &document["source"]["added"];
+    assert_eq!(added["count"], 27);
+    assert_eq!(added["commits"].as_array().unwrap().len(), 27);
+    let subject = format!("24 {}…", "s".repeat(117));
+    assert_eq!(added["commits"][0]["subject"], subject.as_str());
+    assert!(body.contains(&format!("{subject}, A\n")), "{body}");
+    let listed = body.lines().filter(|line| line.contains(" ssss")).count();
+    assert_eq!(listed, 20);
+    assert!(body.contains("- … 7 more\n"), "{body}");
+    assert!(text.contains("+ … 7 more\n"), "{text}");
+}
+
+#[test]
+fn configured_parts_are_reported() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    promote(&world, &new);
+    let before = world.commit("before the configurations");
+    for (changes, source, images, contents) in [
+        ("none", false, false, false),
+        ("source", true, false, false),
+        ("images", true, true, false),
+        ("contents", true, true, true),
+    ] {
+        world.git(&["checkout", "-q", &before, "--", "repin.yaml"]);
+        world.replace(
+            "repin.yaml",
+            "report: {",
+            &format!("report: {{ changes: {changes},"),
+        );
+        for args in [
+            ["rollback", "--to", &old, "--format", "json"],
+            ["promote", "--revision", &old, "--allow-older", "--format"],
+        ] {
+            let more: &[&str] = if args[0] == "promote" { &["json"] } else { &[] };
+            let document = world.run(&[&args[..], more].concat()).exits(0).json();
+            let reported = &document["changes"];
+            let shown = (
+                reported["source"].is_object(),
+                reported["images"][0].is_object(),
+                reported["images"][0]["differences"][0]["contents"].is_object(),
+            );
+            assert_eq!(shown, (source, images, contents), "{changes} {args:?}");
+        }
+    }
+}
+
+#[test]
+fn link_of_a_rollback_compares_the_new_set_with_the_old() {
+    let world = world().with_git();
+    let revisions = [world.commit("one"), world.commit("two")];
+    world.push();
+    for revision in &revisions {
+        for image in ["review", "fix", "base"] {
+            let platform = Platform::new("linux/amd64", revision)
+                .label(SOURCE, "https://github.com/acme/app")
+                .label("image", image);
+            world.layout(image).image(revision, &[platform]);
+        }
+        promote(&world, revision);
+    }
+    let [old, new] = &revisions;
+    let args = ["rollback", "--to", old, "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    let link = format!("https://github.com/acme/app/compare/{old}...{new}");
+    assert_eq!(document["changes"]["source"]["link"], link);
+    let body = document["body"].as_str().unwrap();
+    let range = format!("[{}...{}]({link})", &old[..7], &new[..7]);
+    assert!(body.contains(&range), "{body}");
+}
+
+#[test]
+fn signatures_prove_the_stated_source() {
+    let mut world = unsigned();
+    for revision in [REV_A, REV_B] {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", revision)
+                .label(SOURCE, authority::SOURCE)
+                .label("image", image);
+            world.rebuild(image, revision, &[platform]);
+            attest(&world, image, revision, &Signing::of(revision), revision);
+        }
+    }
+    world.pin(REV_A);
+    let args = ["promote", "--revision", REV_B, "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    let source = &document["changes"]["source"];
+    assert_eq!(source["stated_by"], "signature", "{document}");
+    assert_eq!(
+        source["link"],
+        format!("{}/compare/{REV_A}...{REV_B}", authority::SOURCE)
+    );
+    let body = document["body"].as_str().unwrap();
+    assert!(!body.contains("as the image's label states"), "{body}");
 }

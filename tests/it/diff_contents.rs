@@ -315,3 +315,122 @@ fn only_read_contents_are_compared_by_default() {
         &Value::Null
     );
 }
+
+/// The paragraph of `fix`, whose images have these layers at A and B, and the parts that were not read.
+fn paragraph_of_fix(world: &mut World, old: &[u8], new: &[u8]) -> (String, usize) {
+    for (revision, layer) in [(REV_A, old), (REV_B, new)] {
+        let platform = Platform::new("linux/amd64", revision).layer(layer.to_vec());
+        world.rebuild("fix", revision, &[platform]);
+    }
+    world.pin(REV_A);
+    let document = world.run(&[
+        "diff",
+        "--revision",
+        REV_B,
+        "--contents",
+        "--format",
+        "json",
+    ]);
+    let unread = not_read(&document.exits(0).json()).len();
+    let text = world.run(&["diff", "--revision", REV_B, "--contents", "fix"]);
+    let text = text.exits(0).stdout;
+    let shown = text.lines().find(|line| line.contains("same "));
+    (shown.unwrap_or(&text).trim().to_owned(), unread)
+}
+
+#[test]
+fn only_compared_parts_are_called_the_same() {
+    let mut world = without_inventory();
+    let status = |version| {
+        Archive::new()
+            .file("var/lib/dpkg/status", package("a", version))
+            .end()
+    };
+    let other = Archive::new()
+        .file("lib/apk/db/installed", "garbage\n")
+        .end();
+    let files = Archive::new().file("a", "").end();
+    let berkeley = Archive::new().file("var/lib/rpm/Packages", "x").end();
+    for (old, new, expected) in [
+        (
+            &status("1"),
+            &status("1"),
+            ("same packages and privileged files", 0),
+        ),
+        (&files, &files, ("same privileged files", 0)),
+        (&files, &other, ("same privileged files", 1)),
+        (&berkeley, &berkeley, ("same privileged files", 1)),
+    ] {
+        let (shown, unread) = paragraph_of_fix(&mut world, old, new);
+        assert_eq!((shown.as_str(), unread), expected);
+    }
+}
+
+#[test]
+fn packages_of_one_name_have_their_types() {
+    let mut world = without_inventory();
+    let both = |deb: &str, apk: &str| {
+        Archive::new()
+            .file(
+                "var/lib/dpkg/status",
+                package("a", deb) + &package("b", deb),
+            )
+            .file(
+                "lib/apk/db/installed",
+                format!("P:a\nV:{apk}\nA:x86_64\n\n"),
+            )
+            .end()
+    };
+    let (text, _) = paragraph_of_fix(&mut world, &both("1", "1"), &both("2", "3"));
+    assert!(
+        text.contains("    a (apk) 1 → 3, a (deb) 1 → 2, b 1 → 2\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn order_of_a_listing_does_not_matter() {
+    let world = trusted();
+    for revision in [REV_A, REV_B] {
+        attach_sbom(&world, revision, revision, "1.1.0");
+        let digest = world.digest("review", revision).to_owned();
+        for number in 0..40 {
+            attached(&world, "review", &digest, &json!({ "number": number }));
+        }
+    }
+    let args = [
+        "diff",
+        "--revision",
+        REV_B,
+        "--contents",
+        "--format",
+        "json",
+    ];
+    let document = world.run(&args).exits(0).json();
+    let path = "images/review/index.json";
+    let mut index: Value = serde_json::from_str(&world.read(path)).unwrap();
+    index["manifests"].as_array_mut().unwrap().reverse();
+    world.write(path, index.to_string());
+    assert_eq!(world.run(&args).exits(0).json(), document);
+    let reason = not_read(&document)[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("more than 32"), "{document}");
+}
+
+#[test]
+fn body_lists_ten_packages() {
+    let mut world = without_inventory();
+    let packages = |version| {
+        let list = (0..12).map(|number| package(&format!("p{number:02}"), version));
+        Archive::new()
+            .file("var/lib/dpkg/status", list.collect::<String>())
+            .end()
+    };
+    paragraph_of_fix(&mut world, &packages("1"), &packages("2"));
+    let document = world.run(&[&PROMOTE[..], &["--contents"]].concat());
+    let document = document.exits(0).json();
+    let body = document["body"].as_str().unwrap();
+    let line = body.lines().find(|line| line.starts_with("fix: ")).unwrap();
+    assert!(line.ends_with("p09 1 → 2, … 2 more changed"), "{line}");
+    let listed = &contents_of(&document["changes"], "fix")["packages"]["list"];
+    assert_eq!(listed.as_array().unwrap().len(), 12);
+}

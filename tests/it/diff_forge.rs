@@ -1,13 +1,17 @@
 //! The commits between two sets, from the forge of their source.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::{
     build_order::on_forge,
     support::{
+        fake::{Fake, Reaction},
         fleet::{self, Fleet},
         forge::{Kind, TOKEN, thousand::Thousand},
-        world::{REV_C, World},
+        layout::Platform,
+        world::{REV_A, REV_B, REV_C, World, world},
     },
 };
 
@@ -191,4 +195,78 @@ fn fleet_without_changes_reads_no_commits() {
         .exits(0);
     let body = fleet.forge.store(1).pulls[0].body.clone();
     assert!(!body.contains("What changes"), "{body}");
+}
+
+#[test]
+fn omitted_list_of_commits_has_a_reason() {
+    let commit = |number: usize| {
+        json!({"sha": format!("{number:040x}"), "commit": {"message": "x",
+            "author": {"name": "Ada", "email": "ada@secret.example"}}})
+    };
+    let oldest: Vec<_> = (0..250).map(commit).collect();
+    let compared = json!({"ahead_by": 300, "behind_by": 0, "commits": oldest}).to_string();
+    let fake = Fake::start(move |request| {
+        if request.path().contains("/compare/") {
+            Reaction::new(200, compared.clone())
+        } else {
+            Reaction::new(404, "{}")
+        }
+    });
+    let world = world();
+    let forge = format!(
+        "source: acme/app\nforge: {{ kind: github, url: 'http://{}', repository: acme/deploy }}\n",
+        fake.host()
+    );
+    world.write("repin.yaml", world.read("repin.yaml") + &forge);
+    let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+    let document = diff(&world, &["--revision", REV_B]);
+    assert_eq!(document["source"]["added"]["count"], 300);
+    assert_eq!(document["source"]["added"]["commits"], json!([]));
+    assert_eq!(
+        document["not_read"],
+        json!([{"part": "commits", "image": null, "platform": null,
+            "reason": "the forge did not return the newest commits"}])
+    );
+}
+
+/// Images at A and B that state a source, in a shallow clone of their world.
+fn with_source_label(source: &str, forge: &str) -> (World, PathBuf) {
+    let mut world = world().with_git();
+    for revision in [REV_A, REV_B] {
+        for image in ["review", "fix", "base"] {
+            let label = "org.opencontainers.image.source";
+            let platform = Platform::new("linux/amd64", revision).label(label, source);
+            world.rebuild(image, revision, &[platform.label("image", image)]);
+        }
+    }
+    world.pin(REV_A);
+    world.write("repin.yaml", world.read("repin.yaml") + forge);
+    world.commit("images with a source");
+    world.push();
+    let origin = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "1", &origin, "clone"]);
+    let clone = world.path("clone");
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    (world, clone)
+}
+
+#[test]
+fn label_gives_a_link_and_causes_no_request() {
+    let fake = Fake::start(|_| Reaction::new(404, "{}"));
+    let source = format!("http://{}/acme/app", fake.host());
+    let forge = format!(
+        "forge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}\n",
+        fake.host()
+    );
+    let (world, clone) = with_source_label(&source, &forge);
+    let args = ["diff", "--revision", REV_B, "--format", "json"];
+    let env = [("REPIN_FORGE_TOKEN", TOKEN)];
+    let document = world.run_in(&clone, &args, &env).exits(0).json();
+    assert_eq!(document["source"]["stated_by"], "label", "{document}");
+    assert_eq!(
+        document["source"]["link"],
+        format!("{source}/compare/{REV_A}...{REV_B}")
+    );
+    assert_eq!(document["not_read"][0]["part"], "commits", "{document}");
+    assert_eq!(fake.log(), [""; 0]);
 }

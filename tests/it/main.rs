@@ -28,6 +28,7 @@ mod crowd;
 mod diff;
 mod diff_contents;
 mod diff_forge;
+mod diff_images;
 mod docs;
 mod doctor;
 mod environments;

@@ -501,3 +501,21 @@ fn git_echo_of_token_is_redacted() {
         keeps(TOKEN, &ran, "git");
     }
 }
+
+#[test]
+fn passwords_in_the_configuration_are_not_shown() {
+    for configured in [
+        "source: https://ada:s3cr3tvalue@git.example.com/acme/app",
+        "source: https://ada:p@ss:s3cr3tvalue@git.example.com/acme/app",
+        "forge: { kind: nope, remote: 'https://ada:s3cr3tvalue@git.example.com/acme/app' }",
+    ] {
+        let world = world();
+        world.write("repin.yaml", world.read("repin.yaml") + configured + "\n");
+        for format in ["human", "json", "github"] {
+            let ran = world.run(&["check", "--format", format]).exits(2);
+            for output in [&ran.stdout, &ran.stderr] {
+                assert!(!output.contains("s3cr3tvalue"), "{configured}: {output}");
+            }
+        }
+    }
+}

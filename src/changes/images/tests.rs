@@ -36,7 +36,7 @@ fn platform(architecture: &str, layers: &[(&str, u64)], env: &[&str]) -> Platfor
             labels: BTreeMap::new(),
             env: env.iter().map(|entry| (*entry).to_owned()).collect(),
             user: String::new(),
-            runtime: RuntimeConfig::default(),
+            runtime: Ok(RuntimeConfig::default()),
             diff_ids: Vec::new(),
         },
     }
@@ -157,7 +157,10 @@ fn annotations_take_precedence_for_the_base() {
 fn changed_secrets_in_commands_are_masked() {
     let with_command = |word: &str| {
         let mut image = platform("amd64", &[], &[]);
-        image.config.runtime.command = vec!["serve".to_owned(), word.to_owned()];
+        image.config.runtime = Ok(RuntimeConfig {
+            command: vec!["serve".to_owned(), word.to_owned()],
+            ..RuntimeConfig::default()
+        });
         image.digest = Digest::of(word.as_bytes());
         vec![image]
     };

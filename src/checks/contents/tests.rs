@@ -65,7 +65,7 @@ pub(in crate::checks) fn platform_facts(env: &[&str]) -> PlatformFacts {
             labels: BTreeMap::new(),
             env: env.iter().map(|entry| (*entry).to_owned()).collect(),
             user: String::new(),
-            runtime: RuntimeConfig::default(),
+            runtime: Ok(RuntimeConfig::default()),
             diff_ids: Vec::new(),
         },
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     changes::{KnownBy, SetState},
     checks::Target,
-    cli::{args, context::Context, exit::Exit, format::Format},
+    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     code::Code,
     config::{ChangeParts, Config, Image},
     error::{Class, Error, Errors},
@@ -14,7 +14,10 @@ use crate::{
     history::{History, HistoryEntry},
     outside::TrackedTree,
     pins::{self, Found},
-    report::{changes::terminal, json::DiffDocument},
+    report::{
+        changes::{markdown, terminal},
+        json::DiffDocument,
+    },
     untrusted::plain,
     workflow::{
         self, SiteHistory,
@@ -33,6 +36,11 @@ pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, E
     let config = cx.load()?;
     for name in &args.images {
         check_image_name(&config, name, "")?;
+        if config.image(name).is_some_and(|image| image.pins == 0) {
+            let message = format!("`{name}` has `pins: 0`: it belongs to no set");
+            let help = "compare the images with pins, or declare the pins of this image";
+            return Err(Error::input(Code::USAGE, message).help(help).into());
+        }
     }
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
     let sets = Sets {
@@ -70,12 +78,30 @@ pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, E
             set_path: config.set_path.clone(),
             changes,
         }),
-        Format::Human | Format::Github | Format::Sarif => {
+        format @ (Format::Human | Format::Github | Format::Sarif) => {
             let columns = cx.output.columns.unwrap_or(COLUMNS);
             cx.output.print(terminal::text(&changes, columns));
+            if format == Format::Github {
+                let summary = markdown::section(&changes);
+                StepFiles::open(&cx.services.environment)?.summary(&summary)?;
+            }
         }
     }
     Ok(Exit::Done)
+}
+
+/// The same errors; those of a malformed revision list the other forms of a set.
+fn with_help_for_sets(errors: Errors) -> Errors {
+    let mut errors: Vec<Error> = errors.into_iter().collect();
+    for error in &mut errors {
+        if error.code == Code::REVISION_SHAPE {
+            let help = error.remedy();
+            error.help = Some(format!(
+                "{help}; a SET is also `{CURRENT}`, or a commit that records a set"
+            ));
+        }
+    }
+    errors.into()
 }
 
 /// The sets that can be compared.
@@ -114,7 +140,8 @@ impl Sets<'_> {
             return Ok((self.current()?, self.set(revision, cx)?));
         }
         if let (Some(from), Some(to)) = (&args.from, &args.to) {
-            return Ok((self.set(from, cx)?, self.set(to, cx)?));
+            let set = |text| self.set(text, cx).map_err(with_help_for_sets);
+            return Ok((set(from)?, set(to)?));
         }
         let entries = self.history.map_or(&[][..], History::entries);
         match (self.history, entries) {

@@ -50,11 +50,8 @@ pub(in crate::forge) fn range(mut rows: Vec<RangeRow>, newer: &str, count: u64) 
     for row in rows {
         let author = row.commit.author.and_then(|author| author.name);
         let subject = row.commit.message.lines().next().unwrap_or_default();
-        commits.push(RangeCommit {
-            id: row.sha,
-            subject: subject.to_owned(),
-            author: author.unwrap_or_else(|| "unknown".to_owned()),
-        });
+        let author = author.as_deref().unwrap_or("unknown");
+        commits.push(RangeCommit::new(&row.sha, subject, author));
     }
     let authors: BTreeSet<&str> = commits.iter().map(|commit| &*commit.author).collect();
     CommitRange {

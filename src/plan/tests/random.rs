@@ -77,7 +77,7 @@ fn facts(image: &str) -> ImageFacts {
         )]),
         env: Vec::new(),
         user: String::new(),
-        runtime: RuntimeConfig::default(),
+        runtime: Ok(RuntimeConfig::default()),
         diff_ids: Vec::new(),
     };
     let platforms = vec![PlatformFacts {

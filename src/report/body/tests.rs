@@ -190,6 +190,43 @@ fn differences_are_shortened_before_labels() {
 }
 
 #[test]
+fn notice_lists_only_parts_that_existed() {
+    let mut document = document();
+    let mut not_read = vec![NotRead::commits("this clone is shallow")];
+    not_read.resize(900, NotRead::image("app", "<&>".repeat(20)));
+    document.changes = Some(Changes {
+        from: SetState::default(),
+        to: SetState::default(),
+        source: SourceChanges {
+            added: Some(CommitList::NONE),
+            ..SourceChanges::default()
+        },
+        images: Vec::new(),
+        not_read,
+    });
+    for image in &mut document.images {
+        image.labels.clear();
+    }
+    let body = render(&document, &TemplateContext::default(), None).unwrap();
+    assert!(
+        body.contains("limited: differences of the images."),
+        "{body}"
+    );
+    assert!(
+        body.contains("- commits not read: this clone is shallow\n"),
+        "{body}"
+    );
+    let text = "x".repeat(MAX);
+    let body = render(&document, &TemplateContext::default(), Some(&text)).unwrap();
+    assert!(
+        body.contains(
+            "limited: differences of the images, checks that passed, the end of this text."
+        ),
+        "{body}"
+    );
+}
+
+#[test]
 fn checks_without_configuration_are_listed() {
     let images = "version: 1\nfiles: ['*.yml']\nimages: { fix: { repository: ghcr.io/acme/fix, pins: 1 } }\n";
     let smoke = "smoke: { command: ['true'] }\n";

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    contents, counts, detailed_rows, image_details, layers, listed, not_read, range, rows, short,
-    state_word,
+    Style, contents, counts, detailed_rows, image_details, layers, listed, not_read, range, rows,
+    short, state_word, subject,
 };
 use crate::{
     changes::{Changes, CommitList, ImageChanges, ListedCommit, Origin},
@@ -83,7 +83,7 @@ fn list(text: &mut String, heading: &str, commits: &CommitList, pages: Option<&s
     }
     let (listed, more) = listed(commits);
     for commit in listed {
-        let subject = subject(commit, pages);
+        let subject = linked_subject(commit, pages);
         let author = markdown::inline(&commit.author);
         let _ = writeln!(text, "- {} {subject}, {author}", short(&commit.commit));
     }
@@ -94,9 +94,9 @@ fn list(text: &mut String, heading: &str, commits: &CommitList, pages: Option<&s
 
 /// The escaped subject, with a link to the pull request if its page is known. Elsewhere, `#N` would refer to
 /// the repository of the body.
-fn subject(commit: &ListedCommit, pages: Option<&str>) -> String {
+fn linked_subject(commit: &ListedCommit, pages: Option<&str>) -> String {
     let Some((number, pages)) = commit.pull_request.zip(pages) else {
-        return markdown::inline(&commit.subject);
+        return markdown::inline(subject(commit));
     };
     match commit.subject.rsplit_once(&format!("(#{number})")) {
         Some((before, after)) => {
@@ -115,10 +115,10 @@ fn image_rows(text: &mut String, image: &ImageChanges) {
         none if none.is_empty() => "–".to_owned(),
         details => details,
     };
-    let rows = detailed_rows(image, markdown::inline);
+    let rows = detailed_rows(image, Style::MARKDOWN);
     if rows.is_empty() {
         let state = state_word(image).unwrap_or("–");
-        let details = joined(image_details(image, markdown::inline));
+        let details = joined(image_details(image, Style::MARKDOWN));
         let _ = writeln!(text, "| {name} | {state} | – | {details} |");
         return;
     }
@@ -152,7 +152,7 @@ fn contents_of(image: &ImageChanges) -> Vec<String> {
         if has_several {
             let _ = write!(subject, " {}", markdown::inline(&row.platforms.join(", ")));
         }
-        let text = contents(difference, MAX_PACKAGES, markdown::inline, markdown::code);
+        let text = contents(difference, MAX_PACKAGES, Style::MARKDOWN);
         paragraphs.push(format!("{subject}: {text}"));
     }
     paragraphs

@@ -4,16 +4,21 @@ pub(crate) mod markdown;
 pub(crate) mod page;
 pub(crate) mod terminal;
 
-use std::{collections::BTreeSet, fmt::Write as _, mem};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    mem,
+};
 
 use crate::{
     changes::{
-        BaseImage, Change, Changes, CommitList, Difference, ImageChanges, ListedCommit, NotRead,
+        BaseChange, Change, Changes, CommitList, Difference, ImageChanges, ListedCommit, NotRead,
         PlatformDifference, SetState, SourceChanges, shortened,
     },
     contents::{ContentsDifference, PackageDifference},
     oci::is_hex,
     text::{counted, few},
+    untrusted::{self, plain, short as short_text, width},
 };
 
 /// The maximum number of commits in each list.
@@ -23,8 +28,66 @@ const MAX_NAMES: usize = 20;
 /// The number of digits of a shortened commit.
 const DIGITS: usize = 7;
 
+/// The number of digits of a shortened digest.
+const DIGEST_DIGITS: usize = 12;
+
 /// Escapes external text for its reader.
 type Escape = fn(&str) -> String;
+
+/// The form of external text: escaped, and at most 120 characters of it.
+#[derive(Clone, Copy)]
+struct Style {
+    escape: Escape,
+    /// Escapes a name of the image's contents.
+    name: Escape,
+    /// The maximum width of a word; longer ones are cut.
+    columns: usize,
+}
+
+impl Style {
+    const PLAIN: Self = Self {
+        escape: plain,
+        name: plain,
+        columns: usize::MAX,
+    };
+    const MARKDOWN: Self = Self {
+        escape: untrusted::markdown::inline,
+        name: untrusted::markdown::code,
+        columns: usize::MAX,
+    };
+
+    fn text(self, text: &str) -> String {
+        fitted(&(self.escape)(&shortened(text)), self.columns)
+    }
+
+    fn name(self, text: &str) -> String {
+        fitted(&(self.name)(&shortened(text)), self.columns)
+    }
+
+    /// Two different values, from their first difference if they would look alike.
+    fn pair(self, from: &str, to: &str) -> [String; 2] {
+        let texts = [from, to].map(|text| self.text(text));
+        if texts[0] != texts[1] || from == to {
+            return texts;
+        }
+        let pairs = from.chars().zip(to.chars());
+        let same = pairs.take_while(|(from, to)| from == to);
+        let start = same.map(|(c, _)| c.len_utf8()).sum();
+        [from, to].map(|text| format!("…{}", self.text(&text[start..])))
+    }
+}
+
+/// A text whose words have at most `columns` columns.
+fn fitted(text: &str, columns: usize) -> String {
+    let words = text.split(' ').map(|word| {
+        if width(word) > columns {
+            short_text(word, columns - 1)
+        } else {
+            word.to_owned()
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
 
 /// The platforms of an image that differ in the same way, except for their sizes.
 struct Row<'c> {
@@ -55,11 +118,11 @@ fn rows(image: &ImageChanges) -> Vec<Row<'_>> {
 }
 
 /// The rows with their details. The details that all platforms share are in the first row.
-fn detailed_rows(image: &ImageChanges, escape: Escape) -> Vec<(Row<'_>, Vec<String>)> {
-    let mut common = image_details(image, escape);
+fn detailed_rows(image: &ImageChanges, style: Style) -> Vec<(Row<'_>, Vec<String>)> {
+    let mut common = image_details(image, style);
     let rows = rows(image).into_iter().map(|row| {
         let mut all = mem::take(&mut common);
-        all.extend(details(row.content, escape));
+        all.extend(details(row.content, style));
         (row, all)
     });
     rows.collect()
@@ -128,30 +191,32 @@ fn layers(content: &PlatformDifference) -> String {
 }
 
 /// The changed parts of an image that its platforms share.
-fn image_details(image: &ImageChanges, escape: Escape) -> Vec<String> {
+fn image_details(image: &ImageChanges, style: Style) -> Vec<String> {
     let mut details = Vec::new();
     let platforms = signs(
         &[
             ("+", &image.platforms.added),
             ("−", &image.platforms.removed),
         ],
-        escape,
+        style,
     );
     if !platforms.is_empty() && image.from.is_some() && image.to.is_some() {
         details.push(format!("platforms {platforms}"));
     }
     if let Some(media_type) = &image.media_type {
-        let [from, to] = [&media_type.from, &media_type.to].map(|text| value(text, escape));
+        let [from, to] = style.pair(&media_type.from, &media_type.to);
         details.push(format!("media type {from} → {to}"));
     }
     details
 }
 
 /// The changed parts of the configuration.
-fn details(content: &PlatformDifference, escape: Escape) -> Vec<String> {
+fn details(content: &PlatformDifference, style: Style) -> Vec<String> {
     let mut details = Vec::new();
     for change in &content.configuration {
-        let [from, to] = [&change.from, &change.to].map(|field| value(&field.text(), escape));
+        let [from, to] = [&change.from, &change.to]
+            .map(|field| Some(field.text()).filter(|text| !text.is_empty()));
+        let [from, to] = values(from.as_deref(), to.as_deref(), style);
         let field = change.field.replace('_', " ");
         details.push(format!("{field} {from} → {to}"));
     }
@@ -162,7 +227,7 @@ fn details(content: &PlatformDifference, escape: Escape) -> Vec<String> {
             ("−", &environment.removed),
             ("~", &environment.changed),
         ],
-        escape,
+        style,
     );
     if !names.is_empty() {
         details.push(format!("env {names}"));
@@ -170,9 +235,8 @@ fn details(content: &PlatformDifference, escape: Escape) -> Vec<String> {
     let (mut added, mut removed, mut changed) = (Vec::new(), Vec::new(), Vec::new());
     for label in &content.labels {
         if label.from.is_some() || label.to.is_some() {
-            let [from, to] = [&label.from, &label.to]
-                .map(|text| value(text.as_deref().unwrap_or_default(), escape));
-            let name = escape(&shortened(&label.name));
+            let [from, to] = values(label.from.as_deref(), label.to.as_deref(), style);
+            let name = style.text(&label.name);
             details.push(format!("label {name} {from} → {to}"));
             continue;
         }
@@ -183,41 +247,45 @@ fn details(content: &PlatformDifference, escape: Escape) -> Vec<String> {
         };
         names.push(label.name.clone());
     }
-    let names = signs(&[("+", &added), ("−", &removed), ("~", &changed)], escape);
+    let names = signs(&[("+", &added), ("−", &removed), ("~", &changed)], style);
     if !names.is_empty() {
         details.push(format!("labels {names}"));
     }
     if let Some(base) = &content.base {
-        let [from, to] = [&base.from, &base.to].map(|base| base_text(base.as_ref(), escape));
-        details.push(format!("base {from} → {to}"));
+        details.push(format!("base {}", base_text(base, style)));
     }
     details
 }
 
 /// The changed contents of an image: at most `max` packages, the names of inventory kinds and the privileged
 /// files.
-fn contents(difference: &ContentsDifference, max: usize, escape: Escape, name: Escape) -> String {
+fn contents(difference: &ContentsDifference, max: usize, style: Style) -> String {
     if difference.is_empty() {
-        return "same packages, inventory names and privileged files".to_owned();
+        let compared = difference.compared;
+        let parts = match (compared.packages, compared.kinds) {
+            (true, true) => "packages, inventory names and privileged files",
+            (true, false) => "packages and privileged files",
+            (false, true) => "inventory names and privileged files",
+            (false, false) => "privileged files",
+        };
+        return format!("same {parts}");
     }
     let mut parts = Vec::new();
-    let packages = packages(difference, max, escape);
+    let packages = packages(difference, max, style);
     if !packages.is_empty() {
         parts.push(packages);
     }
     for kind in &difference.kinds {
-        let names = signs(&[("+", &kind.added), ("−", &kind.removed)], name);
-        parts.push(format!("{} {names}", escape(&shortened(&kind.kind))));
+        let names = [("+", &kind.added), ("−", &kind.removed)];
+        let names = signed_names(&names, style, |name| style.name(name));
+        parts.push(format!("{} {names}", style.text(&kind.kind)));
     }
     let files = difference.files.iter().map(|file| {
         let properties = |properties: &BTreeSet<String>| {
-            let names: Vec<_> = properties
-                .iter()
-                .map(|name| escape(&shortened(name)))
-                .collect();
+            let names: Vec<_> = properties.iter().map(|name| style.text(name)).collect();
             names.join(" ")
         };
-        let path = name(&shortened(&file.path));
+        let path = style.name(&file.path);
         match (file.from.is_empty(), file.to.is_empty()) {
             (true, _) => format!("+{path} ({})", properties(&file.to)),
             (_, true) => format!("−{path} ({})", properties(&file.from)),
@@ -235,16 +303,28 @@ fn contents(difference: &ContentsDifference, max: usize, escape: Escape, name: E
 }
 
 /// The changed packages with their versions, then the numbers of added and removed ones with the first names.
-fn packages(difference: &ContentsDifference, max: usize, escape: Escape) -> String {
+fn packages(difference: &ContentsDifference, max: usize, style: Style) -> String {
     let packages = &difference.packages;
+    let mut types: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in &packages.list {
+        types
+            .entry(&package.name)
+            .or_default()
+            .insert(&package.r#type);
+    }
     let listed = |package: &&PackageDifference| {
-        let text = |text: &str| escape(&shortened(text));
-        let name = text(&package.name);
+        let mut name = style.text(&package.name);
+        if types[package.name.as_str()].len() > 1 {
+            let _ = write!(name, " ({})", style.text(&package.r#type));
+        }
         match (&package.from, &package.to) {
-            (Some(from), Some(to)) => format!("{name} {} → {}", text(from), text(to)),
+            (Some(from), Some(to)) => {
+                let [from, to] = style.pair(from, to);
+                format!("{name} {from} → {to}")
+            }
             (from, to) => {
                 let version = from.as_deref().or(to.as_deref()).unwrap_or_default();
-                format!("{name} {}", text(version))
+                format!("{name} {}", style.text(version))
             }
         }
     };
@@ -283,44 +363,88 @@ fn packages(difference: &ContentsDifference, max: usize, escape: Escape) -> Stri
     parts.join(", ")
 }
 
-fn base_text(base: Option<&BaseImage>, escape: Escape) -> String {
-    base.map_or_else(
-        || "(none)".to_owned(),
-        |base| {
-            escape(&format!(
-                "{}@{}",
-                shortened(&base.name),
-                shortened(&base.digest)
-            ))
-        },
-    )
+/// The base images: the name once if only the digest differs.
+fn base_text(base: &BaseChange, style: Style) -> String {
+    let (from, to) = (base.from.as_ref(), base.to.as_ref());
+    let digests = [from, to].map(|base| base.map(|base| short_digest(&base.digest)));
+    let digests = match (&digests, from, to) {
+        ([Some(old), Some(new)], Some(from), Some(to)) if old == new => {
+            [from, to].map(|base| Some(base.digest.as_str()))
+        }
+        ([old, new], ..) => [old.as_deref(), new.as_deref()],
+    };
+    let [old, new] = values(digests[0], digests[1], style);
+    let names = [from, to].map(|base| base.map(|base| base.name.as_str()));
+    let [from, to] = values(names[0], names[1], style);
+    match names {
+        [Some(first), Some(second)] if first == second => format!("{from} {old} → {new}"),
+        [Some(_), Some(_)] => format!("{from} {old} → {to} {new}"),
+        [Some(_), None] => format!("{from} {old} → {to}"),
+        [None, _] => format!("{from} → {to} {new}"),
+    }
 }
 
-fn value(text: &str, escape: Escape) -> String {
-    if text.is_empty() {
-        return "(none)".to_owned();
+/// The first digits of a digest; another text remains complete.
+fn short_digest(digest: &str) -> String {
+    match digest.split_once(':') {
+        Some((algorithm, digits)) if is_hex(digits.as_bytes()) => {
+            let digits = digits.get(..DIGEST_DIGITS).unwrap_or(digits);
+            format!("{algorithm}:{digits}")
+        }
+        _ => digest.to_owned(),
     }
-    escape(&shortened(text))
+}
+
+/// Two values, of which each may be absent.
+fn values(from: Option<&str>, to: Option<&str>, style: Style) -> [String; 2] {
+    if let (Some(from), Some(to)) = (from, to)
+        && !from.is_empty()
+        && !to.is_empty()
+    {
+        return style.pair(from, to);
+    }
+    [from, to].map(|text| match text {
+        None => "(none)".to_owned(),
+        Some("") => "(empty)".to_owned(),
+        Some(text) => style.text(text),
+    })
+}
+
+fn signs(lists: &[(&str, &Vec<String>)], style: Style) -> String {
+    signed_names(lists, style, |name| style.text(name))
 }
 
 /// The names of each list with its sign before them.
-fn signs(lists: &[(&str, &Vec<String>)], escape: Escape) -> String {
+fn signed_names(
+    lists: &[(&str, &Vec<String>)],
+    style: Style,
+    shown: impl Fn(&str) -> String,
+) -> String {
     let mut texts = Vec::new();
     for (sign, names) in lists {
         if !names.is_empty() {
             // The sign of a changed name would strike text through in Markdown.
             let sign = if *sign == "~" {
-                escape(sign)
+                (style.escape)(sign)
             } else {
                 (*sign).to_owned()
             };
-            let names = names
-                .iter()
-                .map(|name| format!("{sign}{}", escape(&shortened(name))));
+            let names = names.iter().map(|name| match name.as_str() {
+                "" => format!("{sign}(empty)"),
+                name => format!("{sign}{}", shown(name)),
+            });
             texts.push(few(names, MAX_NAMES));
         }
     }
     texts.join(", ")
+}
+
+/// The subject of a commit, not escaped.
+fn subject(commit: &ListedCommit) -> &str {
+    match commit.subject.as_str() {
+        "" => "(no subject)",
+        subject => subject,
+    }
 }
 
 /// A shortened commit; another revision remains complete.

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::super::revision::with_short_ids;
 use super::{
-    counts, detailed_rows, image_details, layers, listed, not_read, range, short, state_word,
+    Style, counts, detailed_rows, image_details, layers, listed, not_read, range, short,
+    state_word, subject,
 };
 use crate::{
     changes::{Changes, CommitList, ImageChanges, Origin},
@@ -88,7 +89,7 @@ impl CommitsOfPage {
         let (listed, more) = listed(commits);
         let commits = listed.iter().map(|commit| CommitOfPage {
             id: short(&commit.commit).to_owned(),
-            subject: with_short_ids(&commit.subject),
+            subject: with_short_ids(subject(commit)),
             author: commit.author.clone(),
             pull_request: commit.pull_request,
             pull_request_url: commit
@@ -106,14 +107,14 @@ impl CommitsOfPage {
 
 impl ImageRowOfPage {
     fn all(image: &ImageChanges) -> Vec<Self> {
-        let groups = detailed_rows(image, plain);
+        let groups = detailed_rows(image, Style::PLAIN);
         if groups.is_empty() {
             return vec![Self {
                 name: image.name.clone(),
                 platforms: String::new(),
                 sizes: state_word(image).unwrap_or("–").to_owned(),
                 layers: "–".to_owned(),
-                details: image_details(image, plain),
+                details: image_details(image, Style::PLAIN),
             }];
         }
         let has_several = groups.len() > 1;

@@ -1,8 +1,8 @@
 //! The differences of two sets for a terminal.
 
 use super::{
-    contents, counts, details, image_details, layers, listed, not_read, range, rows, short,
-    state_word,
+    Style, contents, counts, details, fitted, image_details, layers, listed, not_read, range, rows,
+    short, state_word, subject,
 };
 use crate::{
     changes::{Changes, CommitList, ImageChanges, Origin},
@@ -13,7 +13,10 @@ use crate::{
 /// The maximum number of listed packages of an image.
 const MAX_PACKAGES: usize = 50;
 
-/// The differences in lines of at most `columns` columns, if no word is longer.
+/// The indentation of the details of a platform.
+const INDENT: usize = 4;
+
+/// The differences in lines of at most `columns` columns. Addresses and the reasons of unread parts are not cut.
 pub(crate) fn text(changes: &Changes, columns: usize) -> String {
     let mut lines = Lines {
         lines: Vec::new(),
@@ -28,7 +31,7 @@ pub(crate) fn text(changes: &Changes, columns: usize) -> String {
         lines.add(0, "");
     }
     for entry in &changes.not_read {
-        lines.add(0, &not_read(entry, plain));
+        lines.add_whole(0, &not_read(entry, plain));
     }
     lines.lines.push(String::new());
     lines.lines.join("\n")
@@ -40,7 +43,14 @@ struct Lines {
 }
 
 impl Lines {
+    /// Adds a line and cuts words that are too long.
     fn add(&mut self, indent: usize, line: &str) {
+        let line = fitted(line, self.columns.saturating_sub(indent).max(1));
+        self.add_whole(indent, &line);
+    }
+
+    /// Adds a line with words that are copied, such as addresses and digests.
+    fn add_whole(&mut self, indent: usize, line: &str) {
         self.lines.extend(indented(line, indent, self.columns));
     }
 }
@@ -58,7 +68,7 @@ fn source(lines: &mut Lines, changes: &Changes) {
         } else {
             ""
         };
-        lines.add(2, &format!("{link}{note}"));
+        lines.add_whole(2, &format!("{link}{note}"));
     }
     for (sign, commits) in [("−", &source.removed), ("+", &source.added)] {
         if let Some(commits) = commits {
@@ -71,7 +81,7 @@ fn list(lines: &mut Lines, sign: &str, commits: &CommitList) {
     let (listed, more) = listed(commits);
     for commit in listed {
         let id = short(&commit.commit);
-        let [subject, author] = [&commit.subject, &commit.author].map(|text| plain(text));
+        let [subject, author] = [subject(commit), &commit.author].map(plain);
         lines.add(2, &format!("{sign} {id} {subject}, {author}"));
     }
     if more > 0 && !listed.is_empty() {
@@ -85,18 +95,23 @@ fn image_lines(lines: &mut Lines, image: &ImageChanges) {
         Some(state) => lines.add(0, &format!("{name}  {state}")),
         None => lines.add(0, &name),
     }
-    for detail in image_details(image, plain) {
+    let style = Style {
+        // A sign and a comma belong to the word.
+        columns: lines.columns.saturating_sub(INDENT + 2).max(1),
+        ..Style::PLAIN
+    };
+    for detail in image_details(image, style) {
         lines.add(2, &detail);
     }
     for row in rows(image) {
         lines.add(2, &plain(&row.platforms.join(", ")));
-        lines.add(4, &format!("size {}", row.sizes));
-        lines.add(4, &format!("layers {}", layers(row.content)));
-        for detail in details(row.content, plain) {
-            lines.add(4, &detail);
+        lines.add(INDENT, &format!("size {}", row.sizes));
+        lines.add(INDENT, &format!("layers {}", layers(row.content)));
+        for detail in details(row.content, style) {
+            lines.add(INDENT, &detail);
         }
         if let Some(difference) = &row.content.contents {
-            lines.add(4, &contents(difference, MAX_PACKAGES, plain, plain));
+            lines.add(INDENT, &contents(difference, MAX_PACKAGES, style));
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     checks::{self, Check},
-    config::{Engine, Smoke, WhenUnavailable},
+    config::{Engine, LayoutDirectory, Smoke, WhenUnavailable},
     oci::{Repository, Tag, TagOrDigest},
     registry::{
         Layout as LayoutSource, Source,
@@ -143,7 +143,7 @@ impl Bench {
 
 /// The facts about the image with the tag `v1`.
 pub(crate) fn facts(layout: &Path) -> ImageFacts {
-    let source = Source::Layout(LayoutSource::new(layout.to_owned()));
+    let source = Source::Layout(LayoutSource::new(LayoutDirectory::new("", layout)));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();

@@ -139,6 +139,12 @@ impl Repository {
     ) {
         match read {
             Ok((reader, ranges)) => {
+                let lacks_commits =
+                    |range: &CommitRange| range.count > 0 && range.commits.is_empty();
+                if ranges.iter().any(lacks_commits) {
+                    let reason = "the forge did not return the newest commits";
+                    not_read.push(NotRead::commits(reason));
+                }
                 let [added, removed] = ranges.map(CommitList::from);
                 source.descendant = Some(removed.count == 0);
                 source.is_reversed |= removed.count > 0 && added.count == 0;

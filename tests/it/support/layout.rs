@@ -14,7 +14,7 @@ use super::{Digest, archive::Archive};
 /// One platform of an image.
 #[derive(Clone)]
 pub struct Platform {
-    /// `os/architecture`.
+    /// `os/architecture[/variant]`.
     pub name: &'static str,
     /// Labels of the config.
     pub labels: BTreeMap<String, String>,
@@ -28,6 +28,10 @@ pub struct Platform {
     pub env: Vec<String>,
     /// The creation time in the config.
     pub created: String,
+    /// Further values of the object `config`, malformed ones too.
+    pub settings: BTreeMap<String, Value>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A layout under construction.
@@ -57,6 +61,8 @@ impl Platform {
             layers: Vec::new(),
             env: Vec::new(),
             created: "2026-01-02T03:04:05Z".to_owned(),
+            settings: BTreeMap::new(),
+            annotations: BTreeMap::new(),
         }
     }
 
@@ -101,6 +107,28 @@ impl Platform {
         self
     }
 
+    /// The same with this value in the object `config`.
+    pub fn setting(mut self, key: &str, value: Value) -> Self {
+        self.settings.insert(key.to_owned(), value);
+        self
+    }
+
+    /// The same with one more annotation of its manifest.
+    pub fn annotation(mut self, name: &str, value: &str) -> Self {
+        self.annotations.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The `platform` of an index, and the same keys of a config.
+    fn platform(&self) -> Value {
+        let mut parts = self.name.split('/');
+        let mut platform = json!({"os": parts.next(), "architecture": parts.next()});
+        if let Some(variant) = parts.next() {
+            platform["variant"] = json!(variant);
+        }
+        platform
+    }
+
     /// The same with one more entry of its environment.
     pub fn env(mut self, entry: &str) -> Self {
         self.env.push(entry.to_owned());
@@ -136,9 +164,8 @@ impl Layout {
             manifests.remove(0)
         } else {
             let entries = manifests.iter().zip(platforms).map(|(manifest, platform)| {
-                let (os, architecture) = platform.name.split_once('/').unwrap();
                 let mut entry = manifest.descriptor.clone();
-                entry["platform"] = json!({"os": os, "architecture": architecture});
+                entry["platform"] = platform.platform();
                 entry
             });
             self.index(&entries.collect::<Vec<_>>())
@@ -149,7 +176,6 @@ impl Layout {
 
     /// Writes one platform's layer, config and manifest.
     pub fn manifest(&self, platform: &Platform) -> Written {
-        let (os, architecture) = platform.name.split_once('/').unwrap();
         let mut layers = vec![self.blob(
             &format!("{OCI}.layer.v1.tar"),
             &tar(&platform.files, &platform.programs),
@@ -162,19 +188,29 @@ impl Layout {
                 false => self.blob(&format!("{OCI}.layer.v1.tar"), archive),
             });
         }
+        let named = platform.platform();
         let mut config = json!({
-            "architecture": architecture, "os": os, "created": platform.created,
+            "architecture": named["architecture"], "os": named["os"], "created": platform.created,
             "config": {"Labels": platform.labels, "User": "1001"},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
+        if let Some(variant) = named.get("variant") {
+            config["variant"] = variant.clone();
+        }
         if !platform.env.is_empty() {
             config["config"]["Env"] = json!(platform.env);
         }
+        for (key, value) in &platform.settings {
+            config["config"][key] = value.clone();
+        }
         let config = self.json(&format!("{OCI}.config.v1+json"), &config);
-        let manifest = json!({
+        let mut manifest = json!({
             "schemaVersion": 2, "mediaType": format!("{OCI}.manifest.v1+json"),
             "config": config.descriptor, "layers": layers.iter().map(Written::descriptor).collect::<Vec<_>>(),
         });
+        if !platform.annotations.is_empty() {
+            manifest["annotations"] = json!(platform.annotations);
+        }
         self.json(&format!("{OCI}.manifest.v1+json"), &manifest)
     }
 
