@@ -371,7 +371,7 @@ images: { app: { repository: host.example/team/app, pins: 1 } }
                 .to_owned(),
             format!("image:\n  {VALUES}deep: {nested}\n"),
             format!("a: 1\n---\nimage:\n  {VALUES}  x: 'open\n"),
-            format!("image:\n  {}", VALUES.replace("host.example/team/app", "alias.example/one}")),
+            format!("image:\n  {}}}\n", VALUES.replace("host.example/team/app", "alias.example/one")),
             // Other languages.
             "image {\n  repository = \"host.example/team/app\"\n  tag = \"x1\"\n}\n".to_owned(),
             "REPOSITORY=host.example/team/app\nTAG=x1\n".to_owned(),
