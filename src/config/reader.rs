@@ -12,7 +12,6 @@ use std::{
 use super::{
     path::Globs,
     set_path::SetPath,
-    types::has_password,
     yaml::{Key, Node, Value},
 };
 use crate::{
@@ -20,6 +19,13 @@ use crate::{
     error::{Class, Error, Place, SourceText, Span},
     untrusted::Forms,
 };
+
+/// Whether a URL contains a user and a password. The password may contain any character.
+pub(super) fn has_password(text: &str) -> bool {
+    let after_scheme = text.split_once("://").map(|(_, rest)| rest);
+    let authority = after_scheme.map(|rest| rest.split('/').next().unwrap_or_default());
+    authority.is_some_and(|authority| authority.contains('@') && authority.contains(':'))
+}
 
 /// Collects the problems of one file.
 pub struct ErrorCollector {

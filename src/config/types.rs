@@ -8,7 +8,7 @@ use super::{
     duration,
     keys::{KeyType, Shape},
     path::{Glob, Globs, RelPath},
-    reader::ErrorCollector,
+    reader::{ErrorCollector, has_password},
     tag_template::TagTemplate,
     template::{self, Placeholders, Template, TemplateError},
     yaml::{Key, Node},
@@ -118,13 +118,6 @@ text_type!(
     {"type": "string", "minLength": 1, "pattern": "^[^-]"},
     remote
 );
-
-/// Whether a URL contains a user and a password. The password may contain any character.
-pub(super) fn has_password(text: &str) -> bool {
-    let after_scheme = text.split_once("://").map(|(_, rest)| rest);
-    let authority = after_scheme.map(|rest| rest.split('/').next().unwrap_or_default());
-    authority.is_some_and(|authority| authority.contains('@') && authority.contains(':'))
-}
 
 pub(super) fn remote(text: &str) -> Result<String, &'static str> {
     if has_password(text) {

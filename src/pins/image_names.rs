@@ -2,7 +2,7 @@
 //! `sources` maps them to, and repositories with the same mapping.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
 };
 
@@ -24,8 +24,8 @@ pub(crate) struct ImageNames {
     layouts: HashMap<String, BTreeSet<usize>>,
     /// The first components of all references.
     first_components: BTreeSet<String>,
-    /// The last components of all references.
-    components: BTreeSet<String>,
+    /// The last components of all references, with their images.
+    components: BTreeMap<String, BTreeSet<usize>>,
 }
 
 /// The schemes before the directory of a layout.
@@ -49,7 +49,6 @@ impl ImageNames {
         };
         for mapping in &names.mappings {
             let prefix = mapping.prefix.to_string();
-            names.components.insert(last_component(&prefix).to_owned());
             let first = prefix.split('/').next().unwrap_or(&prefix).to_owned();
             names.first_components.insert(first);
         }
@@ -68,7 +67,7 @@ impl ImageNames {
             for repository in repositories {
                 let path = repository.path();
                 let path = path.strip_prefix("library/").unwrap_or(path).to_owned();
-                names.components.insert(last_component(&path).to_owned());
+                names.add_component(&path, &images);
                 names.first_components.insert(repository.host().to_owned());
                 if repository.host() == "docker.io" {
                     let first = path.split('/').next().unwrap_or(&path).to_owned();
@@ -79,11 +78,22 @@ impl ImageNames {
                 known.or_default().extend(&images);
             }
             for layout in names.layouts_of(&image.repository, &config.root) {
-                names.components.insert(last_component(&layout).to_owned());
+                names.add_component(&layout, &images);
                 names.layouts.entry(layout).or_default().extend(&images);
             }
         }
+        for number in 0..names.mappings.len() {
+            let prefix = names.mappings[number].prefix.to_string();
+            let repository = Repository::parse(&prefix);
+            let images = repository.map(|repository| names.images(&repository));
+            names.add_component(&prefix, &images.unwrap_or_default());
+        }
         names
+    }
+
+    fn add_component(&mut self, name: &str, images: &BTreeSet<usize>) {
+        let component = last_component(name).to_owned();
+        self.components.entry(component).or_default().extend(images);
     }
 
     /// The references to the images of `config` with the mappings of other configurations in addition.
@@ -153,8 +163,13 @@ impl ImageNames {
     }
 
     /// The last components of all references.
-    pub(super) fn components(&self) -> &BTreeSet<String> {
-        &self.components
+    pub(super) fn components(&self) -> impl Iterator<Item = &String> {
+        self.components.keys()
+    }
+
+    /// The images that references with this last component refer to.
+    pub(super) fn images_with(&self, component: &str) -> BTreeSet<usize> {
+        self.components.get(component).cloned().unwrap_or_default()
     }
 
     /// The repository itself, and those that `sources` maps it to.

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use memchr::memmem;
+
 use super::{
     digests::{OVERLAP, runs_in},
     image_names::ImageNames,
@@ -72,7 +74,8 @@ impl MentionFinder {
     }
 
     /// The mentions in a text, which is loaded into `buffer`. Entries are found in a text of up to
-    /// 16 MiB, the limit for files with pins; a larger text is searched in blocks.
+    /// 16 MiB, the limit for files with pins. A larger text is searched in blocks: every word of a block
+    /// with an entry counts as a tag.
     pub(crate) fn read(&self, reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Mentions> {
         let mut found = Mentions::default();
         match read_whole(reader, buffer)? {
@@ -84,6 +87,7 @@ impl MentionFinder {
                 let overlap = occurrences::OVERLAP;
                 each_block(content, &mut Vec::new(), overlap, |bytes, range, _| {
                     self.add(bytes, range, &mut found);
+                    found.tags.extend(self.places.words(&self.names, bytes));
                 })?;
             }
         }
@@ -111,7 +115,7 @@ impl MentionFinder {
         }
         let (text, colon) = around(bytes, colon, TAG_CONTEXT, width);
         let before = &text[..colon];
-        let mut components = self.names.components().iter();
+        let mut components = self.names.components();
         if !components.any(|component| before.ends_with(component.as_bytes())) {
             return;
         }
@@ -119,7 +123,12 @@ impl MentionFinder {
             return;
         };
         if let Ok(tag) = Tag::parse(&tag[..tag.len().min(Tag::MAX)]) {
-            let images = self.names.images_before(before);
+            let mut images = self.names.images_before(before);
+            if memmem::find(before, br"\/").is_some() {
+                // JSON may contain a slash as `\/`.
+                let unescaped: Vec<u8> = before.iter().copied().filter(|b| *b != b'\\').collect();
+                images.extend(self.names.images_before(&unescaped));
+            }
             tags.extend(images.into_iter().map(|image| (image, tag.clone())));
         }
     }
@@ -199,8 +208,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn tag_across_two_blocks_is_found() {
+    fn finder() -> MentionFinder {
         let source = SourceText {
             name: "repin.yaml".into(),
             text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.example/acme/app, pins: 1 } }\n"
@@ -208,7 +216,11 @@ mod tests {
         };
         let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
         let names = ImageNames::new(&config, [], &["x".to_owned()]);
-        let finder = MentionFinder::new(Arc::new(names), [&config]);
+        MentionFinder::new(Arc::new(names), [&config])
+    }
+
+    #[test]
+    fn tag_across_two_blocks_is_found() {
         let mut bytes = vec![b'-'; MAX_PINNED_FILE + 4 * BLOCK];
         let mut expected = Vec::new();
         for block in 1..MAX_PINNED_FILE / BLOCK {
@@ -220,8 +232,39 @@ mod tests {
             expected.push((0, Tag::parse(&tag).unwrap()));
         }
         expected.sort();
-        let found = finder.read(&*bytes, &mut Vec::new()).unwrap();
+        let found = finder().read(&*bytes, &mut Vec::new()).unwrap();
         assert_eq!(found.tags, expected);
+    }
+
+    #[test]
+    fn escaped_slash_before_a_tag_is_found() {
+        for (text, is_found) in [
+            (r#"{"image": "x.example\/acme\/app:t1"}"#, true),
+            (
+                r#"{"a": "{\"image\": \"x.example\\\/acme\\\/app:t1\"}"}"#,
+                true,
+            ),
+            (r#"{"image": "x.example\/other\/app:t1"}"#, false),
+        ] {
+            let found = finder().read(text.as_bytes(), &mut Vec::new()).unwrap();
+            let expected = [(0, Tag::parse("t1").unwrap())];
+            assert_eq!(found.tags, expected[..usize::from(is_found)], "{text}");
+        }
+    }
+
+    #[test]
+    fn entry_in_a_large_text_is_found() {
+        for (repository, is_found) in [("x.example/acme/app", true), ("x.example/acme/web", false)]
+        {
+            let mut bytes = vec![b'-'; MAX_PINNED_FILE + BLOCK];
+            let text = format!("\nrepository: {repository}\ntag: t1\n");
+            // At the end of a block.
+            let at = 2 * BLOCK - text.len() / 2;
+            bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+            let found = finder().read(&*bytes, &mut Vec::new()).unwrap();
+            let tag = (0, Tag::parse("t1").unwrap());
+            assert_eq!(found.tags.contains(&tag), is_found, "{repository}");
+        }
     }
 
     #[test]

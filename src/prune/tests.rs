@@ -6,8 +6,8 @@
 //!
 //! - Digests appear in split pins, in files that no glob matches, in UTF-16, and in text that only
 //!   resembles a digest.
-//! - Tags appear in references and entries, with each name of the repository, and in text that only
-//!   resembles a reference.
+//! - Tags appear in references and entries, with each name of the repository, in text that is not YAML
+//!   or contains YAML in a string, and in text that only resembles a reference.
 //! - Text comes from the work tree, branches, messages of tags, pull requests of forks and other
 //!   repositories.
 //! - Versions are pinned with other names of the repository, on other branches and by other
@@ -227,15 +227,35 @@ enum TagForm {
     Marked,
     /// With a digest in addition.
     WithDigest,
+    /// A whole reference in JSON with escaped slashes.
+    Escaped,
+    /// Helm values in a block scalar, and in a string of JSON.
+    Block,
+    Json,
+    /// Helm values with a line of a template after and before them.
+    TemplateAfter,
+    TemplateBefore,
+    /// Helm values in UTF-16.
+    WideLittle,
+    WideBig,
+    WideMarked,
+    /// Helm values nested deeper than the limit of the parser.
+    Deep,
     /// Another repository, a longer tag, or a single word: not a reference to the tag.
     OtherRepository,
     LongerTag,
     LongerName,
     Word,
     OtherEntry,
+    OtherBlock,
+    OtherTemplate,
+    OtherWide,
+    /// A block scalar and a template with the name of the image and the tag, but without an entry.
+    BlockWord,
+    TemplateWord,
 }
 
-const TAG_FORMS: [TagForm; 17] = [
+const TAG_FORMS: [TagForm; 31] = [
     TagForm::Whole,
     TagForm::Wide,
     TagForm::Sentence,
@@ -248,11 +268,25 @@ const TAG_FORMS: [TagForm; 17] = [
     TagForm::Keys,
     TagForm::Marked,
     TagForm::WithDigest,
+    TagForm::Escaped,
+    TagForm::Block,
+    TagForm::Json,
+    TagForm::TemplateAfter,
+    TagForm::TemplateBefore,
+    TagForm::WideLittle,
+    TagForm::WideBig,
+    TagForm::WideMarked,
+    TagForm::Deep,
     TagForm::OtherRepository,
     TagForm::LongerTag,
     TagForm::LongerName,
     TagForm::Word,
     TagForm::OtherEntry,
+    TagForm::OtherBlock,
+    TagForm::OtherTemplate,
+    TagForm::OtherWide,
+    TagForm::BlockWord,
+    TagForm::TemplateWord,
 ];
 
 /// The configuration of the images, with the names that [`TagForm`] uses.
@@ -347,11 +381,20 @@ impl TagForm {
                 | Self::LongerName
                 | Self::Word
                 | Self::OtherEntry
+                | Self::OtherBlock
+                | Self::OtherTemplate
+                | Self::OtherWide
+                | Self::BlockWord
+                | Self::TemplateWord
         )
     }
 
     fn write(self, tag: &str) -> Vec<u8> {
         let reference = format!("registry.example/acme/app:{tag}");
+        let values =
+            |image: &str| format!("repository: registry.example/acme/{image}\n  tag: {tag}\n");
+        let little = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect();
         match self {
             Self::Whole => format!("image: {reference}\n"),
             Self::Wide => {
@@ -377,6 +420,20 @@ impl TagForm {
             Self::LongerName => format!("image: registry.example/acme/my-app:{tag}\n"),
             Self::Word => format!("app {tag}\n"),
             Self::OtherEntry => format!("x: {{ repository: other.example/acme/app, tag: {tag} }}\n"),
+            Self::Escaped => format!("{{\"image\": \"{}\"}}\n", reference.replace('/', "\\/")),
+            Self::Block => format!("data: |\n  {}", values("app")),
+            Self::Json => format!("{{\"a\": \"{}\"}}\n", values("app").replace('\n', "\\n")),
+            Self::TemplateAfter => format!("x:\n  {}{{{{- end }}}}\ny: 1\n", values("app")),
+            Self::TemplateBefore => format!("{{{{- if 1 }}}}\nx:\n  {}", values("app")),
+            Self::WideLittle => return little(&values("app").replace("  ", "")),
+            Self::WideBig => return big(&values("app").replace("  ", "")),
+            Self::WideMarked => return little(&format!("\u{feff}x:\n  {}", values("app"))),
+            Self::Deep => format!("x:\n  {}y: {}{}\n", values("app"), "[".repeat(70), "]".repeat(70)),
+            Self::OtherBlock => format!("data: |\n  {}", values("web")),
+            Self::OtherTemplate => format!("{{{{- if 1 }}}}\nx:\n  {}", values("web")),
+            Self::OtherWide => return big(&format!("\u{feff}x:\n  {}", values("web"))),
+            Self::BlockWord => format!("run: |\n  docker tag app {tag}\n"),
+            Self::TemplateWord => format!("{{{{- if 1 }}}}\nstage: app\ntags: {tag}\n"),
         }
         .into_bytes()
     }

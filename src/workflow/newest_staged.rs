@@ -39,58 +39,19 @@ pub(super) fn newest_staged(
     let pinned = checks::current_digests(config, &found);
     let known = history.known()?;
     let candidates = stages.candidates()?;
-    let is_current = |candidate: &Candidate| {
-        let mut digests = candidate.digests.iter();
-        digests.all(|(name, digest)| pinned.get(name) == Some(digest))
-    };
-    let has_current = candidates.iter().any(is_current);
     let age = AgeOfCandidates {
         order: &order,
         candidates: &candidates,
         proposals: &proposals,
+        known,
+        pinned: &pinned,
         services,
     };
-    let (mut held, mut refused) = (Vec::new(), None);
-    let mut selected = None;
-    for (index, candidate) in candidates.iter().enumerate() {
-        // The sets after the current one are older in the stage.
-        if is_current(candidate) {
-            break;
-        }
-        let Some(revision) = &candidate.revision else {
-            continue;
-        };
-        let mut unknown_order = None;
-        if let Some(known) = known {
-            match age.relative_to_current(known, revision, &pinned)? {
-                Age::Older => continue,
-                Age::Newer => {}
-                // The stage shows the order.
-                Age::Unknown(_) if has_current => {}
-                Age::Unknown(reason) => unknown_order = Some(reason),
-            }
-            if matches!(known.hold(revision), Hold::Held { .. }) {
-                held.push(revision.clone());
-                continue;
-            }
-        }
-        match age.relative_to_proposals(index, revision)? {
-            Age::Older => continue,
-            Age::Newer => {}
-            Age::Unknown(reason) => unknown_order = Some(reason),
-        }
-        if !overrides.unstaged
-            && let Some(reason) = refusal(&stages, &candidate.digests, services)?
-        {
-            refused.get_or_insert((revision, reason));
-            continue;
-        }
-        if let Some(reason) = unknown_order.filter(|_| !overrides.older) {
-            return Err(unknown_age(revision, &reason));
-        }
-        selected = Some(revision);
-        break;
-    }
+    let Selection {
+        selected,
+        held,
+        refused,
+    } = select(&stages, &age, overrides)?;
     note_held(&held, services);
     if let Some(revision) = selected {
         let name = plain(revision.as_str());
@@ -115,6 +76,70 @@ pub(super) fn newest_staged(
     })
 }
 
+/// The result of a search among the candidates.
+#[derive(Default)]
+struct Selection<'c> {
+    selected: Option<&'c Revision>,
+    /// Newer sets that a rollback undid.
+    held: Vec<Revision>,
+    /// The newest set that does not pass a stage, and the reason.
+    refused: Option<(&'c Revision, String)>,
+}
+
+/// Searches the candidates, newest first, up to the current set.
+fn select<'c>(
+    stages: &Stages<'_>,
+    age: &AgeOfCandidates<'c>,
+    overrides: Overrides,
+) -> Result<Selection<'c>, Errors> {
+    let mut selection = Selection::default();
+    let is_current = |candidate: &Candidate| {
+        let mut digests = candidate.digests.iter();
+        digests.all(|(name, digest)| age.pinned.get(name) == Some(digest))
+    };
+    let has_current = age.candidates.iter().any(is_current);
+    for (index, candidate) in age.candidates.iter().enumerate() {
+        // The sets after the current one are older in the stage.
+        if is_current(candidate) {
+            break;
+        }
+        let Some(revision) = &candidate.revision else {
+            continue;
+        };
+        let mut unknown_order = None;
+        if let Some(known) = age.known {
+            match age.relative_to_current(known, revision)? {
+                Age::Older => continue,
+                Age::Newer => {}
+                // The stage shows the order.
+                Age::Unknown(_) if has_current => {}
+                Age::Unknown(reason) => unknown_order = Some(reason),
+            }
+            if matches!(known.hold(revision), Hold::Held { .. }) {
+                selection.held.push(revision.clone());
+                continue;
+            }
+        }
+        match age.relative_to_proposals(index, revision)? {
+            Age::Older => continue,
+            Age::Newer => {}
+            Age::Unknown(reason) => unknown_order = Some(reason),
+        }
+        if !overrides.unstaged
+            && let Some(reason) = refusal(stages, &candidate.digests, age.services)?
+        {
+            selection.refused.get_or_insert((revision, reason));
+            continue;
+        }
+        if let Some(reason) = unknown_order.filter(|_| !overrides.older) {
+            return Err(unknown_age(revision, &reason));
+        }
+        selection.selected = Some(revision);
+        break;
+    }
+    Ok(selection)
+}
+
 /// The reason for which a set does not pass a stage; an unknown stage is an error.
 fn refusal(
     stages: &Stages<'_>,
@@ -130,24 +155,22 @@ fn refusal(
     Ok(failed.map(Check::describe))
 }
 
-/// The order of the sets of a stage and the open pull requests that promote sets.
+/// The order of the sets of a stage, the current set and the open pull requests that promote sets.
 struct AgeOfCandidates<'a> {
     order: &'a BuildOrder<'a>,
     /// Newest first.
     candidates: &'a [Candidate],
     proposals: &'a [PullRequestOfSet],
+    known: Option<&'a History>,
+    /// The digests of the current set.
+    pinned: &'a Digests,
     services: &'a Services,
 }
 
 impl AgeOfCandidates<'_> {
     /// The age of a candidate relative to the current set; the same set is not newer.
-    fn relative_to_current(
-        &self,
-        history: &History,
-        revision: &Revision,
-        current: &Digests,
-    ) -> Result<Age, Errors> {
-        let order = self.order.of_set(history, revision, current);
+    fn relative_to_current(&self, history: &History, revision: &Revision) -> Result<Age, Errors> {
+        let order = self.order.of_set(history, revision, self.pinned);
         let order = self
             .services
             .wait(order, "determining the order of builds")??;

@@ -173,6 +173,93 @@ fn tag_of_an_entry_protects() {
 }
 
 #[test]
+fn entry_that_is_not_parsed_protects() {
+    let forms = [
+        "argo", "object", "block", "after", "before", "little", "big", "bom", "deep", "many",
+        "escaped", "branch",
+    ];
+    let others: Vec<String> = forms.iter().map(|form| format!("other-{form}")).collect();
+    let mut names = forms.to_vec();
+    names.extend(others.iter().map(String::as_str));
+    let real = with(&names);
+    // Each form with the configured repository, and with another one.
+    for (repository, prefix) in [
+        (real.app(), ""),
+        (format!("{}/acme/web", real.registry.host), "other-"),
+    ] {
+        let values = |form: &str, indent: &str| {
+            format!(
+                "{indent}image:\n{indent}  repository: {repository}\n{indent}  tag: pending-{prefix}{form}\n"
+            )
+        };
+        let write = |form: &str, text: Vec<u8>| real.scene.write(&format!("{prefix}{form}"), text);
+        let argo = |key: &str, form: &str| {
+            format!(
+                "spec:\n  source:\n    helm:\n      {key}\n{}",
+                values(form, "        ")
+            )
+        };
+        write("argo", argo("values: |", "argo").into_bytes());
+        write("object", argo("valuesObject:", "object").into_bytes());
+        let block = format!("data:\n  values.yaml: |\n{}", values("block", "    "));
+        write("block", block.into_bytes());
+        let condition = "{{- if eq .Environment.Name \"prod\" }}\n";
+        let after = format!(
+            "{}{condition}replicas: 3\n{{{{- end }}}}\n",
+            values("after", "")
+        );
+        write("after", after.into_bytes());
+        let before = format!("{condition}{}{{{{- end }}}}\n", values("before", ""));
+        write("before", before.into_bytes());
+        let wide = |text: String, encode: fn(u16) -> [u8; 2]| {
+            text.encode_utf16().flat_map(encode).collect()
+        };
+        write("little", wide(values("little", ""), u16::to_le_bytes));
+        write("big", wide(values("big", ""), u16::to_be_bytes));
+        let bom = format!("\u{feff}{}", values("bom", ""));
+        write("bom", wide(bom, u16::to_le_bytes));
+        let deep = format!(
+            "{}x: {}{}\n",
+            values("deep", ""),
+            "[".repeat(70),
+            "]".repeat(70)
+        );
+        write("deep", deep.into_bytes());
+        let many = format!("{}x: [{}]\n", values("many", ""), "1,".repeat(500_000));
+        write("many", many.into_bytes());
+        let escaped = format!("{repository}:pending-{prefix}escaped").replace('/', "\\/");
+        write(
+            "escaped",
+            format!("{{\"image\": \"{escaped}\"}}\n").into_bytes(),
+        );
+        let text = argo("values: |", "branch");
+        let branch = format!("{prefix}release");
+        real.scene.elsewhere(&branch, &[("app.yaml", &text)]);
+    }
+    real.scene.commit("entries");
+    let mut deleted: Vec<_> = others
+        .iter()
+        .map(|form| format!("pending-{form}"))
+        .collect();
+    deleted.push("pending-stale".to_owned());
+    deleted.sort();
+    let deleted: Vec<_> = deleted.iter().map(String::as_str).collect();
+    let document = deletes(&real, &deleted);
+    for form in &forms[..forms.len() - 1] {
+        kept(
+            &document,
+            &format!("pending-{form}"),
+            &format!("is used in {form} in the work tree"),
+        );
+    }
+    kept(
+        &document,
+        "pending-branch",
+        "is used in app.yaml on release of origin",
+    );
+}
+
+#[test]
 fn reference_by_any_name_of_a_source_protects() {
     let real = with(&[
         "mirror", "name", "alias", "variable", "make", "slash", "quoted", "layout", "other",
@@ -387,7 +474,7 @@ fn moved_branch_of_another_set_refuses() {
 
 #[test]
 fn another_repository_protects_by_tag() {
-    let real = with_revision(&["used"]);
+    let real = with_revision(&["inline", "used"]);
     let other = Other::new();
     other.commit("main", &[("repin.eu.yaml", &other_set(&real))]);
     let title = format!("promote: eu @{REV_A}");
@@ -397,12 +484,22 @@ fn another_repository_protects_by_tag() {
     );
     let text = format!("image: {}:pending-used\n", real.app());
     other.commit("main", &[("compose.yaml", &text)]);
+    let inline = format!(
+        "values: |\n  repository: {}\n  tag: pending-inline\n",
+        real.app()
+    );
+    other.commit("main", &[("app.yaml", &inline)]);
     also(&real, &format!("repository: '{}'", other.bare().display()));
     let document = deletes(&real, &["pending-stale"]);
     kept(
         &document,
         "pending-used",
         "is used in compose.yaml on main of ",
+    );
+    kept(
+        &document,
+        "pending-inline",
+        "is used in app.yaml on main of ",
     );
     kept(
         &document,
@@ -413,7 +510,7 @@ fn another_repository_protects_by_tag() {
 
 #[test]
 fn reference_by_tag_pushed_during_the_run_protects() {
-    let real = with(&["meanwhile"]);
+    let real = with(&["inline", "meanwhile"]);
     let other = tempfile::tempdir().unwrap();
     let origin = real.scene.path().join("origin.git");
     git(
@@ -422,11 +519,17 @@ fn reference_by_tag_pushed_during_the_run_protects() {
     );
     let text = format!("image: {}:pending-meanwhile\n", real.app());
     fs::write(other.path().join("compose.yaml"), text).unwrap();
+    let inline = format!(
+        "values: |\n  repository: {}\n  tag: pending-inline\n",
+        real.app()
+    );
+    fs::write(other.path().join("app.yaml"), inline).unwrap();
     git(other.path(), &["add", "-A"]);
     git(other.path(), &["commit", "-q", "-m", "meanwhile"]);
     let (_shim, path) = pushed_meanwhile(&real, other.path(), "refs/heads/unrelated");
     let document = shimmed(&real, &path, 0);
     kept(&document, "pending-meanwhile", "is used in compose.yaml");
+    kept(&document, "pending-inline", "is used in app.yaml");
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
 }
 

@@ -47,7 +47,7 @@ fn planned_document(action: &'static str, branches: &Branches) -> BranchDocument
 }
 
 /// Prints the document, or `conclusion` as text, and then the errors.
-fn print_outcome(
+fn conclude(
     document: &BranchDocument,
     conclusion: &str,
     errors: Option<Errors>,

@@ -2,13 +2,18 @@
 //! configurations, with or without a digest in the entry.
 //!
 //! Every place applies to every text, independent of its `files`: a superfluous tag keeps a version, a
-//! missing tag deletes one.
+//! missing tag deletes one. For the same reason every word counts as a tag where an entry cannot be
+//! parsed: in a text that is not completely YAML or JSON in UTF-8, such as a template, and in a scalar
+//! with an entry, such as inline Helm values.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::{BTreeSet, HashMap, HashSet},
     fmt::Write as _,
 };
+
+use memchr::memmem;
 
 use super::{
     File, Rules, contains_name,
@@ -28,8 +33,8 @@ pub(in crate::pins) struct TagPlaces {
     rules: Vec<Rules>,
     /// The sets of images that `rules` refer to by their numbers.
     images: Vec<BTreeSet<usize>>,
-    /// The last keys of tags in entries without a repository.
-    keys: Vec<String>,
+    /// The last keys of tags in entries without a repository, with the numbers of their `images`.
+    keys: Vec<(String, usize)>,
     /// The last keys of the other tags, except those that contain `tag` in any case.
     repository_keys: Vec<String>,
     is_marked: bool,
@@ -78,15 +83,15 @@ impl TagPlaces {
             match &place.kind {
                 PlaceKind::Marked => self.is_marked = true,
                 PlaceKind::Keys(rule) => {
-                    let keys = match &rule.owner {
-                        Owner::Image(_) => &mut self.keys,
-                        Owner::Keys { .. } => &mut self.repository_keys,
-                    };
                     let mut steps = rule.tag.iter().flatten().rev();
-                    keys.extend(steps.find_map(|step| match step {
+                    let key = steps.find_map(|step| match step {
                         Step::Key(key) => Some(key.clone()),
                         _ => None,
-                    }));
+                    });
+                    match &rule.owner {
+                        Owner::Image(name) => self.keys.extend(key.zip(numbers.get(name).copied())),
+                        Owner::Keys { .. } => self.repository_keys.extend(key),
+                    }
                 }
                 PlaceKind::Kustomize | PlaceKind::Helm { .. } => {}
             }
@@ -98,52 +103,93 @@ impl TagPlaces {
         });
     }
 
-    /// The tags of entries, with their images.
+    /// The tags of entries in a whole text, with their images.
     pub(in crate::pins) fn tags(&self, names: &ImageNames, content: &[u8]) -> Vec<(usize, Tag)> {
+        // The parser takes a zero byte for the end of the text.
+        if content.contains(&0) {
+            return self.words(names, content);
+        }
         let mut tags = Vec::new();
+        self.add_marked(content, &mut tags);
+        if self.may_contain_entry(names, content) {
+            let text = std::str::from_utf8(content);
+            if !text.is_ok_and(|text| self.add_entries(names, text, &mut tags)) {
+                self.add_words(names, content, &mut tags);
+            }
+        }
+        tags
+    }
+
+    /// Every word of a text that contains an entry, with the images that the entry may be of. The text may
+    /// be a part of a larger one.
+    pub(in crate::pins) fn words(&self, names: &ImageNames, content: &[u8]) -> Vec<(usize, Tag)> {
+        let mut texts = vec![Cow::Borrowed(content)];
+        if content.contains(&0) {
+            // In UTF-16 of either byte order, the other byte of an ASCII character is zero.
+            let narrow = content.iter().copied().filter(|byte| *byte != 0);
+            texts.push(narrow.collect());
+        }
+        let mut tags = Vec::new();
+        for text in texts {
+            self.add_marked(&text, &mut tags);
+            self.add_words(names, &text, &mut tags);
+        }
+        tags
+    }
+
+    fn add_marked(&self, content: &[u8], tags: &mut Vec<(usize, Tag)>) {
         if self.is_marked {
             for rules in &self.rules {
                 for (image, line) in marked::lines(rules, content) {
-                    self.add_words(image, line, &mut tags);
+                    add_tags(&self.images[image], line, tags);
                 }
             }
         }
-        if self.may_contain_entry(names, content)
-            && let Ok(text) = std::str::from_utf8(content)
-        {
-            self.add_entries(names, text, &mut tags);
-        }
-        tags
     }
 
     /// Whether a text contains the key of a tag and, if the entry contains the repository, the end of a
     /// repository. Only the few texts that do are parsed.
     fn may_contain_entry(&self, names: &ImageNames, content: &[u8]) -> bool {
         let contains = |name: &String| contains_name(content, name);
-        if self.keys.iter().any(contains) {
+        if self.keys.iter().any(|(key, _)| contains(key)) {
             return true;
         }
-        names.components().iter().any(contains)
-            && (self.repository_keys.iter().any(contains) || contains_tag_key(content))
+        names.components().any(contains)
+            && (self.repository_keys.iter().any(contains) || contains_tag(content, |_| true))
     }
 
-    /// Adds every word of a marked line, because any of them may be the tag.
-    fn add_words(&self, image: usize, line: &[u8], tags: &mut Vec<(usize, Tag)>) {
-        for word in line.split(|byte| !is_tag_byte(*byte)) {
-            if let Ok(text) = std::str::from_utf8(word)
-                && let Ok(tag) = Tag::parse(text)
-            {
-                let images = self.images[image].iter();
-                tags.extend(images.map(|image| (*image, tag.clone())));
-            }
+    fn add_words(&self, names: &ImageNames, content: &[u8], tags: &mut Vec<(usize, Tag)>) {
+        let images = self.images_of_entries(names, content);
+        if !images.is_empty() {
+            add_tags(&images, content, tags);
         }
     }
 
-    fn add_entries(&self, names: &ImageNames, text: &str, tags: &mut Vec<(usize, Tag)>) {
+    /// The images that an entry in a text may be of: the text contains the key of a tag and, if the entry
+    /// contains the repository, its last component. The registry may be elsewhere.
+    fn images_of_entries(&self, names: &ImageNames, content: &[u8]) -> BTreeSet<usize> {
+        let mut images = BTreeSet::new();
+        for (key, number) in &self.keys {
+            if contains_key(content, key) {
+                images.extend(&self.images[*number]);
+            }
+        }
+        let mut keys = self.repository_keys.iter();
+        if contains_tag(content, is_end_of_key) || keys.any(|key| contains_key(content, key)) {
+            for component in names.components() {
+                if contains_name(content, component) {
+                    images.extend(names.images_with(component));
+                }
+            }
+        }
+        images
+    }
+
+    /// Adds the tags of entries. Returns false if the text is not YAML to its end.
+    fn add_entries(&self, names: &ImageNames, text: &str, tags: &mut Vec<(usize, Tag)>) -> bool {
         let images = RefCell::new(self.images.clone());
         let mut found: Vec<(usize, Tag)> = Vec::new();
-        // The documents before a syntax error are searched; later text is not YAML.
-        let _ = yaml::documents(text, |document| {
+        let parsed = yaml::documents(text, |document| {
             let mut read = || {
                 for rules in &self.rules {
                     let file = File {
@@ -169,11 +215,15 @@ impl TagPlaces {
                 read();
                 document.read_as(yaml::Reader::First);
             }
+            for scalar in document.scalars() {
+                self.add_words(names, scalar.as_bytes(), tags);
+            }
         });
         let images = images.into_inner();
         for (number, tag) in found {
             tags.extend(images[number].iter().map(|image| (*image, tag.clone())));
         }
+        parsed.is_ok()
     }
 }
 
@@ -201,14 +251,187 @@ fn entry_tags(document: &Document<'_>, entry: &Entry) -> Vec<(usize, Tag)> {
     tags
 }
 
-/// Whether a text contains `tag` in any case, as in `newTag`.
-fn contains_tag_key(content: &[u8]) -> bool {
+/// Adds every word of a text, because any of them may be the tag. Punctuation before a word may belong to
+/// the text, as in `${TAG:-v1}`; after a word, a comparison of tags considers it.
+fn add_tags(images: &BTreeSet<usize>, text: &[u8], tags: &mut Vec<(usize, Tag)>) {
+    let mut words = HashSet::new();
+    for word in text.split(|byte| !is_tag_byte(*byte)) {
+        for punctuation in [&b".-"[..], b".-_"] {
+            let start = word.iter().position(|byte| !punctuation.contains(byte));
+            words.insert(&word[start.unwrap_or(word.len())..]);
+        }
+    }
+    for word in words {
+        if let Ok(text) = std::str::from_utf8(word)
+            && let Ok(tag) = Tag::parse(text)
+        {
+            tags.extend(images.iter().map(|image| (*image, tag.clone())));
+        }
+    }
+}
+
+/// Whether a text contains `tag` in any case, as in `newTag`, before a text for which `is_before` holds.
+fn contains_tag(content: &[u8], is_before: impl Fn(&[u8]) -> bool) -> bool {
     memchr::memchr2_iter(b't', b'T', content).any(|at| {
         let key = content[at..].first_chunk::<3>();
-        key.is_some_and(|key| key.eq_ignore_ascii_case(b"tag"))
+        key.is_some_and(|key| key.eq_ignore_ascii_case(b"tag")) && is_before(&content[at + 3..])
     })
+}
+
+/// Whether a text contains a key of a mapping or an assignment.
+fn contains_key(content: &[u8], key: &str) -> bool {
+    contains_name(content, key)
+        && memmem::find_iter(content, key).any(|at| is_end_of_key(&content[at + key.len()..]))
+}
+
+/// Whether a text follows a key: `tag: v1`, `"tag": "v1"`, `image.tag=v1`.
+fn is_end_of_key(after: &[u8]) -> bool {
+    let mut after = after.iter().copied();
+    let sign = after.find(|byte| !b"\"'\\ \t\r\n".contains(byte));
+    matches!(sign, Some(b':' | b'='))
 }
 
 fn is_tag_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        config::{self, SetPath},
+        error::SourceText,
+    };
+
+    /// The tags in a text of an image of which an alias is `alias.example/one`, and which has a place of
+    /// the kind `keys`.
+    fn tags(content: &[u8]) -> Vec<String> {
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: "version: 1
+files: [a]
+sources: { alias.example/one: 'https://host.example/team/app' }
+places:
+  keys: { files: [a], entry: /settings, tag: build, digest: sum, image: app }
+  marked: { files: [a] }
+images: { app: { repository: host.example/team/app, pins: 1 } }
+"
+            .into(),
+        };
+        let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+        let names = ImageNames::new(&config, &config.sources, &["place".to_owned()]);
+        let places = TagPlaces::new(&names, [&config]);
+        let tags = places.tags(&names, content).into_iter();
+        tags.map(|(image, tag)| {
+            assert_eq!(image, 0);
+            tag.to_string()
+        })
+        .collect()
+    }
+
+    /// Whether a text protects the tag `x1`, and no text of another image does.
+    fn protects(text: &str) -> bool {
+        let encodings: [fn(&str) -> Vec<u8>; 6] = [
+            |text| text.as_bytes().to_vec(),
+            |text| format!("\u{feff}{text}").into_bytes(),
+            |text| text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            |text| text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            |text| {
+                let text = format!("\u{feff}{text}# \u{4e0a}\n");
+                text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+            },
+            |text| {
+                let text = format!("\u{feff}{text}# \u{4e0a}\n");
+                text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+            },
+        ];
+        let other = text.replace("team/app", "team/web").replace("one", "two");
+        let found = encodings.map(|encode| {
+            let is_other = text != other && tags(&encode(&other)).contains(&"x1".to_owned());
+            assert!(!is_other, "{other}");
+            tags(&encode(text)).contains(&"x1".to_owned())
+        });
+        assert_eq!(found, [found[0]; 6], "{text}");
+        found[0]
+    }
+
+    const VALUES: &str = "repository: host.example/team/app\n  tag: x1\n";
+
+    #[test]
+    fn entry_that_is_not_parsed_is_found() {
+        let nested = format!("{}{}", "[".repeat(70), "]".repeat(70));
+        for text in [
+            format!("image:\n  {VALUES}"),
+            // Templates, with the error after and before the entry.
+            format!("image:\n  {VALUES}{{{{- if eq 1 1 }}}}\nreplicas: 3\n{{{{- end }}}}\n"),
+            format!("{{{{- if eq 1 1 }}}}\nimage:\n  {VALUES}{{{{- end }}}}\n"),
+            "image:\n  registry: host.example/team\n  repository: team/app\n  tag: ${TAG:-x1}\n  }\n"
+                .to_owned(),
+            format!("image:\n  {VALUES}deep: {nested}\n"),
+            format!("a: 1\n---\nimage:\n  {VALUES}  x: 'open\n"),
+            format!("image:\n  {}}}\n", VALUES.replace("host.example/team/app", "alias.example/one")),
+            // Other languages.
+            "image {\n  repository = \"host.example/team/app\"\n  tag = \"x1\"\n}\n".to_owned(),
+            "REPOSITORY=host.example/team/app\nTAG=x1\n".to_owned(),
+            "helm upgrade --set image.repository=host.example/team/app,image.tag=x1\n".to_owned(),
+        ] {
+            assert!(protects(&text), "{text}");
+        }
+        let values = format!("image:\n  {VALUES}").into_bytes();
+        for byte in [0xe9, 0] {
+            let content = [&values, &b"# caf"[..], &[byte], b"\n"].concat();
+            assert!(tags(&content).contains(&"x1".to_owned()), "{byte}");
+        }
+        let large = format!("image:\n  {VALUES}x: [{}]\n", "1,".repeat(500_000));
+        assert!(tags(large.as_bytes()).contains(&"x1".to_owned()));
+    }
+
+    #[test]
+    fn entry_in_a_scalar_is_found() {
+        for text in [
+            format!("data:\n  values.yaml: |\n    image:\n      {}", VALUES.replace('\n', "\n    ")),
+            format!("data: >-\n    image:\n\n      {}", VALUES.replace('\n', "\n\n    ")),
+            format!("helm:\n  valuesObject:\n    image: {{ {} }}\n", VALUES.trim_end().replace('\n', ", ")),
+            format!("values: '{{ {} }}'\n", VALUES.trim_end().replace('\n', ", ")),
+            format!("{{\"values\": \"image:\\n  {}\"}}\n", VALUES.replace('\n', "\\n")),
+            "{\"a\": \"{\\\"repository\\\": \\\"host.example\\\\/team/app\\\", \\\"tag\\\": \\\"x1\\\"}\"}\n".to_owned(),
+            "{\"repository\": \"host.example\\/team/app\", \"tag\": \"x1\"}\n".to_owned(),
+            "run: |\n  helm upgrade --set image.repository=host.example/team/app \\\n    --set image.tag=x1\n".to_owned(),
+        ] {
+            assert!(protects(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_near_a_name_are_no_tags() {
+        for text in [
+            // No key of a tag.
+            "Build team/app at x1 {{ . }}\n",
+            "{{ . }}\nstage: team/app\ntags: [x1]\n",
+            "Tag team/app as x1 {{ . }}\n",
+            "run: |\n  docker tag team/app $REGISTRY x1\n",
+            // The entry is parsed.
+            "image: { repository: host.example/team/app, tag: x2 }\nother: { repository: y, tag: x1 }\n",
+            "image: { repository: host.example/team/app, tag: x2 }\nabout: |\n  team/app x1\n",
+        ] {
+            let found = tags(text.as_bytes());
+            assert!(!found.contains(&"x1".to_owned()), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn place_in_a_text_that_is_not_parsed_is_found() {
+        for text in [
+            "settings:\n  build: x1\n",
+            "settings:\n  build: x1\n{{ if }}\n",
+            "a: |\n  settings:\n    build: x1\n",
+            "version = \"x1\" # repin: app\n",
+            "{{ if }}\nversion = \"x1\" # repin: app\n",
+        ] {
+            assert!(protects(text), "{text}");
+        }
+        assert!(!protects("{{ if }} rebuild: x1\n"));
+    }
 }

@@ -1,6 +1,6 @@
 //! `repin branch promote`: opens one pull request, and schedules its merge if configured.
 
-use super::{check_branches, planned_document, print_outcome};
+use super::{check_branches, conclude, planned_document};
 use crate::{
     cli::{args::BranchPromotion, commands::gates::table, context::Context, exit::Exit},
     code::Code,
@@ -23,12 +23,7 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => {
             document.state = "skipped";
-            return Ok(print_outcome(
-                &document,
-                &format!("skipped: {reason}"),
-                None,
-                cx,
-            ));
+            return Ok(conclude(&document, &format!("skipped: {reason}"), None, cx));
         }
     };
     cx.services
@@ -56,7 +51,7 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
         .map(|pull| row(pull.number, &pull.url, "unchanged"));
     if difference.subjects.is_empty() {
         document.state = "in_sync";
-        return Ok(print_outcome(&document, "nothing to promote", None, cx));
+        return Ok(conclude(&document, "nothing to promote", None, cx));
     }
     if !difference.gates.is_empty() {
         cx.output.note(table(&difference.gates).trim_end());
@@ -64,10 +59,10 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
     if difference.state() == GateState::Fail {
         document.state = "blocked";
         let errors = blocked(&difference);
-        return Ok(print_outcome(&document, "a gate failed", Some(errors), cx));
+        return Ok(conclude(&document, "a gate failed", Some(errors), cx));
     }
     if !apply {
-        return Ok(print_outcome(&document, &planned(&difference), None, cx));
+        return Ok(conclude(&document, &planned(&difference), None, cx));
     }
     let title = branch::title(pair);
     let body = branch::body(
@@ -95,7 +90,7 @@ pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Erro
     document.pull_request = Some(row(opened.pull.number, &opened.pull.url, state));
     let outcome = outcome(&opened, cx);
     document.state = outcome.state;
-    Ok(print_outcome(&document, &outcome.line, outcome.errors, cx))
+    Ok(conclude(&document, &outcome.line, outcome.errors, cx))
 }
 
 /// The error if `auto_merge` must not merge into the branch.

@@ -1,6 +1,6 @@
 //! `repin branch sync`: merges one branch into another with a push, with the credentials of git.
 
-use super::{check_branches, planned_document, print_outcome};
+use super::{check_branches, conclude, planned_document};
 use crate::{
     cli::{args::Branches, context::Context, exit::Exit},
     code::Code,
@@ -68,7 +68,7 @@ pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors>
         SyncOutcome::Merged(head) => head.map(|head| head.to_string()),
         SyncOutcome::Conflict(_) | SyncOutcome::NoBranch(_) => None,
     };
-    Ok(print_outcome(&document, &line, errors, cx))
+    Ok(conclude(&document, &line, errors, cx))
 }
 
 /// Refuses a branch that is not in `forge.sync_targets`, before anything is fetched.
