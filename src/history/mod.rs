@@ -94,7 +94,7 @@ use crate::{
     pins::Finder,
 };
 
-pub(crate) use renames::UnknownPast;
+pub(crate) use renames::{Replaced, UnknownPast, replaced_in_index};
 pub(crate) use rules::parse as parse_config;
 
 pub(crate) use build_order::{
