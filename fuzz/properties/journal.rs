@@ -8,8 +8,12 @@
 
 use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
-use super::journal::Journal;
-use crate::{config::RelPath, oci::Digest, plan::FileChange};
+use super::journal::{Journal, RunIdentity};
+use crate::{
+    config::{RelPath, SetPath},
+    oci::Digest,
+    plan::FileChange,
+};
 
 /// Parses any text as a journal, with and without a valid checksum; then any paths and contents as a
 /// journal with correct lengths and digests.
@@ -21,8 +25,12 @@ pub fn journal(input: &[u8]) {
         .chunks(2)
         .map(|file| (file[0], file.get(1).copied().unwrap_or_default()))
         .collect();
-    let text = journal_text(&files);
+    check_run(&parts);
+    let earlier = journal_text(&files, None);
+    let text = journal_text(&files, Some((b"repin.yaml", b"")));
     let parsed = Journal::parse(&text);
+    let earlier = Journal::parse(&earlier).map(|journal| journal.items);
+    assert_eq!(earlier, Journal::parse(&text).map(|journal| journal.items));
     if files.iter().all(|(path, _)| is_allowed(path)) {
         // A path has several spellings, but a journal lists each file once.
         let paths: BTreeSet<_> = files.iter().map(|(path, _)| components(path)).collect();
@@ -36,9 +44,16 @@ pub fn journal(input: &[u8]) {
     }
 }
 
-fn journal_text(files: &[(&[u8], &[u8])]) -> Vec<u8> {
+/// The text of a journal with these files; without a run that of an earlier build.
+fn journal_text(files: &[(&[u8], &[u8])], run: Option<(&[u8], &[u8])>) -> Vec<u8> {
     let hex = |bytes: &[u8]| Digest::of(bytes).hex();
-    let mut body = format!("repin journal 1 {:016x} {}\n", 0xfeed, files.len()).into_bytes();
+    let version = if run.is_some() { 2 } else { 1 };
+    let header = format!("repin journal {version} {:016x} {}\n", 0xfeed, files.len());
+    let mut body = header.into_bytes();
+    if let Some((set_path, revision)) = run {
+        let lengths = format!("{} {}\n", set_path.len(), revision.len());
+        body.extend([lengths.as_bytes(), set_path, revision, b"\n"].concat());
+    }
     for (path, content) in files {
         let line = format!(
             "{} {} {} {}\n",
@@ -50,6 +65,20 @@ fn journal_text(files: &[(&[u8], &[u8])]) -> Vec<u8> {
         body.extend([line.as_bytes(), path, content, b"\n"].concat());
     }
     with_checksum(&body)
+}
+
+/// A journal contains any set path below the top of the repository, and any revision.
+fn check_run(parts: &[&[u8]]) {
+    let (set_path, revision) = (parts[0], parts.last().copied().unwrap_or_default());
+    let text = journal_text(&[], Some((set_path, revision)));
+    let expected = SetPath::new(Path::new(OsStr::from_bytes(set_path)));
+    let expected = expected.ok().zip(std::str::from_utf8(revision).ok());
+    let expected = expected.map(|(set_path, revision)| RunIdentity {
+        set_path,
+        revision: (!revision.is_empty()).then(|| revision.to_owned()),
+    });
+    let parsed = Journal::parse(&text).ok();
+    assert_eq!(parsed.and_then(|journal| journal.run), expected);
 }
 
 /// A journal that is made from the parsed items is equal to the parsed one, and so is its text.
@@ -67,7 +96,8 @@ fn check_round_trip(parsed: &Journal<'_>, files: &[(&[u8], &[u8])]) {
             new_sha256: item.new,
         });
     }
-    let journal = Journal::new(&changes, 0xfeed);
+    let run = parsed.run.clone().unwrap();
+    let journal = Journal::new(&changes, 0xfeed, run);
     assert_eq!(journal, *parsed);
     let mut text = Vec::new();
     journal.write(&mut text).unwrap();

@@ -208,6 +208,7 @@ fn document(revision: &str, name: &str) -> PlanDocument {
         body: None,
         diff: None,
         pull_request: None,
+        recovered: None,
         error: None,
     }
 }

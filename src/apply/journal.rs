@@ -1,16 +1,22 @@
-//! The text of the journal: the files of a plan, their old and new digests, and their new contents.
+//! The text of the journal: the set and the revision of a run, its files, their old and new digests, and
+//! their new contents.
 //!
 //! This module writes and parses the text; `state` stores it. A stored journal is hostile: a path must
 //! be below the root and must not belong to git or repin, lengths must fit the text, and every digest
 //! must match.
 //!
 //! ```text
-//! repin journal 1 <token> <number of files>
+//! repin journal 2 <token> <number of files>
+//! <length of set path> <length of revision>
+//! <set path><revision>
 //! <length of path> <old sha256> <new sha256> <length of content>
 //! <path><content>
 //! …
 //! <sha256 of all preceding bytes>
 //! ```
+//!
+//! Several sets may share a root, and so its journal. Version 1, which earlier builds wrote, lacks the
+//! two lines about the set.
 
 use std::{
     collections::BTreeSet,
@@ -22,19 +28,30 @@ use std::{
 };
 
 use crate::{
-    config::RelPath,
+    config::{RelPath, SetPath},
     files::is_reserved,
     oci::{Digest, Hasher},
     plan::FileChange,
 };
 
-const HEADER: &str = "repin journal 1 ";
+const HEADER: &str = "repin journal 2 ";
+const HEADER_WITHOUT_SET: &str = "repin journal 1 ";
+
+/// The set and the revision of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunIdentity {
+    pub(crate) set_path: SetPath,
+    /// `None` if the run does not change pins.
+    pub(crate) revision: Option<String>,
+}
 
 /// The changes of one run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Journal<'a> {
     /// Makes the file names of the copies unique.
     token: u64,
+    /// `None` in version 1.
+    pub(super) run: Option<RunIdentity>,
     pub(super) items: Vec<Item<'a>>,
 }
 
@@ -70,9 +87,10 @@ impl Item<'_> {
 }
 
 impl<'a> Journal<'a> {
-    pub(super) fn new(changes: &'a [FileChange], token: u64) -> Self {
+    pub(super) fn new(changes: &'a [FileChange], token: u64, run: RunIdentity) -> Self {
         let mut journal = Self {
             token,
+            run: Some(run),
             items: Vec::new(),
         };
         for change in changes {
@@ -106,7 +124,19 @@ impl<'a> Journal<'a> {
             inner: output,
             hasher: Hasher::default(),
         };
-        writeln!(output, "{HEADER}{:016x} {}", self.token, self.items.len())?;
+        let header = match &self.run {
+            Some(_) => HEADER,
+            None => HEADER_WITHOUT_SET,
+        };
+        writeln!(output, "{header}{:016x} {}", self.token, self.items.len())?;
+        if let Some(RunIdentity { set_path, revision }) = &self.run {
+            let set_path = set_path.file().as_bytes();
+            let revision = revision.as_deref().unwrap_or_default().as_bytes();
+            writeln!(output, "{} {}", set_path.len(), revision.len())?;
+            output.write_all(set_path)?;
+            output.write_all(revision)?;
+            output.write_all(b"\n")?;
+        }
         for item in &self.items {
             let path = item.path.as_bytes();
             let (old, new) = (item.old.hex(), item.new.hex());
@@ -129,13 +159,18 @@ impl<'a> Journal<'a> {
             return Err("the checksum is wrong".to_owned());
         }
         let mut parser = Parser { rest: body };
-        let header = parser
-            .line()?
-            .strip_prefix(HEADER)
-            .ok_or("another version of repin wrote it")?;
+        let line = parser.line()?;
+        let (header, has_set) = match line.strip_prefix(HEADER) {
+            Some(header) => (header, true),
+            None => {
+                let header = line.strip_prefix(HEADER_WITHOUT_SET);
+                (header.ok_or("another version of repin wrote it")?, false)
+            }
+        };
         let (token, count) = header.split_once(' ').ok_or(MALFORMED)?;
         let mut journal = Self {
             token: u64::from_str_radix(token, 16).map_err(|_| MALFORMED)?,
+            run: if has_set { Some(parser.run()?) } else { None },
             items: Vec::new(),
         };
         let mut paths = BTreeSet::new();
@@ -173,6 +208,23 @@ impl<'a> Parser<'a> {
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or(TRUNCATED)?;
         self.rest = rest;
         Ok(bytes)
+    }
+
+    fn run(&mut self) -> Result<RunIdentity, String> {
+        let (path_length, revision_length) = self.line()?.split_once(' ').ok_or(MALFORMED)?;
+        let path_length = path_length.parse().map_err(|_| MALFORMED)?;
+        let revision_length = revision_length.parse().map_err(|_| MALFORMED)?;
+        let path = Path::new(OsStr::from_bytes(self.bytes(path_length)?));
+        let set_path = SetPath::new(path).map_err(|error| error.to_string())?;
+        let revision = std::str::from_utf8(self.bytes(revision_length)?);
+        let revision = revision.map_err(|_| MALFORMED)?.to_owned();
+        if !self.line()?.is_empty() {
+            return Err(MALFORMED.to_owned());
+        }
+        Ok(RunIdentity {
+            set_path,
+            revision: (!revision.is_empty()).then_some(revision),
+        })
     }
 
     fn item(&mut self, journal: &mut Journal<'a>) -> Result<(), String> {
@@ -245,6 +297,14 @@ mod tests {
         }
     }
 
+    fn run() -> RunIdentity {
+        RunIdentity {
+            set_path: SetPath::new(Path::new(OsStr::from_bytes(b"envs/\xff\n/repin.yaml")))
+                .unwrap(),
+            revision: Some("v1\n".to_owned()),
+        }
+    }
+
     /// A writer whose buffered bytes cannot be written.
     struct FullDisk;
 
@@ -261,13 +321,15 @@ mod tests {
     #[test]
     fn journal_in_a_buffer_is_not_written() {
         let changes = [change(b"a", b"new")];
-        let written = Journal::new(&changes, 1).write(FullDisk);
+        let written = Journal::new(&changes, 1, run()).write(FullDisk);
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     fn text(changes: &[FileChange]) -> Vec<u8> {
         let mut text = Vec::new();
-        Journal::new(changes, 0xfeed).write(&mut text).unwrap();
+        Journal::new(changes, 0xfeed, run())
+            .write(&mut text)
+            .unwrap();
         text
     }
 
@@ -285,8 +347,36 @@ mod tests {
         let text = text(&changes);
         assert_eq!(
             Journal::parse(&text).unwrap(),
-            Journal::new(&changes, 0xfeed)
+            Journal::new(&changes, 0xfeed, run())
         );
+    }
+
+    #[test]
+    fn journal_without_a_revision_round_trips() {
+        let run = RunIdentity {
+            revision: None,
+            ..run()
+        };
+        let changes = [change(b"a", b"new")];
+        let journal = Journal::new(&changes, 1, run.clone());
+        let mut text = Vec::new();
+        journal.write(&mut text).unwrap();
+        assert_eq!(Journal::parse(&text).unwrap().run, Some(run));
+    }
+
+    #[test]
+    fn journal_of_an_earlier_build_has_no_set() {
+        let changes = [change(b"a", b"new")];
+        let hex = |bytes: &[u8]| Digest::of(bytes).hex();
+        let (old, new) = (hex(b"old"), hex(b"new"));
+        let body = format!("repin journal 1 {:016x} 1\n1 {old} {new} 3\nanew\n", 0xfeed);
+        let text = with_checksum(body.as_bytes());
+        let parsed = Journal::parse(&text).unwrap();
+        assert_eq!(parsed.run, None);
+        assert_eq!(parsed.items, Journal::new(&changes, 0xfeed, run()).items);
+        let mut written = Vec::new();
+        parsed.write(&mut written).unwrap();
+        assert_eq!(written, text);
     }
 
     #[test]
@@ -306,7 +396,8 @@ mod tests {
     fn hostile_journal_with_valid_checksum_is_refused() {
         let hex = Digest::of(b"new").hex();
         let item = |path: &str| format!("{} {hex} {hex} 3\n{path}new\n", path.len());
-        let journal = |items: &str| format!("repin journal 1 {:016x} 1\n{items}", 7);
+        let journal =
+            |items: &str| format!("repin journal 2 {:016x} 1\n10 1\nrepin.yamla\n{items}", 7);
         assert!(Journal::parse(&with_checksum(journal(&item("a")).as_bytes())).is_ok());
         let hostile = [
             "/etc/passwd",
@@ -327,7 +418,16 @@ mod tests {
             );
         }
         let malformed = [
-            journal("").replace("repin journal 1", "repin journal 2"),
+            journal("").replace("repin journal 2", "repin journal 3"),
+            journal(&item("a")).replace("repin journal 2", "repin journal 1"),
+            journal(&item("a")).replace("10 1\n", "10\n"),
+            journal(&item("a")).replace("10 1\n", "x 1\n"),
+            journal(&item("a")).replace("10 1\n", "10 x\n"),
+            journal(&item("a")).replace("10 1\n", "10 2\n"),
+            journal(&item("a")).replace("10 1\n", "9 1\n"),
+            journal(&item("a")).replace("10 1\n", "0 11\n"),
+            journal(&item("a")).replace("10 1\n", "10 18446744073709551615\n"),
+            journal(&item("a")).replace("repin.yaml", "../re.yaml"),
             journal(""),
             journal(&(item("a") + &item("b"))),
             journal(&(item("a") + &item("./a"))).replace(" 1\n", " 2\n"),
@@ -336,7 +436,7 @@ mod tests {
             journal(&item("a").replace(" 3\n", " 18446744073709551615\n")),
             journal(&item("a").replace(" 3\n", " 2\n")),
             journal(&item("a").replace(&hex, "abc")),
-            "repin journal 1 7\n".to_owned(),
+            "repin journal 2 7\n".to_owned(),
             String::new(),
         ];
         for text in malformed {

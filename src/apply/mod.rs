@@ -27,6 +27,7 @@ use std::{
 };
 
 pub(crate) use error::Error;
+pub(crate) use journal::RunIdentity;
 pub(crate) use recovery::{Content, Recovery, RecoveryState};
 
 use self::{
@@ -66,8 +67,8 @@ impl Session {
     }
 
     /// Gives every file its new content, or restores the old content of all. An empty slice is a
-    /// no-op.
-    pub(crate) fn apply(&mut self, changes: &[FileChange]) -> Result<(), Error> {
+    /// no-op. `run` identifies the run if another one has to recover from its interruption.
+    pub(crate) fn apply(&mut self, changes: &[FileChange], run: RunIdentity) -> Result<(), Error> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -77,7 +78,7 @@ impl Session {
                 return Err(Error::Pending { journal: path });
             }
         }
-        let journal = Journal::new(changes, RandomState::new().hash_one(changes.len()));
+        let journal = Journal::new(changes, RandomState::new().hash_one(changes.len()), run);
         let items = &journal.items;
         check_targets(&self.root, items)?;
         self.state.write(&journal)?;

@@ -33,9 +33,11 @@ pub(super) fn preview(root: &Root, state: &StateDirectory) -> Result<Option<Reco
             Ok(Some(Recovery::without_files(RecoveryState::Dropped)))
         }
         StoredJournal::Complete { path, phase, text } => {
-            let files = classify_files(root, &parse(&path, &text)?.items, phase)?;
+            let Journal { run, items, .. } = parse(&path, &text)?;
+            let files = classify_files(root, &items, phase)?;
             Ok(Some(Recovery {
                 state: RecoveryState::required_by(&files),
+                run,
                 files,
             }))
         }
@@ -52,10 +54,11 @@ pub(super) fn resolve(root: &Root, state: &LockedState) -> Result<Recovery, Erro
         }
         StoredJournal::Complete { path, phase, text } => (path, phase, text),
     };
-    let items = parse(&path, &text)?.items;
+    let Journal { run, items, .. } = parse(&path, &text)?;
     let files = classify_files(root, &items, phase)?;
     let recovery = Recovery {
         state: RecoveryState::required_by(&files),
+        run,
         files,
     };
     if recovery.state == RecoveryState::Conflict {
@@ -144,20 +147,21 @@ pub(super) fn remove_copies(root: &Root, item: &Item<'_>) -> Result<(), Error> {
 
 /// Removes the copies with known contents, and the journal.
 pub(super) fn discard(root: &Root, state: &LockedState) -> Result<Recovery, Error> {
-    let files = match state.read() {
+    let (run, files) = match state.read() {
         Ok(StoredJournal::Missing) => {
             return Ok(Recovery::without_files(RecoveryState::Nothing));
         }
         Ok(StoredJournal::Complete { phase, text, .. }) => match Journal::parse(&text) {
-            Ok(journal) => remove_known_copies(root, &journal.items, phase)?,
-            Err(_) => Vec::new(),
+            Ok(Journal { run, items, .. }) => (run, remove_known_copies(root, &items, phase)?),
+            Err(_) => (None, Vec::new()),
         },
-        Ok(StoredJournal::Incomplete { .. }) | Err(Error::Damaged { .. }) => Vec::new(),
+        Ok(StoredJournal::Incomplete { .. }) | Err(Error::Damaged { .. }) => (None, Vec::new()),
         Err(error) => return Err(error),
     };
     state.remove_journal()?;
     Ok(Recovery {
         state: RecoveryState::Discarded,
+        run,
         files,
     })
 }

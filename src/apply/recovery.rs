@@ -1,15 +1,23 @@
 //! The state of an interrupted run, file by file, and the result of its recovery.
 
+use std::fmt::Write as _;
+
+use super::journal::RunIdentity;
 use crate::{
     config::RelPath,
     text::{counted, words},
 };
+
+/// The maximum number of files that a warning lists.
+const MAX_LISTED: usize = 20;
 
 /// The result of a recovery or its preview.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
     /// The outcome.
     pub state: RecoveryState,
+    /// The interrupted run; `None` without a journal, or if the journal does not identify it.
+    pub(crate) run: Option<RunIdentity>,
     /// The files of the journal, in their state before the recovery.
     pub files: Vec<FileState>,
 }
@@ -64,29 +72,6 @@ words! {
 }
 
 impl RecoveryState {
-    /// The outcome in one sentence; with `is_preview`, the outcome that a recovery would have.
-    pub fn describe(self, is_preview: bool) -> &'static str {
-        match (self, is_preview) {
-            (Self::Nothing, _) => "nothing to recover",
-            (Self::Forward, false) => {
-                "an interrupted run was finished; every file has its new content"
-            }
-            (Self::Forward, true) => {
-                "an interrupted run would be finished; every file would get its new content"
-            }
-            (Self::Dropped, false) => {
-                "an interrupted run was cleaned up; its files all have their old or all their new content"
-            }
-            (Self::Dropped, true) => {
-                "an interrupted run would be cleaned up; its files all have their old or all their new content"
-            }
-            (Self::Discarded, _) => "the journal was deleted; its files were left unchanged",
-            (Self::Conflict, _) => {
-                "an interrupted run needs a decision; its files contain foreign content"
-            }
-        }
-    }
-
     /// The effect of `repin recover` on a journal in this state.
     pub fn remedy(self) -> &'static str {
         match self {
@@ -124,19 +109,95 @@ impl RecoveryState {
 }
 
 impl Recovery {
+    /// The outcome in one sentence; with `is_preview`, the outcome that a recovery would have.
+    pub fn describe(&self, is_preview: bool) -> String {
+        let run = self.of_run();
+        match (self.state, is_preview) {
+            (RecoveryState::Nothing, _) => "nothing to recover".to_owned(),
+            (RecoveryState::Forward, false) => {
+                format!("an interrupted run{run} was finished; every file has its new content")
+            }
+            (RecoveryState::Forward, true) => format!(
+                "an interrupted run{run} would be finished; every file would get its new content"
+            ),
+            (RecoveryState::Dropped, false) => {
+                format!(
+                    "an interrupted run{run} was cleaned up; {}",
+                    self.contents()
+                )
+            }
+            (RecoveryState::Dropped, true) => {
+                format!(
+                    "an interrupted run{run} would be cleaned up; {}",
+                    self.contents()
+                )
+            }
+            (RecoveryState::Discarded, _) => {
+                format!("the journal{run} was deleted; its files were left unchanged")
+            }
+            (RecoveryState::Conflict, _) => {
+                format!(
+                    "an interrupted run{run} needs a decision; its files contain foreign content"
+                )
+            }
+        }
+    }
+
+    /// The warning of a run that recovered from the interruption of another one; `None` if none was
+    /// interrupted.
+    pub(crate) fn warning(&self) -> Option<String> {
+        if self.state == RecoveryState::Nothing {
+            return None;
+        }
+        let mut text = self.describe(false);
+        let mut separator = ": ";
+        for file in self.files.iter().take(MAX_LISTED) {
+            text.push_str(separator);
+            text.push_str(&file.path.to_string());
+            separator = ", ";
+        }
+        if self.files.len() > MAX_LISTED {
+            let more = self.files.len() - MAX_LISTED;
+            let _ = write!(text, " and {}", counted(more, "more file"));
+        }
+        Some(text)
+    }
+
     /// The journal of an interrupted run, before its recovery, in one sentence.
     pub fn notice(&self) -> String {
         let journal = match self.files.len() {
             0 => "an incomplete journal".to_owned(),
             count => format!("a journal of {}", counted(count, "file")),
         };
-        let remedy = self.state.remedy();
-        format!("an interrupted --apply left {journal}; {remedy}")
+        let (run, remedy) = (self.of_run(), self.state.remedy());
+        format!("an interrupted --apply{run} left {journal}; {remedy}")
+    }
+
+    /// The set and the revision after a noun; empty if they are unknown.
+    fn of_run(&self) -> String {
+        match &self.run {
+            Some(RunIdentity {
+                set_path,
+                revision: Some(revision),
+            }) => format!(" of {set_path} at revision {revision}"),
+            Some(RunIdentity { set_path, .. }) => format!(" of {set_path}"),
+            None => String::new(),
+        }
+    }
+
+    /// The contents of the files of a run that needs no change of a file.
+    fn contents(&self) -> &'static str {
+        match self.files.first().map(|file| file.content) {
+            None => "it had changed no file",
+            Some(Content::New) => "its files have their new content",
+            Some(_) => "its files have their old content",
+        }
     }
 
     pub(super) fn without_files(state: RecoveryState) -> Self {
         Self {
             state,
+            run: None,
             files: Vec::new(),
         }
     }

@@ -12,7 +12,11 @@ use std::{
 };
 
 use super::*;
-use crate::{config::RelPath, files::Hazard, oci::Digest};
+use crate::{
+    config::{RelPath, SetPath},
+    files::Hazard,
+    oci::Digest,
+};
 
 mod crashes;
 
@@ -46,6 +50,13 @@ fn world(paths: &[&[u8]]) -> World {
     World { root, changes }
 }
 
+fn run() -> RunIdentity {
+    RunIdentity {
+        set_path: SetPath::new(Path::new("envs/prod/repin.yaml")).unwrap(),
+        revision: Some("1".repeat(40)),
+    }
+}
+
 fn world_with_three_files() -> World {
     world(&[b"a.yml", b"sub/b.yml", b"sub/c.yml"])
 }
@@ -70,7 +81,7 @@ impl World {
     }
 
     fn apply(&self) -> Result<(), Error> {
-        self.session().apply(&self.changes)
+        self.session().apply(&self.changes, run())
     }
 
     /// The paths of all files below the root, except the targets and the lock.
@@ -96,10 +107,10 @@ impl World {
     /// Creates the state of a run that was killed after it exchanged the first `exchanged` files.
     fn interrupt_after(&self, exchanged: usize) -> Vec<Item<'_>> {
         let session = self.session();
-        let items = Journal::new(&self.changes, 7).items;
+        let items = Journal::new(&self.changes, 7, run()).items;
         session
             .state
-            .write(&Journal::new(&self.changes, 7))
+            .write(&Journal::new(&self.changes, 7, run()))
             .unwrap();
         stage::stage_all(&session.root, &items.iter().collect::<Vec<_>>()).unwrap();
         session.state.begin_exchange().unwrap();
@@ -231,7 +242,7 @@ fn empty_plan_changes_nothing() {
     let world = world_with_three_files();
     let mut session = world.session();
     let before = fs::metadata(world.root.path()).unwrap().mtime_nsec();
-    session.apply(&[]).unwrap();
+    session.apply(&[], run()).unwrap();
     assert_eq!(
         fs::metadata(world.root.path()).unwrap().mtime_nsec(),
         before
@@ -284,7 +295,7 @@ fn replaced_file_is_refused_before_any_write() {
             other => panic!("{other}"),
         }
         assert_eq!(fs::read_to_string(world.path(0)).unwrap(), OLD);
-        let journal = Journal::new(&world.changes, 1);
+        let journal = Journal::new(&world.changes, 1, run());
         let root = Root::open(world.root.path()).unwrap();
         check_targets(&root, &journal.items).unwrap_err();
     }
@@ -294,7 +305,9 @@ fn replaced_file_is_refused_before_any_write() {
 fn journal_has_no_text_between_its_files() {
     let world = world_with_three_files();
     let mut text = Vec::new();
-    Journal::new(&world.changes, 1).write(&mut text).unwrap();
+    Journal::new(&world.changes, 1, run())
+        .write(&mut text)
+        .unwrap();
     Journal::parse(&text).unwrap();
     let body = text.len() - 65;
     text.truncate(body - 1);
@@ -525,7 +538,10 @@ fn unopenable_directory_is_not_foreign_content() {
         path: RelPath::parse(&format!("{}/b.yml", "x".repeat(300))).unwrap(),
         ..world.changes[0].clone()
     };
-    session.state.write(&Journal::new(&[change], 7)).unwrap();
+    session
+        .state
+        .write(&Journal::new(&[change], 7, run()))
+        .unwrap();
     drop(session);
     let error = world.session().recover().unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
@@ -536,12 +552,78 @@ fn unopenable_directory_is_not_foreign_content() {
 }
 
 #[test]
+fn recovery_identifies_the_interrupted_run() {
+    let files = "a.yml, sub/b.yml, sub/c.yml";
+    let of = format!("of envs/prod/repin.yaml at revision {}", "1".repeat(40));
+    for (exchanged, outcome) in [
+        (0, "was cleaned up; its files have their old content"),
+        (1, "was finished; every file has its new content"),
+        (3, "was cleaned up; its files have their new content"),
+    ] {
+        let world = world_with_three_files();
+        world.interrupt_after(exchanged);
+        let preview = preview_recovery(world.root.path()).unwrap().unwrap();
+        assert!(preview.notice().contains(&of), "{}", preview.notice());
+        let recovery = world.session().recover().unwrap();
+        assert_eq!(recovery.run, Some(run()));
+        let warning = recovery.warning().unwrap();
+        assert_eq!(
+            warning,
+            format!("an interrupted run {of} {outcome}: {files}")
+        );
+        assert_eq!(world.session().recover().unwrap().warning(), None);
+    }
+    let world = world_with_three_files();
+    world.interrupt_after(1);
+    let discarded = world.session().discard().unwrap();
+    assert_eq!(discarded.run, Some(run()));
+}
+
+#[test]
+fn journal_of_an_earlier_build_is_recovered() {
+    let world = world_with_three_files();
+    world.interrupt_after(1);
+    let path = world.root.path().join(".repin/journal");
+    let text = fs::read_to_string(&path).unwrap();
+    let (header, rest) = text.split_once('\n').unwrap();
+    let items = rest.splitn(3, '\n').nth(2).unwrap();
+    let body = header.replace("journal 2", "journal 1") + "\n" + &items[..items.len() - 65];
+    let checksum = Digest::of(body.as_bytes()).hex();
+    fs::write(&path, format!("{body}{checksum}\n")).unwrap();
+    let recovery = world.session().recover().unwrap();
+    assert_eq!(
+        (recovery.state, &recovery.run),
+        (RecoveryState::Forward, &None)
+    );
+    let warning = recovery.warning().unwrap();
+    assert!(
+        warning.starts_with("an interrupted run was finished"),
+        "{warning}"
+    );
+    assert_eq!(world.contents(), [NEW; 3]);
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
+fn warning_lists_a_limited_number_of_files() {
+    let names: Vec<_> = (10..32).map(|file| format!("{file}.yml")).collect();
+    let names: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
+    let world = world(&names);
+    world.interrupt_after(1);
+    let warning = world.session().recover().unwrap().warning().unwrap();
+    assert!(
+        warning.ends_with(", 28.yml, 29.yml and 2 more files"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn copy_is_partial_before_the_exchange() {
     let world = world_with_three_files();
     let session = world.session();
     session
         .state
-        .write(&Journal::new(&world.changes, 7))
+        .write(&Journal::new(&world.changes, 7, run()))
         .unwrap();
     fs::write(world.copy(0), "ne").unwrap();
     drop(session);

@@ -40,7 +40,7 @@ pub(crate) use outside::{
 };
 use pins::check_counted_once;
 pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
-pub(crate) use policy::{policy_unknown, policy_weakened};
+pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
 pub(crate) use rehearsal::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use remote::{
     PinnedImage, TagResolution, check_pinned_images, check_pinned_provenance, revision_without_tag,

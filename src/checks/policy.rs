@@ -1,5 +1,5 @@
 //! Detects a change to the policy of signatures or stages with fewer requirements than the policy of the
-//! base branch.
+//! base branch, and a change of the branches whose history and policy count.
 //!
 //! A changed value counts as weaker unless it is known to allow no more, such as another commit in
 //! `since`, or another branch of a stage.
@@ -25,8 +25,21 @@ pub(crate) fn policy_weakened(
         return None;
     }
     let keys: Vec<_> = keys.into_iter().collect();
-    let detail = format!("weaker than on {base_name}: {}", keys.join(", "));
+    let old_path = if base.set_path == changed.set_path {
+        String::new()
+    } else {
+        format!("{} ", base.set_path)
+    };
+    let detail = format!("weaker than {old_path}on {base_name}: {}", keys.join(", "));
     Some(Check::new(Code::POLICY_WEAKENED, Status::Warn, detail))
+}
+
+/// The skipped check if the configuration may have replaced removed ones of the base branch.
+pub(crate) fn policy_of_removed(base_name: &str, removed: &[String]) -> Check {
+    policy_unknown(&format!(
+        "{base_name} has no such configuration, and git pairs it with none of the removed ones: {}",
+        removed.join(", ")
+    ))
 }
 
 /// The skipped check if the configuration of the base branch is unknown.
@@ -35,11 +48,54 @@ pub(crate) fn policy_unknown(reason: &str) -> Check {
     Check::new(Code::POLICY_WEAKENED, Status::Skip, detail)
 }
 
-/// The keys that require less than those of the base.
+/// The keys that require less than those of the base; none if the base has no policy.
 fn weakened_keys(base: &Config, changed: &Config, replaced: &[String]) -> BTreeSet<String> {
+    if base.verify.is_none() && base.promote.after.is_empty() {
+        return BTreeSet::new();
+    }
     let mut keys = weakened_signatures(base, changed, replaced);
     if omits_stage(&base.promote.after, &changed.promote.after) {
         keys.insert("promote.after".to_owned());
+    }
+    keys.extend(changed_images(base, changed));
+    keys.extend(changed_branches(base, changed));
+    keys
+}
+
+/// The images that leave the policy, because they are removed, not pinned or in another repository, or
+/// that may be signed under further names.
+fn changed_images(base: &Config, changed: &Config) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for old in &base.images {
+        let name = &old.name;
+        let Some(new) = changed.images.iter().find(|image| image.name == *name) else {
+            keys.insert(format!("images.{name}"));
+            continue;
+        };
+        if new.repository != old.repository {
+            keys.insert(format!("images.{name}.repository"));
+        }
+        if old.pins > 0 && new.pins == 0 {
+            keys.insert(format!("images.{name}.pins"));
+        }
+        let signed = old.signed_repositories();
+        if base.verify.is_some() && new.signed_as.iter().any(|name| !signed.contains(name)) {
+            keys.insert(format!("images.{name}.signed_as"));
+        }
+    }
+    keys
+}
+
+/// The keys that select another branch. A pull request could select its own branch, on which its set is
+/// current.
+fn changed_branches(base: &Config, changed: &Config) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    if changed.provenance.branch != base.provenance.branch {
+        keys.insert("provenance.branch".to_owned());
+    }
+    let base_of = |config: &Config| config.forge.as_ref().and_then(|forge| forge.base.clone());
+    if base_of(changed) != base_of(base) {
+        keys.insert("forge.base".to_owned());
     }
     keys
 }
@@ -71,20 +127,6 @@ fn weakened_signatures(base: &Config, changed: &Config, replaced: &[String]) -> 
     }
     for path in replaced {
         keys.insert(format!("{path} (replaced)"));
-    }
-    for old in &base.images {
-        let name = &old.name;
-        let Some(new) = changed.images.iter().find(|image| image.name == *name) else {
-            keys.insert(format!("images.{name}"));
-            continue;
-        };
-        if new.repository != old.repository {
-            keys.insert(format!("images.{name}.repository"));
-        }
-        let signed = old.signed_repositories();
-        if new.signed_as.iter().any(|name| !signed.contains(name)) {
-            keys.insert(format!("images.{name}.signed_as"));
-        }
     }
     keys
 }
@@ -507,6 +549,57 @@ mod tests {
             let found = keys(base, changed).contains("promote.after");
             assert_eq!(found, is_weaker, "{base} -> {changed}");
         }
+    }
+
+    #[test]
+    fn images_that_leave_the_stages_are_listed() {
+        let after = "promote: { after: [{ set: a.yaml }] }";
+        let b = "b: { repository: r.example/b, pins: 1 }";
+        let base = config(after, &format!("{IMAGES}, {b}"));
+        for (changed, key) in [
+            (b, &[][..]),
+            ("c: { repository: r.example/b, pins: 1 }", &["images.b"]),
+            (
+                "b: { repository: r.example/c, pins: 1 }",
+                &["images.b.repository"],
+            ),
+            (
+                "b: { repository: r.example/b, pins: 0 }",
+                &["images.b.pins"],
+            ),
+            // No signature is required.
+            (
+                "b: { repository: r.example/b, signed_as: [r.example/c], pins: 1 }",
+                &[],
+            ),
+        ] {
+            let changed = config(after, &format!("{IMAGES}, {changed}"));
+            let keys: Vec<_> = weakened_keys(&base, &changed, &[]).into_iter().collect();
+            assert_eq!(keys, key);
+        }
+    }
+
+    #[test]
+    fn other_selected_branch_is_listed() {
+        let after = "promote: { after: [{ set: a.yaml }] }";
+        let with = |more: &str| config(&format!("{after}\n{more}"), IMAGES);
+        let provenance = "provenance: { branch: origin/x }";
+        let forge = "forge: { kind: github, repository: a/b, base: x }";
+        for (base, changed, key) in [
+            ("", provenance, "provenance.branch"),
+            (provenance, "", "provenance.branch"),
+            ("", forge, "forge.base"),
+            (forge, "", "forge.base"),
+        ] {
+            let keys: Vec<_> = weakened_keys(&with(base), &with(changed), &[])
+                .into_iter()
+                .collect();
+            assert_eq!(keys, [key], "{base} -> {changed}");
+            assert!(weakened_keys(&with(base), &with(base), &[]).is_empty());
+        }
+        // Without a policy, no requirement depends on the branch.
+        let keys = weakened_keys(&config("", IMAGES), &config(provenance, IMAGES), &[]);
+        assert!(keys.is_empty(), "{keys:?}");
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub(crate) use promoted_branch::{Branch, BranchSources};
 use objects::IdleProcess;
 pub(crate) use objects::{Object, Objects, TreeFile};
 pub(crate) use range::{CommitRange, RangeCommit};
+pub(crate) use renames::Newer;
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
 

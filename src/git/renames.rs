@@ -1,12 +1,13 @@
-//! The files that a commit renames, by git's rename detection.
+//! The files that a commit or the index renames, by git's rename detection.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 use super::{Git, GitError, ObjectId};
 
 const COMMAND: &str = "diff-tree";
+const INDEX_COMMAND: &str = "diff-index";
 
-/// The deleted and renamed files between two commits, by their paths in the repository.
+/// The deleted and renamed files between a commit and a newer state, by their paths in the repository.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Renames {
     pub(crate) deleted: Vec<OldFile>,
@@ -21,27 +22,37 @@ pub(crate) struct OldFile {
     pub(crate) blob: ObjectId,
 }
 
+/// The newer state of a comparison.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Newer<'c> {
+    Commit(&'c ObjectId),
+    Index,
+}
+
 impl Git {
     /// The renames among the files that the pathspecs select.
     pub(crate) fn renames(
         &self,
         old: &ObjectId,
-        new: &ObjectId,
+        new: Newer<'_>,
         pathspecs: &[Vec<u8>],
     ) -> Result<Renames, GitError> {
-        let options = [
-            "-r",
-            "-z",
-            "--find-renames=50%",
-            "-l1000",
-            "--raw",
-            "--no-abbrev",
-        ];
+        let options = ["-z", "--find-renames=50%", "-l1000", "--raw", "--no-abbrev"];
         let mut args: Vec<OsString> = options.map(OsString::from).to_vec();
-        args.extend([old, new].map(|commit| commit.to_string().into()));
+        let command = match new {
+            Newer::Commit(new) => {
+                args.push("-r".into());
+                args.extend([old, new].map(|commit| commit.to_string().into()));
+                COMMAND
+            }
+            Newer::Index => {
+                args.extend(["--cached".into(), old.to_string().into()]);
+                INDEX_COMMAND
+            }
+        };
         args.push("--".into());
         args.extend(pathspecs.iter().cloned().map(OsString::from_vec));
-        parse(&self.output(COMMAND, &args)?)
+        parse(&self.output(command, &args)?)
     }
 }
 

@@ -95,7 +95,7 @@ use crate::{
     text::words,
 };
 
-pub(crate) use renames::UnknownPast;
+pub(crate) use renames::{Replaced, UnknownPast, replaced_in_index};
 pub(crate) use rules::{parse as parse_config, places_key};
 
 pub(crate) use build_order::{

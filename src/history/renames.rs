@@ -4,7 +4,7 @@ use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use crate::{
     config::{self, Config, RelPath, SetPath, is_config_file_of},
-    git::{Git, GitError, ObjectId, TreeFile},
+    git::{Git, GitError, Newer, ObjectId, TreeFile},
 };
 
 /// The maximum number of paths that a configuration had.
@@ -94,31 +94,11 @@ pub(super) fn origin(
         if commit.added != Some(oldest) {
             continue;
         }
-        let changes = git.renames(&parent.id, &commit.id, &config_pathspecs(path))?;
+        let Replaced { source, removed } =
+            replaced(git, &parent.id, Newer::Commit(&commit.id), path)?;
         additions += 1;
-        let source = changes.renamed.iter().find(|(_, new)| *new == path.path);
-        let source = source.map(|(old, _)| old);
-        let renamed = changes.renamed.iter().map(|(old, _)| old);
-        let (mut removed, mut has_twin) = (Vec::new(), false);
-        for old in changes.deleted.iter().chain(renamed) {
-            let old_path = Path::new(OsStr::from_bytes(&old.path));
-            let is_source = source.is_some_and(|source| source.path == old.path);
-            if is_source || is_config_file_of(old_path, &path.set_path) {
-                removed.push(old_path.display().to_string());
-                // Git's choice among equal files is arbitrary.
-                has_twin |= !is_source && source.is_some_and(|source| source.blob == old.blob);
-            }
-        }
-        if let Some(source) = source
-            && !has_twin
+        if let Some(old) = source
             && oldest + 1 < MAX_RENAMES
-            && let Ok(old) = SetPath::new(Path::new(OsStr::from_bytes(&source.path)))
-        {
-            return Ok(Origin::Renamed(old));
-        }
-        if removed.is_empty()
-            && oldest + 1 < MAX_RENAMES
-            && let Some(old) = renamed_from_any_name(git, parent, commit, path)?
         {
             return Ok(Origin::Renamed(old));
         }
@@ -137,6 +117,54 @@ pub(super) fn origin(
     Ok(Origin::Beginning(0))
 }
 
+/// The configurations that an added one may have replaced.
+pub(crate) struct Replaced {
+    /// The one that git pairs with the added configuration.
+    pub(crate) source: Option<SetPath>,
+    /// The removed configuration files.
+    pub(crate) removed: Vec<String>,
+}
+
+/// Compares a commit with the index, which contains the configuration at `set_path` and the commit does
+/// not.
+pub(crate) fn replaced_in_index(
+    git: &Git,
+    commit: &ObjectId,
+    set_path: &SetPath,
+) -> Result<Replaced, GitError> {
+    let path = ConfigPath::new(set_path.clone());
+    replaced(git, commit, Newer::Index, &path)
+}
+
+/// Compares a commit with a newer state, which adds the configuration at `path`.
+fn replaced(
+    git: &Git,
+    old: &ObjectId,
+    new: Newer<'_>,
+    path: &ConfigPath,
+) -> Result<Replaced, GitError> {
+    let changes = git.renames(old, new, &config_pathspecs(path))?;
+    let source = changes.renamed.iter().find(|(_, new)| *new == path.path);
+    let source = source.map(|(old, _)| old);
+    let renamed = changes.renamed.iter().map(|(old, _)| old);
+    let (mut removed, mut has_twin) = (Vec::new(), false);
+    for old in changes.deleted.iter().chain(renamed) {
+        let old_path = Path::new(OsStr::from_bytes(&old.path));
+        let is_source = source.is_some_and(|source| source.path == old.path);
+        if is_source || is_config_file_of(old_path, &path.set_path) {
+            removed.push(old_path.display().to_string());
+            // Git's choice among equal files is arbitrary.
+            has_twin |= !is_source && source.is_some_and(|source| source.blob == old.blob);
+        }
+    }
+    let source = match source {
+        Some(source) if !has_twin => SetPath::new(Path::new(OsStr::from_bytes(&source.path))).ok(),
+        _ if removed.is_empty() => renamed_from_any_name(git, old, new, path)?,
+        _ => None,
+    };
+    Ok(Replaced { source, removed })
+}
+
 /// Whether the last configuration at the path at `index` before a commit of the line was renamed, so that
 /// it belongs to another set.
 fn has_moved_away(
@@ -152,7 +180,7 @@ fn has_moved_away(
         return Ok(false);
     };
     let (before, removal) = (&line[removal - 1].id, &line[removal].id);
-    let changes = git.renames(before, removal, &config_pathspecs(path))?;
+    let changes = git.renames(before, Newer::Commit(removal), &config_pathspecs(path))?;
     let mut renamed = changes.renamed.iter();
     Ok(renamed.any(|(old, _)| old.path == path.path))
 }
@@ -160,22 +188,22 @@ fn has_moved_away(
 /// The configuration that git pairs with an added one, if only `--config` selects its name.
 fn renamed_from_any_name(
     git: &Git,
-    parent: &LineCommit,
-    commit: &LineCommit,
+    old: &ObjectId,
+    new: Newer<'_>,
     path: &ConfigPath,
 ) -> Result<Option<SetPath>, GitError> {
     let pathspecs = ["yaml", "yml"].map(|extension| format!(":(top,glob)**/*.{extension}").into());
-    let changes = git.renames(&parent.id, &commit.id, &pathspecs)?;
+    let changes = git.renames(old, new, &pathspecs)?;
     let mut renamed = changes.renamed.iter();
-    let Some((old, _)) = renamed.find(|(_, new)| *new == path.path) else {
+    let Some((source, _)) = renamed.find(|(_, new)| *new == path.path) else {
         return Ok(None);
     };
-    let old = Path::new(OsStr::from_bytes(&old.path));
-    let (Ok(set_path), Ok(file)) = (SetPath::new(old), RelPath::new(old)) else {
+    let source = Path::new(OsStr::from_bytes(&source.path));
+    let (Ok(set_path), Ok(file)) = (SetPath::new(source), RelPath::new(source)) else {
         return Ok(None);
     };
     let top = git.with_prefix(Vec::new());
-    let TreeFile::Content(bytes) = top.file(&parent.id, &file, config::MAX_SIZE)? else {
+    let TreeFile::Content(bytes) = top.file(old, &file, config::MAX_SIZE)? else {
         return Ok(None);
     };
     let name = file.to_string();

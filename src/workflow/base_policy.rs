@@ -7,14 +7,15 @@ use std::io::Read as _;
 
 use super::{
     Services,
-    base_forge::{bases, config_at},
+    base_branches::BaseBranches,
+    base_config::{BaseConfig, config_at},
     trust::MAX_MATERIAL,
 };
 use crate::{
     checks::{self, Check},
     config::{Config, RelPath},
     files::Files,
-    git::{Branch, BranchSources, Git, GitError, TreeFile},
+    git::{Branch, Git, GitError, TreeFile},
 };
 
 /// The warnings about keys that require less than on the base branch, or the reason that prevents
@@ -25,16 +26,16 @@ pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) 
         Ok(None) => return Vec::new(),
         Err(error) => return vec![checks::policy_unknown(&error.to_string())],
     };
-    let branches = match base_branches(config, &git, services) {
-        Ok(branches) => branches,
+    let bases = match BaseBranches::find(config, &git, services) {
+        Ok(bases) => bases,
         // Without a remote, no branch is the base of another.
         Err(GitError::NoRemote | GitError::Unborn) => return Vec::new(),
         Err(error) => return vec![checks::policy_unknown(&error.to_string())],
     };
     let mut warnings = Vec::new();
-    for branch in &branches {
+    for branch in &bases.branches {
         match config_at(config, &git, &branch.tip) {
-            Ok(Some(base)) => {
+            Ok(BaseConfig::Found(base)) => {
                 let replaced = replaced_files(config, &base, files, &git, branch);
                 warnings.extend(checks::policy_weakened(
                     &branch.name,
@@ -43,44 +44,23 @@ pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) 
                     &replaced,
                 ));
             }
-            // The set is new.
-            Ok(None) => {}
+            Ok(BaseConfig::New) => {}
+            Ok(BaseConfig::Unpaired(removed)) => {
+                warnings.push(checks::policy_of_removed(&branch.name, &removed));
+            }
             Err(reason) => warnings.push(checks::policy_unknown(&format!(
                 "{}: {reason}",
                 branch.name
             ))),
         }
     }
+    warnings.extend(
+        bases
+            .unknown
+            .iter()
+            .map(|reason| checks::policy_unknown(reason)),
+    );
     warnings
-}
-
-/// The base branch. The configuration that selects it may have changed, so the default branch
-/// counts too, unless the configuration there selects the same base.
-fn base_branches(config: &Config, git: &Git, services: &Services) -> Result<Vec<Branch>, GitError> {
-    let base = |config: &Config| config.forge.as_ref().and_then(|forge| forge.base.clone());
-    let mut known = bases(config, git, services).into_iter();
-    let Some(configured) = base(config) else {
-        return Ok(vec![match known.next() {
-            Some(default) => default,
-            // The remote is queried for its default branch.
-            None => git.promoted_branch(&BranchSources::default())?,
-        }]);
-    };
-    let sources = BranchSources {
-        base: Some(&configured),
-        ..BranchSources::default()
-    };
-    let mut branches = vec![git.promoted_branch(&sources)?];
-    for branch in known {
-        let same_base = match config_at(config, git, &branch.tip) {
-            Ok(Some(default)) => base(&default).as_ref() == Some(&configured),
-            Ok(None) | Err(_) => false,
-        };
-        if !same_base && !branches.contains(&branch) {
-            branches.push(branch);
-        }
-    }
-    Ok(branches)
 }
 
 /// The changed keys and roots of both policies.
@@ -94,8 +74,13 @@ fn replaced_files(
     let (Some(old), Some(new)) = (&base.verify, &config.verify) else {
         return Vec::new();
     };
+    let top = git.with_prefix(Vec::new());
     let differs = |path: &RelPath| {
-        let Ok(TreeFile::Content(expected)) = git.file(&branch.tip, path, MAX_MATERIAL) else {
+        // The base's configuration may be in another directory.
+        let Ok(old_path) = RelPath::new(&base.set_path.directory().join(path.as_path())) else {
+            return true;
+        };
+        let Ok(TreeFile::Content(expected)) = top.file(&branch.tip, &old_path, MAX_MATERIAL) else {
             return true;
         };
         let mut content = Vec::new();

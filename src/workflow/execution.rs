@@ -117,7 +117,7 @@ impl Executor for WorkTreeSite {
                 if change.commit {
                     apply_and_commit(session, changes, document, &self.config, services)
                 } else {
-                    apply_files(session, changes, services)
+                    apply_files(session, changes, document, services)
                 }
             }
             _ => Execution::complete(Effect::Nothing),
@@ -137,7 +137,7 @@ fn apply_and_commit(
         Ok(repository) => repository,
         Err(errors) => return Execution::stopped(Effect::Nothing, errors.into()),
     };
-    let applied = apply_files(session, changes, services);
+    let applied = apply_files(session, changes, document, services);
     if applied.stop.is_some() {
         return applied;
     }
@@ -158,8 +158,13 @@ fn apply_and_commit(
 fn apply_files(
     session: &mut apply::Session,
     changes: &[FileChange],
+    document: &PlanDocument,
     services: &Services,
 ) -> Execution {
+    let run = apply::RunIdentity {
+        set_path: document.set_path.clone(),
+        revision: Some(document.revision.clone()),
+    };
     let interruption = &services.interruption;
     let step = interruption
         .step("files may have changed; `repin recover` finishes or undoes what was begun");
@@ -167,7 +172,7 @@ fn apply_files(
         "{} changed, nothing committed",
         counted(changes.len(), "file")
     );
-    match session.apply(changes) {
+    match session.apply(changes, run) {
         Ok(()) => {
             step.done(written);
             Execution::complete(Effect::Applied)

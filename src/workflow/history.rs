@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Environment, Services, base_forge, build_order::BuildOrder, ci};
+use super::{Environment, Services, base_branches::known_bases, build_order::BuildOrder, ci};
 use crate::{
     checks::{self, DigestHistory, Extent, HistoryFacts},
     code::Code,
@@ -105,7 +105,7 @@ pub(crate) fn known_history(
         Err(error) if checks::no_history_reason(&error).is_some() => return Ok(None),
         opened => opened?,
     };
-    let base = base_forge::bases(config, &git, services).into_iter().next();
+    let base = known_bases(config, &git, services).into_iter().next();
     let branch = match (config.provenance.branch.as_deref(), base) {
         (Some(name), _) => git.branch(Some(name))?,
         (None, Some(base)) => base,

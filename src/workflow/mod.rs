@@ -8,6 +8,8 @@
 
 mod adoption;
 mod approval;
+mod base_branches;
+mod base_config;
 mod base_forge;
 pub(crate) mod base_policy;
 mod build_order;
@@ -59,6 +61,7 @@ mod verified_set;
 
 pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption};
 pub(crate) use approval::{Candidate, candidate};
+pub(crate) use base_branches::is_current_on_bases;
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,
 };
@@ -80,7 +83,7 @@ pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, che
 pub(crate) use revision::{RequestedRevision, revision};
 pub(crate) use run::{RunResult, run};
 pub(crate) use services::Services;
-pub(crate) use session::{lock, warn_if_interrupted};
+pub(crate) use session::{begin, lock, warn_if_interrupted};
 pub(crate) use settings::parse_mappings;
 pub(crate) use tags::{resolve_tags, resolved_images, select_tags};
 pub(crate) use verified_set::{SetVerdict, verified_set};

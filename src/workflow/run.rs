@@ -28,7 +28,7 @@ use crate::{
     report::{
         body::{self, TemplateContext},
         diff,
-        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
+        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument, RecoveredRun},
     },
 };
 
@@ -78,24 +78,36 @@ fn attempt(
     config: &Config,
     services: &Services,
 ) -> Result<(Config, PlanDocument, Execution), Errors> {
-    let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
     let mut site = match open_site(goal.operation(), options, config, services)? {
         Ok(site) => site,
         Err(stop) => return unopened(goal, config, stop, services),
     };
+    let (mut document, execution) = attempt_at(&mut *site, goal, options, services)?;
+    document.recovered = site.recovery().and_then(RecoveredRun::of);
+    Ok((site.config().clone(), document, execution))
+}
+
+/// Plans the change at a site and carries it out once.
+fn attempt_at(
+    site: &mut dyn Executor,
+    goal: &Goal,
+    options: &Options,
+    services: &Services,
+) -> Result<(PlanDocument, Execution), Errors> {
+    let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
     let config = site.config().clone();
     config.counts_pins()?;
     let operation = goal.operation();
     let mut rows = image_rows::declared(&config);
     let text = match goal.revision() {
         Some(text) => text.to_owned(),
-        None => match newest_set(goal, &*site, services)? {
+        None => match newest_set(goal, site, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
                 image_rows::add_current(&mut rows, &config, &found);
                 let current = current.as_ref().map(Revision::as_str);
                 let document = unplanned_document(operation, current, &config, rows);
-                return Ok((config, document, Execution::complete(Effect::NothingNewer)));
+                return Ok((document, Execution::complete(Effect::NothingNewer)));
             }
         },
     };
@@ -106,12 +118,12 @@ fn attempt(
         Ok(request) => request.with_changes(options, &config),
         Err(stop) => {
             let document = unplanned_document(operation, Some(&text), &config, rows);
-            return Ok((config, document, stopped(stop)));
+            return Ok((document, stopped(stop)));
         }
     };
     let planned = plan(
         &request,
-        &*site,
+        site,
         options.missing_credential,
         services,
         &mut rows,
@@ -120,11 +132,7 @@ fn attempt(
     let planned = match planned {
         Ok(planned) => planned,
         Err(stop) => {
-            return Ok((
-                config,
-                unplanned,
-                withheld(&*site, &request, stop, services),
-            ));
+            return Ok((unplanned, withheld(site, &request, stop, services)));
         }
     };
     let mut document = planned_document(unplanned, &planned);
@@ -141,7 +149,7 @@ fn attempt(
         }
         Err(errors) => stopped(errors.into()),
     };
-    Ok((config, document, execution))
+    Ok((document, execution))
 }
 
 /// A run without a site. A malformed file of the configuration is an error even if the run is skipped.
@@ -204,8 +212,12 @@ fn open_site(
         }
         Intent::Apply { commit } => {
             return Ok(match session::begin(config, operation.as_str(), services) {
-                Ok(session) => {
-                    let change = WorkTreeChange { session, commit };
+                Ok((session, recovery)) => {
+                    let change = WorkTreeChange {
+                        session,
+                        recovery,
+                        commit,
+                    };
                     Ok(Box::new(WorkTreeSite::new(config, Some(change))))
                 }
                 Err(errors) => Err(errors.into()),
@@ -393,6 +405,7 @@ pub(super) fn unplanned_document(
         body: None,
         diff: None,
         pull_request: None,
+        recovered: None,
         error: None,
     }
 }

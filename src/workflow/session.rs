@@ -5,26 +5,25 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Console, Services};
 use crate::{
-    apply::{self, RecoveryState, Session},
+    apply::{self, Recovery, Session},
     config::Config,
     error::Errors,
     untrusted::plain,
 };
 
-/// Takes the lock of the work tree, and recovers from an interrupted run.
-pub(super) fn begin(
+/// Takes the lock of the work tree, and recovers from an interrupted run, which may be of another set in
+/// the same root. So its set, its revision and its files are reported in every volume.
+pub(crate) fn begin(
     config: &Config,
     command: &str,
     services: &Services,
-) -> Result<Session, Errors> {
+) -> Result<(Session, Recovery), Errors> {
     let mut session = lock(config, command, services)?;
     let recovery = session.recover()?;
-    if recovery.state != RecoveryState::Nothing {
-        services
-            .console
-            .note(&format!("note: {}", recovery.state.describe(false)));
+    if let Some(warning) = recovery.warning() {
+        services.console.warn(&plain(&warning));
     }
-    Ok(session)
+    Ok((session, recovery))
 }
 
 /// Takes the lock of the work tree. A process that fails to take it shows this one as the holder.
@@ -47,7 +46,7 @@ pub(crate) fn lock(
 pub(crate) fn warn_if_interrupted(config: &Config, console: &dyn Console) {
     match apply::preview_recovery(&config.root) {
         Ok(None) => {}
-        Ok(Some(recovery)) => console.warn(&recovery.notice()),
+        Ok(Some(recovery)) => console.warn(&plain(&recovery.notice())),
         Err(error) => {
             let message = plain(&error.to_string());
             console.warn(&format!("{message}; {}", error.hint()));

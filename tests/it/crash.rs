@@ -105,7 +105,9 @@ fn interrupted_apply_is_recovered_before_the_next() {
     }
     let ran = world.run(&APPLY).exits(0);
     assert!(
-        ran.stderr.contains("note: an interrupted run was finished"),
+        ran.stderr.contains(&format!(
+            "warning: an interrupted run of repin.yaml at revision {REV_B} was finished"
+        )),
         "{}",
         ran.stderr
     );

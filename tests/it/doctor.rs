@@ -312,7 +312,10 @@ fn running_and_interrupted_runs_are_conflicts() {
     let rows = fails(&world, &[], 5, &["journal"]);
     assert!(
         line(&rows, "journal").1
-            == "an interrupted --apply left a journal of 2 files; `repin recover` would finish it",
+            == format!(
+                "an interrupted --apply of repin.yaml at revision {REV_B} left a journal of 2 files; \
+                 `repin recover` would finish it"
+            ),
         "{rows:?}"
     );
     assert!(before == world.snapshot(), "something was written");

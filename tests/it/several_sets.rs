@@ -822,3 +822,56 @@ fn sets_with_a_common_root_share_its_lock() {
         assert_eq!(world.read(&format!("envs/{file}")), new, "{file}");
     }
 }
+
+#[test]
+fn interrupted_run_of_another_set_is_reported() {
+    for format in ["human", "json"] {
+        let world = environments();
+        for (set, files) in [("a", 2), ("b", 1)] {
+            let files: Vec<_> = (0..files).map(|file| format!("{set}{file}.yml")).collect();
+            let text = config(&files.join(", "), files.len());
+            world.write(&format!("repin.{set}.yaml"), text);
+            for file in &files {
+                world.write(file, pin(&world));
+            }
+        }
+        let apply = |set: &'static str| {
+            [
+                "promote",
+                "--config",
+                set,
+                "--revision",
+                REV_B,
+                "--apply",
+                "--quiet",
+            ]
+        };
+        let sources = format!("ghcr.io/acme=oci:{}", world.path("images").display());
+        let mut command = world.command(&apply("repin.a.yaml"));
+        command.env("REPIN_SOURCES", &sources);
+        strace::inject(&command, &["renameat2:signal=KILL:when=2".to_owned()]);
+        assert_ne!(world.read("a0.yml"), world.read("a1.yml"));
+        let args = [&apply("repin.b.yaml")[..], &["--format", format]].concat();
+        let ran = run(&world, &args).exits(0);
+        let warning = format!(
+            "warning: an interrupted run of repin.a.yaml at revision {REV_B} was finished; \
+             every file has its new content: a0.yml, a1.yml\n"
+        );
+        assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
+        if format == "json" {
+            let recovered = json!({
+                "set_path": "repin.a.yaml",
+                "revision": REV_B,
+                "state": "forward",
+                "files": ["a0.yml", "a1.yml"],
+            });
+            assert_eq!(ran.json()["recovered"], recovered);
+            let again = run(&world, &args).exits(0);
+            assert!(again.json()["recovered"].is_null(), "{}", again.stdout);
+        }
+        for file in ["a0.yml", "a1.yml", "b0.yml"] {
+            let new = world.digest("fix", REV_B);
+            assert!(world.read(file).contains(new), "{file}");
+        }
+    }
+}

@@ -134,13 +134,17 @@ impl Pipeline {
     }
 
     fn run(&self, args: &[&str]) -> Ran {
+        self.run_in(PROD, args)
+    }
+
+    fn run_in(&self, set: &str, args: &[&str]) -> Ran {
         let sources = format!("ghcr.io/acme=oci:{}", self.world.path("images").display());
         let temporary = self.world.path("tmp").display().to_string();
         let mut env = vec![("REPIN_SOURCES", &*sources), ("TMPDIR", &*temporary)];
         if self.fake.is_some() {
             env.push(("REPIN_FORGE_TOKEN", TOKEN));
         }
-        let args = [args, &["--config", PROD, "--format", "json"]].concat();
+        let args = [args, &["--config", set, "--format", "json"]].concat();
         self.world.run_with(&args, &env)
     }
 
@@ -490,6 +494,137 @@ fn check_remote_checks_stages_of_new_set() {
     );
     pipeline.commit("chore: stages", 10);
     pipeline.run(&["check", "--remote"]).exits(2);
+}
+
+/// The warnings and the skipped checks of `check --remote` about the policy of a set.
+fn policy(pipeline: &Pipeline, set: &str) -> (Vec<String>, Vec<String>) {
+    let document = pipeline.run_in(set, &["check", "--remote"]).json();
+    let of = |status| details(&document, "policy_weakened", status);
+    (of("warn"), of("skip"))
+}
+
+#[test]
+fn selected_branch_does_not_hide_stages() {
+    for (key, value) in [
+        ("provenance.branch", "provenance: { branch: origin/pr }\n"),
+        (
+            "forge.base",
+            "forge: { kind: github, repository: acme/flows, base: pr }\n",
+        ),
+    ] {
+        let pipeline = Pipeline::new(AFTER_A_DAY);
+        pipeline.git(&["checkout", "-q", "-b", "pr"]);
+        pipeline.configure(PROD, &format!("{AFTER_A_DAY}{value}"));
+        pipeline.promoted(PROD, REV_B, 1);
+        pipeline.git(&["push", "-q", "origin", "pr"]);
+        let document = pipeline.run(&["check", "--remote"]).exits(1).json();
+        assert_eq!(failed(&document), ["stage_missing"], "{key}");
+        let warning = format!("weaker than on origin/main: {key}");
+        assert_eq!(policy(&pipeline, PROD), (vec![warning], vec![]));
+        // The set is current on every branch, and the base selects the branch.
+        pipeline.git(&["branch", "-q", "-f", "main"]);
+        pipeline.publish();
+        pipeline.run(&["check", "--remote"]).exits(0);
+        assert_eq!(policy(&pipeline, PROD), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn set_must_be_current_on_the_configured_branch() {
+    let pipeline =
+        Pipeline::new("forge: { kind: github, repository: acme/flows, base: release }\n");
+    pipeline.git(&["push", "-q", "origin", "main:release"]);
+    // Only the release branch has stages, and its set is current on main.
+    pipeline.configure(
+        PROD,
+        "forge: { kind: github, repository: acme/flows, base: release }\n\
+         promote: { after: [{ set: ../staging/repin.yaml }] }\n",
+    );
+    pipeline.promoted(PROD, REV_B, 2);
+    pipeline.git(&["checkout", "-q", "-b", "pr"]);
+    pipeline.configure(
+        PROD,
+        "promote: { after: [{ set: ../staging/repin.yaml }] }\n",
+    );
+    pipeline.commit("another base", 1);
+    let document = pipeline.run(&["check", "--remote"]).exits(1).json();
+    assert_eq!(failed(&document), ["stage_missing"]);
+}
+
+#[test]
+fn unknown_default_branch_does_not_hide_stages() {
+    let forge = "forge: { kind: github, repository: acme/flows, base: release }\n";
+    let pipeline = Pipeline::new(&format!("{AFTER_A_DAY}{forge}"));
+    pipeline.configure(STAGING, forge);
+    pipeline.promoted(PROD, REV_B, 1);
+    pipeline.git(&["push", "-q", "origin", "main:release"]);
+    pipeline.run(&["check", "--remote"]).exits(0);
+    pipeline.git(&["remote", "set-head", "origin", "--delete"]);
+    pipeline.git(&["update-ref", "-d", "refs/remotes/origin/main"]);
+    let document = pipeline.run(&["check", "--remote"]).exits(1).json();
+    assert_eq!(failed(&document), ["stage_missing"]);
+    let (warned, skipped) = policy(&pipeline, PROD);
+    assert_eq!((warned.len(), skipped.len()), (0, 1), "{skipped:?}");
+    assert!(skipped[0].contains("origin/main"), "{skipped:?}");
+}
+
+#[test]
+fn moved_configuration_is_compared_with_the_base() {
+    const MOVED: &str = "live/prod/repin.yaml";
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let removed = vec![
+        "cannot compare the policy with the base branch: origin/main has no such configuration, and \
+         git pairs it with none of the removed ones: envs/prod/repin.yaml"
+            .to_owned(),
+    ];
+    fs::create_dir(pipeline.world.path("live")).unwrap();
+    fs::rename(
+        pipeline.world.path("envs/prod"),
+        pipeline.world.path("live/prod"),
+    )
+    .unwrap();
+    let stages = "promote: { after: [{ set: ../../envs/staging/repin.yaml, for: 24h }] }\n";
+    pipeline.configure(MOVED, stages);
+    // Git pairs only files in its index.
+    assert_eq!(policy(&pipeline, MOVED), (vec![], removed.clone()));
+    pipeline.git(&["add", "-A"]);
+    let warning = |keys: &str| {
+        let warning = format!("weaker than envs/prod/repin.yaml on origin/main: {keys}");
+        (vec![warning], vec![])
+    };
+    for (more, expected) in [
+        (stages, (vec![], vec![])),
+        ("", warning("promote.after")),
+        (
+            &*format!("{stages}provenance: {{ branch: origin/main }}\n"),
+            warning("provenance.branch"),
+        ),
+    ] {
+        pipeline.configure(MOVED, more);
+        pipeline.git(&["add", "-A"]);
+        assert_eq!(policy(&pipeline, MOVED), expected, "{more}");
+    }
+    pipeline.commit("move", 1);
+    pipeline.git(&["push", "-q", "--force", "origin", "HEAD~1:main"]);
+    pipeline.configure(MOVED, "");
+    assert_eq!(policy(&pipeline, MOVED), warning("promote.after"));
+    // A rewritten file is not a rename.
+    let text = pipeline.world.read(MOVED);
+    pipeline
+        .world
+        .write(MOVED, text + &"# rewritten\n".repeat(100));
+    pipeline.git(&["add", "-A"]);
+    assert_eq!(policy(&pipeline, MOVED), (vec![], removed));
+}
+
+#[test]
+fn new_configuration_has_no_policy_to_compare() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let new = "envs/new/repin.yaml";
+    pipeline.configure(new, "");
+    pipeline.pin(new, REV_A);
+    pipeline.git(&["add", "-A"]);
+    assert_eq!(policy(&pipeline, new), (vec![], vec![]));
 }
 
 /// A pipeline on a forge with a change of staging by pull request 1, which the forge merged

@@ -615,7 +615,36 @@ fn changed_base_does_not_hide_default_branch() {
     world.commit("another base");
     world.git(&["push", "-q", "origin", "evil"]);
     world.git(&["remote", "set-head", "origin", "main"]);
-    assert_eq!(weakened(&world), ["weaker than on origin/main: verify"]);
+    assert_eq!(
+        weakened(&world),
+        ["weaker than on origin/main: forge.base, verify"]
+    );
+}
+
+#[test]
+fn keys_of_a_moved_policy_are_compared() {
+    let world = trusted().with_git();
+    fs::create_dir(world.path("moved")).unwrap();
+    for name in ["repin.yaml", "root.json", ".github"] {
+        world.git(&["mv", name, "moved"]);
+    }
+    world.replace("moved/repin.yaml", "oci:images", "oci:../images");
+    world.git(&["add", "-A"]);
+    let args = [
+        "check",
+        "--remote",
+        "--config",
+        "moved/repin.yaml",
+        "--format",
+        "json",
+    ];
+    let warned = || details(&world.run(&args).exits(0).json(), "policy_weakened", "warn");
+    assert_eq!(warned(), [""; 0]);
+    world.write("moved/root.json", world.read("moved/root.json") + "\n");
+    assert_eq!(
+        warned(),
+        ["weaker than repin.yaml on origin/main: root.json (replaced)"]
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ use crate::{
     text::counted,
     untrusted::plain,
     workflow::{
-        SiteHistory, base_policy, known_history, pin_rules,
+        SiteHistory, base_policy, is_current_on_bases, known_history, pin_rules,
         pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
         signatures,
         stages::{self, Stages},
@@ -239,7 +239,7 @@ fn check_remote(
     })
 }
 
-/// Checks the stages of the pinned set, unless it is current on the base branch.
+/// Checks the stages of the pinned set, unless it is current on every branch that may be the base.
 fn check_stages(
     config: &Config,
     found: &Found,
@@ -248,9 +248,9 @@ fn check_stages(
 ) -> Result<(Vec<Check>, Vec<Error>), Errors> {
     let stages = Stages::open(config, history, true, &cx.services)?;
     let digests = checks::current_digests(config, found);
-    let base = history.promoted().ok();
-    let current = base.and_then(|history| history.current());
-    if current.is_some_and(|current| current.images == digests) {
+    if config.promote.after.is_empty()
+        || is_current_on_bases(config, &digests, history, &cx.services)
+    {
         return Ok((Vec::new(), Vec::new()));
     }
     let verdicts = stages.judge(&digests, &cx.services)?;

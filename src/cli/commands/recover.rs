@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     apply::{self, Content, Error, Recovery, RecoveryState},
     cli::{args, context::Context, exit::Exit, format::Format},
+    config::SetPath,
     error::{Class, Errors},
     untrusted::{plain, workflow::Commands},
     workflow::lock,
@@ -16,6 +17,8 @@ use crate::{
 #[derive(Serialize)]
 struct Document {
     schema: &'static str,
+    set_path: Option<SetPath>,
+    revision: Option<String>,
     state: &'static str,
     files: Vec<String>,
 }
@@ -40,6 +43,7 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
     let recovery = match outcome {
         Ok(recovery) => recovery.unwrap_or(Recovery {
             state: RecoveryState::Nothing,
+            run: None,
             files: Vec::new(),
         }),
         Err(Error::Unresolved(recovery)) => recovery,
@@ -62,8 +66,11 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
         files.map(|file| file.path.to_string()).collect()
     };
     if cx.output.format == Format::Json {
+        let run = recovery.run.as_ref();
         cx.output.print_json(&Document {
             schema: "repin.recover/1",
+            set_path: run.map(|run| run.set_path.clone()),
+            revision: run.and_then(|run| run.revision.clone()),
             state: recovery.state.as_str(),
             files,
         });
@@ -83,7 +90,7 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
         ));
     } else {
         let end = if files.is_empty() { "" } else { ":" };
-        let text = recovery.state.describe(dry_run);
+        let text = plain(&recovery.describe(dry_run));
         cx.output.print(format!("{text}{end}\n"));
     }
     for file in &files {

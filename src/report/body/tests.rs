@@ -53,6 +53,7 @@ fn document() -> PlanDocument {
         body: None,
         diff: None,
         pull_request: None,
+        recovered: None,
         error: None,
     }
 }

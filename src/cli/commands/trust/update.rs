@@ -9,7 +9,7 @@ use futures_util::future;
 use reqwest::Url;
 
 use crate::{
-    apply::Session,
+    apply::{RunIdentity, Session},
     cli::{
         args::{self, Instance},
         context::Context,
@@ -27,7 +27,7 @@ use crate::{
     report::json::{ErrorRow, RootChange, RootRow, TrustUpdateDocument},
     trust::{self, BuiltIn, Change, Mirror, Root},
     untrusted::plain,
-    workflow::{lock, trust::read_material},
+    workflow::{begin, trust::read_material},
 };
 
 /// The maximum size of a TUF root document, in bytes.
@@ -85,8 +85,7 @@ pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Er
     let config = cx.load()?;
     let overrides = Overrides::read(args, cx)?;
     let mut session = if apply {
-        let mut session = lock(&config, "trust update", &cx.services)?;
-        session.recover()?;
+        let (session, _) = begin(&config, "trust update", &cx.services)?;
         Some(session)
     } else {
         None
@@ -492,7 +491,11 @@ fn write_files(
             new,
         });
     }
-    session.apply(&changes)?;
+    let run = RunIdentity {
+        set_path: config.set_path.clone(),
+        revision: None,
+    };
+    session.apply(&changes, run)?;
     for file in files
         .iter()
         .filter(|file| file.is_changed && file.old.is_none())

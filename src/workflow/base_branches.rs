@@ -1,0 +1,158 @@
+//! The branches that may be the base of the work tree.
+//!
+//! A pull request contains the configuration that selects its base branch, and could select itself. So
+//! its choice counts alone only if the configuration on the default branch makes the same choice.
+
+use super::{
+    Services, SiteHistory,
+    base_config::{BaseConfig, config_at},
+    ci,
+};
+use crate::{
+    config::Config,
+    git::{Branch, BranchSources, Git, GitError},
+    history::{Digests, History},
+};
+
+/// The branches that may be the base of the work tree.
+pub(super) struct BaseBranches {
+    pub(super) branches: Vec<Branch>,
+    /// The reasons why further branches are unknown.
+    pub(super) unknown: Vec<String>,
+}
+
+impl BaseBranches {
+    /// Finds the branches in the clone. The remote is queried for its default branch if the clone does not
+    /// record it.
+    pub(super) fn find(config: &Config, git: &Git, services: &Services) -> Result<Self, GitError> {
+        let mut found = Self {
+            branches: Vec::new(),
+            unknown: Vec::new(),
+        };
+        let keys = selecting_keys(config);
+        for branch in selected_branches(keys, git) {
+            found.add(branch?);
+        }
+        let mut defaults = known_defaults(git, services);
+        if defaults.is_empty() {
+            match git.promoted_branch(&BranchSources::default()) {
+                Ok(default) => defaults.push(default),
+                Err(error) if keys.base.is_none() => return Err(error),
+                Err(error) => found.unknown.push(error.to_string()),
+            }
+        }
+        if keys.base.is_none() {
+            // Pull requests are for the default branch, whatever `provenance.branch` selects.
+            found.add(defaults[0].clone());
+        }
+        for default in defaults {
+            match config_at(config, git, &default.tip) {
+                Ok(BaseConfig::Found(base)) => {
+                    let base_keys = selecting_keys(&base);
+                    if base_keys != keys {
+                        found.add(default);
+                        for branch in selected_branches(base_keys, git) {
+                            match branch {
+                                Ok(branch) => found.add(branch),
+                                Err(error) => found.unknown.push(error.to_string()),
+                            }
+                        }
+                    }
+                }
+                // The default branch requires nothing of a new set.
+                Ok(BaseConfig::New) => {}
+                Ok(BaseConfig::Unpaired(_)) | Err(_) => found.add(default),
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, branch: Branch) {
+        if !self.branches.contains(&branch) {
+            self.branches.push(branch);
+        }
+    }
+}
+
+/// Whether the set with these digests is current on every branch that may be the base of the work tree.
+/// On an unknown branch it is not.
+pub(crate) fn is_current_on_bases(
+    config: &Config,
+    digests: &Digests,
+    history: &SiteHistory,
+    services: &Services,
+) -> bool {
+    let is_current = |history: &History| {
+        let current = history.current();
+        current.is_some_and(|current| current.images == *digests)
+    };
+    let (Ok(own), Some(git)) = (history.promoted(), history.git()) else {
+        return false;
+    };
+    if !is_current(own) {
+        return false;
+    }
+    let Ok(bases) = BaseBranches::find(config, git, services) else {
+        return false;
+    };
+    bases.unknown.is_empty()
+        && bases.branches.into_iter().all(|branch| {
+            branch.tip == own.branch.tip
+                || History::of_branch(git, config, branch).is_ok_and(|history| is_current(&history))
+        })
+}
+
+/// The base branches that this clone has, without any request: the configured one and the default branch.
+pub(super) fn known_bases(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
+    let base = selecting_keys(config).base;
+    let mut branches: Vec<_> = base
+        .and_then(|base| remote_branch(base, git).ok())
+        .into_iter()
+        .collect();
+    branches.extend(known_defaults(git, services));
+    branches.dedup();
+    branches
+}
+
+/// The default branch as CI states it and as this clone records it.
+fn known_defaults(git: &Git, services: &Services) -> Vec<Branch> {
+    let stated = ci::default_branch(&services.environment, Some(git));
+    let mut branches: Vec<_> = stated
+        .and_then(|name| remote_branch(&name, git).ok())
+        .into_iter()
+        .collect();
+    branches.extend(git.known_default().ok().flatten());
+    branches.dedup();
+    branches
+}
+
+/// The keys of a configuration that select branches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct SelectingKeys<'c> {
+    /// `forge.base`
+    base: Option<&'c str>,
+    /// `provenance.branch`
+    history: Option<&'c str>,
+}
+
+fn selecting_keys(config: &Config) -> SelectingKeys<'_> {
+    let forge = config.forge.as_ref();
+    SelectingKeys {
+        base: forge.and_then(|forge| forge.base.as_deref()),
+        history: config.provenance.branch.as_deref(),
+    }
+}
+
+fn selected_branches(keys: SelectingKeys<'_>, git: &Git) -> Vec<Result<Branch, GitError>> {
+    let base = keys.base.map(|base| remote_branch(base, git));
+    let history = keys.history.map(|name| git.branch(Some(name)));
+    base.into_iter().chain(history).collect()
+}
+
+/// A branch of the remote.
+fn remote_branch(name: &str, git: &Git) -> Result<Branch, GitError> {
+    git.promoted_branch(&BranchSources {
+        base: Some(name),
+        ..BranchSources::default()
+    })
+}
