@@ -17,7 +17,7 @@ use super::{
     yaml::{self, Document},
 };
 use crate::{
-    config::{Config, Owner, PlaceKind, Step},
+    config::{Config, Owner, PlaceKind, Step, TextKind, YamlKind},
     oci::Tag,
     pins::ImageNames,
 };
@@ -32,7 +32,8 @@ pub(in crate::pins) struct TagPlaces {
     keys: Vec<String>,
     /// The last keys of the other tags, except those that contain `tag` in any case.
     repository_keys: Vec<String>,
-    is_marked: bool,
+    /// The kinds of places in text, each once.
+    text_kinds: Vec<TextKind>,
 }
 
 impl TagPlaces {
@@ -50,7 +51,7 @@ impl TagPlaces {
             images: Vec::new(),
             keys: Vec::new(),
             repository_keys: Vec::new(),
-            is_marked: false,
+            text_kinds: Vec::new(),
         };
         let mut seen = HashSet::new();
         for config in configs {
@@ -76,8 +77,9 @@ impl TagPlaces {
         }
         for place in &config.places {
             match &place.kind {
-                PlaceKind::Marked => self.is_marked = true,
-                PlaceKind::Keys(rule) => {
+                PlaceKind::Text(kind) if self.text_kinds.contains(kind) => {}
+                PlaceKind::Text(kind) => self.text_kinds.push(*kind),
+                PlaceKind::Yaml(YamlKind::Keys(rule)) => {
                     let keys = match &rule.owner {
                         Owner::Image(_) => &mut self.keys,
                         Owner::Keys { .. } => &mut self.repository_keys,
@@ -88,7 +90,7 @@ impl TagPlaces {
                         _ => None,
                     }));
                 }
-                PlaceKind::Kustomize | PlaceKind::Helm { .. } => {}
+                PlaceKind::Yaml(YamlKind::Kustomize | YamlKind::Helm { .. }) => {}
             }
         }
         self.rules.push(Rules {
@@ -101,10 +103,14 @@ impl TagPlaces {
     /// The tags of entries, with their images.
     pub(in crate::pins) fn tags(&self, names: &ImageNames, content: &[u8]) -> Vec<(usize, Tag)> {
         let mut tags = Vec::new();
-        if self.is_marked {
+        for kind in &self.text_kinds {
             for rules in &self.rules {
-                for (image, line) in marked::lines(rules, content) {
-                    self.add_words(image, line, &mut tags);
+                match kind {
+                    TextKind::Marked => {
+                        for (image, line) in marked::lines(rules, content) {
+                            self.add_words(image, line, &mut tags);
+                        }
+                    }
                 }
             }
         }
@@ -156,8 +162,8 @@ impl TagPlaces {
                             Some(images.len() - 1).filter(|number| !images[*number].is_empty())
                         },
                     };
-                    for place in 0..rules.places.len() {
-                        for entry in file.entries(document, place) {
+                    for (_, kind) in rules.yaml_places() {
+                        for entry in file.entries(document, kind) {
                             found.extend(entry_tags(document, &entry));
                         }
                     }
