@@ -14,6 +14,8 @@ pub(crate) const CODES: &str = "src/codes.yaml";
 struct Entry {
     kind: Kind,
     passed: Option<String>,
+    verifies: Option<String>,
+    advice: Option<String>,
     exits: Vec<u8>,
     summary: String,
     meaning: String,
@@ -46,8 +48,12 @@ pub(crate) fn codes(text: &str) -> Result<String, String> {
             let code = code.as_str().unwrap_or_default();
             let entry: Entry = serde_yaml_ng::from_value(entry.clone())
                 .map_err(|error| format!("{CODES}: {code}: {error}"))?;
-            if entry.passed.is_some() != (entry.kind == Kind::Check) {
-                return Err(format!("{CODES}: {code}: `passed` belongs to checks"));
+            let is_check = entry.kind == Kind::Check;
+            let fields = [entry.passed.is_some(), entry.verifies.is_some()];
+            if fields != [is_check; 2] || entry.advice.is_some() && !is_check {
+                return Err(format!(
+                    "{CODES}: {code}: `passed`, `verifies` and `advice` belong to checks"
+                ));
             }
             let Entry {
                 kind,
@@ -59,6 +65,7 @@ pub(crate) fn codes(text: &str) -> Result<String, String> {
                 remedy,
                 example,
                 formerly,
+                ..
             } = entry;
             let constant = code.to_uppercase();
             let _ = writeln!(

@@ -21,8 +21,10 @@ pub struct PinPlace {
     /// The span of the name in the configuration.
     pub span: Span,
     pub kind: PlaceKind,
-    /// The files that are searched; `None`: those of `files` that the kind recognizes by name.
+    /// The files that are searched; `None`: those of the configuration's `files` that are also in
+    /// `default_files`.
     pub files: Option<Globs>,
+    pub default_files: DefaultFiles,
     /// `None`: the policy of the configuration.
     pub comment: Option<CommentPolicy>,
 }
@@ -30,6 +32,13 @@ pub struct PinPlace {
 /// The kind of the entries of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlaceKind {
+    Yaml(YamlKind),
+    Text(TextKind),
+}
+
+/// A kind of entries that are values in YAML or JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum YamlKind {
     /// Items of `images:` in a kustomization.
     Kustomize,
     /// Mappings with `repository`.
@@ -39,18 +48,13 @@ pub enum PlaceKind {
     },
     /// Values that a pointer selects.
     Keys(Box<KeysRule>),
-    /// Lines with a comment that names an image.
-    Marked,
 }
 
-impl PlaceKind {
-    /// Whether its places are lines of any text; the others are values in YAML.
-    pub(crate) fn is_text(&self) -> bool {
-        match self {
-            Self::Kustomize | Self::Helm { .. } | Self::Keys(_) => false,
-            Self::Marked => true,
-        }
-    }
+/// A kind of entries that are lines of any text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextKind {
+    /// Lines with a comment that names an image.
+    Marked,
 }
 
 choices! {
@@ -143,21 +147,26 @@ choices! {
     }
 }
 
-/// The keys that suit some kinds, with these kinds.
-const SUITED: [(&str, &[KindName]); 7] = [
-    (
-        "comment",
-        &[KindName::Kustomize, KindName::Helm, KindName::Keys],
-    ),
-    ("registry", &[KindName::Helm, KindName::Keys]),
-    ("entry", &[KindName::Keys]),
-    ("image", &[KindName::Keys]),
-    ("repository", &[KindName::Keys]),
-    ("tag", &[KindName::Keys]),
-    ("digest", &[KindName::Keys]),
-];
-
 impl KindName {
+    /// The keys of a place in addition to `kind` and `files`, and its files if it has no `files`.
+    fn row(self) -> (&'static [&'static str], DefaultFiles) {
+        const KEYS: &[&str] = &[
+            "comment",
+            "entry",
+            "image",
+            "registry",
+            "repository",
+            "tag",
+            "digest",
+        ];
+        match self {
+            Self::Kustomize => (&["comment"], DefaultFiles::Kustomizations),
+            Self::Helm => (&["comment", "registry"], DefaultFiles::Values),
+            Self::Keys => (KEYS, DefaultFiles::Values),
+            Self::Marked => (&[], DefaultFiles::All),
+        }
+    }
+
     /// The kind of the place called `name` that has no key `kind`.
     fn of_place(name: &str) -> Option<Self> {
         let mut kinds = Self::WORDS.iter();
@@ -178,15 +187,18 @@ fn check_place(fields: &Fields<'_>, kind: Option<KindName>, registry: Option<&st
             problems.report_hint(
                 fields.key.span,
                 format!("the key `kind` is missing: `{name}` is not the name of a kind"),
-                "add `kind: kustomize`, `helm`, `keys` or `marked`",
+                format!(
+                    "add `kind: {}",
+                    KindName::shape().name.trim_start_matches('`')
+                ),
             );
         }
         return;
     };
-    for (name, kinds) in SUITED {
-        if let Some((key, _)) = fields.entry(name)
-            && !kinds.contains(&kind)
-        {
+    let (keys, _) = kind.row();
+    for (key, _) in fields.known_entries() {
+        let name = key.text.as_str();
+        if !["kind", "files"].contains(&name) && !keys.contains(&name) {
             let message = format!("`{name}` does not apply to the kind `{}`", kind.as_str());
             problems.report_hint(key.span, message, "remove it");
         }
@@ -240,12 +252,12 @@ impl KeyType for PinPlace {
 
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
         let keys = PlaceKeys::read(key, node, problems)?;
-        let mut comment = keys.comment;
-        let kind = match keys.kind.or_else(|| KindName::of_place(&key.text))? {
-            KindName::Kustomize => PlaceKind::Kustomize,
-            KindName::Helm => PlaceKind::Helm {
+        let name = keys.kind.or_else(|| KindName::of_place(&key.text))?;
+        let kind = match name {
+            KindName::Kustomize => PlaceKind::Yaml(YamlKind::Kustomize),
+            KindName::Helm => PlaceKind::Yaml(YamlKind::Helm {
                 registry: helm_registry(&keys.registry.unwrap_or_default()).ok()?,
-            },
+            }),
             KindName::Keys => {
                 let owner = match (keys.image, keys.registry) {
                     (Some(image), _) => Owner::Image(image),
@@ -254,24 +266,24 @@ impl KeyType for PinPlace {
                         repository: keys.repository?,
                     },
                 };
-                PlaceKind::Keys(Box::new(KeysRule {
+                PlaceKind::Yaml(YamlKind::Keys(Box::new(KeysRule {
                     entry: keys.entry?,
                     owner,
                     tag: keys.tag,
                     digest: keys.digest,
-                }))
+                })))
             }
-            KindName::Marked => {
-                comment = Some(CommentPolicy::Keep);
-                PlaceKind::Marked
-            }
+            KindName::Marked => PlaceKind::Text(TextKind::Marked),
         };
+        let (allowed, default_files) = name.row();
+        let comment = (!allowed.contains(&"comment")).then_some(CommentPolicy::Keep);
         Some(Self {
             name: key.text.clone(),
             span: key.span,
             kind,
             files: keys.files,
-            comment,
+            default_files,
+            comment: keys.comment.or(comment),
         })
     }
 }
@@ -461,7 +473,7 @@ pub(super) fn check_files(problems: &ErrorCollector, places: &[PinPlace]) {
 /// Reports places of images that do not exist.
 pub(super) fn check_images(problems: &ErrorCollector, places: &[PinPlace], images: &[&str]) {
     for place in places {
-        if let PlaceKind::Keys(rule) = &place.kind
+        if let PlaceKind::Yaml(YamlKind::Keys(rule)) = &place.kind
             && let Owner::Image(name) = &rule.owner
             && !images.contains(&name.as_str())
         {
@@ -482,40 +494,27 @@ const TEMPLATES: &str = "templates";
 pub(crate) const KUSTOMIZATIONS: [&str; 3] =
     ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-impl PinPlace {
-    /// Whether the files of the place depend on the charts around them.
-    pub fn depends_on_charts(&self) -> bool {
-        match self.kind {
-            PlaceKind::Helm { .. } | PlaceKind::Keys(_) => self.files.is_none(),
-            PlaceKind::Kustomize | PlaceKind::Marked => false,
-        }
-    }
+/// The files of a place without `files`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultFiles {
+    Kustomizations,
+    /// YAML and JSON, except the templates of charts.
+    Values,
+    All,
 }
 
-impl PlaceKind {
-    /// Whether the name of a file that `files` matches suits the kind. `exists` reports whether a
-    /// path is a file.
-    pub fn has_name(&self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
+impl DefaultFiles {
+    /// Whether they include a file. `exists` reports whether a path is a file.
+    pub(crate) fn matches(self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
         let name = path.file_name().and_then(|name| name.to_str());
         match self {
-            Self::Marked => true,
-            Self::Kustomize => name.is_some_and(|name| KUSTOMIZATIONS.contains(&name)),
-            Self::Helm { .. } | Self::Keys(_) => {
+            Self::All => true,
+            Self::Kustomizations => name.is_some_and(|name| KUSTOMIZATIONS.contains(&name)),
+            Self::Values => {
                 let extension = path.extension().and_then(|extension| extension.to_str());
                 matches!(extension, Some("yaml" | "yml" | "json")) && !is_template(path, exists)
             }
         }
-    }
-
-    /// The word of the configuration.
-    pub fn as_str(&self) -> &'static str {
-        let name = match self {
-            Self::Kustomize => KindName::Kustomize,
-            Self::Helm { .. } => KindName::Helm,
-            Self::Keys(_) => KindName::Keys,
-            Self::Marked => KindName::Marked,
-        };
-        name.as_str()
     }
 }
 
@@ -531,7 +530,7 @@ pub(crate) fn places_of(
     for (number, place) in places.iter().enumerate() {
         let is_searched = match &place.files {
             Some(own) => own.matches(path),
-            None => files.matches(path) && place.kind.has_name(path, exists),
+            None => files.matches(path) && place.default_files.matches(path, exists),
         };
         if is_searched {
             numbers.push(number);

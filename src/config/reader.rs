@@ -331,6 +331,13 @@ impl<'n> Fields<'n> {
         self.entries.iter().find(|(name, _)| name.text == key)
     }
 
+    /// The entries with declared keys.
+    pub(super) fn known_entries(&self) -> impl Iterator<Item = &'n (Key, Node)> {
+        let known = self.known.borrow().clone();
+        let entries = self.entries.iter();
+        entries.filter(move |(key, _)| known.contains(&key.text.as_str()))
+    }
+
     /// The value of `key`, unread.
     pub(super) fn node(&self, key: &str) -> Option<&'n Node> {
         self.entry(key).map(|(_, node)| node)

@@ -131,13 +131,13 @@ fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
         freshness: Vec::new(),
         rehearse: None,
         report: Report {
-            labels: fleet.report.labels.clone(),
             template: None,
             // The images are not read again for each repository.
             changes: match fleet.report.changes {
                 Some(ChangeParts::None) => Some(ChangeParts::None),
                 _ => Some(ChangeParts::Source),
             },
+            ..fleet.report.clone()
         },
         ..fleet.clone()
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    config::{self, Config, Globs, PinPlace, SetPath, above_templates},
+    config::{self, Config, DefaultFiles, Globs, SetPath, above_templates},
     pins::FileScanner,
 };
 
@@ -45,7 +45,10 @@ impl Rules {
             texts: config.scanned.texts(),
             scanner: FileScanner::of(config, &repositories),
             places: places_key(config),
-            has_charts: config.places.iter().any(PinPlace::depends_on_charts),
+            has_charts: config
+                .places
+                .iter()
+                .any(|place| place.files.is_none() && place.default_files == DefaultFiles::Values),
             images: has_image,
         }
     }

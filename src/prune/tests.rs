@@ -71,36 +71,39 @@ struct Object {
     subject: Option<usize>,
 }
 
-/// A concurrent change of one object between listing and deletion, or a fault of the server.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
-    Tagged,
-    Untagged,
-    Removed,
-    NotRead,
-    NotDeleted,
-    Refused,
-    /// The server accepts the deletion and does not delete.
-    Accepted,
-    /// The server responds 404 and does not delete.
-    NotFound,
-    /// The server deletes, and the response is lost.
-    Lost,
+/// Declares an enum and `any`, which selects one of all its variants.
+macro_rules! listed {
+    ($(#[$doc:meta])* enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            fn any(rng: &mut Rng) -> Self {
+                let all = [$(Self::$variant),+];
+                all[rng.usize(..all.len())]
+            }
+        }
+    };
 }
 
-impl Fault {
-    fn any(rng: &mut Rng) -> Self {
-        [
-            Self::Tagged,
-            Self::Untagged,
-            Self::Removed,
-            Self::NotRead,
-            Self::NotDeleted,
-            Self::Refused,
-            Self::Accepted,
-            Self::NotFound,
-            Self::Lost,
-        ][rng.usize(..9)]
+listed! {
+    /// A concurrent change of one object between listing and deletion, or a fault of the server.
+    enum Fault {
+        Tagged,
+        Untagged,
+        Removed,
+        NotRead,
+        NotDeleted,
+        Refused,
+        /// The server accepts the deletion and does not delete.
+        Accepted,
+        /// The server responds 404 and does not delete.
+        NotFound,
+        /// The server deletes, and the response is lost.
+        Lost,
     }
 }
 
@@ -146,32 +149,23 @@ impl Paging {
     }
 }
 
-/// The notation of a digest in a file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    /// A digest in a separate key, as in kustomize.
-    Split,
-    /// A whole reference in a file that no glob matches.
-    Unmatched,
-    /// 64 digits without an algorithm, as in a Dockerfile's argument.
-    Bare,
-    /// A split pin in UTF-16.
-    Wide,
-    /// One digit too many, one too few, or upper case: not a digest.
-    Longer,
-    Shorter,
-    Upper,
+listed! {
+    /// The notation of a digest in a file.
+    enum Form {
+        /// A digest in a separate key, as in kustomize.
+        Split,
+        /// A whole reference in a file that no glob matches.
+        Unmatched,
+        /// 64 digits without an algorithm, as in a Dockerfile's argument.
+        Bare,
+        /// A split pin in UTF-16.
+        Wide,
+        /// One digit too many, one too few, or upper case: not a digest.
+        Longer,
+        Shorter,
+        Upper,
+    }
 }
-
-const FORMS: [Form; 7] = [
-    Form::Split,
-    Form::Unmatched,
-    Form::Bare,
-    Form::Wide,
-    Form::Longer,
-    Form::Shorter,
-    Form::Upper,
-];
 
 impl Form {
     fn is_digest(self) -> bool {
@@ -201,93 +195,60 @@ impl Form {
     }
 }
 
-/// The notation of a tag in a file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum TagForm {
-    /// A whole reference.
-    Whole,
-    /// A whole reference in UTF-16.
-    Wide,
-    /// The reference at the end of a sentence.
-    Sentence,
-    /// The repository's name according to `sources`.
-    Mirror,
-    /// Another name that `sources` maps to the same repository.
-    Alias,
-    /// The image layout in `sources`.
-    Layout,
-    /// After a variable with the registry.
-    Variable,
-    Kustomize,
-    /// Helm: registry and repository in separate keys.
-    Helm,
-    /// A place of the kind `keys`.
-    Keys,
-    /// A marked line.
-    Marked,
-    /// With a digest in addition.
-    WithDigest,
-    /// A whole reference in JSON with escaped slashes.
-    Escaped,
-    /// Helm values in a block scalar, and in a string of JSON.
-    Block,
-    Json,
-    /// Helm values with a line of a template after and before them.
-    TemplateAfter,
-    TemplateBefore,
-    /// Helm values in UTF-16.
-    WideLittle,
-    WideBig,
-    WideMarked,
-    /// Helm values nested deeper than the limit of the parser.
-    Deep,
-    /// Another repository, a longer tag, or a single word: not a reference to the tag.
-    OtherRepository,
-    LongerTag,
-    LongerName,
-    Word,
-    OtherEntry,
-    OtherBlock,
-    OtherTemplate,
-    OtherWide,
-    /// A block scalar and a template with the name of the image and the tag, but without an entry.
-    BlockWord,
-    TemplateWord,
+listed! {
+    /// The notation of a tag in a file.
+    enum TagForm {
+        /// A whole reference.
+        Whole,
+        /// A whole reference in UTF-16.
+        Wide,
+        /// The reference at the end of a sentence.
+        Sentence,
+        /// The repository's name according to `sources`.
+        Mirror,
+        /// Another name that `sources` maps to the same repository.
+        Alias,
+        /// The image layout in `sources`.
+        Layout,
+        /// After a variable with the registry.
+        Variable,
+        Kustomize,
+        /// Helm: registry and repository in separate keys.
+        Helm,
+        /// A place of the kind `keys`.
+        Keys,
+        /// A marked line.
+        Marked,
+        /// With a digest in addition.
+        WithDigest,
+        /// A whole reference in JSON with escaped slashes.
+        Escaped,
+        /// Helm values in a block scalar, and in a string of JSON.
+        Block,
+        Json,
+        /// Helm values with a line of a template after and before them.
+        TemplateAfter,
+        TemplateBefore,
+        /// Helm values in UTF-16.
+        WideLittle,
+        WideBig,
+        WideMarked,
+        /// Helm values nested deeper than the limit of the parser.
+        Deep,
+        /// Another repository, a longer tag, or a single word: not a reference to the tag.
+        OtherRepository,
+        LongerTag,
+        LongerName,
+        Word,
+        OtherEntry,
+        OtherBlock,
+        OtherTemplate,
+        OtherWide,
+        /// A block scalar and a template with the name of the image and the tag, but without an entry.
+        BlockWord,
+        TemplateWord,
+    }
 }
-
-const TAG_FORMS: [TagForm; 31] = [
-    TagForm::Whole,
-    TagForm::Wide,
-    TagForm::Sentence,
-    TagForm::Mirror,
-    TagForm::Alias,
-    TagForm::Layout,
-    TagForm::Variable,
-    TagForm::Kustomize,
-    TagForm::Helm,
-    TagForm::Keys,
-    TagForm::Marked,
-    TagForm::WithDigest,
-    TagForm::Escaped,
-    TagForm::Block,
-    TagForm::Json,
-    TagForm::TemplateAfter,
-    TagForm::TemplateBefore,
-    TagForm::WideLittle,
-    TagForm::WideBig,
-    TagForm::WideMarked,
-    TagForm::Deep,
-    TagForm::OtherRepository,
-    TagForm::LongerTag,
-    TagForm::LongerName,
-    TagForm::Word,
-    TagForm::OtherEntry,
-    TagForm::OtherBlock,
-    TagForm::OtherTemplate,
-    TagForm::OtherWide,
-    TagForm::BlockWord,
-    TagForm::TemplateWord,
-];
 
 /// The configuration of the images, with the names that [`TagForm`] uses.
 const CONFIG: &str = "version: 1
@@ -316,37 +277,27 @@ const OTHER_PATH: &str = "envs/eu/repin.yaml";
 /// The revisions of the first tags.
 const REVISIONS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// The message of a commit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum ClaimForm {
-    /// The title of the configuration.
-    Title,
-    /// The title of the other configuration, the only link between it and the revision.
-    OtherTitle,
-    /// The title of a squash merge.
-    SquashTitle,
-    /// A trailer without a path.
-    Trailer,
-    /// A trailer with the path of the other configuration, in the middle of the body.
-    OtherTrailer,
-    /// The title of an unknown set.
-    UnknownTitle,
-    /// A title in the body.
-    TitleInBody,
-    /// A revision that does not match the pattern.
-    OtherRevision,
+listed! {
+    /// The message of a commit.
+    enum ClaimForm {
+        /// The title of the configuration.
+        Title,
+        /// The title of the other configuration, the only link between it and the revision.
+        OtherTitle,
+        /// The title of a squash merge.
+        SquashTitle,
+        /// A trailer without a path.
+        Trailer,
+        /// A trailer with the path of the other configuration, in the middle of the body.
+        OtherTrailer,
+        /// The title of an unknown set.
+        UnknownTitle,
+        /// A title in the body.
+        TitleInBody,
+        /// A revision that does not match the pattern.
+        OtherRevision,
+    }
 }
-
-const CLAIM_FORMS: [ClaimForm; 8] = [
-    ClaimForm::Title,
-    ClaimForm::OtherTitle,
-    ClaimForm::SquashTitle,
-    ClaimForm::Trailer,
-    ClaimForm::OtherTrailer,
-    ClaimForm::UnknownTitle,
-    ClaimForm::TitleInBody,
-    ClaimForm::OtherRevision,
-];
 
 impl ClaimForm {
     fn is_claim(self) -> bool {
@@ -565,9 +516,7 @@ impl Case {
             late,
             paging: Self::paging(&mut rng),
             event,
-            text: text
-                .map(|at| (at, FORMS[rng.usize(..FORMS.len())]))
-                .collect(),
+            text: text.map(|at| (at, Form::any(&mut rng))).collect(),
             references: (0..rng.usize(..4).saturating_sub(1))
                 .map(|_| Self::reference(&mut rng))
                 .collect(),
@@ -643,13 +592,13 @@ impl Case {
 
     fn reference(rng: &mut Rng) -> (String, TagForm, &'static str) {
         let tag = TAGS[rng.usize(..TAGS.len())].to_owned();
-        let form = TAG_FORMS[rng.usize(..TAG_FORMS.len())];
+        let form = TagForm::any(rng);
         (tag, form, TREES[rng.usize(..TREES.len())])
     }
 
     fn claim(rng: &mut Rng) -> (&'static str, ClaimForm) {
         let revision = REVISIONS[rng.usize(..REVISIONS.len())];
-        (revision, CLAIM_FORMS[rng.usize(..CLAIM_FORMS.len())])
+        (revision, ClaimForm::any(rng))
     }
 
     fn event(rng: &mut Rng, count: usize) -> (Moment, Event) {

@@ -67,6 +67,16 @@ pub(crate) struct TemplateContext {
     pub not_configured: Vec<OptionalCheck>,
 }
 
+impl TemplateContext {
+    /// The variables that depend only on the configuration.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            not_configured: OptionalCheck::not_configured(config),
+            ..Self::default()
+        }
+    }
+}
+
 /// A check of images that requires a configuration.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct OptionalCheck {
@@ -76,7 +86,7 @@ pub(crate) struct OptionalCheck {
 
 impl OptionalCheck {
     /// The checks without a configuration.
-    pub(crate) fn not_configured(config: &Config) -> Vec<Self> {
+    fn not_configured(config: &Config) -> Vec<Self> {
         let has_inventory = |image| config.inventory_of(image).is_some();
         let checks = [
             ("signatures", "verify", config.verify.is_some()),

@@ -33,7 +33,7 @@ use crate::{
     pins::Found,
     plan::Plan,
     report::{
-        body::{OptionalCheck, TemplateContext, Undone},
+        body::{TemplateContext, Undone},
         json::ImageRow,
     },
     untrusted::plain,
@@ -193,11 +193,13 @@ pub(super) fn judge(
     let checked = check_history(chain, request, history)?;
     let mut body_context = TemplateContext {
         current_revision: history.current_revision(config, &found),
-        ..TemplateContext::default()
+        ..TemplateContext::of(config)
     };
     let mut services_of_run = None;
     let approved = match verification {
         Verification::Before { images, stages } => {
+            // The fleet's configuration determines the checks of images.
+            body_context.not_configured.clear();
             body_context.stages = stages.rows;
             checked.trusted(images, &stages.judged, history)?
         }
@@ -220,7 +222,6 @@ pub(super) fn judge(
             };
             let set = verifier.verify(checked, &found, rows)?;
             services_of_run = Some((services, standards.trust, set.contents));
-            body_context.not_configured = OptionalCheck::not_configured(config);
             body_context.stages = set.stages.rows;
             if request.operation == Operation::Rollback {
                 body_context.current_labels = tags::current_labels(config, &found, services)?;

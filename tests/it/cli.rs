@@ -156,24 +156,6 @@ fn every_mistake_in_the_configuration_is_pointed_at() {
 }
 
 #[test]
-fn help_shows_exactly_the_built_commands() {
-    let world = world();
-    let help = world.run(&["--help"]).exits(0);
-    insta::assert_snapshot!("help", help.stdout);
-    insta::assert_snapshot!(
-        "help_promote",
-        world.run(&["promote", "--help"]).exits(0).stdout
-    );
-    assert!(
-        world
-            .run(&["completions", "bash"])
-            .exits(0)
-            .stdout
-            .contains("repin")
-    );
-}
-
-#[test]
 fn manual_is_one_page_without_defects() {
     let world = world();
     let page = world.run(&["man"]).exits(0).stdout;

@@ -149,20 +149,45 @@ fn every_field_of_every_document_is_described() {
 }
 
 #[test]
-fn every_document_has_its_heading() {
+fn every_document_has_its_heading_and_command() {
     let text = doc("json.md");
-    let name = Regex::new(r#""(repin\.[a-z]+/[0-9]+)""#).unwrap();
-    let mut seen = BTreeSet::new();
+    let name = Regex::new(r#""(repin\.[a-z-]+/[0-9]+)""#).unwrap();
+    let mut documents = BTreeSet::new();
     for source in sources() {
-        seen.extend(name.captures_iter(&source).map(|found| found[1].to_owned()));
+        let found = name.captures_iter(&source).map(|found| found[1].to_owned());
+        // A line of a report is not a document.
+        documents.extend(found.filter(|name| !name.starts_with("repin.fleet-line/")));
     }
-    assert!(seen.contains("repin.plan/1"), "{seen:?}");
-    for name in seen {
+    assert!(documents.contains("repin.fleet-close/1"), "{documents:?}");
+    for name in &documents {
         assert!(
             text.contains(&format!("\n## {name}\n")),
             "docs/json.md has no heading for {name}"
         );
     }
+    let (_, table) = text.split_once("\n| printed by | document |\n").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let listed = |regex: &str, text: &str| -> BTreeSet<String> {
+        let found = Regex::new(regex).unwrap();
+        found
+            .captures_iter(text)
+            .map(|found| found[1].to_owned())
+            .collect()
+    };
+    assert_eq!(listed(r"\[`([^`]+)`\]", table), documents);
+    let reference = doc("reference.md");
+    let is_group = |command: &str| reference.contains(&format!("\n### repin {command} "));
+    let mut commands = listed(r"(?m)^### repin ([a-z ]+)$", &reference);
+    // `prune` also works without another command.
+    commands.retain(|command| command == "prune" || !is_group(command));
+    let printed_by: String = table
+        .lines()
+        .filter_map(|row| row.split(" | ").next())
+        .collect();
+    assert_eq!(
+        listed(r"`([a-z]+(?: [a-z]+)?)(?: --[a-z]+)?`", &printed_by),
+        commands
+    );
 }
 
 /// The codes of this kind: `check`, `error` or `doctor`.
@@ -171,43 +196,67 @@ fn codes_of(kind: &str) -> BTreeSet<&'static str> {
     codes.map(|code| code.code.as_str()).collect()
 }
 
-#[test]
-fn checks_md_describes_each_check() {
-    let codes = codes_of("check");
-    assert!(codes.len() > 10 && codes.contains("pin_count"), "{codes:?}");
-    let statuses = ["pass", "fail", "warn", "skip"];
+/// docs/checks.md with generated rows: a comment before a table lists its checks.
+fn checks_md() -> String {
+    let mut missing = codes_of("check");
+    assert!(missing.contains("pin_count"), "{missing:?}");
+    let mut page = String::new();
     let text = doc("checks.md");
-    let rows = rows(&text);
-    let told: BTreeSet<_> = rows
-        .keys()
-        .map(String::as_str)
-        .filter(|cell| !statuses.contains(cell))
-        .collect();
-    assert_eq!(told, codes);
-    for row in rows.values().filter(|row| row.matches(" | ").count() > 1) {
-        assert!(
-            row.split(" | ")
-                .all(|cell| cell.trim_matches(['|', ' ']).len() > 3),
-            "{row}"
-        );
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let _ = writeln!(page, "{line}");
+        let listed = line.strip_prefix("<!-- checks: ");
+        let Some(listed) = listed.and_then(|list| list.strip_suffix(" -->")) else {
+            continue;
+        };
+        for head in lines.by_ref().take(2) {
+            let _ = writeln!(page, "{head}");
+        }
+        while lines.next_if(|line| line.starts_with('|')).is_some() {}
+        for code in listed.split(' ') {
+            assert!(
+                missing.remove(code),
+                "docs/checks.md: {code} is unknown or a duplicate"
+            );
+            let found = explanation(code);
+            let _ = write!(page, "| `{code}` |");
+            for cell in found.verifies.iter().chain(&found.advice) {
+                let _ = write!(page, " {cell} |");
+            }
+            page.push('\n');
+        }
     }
+    assert!(
+        missing.is_empty(),
+        "docs/checks.md: no table lists {missing:?}"
+    );
+    page
+}
+
+/// `UPDATE_DOCS=1` writes the page instead of comparing it.
+fn compare_or_write(name: &str, expected: &str) {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join("docs").join(name), expected).unwrap();
+    }
+    assert!(
+        doc(name) == expected,
+        "docs/{name} differs from the help or from src/codes.yaml; run: \
+         UPDATE_DOCS=1 cargo nextest run md_is_generated"
+    );
+}
+
+#[test]
+fn checks_md_is_generated() {
+    compare_or_write("checks.md", &checks_md());
 }
 
 #[test]
 fn check_that_only_warns_never_fails() {
-    let text = doc("checks.md");
-    let rows = rows(&text);
-    let warnings: BTreeSet<_> = rows
-        .iter()
-        .filter(|(_, row)| row.contains("Only warns"))
-        .map(|(code, _)| code.as_str())
-        .collect();
-    let exits_with_0: BTreeSet<_> = codes_of("check")
-        .into_iter()
-        .filter(|code| explanation(code).exits == [0])
-        .collect();
-    assert!(warnings.contains("image_unpinned"), "{warnings:?}");
-    assert_eq!(exits_with_0, warnings);
+    for code in codes_of("check") {
+        let found = explanation(code);
+        let only_warns = found.verifies.as_ref().unwrap().contains("Only warns");
+        assert_eq!(found.exits == [0], only_warns, "{code}");
+    }
 }
 
 #[test]
@@ -379,7 +428,6 @@ generated from the help and from `src/codes.yaml`.
 ## Commands
 ";
 
-/// `UPDATE_DOCS=1` writes the file instead of comparing it.
 #[test]
 fn reference_md_is_generated() {
     let mut expected = REFERENCE.to_owned();
@@ -396,14 +444,7 @@ fn reference_md_is_generated() {
             "{section}"
         );
     }
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(root().join("docs/reference.md"), &expected).unwrap();
-    }
-    assert!(
-        doc("reference.md") == expected,
-        "docs/reference.md differs from the help or from src/codes.yaml; run: \
-         UPDATE_DOCS=1 cargo nextest run reference_md_is_generated"
-    );
+    compare_or_write("reference.md", &expected);
 }
 
 /// Without this check, a renamed or deleted test would leave its promise untested.

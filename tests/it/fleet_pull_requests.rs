@@ -172,6 +172,8 @@ fn pull_request_belongs_to_its_repository() {
         (true, BRANCH, &["deps".to_owned()][..])
     );
     assert!(pull.body.ends_with("\n\nRepin-Set: x\n"), "{}", pull.body);
+    // The repository does not configure the checks of images.
+    assert!(!pull.body.contains("not checked"), "{}", pull.body);
     let sha256 = fleet.lines("out.jsonl")[1]["set_sha256"]
         .as_str()
         .unwrap()

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::{Finding, FindingKind, PREFIX, Rules};
+use super::{Finding, PREFIX, Rules};
 use crate::{
     oci::{Digest, Tag},
     pins::{
         digests::runs_in,
-        scan::{Finder, Split, TagEdit},
+        scan::{Finder, TagEdit},
     },
 };
 
@@ -101,14 +101,7 @@ fn finding(
     marker: &Marker<'_>,
 ) -> Option<Finding> {
     let image = rules.names.get(marker.name).copied();
-    let refused = |at: usize, reason: String| {
-        Some(Finding {
-            place,
-            image,
-            at,
-            kind: FindingKind::Refused(reason),
-        })
-    };
+    let refused = |at, reason: String| Some(Finding::refused(place, image, at, reason));
     let Some(image) = image else {
         return refused(
             marker.at,
@@ -145,23 +138,7 @@ fn finding(
         return refused(at, reason);
     }
     let tag = tag_before(rules, content, at);
-    Some(Finding {
-        place,
-        image: Some(image),
-        at,
-        kind: FindingKind::Pin {
-            digest,
-            tag: tag.as_ref().map(|edit| edit.tag.clone()),
-            split: Box::new(Split {
-                place,
-                pointer: None,
-                document: None,
-                tags: tag.into_iter().collect(),
-                comment: None,
-                managed: false,
-            }),
-        },
-    })
+    Some(Finding::pin_in_text(place, image, at, digest, tag))
 }
 
 /// Every `sha256:` with 64 digits in a line.

@@ -31,12 +31,12 @@ use memchr::memmem;
 use super::{
     digests::{Width, runs_in},
     lines::Lines,
-    scan::{DoubleMatch, Finder, Pin, Refused, Scan, Split},
+    scan::{DoubleMatch, Finder, Pin, Refused, Scan, Split, TagEdit},
 };
 use crate::{
     config::{
-        CommentPolicy, Config, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind, RelPath, Revisions,
-        places_of,
+        CommentPolicy, Config, DefaultFiles, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind, RelPath,
+        Revisions, TextKind, YamlKind, places_of,
     },
     error::Span,
     oci::{Digest, Repository, Tag},
@@ -102,6 +102,46 @@ enum FindingKind {
     },
     /// The reason of a refusal.
     Refused(String),
+}
+
+impl Finding {
+    fn refused(place: usize, image: Option<usize>, at: usize, reason: impl Into<String>) -> Self {
+        let kind = FindingKind::Refused(reason.into());
+        Self {
+            place,
+            image,
+            at,
+            kind,
+        }
+    }
+
+    /// A pin in text that is not read as YAML.
+    fn pin_in_text(
+        place: usize,
+        image: usize,
+        at: usize,
+        digest: Digest,
+        tag: Option<TagEdit>,
+    ) -> Self {
+        let kind = FindingKind::Pin {
+            digest,
+            tag: tag.as_ref().map(|edit| edit.tag.clone()),
+            split: Box::new(Split {
+                place,
+                pointer: None,
+                document: None,
+                tags: tag.into_iter().collect(),
+                comment: None,
+                managed: false,
+            }),
+        };
+        Self {
+            place,
+            image: Some(image),
+            at,
+            kind,
+        }
+    }
 }
 
 /// A file with everything that its places need.
@@ -177,16 +217,25 @@ impl FileScanner {
 
 /// The places that every configuration may have without further settings: `kustomize` and `helm`.
 fn standard_places() -> Vec<PinPlace> {
-    let place = |name: &str, kind| PinPlace {
+    let place = |name: &str, kind, default_files| PinPlace {
         name: name.to_owned(),
         span: Span { start: 0, end: 0 },
-        kind,
+        kind: PlaceKind::Yaml(kind),
         files: None,
+        default_files,
         comment: Some(CommentPolicy::Keep),
     };
     vec![
-        place("kustomize", PlaceKind::Kustomize),
-        place("helm", PlaceKind::Helm { registry: None }),
+        place(
+            "kustomize",
+            YamlKind::Kustomize,
+            DefaultFiles::Kustomizations,
+        ),
+        place(
+            "helm",
+            YamlKind::Helm { registry: None },
+            DefaultFiles::Values,
+        ),
     ]
 }
 
@@ -219,15 +268,15 @@ impl StandardPlaces {
         exists: &dyn Fn(&Path) -> bool,
         image: &dyn Fn(Repository) -> Option<usize>,
     ) {
-        let places = self.rules.places.iter().enumerate();
-        let places: Vec<usize> = places
-            .filter(|(_, place)| place.kind.has_name(path.as_path(), exists))
-            .map(|(number, _)| number)
-            .collect();
+        let mut places = self.rules.yaml_places();
+        places.retain(|(number, _)| {
+            let files = self.rules.places[*number].default_files;
+            files.matches(path.as_path(), exists)
+        });
         let file = File {
             content,
             rules: &self.rules,
-            kustomization: places.contains(&KUSTOMIZE),
+            kustomization: places.iter().any(|(number, _)| *number == KUSTOMIZE),
             image,
         };
         if let Ok(findings) = file.parse(&places) {
@@ -240,16 +289,28 @@ impl StandardPlaces {
 }
 
 impl Rules {
+    /// The places that read YAML, by their numbers.
+    fn yaml_places(&self) -> Vec<(usize, &YamlKind)> {
+        let places = self.places.iter().enumerate();
+        let places = places.filter_map(|(number, place)| match &place.kind {
+            PlaceKind::Yaml(kind) => Some((number, kind)),
+            PlaceKind::Text(_) => None,
+        });
+        places.collect()
+    }
+
     /// Adds the split pins and refusals of a file.
     fn add(&self, finder: &Finder, scan: &mut Scan, content: &[u8], places: &FilePlaces) {
-        let (marked, parsed): (Vec<usize>, Vec<usize>) = places
-            .numbers
-            .iter()
-            .partition(|number| self.places[**number].kind.is_text());
-        let mut findings = Vec::new();
-        // A comment that marks a line without a digest is refused, so every file is searched for them.
-        for place in marked {
-            findings.extend(marked::find(self, finder, place, content));
+        let (mut findings, mut parsed) = (Vec::new(), Vec::new());
+        for number in &places.numbers {
+            match &self.places[*number].kind {
+                PlaceKind::Yaml(kind) => parsed.push((*number, kind)),
+                // A comment that marks a line without a digest is refused, so every file is searched
+                // for them.
+                PlaceKind::Text(TextKind::Marked) => {
+                    findings.extend(marked::find(self, finder, *number, content));
+                }
+            }
         }
         let file = File {
             content,
@@ -257,7 +318,7 @@ impl Rules {
             kustomization: places.kustomization,
             image: &|repository| self.images.get(&repository).copied(),
         };
-        if let Some(first) = parsed.first() {
+        if let Some((first, _)) = parsed.first() {
             match file.parse(&parsed) {
                 Ok(found) => findings.extend(found),
                 Err(fault) => findings.extend(file.unreadable(scan, &findings, *first, &fault)),
@@ -270,7 +331,7 @@ impl Rules {
 impl File<'_> {
     /// The findings of the places that read YAML. Only the few files that may contain a digest are
     /// parsed.
-    fn parse(&self, places: &[usize]) -> Result<Vec<Finding>, yaml::Fault> {
+    fn parse(&self, places: &[(usize, &YamlKind)]) -> Result<Vec<Finding>, yaml::Fault> {
         if places.is_empty() || !may_contain_digest(self.content) {
             return Ok(Vec::new());
         }
@@ -281,11 +342,12 @@ impl File<'_> {
         let mut findings = Vec::new();
         yaml::documents(text, |document| {
             let duplicates = document.has_duplicates();
-            for place in places {
-                let mut found = self.findings(document, *place);
+            for (place, kind) in places {
+                let judged = || entry::judge(self, document, *place, &self.entries(document, kind));
+                let mut found = judged();
                 if duplicates {
                     document.read_as(yaml::Reader::Last);
-                    readers::reconcile(&mut found, self.findings(document, *place));
+                    readers::reconcile(&mut found, judged());
                     document.read_as(yaml::Reader::First);
                 }
                 findings.extend(found);
@@ -294,18 +356,12 @@ impl File<'_> {
         Ok(findings)
     }
 
-    /// The findings of a place in a document.
-    fn findings(&self, document: &yaml::Document<'_>, place: usize) -> Vec<Finding> {
-        entry::judge(self, document, place, &self.entries(document, place))
-    }
-
     /// The entries of a place in a document.
-    fn entries(&self, document: &yaml::Document<'_>, place: usize) -> Vec<entry::Entry> {
-        match &self.rules.places[place].kind {
-            PlaceKind::Kustomize => kustomize::entries(document, self),
-            PlaceKind::Helm { registry } => helm::entries(document, self, registry.as_deref()),
-            PlaceKind::Keys(rule) => keys::entries(document, self, rule),
-            PlaceKind::Marked => Vec::new(),
+    fn entries(&self, document: &yaml::Document<'_>, kind: &YamlKind) -> Vec<entry::Entry> {
+        match kind {
+            YamlKind::Kustomize => kustomize::entries(document, self),
+            YamlKind::Helm { registry } => helm::entries(document, self, registry.as_deref()),
+            YamlKind::Keys(rule) => keys::entries(document, self, rule),
         }
     }
 
@@ -335,12 +391,7 @@ impl File<'_> {
             "the file names the image and holds this digest, but cannot be read as YAML: line {line}: {}",
             fault.reason
         );
-        Some(Finding {
-            place,
-            image: Some(image),
-            at: digest,
-            kind: FindingKind::Refused(reason),
-        })
+        Some(Finding::refused(place, Some(image), digest, reason))
     }
 
     /// The image with this repository.

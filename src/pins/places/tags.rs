@@ -22,7 +22,7 @@ use super::{
     yaml::{self, Document},
 };
 use crate::{
-    config::{Config, Owner, PlaceKind, Step},
+    config::{Config, Owner, PlaceKind, Step, TextKind, YamlKind},
     oci::Tag,
     pins::ImageNames,
 };
@@ -37,7 +37,8 @@ pub(in crate::pins) struct TagPlaces {
     keys: Vec<(String, usize)>,
     /// The last keys of the other tags, except those that contain `tag` in any case.
     repository_keys: Vec<String>,
-    is_marked: bool,
+    /// The kinds of places in text, each once.
+    text_kinds: Vec<TextKind>,
 }
 
 impl TagPlaces {
@@ -55,7 +56,7 @@ impl TagPlaces {
             images: Vec::new(),
             keys: Vec::new(),
             repository_keys: Vec::new(),
-            is_marked: false,
+            text_kinds: Vec::new(),
         };
         let mut seen = HashSet::new();
         for config in configs {
@@ -81,8 +82,9 @@ impl TagPlaces {
         }
         for place in &config.places {
             match &place.kind {
-                PlaceKind::Marked => self.is_marked = true,
-                PlaceKind::Keys(rule) => {
+                PlaceKind::Text(kind) if self.text_kinds.contains(kind) => {}
+                PlaceKind::Text(kind) => self.text_kinds.push(*kind),
+                PlaceKind::Yaml(YamlKind::Keys(rule)) => {
                     let mut steps = rule.tag.iter().flatten().rev();
                     let key = steps.find_map(|step| match step {
                         Step::Key(key) => Some(key.clone()),
@@ -93,7 +95,7 @@ impl TagPlaces {
                         Owner::Keys { .. } => self.repository_keys.extend(key),
                     }
                 }
-                PlaceKind::Kustomize | PlaceKind::Helm { .. } => {}
+                PlaceKind::Yaml(YamlKind::Kustomize | YamlKind::Helm { .. }) => {}
             }
         }
         self.rules.push(Rules {
@@ -110,7 +112,7 @@ impl TagPlaces {
             return self.words(names, content);
         }
         let mut tags = Vec::new();
-        self.add_marked(content, &mut tags);
+        self.add_text_places(content, &mut tags);
         if self.may_contain_entry(names, content) {
             let text = std::str::from_utf8(content);
             if !text.is_ok_and(|text| self.add_entries(names, text, &mut tags)) {
@@ -131,17 +133,21 @@ impl TagPlaces {
         }
         let mut tags = Vec::new();
         for text in texts {
-            self.add_marked(&text, &mut tags);
+            self.add_text_places(&text, &mut tags);
             self.add_words(names, &text, &mut tags);
         }
         tags
     }
 
-    fn add_marked(&self, content: &[u8], tags: &mut Vec<(usize, Tag)>) {
-        if self.is_marked {
+    fn add_text_places(&self, content: &[u8], tags: &mut Vec<(usize, Tag)>) {
+        for kind in &self.text_kinds {
             for rules in &self.rules {
-                for (image, line) in marked::lines(rules, content) {
-                    add_tags(&self.images[image], line, tags);
+                match kind {
+                    TextKind::Marked => {
+                        for (image, line) in marked::lines(rules, content) {
+                            add_tags(&self.images[image], line, tags);
+                        }
+                    }
                 }
             }
         }
@@ -202,8 +208,8 @@ impl TagPlaces {
                             Some(images.len() - 1).filter(|number| !images[*number].is_empty())
                         },
                     };
-                    for place in 0..rules.places.len() {
-                        for entry in file.entries(document, place) {
+                    for (_, kind) in rules.yaml_places() {
+                        for entry in file.entries(document, kind) {
                             found.extend(entry_tags(document, &entry));
                         }
                     }

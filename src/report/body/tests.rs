@@ -238,11 +238,7 @@ fn checks_without_configuration_are_listed() {
             text: text.into(),
         };
         let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
-        let context = TemplateContext {
-            not_configured: OptionalCheck::not_configured(&config),
-            ..TemplateContext::default()
-        };
-        let body = render(&document(), &context, None).unwrap();
+        let body = render(&document(), &TemplateContext::of(&config), None).unwrap();
         let line = body.lines().find(|line| line.contains("not checked"));
         line.map(str::to_owned)
     };

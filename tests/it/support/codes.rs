@@ -14,6 +14,9 @@ pub struct Explanation {
     pub section: String,
     /// `check`, `error` or `doctor`.
     pub kind: String,
+    /// Only a check has one.
+    pub verifies: Option<String>,
+    pub advice: Option<String>,
     pub exits: Vec<u8>,
     pub summary: String,
     pub meaning: String,
