@@ -4,14 +4,13 @@
 //! its choice counts alone only if the configuration on the default branch makes the same choice.
 
 use super::{
-    Services, SiteHistory,
+    Services,
     base_config::{BaseConfig, config_at},
     ci,
 };
 use crate::{
     config::Config,
     git::{Branch, BranchSources, Git, GitError},
-    history::{Digests, History},
 };
 
 /// The branches that may be the base of the work tree.
@@ -72,34 +71,6 @@ impl BaseBranches {
             self.branches.push(branch);
         }
     }
-}
-
-/// Whether the set with these digests is current on every branch that may be the base of the work tree.
-/// On an unknown branch it is not.
-pub(crate) fn is_current_on_bases(
-    config: &Config,
-    digests: &Digests,
-    history: &SiteHistory,
-    services: &Services,
-) -> bool {
-    let is_current = |history: &History| {
-        let current = history.current();
-        current.is_some_and(|current| current.images == *digests)
-    };
-    let (Ok(own), Some(git)) = (history.promoted(), history.git()) else {
-        return false;
-    };
-    if !is_current(own) {
-        return false;
-    }
-    let Ok(bases) = BaseBranches::find(config, git, services) else {
-        return false;
-    };
-    bases.unknown.is_empty()
-        && bases.branches.into_iter().all(|branch| {
-            branch.tip == own.branch.tip
-                || History::of_branch(git, config, branch).is_ok_and(|history| is_current(&history))
-        })
 }
 
 /// The base branches that this clone has, without any request: the configured one and the default branch.

@@ -6,7 +6,7 @@
 use std::io::Read as _;
 
 use super::{
-    Services,
+    Services, SiteHistory,
     base_branches::BaseBranches,
     base_config::{BaseConfig, config_at},
     trust::MAX_MATERIAL,
@@ -16,6 +16,7 @@ use crate::{
     config::{Config, RelPath},
     files::Files,
     git::{Branch, Git, GitError, TreeFile},
+    history::{Digests, History},
 };
 
 /// The warnings about keys that require less than on the base branch, or the reason that prevents
@@ -97,4 +98,32 @@ fn replaced_files(
     paths.sort();
     paths.dedup();
     paths
+}
+
+/// Whether the set with these digests is current on every branch that may be the base of the work tree.
+/// On an unknown branch it is not.
+pub(crate) fn is_current_on_bases(
+    config: &Config,
+    digests: &Digests,
+    history: &SiteHistory,
+    services: &Services,
+) -> bool {
+    let is_current = |history: &History| {
+        let current = history.current();
+        current.is_some_and(|current| current.images == *digests)
+    };
+    let (Ok(own), Some(git)) = (history.promoted(), history.git()) else {
+        return false;
+    };
+    if !is_current(own) {
+        return false;
+    }
+    let Ok(bases) = BaseBranches::find(config, git, services) else {
+        return false;
+    };
+    bases.unknown.is_empty()
+        && bases.branches.into_iter().all(|branch| {
+            branch.tip == own.branch.tip
+                || History::of_branch(git, config, branch).is_ok_and(|history| is_current(&history))
+        })
 }

@@ -61,7 +61,6 @@ mod verified_set;
 
 pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption};
 pub(crate) use approval::{Candidate, candidate};
-pub(crate) use base_branches::is_current_on_bases;
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,
 };

@@ -285,18 +285,19 @@ pub(crate) fn resolved_images<'r>(
     config: &Config,
     resolutions: &'r [Resolution],
 ) -> Result<Vec<&'r ApprovedImage>, Errors> {
-    let (mut images, mut failed, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut images, mut failed, mut outages) = (Vec::new(), Vec::new(), Vec::new());
     for (image, resolution) in config.images.iter().zip(resolutions) {
         match (
             &resolution.found,
             checks::resolved_image(config, image, resolution),
         ) {
             (_, Ok(found)) => images.push(found),
-            (Err(error), _) => errors.push(error.clone()),
-            (_, Err(Err(error))) => errors.push(error),
+            (Err(error), _) => outages.push(error.clone()),
+            (_, Err(Err(error))) => outages.push(error),
             (_, Err(Ok(check))) => failed.push(check),
         }
     }
+    let mut errors = Vec::new();
     for cause in by_cause(&failed) {
         let message = format!("{}: {}", cause.subject(), cause.message());
         errors.push(Error {
@@ -305,6 +306,7 @@ pub(crate) fn resolved_images<'r>(
             ..Error::failed(cause.code(), message)
         });
     }
+    errors.extend(outages);
     if errors.is_empty() {
         Ok(images)
     } else {

@@ -92,7 +92,7 @@ fn tag_of_another_image_is_refused() {
     let detail = details(&document, "attestation_other_image", "fail");
     assert_eq!(detail.len(), 1);
     assert!(
-        detail[0].contains("another image than ghcr.io/acme/review"),
+        detail[0].contains("an image other than ghcr.io/acme/review"),
         "{detail:?}"
     );
     assert!(

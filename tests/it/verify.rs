@@ -350,7 +350,10 @@ fn both_kinds_are_required_by_any_signer() {
     with_policy(&world, both);
     let document = world.refuses(&[], 1, &["attestation_missing"]);
     let detail = &details(&document, "attestation_missing", "fail")[0];
-    assert!(detail.starts_with("no signature that counts"), "{detail}");
+    assert!(
+        detail.starts_with("no signature that meets the policy"),
+        "{detail}"
+    );
     // A foreign attestation does not change the code to that of the commit, and neither does an
     // attestation for another one where the signature is missing.
     let stranger = trusted();

@@ -32,7 +32,7 @@ use crate::{
     text::counted,
     untrusted::plain,
     workflow::{
-        SiteHistory, base_policy, is_current_on_bases, known_history, pin_rules,
+        SiteHistory, base_policy, known_history, pin_rules,
         pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
         signatures,
         stages::{self, Stages},
@@ -249,7 +249,7 @@ fn check_stages(
     let stages = Stages::open(config, history, true, &cx.services)?;
     let digests = checks::current_digests(config, found);
     if config.promote.after.is_empty()
-        || is_current_on_bases(config, &digests, history, &cx.services)
+        || base_policy::is_current_on_bases(config, &digests, history, &cx.services)
     {
         return Ok((Vec::new(), Vec::new()));
     }
