@@ -208,7 +208,6 @@ fn document(revision: &str, name: &str) -> PlanDocument {
         body: None,
         diff: None,
         pull_request: None,
-        recovered: None,
         error: None,
     }
 }

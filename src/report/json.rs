@@ -25,7 +25,6 @@ pub(crate) use status::{
 pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 
 use crate::{
-    apply::{Recovery, RecoveryState},
     changes::Changes,
     checks::{Check, ResolvedPlatform, VerifiedRow},
     config::{Config, Operation, SetPath},
@@ -55,34 +54,7 @@ pub(crate) struct PlanDocument {
     pub body: Option<String>,
     pub diff: Option<Diff>,
     pub pull_request: Option<PullRequest>,
-    pub recovered: Option<RecoveredRun>,
     pub error: Option<ErrorRow>,
-}
-
-/// The interrupted run that this one finished or cleaned up, possibly of another set in the same root.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct RecoveredRun {
-    pub set_path: Option<SetPath>,
-    pub revision: Option<String>,
-    pub state: RecoveryState,
-    pub files: Vec<String>,
-}
-
-impl RecoveredRun {
-    /// `None` if no run was interrupted.
-    pub(crate) fn of(recovery: &Recovery) -> Option<Self> {
-        if recovery.state == RecoveryState::Nothing {
-            return None;
-        }
-        let run = recovery.run.as_ref();
-        let files = recovery.files.iter();
-        Some(Self {
-            set_path: run.map(|run| run.set_path.clone()),
-            revision: run.and_then(|run| run.revision.clone()),
-            state: recovery.state,
-            files: files.map(|file| file.path.to_string()).collect(),
-        })
-    }
 }
 
 impl PlanDocument {

@@ -28,7 +28,7 @@ use crate::{
     report::{
         body::{self, TemplateContext},
         diff,
-        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument, RecoveredRun},
+        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
     },
 };
 
@@ -82,8 +82,7 @@ fn attempt(
         Ok(site) => site,
         Err(stop) => return unopened(goal, config, stop, services),
     };
-    let (mut document, execution) = attempt_at(&mut *site, goal, options, services)?;
-    document.recovered = site.recovery().and_then(RecoveredRun::of);
+    let (document, execution) = attempt_at(&mut *site, goal, options, services)?;
     Ok((site.config().clone(), document, execution))
 }
 
@@ -212,12 +211,8 @@ fn open_site(
         }
         Intent::Apply { commit } => {
             return Ok(match session::begin(config, operation.as_str(), services) {
-                Ok((session, recovery)) => {
-                    let change = WorkTreeChange {
-                        session,
-                        recovery,
-                        commit,
-                    };
+                Ok(session) => {
+                    let change = WorkTreeChange { session, commit };
                     Ok(Box::new(WorkTreeSite::new(config, Some(change))))
                 }
                 Err(errors) => Err(errors.into()),
@@ -405,7 +400,6 @@ pub(super) fn unplanned_document(
         body: None,
         diff: None,
         pull_request: None,
-        recovered: None,
         error: None,
     }
 }

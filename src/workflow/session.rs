@@ -5,7 +5,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Console, Services};
 use crate::{
-    apply::{self, Recovery, Session},
+    apply::{self, Session},
     config::Config,
     error::Errors,
     untrusted::plain,
@@ -17,13 +17,13 @@ pub(crate) fn begin(
     config: &Config,
     command: &str,
     services: &Services,
-) -> Result<(Session, Recovery), Errors> {
+) -> Result<Session, Errors> {
     let mut session = lock(config, command, services)?;
     let recovery = session.recover()?;
     if let Some(warning) = recovery.warning() {
         services.console.warn(&plain(&warning));
     }
-    Ok((session, recovery))
+    Ok(session)
 }
 
 /// Takes the lock of the work tree. A process that fails to take it shows this one as the holder.

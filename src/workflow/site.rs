@@ -10,7 +10,7 @@ use super::{
     Access, OpenRequest, Services, SiteHistory, base_forge, connect, history::HeadOnForge,
 };
 use crate::{
-    apply::{Recovery, Session},
+    apply::Session,
     checks::{self, Check, Status},
     code::Code,
     config::{self, Config, Operation, RelPath, Verify},
@@ -38,11 +38,6 @@ pub(super) trait Site {
         false
     }
 
-    /// The recovery of the site from an interrupted run.
-    fn recovery(&self) -> Option<&Recovery> {
-        None
-    }
-
     /// Finds the pins, and checks the files as a whole: references outside the counted pins, and globs
     /// that match nothing.
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors>;
@@ -65,8 +60,6 @@ pub(super) struct WorkTreeSite {
 pub(super) struct WorkTreeChange {
     /// The lock.
     pub(super) session: Session,
-    /// The recovery from an interrupted run.
-    pub(super) recovery: Recovery,
     pub(super) commit: bool,
 }
 
@@ -106,10 +99,6 @@ impl Site for WorkTreeSite {
 
     fn files(&self) -> &dyn Files {
         &self.files
-    }
-
-    fn recovery(&self) -> Option<&Recovery> {
-        self.change.as_ref().map(|change| &change.recovery)
     }
 
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {

@@ -364,7 +364,7 @@ fn both_kinds_are_required_by_any_signer() {
     let document = stranger.refuses(&[], 1, &["attestation_missing"]);
     let found = details(&document, "attestation_missing", "fail").join("\n");
     assert_eq!(
-        found.matches("no signature that counts").count(),
+        found.matches("no signature that meets the policy").count(),
         3,
         "{found}"
     );
@@ -376,7 +376,7 @@ fn both_kinds_are_required_by_any_signer() {
     let document = other.refuses(&[], 1, &["attestation_missing"]);
     let detail = &details(&document, "attestation_missing", "fail")[0];
     assert!(
-        detail.starts_with("no attestation and no signature that counts"),
+        detail.starts_with("no attestation and no signature that meets the policy"),
         "{detail}"
     );
     // A signature by a user, with an older cosign.

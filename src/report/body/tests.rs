@@ -53,7 +53,6 @@ fn document() -> PlanDocument {
         body: None,
         diff: None,
         pull_request: None,
-        recovered: None,
         error: None,
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Er
     let config = cx.load()?;
     let overrides = Overrides::read(args, cx)?;
     let mut session = if apply {
-        let (session, _) = begin(&config, "trust update", &cx.services)?;
+        let session = begin(&config, "trust update", &cx.services)?;
         Some(session)
     } else {
         None
