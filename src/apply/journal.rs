@@ -160,12 +160,11 @@ impl<'a> Journal<'a> {
         }
         let mut parser = Parser { rest: body };
         let line = parser.line()?;
-        let (header, has_set) = match line.strip_prefix(HEADER) {
-            Some(header) => (header, true),
-            None => {
-                let header = line.strip_prefix(HEADER_WITHOUT_SET);
-                (header.ok_or("another version of repin wrote it")?, false)
-            }
+        let (header, has_set) = if let Some(header) = line.strip_prefix(HEADER) {
+            (header, true)
+        } else {
+            let header = line.strip_prefix(HEADER_WITHOUT_SET);
+            (header.ok_or("another version of repin wrote it")?, false)
         };
         let (token, count) = header.split_once(' ').ok_or(MALFORMED)?;
         let mut journal = Self {

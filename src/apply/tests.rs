@@ -607,7 +607,7 @@ fn journal_of_an_earlier_build_is_recovered() {
 #[test]
 fn warning_lists_a_limited_number_of_files() {
     let names: Vec<_> = (10..32).map(|file| format!("{file}.yml")).collect();
-    let names: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
+    let names: Vec<_> = names.iter().map(String::as_bytes).collect();
     let world = world(&names);
     world.interrupt_after(1);
     let warning = world.session().recover().unwrap().warning().unwrap();

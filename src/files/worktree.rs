@@ -98,8 +98,9 @@ pub(crate) struct TooLargeForPins;
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
         let message = Self::io(error.to_string());
-        let reason = error.error.get_ref();
-        if reason.is_some_and(|reason| reason.is::<TooLargeForPins>()) {
+        if let Some(reason) = error.error.get_ref()
+            && reason.is::<TooLargeForPins>()
+        {
             return message.help(format!("exclude it from `files:` with `!{}`", error.path));
         }
         message
