@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Errors, usage},
     forge::Readiness,
     git,
-    untrusted::plain,
+    untrusted::{plain, shell},
     workflow::{Environment, Intent, OpenRequest, Services, parse_mappings},
 };
 
@@ -187,6 +187,13 @@ impl Context {
             .environment
             .directory()
             .join(self.config.as_deref().unwrap_or(Path::new(FILE_NAME)))
+    }
+
+    /// The option `--config` as given, for a command that a user copies; empty without the option.
+    pub(super) fn config_option(&self) -> String {
+        self.config.as_deref().map_or_else(String::new, |file| {
+            format!(" --config {}", shell(&file.to_string_lossy()))
+        })
     }
 
     /// Whether `--config` is given.

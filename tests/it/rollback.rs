@@ -515,6 +515,10 @@ fn without_a_target_rollback_lists_the_sets() {
     assert_eq!(listed.stdout, world.run(&["history"]).exits(0).stdout);
     let next = "choose a set with: repin rollback --to REVISION";
     assert!(listed.stderr.contains(next), "{}", listed.stderr);
+    // The command that a user copies selects the same set.
+    let selected = world.run(&["rollback", "-c", "repin.yaml"]).exits(0);
+    let next = "choose a set with: repin rollback --config repin.yaml --to REVISION";
+    assert!(selected.stderr.contains(next), "{}", selected.stderr);
     let document = world.run(&["rollback", "--format", "json"]).exits(0).json();
     assert_eq!(document["schema"], "repin.history/1");
     assert_eq!(document["entries"][1]["revision"], REV_A);

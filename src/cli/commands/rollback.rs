@@ -51,10 +51,14 @@ fn without_target(
     };
     history::list(history, None, tested.as_ref(), cx);
     if cx.output.format != Format::Json {
-        cx.output.note(match sets.as_slice() {
-            [] => "no set is available for rollback",
-            _ => "nothing was changed; choose a set with: repin rollback --to REVISION",
-        });
+        let note = match sets.as_slice() {
+            [] => "no set is available for rollback".to_owned(),
+            _ => format!(
+                "nothing was changed; choose a set with: repin rollback{} --to REVISION",
+                cx.config_option()
+            ),
+        };
+        cx.output.note(&note);
     }
     match tested.map_or_else(Vec::new, |tested| tested.errors) {
         errors if errors.is_empty() => Ok(Exit::Done),
