@@ -183,7 +183,9 @@ pub(super) fn check_order(
     let check = |status, detail: String| Check::new(Code::REVISION_ORDER, status, detail);
     match order {
         Order::Same => Ok(check(Status::Pass, "the revision is pinned now".to_owned())),
-        Order::Known(known) => Ok(check_known_order(revision, known, is_allowed, extent)),
+        Order::Known(known) => Ok(check_known_order(
+            config, revision, known, is_allowed, extent,
+        )),
         Order::Unknown(UnknownOrder::Shallow) => {
             let unknown = UnknownFact {
                 code: Code::REVISION_ORDER,
@@ -201,6 +203,7 @@ pub(super) fn check_order(
 }
 
 fn check_known_order(
+    config: &Config,
     revision: &Revision,
     known: &KnownOrder,
     is_allowed: bool,
@@ -229,7 +232,8 @@ fn check_known_order(
             check.help("promote a newer build, or promote in a clone with --allow-older")
         }
         (OrderEvidence::History, Extent::Clone) => check.help(format!(
-            "to return to this set: repin rollback --to {revision}"
+            "to return to this set: repin rollback{} --to {revision}",
+            config.option
         )),
         _ => check,
     }
@@ -391,7 +395,7 @@ pub(super) fn check_provenance(
             let expected = config.promote.title.render(revision, &config.name);
             let help = format!(
                 "expected a commit titled \"{expected}\" or with the trailer \"{}\"; `repin history` \
-                 lists the promoted sets",
+                 lists the promoted sets, and a promotion counts once it is pushed or merged",
                 Trailer::line(revision.as_str(), &config.set_path)
             );
             vec![title(Status::Fail, detail).help(help)]
@@ -520,7 +524,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{RelPath, parse},
+        config::{self, RelPath, parse},
         error::SourceText,
         git::ObjectId,
         oci::Pattern,
@@ -660,14 +664,15 @@ mod tests {
 
     #[test]
     fn older_build_is_refused_with_its_evidence() {
-        let config = config("");
+        let mut config = config("");
+        config.option = config::option("prod/repin.yaml");
         for (evidence, item, help) in [
             (OrderEvidence::Clone, "clone", None),
             (OrderEvidence::Source("acme/app".to_owned()), "source", None),
             (
                 OrderEvidence::History,
                 "history",
-                Some("to return to this set: repin rollback --to new"),
+                Some("to return to this set: repin rollback --config prod/repin.yaml --to new"),
             ),
             (OrderEvidence::Created, "created", None),
         ] {

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     config::{Config, RevisionTagError},
     error::{Class, Error},
+    git,
     history::Provenance,
     oci::{Digest, Revision, Tag, TagPattern},
     pins::Found,
@@ -64,7 +65,9 @@ pub(crate) fn check_pinned_images(
                     pinned
                         .failure(Code::DIGEST_MISSING, absence.detail, config, found)
                         .cause("the pinned digest does not exist")
-                        .with_help(absence.help),
+                        .help(absence.help.unwrap_or(
+                            "if the pin was edited, restore it with git; otherwise promote a build that exists",
+                        )),
                 );
             }
             Err(error) if error.class == Class::Ambiguous => {
@@ -197,7 +200,8 @@ impl PinnedImage {
                     image.repository, self.digest
                 );
                 let mismatch = self.failure(Code::DIGEST_MISMATCH, detail, config, found);
-                (mismatch.cause(digest_mismatch(tag)), None)
+                let help = "if the pin was edited, restore it with git; otherwise find out who moved the tag";
+                (mismatch.cause(digest_mismatch(tag)).help(help), None)
             }
             Ok(Err(reason)) => {
                 let expected = format!("is pinned, {}", self.digest);
@@ -244,7 +248,8 @@ pub(crate) fn check_pinned_provenance(
         Ok(Provenance::Shallow) => check(
             Status::Warn,
             "cannot determine whether the set was promoted: the clone is shallow".into(),
-        ),
+        )
+        .help(git::FETCH_HISTORY),
         Ok(Provenance::Incomplete { commit, .. }) => check(
             Status::Warn,
             format!(

@@ -110,7 +110,13 @@ pub(crate) fn check_stages(stages: &[JudgedStage], is_allowed: bool) -> StageRes
                 ..Error::new(Class::Unavailable, code, detail)
             });
         } else {
-            checks.push(Check::new(code, Status::Fail, detail).item(&stage.item));
+            let check = Check::new(code, Status::Fail, detail).item(&stage.item);
+            checks.push(match stage.verdict {
+                StageVerdict::Missing => check.help(
+                    "promote the set there first; a promotion counts once it is pushed or merged",
+                ),
+                _ => check,
+            });
         }
     }
     result

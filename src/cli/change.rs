@@ -274,6 +274,15 @@ fn short(digest: &str) -> String {
         .collect()
 }
 
+/// The message of a commit that a user makes, as indented paragraphs.
+fn commit_message(document: &PlanDocument) -> String {
+    format!(
+        "\n\n    {}\n\n    {}",
+        plain(&document.title),
+        plain(&Trailer::line(&document.revision, &document.set_path))
+    )
+}
+
 /// The last line: the completed change, and the next step.
 fn conclusion(finished: &RunResult, options: &Options) -> String {
     let document = &finished.document;
@@ -305,9 +314,8 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             id.short()
         ),
         Effect::Applied => format!(
-            "\napplied: {count}; commit them with the message\n\n    {}\n\n    {}",
-            plain(&document.title),
-            plain(&Trailer::line(&document.revision, &document.set_path))
+            "\napplied: {count}; commit them with the message{}",
+            commit_message(document)
         ),
         Effect::NothingNewer => NOTHING_NEWER.to_owned(),
         Effect::Begun if is_failed => {
@@ -315,9 +323,11 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         }
         _ if is_failed => "nothing was changed".to_owned(),
         _ if !document.changed && options.intent == (Intent::Apply { commit: true }) => {
-            "\nnothing to do: every pin is already at this revision; nothing was committed; run `git status` \
-             to see whether the pins are committed"
-                .to_owned()
+            format!(
+                "\nnothing to do: every pin is already at this revision; nothing was committed; if `git status` \
+                 lists files with pins, commit them with the message{}",
+                commit_message(document)
+            )
         }
         _ if !document.changed => {
             "\nnothing to do: every pin is already at this revision".to_owned()

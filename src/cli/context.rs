@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Errors, usage},
     forge::Readiness,
     git,
-    untrusted::{plain, shell},
+    untrusted::plain,
     workflow::{Environment, Intent, OpenRequest, Services, parse_mappings},
 };
 
@@ -101,7 +101,10 @@ impl Context {
             Some(_) => config::load_chosen,
             None => config::load,
         };
-        let config = load(&file, &name.to_string_lossy())?;
+        let mut config = load(&file, &name.to_string_lossy())?;
+        if let Some(file) = &self.config {
+            config.option = config::option(&file.to_string_lossy());
+        }
         self.enter(&config)?;
         Ok(config)
     }
@@ -187,13 +190,6 @@ impl Context {
             .environment
             .directory()
             .join(self.config.as_deref().unwrap_or(Path::new(FILE_NAME)))
-    }
-
-    /// The option `--config` as given, for a command that a user copies; empty without the option.
-    pub(super) fn config_option(&self) -> String {
-        self.config.as_deref().map_or_else(String::new, |file| {
-            format!(" --config {}", shell(&file.to_string_lossy()))
-        })
     }
 
     /// Whether `--config` is given.

@@ -48,6 +48,7 @@ use std::{
 use crate::{
     code::Code,
     error::{Error, SourceText},
+    untrusted::shell,
 };
 
 pub(crate) use change_templates::FormerSet;
@@ -194,6 +195,11 @@ enum Selection {
 /// messages.
 pub(crate) fn load(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
     load_file(file, name, Selection::Search)
+}
+
+/// The option `--config` that selects a file, with a space before it, for commands in messages.
+pub(crate) fn option(file: &str) -> String {
+    format!(" --config {}", shell(file))
 }
 
 /// Loads a configuration from a path that the user passed. Outside a git repository, the path may

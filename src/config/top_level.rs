@@ -121,6 +121,9 @@ block! {
         set_path: SetPath = fields.problems.set_path().clone(),
         /// The set at former paths, and by the defaults of earlier versions.
         former: Vec<FormerSet> = FormerSet::defaults(fields.problems.set_path()),
+        /// The option `--config` that selects the file from the user's directory, with a space before
+        /// it, for commands in messages; empty without it.
+        option: String = String::new(),
         /// All files that are scanned: those of `files` and of every place.
         scanned: Globs = places::scanned(&files, &places),
     }

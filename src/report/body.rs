@@ -17,10 +17,10 @@ use crate::{
     changes::{Part, shortened},
     checks::Status,
     code::Code,
-    config::{Config, SetPath},
+    config::{self, Config, SetPath},
     history::HistoryEntry,
     pull_request::{Marker, MarkerKind},
-    untrusted::{markdown, shell},
+    untrusted::markdown,
 };
 
 /// The maximum length of a body, in characters; forges refuse longer ones (GitHub: 65,536).
@@ -228,7 +228,7 @@ fn config_option(set: &SetPath) -> String {
     if set.is_top() {
         return String::new();
     }
-    format!(" --config {}", shell(&set.to_string()))
+    config::option(&set.to_string())
 }
 
 /// The step summary of a refused run.

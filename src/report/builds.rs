@@ -13,14 +13,19 @@ const COLUMNS: [&str; 4] = ["BUILD", "CREATED", "IMAGES", "STATE"];
 /// The minimum width of the last column, which is wrapped on a narrow terminal.
 const MIN_STATE_WIDTH: usize = 20;
 
-/// The table; `columns` is the width of the terminal.
-pub(crate) fn table(builds: &[BuildRow], columns: Option<usize>) -> String {
+/// The table; `columns` is the width of the terminal. `in_full`: revisions are not abbreviated.
+pub(crate) fn table(builds: &[BuildRow], in_full: bool, columns: Option<usize>) -> String {
     let listed: BTreeSet<&str> = builds.iter().map(|build| &*build.revision).collect();
     let [build, created, images, state] = COLUMNS.map(str::to_owned);
     let (mut rows, mut states) = (vec![vec![build, created, images]], vec![state]);
     for build in builds {
+        let revision = if in_full {
+            build.revision.clone()
+        } else {
+            abbreviated(&build.revision, &listed)
+        };
         rows.push(vec![
-            plain(&abbreviated(&build.revision, &listed)),
+            plain(&revision),
             build
                 .created
                 .as_deref()
@@ -113,15 +118,16 @@ mod tests {
             build("1.4.1", 0, "proposed", "#7"),
             unknown,
         ];
-        insta::assert_snapshot!(table(&builds, None), @r"
+        insta::assert_snapshot!(table(&builds, false, None), @r"
         BUILD         CREATED           IMAGES  STATE
         c93f5a17e08b  2026-11-20 14:02  4 of 4  available
         1.4.2         2026-11-20 14:02  3 of 4  held: rolled back by commit c1d2e3f4a5 on 2026-11-20
         1.4.1         2026-11-20 14:02  4 of 4  proposed in #7
         v1\u{1b}[31m  -                 0 of 4  incomplete: `a`, `b` are missing
         ");
+        assert!(table(&builds, true, None).contains(&format!("\n{commit}  2026")));
         for columns in [40, 80] {
-            let text = table(&builds, Some(columns));
+            let text = table(&builds, false, Some(columns));
             assert!(text.lines().all(|line| width(line) <= columns), "{text}");
             assert!(text.contains("c1d2e3f4a5"), "{text}");
         }

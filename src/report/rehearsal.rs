@@ -119,8 +119,9 @@ pub(crate) fn error(document: &RehearseDocument) -> Option<Error> {
         Class::Denied => Code::DENIED,
         _ => Code::UNAVAILABLE,
     };
+    let verb = if document.unknown == 1 { "is" } else { "are" };
     let message = format!(
-        "{latest}{} of {} are unknown",
+        "{latest}{} of {} {verb} unknown",
         document.unknown,
         counted(total, "set")
     );

@@ -88,6 +88,7 @@ fn config_of(local: &Config, git: &Git, branch: &Branch) -> Result<Config, Error
     };
     let config = Config {
         file: local.file.clone(),
+        option: local.option.clone(),
         ..config::parse(&source, &local.root, &local.set_path)?
     };
     config.counts_pins()?;

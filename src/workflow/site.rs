@@ -301,6 +301,7 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
     };
     Ok(Config {
         file: local.file.clone(),
+        option: local.option.clone(),
         ..config::parse(&source, &local.root, &local.set_path)?
     })
 }

@@ -51,11 +51,9 @@ fn earlier_change_of_pins_is_not_committed() {
         .exits(0);
     let head = world.git(&["rev-parse", "HEAD"]);
     let ran = world.run(&COMMIT).exits(0);
-    assert!(
-        ran.stderr.contains("nothing was committed"),
-        "{}",
-        ran.stderr
-    );
+    for part in ["nothing was committed", &format!("Repin-Set: {REV_B}")] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
     assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
 }
 

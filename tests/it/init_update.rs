@@ -68,8 +68,10 @@ fn update_adds_files_that_no_glob_matches() {
         let expected = "1 count would change, 1 glob would be added to `files`";
         assert!(dry.stderr.contains(expected), "{}", dry.stderr);
         assert_eq!(config(&repository), old);
-        let ran = repository.run(&["init", "--update"]).exits(0);
-        let expected = "wrote repin.yaml: 1 count changed, 1 glob added to `files`";
+        let ran = repository.run(&["init", "--update", "--config", "repin.yaml"]);
+        let ran = ran.exits(0);
+        let expected = "wrote repin.yaml: 1 count changed, 1 glob added to `files`; \
+                        run `repin check --config repin.yaml`";
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
         let expected = old.replace(before, after).replace("pins: 1", "pins: 2");
         assert_eq!(config(&repository), expected);

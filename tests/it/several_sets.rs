@@ -163,12 +163,13 @@ fn all_checks_every_tracked_set() {
     envs/staging/repin.yaml  not recorded  <date>  1 of 1  OK
     repin.eu.yaml            aaaaaaaaaaaa  <date>  1 of 1  OK
     ");
+    let elsewhere = "a pin elsewhere needs a configuration above it";
+    assert!(!ran.stderr.contains(elsewhere), "{}", ran.stderr);
     // Below a directory, only the sets there.
-    let ran = world.run_in(
-        &world.path("envs"),
-        &["check", "--all", "--format", "json"],
-        &[],
-    );
+    let envs = world.path("envs");
+    let ran = world.run_in(&envs, &["check", "--all"], &[]).exits(0);
+    assert!(ran.stderr.contains(elsewhere), "{}", ran.stderr);
+    let ran = world.run_in(&envs, &["check", "--all", "--format", "json"], &[]);
     assert_eq!(entries(&ran.exits(0).json()), [clean(PROD), clean(STAGING)]);
 }
 
@@ -687,7 +688,7 @@ fn deleted_configuration_counts_no_pins() {
     world.write("repin.yaml", config("envs/*/app.yml", 2));
     world.commit("one set");
     fs::remove_file(world.path("repin.yaml")).unwrap();
-    let (stderr, table) = all(&world, &["check"], 0);
+    let (stderr, table) = all(&world, &["check", "--quiet"], 0);
     assert_eq!(stderr, "");
     assert!(!table.contains("\nrepin.yaml"), "{table}");
 }
@@ -747,7 +748,7 @@ fn sparse_configuration_is_skipped_with_a_warning() {
 fn unreadable_history_of_a_set_is_a_warning() {
     let world = repository();
     world.push();
-    let (stderr, _) = all(&world, &["check"], 0);
+    let (stderr, _) = all(&world, &["check", "--quiet"], 0);
     assert_eq!(stderr, "");
     let head = world.git(&["rev-parse", "HEAD"]);
     let object = format!(".git/objects/{}/{}", &head[..2], &head[2..]);

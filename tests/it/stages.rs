@@ -231,7 +231,16 @@ fn set_that_was_never_staged_is_refused() {
     pipeline.is_refused("stage_missing");
     // Without a time, the set must have been current.
     let pipeline = Pipeline::new("promote: { after: [{ set: ../staging/repin.yaml }] }\n");
-    pipeline.is_refused("stage_missing");
+    let document = pipeline.promote(&[]).exits(1).json();
+    let mut checks = document["checks"].as_array().unwrap().iter();
+    let check = checks
+        .find(|check| check["code"] == "stage_missing")
+        .unwrap();
+    let help = check["help"].as_str().unwrap();
+    assert!(
+        help.contains("counts once it is pushed or merged"),
+        "{help}"
+    );
     pipeline.promoted(STAGING, REV_B, 0);
     pipeline.promote(&[]).exits(0);
 }

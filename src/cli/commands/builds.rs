@@ -4,8 +4,14 @@ use std::num::NonZero;
 
 use crate::{
     builds::MAX_READ,
-    cli::{args, context::Context, exit::Exit, format::Format},
+    cli::{
+        args,
+        context::Context,
+        exit::Exit,
+        format::{Format, Volume},
+    },
     error::Errors,
+    git::FETCH_HISTORY,
     outside::TrackedTree,
     pins,
     report::{
@@ -48,7 +54,9 @@ pub(in crate::cli) fn run(args: &args::Builds, cx: &mut Context) -> Result<Exit,
         .known()
         .is_ok_and(|history| history.is_some_and(|history| history.shallow))
     {
-        cx.output.warn("this clone is shallow: held builds may be missing from it; fetch the rest: git fetch --unshallow");
+        cx.output.warn(&format!(
+            "this clone is shallow, so held builds may look available; {FETCH_HISTORY}"
+        ));
     }
     if cx.output.format == Format::Json {
         cx.output.print_json(&BuildsDocument {
@@ -62,7 +70,8 @@ pub(in crate::cli) fn run(args: &args::Builds, cx: &mut Context) -> Result<Exit,
         cx.output
             .note(&format!("no tag has the form of `revision.tag`: {form}"));
     } else {
-        cx.output.print(table(&rows, cx.output.columns));
+        let in_full = cx.output.volume >= Volume::Verbose;
+        cx.output.print(table(&rows, in_full, cx.output.columns));
         if let Some(line) = omission(left_out, selection.phrase()) {
             cx.output.print(line + "\n");
         }

@@ -41,6 +41,9 @@ use crate::{
     },
 };
 
+/// What no set of `--all` covers.
+const UNSEARCHED: &str = "only the directories of these configurations were searched: a pin elsewhere needs a configuration above it";
+
 pub(in crate::cli) fn run(remote: bool, all: bool, cx: &mut Context) -> Result<Exit, Errors> {
     if all {
         return run_all(remote, cx);
@@ -81,6 +84,13 @@ fn run_all(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     }
     cx.leave();
     let exit = report_all(results, &checked, step, cx);
+    let directory = cx.services.environment.directory();
+    if !checked
+        .iter()
+        .any(|set| directory.starts_with(&set.config.root))
+    {
+        cx.output.note(UNSEARCHED);
+    }
     Ok(exit)
 }
 

@@ -130,7 +130,10 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
 
 fn prune_block(config: &Config) -> Result<&Prune, Errors> {
     config.prune.as_ref().ok_or_else(|| {
-        let message = "the configuration has no `prune` block, so nothing may be deleted";
+        let message = format!(
+            "{} has no `prune` block, so nothing may be deleted",
+            plain(&config.set_path.to_string())
+        );
         let help =
             "add `prune: {}` for the defaults: tags that start with pending-, older than 14 days";
         Error::input(Code::CONFIG, message).help(help).into()

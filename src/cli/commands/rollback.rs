@@ -55,7 +55,7 @@ fn without_target(
             [] => "no set is available for rollback".to_owned(),
             _ => format!(
                 "nothing was changed; choose a set with: repin rollback{} --to REVISION",
-                cx.config_option()
+                config.option
             ),
         };
         cx.output.note(&note);

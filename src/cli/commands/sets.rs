@@ -39,7 +39,13 @@ pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
     for file in &listing.files {
         let location = directory.join(file.as_path());
         let config = match config::load(&location, &file.to_string()) {
-            Ok(config) if config.counts_pins().is_ok() => Ok(Selected::Set(Box::new(config))),
+            Ok(mut config) if config.counts_pins().is_ok() => {
+                let file = file.to_string();
+                if file != config::FILE_NAME {
+                    config.option = config::option(&file);
+                }
+                Ok(Selected::Set(Box::new(config)))
+            }
             Ok(_) => Ok(Selected::Fleet),
             Err(errors) => Err(Errors::from(errors)),
         };

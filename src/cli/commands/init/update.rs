@@ -318,7 +318,10 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
     }
     let summary = changes.join(", ");
     cx.output.note(&if written {
-        format!("\nwrote {path}: {summary}; run `repin check`, then commit the file")
+        format!(
+            "\nwrote {path}: {summary}; run `repin check{}`, then commit the file",
+            update.old.option
+        )
     } else {
         format!("\ndry run: {path} was not written; {summary}")
     });
