@@ -610,11 +610,15 @@ fn warning_lists_a_limited_number_of_files() {
     let names: Vec<_> = names.iter().map(String::as_bytes).collect();
     let world = world(&names);
     world.interrupt_after(1);
-    let warning = world.session().recover().unwrap().warning().unwrap();
+    let mut recovery = world.session().recover().unwrap();
+    let warning = recovery.warning().unwrap();
     assert!(
         warning.ends_with(", 28.yml, 29.yml and 2 more files"),
         "{warning}"
     );
+    recovery.files.truncate(20);
+    let warning = recovery.warning().unwrap();
+    assert!(warning.ends_with(", 28.yml, 29.yml"), "{warning}");
 }
 
 #[test]

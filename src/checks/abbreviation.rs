@@ -91,3 +91,37 @@ fn revision_in_label(
         .item(label.as_str());
     Err(Box::new(check))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        checks::set::Target,
+        config::{self, SetPath},
+        error::{Error, SourceText},
+        oci::{Tag, TagPattern},
+    };
+
+    #[test]
+    fn revision_that_no_image_confirms_is_refused() {
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n"
+                .into(),
+        };
+        let config = config::parse(&source, Path::new("/root"), &SetPath::top()).unwrap();
+        let stopped = full_revision(&config, "abc1234", &[None]).unwrap_err();
+        let codes: Vec<_> = stopped.checks.iter().map(|check| check.code).collect();
+        assert_eq!(codes, [Code::REVISION_LABEL]);
+        let outage = Resolution {
+            target: Target::new(TagPattern::Tag(Tag::parse("abc1234").unwrap())),
+            found: Err(Error::unavailable("r.example", "timeout")),
+            old_platforms: Vec::new(),
+            pinned: None,
+        };
+        let stopped = full_revision(&config, "abc1234", &[Some(&outage)]).unwrap_err();
+        assert_eq!((stopped.checks.len(), stopped.outages.len()), (0, 1));
+    }
+}

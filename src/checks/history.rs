@@ -663,6 +663,17 @@ mod tests {
     }
 
     #[test]
+    fn unknown_order_has_a_remedy_where_it_is_refused() {
+        let help = |policy: &str| {
+            let config = config(&format!("source: acme/runtime\n{policy}"));
+            order_check(&config, &not_in_source(), Extent::Clone).help
+        };
+        assert_eq!(help(""), None);
+        let required = help("revision: { order: require }").unwrap();
+        assert!(required.contains("--allow-older"), "{required}");
+    }
+
+    #[test]
     fn older_build_is_refused_with_its_evidence() {
         let mut config = config("");
         config.option = config::option("prod/repin.yaml");

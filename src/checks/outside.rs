@@ -231,3 +231,21 @@ pub(crate) fn no_match_message(config: &Config, glob: &Glob) -> String {
     }
     format!("{key}: \"{}\" matches no file", glob.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unread_file_is_the_item_of_its_check() {
+        let unread = |file: Option<&str>| Unreadable {
+            file: file.map(str::to_owned),
+            reason: "permission denied".to_owned(),
+            hint: None,
+        };
+        let check = unread_check(&unread(Some("a.yml")), Status::Fail);
+        assert_eq!(check.item.as_deref(), Some("a.yml"));
+        assert_eq!(check.detail, "cannot read a.yml: permission denied");
+        assert_eq!(unread_check(&unread(None), Status::Fail).item, None);
+    }
+}

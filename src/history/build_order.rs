@@ -208,16 +208,16 @@ pub(crate) fn is_placeholder(time: SystemTime) -> bool {
 pub(crate) fn is_created_before(
     times: impl IntoIterator<Item = [Option<SystemTime>; 2]>,
 ) -> Option<bool> {
-    let mut is_older = None;
+    let mut order = None;
     for times in times {
         let [new, pinned] = times.map(|time| time.filter(|time| !is_placeholder(*time)));
-        let (new, pinned) = (new?, pinned?);
-        if new == pinned || is_older.is_some_and(|is_older| is_older != (new < pinned)) {
+        let found = new?.cmp(&pinned?);
+        if found.is_eq() || order.is_some_and(|order| order != found) {
             return None;
         }
-        is_older = Some(new < pinned);
+        order = Some(found);
     }
-    is_older
+    order.map(Ordering::is_lt)
 }
 
 impl History {

@@ -68,7 +68,6 @@ impl History {
                     });
                 }
             }
-            found.retain(|file| !file.images.is_empty());
             by_commit.insert(commit.id, found);
         }
         by_commit

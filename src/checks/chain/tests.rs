@@ -2,13 +2,14 @@ use std::{path::Path, sync::Arc};
 
 use super::*;
 use crate::{
-    checks::{Extent, HistoryFacts, Overrides},
+    checks::{Extent, HistoryFacts, Overrides, Resolution, set::Target},
     config,
     error::SourceText,
     git::ObjectId,
-    history::{Hold, Order, Provenance},
-    oci::{Digest, Pattern},
+    history::{HistoryEntry, Hold, Kind, Order, Provenance},
+    oci::{Digest, Pattern, Tag, TagPattern},
     pins::Found,
+    registry::NoTag,
 };
 
 fn config() -> Config {
@@ -120,6 +121,70 @@ fn set_with_all_verdicts_is_approved() {
         "platform_lost",
     ];
     assert_eq!(codes, expected);
+}
+
+#[test]
+fn missing_tag_does_not_hide_that_the_digests_are_held() {
+    struct HeldByDigests(HistoryEntry);
+    impl DigestHistory for HeldByDigests {
+        fn hold(&self, _: &Digests) -> Hold<'_> {
+            Hold::Held { rollback: &self.0 }
+        }
+
+        fn provenance(&self, _: &Digests) -> Provenance {
+            Provenance::Never
+        }
+    }
+    let history = HeldByDigests(HistoryEntry {
+        kind: Kind::Rollback,
+        revision: None,
+        commit: ObjectId::parse(&[b'a'; 40]).unwrap(),
+        date: String::new(),
+        author: String::new(),
+        subject: String::new(),
+        pull_request: None,
+        images: Digests::new(),
+        returns_to: None,
+        current: true,
+        can_roll_back: false,
+        unreadable: None,
+    });
+    let (config, revision) = (config(), revision());
+    let mut chain = not_older(&config, &revision);
+    let HistoryVerdict::Promotion { digest_extent, .. } = &mut chain.verdict else {
+        unreachable!("`not_older` judges a promotion");
+    };
+    *digest_extent = Some(Extent::Clone);
+    let missing = |_: &_| Resolution {
+        target: Target::new(TagPattern::Tag(Tag::parse("x").unwrap())),
+        found: Ok(Err(NoTag::Missing)),
+        old_platforms: Vec::new(),
+        pinned: None,
+    };
+    let resolutions: Vec<_> = config.images.iter().map(missing).collect();
+    let stopped = chain.resolved(&resolutions, None, &history).unwrap_err();
+    let failed: Vec<_> = stopped.checks.iter().map(|check| check.code).collect();
+    assert!(failed.contains(&Code::TAG_MISSING), "{failed:?}");
+    let hold = |check: &&Check| check.code == Code::ROLLED_BACK && check.status == Status::Fail;
+    assert_eq!(stopped.checks.iter().filter(hold).count(), 1, "{failed:?}");
+}
+
+#[test]
+fn images_of_a_fleet_share_no_digest() {
+    let text = |fleet: &str| {
+        let images = "images: { a: { repository: r.example/a, pins: 0 }, b: { repository: r.example/b, pins: 1 } }";
+        SourceText {
+            name: "repin.yaml".to_owned(),
+            text: format!("version: 1\nfiles: [x]\n{fleet}{images}\n").into(),
+        }
+    };
+    let shared = |fleet| {
+        let set = crate::config::SetPath::top();
+        let config = config::parse(&text(fleet), Path::new("/root"), &set).unwrap();
+        let digest = Digest::of(b"a");
+        check_shared_digests(&config, &[(0, digest), (1, digest)]).len()
+    };
+    assert_eq!((shared(""), shared("fleet: {}\n")), (0, 1));
 }
 
 #[test]

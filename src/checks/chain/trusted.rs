@@ -316,6 +316,18 @@ mod tests {
     }
 
     #[test]
+    fn image_has_only_its_own_checks() {
+        let mut set = set();
+        let mut other = set["checks"][0].clone();
+        other["image"] = json!("b");
+        set["checks"].as_array_mut().unwrap().push(other);
+        let bytes = set.to_string().into_bytes();
+        let trusted = parse(&bytes, Digest::of(&bytes)).unwrap();
+        let images = trusted.trusted_images(&[0], &config());
+        assert_eq!((images.images.len(), images.checks.len()), (1, 1));
+    }
+
+    #[test]
     fn changed_set_document_is_refused() {
         let bytes = set().to_string().into_bytes();
         let sha256 = Digest::of(&bytes);

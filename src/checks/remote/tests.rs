@@ -131,6 +131,21 @@ fn unavailable_digest_is_an_outage_and_ambiguity_fails() {
 }
 
 #[test]
+fn agreement_states_how_many_images_have_a_revision() {
+    let (api, web) = ("api".to_owned(), "web".to_owned());
+    let beef = config().revision.pattern.revision("beef").unwrap();
+    for (other, expected) in [
+        (Some(beef.clone()), "of every image is beef"),
+        (None, "of 1 of 2 images is beef; the others are unknown"),
+    ] {
+        let mut checks = Vec::new();
+        let revisions = [(&api, Some(beef.clone())), (&web, other)];
+        common_revision(&revisions, &mut checks);
+        assert!(checks[0].detail.ends_with(expected), "{}", checks[0].detail);
+    }
+}
+
+#[test]
 fn revision_requires_every_platform_of_every_image() {
     let beef = || labeled(&[Some("beef"), Some("beef")]);
     let revision = |first, second| results([first, second]).2;
