@@ -234,7 +234,13 @@ pub(crate) fn no_match_message(config: &Config, glob: &Glob) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::{
+        config::{self, SetPath},
+        error::SourceText,
+    };
 
     #[test]
     fn unread_file_is_the_item_of_its_check() {
@@ -247,5 +253,34 @@ mod tests {
         assert_eq!(check.item.as_deref(), Some("a.yml"));
         assert_eq!(check.detail, "cannot read a.yml: permission denied");
         assert_eq!(unread_check(&unread(None), Status::Fail).item, None);
+    }
+
+    #[test]
+    fn unread_configuration_leaves_no_pass() {
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n"
+                .into(),
+        };
+        let config = config::parse(&source, Path::new("/root"), &SetPath::top()).unwrap();
+        let found = Found::default();
+        let mut outside = Outside {
+            configurations: 2,
+            ..Outside::default()
+        };
+        let counted = |outside: &Outside| {
+            let checks = check_outside(&config, &found, outside, Operation::Promotion).into_iter();
+            let counted = checks.filter(|check| check.code == Code::PIN_COUNTED_TWICE);
+            let rows = counted.map(|check| (check.status, check.item));
+            rows.collect::<Vec<_>>()
+        };
+        assert_eq!(counted(&outside), [(Status::Pass, None)]);
+        outside.unread_configurations.push(Unreadable {
+            file: Some("b/repin.yaml".to_owned()),
+            reason: "permission denied".to_owned(),
+            hint: None,
+        });
+        let unread = (Status::Warn, Some("b/repin.yaml".to_owned()));
+        assert_eq!(counted(&outside), [unread]);
     }
 }

@@ -152,3 +152,54 @@ impl ResolvedPlatform {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        config::{self, SetPath},
+        error::SourceText,
+        oci::Tag,
+    };
+
+    #[test]
+    fn evidence_is_sorted() {
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n"
+                .into(),
+        };
+        let config = config::parse(&source, Path::new("/root"), &SetPath::top()).unwrap();
+        let resolved = ApprovedImage {
+            tag: Tag::parse("x").unwrap(),
+            facts: ImageFacts {
+                digest: Digest::of(b"a"),
+                media_type: String::new(),
+                platforms: Vec::new(),
+            },
+        };
+        let row = |bundle: &str| VerifiedRow {
+            require: "signature".to_owned(),
+            subject: String::new(),
+            platform: None,
+            bundle: bundle.to_owned(),
+            predicate_type: None,
+            signer: None,
+            issuer: None,
+            source: None,
+            commit: None,
+            commit_bound: false,
+            runner: None,
+            key: None,
+            root: None,
+            time: None,
+            log: None,
+        };
+        let rows = vec![row("b"), row("a")];
+        let image = set_image(&config, &config.images[0], &resolved, rows);
+        let bundles = image.verified.iter().map(|row| row.bundle.as_str());
+        assert_eq!(bundles.collect::<Vec<_>>(), ["a", "b"]);
+    }
+}

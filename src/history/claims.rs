@@ -163,18 +163,19 @@ mod tests {
     use crate::error::SourceText;
 
     fn config(name: &str, pattern: &str) -> Config {
+        config_at("repin.yaml", &format!("name: {name}"), pattern)
+    }
+
+    fn config_at(path: &str, name: &str, pattern: &str) -> Config {
         let text = format!(
-            "version: 1\nname: {name}\nfiles: [a]\nrevision: {{ pattern: '{pattern}' }}\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n"
+            "version: 1\n{name}\nfiles: [a]\nrevision: {{ pattern: '{pattern}' }}\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n"
         );
-        crate::config::parse(
-            &SourceText {
-                name: "repin.yaml".into(),
-                text: text.into(),
-            },
-            Path::new("/"),
-            &crate::config::SetPath::top(),
-        )
-        .unwrap()
+        let source = SourceText {
+            name: "repin.yaml".into(),
+            text: text.into(),
+        };
+        let set = SetPath::new(Path::new(path)).unwrap();
+        crate::config::parse(&source, Path::new("/"), &set).unwrap()
     }
 
     fn claims(subject: &str, values: &str) -> Vec<String> {
@@ -199,6 +200,17 @@ mod tests {
         );
         let texts = |revisions: &[Revision]| revisions.iter().map(ToString::to_string).collect();
         (texts(&claims.revisions), texts(&claims.by_title))
+    }
+
+    #[test]
+    fn set_without_a_name_was_called_images() {
+        for (name, expected) in [("", &["beef"][..]), ("name: web", &[])] {
+            let titles = ClaimTemplates::new(&config_at("prod/repin.yaml", name, "[a-f]{4}"));
+            assert_eq!(claims_by(&titles, "promote: images @beef", "").0, expected);
+            let own = if name.is_empty() { "prod" } else { "web" };
+            let subject = format!("promote: {own} @beef");
+            assert_eq!(claims_by(&titles, &subject, "").0, ["beef"]);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Pure: indices of sets in, events out. The documentation of the parent module contains the rules.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     mem,
 };
 
@@ -64,7 +64,7 @@ pub(super) struct Undone {
     /// The revisions that the set was promoted as.
     pub(super) revisions: Vec<Revision>,
     /// The images that the rollback changed.
-    pub(super) images: Vec<usize>,
+    pub(super) images: BTreeSet<usize>,
     /// Whether each of these images now has a digest that followed its undone digest.
     pub(super) is_followed: bool,
     /// The images whose present digest the commits before the rollback do not contain.
@@ -262,7 +262,7 @@ impl Fold<'_> {
         event
     }
 
-    /// Records the sets that a rollback undid: those of `sequence` from `start`.
+    /// Records the sets that a rollback undid: those of `sequence` from `start`, which follow its own set.
     fn undo_sets(&mut self, rollback: usize, start: usize) {
         let event = &self.events.all[rollback];
         let (commit, target) = (event.commit, event.set);
@@ -273,11 +273,11 @@ impl Fold<'_> {
         }
         let images = match self.sequence.last() {
             Some((last, _)) => self.changed_images(*last, target),
-            None => Vec::new(),
+            None => BTreeSet::new(),
         };
         let mut undone_sets = HashMap::new();
         for (set, event) in &self.sequence[start..] {
-            if *set != target && !self.sets[*set].is_empty() {
+            if !self.sets[*set].is_empty() {
                 undone_sets.insert(*set, *event);
             }
         }
@@ -310,16 +310,12 @@ impl Fold<'_> {
         if let Some(earlier) = self.undone.remove(&undone.set) {
             undone.is_followed &= earlier.is_followed;
             undone.unseen.extend(earlier.unseen);
-            for image in earlier.images {
-                if !undone.images.contains(&image) {
-                    undone.images.push(image);
-                }
-            }
+            undone.images.extend(earlier.images);
         }
         self.undone.insert(undone.set, undone);
     }
 
-    fn changed_images(&self, old: usize, new: usize) -> Vec<usize> {
+    fn changed_images(&self, old: usize, new: usize) -> BTreeSet<usize> {
         let images = self.sets[old].0.iter().zip(&*self.sets[new].0).enumerate();
         let changed = images.filter(|(_, (old, new))| old != new);
         changed.map(|(image, _)| image).collect()
@@ -350,7 +346,12 @@ impl Fold<'_> {
 
     /// Whether the commits before the rollback to `target` show that each image now has a digest that
     /// followed that of `set`, and the images whose present digest these commits do not contain.
-    fn is_followed(&self, set: usize, target: usize, images: &[usize]) -> (bool, Vec<usize>) {
+    fn is_followed(
+        &self,
+        set: usize,
+        target: usize,
+        images: &BTreeSet<usize>,
+    ) -> (bool, Vec<usize>) {
         let mut unseen = Vec::new();
         let Some(tip) = self.tip.map(|tip| &self.sets[tip]) else {
             return (false, unseen);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::{
     config::{self, Config, RelPath},
+    error::{Error, Errors},
     files::Files as _,
     git::{Git, GitError, ObjectId, TreeFile},
     history::{
@@ -1672,6 +1673,16 @@ fn undone_set_has_no_order_by_history() {
     // The rollback concerned `b` only.
     assert!(by_history('a', 'c').is_older());
     assert!(matches!(by_history('b', 'c'), Order::Unknown(_)));
+    // What another run could read is not replaced by the history.
+    let unavailable = Errors::from(Error::unavailable("source", "timeout"));
+    for unknown in [
+        UnknownOrder::SourceUnavailable(unavailable),
+        UnknownOrder::Shallow,
+    ] {
+        let order = Order::Unknown(unknown);
+        let order = order.or_by_history(&history(&repo), &self::revision('a'), &build('c'));
+        assert!(matches!(order, Order::Unknown(_)), "{order:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     git::{Branch, ObjectId},
     history::{
         History, HistoryEntry, Hold, LineFacts, Provenance,
-        log::CommitInfo,
+        log::{CommitInfo, Parents},
         walk::{Commit, Content},
     },
 };
@@ -62,17 +62,49 @@ fn id(number: usize) -> ObjectId {
 }
 
 /// A history of commits with a set and, after `@`, the revisions that trailers claim, or, after `!`,
-/// those that a title claims: `a a@A`.
+/// those that a title claims: `a a@A`. The content of `?a a` is unknown except for these pins.
 fn history(commits: &[&str]) -> History {
     history_since(commits, false)
 }
 
 /// A history, of a shallow clone if `is_truncated`.
 fn history_since(commits: &[&str], is_truncated: bool) -> History {
+    history_of(commits, Graph::linear(commits.len()), is_truncated)
+}
+
+/// A history with merges: the parents of each commit, the first of which continues its line.
+fn merged_history(commits: &[(&str, &[usize])]) -> History {
+    let texts: Vec<_> = commits.iter().map(|(text, _)| *text).collect();
+    history_of(&texts, merged_graph(commits), false)
+}
+
+fn merged_graph(commits: &[(&str, &[usize])]) -> Graph {
+    let ids: Vec<_> = (0..commits.len()).map(id).collect();
+    let parents = commits.iter().map(|(_, parents)| Parents {
+        first: parents.first().map(|parent| id(*parent)),
+        others: parents.iter().skip(1).map(|parent| id(*parent)).collect(),
+    });
+    let parents: Vec<_> = parents.collect();
+    Graph::new(ids.iter().zip(&parents), ids.last().unwrap())
+}
+
+fn history_of(commits: &[&str], graph: Graph, is_truncated: bool) -> History {
     let mut facts = LineFacts::default();
     for (index, commit) in commits.iter().enumerate() {
+        let (is_unknown, commit) = match commit.strip_prefix('?') {
+            Some(commit) => (true, commit),
+            None => (false, *commit),
+        };
         let (content, claims) = commit.split_once(['@', '!']).unwrap_or((commit, ""));
         let content = set(content);
+        let pins = content.0.iter().enumerate();
+        let pins =
+            pins.flat_map(|(image, digests)| digests.iter().map(move |digest| (image, *digest)));
+        let partial_pins = if is_unknown {
+            pins.collect()
+        } else {
+            Vec::new()
+        };
         let known = facts.sets.iter().position(|other| *other == content);
         let number = known.unwrap_or_else(|| {
             facts.sets.push(content);
@@ -87,10 +119,16 @@ fn history_since(commits: &[&str], is_truncated: bool) -> History {
             },
             revisions,
         };
+        let others = graph.other_parents(index).iter();
+        let set = (!is_unknown).then_some(number);
         facts.points.push(Point {
-            set: Some(number),
+            set,
+            partial_pins,
             claims: claims.clone(),
-            ..Point::default()
+            has_rollback_title: false,
+            is_taken: others
+                .into_iter()
+                .any(|other| facts.points[*other].set == set),
         });
         facts.commits.push(Commit {
             id: id(index),
@@ -103,7 +141,7 @@ fn history_since(commits: &[&str], is_truncated: bool) -> History {
             content: Content::Changed(Vec::new()),
         });
     }
-    facts.graph = Graph::linear(commits.len());
+    facts.graph = graph;
     if is_truncated {
         facts.doubtful.insert(0);
     }
@@ -458,6 +496,125 @@ fn revision_is_found_by_the_common_images() {
         Some(&revision("B"))
     );
     assert_eq!(history.revision_of(&super::super::Digests::new()), None);
+}
+
+#[test]
+fn later_claim_of_a_rollback_is_no_further_revision() {
+    // The digest of the first image has no revision, so the last claim is valid too.
+    let history = history(&["a -", "a b@A", "c c@C", "a b@Z"]);
+    let events = events(
+        &history.facts.graph,
+        &history.facts.points,
+        &history.facts.sets,
+        0,
+        false,
+    );
+    assert_eq!(events.revisions[1], [revision("A")]);
+    assert_eq!(summary(&history)[3], "rollback A");
+}
+
+#[test]
+fn equal_digest_does_not_follow() {
+    let history = history(&["a x!A", "b y!B", "a x", "c y!C", "b y!B"]);
+    // B was held until now, so its promotion undoes no set.
+    assert!(!is_held(&history, "C"));
+}
+
+#[test]
+fn all_rollbacks_of_a_set_count() {
+    let commits = ["a o@A", "a p@U", "b p@B", "a p", "a o", "?d -", "d r@D"];
+    // The rollbacks changed one image each. One now has a digest of unknown content, which may be older.
+    assert!(is_held(&history(&commits), "B"));
+    let known = history(&["a o@A", "a p@U", "b p@B", "a p", "a o", "d r@D"]);
+    assert!(!is_held(&known, "B"));
+}
+
+#[test]
+fn merge_of_a_rollback_undoes_nothing_again() {
+    // A branch from B merges the rollback of the line, and is merged after C.
+    let history = merged_history(&[
+        ("a a@A", &[]),
+        ("b b@B", &[0]),
+        ("a a", &[1]),
+        ("c c@C", &[2]),
+        ("a a", &[1, 2]),
+        ("c c", &[3, 4]),
+    ]);
+    assert!(!is_held(&history, "B"));
+}
+
+#[test]
+fn rollback_on_a_branch_counts_from_its_merge() {
+    // The branch rolls B back; the line promotes B before it merges the branch.
+    let history = merged_history(&[
+        ("a a@A", &[]),
+        ("b b@B", &[0]),
+        ("a a", &[1]),
+        ("b b@B", &[0]),
+        ("b b", &[3, 2]),
+        ("c b@C", &[4]),
+    ]);
+    assert!(is_held(&history, "B"));
+}
+
+#[test]
+fn latest_rollback_undid_a_set() {
+    let undone_by = |commits: &[(&str, &[usize])]| {
+        let history = merged_history(commits);
+        let events = &history.events;
+        let set = history
+            .facts
+            .sets
+            .iter()
+            .position(|other| *other == set("b b"));
+        events.undone_by[set.unwrap()].map(|rollback| events.all[rollback].commit)
+    };
+    // A rollback on a branch is later than those of the line before its merge.
+    let line = [("a a@A", &[][..]), ("b b@B", &[0]), ("a a", &[1])];
+    let branch = [("a a", &[1][..]), ("a a", &[2, 3])];
+    assert_eq!(undone_by(&[&line[..], &branch].concat()), Some(3));
+    assert_eq!(undone_by(&line), Some(2));
+    // Both on one branch.
+    let twice = [
+        ("a a@A", &[][..]),
+        ("b b@B", &[0]),
+        ("a a", &[1]),
+        ("b b@B", &[2]),
+        ("a a", &[3]),
+        ("a a", &[0, 4]),
+    ];
+    assert_eq!(undone_by(&twice), Some(4));
+}
+
+#[test]
+fn claims_of_a_branch_are_not_listed_as_ignored() {
+    let history = merged_history(&[
+        ("a a!A", &[]),
+        ("b b!B", &[0]),
+        ("a a!C", &[1]),
+        ("b b", &[1, 2]),
+    ]);
+    assert!(history.events.ignored.is_empty());
+}
+
+#[test]
+fn branch_does_not_introduce_the_first_set_of_a_shallow_clone() {
+    let commits: [(&str, &[usize]); 3] = [("x x", &[]), ("a a", &[]), ("b b@B", &[1])];
+    let parents = [vec![], vec![], vec![id(1)]];
+    let ids: Vec<_> = (0..3).map(id).collect();
+    let mut parents: Vec<_> = parents
+        .into_iter()
+        .map(|first| Parents {
+            first: first.first().copied(),
+            others: Vec::new(),
+        })
+        .collect();
+    // The first commit of the line merged a branch.
+    parents[1].others.push(id(0));
+    let graph = Graph::new(ids.iter().zip(&parents), &ids[2]);
+    let texts: Vec<_> = commits.iter().map(|(text, _)| *text).collect();
+    let history = history_of(&texts, graph, true);
+    assert_eq!(summary(&history), ["promote B"]);
 }
 
 /// A naive implementation: each rule scans the whole line.
