@@ -73,12 +73,12 @@ words! {
 
 impl RecoveryState {
     /// The effect of `repin recover` on a journal in this state.
-    pub fn remedy(self) -> &'static str {
+    pub(crate) fn effect(self) -> &'static str {
         match self {
-            Self::Forward => "`repin recover` would finish it",
-            Self::Dropped => "`repin recover` would clean it up",
-            Self::Conflict => "`repin recover` lists the files with foreign content",
-            Self::Nothing | Self::Discarded => "`repin recover` would change nothing",
+            Self::Forward => "would finish it",
+            Self::Dropped => "would clean it up",
+            Self::Conflict => "lists the files with foreign content",
+            Self::Nothing | Self::Discarded => "would change nothing",
         }
     }
 
@@ -163,14 +163,17 @@ impl Recovery {
         Some(text)
     }
 
-    /// The journal of an interrupted run, before its recovery, in one sentence.
-    pub fn notice(&self) -> String {
+    /// The journal of an interrupted run, before its recovery, in one sentence. `config_option` selects
+    /// the set.
+    pub fn notice(&self, config_option: &str) -> String {
         let journal = match self.files.len() {
             0 => "an incomplete journal".to_owned(),
             count => format!("a journal of {}", counted(count, "file")),
         };
-        let (run, remedy) = (self.of_run(), self.state.remedy());
-        format!("an interrupted --apply{run} left {journal}; {remedy}")
+        let (run, effect) = (self.of_run(), self.state.effect());
+        format!(
+            "an interrupted --apply{run} left {journal}; `repin recover{config_option}` {effect}"
+        )
     }
 
     /// The set and the revision after a noun; empty if they are unknown.

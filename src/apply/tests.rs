@@ -563,7 +563,7 @@ fn recovery_identifies_the_interrupted_run() {
         let world = world_with_three_files();
         world.interrupt_after(exchanged);
         let preview = preview_recovery(world.root.path()).unwrap().unwrap();
-        assert!(preview.notice().contains(&of), "{}", preview.notice());
+        assert!(preview.notice("").contains(&of), "{}", preview.notice(""));
         let recovery = world.session().recover().unwrap();
         assert_eq!(recovery.run, Some(run()));
         let warning = recovery.warning().unwrap();

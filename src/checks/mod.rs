@@ -36,7 +36,8 @@ pub(crate) use chain::{
 pub(crate) use contents::{ContractFile, Enforcement, Standard, check_contents};
 pub(crate) use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
 pub(crate) use outside::{
-    check_outside, check_unmatched_globs, check_unpinned, no_match_message, tree_checks,
+    check_digests_outside, check_outside, check_unmatched_globs, check_unpinned, no_match_message,
+    tree_checks,
 };
 use pins::check_counted_once;
 pub(crate) use pins::{check_agreement, check_pins, check_version_comments};

@@ -35,7 +35,8 @@ pub(crate) fn check_outside(
     checks
 }
 
-fn check_digests_outside(
+/// Checks the digests outside the counted pins by the policy of the configuration.
+pub(crate) fn check_digests_outside(
     config: &Config,
     found: &Found,
     outside: &Outside,

@@ -9,8 +9,10 @@
 
 mod commit;
 mod layouts;
+mod union;
 
 pub(crate) use commit::commit;
+pub(crate) use union::Union;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -241,7 +241,6 @@ fn located<T>(file: &Arc<RelPath>, items: Vec<T>) -> impl Iterator<Item = Locate
     })
 }
 
-#[cfg(test)]
 impl FromIterator<Located<Pin>> for Found {
     fn from_iter<T: IntoIterator<Item = Located<Pin>>>(pins: T) -> Self {
         let mut found = Self::default();

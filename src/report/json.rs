@@ -260,6 +260,8 @@ pub(crate) struct CheckDocument {
 pub(crate) struct SetsDocument {
     pub schema: &'static str,
     pub sets: Vec<SetEntry>,
+    /// The checks that concern no single set.
+    pub checks: Vec<Check>,
 }
 
 /// The document of one set; `None` for the configuration of a fleet.

@@ -41,6 +41,8 @@ pub(crate) struct View<'v> {
     /// Whether every row and complete digests are printed.
     pub verbose: bool,
     pub palette: Palette,
+    /// The option that selects the set, with a space before it, for commands.
+    pub config_option: &'v str,
 }
 
 pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
@@ -323,10 +325,12 @@ impl Screen<'_> {
         let line = match (&document.running, document.recovery) {
             (Some(running), _) => plain(running),
             (None, Some(state)) => {
-                format!("an interrupted --apply left a journal; {}", state.remedy())
+                let (option, effect) = (self.view.config_option, state.effect());
+                format!("an interrupted --apply left a journal; `repin recover{option}` {effect}")
             }
             (None, None) if document.interrupted => {
-                "an interrupted --apply left a damaged journal: run repin recover".to_owned()
+                let option = self.view.config_option;
+                format!("an interrupted --apply left a damaged journal: run repin recover{option}")
             }
             (None, None) if document.not_read.iter().any(|row| row.what == "journal") => return,
             (None, None) => "no interrupted --apply".to_owned(),
@@ -340,7 +344,8 @@ impl Screen<'_> {
     fn not_queried(&mut self, document: &StatusDocument) {
         let systems = document.not_queried.iter().map(|system| {
             if *system == REGISTRY {
-                format!("{system} (repin check --remote)")
+                let option = self.view.config_option;
+                format!("{system} (repin check{option} --remote)")
             } else {
                 (*system).to_owned()
             }
@@ -593,6 +598,7 @@ mod tests {
             now: crate::oci::date::parse("2026-11-21T14:02:11Z").unwrap(),
             revisions: &BTreeSet::new(),
             verbose,
+            config_option: "",
             palette: Palette::Plain,
         };
         screen(document, view)

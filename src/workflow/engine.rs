@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     changes::Changes,
-    checks::{Approved, Check, Counted, HistoryChecked, TrustedImages},
+    checks::{Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests},
     config::{ChangeParts, Config, FormerSet, Operation},
     contents::ContentsByDigest,
     history::Hold,
@@ -97,7 +97,7 @@ pub(super) fn plan(
     let contracts = Some(standards.contracts);
     let counted = count(request, contracts, site.config(), found, checks, rows)?;
     let mut history = site.history(services);
-    warn_of_hold(request, &history, services);
+    warn_of_hold(request, &history, site.config(), &counted.found, services);
     let git = history.git().cloned();
     let builds = BuildOrder::new(site.config(), git.as_ref(), None, services);
     if request.operation == Operation::Promotion {
@@ -278,9 +278,28 @@ fn check_history<'c>(
     Ok(checked?)
 }
 
-/// Warns of a rollback to a set that a rollback undid.
-fn warn_of_hold(request: &Request, history: &SiteHistory, services: &Services) {
+/// Warns of a rollback to a set that a rollback undid, and of a promotion that returns to the branch's
+/// current set: a rollback that is not on the branch does not hold.
+fn warn_of_hold(
+    request: &Request,
+    history: &SiteHistory,
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) {
     // The absence of history is reported by its stage.
+    if let (Operation::Promotion, Ok(known)) = (request.operation, history.promoted())
+        && let Some(current) = known.current()
+        && current.revision.as_ref() == Some(&request.revision)
+        && current_digests(config, found) != current.images
+    {
+        services.console.warn(&format!(
+            "set {} is current on {}, but not in these files: if a rollback replaced it here, it does not \
+             hold before it is pushed",
+            plain(request.revision.as_str()),
+            plain(&known.branch.name)
+        ));
+    }
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted())
         && let Hold::Held { rollback, .. } = known.hold(&request.revision)
     {

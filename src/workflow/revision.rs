@@ -210,6 +210,6 @@ fn ambiguous(text: &str, commits: &[ObjectId]) -> Errors {
 fn malformed(message: String) -> Errors {
     let help = "write the revision in full, as `revision.pattern` in the configuration requires, or \
                 name a commit of this clone: `HEAD`, a tag, or at least 4 digits; `repin history -v` and \
-                `repin builds -v` list full revisions";
+                `repin builds -v` list full revisions, and `repin promote --revision newest` selects one";
     Errors::from(Error::input(Code::REVISION_SHAPE, message).help(help))
 }

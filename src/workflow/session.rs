@@ -46,7 +46,7 @@ pub(crate) fn lock(
 pub(crate) fn warn_if_interrupted(config: &Config, console: &dyn Console) {
     match apply::preview_recovery(&config.root) {
         Ok(None) => {}
-        Ok(Some(recovery)) => console.warn(&plain(&recovery.notice())),
+        Ok(Some(recovery)) => console.warn(&plain(&recovery.notice(&config.option))),
         Err(error) => {
             let message = plain(&error.to_string());
             console.warn(&format!("{message}; {}", error.hint()));

@@ -66,6 +66,10 @@ fn back_to_a_and_forward_to_b() {
             .contains(world.digest("review", REV_A))
     );
     world.commit(&format!("rollback: test images @{REV_A}"));
+    let ran = world.run(&["promote", "--revision", REV_B]).exits(0);
+    let expected =
+        format!("warning: set {REV_B} is current on origin/main, but not in these files");
+    assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
     world.push();
 
     let document = world.refuses(&[], 1, &["rolled_back"]);

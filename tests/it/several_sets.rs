@@ -163,14 +163,74 @@ fn all_checks_every_tracked_set() {
     envs/staging/repin.yaml  not recorded  <date>  1 of 1  OK
     repin.eu.yaml            aaaaaaaaaaaa  <date>  1 of 1  OK
     ");
-    let elsewhere = "a pin elsewhere needs a configuration above it";
-    assert!(!ran.stderr.contains(elsewhere), "{}", ran.stderr);
     // Below a directory, only the sets there.
-    let envs = world.path("envs");
-    let ran = world.run_in(&envs, &["check", "--all"], &[]).exits(0);
-    assert!(ran.stderr.contains(elsewhere), "{}", ran.stderr);
-    let ran = world.run_in(&envs, &["check", "--all", "--format", "json"], &[]);
+    let ran = world.run_in(
+        &world.path("envs"),
+        &["check", "--all", "--format", "json"],
+        &[],
+    );
     assert_eq!(entries(&ran.exits(0).json()), [clean(PROD), clean(STAGING)]);
+}
+
+#[test]
+fn pins_between_the_sets_are_reported() {
+    let world = repository();
+    let outside = |args: &[&str]| {
+        let args = [&["check", "--all", "--format", "json"], args].concat();
+        let document = world.run(&args).exits(0).json();
+        let checks = document["checks"].as_array().unwrap().iter();
+        let rows = checks.map(|check| {
+            let [code, status, item] = ["code", "status", "item"].map(|key| check[key].as_str());
+            format!(
+                "{} {} {}",
+                code.unwrap(),
+                status.unwrap(),
+                item.unwrap_or("-")
+            )
+        });
+        rows.collect::<Vec<_>>()
+    };
+    assert!(outside(&[]).is_empty());
+    // A new environment without a configuration, and a digest without its repository.
+    world.write("envs/canary/app.yml", pin(&world));
+    let digest = world.digest("fix", REV_A).to_owned();
+    world.write("notes.md", format!("canary runs {digest}\n"));
+    assert!(outside(&[]).is_empty(), "git does not track them");
+    world.git(&["add", "envs/canary", "notes.md"]);
+    let expected = [
+        "pin_outside warn envs/canary/app.yml:1:8",
+        "digest_outside warn notes.md:1:13",
+    ];
+    assert_eq!(outside(&[]), expected);
+    let ran = world.run(&["check", "--all"]).exits(0);
+    assert!(
+        ran.stderr.contains("warning[pin_outside]"),
+        "{}",
+        ran.stderr
+    );
+    let sarif = world.run(&["check", "--all", "--format", "sarif"]).exits(0);
+    assert!(
+        sarif.stdout.contains("envs/canary/app.yml"),
+        "{}",
+        sarif.stdout
+    );
+    // A set above searches all files for its images, with its own policy.
+    let other = config("own.yml", 1).replace("acme/fix", "acme/other");
+    world.write("repin.yaml", other);
+    let new = world.digest("fix", REV_B);
+    world.write("own.yml", format!("image: ghcr.io/acme/other@{new}\n"));
+    world.git(&["add", "repin.yaml", "own.yml"]);
+    assert_eq!(outside(&[]), expected, "it has another image");
+    world.write("repin.yaml", config("own.yml", 1));
+    world.write("own.yml", pin(&world));
+    assert!(outside(&[]).is_empty());
+    // A set that ignores digests outside searches for none.
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.git(&["rm", "--quiet", "--cached", "repin.yaml", "own.yml"]);
+    for set in [PROD, STAGING] {
+        world.write(set, config("app.yml", 1) + "outside: ignore\n");
+    }
+    assert!(outside(&[]).is_empty());
 }
 
 #[test]
@@ -688,7 +748,7 @@ fn deleted_configuration_counts_no_pins() {
     world.write("repin.yaml", config("envs/*/app.yml", 2));
     world.commit("one set");
     fs::remove_file(world.path("repin.yaml")).unwrap();
-    let (stderr, table) = all(&world, &["check", "--quiet"], 0);
+    let (stderr, table) = all(&world, &["check"], 0);
     assert_eq!(stderr, "");
     assert!(!table.contains("\nrepin.yaml"), "{table}");
 }
@@ -748,7 +808,7 @@ fn sparse_configuration_is_skipped_with_a_warning() {
 fn unreadable_history_of_a_set_is_a_warning() {
     let world = repository();
     world.push();
-    let (stderr, _) = all(&world, &["check", "--quiet"], 0);
+    let (stderr, _) = all(&world, &["check"], 0);
     assert_eq!(stderr, "");
     let head = world.git(&["rev-parse", "HEAD"]);
     let object = format!(".git/objects/{}/{}", &head[..2], &head[2..]);
@@ -864,4 +924,23 @@ fn interrupted_run_of_another_set_is_reported() {
             assert!(world.read(file).contains(new), "{file}");
         }
     }
+}
+
+#[test]
+fn recover_finds_the_interrupted_runs_of_other_sets() {
+    let world = environments();
+    add_set(&world, ".", "own.yml");
+    let args = ["promote", "--config", PROD, "--revision", REV_B, "--apply"];
+    let mut command = world.command(&args);
+    let sources = format!("ghcr.io/acme=oci:{}", world.path("images").display());
+    command.env("REPIN_SOURCES", &sources);
+    strace::inject(&command, &["renameat2:signal=KILL:when=1".to_owned()]);
+    let remedy = format!("`repin recover --config {PROD}` would");
+    let ran = world.run(&["recover"]).exits(0);
+    assert!(ran.stderr.contains(&remedy), "{}", ran.stderr);
+    let ran = world.run(&["check", "--all"]).exits(0);
+    assert!(ran.stderr.contains(&remedy), "{}", ran.stderr);
+    world.run(&["recover", "--config", PROD]).exits(0);
+    let ran = world.run(&["recover"]).exits(0);
+    assert_eq!(ran.stderr, "");
 }

@@ -14,12 +14,12 @@ use crate::{
         format::{Format, Volume},
         step_files::StepFiles,
     },
-    config::{Config, SetPath},
+    config::{Config, Operation, SetPath},
     error::{Class, Error, Errors},
     files::WorkTree,
     history::{Digests, History, Provenance},
     oci::{Digest, Revision, TagOrDigest, TagPattern},
-    outside::{Scope, TrackedTree},
+    outside::{Scope, TrackedTree, Union},
     pins::{self, Found},
     registry::{NoTag, Source, resolve, select_tag},
     report::{
@@ -40,9 +40,6 @@ use crate::{
         warn_if_interrupted,
     },
 };
-
-/// What no set of `--all` covers.
-const UNSEARCHED: &str = "only the directories of these configurations were searched: a pin elsewhere needs a configuration above it";
 
 pub(in crate::cli) fn run(remote: bool, all: bool, cx: &mut Context) -> Result<Exit, Errors> {
     if all {
@@ -83,15 +80,33 @@ fn run_all(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
         }
     }
     cx.leave();
-    let exit = report_all(results, &checked, step, cx);
-    let directory = cx.services.environment.directory();
-    if !checked
-        .iter()
-        .any(|set| directory.starts_with(&set.config.root))
+    let between = check_between(&checked, cx)?;
+    if let Some((config, checks)) = &between
+        && matches!(cx.output.format, Format::Human | Format::Github)
     {
-        cx.output.note(UNSEARCHED);
+        print_checks(checks, config, &mut cx.output);
     }
+    let exit = report_all(results, &checked, between.as_ref(), step, cx);
     Ok(exit)
+}
+
+/// Warnings about pins of the sets' images in files that no set with the image searches.
+fn check_between(
+    checked: &[CheckedSet],
+    cx: &Context,
+) -> Result<Option<(Config, Vec<Check>)>, Errors> {
+    let sets = checked.iter().map(|set| (&set.config, &set.verdict.found));
+    let directory = cx.services.environment.directory();
+    let union = Union::new(directory, &sets.collect::<Vec<_>>());
+    let union = union.map_err(|error| Error::unavailable("the repository", error.to_string()))?;
+    let Some(union) = union else {
+        return Ok(None);
+    };
+    let outside = union.search();
+    let Union { config, found, .. } = union;
+    let mut checks = checks::check_digests_outside(&config, &found, &outside, Operation::Promotion);
+    checks.retain(|check| check.status != Status::Pass);
+    Ok(Some((config, checks)))
 }
 
 /// Checks the files of a set, and with `remote` also its images and history.
@@ -518,8 +533,9 @@ impl CheckedSet {
 
 /// Prints the result of all sets.
 fn report_all(
-    results: SetResults,
+    mut results: SetResults,
     checked: &[CheckedSet],
+    between: Option<&(Config, Vec<Check>)>,
     step: Option<StepFiles>,
     cx: &mut Context,
 ) -> Exit {
@@ -535,6 +551,9 @@ fn report_all(
             let of_set = Findings::of_checks(&set.config, &set.verdict.checks);
             findings.add(of_set, directory);
             errors.extend(set.verdict.outages.iter().cloned());
+        }
+        if let Some((config, checks)) = between {
+            findings.add(Findings::of_checks(config, checks), "");
         }
         let errors = (!errors.is_empty()).then(|| Errors::from(errors));
         cx.output.print_sarif(&findings, errors.as_ref(), exit);
@@ -552,6 +571,14 @@ fn report_all(
             let of_set = set.verdict.summary(&set.path.to_string(), &set.config);
             summary = summary + "\n" + &of_set;
         }
+    }
+    if let Some((config, checks)) = between {
+        annotated.push(SetChecks {
+            checks,
+            config,
+            directory: "",
+        });
+        results.checks.clone_from(checks);
     }
     if cx.output.format == Format::Github {
         cx.output.annotate(&github::annotations(&annotated));

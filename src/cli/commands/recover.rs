@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::{
     apply::{self, Content, Error, Recovery, RecoveryState},
-    cli::{args, context::Context, exit::Exit, format::Format},
-    config::SetPath,
+    cli::{args, commands::sets, context::Context, exit::Exit, format::Format},
+    config::{Config, SetPath},
     error::{Class, Errors},
     untrusted::{plain, workflow::Commands},
-    workflow::lock,
+    workflow::{lock, warn_if_interrupted},
 };
 
 /// `repin.recover/1`.
@@ -50,11 +50,26 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
         Err(error) => return Err(Errors::from(error)),
     };
     report(&recovery, dry_run, cx);
+    if recovery.state == RecoveryState::Nothing && !cx.has_config_option() {
+        warn_of_other_sets(&config, cx)?;
+    }
     Ok(if recovery.state == RecoveryState::Conflict {
         Exit::Failed(Class::Conflict)
     } else {
         Exit::Done
     })
+}
+
+/// Warns about the interrupted runs of the other sets below the current directory.
+fn warn_of_other_sets(own: &Config, cx: &Context) -> Result<(), Errors> {
+    for set in sets::select(cx)? {
+        if let Some(config) = set.config()
+            && config.root != own.root
+        {
+            warn_if_interrupted(config, &*cx.services.console);
+        }
+    }
+    Ok(())
 }
 
 fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {

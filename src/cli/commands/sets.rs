@@ -1,6 +1,7 @@
 //! `--all`: the sets of every configuration file below the current directory, as one table or document.
 
 use crate::{
+    checks::Check,
     cli::{context::Context, exit::Exit, format::Format},
     config::{self, Config, RelPath, SetPath},
     error::{Error, Errors},
@@ -17,6 +18,16 @@ pub(super) struct SelectedSet {
     /// The set path; without git, the path from the current directory.
     path: SetPath,
     config: Result<Selected, Errors>,
+}
+
+impl SelectedSet {
+    /// The configuration, if the file describes a set and can be read.
+    pub(super) fn config(&self) -> Option<&Config> {
+        match &self.config {
+            Ok(Selected::Set(config)) => Some(config),
+            Ok(Selected::Fleet | Selected::Sparse) | Err(_) => None,
+        }
+    }
 }
 
 enum Selected {
@@ -69,6 +80,8 @@ pub(super) struct SetResults {
     entries: Vec<SetEntry>,
     /// The errors that stopped the work on a set.
     pub(super) errors: Vec<Error>,
+    /// The checks that concern no single set.
+    pub(super) checks: Vec<Check>,
     exit: Option<Exit>,
 }
 
@@ -166,6 +179,7 @@ impl SetResults {
             cx.output.print_json(&SetsDocument {
                 schema: "repin.sets/1",
                 sets: self.entries,
+                checks: self.checks,
             });
         } else {
             cx.output.print(table);

@@ -44,7 +44,7 @@ pub(in crate::cli) fn run(all: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
     config.former.extend(site_history.former_sets());
     let report = gather(&config, &site_history, cx)?;
-    Ok(report.print(site_history.promoted_or_local().ok(), cx))
+    Ok(report.print(site_history.promoted_or_local().ok(), &config.option, cx))
 }
 
 /// Shows every set below the current directory.
@@ -345,7 +345,12 @@ impl Report {
         }
     }
 
-    fn print(self, history: Option<&history::History>, cx: &mut Context) -> Exit {
+    fn print(
+        self,
+        history: Option<&history::History>,
+        config_option: &str,
+        cx: &mut Context,
+    ) -> Exit {
         if cx.output.format == Format::Json {
             cx.output.print_json(&self.document);
             return self.exit;
@@ -361,6 +366,7 @@ impl Report {
             revisions: &revisions,
             verbose: cx.output.volume >= Volume::Verbose,
             palette: cx.output.palette(),
+            config_option,
         };
         cx.output.print(status::screen(&self.document, view));
         self.exit

@@ -225,8 +225,11 @@ pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
             DoctorRow::error(code, "", apply::Error::Unresolved(recovery))
         }
         Ok(Some(recovery)) => {
-            let hint = "run `repin recover` to finish or undo it; the next --apply does so too";
-            DoctorRow::fail(code, Class::Conflict, recovery.notice(), hint)
+            let option = &config.option;
+            let hint = format!(
+                "run `repin recover{option}` to finish or undo it; the next --apply does so too"
+            );
+            DoctorRow::fail(code, Class::Conflict, recovery.notice(option), hint)
         }
         Err(error) => DoctorRow::error(code, "", error),
     };

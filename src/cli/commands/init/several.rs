@@ -104,7 +104,11 @@ fn report(proposal: &Proposal, mut drafts: Vec<Draft>, written: bool, cx: &mut C
             });
         }
         let schema = "repin.sets/1";
-        return cx.output.print_json(&SetsDocument { schema, sets });
+        return cx.output.print_json(&SetsDocument {
+            schema,
+            sets,
+            checks: Vec::new(),
+        });
     }
     let mut rows = vec![
         ["SET PATH", "IMAGES", "PINS", "FILES"]
