@@ -225,8 +225,7 @@ fn pins_between_the_sets_are_reported() {
     world.write("own.yml", pin(&world));
     assert!(outside(&[]).is_empty());
     // A set that ignores digests outside searches for none.
-    fs::remove_file(world.path("repin.yaml")).unwrap();
-    world.git(&["rm", "--quiet", "--cached", "repin.yaml", "own.yml"]);
+    world.git(&["rm", "--quiet", "--force", "repin.yaml", "own.yml"]);
     for set in [PROD, STAGING] {
         world.write(set, config("app.yml", 1) + "outside: ignore\n");
     }
