@@ -511,7 +511,8 @@ impl Fold<'_> {
         for mut undone in undone.into_values().chain(merged) {
             let rollback = &self.events.all[undone.rollback];
             let is_on_line = self.graph.is_on_line(rollback.commit);
-            if !is_on_line && last_current[undone.set] >= Some(rollback.position) {
+            // On the line, a set is no longer undone once it is current.
+            if last_current[undone.set] >= Some(rollback.position) {
                 continue;
             }
             for revision in &self.events.revisions[undone.set] {

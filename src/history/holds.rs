@@ -122,7 +122,7 @@ fn is_replaced(facts: &LineFacts, undone: &Undone) -> bool {
         let digest = current.digest(*image);
         digest.is_some_and(|digest| !set.0[*image].contains(&digest))
     });
-    undone.is_followed && !undone.images.is_empty() && has_other_digests
+    undone.is_followed && has_other_digests
 }
 
 /// The revisions of undone sets that are higher versions than that of the current set, or descend from it:

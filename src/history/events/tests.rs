@@ -10,9 +10,9 @@ use crate::{
     error::SourceText,
     git::{Branch, ObjectId},
     history::{
-        History, HistoryEntry, Hold, LineFacts, Provenance,
+        History, HistoryEntry, Hold, LineFacts, Provenance, UnknownPast,
         log::{CommitInfo, Parents},
-        walk::{Commit, Content},
+        walk::{Commit, Content, UnknownContent},
     },
 };
 
@@ -41,11 +41,12 @@ fn set(text: &str) -> Set {
     Set::new(text.split(' ').map(digests).collect())
 }
 
-fn config(images: usize) -> Config {
+fn config(images: usize, pattern: &str) -> Config {
     let image =
         |index: usize| format!("  i{index}: {{ repository: r.example/i{index}, pins: 1 }}\n");
     let images: String = (0..images).map(image).collect();
-    let text = format!("version: 1\nfiles: [x]\nrevision: {{ pattern: '.' }}\nimages:\n{images}");
+    let text =
+        format!("version: 1\nfiles: [x]\nrevision: {{ pattern: '{pattern}' }}\nimages:\n{images}");
     crate::config::parse(
         &SourceText {
             name: "repin.yaml".into(),
@@ -69,13 +70,25 @@ fn history(commits: &[&str]) -> History {
 
 /// A history, of a shallow clone if `is_truncated`.
 fn history_since(commits: &[&str], is_truncated: bool) -> History {
-    history_of(commits, Graph::linear(commits.len()), is_truncated)
+    let graph = Graph::linear(commits.len());
+    from_facts(facts_of(commits, graph, ".", is_truncated), ".")
+}
+
+/// A history whose revisions have this form; a commit claims at most one.
+fn history_by(pattern: &str, commits: &[&str]) -> History {
+    let graph = Graph::linear(commits.len());
+    from_facts(facts_of(commits, graph, pattern, false), pattern)
 }
 
 /// A history with merges: the parents of each commit, the first of which continues its line.
 fn merged_history(commits: &[(&str, &[usize])]) -> History {
+    merged_history_by(".", commits)
+}
+
+fn merged_history_by(pattern: &str, commits: &[(&str, &[usize])]) -> History {
     let texts: Vec<_> = commits.iter().map(|(text, _)| *text).collect();
-    history_of(&texts, merged_graph(commits), false)
+    let facts = facts_of(&texts, merged_graph(commits), pattern, false);
+    from_facts(facts, pattern)
 }
 
 fn merged_graph(commits: &[(&str, &[usize])]) -> Graph {
@@ -88,7 +101,9 @@ fn merged_graph(commits: &[(&str, &[usize])]) -> Graph {
     Graph::new(ids.iter().zip(&parents), ids.last().unwrap())
 }
 
-fn history_of(commits: &[&str], graph: Graph, is_truncated: bool) -> History {
+fn facts_of(commits: &[&str], graph: Graph, pattern: &str, is_truncated: bool) -> LineFacts {
+    let pattern = config(1, pattern).revision.pattern;
+    let parse = |text: &str| pattern.revision(text).unwrap();
     let mut facts = LineFacts::default();
     for (index, commit) in commits.iter().enumerate() {
         let (is_unknown, commit) = match commit.strip_prefix('?') {
@@ -110,7 +125,13 @@ fn history_of(commits: &[&str], graph: Graph, is_truncated: bool) -> History {
             facts.sets.push(content);
             facts.sets.len() - 1
         });
-        let revisions: Vec<_> = claims.chars().map(|c| revision(&c.to_string())).collect();
+        let revisions = if pattern.as_str() == "." {
+            claims.chars().map(|c| parse(&c.to_string())).collect()
+        } else if claims.is_empty() {
+            Vec::new()
+        } else {
+            vec![parse(claims)]
+        };
         let claims = Claims {
             by_title: if commit.contains('!') {
                 revisions.clone()
@@ -138,22 +159,29 @@ fn history_of(commits: &[&str], graph: Graph, is_truncated: bool) -> History {
             paths: 1,
             added: None,
             removed: None,
-            content: Content::Changed(Vec::new()),
+            content: if is_unknown {
+                let reason = "unreadable".into();
+                let unknown = UnknownContent { file: None, reason };
+                Content::Unknown(Box::new(unknown), Vec::new())
+            } else {
+                Content::Changed(Vec::new())
+            },
         });
     }
     facts.graph = graph;
     if is_truncated {
         facts.doubtful.insert(0);
     }
+    facts
+}
+
+fn from_facts(facts: LineFacts, pattern: &str) -> History {
     let images = facts.sets[0].0.len();
-    History::from_facts(
-        Branch {
-            name: "origin/main".into(),
-            tip: id(0),
-        },
-        config(images),
-        facts,
-    )
+    let branch = Branch {
+        name: "origin/main".into(),
+        tip: id(0),
+    };
+    History::from_facts(branch, config(images, pattern), facts)
 }
 
 /// The entries, oldest first: kind, revision, and `<` if the set is available for rollback.
@@ -613,8 +641,275 @@ fn branch_does_not_introduce_the_first_set_of_a_shallow_clone() {
     parents[1].others.push(id(0));
     let graph = Graph::new(ids.iter().zip(&parents), &ids[2]);
     let texts: Vec<_> = commits.iter().map(|(text, _)| *text).collect();
-    let history = history_of(&texts, graph, true);
+    let history = from_facts(facts_of(&texts, graph, ".", true), ".");
     assert_eq!(summary(&history), ["promote B"]);
+}
+
+#[test]
+fn set_of_the_line_is_not_undone_by_an_earlier_branch() {
+    // The line promotes B after the merge of its rollback, or in the merge itself.
+    let later: [(&str, &[usize]); 6] = [
+        ("a a@A", &[]),
+        ("b b@B", &[0]),
+        ("a a", &[1]),
+        ("a a", &[0, 2]),
+        ("b b@B", &[3]),
+        ("c b@C", &[4]),
+    ];
+    let merge: [(&str, &[usize]); 5] = [
+        ("a a@A", &[]),
+        ("b b@B", &[0]),
+        ("a a", &[1]),
+        ("b b@B", &[0, 2]),
+        ("c b@C", &[3]),
+    ];
+    assert!(!is_held(&merged_history(&later), "B"));
+    assert!(!is_held(&merged_history(&merge), "B"));
+}
+
+#[test]
+fn hold_has_the_revisions_of_branch_and_line() {
+    let history = merged_history(&[
+        ("a a@A", &[]),
+        ("b b@B", &[0]),
+        ("a a", &[1]),
+        ("b b@Y", &[0]),
+        ("b b", &[3, 2]),
+        ("c b@C", &[4]),
+    ]);
+    assert!(is_held(&history, "B") && is_held(&history, "Y"));
+    // The line does not know the claim of the branch.
+    assert_eq!(summary(&history)[1], "promote Y <");
+    let undone = history.holds()[0].undone.unwrap();
+    assert_eq!((undone.commit, undone.can_roll_back), (id(1), false));
+}
+
+#[test]
+fn digests_of_a_branch_are_new_to_the_line() {
+    // The branch had C before the line had B.
+    let history = merged_history(&[
+        ("a a@A", &[]),
+        ("c c@C", &[0]),
+        ("b b@B", &[0]),
+        ("a a", &[2]),
+        ("c c@C", &[3, 1]),
+    ]);
+    assert!(!is_held(&history, "B"));
+    let first = merged_history(&[
+        ("a a@A", &[]),
+        ("b b@B", &[0]),
+        ("b b@B", &[0]),
+        ("b b", &[2, 1]),
+    ]);
+    assert_eq!(first.events.first[1], Some(1));
+}
+
+#[test]
+fn digest_before_the_merge_of_a_rollback_does_not_end_the_hold() {
+    let before = merged_history(&[
+        ("a a@A", &[]),
+        ("c c@C", &[0]),
+        ("b b@B", &[0]),
+        ("a a", &[2]),
+        ("c c", &[1, 3]),
+    ]);
+    assert!(is_held(&before, "B"));
+    let in_merge = merged_history(&[
+        ("a a@A", &[]),
+        ("b b@B", &[0]),
+        ("a a", &[1]),
+        ("c c@C", &[0, 2]),
+    ]);
+    assert!(!is_held(&in_merge, "B"));
+}
+
+#[test]
+fn current_set_is_not_held() {
+    let history = merged_history(&[
+        ("a a@A", &[]),
+        ("b b@B", &[0]),
+        ("a a", &[1]),
+        ("b b@B", &[0]),
+        ("b b", &[3, 2]),
+    ]);
+    assert!(!is_held(&history, "B"));
+}
+
+#[test]
+fn claim_of_a_branch_names_no_set_of_the_line() {
+    let history = merged_history(&[("a a", &[]), ("a a@Z", &[0]), ("a a", &[0, 1])]);
+    assert_eq!(summary(&history), ["manual -"]);
+}
+
+#[test]
+fn only_newer_sets_replace_an_unreadable_commit() {
+    let is_blind = |commits: &[&str]| history(commits).blind_spot().is_some();
+    assert!(!is_blind(&["a a@A", "?- -", "c c@C"]));
+    // Older digests in a new mixture, a new image, and a removed one.
+    assert!(is_blind(&["a a@A", "b b@B", "?- -", "a b"]));
+    assert!(is_blind(&["a -@A", "?- -", "a x"]));
+    assert!(is_blind(&["a a@A", "?- -", "a -"]));
+    // The set after the next one counts, unless it is empty or mixed.
+    assert!(!is_blind(&["a a@A", "b b@B", "?- -", "a b", "b a"]));
+    assert!(is_blind(&["a a@A", "b b@B", "?- -", "a b", "- -"]));
+    assert!(is_blind(&["a a@A", "b b@B", "?- -", "a b", "a,b b"]));
+    // A newer set on a merged branch is not current.
+    let branch = merged_history(&[
+        ("a a@A", &[]),
+        ("?- -", &[0]),
+        ("c c@C", &[1]),
+        ("a a", &[1, 2]),
+    ]);
+    assert!(branch.blind_spot().is_some());
+}
+
+#[test]
+fn unreadable_promotion_matters_for_its_revision() {
+    let unreadable = |commits: &[&str]| {
+        let history = history(commits);
+        let found = history.blind_spot_of(&revision("B"));
+        found.map(|unreadable| unreadable.commit)
+    };
+    let earlier = ["a a@A", "b b@B", "?- -@B", "a b", "b a"];
+    assert_eq!(unreadable(&earlier), Some(id(2)));
+    let two = ["a a@A", "b b@B", "?- -@B", "a b", "?- -", "b a", "a b"];
+    assert_eq!(unreadable(&two), Some(id(2)));
+    assert_eq!(unreadable(&["a a@A", "?- -@B", "c c@C"]), None);
+    assert_eq!(
+        unreadable(&["a a@A", "?- -@B", "b b@B", "a b", "b a"]),
+        None
+    );
+}
+
+#[test]
+fn undone_set_without_a_revision_is_listed() {
+    let history = history(&["a a@A", "b b", "a a"]);
+    let holds = history.holds();
+    assert_eq!(holds.len(), 1);
+    assert_eq!(holds[0].revision, None);
+    assert_eq!(holds[0].undone.unwrap().commit, id(1));
+}
+
+#[test]
+fn hold_is_prolonged_for_its_revisions_only() {
+    let history = history(&["a a@A", "b b@B", "a a", "c c@C"]);
+    let is_prolonged =
+        |name: &str| matches!(history.prolonged_hold(&revision(name)), Hold::Held { .. });
+    assert!(is_prolonged("B") && !is_prolonged("C"));
+}
+
+#[test]
+fn digest_of_a_mixed_undone_set_does_not_end_its_hold() {
+    let history = history(&["a a@A", "b,c b", "a a", "b d@D"]);
+    assert_eq!(history.holds().len(), 1);
+}
+
+#[test]
+fn higher_version_stays_held() {
+    let history = |last: &str| {
+        let last = format!("c c@{last}");
+        history_by("semver", &["a a@1.0.0", "b b@3.0.0", "a a", &last])
+    };
+    assert_eq!(history("2.0.0").holds().len(), 1);
+    assert_eq!(history("4.0.0").holds().len(), 0);
+}
+
+#[test]
+fn descendant_of_the_current_revision_stays_held() {
+    let held = |pattern: &str, undone: usize, current: usize| {
+        let undone = format!("b b@{}", id(undone));
+        let current = format!("c c@{}", id(current));
+        history_by(pattern, &["a a", &undone, "a a", &current])
+            .holds()
+            .len()
+    };
+    assert_eq!(held("[0-9a-f]{40}", 1, 0), 1);
+    assert_eq!(held("[0-9a-f]{40}", 0, 1), 0);
+    // Numbers of builds are no commits.
+    assert_eq!(held("[0-9]{40}", 1, 0), 0);
+    // An ambiguous abbreviation names no commit: every id begins with it.
+    let current = format!("c c@{}", id(1));
+    let commits: [(&str, &[usize]); 4] = [
+        ("b b@0000000", &[1]),
+        ("a a", &[]),
+        ("a a", &[0]),
+        (&current, &[2]),
+    ];
+    let ambiguous = merged_history_by("[0-9a-f]{7,40}", &commits);
+    assert_eq!(ambiguous.holds().len(), 0);
+}
+
+#[test]
+fn unknown_past_ends_with_the_next_promotion() {
+    let past = |commits: &[&str]| {
+        let mut facts = facts_of(commits, Graph::linear(commits.len()), ".", false);
+        facts.unknown_past = Some(UnknownPast {
+            commit: id(1),
+            removed: Vec::new(),
+            position: 1,
+        });
+        from_facts(facts, ".")
+    };
+    let known = past(&["x x@X", "a a@A", "b b@B"]);
+    assert!(known.unknown_past().is_none());
+    let unknown = past(&["x x@X", "a a@A", "a b"]);
+    assert!(unknown.unknown_past().is_some());
+    let digests = [("i0".to_owned(), digest("z"))].into();
+    assert!(unknown.periods(&digests).gap.is_some());
+    // The first set may be older than the first commit.
+    assert_eq!(summary(&past(&["a a", "b b@B"])), ["promote B"]);
+}
+
+#[test]
+fn past_before_the_set_is_not_truncated() {
+    let commits = ["- -", "a a", "b b@B"];
+    let mut facts = facts_of(&commits, Graph::linear(3), ".", true);
+    facts.start = 1;
+    let history = from_facts(facts, ".");
+    assert_eq!(summary(&history), ["manual -", "promote B"]);
+}
+
+#[test]
+fn images_with_disagreeing_pins_are_listed() {
+    let history = history(&["a a@A", "a,b b", "b b@B"]);
+    let mixed = |index: usize| history.mixed_images(&history.entries()[index]);
+    assert_eq!(mixed(1), ["i0"]);
+    assert!(mixed(0).is_empty() && mixed(2).is_empty());
+}
+
+#[test]
+fn removed_pins_leave_no_current_set() {
+    assert!(history(&["a a@A", "- -"]).current().is_none());
+    assert!(history(&["a a@A", "b b"]).current().is_some());
+}
+
+#[test]
+fn provenance_states_what_a_claim_lacks() {
+    let other = history(&["a a!A", "b b!B", "a b!C"]);
+    let found = other.provenance(&revision("C"));
+    assert!(
+        matches!(found, Provenance::OtherRevision { .. }),
+        "{found:?}"
+    );
+    assert_eq!(other.provenance(&revision("Z")), Provenance::Never);
+    let part = history_since(&["x y", "a -@A"], true);
+    assert_eq!(part.provenance(&revision("A")), Provenance::Shallow);
+    // The commits that a doubtful merge brought in are unknown, so its claim may be an older one.
+    let mut facts = facts_of(&["a a@A", "b b@B"], Graph::linear(2), ".", false);
+    facts.doubtful.insert(1);
+    facts.commits[1].claims = Claims::default();
+    let doubtful = from_facts(facts, ".");
+    assert_eq!(doubtful.provenance(&revision("B")), Provenance::Shallow);
+}
+
+#[test]
+fn latest_change_to_a_set_promoted_its_digests() {
+    let history = history(&["a a@A", "b b@B", "a a"]);
+    let digests = ["i0", "i1"].map(|image| (image.to_owned(), digest("a")));
+    let Provenance::Found(promoted) = history.provenance_of(&digests.into()) else {
+        panic!("the set was promoted");
+    };
+    assert_eq!(promoted.commit, id(2));
 }
 
 /// A naive implementation: each rule scans the whole line.
