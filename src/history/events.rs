@@ -162,22 +162,18 @@ pub(super) fn events(
         merged: Vec::new(),
         changes: Vec::new(),
     };
-    // The number of changes before each merged commit that was entered.
+    // The number of changes before each commit that was entered and not left. Those of the line are never
+    // left.
     let mut marks = Vec::new();
     for step in &graph.steps {
         match *step {
             Step::Enter(commit) => {
-                if !graph.is_on_line(commit) {
-                    marks.push(fold.changes.len());
-                }
+                marks.push(fold.changes.len());
                 if graph.positions[commit] >= start {
                     fold.visit(commit);
                 }
             }
             Step::Leave(_) => fold.undo(marks.pop().unwrap_or_default()),
-        }
-        if marks.is_empty() {
-            fold.changes.clear();
         }
     }
     fold.finish()
@@ -371,9 +367,6 @@ impl Fold<'_> {
 
     /// The claims of a commit for its set, without those for digests that belong to other revisions.
     fn valid_claims(&mut self, commit: usize, set: usize) -> Vec<Revision> {
-        if self.points[commit].claims.revisions.is_empty() {
-            return Vec::new();
-        }
         let mut owner = None;
         let mut is_known = true;
         for (image, digests) in self.sets[set].0.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! The holds of sets that rollbacks undid.
 
 use std::{
+    cell::LazyCell,
     cmp::{Ordering, Reverse},
     collections::{BTreeMap, HashSet},
 };
@@ -138,9 +139,6 @@ fn newer_than_current<'u>(
     let Some(current) = current.and_then(|revisions| revisions.first()) else {
         return newer;
     };
-    if undone.is_empty() {
-        return newer;
-    }
     let revisions = || undone.iter().flat_map(|undone| &undone.revisions);
     if pattern.is_semver() {
         let is_newer = |revision: &&Revision| {
@@ -149,10 +147,12 @@ fn newer_than_current<'u>(
         newer.extend(revisions().filter(is_newer));
         return newer;
     }
-    let mut indices = BTreeMap::new();
-    for (index, commit) in facts.commits.iter().enumerate() {
-        indices.insert(commit.id.to_string(), index);
-    }
+    // Without an undone set, nothing is computed.
+    let indices = LazyCell::new(|| {
+        let commits = facts.commits.iter().enumerate();
+        let indices = commits.map(|(index, commit)| (commit.id.to_string(), index));
+        indices.collect::<BTreeMap<_, _>>()
+    });
     // A revision may be an abbreviated id.
     let named = |revision: &Revision| {
         let name = revision.as_str();
@@ -164,12 +164,12 @@ fn newer_than_current<'u>(
         let is_ambiguous = found.next().is_some_and(|(id, _)| id.starts_with(name));
         (!is_ambiguous).then_some(*index)
     };
-    let Some(current) = named(current) else {
-        return newer;
-    };
-    let descendants = facts.graph.descendants(current);
+    let descendants =
+        LazyCell::new(|| named(current).map(|current| facts.graph.descendants(current)));
     for revision in revisions() {
-        if named(revision).is_some_and(|index| descendants[index]) {
+        if let (Some(index), Some(descendants)) = (named(revision), &*descendants)
+            && descendants[index]
+        {
             newer.insert(revision);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{
     History, LineFacts,
+    events::Event,
     walk::{Content, UnknownContent},
 };
 use crate::{git::ObjectId, oci::Revision};
@@ -66,13 +67,17 @@ impl History {
         if self.has_newer_set_since(index) {
             return true;
         }
-        let later = self.line_events().rev();
-        let mut later = later.take_while(|event| event.position > index);
-        later.any(|event| {
+        self.events_since(index).any(|event| {
             let set = &self.facts.sets[event.set];
             let is_previous_known = self.facts.line_point(event.position - 1).set.is_some();
             is_previous_known && !set.is_empty() && !set.is_mixed()
         })
+    }
+
+    /// The events of the line after the commit at `index`, newest first.
+    fn events_since(&self, index: usize) -> impl Iterator<Item = &Event> {
+        let later = self.line_events().rev();
+        later.take_while(move |event| event.position > index)
     }
 
     fn has_newer_set_since(&self, index: usize) -> bool {
@@ -84,7 +89,7 @@ impl History {
     fn unreadable_promotion(&self, revision: &Revision) -> Option<&Unreadable> {
         let mut claiming = self.claimed.get(revision)?.iter().rev().copied();
         let index = claiming.find(|index| self.facts.line_point(*index).set.is_none())?;
-        let mut later = self.line_events().filter(|event| event.position > index);
+        let mut later = self.events_since(index);
         let is_promoted_later = later.any(|event| event.revision.as_ref() == Some(revision));
         if is_promoted_later || self.has_newer_set_since(index) {
             return None;

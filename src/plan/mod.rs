@@ -360,6 +360,14 @@ mod tests {
     }
 
     #[test]
+    fn missing_pin_in_new_contents_is_refused() {
+        let check = check_contents(2, &pin("", "new"));
+        assert_eq!(check.status, Status::Fail);
+        let expected = "the new contents would pin it 1 time, but `pins: 2` is declared";
+        assert_eq!(check.detail, expected);
+    }
+
+    #[test]
     fn only_pins_and_their_tags_may_differ() {
         let scanner = FileScanner::new(&config(1));
         let old = format!("a: 1\nb: {}c: 2\n", pin(":old", "old"));

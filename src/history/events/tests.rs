@@ -878,6 +878,19 @@ fn images_with_disagreeing_pins_are_listed() {
 }
 
 #[test]
+fn shallow_clone_shows_a_recorded_beginning() {
+    let facts = |last: &str| {
+        let commits = ["a a@A", "b b@B", last];
+        facts_of(&commits, Graph::linear(3), ".", true)
+    };
+    assert!(!from_facts(facts("a a"), ".").shows_beginning());
+    assert!(from_facts(facts("a a@A"), ".").shows_beginning());
+    let mut titled = facts("a a");
+    titled.points[2].has_rollback_title = true;
+    assert!(from_facts(titled, ".").shows_beginning());
+}
+
+#[test]
 fn removed_pins_leave_no_current_set() {
     assert!(history(&["a a@A", "- -"]).current().is_none());
     assert!(history(&["a a@A", "b b"]).current().is_some());
