@@ -14,11 +14,12 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, Config, FILE_NAME, MISSPELLED_NAME},
+    config::{self, Config, FILE_NAME, MISSPELLED_NAME, RelPath},
     configurations::{self, Listing},
     error::{Error, Errors, usage},
     forge::Readiness,
-    git,
+    git::{self, GitError},
+    text::few,
     untrusted::plain,
     workflow::{Environment, Intent, OpenRequest, Services, parse_mappings},
 };
@@ -133,6 +134,7 @@ impl Context {
             return Err(usage(message));
         }
         let directory = self.services.environment.directory();
+        self.warn_of_untracked(directory)?;
         let listing = configurations::list(directory, usize::MAX);
         if !listing.incomplete.is_empty() {
             return Err(Errors::from(listing.incomplete));
@@ -146,6 +148,30 @@ impl Context {
             return Err(Error::input(Code::CONFIG, message).help(help).into());
         }
         Ok(listing)
+    }
+
+    /// Warns about the configuration files that git does not track, which `--all` leaves out.
+    fn warn_of_untracked(&self, directory: &Path) -> Result<(), Errors> {
+        if !git::is_in_repository(directory) {
+            return Ok(());
+        }
+        let untracked = match git::untracked(directory) {
+            Ok(files) => files,
+            // As without a repository.
+            Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
+                return Ok(());
+            }
+            Err(error) => return Err(Error::from(&error).into()),
+        };
+        let is_config = |file: &&RelPath| config::is_config_file(file.as_path());
+        let files: Vec<_> = untracked.iter().filter(is_config).collect();
+        if !files.is_empty() {
+            let names = few(files.iter().map(ToString::to_string), MAX_LISTED);
+            self.output.warn(&plain(&format!(
+                "`--all` leaves out configurations that git does not track: {names}; add them with `git add`"
+            )));
+        }
+        Ok(())
     }
 
     /// Warns if `--config` selects a file that other sets and `prune` do not find.

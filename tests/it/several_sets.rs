@@ -191,6 +191,13 @@ fn pins_between_the_sets_are_reported() {
         rows.collect::<Vec<_>>()
     };
     assert!(outside(&[]).is_empty());
+    // A configuration that is not tracked is left out.
+    world.write("envs/next/repin.yaml", config("app.yml", 1));
+    world.write("envs/next/app.yml", pin(&world));
+    let ran = world.run(&["check", "--all"]).exits(0);
+    let left_out = "configurations that git does not track: envs/next/repin.yaml";
+    assert!(ran.stderr.contains(left_out), "{}", ran.stderr);
+    fs::remove_dir_all(world.path("envs/next")).unwrap();
     // A new environment without a configuration, and a digest without its repository.
     world.write("envs/canary/app.yml", pin(&world));
     let digest = world.digest("fix", REV_A).to_owned();
@@ -929,6 +936,7 @@ fn interrupted_run_of_another_set_is_reported() {
 fn recover_finds_the_interrupted_runs_of_other_sets() {
     let world = environments();
     add_set(&world, ".", "own.yml");
+    let world = world.with_git();
     let args = ["promote", "--config", PROD, "--revision", REV_B, "--apply"];
     let mut command = world.command(&args);
     let sources = format!("ghcr.io/acme=oci:{}", world.path("images").display());

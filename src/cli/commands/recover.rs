@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use crate::{
     apply::{self, Content, Error, Recovery, RecoveryState},
-    cli::{args, commands::sets, context::Context, exit::Exit, format::Format},
-    config::{Config, SetPath},
+    cli::{args, context::Context, exit::Exit, format::Format},
+    config::{self, Config, SetPath},
+    configurations,
     error::{Class, Errors},
+    git,
     untrusted::{plain, workflow::Commands},
     workflow::{lock, warn_if_interrupted},
 };
@@ -51,7 +53,7 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
     };
     report(&recovery, dry_run, cx);
     if recovery.state == RecoveryState::Nothing && !cx.has_config_option() {
-        warn_of_other_sets(&config, cx)?;
+        warn_of_other_sets(&config, cx);
     }
     Ok(if recovery.state == RecoveryState::Conflict {
         Exit::Failed(Class::Conflict)
@@ -61,15 +63,22 @@ pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit
 }
 
 /// Warns about the interrupted runs of the other sets below the current directory.
-fn warn_of_other_sets(own: &Config, cx: &Context) -> Result<(), Errors> {
-    for set in sets::select(cx)? {
-        if let Some(config) = set.config()
+fn warn_of_other_sets(own: &Config, cx: &Context) {
+    let directory = cx.services.environment.directory();
+    // Without git, every file below the directory would be visited.
+    if !git::is_in_repository(directory) {
+        return;
+    }
+    for file in configurations::list(directory, usize::MAX).files {
+        let name = file.to_string();
+        // Other commands report a configuration that cannot be read.
+        if let Ok(mut config) = config::load(&directory.join(file.as_path()), &name)
             && config.root != own.root
         {
-            warn_if_interrupted(config, &*cx.services.console);
+            config.option = config::option(&name);
+            warn_if_interrupted(&config, &*cx.services.console);
         }
     }
-    Ok(())
 }
 
 fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {

@@ -20,16 +20,6 @@ pub(super) struct SelectedSet {
     config: Result<Selected, Errors>,
 }
 
-impl SelectedSet {
-    /// The configuration, if the file describes a set and can be read.
-    pub(super) fn config(&self) -> Option<&Config> {
-        match &self.config {
-            Ok(Selected::Set(config)) => Some(config),
-            Ok(Selected::Fleet | Selected::Sparse) | Err(_) => None,
-        }
-    }
-}
-
 enum Selected {
     Set(Box<Config>),
     Fleet,
