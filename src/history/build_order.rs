@@ -318,5 +318,6 @@ mod tests {
         assert_eq!(is_older(&[[0, 2]]), None);
         assert_eq!(is_older(&[[2, 2]]), None);
         assert_eq!(is_older(&[[1, 2], [4, 3]]), None);
+        assert_eq!(is_older(&[[1, 2], [3, 4]]), Some(true));
     }
 }

@@ -464,6 +464,14 @@ fn pins_in(repo: &Repo, directory: &str, build: char) {
     }
 }
 
+/// The path of the configuration when the set of a build was promoted, unless it is the present one.
+fn former_path(history: &History, build: char) -> Option<String> {
+    match history.provenance(&revision(build)) {
+        Provenance::Found(promoted) => promoted.former_path.map(|path| path.to_string()),
+        found => panic!("{found:?}"),
+    }
+}
+
 #[test]
 fn history_continues_under_the_old_path() {
     let repo = in_directory("prod");
@@ -496,6 +504,7 @@ fn history_continues_under_the_old_path() {
         .map(|names| names.set_path.to_string())
         .collect();
     assert_eq!(former, ["prod/repin.yaml"]);
+    assert_eq!(former_path(&live, 'b').as_deref(), Some("prod/repin.yaml"));
     // A second rename, on a merged branch, and another set at the first path.
     repo.branch("topic");
     std::fs::create_dir(repo.join("clusters")).unwrap();
@@ -519,6 +528,7 @@ fn history_continues_under_the_old_path() {
         summary(&moved),
         ["promote d *", "rollback a <", "promote b <", "promote a <"]
     );
+    assert_eq!(former_path(&moved, 'd'), None);
     // The set at the first path is another one.
     let former: Vec<_> = moved
         .former_sets()

@@ -576,6 +576,9 @@ fn rollback_on_a_branch_counts_from_its_merge() {
         ("c b@C", &[4]),
     ]);
     assert!(is_held(&history, "B"));
+    // The commit of the branch is no set of the line, although the line promoted B too.
+    let undone = history.holds()[0].undone.unwrap();
+    assert_eq!((undone.commit, undone.can_roll_back), (id(1), false));
 }
 
 #[test]
@@ -673,8 +676,6 @@ fn hold_has_the_revisions_of_branch_and_line() {
     assert!(is_held(&history, "B") && is_held(&history, "Y"));
     // The line does not know the claim of the branch.
     assert_eq!(summary(&history)[1], "promote Y <");
-    let undone = history.holds()[0].undone.unwrap();
-    assert_eq!((undone.commit, undone.can_roll_back), (id(1), false));
 }
 
 #[test]
@@ -793,8 +794,11 @@ fn hold_is_prolonged_for_its_revisions_only() {
 
 #[test]
 fn digest_of_a_mixed_undone_set_does_not_end_its_hold() {
-    let history = history(&["a a@A", "b,c b", "a a", "b d@D"]);
-    assert_eq!(history.holds().len(), 1);
+    let held = |commits: &[&str]| history(commits).holds().len();
+    assert_eq!(held(&["a a@A", "b,c b", "a a", "b d@D"]), 1);
+    // The first rollback changed the first image, the second one only the other image.
+    let twice = ["a o@A", "a p@U", "b,c p@B", "a p", "a o", "b r@D"];
+    assert_eq!(held(&twice), 1);
 }
 
 #[test]
