@@ -27,7 +27,7 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
                 Claims::default()
             },
             has_rollback_title: false,
-            is_taken: set.is_some() && others.any(|other| found.by_commit[*other] == set),
+            is_taken: others.any(|other| found.by_commit[*other] == set),
         });
     }
     for (merge, merged) in graph.line.iter().zip(&graph.merged) {
@@ -56,4 +56,105 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
 fn is_part(merged: &Set, merge: &Set) -> bool {
     let mut images = merged.0.iter().zip(&*merge.0);
     !merged.is_empty() && images.all(|(merged, merge)| merged.is_empty() || merged == merge)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::{
+        git::ObjectId,
+        history::{
+            log::{CommitInfo, Parents},
+            walk::Content,
+        },
+        oci::{Digest, Pattern},
+    };
+
+    fn id(number: usize) -> ObjectId {
+        ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
+    }
+
+    /// The points of commits with their parents: `a@A` has the set `a` and claims A, `-` has no pins, and
+    /// `+a` adds the configuration.
+    fn points(commits: &[(&str, &[usize])]) -> Vec<Point> {
+        let pattern = Pattern::parse(".").unwrap();
+        let (mut all_parents, mut read) = (Vec::new(), Vec::new());
+        let mut found = Sets {
+            distinct: Vec::new(),
+            by_commit: Vec::new(),
+            has_changed: Vec::new(),
+            partial_pins: HashMap::new(),
+            refused: HashMap::new(),
+        };
+        for (text, parents) in commits {
+            let (content, claim) = text.split_once('@').unwrap_or((text, ""));
+            let pinned = content.trim_start_matches(['+', '-']).as_bytes();
+            let digest = (!pinned.is_empty()).then(|| Digest::of(pinned));
+            let set = Set::new(vec![digest.into_iter().collect()]);
+            let known = found.distinct.iter().position(|other| *other == set);
+            let number = known.unwrap_or(found.distinct.len());
+            if known.is_none() {
+                found.distinct.push(set);
+            }
+            let old = parents.first().and_then(|parent| found.by_commit[*parent]);
+            found.has_changed.push(old != Some(number));
+            found.by_commit.push(Some(number));
+            all_parents.push(Parents {
+                first: parents.first().map(|parent| id(*parent)),
+                others: parents.iter().skip(1).map(|parent| id(*parent)).collect(),
+            });
+            let mut claims = Claims::default();
+            claims.revisions.extend(pattern.revision(claim));
+            read.push(Commit {
+                id: id(read.len()),
+                info: CommitInfo::new("", "", b""),
+                trailers: Vec::new(),
+                claims,
+                paths: 1,
+                added: content.starts_with('+').then_some(0),
+                removed: None,
+                content: Content::Changed(Vec::new()),
+            });
+        }
+        let ids = read.iter().map(|commit| &commit.id);
+        let graph = Graph::new(ids.zip(&all_parents), &id(commits.len() - 1));
+        super::points(&graph, &read, &mut found)
+    }
+
+    /// The claims of the last commit.
+    fn last_claims(commits: &[(&str, &[usize])]) -> Vec<String> {
+        let points = points(commits);
+        let revisions = &points[points.len() - 1].claims.revisions;
+        revisions.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn merge_without_a_change_claims_nothing() {
+        let commits: [(&str, &[usize]); 4] =
+            [("a@A", &[]), ("b@B", &[0]), ("b@C", &[0]), ("b", &[1, 2])];
+        assert!(last_claims(&commits).is_empty());
+    }
+
+    #[test]
+    fn merge_that_adds_the_configuration_claims() {
+        let commits: [(&str, &[usize]); 3] = [("b", &[]), ("+b@B", &[0]), ("+b", &[0, 1])];
+        assert_eq!(last_claims(&commits), ["B"]);
+    }
+
+    #[test]
+    fn merged_removal_of_all_pins_claims_nothing() {
+        let commits: [(&str, &[usize]); 4] =
+            [("a@A", &[]), ("-@C", &[0]), ("b@B", &[1]), ("b", &[0, 2])];
+        assert_eq!(last_claims(&commits), ["B"]);
+    }
+
+    #[test]
+    fn merge_takes_the_set_of_another_parent() {
+        for (merge, is_taken) in [("a", true), ("b", false)] {
+            let points = points(&[("a", &[]), ("b", &[0]), ("a", &[1]), (merge, &[1, 2])]);
+            assert_eq!(points[3].is_taken, is_taken, "{merge}");
+        }
+    }
 }

@@ -216,6 +216,18 @@ mod tests {
     }
 
     #[test]
+    fn descendants_of_repeated_merges_are_visited_once() {
+        // The number of ways between the first and the last commit exceeds 10^20.
+        let node = |index: usize| Node {
+            first: index.checked_sub(1),
+            others: index.checked_sub(2).into_iter().collect(),
+        };
+        let repeated = Graph::of_nodes((0..100).map(node).collect(), Some(99));
+        assert_eq!(repeated.descendants(1)[..3], [false, false, true]);
+        assert!(repeated.descendants(0)[99]);
+    }
+
+    #[test]
     fn empty_graph_has_no_steps() {
         assert_eq!(Graph::linear(0).steps, []);
         assert_eq!(Graph::linear(2).steps, [Enter(0), Enter(1)]);

@@ -173,14 +173,12 @@ fn has_moved_away(
     path: &ConfigPath,
     index: usize,
 ) -> Result<bool, GitError> {
-    let removal = line
-        .iter()
-        .rposition(|commit| commit.removed == Some(index));
-    let Some(removal) = removal.filter(|position| *position > 0) else {
+    let mut pairs = line.windows(2).rev();
+    let Some([before, removal]) = pairs.find(|pair| pair[1].removed == Some(index)) else {
         return Ok(false);
     };
-    let (before, removal) = (&line[removal - 1].id, &line[removal].id);
-    let changes = git.renames(before, Newer::Commit(removal), &config_pathspecs(path))?;
+    let newer = Newer::Commit(&removal.id);
+    let changes = git.renames(&before.id, newer, &config_pathspecs(path))?;
     let mut renamed = changes.renamed.iter();
     Ok(renamed.any(|(old, _)| old.path == path.path))
 }
@@ -230,4 +228,139 @@ fn config_pathspecs(path: &ConfigPath) -> Vec<Vec<u8>> {
     names
         .map(|name| [b":(top,glob)**/", name].concat())
         .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::repo::{CONFIG, Repo};
+
+    const DISSIMILAR: &str = "a: 1\nb: 2\nc: 3\n";
+
+    fn commit(id: &str) -> LineCommit {
+        LineCommit {
+            id: ObjectId::parse(id.as_bytes()).unwrap(),
+            added: None,
+            removed: None,
+        }
+    }
+
+    fn adding(id: &str, path: usize) -> LineCommit {
+        LineCommit {
+            added: Some(path),
+            ..commit(id)
+        }
+    }
+
+    fn removing(id: &str, path: usize) -> LineCommit {
+        LineCommit {
+            removed: Some(path),
+            ..commit(id)
+        }
+    }
+
+    /// The origin in words, with the position in the line and the removed files.
+    fn origin_of(repo: &Repo, paths: &[&str], line: &[LineCommit]) -> String {
+        let path = |path: &&str| ConfigPath::new(SetPath::new(Path::new(path)).unwrap());
+        let paths: Vec<_> = paths.iter().map(path).collect();
+        match origin(&Git::open(repo.path()).unwrap(), &paths, line).unwrap() {
+            Origin::Beginning(position) => format!("begins at {position}"),
+            Origin::Renamed(old) => format!("renamed from {old}"),
+            Origin::Unknown(past) => {
+                format!("unknown at {} {}", past.position, past.removed.join(" "))
+            }
+        }
+    }
+
+    #[test]
+    fn number_of_examined_additions_is_limited() {
+        let repo = Repo::empty();
+        let before = repo.write("x", "").commit("begin");
+        let after = repo.write("repin.yaml", CONFIG).commit("add");
+        let mut line = Vec::new();
+        for _ in 0..=MAX_ADDITIONS {
+            line.extend([commit(&before), adding(&after, 0)]);
+        }
+        assert_eq!(origin_of(&repo, &["repin.yaml"], &line), "unknown at 3 ");
+    }
+
+    #[test]
+    fn number_of_former_paths_is_limited() {
+        let repo = Repo::empty();
+        // By its path, the old file is a workflow.
+        let old = ".github/workflows/repin.yml";
+        let before = repo.write(old, CONFIG).commit("begin");
+        repo.remove(old);
+        let after = repo.write("live/repin.yaml", CONFIG).commit("move");
+        let origin_with = |count: usize| {
+            let mut paths = vec!["later/repin.yaml"; count - 1];
+            paths.push("live/repin.yaml");
+            let line = [commit(&before), adding(&after, count - 1)];
+            origin_of(&repo, &paths, &line)
+        };
+        assert_eq!(origin_with(MAX_RENAMES - 1), format!("renamed from {old}"));
+        assert_eq!(origin_with(MAX_RENAMES), format!("unknown at 1 {old}"));
+    }
+
+    #[test]
+    fn name_with_wildcards_is_followed() {
+        let repo = Repo::empty();
+        let before = repo.write("prod/images[1].conf", CONFIG).commit("begin");
+        repo.remove("prod/images[1].conf");
+        let after = repo.write("live/images[1].conf", CONFIG).commit("move");
+        let line = [commit(&before), adding(&after, 0)];
+        assert_eq!(
+            origin_of(&repo, &["live/images[1].conf"], &line),
+            "renamed from prod/images[1].conf"
+        );
+    }
+
+    #[test]
+    fn removal_next_to_another_rename_keeps_the_past() {
+        let repo = Repo::empty();
+        let begin = repo
+            .write("prod/repin.yaml", CONFIG)
+            .write("staging/repin.yaml", DISSIMILAR)
+            .commit("begin");
+        repo.remove("prod/repin.yaml").remove("staging/repin.yaml");
+        let removal = repo.write("dev/repin.yaml", DISSIMILAR).commit("remove");
+        let addition = repo.write("prod/repin.yaml", CONFIG).commit("add");
+        let line = [commit(&begin), removing(&removal, 0), adding(&addition, 0)];
+        assert_eq!(origin_of(&repo, &["prod/repin.yaml"], &line), "begins at 0");
+    }
+
+    #[test]
+    fn new_set_at_a_left_path_begins_there() {
+        let repo = Repo::empty();
+        let begin = repo.write("prod/repin.yaml", CONFIG).commit("begin");
+        repo.remove("prod/repin.yaml");
+        let moved = repo.write("live/repin.yaml", CONFIG).commit("move");
+        let other = repo.write("x", "").commit("another change");
+        let addition = repo.write("prod/repin.yaml", CONFIG).commit("add");
+        let line = [
+            commit(&begin),
+            removing(&moved, 0),
+            commit(&other),
+            adding(&addition, 0),
+        ];
+        assert_eq!(origin_of(&repo, &["prod/repin.yaml"], &line), "begins at 3");
+    }
+
+    #[test]
+    fn new_set_may_replace_another_one() {
+        let repo = Repo::empty();
+        let begin = repo
+            .write("prod/repin.yaml", CONFIG)
+            .write("staging/repin.yaml", DISSIMILAR)
+            .commit("begin");
+        repo.remove("prod/repin.yaml");
+        let moved = repo.write("live/repin.yaml", CONFIG).commit("move");
+        repo.remove("staging/repin.yaml");
+        let addition = repo.write("prod/repin.yaml", CONFIG).commit("replace");
+        let line = [commit(&begin), removing(&moved, 0), adding(&addition, 0)];
+        assert_eq!(
+            origin_of(&repo, &["prod/repin.yaml"], &line),
+            "unknown at 2 staging/repin.yaml"
+        );
+    }
 }

@@ -252,6 +252,7 @@ fn differ<'p>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::ObjectId;
 
     #[test]
     fn equal_sets_have_the_same_distinct_digests() {
@@ -260,5 +261,38 @@ mod tests {
         assert_eq!(set, Set::new(vec![vec![a, b]]));
         assert!(set.is_mixed());
         assert_eq!(Set::new(vec![vec![a, a]]).digest(0), Some(a));
+    }
+
+    #[test]
+    fn order_of_files_is_no_difference() {
+        let [a, b] = ["a", "b"].map(|text| BlobPins {
+            pins: vec![(0, Digest::of(text.as_bytes()))],
+            refused: None,
+        });
+        assert!(!differ([&a, &b], [&b, &a]));
+        assert!(differ([&a], [&b]));
+    }
+
+    #[test]
+    fn refused_file_changes_with_its_correction() {
+        let refused = BlobPins {
+            pins: PinList::new(),
+            refused: Some("2:3: a duplicate key".into()),
+        };
+        let [first, second, correct] = ["1", "2", "3"].map(|digit| Blob {
+            id: ObjectId::parse(digit.repeat(40).as_bytes()).unwrap(),
+            reading: Some(0),
+        });
+        let pins = HashMap::from([(first, refused.clone()), (second, refused)]);
+        let mut tree = Tree::default();
+        let mut has_changed = |blob| {
+            let path = FilePath::from(&b"values.yaml"[..]);
+            let content = Content::Changed(vec![(path, Some(blob))]);
+            tree.apply(&content, &pins).0
+        };
+        assert!(has_changed(first));
+        // Another comment, with the same refused entry.
+        assert!(!has_changed(second));
+        assert!(has_changed(correct));
     }
 }

@@ -518,9 +518,9 @@ fn history_continues_under_the_old_path() {
     pins_in(&repo, "prod", 'c');
     pins_in(&repo, "clusters/live", 'd');
     repo.commit(format!(
-        "chore: two sets\n\nRepin-Set: {} (prod/repin.yaml)\nRepin-Set: {} (clusters/live/repin.yaml)\n",
-        repo::revision('c'),
-        repo::revision('d')
+        "chore: two sets\n\nRepin-Set: {} (clusters/live/repin.yaml)\nRepin-Set: {} (prod/repin.yaml)\n",
+        repo::revision('d'),
+        repo::revision('c')
     ));
     repo.publish();
     let moved = history_in(&repo.join("clusters/live"));
@@ -793,6 +793,46 @@ fn undone_rename_is_followed() {
             .iter()
             .any(|names| names.set_path.to_string() == "live/repin.yaml")
     );
+}
+
+#[test]
+fn former_set_has_its_last_configuration() {
+    let repo = in_directory("prod");
+    let config = CONFIG.replace(".github/workflows/*.yml", "*.yml");
+    let rename = |from: &str, to: &str| {
+        repo.git(&["mv", from, to]);
+        repo.commit("chore: move");
+    };
+    rename("prod", "live");
+    repo.write("live/repin.yaml", config.replace("images\n", "first\n"))
+        .commit("chore: name the set");
+    rename("live", "prod");
+    repo.write("prod/repin.yaml", config.replace("images\n", "second\n"))
+        .commit("chore: another name");
+    rename("prod", "live");
+    rename("live", "last");
+    repo.publish();
+    let former = history_in(&repo.join("last")).former_sets();
+    let mut live = former
+        .iter()
+        .filter(|set| set.set_path.to_string() == "live/repin.yaml");
+    assert_eq!(live.next().unwrap().name, "second");
+}
+
+#[test]
+fn rename_on_a_branch_starts_at_its_merge() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit(title('a'));
+    repo.branch("topic").git(&["mv", "prod", "live"]);
+    repo.commit("chore: move prod");
+    repo.checkout("main");
+    pins_in(&repo, "prod", 'b');
+    repo.commit(title('b'));
+    repo.merge(&["topic"], "Merge topic");
+    repo.publish();
+    let live = history_in(&repo.join("live"));
+    assert_eq!(summary(&live), ["promote b *", "promote a <"]);
 }
 
 #[test]
@@ -1208,6 +1248,29 @@ fn configuration_change_can_change_the_set() {
 }
 
 #[test]
+fn image_of_a_changed_configuration_changes_the_set() {
+    let repo = Repo::empty();
+    let one = CONFIG.replace("  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n", "");
+    repo.write("repin.yaml", one).promote('a');
+    repo.write("repin.yaml", CONFIG).commit("feat: fix");
+    repo.publish();
+    assert_eq!(summary(&history(&repo)), ["manual - *", "promote a"]);
+}
+
+#[test]
+fn configuration_of_an_unused_branch_is_ignored() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.branch("topic")
+        .write("repin.yaml", "version: [")
+        .commit("chore: break");
+    repo.checkout("main").promote('b');
+    repo.git(&["merge", "-q", "-s", "ours", "-m", "Merge", "topic"]);
+    repo.publish();
+    assert_eq!(summary(&history(&repo)), ["promote b *", "promote a <"]);
+}
+
+#[test]
 fn unreadable_configuration_hides_only_its_commits() {
     let repo = Repo::new();
     repo.promote('a');
@@ -1267,6 +1330,19 @@ fn root_of_a_history_may_be_a_subdirectory() {
     assert!(
         matches!(git.file(&history.branch.tip, &path, 1000).unwrap(), TreeFile::Content(text) if text.len() > 100)
     );
+}
+
+#[test]
+fn only_configured_directories_are_read() {
+    let repo = Repo::empty();
+    let globs: Vec<_> = (0..64).map(|number| format!("d{number}/*.yml")).collect();
+    let config = CONFIG.replace("\".github/workflows/*.yml\"", &globs.join(", "));
+    repo.write("repin.yaml", config).commit("chore: begin");
+    repo.publish();
+    repo.git(&["remote", "add", "origin", "/nowhere"]);
+    History::read(&watched(&repo), &config_of(&repo)).unwrap();
+    let calls = calls(&repo);
+    assert!(calls.contains(":(top,literal)d63"), "{calls}");
 }
 
 /// Their pathspecs would exceed the maximum length of a command line.
@@ -1987,6 +2063,27 @@ fn refused_file_hides_the_set_of_its_commit() {
     repo.publish();
     let known = history(&repo);
     assert!(!is_held(&known, 'b') && known.blind_spot().is_none());
+}
+
+#[test]
+fn broken_configuration_is_reported_next_to_refused_file() {
+    let repo = Repo::empty();
+    repo.write("repin.yaml", placed()).write(
+        "deploy/values.yaml",
+        values(&[("digest", 'e'), ("digest", 'e')]),
+    );
+    repo.promote('a');
+    repo.write("repin.yaml", "version: [")
+        .commit("chore: break");
+    repo.publish();
+    // The program reads the configuration of the work tree.
+    repo.write("repin.yaml", placed());
+    let unreadable = history(&repo).unreadable;
+    let files: Vec<_> = unreadable
+        .iter()
+        .map(|commit| commit.file.as_str())
+        .collect();
+    assert_eq!(files, ["deploy/values.yaml", "repin.yaml"]);
 }
 
 #[test]

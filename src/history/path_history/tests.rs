@@ -181,6 +181,9 @@ fn first_promotion_or_rollback_completes_the_history() {
         (&["b chore: reformat"], false),
         (&[A, BY_HAND], false),
         (&[A, B, "b chore: reformat"], true),
+        (&[B, "a rollback: images @A"], true),
+        (&[A, B, "a by hand\n\nRepin-Set: A"], true),
+        (&[A, B, "a by hand"], false),
     ] {
         let cut = history(commits, false);
         assert_eq!(cut.shows_beginning(), is_shown, "{commits:?}");
