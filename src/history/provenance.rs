@@ -215,10 +215,12 @@ impl History {
 
     fn introduced(&self) -> Introduced {
         let mut introduced = Introduced::new();
-        for (index, set) in self.facts.line_sets() {
-            let Some(set) = set.filter(|set| self.events.first[*set] == Some(index)) else {
-                continue;
-            };
+        let first = self.events.first.iter().enumerate();
+        let mut first: Vec<_> = first
+            .filter_map(|(set, index)| Some(((*index)?, set)))
+            .collect();
+        first.sort_unstable();
+        for (index, set) in first {
             for (name, digest) in self.facts.sets[set].digests(&self.config) {
                 let commit = self.facts.line_commit(index).id;
                 let commits = introduced.entry(name).or_default();

@@ -11,8 +11,8 @@ use crate::{
     files::Files as _,
     git::{Git, GitError, ObjectId, TreeFile},
     history::{
-        ClaimedTags, CommitConfig, CommitOrder, Digests, Gap, History, Hold, Kind, Order, Promoted,
-        Provenance, UnknownOrder, commit_config, commit_order,
+        ChangedFile, ClaimedTags, CommitConfig, CommitOrder, Digests, Gap, History, Hold, Kind,
+        Order, Promoted, Provenance, UnknownOrder, commit_config, commit_order,
     },
     oci::Revision,
     support::repo::{self, CONFIG, Repo, digits, pin, title},
@@ -537,6 +537,90 @@ fn history_continues_under_the_old_path() {
         .collect();
     assert_eq!(former, ["live/repin.yaml"]);
     assert_eq!(summary(&history_in(&repo.join("prod"))), ["promote c *"]);
+}
+
+#[test]
+fn files_at_the_new_path_count_after_a_rename() {
+    let repo = in_directory("prod");
+    repo.write("live/other.yml", format!("image: {}\n", pin("review", 'b')));
+    pins_in(&repo, "prod", 'a');
+    repo.commit(title('a'));
+    for file in ["repin", "fix", "one", "two"] {
+        let [old, new] = ["prod", "live"].map(|directory| format!("{directory}/{file}.yaml"));
+        let [old, new] = [old, new].map(|path| match file {
+            "repin" => path,
+            _ => path.replace(".yaml", ".yml"),
+        });
+        repo.git(&["mv", &old, &new]);
+    }
+    repo.commit("chore: move prod");
+    repo.publish();
+    let live = history_in(&repo.join("live"));
+    let current = live.current().unwrap();
+    assert!(current.images.contains_key("fix"));
+    assert!(!current.images.contains_key("review"), "its pins disagree");
+}
+
+#[test]
+fn trailer_of_a_later_path_does_not_count() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit(format!(
+        "chore: a\n\nRepin-Set: {} (live/repin.yaml)\n",
+        repo::revision('a')
+    ));
+    repo.git(&["mv", "prod", "live"]);
+    repo.commit("chore: move prod");
+    repo.publish();
+    let live = history_in(&repo.join("live"));
+    assert_eq!(live.current().unwrap().revision, None);
+}
+
+#[test]
+fn trailer_of_a_rename_counts() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit("chore: a");
+    repo.git(&["mv", "prod", "live"]);
+    repo.commit(format!(
+        "chore: move prod\n\nRepin-Set: {} (live/repin.yaml)\n",
+        repo::revision('a')
+    ));
+    repo.publish();
+    let live = history_in(&repo.join("live"));
+    assert_eq!(live.current().unwrap().revision, Some(revision('a')));
+}
+
+#[test]
+fn added_file_next_to_a_chart_is_a_change() {
+    let repo = Repo::new();
+    repo.promote('a');
+    repo.write(".github/workflows/Chart.yaml", "name: x\n");
+    repo.write(".github/workflows/new.yml", pin("fix", 'b') + "\n");
+    repo.pins('b').commit(title('b'));
+    repo.publish();
+    let history = history(&repo);
+    let changed = &history.changed_files()[&history.current().unwrap().commit];
+    let is_new = |file: &&ChangedFile| file.path.ends_with(b"new.yml") && file.old.is_none();
+    assert_eq!(changed.iter().filter(is_new).count(), 1);
+}
+
+#[test]
+fn unreadable_commit_keeps_the_digests_of_current_files() {
+    let places = "places: { k: { kind: kustomize, files: ['k/kustomization.yaml'] } }\n";
+    let repo = Repo::new();
+    repo.write("repin.yaml", CONFIG.replace(".github/workflows", "other"))
+        .commit("chore: other files");
+    repo.write("repin.yaml", "broken: [");
+    repo.write(".github/workflows/x.yml", pin("fix", 'e') + "\n")
+        .commit("chore: break");
+    repo.write(".github/workflows/x.yml", pin("fix", 'f') + "\n");
+    repo.write("repin.yaml", CONFIG.to_owned() + places)
+        .commit("chore: repair");
+    repo.publish();
+    let pinned = history(&repo).pinned_digests();
+    let mut digests = pinned.iter().flatten();
+    assert!(digests.any(|digest| digest.hex() == digits("fix", 'e')));
 }
 
 #[test]

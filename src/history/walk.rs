@@ -400,9 +400,8 @@ impl Walk<'_> {
     /// other set has its configuration.
     fn known_paths(&self, state: &WalkState) -> u32 {
         let mut paths = 0;
-        for (index, path) in self.paths.iter().enumerate() {
-            let is_former = index > state.path && !state.files.contains_key(path.path.as_slice());
-            if index == state.path || is_former {
+        for (index, path) in self.paths.iter().enumerate().skip(state.path) {
+            if index == state.path || !state.files.contains_key(path.path.as_slice()) {
                 paths |= 1 << index;
             }
         }
@@ -471,9 +470,6 @@ impl Walk<'_> {
         let mut files = Vec::new();
         let prefix = &self.paths[state.path].prefix;
         for (whole, id) in state.files.range(FilePath::from(prefix.as_slice())..) {
-            if !whole.starts_with(prefix) {
-                break;
-            }
             if let Some(path) = path_in(whole, prefix)
                 && rules.matches(&path)
             {

@@ -4,8 +4,8 @@
 //! Every mutation type-checks without knowing a type, so one build holds them all. Left out are
 //! `const fn`, constants, tests, the arguments of macros, and `while` conditions that are always
 //! true. Mutants that others dominate are also left out: `!=` for `==`, or `||` for `&&`, is caught
-//! wherever both constant conditions and each missing operand are. Calls that show progress or
-//! wait are never removed, because no test depends on a terminal's progress line or on the time.
+//! wherever both constant conditions and each missing operand are. Calls that show progress, wait or
+//! prefetch are never removed, because no test depends on a terminal's progress line or on the time.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -91,6 +91,8 @@ const PREDICATES: [&str; 15] = [
 const PROGRESS: &str = "progress";
 /// Functions and methods that only wait.
 const WAITS: [&str; 2] = ["sleep", "back_off"];
+/// Functions and methods that only send requests earlier, whose responses are used as without them.
+const PREFETCHES: [&str; 1] = ["request_early"];
 
 impl<'s> Found<'s> {
     /// Reads a file. `skip`: mutants that do not compile.
@@ -277,7 +279,8 @@ impl<'s> Found<'s> {
     }
 
     fn function(&mut self, signature: &Signature, block: &Block) {
-        if signature.constness.is_some() || signature.ident == "fmt" {
+        let is_prefetch = PREFETCHES.iter().any(|name| signature.ident == name);
+        if signature.constness.is_some() || signature.ident == "fmt" || is_prefetch {
             return;
         }
         self.names.push(signature.ident.to_string());
@@ -462,20 +465,26 @@ fn holds_let(expr: &Expr) -> bool {
     }
 }
 
-/// Whether an expression is a call, except calls that show progress or wait.
+/// Whether a function changes only when something happens.
+fn is_only_timing(name: &syn::Ident) -> bool {
+    let mut names = WAITS.iter().chain(&PREFETCHES);
+    names.any(|other| name == other)
+}
+
+/// Whether an expression is a call, except calls that show progress, wait or prefetch.
 fn is_observable_call(expr: &Expr) -> bool {
     match expr {
         Expr::Call(call) => match &*call.func {
             Expr::Path(function) => {
                 let name = function.path.segments.last();
-                !name.is_some_and(|name| WAITS.iter().any(|wait| name.ident == wait))
+                !name.is_some_and(|name| is_only_timing(&name.ident))
             }
             _ => true,
         },
         Expr::MethodCall(call) => {
             let is_progress =
                 matches!(&*call.receiver, Expr::Path(path) if path.path.is_ident(PROGRESS));
-            !is_progress && !WAITS.iter().any(|wait| call.method == wait)
+            !is_progress && !is_only_timing(&call.method)
         }
         Expr::Try(inner) => is_observable_call(&inner.expr),
         Expr::Await(inner) => is_observable_call(&inner.base),
@@ -641,11 +650,15 @@ mod tests {
     }
 
     #[test]
-    fn progress_and_waiting_are_not_removed() {
+    fn progress_waiting_and_prefetching_are_not_removed() {
         let (_, sites) = rewritten(
             "fn f() -> u8 { progress.step(); a.b.sleep(1).await; tokio::time::sleep(1).await; a.step(); 2 }",
         );
         assert_eq!(sites, ["a.step(); => (left out)".replace("(left out)", "")]);
+        let (_, sites) = rewritten("fn request_early() -> bool { a && b }");
+        assert!(sites.is_empty(), "{sites:?}");
+        let (_, sites) = rewritten("fn f() -> u8 { self.request_early(a)?; 2 }");
+        assert!(sites.is_empty(), "{sites:?}");
     }
 
     #[test]
