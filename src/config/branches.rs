@@ -61,18 +61,15 @@ impl Config {
         })
     }
 
-    /// The templates of branches that may contain pins of this set, each with the set's name in it.
-    /// Earlier versions did not distinguish sets, so their defaults apply to every set.
-    pub fn branch_names(&self) -> Vec<(Template, String)> {
-        let mut names = vec![
-            (self.promote.branch.clone(), self.name.clone()),
-            (self.rollback.branch.clone(), self.name.clone()),
-        ];
+    /// The templates of branches that may contain pins of this set. Earlier versions did not distinguish
+    /// sets, so their defaults apply to every set.
+    pub fn branch_templates(&self) -> Vec<Template> {
+        let mut templates = vec![self.promote.branch.clone(), self.rollback.branch.clone()];
         let defaults = FormerSet::defaults(&SetPath::top());
         for former in defaults.iter().chain(&self.former) {
-            names.push((former.promotion_branch.clone(), former.name.clone()));
-            names.push((former.rollback_branch.clone(), former.name.clone()));
+            templates.push(former.promotion_branch.clone());
+            templates.push(former.rollback_branch.clone());
         }
-        names
+        templates
     }
 }

@@ -78,12 +78,10 @@ pub(super) struct Branches {
 #[derive(Debug, Default)]
 pub(super) struct BranchNames(Vec<BranchName>);
 
-/// A name of branches, and the revisions and tags of its configuration.
+/// A format of branches, and the revisions and tags of its configuration.
 #[derive(Debug)]
 struct BranchName {
     branch: Template,
-    /// The name of the set in the template.
-    name: String,
     revisions: Revisions,
 }
 
@@ -321,10 +319,9 @@ fn outdated(remote: &str, base: &str, local: &ObjectId, remote_tip: Option<&Obje
 impl BranchNames {
     /// Adds the branch formats of a configuration.
     pub(super) fn add(&mut self, config: &Config) {
-        for (branch, name) in config.branch_names() {
+        for branch in config.branch_templates() {
             let name = BranchName {
                 branch,
-                name,
                 revisions: config.revision.clone(),
             };
             if !self.0.iter().any(|known| known.is_equal(&name)) {
@@ -346,15 +343,15 @@ impl BranchName {
     fn is_equal(&self, other: &Self) -> bool {
         let (revisions, others) = (&self.revisions, &other.revisions);
         self.branch == other.branch
-            && self.name == other.name
             && revisions.pattern.as_str() == others.pattern.as_str()
             && revisions.tag == others.tag
     }
 
     /// The revision in the name of a branch.
     fn revision_of<'b>(&self, branch: &'b str) -> Option<&'b str> {
+        // The template of a branch cannot contain `{name}`.
         self.branch
-            .revision_in(branch, &self.name)
+            .revision_in(branch, "")
             .filter(|revision| !revision.is_empty())
     }
 
@@ -369,17 +366,51 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{config::parse, error::SourceText};
+    use crate::{
+        config::{SetPath, parse},
+        error::SourceText,
+    };
 
-    #[test]
-    fn branch_without_revision_is_no_promotion_branch() {
-        let text =
-            "version: 1\nname: set\nfiles: [a]\nimages:\n  a: { repository: x.y/a, pins: 1 }\n";
+    fn config(block: &str) -> Config {
+        let text = format!(
+            "version: 1\nname: set\nfiles: [a]\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n{block}"
+        );
         let source = SourceText {
             name: "repin.yaml".into(),
             text: text.into(),
         };
-        let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
+        parse(&source, Path::new("/"), &SetPath::top()).unwrap()
+    }
+
+    #[test]
+    fn former_revisions_of_one_branch_format_have_tags() {
+        let mut names = BranchNames::default();
+        for (pattern, tag) in [
+            ("[a-d]", "{revision}"),
+            ("[e-h]", "{revision}"),
+            ("[a-d]", "x-{revision}"),
+        ] {
+            names.add(&config(&format!(
+                "revision: {{ pattern: '{pattern}', tag: '{tag}' }}\n"
+            )));
+        }
+        let tags = |revision: &str| {
+            let branch = format!("repin/promote-{revision}");
+            let tags = names.0.iter();
+            let tags = tags.filter_map(|name| name.tag_of(&branch, &name.revisions));
+            tags.collect::<BTreeSet<_>>()
+        };
+        let expected = |tags: &[&str]| {
+            let tags = tags.iter().map(|tag| TagPattern::parse(tag).unwrap());
+            tags.collect::<BTreeSet<_>>()
+        };
+        assert_eq!(tags("a"), expected(&["a", "x-a"]));
+        assert_eq!(tags("e"), expected(&["e"]));
+    }
+
+    #[test]
+    fn branch_without_revision_is_no_promotion_branch() {
+        let config = config("");
         let revision = "a".repeat(40);
         let mut names = BranchNames::default();
         names.add(&config);
