@@ -184,14 +184,11 @@ impl Branches {
         Ok(())
     }
 
-    /// Fetches missing objects. References that move or vanish in the meantime are listed once
-    /// more.
+    /// Fetches the missing objects of the listed references. References that move or vanish in the
+    /// meantime are listed once more.
     fn fetch(&mut self) -> Result<(), Error> {
         let mut failed: Option<GitError> = None;
         for round in 0..ROUNDS {
-            if round > 0 {
-                self.list()?;
-            }
             let tips: Vec<ObjectId> = self.tips.values().copied().collect();
             let missing: HashSet<ObjectId> = self.git.missing(&tips)?.into_iter().collect();
             if missing.is_empty() {
@@ -205,6 +202,7 @@ impl Branches {
                 let names = self.names_of(remote, &missing);
                 failed = self.git.fetch_references(remote, &names).err().or(failed);
             }
+            self.list()?;
         }
         Err(failed.map_or_else(tips_keep_moving_error, Error::from))
     }
