@@ -79,9 +79,9 @@ impl Guards {
         }
         // Patterns with `*` are after all tags in the order of the map.
         for (pattern, evidence) in self.tags.iter().rev() {
-            if pattern.tag().is_some() {
+            let TagPattern::Wildcard(pattern) = pattern else {
                 break;
-            }
+            };
             if pattern.matches(tag) {
                 return Some(evidence);
             }
@@ -106,7 +106,7 @@ pub(crate) struct ProtectionSources {
 }
 
 /// The protection of texts and of the past, which is the same for all images.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CommonProtection {
     text: Arc<Text>,
     past: Arc<BTreeMap<Digest, String>>,
@@ -496,6 +496,7 @@ mod tests {
     use crate::{
         config::{self, SetPath},
         error::SourceText,
+        pins::{Mention, Mentions},
     };
 
     const CONFIG: &str = "version: 1
@@ -533,5 +534,31 @@ images:
             ..Guards::default()
         };
         assert_eq!(base(["r", "s"]), separate);
+    }
+
+    #[test]
+    fn known_protection_keeps_its_first_location() {
+        let digest = Digest::of(b"pin");
+        let tag = TagPattern::parse("pending-a").unwrap();
+        let found = |file: &str| {
+            let mentions = Mentions {
+                digests: [Mention {
+                    digest,
+                    algorithm: true,
+                }]
+                .into(),
+                tags: Vec::new(),
+            };
+            let mut found = RepositoryProtection::default();
+            found.text.add(file.as_bytes(), "here", &mentions);
+            found.pinned.insert(digest, file.to_owned());
+            found.tags.insert(tag.clone(), file.to_owned());
+            found
+        };
+        let mut common = CommonProtection::default();
+        assert!(common.merge(found("a")));
+        let first = common.clone();
+        assert!(!common.merge(found("b")));
+        assert_eq!(common, first);
     }
 }
