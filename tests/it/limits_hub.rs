@@ -188,6 +188,17 @@ fn every_reading_command_respects_the_limit() {
     assert_eq!(hub.pulls(), 0);
 }
 
+#[test]
+fn prune_may_use_the_whole_limit() {
+    let world = world_on("docker.io");
+    world.write("repin.yaml", world.read("repin.yaml") + FURTHER_BLOCKS);
+    let world = world.with_git();
+    // The tags of the two revisions.
+    let hub = hub(&world, Some(2));
+    hub.run(&world, &["prune", "--image", "review"]).exits(0);
+    assert_eq!((hub.pulls(), *hub.remaining.lock().unwrap()), (2, 0));
+}
+
 /// The blocks that further commands need.
 const FURTHER_BLOCKS: &str =
     "inventory: { kinds: { skills: { paths: ['^skills/([^/]+)'] } } }\nprune: {}\n";

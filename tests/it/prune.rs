@@ -556,6 +556,29 @@ fn open_branch_uses_its_files() {
 }
 
 #[test]
+fn open_branch_is_read_by_each_configured_name() {
+    // The first name is that of the base, the second that of the work tree.
+    for name in ["former", "current"] {
+        let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+        let pin = format!("image: {}@sha256:abc\n", real.app());
+        let branch = format!("{name}-{REV_B}");
+        let file = ".github/workflows/b.yml";
+        real.scene.elsewhere(&branch, &[(file, &pin)]);
+        let configure = |name: &str| {
+            let block = format!("\npromote: {{ branch: '{name}-{{revision}}' }}\nprune");
+            let text = config(&real.registry.host, "").replace("\nprune", &block);
+            real.scene.write("repin.yaml", text);
+        };
+        configure("former");
+        real.scene.commit("a name");
+        configure("current");
+        let document = refused(&real, 1, "pin_unsupported");
+        let reason = document["images"][0]["refused"].as_str().unwrap();
+        assert!(reason.contains(&branch), "{document}");
+    }
+}
+
+#[test]
 fn open_branch_without_readable_configuration_refuses() {
     let broken = ("repin.yaml", "version: [");
     open_branch_refuses(&[broken], 3, "unavailable");

@@ -445,6 +445,19 @@ fn new_index_keeps_unlisted_nested_parts() {
 }
 
 #[test]
+fn index_before_a_page_of_new_versions_counts() {
+    let index = Image::index(vec![image("a"), Image::single("arm64", "a")]);
+    let hosted = HostedRepository::new("orgs", "", two);
+    meanwhile(&hosted, move |store| {
+        store.push(&["v2"], &index, &days_ago(0));
+        for n in 0..100 {
+            store.push(&[&format!("new-{n}")], &image(&n.to_string()), &days_ago(0));
+        }
+    });
+    hosted.refused(3, "changed");
+}
+
+#[test]
 fn new_version_without_a_manifest_counts() {
     let unreadable = |store: &mut Store| {
         store.push(&["v2"], &image("new"), &days_ago(0));

@@ -78,6 +78,24 @@ fn reference_by_tag_in_any_text_protects() {
 }
 
 #[test]
+fn reference_by_tag_protects_the_second_image() {
+    let real = with(&[]);
+    let base = format!("{}/acme/base", real.registry.host);
+    let all = [
+        ("pending-used", &old("used")),
+        ("pending-stale", &old("stale")),
+    ];
+    push(&real.registry, "acme/base", &all);
+    let text = format!("image: {base}:pending-used\n");
+    real.scene.write("compose.yaml", text);
+    real.scene.commit("a reference");
+    let document = real.scene.prune(&["--apply", "--image", "base"], 0);
+    let deleted = tags(&document["images"][0]["deleted"]);
+    assert_eq!(deleted, ["pending-stale"], "{document}");
+    kept(&document, "pending-used", "is used in compose.yaml");
+}
+
+#[test]
 fn punctuation_next_to_a_reference_protects() {
     let names = [
         "under", "close", "html", "dots", "dashes", "line", "suffix", "lost",
@@ -644,6 +662,31 @@ fn open_pull_request_of_a_fork_protects() {
         kept(&document, "pending-digest", place);
         kept(&document, "pending-tag", place);
     }
+}
+
+#[test]
+fn pull_request_of_a_branch_needs_no_fetch() {
+    let real = with(&["digest"]);
+    let head = Arc::new(std::sync::OnceLock::<String>::new());
+    let listed = Arc::clone(&head);
+    let fake = forge(move |_| pulls(&[(7, listed.get().unwrap())]));
+    let text = format!("digest: {}\n", digest("digest"));
+    head.set(proposed(&real, &fake, "github", "require", &text))
+        .unwrap();
+    // The head is a branch now, and the remote has no reference of the pull request.
+    let origin = real.scene.path().join("origin.git");
+    git(
+        &origin,
+        &["update-ref", "refs/heads/patch", head.get().unwrap()],
+    );
+    git(&origin, &["update-ref", "-d", "refs/pull/7/head"]);
+    let document = prune_with_token(&real, 0);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+    kept(
+        &document,
+        "pending-digest",
+        "in values.yaml on patch of origin",
+    );
 }
 
 #[test]
