@@ -114,7 +114,7 @@ mod tests {
                 claims,
                 paths: 1,
                 added: content.starts_with('+').then_some(0),
-                removed: None,
+                previous: None,
                 content: Content::Changed(Vec::new()),
             });
         }

@@ -135,7 +135,7 @@ impl History {
                 trailers,
                 claims,
                 added: None,
-                removed: None,
+                previous: None,
                 paths: 1,
                 content,
             });

@@ -76,8 +76,8 @@ pub(super) struct LineCommit {
     pub(super) id: ObjectId,
     /// The index of the path at which the commit adds the configuration file.
     pub(super) added: Option<usize>,
-    /// The index of the path at which the commit removes it.
-    pub(super) removed: Option<usize>,
+    /// The index of the path at which the file was before the commit.
+    pub(super) previous: Option<usize>,
 }
 
 /// The origin of the configuration at the oldest of its known paths. `line`: oldest commit first.
@@ -173,8 +173,9 @@ fn has_moved_away(
     path: &ConfigPath,
     index: usize,
 ) -> Result<bool, GitError> {
+    // The last commit before which the path had the configuration removed it.
     let mut pairs = line.windows(2).rev();
-    let Some([before, removal]) = pairs.find(|pair| pair[1].removed == Some(index)) else {
+    let Some([before, removal]) = pairs.find(|pair| pair[1].previous == Some(index)) else {
         return Ok(false);
     };
     let newer = Newer::Commit(&removal.id);
@@ -241,7 +242,7 @@ mod tests {
         LineCommit {
             id: ObjectId::parse(id.as_bytes()).unwrap(),
             added: None,
-            removed: None,
+            previous: None,
         }
     }
 
@@ -254,7 +255,7 @@ mod tests {
 
     fn removing(id: &str, path: usize) -> LineCommit {
         LineCommit {
-            removed: Some(path),
+            previous: Some(path),
             ..commit(id)
         }
     }

@@ -44,8 +44,8 @@ pub(super) struct Commit {
     pub(super) paths: u32,
     /// The index of the path at which the commit adds the configuration file.
     pub(super) added: Option<usize>,
-    /// The index of the path at which the commit removes it.
-    pub(super) removed: Option<usize>,
+    /// The index of the path at which the file was before the commit.
+    pub(super) previous: Option<usize>,
     pub(super) content: Content,
 }
 
@@ -179,7 +179,7 @@ pub(super) fn walk(
             line.push(LineCommit {
                 id: commit.id,
                 added: commit.added,
-                removed: commit.removed,
+                previous: commit.previous,
             });
         }
         let (start, unknown_past) = match renames::origin(walk.git, &walk.paths, &line)? {
@@ -313,7 +313,6 @@ impl Walk<'_> {
         }
         let is_added = state.own.is_some() && (undo.own.is_none() || undo.path != state.path);
         let added = is_added.then_some(state.path);
-        let is_removed = undo.own.is_some() && state.own.is_none();
         let paths = self.known_paths(state);
         let rules = match &state.own_rules {
             Some(rules) => rules.clone(),
@@ -337,7 +336,7 @@ impl Walk<'_> {
             claims: Claims::default(),
             paths,
             added,
-            removed: is_removed.then_some(undo.path),
+            previous: undo.own.is_some().then_some(undo.path),
             content,
         };
         Ok((commit, undo))

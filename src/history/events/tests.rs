@@ -158,7 +158,7 @@ fn facts_of(commits: &[&str], graph: Graph, pattern: &str, is_truncated: bool) -
             claims,
             paths: 1,
             added: None,
-            removed: None,
+            previous: None,
             content: if is_unknown {
                 let reason = "unreadable".into();
                 let unknown = UnknownContent { file: None, reason };

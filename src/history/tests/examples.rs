@@ -71,7 +71,7 @@ impl History {
                 },
                 paths: 1,
                 added: None,
-                removed: None,
+                previous: None,
                 content: if number.is_some() {
                     Content::Changed(Vec::new())
                 } else {
