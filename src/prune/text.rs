@@ -182,6 +182,27 @@ mod tests {
     }
 
     #[test]
+    fn tags_keep_their_first_location() {
+        let tag = |text: &str| Tag::parse(text).unwrap();
+        let with_tag = |path: &str, image: usize, name: &str| {
+            let mut text = Text::default();
+            let mentions = Mentions {
+                digests: Vec::new(),
+                tags: vec![(image, tag(name))],
+            };
+            text.add(path.as_bytes(), "in the work tree", &mentions);
+            (text, mentions)
+        };
+        let (mut text, mentions) = with_tag("a.txt", 0, "v1");
+        text.add(b"b.txt", "in the work tree", &mentions);
+        let location = text.tag_location(0, &tag("v1"));
+        assert_eq!(location.as_deref(), Some("in a.txt in the work tree"));
+        assert!(text.covers(&with_tag("c.txt", 0, "v1").0));
+        assert!(!text.covers(&with_tag("c.txt", 0, "v2").0));
+        assert!(!text.covers(&with_tag("c.txt", 1, "v1").0));
+    }
+
+    #[test]
     fn location_is_the_first_mention() {
         let mut text = Text::default();
         text.add(

@@ -6,7 +6,7 @@
 //! images are unknown, so every digest in the files of its directory is protected.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ffi::OsStr,
     io::{self, Read},
     os::unix::ffi::OsStrExt,
@@ -89,22 +89,15 @@ impl BranchConfigurations {
 /// pinned repositories.
 #[derive(Default)]
 struct PinRules {
-    /// Directories, with a trailing `/`, and the globs of the files below them.
-    globs: Vec<(Vec<u8>, Globs)>,
+    /// The globs of files by directory, with a trailing `/`, and by their texts.
+    globs: HashMap<(Vec<u8>, Vec<String>), Globs>,
     repositories: HashSet<Repository>,
     configs: Vec<Config>,
-    places: Vec<PlacesOfDirectory>,
+    /// The index of a configuration with these places, which search files below a directory, by the
+    /// directory and by what identifies the places.
+    places: HashMap<(Vec<u8>, String), usize>,
     /// Directories with an unreadable configuration.
     unknown: BTreeSet<Vec<u8>>,
-}
-
-/// The places of a configuration, which search files below its directory.
-struct PlacesOfDirectory {
-    directory: Vec<u8>,
-    /// The index of the configuration.
-    config: usize,
-    /// Identifies the places.
-    key: String,
 }
 
 impl PinRules {
@@ -147,21 +140,11 @@ impl PinRules {
             self.repositories.insert(image.repository.clone());
         }
         let texts = config.scanned.texts();
-        let mut globs = self.globs.iter();
-        if !globs.any(|(known, globs)| known == directory && globs.texts() == texts) {
-            self.globs
-                .push((directory.to_vec(), config.scanned.clone()));
-        }
+        let globs = self.globs.entry((directory.to_vec(), texts));
+        globs.or_insert_with(|| config.scanned.clone());
         if !config.places.is_empty() {
-            let key = places_key(&config);
-            let mut places = self.places.iter();
-            if !places.any(|known| known.directory == directory && known.key == key) {
-                self.places.push(PlacesOfDirectory {
-                    directory: directory.to_vec(),
-                    config: self.configs.len(),
-                    key,
-                });
-            }
+            let places = (directory.to_vec(), places_key(&config));
+            self.places.entry(places).or_insert(self.configs.len());
         }
         self.configs.push(config);
     }
@@ -220,7 +203,7 @@ impl PinRules {
     }
 
     fn matches(&self, path: &[u8]) -> bool {
-        self.globs.iter().any(|(directory, globs)| {
+        self.globs.iter().any(|((directory, _), globs)| {
             let path = path
                 .strip_prefix(directory.as_slice())
                 .and_then(|p| RelPath::new(Path::new(OsStr::from_bytes(p))).ok());
@@ -238,11 +221,11 @@ impl PinRules {
         {
             return true;
         }
-        self.places.iter().any(|places| {
-            let Some(path) = path.strip_prefix(places.directory.as_slice()) else {
+        self.places.iter().any(|((directory, _), config)| {
+            let Some(path) = path.strip_prefix(directory.as_slice()) else {
                 return false;
             };
-            let config = &self.configs[places.config];
+            let config = &self.configs[*config];
             let path = Path::new(OsStr::from_bytes(path));
             !places_of(&config.places, &config.files, path, &|_| false).is_empty()
         })
