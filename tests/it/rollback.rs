@@ -808,6 +808,17 @@ fn repeated_rollback_does_nothing() {
 }
 
 #[test]
+fn unavailable_registry_leaves_git_revert() {
+    let world = promoted_twice();
+    let sources = "ghcr.io=http://127.0.0.1:9";
+    let env = [("REPIN_SOURCES", sources), ("REPIN_DEADLINE", "1s")];
+    let ran = world.run_with(&TO_A, &env).exits(3);
+    assert!(ran.stderr.contains("`git revert`"), "{}", ran.stderr);
+    let ran = world.run(&TO_A).exits(0);
+    assert!(!ran.stderr.contains("`git revert`"), "{}", ran.stderr);
+}
+
+#[test]
 fn shallow_clone_cannot_list_sets() {
     let world = world().with_git();
     world.promoted(REV_B);

@@ -6,10 +6,14 @@ use crate::{
     cli::{args, change, context::Context, exit::Exit, format::Format},
     code::Code,
     config::Config,
-    error::{Error, Errors},
+    error::{Class, Error, Errors},
     history::HistoryEntry,
     workflow::{self, Goal, Intent, SiteHistory},
 };
+
+/// The rollback without a verification.
+const WITHOUT_REPIN: &str = "if this cannot be repaired in time, `git revert` of the promotion's commit restores the \
+                             pins: repin recognizes it as a rollback by its content";
 
 pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
@@ -24,7 +28,11 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
         SiteHistory::of_work_tree(&config, &cx.services).expand(revision, &config)?
     };
     let goal = Goal::Rollback { revision };
-    change::run(&goal, intent, &args.change, &config, cx)
+    let exit = change::run(&goal, intent, &args.change, &config, cx)?;
+    if exit == Exit::Failed(Class::Unavailable) {
+        cx.output.note(WITHOUT_REPIN);
+    }
+    Ok(exit)
 }
 
 /// Lists the sets if no change was requested; otherwise, reports the missing `--to`.
