@@ -149,8 +149,8 @@ pub(super) fn judge_selected(
             roots.push(version.digest);
         }
     }
-    roots.extend(guards.pins.keys().chain(&guards.history));
-    roots.extend(guards.others.keys().chain(guards.past.keys()));
+    let pinned = guards.pins.keys().chain(&guards.history);
+    roots.extend(pinned.chain(guards.others.keys()).chain(guards.past.keys()));
     roots.extend(
         protections
             .referenced_digests()
