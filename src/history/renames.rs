@@ -265,7 +265,7 @@ mod tests {
         let path = |path: &&str| ConfigPath::new(SetPath::new(Path::new(path)).unwrap());
         let paths: Vec<_> = paths.iter().map(path).collect();
         match origin(&Git::open(repo.path()).unwrap(), &paths, line).unwrap() {
-            Origin::Beginning(position) => format!("begins at {position}"),
+            Origin::Beginning(position) => format!("starts at {position}"),
             Origin::Renamed(old) => format!("renamed from {old}"),
             Origin::Unknown(past) => {
                 format!("unknown at {} {}", past.position, past.removed.join(" "))
@@ -327,7 +327,7 @@ mod tests {
         let removal = repo.write("dev/repin.yaml", DISSIMILAR).commit("remove");
         let addition = repo.write("prod/repin.yaml", CONFIG).commit("add");
         let line = [commit(&begin), removing(&removal, 0), adding(&addition, 0)];
-        assert_eq!(origin_of(&repo, &["prod/repin.yaml"], &line), "begins at 0");
+        assert_eq!(origin_of(&repo, &["prod/repin.yaml"], &line), "starts at 0");
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
             commit(&other),
             adding(&addition, 0),
         ];
-        assert_eq!(origin_of(&repo, &["prod/repin.yaml"], &line), "begins at 3");
+        assert_eq!(origin_of(&repo, &["prod/repin.yaml"], &line), "starts at 3");
     }
 
     #[test]

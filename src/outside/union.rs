@@ -1,4 +1,4 @@
-//! Digests of the images of several sets, in files that no set with these images searches.
+//! Digests of the images of all sets, in files that no set with these images searches.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use crate::{
     pins::{Found, Located, Occurrence, OccurrenceKind, Pin},
 };
 
-/// The images of several sets with their pins, as one set of a directory above them.
+/// The images of multiple sets with their pins, as one set of a directory above them.
 pub(crate) struct Union {
     pub(crate) config: Config,
     pub(crate) found: Found,

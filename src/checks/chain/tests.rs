@@ -152,7 +152,7 @@ fn missing_tag_does_not_hide_that_the_digests_are_held() {
     let (config, revision) = (config(), revision());
     let mut chain = not_older(&config, &revision);
     let HistoryVerdict::Promotion { digest_extent, .. } = &mut chain.verdict else {
-        unreachable!("`not_older` judges a promotion");
+        unreachable!("`not_older` is for promotions");
     };
     *digest_extent = Some(Extent::Clone);
     let missing = |_: &_| Resolution {
