@@ -94,24 +94,19 @@ fn revision_in_label(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::{
         checks::set::Target,
-        config::{self, SetPath},
-        error::{Error, SourceText},
+        config,
+        error::Error,
         oci::{Tag, TagPattern},
     };
 
     #[test]
     fn revision_that_no_image_confirms_is_refused() {
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n"
-                .into(),
-        };
-        let config = config::parse(&source, Path::new("/root"), &SetPath::top()).unwrap();
+        let config = config::example(
+            "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
+        );
         let stopped = full_revision(&config, "abc1234", &[None]).unwrap_err();
         let codes: Vec<_> = stopped.checks.iter().map(|check| check.code).collect();
         assert_eq!(codes, [Code::REVISION_LABEL]);

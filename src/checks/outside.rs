@@ -235,13 +235,8 @@ pub(crate) fn no_match_message(config: &Config, glob: &Glob) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::{
-        config::{self, SetPath},
-        error::SourceText,
-    };
+    use crate::config;
 
     #[test]
     fn unread_file_is_the_item_of_its_check() {
@@ -258,12 +253,9 @@ mod tests {
 
     #[test]
     fn unread_configuration_leaves_no_pass() {
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n"
-                .into(),
-        };
-        let config = config::parse(&source, Path::new("/root"), &SetPath::top()).unwrap();
+        let config = config::example(
+            "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
+        );
         let found = Found::default();
         let mut outside = Outside {
             configurations: 2,

@@ -155,23 +155,14 @@ impl ResolvedPlatform {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::{
-        config::{self, SetPath},
-        error::SourceText,
-        oci::Tag,
-    };
+    use crate::{config, oci::Tag};
 
     #[test]
     fn evidence_is_sorted() {
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n"
-                .into(),
-        };
-        let config = config::parse(&source, Path::new("/root"), &SetPath::top()).unwrap();
+        let config = config::example(
+            "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
+        );
         let resolved = ApprovedImage {
             tag: Tag::parse("x").unwrap(),
             facts: ImageFacts {

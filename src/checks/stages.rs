@@ -115,7 +115,10 @@ pub(crate) fn check_stages(stages: &[JudgedStage], is_allowed: bool) -> StageRes
                 StageVerdict::Missing => check.help(
                     "promote the set there first; a promotion counts once it is pushed or merged",
                 ),
-                _ => check,
+                StageVerdict::Passed(_)
+                | StageVerdict::TooShort { .. }
+                | StageVerdict::Held(_)
+                | StageVerdict::Unknown(_) => check,
             });
         }
     }

@@ -197,6 +197,16 @@ pub(crate) fn load(file: &Path, name: &str) -> Result<Config, Vec<Error>> {
     load_file(file, name, Selection::Search)
 }
 
+/// A configuration at the top of a repository.
+#[cfg(test)]
+pub(crate) fn example(text: &str) -> Config {
+    let source = SourceText {
+        name: FILE_NAME.to_owned(),
+        text: text.into(),
+    };
+    parse(&source, Path::new("/root"), &SetPath::top()).unwrap()
+}
+
 /// The option `--config` that selects a file, with a space before it, for commands in messages.
 pub(crate) fn option(file: &str) -> String {
     format!(" --config {}", shell(file))

@@ -60,8 +60,6 @@ fn is_part(merged: &Set, merge: &Set) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
     use crate::{
         git::ObjectId,
@@ -81,13 +79,7 @@ mod tests {
     fn points(commits: &[(&str, &[usize])]) -> Vec<Point> {
         let pattern = Pattern::parse(".").unwrap();
         let (mut all_parents, mut read) = (Vec::new(), Vec::new());
-        let mut found = Sets {
-            distinct: Vec::new(),
-            by_commit: Vec::new(),
-            has_changed: Vec::new(),
-            partial_pins: HashMap::new(),
-            refused: HashMap::new(),
-        };
+        let mut found = Sets::default();
         for (text, parents) in commits {
             let (content, claim) = text.split_once('@').unwrap_or((text, ""));
             let pinned = content.trim_start_matches(['+', '-']).as_bytes();

@@ -54,6 +54,7 @@ impl Set {
 }
 
 /// The sets of the commits of a history.
+#[derive(Default)]
 pub(super) struct Sets {
     pub(super) distinct: Vec<Set>,
     /// The index in `distinct` of the set of each commit; `None` if the content is unknown.

@@ -69,7 +69,11 @@ fn warn_of_other_sets(own: &Config, cx: &Context) {
     if !git::is_in_repository(directory) {
         return;
     }
-    for file in configurations::list(directory, usize::MAX).files {
+    let listing = configurations::list(directory, usize::MAX);
+    for error in &listing.incomplete {
+        cx.output.warn(&plain(&error.text()));
+    }
+    for file in listing.files {
         let name = file.to_string();
         // Other commands report a configuration that cannot be read.
         if let Ok(mut config) = config::load(&directory.join(file.as_path()), &name)

@@ -1,6 +1,6 @@
 //! Histories in memory, for tests of verdicts.
 
-use std::{collections::HashMap, path::Path, sync::OnceLock, time::SystemTime};
+use std::{path::Path, sync::OnceLock, time::SystemTime};
 
 use crate::history::{
     Digests, History, LineFacts,
@@ -35,13 +35,7 @@ impl History {
     /// commit are missing.
     pub(crate) fn example(commits: &[ExampleCommit], tip: usize, is_shallow: bool) -> Self {
         let mut facts = LineFacts::default();
-        let mut found = Sets {
-            distinct: Vec::new(),
-            by_commit: Vec::new(),
-            has_changed: Vec::new(),
-            partial_pins: HashMap::new(),
-            refused: HashMap::new(),
-        };
+        let mut found = Sets::default();
         let mut parents = Vec::new();
         let pattern = Pattern::parse(".").unwrap();
         for (index, commit) in commits.iter().enumerate() {
