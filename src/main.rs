@@ -6,7 +6,7 @@ use repin::cli;
 
 fn main() -> ExitCode {
     match cli::environment() {
-        Ok(environment) => cli::run(std::env::args_os().collect(), environment),
+        Ok(environment) => cli::run(&std::env::args_os().collect::<Vec<_>>(), environment),
         Err(error) => cli::no_directory(&error),
     }
 }

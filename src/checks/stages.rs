@@ -113,7 +113,8 @@ pub(crate) fn check_stages(stages: &[JudgedStage], is_allowed: bool) -> StageRes
             let check = Check::new(code, Status::Fail, detail).item(&stage.item);
             checks.push(match stage.verdict {
                 StageVerdict::Missing => check.help(
-                    "promote the set there first; a promotion counts once it is pushed or merged",
+                    "promote the set there first; a promotion counts once it is pushed or merged, and only with the same \
+                    digests: if the tag of an image moved since, `repin history` there and `repin resolve` differ",
                 ),
                 StageVerdict::Passed(_)
                 | StageVerdict::TooShort { .. }

@@ -15,7 +15,10 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use clap_complete::ArgValueCompleter;
 
 pub(super) use change::{
@@ -54,10 +57,12 @@ pub(super) struct Cli {
 
 impl Cli {
     /// Parses the arguments; the first one is the name of the program.
-    pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
-        let sources = sources(&arguments);
+    pub(super) fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let sources = sources(arguments);
         let mut command = help::arranged(Self::command());
-        let matches = command.try_get_matches_from_mut(arguments)?;
+        let matches = command
+            .try_get_matches_from_mut(arguments)
+            .map_err(|error| with_revision_option(error, &command, arguments))?;
         let mut cli =
             Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         // clap drops the first values of a global option that is given before and after a subcommand.
@@ -66,6 +71,35 @@ impl Cli {
         }
         Ok(cli)
     }
+}
+
+/// Adds the option that takes a revision to the error of a command with an unexpected word.
+fn with_revision_option(
+    mut error: clap::Error,
+    command: &clap::Command,
+    arguments: &[OsString],
+) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let mut commands = arguments
+        .iter()
+        .filter_map(|argument| command.find_subcommand(argument));
+    let option = commands.next().and_then(|command| {
+        let mut options = command.get_opts();
+        options.find_map(|option| {
+            let is_revision = option.get_value_names()?.first()? == "REV";
+            option.get_long().filter(|_| is_revision)
+        })
+    });
+    if let Some(option) = option.filter(|_| !word.starts_with('-')) {
+        let tip = format!("a revision is written as '--{option} {word}'");
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
 }
 
 /// Collects the values of every `--source`.
@@ -576,13 +610,36 @@ mod tests {
             ]
             .concat(),
         ] {
-            let cli = Cli::read(words.iter().map(OsString::from).collect()).unwrap();
+            let cli = Cli::read(&words.iter().map(OsString::from).collect::<Vec<_>>()).unwrap();
             assert_eq!(cli.global.format, super::super::format::Format::Json);
             assert_eq!(cli.global.source, ["a=oci:b"], "{words:?}");
         }
         let words = ["repin", "--source", "a=oci:b", "scan", "--source=c=oci:d"];
-        let cli = Cli::read(words.map(OsString::from).into()).unwrap();
+        let cli = Cli::read(&words.map(OsString::from)).unwrap();
         assert_eq!(cli.global.source, ["a=oci:b", "c=oci:d"]);
+    }
+
+    #[test]
+    fn revision_without_its_option_gets_a_tip() {
+        let error = |words: &[&str]| {
+            let words = ["repin"].iter().chain(words).map(OsString::from);
+            Cli::read(&words.collect::<Vec<_>>())
+                .unwrap_err()
+                .to_string()
+        };
+        for (command, option) in [
+            ("promote", "--revision"),
+            ("rollback", "--to"),
+            ("rehearse", "--to"),
+        ] {
+            let tip = format!("tip: a revision is written as '{option} 4f2a'");
+            let message = error(&["-q", command, "4f2a"]);
+            assert!(message.contains(&tip), "{message}");
+        }
+        for words in [["promote", "--nope"], ["scan", "4f2a"]] {
+            let message = error(&words);
+            assert!(!message.contains("a revision is written"), "{message}");
+        }
     }
 
     #[test]

@@ -42,12 +42,12 @@ use format::Format;
 use output::Output;
 
 /// Runs the program; the first argument is its name.
-pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
-    if let Some(exit) = complete::print_completions(&arguments, &environment) {
+pub fn run(arguments: &[OsString], environment: Environment) -> ExitCode {
+    if let Some(exit) = complete::print_completions(arguments, &environment) {
         return exit;
     }
     // clap stops at the first wrong argument, so the format of its error is determined beforehand.
-    let mut output = Output::before_parsing(&arguments, &environment);
+    let mut output = Output::before_parsing(arguments, &environment);
     let exit = match parse(arguments, &mut output) {
         Ok(cli) => match Context::new(&cli, environment) {
             Ok(mut context) => {
@@ -89,7 +89,7 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
     commands::run(command, context).unwrap_or_else(|errors| context.output.report_errors(&errors))
 }
 
-fn parse(arguments: Vec<OsString>, output: &mut Output) -> Result<Cli, Exit> {
+fn parse(arguments: &[OsString], output: &mut Output) -> Result<Cli, Exit> {
     if help::is_global_help(arguments.get(1..).unwrap_or_default()) {
         output.print_styled(&help::global(&command()));
         return Err(Exit::Done);

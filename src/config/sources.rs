@@ -8,21 +8,21 @@ use std::{
 use crate::oci::{Repository, RepositoryError};
 
 /// The location of the repositories with a prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mapping {
     pub prefix: Prefix,
     pub location: SourceLocation,
 }
 
 /// The first segments of repositories, starting with the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
     text: String,
     segments: Vec<String>,
 }
 
 /// A location of images.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SourceLocation {
     /// OCI image layouts under a directory.
     Layouts(LayoutDirectory),
@@ -30,7 +30,7 @@ pub enum SourceLocation {
 }
 
 /// A directory of OCI image layouts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LayoutDirectory {
     pub path: PathBuf,
     /// The path as configured, for messages: a body must not contain the path of the work tree.
@@ -38,7 +38,7 @@ pub struct LayoutDirectory {
 }
 
 /// A registry's address.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// `http://` instead of `https://`.
     pub plain: bool,

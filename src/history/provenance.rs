@@ -216,11 +216,10 @@ impl History {
     fn introduced(&self) -> Introduced {
         let mut introduced = Introduced::new();
         let first = self.events.first.iter().enumerate();
-        let mut first: Vec<_> = first
+        let oldest_first: BTreeMap<_, _> = first
             .filter_map(|(set, index)| Some(((*index)?, set)))
             .collect();
-        first.sort_unstable();
-        for (index, set) in first {
+        for (index, set) in oldest_first {
             for (name, digest) in self.facts.sets[set].digests(&self.config) {
                 let commit = self.facts.line_commit(index).id;
                 let commits = introduced.entry(name).or_default();

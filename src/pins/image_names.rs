@@ -97,7 +97,7 @@ impl ImageNames {
     }
 
     /// The references to the images of `config` with the mappings of other configurations in addition.
-    pub(crate) fn with_mappings(&self, config: &Config, mappings: &[Mapping]) -> Self {
+    pub(crate) fn with_mappings(&self, config: &Config, mappings: &BTreeSet<Mapping>) -> Self {
         let mappings = self.mappings.iter().chain(mappings);
         Self::new(config, mappings, &self.locations)
     }

@@ -5,7 +5,7 @@
 //! package.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -233,7 +233,8 @@ impl<'l> Protections<'l> {
     /// The garbage collection of a registry may delete a manifest without a tag as soon as no index
     /// contains it.
     fn add_parents(&mut self, guards: &Guards) -> Vec<Digest> {
-        let mut parents: HashMap<Digest, Vec<Digest>> = HashMap::new();
+        // Sorted, so that the reasons are the same in each run.
+        let mut parents: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
         for (digest, node) in &self.listing.nodes {
             for child in &node.children {
                 parents.entry(child.digest).or_default().push(*digest);
@@ -241,8 +242,6 @@ impl<'l> Protections<'l> {
         }
         let mut pending: Vec<Digest> = parents.keys().copied().collect();
         pending.retain(|digest| guards.uses(digest));
-        // The order of a map differs between runs, and the reasons must not.
-        pending.sort_unstable();
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         while let Some(digest) = pending.pop() {

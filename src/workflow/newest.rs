@@ -119,8 +119,8 @@ pub(super) fn unknown_age(revision: &Revision, reason: &str) -> Errors {
     let name = plain(revision.as_str());
     let message = format!("cannot determine whether {name} is the newest build: {reason}");
     let help = format!(
-        "if the build is newer, promote it by its revision: repin promote --revision {name}; with `source`, the \
-         repository of the images, repin compares commits"
+        "if the build is newer, promote it by its revision: repin promote --revision {name} (in a shallow clone, \
+         run first: git fetch --unshallow); with `source`, the repository of the images, repin compares commits"
     );
     Errors::from(Error::failed(Code::REVISION_ORDER, message).help(help))
 }

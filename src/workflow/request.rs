@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{MissingCredential, RequestedRevision, Services, Stop};
 use crate::{
     checks::{Expected, Overrides, PinnedDigest, Target},
+    code::Code,
     config::{ChangeParts, Config, Image, Operation},
-    error::{Errors, usage},
+    error::{Error, Errors, usage},
     files::Files,
     forge::Readiness,
     history::Promoted,
@@ -247,15 +248,14 @@ impl Request {
 }
 
 /// Checks that an image with this name is configured. `origin`: the prefix of the message.
-pub(crate) fn check_image_name(config: &Config, name: &str, origin: &str) -> Result<(), Errors> {
+pub(crate) fn check_image_name(config: &Config, name: &str, origin: &str) -> Result<(), Error> {
     if config.image(name).is_some() {
         return Ok(());
     }
     let names: Vec<_> = config.images.iter().map(|image| &*image.name).collect();
-    Err(usage(format!(
-        "{origin}unknown image `{name}`; configured: {}",
-        names.join(", ")
-    )))
+    let names = names.join(", ");
+    let message = format!("{origin}unknown image `{name}`; configured: {names}");
+    Err(Error::input(Code::USAGE, message))
 }
 
 /// Parses the digests that builds reported, `NAME=DIGEST`.

@@ -71,9 +71,7 @@ pub(in crate::cli) struct DiffOptions {
 /// State in which a pull request is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum PullRequestState {
-    /// As a draft
     Draft,
-    /// Ready for review
     Ready,
 }
 
@@ -86,9 +84,9 @@ impl From<PullRequestState> for Readiness {
     }
 }
 
+/// What to do if a token, a permission or a secret is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum IfUnconfigured {
-    /// Skip the run and report the reason
     Skip,
 }
 

@@ -33,18 +33,17 @@ pub(in crate::cli) enum Trust {
     Update(TrustUpdate),
 }
 
-/// An instance of Sigstore.
+/// An instance of Sigstore: the public one, or GitHub's one for private repositories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Instance {
-    /// Sigstore's public instance
     Sigstore,
-    /// GitHub's instance for private repositories
     Github,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TrustUpdate {
-    /// Instances to update [default: those of the configuration]
+    /// Instances to update: sigstore (public), github (GitHub's for private repositories) [default:
+    /// those of the configuration]
     #[arg(value_name = "NAME")]
     pub(in crate::cli) names: Vec<Instance>,
     /// Read the TUF repository of the one NAME from this URL

@@ -35,7 +35,8 @@ const COLUMNS: usize = 80;
 pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     for name in &args.images {
-        check_image_name(&config, name, "")?;
+        let help = "arguments are images; sets are written as `--from SET --to SET`";
+        check_image_name(&config, name, "").map_err(|error| error.help(help))?;
         if config.image(name).is_some_and(|image| image.pins == 0) {
             let message = format!("`{name}` has `pins: 0`: it belongs to no set");
             let help = "compare the images with pins, or declare the pins of this image";

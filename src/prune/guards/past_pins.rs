@@ -40,7 +40,7 @@ pub(super) struct RepositoryProtection {
 pub(super) struct BranchConfigurations {
     pub(super) configs_with_places: Vec<Config>,
     /// The names that the `sources` of configurations give repositories.
-    pub(super) mappings: Vec<Mapping>,
+    pub(super) mappings: BTreeSet<Mapping>,
     /// The formats of promotion and rollback branches.
     pub(super) branch_formats: BranchNames,
 }
@@ -72,11 +72,7 @@ impl BranchConfigurations {
         rules.read_files(git, &files, repository, &mut found)?;
         for config in rules.configs {
             self.branch_formats.add(&config);
-            for mapping in &config.sources {
-                if !self.mappings.contains(mapping) {
-                    self.mappings.push(mapping.clone());
-                }
-            }
+            self.mappings.extend(config.sources.iter().cloned());
             if !config.places.is_empty() {
                 self.configs_with_places.push(config);
             }
@@ -142,10 +138,8 @@ impl PinRules {
         let texts = config.scanned.texts();
         let globs = self.globs.entry((directory.to_vec(), texts));
         globs.or_insert_with(|| config.scanned.clone());
-        if !config.places.is_empty() {
-            let places = (directory.to_vec(), places_key(&config));
-            self.places.entry(places).or_insert(self.configs.len());
-        }
+        let places = (directory.to_vec(), places_key(&config));
+        self.places.entry(places).or_insert(self.configs.len());
         self.configs.push(config);
     }
 
@@ -159,10 +153,7 @@ impl PinRules {
     ) -> Result<(), Error> {
         let mut pins = git.objects(self.scanner());
         let mut buffer = Vec::new();
-        let mut digests = git.objects(move |content| {
-            let digests = mentions(content, &mut buffer)?;
-            Ok(Some(digests).filter(|digests| !digests.is_empty()))
-        });
+        let mut digests = git.objects(move |content| mentions(content, &mut buffer).map(Some));
         // The first path of each content.
         let (mut matched, mut unknown) = (BTreeMap::new(), BTreeMap::new());
         for (path, blobs) in files {
@@ -250,5 +241,34 @@ impl PinRules {
                 }
             }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::support::repo::Repo;
+
+    #[test]
+    fn configuration_in_a_non_utf8_directory_protects_its_files() {
+        let repo = Repo::new();
+        let directory = repo.path().join(OsStr::from_bytes(b"env\xff"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("repin.yaml"), "version: 1\n").unwrap();
+        let digest = Digest::of(b"pin");
+        fs::write(directory.join("note"), digest.to_string()).unwrap();
+        let tip = repo.commit("add an environment");
+        let git = Git::open(repo.path()).unwrap();
+        let tips = [ObjectId::parse(tip.as_bytes()).unwrap()].into();
+        let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
+        let found = BranchConfigurations::default()
+            .read(&git, tips, &config, "it")
+            .unwrap();
+        assert_eq!(
+            found.text.location(&digest).unwrap(),
+            "in env\u{fffd}/note of a past commit of it"
+        );
     }
 }

@@ -204,6 +204,20 @@ fn entries_of_a_protected_index_are_protected() {
 }
 
 #[test]
+fn index_that_lists_an_entry_twice_is_read_once() {
+    let names: Vec<String> = (0..64).map(|level| format!("level {level}")).collect();
+    let mut package = Package::new().version(&names[0], &["pending-0"], Some(30));
+    for pair in names.windows(2) {
+        let (entry, index) = (pair[0].as_str(), pair[1].as_str());
+        package = package
+            .version(index, &[&format!("pending-{}", index.len())], Some(30))
+            .index(index, &[(entry, false), (entry, true)]);
+    }
+    package.1.history.insert(digest(&names[0]));
+    assert_eq!(package.deletable(&["level 0", "level 63"]), [] as [&str; 0]);
+}
+
+#[test]
 fn referrers_of_protected_versions_are_protected() {
     let every = Prune {
         tags: regex::Regex::new("^(pending-|sha256-)").unwrap(),

@@ -191,10 +191,10 @@ fn process() {
     environment.use_server_clock(origin, speed);
     let args = std::iter::once("repin".to_owned()).chain(args);
     println!("\n{}", MARK.trim_end());
-    let args = args.map(Into::into).collect();
+    let args = args.map(Into::into).collect::<Vec<_>>();
     // As much as the first thread of the program has.
     let run = std::thread::Builder::new().stack_size(8 << 20);
-    let run = run.spawn(move || cli::run(args, environment)).unwrap();
+    let run = run.spawn(move || cli::run(&args, environment)).unwrap();
     let exit = run.join().unwrap();
     // The code can be shown and not read.
     let shown = format!("{exit:?}");
