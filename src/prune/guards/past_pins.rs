@@ -107,20 +107,15 @@ impl PinRules {
                 continue;
             }
             let directory = &path[..memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)];
-            let Ok(set_path) = SetPath::new(file) else {
-                rules.unknown.insert(directory.to_vec());
-                continue;
-            };
             // The default names of a set depend on its path.
-            let current = Config {
+            let current = SetPath::new(file).ok().map(|set_path| Config {
                 set_path,
                 ..config.clone()
-            };
+            });
             for blob in blobs {
-                let parsed = git
-                    .blob(*blob, config::MAX_SIZE)?
-                    .and_then(|bytes| parse_config(bytes, &current).ok());
-                match parsed {
+                let bytes = git.blob(*blob, config::MAX_SIZE)?;
+                let parsed = bytes.zip(current.as_ref());
+                match parsed.and_then(|(bytes, current)| parse_config(bytes, current).ok()) {
                     Some(past) => rules.add(directory, past),
                     None => {
                         rules.unknown.insert(directory.to_vec());
@@ -246,29 +241,40 @@ impl PinRules {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::support::repo::Repo;
+    use crate::support::repo::{CONFIG, Repo};
 
+    /// Only a hostile repository contains such a directory: git refuses to add it.
     #[test]
-    fn configuration_in_a_non_utf8_directory_protects_its_files() {
+    fn unreadable_configuration_in_a_parent_directory_protects() {
         let repo = Repo::new();
-        let directory = repo.path().join(OsStr::from_bytes(b"env\xff"));
-        fs::create_dir(&directory).unwrap();
-        fs::write(directory.join("repin.yaml"), "version: 1\n").unwrap();
         let digest = Digest::of(b"pin");
-        fs::write(directory.join("note"), digest.to_string()).unwrap();
-        let tip = repo.commit("add an environment");
+        repo.write("repin.yaml", "version: 1\n");
+        repo.write("note", digest.to_string());
+        repo.commit("add an environment");
+        let subtree = repo.git(&["rev-parse", "HEAD^{tree}"]);
+        let pairs = subtree
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| str::from_utf8(pair).unwrap());
+        let id: Vec<u8> = pairs
+            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+            .collect();
+        repo.write("tree", [b"40000 ..\0", &id[..]].concat());
+        let hash = ["hash-object", "-t", "tree", "-w", "--literally", "tree"];
+        let tree = repo.git(&hash);
+        let tip = repo.git(&["commit-tree", "-m", "hostile", &tree]);
+
         let git = Git::open(repo.path()).unwrap();
         let tips = [ObjectId::parse(tip.as_bytes()).unwrap()].into();
+        repo.write("repin.yaml", CONFIG);
         let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
         let found = BranchConfigurations::default()
             .read(&git, tips, &config, "it")
             .unwrap();
         assert_eq!(
             found.text.location(&digest).unwrap(),
-            "in env\u{fffd}/note of a past commit of it"
+            "in ../note of a past commit of it"
         );
     }
 }
