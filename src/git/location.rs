@@ -74,6 +74,15 @@ impl Location {
         Err(GitError::NotARepository(root.to_owned()))
     }
 
+    /// The `.git` directory if it contains all files of the repository; `None` for a linked work tree or
+    /// a submodule, whose files only git finds (gitrepository-layout, "commondir").
+    pub(super) fn plain_git_dir(&self) -> Option<&Path> {
+        let directory = self.repository.as_ref()?.git_dir.as_path();
+        let is_directory = fs::symlink_metadata(directory).is_ok_and(|entry| entry.is_dir());
+        let is_plain = is_directory && fs::symlink_metadata(directory.join("commondir")).is_err();
+        is_plain.then_some(directory)
+    }
+
     /// A directory without a repository.
     pub(super) fn outside(root: &Path) -> Self {
         Self {

@@ -40,7 +40,7 @@ mod trees;
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
-    io::Read,
+    io::{self, Read},
     os::unix::ffi::OsStringExt,
     path::Path,
     process::ChildStdout,
@@ -147,10 +147,7 @@ impl Git {
             fetches_lazily: true,
             idle: IdleProcess::default(),
         };
-        let printed = git.output("rev-parse", &["--is-shallow-repository"])?;
-        if printed.trim_ascii_end() == b"true" {
-            git.shallow = git.boundary()?;
-        }
+        git.shallow = git.boundary()?;
         Ok(git)
     }
 
@@ -197,16 +194,25 @@ impl Git {
         }
     }
 
-    /// The boundary commits of a shallow clone (gitrepository-layout, "shallow").
+    /// The boundary commits of a shallow clone (gitrepository-layout, "shallow"); empty if the clone is
+    /// complete.
     fn boundary(&self) -> Result<BTreeSet<ObjectId>, GitError> {
+        let path = if let Some(directory) = self.place.plain_git_dir() {
+            directory.join("shallow")
+        } else {
+            let mut path = self.output("rev-parse", &["--git-path", "shallow"])?;
+            path.pop();
+            self.place.root.join(OsString::from_vec(path))
+        };
         let io = |error| GitError::Io {
             command: "rev-parse",
             error,
         };
-        let mut path = self.output("rev-parse", &["--git-path", "shallow"])?;
-        path.pop();
-        let file =
-            std::fs::File::open(self.place.root.join(OsString::from_vec(path))).map_err(io)?;
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) => return Err(io(error)),
+        };
         let mut text = Vec::new();
         file.take(MAX_OUTPUT).read_to_end(&mut text).map_err(io)?;
         Ok(text

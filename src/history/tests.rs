@@ -1647,6 +1647,10 @@ fn shallow_clone_reports_what_is_unknown() {
         Provenance::Found(_)
     ));
     assert!(matches!(history.hold(&revision('a')), Hold::Shallow));
+    let linked = tempfile::tempdir().unwrap();
+    let tree = linked.path().join("tree");
+    clone.git(&["worktree", "add", "-q", tree.to_str().unwrap()]);
+    assert!(history_in(&tree).shallow);
     clone.git(&["fetch", "-q", "--unshallow"]);
     let whole = history_in(clone.path());
     assert!(!whole.shallow);
