@@ -75,11 +75,13 @@ impl Location {
     }
 
     /// The `.git` directory if it contains all files of the repository; `None` for a linked work tree or
-    /// a submodule, whose files only git finds (gitrepository-layout, "commondir").
+    /// a submodule, whose files only git finds (gitrepository-layout, "commondir"), and for a directory
+    /// that git refuses.
     pub(super) fn plain_git_dir(&self) -> Option<&Path> {
         let directory = self.repository.as_ref()?.git_dir.as_path();
+        let entry = |name: &str| fs::symlink_metadata(directory.join(name));
         let is_directory = fs::symlink_metadata(directory).is_ok_and(|entry| entry.is_dir());
-        let is_plain = is_directory && fs::symlink_metadata(directory.join("commondir")).is_err();
+        let is_plain = is_directory && entry("HEAD").is_ok() && entry("commondir").is_err();
         is_plain.then_some(directory)
     }
 

@@ -245,7 +245,7 @@ fn every_git_process_receives_the_repository() {
         );
     }
     assert!(
-        calls.contains("ls-files") && calls.contains("rev-parse"),
+        calls.contains("ls-files") && calls.contains("for-each-ref"),
         "{calls}"
     );
 }
