@@ -520,12 +520,11 @@ pub(crate) fn current_digests(config: &Config, found: &Found) -> Digests {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::Arc};
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
-        config::{self, RelPath, parse},
-        error::SourceText,
+        config::{self, RelPath},
         git::ObjectId,
         oci::Pattern,
         pins::{Located, Pin},
@@ -534,11 +533,7 @@ mod tests {
     #[test]
     fn current_digests_omit_images_without_agreeing_pins() {
         let text = "version: 1\nfiles: [a]\nimages:\n  a: { repository: x.y/a, pins: 2 }\n  b: { repository: x.y/b, pins: 2 }\n  c: { repository: x.y/c, pins: 0 }\n";
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: text.into(),
-        };
-        let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
+        let config = config::example(text);
         let pin = |(image, build): (usize, &str)| Located {
             file: Arc::new(RelPath::parse("a").unwrap()),
             item: Pin {
@@ -567,11 +562,7 @@ mod tests {
             let text = format!(
                 "version: 1\nfiles: [a]\nprovenance: {{ require: {required} }}\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n"
             );
-            let source = SourceText {
-                name: "repin.yaml".into(),
-                text: text.into(),
-            };
-            let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
+            let config = config::example(&text);
             let revision = config.revision.pattern.revision(&"a".repeat(40)).unwrap();
             let result = check_provenance(&config, &revision, &Provenance::Never, Extent::Clone);
             let codes: Vec<_> = result
@@ -592,11 +583,7 @@ mod tests {
         let text = format!(
             "version: 1\nfiles: [a]\n{further}\nimages: {{ a: {{ repository: x.y/a, pins: 1 }} }}\n"
         );
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: text.into(),
-        };
-        parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
+        config::example(&text)
     }
 
     fn order_check(config: &Config, order: &Order, extent: Extent) -> Check {
@@ -782,11 +769,9 @@ mod tests {
 
     #[test]
     fn promotion_beyond_the_available_commits_does_not_pass() {
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.y/a, pins: 1 } }\n".into(),
-        };
-        let config = parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
+        let config = config::example(
+            "version: 1\nfiles: [a]\nimages: { a: { repository: x.y/a, pins: 1 } }\n",
+        );
         let result = |extent| check_provenance(&config, &word("new"), &Provenance::Shallow, extent);
         let StageResult { checks, outages } = result(Extent::LastCommits {
             contain_promotion: true,

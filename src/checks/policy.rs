@@ -275,20 +275,17 @@ fn allows_no_more(triggers: &Triggers, base: &Triggers) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
-    use crate::{config, error::SourceText};
+    use crate::config;
 
     const WORKFLOW: &str = "workflow: https://github.com/acme/app/.github/workflows/b.yml";
 
     fn config(verify: &str, images: &str) -> Config {
         let verify = verify.replace('W', WORKFLOW);
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: format!("version: 1\nfiles: [x]\nimages: {{ {images} }}\n{verify}").into(),
-        };
-        config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
+        config::example(&format!(
+            "version: 1\nfiles: [x]\nimages: {{ {images} }}\n{verify}"
+        ))
     }
 
     const IMAGES: &str = "a: { repository: r.example/a, pins: 1 }";

@@ -256,11 +256,7 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
 ";
 
     fn parsed(text: &str) -> Config {
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: text.into(),
-        };
-        config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
+        config::example(text)
     }
 
     const MEMBER: Member<'_> = Member {

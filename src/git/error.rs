@@ -20,9 +20,9 @@ pub enum GitError {
     /// The directory of the configuration looks like a bare repository.
     #[error("{} is itself a bare git repository: it contains HEAD, objects and refs", .0.display())]
     BareRoot(PathBuf),
-    /// The directory of the configuration cannot be read.
-    #[error("cannot read the directory {}: {error}", path.display())]
-    Directory {
+    /// The directory of the configuration or a file of the repository cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
         path: PathBuf,
         #[source]
         error: io::Error,
@@ -118,7 +118,7 @@ impl GitError {
             Self::NotARepository(_) => "run the command in a clone of the repository".into(),
             Self::NoWorkTree(_) => "run the command in a work tree: `git clone` without --bare, or `git worktree add`".into(),
             Self::BareRoot(_) => "remove HEAD, objects and refs from the directory of the configuration, and find the commit that added them; git would run the commands of such a directory's config".into(),
-            Self::Directory { .. } => "check the path and its permissions".into(),
+            Self::Unreadable { .. } => "check the path and its permissions".into(),
             Self::TooOld(_) => "install a newer git, or set PATH so that it is found first".into(),
             Self::Ownership(root) => format!(
                 "if you trust it: git config --global --add safe.directory {} (or the directory above it that holds .git)",

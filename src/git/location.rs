@@ -35,7 +35,7 @@ pub(super) struct Repository {
 impl Location {
     /// The repository of the nearest ancestor directory with a `.git` entry.
     pub(super) fn find(root: &Path) -> Result<Self, GitError> {
-        let io = |error| GitError::Directory {
+        let io = |error| GitError::Unreadable {
             path: root.to_owned(),
             error,
         };

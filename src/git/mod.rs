@@ -204,17 +204,11 @@ impl Git {
             path.pop();
             self.place.root.join(OsString::from_vec(path))
         };
-        let io = |error| GitError::Io {
-            command: "rev-parse",
-            error,
-        };
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            Err(error) => return Err(io(error)),
+            Err(error) => return Err(GitError::Unreadable { path, error }),
         };
-        let mut text = Vec::new();
-        file.take(MAX_OUTPUT).read_to_end(&mut text).map_err(io)?;
         Ok(text
             .split(|b| *b == b'\n')
             .filter_map(ObjectId::parse)

@@ -189,12 +189,11 @@ fn pin_list(scan: &Scan) -> PinList {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
     use crate::{
         config::{self, RelPath},
-        error::SourceText,
+        history::tests::examples::id,
     };
 
     const CONFIG: &str = "version: 1
@@ -207,10 +206,6 @@ places:
 
     fn digest(digit: char) -> Digest {
         Digest::from_hex(&digit.to_string().repeat(64)).unwrap()
-    }
-
-    fn id(number: usize) -> ObjectId {
-        ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
     }
 
     #[test]
@@ -231,12 +226,7 @@ places:
 
     #[test]
     fn blob_is_read_once_for_each_reading() {
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: CONFIG.into(),
-        };
-        let config =
-            config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap();
+        let config = config::example(CONFIG);
         let scanner = FileScanner::of(&config, &[config.images[0].repository.clone()]);
         let places = scanner.places_of(&RelPath::parse("values.yaml").unwrap(), &|_| false);
         let readings = Readings::default();

@@ -62,17 +62,13 @@ fn is_part(merged: &Set, merge: &Set) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        git::ObjectId,
         history::{
             log::{CommitInfo, Parents},
+            tests::examples::id,
             walk::Content,
         },
         oci::{Digest, Pattern},
     };
-
-    fn id(number: usize) -> ObjectId {
-        ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
-    }
 
     /// The points of commits with their parents: `a@A` has the set `a` and claims A, `-` has no pins, and
     /// `+a` adds the configuration.

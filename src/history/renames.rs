@@ -173,7 +173,7 @@ fn has_moved_away(
     path: &ConfigPath,
     index: usize,
 ) -> Result<bool, GitError> {
-    // The last commit before which the path had the configuration removed it.
+    // The configuration was last at the path before this commit, which removed or moved it.
     let mut pairs = line.windows(2).rev();
     let Some([before, removal]) = pairs.find(|pair| pair[1].previous == Some(index)) else {
         return Ok(false);
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn new_set_at_a_left_path_begins_there() {
+    fn new_set_at_a_former_path_starts_there() {
         let repo = Repo::empty();
         let begin = repo.write("prod/repin.yaml", CONFIG).commit("begin");
         repo.remove("prod/repin.yaml");

@@ -466,10 +466,8 @@ fn pins_in(repo: &Repo, directory: &str, build: char) {
 
 /// The path of the configuration when the set of a build was promoted, unless it is the present one.
 fn former_path(history: &History, build: char) -> Option<String> {
-    match history.provenance(&revision(build)) {
-        Provenance::Found(promoted) => promoted.former_path.map(|path| path.to_string()),
-        found => panic!("{found:?}"),
-    }
+    let path = found(history, build).former_path;
+    path.map(|path| path.to_string())
 }
 
 #[test]
@@ -1962,7 +1960,7 @@ fn git_environment_errors_are_distinguished() {
     ));
     assert!(matches!(
         Git::open(&repo.join("nowhere")),
-        Err(GitError::Directory { .. })
+        Err(GitError::Unreadable { .. })
     ));
     assert!(matches!(
         Git::open_with("/nowhere/git".as_ref(), repo.path()),
@@ -1974,6 +1972,12 @@ fn git_environment_errors_are_distinguished() {
         Git::open(outside.path()),
         Err(GitError::NotARepository(_))
     ));
+    std::fs::create_dir(repo.join(".git/shallow")).unwrap();
+    assert!(matches!(
+        Git::open(repo.path()),
+        Err(GitError::Unreadable { .. })
+    ));
+    std::fs::remove_dir(repo.join(".git/shallow")).unwrap();
     repo.write(".git/config", "[broken");
     let Err(error @ GitError::Failed { .. }) =
         Git::open(repo.path()).and_then(|git| git.branch(None))

@@ -1,25 +1,14 @@
 //! Gathering contents from trees. The judgment is tested in `checks`.
 
 use super::*;
-use crate::{
-    config::parse,
-    error::SourceText,
-    layers::tests::{archive::Archive, layers, tree},
-};
+use crate::layers::tests::{archive::Archive, layers, tree};
 
 /// Parses the inventory block of a configuration.
 pub(crate) fn inventory(block: &str) -> Inventory {
     let images = "images: {app: {repository: example.org/app, pins: 1}}";
     let block = block.replace('\n', "\n  ");
     let text = format!("version: 1\nfiles: [a]\n{images}\ninventory:\n  {block}\n");
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: text.into(),
-    };
-    parse(&source, Path::new("/"), &crate::config::SetPath::top())
-        .unwrap()
-        .inventory
-        .unwrap()
+    crate::config::example(&text).inventory.unwrap()
 }
 
 fn tar() -> Archive {

@@ -164,12 +164,10 @@ fn follows_algorithm(bytes: &[u8], at: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
     use crate::{
-        config::{self, SetPath},
-        error::SourceText,
+        config,
         pins::read::{BLOCK, MAX_PINNED_FILE},
     };
 
@@ -209,12 +207,9 @@ mod tests {
     }
 
     fn finder() -> MentionFinder {
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: "version: 1\nfiles: [a]\nimages: { a: { repository: x.example/acme/app, pins: 1 } }\n"
-                .into(),
-        };
-        let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+        let config = config::example(
+            "version: 1\nfiles: [a]\nimages: { a: { repository: x.example/acme/app, pins: 1 } }\n",
+        );
         let names = ImageNames::new(&config, [], &["x".to_owned()]);
         MentionFinder::new(Arc::new(names), [&config])
     }

@@ -78,22 +78,14 @@ fn skip(text: &[u8], from: usize, which: impl Fn(u8) -> bool) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
-    use crate::error::SourceText;
 
     fn comments() -> VersionComments {
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text:
-                "version: 1\nfiles: [x]\nimages:\n  app: { repository: r.example/app, pins: 1 }\n\
-                   revision: { pattern: \"[0-9]+\", tag: \"v{revision}\" }\ncomments: tag\n"
-                    .into(),
-        };
-        VersionComments::new(
-            &crate::config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap(),
-        )
+        VersionComments::new(&crate::config::example(
+            "version: 1\nfiles: [x]\nimages:\n  app: { repository: r.example/app, pins: 1 }\n\
+                   revision: { pattern: \"[0-9]+\", tag: \"v{revision}\" }\ncomments: tag\n",
+        ))
     }
 
     #[test]

@@ -304,20 +304,12 @@ fn differs_only_in_pins(old: &[u8], new: &[u8], old_scan: &Scan, new_scan: &Scan
 mod tests {
     mod random;
 
-    use std::path::Path;
-
     use super::*;
-    use crate::error::SourceText;
 
     fn config(pins: usize) -> Config {
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: format!(
-                "version: 1\nfiles: [x]\nimages:\n  app: {{ repository: r.example/app, pins: {pins} }}\n"
-            )
-            .into(),
-        };
-        crate::config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
+        crate::config::example(&format!(
+            "version: 1\nfiles: [x]\nimages:\n  app: {{ repository: r.example/app, pins: {pins} }}\n"
+        ))
     }
 
     fn pin(tag: &str, digest: &str) -> String {

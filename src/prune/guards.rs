@@ -490,12 +490,10 @@ impl GuardsReader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
     use crate::{
-        config::{self, SetPath},
-        error::SourceText,
+        config,
         pins::{Mention, Mentions},
     };
 
@@ -508,11 +506,7 @@ images:
 
     #[test]
     fn images_of_one_source_share_their_protection() {
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: CONFIG.into(),
-        };
-        let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+        let config = config::example(CONFIG);
         let (pin, past) = (Digest::of(b"pin"), Digest::of(b"past"));
         let app = Guards {
             pins: BTreeMap::from([(pin, "at x".to_owned())]),

@@ -187,21 +187,12 @@ pub(crate) fn summary(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checks::FileLocation, config::parse, error::SourceText};
+    use crate::checks::FileLocation;
 
     /// A configuration that declares the `pins` of `fix` on line 5.
     fn config() -> Config {
         let text = "version: 1\nfiles: [a.yml]\nimages:\n  review: { repository: r.example/review, pins: 1 }\n  fix: { repository: r.example/fix, pins: 2 }\n";
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: text.into(),
-        };
-        parse(
-            &source,
-            std::path::Path::new("/root"),
-            &crate::config::SetPath::top(),
-        )
-        .unwrap()
+        crate::config::example(text)
     }
 
     fn annotated(checks: &[Check], directory: &str) -> String {

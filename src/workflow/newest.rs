@@ -11,6 +11,7 @@ use crate::{
     code::Code,
     config::Operation,
     error::{Error, Errors},
+    git::FETCH_HISTORY,
     oci::Revision,
     pins::Found,
     text::few,
@@ -119,8 +120,8 @@ pub(super) fn unknown_age(revision: &Revision, reason: &str) -> Errors {
     let name = plain(revision.as_str());
     let message = format!("cannot determine whether {name} is the newest build: {reason}");
     let help = format!(
-        "if the build is newer, promote it by its revision: repin promote --revision {name} (in a shallow clone, \
-         run first: git fetch --unshallow); with `source`, the repository of the images, repin compares commits"
+        "if the build is newer, promote it by its revision: repin promote --revision {name}; in a shallow clone, \
+         first {FETCH_HISTORY}; with `source`, the repository of the images, repin compares commits"
     );
     Errors::from(Error::failed(Code::REVISION_ORDER, message).help(help))
 }

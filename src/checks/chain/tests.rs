@@ -16,11 +16,7 @@ fn config() -> Config {
     let image =
         |(name, pins)| format!("  {name}: {{ repository: r.example/{name}, pins: {pins} }}\n");
     let images = [("a", 1), ("b", 1), ("base", 0)].map(image).concat();
-    let source = SourceText {
-        name: "repin.yaml".to_owned(),
-        text: format!("version: 1\nfiles: [x]\nimages:\n{images}").into(),
-    };
-    config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
+    config::example(&format!("version: 1\nfiles: [x]\nimages:\n{images}"))
 }
 
 fn revision() -> Revision {
@@ -189,12 +185,9 @@ fn images_of_a_fleet_share_no_digest() {
 
 #[test]
 fn unexamined_stage_stops_the_chain() {
-    let source = SourceText {
-        name: "repin.yaml".to_owned(),
-        text: "version: 1\nfiles: [x]\npromote: { after: [{ set: a/repin.yaml }] }\nimages:\n  a: { repository: r.example/a, pins: 1 }\n".into(),
-    };
-    let config =
-        config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap();
+    let config = config::example(
+        "version: 1\nfiles: [x]\npromote: { after: [{ set: a/repin.yaml }] }\nimages:\n  a: { repository: r.example/a, pins: 1 }\n",
+    );
     let revision = revision();
     let history = HistoryVerdict::Promotion {
         overrides: Overrides::default(),

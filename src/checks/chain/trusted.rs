@@ -254,20 +254,15 @@ fn images(document: &SetDocument, config: &Config) -> Result<Vec<TrustedImage>, 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{config, error::SourceText, oci::Pattern};
+    use crate::{config, oci::Pattern};
 
     fn config() -> Config {
         let text = "version: 1\nfleet: {}\nimages: { a: { repository: ghcr.io/acme/a } }\n";
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: text.into(),
-        };
-        config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
+        config::example(text)
     }
 
     fn set() -> Value {

@@ -1,22 +1,17 @@
 //! Verdicts of `check --remote`: status, locations and outages.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use super::*;
 use crate::{
     checks::contents::tests::platform_facts,
-    config::{RelPath, parse},
-    error::SourceText,
+    config::RelPath,
     pins::{Located, Pin},
 };
 
 fn config() -> Config {
     let text = "version: 1\nfiles: [a]\nrevision: { label: rev, pattern: '[a-f]{4}' }\nimages:\n  api: { repository: x.y/api, pins: 1 }\n  web: { repository: x.y/web, pins: 1 }\n";
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: text.into(),
-    };
-    parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
+    crate::config::example(text)
 }
 
 fn digest(digit: char) -> Digest {

@@ -1,13 +1,10 @@
 //! Hand-written histories of a stage, and random ones compared with an independent oracle.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::{self, SetPath},
-    error::SourceText,
+    config,
     history::{ExampleCommit, History},
 };
 
@@ -199,11 +196,7 @@ fn judged(item: &str, required: Duration) -> JudgedStage {
 #[test]
 fn every_stage_of_a_fleet_needs_its_verdict() {
     let text = "version: 1\nfiles: [x]\npromote: { after: [{ set: a/repin.yaml }, { set: b/repin.yaml }] }\nimages:\n  a: { repository: r.example/a, pins: 1 }\n";
-    let source = SourceText {
-        name: "repin.yaml".to_owned(),
-        text: text.into(),
-    };
-    let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+    let config = config::example(text);
     let after = &config.promote.after;
     let only = [judged(&after[1].item(), DAY)];
     let checks = check_stages_on_forge(after, &only);

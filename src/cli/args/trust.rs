@@ -33,7 +33,7 @@ pub(in crate::cli) enum Trust {
     Update(TrustUpdate),
 }
 
-/// An instance of Sigstore: the public one, or GitHub's one for private repositories.
+/// An instance of Sigstore: the public one, or GitHub's for private repositories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Instance {
     Sigstore,

@@ -1,17 +1,15 @@
 //! Hand-written lines of sets, and random lines compared with a naive implementation of the rules.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     config::Config,
-    error::SourceText,
-    git::{Branch, ObjectId},
+    git::Branch,
     history::{
         History, HistoryEntry, Hold, LineFacts, Provenance, UnknownPast,
         log::{CommitInfo, Parents},
+        tests::examples::id,
         walk::{Commit, Content, UnknownContent},
     },
 };
@@ -47,19 +45,7 @@ fn config(images: usize, pattern: &str) -> Config {
     let images: String = (0..images).map(image).collect();
     let text =
         format!("version: 1\nfiles: [x]\nrevision: {{ pattern: '{pattern}' }}\nimages:\n{images}");
-    crate::config::parse(
-        &SourceText {
-            name: "repin.yaml".into(),
-            text: text.into(),
-        },
-        Path::new("/"),
-        &crate::config::SetPath::top(),
-    )
-    .unwrap()
-}
-
-fn id(number: usize) -> ObjectId {
-    ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
+    crate::config::example(&text)
 }
 
 /// A history of commits with a set and, after `@`, the revisions that trailers claim, or, after `!`,

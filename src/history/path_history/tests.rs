@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    error::SourceText,
-    history::{Hold, Kind, Provenance},
+    config::example,
+    history::{Hold, Kind, Provenance, tests::examples::id},
     oci::Digest,
 };
 
@@ -16,15 +16,7 @@ images:
 ";
 
 fn config() -> Config {
-    parsed(CONFIG)
-}
-
-fn parsed(text: &str) -> Config {
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: text.into(),
-    };
-    crate::config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
+    example(CONFIG)
 }
 
 /// The history of these commits: messages and files, oldest first.
@@ -72,10 +64,6 @@ fn read(
     History::from_path_history(config, &history)
 }
 
-fn id(number: usize) -> ObjectId {
-    ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
-}
-
 fn pin(set: &str) -> Vec<u8> {
     format!("r.example/app@{}\n", Digest::of(set.as_bytes())).into_bytes()
 }
@@ -109,7 +97,7 @@ const BY_HAND: &str = "c deploy by hand";
 #[test]
 fn pins_that_change_places_are_no_change() {
     let web = "  web: { repository: r.example/web, pins: 1 }\n";
-    let config = parsed(&(CONFIG.replace("pins.yml", "'*.yml'") + web));
+    let config = example(&(CONFIG.replace("pins.yml", "'*.yml'") + web));
     let blobs = HashMap::from([
         ("app", pin("a")),
         (
@@ -194,7 +182,7 @@ fn first_promotion_or_rollback_completes_the_history() {
 
 #[test]
 fn changes_of_uncounted_pins_are_no_entries() {
-    let config = parsed(&format!(
+    let config = example(&format!(
         "{CONFIG}  old: {{ repository: r.example/old, pins: 0 }}\n"
     ));
     let digest = |text: &str| Digest::of(text.as_bytes());
@@ -232,7 +220,7 @@ fn missing_blob_fails_and_refused_file_is_unknown() {
     let result = read(&config(), &commits, true, &HashMap::new());
     assert_eq!(result.unwrap_err(), missing);
 
-    let config = parsed(
+    let config = example(
         "version: 1\nfiles: [x]\nimages:\n  app: { repository: r.example/app, pins: 1 }\nplaces:\n  keys: { files: [pins.yml], entry: /app, digest: digest, image: app }\n",
     );
     let blobs = HashMap::from([("blob", refused_file())]);
@@ -246,7 +234,7 @@ fn digest_of_an_unreadable_commit_is_not_newer() {
     let places =
         "places:\n  keys: { files: [keys.yml], entry: /app, digest: digest, image: app }\n";
     let files = CONFIG.replace("[pins.yml]", "[pins.yml, keys.yml]");
-    let config = parsed(&format!("{files}{places}"));
+    let config = example(&format!("{files}{places}"));
     let pins = ["a", "b", "c"].map(|set| (set, pin(set)));
     let blobs = pins.into_iter().chain([("keys", refused_file())]).collect();
     let pinning = |set| vec![("pins.yml", set)];

@@ -1,6 +1,6 @@
 //! Histories in memory, for tests of verdicts.
 
-use std::{path::Path, sync::OnceLock, time::SystemTime};
+use std::{sync::OnceLock, time::SystemTime};
 
 use crate::history::{
     Digests, History, LineFacts,
@@ -12,8 +12,7 @@ use crate::history::{
     walk::{Commit, Content, UnknownContent},
 };
 use crate::{
-    config::{Config, SetPath},
-    error::SourceText,
+    config::Config,
     git::{Branch, ObjectId},
     oci::{Digest, Pattern, date},
 };
@@ -107,7 +106,8 @@ fn digest_of(letter: char) -> Digest {
     Digest::from_hex(&format!("{:064x}", u32::from(letter))).unwrap()
 }
 
-fn id(number: usize) -> ObjectId {
+/// The id of a commit by its number.
+pub(crate) fn id(number: usize) -> ObjectId {
     ObjectId::parse(format!("{number:040x}").as_bytes()).unwrap()
 }
 
@@ -119,9 +119,5 @@ fn config() -> Config {
 fn parsed_config() -> Config {
     let text = "version: 1\nfiles: [x]\nrevision: { pattern: '.' }\nimages:\n  \
                 a: { repository: r.example/a, pins: 1 }\n  b: { repository: r.example/b, pins: 1 }\n";
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: text.into(),
-    };
-    crate::config::parse(&source, Path::new("/"), &SetPath::top()).unwrap()
+    crate::config::example(text)
 }

@@ -1,13 +1,10 @@
 //! Tests of occurrences: references, encodings, places, tags.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     config,
-    error::SourceText,
     pins::{Finder, read::BLOCK},
 };
 
@@ -26,11 +23,7 @@ images:
   web: { repository: nginx, pins: 1 }
   local: { repository: 'localhost:5000/tool', pins: 1 }
 ";
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: text.into(),
-    };
-    config::parse(&source, Path::new("/root"), &crate::config::SetPath::top()).unwrap()
+    config::example(text)
 }
 
 /// Every digest in a text: the same, whether the text is read in blocks or as a whole.

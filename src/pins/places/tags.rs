@@ -303,30 +303,23 @@ fn is_tag_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
-    use crate::{
-        config::{self, SetPath},
-        error::SourceText,
-    };
+    use crate::config;
 
     /// The tags in a text of an image of which an alias is `alias.example/one`, and which has a place of
     /// the kind `keys`.
     fn tags(content: &[u8]) -> Vec<String> {
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: "version: 1
+        let config = config::example(
+            "version: 1
 files: [a]
 sources: { alias.example/one: 'https://host.example/team/app' }
 places:
   keys: { files: [a], entry: /settings, tag: build, digest: sum, image: app }
   marked: { files: [a] }
 images: { app: { repository: host.example/team/app, pins: 1 } }
-"
-            .into(),
-        };
-        let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+",
+        );
         let names = ImageNames::new(&config, &config.sources, &["place".to_owned()]);
         let places = TagPlaces::new(&names, [&config]);
         let tags = places.tags(&names, content).into_iter();

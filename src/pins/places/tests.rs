@@ -7,10 +7,7 @@ mod property;
 use std::path::Path;
 
 use super::*;
-use crate::{
-    error::SourceText,
-    pins::{Replacement, outline, reads_alike, replace},
-};
+use crate::pins::{Replacement, outline, reads_alike, replace};
 
 const CONFIG: &str = r#"
 version: 1
@@ -24,11 +21,7 @@ revision: { pattern: "(rev-)?[0-9a-z]+" }
 "#;
 
 fn config(places: &str) -> Config {
-    let source = SourceText {
-        name: "repin.yaml".into(),
-        text: CONFIG.replace("PLACES", places).into(),
-    };
-    crate::config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
+    crate::config::example(&CONFIG.replace("PLACES", places))
 }
 
 fn old() -> String {

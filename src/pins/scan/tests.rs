@@ -225,18 +225,10 @@ fn longest_reference_is_found() {
 
 #[test]
 fn longest_comment_is_found() {
-    let source = crate::error::SourceText {
-        name: "repin.yaml".into(),
-        text: "version: 1\nfiles: [x]\nimages:\n  app: { repository: ghcr.io/acme/app, pins: 1 }\n\
-               revision: { pattern: \"v+\" }\n"
-            .into(),
-    };
-    let config = crate::config::parse(
-        &source,
-        std::path::Path::new("/"),
-        &crate::config::SetPath::top(),
-    )
-    .unwrap();
+    let config = crate::config::example(
+        "version: 1\nfiles: [x]\nimages:\n  app: { repository: ghcr.io/acme/app, pins: 1 }\n\
+               revision: { pattern: \"v+\" }\n",
+    );
     let finder = acme().with_version_comments(&config);
     let version = "v".repeat(Tag::MAX);
     let blanks = " ".repeat(16);

@@ -361,23 +361,14 @@ impl BranchName {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
-    use crate::{
-        config::{SetPath, parse},
-        error::SourceText,
-    };
 
     fn config(block: &str) -> Config {
         let text = format!(
             "version: 1\nname: set\nfiles: [a]\nimages:\n  a: {{ repository: x.y/a, pins: 1 }}\n{block}"
         );
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: text.into(),
-        };
-        parse(&source, Path::new("/"), &SetPath::top()).unwrap()
+        crate::config::example(&text)
     }
 
     #[test]

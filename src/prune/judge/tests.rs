@@ -205,15 +205,14 @@ fn entries_of_a_protected_index_are_protected() {
 
 #[test]
 fn index_that_lists_an_entry_twice_is_read_once() {
-    let names: Vec<String> = (0..64).map(|level| format!("level {level}")).collect();
-    let mut package = Package::new().version(&names[0], &["pending-0"], Some(30));
-    for pair in names.windows(2) {
-        let (entry, index) = (pair[0].as_str(), pair[1].as_str());
+    let mut package = Package::new().version("level 0", &["pending-0"], Some(30));
+    for level in 1..64 {
+        let [entry, index] = [level - 1, level].map(|level| format!("level {level}"));
         package = package
-            .version(index, &[&format!("pending-{}", index.len())], Some(30))
-            .index(index, &[(entry, false), (entry, true)]);
+            .version(&index, &[&format!("pending-{level}")], Some(30))
+            .index(&index, &[(&entry, false), (&entry, true)]);
     }
-    package.1.history.insert(digest(&names[0]));
+    package.1.history.insert(digest("level 0"));
     assert_eq!(package.deletable(&["level 0", "level 63"]), [] as [&str; 0]);
 }
 

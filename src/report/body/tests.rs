@@ -1,6 +1,6 @@
 //! Tests of bodies: content, hostile values, and the limit.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
@@ -8,7 +8,6 @@ use crate::{
     checks::Check,
     code::Code,
     config::{self, Operation, SetPath},
-    error::SourceText,
     report::json::{FileRow, ImageRow},
 };
 
@@ -232,11 +231,7 @@ fn checks_without_configuration_are_listed() {
     let smoke = "smoke: { command: ['true'] }\n";
     let inventory = "inventory: { root: /usr, kinds: { libraries: { paths: ['^lib/(.+)$'] } } }\n";
     let listed = |text: &str| {
-        let source = SourceText {
-            name: "repin.yaml".into(),
-            text: text.into(),
-        };
-        let config = config::parse(&source, Path::new("/"), &SetPath::top()).unwrap();
+        let config = config::example(text);
         let body = render(&document(), &TemplateContext::of(&config), None).unwrap();
         let line = body.lines().find(|line| line.contains("not checked"));
         line.map(str::to_owned)
