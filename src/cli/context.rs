@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    args::{ChangeOptions, Cli, Global, PullRequestState, strict_bool},
+    args::{ChangeOptions, Global, PullRequestState, strict_bool},
     format::Volume,
     output::Output,
     request_log, signals,
@@ -38,7 +38,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(cli: &Cli, environment: Environment) -> Result<Self, Errors> {
+    pub(super) fn new(global: &Global, environment: Environment) -> Result<Self, Errors> {
         let Global {
             config,
             source,
@@ -46,7 +46,7 @@ impl Context {
             color,
             quiet,
             verbose,
-        } = &cli.global;
+        } = global;
         let volume = match (quiet, verbose) {
             (true, _) => Volume::Quiet,
             (_, 0) => Volume::Normal,

@@ -6,6 +6,7 @@
 mod args;
 mod change;
 mod check_output;
+mod command_line;
 mod commands;
 mod complete;
 mod console;
@@ -24,7 +25,6 @@ mod write_file;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use args::{Cli, Command};
 use clap::{
     CommandFactory,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -35,6 +35,8 @@ use crate::{
     error::{Class, Error, Errors},
     workflow::Environment,
 };
+use command_line::Cli;
+use commands::Command;
 use context::Context;
 pub use environment::environment;
 use exit::Exit;
@@ -49,7 +51,7 @@ pub fn run(arguments: &[OsString], environment: Environment) -> ExitCode {
     // clap stops at the first wrong argument, so the format of its error is determined beforehand.
     let mut output = Output::before_parsing(arguments, &environment);
     let exit = match parse(arguments, &mut output) {
-        Ok(cli) => match Context::new(&cli, environment) {
+        Ok(cli) => match Context::new(&cli.global, environment) {
             Ok(mut context) => {
                 let exit = dispatch(cli.command, &mut context);
                 context.note_forbidden_change();
@@ -79,7 +81,7 @@ pub fn no_directory(error: &std::io::Error) -> ExitCode {
 }
 
 fn dispatch(command: Command, context: &mut Context) -> Exit {
-    let has_sarif = matches!(command, Command::Scan | Command::Check { .. });
+    let has_sarif = matches!(command, Command::Scan(_) | Command::Check(_));
     if context.output.format == Format::Sarif && !has_sarif {
         let message = "`--format sarif` is for `check` and `scan` only";
         let error = Error::input(Code::USAGE, message)

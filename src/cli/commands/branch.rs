@@ -4,22 +4,56 @@
 mod promote;
 mod sync;
 
+use clap::{Args, Subcommand};
+
 use crate::{
-    cli::{
-        args::{self, Branches},
-        context::Context,
-        exit::Exit,
-        format::Format,
-    },
+    cli::{args::ApplyOptions, context::Context, exit::Exit, format::Format},
     config::check_branch,
     error::{Errors, usage},
     report::json::BranchDocument,
 };
 
-pub(in crate::cli) fn run(args: &args::Branch, cx: &mut Context) -> Result<Exit, Errors> {
-    match args {
-        args::Branch::Promote(args) => promote::run(args, cx),
-        args::Branch::Sync(branches) => sync::run(branches, cx),
+const HELP: &str = "\
+Without --apply, this is a dry run.
+
+Examples:
+  repin branch promote --from staging --to main --apply
+  repin branch sync --from main --to staging --apply";
+
+/// Move commits from one long-lived branch to another
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Open a pull request from one branch to another and schedule its merge
+    #[command(after_help = "Example:\n  repin branch promote --from staging --to main --apply")]
+    Promote(promote::Arguments),
+    /// Fast-forward or merge one branch into another and push the result
+    #[command(after_help = "Example:\n  repin branch sync --from main --to staging --apply")]
+    Sync(Branches),
+}
+
+#[derive(Debug, Args)]
+struct Branches {
+    /// Source branch
+    #[arg(long, value_name = "BRANCH", allow_hyphen_values = true)]
+    from: String,
+    /// Target branch
+    #[arg(long, value_name = "BRANCH", allow_hyphen_values = true)]
+    to: String,
+    #[command(flatten)]
+    options: ApplyOptions,
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    match &args.action {
+        Action::Promote(args) => promote::run(args, cx),
+        Action::Sync(branches) => sync::run(branches, cx),
     }
 }
 

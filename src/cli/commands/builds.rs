@@ -2,10 +2,12 @@
 
 use std::num::NonZero;
 
+use clap::Args;
+
 use crate::{
     builds::MAX_READ,
     cli::{
-        args,
+        args::whole_number,
         context::Context,
         exit::Exit,
         format::{Format, Volume},
@@ -25,7 +27,26 @@ use crate::{
     },
 };
 
-pub(in crate::cli) fn run(args: &args::Builds, cx: &mut Context) -> Result<Exit, Errors> {
+const HELP: &str = "\
+Builds are the revisions of the tags that have the form of `revision.tag`. A build that is listed as available was not \
+verified: promote runs every check. Open pull requests are read from the forge if a forge and a token are configured. At \
+most 500 revisions are read; the last line counts the others.
+
+Examples:
+  repin builds --limit 10
+  repin builds --format json | jq -r '.builds[] | select(.state == \"available\") | .revision'
+  repin promote --revision newest          # the first build that is available or proposed";
+
+/// List the builds in the registry, newest first
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// List at most N builds
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
+    limit: Option<NonZero<usize>>,
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let mut config = cx.load()?;
     let history = SiteHistory::of_work_tree(&config, &cx.services);
     config.former.extend(history.former_sets());

@@ -2,10 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use clap::Args;
+
 use crate::{
     changes::{KnownBy, SetState},
     checks::Target,
-    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
+    cli::{
+        args::{images, revisions},
+        context::Context,
+        exit::Exit,
+        format::Format,
+        step_files::StepFiles,
+    },
     code::Code,
     config::{ChangeParts, Config, Image},
     error::{Class, Error, Errors},
@@ -27,12 +35,51 @@ use crate::{
     },
 };
 
+const HELP: &str = "\
+A SET is a revision, a commit that records a set, or `current`: the pinned set. A revision that history records selects the \
+digests that were pinned then; any other revision selects its tags. Without options, the two newest sets in history are \
+compared. The exit code is 0 whether or not the sets differ; parts that cannot be read are listed.
+
+Examples:
+  repin diff                                # the latest promotion or rollback
+  repin diff --revision 4f2a…               # the changes that a promotion would bring
+  repin diff --from 4f2a… --to current app  # one image
+  repin diff --format json | jq '.source.added.commits[].subject'";
+
+/// Compare two sets: commits and images
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Compare the current set with the images of this revision
+    #[arg(
+        short,
+        long,
+        value_name = "REV",
+        allow_hyphen_values = true,
+        conflicts_with_all = ["from", "to"],
+        add = revisions()
+    )]
+    revision: Option<String>,
+    /// The old set
+    #[arg(long, value_name = "SET", requires = "to", allow_hyphen_values = true, add = revisions())]
+    from: Option<String>,
+    /// The new set
+    #[arg(long, value_name = "SET", requires = "from", allow_hyphen_values = true, add = revisions())]
+    to: Option<String>,
+    /// Compare the contents of the images too: packages, privileged files and inventory names
+    #[arg(long)]
+    contents: bool,
+    /// Images to compare [default: all]
+    #[arg(value_name = "IMAGE", add = images())]
+    images: Vec<String>,
+}
+
 /// The word for the pinned set.
 const CURRENT: &str = "current";
 /// The width without a terminal.
 const COLUMNS: usize = 80;
 
-pub(in crate::cli) fn run(args: &args::Diff, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     for name in &args.images {
         let help = "arguments are images; sets are written as `--from SET --to SET`";
@@ -132,11 +179,7 @@ impl Sets<'_> {
         }
     }
 
-    fn select(
-        &self,
-        args: &args::Diff,
-        cx: &Context,
-    ) -> Result<(ComparedSet, ComparedSet), Errors> {
+    fn select(&self, args: &Arguments, cx: &Context) -> Result<(ComparedSet, ComparedSet), Errors> {
         if let Some(revision) = &args.revision {
             return Ok((self.current()?, self.set(revision, cx)?));
         }

@@ -11,12 +11,14 @@ mod local;
 
 use std::time::Duration;
 
+use clap::Args;
+
 use forge::Connection;
 
 use crate::{
     checks::Status,
     cli::{
-        args,
+        args::IfUnconfigured,
         context::Context,
         exit::Exit,
         format::{Format, Volume},
@@ -36,11 +38,28 @@ use crate::{
     text::counted,
 };
 
+const HELP: &str = "\
+Each check passes, fails, warns or is skipped, with evidence and a hint. A check that would have to write is skipped, with the \
+reason. The exit code is that of the worst failure: the code with which the same cause ends a run.
+
+Examples:
+  repin doctor
+  repin doctor --format json | jq -r '.checks[] | select(.status == \"fail\") | .hint'";
+
+/// Check that everything a run needs is available; changes nothing
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Skip instead of failing when a token or secret is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+}
+
 /// The maximum difference of two clocks. A larger one would give wrong ages of versions.
 const TOLERANCE: Duration = Duration::from_secs(300);
 const NO_CONFIG: &str = "requires a valid configuration";
 
-pub(in crate::cli) fn run(args: &args::Doctor, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     cx.services.shorten_waits();
     let skip = args.if_unconfigured.is_some();
     let rows = match cx.load() {

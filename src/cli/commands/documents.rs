@@ -1,29 +1,9 @@
-//! `repin completions` and `repin schema`: generated documents.
+//! Generated documents.
 
 use crate::{
-    cli::{context::Context, exit::Exit, format::Format},
-    config,
-    error::Errors,
+    cli::{context::Context, format::Format},
     report::json::TextDocument,
 };
-
-#[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
-pub(in crate::cli) fn completions(
-    shell: clap_complete::Shell,
-    cx: &mut Context,
-) -> Result<Exit, Errors> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut crate::cli::command(), "repin", &mut text);
-    print("completions", &text, cx);
-    Ok(Exit::Done)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
-pub(in crate::cli) fn schema(cx: &mut Context) -> Result<Exit, Errors> {
-    let text = format!("{:#}\n", config::schema());
-    print("schema", text.as_bytes(), cx);
-    Ok(Exit::Done)
-}
 
 pub(super) fn print(name: &'static str, text: &[u8], cx: &mut Context) {
     if cx.output.format == Format::Json {

@@ -1,15 +1,29 @@
 //! `repin explain`: explains a code of a check or an error.
 
+use clap::Args;
+use clap_complete::ArgValueCompleter;
+
 use crate::{
-    cli::{context::Context, exit::Exit, format::Format},
+    cli::{complete, context::Context, exit::Exit, format::Format},
     code::Code,
     config::nearest,
     error::{Error, Errors},
     report::explain::{ExplainDocument, list, text},
 };
 
-pub(in crate::cli) fn run(code: Option<&str>, cx: &mut Context) -> Result<Exit, Errors> {
-    let code = match code {
+/// Explain a code of a check or an error
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  repin explain              # list every code\n  repin explain pin_count"
+)]
+pub(in crate::cli) struct Arguments {
+    /// The code that a message shows in brackets; without it, all codes are listed
+    #[arg(value_name = "CODE", add = ArgValueCompleter::new(complete::codes))]
+    code: Option<String>,
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    let code = match &args.code {
         Some(code) => Some(Code::of(code).ok_or_else(|| unknown(code))?),
         None => None,
     };

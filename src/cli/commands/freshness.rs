@@ -7,9 +7,15 @@ mod report;
 
 use std::time::SystemTime;
 
+use clap::Args;
+
 use crate::{
     checks::freshness::{self as verdict, State},
-    cli::{args, context::Context, exit::Exit},
+    cli::{
+        args::{ApplyOptions, IfUnconfigured, strict_bool},
+        context::Context,
+        exit::Exit,
+    },
     code::Code,
     config::{Config, Freshness},
     error::{Class, Error, Errors},
@@ -24,6 +30,29 @@ use crate::{
     untrusted::plain,
     workflow::{Access, OtherRepository, connect_or_skip, temporary_directory},
 };
+
+const HELP: &str = "\
+A reference is stale when newer commits have changed its paths for longer than its max_gap. Exit 1 if one is stale. With \
+--apply, repin instead opens one issue, keeps it up to date, closes it when the reference is fresh again, and exits 0.
+
+Examples:
+  repin freshness
+  repin freshness --apply --if-unconfigured skip    # in a scheduled job
+  repin freshness --apply --simulate-stale true     # rehearse; the next run closes the issue";
+
+/// Report how far pinned references to other repositories lag behind
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Treat every reference as stale, for a rehearsal; an empty BOOL means false
+    #[arg(long, value_name = "BOOL", value_parser = bool_with_default_false, allow_hyphen_values = true)]
+    simulate_stale: Option<bool>,
+    /// Skip instead of failing when a token or permission is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+    #[command(flatten)]
+    options: ApplyOptions,
+}
 
 /// The tracking of issues.
 enum Issues {
@@ -63,7 +92,7 @@ impl From<Errors> for Incomplete {
     }
 }
 
-pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
     let config = cx.load()?;
     if config.freshness.is_empty() {
@@ -92,12 +121,7 @@ pub(in crate::cli) fn run(args: &args::Freshness, cx: &mut Context) -> Result<Ex
     Ok(report::report(&document, &run.now, exit, &errors, cx))
 }
 
-fn issues(
-    config: &Config,
-    args: &args::Freshness,
-    apply: bool,
-    cx: &Context,
-) -> Result<Issues, Errors> {
+fn issues(config: &Config, args: &Arguments, apply: bool, cx: &Context) -> Result<Issues, Errors> {
     let mut entries = config.freshness.iter();
     if !apply || entries.all(|entry| entry.issue.is_none()) {
         return Ok(Issues::Disabled);
@@ -312,5 +336,16 @@ fn issue_action(state: State) -> IssueAction {
         State::Stale => IssueAction::Open,
         State::Ahead => IssueAction::Update,
         State::Fresh => IssueAction::Close,
+    }
+}
+
+/// Like [`strict_bool`], except that the empty string means `false`: a scheduled run has an empty input,
+/// and must not simulate anything.
+fn bool_with_default_false(text: &str) -> Result<bool, String> {
+    match text {
+        "" => Ok(false),
+        text => strict_bool(text).map_err(|_| {
+            "expected `true`, `false` or the empty string, which means `false`".to_owned()
+        }),
     }
 }

@@ -1,7 +1,9 @@
 //! `repin gates`: shows the required statuses of a commit.
 
+use clap::Args;
+
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format, output::Output},
+    cli::{args::IfUnconfigured, context::Context, exit::Exit, format::Format, output::Output},
     code::Code,
     config::{Forge as Configured, check_branch},
     error::{Class, Error, Errors, usage},
@@ -15,7 +17,26 @@ use crate::{
     workflow::{Access, connect_or_skip},
 };
 
-pub(in crate::cli) fn run(args: &args::Gates, cx: &mut Context) -> Result<Exit, Errors> {
+const HELP: &str = "\
+The required contexts are those of forge.gates in the configuration, or otherwise those that the base branch requires. The \
+latest status or check run of each context counts. Exit 0: all passed; 3: one is pending; 1: one failed or is absent.
+
+Example:
+  repin gates --ref staging";
+
+/// Show the required statuses of a commit
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Branch, tag or commit
+    #[arg(long = "ref", value_name = "REF", allow_hyphen_values = true)]
+    reference: String,
+    /// Skip instead of failing when a token is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     check_branch(&args.reference).map_err(|_| {
         usage(format!(
             "--ref: `{}` is not a valid reference",
@@ -109,7 +130,7 @@ fn annotate(gates: &[Gate], output: &mut Output) {
     }
 }
 
-fn skipped(args: &args::Gates, reason: &str, cx: &mut Context) -> Exit {
+fn skipped(args: &Arguments, reason: &str, cx: &mut Context) -> Exit {
     cx.output.write_stderr(&format!("skipped: {reason}\n"));
     if cx.output.format == Format::Json {
         cx.output.print_json(&GatesDocument {

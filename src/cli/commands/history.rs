@@ -1,34 +1,29 @@
 //! `repin history`: lists the sets in git history, newest first, with the current set and the sets available
 //! for rollback; as a list or as an HTML page.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fs,
-    num::NonZero,
-    path::Path,
-};
+mod page;
 
-use reqwest::Url;
+use std::{collections::BTreeSet, num::NonZero, path::PathBuf};
+
+use clap::Args;
+use page::{Destination, page_error};
 
 use crate::{
-    changes::Changes,
     cli::{
-        args,
+        args::whole_number,
         commands::sets::{self, SetResults},
         context::Context,
         exit::Exit,
         format::{Format, Volume},
-        write_file::{self, TargetFile},
     },
-    config::{ChangeParts, Config, SetPath},
-    error::{Error, Errors, usage},
-    forge::Target,
-    git::{FETCH_HISTORY, Git, ObjectId},
-    history::{self, HistoryEntry, Hold, Kind},
+    config::SetPath,
+    error::Errors,
+    git::FETCH_HISTORY,
+    history::{self, HistoryEntry, Hold},
     oci::Revision,
     report::{
         color::{Color, Palette},
-        dates, history_page,
+        dates,
         json::{AnyDocument, HistoryDocument, HistoryRow, IgnoredClaimRow},
         layout::{Align, aligned},
         layout::{indented, wrapped},
@@ -39,19 +34,44 @@ use crate::{
     },
     text::counted,
     untrusted::{self, padded, plain, width},
-    workflow::{
-        QuickTest, SiteHistory,
-        changes::{ComparedSet, Comparison, compare},
-        connection,
-        set_diffs::set_diffs,
-        set_files::set_files,
-    },
+    workflow::{QuickTest, SiteHistory},
 };
+
+const HELP: &str = "\
+The page of --html is one self-contained file, which sends no requests: revisions, digests, authors, dates, rollbacks, holds \
+and diffs, as recorded in git.
+
+Examples:
+  repin history --limit 5
+  repin history --all
+  repin history --html history.html
+  repin history --all --html sets.html";
+
+/// List the sets in git history, newest first
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// List at most N entries
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
+    limit: Option<NonZero<usize>>,
+    /// List every set below the current directory as one table: a column for each configuration file that
+    /// git tracks, a row for each revision
+    #[arg(long)]
+    all: bool,
+    /// Write the sets to FILE as one self-contained HTML page; - is standard output. With --all, the page is
+    /// the table of every set
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// With --html, add the changes of each set since the one before it, as `repin diff` finds them now: this
+    /// reads the images from their registries
+    #[arg(long, requires = "html", conflicts_with = "all")]
+    changes: bool,
+}
 
 /// The maximum width of the table.
 const COLUMNS: usize = 80;
 
-pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let destination = Destination::new(args.html.as_deref(), cx)?;
     if args.all {
         return list_all(args.limit, &destination, cx);
@@ -65,7 +85,7 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
         list(history, args.limit, None, cx);
         return Ok(Exit::Done);
     }
-    let text = page(args, &config, &site_history, cx)?;
+    let text = page::page(args, &config, &site_history, cx)?;
     destination.write(&text, cx)?;
     if cx.output.format == Format::Json {
         list(history, args.limit, None, cx);
@@ -74,63 +94,6 @@ pub(in crate::cli) fn run(args: &args::History, cx: &mut Context) -> Result<Exit
     }
     destination.note(cx);
     Ok(Exit::Done)
-}
-
-/// The destination of the sets.
-enum Destination {
-    /// The list or the document on standard output.
-    List,
-    /// The page on standard output.
-    Stdout,
-    /// The page in a file.
-    File(TargetFile),
-}
-
-impl Destination {
-    fn new(html: Option<&Path>, cx: &Context) -> Result<Self, Errors> {
-        let Some(file) = html else {
-            return Ok(Self::List);
-        };
-        if file == Path::new("-") {
-            if cx.output.format == Format::Json {
-                return Err(usage(
-                    "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
-                ));
-            }
-            return Ok(Self::Stdout);
-        }
-        let directory = cx.services.environment.directory();
-        let path = directory.join(file);
-        let target = TargetFile::new(&path, directory)?;
-        check_replaceable(&path, target.display_name())?;
-        Ok(Self::File(target))
-    }
-
-    fn write(&self, page: &str, cx: &mut Context) -> Result<(), Errors> {
-        match self {
-            Self::List => {}
-            Self::Stdout if cx.output.format == Format::Github => cx.output.print_unparsed(page)?,
-            Self::Stdout => cx.output.print(page),
-            Self::File(target) => {
-                let name = plain(target.display_name());
-                let step = cx
-                    .services
-                    .interruption
-                    .step(format!("{name} may have been written"));
-                write_file::write(target, page, true)?;
-                step.done(format!("{name} was written"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reports a written file.
-    fn note(&self, cx: &mut Context) {
-        if let Self::File(target) = self {
-            let name = plain(target.display_name());
-            cx.output.note(&format!("wrote {name}"));
-        }
-    }
 }
 
 /// Lists the sets of every configuration below the current directory.
@@ -195,10 +158,6 @@ fn list_all(
     Ok(results.print_table(table, cx))
 }
 
-fn page_error(error: &minijinja::Error) -> Errors {
-    Errors::io(format!("cannot make the page: {error}"))
-}
-
 fn document(
     set_path: SetPath,
     entries: Vec<HistoryEntry>,
@@ -213,95 +172,6 @@ fn document(
         set_path,
         entries: rows.collect(),
     }
-}
-
-/// Refuses devices and symlinks: replacing `/dev/stdout` would harm every other program, and a symlink would
-/// be replaced instead of its target.
-fn check_replaceable(path: &Path, display_name: &str) -> Result<(), Errors> {
-    match fs::symlink_metadata(path) {
-        Ok(existing) if !existing.is_file() && !existing.is_dir() => Err(usage(format!(
-            "{display_name} is not a regular file: name another file, or `-` for standard output"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn page(
-    args: &args::History,
-    config: &Config,
-    site_history: &SiteHistory,
-    cx: &Context,
-) -> Result<String, Errors> {
-    let history = site_history
-        .promoted()
-        .map_err(|error| Errors::from(&error))?;
-    let mut listed = history.all_entries();
-    let total = listed.len();
-    listed.truncate(args.limit.map_or(usize::MAX, NonZero::get));
-    let git = site_history.git();
-    let changes = if args.changes {
-        Some(changes_of(&listed, history, config, git, cx)?)
-    } else {
-        None
-    };
-    let diffs = match git {
-        Some(git) => set_diffs(git, history, &listed)
-            .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
-        None => HashMap::new(),
-    };
-    let files = match git {
-        Some(git) => set_files(git, history, &listed, config)
-            .map_err(|error| Errors::from(Error::from(git.explain(error))))?,
-        None => HashMap::new(),
-    };
-    let forge = config.forge.as_ref();
-    let target = forge.and_then(|forge| connection::target(forge, git).ok());
-    let target = target.as_ref();
-    let pull_requests = target.and_then(Target::pull_request_pages);
-    let commits = target.and_then(Target::commit_pages);
-    let facts = history_page::Facts {
-        config,
-        history,
-        listed: &listed,
-        total,
-        diffs: &diffs,
-        files: &files,
-        changes: changes.as_ref(),
-        pull_requests: pull_requests.as_ref().map(Url::as_str),
-        commits: commits.as_ref().map(Url::as_str),
-    };
-    history_page::html(facts).map_err(|error| page_error(&error))
-}
-
-/// The changes of each set since the one before it.
-fn changes_of(
-    listed: &[HistoryEntry],
-    history: &history::History,
-    config: &Config,
-    git: Option<&Git>,
-    cx: &Context,
-) -> Result<HashMap<ObjectId, Changes>, Errors> {
-    let mut changes = HashMap::new();
-    for pair in history.entries().windows(2) {
-        let [entry, previous] = pair else { continue };
-        if !listed.iter().any(|listed| listed.commit == entry.commit) {
-            continue;
-        }
-        let comparison = Comparison {
-            from: ComparedSet::recorded(config, previous, history),
-            to: ComparedSet::recorded(config, entry, history),
-            images: &[],
-            parts: ChangeParts::Images,
-            is_rollback: entry.kind == Kind::Rollback,
-            proven_sources: Vec::new(),
-            git,
-            trust: None,
-            contents: Vec::new(),
-            only_read_contents: false,
-        };
-        changes.insert(entry.commit, compare(comparison, config, &cx.services)?);
-    }
-    Ok(changes)
 }
 
 /// Warns about unknown and missing sets.

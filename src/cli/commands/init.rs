@@ -20,6 +20,8 @@ mod update;
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use counted::CountedPins;
 use draft::Draft;
 use remote::GitRemote;
@@ -27,7 +29,7 @@ use selection::Selection;
 
 use crate::{
     cli::{
-        args,
+        args::strict_bool,
         context::Context,
         exit::Exit,
         format::Format,
@@ -45,6 +47,37 @@ use crate::{
     untrusted::plain,
 };
 
+const HELP: &str = "\
+The pinned images of one owner become the set: the owner of the git remote, or otherwise the most likely owner. If the \
+choice is uncertain, repin prompts on a terminal; without a terminal, it marks the choice in the file. If the digests of an \
+image differ between directories, each of these directories gets its own configuration, unless --config is given. An \
+existing file is overwritten only with --force; --update changes the counts in it, adds files with pins that no glob matches, \
+and shows the difference.
+
+Examples:
+  repin init
+  repin init --each 'envs/*'   # one configuration for each environment
+  repin init --update          # after a pin was added or removed on purpose
+  repin init --dry-run true    # print the file instead of writing it";
+
+/// Create a commented repin.yaml from the pins in the repository
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Print the file instead of writing it; an omitted or empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
+    dry_run: Option<bool>,
+    /// Write one configuration in each directory that matches GLOB
+    #[arg(long, value_name = "GLOB", num_args = 1.., conflicts_with_all = ["force", "update"])]
+    each: Vec<String>,
+    /// Overwrite an existing file
+    #[arg(long, conflicts_with = "update")]
+    force: bool,
+    /// Count the pins of an existing file again, and add files with pins that no glob matches
+    #[arg(long)]
+    update: bool,
+}
+
 /// The pins below a directory.
 struct PinnedTree {
     root: PathBuf,
@@ -55,7 +88,7 @@ struct PinnedTree {
     counted: CountedPins,
 }
 
-pub(in crate::cli) fn run(args: &args::Init, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let print_only = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     if args.update {
         return update::run(print_only, cx);

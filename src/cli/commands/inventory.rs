@@ -5,11 +5,16 @@ mod enumerate;
 mod matching;
 mod subject;
 
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
 use enumerate::OutputKind;
+use subject::ImageArguments;
 
 use crate::{
     cli::{
-        args::Inventory,
+        args::{images, revisions},
         check_output::{print_checks, print_skipped, tally},
         context::Context,
         exit::Exit,
@@ -25,15 +30,69 @@ use crate::{
     untrusted::plain,
 };
 
-pub(in crate::cli) fn run(command: Inventory, cx: &mut Context) -> Result<Exit, Errors> {
-    match command {
-        Inventory::Enumerate(args) => enumerate::run(&args, OutputKind::Listing, cx),
-        Inventory::Init(args) => enumerate::run(&args, OutputKind::Contract, cx),
-        Inventory::Match {
+const HELP: &str = "\
+Layers are streamed from a registry or an image layout; no container engine is needed.
+
+Example:
+  repin inventory check --revision 4f2a…";
+
+/// List the contents of images and check them against contracts
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the names of each kind in an image, as JSON
+    #[command(after_help = "Example:\n  repin inventory enumerate review > enumeration.json")]
+    Enumerate(ImageArguments),
+    /// Compare a listing of an image with a contract
+    #[command(
+        after_help = "Example:\n  repin inventory match --enumeration enumeration.json --expected expected.yaml"
+    )]
+    Match {
+        /// Output of `repin inventory enumerate`; - is standard input
+        #[arg(long, value_name = "FILE")]
+        enumeration: PathBuf,
+        /// Contract to compare with
+        #[arg(long, value_name = "FILE")]
+        expected: PathBuf,
+    },
+    /// Check images against their contracts and the configured rules for their content
+    #[command(
+        after_help = "Example, before a promotion:\n  repin inventory check --revision 4f2a…\nExample, for the pinned images:\n  repin inventory check review fix"
+    )]
+    Check {
+        /// Names of configured images [default: all]
+        #[arg(value_name = "IMAGE", add = images())]
+        images: Vec<String>,
+        /// Check the images that this revision's tags resolve to instead of the pinned ones
+        #[arg(
+            short,
+            long,
+            value_name = "REV",
+            allow_hyphen_values = true,
+            add = revisions()
+        )]
+        revision: Option<String>,
+    },
+    /// Print a starting contract that lists everything in an image
+    #[command(after_help = "Example:\n  repin inventory init review > images/review/expected.yaml")]
+    Init(ImageArguments),
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    match &args.action {
+        Action::Enumerate(args) => enumerate::run(args, OutputKind::Listing, cx),
+        Action::Init(args) => enumerate::run(args, OutputKind::Contract, cx),
+        Action::Match {
             enumeration,
             expected,
-        } => matching::run(&enumeration, &expected, cx),
-        Inventory::Check { images, revision } => check::run(&images, revision.as_deref(), cx),
+        } => matching::run(enumeration, expected, cx),
+        Action::Check { images, revision } => check::run(images, revision.as_deref(), cx),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, Command};
+use clap::{Arg, Args, Command};
 
 use super::documents;
 use crate::{
@@ -10,11 +10,16 @@ use crate::{
     error::Errors,
 };
 
+/// Print the manual page
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  repin man | man -l -")]
+pub(in crate::cli) struct Arguments;
+
 /// The maximum length of a line of filled text, in bytes (mandoc, "input text line longer than 80 bytes").
 const COLUMNS: usize = 76;
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
-pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(_: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let mut root = crate::cli::command();
     // Gives each command its full name, such as `repin promote`.
     root.build();

@@ -1,8 +1,9 @@
-//! One file for each command: gather, decide, act, report.
+//! One file for each command: its arguments, then gather, decide, act, report.
 
 mod branch;
 mod builds;
 mod check;
+mod completions;
 mod diff;
 mod doctor;
 mod documents;
@@ -21,42 +22,69 @@ mod rehearse;
 mod resolve;
 mod rollback;
 mod scan;
+mod schema;
 mod set;
 mod sets;
 mod status;
 mod trust;
 mod wait;
 
-use super::{args::Command, context::Context, exit::Exit};
+use clap::Subcommand;
+
+use super::{context::Context, exit::Exit};
 use crate::error::Errors;
 
-pub(super) fn run(command: Command, context: &mut Context) -> Result<Exit, Errors> {
-    match command {
-        Command::Init(args) => init::run(&args, context),
-        Command::Status { all } => status::run(all, context),
-        Command::Scan => scan::run(context),
-        Command::Check { remote, all } => check::run(remote, all, context),
-        Command::Resolve { revision } => resolve::run(&revision, context),
-        Command::Diff(args) => diff::run(&args, context),
-        Command::Builds(args) => builds::run(&args, context),
-        Command::Set(args) => set::run(&args, context),
-        Command::Fleet(args) => fleet::run(&args, context),
-        Command::Promote(args) => promote::run(&args, context),
-        Command::Rollback(args) => rollback::run(&args, context),
-        Command::History(args) => history::run(&args, context),
-        Command::Inventory(command) => inventory::run(command, context),
-        Command::Trust(args) => trust::run(&args, context),
-        Command::Doctor(args) => doctor::run(&args, context),
-        Command::Prune(args) => prune::run(&args, context),
-        Command::Rehearse(args) => rehearse::run(&args, context),
-        Command::Freshness(args) => freshness::run(&args, context),
-        Command::Gates(args) => gates::run(&args, context),
-        Command::Wait(args) => wait::run(&args, context),
-        Command::Branch(args) => branch::run(&args, context),
-        Command::Explain { code } => explain::run(code.as_deref(), context),
-        Command::Recover(args) => recover::run(&args, context),
-        Command::Completions { shell } => documents::completions(shell, context),
-        Command::Man => man::run(context),
-        Command::Schema => documents::schema(context),
+/// Declares the commands in the order and the groups of the help, each with its module, which has the type
+/// `Arguments` with the texts of the help, and the function `run`.
+macro_rules! commands {
+    ($($title:literal { $($command:ident => $module:ident),+ $(,)? })+) => {
+        #[derive(Debug, Subcommand)]
+        pub(super) enum Command {
+            $($($command($module::Arguments),)+)+
+        }
+
+        /// The groups of commands with their titles.
+        pub(super) const GROUPS: &[(&str, &[&str])] = &[$(($title, &[$(stringify!($module)),+])),+];
+
+        pub(super) fn run(command: Command, context: &mut Context) -> Result<Exit, Errors> {
+            match command {
+                $($(Command::$command(args) => $module::run(&args, context),)+)+
+            }
+        }
+    };
+}
+
+commands! {
+    "Every day" {
+        Status => status,
+        Check => check,
+        Scan => scan,
+        History => history,
+        Diff => diff,
+        Builds => builds,
+        Promote => promote,
+        Rollback => rollback,
+        Resolve => resolve,
+        Trust => trust,
+        Inventory => inventory,
+        Recover => recover,
+        Explain => explain,
+    }
+    "In CI" {
+        Rehearse => rehearse,
+        Freshness => freshness,
+        Gates => gates,
+        Wait => wait,
+        Branch => branch,
+        Prune => prune,
+        Set => set,
+        Fleet => fleet,
+    }
+    "Setting up" {
+        Init => init,
+        Doctor => doctor,
+        Completions => completions,
+        Man => man,
+        Schema => schema,
     }
 }

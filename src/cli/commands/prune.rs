@@ -3,15 +3,17 @@
 //! The protected digests come from git and the remote. Versions are deleted only if the verdict on every image
 //! allows it; the module `prune` decides.
 
+mod report;
 mod restore;
+
+use clap::{Args, Subcommand};
 
 use crate::{
     cli::{
-        args::{self, PruneAction},
+        args::{IfUnconfigured, images, strict_bool, whole_number},
         context::Context,
         exit::Exit,
-        format::{Format, Volume},
-        output::Output,
+        format::Format,
         step_files::StepFiles,
     },
     code::Code,
@@ -26,17 +28,72 @@ use crate::{
         backends::Backend,
     },
     registry::Sources,
-    report::prune::{ImageOutcome, PruneDocument, deletion, summary, text, warnings},
-    text::counted,
-    untrusted::{
-        plain,
-        workflow::{Commands, Level},
-    },
+    report::prune::ImageOutcome,
+    untrusted::plain,
     workflow::{
         Access, OtherRepository, check_image_name, ci, no_token_error, open_pulls, pin_rules,
         prune_backend::prune_backend, temporary_directory,
     },
 };
+
+const HELP: &str = "\
+Without --apply, prune is a dry run, also in a scheduled job. Candidates are versions that are older than prune.older_than \
+and whose tags all match prune.tags. repin protects every version whose digest occurs in a tracked file of the work tree or \
+of any branch or tag of the remote, every version that was ever promoted, and every version that these require. If the \
+protected versions cannot be determined completely, nothing is deleted.
+
+Examples:
+  repin prune                                  # show candidates and protected versions
+  repin prune --image review --older-than 30d
+  repin prune --apply --limit 200
+  repin prune restore --image review --version 123456 --apply";
+
+/// Delete old image versions that were never pinned
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Prune only this configured image; may be repeated
+    #[arg(short, long, value_name = "NAME", add = images())]
+    image: Vec<String>,
+    /// Delete the candidates
+    #[arg(long)]
+    apply: bool,
+    /// true forbids every change; false means --apply; an empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    dry_run: Option<bool>,
+    /// Minimum age of a candidate, such as 14d or 36h [default: `prune.older_than`]
+    #[arg(long, value_name = "DURATION")]
+    older_than: Option<String>,
+    /// Delete nothing if an image has more than N candidates [default: `prune.limit`]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
+    limit: Option<usize>,
+    /// Skip instead of failing when a token is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+}
+
+impl Arguments {
+    /// Returns the first given option of `prune`.
+    fn first_option(&self) -> Option<&'static str> {
+        [
+            ("--image", !self.image.is_empty()),
+            ("--apply", self.apply),
+            ("--dry-run", self.dry_run.is_some()),
+            ("--older-than", self.older_than.is_some()),
+            ("--limit", self.limit.is_some()),
+            ("--if-unconfigured", self.if_unconfigured.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, given)| given.then_some(name))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Restore(restore::Arguments),
+}
 
 /// The deletion of one image's versions.
 struct Job {
@@ -67,8 +124,8 @@ struct Run<'a> {
 /// The number of attempts if branches move during the run.
 const ATTEMPTS: usize = 3;
 
-pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, Errors> {
-    if let Some(PruneAction::Restore(restore)) = &args.action {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    if let Some(Action::Restore(restore)) = &args.action {
         return match args.first_option() {
             None => restore::run(restore, cx),
             Some(option) => Err(usage(format!(
@@ -104,7 +161,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
                     ..new_outcome(&config.images[image])
                 });
             }
-            report(&outcomes, false, None, &mut step, cx)?;
+            report::report(&outcomes, false, None, &mut step, cx)?;
             return Ok(Exit::Done);
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
@@ -119,7 +176,7 @@ pub(in crate::cli) fn run(args: &args::Prune, cx: &mut Context) -> Result<Exit, 
     let mut warning = None;
     let applied = run.execute(&mut jobs, &mut warning, cx)?;
     let outcomes: Vec<_> = jobs.into_iter().map(|job| job.outcome).collect();
-    report(&outcomes, applied, warning.as_ref(), &mut step, cx)?;
+    report::report(&outcomes, applied, warning.as_ref(), &mut step, cx)?;
     let refusals = outcomes
         .iter()
         .filter_map(|outcome| outcome.refusal.as_ref());
@@ -140,7 +197,7 @@ fn prune_block(config: &Config) -> Result<&Prune, Errors> {
     })
 }
 
-fn rules<'c>(args: &args::Prune, prune: &'c Prune) -> Result<Rules<'c>, Errors> {
+fn rules<'c>(args: &Arguments, prune: &'c Prune) -> Result<Rules<'c>, Errors> {
     let mut older_than = prune.older_than;
     if let Some(text) = &args.older_than {
         older_than =
@@ -421,7 +478,7 @@ impl Job {
             if let DeletionEvent::Next = &event {
                 interruption.changes(DELETING);
             }
-            log(&event, outcome, &progress, output);
+            report::log(&event, outcome, &progress, output);
         };
         let work = apply::run(run, &self.backend, &mut on_event);
         let applied = cx.services.wait_with(work, || progress.describe())?;
@@ -430,113 +487,5 @@ impl Job {
         self.outcome.refusal = lost.or_else(|| applied.error.clone());
         self.outcome.applied = Some(applied);
         Ok(has_started)
-    }
-}
-
-/// Reports each deletion immediately, even with `--quiet`, because the line contains the information that
-/// undoes it.
-fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, progress: &Progress, output: &Output) {
-    let (label, candidate) = match event {
-        DeletionEvent::Next => return progress.step(),
-        DeletionEvent::Deleted(candidate) => ("deleted", candidate),
-        DeletionEvent::Unverified(candidate) => ("deletion not verified:", candidate),
-        // Another process deleted the version, or repin did and the response was lost.
-        DeletionEvent::Skipped(candidate) => ("already deleted:", candidate),
-    };
-    let deletion = plain(&deletion(outcome, candidate));
-    output.write_stderr(&format!("{label} {deletion}\n"));
-}
-
-fn report(
-    images: &[ImageOutcome],
-    applied: bool,
-    warning: Option<&Warning>,
-    step: &mut Option<StepFiles>,
-    cx: &mut Context,
-) -> Result<(), Errors> {
-    let deleted: usize = images
-        .iter()
-        .filter_map(|image| image.applied.as_ref())
-        .map(|applied| applied.deleted.len())
-        .sum();
-    if let Some(step) = step {
-        step.outputs(&[
-            ("kind", "prune".to_owned()),
-            ("changed", (deleted > 0).to_string()),
-        ])?;
-        step.summary(&summary(images, applied, warning))?;
-    }
-    let output = &mut cx.output;
-    if output.format == Format::Json {
-        output.print_json(&PruneDocument::new(images, applied, warning));
-        return Ok(());
-    }
-    if let Some(warning) = warning {
-        let Warning { code, detail } = warning;
-        warn(code.as_str(), detail, detail, output);
-    }
-    let mut refusals = Vec::new();
-    for image in images {
-        output.print(text(image, output.volume >= Volume::Verbose));
-        for warning in warnings(image) {
-            let title = format!("{} ({})", warning.code, image.name);
-            let text = format!("{}: {}", image.name, warning.detail);
-            warn(&title, &warning.detail, &text, output);
-        }
-        let Some(refusal) = &image.refusal else {
-            continue;
-        };
-        if refusal.code == Code::SKIP {
-            output.note(&format!("{}: {}", image.name, plain(&refusal.text())));
-            continue;
-        }
-        // Only the subject contains the name, so that a shared cause is reported once.
-        refusals.push(Error {
-            subject: Some(match &refusal.subject {
-                Some(subject) => format!("{}: {subject}", image.name),
-                None => image.name.clone(),
-            }),
-            ..refusal.clone()
-        });
-    }
-    if !refusals.is_empty() {
-        output.report_errors(&Errors::from(refusals));
-        output.print_explain_hint();
-    }
-    output.note(&conclusion(images, applied, deleted));
-    Ok(())
-}
-
-/// Prints a warning: `text`, and for GitHub an annotation with `title` and `detail`.
-fn warn(title: &str, detail: &str, text: &str, output: &mut Output) {
-    if output.format == Format::Github {
-        let mut commands = Commands::default();
-        commands.annotate(Level::Warning, title, detail, None);
-        output.annotate(&commands);
-    }
-    output.write_stderr(&format!("warning: {}\n", plain(text)));
-}
-
-fn conclusion(images: &[ImageOutcome], applied: bool, deleted: usize) -> String {
-    let candidates: usize = images
-        .iter()
-        .filter_map(|image| image.verdict.as_ref())
-        .map(|verdict| verdict.candidates.len())
-        .sum();
-    let refused = images.iter().any(|image| image.refusal.is_some());
-    match (applied, refused) {
-        (true, false) => format!("deleted: {}", counted(deleted, "version")),
-        (true, true) => format!(
-            "stopped after {deleted} of {candidates} deletions; fix the cause and run the command again"
-        ),
-        (false, true) => "nothing was deleted".to_owned(),
-        (false, false) if candidates == 0 => "nothing to delete".to_owned(),
-        (false, false) => {
-            let candidates = counted(candidates, "version");
-            format!(
-                "dry run: nothing was deleted; --apply would delete {candidates} (deleting a digest deletes all of its \
-                 tags)"
-            )
-        }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use clap::Args;
 use serde::Serialize;
 
 use crate::{
     apply::{self, Content, Error, Recovery, RecoveryState},
-    cli::{args, context::Context, exit::Exit, format::Format},
+    cli::{args::strict_bool, context::Context, exit::Exit, format::Format},
     config::{self, Config, SetPath},
     configurations,
     error::{Class, Errors},
@@ -14,6 +15,20 @@ use crate::{
     untrusted::{plain, workflow::Commands},
     workflow::{lock, warn_if_interrupted},
 };
+
+/// Finish or undo an interrupted --apply
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  repin recover --dry-run true    # report without changing anything"
+)]
+pub(in crate::cli) struct Arguments {
+    /// Delete the journal and leave the files as they are
+    #[arg(long)]
+    discard: bool,
+    /// Report what recover would do without changing anything; an omitted or empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
+    dry_run: Option<bool>,
+}
 
 /// `repin.recover/1`.
 #[derive(Serialize)]
@@ -25,7 +40,7 @@ struct Document {
     files: Vec<String>,
 }
 
-pub(in crate::cli) fn run(args: &args::Recover, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     let config = cx.load()?;
     let interruption = Arc::clone(&cx.services.interruption);

@@ -3,9 +3,15 @@
 
 use std::{fmt::Write as _, time::SystemTime};
 
+use clap::Args;
+use clap_complete::ArgValueCompleter;
+
 use crate::{
     checks::RehearsalVerdict,
-    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
+    cli::{
+        args::whole_number, complete, context::Context, exit::Exit, format::Format,
+        step_files::StepFiles,
+    },
     code::Code,
     config::Config,
     error::{Error, Errors},
@@ -19,13 +25,45 @@ use crate::{
     workflow::{self, RehearsalChoice},
 };
 
+const HELP: &str = "\
+Each set is taken through every check of a rollback, at the head of the base branch in the clone. Nothing is changed. Exit 0: \
+the sets are ready; 1: one fails; 3 or 4: none is ready, and a registry was unavailable or refused access. With --apply, repin \
+keeps the issue of `rehearse.issue` open while a set fails.
+
+Examples:
+  repin rehearse
+  repin rehearse --last 0               # the current set
+  repin rehearse --to 4f2a…             # one set, also an older one
+  repin rehearse --apply                # in a scheduled job";
+
+/// Run every check of a rollback to recorded sets, without a change
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Rehearse the last N sets that are available for rollback; 0 is the current set [default:
+    /// `rehearse.last`, or 3]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>, conflicts_with = "to")]
+    last: Option<usize>,
+    /// Rehearse the set of this revision, or of its first characters; may be repeated
+    #[arg(
+        long,
+        value_name = "REV",
+        allow_hyphen_values = true,
+        add = ArgValueCompleter::new(complete::rollbacks)
+    )]
+    to: Vec<String>,
+    /// Open, update or close the issue
+    #[arg(long)]
+    apply: bool,
+}
+
 /// The number of sets without `rehearse.last`.
 const DEFAULT_LAST: usize = 3;
 
 /// The name of the section in the issue.
 const SECTION: &str = "rehearse";
 
-pub(in crate::cli) fn run(args: &args::Rehearse, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let may_apply = cx.may_change(args.apply, None)?;
     let config = cx.load()?;
     if cx.output.format == Format::Github {
@@ -49,7 +87,7 @@ pub(in crate::cli) fn run(args: &args::Rehearse, cx: &mut Context) -> Result<Exi
     Ok(report(&document, issue, &now, cx))
 }
 
-fn choice(args: &args::Rehearse, config: &Config) -> RehearsalChoice {
+fn choice(args: &Arguments, config: &Config) -> RehearsalChoice {
     if !args.to.is_empty() {
         return RehearsalChoice::Named(args.to.clone());
     }

@@ -1,8 +1,10 @@
 //! `repin resolve`: resolves each image's tag, and lists its platforms and labels; checks nothing.
 
+use clap::Args;
+
 use crate::{
     checks::{ApprovedImage, ResolvedPlatform, Target},
-    cli::{context::Context, exit::Exit, format::Format},
+    cli::{args::revisions, context::Context, exit::Exit, format::Format},
     config::{Config, Image},
     error::Errors,
     registry::resolve,
@@ -14,12 +16,23 @@ use crate::{
     workflow,
 };
 
+/// Resolve each image's tag: digest, platforms, revision label
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  repin resolve --revision 4f2a… --format json | jq -r '.images[].digest'"
+)]
+pub(in crate::cli) struct Arguments {
+    /// Commit that the images were built from
+    #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
+    revision: String,
+}
+
 /// The width without a terminal.
 const COLUMNS: usize = 80;
 
-pub(in crate::cli) fn run(revision: &str, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
-    let (revision, tag) = workflow::revision(&config, revision, &cx.services)?;
+    let (revision, tag) = workflow::revision(&config, &args.revision, &cx.services)?;
     let targets = vec![Target::new(tag); config.images.len()];
     let resolutions = workflow::resolve_tags(&config, targets, 0, &cx.services)?;
     let resolved = workflow::resolved_images(&config, &resolutions)?;

@@ -1,9 +1,12 @@
 //! `repin rollback`: moves every pin back to a previously promoted set. Without `--to`, it lists the sets
 //! available for rollback.
 
+use clap::Args;
+use clap_complete::ArgValueCompleter;
+
 use super::history;
 use crate::{
-    cli::{args, change, context::Context, exit::Exit, format::Format},
+    cli::{args::ChangeOptions, change, complete, context::Context, exit::Exit, format::Format},
     code::Code,
     config::Config,
     error::{Class, Error, Errors},
@@ -11,11 +14,43 @@ use crate::{
     workflow::{self, Goal, Intent, SiteHistory},
 };
 
+const HELP: &str = "\
+Git history must record the set as promoted, and every tag must still resolve to the digest that was pinned then.
+
+Examples:
+  repin rollback                                  # list the sets available for rollback
+  repin rollback --remote                         # also test them in the registry
+  repin rollback --to 4f2a…                       # show what would change and run every check
+  repin rollback --to 4f2a… --apply               # change every pin, or none
+  repin rollback --to 4f2a… --pr draft            # one commit, one branch, one pull request";
+
+/// Move every pin back to a previously promoted set
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Revision to roll back to, or its first characters; without it, repin lists the sets available
+    /// for rollback
+    #[arg(
+        short,
+        long,
+        value_name = "REV",
+        allow_hyphen_values = true,
+        add = ArgValueCompleter::new(complete::rollbacks)
+    )]
+    to: Option<String>,
+    /// Test the listed sets in the registry: whether each pinned digest exists, and whether its tag still
+    /// resolves to it; `repin rehearse` runs every check
+    #[arg(long, conflicts_with = "to")]
+    remote: bool,
+    #[command(flatten)]
+    change: ChangeOptions,
+}
+
 /// The rollback without a verification.
 const WITHOUT_REPIN: &str = "if this cannot be repaired in time, `git revert` of the promotion's commit restores the \
                              pins: repin recognizes it as a rollback by its content";
 
-pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exit, Errors> {
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
     let Some(revision) = &args.to else {
@@ -38,7 +73,7 @@ pub(in crate::cli) fn run(args: &args::Rollback, cx: &mut Context) -> Result<Exi
 /// Lists the sets if no change was requested; otherwise, reports the missing `--to`.
 fn without_target(
     intent: Intent,
-    args: &args::Rollback,
+    args: &Arguments,
     config: &Config,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {

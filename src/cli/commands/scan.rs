@@ -1,5 +1,7 @@
 //! `repin scan`: lists every pin with its place. Malformed pins do not change the exit code.
 
+use clap::Args;
+
 use crate::{
     checks,
     cli::{context::Context, exit::Exit, format::Format, output::Output},
@@ -18,7 +20,12 @@ use crate::{
     workflow::{pin_rules, warn_if_interrupted},
 };
 
-pub(in crate::cli) fn run(cx: &mut Context) -> Result<Exit, Errors> {
+/// List every pin: file, line, column, image, digest
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  repin scan --format json | jq '.pins[].file'")]
+pub(in crate::cli) struct Arguments;
+
+pub(in crate::cli) fn run(_: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     warn_if_interrupted(&config, &*cx.services.console);
     let found = pins::find(&git::work_tree(&config), &config)?;

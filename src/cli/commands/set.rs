@@ -1,10 +1,15 @@
 //! `repin set`: verifies the images of a revision once, and writes the evidence to a file.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
 
 use crate::{
     checks::{Check, SetDocument, Status},
-    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
+    cli::{args::revisions, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     config::Config,
     error::{Error, Errors, usage},
     oci::Digest,
@@ -13,7 +18,27 @@ use crate::{
     workflow::{SetVerdict, verified_set},
 };
 
-pub(in crate::cli) fn run(args: &args::Set, cx: &mut Context) -> Result<Exit, Errors> {
+const HELP: &str = "\
+Runs the checks of a promotion that concern only images: tags, labels, signatures, contracts, smoke command. Pins and history \
+belong to a repository and are not checked. Each run writes the same bytes to FILE; their SHA-256, which is printed, identifies \
+the whole set.
+
+Example:
+  repin set --revision 4f2a… --out set.json";
+
+/// Verify the images of a revision once, and write the evidence to a file
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Commit that the images were built from
+    #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
+    revision: String,
+    /// Write the verified set to FILE
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     if args.out == Path::new("-") {
         let error = "--out - is not possible: standard output receives the hash of the set";
         return Err(usage(error));

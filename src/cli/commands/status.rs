@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::Args;
+
 use crate::{
     apply,
     checks::{self, Check, Status},
@@ -35,9 +37,28 @@ use crate::{
     },
 };
 
-pub(in crate::cli) fn run(all: bool, cx: &mut Context) -> Result<Exit, Errors> {
+const HELP: &str = "\
+The current set is read from git history. Open pull requests are read from the forge if a forge and a token are configured. \
+Information that was not read is listed. Problems do not change the exit code, 0; it is not 0 if reading failed.
+
+Examples:
+  repin status
+  repin status --all
+  repin status --format json | jq -r .set.revision";
+
+/// Show the deployed set, its date and author, open pull requests, and problems
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Show every set below the current directory as one table: one set for each configuration file
+    /// that git tracks
+    #[arg(long)]
+    all: bool,
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     cx.services.shorten_waits();
-    if all {
+    if args.all {
         return run_all(cx);
     }
     let mut config = cx.load()?;

@@ -7,10 +7,11 @@
 
 mod update;
 
+use clap::{Args, Subcommand};
 use futures_util::future;
 
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format},
+    cli::{args::images, context::Context, exit::Exit, format::Format},
     code::Code,
     config::{Config, SignedSubject, Verify, nearest},
     error::{Error, Errors},
@@ -26,14 +27,44 @@ use crate::{
     },
 };
 
-pub(in crate::cli) fn run(args: &args::Trust, cx: &mut Context) -> Result<Exit, Errors> {
-    match args {
-        args::Trust::Show(args) => show(args, cx),
-        args::Trust::Update(args) => update::run(args, cx),
+const EXAMPLES: &str = "\
+Examples:
+  repin trust show review
+  repin trust show ghcr.io/acme/review:1.4
+  repin trust show sha256:4f2a… --format json | jq '.images[].candidates[].signer'";
+
+/// Show the signatures of images, and update the trusted roots
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List every signature and attestation of an image, and whether the policy accepts it
+    #[command(after_help = EXAMPLES)]
+    Show(Show),
+    Update(update::Arguments),
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// Name of a configured image (its pinned digest is used), a digest in any configured
+    /// repository, or any REPOSITORY:TAG or REPOSITORY@DIGEST
+    #[arg(value_name = "IMAGE|DIGEST|REFERENCE", add = images())]
+    subject: String,
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    match &args.action {
+        Action::Show(args) => show(args, cx),
+        Action::Update(args) => update::run(args, cx),
     }
 }
 
-fn show(args: &args::TrustShow, cx: &mut Context) -> Result<Exit, Errors> {
+fn show(args: &Show, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let no_policy = Verify::without_signers();
     let verify = config.verify.as_ref().unwrap_or(&no_policy);

@@ -4,10 +4,20 @@
 //! The permission to start workflows is checked before the first poll, so that a refusal is
 //! reported immediately.
 
+use std::time::Duration;
+
+use clap::Args;
+
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format, step_files::random_id},
+    cli::{
+        args::{IfUnconfigured, strict_bool, whole_number},
+        context::Context,
+        exit::Exit,
+        format::Format,
+        step_files::random_id,
+    },
     code::Code,
-    config::{Config, Forge as Configured},
+    config::{Config, Forge as Configured, duration},
     error::{Class, Error, Errors, usage},
     forge::{Ability, Forge, Pull, PullState},
     pull_request::{
@@ -21,7 +31,33 @@ use crate::{
     workflow::{Access, Candidate, candidate, connect_or_skip},
 };
 
-pub(in crate::cli) fn run(args: &args::Wait, cx: &mut Context) -> Result<Exit, Errors> {
+const HELP: &str = "\
+Exit 0: merged; 1: closed, in conflict, or removed from the merge queue; 3: still open at the timeout, or not verified; 5: not the approved set. \
+After a merge, repin starts the workflows in forge.dispatch if the forge does not start them itself. They are started once, \
+even if several runs wait for the same pull request.
+
+Example:
+  repin wait --pr 7 --timeout 30m";
+
+/// Wait for a pull request to be merged, then start the configured workflows
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::cli) struct Arguments {
+    /// Number of the pull request
+    #[arg(long, value_name = "N", value_parser = pull_request_number)]
+    pr: u64,
+    /// Give up after this time: 90s, 30m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "30m")]
+    timeout: Duration,
+    /// Skip instead of failing when a token is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+    /// Only wait; change nothing on the forge; an omitted or empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
+    dry_run: Option<bool>,
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let is_dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     let config = cx.load()?;
     let number = args.pr;
@@ -246,7 +282,7 @@ fn stuck(pull: &Pull, obstacle: &MergeObstacle) -> Errors {
     Errors::from(error)
 }
 
-fn out_of_time(args: &args::Wait, state: TimeoutState) -> Errors {
+fn out_of_time(args: &Arguments, state: TimeoutState) -> Errors {
     let seconds = args.timeout.as_secs();
     if let Some(error) = &state.trouble
         && error.class == Class::Limited
@@ -290,4 +326,15 @@ fn report(document: &WaitDocument, errors: Option<Errors>, cx: &mut Context) -> 
         Some(errors) => cx.output.report_errors_separately(&errors),
         None => Exit::Done,
     }
+}
+
+fn pull_request_number(text: &str) -> Result<u64, String> {
+    match whole_number(text)? {
+        0 => Err("pull requests are numbered from 1".to_owned()),
+        number => Ok(number),
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
 }

@@ -1,8 +1,10 @@
 //! `repin branch promote`: opens one pull request, and schedules its merge if configured.
 
-use super::{check_branches, conclude, planned_document};
+use clap::Args;
+
+use super::{Branches, check_branches, conclude, planned_document};
 use crate::{
-    cli::{args::BranchPromotion, commands::gates::table, context::Context, exit::Exit},
+    cli::{args::IfUnconfigured, commands::gates::table, context::Context, exit::Exit},
     code::Code,
     config::Forge as Configured,
     error::{Error, Errors, usage},
@@ -13,7 +15,16 @@ use crate::{
     workflow::{self, Access, connect_or_skip},
 };
 
-pub(super) fn run(args: &BranchPromotion, cx: &mut Context) -> Result<Exit, Errors> {
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    branches: Branches,
+    /// Skip instead of failing when a token is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+}
+
+pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let branches = &args.branches;
     check_branches(branches)?;
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;

@@ -1,8 +1,8 @@
 //! `repin branch sync`: merges one branch into another with a push, with the credentials of git.
 
-use super::{check_branches, conclude, planned_document};
+use super::{Branches, check_branches, conclude, planned_document};
 use crate::{
-    cli::{args::Branches, context::Context, exit::Exit},
+    cli::{context::Context, exit::Exit},
     code::Code,
     config::Config,
     error::{Class, Error, Errors, usage},

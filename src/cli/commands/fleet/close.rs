@@ -1,8 +1,12 @@
 //! `repin fleet close`: closes the open pull requests of a set; without `--apply`, lists them.
 
+use std::path::PathBuf;
+
+use clap::Args;
+
 use super::read_list;
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
+    cli::{args::revisions, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     error::Errors,
     fleet::{CloseDocument, FleetOutcome, close_summary, close_table},
     report::github::with_help,
@@ -11,7 +15,32 @@ use crate::{
     workflow::fleet::close::{self, CloseRequest},
 };
 
-pub(super) fn run(args: &args::FleetClose, cx: &mut Context) -> Result<Exit, Errors> {
+const HELP: &str = "\
+Without --apply, this is a dry run. A pull request whose branch contains foreign commits stays open and is reported (exit 5). \
+Branches are not deleted, and a later `repin fleet promote` of the same set does not reopen closed pull requests. At most 8 \
+pull requests are closed per minute; those that were not reached within REPIN_DEADLINE are pending (exit 3): run the same \
+command again to continue.
+
+Examples:
+  repin fleet close --revision 4f2a… --list list.txt
+  REPIN_DEADLINE=3h repin fleet close --revision 4f2a… --list list.txt --apply";
+
+/// Close a set's open pull requests, unless they contain foreign commits
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// Revision of the set
+    #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
+    revision: String,
+    /// List of the fleet: one `owner/name[ base]` per line
+    #[arg(long, value_name = "FILE")]
+    list: PathBuf,
+    /// Close them, each with a comment
+    #[arg(long)]
+    apply: bool,
+}
+
+pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
     let list = read_list(&args.list, cx)?;
     let mut step = match cx.output.format {

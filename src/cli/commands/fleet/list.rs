@@ -1,7 +1,9 @@
 //! `repin fleet list`: lists the repositories of an organization, or the results of a search.
 
+use clap::{ArgGroup, Args};
+
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format},
+    cli::{context::Context, exit::Exit, format::Format},
     error::{Error, Errors},
     forge::fleet::ListQuery,
     git::Git,
@@ -11,10 +13,38 @@ use crate::{
     workflow::fleet_reader,
 };
 
+const HELP: &str = "\
+Prints one owner/name per line, sorted. Archived repositories are omitted, with a note. Requests are sent to the configured \
+forge (forge.kind and forge.url), with its token.
+
+Examples:
+  repin fleet list --org acme --has repin.yaml > list.txt
+  repin fleet list --org acme --topic deployed
+  repin fleet list --search 'org:acme language:go'";
+
+/// List the repositories of an organization, or the results of a search
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+#[command(group(ArgGroup::new("which").required(true).args(["org", "search"])))]
+pub(super) struct Arguments {
+    /// All repositories of this organization or user
+    #[arg(long, value_name = "ORG")]
+    org: Option<String>,
+    /// Only repositories with this topic
+    #[arg(long, value_name = "TOPIC", conflicts_with = "search")]
+    topic: Option<String>,
+    /// Only repositories whose default branch contains a file at this path
+    #[arg(long, value_name = "PATH", conflicts_with = "search")]
+    has: Option<String>,
+    /// Repositories that the forge's search finds
+    #[arg(long, value_name = "QUERY")]
+    search: Option<String>,
+}
+
 /// The number of archived repositories that are listed.
 const LISTED: usize = 5;
 
-pub(super) fn run(args: &args::FleetList, cx: &mut Context) -> Result<Exit, Errors> {
+pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
     let git = Git::discover(&config.root).map_err(Error::from)?;
     let configured = config.forge_or_default();

@@ -5,9 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::Args;
+
 use super::{print_report, read_file, read_list};
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
+    cli::{context::Context, exit::Exit, format::Format, step_files::StepFiles},
     code::Code,
     error::Errors,
     fleet::{FleetDocument, Merger},
@@ -15,10 +17,30 @@ use crate::{
     untrusted::plain,
 };
 
+const HELP: &str = "\
+If several lines are about one repository, the last one counts, in the order of the files. Lines of another list, set or \
+revision are refused. The repositories that failed or are missing are written to failed.txt next to the first FILE. The exit \
+code is the worst one of the repositories, in the order 2, 5, 1, 4, 3; a missing repository counts as 3.
+
+Example:
+  repin fleet merge shard-*.jsonl --list list.txt";
+
+/// Merge the reports of shards: totals, failures by cause, and failed.txt
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// Reports of shards
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// List of the fleet; a repository without a line is then reported as missing
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+}
+
 /// The file with the repositories that need another run.
 const FAILED: &str = "failed.txt";
 
-pub(super) fn run(args: &args::FleetMerge, cx: &mut Context) -> Result<Exit, Errors> {
+pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let mut step = match cx.output.format {
         Format::Github => Some(StepFiles::open(&cx.services.environment)?),
         _ => None,

@@ -9,8 +9,10 @@ mod shard;
 
 use std::{fs, path::Path};
 
+use clap::{Args, Subcommand};
+
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format, step_files::StepFiles},
+    cli::{context::Context, exit::Exit, format::Format, step_files::StepFiles},
     code::Code,
     error::{Error, Errors},
     fleet::{self, FleetCause, FleetDocument, FleetList},
@@ -18,13 +20,37 @@ use crate::{
     untrusted::workflow::Commands,
 };
 
-pub(in crate::cli) fn run(args: &args::Fleet, cx: &mut Context) -> Result<Exit, Errors> {
-    match args {
-        args::Fleet::List(args) => list::run(args, cx),
-        args::Fleet::Promote(args) => promote::promote(args, cx),
-        args::Fleet::Rollback(args) => promote::rollback(args, cx),
-        args::Fleet::Merge(args) => merge::run(args, cx),
-        args::Fleet::Close(args) => close::run(args, cx),
+const EXAMPLES: &str = "\
+Examples:
+  repin fleet list --org acme --has repin.yaml > list.txt
+  repin fleet promote --list list.txt --revision 4f2a…
+  repin fleet merge shard-*.jsonl --list list.txt
+  repin fleet close --revision 4f2a… --list list.txt";
+
+/// Work on many repositories with one set
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(list::Arguments),
+    Promote(promote::Promotion),
+    Rollback(promote::Rollback),
+    Merge(merge::Arguments),
+    Close(close::Arguments),
+}
+
+pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    match &args.action {
+        Action::List(args) => list::run(args, cx),
+        Action::Promote(args) => promote::promote(args, cx),
+        Action::Rollback(args) => promote::rollback(args, cx),
+        Action::Merge(args) => merge::run(args, cx),
+        Action::Close(args) => close::run(args, cx),
     }
 }
 

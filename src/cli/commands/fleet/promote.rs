@@ -1,11 +1,18 @@
 //! `repin fleet promote` and `repin fleet rollback`: move the pins in the repositories of a list.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    num::NonZero,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
 
 use super::{print_report, read_file, read_list, report_file::ReportFile, shard};
 use crate::{
     cli::{
-        args::{FleetOptions, FleetPromote, FleetRollback},
+        args::{PullRequestState, revisions, whole_number},
         commands::set,
         context::Context,
         exit::Exit,
@@ -13,15 +20,101 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::Operation,
+    config::{Operation, duration},
     error::{Error, Errors},
     fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, shard_of},
     http::Shard,
+    oci::Digest,
     text::counted,
     workflow::fleet::{self, FleetRequest, FleetRun, SetFile},
 };
 
-pub(super) fn promote(args: &FleetPromote, cx: &mut Context) -> Result<Exit, Errors> {
+const PROMOTE: &str = "\
+Without --pr, this is a dry run. The set is verified once: by an earlier `repin set`, with --set and --set-sha256, or else by \
+this process. Each repository's own repin.yaml determines the places and the number of its pins; the fleet's configuration \
+determines everything else. Repositories are processed in the order of the list, so list canaries first. The exit code is \
+the worst one of the repositories, in the order 2, 5, 1, 4, 3. Repositories that were not reached before the deadline are \
+pending; run the same command again to continue.
+
+Examples:
+  repin fleet promote --list list.txt --revision 4f2a… --limit 5               # a dry run of five
+  repin fleet promote --list list.txt --revision 4f2a… --limit 5 --pr draft    # five canaries
+  repin fleet promote --list list.txt --revision 4f2a… --set set.json --set-sha256 9c1d… \\
+    --shard auto --pr ready --deadline 5h --out shard.jsonl";
+
+/// Move the pins of every repository in a list to one verified revision, by pull requests
+#[derive(Debug, Args)]
+#[command(after_help = PROMOTE)]
+pub(super) struct Promotion {
+    /// Commit that the images were built from
+    #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
+    revision: String,
+    /// Verified set, written by `repin set`; no registry is queried
+    #[arg(long, value_name = "FILE", requires = "set_sha256")]
+    set: Option<PathBuf>,
+    /// SHA-256 of that file, as `repin set` printed it
+    #[arg(long, value_name = "HEX", requires = "set", value_parser = sha256)]
+    set_sha256: Option<Digest>,
+    #[command(flatten)]
+    options: FleetOptions,
+}
+
+const ROLLBACK: &str = "\
+Without --pr, this is a dry run. The recent commits of each repository must record the set as promoted, with the digests to \
+which its tags still resolve.
+
+Examples:
+  repin fleet rollback --list list.txt --to 4f2a…
+  repin fleet rollback --list list.txt --to 4f2a… --pr ready --out shard.jsonl";
+
+/// Move the pins of every repository in a list back to a previously promoted set
+#[derive(Debug, Args)]
+#[command(after_help = ROLLBACK)]
+pub(super) struct Rollback {
+    /// Revision to roll back to
+    #[arg(short, long, value_name = "REV", allow_hyphen_values = true)]
+    to: String,
+    #[command(flatten)]
+    options: FleetOptions,
+}
+
+/// Options of `fleet promote` and `fleet rollback`.
+#[derive(Debug, Args)]
+struct FleetOptions {
+    /// List of the fleet: one `owner/name[ base]` per line
+    #[arg(long, value_name = "FILE")]
+    list: PathBuf,
+    /// Only repositories that are also in this list, such as failed.txt
+    #[arg(long, value_name = "FILE")]
+    only: Option<PathBuf>,
+    /// Only repositories of this owner
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// Only the repositories of shard K of N, counted from 0; auto: from the environment of the job
+    #[arg(long, value_name = "K/N|auto", value_parser = shard::parse)]
+    shard: Option<shard::ShardChoice>,
+    /// Open pull requests in this state
+    #[arg(long, value_name = "STATE")]
+    pr: Option<PullRequestState>,
+    /// Append a line for each repository to FILE
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Open at most N new pull requests; the other repositories are pending
+    #[arg(long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
+    limit: Option<NonZero<usize>>,
+    /// Start no further repository after N failures
+    #[arg(long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
+    max_failures: Option<NonZero<usize>>,
+    /// New pull requests per minute, in all shards together
+    #[arg(long, value_name = "N/m", value_parser = pace, default_value = "4/m")]
+    pace: u32,
+    /// Start no further repository after this time, and wait no longer for limits: 30m, 5h
+    /// [default: `REPIN_DEADLINE`, or 15m]
+    #[arg(long, value_name = "DURATION", value_parser = deadline)]
+    deadline: Option<Duration>,
+}
+
+pub(super) fn promote(args: &Promotion, cx: &mut Context) -> Result<Exit, Errors> {
     let set = match (&args.set, args.set_sha256) {
         (Some(file), Some(sha256)) => Some(SetFile {
             name: file.to_string_lossy().into_owned(),
@@ -33,7 +126,7 @@ pub(super) fn promote(args: &FleetPromote, cx: &mut Context) -> Result<Exit, Err
     run(Operation::Promotion, &args.revision, set, &args.options, cx)
 }
 
-pub(super) fn rollback(args: &FleetRollback, cx: &mut Context) -> Result<Exit, Errors> {
+pub(super) fn rollback(args: &Rollback, cx: &mut Context) -> Result<Exit, Errors> {
     run(Operation::Rollback, &args.to, None, &args.options, cx)
 }
 
@@ -150,5 +243,35 @@ fn conclusion(document: &FleetDocument, opens_pull_requests: bool) -> String {
         (true, pending) => {
             format!("{all}, {pending} pending; run the same command again to continue")
         }
+    }
+}
+
+fn pace(text: &str) -> Result<u32, String> {
+    match text.strip_suffix("/m").map(str::parse) {
+        Some(Ok(number)) if number > 0 => Ok(number),
+        _ => Err("expected a number of pull requests per minute, such as `4/m`".to_owned()),
+    }
+}
+
+fn deadline(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
+fn sha256(text: &str) -> Result<Digest, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    Digest::from_hex(digits).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paces_and_hashes_are_strict() {
+        assert_eq!(pace("12/m"), Ok(12));
+        for wrong in ["0/m", "4", "4/h", "/m", "-4/m"] {
+            assert!(pace(wrong).is_err(), "{wrong}");
+        }
+        assert!(sha256(&"a".repeat(64)).is_ok() && sha256("abc").is_err());
     }
 }

@@ -1,11 +1,45 @@
 //! The shard of a process, from `--shard` or from the environment of an engine.
 
 use crate::{
-    cli::args::{ShardChoice, shard_of},
     error::{Errors, usage},
     http::Shard,
     workflow::Environment,
 };
+
+/// The maximum number of shards. More would not be faster, because they share the limits of the token.
+const MAX_SHARDS: u32 = 100_000;
+
+/// The value of `--shard`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ShardChoice {
+    /// From the environment of the job.
+    Auto,
+    Given(Shard),
+}
+
+pub(super) fn parse(text: &str) -> Result<ShardChoice, String> {
+    if text == "auto" {
+        return Ok(ShardChoice::Auto);
+    }
+    let (number, count) = text
+        .split_once('/')
+        .and_then(|(number, count)| Some((number.parse().ok()?, count.parse().ok()?)))
+        .ok_or("expected K/N, such as `0/4`, or `auto`")?;
+    shard_of(number, count).map(ShardChoice::Given)
+}
+
+/// Shard `number` of `count`, counted from 0.
+fn shard_of(number: u32, count: u32) -> Result<Shard, String> {
+    if count > MAX_SHARDS {
+        return Err(format!("there can be at most {MAX_SHARDS} shards"));
+    }
+    if number >= count {
+        return Err(format!(
+            "shard {number} of {count} does not exist: they are counted from 0"
+        ));
+    }
+    Ok(Shard { number, count })
+}
 
 /// The variables in which an engine numbers jobs.
 struct Engine {
@@ -74,4 +108,22 @@ fn variable(name: &str, environment: &Environment) -> Result<u32, Errors> {
     };
     let number = value.to_str().and_then(|value| value.parse().ok());
     number.ok_or_else(|| usage(format!("--shard auto: {name} is not a whole number")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_strict() {
+        assert_eq!(parse("auto"), Ok(ShardChoice::Auto));
+        let given = Shard {
+            number: 2,
+            count: 3,
+        };
+        assert_eq!(parse("2/3"), Ok(ShardChoice::Given(given)));
+        for wrong in ["3/3", "0/0", "1", "a/3", "-1/3", "1/100001", "1/3/4", ""] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,12 +1,10 @@
 //! `repin inventory enumerate` and `repin inventory init`: print the contents of an image, as a listing or as
 //! a contract.
 
-use super::subject::{self, Subject};
+use super::subject::{self, ImageArguments, Subject};
 use crate::{
     checks::{Check, contract, hygiene},
-    cli::{
-        args::ImageArgs, check_output::print_checks, context::Context, exit::Exit, format::Format,
-    },
+    cli::{check_output::print_checks, context::Context, exit::Exit, format::Format},
     code::Code,
     config::Inventory,
     error::{Class, Error, Errors},
@@ -25,7 +23,11 @@ pub(super) enum OutputKind {
 /// The content of one platform with warnings, or the failed checks.
 type Listed = Result<(Enumeration, Vec<Check>), Vec<Check>>;
 
-pub(super) fn run(args: &ImageArgs, kind: OutputKind, cx: &mut Context) -> Result<Exit, Errors> {
+pub(super) fn run(
+    args: &ImageArguments,
+    kind: OutputKind,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let inventory = subject::kinds(&config, subject::configured(&args.image, &config))?;
     let subject = subject::resolve(args, &config, cx)?;

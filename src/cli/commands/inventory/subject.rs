@@ -1,12 +1,14 @@
 //! The image of a command, specified by a configured name or a reference, and its platforms.
 
+use clap::Args;
+
 use crate::{
-    cli::{args::ImageArgs, context::Context},
+    cli::{args::images, context::Context},
     code::Code,
     config::{Config, Image, Inventory, nearest},
     error::{Class, Error, Errors, usage},
     git,
-    oci::{Digest, Reference, Repository, TagOrDigest},
+    oci::{Digest, Platform, Reference, Repository, TagOrDigest},
     pins::{self, Found},
     registry::{
         Source,
@@ -14,6 +16,16 @@ use crate::{
     },
     workflow::pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
 };
+
+#[derive(Debug, Args)]
+pub(super) struct ImageArguments {
+    /// Name of a configured image (its pinned digest is used), REPOSITORY:TAG or REPOSITORY@DIGEST
+    #[arg(value_name = "IMAGE", add = images())]
+    pub(super) image: String,
+    /// Read only this platform; without it, all platforms must have the same content
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    platform: Option<Platform>,
+}
 
 pub(super) struct Subject {
     /// The name for messages.
@@ -51,7 +63,11 @@ pub(super) fn kinds<'c>(
 }
 
 /// Resolves the image and fetches its manifests and configs.
-pub(super) fn resolve(args: &ImageArgs, config: &Config, cx: &Context) -> Result<Subject, Errors> {
+pub(super) fn resolve(
+    args: &ImageArguments,
+    config: &Config,
+    cx: &Context,
+) -> Result<Subject, Errors> {
     let (repository, build) = interpret(&args.image, config)?;
     let source = cx
         .services
@@ -157,7 +173,10 @@ fn pinned_digest(found: &Found, image: usize, name: &str) -> Result<Digest, Erro
 }
 
 /// All platforms, or the platform of `--platform`.
-fn selected_platforms(args: &ImageArgs, facts: ImageFacts) -> Result<Vec<PlatformFacts>, Errors> {
+fn selected_platforms(
+    args: &ImageArguments,
+    facts: ImageFacts,
+) -> Result<Vec<PlatformFacts>, Errors> {
     let mut platforms = facts.platforms;
     let Some(platform) = &args.platform else {
         return Ok(platforms);
@@ -178,4 +197,8 @@ fn selected_platforms(args: &ImageArgs, facts: ImageFacts) -> Result<Vec<Platfor
         return Err(error.help("choose one of the available platforms").into());
     }
     Ok(platforms)
+}
+
+fn platform(text: &str) -> Result<Platform, &'static str> {
+    Platform::parse(text).ok_or("expected OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64")
 }

@@ -1,7 +1,14 @@
 //! `repin prune restore`: restores a deleted version.
 
+use clap::Args;
+
 use crate::{
-    cli::{args, context::Context, exit::Exit, format::Format},
+    cli::{
+        args::{IfUnconfigured, images, strict_bool, whole_number},
+        context::Context,
+        exit::Exit,
+        format::Format,
+    },
     code::Code,
     error::{Class, Error, Errors},
     prune::{Version, backends::Backend},
@@ -10,7 +17,32 @@ use crate::{
     workflow::{Access, check_image_name, no_token_error, prune_backend::prune_backend},
 };
 
-pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors> {
+const HELP: &str = "\
+Example:
+  repin prune restore --image review --version 123456 --apply   # ID from the log";
+
+/// Restore a deleted version, if the registry supports it (GitHub: for 30 days)
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// Configured image
+    #[arg(short, long, value_name = "NAME", add = images())]
+    image: String,
+    /// ID of the version
+    #[arg(long, value_name = "ID", value_parser = whole_number::<u64>)]
+    version: u64,
+    /// Restore the version
+    #[arg(long)]
+    apply: bool,
+    /// true forbids every change; false means --apply; an empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    dry_run: Option<bool>,
+    /// Skip instead of failing when a token is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+}
+
+pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(args.apply, args.dry_run)?;
     let config = cx.load()?;
     super::prune_block(&config)?;
@@ -49,7 +81,7 @@ pub(super) fn run(args: &args::Restore, cx: &mut Context) -> Result<Exit, Errors
     Ok(Exit::Done)
 }
 
-fn report(args: &args::Restore, applied: bool, restored: Option<&Version>, cx: &mut Context) {
+fn report(args: &Arguments, applied: bool, restored: Option<&Version>, cx: &mut Context) {
     let digest = restored.map(|version| version.digest);
     let tags = match restored {
         Some(version) => version.tags.iter().map(ToString::to_string).collect(),

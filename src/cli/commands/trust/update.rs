@@ -3,15 +3,18 @@
 //! This is the only command that fetches roots. All roots are fetched and verified before any file is written.
 //! Existing files are exchanged together, as in a promotion.
 
-use std::{fs::File, io::Read as _, path::Path};
+mod fetch;
 
-use futures_util::future;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use fetch::{fetch, first_document, origins, parse_single, repository};
 use reqwest::Url;
 
 use crate::{
     apply::{RunIdentity, Session},
     cli::{
-        args::{self, Instance},
+        args::ApplyOptions,
         context::Context,
         exit::Exit,
         format::Format,
@@ -19,19 +22,54 @@ use crate::{
     },
     code::Code,
     config::{Config, RelPath, RootKind, RootSource, Verify},
-    error::{Class, Error, Errors, usage},
+    error::{Error, Errors},
     files::WorkTree,
-    http::address::is_safe_for_credentials,
     oci::Digest,
     plan::FileChange,
     report::json::{ErrorRow, RootChange, RootRow, TrustUpdateDocument},
-    trust::{self, BuiltIn, Change, Mirror, Root},
+    trust::{self, BuiltIn, Change, Root},
     untrusted::plain,
     workflow::{begin, trust::read_material},
 };
 
-/// The maximum size of a TUF root document, in bytes.
-const MAX_ROOT_DOCUMENT: u64 = 512_000;
+const HELP: &str = "\
+Without --apply, this is a dry run: repin shows the authorities and logs that were added, removed, or changed in validity. \
+A NAME is `sigstore` (Sigstore's public instance) or `github` (GitHub's instance for private repositories); without it, the \
+roots of verify.trusted_roots are updated, or both if there is no `verify`. A configured file is replaced; in place of a \
+built-in root, trusted_root.NAME.json is written next to the configuration. Only this command fetches trusted roots.
+
+Examples:
+  repin trust update
+  repin trust update --apply
+  repin trust update sigstore --mirror https://tuf.example/sigstore/";
+
+/// An instance of Sigstore: the public one, or GitHub's for private repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Instance {
+    Sigstore,
+    Github,
+}
+
+/// Fetch the current trusted roots, show the difference, and write them
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// Instances to update: sigstore (public), github (GitHub's for private repositories) [default:
+    /// those of the configuration]
+    #[arg(value_name = "NAME")]
+    names: Vec<Instance>,
+    /// Read the TUF repository of the one NAME from this URL
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Start from this TUF root document of the one NAME instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+    /// Accept roots that remove entries or extend their validity
+    #[arg(long)]
+    allow_removed: bool,
+    #[command(flatten)]
+    options: ApplyOptions,
+}
 
 struct RootFile {
     path: RelPath,
@@ -66,21 +104,7 @@ struct Overrides {
     first: Option<Vec<u8>>,
 }
 
-/// A TUF repository, and the first root document of its chain.
-struct Origin {
-    instance: BuiltIn,
-    url: Url,
-    first: Vec<u8>,
-}
-
-struct Fetched {
-    instance: BuiltIn,
-    url: Url,
-    text: String,
-    root: Root,
-}
-
-pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Errors> {
+pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
     let config = cx.load()?;
     let overrides = Overrides::read(args, cx)?;
@@ -140,7 +164,7 @@ pub(super) fn run(args: &args::TrustUpdate, cx: &mut Context) -> Result<Exit, Er
 }
 
 impl Overrides {
-    fn read(args: &args::TrustUpdate, cx: &Context) -> Result<Self, Errors> {
+    fn read(args: &Arguments, cx: &Context) -> Result<Self, Errors> {
         if (args.mirror.is_some() || args.root.is_some()) && args.names.len() != 1 {
             let error = Error::input(Code::USAGE, "--mirror and --root require exactly one NAME");
             return Err(error.help("add `sigstore` or `github`").into());
@@ -161,7 +185,7 @@ impl Overrides {
 
 impl RootInventory {
     /// Loads the roots of the configuration that belong to the instances in the arguments.
-    fn read(config: &Config, args: &args::TrustUpdate, cx: &Context) -> Result<Self, Errors> {
+    fn read(config: &Config, args: &Arguments, cx: &Context) -> Result<Self, Errors> {
         let mut inventory = Self::default();
         let work_tree = WorkTree::new(&config.root);
         let unconfigured = Verify::without_signers();
@@ -331,112 +355,6 @@ fn instances(inventory: &RootInventory) -> Vec<BuiltIn> {
         }
     }
     instances
-}
-
-/// The repositories to read.
-fn origins(instances: &[BuiltIn], overrides: &Overrides) -> Result<Vec<Origin>, Errors> {
-    let mut origins = Vec::new();
-    for instance in instances {
-        let url = match &overrides.mirror {
-            Some(mirror) => mirror.clone(),
-            None => repository(instance.repository())?,
-        };
-        let first = match &overrides.first {
-            Some(document) => document.clone(),
-            None => instance.first_root_document().into(),
-        };
-        origins.push(Origin {
-            instance: *instance,
-            url,
-            first,
-        });
-    }
-    Ok(origins)
-}
-
-/// Parses the URL of a repository, and appends `/` to its path.
-fn repository(text: &str) -> Result<Url, Errors> {
-    let malformed = |reason: String| usage(format!("--mirror: `{}` {reason}", plain(text)));
-    let mut url = Url::parse(text).map_err(|error| malformed(format!("is not a URL: {error}")))?;
-    if !is_safe_for_credentials(&url) || !["http", "https"].contains(&url.scheme()) {
-        return Err(malformed("is not an https URL".to_owned()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(usage("--mirror: the URL must not contain credentials"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(malformed("has a query or a fragment".to_owned()));
-    }
-    let path = format!("{}/", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    Ok(url)
-}
-
-fn first_document(path: &Path) -> Result<Vec<u8>, Errors> {
-    let name = plain(&path.display().to_string());
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_ROOT_DOCUMENT + 1).read_to_end(&mut bytes))
-        .map_err(|error| usage(format!("--root: cannot read {name}: {error}")))?;
-    if bytes.len() as u64 > MAX_ROOT_DOCUMENT {
-        return Err(usage(format!(
-            "--root: {name} has more than {MAX_ROOT_DOCUMENT} bytes"
-        )));
-    }
-    Ok(bytes)
-}
-
-/// Fetches and verifies every root, and reports every error.
-fn fetch(origins: Vec<Origin>, config: &Config, cx: &Context) -> Result<Vec<Fetched>, Errors> {
-    let registries = cx.services.registries(config)?;
-    let now = (cx.services.environment.clock)();
-    let requests = origins.into_iter().map(|origin| {
-        let mirror = Mirror::new(registries.clone(), origin.url.clone());
-        async move {
-            let bytes = trust::current_root(mirror, &origin.first, now).await?;
-            parse_fetched(origin, bytes)
-        }
-    });
-    let work = future::join_all(requests);
-    let mut fetched = Vec::new();
-    let mut errors = Vec::new();
-    for result in cx.services.wait(work, "fetching the trusted roots")? {
-        match result {
-            Ok(root) => fetched.push(root),
-            Err(error) => errors.push(error),
-        }
-    }
-    if errors.is_empty() {
-        Ok(fetched)
-    } else {
-        Err(errors.into())
-    }
-}
-
-/// Parses a fetched root, which this release must support.
-fn parse_fetched(origin: Origin, bytes: Vec<u8>) -> Result<Fetched, Error> {
-    let Origin { instance, url, .. } = origin;
-    let unusable = |reason: String| {
-        let message = format!("cannot use the trusted root of {url}: {reason}");
-        Error::new(Class::Unavailable, Code::ROOT_UNVERIFIED, message).help("update repin")
-    };
-    let root = parse_single(instance.as_str(), &bytes).map_err(unusable)?;
-    let text = String::from_utf8(bytes).map_err(|error| unusable(error.to_string()))?;
-    Ok(Fetched {
-        instance,
-        url,
-        text,
-        root,
-    })
-}
-
-/// Parses a document that must contain exactly one root.
-fn parse_single(name: &str, bytes: &[u8]) -> Result<Root, String> {
-    let mut roots = Root::parse(name, bytes)?;
-    match (roots.pop(), roots.is_empty()) {
-        (Some(root), true) => Ok(root),
-        _ => Err("it contains several roots".to_owned()),
-    }
 }
 
 /// The error if the fetched root seems to be older than the current one.
