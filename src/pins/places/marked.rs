@@ -84,11 +84,11 @@ fn line_end(content: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The marked lines, each with the image in its comment. An overlong line is omitted.
-pub(super) fn lines<'c>(rules: &Rules, content: &'c [u8]) -> Vec<(usize, &'c [u8])> {
+pub(super) fn lines(rules: &Rules, content: &[u8]) -> Vec<(usize, Range<usize>)> {
     let markers = memmem::find_iter(content, MARKER).filter_map(|at| marker(content, at));
     let lines = markers.filter_map(|marker| {
         let image = rules.names.get(marker.name)?;
-        Some((*image, &content[marker.line?]))
+        Some((*image, marker.line?))
     });
     lines.collect()
 }

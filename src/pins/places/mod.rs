@@ -22,6 +22,7 @@ mod yaml;
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -215,6 +216,23 @@ impl FileScanner {
     }
 }
 
+/// The reader of a kind of entries in text.
+struct TextReader {
+    /// The pins and refusals of a place.
+    find: fn(&Rules, &Finder, usize, &[u8]) -> Vec<Finding>,
+    /// The lines of entries, each with its image.
+    lines: fn(&Rules, &[u8]) -> Vec<(usize, Range<usize>)>,
+}
+
+fn text_reader(kind: TextKind) -> TextReader {
+    match kind {
+        TextKind::Marked => TextReader {
+            find: marked::find,
+            lines: marked::lines,
+        },
+    }
+}
+
 /// The places that every configuration may have without further settings: `kustomize` and `helm`.
 fn standard_places() -> Vec<PinPlace> {
     let place = |name: &str, kind, default_files| PinPlace {
@@ -305,10 +323,10 @@ impl Rules {
         for number in &places.numbers {
             match &self.places[*number].kind {
                 PlaceKind::Yaml(kind) => parsed.push((*number, kind)),
-                // A comment that marks a line without a digest is refused, so every file is searched
-                // for them.
-                PlaceKind::Text(TextKind::Marked) => {
-                    findings.extend(marked::find(self, finder, *number, content));
+                // A line without a digest may be refused, so every file is searched.
+                PlaceKind::Text(kind) => {
+                    let find = text_reader(*kind).find;
+                    findings.extend(find(self, finder, *number, content));
                 }
             }
         }

@@ -18,11 +18,11 @@ use memchr::memmem;
 use super::{
     File, Rules, contains_name,
     entry::{Entry, EntryImage},
-    marked, standard_places,
+    standard_places, text_reader,
     yaml::{self, Document},
 };
 use crate::{
-    config::{Config, Owner, PlaceKind, Step, TextKind, YamlKind},
+    config::{Config, Owner, PlaceKind, TextKind},
     oci::Tag,
     pins::ImageNames,
 };
@@ -84,18 +84,15 @@ impl TagPlaces {
             match &place.kind {
                 PlaceKind::Text(kind) if self.text_kinds.contains(kind) => {}
                 PlaceKind::Text(kind) => self.text_kinds.push(*kind),
-                PlaceKind::Yaml(YamlKind::Keys(rule)) => {
-                    let mut steps = rule.tag.iter().flatten().rev();
-                    let key = steps.find_map(|step| match step {
-                        Step::Key(key) => Some(key.clone()),
-                        _ => None,
-                    });
-                    match &rule.owner {
-                        Owner::Image(name) => self.keys.extend(key.zip(numbers.get(name).copied())),
-                        Owner::Keys { .. } => self.repository_keys.extend(key),
+                PlaceKind::Yaml(kind) => match kind.tag_key() {
+                    None => {}
+                    Some((key, Owner::Image(name))) => {
+                        let number = numbers.get(name);
+                        self.keys
+                            .extend(number.map(|number| (key.to_owned(), *number)));
                     }
-                }
-                PlaceKind::Yaml(YamlKind::Kustomize | YamlKind::Helm { .. }) => {}
+                    Some((key, Owner::Keys { .. })) => self.repository_keys.push(key.to_owned()),
+                },
             }
         }
         self.rules.push(Rules {
@@ -142,12 +139,8 @@ impl TagPlaces {
     fn add_text_places(&self, content: &[u8], tags: &mut Vec<(usize, Tag)>) {
         for kind in &self.text_kinds {
             for rules in &self.rules {
-                match kind {
-                    TextKind::Marked => {
-                        for (image, line) in marked::lines(rules, content) {
-                            add_tags(&self.images[image], line, tags);
-                        }
-                    }
+                for (image, line) in (text_reader(*kind).lines)(rules, content) {
+                    add_tags(&self.images[image], &content[line], tags);
                 }
             }
         }
