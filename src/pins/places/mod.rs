@@ -216,12 +216,15 @@ impl FileScanner {
     }
 }
 
+/// The image of a line of text, and the range of the line.
+type TextLine = (usize, Range<usize>);
+
 /// The reader of a kind of entries in text.
 struct TextReader {
     /// The pins and refusals of a place.
     find: fn(&Rules, &Finder, usize, &[u8]) -> Vec<Finding>,
     /// The lines of entries, each with its image.
-    lines: fn(&Rules, &[u8]) -> Vec<(usize, Range<usize>)>,
+    lines: fn(&Rules, &[u8]) -> Vec<TextLine>,
 }
 
 fn text_reader(kind: TextKind) -> TextReader {
