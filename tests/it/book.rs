@@ -237,6 +237,14 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
+/// Whether a file is a page of the book: the other pages are for contributors, or are references that the program
+/// prints itself.
+fn is_in_book(path: &str) -> bool {
+    let outside = ["docs/json.md", "docs/reference.md", "docs/testing.md"];
+    let is_page = path.starts_with("docs/") && path.ends_with(".md");
+    is_page && !outside.contains(&path) && !path.starts_with("docs/decisions/")
+}
+
 #[test]
 fn every_link_between_files_has_a_target() {
     let link = Regex::new(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)").unwrap();
@@ -250,7 +258,6 @@ fn every_link_between_files_has_a_target() {
     for path in pages().into_iter().chain(others.map(str::to_owned)) {
         let text = page(&path);
         for found in link.captures_iter(&text) {
-            // The decisions are not in the book.
             let of_repository = found[1].strip_prefix("https://github.com/OWNER/repin/blob/main/");
             if found[1].contains("://") && of_repository.is_none() {
                 continue;
@@ -263,15 +270,10 @@ fn every_link_between_files_has_a_target() {
             };
             assert!(target.exists(), "{path} links to {}", &found[0]);
             // A page of the book leads to pages, wherever it is read.
-            let within = target
-                .canonicalize()
-                .unwrap()
-                .starts_with(root().join("docs"));
-            let is_decision = target.starts_with(root().join("docs/decisions"));
-            let is_page = path.starts_with("docs/") && !path.starts_with("docs/decisions/");
-            let leads_out = !within || !target.is_file() || is_decision;
+            let target = target.canonicalize().unwrap();
+            let file = target.strip_prefix(root()).unwrap().to_str().unwrap();
             assert!(
-                !is_page || path == "docs/testing.md" || !leads_out || of_repository.is_some(),
+                !is_in_book(&path) || is_in_book(file) || of_repository.is_some(),
                 "{path} links out of the book: {}",
                 &found[0]
             );
@@ -314,11 +316,7 @@ fn each_decision_is_listed() {
 fn the_book_has_every_page() {
     let summary = "docs/SUMMARY.md";
     let mut pages = pages();
-    // For contributors, not for users.
-    let is_for_users = |path: &String| {
-        path != summary && path != "docs/testing.md" && !path.starts_with("docs/decisions/")
-    };
-    pages.retain(is_for_users);
+    pages.retain(|path| path != summary && is_in_book(path));
     let text = page(summary);
     let listing = Regex::new(r"\]\(([a-z0-9A-Z/-]+\.md)\)").unwrap();
     let mut listed: Vec<_> = listing
