@@ -259,3 +259,81 @@ impl OtherConfiguration {
         Ok(!may_be_ignored || !contents.is_ignored(path)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::git::tests::git;
+
+    fn write(root: &Path, path: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+
+    fn names(files: &[RelPath]) -> Vec<String> {
+        files.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn tracked_configurations_are_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        git(root, &["init", "-q"]);
+        for path in [
+            "a/repin.yaml",
+            "b/repin.yaml",
+            "c/repin.yaml",
+            "d/other.yaml",
+        ] {
+            write(root, path);
+        }
+        git(root, &["add", "."]);
+        write(root, "e/repin.yaml");
+        // Deleted in the work tree, and outside of the sparse checkout: missing, or present nevertheless.
+        fs::remove_file(root.join("a/repin.yaml")).unwrap();
+        git(
+            root,
+            &[
+                "update-index",
+                "--skip-worktree",
+                "b/repin.yaml",
+                "c/repin.yaml",
+            ],
+        );
+        fs::remove_file(root.join("b/repin.yaml")).unwrap();
+        let listing = list(root, 100);
+        assert_eq!(names(&listing.files), ["c/repin.yaml"]);
+        assert_eq!(names(&listing.sparse), ["b/repin.yaml"]);
+        assert!(listing.incomplete.is_empty(), "{listing:?}");
+        // A failure of git does not mean that there are no configurations.
+        fs::write(root.join(".git/index"), "damaged").unwrap();
+        let listing = list(root, 100);
+        assert!(listing.files.is_empty(), "{listing:?}");
+        assert_eq!(listing.incomplete.len(), 1, "{listing:?}");
+    }
+
+    #[test]
+    fn search_without_git_is_complete_or_states_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for path in ["b.yaml", "b/repin.yaml", "repin.yaml", "a/repin.yaml"] {
+            write(root, path);
+        }
+        let listing = list(root, 100);
+        assert_eq!(
+            names(&listing.files),
+            ["a/repin.yaml", "b/repin.yaml", "repin.yaml"]
+        );
+        assert!(listing.incomplete.is_empty(), "{listing:?}");
+        let listing = list(root, 2);
+        let reasons: Vec<_> = listing.incomplete.iter().map(ToString::to_string).collect();
+        assert_eq!(reasons.len(), 1);
+        assert!(
+            reasons[0].contains("the search ended after 2 files"),
+            "{reasons:?}"
+        );
+    }
+}

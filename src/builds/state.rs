@@ -164,3 +164,251 @@ pub(crate) fn is_created_before(
     }
     history::is_created_before(compared)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::{
+        builds::ReadImage,
+        code::Code,
+        config,
+        error::{Class, Error},
+        history::ExampleCommit,
+        oci::{Digest, Tag},
+    };
+
+    const CONFIG: &str = "version: 1
+files: [x]
+revision: { pattern: '[a-z]' }
+images:
+  a: { repository: r.example/a, pins: 1 }
+  b: { repository: r.example/b, pins: 1 }
+  base: { repository: r.example/base, pins: 0 }
+";
+
+    fn revision(letter: char) -> Revision {
+        let pattern = &config::example(CONFIG).revision.pattern;
+        pattern.revision(&letter.to_string()).unwrap()
+    }
+
+    fn second(second: u64) -> SystemTime {
+        // Not a placeholder.
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second)
+    }
+
+    fn tag() -> Tag {
+        Tag::parse("t").unwrap()
+    }
+
+    fn read(digest: Digest, time: Option<ImageTime>) -> BuildImage {
+        let label = None;
+        BuildImage::Read(
+            tag(),
+            ReadImage {
+                digest,
+                time,
+                label,
+            },
+        )
+    }
+
+    /// A build of `a` and `b` with the digests of an example set, and of `base`.
+    fn build(letter: char, set: [char; 2]) -> ReadBuild {
+        let digests = History::example_digests(set);
+        let base = History::example_digests(['x', 'x'])["a"];
+        let images = [digests["a"], digests["b"], base];
+        ReadBuild {
+            text: letter.to_string(),
+            revision: Some(revision(letter)),
+            images: images.map(|digest| read(digest, None)).into(),
+        }
+    }
+
+    fn facts<'f>(config: &'f Config, pinned: &'f Digests) -> SetFacts<'f> {
+        SetFacts {
+            config,
+            current: None,
+            pinned,
+            history: None,
+            proposals: &[],
+        }
+    }
+
+    #[test]
+    fn set_is_current_by_revision_or_by_its_pinned_digests() {
+        let config = config::example(CONFIG);
+        let pinned = History::example_digests(['p', 'q']);
+        let facts = facts(&config, &pinned);
+        assert!(is_current(&build('z', ['p', 'q']), &facts));
+        assert!(!is_current(&build('z', ['p', 'p']), &facts));
+        // A build without a revision is not that of a set without a recorded revision.
+        let mut unknown = build('z', ['p', 'p']);
+        unknown.revision = None;
+        assert!(!is_current(&unknown, &facts));
+        let current = revision('z');
+        let facts = SetFacts {
+            current: Some(&current),
+            ..facts
+        };
+        assert!(is_current(&build('z', ['p', 'p']), &facts));
+        assert!(!is_current(&build('y', ['p', 'p']), &facts));
+        assert_eq!(
+            state(&build('z', ['p', 'p']), &facts),
+            (State::Current, String::new())
+        );
+        // One image of two, or none, is not the set.
+        let mut part = build('y', ['p', 'q']);
+        part.images[1] = BuildImage::Missing;
+        let pinned: Digests = pinned.clone().into_iter().take(1).collect();
+        assert!(!is_current(
+            &part,
+            &SetFacts {
+                pinned: &pinned,
+                ..facts
+            }
+        ));
+        part.images[0] = BuildImage::Missing;
+        let none = Digests::new();
+        let mut unpinned = config.clone();
+        unpinned.images.iter_mut().for_each(|image| image.pins = 0);
+        let facts = SetFacts {
+            config: &unpinned,
+            pinned: &none,
+            ..facts
+        };
+        assert!(!is_current(&part, &facts));
+    }
+
+    #[test]
+    fn rolled_back_set_is_held_by_revision_or_digests() {
+        let config = config::example(CONFIG);
+        let commit = |parents: &[usize], set, promotes| ExampleCommit {
+            parents: parents.to_vec(),
+            set: Some(set),
+            promotes,
+            date: second(0),
+        };
+        let commits = [
+            commit(&[], ['p', 'p'], Some('p')),
+            commit(&[0], ['q', 'q'], Some('q')),
+            commit(&[1], ['p', 'p'], None),
+        ];
+        let history = History::example(&commits, 2, false);
+        let pinned = History::example_digests(['p', 'p']);
+        let proposals = [Proposal {
+            number: 7,
+            revision: revision('q'),
+        }];
+        let facts = SetFacts {
+            history: Some(&history),
+            proposals: &proposals,
+            ..facts(&config, &pinned)
+        };
+        let held = "rolled back by commit 0000000000 on 2023-11-14".to_owned();
+        // By revision, also with other digests or without an image; by digests, also without a revision.
+        let mut incomplete = build('q', ['q', 'q']);
+        incomplete.images[0] = BuildImage::Missing;
+        let mut unnamed = build('q', ['q', 'q']);
+        unnamed.revision = None;
+        for build in [
+            build('q', ['z', 'z']),
+            incomplete,
+            unnamed,
+            build('z', ['q', 'q']),
+        ] {
+            assert_eq!(
+                state(&build, &facts),
+                (State::Held, held.clone()),
+                "{build:?}"
+            );
+        }
+        let other = build('z', ['z', 'z']);
+        assert_eq!(state(&other, &facts), (State::Available, String::new()));
+        let facts = SetFacts {
+            history: None,
+            ..facts
+        };
+        let proposed = build('q', ['q', 'q']);
+        assert_eq!(state(&proposed, &facts), (State::Proposed, "#7".to_owned()));
+        assert_eq!(proposal(&other, &facts).map(|found| found.number), None);
+    }
+
+    #[test]
+    fn every_obstacle_is_reported() {
+        let config = config::example(CONFIG);
+        let none = Digests::new();
+        let facts = facts(&config, &none);
+        let unreadable =
+            || BuildImage::Unreadable(tag(), Error::new(Class::Unavailable, Code::REGISTRY, "off"));
+        let detail = |images: [BuildImage; 3], is_named: bool| {
+            let build = ReadBuild {
+                text: "z".to_owned(),
+                revision: is_named.then(|| revision('z')),
+                images: images.into(),
+            };
+            state(&build, &facts)
+        };
+        let digest = History::example_digests(['p', 'q'])["a"];
+        let some = || read(digest, None);
+        let incomplete = |text: &str| (State::Incomplete, text.to_owned());
+        assert_eq!(
+            detail([BuildImage::Missing, some(), some()], true),
+            incomplete("`a` is missing")
+        );
+        assert_eq!(
+            detail(
+                [BuildImage::Missing, BuildImage::Missing, unreadable()],
+                false
+            ),
+            incomplete("`a`, `b` are missing; `base` cannot be read")
+        );
+        assert_eq!(
+            detail([some(), BuildImage::Ambiguous(2), some()], true),
+            incomplete("2 tags of `b` have this revision")
+        );
+        assert_eq!(
+            detail([some(), some(), some()], false),
+            incomplete(
+                "the label org.opencontainers.image.revision does not contain one revision for all images"
+            )
+        );
+    }
+
+    #[test]
+    fn only_changed_and_pinned_images_are_compared_by_time() {
+        let config = config::example(CONFIG);
+        let pinned = History::example_digests(['p', 'q']);
+        let facts = facts(&config, &pinned);
+        let created = |at| Some(ImageTime::Created(second(at)));
+        let pushed = |at| Some(ImageTime::Pushed(second(at)));
+        let new = History::example_digests(['x', 'y']);
+        let order = |[a, b]: [BuildImage; 2], base| {
+            let build = ReadBuild {
+                text: "z".to_owned(),
+                revision: None,
+                images: vec![a, b, base],
+            };
+            let times = [
+                ("a", ImageTime::Created(second(5))),
+                ("b", ImageTime::Pushed(second(5))),
+            ];
+            let times = times.map(|(name, time)| (name.to_owned(), time));
+            is_created_before(&build, &facts, &times.into())
+        };
+        let changed = |a, b| [read(new["a"], a), read(new["b"], b)];
+        let base = || read(new["a"], None);
+        assert_eq!(order(changed(created(4), pushed(4)), base()), Some(true));
+        assert_eq!(order(changed(created(6), pushed(6)), base()), Some(false));
+        assert_eq!(order(changed(created(4), pushed(6)), base()), None);
+        // Times of different origins, and an unknown time.
+        assert_eq!(order(changed(pushed(4), pushed(4)), base()), None);
+        assert_eq!(order(changed(created(4), created(4)), base()), None);
+        assert_eq!(order(changed(created(4), None), base()), None);
+        let unchanged = || read(pinned["b"], pushed(9));
+        let one = || read(new["a"], created(4));
+        assert_eq!(order([one(), unchanged()], base()), Some(true));
+        assert_eq!(order([one(), unchanged()], BuildImage::Missing), None);
+    }
+}

@@ -117,9 +117,13 @@ fn parse(arguments: &[OsString], output: &mut Output) -> Result<Cli, Exit> {
                 .collect();
             lines.join(" ").trim_start_matches("error: ").to_owned()
         };
-        let help = match suggestion(&error) {
-            Some(near) => format!("did you mean `{near}`? See `repin --help`"),
-            None => "see `repin --help`".to_owned(),
+        let help = match (suggestion(&error), error.get(ContextKind::Suggested)) {
+            (Some(near), _) => format!("did you mean `{near}`? See `repin --help`"),
+            (None, Some(ContextValue::StyledStrs(tips))) => {
+                let tips: Vec<_> = tips.iter().map(ToString::to_string).collect();
+                tips.join("; ")
+            }
+            (None, _) => "see `repin --help`".to_owned(),
         };
         output.report_errors(&Errors::from(Error::input(Code::USAGE, message).help(help)))
     })

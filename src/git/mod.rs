@@ -34,7 +34,7 @@ mod renames;
 mod scratch;
 mod sweep;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trees;
 
 use std::{

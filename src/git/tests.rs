@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use super::ObjectId;
 
 /// The output of git in `directory`, without the user's configuration.
-pub(super) fn git(directory: &Path, args: &[&str]) -> Vec<u8> {
+pub(crate) fn git(directory: &Path, args: &[&str]) -> Vec<u8> {
     let output = Command::new("git")
         .current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

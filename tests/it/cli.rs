@@ -302,6 +302,12 @@ fn a_misspelled_argument_is_suggested_in_the_document() {
             "{error}"
         );
     }
+    let words = ["promote", REV_B, "--format", "json"];
+    let document = world.run(&words).exits(2).json();
+    assert_eq!(
+        document["errors"][0]["hint"],
+        format!("a revision is written as '--revision {REV_B}'")
+    );
 }
 
 #[test]
