@@ -67,3 +67,75 @@ fn time(commit: &ReachableCommit<'_>) -> SystemTime {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::git::tests::git;
+
+    /// Makes a commit and returns its id. Commits of the same second are ordered by topology only.
+    fn commit(root: &Path, seconds: u64, parents: &[&str]) -> String {
+        let empty = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+        let date = format!("GIT_COMMITTER_DATE=@{seconds} +0000");
+        // `git commit-tree` has no option for the date of the committer.
+        let mut command = std::process::Command::new("env");
+        command.args([&date, "GIT_AUTHOR_DATE=@0 +0000", "git", "-C"]);
+        command.arg(root).args([
+            "-c",
+            "user.name=A",
+            "-c",
+            "user.email=a@b",
+            "commit-tree",
+            "-m",
+            "x",
+        ]);
+        for parent in parents {
+            command.args(["-p", parent]);
+        }
+        let printed = command.arg(empty).output().unwrap();
+        assert!(printed.status.success(), "{printed:?}");
+        String::from_utf8(printed.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn nearest_named_descendants_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        git(root, &["init", "-q"]);
+        git(root, &["mktree", "--missing"]);
+        let first = commit(root, 100, &[]);
+        let unnamed = commit(root, 200, &[&first]);
+        let left = commit(root, 300, &[&unnamed]);
+        let right = commit(root, 400, &[&unnamed]);
+        let merge = commit(root, 500, &[&left, &right]);
+        let last = commit(root, 600, &[&merge]);
+        git(root, &["update-ref", "refs/heads/main", &last]);
+        git(root, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+        let repository = Git::open(root).unwrap();
+        let names: HashMap<&str, usize> = [&first[..8], &left, &right, &last]
+            .into_iter()
+            .zip(0..)
+            .collect();
+        let read = |limit, related: &[usize]| {
+            let related = related.iter().copied().collect();
+            read(&repository, &names, limit, &related).unwrap()
+        };
+        let nodes = read(9, &[]);
+        let facts = |index: usize| {
+            let node = &nodes[&index];
+            let date = node.date.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            (node.position, date.as_secs(), node.descendants.clone())
+        };
+        assert_eq!(facts(3), (0, 600, vec![]));
+        assert_eq!(facts(2), (1, 400, vec![3]));
+        assert_eq!(facts(1), (2, 300, vec![3]));
+        assert_eq!(facts(0), (3, 100, vec![1, 2]));
+        // The newest ones, and those that are asked for.
+        let found = |nodes: HashMap<usize, Node>| nodes.into_keys().collect::<BTreeSet<_>>();
+        assert_eq!(found(read(2, &[])), [2, 3].into());
+        assert_eq!(found(read(1, &[0, 1])), [0, 1, 3].into());
+        assert_eq!(read(1, &[0])[&0].descendants, [3]);
+    }
+}
