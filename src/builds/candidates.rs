@@ -328,7 +328,171 @@ fn order_of_commits(kept: &[usize], nodes: &HashMap<usize, Node>, git: Option<&G
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config;
+
+    /// The revisions of a configuration with these keys of `revision`.
+    fn revisions(keys: &str) -> Revisions {
+        let text = format!(
+            "version: 1\nfiles: [x]\nrevision: {{ {keys} }}\nimages:\n  a: {{ repository: r.example/a, pins: 1 }}\n"
+        );
+        config::example(&text).revision
+    }
+
+    fn tags(names: &[&str]) -> Vec<Tag> {
+        names.iter().map(|name| Tag::parse(name).unwrap()).collect()
+    }
+
+    /// The candidates without a clone, with the number of tags of each image.
+    fn found(candidates: &Candidates) -> Vec<(&str, Vec<usize>, bool)> {
+        let mut found = Vec::new();
+        for candidate in &candidates.all {
+            let counts = candidate.tags.iter().map(Vec::len).collect();
+            found.push((candidate.text.as_str(), counts, candidate.is_listed));
+        }
+        found
+    }
+
+    fn listed(mut candidates: Candidates) -> Vec<String> {
+        let mut listed = Vec::new();
+        while let Some(index) = candidates.order.pop() {
+            listed.push(candidates.all[index].text.clone());
+        }
+        listed
+    }
+
+    #[test]
+    fn tags_are_grouped_by_revision() {
+        let revisions = revisions("pattern: '[a-z]+[0-9]*', tag: 'v-{revision}-*'");
+        let mut table = TagTable::new(2);
+        table.add(
+            0,
+            tags(&["v-a1-x", "v-a1-y", "v-b-x", "latest"]),
+            &revisions,
+        );
+        table.add(1, tags(&["v-a1-x", "v-c-x"]), &revisions);
+        assert!(is_build(&revisions, &tags(&["v-a1-x"])[0]));
+        assert!(!is_build(&revisions, &tags(&["latest"])[0]));
+        let current = revisions.pattern.revision("old").unwrap();
+        let facts = SelectionFacts {
+            revisions: &revisions,
+            git: None,
+            related: &[&current],
+            pushed: &HashMap::new(),
+        };
+        let candidates = table.candidates(&facts).unwrap();
+        assert_eq!(
+            found(&candidates),
+            [
+                ("a1", vec![2, 1], true),
+                ("b", vec![1, 0], true),
+                ("c", vec![0, 1], true),
+                ("old", vec![0, 0], false),
+            ]
+        );
+        assert_eq!(
+            (candidates.left_out, candidates.selection),
+            (0, Selection::LastNames)
+        );
+        assert_eq!(candidates.find(&current, &revisions), Some(3));
+        let other = revisions.pattern.revision("other").unwrap();
+        assert_eq!(candidates.find(&other, &revisions), None);
+    }
+
+    #[test]
+    fn latest_push_of_any_tag_counts() {
+        let revisions = revisions("pattern: '[a-z0-9]+', tag: '{revision}-*'");
+        let mut table = TagTable::new(1);
+        let mut pushed = HashMap::new();
+        let mut push = |name: &str, second| {
+            let tag = Tag::parse(name).unwrap();
+            pushed.insert(
+                tag.clone(),
+                SystemTime::UNIX_EPOCH + Duration::from_secs(second),
+            );
+            table.add(0, [tag], &revisions);
+        };
+        push("first-1", 1);
+        push("again-1", 2);
+        push("again-2", 9_000);
+        for number in 1..=MAX_READ {
+            push(&format!("r{number}-1"), 100 + number as u64);
+        }
+        let facts = SelectionFacts {
+            revisions: &revisions,
+            git: None,
+            related: &[],
+            pushed: &pushed,
+        };
+        let candidates = table.candidates(&facts).unwrap();
+        assert_eq!(
+            (candidates.left_out, candidates.selection),
+            (2, Selection::LastPushed)
+        );
+        assert!(!candidates.selection.may_omit_newest());
+        let texts: BTreeSet<&str> = candidates.all.iter().map(|found| &*found.text).collect();
+        assert!(texts.contains("again") && texts.contains("r2"), "{texts:?}");
+        assert!(
+            !texts.contains("first") && !texts.contains("r1"),
+            "{texts:?}"
+        );
+    }
+
+    #[test]
+    fn more_revisions_than_the_limit_are_left_out() {
+        let revisions = revisions("pattern: 'semver'");
+        let mut table = TagTable::new(1);
+        let names: Vec<String> = (0..MAX_READ + 3)
+            .map(|number| format!("1.{number}.0"))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        table.add(0, tags(&names), &revisions);
+        let (lowest, missing) = ("1.0.0", "0.9.0");
+        let related = [lowest, missing].map(|text| revisions.pattern.revision(text).unwrap());
+        let pushed = HashMap::new();
+        let facts = |related| SelectionFacts {
+            revisions: &revisions,
+            git: None,
+            related,
+            pushed: &pushed,
+        };
+        let candidates = table.candidates(&facts(&[])).unwrap();
+        assert_eq!((candidates.all.len(), candidates.left_out), (MAX_READ, 3));
+        assert_eq!(candidates.selection, Selection::HighestVersions);
+        let sorted = listed(candidates);
+        assert_eq!((&*sorted[0], &*sorted[MAX_READ - 1]), ("1.502.0", "1.3.0"));
+        // A related revision is read too: in place of another one if it has tags.
+        let candidates = table
+            .candidates(&facts(&[&related[0], &related[1]]))
+            .unwrap();
+        assert_eq!(
+            (candidates.all.len(), candidates.left_out),
+            (MAX_READ + 1, 3)
+        );
+        let sorted = listed(candidates);
+        assert_eq!(sorted[MAX_READ - 2..], ["1.4.0", lowest, missing]);
+    }
+
+    #[test]
+    fn abbreviated_revisions_are_found_by_their_digits() {
+        let revisions = revisions("tag: '{revision:7}'");
+        let mut table = TagTable::new(1);
+        table.add(0, tags(&["1234567", "12345678"]), &revisions);
+        let full = revisions.pattern.revision(&"1234567890".repeat(4)).unwrap();
+        let facts = SelectionFacts {
+            revisions: &revisions,
+            git: None,
+            related: &[&full],
+            pushed: &HashMap::new(),
+        };
+        let candidates = table.candidates(&facts).unwrap();
+        assert_eq!(found(&candidates), [("1234567", vec![1], true)]);
+        assert_eq!(candidates.find(&full, &revisions), Some(0));
+        assert!(candidates.selection.may_omit_newest());
+        assert_eq!(candidates.selection.phrase(), "the last by name");
+    }
 
     #[test]
     fn numbers_in_names_are_ordered_by_value() {
