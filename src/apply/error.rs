@@ -21,10 +21,7 @@ pub enum Error {
         holder: Option<String>,
     },
     /// Files were edited after planning. Returned before any change of a file.
-    #[error(
-        "{} was changed after the plan was made; its content is kept",
-        join(files)
-    )]
+    #[error("{} was changed after the plan; its content is kept", join(files))]
     Conflict {
         /// The files, in the order of the plan.
         files: Vec<RelPath>,

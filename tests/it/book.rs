@@ -241,7 +241,10 @@ fn anchors(text: &str) -> BTreeSet<String> {
 /// prints itself.
 fn is_in_book(path: &str) -> bool {
     let outside = ["docs/json.md", "docs/reference.md", "docs/testing.md"];
-    let is_page = path.starts_with("docs/") && path.ends_with(".md");
+    let is_page = path.starts_with("docs/")
+        && Path::new(path)
+            .extension()
+            .is_some_and(|found| found == "md");
     is_page && !outside.contains(&path) && !path.starts_with("docs/decisions/")
 }
 
