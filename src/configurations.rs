@@ -36,23 +36,21 @@ pub(crate) struct Listing {
 /// are visited.
 pub(crate) fn list(directory: &Path, most: usize) -> Listing {
     let mut listing = Listing::default();
-    if git::is_in_repository(directory) {
-        match git::configurations(directory) {
-            Ok(files) => {
-                for file in existing(files, directory) {
-                    if is_left_out(&file, directory) {
-                        listing.sparse.push(file.path);
-                    } else {
-                        listing.files.push(file.path);
-                    }
+    match git::configurations(directory) {
+        Ok(files) => {
+            for file in existing(files, directory) {
+                if is_left_out(&file, directory) {
+                    listing.sparse.push(file.path);
+                } else {
+                    listing.files.push(file.path);
                 }
-                return listing;
             }
-            Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {}
-            Err(error) => {
-                listing.incomplete.push(Error::from(error));
-                return listing;
-            }
+            return listing;
+        }
+        Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {}
+        Err(error) => {
+            listing.incomplete.push(Error::from(error));
+            return listing;
         }
     }
     let survey = survey_all(directory, most);
@@ -262,7 +260,9 @@ impl OtherConfiguration {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
+
+    use rustix::fs::{Mode, OFlags};
 
     use super::*;
     use crate::git::tests::git;
@@ -287,6 +287,7 @@ mod tests {
             "b/repin.yaml",
             "c/repin.yaml",
             "d/other.yaml",
+            "f/repin.yaml",
         ] {
             write(root, path);
         }
@@ -304,8 +305,11 @@ mod tests {
             ],
         );
         fs::remove_file(root.join("b/repin.yaml")).unwrap();
+        // A path that cannot be examined is not a deleted one.
+        fs::remove_dir_all(root.join("f")).unwrap();
+        write(root, "f");
         let listing = list(root, 100);
-        assert_eq!(names(&listing.files), ["c/repin.yaml"]);
+        assert_eq!(names(&listing.files), ["c/repin.yaml", "f/repin.yaml"]);
         assert_eq!(names(&listing.sparse), ["b/repin.yaml"]);
         assert!(listing.incomplete.is_empty(), "{listing:?}");
         // A failure of git does not mean that there are no configurations.
@@ -328,6 +332,12 @@ mod tests {
             ["a/repin.yaml", "b/repin.yaml", "repin.yaml"]
         );
         assert!(listing.incomplete.is_empty(), "{listing:?}");
+        // Sorted together with paths that no configuration can contain.
+        let directory = root.join(OsStr::from_bytes(b"a\xff"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("repin.yaml"), "").unwrap();
+        let names = names(&list(root, 100).files);
+        assert_eq!(names[1], "a\u{fffd}/repin.yaml", "{names:?}");
         let listing = list(root, 2);
         let reasons: Vec<_> = listing.incomplete.iter().map(ToString::to_string).collect();
         assert_eq!(reasons.len(), 1);
@@ -335,5 +345,13 @@ mod tests {
             reasons[0].contains("the search ended after 2 files"),
             "{reasons:?}"
         );
+        // A directory that cannot be read, because its path is too long.
+        let name = "x".repeat(250);
+        let mut below = rustix::fs::open(root, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..20 {
+            rustix::fs::mkdirat(&below, &name, Mode::RWXU).unwrap();
+            below = rustix::fs::openat(&below, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        assert_eq!(list(root, 100).incomplete.len(), 1);
     }
 }

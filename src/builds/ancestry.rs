@@ -29,7 +29,7 @@ pub(super) fn read(
     let lengths: BTreeSet<usize> = names.keys().map(|name| name.len()).collect();
     let mut nodes: HashMap<usize, Node> = HashMap::new();
     // For each commit whose children were read, the nearest descendants.
-    let mut descendants_of: HashMap<ObjectId, Vec<usize>> = HashMap::new();
+    let mut descendants_of: HashMap<ObjectId, BTreeSet<usize>> = HashMap::new();
     git.each_commit(|commit| {
         let mut nearest = descendants_of.remove(&commit.id).unwrap_or_default();
         let id = commit.id.to_string();
@@ -44,18 +44,15 @@ pub(super) fn read(
             entry.insert(Node {
                 position,
                 date: time(&commit),
-                descendants: nearest,
+                descendants: nearest.into_iter().collect(),
             });
-            nearest = vec![name];
+            nearest = [name].into();
         }
-        if nearest.is_empty() {
-            return;
-        }
-        for parent in commit.parents {
-            let known = descendants_of.entry(*parent).or_default();
-            known.extend(&nearest);
-            known.sort_unstable();
-            known.dedup();
+        for descendant in nearest {
+            for parent in commit.parents {
+                let known = descendants_of.entry(*parent).or_default();
+                known.insert(descendant);
+            }
         }
     })
     .map_err(|error| git.explain(error))?;
@@ -70,49 +67,21 @@ fn time(commit: &ReachableCommit<'_>) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::git::tests::git;
-
-    /// Makes a commit and returns its id. Commits of the same second are ordered by topology only.
-    fn commit(root: &Path, seconds: u64, parents: &[&str]) -> String {
-        let empty = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
-        let date = format!("GIT_COMMITTER_DATE=@{seconds} +0000");
-        // `git commit-tree` has no option for the date of the committer.
-        let mut command = std::process::Command::new("env");
-        command.args([&date, "GIT_AUTHOR_DATE=@0 +0000", "git", "-C"]);
-        command.arg(root).args([
-            "-c",
-            "user.name=A",
-            "-c",
-            "user.email=a@b",
-            "commit-tree",
-            "-m",
-            "x",
-        ]);
-        for parent in parents {
-            command.args(["-p", parent]);
-        }
-        let printed = command.arg(empty).output().unwrap();
-        assert!(printed.status.success(), "{printed:?}");
-        String::from_utf8(printed.stdout).unwrap().trim().to_owned()
-    }
+    use crate::git::tests::{commit_at, git, repository};
 
     #[test]
     fn nearest_named_descendants_are_found() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        git(root, &["init", "-q"]);
-        git(root, &["mktree", "--missing"]);
-        let first = commit(root, 100, &[]);
-        let unnamed = commit(root, 200, &[&first]);
-        let left = commit(root, 300, &[&unnamed]);
-        let right = commit(root, 400, &[&unnamed]);
-        let merge = commit(root, 500, &[&left, &right]);
-        let last = commit(root, 600, &[&merge]);
-        git(root, &["update-ref", "refs/heads/main", &last]);
-        git(root, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+        repository(root);
+        let first = commit_at(root, 100, &[]);
+        let unnamed = commit_at(root, 200, &[&first]);
+        let left = commit_at(root, 300, &[&unnamed]);
+        let right = commit_at(root, 400, &[&unnamed]);
+        let merge = commit_at(root, 500, &[&left, &right]);
+        let last = commit_at(root, 600, &[&merge]);
+        git(root, &["update-ref", "HEAD", &last]);
         let repository = Git::open(root).unwrap();
         let names: HashMap<&str, usize> = [&first[..8], &left, &right, &last]
             .into_iter()

@@ -19,8 +19,8 @@ use crate::{
 /// The maximum number of revisions that are read.
 pub(crate) const MAX_READ: usize = 500;
 
-/// The tags of a set's repositories that have the form of `revision.tag`. There may be many, so a tag that
-/// several repositories have is kept once.
+/// The tags of a set's repositories. There may be many, so a tag that several repositories have is kept
+/// once.
 #[derive(Debug)]
 pub(crate) struct TagTable {
     /// For each tag, the images whose repositories have it.
@@ -97,18 +97,11 @@ impl TagTable {
     }
 
     /// Adds the tags of an image's repository.
-    pub(crate) fn add(
-        &mut self,
-        image: usize,
-        tags: impl IntoIterator<Item = Tag>,
-        revisions: &Revisions,
-    ) {
+    pub(crate) fn add(&mut self, image: usize, tags: impl IntoIterator<Item = Tag>) {
         for tag in tags {
-            if revision_in(revisions, &tag).is_some() {
-                let images = self.tags.entry(tag);
-                let images = images.or_insert_with(|| vec![false; self.images].into());
-                images[image] = true;
-            }
+            let images = self.tags.entry(tag);
+            let images = images.or_insert_with(|| vec![false; self.images].into());
+            images[image] = true;
         }
     }
 
@@ -331,7 +324,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config;
+    use crate::{
+        config,
+        git::tests::{commit_at, git, repository},
+    };
 
     /// The revisions of a configuration with these keys of `revision`.
     fn revisions(keys: &str) -> Revisions {
@@ -367,12 +363,8 @@ mod tests {
     fn tags_are_grouped_by_revision() {
         let revisions = revisions("pattern: '[a-z]+[0-9]*', tag: 'v-{revision}-*'");
         let mut table = TagTable::new(2);
-        table.add(
-            0,
-            tags(&["v-a1-x", "v-a1-y", "v-b-x", "latest"]),
-            &revisions,
-        );
-        table.add(1, tags(&["v-a1-x", "v-c-x"]), &revisions);
+        table.add(0, tags(&["v-a1-x", "v-a1-y", "v-b-x", "latest"]));
+        table.add(1, tags(&["v-a1-x", "v-c-x"]));
         assert!(is_build(&revisions, &tags(&["v-a1-x"])[0]));
         assert!(!is_build(&revisions, &tags(&["latest"])[0]));
         let current = revisions.pattern.revision("old").unwrap();
@@ -412,7 +404,7 @@ mod tests {
                 tag.clone(),
                 SystemTime::UNIX_EPOCH + Duration::from_secs(second),
             );
-            table.add(0, [tag], &revisions);
+            table.add(0, [tag]);
         };
         push("first-1", 1);
         push("again-1", 2);
@@ -448,7 +440,7 @@ mod tests {
             .map(|number| format!("1.{number}.0"))
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        table.add(0, tags(&names), &revisions);
+        table.add(0, tags(&names));
         let (lowest, missing) = ("1.0.0", "0.9.0");
         let related = [lowest, missing].map(|text| revisions.pattern.revision(text).unwrap());
         let pushed = HashMap::new();
@@ -475,11 +467,91 @@ mod tests {
         assert_eq!(sorted[MAX_READ - 2..], ["1.4.0", lowest, missing]);
     }
 
+    /// The candidates of one image with these tags in a clone.
+    fn in_clone(keys: &str, names: &[&str], clone: &Git) -> Candidates {
+        let revisions = revisions(keys);
+        let mut table = TagTable::new(1);
+        table.add(0, tags(names));
+        let facts = SelectionFacts {
+            revisions: &revisions,
+            git: Some(clone),
+            related: &[],
+            pushed: &HashMap::new(),
+        };
+        table.candidates(&facts).unwrap()
+    }
+
+    #[test]
+    fn commits_of_the_clone_have_positions() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        repository(root);
+        let mut commits = vec![commit_at(root, 1, &[])];
+        // The first digits of one commit are a number.
+        while commits.last().unwrap()[..4].contains(|c: char| !c.is_ascii_digit()) {
+            let (seconds, parent) = (commits.len() as u64 + 1, commits.last().unwrap().clone());
+            commits.push(commit_at(root, seconds, &[&parent]));
+        }
+        let last = commits.last().unwrap().clone();
+        let newest = commit_at(root, 1_000, &[&last]);
+        git(root, &["update-ref", "HEAD", &newest]);
+        let clone = Git::open(root).unwrap();
+
+        let of_commits = |found: &Candidates| {
+            let positions = (0..found.all.len()).map(|index| found.order.has_position(index));
+            (positions.collect::<Vec<_>>(), found.selection)
+        };
+        let full = in_clone("", &[&last, &newest, &"0".repeat(40)], &clone);
+        assert_eq!(full.all.len(), 3);
+        assert_eq!(
+            of_commits(&full).0.iter().filter(|placed| **placed).count(),
+            2
+        );
+        assert_eq!(full.selection, Selection::NewestCommits);
+        let digits = in_clone("tag: '{revision:7}'", &[&last[..7], &newest[..7]], &clone);
+        assert_eq!(
+            of_commits(&digits),
+            (vec![true, true], Selection::NewestCommits)
+        );
+        assert_eq!(listed(digits), [&newest[..7], &last[..7]]);
+        let number = in_clone("pattern: '[0-9]+'", &[&last[..4]], &clone);
+        assert_eq!(of_commits(&number), (vec![false], Selection::LastNames));
+
+        // A commit that is not selected, because the others have known times.
+        let revisions = revisions("");
+        let mut table = TagTable::new(1);
+        let others: Vec<Tag> = (0..MAX_READ)
+            .map(|number| Tag::parse(&format!("{number:040x}")).unwrap())
+            .collect();
+        table.add(0, others.clone());
+        table.add(0, tags(&[&last]));
+        let pushed = others.into_iter().map(|tag| (tag, SystemTime::UNIX_EPOCH));
+        let facts = SelectionFacts {
+            revisions: &revisions,
+            git: Some(&clone),
+            related: &[],
+            pushed: &pushed.collect(),
+        };
+        let candidates = table.candidates(&facts).unwrap();
+        assert_eq!(
+            (candidates.all.len(), candidates.left_out),
+            (MAX_READ + 1, 1)
+        );
+        let unselected = candidates.all.iter().find(|found| !found.is_listed);
+        assert_eq!(unselected.unwrap().text, last);
+
+        // Versions are no commits, so they do not depend on the clone.
+        std::fs::remove_dir_all(root.join(".git/objects")).unwrap();
+        std::fs::create_dir(root.join(".git/objects")).unwrap();
+        let versions = in_clone("pattern: 'semver'", &["1.0.0"], &clone);
+        assert_eq!(versions.selection, Selection::HighestVersions);
+    }
+
     #[test]
     fn abbreviated_revisions_are_found_by_their_digits() {
         let revisions = revisions("tag: '{revision:7}'");
         let mut table = TagTable::new(1);
-        table.add(0, tags(&["1234567", "12345678"]), &revisions);
+        table.add(0, tags(&["1234567", "12345678"]));
         let full = revisions.pattern.revision(&"1234567890".repeat(4)).unwrap();
         let facts = SelectionFacts {
             revisions: &revisions,
@@ -513,7 +585,12 @@ mod tests {
             date: SystemTime::UNIX_EPOCH,
             descendants: Vec::new(),
         };
-        let nodes = |count: usize| (0..count).map(|index| (index, node(index))).collect();
+        // The newest commit has the highest index.
+        let nodes = |count: usize| {
+            (0..count)
+                .map(|index| (index, node(count - index)))
+                .collect()
+        };
         let first = |count: usize| by_evidence(&texts, |_| None, &nodes(count)).0;
         let in_clone = |picked: &[usize], count: usize| {
             let picked = &picked[..MAX_READ];
@@ -525,7 +602,7 @@ mod tests {
             assert_eq!(in_clone(&picked, count), expected, "{count}");
         }
         assert_eq!(first(0)[..2], [1_999, 1_998]);
-        assert_eq!(first(500)[250..252], [0, 1]);
+        assert_eq!(first(500)[250..252], [499, 498]);
         // The last pushed ones precede all others.
         let pushed = |index: usize| {
             (index < 2)

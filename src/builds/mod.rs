@@ -140,3 +140,37 @@ pub(crate) fn expected_tag(config: &Config, text: &str) -> String {
 pub(crate) fn is_abbreviated(config: &Config) -> bool {
     config.revision.tag.length() != RevisionLength::Full
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn placeholder_is_no_time_of_a_build() {
+        let read = |seconds| {
+            let image = ReadImage {
+                digest: Digest::from_hex(&"a".repeat(64)).unwrap(),
+                time: Some(ImageTime::Created(
+                    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+                )),
+                label: None,
+            };
+            BuildImage::Read(Tag::parse("t").unwrap(), image)
+        };
+        let build = |images| ReadBuild {
+            text: "a".to_owned(),
+            revision: None,
+            images,
+        };
+        let reproducible = build(vec![read(0), BuildImage::Missing]);
+        assert_eq!(reproducible.created(), Some(SystemTime::UNIX_EPOCH));
+        assert_eq!(reproducible.build_time(), None);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert_eq!(
+            build(vec![read(1_700_000_000), read(0)]).build_time(),
+            Some(time)
+        );
+    }
+}

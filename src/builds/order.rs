@@ -175,6 +175,42 @@ mod tests {
     }
 
     #[test]
+    fn build_follows_each_of_its_descendants() {
+        let mut order = ListOrder::new(3, true);
+        order.place(1, 0, None, &[]);
+        order.place(2, 1, None, &[]);
+        order.place(0, 2, None, &[1, 2]);
+        assert_eq!(listed(order, &[9, 8, 1]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn only_builds_with_a_position_and_without_a_time_are_expected() {
+        let mut order = ListOrder::new(3, true);
+        order.place(1, 1, None, &[]);
+        order.place(0, 0, None, &[]);
+        assert!(order.has_position(0) && !order.has_position(2));
+        assert_eq!(order.expected(9), [0, 1]);
+        order.set_time(0, None);
+        assert_eq!(order.expected(9), [1]);
+        assert_eq!(order.older_than(2), [None, None, None]);
+    }
+
+    #[test]
+    fn ancestry_with_many_paths_is_read_once() {
+        // A ladder of pairs: each is a descendant of both of the next pair.
+        let mut order = ListOrder::new(128, true);
+        for build in 2..128 {
+            let pair = build / 2 * 2 - 2;
+            order.place(build, build, None, &[pair, pair + 1]);
+        }
+        let older = order.older_than(0);
+        assert_eq!(
+            older.iter().filter(|older| **older == Some(true)).count(),
+            126
+        );
+    }
+
+    #[test]
     fn equal_times_are_ordered_by_position() {
         let mut order = ListOrder::new(3, true);
         order.place(2, 0, Some(second(1)), &[]);

@@ -18,6 +18,30 @@ pub(crate) fn git(directory: &Path, args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+/// Creates a repository with the empty tree.
+pub(crate) fn repository(root: &Path) {
+    git(root, &["init", "-q"]);
+    git(root, &["mktree"]);
+}
+
+/// Makes a commit with the empty tree, and returns its id.
+pub(crate) fn commit_at(root: &Path, seconds: u64, parents: &[&str]) -> String {
+    let tree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+    let mut command = Command::new("git");
+    command
+        .current_dir(root)
+        .env("GIT_AUTHOR_DATE", "@0 +0000")
+        .env("GIT_COMMITTER_DATE", format!("@{seconds} +0000"))
+        .args(["-c", "user.name=A", "-c", "user.email=a@b"])
+        .args(["commit-tree", "-m", "subject", tree]);
+    for parent in parents {
+        command.args(["-p", parent]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 /// The id of an object.
 pub(super) fn id(directory: &Path, name: &str) -> ObjectId {
     let printed = git(directory, &["rev-parse", name]);

@@ -84,9 +84,7 @@ pub(super) fn list_tags(
                 }
             };
             let known = pushed.keys().cloned();
-            table
-                .borrow_mut()
-                .add(index, known.chain(tags), &config.revision);
+            table.borrow_mut().add(index, known.chain(tags));
             Ok(pushed)
         });
     }
