@@ -1,6 +1,6 @@
 //! The hidden line in a pull request's text by which a later run finds its own.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use crate::config::{Operation, SetPath};
 
@@ -51,7 +51,7 @@ const END: &str = " -->";
 impl Marker {
     /// The last marker in a text. An earlier one may be a quotation.
     pub(crate) fn find(text: &str) -> Option<Self> {
-        let mut found: Option<(usize, Self)> = None;
+        let mut found = BTreeMap::new();
         for start in [START, START_1] {
             for (at, _) in text.match_indices(start) {
                 let rest = &text[at + start.len()..];
@@ -63,14 +63,10 @@ impl Marker {
                 } else {
                     Self::parse_1(line)
                 };
-                if let Some(marker) = marker
-                    && found.as_ref().is_none_or(|(last, _)| *last < at)
-                {
-                    found = Some((at, marker));
-                }
+                found.extend(marker.map(|marker| (at, marker)));
             }
         }
-        found.map(|(_, marker)| marker)
+        found.pop_last().map(|(_, marker)| marker)
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -31,6 +31,14 @@ pub(crate) async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<
         );
         return Ok(Merge::Refused(reason));
     }
+    if all.is_empty() {
+        // The rules are unknown, so only the forge may decide when to merge.
+        let merge = forge.schedule_merge(pull, &pull.head_commit).await?;
+        return Ok(match merge {
+            Merge::Clean(reason) | Merge::Unscheduled(reason) => Merge::Refused(reason),
+            merge => merge,
+        });
+    }
     let gates = read_gates(forge, &all, &pull.head_commit).await?;
     let (required_by_base, additional) = gates.split_at(held.len());
     // The forge waits only for the contexts that the branch requires, so the other gates must pass
@@ -47,7 +55,7 @@ pub(crate) async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<
     {
         return Ok(later(silent));
     }
-    if !all.is_empty() && !forge.capabilities().checks_when_scheduled && not_yet(&gates).is_none() {
+    if !forge.capabilities().checks_when_scheduled && not_yet(&gates).is_none() {
         return merge_or_schedule(forge, pull).await;
     }
     match forge.schedule_merge(pull, &pull.head_commit).await? {
@@ -58,7 +66,6 @@ pub(crate) async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<
             Some(gate) => Merge::Held(unreported(gate)),
             None => Merge::Scheduled,
         }),
-        Merge::Clean(reason) if all.is_empty() => Ok(Merge::Refused(reason)),
         Merge::Clean(_) => match not_yet(&gates) {
             Some(merge) => Ok(merge),
             None => forge.merge(pull, &pull.head_commit).await,
@@ -67,7 +74,6 @@ pub(crate) async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<
         Merge::Unscheduled(refusal) => match not_yet(&gates) {
             Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{refusal}; {reason}"))),
             Some(merge) => Ok(merge),
-            None if all.is_empty() => Ok(Merge::Refused(refusal)),
             None => forge.merge(pull, &pull.head_commit).await,
         },
         merge => Ok(merge),
@@ -92,7 +98,7 @@ async fn merge_or_schedule(forge: &Forge, pull: &Pull) -> Result<Merge, Error> {
 /// scheduled merge if the last required status arrived before the request.
 async fn scheduled(forge: &Forge, pull: &Pull, required: &[String]) -> Result<Merge, Error> {
     let reports = forge.statuses(&pull.head_commit).await?;
-    if required.is_empty() || not_yet(&judge(required, &reports)).is_some() {
+    if not_yet(&judge(required, &reports)).is_some() {
         return Ok(Merge::Scheduled);
     }
     let reason = match forge.merge(pull, &pull.head_commit).await? {
