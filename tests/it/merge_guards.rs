@@ -549,6 +549,56 @@ fn merging(kind: Kind) -> (&'static str, &'static str) {
 }
 
 #[test]
+fn head_is_verified_only_where_the_branch_is() {
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        // Each read of the pull request shows a foreign commit, and each read of the branch the approved one.
+        let (head, other) = (branch(&fake), with_other_digests(&fake, A));
+        let approved = fake.store().refs[&head].clone();
+        fake.store()
+            .push(&head, &trailer(Opened::Promotion), &[(A, &other)]);
+        let foreign = fake.store().refs[&head].clone();
+        fake.store().report("ci", "pending");
+        fake.forget();
+        for nth in 1..=40 {
+            for (when, id) in [(When::Before, &foreign), (When::After, &approved)] {
+                let (head, id) = (head.clone(), id.clone());
+                fake.at(when, "GET", "/pulls/1", nth, move |store| {
+                    store.refs.insert(head, id);
+                });
+            }
+        }
+        let args = ["wait", "--pr", "1", "--timeout", "2s", "--format", "json"];
+        let ran = run(&world, &args).exits(3);
+        assert_eq!(ran.json()["state"], "open", "{kind:?}");
+        assert_eq!(fake.store().scheduled, [], "{kind:?}: {}", ran.stderr);
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
+fn configuration_that_changes_during_the_run_is_not_verified() {
+    for kind in SERVERS {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        let changed = world.read("repin.yaml") + "# changed\n";
+        fake.store().report("ci", "success");
+        // After the set was approved, before the branch is compared with its base.
+        fake.at(When::Before, "GET", "/branches/main", 2, move |store| {
+            store.push("main", "configuration", &[("repin.yaml", &changed)]);
+        });
+        let args = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];
+        let ran = run(&world, &args).exits(3);
+        assert!(
+            ran.stderr
+                .contains("repin.yaml on main: it changed during the run"),
+            "{kind:?}: {}",
+            ran.stderr
+        );
+        assert!(fake.store().pulls[0].merged.is_none(), "{kind:?}");
+    }
+}
+
+#[test]
 fn moved_head_is_not_merged() {
     for (kind, how) in all() {
         for command in ["wait", "promote"] {

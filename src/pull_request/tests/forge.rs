@@ -1,7 +1,10 @@
 //! One branch, one commit and one pull request on simulated forges, despite faults and concurrent
 //! changes.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 
@@ -1269,6 +1272,37 @@ async fn plan_for_other_base_contents_is_refused() {
             "{kind:?}"
         );
         assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn only_a_regular_file_is_a_configuration() {
+    for kind in KINDS {
+        let fake = fake(kind);
+        let config = "version: 1\nfiles: [x]\nimages:\n  a: { repository: r.example/a, pins: 1 }\n";
+        fake.store().push(
+            "main",
+            "configurations",
+            &[
+                ("repin.yaml", config),
+                ("x/repin.yaml", config),
+                ("y/repin.yaml", "version: 2\n"),
+            ],
+        );
+        fake.store().chmod("main", "x/repin.yaml", "120000");
+        let forge = forge(&fake);
+        let base = Base::read(&forge, None).await.unwrap();
+        let read = async |path: &str| {
+            let set = SetPath::new(Path::new(path)).unwrap();
+            base.configuration(&forge, &set).await.unwrap()
+        };
+        assert!(matches!(read("repin.yaml").await, Some(Ok(_))), "{kind:?}");
+        assert!(read("x/repin.yaml").await.is_none(), "{kind:?}");
+        assert!(
+            matches!(read("y/repin.yaml").await, Some(Err(_))),
+            "{kind:?}"
+        );
+        assert!(read("z/repin.yaml").await.is_none(), "{kind:?}");
     }
 }
 
