@@ -146,7 +146,12 @@ fn honest_pull_request_is_merged_by_wait() {
     for (kind, how) in all() {
         let (world, fake) = opened(kind, how);
         fake.when(2, |store| store.report("ci", "success"));
+        fake.forget();
         is_merged(&world, &fake, &format!("{kind:?} {how:?}"));
+        // Of the base, of the head and of their merge base, which is the base: it is read again if it moved.
+        let asked = fake.asked();
+        let trees = asked.iter().filter(|line| line.contains("/git/trees/"));
+        assert_eq!(trees.count(), 3, "{kind:?} {how:?} {asked:#?}");
     }
 }
 

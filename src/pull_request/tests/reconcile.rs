@@ -97,6 +97,52 @@ async fn failed(fake: &Fake, request: Request) -> Error {
 }
 
 #[tokio::test]
+async fn branch_of_another_set_is_refused() {
+    let marker =
+        |kind: &str| format!("<!-- repin/2 kind={kind} set=x/repin.yaml revision=rev2 -->");
+    let other = "Repin-Set: rev2 (x/repin.yaml)\n";
+    let belongs = "it belongs to the set x/repin.yaml";
+    for kind in KINDS {
+        let with_commit = async |trailers: &str| {
+            let fake = fake(kind);
+            let message = format!("promote: images @rev2\n\n{trailers}");
+            let files = [(A, "image: x@rev2\r\n"), (B, "image: x@rev2 # é")];
+            fake.store().push(&branch("rev2"), &message, &files);
+            attempt(&forge(&fake), REQUEST).await
+        };
+        let error = with_commit(other).await.unwrap_err();
+        assert!(error.to_string().contains(belongs), "{kind:?} {error}");
+        // A squash of both sets belongs to each of them.
+        let both = with_commit(&format!("{other}Repin-Set: rev2 (repin.yaml)\n")).await;
+        assert!(
+            matches!(both, Ok(Outcome::Reconciled(_))),
+            "{kind:?} {both:?}"
+        );
+
+        let with_pull = async |body: String, repository: &str| {
+            let fake = fake(kind);
+            push(&fake, "rev2");
+            add(&fake, |pull| {
+                (pull.body, pull.head_repo) = (body, repository.to_owned());
+            });
+            attempt(&forge(&fake), REQUEST).await
+        };
+        let error = with_pull(marker("promote"), "acme/flows")
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains(belongs), "{kind:?} {error}");
+        // The branch of a fork, and a pull request of two long-lived branches, are those of no set.
+        let fork = with_pull(marker("promote"), "fork/flows").await;
+        assert!(
+            matches!(fork, Ok(Outcome::Reconciled(_))),
+            "{kind:?} {fork:?}"
+        );
+        let error = with_pull(marker("branch"), "acme/flows").await.unwrap_err();
+        assert!(!error.to_string().contains("belongs"), "{kind:?} {error}");
+    }
+}
+
+#[tokio::test]
 async fn base_moved_before_opening_keeps_the_plan() {
     for kind in KINDS {
         let fake = fake(kind);
