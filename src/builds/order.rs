@@ -203,9 +203,9 @@ mod tests {
             let pair = build / 2 * 2 - 2;
             order.place(build, build, None, &[pair, pair + 1]);
         }
-        let older = order.older_than(0);
+        let found = order.older_than(0);
         assert_eq!(
-            older.iter().filter(|older| **older == Some(true)).count(),
+            found.iter().filter(|older| **older == Some(true)).count(),
             126
         );
     }

@@ -371,7 +371,7 @@ fn base_with_a_part_of_the_set_is_merged_into() {
         let merged = fake.store().content("main", A);
         let digest = world.digest("review", REV_B);
         assert!(
-            merged.starts_with("# more\n") && merged.contains(&digest),
+            merged.starts_with("# more\n") && merged.contains(digest),
             "{merged}"
         );
     }
@@ -383,7 +383,7 @@ fn base_with_other_pins_is_not_merged_into() {
         let (world, fake) = opened(kind, Opened::Promotion);
         // git would merge this line, because the pull request does not change it.
         let [old, new] = [REV_A, REV_B].map(|revision| world.digest("fix", revision));
-        let longer = fake.store().content("main", B).replacen(&old, &new, 1);
+        let longer = fake.store().content("main", B).replacen(old, new, 1);
         fake.store().push("main", "one pin", &[(B, &longer)]);
         arm(&fake);
         let reason = format!("the base changed the pins in {B}");
