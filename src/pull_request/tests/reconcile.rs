@@ -97,6 +97,64 @@ async fn failed(fake: &Fake, request: Request) -> Error {
 }
 
 #[tokio::test]
+async fn only_older_pull_requests_are_superseded() {
+    for kind in KINDS {
+        // Another run opens one for another revision right after this run: its number is higher.
+        for (age, is_closed) in [(&RevisionAge::Unknown, false), (&RevisionAge::Older, true)] {
+            let fake = fake(kind);
+            fake.at(When::After, "POST", "/pulls", 1, |store| {
+                let files = [(A, "image: x@rev3\r\n"), (B, "image: x@rev3 # é")];
+                store.push(&branch("rev3"), COMMIT, &files);
+                let mut pull = row(store.number());
+                to_revision(&mut pull, "rev3");
+                store.pulls.push(pull);
+            });
+            let result = promote(&fake, Request { age, ..REQUEST }).await.unwrap();
+            let expected: &[u64] = if is_closed { &[2] } else { &[] };
+            assert_eq!(result.superseded, expected, "{kind:?} {age:?}");
+            assert_eq!(open(&fake).len(), 2 - expected.len());
+        }
+
+        // A foreign commit: it stays open, and only its scheduled merge is canceled.
+        for auto_merge in [false, true] {
+            let fake = fake(kind);
+            push(&fake, "rev2");
+            add(&fake, |_| {});
+            fake.store()
+                .push(&branch("rev2"), "mine", &[("notes", "x")]);
+            let head = fake.store().refs[&branch("rev2")].clone();
+            fake.store().scheduled.push((1, head));
+            let request = Request {
+                revision: "rev3",
+                auto_merge,
+                ..REQUEST
+            };
+            let result = promote(&fake, request).await.unwrap();
+            assert_eq!(open(&fake), [1, 2], "{kind:?}");
+            let [warning] = &*result.warnings else {
+                panic!("{kind:?} {:?}", result.warnings)
+            };
+            assert!(warning.contains("not closed: "), "{warning}");
+            assert_eq!(fake.store().scheduled.is_empty(), auto_merge, "{kind:?}");
+        }
+
+        // An outage is no foreign commit.
+        let fake = fake(kind);
+        push(&fake, "rev2");
+        add(&fake, |_| {});
+        fake.at(When::After, "POST", "/pulls", 1, |store| {
+            store.refs.remove(&branch("rev2"));
+        });
+        let request = Request {
+            revision: "rev3",
+            ..REQUEST
+        };
+        let error = promote(&fake, request).await.unwrap_err();
+        assert_eq!(error.class, Class::Unavailable, "{kind:?} {error}");
+    }
+}
+
+#[tokio::test]
 async fn branch_of_another_set_is_refused() {
     let marker =
         |kind: &str| format!("<!-- repin/2 kind={kind} set=x/repin.yaml revision=rev2 -->");
