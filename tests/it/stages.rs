@@ -396,6 +396,25 @@ fn cycle_of_stages_is_refused() {
     pipeline.commit("chore: stages", 8);
     pipeline.is_refused("stage_missing");
     pipeline.run(&["check"]).exits(0);
+    // A stage to which two paths lead.
+    let both = "promote: { after: [{ set: ../dev/repin.yaml }, { set: ../qa/repin.yaml }] }\n";
+    pipeline.configure(STAGING, both);
+    pipeline.configure("envs/dev/repin.yaml", &after("../qa/repin.yaml"));
+    pipeline.configure("envs/qa/repin.yaml", "");
+    pipeline.pin("envs/qa/repin.yaml", REV_A);
+    pipeline.commit("chore: stages", 7);
+    pipeline.is_refused("stage_missing");
+    pipeline.run(&["check"]).exits(0);
+    // Too many stages, one after the other.
+    let path = |number: usize| format!("envs/s{number}/repin.yaml");
+    pipeline.configure("envs/qa/repin.yaml", &after("../s0/repin.yaml"));
+    for number in 0..32 {
+        let next = after(&format!("../s{}/repin.yaml", number + 1));
+        pipeline.configure(&path(number), if number == 31 { "" } else { &next });
+    }
+    pipeline.commit("chore: stages", 6);
+    refused(&path(28));
+    assert!(pipeline.run(&["check"]).exits(2).stdout.contains(&path(28)));
     // Of a set with itself.
     pipeline.configure(PROD, &after("repin.yaml"));
     refused("a set cannot be a stage of itself");
