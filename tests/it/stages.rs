@@ -857,6 +857,20 @@ fn status_shows_the_pending_stage() {
         line.contains("bbbbbbbbbbbb waits for envs/staging/repin.yaml until 20"),
         "{table}"
     );
+    // The set does not wait anymore, although it was undone here.
+    pipeline.promoted(PROD, REV_B, 8);
+    pipeline.rolled_back(PROD, REV_A, 6);
+    assert_eq!(waiting(), serde_json::json!([]));
+    // The next set waits.
+    pipeline.promoted(STAGING, REV_C, 5);
+    assert_eq!(waiting()[0]["revision"], REV_C);
+    // A stage that is unknown is reported.
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, -5);
+    let document = pipeline.run(&["status"]).json();
+    assert_eq!(document["waiting"], serde_json::json!([]));
+    let not_read = document["not_read"].to_string();
+    assert!(not_read.contains(STAGING), "{document:#}");
     let pipeline = Pipeline::new(AFTER_A_DAY);
     pipeline.promoted(STAGING, REV_B, 30);
     let rows = pipeline.run(&["status"]).exits(0).json()["waiting"].clone();
