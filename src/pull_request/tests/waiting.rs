@@ -130,6 +130,40 @@ async fn polls_are_spaced_and_report_the_last_failure() {
 }
 
 #[tokio::test]
+async fn first_read_continues_after_an_outage() {
+    for kind in KINDS {
+        let (fake, forge, _) = opened(kind, &[]).await;
+        // Ten responses are two rounds of attempts.
+        fake.fault(("GET", "/pulls/1"), 10, Fault::Instead(broken()));
+        let watch = WaitTarget {
+            number: 1,
+            pace: PACE,
+            schedule: None,
+            report: &|_| {},
+        };
+        let mut waiting = Waiting::default();
+        let read = waiting.read(&forge, &watch).await.unwrap();
+        assert!(read.is_none(), "{kind:?} {read:?}");
+        assert_eq!(waiting.pull().map(|pull| pull.number), Some(1), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn pauses_become_longer() {
+    let (fake, forge, _) = opened(Kind::Github, &[]).await;
+    fake.forget();
+    let pace = Pace {
+        first: Duration::from_millis(5),
+        most: Duration::from_secs(1),
+        limit: Duration::from_millis(500),
+        ..PACE
+    };
+    late(watched(&forge, pace, false).await.0);
+    // A hundred without growth. A slow machine polls less often.
+    assert!(polls(&fake) < 20, "{}", polls(&fake));
+}
+
+#[tokio::test]
 async fn pull_request_that_vanishes_is_an_outage() {
     for kind in KINDS {
         let (fake, forge, _) = opened(kind, &[]).await;
