@@ -264,7 +264,7 @@ fn commit_that_leaves_pins_is_not_merged() {
     }
 }
 
-/// Adds a commit to the branch of the pull request, or replaces its commit.
+/// Adds a commit to the branch of the pull request, or replaces all of its commits.
 fn commit(fake: &Fake, replaces: bool, edit: impl FnOnce(&mut Store, &mut Files)) {
     let mut store = fake.store();
     let head = store.pulls[0].head.clone();
@@ -273,7 +273,7 @@ fn commit(fake: &Fake, replaces: bool, edit: impl FnOnce(&mut Store, &mut Files)
     edit(&mut store, &mut files);
     let tree = store.put_tree(files);
     let parents = if replaces {
-        store.commits[&ours].parents.clone()
+        vec![store.refs["main"].clone()]
     } else {
         vec![ours]
     };
