@@ -534,7 +534,7 @@ fn unreadable_build_is_listed_and_reported() {
 #[test]
 fn unreadable_held_build_stops_no_promotion() {
     let world = rolled_back();
-    build(&world, REV_C, "2026-11-20T14:02:00Z");
+    build(&world, REV_C, "2026-11-19T00:00:00Z");
     damage(&world, "fix", REV_B);
     let ran = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
     assert_eq!(ran.exits(0).json()["revision"], REV_C);
