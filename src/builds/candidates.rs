@@ -341,7 +341,20 @@ mod tests {
         names.iter().map(|name| Tag::parse(name).unwrap()).collect()
     }
 
-    /// The candidates without a clone, with the number of tags of each image.
+    /// The facts without a clone and related revisions.
+    fn facts<'r>(
+        revisions: &'r Revisions,
+        pushed: &'r HashMap<Tag, SystemTime>,
+    ) -> SelectionFacts<'r> {
+        SelectionFacts {
+            revisions,
+            git: None,
+            related: &[],
+            pushed,
+        }
+    }
+
+    /// The candidates with the number of tags of each image.
     fn found(candidates: &Candidates) -> Vec<(&str, Vec<usize>, bool)> {
         let mut found = Vec::new();
         for candidate in &candidates.all {
@@ -368,11 +381,10 @@ mod tests {
         assert!(is_build(&revisions, &tags(&["v-a1-x"])[0]));
         assert!(!is_build(&revisions, &tags(&["latest"])[0]));
         let current = revisions.pattern.revision("old").unwrap();
+        let pushed = HashMap::new();
         let facts = SelectionFacts {
-            revisions: &revisions,
-            git: None,
             related: &[&current],
-            pushed: &HashMap::new(),
+            ..facts(&revisions, &pushed)
         };
         let candidates = table.candidates(&facts).unwrap();
         assert_eq!(
@@ -412,13 +424,7 @@ mod tests {
         for number in 1..=MAX_READ {
             push(&format!("r{number}-1"), 100 + number as u64);
         }
-        let facts = SelectionFacts {
-            revisions: &revisions,
-            git: None,
-            related: &[],
-            pushed: &pushed,
-        };
-        let candidates = table.candidates(&facts).unwrap();
+        let candidates = table.candidates(&facts(&revisions, &pushed)).unwrap();
         assert_eq!(
             (candidates.left_out, candidates.selection),
             (2, Selection::LastPushed)
@@ -445,10 +451,8 @@ mod tests {
         let related = [lowest, missing].map(|text| revisions.pattern.revision(text).unwrap());
         let pushed = HashMap::new();
         let facts = |related| SelectionFacts {
-            revisions: &revisions,
-            git: None,
             related,
-            pushed: &pushed,
+            ..facts(&revisions, &pushed)
         };
         let candidates = table.candidates(&facts(&[])).unwrap();
         assert_eq!((candidates.all.len(), candidates.left_out), (MAX_READ, 3));
@@ -472,11 +476,10 @@ mod tests {
         let revisions = revisions(keys);
         let mut table = TagTable::new(1);
         table.add(0, tags(names));
+        let pushed = HashMap::new();
         let facts = SelectionFacts {
-            revisions: &revisions,
             git: Some(clone),
-            related: &[],
-            pushed: &HashMap::new(),
+            ..facts(&revisions, &pushed)
         };
         table.candidates(&facts).unwrap()
     }
@@ -526,11 +529,10 @@ mod tests {
         table.add(0, others.clone());
         table.add(0, tags(&[&last]));
         let pushed = others.into_iter().map(|tag| (tag, SystemTime::UNIX_EPOCH));
+        let pushed = pushed.collect();
         let facts = SelectionFacts {
-            revisions: &revisions,
             git: Some(&clone),
-            related: &[],
-            pushed: &pushed.collect(),
+            ..facts(&revisions, &pushed)
         };
         let candidates = table.candidates(&facts).unwrap();
         assert_eq!(
@@ -553,11 +555,10 @@ mod tests {
         let mut table = TagTable::new(1);
         table.add(0, tags(&["1234567", "12345678"]));
         let full = revisions.pattern.revision(&"1234567890".repeat(4)).unwrap();
+        let pushed = HashMap::new();
         let facts = SelectionFacts {
-            revisions: &revisions,
-            git: None,
             related: &[&full],
-            pushed: &HashMap::new(),
+            ..facts(&revisions, &pushed)
         };
         let candidates = table.candidates(&facts).unwrap();
         assert_eq!(found(&candidates), [("1234567", vec![1], true)]);

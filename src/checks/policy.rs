@@ -275,7 +275,6 @@ fn allows_no_more(triggers: &Triggers, base: &Triggers) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::config;
 

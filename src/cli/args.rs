@@ -6,6 +6,7 @@ mod change;
 use std::{
     num::{IntErrorKind, ParseIntError},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{ArgAction, Args};
@@ -16,6 +17,7 @@ pub(super) use change::{
 };
 
 use super::complete;
+use crate::config::duration;
 
 /// Options that every command accepts.
 #[derive(Debug, Args)]
@@ -77,6 +79,11 @@ pub(super) fn strict_bool(text: &str) -> Result<bool, String> {
         "false" => Ok(false),
         _ => Err("expected `true`, `false` or the empty string, which means `true`".to_owned()),
     }
+}
+
+/// Parses a duration such as `90s`, `30m` or `2h`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn whole_number<T: std::str::FromStr<Err = ParseIntError>>(

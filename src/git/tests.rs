@@ -6,15 +6,21 @@ use super::ObjectId;
 
 /// The output of git in `directory`, without the user's configuration.
 pub(crate) fn git(directory: &Path, args: &[&str]) -> Vec<u8> {
-    let output = Command::new("git")
-        .current_dir(directory)
+    printed(command(directory).args(args))
+}
+
+fn command(directory: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        .args(["-c", "user.name=A", "-c", "user.email=a@b"])
-        .args(args)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{args:?}: {output:?}");
+        .args(["-c", "user.name=A", "-c", "user.email=a@b"]);
+    git
+}
+
+fn printed(git: &mut Command) -> Vec<u8> {
+    let output = git.output().unwrap();
+    assert!(output.status.success(), "{git:?}: {output:?}");
     output.stdout
 }
 
@@ -27,19 +33,14 @@ pub(crate) fn repository(root: &Path) {
 /// Makes a commit with the empty tree, and returns its id.
 pub(crate) fn commit_at(root: &Path, seconds: u64, parents: &[&str]) -> String {
     let tree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
-    let mut command = Command::new("git");
-    command
-        .current_dir(root)
-        .env("GIT_AUTHOR_DATE", "@0 +0000")
+    let mut git = command(root);
+    git.env("GIT_AUTHOR_DATE", "@0 +0000")
         .env("GIT_COMMITTER_DATE", format!("@{seconds} +0000"))
-        .args(["-c", "user.name=A", "-c", "user.email=a@b"])
         .args(["commit-tree", "-m", "subject", tree]);
     for parent in parents {
-        command.args(["-p", parent]);
+        git.args(["-p", parent]);
     }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8(printed(&mut git).trim_ascii().to_vec()).unwrap()
 }
 
 /// The id of an object.

@@ -189,7 +189,6 @@ fn pin_list(scan: &Scan) -> PinList {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::{
         config::{self, RelPath},

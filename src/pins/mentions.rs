@@ -164,7 +164,6 @@ fn follows_algorithm(bytes: &[u8], at: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::{
         config,

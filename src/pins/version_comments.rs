@@ -78,7 +78,6 @@ fn skip(text: &[u8], from: usize, which: impl Fn(u8) -> bool) -> usize {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn comments() -> VersionComments {

@@ -490,7 +490,6 @@ impl GuardsReader<'_> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::{
         config,

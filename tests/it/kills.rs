@@ -287,6 +287,12 @@ fn is_known_or_discarded(tree: &Tree, args: &[&str], after: &str) {
 
 const ERRORS: [&str; 6] = ["EIO", "ENOSPC", "EACCES", "EDQUOT", "EROFS", "EINTR"];
 
+/// Whether a run reports a complete apply whose result it could not print.
+pub fn is_unprinted(output: &Output) -> bool {
+    let text = shown(output);
+    text.contains("applied: ") && text.contains("cannot write to standard output")
+}
+
 /// After an error, all files are old, or all are new and the run reports this, or the journal
 /// exists and the run names the command.
 fn is_hindered(tree: &Tree, output: &Output, after: &str) {
@@ -294,10 +300,7 @@ fn is_hindered(tree: &Tree, output: &Output, after: &str) {
     let left = !tree.leftovers().is_empty();
     match (output.status.code(), holds, left) {
         (Some(0), Holds::New, false) | (Some(3), Holds::Old, false) => {}
-        // The write printed the result of an apply that was complete.
-        (Some(3), Holds::New, false)
-            if shown(output).contains("applied: ")
-                && shown(output).contains("cannot write to standard output") => {}
+        (Some(3), Holds::New, false) if is_unprinted(output) => {}
         // The write woke the runtime by an eventfd, which is not a file on the disk.
         (Some(101), Holds::Old, false) if shown(output).contains("failed to wake I/O driver") => {}
         // The same if every write fails, including that of the panic's message.

@@ -174,7 +174,7 @@ fn honest_pull_request_survives_moved_base() {
             }
             fake.when(2, |store| store.report("ci", "success"));
             if how == "same file" {
-                // The simulated forge merges whole files, so it sees a conflict where git does not.
+                // A conflict: the changed lines are next to each other.
                 let head = branch(&fake);
                 let planned = fake.store().content(&head, A) + "# more\n";
                 merge_base_into(&fake, &[(A, &planned)]);
@@ -200,12 +200,18 @@ fn merge_base_into(fake: &Fake, files: &[(&str, &str)]) {
         let blob = store.put_blob(text.as_bytes());
         tree.insert((*path).to_owned(), ("100644".to_owned(), blob));
     }
-    let tree = store.put_tree(tree);
+    put_head(&mut store, tree, vec![ours, base], "Merge branch 'main'");
+}
+
+/// Makes a commit the head of the pull request.
+fn put_head(store: &mut Store, files: Files, parents: Vec<String>, message: &str) {
+    let tree = store.put_tree(files);
     let id = store.put_commit(CommitRow {
         tree,
-        parents: vec![ours, base],
-        message: "Merge branch 'main'".to_owned(),
+        parents,
+        message: message.to_owned(),
     });
+    let head = store.pulls[0].head.clone();
     store.refs.insert(head, id);
 }
 
@@ -271,19 +277,13 @@ fn commit(fake: &Fake, replaces: bool, edit: impl FnOnce(&mut Store, &mut Files)
     let ours = store.refs[&head].clone();
     let mut files = store.files_of(&ours).clone();
     edit(&mut store, &mut files);
-    let tree = store.put_tree(files);
-    let parents = if replaces {
-        vec![store.refs["main"].clone()]
+    let parent = if replaces {
+        store.refs["main"].clone()
     } else {
-        vec![ours]
+        ours
     };
     let message = trailer(Opened::Promotion);
-    let id = store.put_commit(CommitRow {
-        tree,
-        parents,
-        message,
-    });
-    store.refs.insert(head, id);
+    put_head(&mut store, files, vec![parent], &message);
 }
 
 #[test]

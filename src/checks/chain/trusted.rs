@@ -254,7 +254,6 @@ fn images(document: &SetDocument, config: &Config) -> Result<Vec<TrustedImage>, 
 
 #[cfg(test)]
 mod tests {
-
     use serde_json::{Value, json};
 
     use super::*;

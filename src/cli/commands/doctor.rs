@@ -12,7 +12,6 @@ mod local;
 use std::time::Duration;
 
 use clap::Args;
-
 use forge::Connection;
 
 use crate::{

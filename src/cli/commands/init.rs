@@ -21,7 +21,6 @@ mod update;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-
 use counted::CountedPins;
 use draft::Draft;
 use remote::GitRemote;

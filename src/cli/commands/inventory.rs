@@ -8,7 +8,6 @@ mod subject;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-
 use enumerate::OutputKind;
 use subject::ImageArguments;
 

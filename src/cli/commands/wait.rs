@@ -10,14 +10,14 @@ use clap::Args;
 
 use crate::{
     cli::{
-        args::{IfUnconfigured, strict_bool, whole_number},
+        args::{IfUnconfigured, duration, strict_bool, whole_number},
         context::Context,
         exit::Exit,
         format::Format,
         step_files::random_id,
     },
     code::Code,
-    config::{Config, Forge as Configured, duration},
+    config::{Config, Forge as Configured},
     error::{Class, Error, Errors, usage},
     forge::{Ability, Forge, Pull, PullState},
     pull_request::{
@@ -47,7 +47,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N", value_parser = pull_request_number)]
     pr: u64,
     /// Give up after this time: 90s, 30m, 2h
-    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "30m")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30m")]
     timeout: Duration,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
@@ -333,8 +333,4 @@ fn pull_request_number(text: &str) -> Result<u64, String> {
         0 => Err("pull requests are numbered from 1".to_owned()),
         number => Ok(number),
     }
-}
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| error.to_string())
 }

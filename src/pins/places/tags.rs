@@ -296,7 +296,6 @@ fn is_tag_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::config;
 

@@ -361,7 +361,6 @@ impl BranchName {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn config(block: &str) -> Config {

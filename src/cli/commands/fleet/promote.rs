@@ -12,7 +12,7 @@ use clap::Args;
 use super::{print_report, read_file, read_list, report_file::ReportFile, shard};
 use crate::{
     cli::{
-        args::{PullRequestState, revisions, whole_number},
+        args::{PullRequestState, duration, revisions, whole_number},
         commands::set,
         context::Context,
         exit::Exit,
@@ -20,7 +20,7 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::{Operation, duration},
+    config::Operation,
     error::{Error, Errors},
     fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, shard_of},
     http::Shard,
@@ -110,7 +110,7 @@ struct FleetOptions {
     pace: u32,
     /// Start no further repository after this time, and wait no longer for limits: 30m, 5h
     /// [default: `REPIN_DEADLINE`, or 15m]
-    #[arg(long, value_name = "DURATION", value_parser = deadline)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     deadline: Option<Duration>,
 }
 
@@ -251,10 +251,6 @@ fn pace(text: &str) -> Result<u32, String> {
         Some(Ok(number)) if number > 0 => Ok(number),
         _ => Err("expected a number of pull requests per minute, such as `4/m`".to_owned()),
     }
-}
-
-fn deadline(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| error.to_string())
 }
 
 fn sha256(text: &str) -> Result<Digest, String> {

@@ -280,23 +280,15 @@ impl Store {
         let (base, head) = (self.refs[&pull.base].clone(), self.refs[&pull.head].clone());
         let origin = self.files_of(&self.merge_base(&base, &head)).clone();
         let mut files = self.files_of(&base).clone();
-        for (path, (mode, blob)) in self.files_of(&head).clone() {
-            let (old, ours) = (origin.get(&path), files.get(&path));
-            let theirs = (mode, blob);
+        for (path, mut theirs) in self.files_of(&head).clone() {
+            let old = origin.get(&path);
             if old == Some(&theirs) {
                 continue;
             }
-            let merged = match ours {
-                Some(ours) if old != Some(ours) => {
-                    self.merge_lines([Some(ours), old, Some(&theirs)])
-                }
-                _ => None,
-            };
-            let entry = match merged {
-                Some(content) => (theirs.0, self.put_blob(&content)),
-                None => theirs,
-            };
-            files.insert(path, entry);
+            if let Some(content) = self.merge_lines([files.get(&path), old, Some(&theirs)]) {
+                theirs.1 = self.put_blob(&content);
+            }
+            files.insert(path, theirs);
         }
         let tree = self.put_tree(files);
         let message = format!("{} (#{number})", pull.title);
@@ -512,8 +504,8 @@ impl Store {
         id
     }
 
-    /// The content that git gives a file that both sides changed, if there is no conflict: the base, its
-    /// merge base, and the head.
+    /// The content that git gives a file of the base, its merge base and the head; `None` for a conflict, or
+    /// if one of them does not have the file.
     fn merge_lines(&self, versions: [Option<&(String, String)>; 3]) -> Option<Vec<u8>> {
         let directory = tempfile::tempdir().unwrap();
         let mut paths = Vec::new();
