@@ -130,9 +130,6 @@ struct Reconcile<'a> {
     change: Change,
     /// The state of the branch when the forge last refused to write it.
     refused: Option<BranchState>,
-    /// Whether an earlier run may have deleted the branch of the pull request. The forge then closes the
-    /// pull request with a delay.
-    interrupted: bool,
 }
 
 /// The result of a step.
@@ -161,7 +158,6 @@ pub(crate) async fn open(
         begun: false,
         change: Change::Unchanged,
         refused: None,
-        interrupted: false,
     };
     work.rounds().await.map_err(|error| Error {
         begun: work.begun,
@@ -177,14 +173,12 @@ impl Reconcile<'_> {
             match step {
                 Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
                 Step::Again(reason) => last_reason = reason,
-                Step::Settled(pull) if self.forge.stays_open(&pull, self.interrupted).await? => {
+                Step::Settled(pull) if self.stays_open(&pull).await? => {
                     let pull = self.remove_notice(pull).await?;
                     let result = self.finish(*pull, before).await;
                     return Ok(Outcome::Reconciled(Box::new(result)));
                 }
-                Step::Settled(pull) => {
-                    self.interrupted = false;
-                    self.note_moving(&pull).await?;
+                Step::Settled(_) => {
                     "the forge closed it while its branch was being recreated"
                         .clone_into(&mut last_reason);
                 }
@@ -197,6 +191,13 @@ impl Reconcile<'_> {
             "the pull request differs from the plan after {ROUNDS} attempts: {last_reason}"
         );
         Err(Error::unavailable(what, reason))
+    }
+
+    /// Whether the forge does not close the pull request with a delay, because this run or an earlier one
+    /// deleted its branch.
+    async fn stays_open(&self, pull: &Pull) -> Result<bool, Error> {
+        let interrupted = !self.begun && is_moving(pull);
+        self.forge.stays_open(pull, interrupted).await
     }
 
     /// Takes the remaining steps once the pull request exists. None of them closes it.
@@ -259,10 +260,7 @@ impl Reconcile<'_> {
             && self.is_usable(ahead, &found).await?
         {
             return match found {
-                OwnPullRequest::Open(pull) => {
-                    self.interrupted = !self.begun && own::is_moving(&pull);
-                    Ok(Step::Settled(pull))
-                }
+                OwnPullRequest::Open(pull) => Ok(Step::Settled(pull)),
                 OwnPullRequest::Closed(pull) => self.reopen(&pull).await,
                 OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create(None).await,
             };

@@ -184,20 +184,6 @@ impl Reconcile<'_> {
         Ok(first)
     }
 
-    /// Adds the notice that the branch is being recreated.
-    pub(super) async fn note_moving(&mut self, pull: &Pull) -> Result<(), Error> {
-        if is_moving(pull) {
-            return Ok(());
-        }
-        let body = while_moving(self.proposal.body);
-        let edit = Edit {
-            body: Some(&body),
-            ..Edit::default()
-        };
-        let edited = self.forge.edit_pull(pull.number, &edit).await;
-        self.record(edited).map(drop)
-    }
-
     /// Removes the notice from an open pull request with the planned branch. This is the last step,
     /// so an interrupted run does not remove it.
     pub(super) async fn remove_notice(&mut self, pull: Box<Pull>) -> Result<Box<Pull>, Error> {
