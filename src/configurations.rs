@@ -196,17 +196,14 @@ impl<'c> OtherConfigurations<'c> {
                         continue;
                     }
                 }
-                if content.is_none() {
-                    content = Some(contents.read(&path, MAX_PINNED_FILE as u64));
-                }
-                let content = match &content {
-                    Some(Ok(content)) => content,
-                    Some(Err(reason)) => {
+                let read = || contents.read(&path, MAX_PINNED_FILE as u64);
+                let content = match content.get_or_insert_with(read) {
+                    Ok(content) => content,
+                    Err(reason) => {
                         let reason = format!("cannot read {path}: {reason}");
                         found.unknown.push((set.clone(), reason));
                         continue;
                     }
-                    None => continue,
                 };
                 let has_chart = |chart: &Path| contents.has_chart(&directory.join(chart));
                 let scanner = other
@@ -353,5 +350,109 @@ mod tests {
             below = rustix::fs::openat(&below, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
         }
         assert_eq!(list(root, 100).incomplete.len(), 1);
+    }
+
+    /// Files by their paths; the content `unknown` of a file means that git does not respond about it.
+    struct Texts(BTreeMap<&'static str, String>);
+
+    impl Contents for Texts {
+        fn read(&mut self, path: &RelPath, _: u64) -> Result<Vec<u8>, String> {
+            let text = self.0.get(path.to_string().as_str());
+            text.map(|text| text.as_bytes().to_vec())
+                .ok_or_else(|| "missing".to_owned())
+        }
+
+        fn has_chart(&self, _: &Path) -> bool {
+            false
+        }
+
+        fn is_ignored(&self, path: &RelPath) -> Result<bool, String> {
+            match self.0.get(path.to_string().as_str()).map(String::as_str) {
+                Some("unknown") => Err("no response".to_owned()),
+                _ => Ok(path.to_string().contains("ignored")),
+            }
+        }
+    }
+
+    fn set(path: &str) -> SetPath {
+        SetPath::from(RelPath::parse(path).unwrap())
+    }
+
+    fn config(path: &str, ignored: &str) -> Config {
+        let set = set(path);
+        let content = text(ignored).into_bytes();
+        config::parse_bytes(content, path, set.directory(), &set, config::parse).unwrap()
+    }
+
+    fn text(ignored: &str) -> String {
+        format!(
+            "version: 1\nfiles: ['*.yml', '*/*.yml']\nfiles_ignored: {ignored}\n\
+             images: {{ fix: {{ repository: ghcr.io/acme/fix, pins: 1 }} }}\n"
+        )
+    }
+
+    /// The sets that count a pin of a file, and those of which this is unknown, with the reasons.
+    fn pins_in(ignored: &str, file: &str, texts: &[(&'static str, &str)]) -> [Vec<String>; 2] {
+        let own = config("repin.yaml", ignored);
+        let sets = ["a/3.yaml", "repin.yaml", "a/2.yaml", "b/1.yaml", "a/1.yaml"];
+        let sets = sets.map(|path| RelPath::parse(path).unwrap());
+        let others = OtherConfigurations::new(&own, sets);
+        let texts = texts.iter().map(|(path, text)| (*path, (*text).to_owned()));
+        let found = others.pins_in(&RelPath::parse(file).unwrap(), &mut Texts(texts.collect()));
+        let counted = found
+            .counted
+            .iter()
+            .map(|(set, offsets)| format!("{set} {offsets:?}"));
+        let unknown = found
+            .unknown
+            .iter()
+            .map(|(set, reason)| format!("{set}: {reason}"));
+        [counted.collect(), unknown.collect()]
+    }
+
+    #[test]
+    fn pins_of_other_sets_are_found_or_unknown() {
+        let pin = format!("image: ghcr.io/acme/fix@sha256:{}\n", "a".repeat(64));
+        let (exclude, include) = (text("exclude"), text("include"));
+        let sets = [
+            ("a/1.yaml", &*exclude),
+            ("a/3.yaml", &include),
+            ("a/app.yml", &pin),
+        ];
+        let at = pin.find("sha256").unwrap();
+        let all = ["a/1.yaml", "a/3.yaml"].map(|set| format!("{set} {{{at}}}"));
+        let missing = vec!["a/2.yaml: missing".to_owned()];
+        assert_eq!(
+            pins_in("include", "a/app.yml", &sets),
+            [all.to_vec(), missing.clone()]
+        );
+        // A file that cannot be read, and one of no other set.
+        let unknown = ["1", "2", "3"].map(|set| match set {
+            "2" => missing[0].clone(),
+            _ => format!("a/{set}.yaml: cannot read a/app.yml: missing"),
+        });
+        assert_eq!(
+            pins_in("include", "a/app.yml", &sets[..2]),
+            [vec![], unknown.to_vec()]
+        );
+        assert!(pins_in("include", "c/app.yml", &sets).concat().is_empty());
+        // An ignored file counts only for sets that include them; this set knows whether it is ignored.
+        let ignored = [
+            ("a/1.yaml", &*exclude),
+            ("a/3.yaml", &include),
+            ("a/ignored.yml", &pin),
+        ];
+        let found = pins_in("include", "a/ignored.yml", &ignored);
+        assert_eq!(found, [all[1..].to_vec(), missing.clone()]);
+        let found = pins_in("exclude", "a/ignored.yml", &ignored);
+        assert_eq!(found, [all.to_vec(), missing.clone()]);
+        let unknown = [
+            ("a/1.yaml", &*exclude),
+            ("a/3.yaml", &include),
+            ("a/app.yml", "unknown"),
+        ];
+        let found = pins_in("include", "a/app.yml", &unknown);
+        let reasons = vec!["a/1.yaml: no response".to_owned(), missing[0].clone()];
+        assert_eq!(found, [vec!["a/3.yaml {}".to_owned()], reasons]);
     }
 }
