@@ -299,7 +299,8 @@ fn pull_request_supersedes_only_its_set() {
 #[test]
 fn renamed_set_supersedes_its_former_pull_request() {
     for kind in SERVERS {
-        let mut sets = Sets::new(kind, LAYOUTS[0], "");
+        // The option is for other revisions only.
+        let mut sets = Sets::new(kind, LAYOUTS[0], "promote: { supersede: false }\n");
         sets.promote(0, REV_B);
         sets.promote(1, REV_B);
         sets.rename(0, ["live/repin.yaml", "live/app.yml"]);
@@ -382,6 +383,10 @@ fn common_branch_of_two_sets_is_refused() {
                 sets.run(1, &[&args[..], &["--reopen"]].concat()).exits(5);
                 assert_eq!(sets.open_pulls(), [] as [&str; 0], "{kind:?}");
                 assert_eq!(sets.state().1, before.1, "{kind:?}");
+                // The closed pull request of another set does not.
+                sets.fake.store().refs.retain(|branch, _| branch == "main");
+                sets.run(1, &args).exits(0);
+                assert_eq!(sets.open_pulls().len(), 1, "{kind:?}");
             }
         }
     }
@@ -499,13 +504,20 @@ fn trailer_without_path_shows_the_top_set() {
                 assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
             }
             assert_eq!(sets.state(), before, "{kind:?}");
-            // A commit with other changes belongs to no set.
+            // A commit with other trailers, or with other changes, belongs to no set.
             let branch = format!("deploy-{REV_B}");
+            let foreign = || {
+                let ran = sets.run(other, &args).exits(5);
+                assert!(ran.stderr.contains("foreign commit"), "{}", ran.stderr);
+            };
+            for message in ["promote", &trailer(files[other][0], REV_B)] {
+                sets.fake.store().reword(&branch, message);
+                foreign();
+            }
             sets.fake
                 .store()
                 .push(&branch, &trailer("repin.yaml", REV_B), &[("a", "b")]);
-            let ran = sets.run(other, &args).exits(5);
-            assert!(ran.stderr.contains("foreign commit"), "{}", ran.stderr);
+            foreign();
         }
     }
 }

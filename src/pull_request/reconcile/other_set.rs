@@ -49,14 +49,14 @@ impl Reconcile<'_> {
         Ok(foreign.is_none())
     }
 
-    /// Whether a set path is a former one of this set that gave the same branch.
+    /// Whether another set path is a former one of this set that gave the same branch.
     pub(super) fn is_former(&self, set: &SetPath) -> bool {
         let Proposal { marker, branch, .. } = self.proposal;
         let former = Marker {
             set: set.clone(),
             ..Marker::clone(marker)
         };
-        *set != marker.set && self.proposal.rivals.has_branch(&former, branch)
+        self.proposal.rivals.has_branch(&former, branch)
     }
 
     /// The error for the branch of the proposal if it is that of another set.

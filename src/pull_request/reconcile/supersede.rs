@@ -1,6 +1,8 @@
 //! Closes older pull requests of the same set with a comment, so that two are never merged out of
 //! order.
 
+use std::cmp::Ordering;
+
 use super::{
     Change, Error, Pull, PullRequestResult, PullsBefore, Reconcile, RevisionAge, own::SUPERSEDED_BY,
 };
@@ -44,10 +46,11 @@ impl Reconcile<'_> {
         result: &mut PullRequestResult,
     ) -> Result<(), Error> {
         for pull in open {
-            let (is_earlier, is_new) = (pull.number < ours.number, self.change == Change::Created);
-            if !is_earlier && !is_new {
-                continue;
-            }
+            let is_earlier = match pull.number.cmp(&ours.number) {
+                Ordering::Less => true,
+                Ordering::Greater if self.change == Change::Created => false,
+                _ => continue,
+            };
             match self.rival_age(pull, ours).await? {
                 Some(RevisionAge::Older) => {}
                 Some(RevisionAge::Unknown) if is_earlier => {}

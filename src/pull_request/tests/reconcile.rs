@@ -201,6 +201,24 @@ async fn branch_of_another_set_is_refused() {
 }
 
 #[tokio::test]
+async fn commit_with_pins_outside_of_the_plan_is_foreign() {
+    const C: &str = "c.yml";
+    let config =
+        format!("version: 1\nfiles: [{C}]\nimages: {{ c: {{ repository: y, pins: 1 }} }}\n");
+    let pin = |digit: &str| format!("image: y@sha256:{}\n", digit.repeat(64));
+    for kind in KINDS {
+        let fake = fake(kind);
+        let files = [("repin.yaml", &*config), (C, &pin("1"))];
+        fake.store().push("main", "more", &files);
+        // The base's configuration of this set has pins that the plan does not have.
+        fake.store()
+            .push(&branch("rev2"), COMMIT, &[(C, &pin("2"))]);
+        let error = failed(&fake, REQUEST).await.to_string();
+        assert!(error.contains("foreign commit"), "{kind:?} {error}");
+    }
+}
+
+#[tokio::test]
 async fn base_moved_before_opening_keeps_the_plan() {
     for kind in KINDS {
         let fake = fake(kind);

@@ -243,6 +243,14 @@ impl Store {
         self.refs.insert(branch.to_owned(), id.to_owned());
     }
 
+    /// A user gives the last commit of a branch another message.
+    pub fn reword(&mut self, branch: &str, message: &str) {
+        let mut commit = self.commits[&self.refs[branch]].clone();
+        message.clone_into(&mut commit.message);
+        let id = self.put_commit(commit);
+        self.refs.insert(branch.to_owned(), id);
+    }
+
     pub fn chmod(&mut self, branch: &str, path: &str, mode: &str) {
         self.commit_files(branch, "chmod", |files| {
             mode.clone_into(&mut files.get_mut(path).unwrap().0);
