@@ -26,7 +26,7 @@ struct Ordered {
     /// The time, or that of the commit.
     time: Option<SystemTime>,
     is_timed: bool,
-    is_current: bool,
+    is_boundary: bool,
 }
 
 impl ListOrder {
@@ -83,19 +83,33 @@ impl ListOrder {
         ordered.time = time.or(ordered.time);
     }
 
-    /// Marks the current set. It follows builds with the same time, because these may be newer.
-    pub(crate) fn set_current(&mut self, build: usize) {
-        self.builds[build].is_current = true;
+    /// Marks the current set or that of an open pull request. It follows the builds that may be newer: those
+    /// with the same time, and those without a time and a position.
+    pub(crate) fn set_boundary(&mut self, build: usize) {
+        self.builds[build].is_boundary = true;
+    }
+
+    pub(crate) fn is_boundary(&self, build: usize) -> bool {
+        self.builds[build].is_boundary
     }
 
     /// Removes the next build: the latest one, or the first one by position, or the last one by index.
     pub(crate) fn pop(&mut self) -> Option<usize> {
-        let next = self.next.iter().copied().max_by_key(|build| {
+        let latest = self.next.iter().copied().max_by_key(|build| {
             let ordered = &self.builds[*build];
             let position = ordered.position.unwrap_or(usize::MAX);
-            let tie = (ordered.is_current, position, Reverse(*build));
+            let tie = (ordered.is_boundary, position, Reverse(*build));
             (ordered.time, Reverse(tie))
         })?;
+        let may_be_newer = |build: &usize| {
+            let ordered = &self.builds[*build];
+            let is_unordered = ordered.time.is_none() && ordered.position.is_none();
+            is_unordered && !ordered.is_boundary
+        };
+        let next = match self.next.iter().copied().rfind(may_be_newer) {
+            Some(build) if self.is_boundary(latest) => build,
+            _ => latest,
+        };
         self.next.remove(&next);
         for ancestor in self.builds[next].ancestors.clone() {
             let ordered = &mut self.builds[ancestor];
@@ -217,8 +231,28 @@ mod tests {
         order.place(0, 1, Some(second(1)), &[]);
         assert_eq!(listed(order, &[5, 5, 5]), [2, 0, 1]);
         let mut order = ListOrder::new(3, true);
-        order.set_current(0);
+        order.set_boundary(0);
         assert_eq!(listed(order, &[5, 5, 4]), [1, 0, 2]);
+    }
+
+    #[test]
+    fn builds_that_may_be_newer_precede_a_boundary() {
+        let mut order = ListOrder::new(6, true);
+        order.place(4, 0, None, &[]);
+        order.set_boundary(3);
+        order.set_boundary(5);
+        for (build, time) in [
+            (0, None),
+            (1, Some(9)),
+            (2, None),
+            (3, Some(8)),
+            (4, None),
+            (5, None),
+        ] {
+            order.set_time(build, time.map(second));
+        }
+        let listed: Vec<_> = std::iter::from_fn(|| order.pop()).collect();
+        assert_eq!(listed, [1, 2, 0, 3, 4, 5]);
     }
 
     #[test]

@@ -46,8 +46,6 @@ pub(crate) struct BuildList<'s> {
     candidates: Candidates,
     set: PinnedSet<'s>,
     proposals: Vec<Proposal>,
-    /// The current set and the open pull requests.
-    boundaries: Vec<usize>,
     current_index: Option<usize>,
     /// For each revision, whether it is older than the current one by versions or commits.
     older: Vec<Option<bool>>,
@@ -65,8 +63,6 @@ pub(crate) struct Build {
     pub detail: String,
     /// Whether this is the current set or that of an open pull request, so that later builds are older.
     pub is_boundary: bool,
-    /// Whether the build is older than the current set by versions or commits, if these determine it.
-    pub is_older: Option<bool>,
     index: usize,
     /// The order of an available or proposed build and the current set.
     order: Option<Order>,
@@ -129,23 +125,24 @@ impl<'s> BuildList<'s> {
             related: &related.chain(current).collect::<Vec<_>>(),
             pushed: &times,
         });
-        let candidates = candidates.map_err(|error| Errors::from(Error::from(&error)))?;
+        let mut candidates = candidates.map_err(|error| Errors::from(Error::from(&error)))?;
         if let Some(reason) = history.absence()
             && !candidates.all.is_empty()
         {
             let warning = format!("held builds are unknown: {reason}");
             services.console.warn(&warning);
         }
-        let find = |revision| candidates.find(revision, &config.revision);
-        let current_index = current.and_then(find);
+        let current_index = current.and_then(|current| candidates.find(current, &config.revision));
         let older_than_current = match current_index {
             Some(index) => candidates.order.older_than(index),
             None => vec![None; candidates.all.len()],
         };
-        let proposed = proposals
-            .iter()
-            .filter_map(|proposal| find(&proposal.revision));
-        let boundaries = current_index.into_iter().chain(proposed).collect();
+        let boundaries = proposals.iter().map(|proposal| &proposal.revision);
+        for revision in boundaries.chain(current) {
+            if let Some(index) = candidates.find(revision, &config.revision) {
+                candidates.order.set_boundary(index);
+            }
+        }
         Ok(Self {
             config,
             services,
@@ -155,7 +152,6 @@ impl<'s> BuildList<'s> {
             candidates,
             set,
             proposals,
-            boundaries,
             current_index,
             older: older_than_current,
             evidence: match (&config.source, fetched) {
@@ -197,8 +193,8 @@ impl<'s> BuildList<'s> {
         let Some(index) = self.candidates.order.pop() else {
             return Ok(None);
         };
+        let is_boundary = self.candidates.order.is_boundary(index);
         let Some(build) = self.read.remove(&index) else {
-            let is_boundary = self.boundaries.contains(&index);
             return Ok(Some(Listed::Omitted { is_boundary }));
         };
         let (mut state, mut detail) = builds::state(&build, &self.facts());
@@ -214,8 +210,7 @@ impl<'s> BuildList<'s> {
             order = Some(determined);
         }
         Ok(Some(Listed::Build(Box::new(Build {
-            is_boundary: self.boundaries.contains(&index),
-            is_older: self.older[index],
+            is_boundary,
             facts: build,
             state,
             detail,
@@ -398,7 +393,7 @@ impl<'s> BuildList<'s> {
             for (index, build) in batch.iter().zip(read) {
                 self.candidates.order.set_time(*index, build.build_time());
                 if builds::is_current(&build, &self.facts()) {
-                    self.candidates.order.set_current(*index);
+                    self.candidates.order.set_boundary(*index);
                 }
                 self.read.insert(*index, build);
             }

@@ -42,7 +42,8 @@ pub(super) fn newest(
     config.former.extend(history.former_sets());
     let pulls = site.open_pull_requests(&config, &history, services)?;
     let mut builds = BuildList::open(&config, &found, &history, &pulls, services)?;
-    let (mut selected, mut held, mut unreadable) = (None, Vec::new(), Vec::new());
+    let (mut held, mut unreadable) = (Vec::new(), Vec::new());
+    let mut selected = Ok(None);
     while let Some(listed) = builds.next(1)? {
         let listed = match listed {
             Listed::Build(listed) => listed,
@@ -55,15 +56,12 @@ pub(super) fn newest(
             match builds.age(&listed)? {
                 Age::Older => {}
                 Age::Unknown(reason) if !allow_older => {
-                    unreadable.extend(builds.undated_errors());
-                    if !unreadable.is_empty() {
-                        return Err(unreadable_builds(unreadable));
-                    }
                     let unknown = unknown_age(revision, &reason);
-                    return Err(builds.source_error().unwrap_or(unknown));
+                    selected = Err(builds.source_error().unwrap_or(unknown));
+                    break;
                 }
                 Age::Newer | Age::Unknown(_) => {
-                    selected = Some(revision.clone());
+                    selected = Ok(Some(revision.clone()));
                     break;
                 }
             }
@@ -71,11 +69,11 @@ pub(super) fn newest(
         if listed.state == State::Held {
             held.extend(listed.facts.revision.clone());
         }
-        // An unreadable build may be the newest one, unless it is older by versions or commits.
-        if listed.state == State::Incomplete && listed.is_older != Some(true) {
+        // An unreadable build may be the newest one.
+        if listed.state == State::Incomplete {
             unreadable.extend(listed.facts.errors().cloned());
         }
-        if listed.state == State::Current || listed.is_boundary {
+        if listed.is_boundary {
             break;
         }
     }
@@ -83,6 +81,7 @@ pub(super) fn newest(
     if !unreadable.is_empty() {
         return Err(unreadable_builds(unreadable));
     }
+    let selected = selected?;
     let (left_out, selection) = builds.left_out();
     if left_out > 0 && selection.may_omit_newest() {
         let read = selection.phrase();

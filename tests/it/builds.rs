@@ -379,12 +379,23 @@ fn at_most_500_revisions_are_read() {
         "101 revisions were not read; listed are the last by name"
     );
     assert_eq!(ran.stdout.lines().count(), 5);
-    let warned = world.run(&[&NEWEST[..], &["--allow-older"]].concat());
-    assert!(
-        warned.stderr.contains("warning: 101 builds were not read"),
-        "{}",
-        warned.stderr
-    );
+    let newest = || world.run(&[&NEWEST[..], &["--allow-older"]].concat());
+    let warned = newest();
+    let omitted = "warning: 101 builds were not read";
+    assert!(warned.stderr.contains(omitted), "{}", warned.stderr);
+    // None of the versions that are not read is the newest.
+    let index = world.read("images/app/index.json");
+    let versions = (0..600).map(|patch| format!("1.0.{patch}"));
+    let index = tags
+        .iter()
+        .zip(versions)
+        .fold(index, |index, (tag, version)| index.replace(tag, &version));
+    world.write("images/app/index.json", index);
+    let config = world.read("repin.yaml") + "revision: { pattern: semver }\n";
+    world.write("repin.yaml", config);
+    let ran = newest();
+    assert!(ran.stderr.contains("is 1.0.599\n"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("were not read"), "{}", ran.stderr);
 }
 
 #[test]
@@ -866,6 +877,33 @@ fn newest_needs_evidence_of_its_age() {
     }
     let ran = world.run(&NEWEST).exits(0);
     assert_eq!(ran.stderr, "nothing newer than the current set\n");
+}
+
+#[test]
+fn build_without_a_time_precedes_the_current_set() {
+    let world = rolled_back();
+    build(&world, REV_C, PLACEHOLDER);
+    let document = listed(&world);
+    let states = states(&document);
+    assert_eq!(
+        states[1..],
+        [(REV_C, "available", ""), (REV_A, "current", "")]
+    );
+    // It may be newer.
+    let ran = world.run(&NEWEST).exits(1);
+    assert!(
+        ran.stderr.contains("error[revision_order]"),
+        "{}",
+        ran.stderr
+    );
+    let forced = [&NEWEST[..], &["--allow-older", "--format", "json"]].concat();
+    assert_eq!(world.run(&forced).exits(0).json()["revision"], REV_C);
+    // An unreadable build may be newer, too: it is reported first.
+    build(&world, REV_E, PLACEHOLDER);
+    for image in IMAGES {
+        damage(&world, image, REV_E);
+    }
+    world.run(&NEWEST).exits(3);
 }
 
 #[test]
