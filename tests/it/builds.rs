@@ -735,6 +735,40 @@ fn newest_is_not_older_than_an_open_proposal() {
 }
 
 #[test]
+fn proposal_under_a_former_path_counts() {
+    let (mut world, fake) = hosted(KINDS[0], "");
+    for (revision, created) in [
+        (REV_B, "2026-11-02T00:00:00Z"),
+        (REV_C, "2026-11-03T00:00:00Z"),
+    ] {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", revision).created(created);
+            world.rebuild(image, revision, &[platform]);
+        }
+    }
+    let world = world.with_git();
+    world.promoted(REV_A);
+    publish(&world, &fake, "as it is");
+    fake.store()
+        .name_head("main", &world.git(&["rev-parse", "HEAD"]));
+    run(&world, &promote(REV_C)).exits(0);
+    world.layout("fix").untag(REV_C);
+    world.git(&["mv", "repin.yaml", "repin.live.yaml"]);
+    world.commit("chore: rename the set");
+    world.push();
+    let config = ["--config", "repin.live.yaml", "--format", "json"];
+    let newest = || {
+        let document = run(&world, &[&NEWEST[..], &config].concat())
+            .exits(0)
+            .json();
+        document["revision"].clone()
+    };
+    assert_eq!(newest(), REV_A);
+    fake.store().pulls.clear();
+    assert_eq!(newest(), REV_B);
+}
+
+#[test]
 fn missing_token_skips_newest() {
     let (world, _fake) = hosted(KINDS[0], "");
     let args = [

@@ -822,8 +822,26 @@ fn newest_set_is_not_before_pull_request() {
     pipeline.promoted(STAGING, REV_C, 10);
     let document = newest(&["--pr", "ready"]).exits(0).json();
     assert_eq!(document["changed"], false, "{document:#}");
-    pipeline.fake.as_ref().unwrap().store().pulls[0].open = false;
-    assert_eq!(newest(&[]).exits(0).json()["revision"], REV_B);
+    // It counts under the former path of the set, and not if it undoes a set.
+    let live = "envs/live/repin.yaml";
+    pipeline.git(&["mv", "envs/prod", "envs/live"]);
+    pipeline.git(&["commit", "-q", "-m", "rename"]);
+    pipeline.git(&["push", "-q", "origin", "main"]);
+    let newest = || {
+        let ran = pipeline.run_in(live, &["promote", "--revision", "newest"]);
+        ran.exits(0).json()["revision"].clone()
+    };
+    assert_eq!(newest(), "");
+    let store = || pipeline.fake.as_ref().unwrap().store();
+    let proposed = store().pulls[0].clone();
+    let body = proposed.body.replace("kind=promote", "kind=rollback");
+    let head = proposed.head.replace("promote", "rollback");
+    store().pulls[0].body = body;
+    store().pulls[0].head = head;
+    assert_eq!(newest(), REV_B);
+    store().pulls[0] = proposed;
+    store().pulls[0].open = false;
+    assert_eq!(newest(), REV_B);
 }
 
 #[test]
