@@ -25,9 +25,6 @@ const GIT_ATTEMPTS: u32 = 150;
 const LOCK_ATTEMPTS: u32 = 1_200;
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The maximum number of paths in the arguments of a command.
-const PATHS_OF_A_COMMAND: usize = 1_000;
-
 /// An obstacle to the commit of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommitObstacle {
@@ -95,7 +92,7 @@ impl Git {
         self.regular_files(&base, |path, _| {
             missing.remove(path.as_bytes());
         })?;
-        let (modified, hidden) = (self.modified()?, self.hidden(paths)?);
+        let (modified, hidden) = (self.modified()?, self.hidden()?);
         let (mut differ, mut unseen) = (Vec::new(), Vec::new());
         for path in paths {
             let full_path = self.full_path(path);
@@ -117,20 +114,16 @@ impl Git {
     /// Commits files with their contents in the work tree, and no other changes. Another process may
     /// commit at the same time; its commits are kept. An error means that no commit was created.
     pub(crate) fn commit_only(&self, plan: &CommitPlan<'_>) -> Result<Committed, GitError> {
-        let lock = self.lock_commits()?;
-        let mut summary = Vec::new();
-        let mut result = self.run_commit(plan, &mut summary);
+        let _lock = self.lock_commits()?;
+        let (mut summary, mut result) = self.run_commit(plan);
         for _ in 0..GIT_ATTEMPTS {
             if !matches!(result, Err(GitError::Locked { .. })) {
                 break;
             }
             thread::sleep(LOCK_INTERVAL);
-            summary.clear();
-            result = self.run_commit(plan, &mut summary);
+            (summary, result) = self.run_commit(plan);
         }
-        let committed = self.verified(plan, &summary);
-        drop(lock);
-        match committed {
+        match self.verified(plan, &summary) {
             Ok(Some(committed)) => Ok(committed),
             Ok(None) => Err(result.err().unwrap_or(GitError::Malformed {
                 command: "commit",
@@ -168,8 +161,14 @@ impl Git {
         })
     }
 
-    /// Runs `git commit`, and appends its summary.
-    fn run_commit(&self, plan: &CommitPlan<'_>, summary: &mut Vec<u8>) -> Result<(), GitError> {
+    /// Runs `git commit`, and returns its summary, also if it fails.
+    fn run_commit(&self, plan: &CommitPlan<'_>) -> (Vec<u8>, Result<(), GitError>) {
+        let mut summary = Vec::new();
+        let result = self.write_commit(plan, &mut summary);
+        (summary, result)
+    }
+
+    fn write_commit(&self, plan: &CommitPlan<'_>, summary: &mut Vec<u8>) -> Result<(), GitError> {
         let args = [
             "--only",
             "--cleanup=whitespace",
@@ -187,8 +186,8 @@ impl Git {
             let _ = input.write_all(&[path.as_bytes(), b"\0"].concat());
         }
         drop(input);
-        let read = running.stdout()?.read_to_end(summary);
-        read.map_err(|error| running.io(error))?;
+        // A summary that ends early names no commit.
+        let _ = running.stdout()?.read_to_end(summary);
         running.finish(&[]).map(drop)
     }
 
@@ -214,11 +213,11 @@ impl Git {
             }
             None => return Ok(None),
         };
-        let parents = self.parents(&id)?;
-        let Some(difference) = self.difference(plan, &parents, &id, &head)? else {
+        let parent = self.only_parent(&id)?;
+        let Some(difference) = self.difference(plan, parent, &id, &head)? else {
             return Ok(Some(Committed::AsPlanned(id)));
         };
-        if created == Some(head) && parents == [*plan.base] {
+        if created == Some(head) && parent == Some(*plan.base) {
             let (new, old) = (plan.base.to_string(), head.to_string());
             let args = ["-m", "repin: a hook changed the commit", "HEAD", &new, &old];
             if self.output("update-ref", &args).is_ok() {
@@ -228,21 +227,21 @@ impl Git {
         Ok(Some(Committed::Kept(id, difference)))
     }
 
-    fn parents(&self, id: &ObjectId) -> Result<Vec<ObjectId>, GitError> {
-        let printed = self.output("log", &["-1", "--format=%P", &id.to_string(), "--"])?;
-        let ids = printed.trim_ascii_end().split(|b| *b == b' ');
-        Ok(ids.filter_map(ObjectId::parse).collect())
+    /// The parent of a commit with exactly one.
+    fn only_parent(&self, id: &ObjectId) -> Result<Option<ObjectId>, GitError> {
+        let parents = self.output("log", &["-1", "--format=%P", &id.to_string(), "--"])?;
+        Ok(ObjectId::parse(parents.trim_ascii_end()))
     }
 
     /// A description of how the commit `id` differs from its plan.
     fn difference(
         &self,
         plan: &CommitPlan<'_>,
-        parents: &[ObjectId],
+        parent: Option<ObjectId>,
         id: &ObjectId,
         head: &ObjectId,
     ) -> Result<Option<String>, GitError> {
-        let [parent] = parents else {
+        let Some(parent) = &parent else {
             return Ok(Some("it does not have exactly one parent".to_owned()));
         };
         for (before, after) in [(plan.base, parent), (id, head)] {
@@ -309,23 +308,16 @@ impl Git {
         Ok(entries.map(<[u8]>::to_vec).collect())
     }
 
-    /// Those of the files whose changes the index hides, from the top of the work tree.
-    fn hidden(&self, paths: &[&RelPath]) -> Result<BTreeSet<Vec<u8>>, GitError> {
+    /// The files below the root whose changes the index hides, from the top of the work tree.
+    fn hidden(&self) -> Result<BTreeSet<Vec<u8>>, GitError> {
         let mut hidden = BTreeSet::new();
-        for paths in paths.chunks(PATHS_OF_A_COMMAND) {
-            let mut args: Vec<OsString> =
-                ["-v", "-z", "--full-name", "--"].map(OsString::from).into();
-            for path in paths {
-                let whole = [b":(top,literal)", self.prefix(), path.as_bytes()].concat();
-                args.push(OsString::from_vec(whole));
-            }
-            for entry in self.output("ls-files", &args)?.split(|b| *b == 0) {
-                // A lowercase letter is assume-unchanged, `S` is skip-worktree.
-                if let [tag, b' ', path @ ..] = entry
-                    && (tag.is_ascii_lowercase() || *tag == b'S')
-                {
-                    hidden.insert(path.to_vec());
-                }
+        let listed = self.output("ls-files", &["-v", "-z", "--full-name"])?;
+        for entry in listed.split(|b| *b == 0) {
+            // A lowercase letter is assume-unchanged, `S` is skip-worktree.
+            if let [tag, b' ', path @ ..] = entry
+                && (tag.is_ascii_lowercase() || *tag == b'S')
+            {
+                hidden.insert(path.to_vec());
             }
         }
         Ok(hidden)
@@ -344,9 +336,125 @@ fn paths(listed: &[u8]) -> BTreeSet<Vec<u8>> {
 
 /// The abbreviated id in the summary of `git commit`: `[main 0123abc] title`.
 fn abbreviated_id(summary: &[u8]) -> Option<String> {
-    let line = summary.split(|b| *b == b'\n').next()?;
-    let line = String::from_utf8_lossy(line.strip_prefix(b"[")?);
+    let summary = String::from_utf8_lossy(summary.strip_prefix(b"[")?);
     // The name of a branch contains no spaces.
-    let mut words = line.split(' ').skip(1);
+    let mut words = summary.split(' ').skip(1);
     words.find_map(|word| Some(word.strip_suffix(']')?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt as _, path::Path};
+
+    use super::*;
+    use crate::git::tests::git;
+
+    const TRAILER: &str = "Repin-Set: b";
+
+    /// A repository with a commit of the file `f`, which has another content since.
+    fn changed(before: &str, after: &str) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        git(root, &["init", "-q", "-b", "main"]);
+        git(root, &["config", "user.name", "A"]);
+        git(root, &["config", "user.email", "a@b"]);
+        fs::write(root.join("f"), before).unwrap();
+        fs::write(root.join("g"), before).unwrap();
+        git(root, &["add", "."]);
+        git(root, &["commit", "-q", "-m", "first"]);
+        fs::write(root.join("f"), after).unwrap();
+        directory
+    }
+
+    fn hook(root: &Path, name: &str, script: &str) {
+        let path = root.join(".git/hooks").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Commits `f` with a planned content.
+    fn commit(root: &Path, planned: &str) -> Result<Committed, GitError> {
+        let git = Git::open(root).unwrap();
+        let base = git.head().unwrap().tip;
+        let path = RelPath::parse("f").unwrap();
+        git.commit_only(&CommitPlan {
+            base: &base,
+            files: &[(&path, planned.as_bytes())],
+            title: "promote",
+            trailer: TRAILER,
+        })
+    }
+
+    /// The difference of a commit that was undone.
+    fn undone(root: &Path, planned: &str) -> String {
+        let Ok(Committed::Undone(difference)) = commit(root, planned) else {
+            panic!("{:?}", commit(root, planned))
+        };
+        assert_eq!(git(root, &["rev-list", "--count", "HEAD"]), b"1\n");
+        difference
+    }
+
+    #[test]
+    fn commit_has_the_planned_content() {
+        let as_planned = changed("a", "b");
+        let committed = commit(as_planned.path(), "b");
+        assert!(
+            matches!(committed, Ok(Committed::AsPlanned(_))),
+            "{committed:?}"
+        );
+
+        // Another process wrote the file before the commit.
+        let other = "it holds another content of f";
+        assert_eq!(undone(changed("a", "c").path(), "b"), other);
+        // A hook commits another content than that in the work tree.
+        let staged = changed("a", "b");
+        hook(
+            staged.path(),
+            "pre-commit",
+            "id=$(echo c | git hash-object -w --stdin); git update-index --cacheinfo 100644,$id,f",
+        );
+        assert_eq!(undone(staged.path(), "b"), other);
+        // It leaves the file out and commits another one.
+        let left_out = changed("a", "b");
+        hook(
+            left_out.path(),
+            "pre-commit",
+            "git reset -q f; git update-index --assume-unchanged f; echo c > g; git add g",
+        );
+        assert_eq!(undone(left_out.path(), "b"), other);
+    }
+
+    #[test]
+    fn commit_that_a_hook_replaces_is_compared() {
+        // `git commit` reports the commit that the hook then replaces.
+        let amend = |message: &str| {
+            let directory = changed("a", "b");
+            let guard = "[ -e .git/amended ] || { touch .git/amended; git commit -q --amend";
+            let script = format!("{guard} -m 'promote' -m '{message}'; }}");
+            hook(directory.path(), "post-commit", &script);
+            commit(directory.path(), "b")
+        };
+        let kept = amend(TRAILER);
+        assert!(matches!(kept, Ok(Committed::AsPlanned(_))), "{kept:?}");
+        let Ok(Committed::Kept(_, difference)) = amend("none") else {
+            panic!("the commit has no trailer")
+        };
+        assert!(difference.contains("lost the line"), "{difference}");
+    }
+
+    #[test]
+    fn commit_on_a_locked_branch_is_kept() {
+        let directory = changed("a", "b");
+        hook(directory.path(), "pre-commit", "echo c > g; git add g");
+        hook(
+            directory.path(),
+            "post-commit",
+            "touch .git/refs/heads/main.lock",
+        );
+        let kept = commit(directory.path(), "b");
+        let Ok(Committed::Kept(_, difference)) = kept else {
+            panic!("{kept:?}")
+        };
+        assert_eq!(difference, "it changes g too");
+    }
 }
