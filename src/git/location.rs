@@ -80,8 +80,7 @@ impl Location {
     pub(super) fn plain_git_dir(&self) -> Option<&Path> {
         let directory = self.repository.as_ref()?.git_dir.as_path();
         let entry = |name: &str| fs::symlink_metadata(directory.join(name));
-        let is_directory = fs::symlink_metadata(directory).is_ok_and(|entry| entry.is_dir());
-        let is_plain = is_directory && entry("HEAD").is_ok() && entry("commondir").is_err();
+        let is_plain = entry("HEAD").is_ok() && entry("commondir").is_err();
         is_plain.then_some(directory)
     }
 
@@ -103,4 +102,97 @@ pub(crate) fn refuse_bare_root(root: &Path) -> Result<(), GitError> {
         return Err(GitError::BareRoot(root.to_owned()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str) {
+        fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        fs::write(root.join(path), "").unwrap();
+    }
+
+    fn is_owned(root: &Path) -> bool {
+        Location::find(root).unwrap().repository.unwrap().owned
+    }
+
+    #[test]
+    fn root_with_the_files_of_a_bare_repository_is_refused() {
+        let cases: [(&[&str], bool); 6] = [
+            (&["HEAD", "objects/x", "refs/x"], true),
+            (&["HEAD", "commondir"], true),
+            (&["objects/x", "refs/x"], false),
+            (&["HEAD", "refs/x"], false),
+            (&["HEAD", "objects/x"], false),
+            (&["commondir"], false),
+        ];
+        for (paths, is_bare) in cases {
+            let root = tempfile::tempdir().unwrap();
+            write(root.path(), ".git/HEAD");
+            for path in paths {
+                write(root.path(), path);
+            }
+            let found = Location::find(root.path());
+            let is_refused = matches!(found, Err(GitError::BareRoot(_)));
+            assert_eq!(is_refused, is_bare, "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_repository_is_read_without_git() {
+        let root = tempfile::tempdir().unwrap();
+        let is_plain = || {
+            let location = Location::find(root.path()).unwrap();
+            location.plain_git_dir().is_some()
+        };
+        write(root.path(), ".git/other");
+        assert!(!is_plain());
+        write(root.path(), ".git/HEAD");
+        assert!(is_plain());
+        // A linked work tree, and a submodule.
+        write(root.path(), ".git/commondir");
+        assert!(!is_plain());
+        fs::remove_dir_all(root.path().join(".git")).unwrap();
+        write(root.path(), ".git");
+        assert!(!is_plain());
+    }
+
+    #[test]
+    fn repository_belongs_to_the_owner_of_all_its_parts() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), ".git");
+        assert!(!is_owned(root.path()));
+        fs::remove_file(root.path().join(".git")).unwrap();
+        write(root.path(), ".git/HEAD");
+        assert!(is_owned(root.path()));
+        // Only root may give a directory away.
+        if rustix::process::geteuid().is_root() {
+            for path in ["", ".git"] {
+                let path = root.path().join(path);
+                std::os::unix::fs::chown(&path, Some(1234), None).unwrap();
+                assert!(!is_owned(root.path()), "{}", path.display());
+                std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn unreadable_entry_does_not_mean_that_there_is_no_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        // The path is as long as the system permits, and that of `.git` is longer.
+        let mut root = fs::canonicalize(directory.path()).unwrap();
+        while root.as_os_str().len() < 4_092 {
+            let left = 4_092 - root.as_os_str().len() - 1;
+            let length = if left <= 200 { left } else { 100 };
+            root.push("x".repeat(length));
+        }
+        fs::create_dir_all(&root).unwrap();
+        let found = Location::find(&root);
+        assert!(
+            matches!(found, Err(GitError::Unreadable { .. })),
+            "{}",
+            found.is_ok()
+        );
+    }
 }

@@ -40,10 +40,10 @@ impl TrackedHead {
     }
 }
 
-/// One reference: its commit, and its target if it is symbolic.
+/// One reference: its commit, and its target, which is empty unless it is symbolic.
 struct Reference {
     tip: ObjectId,
-    target: Option<String>,
+    target: String,
 }
 
 const REMOTES: &str = "refs/remotes/";
@@ -67,11 +67,7 @@ impl Git {
     pub(crate) fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
-                Err(GitError::NoBranch(_))
-                    if self.main_remote()?.is_none() && !self.has_any_commit()? =>
-                {
-                    Err(GitError::Unborn)
-                }
+                Err(GitError::NoBranch(_)) if !self.has_any_commit()? => Err(GitError::Unborn),
                 found => found,
             };
         }
@@ -118,14 +114,10 @@ impl Git {
     /// The checked-out commit.
     pub(crate) fn head(&self) -> Result<Branch, GitError> {
         let args = ["--verify", "--quiet", "HEAD^{commit}"];
-        let (code, listed) = self.output_or("rev-parse", &args, &[1])?;
-        match ObjectId::parse(listed.trim_ascii_end()) {
-            Some(tip) if code == 0 => Ok(Branch {
-                name: "HEAD".to_owned(),
-                tip,
-            }),
-            _ => Err(GitError::Unborn),
-        }
+        let (_, printed) = self.output_or("rev-parse", &args, &[1])?;
+        let tip = ObjectId::parse(printed.trim_ascii_end()).ok_or(GitError::Unborn)?;
+        let name = "HEAD".to_owned();
+        Ok(Branch { name, tip })
     }
 
     /// The remote of the promoted branch: `origin`, or the only remote.
@@ -175,7 +167,7 @@ impl Git {
             Some(name.to_owned())
         };
         if let Some(found) = self.references(&[&head])?.remove(&head) {
-            let name = found.target.as_deref().and_then(name_of);
+            let name = name_of(&found.target);
             return Ok(name.map(|name| {
                 TrackedHead::Present(Branch {
                     name,
@@ -245,12 +237,109 @@ impl Git {
                 let mut words = line.split(' ');
                 let name = words.next()?.to_owned();
                 let tip = ObjectId::parse(words.next()?.as_bytes())?;
-                let target = words
-                    .next()
-                    .filter(|target| !target.is_empty())
-                    .map(str::to_owned);
+                let target = words.next()?.to_owned();
                 Some((name, Reference { tip, target }))
             })
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::tests::{commit_at, git, repository};
+
+    struct Clone(tempfile::TempDir);
+
+    impl Clone {
+        /// A repository without a reference.
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            repository(directory.path());
+            Self(directory)
+        }
+
+        /// The same with a remote that does not exist.
+        fn with_remote() -> Self {
+            let clone = Self::new();
+            clone.git(&["remote", "add", "origin", "/nonexistent"]);
+            clone
+        }
+
+        fn git(&self, args: &[&str]) {
+            git(self.0.path(), args);
+        }
+
+        /// Sets references to new commits.
+        fn set(self, names: &[&str]) -> Self {
+            for (name, seconds) in names.iter().zip(1..) {
+                self.git(&["update-ref", name, &commit_at(self.0.path(), seconds, &[])]);
+            }
+            self
+        }
+
+        fn branch(&self, configured: Option<&str>) -> Result<String, GitError> {
+            let sources = BranchSources {
+                configured,
+                ..BranchSources::default()
+            };
+            let found = Git::open(self.0.path()).unwrap().promoted_branch(&sources);
+            found.map(|branch| branch.name)
+        }
+    }
+
+    #[test]
+    fn clone_without_commits_has_no_branch_yet() {
+        for clone in [Clone::new(), Clone::with_remote()] {
+            for configured in [None, Some("origin/main")] {
+                let found = clone.branch(configured);
+                assert!(
+                    matches!(found, Err(GitError::Unborn)),
+                    "{configured:?} {found:?}"
+                );
+            }
+        }
+        let local = Clone::new().set(&["refs/heads/x", "HEAD"]);
+        let found = local.branch(Some("origin/main"));
+        assert!(matches!(found, Err(GitError::NoBranch(_))), "{found:?}");
+        let found = local.branch(None);
+        assert!(matches!(found, Err(GitError::NoRemote)), "{found:?}");
+        // A fetched branch is a commit, although `HEAD` is unborn.
+        let fetched = Clone::with_remote().set(&["refs/remotes/origin/x"]);
+        let found = fetched.branch(None);
+        assert!(
+            matches!(found, Err(GitError::NoDefault { .. })),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn default_branch_is_recorded_or_the_only_one() {
+        let main = ["refs/remotes/origin/main"];
+        assert_eq!(
+            Clone::with_remote().set(&main).branch(None).unwrap(),
+            "origin/main"
+        );
+        // Not a symbolic reference.
+        let both = Clone::with_remote().set(&[main[0], "refs/remotes/origin/HEAD"]);
+        assert_eq!(both.branch(None).unwrap(), "origin/main");
+        let recorded = Clone::with_remote().set(&[main[0], "refs/remotes/origin/x"]);
+        assert!(recorded.branch(None).is_err());
+        let point =
+            |target: &str| recorded.git(&["symbolic-ref", "refs/remotes/origin/HEAD", target]);
+        point("refs/remotes/origin/x");
+        assert_eq!(recorded.branch(None).unwrap(), "origin/x");
+        // A branch of another remote, and one of a remote with a longer name.
+        for target in ["refs/remotes/other/x", "refs/remotes/original/x"] {
+            point(target);
+            let found = recorded.branch(None);
+            assert!(
+                matches!(found, Err(GitError::NoDefault { .. })),
+                "{target} {found:?}"
+            );
+        }
+        point("refs/remotes/origin/gone");
+        let found = recorded.branch(None);
+        assert!(matches!(found, Err(GitError::NoBranch(_))), "{found:?}");
     }
 }
