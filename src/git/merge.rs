@@ -135,7 +135,8 @@ fn merge(
                 .map(Merge::Created)
                 .ok_or_else(|| Error::unavailable("git commit-tree", "git printed no commit"))
         }
-        Some(1) => Ok(Merge::Conflict(
+        // Some errors have the exit code of conflicts, but no tree.
+        Some(1) if !tree.is_empty() => Ok(Merge::Conflict(
             parts.filter(|path| !path.is_empty()).collect(),
         )),
         _ if output.stderr.contains("unrelated histories") => Err(Error::about(
@@ -152,9 +153,8 @@ fn merge(
 
 /// Creates a commit with the configured identity, or with that of repin if none is configured.
 fn commit(git: &Git, args: &[String]) -> Result<Vec<u8>, Error> {
-    let has_identity = run(git, "var", &["GIT_COMMITTER_IDENT"])?.code == Some(0)
-        && run(git, "var", &["GIT_AUTHOR_IDENT"])?.code == Some(0);
-    let git = if has_identity {
+    let is_known = |name: &str| git.run_checked("var", &[name], None).is_ok();
+    let git = if is_known("GIT_COMMITTER_IDENT") && is_known("GIT_AUTHOR_IDENT") {
         git.clone()
     } else {
         git.clone().committing_as("repin", "repin@localhost")
@@ -185,7 +185,7 @@ fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, E
     }
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     let Some(refused) = lines.lines().find(|line| line.starts_with('!')) else {
-        return Err(denied_or_failed(branch, &output));
+        return Err(failed(&GitError::refused("push", &output.stderr)));
     };
     let raced = [
         "stale info",
@@ -205,22 +205,10 @@ fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, E
 
 const PERMISSION: &str = "give git credentials for the remote `origin` with `contents: write` (Gitea: write:repository), and with `workflows: write` if workflows change; the branch protection must let them push";
 
-fn denied_or_failed(branch: &str, output: &Output) -> Error {
-    let error = GitError::refused("push", &output.stderr);
-    let what = format!("pushing {branch}");
-    match &error {
-        GitError::Denied { message, .. } => {
-            Error::about(Class::Denied, what, message).help(PERMISSION)
-        }
-        _ => Error::unavailable(what, server_message(&output.stderr)),
-    }
-}
-
+/// Runs a command that connects to the remote: `push`, or `merge-tree`, which may fetch missing contents of a
+/// partial clone.
 fn run(git: &Git, command: &'static str, args: &[&str]) -> Result<Output, Error> {
-    // `push` connects to the remote, and `merge-tree` may fetch missing contents of a partial
-    // clone.
-    let remote = matches!(command, "push" | "merge-tree").then(|| Remote::of_clone(REMOTE));
-    git.run(command, args, remote.as_ref())
+    git.run(command, args, Some(&Remote::of_clone(REMOTE)))
         .map_err(|error| failed(&error))
 }
 
@@ -236,4 +224,123 @@ fn failed(error: &GitError) -> Error {
         error.hint()
     };
     Error::new(class, Code::GIT, without_users(&error.to_string())).help(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::git::tests::{git, id};
+
+    /// A repository without a default identity, with the branches `main` and `x` that have a commit each
+    /// after a common one, which change these files.
+    fn diverged(ours: &[&str], theirs: &[&str]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        git(root, &["init", "-q", "-b", "main"]);
+        for (key, value) in [("useConfigOnly", "true"), ("name", ""), ("email", "")] {
+            git(root, &["config", &format!("user.{key}"), value]);
+        }
+        let commit = |content: &str, files: &[&str]| {
+            for file in files {
+                fs::write(root.join(file), content).unwrap();
+            }
+            git(root, &["add", "."]);
+            git(root, &["commit", "-q", "--allow-empty", "-m", content]);
+        };
+        commit("first", &["a", "b", "c"]);
+        git(root, &["switch", "-q", "-c", "x"]);
+        commit("theirs", theirs);
+        git(root, &["switch", "-q", "main"]);
+        commit("ours", ours);
+        git(root, &["remote", "add", "origin", "."]);
+        directory
+    }
+
+    fn merged(root: &Path, source: ObjectId, message: Option<&str>) -> Result<Merge, Error> {
+        let git = Git::open(root).unwrap();
+        merge(&git, source, id(root, "main"), message)
+    }
+
+    #[test]
+    fn conflict_lists_the_files() {
+        let directory = diverged(&["a", "b"], &["a", "b", "c"]);
+        let found = merged(directory.path(), id(directory.path(), "x"), None).unwrap();
+        let Merge::Conflict(files) = found else {
+            panic!("no conflict")
+        };
+        assert_eq!(files, ["a", "b"]);
+    }
+
+    #[test]
+    fn only_unrelated_histories_are_refused() {
+        let directory = diverged(&[], &[]);
+        let root = directory.path();
+        git(root, &["switch", "-q", "--orphan", "other"]);
+        git(root, &["commit", "-q", "--allow-empty", "-m", "other"]);
+        let class = |source| merged(root, source, None).err().map(|error| error.class);
+        assert_eq!(class(id(root, "other")), Some(Class::Refused));
+        let missing = ObjectId::parse("1".repeat(40).as_bytes()).unwrap();
+        assert_eq!(class(missing), Some(Class::Unavailable));
+    }
+
+    #[test]
+    fn merge_has_the_configured_identity_or_that_of_repin() {
+        let cases: [(&[&str], &str); 4] = [
+            (&[], "repin,repin"),
+            (&["author"], "author,repin"),
+            (&["committer"], "repin,committer"),
+            (&["user"], "user,user"),
+        ];
+        for (configured, expected) in cases {
+            let directory = diverged(&["a"], &["b"]);
+            let root = directory.path();
+            for role in configured {
+                git(root, &["config", &format!("{role}.name"), role]);
+                git(root, &["config", &format!("{role}.email"), "a@b"]);
+            }
+            let created = merged(root, id(root, "x"), Some("Merge"));
+            let Ok(Merge::Created(commit)) = created else {
+                panic!("{configured:?} {:?}", created.err())
+            };
+            let names = git(
+                root,
+                &["log", "-1", "--format=%an,%cn", &commit.to_string()],
+            );
+            assert_eq!(
+                String::from_utf8_lossy(names.trim_ascii()),
+                expected,
+                "{configured:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_denials_need_other_credentials() {
+        let unreachable = |reason: &str| GitError::Remote {
+            remote: "origin".to_owned(),
+            command: "push",
+            reason: reason.to_owned(),
+        };
+        let denied = [
+            unreachable("remote: Permission to acme/flows denied to bot"),
+            GitError::refused("push", "fatal: Authentication failed for 'https://x'"),
+        ];
+        for error in denied {
+            let error = failed(&error);
+            assert_eq!(
+                (error.class, error.help.as_deref()),
+                (Class::Denied, Some(PERMISSION))
+            );
+        }
+        for error in [
+            unreachable("Could not resolve host"),
+            GitError::refused("push", "fatal: x"),
+        ] {
+            let error = failed(&error);
+            assert_eq!(error.class, Class::Unavailable);
+            assert_ne!(error.help.as_deref(), Some(PERMISSION));
+        }
+    }
 }
