@@ -68,7 +68,7 @@ impl YamlKind {
 }
 
 /// A kind of entries that are lines of any text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TextKind {
     /// Lines with a comment that names an image.
     Marked,

@@ -89,6 +89,16 @@ impl Repository {
         })
     }
 
+    /// Parses a registry and a name. Longer ones than a repository may be are not joined, because a text may
+    /// combine them any number of times.
+    pub fn joined(registry: &str, name: &str) -> Result<Self, RepositoryError> {
+        let registry = registry.trim_end_matches('/');
+        if registry.len() + 1 + name.len() > Self::MAX {
+            return Err(RepositoryError::TooLong);
+        }
+        Self::parse(&format!("{registry}/{name}"))
+    }
+
     /// The registry's host in lower case, with its port if it has one; `docker.io` for Docker Hub.
     /// A host that only its capitals distinguish from a path keeps them.
     pub fn host(&self) -> &str {

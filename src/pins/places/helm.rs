@@ -82,11 +82,7 @@ pub(super) fn image_of(
     let Some(name) = document.scalar(repository.node) else {
         return (EntryImage::Other, names);
     };
-    let joined = |registry: &str| {
-        let length = registry.len() + 1 + name.len();
-        let registry = registry.trim_end_matches('/');
-        (length <= 2 * Repository::MAX).then(|| file.image(&format!("{registry}/{name}")))?
-    };
+    let joined = |registry: &str| (file.image)(Repository::joined(registry, name).ok()?);
     let own = registry
         .map(|registry| document.scalar(registry.node).unwrap_or_default())
         .filter(|registry| !matches!(*registry, "" | "~" | "null"));

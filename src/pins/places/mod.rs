@@ -362,16 +362,13 @@ impl File<'_> {
         })?;
         let mut findings = Vec::new();
         yaml::documents(text, |document| {
-            let duplicates = document.has_duplicates();
+            let readers = document.readers();
             for (place, kind) in places {
-                let judged = || entry::judge(self, document, *place, &self.entries(document, kind));
-                let mut found = judged();
-                if duplicates {
-                    document.read_as(yaml::Reader::Last);
-                    readers::reconcile(&mut found, judged());
-                    document.read_as(yaml::Reader::First);
-                }
-                findings.extend(found);
+                let read = readers.iter().map(|reader| {
+                    document.read_as(*reader);
+                    entry::judge(self, document, *place, &self.entries(document, kind))
+                });
+                findings.extend(read.reduce(readers::reconcile).unwrap_or_default());
             }
         })?;
         Ok(findings)

@@ -9,7 +9,7 @@
 use std::{
     borrow::Cow,
     cell::RefCell,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt::Write as _,
 };
 
@@ -37,8 +37,8 @@ pub(in crate::pins) struct TagPlaces {
     keys: Vec<(String, usize)>,
     /// The last keys of the other tags, except those that contain `tag` in any case.
     repository_keys: Vec<String>,
-    /// The kinds of places in text, each once.
-    text_kinds: Vec<TextKind>,
+    /// The kinds of places in text.
+    text_kinds: HashSet<TextKind>,
 }
 
 impl TagPlaces {
@@ -56,9 +56,10 @@ impl TagPlaces {
             images: Vec::new(),
             keys: Vec::new(),
             repository_keys: Vec::new(),
-            text_kinds: Vec::new(),
+            text_kinds: HashSet::new(),
         };
-        let mut seen = HashSet::new();
+        // Most past configurations have equal places and images.
+        let mut distinct = BTreeMap::new();
         for config in configs {
             let mut key = String::new();
             for place in &config.places {
@@ -67,9 +68,10 @@ impl TagPlaces {
             for image in &config.images {
                 let _ = write!(key, "{:?} {}", image.name, image.repository);
             }
-            if !config.places.is_empty() && seen.insert(key) {
-                places.add(names, config);
-            }
+            distinct.insert(key, config);
+        }
+        for config in distinct.values() {
+            places.add(names, config);
         }
         places
     }
@@ -82,8 +84,7 @@ impl TagPlaces {
         }
         for place in &config.places {
             match &place.kind {
-                PlaceKind::Text(kind) if self.text_kinds.contains(kind) => {}
-                PlaceKind::Text(kind) => self.text_kinds.push(*kind),
+                PlaceKind::Text(kind) => drop(self.text_kinds.insert(*kind)),
                 PlaceKind::Yaml(kind) => match kind.tag_key() {
                     None => {}
                     Some((key, Owner::Image(name))) => {
@@ -158,10 +159,7 @@ impl TagPlaces {
     }
 
     fn add_words(&self, names: &ImageNames, content: &[u8], tags: &mut Vec<(usize, Tag)>) {
-        let images = self.images_of_entries(names, content);
-        if !images.is_empty() {
-            add_tags(&images, content, tags);
-        }
+        add_tags(&self.images_of_entries(names, content), content, tags);
     }
 
     /// The images that an entry in a text may be of: the text contains the key of a tag and, if the entry
@@ -189,7 +187,8 @@ impl TagPlaces {
         let images = RefCell::new(self.images.clone());
         let mut found: Vec<(usize, Tag)> = Vec::new();
         let parsed = yaml::documents(text, |document| {
-            let mut read = || {
+            for reader in document.readers() {
+                document.read_as(*reader);
                 for rules in &self.rules {
                     let file = File {
                         content: text.as_bytes(),
@@ -207,12 +206,6 @@ impl TagPlaces {
                         }
                     }
                 }
-            };
-            read();
-            if document.has_duplicates() {
-                document.read_as(yaml::Reader::Last);
-                read();
-                document.read_as(yaml::Reader::First);
             }
             for scalar in document.scalars() {
                 self.add_words(names, scalar.as_bytes(), tags);
@@ -253,18 +246,20 @@ fn entry_tags(document: &Document<'_>, entry: &Entry) -> Vec<(usize, Tag)> {
 /// Adds every word of a text, because any of them may be the tag. Punctuation before a word may belong to
 /// the text, as in `${TAG:-v1}`; after a word, a comparison of tags considers it.
 fn add_tags(images: &BTreeSet<usize>, text: &[u8], tags: &mut Vec<(usize, Tag)>) {
-    let mut words = HashSet::new();
-    for word in text.split(|byte| !is_tag_byte(*byte)) {
-        for punctuation in [&b".-"[..], b".-_"] {
-            let start = word.iter().position(|byte| !punctuation.contains(byte));
-            words.insert(&word[start.unwrap_or(word.len())..]);
+    for image in images {
+        let mut words = HashSet::new();
+        for word in text.split(|byte| !is_tag_byte(*byte)) {
+            for punctuation in [&b".-"[..], b".-_"] {
+                let start = word.iter().position(|byte| !punctuation.contains(byte));
+                words.insert(&word[start.unwrap_or(word.len())..]);
+            }
         }
-    }
-    for word in words {
-        if let Ok(text) = std::str::from_utf8(word)
-            && let Ok(tag) = Tag::parse(text)
-        {
-            tags.extend(images.iter().map(|image| (*image, tag.clone())));
+        for word in words {
+            if let Ok(text) = std::str::from_utf8(word)
+                && let Ok(tag) = Tag::parse(text)
+            {
+                tags.push((*image, tag));
+            }
         }
     }
 }
@@ -299,27 +294,32 @@ mod tests {
     use super::*;
     use crate::config;
 
-    /// The tags in a text of an image of which an alias is `alias.example/one`, and which has a place of
-    /// the kind `keys`.
-    fn tags(content: &[u8]) -> Vec<String> {
+    /// Passes the places of an image of which an alias is `alias.example/one`, with two of the kind `keys`.
+    fn places<T>(of: impl FnOnce(&ImageNames, &TagPlaces) -> T) -> T {
         let config = config::example(
             "version: 1
 files: [a]
 sources: { alias.example/one: 'https://host.example/team/app' }
 places:
   keys: { files: [a], entry: /settings, tag: build, digest: sum, image: app }
+  named: { kind: keys, files: [a], entry: /named, repository: from, tag: release, digest: sum }
   marked: { files: [a] }
 images: { app: { repository: host.example/team/app, pins: 1 } }
 ",
         );
         let names = ImageNames::new(&config, &config.sources, &["place".to_owned()]);
         let places = TagPlaces::new(&names, [&config]);
-        let tags = places.tags(&names, content).into_iter();
-        tags.map(|(image, tag)| {
+        of(&names, &places)
+    }
+
+    /// The tags in a text.
+    fn tags(content: &[u8]) -> Vec<String> {
+        let tags = places(|names, places| places.tags(names, content));
+        let tags = tags.into_iter().map(|(image, tag)| {
             assert_eq!(image, 0);
             tag.to_string()
-        })
-        .collect()
+        });
+        tags.collect()
     }
 
     /// Whether a text protects the tag `x1`, and no text of another image does.
@@ -363,6 +363,14 @@ images: { app: { repository: host.example/team/app, pins: 1 } }
             format!("image:\n  {VALUES}deep: {nested}\n"),
             format!("a: 1\n---\nimage:\n  {VALUES}  x: 'open\n"),
             format!("image:\n  {}}}\n", VALUES.replace("host.example/team/app", "alias.example/one")),
+            // Without the word `tag`.
+            "named: { from: host.example/team/app, release: x1 }\n".to_owned(),
+            "named: { from: host.example/team/app, release: x1 }\n{{ if }}\n".to_owned(),
+            // A registry for all images, and duplicate keys, also merged ones.
+            "global: { imageRegistry: host.example }\nimage: { repository: team/app, tag: x1 }\n".to_owned(),
+            "image: { repository: host.example/team/app, tag: x1, tag: x2 }\n".to_owned(),
+            "image: { repository: host.example/team/app, tag: x2, tag: x1 }\n".to_owned(),
+            "b: &b { tag: x2, tag: x1 }\nimage: { <<: *b, repository: host.example/team/app }\n".to_owned(),
             // Other languages.
             "image {\n  repository = \"host.example/team/app\"\n  tag = \"x1\"\n}\n".to_owned(),
             "REPOSITORY=host.example/team/app\nTAG=x1\n".to_owned(),
@@ -370,6 +378,8 @@ images: { app: { repository: host.example/team/app, pins: 1 } }
         ] {
             assert!(protects(&text), "{text}");
         }
+        let suffix = b"images: [{ name: host.example/team/app, newTag: x, tagSuffix: '1' }]\n";
+        assert_eq!(tags(suffix), ["x", "x1"]);
         let values = format!("image:\n  {VALUES}").into_bytes();
         for byte in [0xe9, 0] {
             let content = [&values, &b"# caf"[..], &[byte], b"\n"].concat();
@@ -401,6 +411,9 @@ images: { app: { repository: host.example/team/app, pins: 1 } }
             // No key of a tag.
             "Build team/app at x1 {{ . }}\n",
             "{{ . }}\nstage: team/app\ntags: [x1]\n",
+            "{{ . }}\nthe: team/app x1\n",
+            "{{ . }}\nto build x1\n",
+            "{{ . }}\nrebuild: x1\n",
             "Tag team/app as x1 {{ . }}\n",
             "run: |\n  docker tag team/app $REGISTRY x1\n",
             // The entry is parsed.
@@ -424,5 +437,29 @@ images: { app: { repository: host.example/team/app, pins: 1 } }
             assert!(protects(text), "{text}");
         }
         assert!(!protects("{{ if }} rebuild: x1\n"));
+    }
+
+    #[test]
+    fn only_texts_that_may_contain_an_entry_are_parsed() {
+        for (text, is_parsed) in [
+            ("repository: host.example/team/app\ntag: x1\n", true),
+            ("name: host.example/team/app\nnewTag: x1\n", true),
+            ("from: host.example/team/app\nrelease: x1\n", true),
+            ("build: x1\n", true),
+            ("image: host.example/team/app\n", false),
+            ("tag: x1\nrelease: x2\n", false),
+            ("rebuild: team/app-web\n", false),
+        ] {
+            let parsed = places(|names, places| places.may_contain_entry(names, text.as_bytes()));
+            assert_eq!(parsed, is_parsed, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_word_is_listed_once() {
+        let text = b"tag: x1 # of team/app, x1\n{{ if }}\n";
+        let words = places(|names, places| places.words(names, text));
+        let listed = words.iter().filter(|(_, tag)| tag.to_string() == "x1");
+        assert_eq!(listed.count(), 1);
     }
 }

@@ -641,6 +641,20 @@ fn kustomize_refuses_duplicate_and_miscased_keys() {
         "§Images: [{ name: nginx, digest: OLD }]\n",
         "takes the key `Images` for `images`",
     );
+    // The exact key counts if both exist.
+    assert_eq!(
+        kustomize().found("Images: []\nimages: [{ name: nginx, digest: OLD }]\n"),
+        "hub /images/0/digest -"
+    );
+    // Keys of merged mappings, of several ones, and of a mapping that merges itself.
+    for merge in [
+        "- &a { §NewTag: x }\n- { <<: *a, name: nginx, digest: OLD }",
+        "- &a { §NewTag: x }\n- &b { x: y }\n- { <<: [*a, *b], name: nginx, digest: OLD }",
+        "- &a { §NewTag: x }\n- &b { <<: *a }\n- { <<: *b, name: nginx, digest: OLD }",
+        "- &a { <<: *a, §NewTag: x, name: nginx, digest: OLD }",
+    ] {
+        kustomize().refuses_at_mark(&format!("images:\n{merge}\n"), "for `newTag`");
+    }
     kustomize().ignores("images: [{ name: other, Digest: OLD }]\n");
     assert_eq!(
         kustomize().found("Other: 1\nother: 2\nimages: [{ name: nginx, digest: OLD, Note: x }]\n"),
@@ -940,6 +954,11 @@ fn comments_move_with_comment_tag() {
     scene.moves(
         "a: { repository: nginx, digest: OLD }",
         "a: { repository: nginx, digest: NEW }",
+    );
+    // The brackets of a collection may be on several lines.
+    scene.moves(
+        "a: { repository: nginx, digest: OLD, b: [ # v1\n ] }\n",
+        "a: { repository: nginx, digest: NEW, b: [ # rev-2\n ] }\n",
     );
     // The name of an anchor may contain `#`.
     scene.moves(
@@ -1253,9 +1272,12 @@ fn standard(file: &str, content: &[u8]) -> (usize, usize) {
 #[test]
 fn standard_places_depend_on_file_names() {
     let entry = text("i: { repository: any/name, digest: OLD }\n#");
+    let images = text("images: [{ name: any/name, digest: OLD }]\n");
     for (file, content, expected) in [
         ("values.yaml", &entry, (1, 0)),
         ("values.toml", &entry, (0, 0)),
+        ("values.yaml", &images, (0, 0)),
+        ("kustomization.yaml", &images, (1, 0)),
     ] {
         let found = standard(file, content.as_bytes());
         assert_eq!(found, expected, "{file} {}", content.len());

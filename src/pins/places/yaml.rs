@@ -8,8 +8,9 @@
 mod builder;
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap, HashSet},
+    borrow::Cow,
+    cell::{Cell, OnceCell, RefCell},
+    collections::{HashMap, HashSet},
     ops::Range,
     rc::Rc,
 };
@@ -52,8 +53,10 @@ pub(super) struct Document<'t> {
     too_deep: Cell<bool>,
     /// The choice between duplicate keys of a mapping.
     reader: Cell<Reader>,
+    /// The ends of all lines.
+    line_ends: OnceCell<Vec<usize>>,
     /// The comments, by the end of the line.
-    comments: RefCell<BTreeMap<usize, LineComment>>,
+    comments: RefCell<HashMap<usize, Option<Range<usize>>>>,
 }
 
 /// The choice of a reader between duplicate keys. YAML forbids them; kustomize and Helm use the
@@ -62,12 +65,6 @@ pub(super) struct Document<'t> {
 pub(super) enum Reader {
     First,
     Last,
-}
-
-struct LineComment {
-    /// The offset from which the line was searched for its end.
-    searched_from: usize,
-    comment: Option<Range<usize>>,
 }
 
 /// A value or a key.
@@ -84,7 +81,6 @@ pub(super) struct Node {
     /// The number of children.
     count: u32,
     pub(super) kind: Kind,
-    pub(super) anchored: bool,
     /// A YAML tag other than `!!str`.
     pub(super) tagged: bool,
 }
@@ -196,6 +192,7 @@ impl<'t> Document<'t> {
             merged: RefCell::default(),
             too_deep: Cell::new(false),
             reader: Cell::new(Reader::First),
+            line_ends: OnceCell::new(),
             comments: RefCell::default(),
         }
     }
@@ -275,6 +272,15 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// The readers that may understand the document in different ways.
+    pub(super) fn readers(&self) -> &'static [Reader] {
+        if self.has_duplicates() {
+            &[Reader::First, Reader::Last]
+        } else {
+            &[Reader::First]
+        }
+    }
+
     /// Selects the reader for the following queries.
     pub(super) fn read_as(&self, reader: Reader) {
         self.reader.set(reader);
@@ -282,7 +288,7 @@ impl<'t> Document<'t> {
     }
 
     /// Whether a mapping has duplicate keys.
-    pub(super) fn has_duplicates(&self) -> bool {
+    fn has_duplicates(&self) -> bool {
         (0..).take(self.nodes.len()).any(|map| {
             let mut keys: Vec<_> = self.map(map).filter_map(|(key, _)| self.key(key)).collect();
             keys.sort_unstable();
@@ -418,23 +424,17 @@ impl<'t> Document<'t> {
         is_value.then(|| self.children(parent)[number - 1])
     }
 
-    /// The pointer to a node (RFC 6901); `None` if it has more than [`POINTER`] bytes.
+    /// The pointer to a node (RFC 6901); `None` if it has more than [`POINTER`] bytes before escaping.
     pub(super) fn pointer(&self, id: Id) -> Option<String> {
         let mut steps = Vec::new();
         let mut child = id;
         let mut length = 0;
         while let Some(parent) = self.parent(child) {
             let step = match self.key_of(parent, child) {
-                Some(key) => {
-                    let text = self.key(key).unwrap_or_default();
-                    // Keys may be long, and any number of pins may be below one.
-                    if text.len() > POINTER {
-                        return None;
-                    }
-                    text.replace('~', "~0").replace('/', "~1")
-                }
-                None => self.node(child).number.to_string(),
+                Some(key) => Cow::Borrowed(self.key(key).unwrap_or_default()),
+                None => Cow::Owned(self.node(child).number.to_string()),
             };
+            // Keys may be long, and any number of pins may be below one.
             length += 1 + step.len();
             if length > POINTER {
                 return None;
@@ -445,7 +445,7 @@ impl<'t> Document<'t> {
         let mut pointer = String::with_capacity(length);
         for step in steps.iter().rev() {
             pointer.push('/');
-            pointer.push_str(step);
+            pointer.push_str(&step.replace('~', "~0").replace('/', "~1"));
         }
         Some(pointer)
     }
@@ -469,26 +469,15 @@ impl<'t> Document<'t> {
     /// The text after the `#` of the comment on the last line of a scalar.
     pub(super) fn comment_after(&self, scalar: Id) -> Option<Range<usize>> {
         let from = self.span(scalar).end;
-        let line_end = |range: Range<usize>| {
-            let found = memchr::memchr2(b'\n', b'\r', &self.text.as_bytes()[range.clone()]);
-            found.map(|at| range.start + at)
-        };
+        let ends = self.line_ends.get_or_init(|| {
+            let ends = memchr::memchr2_iter(b'\n', b'\r', self.text.as_bytes());
+            ends.chain([self.text.len()]).collect()
+        });
+        let end = ends[ends.partition_point(|end| *end < from)];
+        // A line may contain any number of scalars.
         let mut comments = self.comments.borrow_mut();
-        let known = comments.range_mut(from..).next();
-        if let Some((_, known)) = known
-            && line_end(from..from.max(known.searched_from)).is_none()
-        {
-            known.searched_from = from.min(known.searched_from);
-            return known.comment.clone();
-        }
-        let end = line_end(from..self.text.len()).unwrap_or(self.text.len());
-        let comment = self.comment_before(end);
-        let known = LineComment {
-            searched_from: from,
-            comment: comment.clone(),
-        };
-        comments.insert(end, known);
-        comment
+        let comment = comments.entry(end);
+        comment.or_insert_with(|| self.comment_before(end)).clone()
     }
 
     /// The comment at the end of a line: after the last node that starts in the line, only brackets,
@@ -512,9 +501,26 @@ impl<'t> Document<'t> {
 fn within_quotes(kind: Kind, span: Range<usize>) -> Range<usize> {
     use ScalarStyle::{DoubleQuoted, SingleQuoted};
     match kind {
-        Kind::Scalar(SingleQuoted | DoubleQuoted) if span.len() >= 2 => {
-            span.start + 1..span.end - 1
-        }
+        Kind::Scalar(SingleQuoted | DoubleQuoted) => span.start + 1..span.end - 1,
         _ => span,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_duplicate_keys_need_two_readers() {
+        for (text, is_unique) in [
+            ("{ a: 1, b: 2, c: { a: 1 } }", true),
+            ("[a, a]", true),
+            ("{ a: 1, b: 2, a: 3 }", false),
+            ("- { b: { a: 1, c: 2, a: 3 } }", false),
+        ] {
+            let mut readers: Vec<Reader> = Vec::new();
+            documents(text, |document| readers.extend(document.readers())).unwrap();
+            assert_eq!(readers.len() == 1, is_unique, "{text}");
+        }
     }
 }
