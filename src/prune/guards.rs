@@ -269,7 +269,7 @@ impl ProtectionSources {
 
     /// The search in texts, with the places of every configuration that was read.
     fn finder(&self) -> MentionFinder {
-        MentionFinder::new(Arc::new(self.all_names()), &self.past.configs_with_places)
+        MentionFinder::new(Arc::new(self.all_names()), &self.past.configs)
     }
 
     /// The names of the images, also those that `sources` of other configurations give them.

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use own::OwnPullRequest;
 pub(crate) use own::{Closing, closing, is_moving};
 use surveyed::{ExpectedBase, PullsBefore};
+use tokio::sync::OnceCell;
 
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
@@ -124,7 +125,7 @@ struct Reconcile<'a> {
     base: &'a Base,
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
-    permitted: bool,
+    permitted: OnceCell<()>,
     /// Whether a visible change may have been made.
     begun: bool,
     change: Change,
@@ -154,7 +155,7 @@ pub(crate) async fn open(
         base,
         proposal,
         files,
-        permitted: false,
+        permitted: OnceCell::new(),
         begun: false,
         change: Change::Unchanged,
         refused: None,
@@ -407,21 +408,20 @@ impl Reconcile<'_> {
     }
 
     /// Checks the token's permissions before anything is written.
-    async fn permit(&mut self) -> Result<(), Error> {
-        if !self.permitted {
-            let workflows = self
-                .files
-                .iter()
-                .any(|file| crate::forge::is_workflow(&file.path));
+    async fn permit(&self) -> Result<(), Error> {
+        let check = || async {
+            let mut files = self.files.iter();
+            let workflows = files.any(|file| crate::forge::is_workflow(&file.path));
+            let writes = PlannedWrites { workflows };
             self.forge
-                .check_permissions(&self.base.repo, PlannedWrites { workflows })
+                .check_permissions(&self.base.repo, writes)
                 .await?;
             if self.proposal.auto_merge {
                 self.forge.check_merge_method(&self.base.branch).await?;
             }
-            self.permitted = true;
-        }
-        Ok(())
+            Ok(())
+        };
+        self.permitted.get_or_try_init(check).await.copied()
     }
 
     /// Records that the pull request changed; one that this run opened remains `created`.

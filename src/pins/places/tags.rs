@@ -60,7 +60,10 @@ impl TagPlaces {
         };
         // Most past configurations have equal places and images.
         let mut distinct = BTreeMap::new();
-        for config in configs {
+        for config in configs
+            .into_iter()
+            .filter(|config| !config.places.is_empty())
+        {
             let mut key = String::new();
             for place in &config.places {
                 let _ = write!(key, "{:?}", place.kind);
@@ -453,6 +456,21 @@ images: { app: { repository: host.example/team/app, pins: 1 } }
             let parsed = places(|names, places| places.may_contain_entry(names, text.as_bytes()));
             assert_eq!(parsed, is_parsed, "{text}");
         }
+    }
+
+    #[test]
+    fn equal_places_are_read_once() {
+        let config = |name: &str, more: &str| {
+            let text =
+                "version: 1\nfiles: [a]\nimages: { app: { repository: x.example/a, pins: 1 } }\n";
+            config::example(&format!("{text}name: {name}\n{more}"))
+        };
+        let marked = "places: { marked: { files: [a] } }\n";
+        let configs = [config("a", ""), config("b", marked), config("c", marked)];
+        let names = ImageNames::new(&configs[0], [], &["place".to_owned()]);
+        let places = TagPlaces::new(&names, &configs);
+        // With the standard places.
+        assert_eq!(places.rules.len(), 2);
     }
 
     #[test]

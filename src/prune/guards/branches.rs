@@ -199,23 +199,12 @@ impl Branches {
                 return Err(error.into());
             }
             for remote in &self.remotes {
-                let names = self.names_of(remote, &missing);
+                let names = names_of(&self.tips, remote, &missing);
                 failed = self.git.fetch_references(remote, &names).err().or(failed);
             }
             self.list()?;
         }
         Err(failed.map_or_else(tips_keep_moving_error, Error::from))
-    }
-
-    /// The names of the references of `remote` that point to one of `tips`.
-    fn names_of(&self, remote: &str, tips: &HashSet<ObjectId>) -> Vec<&str> {
-        let mut names = Vec::new();
-        for (name, tip) in &self.tips {
-            if name.remote == remote && tips.contains(tip) {
-                names.push(name.reference.as_str());
-            }
-        }
-        names
     }
 
     /// Lists and fetches the branches, tags and heads of `pulls` that are new or have moved.
@@ -359,9 +348,37 @@ impl BranchName {
     }
 }
 
+/// The names of the references of `remote` that point to one of `wanted`.
+fn names_of<'t>(
+    tips: &'t BTreeMap<TipName, ObjectId>,
+    remote: &str,
+    wanted: &HashSet<ObjectId>,
+) -> Vec<&'t str> {
+    let names = tips
+        .iter()
+        .filter(|(name, tip)| name.remote == remote && wanted.contains(tip));
+    names.map(|(name, _)| name.reference.as_str()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_references_with_missing_objects_are_fetched() {
+        let id = |digit: &str| ObjectId::parse(digit.repeat(40).as_bytes()).unwrap();
+        let mut tips = BTreeMap::new();
+        for (remote, reference, tip) in [
+            ("origin", "refs/heads/a", "1"),
+            ("origin", "refs/heads/b", "2"),
+            ("fork", "refs/heads/a", "1"),
+        ] {
+            let (remote, reference) = (remote.to_owned(), reference.to_owned());
+            tips.insert(TipName { remote, reference }, id(tip));
+        }
+        let names = names_of(&tips, "origin", &HashSet::from([id("1"), id("3")]));
+        assert_eq!(names, ["refs/heads/a"]);
+    }
 
     fn config(block: &str) -> Config {
         let text = format!(

@@ -5,7 +5,7 @@
 //! repository is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
 };
@@ -40,7 +40,7 @@ pub(crate) struct RepositoryAccess {
 pub(super) struct OtherRepository {
     access: RepositoryAccess,
     git: Git,
-    tips: BTreeMap<String, ObjectId>,
+    tips: BTreeSet<(String, ObjectId)>,
     past: BranchConfigurations,
 }
 
@@ -49,7 +49,7 @@ impl OtherRepository {
         Ok(Self {
             access: access.clone(),
             git: Git::init(&access.scratch)?,
-            tips: BTreeMap::new(),
+            tips: BTreeSet::new(),
             past: BranchConfigurations::default(),
         })
     }
@@ -62,11 +62,10 @@ impl OtherRepository {
     ) -> Result<RepositoryProtection, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
-        let now = self.git.tips_below(REFS).map_err(unreadable)?;
-        let new: BTreeMap<String, ObjectId> = now
+        let now: BTreeSet<_> = (self.git.tips_below(REFS).map_err(unreadable)?)
             .into_iter()
-            .filter(|(name, tip)| self.tips.get(name) != Some(tip))
             .collect();
+        let new = &now - &self.tips;
         let repository = &self.access.entry.repository;
         let (mut heads, mut located) = (BTreeSet::new(), Vec::new());
         for (name, tip) in &new {
@@ -82,7 +81,7 @@ impl OtherRepository {
         let mut found = self.past.read(&self.git, heads, config, repository)?;
         let past = std::mem::take(&mut found.text);
         let names = names.with_mappings(config, &self.past.mappings);
-        let finder = MentionFinder::new(Arc::new(names), &self.past.configs_with_places);
+        let finder = MentionFinder::new(Arc::new(names), &self.past.configs);
         text_search::search_commits(&self.git, &located, &Arc::new(finder), &mut found.text)?;
         // The first location of a digest is reported, so the past comes last.
         found.text.merge(past);
@@ -119,19 +118,13 @@ impl OtherRepository {
             .map(drop)
     }
 
-    /// Checks that everything requested was fetched, with its history.
+    /// Checks that something was fetched, with its history.
     fn check_complete(&self) -> Result<(), Error> {
         let repository = &self.access.entry.repository;
-        let is_fetched = |name: &String| self.tips.contains_key(&format!("heads/{name}"));
-        let missing = match &self.access.entry.branches {
-            Some(branches) => branches.iter().find(|name| !is_fetched(name)).cloned(),
-            None if self.tips.is_empty() => Some("any branch".to_owned()),
-            None => None,
-        };
-        if let Some(branch) = missing {
-            let message = format!("prune.also_pinned_in: {repository} does not have {branch}");
-            return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
-                .help("correct `branches`"));
+        // git reports a missing branch itself.
+        if self.tips.is_empty() {
+            let message = format!("prune.also_pinned_in: {repository} does not have any branch");
+            return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message));
         }
         if Git::open(&self.access.scratch)?.is_shallow() {
             let message = format!("prune.also_pinned_in: {repository} is itself a shallow clone");

@@ -38,7 +38,7 @@ pub(super) struct RepositoryProtection {
 /// The facts from the configurations on the branches of a repository.
 #[derive(Default)]
 pub(super) struct BranchConfigurations {
-    pub(super) configs_with_places: Vec<Config>,
+    pub(super) configs: Vec<Config>,
     /// The names that the `sources` of configurations give repositories.
     pub(super) mappings: BTreeSet<Mapping>,
     /// The formats of promotion and rollback branches.
@@ -70,13 +70,11 @@ impl BranchConfigurations {
             found.tags.insert(tag, evidence);
         }
         rules.read_files(git, &files, repository, &mut found)?;
-        for config in rules.configs {
-            self.branch_formats.add(&config);
+        for config in &rules.configs {
+            self.branch_formats.add(config);
             self.mappings.extend(config.sources.iter().cloned());
-            if !config.places.is_empty() {
-                self.configs_with_places.push(config);
-            }
         }
+        self.configs.extend(rules.configs);
         Ok(found)
     }
 }

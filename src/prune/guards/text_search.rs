@@ -97,3 +97,20 @@ pub(super) fn search_commits(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pins::ImageNames;
+
+    #[test]
+    fn content_without_a_mention_is_not_kept() {
+        let config = crate::config::example(
+            "version: 1\nfiles: [a]\nimages: { a: { repository: x.example/a, pins: 1 } }\n",
+        );
+        let names = ImageNames::new(&config, [], &["x".to_owned()]);
+        let mut read = reader(&Arc::new(MentionFinder::new(Arc::new(names), [&config])));
+        assert!(read(&mut &b"x.example/b:v1"[..]).unwrap().is_none());
+        assert!(read(&mut &b"x.example/a:v1"[..]).unwrap().is_some());
+    }
+}
