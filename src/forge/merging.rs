@@ -22,6 +22,16 @@ pub(crate) enum Merge {
     Refused(String),
 }
 
+impl Merge {
+    /// Whether the forge merged the pull request, or will.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        match self {
+            Self::Scheduled | Self::Held(_) | Self::Merged | Self::Queued(..) => true,
+            Self::Later(_) | Self::Clean(_) | Self::Unscheduled(_) | Self::Refused(_) => false,
+        }
+    }
+}
+
 /// The position of a pull request in the merge queue of its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Queue {

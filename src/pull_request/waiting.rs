@@ -434,30 +434,21 @@ impl Waiting {
         } else {
             merging::schedule(forge, pull, schedule.gates, &schedule.permission).await
         };
-        if matches!(attempt, Ok(MergeAttempt::Merge(_))) {
+        if let Ok(MergeAttempt::Merge(merge)) = &attempt {
             self.verified = Some(pull.head_commit.clone());
+            self.scheduled = merge.is_scheduled().then(|| pull.head_commit.clone());
         }
         let message = match attempt {
             Ok(MergeAttempt::Lagging) => return Next::Wait,
             Ok(MergeAttempt::Refused(error)) => return Next::Stop(WaitOutcome::Refused(error)),
-            Ok(MergeAttempt::Merge(Merge::Merged)) => {
-                self.scheduled = Some(pull.head_commit.clone());
-                return Next::Poll;
-            }
-            Ok(MergeAttempt::Merge(Merge::Scheduled)) => {
-                self.scheduled = Some(pull.head_commit.clone());
-                "its merge is scheduled".to_owned()
-            }
+            Ok(MergeAttempt::Merge(Merge::Merged)) => return Next::Poll,
+            Ok(MergeAttempt::Merge(Merge::Scheduled)) => "its merge is scheduled".to_owned(),
             Ok(MergeAttempt::Merge(Merge::Held(reason))) => {
-                self.scheduled = Some(pull.head_commit.clone());
                 format!(
                     "its merge is scheduled, and the forge checks it when a status or a review arrives; now it refuses: {reason}"
                 )
             }
-            Ok(MergeAttempt::Merge(Merge::Queued(position, state))) => {
-                self.scheduled = Some(pull.head_commit.clone());
-                in_queue(position, &state)
-            }
+            Ok(MergeAttempt::Merge(Merge::Queued(position, state))) => in_queue(position, &state),
             Ok(MergeAttempt::Merge(
                 Merge::Later(reason)
                 | Merge::Clean(reason)

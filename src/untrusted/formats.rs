@@ -245,6 +245,9 @@ mod tests {
             let end = format!("-----END {kind}{}-----", "PRIVATE KEY");
             assert!(has_credential(&begin));
             assert_eq!(marked(&format!("a {begin}\nabc\n{end} b")), "a *** b");
+            let masked = masked_credentials(&format!("a {begin}\nabc\n{end} b"));
+            let lines: Vec<_> = masked.lines().collect();
+            assert_eq!((lines.len(), lines[1]), (3, "***"));
             // Its end was cut off.
             assert_eq!(marked(&format!("a {begin}\nabc")), "a ***");
         }

@@ -3,6 +3,8 @@
 //! The search is for the secret and its base64, in the text and in the text decoded from JSON and
 //! percent-encoding. It therefore does not depend on the characters that a server encodes.
 
+use std::cell::LazyCell;
+
 use super::formats;
 
 /// The minimum length of base64 that is recognized as a part of a secret; shorter text is
@@ -67,12 +69,10 @@ impl Forms {
     pub(crate) fn mask(&self, bytes: &[u8]) -> Vec<bool> {
         let mut mask = vec![false; bytes.len()];
         formats::mark(bytes, &mut mask);
-        if self.0.is_empty() {
-            return mask;
-        }
-        for view in View::all(bytes) {
-            for form in &self.0 {
-                form.mark(&view, &mut mask);
+        let views = LazyCell::new(|| View::all(bytes));
+        for form in &self.0 {
+            for view in &*views {
+                form.mark(view, &mut mask);
             }
         }
         mask

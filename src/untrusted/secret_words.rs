@@ -46,9 +46,9 @@ pub(crate) fn masked_words(words: &[String]) -> Vec<String> {
         let is_secret = has_credential(word)
             || parts
                 .clone()
-                .any(|part| has_secret(part.trim_matches(['"', '\''])))
+                .any(|part| secret_reason(part.trim_matches(['"', '\''])).is_some())
             || has_secret_option(parts)
-            || option.is_some_and(|option| has_secret(&format!("{option}={word}")));
+            || option.is_some_and(|option| is_secret_of(option, word));
         option = word.starts_with('-').then_some(word);
         masked.push(if is_secret {
             "***".to_owned()
@@ -59,15 +59,15 @@ pub(crate) fn masked_words(words: &[String]) -> Vec<String> {
     masked
 }
 
-fn has_secret(part: &str) -> bool {
-    has_credential(part) || secret_reason(part).is_some()
+fn is_secret_of(option: &str, value: &str) -> bool {
+    secret_reason(&format!("{option}={value}")).is_some()
 }
 
 /// Whether the script of a shell contains an option of a secret and its value.
 fn has_secret_option<'p>(parts: impl Iterator<Item = &'p str>) -> bool {
     let mut option: Option<&str> = None;
     for part in parts {
-        if option.is_some_and(|option| has_secret(&format!("{option}={part}"))) {
+        if option.is_some_and(|option| is_secret_of(option, part)) {
             return true;
         }
         option = part.starts_with('-').then_some(part);
@@ -116,6 +116,11 @@ mod tests {
         );
         assert_eq!(masked(&["sh", "-c", "DB_PASSWORD='abc' run"]), "sh -c ***");
         assert_eq!(masked(&["sh", "-c", "run --token abc"]), "sh -c ***");
+        for script in ["run --port 80", "print token abc"] {
+            assert_eq!(masked(&["sh", "-c", script]), format!("sh -c {script}"));
+        }
+        let key = "-----BEGIN RSA PRIVATE KEY-----\nMII";
+        assert_eq!(masked(&["echo", key]), "echo ***");
         assert_eq!(masked(&["https://ada:pass@example.com/"]), "***");
         assert_eq!(masked(&["--token-file=/run/t"]), "--token-file=/run/t");
     }

@@ -414,7 +414,17 @@ fn base_that_gained_pins_is_not_merged_into() {
 #[test]
 fn copied_marker_permits_nothing() {
     for (kind, how) in all() {
-        for which in ["fork", "other branch", "other base", "other revision"] {
+        let reason = |which: &str| match which {
+            "fork" | "fork of another set" => "its branch is in another repository",
+            _ => "pull request #1",
+        };
+        for which in [
+            "fork",
+            "fork of another set",
+            "other branch",
+            "other base",
+            "other revision",
+        ] {
             let (world, fake) = opened(kind, how);
             let case = format!("{kind:?} {how:?} {which}");
             {
@@ -427,6 +437,11 @@ fn copied_marker_permits_nothing() {
                 let pull = &mut store.pulls[0];
                 match which {
                     "fork" => pull.head_repo = "fork/flows".to_owned(),
+                    "fork of another set" => {
+                        pull.head_repo = "fork/flows".to_owned();
+                        pull.head = "other".to_owned();
+                        pull.body = pull.body.replace("set=repin.yaml", "set=x/repin.yaml");
+                    }
                     "other branch" => pull.head = "other".to_owned(),
                     "other base" => pull.base = "release".to_owned(),
                     _ => {
@@ -436,16 +451,33 @@ fn copied_marker_permits_nothing() {
                 }
             }
             arm(&fake);
-            is_refused(&world, &fake, "pull request #1", &case);
+            is_refused(&world, &fake, reason(which), &case);
         }
     }
 }
 
 #[test]
+fn gates_are_those_of_the_base() {
+    for (kind, how) in all() {
+        let (world, fake) = opened(kind, how);
+        world.replace("repin.yaml", "gates: [ci]", "gates: [other]");
+        fake.store().report("ci", "success");
+        is_merged(&world, &fake, &format!("{kind:?} {how:?}"));
+    }
+}
+
+#[test]
 fn pull_request_without_marker_is_not_merged() {
-    for kind in SERVERS {
+    for (kind, is_fork) in SERVERS
+        .iter()
+        .flat_map(|kind| [(*kind, false), (*kind, true)])
+    {
         let (world, fake) = opened(kind, Opened::Promotion);
-        {
+        if is_fork {
+            let mut store = fake.store();
+            store.pulls[0].body = "mine".to_owned();
+            store.pulls[0].head_repo = "fork/flows".to_owned();
+        } else {
             let mut store = fake.store();
             store.pulls[0].body = "mine".to_owned();
             let head = store.pulls[0].head.clone();

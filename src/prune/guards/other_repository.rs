@@ -4,11 +4,7 @@
 //! Each repository is fetched completely into a scratch repository, and its past is read as that of this
 //! repository is.
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use super::{
     past_pins::{BranchConfigurations, RepositoryProtection},
