@@ -130,6 +130,11 @@ impl UnknownOrder {
         !matches!(self, Self::SourceUnavailable(_) | Self::Shallow)
     }
 
+    /// Whether no commit records the pinned revision, so that the labels of the pinned images may.
+    pub(crate) fn is_unrecorded(&self) -> bool {
+        matches!(self, Self::NotInHistory | Self::NoHistory(_))
+    }
+
     /// The revision of the pinned set, if it is known.
     pub(crate) fn pinned(&self) -> Option<&Revision> {
         match self {

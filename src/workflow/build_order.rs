@@ -157,44 +157,32 @@ impl<'o> BuildOrder<'o> {
             let known = resolution.pinned.as_ref();
             pinned.push(known.and_then(KnownManifest::facts).cloned());
         }
-        let mut order = order.clone();
-        let is_same = matches!(order, Order::Same);
-        let reads_labels = match &order {
-            Order::Unknown(unknown) => self.depends_on_labels(unknown),
-            // A commit may record the wrong revision for other digests.
-            Order::Same => changes_digests(found, &new),
-            Order::Known(_) => false,
-        };
-        if is_same && !reads_labels {
-            return Ok(order);
-        }
-        let mut label = None;
-        if reads_labels || may_be_ordered(&new, &pinned) {
+        let read = tags::pinned_images(
+            self.config,
+            found,
             // Each platform's manifest is a pull from Docker Hub.
-            let is_wanted = |index: usize| {
-                let image = &self.config.images[index];
-                new[index].is_some() && pinned[index].is_none() && !image.repository.is_on_hub()
-            };
-            let read = tags::pinned_images(self.config, found, is_wanted, services)?;
-            for (index, image) in read.into_iter().enumerate() {
-                if image.is_some() && found.digests_of(index).len() == 1 {
-                    pinned[index] = image;
-                }
-            }
+            |index| !self.config.images[index].repository.is_on_hub(),
+            services,
+        )?;
+        for (known, read) in pinned.iter_mut().zip(read) {
+            *known = read.or(known.take());
         }
-        if reads_labels {
+        let (mut order, mut label) = (order.clone(), None);
+        let is_same = matches!(order, Order::Same);
+        // A commit may record the wrong revision for other digests.
+        if is_same || matches!(&order, Order::Unknown(unknown) if unknown.is_unrecorded()) {
             label = self.label(&pinned);
-            if let Some(label) = &label {
-                let by_label = self.of_revisions(revision, label);
-                let by_label = services.wait(by_label, "determining the order of builds")??;
-                // A revision without a commit is less important than the missing record.
-                let is_minor = matches!(
-                    by_label,
-                    Order::Unknown(UnknownOrder::NoCommit { .. } | UnknownOrder::NoSource { .. })
-                );
-                if is_same || !is_minor {
-                    order = by_label;
-                }
+        }
+        if let Some(label) = &label {
+            let by_label = self.of_revisions(revision, label);
+            let by_label = services.wait(by_label, "determining the order of builds")??;
+            // A revision without a commit is less important than the missing record.
+            let is_minor = matches!(
+                by_label,
+                Order::Unknown(UnknownOrder::NoCommit { .. } | UnknownOrder::NoSource { .. })
+            );
+            if is_same || !is_minor {
+                order = by_label;
             }
         }
         if let Some(history) = history {
@@ -224,17 +212,6 @@ impl<'o> BuildOrder<'o> {
             return Ok(false);
         }
         Ok(self.of_revisions(pinned, revision).await?.is_older())
-    }
-
-    /// Whether the labels of the pinned images may determine the order: no commit records the pinned
-    /// revision, but two revisions can be compared.
-    pub(super) fn depends_on_labels(&self, unknown: &UnknownOrder) -> bool {
-        let is_unrecorded = matches!(
-            unknown,
-            UnknownOrder::NotInHistory | UnknownOrder::NoHistory(_)
-        );
-        let is_semver = self.config.revision.pattern.is_semver();
-        is_unrecorded && (self.git.is_some() || self.source.is_some() || is_semver)
     }
 
     /// The commits of the source, if it is configured, revisions are commits, and this clone cannot
@@ -298,19 +275,6 @@ impl<'o> BuildOrder<'o> {
         }
         RevisionAge::Unknown
     }
-}
-
-/// Whether a set has a digest that is not pinned.
-fn changes_digests(found: &Found, new: &[Option<&ImageFacts>]) -> bool {
-    let mut images = new.iter().enumerate();
-    images
-        .any(|(index, image)| image.is_some_and(|image| found.digests_of(index) != [image.digest]))
-}
-
-/// Whether the creation times of all images may agree, by those of the known images.
-fn may_be_ordered(new: &[Option<&ImageFacts>], pinned: &[Option<ImageFacts>]) -> bool {
-    let times: Vec<_> = creation_times(new, pinned).collect();
-    times.is_empty() || is_created_before(times).is_some()
 }
 
 /// The creation times of the changed images and of their pinned ones, if both are known.

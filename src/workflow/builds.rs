@@ -127,7 +127,7 @@ impl<'s> BuildList<'s> {
         });
         let mut candidates = candidates.map_err(|error| Errors::from(Error::from(&error)))?;
         if let Some(reason) = history.absence()
-            && !candidates.all.is_empty()
+            && candidates.all.iter().any(|candidate| candidate.is_listed)
         {
             let warning = format!("held builds are unknown: {reason}");
             services.console.warn(&warning);

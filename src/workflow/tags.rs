@@ -189,7 +189,7 @@ async fn pinned_platforms(
 }
 
 /// The images of the pinned digests, in the order of the configuration; `None` if an image is not wanted, is
-/// not pinned or cannot be read.
+/// not pinned with one digest, or cannot be read.
 pub(super) fn pinned_images(
     config: &Config,
     found: &Found,
@@ -198,9 +198,10 @@ pub(super) fn pinned_images(
 ) -> Result<Vec<Option<ImageFacts>>, Errors> {
     let mut digests = Vec::new();
     for index in 0..config.images.len() {
-        let digest = found.digests_of(index).first().copied();
-        let digest = digest.filter(|_| is_wanted(index));
-        digests.push(Vec::from_iter(digest));
+        digests.push(match found.digests_of(index)[..] {
+            [digest] if is_wanted(index) => vec![digest],
+            _ => Vec::new(),
+        });
     }
     let read = read_images(config, &digests, services)?;
     let read = read

@@ -392,6 +392,49 @@ fn creation_times_decide_at_last() {
 }
 
 #[test]
+fn creation_times_are_those_of_one_pinned_image_outside_of_docker_hub() {
+    let (early, late) = (["2026-03-01T00:00:00Z"; 2], ["2026-03-02T00:00:00Z"; 2]);
+    let times = |time| ["review", "fix", "base"].map(|image| (image, time)).into();
+    let files = [".github/workflows/a.yml", ".github/workflows/b.yml"];
+    for (case, is_known) in [("one", true), ("two", false), ("docker.io", false)] {
+        let mut world = World::empty();
+        world.write("repin.yaml", CONFIG);
+        build_at(&mut world, REV_C, &times(early));
+        build_at(&mut world, REV_A, &times(early));
+        build_at(&mut world, REV_B, &times(late));
+        world.pin(REV_A);
+        match case {
+            "one" => {}
+            // The pins of one image differ, so the direction is unknown.
+            "two" => {
+                let digests =
+                    [REV_A, REV_C].map(|revision| world.digest("fix", revision).to_owned());
+                let text = world.read(files[1]);
+                assert!(text.contains(&digests[0]), "{text}");
+                world.write(files[1], text.replacen(&digests[0], &digests[1], 1));
+            }
+            // Each platform would be a pull.
+            hub => {
+                for path in ["repin.yaml", files[0], files[1]] {
+                    let text = world.read(path).replace("ghcr.io/", &format!("{hub}/"));
+                    world.write(path, text);
+                }
+            }
+        }
+        let world = world.with_git();
+        world.adopt(REV_A);
+        world.push();
+        let document = promote(&world, REV_B, &[]).json();
+        let expected = if is_known {
+            expected("pass", "created")
+        } else {
+            ("warn".to_owned(), None)
+        };
+        assert_eq!(status_and_item(&document), expected, "{case} {document:#}");
+    }
+}
+
+#[test]
 fn unreadable_pinned_image_gives_no_order() {
     let mut world = world();
     let later = ["2026-05-01T00:00:00Z"; 2];

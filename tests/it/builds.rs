@@ -863,6 +863,34 @@ fn source_orders_the_list() {
 }
 
 #[test]
+fn source_is_fetched_only_for_the_order_of_commits() {
+    // This clone has the commit of the pinned set.
+    let world = world().with_git();
+    let days = ["2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"];
+    let commits = commits(&world, &days);
+    for image in IMAGES {
+        for revision in [REV_A, REV_B] {
+            world.layout(image).untag(revision);
+        }
+    }
+    world.write("repin.yaml", format!("{CONFIG}source: ./gone\n"));
+    let apply = ["promote", "--revision", &commits[0], "--apply"];
+    world
+        .run(&[&apply[..], &["--allow-older"]].concat())
+        .exits(0);
+    world.commit(&format!("promote: test images @{}", commits[0]));
+    world.push();
+    assert_eq!(world.run(&["builds"]).exits(0).stderr, "");
+    // Versions have an order of their own.
+    let world = World::empty();
+    configure(&world, "revision: { pattern: semver }\nsource: ./gone\n");
+    build_as(&world, &IMAGES, "1.0.0", "1.0.0", days[0]);
+    world.write(".github/workflows/a.yml", "on: push\n");
+    let world = world.with_git();
+    assert_eq!(world.run(&["builds"]).exits(0).stderr, "");
+}
+
+#[test]
 fn unreadable_source_is_reported_with_the_list() {
     let (world, commits) = built_elsewhere(1);
     fs::remove_dir_all(world.path("app")).unwrap();

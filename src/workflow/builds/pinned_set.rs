@@ -64,7 +64,7 @@ impl<'s> PinnedSet<'s> {
             pushed,
         };
         if let Err(unknown) = &set.revision
-            && order.depends_on_labels(unknown)
+            && unknown.is_unrecorded()
             && let Some(label) = order.label(set.images()?)
         {
             set.revision = Ok(label);
