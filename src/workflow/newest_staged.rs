@@ -198,16 +198,16 @@ impl AgeOfCandidates<'_> {
                 Order::Same | Order::Known(_) => continue,
                 Order::Unknown(unknown) => unknown,
             };
-            match self.candidates.iter().position(is_proposed) {
-                Some(position) if position < index => return Ok(Age::Older),
-                Some(_) => {}
-                None => {
-                    let number = proposal.pull.number;
-                    let proposed = plain(proposed.as_str());
-                    return Ok(Age::Unknown(format!(
-                        "pull request #{number} promotes {proposed}: {unknown}"
-                    )));
-                }
+            let (newer, older) = self.candidates.split_at(index);
+            if newer.iter().any(is_proposed) {
+                return Ok(Age::Older);
+            }
+            if !older.iter().any(is_proposed) {
+                let number = proposal.pull.number;
+                let proposed = plain(proposed.as_str());
+                return Ok(Age::Unknown(format!(
+                    "pull request #{number} promotes {proposed}: {unknown}"
+                )));
             }
         }
         Ok(Age::Newer)

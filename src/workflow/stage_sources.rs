@@ -130,15 +130,11 @@ impl<'o> Opener<'o> {
         let mut config = read_config(git, &own.branch, set);
         if config.is_err()
             && let Ok(default) = git.promoted_branch(&BranchSources::default())
-            && default.tip != own.branch.tip
         {
             config = read_config(git, &default, set).or(config);
         }
-        let mut config = config?;
-        let (git, branch) = self.base_of(git, own.branch.clone(), &config)?;
-        if branch.tip != own.branch.tip {
-            config = read_config(&git, &branch, set)?;
-        }
+        let (git, branch) = self.base_of(git, own.branch.clone(), &config?)?;
+        let config = read_config(&git, &branch, set)?;
         let repository = Repository {
             git,
             key: String::new(),
@@ -526,4 +522,32 @@ fn repository_key(url: &str) -> String {
     let path = PathBuf::from(url.strip_prefix("file://").unwrap_or(url));
     let path = path.canonicalize().unwrap_or(path);
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_repository_have_one_key() {
+        let key = "github.com/acme/app";
+        for url in [
+            "https://GitHub.com/Acme/app.git",
+            "https://x@github.com/acme/app",
+            "git@github.com:acme/app.git",
+            "ssh://git@github.com/acme/app",
+        ] {
+            assert_eq!(repository_key(url), key, "{url}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().canonicalize().unwrap();
+        let other = path.join("x/..");
+        std::fs::create_dir(path.join("x")).unwrap();
+        for url in [
+            format!("file://{}", path.display()),
+            other.display().to_string(),
+        ] {
+            assert_eq!(repository_key(&url), path.to_str().unwrap(), "{url}");
+        }
+    }
 }

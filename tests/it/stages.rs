@@ -361,6 +361,11 @@ fn missing_configuration_makes_the_stage_unknown() {
     let checked = pipeline.run(&["check"]).exits(2).stdout;
     let missing = "the stage envs/qa/repin.yaml does not exist in this repository";
     assert!(checked.contains(missing), "{checked}");
+    // The file need not be committed.
+    let qa = "envs/qa/repin.yaml";
+    pipeline.configure(qa, "");
+    pipeline.run(&["check"]).exits(0);
+    fs::remove_dir_all(pipeline.world.path("envs/qa")).unwrap();
     // A sparse checkout may omit the file, but not its commit.
     let staging = pipeline.world.path(STAGING);
     std::fs::create_dir(pipeline.world.path("envs/qa")).unwrap();
@@ -435,6 +440,124 @@ fn stage_without_a_common_image_is_refused() {
     );
     let checked = pipeline.run(&["check"]).exits(2).stdout;
     assert!(checked.contains("pins none of the images"), "{checked}");
+    // An image that only the stage pins.
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.world.replace(STAGING, "acme/review", "acme/other");
+    pipeline
+        .world
+        .replace(PROD, "acme/fix, pins: 1", "acme/fix, pins: 0");
+    let pins = pipeline.world.read("envs/prod/app.yml");
+    let first = pins.lines().next().unwrap();
+    pipeline.world.write("envs/prod/app.yml", first);
+    pipeline.commit("chore: other images", 10);
+    assert!(pipeline.is_malformed().contains("pins none of the images"));
+}
+
+#[test]
+fn stage_is_read_at_its_own_branch() {
+    let release = format!("{AFTER_A_DAY}provenance: {{ branch: origin/release }}\n");
+    let pipeline = Pipeline::new(&release);
+    let branch = |name: &str| {
+        pipeline.git(&["push", "-q", "--force", "origin", &format!("HEAD:{name}")]);
+    };
+    // The branch of production has no configuration of the stage.
+    pipeline.git(&["checkout", "-q", "-b", "release"]);
+    pipeline.git(&["rm", "-q", "-r", "envs/staging"]);
+    pipeline.git(&["commit", "-q", "-m", "only production"]);
+    branch("release");
+    pipeline.git(&["checkout", "-q", "main"]);
+    pipeline.promoted(STAGING, REV_B, 30);
+    pipeline.promote(&[]).exits(0);
+    // The configuration on the branch of production selects another one than that of the default branch.
+    pipeline.rolled_back(STAGING, REV_A, 20);
+    pipeline.is_refused("stage_held");
+    pipeline.git(&["checkout", "-q", "-b", "stage", "HEAD^"]);
+    branch("stage");
+    pipeline.git(&["checkout", "-q", "-B", "release", "main"]);
+    pipeline.configure(STAGING, "provenance: { branch: origin/stage }\n");
+    pipeline
+        .world
+        .replace(STAGING, "acme/fix, pins: 1", "acme/fix, pins: 0");
+    pipeline.git(&["commit", "-q", "-a", "-m", "another stage"]);
+    branch("release");
+    pipeline.promote(&[]).exits(0);
+    // On its own branch the configuration has both images, and not both were promoted.
+    pipeline.git(&["checkout", "-q", "-B", "stage", "stage^"]);
+    let digest = |image, revision| pipeline.world.digest(image, revision);
+    let text = format!(
+        "a: ghcr.io/acme/review@{}\nb: ghcr.io/acme/fix@{}\n",
+        digest("review", REV_B),
+        digest("fix", REV_A)
+    );
+    pipeline.world.write("envs/staging/app.yml", text);
+    let args = ["commit", "-q", "-a", "-m", "promote one image"];
+    world::git_at(pipeline.world.root(), &args, &ago(40));
+    pipeline.git(&["push", "-q", "--force", "origin", "stage"]);
+    pipeline.git(&["checkout", "-q", "release"]);
+    pipeline.is_refused("stage_missing");
+}
+
+#[test]
+fn forge_has_the_head_of_a_stage() {
+    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
+    pipeline
+        .world
+        .replace(STAGING, "acme/flows", "acme/flows, base: stage");
+    pipeline.commit("chore: a branch for staging", 100);
+    pipeline.git(&["push", "-q", "origin", "main:stage"]);
+    let before = pipeline.git(&["rev-parse", "HEAD"]);
+    pipeline.git(&["checkout", "-q", "-b", "stage"]);
+    pipeline.pin(STAGING, REV_B);
+    let args = ["commit", "-q", "-a", "-m", "promote"];
+    world::git_at(pipeline.world.root(), &args, &ago(30));
+    let head = pipeline.git(&["rev-parse", "HEAD"]);
+    pipeline.git(&["push", "-q", "origin", "stage"]);
+    pipeline.git(&["checkout", "-q", "main"]);
+    pipeline.git(&["update-ref", "refs/remotes/origin/stage", &before]);
+    {
+        let mut store = pipeline.fake.as_ref().unwrap().store();
+        store.push("stage", "promote", &[("notes", "x")]);
+        store.name_head("stage", &head);
+    }
+    // The clone is older.
+    let document = pipeline.promote(&[]).exits(1).json();
+    assert_eq!(failed(&document), ["stage_missing"]);
+    pipeline.promote(&["--pr", "ready"]).exits(0);
+}
+
+#[test]
+fn stages_may_lead_to_each_other() {
+    let pipeline = Pipeline::new("");
+    let other = pipeline.world.path("other");
+    let rule = |set: &str| {
+        let repository = other.display();
+        format!("{{ set: {{ repository: '{repository}', config: {set} }} }}")
+    };
+    pipeline.configure(
+        STAGING,
+        &format!("promote: {{ after: [{}] }}\n", rule(PROD)),
+    );
+    pipeline.commit("chore: stages", 100);
+    for set in [STAGING, PROD] {
+        pipeline.promoted(set, REV_B, 50);
+    }
+    pipeline.git(&["clone", "-q", "./origin.git", "other"]);
+    pipeline.pin(PROD, REV_A);
+    // The history of the second stage is read after the first one led to it.
+    let both = ["../staging/repin.yaml".to_owned(), rule(PROD)];
+    let here = format!("{{ set: {} }}", both[0]);
+    let after = format!("promote: {{ after: [{here}, {}] }}\n", both[1]);
+    pipeline.configure("envs/live/repin.yaml", &after);
+    pipeline.pin("envs/live/repin.yaml", REV_A);
+    pipeline.commit("chore: another set", 40);
+    let args = ["promote", "--revision", REV_B];
+    let document = pipeline
+        .run_in("envs/live/repin.yaml", &args)
+        .exits(0)
+        .json();
+    let checks = document["checks"].as_array().unwrap().iter();
+    let stages = checks.filter(|check| check["code"] == "stage_missing");
+    assert_eq!(stages.count(), 2, "{document:#}");
 }
 
 #[test]
@@ -763,6 +886,9 @@ fn newest_set_that_passed_its_stages_is_promoted() {
     pipeline.promoted(STAGING, REV_B, 60);
     pipeline.promoted(STAGING, REV_C, 10);
     assert_eq!(newest(), (REV_B.to_owned(), true));
+    let noted = pipeline.run(&["promote", "--revision", "newest"]).stderr;
+    let note = format!("the newest set that passed every stage is {REV_B}\n");
+    assert!(noted.contains(&note), "{noted}");
     // The registry has newer builds, but staging never had them.
     pipeline.promoted(PROD, REV_B, 5);
     assert_eq!(newest(), (REV_B.to_owned(), false));
@@ -800,11 +926,69 @@ fn forced_newest_set_is_one_of_the_stage() {
     pipeline.promoted(STAGING, REV_B, 10);
     // The registry has C, which staging never had.
     let args = ["promote", "--revision", "newest", "--allow-unstaged"];
-    let document = pipeline.run(&args).exits(0).json();
+    let ran = pipeline.run(&args).exits(0);
+    let note = format!("the newest set of the first stage is {REV_B}\n");
+    assert!(ran.stderr.contains(&note), "{}", ran.stderr);
+    let document = ran.json();
     assert_eq!(document["revision"], REV_B);
     let soak = document["checks"].as_array().unwrap().iter();
     let mut soak = soak.filter(|check| check["code"] == "stage_soak");
     assert_eq!(soak.next().unwrap()["status"], "warn");
+}
+
+#[test]
+fn set_before_the_current_one_is_not_the_newest() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let args = ["promote", "--revision", "newest"];
+    let newest = |more: &[&str]| pipeline.run(&[&args[..], more].concat());
+    // Staging had C before the current set of production.
+    pipeline.promoted(STAGING, REV_C, 150);
+    pipeline.promoted(STAGING, REV_A, 100);
+    assert_eq!(newest(&[]).exits(0).json()["changed"], false);
+    // Staging shows that B is newer.
+    pipeline.promoted(STAGING, REV_B, 90);
+    pipeline.promoted(PROD, REV_C, 50);
+    assert_eq!(newest(&[]).exits(0).json()["revision"], REV_B);
+    // Staging never had the current set of production.
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let newest = |more: &[&str]| pipeline.run(&[&args[..], more].concat());
+    pipeline.promoted(STAGING, REV_B, 90);
+    pipeline.promoted(PROD, REV_C, 50);
+    let document = newest(&[]).exits(1).json();
+    assert_eq!(
+        document["errors"][0]["code"], "revision_order",
+        "{document:#}"
+    );
+    assert_eq!(
+        newest(&["--allow-older"]).exits(0).json()["revision"],
+        REV_B
+    );
+}
+
+#[test]
+fn pull_request_for_a_set_of_no_stage_has_an_unknown_age() {
+    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
+    let newest = || pipeline.run(&["promote", "--revision", "newest"]);
+    pipeline.promoted(STAGING, REV_B, 60);
+    let forced = [
+        "promote",
+        "--revision",
+        REV_C,
+        "--allow-unstaged",
+        "--pr",
+        "ready",
+    ];
+    pipeline.run(&forced).exits(0);
+    let document = newest().exits(1).json();
+    let message = document["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("pull request #1 promotes"), "{message}");
+    // Staging had the proposed set before B.
+    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_C, 100);
+    pipeline.run(&forced).exits(0);
+    pipeline.promoted(STAGING, REV_B, 60);
+    let newest = pipeline.run(&["promote", "--revision", "newest"]);
+    assert_eq!(newest.exits(0).json()["revision"], REV_B);
 }
 
 #[test]
@@ -850,6 +1034,7 @@ fn newest_set_of_an_unknown_stage_is_refused() {
     pipeline.promoted(STAGING, REV_B, -5);
     let ran = pipeline.run(&["promote", "--revision", "newest"]).exits(3);
     assert!(ran.stdout.contains("stage_unknown"), "{}", ran.stdout);
+    assert!(!ran.stderr.contains("the newest set"), "{}", ran.stderr);
     pipeline.world.write(STAGING, "version: [");
     pipeline.commit("chore: break it", -5);
     let ran = pipeline.run(&["promote", "--revision", "newest"]).exits(3);
