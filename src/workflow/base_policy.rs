@@ -86,18 +86,16 @@ fn replaced_files(
         };
         let mut content = Vec::new();
         let opened = files.open(path).map_err(|error| error.error);
-        let read = opened.and_then(|file| file.take(MAX_MATERIAL + 1).read_to_end(&mut content));
-        read.is_err() || content != expected
+        // A part of a file differs, and other checks refuse a file that cannot be read.
+        let _ = opened.and_then(|file| file.take(MAX_MATERIAL + 1).read_to_end(&mut content));
+        content != expected
     };
-    let mut paths = Vec::new();
-    for path in new.files() {
-        if old.files().any(|old| old == path) && differs(path) {
-            paths.push(path.to_string());
-        }
-    }
-    paths.sort();
-    paths.dedup();
-    paths
+    let both = new
+        .files()
+        .filter(|path| old.files().any(|old| old == *path));
+    both.filter(|path| differs(path))
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// Whether the set with these digests is current on every branch that may be the base of the work tree.

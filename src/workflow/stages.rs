@@ -308,9 +308,6 @@ async fn query_merges(source: &MergeSource<'_>, commits: &[&DatedCommit]) -> (Me
     let (mut times, mut merges) = (MergeTimes::new(), Merges::new());
     for dated in commits {
         let commit = dated.commit;
-        if times.contains_key(&commit) {
-            continue;
-        }
         let id = commit.to_string();
         let request = source.forge.merged_pull(BranchCommit {
             commit: &id,

@@ -677,6 +677,10 @@ fn selected_branch_does_not_hide_stages() {
         pipeline.publish();
         pipeline.run(&["check", "--remote"]).exits(0);
         assert_eq!(policy(&pipeline, PROD), (vec![], vec![]));
+        // The selected branch is ahead with the same set.
+        pipeline.git(&["commit", "-q", "--allow-empty", "-m", "docs"]);
+        pipeline.git(&["push", "-q", "origin", "pr"]);
+        pipeline.run(&["check", "--remote"]).exits(0);
     }
 }
 
@@ -786,6 +790,12 @@ fn merged_pipeline(kind: Kind, numbered: bool, merged: u64) -> Pipeline {
     let number = if numbered { " (#1)" } else { "" };
     let message = format!("promote: envs-staging @{REV_B}{number}");
     let commit = pipeline.commit(&message, 60);
+    merge(&pipeline, commit, merged);
+    pipeline
+}
+
+/// Pull request 1, with this commit, which the forge merged `hours` ago.
+fn merge(pipeline: &Pipeline, commit: String, hours: u64) {
     let mut store = pipeline.fake.as_ref().unwrap().store();
     store.number();
     store.pulls.push(PullRow {
@@ -801,14 +811,23 @@ fn merged_pipeline(kind: Kind, numbered: bool, merged: u64) -> Pipeline {
         labels: Vec::new(),
         closed_at: None,
     });
-    let time = SystemTime::now() - Duration::from_secs(3_600 * merged);
+    let time = SystemTime::now() - Duration::from_secs(3_600 * hours);
     let time = time::OffsetDateTime::from(time)
         .replace_nanosecond(0)
         .unwrap();
     let format = time::format_description::well_known::Rfc3339;
     store.merge_times.insert(1, time.format(&format).unwrap());
-    drop(store);
-    pipeline
+}
+
+#[test]
+fn merge_time_counts_for_the_end_of_a_period() {
+    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 30);
+    let end = pipeline.promoted(STAGING, REV_C, 20);
+    let document = pipeline.promote(&["--pr", "ready"]).exits(1).json();
+    assert_eq!(failed(&document), ["stage_soak"]);
+    merge(&pipeline, end, 2);
+    pipeline.promote(&["--pr", "ready"]).exits(0);
 }
 
 #[test]

@@ -593,8 +593,12 @@ fn weaker_policy_than_on_the_base_is_reported() {
         crate::support::authority::root().to_string() + "\n",
     );
     expect("root.json (replaced)");
-    // A stricter policy is not reported.
+    // Another file replaces none.
     world.git(&["checkout", "-q", "main", "--", "root.json"]);
+    world.write("other.json", world.read("root.json"));
+    with_policy(&world, &POLICY.replace("root.json", "other.json"));
+    expect("verify.trusted_roots");
+    // A stricter policy is not reported.
     with_policy(
         &world,
         &POLICY.replace("  trusted", "      trigger: [push]\n  trusted"),
