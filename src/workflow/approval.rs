@@ -23,7 +23,7 @@ use crate::{
         branches::{self, BranchPair},
         of_set::{self, PullRequestOfSet},
         reconcile::other_set::shared_branch,
-        refused, wrong_branches,
+        refused,
     },
     untrusted::plain,
 };
@@ -110,10 +110,7 @@ pub(crate) fn candidate(
     }
     let site = BranchSite::open(config, services)?.granted()?;
     let mut named = site.config.clone();
-    if marker.set != named.set_path {
-        let history = site.history(services);
-        named.former.extend(history.former_sets());
-    }
+    named.former.extend(site.history(services).former_sets());
     let Some(pull_of_set) = of_set::identify(pull.clone(), &named) else {
         return unrelated(pull, &marker, &named, &site, services);
     };
@@ -124,9 +121,6 @@ pub(crate) fn candidate(
             plain(&marker.set.to_string()),
             plain(&named.set_path.to_string())
         ));
-    }
-    if let Some(reason) = wrong_branches(pull, &pull.head, &site.head.base.branch) {
-        return Ok(Candidate::Refused(refused(pull, reason)));
     }
     let revision = pull_of_set.revision.to_string();
     let goal = match pull_of_set.operation {
@@ -215,7 +209,6 @@ fn belongs_to_other_set(
         let paths = files.keys().map(Path::new);
         let paths = paths.filter(|path| config::is_config_file(path));
         sets = paths.filter_map(|path| SetPath::new(path).ok()).collect();
-        sets.retain(|set| *set != site.config.set_path);
     }
     for set in sets {
         let work = head.base.configuration(&head.forge, &set);
@@ -226,10 +219,8 @@ fn belongs_to_other_set(
         };
         // The history is read in the clone around the root of this set.
         config.root.clone_from(&site.config.root);
-        if set != marker.set {
-            let history = SiteHistory::of_clone(&config, head.history.as_ref(), services);
-            config.former = history.former_sets();
-        }
+        let history = SiteHistory::of_clone(&config, head.history.as_ref(), services);
+        config.former = history.former_sets();
         if of_set::identify(pull.clone(), &config).is_some() {
             return Ok(true);
         }

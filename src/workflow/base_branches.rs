@@ -76,25 +76,24 @@ impl BaseBranches {
 /// The base branches that this clone has, without any request: the configured one and the default branch.
 pub(super) fn known_bases(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
     let base = selecting_keys(config).base;
-    let mut branches: Vec<_> = base
-        .and_then(|base| remote_branch(base, git).ok())
-        .into_iter()
-        .collect();
-    branches.extend(known_defaults(git, services));
-    branches.dedup();
-    branches
+    let base = base.and_then(|base| remote_branch(base, git).ok());
+    distinct(base.into_iter().chain(known_defaults(git, services)))
 }
 
 /// The default branch as CI states it and as this clone records it.
 fn known_defaults(git: &Git, services: &Services) -> Vec<Branch> {
     let stated = ci::default_branch(&services.environment, Some(git));
-    let mut branches: Vec<_> = stated
-        .and_then(|name| remote_branch(&name, git).ok())
-        .into_iter()
-        .collect();
-    branches.extend(git.known_default().ok().flatten());
-    branches.dedup();
-    branches
+    let stated = stated.and_then(|name| remote_branch(&name, git).ok());
+    distinct(stated.into_iter().chain(git.known_default().ok().flatten()))
+}
+
+fn distinct(branches: impl Iterator<Item = Branch>) -> Vec<Branch> {
+    branches.fold(Vec::new(), |mut distinct, branch| {
+        if !distinct.contains(&branch) {
+            distinct.push(branch);
+        }
+        distinct
+    })
 }
 
 /// The keys of a configuration that select branches.

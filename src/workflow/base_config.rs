@@ -85,12 +85,10 @@ fn missing(git: &Git, commit: &ObjectId, set_path: &SetPath) -> Result<Vec<Strin
             missing.push(path);
         }
     })?;
-    if !missing.is_empty() {
-        let tracked = git::configurations(git.top())?;
-        missing.retain(|path| {
-            let mut tracked = tracked.iter();
-            !tracked.any(|file| file.path == *path && file.sparse.is_some())
-        });
-    }
+    let tracked = git::configurations(git.top())?;
+    missing.retain(|path| {
+        let mut tracked = tracked.iter();
+        !tracked.any(|file| file.path == *path && file.sparse.is_some())
+    });
     Ok(missing.iter().map(ToString::to_string).collect())
 }

@@ -110,6 +110,11 @@ fn is_merged(world: &World, fake: &Fake, case: &str) {
     let ran = run(world, &WAIT);
     assert_eq!(ran.code, 0, "{case}: {}{}", ran.stdout, ran.stderr);
     assert_eq!(ran.json()["state"], "merged", "{case}");
+    assert!(
+        !ran.stderr.contains("former path"),
+        "{case}: {}",
+        ran.stderr
+    );
     assert!(fake.store().pulls[0].merged.is_some(), "{case}");
 }
 
@@ -769,9 +774,25 @@ fn set_that_cannot_be_verified_is_not_merged() {
                 "{case}: {}",
                 ran.stderr
             );
+            // With the failed checks and errors only.
+            assert!(ran.stderr.contains("review"), "{case}: {}", ran.stderr);
+            assert!(!ran.stderr.contains("pin_count"), "{case}: {}", ran.stderr);
             is_not_merged(&fake, &case);
         }
     }
+}
+
+#[test]
+fn base_with_the_configuration_of_a_fleet_is_refused() {
+    let (world, fake) = opened(SERVERS[0], Opened::Promotion);
+    let config = world.read("repin.yaml");
+    let fleet = config
+        .replace("pins: 3", "pins: 0")
+        .replace("pins: 2", "pins: 0");
+    fake.store()
+        .push("main", "fleet", &[("repin.yaml", &fleet)]);
+    let ran = run(&world, &WAIT).exits(2);
+    assert!(ran.stdout.contains("describes a fleet"), "{}", ran.stdout);
 }
 
 #[test]

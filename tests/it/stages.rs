@@ -721,6 +721,22 @@ fn unknown_default_branch_does_not_hide_stages() {
     let (warned, skipped) = policy(&pipeline, PROD);
     assert_eq!((warned.len(), skipped.len()), (0, 1), "{skipped:?}");
     assert!(skipped[0].contains("origin/main"), "{skipped:?}");
+    // The configured branch is compared.
+    pipeline.configure(PROD, forge);
+    let (warned, skipped) = policy(&pipeline, PROD);
+    assert_eq!((warned.len(), skipped.len()), (1, 1), "{warned:?}");
+}
+
+#[test]
+fn only_the_selected_branch_is_compared() {
+    let forge = "forge: { kind: github, repository: acme/flows, base: release }\n";
+    let pipeline = Pipeline::new(forge);
+    pipeline.git(&["push", "-q", "origin", "main:release"]);
+    // The default branch selects the same branch, and requires more.
+    pipeline.configure(PROD, &format!("{AFTER_A_DAY}{forge}"));
+    pipeline.commit("chore: stages", 10);
+    pipeline.configure(PROD, forge);
+    assert_eq!(policy(&pipeline, PROD), (vec![], vec![]));
 }
 
 #[test]
@@ -780,6 +796,28 @@ fn new_configuration_has_no_policy_to_compare() {
     pipeline.pin(new, REV_A);
     pipeline.git(&["add", "-A"]);
     assert_eq!(policy(&pipeline, new), (vec![], vec![]));
+    // A configuration outside of the sparse checkout is not removed.
+    pipeline.git(&["commit", "-q", "-m", "a new set"]);
+    pipeline.configure("envs/next/repin.yaml", "");
+    pipeline.pin("envs/next/repin.yaml", REV_A);
+    let sparse = [
+        "sparse-checkout",
+        "set",
+        "--no-cone",
+        "/*",
+        "!/envs/staging",
+    ];
+    pipeline.git(&sparse);
+    pipeline.git(&["add", "-A", "--sparse", "envs/next"]);
+    let next = || policy(&pipeline, "envs/next/repin.yaml");
+    assert_eq!(next(), (vec![], vec![]));
+    pipeline.git(&["rm", "-q", "-r", "envs/prod"]);
+    let (warned, skipped) = next();
+    assert_eq!((warned.len(), skipped.len()), (0, 1), "{skipped:?}");
+    assert!(
+        skipped[0].contains("envs/prod") && !skipped[0].contains("envs/staging"),
+        "{skipped:?}"
+    );
 }
 
 /// A pipeline on a forge with a change of staging by pull request 1, which the forge merged
