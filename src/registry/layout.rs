@@ -384,7 +384,22 @@ mod tests {
         assert_eq!(found, [Digest::of(one.as_bytes())]);
         let marker = json!({"imageLayoutVersion": "2.0.0"}).to_string();
         fs::write(world.directory.path().join("oci-layout"), marker).unwrap();
-        let error = world.layout.referrers(subject).unwrap_err();
-        assert!(error.message.contains("version 2.0.0"), "{error}");
+        for error in [
+            world.layout.referrers(subject).unwrap_err(),
+            world.layout.tags().unwrap_err(),
+        ] {
+            assert!(error.message.contains("version 2.0.0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn layer_has_the_size_of_its_descriptor() {
+        let world = world();
+        for (size, is_readable) in [(2, false), (3, true), (4, false)] {
+            let entry = world.entry(b"one", size);
+            let descriptor: Descriptor = serde_json::from_value(entry).unwrap();
+            let opened = world.layout.layer(&descriptor);
+            assert_eq!(opened.is_ok(), is_readable, "{size}");
+        }
     }
 }
