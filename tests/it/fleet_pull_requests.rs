@@ -365,8 +365,9 @@ fn pace_spreads_new_pull_requests_over_all_shards() {
         .map(|logged| logged.at)
         .collect();
     assert_eq!(opened.len(), 6);
-    // Each process has its turn after half a minute, and then writes for a few seconds.
-    let all = opened[5].duration_since(opened[0]).unwrap();
+    // The first turn is after the first request, and each other one half a minute after the one before. A busy
+    // machine delays only the requests after a turn. The clock of the server is estimated.
+    let all = opened[5].duration_since(log[0].at).unwrap();
     assert!(all >= Duration::from_secs(5 * 30 - 15), "{all:?}");
 }
 
