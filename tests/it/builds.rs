@@ -702,9 +702,8 @@ fn newest_opens_the_pull_request_of_its_revision() {
     }
 }
 
-#[test]
-fn newest_is_not_older_than_an_open_proposal() {
-    let (mut world, fake) = hosted(KINDS[0], "");
+/// Rebuilds B, and C a day later.
+fn rebuild_later(world: &mut World) {
     for (revision, created) in [
         (REV_B, "2026-11-02T00:00:00Z"),
         (REV_C, "2026-11-03T00:00:00Z"),
@@ -714,6 +713,12 @@ fn newest_is_not_older_than_an_open_proposal() {
             world.rebuild(image, revision, &[platform]);
         }
     }
+}
+
+#[test]
+fn newest_is_not_older_than_an_open_proposal() {
+    let (mut world, fake) = hosted(KINDS[0], "");
+    rebuild_later(&mut world);
     run(&world, &promote(REV_C)).exits(0);
     let newest = [&NEWEST[..], &["--pr", "ready", "--format", "json"]].concat();
     // The next run selects the proposed build.
@@ -737,15 +742,7 @@ fn newest_is_not_older_than_an_open_proposal() {
 #[test]
 fn proposal_under_a_former_path_counts() {
     let (mut world, fake) = hosted(KINDS[0], "");
-    for (revision, created) in [
-        (REV_B, "2026-11-02T00:00:00Z"),
-        (REV_C, "2026-11-03T00:00:00Z"),
-    ] {
-        for image in IMAGES {
-            let platform = Platform::new("linux/amd64", revision).created(created);
-            world.rebuild(image, revision, &[platform]);
-        }
-    }
+    rebuild_later(&mut world);
     let world = world.with_git();
     world.promoted(REV_A);
     publish(&world, &fake, "as it is");
@@ -1012,15 +1009,7 @@ fn build_on_another_line_needs_its_time() {
 #[test]
 fn proposal_without_tags_stops_newest() {
     let (mut world, fake) = hosted(KINDS[0], "");
-    for (revision, created) in [
-        (REV_B, "2026-11-02T00:00:00Z"),
-        (REV_C, "2026-11-03T00:00:00Z"),
-    ] {
-        for image in IMAGES {
-            let platform = Platform::new("linux/amd64", revision).created(created);
-            world.rebuild(image, revision, &[platform]);
-        }
-    }
+    rebuild_later(&mut world);
     run(&world, &promote(REV_C)).exits(0);
     for image in IMAGES {
         world.layout(image).untag(REV_C);
