@@ -198,11 +198,11 @@ impl AgeOfCandidates<'_> {
                 Order::Same | Order::Known(_) => continue,
                 Order::Unknown(unknown) => unknown,
             };
-            let (newer, older) = self.candidates.split_at(index);
-            if newer.iter().any(is_proposed) {
+            let (before, after) = self.candidates.split_at(index);
+            if before.iter().any(is_proposed) {
                 return Ok(Age::Older);
             }
-            if !older.iter().any(is_proposed) {
+            if !after.iter().any(is_proposed) {
                 let number = proposal.pull.number;
                 let proposed = plain(proposed.as_str());
                 return Ok(Age::Unknown(format!(

@@ -787,7 +787,10 @@ fn base_with_the_configuration_of_a_fleet_is_refused() {
     let (world, fake) = opened(SERVERS[0], Opened::Promotion);
     let config = world.read("repin.yaml");
     let lines = config.lines().filter(|line| !line.starts_with("files:"));
-    let fleet = lines.map(|line| format!("{line}\n")).collect::<String>() + "fleet: {}\n";
+    let fleet = lines
+        .chain(["fleet: {}", ""])
+        .collect::<Vec<_>>()
+        .join("\n");
     fake.store()
         .push("main", "fleet", &[("repin.yaml", &fleet)]);
     let ran = run(&world, &WAIT).exits(2);

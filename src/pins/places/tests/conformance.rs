@@ -29,11 +29,10 @@ fn stated(tree: &str) -> Vec<String> {
         while !rest.is_empty() && kind != "+DOC" && kind != "=ALI" {
             let (word, behind) = rest.split_once(' ').unwrap_or((rest, ""));
             match rest.as_bytes()[0] {
-                // An alias is resolved by its anchor.
-                b'&' => {}
                 b'<' if word == "<tag:yaml.org,2002:str>" => {}
                 b'<' => event.push_str(" !"),
-                b'[' | b'{' => {}
+                // An alias is resolved by its anchor.
+                b'&' | b'[' | b'{' => {}
                 _ => {
                     event.push(' ');
                     event.push_str(&unescaped(rest));
