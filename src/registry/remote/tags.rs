@@ -2,7 +2,9 @@
 //! error.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -10,7 +12,10 @@ use reqwest::{
     StatusCode, Url,
     header::{HeaderMap, LINK},
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 
 use super::{Error, Remote, request_error::RequestError};
 use crate::{
@@ -51,7 +56,49 @@ pub(crate) struct Tags {
 struct Page {
     /// May be `null`, but must be present: another document is not an empty page.
     #[serde(deserialize_with = "Option::deserialize")]
-    tags: Option<Vec<String>>,
+    tags: Option<PageTags>,
+}
+
+/// The tags of a page up to the first one that is refused, which bounds the memory.
+#[derive(Default)]
+struct PageTags {
+    tags: Vec<Tag>,
+    refusal: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for PageTags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(PageTagsVisitor)
+    }
+}
+
+struct PageTagsVisitor;
+
+impl<'de> Visitor<'de> for PageTagsVisitor {
+    type Value = PageTags;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of tags")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<PageTags, A::Error> {
+        let mut page = PageTags::default();
+        while let Some(text) = seq.next_element::<Cow<'_, str>>()? {
+            if page.refusal.is_none() {
+                match Tag::parse(&text) {
+                    Ok(_) if page.tags.len() >= MAX_TAGS => {
+                        page.refusal = Some(format!("a page has more than {MAX_TAGS} tags"));
+                    }
+                    Ok(tag) => page.tags.push(tag),
+                    Err(_) => {
+                        let text = short(&text, 100);
+                        page.refusal = Some(format!("it lists `{text}`, which is not a tag"));
+                    }
+                }
+            }
+        }
+        Ok(page)
+    }
 }
 
 impl Remote {
@@ -193,21 +240,20 @@ impl TagPages {
 }
 
 fn parse_page(bytes: &[u8]) -> Result<Vec<Tag>, RequestError> {
-    let page: Page = serde_json::from_slice(bytes).map_err(|error| {
-        RequestError::unavailable(format!(
-            "the response is not a list of tags: line {}, column {}",
-            error.line(),
-            error.column()
-        ))
-    })?;
-    let mut tags = Vec::new();
-    for text in page.tags.unwrap_or_default() {
-        tags.push(Tag::parse(&text).map_err(|_| {
-            let text = short(&text, 100);
-            RequestError::unavailable(format!("it lists `{text}`, which is not a tag"))
-        })?);
+    let malformed = |place: String| {
+        RequestError::unavailable(format!("the response is not a list of tags: {place}"))
+    };
+    // serde also takes a list for the fields of a struct.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(malformed("it is no object".to_owned()));
     }
-    Ok(tags)
+    let page: Page = serde_json::from_slice(bytes)
+        .map_err(|error| malformed(format!("line {}, column {}", error.line(), error.column())))?;
+    let page = page.tags.unwrap_or_default();
+    match page.refusal {
+        Some(reason) => Err(RequestError::unavailable(reason)),
+        None => Ok(page.tags),
+    }
 }
 
 /// The link to the next page (RFC 8288, relation `next`), which must be at the same registry.
@@ -380,5 +426,18 @@ mod tests {
         assert!(tags(r#"{"errors":[]}"#).is_err());
         assert!(tags(r#"{"tags":["-x"]}"#).is_err());
         assert!(tags("<html>").is_err());
+        assert!(tags("[null]").is_err());
+        assert!(tags(r#"[["x"]]"#).is_err());
+        // One tag many times: the parsed page would take far more memory than its bytes.
+        let many = |count| {
+            let list = vec!["\"x\""; count].join(",");
+            tags(&format!("{{\"tags\":[{list}]}}"))
+        };
+        assert_eq!(many(MAX_TAGS), Ok(MAX_TAGS));
+        assert!(
+            many(MAX_TAGS + 1)
+                .unwrap_err()
+                .contains("more than 500000 tags")
+        );
     }
 }
