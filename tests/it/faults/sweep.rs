@@ -405,8 +405,9 @@ fn fails_by_content(document: &Value) -> bool {
 /// texts.
 fn is_done(scene: &Scene, clean: &Clean, document: &Value) -> bool {
     let (mut left, mut wanted) = (remote(scene), clean.remote.clone());
-    let checks = document["checks"].as_array().into_iter().flatten();
-    if checks.into_iter().any(|check| check["status"] == "skip") {
+    let mut checks = document["checks"].as_array().into_iter().flatten();
+    let unread = |document: &Value| document["changes"]["not_read"].as_array().map(Vec::len);
+    if checks.any(|check| check["status"] == "skip") || unread(document) > unread(&clean.document) {
         strip(&mut left);
         strip(&mut wanted);
     }
