@@ -106,9 +106,11 @@ impl ListOrder {
             let is_unordered = ordered.time.is_none() && ordered.position.is_none();
             is_unordered && !ordered.is_boundary
         };
-        let next = match self.next.iter().copied().rfind(may_be_newer) {
-            Some(build) if self.is_boundary(latest) => build,
-            _ => latest,
+        let next = if self.is_boundary(latest) {
+            let newer = self.next.iter().copied().rfind(may_be_newer);
+            newer.unwrap_or(latest)
+        } else {
+            latest
         };
         self.next.remove(&next);
         for ancestor in self.builds[next].ancestors.clone() {

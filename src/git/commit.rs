@@ -25,6 +25,9 @@ const GIT_ATTEMPTS: u32 = 150;
 const LOCK_ATTEMPTS: u32 = 1_200;
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The maximum number of paths in the arguments of a command.
+const PATHS_OF_A_COMMAND: usize = 1_000;
+
 /// An obstacle to the commit of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommitObstacle {
@@ -92,7 +95,7 @@ impl Git {
         self.regular_files(&base, |path, _| {
             missing.remove(path.as_bytes());
         })?;
-        let (modified, hidden) = (self.modified()?, self.hidden()?);
+        let (modified, hidden) = (self.modified()?, self.hidden(paths)?);
         let (mut differ, mut unseen) = (Vec::new(), Vec::new());
         for path in paths {
             let full_path = self.full_path(path);
@@ -308,16 +311,23 @@ impl Git {
         Ok(entries.map(<[u8]>::to_vec).collect())
     }
 
-    /// The files below the root whose changes the index hides, from the top of the work tree.
-    fn hidden(&self) -> Result<BTreeSet<Vec<u8>>, GitError> {
+    /// Those of the files whose changes the index hides, from the top of the work tree.
+    fn hidden(&self, paths: &[&RelPath]) -> Result<BTreeSet<Vec<u8>>, GitError> {
         let mut hidden = BTreeSet::new();
-        let listed = self.output("ls-files", &["-v", "-z", "--full-name"])?;
-        for entry in listed.split(|b| *b == 0) {
-            // A lowercase letter is assume-unchanged, `S` is skip-worktree.
-            if let [tag, b' ', path @ ..] = entry
-                && (tag.is_ascii_lowercase() || *tag == b'S')
-            {
-                hidden.insert(path.to_vec());
+        for paths in paths.chunks(PATHS_OF_A_COMMAND) {
+            let mut args: Vec<OsString> =
+                ["-v", "-z", "--full-name", "--"].map(OsString::from).into();
+            for path in paths {
+                let whole = [b":(top,literal)", self.prefix(), path.as_bytes()].concat();
+                args.push(OsString::from_vec(whole));
+            }
+            for entry in self.output("ls-files", &args)?.split(|b| *b == 0) {
+                // A lowercase letter is assume-unchanged, `S` is skip-worktree.
+                if let [tag, b' ', path @ ..] = entry
+                    && (tag.is_ascii_lowercase() || *tag == b'S')
+                {
+                    hidden.insert(path.to_vec());
+                }
             }
         }
         Ok(hidden)

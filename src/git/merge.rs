@@ -185,7 +185,12 @@ fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, E
     }
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     let Some(refused) = lines.lines().find(|line| line.starts_with('!')) else {
-        return Err(failed(&GitError::refused("push", &output.stderr)));
+        let (what, message) = (format!("pushing {branch}"), server_message(&output.stderr));
+        return Err(if is_denied(&output.stderr) {
+            Error::about(Class::Denied, what, message).help(PERMISSION)
+        } else {
+            Error::unavailable(what, message)
+        });
     };
     let raced = [
         "stale info",

@@ -67,7 +67,11 @@ impl Git {
     pub(crate) fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
-                Err(GitError::NoBranch(_)) if !self.has_any_commit()? => Err(GitError::Unborn),
+                Err(GitError::NoBranch(_))
+                    if self.main_remote()?.is_none() && !self.has_any_commit()? =>
+                {
+                    Err(GitError::Unborn)
+                }
                 found => found,
             };
         }
@@ -290,15 +294,17 @@ mod tests {
 
     #[test]
     fn clone_without_commits_has_no_branch_yet() {
-        for clone in [Clone::new(), Clone::with_remote()] {
-            for configured in [None, Some("origin/main")] {
-                let found = clone.branch(configured);
-                assert!(
-                    matches!(found, Err(GitError::Unborn)),
-                    "{configured:?} {found:?}"
-                );
-            }
+        let (alone, with_remote) = (Clone::new(), Clone::with_remote());
+        for found in [
+            alone.branch(None),
+            alone.branch(Some("origin/main")),
+            with_remote.branch(None),
+        ] {
+            assert!(matches!(found, Err(GitError::Unborn)), "{found:?}");
         }
+        // The remote may have the branch.
+        let found = with_remote.branch(Some("origin/main"));
+        assert!(matches!(found, Err(GitError::NoBranch(_))), "{found:?}");
         let local = Clone::new().set(&["refs/heads/x", "HEAD"]);
         let found = local.branch(Some("origin/main"));
         assert!(matches!(found, Err(GitError::NoBranch(_))), "{found:?}");

@@ -96,7 +96,7 @@ impl Permission<'_> {
 }
 
 /// The mismatch if a pull request does not merge `branch` of this repository into `base`.
-fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<String> {
+pub(crate) fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<String> {
     if !pull.own {
         return Some("its branch is in another repository".to_owned());
     }

@@ -22,7 +22,7 @@ pub(crate) mod waiting;
 pub(crate) mod withdraw;
 
 pub(crate) use base::Base;
-pub(crate) use head::{ApprovedSet, Permission, refused};
+pub(crate) use head::{ApprovedSet, Permission, refused, wrong_branches};
 pub(crate) use marker::{Marker, MarkerKind};
 pub(crate) use origin::OnlyPins;
 

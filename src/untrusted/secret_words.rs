@@ -59,6 +59,7 @@ pub(crate) fn masked_words(words: &[String]) -> Vec<String> {
     masked
 }
 
+/// Whether the value after an option is a secret.
 fn is_secret_of(option: &str, value: &str) -> bool {
     secret_reason(&format!("{option}={value}")).is_some()
 }

@@ -23,7 +23,7 @@ use crate::{
         branches::{self, BranchPair},
         of_set::{self, PullRequestOfSet},
         reconcile::other_set::shared_branch,
-        refused,
+        refused, wrong_branches,
     },
     untrusted::plain,
 };
@@ -121,6 +121,9 @@ pub(crate) fn candidate(
             plain(&marker.set.to_string()),
             plain(&named.set_path.to_string())
         ));
+    }
+    if let Some(reason) = wrong_branches(pull, &pull.head, &site.head.base.branch) {
+        return Ok(Candidate::Refused(refused(pull, reason)));
     }
     let revision = pull_of_set.revision.to_string();
     let goal = match pull_of_set.operation {

@@ -67,9 +67,7 @@ impl BaseBranches {
     }
 
     fn add(&mut self, branch: Branch) {
-        if !self.branches.contains(&branch) {
-            self.branches.push(branch);
-        }
+        add(&mut self.branches, branch);
     }
 }
 
@@ -88,12 +86,17 @@ fn known_defaults(git: &Git, services: &Services) -> Vec<Branch> {
 }
 
 fn distinct(branches: impl Iterator<Item = Branch>) -> Vec<Branch> {
-    branches.fold(Vec::new(), |mut distinct, branch| {
-        if !distinct.contains(&branch) {
-            distinct.push(branch);
-        }
-        distinct
-    })
+    let mut distinct = Vec::new();
+    for branch in branches {
+        add(&mut distinct, branch);
+    }
+    distinct
+}
+
+fn add(branches: &mut Vec<Branch>, branch: Branch) {
+    if !branches.contains(&branch) {
+        branches.push(branch);
+    }
 }
 
 /// The keys of a configuration that select branches.

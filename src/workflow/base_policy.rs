@@ -86,9 +86,8 @@ fn replaced_files(
         };
         let mut content = Vec::new();
         let opened = files.open(path).map_err(|error| error.error);
-        // A part of a file differs, and other checks refuse a file that cannot be read.
-        let _ = opened.and_then(|file| file.take(MAX_MATERIAL + 1).read_to_end(&mut content));
-        content != expected
+        let read = opened.and_then(|file| file.take(MAX_MATERIAL + 1).read_to_end(&mut content));
+        read.is_err() || content != expected
     };
     let both = new
         .files()

@@ -95,7 +95,12 @@ pub(super) fn judge(
         place,
         contents: RefCell::default(),
     };
-    let parsed: Vec<_> = entries.iter().map(|entry| judge.parse(entry)).collect();
+    let mut parsed: Vec<_> = entries.iter().map(|entry| judge.parse(entry)).collect();
+    // An entry without a digest matters if it may share its tag.
+    parsed.retain(|entry| {
+        let tag = entry.fields.tag.as_ref();
+        entry.digest().is_some() || tag.is_some_and(|tag| document.node(tag.node).anchored)
+    });
     let mut findings = Vec::new();
     let mut moving = Vec::new();
     for entry in &parsed {

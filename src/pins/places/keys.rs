@@ -113,8 +113,12 @@ impl<'d> Selector<'d, '_> {
                 written.map(|(_, value)| value).collect()
             }
             (Kind::Map, Step::Key(key)) => {
-                let field = field(document, at, key);
-                field.map(|field| field.node).into_iter().collect()
+                let named = document.named(at, key);
+                if named.is_empty() {
+                    let merged = field(document, at, key);
+                    return merged.map(|field| field.node).into_iter().collect();
+                }
+                named.into_iter().map(|(_, value)| value).collect()
             }
             (Kind::List, Step::Any | Step::Deep) => document.list(at).into(),
             (Kind::List, Step::Key(key)) => {

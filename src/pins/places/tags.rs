@@ -8,7 +8,7 @@
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
+    cell::{LazyCell, RefCell},
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt::Write as _,
 };
@@ -87,7 +87,9 @@ impl TagPlaces {
         }
         for place in &config.places {
             match &place.kind {
-                PlaceKind::Text(kind) => drop(self.text_kinds.insert(*kind)),
+                PlaceKind::Text(kind) => {
+                    self.text_kinds.insert(*kind);
+                }
                 PlaceKind::Yaml(kind) => match kind.tag_key() {
                     None => {}
                     Some((key, Owner::Image(name))) => {
@@ -249,21 +251,19 @@ fn entry_tags(document: &Document<'_>, entry: &Entry) -> Vec<(usize, Tag)> {
 /// Adds every word of a text, because any of them may be the tag. Punctuation before a word may belong to
 /// the text, as in `${TAG:-v1}`; after a word, a comparison of tags considers it.
 fn add_tags(images: &BTreeSet<usize>, text: &[u8], tags: &mut Vec<(usize, Tag)>) {
-    for image in images {
+    let words = LazyCell::new(|| {
         let mut words = HashSet::new();
         for word in text.split(|byte| !is_tag_byte(*byte)) {
             for punctuation in [&b".-"[..], b".-_"] {
                 let start = word.iter().position(|byte| !punctuation.contains(byte));
-                words.insert(&word[start.unwrap_or(word.len())..]);
+                let word = std::str::from_utf8(&word[start.unwrap_or(word.len())..]);
+                words.extend(word.ok().and_then(|word| Tag::parse(word).ok()));
             }
         }
-        for word in words {
-            if let Ok(text) = std::str::from_utf8(word)
-                && let Ok(tag) = Tag::parse(text)
-            {
-                tags.push((*image, tag));
-            }
-        }
+        words
+    });
+    for image in images {
+        tags.extend(words.iter().map(|tag| (*image, tag.clone())));
     }
 }
 

@@ -545,6 +545,17 @@ fn duplicate_key_is_refused_whichever_value_is_ours() {
     helm().ignores("i: { repository: a, repository: b, digest: OLD, digest: OLD }\n");
 }
 
+/// No reader uses it, but it is a digest next to the key of an image.
+#[test]
+fn value_between_two_duplicates_is_refused() {
+    let scene = scene(
+        "k: { kind: keys, entry: /a, digest: d, image: hub }",
+        "a.yaml",
+    );
+    let found = scene.found("a: { d: x }\na: { d: OLD }\na: { d: y }\n");
+    assert!(found.contains("duplicate key `a`"), "{found}");
+}
+
 #[test]
 fn duplicate_key_of_a_merge_is_refused() {
     helm().refuses_at_mark(

@@ -81,6 +81,7 @@ pub(super) struct Node {
     /// The number of children.
     count: u32,
     pub(super) kind: Kind,
+    pub(super) anchored: bool,
     /// A YAML tag other than `!!str`.
     pub(super) tagged: bool,
 }
@@ -501,7 +502,9 @@ impl<'t> Document<'t> {
 fn within_quotes(kind: Kind, span: Range<usize>) -> Range<usize> {
     use ScalarStyle::{DoubleQuoted, SingleQuoted};
     match kind {
-        Kind::Scalar(SingleQuoted | DoubleQuoted) => span.start + 1..span.end - 1,
+        Kind::Scalar(SingleQuoted | DoubleQuoted) if span.len() >= 2 => {
+            span.start + 1..span.end - 1
+        }
         _ => span,
     }
 }

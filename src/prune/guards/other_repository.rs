@@ -36,6 +36,7 @@ pub(crate) struct RepositoryAccess {
 pub(super) struct OtherRepository {
     access: RepositoryAccess,
     git: Git,
+    /// The references that were searched.
     tips: BTreeSet<(String, ObjectId)>,
     past: BranchConfigurations,
 }

@@ -243,9 +243,9 @@ fn parse_page(bytes: &[u8]) -> Result<Vec<Tag>, RequestError> {
     let malformed = |place: String| {
         RequestError::unavailable(format!("the response is not a list of tags: {place}"))
     };
-    // serde also takes a list for the fields of a struct.
+    // serde also accepts a list of the fields of a struct.
     if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(malformed("it is no object".to_owned()));
+        return Err(malformed("it is not an object".to_owned()));
     }
     let page: Page = serde_json::from_slice(bytes)
         .map_err(|error| malformed(format!("line {}, column {}", error.line(), error.column())))?;

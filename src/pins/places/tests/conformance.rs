@@ -29,10 +29,10 @@ fn stated(tree: &str) -> Vec<String> {
         while !rest.is_empty() && kind != "+DOC" && kind != "=ALI" {
             let (word, behind) = rest.split_once(' ').unwrap_or((rest, ""));
             match rest.as_bytes()[0] {
+                b'&' => event.push_str(" &"),
                 b'<' if word == "<tag:yaml.org,2002:str>" => {}
                 b'<' => event.push_str(" !"),
-                // An alias is resolved by its anchor.
-                b'&' | b'[' | b'{' => {}
+                b'[' | b'{' => {}
                 _ => {
                     event.push(' ');
                     event.push_str(&unescaped(rest));
@@ -67,6 +67,9 @@ fn unescaped(text: &str) -> String {
 fn events(document: &Document<'_>, id: Id, out: &mut Vec<String>) {
     let node = document.node(id);
     let mut event = String::new();
+    if node.anchored {
+        event.push_str(" &");
+    }
     if node.tagged {
         event.push_str(" !");
     }
@@ -191,6 +194,7 @@ fn cases_of_the_suite_are_read() {
     for (yaml, tree) in [
         ("a", "  =VAL :b"),
         ("a", "  =VAL 'a"),
+        ("a", "  =VAL &x :a"),
         ("a", "  =VAL <!x> :a"),
         ("[", "  +SEQ"),
     ] {
