@@ -34,6 +34,13 @@ pub(crate) struct Request {
     body: Vec<u8>,
 }
 
+impl Request {
+    /// Whether git sends it, not repin.
+    pub(crate) fn is_of_git(&self) -> bool {
+        self.target.contains(".git/")
+    }
+}
+
 /// A response: its head without the empty line, and its body as on the wire.
 pub(crate) struct Answer {
     pub(crate) head: String,
