@@ -158,6 +158,14 @@ fn hold_does_not_depend_on_branch_name() {
     );
     refused(&[("GITHUB_EVENT_PATH", &path)]);
     refused(&[("CI_DEFAULT_BRANCH", "trunk")]);
+    // The comparison with the policy of the base needs no more than that.
+    for (branch, is_unknown) in [("trunk", false), ("", true)] {
+        let env = [("CI_DEFAULT_BRANCH", branch)];
+        let check = ["check", "--remote"];
+        let ran = world.run_in(&clone, &check, &env);
+        let unknown = ran.stderr.contains("cannot compare the policy");
+        assert_eq!(unknown, is_unknown, "{}{}", ran.stdout, ran.stderr);
+    }
     // The configuration does.
     let config = world.read("repin.yaml");
     for more in [
