@@ -31,8 +31,8 @@ use crate::support::{
 /// The limit of private memory of a process (`RLIMIT_DATA`), in KiB.
 const MEMORY: usize = 256 * 1024;
 /// A run that takes longer hangs; only the report of the program shows whether a deadline passed. A connection
-/// of git may take 15 minutes.
-const FOREVER: Duration = Duration::from_secs(16 * 60);
+/// of git may take 15 minutes, and those of registries a minute after it.
+const FOREVER: Duration = Duration::from_secs(20 * 60);
 
 type Files = BTreeMap<PathBuf, String>;
 
