@@ -154,20 +154,46 @@ pub(super) enum Transports {
     Loopback,
 }
 
+/// The program that runs unless a test selects another one.
+pub(super) const PROGRAM: &str = "git";
+
 /// The oldest git with all options that are used here: `--config-env` exists since 2.31.
 const OLDEST: (u32, u32) = (2, 31);
 
-/// The program with the latest checked version; a run uses one.
-static CHECKED: Mutex<Option<OsString>> = Mutex::new(None);
+/// The check of the version of git; a run uses one program.
+enum VersionCheck {
+    Running(Running),
+    /// This program is new enough.
+    Passed(OsString),
+}
+
+static VERSION: Mutex<Option<VersionCheck>> = Mutex::new(None);
+
+/// Starts the check of the version, which runs during other work. The next opened repository awaits it, and
+/// reports its errors.
+pub(crate) fn start_version_check() {
+    let mut version = VERSION.lock().unwrap_or_else(PoisonError::into_inner);
+    if version.is_none() {
+        *version = version_of(OsStr::new(PROGRAM)).ok().map(VersionCheck::Running);
+    }
+}
+
+fn version_of(program: &OsStr) -> Result<Running, GitError> {
+    let place = Location::outside(Path::new("."));
+    start(program, &place, "version", &[], Mode::Read)
+}
 
 /// Refuses a git that is too old; each program is checked once in a process.
 pub(super) fn check_version(program: &OsStr) -> Result<(), GitError> {
-    let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
-    if checked.as_deref() == Some(program) {
-        return Ok(());
-    }
-    let place = Location::outside(Path::new("."));
-    let mut running = start(program, &place, "version", &[], Mode::Read)?;
+    let mut version_check = VERSION.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut running = match version_check.take() {
+        Some(VersionCheck::Running(running)) if program == PROGRAM => running,
+        Some(VersionCheck::Passed(passed)) if passed == program => {
+            *version_check = Some(VersionCheck::Passed(passed));
+            return Ok(());
+        }
+        _ => version_of(program)?,
+    };
     let mut printed = String::new();
     let read = running
         .stdout()?
@@ -182,7 +208,7 @@ pub(super) fn check_version(program: &OsStr) -> Result<(), GitError> {
     {
         return Err(GitError::TooOld(printed.trim().to_owned()));
     }
-    *checked = Some(program.to_owned());
+    *version_check = Some(VersionCheck::Passed(program.to_owned()));
     Ok(())
 }
 

@@ -113,7 +113,7 @@ impl Git {
     /// An empty repository in `directory`, without hooks.
     pub(crate) fn init(directory: &Path) -> Result<Self, GitError> {
         let bare = Self {
-            program: OsString::from("git"),
+            program: OsString::from(command::PROGRAM),
             place: Location::outside(directory),
             shallow: std::collections::BTreeSet::new(),
             identity: None,

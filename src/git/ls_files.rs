@@ -172,7 +172,7 @@ fn start(
     let mut args: Vec<OsString> = ["-z"].iter().chain(options).map(OsString::from).collect();
     args.push("--".into());
     args.extend(pathspecs);
-    let program = OsStr::new("git");
+    let program = OsStr::new(command::PROGRAM);
     command::check_owner(program, place)?;
     command::start(program, place, COMMAND, &args, Mode::Read)
 }

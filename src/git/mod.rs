@@ -46,6 +46,7 @@ use std::{
     process::ChildStdout,
 };
 
+pub(crate) use command::start_version_check;
 pub(crate) use commit::{CommitObstacle, CommitPlan, Committed};
 pub(crate) use commits::ReachableCommit;
 pub(crate) use connection::without_users;
@@ -131,7 +132,7 @@ impl Stream {
 impl Git {
     /// The repository that contains `root`, with the `git` on the PATH.
     pub(crate) fn open(root: &Path) -> Result<Self, GitError> {
-        Self::open_with(OsStr::new("git"), root)
+        Self::open_with(OsStr::new(command::PROGRAM), root)
     }
 
     /// The repository that contains `root`, with the command `program`.

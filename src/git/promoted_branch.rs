@@ -76,10 +76,7 @@ impl Git {
             };
         }
         let Some(remote) = self.main_remote()? else {
-            return Err(match self.head() {
-                Ok(_) => GitError::NoRemote,
-                Err(error) => error,
-            });
+            return Err(GitError::NoRemote);
         };
         let named = |name: &str| self.tracking(&format!("{remote}/{name}"));
         if let Some(base) = sources.base {
@@ -296,12 +293,13 @@ mod tests {
     fn clone_without_commits_has_no_branch_yet() {
         let (alone, with_remote) = (Clone::new(), Clone::with_remote());
         for found in [
-            alone.branch(None),
             alone.branch(Some("origin/main")),
             with_remote.branch(None),
         ] {
             assert!(matches!(found, Err(GitError::Unborn)), "{found:?}");
         }
+        let found = alone.branch(None);
+        assert!(matches!(found, Err(GitError::NoRemote)), "{found:?}");
         // The remote may have the branch.
         let found = with_remote.branch(Some("origin/main"));
         assert!(matches!(found, Err(GitError::NoBranch(_))), "{found:?}");

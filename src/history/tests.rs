@@ -1939,7 +1939,7 @@ fn default_or_configured_branch_is_used() {
             Err(format!("NoBranch({missing:?})"))
         );
     }
-    assert_eq!(branch(&Repo::empty(), None), Err("Unborn".into()));
+    assert_eq!(branch(&Repo::empty(), None), Err("NoRemote".into()));
     assert_eq!(
         branch(&Repo::empty(), Some("origin/main")),
         Err("Unborn".into())

@@ -17,7 +17,7 @@ use crate::{
     error::{Class, Error, Errors, SourceText},
     files::{Files, Snapshot, WorkTree},
     forge::{Forge, blob_id},
-    git::{Git, ObjectId},
+    git::{self, Git, ObjectId},
     outside::{self, Scope, TrackedTree},
     pins::{self, Found},
     pull_request::Base,
@@ -103,6 +103,8 @@ impl Site for WorkTreeSite {
 
     fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
         let config = &self.config;
+        // The history is read after the files.
+        git::start_version_check();
         let tree = TrackedTree::open(config);
         let found = pins::find(tree.files(), config)?;
         let outside = tree.search(config, &found, Scope::Counted);
