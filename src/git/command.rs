@@ -174,7 +174,9 @@ static VERSION: Mutex<Option<VersionCheck>> = Mutex::new(None);
 pub(crate) fn start_version_check() {
     let mut version = VERSION.lock().unwrap_or_else(PoisonError::into_inner);
     if version.is_none() {
-        *version = version_of(OsStr::new(PROGRAM)).ok().map(VersionCheck::Running);
+        *version = version_of(OsStr::new(PROGRAM))
+            .ok()
+            .map(VersionCheck::Running);
     }
 }
 

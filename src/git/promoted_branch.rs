@@ -292,10 +292,7 @@ mod tests {
     #[test]
     fn clone_without_commits_has_no_branch_yet() {
         let (alone, with_remote) = (Clone::new(), Clone::with_remote());
-        for found in [
-            alone.branch(Some("origin/main")),
-            with_remote.branch(None),
-        ] {
+        for found in [alone.branch(Some("origin/main")), with_remote.branch(None)] {
             assert!(matches!(found, Err(GitError::Unborn)), "{found:?}");
         }
         let found = alone.branch(None);

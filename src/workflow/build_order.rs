@@ -157,7 +157,7 @@ impl<'o> BuildOrder<'o> {
             let known = resolution.pinned.as_ref();
             pinned.push(known.and_then(KnownManifest::facts).cloned());
         }
-        let read = tags::pinned_images(
+        let read = tags::readable_images(
             self.config,
             found,
             // Each platform's manifest is a pull from Docker Hub.

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Services, SiteHistory, Stop,
     image_contents::{self, ExaminedPlatform, PlatformSource},
+    tags::ReadImage,
 };
 use crate::{
     changes::changed_platforms,
@@ -275,11 +276,12 @@ struct ReadPlatform {
 
 /// The stage of contents: every platform of every image, one at a time. `current`: the images of the current
 /// set with which the contents are compared. Each is read after the new one, with which it may share layers.
+/// The reason that one cannot be read is the result of the comparison.
 pub(super) fn verify_contents<'c, H: Strictness>(
     images: Images<'c, H, Signatures>,
     config: &'c Config,
     standards: &[Vec<Standard<'_>>],
-    current: &[Option<ImageFacts>],
+    current: &[Option<ReadImage>],
     services: &Services,
 ) -> Result<(Images<'c, H, checks::Contents>, ReadContents), Stop> {
     let mut read = ReadContents {
@@ -301,8 +303,14 @@ pub(super) fn verify_contents<'c, H: Strictness>(
         let Some(new) = image_facts.platforms.get(place.platform) else {
             continue;
         };
-        let old = current.get(place.image).and_then(Option::as_ref);
-        let old = old.and_then(|old| counterpart(old, image_facts, new));
+        let old = match current.get(place.image).and_then(Option::as_ref) {
+            Some(Ok(Some(old))) => counterpart(old, image_facts, new),
+            Some(Ok(None)) | None => None,
+            Some(Err(error)) => {
+                read.compared[place.image].insert(new.digest, Err(error.text()));
+                None
+            }
+        };
         let image = &config.images[place.image];
         let examined = |facts, standards| ExaminedPlatform {
             platform: PlatformSource {

@@ -190,12 +190,24 @@ async fn pinned_platforms(
 
 /// The images of the pinned digests, in the order of the configuration; `None` if an image is not wanted, is
 /// not pinned with one digest, or cannot be read.
-pub(super) fn pinned_images(
+pub(super) fn readable_images(
     config: &Config,
     found: &Found,
     is_wanted: impl Fn(usize) -> bool,
     services: &Services,
 ) -> Result<Vec<Option<ImageFacts>>, Errors> {
+    let images = pinned_images(config, found, is_wanted, services)?;
+    Ok(images.into_iter().map(|image| image?.ok()?).collect())
+}
+
+/// The images of the pinned digests, in the order of the configuration; `None` if an image is not wanted or
+/// is not pinned with one digest.
+pub(super) fn pinned_images(
+    config: &Config,
+    found: &Found,
+    is_wanted: impl Fn(usize) -> bool,
+    services: &Services,
+) -> Result<Vec<Option<ReadImage>>, Errors> {
     let mut digests = Vec::new();
     for index in 0..config.images.len() {
         digests.push(match found.digests_of(index)[..] {
@@ -203,11 +215,8 @@ pub(super) fn pinned_images(
             _ => Vec::new(),
         });
     }
-    let read = read_images(config, &digests, services)?;
-    let read = read
-        .into_iter()
-        .map(|images| images.into_iter().next()?.ok()?);
-    Ok(read.collect())
+    let read = read_images(config, &digests, services)?.into_iter();
+    Ok(read.map(|images| images.into_iter().next()).collect())
 }
 
 /// An image that was read by its digest; `None` if it is missing.
@@ -325,7 +334,7 @@ pub(super) fn current_labels(
     if config.report.labels.is_empty() {
         return Ok(labels);
     }
-    let pinned = pinned_images(config, found, |_| true, services)?;
+    let pinned = readable_images(config, found, |_| true, services)?;
     for (image, facts) in config.images.iter().zip(pinned) {
         if let Some(facts) = facts {
             let of_image = resolve::reported_labels(&facts, &config.report.labels);

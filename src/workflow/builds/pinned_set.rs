@@ -77,7 +77,7 @@ impl<'s> PinnedSet<'s> {
         if let Some(images) = self.images.get() {
             return Ok(images);
         }
-        let images = tags::pinned_images(self.config, self.found, |_| true, self.services)?;
+        let images = tags::readable_images(self.config, self.found, |_| true, self.services)?;
         Ok(self.images.get_or_init(|| images))
     }
 

@@ -43,7 +43,8 @@ fn read_layers(
     let (mut platforms, mut images) = (Vec::new(), Vec::new());
     for (index, image) in config.images.iter().enumerate() {
         for facts in changed(comparison, index) {
-            if comparison.contents[index].contains_key(&facts.digest) {
+            let known = comparison.contents[index].get(&facts.digest);
+            if known.is_some_and(Result::is_ok) {
                 continue;
             }
             platforms.push(ExaminedPlatform {

@@ -368,6 +368,12 @@ impl Trial {
         if self.must_pass(hit.as_ref()) {
             wrong.push("the goal was missed".to_owned());
         }
+        if let Ok(document) = &document
+            && ended.code == Some(self.case.exit)
+        {
+            let parts = differing(&goal(document, scene), &clean.document);
+            wrong.extend(parts.map(|part| format!("another {part}")));
+        }
         let has_wrong_content = document.as_ref().is_ok_and(fails_by_content);
         let allowed = self.exits(hit.as_ref());
         let known = |code| allowed.contains(&code) || (code == 1 && has_wrong_content);
@@ -389,6 +395,34 @@ impl Trial {
         }
         (ended, wrong)
     }
+}
+
+/// The first place at which a document differs from another one.
+fn differing(document: &Value, other: &Value) -> Option<String> {
+    let children = |value: &Value| match value {
+        Value::Object(fields) => fields.clone().into_iter().collect(),
+        Value::Array(items) => {
+            let items = items.iter().cloned().enumerate();
+            items.map(|(at, item)| (at.to_string(), item)).collect()
+        }
+        _ => BTreeMap::new(),
+    };
+    if document == other {
+        return None;
+    }
+    let (parts, others) = (children(document), children(other));
+    let mut names: Vec<_> = parts.keys().chain(others.keys()).collect();
+    names.sort();
+    for name in names {
+        let found = match (parts.get(name), others.get(name)) {
+            (Some(part), Some(other)) => differing(part, other),
+            _ => Some(String::new()),
+        };
+        if let Some(below) = found {
+            return Some(format!("{name} {below}"));
+        }
+    }
+    Some(format!("{document} instead of {other}"))
 }
 
 /// Whether the only failed checks are those of missing and wrong content.
@@ -677,6 +711,15 @@ fn lost_response_to_deletion_counts_as_deleted() {
 #[test]
 fn deletion_that_is_redirected_is_an_outage() {
     meeting("prune-apply", "redirect loop", deletion);
+}
+
+/// The contents of the current image are listed as not read if its manifest could not be read at first.
+#[test]
+fn unread_contents_of_current_image_are_listed() {
+    meeting("rollback", "null", |requests| {
+        let is_manifest = |request: &String| request.contains("/manifests/");
+        requests.iter().rposition(is_manifest)
+    });
 }
 
 /// All kinds at each request of the commands that `REPIN_FAULTS` names, of every one if it names
