@@ -89,12 +89,20 @@ impl fmt::Display for RelPath {
 #[derive(Debug, Clone)]
 pub struct Glob {
     text: String,
-    /// The length of the text before the first special character. Every match begins with it, and most paths do
-    /// not, so most regular expressions are never run.
+    /// The length of the text before the first special character. Every match begins with it.
     literal: usize,
-    /// `None` for a path without special characters.
-    matcher: Option<Regex>,
+    matcher: Matcher,
     span: Span,
+}
+
+/// Whether the end of a path matches, after the literal beginning of a glob.
+#[derive(Debug, Clone)]
+enum Matcher {
+    /// A path without special characters.
+    Literal,
+    /// One `*`, as in most globs: a regular expression would take longer to compile than to match.
+    Star,
+    Regex(Regex),
 }
 
 /// Lists of globs. A path matches a list if one of its globs matches and none that begins with `!`;
@@ -138,27 +146,20 @@ impl Glob {
             ));
         }
         let text = text.strip_prefix("./").unwrap_or(text);
-        let Some(literal) = text.find(['*', '?', '[', ']', '{', '}', '\\']) else {
-            return Ok(Self {
-                text: text.to_owned(),
-                literal: text.len(),
-                matcher: None,
-                span: Span { start: 0, end: 0 },
-            });
+        let literal = text.find(SPECIAL).unwrap_or(text.len());
+        let after_star = text[literal..].strip_prefix('*');
+        let matcher = if literal == text.len() {
+            Ok(Matcher::Literal)
+        } else if after_star.is_some_and(|rest| !rest.contains(SPECIAL)) {
+            Ok(Matcher::Star)
+        } else {
+            compile(text).map(Matcher::Regex)
         };
-        let glob = GlobBuilder::new(text)
-            .literal_separator(true)
-            .backslash_escape(true)
-            .empty_alternates(true)
-            .build();
-        let matcher = glob
-            .map_err(|error| error.kind().to_string())
-            .and_then(|glob| glob_regex(&glob));
         match matcher {
             Ok(matcher) => Ok(Self {
                 text: text.to_owned(),
                 literal,
-                matcher: Some(matcher),
+                matcher,
                 span: Span { start: 0, end: 0 },
             }),
             Err(reason) => Err(PathError::Glob(text.to_owned(), reason)),
@@ -167,11 +168,17 @@ impl Glob {
 
     pub fn matches(&self, path: &Path) -> bool {
         let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+        let (literal, special) = self.text.as_bytes().split_at(self.literal);
+        let Some(rest) = path.strip_prefix(literal) else {
+            return false;
+        };
         match &self.matcher {
-            Some(matcher) => {
-                path.starts_with(&self.text.as_bytes()[..self.literal]) && matcher.is_match(path)
+            Matcher::Literal => rest.is_empty(),
+            Matcher::Star => {
+                let within = rest.strip_suffix(&special[1..]);
+                within.is_some_and(|within| !within.contains(&b'/'))
             }
-            None => path == self.text.as_bytes(),
+            Matcher::Regex(regex) => regex.is_match(path),
         }
     }
 
@@ -192,6 +199,18 @@ impl Glob {
             .unwrap_or_default();
         directory.into()
     }
+}
+
+/// The special characters of globs.
+const SPECIAL: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
+
+fn compile(glob: &str) -> Result<Regex, String> {
+    let glob = GlobBuilder::new(glob)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .empty_alternates(true)
+        .build();
+    glob_regex(&glob.map_err(|error| error.kind().to_string())?)
 }
 
 /// Compiles a glob, with the options that globset uses. globset's own matcher panics if its regular
@@ -421,12 +440,12 @@ mod tests {
                 continue;
             };
             compiled += 1;
-            let Some(matcher) = &glob.matcher else {
-                continue;
-            };
-            // The literal beginning is only a shortcut.
-            for path in ["a", "ab", "a/b", "b,", "!a^", "\u{e9}", "\\a", &text] {
-                let expected = matcher.is_match(path.as_bytes());
+            // The other matchers are only shortcuts.
+            let regex = compile(glob.as_str()).unwrap();
+            for path in [
+                "a", "ab", "a/b", "a/.b", "b,", "!a^", "\u{e9}", "\\a", &text,
+            ] {
+                let expected = regex.is_match(path.as_bytes());
                 assert_eq!(glob.matches(Path::new(path)), expected, "{text} {path}");
             }
         }

@@ -435,6 +435,30 @@ mod tests {
     }
 
     #[test]
+    fn commit_without_a_planned_file_is_undone() {
+        // A filter turns one of two planned contents into the committed one.
+        let filtered = changed("a", "b");
+        let root = filtered.path();
+        git(root, &["config", "filter.x.clean", "tr b a"]);
+        fs::create_dir_all(root.join(".git/info")).unwrap();
+        fs::write(root.join(".git/info/attributes"), "f filter=x\n").unwrap();
+        fs::write(root.join("g"), "b").unwrap();
+        let opened = Git::open(root).unwrap();
+        let base = opened.head().unwrap().tip;
+        let paths = ["f", "g"].map(|path| RelPath::parse(path).unwrap());
+        let committed = opened.commit_only(&CommitPlan {
+            base: &base,
+            files: &paths.each_ref().map(|path| (path, &b"b"[..])),
+            title: "promote",
+            trailer: TRAILER,
+        });
+        let Ok(Committed::Undone(difference)) = committed else {
+            panic!("{committed:?}")
+        };
+        assert_eq!(difference, "it holds another content of f");
+    }
+
+    #[test]
     fn commit_that_a_hook_replaces_is_compared() {
         // `git commit` reports the commit that the hook then replaces.
         let amend = |message: &str| {

@@ -322,6 +322,29 @@ mod tests {
     }
 
     #[test]
+    fn push_without_a_response_has_the_class_of_its_cause() {
+        for (message, class) in [
+            (
+                "git@git.invalid: Permission denied (publickey).",
+                Class::Denied,
+            ),
+            ("ssh: connect to host git.invalid", Class::Unavailable),
+        ] {
+            let directory = diverged(&["a"], &["b"]);
+            let root = directory.path();
+            git(
+                root,
+                &["remote", "set-url", "origin", "ssh://git.invalid/x"],
+            );
+            let ssh = format!("echo '{message}' >&2; exit 255; #");
+            git(root, &["config", "core.sshCommand", &ssh]);
+            let opened = Git::open(root).unwrap();
+            let pushed = push(&opened, "main", id(root, "main"), id(root, "x"));
+            assert_eq!(pushed.err().map(|error| error.class), Some(class));
+        }
+    }
+
+    #[test]
     fn only_denials_need_other_credentials() {
         let unreachable = |reason: &str| GitError::Remote {
             remote: "origin".to_owned(),

@@ -95,12 +95,8 @@ pub(super) fn judge(
         place,
         contents: RefCell::default(),
     };
-    let mut parsed: Vec<_> = entries.iter().map(|entry| judge.parse(entry)).collect();
-    // An entry without a digest matters if it may share its tag.
-    parsed.retain(|entry| {
-        let tag = entry.fields.tag.as_ref();
-        entry.digest().is_some() || tag.is_some_and(|tag| document.node(tag.node).anchored)
-    });
+    // An entry without a digest may share its tag.
+    let parsed: Vec<_> = entries.iter().map(|entry| judge.parse(entry)).collect();
     let mut findings = Vec::new();
     let mut moving = Vec::new();
     for entry in &parsed {
@@ -504,12 +500,45 @@ struct Users<'r> {
     first: &'r ParsedEntry<'r>,
     /// The first entry of another image than `first`.
     other: Option<&'r ParsedEntry<'r>>,
-    /// Whether the digest is written in one of them.
+    uses: Uses,
+    /// If the digest is written in none of them: an alias that belongs to no entry.
+    unknown: Option<Id>,
+}
+
+/// How entries use one scalar.
+#[derive(Default)]
+struct Uses {
+    entries: HashSet<Id>,
+    /// Whether it is written in one of them.
     own: bool,
     /// The aliases and merges through which they use it.
     via: HashSet<Id>,
-    /// If the digest is written in none of them: an alias that belongs to no entry.
-    unknown: Option<Id>,
+}
+
+impl Uses {
+    fn add(&mut self, entry: &Entry, field: Field) {
+        self.entries.insert(entry.node);
+        self.own |= matches!(field.via, Via::Own);
+        self.via.extend(field.via.node());
+    }
+
+    /// An alias of the scalar that belongs to none of the entries, or of the mapping with it, which may be
+    /// merged into something that is not an entry.
+    fn unknown_alias(&self, document: &Document<'_>, scalar: Id) -> Option<Id> {
+        let mut aliases = document.aliases_of(scalar).iter();
+        let unknown = aliases.find(|alias| !self.via.contains(alias)).copied();
+        if unknown.is_some() || self.own {
+            return unknown;
+        }
+        let mapping = document.ancestors(scalar).nth(1)?;
+        let is_merged = |alias: Id| {
+            // `<<: *mapping` or `<<: [*mapping]`
+            let mut above = document.ancestors(alias).skip(1).take(2);
+            above.any(|node| self.entries.contains(&node))
+        };
+        let mut aliases = document.aliases_of(mapping).iter().copied();
+        aliases.find(|alias| !is_merged(*alias))
+    }
 }
 
 impl<'r> Users<'r> {
@@ -540,20 +569,17 @@ impl<'r> Shared<'r> {
             let users = digests.entry(digest.field.node).or_insert(Users {
                 first: entry,
                 other: None,
-                own: false,
-                via: HashSet::new(),
+                uses: Uses::default(),
                 unknown: None,
             });
-            users.own |= matches!(digest.field.via, Via::Own);
-            users.via.extend(digest.field.via.node());
+            users.uses.add(entry.fields, digest.field);
             let differs = users.first.fields.image != entry.fields.image;
             users.other = users.other.or(differs.then_some(entry));
         }
         for (node, users) in &mut digests {
             // A digest that is written in no entry moves only if all of its users are known.
-            if !users.own {
-                let mut aliases = judge.document.aliases_of(*node).iter();
-                users.unknown = aliases.find(|alias| !users.via.contains(alias)).copied();
+            if !users.uses.own {
+                users.unknown = users.uses.unknown_alias(judge.document, *node);
             }
         }
         Self {
@@ -569,7 +595,7 @@ fn shared_tags(
     moving: &[&ParsedEntry<'_>],
 ) -> HashMap<Id, SharedTag> {
     let moved: HashSet<Id> = moving.iter().map(|entry| entry.fields.node).collect();
-    let (mut tags, mut known) = (HashMap::new(), HashMap::<Id, HashSet<Id>>::new());
+    let (mut tags, mut uses) = (HashMap::new(), HashMap::<Id, Uses>::new());
     for entry in all {
         let Some(field) = entry.fields.tag else {
             continue;
@@ -578,15 +604,13 @@ fn shared_tags(
         if !moved.contains(&entry.fields.node) && matches!(tag, SharedTag::Moves) {
             *tag = SharedTag::Stays(field.via.node());
         }
-        let known = known.entry(field.node).or_default();
-        known.extend(field.via.node());
+        uses.entry(field.node).or_default().add(entry.fields, field);
     }
-    for (node, tag) in &mut tags {
-        let known = known.get(node);
-        let mut aliases = document.aliases_of(*node).iter();
-        let unknown = aliases.find(|alias| !known.is_some_and(|known| known.contains(alias)));
-        if let (SharedTag::Moves, Some(alias)) = (&tag, unknown) {
-            *tag = SharedTag::Unknown(*alias);
+    for (node, uses) in uses {
+        if let Some(tag @ SharedTag::Moves) = tags.get_mut(&node)
+            && let Some(alias) = uses.unknown_alias(document, node)
+        {
+            *tag = SharedTag::Unknown(alias);
         }
     }
     tags

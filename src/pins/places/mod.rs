@@ -297,7 +297,7 @@ impl StandardPlaces {
         let file = File {
             content,
             rules: &self.rules,
-            kustomization: places.iter().any(|(number, _)| *number == KUSTOMIZE),
+            kustomization: true,
             image,
         };
         if let Ok(findings) = file.parse(&places) {

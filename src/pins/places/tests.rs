@@ -24,6 +24,22 @@ fn config(places: &str) -> Config {
     crate::config::example(&CONFIG.replace("PLACES", places))
 }
 
+#[test]
+fn names_occur_as_a_whole() {
+    for text in ["acme/app", "x/acme/app:1", "(acme/app)"] {
+        assert!(contains_name(text.as_bytes(), "acme/app"), "{text}");
+    }
+    for text in [
+        "acme/app-x",
+        "acme/app.x",
+        "acme/app_x",
+        "acme/app1",
+        "my-acme/app",
+    ] {
+        assert!(!contains_name(text.as_bytes(), "acme/app"), "{text}");
+    }
+}
+
 fn old() -> String {
     Digest::of(b"old").to_string()
 }
@@ -760,10 +776,34 @@ fn alias_shared_with_another_image_is_refused() {
         "3:30",
         "an entry that does not move",
     );
+    // Also with a mapping that both entries merge.
+    helm().refuses(
+        "m: &m { tag: v1 }\na: { <<: *m, repository: nginx, digest: OLD }\nb: { <<: *m, repository: other }\n",
+        "3:6",
+        "an entry that does not move",
+    );
     helm().refuses(
         "a: { repository: nginx, tag: &t v1, digest: OLD }\nb: *t\n",
         "2:4",
         "belongs to no entry that moves",
+    );
+    for (field, entry, reason) in [
+        (
+            "tag: v1",
+            "repository: nginx, digest: OLD",
+            "no entry that moves",
+        ),
+        ("digest: OLD", "repository: nginx", "belongs to no entry"),
+    ] {
+        for other in ["{ <<: *m, image: other }", "*m", "[*m]"] {
+            let merged = format!("m: &m {{ {field} }}\na: {{ <<: *m, {entry} }}\n");
+            let found = helm().found(&format!("{merged}b: {other}\n"));
+            assert!(found.starts_with("3:") && found.contains(reason), "{found}");
+        }
+    }
+    helm().moves(
+        "m: &m { tag: v1 }\na: { <<: *m, repository: nginx, digest: OLD }\nb: { <<: [*m], repository: nginx, digest: OLD }\n",
+        "m: &m { tag: rev-2 }\na: { <<: *m, repository: nginx, digest: NEW }\nb: { <<: [*m], repository: nginx, digest: NEW }\n",
     );
 }
 

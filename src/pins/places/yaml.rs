@@ -81,6 +81,8 @@ pub(super) struct Node {
     /// The number of children.
     count: u32,
     pub(super) kind: Kind,
+    /// Compared with the cases of other parsers.
+    #[cfg(test)]
     pub(super) anchored: bool,
     /// A YAML tag other than `!!str`.
     pub(super) tagged: bool,
@@ -487,10 +489,8 @@ impl<'t> Document<'t> {
         let next = self
             .nodes
             .partition_point(|node| (node.start as usize) < line_end);
-        let last = self.nodes[..next]
-            .iter()
-            .rev()
-            .find(|node| matches!(node.kind, Kind::Scalar(_) | Kind::Alias))?;
+        // A collection ends after its first bracket here.
+        let last = self.nodes[..next].last()?;
         let rest = self.text.get(last.end as usize..line_end)?;
         let hash = memchr::memchr_iter(b'#', rest.as_bytes())
             .find(|at| rest[..*at].ends_with([' ', '\t']))?;
@@ -512,6 +512,19 @@ fn within_quotes(kind: Kind, span: Range<usize>) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quotes_are_no_part_of_a_scalar() {
+        let quoted = Kind::Scalar(ScalarStyle::DoubleQuoted);
+        for (kind, span, within) in [
+            (quoted, 3..8, 4..7),
+            (quoted, 3..5, 4..4),
+            (quoted, 3..4, 3..4),
+            (Kind::Scalar(ScalarStyle::Plain), 3..8, 3..8),
+        ] {
+            assert_eq!(within_quotes(kind, span), within);
+        }
+    }
 
     #[test]
     fn only_duplicate_keys_need_two_readers() {

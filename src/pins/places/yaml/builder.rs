@@ -150,6 +150,7 @@ impl<'t> Builder<'t> {
             of: NONE,
             count: 0,
             kind,
+            #[cfg(test)]
             anchored: properties.anchor != 0,
             tagged: tag.is_some_and(|tag| !tag.is_yaml_core_schema_tag("str")),
         });
