@@ -27,7 +27,7 @@ impl Reconcile<'_> {
             sets.first().cloned()
         });
         let mut sets = pulls.chain(commits);
-        sets.find(|set| set != ours && !self.is_former(set))
+        sets.find(|set| !self.is_own(set))
     }
 
     /// Whether the commits of the branch belong to the `repin.yaml` at the top, whose trailer has no path:
@@ -49,14 +49,14 @@ impl Reconcile<'_> {
         Ok(foreign.is_none())
     }
 
-    /// Whether another set path is a former one of this set that gave the same branch.
-    pub(super) fn is_former(&self, set: &SetPath) -> bool {
+    /// Whether a set path is that of this set, or a former one that gave the same branch.
+    pub(super) fn is_own(&self, set: &SetPath) -> bool {
         let Proposal { marker, branch, .. } = self.proposal;
-        let former = Marker {
+        let marker = Marker {
             set: set.clone(),
             ..Marker::clone(marker)
         };
-        self.proposal.rivals.has_branch(&former, branch)
+        self.proposal.rivals.has_branch(&marker, branch)
     }
 
     /// The error for the branch of the proposal if it is that of another set.

@@ -149,7 +149,7 @@ impl Reconcile<'_> {
         let ours = self.proposal.marker;
         Marker::find(&pull.body).is_some_and(|found| {
             let is_same = (&found.kind, &found.revision) == (&ours.kind, &ours.revision);
-            is_same && (found.set == ours.set || self.is_former(&found.set))
+            is_same && self.is_own(&found.set)
         })
     }
 
