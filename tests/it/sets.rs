@@ -1,6 +1,6 @@
 //! More than one set in one repository: their pull requests never affect each other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
@@ -171,15 +171,23 @@ impl Sets {
         store.scheduled.push((1, head));
     }
 
+    /// Waits in another directory than that of the repository.
     fn wait(&self, set: usize) -> Ran {
-        self.run(set, &["wait", "--pr", "1", "--timeout", "0s"])
+        let outside = self.world.root().parent().unwrap();
+        let config = self.world.path(self.files[set][0]);
+        let wait = ["wait", "--pr", "1", "--timeout", "0s"];
+        self.run_in(outside, config.to_str().unwrap(), &wait)
     }
 
     fn run(&self, set: usize, args: &[&str]) -> Ran {
+        self.run_in(self.world.root(), self.files[set][0], args)
+    }
+
+    fn run_in(&self, directory: &Path, config: &str, args: &[&str]) -> Ran {
         let sources = format!("ghcr.io/acme=oci:{}", self.world.path("images").display());
         let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_SOURCES", &sources)];
-        let args = [args, &["--config", self.files[set][0]]].concat();
-        self.world.run_with(&args, &env)
+        let args = [args, &["--config", config]].concat();
+        self.world.run_in(directory, &args, &env)
     }
 
     fn open(&self, set: usize, command: &[&str], revision: &str) -> Value {
