@@ -5,24 +5,23 @@
 
 use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
-use reqwest::Url;
 use tokio::sync::Mutex;
 
 use super::{
     Access, Services,
     caches::FetchedRepository,
-    connection::{TokenUse, settings, token_for},
+    connection::{settings, token_for},
     repositories::{self, Fetch, OtherRepository},
+    source_target,
 };
 use crate::{
-    code::Code,
     config::{Config, SourceRepository},
     error::{Error, Errors},
     forge::{
-        Kind, Target, TargetError, Token,
+        Target, Token,
         fleet::{Ancestry, FleetReader, Ranges, RepositoryName},
     },
-    git::{CommitRange, FetchedObjects, Git, HostedRepository, ObjectId},
+    git::{CommitRange, FetchedObjects, Git, ObjectId},
     http::Pace,
 };
 
@@ -166,13 +165,7 @@ impl<'s> BuildSource<'s> {
             return Ok(None);
         };
         let git = Git::discover(&self.config.root).map_err(Error::from)?;
-        let configured = self.configured_forge();
-        let is_configured = configured.is_ok_and(|(_, api)| api.origin() == target.api.origin());
-        let token_use = if is_configured {
-            TokenUse::ConfiguredForge
-        } else {
-            TokenUse::OtherForge
-        };
+        let token_use = source_target::token_use(self.config, &target.api);
         let environment = &self.services.environment;
         let credential = match token_for(&target.api, token_use, git.as_ref(), environment)? {
             Access::Granted(credential) => Some(credential.token),
@@ -199,47 +192,9 @@ impl<'s> BuildSource<'s> {
         }))
     }
 
-    /// The configured forge, which the remote of this clone may determine.
-    fn configured_forge(&self) -> Result<(Kind, Url), TargetError> {
-        Target::api(&self.config.forge_or_default(), self.origin().as_deref())
-    }
-
-    fn origin(&self) -> Option<String> {
-        let git = Git::discover(&self.config.root).ok().flatten();
-        git.and_then(|git| git.origin().ok().flatten())
-    }
-
     /// The repository on the configured or a public forge; `None` if neither hosts it.
     pub(super) fn target(&self) -> Result<Option<Target>, Errors> {
-        match self.repository {
-            SourceRepository::OnForge(name) => {
-                let (forge, origin) = (self.config.forge_or_default(), self.origin());
-                let target = Target::on_forge(&forge, origin.as_deref(), name);
-                Ok(Some(target.map_err(|error| {
-                    let message = format!("cannot find `source` {name}: {error}");
-                    Error::input(Code::CONFIG, message)
-                        .help("write the URL of the repository in `source`, or configure `forge`")
-                })?))
-            }
-            SourceRepository::Location(location) => {
-                let Some(hosted) = HostedRepository::parse(location) else {
-                    return Ok(None);
-                };
-                let is_configured = |api: &Url| match &hosted.web {
-                    Some(web) => Url::parse(web).is_ok_and(|web| web.origin() == api.origin()),
-                    None => api.host_str() == Some(&*hosted.host),
-                };
-                let configured = self.configured_forge().ok();
-                let configured = configured.filter(|(_, api)| is_configured(api));
-                let public = Target::public_api(Some(location)).ok();
-                Ok(configured.or(public).map(|(kind, api)| Target {
-                    kind,
-                    api,
-                    owner: hosted.owner,
-                    name: hosted.name,
-                }))
-            }
-        }
+        source_target::target(self.repository, self.config)
     }
 
     /// The result of git, with the commits of all branches and tags.

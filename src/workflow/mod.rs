@@ -53,6 +53,7 @@ mod settings;
 pub(crate) mod signatures;
 mod site;
 mod smoke;
+mod source_target;
 mod stage_sources;
 pub(crate) mod stages;
 mod tags;
