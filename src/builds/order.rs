@@ -58,14 +58,26 @@ impl ListOrder {
         }
     }
 
-    /// The builds whose times determine the next one.
-    pub(crate) fn undecided(&self) -> Vec<usize> {
+    /// The builds whose times determine the next one and, if there are some, those of the next `count` that
+    /// may be read with them: `limit` builds or all that are needed.
+    pub(crate) fn next_batch(&self, count: usize, limit: usize) -> Vec<usize> {
+        let mut batch = self.undecided();
+        if !batch.is_empty() {
+            let mut expected = self.expected(count);
+            expected.retain(|build| !batch.contains(build));
+            expected.truncate(limit.saturating_sub(batch.len()));
+            batch.append(&mut expected);
+        }
+        batch
+    }
+
+    fn undecided(&self) -> Vec<usize> {
         let next = self.next.iter().copied();
         next.filter(|build| !self.builds[*build].is_timed).collect()
     }
 
     /// The builds that are expected to be the next ones, at most `count`.
-    pub(crate) fn expected(&self, count: usize) -> Vec<usize> {
+    fn expected(&self, count: usize) -> Vec<usize> {
         let mut expected: Vec<usize> = (0..self.builds.len()).collect();
         expected.retain(|build| {
             let build = &self.builds[*build];
@@ -209,6 +221,25 @@ mod tests {
         order.set_time(0, None);
         assert_eq!(order.expected(9), [1]);
         assert_eq!(order.older_than(2), [None, None, None]);
+    }
+
+    #[test]
+    fn batch_is_undecided_builds_and_the_next_ones() {
+        let mut order = ListOrder::new(4, true);
+        order.place(0, 0, None, &[]);
+        for build in 1..4 {
+            order.place(build, build, None, &[build - 1]);
+        }
+        for (count, limit, batch) in [
+            (3, 9, &[0, 1, 2][..]),
+            (3, 2, &[0, 1]),
+            (0, 9, &[0]),
+            (3, 0, &[0]),
+        ] {
+            assert_eq!(order.next_batch(count, limit), batch);
+        }
+        order.set_time(0, None);
+        assert_eq!(order.next_batch(3, 9), [0; 0]);
     }
 
     #[test]

@@ -208,8 +208,8 @@ impl Git {
         let mut stdout = Vec::new();
         let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut stdout);
         if watch.stop() {
-            let message = format!("not finished within {} min", TIMEOUT.as_secs() / 60);
-            return Err(GitError::Failed { command, message });
+            let minutes = TIMEOUT.as_secs() / 60;
+            return Err(GitError::Late { command, minutes });
         }
         read.map_err(|error| running.io(error))?;
         let (code, mut stderr) = running.wait()?;

@@ -82,6 +82,9 @@ pub enum GitError {
         /// The message of git; untrusted text.
         message: String,
     },
+    /// git was stopped because it took too long.
+    #[error("`git {command}` was not finished within {minutes} min")]
+    Late { command: &'static str, minutes: u64 },
     /// Another process holds a lock of the repository, or moved the branch at the same time.
     #[error("`git {command}` failed: {message}")]
     Locked {
@@ -155,6 +158,7 @@ impl GitError {
                  (actions/checkout: persist-credentials: true)"
             ),
             Self::Denied { .. } => "give git credentials that are allowed to do this in the repository".into(),
+            Self::Late { .. } => "run the command again when the server responds".into(),
             Self::Locked { .. } => "wait for the other process, or remove the lock of a process that was killed".into(),
             Self::Failed { .. } | Self::Malformed { .. } | Self::Io { .. } => {
                 "check the repository with `git fsck`".into()

@@ -3,7 +3,12 @@
 mod pinned_set;
 mod tag_lists;
 
-use std::{cell::RefCell, collections::HashMap, mem, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::Arc,
+};
 
 use futures_util::{StreamExt as _, future, stream};
 
@@ -53,7 +58,7 @@ pub(crate) struct BuildList<'s> {
     evidence: OrderEvidence,
     /// The error of the first comparison that required the source.
     source_error: RefCell<Option<Errors>>,
-    read: HashMap<usize, ReadBuild>,
+    read: BTreeMap<usize, ReadBuild>,
 }
 
 /// A build with its state.
@@ -160,7 +165,7 @@ impl<'s> BuildList<'s> {
                 _ => OrderEvidence::Clone,
             },
             source_error: RefCell::default(),
-            read: HashMap::new(),
+            read: BTreeMap::new(),
         })
     }
 
@@ -181,13 +186,8 @@ impl<'s> BuildList<'s> {
 
     /// The next build. `wanted`: the number of builds that the caller expects to list.
     pub(crate) fn next(&mut self, wanted: usize) -> Result<Option<Listed>, Errors> {
-        let mut batch = self.candidates.order.undecided();
+        let batch = self.candidates.order.next_batch(wanted, BATCH);
         if !batch.is_empty() {
-            for build in self.candidates.order.expected(wanted.min(BATCH)) {
-                if batch.len() < BATCH && !batch.contains(&build) {
-                    batch.push(build);
-                }
-            }
             self.read(&batch)?;
         }
         let Some(index) = self.candidates.order.pop() else {
@@ -345,15 +345,13 @@ impl<'s> BuildList<'s> {
     /// The errors of the builds that were read but not listed, and whose time is unknown: these may be
     /// newer than the listed ones.
     pub(crate) fn undated_errors(&self) -> Vec<Error> {
-        let mut undated = Vec::new();
+        let mut errors = Vec::new();
         for (index, build) in &self.read {
             if build.build_time().is_none() && !self.candidates.order.has_position(*index) {
-                undated.push((index, build));
+                errors.extend(build.errors().cloned());
             }
         }
-        undated.sort_by_key(|(index, _)| *index);
-        let errors = undated.into_iter().flat_map(|(_, build)| build.errors());
-        errors.cloned().collect()
+        errors
     }
 
     fn facts(&self) -> SetFacts<'_> {

@@ -1,6 +1,6 @@
 //! Other repositories in a configuration, and the tokens for them.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use super::{Access, Services, caches::FetchedRepository};
 use crate::{
@@ -54,7 +54,7 @@ pub(super) struct Fetch {
 }
 
 /// Fetches another repository into a temporary directory. git uses its own credentials; if these do not
-/// suffice, it uses `login`. The inner error is the reason of git.
+/// suffice, it uses `login`. A fetch that takes too long is not repeated. The inner error is the reason of git.
 pub(super) async fn fetch(
     remote: Remote,
     login: Option<Login>,
@@ -62,20 +62,21 @@ pub(super) async fn fetch(
     services: &Services,
 ) -> Result<Result<FetchedRepository, String>, Errors> {
     let fetched = fetch_once(remote.clone(), fetch, services).await?;
-    match (fetched, login) {
+    let fetched = match (fetched, login) {
+        (fetched @ (Ok(_) | Err(GitError::Late { .. })), _) | (fetched, None) => fetched,
         (Err(_), Some(login)) => {
             let login = Some(login);
-            fetch_once(Remote { login, ..remote }, fetch, services).await
+            fetch_once(Remote { login, ..remote }, fetch, services).await?
         }
-        (fetched, _) => Ok(fetched),
-    }
+    };
+    Ok(fetched.map_err(|error| error.to_string()))
 }
 
 async fn fetch_once(
     remote: Remote,
     fetch: &Fetch,
     services: &Services,
-) -> Result<Result<FetchedRepository, String>, Errors> {
+) -> Result<Result<FetchedRepository, GitError>, Errors> {
     let directory = temporary_directory(services)?;
     let Fetch { refspecs, objects } = fetch.clone();
     let fetched = tokio::task::spawn_blocking(move || {
@@ -87,10 +88,10 @@ async fn fetch_once(
             directory,
         })
     });
-    Ok(match fetched.await {
-        Ok(fetched) => fetched.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    })
+    Ok(fetched.await.unwrap_or_else(|error| {
+        let (command, error) = ("fetch", io::Error::other(error));
+        Err(GitError::Io { command, error })
+    }))
 }
 
 /// Creates an empty directory for fetched objects, which is removed when dropped.

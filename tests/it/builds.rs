@@ -137,6 +137,17 @@ fn each_build_has_the_first_state_that_applies() {
     assert_eq!(states(&listed(&world))[2].1, "held");
     let ran = world.run(&["builds", "--limit", "2"]).exits(0);
     assert_eq!(ran.stdout.lines().count(), 3, "{}", ran.stdout);
+    // A newer set ends the hold of the older one.
+    build(&world, REV_B, "2026-11-19T17:21:00Z");
+    let newer = ["promote", "--revision", REV_C, "--apply"];
+    world.run(&newer).exits(0);
+    world.commit(&format!("promote: test images @{REV_C}"));
+    world.push();
+    let document = listed(&world);
+    assert!(
+        states(&document).contains(&(REV_B, "older", "")),
+        "{document}"
+    );
 }
 
 #[test]
@@ -543,10 +554,29 @@ fn unreadable_build_is_listed_and_reported() {
 }
 
 #[test]
+fn several_builds_that_are_all_unreadable_are_an_outage() {
+    let world = world();
+    damage(&world, "fix", REV_A);
+    damage(&world, "fix", REV_B);
+    let ran = world.run(&["builds"]).exits(3);
+    assert_eq!(ran.stdout, "", "{}", ran.stderr);
+    for image in IMAGES {
+        world.layout(image).untag(REV_A);
+    }
+    let ran = world.run(&["builds"]).exits(3);
+    assert!(ran.stdout.contains("incomplete"), "{}", ran.stdout);
+}
+
+#[test]
 fn unreadable_held_build_stops_no_promotion() {
     let world = rolled_back();
     build(&world, REV_C, "2026-11-19T00:00:00Z");
     damage(&world, "fix", REV_B);
+    let ran = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
+    assert_eq!(ran.exits(0).json()["revision"], REV_C);
+    // So is one that its other images date before the current set.
+    build(&world, REV_E, "2026-11-01T00:00:00Z");
+    damage(&world, "fix", REV_E);
     let ran = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
     assert_eq!(ran.exits(0).json()["revision"], REV_C);
 }
@@ -572,8 +602,13 @@ fn unreadable_build_that_is_older_is_ignored() {
         .exits(0);
     world.commit(&format!("promote: test images @{}", commits[1]));
     world.push();
+    // The second one is on another line, so that it is read.
+    world.git(&["switch", "-q", "-c", "side", &commits[0]]);
+    let side = self::commits(&world, &["2026-11-01T12:00:00Z"]).remove(0);
+    world.git(&["switch", "-q", "main"]);
     for image in IMAGES {
         damage(&world, image, &commits[0]);
+        damage(&world, image, &side);
     }
     let document = world
         .run(&[&NEWEST[..], &["--format", "json"]].concat())
@@ -659,6 +694,18 @@ fn proposed_build_has_its_pull_request_number() {
             "{}",
             denied.stderr
         );
+        // The pull request of a rollback proposes no build.
+        {
+            let mut store = fake.store();
+            let pull = &mut store.pulls[0];
+            pull.head = pull.head.replace("promote", "rollback");
+            pull.body = pull.body.replace("kind=promotion", "kind=rollback");
+        }
+        let document = with_token(&world);
+        assert!(
+            states(&document).contains(&(REV_B, "available", "")),
+            "{document}"
+        );
     }
     assert!(!TOKEN.is_empty());
 }
@@ -737,6 +784,23 @@ fn newest_is_not_older_than_an_open_proposal() {
     fake.store().pulls.clear();
     let document = run(&world, &newest).exits(0).json();
     assert_eq!(document["revision"], REV_B);
+}
+
+#[test]
+fn newest_may_be_later_than_an_open_proposal() {
+    let (mut world, _fake) = hosted(KINDS[0], "");
+    rebuild_later(&mut world);
+    run(&world, &promote(REV_B)).exits(0);
+    // A proposed build remains proposed if a later one is pinned.
+    world.pin(REV_C);
+    let document = with_token(&world);
+    let states = states(&document);
+    let proposed = states.iter().find(|(revision, ..)| *revision == REV_B);
+    assert_eq!(proposed.unwrap().1, "proposed", "{document}");
+    world.pin(REV_A);
+    let newest = [&NEWEST[..], &["--pr", "ready", "--format", "json"]].concat();
+    let document = run(&world, &newest).exits(0).json();
+    assert_eq!(document["revision"], REV_C);
 }
 
 #[test]
