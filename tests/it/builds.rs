@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::support::{
-    forge::TOKEN,
+    forge::{Fault, TOKEN, broken, not_found},
     hosted::{KINDS, PROMOTE, hosted, promote, publish, run},
     layout::{Platform, REVISION_LABEL},
     terminal::shown_at,
@@ -708,6 +708,20 @@ fn proposed_build_has_its_pull_request_number() {
         );
     }
     assert!(!TOKEN.is_empty());
+}
+
+#[test]
+fn hidden_pull_requests_are_unknown_and_an_outage_is_an_error() {
+    let (world, fake) = hosted(KINDS[0], "");
+    let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_DEADLINE", "1s")];
+    // GitHub hides a private repository from a token that may not read it.
+    for (reply, exit) in [(not_found(), 0), (broken(), 3)] {
+        fake.fault(("GET", "/pulls"), 99, Fault::Instead(reply));
+        let ran = world.run_with(&["builds"], &env).exits(exit);
+        let warning = "pull requests of the set are unknown";
+        assert_eq!(ran.stderr.contains(warning), exit == 0, "{}", ran.stderr);
+        fake.unscript();
+    }
 }
 
 #[test]

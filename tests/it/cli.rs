@@ -376,6 +376,10 @@ fn completions_know_images_and_sets() {
         );
     }
     assert_eq!(builds.matches(REV_B).count(), 1, "{builds}");
+    world.layout("base").untag(REV_A);
+    let builds = offered(&world, &["promote", "--revision", ""]);
+    let incomplete = format!("{REV_A}\t2 of 3 images\n");
+    assert!(builds.contains(&incomplete), "{builds}");
     // Without a registry, the sets of history remain.
     let layouts = world.path("images");
     std::fs::rename(&layouts, world.path("moved")).unwrap();

@@ -174,6 +174,11 @@ impl Fake {
         });
     }
 
+    /// The remaining faults no longer happen.
+    pub fn unscript(&self) {
+        self.shared.faults.lock().unwrap().clear();
+    }
+
     /// Something happens right before a single pull request is read for the `looks`th time from now
     /// on.
     pub fn when(&self, looks: usize, then: impl FnOnce(&mut Store) + Send + 'static) {
