@@ -372,12 +372,6 @@ impl Trial {
         if self.must_pass(hit.as_ref()) {
             wrong.push("the goal was missed".to_owned());
         }
-        if let Ok(document) = &document
-            && ended.code == Some(self.case.exit)
-        {
-            let parts = differing(&goal(document, scene), &clean.document);
-            wrong.extend(parts.map(|part| format!("another {part}")));
-        }
         let has_wrong_content = document.as_ref().is_ok_and(fails_by_content);
         let allowed = self.exits(hit.as_ref());
         let known = |code| allowed.contains(&code) || (code == 1 && has_wrong_content);
@@ -396,6 +390,12 @@ impl Trial {
             && self.plan.kind.at != Where::Listener
         {
             wrong.extend(again(scene, clean, &ended));
+        }
+        if let Ok(document) = &document
+            && !wrong.is_empty()
+        {
+            let part = differing(&goal(document, scene), &clean.document);
+            wrong.extend(part.map(|part| format!("another {part}")));
         }
         (ended, wrong)
     }
