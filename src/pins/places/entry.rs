@@ -14,6 +14,7 @@ use granit_parser::ScalarStyle;
 
 use super::{
     File, Finding, FindingKind,
+    uses::Uses,
     values::{Content, Field, Shape, Via, global_registry},
     yaml::{Document, Id, Kind, POINTER},
 };
@@ -505,42 +506,6 @@ struct Users<'r> {
     unknown: Option<Id>,
 }
 
-/// How entries use one scalar.
-#[derive(Default)]
-struct Uses {
-    entries: HashSet<Id>,
-    /// Whether it is written in one of them.
-    own: bool,
-    /// The aliases and merges through which they use it.
-    via: HashSet<Id>,
-}
-
-impl Uses {
-    fn add(&mut self, entry: &Entry, field: Field) {
-        self.entries.insert(entry.node);
-        self.own |= matches!(field.via, Via::Own);
-        self.via.extend(field.via.node());
-    }
-
-    /// An alias of the scalar that belongs to none of the entries, or of the mapping with it, which may be
-    /// merged into something that is not an entry.
-    fn unknown_alias(&self, document: &Document<'_>, scalar: Id) -> Option<Id> {
-        let mut aliases = document.aliases_of(scalar).iter();
-        let unknown = aliases.find(|alias| !self.via.contains(alias)).copied();
-        if unknown.is_some() || self.own {
-            return unknown;
-        }
-        let mapping = document.ancestors(scalar).nth(1)?;
-        let is_merged = |alias: Id| {
-            // `<<: *mapping` or `<<: [*mapping]`
-            let mut above = document.ancestors(alias).skip(1).take(2);
-            above.any(|node| self.entries.contains(&node))
-        };
-        let mut aliases = document.aliases_of(mapping).iter().copied();
-        aliases.find(|alias| !is_merged(*alias))
-    }
-}
-
 impl<'r> Users<'r> {
     /// The first entry of another image.
     fn of_another(&self, entry: &ParsedEntry<'_>) -> Option<&'r ParsedEntry<'r>> {
@@ -572,7 +537,7 @@ impl<'r> Shared<'r> {
                 uses: Uses::default(),
                 unknown: None,
             });
-            users.uses.add(entry.fields, digest.field);
+            users.uses.add(entry.fields.node, digest.field);
             let differs = users.first.fields.image != entry.fields.image;
             users.other = users.other.or(differs.then_some(entry));
         }
@@ -604,7 +569,8 @@ fn shared_tags(
         if !moved.contains(&entry.fields.node) && matches!(tag, SharedTag::Moves) {
             *tag = SharedTag::Stays(field.via.node());
         }
-        uses.entry(field.node).or_default().add(entry.fields, field);
+        let uses = uses.entry(field.node).or_default();
+        uses.add(entry.fields.node, field);
     }
     for (node, uses) in uses {
         if let Some(tag @ SharedTag::Moves) = tags.get_mut(&node)

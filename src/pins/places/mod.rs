@@ -17,6 +17,7 @@ mod marked;
 mod quoting;
 mod readers;
 mod tags;
+mod uses;
 mod values;
 mod yaml;
 
