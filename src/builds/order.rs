@@ -58,8 +58,8 @@ impl ListOrder {
         }
     }
 
-    /// The builds whose times determine the next one and, if there are some, those of the next `count` that
-    /// may be read with them: `limit` builds or all that are needed.
+    /// The builds whose times determine the next one. If there are any, the next `count` builds are read with
+    /// them, as far as the batch has at most `limit` builds.
     pub(crate) fn next_batch(&self, count: usize, limit: usize) -> Vec<usize> {
         let mut batch = self.undecided();
         if !batch.is_empty() {

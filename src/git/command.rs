@@ -169,18 +169,18 @@ enum VersionCheck {
 
 static VERSION: Mutex<Option<VersionCheck>> = Mutex::new(None);
 
-/// Starts the check of the version, which runs during other work. The next opened repository awaits it, and
-/// reports its errors.
+/// Starts the check of the version, which runs during other work; [`check_version`] reports the result. If git
+/// cannot be started, `check_version` tries again and returns the error.
 pub(crate) fn start_version_check() {
     let mut version = VERSION.lock().unwrap_or_else(PoisonError::into_inner);
     if version.is_none() {
-        *version = version_of(OsStr::new(PROGRAM))
+        *version = start_version(OsStr::new(PROGRAM))
             .ok()
             .map(VersionCheck::Running);
     }
 }
 
-fn version_of(program: &OsStr) -> Result<Running, GitError> {
+fn start_version(program: &OsStr) -> Result<Running, GitError> {
     let place = Location::outside(Path::new("."));
     start(program, &place, "version", &[], Mode::Read)
 }
@@ -194,7 +194,7 @@ pub(super) fn check_version(program: &OsStr) -> Result<(), GitError> {
             *version_check = Some(VersionCheck::Passed(passed));
             return Ok(());
         }
-        _ => version_of(program)?,
+        Some(VersionCheck::Running(_) | VersionCheck::Passed(_)) | None => start_version(program)?,
     };
     let mut printed = String::new();
     let read = running

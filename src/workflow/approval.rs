@@ -205,10 +205,15 @@ fn belongs_to_other_set(
     services: &Services,
 ) -> Result<bool, Errors> {
     let head = &site.head;
-    // The marker's set may have been the former path of any other set.
-    let paths = head.base.tree.entries.keys().map(Path::new);
-    let paths = paths.filter(|path| config::is_config_file_of(path, &marker.set));
-    for set in paths.filter_map(|path| SetPath::new(path).ok()) {
+    let files = &head.base.tree.entries;
+    let mut sets = vec![marker.set.clone()];
+    if !files.contains_key(&marker.set.to_string()) {
+        // It may be the former path of any other set.
+        let paths = files.keys().map(Path::new);
+        let paths = paths.filter(|path| config::is_config_file(path));
+        sets = paths.filter_map(|path| SetPath::new(path).ok()).collect();
+    }
+    for set in sets {
         let work = head.base.configuration(&head.forge, &set);
         let mut config = match services.wait(work, "reading the configuration of another set")?? {
             Some(Ok(config)) => config,

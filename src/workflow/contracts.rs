@@ -276,7 +276,7 @@ struct ReadPlatform {
 
 /// The stage of contents: every platform of every image, one at a time. `current`: the images of the current
 /// set with which the contents are compared. Each is read after the new one, with which it may share layers.
-/// The reason that one cannot be read is the result of the comparison.
+/// For one that cannot be read, the comparison gets the reason.
 pub(super) fn verify_contents<'c, H: Strictness>(
     images: Images<'c, H, Signatures>,
     config: &'c Config,
@@ -305,11 +305,15 @@ pub(super) fn verify_contents<'c, H: Strictness>(
         };
         let old = match current.get(place.image).and_then(Option::as_ref) {
             Some(Ok(Some(old))) => counterpart(old, image_facts, new),
-            Some(Ok(None)) | None => None,
-            Some(Err(error)) => {
-                read.compared[place.image].insert(new.digest, Err(error.text()));
+            Some(unread) => {
+                let reason = match unread {
+                    Err(error) => error.text(),
+                    Ok(_) => "the current image is missing in the registry".to_owned(),
+                };
+                read.compared[place.image].insert(new.digest, Err(reason));
                 None
             }
+            None => None,
         };
         let image = &config.images[place.image];
         let examined = |facts, standards| ExaminedPlatform {

@@ -62,12 +62,11 @@ pub(super) async fn fetch(
     services: &Services,
 ) -> Result<Result<FetchedRepository, String>, Errors> {
     let fetched = fetch_once(remote.clone(), fetch, services).await?;
-    let fetched = match (fetched, login) {
-        (fetched @ (Ok(_) | Err(GitError::Late { .. })), _) | (fetched, None) => fetched,
-        (Err(_), Some(login)) => {
-            let login = Some(login);
-            fetch_once(Remote { login, ..remote }, fetch, services).await?
-        }
+    let is_final = matches!(fetched, Ok(_) | Err(GitError::Late { .. }));
+    let fetched = if login.is_none() || is_final {
+        fetched
+    } else {
+        fetch_once(Remote { login, ..remote }, fetch, services).await?
     };
     Ok(fetched.map_err(|error| error.to_string()))
 }

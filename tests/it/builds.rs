@@ -574,7 +574,7 @@ fn unreadable_held_build_stops_no_promotion() {
     damage(&world, "fix", REV_B);
     let ran = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
     assert_eq!(ran.exits(0).json()["revision"], REV_C);
-    // So is one that its other images date before the current set.
+    // Nor does an older one: its other images have a time.
     build(&world, REV_E, "2026-11-01T00:00:00Z");
     damage(&world, "fix", REV_E);
     let ran = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
@@ -602,7 +602,7 @@ fn unreadable_build_that_is_older_is_ignored() {
         .exits(0);
     world.commit(&format!("promote: test images @{}", commits[1]));
     world.push();
-    // The second one is on another line, so that it is read.
+    // A build on another line of commits is read, because its time decides its position.
     world.git(&["switch", "-q", "-c", "side", &commits[0]]);
     let side = self::commits(&world, &["2026-11-01T12:00:00Z"]).remove(0);
     world.git(&["switch", "-q", "main"]);
@@ -720,7 +720,7 @@ fn hidden_pull_requests_are_unknown_and_an_outage_is_an_error() {
         let ran = world.run_with(&["builds"], &env).exits(exit);
         let warning = "pull requests of the set are unknown";
         assert_eq!(ran.stderr.contains(warning), exit == 0, "{}", ran.stderr);
-        fake.unscript();
+        fake.clear_faults();
     }
 }
 

@@ -24,8 +24,8 @@ impl Uses {
         self.via.extend(field.via.node());
     }
 
-    /// An alias of the scalar that belongs to none of the entries, or of the mapping with it, which may be
-    /// merged into something that is not an entry.
+    /// An alias that none of the entries uses: of the scalar or, if it is written in no entry, of the mapping
+    /// that contains it.
     pub(super) fn unknown_alias(&self, document: &Document<'_>, scalar: Id) -> Option<Id> {
         let mut aliases = document.aliases_of(scalar).iter();
         let unknown = aliases.find(|alias| !self.via.contains(alias)).copied();

@@ -174,8 +174,8 @@ impl Fake {
         });
     }
 
-    /// The remaining faults no longer happen.
-    pub fn unscript(&self) {
+    /// Removes the remaining faults.
+    pub fn clear_faults(&self) {
         self.shared.faults.lock().unwrap().clear();
     }
 
