@@ -303,18 +303,12 @@ pub(super) fn verify_contents<'c, H: Strictness>(
         let Some(new) = image_facts.platforms.get(place.platform) else {
             continue;
         };
-        let old = match current.get(place.image).and_then(Option::as_ref) {
-            Some(Ok(Some(old))) => counterpart(old, image_facts, new),
-            Some(unread) => {
-                let reason = match unread {
-                    Err(error) => error.text(),
-                    Ok(_) => "the current image is missing in the registry".to_owned(),
-                };
-                read.compared[place.image].insert(new.digest, Err(reason));
-                None
-            }
-            None => None,
-        };
+        let current = current.get(place.image).and_then(Option::as_ref);
+        let old = current.map_or(Ok(None), |current| counterpart(current, image_facts, new));
+        let old = old.unwrap_or_else(|reason| {
+            read.compared[place.image].insert(new.digest, Err(reason));
+            None
+        });
         let image = &config.images[place.image];
         let examined = |facts, standards| ExaminedPlatform {
             platform: PlatformSource {
@@ -362,14 +356,21 @@ pub(super) fn verify_contents<'c, H: Strictness>(
     Ok((stage.finish()?, read))
 }
 
-/// The platform of the current image with the name of a new one, if their digests differ.
+/// The platform of the current image with the name of a new one, if their digests differ. The error is the
+/// reason that the current image was not read.
 fn counterpart<'f>(
-    current: &'f ImageFacts,
+    current: &'f ReadImage,
     new: &'f ImageFacts,
     platform: &PlatformFacts,
-) -> Option<&'f PlatformFacts> {
-    let changed = changed_platforms(current, new).ok()?;
+) -> Result<Option<&'f PlatformFacts>, String> {
+    let current = match current {
+        Ok(Some(current)) => current,
+        Ok(None) => return Err("the current image is missing in the registry".to_owned()),
+        Err(error) => return Err(error.text()),
+    };
+    // The error is reported when the images are compared.
+    let changed = changed_platforms(current, new).unwrap_or_default();
     let mut changed = changed.into_iter();
-    let changed = changed.find(|changed| changed.new.digest == platform.digest)?;
-    Some(changed.old)
+    let changed = changed.find(|changed| changed.new.digest == platform.digest);
+    Ok(changed.map(|changed| changed.old))
 }
