@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{RevisionLength, Revisions},
     git::{Git, GitError},
-    oci::{Pattern, Revision, Tag},
+    oci::{Digest, Pattern, Revision, Tag},
 };
 
 /// The maximum number of revisions that are read.
@@ -78,14 +78,21 @@ impl Selection {
     }
 }
 
+/// A version that a packages API lists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Push {
+    pub digest: Digest,
+    pub time: SystemTime,
+}
+
 /// The facts that determine the order of revisions without reading images.
 pub(crate) struct SelectionFacts<'r> {
     pub revisions: &'r Revisions,
     pub git: Option<&'r Git>,
     /// The revisions of the current set and of open pull requests, which are compared with the others.
     pub related: &'r [&'r Revision],
-    /// The latest known push of each tag.
-    pub pushed: &'r HashMap<Tag, SystemTime>,
+    /// For each image, the known pushes of its tags.
+    pub pushed: &'r [HashMap<Tag, Push>],
 }
 
 impl TagTable {
@@ -136,14 +143,17 @@ impl TagTable {
             Some(git) if !pattern.is_semver() => ancestry::read(git, &commits, MAX_READ, &related)?,
             _ => HashMap::new(),
         };
-        let pushes = |index: usize| {
-            let tags = groups[texts[index]].iter();
-            tags.filter_map(|tag| facts.pushed.get(*tag)).max().copied()
+        let last_push = |index: usize| {
+            let of_image = facts.pushed.iter().flat_map(|pushed| {
+                let tags = groups[texts[index]].iter();
+                tags.filter_map(|tag| pushed.get(*tag))
+            });
+            of_image.map(|push| push.time).max()
         };
         let (preferred, selection) = if pattern.is_semver() {
             (by_precedence(&texts, pattern), Selection::HighestVersions)
         } else {
-            by_evidence(&texts, pushes, &nodes)
+            by_evidence(&texts, last_push, &nodes)
         };
 
         let listed = |index: &usize| !groups[texts[*index]].is_empty();
@@ -342,15 +352,19 @@ mod tests {
     }
 
     /// The facts without a clone and related revisions.
-    fn facts<'r>(
-        revisions: &'r Revisions,
-        pushed: &'r HashMap<Tag, SystemTime>,
-    ) -> SelectionFacts<'r> {
+    fn facts(revisions: &Revisions) -> SelectionFacts<'_> {
         SelectionFacts {
             revisions,
             git: None,
             related: &[],
-            pushed,
+            pushed: &[],
+        }
+    }
+
+    fn push_at(second: u64) -> Push {
+        Push {
+            digest: Digest::of(b""),
+            time: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
         }
     }
 
@@ -381,10 +395,9 @@ mod tests {
         assert!(is_build(&revisions, &tags(&["v-a1-x"])[0]));
         assert!(!is_build(&revisions, &tags(&["latest"])[0]));
         let current = revisions.pattern.revision("old").unwrap();
-        let pushed = HashMap::new();
         let facts = SelectionFacts {
             related: &[&current],
-            ..facts(&revisions, &pushed)
+            ..facts(&revisions)
         };
         let candidates = table.candidates(&facts).unwrap();
         assert_eq!(
@@ -406,36 +419,46 @@ mod tests {
     }
 
     #[test]
-    fn latest_push_of_any_tag_counts() {
+    fn latest_push_of_any_tag_and_image_counts() {
         let revisions = revisions("pattern: '[a-z0-9]+', tag: '{revision}-*'");
-        let mut table = TagTable::new(1);
-        let mut pushed = HashMap::new();
-        let mut push = |name: &str, second| {
+        let mut table = TagTable::new(2);
+        let mut pushed = [HashMap::new(), HashMap::new()];
+        let mut push = |image: usize, name: &str, second| {
             let tag = Tag::parse(name).unwrap();
-            pushed.insert(
-                tag.clone(),
-                SystemTime::UNIX_EPOCH + Duration::from_secs(second),
-            );
-            table.add(0, [tag]);
+            pushed[image].insert(tag.clone(), push_at(second));
+            table.add(image, [tag]);
         };
-        push("first-1", 1);
-        push("again-1", 2);
-        push("again-2", 9_000);
+        push(0, "first-1", 1);
+        push(0, "again-1", 2);
+        push(0, "again-2", 9_000);
+        push(0, "later-1", 3);
+        push(1, "later-1", 9_001);
+        push(0, "sooner-1", 9_002);
+        push(1, "sooner-1", 4);
         for number in 1..=MAX_READ {
-            push(&format!("r{number}-1"), 100 + number as u64);
+            push(0, &format!("r{number}-1"), 100 + number as u64);
         }
-        let candidates = table.candidates(&facts(&revisions, &pushed)).unwrap();
+        let facts = SelectionFacts {
+            pushed: &pushed,
+            ..facts(&revisions)
+        };
+        let candidates = table.candidates(&facts).unwrap();
         assert_eq!(
             (candidates.left_out, candidates.selection),
-            (2, Selection::LastPushed)
+            (4, Selection::LastPushed)
         );
         assert!(!candidates.selection.may_omit_newest());
         let texts: BTreeSet<&str> = candidates.all.iter().map(|found| &*found.text).collect();
-        assert!(texts.contains("again") && texts.contains("r2"), "{texts:?}");
-        assert!(
-            !texts.contains("first") && !texts.contains("r1"),
-            "{texts:?}"
-        );
+        for (text, is_selected) in [
+            ("again", true),
+            ("later", true),
+            ("sooner", true),
+            ("r4", true),
+            ("r3", false),
+            ("first", false),
+        ] {
+            assert_eq!(texts.contains(text), is_selected, "{text}: {texts:?}");
+        }
     }
 
     #[test]
@@ -449,10 +472,9 @@ mod tests {
         table.add(0, tags(&names));
         let (lowest, missing) = ("1.0.0", "0.9.0");
         let related = [lowest, missing].map(|text| revisions.pattern.revision(text).unwrap());
-        let pushed = HashMap::new();
         let facts = |related| SelectionFacts {
             related,
-            ..facts(&revisions, &pushed)
+            ..facts(&revisions)
         };
         let candidates = table.candidates(&facts(&[])).unwrap();
         assert_eq!((candidates.all.len(), candidates.left_out), (MAX_READ, 3));
@@ -476,10 +498,9 @@ mod tests {
         let revisions = revisions(keys);
         let mut table = TagTable::new(1);
         table.add(0, tags(names));
-        let pushed = HashMap::new();
         let facts = SelectionFacts {
             git: Some(clone),
-            ..facts(&revisions, &pushed)
+            ..facts(&revisions)
         };
         table.candidates(&facts).unwrap()
     }
@@ -528,11 +549,11 @@ mod tests {
             .collect();
         table.add(0, others.clone());
         table.add(0, tags(&[&last]));
-        let pushed = others.into_iter().map(|tag| (tag, SystemTime::UNIX_EPOCH));
-        let pushed = pushed.collect();
+        let pushed = others.into_iter().map(|tag| (tag, push_at(0)));
         let facts = SelectionFacts {
             git: Some(&clone),
-            ..facts(&revisions, &pushed)
+            pushed: &[pushed.collect()],
+            ..facts(&revisions)
         };
         let candidates = table.candidates(&facts).unwrap();
         assert_eq!(
@@ -555,10 +576,9 @@ mod tests {
         let mut table = TagTable::new(1);
         table.add(0, tags(&["1234567", "12345678"]));
         let full = revisions.pattern.revision(&"1234567890".repeat(4)).unwrap();
-        let pushed = HashMap::new();
         let facts = SelectionFacts {
             related: &[&full],
-            ..facts(&revisions, &pushed)
+            ..facts(&revisions)
         };
         let candidates = table.candidates(&facts).unwrap();
         assert_eq!(found(&candidates), [("1234567", vec![1], true)]);

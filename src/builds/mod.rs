@@ -17,7 +17,9 @@ use crate::{
     oci::{Digest, Revision, Tag},
 };
 
-pub(crate) use candidates::{Candidates, MAX_READ, Selection, SelectionFacts, TagTable, is_build};
+pub(crate) use candidates::{
+    Candidates, MAX_READ, Push, Selection, SelectionFacts, TagTable, is_build,
+};
 use order::ListOrder;
 pub(crate) use state::{Proposal, SetFacts, State, held, is_created_before, is_current, state};
 

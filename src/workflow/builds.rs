@@ -14,7 +14,7 @@ use futures_util::{StreamExt as _, future, stream};
 
 use self::{
     pinned_set::PinnedSet,
-    tag_lists::{Push, list_tags, packages},
+    tag_lists::{list_tags, packages},
 };
 use super::{
     Access, Services, SiteHistory, build_order::BuildOrder, caches::FetchedRepository,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     builds::{
-        self, BuildImage, Candidates, ImageTime, Proposal, ReadBuild, ReadImage, Selection,
+        self, BuildImage, Candidates, ImageTime, Proposal, Push, ReadBuild, ReadImage, Selection,
         SelectionFacts, SetFacts, State,
     },
     config::{Config, Operation},
@@ -115,11 +115,6 @@ impl<'s> BuildList<'s> {
         }
         let current = set.revision.as_ref().ok();
         let fetched = fetch_commits(&order, current, services)?;
-        let mut times = HashMap::new();
-        for (tag, push) in pushed.iter().flatten() {
-            let time = times.entry(tag.clone()).or_insert(push.time);
-            *time = push.time.max(*time);
-        }
         let related = proposals.iter().map(|proposal| &proposal.revision);
         let candidates = table.candidates(&SelectionFacts {
             revisions: &config.revision,
@@ -128,7 +123,7 @@ impl<'s> BuildList<'s> {
                 None => history.git(),
             },
             related: &related.chain(current).collect::<Vec<_>>(),
-            pushed: &times,
+            pushed: &pushed,
         });
         let mut candidates = candidates.map_err(|error| Errors::from(Error::from(&error)))?;
         if let Some(reason) = history.absence()
@@ -504,16 +499,14 @@ pub(crate) fn listed_revisions(
         revisions: &config.revision,
         git,
         related: &[],
-        pushed: &HashMap::new(),
+        pushed: &[],
     });
     let mut candidates = candidates.map_err(|error| Errors::from(Error::from(&error)))?;
     let mut revisions = Vec::new();
     while let Some(index) = candidates.order.pop() {
         let candidate = &mut candidates.all[index];
-        if candidate.is_listed {
-            let images = candidate.tags.iter().filter(|tags| !tags.is_empty());
-            revisions.push((mem::take(&mut candidate.text), images.count()));
-        }
+        let images = candidate.tags.iter().filter(|tags| !tags.is_empty());
+        revisions.push((mem::take(&mut candidate.text), images.count()));
     }
     Ok(revisions)
 }

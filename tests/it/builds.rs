@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::support::{
+    fake::{Fake, Reaction},
     forge::{Fault, TOKEN, broken, not_found},
     hosted::{KINDS, PROMOTE, hosted, promote, publish, run},
     layout::{Platform, REVISION_LABEL},
@@ -978,6 +979,44 @@ fn unreadable_source_is_reported_with_the_list() {
     );
     let ran = world.run(&NEWEST).exits(3);
     assert!(ran.stderr.contains("./app"), "{}", ran.stderr);
+}
+
+#[test]
+fn unreadable_source_is_requested_twice() {
+    let (world, _) = built_elsewhere(1);
+    let fake = Fake::start(|_| Reaction::new(500, "broken"));
+    let source = format!("source: http://{}/app.git\n", fake.host());
+    world.replace("repin.yaml", "source: ./app\n", &source);
+    world.run(&["builds"]).exits(3);
+    // For the order of all builds, then for the first comparison of two builds.
+    assert_eq!(fake.count("info/refs"), 2, "{:?}", fake.log());
+}
+
+#[test]
+fn builds_after_the_current_set_are_ignored() {
+    // The tags of the current set are gone, but its images are not.
+    let other = rolled_back();
+    for image in IMAGES {
+        other.layout(image).untag(REV_A);
+    }
+    build(&other, REV_E, "2026-11-01T00:00:00Z");
+    damage(&other, "fix", REV_E);
+    let ran = other.run(&NEWEST).exits(0);
+    assert!(ran.stderr.contains("nothing newer"), "{}", ran.stderr);
+    // No commit and no label states the revision of the current set.
+    let mut world = world();
+    for image in IMAGES {
+        let platform = Platform::new("linux/amd64", REV_A).created("2026-11-18T08:55:00Z");
+        world.rebuild(image, REV_A, &[platform]);
+        world.layout(image).untag(REV_B);
+    }
+    world.pin(REV_A);
+    configure(&world, "revision: { label: other }\n");
+    let world = world.with_git();
+    build(&world, REV_E, "2026-11-01T00:00:00Z");
+    damage(&world, "fix", REV_E);
+    let ran = world.run(&NEWEST).exits(0);
+    assert!(ran.stderr.contains("nothing newer"), "{}", ran.stderr);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     fake::{Fake, Reaction},
     images::Image,
+    layout::{Layout, Platform},
     packages::{Packages, TOKEN},
     registry::{Protection, Registry},
     scene::{Scene, days_ago},
@@ -248,6 +249,78 @@ fn last_pushed_versions_are_selected() {
     // is not among the last.
     let manifests = log.iter().filter(|line| line.contains("/manifests/"));
     assert_eq!(manifests.count(), 4, "{log:?}");
+}
+
+#[test]
+fn versions_are_listed_until_there_are_enough_builds() {
+    let other = |scene: &(Packages, Scene), count: usize| {
+        for number in 0..count {
+            let image = Image::single("amd64", &number.to_string());
+            let tag = format!("cache-{number}");
+            scene.0.store().push(&[&tag], &image, &days_ago(0));
+        }
+    };
+    let pages = |(packages, scene): &(Packages, Scene)| {
+        let (document, log) = builds(packages, scene, TOKEN);
+        assert_eq!(document["builds"].as_array().unwrap().len(), 2);
+        log.iter().filter(|line| line.contains("/versions")).count()
+    };
+    let package = hosted(&numbered(2));
+    other(&package, 600);
+    // Two builds have four versions, and the last page is empty.
+    assert_eq!(pages(&package), 7 + 1);
+    other(&package, 5_000);
+    assert_eq!(pages(&package), 50);
+}
+
+#[test]
+fn layout_has_no_versions() {
+    let revisions = numbered(2);
+    let (packages, scene) = hosted(&revisions);
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::at(&directory.path().join("app"));
+    layout.image(
+        &revisions[0],
+        &[Platform::new("linux/amd64", &revisions[0])],
+    );
+    let source = format!("ghcr.io/acme/team=oci:{}", directory.path().display());
+    packages.forget();
+    let args = ["builds", "--format", "json", "--source", &source];
+    let ran = scene.run_with(&args, &[("REPIN_FORGE_TOKEN", TOKEN)]);
+    let document = ran.exits(0).json();
+    assert_eq!(document["builds"].as_array().unwrap().len(), 1);
+    let log = packages.store().log.clone();
+    assert!(
+        !log.iter().any(|line| line.contains("/versions")),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn labels_complete_abbreviations_of_the_packages_api() {
+    let revisions: Vec<String> = ["a", "b"].map(|digit| digit.repeat(40)).to_vec();
+    let (packages, scene) = hosted(&revisions);
+    let config = scene.read("repin.yaml");
+    let tag = "revision: { tag: '{revision:7}' }\n";
+    scene.write("repin.yaml", config + tag);
+    for revision in &revisions {
+        let image = Image::index(vec![Image::single("amd64", revision)]);
+        packages
+            .store()
+            .push(&[&revision[..7]], &image, &days_ago(1));
+    }
+    let (document, _) = builds(&packages, &scene, TOKEN);
+    let rows = document["builds"].as_array().unwrap();
+    let found: Vec<_> = rows.iter().map(|row| row["revision"].as_str()).collect();
+    assert_eq!(found, [Some(&*revisions[1]), Some(&*revisions[0])]);
+    // The times are those of the pushes.
+    let pushed = [&days_ago(1)[..10], &days_ago(2)[..10]];
+    for (row, pushed) in rows.iter().zip(pushed) {
+        assert!(
+            row["created"].as_str().unwrap().starts_with(pushed),
+            "{document}"
+        );
+    }
 }
 
 /// A registry with 100,000 tags for two images, each for one manifest, in one page like docker-registry 2.

@@ -30,7 +30,7 @@ pub type Fail = Box<dyn std::error::Error>;
 const USAGE: &str = "usage: scripts/mutants [OPTIONS] [PATH...]
 
 Runs the tests with one change of the sources after the other, and lists the changes that no test
-notices. PATH limits it to files or directories of those that are measured (default: all).
+notices. PATH limits it to files or directories of those that are measured (default: all), in this order.
 
   --work DIR       where the copy is made and built (default: target/mutants)
   --list           list the mutants, and build nothing
@@ -226,11 +226,13 @@ fn repository() -> Result<PathBuf, Fail> {
 }
 
 fn is_in(options: &Options, site: &Site) -> bool {
-    options.paths.is_empty()
-        || options
-            .paths
-            .iter()
-            .any(|path| site.file.starts_with(path.as_str()))
+    options.paths.is_empty() || path_of(options, site).is_some()
+}
+
+/// The first of the paths that contains the mutant.
+fn path_of(options: &Options, site: &Site) -> Option<usize> {
+    let is_in = |path: &String| site.file.starts_with(path.as_str());
+    options.paths.iter().position(is_in)
 }
 
 /// The mutants to measure.
@@ -247,6 +249,7 @@ fn selected(
         is_in(options, &sites[*id]) && (!options.again || is_open)
     };
     let mut wanted: Vec<usize> = (1..sites.len()).filter(wanted).collect();
+    wanted.sort_by_key(|id| path_of(options, &sites[*id]));
     if let Some(sample) = options.sample {
         // By a hash of the key: adding a mutant moves no other in or out, but for the last.
         wanted.sort_by_key(|id| fnv(&sites[*id].key()));

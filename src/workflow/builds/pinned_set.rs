@@ -2,9 +2,8 @@
 
 use std::{cell::OnceCell, collections::HashMap};
 
-use super::tag_lists::Push;
 use crate::{
-    builds::ImageTime,
+    builds::{ImageTime, Push},
     checks,
     config::Config,
     error::Errors,

@@ -1,15 +1,15 @@
 //! The tags of every image of a set, from its registries or from GitHub's packages API.
 
-use std::{cell::RefCell, collections::HashMap, time::SystemTime};
+use std::{cell::RefCell, collections::HashMap};
 
 use tokio::sync::Semaphore;
 
 use crate::{
-    builds::{self, MAX_READ, TagTable},
+    builds::{self, MAX_READ, Push, TagTable},
     config::Config,
     error::{Class, Error, Errors},
     forge::{Package, PackageVersion},
-    oci::{Digest, Tag, date},
+    oci::{Tag, date},
     registry::Source,
     workflow::{
         Access, Services,
@@ -21,13 +21,6 @@ use crate::{
 const LISTINGS: usize = 2;
 /// The maximum number of versions that are listed for their times.
 const MAX_VERSIONS: usize = 5_000;
-
-/// A version that the packages API lists.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Push {
-    pub(super) digest: Digest,
-    pub(super) time: SystemTime,
-}
 
 /// The packages of images whose versions GitHub lists, if there is a token for it.
 pub(super) fn packages(
