@@ -3,13 +3,11 @@
 //! The author of a pull request can change the policy for its own images, so a reviewer must see
 //! the change. This comparison needs no server.
 
-use std::io::Read as _;
-
 use super::{
     Services, SiteHistory,
     base_branches::BaseBranches,
     base_config::{BaseConfig, config_at},
-    trust::MAX_MATERIAL,
+    trust::{MAX_MATERIAL, read_material},
 };
 use crate::{
     checks::{self, Check},
@@ -84,10 +82,7 @@ fn replaced_files(
         let Ok(TreeFile::Content(expected)) = top.file(&branch.tip, &old_path, MAX_MATERIAL) else {
             return true;
         };
-        let mut content = Vec::new();
-        let opened = files.open(path).map_err(|error| error.error);
-        let read = opened.and_then(|file| file.take(MAX_MATERIAL + 1).read_to_end(&mut content));
-        read.is_err() || content != expected
+        read_material(files, path).map_or(true, |content| content != expected)
     };
     let both = new
         .files()

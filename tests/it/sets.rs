@@ -593,6 +593,10 @@ fn marker_of_another_set_prevents_no_verification() {
             sets.schedule();
             {
                 let mut store = sets.fake.store();
+                if other == files[1][0] {
+                    // Only a set that does not exist may be a former path of another configuration.
+                    store.push("main", "broken", &[("other/repin.yaml", "images: [")]);
+                }
                 let body = &mut store.pulls[0].body;
                 *body = body.replace(&format!("set={}", files[0][0]), &format!("set={other}"));
             }
