@@ -589,7 +589,7 @@ fn git_fetches_source_that_token_cannot_read() {
 }
 
 #[test]
-fn git_fetches_private_source_with_its_token() {
+fn git_fetches_private_source_once_with_its_token() {
     let directory = tempfile::tempdir().unwrap();
     let [early, late, _] = source(directory.path());
     git(directory.path(), &["gc", "-q"]);
@@ -605,6 +605,19 @@ fn git_fetches_private_source_with_its_token() {
     let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
     let document = promote(&world, early, &[]).exits(1).json();
     assert_eq!(status_and_item(&document), expected("fail", "source"));
+    // The order of the list and that of the selected build need one fetch, and no comparison by the forge.
+    world.pin(early);
+    world.adopt(early);
+    world.push();
+    let log = forge.log().len();
+    let document = promote(&world, "newest", &[]).exits(0).json();
+    assert_eq!(status_and_item(&document), expected("pass", "source"));
+    assert_eq!(document["revision"], late);
+    let requests = forge.log().split_off(log);
+    let count = |path: &str| requests.iter().filter(|line| line.contains(path)).count();
+    // git sends its credentials after a refusal.
+    let counts = (count("app.git/info/refs"), count("/api/v1/repos/acme/app"));
+    assert_eq!(counts, (2, 0), "{requests:#?}");
 }
 
 #[test]
