@@ -120,3 +120,41 @@ pub(super) struct ExaminationKey {
     pub(super) digest: Digest,
     pub(super) revision: Revision,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::LayoutDirectory,
+        oci::{Tag, TagOrDigest},
+        registry::{Layout, resolve},
+        support::layout,
+    };
+
+    #[test]
+    fn platforms_are_those_of_the_same_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let platforms = ["linux/amd64", "linux/arm64"];
+        let platforms = platforms.map(|name| layout::Platform::new(name, "a"));
+        layout::Layout::at(&directory.path().join("app")).image("v1", &platforms);
+        let source = |name: &str| {
+            let directory = LayoutDirectory::new(name, directory.path());
+            Source::Layout(Layout::new(directory))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (app, tag) = (source("app"), TagOrDigest::Tag(Tag::parse("v1").unwrap()));
+        let facts = runtime.block_on(resolve::resolve(&app, &tag, &[]));
+        let facts = facts.unwrap().unwrap();
+        let cache = ImageCache::default();
+        cache.insert(&app, KnownManifest::Complete(facts.clone()));
+        let digests = |source: &Source| {
+            let platforms = cache.platforms(source).into_iter();
+            platforms.map(|image| image.digest).collect::<Vec<_>>()
+        };
+        let expected: Vec<_> = facts.platforms.iter().map(|image| image.digest).collect();
+        assert_eq!(digests(&app), expected);
+        assert_eq!(digests(&source("web")), []);
+    }
+}
