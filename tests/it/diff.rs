@@ -103,6 +103,178 @@ fn newest_two_sets_are_compared() {
     assert_eq!(reversed["source"]["descendant"], false);
     assert_eq!(reversed["source"]["removed"]["count"], 1);
     assert_eq!(reversed["images"].as_array().unwrap().len(), 1);
+    // Another image than the selected one is not even read.
+    let (_, config) = config_of(&world, "review", &old);
+    std::fs::write(config, "wrong").unwrap();
+    let selected = diff(&world, &["--from", &commit, "--to", &old, "fix"]);
+    assert_eq!(selected, reversed);
+    world.run(&["diff"]).exits(3);
+}
+
+/// The digest and the file of the config of an image with one platform or more.
+fn config_of(world: &World, image: &str, tag: &str) -> (String, std::path::PathBuf) {
+    let index = world.path("images").join(image).join("index.json");
+    let index: Value = serde_json::from_slice(&std::fs::read(index).unwrap()).unwrap();
+    let entry = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == tag);
+    let mut manifest = blob_json(world, image, entry.unwrap()["digest"].as_str().unwrap());
+    if let Some(platform) = manifest["manifests"][0]["digest"].as_str() {
+        manifest = blob_json(world, image, platform);
+    }
+    let digest = manifest["config"]["digest"].as_str().unwrap().to_owned();
+    let file = blob(world, image, &digest);
+    (digest, file)
+}
+
+#[test]
+fn current_set_is_that_of_the_work_tree() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    let commit = world.git(&["rev-parse", "HEAD"]);
+    promote(&world, &new);
+    let plan = |args: &[&str]| {
+        let args = [args, &["--format", "json"]].concat();
+        world.run(&args).exits(0).json()["changes"].clone()
+    };
+    let of_history = json!({"revision": old, "known_by": "history", "commit": commit});
+    assert_eq!(plan(&["rollback", "--to", &old])["to"], of_history);
+    let older = plan(&["promote", "--revision", &old, "--allow-older"]);
+    let argument = json!({"revision": old, "known_by": "argument", "commit": null});
+    assert_eq!(older["to"], argument);
+    // The pins differ from those of the last commit.
+    world.run(&["rollback", "--to", &old, "--apply"]).exits(0);
+    let args = ["promote", "--revision", &new];
+    assert_eq!(plan(&args)["from"], of_history);
+    for image in ["review", "fix", "base"] {
+        let platform = Platform::new("linux/amd64", REV_C).label("image", image);
+        world.layout(image).image(REV_C, &[platform]);
+    }
+    let apply = ["promote", "--revision", REV_C, "--apply"];
+    world.run(&apply).exits(0);
+    let unrecorded = json!({"revision": REV_C, "known_by": "label", "commit": null});
+    assert_eq!(plan(&args)["from"], unrecorded);
+}
+
+#[test]
+fn equal_revisions_have_no_commits() {
+    // No clone contains the commit.
+    let world = world().with_git();
+    let document = diff(&world, &["--revision", REV_A]);
+    let source = &document["source"];
+    assert_eq!(source["descendant"], true);
+    for list in ["added", "removed"] {
+        assert_eq!(source[list]["count"], 0, "{document}");
+    }
+    assert_eq!(document["not_read"], json!([]));
+}
+
+#[test]
+fn versions_have_no_commits() {
+    let world = world().with_git();
+    for (revision, version) in [(REV_A, "1.0.0"), (REV_B, "1.1.0")] {
+        for image in ["review", "fix", "base"] {
+            let platform = Platform::new("linux/amd64", version).label("image", image);
+            world.layout(image).untag(revision);
+            world.layout(image).image(version, &[platform]);
+        }
+    }
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "revision: { pattern: semver }\n",
+    );
+    let apply = ["promote", "--revision", "1.0.0", "--apply"];
+    world
+        .run(&[&apply[..], &["--allow-older"]].concat())
+        .exits(0);
+    let document = diff(&world, &["--revision", "1.1.0"]);
+    assert_eq!(reasons(&document), ["the revisions are not commits"]);
+}
+
+/// The reasons of everything that was not read.
+fn reasons(document: &Value) -> Vec<&str> {
+    let not_read = document["not_read"].as_array().unwrap().iter();
+    not_read
+        .map(|entry| entry["reason"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn missing_commits_have_a_reason() {
+    let (world, old, _) = promoted();
+    promote(&world, &old);
+    let lacks = "this clone does not contain both revisions";
+    let args = ["--revision", REV_B];
+    let document = diff(&world, &args);
+    let unconfigured = format!("{lacks}, and `source` is not configured");
+    assert_eq!(reasons(&document), [unconfigured]);
+    let config = world.read("repin.yaml");
+    world.write("repin.yaml", format!("{config}source: ./gone\n"));
+    let document = diff(&world, &args);
+    let [reason] = reasons(&document)[..] else {
+        panic!("{document}");
+    };
+    assert!(reason.starts_with(&format!("{lacks}; ")), "{reason}");
+    // A shallow clone may lack commits between the revisions that it contains.
+    world.write("repin.yaml", config);
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    let origin = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "3", &origin, "clone"]);
+    let clone = world.path("clone");
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    let args = ["diff", "--format", "json", "--revision", &new];
+    let document = world.run_in(&clone, &args, &[]).exits(0).json();
+    assert_eq!(document["from"]["revision"], *old);
+    assert_eq!(reasons(&document), ["this clone is shallow"]);
+}
+
+#[test]
+fn image_of_one_set_is_added_or_removed() {
+    let world = world().with_git();
+    let commit = |pins: &[&str], revision: &'static str| {
+        let mut images = String::new();
+        let mut lines = String::new();
+        for image in pins {
+            let digest = world.digest(image, revision);
+            images += &format!("  {image}: {{ repository: ghcr.io/acme/{image}, pins: 1 }}\n");
+            lines += &format!("image: ghcr.io/acme/{image}@{digest}\n");
+        }
+        world.write(
+            "repin.yaml",
+            format!(
+                "version: 1\nname: test images\nfiles: ['*.yml']\nsources: {{ ghcr.io/acme: oci:images }}\nimages:\n{images}"
+            ),
+        );
+        world.write("a.yml", lines);
+        world.commit(&format!("promote: test images @{revision}"))
+    };
+    let one = commit(&["fix"], REV_A);
+    let both = commit(&["fix", "review"], REV_B);
+    world.push();
+    for (from, to, [absent, present]) in
+        [(&one, &both, ["from", "to"]), (&both, &one, ["to", "from"])]
+    {
+        let document = diff(&world, &["--from", from, "--to", to]);
+        let images = document["images"].as_array().unwrap();
+        let review = images.iter().find(|image| image["name"] == "review");
+        let review = review.unwrap_or_else(|| panic!("{document}"));
+        assert_eq!(review[absent], Value::Null, "{document}");
+        assert_eq!(review[present], world.digest("review", REV_B));
+    }
+    // A commit whose pins of an image disagree.
+    world.write(
+        "a.yml",
+        world.read("a.yml") + &format!("image: ghcr.io/acme/fix@{}\n", world.digest("fix", REV_A)),
+    );
+    world.replace("repin.yaml", "acme/fix, pins: 1", "acme/fix, pins: 2");
+    let mixed = world.commit(&format!("promote: test images @{REV_B}"));
+    world.push();
+    let document = diff(&world, &["--from", &one, "--to", &mixed]);
+    let reason = format!("its pins disagree in commit {}", &mixed[..10]);
+    assert!(reasons(&document).contains(&&*reason), "{document}");
 }
 
 #[test]
@@ -214,6 +386,40 @@ fn disagreeing_pins_are_not_compared() {
 
 #[test]
 fn labels_state_a_link_to_a_known_forge() {
+    const APP: &str = "https://github.com/acme/app";
+    const OTHER: &str = "https://github.com/acme/other";
+    let labels = |labels: [&str; 2], other: &str, forge: &str| {
+        let mut world = world().with_git();
+        for (revision, label) in [REV_A, REV_B].into_iter().zip(labels) {
+            for image in ["review", "fix", "base"] {
+                let label = if image == "fix" { other } else { label };
+                let platform = Platform::new("linux/amd64", revision).label(SOURCE, label);
+                world.rebuild(image, revision, &[platform.label("image", image)]);
+            }
+        }
+        world.pin(REV_A);
+        world.write("repin.yaml", world.read("repin.yaml") + forge);
+        diff(&world, &["--revision", REV_B])["source"].clone()
+    };
+    let same = labels([APP; 2], APP, "");
+    assert_eq!(same["stated_by"], "label", "{same}");
+    // Another repository of one image, or of one set, or on another server than the forge.
+    let forge =
+        "forge: { kind: gitea, url: 'https://git.example/api/v1', repository: acme/deploy }\n";
+    for source in [
+        labels([APP; 2], OTHER, ""),
+        labels([APP, OTHER], APP, ""),
+        labels(
+            ["https://evil.example/acme/app"; 2],
+            "https://evil.example/acme/app",
+            forge,
+        ),
+    ] {
+        assert_eq!(
+            (&source["stated_by"], &source["link"]),
+            (&json!("clone"), &Value::Null)
+        );
+    }
     for (source, link) in [
         ("https://github.com/acme/app", true),
         ("https://github.com/acme/app.git", true),
@@ -605,4 +811,24 @@ fn signatures_prove_the_stated_source() {
     );
     let body = document["body"].as_str().unwrap();
     assert!(!body.contains("as the image's label states"), "{body}");
+    // The label states another repository than the signature.
+    for image in IMAGES {
+        let platform = Platform::new("linux/amd64", REV_A)
+            .label(SOURCE, "https://github.com/acme/other")
+            .label("image", image);
+        world.rebuild(image, REV_A, &[platform]);
+        let platform = Platform::new("linux/amd64", REV_B)
+            .label(SOURCE, "https://github.com/acme/other")
+            .label("image", image);
+        world.rebuild(image, REV_B, &[platform]);
+        for revision in [REV_A, REV_B] {
+            attest(&world, image, revision, &Signing::of(revision), revision);
+        }
+    }
+    world.pin(REV_A);
+    let document = world.run(&args).exits(0).json();
+    assert_eq!(
+        document["changes"]["source"]["stated_by"], "label",
+        "{document}"
+    );
 }

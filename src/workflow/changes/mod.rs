@@ -344,12 +344,12 @@ fn first_reason(errors: &Errors) -> String {
         .unwrap_or_default()
 }
 
-/// The images of a set that were read; `None` if one of them was not.
+/// The selected images of a set; `None` if one of them was not read.
 fn read_images<'s>(set: &'s ComparedSet, selected: &[bool]) -> Option<Vec<&'s ImageFacts>> {
     let mut images = Vec::new();
     for (image, is_selected) in set.images.iter().zip(selected) {
         match image {
-            SetImage::Read(facts) if *is_selected => images.push(facts),
+            SetImage::Read(facts) => images.push(facts),
             SetImage::Unknown(_) | SetImage::Pinned(_) if *is_selected => return None,
             _ => {}
         }

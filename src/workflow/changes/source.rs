@@ -147,7 +147,7 @@ impl Repository {
                 }
                 let [added, removed] = ranges.map(CommitList::from);
                 source.descendant = Some(removed.count == 0);
-                source.is_reversed |= removed.count > 0 && added.count == 0;
+                source.is_reversed |= added.count == 0;
                 source.added = Some(added);
                 source.removed = Some(removed);
                 source.read_from = Some(reader);
@@ -289,7 +289,7 @@ fn known_target(address: &str, config: &Config) -> Option<Target> {
     {
         Target::public_api(Some(address)).ok()?
     } else {
-        let forge = config.forge.as_ref().filter(|forge| forge.url.is_some())?;
+        let forge = config.forge.as_ref()?;
         let (kind, api) = Target::api(forge, None).ok()?;
         let web = reqwest::Url::parse(web).ok()?;
         if web.origin() != api.origin() {
