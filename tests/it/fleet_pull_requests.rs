@@ -227,6 +227,13 @@ fn fleet_arms_the_verified_head() {
         fleet.lines("out.jsonl")[0]
     );
     assert_eq!(fleet.forge.store(1).scheduled, [], "{kind:?}");
+    // An unchanged pull request is armed again.
+    let armed = std::mem::take(&mut fleet.forge.store(0).scheduled);
+    let _ = std::fs::remove_file(fleet.path("out.jsonl"));
+    fleet.scaled(&ready);
+    assert_eq!(fleet.outcomes("out.jsonl")[0], "unchanged 0", "{kind:?}");
+    assert_eq!(fleet.forge.store(0).scheduled, armed, "{kind:?}");
+    assert_eq!(armed.len(), 1, "{kind:?}");
     // A context that only the configuration requires must pass first.
     fleet.forge.store(0).report("ci", "success");
     let merged = fleet.forge.store(0).pulls[0].merged.is_some();
@@ -258,6 +265,56 @@ fn unchanged_pull_requests_cost_about_one_listing() {
         let [all, writes] = fleet.requests_since(before);
         assert_eq!(writes, 0);
         assert!(all * 100 <= count * most, "{kind:?}: {all}");
+    }
+}
+
+#[test]
+fn changed_pull_requests_are_corrected() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = Fleet::new(fast(kind, 6));
+        {
+            let mut store = fleet.forge.store(0);
+            store.labels.push((1, "deps".to_owned()));
+            let config = store.content("main", "repin.yaml");
+            let config = format!("{config}forge: {{ labels: [deps] }}\n");
+            store.push("main", "ours", &[("repin.yaml", &config)]);
+        }
+        assert_eq!(promoted(&fleet, &[]), 0);
+        fleet.forge.store(0).pulls[0].labels.clear();
+        {
+            let mut store = fleet.forge.store(1);
+            let head = store.refs[BRANCH].clone();
+            let mut commit = store.commits[&head].clone();
+            let mut files = store.files_of(&head).clone();
+            let text = store.content(BRANCH, PINNED[0]) + "# more\n";
+            let blob = store.put_blob(text.as_bytes());
+            files.get_mut(PINNED[0]).unwrap().1 = blob;
+            commit.tree = store.put_tree(files);
+            let id = store.put_commit(commit);
+            store.refs.insert(BRANCH.to_owned(), id);
+        }
+        {
+            // The notice of an interrupted run.
+            let body = &mut fleet.forge.store(2).pulls[0].body;
+            body.insert_str(0, "<!-- repin/1 moving -->\n");
+        }
+        {
+            let mut store = fleet.forge.store(3);
+            let row = &mut store.pulls[0];
+            row.draft = false;
+            row.title = row.title.replace("WIP: ", "");
+        }
+        fleet.forge.store(4).refs.remove(BRANCH);
+        promoted(&fleet, &[]);
+        let changed = ["foreign_commit 5", "updated 0", "updated 0"];
+        let outcomes = fleet.outcomes("out.jsonl");
+        assert_eq!(outcomes[1..4], changed, "{kind:?} {outcomes:?}");
+        // The forge reports what is left of the pull request without a branch.
+        assert_ne!(outcomes[4], "unchanged 0", "{kind:?}");
+        assert_eq!(outcomes[5], "unchanged 0", "{kind:?}");
+        assert_eq!(fleet.forge.store(0).pulls[0].labels, ["deps"], "{kind:?}");
+        let body = fleet.forge.store(2).pulls[0].body.clone();
+        assert!(!body.contains("moving"), "{kind:?} {body}");
     }
 }
 

@@ -429,5 +429,101 @@ fn stage_of_a_fleet_in_another_repository() {
         drop(store);
         promote(&fleet, PROD, REV, &[]);
         assert_eq!(refusals(&fleet)[0], "stage_unknown", "{kind:?}");
+        let line = fleet.lines("out.jsonl")[0].clone();
+        let detail = line["checks"][0]["detail"].as_str().unwrap();
+        let reason = "a fleet reads only repositories of acme on its own forge";
+        assert!(detail.contains(reason), "{detail}");
+    }
+}
+
+#[test]
+fn unusable_stages_of_a_fleet_are_refused() {
+    const HERE: &str = "{ set: ../staging/repin.yaml }";
+    let there = |number: usize, set: &str| {
+        format!(
+            "{{ set: {{ repository: {}, config: {set} }} }}",
+            name(number)
+        )
+    };
+    for kind in SERVERS {
+        let fleet = fleet(kind, 9, "");
+        // The stages of the sets of each repository.
+        let rules = [
+            (STAGING, 0, "{ set: ../prod/repin.yaml }".to_owned()),
+            (PROD, 0, HERE.to_owned()),
+            (STAGING, 1, there(1, PROD[1])),
+            (PROD, 1, HERE.to_owned()),
+            (PROD, 2, there(3, STAGING[1])),
+            (STAGING, 3, there(2, PROD[1])),
+            // No cycle: a set of another repository, or another set.
+            (PROD, 4, there(0, STAGING[1])),
+            (STAGING, 5, "{ set: ../../repin.yaml }".to_owned()),
+            (PROD, 5, HERE.to_owned()),
+            (
+                STAGING,
+                6,
+                format!("{}, {}", there(6, "repin.yaml"), there(5, PROD[1])),
+            ),
+            (PROD, 6, HERE.to_owned()),
+        ];
+        for (set, number, rule) in rules {
+            let mut store = fleet.forge.store(number);
+            let config = text_at(&store, "main", set[1]);
+            let config = format!("{config}promote: {{ after: [{rule}] }}\n");
+            store.push("main", "stages", &[(set[1], &config)]);
+        }
+        {
+            let mut store = fleet.forge.store(7);
+            let config = text_at(&store, "main", PROD[1]);
+            let after = format!("{config}promote: {{ after: [{HERE}] }}\n");
+            let other = config.replace("ghcr.io/acme/", "ghcr.io/acme/other-");
+            store.push("main", "stages", &[(PROD[1], &after), (STAGING[1], &other)]);
+        }
+        let outcomes = promote(&fleet, PROD, REV, &[]);
+        let lines = fleet.lines("out.jsonl");
+        let message = |number: usize| lines[number]["error"]["message"].to_string();
+        for (number, reason) in [
+            (0, "is a cycle"),
+            (1, "is a cycle"),
+            (2, "is a cycle"),
+            (7, "pins none of the images"),
+        ] {
+            assert_eq!(outcomes[number], "refused 2", "{kind:?} {number}");
+            assert!(message(number).contains(reason), "{}", message(number));
+        }
+        assert_eq!(outcomes[3], "planned 0", "{kind:?} {:#}", lines[3]);
+        assert_eq!(refusals(&fleet)[4..7], ["stage_missing"; 3], "{kind:?}");
+    }
+}
+
+#[test]
+fn stage_of_a_fleet_is_read_at_its_own_branch() {
+    for kind in SERVERS {
+        let fleet = fleet(kind, 3, "");
+        promote(&fleet, STAGING, REV, &["--pr", "ready"]);
+        merge_staging(&fleet, kind, 0, 1);
+        let after = "promote: { after: [{ set: ../staging/repin.yaml }] }\n";
+        let mut store = fleet.forge.store(0);
+        let main = store.refs["main"].clone();
+        store.refs.insert("live".to_owned(), main);
+        let config = text_at(&store, "main", PROD[1]) + after;
+        let staging = text_at(&store, "main", STAGING[1]) + "forge: { base: live }\n";
+        let other = text_at(&store, "main", STAGING[3])
+            .replace("sha256:", "sha256:0")
+            .replace("0\n", "\n");
+        let files = [
+            (PROD[1], &*config),
+            (STAGING[1], &staging),
+            (STAGING[3], &other),
+        ];
+        store.push("main", "another set", &files);
+        store.push("live", "same set", &[(STAGING[1], &staging)]);
+        for row in &mut store.pulls {
+            "live".clone_into(&mut row.base);
+        }
+        drop(store);
+        let outcomes = promote(&fleet, PROD, REV, &[]);
+        let lines = fleet.lines("out.jsonl");
+        assert_eq!(outcomes[0], "planned 0", "{kind:?} {:#}", lines[0]);
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct RepositoryState {
     pub config: ConfigFile,
     /// The head of repin's branch; `None` if it is missing, or if it has no open pull request and the
     /// forge does not show it without one.
-    pub branch: Option<BranchHead>,
+    pub branch: Option<SurveyedBranch>,
     /// The pull requests from that branch into the base branch in any state, the newest last.
     pub pulls: Vec<Pull>,
     /// Whether `pulls` is complete.
@@ -98,7 +98,7 @@ pub(crate) enum ConfigFile {
 
 /// The head of repin's branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BranchHead {
+pub(crate) struct SurveyedBranch {
     pub commit: Commit,
     /// The id of its tree; empty if the forge does not report it.
     pub tree: String,

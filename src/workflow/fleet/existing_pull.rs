@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use super::{Walk, member::Member, outcome::Report};
 use crate::{
-    config::{RelPath, Trailer},
+    config::RelPath,
     error::{Class, Error},
     fleet::{FleetOutcome, LinePullRequest},
-    forge::{Forge, Pull, Readiness, blob_id},
+    forge::{Forge, Pull, blob_id, fleet::SurveyedBranch},
     pull_request::{
         Base,
         reconcile::{Closing, closing, is_moving},
@@ -31,9 +31,10 @@ impl Walk<'_> {
     ) -> Result<Option<Report>, Error> {
         let marker = self.marker();
         if let [pull] = member.open_pulls(&marker).as_slice()
-            && self.is_in_requested_state(member, pull)
-            && has_contents(member, &head.base, contents)
-            && head.forge.shows_head(pull, &pull.head_commit).await?
+            && let Some(branch) = &member.state.branch
+            && self.is_in_requested_state(member, pull, branch)
+            && has_contents(member, branch, &head.base, contents)
+            && head.forge.shows_head(pull, &branch.commit.id).await?
         {
             let pull = pull_line(pull, "unchanged");
             return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));
@@ -41,24 +42,22 @@ impl Walk<'_> {
         closed_pull_report(&head.forge, member.closed_pull(&marker)).await
     }
 
-    /// Whether a pull request is in the requested state, with one commit of repin on the base's head.
-    fn is_in_requested_state(&self, member: &Member, pull: &Pull) -> bool {
+    /// Whether a pull request is in the requested state, with one commit on the base's head.
+    fn is_in_requested_state(&self, member: &Member, pull: &Pull, branch: &SurveyedBranch) -> bool {
         let configured = member.config.forge_or_default();
         let labels = &configured.labels;
         let has_label = labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label));
-        let needs_merge = configured.auto_merge && self.request.open == Some(Readiness::Ready);
-        let branch = member.state.branch.as_ref();
-        let is_on_head = branch.is_some_and(|branch| {
-            branch.commit.id == pull.head_commit
-                && branch.commit.parents == [member.state.head.commit.clone()]
-                && Trailer::of_message(&branch.commit.message)
-                    .any(|trailer| trailer.revision == self.revision.as_str())
-        });
+        let is_on_head = branch.commit.parents == [member.state.head.commit.clone()];
         let has_state = self
             .request
             .open
             .is_none_or(|state| state == pull.readiness);
-        has_label && !needs_merge && is_on_head && has_state && pull.head_exists && !is_moving(pull)
+        has_label
+            && !configured.auto_merge
+            && is_on_head
+            && has_state
+            && pull.head_exists
+            && !is_moving(pull)
     }
 }
 
@@ -75,7 +74,12 @@ pub(super) async fn closed_pull_report(
 }
 
 /// Whether the tree of the branch is that of the base with exactly these contents.
-fn has_contents(member: &Member, base: &Base, contents: &BTreeMap<RelPath, Vec<u8>>) -> bool {
+fn has_contents(
+    member: &Member,
+    branch: &SurveyedBranch,
+    base: &Base,
+    contents: &BTreeMap<RelPath, Vec<u8>>,
+) -> bool {
     let mut changed = BTreeMap::new();
     for (path, content) in contents {
         let path = format!("{}{path}", member.config.set_path.prefix());
@@ -84,10 +88,7 @@ fn has_contents(member: &Member, base: &Base, contents: &BTreeMap<RelPath, Vec<u
             changed.insert(path, id);
         }
     }
-    match (base.tree.id_with(&changed), &member.state.branch) {
-        (Some(planned), Some(branch)) => branch.tree == planned,
-        _ => false,
-    }
+    base.tree.id_with(&changed).as_ref() == Some(&branch.tree)
 }
 
 /// The report of a pull request that a user closed.

@@ -10,8 +10,8 @@ use crate::{
     forge::{
         Commit, Head, Pull, PullState, Repo,
         fleet::{
-            BranchHead, ConfigFile, FileListing, RepositoryName, RepositoryState, Survey,
-            SurveyRequest,
+            ConfigFile, FileListing, RepositoryName, RepositoryState, Survey, SurveyRequest,
+            SurveyedBranch,
         },
         gitea::{
             branches::{BranchRow, CommitRow},
@@ -189,14 +189,14 @@ impl GiteaFleet {
         Ok(ConfigFile::from_bytes(content))
     }
 
-    async fn commit(&self, repository: &RepositoryName, id: &str) -> Result<BranchHead, Error> {
+    async fn commit(&self, repository: &RepositoryName, id: &str) -> Result<SurveyedBranch, Error> {
         let path = format!("git/commits/{id}");
         let request = request(repository, &path, "reading the head of the branch")
             .query("stat", false)
             .query("files", false)
             .query("verification", false);
         let row: CommitRow = self.http.send(&request).await?.expect(&[200])?;
-        Ok(BranchHead {
+        Ok(SurveyedBranch {
             tree: row.tree(),
             commit: Commit::from(row),
         })

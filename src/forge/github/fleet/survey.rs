@@ -7,7 +7,7 @@ use super::{GithubFleet, Part, is_heavy, is_regular};
 use crate::config;
 use crate::forge::{
     Commit, Head, Mergeable, Pull, PullState, Push, Readiness, Repo, blob_id,
-    fleet::{BranchHead, ConfigFile, RepositoryState, Survey, SurveyRequest},
+    fleet::{ConfigFile, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
     github::{graphql::Batch, repository::scopes, rules::RefUpdateRuleRow},
     http::Failure,
 };
@@ -216,7 +216,7 @@ impl RepositoryRow {
             branch: self
                 .branch
                 .and_then(|branch| branch.target)
-                .map(BranchHead::from),
+                .map(SurveyedBranch::from),
             pulls,
             all_pulls,
             newest_pull: self.newest.nodes.first().map_or(0, |pull| pull.number),
@@ -228,7 +228,7 @@ impl RepositoryRow {
     }
 }
 
-impl From<CommitRow> for BranchHead {
+impl From<CommitRow> for SurveyedBranch {
     fn from(row: CommitRow) -> Self {
         let parents = row.parents.map(|parents| parents.nodes).unwrap_or_default();
         Self {
