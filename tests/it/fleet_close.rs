@@ -176,6 +176,9 @@ fn foreign_commits_keep_a_pull_request_open() {
                 &[("src/part0/file0.txt", "mine\n")],
             )
         };
+        let shown = close(&fleet, &["--format", "json"], &[]).exits(5);
+        let expected = ["0 open promote #1", "1 foreign_commit promote #1"];
+        assert_eq!(outcomes(&shown), expected, "{kind:?}");
         let closed = close(&fleet, &["--apply", "--format", "json"], &[]).exits(5);
         let expected = ["0 closed promote #1", "1 foreign_commit promote #1"];
         assert_eq!(outcomes(&closed), expected, "{kind:?}");
@@ -265,4 +268,24 @@ fn limit_beyond_the_deadline_leaves_repositories_pending() {
     fleet.write("list.txt", "acme/app-0000\n");
     let ran = close(&fleet, &["--apply", "--format", "json"], &[]).exits(4);
     assert_eq!(outcomes(&ran), ["0 denied promote #1"]);
+}
+
+#[test]
+fn repositories_after_the_deadline_are_not_read() {
+    let fleet = Fleet::new(Options::new(Kind::Gitea, 6).trouble(0, Trouble::Silent));
+    for number in 0..6 {
+        propose(&fleet, number, |_| {});
+    }
+    let env = [("REPIN_DEADLINE", "1s"), ("REPIN_HTTP_TIMEOUT", "2s")];
+    let ran = close(&fleet, &["--apply", "--format", "json"], &env);
+    let outcomes = outcomes(&ran);
+    assert_eq!(outcomes[4..], ["4 pending", "5 pending"], "{outcomes:?}");
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    for number in 1..6 {
+        let message = document["repositories"][number]["error"]["message"].to_string();
+        assert!(message.contains("the time is over"), "{message}");
+    }
+    let log = fleet.forge.log();
+    let read = log.iter().filter(|logged| logged.repository > Some(3));
+    assert_eq!(read.count(), 0);
 }

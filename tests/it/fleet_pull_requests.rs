@@ -269,9 +269,80 @@ fn unchanged_pull_requests_cost_about_one_listing() {
 }
 
 #[test]
+fn only_opened_pull_requests_count_for_the_limit() {
+    let fleet = Fleet::new(fast(Kind::Github, 6).trouble(2, Trouble::Denied));
+    assert_eq!(promoted(&fleet, &["--limit", "2"]), 0);
+    for number in 0..2 {
+        let mut store = fleet.forge.store(number);
+        let text = store.content("main", PINNED[0]);
+        store.push("main", "more", &[(PINNED[0], &format!("# more\n{text}"))]);
+    }
+    assert_eq!(promoted(&fleet, &["--limit", "2"]), 4);
+    let outcomes = [
+        "updated 0",
+        "updated 0",
+        "denied 4",
+        "created 0",
+        "created 0",
+        "pending 0",
+    ];
+    assert_eq!(fleet.outcomes("out.jsonl"), outcomes);
+}
+
+#[test]
+fn pull_requests_of_a_configured_branch_are_found() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = Fleet::new(fast(kind, 3));
+        for number in 0..3 {
+            let mut store = fleet.forge.store(number);
+            let config = store.content("main", "repin.yaml");
+            let config = format!("{config}promote: {{ branch: 'deploy/{{revision}}' }}\n");
+            store.push("main", "ours", &[("repin.yaml", &config)]);
+        }
+        assert_eq!(promoted(&fleet, &[]), 0, "{}", fleet.read("out.jsonl"));
+        fleet.forge.store(0).close(1);
+        {
+            // The pull request of a rollback.
+            let mut store = fleet.forge.store(1);
+            store.close(1);
+            let body = &mut store.pulls[0].body;
+            *body = body.replace("kind=promote", "kind=rollback");
+        }
+        assert_eq!(promoted(&fleet, &[]), 1, "{kind:?}");
+        let outcomes = ["closed_by_person 1", "created 0", "unchanged 0"];
+        let lines = fleet.read("out.jsonl");
+        assert_eq!(fleet.outcomes("out.jsonl"), outcomes, "{kind:?} {lines}");
+        assert_eq!(fleet.forge.open_pulls(), [(1, 2), (2, 1)], "{kind:?}");
+    }
+}
+
+#[test]
+fn warnings_name_their_repository() {
+    let fleet = Fleet::new(fast(Kind::Github, 2));
+    for (number, keys) in [
+        (0, "labels: [deps]"),
+        (1, "auto_merge: true, gates: [manual]"),
+    ] {
+        let mut store = fleet.forge.store(number);
+        let config = store.content("main", "repin.yaml");
+        let config = format!("{config}forge: {{ {keys} }}\n");
+        store.push("main", "ours", &[("repin.yaml", &config)]);
+        store.may_label = false;
+    }
+    let ready = PROMOTE.map(|arg| if arg == "draft" { "ready" } else { arg });
+    let stderr = fleet.scaled(&ready).exits(0).stderr;
+    for warning in [
+        "warning: acme/app-0000: cannot add the labels",
+        "warning: acme/app-0001: the merge of #1 is not scheduled yet: manual has not reported yet",
+    ] {
+        assert!(stderr.contains(warning), "{stderr}");
+    }
+}
+
+#[test]
 fn changed_pull_requests_are_corrected() {
     for kind in [Kind::Github, Kind::Gitea] {
-        let fleet = Fleet::new(fast(kind, 6));
+        let fleet = Fleet::new(fast(kind, 7));
         {
             let mut store = fleet.forge.store(0);
             store.labels.push((1, "deps".to_owned()));
@@ -305,6 +376,12 @@ fn changed_pull_requests_are_corrected() {
             row.title = row.title.replace("WIP: ", "");
         }
         fleet.forge.store(4).refs.remove(BRANCH);
+        {
+            let mut store = fleet.forge.store(6);
+            store.close(1);
+            let body = &mut store.pulls[0].body;
+            body.insert_str(0, "<!-- repin/1 moving -->\n");
+        }
         promoted(&fleet, &[]);
         let changed = ["foreign_commit 5", "updated 0", "updated 0"];
         let outcomes = fleet.outcomes("out.jsonl");
@@ -312,6 +389,8 @@ fn changed_pull_requests_are_corrected() {
         // The forge reports what is left of the pull request without a branch.
         assert_ne!(outcomes[4], "unchanged 0", "{kind:?}");
         assert_eq!(outcomes[5], "unchanged 0", "{kind:?}");
+        // repin closed it while it recreated the branch.
+        assert_eq!(outcomes[6], "updated 0", "{kind:?}");
         assert_eq!(fleet.forge.store(0).pulls[0].labels, ["deps"], "{kind:?}");
         let body = fleet.forge.store(2).pulls[0].body.clone();
         assert!(!body.contains("moving"), "{kind:?} {body}");

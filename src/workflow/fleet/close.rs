@@ -294,8 +294,7 @@ impl Closing<'_> {
     async fn close_all(&self, entry: &ListEntry, mut member: Member) -> Vec<CloseRow> {
         let name = &entry.repository;
         let writer = match self.writer(entry, &mut member).await {
-            Ok(Some(writer)) => writer,
-            Ok(None) => return vec![CloseRow::done(name, FleetOutcome::None, None)],
+            Ok(writer) => writer,
             Err(error) => return vec![CloseRow::failed(name, None, &error)],
         };
         let mut rows = Vec::new();
@@ -318,17 +317,14 @@ impl Closing<'_> {
         rows
     }
 
-    /// A client of the repository, if it has a pull request of the set.
-    async fn writer(&self, entry: &ListEntry, member: &mut Member) -> Result<Option<Forge>, Error> {
-        if member.pulls.is_empty() && !member.is_incomplete {
-            return Ok(None);
-        }
+    /// A client of the repository; it lists the pull requests that the survey omitted.
+    async fn writer(&self, entry: &ListEntry, member: &mut Member) -> Result<Forge, Error> {
         let writer = self.forge.repository(&entry.name(), &self.configured)?;
         if member.is_incomplete {
             let open = writer.pulls(Pulls::Open).await?;
             member.pulls = self.open_pulls(&member.config, &member.state.base, open);
         }
-        Ok((!member.pulls.is_empty()).then_some(writer))
+        Ok(writer)
     }
 
     async fn close(
