@@ -2,9 +2,10 @@
 
 use std::{thread::sleep, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
+    digest::Digest,
     fleet::{BRANCH, Fleet, REV, options},
     forge::{
         Kind,
@@ -313,6 +314,45 @@ fn pull_requests_of_a_configured_branch_are_found() {
         let lines = fleet.read("out.jsonl");
         assert_eq!(fleet.outcomes("out.jsonl"), outcomes, "{kind:?} {lines}");
         assert_eq!(fleet.forge.open_pulls(), [(1, 2), (2, 1)], "{kind:?}");
+    }
+}
+
+#[test]
+fn body_contains_the_facts_of_the_verified_set() {
+    let fleet = Fleet::new(fast(Kind::Github, 1));
+    let config = fleet.read("repin.yaml");
+    fleet.write("repin.yaml", config + "report: { labels: [team] }\n");
+    fleet.verified();
+    let mut set: Value = serde_json::from_str(&fleet.read("set.json")).unwrap();
+    for image in set["images"].as_array_mut().unwrap() {
+        image["labels"] = json!({"team": "blue"});
+        image["verified"] = json!([{
+            "require": "signature", "subject": image["digest"], "platform": null, "bundle": "b",
+            "predicate_type": null, "signer": "the signer", "issuer": null, "source": null,
+            "commit": null, "commit_bound": false, "runner": null, "key": null, "root": null,
+            "time": null, "log": {"url": "rekor.example", "index": 7},
+        }]);
+    }
+    let text = set.to_string();
+    fleet.write("set.json", &text);
+    let sha256 = Digest::of(text.as_bytes()).hex();
+    let set_of_run = ["--set", "set.json", "--set-sha256", &sha256];
+    assert_eq!(
+        promoted(&fleet, &set_of_run),
+        0,
+        "{}",
+        fleet.read("out.jsonl")
+    );
+    let body = fleet.forge.store(0).pulls[0].body.clone();
+    let digest = set["images"][0]["digest"].as_str().unwrap();
+    for fact in [
+        digest,
+        "| `linux/amd64` |",
+        "blue",
+        "`the signer`",
+        "`rekor.example 7`",
+    ] {
+        assert!(body.contains(fact), "{fact}: {body}");
     }
 }
 

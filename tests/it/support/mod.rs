@@ -5,7 +5,7 @@ pub mod attach;
 pub mod authority;
 pub mod codes;
 mod date;
-mod digest;
+pub(crate) mod digest;
 pub mod fake;
 pub mod fleet;
 pub mod forge;
