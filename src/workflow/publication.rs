@@ -355,3 +355,33 @@ impl Rivals for Publication<'_> {
         self.builds.age(revision, &self.document.revision).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::{Check, Stopped};
+
+    #[test]
+    fn comment_lists_only_failed_stages() {
+        let checks = vec![
+            Check::new(Code::STAGE_MISSING, Status::Pass, "passed"),
+            Check::new(Code::STAGE_SOAK, Status::Fail, "too short"),
+            Check::new(Code::TAG_MISSING, Status::Fail, "no tag"),
+        ];
+        let stop = |checks: &[Check]| {
+            Stop::Chain(Stopped {
+                checks: checks.to_vec(),
+                outages: Vec::new(),
+            })
+        };
+        let text = unstaged_text(&stop(&checks)).unwrap();
+        assert!(
+            text.ends_with("\n\n- `stage_soak`: `too short`\n"),
+            "{text}"
+        );
+        assert_eq!(
+            unstaged_text(&stop(&[checks[0].clone(), checks[2].clone()])),
+            None
+        );
+    }
+}

@@ -90,6 +90,12 @@ fn unknown_holds_are_reported() {
         "{}",
         ran.stderr
     );
+    // A history that cannot be read is an error.
+    let parent = world.git(&["rev-parse", "HEAD~1"]);
+    let object = format!(".git/objects/{}/{}", &parent[..2], &parent[2..]);
+    fs::remove_file(world.path(&object)).unwrap();
+    let ran = world.run(&["builds"]).exits(3);
+    assert!(ran.stderr.contains(&parent), "{}", ran.stderr);
 }
 
 #[test]

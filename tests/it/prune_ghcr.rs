@@ -1148,3 +1148,25 @@ fn a_step_gets_annotations_outputs_and_a_summary() {
         "{outputs}"
     );
 }
+
+#[test]
+fn packages_of_another_forge_are_not_those_of_github() {
+    // Without a URL, the forge is that of the remote.
+    for forge in ["repository: acme/app", "kind: gitea"] {
+        let config = format!(
+            "version: 1\nfiles: ['.github/workflows/*.yml']\n\
+             images: {{ app: {{ repository: ghcr.io/acme/team/app, pins: 1 }} }}\n\
+             forge: {{ {forge} }}\nprune: {{}}\n"
+        );
+        let scene = Scene::new(&config, "ghcr.io/acme/team/app", image("pinned").digest())
+            .env("REPIN_FORGE_TOKEN", TOKEN);
+        let remote = "https://git.invalid/acme/app.git";
+        scene.git(&["remote", "set-url", "origin", remote]);
+        let ran = scene.run(&["prune"]).exits(2);
+        assert!(
+            ran.stderr.contains("set forge.kind to github"),
+            "{}",
+            ran.stderr
+        );
+    }
+}

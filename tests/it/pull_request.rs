@@ -55,7 +55,10 @@ fn newer_pull_request_supersedes_an_unchanged_one() {
         assert_eq!(again["pull_request"]["state"], "unchanged");
         assert_eq!(fake.writes(), [] as [String; 0]);
         world.build(REV_C);
-        let newer = run(&world, &promote(REV_C)).exits(0).json();
+        let newer = run(&world, &promote(REV_C)).exits(0);
+        let note = "note: pull request #1 was closed: this pull request supersedes it\n";
+        assert!(newer.stderr.contains(note), "{}", newer.stderr);
+        let newer = newer.json();
         assert_eq!(newer["pull_request"]["state"], "created");
         let open: Vec<_> = fake
             .store()

@@ -833,3 +833,22 @@ fn shallow_clone_cannot_list_sets() {
         ran.stderr
     );
 }
+
+#[test]
+fn whole_version_is_no_abbreviation() {
+    let mut world = world();
+    for version in ["1.0.0", "1.0.0-rc.1"] {
+        world.build(version);
+    }
+    let config = world.read("repin.yaml") + "revision: { pattern: semver }\n";
+    world.write("repin.yaml", config);
+    world.pin("1.0.0-rc.1");
+    let world = world.with_git();
+    for version in ["1.0.0-rc.1", "1.0.0", "1.0.0-rc.1"] {
+        let args = ["promote", "--revision", version, "--allow-older", "--apply"];
+        world.run(&args).exits(0);
+        world.commit(&format!("promote: test images @{version}"));
+        world.push();
+    }
+    world.run(&["rollback", "--to", "1.0.0"]).exits(0);
+}

@@ -971,6 +971,13 @@ fn newest_set_that_passed_its_stages_is_promoted() {
     // The registry has newer builds, but staging never had them.
     pipeline.promoted(PROD, REV_B, 5);
     assert_eq!(newest(), (REV_B.to_owned(), false));
+    // A set that the stage had before the current one is older.
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_C, 90);
+    pipeline.promoted(STAGING, REV_B, 60);
+    pipeline.promoted(PROD, REV_B, 5);
+    let ran = pipeline.run(&["promote", "--revision", "newest"]).exits(0);
+    assert_eq!(ran.json()["changed"], false);
     let pipeline = Pipeline::new(AFTER_A_DAY);
     pipeline.promoted(STAGING, REV_B, 90);
     pipeline.promoted(STAGING, REV_C, 60);
