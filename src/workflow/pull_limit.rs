@@ -77,7 +77,6 @@ pub(crate) fn check_pull_limit(
     for image in images {
         if let Source::Remote(remote) = image.source
             && image.repository.is_on_hub()
-            && !image.manifests.is_empty()
         {
             names.push(image.name);
             work.push(estimate(remote, &image.manifests));

@@ -28,8 +28,7 @@ pub(crate) struct QuickTest {
 impl QuickTest {
     /// The result of a set; `None` if it was not tested.
     pub(crate) fn result(&self, entry: &HistoryEntry) -> Option<bool> {
-        let result = self.ready.get(&entry.commit)?;
-        entry.can_roll_back.then_some(*result)
+        self.ready.get(&entry.commit).copied()
     }
 }
 

@@ -419,6 +419,22 @@ fleet: {{ own_policy: ignore, history: recent }}
             ran.stderr
         );
     }
+    // One note for many repositories, and times in milliseconds.
+    let mut store = fleet.forge.store(0);
+    let config = store.content("main", "repin.yaml") + "fleet: { history: recent }\n";
+    store.push("main", "ours", &[("repin.yaml", &config)]);
+    drop(store);
+    let stderr = fleet.run_with(&args, &[]).exits(0).stderr;
+    assert_eq!(
+        stderr.matches("`fleet` is ignored in a fleet").count(),
+        1,
+        "{stderr}"
+    );
+    for line in fleet.lines("out.jsonl") {
+        let seconds = line["seconds"].to_string();
+        let decimals = seconds.split_once('.').map_or("", |(_, decimals)| decimals);
+        assert!(decimals.len() <= 3, "{seconds}");
+    }
 }
 
 #[test]

@@ -291,6 +291,27 @@ fn only_opened_pull_requests_count_for_the_limit() {
 }
 
 #[test]
+fn successes_are_no_failures() {
+    let fleet = Fleet::new(fast(Kind::Github, 4).trouble(2, Trouble::Denied));
+    promoted(&fleet, &["--max-failures", "1"]);
+    let outcomes = fleet.outcomes("out.jsonl");
+    assert_eq!(outcomes[..3], ["created 0", "created 0", "denied 4"]);
+    assert!(outcomes[3].starts_with("pending"), "{outcomes:?}");
+}
+
+#[test]
+fn repositories_after_the_limit_are_not_read() {
+    let fleet = Fleet::new(fast(Kind::Github, 30));
+    assert_eq!(promoted(&fleet, &["--limit", "1"]), 0);
+    let mut outcomes = vec!["pending 0"; 30];
+    outcomes[0] = "created 0";
+    assert_eq!(fleet.outcomes("out.jsonl"), outcomes);
+    let log = fleet.forge.log();
+    let reads = |name: &str| log.iter().any(|logged| logged.request.contains(name));
+    assert!(reads("app-0024") && !reads("app-0025"), "{log:#?}");
+}
+
+#[test]
 fn pull_requests_of_a_configured_branch_are_found() {
     for kind in [Kind::Github, Kind::Gitea] {
         let fleet = Fleet::new(fast(kind, 3));

@@ -189,6 +189,25 @@ fn every_reading_command_respects_the_limit() {
 }
 
 #[test]
+fn builds_need_a_pull_for_each_tag() {
+    let world = world_on("docker.io");
+    let hub = hub(&world, Some(0));
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.push();
+    for (left, is_refused) in [(5, true), (6, false)] {
+        *hub.remaining.lock().unwrap() = left;
+        let before = hub.pulls();
+        let ran = hub.run(&world, &["builds"]);
+        let says = format!(
+            "error[pull_limit]: Docker Hub allows {left} more pulls, and this run needs at least 6"
+        );
+        assert_eq!(ran.stderr.contains(&says), is_refused, "{}", ran.stderr);
+        assert_eq!(hub.pulls() == before, is_refused, "{left}");
+    }
+}
+
+#[test]
 fn prune_may_use_the_whole_limit() {
     let world = world_on("docker.io");
     world.write("repin.yaml", world.read("repin.yaml") + FURTHER_BLOCKS);
@@ -211,13 +230,23 @@ fn pulls_of_signatures_and_smoke_command_count() {
         "verify:\n  require: [attestation, signature]\n",
     );
     let smoke = "smoke: { command: [x], engine: docker }\n";
-    for (block, promotion, check) in [("", 6, 5), (POLICY, 9, 7), (&both, 12, 9), (smoke, 9, 5)] {
+    // An image that may be unsigned costs one request.
+    let since = format!("{both}  since: HEAD\n");
+    for (block, promotion, check) in [
+        ("", 6, 5),
+        (POLICY, 9, 7),
+        (&both, 12, 9),
+        (&since, 9, 7),
+        (smoke, 9, 5),
+    ] {
         let world = world_on("docker.io");
         world.write("root.json", authority::root().to_string());
-        world.write("repin.yaml", world.read("repin.yaml") + block);
+        let world = world.with_git();
+        let block = block.replace("HEAD", &world.git(&["rev-parse", "HEAD"]));
+        world.write("repin.yaml", world.read("repin.yaml") + &block);
         let hub = hub(&world, Some(0));
         for (args, needed) in [(&PROMOTE[..], promotion), (&["check", "--remote"], check)] {
-            for (left, is_refused) in [(needed - 1, true), (100, false)] {
+            for (left, is_refused) in [(needed - 1, true), (needed, false), (100, false)] {
                 *hub.remaining.lock().unwrap() = left;
                 let ran = hub.run(&world, args);
                 let says = format!(

@@ -852,3 +852,34 @@ fn whole_version_is_no_abbreviation() {
     }
     world.run(&["rollback", "--to", "1.0.0"]).exits(0);
 }
+
+#[test]
+fn listed_sets_are_tested_in_layouts() {
+    let tested = |world: &World| {
+        let args = ["rollback", "--remote", "--format", "json"];
+        let document = world.run(&args).exits(0).json();
+        let entries = document["entries"].as_array().unwrap();
+        assert!(entries[0]["ready"].is_null(), "{document}");
+        entries[1]["ready"].clone()
+    };
+    let remove = |world: &World| {
+        let hex = world.digest("fix", REV_A).trim_start_matches("sha256:");
+        let blob = format!("images/fix/blobs/sha256/{hex}");
+        std::fs::remove_file(world.path(&blob)).unwrap();
+    };
+    let world = promoted_twice();
+    assert_eq!(tested(&world), true);
+    // The tag is not known from the revision.
+    let config = world.read("repin.yaml");
+    let tag = "revision: { tag: 'v-{revision}-*' }\n";
+    world.write("repin.yaml", config.clone() + tag);
+    assert_eq!(tested(&world), Value::Null);
+    remove(&world);
+    assert_eq!(tested(&world), false);
+    // An image without pins is not rolled back.
+    let without = config.replace("acme/fix, pins: 2", "acme/fix, pins: 0");
+    world.write("repin.yaml", without);
+    assert_eq!(tested(&world), true);
+    world.write("repin.yaml", config);
+    assert_eq!(tested(&world), false);
+}

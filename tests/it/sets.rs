@@ -305,6 +305,21 @@ fn pull_request_supersedes_only_its_set() {
 }
 
 #[test]
+fn rollback_supersedes_no_rollback() {
+    for kind in SERVERS {
+        let sets = Sets::new(kind, LAYOUTS[0], "");
+        for revision in [REV_B, REV_A] {
+            sets.commit(revision);
+        }
+        sets.publish();
+        for revision in [REV_C, REV_B] {
+            sets.open(0, &["rollback", "--to"], revision);
+        }
+        assert_eq!(sets.open_pulls().len(), 2, "{kind:?}");
+    }
+}
+
+#[test]
 fn renamed_set_supersedes_its_former_pull_request() {
     for kind in SERVERS {
         // The option is for other revisions only.

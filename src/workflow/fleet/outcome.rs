@@ -159,6 +159,7 @@ impl From<Stop> for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::{Check, Status};
 
     #[test]
     fn error_class_decides_outcome_and_exit_code() {
@@ -181,5 +182,18 @@ mod tests {
             Error::unavailable("b", "timeout"),
         ];
         assert_eq!(Report::failed(both).outcome, FleetOutcome::Unavailable);
+    }
+
+    #[test]
+    fn failed_check_refuses_despite_outages() {
+        let check = |status| Check::new(Code::STAGE_SOAK, status, "it");
+        let outcome = |status, outages| {
+            let checks = vec![check(status)];
+            Report::from(Stop::Chain(Stopped { checks, outages })).outcome
+        };
+        let outage = || vec![Error::unavailable("a", "timeout")];
+        assert_eq!(outcome(Status::Fail, outage()), FleetOutcome::Refused);
+        assert_eq!(outcome(Status::Fail, Vec::new()), FleetOutcome::Refused);
+        assert_eq!(outcome(Status::Pass, outage()), FleetOutcome::Unavailable);
     }
 }
