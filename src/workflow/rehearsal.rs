@@ -81,12 +81,11 @@ pub(crate) fn rehearse(
     *services.kept_layers.borrow_mut() = Some(LayerCache::for_sets(filter));
     let (mut sets, mut layers) = (Vec::new(), KnownLayers::new());
     for candidate in candidates {
-        let is_latest =
-            latest.is_some() && candidate.entry.as_ref().map(|entry| entry.commit) == latest;
+        let commit = candidate.entry.as_ref().map(|entry| entry.commit);
+        let is_latest = commit.is_some_and(|commit| Some(commit) == latest);
         let set = rehearse_set(candidate, &read, &mut layers)?;
         sets.push(RehearsedSet { is_latest, ..set });
     }
-    *services.kept_layers.borrow_mut() = None;
     sets.sort_by_key(|set| Reverse(set.date.as_deref().and_then(date::parse)));
     Ok(RehearseDocument::new(config.set_path.clone(), sets))
 }
@@ -187,7 +186,7 @@ fn rehearse_set(
     layers: &mut KnownLayers,
 ) -> Result<RehearsedSet, Errors> {
     let Candidate {
-        mut revision,
+        revision,
         goal,
         entry,
     } = candidate;
@@ -196,10 +195,7 @@ fn rehearse_set(
         Err(unusable) => errors.extend(unusable),
         Ok(goal) => {
             let request = goal.request(read.site.files(), read.site.config(), read.services);
-            let planned = request.and_then(|request| {
-                request.revision.as_str().clone_into(&mut revision);
-                engine::rehearse(&request, read)
-            });
+            let planned = request.and_then(|request| engine::rehearse(&request, read));
             match planned {
                 Ok(planned) => {
                     images = planned.approved.images().iter().flatten().count();
@@ -240,19 +236,22 @@ fn check_layers(
 ) -> Result<(Vec<Check>, Vec<Error>), Errors> {
     let config = read.site.config();
     let sources = read.services.sources_of_images(config)?;
-    let (mut keys, mut names, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut keys, mut requests) = (Vec::new(), Vec::new());
     for (index, image) in images.iter().enumerate() {
         for platform in image.iter().flat_map(|image| &image.facts.platforms) {
             for layer in &platform.manifest.layers {
                 let key = (index, layer.digest);
                 if !known.contains_key(&key) && !keys.contains(&key) {
                     keys.push(key);
-                    names.push(config.images[index].name.as_str());
                     requests.push(sources[index].check_layer(layer));
                 }
             }
         }
     }
+    let names = keys
+        .iter()
+        .map(|(index, _)| config.images[*index].name.as_str());
+    let names: Vec<&str> = names.collect();
     let task = "looking up the layers";
     let results = read.services.wait_for_all(task, &names, requests)?;
     for (key, result) in keys.into_iter().zip(results) {

@@ -9,7 +9,8 @@ use std::{
 use serde_json::Value;
 
 use super::support::{
-    fake, fleet,
+    fake::{self, Fake, Reaction},
+    fleet,
     forge::{Kind, TOKEN, server::Server, thousand::Thousand},
     layout::Platform,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, failed, git, world},
@@ -105,19 +106,27 @@ fn source_orders_builds_of_another_repository() {
 
 #[test]
 fn relative_source_is_below_the_root() {
-    let mut world = World::empty();
-    let [early, late, _] = source(&world.path("app"));
-    for revision in [early, late] {
-        world.build(revision);
+    // The text before a colon is a host only without a slash.
+    for path in ["app", "with:colon"] {
+        let mut world = World::empty();
+        let [early, late, _] = source(&world.path(path));
+        for revision in [early, late] {
+            world.build(revision);
+        }
+        world.write("repin.yaml", format!("{CONFIG}source: './{path}'\n"));
+        world.write(".gitignore", format!("/{path}\n"));
+        world.pin(late);
+        let world = world.with_git();
+        world.adopt(late);
+        world.push();
+        world.write("elsewhere/file", "");
+        let config = ["--config", "../repin.yaml"];
+        let args = ["--format=json", "promote", "--revision", early];
+        let args = [&args[..], &config].concat();
+        let ran = world.run_in(&world.path("elsewhere"), &args, &[]);
+        let document = ran.exits(1).json();
+        assert_eq!(status_and_item(&document), expected("fail", "source"));
     }
-    world.write("repin.yaml", format!("{CONFIG}source: ./app\n"));
-    world.write(".gitignore", "/app\n");
-    world.pin(late);
-    let world = world.with_git();
-    world.adopt(late);
-    world.push();
-    let document = promote(&world, early, &[]).exits(1).json();
-    assert_eq!(status_and_item(&document), expected("fail", "source"));
 }
 
 #[test]
@@ -618,6 +627,33 @@ fn git_fetches_private_source_once_with_its_token() {
     // git sends its credentials after a refusal.
     let counts = (count("app.git/info/refs"), count("/api/v1/repos/acme/app"));
     assert_eq!(counts, (2, 0), "{requests:#?}");
+}
+
+#[test]
+fn public_source_is_fetched_once_without_the_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let [early, late, _] = source(directory.path());
+    git(directory.path(), &["gc", "-q"]);
+    git(directory.path(), &["update-server-info"]);
+    let files = directory.path().join(".git");
+    let forge = Fake::start(move |request| {
+        let Some(path) = request.path().strip_prefix("/acme/app.git/") else {
+            return Reaction::new(404, "{}");
+        };
+        assert_eq!(request.header("authorization"), None);
+        match std::fs::read(files.join(path)) {
+            Ok(content) => Reaction::new(200, content),
+            Err(_) => Reaction::new(404, ""),
+        }
+    });
+    let further = format!(
+        "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",
+        forge.host()
+    );
+    let world = built(&[early, late], late, &further).env("REPIN_FORGE_TOKEN", TOKEN);
+    let document = promote(&world, early, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "source"));
+    assert_eq!(forge.count("app.git/info/refs"), 1, "{:?}", forge.log());
 }
 
 #[test]

@@ -109,8 +109,10 @@ fn sets_of_history_are_taken_through_the_rollback() {
 fn missing_layer_fails_without_a_contract() {
     let mut world = world();
     world.build(REV_C);
-    let layered = Platform::new("linux/amd64", REV_B).gzipped(base());
-    world.rebuild("fix", REV_B, &[layered]);
+    // Both platforms share the layer.
+    let platforms = ["linux/amd64", "linux/arm64"];
+    let layered = platforms.map(|name| Platform::new(name, REV_B).gzipped(base()));
+    world.rebuild("fix", REV_B, &layered);
     let world = world.with_git();
     world.adopt(REV_A);
     world.push();
@@ -119,13 +121,21 @@ fn missing_layer_fails_without_a_contract() {
     let document = rehearsed(&world, &[], 0);
     assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
     let layout = world.layout("fix");
-    let manifest = fs::read(layout.blob_path(world.digest("fix", REV_B))).unwrap();
-    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
-    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
-    fs::remove_file(layout.blob_path(layer)).unwrap();
+    let read = |digest: &str| -> Value {
+        let manifest = fs::read(layout.blob_path(digest)).unwrap();
+        serde_json::from_slice(&manifest).unwrap()
+    };
+    let index = read(world.digest("fix", REV_B));
+    let manifest = read(index["manifests"][1]["digest"].as_str().unwrap());
+    let layer = layout.blob_path(manifest["layers"][0]["digest"].as_str().unwrap());
+    fs::remove_file(&layer).unwrap();
     let document = rehearsed(&world, &[], 1);
     assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "ready"]]);
     assert_eq!(failed(&document["sets"][0]), ["content_missing"]);
+    // It cannot be read.
+    fs::create_dir(&layer).unwrap();
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(verdicts(&document), [[REV_B, "unknown"], [REV_A, "ready"]]);
 }
 
 #[test]
@@ -160,6 +170,11 @@ fn failed_set_does_not_stop_the_others() {
     let document = rehearsed(&world, &[], 1);
     assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "fails"]]);
     assert_eq!(document["sets"][0]["error"]["code"], "unavailable");
+    // The most recent set is ready.
+    let world = promoted();
+    world.layout("fix").untag(REV_A);
+    let ran = world.run(&REHEARSE).exits(1);
+    assert!(!ran.stderr.contains("the most recent"), "{}", ran.stderr);
 }
 
 #[test]
@@ -440,6 +455,12 @@ fn shared_content_is_read_once() {
             .count()
     };
     assert_eq!(reads(&shared), 1, "{requests:#?}");
+    let is_lookup = |line: &&String| line.starts_with("HEAD") && line.contains("/blobs/");
+    // The check of contents looks up layers that another repository has, too.
+    let mut lookups: Vec<&String> = requests.iter().filter(is_lookup).collect();
+    lookups.sort();
+    let mut thrice = lookups.windows(3).filter(|lines| lines[0] == lines[2]);
+    assert_eq!(thrice.next(), None);
     for revision in [REV_A, REV_B, REV_C] {
         for image in ["review", "fix"] {
             let part = format!("{image}/manifests/{}", world.digest(image, revision));
