@@ -944,3 +944,29 @@ fn message_has_the_address_and_next_step() {
         );
     }
 }
+
+#[test]
+fn skipped_run_still_reads_the_configuration() {
+    let (world, _fake) = hosted(KINDS[0], "");
+    let args = [
+        "--pr",
+        "ready",
+        "--if-unconfigured",
+        "skip",
+        "--format",
+        "json",
+    ];
+    let args = [&["promote", "--revision", REV_B], &args[..]].concat();
+    let document = world.run(&args).exits(0).json();
+    assert_eq!(document["checks"][0]["code"], "unconfigured", "{document}");
+    assert_eq!(document["revision"], REV_B);
+    world.replace(
+        "repin.yaml",
+        "pins: 3 }",
+        "pins: 3, contract: contract.yaml }",
+    );
+    world.write("contract.yaml", "agents: [");
+    let ran = world.run(&args).exits(2);
+    let text = ran.stdout + &ran.stderr;
+    assert!(text.contains("contract.yaml"), "{text}");
+}

@@ -130,6 +130,62 @@ fn an_ambiguous_abbreviation_names_its_candidates() {
 }
 
 #[test]
+fn refused_revisions_have_a_reason() {
+    let check = |world: &World, text: &str, reason: &str, is_abbreviated: bool| {
+        let message = refused(world, text);
+        assert!(message.contains(reason), "{text}: {message}");
+        let requires = message.contains("`revision.tag` requires the full revision");
+        assert_eq!(requires, is_abbreviated, "{text}: {message}");
+    };
+    let (with_git, head) = built_at_head();
+    check(&with_git, &head[..3], "has no tag `", false);
+    check(&with_git, &format!("{head}0"), "has no tag `", false);
+    check(&with_git, "no-such-tag", "has no tag `no-such-tag`", false);
+    for text in ["", "-q", "x\n"] {
+        let message = refused(&with_git, text);
+        assert!(!message.contains("this clone"), "{text}: {message}");
+    }
+    let other = if head.starts_with("beef") {
+        "cafe"
+    } else {
+        "beef"
+    };
+    check(&with_git, other, "no commit of this clone begins", true);
+    let world = world();
+    check(&world, "beef", "needs a git repository", true);
+    check(&world, "v1", "needs a git repository", false);
+    world.git(&["init", "-q"]);
+    check(&world, "beef", "no commit of this clone begins", true);
+    check(&world, "HEAD", "this clone has no commit", false);
+    let config = world.read("repin.yaml") + "revision: { pattern: semver }\n";
+    world.write("repin.yaml", config);
+    let ran = world.run(&["promote", "--revision", "v1.0.0"]).exits(2);
+    assert!(
+        ran.stderr.contains("without a leading `v`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn missing_tag_of_an_abbreviation_is_an_error() {
+    let world = world();
+    let config = world.read("repin.yaml") + "revision: { tag: '{revision:7}' }\n";
+    world.write("repin.yaml", config);
+    for command in ["resolve", "set"] {
+        let args = [command, "--revision", "beefbee"];
+        let out: &[&str] = if command == "set" {
+            &["--out", "set.json"]
+        } else {
+            &[]
+        };
+        let ran = world.run(&[&args[..], out].concat()).exits(1);
+        assert!(ran.stderr.contains("error[tag_missing]"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("error[file_unsafe]"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn without_git_only_whole_revisions_are_known() {
     let message = refused(&world(), "HEAD");
     assert!(message.contains("needs a git repository"), "{message}");

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{
     fake,
-    forge::{Fake, Kind, PullRow, TOKEN},
+    forge::{Fake, Fault, Kind, PullRow, TOKEN, not_found},
     world::{self, REV_A, REV_B, REV_C, Ran, World, details, failed},
 };
 
@@ -948,6 +948,20 @@ fn pull_request_of_failed_stage_becomes_draft() {
         assert_ne!(waited.code, 0);
         assert!(store().pulls[0].open);
     }
+}
+
+#[test]
+fn pull_request_that_stays_ready_is_a_warning() {
+    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 60);
+    pipeline.promote(&["--pr", "ready"]).exits(0);
+    pipeline.rolled_back(STAGING, REV_A, 10);
+    let fake = pipeline.fake.as_ref().unwrap();
+    fake.fault(("POST", "/graphql"), 99, Fault::Instead(not_found()));
+    let ran = pipeline.promote(&["--pr", "ready"]).exits(1);
+    let warning = "the open pull request was not made a draft: ";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    assert!(!fake.store().pulls[0].draft);
 }
 
 #[test]
