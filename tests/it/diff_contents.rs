@@ -120,13 +120,6 @@ fn promotion_shows_the_contents_that_its_checks_read() {
     let world = changed();
     let document = world.run(&PROMOTE).exits(0).json();
     assert_eq!(contents_of(&document["changes"], "review"), &expected());
-    // Without a contract, the inventory is enough.
-    let config = world.read("repin.yaml");
-    let without = config.replace(", contract: contracts/review.yaml", "");
-    world.write("repin.yaml", without);
-    let inventory = world.run(&PROMOTE).exits(0).json();
-    assert_eq!(contents_of(&inventory["changes"], "review"), &expected());
-    world.write("repin.yaml", config);
     let body = document["body"].as_str().unwrap();
     let line = body.lines().find(|line| line.starts_with("review: "));
     assert_eq!(
@@ -221,6 +214,12 @@ fn without_such_checks_an_option_reads_the_contents() {
     let mut without_kinds = expected();
     without_kinds["kinds"] = json!([]);
     assert_eq!(contents_of(&document["changes"], "review"), &without_kinds);
+    // An inventory reads them, also without a contract.
+    let kinds =
+        "inventory: { kinds: { agents: { paths: ['^opt/agent/agents/([^/]+)[.]md$'] } } }\n";
+    world.write("repin.yaml", world.read("repin.yaml") + kinds);
+    let document = world.run(&PROMOTE).exits(0).json();
+    assert_eq!(contents_of(&document["changes"], "review"), &expected());
 }
 
 #[test]

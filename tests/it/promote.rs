@@ -1150,3 +1150,16 @@ fn a_report_names_no_directory_of_the_machine() {
     let root = world.root().to_str().unwrap();
     assert!(!document.to_string().contains(root), "{document}");
 }
+
+#[test]
+fn template_may_have_1_mib() {
+    let world = world();
+    world.replace("repin.yaml", "report: {", "report: { template: body.j2,");
+    let comment = |length: usize| format!("{{#{}#}}", " ".repeat(length - 4));
+    world.write("body.j2", comment(1 << 20));
+    let args = ["promote", "--revision", REV_B];
+    world.run(&args).exits(0);
+    world.write("body.j2", comment((1 << 20) + 1));
+    let ran = world.run(&args).exits(2);
+    assert!(ran.stderr.contains("larger than 1 MiB"), "{}", ran.stderr);
+}
