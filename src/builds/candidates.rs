@@ -143,13 +143,7 @@ impl TagTable {
             Some(git) if !pattern.is_semver() => ancestry::read(git, &commits, MAX_READ, &related)?,
             _ => HashMap::new(),
         };
-        let last_push = |index: usize| {
-            let of_image = facts.pushed.iter().flat_map(|pushed| {
-                let tags = groups[texts[index]].iter();
-                tags.filter_map(|tag| pushed.get(*tag))
-            });
-            of_image.map(|push| push.time).max()
-        };
+        let last_push = |index: usize| last_push(&groups[texts[index]], facts.pushed);
         let (preferred, selection) = if pattern.is_semver() {
             (by_precedence(&texts, pattern), Selection::HighestVersions)
         } else {
@@ -222,6 +216,15 @@ fn part_in_tag<'r>(revisions: &Revisions, revision: &'r Revision) -> &'r str {
         RevisionLength::Full => text,
         RevisionLength::Digits(digits) => text.get(..digits).unwrap_or(text),
     }
+}
+
+/// The last known push of one of the tags, of any image.
+fn last_push(tags: &[&Tag], pushed: &[HashMap<Tag, Push>]) -> Option<SystemTime> {
+    let of_image = |pushed: &'_ HashMap<Tag, Push>| {
+        let pushes = tags.iter().filter_map(|tag| pushed.get(*tag));
+        pushes.map(|push| push.time).max()
+    };
+    pushed.iter().filter_map(of_image).max()
 }
 
 /// The versions, the highest first.

@@ -321,3 +321,32 @@ fn read_token(
     };
     Token::parse(text).map_err(|error| malformed(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::environment::tests::with_variables;
+
+    #[test]
+    fn another_forge_gets_no_token_of_the_configured_one() {
+        let api = Url::parse("https://api.github.com").unwrap();
+        let token = |token_use, variables: &[(&str, &str)]| {
+            let environment = with_variables(variables);
+            match token_for(&api, token_use, None, &environment).unwrap() {
+                Access::Granted(credential) => Ok((credential.origin, credential.ignored)),
+                Access::NoToken(reason) => Err(reason),
+            }
+        };
+        let own = ("REPIN_FORGE_TOKEN", "ghp_one");
+        let github = ("GITHUB_TOKEN", "ghp_two");
+        let granted = |name: &str| Ok((name.to_owned(), Vec::new()));
+        let configured = token(TokenUse::ConfiguredForge, &[own, github]);
+        assert_eq!(configured, granted(own.0));
+        let reason = "REPIN_FORGE_TOKEN is set, but it is for the configured forge";
+        let other = token(TokenUse::OtherForge, &[own, github]);
+        assert_eq!(other, Ok((github.0.to_owned(), vec![reason.to_owned()])));
+        let only = token(TokenUse::OtherForge, &[own]).unwrap_err();
+        assert!(only.ends_with(reason), "{only}");
+        assert_eq!(token(TokenUse::OtherForge, &[github]), granted(github.0));
+    }
+}

@@ -93,3 +93,53 @@ impl Environment {
         self.terminals.stdin && self.terminals.stderr
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config;
+
+    /// An environment with these variables, and without terminals.
+    pub(in crate::workflow) fn with_variables(variables: &[(&str, &str)]) -> Environment {
+        let mut environment = crate::cli::environment().unwrap();
+        let variables = variables.iter();
+        environment.variables = variables
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        environment
+    }
+
+    #[test]
+    fn engine_gets_only_the_listed_secrets() {
+        let environment = with_variables(&[
+            ("PATH", "/bin"),
+            ("REPIN_FORGE_TOKEN", "a"),
+            ("SOURCE_TOKEN", "b"),
+            ("OTHER_TOKEN", "c"),
+        ]);
+        let names = |keys: &str| {
+            let text = format!(
+                "version: 1\nfiles: [x]\nimages:\n  a: {{ repository: r.example/a, pins: 1 }}\n{keys}"
+            );
+            let variables = environment.for_engine(&config::example(&text));
+            let mut names: Vec<_> = variables.into_iter().map(|(name, _)| name).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(""), ["OTHER_TOKEN", "PATH", "SOURCE_TOKEN"]);
+        let prune = "prune: { also_pinned_in: [{ repository: ./x, token_env: SOURCE_TOKEN }] }\n";
+        assert_eq!(names(prune), ["OTHER_TOKEN", "PATH"]);
+        let smoke = "smoke: { command: [x], env: [SOURCE_TOKEN] }\n";
+        let listed = format!("{prune}{smoke}");
+        assert_eq!(names(&listed), ["OTHER_TOKEN", "PATH", "SOURCE_TOKEN"]);
+    }
+
+    #[test]
+    fn prompt_needs_both_terminals() {
+        for (stdin, stderr) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut environment = with_variables(&[]);
+            (environment.terminals.stdin, environment.terminals.stderr) = (stdin, stderr);
+            assert_eq!(environment.can_prompt(), stdin && stderr);
+        }
+    }
+}
