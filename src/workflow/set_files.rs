@@ -45,12 +45,14 @@ pub(crate) fn set_files(
 struct Reader<'g> {
     git: &'g Git,
     finder: Finder,
-    known: HashMap<ObjectId, Vec<PinsOfFile>>,
+    /// By the blob and its images: a place may apply to one of two files with the same content.
+    known: HashMap<(ObjectId, BTreeSet<usize>), Vec<PinsOfFile>>,
 }
 
 impl Reader<'_> {
     fn pins(&mut self, file: &PinnedFile) -> Result<Vec<PinsOfFile>, GitError> {
-        if let Some(known) = self.known.get(&file.blob) {
+        let key = (file.blob, file.images.clone());
+        if let Some(known) = self.known.get(&key) {
             return Ok(known.clone());
         }
         let content = self.git.blob(file.blob, MAX_FILE)?;
@@ -74,7 +76,7 @@ impl Reader<'_> {
             }
         }
         let pins: Vec<_> = pins.into_values().collect();
-        self.known.insert(file.blob, pins.clone());
+        self.known.insert(key, pins.clone());
         Ok(pins)
     }
 }

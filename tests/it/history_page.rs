@@ -272,6 +272,39 @@ fn files_and_versions_of_each_set_are_folded() {
 }
 
 #[test]
+fn files_with_the_same_content_have_their_own_pins() {
+    let repo = Repo::empty();
+    repo.write(
+        "repin.yaml",
+        "version: 1\nname: images\nfiles: ['*/values.yaml']\n\
+         places: { helm: { files: ['b/values.yaml'] } }\nimages:\n  \
+         review: { repository: ghcr.io/acme/review, pins: 1 }\n  \
+         fix: { repository: ghcr.io/acme/fix, pins: 3 }\n",
+    );
+    let digest = digits("review", 'a');
+    let content = format!(
+        "image:\n  repository: ghcr.io/acme/review\n  digest: sha256:{digest}\nother: {}\n",
+        repo::pin("fix", 'a')
+    );
+    for file in ["a/values.yaml", "b/values.yaml", "c/values.yaml"] {
+        repo.write(file, &content);
+    }
+    repo.commit(title('a'));
+    repo.publish();
+    let text = page(&repo);
+    let files = parts(&text, "<details class=\"files\">", "</details>")[0];
+    let rows = parts(files, "<div><dt>", "</div>");
+    let rows: Vec<_> = rows.iter().map(|row| row.replace("&#x2f;", "/")).collect();
+    let row = |path: &str, pins: &str| format!("<code>{path}</code></dt><dd>{pins}</dd>");
+    let expected = [
+        row("a/values.yaml", "fix"),
+        row("b/values.yaml", "review, fix"),
+        row("c/values.yaml", "fix"),
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
 fn long_lists_of_files_are_cut() {
     let repo = Repo::new();
     repo.promote('a');
