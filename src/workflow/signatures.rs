@@ -174,8 +174,8 @@ pub(crate) fn signature_enforcement(
         return Ok(Enforcement::Fail);
     };
     for image in config.images.iter().filter(|image| image.pins > 0) {
-        let promoted = promoted.images.get(&image.name);
-        if promoted.is_none() || promoted != digests.get(&image.name) {
+        let digests = [&promoted.images, digests].map(|digests| digests.get(&image.name));
+        if !matches!(digests, [Some(promoted), Some(digest)] if promoted == digest) {
             return Ok(Enforcement::Fail);
         }
     }

@@ -87,12 +87,13 @@ const PREDICATES: [&str; 15] = [
     "rfind",
 ];
 
-/// The receiver of calls that show progress.
-const PROGRESS: &str = "progress";
+/// The receivers of calls that show progress.
+const PROGRESS: [&str; 2] = ["progress", "reading"];
 /// Functions and methods that only wait.
 const WAITS: [&str; 2] = ["sleep", "back_off"];
-/// Functions and methods that only send requests earlier, whose responses are used as without them.
-const PREFETCHES: [&str; 1] = ["request_early"];
+/// Functions and methods that only send requests or start programs earlier, whose responses are used as without
+/// them.
+const PREFETCHES: [&str; 2] = ["request_early", "start_version_check"];
 
 impl<'s> Found<'s> {
     /// Reads a file. `skip`: mutants that do not compile.
@@ -299,8 +300,11 @@ impl<'s> Found<'s> {
                     self.wrap(range, format!("{SWITCH}::none({id}, "), ")");
                 }
             }
-            (values, _) => {
-                for value in values {
+            (values, tail) => {
+                // A body that returns nothing else is no mutant.
+                let only = tail.filter(|_| block.stmts.len() == 1);
+                let body = only.map(|tail| &self.source[range_of(tail)]);
+                for value in values.iter().filter(|value| Some(**value) != body) {
                     let id = self.mutant(&whole, &format!("{{ {value} }}"));
                     if id > 0 {
                         self.wrap(
@@ -482,8 +486,10 @@ fn is_observable_call(expr: &Expr) -> bool {
             _ => true,
         },
         Expr::MethodCall(call) => {
-            let is_progress =
-                matches!(&*call.receiver, Expr::Path(path) if path.path.is_ident(PROGRESS));
+            let is_progress = matches!(
+                &*call.receiver,
+                Expr::Path(path) if PROGRESS.iter().any(|name| path.path.is_ident(name))
+            );
             !is_progress && !is_only_timing(&call.method)
         }
         Expr::Try(inner) => is_observable_call(&inner.expr),
@@ -658,6 +664,12 @@ mod tests {
         let (_, sites) = rewritten("fn request_early() -> bool { a && b }");
         assert!(sites.is_empty(), "{sites:?}");
         let (_, sites) = rewritten("fn f() -> u8 { self.request_early(a)?; 2 }");
+        assert!(sites.is_empty(), "{sites:?}");
+    }
+
+    #[test]
+    fn body_is_not_replaced_by_itself() {
+        let (_, sites) = rewritten("fn f() -> Result<Option<u8>, u8> { Ok(None) }");
         assert!(sites.is_empty(), "{sites:?}");
     }
 
