@@ -131,3 +131,33 @@ fn doubtful(problem: &str, help: &str) -> Errors {
     let message = format!("the files were changed; {}", plain(problem));
     Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_names_the_first_files() {
+        let base = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
+        let paths: Vec<RelPath> = (0..=FILES_SHOWN)
+            .map(|number| RelPath::parse(&format!("{number}.yml")).unwrap())
+            .collect();
+        let error = |count: usize| {
+            let files: Vec<_> = paths[..count].iter().map(|path| (path, &[][..])).collect();
+            let plan = CommitPlan {
+                base: &base,
+                files: &files,
+                title: "title",
+                trailer: "trailer",
+            };
+            let errors = uncommitted(Path::new("/root"), &plan, "it");
+            errors.into_iter().next().unwrap()
+        };
+        let all = error(FILES_SHOWN);
+        assert!(all.help.unwrap().ends_with(" 19.yml"));
+        assert!(all.notes.is_empty());
+        let cut = error(FILES_SHOWN + 1);
+        assert!(cut.help.unwrap().ends_with(" 19.yml"));
+        assert_eq!(cut.notes, ["name the other 1 files of the diff, too"]);
+    }
+}

@@ -523,6 +523,19 @@ fn broad_globs_are_refused_before_reading() {
 }
 
 #[test]
+fn large_files_are_refused_before_reading() {
+    let fleet = taking_all(Kind::Github, 20);
+    let large = " ".repeat(4 << 20);
+    let files: Vec<_> = (0..5).map(|number| format!("large-{number}")).collect();
+    let files: Vec<_> = files.iter().map(|file| (&**file, &*large)).collect();
+    fleet.forge.store(1).push("main", "large", &files);
+    planned(&fleet, &[], 1);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "refused 1"]);
+    let message = fleet.lines("out.jsonl")[1]["error"]["message"].to_string();
+    assert!(message.contains("bytes, more than 16777216"), "{message}");
+}
+
+#[test]
 fn commands_of_a_repository_are_never_used() {
     let fleet = attacked(&format!(
         "{OWN}smoke: {{ command: [touch, ran], env: [SECRET] }}

@@ -240,6 +240,10 @@ fn fleet_rollback_needs_evidence_of_its_set() {
                 let message = format!("next\n\nRepin-Set: {OTHER} ({path})\n");
                 store.push("main", &message, &[(file, &other)]);
             }
+            // A rollback is not subject to stages.
+            let after = "promote: { after: [{ set: ../staging/repin.yaml, for: 999h }] }\n";
+            let config = text_at(&store, "main", PROD[1]) + after;
+            store.push("main", "stages", &[(PROD[1], &config)]);
         }
         let args = [
             "rollback",
@@ -383,8 +387,9 @@ fn fleet_obeys_stages_of_each_repository() {
         assert_eq!(refusals(&fleet)[1], "stage_soak", "{kind:?}");
         let store = fleet.forge.store(0);
         let pull = store.pulls.iter().find(|pull| pull.open).unwrap();
+        let stages = pull.body.split("### Stages").nth(1);
         assert!(
-            pull.body.contains("envs/staging/repin.yaml"),
+            stages.is_some_and(|stages| stages.contains("| `envs/staging/repin.yaml` |")),
             "{}",
             pull.body
         );

@@ -14,6 +14,8 @@ use crate::support::{
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git_at, world},
 };
 
+use crate::verify::trusted;
+
 const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
 const TITLE: &str = "Rollback is not ready";
 const REV_D: &str = "dddddddddddddddddddddddddddddddddddddddd";
@@ -136,6 +138,18 @@ fn missing_layer_fails_without_a_contract() {
     fs::create_dir(&layer).unwrap();
     let document = rehearsed(&world, &[], 0);
     assert_eq!(verdicts(&document), [[REV_B, "unknown"], [REV_A, "ready"]]);
+}
+
+#[test]
+fn trusted_roots_are_those_of_the_branch() {
+    let world = trusted().with_git();
+    world.adopt(REV_A);
+    world.push();
+    world.promoted(REV_B);
+    // The work tree has none.
+    fs::remove_file(world.path("root.json")).unwrap();
+    let document = rehearsed(&world, &[], 0);
+    assert_eq!(verdicts(&document), [[REV_A, "ready"]]);
 }
 
 #[test]

@@ -883,3 +883,18 @@ fn listed_sets_are_tested_in_layouts() {
     world.write("repin.yaml", config);
     assert_eq!(tested(&world), false);
 }
+
+#[test]
+fn shallow_clone_lists_the_sets_that_it_contains() {
+    let world = promoted_twice();
+    let origin = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "2", &origin, "clone"]);
+    let args = ["rollback", "--format", "json"];
+    let ran = world.run_in(&world.path("clone"), &args, &[]).exits(0);
+    let entries = ran.json()["entries"].as_array().unwrap().len();
+    assert!(entries > 0, "{}", ran.stdout);
+    world.git(&["clone", "-q", "--depth", "1", &origin, "shallow"]);
+    let ran = world.run_in(&world.path("shallow"), &args, &[]).exits(3);
+    let text = ran.stdout + &ran.stderr;
+    assert!(text.contains("the clone is shallow"), "{text}");
+}

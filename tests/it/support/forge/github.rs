@@ -246,9 +246,12 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             let mut rows = vec![
                 json!({"path": ".github", "mode": "040000", "type": "tree", "sha": "0".repeat(40)}),
             ];
-            rows.extend(files.iter().map(
-                |(path, (mode, blob))| json!({"path": path, "mode": mode, "type": "blob", "sha": blob, "size": 1}),
-            ));
+            for (path, (mode, blob)) in files {
+                let size = store.blobs.get(blob).map_or(1, Vec::len);
+                let row =
+                    json!({"path": path, "mode": mode, "type": "blob", "sha": blob, "size": size});
+                rows.push(row);
+            }
             Reply::json(200, json!({"sha": id, "truncated": false, "tree": rows}))
         }
         ("GET", "blobs") => match store.blobs.get(rest) {
