@@ -235,12 +235,20 @@ fn missing_commits_have_a_reason() {
 fn image_of_one_set_is_added_or_removed() {
     let world = world().with_git();
     let commit = |pins: &[&str], revision: &'static str| {
-        let mut images = String::new();
-        let mut lines = String::new();
+        let (mut images, mut lines) = (String::new(), String::new());
         for image in pins {
             let digest = world.digest(image, revision);
-            images += &format!("  {image}: {{ repository: ghcr.io/acme/{image}, pins: 1 }}\n");
-            lines += &format!("image: ghcr.io/acme/{image}@{digest}\n");
+            images.push_str(
+                &[
+                    "  ",
+                    image,
+                    ": { repository: ghcr.io/acme/",
+                    image,
+                    ", pins: 1 }\n",
+                ]
+                .concat(),
+            );
+            lines.push_str(&["image: ghcr.io/acme/", image, "@", digest, "\n"].concat());
         }
         world.write(
             "repin.yaml",
