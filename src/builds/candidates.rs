@@ -220,7 +220,7 @@ fn part_in_tag<'r>(revisions: &Revisions, revision: &'r Revision) -> &'r str {
 
 /// The last known push of one of the tags, of any image.
 fn last_push(tags: &[&Tag], pushed: &[HashMap<Tag, Push>]) -> Option<SystemTime> {
-    let of_image = |pushed: &'_ HashMap<Tag, Push>| {
+    let of_image = |pushed: &HashMap<Tag, Push>| {
         let known = tags.iter().filter_map(|tag| pushed.get(*tag));
         known.map(|push| push.time).max()
     };

@@ -186,7 +186,7 @@ fn rehearse_set(
     layers: &mut KnownLayers,
 ) -> Result<RehearsedSet, Errors> {
     let Candidate {
-        revision,
+        mut revision,
         goal,
         entry,
     } = candidate;
@@ -195,7 +195,11 @@ fn rehearse_set(
         Err(unusable) => errors.extend(unusable),
         Ok(goal) => {
             let request = goal.request(read.site.files(), read.site.config(), read.services);
-            let planned = request.and_then(|request| engine::rehearse(&request, read));
+            let planned = request.and_then(|request| {
+                // An abbreviation is expanded by the labels of the images.
+                request.revision.as_str().clone_into(&mut revision);
+                engine::rehearse(&request, read)
+            });
             match planned {
                 Ok(planned) => {
                     images = planned.approved.images().iter().flatten().count();

@@ -101,8 +101,9 @@ impl Options {
     fn changes(&self, config: &Config) -> ChangeParts {
         let default = || {
             let mut images = config.images.iter();
-            // Their layers are read in any case. An image with a contract has an inventory.
-            if images.any(|image| config.inventory_of(image).is_some()) {
+            // Their layers are read in any case.
+            if images.any(|image| image.contract.is_some() || config.inventory_of(image).is_some())
+            {
                 ChangeParts::Contents
             } else {
                 ChangeParts::Images

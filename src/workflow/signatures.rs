@@ -174,8 +174,8 @@ pub(crate) fn signature_enforcement(
         return Ok(Enforcement::Fail);
     };
     for image in config.images.iter().filter(|image| image.pins > 0) {
-        let digests = [&promoted.images, digests].map(|digests| digests.get(&image.name));
-        if !matches!(digests, [Some(promoted), Some(digest)] if promoted == digest) {
+        let of_image = [&promoted.images, digests].map(|set| set.get(&image.name));
+        if !matches!(of_image, [Some(promoted), Some(digest)] if promoted == digest) {
             return Ok(Enforcement::Fail);
         }
     }

@@ -9,8 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::support::{
-    fake::{self, Fake, Reaction},
-    fleet,
+    fake, fleet,
     forge::{Kind, TOKEN, server::Server, thousand::Thousand},
     layout::Platform,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, failed, git, world},
@@ -62,6 +61,14 @@ fn source(directory: &Path) -> [&'static str; 3] {
     // Branches of every common name.
     run(&["branch", "master"]);
     [early, commit("late"), other]
+}
+
+/// Two commits of a repository that a server may serve as files: early, late.
+fn served_source(directory: &Path) -> [&'static str; 2] {
+    let [early, late, _] = source(directory);
+    git(directory, &["gc", "-q"]);
+    git(directory, &["update-server-info"]);
+    [early, late]
 }
 
 /// A world with images that are built from these commits and pinned at `pinned`, with `further` in
@@ -600,9 +607,7 @@ fn git_fetches_source_that_token_cannot_read() {
 #[test]
 fn git_fetches_private_source_once_with_its_token() {
     let directory = tempfile::tempdir().unwrap();
-    let [early, late, _] = source(directory.path());
-    git(directory.path(), &["gc", "-q"]);
-    git(directory.path(), &["update-server-info"]);
+    let [early, late] = served_source(directory.path());
     let forge = fake::private_repository(directory.path().join(".git"), TOKEN);
     let further = format!(
         "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",
@@ -632,20 +637,8 @@ fn git_fetches_private_source_once_with_its_token() {
 #[test]
 fn public_source_is_fetched_once_without_the_token() {
     let directory = tempfile::tempdir().unwrap();
-    let [early, late, _] = source(directory.path());
-    git(directory.path(), &["gc", "-q"]);
-    git(directory.path(), &["update-server-info"]);
-    let files = directory.path().join(".git");
-    let forge = Fake::start(move |request| {
-        let Some(path) = request.path().strip_prefix("/acme/app.git/") else {
-            return Reaction::new(404, "{}");
-        };
-        assert_eq!(request.header("authorization"), None);
-        match std::fs::read(files.join(path)) {
-            Ok(content) => Reaction::new(200, content),
-            Err(_) => Reaction::new(404, ""),
-        }
-    });
+    let [early, late] = served_source(directory.path());
+    let forge = fake::public_repository(directory.path().join(".git"));
     let further = format!(
         "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",
         forge.host()

@@ -422,6 +422,12 @@ fn labels_state_a_link_to_a_known_forge() {
             "https://evil.example/acme/app",
             forge,
         ),
+        // Without a URL, the API of a forge is no known host.
+        labels(
+            ["https://api.github.com/acme/app"; 2],
+            "https://api.github.com/acme/app",
+            "forge: { kind: github, repository: acme/deploy }\n",
+        ),
     ] {
         assert_eq!(
             (&source["stated_by"], &source["link"]),

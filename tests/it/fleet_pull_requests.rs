@@ -401,6 +401,32 @@ fn warnings_name_their_repository() {
 }
 
 #[test]
+fn commit_without_the_trailer_proves_no_check_of_history() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = Fleet::new(fast(kind, 1));
+        assert_eq!(promoted(&fleet, &[]), 0);
+        {
+            let mut store = fleet.forge.store(0);
+            let texts = |branch| PINNED.map(|path| store.content(branch, path));
+            let [old, new] = ["main", BRANCH].map(texts);
+            // The set was promoted and rolled back before a user made the commit again.
+            for (texts, message) in [(new, "promote: images @x"), (old, "revert")] {
+                let files = PINNED.into_iter().zip(texts.iter().map(String::as_str));
+                store.push("main", message, &files.collect::<Vec<_>>());
+            }
+            let mut commit = store.commits[&store.refs[BRANCH]].clone();
+            commit.parents = vec![store.refs["main"].clone()];
+            "by hand".clone_into(&mut commit.message);
+            let id = store.put_commit(commit);
+            store.refs.insert(BRANCH.to_owned(), id);
+        }
+        assert_eq!(promoted(&fleet, &[]), 1, "{kind:?}");
+        let code = &fleet.lines("out.jsonl")[0]["checks"][0]["code"];
+        assert_eq!(code, "rolled_back", "{kind:?} {}", fleet.read("out.jsonl"));
+    }
+}
+
+#[test]
 fn changed_pull_requests_are_corrected() {
     for kind in [Kind::Github, Kind::Gitea] {
         let fleet = Fleet::new(fast(kind, 7));

@@ -304,6 +304,20 @@ fn arguments_select_the_sets() {
         never["commit"].is_null() && never["date"].is_null(),
         "{never}"
     );
+    // The labels of the images complete an abbreviation.
+    let config = world.read("repin.yaml");
+    let tag = "revision: { tag: '{revision:7}' }\n";
+    world.write("repin.yaml", config.clone() + tag);
+    for image in ["review", "fix", "base"] {
+        let platform = Platform::new("linux/amd64", REV_D);
+        world.layout(image).image(&REV_D[..7], &[platform]);
+    }
+    world.commit("abbreviated tags");
+    world.push();
+    assert_eq!(of(&["--to", &REV_D[..7]], 1), [format!("{REV_D} fails")]);
+    world.write("repin.yaml", config);
+    world.commit("whole tags");
+    world.push();
     for args in [
         &["--last", "1", "--to", REV_A][..],
         &["--to", "HEAD~1"],

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use super::{Walk, member::Member, outcome::Report};
 use crate::{
-    config::RelPath,
+    config::{RelPath, Trailer},
     error::{Class, Error},
     fleet::{FleetOutcome, LinePullRequest},
-    forge::{Forge, Pull, blob_id, fleet::SurveyedBranch},
+    forge::{Forge, Pull, Readiness, blob_id, fleet::SurveyedBranch},
     pull_request::{
         Base,
         reconcile::{Closing, closing, is_moving},
@@ -34,7 +34,7 @@ impl Walk<'_> {
             && let Some(branch) = &member.state.branch
             && self.is_in_requested_state(member, pull, branch)
             && has_contents(member, branch, &head.base, contents)
-            && head.forge.shows_head(pull, &branch.commit.id).await?
+            && head.forge.shows_head(pull, &pull.head_commit).await?
         {
             let pull = pull_line(pull, "unchanged");
             return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));
@@ -42,22 +42,21 @@ impl Walk<'_> {
         closed_pull_report(&head.forge, member.closed_pull(&marker)).await
     }
 
-    /// Whether a pull request is in the requested state, with one commit on the base's head.
+    /// Whether a pull request is in the requested state, with one commit of repin on the base's head.
     fn is_in_requested_state(&self, member: &Member, pull: &Pull, branch: &SurveyedBranch) -> bool {
         let configured = member.config.forge_or_default();
         let labels = &configured.labels;
         let has_label = labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label));
-        let is_on_head = branch.commit.parents == [member.state.head.commit.clone()];
+        let needs_merge = configured.auto_merge && self.request.open == Some(Readiness::Ready);
+        let is_on_head = branch.commit.id == pull.head_commit
+            && branch.commit.parents == [member.state.head.commit.clone()]
+            && Trailer::of_message(&branch.commit.message)
+                .any(|trailer| trailer.revision == self.revision.as_str());
         let has_state = self
             .request
             .open
             .is_none_or(|state| state == pull.readiness);
-        has_label
-            && !configured.auto_merge
-            && is_on_head
-            && has_state
-            && pull.head_exists
-            && !is_moving(pull)
+        has_label && !needs_merge && is_on_head && has_state && pull.head_exists && !is_moving(pull)
     }
 }
 

@@ -311,15 +311,24 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
 
 /// A server of one private repository, `acme/app`: it serves the files of a `.git` directory to the user of a token.
 pub(crate) fn private_repository(files: std::path::PathBuf, token: &str) -> Fake {
-    let password = format!(
-        "Basic {}",
-        STANDARD.encode(format!("x-access-token:{token}"))
-    );
+    let login = STANDARD.encode(format!("x-access-token:{token}"));
+    repository(files, Some(format!("Basic {login}")))
+}
+
+/// The same, public: a login is not expected.
+pub(crate) fn public_repository(files: std::path::PathBuf) -> Fake {
+    repository(files, None)
+}
+
+fn repository(files: std::path::PathBuf, authorization: Option<String>) -> Fake {
     Fake::start(move |request| {
         let Some(path) = request.path().strip_prefix("/acme/app.git/") else {
             return Reaction::new(404, "{}");
         };
-        if request.header("authorization") != Some(&password) {
+        let found = request.header("authorization");
+        if authorization.is_none() {
+            assert_eq!(found, None, "a public repository got a login");
+        } else if found != authorization.as_deref() {
             return Reaction::new(401, "").with("www-authenticate", "Basic realm=\"git\"");
         }
         match std::fs::read(files.join(path)) {
