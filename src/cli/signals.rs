@@ -54,6 +54,8 @@ pub(super) fn watch(
         } => {
             ends.store(true, Ordering::SeqCst);
             stderr.clear();
+            // The other threads go on until the process ends, and must write nothing below the report.
+            let _locked = io::stderr().lock();
             if let Ok(mut output) = output.lock() {
                 report_end(&mut output, *signal, changed, *printed);
             }
