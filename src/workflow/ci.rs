@@ -38,19 +38,22 @@ pub(crate) fn default_branch(environment: &Environment, git: Option<&Git>) -> Op
     if let Some(branch) = gitlab("CI_DEFAULT_BRANCH") {
         candidates.push((branch, gitlab("CI_PROJECT_PATH")));
     }
-    if candidates.is_empty() {
-        return None;
-    }
-    let origin = git.and_then(|git| HostedRepository::parse(&git.origin().ok().flatten()?));
-    let origin = origin.map(|origin| format!("{}/{}", origin.owner, origin.name));
-    let is_origin = |name: &Option<String>| match (name, &origin) {
-        (Some(name), Some(origin)) => name.eq_ignore_ascii_case(origin),
-        _ => true,
-    };
     candidates
         .into_iter()
-        .find(|(branch, name)| !branch.is_empty() && is_origin(name))
+        .find(|(branch, name)| !branch.is_empty() && is_origin(name.as_deref(), git))
         .map(|(branch, _)| branch)
+}
+
+/// Whether the repository of a job is the clone's `origin`, or one of both is unknown.
+fn is_origin(name: Option<&str>, git: Option<&Git>) -> bool {
+    let (Some(name), Some(git)) = (name, git) else {
+        return true;
+    };
+    let url = git.origin().ok().flatten();
+    let origin = url.and_then(|url| HostedRepository::parse(&url));
+    origin.is_none_or(|origin| {
+        name.eq_ignore_ascii_case(&format!("{}/{}", origin.owner, origin.name))
+    })
 }
 
 fn event(environment: &Environment) -> Option<Event> {

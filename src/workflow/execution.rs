@@ -172,15 +172,14 @@ fn apply_files(
         "{} changed, nothing committed",
         counted(changes.len(), "file")
     );
-    match session.apply(changes, run) {
-        Ok(()) => {
+    let applied = session.apply(changes, run);
+    let effect = match &applied {
+        Ok(()) | Err(apply::Error::Uncleared { .. }) => {
             step.done(written);
-            Execution::complete(Effect::Applied)
+            Effect::Applied
         }
-        Err(error @ apply::Error::Uncleared { .. }) => {
-            step.done(written);
-            Execution::stopped(Effect::Applied, Errors::from(error).into())
-        }
-        Err(error) => Execution::stopped(Effect::Nothing, Errors::from(error).into()),
-    }
+        Err(_) => Effect::Nothing,
+    };
+    let stop = applied.err().map(|error| Errors::from(error).into());
+    Execution { effect, stop }
 }

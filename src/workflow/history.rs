@@ -101,9 +101,8 @@ pub(crate) fn known_history(
     config: &Config,
     services: &Services,
 ) -> Result<Option<history::History>, GitError> {
-    let git = match Git::open(&config.root) {
-        Err(error) if checks::no_history_reason(&error).is_some() => return Ok(None),
-        opened => opened?,
+    let Some(git) = Git::discover(&config.root)? else {
+        return Ok(None);
     };
     let base = known_bases(config, &git, services).into_iter().next();
     let branch = match (config.provenance.branch.as_deref(), base) {

@@ -8,10 +8,9 @@ use std::{
     fs,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
 };
 
 /// The report before the first change.
@@ -35,8 +34,10 @@ pub(crate) enum Event<'e> {
 /// The state of a run for an interruption by a signal.
 pub(crate) struct Interruption {
     state: Mutex<State>,
-    /// Set as soon as a signal arrives, possibly before [`Interruption::request`] is called.
+    /// Set by the signal handler, before [`Interruption::request`] is called.
     requested: Arc<AtomicBool>,
+    /// Is never notified: a thread that waits for it releases the state until the process ends.
+    never: Condvar,
     report: Box<dyn Fn(&Event<'_>) + Send + Sync>,
 }
 
@@ -63,6 +64,7 @@ impl Interruption {
         Self {
             state: Mutex::new(state),
             requested: Arc::default(),
+            never: Condvar::new(),
             report,
         }
     }
@@ -98,7 +100,6 @@ impl Interruption {
     }
 
     pub(crate) fn request(&self, signal: i32) {
-        self.requested.store(true, Ordering::SeqCst);
         let mut state = self.state();
         let is_repeated = state.signal.replace(signal).is_some();
         if state.steps == 0 || is_repeated {
@@ -112,12 +113,10 @@ impl Interruption {
     /// end the run.
     pub(crate) fn before_result(&self) {
         let mut state = self.state();
-        if self.requested.load(Ordering::SeqCst) && state.steps == 0 {
-            // The thread that receives the signals exits.
-            drop(state);
-            loop {
-                thread::park();
-            }
+        // The thread that receives the signals ends the process.
+        while self.requested.load(Ordering::SeqCst) && state.steps == 0 {
+            let waited = self.never.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
         }
         state.printed = true;
     }
@@ -162,6 +161,8 @@ impl Drop for Step<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
     use super::*;
 
     /// An interruption, and its reports.
@@ -242,5 +243,26 @@ mod tests {
             reports.lock().unwrap()[1],
             exit(15, "files may have changed", false)
         );
+    }
+
+    #[test]
+    fn nothing_is_printed_after_a_signal() {
+        let (interruption, reports) = recorded();
+        interruption.flag().store(true, Ordering::SeqCst);
+        // A step is completed first, and its report ends the process.
+        let step = interruption.step("files may have changed");
+        interruption.before_result();
+        step.done("2 files were changed");
+        let interruption = Arc::new(interruption);
+        let printing = Arc::clone(&interruption);
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || {
+            printing.before_result();
+            ended.send(()).unwrap();
+        });
+        assert!(end.recv_timeout(Duration::from_millis(200)).is_err());
+        interruption.request(2);
+        let expected = exit(2, "2 files were changed", true);
+        assert_eq!(*reports.lock().unwrap(), [expected]);
     }
 }

@@ -288,7 +288,7 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
         Err(errors) => return Execution::incomplete(errors.begun(), errors.into()),
     };
     services.interruption.changes(format!(
-        "pull request #{} is open ({})",
+        "pull request #{} is complete ({})",
         pull.number,
         plain(&pull.url)
     ));

@@ -120,3 +120,32 @@ fn resolved_url(repository: &str, config: &Config) -> String {
         config.root.join(repository).to_string_lossy().into_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn only_paths_are_relative_to_the_root() {
+        let config = config::example(
+            "version: 1\nfiles: [a]\nimages: { a: { repository: a.example/a, pins: 1 } }\n",
+        );
+        for (repository, url) in [
+            ("../deploy.git", "/root/../deploy.git"),
+            ("a/b:c", "/root/a/b:c"),
+            ("/srv/deploy.git", "/srv/deploy.git"),
+            (
+                "git@forge.example:acme/deploy",
+                "git@forge.example:acme/deploy",
+            ),
+            (
+                "https://forge.example/acme/deploy",
+                "https://forge.example/acme/deploy",
+            ),
+            ("file:///srv/deploy.git", "file:///srv/deploy.git"),
+        ] {
+            assert_eq!(resolved_url(repository, &config), url);
+        }
+    }
+}

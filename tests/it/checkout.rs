@@ -234,6 +234,8 @@ fn the_strongest_source_names_the_branch() {
             world.path("origin.git").to_str().unwrap(),
         ],
     );
+    let empty = event(&world, r#"{"repository":{"default_branch":""}}"#);
+    counts(&[("GITHUB_EVENT_PATH", &empty), both[1]], "c");
     // A broken event states nothing.
     let broken = event(&world, "{");
     counts(&[("GITHUB_EVENT_PATH", &broken)], "r");

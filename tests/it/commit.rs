@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command, thread, time::Dura
 
 use serde_json::json;
 
-use crate::support::world::{REV_A, REV_B, Ran, World, world};
+use crate::support::{
+    strace,
+    world::{REV_A, REV_B, Ran, World, world},
+};
 
 const A: &str = ".github/workflows/a.yml";
 const B: &str = ".github/workflows/b.yml";
@@ -171,6 +174,21 @@ fn file_that_differs_from_head_stops_the_commit() {
         assert!(is_pinned_at(&world, REV_A), "{case}");
         assert_eq!(world.git(&["status", "--porcelain"]), status, "{case}");
     }
+}
+
+#[test]
+fn failed_write_is_not_committed() {
+    let world = committer();
+    let failing = ["renameat2:error=EIO:when=1+".to_owned()];
+    let output = strace::inject(&world.command(&COMMIT), &failing);
+    let ran = Ran::from(output).exits(3);
+    assert!(
+        ran.stderr.contains("error[io]: exchanging"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(world.git(&["log", "--format=%s"]).lines().count(), 1);
+    assert!(is_pinned_at(&world, REV_A));
 }
 
 #[test]

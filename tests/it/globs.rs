@@ -183,6 +183,10 @@ fn glob_matching_only_ignored_files_is_reported() {
     ] {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
+    world.replace("repin.yaml", "build/*.yml", "buidl/*.yml");
+    let ran = world.run(&["check"]).exits(2);
+    assert!(!ran.stderr.contains("excludes"), "{}", ran.stderr);
+    world.replace("repin.yaml", "buidl/*.yml", "build/*.yml");
     world.write(
         "repin.yaml",
         world.read("repin.yaml") + "files_ignored: include\n",

@@ -310,36 +310,39 @@ fn interrupt_during_commit_waits_for_git() {
     assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
 }
 
-#[test]
-fn interrupted_opening_reports_the_branch() {
-    let (world, forge) = hosted(Kind::Github, "base: main");
-    forge.fault(("POST", "/pulls"), 1, Fault::Hang);
-    let mut command = world.command(&["promote", "--revision", REV_B, "--pr", "draft"]);
+/// The last line of a promotion that is interrupted during this request.
+fn interrupted_at((method, end): (&'static str, &'static str), settings: &str) -> String {
+    let (world, forge) = hosted(Kind::Gitea, settings);
+    forge.store().report("ci", "success");
+    forge.fault((method, end), 1, Fault::Hang);
+    let mut command = world.command(&["promote", "--revision", REV_B, "--pr", "ready"]);
     command.env("REPIN_FORGE_TOKEN", TOKEN);
     let child = piped(command);
-    let asked = || {
-        forge
-            .asked()
-            .iter()
-            .any(|line| line.starts_with("POST ") && line.ends_with("/pulls"))
-    };
+    let is_asked = |line: &String| line.starts_with(method) && line.ends_with(end);
     let begun = Instant::now();
-    while !asked() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "{:?}",
-            forge.asked()
-        );
+    while !forge.asked().iter().any(is_asked) {
+        let asked = forge.asked();
+        assert!(begun.elapsed() < Duration::from_secs(60), "{asked:?}");
         thread::sleep(Duration::from_millis(10));
     }
     send(&child, Signal::INT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    let stderr = text(&output.stderr);
+    text(&output.stderr).lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn interrupted_opening_reports_its_extent() {
+    let last = interrupted_at(("POST", "/pulls"), "base: main");
     assert!(
-        stderr.contains("interrupted; the branch ")
-            && stderr.contains(REV_B)
-            && stderr.ends_with(" and its pull request may be incomplete; run the command again\n"),
-        "{stderr}"
+        last.starts_with("interrupted; the branch ")
+            && last.contains(REV_B)
+            && last.ends_with(" and its pull request may be incomplete; run the command again"),
+        "{last}"
+    );
+    let last = interrupted_at(("POST", "/merge"), "auto_merge: true, gates: [ci]");
+    assert!(
+        last.starts_with("interrupted; pull request #1 is complete (http"),
+        "{last}"
     );
 }

@@ -387,6 +387,32 @@ fn base_branch_counts_and_not_the_work_tree() {
 }
 
 #[test]
+fn unusable_files_of_the_base_branch_are_refused() {
+    let world = promoted();
+    let config = world.read("repin.yaml");
+    let refused = |reason: &str| {
+        let ran = world.run(&["rehearse"]).exits(2);
+        assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    };
+    for pins in [", pins: 3", ", pins: 2", ", pins: 0"] {
+        world.replace("repin.yaml", pins, "");
+    }
+    let fleet = world.read("repin.yaml") + "fleet: { history: recent }\n";
+    world.write("repin.yaml", fleet);
+    world.commit("a fleet");
+    world.push();
+    world.write("repin.yaml", &config);
+    refused("lacks `pins` of any image");
+    let large = ".github/workflows/large.yml";
+    world.write(large, vec![b'\n'; (16 << 20) + 1]);
+    world.git(&["add", large]);
+    world.commit("a large file");
+    world.push();
+    fs::remove_file(world.path(large)).unwrap();
+    refused("large.yml on origin/main has more than 16 MiB");
+}
+
+#[test]
 fn history_without_a_set_has_nothing_to_rehearse() {
     let world = world().with_git();
     world.adopt(REV_A);

@@ -173,6 +173,21 @@ fn all_checks_every_tracked_set() {
 }
 
 #[test]
+fn history_of_a_clone_without_a_remote_is_that_of_its_branch() {
+    let world = repository();
+    let shows = |since: &str| {
+        let (stderr, table) = all(&world, &["check"], 0);
+        assert!(table.lines().nth(1).unwrap().contains(since), "{table}");
+        assert_eq!(stderr, "");
+    };
+    let url = world.git(&["remote", "get-url", "origin"]);
+    world.git(&["remote", "remove", "origin"]);
+    shows("  2026-01-02 ");
+    world.git(&["remote", "add", "origin", &url]);
+    shows("  -  ");
+}
+
+#[test]
 fn pins_between_the_sets_are_reported() {
     let world = repository();
     let outside = |args: &[&str]| {
