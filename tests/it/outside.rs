@@ -556,6 +556,11 @@ fn promotion_reports_references_without_a_digest() {
     assert_eq!(checked(&world), [item]);
     let document = promote(&world, &["--format", "json"]).exits(0).json();
     assert_eq!(rows(&document, "warn"), [item]);
+    // A rollback is urgent, and restores references with a digest only.
+    let rollback = ["rollback", "--to", REV_A, "--format", "json"];
+    let document = world.run(&rollback).json();
+    assert_eq!(failed(&document), ["provenance_title"]);
+    assert!(!rows(&document, "warn").contains(&item.to_owned()));
     let ran = promote(&world, &["--body-file", "-"]).exits(0);
     assert!(
         ran.stderr.contains("warning[image_unpinned]"),

@@ -271,6 +271,19 @@ fn skipped_run_reports_an_unreadable_template() {
 }
 
 #[test]
+fn template_is_that_of_the_base_branch() {
+    let (world, fake) = hosted(Kind::Github, "labels: [ci]");
+    world.replace("repin.yaml", "report: {", "report: { template: body.j2,");
+    publish(&world, &fake, "a template");
+    fake.store()
+        .push("main", "a body", &[("body.j2", "of the branch")]);
+    world.write("body.j2", "of the work tree");
+    run(&world, &promote(REV_B)).exits(0);
+    let body = fake.store().pulls[0].body.clone();
+    assert!(body.starts_with("of the branch"), "{body}");
+}
+
+#[test]
 fn without_a_token_no_request_is_sent() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
