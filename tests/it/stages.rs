@@ -789,6 +789,18 @@ fn moved_configuration_is_compared_with_the_base() {
 }
 
 #[test]
+fn default_name_counts_as_the_old_one_if_it_is_gone() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    let renamed = "envs/prod/repin.eu.yaml";
+    pipeline.configure(renamed, "");
+    assert_eq!(policy(&pipeline, renamed), (vec![], vec![]));
+    fs::remove_file(pipeline.world.path(PROD)).unwrap();
+    let (warned, skipped) = policy(&pipeline, renamed);
+    assert_eq!((warned.len(), skipped.len()), (1, 0), "{skipped:?}");
+    assert!(warned[0].contains("promote.after"), "{warned:?}");
+}
+
+#[test]
 fn new_configuration_has_no_policy_to_compare() {
     let pipeline = Pipeline::new(AFTER_A_DAY);
     let new = "envs/new/repin.yaml";
@@ -811,13 +823,18 @@ fn new_configuration_has_no_policy_to_compare() {
     pipeline.git(&["add", "-A", "--sparse", "envs/next"]);
     let next = || policy(&pipeline, "envs/next/repin.yaml");
     assert_eq!(next(), (vec![], vec![]));
+    let is_removed = || {
+        let (warned, skipped) = next();
+        assert_eq!((warned.len(), skipped.len()), (0, 1), "{skipped:?}");
+        assert!(
+            skipped[0].contains("envs/prod") && !skipped[0].contains("envs/staging"),
+            "{skipped:?}"
+        );
+    };
+    fs::remove_dir_all(pipeline.world.path("envs/prod")).unwrap();
+    is_removed();
     pipeline.git(&["rm", "-q", "-r", "envs/prod"]);
-    let (warned, skipped) = next();
-    assert_eq!((warned.len(), skipped.len()), (0, 1), "{skipped:?}");
-    assert!(
-        skipped[0].contains("envs/prod") && !skipped[0].contains("envs/staging"),
-        "{skipped:?}"
-    );
+    is_removed();
 }
 
 /// A pipeline on a forge with a change of staging by pull request 1, which the forge merged
