@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use crate::{
     support::{
         archive::Archive,
-        authority::{Signing, statement},
+        attach::Attachment,
+        authority::{Signing, provenance, statement},
         layout::Platform,
         shop::{self, shop},
         world::{REV_A, REV_B, World},
     },
-    verify::{attached, hex, name, trusted},
+    verify::{POLICY, attached, hex, name, trusted, with_policy},
 };
 
 const CYCLONEDX: &str = "https://cyclonedx.org/bom/v1.6";
@@ -241,18 +242,17 @@ fn hostile_names_are_escaped_in_the_body() {
 
 /// Attaches an SBOM of one npm package, signed for a commit.
 fn attach_sbom(world: &World, revision: &'static str, commit: &str, version: &str) {
-    let digest = world.digest("review", revision).to_owned();
+    attach_sbom_to(world, world.digest("review", revision), commit, version);
+}
+
+fn attach_sbom_to(world: &World, digest: &str, commit: &str, version: &str) -> Attachment {
     let sbom = json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
         {"type": "library", "purl": format!("pkg:npm/left-pad@{version}")}]});
     let mut predicate = sbom;
     predicate["metadata"] = json!({});
-    let statement = statement(&name("review"), hex(&digest), CYCLONEDX, &predicate);
-    attached(
-        world,
-        "review",
-        &digest,
-        &Signing::of(commit).bundle(&statement),
-    );
+    let statement = statement(&name("review"), hex(digest), CYCLONEDX, &predicate);
+    let bundle = Signing::of(commit).bundle(&statement);
+    attached(world, "review", digest, &bundle)
 }
 
 /// The compared packages, and the parts that were not read.
@@ -286,6 +286,68 @@ fn sbom_of_another_commit_is_not_read() {
     let (packages, not_read) = compared_packages(&world);
     assert_eq!(packages, json!([]));
     assert_eq!(not_read[0]["part"], "sbom", "{not_read:?}");
+}
+
+#[test]
+fn platform_has_the_packages_of_its_own_sbom() {
+    let world = trusted();
+    with_policy(&world, &format!("{POLICY}  subject: platforms\n"));
+    for (revision, versions) in [(REV_A, ["1.1.0"; 2]), (REV_B, ["1.1.0", "1.3.0"])] {
+        let resolve = ["resolve", "--revision", revision, "--format", "json"];
+        let resolved = world.run(&resolve).exits(0).json();
+        let platforms = resolved["images"][0]["platforms"].as_array().unwrap();
+        for (platform, version) in platforms.iter().zip(versions) {
+            let digest = platform["digest"].as_str().unwrap();
+            let provenance = provenance(&name("review"), hex(digest), revision);
+            let bundle = Signing::of(revision).bundle(&provenance);
+            attached(&world, "review", digest, &bundle);
+            attach_sbom_to(&world, digest, revision, version);
+        }
+    }
+    let document = world.run(&[&PROMOTE[..], &["--contents"]].concat());
+    let document = document.exits(0).json();
+    let mut changed = Vec::new();
+    for image in document["changes"]["images"].as_array().unwrap() {
+        for difference in image["differences"].as_array().unwrap() {
+            if difference["contents"]["packages"]["changed"] == 1 {
+                changed.push(difference["platforms"].clone());
+            }
+        }
+    }
+    assert_eq!(changed, [json!(["linux/arm64"])], "{document}");
+}
+
+#[test]
+fn sbom_without_compared_contents_is_not_read() {
+    let world = trusted();
+    attach_sbom(&world, REV_B, REV_A, "1.3.0");
+    let config = world.read("repin.yaml");
+    let inventory = "inventory: { kinds: { agents: { paths: ['^(.+)$'] } } }\n";
+    let unread = || {
+        let document = world.run(&PROMOTE).exits(0).json();
+        let unread = not_read(&document["changes"]).into_iter().cloned();
+        unread.collect::<Vec<_>>()
+    };
+    world.write("repin.yaml", config + inventory);
+    assert_eq!(unread()[0]["part"], "sbom");
+    let review = "ghcr.io/acme/review, pins: 3";
+    world.replace("repin.yaml", review, &format!("{review}, inventory: false"));
+    assert_eq!(unread(), [] as [Value; 0]);
+}
+
+#[test]
+fn sbom_of_wrong_bytes_fails_and_a_missing_one_is_listed() {
+    let world = trusted();
+    let digest = world.digest("review", REV_A).to_owned();
+    let attachment = attach_sbom_to(&world, &digest, REV_A, "1.1.0");
+    let bundle = world.layout("review").blob_path(&attachment.bundle);
+    let bytes = fs::read(&bundle).unwrap();
+    let args = [&PROMOTE[..], &["--contents"]].concat();
+    fs::write(&bundle, bytes.repeat(2)).unwrap();
+    world.run(&args).exits(3);
+    fs::remove_file(&bundle).unwrap();
+    let document = world.run(&args).exits(0).json();
+    assert_eq!(not_read(&document["changes"])[0]["part"], "sbom");
 }
 
 #[test]
