@@ -79,29 +79,44 @@ fn shared_layers_of_a_set_are_read_once() {
     assert_eq!(passed, ["3 names present"; 3]);
     assert_eq!(details(&document, "env_secret", "pass").len(), 4);
 
-    let requests = registry.requests();
-    let blobs = |method: &str| -> Vec<&str> {
-        let asked = requests[pushed..]
-            .iter()
-            .filter(|line| line.starts_with(method) && line.contains("/blobs/"));
-        asked
-            .filter_map(|line| line.split("/blobs/").nth(1))
-            .collect()
-    };
-    let gets = blobs("GET");
-    let distinct: BTreeSet<_> = gets.iter().collect();
-    assert_eq!(
-        gets.len(),
-        distinct.len(),
-        "a blob was fetched twice: {gets:#?}"
-    );
+    let requests = &registry.requests()[pushed..];
+    let gets = read_once(requests);
     // One base layer, one with the agents, a layer with the revision, and a layer with the old
     // revision; four configs, and those of the digests before: one that is not an index, and the
     // two platforms of an index.
-    assert_eq!(gets.len(), 4 + 4 + 1 + 2, "{gets:#?}");
+    assert_eq!(gets, 4 + 4 + 1 + 2, "{requests:#?}");
     // The layers in the repositories that they were not read from: three of each new image, and one of the old
     // `fix`; `base` has no pins.
-    assert_eq!(blobs("HEAD").len(), 3 * 2 + 1, "{requests:#?}");
+    assert_eq!(blobs(requests, "HEAD").len(), 3 * 2 + 1, "{requests:#?}");
+}
+
+#[test]
+fn compared_layers_are_read_once() {
+    let world = shop();
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registered(&world, &directory);
+    let pushed = registry.requests().len();
+    let ran = world.run(&["promote", "--revision", REV_B, "--contents"]);
+    ran.exits(0);
+    assert!(read_once(&registry.requests()[pushed..]) > 0);
+}
+
+/// The blobs of requests with this method.
+fn blobs<'r>(requests: &'r [String], method: &str) -> Vec<&'r str> {
+    let asked = requests
+        .iter()
+        .filter(|line| line.starts_with(method) && line.contains("/blobs/"));
+    asked
+        .filter_map(|line| line.split("/blobs/").nth(1))
+        .collect()
+}
+
+/// The number of blobs that were read, none of them twice.
+fn read_once(requests: &[String]) -> usize {
+    let gets = blobs(requests, "GET");
+    let distinct: BTreeSet<_> = gets.iter().collect();
+    assert_eq!(gets.len(), distinct.len(), "{gets:#?}");
+    gets.len()
 }
 
 #[test]
