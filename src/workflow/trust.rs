@@ -129,13 +129,11 @@ impl<'c> Trust<'c> {
         services: &Services,
     ) -> Result<Vec<Rc<SearchResult>>, Errors> {
         let sources = services.sources_of_images(config)?;
-        let (mut work, mut names) = (Vec::new(), Vec::new());
-        for digest in digests {
+        let work = digests.iter().map(|digest| {
             let (source, image) = (&sources[digest.image], &config.images[digest.image]);
-            work.push(self.examine_once(source, image, digest.digest, revision, services));
-            names.push(image.name.as_str());
-        }
-        services.wait_for_all("reading signatures", &names, work)
+            self.examine_once(source, image, digest.digest, revision, services)
+        });
+        services.wait_for_all("reading signatures", &names_of(digests, config), work)
     }
 
     /// The packages in the SBOMs of digests, in their order, as far as signers of the policy made them for the
@@ -148,10 +146,9 @@ impl<'c> Trust<'c> {
         services: &Services,
     ) -> Result<Vec<Result<SbomPackages, Error>>, Errors> {
         let sources = services.sources_of_images(config)?;
-        let (mut work, mut names) = (Vec::new(), Vec::new());
-        for digest in digests {
+        let work = digests.iter().map(|digest| {
             let (source, image) = (&sources[digest.image], &config.images[digest.image]);
-            work.push(async move {
+            async move {
                 let subject = Subject {
                     image: &image.name,
                     repositories: &image.signed_repositories(),
@@ -160,10 +157,9 @@ impl<'c> Trust<'c> {
                     now: (services.environment.clock)(),
                 };
                 contents::read_sboms(source, &self.policy, subject).await
-            });
-            names.push(image.name.as_str());
-        }
-        services.wait_for_all("reading SBOMs", &names, work)
+            }
+        });
+        services.wait_for_all("reading SBOMs", &names_of(digests, config), work)
     }
 
     /// Finds and evaluates the signatures of a digest, once in a run.
@@ -198,6 +194,14 @@ impl<'c> Trust<'c> {
         cache.borrow_mut().insert(key, Rc::clone(&examination));
         examination
     }
+}
+
+/// The image of each digest.
+fn names_of<'c>(digests: &[SignedDigest<'_>], config: &'c Config) -> Vec<&'c str> {
+    let names = digests
+        .iter()
+        .map(|digest| &*config.images[digest.image].name);
+    names.collect()
 }
 
 /// The time before the end of a root's authorities in which a warning is shown.
@@ -358,7 +362,10 @@ pub(crate) fn read_material(files: &dyn Files, path: &RelPath) -> io::Result<Vec
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::files::WorkTree;
 
     #[test]
     fn built_in_roots_are_fresh_for_120_days() {
@@ -366,12 +373,28 @@ mod tests {
         let released = date(BUILT_IN_DATE).unwrap();
         let after = |days: u64| describe(&root, released + Duration::from_secs(days * 86_400));
         assert_eq!(after(120).warning, None);
+        assert!(after(0).detail.starts_with("sigstore (built in, from "));
         let warning = after(121).warning.unwrap();
         assert!(warning.contains("update repin"), "{warning}");
         // The age of a file is not limited.
         let mut file = Root::built_in(BuiltIn::Sigstore).unwrap();
         "root.json".clone_into(&mut file.name);
         let later = released + Duration::from_secs(121 * 86_400);
-        assert_eq!(describe(&file, later).warning, None);
+        let described = describe(&file, later);
+        assert_eq!(described.warning, None);
+        assert!(described.detail.starts_with("root.json: "));
+    }
+
+    #[test]
+    fn file_of_a_key_or_root_may_have_4_mib() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("root.json");
+        let read = |length: u64| {
+            fs::write(&file, vec![b'x'; usize::try_from(length).unwrap()]).unwrap();
+            let path = RelPath::parse("root.json").unwrap();
+            read_material(&WorkTree::new(directory.path()), &path)
+        };
+        assert!(read(MAX_MATERIAL).is_ok());
+        assert!(read(MAX_MATERIAL + 1).is_err());
     }
 }

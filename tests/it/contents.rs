@@ -418,6 +418,10 @@ fn a_contract_that_is_wrong_costs_no_request() {
         );
         assert_eq!(document["errors"][0]["code"], code);
         assert_eq!(document["errors"][0]["file"], "contracts/review.yaml");
+        let ran = world
+            .run(&["set", "--revision", REV_B, "--out", "set.json"])
+            .exits(2);
+        assert!(ran.stderr.contains(code), "{}", ran.stderr);
     }
     fs::remove_file(world.path("contracts/review.yaml")).unwrap();
     let document = world

@@ -906,7 +906,7 @@ fn sources_prefer_flag_then_environment() {
     world
         .run_with(
             &PROMOTE,
-            &[("REPIN_SOURCES", "ghcr.io/acme=oci:elsewhere\n")],
+            &[("REPIN_SOURCES", "ghcr.io/acme=oci:elsewhere\n\n")],
         )
         .exits(0);
     let flag = [
