@@ -289,14 +289,10 @@ pub(super) fn verify_contents<'c, H: Strictness>(
         compared: vec![ContentsByDigest::new(); config.images.len()],
     };
     let mut stage = images.contents(standards);
-    let open: Vec<_> = stage.pending().collect();
-    if open.is_empty() {
-        return Ok((stage.finish()?, read));
-    }
     let sources = services.sources_of_images(config)?;
     let no_inventory = Inventory::default();
     let (mut places, mut platforms) = (Vec::new(), Vec::new());
-    for place in open {
+    for place in stage.pending() {
         let Some(image_facts) = stage.facts(place.image) else {
             continue;
         };

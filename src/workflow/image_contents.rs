@@ -127,7 +127,7 @@ fn verdict(examined: &ExaminedPlatform<'_>, layers: &ImageLayers) -> Result<Cont
     let (mut checks, mut kinds) = (Vec::new(), None);
     for standard in examined.standards {
         let contents = gather(platform, layers, standard.inventory)?;
-        if kinds.is_none() && !standard.inventory.kinds.is_empty() {
+        if !standard.inventory.kinds.is_empty() {
             kinds = checks::hygiene::enumerate(standard.inventory, &contents).ok();
         }
         checks.extend(checks::check_contents(
@@ -194,4 +194,48 @@ fn gather(
 ) -> Result<Contents, Error> {
     let layers = layers.iter().map(AsRef::as_ref);
     inventory::gather(layers, inventory).map_err(|error| merge_error(platform, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::LayoutDirectory,
+        oci::{Tag, TagOrDigest},
+        registry::{Layout, resolve},
+        support::{archive::Archive, layout},
+    };
+
+    #[test]
+    fn kept_layers_lacking_a_content_are_read_again() {
+        let status = "Package: curl\nStatus: install ok installed\nVersion: 8\n\n";
+        let layer = Archive::new().file("var/lib/dpkg/status", status).end();
+        let platform = layout::Platform::new("linux/amd64", "a").layer(layer);
+        let directory = tempfile::tempdir().unwrap();
+        layout::Layout::at(&directory.path().join("app")).image("v1", &[platform]);
+        let source = Source::Layout(Layout::new(LayoutDirectory::new("app", directory.path())));
+        let tag = TagOrDigest::Tag(Tag::parse("v1").unwrap());
+        let inventory = Inventory::default();
+        let mut kept = LayerCache::for_sets(ContentFilter::default());
+        let read = async {
+            let facts = resolve::resolve(&source, &tag, &[]).await.unwrap().unwrap();
+            let platform = PlatformSource {
+                image: "app",
+                source: &source,
+                facts: &facts.platforms[0],
+            };
+            let examined = ExaminedPlatform {
+                platform,
+                standards: &[],
+                compared: Some(&inventory),
+            };
+            check(&[examined], Some(&mut kept), &ReadingProgress::default()).await
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let verdict = runtime.block_on(read).remove(0);
+        let contents = verdict.unwrap().contents.unwrap();
+        assert_eq!(contents.databases["deb"].as_ref().unwrap().len(), 1);
+    }
 }

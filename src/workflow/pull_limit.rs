@@ -82,9 +82,6 @@ pub(crate) fn check_pull_limit(
             work.push(estimate(remote, &image.manifests));
         }
     }
-    if names.is_empty() {
-        return Ok(());
-    }
     let estimates = services.wait_for_all("reading Docker Hub's limit", &names, work)?;
     let needed: u64 = estimates.iter().map(|estimate| estimate.needed).sum();
     let remaining = estimates

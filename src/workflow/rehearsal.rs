@@ -18,7 +18,7 @@ use super::{
     smoke::SmokeStage,
 };
 use crate::{
-    checks::{self, ApprovedImage, Check, RehearsalVerdict, judge_rehearsal},
+    checks::{self, ApprovedImage, Check, judge_rehearsal},
     config::{Config, Operation},
     error::{Class, Error, Errors},
     history::{History, HistoryEntry, Provenance},
@@ -223,9 +223,7 @@ fn rehearse_set(
         verdict,
         checks,
         error: errors.as_ref().and_then(ErrorRow::worst),
-        class: errors
-            .filter(|_| verdict == RehearsalVerdict::Unknown)
-            .map(|errors| errors.class()),
+        class: errors.map(|errors| errors.class()),
         images,
         is_latest: false,
     })

@@ -230,10 +230,8 @@ impl Request {
                 let digest = self.digests.get(&image.name)?;
                 Some(Expected::HandedOver(*digest))
             }
-            Operation::Rollback => {
-                let promoted = promoted.filter(|_| image.pins > 0)?;
-                PinnedDigest::of(&image.name, promoted).map(Expected::Pinned)
-            }
+            // The promoted set contains only images with pins.
+            Operation::Rollback => PinnedDigest::of(&image.name, promoted?).map(Expected::Pinned),
         };
         let images = config.images.iter().enumerate();
         images

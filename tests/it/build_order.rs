@@ -571,6 +571,21 @@ fn forge_compares_the_commits_of_the_source() {
 }
 
 #[test]
+fn rollback_requests_no_order() {
+    let forge = Thousand::start(fleet::options(Kind::Github, 2));
+    let (world, [_, late, other]) = on_forge(&forge, Kind::Github, "acme/app-0000");
+    let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+    promote(&world, other, &["--apply"]).exits(0);
+    world.commit(&format!("promote: test images @{other}"));
+    world.push();
+    let before = forge.log().len();
+    world
+        .run(&["rollback", "--to", late, "--no-changes"])
+        .exits(0);
+    assert_eq!(forge.log().len(), before);
+}
+
+#[test]
 fn git_fetches_source_that_token_cannot_read() {
     for kind in [Kind::Github, Kind::Gitea] {
         let forge = Thousand::start(fleet::options(kind, 2));

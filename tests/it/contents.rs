@@ -701,6 +701,26 @@ fn current_contract_only_warns_in_a_rollback() {
 }
 
 #[test]
+fn finding_of_two_standards_is_reported_once() {
+    let mut world = shop();
+    let empty = Archive::new().file("opt/agent/empty", "").end();
+    let platform = Platform::new("linux/amd64", REV_A).label("dev.acme.version", "1");
+    world.rebuild("fix", REV_A, &[platform.layer(empty)]);
+    world.pin(REV_A);
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.push();
+    let document = world
+        .run(&["rollback", "--to", REV_A, "--format", "json"])
+        .exits(1)
+        .json();
+    let found = details(&document, "kinds_all_empty", "fail");
+    assert_eq!(found.len(), 1, "{document}");
+}
+
+#[test]
 fn set_that_violated_its_contract_cannot_return() {
     let world = promoted_twice();
     let wanted = "must_contain:\n  agents: [nobody]\n";
@@ -721,6 +741,13 @@ fn set_that_violated_its_contract_cannot_return() {
     assert!(
         failures(&document)
             .contains(&"inventory_must_contain_missing fix linux/amd64 agents/nobody".to_owned())
+    );
+    // An identical current contract does not warn of the same.
+    world.write("contracts/review.yaml", wanted);
+    let document = world.refuses_to(&to_b, 1, &codes);
+    assert_eq!(
+        details(&document, "inventory_must_contain_missing", "warn"),
+        [""; 0]
     );
 }
 

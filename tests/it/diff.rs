@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use crate::{
     support::{
         authority::{self, Signing},
+        fake::{Fake, Reaction},
         layout::Platform,
         registry::{Protection, Registry},
         world::{REV_A, REV_B, REV_C, World, world},
     },
-    verify::{IMAGES, attest, unsigned},
+    verify::{IMAGES, POLICY, attest, unsigned, with_policy},
 };
 
 const SOURCE: &str = "org.opencontainers.image.source";
@@ -778,21 +779,78 @@ fn configured_parts_are_reported() {
     }
 }
 
-#[test]
-fn link_of_a_rollback_compares_the_new_set_with_the_old() {
+/// Two commits, and images that state their source. No set is promoted.
+fn labeled() -> (World, [String; 2]) {
     let world = world().with_git();
     let revisions = [world.commit("one"), world.commit("two")];
     world.push();
     for revision in &revisions {
         for image in ["review", "fix", "base"] {
-            let platform = Platform::new("linux/amd64", revision)
-                .label(SOURCE, "https://github.com/acme/app")
-                .label("image", image);
-            world.layout(image).image(revision, &[platform]);
+            let platforms = ["linux/amd64", "linux/arm64"].map(|name| {
+                Platform::new(name, revision)
+                    .label(SOURCE, "https://github.com/acme/app")
+                    .label("image", image)
+            });
+            world.layout(image).image(revision, &platforms);
         }
-        promote(&world, revision);
     }
-    let [old, new] = &revisions;
+    (world, revisions)
+}
+
+#[test]
+fn images_are_read_for_missing_facts() {
+    let (world, [old, new]) = labeled();
+    let args = ["promote", "--revision", &new, "--format", "json"];
+    let changes = || world.run(&args).exits(0).json()["changes"].clone();
+    let config = world.read("repin.yaml");
+    let config = config.replace("report: {", "report: { changes: source,");
+    let with_source = config.clone() + "source: ./origin.git\n";
+    world.write("repin.yaml", &with_source);
+    world
+        .run(&["promote", "--revision", &old, "--apply"])
+        .exits(0);
+    world.commit("by hand");
+    world.push();
+    assert_eq!(changes()["from"]["known_by"], "label");
+    let title = format!("promote: test images @{old}");
+    world.git(&["commit", "-q", "--amend", "-m", &title]);
+    world.push();
+    world.write("repin.yaml", &config);
+    let shown = changes();
+    assert_eq!(shown["from"]["known_by"], "history");
+    assert_eq!(shown["source"]["stated_by"], "label");
+    // With a known revision and source, wrong bytes matter only for the images.
+    let pins = world.read(".github/workflows/a.yml");
+    let (_, digest) = pins.split_once("b: 'ghcr.io/acme/review:").unwrap();
+    let (_, digest) = digest.split_once('@').unwrap();
+    let index = blob_json(&world, "review", &digest[..71]);
+    let platform = index["manifests"][0]["digest"].as_str().unwrap();
+    std::fs::write(blob(&world, "review", platform), "{}").unwrap();
+    world.write("repin.yaml", &with_source);
+    assert_eq!(changes()["source"]["stated_by"], "configuration");
+    world.replace("repin.yaml", "changes: source", "changes: images");
+    world.run(&args).exits(3);
+}
+
+#[test]
+fn missing_image_of_both_sets_is_requested_once() {
+    let world = world().with_git();
+    world.adopt(REV_A);
+    world.push();
+    let registry = Fake::start(|_| Reaction::new(404, "{}"));
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host());
+    let sets = ["--from", "current", "--to", "current"];
+    diff(&world, &[&sets[..], &["--source", &source]].concat());
+    let mut requests = registry.log();
+    requests.retain(|line| line.contains("/manifests/"));
+    assert_eq!(requests.len(), 2, "{requests:?}");
+}
+
+#[test]
+fn link_of_a_rollback_compares_the_new_set_with_the_old() {
+    let (world, [old, new]) = &labeled();
+    promote(world, old);
+    promote(world, new);
     let args = ["rollback", "--to", old, "--format", "json"];
     let document = world.run(&args).exits(0).json();
     let link = format!("https://github.com/acme/app/compare/{old}...{new}");
@@ -825,6 +883,12 @@ fn signatures_prove_the_stated_source() {
     );
     let body = document["body"].as_str().unwrap();
     assert!(!body.contains("as the image's label states"), "{body}");
+    // A signature that is not bound to the commit proves no source.
+    let unbound = POLICY.replace("  trusted", "      commit: \"off\"\n  trusted");
+    with_policy(&world, &unbound);
+    let document = world.run(&args).exits(0).json();
+    assert_eq!(document["changes"]["source"]["stated_by"], "label");
+    with_policy(&world, POLICY);
     // The label states another repository than the signature.
     for image in IMAGES {
         let platform = Platform::new("linux/amd64", REV_A)

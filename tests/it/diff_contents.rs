@@ -12,7 +12,7 @@ use crate::{
         authority::{Signing, provenance, statement},
         layout::Platform,
         shop::{self, shop},
-        world::{REV_A, REV_B, World},
+        world::{REV_A, REV_B, World, details},
     },
     verify::{POLICY, attached, hex, name, trusted, with_policy},
 };
@@ -382,6 +382,36 @@ fn only_read_contents_are_compared_by_default() {
         contents_of(&all.exits(0).json()["changes"], "fix"),
         &Value::Null
     );
+}
+
+#[test]
+fn contracts_of_a_rollback_need_no_inventory() {
+    let world = changed().with_git();
+    world.adopt(REV_A);
+    world.push();
+    world.promoted(REV_B);
+    let rollback = || {
+        let args = ["rollback", "--to", REV_A, "--format", "json"];
+        world.run(&args).exits(0).json()
+    };
+    let config = world.read("repin.yaml");
+    let config = config.split("inventory:").next().unwrap();
+    world.write("repin.yaml", config);
+    world.write(
+        "contracts/review.yaml",
+        shop::CONTRACT.to_owned() + "# new\n",
+    );
+    let document = rollback();
+    let warned = details(&document, "expected_yaml_unknown_kind", "warn");
+    assert!(!warned.is_empty(), "{document}");
+    assert!(contents_of(&document["changes"], "review").is_object());
+    // The past contract alone selects no comparison of the contents.
+    let config = config.replace(", contract: contracts/review.yaml", "");
+    world.write("repin.yaml", config);
+    let document = rollback();
+    let passed = details(&document, "inventory_must_contain_missing", "pass");
+    assert!(!passed.is_empty(), "{document}");
+    assert!(contents_of(&document["changes"], "review").is_null());
 }
 
 /// The paragraph of `fix`, whose images have these layers at A and B, and the parts that were not read.

@@ -14,6 +14,10 @@ const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const BRANCH: &str = "repin/rollback-x";
 
 fn rollback(fleet: &Fleet, more: &[&str]) -> Vec<Value> {
+    rollback_to(REV, fleet, more)
+}
+
+fn rollback_to(revision: &str, fleet: &Fleet, more: &[&str]) -> Vec<Value> {
     let _ = std::fs::remove_file(fleet.path("out.jsonl"));
     let args = [
         "fleet",
@@ -21,7 +25,7 @@ fn rollback(fleet: &Fleet, more: &[&str]) -> Vec<Value> {
         "--list",
         "list.txt",
         "--to",
-        REV,
+        revision,
         "--out",
         "out.jsonl",
     ];
@@ -126,6 +130,23 @@ fn rolled_back_repository_holds_the_undone_set() {
     let lines = fleet.lines("out.jsonl");
     assert_eq!(codes(&lines[0]), ["revision_order", "rolled_back"]);
     assert_eq!(lines[3]["outcome"], json!("current"));
+}
+
+#[test]
+fn range_of_a_rollback_begins_at_the_older_set() {
+    let mut options = options(Kind::Github, 2);
+    options.speed = 1000;
+    let fleet = Fleet::new(options);
+    let older = "a".repeat(40);
+    for revision in [&older, OTHER] {
+        let set = fleet.build(revision);
+        fleet.pin(1, &set, &format!("promote: images @{revision}"));
+    }
+    rollback_to(&older, &fleet, &["--pr", "draft"]);
+    let body = fleet.forge.store(1).pulls[0].body.clone();
+    // The source does not have the commits, so only the kind of the run shows the order.
+    assert!(body.contains("not read"), "{body}");
+    assert!(body.contains("aaaaaaa...bbbbbbb"), "{body}");
 }
 
 #[test]

@@ -676,6 +676,9 @@ fn diff_has_files_next_to_the_configuration() {
     );
 }
 
+/// The note in place of a diff.
+const TOO_LARGE: &str = "The diff of this set is too large for this page; git shows it.";
+
 #[test]
 fn oversized_diff_is_omitted_with_a_note() {
     let repo = Repo::new();
@@ -690,18 +693,39 @@ fn oversized_diff_is_omitted_with_a_note() {
             many("# words\n").replace(&repo::pin("fix", 'b'), &repo::pin("fix", 'c')),
         )
         .commit(title('c'));
-    let large = format!("{}\n{}", repo::pin("fix", 'd'), "x".repeat(1024 * 1024));
-    repo.pins('d')
+    // The file of `e` is larger than a file that is read, and the rest of its diff is small.
+    repo.promote('d');
+    let large = format!("{}\n{}", repo::pin("fix", 'e'), "x".repeat(1024 * 1024));
+    repo.pins('e')
         .write(".github/workflows/fix.yml", large)
-        .commit(title('d'));
+        .commit(title('e'));
     repo.publish();
     let text = page(&repo);
     let sets = parts(&text, "<li class=\"", "</li>\n");
-    let large = "The diff of this set is too large for this page; git shows it.";
-    let left_out: Vec<_> = sets.iter().map(|set| set.contains(large)).collect();
-    assert_eq!(left_out, [true, false, true, false]);
+    let left_out: Vec<_> = sets.iter().map(|set| set.contains(TOO_LARGE)).collect();
+    assert_eq!(left_out, [true, true, false, true, false]);
     let with_diff: Vec<_> = sets.iter().map(|set| set.contains("<pre")).collect();
-    assert_eq!(with_diff, [false, true, false, true]);
+    assert_eq!(with_diff, [false, false, true, false, true]);
+}
+
+#[test]
+fn largest_diff_has_32_kibibytes() {
+    let with_line = |length: usize| {
+        let repo = Repo::new();
+        repo.promote('a');
+        let text = format!("{}\n{}\n", repo::pin("fix", 'b'), "x".repeat(length));
+        repo.pins('b').write(".github/workflows/fix.yml", text);
+        repo.commit(title('b'));
+        repo.publish();
+        repo
+    };
+    let short = shown_diff(&with_line(1), 0);
+    let rest = 32 * 1024 - (short.join("\n").len() + 1);
+    for (length, is_shown) in [(1 + rest, true), (2 + rest, false)] {
+        let repo = with_line(length);
+        assert_eq!(shown_diff(&repo, 0).len() == short.len(), is_shown);
+        assert_eq!(page(&repo).contains(TOO_LARGE), !is_shown);
+    }
 }
 
 #[test]

@@ -14,6 +14,17 @@ use crate::support::{
 };
 
 #[test]
+fn malformed_digest_costs_no_request() {
+    for revision in [REV_B, "newest"] {
+        let (world, fake) = hosted(Kind::Github, "");
+        let mistake = ["--digest", "fix"];
+        let ran = run(&world, &[&promote(revision)[..], &mistake].concat()).exits(2);
+        assert!(ran.stdout.contains("NAME=DIGEST"), "{}", ran.stdout);
+        assert_eq!(fake.asked(), [] as [String; 0]);
+    }
+}
+
+#[test]
 fn newer_pull_request_supersedes_an_unchanged_one() {
     for kind in KINDS {
         let (mut world, fake) = hosted(kind, "labels: [ci]");

@@ -413,6 +413,22 @@ fn unusable_files_of_the_base_branch_are_refused() {
 }
 
 #[test]
+fn configuration_error_is_no_failure_of_a_set() {
+    let world = promoted();
+    let pin = world.digest("fix", REV_C);
+    let values = format!("i: {{ repository: ghcr.io/acme/fix, digest: '{pin}' }}\n");
+    world.write("values.yaml", values);
+    let places = "places:\n  helm: { files: [values.yaml] }\n  \
+                  keys: { files: [values.yaml], entry: /i, digest: digest, image: fix }\n";
+    world.write("repin.yaml", world.read("repin.yaml") + places);
+    world.commit("two places");
+    world.push();
+    let ran = world.run(&["rehearse"]).exits(2);
+    let message = "both find this digest";
+    assert!(ran.stderr.contains(message), "{}", ran.stderr);
+}
+
+#[test]
 fn history_without_a_set_has_nothing_to_rehearse() {
     let world = world().with_git();
     world.adopt(REV_A);

@@ -79,6 +79,9 @@ fn set_of_fleet_is_written_with_hash() {
     }
     assert_eq!(set["inventory"], json!({}));
     assert_eq!(set["config_sha256"].as_str().unwrap().len(), 64);
+    // An inventory without kinds lists no contents.
+    world.write("repin.yaml", world.read("repin.yaml") + "inventory: {}\n");
+    assert_eq!(verified(&world)["inventory"], json!({}));
 }
 
 #[tokio::test]
