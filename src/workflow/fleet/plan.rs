@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use futures_util::future::join_all;
-
 use super::{
     Walk,
     member::Member,
@@ -122,15 +120,7 @@ impl Walk<'_> {
                 files: listed.files.clone(),
             })
             .collect();
-        let work = async {
-            if self.reader.batch_size() > 1 {
-                return self.reader.contents(&requests).await;
-            }
-            let requests = requests.iter().map(std::slice::from_ref);
-            let contents = requests.map(|request| self.reader.contents(request));
-            join_all(contents).await.into_iter().flatten().collect()
-        };
-        self.shared(work).await
+        self.shared(self.reader.contents(&requests)).await
     }
 
     /// Opens the site of a repository and plans its change.
