@@ -131,14 +131,8 @@ impl Walk<'_> {
     ) -> Result<Prepared, Box<Report>> {
         let contents = contents.map_err(|error| Box::new(error.into()))?;
         let Listed {
-            mut member,
-            listing,
-            ..
+            member, listing, ..
         } = listed;
-        // Gitea does not report the tree of a commit.
-        if member.state.head.tree.is_empty() {
-            member.state.head.tree.clone_from(&listing.tree.id);
-        }
         let base = Base::surveyed(&member.state, &member.branch, listing.tree, contents);
         let site = self
             .site(&member, base)
