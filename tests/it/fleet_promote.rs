@@ -1,11 +1,12 @@
 //! `repin fleet promote` without pull requests: outcomes, requests, shards, sets, and attacks of a
 //! hostile repository.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::support::{
+    attach,
     fleet::{Fleet, REV, name, options},
     forge::{
         Kind, TOKEN,
@@ -174,6 +175,28 @@ fn refused_set_begins_no_repository() {
         ran.stderr
     );
     assert!(fleet.forge.log().is_empty());
+}
+
+#[test]
+fn set_verification_does_not_shorten_the_deadline() {
+    let fleet = Fleet::new(options(Kind::Github, 1));
+    let registry = attach::serve(&fleet.path("images/api"), |request| {
+        if request.number == 0 {
+            sleep(Duration::from_secs(2));
+        }
+        None
+    });
+    let config = fleet.read("repin.yaml");
+    let api = format!("ghcr.io/acme/api: 'http://{}/acme/api'", registry.host());
+    fleet.write(
+        "repin.yaml",
+        config.replace("sources: {", &format!("sources: {{ {api},")),
+    );
+    let deadline = [("REPIN_DEADLINE", "2s")];
+    let args = [&PROMOTE[..], &OUT].concat();
+    let stderr = fleet.run_with(&args, &deadline).stderr;
+    // The rest may take more than two seconds.
+    assert!(!fleet.forge.log().is_empty(), "{stderr}");
 }
 
 #[test]

@@ -509,7 +509,7 @@ fn unusable_stages_of_a_fleet_are_refused() {
 }
 
 #[test]
-fn refused_stage_is_unknown_and_an_unreadable_one_an_error() {
+fn only_a_refused_stage_is_unknown() {
     let options = options(Kind::Github, 5).trouble(3, Trouble::Unlisted);
     let fleet = fleet_of(options, "");
     for number in [0, 1] {
