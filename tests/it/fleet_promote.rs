@@ -1,14 +1,16 @@
 //! `repin fleet promote` without pull requests: outcomes, requests, shards, sets, and attacks of a
 //! hostile repository.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::support::{
+    attach,
     fleet::{Fleet, REV, name, options},
     forge::{
         Kind, TOKEN,
+        store::CommitRow,
         thousand::{Trouble, contents::PINNED},
     },
 };
@@ -173,6 +175,28 @@ fn refused_set_begins_no_repository() {
         ran.stderr
     );
     assert!(fleet.forge.log().is_empty());
+}
+
+#[test]
+fn set_verification_does_not_shorten_the_deadline() {
+    let fleet = Fleet::new(options(Kind::Github, 1));
+    let registry = attach::serve(&fleet.path("images/api"), |request| {
+        if request.number == 0 {
+            sleep(Duration::from_secs(2));
+        }
+        None
+    });
+    let config = fleet.read("repin.yaml");
+    let api = format!("ghcr.io/acme/api: 'http://{}/acme/api'", registry.host());
+    fleet.write(
+        "repin.yaml",
+        config.replace("sources: {", &format!("sources: {{ {api},")),
+    );
+    let deadline = [("REPIN_DEADLINE", "2s")];
+    let args = [&PROMOTE[..], &OUT].concat();
+    let stderr = fleet.run_with(&args, &deadline).stderr;
+    // The rest may take more than two seconds.
+    assert!(!fleet.forge.log().is_empty(), "{stderr}");
 }
 
 #[test]
@@ -523,16 +547,64 @@ fn broad_globs_are_refused_before_reading() {
 }
 
 #[test]
+fn only_files_count_for_the_limit() {
+    let fleet = taking_all(Kind::Github, 200);
+    let mut store = fleet.forge.store(1);
+    let mut files = store.files_of(&store.refs["main"]).clone();
+    let submodule = ("160000".to_owned(), store.put_blob(b""));
+    files.insert("submodule".to_owned(), submodule);
+    let commit = CommitRow {
+        tree: store.put_tree(files),
+        parents: vec![store.refs["main"].clone()],
+        message: "a submodule".to_owned(),
+    };
+    let id = store.put_commit(commit);
+    store.refs.insert("main".to_owned(), id);
+    drop(store);
+    planned(&fleet, &[], 0);
+}
+
+#[test]
 fn large_files_are_refused_before_reading() {
+    const MIB: usize = 1 << 20;
     let fleet = taking_all(Kind::Github, 20);
-    let large = " ".repeat(4 << 20);
-    let files: Vec<_> = (0..5).map(|number| format!("large-{number}")).collect();
-    let files: Vec<_> = files.iter().map(|file| (&**file, &*large)).collect();
-    fleet.forge.store(1).push("main", "large", &files);
+    let add = |name: &str, size: usize| {
+        let mut store = fleet.forge.store(1);
+        store.push("main", "large", &[(name, &" ".repeat(size))]);
+    };
+    let size: usize = {
+        let store = fleet.forge.store(1);
+        let files = store.files_of(&store.refs["main"]);
+        files.values().map(|(_, id)| store.blobs[id].len()).sum()
+    };
+    for number in 0..5 {
+        add(&format!("large-{number}"), 3 * MIB);
+    }
+    add("rest", MIB - size);
+    planned(&fleet, &[], 0);
+    add("one more", 1);
     planned(&fleet, &[], 1);
     assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "refused 1"]);
     let message = fleet.lines("out.jsonl")[1]["error"]["message"].to_string();
-    assert!(message.contains("bytes, more than 16777216"), "{message}");
+    let reason = "have 16777217 bytes, more than 16777216";
+    assert!(message.contains(reason), "{message}");
+}
+
+#[test]
+fn few_repositories_are_listed_before_large_files_are_read() {
+    let fleet = Fleet::new(options(Kind::Github, 5));
+    let large = "#".repeat(2 << 20);
+    for number in 0..5 {
+        let file = [(".github/workflows/large.yml", &*large)];
+        fleet.forge.store(number).push("main", "large", &file);
+    }
+    planned(&fleet, &[], 0);
+    let log = fleet.forge.log();
+    let last = log.iter().rposition(|logged| logged.repository == Some(0));
+    let first = log
+        .iter()
+        .position(|logged| logged.repository == Some(4) && logged.request.contains("/git/trees/"));
+    assert!(last < first, "{log:#?}");
 }
 
 #[test]
@@ -600,6 +672,15 @@ fn branch_and_name_of_repository_are_used() {
 }
 
 #[test]
+fn branch_that_changes_during_the_survey_is_not_used() {
+    let fleet = Fleet::new(options(Kind::Gitea, 1).trouble(0, Trouble::Reconfigured));
+    planned(&fleet, &[], 3);
+    let message = fleet.lines("out.jsonl")[0]["error"]["message"].to_string();
+    let reason = "its configuration changed while it was read";
+    assert!(message.contains(reason), "{message}");
+}
+
+#[test]
 fn list_names_base_branches() {
     let fleet = Fleet::new(options(Kind::Github, 2));
     {
@@ -628,6 +709,13 @@ fn list_names_base_branches() {
 /// Pins a repository to a set with a commit of this message.
 fn pinned_to(fleet: &Fleet, number: usize, revision: &str, message: &str) {
     fleet.pin(number, &fleet.build(revision), message);
+}
+
+/// Whether the files of a repository's commits were requested, which may show a renamed file.
+fn reads_commits(fleet: &Fleet, number: usize) -> bool {
+    let log = fleet.forge.log();
+    log.iter()
+        .any(|logged| logged.repository == Some(number) && logged.request.contains("/commits/"))
 }
 
 /// Runs a promotion. Returns the lines of its report.
@@ -679,6 +767,8 @@ fn older_and_held_sets_are_refused() {
                 .collect::<Vec<_>>()
         };
         let help = |line: &Value| line["checks"][0]["help"].as_str().unwrap().to_owned();
+        // Commits of promotions show the beginning of the current set.
+        assert!(reads_commits(&fleet, 5) && !reads_commits(&fleet, 1));
         for line in &lines[1..4] {
             assert_eq!(codes(line), ["revision_order"], "{line:#}");
             assert!(help(line).ends_with("promote in a clone with --allow-older"));
@@ -754,6 +844,7 @@ fn incomplete_history_needs_recent_commits_setting() {
         );
     }
     planned(&fleet, &[], 1);
+    assert!(!reads_commits(&fleet, 1));
     let lines = fleet.lines("out.jsonl");
     assert_eq!(lines[0]["outcome"], "planned");
     let codes: Vec<_> = lines[1]["checks"]

@@ -1,7 +1,8 @@
 //! `repin fleet promote --pr`: pull requests with every trouble, their pace, and killed runs.
 
-use std::{thread::sleep, time::Duration};
+use std::{io::Read, thread::sleep, time::Duration};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -12,6 +13,7 @@ use crate::support::{
         gitea::{self, FORGEJO, GITEA, GITEA_1_25},
         thousand::{Options, Trouble, contents::PINNED},
     },
+    terminal,
 };
 
 const PROMOTE: [&str; 10] = [
@@ -133,15 +135,19 @@ fn each_trouble_concerns_one_repository() {
 #[test]
 fn last_of_several_closed_pull_requests_counts() {
     for kind in [Kind::Github, Kind::Gitea] {
-        let fleet = Fleet::new(fast(kind, 2).trouble(1, Trouble::Closed));
-        {
-            let mut store = fleet.forge.store(1);
+        let closed = fast(kind, 3).trouble(1, Trouble::Closed);
+        let fleet = Fleet::new(closed.trouble(2, Trouble::Closed));
+        for number in 1..3 {
+            let mut store = fleet.forge.store(number);
             let mut second = store.pulls[0].clone();
             second.number = store.number();
             store.pulls.push(second);
         }
-        assert_eq!(promoted(&fleet, &[]), 1, "{kind:?}");
-        let expected = ["created 0", "closed_by_person 1"];
+        // Another error is not hidden by the closed pull request.
+        let file = [("notes", "by hand")];
+        fleet.forge.store(2).push(BRANCH, "notes", &file);
+        assert_eq!(promoted(&fleet, &[]), 5, "{kind:?}");
+        let expected = ["created 0", "closed_by_person 1", "foreign_commit 5"];
         let lines = fleet.read("out.jsonl");
         assert_eq!(fleet.outcomes("out.jsonl"), expected, "{kind:?} {lines}");
     }
@@ -270,6 +276,34 @@ fn unchanged_pull_requests_cost_about_one_listing() {
 }
 
 #[test]
+fn unchanged_pull_request_is_recognized_by_its_survey() {
+    let again = |keys: &str, state: &'static str, outdated: bool| {
+        let fleet = Fleet::new(fast(Kind::Github, 1));
+        let mut store = fleet.forge.store(0);
+        let config = store.content("main", "repin.yaml") + keys;
+        store.push("main", "ours", &[("repin.yaml", &config)]);
+        drop(store);
+        let args = PROMOTE.map(|arg| if arg == "draft" { state } else { arg });
+        fleet.scaled(&args).exits(0);
+        if outdated {
+            let mut store = fleet.forge.store(0);
+            let main = store.refs["main"].clone();
+            store.gitea.shown.insert(1, main);
+        }
+        let before = fleet.forge.log().len();
+        fleet.scaled(&args).exits(0);
+        assert_eq!(fleet.outcomes("out.jsonl"), ["unchanged 0"]);
+        fleet.requests_since(before)[0]
+    };
+    let expected = again("", "draft", false);
+    assert_eq!(again("", "ready", false), expected);
+    let merges = "forge: { auto_merge: true }\n";
+    assert_eq!(again(merges, "draft", false), expected);
+    // The pull request may lag behind its branch.
+    assert!(again("", "draft", true) > expected);
+}
+
+#[test]
 fn only_opened_pull_requests_count_for_the_limit() {
     let fleet = Fleet::new(fast(Kind::Github, 6).trouble(2, Trouble::Denied));
     assert_eq!(promoted(&fleet, &["--limit", "2"]), 0);
@@ -297,6 +331,36 @@ fn successes_are_no_failures() {
     let outcomes = fleet.outcomes("out.jsonl");
     assert_eq!(outcomes[..3], ["created 0", "created 0", "denied 4"]);
     assert!(outcomes[3].starts_with("pending"), "{outcomes:?}");
+}
+
+#[test]
+fn failed_pull_request_does_not_count_for_the_limit() {
+    let fleet = Fleet::new(fast(Kind::Github, 2).trouble(0, Trouble::DeniedPull));
+    {
+        let mut store = fleet.forge.store(0);
+        // The base moves before the existing branch is changed.
+        let head = store.refs["main"].clone();
+        store.refs.insert(BRANCH.to_owned(), head);
+        let text = store.content("main", PINNED[0]);
+        store.intruder = Some((PINNED[0].to_owned(), format!("# moved\n{text}")));
+    }
+    promoted(&fleet, &["--limit", "1"]);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["denied 4", "created 0"]);
+}
+
+#[test]
+fn refusal_of_an_open_pull_request_is_reported() {
+    let fleet = Fleet::new(fast(Kind::Github, 1));
+    assert_eq!(promoted(&fleet, &[]), 0);
+    {
+        let mut store = fleet.forge.store(0);
+        let text = store.content("main", PINNED[0]);
+        store.push("main", "more", &[(PINNED[0], &format!("# more\n{text}"))]);
+        store.github.ruled = vec!["repin/"];
+    }
+    assert_eq!(promoted(&fleet, &[]), 1);
+    let line = &fleet.lines("out.jsonl")[0];
+    assert_eq!(line["outcome"], "refused", "{line:#}");
 }
 
 #[test]
@@ -595,6 +659,60 @@ fn pace_spreads_new_pull_requests_over_all_shards() {
 }
 
 #[test]
+fn only_new_pull_requests_wait_for_their_turn() {
+    let mut options = options(Kind::Github, 5);
+    options.troubles = (0..2).map(|number| (number, Trouble::Closed)).collect();
+    let fleet = Fleet::new(options);
+    for number in 0..2 {
+        fleet.forge.store(number).pulls[0].open = true;
+    }
+    let pace = ["--pace", "1/m", "--max-failures", "1"];
+    // The next turn is after the deadline. A pending repository is not a failure.
+    let deadline = [("REPIN_DEADLINE", "50s")];
+    fleet.run_with(&[&PROMOTE[..], &pace].concat(), &deadline);
+    let outcomes = [
+        "updated 0",
+        "updated 0",
+        "created 0",
+        "pending 3",
+        "pending 3",
+    ];
+    assert_eq!(fleet.outcomes("out.jsonl"), outcomes);
+    let reason = fleet.lines("out.jsonl")[4]["error"]["message"].to_string();
+    assert!(reason.contains("the deadline has passed"), "{reason}");
+}
+
+#[test]
+fn interrupted_run_reports_opened_pull_requests() {
+    let fleet = Fleet::new(fast(Kind::Github, 2).trouble(1, Trouble::Silent));
+    let mut command = fleet.scaled_command(&PROMOTE);
+    command
+        .env("REPIN_HTTP_TIMEOUT", "60s")
+        .env("TERM", "xterm");
+    let (mut child, mut screen) = terminal::attached(command);
+    let is_silent = || fleet.forge.log().iter().any(|logged| logged.status == 0);
+    while !is_silent() {
+        assert_eq!(child.try_wait().unwrap(), None);
+        sleep(Duration::from_millis(1));
+    }
+    let mut shown = String::new();
+    while !shown.contains("1 of 2 repositories done") {
+        let mut buffer = [0; 1024];
+        let read = screen.read(&mut buffer).unwrap();
+        shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let mut rest = Vec::new();
+    // The end of a terminal is an error: EIO once its other side is closed.
+    let _ = screen.read_to_end(&mut rest);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let rest = String::from_utf8_lossy(&rest);
+    let report = "interrupted; 1 pull requests were opened; that of acme/app-0001 may be incomplete; \
+                  run the same command again";
+    assert!(rest.contains(report), "{rest}");
+}
+
+#[test]
 fn forbidden_changes_are_not_made() {
     let fleet = Fleet::new(options(Kind::Github, 2));
     let ran = fleet
@@ -618,15 +736,24 @@ fn moved_base_is_planned_again() {
         let text = store.content("main", PINNED[0]);
         store.intruder = Some((PINNED[0].to_owned(), format!("# moved\n{text}")));
     }
-    assert_eq!(promoted(&fleet, &[]), 0);
+    let stderr = fleet.scaled(&PROMOTE).exits(0).stderr;
+    let note = "note: acme/app-0000: the base branch moved; planning again";
+    assert!(stderr.contains(note), "{stderr}");
     assert_eq!(fleet.outcomes("out.jsonl"), ["created 0"]);
-    let store = fleet.forge.store(0);
+    let mut store = fleet.forge.store(0);
     assert!(store.content(BRANCH, PINNED[0]).starts_with("# moved\n"));
     assert!(
         store.commits[&store.refs[BRANCH]]
             .parents
             .contains(&store.refs["main"])
     );
+    // The base moves again, before and during an update.
+    let text = store.content("main", PINNED[0]);
+    store.push("main", "more", &[(PINNED[0], &format!("# more\n{text}"))]);
+    store.intruder = Some((PINNED[0].to_owned(), format!("# again\n{text}")));
+    drop(store);
+    assert_eq!(promoted(&fleet, &[]), 0);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["updated 0"]);
 }
 
 #[test]

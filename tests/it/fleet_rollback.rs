@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    fleet::{Fleet, REV, options},
+    fleet::{Fleet, REV, name, options},
     forge::{
         Kind,
         thousand::{Options, contents::PINNED},
@@ -171,4 +171,26 @@ fn commits_before_the_recent_ones_prove_nothing() {
     let rules = fleet.config(Kind::Github, "{ history: recent }");
     fleet.write("repin.yaml", &rules);
     assert_eq!(rollback(&fleet, &[])[3]["outcome"], json!("refused"));
+}
+
+#[test]
+fn rollback_needs_no_order_of_builds() {
+    let fleet = Fleet::new(options(Kind::Github, 2));
+    let [old, new] = ["1", "2"].map(|content| {
+        let mut store = fleet.forge.store(0);
+        store.push("main", "build", &[("src/a", content)])
+    });
+    for revision in [&old, &new] {
+        let message = format!("promote: images @{revision}");
+        fleet.pin(1, &fleet.build(revision), &message);
+    }
+    let config = fleet.read("repin.yaml") + "report: { changes: none }\n";
+    fleet.write("repin.yaml", config);
+    fleet.write("list.txt", name(1));
+    fleet
+        .run(&["fleet", "rollback", "--list", "list.txt", "--to", &old])
+        .exits(0);
+    let log = fleet.forge.log();
+    let mut requests = log.iter().map(|logged| &logged.request);
+    assert!(!requests.any(|request| request.contains("/compare/")));
 }

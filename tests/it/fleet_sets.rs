@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::support::{
     fleet::{Fleet, REV, name, options},
-    forge::{Kind, Store},
+    forge::{
+        Kind, Store,
+        thousand::{Options, Trouble},
+    },
     hosted::SERVERS,
     scene::hours_ago,
     world::Ran,
@@ -37,7 +40,11 @@ const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// Repositories with two environments below the set at the top; the last repository has no
 /// environment. `more`: further keys of the environments.
 fn fleet(kind: Kind, count: usize, more: &str) -> Fleet {
-    let mut options = options(kind, count);
+    fleet_of(options(kind, count), more)
+}
+
+fn fleet_of(mut options: Options, more: &str) -> Fleet {
+    let (kind, count) = (options.kind, options.count);
     options.speed = 1000;
     let fleet = Fleet::new(options);
     for [file, set, ..] in [STAGING, PROD] {
@@ -499,6 +506,34 @@ fn unusable_stages_of_a_fleet_are_refused() {
         assert_eq!(outcomes[3], "planned 0", "{kind:?} {:#}", lines[3]);
         assert_eq!(refusals(&fleet)[4..7], ["stage_missing"; 3], "{kind:?}");
     }
+}
+
+#[test]
+fn only_a_refused_stage_is_unknown() {
+    let options = options(Kind::Github, 5).trouble(3, Trouble::Unlisted);
+    let fleet = fleet_of(options, "");
+    for number in [0, 1] {
+        let mut store = fleet.forge.store(number);
+        let stage = format!(
+            "{{ repository: {}, config: {} }}",
+            name(number + 2),
+            STAGING[1]
+        );
+        let config = text_at(&store, "main", PROD[1])
+            + &format!("promote: {{ after: [{{ set: {stage} }}] }}\n");
+        store.push("main", "stages", &[(PROD[1], &config)]);
+    }
+    {
+        let mut store = fleet.forge.store(2);
+        let config = text_at(&store, "main", STAGING[1]).replace("app.yml", "'**'");
+        let paths: Vec<_> = (0..201).map(|at| format!("envs/staging/{at}")).collect();
+        let mut files: Vec<_> = paths.iter().map(|path| (&**path, "")).collect();
+        files.push((STAGING[1], &config));
+        store.push("main", "many files", &files);
+    }
+    let outcomes = promote(&fleet, PROD, REV, &[]);
+    assert_eq!(outcomes[..2], ["refused 1", "denied 4"]);
+    assert_eq!(refusals(&fleet)[0], "stage_unknown");
 }
 
 #[test]

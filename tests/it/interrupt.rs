@@ -346,3 +346,31 @@ fn interrupted_opening_reports_its_extent() {
         "{last}"
     );
 }
+
+#[test]
+fn interrupted_closing_reports_changes_if_applied() {
+    let close = ["fleet", "close", "--revision", REV_B, "--list", "list.txt"];
+    for (apply, changed) in [
+        (&[][..], "nothing was changed"),
+        (
+            &["--apply"],
+            "some pull requests may be closed; run the command again",
+        ),
+    ] {
+        let forge = holding();
+        let world = World::empty().env("REPIN_FORGE_TOKEN", TOKEN);
+        let host = forge.server.host();
+        let config = format!(
+            "version: 1\nfleet: {{}}\nsource: acme/app\nimages: {{ api: {{ repository: ghcr.io/acme/api }} }}\n\
+             forge: {{ kind: gitea, url: 'http://{host}/api/v1' }}\n"
+        );
+        world.write("repin.yaml", config);
+        world.write("list.txt", "acme/app\n");
+        let child = piped(world.command(&[&close, apply].concat()));
+        forge.arrived.recv().unwrap();
+        send(&child, Signal::INT);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130));
+        assert_eq!(text(&output.stderr), format!("interrupted; {changed}\n"));
+    }
+}

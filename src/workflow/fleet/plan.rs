@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use futures_util::future::join_all;
-
 use super::{
     Walk,
     member::Member,
@@ -122,15 +120,7 @@ impl Walk<'_> {
                 files: listed.files.clone(),
             })
             .collect();
-        let work = async {
-            if self.reader.batch_size() > 1 {
-                return self.reader.contents(&requests).await;
-            }
-            let requests = requests.iter().map(std::slice::from_ref);
-            let contents = requests.map(|request| self.reader.contents(request));
-            join_all(contents).await.into_iter().flatten().collect()
-        };
-        self.shared(work).await
+        self.shared(self.reader.contents(&requests)).await
     }
 
     /// Opens the site of a repository and plans its change.
@@ -141,14 +131,8 @@ impl Walk<'_> {
     ) -> Result<Prepared, Box<Report>> {
         let contents = contents.map_err(|error| Box::new(error.into()))?;
         let Listed {
-            mut member,
-            listing,
-            ..
+            member, listing, ..
         } = listed;
-        // Gitea does not report the tree of a commit.
-        if member.state.head.tree.is_empty() {
-            member.state.head.tree.clone_from(&listing.tree.id);
-        }
         let base = Base::surveyed(&member.state, &member.branch, listing.tree, contents);
         let site = self
             .site(&member, base)

@@ -81,3 +81,25 @@ pub(super) fn survey_of(entry: &ListEntry, set: &SetPath, branch: &str) -> Surve
         config: set.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Fleet;
+
+    #[test]
+    fn moved_repository_without_a_new_name_is_reported() {
+        let entry = ListEntry {
+            repository: "acme/web".to_owned(),
+            base: None,
+        };
+        let set = SetPath::from(Fleet::default().config);
+        for (to, expected) in [("", "another name"), ("acme/site", "acme/site")] {
+            let survey = Survey::Moved(to.to_owned());
+            let Err(Absent::Moved(error)) = state_of(&entry, &set, survey) else {
+                panic!("{to}");
+            };
+            assert_eq!(error.message, format!("acme/web is {expected} now"));
+        }
+    }
+}

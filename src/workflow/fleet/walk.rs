@@ -287,3 +287,24 @@ pub(super) fn pending(reason: PendingReason) -> Report {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_files_or_bytes_complete_a_group() {
+        for (files, bytes, is_full) in [
+            (GROUP_FILES - 1, GROUP_BYTES - 1, false),
+            (GROUP_FILES, 0, true),
+            (0, GROUP_BYTES, true),
+        ] {
+            let group = Group {
+                files,
+                bytes,
+                ..Group::default()
+            };
+            assert_eq!(group.is_full(), is_full, "{files} {bytes}");
+        }
+    }
+}

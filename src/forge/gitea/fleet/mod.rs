@@ -13,6 +13,7 @@ use std::{
     collections::{HashMap, VecDeque},
 };
 
+use futures_util::future::join_all;
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
@@ -176,11 +177,7 @@ impl GiteaFleet {
         &self,
         requests: &[ContentRequest],
     ) -> Vec<Result<Contents, Error>> {
-        let mut contents = Vec::new();
-        for request in requests {
-            contents.push(self.read_contents(request).await);
-        }
-        contents
+        join_all(requests.iter().map(|request| self.read_contents(request))).await
     }
 
     /// An empty listing of the history of `older` without that of `newer` shows an ancestor. Not every

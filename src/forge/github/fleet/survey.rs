@@ -45,7 +45,7 @@ struct RefRow {
 #[derive(Deserialize)]
 struct CommitRow {
     oid: String,
-    tree: Option<ObjectRow>,
+    tree: ObjectRow,
     file: Option<FileRow>,
     #[serde(default)]
     message: String,
@@ -210,7 +210,7 @@ impl RepositoryRow {
             },
             head: Head {
                 commit: commit.oid,
-                tree: commit.tree.map(|tree| tree.oid).unwrap_or_default(),
+                tree: commit.tree.oid,
             },
             config: commit.file.map_or(ConfigFile::Missing, FileRow::config),
             branch: self
@@ -237,7 +237,7 @@ impl From<CommitRow> for SurveyedBranch {
                 message: row.message,
                 parents: parents.into_iter().map(|parent| parent.oid).collect(),
             },
-            tree: row.tree.map(|tree| tree.oid).unwrap_or_default(),
+            tree: row.tree.oid,
         }
     }
 }

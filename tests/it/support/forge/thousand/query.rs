@@ -439,7 +439,10 @@ impl<'s> Execution<'s> {
             })),
             "isDraft" => leaf(json!(pull.draft)),
             "headRefName" => leaf(json!(pull.head)),
-            "headRefOid" => leaf(json!(head.or(pull.closed_at.as_ref()))),
+            "headRefOid" => {
+                let shown = store.gitea.shown.get(&pull.number).or(head);
+                leaf(json!(shown.or(pull.closed_at.as_ref())))
+            }
             "baseRefName" => leaf(json!(pull.base)),
             "isCrossRepository" => leaf(json!(pull.head_repo != "acme/flows")),
             "headRef" => head.map(|_| Found::One(Thing::Ref(number, pull.head.clone()))),

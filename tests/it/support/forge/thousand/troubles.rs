@@ -18,6 +18,12 @@ pub enum Trouble {
     Limited,
     /// Every write is denied.
     Denied,
+    /// Every new pull request is denied.
+    DeniedPull,
+    /// The listing of its files is denied.
+    Unlisted,
+    /// Each listing of its pull requests finds another branch in its configuration.
+    Reconfigured,
     /// The first write finds the hourly budget used up, until two seconds later.
     UsedUp,
     /// The first pull request "was submitted too quickly".
@@ -116,15 +122,26 @@ impl Shared {
             let now = self.now().duration_since(std::time::UNIX_EPOCH).unwrap();
             (now.as_secs() + 2).to_string()
         };
+        let is_denied = match trouble {
+            Trouble::Denied => write,
+            Trouble::DeniedPull => opens(asked),
+            Trouble::Unlisted => asked.path.contains("/git/trees/"),
+            _ => false,
+        };
+        if is_denied {
+            let message = "Resource not accessible by personal access token";
+            return Outcome::Answer(error(403, message));
+        }
+        if trouble == Trouble::Reconfigured && asked.path.ends_with("/pulls") {
+            let branch = format!("pins-{}/{{revision}}", self.times(number));
+            let keys = format!("promote: {{ branch: '{branch}' }}\n");
+            let config = self.options.seeded.config() + &keys;
+            let files = [("repin.yaml", &*config)];
+            self.store(number).push("main", "another branch", &files);
+        }
         let due = match trouble {
             Trouble::RetryAfter | Trouble::Limited | Trouble::UsedUp | Trouble::Silent => write,
             Trouble::TooQuickly | Trouble::DoneThenBroken => opens(asked),
-            Trouble::Denied if write => {
-                return Outcome::Answer(error(
-                    403,
-                    "Resource not accessible by personal access token",
-                ));
-            }
             Trouble::Missing if !asked.path.ends_with("/graphql") => {
                 return Outcome::Answer(Reply::json(404, not_found("Not Found")));
             }
