@@ -591,6 +591,14 @@ fn large_files_are_refused_before_reading() {
 }
 
 #[test]
+fn file_of_4_mib_is_read() {
+    let fleet = Fleet::new(options(Kind::Github, 2));
+    let file = [(".github/workflows/large.yml", &*"#".repeat(4 << 20))];
+    fleet.forge.store(1).push("main", "large", &file);
+    planned(&fleet, &[], 0);
+}
+
+#[test]
 fn few_repositories_are_listed_before_large_files_are_read() {
     let fleet = Fleet::new(options(Kind::Github, 5));
     let large = "#".repeat(2 << 20);

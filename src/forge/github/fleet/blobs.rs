@@ -151,8 +151,8 @@ impl GithubFleet {
         let path = format!("git/blobs/{}", blob.id);
         let mut request = request(blob.repository, &path, "reading a blob");
         request.what = blob.what();
-        // The content is base64-encoded, with a line break after every 60 characters.
-        request.max = MAX_FILE / 3 * 4 + MAX_FILE / 30;
+        // The content is base64-encoded, with an escaped line break after every 60 characters.
+        request.max = MAX_FILE / 3 * 4 + MAX_FILE / 20;
         let bytes = self.http.content(&request, &blob.id).await?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(blob.too_large());
