@@ -1,9 +1,12 @@
 //! Rate limits of forges: waited out within the command's deadline and announced, or refused at
 //! once.
 
+use std::{thread::sleep, time::Duration};
+
 use serde_json::json;
 
 use crate::support::{
+    attach,
     forge::{Fake, Fault, Kind, Reply, TOKEN, error},
     hosted::{self, FILES, PROMOTE},
     runner,
@@ -51,6 +54,27 @@ fn names_a_time(stderr: &str, before: &str, after: &str) {
         })
     });
     assert!(found, "{before}HH:MM:SS{after}: {stderr}");
+}
+
+#[test]
+fn slow_registry_does_not_shorten_the_deadline_of_the_forge() {
+    let (world, fake) = hosted::hosted(Kind::Github, "labels: []");
+    let registry = attach::serve(&world.path("images/fix"), |request| {
+        if request.number == 0 {
+            sleep(Duration::from_secs(6));
+        }
+        None
+    });
+    let source = format!("ghcr.io/acme/fix: 'http://{}/acme/fix'", registry.host());
+    world.replace(
+        "repin.yaml",
+        "sources: {",
+        &format!("sources: {{ {source},"),
+    );
+    hosted::publish(&world, &fake, "another registry");
+    let limited = error(429, "slow down").with("retry-after", "1");
+    fake.fault(("POST", "/pulls"), 1, Fault::Instead(limited));
+    run(&world, &PROMOTE, "6s").exits(0);
 }
 
 #[test]
