@@ -21,7 +21,7 @@ static VERIFY: LazyLock<Verify> = LazyLock::new(Verify::without_signers);
 const OWN: &str = include_str!("../../examples/trusted/trusted_root.json");
 /// Reading the roots takes longer than most inputs.
 static POLICY: LazyLock<Policy<'static>> = LazyLock::new(|| {
-    let built_in = [BuiltIn::Sigstore, BuiltIn::GitHub].map(|which| Root::built_in(which).unwrap());
+    let built_in = [BuiltIn::Sigstore, BuiltIn::GitHub].map(Root::built_in);
     let own = Root::parse("own", OWN.as_bytes()).unwrap();
     Policy {
         verify: &VERIFY,

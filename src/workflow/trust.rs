@@ -78,8 +78,8 @@ impl<'c> Trust<'c> {
         let mut roots = Vec::new();
         for root in &verify.trusted_roots {
             roots.extend(match &root.kind {
-                RootKind::Sigstore => material.built_in(BuiltIn::Sigstore, root.span),
-                RootKind::GitHub => material.built_in(BuiltIn::GitHub, root.span),
+                RootKind::Sigstore => vec![Root::built_in(BuiltIn::Sigstore)],
+                RootKind::GitHub => vec![Root::built_in(BuiltIn::GitHub)],
                 RootKind::File(path) => material.roots(&root.name, path, root.span),
             });
         }
@@ -318,17 +318,6 @@ impl Material<'_> {
         }
     }
 
-    fn built_in(&mut self, instance: BuiltIn, at: Span) -> Vec<Root> {
-        match Root::built_in(instance) {
-            Ok(root) => vec![root],
-            Err(error) => {
-                let name = instance.as_str();
-                self.problem(format!("cannot use the built-in root {name}: {error}"), at);
-                Vec::new()
-            }
-        }
-    }
-
     fn file(&mut self, path: &RelPath, at: Span) -> Option<Vec<u8>> {
         match read_material(self.files, path) {
             Ok(bytes) => {
@@ -369,7 +358,7 @@ mod tests {
 
     #[test]
     fn built_in_roots_are_fresh_for_120_days() {
-        let root = Root::built_in(BuiltIn::Sigstore).unwrap();
+        let root = Root::built_in(BuiltIn::Sigstore);
         let released = date(BUILT_IN_DATE).unwrap();
         let after = |days: u64| describe(&root, released + Duration::from_secs(days * 86_400));
         assert_eq!(after(120).warning, None);
@@ -377,7 +366,7 @@ mod tests {
         let warning = after(121).warning.unwrap();
         assert!(warning.contains("update repin"), "{warning}");
         // The age of a file is not limited.
-        let mut file = Root::built_in(BuiltIn::Sigstore).unwrap();
+        let mut file = Root::built_in(BuiltIn::Sigstore);
         "root.json".clone_into(&mut file.name);
         let later = released + Duration::from_secs(121 * 86_400);
         let described = describe(&file, later);

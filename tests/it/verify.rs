@@ -772,6 +772,34 @@ fn trust_show_lists_every_candidate_with_its_reason() {
 }
 
 #[test]
+fn roots_of_one_set_do_not_verify_another() {
+    let world = trusted();
+    let source = "sources: { ghcr.io/acme: oci:images }\n";
+    let config = world.read("repin.yaml").replace(source, "");
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    let mut expired = authority::root();
+    expired["certificateAuthorities"][0]["validFor"]["end"] = json!("2023-01-01T00:00:00Z");
+    for (set, root) in [("one", authority::root()), ("two", expired)] {
+        world.write(&format!("{set}/repin.yaml"), &config);
+        world.write(&format!("{set}/root.json"), root.to_string());
+        for file in ["a.yml", "b.yml"] {
+            let path = format!(".github/workflows/{file}");
+            world.write(&format!("{set}/{path}"), world.read(&path));
+        }
+    }
+    fs::remove_dir_all(world.path(".github")).unwrap();
+    let world = world.with_git();
+    world.push();
+    let images = format!("ghcr.io/acme=oci:{}", world.path("images").display());
+    let args = ["check", "--all", "--remote", "--format", "json"];
+    let ran = world.run_with(&args, &[("REPIN_SOURCES", &images)]);
+    let document = ran.exits(1).json();
+    let sets = document["sets"].as_array().unwrap();
+    assert_eq!(failed(&sets[0]["document"]), [""; 0]);
+    assert_eq!(failed(&sets[1]["document"]), ["signature_invalid"]);
+}
+
+#[test]
 fn doctor_reports_roots_and_their_age() {
     let lines = |world: &World, exit: i32| -> Vec<(String, String)> {
         let document = world
@@ -819,6 +847,9 @@ fn doctor_reports_roots_and_their_age() {
     }
     world.write("root.json", "{}");
     assert_eq!(lines(&world, 2)[0].0, "fail");
+    with_policy(&world, &POLICY.replace("root.json", "sigstore"));
+    let (_, detail) = lines(&world, 0).remove(0);
+    assert!(detail.starts_with("sigstore (built in, from "), "{detail}");
     with_policy(&world, "");
     assert_eq!(lines(&world, 0)[0].0, "skip");
 }

@@ -50,14 +50,14 @@ fn staging() -> Vec<Root> {
 #[test]
 fn public_bundle_verifies_within_the_built_in_root() {
     let name = "conda-attestation.sigstore.json";
-    let sigstore = || vec![Root::built_in(BuiltIn::Sigstore).unwrap()];
+    let sigstore = || vec![Root::built_in(BuiltIn::Sigstore)];
     let verdict = evaluate(name, sigstore(), CONDA, CONDA_DIGEST);
     assert_eq!(verdict.result, UNBOUND);
     let proof = verdict.proof.unwrap();
     assert_eq!(proof.root.as_deref(), Some("sigstore"));
     assert_eq!(proof.log.unwrap().url, "https://rekor.sigstore.dev");
     assert!(proof.certificate.unwrap().commit.is_some());
-    let github = vec![Root::built_in(BuiltIn::GitHub).unwrap()];
+    let github = vec![Root::built_in(BuiltIn::GitHub)];
     for (roots, digest) in [
         (github, CONDA_DIGEST),
         (staging(), CONDA_DIGEST),

@@ -242,10 +242,11 @@ impl RootInventory {
                 let root = parse_single(&name, &bytes).map_err(unusable)?;
                 (root, Some(bytes), text)
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let root = Root::built_in(instance).map_err(unusable)?;
-                (root, None, instance.document().to_owned())
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (
+                Root::built_in(instance),
+                None,
+                instance.document().to_owned(),
+            ),
             Err(error) => return Err(unusable(error.to_string())),
         };
         self.used.push(UsedRoot {
@@ -290,7 +291,7 @@ impl RootInventory {
         };
         let mut foreign = 0;
         for (document, root) in roots.into_iter().enumerate() {
-            let Some(instance) = instance_of(&root).map_err(unusable)? else {
+            let Some(instance) = instance_of(&root) else {
                 foreign += 1;
                 continue;
             };
@@ -337,13 +338,9 @@ fn built_in(instance: Instance) -> BuiltIn {
 }
 
 /// The instance of a root in a file.
-fn instance_of(root: &Root) -> Result<Option<BuiltIn>, String> {
-    for instance in [BuiltIn::Sigstore, BuiltIn::GitHub] {
-        if root.shares_entry(&Root::built_in(instance)?) {
-            return Ok(Some(instance));
-        }
-    }
-    Ok(None)
+fn instance_of(root: &Root) -> Option<BuiltIn> {
+    let mut instances = [BuiltIn::Sigstore, BuiltIn::GitHub].into_iter();
+    instances.find(|instance| root.shares_entry(&Root::built_in(*instance)))
 }
 
 /// The distinct instances of the roots.
