@@ -375,6 +375,16 @@ mod tests {
     }
 
     #[test]
+    fn roots_are_renewed_60_days_before_their_end() {
+        let mut root = Root::built_in(BuiltIn::GitHub);
+        "root.json".clone_into(&mut root.name);
+        let notice = root.summary().until().unwrap() - EXPIRY_NOTICE;
+        assert_eq!(describe(&root, notice).warning, None);
+        let warning = describe(&root, notice + Duration::from_secs(1)).warning;
+        assert!(warning.unwrap().contains("renew it"));
+    }
+
+    #[test]
     fn file_of_a_key_or_root_may_have_4_mib() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("root.json");
