@@ -343,3 +343,36 @@ pub(super) fn current_labels(
     }
     Ok(labels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_manifests_are_not_pulled() {
+        let [known, new] = ["known", "new"].map(|text| Digest::of(text.as_bytes()));
+        let tag = Tag::parse("v1").unwrap();
+        let target = Target {
+            pinned: vec![known, new],
+            ..Target::new(TagPattern::Tag(tag.clone()))
+        };
+        let pulls = |tag| {
+            let pulls = required_pulls(tag, &target, 3, |digest| digest == known);
+            let rows = pulls.into_iter();
+            rows.map(|pull| {
+                (
+                    pull.reference.to_string(),
+                    pull.with_platforms,
+                    pull.further,
+                )
+            })
+            .collect::<Vec<_>>()
+        };
+        let pinned = (format!("@{new}"), false, 0);
+        assert_eq!(
+            pulls(Some(&tag)),
+            [(":v1".to_owned(), true, 3), pinned.clone()]
+        );
+        assert_eq!(pulls(None), [pinned]);
+    }
+}
