@@ -14,7 +14,6 @@ use super::{
 use crate::{
     config::{Config, OutsidePolicy, RelPath, is_config_file},
     configurations::{Contents, OtherConfigurations},
-    files::Snapshot,
     git::{Git, GitError, ObjectId},
     oci::Digest,
     pins::{Found, Located, Occurrence, OccurrenceFinder},
@@ -24,8 +23,6 @@ use crate::{
 struct Entry {
     path: RelPath,
     blob: ObjectId,
-    /// Whether `files:` matches the file, so that its pins are counted.
-    counts: bool,
 }
 
 /// Searches the tree of a commit; `found` are the pins of the same tree. Missing objects are fetched
@@ -76,9 +73,7 @@ fn search(
     git.regular_files(commit, |path, blob| {
         let below = path.as_path().strip_prefix(root);
         if let Ok(Ok(below)) = below.map(RelPath::new) {
-            let counts = Snapshot::lists(&config.scanned, &below);
-            let path = below;
-            entries.push(Entry { path, blob, counts });
+            entries.push(Entry { path: below, blob });
         }
         blobs.insert(path, blob);
     })?;
@@ -149,8 +144,6 @@ pub(super) fn sparse(
         Some(Entry {
             path: file.path,
             blob: file.sparse?,
-            // The pins of files that are not in the work tree are not counted.
-            counts: false,
         })
     });
     let entries = entries.collect();
@@ -199,8 +192,8 @@ fn search_blobs(
         };
         let file = Arc::new(entry.path);
         for occurrence in occurrences {
-            let is_pin = entry.counts && pins.contains(&(&*file, occurrence.offset));
-            if !is_pin {
+            // Files that are not counted, or not in the work tree, have no pins in `found`.
+            if !pins.contains(&(&*file, occurrence.offset)) {
                 outside.occurrences.push(Located {
                     file: Arc::clone(&file),
                     item: occurrence.clone(),

@@ -46,9 +46,6 @@ impl Layouts {
     /// Whether a file belongs to a layout: its marker, its index, or a blob with a digest as its name.
     /// Any other file in the directory belongs to the repository.
     pub(super) fn contains(&self, path: &RelPath) -> bool {
-        if self.directories.is_empty() {
-            return false;
-        }
         let path = path.as_bytes();
         let name = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
         if [MARKER, INDEX].contains(&&path[name..]) {

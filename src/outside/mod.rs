@@ -314,16 +314,13 @@ fn add_other_sets(
     outside: &mut Outside,
 ) {
     outside.configurations = others.count();
-    if outside.configurations == 0 {
-        return;
-    }
     let digests = outside.occurrences.iter().chain(&outside.undeclared);
     let files = digests.map(|occurrence| &occurrence.file);
     let mut in_files: HashMap<RelPath, OtherPins> = HashMap::new();
     for file in files.chain(found.pins().iter().map(|pin| &pin.file)) {
-        if !in_files.contains_key(&**file) {
-            in_files.insert((**file).clone(), others.pins_in(file, contents));
-        }
+        in_files
+            .entry((**file).clone())
+            .or_insert_with(|| others.pins_in(file, contents));
     }
     for digests in [&mut outside.occurrences, &mut outside.undeclared] {
         digests.retain(|occurrence| {
@@ -371,7 +368,7 @@ fn search_files(
         .filter(|path| !counted.contains(path))
         .cloned()
         .collect();
-    let results = Mutex::new(Vec::new());
+    let results = Mutex::new(BTreeMap::new());
     let visited = tree.visit(&others, &|number, opened, buffer| {
         let found = opened.and_then(|opened| {
             finder.digests(opened.content, buffer, |kind, digest| {
@@ -380,7 +377,7 @@ fn search_files(
         });
         if !matches!(&found, Ok(found) if found.is_empty()) {
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.push((number, found));
+            results.insert(number, found);
         }
     });
     if let Err(error) = visited {
@@ -388,8 +385,7 @@ fn search_files(
             .unread
             .push(Unreadable::file(&error.path, &error.error));
     }
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(number, _)| *number);
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     for (number, result) in results {
         let path = &others[number];
         match result {
@@ -465,4 +461,46 @@ impl Unreadable {
 /// Whether a file is searched for digests outside of pins.
 fn is_searched(layouts: &Layouts, config: &Config, path: &RelPath) -> bool {
     !layouts.contains(path) && !config.outside_ignore.matches(path.as_path())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process};
+
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn only_whole_files_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("mem"), "four").unwrap();
+        let read = |root: &Path, most| {
+            let mut contents = TreeContents {
+                tree: WorkTree::new(root),
+                sparse: HashMap::new(),
+                root: root.to_owned(),
+                is_tracked: false,
+            };
+            contents.read(&RelPath::parse("mem").unwrap(), most)
+        };
+        assert_eq!(read(directory.path(), 4), Ok(b"four".to_vec()));
+        let reason = "it is larger than 3 bytes".to_owned();
+        assert_eq!(read(directory.path(), 3), Err(reason));
+        // Linux opens the memory of a process, and refuses to read its first page.
+        let process = PathBuf::from(format!("/proc/{}", process::id()));
+        let reason = read(&process, 4).unwrap_err();
+        assert!(reason.contains("os error"), "{reason}");
+    }
+
+    #[test]
+    fn missing_root_is_reported() {
+        let config = config::example(
+            "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let tree = WorkTree::new(&directory.path().join("missing"));
+        let mut outside = Outside::default();
+        search_files(&tree, &config, &Found::default(), &[], &mut outside);
+        assert_eq!(outside.unread.len(), 1);
+    }
 }

@@ -451,6 +451,8 @@ fn layout_hides_only_files_of_its_format() {
     let fix = world.digest("fix", REV_A).to_owned();
     layout(&world, "");
     layout(&world, "images/app/");
+    let sha512 = format!("images/app/blobs/sha512/{}", "a".repeat(128));
+    track(&world, &sha512, &fix);
     assert_eq!(checked(&world), [] as [&str; 0]);
     // All other files of the directory are searched.
     for path in [
@@ -472,6 +474,29 @@ fn layout_hides_only_files_of_its_format() {
             "digest_outside images/app/sub/index.json:1:1",
         ]
     );
+}
+
+#[test]
+fn only_digests_in_a_layout_are_blobs() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    layout(&world, "app/");
+    let digits = "a".repeat(64);
+    let paths = [
+        format!("app/blobs/sha256/{}", "A".repeat(64)),
+        format!("app/blobs/sha256/{}", "a".repeat(63)),
+        format!("other/blobs/sha256/{digits}"),
+    ];
+    let mut expected = Vec::new();
+    for path in paths {
+        track(&world, &path, &fix);
+        expected.push(format!("digest_outside {path}:1:1"));
+    }
+    // The names of the parts of a layout, with a prefix.
+    layout(&world, "prefix-");
+    expected.push(format!("digest_outside prefix-blobs/sha256/{digits}:1:13"));
+    expected.push("digest_outside prefix-index.json:1:28".to_owned());
+    assert_eq!(checked(&world), expected);
 }
 
 #[test]
@@ -691,6 +716,78 @@ fn sparse_file_is_read_from_the_index() {
 }
 
 #[test]
+fn missing_sparse_object_is_reported() {
+    let world = repository();
+    track(&world, "deploy/values.yaml", "missing: true\n");
+    world.commit("more");
+    world.git(&["sparse-checkout", "set", "--no-cone", "/*", "!/deploy/"]);
+    let blob = world.git(&["rev-parse", "HEAD:deploy/values.yaml"]);
+    let object = format!(".git/objects/{}/{}", &blob[..2], &blob[2..]);
+    fs::remove_file(world.path(&object)).unwrap();
+    let document = world.run(&["check", "--format", "json"]).exits(0).json();
+    let reasons = details(&document, "pin_outside", "warn");
+    assert!(
+        reasons[0].starts_with("cannot read the files outside of the sparse checkout: "),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn sparse_configuration_in_the_work_tree_is_read_there() {
+    let world = repository();
+    track(&world, "team/repin.yaml", counting("'x'"));
+    track(&world, "team/a.md", format!("ghcr.io/acme/fix@{OTHER}\n"));
+    world.git(&["update-index", "--skip-worktree", "team/repin.yaml"]);
+    assert_eq!(checked(&world), ["pin_outside team/a.md:1:1"]);
+    world.write("team/repin.yaml", counting("'*.md'"));
+    assert_eq!(checked(&world), [] as [&str; 0]);
+}
+
+#[test]
+fn unreadable_file_is_reported() {
+    let world = repository();
+    let path = world.track_unreadable("");
+    assert_eq!(checked(&world), [format!("pin_outside {path}")]);
+}
+
+/// Tracks a set with a split pin in a template of a chart, which it does not count, and in a similar
+/// file outside of charts.
+fn chart(world: &World) {
+    let fix = world.digest("fix", REV_A).to_owned();
+    let entry = format!("image: {{ repository: ghcr.io/acme/fix, digest: '{fix}' }}\n");
+    let config = counting("'**/*.yaml'") + "places: { helm: {} }\n";
+    track(world, "helm/repin.yaml", config);
+    track(world, "helm/chart/Chart.yaml", "name: app\n");
+    track(world, "helm/chart/templates/x.yaml", &entry);
+    track(world, "helm/plain/templates/x.yaml", &entry);
+}
+
+const IN_CHART: [&str; 1] = ["digest_outside helm/chart/templates/x.yaml:1:49"];
+
+#[test]
+fn nested_configuration_counts_no_template_of_a_chart() {
+    let world = repository();
+    chart(&world);
+    assert_eq!(checked(&world), IN_CHART);
+    // Also if the file that marks the chart is outside of the sparse checkout.
+    world.commit("a chart");
+    let rules = ["/*", "!/helm/chart/Chart.yaml"];
+    world.git(&[&["sparse-checkout", "set", "--no-cone"][..], &rules].concat());
+    assert!(!world.path("helm/chart/Chart.yaml").exists());
+    assert_eq!(checked(&world), IN_CHART);
+}
+
+#[test]
+fn nested_configuration_counts_its_pins_without_git() {
+    let world = bare();
+    set(&world, "files_ignored: include");
+    world.write("team/a.md", format!("ghcr.io/acme/fix@{OTHER}\n"));
+    assert_eq!(checked(&world), ["pin_outside team/a.md:1:1"]);
+    world.write("team/repin.yaml", counting("'*.md'"));
+    assert_eq!(checked(&world), [] as [&str; 0]);
+}
+
+#[test]
 fn without_git_every_unignored_file_counts() {
     let world = bare();
     let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
@@ -877,6 +974,7 @@ mod under_pr {
     #[test]
     fn base_is_searched_like_a_work_tree() {
         let (world, fake) = hosted();
+        let fix = world.digest("fix", REV_A).to_owned();
         let pin = format!("ghcr.io/acme/fix@{OTHER}\n");
         let rev = format!("promote: test images @{REV_A}");
         track(&world, "team/repin.yaml", counting("'*.yml'"));
@@ -893,7 +991,7 @@ mod under_pr {
         track(
             &world,
             ".github/workflows/tag.yml",
-            "image: ghcr.io/acme/fix:latest\n",
+            format!("image: ghcr.io/acme/fix:latest\n# {fix}\n"),
         );
         world.commit(&rev);
         world.push();
@@ -903,6 +1001,7 @@ mod under_pr {
         assert_eq!(
             found,
             [
+                "digest_outside .github/workflows/tag.yml:2:3",
                 "image_unpinned .github/workflows/tag.yml:1:8",
                 "pin_outside .github/workflows/.repin-b.yml:1:1",
                 "pin_outside .repin-a.yml:1:1",
@@ -912,6 +1011,87 @@ mod under_pr {
                 "pin_outside z/a.yml:1:1",
             ]
         );
+    }
+
+    #[test]
+    fn other_sets_of_the_base_count_their_pins() {
+        let (world, fake) = hosted();
+        set(&world, "files_ignored: include");
+        chart(&world);
+        world.commit("more");
+        world.push();
+        publish(&world, &fake);
+        let document = document(world.root(), &world);
+        assert_eq!(rows(&document, "warn"), IN_CHART);
+    }
+
+    #[test]
+    fn malformed_head_is_reported() {
+        let (world, fake) = hosted();
+        publish(&world, &fake);
+        fake.store().name_head("main", "malformed");
+        let document = document(world.root(), &world);
+        for code in ["pin_outside", "pin_counted_twice"] {
+            let reasons = details(&document, code, "warn");
+            assert!(
+                reasons[0].contains("`malformed` is not the name of a commit"),
+                "{code}: {document}"
+            );
+        }
+    }
+
+    #[test]
+    fn head_that_the_remote_lacks_is_reported() {
+        let (world, fake) = hosted();
+        let (_behind, behind) = clone(&world, &[]);
+        let old = world.git(&["rev-parse", "HEAD"]);
+        track(&world, "more.yaml", "x");
+        let head = world.commit("more");
+        world.push();
+        publish(&world, &fake);
+        let origin = world.path("origin.git");
+        git(&origin, &["update-ref", "refs/heads/main", &old]);
+        let document = document(&behind, &world);
+        let reasons = details(&document, "pin_outside", "warn");
+        let missing = format!("git object {head} is missing in this clone");
+        assert!(reasons[0].contains(&missing), "{document}");
+    }
+
+    #[test]
+    fn complete_clone_needs_no_remote() {
+        let (world, fake) = hosted();
+        layout(&world, "stored/");
+        world.commit("more");
+        world.push();
+        publish(&world, &fake);
+        world.git(&["remote", "remove", "origin"]);
+        let document = document(world.root(), &world);
+        assert_eq!(rows(&document, "warn"), [] as [&str; 0]);
+        assert_eq!(rows(&document, "pass"), ["pin_outside ", "digest_outside "]);
+    }
+
+    #[test]
+    fn outside_ignore_fetches_no_other_file() {
+        let (world, fake) = hosted();
+        allow_filters(&world);
+        set(&world, "outside: ignore");
+        track(&world, "x.md", "not fetched\n");
+        world.commit("more");
+        world.push();
+        publish(&world, &fake);
+        let (_partial, partial) = clone(&world, &["--filter=blob:none", "--no-checkout"]);
+        git(&partial, &["checkout", "-q", "main", "--", "repin.yaml"]);
+        document(&partial, &world);
+        let objects = ["rev-list", "--objects", "--missing=print", "HEAD"];
+        let missing = format!("?{}", world.git(&["rev-parse", "HEAD:x.md"]));
+        assert!(git(&partial, &objects).contains(&missing));
+    }
+
+    /// The remote serves partial clones.
+    fn allow_filters(world: &World) {
+        for key in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+            git(&world.path("origin.git"), &["config", key, "true"]);
+        }
     }
 
     /// Another clone of the remote, next to the images.
@@ -928,12 +1108,11 @@ mod under_pr {
     #[test]
     fn missing_objects_are_fetched_or_reported() {
         let (world, fake) = hosted();
-        for key in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
-            git(&world.path("origin.git"), &["config", key, "true"]);
-        }
+        allow_filters(&world);
         let (_behind, behind) = clone(&world, &[]);
         let fix = world.digest("fix", REV_A).to_owned();
         track(&world, "values.yaml", format!("digest: {fix}\n"));
+        layout(&world, "stored/");
         world.commit("more");
         world.push();
         publish(&world, &fake);
@@ -956,6 +1135,7 @@ mod under_pr {
         let unseen = document(&cut, &world);
         assert_eq!(rows(&unseen, "warn"), ["pin_outside "]);
         assert_eq!(rows(&unseen, "pass"), [] as [&str; 0]);
+        assert_eq!(details(&unseen, "pin_counted_twice", "warn").len(), 1);
         // The remedy is part of the evidence of a warning, and the help of a failed check.
         let advised = |document: &Value| {
             let checks = document["checks"].as_array().unwrap().iter();

@@ -187,25 +187,27 @@ fn history_of_a_clone_without_a_remote_is_that_of_its_branch() {
     shows("  -  ");
 }
 
+/// `CODE STATUS ITEM` of the checks between the sets.
+fn between(world: &World) -> Vec<String> {
+    let args = ["check", "--all", "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    let checks = document["checks"].as_array().unwrap().iter();
+    let rows = checks.map(|check| {
+        let [code, status, item] = ["code", "status", "item"].map(|key| check[key].as_str());
+        format!(
+            "{} {} {}",
+            code.unwrap(),
+            status.unwrap(),
+            item.unwrap_or("-")
+        )
+    });
+    rows.collect()
+}
+
 #[test]
 fn pins_between_the_sets_are_reported() {
     let world = repository();
-    let outside = |args: &[&str]| {
-        let args = [&["check", "--all", "--format", "json"], args].concat();
-        let document = world.run(&args).exits(0).json();
-        let checks = document["checks"].as_array().unwrap().iter();
-        let rows = checks.map(|check| {
-            let [code, status, item] = ["code", "status", "item"].map(|key| check[key].as_str());
-            format!(
-                "{} {} {}",
-                code.unwrap(),
-                status.unwrap(),
-                item.unwrap_or("-")
-            )
-        });
-        rows.collect::<Vec<_>>()
-    };
-    assert!(outside(&[]).is_empty());
+    assert!(between(&world).is_empty());
     // A configuration that is not tracked is left out.
     world.write("envs/next/repin.yaml", config("app.yml", 1));
     world.write("envs/next/app.yml", pin(&world));
@@ -217,13 +219,18 @@ fn pins_between_the_sets_are_reported() {
     world.write("envs/canary/app.yml", pin(&world));
     let digest = world.digest("fix", REV_A).to_owned();
     world.write("notes.md", format!("canary runs {digest}\n"));
-    assert!(outside(&[]).is_empty(), "git does not track them");
+    assert!(between(&world).is_empty(), "git does not track them");
     world.git(&["add", "envs/canary", "notes.md"]);
     let expected = [
         "pin_outside warn envs/canary/app.yml:1:8",
         "digest_outside warn notes.md:1:13",
     ];
-    assert_eq!(outside(&[]), expected);
+    assert_eq!(between(&world), expected);
+    // The patterns of a set apply to its own directory.
+    for set in [PROD, STAGING] {
+        world.write(set, config("app.yml", 1) + "outside_ignore: ['**']\n");
+    }
+    assert_eq!(between(&world), expected);
     let ran = world.run(&["check", "--all"]).exits(0);
     assert!(
         ran.stderr.contains("warning[pin_outside]"),
@@ -238,20 +245,35 @@ fn pins_between_the_sets_are_reported() {
     );
     // A set above searches all files for its images, with its own policy.
     let other = config("own.yml", 1).replace("acme/fix", "acme/other");
-    world.write("repin.yaml", other);
+    world.write("repin.yaml", &other);
     let new = world.digest("fix", REV_B);
     world.write("own.yml", format!("image: ghcr.io/acme/other@{new}\n"));
     world.git(&["add", "repin.yaml", "own.yml"]);
-    assert_eq!(outside(&[]), expected, "it has another image");
+    assert_eq!(between(&world), expected, "it has another image");
+    world.write("repin.yaml", other + "outside_ignore: ['*.md']\n");
+    assert_eq!(between(&world), expected[..1]);
     world.write("repin.yaml", config("own.yml", 1));
     world.write("own.yml", pin(&world));
-    assert!(outside(&[]).is_empty());
+    assert!(between(&world).is_empty());
     // A set that ignores digests outside searches for none.
     world.git(&["rm", "--quiet", "--force", "repin.yaml", "own.yml"]);
     for set in [PROD, STAGING] {
         world.write(set, config("app.yml", 1) + "outside: ignore\n");
     }
-    assert!(outside(&[]).is_empty());
+    assert!(between(&world).is_empty());
+}
+
+#[test]
+fn unreadable_file_between_the_sets_is_reported() {
+    let world = repository();
+    let path = world.track_unreadable("");
+    // The set reports its own files itself.
+    world.track_unreadable("envs/prod/");
+    assert_eq!(between(&world), [format!("pin_outside warn {path}")]);
+    for set in [PROD, STAGING] {
+        world.write(set, config("app.yml", 1) + "outside: ignore\n");
+    }
+    assert!(between(&world).is_empty());
 }
 
 #[test]

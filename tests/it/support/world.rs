@@ -175,6 +175,16 @@ impl World {
         self
     }
 
+    /// Tracks a file below `directory` whose name is too long for a file system, so that it cannot be
+    /// read; returns its path.
+    pub fn track_unreadable(&self, directory: &str) -> String {
+        let path = format!("{directory}{}", "x".repeat(300));
+        let blob = self.git(&["hash-object", "-w", ".gitignore"]);
+        let entry = format!("100644,{blob},{path}");
+        self.git(&["update-index", "--add", "--cacheinfo", &entry]);
+        path
+    }
+
     /// Runs git in the root without the caller's configuration; returns its output.
     pub fn git(&self, args: &[&str]) -> String {
         git(self.root(), args)
