@@ -247,6 +247,31 @@ mod tests {
     }
 
     #[test]
+    fn run_is_found_in_the_range_of_its_start() {
+        for padding in 0..64 {
+            let padding = "x".repeat(padding);
+            for digits in [HEX.to_owned(), format!("{HEX}0")] {
+                let text = format!("{padding}{digits}\n");
+                for bytes in [
+                    text.clone().into_bytes(),
+                    utf16(&text, false),
+                    utf16(&text, true),
+                ] {
+                    let expected = slow_runs(&bytes);
+                    assert_eq!(expected.len(), usize::from(digits == HEX));
+                    for end in 0..bytes.len() {
+                        let mut found = Vec::new();
+                        for range in [0..end, end..bytes.len()] {
+                            runs_in(&bytes, range, |run| found.push((run.offset, run.width)));
+                        }
+                        assert_eq!(found, expected, "{text} {end}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn file_of_digits_has_no_run() {
         let digits = io::repeat(b'a').take(8 * 1024 * 1024);
         let mut buffer = Vec::new();

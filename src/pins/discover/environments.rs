@@ -56,9 +56,7 @@ pub(crate) fn differing<'p>(repositories: &[&'p PinnedRepository]) -> BTreeSet<&
                 names.insert(directory.file_name());
             }
         }
-        directories.retain(|directory| {
-            parents.contains(&directory.parent()) || names.contains(&directory.file_name())
-        });
+        directories.retain(|directory| names.contains(&directory.file_name()));
         return directories;
     }
     BTreeSet::new()

@@ -81,7 +81,6 @@ pub(crate) fn guess(repositories: &[PinnedRepository], owner: Option<&str>) -> G
         [only] => owner.is_none() || is_owners(only, owner),
         [first, second, ..] => is_owners(first, owner) && !is_owners(second, owner),
     };
-    guess.apart.sort_by_key(|(at, _)| *at);
     guess
 }
 

@@ -191,7 +191,7 @@ fn text(tree: &WorkTree, path: &RelPath) -> Result<Option<Vec<u8>>, ReadError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
 
     use super::*;
     use crate::files::survey;
@@ -254,6 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn file_that_cannot_be_searched_is_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, digest) in [(b"\xff1", HEX), (b"\xff2", "abc")] {
+            let path = dir.path().join(OsStr::from_bytes(name));
+            fs::write(path, format!("a.b/c@sha256:{digest}")).unwrap();
+        }
+        let mut survey = survey(dir.path());
+        survey.files.push(RelPath::parse("deleted").unwrap());
+        let found = discover(&WorkTree::new(dir.path()), survey, None);
+        let unnameable = found.unnameable.iter().map(RelPath::as_bytes);
+        assert_eq!(unnameable.collect::<Vec<_>>(), [b"\xff1"]);
+        let unread = found.unread.iter().map(|error| error.path.as_str());
+        assert_eq!(unread.collect::<Vec<_>>(), ["deleted"]);
+    }
+
+    #[test]
     fn binary_and_huge_files_are_skipped() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("binary"), format!("\0 a.b/c@sha256:{HEX}")).unwrap();
@@ -263,13 +279,12 @@ mod tests {
             format!("a.b/c@sha256:{HEX}{}", " ".repeat(size)),
         )
         .unwrap();
-        fs::write(
-            dir.path().join("late"),
-            format!("{}\0a.b/c@sha256:{HEX}", " ".repeat(9000)),
-        )
-        .unwrap();
+        fs::write(dir.path().join("large"), " ".repeat(size)).unwrap();
+        let pins = format!("a.b/c@sha256:{HEX}\n").repeat(2);
+        let late = format!("{}\0{pins}", " ".repeat(9000));
+        fs::write(dir.path().join("late"), late).unwrap();
         let found = discover(&WorkTree::new(dir.path()), survey(dir.path()), None);
-        assert_eq!((found.files, found.repositories.len()), (1, 1));
+        assert_eq!((found.files, found.repositories.len()), (2, 1));
         let except = RelPath::parse("late").unwrap();
         assert!(
             discover(

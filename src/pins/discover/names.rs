@@ -126,6 +126,8 @@ mod tests {
             &["a.b/app"][..],
             &["a.b/runtime-app"],
             &["a.b/app-1", "a.b/app-2"],
+            &["a.b/app-1", "a.b/app-x"],
+            &["a.b/app-x", "a.b/app-1"],
             &["a.b/runtime", "a.b/runtime-fix"],
             &["a.b/re", "a.b/restore"],
         ] {

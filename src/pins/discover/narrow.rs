@@ -229,9 +229,8 @@ mod tests {
     const PIN: &str =
         "a.b/c@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    /// Globs for the files of `holders`, with `others` in the same tree; all globs together match
-    /// no other pin.
-    fn globs(holders: &[&str], others: &[(&str, &str)]) -> Vec<String> {
+    /// A tree with a pin in each file of `holders`, and with `others`.
+    fn tree(holders: &[&str], others: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (file, text) in holders
             .iter()
@@ -246,16 +245,24 @@ mod tests {
                 fs::write(path, text).unwrap();
             }
         }
-        let tree = WorkTree::new(dir.path());
-        let paths: BTreeSet<_> = holders
-            .iter()
-            .map(|file| RelPath::parse(file).unwrap())
-            .collect();
+        dir
+    }
+
+    fn globs_in(directory: &Path, files: &[&str]) -> Vec<String> {
+        let files = files.iter().map(|file| RelPath::parse(file).unwrap());
         let finder = Finder::for_repositories([&Repository::parse("a.b/c").unwrap()]);
-        let globs = narrow(&tree, &paths, &finder);
+        narrow(&WorkTree::new(directory), &files.collect(), &finder)
+    }
+
+    /// Globs for the files of `holders`, with `others` in the same tree; they match all of `holders`.
+    fn globs(holders: &[&str], others: &[(&str, &str)]) -> Vec<String> {
+        let dir = tree(holders, others);
+        let globs = globs_in(dir.path(), holders);
         let parsed = Globs::parse(globs.iter().map(String::as_str)).unwrap();
-        let listed: BTreeSet<_> = tree.list(&parsed).unwrap().files.into_iter().collect();
-        assert!(paths.is_subset(&listed), "{globs:?}");
+        let listed = WorkTree::new(dir.path()).list(&parsed).unwrap().files;
+        let listed: BTreeSet<_> = listed.iter().map(|path| path.as_path()).collect();
+        let is_listed = |file: &&str| listed.contains(Path::new(file));
+        assert!(holders.iter().all(is_listed), "{globs:?}");
         globs
     }
 
@@ -321,6 +328,51 @@ mod tests {
             globs(&wide.iter().map(String::as_str).collect::<Vec<_>>(), &[]),
             ["**/Dockerfile"]
         );
+    }
+
+    #[test]
+    fn more_than_eight_globs_are_merged_by_directory() {
+        let app = |directory: &str| format!("{directory}/app.yaml");
+        let merged = |directories: &[&str], others: &[&str]| {
+            let files: Vec<_> = directories.iter().map(|one| app(one)).collect();
+            let files: Vec<_> = files.iter().map(String::as_str).collect();
+            let others: Vec<_> = others.iter().map(|one| app(one)).collect();
+            // A file without a pin keeps sibling directories separate.
+            let others: Vec<_> = others.iter().map(|one| (one.as_str(), "")).collect();
+            globs(&files, &others)
+        };
+        let nine = [
+            "a/0", "a/1", "a/2", "b/0", "b/1", "b/2", "c/0", "c/1", "c/2",
+        ];
+        assert_eq!(merged(&nine[..8], &["a/x", "b/x", "c/x"]).len(), 8);
+        let ten = [&nine[..], &["d/0", "d/1"]].concat();
+        let expected = ["a/**", "b/**", "c/**", "d/0", "d/1"];
+        assert_eq!(
+            merged(&ten, &["a/x", "b/x", "c/x", "d/x"]),
+            expected.map(|directory| format!("{directory}/*.{{yml,yaml}}"))
+        );
+    }
+
+    #[test]
+    fn extension_decides_the_glob() {
+        assert_eq!(globs(&["a/x.tf", "a/y.tf"], &[]), ["a/*.tf"]);
+        assert_eq!(globs(&["a/x."], &[]), ["a/x."]);
+    }
+
+    #[test]
+    fn hard_links_with_pins_share_a_glob() {
+        let dir = tree(&["a/x.yml"], &[("a/z.yml", "")]);
+        let path = |file: &str| dir.path().join(file);
+        fs::hard_link(path("a/x.yml"), path("a/y.yml")).unwrap();
+        let found = globs_in(dir.path(), &["a/x.yml", "a/y.yml"]);
+        assert_eq!(found, ["a/*.{yml,yaml}"]);
+    }
+
+    #[test]
+    fn deleted_file_keeps_its_path() {
+        let dir = tree(&["a/x.yml"], &[]);
+        let files = ["a/deleted.yml", "a/x.yml"];
+        assert_eq!(globs_in(dir.path(), &files), files);
     }
 
     #[test]

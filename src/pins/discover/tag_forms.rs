@@ -173,7 +173,24 @@ pub(crate) fn common_commit<'s>(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::{
+        files::{WorkTree, survey},
+        pins::discover::discover,
+    };
+
+    fn pinned(references: &[&str]) -> Vec<PinnedRepository> {
+        let dir = tempfile::tempdir().unwrap();
+        let digest = "a1".repeat(32);
+        let pins: Vec<_> = references
+            .iter()
+            .map(|reference| format!("{reference}@sha256:{digest}"))
+            .collect();
+        fs::write(dir.path().join("a.yml"), pins.join("\n")).unwrap();
+        discover(&WorkTree::new(dir.path()), survey(dir.path()), None).repositories
+    }
 
     #[test]
     fn forms_of_tags() {
@@ -189,6 +206,8 @@ mod tests {
             ("main-b330f60-1732291200", Some("main-{revision:7}-*")),
             ("main-1234567-1732291200", Some("main-{revision:7}-*")),
             ("20261120.1732291200-b330f60", Some("*-{revision:7}")),
+            ("202611-b330f60", Some("*-{revision:7}")),
+            ("b330f60-1", Some("{revision:7}-*")),
             ("b330f60-alpine", Some("{revision:7}-alpine")),
             ("1.4.2", Some("{revision}")),
             ("v1.4.2-rc.1", Some("v{revision}")),
@@ -213,5 +232,36 @@ mod tests {
             Some("[0-9a-f]{64}")
         );
         assert!(!GuessedForm::of("b330f60").unwrap().is_certain());
+    }
+
+    #[test]
+    fn tags_of_two_forms_have_no_common_form() {
+        let form = |references: &[&str]| {
+            let form = common_form(&pinned(references));
+            form.map(|form| form.template())
+        };
+        let same = form(&["a.b/x:sha-b330f60", "a.b/y:sha-0a1b2c3", "a.b/z"]);
+        assert_eq!(same.as_deref(), Some("sha-{revision:7}"));
+        assert_eq!(form(&["a.b/x:sha-b330f60", "a.b/y:v1.4.2"]), None);
+    }
+
+    #[test]
+    fn common_commit_is_in_every_tag() {
+        let [one, other] = ["b3", "c4"].map(|digits| digits.repeat(20));
+        let [x, y, z] = [
+            format!("a.b/x:{one}"),
+            format!("a.b/y:{one}"),
+            format!("a.b/z:{other}"),
+        ];
+        let commit = |references: &[&str]| common_commit(&pinned(references));
+        assert_eq!(commit(&[&x, &y]), Some(one));
+        assert_eq!(commit(&[&x, &z]), None);
+        assert_eq!(commit(&[&x, "a.b/y"]), None);
+    }
+
+    #[test]
+    fn equal_tags_count_once() {
+        let pinned = pinned(&["a.b/x:v1", "a.b/y:v1", "a.b/x:v1", "a.b/x:v2"]);
+        assert_eq!(tags(&pinned), ["v1", "v2"]);
     }
 }

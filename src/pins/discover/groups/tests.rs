@@ -94,6 +94,7 @@ fn guess_without_an_owner_needs_confirmation() {
     }
     assert!(!guess(&seen[2..3], Some("unknown")).sure);
     assert!(guess(&seen[2..3], None).sure);
+    assert!(guess(&seen[2..3], Some("acme")).sure);
 }
 
 #[test]
@@ -107,12 +108,14 @@ fn tags_with_commits_make_a_group_likelier() {
     let commit = format!("b.example/x/app:{}", "4f".repeat(20));
     let tagged = pinned(&["a.example/x/app", "a.example/x/other", &commit]);
     assert_eq!(owners(&guess(&tagged, None))[0], "b.example/x");
-    let placed = pinned(&[
-        "a.example/x/app README.md",
-        "a.example/x/b README.md",
-        "b.example/x/app deploy/k8s/app.yaml",
-    ]);
-    assert_eq!(owners(&guess(&placed, None))[0], "b.example/x");
+    for file in ["deploy/k8s/app.yaml", ".gitea/workflows/a.yml"] {
+        let placed = pinned(&[
+            "a.example/x/app README.md",
+            "a.example/x/b README.md",
+            &format!("b.example/x/app {file}"),
+        ]);
+        assert_eq!(owners(&guess(&placed, None))[0], "b.example/x", "{file}");
+    }
 }
 
 #[test]
@@ -123,6 +126,7 @@ fn placeholders_and_version_tags_are_excluded() {
         &commit,
         "ghcr.io/acme/tool:v1.2",
         "ghcr.io/acme/plain",
+        "ghcr.io/acme/variant:sha-4f4f4f4-alpine",
     ]);
     let guess = guess(&seen, None);
     assert_eq!(
@@ -134,8 +138,19 @@ fn placeholders_and_version_tags_are_excluded() {
     );
     assert_eq!(
         guess.apart,
-        [(0, Reason::Placeholder), (2, Reason::OtherTags)]
+        [
+            (0, Reason::Placeholder),
+            (2, Reason::OtherTags),
+            (4, Reason::OtherTags)
+        ]
     );
+}
+
+#[test]
+fn repository_without_pins_is_ignored() {
+    let mut seen = pinned(&["ghcr.io/acme/app"]);
+    seen[0].pins.clear();
+    assert_eq!(guess(&seen, None), Guess::default());
 }
 
 #[test]
