@@ -135,9 +135,6 @@ impl Formatter for Inert {
                 let _ = write!(out, "\\u{unit:04x}");
             }
         });
-        if !escaped.contains('[') {
-            return out.write_all(escaped.as_bytes());
-        }
         out.write_all(escaped.replace("##[", "##\\u005b").as_bytes())
     }
 }

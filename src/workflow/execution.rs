@@ -180,6 +180,8 @@ fn apply_files(
         }
         Err(_) => Effect::Nothing,
     };
-    let stop = applied.err().map(|error| Errors::from(error).into());
-    Execution { effect, stop }
+    Execution {
+        effect,
+        stop: applied.err().map(|error| Errors::from(error).into()),
+    }
 }
