@@ -253,19 +253,75 @@ impl FromIterator<Located<Pin>> for Found {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
     use crate::{
-        config,
+        config::{self, Globs},
         error::SourceText,
-        files::{Snapshot, WorkTree},
+        files::{Snapshot, Visitor, WorkTree},
     };
 
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+    fn config(directory: &Path) -> Config {
+        let source = SourceText {
+            name: "repin.yaml".to_owned(),
+            text: "version: 1\nfiles: ['**/*.yml']\nimages:\n  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n".into(),
+        };
+        config::parse(&source, directory, &config::SetPath::top()).unwrap()
+    }
+
     #[test]
-    fn several_threads_find_the_same_pins() {
+    fn hazards_of_files_without_pins_are_sorted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("a.yml"), "").unwrap();
+        fs::hard_link(path("a.yml"), path("z.yml")).unwrap();
+        symlink("a.yml", path("m.yml")).unwrap();
+        let config = config(directory.path());
+        let found = find(&WorkTree::new(directory.path()), &config).unwrap();
+        let hazards = [
+            ("a.yml", Hazard::HardLink(2)),
+            ("m.yml", Hazard::Symlink),
+            ("z.yml", Hazard::HardLink(2)),
+        ];
+        let hazards = hazards.map(|(name, hazard)| (RelPath::parse(name).unwrap(), hazard));
+        assert_eq!(found.hazards, hazards);
+    }
+
+    /// Visits the last file first.
+    struct Reversed(Snapshot);
+
+    impl Files for Reversed {
+        fn list_unopened(&self, globs: &Globs) -> Result<Listing, ReadError> {
+            self.0.list_unopened(globs)
+        }
+
+        fn has_chart(&self, path: &Path) -> bool {
+            self.0.has_chart(path)
+        }
+
+        fn open(&self, path: &RelPath) -> Result<Box<dyn io::Read + '_>, ReadError> {
+            self.0.open(path)
+        }
+
+        fn read(&self, path: &RelPath) -> Result<Vec<u8>, ReadError> {
+            self.0.read(path)
+        }
+
+        fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
+            for (number, path) in paths.iter().enumerate().rev() {
+                let path = std::slice::from_ref(path);
+                self.0
+                    .visit(path, &|_, opened, buffer| visitor(number, opened, buffer))?;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn any_order_of_files_finds_the_same_pins() {
         let lines = [
             format!("image: ghcr.io/acme/fix:v1@sha256:{HEX}\n"),
             format!("image: ghcr.io/acme/fix@sha256:{}\n", &HEX[1..]),
@@ -281,19 +337,21 @@ mod tests {
             fs::write(directory.path().join(&name), &text).unwrap();
             snapshot.insert(RelPath::parse(&name).unwrap(), text.into_bytes());
         }
-        let source = SourceText {
-            name: "repin.yaml".to_owned(),
-            text: "version: 1\nfiles: ['**/*.yml']\nimages:\n  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n".into(),
-        };
-        let config =
-            config::parse(&source, directory.path(), &crate::config::SetPath::top()).unwrap();
+        let config = config(directory.path());
         let one = find(&snapshot, &config).unwrap();
-        let several = find(&WorkTree::new(directory.path()), &config).unwrap();
         assert_eq!(one.pins().len(), 120);
-        assert_eq!(one.pins(), several.pins());
-        assert_eq!(one.malformed, several.malformed);
-        assert_eq!(one.tag_references, several.tag_references);
-        assert_eq!(one.other_digests, several.other_digests);
-        assert_eq!(one.files, several.files);
+        assert_eq!(one.tags_of(0), [Tag::parse("v1").unwrap()]);
+        // A work tree is read by several threads.
+        for files in [
+            &WorkTree::new(directory.path()) as &dyn Files,
+            &Reversed(snapshot),
+        ] {
+            let other = find(files, &config).unwrap();
+            assert_eq!(one.pins(), other.pins());
+            assert_eq!(one.malformed, other.malformed);
+            assert_eq!(one.tag_references, other.tag_references);
+            assert_eq!(one.other_digests, other.other_digests);
+            assert_eq!(one.files, other.files);
+        }
     }
 }

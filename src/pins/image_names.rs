@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{occurrences::mirrors, scan::reference_text};
@@ -68,10 +68,10 @@ impl ImageNames {
                 let path = repository.path();
                 let path = path.strip_prefix("library/").unwrap_or(path).to_owned();
                 names.add_component(&path, &images);
-                names.first_components.insert(repository.host().to_owned());
-                if repository.host() == "docker.io" {
-                    let first = path.split('/').next().unwrap_or(&path).to_owned();
-                    names.first_components.insert(first);
+                // A name on Docker Hub may start with its path, with or without `library`.
+                for start in [repository.host(), repository.path(), &path] {
+                    let first = start.split('/').next().unwrap_or(start);
+                    names.first_components.insert(first.to_owned());
                 }
                 names.paths.entry(path).or_default().extend(&images);
                 let known = names.repositories.entry(repository);
@@ -186,7 +186,8 @@ impl ImageNames {
             if let SourceLocation::Layouts(directory) = &mapping.location
                 && let Some(rest) = mapping.prefix.rest_of(repository)
             {
-                let layout = directory.path.join(rest);
+                // An empty rest would add a slash.
+                let layout: PathBuf = directory.path.join(rest).components().collect();
                 layouts.push(layout.display().to_string());
                 if let Ok(relative) = layout.strip_prefix(root) {
                     layouts.push(relative.display().to_string());
@@ -200,4 +201,46 @@ impl ImageNames {
 fn last_component(path: &str) -> &str {
     let path = path.trim_end_matches('/');
     path.rsplit('/').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn name_after_other_text_is_found() {
+        let config = config::example(
+            "version: 1
+files: [a]
+sources:
+  quay.io/team/tool: oci:layouts/one
+  mirror.example/x: https://ghcr.io/acme
+images:
+  app: { repository: ghcr.io/acme/app, pins: 1 }
+  hub: { repository: acme/hub, pins: 1 }
+  web: { repository: nginx, pins: 1 }
+  tool: { repository: quay.io/team/tool, pins: 1 }
+",
+        );
+        let locations = ["a", "b", "c", "d"].map(str::to_owned);
+        let names = ImageNames::new(&config, &config.sources, &locations);
+        for (text, expected) in [
+            ("ghcr.io/acme/app", Some(0)),
+            // The line break of a JSON string.
+            (r"\nghcr.io/acme/app", Some(0)),
+            (r"\nmirror.example/x/app", Some(0)),
+            (r"\nacme/hub", Some(1)),
+            (r"\nnginx", Some(2)),
+            (r"\nlibrary/nginx", Some(2)),
+            ("oci:layouts/one", Some(3)),
+            ("oci:/root/layouts/one", Some(3)),
+            ("nacme/app", None),
+            ("nquay.io/acme/app", None),
+        ] {
+            let images = names.images_before(text.as_bytes());
+            assert_eq!(images, expected.into_iter().collect(), "{text}");
+        }
+        assert_eq!(names.images_with("one"), BTreeSet::from([3]));
+    }
 }

@@ -103,11 +103,9 @@ impl Counter {
     }
 
     fn count(&mut self, bytes: &[u8], base: usize) {
-        let end = base + bytes.len();
-        if end <= self.counted {
+        let Some(uncounted) = bytes.get(self.counted - base..) else {
             return;
-        }
-        let uncounted = &bytes[self.counted - base..];
+        };
         if self.encoding == Encoding::Bytes {
             if let Some(last) = memchr::memrchr(b'\n', uncounted) {
                 self.newlines += memchr::memchr_iter(b'\n', uncounted).count();
@@ -121,12 +119,34 @@ impl Counter {
                 }
             }
         }
-        self.counted = end;
+        self.counted = base + bytes.len();
     }
 
     fn place(&mut self, bytes: &[u8], at: usize, base: usize) -> (usize, usize) {
         self.count(&bytes[..at], base);
         let column = (base + at).saturating_sub(self.line_start) + 1;
         (self.newlines + 1, column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mark_or_first_character_decides_the_encoding() {
+        for (start, expected) in [
+            (&b"\xff\xfea\0"[..], Encoding::Utf16Le),
+            (b"\xfe\xff\0a", Encoding::Utf16Be),
+            (b"a\0", Encoding::Utf16Le),
+            (b"\0a", Encoding::Utf16Be),
+            (b"ab", Encoding::Bytes),
+            (b"\0\0", Encoding::Bytes),
+            (b"\xe9\0", Encoding::Bytes),
+            (b"\0\xe9", Encoding::Bytes),
+            (b"", Encoding::Bytes),
+        ] {
+            assert_eq!(Encoding::detect(start), expected, "{start:?}");
+        }
     }
 }

@@ -239,6 +239,7 @@ mod tests {
                 true,
             ),
             (r#"{"image": "x.example\/other\/app:t1"}"#, false),
+            (r"x.exam\ple/acme/app:t1", false),
         ] {
             let found = finder().read(text.as_bytes(), &mut Vec::new()).unwrap();
             let expected = [(0, Tag::parse("t1").unwrap())];
@@ -286,6 +287,10 @@ mod tests {
             assert!(!has_algorithm(format!("sha512:{hex}")));
             assert!(!has_algorithm(hex.clone()));
         }
+        let mut bytes = b"s-h-a-2-5-6-:-".to_vec();
+        bytes.extend(hex.encode_utf16().flat_map(u16::to_le_bytes));
+        let found = mentions(&*bytes, &mut Vec::new()).unwrap();
+        assert_eq!((found.len(), found[0].algorithm), (1, false));
     }
 
     #[test]
@@ -297,6 +302,19 @@ mod tests {
         ] {
             let found = mentions(text.as_bytes(), &mut Vec::new()).unwrap();
             assert_eq!((found.len(), found[0].algorithm), (1, true), "{text}");
+            let digests = finder()
+                .read(text.as_bytes(), &mut Vec::new())
+                .unwrap()
+                .digests;
+            assert_eq!(digests, found, "{text}");
         }
+    }
+
+    #[test]
+    fn repeated_tag_is_listed_once() {
+        let text = ["_1", "t", "_1"].map(|tag| format!("x.example/acme/app:{tag}\n"));
+        let found = finder().read(text.concat().as_bytes(), &mut Vec::new());
+        let tags = ["_1", "t"].map(|tag| (0, Tag::parse(tag).unwrap()));
+        assert_eq!(found.unwrap().tags, tags);
     }
 }

@@ -120,10 +120,8 @@ impl OccurrenceFinder {
         let mut found = Vec::new();
         runs_in(content, 0..content.len(), |run| {
             let digest = run.offset.checked_sub(PREFIX.len());
-            let is_pin = digest.is_some_and(|digest| {
-                let pin = pins.binary_search_by_key(&digest, |pin| pin.offset);
-                run.width == Width::One && pin.is_ok()
-            });
+            let is_pin = digest
+                .is_some_and(|digest| pins.binary_search_by_key(&digest, |pin| pin.offset).is_ok());
             if !is_pin {
                 found.extend(self.occurrence(content, &run, &mut lines, &|_, _| true));
             }
@@ -237,10 +235,6 @@ impl OccurrenceFinder {
 
     /// The image of the tag after the colon at `colon`, the offset of the reference, and the tag.
     fn tagged(&self, text: &[u8], colon: usize) -> Option<(usize, usize, Tag)> {
-        // A digest, as after most colons in a file of pins.
-        if text[..colon].ends_with(b"@sha256") {
-            return None;
-        }
         let (tag, rest) = tag_after(text, colon)?;
         // Before a slash there is a port; after `@` there is a digest or a placeholder for one.
         if matches!(rest.first(), Some(b'/' | b':' | b'@' | b'$' | b'{')) {
@@ -259,23 +253,18 @@ impl OccurrenceFinder {
     }
 }
 
-/// The width of the ASCII character at `at`: the bytes next to a character of UTF-16 are zero in either
-/// byte order.
+/// The width of the ASCII character at `at`: the byte after it is zero in UTF-16 of either byte order, if
+/// another ASCII character follows.
 pub(super) fn width_at(bytes: &[u8], at: usize) -> Width {
-    let is_zero = |at: Option<usize>| at.is_some_and(|at| bytes.get(at) == Some(&0));
-    if is_zero(at.checked_sub(1)) && is_zero(at.checked_add(1)) {
+    if bytes.get(at + 1) == Some(&0) {
         Width::Two
     } else {
         Width::One
     }
 }
 
-/// The characters of a tag after the colon at `colon`, which directly follows a name, and the text after
-/// them.
+/// The characters of a tag after the colon at `colon`, and the text after them.
 pub(super) fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
-    if !text[..colon].last()?.is_ascii_alphanumeric() {
-        return None;
-    }
     let rest = &text[colon + 1..];
     let length = rest
         .iter()

@@ -345,10 +345,10 @@ mod tests {
             "a/0", "a/1", "a/2", "b/0", "b/1", "b/2", "c/0", "c/1", "c/2",
         ];
         assert_eq!(merged(&nine[..8], &["a/x", "b/x", "c/x"]).len(), 8);
-        let ten = [&nine[..], &["d/0", "d/1"]].concat();
+        let eleven = [&nine[..], &["d/0", "d/1"]].concat();
         let expected = ["a/**", "b/**", "c/**", "d/0", "d/1"];
         assert_eq!(
-            merged(&ten, &["a/x", "b/x", "c/x", "d/x"]),
+            merged(&eleven, &["a/x", "b/x", "c/x", "d/x"]),
             expected.map(|directory| format!("{directory}/*.{{yml,yaml}}"))
         );
     }

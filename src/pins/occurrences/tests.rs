@@ -86,6 +86,9 @@ fn name_decides_the_kind_of_an_occurrence() {
         ("digest: HEX", "1:9 digits"),
         ("sha256-HEX.sig", "1:8 digits"),
         ("ghcr.io/acme/app@sha256:HEXz", "1:18 digits"),
+        ("ghcr.io/acme/app sha256:HEX", "1:18 digits"),
+        ("ghcr.io/acme/app@HEX", "1:18 digits"),
+        ("$ghcr.io/acme/x@sha256:HEX", "1:17 digits"),
         ("x.example/ghcr.io/acme/app@sha256:HEX", "1:28 digits"),
     ] {
         assert_eq!(in_text(text), [expected], "{text}");
@@ -105,7 +108,8 @@ fn utf16(text: &str, big: bool) -> Vec<u8> {
 
 #[test]
 fn utf_16_has_line_and_column() {
-    let text = format!("a\n  image: ghcr.io/acme/app@sha256:{HEX}\r\nsha256:{HEX}");
+    // A byte of the second character is that of a line break.
+    let text = format!("a\u{a05}\n  image: ghcr.io/acme/app@sha256:{HEX}\r\nsha256:{HEX}");
     for big in [false, true] {
         for mark in [false, true] {
             let text = if mark {
@@ -120,6 +124,50 @@ fn utf_16_has_line_and_column() {
                 "{big} {mark}"
             );
         }
+    }
+}
+
+#[test]
+fn utf_16_starts_at_its_first_character() {
+    let name = "ghcr.io/acme/app@";
+    let digest = utf16(&format!("sha256:{HEX}"), false);
+    let whole = [utf16(name, false), digest.clone()].concat();
+    assert_eq!(found_in(&whole), ["1:1 wide 0"]);
+    let other = utf16(name, false).into_iter().map(|byte| byte.max(b'-'));
+    let part = [other.collect(), digest].concat();
+    assert_eq!(found_in(&part), ["1:35 digits"]);
+}
+
+#[test]
+fn lines_are_counted_across_blocks() {
+    let pin = format!("ghcr.io/acme/app@sha256:{HEX}\n");
+    let lines = |count| ".\n".repeat(count);
+    for (width, kind) in [(1, "image"), (2, "wide")] {
+        // The next block starts before the first pin.
+        let before = (BLOCK - OVERLAP - OVERLAP / 2) / 2 / width;
+        let text = format!("{}{pin}{}{pin}", lines(before), lines(BLOCK));
+        let bytes = if width == 1 {
+            text.into_bytes()
+        } else {
+            utf16(&text, false)
+        };
+        let expected = [before + 1, before + BLOCK + 2];
+        assert_eq!(
+            found_in(&bytes),
+            expected.map(|line| format!("{line}:1 {kind} 0"))
+        );
+    }
+}
+
+#[test]
+fn official_images_have_no_owner() {
+    for (name, owner) in [
+        ("nginx", None),
+        ("acme/app", Some("docker.io/acme")),
+        ("ghcr.io/library/app", Some("ghcr.io/library")),
+    ] {
+        let repository = Repository::parse(name).unwrap();
+        assert_eq!(shared_owner(&repository).as_deref(), owner, "{name}");
     }
 }
 
@@ -158,9 +206,15 @@ fn reference_without_a_digest_is_found() {
         "ghcr.io/acme/app:v1@sha256:<digest>",
         "ghcr.io/acme/app:${TAG}",
         "ghcr.io/acme/app: v1",
+        "ghcr.io/acme/app-:v1",
+        "ghcr.io/acme/app/:v1",
         "ghcr.io/acme/app",
         "ghcr.io/acme/app-extra:v1",
         "mirror.example/ghcr.io/acme/app:v1",
+        "$ghcr.io/acme/app:v1",
+        "{{ mirror }}ghcr.io/acme/app:v1",
+        // A byte of the character after the name is that of a colon.
+        "ghcr.io/acme/app\u{13a}v1",
         "localhost:5000/tool",
         "http://nginx:8080/",
         "nginx:8080/path",

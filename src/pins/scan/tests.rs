@@ -155,6 +155,47 @@ fn malformed_digest_is_reported() {
 }
 
 #[test]
+fn invalid_utf_8_in_a_malformed_pin_is_replaced() {
+    let scan = acme().scan(b"ghcr.io/acme/app@sha256:abc\xff x");
+    let text = "ghcr.io/acme/app@sha256:abc\u{fffd}";
+    assert_eq!(scan.malformed[0].text, text);
+}
+
+#[test]
+fn malformed_tag_is_in_no_whole_pin() {
+    for (tag, image) in [("", Some(0)), (":v1", Some(0)), (":-x", None)] {
+        let reference = format!("ghcr.io/acme/app{tag}@");
+        let text = format!("{reference}sha256:{HEX}");
+        let found = acme().image_before(text.as_bytes(), reference.len());
+        assert_eq!(found, image, "{tag}");
+    }
+}
+
+#[test]
+fn scan_with_a_problem_is_not_empty() {
+    let refused = Scan {
+        refused: vec![Refused {
+            place: 0,
+            image: None,
+            line: 1,
+            column: 1,
+            text: String::new(),
+            reason: String::new(),
+        }],
+        ..Scan::default()
+    };
+    let double = Scan {
+        double_matches: vec![DoubleMatch {
+            line: 1,
+            column: 1,
+            places: [0, 1],
+        }],
+        ..Scan::default()
+    };
+    assert!(!refused.is_empty() && !double.is_empty() && Scan::default().is_empty());
+}
+
+#[test]
 fn longest_algorithm_has_32_characters() {
     let text = |length: usize| format!("ghcr.io/acme/app@{}:HEX", "a".repeat(length));
     assert_eq!(found(&acme(), &text(32)), (vec![], 1));
