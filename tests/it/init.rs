@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt::Write as _,
     fs,
     ops::Deref,
-    os::unix::fs::symlink,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
     path::Path,
     process::{Command, Stdio},
 };
@@ -580,6 +581,21 @@ fn init_reports_future_refusals_and_writes() {
         .map(|check| check["code"].as_str().unwrap())
         .collect();
     assert_eq!(codes, ["pin_unsupported", "pin_disagree"], "{checked}");
+}
+
+#[test]
+fn pins_in_files_without_a_utf_8_name_are_reported() {
+    let tree = tree(&[("a.yml", &pin("ghcr.io/acme/app"))]);
+    for (name, text) in [
+        (b"\xff1", pin("ghcr.io/acme/web")),
+        (b"\xff2", "x".to_owned()),
+    ] {
+        fs::write(tree.root().join(OsStr::from_bytes(name)), text).unwrap();
+    }
+    let content = tree.run(&["init", "--dry-run"]).exits(0).stdout;
+    let remark = |number: u8| format!("{number}: the name is not UTF-8");
+    assert!(content.contains(&remark(1)), "{content}");
+    assert!(!content.contains(&remark(2)), "{content}");
 }
 
 #[test]

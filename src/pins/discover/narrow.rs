@@ -260,7 +260,7 @@ mod tests {
         let globs = globs_in(dir.path(), holders);
         let parsed = Globs::parse(globs.iter().map(String::as_str)).unwrap();
         let listed = WorkTree::new(dir.path()).list(&parsed).unwrap().files;
-        let listed: BTreeSet<_> = listed.iter().map(|path| path.as_path()).collect();
+        let listed: BTreeSet<_> = listed.iter().map(RelPath::as_path).collect();
         let is_listed = |file: &&str| listed.contains(Path::new(file));
         assert!(holders.iter().all(is_listed), "{globs:?}");
         globs
