@@ -2,7 +2,7 @@
 //! the signal.
 
 use std::{
-    io, process,
+    io, mem, process,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -54,8 +54,6 @@ pub(super) fn watch(
         } => {
             ends.store(true, Ordering::SeqCst);
             stderr.clear();
-            // The other threads go on until the process ends, and must write nothing below the report.
-            let _locked = io::stderr().lock();
             if let Ok(mut output) = output.lock() {
                 report_end(&mut output, *signal, changed, *printed);
             }
@@ -64,6 +62,8 @@ pub(super) fn watch(
     };
     let interruption = Arc::new(Interruption::new(Box::new(report)));
     let fail = |error: io::Error| Errors::io(format!("cannot handle signals: {error}"));
+    // A signal that arrives before the flags are registered is handled, too.
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
     for signal in [SIGINT, SIGTERM] {
         // A signal during the final report exits immediately: the reader of the output may be
         // stalled.
@@ -71,7 +71,6 @@ pub(super) fn watch(
         flag::register_conditional_shutdown(signal, code, Arc::clone(&is_ending)).map_err(fail)?;
         flag::register(signal, interruption.flag()).map_err(fail)?;
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
     let received = Arc::clone(&interruption);
     let spawned = thread::Builder::new()
         .name("signals".to_owned())
@@ -113,5 +112,8 @@ fn report_end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
         }
         Format::Human => {}
     }
+    // The other threads go on until the process ends, and must write nothing below the report.
+    let locked = io::stderr().lock();
     output.write_stderr(&format!("{message}\n"));
+    mem::forget(locked);
 }

@@ -184,7 +184,7 @@ fn search_blobs(
     let pins: HashSet<_> = found
         .pins()
         .iter()
-        .map(|pin| (&*pin.file, pin.item.offset))
+        .map(|pin| (&*pin.file, pin.item.offset, pin.item.digest))
         .collect();
     for entry in entries {
         let Some(occurrences) = contents.get(&entry.blob) else {
@@ -193,7 +193,7 @@ fn search_blobs(
         let file = Arc::new(entry.path);
         for occurrence in occurrences {
             // Files that are not counted, or not in the work tree, have no pins in `found`.
-            if !pins.contains(&(&*file, occurrence.offset)) {
+            if !pins.contains(&(&*file, occurrence.offset, occurrence.digest)) {
                 outside.occurrences.push(Located {
                     file: Arc::clone(&file),
                     item: occurrence.clone(),

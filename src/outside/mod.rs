@@ -170,9 +170,6 @@ impl TrackedTree {
     /// Lists the tracked files of the root. A failure of git is reported by [`TrackedTree::search`].
     pub(crate) fn open(config: &Config) -> Self {
         let files = WorkTree::new(&config.root);
-        if !git::is_in_repository(&config.root) {
-            return Self::without_git(config, files, None);
-        }
         match git::tracking(&config.root, &git::searched_directories(config)) {
             Ok(tracking) => Self {
                 files: files.without(tracking.ignored),

@@ -62,7 +62,7 @@ impl Width {
 /// bytes around the range.
 pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(Run)) {
     let mut reached = range.start;
-    while reached < range.end {
+    while range.contains(&reached) {
         let sample = reached + DIGITS - 1;
         let Some(&byte) = bytes.get(sample) else {
             return;
@@ -74,7 +74,7 @@ pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(R
             } else {
                 Some(single)
             }
-        } else if byte == 0 && is_digit(bytes[sample - 1]) {
+        } else if is_digit(bytes[sample - 1]) {
             Some(Chain::around(bytes, sample - 1, Width::Two))
         } else {
             None

@@ -147,11 +147,7 @@ impl ImageNames {
         let first = text.split('/').next().unwrap_or(text);
         let mut starts = BTreeSet::from([0]);
         for known in &self.first_components {
-            if let Some(start) = first.len().checked_sub(known.len())
-                && first[start..].eq_ignore_ascii_case(known)
-            {
-                starts.insert(start);
-            }
+            starts.extend(first.len().checked_sub(known.len()));
         }
         let mut images = BTreeSet::new();
         for start in starts {
@@ -186,11 +182,15 @@ impl ImageNames {
             if let SourceLocation::Layouts(directory) = &mapping.location
                 && let Some(rest) = mapping.prefix.rest_of(repository)
             {
-                // An empty rest would add a slash.
-                let layout: PathBuf = directory.path.join(rest).components().collect();
-                layouts.push(layout.display().to_string());
-                if let Ok(relative) = layout.strip_prefix(root) {
-                    layouts.push(relative.display().to_string());
+                let joined = directory.path.join(rest).display().to_string();
+                // An empty rest adds a slash.
+                let written = Path::new(joined.trim_end_matches('/'));
+                let normalized: PathBuf = written.components().collect();
+                for layout in [written, &normalized] {
+                    layouts.push(layout.display().to_string());
+                    if let Ok(relative) = layout.strip_prefix(root) {
+                        layouts.push(relative.display().to_string());
+                    }
                 }
             }
         }

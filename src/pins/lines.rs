@@ -106,17 +106,10 @@ impl Counter {
         let Some(uncounted) = bytes.get(self.counted - base..) else {
             return;
         };
-        if self.encoding == Encoding::Bytes {
-            if let Some(last) = memchr::memrchr(b'\n', uncounted) {
-                self.newlines += memchr::memchr_iter(b'\n', uncounted).count();
-                self.line_start = self.counted + last + 1;
-            }
-        } else {
-            for at in memchr::memchr_iter(b'\n', uncounted) {
-                if let Some(start) = self.encoding.line_after(self.counted + at) {
-                    self.newlines += 1;
-                    self.line_start = start;
-                }
+        for at in memchr::memchr_iter(b'\n', uncounted) {
+            if let Some(start) = self.encoding.line_after(self.counted + at) {
+                self.newlines += 1;
+                self.line_start = start;
             }
         }
         self.counted = base + bytes.len();

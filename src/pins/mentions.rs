@@ -109,10 +109,6 @@ impl MentionFinder {
     /// after the tag changes nothing: the tag may have moved, and other readers may prefer it.
     fn add_tag(&self, bytes: &[u8], colon: usize, tags: &mut Vec<(usize, Tag)>) {
         let width = width_at(bytes, colon);
-        let next = bytes.get(colon + width.bytes());
-        if !next.is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'_') {
-            return;
-        }
         let (text, colon) = around(bytes, colon, TAG_CONTEXT, width);
         let before = &text[..colon];
         let mut components = self.names.components();

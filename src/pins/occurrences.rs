@@ -321,12 +321,9 @@ pub(super) fn around(
         let begin = at.saturating_sub(CONTEXT);
         return (Cow::Borrowed(&bytes[begin..end]), at - begin);
     }
-    let mut text = Vec::new();
-    let mut before = at;
-    while text.len() < CONTEXT && before >= 2 && bytes[before - 1] == 0 {
-        before -= 2;
-        text.push(bytes[before]);
-    }
+    let units = bytes[..at].rchunks_exact(2).take(CONTEXT);
+    let units = units.take_while(|unit| unit[1] == 0);
+    let mut text: Vec<u8> = units.map(|unit| unit[0]).collect();
     text.reverse();
     let begin = text.len();
     text.extend(bytes[at..end].iter().step_by(2));

@@ -34,7 +34,7 @@ pub(crate) enum Event<'e> {
 /// The state of a run for an interruption by a signal.
 pub(crate) struct Interruption {
     state: Mutex<State>,
-    /// Set by the signal handler, before [`Interruption::request`] is called.
+    /// Set by the signal handler. [`Interruption::request`] is called at about the same time.
     requested: Arc<AtomicBool>,
     /// Is never notified: a thread that waits for it releases the state until the process ends.
     never: Condvar,

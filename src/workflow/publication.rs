@@ -288,7 +288,7 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
         Err(errors) => return Execution::incomplete(errors.begun(), errors.into()),
     };
     services.interruption.changes(format!(
-        "pull request #{} is complete ({})",
+        "pull request #{} exists ({}), but a step may be missing; run the command again",
         pull.number,
         plain(&pull.url)
     ));

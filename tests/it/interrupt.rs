@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write},
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 
 use crate::support::{
@@ -112,6 +115,39 @@ fn interrupted_request_reports_no_change() {
     assert_eq!(text(&output.stderr), "interrupted; nothing was changed\n");
     assert_eq!(text(&output.stdout), "");
     assert_eq!(world.snapshot(), before);
+}
+
+/// A full pipe, whose reader reads nothing.
+fn stalled() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    while writer.write(b"x").is_ok() {}
+    fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn stalled_standard_error_does_not_hold_the_document() {
+    let world = world();
+    let registry = holding();
+    let (_reader, writer) = stalled();
+    let args = ["-vv", "resolve", "--revision", REV_B, "--format", "json"];
+    let mut command = registry.command(&world, &args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let child = command.stderr(writer).spawn().unwrap();
+    registry.arrived.recv().unwrap();
+    registry.open();
+    // A line of the request log holds standard error: a call with the descriptor 2 takes long.
+    let call = format!("/proc/{}/syscall", child.id());
+    while fs::read_to_string(&call).unwrap().split(' ').nth(1) != Some("0x2") {
+        thread::sleep(Duration::from_millis(10));
+    }
+    send(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(143));
+    let message = &document(&output)["errors"][0]["message"];
+    assert_eq!(message, "interrupted; nothing was changed");
 }
 
 #[test]
@@ -342,7 +378,7 @@ fn interrupted_opening_reports_its_extent() {
     );
     let last = interrupted_at(("POST", "/merge"), "auto_merge: true, gates: [ci]");
     assert!(
-        last.starts_with("interrupted; pull request #1 is complete (http"),
+        last.starts_with("interrupted; pull request #1 exists (http"),
         "{last}"
     );
 }
