@@ -4,7 +4,10 @@
 //! The sets share the files, the history, and the caches of the run, so that each digest and each layer is
 //! read once.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 use super::{
     Goal, MissingCredential, Services, SiteHistory,
@@ -238,18 +241,18 @@ fn check_layers(
 ) -> Result<(Vec<Check>, Vec<Error>), Errors> {
     let config = read.site.config();
     let sources = read.services.sources_of_images(config)?;
-    let (mut keys, mut requests) = (Vec::new(), Vec::new());
+    let mut requests = BTreeMap::new();
     for (index, image) in images.iter().enumerate() {
         for platform in image.iter().flat_map(|image| &image.facts.platforms) {
             for layer in &platform.manifest.layers {
                 let key = (index, layer.digest);
-                if !known.contains_key(&key) && !keys.contains(&key) {
-                    keys.push(key);
-                    requests.push(sources[index].check_layer(layer));
+                if !known.contains_key(&key) {
+                    requests.insert(key, sources[index].check_layer(layer));
                 }
             }
         }
     }
+    let (keys, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
     let names = keys
         .iter()
         .map(|(index, _)| config.images[*index].name.as_str());

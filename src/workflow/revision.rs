@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{Services, Stop, pull_limit::verification_pulls, tags::resolve_tags};
 use crate::{
-    checks::{Check, Expected, Status, Target, full_revision},
+    checks::{Check, Expected, Target, full_revision},
     code::Code,
     config::{ABBREVIATIONS, Config, Operation, RevisionLength},
     error::{Error, Errors},
@@ -149,10 +149,10 @@ pub(crate) fn revision(
     services: &Services,
 ) -> Result<(Revision, TagPattern), Errors> {
     full_revision_of(config, text, services).map_err(|stop| {
-        let (checks, mut errors) = stop.into_parts();
-        let failed = checks.iter().filter(|check| check.status == Status::Fail);
-        errors.splice(0..0, failed.map(Check::as_error));
-        Errors::from(errors)
+        // All of these checks failed.
+        let (checks, outages) = stop.into_parts();
+        let failed: Vec<_> = checks.iter().map(Check::as_error).collect();
+        Errors::from([failed, outages].concat())
     })
 }
 

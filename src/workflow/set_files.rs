@@ -1,7 +1,7 @@
 //! The files with pins of the sets in history, with their numbers of pins and their tags, from the objects
 //! of the clone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use crate::{
     config::Config,
@@ -51,32 +51,36 @@ struct Reader<'g> {
 
 impl Reader<'_> {
     fn pins(&mut self, file: &PinnedFile) -> Result<Vec<PinsOfFile>, GitError> {
-        let key = (file.blob, file.images.clone());
-        if let Some(known) = self.known.get(&key) {
-            return Ok(known.clone());
-        }
-        let content = self.git.blob(file.blob, MAX_FILE)?;
-        let scan = self.finder.scan(&content.unwrap_or_default());
-        let mut pins = BTreeMap::new();
-        for image in &file.images {
-            let unread = PinsOfFile {
-                image: *image,
-                count: None,
-                tags: BTreeSet::new(),
-            };
-            pins.insert(*image, unread);
-        }
-        for pin in scan.pins {
-            // The history may ignore an image that is not pinned.
-            if let Some(of_image) = pins.get_mut(&pin.image) {
-                of_image.count = Some(of_image.count.unwrap_or(0) + 1);
-                of_image
-                    .tags
-                    .extend(pin.tag.map(|tag| tag.as_str().to_owned()));
+        match self.known.entry((file.blob, file.images.clone())) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(entry) => {
+                let pins = read_pins(file, self.git, &self.finder)?;
+                Ok(entry.insert(pins).clone())
             }
         }
-        let pins: Vec<_> = pins.into_values().collect();
-        self.known.insert(key, pins.clone());
-        Ok(pins)
     }
+}
+
+fn read_pins(file: &PinnedFile, git: &Git, finder: &Finder) -> Result<Vec<PinsOfFile>, GitError> {
+    let content = git.blob(file.blob, MAX_FILE)?;
+    let scan = finder.scan(&content.unwrap_or_default());
+    let mut pins = BTreeMap::new();
+    for image in &file.images {
+        let unread = PinsOfFile {
+            image: *image,
+            count: None,
+            tags: BTreeSet::new(),
+        };
+        pins.insert(*image, unread);
+    }
+    for pin in scan.pins {
+        // The history may ignore an image that is not pinned.
+        if let Some(of_image) = pins.get_mut(&pin.image) {
+            of_image.count = Some(of_image.count.unwrap_or(0) + 1);
+            of_image
+                .tags
+                .extend(pin.tag.map(|tag| tag.as_str().to_owned()));
+        }
+    }
+    Ok(pins.into_values().collect())
 }

@@ -225,6 +225,9 @@ fn the_strongest_source_names_the_branch() {
         ],
     );
     counts(&[("GITHUB_EVENT_PATH", &other), both[1]], "c");
+    let own = r#"{"repository":{"default_branch":"e","full_name":"Acme/Flows"}}"#;
+    let own = event(&world, own);
+    counts(&[("GITHUB_EVENT_PATH", &own), both[1]], "e");
     git(
         &clone,
         &[

@@ -855,6 +855,8 @@ fn link_of_a_rollback_compares_the_new_set_with_the_old() {
     let document = world.run(&args).exits(0).json();
     let link = format!("https://github.com/acme/app/compare/{old}...{new}");
     assert_eq!(document["changes"]["source"]["link"], link);
+    let back = diff(world, &["--from", new, "--to", old]);
+    assert_eq!(back["source"]["link"], link);
     let body = document["body"].as_str().unwrap();
     let range = format!("[{}...{}]({link})", &old[..7], &new[..7]);
     assert!(body.contains(&range), "{body}");

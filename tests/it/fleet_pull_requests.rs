@@ -282,6 +282,7 @@ fn unchanged_pull_request_is_recognized_by_its_survey() {
         let mut store = fleet.forge.store(0);
         let config = store.content("main", "repin.yaml") + keys;
         store.push("main", "ours", &[("repin.yaml", &config)]);
+        store.labels.push((1, "deps".to_owned()));
         drop(store);
         let args = PROMOTE.map(|arg| if arg == "draft" { state } else { arg });
         fleet.scaled(&args).exits(0);
@@ -299,6 +300,8 @@ fn unchanged_pull_request_is_recognized_by_its_survey() {
     assert_eq!(again("", "ready", false), expected);
     let merges = "forge: { auto_merge: true }\n";
     assert_eq!(again(merges, "draft", false), expected);
+    let labels = "forge: { labels: [deps] }\n";
+    assert_eq!(again(labels, "draft", false), expected);
     // The pull request may lag behind its branch.
     assert!(again("", "draft", true) > expected);
 }
@@ -466,7 +469,12 @@ fn warnings_name_their_repository() {
 
 #[test]
 fn commit_without_the_trailer_proves_no_check_of_history() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    let other = format!("by hand\n\nRepin-Set: {}", "c".repeat(40));
+    for (kind, message) in [
+        (Kind::Github, "by hand"),
+        (Kind::Gitea, "by hand"),
+        (Kind::Github, &other),
+    ] {
         let fleet = Fleet::new(fast(kind, 1));
         assert_eq!(promoted(&fleet, &[]), 0);
         {
@@ -480,7 +488,7 @@ fn commit_without_the_trailer_proves_no_check_of_history() {
             }
             let mut commit = store.commits[&store.refs[BRANCH]].clone();
             commit.parents = vec![store.refs["main"].clone()];
-            "by hand".clone_into(&mut commit.message);
+            message.clone_into(&mut commit.message);
             let id = store.put_commit(commit);
             store.refs.insert(BRANCH.to_owned(), id);
         }

@@ -534,6 +534,8 @@ fn only_a_refused_stage_is_unknown() {
     let outcomes = promote(&fleet, PROD, REV, &[]);
     assert_eq!(outcomes[..2], ["refused 1", "denied 4"]);
     assert_eq!(refusals(&fleet)[0], "stage_unknown");
+    let detail = fleet.lines("out.jsonl")[0]["checks"][0]["detail"].to_string();
+    assert!(detail.contains("more than 200"), "{detail}");
 }
 
 #[test]

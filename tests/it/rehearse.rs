@@ -647,6 +647,22 @@ fn listed_sets_are_tested_with_two_requests_each() {
 }
 
 #[test]
+fn set_without_its_manifest_is_not_ready() {
+    let world = promoted();
+    let manifest = world.layout("fix").blob_path(world.digest("fix", REV_A));
+    fs::remove_file(manifest).unwrap();
+    let ran = world.run(&["rollback", "--remote", "--format", "json"]);
+    let document = ran.exits(0).json();
+    let entries = document["entries"].as_array().unwrap();
+    let ready: Vec<_> = entries.iter().map(|entry| entry["ready"].clone()).collect();
+    assert_eq!(
+        ready,
+        [json!(null), json!(true), json!(false)],
+        "{document}"
+    );
+}
+
+#[test]
 fn doctor_warns_of_a_missing_rehearsal() {
     let line = |world: &World| {
         let document = world.run(&["doctor", "--format", "json"]).json();

@@ -343,6 +343,28 @@ fn version_is_the_revision() {
 }
 
 #[test]
+fn complete_version_abbreviates_no_other() {
+    let label = "org.opencontainers.image.version";
+    let world = world_with(&format!(
+        "{{ pattern: semver, tag: '{{revision}}', label: {label} }}"
+    ));
+    let world = world.with_git();
+    for version in ["1.2.3", "1.2.30"] {
+        for image in IMAGES {
+            let platform = Platform::new("linux/amd64", version).label(label, version);
+            let platform = platform.files(&[("image", image)]);
+            world.layout(image).image(version, &[platform]);
+        }
+        world
+            .run(&["promote", "--revision", version, "--apply"])
+            .exits(0);
+        world.commit(&format!("promote: test images @{version}"));
+        world.push();
+    }
+    world.run(&["rollback", "--to", "1.2.3"]).exits(0);
+}
+
+#[test]
 fn revision_without_tag_fails_remote_check() {
     let world = world_with("{ pattern: '[a-z0-9]+', tag: '{revision}' }").with_git();
     for image in IMAGES {

@@ -56,7 +56,7 @@ impl Walk<'_> {
             .request
             .open
             .is_none_or(|state| state == pull.readiness);
-        has_label && !needs_merge && is_on_head && has_state && pull.head_exists && !is_moving(pull)
+        has_label && !needs_merge && is_on_head && has_state && !is_moving(pull)
     }
 }
 

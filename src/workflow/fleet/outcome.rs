@@ -139,13 +139,10 @@ impl From<PlanError> for Report {
 impl From<Stop> for Report {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Chain(Stopped { checks, outages }) => {
-                if any_failed(&checks) || outages.is_empty() {
-                    Self::refused(&checks)
-                } else {
-                    Self::failed(outages)
-                }
-            }
+            Stop::Chain(Stopped { checks, outages }) => match outages.as_slice() {
+                [_, ..] if !any_failed(&checks) => Self::failed(outages),
+                _ => Self::refused(&checks),
+            },
             Stop::Count(checks) => Self::refused(&checks),
             Stop::Unconfigured(reason) => {
                 Self::failed(Error::new(Class::Denied, Code::DENIED, reason))
