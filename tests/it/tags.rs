@@ -349,7 +349,7 @@ fn complete_version_abbreviates_no_other() {
         "{{ pattern: semver, tag: '{{revision}}', label: {label} }}"
     ));
     let world = world.with_git();
-    for version in ["1.2.3", "1.2.30"] {
+    for version in ["1.20.30", "1.20.300"] {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", version).label(label, version);
             let platform = platform.files(&[("image", image)]);
@@ -361,7 +361,7 @@ fn complete_version_abbreviates_no_other() {
         world.commit(&format!("promote: test images @{version}"));
         world.push();
     }
-    world.run(&["rollback", "--to", "1.2.3"]).exits(0);
+    world.run(&["rollback", "--to", "1.20.30"]).exits(0);
 }
 
 #[test]
