@@ -650,16 +650,23 @@ fn listed_sets_are_tested_with_two_requests_each() {
 fn set_without_its_manifest_is_not_ready() {
     let world = promoted();
     let manifest = world.layout("fix").blob_path(world.digest("fix", REV_A));
+    let is_not_ready = || {
+        let ran = world.run(&["rollback", "--remote", "--format", "json"]);
+        let document = ran.exits(0).json();
+        let entries = document["entries"].as_array().unwrap();
+        let ready: Vec<_> = entries.iter().map(|entry| entry["ready"].clone()).collect();
+        assert_eq!(
+            ready,
+            [json!(null), json!(true), json!(false)],
+            "{document}"
+        );
+    };
+    // The bytes of another manifest.
+    let other = world.layout("fix").blob_path(world.digest("fix", REV_B));
+    fs::copy(other, &manifest).unwrap();
+    is_not_ready();
     fs::remove_file(manifest).unwrap();
-    let ran = world.run(&["rollback", "--remote", "--format", "json"]);
-    let document = ran.exits(0).json();
-    let entries = document["entries"].as_array().unwrap();
-    let ready: Vec<_> = entries.iter().map(|entry| entry["ready"].clone()).collect();
-    assert_eq!(
-        ready,
-        [json!(null), json!(true), json!(false)],
-        "{document}"
-    );
+    is_not_ready();
 }
 
 #[test]

@@ -361,7 +361,9 @@ fn complete_version_abbreviates_no_other() {
         world.commit(&format!("promote: test images @{version}"));
         world.push();
     }
-    world.run(&["rollback", "--to", "1.20.30"]).exits(0);
+    for command in ["rollback", "rehearse"] {
+        world.run(&[command, "--to", "1.20.30"]).exits(0);
+    }
 }
 
 #[test]
