@@ -147,7 +147,11 @@ impl ImageNames {
         let first = text.split('/').next().unwrap_or(text);
         let mut starts = BTreeSet::from([0]);
         for known in &self.first_components {
-            starts.extend(first.len().checked_sub(known.len()));
+            if let Some(start) = first.len().checked_sub(known.len())
+                && first[start..].eq_ignore_ascii_case(known)
+            {
+                starts.insert(start);
+            }
         }
         let mut images = BTreeSet::new();
         for start in starts {

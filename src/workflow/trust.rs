@@ -133,11 +133,7 @@ impl<'c> Trust<'c> {
             let (source, image) = (&sources[digest.image], &config.images[digest.image]);
             self.examine_once(source, image, digest.digest, revision, services)
         });
-        let names = digests
-            .iter()
-            .map(|digest| &*config.images[digest.image].name);
-        let names: Vec<_> = names.collect();
-        services.wait_for_all("reading signatures", &names, work)
+        services.wait_for_all("reading signatures", &names_of(digests, config), work)
     }
 
     /// The packages in the SBOMs of digests, in their order, as far as signers of the policy made them for the
@@ -163,11 +159,7 @@ impl<'c> Trust<'c> {
                 contents::read_sboms(source, &self.policy, subject).await
             }
         });
-        let names = digests
-            .iter()
-            .map(|digest| &*config.images[digest.image].name);
-        let names: Vec<_> = names.collect();
-        services.wait_for_all("reading SBOMs", &names, work)
+        services.wait_for_all("reading SBOMs", &names_of(digests, config), work)
     }
 
     /// Finds and evaluates the signatures of a digest, once in a run.
@@ -202,6 +194,12 @@ impl<'c> Trust<'c> {
         cache.borrow_mut().insert(key, Rc::clone(&examination));
         examination
     }
+}
+
+/// The name of the image of each digest.
+fn names_of<'c>(digests: &[SignedDigest<'_>], config: &'c Config) -> Vec<&'c str> {
+    let images = digests.iter().map(|digest| &config.images[digest.image]);
+    images.map(|image| image.name.as_str()).collect()
 }
 
 /// The time before the end of a root's authorities in which a warning is shown.

@@ -700,6 +700,16 @@ fn current_contract_only_warns_in_a_rollback() {
     );
 }
 
+/// The world as a repository in which B was promoted after A.
+fn promoted_after_a(world: World) -> World {
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.pin(REV_B);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.push();
+    world
+}
+
 #[test]
 fn finding_of_two_standards_is_reported_once() {
     let mut world = shop();
@@ -707,11 +717,7 @@ fn finding_of_two_standards_is_reported_once() {
     let platform = Platform::new("linux/amd64", REV_A).label("dev.acme.version", "1");
     world.rebuild("fix", REV_A, &[platform.layer(empty)]);
     world.pin(REV_A);
-    let world = world.with_git();
-    world.adopt(REV_A);
-    world.pin(REV_B);
-    world.commit(&format!("promote: test images @{REV_B}"));
-    world.push();
+    let world = promoted_after_a(world);
     let document = world
         .run(&["rollback", "--to", REV_A, "--format", "json"])
         .exits(1)
@@ -838,11 +844,7 @@ fn image_without_pins_only_warns_in_rollback() {
         .remove(0)
         .env("API_TOKEN=hunter2hunter2");
     world.rebuild("base", REV_A, &[spoiled]);
-    let world = world.with_git();
-    world.adopt(REV_A);
-    world.pin(REV_B);
-    world.commit(&format!("promote: test images @{REV_B}"));
-    world.push();
+    let world = promoted_after_a(world);
     let document = world
         .run(&["rollback", "--to", REV_A, "--format", "json"])
         .exits(0)
@@ -860,11 +862,7 @@ fn missing_layer_without_pins_warns_in_a_rollback() {
     let own = Archive::new().file("opt/other", "x").end();
     let platform = platforms("base", REV_A).remove(0).layer(own.clone());
     world.rebuild("base", REV_A, &[platform]);
-    let world = world.with_git();
-    world.adopt(REV_A);
-    world.pin(REV_B);
-    world.commit(&format!("promote: test images @{REV_B}"));
-    world.push();
+    let world = promoted_after_a(world);
     let warned = |code: &str| {
         let document = world
             .run(&["rollback", "--to", REV_A, "--format", "json"])

@@ -117,7 +117,7 @@ fn interrupted_request_reports_no_change() {
     assert_eq!(world.snapshot(), before);
 }
 
-/// A full pipe, whose reader reads nothing.
+/// A full pipe, and its other end, from which nothing is read.
 fn stalled() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     let flags = fcntl_getfl(&writer).unwrap();
