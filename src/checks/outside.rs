@@ -188,15 +188,13 @@ pub(crate) fn check_unpinned(config: &Config, found: &Found) -> Vec<Check> {
 /// Warns about references without a digest and undeclared images in the counted files.
 fn check_references(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
     let mut checks = check_unpinned(config, found);
-    for occurrence in &outside.undeclared {
-        if let OccurrenceKind::SameOwner(repository) = &occurrence.item.kind {
-            let detail = format!(
-                "{repository} is pinned to {}, but no image declares this repository",
-                occurrence.item.digest
-            );
-            let check = Check::new(Code::IMAGE_UNDECLARED, Status::Warn, detail);
-            checks.push(at_occurrence(check, occurrence));
-        }
+    for (repository, occurrence) in &outside.undeclared {
+        let detail = format!(
+            "{repository} is pinned to {}, but no image declares this repository",
+            occurrence.item.digest
+        );
+        let check = Check::new(Code::IMAGE_UNDECLARED, Status::Warn, detail);
+        checks.push(at_occurrence(check, occurrence));
     }
     let passes = [
         (Code::IMAGE_UNPINNED, "no image is referenced by tag alone"),

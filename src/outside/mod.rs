@@ -26,7 +26,7 @@ use crate::{
     config::{Config, OutsidePolicy, RelPath, SetPath},
     configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
     files::{Files, WorkTree, survey_all},
-    oci::Digest,
+    oci::{Digest, Repository},
     outside::layouts::Layouts,
     pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
 };
@@ -37,7 +37,7 @@ pub(crate) struct Outside {
     /// Pinned digests, and digests of configured images, that are not pins.
     pub(crate) occurrences: Vec<Located<Occurrence>>,
     /// Digests of undeclared repositories of the same owners, in the files of `files:`.
-    pub(crate) undeclared: Vec<Located<Occurrence>>,
+    pub(crate) undeclared: Vec<(Repository, Located<Occurrence>)>,
     /// Files and trees that cannot be read.
     pub(crate) unread: Vec<Unreadable>,
     /// The number of files that were searched.
@@ -311,7 +311,8 @@ fn add_other_sets(
     outside: &mut Outside,
 ) {
     outside.configurations = others.count();
-    let digests = outside.occurrences.iter().chain(&outside.undeclared);
+    let undeclared = outside.undeclared.iter().map(|(_, occurrence)| occurrence);
+    let digests = outside.occurrences.iter().chain(undeclared);
     let files = digests.map(|occurrence| &occurrence.file);
     let mut in_files: HashMap<RelPath, OtherPins> = HashMap::new();
     for file in files.chain(found.pins().iter().map(|pin| &pin.file)) {
@@ -319,12 +320,16 @@ fn add_other_sets(
             .entry((**file).clone())
             .or_insert_with(|| others.pins_in(file, contents));
     }
-    for digests in [&mut outside.occurrences, &mut outside.undeclared] {
-        digests.retain(|occurrence| {
-            let mut counted = in_files[&*occurrence.file].counted.iter();
-            !counted.any(|(_, offsets)| offsets.contains(&occurrence.item.offset))
-        });
-    }
+    let is_counted = |occurrence: &Located<Occurrence>| {
+        let mut counted = in_files[&*occurrence.file].counted.iter();
+        counted.any(|(_, offsets)| offsets.contains(&occurrence.item.offset))
+    };
+    outside
+        .occurrences
+        .retain(|occurrence| !is_counted(occurrence));
+    outside
+        .undeclared
+        .retain(|(_, occurrence)| !is_counted(occurrence));
     let mut unknown: BTreeMap<&SetPath, &String> = BTreeMap::new();
     for (index, pin) in found.pins().iter().enumerate() {
         let others = &in_files[&*pin.file];
@@ -399,8 +404,9 @@ fn search_files(
         let Occurrence { kind, digest, .. } = &occurrence.item;
         if searched.contains(&*occurrence.file) && is_outside(kind, digest, &pinned) {
             outside.occurrences.push(occurrence.clone());
-        } else if matches!(kind, OccurrenceKind::SameOwner(_)) {
-            outside.undeclared.push(occurrence.clone());
+        } else if let OccurrenceKind::SameOwner(repository) = kind {
+            let undeclared = (repository.clone(), occurrence.clone());
+            outside.undeclared.push(undeclared);
         }
     }
     outside.sort();

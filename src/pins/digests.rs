@@ -67,20 +67,14 @@ pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(R
         let Some(&byte) = bytes.get(sample) else {
             return;
         };
-        let chain = if is_digit(byte) {
-            let single = Chain::around(bytes, sample, Width::One);
-            if single.digits == 1 {
-                Some(Chain::around(bytes, sample, Width::Two))
-            } else {
-                Some(single)
-            }
-        } else if is_digit(bytes[sample - 1]) {
-            Some(Chain::around(bytes, sample - 1, Width::Two))
-        } else {
-            None
-        };
+        // The zero byte of a digit in UTF-16 stands for the digit before it.
+        let digit = if byte == 0 { sample - 1 } else { sample };
         reached = sample + 1;
-        if let Some(chain) = chain {
+        if is_digit(bytes[digit]) {
+            let mut chain = Chain::around(bytes, digit, Width::One);
+            if chain.digits == 1 {
+                chain = Chain::around(bytes, digit, Width::Two);
+            }
             if let Some(run) = chain.run(bytes).filter(|run| range.contains(&run.offset)) {
                 visit(run);
             }

@@ -235,6 +235,10 @@ impl OccurrenceFinder {
 
     /// The image of the tag after the colon at `colon`, the offset of the reference, and the tag.
     fn tagged(&self, text: &[u8], colon: usize) -> Option<(usize, usize, Tag)> {
+        // A digest, as after most colons in a file of pins.
+        if text[..colon].ends_with(b"@sha256") {
+            return None;
+        }
         let (tag, rest) = tag_after(text, colon)?;
         // Before a slash there is a port; after `@` there is a digest or a placeholder for one.
         if matches!(rest.first(), Some(b'/' | b':' | b'@' | b'$' | b'{')) {

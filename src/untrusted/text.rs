@@ -135,7 +135,13 @@ impl Formatter for Inert {
                 let _ = write!(out, "\\u{unit:04x}");
             }
         });
-        out.write_all(escaped.replace("##[", "##\\u005b").as_bytes())
+        for part in escaped.split_inclusive('[') {
+            match part.strip_suffix("##[") {
+                Some(before) => write!(out, "{before}##\\u005b")?,
+                None => out.write_all(part.as_bytes())?,
+            }
+        }
+        Ok(())
     }
 }
 
