@@ -314,10 +314,10 @@ fn add_other_sets(
     let undeclared = outside.undeclared.iter().map(|(_, occurrence)| occurrence);
     let digests = outside.occurrences.iter().chain(undeclared);
     let files = digests.map(|occurrence| &occurrence.file);
-    let mut in_files: HashMap<RelPath, OtherPins> = HashMap::new();
+    let mut in_files: HashMap<Arc<RelPath>, OtherPins> = HashMap::new();
     for file in files.chain(found.pins().iter().map(|pin| &pin.file)) {
         in_files
-            .entry((**file).clone())
+            .entry(Arc::clone(file))
             .or_insert_with(|| others.pins_in(file, contents));
     }
     let is_counted = |occurrence: &Located<Occurrence>| {

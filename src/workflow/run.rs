@@ -445,3 +445,27 @@ fn file_row(change: &FileChange) -> FileRow {
         new_sha256: change.new_sha256.hex(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn counts_of_the_planner_are_added_to_the_checks() {
+        let config = config::example(
+            "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
+        );
+        let check = |status| Check::new(Code::PIN_COUNT, status, "1 of 2".to_owned());
+        let document = PlanDocument {
+            approved: true,
+            checks: vec![check(Status::Pass)],
+            ..unplanned_document(Operation::Promotion, None, &config, Vec::new())
+        };
+        let stop = Stop::Count(vec![check(Status::Fail)]);
+        let result = RunResult::new(config, document, Execution::stopped(Effect::Nothing, stop));
+        let checks = result.document.checks.iter().map(|check| check.status);
+        assert_eq!(checks.collect::<Vec<_>>(), [Status::Pass, Status::Fail]);
+        assert!(!result.document.approved);
+    }
+}

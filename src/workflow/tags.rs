@@ -347,6 +347,52 @@ pub(super) fn current_labels(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::LayoutDirectory,
+        registry::Layout,
+        support::layout::{self, Platform as Built},
+    };
+
+    /// The platforms of replaced digests, and the known pinned image, of a tag `v1` with the digest 0; 1
+    /// and 2 have other digests.
+    #[test]
+    fn pinned_image_is_known_if_all_pins_agree() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = layout::Layout::at(&directory.path().join("app"));
+        let digests = ["v1", "v2", "v3"].map(|tag| {
+            let digest = layout.image(tag, &[Built::new("linux/amd64", tag)]);
+            Digest::parse_input(&digest).unwrap()
+        });
+        let source = Source::Layout(Layout::new(LayoutDirectory::new("app", directory.path())));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let tag = Tag::parse("v1").unwrap();
+        for (pins, replaced, known) in [
+            (&[][..], &[][..], None),
+            (&[0], &[], Some(0)),
+            (&[1], &[1], Some(1)),
+            (&[0, 1], &[1], None),
+            (&[1, 2], &[1, 2], None),
+        ] {
+            let target = Target {
+                pinned: pins.iter().map(|at| digests[*at]).collect(),
+                ..Target::new(TagPattern::Tag(tag.clone()))
+            };
+            let selected = Ok(Ok(tag.clone()));
+            let cache = ImageCache::default();
+            let resolved = runtime.block_on(resolution(&source, target, None, selected, &cache));
+            assert_eq!(resolved.found.unwrap().unwrap().facts.digest, digests[0]);
+            let replaced_by_tag = resolved.old_platforms.iter().map(|(digest, platforms)| {
+                assert_eq!(platforms.as_ref().unwrap().len(), 1);
+                *digest
+            });
+            let expected: Vec<_> = replaced.iter().map(|at| digests[*at]).collect();
+            assert_eq!(replaced_by_tag.collect::<Vec<_>>(), expected, "{pins:?}");
+            let pinned = resolved.pinned.map(|known| known.digest());
+            assert_eq!(pinned, known.map(|at: usize| digests[at]), "{pins:?}");
+        }
+    }
 
     #[test]
     fn known_manifests_are_not_pulled() {
