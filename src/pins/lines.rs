@@ -20,15 +20,6 @@ impl Encoding {
             _ => Self::Bytes,
         }
     }
-
-    /// The offset of the next line if the newline byte at `at` is a line break.
-    fn line_after(self, at: usize) -> Option<usize> {
-        match self {
-            Self::Bytes => Some(at + 1),
-            Self::Utf16Le => at.is_multiple_of(2).then_some(at + 2),
-            Self::Utf16Be => (at % 2 == 1).then_some(at + 1),
-        }
-    }
 }
 
 /// Counts the lines of a file up to offsets that never decrease.
@@ -106,11 +97,29 @@ impl Counter {
         let Some(uncounted) = bytes.get(self.counted - base..) else {
             return;
         };
-        for at in memchr::memchr_iter(b'\n', uncounted) {
-            if let Some(start) = self.encoding.line_after(self.counted + at) {
-                self.newlines += 1;
-                self.line_start = start;
+        let first = self.counted;
+        let newlines = memchr::memchr_iter(b'\n', uncounted);
+        let at_parity = |parity| {
+            let newlines = newlines.clone();
+            newlines.filter(move |at| (first + at) % 2 == parity)
+        };
+        let (count, next_line) = match self.encoding {
+            Encoding::Bytes => {
+                let last = newlines.clone().next_back();
+                (newlines.clone().count(), last.map(|at| at + 1))
             }
+            Encoding::Utf16Le => {
+                let last = at_parity(0).next_back();
+                (at_parity(0).count(), last.map(|at| at + 2))
+            }
+            Encoding::Utf16Be => {
+                let last = at_parity(1).next_back();
+                (at_parity(1).count(), last.map(|at| at + 1))
+            }
+        };
+        self.newlines += count;
+        if let Some(next_line) = next_line {
+            self.line_start = first + next_line;
         }
         self.counted = base + bytes.len();
     }
