@@ -36,7 +36,8 @@ use crate::{
 pub(crate) struct Outside {
     /// Pinned digests, and digests of configured images, that are not pins.
     pub(crate) occurrences: Vec<Located<Occurrence>>,
-    /// Digests of undeclared repositories of the same owners, in the files of `files:`.
+    /// Digests of undeclared repositories of the same owners, in the files of `files:`, each with its
+    /// repository.
     pub(crate) undeclared: Vec<(Repository, Located<Occurrence>)>,
     /// Files and trees that cannot be read.
     pub(crate) unread: Vec<Unreadable>,

@@ -67,7 +67,7 @@ pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(R
         let Some(&byte) = bytes.get(sample) else {
             return;
         };
-        // The zero byte of a digit in UTF-16 stands for the digit before it.
+        // In UTF-16, a zero byte separates two digits: examine the digit before it.
         let digit = if byte == 0 { sample - 1 } else { sample };
         reached = sample + 1;
         if is_digit(bytes[digit]) {

@@ -104,6 +104,7 @@ impl Counter {
             newlines.filter(move |at| (first + at) % 2 == parity)
         };
         let (count, next_line) = match self.encoding {
+            // The files of a large repository have millions of lines.
             Encoding::Bytes => {
                 let last = newlines.clone().next_back();
                 (newlines.clone().count(), last.map(|at| at + 1))

@@ -235,7 +235,7 @@ impl OccurrenceFinder {
 
     /// The image of the tag after the colon at `colon`, the offset of the reference, and the tag.
     fn tagged(&self, text: &[u8], colon: usize) -> Option<(usize, usize, Tag)> {
-        // A digest, as after most colons in a file of pins.
+        // Most colons in a file of pins precede a digest, not a tag.
         if text[..colon].ends_with(b"@sha256") {
             return None;
         }

@@ -135,6 +135,7 @@ impl Formatter for Inert {
                 let _ = write!(out, "\\u{unit:04x}");
             }
         });
+        // Almost no fragment of possibly millions has a bracket, so the fragment is not copied.
         for part in escaped.split_inclusive('[') {
             match part.strip_suffix("##[") {
                 Some(before) => write!(out, "{before}##\\u005b")?,
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn json_escapes_keep_the_value() {
-        let value = serde_json::json!({"a": "##[x]\u{1b}\u{202e}\u{e0041}\n\u{7f}"});
+        let value = serde_json::json!({"a": "a[b]##[x]c###[\u{1b}\u{202e}\u{e0041}\n\u{7f}"});
         let mut text = Vec::new();
         json(&value, &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
@@ -236,7 +237,7 @@ mod tests {
             value
         );
         assert!(
-            text.contains("##\\u005bx]\\u001b\\u202e\\udb40\\udc41\\n\\u007f"),
+            text.contains("a[b]##\\u005bx]c###\\u005b\\u001b\\u202e\\udb40\\udc41\\n\\u007f"),
             "{text}"
         );
     }

@@ -452,7 +452,7 @@ mod tests {
     use crate::config;
 
     #[test]
-    fn counts_of_the_planner_are_added_to_the_checks() {
+    fn planner_counts_are_added_to_checks() {
         let config = config::example(
             "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
         );

@@ -347,20 +347,14 @@ pub(super) fn current_labels(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::LayoutDirectory,
-        registry::Layout,
-        support::layout::{self, Platform as Built},
-    };
+    use crate::{config::LayoutDirectory, registry::Layout, support::layout};
 
-    /// The platforms of replaced digests, and the known pinned image, of a tag `v1` with the digest 0; 1
-    /// and 2 have other digests.
     #[test]
     fn pinned_image_is_known_if_all_pins_agree() {
         let directory = tempfile::tempdir().unwrap();
         let layout = layout::Layout::at(&directory.path().join("app"));
         let digests = ["v1", "v2", "v3"].map(|tag| {
-            let digest = layout.image(tag, &[Built::new("linux/amd64", tag)]);
+            let digest = layout.image(tag, &[layout::Platform::new("linux/amd64", tag)]);
             Digest::parse_input(&digest).unwrap()
         });
         let source = Source::Layout(Layout::new(LayoutDirectory::new("app", directory.path())));
@@ -368,6 +362,8 @@ mod tests {
             .build()
             .unwrap();
         let tag = Tag::parse("v1").unwrap();
+        // The tag has the first digest. Each row: the pinned digests, those that the tag replaces, and the
+        // known image.
         for (pins, replaced, known) in [
             (&[][..], &[][..], None),
             (&[0], &[], Some(0)),
@@ -383,12 +379,12 @@ mod tests {
             let cache = ImageCache::default();
             let resolved = runtime.block_on(resolution(&source, target, None, selected, &cache));
             assert_eq!(resolved.found.unwrap().unwrap().facts.digest, digests[0]);
-            let replaced_by_tag = resolved.old_platforms.iter().map(|(digest, platforms)| {
+            for (_, platforms) in &resolved.old_platforms {
                 assert_eq!(platforms.as_ref().unwrap().len(), 1);
-                *digest
-            });
+            }
+            let old = resolved.old_platforms.iter().map(|(digest, _)| *digest);
             let expected: Vec<_> = replaced.iter().map(|at| digests[*at]).collect();
-            assert_eq!(replaced_by_tag.collect::<Vec<_>>(), expected, "{pins:?}");
+            assert_eq!(old.collect::<Vec<_>>(), expected, "{pins:?}");
             let pinned = resolved.pinned.map(|known| known.digest());
             assert_eq!(pinned, known.map(|at: usize| digests[at]), "{pins:?}");
         }
