@@ -199,7 +199,10 @@ fn replaced(finder: &Finder, input: &[u8], scan: &Scan) {
     let again = finder.scan(&new);
     assert_eq!(again.pins.len(), scan.pins.len());
     assert!(again.pins.iter().all(|pin| pin.digest == to.digest));
-    assert_eq!(again.malformed.len(), scan.malformed.len());
+    // The text around a longer tag may exceed the maximum length of a reference.
+    if new.len() == input.len() {
+        assert_eq!(again.malformed.len(), scan.malformed.len());
+    }
 }
 
 /// The runs of digits, by a search that examines every byte.

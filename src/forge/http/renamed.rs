@@ -9,6 +9,7 @@ use super::{Http, Reply, Request};
 use crate::{
     error::{Class, Error},
     forge::fleet::RepositoryName,
+    untrusted,
 };
 
 #[derive(Deserialize)]
@@ -52,8 +53,9 @@ impl Http {
     }
 }
 
-/// The error of a repository that was renamed.
+/// The error of a repository that was renamed. `new`: the name in a response.
 pub(crate) fn renamed(what: &str, old: &str, new: &str) -> Error {
+    let new = untrusted::plain(new);
     Error::about(Class::Input, what, format!("{old} was renamed to {new}")).help(format!(
         "set forge.repository to {new}; if it is not configured, correct the URL of the remote: git remote set-url origin URL"
     ))
