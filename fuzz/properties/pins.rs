@@ -59,14 +59,17 @@ static COMMENT: LazyLock<Regex> = LazyLock::new(|| {
 });
 static HEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?-u)\A[0-9a-f]{64}\z").unwrap());
 
+fn is_in_reference(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._/:@-".contains(&byte)
+}
+
 /// Every `@`, with the characters of a reference before it and the text after it.
 fn slow(content: &[u8]) -> Vec<Hit> {
     let mut hits = Vec::new();
-    let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/:@-".contains(byte);
     for at in (0..content.len()).filter(|at| content[*at] == b'@') {
         let start = content[..at]
             .iter()
-            .rposition(|byte| !part(byte))
+            .rposition(|byte| !is_in_reference(*byte))
             .map_or(0, |at| at + 1);
         // A longer text is no reference, not even a malformed one.
         if at - start > MAX_REFERENCE {
@@ -199,8 +202,12 @@ fn replaced(finder: &Finder, input: &[u8], scan: &Scan) {
     let again = finder.scan(&new);
     assert_eq!(again.pins.len(), scan.pins.len());
     assert!(again.pins.iter().all(|pin| pin.digest == to.digest));
-    // The text around a longer tag may exceed the maximum length of a reference.
-    if new.len() == input.len() {
+    // A tag of another length may decide whether the text around it is longer than any reference.
+    let fits = |text: &[u8]| {
+        let mut words = text.split(|byte| !is_in_reference(*byte));
+        words.all(|word| word.len() <= MAX_REFERENCE)
+    };
+    if fits(input) && fits(&new) {
         assert_eq!(again.malformed.len(), scan.malformed.len());
     }
 }

@@ -321,16 +321,13 @@ fn add_other_sets(
             .entry(Arc::clone(file))
             .or_insert_with(|| others.pins_in(file, contents));
     }
-    let is_counted = |occurrence: &Located<Occurrence>| {
+    let is_uncounted = |occurrence: &Located<Occurrence>| {
         let mut counted = in_files[&*occurrence.file].counted.iter();
-        counted.any(|(_, offsets)| offsets.contains(&occurrence.item.offset))
+        !counted.any(|(_, offsets)| offsets.contains(&occurrence.item.offset))
     };
-    outside
-        .occurrences
-        .retain(|occurrence| !is_counted(occurrence));
-    outside
-        .undeclared
-        .retain(|(_, occurrence)| !is_counted(occurrence));
+    outside.occurrences.retain(is_uncounted);
+    let undeclared = &mut outside.undeclared;
+    undeclared.retain(|(_, occurrence)| is_uncounted(occurrence));
     let mut unknown: BTreeMap<&SetPath, &String> = BTreeMap::new();
     for (index, pin) in found.pins().iter().enumerate() {
         let others = &in_files[&*pin.file];
@@ -406,8 +403,8 @@ fn search_files(
         if searched.contains(&*occurrence.file) && is_outside(kind, digest, &pinned) {
             outside.occurrences.push(occurrence.clone());
         } else if let OccurrenceKind::SameOwner(repository) = kind {
-            let undeclared = (repository.clone(), occurrence.clone());
-            outside.undeclared.push(undeclared);
+            let repository = repository.clone();
+            outside.undeclared.push((repository, occurrence.clone()));
         }
     }
     outside.sort();

@@ -99,24 +99,11 @@ impl Counter {
         };
         let first = self.counted;
         let newlines = memchr::memchr_iter(b'\n', uncounted);
-        let at_parity = |parity| {
-            let newlines = newlines.clone();
-            newlines.filter(move |at| (first + at) % 2 == parity)
-        };
+        let is_even = |at: &usize| (first + at).is_multiple_of(2);
         let (count, next_line) = match self.encoding {
-            // The files of a large repository have millions of lines.
-            Encoding::Bytes => {
-                let last = newlines.clone().next_back();
-                (newlines.clone().count(), last.map(|at| at + 1))
-            }
-            Encoding::Utf16Le => {
-                let last = at_parity(0).next_back();
-                (at_parity(0).count(), last.map(|at| at + 2))
-            }
-            Encoding::Utf16Be => {
-                let last = at_parity(1).next_back();
-                (at_parity(1).count(), last.map(|at| at + 1))
-            }
+            Encoding::Bytes => breaks(newlines, 1),
+            Encoding::Utf16Le => breaks(newlines.filter(is_even), 2),
+            Encoding::Utf16Be => breaks(newlines.filter(|at| !is_even(at)), 1),
         };
         self.newlines += count;
         if let Some(next_line) = next_line {
@@ -130,6 +117,16 @@ impl Counter {
         let column = (base + at).saturating_sub(self.line_start) + 1;
         (self.newlines + 1, column)
     }
+}
+
+/// The number of line breaks, and the offset of the next line, `width` bytes after the last break.
+fn breaks(
+    offsets: impl DoubleEndedIterator<Item = usize> + Clone,
+    width: usize,
+) -> (usize, Option<usize>) {
+    let last = offsets.clone().next_back();
+    // `memchr` counts single bytes without visiting each newline.
+    (offsets.count(), last.map(|last| last + width))
 }
 
 #[cfg(test)]

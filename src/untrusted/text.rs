@@ -135,7 +135,7 @@ impl Formatter for Inert {
                 let _ = write!(out, "\\u{unit:04x}");
             }
         });
-        // Almost no fragment of possibly millions has a bracket, so the fragment is not copied.
+        // `str::replace` would copy each of possibly millions of fragments.
         for part in escaped.split_inclusive('[') {
             match part.strip_suffix("##[") {
                 Some(before) => write!(out, "{before}##\\u005b")?,
