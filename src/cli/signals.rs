@@ -41,8 +41,10 @@ pub(super) fn watch(
 ) -> Result<Arc<Interruption>, Errors> {
     let output = Output::new(format, color, Volume::Normal, environment);
     let output = Mutex::new(output);
-    let is_ending = Arc::new(AtomicBool::new(false));
-    let ends = Arc::clone(&is_ending);
+    // A signal before the end of this function, or during the final report, whose reader may be
+    // stalled, exits immediately.
+    let exits_now = Arc::new(AtomicBool::new(true));
+    let ends = Arc::clone(&exits_now);
     let report = move |event: &Event<'_>| match event {
         Event::Wait => stderr.write(
             "interrupted: waiting for the current step to end; interrupt again to end now\n",
@@ -62,15 +64,14 @@ pub(super) fn watch(
     };
     let interruption = Arc::new(Interruption::new(Box::new(report)));
     let fail = |error: io::Error| Errors::io(format!("cannot handle signals: {error}"));
-    // A signal that arrives before the flags are registered is handled, too.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
+    // A handler runs these in their order: the thread that reports must be notified last, because it
+    // sets the flag of the first.
     for signal in [SIGINT, SIGTERM] {
-        // A signal during the final report exits immediately: the reader of the output may be
-        // stalled.
         let code = 128 + signal;
-        flag::register_conditional_shutdown(signal, code, Arc::clone(&is_ending)).map_err(fail)?;
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&exits_now)).map_err(fail)?;
         flag::register(signal, interruption.flag()).map_err(fail)?;
     }
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
     let received = Arc::clone(&interruption);
     let spawned = thread::Builder::new()
         .name("signals".to_owned())
@@ -80,6 +81,7 @@ pub(super) fn watch(
             }
         });
     spawned.map_err(fail)?;
+    exits_now.store(false, Ordering::SeqCst);
     Ok(interruption)
 }
 

@@ -188,6 +188,22 @@ fn terminated_run_exits_with_143() {
 }
 
 #[test]
+fn slow_report_is_complete() {
+    let world = world();
+    let command = world.command(&["promote", "--revision", REV_B, "--format", "json"]);
+    // The signal arrives before git is run. Its handler wakes the reporting thread with `sendto`, and
+    // goes on before that thread writes.
+    let injections = [
+        "pipe2:signal=INT:when=1",
+        "sendto:delay_exit=200000",
+        "write:delay_enter=1000000:when=1",
+    ];
+    let output = strace::inject(&command, &injections.map(str::to_owned));
+    assert_eq!(output.status.code(), Some(130));
+    document(&output);
+}
+
+#[test]
 fn interrupted_workflow_step_has_an_annotation() {
     let world = world();
     let output = interrupted(
