@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    iter,
     path::{Path, PathBuf},
 };
 
@@ -145,17 +146,14 @@ impl ImageNames {
     fn images_of_name(&self, text: &str) -> BTreeSet<usize> {
         let text = text.trim_start_matches(['/', '.', '_', '-']);
         let first = text.split('/').next().unwrap_or(text);
-        let mut starts = BTreeSet::from([0]);
-        for known in &self.first_components {
-            if let Some(start) = first.len().checked_sub(known.len())
-                && first[start..].eq_ignore_ascii_case(known)
-            {
-                starts.insert(start);
-            }
-        }
+        let path = &text[first.len()..];
+        let first = first.to_ascii_lowercase();
+        let known = self.first_components.iter();
+        let known = known.filter(|known| first.ends_with(known.as_str()));
+        let after_other_text = known.map(|known| format!("{known}{path}"));
         let mut images = BTreeSet::new();
-        for start in starts {
-            if let Ok(repository) = Repository::parse(&text[start..]) {
+        for name in iter::once(text.to_owned()).chain(after_other_text) {
+            if let Ok(repository) = Repository::parse(&name) {
                 images.extend(self.images(&repository));
             }
         }

@@ -352,7 +352,20 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::files::WorkTree;
+    use crate::{config::example, files::WorkTree};
+
+    #[test]
+    fn progress_names_the_image_of_each_digest() {
+        let config = example(
+            "version: 1\nfiles: [x]\nimages:\n  a: { repository: r.example/a, pins: 1 }\n  b: { repository: r.example/b, pins: 1 }\n",
+        );
+        let digests = [1, 0, 1].map(|image| SignedDigest {
+            image,
+            platform: None,
+            digest: Digest::of(b""),
+        });
+        assert_eq!(names_of(&digests, &config), ["b", "a", "b"]);
+    }
 
     #[test]
     fn built_in_roots_are_fresh_for_120_days() {
