@@ -493,11 +493,23 @@ mod tests {
         assert!(reason.contains("os error"), "{reason}");
     }
 
+    const CONFIG: &str =
+        "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n";
+
+    #[test]
+    fn unread_directories_without_git_are_reported() {
+        let listed = Listed::WithoutGit {
+            files: Vec::new(),
+            unread: vec![Unreadable::tree("denied".to_owned(), String::new())],
+        };
+        let (config, mut outside) = (config::example(CONFIG), Outside::default());
+        searched_files(&config, listed, Scope::Tracked, &mut outside);
+        assert_eq!(outside.unread[0].reason, "denied");
+    }
+
     #[test]
     fn missing_root_is_reported() {
-        let config = config::example(
-            "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
-        );
+        let config = config::example(CONFIG);
         let directory = tempfile::tempdir().unwrap();
         let tree = WorkTree::new(&directory.path().join("missing"));
         let mut outside = Outside::default();

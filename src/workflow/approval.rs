@@ -215,7 +215,7 @@ fn belongs_to_other_set(
     }
     for set in sets {
         let work = head.base.configuration(&head.forge, &set);
-        let mut config = match services.wait(work, "reading the configuration of another set")?? {
+        let mut config = match services.wait(work, "reading the configuration of another set")? {
             Some(Ok(config)) => config,
             Some(Err(_)) => return Ok(true),
             None => continue,
@@ -243,7 +243,7 @@ fn branches_of(
         to: &pull.base,
     };
     let work = branches::unconfigured_branch(forge, pair, &configured);
-    Ok(match services.wait(work, "reading the default branch")?? {
+    Ok(match services.wait(work, "reading the default branch")? {
         Some(branch) => {
             let reason = format!(
                 "its marker says that repin merges branches, but {} is neither the base nor in forge.sync_targets",

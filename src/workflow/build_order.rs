@@ -175,7 +175,7 @@ impl<'o> BuildOrder<'o> {
         }
         if let Some(label) = &label {
             let by_label = self.of_revisions(revision, label);
-            let by_label = services.wait(by_label, "determining the order of builds")??;
+            let by_label = services.wait(by_label, "determining the order of builds")?;
             // A revision without a commit is less important than the missing record.
             let is_minor = matches!(
                 by_label,

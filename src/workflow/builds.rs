@@ -221,7 +221,7 @@ impl<'s> BuildList<'s> {
         };
         let prolongs_hold = self.order.prolongs_hold(history, revision, order);
         let prolongs_hold =
-            (self.services).wait(prolongs_hold, "determining the order of builds")??;
+            (self.services).wait(prolongs_hold, "determining the order of builds")?;
         Ok(prolongs_hold.then(|| history.prolonged_hold(revision)))
     }
 
@@ -259,7 +259,7 @@ impl<'s> BuildList<'s> {
         let order = self.order.of_revisions(new, pinned);
         let order = self
             .services
-            .wait(order, "determining the order of builds")??;
+            .wait(order, "determining the order of builds")?;
         if let Order::Unknown(UnknownOrder::SourceUnavailable(errors)) = &order {
             *self.source_error.borrow_mut() = Some(errors.clone());
         }
@@ -415,7 +415,7 @@ impl<'s> BuildList<'s> {
             });
         }
         let work = stream::iter(work).buffered(CONCURRENCY).collect();
-        services.wait(work, "reading builds")
+        Ok(services.wait(work, "reading builds"))
     }
 
     /// Refuses to read more manifests than Docker Hub still allows.
@@ -445,7 +445,7 @@ fn fetch_commits(
     current: Option<&Revision>,
     services: &Services,
 ) -> Result<Option<Arc<FetchedRepository>>, Errors> {
-    let fetched = services.wait(order.source_commits(current), "fetching the source")?;
+    let fetched = services.wait(order.source_commits(current), "fetching the source");
     match fetched.transpose() {
         Ok(fetched) => Ok(fetched),
         Err(errors) => {

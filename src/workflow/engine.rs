@@ -103,7 +103,7 @@ pub(super) fn plan(
     if request.operation == Operation::Promotion {
         let order =
             history.determine_order(&builds, site.config(), &request.revision, &counted.found);
-        services.wait(order, "determining the order of builds")?;
+        services.wait(order, "determining the order of builds");
     }
     let stages = match request.operation {
         Operation::Promotion => {

@@ -36,7 +36,7 @@ pub(crate) fn forge_overview(
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
     let work = read(&forge, config, current);
-    Ok(Access::Granted(services.wait(work, READING)??))
+    Ok(Access::Granted(services.wait(work, READING)?))
 }
 
 /// The open pull requests of sets for the base branch.
@@ -50,7 +50,7 @@ pub(super) fn open_pull_requests(
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
     let work = async { of_set::open(&forge, config, &base_branch(&forge, config).await?).await };
-    Ok(Access::Granted(services.wait(work, READING)??))
+    Ok(Access::Granted(services.wait(work, READING)?))
 }
 
 /// Selects the configured forge. A checkout with another forge than its base must not receive the token.

@@ -173,7 +173,7 @@ impl AgeOfCandidates<'_> {
         let order = self.order.of_set(history, revision, self.pinned);
         let order = self
             .services
-            .wait(order, "determining the order of builds")??;
+            .wait(order, "determining the order of builds")?;
         Ok(match order {
             Order::Same | Order::Known(KnownOrder { is_older: true, .. }) => Age::Older,
             Order::Known(_) => Age::Newer,
@@ -191,7 +191,7 @@ impl AgeOfCandidates<'_> {
             let order = self.order.of_revisions(revision, proposed);
             let order = self
                 .services
-                .wait(order, "determining the order of builds")??;
+                .wait(order, "determining the order of builds")?;
             let is_proposed = |other: &Candidate| other.revision.as_ref() == Some(proposed);
             let unknown = match order {
                 Order::Known(KnownOrder { is_older: true, .. }) => return Ok(Age::Older),

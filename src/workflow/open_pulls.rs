@@ -31,7 +31,7 @@ pub(crate) fn open_pulls(
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
-    let pulls = match services.wait(forge.pulls(Pulls::Open), "listing pull requests")? {
+    let pulls = match services.wait(forge.pulls(Pulls::Open), "listing pull requests") {
         Ok(pulls) => pulls,
         // GitHub hides a private repository from a token that may not read it, and Gitea hides the pull
         // requests of a repository that has switched them off.

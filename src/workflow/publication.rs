@@ -65,7 +65,7 @@ impl Executor for BranchSite {
         services: &Services,
     ) -> Result<Vec<PullRequestOfSet>, Errors> {
         let work = of_set::open(&self.head.forge, config, &self.head.base.branch);
-        Ok(services.wait(work, "reading pull requests")??)
+        Ok(services.wait(work, "reading pull requests")?)
     }
 
     fn withhold(
@@ -87,7 +87,7 @@ impl Executor for BranchSite {
             }
             Ok(None)
         };
-        let pull = services.wait(work, "making the pull request a draft")??;
+        let pull = services.wait(work, "making the pull request a draft")?;
         Ok(pull.map(|pull| PullRequest {
             number: pull.number,
             url: pull.url,
@@ -268,7 +268,7 @@ pub(crate) fn warn_of_silent_checks(
         return Ok(());
     }
     let console = &services.console;
-    match services.wait(forge.starts_checks(), "identifying the token")? {
+    match services.wait(forge.starts_checks(), "identifying the token") {
         Ok(Ability::Yes) => {}
         Ok(Ability::No(reason)) => console.warn(&format!("{reason}\n  = help: {ANOTHER_TOKEN}")),
         Err(error) => console.warn(&format!(
@@ -327,7 +327,7 @@ fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, E
         plain(&document.branch)
     ));
     let work = publication.open();
-    Ok(services.wait(work, "opening the pull request")??)
+    Ok(services.wait(work, "opening the pull request")?)
 }
 
 fn schedule_merge(
@@ -337,7 +337,7 @@ fn schedule_merge(
     services: &Services,
 ) -> Result<(), Errors> {
     let work = publication.schedule_merge(number, url);
-    match services.wait(work, "scheduling the merge")?? {
+    match services.wait(work, "scheduling the merge")? {
         Some(MergeSchedule::Scheduled(note)) => services.console.note(&note),
         Some(MergeSchedule::NotYet(warning)) => services.console.warn(&warning),
         None => {}

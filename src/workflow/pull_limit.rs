@@ -82,7 +82,7 @@ pub(crate) fn check_pull_limit(
             work.push(estimate(remote, &image.manifests));
         }
     }
-    let estimates = services.wait_for_all("reading Docker Hub's limit", &names, work)?;
+    let estimates = services.wait_for_all("reading Docker Hub's limit", &names, work);
     let needed: u64 = estimates.iter().map(|estimate| estimate.needed).sum();
     let remaining = estimates
         .iter()
@@ -104,7 +104,7 @@ pub(super) fn check_remaining_pulls(
         return Ok(());
     };
     let reference = TagOrDigest::Tag((*first).clone());
-    let estimate = services.wait(remote.estimate(&reference), "reading Docker Hub's limit")?;
+    let estimate = services.wait(remote.estimate(&reference), "reading Docker Hub's limit");
     let needed = pulls.iter().map(|(_, _, count)| count).sum();
     // A failed request is repeated by the run, which reports its failure.
     match estimate.ok().and_then(|estimate| estimate.pulls) {

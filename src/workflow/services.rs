@@ -48,7 +48,8 @@ pub(crate) struct Services {
     pub(super) trust_cache: TrustCache,
     /// The layers of several sets; `None` in a run for one set.
     pub(super) kept_layers: RefCell<Option<LayerCache>>,
-    runtime: OnceCell<Runtime>,
+    /// The runtime of all requests, which owns their open connections.
+    runtime: Runtime,
 }
 
 impl Services {
@@ -60,6 +61,10 @@ impl Services {
         console: Box<dyn Console>,
         interruption: Arc<Interruption>,
     ) -> Result<Self, Errors> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Errors::io(format!("cannot start: {error}")))?;
         Ok(Self {
             interruption,
             mappings: [mappings, settings::mappings(&environment)?],
@@ -73,7 +78,7 @@ impl Services {
             fetched_sources: FetchedSources::default(),
             trust_cache: TrustCache::default(),
             kept_layers: RefCell::default(),
-            runtime: OnceCell::new(),
+            runtime,
         })
     }
 
@@ -98,7 +103,8 @@ impl Services {
             ..self.settings.clone()
         };
         let registries = Registries::new(settings).map_err(|error| usage(error.to_string()))?;
-        Ok(self.registries.get_or_init(|| registries).clone())
+        let _ = self.registries.set(registries.clone());
+        Ok(registries)
     }
 
     /// The source of each image, in the order of the configuration.
@@ -113,11 +119,7 @@ impl Services {
     }
 
     /// Runs requests to completion, and shows `message` if they take longer.
-    pub(crate) fn wait<T>(
-        &self,
-        work: impl Future<Output = T>,
-        message: &str,
-    ) -> Result<T, Errors> {
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>, message: &str) -> T {
         self.wait_with(work, || message.to_owned())
     }
 
@@ -126,8 +128,8 @@ impl Services {
         &self,
         work: impl Future<Output = T>,
         message: impl Fn() -> String,
-    ) -> Result<T, Errors> {
-        Ok(self.runtime()?.block_on(async {
+    ) -> T {
+        self.runtime.block_on(async {
             tokio::pin!(work);
             tokio::select! {
                 biased;
@@ -144,7 +146,7 @@ impl Services {
                     () = tokio::time::sleep(PROGRESS_INTERVAL) => progress.set_message(&message()),
                 }
             }
-        }))
+        })
     }
 
     /// Runs concurrent requests to completion, and shows the items that are pending.
@@ -153,7 +155,7 @@ impl Services {
         task: &str,
         names: &[&str],
         work: impl IntoIterator<Item = F>,
-    ) -> Result<Vec<F::Output>, Errors> {
+    ) -> Vec<F::Output> {
         let progress = ItemProgress::new(task, names);
         let work = work.into_iter().enumerate().map(|(index, work)| {
             let progress = &progress;
@@ -166,23 +168,9 @@ impl Services {
         self.wait_with(future::join_all(work), || progress.describe())
     }
 
-    /// The runtime of all requests, which owns their open connections.
-    fn runtime(&self) -> Result<&Runtime, Errors> {
-        if let Some(runtime) = self.runtime.get() {
-            return Ok(runtime);
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Errors::io(format!("cannot start: {error}")))?;
-        Ok(self.runtime.get_or_init(|| runtime))
-    }
-
     /// Closes the runtime without its abandoned work, such as a slow name lookup.
     pub(crate) fn close(self) {
-        if let Some(runtime) = self.runtime.into_inner() {
-            runtime.shutdown_background();
-        }
+        self.runtime.shutdown_background();
     }
 
     /// A transport with the settings of the transport for registries. It needs no configuration, because
@@ -217,5 +205,37 @@ impl Services {
         self.registries
             .get()
             .map_or_else(Vec::new, Registries::clocks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::workflow::{console::Silence, environment::tests::with_variables};
+
+    fn services() -> Services {
+        let interruption = Arc::new(Interruption::new(Box::new(|_| ())));
+        let environment = with_variables(&[]);
+        Services::new(environment, Vec::new(), Box::new(Silence), interruption).unwrap()
+    }
+
+    #[test]
+    fn closing_does_not_wait_for_abandoned_work() {
+        let services = services();
+        let (end, ends) = mpsc::channel::<()>();
+        services.runtime.spawn_blocking(move || ends.recv());
+        services.close();
+        end.send(()).unwrap();
+    }
+
+    #[test]
+    fn shortened_waits_limit_attempts_and_the_forge() {
+        let mut services = services();
+        services.shorten_waits();
+        assert_eq!(services.attempts(), 2);
+        let deadline = services.forge_deadline.describe();
+        assert_eq!(deadline, "set by this command, 10 s");
     }
 }

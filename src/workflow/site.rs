@@ -125,7 +125,7 @@ impl BranchSite {
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let work = read(config, git.as_ref(), forge);
-        let (config, head) = services.wait(work, "reading the base branch")??;
+        let (config, head) = services.wait(work, "reading the base branch")?;
         Ok(Access::Granted(Self {
             config,
             head,

@@ -96,7 +96,7 @@ fn run_in_thread(
         scope.spawn(move || drop(sender.send(Box::new(smoke::run(request, secrets, &context)))));
         let message = format!("running the smoke command in {}", request.repository);
         let report = services
-            .wait(done, &message)?
+            .wait(done, &message)
             .map_err(|_| Errors::io("the smoke command was interrupted"))?;
         Ok(*report)
     })

@@ -166,7 +166,7 @@ impl<'o> Opener<'o> {
             let head = self
                 .services
                 .wait(forge.branch(&name), "reading the branch of a stage");
-            let head = head.map_err(cause)?.map_err(|error| error.to_string())?;
+            let head = head.map_err(|error| error.to_string())?;
             let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
             let tip = ObjectId::parse(head.commit.as_bytes());
             let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
@@ -261,7 +261,7 @@ impl<'o> Opener<'o> {
         };
         let work = repositories::fetch(remote, login, &wanted, self.services);
         let fetched = self.services.wait(work, "fetching a stage");
-        let fetched = fetched.and_then(|fetched| fetched).map_err(cause)??;
+        let fetched = fetched.map_err(cause)??;
         if !fetched.has_references {
             return Err(format!("the repository has no branch {name}"));
         }
@@ -381,7 +381,7 @@ impl<'o> Opener<'o> {
                 let read = self
                     .services
                     .wait(read, "reading the repository of a stage");
-                read??.default_branch
+                read?.default_branch
             }
         };
         Ok(Some((forge, branch)))

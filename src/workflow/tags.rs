@@ -32,7 +32,7 @@ pub(crate) fn select_tags(
     names: &[&str],
     wanted: &[WantedTag<'_>],
     services: &Services,
-) -> Result<Vec<SelectedTag>, Errors> {
+) -> Vec<SelectedTag> {
     let work = wanted
         .iter()
         .map(|(source, pattern, expected)| select_tag(source, pattern, *expected));
@@ -60,7 +60,7 @@ pub(crate) fn resolve_tags(
         wanted.push((source, tag, target.expected_digest()));
         known.push(image);
     }
-    let selected = select_tags(&names, &wanted, services)?;
+    let selected = select_tags(&names, &wanted, services);
     let mut pulls = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         let tag = match (&known[index], &selected[index]) {
@@ -89,7 +89,7 @@ pub(crate) fn resolve_tags(
             &services.images,
         ));
     }
-    let resolutions = services.wait_for_all("resolving tags", &names, work)?;
+    let resolutions = services.wait_for_all("resolving tags", &names, work);
     for (source, resolution) in sources.iter().zip(&resolutions) {
         if let Ok(Ok(image)) = &resolution.found {
             cache.insert(source, &resolution.target, image);
@@ -268,7 +268,7 @@ pub(super) fn read_images(
             images
         });
     let names = config.image_names();
-    services.wait_for_all("reading the pinned images", &names, work)
+    Ok(services.wait_for_all("reading the pinned images", &names, work))
 }
 
 async fn read_image(

@@ -133,7 +133,7 @@ impl<'c> Trust<'c> {
             let (source, image) = (&sources[digest.image], &config.images[digest.image]);
             self.examine_once(source, image, digest.digest, revision, services)
         });
-        services.wait_for_all("reading signatures", &names_of(digests, config), work)
+        Ok(services.wait_for_all("reading signatures", &names_of(digests, config), work))
     }
 
     /// The packages in the SBOMs of digests, in their order, as far as signers of the policy made them for the
@@ -159,7 +159,7 @@ impl<'c> Trust<'c> {
                 contents::read_sboms(source, &self.policy, subject).await
             }
         });
-        services.wait_for_all("reading SBOMs", &names_of(digests, config), work)
+        Ok(services.wait_for_all("reading SBOMs", &names_of(digests, config), work))
     }
 
     /// Finds and evaluates the signatures of a digest, once in a run.

@@ -127,7 +127,7 @@ fn remote(
     let both = futures_util::future::join(forge, images::examine(&images));
     let (mut rows, registries) = cx
         .services
-        .wait(both, "querying the forge and the registries")?;
+        .wait(both, "querying the forge and the registries");
     let mut clocks = cx.services.clocks();
     if let Connection::Ready(ready) = &connection {
         clocks.extend(ready.server_time());

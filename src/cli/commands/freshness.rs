@@ -129,7 +129,7 @@ fn issues(config: &Config, args: &Arguments, apply: bool, cx: &Context) -> Resul
     match connect_or_skip(config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => {
             cx.services
-                .wait(forge.check_version(), "querying the forge's version")??;
+                .wait(forge.check_version(), "querying the forge's version")?;
             Ok(Issues::Enabled(Box::new(forge)))
         }
         Access::NoToken(reason) => Ok(Issues::Skipped(reason)),
@@ -239,7 +239,7 @@ impl Run<'_> {
             .await
         };
         let message = format!("comparing {} with {}", entry.name, entry.branch);
-        let result = cx.services.wait(work, &message)?;
+        let result = cx.services.wait(work, &message);
         result
             .map_err(|error| Errors::io(format!("the comparison was interrupted: {error}")))?
             .map_err(|error| self.incomplete(entry, &error))
@@ -311,7 +311,7 @@ impl Run<'_> {
         let work = tracking_issue::apply(forge, &wanted);
         let updated = cx
             .services
-            .wait(work, "updating the issue")?
+            .wait(work, "updating the issue")
             .map_err(|error| match error.class {
                 Class::Denied if self.skip => Incomplete::Unconfigured(error.to_string()),
                 _ => Incomplete::Errors(Errors::from(error)),

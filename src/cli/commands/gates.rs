@@ -49,10 +49,10 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
         Access::NoToken(reason) => return Ok(skipped(args, &reason, cx)),
     };
     cx.services
-        .wait(forge.check_version(), "querying the forge's version")??;
+        .wait(forge.check_version(), "querying the forge's version")?;
     let configured = config.forge_or_default();
     let work = read(&forge, &configured, &args.reference);
-    let (commit, gates) = cx.services.wait(work, "reading statuses")??;
+    let (commit, gates) = cx.services.wait(work, "reading statuses")?;
     let state = worst_state(&gates);
     let document = GatesDocument {
         schema: "repin.gates/1",

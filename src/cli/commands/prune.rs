@@ -341,7 +341,7 @@ impl Run<'_> {
             for job in jobs.iter_mut().filter(|job| job.has_work()) {
                 if let Err(refusal) = cx
                     .services
-                    .wait(job.backend.deletes(), "checking permissions")?
+                    .wait(job.backend.deletes(), "checking permissions")
                 {
                     job.outcome.refusal = Some(refusal);
                     return Ok(false);
@@ -406,7 +406,7 @@ impl Run<'_> {
         let progress = Progress::default();
         for job in jobs {
             let work = job.plan(self.rules, &progress);
-            cx.services.wait_with(work, || progress.describe())?;
+            cx.services.wait_with(work, || progress.describe());
         }
         Ok(())
     }
@@ -481,7 +481,7 @@ impl Job {
             report::log(&event, outcome, &progress, output);
         };
         let work = apply::run(run, &self.backend, &mut on_event);
-        let applied = cx.services.wait_with(work, || progress.describe())?;
+        let applied = cx.services.wait_with(work, || progress.describe());
         let lost = applied.lost(&self.outcome.name);
         let has_started = applied.has_started;
         self.outcome.refusal = lost.or_else(|| applied.error.clone());

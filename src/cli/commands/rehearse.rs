@@ -116,7 +116,7 @@ fn connect(config: &Config, cx: &Context) -> Result<Forge, Errors> {
     let git = Git::discover(&config.root).map_err(Error::from)?;
     let forge = workflow::connect(config, git.as_ref(), &cx.services)?.granted()?;
     cx.services
-        .wait(forge.check_version(), "querying the forge's version")??;
+        .wait(forge.check_version(), "querying the forge's version")?;
     Ok(forge)
 }
 
@@ -162,7 +162,7 @@ fn update_issue(
         plain(wanted.title)
     ));
     let work = tracking_issue::apply(forge, &wanted);
-    Ok(cx.services.wait(work, "updating the issue")??)
+    Ok(cx.services.wait(work, "updating the issue")?)
 }
 
 /// Prints the document or the table, the errors, and in every format the heartbeat.

@@ -90,7 +90,7 @@ fn show(args: &Show, cx: &mut Context) -> Result<Exit, Errors> {
         .map(|lookup| examine(lookup, &config, &trust, cx));
     let work = future::join_all(requests);
     let (mut images, mut errors) = (Vec::new(), Vec::new());
-    for result in cx.services.wait(work, "reading signatures")? {
+    for result in cx.services.wait(work, "reading signatures") {
         match result {
             Ok(examined) => {
                 for (image, examination) in examined {

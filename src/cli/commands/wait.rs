@@ -79,7 +79,7 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
         }
     };
     cx.services
-        .wait(forge.check_version(), "querying the forge's version")??;
+        .wait(forge.check_version(), "querying the forge's version")?;
     let configured = config.forge_or_default();
     let workflows = workflows(&forge, &configured, is_dry_run, cx)?;
     let note = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
@@ -133,7 +133,7 @@ fn wait(
     let services = &cx.services;
     let message = format!("waiting for #{}", target.number);
     let mut waiting = Waiting::default();
-    if let Some(ended) = services.wait(waiting.read(forge, &target), &message)?? {
+    if let Some(ended) = services.wait(waiting.read(forge, &target), &message)? {
         return Ok(ended);
     }
     let open = waiting.pull().filter(|pull| pull.state == PullState::Open);
@@ -144,7 +144,7 @@ fn wait(
     match (&permitted, waiting.pull()) {
         (Candidate::Refused(error), Some(pull)) => {
             let work = merging::disarm(forge, pull, error.clone());
-            let error = services.wait(work, "canceling the scheduled merge")?;
+            let error = services.wait(work, "canceling the scheduled merge");
             return Ok(WaitOutcome::Refused(error));
         }
         (Candidate::OtherSet(error) | Candidate::Unverified(error), _) => {
@@ -159,7 +159,7 @@ fn wait(
     });
     let target = WaitTarget { schedule, ..target };
     services
-        .wait(waiting.until_merged(forge, &target), &message)?
+        .wait(waiting.until_merged(forge, &target), &message)
         .map_err(Errors::from)
 }
 
@@ -183,7 +183,7 @@ fn workflows(
     }
     match cx
         .services
-        .wait(dispatch::able(forge, wanted), "checking permissions")??
+        .wait(dispatch::able(forge, wanted), "checking permissions")?
     {
         Ability::Yes => Ok(wanted.clone()),
         Ability::No(reason) => {
@@ -208,7 +208,7 @@ fn start_workflows(
     if document.merge_commit.is_none() && !workflows.is_empty() {
         let head = cx
             .services
-            .wait(forge.branch(&pull.base), "reading the base branch")??;
+            .wait(forge.branch(&pull.base), "reading the base branch")?;
         document.merge_commit = head.map(|head| head.commit);
     }
     let commit = document.merge_commit.clone().unwrap_or_default();
@@ -219,7 +219,7 @@ fn start_workflows(
             plain(workflow)
         ));
         let started = dispatch::once(forge, pull, workflow, &commit, &claim);
-        match cx.services.wait(started, &format!("starting {workflow}"))? {
+        match cx.services.wait(started, &format!("starting {workflow}")) {
             Ok(true) => document.dispatched.push(workflow.clone()),
             Ok(false) => cx.output.note(&format!(
                 "note: another run started {workflow}, or is starting it"
@@ -230,7 +230,7 @@ fn start_workflows(
     if !document.dispatched.is_empty()
         && let Err(error) = cx
             .services
-            .wait(forge.delete_old_claims(), "deleting old markers")?
+            .wait(forge.delete_old_claims(), "deleting old markers")
     {
         cx.output
             .write_stderr(&format!("warning: cannot delete old markers: {error}\n"));

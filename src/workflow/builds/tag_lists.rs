@@ -81,7 +81,7 @@ pub(super) fn list_tags(
             Ok(pushed)
         });
     }
-    let pushed = services.wait_for_all("listing tags", &config.image_names(), work)?;
+    let pushed = services.wait_for_all("listing tags", &config.image_names(), work);
     let (mut listed, mut errors) = (Vec::new(), Vec::new());
     for pushed in pushed {
         match pushed {

@@ -61,7 +61,7 @@ fn read_layers(
     }
     let reading = ReadingProgress::default();
     let work = image_contents::check(&platforms, None, &reading);
-    let verdicts = services.wait_with(work, || reading.describe())?;
+    let verdicts = services.wait_with(work, || reading.describe());
     let mut read = Vec::new();
     for ((index, platform), verdict) in images.into_iter().zip(&platforms).zip(verdicts) {
         let contents = image_contents::compared(verdict)?;

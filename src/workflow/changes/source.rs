@@ -188,12 +188,9 @@ fn from_forge(
 ) -> Result<[CommitRange; 2], Option<String>> {
     let source = source.ok_or(None)?;
     let work = source.ranges(older, newer);
-    let ranges = services.wait(work, "reading the commits between the sets");
-    match ranges {
-        Ok(Ok(ranges)) => Ok(ranges),
-        Ok(Err(reason)) => Err(Some(format!("the source {}: {reason}", source.name()))),
-        Err(errors) => Err(Some(errors.by_cause()[0].text())),
-    }
+    services
+        .wait(work, "reading the commits between the sets")
+        .map_err(|reason| Some(format!("the source {}: {reason}", source.name())))
 }
 
 /// This repository on its forge: its commits are asked for if the clone is shallow and the images state no other

@@ -100,7 +100,7 @@ pub(crate) fn run(
         let changes = "some pull requests may be closed; run the command again";
         services.interruption.changes(changes);
     }
-    let rows = services.wait(closing.rows(), "closing pull requests")?;
+    let rows = services.wait(closing.rows(), "closing pull requests");
     Ok(CloseDocument::new(
         closing.revision.to_string(),
         request.list.sha256.hex(),

@@ -127,7 +127,7 @@ impl Walk<'_> {
         let all = counted(self.request.repositories.len(), "repository");
         self.services.wait_with(self.all(&mut ledger), || {
             format!("{} of {all} done", self.counts.done.get())
-        })??;
+        })?;
         Ok(ledger.rows)
     }
 

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         }
     };
     cx.services
-        .wait(forge.check_version(), "querying the forge's version")??;
+        .wait(forge.check_version(), "querying the forge's version")?;
     let configured = config.forge_or_default();
     let pair = BranchPair {
         from: &branches.from,
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         cx.services.console.warn(&error.text());
     }
     let work = branches::compare(&forge, pair, &configured);
-    let difference = match cx.services.wait(work, "comparing the branches")?? {
+    let difference = match cx.services.wait(work, "comparing the branches")? {
         Compared::Offer(difference) => difference,
         Compared::NoBranch(name) => return Err(usage(format!("branch `{name}` does not exist"))),
     };
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         plain(&branches.to)
     ));
     let work = branches::promote(&forge, pair, &title, &body, &difference, &configured);
-    let opened = cx.services.wait(work, "opening the pull request")??;
+    let opened = cx.services.wait(work, "opening the pull request")?;
     for warning in &opened.warnings {
         cx.output.write_stderr(&format!("warning: {warning}\n"));
     }
@@ -115,7 +115,7 @@ fn check_default_branch(
         return Ok(None);
     }
     let work = branches::unconfigured_branch(forge, pair, configured);
-    let name = cx.services.wait(work, "reading the default branch")??;
+    let name = cx.services.wait(work, "reading the default branch")?;
     Ok(name.map(|name| {
         let message = format!(
             "`{name}` is neither the base branch nor in forge.sync_targets, so `forge.auto_merge` does not merge it"

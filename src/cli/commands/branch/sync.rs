@@ -31,7 +31,7 @@ pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors>
             plain(&branches.to)
         ));
     }
-    let result = cx.services.wait(work, &message)?;
+    let result = cx.services.wait(work, &message);
     let outcome = result
         .map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))??;
     let mut document = planned_document("sync", branches);

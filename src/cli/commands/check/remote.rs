@@ -93,7 +93,7 @@ pub(super) fn check_remote(
             });
         }
     };
-    let tagged = resolve_tag(config, &sources, &pinned, &tag, cx)?;
+    let tagged = resolve_tag(config, &sources, &pinned, &tag, cx);
     for (pinned, tagged) in pinned.iter().zip(&tagged) {
         let (check, outage) = pinned.check_tag(config, &tag, tagged, found);
         checks.push(check);
@@ -162,8 +162,10 @@ fn read_pinned(
             }
         });
     }
-    cx.services
-        .wait_for_all("reading the pinned images", &names, requests)
+    let read = cx
+        .services
+        .wait_for_all("reading the pinned images", &names, requests);
+    Ok(read)
 }
 
 /// Resolves the tag of the revision for each pinned image.
@@ -173,7 +175,7 @@ fn resolve_tag(
     pinned: &[PinnedImage],
     pattern: &TagPattern,
     cx: &Context,
-) -> Result<Vec<TagResolution>, Errors> {
+) -> Vec<TagResolution> {
     let mut names = Vec::new();
     let mut requests = Vec::new();
     for pinned in pinned {

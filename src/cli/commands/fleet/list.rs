@@ -59,7 +59,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     };
     let list = cx
         .services
-        .wait(reader.list(&query), "listing repositories")??;
+        .wait(reader.list(&query), "listing repositories")?;
     let lines: String = list
         .repositories
         .iter()

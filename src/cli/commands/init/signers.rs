@@ -82,7 +82,7 @@ fn common_builders(
     };
     // The timer must be created within the runtime, which `wait` enters.
     let lookup = async { tokio::time::timeout(TIMEOUT, lookup).await };
-    let result: Result<Result<_, Error>, _> = services.wait(lookup, "looking for attestations")?;
+    let result: Result<Result<_, Error>, _> = services.wait(lookup, "looking for attestations");
     match result {
         Ok(builders) => Ok(builders?),
         Err(_) => Err(Error::unavailable("the registry", "no response within 10 s").into()),

@@ -168,7 +168,7 @@ fn revisions(
     };
     // The timer must be created within the runtime, which `wait` enters.
     let lookup = async { tokio::time::timeout(TIMEOUT, lookup).await };
-    let result: Result<Result<_, Error>, _> = services.wait(lookup, "reading the pinned images")?;
+    let result: Result<Result<_, Error>, _> = services.wait(lookup, "reading the pinned images");
     match result {
         Ok(revisions) => Ok(revisions?),
         Err(_) => Err(Error::unavailable("the registry", "no response within 10 s").into()),

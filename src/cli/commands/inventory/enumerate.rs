@@ -69,7 +69,7 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
         let warnings = hygiene::warnings(&contents, Some(&found));
         Ok((found, warnings))
     });
-    let listings = cx.services.wait_with(work, || progress.describe())?;
+    let listings = cx.services.wait_with(work, || progress.describe());
     listings.map_err(|error| Errors::from(&error))
 }
 

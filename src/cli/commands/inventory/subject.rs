@@ -84,7 +84,7 @@ pub(super) fn resolve(
     let work = resolve::resolve(&source, &build, &[]);
     let facts = cx
         .services
-        .wait(work, &format!("reading {repository}"))?
+        .wait(work, &format!("reading {repository}"))
         .map_err(|error| Errors::from(&error))?;
     let Some(facts) = facts else {
         return Err(missing(&repository, &build));

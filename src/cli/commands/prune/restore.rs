@@ -73,7 +73,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
             args.version
         ));
         let work = package.restore(args.version);
-        Some(cx.services.wait(work, "restoring")??)
+        Some(cx.services.wait(work, "restoring")?)
     } else {
         None
     };
