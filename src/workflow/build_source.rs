@@ -18,7 +18,7 @@ use crate::{
     config::{Config, SourceRepository},
     error::{Error, Errors},
     forge::{
-        Target, Token,
+        Settings, Target, Token,
         fleet::{Ancestry, FleetReader, Ranges, RepositoryName},
     },
     git::{CommitRange, FetchedObjects, Git, ObjectId},
@@ -31,7 +31,7 @@ pub(crate) struct BuildSource<'s> {
     repository: &'s SourceRepository,
     pace: Option<Pace>,
     services: &'s Services,
-    hosted: OnceCell<Option<Hosted>>,
+    hosted: OnceCell<Result<Option<Hosted>, Errors>>,
     /// Whether the first revision of a pair is an ancestor of the second. Locked during a request, so that
     /// no pair is requested twice.
     known: Mutex<HashMap<[String; 2], Option<bool>>>,
@@ -153,11 +153,8 @@ impl<'s> BuildSource<'s> {
     }
 
     fn hosted(&self) -> Result<Option<&Hosted>, Errors> {
-        if let Some(hosted) = self.hosted.get() {
-            return Ok(hosted.as_ref());
-        }
-        let hosted = self.open_hosted()?;
-        Ok(self.hosted.get_or_init(|| hosted).as_ref())
+        let hosted = self.hosted.get_or_init(|| self.open_hosted());
+        hosted.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
     fn open_hosted(&self) -> Result<Option<Hosted>, Errors> {
@@ -172,12 +169,13 @@ impl<'s> BuildSource<'s> {
             Access::NoToken(_) => None,
         };
         let is_anonymous = credential.is_none();
-        let mut settings = settings(&target.api, self.services)?;
-        settings.pace.clone_from(&self.pace);
-        if is_anonymous {
+        let settings = settings(&target.api, self.services)?;
+        let settings = Settings {
+            pace: self.pace.clone(),
             // A fetch is better than the end of the limit for anonymous requests.
-            settings.attempts = 1;
-        }
+            attempts: if is_anonymous { 1 } else { settings.attempts },
+            ..settings
+        };
         let token = credential.unwrap_or(Token::ANONYMOUS);
         let reader = FleetReader::new(target.kind, &target.api, token.clone(), settings)?;
         let name = RepositoryName {
@@ -280,5 +278,32 @@ impl<'s> BuildSource<'s> {
         let subject = format!("the source {}", self.name());
         let help = "check that the repository exists and that git may read it";
         Error::unavailable(subject, reason).help(help)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::example, git::tests::git, workflow::services::tests::services};
+
+    #[test]
+    fn source_is_fetched_once() {
+        let directory = tempfile::tempdir().unwrap();
+        git(directory.path(), &["init", "-q"]);
+        git(
+            directory.path(),
+            &["commit", "-q", "--allow-empty", "-m", "first"],
+        );
+        let config = example(&format!(
+            "version: 1\nfiles: [x]\nsource: '{}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n",
+            directory.path().display()
+        ));
+        let services = services();
+        // A later list of builds has another source.
+        let [first, second] = [(); 2].map(|()| {
+            let source = BuildSource::new(&config, None, &services).unwrap();
+            services.wait(source.fetched(), "fetching").unwrap()
+        });
+        assert!(Arc::ptr_eq(&first, &second));
     }
 }

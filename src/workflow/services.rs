@@ -209,13 +209,14 @@ impl Services {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::mpsc;
 
     use super::*;
     use crate::workflow::{console::Silence, environment::tests::with_variables};
 
-    fn services() -> Services {
+    /// The services of a run without variables.
+    pub(in crate::workflow) fn services() -> Services {
         let interruption = Arc::new(Interruption::new(Box::new(|_| ())));
         let environment = with_variables(&[]);
         Services::new(environment, Vec::new(), Box::new(Silence), interruption).unwrap()

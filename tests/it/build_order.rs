@@ -3,13 +3,17 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use serde_json::Value;
 
 use super::support::{
-    fake, fleet,
+    fake::{self, Reaction},
+    fleet,
     forge::{Kind, TOKEN, server::Server, thousand::Thousand},
     layout::Platform,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, failed, git, world},
@@ -309,6 +313,65 @@ fn digests_do_not_belong_to_a_wrong_record() {
     let document = promote(&world, late, &[]).exits(0).json();
     assert_eq!(order(&document).0, "pass", "{document:#}");
     assert_eq!(document["changed"], false);
+    // The label of the pinned images is not a commit of the source.
+    let world = built(&[early, other, REV_C], other, &further);
+    world
+        .run(&["promote", "--revision", REV_C, "--apply"])
+        .exits(0);
+    world.commit(&format!("Deploy\n\nRepin-Set: {early}"));
+    world.push();
+    let document = promote(&world, early, &[]).exits(0).json();
+    assert_eq!(order(&document).0, "warn", "{document:#}");
+}
+
+#[test]
+fn recorded_revision_precedes_the_label() {
+    let directory = tempfile::tempdir().unwrap();
+    let [early, late, other] = source(directory.path());
+    let mut world = World::empty();
+    world.build(early);
+    for image in ["review", "fix", "base"] {
+        world.rebuild(image, late, &[Platform::new("linux/amd64", other)]);
+    }
+    let source = format!("source: '{}'\n", directory.path().display());
+    world.write("repin.yaml", CONFIG.to_owned() + &source);
+    world.pin(late);
+    let world = world.with_git();
+    world.adopt(late);
+    world.push();
+    // It is not older than the other commit, which the pinned images have in their label.
+    let document = promote(&world, early, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "source"));
+}
+
+#[test]
+fn shallow_clone_is_ordered_by_its_source() {
+    let world = World::empty();
+    world.write("repin.yaml", CONFIG);
+    let mut world = world.with_git();
+    let [early, late]: [&'static str; 2] =
+        ["early", "late"].map(|title| &*world.commit(title).leak());
+    world.push();
+    // The creation times contradict the commits.
+    let times = |time| {
+        ["review", "fix", "base"]
+            .map(|image| (image, [time; 2]))
+            .into()
+    };
+    build_at(&mut world, early, &times("2026-03-02T00:00:00Z"));
+    build_at(&mut world, late, &times("2026-03-01T00:00:00Z"));
+    let source = format!("source: '{}'\n", world.path("origin.git").display());
+    world.write("repin.yaml", CONFIG.to_owned() + &source);
+    world.pin(late);
+    world.commit(&format!("promote: test images @{late}"));
+    world.push();
+    world.write(".git/shallow", format!("{late}\n"));
+    let document = world.run(&["builds", "--format", "json"]).exits(0).json();
+    let builds = document["builds"].as_array().unwrap().iter();
+    let revisions: Vec<_> = builds
+        .map(|build| build["revision"].as_str().unwrap())
+        .collect();
+    assert_eq!(revisions, [late, early], "{document:#}");
 }
 
 #[test]
@@ -412,7 +475,12 @@ fn creation_times_are_those_of_one_pinned_image_outside_of_docker_hub() {
     let (early, late) = (["2026-03-01T00:00:00Z"; 2], ["2026-03-02T00:00:00Z"; 2]);
     let times = |time| ["review", "fix", "base"].map(|image| (image, time)).into();
     let files = [".github/workflows/a.yml", ".github/workflows/b.yml"];
-    for (case, is_known) in [("one", true), ("two", false), ("docker.io", false)] {
+    for (case, is_known) in [
+        ("one", true),
+        ("two", false),
+        ("partly", true),
+        ("docker.io", false),
+    ] {
         let mut world = World::empty();
         world.write("repin.yaml", CONFIG);
         build_at(&mut world, REV_C, &times(early));
@@ -428,6 +496,19 @@ fn creation_times_are_those_of_one_pinned_image_outside_of_docker_hub() {
                 let text = world.read(files[1]);
                 assert!(text.contains(&digests[0]), "{text}");
                 world.write(files[1], text.replacen(&digests[0], &digests[1], 1));
+            }
+            // One image has the new digest already.
+            "partly" => {
+                let tagged = format!("review:{REV_A}");
+                for (path, name) in [
+                    (files[0], "review"),
+                    (files[0], &*tagged),
+                    (files[1], "review"),
+                ] {
+                    let [from, to] = [REV_A, REV_B]
+                        .map(|revision| format!("{name}@{}", world.digest("review", revision)));
+                    world.replace(path, &from, &to);
+                }
             }
             // Each platform would be a pull.
             hub => {
@@ -662,6 +743,41 @@ fn public_source_is_fetched_once_without_the_token() {
     let document = promote(&world, early, &[]).exits(1).json();
     assert_eq!(status_and_item(&document), expected("fail", "source"));
     assert_eq!(forge.count("app.git/info/refs"), 1, "{:?}", forge.log());
+}
+
+#[test]
+fn failed_comparison_is_final_with_a_token() {
+    for token in ["", TOKEN] {
+        let directory = tempfile::tempdir().unwrap();
+        let [early, late] = served_source(directory.path());
+        let requests = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&requests);
+        let forge =
+            fake::repository_with_api(directory.path().join(".git"), move |_| {
+                match counted.fetch_add(1, Ordering::SeqCst) {
+                    0 => Reaction::new(503, "{}").with("retry-after", "1"),
+                    _ => Reaction::new(400, "{}"),
+                }
+            });
+        let further = format!(
+            "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",
+            forge.host()
+        );
+        let world = built(&[early, late], late, &further).env("REPIN_FORGE_TOKEN", token);
+        let ran = promote(&world, early, &[]);
+        let (fetches, comparisons) = (
+            forge.count("app.git/info/refs"),
+            requests.load(Ordering::SeqCst),
+        );
+        if token.is_empty() {
+            let document = ran.exits(1).json();
+            assert_eq!(status_and_item(&document), expected("fail", "source"));
+            assert_eq!((fetches, comparisons), (1, 1), "{:#?}", forge.log());
+        } else {
+            ran.exits(3);
+            assert_eq!((fetches, comparisons), (0, 2), "{:#?}", forge.log());
+        }
+    }
 }
 
 #[test]

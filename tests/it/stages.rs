@@ -396,6 +396,7 @@ fn cycle_of_stages_is_refused() {
     refused("envs/staging/repin.yaml → envs/dev/repin.yaml → envs/staging/repin.yaml");
     let checked = pipeline.run(&["check"]).exits(2).stdout;
     assert!(checked.contains("→ envs/staging/repin.yaml"), "{checked}");
+    assert_eq!(checked.matches("→ envs/dev").count(), 1, "{checked}");
     // A longer list without a cycle.
     pipeline.configure("envs/dev/repin.yaml", "");
     pipeline.commit("chore: stages", 8);
@@ -623,6 +624,27 @@ fn cycle_through_another_repository_is_refused() {
     pipeline.configure(PROD, &after(&other, STAGING));
     let message = pipeline.is_malformed();
     assert!(message.contains("is a cycle"), "{message}");
+}
+
+#[test]
+fn stage_that_another_one_leads_to_is_fetched_with_its_history() {
+    const QA: &str = "envs/qa/repin.yaml";
+    let pipeline = Pipeline::new("");
+    let other = pipeline.world.path("other");
+    let qa = format!("set: {{ repository: '{}', config: {QA} }}", other.display());
+    pipeline.configure(QA, "");
+    pipeline.pin(QA, REV_A);
+    let after = format!("promote: {{ after: [{{ {qa} }}] }}\n");
+    pipeline.configure(STAGING, &after);
+    pipeline.commit("first", 80);
+    for set in [QA, STAGING] {
+        pipeline.promoted(set, REV_B, 60);
+    }
+    pipeline.git(&["clone", "-q", "./origin.git", "other"]);
+    let after =
+        format!("promote: {{ after: [{{ set: ../staging/repin.yaml }}, {{ {qa}, for: 24h }}] }}\n");
+    pipeline.configure(PROD, &after);
+    passed(&pipeline.promote(&[]).exits(0).json());
 }
 
 #[test]
@@ -1300,8 +1322,13 @@ fn shallow_clone_does_not_prove_a_stage() {
 
 #[test]
 fn private_stage_is_fetched_with_the_token() {
+    const QA: &str = "envs/qa/repin.yaml";
     let pipeline = Pipeline::new("");
+    pipeline.configure(QA, "");
+    pipeline.pin(QA, REV_A);
+    pipeline.commit("first", 80);
     pipeline.promoted(STAGING, REV_B, 60);
+    pipeline.promoted(QA, REV_B, 50);
     let origin = pipeline.world.path("origin.git");
     world::git(&origin, &["gc", "-q"]);
     world::git(&origin, &["update-server-info"]);
@@ -1310,9 +1337,9 @@ fn private_stage_is_fetched_with_the_token() {
         "forge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}\n",
         server.host()
     );
-    let after = format!(
-        "promote: {{ after: [{{ set: {{ repository: acme/app, config: {STAGING} }}, for: 24h }}] }}\n"
-    );
+    let stages = [STAGING, QA]
+        .map(|set| format!("{{ set: {{ repository: acme/app, config: {set} }}, for: 24h }}"));
+    let after = format!("promote: {{ after: [{}] }}\n", stages.join(", "));
     pipeline.configure(PROD, &(forge + &after));
     assert!(pipeline.is_unknown().contains("acme/app"));
     let sources = format!(
@@ -1329,5 +1356,10 @@ fn private_stage_is_fetched_with_the_token() {
         "--format",
         "json",
     ];
+    let before = server.log().len();
     passed(&pipeline.world.run_with(&args, &environment).exits(0).json());
+    // One fetch for both, which repeats its first request with the login.
+    let log = server.log().split_off(before);
+    let fetches = log.iter().filter(|line| line.contains("app.git/info/refs"));
+    assert_eq!(fetches.count(), 2, "{log:#?}");
 }

@@ -312,18 +312,34 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
 /// A server of one private repository, `acme/app`: it serves the files of a `.git` directory to the user of a token.
 pub(crate) fn private_repository(files: std::path::PathBuf, token: &str) -> Fake {
     let login = STANDARD.encode(format!("x-access-token:{token}"));
-    repository(files, Some(format!("Basic {login}")))
+    repository(files, Some(format!("Basic {login}")), not_found)
 }
 
 /// The same, public: a login is not expected.
 pub(crate) fn public_repository(files: std::path::PathBuf) -> Fake {
-    repository(files, None)
+    repository(files, None, not_found)
 }
 
-fn repository(files: std::path::PathBuf, authorization: Option<String>) -> Fake {
+fn not_found(_: &Request) -> Reaction {
+    Reaction::new(404, "{}")
+}
+
+/// The same, with an API that reacts in this way.
+pub(crate) fn repository_with_api(
+    files: std::path::PathBuf,
+    api: impl Fn(&Request) -> Reaction + Send + Sync + 'static,
+) -> Fake {
+    repository(files, None, api)
+}
+
+fn repository(
+    files: std::path::PathBuf,
+    authorization: Option<String>,
+    api: impl Fn(&Request) -> Reaction + Send + Sync + 'static,
+) -> Fake {
     Fake::start(move |request| {
         let Some(path) = request.path().strip_prefix("/acme/app.git/") else {
-            return Reaction::new(404, "{}");
+            return api(request);
         };
         let found = request.header("authorization");
         if authorization.is_none() {
