@@ -91,8 +91,8 @@ pub(super) fn package(
     let origin = git.as_ref().and_then(|git| git.origin().ok().flatten());
     let hint = "set forge.kind to github, and forge.url to its API";
     let (kind, api) = match &config.forge {
-        // The kind cannot be determined from the address, and only GitHub has this API.
-        Some(forge) if forge.kind == ForgeKind::Auto && forge.url.is_some() => {
+        // The kind may not follow from the address, and only GitHub has this API.
+        Some(forge) if forge.url.is_some() => {
             let github = Forge {
                 kind: ForgeKind::Github,
                 ..forge.clone()

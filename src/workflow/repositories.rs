@@ -110,14 +110,9 @@ pub(crate) fn temporary_directory(services: &Services) -> Result<tempfile::TempD
 /// Resolves a path relative to the root, like every path of the configuration. URLs and `host:path`
 /// remain unchanged (git-clone).
 fn resolved_url(repository: &str, config: &Config) -> String {
-    let is_url = repository.contains("://");
-    let is_host = repository
-        .split_once(':')
-        .is_some_and(|(host, _)| !host.contains('/'));
-    if is_url || is_host {
-        repository.to_owned()
-    } else {
-        config.root.join(repository).to_string_lossy().into_owned()
+    match repository.split_once(':') {
+        Some((scheme_or_host, _)) if !scheme_or_host.contains('/') => repository.to_owned(),
+        _ => config.root.join(repository).to_string_lossy().into_owned(),
     }
 }
 

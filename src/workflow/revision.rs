@@ -182,7 +182,6 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<Result<ObjectId
     };
     let commits = match commits {
         Ok(commits) => commits,
-        Err(GitError::Unborn) if is_abbreviated => Vec::new(),
         Err(GitError::Unborn) => {
             return Err(malformed(format!("{mismatch}; this clone has no commit")));
         }

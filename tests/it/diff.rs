@@ -383,6 +383,11 @@ fn disagreeing_pins_are_not_compared() {
     let document = diff(&world, &["--revision", REV_B]);
     let images = document["images"].as_array().unwrap();
     assert!(images.iter().all(|image| image["name"] != "fix"));
+    let selected = diff(&world, &["--revision", REV_B, "review"]);
+    assert!(
+        !selected["not_read"].to_string().contains("disagree"),
+        "{selected}"
+    );
     let not_read = document["not_read"].as_array().unwrap();
     let entry = not_read.iter().find(|entry| entry["image"] == "fix");
     assert!(
@@ -401,7 +406,8 @@ fn labels_state_a_link_to_a_known_forge() {
         let mut world = world().with_git();
         for (revision, label) in [REV_A, REV_B].into_iter().zip(labels) {
             for image in ["review", "fix", "base"] {
-                let label = if image == "fix" { other } else { label };
+                let is_other = image == "fix" && !other.is_empty();
+                let label = if is_other { other } else { label };
                 let platform = Platform::new("linux/amd64", revision).label(SOURCE, label);
                 world.rebuild(image, revision, &[platform.label("image", image)]);
             }
@@ -417,7 +423,7 @@ fn labels_state_a_link_to_a_known_forge() {
         "forge: { kind: gitea, url: 'https://git.example/api/v1', repository: acme/deploy }\n";
     for source in [
         labels([APP; 2], OTHER, ""),
-        labels([APP, OTHER], APP, ""),
+        labels([APP, OTHER], "", ""),
         labels(
             ["https://evil.example/acme/app"; 2],
             "https://evil.example/acme/app",

@@ -765,6 +765,17 @@ fn moved_base_is_planned_again() {
 }
 
 #[test]
+fn pull_request_on_a_moved_base_counts() {
+    let fleet = Fleet::new(fast(Kind::Github, 2));
+    {
+        let mut store = fleet.forge.store(0);
+        store.intruder = Some(("README.md".to_owned(), "moved".to_owned()));
+    }
+    promoted(&fleet, &["--limit", "1"]);
+    assert_eq!(fleet.outcomes("out.jsonl"), ["created 0", "pending 0"]);
+}
+
+#[test]
 fn fleet_supersedes_only_older_pull_requests() {
     let fleet = Fleet::new(fast(Kind::Github, 4));
     let (old, new) = {

@@ -161,7 +161,7 @@ fn refused_revisions_have_a_reason() {
     world.write("repin.yaml", config);
     let ran = world.run(&["promote", "--revision", "v1.0.0"]).exits(2);
     assert!(
-        ran.stderr.contains("without a leading `v`"),
+        ran.stderr.contains("belongs into `revision.tag`"),
         "{}",
         ran.stderr
     );

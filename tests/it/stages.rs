@@ -949,7 +949,7 @@ fn pull_request_of_failed_stage_becomes_draft() {
             pull.draft || pull.title.starts_with("WIP:")
         };
         assert!(!is_draft());
-        let args = ["wait", "--pr", "1", "--timeout", "0s"];
+        let args = ["wait", "--pr", "3", "--timeout", "0s"];
         // Another failed check leaves it as it is.
         let index = pipeline.world.read("images/fix/index.json");
         pipeline.world.layout("fix").untag(REV_B);
@@ -957,17 +957,18 @@ fn pull_request_of_failed_stage_becomes_draft() {
         assert_eq!(failed(&document), ["tag_missing"]);
         assert!(!is_draft() && store().comments.is_empty());
         pipeline.world.write("images/fix/index.json", index);
-        // Pull requests of another revision and of a rollback.
+        // Earlier pull requests of another revision and of a rollback.
         {
             let mut store = store();
             let row = store.pulls[0].clone();
             let head = store.refs[&row.head].clone();
             for (old, new) in [(REV_B, REV_C), ("promote", "rollback")] {
                 let mut other = row.clone();
-                other.number = store.number();
+                other.number = store.pulls[0].number;
                 other.head = row.head.replace(old, new);
                 other.body = row.body.replace(old, new);
                 store.refs.insert(other.head.clone(), head.clone());
+                store.pulls[0].number = store.number();
                 store.pulls.push(other);
             }
         }
@@ -975,11 +976,11 @@ fn pull_request_of_failed_stage_becomes_draft() {
         for _ in 0..2 {
             let document = pipeline.promote(&["--pr", "ready"]).exits(1).json();
             assert_eq!(failed(&document), ["stage_held"]);
-            assert_eq!(document["pull_request"]["number"], 1);
+            assert_eq!(document["pull_request"]["number"], 3);
         }
         assert!(is_draft());
         assert_eq!(store().comments.len(), 1);
-        let comments = store().comments[&1].clone();
+        let comments = store().comments[&3].clone();
         assert_eq!(comments.len(), 1, "{comments:?}");
         assert!(comments[0].contains("`stage_held`"), "{comments:?}");
         // `wait` verifies the stage too.

@@ -301,3 +301,29 @@ fn known_target(address: &str, config: &Config) -> Option<Target> {
         name: hosted.name,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::tests::git;
+
+    #[test]
+    fn clone_without_both_commits_has_no_ranges() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = |args: &[&str]| git(directory.path(), args);
+        run(&["init", "-q"]);
+        let [old, new] = ["old", "new"].map(|title| {
+            run(&["commit", "-q", "--allow-empty", "-m", title]);
+            ObjectId::parse(run(&["rev-parse", "HEAD"]).trim_ascii()).unwrap()
+        });
+        let missing = ObjectId::parse(&[b'1'; 40]).unwrap();
+        let git = Git::open(directory.path()).unwrap();
+        let count = |older, newer| {
+            let ranges = commits(Some(&git), None, older, newer).unwrap();
+            ranges.map(|ranges| ranges.map(|range| range.count))
+        };
+        assert_eq!(count(&old, &new), Some([1, 0]));
+        assert_eq!(count(&missing, &new), None);
+        assert_eq!(count(&old, &missing), None);
+    }
+}
