@@ -136,7 +136,6 @@ pub(crate) fn candidate(
             overrides: Overrides::default(),
         },
     };
-    site.config.counts_pins()?;
     let parsed = goal.parse(&revision, &site.config)?;
     let request = match parsed.request(site.files(), &site.config, services) {
         Ok(request) => request,

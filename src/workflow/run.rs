@@ -95,7 +95,6 @@ fn attempt_at(
 ) -> Result<(PlanDocument, Execution), Errors> {
     let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
     let config = site.config().clone();
-    config.counts_pins()?;
     let operation = goal.operation();
     let mut rows = image_rows::declared(&config);
     let text = match goal.revision() {

@@ -301,11 +301,13 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
         text: text.into(),
         name,
     };
-    Ok(Config {
+    let config = Config {
         file: local.file.clone(),
         option: local.option.clone(),
         ..config::parse(&source, &local.root, &local.set_path)?
-    })
+    };
+    config.counts_pins()?;
+    Ok(config)
 }
 
 /// A blob from the local clone; the first missing object disables the clone.

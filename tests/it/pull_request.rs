@@ -154,6 +154,17 @@ fn a_second_run_needs_seven_requests_at_most() {
 }
 
 #[test]
+fn configuration_of_the_base_must_count_pins() {
+    let (world, fake) = hosted(Kind::Gitea, "");
+    let fleet = "version: 1\nfleet: {}\nimages: { fix: { repository: ghcr.io/acme/fix } }\n";
+    fake.store()
+        .push("main", "a fleet", &[("repin.yaml", fleet)]);
+    let ran = run(&world, &promote(REV_B)).exits(2);
+    assert!(ran.stdout.contains("describes a fleet"), "{}", ran.stdout);
+    assert_eq!(fake.writes(), [""; 0]);
+}
+
+#[test]
 fn repeated_run_writes_nothing() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "labels: [ci]");
