@@ -87,8 +87,10 @@ fn interrupted_apply_is_recovered_before_the_next() {
         .collect();
     let world = world();
     strace::inject(&world.command(&APPLY), &[renames[1].inject("signal=KILL")]);
-    let ran = world.run(&["scan"]).exits(0);
-    assert!(ran.stderr.contains("repin recover"), "{}", ran.stderr);
+    for args in [&["scan"][..], &["promote", "--revision", REV_B]] {
+        let ran = world.run(args).exits(0);
+        assert!(ran.stderr.contains("repin recover"), "{}", ran.stderr);
+    }
     let before = world.snapshot();
     let forbids = [("REPIN_DRY_RUN", "true")];
     for (args, env) in [
