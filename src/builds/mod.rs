@@ -50,7 +50,7 @@ pub(crate) enum BuildImage {
 pub(crate) struct ReadImage {
     pub digest: Digest,
     pub time: Option<ImageTime>,
-    /// The revision label, if all platforms have the same; not read if the tag contains the revision.
+    /// The revision label, if the image was read and all platforms have the same.
     pub label: Option<String>,
 }
 

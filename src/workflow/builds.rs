@@ -68,7 +68,6 @@ pub(crate) struct Build {
     pub detail: String,
     /// Whether this is the current set or that of an open pull request, so that later builds are older.
     pub is_boundary: bool,
-    index: usize,
     /// The order of an available or proposed build and the current set.
     order: Option<Order>,
 }
@@ -182,9 +181,7 @@ impl<'s> BuildList<'s> {
     /// The next build. `wanted`: the number of builds that the caller expects to list.
     pub(crate) fn next(&mut self, wanted: usize) -> Result<Option<Listed>, Errors> {
         let batch = self.candidates.order.next_batch(wanted, BATCH);
-        if !batch.is_empty() {
-            self.read(&batch)?;
-        }
+        self.read(&batch)?;
         let Some(index) = self.candidates.order.pop() else {
             return Ok(None);
         };
@@ -209,7 +206,6 @@ impl<'s> BuildList<'s> {
             facts: build,
             state,
             detail,
-            index,
             order,
         }))))
     }
@@ -306,16 +302,7 @@ impl<'s> BuildList<'s> {
         else {
             return Ok(Age::Newer);
         };
-        let ancestry = self.current_index.and_then(|current| {
-            let older = self.candidates.order.older_than(build.index);
-            older[current]
-        });
-        let is_descendant = if let Some(is_descendant) = ancestry {
-            is_descendant
-        } else {
-            self.order_of_revisions(pinned, revision)?.is_older()
-        };
-        if is_descendant {
+        if self.order_of_revisions(pinned, revision)?.is_older() {
             return Ok(Age::Newer);
         }
         let is_older = builds::is_created_before(&build.facts, &self.facts(), &self.set.times()?);
@@ -517,10 +504,9 @@ async fn read_image(
     push: Option<&Push>,
     config: &Config,
 ) -> BuildImage {
-    let needs_label = builds::is_abbreviated(config);
     let time = push.map(|push| ImageTime::Pushed(push.time));
     let reference = match push {
-        Some(push) if !needs_label => {
+        Some(push) if !builds::is_abbreviated(config) => {
             let (digest, label) = (push.digest, None);
             return BuildImage::Read(
                 tag.clone(),
@@ -542,7 +528,7 @@ async fn read_image(
             let image = ReadImage {
                 digest: facts.digest,
                 time: time.or_else(|| facts.created().map(ImageTime::Created)),
-                label: label.filter(|_| needs_label).map(str::to_owned),
+                label: label.map(str::to_owned),
             };
             BuildImage::Read(tag.clone(), image)
         }

@@ -252,6 +252,24 @@ fn ancestor_of_the_current_set_is_older() {
     );
 }
 
+#[test]
+fn current_set_without_tags_has_the_time_of_its_commit() {
+    let world = world().with_git();
+    let commits = commits(&world, &["2026-09-01T00:00:00Z", "2026-11-10T00:00:00Z"]);
+    world
+        .run(&["promote", "--revision", &commits[1], "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{}", commits[1]));
+    for image in IMAGES {
+        for revision in [REV_A, &commits[1]] {
+            world.layout(image).untag(revision);
+        }
+    }
+    build(&world, REV_B, "2026-06-01T00:00:00Z");
+    // The ancestor follows the current set.
+    assert_eq!(revisions(&listed(&world)), [REV_B, &commits[0]]);
+}
+
 /// Keys of a configuration that are added to that of the world.
 fn configure(world: &World, keys: &str) {
     world.write("repin.yaml", CONFIG.to_owned() + keys);
@@ -611,7 +629,8 @@ fn unreadable_build_that_is_older_is_ignored() {
     world.push();
     // A build on another line of commits is read, because its time decides its position.
     world.git(&["switch", "-q", "-c", "side", &commits[0]]);
-    let side = self::commits(&world, &["2026-11-01T12:00:00Z"]).remove(0);
+    let side = world.commit("side");
+    build(&world, &side, "2026-11-01T12:00:00Z");
     world.git(&["switch", "-q", "main"]);
     for image in IMAGES {
         damage(&world, image, &commits[0]);
@@ -706,7 +725,7 @@ fn proposed_build_has_its_pull_request_number() {
             let mut store = fake.store();
             let pull = &mut store.pulls[0];
             pull.head = pull.head.replace("promote", "rollback");
-            pull.body = pull.body.replace("kind=promotion", "kind=rollback");
+            pull.body = pull.body.replace("kind=promote ", "kind=rollback ");
         }
         let document = with_token(&world);
         assert!(
@@ -822,6 +841,51 @@ fn newest_may_be_later_than_an_open_proposal() {
     let newest = [&NEWEST[..], &["--pr", "ready", "--format", "json"]].concat();
     let document = run(&world, &newest).exits(0).json();
     assert_eq!(document["revision"], REV_C);
+}
+
+#[test]
+fn proposal_may_be_older_than_the_current_set() {
+    let (mut world, _fake) = hosted(KINDS[0], "");
+    rebuild_later(&mut world);
+    run(&world, &promote(REV_B)).exits(0);
+    world.pin(REV_C);
+    // An image without pins determines the position in the list, but not the age.
+    let platform = Platform::new("linux/amd64", REV_B).created("2026-11-04T00:00:00Z");
+    world.rebuild("base", REV_B, &[platform]);
+    assert_eq!(revisions(&with_token(&world))[0], REV_B);
+    let ran = run(&world, &NEWEST).exits(0);
+    let nothing = "nothing newer than the current set\n";
+    assert!(ran.stderr.ends_with(nothing), "{}", ran.stderr);
+}
+
+#[test]
+fn build_must_be_later_than_an_open_proposal() {
+    let (world, _fake) = hosted(KINDS[0], "");
+    for revision in [REV_B, REV_C] {
+        build(&world, revision, "2026-11-02T00:00:00Z");
+    }
+    run(&world, &promote(REV_B)).exits(0);
+    let ran = run(&world, &NEWEST).exits(1);
+    assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
+}
+
+#[test]
+fn proposal_without_tags_has_no_time() {
+    let (world, _fake) = hosted(KINDS[0], "");
+    run(&world, &PROMOTE).exits(0);
+    let world = world.with_git();
+    // The images of the newer commit are older.
+    let commits = commits(&world, &["2026-11-10T00:00:00Z", "2026-11-05T00:00:00Z"]);
+    world
+        .run(&["promote", "--revision", &commits[0], "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{}", commits[0]));
+    world.push();
+    for image in IMAGES {
+        world.layout(image).untag(REV_B);
+    }
+    let ran = run(&world, &NEWEST).exits(1);
+    assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
 }
 
 #[test]
@@ -942,6 +1006,11 @@ fn source_orders_the_list() {
     }
     let nothing = world.run(&NEWEST).exits(0);
     assert_eq!(nothing.stderr, "nothing newer than the current set\n");
+    // A missing commit may record another revision than the labels.
+    let head = world.git(&["rev-parse", "HEAD"]);
+    world.write(".git/shallow", head + "\n");
+    let expected = [(two, "current", ""), (one, "available", "")];
+    assert_eq!(states(&listed(&world)), expected);
 }
 
 #[test]
@@ -989,13 +1058,19 @@ fn unreadable_source_is_reported_with_the_list() {
 
 #[test]
 fn unreadable_source_is_requested_twice() {
-    let (world, _) = built_elsewhere(1);
+    let (world, [one, _, three]) = built_elsewhere(1);
     let fake = Fake::start(|_| Reaction::new(500, "broken"));
     let source = format!("source: http://{}/app.git\n", fake.host());
     world.replace("repin.yaml", "source: ./app\n", &source);
     world.run(&["builds"]).exits(3);
     // For the order of all builds, then for the first comparison of two builds.
     assert_eq!(fake.count("info/refs"), 2, "{:?}", fake.log());
+    // Incomplete builds and the current set are not compared.
+    for revision in [one, three] {
+        world.layout("fix").untag(revision);
+    }
+    world.run(&["builds"]).exits(0);
+    assert_eq!(fake.count("info/refs"), 3, "{:?}", fake.log());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     fake::{Fake, Reaction},
+    forge::server::Reply,
     images::Image,
     layout::{Layout, Platform},
     packages::{Packages, TOKEN},
@@ -214,6 +215,34 @@ fn registry_serves_versions_denied_by_packages_api() {
             "{log:?}"
         );
     }
+}
+
+#[test]
+fn unlisted_versions_are_reported_unless_denied() {
+    let (packages, scene) = hosted(&numbered(1));
+    let is_reported = |token| {
+        let env = [("REPIN_FORGE_TOKEN", token)];
+        let ran = scene.run_with(&["builds"], &env).exits(0);
+        ran.stderr.contains("GitHub does not list the versions")
+    };
+    assert!(!is_reported("ghp_anotherTokenThatIsUnknown0123456789"));
+    let malformed = Reply::json(200, json!("versions"));
+    packages.store().hook("/versions", |_| Some(malformed));
+    assert!(is_reported(TOKEN));
+}
+
+#[test]
+fn other_registries_have_no_versions() {
+    let (packages, scene) = hosted(&numbered(2));
+    for file in ["repin.yaml", ".github/workflows/a.yml"] {
+        scene.replace(file, "ghcr.io", "quay.io");
+    }
+    let (document, log) = builds(&packages, &scene, TOKEN);
+    assert_eq!(document["builds"].as_array().unwrap().len(), 2);
+    assert!(
+        !log.iter().any(|line| line.contains("/packages/")),
+        "{log:?}"
+    );
 }
 
 #[test]

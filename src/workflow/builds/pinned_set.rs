@@ -21,7 +21,7 @@ pub(super) struct PinnedSet<'s> {
     pub(super) digests: Digests,
     /// The recorded revision, otherwise that in the labels of the images, or the reason that it is unknown.
     pub(super) revision: Result<Revision, UnknownOrder>,
-    images: OnceCell<Vec<Option<ImageFacts>>>,
+    images: OnceCell<Result<Vec<Option<ImageFacts>>, Errors>>,
     /// The times of the pushes that the packages API lists, by image.
     pushed: HashMap<String, ImageTime>,
 }
@@ -73,11 +73,10 @@ impl<'s> PinnedSet<'s> {
 
     /// The pinned images, in the order of the configuration; `None` for one that cannot be read.
     fn images(&self) -> Result<&[Option<ImageFacts>], Errors> {
-        if let Some(images) = self.images.get() {
-            return Ok(images);
-        }
-        let images = tags::readable_images(self.config, self.found, |_| true, self.services)?;
-        Ok(self.images.get_or_init(|| images))
+        let images = self.images.get_or_init(|| {
+            tags::readable_images(self.config, self.found, |_| true, self.services)
+        });
+        images.as_deref().map_err(Errors::clone)
     }
 
     /// The times of the images, by name.
