@@ -113,7 +113,7 @@ impl<'s> BuildList<'s> {
             }
         }
         let current = set.revision.as_ref().ok();
-        let fetched = fetch_commits(&order, current, services)?;
+        let fetched = fetch_commits(&order, current, services);
         let related = proposals.iter().map(|proposal| &proposal.revision);
         let candidates = table.candidates(&SelectionFacts {
             revisions: &config.revision,
@@ -431,15 +431,15 @@ fn fetch_commits(
     order: &BuildOrder<'_>,
     current: Option<&Revision>,
     services: &Services,
-) -> Result<Option<Arc<FetchedRepository>>, Errors> {
+) -> Option<Arc<FetchedRepository>> {
     let fetched = services.wait(order.source_commits(current), "fetching the source");
-    match fetched.transpose() {
-        Ok(fetched) => Ok(fetched),
+    match fetched? {
+        Ok(fetched) => Some(fetched),
         Err(errors) => {
             let reason = errors.by_cause()[0].to_string();
             let warning = format!("the list is not ordered by commits: {reason}");
             services.console.warn(&warning);
-            Ok(None)
+            None
         }
     }
 }

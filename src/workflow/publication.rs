@@ -259,13 +259,9 @@ pub(crate) fn merge_refused_error(name: &str, reason: &str) -> Errors {
 }
 
 /// Warns if a merge waits for checks that never start with this token.
-pub(crate) fn warn_of_silent_checks(
-    forge: &Forge,
-    configured: &Configured,
-    services: &Services,
-) -> Result<(), Errors> {
+pub(crate) fn warn_of_silent_checks(forge: &Forge, configured: &Configured, services: &Services) {
     if !configured.waits_for_checks() {
-        return Ok(());
+        return;
     }
     let console = &services.console;
     match services.wait(forge.starts_checks(), "identifying the token") {
@@ -275,7 +271,6 @@ pub(crate) fn warn_of_silent_checks(
             "cannot determine whether checks start with this token: {error}"
         )),
     }
-    Ok(())
 }
 
 /// Opens the pull request of a plan, and schedules its merge.
@@ -318,7 +313,7 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
 fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, Errors> {
     let (config, document) = (publication.config, publication.document);
     if let Some(configured) = &config.forge {
-        warn_of_silent_checks(&publication.head.forge, configured, services)?;
+        warn_of_silent_checks(&publication.head.forge, configured, services);
     }
     // Earlier stages, such as a smoke test, must not shorten the time for writes.
     services.forge_deadline.restart();

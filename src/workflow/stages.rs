@@ -70,22 +70,18 @@ impl<'c> Stages<'c> {
     }
 
     /// Reads the histories of the stages, and judges the set with these digests of its images.
-    pub(crate) fn judge(
-        &self,
-        digests: &Digests,
-        services: &Services,
-    ) -> Result<StageVerdicts, Errors> {
+    pub(crate) fn judge(&self, digests: &Digests, services: &Services) -> StageVerdicts {
         let mut verdicts = StageVerdicts::default();
         for stage in &self.stages {
             match &stage.set {
-                Ok(set) => match set.judge(digests, stage.rule, self.now, services)? {
+                Ok(set) => match set.judge(digests, stage.rule, self.now, services) {
                     Ok(judged) => verdicts.add(stage.rule, judged),
                     Err(reason) => verdicts.add_unknown(stage.rule, reason),
                 },
                 Err(reason) => verdicts.add_unknown(stage.rule, reason.clone()),
             }
         }
-        Ok(verdicts)
+        verdicts
     }
 }
 
@@ -159,14 +155,14 @@ impl Stages<'_> {
         &self,
         own: Option<&History>,
         services: &Services,
-    ) -> Result<(Vec<WaitingRow>, Vec<Error>), Errors> {
+    ) -> (Vec<WaitingRow>, Vec<Error>) {
         let mut rows = Vec::new();
         let candidates = match self.candidates() {
             Ok(candidates) => candidates,
-            Err(error) => return Ok((rows, vec![error])),
+            Err(error) => return (rows, vec![error]),
         };
         let Some(next) = candidates.first() else {
-            return Ok((rows, Vec::new()));
+            return (rows, Vec::new());
         };
         let mut entries = own.map_or(&[][..], History::entries).iter();
         let was_current = entries.any(|entry| {
@@ -174,9 +170,9 @@ impl Stages<'_> {
             digests.all(|(name, digest)| entry.images.get(name) == Some(digest))
         });
         if was_current {
-            return Ok((rows, Vec::new()));
+            return (rows, Vec::new());
         }
-        let verdicts = self.judge(&next.digests, services)?;
+        let verdicts = self.judge(&next.digests, services);
         let mut unknown = Vec::new();
         for stage in verdicts.judged {
             let (since, until) = match &stage.verdict {
@@ -195,7 +191,7 @@ impl Stages<'_> {
                 until: until.map(date::format),
             });
         }
-        Ok((rows, unknown))
+        (rows, unknown)
     }
 }
 
@@ -229,11 +225,8 @@ impl StageHistory {
         rule: &Stage,
         now: SystemTime,
         services: &Services,
-    ) -> Result<Result<JudgedSet, String>, Errors> {
-        let history = match self.history() {
-            Ok(history) => history,
-            Err(reason) => return Ok(Err(reason)),
-        };
+    ) -> Result<JudgedSet, String> {
+        let history = self.history()?;
         let forge = self.forge.as_ref().map(|(forge, branch)| MergeSource {
             forge,
             branch,
@@ -242,7 +235,7 @@ impl StageHistory {
         let there = digests_there(&self.common, digests);
         let judged = JudgedSet::judge(history, &there, rule, now, forge);
         let message = "reading the pull requests of stages";
-        Ok(Ok(services.wait(judged, message)))
+        Ok(services.wait(judged, message))
     }
 }
 

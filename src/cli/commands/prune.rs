@@ -330,7 +330,7 @@ impl Run<'_> {
             }
         };
         for _ in 0..ATTEMPTS {
-            self.plan(jobs, cx)?;
+            self.plan(jobs, cx);
             if !self.apply || jobs.iter().any(|job| job.outcome.refusal.is_some()) {
                 return Ok(false);
             }
@@ -351,7 +351,7 @@ impl Run<'_> {
                 return Ok(false);
             };
             match sources.refresh(&pulls) {
-                Ok(None) => return delete(jobs, self.rules, cx),
+                Ok(None) => return Ok(delete(jobs, self.rules, cx)),
                 Ok(Some(more)) => {
                     for job in jobs.iter_mut() {
                         more.add_to(&mut job.guards);
@@ -402,13 +402,12 @@ impl Run<'_> {
         Some(Vec::new())
     }
 
-    fn plan(&self, jobs: &mut [Job], cx: &mut Context) -> Result<(), Errors> {
+    fn plan(&self, jobs: &mut [Job], cx: &mut Context) {
         let progress = Progress::default();
         for job in jobs {
             let work = job.plan(self.rules, &progress);
             cx.services.wait_with(work, || progress.describe());
         }
-        Ok(())
     }
 }
 
@@ -417,17 +416,17 @@ const DELETING: &str = "versions were deleted: those in the lines above, and at 
                         run the command again to continue";
 
 /// Executes the plans until an error occurs. Returns whether a deletion was requested, or none was necessary.
-fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
+fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> bool {
     let mut has_started = false;
     // The deadline of the deletions starts now, not at the start of the run.
     cx.services.forge_deadline.restart();
     for job in jobs.iter_mut().filter(|job| job.has_work()) {
-        has_started |= job.apply(rules, cx)?;
+        has_started |= job.apply(rules, cx);
         if job.outcome.refusal.is_some() {
-            return Ok(has_started);
+            return has_started;
         }
     }
-    Ok(true)
+    true
 }
 
 fn refuse_all(jobs: &mut [Job], refusal: &Error) {
@@ -461,9 +460,9 @@ impl Job {
     }
 
     /// Executes the plan; returns whether a deletion was requested.
-    fn apply(&mut self, rules: &Rules<'_>, cx: &Context) -> Result<bool, Errors> {
+    fn apply(&mut self, rules: &Rules<'_>, cx: &Context) -> bool {
         let Some((listing, plan)) = &self.planned else {
-            return Ok(false);
+            return false;
         };
         let (progress, output, outcome) = (Progress::default(), &cx.output, &self.outcome);
         let run = apply::Run {
@@ -486,6 +485,6 @@ impl Job {
         let has_started = applied.has_started;
         self.outcome.refusal = lost.or_else(|| applied.error.clone());
         self.outcome.applied = Some(applied);
-        Ok(has_started)
+        has_started
     }
 }

@@ -287,7 +287,7 @@ impl Report {
     fn add_stages(&mut self, config: &Config, site_history: &SiteHistory, cx: &Context) {
         let own = site_history.promoted().ok();
         let waiting = Stages::open(config, site_history, false, &cx.services)
-            .and_then(|stages| stages.waiting(own, &cx.services));
+            .map(|stages| stages.waiting(own, &cx.services));
         match waiting {
             Ok((waiting, unknown)) => {
                 self.document.waiting = waiting;

@@ -82,7 +82,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         &difference.gates,
         &config.set_path,
     );
-    workflow::warn_of_silent_checks(&forge, &configured, &cx.services)?;
+    workflow::warn_of_silent_checks(&forge, &configured, &cx.services);
     cx.services.interruption.changes(format!(
         "a pull request from {} to {} may have been opened; run the command again",
         plain(&branches.from),
