@@ -221,6 +221,21 @@ async fn conflict_without_a_known_head_is_reexamined() {
 }
 
 #[tokio::test]
+async fn failed_verification_does_not_restart_the_period() {
+    for kind in GITEAS {
+        let (fake, forge, _) = opened(kind, &[]).await;
+        fake.store().gitea.unchecked.insert(1);
+        fake.forget();
+        let read = format!("/branches/{}", branch("rev2"));
+        fake.fault_after(2, ("GET", &read), 5, Fault::Instead(broken()));
+        let (waited, _) = watched(&forge, unclear(), true).await;
+        let is_stuck = matches!(&waited, Ok(WaitOutcome::Stuck(_, MergeObstacle::Unchecked)));
+        assert!(is_stuck, "{kind:?} {waited:?}");
+        assert_eq!(polls(&fake), 3, "{kind:?} {:#?}", fake.asked());
+    }
+}
+
+#[tokio::test]
 async fn head_is_stuck_after_the_full_period() {
     for kind in GITEAS {
         for (case, expected) in [
