@@ -578,9 +578,14 @@ fn duplicate_key_of_a_merge_is_refused() {
         "b: &b { repository: other, §repository: nginx, digest: OLD }\ni: { <<: *b }\n",
         "duplicate key `repository`",
     );
-    for merges in ["<<: *a, <<: *b", "<<: *b, <<: *a"] {
+    for entry in [
+        "i: { <<: *a, <<: *b }",
+        "i: { <<: *b, <<: *a }",
+        // In a merge of a merge.
+        "c: &c { <<: *a, <<: *b }\ni: { <<: *c }",
+    ] {
         let content = format!(
-            "a: &a {{ repository: other }}\nb: &b {{ repository: nginx, digest: OLD }}\ni: {{ {merges} }}\n"
+            "a: &a {{ repository: other }}\nb: &b {{ repository: nginx, digest: OLD }}\n{entry}\n"
         );
         let found = helm().found(&content);
         assert!(
@@ -714,6 +719,11 @@ fn anchor_with_aliases_counts_once() {
         let moved = content.replace("OLD", "NEW").replace("v1", "rev-2");
         helm().moves(&content, &moved);
     }
+    // An alias of a whole entry changes with it.
+    helm().moves(
+        "a: &a { repository: nginx, tag: v1, digest: OLD }\nb: *a\n",
+        "a: &a { repository: nginx, tag: rev-2, digest: NEW }\nb: *a\n",
+    );
     // The same with an alias in a key.
     let in_a_key = "? { x: &d OLD }\n: 1\ni: { repository: nginx, digest: *d }\n";
     assert!(helm().found(in_a_key).starts_with("hub "));
