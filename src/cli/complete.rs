@@ -20,9 +20,10 @@ use crate::{
     config::{self, Config},
     git::Git,
     history::{History, HistoryEntry},
+    http::PauseListener,
     report::dates,
     untrusted::plain,
-    workflow::{Environment, Interruption, Services, Silence, builds::listed_revisions},
+    workflow::{Console, Environment, Interruption, Progress, Services, builds::listed_revisions},
 };
 
 /// The variable with which a shell requests completions.
@@ -113,6 +114,23 @@ fn builds_in_registry() -> Option<Vec<(String, String)>> {
             .map(|(revision, images)| (revision, format!("{images} of {total} images")))
             .collect(),
     )
+}
+
+/// Discards every message.
+pub(crate) struct Silence;
+
+impl Console for Silence {
+    fn note(&self, _: &str) {}
+
+    fn warn(&self, _: &str) {}
+
+    fn progress(&self, _: &str) -> Option<Box<dyn Progress>> {
+        None
+    }
+
+    fn pause_listener(&self) -> PauseListener {
+        PauseListener::default()
+    }
 }
 
 /// The codes of checks and errors.

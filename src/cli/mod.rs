@@ -37,6 +37,8 @@ use crate::{
 };
 use command_line::Cli;
 use commands::Command;
+#[cfg(test)]
+pub(crate) use complete::Silence;
 use context::Context;
 pub use environment::environment;
 use exit::Exit;

@@ -21,23 +21,6 @@ pub(crate) trait Console {
     fn pause_listener(&self) -> PauseListener;
 }
 
-/// Discards every message.
-pub(crate) struct Silence;
-
-impl Console for Silence {
-    fn note(&self, _: &str) {}
-
-    fn warn(&self, _: &str) {}
-
-    fn progress(&self, _: &str) -> Option<Box<dyn Progress>> {
-        None
-    }
-
-    fn pause_listener(&self) -> PauseListener {
-        PauseListener::default()
-    }
-}
-
 /// The message about a wait.
 pub(crate) trait Progress {
     fn set_message(&self, message: &str);

@@ -65,7 +65,7 @@ pub(crate) use approval::{Candidate, candidate};
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,
 };
-pub(crate) use console::{Console, Progress, Silence};
+pub(crate) use console::{Console, Progress};
 pub(crate) use contracts::Contracts;
 pub(crate) use environment::{Environment, Terminals};
 pub(crate) use execution::Effect;

@@ -213,7 +213,7 @@ pub(super) mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::workflow::{console::Silence, environment::tests::with_variables};
+    use crate::{cli::Silence, workflow::environment::tests::with_variables};
 
     /// The services of a run without variables.
     pub(in crate::workflow) fn services() -> Services {

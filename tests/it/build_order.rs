@@ -300,7 +300,7 @@ fn digests_do_not_belong_to_a_wrong_record() {
     let directory = tempfile::tempdir().unwrap();
     let [early, late, other] = source(directory.path());
     let further = format!("source: '{}'", directory.path().display());
-    let world = built(&[early, late, other], other, &further);
+    let world = built(&[early, late, other, REV_C], other, &further);
     world
         .run(&["promote", "--revision", late, "--apply"])
         .exits(0);
@@ -313,15 +313,14 @@ fn digests_do_not_belong_to_a_wrong_record() {
     let document = promote(&world, late, &[]).exits(0).json();
     assert_eq!(order(&document).0, "pass", "{document:#}");
     assert_eq!(document["changed"], false);
-    // The label of the pinned images is not a commit of the source.
-    let world = built(&[early, other, REV_C], other, &further);
+    // A label that is not a commit of the source. The recorded revision was current before.
     world
         .run(&["promote", "--revision", REV_C, "--apply"])
         .exits(0);
     world.commit(&format!("Deploy\n\nRepin-Set: {early}"));
     world.push();
-    let document = promote(&world, early, &[]).exits(0).json();
-    assert_eq!(order(&document).0, "warn", "{document:#}");
+    let document = promote(&world, early, &[]).exits(1).json();
+    assert_eq!(status_and_item(&document), expected("fail", "history"));
 }
 
 #[test]
