@@ -321,6 +321,15 @@ fn digests_do_not_belong_to_a_wrong_record() {
     world.push();
     let document = promote(&world, early, &[]).exits(1).json();
     assert_eq!(status_and_item(&document), expected("fail", "history"));
+    // Without commits, the order is unknown.
+    let world = built(&[REV_A, REV_B, REV_C], REV_A, "");
+    world
+        .run(&["promote", "--revision", REV_C, "--apply"])
+        .exits(0);
+    world.commit(&format!("Deploy\n\nRepin-Set: {REV_B}"));
+    world.push();
+    let document = promote(&world, REV_B, &[]).exits(0).json();
+    assert_eq!(order(&document).0, "warn", "{document:#}");
 }
 
 #[test]

@@ -631,7 +631,10 @@ fn stage_that_another_one_leads_to_is_fetched_with_its_history() {
     const QA: &str = "envs/qa/repin.yaml";
     let pipeline = Pipeline::new("");
     let other = pipeline.world.path("other");
-    let qa = format!("set: {{ repository: '{}', config: {QA} }}", other.display());
+    let qa = format!(
+        "set: {{ repository: 'file://{}', config: {QA} }}",
+        other.display()
+    );
     pipeline.configure(QA, "");
     pipeline.pin(QA, REV_A);
     let after = format!("promote: {{ after: [{{ {qa} }}] }}\n");
@@ -640,6 +643,7 @@ fn stage_that_another_one_leads_to_is_fetched_with_its_history() {
     for set in [QA, STAGING] {
         pipeline.promoted(set, REV_B, 60);
     }
+    pipeline.commit("chore", 1);
     pipeline.git(&["clone", "-q", "./origin.git", "other"]);
     let after =
         format!("promote: {{ after: [{{ set: ../staging/repin.yaml }}, {{ {qa}, for: 24h }}] }}\n");
