@@ -425,6 +425,7 @@ fn a_wrong_count_names_every_place() {
     let world = world();
     world.replace("repin.yaml", "pins: 3", "pins: 4");
     let document = world.refuses(&[], 1, &["pin_count"]);
+    assert_eq!(document["images"][0]["pins"], 3);
     let detail = &details(&document, "pin_count", "fail")[0];
     for place in [
         ".github/workflows/a.yml:2:4",

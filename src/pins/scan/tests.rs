@@ -162,12 +162,17 @@ fn invalid_utf_8_in_a_malformed_pin_is_replaced() {
 }
 
 #[test]
-fn malformed_tag_is_in_no_whole_pin() {
-    for (tag, image) in [("", Some(0)), (":v1", Some(0)), (":-x", None)] {
-        let reference = format!("ghcr.io/acme/app{tag}@");
+fn whole_pin_has_a_valid_tag_and_an_at_sign() {
+    for (end, image) in [
+        ("@", Some(0)),
+        (":v1@", Some(0)),
+        (":-x@", None),
+        (" ", None),
+    ] {
+        let reference = format!("ghcr.io/acme/app{end}");
         let text = format!("{reference}sha256:{HEX}");
         let found = acme().image_before(text.as_bytes(), reference.len());
-        assert_eq!(found, image, "{tag}");
+        assert_eq!(found, image, "{end}");
     }
 }
 
