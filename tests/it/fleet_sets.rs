@@ -400,7 +400,10 @@ fn fleet_obeys_stages_of_each_repository() {
         assert_eq!(refusals(&fleet)[1], "stage_soak", "{kind:?}");
         let store = fleet.forge.store(0);
         let pull = store.pulls.iter().find(|pull| pull.open).unwrap();
-        let row = pull.body.lines().find(|line| line.starts_with("| **api** "));
+        let row = pull
+            .body
+            .lines()
+            .find(|line| line.starts_with("| **api** "));
         let cells: Vec<_> = row.unwrap().split(" | ").collect();
         assert!(cells[2].starts_with("`sha256:"), "{cells:?}");
         assert!(cells[4].starts_with("`linux/"), "{cells:?}");
