@@ -64,8 +64,8 @@ pub(super) fn watch(
     };
     let interruption = Arc::new(Interruption::new(Box::new(report)));
     let fail = |error: io::Error| Errors::io(format!("cannot handle signals: {error}"));
-    // A handler runs these in their order: the thread that reports must be notified last, because it
-    // sets the flag of the first.
+    // A handler runs its actions in the order of their registration. The reporting thread sets
+    // `exits_now`, so it must be notified last.
     for signal in [SIGINT, SIGTERM] {
         let code = 128 + signal;
         flag::register_conditional_shutdown(signal, code, Arc::clone(&exits_now)).map_err(fail)?;

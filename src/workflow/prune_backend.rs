@@ -91,7 +91,7 @@ pub(super) fn package(
     let origin = git.as_ref().and_then(|git| git.origin().ok().flatten());
     let hint = "set forge.kind to github, and forge.url to its API";
     let (kind, api) = match &config.forge {
-        // The kind may not follow from the address, and only GitHub has this API.
+        // The address may not show the kind, and only GitHub has this API.
         Some(forge) if forge.url.is_some() => {
             let github = Forge {
                 kind: ForgeKind::Github,

@@ -41,7 +41,7 @@ pub(crate) struct Services {
     /// The mappings of the command line, and those of `REPIN_SOURCES`.
     mappings: [Vec<Mapping>; 2],
     settings: Settings,
-    registries: OnceCell<Registries>,
+    registries: OnceCell<Result<Registries, Errors>>,
     pub(super) resolved_tags: TagCache,
     pub(super) images: ImageCache,
     pub(super) fetched_sources: FetchedSources,
@@ -95,16 +95,14 @@ impl Services {
     }
 
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {
-        if let Some(registries) = self.registries.get() {
-            return Ok(registries.clone());
-        }
-        let settings = Settings {
-            realms: config.realms.clone(),
-            ..self.settings.clone()
-        };
-        let registries = Registries::new(settings).map_err(|error| usage(error.to_string()))?;
-        let _ = self.registries.set(registries.clone());
-        Ok(registries)
+        let registries = self.registries.get_or_init(|| {
+            let settings = Settings {
+                realms: config.realms.clone(),
+                ..self.settings.clone()
+            };
+            Registries::new(settings).map_err(|error| usage(error.to_string()))
+        });
+        registries.clone()
     }
 
     /// The source of each image, in the order of the configuration.
@@ -202,9 +200,10 @@ impl Services {
 
     /// The times that the contacted registries reported.
     pub(crate) fn clocks(&self) -> Vec<(String, ServerTime)> {
-        self.registries
-            .get()
-            .map_or_else(Vec::new, Registries::clocks)
+        match self.registries.get() {
+            Some(Ok(registries)) => registries.clocks(),
+            Some(Err(_)) | None => Vec::new(),
+        }
     }
 }
 

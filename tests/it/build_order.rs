@@ -295,39 +295,35 @@ fn older_set_ends_no_hold() {
     assert_eq!(failed(&document), ["revision_order"]);
 }
 
+/// Pins a set in a commit that records another one.
+fn record(world: &World, revision: &str, recorded: &str) {
+    world
+        .run(&["promote", "--revision", revision, "--apply"])
+        .exits(0);
+    world.commit(&format!("Deploy\n\nRepin-Set: {recorded}"));
+    world.push();
+}
+
 #[test]
 fn digests_do_not_belong_to_a_wrong_record() {
     let directory = tempfile::tempdir().unwrap();
     let [early, late, other] = source(directory.path());
     let further = format!("source: '{}'", directory.path().display());
     let world = built(&[early, late, other, REV_C], other, &further);
-    world
-        .run(&["promote", "--revision", late, "--apply"])
-        .exits(0);
-    // The set of the later commit, recorded as the earlier one.
-    world.commit(&format!("Deploy\n\nRepin-Set: {early}"));
-    world.push();
+    record(&world, late, early);
     let document = promote(&world, early, &[]).exits(1).json();
     assert_eq!(status_and_item(&document), expected("fail", "source"));
     // A promotion of the same images does not change the set.
     let document = promote(&world, late, &[]).exits(0).json();
     assert_eq!(order(&document).0, "pass", "{document:#}");
     assert_eq!(document["changed"], false);
-    // A label that is not a commit of the source. The recorded revision was current before.
-    world
-        .run(&["promote", "--revision", REV_C, "--apply"])
-        .exits(0);
-    world.commit(&format!("Deploy\n\nRepin-Set: {early}"));
-    world.push();
+    // The label is not a commit of the source, and the recorded revision was current before.
+    record(&world, REV_C, early);
     let document = promote(&world, early, &[]).exits(1).json();
     assert_eq!(status_and_item(&document), expected("fail", "history"));
     // Without commits, the order is unknown.
     let world = built(&[REV_A, REV_B, REV_C], REV_A, "");
-    world
-        .run(&["promote", "--revision", REV_C, "--apply"])
-        .exits(0);
-    world.commit(&format!("Deploy\n\nRepin-Set: {REV_B}"));
-    world.push();
+    record(&world, REV_C, REV_B);
     let document = promote(&world, REV_B, &[]).exits(0).json();
     assert_eq!(order(&document).0, "warn", "{document:#}");
 }
@@ -347,7 +343,7 @@ fn recorded_revision_precedes_the_label() {
     let world = world.with_git();
     world.adopt(REV_C);
     world.push();
-    // The source lacks the recorded revision, and orders that of the label.
+    // The source contains the revision of the label, but not the recorded one.
     let document = promote(&world, early, &[]).exits(0).json();
     assert_eq!(order(&document).0, "warn", "{document:#}");
 }
@@ -361,13 +357,8 @@ fn shallow_clone_is_ordered_by_its_source() {
         ["early", "late"].map(|title| &*world.commit(title).leak());
     world.push();
     // The creation times contradict the commits.
-    let times = |time| {
-        ["review", "fix", "base"]
-            .map(|image| (image, [time; 2]))
-            .into()
-    };
-    build_at(&mut world, early, &times("2026-03-02T00:00:00Z"));
-    build_at(&mut world, late, &times("2026-03-01T00:00:00Z"));
+    build_at(&mut world, early, &all_at("2026-03-02T00:00:00Z"));
+    build_at(&mut world, late, &all_at("2026-03-01T00:00:00Z"));
     let source = format!("source: '{}'\n", world.path("origin.git").display());
     world.write("repin.yaml", CONFIG.to_owned() + &source);
     world.pin(late);
@@ -440,6 +431,13 @@ fn build_at(world: &mut World, revision: &'static str, times: &BTreeMap<&str, [&
     }
 }
 
+/// The same creation time for both platforms of every image.
+fn all_at(time: &str) -> BTreeMap<&str, [&str; 2]> {
+    ["review", "fix", "base"]
+        .map(|image| (image, [time; 2]))
+        .into()
+}
+
 #[test]
 fn creation_times_decide_at_last() {
     const T1: &str = "2026-03-01T00:00:00Z";
@@ -480,8 +478,10 @@ fn creation_times_decide_at_last() {
 
 #[test]
 fn creation_times_are_those_of_one_pinned_image_outside_of_docker_hub() {
-    let (early, late) = (["2026-03-01T00:00:00Z"; 2], ["2026-03-02T00:00:00Z"; 2]);
-    let times = |time| ["review", "fix", "base"].map(|image| (image, time)).into();
+    let (early, late) = (
+        all_at("2026-03-01T00:00:00Z"),
+        all_at("2026-03-02T00:00:00Z"),
+    );
     let files = [".github/workflows/a.yml", ".github/workflows/b.yml"];
     for (case, is_known) in [
         ("one", true),
@@ -491,9 +491,9 @@ fn creation_times_are_those_of_one_pinned_image_outside_of_docker_hub() {
     ] {
         let mut world = World::empty();
         world.write("repin.yaml", CONFIG);
-        build_at(&mut world, REV_C, &times(early));
-        build_at(&mut world, REV_A, &times(early));
-        build_at(&mut world, REV_B, &times(late));
+        build_at(&mut world, REV_C, &early);
+        build_at(&mut world, REV_A, &early);
+        build_at(&mut world, REV_B, &late);
         world.pin(REV_A);
         match case {
             "one" => {}
@@ -542,9 +542,7 @@ fn creation_times_are_those_of_one_pinned_image_outside_of_docker_hub() {
 #[test]
 fn unreadable_pinned_image_gives_no_order() {
     let mut world = world();
-    let later = ["2026-05-01T00:00:00Z"; 2];
-    let times = ["review", "fix", "base"].map(|image| (image, later));
-    build_at(&mut world, REV_B, &times.into());
+    build_at(&mut world, REV_B, &all_at("2026-05-01T00:00:00Z"));
     let digest = world.digest("fix", REV_A).to_owned();
     let world = world.with_git();
     world.adopt(REV_A);
@@ -761,11 +759,11 @@ fn failed_comparison_is_final_with_a_token() {
         let requests = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&requests);
         let forge =
-            fake::repository_with_api(directory.path().join(".git"), move |_| {
-                match counted.fetch_add(1, Ordering::SeqCst) {
-                    0 => Reaction::new(503, "{}").with("retry-after", "1"),
-                    _ => Reaction::new(400, "{}"),
-                }
+            fake::public_repository_with_api(directory.path().join(".git"), move |_| match counted
+                .fetch_add(1, Ordering::SeqCst)
+            {
+                0 => Reaction::new(503, "{}").with("retry-after", "1"),
+                _ => Reaction::new(400, "{}"),
             });
         let further = format!(
             "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     fake::{Fake, Reaction},
-    forge::{Fault, TOKEN, broken, not_found},
+    forge::{self, Fault, TOKEN, broken, not_found},
     hosted::{KINDS, PROMOTE, hosted, promote, publish, run},
     layout::{Platform, REVISION_LABEL},
     terminal::shown_at,
@@ -30,6 +30,13 @@ fn build_as(world: &World, images: &[&str], tag: &str, revision: &str, created: 
 
 fn build(world: &World, revision: &str, created: &str) {
     build_as(world, &IMAGES, revision, revision, created);
+}
+
+/// Removes the tags of a revision.
+fn untag(world: &World, revision: &str) {
+    for image in IMAGES {
+        world.layout(image).untag(revision);
+    }
 }
 
 fn listed(world: &World) -> Value {
@@ -198,9 +205,7 @@ fn ancestor_follows_its_descendants() {
         let mut expected = commits(&world, &created);
         expected.reverse();
         for revision in [REV_A, REV_B] {
-            for image in IMAGES {
-                world.layout(image).untag(revision);
-            }
+            untag(&world, revision);
         }
         let document = listed(&world);
         assert_eq!(revisions(&document), expected, "{created:?}");
@@ -585,9 +590,7 @@ fn several_builds_that_are_all_unreadable_are_an_outage() {
     damage(&world, "fix", REV_B);
     let ran = world.run(&["builds"]).exits(3);
     assert_eq!(ran.stdout, "", "{}", ran.stderr);
-    for image in IMAGES {
-        world.layout(image).untag(REV_A);
-    }
+    untag(&world, REV_A);
     let ran = world.run(&["builds"]).exits(3);
     assert!(ran.stdout.contains("incomplete"), "{}", ran.stdout);
 }
@@ -618,9 +621,7 @@ fn unreadable_build_that_is_older_is_ignored() {
         ],
     );
     for revision in [REV_A, REV_B] {
-        for image in IMAGES {
-            world.layout(image).untag(revision);
-        }
+        untag(&world, revision);
     }
     world
         .run(&["promote", "--revision", &commits[1], "--apply"])
@@ -826,11 +827,17 @@ fn newest_is_not_older_than_an_open_proposal() {
     assert_eq!(document["revision"], REV_B);
 }
 
-#[test]
-fn newest_may_be_later_than_an_open_proposal() {
-    let (mut world, _fake) = hosted(KINDS[0], "");
+/// B is proposed, and C is later.
+fn with_later_build_than_proposal() -> (World, forge::Fake) {
+    let (mut world, fake) = hosted(KINDS[0], "");
     rebuild_later(&mut world);
     run(&world, &promote(REV_B)).exits(0);
+    (world, fake)
+}
+
+#[test]
+fn newest_may_be_later_than_an_open_proposal() {
+    let (world, _fake) = with_later_build_than_proposal();
     // A proposed build remains proposed if a later one is pinned.
     world.pin(REV_C);
     let document = with_token(&world);
@@ -845,9 +852,7 @@ fn newest_may_be_later_than_an_open_proposal() {
 
 #[test]
 fn proposal_may_be_older_than_the_current_set() {
-    let (mut world, _fake) = hosted(KINDS[0], "");
-    rebuild_later(&mut world);
-    run(&world, &promote(REV_B)).exits(0);
+    let (mut world, _fake) = with_later_build_than_proposal();
     world.pin(REV_C);
     // An image without pins determines the position in the list, but not the age.
     let platform = Platform::new("linux/amd64", REV_B).created("2026-11-04T00:00:00Z");
@@ -881,9 +886,7 @@ fn proposal_without_tags_has_no_time() {
         .exits(0);
     world.commit(&format!("promote: test images @{}", commits[0]));
     world.push();
-    for image in IMAGES {
-        world.layout(image).untag(REV_B);
-    }
+    untag(&world, REV_B);
     let ran = run(&world, &NEWEST).exits(1);
     assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
 }
@@ -1001,9 +1004,7 @@ fn source_orders_the_list() {
     assert_eq!(states(&document), expected);
     let chosen = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
     assert_eq!(chosen.exits(0).json()["revision"], three);
-    for image in IMAGES {
-        world.layout(image).untag(three);
-    }
+    untag(&world, three);
     let nothing = world.run(&NEWEST).exits(0);
     assert_eq!(nothing.stderr, "nothing newer than the current set\n");
     // A missing commit may record another revision than the labels.
@@ -1129,9 +1130,7 @@ fn newest_needs_evidence_of_its_age() {
     // The set of C was current first.
     world.promoted(REV_C);
     world.promoted(REV_A);
-    for image in IMAGES {
-        world.layout(image).untag(REV_B);
-    }
+    untag(&world, REV_B);
     let ran = world.run(&NEWEST).exits(0);
     assert_eq!(ran.stderr, "nothing newer than the current set\n");
 }
@@ -1209,9 +1208,7 @@ fn proposal_without_tags_stops_newest() {
     let (mut world, fake) = hosted(KINDS[0], "");
     rebuild_later(&mut world);
     run(&world, &promote(REV_C)).exits(0);
-    for image in IMAGES {
-        world.layout(image).untag(REV_C);
-    }
+    untag(&world, REV_C);
     let newest = [&NEWEST[..], &["--pr", "ready"]].concat();
     let ran = run(&world, &newest).exits(1);
     assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);

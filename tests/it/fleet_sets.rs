@@ -385,7 +385,7 @@ fn fleet_obeys_stages_of_each_repository() {
         }
         let refused = ["refused 1", "refused 1", "unconfigured 0"];
         assert_eq!(promote(&fleet, PROD, REV, &ready), refused, "{kind:?}");
-        // The stages are on the branch that was read already.
+        // The stages are on the branch that was already read, so they require no further requests.
         let most = if kind == Kind::Github { 19 } else { 31 };
         let requests = fleet.forge.log().len();
         assert!(requests <= most, "{kind:?}: {requests} requests");

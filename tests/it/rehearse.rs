@@ -133,6 +133,7 @@ fn missing_layer_fails_without_a_contract() {
     fs::remove_file(&layer).unwrap();
     let document = rehearsed(&world, &[], 1);
     assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "ready"]]);
+    assert_eq!(failed(&document["sets"][0]), ["content_missing"]);
     let missing = details(&document["sets"][0], "content_missing", "fail");
     assert_eq!(missing.len(), 1, "{missing:?}");
     // It cannot be read.

@@ -160,11 +160,9 @@ fn refused_revisions_have_a_reason() {
     let config = world.read("repin.yaml") + "revision: { pattern: semver }\n";
     world.write("repin.yaml", config);
     let ran = world.run(&["promote", "--revision", "v1.0.0"]).exits(2);
-    assert!(
-        ran.stderr.contains("belongs into `revision.tag`"),
-        "{}",
-        ran.stderr
-    );
+    for text in ["without a leading `v`", "belongs into `revision.tag`"] {
+        assert!(ran.stderr.contains(text), "{}", ran.stderr);
+    }
 }
 
 #[test]

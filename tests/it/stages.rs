@@ -15,6 +15,7 @@ use crate::support::{
 
 const STAGING: &str = "envs/staging/repin.yaml";
 const PROD: &str = "envs/prod/repin.yaml";
+const QA: &str = "envs/qa/repin.yaml";
 const AFTER_A_DAY: &str = "promote: { after: [{ set: ../staging/repin.yaml, for: 24h }] }\n";
 
 /// A date of git, `hours` hours ago.
@@ -369,10 +370,10 @@ fn missing_configuration_makes_the_stage_unknown() {
     // A sparse checkout may omit the file, but not its commit.
     let staging = pipeline.world.path(STAGING);
     std::fs::create_dir(pipeline.world.path("envs/qa")).unwrap();
-    std::fs::rename(&staging, pipeline.world.path("envs/qa/repin.yaml")).unwrap();
+    std::fs::rename(&staging, pipeline.world.path(QA)).unwrap();
     pipeline.commit("chore: rename", 10);
     pipeline.run(&["check"]).exits(0);
-    std::fs::remove_file(pipeline.world.path("envs/qa/repin.yaml")).unwrap();
+    std::fs::remove_file(pipeline.world.path(QA)).unwrap();
     pipeline.run(&["check"]).exits(0);
 }
 
@@ -406,14 +407,14 @@ fn cycle_of_stages_is_refused() {
     let both = "promote: { after: [{ set: ../dev/repin.yaml }, { set: ../qa/repin.yaml }] }\n";
     pipeline.configure(STAGING, both);
     pipeline.configure("envs/dev/repin.yaml", &after("../qa/repin.yaml"));
-    pipeline.configure("envs/qa/repin.yaml", "");
-    pipeline.pin("envs/qa/repin.yaml", REV_A);
+    pipeline.configure(QA, "");
+    pipeline.pin(QA, REV_A);
     pipeline.commit("chore: stages", 7);
     pipeline.is_refused("stage_missing");
     pipeline.run(&["check"]).exits(0);
     // Too many stages, one after the other.
     let path = |number: usize| format!("envs/s{number}/repin.yaml");
-    pipeline.configure("envs/qa/repin.yaml", &after("../s0/repin.yaml"));
+    pipeline.configure(QA, &after("../s0/repin.yaml"));
     for number in 0..32 {
         let next = after(&format!("../s{}/repin.yaml", number + 1));
         pipeline.configure(&path(number), if number == 31 { "" } else { &next });
@@ -628,7 +629,6 @@ fn cycle_through_another_repository_is_refused() {
 
 #[test]
 fn stage_that_another_one_leads_to_is_fetched_with_its_history() {
-    const QA: &str = "envs/qa/repin.yaml";
     let pipeline = Pipeline::new("");
     let other = pipeline.world.path("other");
     let qa = format!(
@@ -1327,7 +1327,6 @@ fn shallow_clone_does_not_prove_a_stage() {
 
 #[test]
 fn private_stage_is_fetched_with_the_token() {
-    const QA: &str = "envs/qa/repin.yaml";
     let pipeline = Pipeline::new("");
     pipeline.configure(QA, "");
     pipeline.pin(QA, REV_A);

@@ -227,6 +227,7 @@ async fn failed_verification_does_not_restart_the_period() {
         fake.store().gitea.unchecked.insert(1);
         fake.forget();
         let read = format!("/branches/{}", branch("rev2"));
+        // The first poll verifies the head for the merge, and the second one compares it first.
         fake.fault_after(2, ("GET", &read), 5, Fault::Instead(broken()));
         let (waited, _) = watched(&forge, unclear(), true).await;
         let is_stuck = matches!(&waited, Ok(WaitOutcome::Stuck(_, MergeObstacle::Unchecked)));

@@ -317,15 +317,15 @@ pub(crate) fn private_repository(files: std::path::PathBuf, token: &str) -> Fake
 
 /// The same, public: a login is not expected.
 pub(crate) fn public_repository(files: std::path::PathBuf) -> Fake {
-    repository(files, None, not_found)
+    public_repository_with_api(files, not_found)
 }
 
 fn not_found(_: &Request) -> Reaction {
     Reaction::new(404, "{}")
 }
 
-/// The same, with an API that reacts in this way.
-pub(crate) fn repository_with_api(
+/// A public repository on a forge whose API reacts in this way.
+pub(crate) fn public_repository_with_api(
     files: std::path::PathBuf,
     api: impl Fn(&Request) -> Reaction + Send + Sync + 'static,
 ) -> Fake {

@@ -162,10 +162,8 @@ fn read_pinned(
             }
         });
     }
-    let read = cx
-        .services
-        .wait_for_all("reading the pinned images", &names, requests);
-    Ok(read)
+    let services = &cx.services;
+    Ok(services.wait_for_all("reading the pinned images", &names, requests))
 }
 
 /// Resolves the tag of the revision for each pinned image.
