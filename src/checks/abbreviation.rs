@@ -114,7 +114,6 @@ mod tests {
             target: Target::new(TagPattern::Tag(Tag::parse("abc1234").unwrap())),
             found: Err(Error::unavailable("r.example", "timeout")),
             old_platforms: Vec::new(),
-            pinned: None,
         };
         let stopped = full_revision(&config, "abc1234", &[Some(&outage)]).unwrap_err();
         assert_eq!((stopped.checks.len(), stopped.outages.len()), (0, 1));

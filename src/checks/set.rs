@@ -11,7 +11,7 @@ use crate::{
     oci::{Digest, Platform, Revision, Tag, TagPattern},
     registry::{
         NoTag,
-        resolve::{ImageFacts, KnownManifest, PlatformFacts},
+        resolve::{ImageFacts, PlatformFacts},
     },
     text::few,
     untrusted::short,
@@ -112,8 +112,6 @@ pub(crate) struct Resolution {
     pub found: Result<Result<ApprovedImage, NoTag>, Error>,
     /// The platforms of each pinned digest that would be replaced.
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
-    /// The pinned image, if all pins agree; complete if it has one platform or is the resolved one.
-    pub pinned: Option<KnownManifest>,
 }
 
 type OldPlatforms = Result<Vec<Platform>, Error>;

@@ -185,6 +185,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_hidden_characters_are_replaced_in_a_copy() {
+        for (text, is_copied) in [("a ~", false), ("a\n", true), ("\u{7f}", true)] {
+            let replaced = replace_hidden(text, escape);
+            assert_eq!(matches!(replaced, Cow::Owned(_)), is_copied, "{text:?}");
+        }
+    }
+
+    #[test]
     fn control_characters_are_escaped() {
         assert_eq!(plain("a\u{1b}[31m\nb\u{202e}"), "a\\u{1b}[31m\\nb\\u{202e}");
         assert_eq!(

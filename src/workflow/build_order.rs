@@ -17,7 +17,7 @@ use crate::{
     oci::Revision,
     pins::Found,
     pull_request::reconcile::RevisionAge,
-    registry::resolve::{ImageFacts, KnownManifest},
+    registry::resolve::ImageFacts,
 };
 
 /// The order of builds at a site.
@@ -146,7 +146,7 @@ impl<'o> BuildOrder<'o> {
             resolutions,
             found,
         } = *set;
-        let (mut new, mut pinned) = (Vec::new(), Vec::new());
+        let mut new = Vec::new();
         for (image, resolution) in self.config.images.iter().zip(resolutions) {
             match &resolution.found {
                 _ if image.pins == 0 => new.push(None),
@@ -154,19 +154,15 @@ impl<'o> BuildOrder<'o> {
                 // The set is refused for another reason.
                 _ => return Ok(order.clone()),
             }
-            let known = resolution.pinned.as_ref();
-            pinned.push(known.and_then(KnownManifest::facts).cloned());
         }
-        let read = tags::readable_images(
-            self.config,
-            found,
-            // Each platform's manifest is a pull from Docker Hub.
-            |index| !self.config.images[index].repository.is_on_hub(),
-            services,
-        )?;
-        for (known, read) in pinned.iter_mut().zip(read) {
-            *known = read.or(known.take());
-        }
+        let sources = services.sources_of_images(self.config)?;
+        // Each platform's manifest is a pull from Docker Hub.
+        let is_wanted = |index: usize| {
+            let is_known = |digest| services.images.is_complete(&sources[index], digest);
+            !self.config.images[index].repository.is_on_hub()
+                || found.digests_of(index).into_iter().all(is_known)
+        };
+        let pinned = tags::readable_images(self.config, found, is_wanted, services)?;
         let (mut order, mut label) = (order.clone(), None);
         let is_same = matches!(order, Order::Same);
         // A commit may record the wrong revision for other digests.

@@ -78,6 +78,12 @@ impl ImageCache {
         self.0.borrow().get(&key).cloned()
     }
 
+    /// Whether an image was read with its platforms.
+    pub(super) fn is_complete(&self, source: &Source, digest: Digest) -> bool {
+        let known = self.get(source, digest);
+        known.is_some_and(|known| known.facts().is_some())
+    }
+
     /// The platforms of every image of the source that was read completely.
     pub(super) fn platforms(&self, source: &Source) -> Vec<PlatformFacts> {
         let name = source.to_string();

@@ -96,9 +96,6 @@ pub(crate) fn resolve_tags(
             let known = KnownManifest::Complete(image.facts.clone());
             services.images.insert(source, known);
         }
-        if let Some(known) = &resolution.pinned {
-            services.images.insert(source, known.clone());
-        }
     }
     Ok(resolutions)
 }
@@ -147,32 +144,20 @@ async fn resolution(
         (None, Ok(Err(reason))) => Ok(Err(reason)),
         (None, Err(error)) => Err(error),
     };
-    let (mut old_platforms, mut pinned) = (Vec::new(), None);
+    let mut old_platforms = Vec::new();
     if let Ok(Ok(image)) = &found {
         let mut old_digests = target.pinned.clone();
         old_digests.retain(|digest| *digest != image.facts.digest);
-        if old_digests.is_empty() && !target.pinned.is_empty() {
-            pinned = Some(KnownManifest::Complete(image.facts.clone()));
-        }
         let read = old_digests
             .iter()
             .map(|digest| pinned_platforms(source, *digest, cache));
         let read = future::join_all(read).await;
-        for (digest, read) in old_digests.into_iter().zip(read) {
-            old_platforms.push((
-                digest,
-                read.map(|(platforms, known)| {
-                    pinned = Some(known).filter(|_| target.pinned.len() == 1);
-                    platforms
-                }),
-            ));
-        }
+        old_platforms.extend(old_digests.into_iter().zip(read));
     }
     Resolution {
         target,
         found,
         old_platforms,
-        pinned,
     }
 }
 
@@ -181,11 +166,13 @@ async fn pinned_platforms(
     source: &Source,
     digest: Digest,
     cache: &ImageCache,
-) -> Result<(Vec<Platform>, KnownManifest), Error> {
-    match cache.get(source, digest) {
-        Some(known) => Ok((known.platforms(), known)),
-        None => resolve::read_platforms(source, digest).await,
+) -> Result<Vec<Platform>, Error> {
+    if let Some(known) = cache.get(source, digest) {
+        return Ok(known.platforms());
     }
+    let (platforms, known) = resolve::read_platforms(source, digest).await?;
+    cache.insert(source, known);
+    Ok(platforms)
 }
 
 /// The images of the pinned digests, in the order of the configuration; `None` if an image is not wanted, is
@@ -350,7 +337,7 @@ mod tests {
     use crate::{config::LayoutDirectory, registry::Layout, support::layout};
 
     #[test]
-    fn pinned_image_is_known_if_all_pins_agree() {
+    fn replaced_images_are_known() {
         let directory = tempfile::tempdir().unwrap();
         let layout = layout::Layout::at(&directory.path().join("app"));
         let digests = ["v1", "v2", "v3"].map(|tag| {
@@ -362,14 +349,13 @@ mod tests {
             .build()
             .unwrap();
         let tag = Tag::parse("v1").unwrap();
-        // The tag has the first digest. Each row: the pinned digests, those that the tag replaces, and the
-        // known image.
-        for (pins, replaced, known) in [
-            (&[][..], &[][..], None),
-            (&[0], &[], Some(0)),
-            (&[1], &[1], Some(1)),
-            (&[0, 1], &[1], None),
-            (&[1, 2], &[1, 2], None),
+        // The tag has the first digest. Each row: the pinned digests, and those that the tag replaces.
+        for (pins, replaced) in [
+            (&[][..], &[][..]),
+            (&[0], &[]),
+            (&[1], &[1]),
+            (&[0, 1], &[1]),
+            (&[1, 2], &[1, 2]),
         ] {
             let target = Target {
                 pinned: pins.iter().map(|at| digests[*at]).collect(),
@@ -385,8 +371,10 @@ mod tests {
             let old = resolved.old_platforms.iter().map(|(digest, _)| *digest);
             let expected: Vec<_> = replaced.iter().map(|at| digests[*at]).collect();
             assert_eq!(old.collect::<Vec<_>>(), expected, "{pins:?}");
-            let pinned = resolved.pinned.map(|known| known.digest());
-            assert_eq!(pinned, known.map(|at: usize| digests[at]), "{pins:?}");
+            for (at, digest) in digests.into_iter().enumerate() {
+                let is_known = cache.get(&source, digest).is_some();
+                assert_eq!(is_known, replaced.contains(&at), "{pins:?}");
+            }
         }
     }
 

@@ -581,6 +581,66 @@ fn single_platform_images_cost_no_request() {
     assert_eq!(requested, expected);
 }
 
+#[test]
+fn nothing_is_requested_twice() {
+    let mut world = world().with_git();
+    for revision in [REV_A, REV_B] {
+        for image in IMAGES {
+            let platforms = [
+                Platform::new("linux/amd64", revision),
+                Platform::new("linux/arm64", REV_A).env("SHARED=1"),
+            ];
+            world.rebuild(image, revision, &platforms);
+        }
+    }
+    world.pin(REV_A);
+    world.adopt(REV_A);
+    let first = world.git(&["rev-parse", "HEAD"]);
+    world.pin(REV_B);
+    world.commit("pin other images");
+    let (_directory, registry) = served(&world);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    let before = registry.requests().len();
+    let document = diff(
+        &world,
+        &["--from", &first, "--to", "current", "--source", &source],
+    );
+    assert_eq!(document["not_read"], json!([]));
+    let mut requests = registry.requests().split_off(before);
+    // Of each of two images: two indexes, three platforms, and their configs.
+    assert_eq!(requests.len(), 2 * (2 + 3 + 3), "{requests:#?}");
+    requests.sort();
+    requests.dedup();
+    assert_eq!(requests.len(), 2 * (2 + 3 + 3), "{requests:#?}");
+}
+
+#[test]
+fn rollback_reads_replaced_images_only_to_report_them() {
+    let (world, old, new) = promoted();
+    promote(&world, &old);
+    promote(&world, &new);
+    let (_directory, registry) = served(&world);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    let (config, _) = config_of(&world, "review", &new);
+    let has_read = || {
+        let before = registry.requests().len();
+        let args = [
+            "rollback",
+            "--to",
+            &old,
+            "--no-changes",
+            "--source",
+            &source,
+        ];
+        world.run(&args).exits(0);
+        let mut requests = registry.requests().split_off(before).into_iter();
+        requests.any(|line| line.contains(&config))
+    };
+    assert!(has_read());
+    world.replace("repin.yaml", "report: { labels: [dev.acme.version] }\n", "");
+    assert!(!has_read());
+}
+
 /// The file of a blob in the layout of an image.
 fn blob(world: &World, image: &str, digest: &str) -> std::path::PathBuf {
     let hex = digest.strip_prefix("sha256:").unwrap();

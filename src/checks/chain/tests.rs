@@ -155,7 +155,6 @@ fn missing_tag_does_not_hide_that_the_digests_are_held() {
         target: Target::new(TagPattern::Tag(Tag::parse("x").unwrap())),
         found: Ok(Err(NoTag::Missing)),
         old_platforms: Vec::new(),
-        pinned: None,
     };
     let resolutions: Vec<_> = config.images.iter().map(missing).collect();
     let stopped = chain.resolved(&resolutions, None, &history).unwrap_err();

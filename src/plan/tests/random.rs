@@ -107,7 +107,6 @@ fn resolved<'c>(
             facts: facts(name),
         })),
         old_platforms: Vec::new(),
-        pinned: None,
     };
     let resolutions: Vec<_> = IMAGES.iter().map(resolution).collect();
     let chain = Counted::new(config, revision, found, Vec::new())
