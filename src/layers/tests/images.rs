@@ -217,12 +217,14 @@ fn hides(op: &Op) -> bool {
     matches!(op, Op::Whiteout(_) | Op::Opaque(_))
 }
 
-/// Layers that start with their whiteouts, none of them in a directory that the same layer creates
-/// or replaces: with those, umoci depends on the order, and follows a symlink that is replaced.
+/// Layers that start with their whiteouts, none of them in a directory that the same layer creates,
+/// replaces or hides: with those, umoci depends on the order, and follows a symlink that is replaced.
 fn layers() -> impl Strategy<Value = Vec<Vec<Op>>> {
     let sorted = |ops: Vec<Op>| {
         let made = ops.iter().filter_map(|op| match op {
-            Op::Directory(path, _) | Op::Symlink(path, _) => Some(format!("{path}/")),
+            Op::Directory(path, _) | Op::Symlink(path, _) | Op::Whiteout(path) => {
+                Some(format!("{path}/"))
+            }
             _ => None,
         });
         let made: Vec<_> = made.collect();
