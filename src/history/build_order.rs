@@ -305,35 +305,39 @@ mod tests {
             let order = Order::Unknown(unknown).or_by_creation(Some(false), None);
             assert!(matches!(order, Order::Unknown(_)), "{order:?}");
         }
+        let pinned = revision("old");
+        let order =
+            Order::Unknown(UnknownOrder::NoSource { pinned }).or_by_creation(Some(true), None);
+        assert!(order.is_older());
     }
 
     #[test]
     fn creation_times_keep_the_known_revision() {
-        let (pinned, label) = (revision("old"), revision("label"));
-        let repository = "acme/app".to_owned();
-        let no_commit = UnknownOrder::NoCommit {
-            revision: revision("new"),
-            pinned: pinned.clone(),
-        };
-        let not_in_source = UnknownOrder::NotInSource {
-            pinned: pinned.clone(),
-            repository,
-        };
-        let no_source = UnknownOrder::NoSource {
-            pinned: pinned.clone(),
-        };
+        let label = revision("label");
+        let pinned = || revision("old");
         for (unknown, expected) in [
-            (no_commit, &pinned),
-            (not_in_source, &pinned),
-            (no_source, &pinned),
-            (UnknownOrder::NotInHistory, &label),
+            (
+                UnknownOrder::NoCommit {
+                    revision: revision("new"),
+                    pinned: pinned(),
+                },
+                pinned(),
+            ),
+            (
+                UnknownOrder::NotInSource {
+                    pinned: pinned(),
+                    repository: "acme/app".to_owned(),
+                },
+                pinned(),
+            ),
+            (UnknownOrder::NoSource { pinned: pinned() }, pinned()),
+            (UnknownOrder::NotInHistory, label.clone()),
         ] {
             let order = Order::Unknown(unknown).or_by_creation(Some(true), Some(&label));
             let Order::Known(known) = order else {
                 panic!("{order:?}");
             };
-            assert!(known.is_older);
-            assert_eq!(known.pinned.as_ref(), Some(expected));
+            assert_eq!(known.pinned, Some(expected));
         }
     }
 

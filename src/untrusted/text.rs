@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_hidden_characters_are_replaced_in_a_copy() {
+    fn only_texts_with_hidden_characters_are_copied() {
         for (text, is_copied) in [("a ~", false), ("a\n", true), ("\u{7f}", true)] {
             let replaced = replace_hidden(text, escape);
             assert_eq!(matches!(replaced, Cow::Owned(_)), is_copied, "{text:?}");

@@ -477,23 +477,32 @@ fn creation_times_decide_at_last() {
 }
 
 #[test]
-fn creation_times_are_those_of_one_pinned_image_outside_of_docker_hub() {
-    let (early, late) = (
-        all_at("2026-03-01T00:00:00Z"),
-        all_at("2026-03-02T00:00:00Z"),
-    );
+fn creation_times_need_one_pinned_image_and_no_pull() {
+    const EARLY: &str = "2026-03-01T00:00:00Z";
+    const LATE: &str = "2026-03-02T00:00:00Z";
+    let (early, late) = (all_at(EARLY), all_at(LATE));
     let files = [".github/workflows/a.yml", ".github/workflows/b.yml"];
     for (case, is_known) in [
         ("one", true),
         ("two", false),
         ("partly", true),
         ("docker.io", false),
+        ("docker.io, one platform", true),
     ] {
         let mut world = World::empty();
         world.write("repin.yaml", CONFIG);
         build_at(&mut world, REV_C, &early);
         build_at(&mut world, REV_A, &early);
         build_at(&mut world, REV_B, &late);
+        if case == "docker.io, one platform" {
+            // The manifest that a check of the platforms reads is the image.
+            for (revision, time) in [(REV_A, EARLY), (REV_B, LATE)] {
+                for image in ["review", "fix", "base"] {
+                    let platform = Platform::new("linux/amd64", revision).created(time);
+                    world.rebuild(image, revision, &[platform]);
+                }
+            }
+        }
         world.pin(REV_A);
         match case {
             "one" => {}
@@ -518,11 +527,10 @@ fn creation_times_are_those_of_one_pinned_image_outside_of_docker_hub() {
                     world.replace(path, &from, &to);
                 }
             }
-            // Each platform would be a pull.
-            hub => {
+            // Each platform of an index would be a pull.
+            _ => {
                 for path in ["repin.yaml", files[0], files[1]] {
-                    let text = world.read(path).replace("ghcr.io/", &format!("{hub}/"));
-                    world.write(path, text);
+                    world.replace(path, "ghcr.io/", "docker.io/");
                 }
             }
         }

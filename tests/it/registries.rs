@@ -895,7 +895,7 @@ fn wrong_variables_are_exit_2() {
         );
     }
     assert_eq!(fake.requests().len(), 0);
-    // A command without a request, too.
+    // A command that sends no request.
     world
         .run_with(&["check"], &[("REPIN_CA_FILE", "absent.pem")])
         .exits(2);

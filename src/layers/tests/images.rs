@@ -213,27 +213,30 @@ fn archives(layers: &[Vec<Op>]) -> Vec<Vec<u8>> {
     layers.iter().map(&mut layer).collect()
 }
 
-fn hides(op: &Op) -> bool {
-    matches!(op, Op::Whiteout(_) | Op::Opaque(_))
+/// The path that a whiteout hides; with a slash at its end if only the content is hidden.
+fn hidden(op: &Op) -> Option<String> {
+    match op {
+        Op::Whiteout(path) => Some(path.clone()),
+        Op::Opaque(path) => Some(format!("{path}/")),
+        _ => None,
+    }
 }
 
-/// Layers that start with their whiteouts, none of them in a directory that the same layer creates,
-/// replaces or hides: with those, umoci depends on the order, and follows a symlink that is replaced.
+/// Layers that start with their whiteouts, none of them in a directory that the same layer creates
+/// or replaces: with those, umoci depends on the order, and follows a symlink that is replaced. The
+/// whiteout of a directory precedes those in it, for the same reason.
 fn layers() -> impl Strategy<Value = Vec<Vec<Op>>> {
     let sorted = |ops: Vec<Op>| {
         let made = ops.iter().filter_map(|op| match op {
-            Op::Directory(path, _) | Op::Symlink(path, _) | Op::Whiteout(path) => {
-                Some(format!("{path}/"))
-            }
+            Op::Directory(path, _) | Op::Symlink(path, _) => Some(format!("{path}/")),
             _ => None,
         });
         let made: Vec<_> = made.collect();
-        let clear = |op: &Op| match op {
-            Op::Whiteout(path) => !made.iter().any(|made| path.starts_with(made)),
-            Op::Opaque(path) => !made.iter().any(|made| format!("{path}/").starts_with(made)),
-            _ => true,
-        };
-        let (first, rest): (Vec<_>, Vec<_>) = ops.into_iter().filter(clear).partition(hides);
+        let is_clear =
+            |op: &Op| hidden(op).is_none_or(|path| !made.iter().any(|made| path.starts_with(made)));
+        let ops = ops.into_iter().filter(is_clear);
+        let (mut first, rest): (Vec<_>, Vec<_>) = ops.partition(|op| hidden(op).is_some());
+        first.sort_by_key(hidden);
         [first, rest].concat()
     };
     prop::collection::vec(prop::collection::vec(op(), 1..6).prop_map(sorted), 1..4)
@@ -288,7 +291,7 @@ proptest! {
     fn order_of_whiteouts_is_irrelevant(layers in layers(), seed in any::<[u8; 6]>()) {
         // Each whiteout moves after some other entries; those stay in order, with their contents.
         let moved = |ops: &Vec<Op>| {
-            let (hiding, mut others): (Vec<_>, Vec<_>) = ops.iter().cloned().partition(hides);
+            let (hiding, mut others): (Vec<_>, Vec<_>) = ops.iter().cloned().partition(|op| hidden(op).is_some());
             for (op, seed) in hiding.into_iter().zip(seed) {
                 let at = usize::from(seed) % (others.len() + 1);
                 others.insert(at, op);
