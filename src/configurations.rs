@@ -10,7 +10,9 @@ use std::{
     cell::OnceCell,
     collections::{BTreeMap, HashSet},
     io::ErrorKind,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
 use crate::{
@@ -20,6 +22,11 @@ use crate::{
     git::{self, GitError, TrackedFile},
     pins::{FileScanner, MAX_PINNED_FILE},
 };
+
+/// The number of configurations that are read before they are parsed.
+const BATCH: usize = 64;
+/// The number of configurations that take longer to parse than a thread to start.
+const LEAST_PER_THREAD: usize = 8;
 
 /// The configuration files below a directory.
 #[derive(Debug, Default)]
@@ -107,13 +114,21 @@ pub(crate) trait Contents {
 /// The other configurations of the repository of a set.
 pub(crate) struct OtherConfigurations<'c> {
     config: &'c Config,
-    by_directory: BTreeMap<PathBuf, Vec<OtherSet>>,
+    by_directory: BTreeMap<PathBuf, OtherSets>,
+}
+
+/// The sets of a directory.
+#[derive(Default)]
+struct OtherSets {
+    paths: Vec<SetPath>,
+    /// Read once, since a file in question concerns all of them.
+    read: OnceCell<Vec<OtherSet>>,
 }
 
 struct OtherSet {
     path: SetPath,
-    /// Read once, or the reason why it is unreadable.
-    configuration: OnceCell<Result<OtherConfiguration, String>>,
+    /// The reason if it is unreadable.
+    configuration: Result<OtherConfiguration, String>,
 }
 
 struct OtherConfiguration {
@@ -135,19 +150,16 @@ impl<'c> OtherConfigurations<'c> {
     /// The configurations among `files`, except for that of `config` itself. The paths begin at the top
     /// of the repository.
     pub(crate) fn new(config: &'c Config, files: impl IntoIterator<Item = RelPath>) -> Self {
-        let mut by_directory: BTreeMap<PathBuf, Vec<OtherSet>> = BTreeMap::new();
+        let mut by_directory: BTreeMap<PathBuf, OtherSets> = BTreeMap::new();
         for file in files {
             let path = SetPath::from(file);
             if path != config.set_path {
                 let directory = path.directory().to_owned();
-                by_directory.entry(directory).or_default().push(OtherSet {
-                    path,
-                    configuration: OnceCell::new(),
-                });
+                by_directory.entry(directory).or_default().paths.push(path);
             }
         }
         for sets in by_directory.values_mut() {
-            sets.sort_by(|a, b| a.path.cmp(&b.path));
+            sets.paths.sort();
         }
         Self {
             config,
@@ -157,7 +169,8 @@ impl<'c> OtherConfigurations<'c> {
 
     /// The number of configurations.
     pub(crate) fn count(&self) -> usize {
-        self.by_directory.values().map(Vec::len).sum()
+        let sets = self.by_directory.values();
+        sets.map(|sets| sets.paths.len()).sum()
     }
 
     /// Finds the pins of other sets in a file below the root of this set. A configuration counts files
@@ -178,10 +191,9 @@ impl<'c> OtherConfigurations<'c> {
             for OtherSet {
                 path: set,
                 configuration,
-            } in sets
+            } in sets.read.get_or_init(|| read_all(&sets.paths, contents))
             {
-                let read = || OtherConfiguration::read(set, contents);
-                let other = match configuration.get_or_init(read) {
+                let other = match configuration {
                     Ok(other) => other,
                     Err(reason) => {
                         found.unknown.push((set.clone(), reason.clone()));
@@ -219,14 +231,54 @@ impl<'c> OtherConfigurations<'c> {
     }
 }
 
+/// Reads configurations, and parses them in parallel.
+fn read_all(paths: &[SetPath], contents: &mut dyn Contents) -> Vec<OtherSet> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let mut sets = Vec::new();
+    for batch in paths.chunks(BATCH) {
+        let read: Vec<_> = batch
+            .iter()
+            .map(|path| contents.read(path.file(), config::MAX_SIZE))
+            .collect();
+        let part = batch.len().div_ceil(processors).max(LEAST_PER_THREAD);
+        let mut parts = batch.chunks(part).zip(read.chunks(part));
+        thread::scope(|scope| {
+            let first = parts.next();
+            let others: Vec<_> = parts
+                .map(|(paths, read)| scope.spawn(|| parse_all(paths, read)))
+                .collect();
+            sets.extend(
+                first
+                    .into_iter()
+                    .flat_map(|(paths, read)| parse_all(paths, read)),
+            );
+            for thread in others {
+                let parsed = thread.join();
+                sets.extend(parsed.unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+        });
+    }
+    sets
+}
+
+fn parse_all(paths: &[SetPath], read: &[Result<Vec<u8>, String>]) -> Vec<OtherSet> {
+    let sets = paths.iter().zip(read);
+    sets.map(|(path, content)| OtherSet {
+        path: path.clone(),
+        configuration: content
+            .clone()
+            .and_then(|content| OtherConfiguration::parse(path, content)),
+    })
+    .collect()
+}
+
 /// The path of a file from a directory above it.
 fn below(path: &RelPath, directory: &Path) -> Option<RelPath> {
     RelPath::new(path.as_path().strip_prefix(directory).ok()?).ok()
 }
 
 impl OtherConfiguration {
-    fn read(set: &SetPath, contents: &mut dyn Contents) -> Result<Self, String> {
-        let content = contents.read(set.file(), config::MAX_SIZE)?;
+    fn parse(set: &SetPath, content: Vec<u8>) -> Result<Self, String> {
         // Parsing reads no file below the root.
         let (name, root) = (set.to_string(), set.directory());
         let config = config::parse_bytes(content, &name, root, set, config::parse)?;
@@ -408,6 +460,55 @@ mod tests {
             .iter()
             .map(|(set, reason)| format!("{set}: {reason}"));
         [counted.collect(), unknown.collect()]
+    }
+
+    #[test]
+    fn all_sets_of_a_directory_are_read_in_order() {
+        let valid = text("exclude").into_bytes();
+        for count in [0, 1, LEAST_PER_THREAD, LEAST_PER_THREAD + 1, 2 * BATCH + 3] {
+            let paths: Vec<_> = (0..count)
+                .map(|number| set(&format!("{number}.yaml")))
+                .collect();
+            let mut contents = Numbered(valid.clone());
+            let sets = read_all(&paths, &mut contents);
+            assert!(sets.iter().map(|set| &set.path).eq(&paths), "{count}");
+            for (number, set) in sets.iter().enumerate() {
+                let reason = set.configuration.as_ref().err();
+                match number % 3 {
+                    0 => assert_eq!(reason, None, "{number}"),
+                    1 => assert_eq!(reason.unwrap(), &format!("no {number}.yaml")),
+                    _ => assert_eq!(reason.unwrap(), "it is not UTF-8"),
+                }
+            }
+        }
+    }
+
+    /// Every second and third file of three is unreadable or malformed.
+    struct Numbered(Vec<u8>);
+
+    impl Contents for Numbered {
+        fn read(&mut self, path: &RelPath, _: u64) -> Result<Vec<u8>, String> {
+            let path = path.to_string();
+            match path
+                .strip_suffix(".yaml")
+                .unwrap()
+                .parse::<usize>()
+                .unwrap()
+                % 3
+            {
+                0 => Ok(self.0.clone()),
+                1 => Err(format!("no {path}")),
+                _ => Ok(b"\xff".to_vec()),
+            }
+        }
+
+        fn has_chart(&self, _: &Path) -> bool {
+            false
+        }
+
+        fn is_ignored(&self, _: &RelPath) -> Result<bool, String> {
+            Ok(false)
+        }
     }
 
     #[test]

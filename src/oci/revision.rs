@@ -26,6 +26,8 @@ pub struct Pattern {
 
 #[derive(Debug, Clone)]
 enum Form {
+    /// [`Pattern::COMMIT`], which most repositories use: compiling it takes longer than comparing.
+    Commit,
     Regex(Regex),
     Semver,
 }
@@ -59,6 +61,9 @@ impl PatternError {
 const MIN_COMMIT_DIGITS: usize = 7;
 
 impl Pattern {
+    /// The pattern of commits by SHA-1, the default.
+    const COMMIT: &str = "[0-9a-f]{40}";
+
     /// The pattern of versions.
     const SEMVER: &str = "semver";
 
@@ -67,16 +72,14 @@ impl Pattern {
 
     /// Compiles a pattern for whole revisions.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        if text == Self::SEMVER {
-            return Ok(Self {
-                text: text.to_owned(),
-                form: Form::Semver,
-            });
-        }
-        let regex = compile(text).map_err(|error| PatternError::new(&error))?;
+        let form = match text {
+            Self::COMMIT => Form::Commit,
+            Self::SEMVER => Form::Semver,
+            _ => Form::Regex(compile(text).map_err(|error| PatternError::new(&error))?),
+        };
         Ok(Self {
             text: text.to_owned(),
-            form: Form::Regex(regex),
+            form,
         })
     }
 
@@ -88,7 +91,7 @@ impl Pattern {
     /// The pattern as a regular expression that can be part of another one.
     pub fn regex(&self) -> &str {
         match self.form {
-            Form::Regex(_) => &self.text,
+            Form::Commit | Form::Regex(_) => &self.text,
             Form::Semver => Self::SEMVER_REGEX,
         }
     }
@@ -96,11 +99,8 @@ impl Pattern {
     /// Whether a text may be a commit or its first digits. A number such as that of a build may begin a
     /// commit's id by accident, so the pattern must also accept the letters of hexadecimal digits.
     pub(crate) fn may_be_commit(&self, text: &str) -> bool {
-        let Form::Regex(regex) = &self.form else {
-            return false;
-        };
         let is_long = text.len() >= MIN_COMMIT_DIGITS;
-        is_long && is_hex(text.as_bytes()) && regex.is_match(&"a".repeat(text.len()))
+        is_long && is_hex(text.as_bytes()) && self.revision(&"a".repeat(text.len())).is_ok()
     }
 
     /// Whether revisions are versions by semver.org.
@@ -110,26 +110,28 @@ impl Pattern {
 
     /// Parses a revision that matches the pattern.
     pub fn revision(&self, text: &str) -> Result<Revision, RevisionError> {
-        match &self.form {
+        let is_match = match &self.form {
+            Form::Commit => text.len() == 40 && is_hex(text.as_bytes()),
+            // Empty revisions and control characters are refused even if the pattern allows them.
+            Form::Regex(regex) => {
+                regex.is_match(text) && !text.is_empty() && !text.contains(char::is_control)
+            }
             Form::Semver => match Version::parse(text) {
                 Ok(version) if !version.build.is_empty() => {
                     return Err(RevisionError::BuildMetadata(text.to_owned()));
                 }
-                Ok(_) => {}
+                Ok(_) => true,
                 Err(_) => return Err(RevisionError::Version(text.to_owned())),
             },
-            // Empty revisions and control characters are refused even if the pattern allows them.
-            Form::Regex(regex)
-                if !regex.is_match(text) || text.is_empty() || text.contains(char::is_control) =>
-            {
-                return Err(RevisionError::Mismatch {
-                    text: text.to_owned(),
-                    pattern: self.text.clone(),
-                });
-            }
-            Form::Regex(_) => {}
+        };
+        if is_match {
+            Ok(Revision(text.to_owned()))
+        } else {
+            Err(RevisionError::Mismatch {
+                text: text.to_owned(),
+                pattern: self.text.clone(),
+            })
         }
-        Ok(Revision(text.to_owned()))
     }
 
     /// Parses the revision in a label. One leading `v` of a version is ignored, because
@@ -210,6 +212,23 @@ mod tests {
         for text in ["beef0", "xbeef", "beef\n", "BEEF", ""] {
             assert!(pattern.revision(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn commits_match_their_regular_expression() {
+        let pattern = Pattern::parse(Pattern::COMMIT).unwrap();
+        let regex = Regex::new(&format!(r"\A(?:{})\z", pattern.regex())).unwrap();
+        let commit = "4f2ae9c1b7d0835a6e4f2ae9c1b7d0835a6e4f2a";
+        let uppercase = commit.to_uppercase();
+        let long = format!("{commit}0");
+        let non_hex = commit.replace('4', "g");
+        for text in [commit, "", &commit[1..], &long, &uppercase, &non_hex] {
+            let is_match = pattern.revision(text).is_ok();
+            assert_eq!(is_match, text == commit, "{text}");
+            assert_eq!(is_match, regex.is_match(text), "{text}");
+        }
+        assert!(pattern.may_be_commit(commit));
+        assert!(!pattern.may_be_commit(&commit[..7]));
     }
 
     #[test]

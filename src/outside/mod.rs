@@ -23,7 +23,7 @@ use std::{
 
 use super::git::{self, Git, GitError, ObjectId, TrackedFile};
 use crate::{
-    config::{Config, OutsidePolicy, RelPath, SetPath},
+    config::{Config, OpenDirectory, OutsidePolicy, RelPath, SetPath},
     configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
     files::{Files, WorkTree, survey_all},
     oci::{Digest, Repository},
@@ -84,6 +84,8 @@ pub(crate) enum Scope {
 struct TreeContents {
     /// The work tree from the top of the repository; without git, from the root.
     tree: WorkTree,
+    /// Its top; `None` before the first file.
+    top: Option<OpenDirectory>,
     sparse: HashMap<RelPath, ObjectId>,
     root: PathBuf,
     is_tracked: bool,
@@ -94,6 +96,7 @@ impl TreeContents {
     fn new(config: &Config, sparse: HashMap<RelPath, ObjectId>, is_tracked: bool) -> Self {
         Self {
             tree: WorkTree::new(&config.top()),
+            top: None,
             sparse,
             root: config.root.clone(),
             is_tracked,
@@ -124,8 +127,14 @@ impl Contents for TreeContents {
             let git = Git::open(&self.root).map_err(|error| error.to_string())?;
             return read_blob(&git, *id, most);
         }
-        let mut bytes = Vec::new();
-        let file = self.tree.open(path).map_err(|error| error.to_string())?;
+        let top = match &mut self.top {
+            Some(top) => top,
+            top => top.insert(self.tree.beneath().map_err(|error| error.to_string())?),
+        };
+        let (file, metadata) = top.open(path).map_err(|error| error.to_string())?;
+        let expected = usize::try_from(metadata.len().min(most)).unwrap_or_default();
+        // With one more byte, the end of the file is found without a larger buffer.
+        let mut bytes = Vec::with_capacity(expected + 1);
         let read = file.take(most + 1).read_to_end(&mut bytes);
         read.map_err(|error| error.to_string())?;
         if bytes.len() as u64 > most {
@@ -478,6 +487,7 @@ mod tests {
         let read = |root: &Path, most| {
             let mut contents = TreeContents {
                 tree: WorkTree::new(root),
+                top: None,
                 sparse: HashMap::new(),
                 root: root.to_owned(),
                 is_tracked: false,
