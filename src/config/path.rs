@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     path::{Component, Path, PathBuf},
 };
 
@@ -11,8 +12,21 @@ use regex::bytes::{Regex, RegexBuilder};
 use crate::error::Span;
 
 /// A relative path inside its directory. Symbolic links are checked when it is opened.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Eq, PartialOrd, Ord)]
 pub struct RelPath(PathBuf);
+
+// Equal paths have equal bytes, since parsing drops `.` and repeated slashes. A `PathBuf` compares each component.
+impl PartialEq for RelPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Hash for RelPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
 
 /// A malformed path or glob, or one that is not inside the root.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

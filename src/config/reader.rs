@@ -4,7 +4,7 @@
 //! no problem was collected.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fmt::Display,
     path::{Path, PathBuf},
 };
@@ -39,6 +39,8 @@ pub struct ErrorCollector {
     is_past: bool,
     root: PathBuf,
     set_path: SetPath,
+    /// The key of the set, which several defaults contain.
+    set_key: OnceCell<String>,
 }
 
 /// The maximum number of globs in a list.
@@ -59,6 +61,7 @@ impl ErrorCollector {
             is_past: false,
             root: PathBuf::new(),
             set_path: SetPath::top(),
+            set_key: OnceCell::new(),
         }
     }
 
@@ -91,6 +94,7 @@ impl ErrorCollector {
         Self {
             root: root.to_owned(),
             set_path: set_path.clone(),
+            set_key: OnceCell::new(),
             ..self
         }
     }
@@ -101,6 +105,10 @@ impl ErrorCollector {
 
     pub(super) fn set_path(&self) -> &SetPath {
         &self.set_path
+    }
+
+    pub(super) fn set_key(&self) -> &str {
+        self.set_key.get_or_init(|| self.set_path.key())
     }
 
     pub(super) fn source(&self) -> &SourceText {

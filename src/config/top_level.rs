@@ -260,12 +260,12 @@ fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
     let mut config = tree
         .as_ref()
         .and_then(|tree| Config::read(&Key { span, text }, tree, &problems));
-    let set_key = problems.set_path().key();
+    let set_key = problems.set_key();
     if let (Some(config), Some(Value::Map(entries))) = (&mut config, tree.map(|tree| tree.value))
         && !set_key.is_empty()
         && !entries.iter().any(|(key, _)| key.text == "name")
     {
-        config.name = set_key;
+        config.name = set_key.to_owned();
     }
     let errors = problems.into_problems();
     match config {

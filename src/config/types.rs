@@ -160,8 +160,7 @@ impl KeyType for BranchTemplate {
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Template> {
-        let set_key = problems.set_path().key();
-        problems.parsed(node, |text| Template::branch(text, &set_key))
+        problems.parsed(node, |text| Template::branch(text, problems.set_key()))
     }
 }
 
@@ -176,9 +175,8 @@ impl KeyType for TitleTemplate {
     }
 
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Template> {
-        let set_key = problems.set_path().key();
         problems.parsed(node, |text| {
-            Template::parse(text, Placeholders::Title(&set_key))
+            Template::parse(text, Placeholders::Title(problems.set_key()))
         })
     }
 }
