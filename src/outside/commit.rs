@@ -168,10 +168,10 @@ fn search_blobs(
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.item.digest).collect();
     let mut buffer = Vec::new();
     let mut objects = git.objects(move |content: &mut dyn Read| {
-        let occurrences = finder.digests(content, &mut buffer, |kind, digest| {
+        let found = finder.digests(content, &mut buffer, |kind, digest| {
             is_outside(kind, digest, &pinned)
         })?;
-        Ok(Some(occurrences).filter(|occurrences| !occurrences.is_empty()))
+        Ok(Some(found.occurrences).filter(|occurrences| !occurrences.is_empty()))
     });
     let mut requested = HashSet::new();
     for entry in &entries {

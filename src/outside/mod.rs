@@ -86,10 +86,15 @@ struct TreeContents {
     tree: WorkTree,
     /// Its top; `None` before the first file.
     top: Option<OpenDirectory>,
+    /// The files that the search read, by their paths from the top, until they are requested.
+    kept: HashMap<RelPath, Vec<u8>>,
     sparse: HashMap<RelPath, ObjectId>,
     root: PathBuf,
     is_tracked: bool,
 }
+
+/// The maximum number of bytes that are kept of the files that a search read.
+const MAX_KEPT: usize = 16 * 1024 * 1024;
 
 impl TreeContents {
     /// The paths of `sparse` begin at the top of the repository.
@@ -97,6 +102,7 @@ impl TreeContents {
         Self {
             tree: WorkTree::new(&config.top()),
             top: None,
+            kept: HashMap::new(),
             sparse,
             root: config.root.clone(),
             is_tracked,
@@ -123,6 +129,9 @@ fn from_top(config: &Config, file: &RelPath) -> RelPath {
 
 impl Contents for TreeContents {
     fn read(&mut self, path: &RelPath, most: u64) -> Result<Vec<u8>, String> {
+        if let Some(content) = self.kept.remove(path) {
+            return Ok(content);
+        }
         if let Some(id) = self.sparse.get(path) {
             let git = Git::open(&self.root).map_err(|error| error.to_string())?;
             return read_blob(&git, *id, most);
@@ -268,7 +277,9 @@ impl TrackedTree {
             files.retain(|path| is_searched(&layouts, config, path));
             sparse.retain(|file| is_searched(&layouts, config, &file.path));
         }
-        search_files(&self.files, config, found, &files, &mut outside);
+        for (path, content) in search_files(&self.files, config, found, &files, &mut outside) {
+            contents.kept.insert(from_top(config, &path), content);
+        }
         if !sparse.is_empty() {
             commit::sparse(config, found, sparse, &mut outside);
         }
@@ -360,14 +371,14 @@ fn add_other_sets(
 }
 
 /// Searches `files` for digests outside of pins, and selects those of the files of `files:`, which were
-/// found together with the pins.
+/// found together with the pins. Returns contents of files with digests, which need not be read again.
 fn search_files(
     tree: &WorkTree,
     config: &Config,
     found: &Found,
     files: &[RelPath],
     outside: &mut Outside,
-) {
+) -> Vec<(RelPath, Vec<u8>)> {
     outside.files += files.len();
     let finder = OccurrenceFinder::new(config);
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.item.digest).collect();
@@ -377,16 +388,25 @@ fn search_files(
         .filter(|path| !counted.contains(path))
         .cloned()
         .collect();
-    let results = Mutex::new(BTreeMap::new());
+    let results = Mutex::new((BTreeMap::new(), Vec::new(), 0));
     let visited = tree.visit(&others, &|number, opened, buffer| {
         let found = opened.and_then(|opened| {
             finder.digests(opened.content, buffer, |kind, digest| {
                 is_outside(kind, digest, &pinned)
             })
         });
-        if !matches!(&found, Ok(found) if found.is_empty()) {
+        if !matches!(&found, Ok(found) if found.occurrences.is_empty()) {
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.insert(number, found);
+            let content = match &found {
+                Ok(found) if found.is_buffered => Some(buffer.clone()),
+                _ => None,
+            };
+            let (found_in, kept, size) = &mut *results;
+            if let Some(content) = content.filter(|content| *size + content.len() <= MAX_KEPT) {
+                *size += content.len();
+                kept.push((others[number].clone(), content));
+            }
+            found_in.insert(number, found);
         }
     });
     if let Err(error) = visited {
@@ -394,11 +414,11 @@ fn search_files(
             .unread
             .push(Unreadable::file(&error.path, &error.error));
     }
-    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for (number, result) in results {
+    let (found_in, kept, _) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (number, result) in found_in {
         let path = &others[number];
         match result {
-            Ok(found) => outside.occurrences.extend(located(path, found)),
+            Ok(found) => outside.occurrences.extend(located(path, found.occurrences)),
             // The file was deleted after it was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => outside
@@ -417,6 +437,7 @@ fn search_files(
         }
     }
     outside.sort();
+    kept
 }
 
 /// Whether a digest that is not a pin is a problem.
@@ -488,6 +509,7 @@ mod tests {
             let mut contents = TreeContents {
                 tree: WorkTree::new(root),
                 top: None,
+                kept: HashMap::new(),
                 sparse: HashMap::new(),
                 root: root.to_owned(),
                 is_tracked: false,

@@ -96,6 +96,14 @@ pub(super) const OVERLAP: usize = if digests::OVERLAP > 2 * CONTEXT {
 /// The maximum length of a tag, with its colon and the byte after it.
 pub(super) const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
 
+/// The digests in a file of any size.
+#[derive(Debug)]
+pub(crate) struct FileDigests {
+    pub occurrences: Vec<Occurrence>,
+    /// Whether the buffer of the search contains the whole file.
+    pub is_buffered: bool,
+}
+
 impl OccurrenceFinder {
     /// For the images of a configuration.
     pub(crate) fn new(config: &Config) -> Self {
@@ -135,14 +143,17 @@ impl OccurrenceFinder {
         reader: impl Read,
         buffer: &mut Vec<u8>,
         keep: impl Fn(&OccurrenceKind, &Digest) -> bool,
-    ) -> io::Result<Vec<Occurrence>> {
-        let mut found = Vec::new();
-        each_block(reader, buffer, OVERLAP, |bytes, range, lines| {
+    ) -> io::Result<FileDigests> {
+        let mut occurrences = Vec::new();
+        let is_buffered = each_block(reader, buffer, OVERLAP, |bytes, range, lines| {
             runs_in(bytes, range, |run| {
-                found.extend(self.occurrence(bytes, &run, lines, &keep));
+                occurrences.extend(self.occurrence(bytes, &run, lines, &keep));
             });
         })?;
-        Ok(found)
+        Ok(FileDigests {
+            occurrences,
+            is_buffered,
+        })
     }
 
     fn occurrence(

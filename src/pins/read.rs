@@ -36,28 +36,30 @@ pub(crate) fn read_whole<R: Read>(
 
 /// Loads a file of any size in overlapping blocks. `visit` receives each block, and the range of
 /// the block without the bytes of earlier blocks: at least `overlap` bytes surround this range,
-/// unless the file starts or ends there.
+/// unless the file starts or ends there. Returns whether `buffer` still contains the whole file.
 pub(super) fn each_block(
     mut reader: impl Read,
     buffer: &mut Vec<u8>,
     overlap: usize,
     mut visit: impl FnMut(&[u8], Range<usize>, &mut Lines),
-) -> io::Result<()> {
+) -> io::Result<bool> {
     buffer.clear();
     let mut read = reader.by_ref().take(BLOCK as u64).read_to_end(buffer)?;
     let mut lines = Lines::new(buffer);
     let mut covered = 0;
+    let mut is_whole = true;
     loop {
         // Fewer bytes than requested: the end of the file.
         if read < BLOCK {
             visit(buffer, covered..buffer.len(), &mut lines);
-            return Ok(());
+            return Ok(is_whole);
         }
         let end = buffer.len().saturating_sub(overlap).max(covered);
         visit(buffer, covered..end, &mut lines);
         let done = end.saturating_sub(overlap);
         lines.advance(&buffer[..done]);
         buffer.drain(..done);
+        is_whole = false;
         covered = end - done;
         read = reader.by_ref().take(BLOCK as u64).read_to_end(buffer)?;
     }

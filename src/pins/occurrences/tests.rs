@@ -28,9 +28,12 @@ images:
 
 /// Every digest in a text: the same, whether the text is read in blocks or as a whole.
 fn digests(finder: &OccurrenceFinder, text: &[u8]) -> Vec<Occurrence> {
-    let found = finder.digests(text, &mut Vec::new(), |_, _| true).unwrap();
-    assert_eq!(finder.other_digests(text, &[]), found);
-    found
+    let mut buffer = Vec::new();
+    let found = finder.digests(text, &mut buffer, |_, _| true).unwrap();
+    assert_eq!(finder.other_digests(text, &[]), found.occurrences);
+    assert_eq!(found.is_buffered, text.len() < BLOCK);
+    assert!(!found.is_buffered || buffer == text);
+    found.occurrences
 }
 
 /// The occurrences in a text, one in each line.
