@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{
     CommandFactory, FromArgMatches, Parser,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use super::{args::Global, commands::Command, help};
@@ -33,14 +33,14 @@ impl Cli {
         let sources = sources(arguments);
         let mut command = Self::command();
         let matches = match command.try_get_matches_from_mut(arguments) {
-            Ok(matches) => matches,
-            // Only the help and messages need the arrangement, which takes a tenth of the start.
-            Err(_) => {
+            // Only the help and errors need the arrangement, which takes a tenth of the start.
+            Err(error) if error.kind() != ErrorKind::DisplayVersion => {
                 command = help::arranged(Self::command());
                 command
                     .try_get_matches_from_mut(arguments)
                     .map_err(|error| with_revision_option(error, &command, arguments))?
             }
+            other => other?,
         };
         let mut cli =
             Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
@@ -128,8 +128,6 @@ Exit codes:
 
 #[cfg(test)]
 mod tests {
-    use clap::error::ErrorKind;
-
     use super::*;
 
     #[test]

@@ -265,7 +265,7 @@ fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
         && !set_key.is_empty()
         && !entries.iter().any(|(key, _)| key.text == "name")
     {
-        config.name = set_key.to_owned();
+        set_key.clone_into(&mut config.name);
     }
     let errors = problems.into_problems();
     match config {
