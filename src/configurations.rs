@@ -25,7 +25,7 @@ use crate::{
 
 /// The number of configurations that are read before they are parsed.
 const BATCH: usize = 64;
-/// The number of configurations that take longer to parse than a thread to start.
+/// The minimum number of configurations for each thread; fewer are parsed before a thread starts.
 const LEAST_PER_THREAD: usize = 8;
 
 /// The configuration files below a directory.
@@ -188,10 +188,11 @@ impl<'c> OtherConfigurations<'c> {
             let Some(below) = below(&path, directory) else {
                 continue;
             };
+            let sets = sets.read.get_or_init(|| read_all(&sets.paths, contents));
             for OtherSet {
                 path: set,
                 configuration,
-            } in sets.read.get_or_init(|| read_all(&sets.paths, contents))
+            } in sets
             {
                 let other = match configuration {
                     Ok(other) => other,
@@ -238,21 +239,15 @@ fn read_all(paths: &[SetPath], contents: &mut dyn Contents) -> Vec<OtherSet> {
     for batch in paths.chunks(BATCH) {
         let read: Vec<_> = batch
             .iter()
-            .map(|path| contents.read(path.file(), config::MAX_SIZE))
+            .map(|path| (path, contents.read(path.file(), config::MAX_SIZE)))
             .collect();
-        let part = batch.len().div_ceil(processors).max(LEAST_PER_THREAD);
-        let mut parts = batch.chunks(part).zip(read.chunks(part));
+        let part = read.len().div_ceil(processors).max(LEAST_PER_THREAD);
+        let mut parts = read.chunks(part);
+        let first = parts.next().unwrap_or_default();
         thread::scope(|scope| {
-            let first = parts.next();
-            let others: Vec<_> = parts
-                .map(|(paths, read)| scope.spawn(|| parse_all(paths, read)))
-                .collect();
-            sets.extend(
-                first
-                    .into_iter()
-                    .flat_map(|(paths, read)| parse_all(paths, read)),
-            );
-            for thread in others {
+            let threads: Vec<_> = parts.map(|part| scope.spawn(|| parse_all(part))).collect();
+            sets.extend(parse_all(first));
+            for thread in threads {
                 let parsed = thread.join();
                 sets.extend(parsed.unwrap_or_else(|panic| resume_unwind(panic)));
             }
@@ -261,15 +256,16 @@ fn read_all(paths: &[SetPath], contents: &mut dyn Contents) -> Vec<OtherSet> {
     sets
 }
 
-fn parse_all(paths: &[SetPath], read: &[Result<Vec<u8>, String>]) -> Vec<OtherSet> {
-    let sets = paths.iter().zip(read);
-    sets.map(|(path, content)| OtherSet {
-        path: path.clone(),
-        configuration: content
-            .clone()
-            .and_then(|content| OtherConfiguration::parse(path, content)),
-    })
-    .collect()
+fn parse_all(read: &[(&SetPath, Result<Vec<u8>, String>)]) -> Vec<OtherSet> {
+    let mut sets = Vec::new();
+    for (path, content) in read {
+        let content = content.clone();
+        sets.push(OtherSet {
+            path: SetPath::clone(path),
+            configuration: content.and_then(|content| OtherConfiguration::parse(path, content)),
+        });
+    }
+    sets
 }
 
 /// The path of a file from a directory above it.
@@ -405,7 +401,7 @@ mod tests {
     }
 
     /// Files by their paths; the content `unknown` of a file means that git does not respond about it.
-    struct Texts(BTreeMap<&'static str, String>);
+    struct Texts(BTreeMap<String, String>);
 
     impl Contents for Texts {
         fn read(&mut self, path: &RelPath, _: u64) -> Result<Vec<u8>, String> {
@@ -444,12 +440,14 @@ mod tests {
     }
 
     /// The sets that count a pin of a file, and those of which this is unknown, with the reasons.
-    fn pins_in(ignored: &str, file: &str, texts: &[(&'static str, &str)]) -> [Vec<String>; 2] {
+    fn pins_in(ignored: &str, file: &str, texts: &[(&str, &str)]) -> [Vec<String>; 2] {
         let own = config("repin.yaml", ignored);
         let sets = ["a/3.yaml", "repin.yaml", "a/2.yaml", "b/1.yaml", "a/1.yaml"];
         let sets = sets.map(|path| RelPath::parse(path).unwrap());
         let others = OtherConfigurations::new(&own, sets);
-        let texts = texts.iter().map(|(path, text)| (*path, (*text).to_owned()));
+        let texts = texts
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
         let found = others.pins_in(&RelPath::parse(file).unwrap(), &mut Texts(texts.collect()));
         let counted = found
             .counted
@@ -464,50 +462,24 @@ mod tests {
 
     #[test]
     fn all_sets_of_a_directory_are_read_in_order() {
-        let valid = text("exclude").into_bytes();
         for count in [0, 1, LEAST_PER_THREAD, LEAST_PER_THREAD + 1, 2 * BATCH + 3] {
-            let paths: Vec<_> = (0..count)
-                .map(|number| set(&format!("{number}.yaml")))
-                .collect();
-            let mut contents = Numbered(valid.clone());
-            let sets = read_all(&paths, &mut contents);
+            let (mut paths, mut texts) = (Vec::new(), BTreeMap::new());
+            for number in 0..count {
+                let path = format!("{number}.yaml");
+                paths.push(set(&path));
+                match number % 3 {
+                    0 => texts.insert(path, text("exclude")),
+                    1 => texts.insert(path, String::new()),
+                    _ => None,
+                };
+            }
+            let sets = read_all(&paths, &mut Texts(texts));
             assert!(sets.iter().map(|set| &set.path).eq(&paths), "{count}");
             for (number, set) in sets.iter().enumerate() {
-                let reason = set.configuration.as_ref().err();
-                match number % 3 {
-                    0 => assert_eq!(reason, None, "{number}"),
-                    1 => assert_eq!(reason.unwrap(), &format!("no {number}.yaml")),
-                    _ => assert_eq!(reason.unwrap(), "it is not UTF-8"),
-                }
+                let reason = set.configuration.as_ref().err().map(String::as_str);
+                let expected = [None, Some("the configuration is empty"), Some("missing")];
+                assert_eq!(reason, expected[number % 3], "{number}");
             }
-        }
-    }
-
-    /// Every second and third file of three is unreadable or malformed.
-    struct Numbered(Vec<u8>);
-
-    impl Contents for Numbered {
-        fn read(&mut self, path: &RelPath, _: u64) -> Result<Vec<u8>, String> {
-            let path = path.to_string();
-            match path
-                .strip_suffix(".yaml")
-                .unwrap()
-                .parse::<usize>()
-                .unwrap()
-                % 3
-            {
-                0 => Ok(self.0.clone()),
-                1 => Err(format!("no {path}")),
-                _ => Ok(b"\xff".to_vec()),
-            }
-        }
-
-        fn has_chart(&self, _: &Path) -> bool {
-            false
-        }
-
-        fn is_ignored(&self, _: &RelPath) -> Result<bool, String> {
-            Ok(false)
         }
     }
 

@@ -33,7 +33,7 @@ impl Cli {
         let sources = sources(arguments);
         let mut command = Self::command();
         let matches = match command.try_get_matches_from_mut(arguments) {
-            // Only the help and errors need the arrangement, which takes a tenth of the start.
+            // Only the help and errors are arranged, which takes a tenth of a start.
             Err(error) if error.kind() != ErrorKind::DisplayVersion => {
                 command = help::arranged(Self::command());
                 command

@@ -15,7 +15,8 @@ use crate::error::Span;
 #[derive(Debug, Clone, Eq, PartialOrd, Ord)]
 pub struct RelPath(PathBuf);
 
-// Equal paths have equal bytes, since parsing drops `.` and repeated slashes. A `PathBuf` compares each component.
+// Equal paths have equal bytes, because parsing drops `.` and repeated slashes. A `PathBuf` would compare
+// component by component.
 impl PartialEq for RelPath {
     fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()

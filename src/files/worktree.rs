@@ -305,20 +305,17 @@ impl Files for WorkTree {
     fn visit(&self, paths: &[RelPath], visitor: &Visitor<'_>) -> Result<(), ReadError> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let threads = processors.min(THREADS).min(paths.len().div_ceil(BATCH));
-        let batches = Batches {
-            paths,
-            size: paths.len().div_ceil(threads.max(1)).clamp(1, BATCH),
-            next: AtomicUsize::new(0),
-        };
+        let size = paths.len().div_ceil(threads.max(1)).min(BATCH);
+        let next = AtomicUsize::new(0);
         let first = self.beneath()?;
         let others: Vec<OpenDirectory> = (1..threads)
             .map(|_| self.beneath())
             .collect::<Result<_, _>>()?;
         thread::scope(|scope| {
             for directory in others {
-                scope.spawn(|| batches.visit(directory, visitor));
+                scope.spawn(|| visit_batches(directory, paths, size, &next, visitor));
             }
-            batches.visit(first, visitor);
+            visit_batches(first, paths, size, &next, visitor);
         });
         Ok(())
     }
@@ -351,35 +348,31 @@ impl Listing {
     }
 }
 
-/// The files that threads open, in batches.
-struct Batches<'p> {
-    paths: &'p [RelPath],
+/// Opens batches of `size` files until `next`, which threads share, has passed the last one.
+fn visit_batches(
+    mut directory: OpenDirectory,
+    paths: &[RelPath],
     size: usize,
-    /// The first file that no thread took.
-    next: AtomicUsize,
-}
-
-impl Batches<'_> {
-    fn visit(&self, mut directory: OpenDirectory, visitor: &Visitor<'_>) {
-        let mut buffer = Vec::new();
-        loop {
-            let start = self.next.fetch_add(self.size, Ordering::Relaxed);
-            let batch = self.paths.iter().enumerate().skip(start).take(self.size);
-            if batch.len() == 0 {
-                return;
-            }
-            for (number, path) in batch {
-                match directory.open_listed(path) {
-                    Ok(Some((mut file, metadata))) => {
-                        let opened = OpenFile {
-                            content: &mut file,
-                            hazard: hard_link(&metadata),
-                        };
-                        visitor(number, Ok(opened), &mut buffer);
-                    }
-                    Ok(None) => visitor(number, Err(io::ErrorKind::NotFound.into()), &mut buffer),
-                    Err(error) => visitor(number, Err(error), &mut buffer),
+    next: &AtomicUsize,
+    visitor: &Visitor<'_>,
+) {
+    let mut buffer = Vec::new();
+    loop {
+        let start = next.fetch_add(size, Ordering::Relaxed);
+        if start >= paths.len() {
+            return;
+        }
+        for (number, path) in paths.iter().enumerate().skip(start).take(size) {
+            match directory.open_listed(path) {
+                Ok(Some((mut file, metadata))) => {
+                    let opened = OpenFile {
+                        content: &mut file,
+                        hazard: hard_link(&metadata),
+                    };
+                    visitor(number, Ok(opened), &mut buffer);
                 }
+                Ok(None) => visitor(number, Err(io::ErrorKind::NotFound.into()), &mut buffer),
+                Err(error) => visitor(number, Err(error), &mut buffer),
             }
         }
     }

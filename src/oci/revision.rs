@@ -26,7 +26,7 @@ pub struct Pattern {
 
 #[derive(Debug, Clone)]
 enum Form {
-    /// [`Pattern::COMMIT`], which most repositories use: compiling it takes longer than comparing.
+    /// [`Pattern::COMMIT`], which most repositories use; compiling it would take a tenth of a start.
     Commit,
     Regex(Regex),
     Semver,

@@ -86,15 +86,33 @@ struct TreeContents {
     tree: WorkTree,
     /// Its top; `None` before the first file.
     top: Option<OpenDirectory>,
-    /// The files that the search read, by their paths from the top, until they are requested.
-    kept: HashMap<RelPath, Vec<u8>>,
+    /// The files that the search read.
+    kept: KeptFiles,
     sparse: HashMap<RelPath, ObjectId>,
     root: PathBuf,
     is_tracked: bool,
 }
 
-/// The maximum number of bytes that are kept of the files that a search read.
-const MAX_KEPT: usize = 16 * 1024 * 1024;
+/// The contents of files by their paths from the top, until they are requested.
+#[derive(Default)]
+struct KeptFiles {
+    contents: HashMap<RelPath, Vec<u8>>,
+    size: usize,
+}
+
+impl KeptFiles {
+    /// The maximum size of all contents, in bytes.
+    const MAX_SIZE: usize = 16 * 1024 * 1024;
+
+    /// Keeps a content that does not exceed the maximum.
+    fn add(&mut self, path: RelPath, content: &[u8]) {
+        let size = self.size + content.len();
+        if size <= Self::MAX_SIZE {
+            self.size = size;
+            self.contents.insert(path, content.to_owned());
+        }
+    }
+}
 
 impl TreeContents {
     /// The paths of `sparse` begin at the top of the repository.
@@ -102,7 +120,7 @@ impl TreeContents {
         Self {
             tree: WorkTree::new(&config.top()),
             top: None,
-            kept: HashMap::new(),
+            kept: KeptFiles::default(),
             sparse,
             root: config.root.clone(),
             is_tracked,
@@ -129,7 +147,8 @@ fn from_top(config: &Config, file: &RelPath) -> RelPath {
 
 impl Contents for TreeContents {
     fn read(&mut self, path: &RelPath, most: u64) -> Result<Vec<u8>, String> {
-        if let Some(content) = self.kept.remove(path) {
+        // It is smaller than any limit, since the search read it as one block.
+        if let Some(content) = self.kept.contents.remove(path) {
             return Ok(content);
         }
         if let Some(id) = self.sparse.get(path) {
@@ -277,9 +296,7 @@ impl TrackedTree {
             files.retain(|path| is_searched(&layouts, config, path));
             sparse.retain(|file| is_searched(&layouts, config, &file.path));
         }
-        for (path, content) in search_files(&self.files, config, found, &files, &mut outside) {
-            contents.kept.insert(from_top(config, &path), content);
-        }
+        contents.kept = search_files(&self.files, config, found, &files, &mut outside);
         if !sparse.is_empty() {
             commit::sparse(config, found, sparse, &mut outside);
         }
@@ -371,14 +388,14 @@ fn add_other_sets(
 }
 
 /// Searches `files` for digests outside of pins, and selects those of the files of `files:`, which were
-/// found together with the pins. Returns contents of files with digests, which need not be read again.
+/// found together with the pins. Returns files with such digests, which need not be read again.
 fn search_files(
     tree: &WorkTree,
     config: &Config,
     found: &Found,
     files: &[RelPath],
     outside: &mut Outside,
-) -> Vec<(RelPath, Vec<u8>)> {
+) -> KeptFiles {
     outside.files += files.len();
     let finder = OccurrenceFinder::new(config);
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.item.digest).collect();
@@ -388,7 +405,8 @@ fn search_files(
         .filter(|path| !counted.contains(path))
         .cloned()
         .collect();
-    let results = Mutex::new((BTreeMap::new(), Vec::new(), 0));
+    let results = Mutex::new(BTreeMap::new());
+    let kept = Mutex::new(KeptFiles::default());
     let visited = tree.visit(&others, &|number, opened, buffer| {
         let found = opened.and_then(|opened| {
             finder.digests(opened.content, buffer, |kind, digest| {
@@ -396,17 +414,12 @@ fn search_files(
             })
         });
         if !matches!(&found, Ok(found) if found.occurrences.is_empty()) {
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            let content = match &found {
-                Ok(found) if found.is_buffered => Some(buffer.clone()),
-                _ => None,
-            };
-            let (found_in, kept, size) = &mut *results;
-            if let Some(content) = content.filter(|content| *size + content.len() <= MAX_KEPT) {
-                *size += content.len();
-                kept.push((others[number].clone(), content));
+            if found.as_ref().is_ok_and(|found| found.is_buffered) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.add(from_top(config, &others[number]), buffer);
             }
-            found_in.insert(number, found);
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.insert(number, found);
         }
     });
     if let Err(error) = visited {
@@ -414,8 +427,8 @@ fn search_files(
             .unread
             .push(Unreadable::file(&error.path, &error.error));
     }
-    let (found_in, kept, _) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for (number, result) in found_in {
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (number, result) in results {
         let path = &others[number];
         match result {
             Ok(found) => outside.occurrences.extend(located(path, found.occurrences)),
@@ -437,7 +450,7 @@ fn search_files(
         }
     }
     outside.sort();
-    kept
+    kept.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a digest that is not a pin is a problem.
@@ -509,7 +522,7 @@ mod tests {
             let mut contents = TreeContents {
                 tree: WorkTree::new(root),
                 top: None,
-                kept: HashMap::new(),
+                kept: KeptFiles::default(),
                 sparse: HashMap::new(),
                 root: root.to_owned(),
                 is_tracked: false,
@@ -523,6 +536,19 @@ mod tests {
         let process = PathBuf::from(format!("/proc/{}", process::id()));
         let reason = read(&process, 4).unwrap_err();
         assert!(reason.contains("os error"), "{reason}");
+    }
+
+    #[test]
+    fn files_are_kept_up_to_a_maximum_size() {
+        let mut kept = KeptFiles::default();
+        let path = |name| RelPath::parse(name).unwrap();
+        kept.add(path("a"), &vec![0; KeptFiles::MAX_SIZE - 1]);
+        kept.add(path("b"), b"22");
+        kept.add(path("c"), b"1");
+        kept.add(path("d"), b"1");
+        let mut names: Vec<_> = kept.contents.keys().map(ToString::to_string).collect();
+        names.sort();
+        assert_eq!(names, ["a", "c"]);
     }
 
     const CONFIG: &str =

@@ -47,19 +47,17 @@ pub(super) fn each_block(
     let mut read = reader.by_ref().take(BLOCK as u64).read_to_end(buffer)?;
     let mut lines = Lines::new(buffer);
     let mut covered = 0;
-    let mut is_whole = true;
     loop {
         // Fewer bytes than requested: the end of the file.
         if read < BLOCK {
             visit(buffer, covered..buffer.len(), &mut lines);
-            return Ok(is_whole);
+            return Ok(covered == 0);
         }
         let end = buffer.len().saturating_sub(overlap).max(covered);
         visit(buffer, covered..end, &mut lines);
         let done = end.saturating_sub(overlap);
         lines.advance(&buffer[..done]);
         buffer.drain(..done);
-        is_whole = false;
         covered = end - done;
         read = reader.by_ref().take(BLOCK as u64).read_to_end(buffer)?;
     }
