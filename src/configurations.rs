@@ -477,7 +477,8 @@ mod tests {
             assert!(sets.iter().map(|set| &set.path).eq(&paths), "{count}");
             for (number, set) in sets.iter().enumerate() {
                 let reason = set.configuration.as_ref().err().map(String::as_str);
-                let expected = [None, Some("the configuration is empty"), Some("missing")];
+                let empty = format!("{number}.yaml:1:1: the configuration is empty");
+                let expected = [None, Some(&*empty), Some("missing")];
                 assert_eq!(reason, expected[number % 3], "{number}");
             }
         }
