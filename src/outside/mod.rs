@@ -551,6 +551,38 @@ mod tests {
         assert_eq!(names, ["a", "c"]);
     }
 
+    #[test]
+    fn small_files_with_digests_are_read_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let digest = format!("r.example/a@sha256:{}\n", "a".repeat(64));
+        let other = "no digest\n".to_owned();
+        let large = digest.clone() + &" ".repeat(1024 * 1024);
+        let texts = [("digest", &digest), ("large", &large), ("other", &other)];
+        for (name, text) in texts {
+            fs::write(root.join(name), text).unwrap();
+        }
+        let config = config::example(CONFIG);
+        let (tree, mut outside) = (WorkTree::new(root), Outside::default());
+        let files = texts.map(|(name, _)| RelPath::parse(name).unwrap());
+        let kept = search_files(&tree, &config, &Found::default(), &files, &mut outside);
+        assert_eq!(outside.occurrences.len(), 2);
+        let mut contents = TreeContents {
+            tree,
+            top: None,
+            kept,
+            sparse: HashMap::new(),
+            root: root.to_owned(),
+            is_tracked: false,
+        };
+        for file in &files {
+            fs::write(root.join(file.as_path()), "changed").unwrap();
+        }
+        let mut read = |file| String::from_utf8(contents.read(file, 100).unwrap()).unwrap();
+        let texts = files.each_ref().map(&mut read);
+        assert_eq!(texts, [&*digest, "changed", "changed"]);
+    }
+
     const CONFIG: &str =
         "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n";
 
