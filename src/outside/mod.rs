@@ -147,7 +147,7 @@ fn from_top(config: &Config, file: &RelPath) -> RelPath {
 
 impl Contents for TreeContents {
     fn read(&mut self, path: &RelPath, most: u64) -> Result<Vec<u8>, String> {
-        // It is smaller than any limit, since the search read it as one block.
+        // A kept file is smaller than any limit, since the search read it as one block.
         if let Some(content) = self.kept.contents.remove(path) {
             return Ok(content);
         }
@@ -514,19 +514,26 @@ mod tests {
     use super::*;
     use crate::config;
 
+    const CONFIG: &str =
+        "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n";
+
+    fn contents(root: &Path, kept: KeptFiles) -> TreeContents {
+        TreeContents {
+            tree: WorkTree::new(root),
+            top: None,
+            kept,
+            sparse: HashMap::new(),
+            root: root.to_owned(),
+            is_tracked: false,
+        }
+    }
+
     #[test]
     fn only_whole_files_are_read() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("mem"), "four").unwrap();
         let read = |root: &Path, most| {
-            let mut contents = TreeContents {
-                tree: WorkTree::new(root),
-                top: None,
-                kept: KeptFiles::default(),
-                sparse: HashMap::new(),
-                root: root.to_owned(),
-                is_tracked: false,
-            };
+            let mut contents = contents(root, KeptFiles::default());
             contents.read(&RelPath::parse("mem").unwrap(), most)
         };
         assert_eq!(read(directory.path(), 4), Ok(b"four".to_vec()));
@@ -556,9 +563,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let digest = format!("r.example/a@sha256:{}\n", "a".repeat(64));
-        let other = "no digest\n".to_owned();
         let large = digest.clone() + &" ".repeat(1024 * 1024);
-        let texts = [("digest", &digest), ("large", &large), ("other", &other)];
+        let texts = [
+            ("digest", &*digest),
+            ("large", &*large),
+            ("other", "no digest\n"),
+        ];
         for (name, text) in texts {
             fs::write(root.join(name), text).unwrap();
         }
@@ -567,24 +577,15 @@ mod tests {
         let files = texts.map(|(name, _)| RelPath::parse(name).unwrap());
         let kept = search_files(&tree, &config, &Found::default(), &files, &mut outside);
         assert_eq!(outside.occurrences.len(), 2);
-        let mut contents = TreeContents {
-            tree,
-            top: None,
-            kept,
-            sparse: HashMap::new(),
-            root: root.to_owned(),
-            is_tracked: false,
-        };
         for file in &files {
             fs::write(root.join(file.as_path()), "changed").unwrap();
         }
-        let mut read = |file| String::from_utf8(contents.read(file, 100).unwrap()).unwrap();
-        let texts = files.each_ref().map(&mut read);
-        assert_eq!(texts, [&*digest, "changed", "changed"]);
+        let mut contents = contents(root, kept);
+        let texts = files
+            .each_ref()
+            .map(|file| contents.read(file, 100).unwrap());
+        assert_eq!(texts, [digest.as_bytes(), b"changed", b"changed"]);
     }
-
-    const CONFIG: &str =
-        "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n";
 
     #[test]
     fn unread_directories_without_git_are_reported() {
