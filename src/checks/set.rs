@@ -475,3 +475,51 @@ fn check_lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts
 pub(super) fn excerpt(text: &str) -> String {
     short(text, 200)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::contents::tests::platform_facts;
+
+    #[test]
+    fn labels_are_counted_only_if_required() {
+        let mut facts = platform_facts(&[]);
+        let check = |required: &[String], facts: &PlatformFacts| {
+            let checks = check_required_labels(required, "api", facts);
+            let rows = checks.into_iter();
+            rows.map(|check| (check.status, check.detail))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(check(&[], &facts), []);
+        let required = ["team".to_owned()];
+        let missing = "team is missing or empty".to_owned();
+        assert_eq!(check(&required, &facts), [(Status::Fail, missing)]);
+        facts.config.labels.insert("team".into(), "blue".into());
+        let present = "1 required labels are present".to_owned();
+        assert_eq!(check(&required, &facts), [(Status::Pass, present)]);
+    }
+
+    #[test]
+    fn wrong_bytes_of_a_pinned_image_are_no_skip() {
+        let [new, old] = ["new", "old"].map(|text| Digest::of(text.as_bytes()));
+        let facts = ImageFacts {
+            digest: new,
+            media_type: String::new(),
+            platforms: vec![platform_facts(&[])],
+        };
+        for (class, skipped) in [(Class::WrongBytes, false), (Class::MissingContent, true)] {
+            let error = Error::new(class, Code::CONTENT_MISMATCH, "not read");
+            let tag = TagPattern::Tag(Tag::parse("v1").unwrap());
+            let resolution = Resolution {
+                target: Target::new(tag),
+                found: Ok(Err(NoTag::Missing)),
+                old_platforms: vec![(old, Err(error))],
+            };
+            let result = check_lost_platforms("api", &resolution, &facts);
+            let statuses: Vec<_> = result.checks.iter().map(|check| check.status).collect();
+            let expected = if skipped { &[Status::Skip][..] } else { &[] };
+            assert_eq!(statuses, expected, "{class:?}");
+            assert_eq!(result.outages.len(), usize::from(!skipped), "{class:?}");
+        }
+    }
+}

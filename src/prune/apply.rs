@@ -157,7 +157,7 @@ async fn delete(
     applied.has_started = true;
     applied.unverified.push(candidate.clone());
     let deletion = package.delete(version).await?;
-    if let Deletion::Refused(reason) = deletion {
+    if let Deletion::Refused(reason) = &deletion {
         applied.unverified.pop();
         let message = format!("{} is not deleted: {reason}", version.digest);
         let hint = "no other deletion is tried after a refusal; to keep versions, name their tags in prune.protect";

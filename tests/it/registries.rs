@@ -248,6 +248,27 @@ fn tag_is_requested_once_per_run() {
 }
 
 #[test]
+fn platform_of_both_sets_is_requested_once() {
+    let mut world = world();
+    let platform = |name, revision| Platform::new(name, revision);
+    let shared = platform("linux/arm64", REV_A);
+    for revision in [REV_A, REV_B] {
+        let platforms = [platform("linux/amd64", revision), shared.clone()];
+        world.rebuild("fix", revision, &platforms);
+    }
+    world.pin(REV_A);
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    let digest = world.layout("fix").manifest(&shared).digest;
+    let args = ["diff", "--revision", REV_B, "--source", &source];
+    world.run(&args).exits(0);
+    let requests = registry.requests();
+    let count = requests.iter().filter(|line| line.contains(&digest));
+    assert_eq!(count.count(), 1, "{requests:#?}");
+}
+
+#[test]
 fn moved_tags_stop_rollback_and_promotion() {
     let mut world = world();
     let directory = stored(&world);

@@ -207,6 +207,7 @@ fn reference_without_a_digest_is_found() {
     for text in [
         "ghcr.io/acme/app:v1@sha256:HEX",
         "ghcr.io/acme/app:v1@sha256:<digest>",
+        "ghcr.io/acme/app:v1:v2",
         "ghcr.io/acme/app:${TAG}",
         "ghcr.io/acme/app: v1",
         "ghcr.io/acme/app-:v1",
