@@ -7,7 +7,7 @@
 //! [`pins`](crate::pins).
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     collections::{BTreeMap, HashSet},
     io::ErrorKind,
     panic::resume_unwind,
@@ -25,6 +25,8 @@ use crate::{
 
 /// The number of configurations that are read before they are parsed.
 const BATCH: usize = 64;
+/// The maximum size of all configurations. They remain parsed, which takes some thirty times as much memory.
+const MAX_TOTAL_SIZE: usize = 8 << 20;
 /// The minimum number of configurations for each thread; fewer are parsed before a thread starts.
 const LEAST_PER_THREAD: usize = 8;
 
@@ -115,6 +117,8 @@ pub(crate) trait Contents {
 pub(crate) struct OtherConfigurations<'c> {
     config: &'c Config,
     by_directory: BTreeMap<PathBuf, OtherSets>,
+    /// The size of the configurations that were read.
+    size: Cell<usize>,
 }
 
 /// The sets of a directory.
@@ -164,6 +168,7 @@ impl<'c> OtherConfigurations<'c> {
         Self {
             config,
             by_directory,
+            size: Cell::new(0),
         }
     }
 
@@ -188,7 +193,9 @@ impl<'c> OtherConfigurations<'c> {
             let Some(below) = below(&path, directory) else {
                 continue;
             };
-            let sets = sets.read.get_or_init(|| read_all(&sets.paths, contents));
+            let sets = sets
+                .read
+                .get_or_init(|| self.read_all(&sets.paths, contents));
             for OtherSet {
                 path: set,
                 configuration,
@@ -230,30 +237,40 @@ impl<'c> OtherConfigurations<'c> {
         }
         found
     }
-}
 
-/// Reads configurations, and parses them in parallel.
-fn read_all(paths: &[SetPath], contents: &mut dyn Contents) -> Vec<OtherSet> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let mut sets = Vec::new();
-    for batch in paths.chunks(BATCH) {
-        let read: Vec<_> = batch
-            .iter()
-            .map(|path| (path, contents.read(path.file(), config::MAX_SIZE)))
-            .collect();
-        let part = read.len().div_ceil(processors).max(LEAST_PER_THREAD);
-        let mut parts = read.chunks(part);
-        let first = parts.next().unwrap_or_default();
-        thread::scope(|scope| {
-            let threads: Vec<_> = parts.map(|part| scope.spawn(|| parse_all(part))).collect();
-            sets.extend(parse_all(first));
-            for thread in threads {
-                let parsed = thread.join();
-                sets.extend(parsed.unwrap_or_else(|panic| resume_unwind(panic)));
-            }
-        });
+    /// Reads configurations, and parses them in parallel.
+    fn read_all(&self, paths: &[SetPath], contents: &mut dyn Contents) -> Vec<OtherSet> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let mut sets = Vec::new();
+        for batch in paths.chunks(BATCH) {
+            let read: Vec<_> = batch
+                .iter()
+                .map(|path| (path, self.read(path, contents)))
+                .collect();
+            let part = read.len().div_ceil(processors).max(LEAST_PER_THREAD);
+            let mut parts = read.chunks(part);
+            let first = parts.next().unwrap_or_default();
+            thread::scope(|scope| {
+                let threads: Vec<_> = parts.map(|part| scope.spawn(|| parse_all(part))).collect();
+                sets.extend(parse_all(first));
+                for thread in threads {
+                    let parsed = thread.join();
+                    sets.extend(parsed.unwrap_or_else(|panic| resume_unwind(panic)));
+                }
+            });
+        }
+        sets
     }
-    sets
+
+    /// The content of a configuration, unless those that were read have the maximum size.
+    fn read(&self, set: &SetPath, contents: &mut dyn Contents) -> Result<Vec<u8>, String> {
+        if self.size.get() >= MAX_TOTAL_SIZE {
+            return Err("the configurations of the other sets exceed 8 MiB".to_owned());
+        }
+        let content = contents.read(set.file(), config::MAX_SIZE)?;
+        self.size.set(self.size.get() + content.len());
+        Ok(content)
+    }
 }
 
 fn parse_all(read: &[(&SetPath, Result<Vec<u8>, String>)]) -> Vec<OtherSet> {
@@ -473,7 +490,8 @@ mod tests {
                     _ => None,
                 };
             }
-            let sets = read_all(&paths, &mut Texts(texts));
+            let own = config("repin.yaml", "exclude");
+            let sets = OtherConfigurations::new(&own, []).read_all(&paths, &mut Texts(texts));
             assert!(sets.iter().map(|set| &set.path).eq(&paths), "{count}");
             for (number, set) in sets.iter().enumerate() {
                 let reason = set.configuration.as_ref().err().map(String::as_str);
@@ -482,6 +500,30 @@ mod tests {
                 assert_eq!(reason, expected[number % 3], "{number}");
             }
         }
+    }
+
+    #[test]
+    fn total_size_of_configurations_is_limited() {
+        let own = config("repin.yaml", "exclude");
+        let others = OtherConfigurations::new(&own, []);
+        let (mut paths, mut texts) = (Vec::new(), BTreeMap::new());
+        let padding = "#".repeat(MAX_TOTAL_SIZE / 4);
+        for number in 0..6 {
+            let path = format!("{number}.yaml");
+            paths.push(set(&path));
+            texts.insert(path, text("exclude") + &padding);
+        }
+        // The limit is of the configurations of all directories.
+        let (first, second) = paths.split_at(1);
+        let mut texts = Texts(texts);
+        let mut sets = others.read_all(first, &mut texts);
+        sets.extend(others.read_all(second, &mut texts));
+        let reasons: Vec<_> = sets
+            .iter()
+            .map(|set| set.configuration.as_ref().err().map(String::as_str))
+            .collect();
+        let exceeded = Some("the configurations of the other sets exceed 8 MiB");
+        assert_eq!(reasons, [None, None, None, None, exceeded, exceeded]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
         NoTag,
         resolve::{ImageFacts, PlatformFacts},
     },
-    text::few,
+    text::{counted, few},
     untrusted::short,
 };
 
@@ -366,7 +366,11 @@ pub(crate) fn check_required_labels(
         }
     }
     if failures.is_empty() && !required.is_empty() {
-        let detail = format!("{} required labels are present", required.len());
+        let are = if required.len() == 1 { "is" } else { "are" };
+        let detail = format!(
+            "{} {are} present",
+            counted(required.len(), "required label")
+        );
         return vec![check(Status::Pass, detail)];
     }
     failures
@@ -495,7 +499,7 @@ mod tests {
         let missing = "team is missing or empty".to_owned();
         assert_eq!(check(&required, &facts), [(Status::Fail, missing)]);
         facts.config.labels.insert("team".into(), "blue".into());
-        let present = "1 required labels are present".to_owned();
+        let present = "1 required label is present".to_owned();
         assert_eq!(check(&required, &facts), [(Status::Pass, present)]);
     }
 
