@@ -1,5 +1,7 @@
 //! The images of a set: the block `images`.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -140,14 +142,19 @@ pub(super) fn check(images: Option<&[Image]>, is_fleet: bool, fields: &Fields<'_
         }
     }
     let Some(images) = images else { return };
-    for (number, image) in images.iter().enumerate() {
-        let mut others = images[..number].iter();
-        if let Some(twin) = others.find(|other| other.repository == image.repository) {
-            let (twin, image, repository) = (&twin.name, &image.name, &image.repository);
-            problems.report(
-                entries[number].0.span,
-                format!("`{twin}` and `{image}` have the same repository, {repository}"),
-            );
+    let mut by_repository: HashMap<&Repository, &Image> = HashMap::new();
+    for (image, (key, _)) in images.iter().zip(entries) {
+        match by_repository.entry(&image.repository) {
+            Entry::Vacant(first) => {
+                first.insert(image);
+            }
+            Entry::Occupied(twin) => {
+                let (twin, image, repository) = (&twin.get().name, &image.name, &image.repository);
+                problems.report(
+                    key.span,
+                    format!("`{twin}` and `{image}` have the same repository, {repository}"),
+                );
+            }
         }
     }
     let are_declared = entries
