@@ -25,7 +25,8 @@ use crate::{
 
 /// The number of configurations that are read before they are parsed.
 const BATCH: usize = 64;
-/// The maximum size of all configurations. They remain parsed, which takes some thirty times as much memory.
+/// The size of the configurations after which no further one is read. They remain parsed, which takes some thirty times
+/// as much memory.
 const MAX_TOTAL_SIZE: usize = 8 << 20;
 /// The minimum number of configurations for each thread; fewer are parsed before a thread starts.
 const LEAST_PER_THREAD: usize = 8;
@@ -262,7 +263,7 @@ impl<'c> OtherConfigurations<'c> {
         sets
     }
 
-    /// The content of a configuration, unless those that were read have the maximum size.
+    /// The content of a configuration, unless [`MAX_TOTAL_SIZE`] was read before.
     fn read(&self, set: &SetPath, contents: &mut dyn Contents) -> Result<Vec<u8>, String> {
         if self.size.get() >= MAX_TOTAL_SIZE {
             return Err("the configurations of the other sets exceed 8 MiB".to_owned());
@@ -513,7 +514,7 @@ mod tests {
             paths.push(set(&path));
             texts.insert(path, text("exclude") + &padding);
         }
-        // The limit is of the configurations of all directories.
+        // The directories have a common limit.
         let (first, second) = paths.split_at(1);
         let mut texts = Texts(texts);
         let mut sets = others.read_all(first, &mut texts);

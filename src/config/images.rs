@@ -1,6 +1,6 @@
 //! The images of a set: the block `images`.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
@@ -144,17 +144,13 @@ pub(super) fn check(images: Option<&[Image]>, is_fleet: bool, fields: &Fields<'_
     let Some(images) = images else { return };
     let mut by_repository: HashMap<&Repository, &Image> = HashMap::new();
     for (image, (key, _)) in images.iter().zip(entries) {
-        match by_repository.entry(&image.repository) {
-            Entry::Vacant(first) => {
-                first.insert(image);
-            }
-            Entry::Occupied(twin) => {
-                let (twin, image, repository) = (&twin.get().name, &image.name, &image.repository);
-                problems.report(
-                    key.span,
-                    format!("`{twin}` and `{image}` have the same repository, {repository}"),
-                );
-            }
+        let first = by_repository.entry(&image.repository).or_insert(image);
+        if first.name != image.name {
+            let (first, image, repository) = (&first.name, &image.name, &image.repository);
+            problems.report(
+                key.span,
+                format!("`{first}` and `{image}` have the same repository, {repository}"),
+            );
         }
     }
     let are_declared = entries

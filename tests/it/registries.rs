@@ -250,10 +250,9 @@ fn tag_is_requested_once_per_run() {
 #[test]
 fn platform_of_both_sets_is_requested_once() {
     let mut world = world();
-    let platform = |name, revision| Platform::new(name, revision);
-    let shared = platform("linux/arm64", REV_A);
+    let shared = Platform::new("linux/arm64", REV_A);
     for revision in [REV_A, REV_B] {
-        let platforms = [platform("linux/amd64", revision), shared.clone()];
+        let platforms = [Platform::new("linux/amd64", revision), shared.clone()];
         world.rebuild("fix", revision, &platforms);
     }
     world.pin(REV_A);
