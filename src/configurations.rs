@@ -508,13 +508,13 @@ mod tests {
         let own = config("repin.yaml", "exclude");
         let others = OtherConfigurations::new(&own, []);
         let (mut paths, mut texts) = (Vec::new(), BTreeMap::new());
-        let padding = "#".repeat(MAX_TOTAL_SIZE / 4);
+        let padding = "#".repeat(MAX_TOTAL_SIZE / 4 - text("exclude").len());
         for number in 0..6 {
             let path = format!("{number}.yaml");
             paths.push(set(&path));
             texts.insert(path, text("exclude") + &padding);
         }
-        // The directories have a common limit.
+        // The directories have a common limit, which four configurations reach exactly.
         let (first, second) = paths.split_at(1);
         let mut texts = Texts(texts);
         let mut sets = others.read_all(first, &mut texts);

@@ -401,6 +401,12 @@ mod tests {
     }
 
     #[test]
+    fn credential_in_a_known_format_is_redacted_without_a_secret() {
+        let key = concat!("AK", "IAIOSFODNN7EXAMPLE");
+        assert_eq!(redacted("", &format!("key {key} of x")), "key *** of x");
+    }
+
+    #[test]
     fn overlapping_and_empty_secrets_are_redacted() {
         assert_eq!(redacted("aba", "xababax"), "x***x");
         assert_eq!(redacted("", "abc"), "abc");

@@ -73,15 +73,13 @@ pub(crate) fn check_pull_limit(
     images: &[ImagePulls<'_>],
     services: &Services,
 ) -> Result<(), Errors> {
-    let (mut names, mut work) = (Vec::new(), Vec::new());
-    for image in images {
-        if let Source::Remote(remote) = image.source
-            && image.repository.is_on_hub()
-        {
-            names.push(image.name);
-            work.push(estimate(remote, &image.manifests));
+    let on_hub = images.iter().filter_map(|image| match image.source {
+        Source::Remote(remote) if image.repository.is_on_hub() => {
+            Some((image.name, estimate(remote, &image.manifests)))
         }
-    }
+        _ => None,
+    });
+    let (names, work): (Vec<_>, Vec<_>) = on_hub.unzip();
     let estimates = services.wait_for_all("reading Docker Hub's limit", &names, work);
     let needed: u64 = estimates.iter().map(|estimate| estimate.needed).sum();
     let remaining = estimates

@@ -130,8 +130,9 @@ fn run(options: &Options) -> Result<(), Fail> {
     let wanted = selected(options, &sites, &measured, &accepted);
     let suite = Suite::read(&programs, &tree.copy, options.jobs, &options.tests)?;
     eprintln!("measuring {} mutants", wanted.len());
+    let before = measured.clone();
     let all = Mutex::new((measured, 0_usize));
-    measure(options, &suite, &sites, &wanted, |one| {
+    measure(options, &suite, &sites, &wanted, &before, |one| {
         let mut all = all.lock().expect("no thread panics");
         let (measured, done) = &mut *all;
         measured.insert(one.site.key(), one);
@@ -172,6 +173,7 @@ fn measure(
     suite: &Suite,
     sites: &[Site],
     wanted: &[usize],
+    before: &BTreeMap<String, Measured>,
     done: impl Fn(Measured) + Sync,
 ) {
     // The tests to which a mutant makes a difference, for each that any test reaches.
@@ -187,13 +189,14 @@ fn measure(
         let site = &sites[wanted[at]];
         let outcome = match reached.get(&wanted[at]) {
             Some(tests) => {
-                let tests = catches.order(&site.file, &suite.tests, tests.clone());
+                let before = before.get(&site.key()).and_then(Measured::caught_by);
+                let tests = catches.order(site, &suite.tests, tests.clone(), before);
                 judge(suite, wanted[at], &tests, options.budget)
             }
             None => Outcome::NotReached,
         };
         if let Outcome::Caught { by } = &outcome {
-            catches.add(&site.file, by);
+            catches.add(site, by);
         }
         let site = site.clone();
         done(Measured { site, outcome });

@@ -39,6 +39,16 @@ pub struct Measured {
     pub outcome: Outcome,
 }
 
+impl Measured {
+    /// The test that caught it.
+    pub fn caught_by(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Caught { by } => Some(by),
+            _ => None,
+        }
+    }
+}
+
 /// A mutant on one line.
 pub fn shown(site: &Site) -> String {
     let Site {

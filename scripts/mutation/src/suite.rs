@@ -1,7 +1,7 @@
 //! The tests: what each reaches, and running them with a mutant.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs, io,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fail, tree::Programs};
+use crate::{Fail, sites::Site, tree::Programs};
 
 /// The most memory that a test may take, in KiB: some mutants never stop collecting.
 const MEMORY: usize = 6 << 20;
@@ -35,9 +35,8 @@ pub struct Test {
 #[derive(Serialize, Deserialize)]
 struct Known {
     programs: Vec<(PathBuf, SystemTime)>,
-    filter: Vec<String>,
     tests: Vec<Test>,
-    failing: Vec<String>,
+    failing: Vec<Test>,
 }
 
 /// All tests that pass without a mutant.
@@ -58,7 +57,7 @@ pub enum Run {
 }
 
 impl Suite {
-    /// Runs each test by itself, and takes down what it reaches.
+    /// Runs each test with a word of `filter` in its name by itself, and takes down what it reaches.
     pub fn read(
         programs: &Programs,
         root: &Path,
@@ -81,20 +80,25 @@ impl Suite {
             .iter()
             .map(modified)
             .collect::<io::Result<Vec<_>>>()?;
-        let known = fs::read(&file)
+        let mut known = fs::read(&file)
             .ok()
-            .and_then(|known| serde_json::from_slice::<Known>(&known).ok());
-        if let Some(known) =
-            known.filter(|known| known.programs == programs && known.filter == filter)
-        {
-            (suite.tests, suite.failing) = (known.tests, known.failing);
-            return Ok(suite);
-        }
+            .and_then(|known| serde_json::from_slice::<Known>(&known).ok())
+            .filter(|known| known.programs == programs)
+            .unwrap_or_else(|| Known {
+                programs: programs.clone(),
+                tests: Vec::new(),
+                failing: Vec::new(),
+            });
         let names = names(&programs, root, filter)?;
-        eprintln!("running {} tests to see what they reach", names.len());
+        let is_known = |name: &(PathBuf, String)| {
+            let mut tests = known.tests.iter().chain(&known.failing);
+            tests.any(|test| test.binary == name.0 && test.name == name.1)
+        };
+        let unknown: Vec<_> = names.iter().filter(|name| !is_known(name)).collect();
+        eprintln!("running {} tests to see what they reach", unknown.len());
         let done = Mutex::new(Vec::new());
-        each(jobs, names.len(), |at| {
-            let (binary, name) = &names[at];
+        each(jobs, unknown.len(), |at| {
+            let (binary, name) = unknown[at];
             let log = suite.scratch.join(format!("reached-{at}"));
             let test = Test {
                 binary: binary.clone(),
@@ -126,18 +130,16 @@ impl Suite {
         });
         for (test, run) in done.into_inner()? {
             if run == Run::Passed {
-                suite.tests.push(test);
+                known.tests.push(test);
             } else {
-                suite.failing.push(test.name);
+                known.failing.push(test);
             }
         }
-        let known = Known {
-            programs,
-            filter: filter.to_vec(),
-            tests: suite.tests.clone(),
-            failing: suite.failing.clone(),
-        };
         fs::write(file, serde_json::to_vec(&known)?)?;
+        let names: HashSet<_> = names.into_iter().collect();
+        let is_selected = |test: &Test| names.contains(&(test.binary.clone(), test.name.clone()));
+        suite.tests = known.tests.into_iter().filter(is_selected).collect();
+        suite.failing = known.failing.into_iter().map(|test| test.name).collect();
         Ok(suite)
     }
 
@@ -244,26 +246,53 @@ pub fn each(jobs: usize, count: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
-/// How many mutants of a file each test caught.
+/// How many mutants of a file, or of a function of it, each test caught.
 #[derive(Default)]
 pub struct Catches(Mutex<HashMap<(String, String), u32>>);
 
 impl Catches {
-    pub fn add(&self, file: &str, test: &str) {
+    pub fn add(&self, site: &Site, test: &str) {
         let mut catches = self.0.lock().expect("no thread panics");
-        *catches
-            .entry((file.to_owned(), test.to_owned()))
-            .or_default() += 1;
+        for place in [site.file.clone(), function(site)] {
+            *catches.entry((place, test.to_owned())).or_default() += 1;
+        }
     }
 
-    /// Tests in the order in which they are tried: the quick ones, and those that caught much.
-    pub fn order(&self, file: &str, tests: &[Test], mut which: Vec<usize>) -> Vec<usize> {
+    /// Tests in the order in which they are tried: the one that caught the mutant `before`, then
+    /// the quick ones, those that caught much nearby, and those whose names have words of the mutant.
+    pub fn order(
+        &self,
+        site: &Site,
+        tests: &[Test],
+        mut which: Vec<usize>,
+        before: Option<&str>,
+    ) -> Vec<usize> {
         let catches = self.0.lock().expect("no thread panics");
-        which.sort_by_key(|test| {
+        let caught = |place: &String, test: &Test| {
+            let caught = catches.get(&(place.clone(), test.name.clone()));
+            caught.copied().unwrap_or(0)
+        };
+        let function = function(site);
+        let words: HashSet<String> = stems(&format!("{function} {}", site.text)).collect();
+        which.sort_by_cached_key(|test| {
             let test = &tests[*test];
-            let caught = catches.get(&(file.to_owned(), test.name.clone()));
-            test.took / (1 + caught.copied().unwrap_or(0))
+            let common = stems(&test.name).filter(|stem| words.contains(stem));
+            let nearby = caught(&site.file, test) + 8 * caught(&function, test);
+            let score = 1 + nearby + 8 * common.count() as u32;
+            (before != Some(&test.name), test.took / score)
         });
         which
     }
+}
+
+/// The first letters of each word, which its forms have in common.
+fn stems(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    words
+        .filter(|word| word.len() >= 4)
+        .map(|word| word[..word.len().min(5)].to_lowercase())
+}
+
+fn function(site: &Site) -> String {
+    format!("{} {}", site.file, site.function)
 }
