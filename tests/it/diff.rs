@@ -383,7 +383,10 @@ fn disagreeing_pins_are_not_compared() {
     let document = diff(&world, &["--revision", REV_B]);
     let images = document["images"].as_array().unwrap();
     assert!(images.iter().all(|image| image["name"] != "fix"));
+    // The labels of the other images do not state the revision of the set.
+    assert_eq!(document["from"]["revision"], Value::Null, "{document}");
     let selected = diff(&world, &["--revision", REV_B, "review"]);
+    assert_eq!(selected["from"]["revision"], REV_A, "{selected}");
     assert!(
         !selected["not_read"].to_string().contains("disagree"),
         "{selected}"
