@@ -276,9 +276,11 @@ impl Catches {
         let words: HashSet<String> = stems(&format!("{function} {}", site.text)).collect();
         which.sort_by_cached_key(|test| {
             let test = &tests[*test];
-            let common = stems(&test.name).filter(|stem| words.contains(stem));
+            let common = stems(&test.name)
+                .filter(|stem| words.contains(stem))
+                .map(|_| 8);
             let nearby = caught(&site.file, test) + 8 * caught(&function, test);
-            let score = 1 + nearby + 8 * common.count() as u32;
+            let score = 1 + nearby + common.sum::<u32>();
             (before != Some(&test.name), test.took / score)
         });
         which
