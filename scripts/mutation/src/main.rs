@@ -195,11 +195,12 @@ fn measure(
             }
             None => Outcome::NotReached,
         };
-        if let Outcome::Caught { by } = &outcome {
-            catches.add(site, by);
-        }
         let site = site.clone();
-        done(Measured { site, outcome });
+        let measured = Measured { site, outcome };
+        if let Some(by) = measured.caught_by() {
+            catches.add(&measured.site, by);
+        }
+        done(measured);
         if at % 50 == 49 {
             eprintln!("{} mutants", at + 1);
         }

@@ -139,7 +139,8 @@ impl Suite {
         let names: HashSet<_> = names.into_iter().collect();
         let is_selected = |test: &Test| names.contains(&(test.binary.clone(), test.name.clone()));
         suite.tests = known.tests.into_iter().filter(is_selected).collect();
-        suite.failing = known.failing.into_iter().map(|test| test.name).collect();
+        let failing = known.failing.into_iter().filter(is_selected);
+        suite.failing = failing.map(|test| test.name).collect();
         Ok(suite)
     }
 
@@ -259,7 +260,8 @@ impl Catches {
     }
 
     /// Tests in the order in which they are tried: the one that caught the mutant `before`, then
-    /// the quick ones, those that caught much nearby, and those whose names have words of the mutant.
+    /// the quick ones, those that caught much in the same file or function, and those with words of
+    /// the mutant in their names.
     pub fn order(
         &self,
         site: &Site,
@@ -268,26 +270,24 @@ impl Catches {
         before: Option<&str>,
     ) -> Vec<usize> {
         let catches = self.0.lock().expect("no thread panics");
-        let caught = |place: &String, test: &Test| {
-            let caught = catches.get(&(place.clone(), test.name.clone()));
+        let caught = |place: &str, test: &Test| {
+            let caught = catches.get(&(place.to_owned(), test.name.clone()));
             caught.copied().unwrap_or(0)
         };
         let function = function(site);
         let words: HashSet<String> = stems(&format!("{function} {}", site.text)).collect();
         which.sort_by_cached_key(|test| {
             let test = &tests[*test];
-            let common = stems(&test.name)
-                .filter(|stem| words.contains(stem))
-                .map(|_| 8);
-            let nearby = caught(&site.file, test) + 8 * caught(&function, test);
-            let score = 1 + nearby + common.sum::<u32>();
-            (before != Some(&test.name), test.took / score)
+            let common = stems(&test.name).map(|stem| u32::from(words.contains(&stem)));
+            let closest = caught(&function, test) + common.sum::<u32>();
+            let weight = 1 + caught(&site.file, test) + 8 * closest;
+            (before != Some(&test.name), test.took / weight)
         });
         which
     }
 }
 
-/// The first letters of each word, which its forms have in common.
+/// The first letters of each long word, so that its inflections are equal.
 fn stems(text: &str) -> impl Iterator<Item = String> {
     let words = text.split(|character: char| !character.is_ascii_alphanumeric());
     words
@@ -295,6 +295,7 @@ fn stems(text: &str) -> impl Iterator<Item = String> {
         .map(|word| word[..word.len().min(5)].to_lowercase())
 }
 
+/// The function of a mutant, with its file.
 fn function(site: &Site) -> String {
     format!("{} {}", site.file, site.function)
 }
