@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{BuildImage, ImageTime, ReadBuild};
 use crate::{
     config::Config,
-    history::{self, Digests, History, HistoryEntry, Hold},
+    history::{self, Digests, HeldDigest, History},
     oci::Revision,
     text::words,
     untrusted::plain,
@@ -54,8 +54,8 @@ pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) 
     if is_current(build, facts) {
         return (State::Current, String::new());
     }
-    if let Some(Hold::Held { rollback }) = hold(build, &digests, facts) {
-        return held(rollback);
+    if let Some(hold) = hold(&digests, facts) {
+        return held(hold);
     }
     if let Some(detail) = obstacle(build, facts.config) {
         return (State::Incomplete, detail);
@@ -67,9 +67,9 @@ pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) 
 }
 
 /// The state of a build that a rollback undid.
-pub(crate) fn held(rollback: &HistoryEntry) -> (State, String) {
-    let day = rollback.date.chars().take(10).collect::<String>();
-    let commit = rollback.commit.short();
+fn held(hold: &HeldDigest) -> (State, String) {
+    let day = hold.date.chars().take(10).collect::<String>();
+    let commit = hold.commit.short();
     let detail = format!("rolled back by commit {commit} on {day}");
     (State::Held, detail)
 }
@@ -104,13 +104,10 @@ pub(crate) fn is_current(build: &ReadBuild, facts: &SetFacts<'_>) -> bool {
     digests.len() == pinned.count() && !digests.is_empty() && digests == *facts.pinned
 }
 
-fn hold<'f>(build: &ReadBuild, digests: &Digests, facts: &SetFacts<'f>) -> Option<Hold<'f>> {
-    let history = facts.history?;
-    let by_revision = build.revision.as_ref().map(|name| history.hold(name));
-    Some(match by_revision {
-        Some(hold @ Hold::Held { .. }) => hold,
-        _ => history.hold_of_set(digests),
-    })
+/// The hold of a build, if its promotion would be refused.
+fn hold<'f>(digests: &Digests, facts: &SetFacts<'f>) -> Option<&'f HeldDigest> {
+    let hold = facts.history?.hold(digests, facts.pinned);
+    hold.latest().filter(|_| hold.is_held())
 }
 
 /// The reason that a build cannot be promoted.

@@ -28,7 +28,7 @@ use super::{
     check_resolution, check_shared_digests, check_stages, set::content_result,
 };
 use crate::{
-    config::{Config, Image, SignedSubject},
+    config::{Config, Image, Override, SignedSubject},
     error::Error,
     history::{Digests, Order, Promoted},
     oci::Revision,
@@ -49,6 +49,7 @@ pub(crate) struct Stopped {
 pub(crate) struct Approved {
     images: Vec<Option<ApprovedImage>>,
     checks: Vec<Check>,
+    overrides: Option<Override>,
 }
 
 /// A set of which all images passed every stage.
@@ -65,6 +66,8 @@ struct ChainState<'c> {
     config: &'c Config,
     revision: &'c Revision,
     checks: Vec<Check>,
+    /// The refusal that the user overrode.
+    overrides: Option<Override>,
 }
 
 impl<'c> ChainState<'c> {
@@ -73,6 +76,7 @@ impl<'c> ChainState<'c> {
             config,
             revision,
             checks: Vec::new(),
+            overrides: None,
         }
     }
 
@@ -101,6 +105,7 @@ impl<'c> ChainState<'c> {
         Approved {
             images,
             checks: self.checks,
+            overrides: self.overrides,
         }
     }
 }
@@ -441,17 +446,19 @@ impl<'c> HistoryChecked<'c> {
         order: Option<Order>,
         history: &dyn DigestHistory,
     ) -> Result<Images<'c, HistoryVerdict, Resolved>, Stopped> {
-        let Self { state, mut verdict } = self;
+        let mut checked = self;
+        let (state, verdict) = (&checked.state, &checked.verdict);
         let mut result = verdict.check_order(state.config, state.revision, order);
-        result.add(check_tags(&state, resolutions, &verdict));
+        result.add(check_tags(state, resolutions, verdict));
         let images = resolved_images(resolutions);
         // The digests of a rollback are looked up only if every tag has the right one.
         let is_complete = result.outages.is_empty() && !any_failed(&result.checks);
         if is_complete || matches!(verdict, HistoryVerdict::Promotion { .. }) {
             let digests = pinned_digests(state.config, &images);
-            result.add(verdict.check_digests(state.revision, &digests, history));
+            result.add(checked.check_digests(&digests, history));
         }
-        Ok(Images::new(state.stage(result)?, images, verdict))
+        let state = checked.state.stage(result)?;
+        Ok(Images::new(state, images, checked.verdict))
     }
 }
 
@@ -492,6 +499,11 @@ impl Approved {
 
     pub(crate) fn checks(&self) -> &[Check] {
         &self.checks
+    }
+
+    /// The refusal that the user overrode, which the commit records.
+    pub(crate) fn overrides(&self) -> Option<Override> {
+        self.overrides
     }
 
     /// The digests of the images that are pinned.

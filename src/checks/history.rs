@@ -3,11 +3,12 @@
 
 use super::{Check, Code, StageResult, Status, set::excerpt};
 use crate::{
-    config::{Config, OrderPolicy, Trailer},
+    config::{Config, OrderPolicy, SetPath, Trailer},
     error::{Error, Errors},
     git::{self, GitError},
     history::{
-        Digests, Gap, Hold, KnownOrder, Order, OrderEvidence, Provenance, UnknownOrder, Unreadable,
+        Digests, Gap, HeldDigest, HeldImage, Hold, KnownOrder, Order, OrderEvidence, Provenance,
+        UnknownOrder, Unreadable,
     },
     oci::{Digest, Revision},
     pins::Found,
@@ -23,7 +24,6 @@ pub(crate) enum HistoryFacts<'h> {
     Known {
         /// The order of the revision and the currently pinned one, before the images are read.
         order: Order,
-        hold: Hold<'h>,
         /// A commit with unknown content that may have rolled the set back.
         blind_spot: Option<&'h Unreadable>,
         extent: Extent,
@@ -31,14 +31,10 @@ pub(crate) enum HistoryFacts<'h> {
 }
 
 impl HistoryFacts<'_> {
-    /// The extent, unless history is absent or the revision is held.
-    pub(super) fn extent_unless_held(&self) -> Option<Extent> {
+    /// The extent, unless history is absent.
+    pub(super) fn extent(&self) -> Option<Extent> {
         match self {
-            Self::Absent(_)
-            | Self::Known {
-                hold: Hold::Held { .. },
-                ..
-            } => None,
+            Self::Absent(_) => None,
             Self::Known { extent, .. } => Some(*extent),
         }
     }
@@ -112,37 +108,20 @@ impl UnknownFact<'_> {
     }
 }
 
-/// Checks the hold of `revision`.
-pub(super) fn check_hold_by_revision(
-    revision: &Revision,
-    facts: &HistoryFacts<'_>,
-    overrides: Overrides,
-) -> StageResult {
-    let (hold, blind_spot, extent) = match facts {
+/// Checks that history is available and complete enough to show the holds of digests.
+pub(super) fn check_history_of_holds(facts: &HistoryFacts<'_>, overrides: Overrides) -> Vec<Check> {
+    match facts {
         HistoryFacts::Absent(reason) => {
             let detail = format!("cannot determine whether this set was rolled back: {reason}");
-            let check = Check::new(Code::ROLLED_BACK, Status::Warn, detail);
-            return vec![check].into();
+            vec![Check::new(Code::ROLLED_BACK, Status::Warn, detail)]
         }
         HistoryFacts::Known {
-            hold,
-            blind_spot,
+            blind_spot: Some(unreadable),
             extent,
             ..
-        } => (hold, blind_spot, *extent),
-    };
-    let mut result = StageResult::default();
-    match check_hold(revision, hold, overrides.rolled_back, extent) {
-        Ok(check) => result.checks.push(check),
-        Err(outage) => result.outages.push(outage),
+        } => vec![check_unreadable(unreadable, overrides.rolled_back, *extent)],
+        HistoryFacts::Known { .. } => Vec::new(),
     }
-    if let Some(unreadable) = blind_spot {
-        // The hold passed without knowledge of that commit.
-        result.checks.retain(|check| check.status != Status::Pass);
-        let check = check_unreadable(unreadable, overrides.rolled_back, extent);
-        result.checks.push(check);
-    }
-    result
 }
 
 /// Checks a commit with unknown content: it may have promoted the set and rolled it back.
@@ -279,85 +258,115 @@ fn check_unknown_order(
     }
 }
 
-fn check_hold(
-    revision: &Revision,
+/// Checks whether a promotion changes pins to digests that a rollback undid.
+pub(super) fn check_hold(
+    set: &HeldBy<'_>,
     hold: &Hold<'_>,
     is_forced: bool,
     extent: Extent,
 ) -> Result<Check, Error> {
     let check = |status, detail: String| Check::new(Code::ROLLED_BACK, status, detail);
-    Ok(match (hold, extent) {
-        (Hold::Free, _) => check(Status::Pass, "no rollback undid this set".to_owned()),
-        (Hold::Held { rollback, .. }, _) => {
-            let detail = format!(
-                "set {revision} was rolled back by commit {} on {}",
-                rollback.commit.short(),
-                rollback.date
-            );
-            match (is_forced, extent) {
-                (true, _) => check(Status::Warn, detail + "; forced by --force-after-rollback"),
-                (false, Extent::Clone) => check(Status::Fail, detail),
-                (false, Extent::LastCommits { .. }) => check(Status::Fail, detail).help(
-                    "promote a newer build, or promote in a clone with --force-after-rollback",
-                ),
-            }
-        }
-        (Hold::UnknownPast(past), _) => {
-            let removed: Vec<_> = past.removed.iter().map(|path| plain(path)).collect();
-            let detail = format!(
-                "cannot determine whether a rollback undid this set: commit {} adds the configuration \
-                 and removes {}, and git detects no rename, so the past of this set is unknown",
-                past.commit.short(),
-                if removed.is_empty() {
-                    "others".to_owned()
-                } else {
-                    removed.join(", ")
-                }
-            );
-            if is_forced {
-                check(Status::Warn, detail + "; forced by --force-after-rollback")
-            } else {
-                check(Status::Fail, detail).help(
-                    "if no rollback undid this set, add --force-after-rollback; the next promotion \
-                     does not need it",
-                )
-            }
-        }
-        (
-            Hold::Shallow,
-            Extent::LastCommits {
-                contain_promotion: true,
-                ..
-            },
-        ) => check(
-            Status::Pass,
-            "the recent commits show how the current set began, and no rollback of this set"
-                .to_owned(),
-        ),
-        (Hold::Shallow, extent) => {
-            let unknown = UnknownFact {
-                code: Code::ROLLED_BACK,
-                fact: "whether a rollback undid this set",
-                reason: "the recent commits do not show when the current set began, so an older \
-                         rollback of this set may be among those before",
-                overridden_by: is_forced.then_some("forced by --force-after-rollback"),
-            };
-            unknown.check(extent)?
-        }
+    if hold.is_held() {
+        let detail = set.describe(hold);
+        return Ok(match (is_forced, extent) {
+            (true, _) => check(Status::Warn, detail + "; forced by --force-after-rollback"),
+            (false, Extent::Clone) => check(Status::Fail, detail),
+            (false, Extent::LastCommits { .. }) => check(Status::Fail, detail).help(
+                "promote a newer build, or promote in a clone with --force-after-rollback",
+            ),
+        });
+    }
+    if hold.is_shallow {
+        return check_shallow_hold(is_forced, extent);
+    }
+    Ok(if hold.latest().is_some() {
+        check(Status::Warn, set.describe(hold))
+    } else {
+        check(Status::Pass, "no rollback undid these digests".to_owned())
     })
 }
 
-/// The check that fails if a rollback undid the set with these digests; `None` if history contains no hold.
-pub(super) fn check_hold_by_digests(
-    revision: &Revision,
-    hold: &Hold<'_>,
-    is_forced: bool,
-    extent: Extent,
-) -> Option<Check> {
-    match hold {
-        Hold::Held { .. } => check_hold(revision, hold, is_forced, extent).ok(),
-        // The check by revision reports these results.
-        Hold::Free | Hold::Shallow | Hold::UnknownPast(_) => None,
+/// Checks the holds in a history that lacks commits.
+fn check_shallow_hold(is_forced: bool, extent: Extent) -> Result<Check, Error> {
+    if let Extent::LastCommits {
+        contain_promotion: true,
+        ..
+    } = extent
+    {
+        return Ok(Check::new(
+            Code::ROLLED_BACK,
+            Status::Pass,
+            "the recent commits show how the current set began, and no rollback of this set",
+        ));
+    }
+    let unknown = UnknownFact {
+        code: Code::ROLLED_BACK,
+        fact: "whether a rollback undid this set",
+        reason: "the recent commits do not show when the current set began, so an older \
+                 rollback of this set may be among those before",
+        overridden_by: is_forced.then_some("forced by --force-after-rollback"),
+    };
+    unknown.check(extent)
+}
+
+/// Warns of a rollback to held digests.
+pub(super) fn check_return(set: &HeldBy<'_>, hold: &Hold<'_>) -> Option<Check> {
+    hold.latest()?;
+    let detail = format!("{}: this returns to it", set.describe(hold));
+    Some(Check::new(Code::ROLLED_BACK, Status::Warn, detail))
+}
+
+/// A set in messages about its hold.
+pub(super) struct HeldBy<'s> {
+    pub(super) revision: &'s Revision,
+    pub(super) path: &'s SetPath,
+}
+
+impl HeldBy<'_> {
+    fn describe(&self, hold: &Hold<'_>) -> String {
+        let mut sentences = Vec::new();
+        if hold.is_held()
+            && let Some(latest) = hold.latest()
+        {
+            sentences.push(format!("set {} {}", self.revision, self.event(latest)));
+        } else {
+            let images = hold.held.iter().chain(&hold.held_elsewhere);
+            sentences.extend(self.events(images, ""));
+        }
+        sentences.extend(self.events(hold.pinned.iter(), " (pinned now)"));
+        sentences.join("; ")
+    }
+
+    /// A sentence for each commit that undid digests of these images.
+    fn events<'h>(
+        &self,
+        images: impl Iterator<Item = &'h HeldImage<'h>>,
+        remark: &str,
+    ) -> Vec<String> {
+        let mut commits: Vec<(&HeldDigest, Vec<String>)> = Vec::new();
+        for image in images {
+            let name = format!("`{}`", plain(&image.name));
+            let mut known = commits.iter_mut();
+            match known.find(|(hold, _)| (hold.commit, &hold.set) == (image.hold.commit, &image.hold.set)) {
+                Some((_, names)) => names.push(name),
+                None => commits.push((image.hold, vec![name])),
+            }
+        }
+        let sentence = |(hold, names): (&HeldDigest, Vec<String>)| {
+            let (names, event) = (names.join(", "), self.event(hold));
+            format!("the digest of {names}{remark} {event}")
+        };
+        commits.into_iter().map(sentence).collect()
+    }
+
+    fn event(&self, hold: &HeldDigest) -> String {
+        let place = if hold.set == *self.path {
+            String::new()
+        } else {
+            format!(" in the set {}", plain(&hold.set.to_string()))
+        };
+        let (commit, date) = (hold.commit.short(), plain(&hold.date));
+        format!("was rolled back{place} by commit {commit} on {date}")
     }
 }
 
@@ -635,17 +644,23 @@ mod tests {
             // The configuration of the fleet is incomplete, or the history of the repository begins manually.
             assert_eq!(status(&no_source), Fail);
             assert_eq!(status(&Order::Unknown(UnknownOrder::NotInHistory)), Warn);
-            let hold = |hold, contain_promotion| {
+            let hold = |contain_promotion| {
                 let extent = Extent::LastCommits {
                     contain_promotion,
                     accept_unknown,
                 };
-                check_hold(&word("new"), &hold, false, extent)
-                    .unwrap()
-                    .status
+                let set = HeldBy {
+                    revision: &word("new"),
+                    path: &SetPath::top(),
+                };
+                let hold = Hold {
+                    is_shallow: true,
+                    ..Hold::default()
+                };
+                check_hold(&set, &hold, false, extent).unwrap().status
             };
-            assert_eq!(hold(Hold::Shallow, true), Pass);
-            assert_eq!(hold(Hold::Shallow, false), shallow);
+            assert_eq!(hold(true), Pass);
+            assert_eq!(hold(false), shallow);
         }
     }
 
@@ -744,26 +759,21 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_commit_replaces_the_pass_of_the_hold() {
+    fn unreadable_commit_may_be_a_rollback() {
         let unreadable = Unreadable::example(ObjectId::parse(&[b'a'; 40]).unwrap());
         let checks = |blind_spot| {
             let facts = HistoryFacts::Known {
                 order: Order::Same,
-                hold: Hold::Free,
                 blind_spot,
                 extent: in_fleet(true),
             };
-            let StageResult { checks, outages } =
-                check_hold_by_revision(&word("new"), &facts, Overrides::default());
-            assert!(outages.is_empty());
-            let rows = checks.into_iter();
+            let rows = check_history_of_holds(&facts, Overrides::default()).into_iter();
             rows.map(|check| (check.code, check.status, check.help))
                 .collect::<Vec<_>>()
         };
-        let code = Code::ROLLED_BACK;
-        assert_eq!(checks(None), [(code, Status::Pass, None)]);
+        assert_eq!(checks(None), []);
         let help = "inspect the commit; if it rolled nothing back, promote in a clone with --force-after-rollback";
-        let refused = (code, Status::Fail, Some(help.to_owned()));
+        let refused = (Code::ROLLED_BACK, Status::Fail, Some(help.to_owned()));
         assert_eq!(checks(Some(&unreadable)), [refused]);
     }
 

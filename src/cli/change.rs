@@ -14,7 +14,7 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::{ChangeParts, Config, Trailer},
+    config::{ChangeParts, Config},
     error::{Errors, usage},
     report::{
         body,
@@ -279,7 +279,7 @@ fn commit_message(document: &PlanDocument) -> String {
     format!(
         "\n\n    {}\n\n    {}",
         plain(&document.title),
-        plain(&Trailer::line(&document.revision, &document.set_path))
+        document.trailers.iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n    ")
     )
 }
 

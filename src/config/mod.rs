@@ -82,7 +82,7 @@ pub(crate) use template::{Template, check_branch};
 pub(crate) use top_level::{
     Config, IgnoredFiles, OrderPolicy, OutsidePolicy, Revisions, parse, parse_past, schema,
 };
-pub(crate) use trailer::Trailer;
+pub(crate) use trailer::{Override, Trailer};
 pub(crate) use types::{FORGE_TOKENS, job_secrets};
 pub(crate) use verify::{
     Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify,

@@ -1,8 +1,10 @@
-//! The trailer `Repin-Set` of a commit: the revision that the commit gives to a set.
+//! The trailers of a commit: `Repin-Set`, the revision that the commit gives to a set, and
+//! `Repin-Override`, a refusal that was overridden.
 
 use super::set_path::SetPath;
 
 const KEY: &str = "Repin-Set";
+const OVERRIDE: &str = "Repin-Override";
 
 /// A trailer of a commit's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +12,32 @@ pub(crate) struct Trailer<'m> {
     pub revision: &'m str,
     /// The set, if the trailer contains its path.
     pub set: Option<SetPath>,
+}
+
+/// A refusal that a commit overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Override {
+    /// The commit promotes digests that a rollback undid.
+    RolledBack,
+}
+
+impl Override {
+    const ROLLED_BACK: &'static str = "rolled_back";
+
+    /// The override on a line of a message.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let (key, value) = line.split_once(':')?;
+        let is_override =
+            key.eq_ignore_ascii_case(OVERRIDE) && value.trim() == Self::ROLLED_BACK;
+        is_override.then_some(Self::RolledBack)
+    }
+
+    /// The line that records the override.
+    pub(crate) fn line(self) -> String {
+        match self {
+            Self::RolledBack => format!("{OVERRIDE}: {}", Self::ROLLED_BACK),
+        }
+    }
 }
 
 impl<'m> Trailer<'m> {
@@ -31,8 +59,11 @@ impl<'m> Trailer<'m> {
     pub(crate) fn lines(body: &[u8]) -> Vec<u8> {
         let mut lines = Vec::new();
         for line in body.split(|byte| *byte == b'\n') {
-            let key = line.get(..KEY.len()).unwrap_or_default();
-            if key.eq_ignore_ascii_case(KEY.as_bytes()) {
+            let has_key = |key: &str| {
+                let start = line.get(..key.len()).unwrap_or_default();
+                start.eq_ignore_ascii_case(key.as_bytes())
+            };
+            if has_key(KEY) || has_key(OVERRIDE) {
                 lines.extend_from_slice(line);
                 lines.push(b'\n');
             }

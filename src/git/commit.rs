@@ -51,8 +51,8 @@ pub(crate) struct CommitPlan<'p> {
     pub files: &'p [(&'p RelPath, &'p [u8])],
     /// The first line of its message.
     pub title: &'p str,
-    /// The last line of its message, which a hook may not drop.
-    pub trailer: &'p str,
+    /// The last lines of its message, which a hook may not drop.
+    pub trailers: &'p str,
 }
 
 /// The outcome of a commit.
@@ -178,7 +178,7 @@ impl Git {
             "-m",
             plan.title,
             "-m",
-            plan.trailer,
+            plan.trailers,
             "--pathspec-from-file=-",
             "--pathspec-file-nul",
         ];
@@ -256,11 +256,10 @@ impl Git {
         }
         let message = self.output("log", &["-1", "--format=%B", &id.to_string(), "--"])?;
         let message = String::from_utf8_lossy(&message);
-        if !message.lines().any(|line| line == plan.trailer) {
-            return Ok(Some(format!(
-                "its message lost the line `{}`",
-                plan.trailer
-            )));
+        for trailer in plan.trailers.lines() {
+            if !message.lines().any(|line| line == trailer) {
+                return Ok(Some(format!("its message lost the line `{trailer}`")));
+            }
         }
         let mut changed = self.changed(parent, id)?;
         let modified = self.modified()?;
@@ -391,7 +390,7 @@ mod tests {
             base: &base,
             files: &[(&path, planned.as_bytes())],
             title: "promote",
-            trailer: TRAILER,
+            trailers: TRAILER,
         })
     }
 
@@ -450,7 +449,7 @@ mod tests {
             base: &base,
             files: &paths.each_ref().map(|path| (path, &b"b"[..])),
             title: "promote",
-            trailer: TRAILER,
+            trailers: TRAILER,
         });
         let Ok(Committed::Undone(difference)) = committed else {
             panic!("{committed:?}")

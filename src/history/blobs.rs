@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::rules::Rules;
 use crate::{
     files::TooLargeForPins,
     git::ObjectId,
@@ -18,14 +19,14 @@ use crate::{
     pins::{FilePlaces, FileScanner, Finder, Scan, WholeFile, mentions, read_whole},
 };
 
-/// The distinct pins of one blob: the index of the image and the digest, sorted.
+/// The distinct pins of one blob: the number of the repository and the digest, sorted.
 pub(super) type PinList = Vec<(usize, Digest)>;
 
 /// A blob with its reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Blob {
     pub(super) id: ObjectId,
-    /// The number of the reading; `None` if no place applies.
+    /// The number of the reading; `None` if only the repositories of the current configuration are searched.
     pub(super) reading: Option<usize>,
 }
 
@@ -63,22 +64,17 @@ struct Shared {
 }
 
 impl Readings {
-    /// The number of the reading with these places; `None` if there are none. `rules` identifies the
-    /// scanner.
-    pub(super) fn number(
-        &self,
-        rules: &str,
-        scanner: &FileScanner,
-        places: FilePlaces,
-    ) -> Option<usize> {
-        if places.is_empty() {
+    /// The number of the reading by these rules; `None` if the repositories of the current configuration
+    /// and no places are searched.
+    pub(super) fn number(&self, rules: &Rules, places: FilePlaces) -> Option<usize> {
+        if places.is_empty() && !rules.has_other_repositories {
             return None;
         }
         let shared = &mut *self.lock();
-        let number = match shared.numbers.entry((rules.to_owned(), places.clone())) {
+        let number = match shared.numbers.entry((rules.reading.clone(), places.clone())) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(unknown) => {
-                shared.readings.push((scanner.clone(), places));
+                shared.readings.push((rules.scanner.clone(), places));
                 *unknown.insert(shared.readings.len() - 1)
             }
         };
@@ -113,11 +109,13 @@ impl Readings {
                 }
             };
             let numbers: Vec<_> = requested.iter().copied().flatten().collect();
+            let mut has_places = false;
             for (number, (scanner, places)) in numbers.iter().zip(readings.scanners(&numbers)) {
                 let reading = Some(*number);
+                has_places |= !places.is_empty();
                 readings.add(Blob { id: *id, reading }, &scanner.scan(text, &places));
             }
-            if !numbers.is_empty() {
+            if has_places {
                 readings.add_place_digests(text)?;
             }
             if !requested.contains(&None) {
@@ -192,7 +190,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{self, RelPath},
-        history::tests::examples::id,
+        history::{rules::Slots, tests::examples::id},
     };
 
     const CONFIG: &str = "version: 1
@@ -226,15 +224,18 @@ places:
     #[test]
     fn blob_is_read_once_for_each_reading() {
         let config = config::example(CONFIG);
-        let scanner = FileScanner::of(&config, &[config.images[0].repository.clone()]);
-        let places = scanner.places_of(&RelPath::parse("values.yaml").unwrap(), &|_| false);
+        let mut rules = Rules::new(&config, &mut Slots::new(&config));
+        let places = (rules.scanner).places_of(&RelPath::parse("values.yaml").unwrap(), &|_| false);
         let readings = Readings::default();
-        let number = |rules: &str| readings.number(rules, &scanner, places.clone());
+        let mut number = |reading: &str| {
+            rules.reading = reading.to_owned();
+            readings.number(&rules, places.clone())
+        };
         assert_eq!(
             [number("a"), number("b"), number("a")],
             [Some(0), Some(1), Some(0)]
         );
-        assert_eq!(readings.number("a", &scanner, FilePlaces::default()), None);
+        assert_eq!(readings.number(&rules, FilePlaces::default()), None);
 
         let mut reader = readings.reader(Finder::for_images(&config.images));
         let mut read = |number: usize, requested: &[Option<usize>], text: &str| {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Digests, History, Hold};
+use super::{Digests, History};
 use crate::{
     error::Errors,
     git::{Git, GitError},
@@ -95,7 +95,7 @@ impl Order {
         let Self::Unknown(unknown) = &self else {
             return self;
         };
-        if !unknown.allows_further_evidence() || history.had_hold(revision) {
+        if !unknown.allows_further_evidence() || history.was_undone(revision) {
             return self;
         }
         match history.became_current_before(revision, current) {
@@ -235,23 +235,13 @@ impl History {
         }
     }
 
-    /// Whether a rollback undid the set of `revision`, and it did not become current again.
-    pub(crate) fn was_undone(&self, revision: &Revision) -> bool {
-        let mut undone = self.events.undone.iter();
-        undone.any(|undone| undone.revisions.contains(revision))
-    }
-
-    /// Whether the set of `revision` is held, or a set that became current after the rollback ended its
-    /// hold. `rolled_back` decides about its promotion.
-    fn had_hold(&self, revision: &Revision) -> bool {
-        let last = self.line_events().last().map(|event| event.position);
-        let undone = self.events.undone.iter();
-        let mut undone = undone.filter(|undone| undone.revisions.contains(revision));
-        let has_later_set = undone.any(|undone| {
-            let rollback = &self.events.all[undone.rollback];
-            last.is_some_and(|last| last > rollback.position)
-        });
-        has_later_set || matches!(self.hold(revision), Hold::Held { .. })
+    /// Whether a rollback undid a set of `revision`. `rolled_back` decides about its promotion.
+    fn was_undone(&self, revision: &Revision) -> bool {
+        let mut claiming = self.claimed.get(revision).into_iter().flatten();
+        claiming.any(|position| {
+            let set = self.facts.line_point(*position).set;
+            set.is_some_and(|set| self.events.undone_by[set].is_some())
+        })
     }
 
     /// Whether the set of `revision` first became current before the set with the digests `pinned`;

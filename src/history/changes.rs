@@ -53,7 +53,7 @@ impl History {
                         };
                     }
                 }
-                Content::All(_, all) => files = all.iter().cloned().collect(),
+                Content::All(_, all, _) => files = all.iter().cloned().collect(),
             }
             if !commits.contains(&commit.id) {
                 continue;
@@ -64,7 +64,9 @@ impl History {
                     found.push(PinnedFile {
                         path: Arc::clone(path),
                         blob: blob.id,
-                        images: read.pins.iter().map(|(image, _)| *image).collect(),
+                        images: (read.pins.iter())
+                            .flat_map(|(repository, _)| self.facts.slots.images_of(*repository))
+                            .collect(),
                     });
                 }
             }
@@ -110,7 +112,7 @@ fn apply(files: &mut BTreeMap<FilePath, ObjectId>, content: &Content) -> Vec<Cha
                 });
             }
         }
-        Content::All(_, all) => {
+        Content::All(_, all, _) => {
             let old_files = std::mem::take(files);
             for (path, blob) in all {
                 files.insert(Arc::clone(path), blob.id);

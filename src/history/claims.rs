@@ -3,7 +3,7 @@
 //! `evidence` and `events` compare the claims with the contents.
 
 use crate::{
-    config::{Config, SetPath, TagTemplate, Template, Trailer},
+    config::{Config, Override, SetPath, TagTemplate, Template, Trailer},
     oci::{Pattern, Revision},
 };
 
@@ -15,13 +15,20 @@ pub(super) struct Claims {
     pub(super) revisions: Vec<Revision>,
     /// The revisions in titles.
     pub(super) by_title: Vec<Revision>,
+    /// Whether the commit records a rollback of the set: by its title, or by a trailer without the title of
+    /// a promotion.
+    pub(super) is_rollback: bool,
+    /// Whether the commit has the trailer that promotes held digests on purpose.
+    pub(super) is_override: bool,
 }
 
 /// The forms of titles and tags, by the current configuration and by every configuration of the line.
 #[derive(Debug)]
 pub(super) struct ClaimTemplates {
-    /// Each title template with the name of its configuration.
+    /// Each title template of promotions with the name of its configuration.
     templates: Vec<(Template, String)>,
+    /// Each title template of rollbacks with the name of its configuration.
+    rollbacks: Vec<(Template, String)>,
     tags: Vec<TagTemplate>,
     pattern: Pattern,
 }
@@ -30,6 +37,7 @@ impl ClaimTemplates {
     pub(super) fn new(config: &Config) -> Self {
         let mut templates = Self {
             templates: Vec::new(),
+            rollbacks: Vec::new(),
             tags: Vec::new(),
             pattern: config.revision.pattern.clone(),
         };
@@ -47,6 +55,8 @@ impl ClaimTemplates {
         for name in names {
             let title = (config.promote.title.clone(), name.to_owned());
             add_missing(&mut self.templates, &[title]);
+            let title = (config.rollback.title.clone(), name.to_owned());
+            add_missing(&mut self.rollbacks, &[title]);
         }
         add_missing(&mut self.tags, std::slice::from_ref(&config.revision.tag));
     }
@@ -65,23 +75,31 @@ impl ClaimTemplates {
     /// (GitHub Docs, "About merge methods on GitHub"), and pins the last set.
     pub(super) fn claims(&self, subject: &[u8], trailers: &[u8], paths: &[&SetPath]) -> Claims {
         let title = std::str::from_utf8(subject).unwrap_or_default().trim_end();
-        let mut promoted = Vec::new();
-        for text in title_forms(title) {
-            for (template, name) in &self.templates {
-                if let Some(revision) = template.revision_in(text, name) {
-                    promoted.extend(self.pattern.revision(revision));
+        let revisions_in = |templates: &[(Template, String)]| {
+            let mut revisions = Vec::new();
+            for text in title_forms(title) {
+                for (template, name) in templates {
+                    let revision = template.revision_in(text, name);
+                    revisions.extend(revision.and_then(|text| self.pattern.revision(text).ok()));
                 }
             }
-        }
+            revisions
+        };
+        let mut promoted = revisions_in(&self.templates);
+        let mut rolled_back = revisions_in(&self.rollbacks);
+        let has_promotion_title = !promoted.is_empty();
         let (mut with_path, mut without_path) = (Vec::new(), Vec::new());
-        for line in trailers.split(|byte| *byte == b'\n') {
-            let line = std::str::from_utf8(line).ok();
-            let Some(trailer) = line.and_then(Trailer::parse) else {
+        let mut sets = Vec::new();
+        let lines = trailers.split(|byte| *byte == b'\n');
+        let lines: Vec<_> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        for line in &lines {
+            let Some(trailer) = Trailer::parse(line) else {
                 continue;
             };
             let Ok(revision) = self.pattern.revision(trailer.revision) else {
                 continue;
             };
+            add_missing(&mut sets, std::slice::from_ref(&trailer.set));
             match trailer.set {
                 None => without_path.push(revision),
                 Some(set) if paths.contains(&&set) => with_path.push(revision),
@@ -92,17 +110,26 @@ impl ClaimTemplates {
             without_path
         } else {
             promoted.retain(|revision| with_path.contains(revision));
+            rolled_back.retain(|revision| with_path.contains(revision));
             with_path
         };
         let mut by_title = Vec::new();
         add_missing(&mut by_title, &promoted);
         let mut revisions = by_title.clone();
+        let is_rollback =
+            !rolled_back.is_empty() || (!has_promotion_title && !trailers.is_empty());
+        // In a commit for several sets, the override may be that of another set.
+        let is_override = (!revisions.is_empty() || !trailers.is_empty())
+            && sets.len() <= 1
+            && lines.iter().any(|line| Override::parse(line).is_some());
         if revisions.is_empty() {
             revisions.extend(trailers.into_iter().last());
         }
         Claims {
             revisions,
             by_title,
+            is_rollback,
+            is_override,
         }
     }
 }

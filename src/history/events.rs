@@ -3,15 +3,16 @@
 //! Pure: indices of sets in, events out. The documentation of the parent module contains the rules.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
-    mem,
+    collections::{HashMap, HashSet, hash_map::Entry},
 };
 
 use super::{
     Kind,
     claims::Claims,
     graph::{Graph, Step},
+    holds::{SlotDigests, first_record},
     sets::Set,
+    walk::ConfigState,
 };
 use crate::oci::{Digest, Revision};
 
@@ -20,13 +21,32 @@ use crate::oci::{Digest, Revision};
 pub(super) struct Point {
     /// The index of the set; `None` if the content is unknown.
     pub(super) set: Option<usize>,
-    /// The digests of images that were found in unknown content.
+    /// The digests of every slot; `None` if the content is unknown.
+    pub(super) slots: Option<SlotDigests>,
+    /// The digests that were found in unknown content, each with its slot.
     pub(super) partial_pins: Vec<(usize, Digest)>,
     pub(super) claims: Claims,
+    /// Whether a merged commit with the same set has the trailer `Repin-Override`.
+    pub(super) has_merged_override: bool,
+    /// Whether the commit changed a file with pins.
+    pub(super) has_changed_files: bool,
+    pub(super) config: ConfigState,
     /// Whether the title is that of a rollback, if earlier commits are unknown.
     pub(super) has_rollback_title: bool,
     /// Whether the commit is a merge that took the set of another parent.
     pub(super) is_taken: bool,
+}
+
+impl Point {
+    /// Whether the commit records the set.
+    pub(super) fn is_record(&self) -> bool {
+        !self.claims.revisions.is_empty() || self.claims.is_rollback
+    }
+
+    /// Whether the commit promotes digests that may be held, on purpose.
+    pub(super) fn is_override(&self) -> bool {
+        self.claims.is_override || self.has_merged_override
+    }
 }
 
 /// A change of the set.
@@ -53,33 +73,12 @@ pub(super) struct IgnoredClaim {
     pub(super) introduced: usize,
 }
 
-/// A set that a rollback undid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Undone {
-    pub(super) set: usize,
-    /// The event of the rollback.
-    pub(super) rollback: usize,
-    /// The event with which the set last became current; `None` if that was before the first commit.
-    pub(super) event: Option<usize>,
-    /// The revisions that the set was promoted as.
-    pub(super) revisions: Vec<Revision>,
-    /// The images that the rollback changed.
-    pub(super) images: BTreeSet<usize>,
-    /// Whether each of these images now has a digest that followed its undone digest.
-    pub(super) is_followed: bool,
-    /// The images whose present digest the commits before the rollback do not contain.
-    unseen: Vec<usize>,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Events {
     /// Every event of the line and of merged commits.
     pub(super) all: Vec<Event>,
     /// The indices in `all` of the events of the line, oldest first.
     pub(super) line: Vec<usize>,
-    /// The sets that rollbacks undid, on the line or on a merged one, and that did not become current
-    /// on the line since.
-    pub(super) undone: Vec<Undone>,
     /// The latest rollback that undid each set, on the line or on a merged one.
     pub(super) undone_by: Vec<Option<usize>>,
     /// The position in the line of the last newer set.
@@ -94,9 +93,6 @@ pub(super) struct Events {
 /// The first commit that pinned a digest.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// The number of sets that were current before.
-    order: usize,
-    position: usize,
     /// The set; `None` in unknown content.
     set: Option<usize>,
 }
@@ -115,8 +111,6 @@ struct Fold<'a> {
     graph: &'a Graph,
     points: &'a [Point],
     sets: &'a [Set],
-    /// The last known set of the line.
-    tip: Option<usize>,
     events: Events,
     /// The sets in the order in which they became current, each with its event.
     sequence: Vec<(usize, Option<usize>)>,
@@ -125,10 +119,8 @@ struct Fold<'a> {
     /// The digests that each image had when all of its pins agreed, or in unknown content.
     seen: Vec<HashMap<Digest, Seen>>,
     is_first_unknown: bool,
-    /// The undone sets of the line.
-    undone: HashMap<usize, Undone>,
-    /// The undone sets of merged commits.
-    merged: Vec<Undone>,
+    /// The position in the line of the first commit that records the set.
+    recorded: Option<usize>,
     changes: Vec<Change>,
 }
 
@@ -142,12 +134,10 @@ pub(super) fn events(
     is_truncated: bool,
 ) -> Events {
     let images = sets.first().map_or(0, |set| set.0.len());
-    let mut line = graph.line.iter().rev();
     let mut fold = Fold {
         graph,
         points,
         sets,
-        tip: line.find_map(|commit| points[*commit].set),
         events: Events {
             undone_by: vec![None; sets.len()],
             revisions: vec![Vec::new(); sets.len()],
@@ -158,8 +148,7 @@ pub(super) fn events(
         last: vec![None; sets.len()],
         seen: vec![HashMap::new(); images],
         is_first_unknown: is_truncated,
-        undone: HashMap::new(),
-        merged: Vec::new(),
+        recorded: first_record(graph, points, is_truncated),
         changes: Vec::new(),
     };
     // The number of changes before each commit that was entered and not left. Those of the line are never
@@ -176,7 +165,7 @@ pub(super) fn events(
             Step::Leave(_) => fold.undo(marks.pop().unwrap_or_default()),
         }
     }
-    fold.finish()
+    fold.events
 }
 
 impl Fold<'_> {
@@ -184,7 +173,7 @@ impl Fold<'_> {
         let point = &self.points[commit];
         let Some(set) = point.set else {
             for (image, digest) in &point.partial_pins {
-                self.see(commit, *image, *digest, None);
+                self.see(*image, *digest, None);
             }
             return;
         };
@@ -217,10 +206,11 @@ impl Fold<'_> {
         let mut promoted = point.claims.by_title.iter();
         let is_promotion = is_whole && promoted.any(|revision| claims.contains(revision));
         // The start in `sequence` of the undone sets. A rollback to a set before the line undid the
-        // whole line. A promotion of a held set undoes no set.
+        // whole line.
+        let is_evidence = self.recorded.is_some_and(|recorded| position >= recorded);
         let undone = match self.last[set] {
-            _ if content.is_empty() => None,
-            Some(_) if is_promotion && self.is_held(set) => None,
+            _ if content.is_empty() || !is_evidence || !point.has_changed_files => None,
+            Some(_) if point.is_override() => None,
             Some(last) => Some(last + 1),
             None => point.has_rollback_title.then_some(0),
         };
@@ -248,7 +238,6 @@ impl Fold<'_> {
         });
         if is_on_line {
             self.events.line.push(event);
-            self.undone.remove(&set);
         }
         if let Some(start) = undone {
             self.undo_sets(event, start);
@@ -261,108 +250,24 @@ impl Fold<'_> {
     /// Records the sets that a rollback undid: those of `sequence` from `start`, which follow its own set.
     fn undo_sets(&mut self, rollback: usize, start: usize) {
         let event = &self.events.all[rollback];
-        let (commit, target) = (event.commit, event.set);
+        let commit = event.commit;
         let is_on_line = self.graph.is_on_line(commit);
         if !is_on_line && self.points[commit].is_taken {
             // The rollback of the line that was merged counts.
             return;
         }
-        let images = match self.sequence.last() {
-            Some((last, _)) => self.changed_images(*last, target),
-            None => BTreeSet::new(),
-        };
-        let mut undone_sets = HashMap::new();
-        for (set, event) in &self.sequence[start..] {
+        let mut undone_sets = HashSet::new();
+        for (set, _) in &self.sequence[start..] {
             if !self.sets[*set].is_empty() {
-                undone_sets.insert(*set, *event);
+                undone_sets.insert(*set);
             }
         }
-        for (set, event) in undone_sets {
+        for set in undone_sets {
             let latest = self.events.undone_by[set].map(|latest| self.events.all[latest].position);
             if latest <= Some(self.events.all[rollback].position) {
                 self.events.undone_by[set] = Some(rollback);
             }
-            let (is_followed, unseen) = self.is_followed(set, target, &images);
-            let undone = Undone {
-                set,
-                rollback,
-                event,
-                revisions: self.events.revisions[set].clone(),
-                images: images.clone(),
-                is_followed,
-                unseen,
-            };
-            if is_on_line {
-                self.hold(undone);
-            } else {
-                self.merged.push(undone);
-            }
         }
-    }
-
-    /// Holds a set of the line. A set that was not current since an earlier rollback is still held after
-    /// that one too.
-    fn hold(&mut self, mut undone: Undone) {
-        if let Some(earlier) = self.undone.remove(&undone.set) {
-            undone.is_followed &= earlier.is_followed;
-            undone.unseen.extend(earlier.unseen);
-            undone.images.extend(earlier.images);
-        }
-        self.undone.insert(undone.set, undone);
-    }
-
-    fn changed_images(&self, old: usize, new: usize) -> BTreeSet<usize> {
-        let images = self.sets[old].0.iter().zip(&*self.sets[new].0).enumerate();
-        let changed = images.filter(|(_, (old, new))| old != new);
-        changed.map(|(image, _)| image).collect()
-    }
-
-    /// Whether a rollback of the line undid a set, and no newer set has replaced it so far.
-    fn is_held(&self, set: usize) -> bool {
-        let Some(undone) = self.undone.get(&set) else {
-            return false;
-        };
-        let Some((current, _)) = self.sequence.last() else {
-            return true;
-        };
-        !undone.images.iter().all(|image| {
-            let digest = self.sets[*current].digest(*image);
-            digest.is_some_and(|digest| self.follows(*image, digest, set) == Some(true))
-        })
-    }
-
-    /// Whether an image had a digest only after those of a set; `None` if it never had the digest.
-    fn follows(&self, image: usize, digest: Digest, set: usize) -> Option<bool> {
-        let found = self.seen[image].get(&digest)?;
-        let digests = self.sets[set].0[image].iter();
-        let mut earlier = digests.filter_map(|digest| self.seen[image].get(digest));
-        // A set with a digest of unknown content may be an older one.
-        Some(found.set.is_some() && earlier.all(|earlier| found.order > earlier.order))
-    }
-
-    /// Whether the commits before the rollback to `target` show that each image now has a digest that
-    /// followed that of `set`, and the images whose present digest these commits do not contain.
-    fn is_followed(
-        &self,
-        set: usize,
-        target: usize,
-        images: &BTreeSet<usize>,
-    ) -> (bool, Vec<usize>) {
-        let mut unseen = Vec::new();
-        let Some(tip) = self.tip.map(|tip| &self.sets[tip]) else {
-            return (false, unseen);
-        };
-        for image in images {
-            let Some(present) = tip.digest(*image) else {
-                return (false, unseen);
-            };
-            match self.follows(*image, present, set) {
-                Some(true) => {}
-                None if self.sets[target].digest(*image) != Some(present) => unseen.push(*image),
-                Some(false) | None => return (false, unseen),
-            }
-        }
-        (true, unseen)
     }
 
     /// The claims of a commit for its set, without those for digests that belong to other revisions.
@@ -453,17 +358,15 @@ impl Fold<'_> {
         }
         for image in 0..self.seen.len() {
             if let Some(digest) = self.sets[set].digest(image) {
-                self.see(commit, image, digest, Some(set));
+                self.see(image, digest, Some(set));
             }
         }
         self.sequence.push((set, event));
         self.changes.push(Change::Sequence);
     }
 
-    fn see(&mut self, commit: usize, image: usize, digest: Digest, set: Option<usize>) {
+    fn see(&mut self, image: usize, digest: Digest, set: Option<usize>) {
         let seen = Seen {
-            order: self.sequence.len(),
-            position: self.graph.positions[commit],
             set,
         };
         if let Some(digests) = self.seen.get_mut(image)
@@ -494,36 +397,6 @@ impl Fold<'_> {
         }
     }
 
-    fn finish(mut self) -> Events {
-        let mut last_current = vec![None; self.sets.len()];
-        for event in &self.events.line {
-            let event = &self.events.all[*event];
-            last_current[event.set] = Some(event.position);
-        }
-        let (undone, merged) = (mem::take(&mut self.undone), mem::take(&mut self.merged));
-        for mut undone in undone.into_values().chain(merged) {
-            let rollback = &self.events.all[undone.rollback];
-            let is_on_line = self.graph.is_on_line(rollback.commit);
-            // On the line, a set is no longer undone once it is current.
-            if last_current[undone.set] >= Some(rollback.position) {
-                continue;
-            }
-            for revision in &self.events.revisions[undone.set] {
-                if !undone.revisions.contains(revision) {
-                    undone.revisions.push(revision.clone());
-                }
-            }
-            for image in mem::take(&mut undone.unseen) {
-                let present = self.tip.and_then(|tip| self.sets[tip].digest(image));
-                let seen = present.and_then(|digest| self.seen[image].get(&digest));
-                undone.is_followed &= seen.is_some_and(|seen| {
-                    seen.set.is_some() && (is_on_line || seen.position >= rollback.position)
-                });
-            }
-            self.events.undone.push(undone);
-        }
-        self.events
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{
     events::Point,
     graph::Graph,
     sets::{Set, Sets},
-    walk::Commit,
+    walk::{Commit, ConfigState},
 };
 
 /// Combines sets and claims.
@@ -20,7 +20,11 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
         let mut others = graph.other_parents(index).iter();
         points.push(Point {
             set,
+            slots: found.slots_by_commit[index].take(),
             partial_pins: found.partial_pins.remove(&index).unwrap_or_default(),
+            has_changed_files: found.has_changed_files[index],
+            config: commit.config,
+            has_merged_override: false,
             claims: if is_evidence {
                 commit.claims.clone()
             } else {
@@ -35,6 +39,7 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
             continue;
         }
         let mut claims = points[*merge].claims.clone();
+        let mut has_merged_override = false;
         for commit in merged {
             let point = &points[*commit];
             let is_pinned = match (point.set, points[*merge].set) {
@@ -44,11 +49,30 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
             };
             if is_pinned {
                 claims.extend(&point.claims);
+                has_merged_override |= point.claims.is_override;
             }
         }
         points[*merge].claims = claims;
+        points[*merge].has_merged_override = has_merged_override;
     }
+    record_by_correction(graph, commits, &mut points);
     points
+}
+
+/// Before the set is recorded, a correction of its configuration may record it.
+fn record_by_correction(graph: &Graph, commits: &[Commit], points: &mut [Point]) {
+    for (line_commit, merged) in graph.line.iter().zip(&graph.merged) {
+        let mut claims = points[*line_commit].claims.clone();
+        for commit in [line_commit].into_iter().chain(merged) {
+            if commits[*commit].config == (ConfigState::Present { is_changed: true }) {
+                claims.extend(&commits[*commit].claims);
+            }
+        }
+        if !claims.revisions.is_empty() {
+            points[*line_commit].claims = claims;
+            return;
+        }
+    }
 }
 
 /// Whether a merge pins the digests of a merged set. It may pin further images, which its other parent

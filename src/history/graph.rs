@@ -96,6 +96,14 @@ impl Graph {
         &self.nodes[commit].others
     }
 
+    /// Whether a commit is a proper ancestor of another one.
+    pub(super) fn is_ancestor(&self, commit: usize, other: usize) -> bool {
+        if self.is_on_line(commit) && self.is_on_line(other) {
+            return self.positions[commit] < self.positions[other];
+        }
+        self.descendants(commit)[other]
+    }
+
     /// Whether each commit has this one as an ancestor.
     pub(super) fn descendants(&self, commit: usize) -> Vec<bool> {
         let mut children = vec![Vec::new(); self.nodes.len()];

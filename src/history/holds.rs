@@ -1,177 +1,323 @@
-//! The holds of sets that rollbacks undid.
+//! The holds of a set: the digests that its commits undid.
+//!
+//! Pure: the digests of each image at each commit in, undone digests out. The questions about holds are in
+//! [`super::held`].
+//!
+//! A commit undoes digests if it changes a pinned file and returns an image to a digest that the image had
+//! before: those that the image had since. A merge of the line also undoes the newer digests of another
+//! parent, if it keeps the older digest. Neither the title nor the names of the image matter. A commit with
+//! the trailer `Repin-Override` undoes nothing. Before the first commit that records the set, a change is
+//! neither a promotion nor a rollback.
+//!
+//! A hold ends with a later commit that pins the digest on purpose: with the trailer `Repin-Override`, or
+//! recorded as a rollback.
 
 use std::{
-    cell::LazyCell,
-    cmp::{Ordering, Reverse},
-    collections::{BTreeMap, HashSet},
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
 };
 
 use super::{
-    History, HistoryEntry, LineFacts, UnknownPast,
-    events::{Events, Undone},
+    events::Point,
+    graph::{Graph, Step},
+    walk::ConfigState,
 };
-use crate::oci::{Pattern, Revision};
+use crate::oci::Digest;
 
-/// Whether a set is held after a rollback.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Hold<'h> {
-    Free,
-    Held {
-        /// The rollback that undid the set.
-        rollback: &'h HistoryEntry,
-    },
-    /// No hold is known, but the clone is too shallow to know all.
-    Shallow,
-    /// No hold is known, but the past of the set is unknown.
-    UnknownPast(&'h UnknownPast),
+/// The digests of every image of a set at a commit, by slot.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SlotDigests {
+    pub(super) digests: Arc<[Vec<Digest>]>,
+    /// The name of the image of each slot in the commit's own configuration.
+    pub(super) names: Arc<BTreeMap<usize, String>>,
 }
 
-/// A set that a rollback undid, which `promote` refuses.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HeldSet<'h> {
-    /// A revision that the set was promoted as, if it is known.
-    pub revision: Option<&'h Revision>,
-    /// The rollback that undid the set.
-    pub rollback: &'h HistoryEntry,
-    /// The entry with which the set last became current; `None` if that was before the start of the
-    /// clone.
-    pub undone: Option<&'h HistoryEntry>,
+/// A digest that a commit undid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UndoneDigest {
+    pub(super) digest: Digest,
+    /// The name of the image in the configuration of the commit.
+    pub(super) image: String,
+    pub(super) commit: usize,
 }
 
-impl History {
-    /// Every held set, those of the latest rollback first, newer sets first. A set has an item for each
-    /// of its revisions.
-    pub(crate) fn holds(&self) -> Vec<HeldSet<'_>> {
-        let mut sets = Vec::new();
-        for hold in &self.holds {
-            let set = HeldSet {
-                revision: None,
-                rollback: self.entry_of(hold.rollback),
-                undone: hold.event.map(|event| self.entry_of(event)),
-            };
-            if hold.revisions.is_empty() {
-                sets.push(set);
-            }
-            for revision in &hold.revisions {
-                sets.push(HeldSet {
-                    revision: Some(revision),
-                    ..set
-                });
-            }
-        }
-        sets
-    }
-
-    /// The hold of a revision that a rollback undid, even if the current set would end it.
-    pub(crate) fn prolonged_hold(&self, revision: &Revision) -> Hold<'_> {
-        let undone = self.events.undone.iter();
-        let undone = undone.filter(|undone| undone.revisions.contains(revision));
-        match undone.max_by_key(|undone| self.events.all[undone.rollback].position) {
-            Some(undone) => Hold::Held {
-                rollback: self.entry_of(undone.rollback),
-            },
-            None => self.hold(revision),
-        }
-    }
-
-    /// The latest hold of a set that satisfies a condition: a revision may have multiple sets.
-    pub(super) fn latest_hold(&self, is_wanted: impl Fn(&Undone) -> bool) -> Hold<'_> {
-        match self.holds.iter().find(|hold| is_wanted(hold)) {
-            Some(hold) => Hold::Held {
-                rollback: self.entry_of(hold.rollback),
-            },
-            None if self.shallow => Hold::Shallow,
-            None => self.unknown_past().map_or(Hold::Free, Hold::UnknownPast),
-        }
-    }
+/// A commit that pins digests on purpose, although they may be held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Release {
+    pub(super) digests: Vec<Digest>,
+    pub(super) commit: usize,
 }
 
-/// The undone sets that are held at the tip, those of the latest rollback first. Each set occurs once.
-///
-/// A hold is over while each image that the rollback changed has a newer digest.
-pub(super) fn holds(facts: &LineFacts, events: &Events, pattern: &Pattern) -> Vec<Undone> {
-    let current = facts.current_set();
-    let mut undone: Vec<&Undone> = (events.undone.iter())
-        .filter(|undone| Some(undone.set) != current)
-        .collect();
-    undone.sort_by_key(|undone| {
-        let rollback = &events.all[undone.rollback];
-        let is_on_line = facts.graph.is_on_line(rollback.commit);
-        Reverse((rollback.position, is_on_line, undone.event, undone.set))
-    });
-    let newer = newer_than_current(facts, events, &undone, pattern);
-    let mut sets = HashSet::new();
-    let mut holds = Vec::new();
-    for undone in undone {
-        let mut revisions = undone.revisions.iter();
-        let is_held = !is_replaced(facts, undone) || revisions.any(|name| newer.contains(name));
-        if is_held && sets.insert(undone.set) {
-            holds.push(undone.clone());
-        }
-    }
-    holds
+/// The undone digests of a set, and the commits that end holds.
+#[derive(Debug, Default)]
+pub(super) struct SetHolds {
+    pub(super) undone: Vec<UndoneDigest>,
+    pub(super) releases: Vec<Release>,
 }
 
-/// Whether each image that the rollback changed has a digest that became current after the undone one.
-fn is_replaced(facts: &LineFacts, undone: &Undone) -> bool {
-    let Some(current) = facts.current_set() else {
-        return false;
+/// Digests that an image had.
+#[derive(Debug, Clone)]
+struct State {
+    digests: Vec<Digest>,
+    /// Whether all pins of the image were read, and agreed.
+    is_agreed: bool,
+    commit: usize,
+}
+
+/// A change of the fold by a merged commit, with the old value.
+enum Change {
+    State(usize),
+    Slot(usize),
+}
+
+struct Fold<'a> {
+    graph: &'a Graph,
+    points: &'a [Point],
+    /// The merges of the line, by their parents except the first.
+    merges: HashMap<usize, Vec<usize>>,
+    /// The digests of each slot, in the order in which they became current.
+    slots: Vec<Vec<State>>,
+    /// The position in the line of the first commit that records the set.
+    recorded: Option<usize>,
+    changes: Vec<Change>,
+    holds: SetHolds,
+}
+
+/// Finds the undone digests. `start`: the position in the line of the first commit of the set.
+/// `is_truncated`: whether the past before it is unknown.
+pub(super) fn find_holds(
+    graph: &Graph,
+    points: &[Point],
+    start: usize,
+    is_truncated: bool,
+) -> SetHolds {
+    let mut merges: HashMap<usize, Vec<usize>> = HashMap::new();
+    for merge in &graph.line {
+        for parent in graph.other_parents(*merge) {
+            merges.entry(*parent).or_default().push(*merge);
+        }
+    }
+    let mut fold = Fold {
+        graph,
+        points,
+        merges,
+        slots: Vec::new(),
+        recorded: first_record(graph, points, is_truncated),
+        changes: Vec::new(),
+        holds: SetHolds::default(),
     };
-    let (current, set) = (&facts.sets[current], &facts.sets[undone.set]);
-    let mut images = undone.images.iter();
-    let has_other_digests = images.all(|image| {
-        let digest = current.digest(*image);
-        digest.is_some_and(|digest| !set.0[*image].contains(&digest))
-    });
-    undone.is_followed && has_other_digests
+    let mut marks = Vec::new();
+    for step in &graph.steps {
+        match *step {
+            Step::Enter(commit) => {
+                marks.push(fold.changes.len());
+                if graph.positions[commit] >= start {
+                    fold.visit(commit);
+                }
+            }
+            Step::Leave(_) => fold.undo(marks.pop().unwrap_or_default()),
+        }
+    }
+    fold.holds
 }
 
-/// The revisions of undone sets that are higher versions than that of the current set, or descend from it:
-/// newer builds, although the current set became current later.
-fn newer_than_current<'u>(
-    facts: &LineFacts,
-    events: &Events,
-    undone: &[&'u Undone],
-    pattern: &Pattern,
-) -> HashSet<&'u Revision> {
-    let mut newer = HashSet::new();
-    let current = facts.current_set().map(|set| &events.revisions[set]);
-    let Some(current) = current.and_then(|revisions| revisions.first()) else {
-        return newer;
-    };
-    let revisions = || undone.iter().flat_map(|undone| &undone.revisions);
-    if pattern.is_semver() {
-        let is_newer = |revision: &&Revision| {
-            pattern.cmp_precedence(revision, current) == Some(Ordering::Greater)
+/// The position in the line of the first commit that records the set.
+pub(super) fn first_record(graph: &Graph, points: &[Point], is_truncated: bool) -> Option<usize> {
+    if is_truncated {
+        return Some(0);
+    }
+    let records = points.iter().zip(&graph.positions);
+    let records = records.filter(|(point, _)| point.is_record());
+    records.map(|(_, position)| *position).min()
+}
+
+impl Fold<'_> {
+    /// Whether this commit or one before records the set.
+    fn is_recorded(&self, commit: usize) -> bool {
+        self.recorded.is_some_and(|recorded| self.graph.positions[commit] >= recorded)
+    }
+
+    /// Whether a commit before this one records the set.
+    fn is_recorded_before(&self, commit: usize) -> bool {
+        self.recorded.is_some_and(|recorded| self.graph.positions[commit] > recorded)
+    }
+
+    /// Whether a slot had these digests before.
+    fn had(&self, slot: usize, digests: &[Digest]) -> bool {
+        let mut states = self.slots.get(slot).into_iter().flatten();
+        states.any(|state| state.digests == digests)
+    }
+
+    fn visit(&mut self, commit: usize) {
+        let points = self.points;
+        let point = &points[commit];
+        // After the removal of the configuration, its files may belong to another set.
+        if point.config == ConfigState::Removed {
+            return;
+        }
+        let Some(pinned) = &point.slots else {
+            for (slot, digest) in &point.partial_pins {
+                self.push(*slot, vec![*digest], false, commit);
+            }
+            return;
         };
-        newer.extend(revisions().filter(is_newer));
-        return newer;
-    }
-    // Without an undone set, nothing is computed.
-    let indices = LazyCell::new(|| {
-        let commits = facts.commits.iter().enumerate();
-        let indices = commits.map(|(index, commit)| (commit.id.to_string(), index));
-        indices.collect::<BTreeMap<_, _>>()
-    });
-    // A revision may be an abbreviated id.
-    let named = |revision: &Revision| {
-        let name = revision.as_str();
-        if !pattern.may_be_commit(name) {
-            return None;
+        let is_evidence = self.is_recorded(commit) && point.has_changed_files;
+        self.continue_vanished(pinned);
+        let mut returned = Vec::new();
+        for (slot, digests) in pinned.digests.iter().enumerate() {
+            let last = self.slots.get(slot).and_then(|states| states.last());
+            let is_agreed = digests.len() == 1;
+            let is_same = last
+                .is_some_and(|last| last.is_agreed == is_agreed && last.digests == *digests);
+            if digests.is_empty() || is_same {
+                continue;
+            }
+            if self.had(slot, digests) {
+                returned.extend_from_slice(digests);
+            }
+            if is_evidence && !point.is_override() {
+                self.undo_since(slot, pinned, commit, &|_| true);
+            }
+            self.push(slot, digests.clone(), is_agreed, commit);
         }
-        let mut found = indices.range(name.to_owned()..);
-        let (_, index) = found.next().filter(|(id, _)| id.starts_with(name))?;
-        let is_ambiguous = found.next().is_some_and(|(id, _)| id.starts_with(name));
-        (!is_ambiguous).then_some(*index)
-    };
-    let descendants =
-        LazyCell::new(|| named(current).map(|current| facts.graph.descendants(current)));
-    for revision in revisions() {
-        if let (Some(index), Some(descendants)) = (named(revision), &*descendants)
-            && descendants[index]
-        {
-            newer.insert(revision);
+        let digests = if point.claims.is_override {
+            pinned.digests.iter().flatten().copied().collect()
+        } else if point.claims.is_rollback && self.is_recorded_before(commit) {
+            returned
+        } else {
+            Vec::new()
+        };
+        if !digests.is_empty() {
+            self.holds.releases.push(Release { digests, commit });
+        }
+        for merge in self.merges.get(&commit).cloned().unwrap_or_default() {
+            self.compare_with_merge(merge);
         }
     }
-    newer
+
+    /// Continues the digests of an image that has another name and repository, if the old image is gone.
+    fn continue_vanished(&mut self, pinned: &SlotDigests) {
+        for (slot, digests) in pinned.digests.iter().enumerate() {
+            let is_new = self.slots.get(slot).is_none_or(Vec::is_empty);
+            let [digest] = digests.as_slice() else {
+                continue;
+            };
+            if !is_new {
+                continue;
+            }
+            let vanished = self.slots.iter().enumerate().find(|(other, states)| {
+                let is_pinned = (pinned.digests.get(*other)).is_some_and(|other| !other.is_empty());
+                !is_pinned && states.iter().any(|state| state.digests.contains(digest))
+            });
+            if let Some((_, states)) = vanished {
+                let states = states.clone();
+                self.grow(slot);
+                self.slots[slot] = states;
+                self.changes.push(Change::Slot(slot));
+            }
+        }
+    }
+
+    /// Records the digests that a slot had since it last had the pinned one, if it had that before.
+    /// `counts`: whether the state of a commit counts.
+    fn undo_since(
+        &mut self,
+        slot: usize,
+        pinned: &SlotDigests,
+        commit: usize,
+        counts: &dyn Fn(usize) -> bool,
+    ) {
+        let Some(digests) = pinned.digests.get(slot).filter(|digests| digests.len() == 1) else {
+            return;
+        };
+        let states = self.slots.get(slot).map_or(&[][..], Vec::as_slice);
+        let is_pinned = |state: &State| state.is_agreed && state.digests == *digests;
+        let Some(last) = states.iter().rposition(is_pinned) else {
+            return;
+        };
+        let image = pinned.names.get(&slot).cloned().unwrap_or_default();
+        for state in states[last + 1..].iter().filter(|state| counts(state.commit)) {
+            for digest in &state.digests {
+                if !pinned.digests.iter().flatten().any(|other| other == digest) {
+                    self.holds.undone.push(UndoneDigest {
+                        digest: *digest,
+                        image: image.clone(),
+                        commit,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Records the digests that only the visited parent of a merge had, if the merge keeps older ones.
+    fn compare_with_merge(&mut self, merge: usize) {
+        let points = self.points;
+        let point = &points[merge];
+        let Some(pinned) = &point.slots else {
+            return;
+        };
+        if !self.is_recorded(merge) || point.is_override() || point.config == ConfigState::Removed {
+            return;
+        }
+        let graph = self.graph;
+        let position = graph.positions[merge];
+        let is_merged =
+            |commit: usize| graph.positions[commit] == position && !graph.is_on_line(commit);
+        for slot in 0..self.slots.len() {
+            self.undo_since(slot, pinned, merge, &is_merged);
+        }
+    }
+
+    fn push(&mut self, slot: usize, digests: Vec<Digest>, is_agreed: bool, commit: usize) {
+        self.grow(slot);
+        self.slots[slot].push(State {
+            digests,
+            is_agreed,
+            commit,
+        });
+        self.changes.push(Change::State(slot));
+    }
+
+    fn grow(&mut self, slot: usize) {
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, Vec::new());
+        }
+    }
+
+    /// Returns to the state with `length` changes.
+    fn undo(&mut self, length: usize) {
+        for change in self.changes.drain(length..).rev() {
+            match change {
+                Change::State(slot) => {
+                    self.slots[slot].pop();
+                }
+                Change::Slot(slot) => self.slots[slot].clear(),
+            }
+        }
+    }
+}
+
+impl SetHolds {
+    /// The digests that are held at the tip, those of the latest commit first.
+    pub(super) fn held(&self, graph: &Graph) -> Vec<&UndoneDigest> {
+        let mut held = Vec::new();
+        for undone in &self.undone {
+            let mut releases = self.releases.iter();
+            let is_released = releases.any(|release| {
+                release.digests.contains(&undone.digest)
+                    && graph.is_ancestor(undone.commit, release.commit)
+            });
+            if !is_released {
+                held.push(undone);
+            }
+        }
+        held.sort_by_key(|undone| {
+            let is_on_line = graph.is_on_line(undone.commit);
+            Reverse((graph.positions[undone.commit], is_on_line))
+        });
+        let mut seen = HashSet::new();
+        held.retain(|undone| seen.insert((undone.digest, &undone.image)));
+        held
+    }
 }

@@ -158,6 +158,13 @@ pub(super) fn reachable(git: &Git, tip: &ObjectId, paths: &[Vec<u8>]) -> Result<
     Log::start(git, &options, [tip.to_string()], paths)
 }
 
+/// The commits that are reachable from `tip` and changed a file of the pathspecs, newest first.
+pub(super) fn changes(git: &Git, tip: &ObjectId, pathspecs: &[Vec<u8>]) -> Result<Log, GitError> {
+    let paths = pathspecs.iter().cloned().map(OsString::from_vec);
+    let options = [&["--full-history"], CHANGE_OPTIONS].concat();
+    Log::start(git, &options, [tip.to_string()], paths)
+}
+
 /// The distinct commits of the first-parent lines up to `tips`, with all changes.
 pub(super) fn first_parent_lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);

@@ -58,8 +58,10 @@ mod evidence;
 #[path = "../../fuzz/properties/git_log.rs"]
 pub(crate) mod fuzzing;
 mod graph;
+mod held;
 mod holds;
 mod log;
+mod other_sets;
 mod past_config;
 mod path_history;
 mod periods;
@@ -79,13 +81,15 @@ use std::{
 
 use blobs::{Readings, ScannedBlobs};
 use claims::ClaimTemplates;
-use events::{Event, Events, Point, Undone};
+use events::{Event, Events, Point};
 use graph::Graph;
 use provenance::Introduced;
+use holds::Release;
 use renames::ConfigPath;
+use rules::Slots;
 use serde::Serialize;
 use sets::Set;
-use walk::{Commit, Content, UnknownContent, Walked};
+use walk::{Commit, Content, Renames, UnknownContent, Walked};
 
 use super::git::{Branch, Git, GitError, ObjectId};
 use crate::{
@@ -106,7 +110,8 @@ pub(crate) use changes::{ChangedFile, PinnedFile};
 #[cfg(test)]
 pub(crate) use claimed::ClaimedTags;
 pub(crate) use claimed::claimed_tags;
-pub(crate) use holds::{HeldSet, Hold};
+pub(crate) use held::{HeldDigest, HeldImage, HeldSet, Hold};
+pub(crate) use other_sets::OtherSets;
 pub(crate) use past_config::{CommitConfig, commit_config, promoted_config};
 pub(crate) use path_history::{PathCommit, PathHistory};
 pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods};
@@ -203,13 +208,14 @@ pub(crate) struct History {
     /// The positions of the commits of the line that claim each revision, oldest first.
     claimed: HashMap<Revision, Vec<usize>>,
     events: Events,
-    /// The sets that are held at the tip, those of the latest rollback first.
-    holds: Vec<Undone>,
+    /// The held digests, those of the latest commit first.
+    held: Vec<HeldDigest>,
+    held_by_digest: HashMap<Digest, Vec<usize>>,
+    /// The commits that pin digests on purpose.
+    releases: Vec<Release>,
     /// One entry for each event of the line, newest first; computed by the first call of
     /// [`History::entries`].
     entries: OnceLock<Vec<HistoryEntry>>,
-    /// The entries of the events of merged commits, by event.
-    merged_entries: OnceLock<HashMap<usize, HistoryEntry>>,
     introduced: OnceLock<Arc<Introduced>>,
 }
 
@@ -223,6 +229,7 @@ struct LineFacts {
     doubtful: BTreeSet<usize>,
     sets: Vec<Set>,
     blobs: ScannedBlobs,
+    slots: Slots,
     /// The tag templates of every configuration of the line.
     tags: Vec<TagTemplate>,
     /// The paths of the configuration, the present one first.
@@ -277,10 +284,21 @@ impl History {
 
     /// Reads the history that ends in the tip of `branch`.
     pub(crate) fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
-        Self::gather(git, config, branch).map_err(|error| git.explain(error))
+        let history = Self::gather(git, config, branch, Renames::Follow);
+        history.map_err(|error| git.explain(error))
     }
 
-    fn gather(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+    /// Reads the history of the set at the present path of its configuration only.
+    fn of_one_path(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+        Self::gather(git, config, branch, Renames::Ignore)
+    }
+
+    fn gather(
+        git: &Git,
+        config: &Config,
+        branch: Branch,
+        renames: Renames,
+    ) -> Result<Self, GitError> {
         let mut titles = ClaimTemplates::new(config);
         let readings = Readings::default();
         let finder = Finder::for_images(&config.images);
@@ -288,6 +306,7 @@ impl History {
         let Walked {
             graph,
             mut commits,
+            slots,
             paths,
             start,
             unknown_past,
@@ -295,12 +314,13 @@ impl History {
             git,
             &branch.tip,
             config,
+            renames,
             &mut titles,
             &mut objects,
             &readings,
         )?;
         let blobs = readings.into_blobs(objects.finish()?);
-        let mut found = sets::find_sets(&graph, &commits, &blobs, config);
+        let mut found = sets::find_sets(&graph, &commits, &blobs, &slots, config);
         for (index, (path, reason)) in &found.refused {
             let file = String::from_utf8_lossy(path).into_owned();
             let unknown = UnknownContent {
@@ -323,6 +343,7 @@ impl History {
             doubtful,
             sets: found.distinct,
             blobs,
+            slots,
             tags: titles.into_tag_templates(),
             paths,
             start,
@@ -351,18 +372,31 @@ impl History {
                 }
             }
         }
-        let holds = holds::holds(&facts, &events, &config.revision.pattern);
+        let holds = holds::find_holds(graph, points, facts.start, is_truncated);
+        let mut held = Vec::new();
+        for undone in holds.held(graph) {
+            let commit = &facts.commits[undone.commit];
+            held.push(HeldDigest {
+                digest: undone.digest,
+                set: config.set_path.clone(),
+                image: undone.image.clone(),
+                commit: commit.id,
+                date: commit.info.date(),
+                is_elsewhere: false,
+            });
+        }
         Self {
             branch,
             unreadable,
             shallow,
             config,
             claimed,
-            holds,
+            held_by_digest: held::by_digest(&held),
+            held,
+            releases: holds.releases,
             facts,
             events,
             entries: OnceLock::new(),
-            merged_entries: OnceLock::new(),
             introduced: OnceLock::new(),
         }
     }
@@ -462,23 +496,6 @@ impl History {
         events.map(|event| &self.events.all[*event])
     }
 
-    /// The entry of an event of the line or of a merged commit.
-    fn entry_of(&self, event: usize) -> &HistoryEntry {
-        if let Ok(position) = self.events.line.binary_search(&event) {
-            return &self.entries()[self.events.line.len() - 1 - position];
-        }
-        let entries = self.merged_entries.get_or_init(|| {
-            let mut entries = HashMap::new();
-            for hold in &self.holds {
-                for event in hold.event.into_iter().chain([hold.rollback]) {
-                    entries.insert(event, self.entry(&self.events.all[event]));
-                }
-            }
-            entries
-        });
-        &entries[&event]
-    }
-
     /// The entries that a rollback to the set with these digests undoes, newest first; `None` if no
     /// entry has them.
     pub(crate) fn entries_since(&self, digests: &Digests) -> Option<&[HistoryEntry]> {
@@ -503,8 +520,10 @@ impl History {
     pub(crate) fn pinned_digests(&self) -> Vec<BTreeSet<Digest>> {
         let mut digests = vec![BTreeSet::new(); self.config.images.len()];
         for blob in self.facts.blobs.pins.values() {
-            for (image, digest) in &blob.pins {
-                digests[*image].insert(*digest);
+            for (repository, digest) in &blob.pins {
+                for image in self.facts.slots.images_of(*repository) {
+                    digests[image].insert(*digest);
+                }
             }
         }
         digests

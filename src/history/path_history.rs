@@ -18,8 +18,9 @@ use super::{
     events::Point,
     graph::Graph,
     log::CommitInfo,
+    holds::SlotDigests,
     sets::Set,
-    walk::{Commit, Content, UnknownContent},
+    walk::{Commit, ConfigState, Content, UnknownContent},
 };
 use crate::{
     config::{Config, RelPath, Template, Trailer},
@@ -114,13 +115,15 @@ impl History {
             let mut point = Point {
                 claims: claims.clone(),
                 has_rollback_title,
+                has_changed_files: true,
                 ..Point::default()
             };
             let content = if let Some(unknown) = found.refused {
                 point.partial_pins = found.pins;
                 Content::Unknown(Box::new(unknown), Vec::new())
             } else {
-                let set = set(config, &found.pins);
+                let (set, slots) = set(config, &found.pins);
+                point.slots = Some(slots);
                 let number = *numbers.entry(set.clone()).or_insert_with(|| {
                     facts.sets.push(set);
                     facts.sets.len() - 1
@@ -137,6 +140,7 @@ impl History {
                 added: None,
                 previous: None,
                 paths: 1,
+                config: ConfigState::Present { is_changed: false },
                 content,
             });
         }
@@ -212,14 +216,18 @@ impl<'r> Reader<'_, 'r> {
     }
 }
 
-fn set(config: &Config, pins: &PinList) -> Set {
+/// The digests of the images that must be pinned, and those of all images.
+fn set(config: &Config, pins: &PinList) -> (Set, SlotDigests) {
     let mut images = vec![Vec::new(); config.images.len()];
     for (image, digest) in pins {
-        if config.images[*image].pins > 0 {
-            images[*image].push(*digest);
-        }
+        images[*image].push(*digest);
     }
-    Set::new(images)
+    let names = config.images.iter().map(|image| image.name.clone());
+    let slots = SlotDigests {
+        digests: Set::new(images).0,
+        names: Arc::new(names.enumerate().collect()),
+    };
+    (Set::of_images(&slots, config), slots)
 }
 
 fn is_rollback_title(config: &Config, own: &Template, subject: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Digests, History, Hold, walk::Content};
+use super::{Digests, History, walk::Content};
 use crate::{
     config::SetPath,
     git::ObjectId,
@@ -147,16 +147,6 @@ impl History {
             }
         }
         self.not_found()
-    }
-
-    /// The hold of a set of this revision.
-    pub(crate) fn hold(&self, revision: &Revision) -> Hold<'_> {
-        self.latest_hold(|undone| undone.revisions.contains(revision))
-    }
-
-    /// The hold of the set with these digests, for a set without a known revision.
-    pub(crate) fn hold_of_set(&self, digests: &Digests) -> Hold<'_> {
-        self.latest_hold(|undone| self.is_whole(undone.set) && self.agrees(undone.set, digests))
     }
 
     /// The revision of the set with these digests: that of the newest entry with equal digests for all

@@ -211,7 +211,7 @@ fn renamed_from_any_name(
 }
 
 /// The pathspecs of every configuration file, and of every file with the name of this one.
-fn config_pathspecs(path: &ConfigPath) -> Vec<Vec<u8>> {
+pub(super) fn config_pathspecs(path: &ConfigPath) -> Vec<Vec<u8>> {
     let mut name = Vec::new();
     for byte in path.file_name() {
         if b"*?[\\".contains(byte) {

@@ -1,6 +1,7 @@
 //! The rules of past configurations for finding pins.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fmt::Write as _,
     os::unix::ffi::OsStrExt,
@@ -10,10 +11,102 @@ use std::{
 
 use crate::{
     config::{self, Config, DefaultFiles, Globs, SetPath, above_templates},
+    oci::Repository,
     pins::FileScanner,
 };
 
 pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
+
+/// The images of every configuration of a set. An image keeps its slot under another name or with another
+/// repository, so that its digests form one sequence.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    /// Every repository, those of the current configuration first.
+    pub(super) repositories: Vec<Repository>,
+    /// The number of images in the current configuration, which have the first slots.
+    current: usize,
+    slots: Vec<Slot>,
+}
+
+/// The names and the repositories that an image had.
+#[derive(Debug, Default)]
+struct Slot {
+    names: BTreeSet<String>,
+    repositories: BTreeSet<usize>,
+}
+
+impl Slots {
+    pub(super) fn new(current: &Config) -> Self {
+        let mut slots = Self {
+            current: current.images.len(),
+            ..Self::default()
+        };
+        slots.assign(current);
+        slots
+    }
+
+    /// The slot of each repository of a configuration: that of an image with the same name and repository,
+    /// else with the same repository, else with the same name, else a new one.
+    fn assign(&mut self, config: &Config) -> BTreeMap<usize, usize> {
+        let mut assigned = BTreeMap::new();
+        let mut taken = BTreeSet::new();
+        let similarities: [fn(&Slot, usize, &str) -> bool; 3] = [
+            |slot, repository, name| {
+                slot.repositories.contains(&repository) && slot.names.contains(name)
+            },
+            |slot, repository, _| slot.repositories.contains(&repository),
+            |slot, _, name| slot.names.contains(name),
+        ];
+        for is_similar in similarities {
+            for image in &config.images {
+                let repository = self.repository(&image.repository);
+                let mut slots = self.slots.iter().enumerate();
+                if !assigned.contains_key(&repository)
+                    && let Some((number, _)) = slots.find(|(number, slot)| {
+                        !taken.contains(number) && is_similar(slot, repository, &image.name)
+                    })
+                {
+                    taken.insert(number);
+                    assigned.insert(repository, number);
+                }
+            }
+        }
+        for image in &config.images {
+            let repository = self.repository(&image.repository);
+            let number = *assigned.entry(repository).or_insert(self.slots.len());
+            if number == self.slots.len() {
+                self.slots.push(Slot::default());
+            }
+            let slot = &mut self.slots[number];
+            slot.names.insert(image.name.clone());
+            slot.repositories.insert(repository);
+        }
+        assigned
+    }
+
+    /// The number of a repository.
+    fn repository(&mut self, repository: &Repository) -> usize {
+        let known = self.repositories.iter().position(|other| other == repository);
+        known.unwrap_or_else(|| {
+            self.repositories.push(repository.clone());
+            self.repositories.len() - 1
+        })
+    }
+
+    /// A slot that had a repository.
+    pub(super) fn slot_of(&self, repository: usize) -> Option<usize> {
+        let mut slots = self.slots.iter();
+        slots.position(|slot| slot.repositories.contains(&repository))
+    }
+
+    /// The images of the current configuration that had a repository, as indexes.
+    pub(super) fn images_of(&self, repository: usize) -> impl Iterator<Item = usize> {
+        let slots = self.slots.iter().take(self.current).enumerate();
+        slots
+            .filter(move |(_, slot)| slot.repositories.contains(&repository))
+            .map(|(image, _)| image)
+    }
+}
 
 /// The rules of a configuration for finding pins.
 #[derive(Debug)]
@@ -22,34 +115,47 @@ pub(super) struct Rules {
     /// The texts of the globs, to compare rules.
     texts: Vec<String>,
     pub(super) scanner: FileScanner,
-    /// The places and the settings that they depend on, to compare rules.
-    pub(super) places: String,
+    /// Identifies the reading of a file: the places, the settings that they depend on, and the repositories
+    /// that the current configuration lacks.
+    pub(super) reading: String,
     /// Whether directories of charts matter.
     pub(super) has_charts: bool,
-    /// Whether this configuration has each currently configured image, by its repository, because a
-    /// digest belongs to a repository.
-    pub(super) images: Vec<bool>,
+    /// The slot of each repository of this configuration, by the number of the repository.
+    pub(super) slots: BTreeMap<usize, usize>,
+    /// The name of the image of each slot.
+    pub(super) names: Arc<BTreeMap<usize, String>>,
+    /// Whether the configuration has a repository that the current one lacks.
+    pub(super) has_other_repositories: bool,
 }
 
 impl Rules {
-    pub(super) fn new(config: &Config, current: &Config) -> Self {
-        let mut repositories = Vec::new();
-        let mut has_image = Vec::new();
-        for image in &current.images {
-            let mut images = config.images.iter();
-            has_image.push(images.any(|other| other.repository == image.repository));
-            repositories.push(image.repository.clone());
+    pub(super) fn new(config: &Config, slots: &mut Slots) -> Self {
+        let own = slots.assign(config);
+        let names = config.images.iter().filter_map(|image| {
+            let repository = (slots.repositories.iter())
+                .position(|repository| *repository == image.repository)?;
+            Some((*own.get(&repository)?, image.name.clone()))
+        });
+        let names = Arc::new(names.collect());
+        let has_other_repositories = own.keys().any(|repository| *repository >= slots.current);
+        let mut reading = places_key(config);
+        if has_other_repositories {
+            let images = config.images.iter();
+            let repositories: Vec<_> = images.map(|image| &image.repository).collect();
+            let _ = write!(reading, "{repositories:?}");
         }
         Self {
             globs: config.scanned.clone(),
             texts: config.scanned.texts(),
-            scanner: FileScanner::of(config, &repositories),
-            places: places_key(config),
+            scanner: FileScanner::of(config, &slots.repositories),
+            reading,
             has_charts: config
                 .places
                 .iter()
                 .any(|place| place.files.is_none() && place.default_files == DefaultFiles::Values),
-            images: has_image,
+            slots: own,
+            names,
+            has_other_repositories,
         }
     }
 
@@ -58,7 +164,7 @@ impl Rules {
     }
 
     pub(super) fn is_equal(&self, other: &Self) -> bool {
-        self.images == other.images && self.texts == other.texts && self.places == other.places
+        self.slots == other.slots && self.names == other.names && self.texts == other.texts && self.reading == other.reading
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {

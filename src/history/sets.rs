@@ -10,7 +10,8 @@ use super::{
     Digests,
     blobs::{Blob, BlobPins, PinList, ScannedBlobs},
     graph::{Graph, Step},
-    rules::Rules,
+    holds::SlotDigests,
+    rules::{Rules, Slots},
     walk::{Commit, Content, FilePath},
 };
 use crate::{config::Config, oci::Digest};
@@ -27,6 +28,15 @@ impl Set {
             digests.dedup();
         }
         Self(images.into())
+    }
+
+    /// The digests of the currently configured images that must be pinned, from those of every slot.
+    pub(super) fn of_images(slots: &SlotDigests, config: &Config) -> Self {
+        let images = config.images.iter().enumerate().map(|(slot, image)| {
+            let digests = slots.digests.get(slot).filter(|_| image.pins > 0);
+            digests.cloned().unwrap_or_default()
+        });
+        Self(images.collect())
     }
 
     /// Whether no image is pinned.
@@ -59,10 +69,14 @@ pub(super) struct Sets {
     pub(super) distinct: Vec<Set>,
     /// The index in `distinct` of the set of each commit; `None` if the content is unknown.
     pub(super) by_commit: Vec<Option<usize>>,
+    /// The digests of every slot at each commit; `None` if the content is unknown.
+    pub(super) slots_by_commit: Vec<Option<SlotDigests>>,
     /// Whether each commit changed pins since its first parent, or may have.
     pub(super) has_changed: Vec<bool>,
-    /// The digests that the changed files of commits with unknown content pin, by commit.
-    pub(super) partial_pins: HashMap<usize, PinList>,
+    /// Whether each commit changed a file with pins; otherwise only the configuration changed the set.
+    pub(super) has_changed_files: Vec<bool>,
+    /// The digests that the changed files of commits with unknown content pin, each with its slot, by commit.
+    pub(super) partial_pins: HashMap<usize, Vec<(usize, Digest)>>,
     /// The file with a refused entry, with the location and the reason, by commit.
     pub(super) refused: HashMap<usize, (FilePath, Arc<str>)>,
 }
@@ -72,49 +86,56 @@ pub(super) fn find_sets(
     graph: &Graph,
     commits: &[Commit],
     blobs: &ScannedBlobs,
+    slots: &Slots,
     config: &Config,
 ) -> Sets {
     let mut sets = Sets {
         distinct: Vec::new(),
         by_commit: vec![None; commits.len()],
+        slots_by_commit: vec![None; commits.len()],
         has_changed: vec![false; commits.len()],
+        has_changed_files: vec![false; commits.len()],
         partial_pins: HashMap::new(),
         refused: HashMap::new(),
     };
     let mut numbers = HashMap::new();
     let mut tree = Tree::default();
-    let mut current = None;
+    let (mut current, mut pinned) = (None, None);
     let mut undos = Vec::new();
     for step in &graph.steps {
         let index = match *step {
             Step::Enter(index) => index,
             Step::Leave(_) => {
-                if let Some((undo, set)) = undos.pop() {
+                if let Some((undo, state)) = undos.pop() {
                     tree.undo(undo);
-                    current = set;
+                    (current, pinned) = state;
                 }
                 continue;
             }
         };
         let commit = &commits[index];
-        let (has_changed, undo) = tree.apply(&commit.content, &blobs.pins);
+        let (changed, undo) = tree.apply(&commit.content, &blobs.pins);
         let has_other_rules = matches!(commit.content, Content::All(..));
         if !graph.is_on_line(index) {
-            undos.push((undo, current));
+            undos.push((undo, (current, pinned.clone())));
         }
         let is_unknown = matches!(commit.content, Content::Unknown(..));
         let refused = tree.refused.first_key_value();
-        sets.has_changed[index] = has_changed;
+        sets.has_changed[index] = changed.pins;
+        sets.has_changed_files[index] = changed.files;
         if !is_unknown && refused.is_none() {
             // A refused file is one of the files, so its correction is a change.
-            if has_changed || has_other_rules {
-                let set = tree.set(config);
+            if changed.pins || has_other_rules {
+                let digests = tree.slot_digests();
+                let set = Set::of_images(&digests, config);
+                pinned = Some(digests);
                 current = Some(*numbers.entry(set.clone()).or_insert_with(|| {
                     sets.distinct.push(set);
                     sets.distinct.len() - 1
                 }));
             }
             sets.by_commit[index] = current;
+            sets.slots_by_commit[index] = pinned.clone();
             continue;
         }
         if let Some((path, reason)) = refused
@@ -123,13 +144,14 @@ pub(super) fn find_sets(
             let refused = (Arc::clone(path), Arc::clone(reason));
             sets.refused.insert(index, refused);
         }
-        let mut pins = PinList::new();
+        let mut pins = Vec::new();
         for blob in changed_blobs(&commit.content) {
-            if let Some(found) = blobs.pins.get(&blob) {
-                pins.extend_from_slice(&found.pins);
+            for (repository, digest) in blobs.pins.get(&blob).map_or(&[][..], |found| &found.pins) {
+                pins.extend(slots.slot_of(*repository).map(|slot| (slot, *digest)));
             }
         }
         sets.has_changed[index] |= !pins.is_empty();
+        sets.has_changed_files[index] |= !pins.is_empty();
         sets.partial_pins.insert(index, pins);
     }
     sets
@@ -139,9 +161,18 @@ pub(super) fn find_sets(
 fn changed_blobs(content: &Content) -> Vec<Blob> {
     match content {
         Content::Changed(files) => files.iter().filter_map(|(_, blob)| *blob).collect(),
-        Content::All(_, files) => files.iter().map(|(_, blob)| *blob).collect(),
+        Content::All(_, files, _) => files.iter().map(|(_, blob)| *blob).collect(),
         Content::Unknown(_, blobs) => blobs.clone(),
     }
+}
+
+/// The parts that a commit changed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Changed {
+    /// The pins, or a refused file, which it corrected.
+    pins: bool,
+    /// A file with pins.
+    files: bool,
 }
 
 /// The matched files with pins at a commit.
@@ -160,11 +191,15 @@ enum Undo<'s> {
 }
 
 impl<'s> Tree<'s> {
-    /// Applies a commit. Returns whether it changed the pins, or corrected a refused file.
-    fn apply(&mut self, content: &Content, pins: &'s HashMap<Blob, BlobPins>) -> (bool, Undo<'s>) {
+    /// Applies a commit.
+    fn apply(
+        &mut self,
+        content: &Content,
+        pins: &'s HashMap<Blob, BlobPins>,
+    ) -> (Changed, Undo<'s>) {
         match content {
-            Content::Unknown(..) => (false, Undo::Files(Vec::new())),
-            Content::All(rules, files) => {
+            Content::Unknown(..) => (Changed::default(), Undo::Files(Vec::new())),
+            Content::All(rules, files, changed) => {
                 let new = Self {
                     rules: Some(Arc::clone(rules)),
                     ..Self::default()
@@ -173,8 +208,11 @@ impl<'s> Tree<'s> {
                 for (path, blob) in files {
                     self.replace(path, pins.get(blob));
                 }
-                let is_changed = differ(old.files.values().copied(), self.files.values().copied());
-                (is_changed, Undo::All(old))
+                let changed = Changed {
+                    pins: differ(old.files.values().copied(), self.files.values().copied()),
+                    files: (changed.iter()).any(|path| old.files.get(path) != self.files.get(path)),
+                };
+                (changed, Undo::All(old))
             }
             Content::Changed(files) => {
                 let (mut old, mut new) = (Vec::new(), Vec::new());
@@ -188,7 +226,11 @@ impl<'s> Tree<'s> {
                 }
                 let replaced = old.iter().filter_map(|(_, found)| *found);
                 let is_changed = differ(replaced, new);
-                (is_changed, Undo::Files(old))
+                let changed = Changed {
+                    pins: is_changed,
+                    files: is_changed,
+                };
+                (changed, Undo::Files(old))
             }
         }
     }
@@ -216,17 +258,22 @@ impl<'s> Tree<'s> {
         }
     }
 
-    fn set(&self, config: &Config) -> Set {
-        let mut images = vec![Vec::new(); config.images.len()];
+    /// The digests of every slot.
+    fn slot_digests(&self) -> SlotDigests {
         let Some(rules) = &self.rules else {
-            return Set::new(images);
+            return SlotDigests::default();
         };
-        for (image, digest) in self.files.values().flat_map(|found| &found.pins) {
-            if config.images[*image].pins > 0 && rules.images[*image] {
-                images[*image].push(*digest);
+        let length = rules.slots.values().max().map_or(0, |last| last + 1);
+        let mut slots = vec![Vec::new(); length];
+        for (repository, digest) in self.files.values().flat_map(|found| &found.pins) {
+            if let Some(slot) = rules.slots.get(repository) {
+                slots[*slot].push(*digest);
             }
         }
-        Set::new(images)
+        SlotDigests {
+            digests: Set::new(slots).0,
+            names: Arc::clone(&rules.names),
+        }
     }
 }
 
@@ -289,7 +336,7 @@ mod tests {
         let mut has_changed = |blob| {
             let path = FilePath::from(&b"values.yaml"[..]);
             let content = Content::Changed(vec![(path, Some(blob))]);
-            tree.apply(&content, &pins).0
+            tree.apply(&content, &pins).0.pins
         };
         assert!(has_changed(first));
         // Another comment, with the same refused entry.

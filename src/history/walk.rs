@@ -18,7 +18,7 @@ use super::{
     graph::{Graph, Step},
     log::{self, CommitInfo},
     renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
-    rules::{OwnRules, Rules, TOO_LARGE, parse_at},
+    rules::{OwnRules, Rules, Slots, TOO_LARGE, parse_at},
 };
 use crate::{
     config::{self, CHART, Config, RelPath},
@@ -46,7 +46,19 @@ pub(super) struct Commit {
     pub(super) added: Option<usize>,
     /// The index of the path at which the file was before the commit.
     pub(super) previous: Option<usize>,
+    pub(super) config: ConfigState,
     pub(super) content: Content,
+}
+
+/// The configuration file at a commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ConfigState {
+    /// No commit before has one either.
+    #[default]
+    NotAdded,
+    /// The commit has it; whether the commit changed it.
+    Present { is_changed: bool },
+    Removed,
 }
 
 /// The matched files of a commit.
@@ -54,8 +66,8 @@ pub(super) struct Commit {
 pub(super) enum Content {
     /// The changed files; `None`: the path is no longer a regular file.
     Changed(Vec<(FilePath, Option<Blob>)>),
-    /// All files, because the rules changed.
-    All(Arc<Rules>, Vec<(FilePath, Blob)>),
+    /// All files, because the rules changed, and the paths that the commit changed.
+    All(Arc<Rules>, Vec<(FilePath, Blob)>, Vec<FilePath>),
     /// Unknown, for this reason, with the changed blobs that a known configuration matches.
     Unknown(Box<UnknownContent>, Vec<Blob>),
 }
@@ -68,10 +80,18 @@ pub(super) struct UnknownContent {
     pub(super) reason: Arc<str>,
 }
 
+/// Whether the history of a set continues at the former paths of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renames {
+    Follow,
+    Ignore,
+}
+
 /// The history of a branch.
 pub(super) struct Walked {
     pub(super) graph: Graph,
     pub(super) commits: Vec<Commit>,
+    pub(super) slots: Slots,
     /// The paths of the configuration, the present one first.
     pub(super) paths: Vec<ConfigPath>,
     /// The position of the first commit of the line that belongs to the set.
@@ -85,6 +105,7 @@ struct Walk<'a> {
     /// The paths of the configuration, the present one first.
     paths: Vec<ConfigPath>,
     current: Arc<Rules>,
+    slots: Slots,
     objects: &'a mut Objects<PinList>,
     readings: &'a Readings,
     requested: HashSet<Blob>,
@@ -102,6 +123,8 @@ struct WalkState {
     path: usize,
     /// The blob of the commit's own configuration.
     own: Option<ObjectId>,
+    /// Whether this commit or one before has a configuration.
+    has_had_config: bool,
     /// The rules of that configuration, once it is parsed.
     own_rules: Option<OwnRules>,
     /// The rules of the last commit; `None` before the first commit and after unknown content.
@@ -114,6 +137,7 @@ struct Undo {
     files: Vec<(FilePath, Option<ObjectId>)>,
     path: usize,
     own: Option<ObjectId>,
+    has_had_config: bool,
     own_rules: Option<OwnRules>,
     rules: Option<Arc<Rules>>,
 }
@@ -128,6 +152,7 @@ impl WalkState {
         }
         self.path = undo.path;
         self.own = undo.own;
+        self.has_had_config = undo.has_had_config;
         self.own_rules = undo.own_rules;
         self.rules = undo.rules;
     }
@@ -139,16 +164,19 @@ pub(super) fn walk(
     git: &Git,
     tip: &ObjectId,
     config: &Config,
+    renames: Renames,
     titles: &mut ClaimTemplates,
     objects: &mut Objects<PinList>,
     readings: &Readings,
 ) -> Result<Walked, GitError> {
-    let current = Arc::new(Rules::new(config, config));
+    let mut slots = Slots::new(config);
+    let current = Arc::new(Rules::new(config, &mut slots));
     let mut walk = Walk {
         git,
         config,
         paths: vec![ConfigPath::new(config.set_path.clone())],
         current,
+        slots,
         objects,
         readings,
         requested: HashSet::new(),
@@ -182,7 +210,11 @@ pub(super) fn walk(
                 previous: commit.previous,
             });
         }
-        let (start, unknown_past) = match renames::origin(walk.git, &walk.paths, &line)? {
+        let origin = match renames {
+            Renames::Follow => renames::origin(walk.git, &walk.paths, &line)?,
+            Renames::Ignore => Origin::Beginning(0),
+        };
+        let (start, unknown_past) = match origin {
             Origin::Renamed(set_path) => {
                 walk.paths.push(ConfigPath::new(set_path));
                 continue;
@@ -199,6 +231,7 @@ pub(super) fn walk(
         return Ok(Walked {
             graph,
             commits,
+            slots: walk.slots,
             paths: walk.paths,
             start,
             unknown_past,
@@ -267,7 +300,7 @@ impl Walk<'_> {
 
     /// Requests the blobs that the current configuration reads, while git prints the other commits.
     fn request_early(&mut self, changes: &[log::Change]) -> Result<(), GitError> {
-        if !self.current.places.is_empty() {
+        if !self.current.reading.is_empty() {
             return Ok(());
         }
         for change in changes {
@@ -290,6 +323,7 @@ impl Walk<'_> {
             files: Vec::new(),
             path: state.path,
             own: state.own,
+            has_had_config: state.has_had_config,
             own_rules: state.own_rules.clone(),
             rules: state.rules.clone(),
         };
@@ -313,6 +347,14 @@ impl Walk<'_> {
         }
         let is_added = state.own.is_some() && (undo.own.is_none() || undo.path != state.path);
         let added = is_added.then_some(state.path);
+        state.has_had_config |= state.own.is_some();
+        let config = match state.own {
+            Some(_) => ConfigState::Present {
+                is_changed: state.own != undo.own,
+            },
+            None if state.has_had_config => ConfigState::Removed,
+            None => ConfigState::NotAdded,
+        };
         let paths = self.known_paths(state);
         let rules = match &state.own_rules {
             Some(rules) => rules.clone(),
@@ -337,6 +379,7 @@ impl Walk<'_> {
             paths,
             added,
             previous: undo.own.is_some().then_some(undo.path),
+            config,
             content,
         };
         Ok((commit, undo))
@@ -364,7 +407,7 @@ impl Walk<'_> {
                     self.request(blob)?;
                 }
             }
-            Content::All(_, files) => {
+            Content::All(_, files, _) => {
                 for (_, blob) in files {
                     self.request(*blob)?;
                 }
@@ -441,7 +484,7 @@ impl Walk<'_> {
         let places = RelPath::new(Path::new(OsStr::from_bytes(path)))
             .map(|path| rules.scanner.places_of(&path, &exists))
             .unwrap_or_default();
-        let reading = self.readings.number(&rules.places, &rules.scanner, places);
+        let reading = self.readings.number(rules, places);
         Blob { id, reading }
     }
 
@@ -476,7 +519,8 @@ impl Walk<'_> {
                 files.push((path, blob));
             }
         }
-        Content::All(Arc::clone(rules), files)
+        let changed = changes.iter().map(|(path, _)| Arc::clone(path));
+        Content::All(Arc::clone(rules), files, changed.collect())
     }
 
     fn request(&mut self, blob: Blob) -> Result<(), GitError> {
@@ -497,7 +541,7 @@ impl Walk<'_> {
             Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
                 Err(reason) => OwnRules::Unreadable(reason.into()),
                 Ok(config) => {
-                    let rules = Rules::new(&config, self.config);
+                    let rules = Rules::new(&config, &mut self.slots);
                     OwnRules::Known(Arc::new(rules), Some(Arc::new(config)))
                 }
             },

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 
 use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
-    config::{SetPath, Trailer},
+    config::SetPath,
     error::Error,
     forge::{
         AheadCommits, BranchState, Comparison, CreateOutcome, Edit, Forge, Head, LabelOutcome,
@@ -60,6 +60,8 @@ pub(crate) struct Proposal<'a> {
     pub branch: &'a str,
     /// The commit's and the pull request's title.
     pub title: &'a str,
+    /// The last lines of the commit's message.
+    pub trailers: &'a [String],
     /// The pull request's text, with the marker in it.
     pub body: &'a str,
     /// The hidden line by which a later run finds the pull request.
@@ -467,9 +469,8 @@ impl Reconcile<'_> {
         found: OwnPullRequest,
         expected: Option<&ExpectedBase>,
     ) -> Result<Step, Error> {
-        let marker = self.proposal.marker;
-        let trailer = Trailer::line(&marker.revision, &marker.set);
-        let message = format!("{}\n\n{trailer}\n", self.proposal.title);
+        let trailers = self.proposal.trailers.join("\n");
+        let message = format!("{}\n\n{trailers}\n", self.proposal.title);
         let carried = match &found {
             OwnPullRequest::Open(pull) => Some(&**pull),
             _ => None,

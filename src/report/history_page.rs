@@ -19,7 +19,7 @@ use crate::{
     changes::Changes,
     config::Config,
     git::ObjectId,
-    history::{Digests, HeldSet, History, HistoryEntry, Kind},
+    history::{Digests, HeldDigest, History, HistoryEntry, Kind},
     oci::Revision,
     text::counted,
     untrusted::shell,
@@ -171,12 +171,12 @@ struct Relations<'f> {
 impl Page {
     fn new(facts: Facts<'_>) -> Self {
         let (history, config) = (facts.history, facts.config);
-        let holds = history.holds();
-        let relations = Relations::new(facts, &holds);
+        let holds = history.held_sets();
+        let relations = Relations::new(facts);
         let current = history.entries().first().filter(|entry| entry.current);
         let held = holds.iter().map(|hold| HeldItem {
             revision: hold.revision.map(ToString::to_string),
-            by: relations.link(hold.rollback),
+            by: relations.hold(hold.hold),
         });
         // A limit and unreadable commits may leave out the current set.
         let unlisted = current.filter(|entry| {
@@ -226,10 +226,9 @@ pub(super) fn warnings(history: &History) -> Vec<String> {
 }
 
 impl<'f> Relations<'f> {
-    fn new(facts: Facts<'f>, holds: &[HeldSet<'f>]) -> Self {
+    fn new(facts: Facts<'f>) -> Self {
         let entries = facts.history.entries();
         let revisions = entries.iter().filter_map(|entry| entry.revision.as_ref());
-        let held = holds.iter().filter_map(|hold| hold.undone);
         let mut relations = Self {
             facts,
             revisions: revisions.map(Revision::as_str).collect(),
@@ -239,7 +238,10 @@ impl<'f> Relations<'f> {
                 .chain(entries.iter().filter(|entry| entry.current))
                 .map(|entry| entry.commit)
                 .collect(),
-            held: held.map(|entry| entry.commit).collect(),
+            held: (entries.iter())
+                .filter(|entry| facts.history.hold_in_list(&entry.images).is_some())
+                .map(|entry| entry.commit)
+                .collect(),
             undone_by: HashMap::new(),
             restored: HashMap::new(),
             newer: HashMap::new(),
@@ -270,11 +272,22 @@ impl<'f> Relations<'f> {
 
     fn link(&self, entry: &HistoryEntry) -> EntryLink {
         EntryLink {
-            id: id(entry),
+            id: id(&entry.commit),
             text: entry.commit.short(),
             date: entry.date.clone(),
             date_text: to_minute(&entry.date),
             is_listed: self.listed.contains(&entry.commit),
+        }
+    }
+
+    /// The commit that undid a held digest.
+    fn hold(&self, hold: &HeldDigest) -> EntryLink {
+        EntryLink {
+            id: id(&hold.commit),
+            text: hold.commit.short(),
+            date: hold.date.clone(),
+            date_text: to_minute(&hold.date),
+            is_listed: self.listed.contains(&hold.commit),
         }
     }
 
@@ -296,7 +309,7 @@ impl<'f> Relations<'f> {
         let link = |entry: &&HistoryEntry| self.link(entry);
         let address = self.facts.pull_requests.zip(entry.pull_request);
         SetOfPage {
-            id: id(entry),
+            id: id(&entry.commit),
             kind: entry.kind_name(),
             revision: revision.map(ToOwned::to_owned),
             subject: match revision {
@@ -407,6 +420,6 @@ impl DiffRun {
     }
 }
 
-fn id(entry: &HistoryEntry) -> String {
-    format!("set-{}", entry.commit.short())
+fn id(commit: &ObjectId) -> String {
+    format!("set-{}", commit.short())
 }

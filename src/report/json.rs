@@ -51,6 +51,8 @@ pub(crate) struct PlanDocument {
     pub changes: Option<Changes>,
     pub branch: String,
     pub title: String,
+    /// The lines that end the commit's message.
+    pub trailers: Vec<String>,
     pub body: Option<String>,
     pub diff: Option<Diff>,
     pub pull_request: Option<PullRequest>,

@@ -55,19 +55,13 @@ pub(super) struct Cell {
 impl SetColumn {
     /// `entries`: the newest first.
     pub(crate) fn new(config: &Config, history: &History, entries: &[HistoryEntry]) -> Self {
-        let holds = history.holds();
-        let mut held = BTreeSet::new();
-        for hold in &holds {
-            held.extend(hold.revision.cloned().map(RowKey::Revision));
-            held.extend(hold.undone.and_then(row_key));
-        }
         let mut cells: BTreeMap<RowKey, Cell> = BTreeMap::new();
         for entry in entries {
             let Some(key) = row_key(entry) else { continue };
             let first = date::parse(&entry.date);
             let mark = match entry {
                 _ if entry.current => '*',
-                _ if held.contains(&key) => '!',
+                _ if history.hold_in_list(&entry.images).is_some() => '!',
                 _ if entry.can_roll_back => '<',
                 _ => ' ',
             };

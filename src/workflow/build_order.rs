@@ -188,28 +188,6 @@ impl<'o> BuildOrder<'o> {
         Ok(order.or_by_creation(older_by_creation(&new, &pinned), label.as_ref()))
     }
 
-    /// Whether the hold of a set that a rollback undid lasts, because the set is newer than the current
-    /// one: `history` compares revisions only by version and in the clone.
-    pub(super) async fn prolongs_hold(
-        &self,
-        history: &History,
-        revision: &Revision,
-        order: &Order,
-    ) -> Result<bool, Error> {
-        let Order::Known(KnownOrder {
-            is_older: false,
-            evidence: OrderEvidence::Source(_),
-            pinned: Some(pinned),
-        }) = order
-        else {
-            return Ok(false);
-        };
-        if !history.was_undone(revision) {
-            return Ok(false);
-        }
-        Ok(self.of_revisions(pinned, revision).await?.is_older())
-    }
-
     /// The commits of the source, if it is configured, revisions are commits, and this clone cannot
     /// order them relative to `pinned`.
     pub(super) async fn source_commits(

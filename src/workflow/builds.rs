@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Operation},
     error::{Class, Error, Errors},
     git::Git,
-    history::{Hold, KnownOrder, Order, OrderEvidence, UnknownOrder},
+    history::{KnownOrder, Order, OrderEvidence, UnknownOrder},
     oci::{Revision, Tag, TagOrDigest},
     pins::Found,
     pull_request::of_set::PullRequestOfSet,
@@ -189,15 +189,12 @@ impl<'s> BuildList<'s> {
         let Some(build) = self.read.remove(&index) else {
             return Ok(Some(Listed::Omitted { is_boundary }));
         };
-        let (mut state, mut detail) = builds::state(&build, &self.facts());
+        let (mut state, detail) = builds::state(&build, &self.facts());
         let mut order = None;
         if matches!(state, State::Available | State::Proposed) {
             let determined = self.order_of(index, &build)?;
             if determined.is_older() && state == State::Available {
                 state = State::Older;
-            }
-            if let Some(Hold::Held { rollback }) = self.prolonged_hold(&build, &determined)? {
-                (state, detail) = builds::held(rollback);
             }
             order = Some(determined);
         }
@@ -208,17 +205,6 @@ impl<'s> BuildList<'s> {
             detail,
             order,
         }))))
-    }
-
-    /// The hold of a build that is newer than the current set.
-    fn prolonged_hold(&self, build: &ReadBuild, order: &Order) -> Result<Option<Hold<'_>>, Errors> {
-        let (Some(history), Some(revision)) = (self.history.known()?, &build.revision) else {
-            return Ok(None);
-        };
-        let prolongs_hold = self.order.prolongs_hold(history, revision, order);
-        let prolongs_hold =
-            (self.services).wait(prolongs_hold, "determining the order of builds")?;
-        Ok(prolongs_hold.then(|| history.prolonged_hold(revision)))
     }
 
     /// The order of a build and the current set.

@@ -3,13 +3,16 @@
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
+    ffi::OsString,
     rc::Rc,
     sync::Arc,
 };
 
 use crate::{
     checks::{ApprovedImage, Target},
-    git::ScratchRepository,
+    config::Config,
+    git::{Branch, Git, GitError, ObjectId, ScratchRepository},
+    history::OtherSets,
     oci::{Digest, Revision, TagPattern},
     registry::{
         Source,
@@ -99,6 +102,31 @@ impl ImageCache {
     pub(super) fn insert(&self, source: &Source, manifest: KnownManifest) {
         let key = (source.to_string(), manifest.digest());
         self.0.borrow_mut().insert(key, manifest);
+    }
+}
+
+/// The sets of the branches that this run read.
+#[derive(Default)]
+pub(super) struct OtherSetsCache(RefCell<HashMap<(ObjectId, OsString), Arc<OtherSets>>>);
+
+impl OtherSetsCache {
+    /// The sets in the history of a branch.
+    pub(super) fn read(
+        &self,
+        git: &Git,
+        branch: &Branch,
+        config: &Config,
+    ) -> Result<Arc<OtherSets>, GitError> {
+        // The name of the file selects the configurations that are searched.
+        let key = (branch.tip, OsString::from(config.file_name()));
+        if let Some(known) = self.0.borrow().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let sets = Arc::new(OtherSets::read(git, branch, &config.set_path)?);
+        if !sets.is_empty() {
+            self.0.borrow_mut().insert(key, Arc::clone(&sets));
+        }
+        Ok(sets)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::{
     code::Code,
-    config::{Config, RelPath, Trailer},
+    config::{Config, RelPath},
     error::{Class, Error, Errors},
     git::{CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
     plan::FileChange,
@@ -43,12 +43,12 @@ pub(super) fn commit(
         .iter()
         .map(|change| (&change.path, change.new.as_slice()))
         .collect();
-    let trailer = Trailer::line(&document.revision, &document.set_path);
+    let trailers = document.trailers.join("\n");
     let plan = CommitPlan {
         base: &repository.base,
         files: &files,
         title: &document.title,
-        trailer: &trailer,
+        trailers: &trailers,
     };
     match repository.git.commit_only(&plan) {
         Ok(Committed::AsPlanned(id)) => Ok(id),
@@ -112,7 +112,7 @@ fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
         format!("git -C {}", shell(&root.to_string_lossy())),
         "--literal-pathspecs commit --only".to_owned(),
         format!("-m {}", shell(plan.title)),
-        format!("-m {}", shell(plan.trailer)),
+        format!("-m {}", shell(plan.trailers)),
         "--".to_owned(),
     ];
     let names = plan.files.iter().map(|(path, _)| shell(&path.to_string()));
@@ -148,7 +148,7 @@ mod tests {
                 base: &base,
                 files: &files,
                 title: "title",
-                trailer: "trailer",
+                trailers: "trailer",
             };
             let errors = uncommitted(Path::new("/root"), &plan, "it");
             errors.into_iter().next().unwrap()

@@ -29,7 +29,6 @@ use crate::{
     checks::{Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests},
     config::{ChangeParts, Config, FormerSet, Operation},
     contents::ContentsByDigest,
-    history::Hold,
     pins::Found,
     plan::Plan,
     report::{
@@ -97,7 +96,7 @@ pub(super) fn plan(
     let contracts = Some(standards.contracts);
     let counted = count(request, contracts, site.config(), found, checks, rows)?;
     let mut history = site.history(services);
-    warn_of_hold(request, &history, site.config(), &counted.found, services);
+    warn_of_unpushed_rollback(request, &history, site.config(), &counted.found, services);
     let git = history.git().cloned();
     let builds = BuildOrder::new(site.config(), git.as_ref(), None, services);
     if request.operation == Operation::Promotion {
@@ -278,9 +277,9 @@ fn check_history<'c>(
     Ok(checked?)
 }
 
-/// Warns of a rollback to a set that a rollback undid, and of a promotion that returns to the branch's
-/// current set: a rollback that is not on the branch does not hold.
-fn warn_of_hold(
+/// Warns of a promotion that returns to the branch's current set: a rollback that is not on the branch does
+/// not hold.
+fn warn_of_unpushed_rollback(
     request: &Request,
     history: &SiteHistory,
     config: &Config,
@@ -298,16 +297,6 @@ fn warn_of_hold(
              hold before it is pushed",
             plain(request.revision.as_str()),
             plain(&known.branch.name)
-        ));
-    }
-    if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted())
-        && let Hold::Held { rollback, .. } = known.hold(&request.revision)
-    {
-        services.console.warn(&format!(
-            "set {} was rolled back by commit {} on {}: this returns to it",
-            plain(request.revision.as_str()),
-            rollback.commit.short(),
-            plain(&rollback.date)
         ));
     }
 }

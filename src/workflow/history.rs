@@ -28,8 +28,6 @@ pub(crate) struct SiteHistory {
     commits: Result<Commits, GitError>,
     /// The order of the promoted revision and the pinned one; unknown until it is determined.
     order: Result<Order, Error>,
-    /// Whether the hold of the promoted revision lasts although history alone would end it.
-    prolongs_hold: bool,
 }
 
 /// The progress message. Reading a long history takes seconds.
@@ -135,16 +133,17 @@ fn fetched_branch(git: &Git, head: &HeadOnForge) -> Result<(Git, HistoryBranch),
 fn read(
     config: &Config,
     head: Option<&HeadOnForge>,
-    environment: &Environment,
+    services: &Services,
 ) -> Result<Commits, GitError> {
     let clone = Git::open(&config.root)?;
     let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
         fetched_branch(&clone, head)?
     } else {
-        let branch = history_branch(&clone, config, environment)?;
+        let branch = history_branch(&clone, config, &services.environment)?;
         (clone, branch)
     };
-    let history = history::History::of_branch(&git, config, branch)?;
+    let others = services.other_sets.read(&git, &branch, config)?;
+    let history = history::History::of_branch(&git, config, branch)?.with_other_sets(&others);
     let origin = Origin::Clone { git, role };
     Ok(Commits { history, origin })
 }
@@ -154,7 +153,6 @@ impl From<Result<Commits, GitError>> for SiteHistory {
         Self {
             commits,
             order: Ok(Order::Unknown(UnknownOrder::NotInHistory)),
-            prolongs_hold: false,
         }
     }
 }
@@ -167,7 +165,7 @@ impl SiteHistory {
         services: &Services,
     ) -> Self {
         let _progress = services.console.progress(READING);
-        Self::from(read(config, head, &services.environment))
+        Self::from(read(config, head, services))
     }
 
     pub(crate) fn of_work_tree(config: &Config, services: &Services) -> Self {
@@ -192,14 +190,7 @@ impl SiteHistory {
     ) {
         if let Ok(commits) = &self.commits {
             let pinned = checks::current_digests(config, found);
-            let history = &commits.history;
-            self.order = builds.of_set(history, revision, &pinned).await;
-            if let Ok(order) = &self.order {
-                match builds.prolongs_hold(history, revision, order).await {
-                    Ok(prolongs_hold) => self.prolongs_hold = prolongs_hold,
-                    Err(error) => self.order = Err(error),
-                }
-            }
+            self.order = builds.of_set(&commits.history, revision, &pinned).await;
         }
     }
 
@@ -315,7 +306,7 @@ impl SiteHistory {
         }
     }
 
-    /// The order and the hold of a revision that is to be promoted.
+    /// The order of a revision that is to be promoted.
     pub(super) fn facts(&self, revision: &Revision) -> Result<HistoryFacts<'_>, Error> {
         let Commits { history, .. } = match &self.commits {
             Ok(commits) => commits,
@@ -326,11 +317,6 @@ impl SiteHistory {
         };
         Ok(HistoryFacts::Known {
             order: self.order.clone()?,
-            hold: if self.prolongs_hold {
-                history.prolonged_hold(revision)
-            } else {
-                history.hold(revision)
-            },
             blind_spot: history.blind_spot_of(revision),
             extent: self.extent(),
         })
@@ -348,12 +334,11 @@ impl SiteHistory {
 }
 
 impl DigestHistory for SiteHistory {
-    fn hold(&self, digests: &Digests) -> Hold<'_> {
+    fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold<'_> {
         match &self.commits {
-            Ok(commits) => commits.history.hold_of_set(digests),
-            // Without history, no digests are looked up: an error stopped the chain in `facts`, and absent
-            // history is reported with the hold of the revision.
-            Err(_) => Hold::Free,
+            Ok(commits) => commits.history.hold(digests, pinned),
+            // An error stopped the chain in `facts`, which also reports absent history.
+            Err(_) => Hold::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     checks::{self, Check, Overrides, Status},
     config::Operation,
     error::Errors,
-    history::{Digests, History, Hold, KnownOrder, Order},
+    history::{Digests, History, KnownOrder, Order},
     oci::Revision,
     pull_request::of_set::PullRequestOfSet,
     untrusted::plain,
@@ -115,7 +115,7 @@ fn select<'c>(
                 Age::Unknown(_) if has_current => {}
                 Age::Unknown(reason) => unknown_order = Some(reason),
             }
-            if matches!(known.hold(revision), Hold::Held { .. }) {
+            if known.hold(&candidate.digests, age.pinned).is_held() {
                 selection.held.push(revision.clone());
                 continue;
             }

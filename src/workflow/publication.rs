@@ -168,6 +168,7 @@ impl Publication<'_> {
         let proposal = Proposal {
             branch: &document.branch,
             title: &document.title,
+            trailers: &document.trailers,
             body: document.body.as_deref().unwrap_or_default(),
             marker: &marker,
             prefix: &head.prefix,

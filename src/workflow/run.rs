@@ -20,7 +20,7 @@ use super::{
 use crate::{
     checks::{self, Check, Status},
     code::Code,
-    config::{Config, Operation},
+    config::{Config, Operation, Override, Trailer},
     error::{Class, Error, Errors},
     files::{Files, WorkTree},
     oci::Revision,
@@ -377,10 +377,11 @@ pub(super) fn unplanned_document(
     config: &Config,
     images: Vec<ImageRow>,
 ) -> PlanDocument {
-    let (mut branch, mut title) = (String::new(), String::new());
+    let (mut branch, mut title, mut trailers) = (String::new(), String::new(), Vec::new());
     if let Some(revision) = revision {
         branch = config.branch(operation, revision);
         title = (config.templates(operation).title).render(revision, &config.name);
+        trailers.push(Trailer::line(revision, &config.set_path));
     }
     PlanDocument {
         schema: "repin.plan/1",
@@ -396,6 +397,7 @@ pub(super) fn unplanned_document(
         changes: None,
         branch,
         title,
+        trailers,
         body: None,
         diff: None,
         pull_request: None,
@@ -407,12 +409,15 @@ pub(super) fn unplanned_document(
 pub(super) fn planned_document(unplanned: PlanDocument, planned: &Planned) -> PlanDocument {
     let changes = planned.plan.changes();
     let checks = planned.approved.checks().iter();
+    let mut trailers = unplanned.trailers.clone();
+    trailers.extend(planned.approved.overrides().map(Override::line));
     PlanDocument {
         approved: true,
         changed: !changes.is_empty(),
         files: changes.iter().map(file_row).collect(),
         checks: checks.chain(planned.plan.checks()).cloned().collect(),
         changes: planned.changes.clone(),
+        trailers,
         ..unplanned
     }
 }

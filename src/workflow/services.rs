@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Console, Environment, Interruption,
-    caches::{FetchedSources, ImageCache, TagCache, TrustCache},
+    caches::{FetchedSources, ImageCache, OtherSetsCache, TagCache, TrustCache},
     console::ItemProgress,
     settings,
 };
@@ -44,6 +44,7 @@ pub(crate) struct Services {
     registries: OnceCell<Result<Registries, Errors>>,
     pub(super) resolved_tags: TagCache,
     pub(super) images: ImageCache,
+    pub(super) other_sets: OtherSetsCache,
     pub(super) fetched_sources: FetchedSources,
     pub(super) trust_cache: TrustCache,
     /// The layers of several sets; `None` in a run for one set.
@@ -75,6 +76,7 @@ impl Services {
             registries: OnceCell::new(),
             resolved_tags: TagCache::default(),
             images: ImageCache::default(),
+            other_sets: OtherSetsCache::default(),
             fetched_sources: FetchedSources::default(),
             trust_cache: TrustCache::default(),
             kept_layers: RefCell::default(),

@@ -4,12 +4,13 @@ use super::{ChainState, Stopped};
 use crate::{
     checks::{
         Check, HistoryFacts, Overrides, StageResult, Status, check_agreement, check_pins,
+        current_digests,
         history::{
-            Extent, check_hold_by_digests, check_hold_by_revision, check_order, check_provenance,
-            check_provenance_by_digests,
+            Extent, HeldBy, check_history_of_holds, check_hold, check_order, check_provenance,
+            check_provenance_by_digests, check_return,
         },
     },
-    config::Config,
+    config::{Config, Override},
     error::Error,
     history::{Digests, Hold, Order, Promoted, Provenance, UnknownOrder},
     oci::Revision,
@@ -20,25 +21,27 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Counted<'c> {
     pub(super) state: ChainState<'c>,
+    /// The digests of the images with agreeing pins.
+    pinned: Digests,
 }
 
 /// A chain after the stage of history, which looked up the set by its revision.
 #[derive(Debug)]
 pub(crate) struct HistoryChecked<'c> {
     pub(super) state: ChainState<'c>,
+    pub(super) pinned: Digests,
     pub(super) verdict: HistoryVerdict,
 }
 
 /// The verdict of history on a revision.
 #[derive(Debug)]
 pub(crate) enum HistoryVerdict {
-    /// A promotion, whose order and hold were checked by its revision.
+    /// A promotion, whose order was checked by its revision.
     Promotion {
         overrides: Overrides,
         /// An order that the images may complete or contradict; the stage of tags checks it.
         open_order: Option<Order>,
-        /// The extent of the history in which to look up the digests; `None`: the revision is held, or
-        /// no history is available.
+        /// The extent of the history in which to look up the digests; `None`: no history is available.
         digest_extent: Option<Extent>,
     },
     /// A rollback to a set that was promoted. `None`: no commit records its revision, so its digests are
@@ -48,8 +51,8 @@ pub(crate) enum HistoryVerdict {
 
 /// Lookups of sets in history by their digests.
 pub(crate) trait DigestHistory {
-    /// Whether a rollback undid the set with these digests.
-    fn hold(&self, digests: &Digests) -> Hold<'_>;
+    /// Whether a rollback undid these digests. `pinned`: the digests that the files pin.
+    fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold<'_>;
 
     /// The commit that pinned these digests together.
     fn provenance(&self, digests: &Digests) -> Provenance;
@@ -67,7 +70,10 @@ impl<'c> Counted<'c> {
         checks.extend(check_agreement(config, found, Status::Warn));
         checks.extend(further);
         let state = ChainState::new(config, revision).stage(checks.into())?;
-        Ok(Self { state })
+        Ok(Self {
+            state,
+            pinned: current_digests(config, found),
+        })
     }
 
     /// Stops because the facts of the next stage could not be gathered.
@@ -75,7 +81,7 @@ impl<'c> Counted<'c> {
         self.state.stop(outage)
     }
 
-    /// The second stage of a promotion: the build is not older and not held.
+    /// The second stage of a promotion: the build is not older, and history shows the holds.
     pub(crate) fn not_older(
         self,
         facts: &HistoryFacts<'_>,
@@ -106,14 +112,21 @@ impl<'c> Counted<'c> {
                 None
             }
         };
-        result.add(check_hold_by_revision(revision, facts, overrides));
+        let holds = check_history_of_holds(facts, overrides);
+        let mut state = self.state;
+        if facts.extent().is_some() && !holds.is_empty() {
+            // Otherwise the check fails.
+            state.overrides = Some(Override::RolledBack);
+        }
+        result.checks.extend(holds);
         let verdict = HistoryVerdict::Promotion {
             overrides,
             open_order,
-            digest_extent: facts.extent_unless_held(),
+            digest_extent: facts.extent(),
         };
         Ok(HistoryChecked {
-            state: self.state.stage(result)?,
+            state: state.stage(result)?,
+            pinned: self.pinned,
             verdict,
         })
     }
@@ -131,6 +144,7 @@ impl<'c> Counted<'c> {
         };
         Ok(HistoryChecked {
             state: self.state.stage(result)?,
+            pinned: self.pinned,
             verdict: HistoryVerdict::Rollback(promoted),
         })
     }
@@ -167,36 +181,60 @@ impl HistoryVerdict {
         }
     }
 
-    /// Looks up the set by its digests, unless its revision decided.
-    pub(super) fn check_digests(
+    /// Looks up a rollback by its digests, unless its revision decided.
+    pub(super) fn check_provenance(
         &mut self,
-        revision: &Revision,
         digests: &Digests,
         history: &dyn DigestHistory,
     ) -> StageResult {
-        match self {
-            Self::Promotion {
-                overrides,
-                digest_extent,
-                ..
-            } => {
-                let Some(extent) = *digest_extent else {
-                    return StageResult::default();
-                };
-                let hold = history.hold(digests);
-                let check = check_hold_by_digests(revision, &hold, overrides.rolled_back, extent);
-                Vec::from_iter(check).into()
-            }
-            Self::Rollback(Some(_)) => StageResult::default(),
-            Self::Rollback(promoted) => {
-                let found = history.provenance(digests);
-                let result = check_provenance_by_digests(&found);
-                if let Provenance::Found(found) = found {
-                    *promoted = Some(found);
-                }
-                result
-            }
+        let Self::Rollback(promoted @ None) = self else {
+            return StageResult::default();
+        };
+        let found = history.provenance(digests);
+        let result = check_provenance_by_digests(&found);
+        if let Provenance::Found(found) = found {
+            *promoted = Some(found);
         }
+        result
+    }
+}
+
+impl HistoryChecked<'_> {
+    /// Looks up the set by its digests: the hold, and the provenance of a rollback.
+    pub(super) fn check_digests(
+        &mut self,
+        digests: &Digests,
+        history: &dyn DigestHistory,
+    ) -> StageResult {
+        let mut result = self.verdict.check_provenance(digests, history);
+        let set = HeldBy {
+            revision: self.state.revision,
+            path: &self.state.config.set_path,
+        };
+        let hold = history.hold(digests, &self.pinned);
+        let (is_forced, extent) = match &self.verdict {
+            HistoryVerdict::Rollback(_) => {
+                result.checks.extend(check_return(&set, &hold));
+                return result;
+            }
+            HistoryVerdict::Promotion {
+                digest_extent: None,
+                ..
+            } => return result,
+            HistoryVerdict::Promotion {
+                overrides,
+                digest_extent: Some(extent),
+                ..
+            } => (overrides.rolled_back, *extent),
+        };
+        match check_hold(&set, &hold, is_forced, extent) {
+            Ok(check) => result.checks.push(check),
+            Err(outage) => result.outages.push(outage),
+        }
+        if is_forced && (hold.is_held() || hold.is_shallow) {
+            self.state.overrides = Some(Override::RolledBack);
+        }
+        result
     }
 }
 

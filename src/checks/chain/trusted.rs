@@ -187,18 +187,20 @@ impl HistoryChecked<'_> {
         stages: &[JudgedStage],
         history: &dyn DigestHistory,
     ) -> Result<Approved, Stopped> {
-        let Self { state, mut verdict } = self;
+        let mut checked = self;
+        let state = &checked.state;
         let mut result = match set.evidence(state.config) {
             Ok(evidence) => StageResult::from(evidence),
             Err(outage) => StageResult::from(vec![outage]),
         };
-        if let Some(promoted) = verdict.promoted() {
+        if let Some(promoted) = checked.verdict.promoted() {
             let checks = check_promoted_digests(state.config, &set.images, promoted);
             result.checks.extend(checks);
         }
         let digests = pinned_digests(state.config, &set.images);
-        result.add(verdict.check_digests(state.revision, &digests, history));
-        if let HistoryVerdict::Promotion { .. } = verdict {
+        result.add(checked.check_digests(&digests, history));
+        let state = checked.state;
+        if let HistoryVerdict::Promotion { .. } = checked.verdict {
             let after = &state.config.promote.after;
             result.checks.extend(check_stages_on_forge(after, stages));
         }

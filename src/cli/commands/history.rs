@@ -19,7 +19,7 @@ use crate::{
     config::SetPath,
     error::Errors,
     git::FETCH_HISTORY,
-    history::{self, HistoryEntry, Hold},
+    history::{self, HistoryEntry},
     oci::Revision,
     report::{
         color::{Color, Palette},
@@ -351,13 +351,9 @@ fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, palette: Palet
 }
 
 fn mark(entry: &HistoryEntry, history: &history::History) -> Mark {
-    let hold = match &entry.revision {
-        Some(revision) => history.hold(revision),
-        None => history.hold_of_set(&entry.images),
-    };
     if entry.current {
         Mark::Current
-    } else if matches!(hold, Hold::Held { .. }) {
+    } else if history.hold_in_list(&entry.images).is_some() {
         Mark::Held
     } else if entry.can_roll_back {
         Mark::Available

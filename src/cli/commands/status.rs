@@ -231,7 +231,7 @@ impl Report {
         for claim in history.ignored_claims() {
             document.ignored_claims.push(claim.into());
         }
-        document.holds = history.holds().iter().map(hold_row).collect();
+        document.holds = history.held_sets().iter().map(hold_row).collect();
         for entry in history.all_entries() {
             if entry.current {
                 break;
@@ -415,12 +415,9 @@ fn images(digests: &Digests) -> BTreeMap<String, String> {
 fn hold_row(hold: &HeldSet<'_>) -> HoldRow {
     HoldRow {
         revision: hold.revision.map(ToString::to_string),
-        commit: hold.rollback.commit.to_string(),
-        date: hold.rollback.date.clone(),
-        images: hold
-            .undone
-            .map(|undone| images(&undone.images))
-            .unwrap_or_default(),
+        commit: hold.hold.commit.to_string(),
+        date: hold.hold.date.clone(),
+        images: images(&hold.images),
     }
 }
 

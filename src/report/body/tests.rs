@@ -49,6 +49,7 @@ fn document() -> PlanDocument {
         ],
         branch: "auto/x".into(),
         title: "promote: @everyone r1".into(),
+        trailers: vec!["Repin-Set: r1-->".into()],
         body: None,
         diff: None,
         pull_request: None,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{ChangeParts, FleetHistory, Operation, RelPath, Trailer},
+    config::{ChangeParts, FleetHistory, Operation, RelPath},
     error::{Error, Errors},
     files::{Files as _, Snapshot},
     fleet::FleetOutcome,
@@ -217,8 +217,8 @@ impl Walk<'_> {
         );
         let mut document = planned_document(unplanned, &planned);
         let body = render_body(&document, &planned.body_context, None)?;
-        let trailer = Trailer::line(self.revision.as_str(), &config.set_path);
-        document.body = Some(format!("{body}\n{trailer}\n"));
+        let trailers = document.trailers.join("\n");
+        document.body = Some(format!("{body}\n{trailers}\n"));
         Ok((planned, document))
     }
 

@@ -1,0 +1,243 @@
+//! Questions about holds: whether digests are held, and which sets are.
+//!
+//! A hold belongs to a digest, under whatever name it is pinned. It counts fully in the set in which the
+//! rollback happened, and everywhere if that set or the image in it no longer exists under its name: it may
+//! have been moved, renamed or split. While both exist, other sets are only warned.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::{Digests, History, HistoryEntry, events::Event, other_sets::OtherSets};
+use crate::{
+    config::SetPath,
+    git::ObjectId,
+    oci::{Digest, Revision},
+};
+
+/// A digest that a commit undid, and that no later commit pins on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldDigest {
+    pub digest: Digest,
+    /// The set in which the commit undid the digest.
+    pub set: SetPath,
+    /// The name of the image in that set.
+    pub image: String,
+    pub commit: ObjectId,
+    /// The committer date (ISO 8601).
+    pub date: String,
+    /// Whether the set and the image still exist in the branch, and another set asks.
+    pub is_elsewhere: bool,
+}
+
+/// An image whose digest is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldImage<'h> {
+    pub name: String,
+    pub hold: &'h HeldDigest,
+}
+
+/// The hold of a set of digests.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hold<'h> {
+    /// The images whose digests are held, and that would change.
+    pub held: Vec<HeldImage<'h>>,
+    /// The images that would change to digests that another set undid.
+    pub held_elsewhere: Vec<HeldImage<'h>>,
+    /// The images that are pinned to held digests already.
+    pub pinned: Vec<HeldImage<'h>>,
+    /// The number of the other images that would change.
+    pub free: usize,
+    /// Whether the clone is too shallow to know all holds.
+    pub is_shallow: bool,
+}
+
+impl<'h> Hold<'h> {
+    /// Whether every image that would change has a held digest.
+    pub(crate) fn is_held(&self) -> bool {
+        !self.held.is_empty() && self.free == 0 && self.held_elsewhere.is_empty()
+    }
+
+    /// The latest commit that undid one of the digests.
+    pub(crate) fn latest(&self) -> Option<&'h HeldDigest> {
+        let images = [&self.held, &self.pinned, &self.held_elsewhere];
+        images.into_iter().flatten().map(|image| image.hold).next()
+    }
+}
+
+/// A set that is held.
+#[derive(Debug, Clone)]
+pub(crate) struct HeldSet<'h> {
+    /// A revision that the set was promoted as, if it is known.
+    pub revision: Option<&'h Revision>,
+    /// The digests of the set.
+    pub images: Digests,
+    /// The latest commit that undid it.
+    pub hold: &'h HeldDigest,
+    /// The entry with which the set last became current; `None` if it was current in another set, or before
+    /// the start of the clone.
+    pub undone: Option<&'h HistoryEntry>,
+}
+
+impl History {
+    /// Adds the holds of the other sets of the branch.
+    pub(crate) fn with_other_sets(mut self, others: &OtherSets) -> Self {
+        let mut indices = None;
+        for held in others.held_except(self.set_path()) {
+            let indices = indices.get_or_insert_with(|| {
+                let commits = self.facts.commits.iter().enumerate();
+                commits.map(|(index, commit)| (commit.id, index)).collect::<HashMap<_, _>>()
+            });
+            let is_released = indices
+                .get(&held.commit)
+                .is_some_and(|commit| self.releases_after(*commit, held.digest));
+            if !is_released {
+                self.held.push(held);
+            }
+        }
+        self.held_by_digest = by_digest(&self.held);
+        self
+    }
+
+    /// Whether a commit of this set pins a digest on purpose after another commit.
+    fn releases_after(&self, commit: usize, digest: Digest) -> bool {
+        let graph = &self.facts.graph;
+        let mut releases = self.releases.iter();
+        releases.any(|release| {
+            release.digests.contains(&digest) && graph.is_ancestor(commit, release.commit)
+        })
+    }
+
+    /// The hold of a set with these digests. `pinned`: the digests that the files pin. Only images that
+    /// differ from them or from the current set of the branch would change.
+    pub(crate) fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold<'_> {
+        let current = self.current_digests();
+        let mut hold = Hold {
+            is_shallow: self.shallow,
+            ..Hold::default()
+        };
+        for (name, digest) in digests {
+            let is_changed = [Some(pinned), current.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|known| known.get(name) != Some(digest));
+            let held = self.held_digest(digest).map(|hold| HeldImage {
+                name: name.clone(),
+                hold,
+            });
+            match held {
+                Some(image) if !is_changed => hold.pinned.push(image),
+                Some(image) if image.hold.is_elsewhere => hold.held_elsewhere.push(image),
+                Some(image) => hold.held.push(image),
+                None => hold.free += usize::from(is_changed),
+            }
+        }
+        hold
+    }
+
+    /// Whether a set of the branch with these digests is held in lists: each digest that differs from those
+    /// of the current set, or each one of the current set itself.
+    pub(crate) fn hold_in_list(&self, digests: &Digests) -> Option<&HeldDigest> {
+        let current = self.current_digests().unwrap_or_default();
+        let hold = self.hold(digests, &current);
+        let is_held = if digests.iter().all(|(name, digest)| current.get(name) == Some(digest)) {
+            !digests.is_empty() && hold.pinned.len() == digests.len()
+        } else {
+            hold.is_held()
+        };
+        let mut images = hold.held.iter().chain(&hold.pinned);
+        let held = images.find_map(|image| self.held_digest(&image.hold.digest));
+        held.filter(|held| is_held && !held.is_elsewhere)
+    }
+
+    /// The digests of the current set of the branch.
+    fn current_digests(&self) -> Option<Digests> {
+        let set = self.facts.current_set()?;
+        Some(self.facts.sets[set].digests(&self.config))
+    }
+
+    /// The hold of a digest: that which counts here, the latest first.
+    fn held_digest(&self, digest: &Digest) -> Option<&HeldDigest> {
+        let held = self.held_by_digest.get(digest)?;
+        let mut held = held.iter().map(|index| &self.held[*index]);
+        let first = held.next()?;
+        Some(if first.is_elsewhere {
+            held.find(|held| !held.is_elsewhere).unwrap_or(first)
+        } else {
+            first
+        })
+    }
+
+    /// Every held set, those of the latest commits first. A set has an item for each of its revisions.
+    pub(crate) fn held_sets(&self) -> Vec<HeldSet<'_>> {
+        let mut sets = Vec::new();
+        let mut seen = HashSet::new();
+        let mut covered = BTreeSet::new();
+        for (index, event) in self.events.all.iter().enumerate().rev() {
+            let digests = self.facts.sets[event.set].digests(&self.config);
+            if digests.is_empty() || !seen.insert(event.set) {
+                continue;
+            }
+            let Some(hold) = self.hold_in_list(&digests) else {
+                continue;
+            };
+            covered.extend(digests.values().copied());
+            let set = HeldSet {
+                revision: None,
+                images: digests,
+                hold,
+                undone: self.line_entry(index, event),
+            };
+            let revisions = &self.events.revisions[event.set];
+            if revisions.is_empty() {
+                sets.push(set.clone());
+            }
+            for revision in revisions {
+                sets.push(HeldSet {
+                    revision: Some(revision),
+                    ..set.clone()
+                });
+            }
+        }
+        sets.extend(self.held_before(&covered));
+        let order: HashMap<_, _> = (self.held.iter().enumerate())
+            .map(|(order, held)| ((held.commit, held.digest), order))
+            .collect();
+        sets.sort_by_key(|set| order.get(&(set.hold.commit, set.hold.digest)).copied());
+        sets
+    }
+
+    /// The digests that a set undid which no longer exists, and that no set of this history contains.
+    fn held_before(&self, covered: &BTreeSet<Digest>) -> Vec<HeldSet<'_>> {
+        let mut images: BTreeMap<(ObjectId, &SetPath), (&HeldDigest, Digests)> = BTreeMap::new();
+        for held in &self.held {
+            if !held.is_elsewhere && held.set != *self.set_path() && !covered.contains(&held.digest) {
+                let (_, digests) = images
+                    .entry((held.commit, &held.set))
+                    .or_insert_with(|| (held, Digests::new()));
+                digests.entry(held.image.clone()).or_insert(held.digest);
+            }
+        }
+        let sets = images.into_values().map(|(hold, images)| HeldSet {
+            revision: None,
+            images,
+            hold,
+            undone: None,
+        });
+        sets.collect()
+    }
+
+    /// The entry of an event of the line.
+    fn line_entry(&self, index: usize, event: &Event) -> Option<&HistoryEntry> {
+        let commit = self.facts.commits[event.commit].id;
+        self.events.line.binary_search(&index).ok()?;
+        self.entries().iter().find(|entry| entry.commit == commit)
+    }
+}
+
+/// The numbers of the holds of each digest.
+pub(super) fn by_digest(held: &[HeldDigest]) -> HashMap<Digest, Vec<usize>> {
+    let mut numbers: HashMap<Digest, Vec<usize>> = HashMap::new();
+    for (number, held) in held.iter().enumerate() {
+        numbers.entry(held.digest).or_default().push(number);
+    }
+    numbers
+}

@@ -1,0 +1,138 @@
+//! The holds of every set that a branch has or had, by the path of its configuration.
+//!
+//! Renames are not followed: a set whose path no longer exists may have become any other one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use super::{History, held::HeldDigest, log, renames::{ConfigPath, config_pathspecs}};
+use crate::{
+    config::{self, Config, RelPath, SetPath},
+    git::{Branch, Git, GitError, ObjectId, TreeFile},
+};
+
+/// The sets of a branch.
+#[derive(Debug)]
+pub(crate) struct OtherSets {
+    sets: Vec<OtherSet>,
+}
+
+#[derive(Debug)]
+struct OtherSet {
+    path: SetPath,
+    /// The names of the images in the present configuration; empty if the set no longer exists.
+    images: BTreeSet<String>,
+    held: Vec<HeldDigest>,
+}
+
+impl OtherSets {
+    /// Reads the sets of every configuration file in the history of a branch. `own`: the path of the
+    /// configuration of a set that asks.
+    pub(crate) fn read(git: &Git, branch: &Branch, own: &SetPath) -> Result<Self, GitError> {
+        let configurations = configurations(git, &branch.tip, own)?;
+        let mut sets = Vec::new();
+        // The history of a single set contains its own holds.
+        if configurations.keys().ne([own]) {
+            for (path, versions) in configurations {
+                sets.extend(OtherSet::read(git, branch, path, &versions)?);
+            }
+        }
+        Ok(Self { sets })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+
+    /// The holds of the sets at other paths than this one.
+    pub(super) fn held_except(&self, path: &SetPath) -> Vec<HeldDigest> {
+        let mut all = Vec::new();
+        for set in self.sets.iter().filter(|set| set.path != *path) {
+            for held in &set.held {
+                all.push(HeldDigest {
+                    is_elsewhere: set.images.contains(&held.image),
+                    ..held.clone()
+                });
+            }
+        }
+        all
+    }
+}
+
+impl OtherSet {
+    /// `None` if no version of the file is a configuration.
+    fn read(
+        git: &Git,
+        branch: &Branch,
+        path: SetPath,
+        versions: &[ObjectId],
+    ) -> Result<Option<Self>, GitError> {
+        let present = present_version(git, &branch.tip, &path)?;
+        let mut latest = present.clone();
+        for version in versions {
+            if latest.is_some() {
+                break;
+            }
+            let bytes = git.blob(*version, config::MAX_SIZE)?;
+            latest = bytes.and_then(|bytes| parse(bytes, &path));
+        }
+        let Some(config) = latest else {
+            return Ok(None);
+        };
+        let images = present.iter().flat_map(|config| &config.images);
+        let images = images.map(|image| image.name.clone()).collect();
+        let history = History::of_one_path(git, &config, branch.clone())?;
+        Ok(Some(Self {
+            path,
+            images,
+            held: history.held,
+        }))
+    }
+}
+
+/// The configuration at a path of the tip.
+fn present_version(git: &Git, tip: &ObjectId, path: &SetPath) -> Result<Option<Config>, GitError> {
+    let Ok(file) = RelPath::new(path.as_path()) else {
+        return Ok(None);
+    };
+    let top = git.with_prefix(Vec::new());
+    Ok(match top.file(tip, &file, config::MAX_SIZE)? {
+        TreeFile::Content(bytes) => parse(bytes, path),
+        TreeFile::Absent | TreeFile::TooLarge => None,
+    })
+}
+
+fn parse(bytes: Vec<u8>, path: &SetPath) -> Option<Config> {
+    let name = path.to_string();
+    config::parse_bytes(bytes, &name, Path::new("/"), path, config::parse_past).ok()
+}
+
+/// Every path of a configuration file in the commits up to `tip`, with the contents that it had, newest
+/// first.
+fn configurations(
+    git: &Git,
+    tip: &ObjectId,
+    own: &SetPath,
+) -> Result<BTreeMap<SetPath, Vec<ObjectId>>, GitError> {
+    let pathspecs = config_pathspecs(&ConfigPath::new(own.clone()));
+    let mut versions: BTreeMap<SetPath, Vec<ObjectId>> = BTreeMap::new();
+    log::changes(git, tip, &pathspecs)?.each(|commit| {
+        for change in commit.changes {
+            let path = Path::new(OsStr::from_bytes(&change.path));
+            if let Some(blob) = change.blob
+                && let Ok(path) = SetPath::new(path)
+            {
+                let blobs = versions.entry(path).or_default();
+                if !blobs.contains(&blob) {
+                    blobs.push(blob);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(versions)
+}
