@@ -205,6 +205,7 @@ fn document(revision: &str, name: &str) -> PlanDocument {
         checks: Vec::new(),
         branch: format!("auto/{revision}"),
         title: format!("promote: {name} @{revision}"),
+        trailers: Vec::new(),
         body: None,
         diff: None,
         pull_request: None,

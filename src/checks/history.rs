@@ -271,9 +271,8 @@ pub(super) fn check_hold(
         return Ok(match (is_forced, extent) {
             (true, _) => check(Status::Warn, detail + "; forced by --force-after-rollback"),
             (false, Extent::Clone) => check(Status::Fail, detail),
-            (false, Extent::LastCommits { .. }) => check(Status::Fail, detail).help(
-                "promote a newer build, or promote in a clone with --force-after-rollback",
-            ),
+            (false, Extent::LastCommits { .. }) => check(Status::Fail, detail)
+                .help("promote a newer build, or promote in a clone with --force-after-rollback"),
         });
     }
     if hold.is_shallow {
@@ -347,7 +346,9 @@ impl HeldBy<'_> {
         for image in images {
             let name = format!("`{}`", plain(&image.name));
             let mut known = commits.iter_mut();
-            match known.find(|(hold, _)| (hold.commit, &hold.set) == (image.hold.commit, &image.hold.set)) {
+            match known
+                .find(|(hold, _)| (hold.commit, &hold.set) == (image.hold.commit, &image.hold.set))
+            {
                 Some((_, names)) => names.push(name),
                 None => commits.push((image.hold, vec![name])),
             }

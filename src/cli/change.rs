@@ -279,7 +279,12 @@ fn commit_message(document: &PlanDocument) -> String {
     format!(
         "\n\n    {}\n\n    {}",
         plain(&document.title),
-        document.trailers.iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n    ")
+        document
+            .trailers
+            .iter()
+            .map(|line| plain(line))
+            .collect::<Vec<_>>()
+            .join("\n    ")
     )
 }
 

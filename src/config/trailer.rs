@@ -27,8 +27,7 @@ impl Override {
     /// The override on a line of a message.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let (key, value) = line.split_once(':')?;
-        let is_override =
-            key.eq_ignore_ascii_case(OVERRIDE) && value.trim() == Self::ROLLED_BACK;
+        let is_override = key.eq_ignore_ascii_case(OVERRIDE) && value.trim() == Self::ROLLED_BACK;
         is_override.then_some(Self::RolledBack)
     }
 

@@ -71,7 +71,10 @@ impl Readings {
             return None;
         }
         let shared = &mut *self.lock();
-        let number = match shared.numbers.entry((rules.reading.clone(), places.clone())) {
+        let number = match shared
+            .numbers
+            .entry((rules.reading.clone(), places.clone()))
+        {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(unknown) => {
                 shared.readings.push((rules.scanner.clone(), places));

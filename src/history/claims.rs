@@ -91,7 +91,9 @@ impl ClaimTemplates {
         let (mut with_path, mut without_path) = (Vec::new(), Vec::new());
         let mut sets = Vec::new();
         let lines = trailers.split(|byte| *byte == b'\n');
-        let lines: Vec<_> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        let lines: Vec<_> = lines
+            .filter_map(|line| std::str::from_utf8(line).ok())
+            .collect();
         for line in &lines {
             let Some(trailer) = Trailer::parse(line) else {
                 continue;
@@ -116,8 +118,7 @@ impl ClaimTemplates {
         let mut by_title = Vec::new();
         add_missing(&mut by_title, &promoted);
         let mut revisions = by_title.clone();
-        let is_rollback =
-            !rolled_back.is_empty() || (!has_promotion_title && !trailers.is_empty());
+        let is_rollback = !rolled_back.is_empty() || (!has_promotion_title && !trailers.is_empty());
         // In a commit for several sets, the override may be that of another set.
         let is_override = (!revisions.is_empty() || !trailers.is_empty())
             && sets.len() <= 1

@@ -2,9 +2,7 @@
 //!
 //! Pure: indices of sets in, events out. The documentation of the parent module contains the rules.
 
-use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
-};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::{
     Kind,
@@ -366,9 +364,7 @@ impl Fold<'_> {
     }
 
     fn see(&mut self, image: usize, digest: Digest, set: Option<usize>) {
-        let seen = Seen {
-            set,
-        };
+        let seen = Seen { set };
         if let Some(digests) = self.seen.get_mut(image)
             && let Entry::Vacant(vacant) = digests.entry(digest)
         {
@@ -396,8 +392,7 @@ impl Fold<'_> {
             }
         }
     }
-
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

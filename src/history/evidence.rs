@@ -113,6 +113,8 @@ mod tests {
             let old = parents.first().and_then(|parent| found.by_commit[*parent]);
             found.has_changed.push(old != Some(number));
             found.by_commit.push(Some(number));
+            found.has_changed_files.push(true);
+            found.slots_by_commit.push(None);
             all_parents.push(Parents {
                 first: parents.first().map(|parent| id(*parent)),
                 others: parents.iter().skip(1).map(|parent| id(*parent)).collect(),
@@ -127,6 +129,7 @@ mod tests {
                 paths: 1,
                 added: content.starts_with('+').then_some(0),
                 previous: None,
+                config: ConfigState::NotAdded,
                 content: Content::Changed(Vec::new()),
             });
         }

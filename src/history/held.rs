@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{Digests, History, HistoryEntry, events::Event, other_sets::OtherSets};
+use super::{Digests, History, other_sets::OtherSets};
 use crate::{
     config::SetPath,
     git::ObjectId,
@@ -72,24 +72,23 @@ pub(crate) struct HeldSet<'h> {
     pub images: Digests,
     /// The latest commit that undid it.
     pub hold: &'h HeldDigest,
-    /// The entry with which the set last became current; `None` if it was current in another set, or before
-    /// the start of the clone.
-    pub undone: Option<&'h HistoryEntry>,
 }
 
 impl History {
     /// Adds the holds of the other sets of the branch.
     pub(crate) fn with_other_sets(mut self, others: &OtherSets) -> Self {
         let mut indices = None;
-        for held in others.held_except(self.set_path()) {
+        for held in others.held_for(self.set_path()) {
             let indices = indices.get_or_insert_with(|| {
                 let commits = self.facts.commits.iter().enumerate();
-                commits.map(|(index, commit)| (commit.id, index)).collect::<HashMap<_, _>>()
+                commits
+                    .map(|(index, commit)| (commit.id, index))
+                    .collect::<HashMap<_, _>>()
             });
             let is_released = indices
                 .get(&held.commit)
                 .is_some_and(|commit| self.releases_after(*commit, held.digest));
-            if !is_released {
+            if !is_released && !self.held.contains(&held) {
                 self.held.push(held);
             }
         }
@@ -138,7 +137,10 @@ impl History {
     pub(crate) fn hold_in_list(&self, digests: &Digests) -> Option<&HeldDigest> {
         let current = self.current_digests().unwrap_or_default();
         let hold = self.hold(digests, &current);
-        let is_held = if digests.iter().all(|(name, digest)| current.get(name) == Some(digest)) {
+        let is_held = if digests
+            .iter()
+            .all(|(name, digest)| current.get(name) == Some(digest))
+        {
             !digests.is_empty() && hold.pinned.len() == digests.len()
         } else {
             hold.is_held()
@@ -171,7 +173,7 @@ impl History {
         let mut sets = Vec::new();
         let mut seen = HashSet::new();
         let mut covered = BTreeSet::new();
-        for (index, event) in self.events.all.iter().enumerate().rev() {
+        for event in self.events.all.iter().rev() {
             let digests = self.facts.sets[event.set].digests(&self.config);
             if digests.is_empty() || !seen.insert(event.set) {
                 continue;
@@ -184,7 +186,6 @@ impl History {
                 revision: None,
                 images: digests,
                 hold,
-                undone: self.line_entry(index, event),
             };
             let revisions = &self.events.revisions[event.set];
             if revisions.is_empty() {
@@ -209,7 +210,8 @@ impl History {
     fn held_before(&self, covered: &BTreeSet<Digest>) -> Vec<HeldSet<'_>> {
         let mut images: BTreeMap<(ObjectId, &SetPath), (&HeldDigest, Digests)> = BTreeMap::new();
         for held in &self.held {
-            if !held.is_elsewhere && held.set != *self.set_path() && !covered.contains(&held.digest) {
+            if !held.is_elsewhere && held.set != *self.set_path() && !covered.contains(&held.digest)
+            {
                 let (_, digests) = images
                     .entry((held.commit, &held.set))
                     .or_insert_with(|| (held, Digests::new()));
@@ -220,16 +222,8 @@ impl History {
             revision: None,
             images,
             hold,
-            undone: None,
         });
         sets.collect()
-    }
-
-    /// The entry of an event of the line.
-    fn line_entry(&self, index: usize, event: &Event) -> Option<&HistoryEntry> {
-        let commit = self.facts.commits[event.commit].id;
-        self.events.line.binary_search(&index).ok()?;
-        self.entries().iter().find(|entry| entry.commit == commit)
     }
 }
 

@@ -135,12 +135,14 @@ pub(super) fn first_record(graph: &Graph, points: &[Point], is_truncated: bool) 
 impl Fold<'_> {
     /// Whether this commit or one before records the set.
     fn is_recorded(&self, commit: usize) -> bool {
-        self.recorded.is_some_and(|recorded| self.graph.positions[commit] >= recorded)
+        self.recorded
+            .is_some_and(|recorded| self.graph.positions[commit] >= recorded)
     }
 
     /// Whether a commit before this one records the set.
     fn is_recorded_before(&self, commit: usize) -> bool {
-        self.recorded.is_some_and(|recorded| self.graph.positions[commit] > recorded)
+        self.recorded
+            .is_some_and(|recorded| self.graph.positions[commit] > recorded)
     }
 
     /// Whether a slot had these digests before.
@@ -168,8 +170,8 @@ impl Fold<'_> {
         for (slot, digests) in pinned.digests.iter().enumerate() {
             let last = self.slots.get(slot).and_then(|states| states.last());
             let is_agreed = digests.len() == 1;
-            let is_same = last
-                .is_some_and(|last| last.is_agreed == is_agreed && last.digests == *digests);
+            let is_same =
+                last.is_some_and(|last| last.is_agreed == is_agreed && last.digests == *digests);
             if digests.is_empty() || is_same {
                 continue;
             }
@@ -228,16 +230,23 @@ impl Fold<'_> {
         commit: usize,
         counts: &dyn Fn(usize) -> bool,
     ) {
-        let Some(digests) = pinned.digests.get(slot).filter(|digests| digests.len() == 1) else {
+        let Some(digests) = pinned
+            .digests
+            .get(slot)
+            .filter(|digests| digests.len() == 1)
+        else {
             return;
         };
         let states = self.slots.get(slot).map_or(&[][..], Vec::as_slice);
         let is_pinned = |state: &State| state.is_agreed && state.digests == *digests;
-        let Some(last) = states.iter().rposition(is_pinned) else {
-            return;
+        let start = match states.iter().rposition(is_pinned) {
+            Some(last) => last + 1,
+            // A rollback to a set before the known commits.
+            None if self.points[commit].has_rollback_title => 0,
+            None => return,
         };
         let image = pinned.names.get(&slot).cloned().unwrap_or_default();
-        for state in states[last + 1..].iter().filter(|state| counts(state.commit)) {
+        for state in states[start..].iter().filter(|state| counts(state.commit)) {
             for digest in &state.digests {
                 if !pinned.digests.iter().flatten().any(|other| other == digest) {
                     self.holds.undone.push(UndoneDigest {
@@ -321,3 +330,6 @@ impl SetHolds {
         held
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,12 @@ use std::{
     path::Path,
 };
 
-use super::{History, held::HeldDigest, log, renames::{ConfigPath, config_pathspecs}};
+use super::{
+    History,
+    held::HeldDigest,
+    log,
+    renames::{ConfigPath, config_pathspecs},
+};
 use crate::{
     config::{self, Config, RelPath, SetPath},
     git::{Branch, Git, GitError, ObjectId, TreeFile},
@@ -48,13 +53,13 @@ impl OtherSets {
         self.sets.is_empty()
     }
 
-    /// The holds of the sets at other paths than this one.
-    pub(super) fn held_except(&self, path: &SetPath) -> Vec<HeldDigest> {
+    /// The holds of all sets, as they count for the set at a path.
+    pub(super) fn held_for(&self, path: &SetPath) -> Vec<HeldDigest> {
         let mut all = Vec::new();
-        for set in self.sets.iter().filter(|set| set.path != *path) {
+        for set in &self.sets {
             for held in &set.held {
                 all.push(HeldDigest {
-                    is_elsewhere: set.images.contains(&held.image),
+                    is_elsewhere: set.path != *path && set.images.contains(&held.image),
                     ..held.clone()
                 });
             }

@@ -17,8 +17,8 @@ use super::{
     claims::{self, ClaimTemplates, Claims},
     events::Point,
     graph::Graph,
-    log::CommitInfo,
     holds::SlotDigests,
+    log::CommitInfo,
     sets::Set,
     walk::{Commit, ConfigState, Content, UnknownContent},
 };

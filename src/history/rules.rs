@@ -86,7 +86,10 @@ impl Slots {
 
     /// The number of a repository.
     fn repository(&mut self, repository: &Repository) -> usize {
-        let known = self.repositories.iter().position(|other| other == repository);
+        let known = self
+            .repositories
+            .iter()
+            .position(|other| other == repository);
         known.unwrap_or_else(|| {
             self.repositories.push(repository.clone());
             self.repositories.len() - 1
@@ -164,7 +167,10 @@ impl Rules {
     }
 
     pub(super) fn is_equal(&self, other: &Self) -> bool {
-        self.slots == other.slots && self.names == other.names && self.texts == other.texts && self.reading == other.reading
+        self.slots == other.slots
+            && self.names == other.names
+            && self.texts == other.texts
+            && self.reading == other.reading
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {

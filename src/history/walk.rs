@@ -57,7 +57,9 @@ pub(super) enum ConfigState {
     #[default]
     NotAdded,
     /// The commit has it; whether the commit changed it.
-    Present { is_changed: bool },
+    Present {
+        is_changed: bool,
+    },
     Removed,
 }
 

@@ -136,7 +136,11 @@ fn attempt_at(
     let mut document = planned_document(unplanned, &planned);
     document.diff = Some(Diff(diff::unified(planned.plan.changes()).into()));
     let body = render_body(&document, &planned.body_context, template.as_ref());
-    let body = body.and_then(|body| {
+    let body = body.and_then(|mut body| {
+        // A squash merge may take the body of the pull request for its message.
+        if let Some(override_) = planned.approved.overrides() {
+            body = format!("{body}\n{}\n", override_.line());
+        }
         write_files(options, document.diff_bytes(), &body, services)?;
         Ok(body)
     });

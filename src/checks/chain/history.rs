@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct Counted<'c> {
     pub(super) state: ChainState<'c>,
     /// The digests of the images with agreeing pins.
-    pinned: Digests,
+    pub(super) pinned: Digests,
 }
 
 /// A chain after the stage of history, which looked up the set by its revision.

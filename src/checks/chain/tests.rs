@@ -6,7 +6,7 @@ use crate::{
     config,
     error::SourceText,
     git::ObjectId,
-    history::{HistoryEntry, Hold, Kind, Order, Provenance},
+    history::{HeldDigest, HeldImage, Hold, Order, Provenance},
     oci::{Digest, Pattern, Tag, TagPattern},
     pins::Found,
     registry::NoTag,
@@ -60,9 +60,9 @@ fn pinned() -> Digests {
 struct FakeHistory(Provenance);
 
 impl DigestHistory for FakeHistory {
-    fn hold(&self, digests: &Digests) -> Hold<'_> {
+    fn hold(&self, digests: &Digests, _: &Digests) -> Hold<'_> {
         assert_eq!(*digests, pinned());
-        Hold::Free
+        Hold::default()
     }
 
     fn provenance(&self, digests: &Digests) -> Provenance {
@@ -75,10 +75,10 @@ impl DigestHistory for FakeHistory {
 fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> HistoryChecked<'c> {
     let chain = Counted {
         state: ChainState::new(config, revision),
+        pinned: Digests::new(),
     };
     let facts = HistoryFacts::Known {
         order: Order::Same,
-        hold: Hold::Free,
         blind_spot: None,
         extent: Extent::LastCommits {
             contain_promotion: true,
@@ -110,10 +110,10 @@ fn set_with_all_verdicts_is_approved() {
         .collect();
     let expected = [
         "revision_order",
+        "revision_label",
+        "revision_label",
+        "revision_label",
         "rolled_back",
-        "revision_label",
-        "revision_label",
-        "revision_label",
         "platform_lost",
     ];
     assert_eq!(codes, expected);
@@ -121,29 +121,30 @@ fn set_with_all_verdicts_is_approved() {
 
 #[test]
 fn missing_tag_does_not_hide_that_the_digests_are_held() {
-    struct HeldByDigests(HistoryEntry);
+    struct HeldByDigests(HeldDigest);
     impl DigestHistory for HeldByDigests {
-        fn hold(&self, _: &Digests) -> Hold<'_> {
-            Hold::Held { rollback: &self.0 }
+        fn hold(&self, _: &Digests, _: &Digests) -> Hold<'_> {
+            let name = "a".to_owned();
+            Hold {
+                held: vec![HeldImage {
+                    name,
+                    hold: &self.0,
+                }],
+                ..Hold::default()
+            }
         }
 
         fn provenance(&self, _: &Digests) -> Provenance {
             Provenance::Never
         }
     }
-    let history = HeldByDigests(HistoryEntry {
-        kind: Kind::Rollback,
-        revision: None,
+    let history = HeldByDigests(HeldDigest {
+        digest: Digest::of(b"a"),
+        set: config().set_path,
+        image: "a".to_owned(),
         commit: ObjectId::parse(&[b'a'; 40]).unwrap(),
         date: String::new(),
-        author: String::new(),
-        subject: String::new(),
-        pull_request: None,
-        images: Digests::new(),
-        returns_to: None,
-        current: true,
-        can_roll_back: false,
-        unreadable: None,
+        is_elsewhere: false,
     });
     let (config, revision) = (config(), revision());
     let mut chain = not_older(&config, &revision);
@@ -260,6 +261,7 @@ fn rollback_requires_the_digests_of_the_promotion() {
             contracts: ObjectId::parse(&[b'a'; 40]).unwrap(),
         });
         HistoryChecked {
+            pinned: Digests::new(),
             state: ChainState::new(&config, &revision),
             verdict: HistoryVerdict::Rollback(promoted),
         }

@@ -76,7 +76,7 @@ fn set_soaks_while_it_is_current() {
 
 #[test]
 fn periods_do_not_add_up() {
-    let twice = [("A!", 0), ("B!", 20), ("A!", 40), ("B!", 60)];
+    let twice = [("A!", 0), ("B!", 20), ("A!", 40), ("C!", 60)];
     assert_eq!(verdict(&twice), "replaced");
     let longest = [("A!", 0), ("B!", 24), ("A!", 80)];
     assert_eq!(verdict(&longest), "passed since 0");

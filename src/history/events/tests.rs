@@ -7,14 +7,15 @@ use crate::{
     config::Config,
     git::Branch,
     history::{
-        History, HistoryEntry, Hold, LineFacts, Provenance, UnknownPast,
+        History, HistoryEntry, LineFacts, Provenance, UnknownPast,
+        holds::SlotDigests,
         log::{CommitInfo, Parents},
         tests::examples::id,
         walk::{Commit, Content, UnknownContent},
     },
 };
 
-fn digest(text: &str) -> Digest {
+pub(in crate::history) fn digest(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
@@ -48,14 +49,15 @@ fn config(images: usize, pattern: &str) -> Config {
     crate::config::example(&text)
 }
 
-/// A history of commits with a set and, after `@`, the revisions that trailers claim, or, after `!`,
-/// those that a title claims: `a a@A`. The content of `?a a` is unknown except for these pins.
-fn history(commits: &[&str]) -> History {
+/// A history of commits with a set and the revisions that they claim: by trailers after `@`, by the title
+/// of a promotion after `!`, and by that of a rollback after `~`: `a a@A`. A `+` at the end promotes held
+/// digests on purpose. The content of `?a a` is unknown except for these pins.
+pub(in crate::history) fn history(commits: &[&str]) -> History {
     history_since(commits, false)
 }
 
 /// A history, of a shallow clone if `is_truncated`.
-fn history_since(commits: &[&str], is_truncated: bool) -> History {
+pub(in crate::history) fn history_since(commits: &[&str], is_truncated: bool) -> History {
     let graph = Graph::linear(commits.len());
     from_facts(facts_of(commits, graph, ".", is_truncated), ".")
 }
@@ -67,7 +69,7 @@ fn history_by(pattern: &str, commits: &[&str]) -> History {
 }
 
 /// A history with merges: the parents of each commit, the first of which continues its line.
-fn merged_history(commits: &[(&str, &[usize])]) -> History {
+pub(in crate::history) fn merged_history(commits: &[(&str, &[usize])]) -> History {
     merged_history_by(".", commits)
 }
 
@@ -87,7 +89,12 @@ fn merged_graph(commits: &[(&str, &[usize])]) -> Graph {
     Graph::new(ids.iter().zip(&parents), ids.last().unwrap())
 }
 
-fn facts_of(commits: &[&str], graph: Graph, pattern: &str, is_truncated: bool) -> LineFacts {
+pub(in crate::history) fn facts_of(
+    commits: &[&str],
+    graph: Graph,
+    pattern: &str,
+    is_truncated: bool,
+) -> LineFacts {
     let pattern = config(1, pattern).revision.pattern;
     let parse = |text: &str| pattern.revision(text).unwrap();
     let mut facts = LineFacts::default();
@@ -96,7 +103,11 @@ fn facts_of(commits: &[&str], graph: Graph, pattern: &str, is_truncated: bool) -
             Some(commit) => (true, commit),
             None => (false, *commit),
         };
-        let (content, claims) = commit.split_once(['@', '!']).unwrap_or((commit, ""));
+        let (is_override, commit) = match commit.strip_suffix('+') {
+            Some(commit) => (true, commit),
+            None => (false, commit),
+        };
+        let (content, claims) = commit.split_once(['@', '!', '~']).unwrap_or((commit, ""));
         let content = set(content);
         let pins = content.0.iter().enumerate();
         let pins =
@@ -105,6 +116,11 @@ fn facts_of(commits: &[&str], graph: Graph, pattern: &str, is_truncated: bool) -
             pins.collect()
         } else {
             Vec::new()
+        };
+        let names = (0..content.0.len()).map(|image| (image, format!("i{image}")));
+        let slots = SlotDigests {
+            digests: content.0.clone(),
+            names: std::sync::Arc::new(names.collect()),
         };
         let known = facts.sets.iter().position(|other| *other == content);
         let number = known.unwrap_or_else(|| {
@@ -125,13 +141,20 @@ fn facts_of(commits: &[&str], graph: Graph, pattern: &str, is_truncated: bool) -
                 Vec::new()
             },
             revisions,
+            is_rollback: commit.contains(['@', '~']),
+            is_override,
         };
         let others = graph.other_parents(index).iter();
         let set = (!is_unknown).then_some(number);
         facts.points.push(Point {
             set,
+            slots: (!is_unknown).then_some(slots),
             partial_pins,
             claims: claims.clone(),
+            has_merged_override: (others.clone())
+                .any(|other| facts.points[*other].set == set && facts.points[*other].is_override()),
+            has_changed_files: true,
+            config: ConfigState::Present { is_changed: false },
             has_rollback_title: false,
             is_taken: others
                 .into_iter()
@@ -145,6 +168,7 @@ fn facts_of(commits: &[&str], graph: Graph, pattern: &str, is_truncated: bool) -
             paths: 1,
             added: None,
             previous: None,
+            config: ConfigState::Present { is_changed: false },
             content: if is_unknown {
                 let reason = "unreadable".into();
                 let unknown = UnknownContent { file: None, reason };
@@ -161,7 +185,7 @@ fn facts_of(commits: &[&str], graph: Graph, pattern: &str, is_truncated: bool) -
     facts
 }
 
-fn from_facts(facts: LineFacts, pattern: &str) -> History {
+pub(in crate::history) fn from_facts(facts: LineFacts, pattern: &str) -> History {
     let images = facts.sets[0].0.len();
     let branch = Branch {
         name: "origin/main".into(),
@@ -183,10 +207,6 @@ fn summary(history: &History) -> Vec<String> {
     history.entries().iter().rev().map(line).collect()
 }
 
-fn is_held(history: &History, name: &str) -> bool {
-    matches!(history.hold(&revision(name)), Hold::Held { .. })
-}
-
 #[test]
 fn rollback_is_detected_by_its_content() {
     let history = history(&["a a@A", "b b@B", "b b", "a a"]);
@@ -195,109 +215,41 @@ fn rollback_is_detected_by_its_content() {
         ["promote A", "promote B <", "rollback A"]
     );
     assert!(history.entries()[0].current && !history.entries()[2].current);
-    assert!(is_held(&history, "B") && !is_held(&history, "A"));
 }
 
 #[test]
-fn hold_contains_the_rollback() {
-    let history = history(&["a a@A", "b b@B", "c c@C", "a a"]);
-    let Hold::Held { rollback } = history.hold(&revision("B")) else {
-        panic!()
-    };
-    assert_eq!(rollback.commit, id(3));
-    let undone = history
-        .holds()
-        .iter()
-        .map(|hold| hold.undone.unwrap().commit)
-        .collect::<Vec<_>>();
-    assert_eq!(undone, [id(2), id(1)]);
-    assert!(is_held(&history, "C"));
+fn return_has_the_kind_of_its_message() {
+    let trailer = history(&["a a@A", "b b@B", "a a@A", "b b@B"]);
+    let kinds = ["promote A <", "promote B", "rollback A <", "rollback B"];
+    assert_eq!(summary(&trailer), kinds);
+    let title = history(&["a a!A", "b b!B", "c c!C", "a a", "b b!B"]);
+    assert_eq!(summary(&title)[3..], ["rollback A <", "promote B"]);
+    assert_eq!(title.entries()[0].returns_to, Some(id(1)));
+    let mut others = title.entries()[1..].iter();
+    assert!(others.all(|entry| entry.returns_to.is_none()));
+    let other = history(&["a a!A", "b b!B", "a a!Z"]);
+    assert_eq!(summary(&other)[2], "rollback A");
 }
 
 #[test]
-fn holds_are_listed_by_rollback_and_newest_first() {
-    let commits = [
-        "a a@A", "b b@B", "c c@C", "d d@D", "e e@E", "f f@F", "c c", "a a",
+fn changes_before_the_first_record_are_manual() {
+    let unrecorded = history(&["a a", "b b", "a a", "b b@B", "a a"]);
+    let kinds = [
+        "manual -",
+        "manual -",
+        "manual -",
+        "rollback B <",
+        "rollback -",
     ];
-    let history = history(&commits);
-    let held: Vec<_> = history
-        .holds()
-        .iter()
-        .map(|hold| hold.revision.unwrap().as_str().to_owned())
-        .collect();
-    assert_eq!(held, ["C", "F", "E", "D", "B"]);
+    assert_eq!(summary(&unrecorded), kinds);
 }
 
 #[test]
-fn newer_set_ends_the_hold() {
-    let history = history(&["a a@A", "b b@B", "a a", "c c@C"]);
-    assert!(!is_held(&history, "B"));
-    assert_eq!(
-        summary(&history),
-        ["promote A <", "promote B <", "rollback A <", "promote C"]
-    );
-}
-
-#[test]
-fn return_by_a_trailer_is_a_rollback() {
-    let history = history(&["a a@A", "b b@B", "a a@A", "b b@B"]);
-    assert_eq!(
-        summary(&history),
-        ["promote A <", "promote B", "rollback A <", "rollback B"]
-    );
-    // The set of B is newer than that of A.
-    assert!(!is_held(&history, "A") && !is_held(&history, "B"));
-}
-
-#[test]
-fn promotion_of_a_held_set_ends_its_hold() {
-    let history = history(&["a a!A", "b b!B", "c c!C", "a a", "b b!B"]);
-    assert_eq!(summary(&history)[3..], ["rollback A <", "promote B"]);
-    let last = &history.entries()[0];
-    assert_eq!(last.returns_to, Some(id(1)));
-    assert!(!is_held(&history, "A") && !is_held(&history, "B") && is_held(&history, "C"));
-    assert!(
-        history.entries()[1..]
-            .iter()
-            .all(|entry| entry.returns_to.is_none())
-    );
-}
-
-#[test]
-fn promotion_of_an_older_set_undoes_sets() {
-    let older = history(&["a a!A", "b b!B", "a a!A"]);
-    assert_eq!(summary(&older)[2], "promote A");
-    assert_eq!(older.entries()[0].returns_to, Some(id(0)));
-    assert!(is_held(&older, "B"));
-    // The hold of B ends before B is promoted a second time.
-    let over = history(&["a a!A", "b b!B", "a a", "c c!C", "b b!B"]);
-    assert!(!is_held(&over, "B") && is_held(&over, "C"));
-}
-
-#[test]
-fn title_of_another_revision_makes_no_promotion() {
-    let history = history(&["a a!A", "b b!B", "a a!Z"]);
-    assert_eq!(summary(&history)[2], "rollback A");
-    assert!(is_held(&history, "B"));
-}
-
-#[test]
-fn hold_is_restored_with_the_newer_set_undone() {
-    let undone = history(&["a a@A", "b b@B", "a a", "c c@C", "a a"]);
-    assert!(is_held(&undone, "B") && is_held(&undone, "C"));
-    let replaced = history(&["a a@A", "b b@B", "a a", "c c@C", "a a", "d d@D"]);
-    assert!(!is_held(&replaced, "B") && !is_held(&replaced, "C"));
-}
-
-#[test]
-fn change_of_another_image_keeps_the_hold() {
-    // The rollback changed only the first image.
-    let other = history(&["a x@A", "b x@B", "a x", "a y"]);
-    assert!(is_held(&other, "B"));
-    let both = history(&["a x@A", "b y@B", "a x", "c x"]);
-    assert!(is_held(&both, "B"));
-    let all = history(&["a x@A", "b y@B", "a x", "c z"]);
-    assert!(!is_held(&all, "B"));
+fn change_of_the_rules_alone_is_manual() {
+    let commits = ["a a@A", "b b@B", "a a"];
+    let mut facts = facts_of(&commits, Graph::linear(3), ".", false);
+    facts.points[2].has_changed_files = false;
+    assert_eq!(summary(&from_facts(facts, "."))[2], "manual A");
 }
 
 #[test]
@@ -313,15 +265,6 @@ fn known_digests_keep_their_revision() {
     // A digest without a revision belongs to none.
     let manual = self::history(&["a a", "b b!B", "a b!C"]);
     assert_eq!(summary(&manual)[2], "promote C");
-}
-
-#[test]
-fn other_sets_do_not_end_the_hold() {
-    let added = history(&["a -@A", "b -@B", "a -", "a x"]);
-    assert!(is_held(&added, "B"));
-    let mixed = history(&["a a@A", "b b@B", "a a", "b a"]);
-    assert!(is_held(&mixed, "B"));
-    assert_eq!(summary(&mixed)[3], "manual -");
 }
 
 #[test]
@@ -350,7 +293,6 @@ fn removed_and_restored_pins_hold_no_set() {
         summary(&history)[..3],
         ["promote A", "manual -", "rollback A"]
     );
-    assert!(is_held(&history, "B"));
     let first = events(
         &Graph::linear(3),
         &history.facts.points[..3],
@@ -358,7 +300,7 @@ fn removed_and_restored_pins_hold_no_set() {
         0,
         false,
     );
-    assert_eq!(first.undone, []);
+    assert!(first.undone_by.iter().all(Option::is_none));
     assert!(history.entries()[0].current);
 }
 
@@ -418,17 +360,10 @@ fn incomplete_or_mixed_set_agrees_with_no_digests() {
             Provenance::Never,
             "{other}"
         );
-        assert!(
-            matches!(history.hold_of_set(&digests), Hold::Free),
-            "{other}"
-        );
     }
     let history = history(&["x y", "a b", "x y"]);
     let found = history.provenance_of(&digests);
     assert!(matches!(found, Provenance::Found(_)), "{found:?}");
-    assert!(matches!(history.hold_of_set(&digests), Hold::Held { .. }));
-    let other = [("i0", "a"), ("i1", "c")].map(|(image, build)| (image.to_owned(), digest(build)));
-    assert!(matches!(history.hold_of_set(&other.into()), Hold::Free));
 }
 
 #[test]
@@ -481,7 +416,7 @@ fn truncated_line_requires_a_claim() {
     );
     let kinds: Vec<_> = events.all.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [Kind::Promote, Kind::Rollback]);
-    assert_eq!(events.undone.len(), 1);
+    assert_eq!(events.undone_by.iter().flatten().count(), 1);
     // With a claim.
     let history = self::history(&["a a@A", "b b@B"]);
     let events = self::events(
@@ -518,53 +453,6 @@ fn later_claim_of_a_rollback_is_no_further_revision() {
     let history = history(&["a -", "a b@A", "c c@C", "a b@Z"]);
     assert_eq!(history.events.revisions[1], [revision("A")]);
     assert_eq!(summary(&history)[3], "rollback A");
-}
-
-#[test]
-fn equal_digest_does_not_follow() {
-    let history = history(&["a x!A", "b y!B", "a x", "c y!C", "b y!B"]);
-    // B was held until now, so its promotion undoes no set.
-    assert!(!is_held(&history, "C"));
-}
-
-#[test]
-fn all_rollbacks_of_a_set_count() {
-    let commits = ["a o@A", "a p@U", "b p@B", "a p", "a o", "?d -", "d r@D"];
-    // The rollbacks changed one image each. One now has a digest of unknown content, which may be older.
-    assert!(is_held(&history(&commits), "B"));
-    let known = history(&["a o@A", "a p@U", "b p@B", "a p", "a o", "d r@D"]);
-    assert!(!is_held(&known, "B"));
-}
-
-#[test]
-fn merge_of_a_rollback_undoes_nothing_again() {
-    // A branch from B merges the rollback of the line, and is merged after C.
-    let history = merged_history(&[
-        ("a a@A", &[]),
-        ("b b@B", &[0]),
-        ("a a", &[1]),
-        ("c c@C", &[2]),
-        ("a a", &[1, 2]),
-        ("c c", &[3, 4]),
-    ]);
-    assert!(!is_held(&history, "B"));
-}
-
-#[test]
-fn rollback_on_a_branch_counts_from_its_merge() {
-    // The branch rolls B back; the line promotes B before it merges the branch.
-    let history = merged_history(&[
-        ("a a@A", &[]),
-        ("b b@B", &[0]),
-        ("a a", &[1]),
-        ("b b@B", &[0]),
-        ("b b", &[3, 2]),
-        ("c b@C", &[4]),
-    ]);
-    assert!(is_held(&history, "B"));
-    // The commit of the branch is no set of the line, although the line promoted B too.
-    let undone = history.holds()[0].undone.unwrap();
-    assert_eq!((undone.commit, undone.can_roll_back), (id(1), false));
 }
 
 #[test]
@@ -628,94 +516,6 @@ fn branch_does_not_introduce_the_first_set_of_a_shallow_clone() {
 }
 
 #[test]
-fn set_of_the_line_is_not_undone_by_an_earlier_branch() {
-    // The line promotes B after the merge of its rollback, or in the merge itself.
-    let later: [(&str, &[usize]); 6] = [
-        ("a a@A", &[]),
-        ("b b@B", &[0]),
-        ("a a", &[1]),
-        ("a a", &[0, 2]),
-        ("b b@B", &[3]),
-        ("c b@C", &[4]),
-    ];
-    let merge: [(&str, &[usize]); 5] = [
-        ("a a@A", &[]),
-        ("b b@B", &[0]),
-        ("a a", &[1]),
-        ("b b@B", &[0, 2]),
-        ("c b@C", &[3]),
-    ];
-    assert!(!is_held(&merged_history(&later), "B"));
-    assert!(!is_held(&merged_history(&merge), "B"));
-}
-
-#[test]
-fn hold_has_the_revisions_of_branch_and_line() {
-    let history = merged_history(&[
-        ("a a@A", &[]),
-        ("b b@B", &[0]),
-        ("a a", &[1]),
-        ("b b@Y", &[0]),
-        ("b b", &[3, 2]),
-        ("c b@C", &[4]),
-    ]);
-    assert!(is_held(&history, "B") && is_held(&history, "Y"));
-    // The line does not know the claim of the branch.
-    assert_eq!(summary(&history)[1], "promote Y <");
-}
-
-#[test]
-fn digests_of_a_branch_are_new_to_the_line() {
-    // The branch had C before the line had B.
-    let history = merged_history(&[
-        ("a a@A", &[]),
-        ("c c@C", &[0]),
-        ("b b@B", &[0]),
-        ("a a", &[2]),
-        ("c c@C", &[3, 1]),
-    ]);
-    assert!(!is_held(&history, "B"));
-    let first = merged_history(&[
-        ("a a@A", &[]),
-        ("b b@B", &[0]),
-        ("b b@B", &[0]),
-        ("b b", &[2, 1]),
-    ]);
-    assert_eq!(first.events.first[1], Some(1));
-}
-
-#[test]
-fn digest_before_the_merge_of_a_rollback_does_not_end_the_hold() {
-    let before = merged_history(&[
-        ("a a@A", &[]),
-        ("c c@C", &[0]),
-        ("b b@B", &[0]),
-        ("a a", &[2]),
-        ("c c", &[1, 3]),
-    ]);
-    assert!(is_held(&before, "B"));
-    let in_merge = merged_history(&[
-        ("a a@A", &[]),
-        ("b b@B", &[0]),
-        ("a a", &[1]),
-        ("c c@C", &[0, 2]),
-    ]);
-    assert!(!is_held(&in_merge, "B"));
-}
-
-#[test]
-fn current_set_is_not_held() {
-    let history = merged_history(&[
-        ("a a@A", &[]),
-        ("b b@B", &[0]),
-        ("a a", &[1]),
-        ("b b@B", &[0]),
-        ("b b", &[3, 2]),
-    ]);
-    assert!(!is_held(&history, "B"));
-}
-
-#[test]
 fn claim_of_a_branch_names_no_set_of_the_line() {
     let history = merged_history(&[("a a", &[]), ("a a@Z", &[0]), ("a a", &[0, 1])]);
     assert_eq!(summary(&history), ["manual -"]);
@@ -759,67 +559,6 @@ fn unreadable_promotion_matters_for_its_revision() {
         unreadable(&["a a@A", "?- -@B", "b b@B", "a b", "b a"]),
         None
     );
-}
-
-#[test]
-fn undone_set_without_a_revision_is_listed() {
-    let history = history(&["a a@A", "b b", "a a"]);
-    let holds = history.holds();
-    assert_eq!(holds.len(), 1);
-    assert_eq!(holds[0].revision, None);
-    assert_eq!(holds[0].undone.unwrap().commit, id(1));
-}
-
-#[test]
-fn hold_is_prolonged_for_its_revisions_only() {
-    let history = history(&["a a@A", "b b@B", "a a", "c c@C"]);
-    let is_prolonged =
-        |name: &str| matches!(history.prolonged_hold(&revision(name)), Hold::Held { .. });
-    assert!(is_prolonged("B") && !is_prolonged("C"));
-}
-
-#[test]
-fn digest_of_a_mixed_undone_set_does_not_end_its_hold() {
-    let held = |commits: &[&str]| history(commits).holds().len();
-    assert_eq!(held(&["a a@A", "b,c b", "a a", "b d@D"]), 1);
-    // The first rollback changed the first image, the second one only the other image.
-    let twice = ["a o@A", "a p@U", "b,c p@B", "a p", "a o", "b r@D"];
-    assert_eq!(held(&twice), 1);
-}
-
-#[test]
-fn higher_version_stays_held() {
-    let history = |last: &str| {
-        let last = format!("c c@{last}");
-        history_by("semver", &["a a@1.0.0", "b b@3.0.0", "a a", &last])
-    };
-    assert_eq!(history("2.0.0").holds().len(), 1);
-    assert_eq!(history("4.0.0").holds().len(), 0);
-}
-
-#[test]
-fn descendant_of_the_current_revision_stays_held() {
-    let held = |pattern: &str, undone: usize, current: usize| {
-        let undone = format!("b b@{}", id(undone));
-        let current = format!("c c@{}", id(current));
-        history_by(pattern, &["a a", &undone, "a a", &current])
-            .holds()
-            .len()
-    };
-    assert_eq!(held("[0-9a-f]{40}", 1, 0), 1);
-    assert_eq!(held("[0-9a-f]{40}", 0, 1), 0);
-    // Numbers of builds are no commits.
-    assert_eq!(held("[0-9]{40}", 1, 0), 0);
-    // An ambiguous abbreviation names no commit: every id begins with it.
-    let current = format!("c c@{}", id(1));
-    let commits: [(&str, &[usize]); 4] = [
-        ("b b@0000000", &[1]),
-        ("a a", &[]),
-        ("a a", &[0]),
-        (&current, &[2]),
-    ];
-    let ambiguous = merged_history_by("[0-9a-f]{7,40}", &commits);
-    assert_eq!(ambiguous.holds().len(), 0);
 }
 
 #[test]
@@ -919,8 +658,6 @@ mod naive {
         pub(super) index: usize,
         pub(super) set: Set,
         pub(super) kind: Kind,
-        /// Whether this rollback undid the sets after its set.
-        pub(super) undid: bool,
     }
 
     /// The changes, the revisions of each set, and the positions of ignored claims.
@@ -947,26 +684,19 @@ mod naive {
                 } else {
                     let is_known = replay.changes.iter().any(|change| change.set == *set);
                     let has_title = claim.is_some_and(|(_, is_title)| is_title);
-                    let kind = if is_known && !set.is_empty() && !has_title {
+                    let is_recorded = line[..=index].iter().any(|(_, claim)| claim.is_some());
+                    let kind = if is_recorded && is_known && !set.is_empty() && !has_title {
                         Kind::Rollback
                     } else if claim.is_some() {
                         Kind::Promote
                     } else {
                         Kind::Manual
                     };
-                    let undid = is_known
-                        && !set.is_empty()
-                        && !(kind == Kind::Promote && replay.is_held(set));
                     if kind == Kind::Rollback {
                         claim = valid.filter(|_| replay.revisions_of(set).is_empty());
                     }
                     let set = set.clone();
-                    replay.changes.push(Change {
-                        index,
-                        set,
-                        kind,
-                        undid,
-                    });
+                    replay.changes.push(Change { index, set, kind });
                 }
                 if let Some((claim, _)) = claim {
                     let mut revisions = replay.revisions_of(set);
@@ -1009,46 +739,12 @@ mod naive {
             }
             !(has_digest && is_owned) || self.revisions_of(set).contains(&claim)
         }
-
-        pub(super) fn is_held(&self, set: &Set) -> bool {
-            let Some(tip) = self.changes.last() else {
-                return false;
-            };
-            if set.is_empty() || tip.set == *set {
-                return false;
-            }
-            let last = self.changes.iter().rposition(|change| change.set == *set);
-            let later = last.map_or(0, |last| last + 1)..self.changes.len();
-            let mut rollbacks = later.filter(|rollback| {
-                let target = &self.changes[*rollback].set;
-                let mut earlier = self.changes[..*rollback].iter();
-                let before = earlier.rposition(|change| change.set == *target);
-                self.changes[*rollback].undid && before < last
-            });
-            rollbacks.any(|rollback| {
-                let (old, new) = (&self.changes[rollback - 1].set, &self.changes[rollback].set);
-                let mut affected = (0..2).filter(|image| old.0[*image] != new.0[*image]);
-                affected.any(|image| {
-                    let Some(present) = tip.set.digest(image) else {
-                        return true;
-                    };
-                    let first = self.first(image, &present);
-                    let mut undone = set.0[image].iter();
-                    undone.any(|digest| {
-                        *digest == present
-                            || self
-                                .first(image, digest)
-                                .is_some_and(|undone| undone < rollback && first <= Some(undone))
-                    })
-                })
-            })
-        }
     }
 }
 
 proptest! {
     #[test]
-    fn entries_and_holds_equal_the_naive_implementation(
+    fn entries_equal_the_naive_implementation(
         picks in proptest::collection::vec(
             (0..7_usize, proptest::option::of((0..4_usize, any::<bool>()))),
             1..24,
@@ -1086,10 +782,6 @@ proptest! {
             let is_available = latest.is_some_and(|(_, (set, _))| *set == change.set);
             prop_assert_eq!(entry.can_roll_back, is_available && change.set != *tip);
             prop_assert_eq!(entry.current, number + 1 == changes.len() && !tip.is_empty());
-        }
-        for (number, content) in history.facts.sets.iter().enumerate() {
-            let is_held = history.holds.iter().any(|hold| hold.set == number);
-            prop_assert_eq!(is_held, replay.is_held(content), "{:?}", content);
         }
     }
 }

@@ -7,9 +7,10 @@ use crate::history::{
     claims::Claims,
     evidence,
     graph::Graph,
+    holds::SlotDigests,
     log::{CommitInfo, Parents},
     sets::{Set, Sets},
-    walk::{Commit, Content, UnknownContent},
+    walk::{Commit, ConfigState, Content, UnknownContent},
 };
 use crate::{
     config::Config,
@@ -51,6 +52,11 @@ impl History {
                 .has_changed
                 .push(first.is_none_or(|first| found.by_commit[*first] != number));
             found.by_commit.push(number);
+            found.has_changed_files.push(true);
+            found.slots_by_commit.push(number.map(|number| SlotDigests {
+                digests: found.distinct[number].0.clone(),
+                ..SlotDigests::default()
+            }));
             let revisions: Vec<_> = (commit.promotes.iter())
                 .map(|letter| pattern.revision(&letter.to_string()).unwrap())
                 .collect();
@@ -61,10 +67,12 @@ impl History {
                 claims: Claims {
                     by_title: revisions.clone(),
                     revisions,
+                    ..Claims::default()
                 },
                 paths: 1,
                 added: None,
                 previous: None,
+                config: ConfigState::Present { is_changed: false },
                 content: if number.is_some() {
                     Content::Changed(Vec::new())
                 } else {

@@ -125,8 +125,8 @@ fn resolved<'c>(
 struct NoHistory;
 
 impl DigestHistory for NoHistory {
-    fn hold(&self, _: &Digests) -> Hold<'_> {
-        Hold::Free
+    fn hold(&self, _: &Digests, _: &Digests) -> Hold<'_> {
+        Hold::default()
     }
 
     fn provenance(&self, _: &Digests) -> Provenance {

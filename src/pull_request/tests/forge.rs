@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    config::{self, Operation, RelPath, SetPath},
+    config::{self, Operation, RelPath, SetPath, Trailer},
     error::{Class, Error},
     files::Files,
     forge::{
@@ -184,6 +184,7 @@ pub(crate) async fn attempt(forge: &Forge, request: Request) -> Result<Outcome, 
     let proposal = Proposal {
         branch: &branch(request.revision),
         title: &format!("promote: images @{}", request.revision),
+        trailers: &[Trailer::line(request.revision, &marker.set)],
         body: &format!("changes\n\n{marker}\n"),
         marker: &marker,
         prefix: "",
@@ -1250,6 +1251,7 @@ async fn plan_for_other_base_contents_is_refused() {
         let proposal = Proposal {
             branch: "b",
             title: "t",
+            trailers: &["Repin-Set: x".to_owned()],
             body: "",
             marker: &marker,
             prefix: "",

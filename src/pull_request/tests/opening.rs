@@ -149,6 +149,7 @@ impl Process {
         let proposal = Proposal {
             branch: BRANCH,
             title: "promote: images @x",
+            trailers: &["Repin-Set: x".to_owned()],
             body: &format!("changes\n\n{marker}\n"),
             marker: &marker,
             prefix: "",
