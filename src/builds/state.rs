@@ -55,7 +55,7 @@ pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) 
         return (State::Current, String::new());
     }
     if let Some(hold) = hold(&digests, facts) {
-        return held(hold);
+        return held(&hold);
     }
     if let Some(detail) = obstacle(build, facts.config) {
         return (State::Incomplete, detail);
@@ -105,9 +105,9 @@ pub(crate) fn is_current(build: &ReadBuild, facts: &SetFacts<'_>) -> bool {
 }
 
 /// The hold of a build, if its promotion would be refused.
-fn hold<'f>(digests: &Digests, facts: &SetFacts<'f>) -> Option<&'f HeldDigest> {
+fn hold(digests: &Digests, facts: &SetFacts<'_>) -> Option<HeldDigest> {
     let hold = facts.history?.hold(digests, facts.pinned);
-    hold.latest().filter(|_| hold.is_held())
+    hold.latest().filter(|_| hold.is_held()).cloned()
 }
 
 /// The reason that a build cannot be promoted.
@@ -325,7 +325,10 @@ images:
         };
         let proposed = build('q', ['q', 'q']);
         assert_eq!(state(&proposed, &facts), (State::Proposed, "#7".to_owned()));
-        assert_eq!(proposal(&other, &facts).map(|found| found.number), None);
+        assert_eq!(
+            proposal(&build('z', ['z', 'z']), &facts).map(|found| found.number),
+            None
+        );
     }
 
     #[test]

@@ -261,7 +261,7 @@ fn check_unknown_order(
 /// Checks whether a promotion changes pins to digests that a rollback undid.
 pub(super) fn check_hold(
     set: &HeldBy<'_>,
-    hold: &Hold<'_>,
+    hold: &Hold,
     is_forced: bool,
     extent: Extent,
 ) -> Result<Check, Error> {
@@ -308,8 +308,35 @@ fn check_shallow_hold(is_forced: bool, extent: Extent) -> Result<Check, Error> {
     unknown.check(extent)
 }
 
+/// Checks that the files do not replace the pins of the promoted branch by held digests.
+pub(crate) fn check_pinned_hold(
+    config: &Config,
+    revision: Option<&Revision>,
+    hold: &Hold,
+) -> Result<Check, Error> {
+    let set = HeldBy {
+        revision,
+        path: &config.set_path,
+    };
+    // Without a change, a missing commit hides nothing.
+    let is_changed = hold.free + hold.held.len() + hold.held_elsewhere.len() > 0;
+    let hold = Hold {
+        is_shallow: hold.is_shallow && is_changed,
+        ..hold.clone()
+    };
+    let check = check_hold(&set, &hold, false, Extent::Clone)?;
+    Ok(if check.status == Status::Fail {
+        check.help(
+            "to return to this set on purpose, open the pull request with `repin rollback --pr`, or with \
+             `repin promote --pr --force-after-rollback`",
+        )
+    } else {
+        check
+    })
+}
+
 /// Warns of a rollback to held digests.
-pub(super) fn check_return(set: &HeldBy<'_>, hold: &Hold<'_>) -> Option<Check> {
+pub(super) fn check_return(set: &HeldBy<'_>, hold: &Hold) -> Option<Check> {
     hold.latest()?;
     let detail = format!("{}: this returns to it", set.describe(hold));
     Some(Check::new(Code::ROLLED_BACK, Status::Warn, detail))
@@ -317,31 +344,33 @@ pub(super) fn check_return(set: &HeldBy<'_>, hold: &Hold<'_>) -> Option<Check> {
 
 /// A set in messages about its hold.
 pub(super) struct HeldBy<'s> {
-    pub(super) revision: &'s Revision,
+    /// `None` if the images have no common revision.
+    pub(super) revision: Option<&'s Revision>,
     pub(super) path: &'s SetPath,
 }
 
 impl HeldBy<'_> {
-    fn describe(&self, hold: &Hold<'_>) -> String {
+    fn describe(&self, hold: &Hold) -> String {
         let mut sentences = Vec::new();
         if hold.is_held()
             && let Some(latest) = hold.latest()
         {
-            sentences.push(format!("set {} {}", self.revision, self.event(latest)));
+            let name = self.revision.map_or_else(
+                || "this set".to_owned(),
+                |revision| format!("set {revision}"),
+            );
+            sentences.push(format!("{name} {}", self.event(latest)));
         } else {
             let images = hold.held.iter().chain(&hold.held_elsewhere);
             sentences.extend(self.events(images, ""));
         }
         sentences.extend(self.events(hold.pinned.iter(), " (pinned now)"));
+        sentences.extend(self.events(hold.released.iter(), " (pinned again on purpose)"));
         sentences.join("; ")
     }
 
     /// A sentence for each commit that undid digests of these images.
-    fn events<'h>(
-        &self,
-        images: impl Iterator<Item = &'h HeldImage<'h>>,
-        remark: &str,
-    ) -> Vec<String> {
+    fn events<'h>(&self, images: impl Iterator<Item = &'h HeldImage>, remark: &str) -> Vec<String> {
         let mut commits: Vec<(&HeldDigest, Vec<String>)> = Vec::new();
         for image in images {
             let name = format!("`{}`", plain(&image.name));
@@ -350,7 +379,7 @@ impl HeldBy<'_> {
                 .find(|(hold, _)| (hold.commit, &hold.set) == (image.hold.commit, &image.hold.set))
             {
                 Some((_, names)) => names.push(name),
-                None => commits.push((image.hold, vec![name])),
+                None => commits.push((&image.hold, vec![name])),
             }
         }
         let sentence = |(hold, names): (&HeldDigest, Vec<String>)| {
@@ -651,7 +680,7 @@ mod tests {
                     accept_unknown,
                 };
                 let set = HeldBy {
-                    revision: &word("new"),
+                    revision: None,
                     path: &SetPath::top(),
                 };
                 let hold = Hold {

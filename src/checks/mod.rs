@@ -34,7 +34,9 @@ pub(crate) use chain::{
     VerifiedSet,
 };
 pub(crate) use contents::{ContractFile, Enforcement, Standard, check_contents};
-pub(crate) use history::{Extent, HistoryFacts, Overrides, current_digests, no_history_reason};
+pub(crate) use history::{
+    Extent, HistoryFacts, Overrides, check_pinned_hold, current_digests, no_history_reason,
+};
 pub(crate) use outside::{
     check_digests_outside, check_outside, check_unmatched_globs, check_unpinned, no_match_message,
     tree_checks,

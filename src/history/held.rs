@@ -30,36 +30,44 @@ pub(crate) struct HeldDigest {
 
 /// An image whose digest is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HeldImage<'h> {
+pub(crate) struct HeldImage {
     pub name: String,
-    pub hold: &'h HeldDigest,
+    pub hold: HeldDigest,
 }
 
 /// The hold of a set of digests.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hold<'h> {
+pub(crate) struct Hold {
     /// The images whose digests are held, and that would change.
-    pub held: Vec<HeldImage<'h>>,
+    pub held: Vec<HeldImage>,
     /// The images that would change to digests that another set undid.
-    pub held_elsewhere: Vec<HeldImage<'h>>,
+    pub held_elsewhere: Vec<HeldImage>,
     /// The images that are pinned to held digests already.
-    pub pinned: Vec<HeldImage<'h>>,
+    pub pinned: Vec<HeldImage>,
+    /// The images whose holds the commits of the head end.
+    pub released: Vec<HeldImage>,
     /// The number of the other images that would change.
     pub free: usize,
     /// Whether the clone is too shallow to know all holds.
     pub is_shallow: bool,
 }
 
-impl<'h> Hold<'h> {
+impl Hold {
     /// Whether every image that would change has a held digest.
     pub(crate) fn is_held(&self) -> bool {
-        !self.held.is_empty() && self.free == 0 && self.held_elsewhere.is_empty()
+        let others = self.free + self.held_elsewhere.len() + self.released.len();
+        !self.held.is_empty() && others == 0
     }
 
     /// The latest commit that undid one of the digests.
-    pub(crate) fn latest(&self) -> Option<&'h HeldDigest> {
-        let images = [&self.held, &self.pinned, &self.held_elsewhere];
-        images.into_iter().flatten().map(|image| image.hold).next()
+    pub(crate) fn latest(&self) -> Option<&HeldDigest> {
+        let groups = [
+            &self.held,
+            &self.pinned,
+            &self.held_elsewhere,
+            &self.released,
+        ];
+        groups.into_iter().flatten().map(|image| &image.hold).next()
     }
 }
 
@@ -107,7 +115,7 @@ impl History {
 
     /// The hold of a set with these digests. `pinned`: the digests that the files pin. Only images that
     /// differ from them or from the current set of the branch would change.
-    pub(crate) fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold<'_> {
+    pub(crate) fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold {
         let current = self.current_digests();
         let mut hold = Hold {
             is_shallow: self.shallow,
@@ -120,7 +128,7 @@ impl History {
                 .any(|known| known.get(name) != Some(digest));
             let held = self.held_digest(digest).map(|hold| HeldImage {
                 name: name.clone(),
-                hold,
+                hold: hold.clone(),
             });
             match held {
                 Some(image) if !is_changed => hold.pinned.push(image),
@@ -130,6 +138,38 @@ impl History {
             }
         }
         hold
+    }
+
+    /// The hold of the digests that the files of a head pin, in place of those of this branch. `head`: the
+    /// history of the head.
+    pub(crate) fn hold_of_head(&self, head: &Self, digests: &Digests) -> Hold {
+        let mut hold = self.hold(digests, digests);
+        hold.is_shallow |= head.shallow;
+        for image in std::mem::take(&mut hold.held) {
+            if head.is_released(&image.hold) {
+                hold.released.push(image);
+            } else {
+                hold.held.push(image);
+            }
+        }
+        // The head may have removed the set or the image in which a digest was undone.
+        for image in std::mem::take(&mut hold.held_elsewhere) {
+            match head.held_digest(&image.hold.digest) {
+                Some(held) if !held.is_elsewhere => hold.held.push(HeldImage {
+                    hold: held.clone(),
+                    ..image
+                }),
+                _ => hold.held_elsewhere.push(image),
+            }
+        }
+        hold
+    }
+
+    /// Whether a commit of this set pins a held digest on purpose, after the commit that undid it.
+    fn is_released(&self, held: &HeldDigest) -> bool {
+        let mut commits = self.facts.commits.iter();
+        let commit = commits.position(|commit| commit.id == held.commit);
+        commit.is_some_and(|commit| self.releases_after(commit, held.digest))
     }
 
     /// Whether a set of the branch with these digests is held in lists: each digest that differs from those

@@ -142,10 +142,20 @@ fn read(
         let branch = history_branch(&clone, config, &services.environment)?;
         (clone, branch)
     };
-    let others = services.other_sets.read(&git, &branch, config)?;
-    let history = history::History::of_branch(&git, config, branch)?.with_other_sets(&others);
+    let history = read_branch(&git, config, branch, services)?;
     let origin = Origin::Clone { git, role };
     Ok(Commits { history, origin })
+}
+
+/// The history of a branch, with the holds of all of its sets.
+fn read_branch(
+    git: &Git,
+    config: &Config,
+    branch: Branch,
+    services: &Services,
+) -> Result<history::History, GitError> {
+    let others = services.other_sets.read(git, &branch, config)?;
+    Ok(history::History::of_branch(git, config, branch)?.with_other_sets(&others))
 }
 
 impl From<Result<Commits, GitError>> for SiteHistory {
@@ -258,6 +268,36 @@ impl SiteHistory {
             .to_owned())
     }
 
+    /// The hold of the digests that the files pin, compared with the branch and the commits up to `HEAD`;
+    /// `None` without a promoted branch.
+    pub(crate) fn hold_of_head(
+        &self,
+        config: &Config,
+        digests: &Digests,
+        services: &Services,
+    ) -> Result<Option<Hold>, Error> {
+        let commits = match &self.commits {
+            Ok(commits) => commits,
+            Err(error) if checks::no_history_reason(error).is_some() => return Ok(None),
+            Err(error) => return Err(Error::from(error)),
+        };
+        let Origin::Clone {
+            git,
+            role: BranchRole::Promoted,
+        } = &commits.origin
+        else {
+            return Ok(None);
+        };
+        let base = &commits.history;
+        let hold = base.hold(digests, digests);
+        if hold.held.is_empty() && hold.held_elsewhere.is_empty() {
+            return Ok(Some(hold));
+        }
+        let head = git.head().map_err(|error| Error::from(&error))?;
+        let head = read_branch(git, config, head, services).map_err(|error| Error::from(&error))?;
+        Ok(Some(base.hold_of_head(&head, digests)))
+    }
+
     /// The history, like [`Self::promoted_or_local`]; `None` if there is none.
     pub(crate) fn known(&self) -> Result<Option<&history::History>, Error> {
         match &self.commits {
@@ -334,7 +374,7 @@ impl SiteHistory {
 }
 
 impl DigestHistory for SiteHistory {
-    fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold<'_> {
+    fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold {
         match &self.commits {
             Ok(commits) => commits.history.hold(digests, pinned),
             // An error stopped the chain in `facts`, which also reports absent history.

@@ -52,7 +52,7 @@ pub(crate) enum HistoryVerdict {
 /// Lookups of sets in history by their digests.
 pub(crate) trait DigestHistory {
     /// Whether a rollback undid these digests. `pinned`: the digests that the files pin.
-    fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold<'_>;
+    fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold;
 
     /// The commit that pinned these digests together.
     fn provenance(&self, digests: &Digests) -> Provenance;
@@ -208,7 +208,7 @@ impl HistoryChecked<'_> {
     ) -> StageResult {
         let mut result = self.verdict.check_provenance(digests, history);
         let set = HeldBy {
-            revision: self.state.revision,
+            revision: Some(self.state.revision),
             path: &self.state.config.set_path,
         };
         let hold = history.hold(digests, &self.pinned);

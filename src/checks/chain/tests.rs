@@ -60,7 +60,7 @@ fn pinned() -> Digests {
 struct FakeHistory(Provenance);
 
 impl DigestHistory for FakeHistory {
-    fn hold(&self, digests: &Digests, _: &Digests) -> Hold<'_> {
+    fn hold(&self, digests: &Digests, _: &Digests) -> Hold {
         assert_eq!(*digests, pinned());
         Hold::default()
     }
@@ -123,12 +123,12 @@ fn set_with_all_verdicts_is_approved() {
 fn missing_tag_does_not_hide_that_the_digests_are_held() {
     struct HeldByDigests(HeldDigest);
     impl DigestHistory for HeldByDigests {
-        fn hold(&self, _: &Digests, _: &Digests) -> Hold<'_> {
+        fn hold(&self, _: &Digests, _: &Digests) -> Hold {
             let name = "a".to_owned();
             Hold {
                 held: vec![HeldImage {
                     name,
-                    hold: &self.0,
+                    hold: self.0.clone(),
                 }],
                 ..Hold::default()
             }

@@ -321,7 +321,8 @@ impl CheckedSet {
         print_skipped(checks, errors.as_ref(), &mut cx.output);
     }
 
-    /// The row of the table, with the current set in the history that the clone contains.
+    /// The row of the table: the set that the files pin, with the date from the history that the clone
+    /// contains if that set is current.
     fn row(&self, cx: &Context) -> SetSummary {
         let history = match cx.output.format {
             Format::Human | Format::Github => known_history(&self.config, &cx.services),
@@ -332,11 +333,17 @@ impl CheckedSet {
                 .warn(&format!("history not read: {}", plain(&error.to_string())));
             None
         });
+        let digests = checks::current_digests(&self.config, &self.verdict.found);
         let current = history.as_ref().and_then(History::current);
+        let current = current.filter(|entry| entry.images == digests);
+        let recorded = history
+            .as_ref()
+            .and_then(|known| known.revision_of(&digests));
+        let revision = self.verdict.revision.as_ref().or(recorded);
         let declared = self.config.images.iter().map(|image| image.pins).sum();
         SetSummary {
             set_path: self.path.clone(),
-            revision: current.and_then(|entry| Some(entry.revision.as_ref()?.to_string())),
+            revision: revision.map(ToString::to_string),
             since: current.map(|entry| entry.date.clone()),
             pins: Some([self.verdict.found.pins().len(), declared]),
             state: self.verdict.state(),

@@ -125,7 +125,7 @@ fn resolved<'c>(
 struct NoHistory;
 
 impl DigestHistory for NoHistory {
-    fn hold(&self, _: &Digests, _: &Digests) -> Hold<'_> {
+    fn hold(&self, _: &Digests, _: &Digests) -> Hold {
         Hold::default()
     }
 

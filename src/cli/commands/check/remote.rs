@@ -75,6 +75,10 @@ pub(super) fn check_remote(
     let is_readable = outages.is_empty();
     checks.extend(stages);
     outages.extend(unknown_stages);
+    match check_hold(config, found, revision.as_ref(), &history, cx) {
+        Ok(check) => checks.extend(check),
+        Err(outage) => outages.push(outage),
+    }
     let Some(revision) = revision.filter(|_| is_readable) else {
         return Ok(RemoteChecks {
             checks,
@@ -115,6 +119,20 @@ pub(super) fn check_remote(
         outages,
         revision: Some(revision),
     })
+}
+
+/// Checks whether the files pin digests that a rollback undid, in place of those of the promoted branch.
+fn check_hold(
+    config: &Config,
+    found: &Found,
+    revision: Option<&Revision>,
+    history: &SiteHistory,
+    cx: &Context,
+) -> Result<Option<Check>, Error> {
+    let digests = checks::current_digests(config, found);
+    let hold = history.hold_of_head(config, &digests, &cx.services)?;
+    hold.map(|hold| checks::check_pinned_hold(config, revision, &hold))
+        .transpose()
 }
 
 /// Checks the stages of the pinned set, unless it is current on every branch that may be the base.
