@@ -24,6 +24,8 @@ pub(crate) enum HistoryFacts<'h> {
     Known {
         /// The order of the revision and the currently pinned one, before the images are read.
         order: Order,
+        /// The hold of the set that history records for the revision.
+        recorded_hold: Option<Hold>,
         /// A commit with unknown content that may have rolled the set back.
         blind_spot: Option<&'h Unreadable>,
         extent: Extent,
@@ -794,6 +796,7 @@ mod tests {
         let checks = |blind_spot| {
             let facts = HistoryFacts::Known {
                 order: Order::Same,
+                recorded_hold: None,
                 blind_spot,
                 extent: in_fleet(true),
             };

@@ -95,7 +95,7 @@ impl Order {
         let Self::Unknown(unknown) = &self else {
             return self;
         };
-        if !unknown.allows_further_evidence() || history.was_undone(revision) {
+        if !unknown.allows_further_evidence() {
             return self;
         }
         match history.became_current_before(revision, current) {
@@ -233,15 +233,6 @@ impl History {
         } else {
             UnknownOrder::NotInHistory
         }
-    }
-
-    /// Whether a rollback undid a set of `revision`. `rolled_back` decides about its promotion.
-    fn was_undone(&self, revision: &Revision) -> bool {
-        let mut claiming = self.claimed.get(revision).into_iter().flatten();
-        claiming.any(|position| {
-            let set = self.facts.line_point(*position).set;
-            set.is_some_and(|set| self.events.undone_by[set].is_some())
-        })
     }
 
     /// Whether the set of `revision` first became current before the set with the digests `pinned`;

@@ -140,6 +140,14 @@ impl History {
         hold
     }
 
+    /// The hold of the latest set that a commit records for a revision.
+    pub(crate) fn recorded_hold(&self, revision: &Revision) -> Option<Hold> {
+        let claiming = self.claimed.get(revision)?.iter().rev();
+        let mut sets = claiming.filter_map(|position| self.facts.line_point(*position).set);
+        let digests = self.facts.sets[sets.next()?].digests(&self.config);
+        Some(self.hold(&digests, &Digests::new()))
+    }
+
     /// The hold of the digests that the files of a head pin, in place of those of this branch. `head`: the
     /// history of the head.
     pub(crate) fn hold_of_head(&self, head: &Self, digests: &Digests) -> Hold {

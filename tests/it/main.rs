@@ -48,6 +48,7 @@ mod freshness;
 mod github;
 mod globs;
 mod history_page;
+mod holds;
 mod hooks;
 mod hostile_environment;
 mod hostile_tree;

@@ -3,8 +3,8 @@
 use super::{ChainState, Stopped};
 use crate::{
     checks::{
-        Check, HistoryFacts, Overrides, StageResult, Status, check_agreement, check_pins,
-        current_digests,
+        Check, HistoryFacts, Overrides, StageResult, Status, any_failed, check_agreement,
+        check_pins, current_digests,
         history::{
             Extent, HeldBy, check_history_of_holds, check_hold, check_order, check_provenance,
             check_provenance_by_digests, check_return,
@@ -112,6 +112,22 @@ impl<'c> Counted<'c> {
                 None
             }
         };
+        // A set that is refused before its images are read: with the hold of the recorded digests.
+        if any_failed(&result.checks)
+            && let HistoryFacts::Known {
+                recorded_hold: Some(hold),
+                extent,
+                ..
+            } = facts
+            && hold.is_held()
+        {
+            let set = HeldBy {
+                revision: Some(revision),
+                path: &config.set_path,
+            };
+            let held = check_hold(&set, hold, overrides.rolled_back, *extent);
+            result.checks.extend(held.ok());
+        }
         let holds = check_history_of_holds(facts, overrides);
         let mut state = self.state;
         if facts.extent().is_some() && !holds.is_empty() {

@@ -79,6 +79,7 @@ fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> HistoryChecked<'
     };
     let facts = HistoryFacts::Known {
         order: Order::Same,
+        recorded_hold: None,
         blind_spot: None,
         extent: Extent::LastCommits {
             contain_promotion: true,

@@ -62,12 +62,6 @@ pub(in crate::history) fn history_since(commits: &[&str], is_truncated: bool) ->
     from_facts(facts_of(commits, graph, ".", is_truncated), ".")
 }
 
-/// A history whose revisions have this form; a commit claims at most one.
-fn history_by(pattern: &str, commits: &[&str]) -> History {
-    let graph = Graph::linear(commits.len());
-    from_facts(facts_of(commits, graph, pattern, false), pattern)
-}
-
 /// A history with merges: the parents of each commit, the first of which continues its line.
 pub(in crate::history) fn merged_history(commits: &[(&str, &[usize])]) -> History {
     merged_history_by(".", commits)

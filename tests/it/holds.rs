@@ -1,0 +1,342 @@
+//! Holds belong to digests: under whatever name, in whatever set, and until somebody promotes them on purpose.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, details, failed, world};
+
+const CODE: &str = "rolled_back";
+const OVERRIDE: &str = "Repin-Override: rolled_back";
+
+/// A and B were promoted, and B was rolled back by a recorded commit; C is built.
+fn rolled_back() -> World {
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    world.git(&["config", "user.name", "Operator"]);
+    world.git(&["config", "user.email", "operator@acme.example"]);
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    world.roll_back(REV_A);
+    world
+}
+
+fn title(operation: &str, revision: &str) -> String {
+    format!("{operation}: test images @{revision}")
+}
+
+/// The result of a promotion: its exit code and the statuses of the hold.
+fn promote(world: &World, revision: &str, args: &[&str]) -> (i32, Vec<String>, Vec<String>) {
+    let command = ["promote", "--revision", revision, "--format", "json"];
+    let ran = world.run(&[&command[..], args].concat());
+    let document = ran.json();
+    let details = |status| details(&document, CODE, status);
+    (ran.code, details("fail"), details("warn"))
+}
+
+fn is_refused(world: &World, revision: &str, args: &[&str]) -> bool {
+    let (code, failed, _) = promote(world, revision, args);
+    (code, failed.len()) == (1, 1)
+}
+
+fn passes(world: &World, revision: &str, args: &[&str]) {
+    let (code, failed, warned) = promote(world, revision, args);
+    assert_eq!((code, failed.len()), (0, 0), "{warned:?}");
+}
+
+#[test]
+fn hold_survives_another_registry() {
+    let world = rolled_back();
+    for file in [
+        "repin.yaml",
+        ".github/workflows/a.yml",
+        ".github/workflows/b.yml",
+    ] {
+        world.replace(file, "ghcr.io/acme", "quay.io/acme");
+    }
+    world.commit("move to another registry");
+    world.push();
+    assert!(is_refused(&world, REV_B, &[]));
+    passes(&world, REV_C, &[]);
+    // The former sets are available for rollback, since their digests exist under the new name.
+    let entries = world.run(&["history", "--format", "json"]).exits(0).json();
+    let revisions: Vec<_> = entries["entries"].as_array().unwrap().iter().collect();
+    assert_eq!(revisions[1]["revision"], REV_B, "{entries}");
+    assert_eq!(revisions[1]["can_roll_back"], true, "{entries}");
+    let ran = world.run(&["rollback", "--to", REV_B, "--format", "json"]);
+    assert_eq!(details(&ran.exits(0).json(), CODE, "warn").len(), 1);
+}
+
+#[test]
+fn hold_survives_a_configuration_moved_in_two_commits() {
+    let config = ["--config", "repin.live.yaml"];
+    for steps in [["copy", "delete"], ["delete", "copy"]] {
+        let world = rolled_back();
+        let text = world.read("repin.yaml");
+        for step in steps {
+            if step == "copy" {
+                world.write("repin.live.yaml", &text);
+            } else {
+                fs::remove_file(world.path("repin.yaml")).unwrap();
+            }
+            world.commit(step);
+        }
+        world.push();
+        assert!(is_refused(&world, REV_B, &config), "{steps:?}");
+        passes(&world, REV_C, &config);
+        let forced = [&config[..], &["--force-after-rollback"]].concat();
+        passes(&world, REV_B, &forced);
+    }
+}
+
+/// Adds a set `tools` with the image `fix`, pinned at A.
+fn add_tools(world: &World) {
+    let config = "version: 1\nname: tools\nfiles: [app.yml]\nimages:\n  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n";
+    world.write("tools/repin.yaml", config);
+    let digest = world.digest("fix", REV_A);
+    world.write(
+        "tools/app.yml",
+        format!("image: ghcr.io/acme/fix@{digest}\n"),
+    );
+}
+
+fn promote_tools(world: &World) -> Ran {
+    let sources = format!("ghcr.io/acme=oci:{}", world.path("images").display());
+    let command = [
+        "promote",
+        "--revision",
+        REV_B,
+        "--config",
+        "tools/repin.yaml",
+    ];
+    let args = [&command[..], &["--format", "json"]].concat();
+    world.run_with(&args, &[("REPIN_SOURCES", &sources)])
+}
+
+#[test]
+fn other_set_is_warned_until_the_image_is_gone() {
+    let world = rolled_back();
+    add_tools(&world);
+    world.commit("another set");
+    world.push();
+    let document = promote_tools(&world).exits(0).json();
+    let warned = details(&document, CODE, "warn");
+    assert!(
+        warned[0].contains("in the set repin.yaml by commit"),
+        "{warned:?}"
+    );
+    // The image moves to that set.
+    world.replace(
+        "repin.yaml",
+        "  fix: { repository: ghcr.io/acme/fix, pins: 2 }\n",
+        "",
+    );
+    world.replace(
+        ".github/workflows/b.yml",
+        "ghcr.io/acme/fix@",
+        "x.example/fix@",
+    );
+    world.commit("fix is in tools now");
+    world.push();
+    let document = promote_tools(&world).exits(1).json();
+    assert_eq!(failed(&document), [CODE], "{document}");
+}
+
+#[test]
+fn forced_promotion_is_recorded_and_ends_the_hold() {
+    let world = rolled_back();
+    assert!(is_refused(&world, REV_B, &[]));
+    let status = || world.run(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!(status()["holds"][0]["revision"], REV_B);
+    // A newer set does not end the hold.
+    world.promoted(REV_C);
+    assert_eq!(status()["holds"][0]["revision"], REV_B);
+    let older = ["--allow-older", "--apply", "--commit"];
+    assert!(is_refused(&world, REV_B, &older));
+    let forced = [&older[..], &["--force-after-rollback"]].concat();
+    passes(&world, REV_B, &forced);
+    let message = world.git(&["log", "-1", "--format=%B"]);
+    assert!(message.contains(&format!("\n{OVERRIDE}\n")), "{message}");
+    assert!(message.starts_with(&title("promote", REV_B)), "{message}");
+    world.push();
+    let document = status();
+    assert_eq!(document["holds"].as_array().unwrap().len(), 0, "{document}");
+    let table = world.run(&["history"]).exits(0).stdout;
+    assert!(!table.contains('!'), "{table}");
+    // A later rollback holds it again.
+    world.roll_back(REV_A);
+    assert_eq!(status()["holds"][0]["revision"], REV_C);
+    assert!(is_refused(&world, REV_B, &[]));
+}
+
+#[test]
+fn promotion_without_a_hold_records_no_override() {
+    let world = rolled_back();
+    passes(
+        &world,
+        REV_C,
+        &["--apply", "--commit", "--force-after-rollback"],
+    );
+    let message = world.git(&["log", "-1", "--format=%B"]);
+    assert!(!message.contains("Repin-Override"), "{message}");
+}
+
+#[test]
+fn merge_that_keeps_older_pins_is_a_rollback() {
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.git(&["checkout", "-q", "-b", "old"]);
+    world.write("notes.txt", "x");
+    world.commit("notes");
+    world.git(&["checkout", "-q", "main"]);
+    world.promoted(REV_B);
+    world.git(&["checkout", "-q", "old"]);
+    world.git(&["merge", "-q", "--no-edit", "-s", "ours", "main"]);
+    world.git(&["branch", "-q", "-M", "old", "main"]);
+    world.push();
+    assert!(is_refused(&world, REV_B, &[]));
+    passes(&world, REV_C, &[]);
+}
+
+#[test]
+fn correction_of_a_new_configuration_is_no_rollback() {
+    let world = world();
+    let text = world.read("repin.yaml");
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    let world = world.with_git();
+    world.write("repin.yaml", text.replace("*.yml", "b.yml"));
+    world.commit("adopt repin");
+    world.write("repin.yaml", &text);
+    world.commit(&format!("correct repin.yaml\n\nRepin-Set: {REV_A}"));
+    world.push();
+    passes(&world, REV_B, &[]);
+    let entries = world.run(&["history", "--format", "json"]).exits(0).json();
+    let current = &entries["entries"][0];
+    assert_eq!(
+        (&current["current"], &current["revision"]),
+        (&true.into(), &REV_A.into())
+    );
+    assert_ne!(current["kind"], "rollback", "{entries}");
+}
+
+/// Runs `check --remote` on a branch whose commits are made by `change`.
+fn check_head(world: &World, change: &dyn Fn(&World)) -> (i32, Value) {
+    world.git(&["checkout", "-q", "-B", "topic", "origin/main"]);
+    change(world);
+    let ran = world.run(&["check", "--remote", "--format", "json"]);
+    (ran.code, ran.json())
+}
+
+fn pin_by_hand(world: &World, message: &str) {
+    world.pin(REV_B);
+    world.commit(message);
+}
+
+#[test]
+fn check_refuses_a_head_with_held_digests() {
+    let world = rolled_back();
+    let revert = |world: &World| drop(world.git(&["revert", "--no-edit", "HEAD"]));
+    let by_hand = |world: &World| pin_by_hand(world, "by hand");
+    let promotion = |world: &World| pin_by_hand(world, &title("promote", REV_B));
+    let old_branch = |world: &World| {
+        world.git(&["checkout", "-q", "-B", "old", "main~2"]);
+        world.pin(REV_B);
+        world.write("notes.txt", "x");
+        world.commit(&format!("{}\n\n{OVERRIDE}", title("promote", REV_B)));
+        world.git(&["checkout", "-q", "topic"]);
+        world.git(&["merge", "-q", "-X", "theirs", "--no-edit", "old"]);
+        world.pin(REV_B);
+        world.git(&["commit", "-q", "--amend", "--no-edit", "-a"]);
+    };
+    let cases: [(&str, &dyn Fn(&World)); 4] = [
+        ("revert", &revert),
+        ("by hand", &by_hand),
+        ("promotion", &promotion),
+        ("old branch", &old_branch),
+    ];
+    for (name, change) in cases {
+        let (code, document) = check_head(&world, change);
+        assert_eq!(
+            (code, failed(&document)),
+            (1, vec![CODE.to_owned()]),
+            "{name} {document}"
+        );
+    }
+    let ran = world.run(&["check", "--all", "--remote"]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    // The table shows the set that the files pin.
+    assert!(ran.stdout.contains(&REV_B[..12]), "{}", ran.stdout);
+}
+
+#[test]
+fn check_warns_of_a_return_on_purpose() {
+    let world = rolled_back();
+    let recorded = |world: &World| {
+        pin_by_hand(
+            world,
+            &format!("{}\n\nRepin-Set: {REV_B}", title("rollback", REV_B)),
+        );
+    };
+    let forced = |world: &World| {
+        pin_by_hand(
+            world,
+            &format!(
+                "{}\n\nRepin-Set: {REV_B}\n{OVERRIDE}",
+                title("promote", REV_B)
+            ),
+        );
+    };
+    let nothing = |_: &World| {};
+    let newer = |world: &World| {
+        world.pin(REV_C);
+        world.commit("newer");
+    };
+    let cases: [(&dyn Fn(&World), usize); 4] =
+        [(&recorded, 1), (&forced, 1), (&nothing, 0), (&newer, 0)];
+    for (change, warnings) in cases {
+        let (code, document) = check_head(&world, change);
+        assert_eq!(code, 0, "{document}");
+        assert_eq!(
+            details(&document, CODE, "warn").len(),
+            warnings,
+            "{document}"
+        );
+    }
+    // The base pins the held digests already.
+    world.git(&["checkout", "-q", "main"]);
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    world.push();
+    let (code, document) = check_head(&world, &nothing);
+    assert_eq!(
+        (code, details(&document, CODE, "warn").len()),
+        (0, 1),
+        "{document}"
+    );
+}
+
+#[test]
+fn shallow_check_cannot_pass_a_change() {
+    let world = rolled_back();
+    let url = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", "--depth", "1", &url, "clone"]);
+    let clone = world.path("clone");
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    let check = || {
+        world
+            .run_in(&clone, &["check", "--remote", "--format", "json"], &[])
+            .code
+    };
+    assert_eq!(check(), 0);
+    for file in ["a.yml", "b.yml"] {
+        let path = format!(".github/workflows/{file}");
+        let text = world.read(&path);
+        let text = ["review", "fix"].iter().fold(text, |text, image| {
+            text.replace(world.digest(image, REV_A), world.digest(image, REV_C))
+        });
+        fs::write(clone.join(&path), text.replace(REV_A, REV_C)).unwrap();
+    }
+    assert_eq!(check(), 3);
+}
