@@ -6,10 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{Digests, History, other_sets::OtherSets};
+use super::{
+    Digests, History,
+    other_sets::{HoldScope, OtherSets},
+};
 use crate::{
     config::SetPath,
-    git::ObjectId,
+    git::{GitError, ObjectId},
     oci::{Digest, Revision},
 };
 
@@ -84,9 +87,15 @@ pub(crate) struct HeldSet<'h> {
 
 impl History {
     /// Adds the holds of the other sets of the branch.
-    pub(crate) fn with_other_sets(mut self, others: &OtherSets) -> Self {
+    pub(crate) fn with_other_sets(
+        mut self,
+        others: &OtherSets,
+        scope: HoldScope,
+    ) -> Result<Self, GitError> {
         let mut indices = None;
-        for held in others.held_for(self.set_path()) {
+        // A set that begins in the middle of the line may have the path of a former one.
+        let with_own = self.facts.start > 0;
+        for held in others.held_for(self.set_path(), with_own, scope)? {
             let indices = indices.get_or_insert_with(|| {
                 let commits = self.facts.commits.iter().enumerate();
                 commits
@@ -101,7 +110,7 @@ impl History {
             }
         }
         self.held_by_digest = by_digest(&self.held);
-        self
+        Ok(self)
     }
 
     /// Whether a commit of this set pins a digest on purpose after another commit.

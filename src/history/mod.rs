@@ -111,7 +111,7 @@ pub(crate) use changes::{ChangedFile, PinnedFile};
 pub(crate) use claimed::ClaimedTags;
 pub(crate) use claimed::claimed_tags;
 pub(crate) use held::{HeldDigest, HeldImage, HeldSet, Hold};
-pub(crate) use other_sets::OtherSets;
+pub(crate) use other_sets::{HoldScope, OtherSets};
 pub(crate) use past_config::{CommitConfig, commit_config, promoted_config};
 pub(crate) use path_history::{PathCommit, PathHistory};
 pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods};

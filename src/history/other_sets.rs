@@ -7,6 +7,7 @@ use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::Path,
+    sync::OnceLock,
 };
 
 use super::{
@@ -23,19 +24,35 @@ use crate::{
 /// The sets of a branch.
 #[derive(Debug)]
 pub(crate) struct OtherSets {
+    git: Git,
+    branch: Branch,
     sets: Vec<OtherSet>,
 }
 
 #[derive(Debug)]
 struct OtherSet {
     path: SetPath,
+    /// The latest version of the configuration.
+    config: Config,
     /// The names of the images in the present configuration; empty if the set no longer exists.
     images: BTreeSet<String>,
-    held: Vec<HeldDigest>,
+    /// Whether the set or one of its images no longer exists.
+    has_ended: bool,
+    /// The held digests, once they are read.
+    held: OnceLock<Vec<HeldDigest>>,
+}
+
+/// The holds that matter to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HoldScope {
+    /// Those that refuse a promotion.
+    Refusals,
+    /// Also those that warn, of sets that still exist.
+    All,
 }
 
 impl OtherSets {
-    /// Reads the sets of every configuration file in the history of a branch. `own`: the path of the
+    /// Finds the sets of every configuration file in the history of a branch. `own`: the path of the
     /// configuration of a set that asks.
     pub(crate) fn read(git: &Git, branch: &Branch, own: &SetPath) -> Result<Self, GitError> {
         let configurations = configurations(git, &branch.tip, own)?;
@@ -46,25 +63,44 @@ impl OtherSets {
                 sets.extend(OtherSet::read(git, branch, path, &versions)?);
             }
         }
-        Ok(Self { sets })
+        Ok(Self {
+            git: git.clone(),
+            branch: branch.clone(),
+            sets,
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.sets.is_empty()
     }
 
-    /// The holds of all sets, as they count for the set at a path.
-    pub(super) fn held_for(&self, path: &SetPath) -> Vec<HeldDigest> {
+    /// The holds of the sets, as they count for the set at a path. `with_own`: whether those of a former set
+    /// at this path are wanted.
+    pub(super) fn held_for(
+        &self,
+        path: &SetPath,
+        with_own: bool,
+        scope: HoldScope,
+    ) -> Result<Vec<HeldDigest>, GitError> {
         let mut all = Vec::new();
         for set in &self.sets {
-            for held in &set.held {
+            let is_own = set.path == *path;
+            let is_wanted = if is_own {
+                with_own
+            } else {
+                set.has_ended || scope == HoldScope::All
+            };
+            if !is_wanted {
+                continue;
+            }
+            for held in set.held(&self.git, &self.branch)? {
                 all.push(HeldDigest {
-                    is_elsewhere: set.path != *path && set.images.contains(&held.image),
+                    is_elsewhere: !is_own && set.images.contains(&held.image),
                     ..held.clone()
                 });
             }
         }
-        all
+        Ok(all)
     }
 }
 
@@ -77,25 +113,32 @@ impl OtherSet {
         versions: &[ObjectId],
     ) -> Result<Option<Self>, GitError> {
         let present = present_version(git, &branch.tip, &path)?;
-        let mut latest = present.clone();
+        let mut all = Vec::from_iter(present.clone());
         for version in versions {
-            if latest.is_some() {
-                break;
-            }
             let bytes = git.blob(*version, config::MAX_SIZE)?;
-            latest = bytes.and_then(|bytes| parse(bytes, &path));
+            all.extend(bytes.and_then(|bytes| parse(bytes, &path)));
         }
-        let Some(config) = latest else {
-            return Ok(None);
+        let names = |config: &Config| {
+            let names = config.images.iter().map(|image| image.name.clone());
+            names.collect::<BTreeSet<_>>()
         };
-        let images = present.iter().flat_map(|config| &config.images);
-        let images = images.map(|image| image.name.clone()).collect();
-        let history = History::of_one_path(git, &config, branch.clone())?;
-        Ok(Some(Self {
+        let images = present.as_ref().map(names).unwrap_or_default();
+        let has_ended = all.iter().any(|config| !names(config).is_subset(&images));
+        Ok(all.into_iter().next().map(|config| Self {
             path,
+            config,
             images,
-            held: history.held,
+            has_ended,
+            held: OnceLock::new(),
         }))
+    }
+
+    fn held(&self, git: &Git, branch: &Branch) -> Result<&[HeldDigest], GitError> {
+        if let Some(held) = self.held.get() {
+            return Ok(held);
+        }
+        let history = History::of_one_path(git, &self.config, branch.clone())?;
+        Ok(self.held.get_or_init(|| history.held))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     config::{self, Config, Operation, SetPath},
     error::{Class, Error, Errors},
     forge::{Forge, Pull},
+    history::HoldScope,
     pull_request::{
         ApprovedSet, Marker, MarkerKind, Permission,
         branches::{self, BranchPair},
@@ -92,7 +93,7 @@ pub(crate) fn candidate(
 ) -> Result<Candidate, Errors> {
     let Some(marker) = Marker::find(&pull.body) else {
         let mut named = config.clone();
-        let history = SiteHistory::of_work_tree(config, services);
+        let history = SiteHistory::for_verdict(config, services);
         named.former.extend(history.former_sets());
         // A merge that repin scheduled would outlive the marker.
         if pull.own && named.has_branch(&pull.head) {
@@ -221,7 +222,8 @@ fn belongs_to_other_set(
         };
         // The history is read in the clone around the root of this set.
         config.root.clone_from(&site.config.root);
-        let history = SiteHistory::of_clone(&config, head.history.as_ref(), services);
+        let history =
+            SiteHistory::of_clone(&config, head.history.as_ref(), HoldScope::All, services);
         config.former = history.former_sets();
         if of_set::identify(pull.clone(), &config).is_some() {
             return Ok(true);

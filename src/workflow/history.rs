@@ -12,7 +12,7 @@ use crate::{
     config::{Config, FormerSet},
     error::{Class, Error, Errors},
     git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, ObjectId},
-    history::{self, Digests, HistoryEntry, Hold, Order, Provenance, UnknownOrder},
+    history::{self, Digests, HistoryEntry, Hold, HoldScope, Order, Provenance, UnknownOrder},
     oci::Revision,
     pins::Found,
 };
@@ -133,6 +133,7 @@ fn fetched_branch(git: &Git, head: &HeadOnForge) -> Result<(Git, HistoryBranch),
 fn read(
     config: &Config,
     head: Option<&HeadOnForge>,
+    scope: HoldScope,
     services: &Services,
 ) -> Result<Commits, GitError> {
     let clone = Git::open(&config.root)?;
@@ -142,7 +143,7 @@ fn read(
         let branch = history_branch(&clone, config, &services.environment)?;
         (clone, branch)
     };
-    let history = read_branch(&git, config, branch, services)?;
+    let history = read_branch(&git, config, branch, scope, services)?;
     let origin = Origin::Clone { git, role };
     Ok(Commits { history, origin })
 }
@@ -152,10 +153,11 @@ fn read_branch(
     git: &Git,
     config: &Config,
     branch: Branch,
+    scope: HoldScope,
     services: &Services,
 ) -> Result<history::History, GitError> {
     let others = services.other_sets.read(git, &branch, config)?;
-    Ok(history::History::of_branch(git, config, branch)?.with_other_sets(&others))
+    history::History::of_branch(git, config, branch)?.with_other_sets(&others, scope)
 }
 
 impl From<Result<Commits, GitError>> for SiteHistory {
@@ -172,14 +174,21 @@ impl SiteHistory {
     pub(super) fn of_clone(
         config: &Config,
         head: Option<&HeadOnForge>,
+        scope: HoldScope,
         services: &Services,
     ) -> Self {
         let _progress = services.console.progress(READING);
-        Self::from(read(config, head, services))
+        Self::from(read(config, head, scope, services))
     }
 
+    /// The history in the clone, for lists of sets.
     pub(crate) fn of_work_tree(config: &Config, services: &Services) -> Self {
-        Self::of_clone(config, None, services)
+        Self::of_clone(config, None, HoldScope::Refusals, services)
+    }
+
+    /// The history in the clone, for a verdict on the holds of digests.
+    pub(crate) fn for_verdict(config: &Config, services: &Services) -> Self {
+        Self::of_clone(config, None, HoldScope::All, services)
     }
 
     /// The history in the last commits of a branch on a forge. `accept_unknown`: whether the fleet accepts facts
@@ -294,7 +303,8 @@ impl SiteHistory {
             return Ok(Some(hold));
         }
         let head = git.head().map_err(|error| Error::from(&error))?;
-        let head = read_branch(git, config, head, services).map_err(|error| Error::from(&error))?;
+        let head = read_branch(git, config, head, HoldScope::All, services)
+            .map_err(|error| Error::from(&error))?;
         Ok(Some(base.hold_of_head(&head, digests)))
     }
 

@@ -18,6 +18,7 @@ use crate::{
     files::{Files, Snapshot, WorkTree},
     forge::{Forge, blob_id},
     git::{self, Git, ObjectId},
+    history::HoldScope,
     outside::{self, Scope, TrackedTree},
     pins::{self, Found},
     pull_request::Base,
@@ -44,7 +45,7 @@ pub(super) trait Site {
 
     /// The history for the site; by default that of the clone around the root.
     fn history(&self, services: &Services) -> SiteHistory {
-        SiteHistory::of_work_tree(self.config(), services)
+        SiteHistory::for_verdict(self.config(), services)
     }
 }
 
@@ -168,7 +169,12 @@ impl Site for BranchSite {
     }
 
     fn history(&self, services: &Services) -> SiteHistory {
-        SiteHistory::of_clone(&self.config, self.head.history.as_ref(), services)
+        SiteHistory::of_clone(
+            &self.config,
+            self.head.history.as_ref(),
+            HoldScope::All,
+            services,
+        )
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn check_remote(
     found: &Found,
     cx: &Context,
 ) -> Result<RemoteChecks, Errors> {
-    let history = SiteHistory::of_work_tree(config, &cx.services);
+    let history = SiteHistory::for_verdict(config, &cx.services);
     let (stages, unknown_stages) = check_stages(config, found, &history, cx)?;
     let sources = cx.services.sources_of_images(config)?;
     let pinned = read_pinned(config, &sources, found, cx)?;
