@@ -25,7 +25,7 @@ pub(crate) enum HistoryFacts<'h> {
         /// The order of the revision and the currently pinned one, before the images are read.
         order: Order,
         /// The hold of the set that history records for the revision.
-        recorded_hold: Option<Hold>,
+        recorded_hold: Hold,
         /// A commit with unknown content that may have rolled the set back.
         blind_spot: Option<&'h Unreadable>,
         extent: Extent,
@@ -261,34 +261,26 @@ fn check_unknown_order(
 }
 
 /// Checks whether a promotion changes pins to digests that a rollback undid.
-pub(super) fn check_hold(
-    set: &HeldBy<'_>,
-    hold: &Hold,
-    is_forced: bool,
-    extent: Extent,
-) -> Result<Check, Error> {
+pub(super) fn check_hold(set: &HeldBy<'_>, hold: &Hold, is_forced: bool, extent: Extent) -> Check {
     let check = |status, detail: String| Check::new(Code::ROLLED_BACK, status, detail);
-    if hold.is_held() {
-        let detail = set.describe(hold);
-        return Ok(match (is_forced, extent) {
-            (true, _) => check(Status::Warn, detail + "; forced by --force-after-rollback"),
-            (false, Extent::Clone) => check(Status::Fail, detail),
-            (false, Extent::LastCommits { .. }) => check(Status::Fail, detail)
-                .help("promote a newer build, or promote in a clone with --force-after-rollback"),
-        });
+    if !hold.is_held() {
+        return if hold.latest().is_some() {
+            check(Status::Warn, set.describe(hold))
+        } else {
+            check(Status::Pass, "no rollback undid these digests".to_owned())
+        };
     }
-    if hold.is_shallow {
-        return check_shallow_hold(is_forced, extent);
+    let detail = set.describe(hold);
+    match (is_forced, extent) {
+        (true, _) => check(Status::Warn, detail + "; forced by --force-after-rollback"),
+        (false, Extent::Clone) => check(Status::Fail, detail),
+        (false, Extent::LastCommits { .. }) => check(Status::Fail, detail)
+            .help("promote a newer build, or promote in a clone with --force-after-rollback"),
     }
-    Ok(if hold.latest().is_some() {
-        check(Status::Warn, set.describe(hold))
-    } else {
-        check(Status::Pass, "no rollback undid these digests".to_owned())
-    })
 }
 
 /// Checks the holds in a history that lacks commits.
-fn check_shallow_hold(is_forced: bool, extent: Extent) -> Result<Check, Error> {
+pub(super) fn check_shallow_hold(is_forced: bool, extent: Extent) -> Result<Check, Error> {
     if let Extent::LastCommits {
         contain_promotion: true,
         ..
@@ -322,11 +314,10 @@ pub(crate) fn check_pinned_hold(
     };
     // Without a change, a missing commit hides nothing.
     let is_changed = hold.free + hold.held.len() + hold.held_elsewhere.len() > 0;
-    let hold = Hold {
-        is_shallow: hold.is_shallow && is_changed,
-        ..hold.clone()
-    };
-    let check = check_hold(&set, &hold, false, Extent::Clone)?;
+    if hold.is_shallow && is_changed && !hold.is_held() {
+        return check_shallow_hold(false, Extent::Clone);
+    }
+    let check = check_hold(&set, hold, false, Extent::Clone);
     Ok(if check.status == Status::Fail {
         check.help(
             "to return to this set on purpose, open the pull request with `repin rollback --pr`, or with \
@@ -681,15 +672,7 @@ mod tests {
                     contain_promotion,
                     accept_unknown,
                 };
-                let set = HeldBy {
-                    revision: None,
-                    path: &SetPath::top(),
-                };
-                let hold = Hold {
-                    is_shallow: true,
-                    ..Hold::default()
-                };
-                check_hold(&set, &hold, false, extent).unwrap().status
+                check_shallow_hold(false, extent).unwrap().status
             };
             assert_eq!(hold(true), Pass);
             assert_eq!(hold(false), shallow);
@@ -796,7 +779,7 @@ mod tests {
         let checks = |blind_spot| {
             let facts = HistoryFacts::Known {
                 order: Order::Same,
-                recorded_hold: None,
+                recorded_hold: Hold::default(),
                 blind_spot,
                 extent: in_fleet(true),
             };

@@ -6,46 +6,11 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::{
     Kind,
-    claims::Claims,
     graph::{Graph, Step},
-    holds::{SlotDigests, first_record},
+    point::{Point, first_record},
     sets::Set,
-    walk::ConfigState,
 };
 use crate::oci::{Digest, Revision};
-
-/// The set of a commit, and the claims for which the commit is evidence.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Point {
-    /// The index of the set; `None` if the content is unknown.
-    pub(super) set: Option<usize>,
-    /// The digests of every slot; `None` if the content is unknown.
-    pub(super) slots: Option<SlotDigests>,
-    /// The digests that were found in unknown content, each with its slot.
-    pub(super) partial_pins: Vec<(usize, Digest)>,
-    pub(super) claims: Claims,
-    /// Whether a merged commit with the same set has the trailer `Repin-Override`.
-    pub(super) has_merged_override: bool,
-    /// Whether the commit changed a file with pins.
-    pub(super) has_changed_files: bool,
-    pub(super) config: ConfigState,
-    /// Whether the title is that of a rollback, if earlier commits are unknown.
-    pub(super) has_rollback_title: bool,
-    /// Whether the commit is a merge that took the set of another parent.
-    pub(super) is_taken: bool,
-}
-
-impl Point {
-    /// Whether the commit records the set.
-    pub(super) fn is_record(&self) -> bool {
-        !self.claims.revisions.is_empty() || self.claims.is_rollback
-    }
-
-    /// Whether the commit promotes digests that may be held, on purpose.
-    pub(super) fn is_override(&self) -> bool {
-        self.claims.is_override || self.has_merged_override
-    }
-}
 
 /// A change of the set.
 #[derive(Debug, Clone, PartialEq, Eq)]

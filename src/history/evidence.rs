@@ -2,8 +2,8 @@
 
 use super::{
     claims::Claims,
-    events::Point,
     graph::Graph,
+    point::Point,
     sets::{Set, Sets},
     walk::{Commit, ConfigState},
 };

@@ -6,13 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{
-    Digests, History,
-    other_sets::{HoldScope, OtherSets},
-};
+use super::{Digests, History};
 use crate::{
     config::SetPath,
-    git::{GitError, ObjectId},
+    git::ObjectId,
     oci::{Digest, Revision},
 };
 
@@ -86,35 +83,8 @@ pub(crate) struct HeldSet<'h> {
 }
 
 impl History {
-    /// Adds the holds of the other sets of the branch.
-    pub(crate) fn with_other_sets(
-        mut self,
-        others: &OtherSets,
-        scope: HoldScope,
-    ) -> Result<Self, GitError> {
-        let mut indices = None;
-        // A set that begins in the middle of the line may have the path of a former one.
-        let with_own = self.facts.start > 0;
-        for held in others.held_for(self.set_path(), with_own, scope)? {
-            let indices = indices.get_or_insert_with(|| {
-                let commits = self.facts.commits.iter().enumerate();
-                commits
-                    .map(|(index, commit)| (commit.id, index))
-                    .collect::<HashMap<_, _>>()
-            });
-            let is_released = indices
-                .get(&held.commit)
-                .is_some_and(|commit| self.releases_after(*commit, held.digest));
-            if !is_released && !self.held.contains(&held) {
-                self.held.push(held);
-            }
-        }
-        self.held_by_digest = by_digest(&self.held);
-        Ok(self)
-    }
-
     /// Whether a commit of this set pins a digest on purpose after another commit.
-    fn releases_after(&self, commit: usize, digest: Digest) -> bool {
+    pub(super) fn releases_after(&self, commit: usize, digest: Digest) -> bool {
         let graph = &self.facts.graph;
         let mut releases = self.releases.iter();
         releases.any(|release| {
@@ -149,12 +119,14 @@ impl History {
         hold
     }
 
-    /// The hold of the latest set that a commit records for a revision.
-    pub(crate) fn recorded_hold(&self, revision: &Revision) -> Option<Hold> {
-        let claiming = self.claimed.get(revision)?.iter().rev();
+    /// The hold of the latest set that a commit records for a revision; without one, of no digest.
+    pub(crate) fn recorded_hold(&self, revision: &Revision) -> Hold {
+        let claiming = self.claimed.get(revision).into_iter().flatten().rev();
         let mut sets = claiming.filter_map(|position| self.facts.line_point(*position).set);
-        let digests = self.facts.sets[sets.next()?].digests(&self.config);
-        Some(self.hold(&digests, &Digests::new()))
+        let digests = sets
+            .next()
+            .map(|set| self.facts.sets[set].digests(&self.config));
+        self.hold(&digests.unwrap_or_default(), &Digests::new())
     }
 
     /// The hold of the digests that the files of a head pin, in place of those of this branch. `head`: the

@@ -14,24 +14,16 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    collections::{HashMap, HashSet},
 };
 
 use super::{
-    events::Point,
     graph::{Graph, Step},
+    point::{Point, first_record},
+    sets::SlotDigests,
     walk::ConfigState,
 };
 use crate::oci::Digest;
-
-/// The digests of every image of a set at a commit, by slot.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SlotDigests {
-    pub(super) digests: Arc<[Vec<Digest>]>,
-    /// The name of the image of each slot in the commit's own configuration.
-    pub(super) names: Arc<BTreeMap<usize, String>>,
-}
 
 /// A digest that a commit undid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,16 +112,6 @@ pub(super) fn find_holds(
         }
     }
     fold.holds
-}
-
-/// The position in the line of the first commit that records the set.
-pub(super) fn first_record(graph: &Graph, points: &[Point], is_truncated: bool) -> Option<usize> {
-    if is_truncated {
-        return Some(0);
-    }
-    let records = points.iter().zip(&graph.positions);
-    let records = records.filter(|(point, _)| point.is_record());
-    records.map(|(_, position)| *position).min()
 }
 
 impl Fold<'_> {

@@ -65,6 +65,7 @@ mod other_sets;
 mod past_config;
 mod path_history;
 mod periods;
+mod point;
 mod provenance;
 mod renames;
 mod rules;
@@ -81,9 +82,10 @@ use std::{
 
 use blobs::{Readings, ScannedBlobs};
 use claims::ClaimTemplates;
-use events::{Event, Events, Point};
+use events::{Event, Events};
 use graph::Graph;
 use holds::Release;
+use point::Point;
 use provenance::Introduced;
 use renames::ConfigPath;
 use rules::Slots;
@@ -93,7 +95,7 @@ use walk::{Commit, Content, Renames, UnknownContent, Walked};
 
 use super::git::{Branch, Git, GitError, ObjectId};
 use crate::{
-    config::{Config, FormerSet, Operation, SetPath, TagTemplate},
+    config::{Config, Operation, SetPath, TagTemplate},
     oci::{Digest, Revision, TagPattern},
     pins::Finder,
     text::words,
@@ -445,37 +447,6 @@ impl History {
         }
         entries.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
         entries.into_iter().map(|(_, entry)| entry).collect()
-    }
-
-    /// The set at former paths of its configuration, except paths at which another
-    /// set has its configuration now.
-    pub(crate) fn former_sets(&self) -> Vec<FormerSet> {
-        let known_paths = self.facts.line().next_back().map_or(0, |tip| tip.paths);
-        let mut former = Vec::new();
-        for (index, path) in self.facts.paths.iter().enumerate().skip(1) {
-            if known_paths >> index & 1 == 1
-                && let Some(config) = &path.config
-            {
-                former.push(FormerSet {
-                    set_path: path.set_path.clone(),
-                    name: config.name.clone(),
-                    promotion_branch: config.promote.branch.clone(),
-                    rollback_branch: config.rollback.branch.clone(),
-                });
-                former.extend(config.former.iter().cloned());
-            }
-        }
-        former
-    }
-
-    /// The commit before which the past of the set is unknown, until a later commit promotes a set.
-    pub(crate) fn unknown_past(&self) -> Option<&UnknownPast> {
-        let past = self.facts.unknown_past.as_ref()?;
-        let mut later = self
-            .line_events()
-            .filter(|event| event.position > past.position);
-        let is_known = later.any(|event| event.kind == Kind::Promote);
-        (!is_known).then_some(past)
     }
 
     /// The claims of the line that are ignored, because the digests belong to another revision.

@@ -3,7 +3,7 @@
 //! Renames are not followed: a set whose path no longer exists may have become any other one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::Path,
@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     History,
-    held::HeldDigest,
+    held::{HeldDigest, by_digest},
     log,
     renames::{ConfigPath, config_pathspecs},
 };
@@ -49,6 +49,35 @@ pub(crate) enum HoldScope {
     Refusals,
     /// Also those that warn, of sets that still exist.
     All,
+}
+
+impl History {
+    /// Adds the holds of the other sets of the branch.
+    pub(crate) fn with_other_sets(
+        mut self,
+        others: &OtherSets,
+        scope: HoldScope,
+    ) -> Result<Self, GitError> {
+        let mut indices = None;
+        // A set that begins in the middle of the line may have the path of a former one.
+        let with_own = self.facts.start > 0;
+        for held in others.held_for(self.set_path(), with_own, scope)? {
+            let indices = indices.get_or_insert_with(|| {
+                let commits = self.facts.commits.iter().enumerate();
+                commits
+                    .map(|(index, commit)| (commit.id, index))
+                    .collect::<HashMap<_, _>>()
+            });
+            let is_released = indices
+                .get(&held.commit)
+                .is_some_and(|commit| self.releases_after(*commit, held.digest));
+            if !is_released && !self.held.contains(&held) {
+                self.held.push(held);
+            }
+        }
+        self.held_by_digest = by_digest(&self.held);
+        Ok(self)
+    }
 }
 
 impl OtherSets {

@@ -15,11 +15,11 @@ use super::{
     History, Kind, LineFacts,
     blobs::PinList,
     claims::{self, ClaimTemplates, Claims},
-    events::Point,
     graph::Graph,
-    holds::SlotDigests,
     log::CommitInfo,
+    point::Point,
     sets::Set,
+    sets::SlotDigests,
     walk::{Commit, ConfigState, Content, UnknownContent},
 };
 use crate::{

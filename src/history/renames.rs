@@ -2,8 +2,9 @@
 
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
+use super::{History, Kind};
 use crate::{
-    config::{self, Config, RelPath, SetPath, is_config_file_of},
+    config::{self, Config, FormerSet, RelPath, SetPath, is_config_file_of},
     git::{Git, GitError, Newer, ObjectId, TreeFile},
 };
 
@@ -59,6 +60,39 @@ impl fmt::Display for UnknownPast {
             "the past before commit {commit} is unknown: it adds the configuration and removes others, \
              and git detects no rename"
         )
+    }
+}
+
+impl History {
+    /// The set at former paths of its configuration, except paths at which another
+    /// set has its configuration now.
+    pub(crate) fn former_sets(&self) -> Vec<FormerSet> {
+        let known_paths = self.facts.line().next_back().map_or(0, |tip| tip.paths);
+        let mut former = Vec::new();
+        for (index, path) in self.facts.paths.iter().enumerate().skip(1) {
+            if known_paths >> index & 1 == 1
+                && let Some(config) = &path.config
+            {
+                former.push(FormerSet {
+                    set_path: path.set_path.clone(),
+                    name: config.name.clone(),
+                    promotion_branch: config.promote.branch.clone(),
+                    rollback_branch: config.rollback.branch.clone(),
+                });
+                former.extend(config.former.iter().cloned());
+            }
+        }
+        former
+    }
+
+    /// The commit before which the past of the set is unknown, until a later commit promotes a set.
+    pub(crate) fn unknown_past(&self) -> Option<&UnknownPast> {
+        let past = self.facts.unknown_past.as_ref()?;
+        let mut later = self
+            .line_events()
+            .filter(|event| event.position > past.position);
+        let is_known = later.any(|event| event.kind == Kind::Promote);
+        (!is_known).then_some(past)
     }
 }
 

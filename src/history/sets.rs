@@ -10,11 +10,18 @@ use super::{
     Digests,
     blobs::{Blob, BlobPins, PinList, ScannedBlobs},
     graph::{Graph, Step},
-    holds::SlotDigests,
     rules::{Rules, Slots},
     walk::{Commit, Content, FilePath},
 };
 use crate::{config::Config, oci::Digest};
+
+/// The digests of every image of a set at a commit, by slot.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SlotDigests {
+    pub(super) digests: Arc<[Vec<Digest>]>,
+    /// The name of the image of each slot in the commit's own configuration.
+    pub(super) names: Arc<BTreeMap<usize, String>>,
+}
 
 /// The distinct digests that each image is pinned to, sorted, in the order of the current
 /// configuration; images with `pins: 0` have none.

@@ -157,7 +157,7 @@ fn forced_promotion_is_recorded_and_ends_the_hold() {
     let forced = [&older[..], &["--force-after-rollback"]].concat();
     passes(&world, REV_B, &forced);
     let message = world.git(&["log", "-1", "--format=%B"]);
-    assert!(message.contains(&format!("\n{OVERRIDE}\n")), "{message}");
+    assert!(message.ends_with(&format!("\n{OVERRIDE}")), "{message}");
     assert!(message.starts_with(&title("promote", REV_B)), "{message}");
     world.push();
     let document = status();

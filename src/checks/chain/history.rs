@@ -7,7 +7,7 @@ use crate::{
         check_pins, current_digests,
         history::{
             Extent, HeldBy, check_history_of_holds, check_hold, check_order, check_provenance,
-            check_provenance_by_digests, check_return,
+            check_provenance_by_digests, check_return, check_shallow_hold,
         },
     },
     config::{Config, Override},
@@ -112,22 +112,6 @@ impl<'c> Counted<'c> {
                 None
             }
         };
-        // A set that is refused before its images are read: with the hold of the recorded digests.
-        if any_failed(&result.checks)
-            && let HistoryFacts::Known {
-                recorded_hold: Some(hold),
-                extent,
-                ..
-            } = facts
-            && hold.is_held()
-        {
-            let set = HeldBy {
-                revision: Some(revision),
-                path: &config.set_path,
-            };
-            let held = check_hold(&set, hold, overrides.rolled_back, *extent);
-            result.checks.extend(held.ok());
-        }
         let holds = check_history_of_holds(facts, overrides);
         let mut state = self.state;
         if facts.extent().is_some() && !holds.is_empty() {
@@ -135,6 +119,27 @@ impl<'c> Counted<'c> {
             state.overrides = Some(Override::RolledBack);
         }
         result.checks.extend(holds);
+        if let HistoryFacts::Known {
+            recorded_hold,
+            extent,
+            ..
+        } = facts
+        {
+            if recorded_hold.is_held() && any_failed(&result.checks) {
+                // The set is refused before its images are read.
+                let set = HeldBy {
+                    revision: Some(revision),
+                    path: &config.set_path,
+                };
+                let held = check_hold(&set, recorded_hold, overrides.rolled_back, *extent);
+                result.checks.push(held);
+            } else if recorded_hold.is_shallow && !recorded_hold.is_held() {
+                match check_shallow_hold(overrides.rolled_back, *extent) {
+                    Ok(check) => result.checks.push(check),
+                    Err(outage) => result.outages.push(outage),
+                }
+            }
+        }
         let verdict = HistoryVerdict::Promotion {
             overrides,
             open_order,
@@ -243,9 +248,9 @@ impl HistoryChecked<'_> {
                 ..
             } => (overrides.rolled_back, *extent),
         };
-        match check_hold(&set, &hold, is_forced, extent) {
-            Ok(check) => result.checks.push(check),
-            Err(outage) => result.outages.push(outage),
+        if !hold.is_shallow || hold.latest().is_some() {
+            let check = check_hold(&set, &hold, is_forced, extent);
+            result.checks.push(check);
         }
         if is_forced && (hold.is_held() || hold.is_shallow) {
             self.state.overrides = Some(Override::RolledBack);

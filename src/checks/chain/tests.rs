@@ -79,7 +79,7 @@ fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> HistoryChecked<'
     };
     let facts = HistoryFacts::Known {
         order: Order::Same,
-        recorded_hold: None,
+        recorded_hold: Hold::default(),
         blind_spot: None,
         extent: Extent::LastCommits {
             contain_promotion: true,

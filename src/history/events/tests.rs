@@ -8,10 +8,11 @@ use crate::{
     git::Branch,
     history::{
         History, HistoryEntry, LineFacts, Provenance, UnknownPast,
-        holds::SlotDigests,
+        claims::Claims,
         log::{CommitInfo, Parents},
+        sets::SlotDigests,
         tests::examples::id,
-        walk::{Commit, Content, UnknownContent},
+        walk::{Commit, ConfigState, Content, UnknownContent},
     },
 };
 

@@ -7,8 +7,8 @@ use crate::history::{
     claims::Claims,
     evidence,
     graph::Graph,
-    holds::SlotDigests,
     log::{CommitInfo, Parents},
+    sets::SlotDigests,
     sets::{Set, Sets},
     walk::{Commit, ConfigState, Content, UnknownContent},
 };
