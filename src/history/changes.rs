@@ -76,7 +76,7 @@ impl History {
     }
 
     /// For each commit of the line, the changed files with pins before or after it, ordered by path as
-    /// in git.
+    /// in git. A file that only a change of the configuration added is omitted: its old content is unknown.
     pub(crate) fn changed_files(&self) -> HashMap<ObjectId, Vec<ChangedFile>> {
         let blobs = self.facts.blobs.pins.keys();
         let with_pins: HashSet<ObjectId> = blobs.map(|blob| blob.id).collect();
@@ -111,14 +111,14 @@ fn apply(files: &mut BTreeMap<FilePath, ObjectId>, content: &Content) -> Vec<Cha
                 });
             }
         }
-        Content::All(_, all, changed) => {
+        Content::All(_, all, _) => {
             let old_files = std::mem::take(files);
             for (path, blob) in all {
                 files.insert(Arc::clone(path), blob.id);
             }
             for (path, id) in files.iter() {
                 let old = old_files.get(path).copied();
-                if old.is_some() || changed.contains(path) {
+                if old.is_some() || old_files.is_empty() {
                     found.push(ChangedFile {
                         path: Arc::clone(path),
                         old,

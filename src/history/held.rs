@@ -4,7 +4,7 @@
 //! rollback happened, and everywhere if that set or the image in it no longer exists under its name: it may
 //! have been moved, renamed or split. While both exist, other sets are only warned.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::{Digests, History};
 use crate::{
@@ -201,7 +201,6 @@ impl History {
     pub(crate) fn held_sets(&self) -> Vec<HeldSet<'_>> {
         let mut sets = Vec::new();
         let mut seen = HashSet::new();
-        let mut covered = BTreeSet::new();
         for event in self.events.all.iter().rev() {
             let digests = self.facts.sets[event.set].digests(&self.config);
             if digests.is_empty() || !seen.insert(event.set) {
@@ -210,7 +209,6 @@ impl History {
             let Some(hold) = self.hold_in_list(&digests) else {
                 continue;
             };
-            covered.extend(digests.values().copied());
             let set = HeldSet {
                 revision: None,
                 images: digests,
@@ -227,32 +225,11 @@ impl History {
                 });
             }
         }
-        sets.extend(self.held_before(&covered));
         let order: HashMap<_, _> = (self.held.iter().enumerate())
             .map(|(order, held)| ((held.commit, held.digest), order))
             .collect();
         sets.sort_by_key(|set| order.get(&(set.hold.commit, set.hold.digest)).copied());
         sets
-    }
-
-    /// The digests that a set undid which no longer exists, and that no set of this history contains.
-    fn held_before(&self, covered: &BTreeSet<Digest>) -> Vec<HeldSet<'_>> {
-        let mut images: BTreeMap<(ObjectId, &SetPath), (&HeldDigest, Digests)> = BTreeMap::new();
-        for held in &self.held {
-            if !held.is_elsewhere && held.set != *self.set_path() && !covered.contains(&held.digest)
-            {
-                let (_, digests) = images
-                    .entry((held.commit, &held.set))
-                    .or_insert_with(|| (held, Digests::new()));
-                digests.entry(held.image.clone()).or_insert(held.digest);
-            }
-        }
-        let sets = images.into_values().map(|(hold, images)| HeldSet {
-            revision: None,
-            images,
-            hold,
-        });
-        sets.collect()
     }
 }
 

@@ -108,6 +108,8 @@ pub(super) fn find_sets(
     let mut numbers = HashMap::new();
     let mut tree = Tree::default();
     let (mut current, mut pinned) = (None, None);
+    // Whether the content of the commit before is unknown.
+    let mut is_after_unknown = false;
     let mut undos = Vec::new();
     for step in &graph.steps {
         let index = match *step {
@@ -115,7 +117,7 @@ pub(super) fn find_sets(
             Step::Leave(_) => {
                 if let Some((undo, state)) = undos.pop() {
                     tree.undo(undo);
-                    (current, pinned) = state;
+                    (current, pinned, is_after_unknown) = state;
                 }
                 continue;
             }
@@ -124,12 +126,13 @@ pub(super) fn find_sets(
         let (changed, undo) = tree.apply(&commit.content, &blobs.pins);
         let has_other_rules = matches!(commit.content, Content::All(..));
         if !graph.is_on_line(index) {
-            undos.push((undo, (current, pinned.clone())));
+            undos.push((undo, (current, pinned.clone(), is_after_unknown)));
         }
         let is_unknown = matches!(commit.content, Content::Unknown(..));
         let refused = tree.refused.first_key_value();
         sets.has_changed[index] = changed.pins;
-        sets.has_changed_files[index] = changed.files;
+        // An unknown commit may have changed the files.
+        sets.has_changed_files[index] = changed.files || is_after_unknown && changed.pins;
         if !is_unknown && refused.is_none() {
             // A refused file is one of the files, so its correction is a change.
             if changed.pins || has_other_rules {
@@ -143,8 +146,10 @@ pub(super) fn find_sets(
             }
             sets.by_commit[index] = current;
             sets.slots_by_commit[index] = pinned.clone();
+            is_after_unknown = false;
             continue;
         }
+        is_after_unknown = true;
         if let Some((path, reason)) = refused
             && !is_unknown
         {
