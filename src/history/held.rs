@@ -105,11 +105,11 @@ impl History {
                 .into_iter()
                 .flatten()
                 .any(|known| known.get(name) != Some(digest));
-            let held = self.held_digest(digest).map(|hold| HeldImage {
+            let image = self.held_digest(digest).map(|hold| HeldImage {
                 name: name.clone(),
                 hold: hold.clone(),
             });
-            match held {
+            match image {
                 Some(image) if !is_changed => hold.pinned.push(image),
                 Some(image) if image.hold.is_elsewhere => hold.held_elsewhere.push(image),
                 Some(image) => hold.held.push(image),
@@ -144,8 +144,8 @@ impl History {
         // The head may have removed the set or the image in which a digest was undone.
         for image in std::mem::take(&mut hold.held_elsewhere) {
             match head.held_digest(&image.hold.digest) {
-                Some(held) if !held.is_elsewhere => hold.held.push(HeldImage {
-                    hold: held.clone(),
+                Some(known) if !known.is_elsewhere => hold.held.push(HeldImage {
+                    hold: known.clone(),
                     ..image
                 }),
                 _ => hold.held_elsewhere.push(image),
@@ -175,8 +175,8 @@ impl History {
             hold.is_held()
         };
         let mut images = hold.held.iter().chain(&hold.pinned);
-        let held = images.find_map(|image| self.held_digest(&image.hold.digest));
-        held.filter(|held| is_held && !held.is_elsewhere)
+        let found = images.find_map(|image| self.held_digest(&image.hold.digest));
+        found.filter(|found| is_held && !found.is_elsewhere)
     }
 
     /// The digests of the current set of the branch.

@@ -25,7 +25,7 @@ pub(super) struct Slots {
     pub(super) repositories: Vec<Repository>,
     /// The number of images in the current configuration, which have the first slots.
     current: usize,
-    slots: Vec<Slot>,
+    images: Vec<Slot>,
 }
 
 /// The names and the repositories that an image had.
@@ -60,7 +60,7 @@ impl Slots {
         for is_similar in similarities {
             for image in &config.images {
                 let repository = self.repository(&image.repository);
-                let mut slots = self.slots.iter().enumerate();
+                let mut slots = self.images.iter().enumerate();
                 if !assigned.contains_key(&repository)
                     && let Some((number, _)) = slots.find(|(number, slot)| {
                         !taken.contains(number) && is_similar(slot, repository, &image.name)
@@ -73,11 +73,11 @@ impl Slots {
         }
         for image in &config.images {
             let repository = self.repository(&image.repository);
-            let number = *assigned.entry(repository).or_insert(self.slots.len());
-            if number == self.slots.len() {
-                self.slots.push(Slot::default());
+            let number = *assigned.entry(repository).or_insert(self.images.len());
+            if number == self.images.len() {
+                self.images.push(Slot::default());
             }
-            let slot = &mut self.slots[number];
+            let slot = &mut self.images[number];
             slot.names.insert(image.name.clone());
             slot.repositories.insert(repository);
         }
@@ -98,13 +98,13 @@ impl Slots {
 
     /// A slot that had a repository.
     pub(super) fn slot_of(&self, repository: usize) -> Option<usize> {
-        let mut slots = self.slots.iter();
+        let mut slots = self.images.iter();
         slots.position(|slot| slot.repositories.contains(&repository))
     }
 
     /// The images of the current configuration that had a repository, as indexes.
     pub(super) fn images_of(&self, repository: usize) -> impl Iterator<Item = usize> {
-        let slots = self.slots.iter().take(self.current).enumerate();
+        let slots = self.images.iter().take(self.current).enumerate();
         slots
             .filter(move |(_, slot)| slot.repositories.contains(&repository))
             .map(|(image, _)| image)

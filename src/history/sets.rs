@@ -145,7 +145,7 @@ pub(super) fn find_sets(
                 }));
             }
             sets.by_commit[index] = current;
-            sets.slots_by_commit[index] = pinned.clone();
+            sets.slots_by_commit[index].clone_from(&pinned);
             is_after_unknown = false;
             continue;
         }

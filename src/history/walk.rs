@@ -521,8 +521,8 @@ impl Walk<'_> {
                 files.push((path, blob));
             }
         }
-        let changed = changes.iter().map(|(path, _)| Arc::clone(path));
-        Content::All(Arc::clone(rules), files, changed.collect())
+        let paths = changes.iter().map(|(path, _)| Arc::clone(path));
+        Content::All(Arc::clone(rules), files, paths.collect())
     }
 
     fn request(&mut self, blob: Blob) -> Result<(), GitError> {

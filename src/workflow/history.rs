@@ -156,8 +156,11 @@ fn read_branch(
     scope: HoldScope,
     services: &Services,
 ) -> Result<history::History, GitError> {
-    let others = services.other_sets.read(git, &branch, config)?;
-    history::History::of_branch(git, config, branch)?.with_other_sets(&others, scope)
+    let history = history::History::of_branch(git, config, branch.clone())?;
+    let others = services.other_sets.read(git, &branch, config);
+    others
+        .and_then(|others| history.with_other_sets(&others, scope))
+        .map_err(|error| git.explain(error))
 }
 
 impl From<Result<Commits, GitError>> for SiteHistory {

@@ -118,14 +118,14 @@ impl<'c> Counted<'c> {
             // Otherwise the check fails.
             state.overrides = Some(Override::RolledBack);
         }
-        result.checks.extend(holds);
+        let is_refused = any_failed(&result.checks) || any_failed(&holds);
         if let HistoryFacts::Known {
             recorded_hold,
             extent,
             ..
         } = facts
         {
-            if recorded_hold.is_held() && any_failed(&result.checks) {
+            if recorded_hold.is_held() && is_refused {
                 // The set is refused before its images are read.
                 let set = HeldBy {
                     revision: Some(revision),
@@ -140,6 +140,7 @@ impl<'c> Counted<'c> {
                 }
             }
         }
+        result.checks.extend(holds);
         let verdict = HistoryVerdict::Promotion {
             overrides,
             open_order,
