@@ -348,6 +348,13 @@ impl History {
     }
 }
 
+/// The lines without holds that others lack: digests that a set undid which no longer exists are held in every
+/// set.
+fn without_further_holds(mut lines: Vec<String>, others: &[String]) -> Vec<String> {
+    lines.retain(|line| !line.starts_with("held ") || others.contains(line));
+    lines
+}
+
 #[test]
 fn other_sets_do_not_change_history() {
     let (mut entries, mut holds, mut returns) = (0, 0, 0);
@@ -373,11 +380,16 @@ fn other_sets_do_not_change_history() {
             let expected = History::new(&operations, &[set]).lines(set);
             if let Some(operations) = without_moves(&operations) {
                 let lines = History::new(&operations, &[set]).lines(set);
-                assert_eq!(lines, expected, "seed {seed}, set {set}: {operations:#?}");
+                // A moved set is held at its former paths too.
+                assert_eq!(
+                    lines,
+                    without_further_holds(expected.clone(), &lines),
+                    "seed {seed}, set {set}: {operations:#?}"
+                );
                 unmoved += 1;
             }
             assert_eq!(
-                all.lines(set),
+                without_further_holds(all.lines(set), &expected),
                 expected,
                 "seed {seed}, set {set}: {operations:#?}"
             );
