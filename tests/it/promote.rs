@@ -163,6 +163,7 @@ fn the_document_of_an_approved_plan() {
         "schema",
         "set_path",
         "title",
+        "trailers",
     ];
     assert_eq!(keys, expected);
     assert_eq!(document["schema"], "repin.plan/1");
