@@ -20,6 +20,7 @@ use crate::{
         tracking_issue::{self, IssueAction, IssueChange, IssueSpec},
     },
     git::Git,
+    oci::date,
     report::{json::RehearseDocument, rehearsal},
     untrusted::{markdown, plain, workflow::Commands},
     workflow::{self, RehearsalChoice},
@@ -79,7 +80,7 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
         None
     };
     let document = workflow::rehearse(&config, &choice, &cx.services)?;
-    let now = httpdate::fmt_http_date(SystemTime::now());
+    let now = date::http(SystemTime::now());
     let issue = match &forge {
         Some(forge) => update_issue(forge, &config, &choice, &document, &now, cx),
         None => Ok(None),
