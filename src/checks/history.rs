@@ -541,7 +541,7 @@ pub(crate) fn no_history_reason(error: &GitError) -> Option<String> {
         GitError::NoWorkTree(_) => {
             Some("the root is not in the work tree of a git repository".to_owned())
         }
-        GitError::NoGit | GitError::Unborn => Some(error.to_string()),
+        GitError::Unborn => Some(error.to_string()),
         _ => None,
     }
 }

@@ -22,6 +22,7 @@ mod prune;
 pub(crate) mod reader;
 mod rehearse;
 mod report;
+mod repository_top;
 mod set_path;
 mod signers;
 mod smoke;
@@ -67,6 +68,7 @@ pub(crate) use places::{
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;
 pub(crate) use report::{ChangeParts, Report};
+pub(crate) use repository_top::{Top, find_top, top_of_repository};
 pub(crate) use set_path::SetPath;
 pub(crate) use signers::{
     CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers,
@@ -285,13 +287,6 @@ pub(crate) fn set_path(file: &Path) -> io::Result<SetPath> {
         None => PathBuf::from(name),
     };
     SetPath::new(&path).map_err(|_| invalid())
-}
-
-/// The nearest directory from `directory` upward that has a `.git` entry.
-pub(crate) fn top_of_repository(directory: &Path) -> Option<&Path> {
-    directory
-        .ancestors()
-        .find(|directory| directory.join(".git").symlink_metadata().is_ok())
 }
 
 /// Opens a configuration file. In a git repository, no link below the top of the work tree is

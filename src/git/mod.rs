@@ -137,8 +137,9 @@ impl Git {
 
     /// The repository that contains `root`, with the command `program`.
     pub(crate) fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
-        command::check_version(program)?;
+        // Without an entry `.git`, a missing git hides no history.
         let place = Location::find(root)?;
+        command::check_version(program)?;
         command::check_owner(program, &place)?;
         let mut git = Self {
             program: program.to_owned(),
@@ -152,13 +153,11 @@ impl Git {
         Ok(git)
     }
 
-    /// The repository of `root`; `None` without git or outside of a work tree.
+    /// The repository of `root`; `None` outside of a work tree.
     pub(crate) fn discover(root: &Path) -> Result<Option<Self>, GitError> {
         match Self::open(root) {
             Ok(git) => Ok(Some(git)),
-            Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
-                Ok(None)
-            }
+            Err(GitError::NotARepository(_) | GitError::NoWorkTree(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

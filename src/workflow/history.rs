@@ -79,6 +79,7 @@ pub(crate) fn history_branch(
         configured: config.provenance.branch.as_deref(),
         base: forge.and_then(|forge| forge.base.as_deref()),
         ci: stated.as_deref(),
+        remote_of: None,
     };
     match git.promoted_branch(&sources) {
         Ok(branch) => Ok(HistoryBranch {
