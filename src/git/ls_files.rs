@@ -4,6 +4,7 @@
 //! work tree.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     io::{BufRead, BufReader, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -269,18 +270,17 @@ fn each_entry(
 
 impl Git {
     /// The paths of every regular file that git tracks in the work tree, without symbolic links and
-    /// submodules.
-    pub(crate) fn tracked(&self) -> Result<Vec<Vec<u8>>, GitError> {
+    /// submodules, each with its contents in the index: a path in conflict has several.
+    pub(crate) fn tracked(&self) -> Result<BTreeMap<Vec<u8>, Vec<ObjectId>>, GitError> {
         let args = ["--stage", "-z", "--full-name", "--", ":(top)"].map(OsString::from);
-        let mut paths: Vec<Vec<u8>> = Vec::new();
+        let mut paths: BTreeMap<Vec<u8>, Vec<ObjectId>> = BTreeMap::new();
         each_entry(self.start(COMMAND, &args, Mode::Read)?, |entry| {
             // `MODE ID STAGE`, a tab, the path.
             let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
-            let path = &entry[tab + 1..];
-            // A path in conflict is listed once for each side.
-            let is_repeated = paths.last().is_some_and(|last| last == path);
-            if entry.starts_with(b"100") && !is_repeated {
-                paths.push(path.to_vec());
+            let id = entry[..tab].split(|byte| *byte == b' ').nth(1);
+            let id = id.and_then(ObjectId::parse).ok_or(MALFORMED)?;
+            if entry.starts_with(b"100") {
+                paths.entry(entry[tab + 1..].to_vec()).or_default().push(id);
             }
             Ok(())
         })?;

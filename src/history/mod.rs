@@ -596,7 +596,7 @@ impl History {
 /// The maximum number of commits on a command line.
 const MAX_TIPS: usize = 10_000;
 
-/// Calls `each` with every blob of a file in any commit of the first-parent lines up to `tips`, and
+/// Calls `each` with every blob of a file in any commit that `tips` reach, side lines of merges included, and
 /// with the path of the file in the repository.
 pub(crate) fn each_blob(
     git: &Git,
@@ -604,7 +604,7 @@ pub(crate) fn each_blob(
     mut each: impl FnMut(&[u8], ObjectId),
 ) -> Result<(), GitError> {
     for tips in tips.chunks(MAX_TIPS) {
-        log::first_parent_lines(git, tips)?.each(|commit| {
+        log::all_changes(git, tips)?.each(|commit| {
             for change in commit.changes {
                 if let Some(blob) = change.blob {
                     each(&change.path, blob);

@@ -24,12 +24,13 @@ mod read;
 mod replace;
 mod scan;
 mod version_comments;
+mod words;
 
 pub(crate) use find::{Found, Located, find};
 pub(crate) use image_names::ImageNames;
 #[cfg(test)]
 pub(crate) use mentions::Mention;
-pub(crate) use mentions::{MentionFinder, Mentions, mentions};
+pub(crate) use mentions::{MentionFinder, Mentions, TagMention, mentions};
 pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind};
 pub(crate) use places::KUSTOMIZE;
 pub(crate) use places::{FilePlaces, FileScanner};

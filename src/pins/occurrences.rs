@@ -88,13 +88,13 @@ const CONTEXT: usize = MAX_REFERENCE + 1 + PREFIX.len() + 1;
 /// The digits of a digest and the byte after them.
 const DIGITS: usize = 64 + 1;
 /// The number of bytes around a digit that decide about its digest, in UTF-16.
-pub(super) const OVERLAP: usize = if digests::OVERLAP > 2 * CONTEXT {
+const OVERLAP: usize = if digests::OVERLAP > 2 * CONTEXT {
     digests::OVERLAP
 } else {
     2 * CONTEXT
 };
 /// The maximum length of a tag, with its colon and the byte after it.
-pub(super) const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
+const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
 
 /// The digests in a file of any size.
 #[derive(Debug)]
@@ -270,7 +270,7 @@ impl OccurrenceFinder {
 
 /// The width of the ASCII character at `at`: the byte after it is zero in UTF-16 of either byte order, if
 /// another ASCII character follows.
-pub(super) fn width_at(bytes: &[u8], at: usize) -> Width {
+fn width_at(bytes: &[u8], at: usize) -> Width {
     if bytes.get(at + 1) == Some(&0) {
         Width::Two
     } else {
@@ -279,7 +279,7 @@ pub(super) fn width_at(bytes: &[u8], at: usize) -> Width {
 }
 
 /// The characters of a tag after the colon at `colon`, and the text after them.
-pub(super) fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
+fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
     let rest = &text[colon + 1..];
     let length = rest
         .iter()
@@ -325,12 +325,7 @@ fn shared_owner(repository: &Repository) -> Option<String> {
 
 /// The text around the character at `at` as single bytes, and the offset of the character in this
 /// text. It has `forward` characters from `at` on, and enough before it for a reference.
-pub(super) fn around(
-    bytes: &[u8],
-    at: usize,
-    forward: usize,
-    width: Width,
-) -> (Cow<'_, [u8]>, usize) {
+fn around(bytes: &[u8], at: usize, forward: usize, width: Width) -> (Cow<'_, [u8]>, usize) {
     let end = bytes.len().min(at + width.bytes() * forward);
     if width == Width::One {
         let begin = at.saturating_sub(CONTEXT);

@@ -301,7 +301,7 @@ fn parse_suffix(bytes: &[u8]) -> Option<Suffix> {
 
 /// The characters of a reference at the end of `bytes`; `None` if there are none, or more than in any
 /// reference.
-pub(super) fn reference_text(bytes: &[u8]) -> Option<&str> {
+fn reference_text(bytes: &[u8]) -> Option<&str> {
     let length = bytes
         .iter()
         .rev()

@@ -42,6 +42,7 @@ pub(crate) mod pull_limit;
 mod quick_test;
 mod rehearsal;
 mod repositories;
+pub(crate) mod repository_sets;
 mod request;
 mod revision;
 mod run;

@@ -194,27 +194,13 @@ impl<'o> Opener<'o> {
         Ok((repository, branch, config))
     }
 
-    /// The URL of a repository in a configuration.
     fn url(&self, repository: &SourceRepository, config: &Config) -> Result<String, String> {
-        match repository {
-            SourceRepository::Location(location) => Ok(location.clone()),
-            SourceRepository::OnForge(name) => {
-                let target = self.target(name, config)?;
-                target.clone_url().ok_or_else(|| {
-                    format!("the URL of {name} is unknown: write it in `repository`")
-                })
-            }
-        }
+        repository_url(repository, config, self.history.git())
     }
 
     /// `OWNER/NAME` on the configured forge.
     fn target(&self, name: &str, config: &Config) -> Result<Target, String> {
-        let origin = self
-            .history
-            .git()
-            .and_then(|git| git.origin().ok().flatten());
-        Target::on_forge(&config.forge_or_default(), origin.as_deref(), name)
-            .map_err(|error| error.to_string())
+        forge_target(name, config, self.history.git())
     }
 
     /// Fetches a branch, or the default branch, once.
@@ -254,7 +240,7 @@ impl<'o> Opener<'o> {
         }
         let name = branch.unwrap_or("HEAD").to_owned();
         let source = branch.map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
-        let login = self.forge_login(&remote.url);
+        let login = forge_login(self.config, self.history.git(), &remote.url, self.services);
         let wanted = Fetch {
             refspecs: vec![format!("+{source}:{FETCHED}")],
             objects,
@@ -273,17 +259,6 @@ impl<'o> Opener<'o> {
             fetched: Some(Branch { name, tip }),
             _directory: Some(fetched),
         })
-    }
-
-    /// The login for a repository on the host of the configured forge, if a token is set.
-    fn forge_login(&self, url: &str) -> Option<Login> {
-        let git = self.history.git();
-        let own = super::connection::target(self.config.forge.as_ref()?, git).ok()?;
-        let target = own.on_same_host(url)?;
-        match token(&target.api, git, &self.services.environment).ok()? {
-            Access::Granted(credential) => credential.token.git_login(url).ok().flatten(),
-            Access::NoToken(_) => None,
-        }
     }
 
     /// The identity of this repository: the URL of its remote, or its path.
@@ -509,6 +484,45 @@ pub(super) fn restricted(mut config: Config, common: &[[String; 2]]) -> Config {
         }
     }
     config
+}
+
+/// The URL of a repository in a configuration.
+pub(super) fn repository_url(
+    repository: &SourceRepository,
+    config: &Config,
+    git: Option<&Git>,
+) -> Result<String, String> {
+    match repository {
+        SourceRepository::Location(location) => Ok(location.clone()),
+        SourceRepository::OnForge(name) => {
+            let target = forge_target(name, config, git)?;
+            target
+                .clone_url()
+                .ok_or_else(|| format!("the URL of {name} is unknown: write it in `repository`"))
+        }
+    }
+}
+
+/// `OWNER/NAME` on the configured forge.
+fn forge_target(name: &str, config: &Config, git: Option<&Git>) -> Result<Target, String> {
+    let origin = git.and_then(|git| git.origin().ok().flatten());
+    Target::on_forge(&config.forge_or_default(), origin.as_deref(), name)
+        .map_err(|error| error.to_string())
+}
+
+/// The login for a repository on the host of the configured forge, if a token is set.
+pub(super) fn forge_login(
+    config: &Config,
+    git: Option<&Git>,
+    url: &str,
+    services: &Services,
+) -> Option<Login> {
+    let own = super::connection::target(config.forge.as_ref()?, git).ok()?;
+    let target = own.on_same_host(url)?;
+    match token(&target.api, git, &services.environment).ok()? {
+        Access::Granted(credential) => credential.token.git_login(url).ok().flatten(),
+        Access::NoToken(_) => None,
+    }
 }
 
 /// The identity of a repository: the host, the owner and the name, or the path.

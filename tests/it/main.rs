@@ -78,6 +78,7 @@ mod prune;
 mod prune_ghcr;
 mod prune_guards;
 mod prune_references;
+mod prune_sets;
 mod pull_request;
 mod readme;
 mod real_forge;

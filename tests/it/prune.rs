@@ -353,7 +353,10 @@ fn unfetched_branches_of_the_remote_protect() {
         "{document}"
     );
     let reason = protection(&document["images"][0], "pending-later");
-    assert!(reason.contains("c.yml on feature/x of origin"), "{reason}");
+    assert!(
+        reason.contains("c.yml:1 on feature/x of origin"),
+        "{reason}"
+    );
     let reason = protection(&document["images"][0], "pending-open");
     assert!(
         reason.contains(&format!("on repin/promote-{REV_B} of origin")),

@@ -51,7 +51,6 @@ fn entry(
         names,
         digest,
         tag,
-        tag_suffix: None,
         refused: None,
         both: BOTH,
         global: true,
