@@ -405,6 +405,7 @@ mod tests {
         // Another branch of another remote is no evidence.
         clone.git(&["update-ref", "refs/remotes/upstream/x", &aside]);
         assert_eq!(clone.branch(None).unwrap(), "origin/main");
+        clone.git(&["update-ref", "-d", "refs/remotes/upstream/x"]);
         for commit in [&first, &second] {
             set("upstream", commit);
             assert_eq!(clone.branch(None).unwrap(), "origin/main");

@@ -40,7 +40,7 @@ fn repositories_that_any_set_names_protect() {
     real.scene.write("repin.yaml", block);
     write_set(&real, "envs/eu", "app", &stage(&others[1].bare()));
     let also = format!(
-        "prune: {{ protect: ['^pending-matched$'], also_pinned_in: [{{ repository: '{}' }}] }}\n",
+        "prune: {{ protect: ['^pending-m.tched$'], also_pinned_in: [{{ repository: '{}' }}] }}\n",
         others[2].bare().display()
     );
     write_set(&real, "envs/us", "app", &also);
@@ -49,7 +49,7 @@ fn repositories_that_any_set_names_protect() {
         &real,
         "envs/web",
         "web",
-        "prune: { protect: ['^pending-foreign$'] }\n",
+        "prune: { protect: ['^pending-f.reign$'] }\n",
     );
     real.scene.commit("sets");
     let document = deletes(&real, &["pending-foreign", "pending-stale"]);
@@ -207,10 +207,10 @@ fn side_lines_of_merges_protect() {
     run(&["branch", "-q", "-D", "side", "old"]);
     run(&["push", "-q", "origin", "main"]);
     let document = deletes(&real, &["pending-elsewhere", "pending-stale"]);
-    for name in ["dropped", "renamed"] {
-        let reason = "of a past commit of this repository";
-        kept(&document, &format!("pending-{name}"), reason);
-    }
+    let reason = "pinned by a set in promotion history";
+    kept(&document, "pending-dropped", reason);
+    let reason = "pinned in .github/workflows/a.yml of a past commit of this repository";
+    kept(&document, "pending-renamed", reason);
 }
 
 #[test]
