@@ -11,6 +11,7 @@ pub(crate) mod contract;
 pub(crate) mod freshness;
 mod history;
 pub(crate) mod hygiene;
+mod merged;
 mod outside;
 mod pins;
 mod policy;

@@ -162,6 +162,8 @@ block! {
         label: Text = "org.opencontainers.image.revision",
         /// A promotion of unknown order: `warn`, or refuse it (`require`).
         order: OrderPolicy = "warn",
+        /// Whether `newest` selects a pre-release of a version (`pattern: semver`) although the current set is none.
+        prerelease: bool = false,
     }
     with |_fields| {
         /// The form of the tags.
@@ -187,6 +189,8 @@ block! {
         title: TitleTemplate = "promote: {name} @{revision}",
         /// Whether a newer promotion closes the pull request of an older one.
         supersede: bool = true,
+        /// Whether a build is refused whose commit the branch that counts does not contain.
+        require_merged: bool = false,
         /// The stages in which a set must have been current before. Absent: none.
         after: Vec<Stage> = [],
     }

@@ -23,8 +23,8 @@ use crate::{
     error::{Class, Error},
     http::{
         Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, Pace, PauseListener,
-        Policy, ServerTime, SharedDeadline, Stage, StopReason, TlsFailure, Transport, WaitReason,
-        address::host_of, time_of_day,
+        Policy, ServerTime, ServerTimes, SharedDeadline, Stage, StopReason, TlsFailure, Transport,
+        WaitReason, address::host_of, time_of_day,
     },
     untrusted::Secrets,
 };
@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub facts: TokenFacts,
     /// Receives the pauses that a server requests.
     pub pause_listener: PauseListener,
+    /// Receives the clocks of the servers.
+    pub server_times: ServerTimes,
     /// The wall clock: the end of a rate limit is a time of day, and the server may not send its own
     /// time.
     pub now: fn() -> SystemTime,
@@ -74,6 +76,7 @@ impl Settings {
             pace: None,
             facts: TokenFacts::default(),
             pause_listener: PauseListener::default(),
+            server_times: ServerTimes::default(),
             now,
         }
     }
@@ -249,6 +252,7 @@ impl Http {
         Ok(Self {
             client: client
                 .with_pause_listener(settings.pause_listener)
+                .with_server_times(settings.server_times)
                 .with_pace(settings.pace),
             time: settings.time,
             base: api.clone(),

@@ -266,7 +266,9 @@ fn check_history<'c>(
     let revision = &request.revision;
     let checked = match request.operation {
         Operation::Promotion => match history.facts(revision) {
-            Ok(facts) => chain.not_older(&facts, request.overrides),
+            Ok(facts) => chain
+                .merged(history.membership())
+                .and_then(|chain| chain.not_older(&facts, request.overrides)),
             Err(outage) => Err(chain.stop(outage)),
         },
         Operation::Rollback => match history.promoted() {

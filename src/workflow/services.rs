@@ -2,8 +2,9 @@
 
 use std::{
     cell::{OnceCell, RefCell},
+    collections::BTreeSet,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::future;
@@ -19,13 +20,17 @@ use crate::{
     code::Code,
     config::{Config, Mapping},
     error::{Class, Error, Errors, usage},
-    http::{ServerTime, SharedDeadline, Transport},
+    http::{ServerTime, ServerTimes, SharedDeadline, Transport},
     inventory::LayerCache,
+    oci::date,
     registry::{Registries, Settings, Source, Sources},
+    untrusted::plain,
 };
 
 /// The deadline for forges in a command that changes nothing.
 const SHORT_DEADLINE: Duration = Duration::from_secs(10);
+/// The tolerated lead of the clock of a build.
+const BUILD_CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 /// The minimum duration of work that shows progress.
 const PROGRESS_DELAY: Duration = Duration::from_millis(150);
 /// The interval between updates of the progress message.
@@ -37,6 +42,8 @@ pub(crate) struct Services {
     pub console: Box<dyn Console>,
     /// The deadline for all requests to forges.
     pub forge_deadline: SharedDeadline,
+    /// The clocks of the forges that were contacted.
+    pub(super) forge_times: ServerTimes,
     pub interruption: Arc<Interruption>,
     /// The mappings of the command line, and those of `REPIN_SOURCES`.
     mappings: [Vec<Mapping>; 2],
@@ -49,6 +56,8 @@ pub(crate) struct Services {
     pub(super) trust_cache: TrustCache,
     /// The layers of several sets; `None` in a run for one set.
     pub(super) kept_layers: RefCell<Option<LayerCache>>,
+    /// The creation times in the future that were reported.
+    reported_times: RefCell<BTreeSet<String>>,
     /// The runtime of all requests, which owns their open connections.
     runtime: Runtime,
 }
@@ -71,6 +80,8 @@ impl Services {
             mappings: [mappings, settings::mappings(&environment)?],
             settings: settings::registries(&environment)?,
             forge_deadline: settings::forge_deadline(&environment)?,
+            forge_times: ServerTimes::default(),
+            reported_times: RefCell::default(),
             environment,
             console,
             registries: OnceCell::new(),
@@ -207,6 +218,31 @@ impl Services {
             Some(Err(_)) | None => Vec::new(),
         }
     }
+
+    /// The present time by the registries and forges that this run contacted, the earliest if they differ; without
+    /// one, that of this machine.
+    pub(crate) fn authoritative_time(&self) -> SystemTime {
+        let now = (self.environment.clock)();
+        let forges = self.forge_times.all();
+        let times = self.clocks().into_iter().chain(forges);
+        times.map(|(_, time)| time.at(now)).min().unwrap_or(now)
+    }
+
+    /// A creation time, unless it lies in the future: then it is no evidence, which is reported once.
+    pub(super) fn credible_time(&self, subject: &str, time: SystemTime) -> Option<SystemTime> {
+        if time <= self.authoritative_time() + BUILD_CLOCK_TOLERANCE {
+            return Some(time);
+        }
+        let text = format!(
+            "the creation time of {} lies in the future ({}), so it is no evidence of the order",
+            plain(subject),
+            date::format(time)
+        );
+        if self.reported_times.borrow_mut().insert(text.clone()) {
+            self.console.warn(&text);
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +266,23 @@ pub(super) mod tests {
         services.runtime.spawn_blocking(move || ends.recv());
         services.close();
         end.send(()).unwrap();
+    }
+
+    #[test]
+    fn contacted_server_has_the_time() {
+        let services = services();
+        let now = (services.environment.clock)();
+        let day = Duration::from_secs(86_400);
+        assert!(services.authoritative_time() >= now);
+        for (host, server) in [("one.example", now + day), ("two.example", now - 2 * day)] {
+            let time = ServerTime { server, local: now };
+            services.forge_times.record(host.to_owned(), time);
+        }
+        let time = services.authoritative_time();
+        assert!(time >= now - 2 * day && time < now - day);
+        assert_eq!(services.credible_time("`a`", now), None);
+        let past = now - 3 * day;
+        assert_eq!(services.credible_time("`a`", past), Some(past));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct StageHistory {
     pub(super) config: Config,
     /// The names of each common image: here and in the stage.
     pub(super) common: Vec<[String; 2]>,
+    /// The images of this set that the stage does not have.
+    pub(super) missing: Vec<String>,
     /// The forge that merges pull requests of the stage, and the branch there.
     pub(super) forge: Option<(Forge, String)>,
     /// Read once, or the reason why it cannot be read.
@@ -114,6 +116,7 @@ impl<'o> Opener<'o> {
             repository,
             branch,
             config,
+            missing: missing_images(self.config, &common),
             common,
             forge,
             history: OnceCell::new(),
@@ -154,30 +157,59 @@ impl<'o> Opener<'o> {
         if base(other) == base(self.config) {
             return Ok((git.clone(), own));
         }
-        if self.has_forge
-            && let (configured, base) = base(other)
-            && let Some(name) = configured
-                .map(|branch| short_name(&branch).to_owned())
-                .or(base)
-        {
+        let found = history_branch(git, other, &self.services.environment);
+        if self.has_forge {
             let cause = |errors: Errors| errors.by_cause()[0].to_string();
-            let forge = super::connect(self.config, Some(git), self.services);
-            let forge = forge.and_then(Access::granted).map_err(cause)?;
-            let head = self
-                .services
-                .wait(forge.branch(&name), "reading the branch of a stage");
-            let head = head.map_err(|error| error.to_string())?;
-            let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
-            let tip = ObjectId::parse(head.commit.as_bytes());
-            let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
-            let git = git.with_commit(&tip, &name).map_err(reason)?;
-            return Ok((git, Branch { name, tip }));
+            let (configured, base) = base(other);
+            let name = configured
+                .map(|branch| remote_branch(&branch).to_owned())
+                .or(base);
+            let access = super::connect(self.config, Some(git), self.services).map_err(cause)?;
+            match (access, name) {
+                (Access::Granted(forge), Some(name)) => {
+                    return self.head_on_forge(git, &forge, name);
+                }
+                (Access::Granted(forge), None) => {
+                    // The clone knows the same branch, but perhaps an old head of it.
+                    let known = found.as_ref().ok();
+                    let known = known.filter(|found| found.role == BranchRole::Promoted);
+                    let name = match known {
+                        Some(found) => remote_branch(&found.branch.name).to_owned(),
+                        None => {
+                            let read = forge.repository();
+                            let read = self.services.wait(read, "reading the branch of a stage");
+                            read.map_err(|error| error.to_string())?.default_branch
+                        }
+                    };
+                    return self.head_on_forge(git, &forge, name);
+                }
+                (Access::NoToken(missing), Some(_)) => return Err(missing),
+                (Access::NoToken(_), None) => {}
+            }
         }
-        let found = history_branch(git, other, &self.services.environment).map_err(reason)?;
+        let found = found.map_err(reason)?;
         match found.role {
             BranchRole::Promoted => Ok((git.clone(), found.branch)),
             BranchRole::Local => Err(GitError::NoRemote.to_string()),
         }
+    }
+
+    /// A branch of this repository at its head on the forge.
+    fn head_on_forge(
+        &self,
+        git: &Git,
+        forge: &Forge,
+        name: String,
+    ) -> Result<(Git, Branch), String> {
+        let head = forge.branch(&name);
+        let head = self.services.wait(head, "reading the branch of a stage");
+        let head = head.map_err(|error| error.to_string())?;
+        let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
+        let tip = ObjectId::parse(head.commit.as_bytes());
+        let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
+        let git = git.with_commit(&tip, &name);
+        let git = git.map_err(|error| error.to_string())?;
+        Ok((git, Branch { name, tip }))
     }
 
     /// A set of another repository, which is fetched.
@@ -443,6 +475,11 @@ fn cycle<'s>(config: &Config, rule: &Stage, path: impl Iterator<Item = &'s SetPa
     error(config, rule, message).help(help)
 }
 
+/// The name of a remote-tracking branch on its remote.
+fn remote_branch(tracking: &str) -> &str {
+    tracking.split_once('/').map_or(tracking, |(_, name)| name)
+}
+
 /// The name of a branch without its remote.
 pub(super) fn short_name(branch: &str) -> &str {
     branch.strip_prefix("origin/").unwrap_or(branch)
@@ -473,6 +510,15 @@ pub(super) fn common_images(own: &Config, other: &Config) -> Vec<[String; 2]> {
         }
     }
     common
+}
+
+/// The images that only this set pins.
+pub(super) fn missing_images(own: &Config, common: &[[String; 2]]) -> Vec<String> {
+    let pinned = own.images.iter().filter(|image| image.pins > 0);
+    let names = pinned.map(|image| image.name.clone());
+    names
+        .filter(|name| common.iter().all(|[own, _]| own != name))
+        .collect()
 }
 
 /// The configuration in which only the common images are pinned, so that no other image makes a commit a
