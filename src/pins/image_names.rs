@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{occurrences::mirrors, scan::reference_text};
+use super::{occurrences::mirrors, reference::reference_text};
 use crate::{
     config::{Config, Mapping, SourceLocation},
     oci::Repository,
@@ -119,7 +119,7 @@ impl ImageNames {
             return images;
         };
         images.extend(self.images_of_name(name));
-        for (at, _) in name.rmatch_indices([':', '@']).take(MAX_SEPARATORS) {
+        for (at, _) in name.rmatch_indices(':').take(MAX_SEPARATORS) {
             images.extend(self.images_of_name(&name[at + 1..]));
         }
         // A variable, a template or another text may contain the registry, with or without a slash at
