@@ -578,6 +578,7 @@ mod tests {
         let pin = |(image, build): (usize, &str)| Located {
             file: Arc::new(RelPath::parse("a").unwrap()),
             item: Pin {
+                tag_at: 0,
                 image,
                 line: 1,
                 column: 1,

@@ -21,7 +21,7 @@ pub(crate) use document::{
 };
 pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, ReferenceError, signed_repository};
-pub(crate) use repository::{Repository, RepositoryError};
+pub(crate) use repository::{Repository, RepositoryError, canonical_host, spellings};
 pub(crate) use revision::{Pattern, PatternError, Revision};
 pub(crate) use runtime::RuntimeConfig;
 pub(crate) use tag::{Tag, TagError, TagPattern};

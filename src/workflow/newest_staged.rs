@@ -191,12 +191,6 @@ fn select(
     Ok(selection)
 }
 
-/// Whether a rollback of this set undid a set of the stage.
-fn is_held(known: &History, revision: &Revision, digests: &Digests) -> bool {
-    let holds = [known.hold(revision), known.hold_of_set(digests)];
-    holds.iter().any(|hold| matches!(hold, Hold::Held { .. }))
-}
-
 /// The reason for which a set does not pass a stage, and whether a rollback there undid it; an unknown stage is an
 /// error.
 fn refusal(

@@ -23,6 +23,7 @@ fn pins() -> Found {
     let pin = |image: usize| Located {
         file: Arc::new(RelPath::parse("ci.yml").unwrap()),
         item: Pin {
+            tag_at: 0,
             image,
             line: image + 1,
             column: 1,

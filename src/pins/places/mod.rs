@@ -401,7 +401,7 @@ impl File<'_> {
 
     /// The image with this repository.
     fn image(&self, repository: &str) -> Option<usize> {
-        (self.image)(Repository::parse(repository).ok()?)
+        (self.image)(Repository::parse(Repository::without_scheme(repository)).ok()?)
     }
 
     fn comments(&self, place: usize) -> CommentPolicy {
@@ -496,6 +496,7 @@ fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
                 column,
                 offset: at,
                 tag,
+                tag_at: at,
                 digest,
                 split: Some(split),
                 comment: None,

@@ -12,6 +12,7 @@ use base64::{
 use serde::Deserialize;
 
 use super::{AuthPlace, Secret, SecretKind};
+use crate::oci::canonical_host;
 
 /// The largest file of credentials, in bytes.
 const MAX: u64 = 1024 * 1024;
@@ -19,7 +20,6 @@ const MAX: u64 = 1024 * 1024;
 const HUB: &str = "docker.io";
 /// The key of Docker Hub's credentials.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
-const HUB_HOSTS: [&str; 3] = [HUB, "index.docker.io", "registry-1.docker.io"];
 
 /// The content of a file, with normalized keys.
 #[derive(Debug, Default)]
@@ -143,15 +143,6 @@ fn normalize(key: &str) -> String {
         Some((host, path)) if !path.is_empty() => format!("{}/{path}", canonical_host(host)),
         Some((host, _)) => canonical_host(host),
         None => canonical_host(name),
-    }
-}
-
-fn canonical_host(host: &str) -> String {
-    let host = host.to_ascii_lowercase();
-    if HUB_HOSTS.contains(&host.as_str()) {
-        HUB.to_owned()
-    } else {
-        host
     }
 }
 
