@@ -82,6 +82,7 @@ mod readme;
 mod real_forge;
 mod registries;
 mod rehearse;
+mod remedies;
 mod requests;
 mod resolve;
 mod revisions;
