@@ -5,14 +5,18 @@ use std::collections::HashMap;
 use serde_json::{Value as Json, json};
 
 use super::{
+    Config,
     inventory::Inventory,
-    keys::{KeyType, Named, Shape, block},
+    keys::{KeyType, Named, NonEmpty, Shape, block},
     path::RelPath,
     reader::{ErrorCollector, Fields},
     types::{is_name, name_schema},
     yaml::{Key, Node, Value},
 };
-use crate::{error::Span, oci::Repository};
+use crate::{
+    error::Span,
+    oci::{Platform, Repository},
+};
 
 block! {
     /// An image of the set.
@@ -25,6 +29,8 @@ block! {
         /// Exact number of pins; required unless `fleet` is set. 0: the image is verified and
         /// listed with the others, and a pin of it is a failure.
         pins: PinCount,
+        /// The platforms that a new image must have, instead of the set's `platforms`.
+        platforms: Option<NonEmpty<Platform>>,
         /// The contract: a file that lists the required contents of the image.
         contract: Option<RelPath>,
         /// For an image of another shape: `false` checks no content of it; a mapping with the keys
@@ -44,6 +50,22 @@ impl Image {
     pub fn signed_repositories(&self) -> Vec<Repository> {
         let own = std::iter::once(&self.repository);
         own.chain(&self.signed_as).cloned().collect()
+    }
+}
+
+impl Config {
+    /// The inventory of an image.
+    pub fn inventory_of<'c>(&'c self, image: &'c Image) -> Option<&'c Inventory> {
+        match &image.inventory {
+            ImageInventory::OfSet => self.inventory.as_ref(),
+            ImageInventory::None => None,
+            ImageInventory::Own(own) => Some(own),
+        }
+    }
+
+    /// The platforms that a new image must have, if they are declared.
+    pub fn required_platforms<'c>(&'c self, image: &'c Image) -> Option<&'c [Platform]> {
+        image.platforms.as_deref().or(self.platforms.as_deref())
     }
 }
 

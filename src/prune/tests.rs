@@ -705,6 +705,7 @@ impl Case {
                 digest: digest(*at),
                 is_index: self.is_index(*at),
                 is_attestation: false,
+                platform: None,
             };
             Node {
                 children: object.children.iter().map(child).collect(),
@@ -738,6 +739,7 @@ impl Case {
                 server,
             },
             dangling: Vec::new(),
+            lost: BTreeSet::new(),
         }
     }
 

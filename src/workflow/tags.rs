@@ -8,9 +8,9 @@ use super::{
     pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
 };
 use crate::{
-    checks::{self, ApprovedImage, Resolution, Target},
+    checks::{self, ApprovedImage, RecordedImage, Resolution, TaggedImage, Target},
     config::Config,
-    error::{Error, Errors},
+    error::{Class, Error, Errors},
     oci::{Digest, Platform, Tag, TagOrDigest, TagPattern},
     pins::Found,
     registry::{
@@ -92,7 +92,9 @@ pub(crate) fn resolve_tags(
     let resolutions = services.wait_for_all("resolving tags", &names, work);
     for (source, resolution) in sources.iter().zip(&resolutions) {
         if let Ok(Ok(image)) = &resolution.found {
-            cache.insert(source, &resolution.target, image);
+            if resolution.bypassed.is_none() {
+                cache.insert(source, &resolution.target, image);
+            }
             let known = KnownManifest::Complete(image.facts.clone());
             services.images.insert(source, known);
         }
@@ -131,7 +133,7 @@ async fn resolution(
     selected: SelectedTag,
     cache: &ImageCache,
 ) -> Resolution {
-    let found = match (known, selected) {
+    let mut found = match (known, selected) {
         (Some(image), _) => Ok(Ok(image)),
         (None, Ok(Ok(tag))) => {
             let reference = TagOrDigest::Tag(tag.clone());
@@ -144,6 +146,7 @@ async fn resolution(
         (None, Ok(Err(reason))) => Ok(Err(reason)),
         (None, Err(error)) => Err(error),
     };
+    let (recorded, bypassed) = read_recorded(source, &target, &mut found, cache).await;
     let mut old_platforms = Vec::new();
     if let Ok(Ok(image)) = &found {
         let mut old_digests = target.pinned.clone();
@@ -157,8 +160,43 @@ async fn resolution(
     Resolution {
         target,
         found,
+        recorded,
+        bypassed,
         old_platforms,
     }
+}
+
+/// Reads the image that git records if a tag does not resolve to it. `--by-digest` replaces the image of the
+/// tag, which is returned.
+async fn read_recorded(
+    source: &Source,
+    target: &Target,
+    found: &mut TaggedImage,
+    cache: &ImageCache,
+) -> (Option<RecordedImage>, Option<TaggedImage>) {
+    let Some(digest) = target.recorded_digest() else {
+        return (None, None);
+    };
+    let is_elsewhere = match &*found {
+        Ok(Ok(image)) => image.facts.digest != digest,
+        Ok(Err(_)) => true,
+        Err(error) => error.class == Class::Ambiguous,
+    };
+    if !is_elsewhere {
+        return (None, None);
+    }
+    let facts = read_image(source, digest, &cache.platforms(source), cache).await;
+    let mut bypassed = None;
+    if let (true, Ok(Some(facts)), Some(tag)) = (target.by_digest, &facts, target.tag.tag()) {
+        let (tag, facts) = (tag.clone(), facts.clone());
+        let by_digest = Ok(Ok(ApprovedImage { tag, facts }));
+        bypassed = Some(std::mem::replace(found, by_digest));
+    }
+    let repository = match source {
+        Source::Remote(remote) => Some(remote.to_string()),
+        Source::Layout(_) => None,
+    };
+    (Some(RecordedImage { facts, repository }), bypassed)
 }
 
 /// The platforms of a pinned digest, which is requested once in a run.

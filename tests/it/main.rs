@@ -84,6 +84,7 @@ mod readme;
 mod real_forge;
 mod registries;
 mod rehearse;
+mod remedies;
 mod requests;
 mod resolve;
 mod revisions;

@@ -115,6 +115,8 @@ fn missing_layer_fails_without_a_contract() {
     let platforms = ["linux/amd64", "linux/arm64"];
     let layered = platforms.map(|name| Platform::new(name, REV_B).gzipped(base()));
     world.rebuild("fix", REV_B, &layered);
+    let later = platforms.map(|name| Platform::new(name, REV_C));
+    world.rebuild("fix", REV_C, &later);
     let world = world.with_git();
     world.adopt(REV_A);
     world.push();

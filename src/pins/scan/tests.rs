@@ -16,6 +16,7 @@ fn finder(repositories: &[&str]) -> Finder {
         pins_at: Span { start: 0, end: 0 },
         inventory: crate::config::ImageInventory::OfSet,
         contract: None,
+        platforms: None,
     };
     let images: Vec<_> = repositories.iter().enumerate().map(image).collect();
     Finder::for_images(&images)

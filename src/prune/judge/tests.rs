@@ -1,4 +1,8 @@
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::*;
 use crate::{
@@ -49,6 +53,7 @@ impl Package {
             dates: HashMap::new(),
             clock,
             dangling: Vec::new(),
+            lost: BTreeSet::new(),
         };
         Self(listing, Guards::default()).version("other", &["other"], Some(99))
     }
@@ -76,6 +81,7 @@ impl Package {
                 .get(&digest(name))
                 .is_some_and(|node| !node.children.is_empty()),
             is_attestation: *attestation,
+            platform: None,
         };
         let children = children.iter().map(child).collect();
         self.0.nodes.insert(

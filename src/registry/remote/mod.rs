@@ -29,7 +29,7 @@ pub(crate) use pulls::{PULL_HELP, pull_limit_error};
 use request_error::RequestError;
 use reqwest::{
     Method, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 pub(crate) use settings::{Environment, Settings};
 pub(crate) use stream::Stream;
@@ -240,8 +240,16 @@ impl Remote {
 
     async fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RequestError> {
         let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
-        call.body = BodyMode::Buffer(descriptor.size.min(MAX_DOCUMENT));
-        let reply = self.send(call, "pull").await?;
+        let size = descriptor.size.min(MAX_DOCUMENT);
+        call.body = BodyMode::Buffer(size);
+        let reply = match self.send(call, "pull").await {
+            // No later request returns fewer bytes.
+            Err(error) if error.is_too_large && size == descriptor.size => {
+                let reason = format!("it has more than {size} bytes, which its manifest states");
+                return Err(RequestError::wrong_bytes(reason));
+            }
+            reply => reply?,
+        };
         self.check_blob_exists(&reply)?;
         let (headers, bytes) = self.success(reply)?;
         check_content_digest(&headers, descriptor)?;
@@ -255,24 +263,33 @@ impl Remote {
             .map_err(|error| self.error(error, name))
     }
 
-    /// Checks that the registry has a blob, without fetching it.
+    /// Checks that the registry has a blob of the descriptor's size, without fetching it.
     pub(super) async fn check_blob(
         &self,
         descriptor: &Descriptor,
         name: &str,
     ) -> Result<(), Error> {
-        self.request_blob_headers(descriptor)
+        self.request_blob_headers(descriptor, name)
             .await
             .map_err(|error| self.error(error, name))
     }
 
-    async fn request_blob_headers(&self, descriptor: &Descriptor) -> Result<(), RequestError> {
+    async fn request_blob_headers(
+        &self,
+        descriptor: &Descriptor,
+        name: &str,
+    ) -> Result<(), RequestError> {
         let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
         (call.method, call.body) = (Method::HEAD, BodyMode::Stream);
         let reply = self.send(call, "pull").await?;
-        // A redirect to the storage also means that the blob exists; HEAD is not redirected.
-        if reply.status == StatusCode::OK || reply.status.is_redirection() {
+        if reply.status == StatusCode::OK && content_length(&reply.headers) == Some(descriptor.size)
+        {
             return Ok(());
+        }
+        // A redirect to the storage also means that the blob exists; HEAD is not redirected. Some registries
+        // state no length, or a wrong one, for HEAD.
+        if reply.status == StatusCode::OK || reply.status.is_redirection() {
+            return Stream::open(self.clone(), descriptor, name).await.map(drop);
         }
         self.check_blob_exists(&reply)?;
         Err(RequestError::unavailable(self.status_text(&reply)))
@@ -422,6 +439,10 @@ impl Remote {
     fn error(&self, error: RequestError, name: &str) -> Error {
         self.shared.client.error(error, name)
     }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn content_type(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
