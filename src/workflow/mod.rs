@@ -35,6 +35,7 @@ mod interruption;
 mod newest;
 mod newest_staged;
 mod open_pulls;
+mod other_checkout;
 pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
 mod publication;
@@ -60,7 +61,7 @@ mod tags;
 pub(crate) mod trust;
 mod verified_set;
 
-pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption};
+pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption, unpushed_set};
 pub(crate) use approval::{Candidate, candidate};
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,
