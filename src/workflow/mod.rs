@@ -82,7 +82,7 @@ pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, temporary_directory};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
 pub(crate) use revision::{RequestedRevision, revision};
-pub(crate) use run::{RunResult, run};
+pub(crate) use run::{RunResult, newest_revision, run};
 pub(crate) use services::Services;
 pub(crate) use session::{begin, lock, warn_if_interrupted};
 pub(crate) use settings::parse_mappings;

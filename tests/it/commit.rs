@@ -206,8 +206,8 @@ fn pins_of_head_are_restored_without_commit() {
 
 /// The command that publishes the commit of a run.
 fn push_command(ran: &Ran) -> &str {
-    let mut parts = ran.stderr.split("publish the commit with: ");
-    parts.next_back().unwrap().trim()
+    let (_, command) = ran.stderr.split_once("publish the commit with: ").unwrap();
+    command.trim()
 }
 
 #[test]

@@ -455,15 +455,40 @@ fn every_finished_rehearsal_reports_its_sets() {
             .exits(0);
         let written = fs::read_to_string(&summary).unwrap();
         for text in [&ran.stderr, &written] {
-            for revision in [REV_A, REV_B] {
-                assert!(text.contains(&format!("{revision}: ready")), "{text}");
-            }
             assert!(
                 text.contains("; checked ") && text.contains(" GMT"),
                 "{text}"
             );
         }
+        assert!(ran.stderr.contains("rehearse: 2 ready; "), "{}", ran.stderr);
+        for revision in [REV_A, REV_B] {
+            assert!(written.contains(&format!("{revision}: ready")), "{written}");
+        }
     }
+}
+
+#[test]
+fn each_set_is_printed_once_with_short_digests() {
+    let world = promoted();
+    world.layout("fix").untag(REV_B);
+    let moved = Platform::new("linux/amd64", REV_B).label("moved", "yes");
+    let whole = world.layout("fix").image(REV_B, &[moved]);
+    let ran = world.run(&["rehearse"]).exits(1);
+    let printed = format!("{}{}", ran.stdout, ran.stderr);
+    for (revision, count) in [(REV_A, 1), (REV_B, 2)] {
+        // The error names the most recent set.
+        let found = printed.matches(&format!("{} ", &revision[..12])).count();
+        let found = found + printed.matches(&format!("{},", &revision[..12])).count();
+        assert_eq!(found, count, "{printed}");
+    }
+    assert!(printed.contains(&whole[..19]), "{printed}");
+    assert!(!printed.contains(&whole), "{printed}");
+    assert!(
+        printed.contains("rehearse: 1 ready, 1 failed; checked "),
+        "{printed}"
+    );
+    let document = rehearsed(&world, &[], 1);
+    assert!(document.to_string().contains(&whole), "{document}");
 }
 
 /// The images of a world in a registry, and the option that selects it.
@@ -556,7 +581,7 @@ fn nightly_example_rehearses() {
         .unwrap();
     let args: Vec<_> = command.split(" #").next().unwrap().split(' ').collect();
     let ran = promoted().run(&args).exits(0);
-    assert!(ran.stderr.contains(": ready "), "{}", ran.stderr);
+    assert!(ran.stderr.contains(": 2 ready;"), "{}", ran.stderr);
 }
 
 #[test]
