@@ -114,6 +114,10 @@ fn attempt_at(
     let text = goal.revision.as_str().to_owned();
     let request = match goal.request(site.files(), &config, services) {
         Ok(request) => request.with_changes(options, &config),
+        // An abbreviation of no build is an invalid argument.
+        Err(Stop::Errors(errors)) if errors.iter().all(|one| one.code == Code::REVISION_SHAPE) => {
+            return Err(errors);
+        }
         Err(stop) => {
             let document = unplanned_document(operation, Some(&text), &config, rows);
             return Ok((document, stopped(stop)));

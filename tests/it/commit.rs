@@ -107,7 +107,7 @@ fn commit_contains_the_whole_set() {
         // The line endings of the work tree are not those of the commits.
         |world| {
             world.git(&["config", "core.autocrlf", "true"]);
-            world.write(A, world.read(A).replace('\n', "\r\n"));
+            world.write(B, world.read(B).replace('\n', "\r\n"));
         },
     ];
     for change in changes {
@@ -273,7 +273,8 @@ fn other_branch_warns_before_a_change() {
     assert_eq!(push_command(&ran), "git push");
     world.git(&["push", "-q"]);
     world.git(&["checkout", "-q", "-b", "mine", "--track", "origin/main"]);
-    let ran = world.run(&COMMIT).exits(0);
+    let again = [&COMMIT[..], &["--force-after-rollback"]].concat();
+    let ran = world.run(&again).exits(0);
     assert!(!ran.stderr.contains("checked out"), "{}", ran.stderr);
     assert_eq!(push_command(&ran), "git push origin HEAD:main");
 }
