@@ -18,7 +18,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Token, TokenFacts, fleet::RepositoryName};
+use super::{ServerFacts, Token, TokenFacts, fleet::RepositoryName};
 use crate::{
     error::{Class, Error},
     http::{
@@ -53,6 +53,7 @@ pub(crate) struct Settings {
     /// Spaces the requests of a process that works on many repositories; `None`: no pauses.
     pub pace: Option<Pace>,
     pub facts: TokenFacts,
+    pub server: ServerFacts,
     /// Receives the pauses that a server requests.
     pub pause_listener: PauseListener,
     /// The wall clock: the end of a rate limit is a time of day, and the server may not send its own
@@ -73,6 +74,7 @@ impl Settings {
             time: SharedDeadline::new(DEFAULT_DEADLINE, "REPIN_DEADLINE"),
             pace: None,
             facts: TokenFacts::default(),
+            server: ServerFacts::default(),
             pause_listener: PauseListener::default(),
             now,
         }
@@ -114,6 +116,7 @@ pub(super) struct Http {
     /// `None` for anonymous requests.
     authorization: Option<HeaderValue>,
     headers: HeaderMap,
+    pub(super) server: ServerFacts,
 }
 
 #[derive(Debug, Clone)]
@@ -256,6 +259,7 @@ impl Http {
             secrets,
             authorization,
             headers,
+            server: settings.server,
         })
     }
 

@@ -184,6 +184,7 @@ pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Error
         attempts: services.attempts(),
         time: services.forge_deadline.clone(),
         pause_listener: services.console.pause_listener(),
+        server: services.server_facts(api),
         ..Settings::new(services.client(api)?, services.environment.clock)
     })
 }

@@ -7,9 +7,9 @@ use super::{
     execution::Executor,
 };
 use crate::{
-    builds::State,
+    builds::{BuildImage, ImageTime, ReadBuild, State},
     code::Code,
-    config::Operation,
+    config::{Config, Operation},
     error::{Error, Errors},
     git::FETCH_HISTORY,
     oci::Revision,
@@ -61,6 +61,7 @@ pub(super) fn newest(
                     break;
                 }
                 Age::Newer | Age::Unknown(_) => {
+                    keep_digests(&listed.facts, &config, services)?;
                     selected = Ok(Some(revision.clone()));
                     break;
                 }
@@ -103,6 +104,21 @@ pub(super) fn newest(
             found: Box::new(found),
         },
     })
+}
+
+/// Keeps the digests of the selected build's tags, so that its promotion does not resolve them again.
+fn keep_digests(build: &ReadBuild, config: &Config, services: &Services) -> Result<(), Errors> {
+    let sources = services.sources_of_images(config)?;
+    for (source, image) in sources.iter().zip(&build.images) {
+        // The packages API of a forge does not resolve tags.
+        if let BuildImage::Read(tag, image) = image
+            && !matches!(image.time, Some(ImageTime::Pushed(_)))
+        {
+            let cache = &services.resolved_tags;
+            cache.insert_digest(source, tag, image.digest);
+        }
+    }
+    Ok(())
 }
 
 /// Names the newer builds that a rollback undid.

@@ -2,11 +2,13 @@
 
 use std::{
     cell::{OnceCell, RefCell},
+    collections::HashMap,
     sync::Arc,
     time::Duration,
 };
 
 use futures_util::future;
+use reqwest::Url;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -19,6 +21,7 @@ use crate::{
     code::Code,
     config::{Config, Mapping},
     error::{Class, Error, Errors, usage},
+    forge::ServerFacts,
     http::{ServerTime, SharedDeadline, Transport},
     inventory::LayerCache,
     registry::{Registries, Settings, Source, Sources},
@@ -45,6 +48,8 @@ pub(crate) struct Services {
     pub(super) resolved_tags: TagCache,
     pub(super) images: ImageCache,
     pub(super) fetched_sources: FetchedSources,
+    /// The facts about the servers of forges, by the URL of the API.
+    server_facts: RefCell<HashMap<Url, ServerFacts>>,
     pub(super) trust_cache: TrustCache,
     /// The layers of several sets; `None` in a run for one set.
     pub(super) kept_layers: RefCell<Option<LayerCache>>,
@@ -76,6 +81,7 @@ impl Services {
             resolved_tags: TagCache::default(),
             images: ImageCache::default(),
             fetched_sources: FetchedSources::default(),
+            server_facts: RefCell::default(),
             trust_cache: TrustCache::default(),
             kept_layers: RefCell::default(),
             runtime,
@@ -91,7 +97,7 @@ impl Services {
             .chain([&config.sources])
             .cloned()
             .collect();
-        Ok(Sources::new(mappings, self.registries(config)?))
+        Ok(Sources::new(mappings, self.registries(config)?).keeping_manifests())
     }
 
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {
@@ -103,6 +109,12 @@ impl Services {
             Registries::new(settings).map_err(|error| usage(error.to_string()))
         });
         registries.clone()
+    }
+
+    /// The facts about the server of a forge, which are read once in the run.
+    pub(super) fn server_facts(&self, api: &Url) -> ServerFacts {
+        let mut servers = self.server_facts.borrow_mut();
+        servers.entry(api.clone()).or_default().clone()
     }
 
     /// The source of each image, in the order of the configuration.
