@@ -9,7 +9,7 @@ use crate::{
     contents::{self, ContentsByDigest, ContentsDifference, UnreadPart},
     oci::{Platform, RuntimeConfig},
     registry::resolve::{ImageFacts, PlatformFacts},
-    untrusted::masked_words,
+    untrusted::{masked_label, masked_words},
 };
 
 /// The labels of the base image (OCI image specification, "Annotations").
@@ -438,8 +438,10 @@ fn labels(
             (old, new) if old != new => Change::Changed,
             _ => continue,
         };
-        let value =
-            |labels: &BTreeMap<String, String>| labels.get(name).filter(|_| is_reported).cloned();
+        let value = |labels: &BTreeMap<String, String>| {
+            let value = labels.get(name).filter(|_| is_reported)?;
+            Some(masked_label(name, value))
+        };
         changes.push(LabelChange {
             name: name.clone(),
             from: value(old),

@@ -314,10 +314,16 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         return format!("skipped: {}", plain(&skip.detail));
     }
     match &finished.effect {
-        Effect::Committed(id) => format!(
-            "\ncommitted: {count}, as {}; publish the commit with: git push",
-            id.short()
+        Effect::Committed(commit) => format!(
+            "\ncommitted: {} in {}, as {}; publish the commit with: {}",
+            counted(commit.pins, "pin"),
+            counted(commit.files, "file"),
+            commit.id.short(),
+            commit.push_command
         ),
+        Effect::Applied if !is_failed && options.intent == (Intent::Apply { commit: true }) => {
+            format!("\napplied: {count}; nothing was committed: HEAD already contains these pins")
+        }
         Effect::Applied => format!(
             "\napplied: {count}; commit them with the message{}",
             commit_message(document)
@@ -327,13 +333,6 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             "the pull request is incomplete; run the command again".to_owned()
         }
         _ if is_failed => "nothing was changed".to_owned(),
-        _ if !document.changed && options.intent == (Intent::Apply { commit: true }) => {
-            format!(
-                "\nnothing to do: every pin is already at this revision; nothing was committed; if `git status` \
-                 lists files with pins, commit them with the message{}",
-                commit_message(document)
-            )
-        }
         _ if !document.changed => {
             "\nnothing to do: every pin is already at this revision".to_owned()
         }

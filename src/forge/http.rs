@@ -18,7 +18,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Token, TokenFacts, fleet::RepositoryName};
+use super::{ServerFacts, Token, TokenFacts, fleet::RepositoryName};
 use crate::{
     error::{Class, Error},
     http::{
@@ -53,6 +53,7 @@ pub(crate) struct Settings {
     /// Spaces the requests of a process that works on many repositories; `None`: no pauses.
     pub pace: Option<Pace>,
     pub facts: TokenFacts,
+    pub server: ServerFacts,
     /// Receives the pauses that a server requests.
     pub pause_listener: PauseListener,
     /// Receives the clocks of the servers.
@@ -75,6 +76,7 @@ impl Settings {
             time: SharedDeadline::new(DEFAULT_DEADLINE, "REPIN_DEADLINE"),
             pace: None,
             facts: TokenFacts::default(),
+            server: ServerFacts::default(),
             pause_listener: PauseListener::default(),
             server_times: ServerTimes::default(),
             now,
@@ -117,6 +119,7 @@ pub(super) struct Http {
     /// `None` for anonymous requests.
     authorization: Option<HeaderValue>,
     headers: HeaderMap,
+    pub(super) server: ServerFacts,
 }
 
 #[derive(Debug, Clone)]
@@ -260,6 +263,7 @@ impl Http {
             secrets,
             authorization,
             headers,
+            server: settings.server,
         })
     }
 

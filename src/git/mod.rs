@@ -47,7 +47,7 @@ use std::{
 };
 
 pub(crate) use command::start_version_check;
-pub(crate) use commit::{CommitObstacle, CommitPlan, Committed};
+pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
 pub(crate) use commits::ReachableCommit;
 pub(crate) use connection::without_users;
 pub(crate) use connection::{Login, Remote};

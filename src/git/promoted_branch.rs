@@ -49,6 +49,7 @@ struct Reference {
 }
 
 const REMOTES: &str = "refs/remotes/";
+const LOCAL: &str = "refs/heads/";
 
 impl Git {
     /// The promoted branch by its configured name or by the remote; see [`Git::promoted_branch`].
@@ -182,6 +183,20 @@ impl Git {
         let tip = ObjectId::parse(printed.trim_ascii_end()).ok_or(GitError::Unborn)?;
         let name = "HEAD".to_owned();
         Ok(Branch { name, tip })
+    }
+
+    /// The short name of the checked-out branch; `None` if `HEAD` is detached.
+    pub(crate) fn checked_out(&self) -> Result<Option<String>, GitError> {
+        let (_, target) = self.output_or("symbolic-ref", &["--quiet", "HEAD"], &[1])?;
+        let target = String::from_utf8_lossy(&target).into_owned();
+        Ok(target.trim_end().strip_prefix(LOCAL).map(str::to_owned))
+    }
+
+    /// The remote-tracking branch that a local branch is configured to follow, such as `origin/main`.
+    pub(crate) fn upstream(&self, branch: &str) -> Result<Option<String>, GitError> {
+        let args = ["--format=%(upstream)", &format!("{LOCAL}{branch}")];
+        let name = String::from_utf8_lossy(&self.output("for-each-ref", &args)?).into_owned();
+        Ok(name.trim_end().strip_prefix(REMOTES).map(str::to_owned))
     }
 
     /// The remote of the promoted branch: that of the remote-tracking branch `remote_of`, `origin`, or the only

@@ -98,6 +98,7 @@ use crate::{
     oci::{Digest, Revision, TagPattern},
     pins::Finder,
     text::words,
+    untrusted::masked_text,
 };
 
 pub(crate) use renames::{Replaced, UnknownPast, replaced_in_index};
@@ -435,7 +436,7 @@ impl History {
                 commit: unreadable.commit,
                 date: unreadable.date.clone(),
                 author: commit.info.author(),
-                subject: String::from_utf8_lossy(commit.info.subject()).into_owned(),
+                subject: masked_text(&String::from_utf8_lossy(commit.info.subject())),
                 pull_request: claims::pull_request(commit.info.subject()),
                 images: Digests::new(),
                 returns_to: None,
@@ -564,7 +565,7 @@ impl History {
             commit: commit.id,
             date: commit.info.date(),
             author: commit.info.author(),
-            subject: String::from_utf8_lossy(commit.info.subject()).into_owned(),
+            subject: masked_text(&String::from_utf8_lossy(commit.info.subject())),
             pull_request: claims::pull_request(commit.info.subject()),
             images: set.digests(&self.config),
             returns_to: returned.map(|event| self.facts.commits[event.commit].id),

@@ -11,7 +11,7 @@ use crate::{
     error::{Class, Error},
     oci::{Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, date},
     registry::{Source, memory},
-    untrusted::short,
+    untrusted::{masked_label, short},
 };
 
 /// The maximum number of entries in an index, which limits the number of requests.
@@ -344,13 +344,14 @@ fn label_text(facts: &ImageFacts, name: &str) -> Option<String> {
     {
         let value = config.labels.get(name);
         is_same &= value == first;
+        let shown = value.map(|value| masked_label(name, value));
         texts.push(format!(
             "{platform}: {}",
-            value.map_or("(absent)", String::as_str)
+            shown.as_deref().unwrap_or("(absent)")
         ));
     }
     if is_same {
-        return first.cloned();
+        return first.map(|value| masked_label(name, value));
     }
     Some(texts.join(", "))
 }

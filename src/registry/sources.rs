@@ -13,6 +13,7 @@ pub(crate) struct Sources {
     layers: Vec<Vec<Mapping>>,
     registries: Registries,
     memory: MemoryLimit,
+    keeps_manifests: bool,
 }
 
 /// The error for a repository without a source.
@@ -30,6 +31,15 @@ impl Sources {
             layers,
             registries,
             memory: MemoryLimit::default(),
+            keeps_manifests: false,
+        }
+    }
+
+    /// The same sources, which request a manifest by its digest once in the run.
+    pub(crate) fn keeping_manifests(self) -> Self {
+        Self {
+            keeps_manifests: true,
+            ..self
         }
     }
 
@@ -56,7 +66,9 @@ impl Sources {
             reason,
         })?;
         remote.memory = self.memory.clone();
-        Ok(Source::Remote(remote))
+        Ok(Source::Remote(
+            remote.keeping_manifests(self.keeps_manifests),
+        ))
     }
 
     /// The longest mapping of `repository` in the strongest layer that has one, and the remaining

@@ -20,7 +20,7 @@ use crate::{
     config::{self, Config, SetPath},
     history::HistoryEntry,
     pull_request::{Marker, MarkerKind},
-    untrusted::markdown,
+    untrusted::{Forms, markdown},
 };
 
 /// The maximum length of a body, in characters; forges refuse longer ones (GitHub: 65,536).
@@ -202,20 +202,26 @@ pub(crate) fn render(
         Cut::Details,
     ] {
         notices.extend(step.apply(&mut document));
-        let text = render(&document)?;
+        let text = redacted(&render(&document)?);
         let body = assemble(&text, &notices, &marker);
         if body.chars().count() <= MAX {
             return Ok(body);
         }
     }
     notices.push("the end of this text");
-    let text = render(&document)?;
+    let text = redacted(&render(&document)?);
     let spare = MAX - assemble("", &notices, &marker).chars().count() - 1;
     Ok(assemble(
         &text.chars().take(spare).collect::<String>(),
         &notices,
         &marker,
     ))
+}
+
+/// The text without credentials in known formats, whatever part or template they came from.
+fn redacted(text: &str) -> String {
+    let redacted = Forms::default().redact(text.as_bytes());
+    String::from_utf8_lossy(&redacted).into_owned()
 }
 
 fn changes_section(document: &PlanDocument) -> String {

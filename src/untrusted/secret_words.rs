@@ -1,6 +1,6 @@
 //! Texts `NAME=VALUE` that look like secrets, by name or by value.
 
-use super::has_credential;
+use super::{Forms, has_credential};
 
 /// Last words of the variables of secrets, whole or as a suffix (`PGPASSWORD`).
 const ENDINGS: [&str; 7] = [
@@ -57,6 +57,22 @@ pub(crate) fn masked_words(words: &[String]) -> Vec<String> {
         });
     }
     masked
+}
+
+/// The text, with `***` in place of each word that is or contains a secret, as in a command.
+pub(crate) fn masked_text(text: &str) -> String {
+    let redacted = Forms::default().redact(text.as_bytes());
+    let redacted = String::from_utf8_lossy(&redacted);
+    let words: Vec<String> = redacted.split(' ').map(str::to_owned).collect();
+    masked_words(&words).join(" ")
+}
+
+/// The value of a label: `***` if its name is that of a secret, otherwise without secrets.
+pub(crate) fn masked_label(name: &str, value: &str) -> String {
+    if is_secret_name(name) && may_be_secret(value) {
+        return "***".to_owned();
+    }
+    masked_text(value)
 }
 
 /// Whether the value after an option is a secret.

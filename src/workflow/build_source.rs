@@ -328,6 +328,14 @@ impl<'s> BuildSource<'s> {
         Ok(fetched)
     }
 
+    /// Fetches the commits if no known forge hosts the repository, such as that at a path.
+    pub(super) async fn fetch_unhosted(&self) -> Result<(), Errors> {
+        if self.target()?.is_none() {
+            self.fetched().await?;
+        }
+        Ok(())
+    }
+
     /// The commits that this run fetched, without a request.
     pub(super) fn fetched_before(&self) -> Option<Arc<FetchedRepository>> {
         self.known_commits(&self.url().ok()?)

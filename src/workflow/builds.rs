@@ -534,6 +534,17 @@ pub(crate) fn listed_revisions(
     Ok(revisions)
 }
 
+/// The revisions in the registry that begin with a text. Only tags are listed.
+pub(super) fn builds_beginning_with(
+    text: &str,
+    config: &Config,
+    services: &Services,
+) -> Result<Vec<String>, Errors> {
+    let packages: Vec<_> = config.images.iter().map(|_| None).collect();
+    let (table, _) = list_tags(config, &packages, services)?;
+    Ok(table.revisions_beginning_with(text, &config.revision))
+}
+
 async fn read_image(
     source: &Source,
     tag: &Tag,

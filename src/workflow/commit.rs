@@ -1,14 +1,17 @@
 //! The commit of an applied plan: exactly its files, with the title and the trailer that identify
 //! the set in history.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
+use super::{engine::Planned, site::MAX_LOCAL};
 use crate::{
     code::Code,
     config::{Config, RelPath},
     error::{Class, Error, Errors},
-    git::{CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
-    plan::FileChange,
+    files::Files,
+    forge::blob_id,
+    git::{BeforeCommit, CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
+    plan::{FileChange, Plan},
     report::json::PlanDocument,
     untrusted::{plain, shell},
 };
@@ -16,41 +19,116 @@ use crate::{
 /// The most files in a suggested command.
 const FILES_SHOWN: usize = 20;
 
-/// The repository of a commit, and the commit at `HEAD` before the files were changed.
-pub(super) struct CommitBase {
+/// A commit that can be made.
+pub(super) struct ReadyCommit<'p> {
     git: Git,
+    root: &'p Path,
+    /// The commit at `HEAD` before the files are changed.
     base: ObjectId,
+    /// The files with their contents after the change.
+    files: Vec<(&'p RelPath, &'p [u8])>,
+    /// The number of pins that the commit changes.
+    pub(super) pins: usize,
 }
 
-/// Opens the repository, and checks that the commit can be made and would contain only the plan.
-pub(super) fn ready(config: &Config, changes: &[FileChange]) -> Result<CommitBase, Errors> {
-    let outage = |error: GitError| Errors::from(Error::from(&error));
-    let paths: Vec<&RelPath> = changes.iter().map(|change| &change.path).collect();
-    let git = Git::open(&config.root).map_err(outage)?;
-    match git.commit_base(&paths).map_err(outage)? {
-        Ok(base) => Ok(CommitBase { git, base }),
-        Err(obstacle) => Err(obstructed(obstacle)),
+impl ReadyCommit<'_> {
+    pub(super) fn files(&self) -> usize {
+        self.files.len()
     }
 }
 
-pub(super) fn commit(
-    repository: &CommitBase,
-    root: &Path,
-    changes: &[FileChange],
-    document: &PlanDocument,
-) -> Result<ObjectId, Errors> {
-    let files: Vec<_> = changes
+/// Opens the repository, and checks that a commit with the plan's content of every planned file can be
+/// made, and would contain no other change. Earlier changes of pins are a part of the plan, so that the
+/// commit contains the whole set. `None`: `HEAD` already contains the plan.
+pub(super) fn ready<'p>(
+    planned: &'p Planned,
+    config: &'p Config,
+    files: &dyn Files,
+) -> Result<Option<ReadyCommit<'p>>, Errors> {
+    let outage = |error: GitError| Errors::from(Error::from(&error));
+    let plan = &planned.plan;
+    let changes: BTreeMap<&RelPath, &FileChange> = plan
+        .changes()
         .iter()
-        .map(|change| (&change.path, change.new.as_slice()))
+        .chain(plan.unchanged())
+        .map(|change| (&change.path, change))
         .collect();
+    let git = Git::open(&config.root).map_err(outage)?;
+    let paths: Vec<&RelPath> = changes.keys().copied().collect();
+    let BeforeCommit { base, modified } = match git.before_commit(&paths).map_err(outage)? {
+        Ok(before) => before,
+        Err(obstacle) => return Err(obstructed(obstacle)),
+    };
+    let mut committed: BTreeMap<&RelPath, usize> = plan
+        .changes()
+        .iter()
+        .map(|change| (&change.path, change.pins))
+        .collect();
+    let mut obstacles = Vec::new();
+    for file in &modified {
+        let change = changes[&file.path];
+        let Some(head) = git.blob(file.head, MAX_LOCAL).map_err(outage)? else {
+            obstacles.push(format!("{}: larger than 64 MiB at HEAD", file.path));
+            continue;
+        };
+        let from_head = Plan::of_content(&planned.approved, config, files, &file.path, head);
+        if from_head.old == from_head.new && change.old == change.new {
+            // The commit does not contain this file.
+            continue;
+        }
+        let id = file.head.to_string();
+        let expected = blob_id(&from_head.new, &id);
+        // git does not convert a file whose content at HEAD is not converted either.
+        let is_expected = blob_id(&change.new, &id) == expected
+            || git
+                .stored_id(&file.path, &change.new)
+                .map_err(outage)?
+                .to_string()
+                == expected;
+        if !is_expected {
+            obstacles.push(format!(
+                "{}: more than its pins differs from HEAD",
+                file.path
+            ));
+        } else if file.index != file.head && file.index.to_string() != expected {
+            obstacles.push(format!("{}: another content is staged", file.path));
+        } else if from_head.pins == 0 {
+            committed.remove(&file.path);
+        } else {
+            committed.insert(&change.path, from_head.pins);
+        }
+    }
+    if !obstacles.is_empty() {
+        return Err(not_whole(obstacles));
+    }
+    if committed.is_empty() {
+        return Ok(None);
+    }
+    if let Some(obstacle) = git.commit_obstacle().map_err(outage)? {
+        return Err(obstructed(obstacle));
+    }
+    Ok(Some(ReadyCommit {
+        git,
+        root: &config.root,
+        base,
+        pins: committed.values().sum(),
+        files: committed
+            .keys()
+            .map(|path| (*path, changes[path].new.as_slice()))
+            .collect(),
+    }))
+}
+
+pub(super) fn commit(ready: &ReadyCommit<'_>, document: &PlanDocument) -> Result<ObjectId, Errors> {
+    let root = ready.root;
     let trailers = document.trailers.join("\n");
     let plan = CommitPlan {
-        base: &repository.base,
-        files: &files,
+        base: &ready.base,
+        files: &ready.files,
         title: &document.title,
         trailers: &trailers,
     };
-    match repository.git.commit_only(&plan) {
+    match ready.git.commit_only(&plan) {
         Ok(Committed::AsPlanned(id)) => Ok(id),
         Ok(Committed::Undone(difference)) => Err(uncommitted(
             root,
@@ -74,15 +152,14 @@ pub(super) fn commit(
 fn obstructed(obstacle: CommitObstacle) -> Errors {
     Errors::from(match obstacle {
         CommitObstacle::Differ(paths) => {
-            let message = "files that --commit would commit differ from HEAD or the index";
-            let mut error = Error::new(Class::Conflict, Code::CONFLICT, message)
-                .help("commit, stash or revert these files first, or run without --commit");
-            error.notes = paths.iter().map(ToString::to_string).collect();
-            error
+            let notes = paths
+                .iter()
+                .map(|path| format!("{path}: not a regular file of HEAD with the same mode"));
+            return not_whole(notes.collect());
         }
         CommitObstacle::Hidden(paths) => {
             let message = "git ignores changes of files that --commit would commit";
-            let mut error = Error::new(Class::Conflict, Code::CONFLICT, message).help(
+            let mut error = Error::new(Class::Refused, Code::CONFLICT, message).help(
                 "run `git update-index --no-skip-worktree --no-assume-unchanged FILE` for each, or run \
                  without --commit",
             );
@@ -100,6 +177,17 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
                 .help("set them: git config user.name NAME; git config user.email ADDRESS")
         }
     })
+}
+
+/// The refusal of a commit that would not contain exactly the plan. `files`: each with the difference.
+fn not_whole(files: Vec<String>) -> Errors {
+    let message = "--commit would not commit exactly the plan: files with pins have other changes";
+    let mut error = Error::new(Class::Refused, Code::CONFLICT, message).help(
+        "commit or stash the other changes of these files, or discard them (`git restore --staged \
+         --worktree -- FILE`), then run the command again; or run it without --commit",
+    );
+    error.notes = files;
+    Errors::from(error)
 }
 
 /// The error for changed files without a commit.

@@ -185,6 +185,7 @@ pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Error
         time: services.forge_deadline.clone(),
         pause_listener: services.console.pause_listener(),
         server_times: services.forge_times.clone(),
+        server: services.server_facts(api),
         ..Settings::new(services.client(api)?, services.environment.clock)
     })
 }

@@ -7,7 +7,7 @@ use super::{
     execution::Executor,
 };
 use crate::{
-    builds::State,
+    builds::{BuildImage, ImageTime, ReadBuild, State},
     code::Code,
     config::{Config, Operation, Revisions},
     error::{Error, Errors},
@@ -63,6 +63,7 @@ pub(super) fn newest(
                     break;
                 }
                 Age::Newer | Age::Unknown(_) => {
+                    keep_digests(&listed.facts, &config, services)?;
                     // A build of unknown membership may not be merged.
                     selected = match builds.source_error() {
                         Some(errors) if !allow_older => Err(errors),
@@ -108,6 +109,21 @@ pub(super) fn newest(
             found: Box::new(found),
         },
     })
+}
+
+/// Keeps the digests of the selected build's tags, so that its promotion does not resolve them again.
+fn keep_digests(build: &ReadBuild, config: &Config, services: &Services) -> Result<(), Errors> {
+    let sources = services.sources_of_images(config)?;
+    for (source, image) in sources.iter().zip(&build.images) {
+        // The packages API of a forge does not resolve tags.
+        if let BuildImage::Read(tag, image) = image
+            && !matches!(image.time, Some(ImageTime::Pushed(_)))
+        {
+            let cache = &services.resolved_tags;
+            cache.insert_digest(source, tag, image.digest);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a revision may be the newest one: a pre-release only if the current set is one, or if the configuration

@@ -18,7 +18,7 @@ use super::{
     trust::Trust,
 };
 use crate::{
-    checks::{self, Check, Status},
+    checks::{self, Check, Overrides, Status},
     code::Code,
     config::{Config, Operation, Override, Trailer},
     error::{Class, Error, Errors},
@@ -99,7 +99,7 @@ fn attempt_at(
     let mut rows = image_rows::declared(&config);
     let text = match goal.revision() {
         Some(text) => text.to_owned(),
-        None => match newest_set(goal, site, services)? {
+        None => match newest_set(goal.overrides(), site, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
                 image_rows::add_current(&mut rows, &config, &found);
@@ -114,6 +114,10 @@ fn attempt_at(
     let text = goal.revision.as_str().to_owned();
     let request = match goal.request(site.files(), &config, services) {
         Ok(request) => request.with_changes(options, &config),
+        // An abbreviation of no build is an invalid argument.
+        Err(Stop::Errors(errors)) if errors.iter().all(|one| one.code == Code::REVISION_SHAPE) => {
+            return Err(errors);
+        }
         Err(stop) => {
             let document = unplanned_document(operation, Some(&text), &config, rows);
             return Ok((document, stopped(stop)));
@@ -189,9 +193,25 @@ fn withheld(site: &dyn Executor, request: &Request, stop: Stop, services: &Servi
     Execution::stopped(effect, stop)
 }
 
+/// The revision that `promote --revision newest` would select in the work tree; `None` if nothing is newer
+/// than the current set.
+pub(crate) fn newest_revision(
+    config: &Config,
+    services: &Services,
+) -> Result<Option<String>, Errors> {
+    let site = WorkTreeSite::new(config, None);
+    Ok(match newest_set(Overrides::default(), &site, services)? {
+        Newest::Build(revision) => Some(revision.to_string()),
+        Newest::Nothing { .. } => None,
+    })
+}
+
 /// The newest build of the registry, or the newest set that passed the stages.
-fn newest_set(goal: &Goal, site: &dyn Executor, services: &Services) -> Result<Newest, Errors> {
-    let overrides = goal.overrides();
+fn newest_set(
+    overrides: Overrides,
+    site: &dyn Executor,
+    services: &Services,
+) -> Result<Newest, Errors> {
     if site.config().promote.after.is_empty() {
         newest::newest(site, overrides.older, services)
     } else {

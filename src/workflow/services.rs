@@ -2,12 +2,14 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::BTreeSet,
+    forge::ServerFacts,
+    http::{ServerTime, ServerTimes, SharedDeadline, Transport},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use futures_util::future;
+use reqwest::Url;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -20,6 +22,7 @@ use crate::{
     code::Code,
     config::{Config, Mapping},
     error::{Class, Error, Errors, usage},
+    forge::ServerFacts,
     http::{ServerTime, ServerTimes, SharedDeadline, Transport},
     inventory::LayerCache,
     oci::date,
@@ -53,6 +56,8 @@ pub(crate) struct Services {
     pub(super) images: ImageCache,
     pub(super) other_sets: OtherSetsCache,
     pub(super) fetched_sources: FetchedSources,
+    /// The facts about the servers of forges, by the URL of the API.
+    server_facts: RefCell<HashMap<Url, ServerFacts>>,
     pub(super) trust_cache: TrustCache,
     /// The layers of several sets; `None` in a run for one set.
     pub(super) kept_layers: RefCell<Option<LayerCache>>,
@@ -89,6 +94,7 @@ impl Services {
             images: ImageCache::default(),
             other_sets: OtherSetsCache::default(),
             fetched_sources: FetchedSources::default(),
+            server_facts: RefCell::default(),
             trust_cache: TrustCache::default(),
             kept_layers: RefCell::default(),
             runtime,
@@ -104,7 +110,7 @@ impl Services {
             .chain([&config.sources])
             .cloned()
             .collect();
-        Ok(Sources::new(mappings, self.registries(config)?))
+        Ok(Sources::new(mappings, self.registries(config)?).keeping_manifests())
     }
 
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {
@@ -116,6 +122,12 @@ impl Services {
             Registries::new(settings).map_err(|error| usage(error.to_string()))
         });
         registries.clone()
+    }
+
+    /// The facts about the server of a forge, which are read once in the run.
+    pub(super) fn server_facts(&self, api: &Url) -> ServerFacts {
+        let mut servers = self.server_facts.borrow_mut();
+        servers.entry(api.clone()).or_default().clone()
     }
 
     /// The source of each image, in the order of the configuration.

@@ -81,13 +81,7 @@ pub(crate) fn resolve_tags(
     for (((source, target), known), selected) in
         sources.iter().zip(targets).zip(known).zip(selected)
     {
-        work.push(resolution(
-            source,
-            target,
-            known,
-            selected,
-            &services.images,
-        ));
+        work.push(resolution(source, target, known, selected, services));
     }
     let resolutions = services.wait_for_all("resolving tags", &names, work);
     for (source, resolution) in sources.iter().zip(&resolutions) {
@@ -131,12 +125,13 @@ async fn resolution(
     target: Target,
     known: Option<ApprovedImage>,
     selected: SelectedTag,
-    cache: &ImageCache,
+    services: &Services,
 ) -> Resolution {
+    let cache = &services.images;
     let mut found = match (known, selected) {
         (Some(image), _) => Ok(Ok(image)),
         (None, Ok(Ok(tag))) => {
-            let reference = TagOrDigest::Tag(tag.clone());
+            let reference = services.resolved_tags.reference(source, &tag);
             let facts = resolve::resolve(source, &reference, &cache.platforms(source)).await;
             facts.map(|facts| match facts {
                 Some(facts) => Ok(ApprovedImage { tag, facts }),

@@ -123,6 +123,8 @@ fn plan_costs_few_requests() {
         let requests = planned(&fleet, &set, 0);
         assert!(requests * 100 <= count * most, "{kind:?}: {requests}");
         assert_eq!(fleet.outcomes("out.jsonl"), vec!["planned 0"; count]);
+        let log = format!("{:?}", fleet.forge.log());
+        assert!(log.matches("/version").count() <= 1, "{kind:?}: {log}");
         let lines = fleet.lines("out.jsonl");
         let counted: u64 = lines
             .iter()

@@ -12,6 +12,7 @@ mod credentials;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../fuzz/properties/headers.rs"]
 pub(crate) mod fuzzing;
+mod manifest_cache;
 mod pulls;
 mod referrers;
 mod request_error;
@@ -36,6 +37,7 @@ pub(crate) use stream::Stream;
 #[cfg(test)]
 pub(crate) use tags::{NextPage, TagPages};
 
+use self::manifest_cache::{Key, ManifestCache};
 use super::{ServerTime, memory::MemoryLimit};
 pub(crate) use crate::http::SettingsError;
 use crate::oci::{Descriptor, MAX_DOCUMENT, RawManifest, TagOrDigest};
@@ -68,6 +70,7 @@ pub(crate) struct Registries(Arc<Shared>);
 struct Shared {
     client: RegistryClient,
     auth: Auth,
+    manifests: ManifestCache,
 }
 
 /// One repository of a registry.
@@ -78,6 +81,9 @@ pub(crate) struct Remote {
     host: String,
     name: String,
     pub(super) memory: MemoryLimit,
+    /// Whether a manifest is requested by its digest once in the run. A run that deletes manifests
+    /// requests them again.
+    keeps_manifests: bool,
 }
 
 /// The outcome of a deletion.
@@ -107,6 +113,7 @@ impl Registries {
         Ok(Self(Arc::new(Shared {
             client: RegistryClient::new(settings, secrets, transport),
             auth: Auth::new(credentials),
+            manifests: ManifestCache::default(),
         })))
     }
 
@@ -190,6 +197,7 @@ impl Registries {
             host: host.to_owned(),
             name: name.to_owned(),
             memory: MemoryLimit::default(),
+            keeps_manifests: false,
         }
     }
 }
@@ -201,15 +209,47 @@ fn root(scheme: &str, server: &str) -> Result<Url, String> {
 }
 
 impl Remote {
+    /// The same repository; `keeps_manifests`: whether a manifest is requested by its digest once in the
+    /// run.
+    pub(crate) fn keeping_manifests(self, keeps_manifests: bool) -> Self {
+        Self {
+            keeps_manifests,
+            ..self
+        }
+    }
+
     /// The manifest with a tag or digest; `None` if it is missing.
     pub(super) async fn manifest(
         &self,
         reference: &TagOrDigest,
         name: &str,
     ) -> Result<Option<RawManifest>, Error> {
-        self.read_manifest(reference)
-            .await
-            .map_err(|error| self.error(error, name))
+        let found = match reference {
+            TagOrDigest::Digest(digest) if self.keeps_manifests => {
+                self.kept_manifest(*digest, reference).await
+            }
+            TagOrDigest::Digest(_) | TagOrDigest::Tag(_) => self.read_manifest(reference).await,
+        };
+        found.map_err(|error| self.error(error, name))
+    }
+
+    /// The manifest with a digest, requested once in the run.
+    async fn kept_manifest(
+        &self,
+        digest: Digest,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RequestError> {
+        let key = Key {
+            repository: format!("{}{}", self.registry, self.name),
+            digest,
+        };
+        let slot = self.shared.manifests.slot(&key);
+        let request = async || {
+            let found = self.read_manifest(reference).await?;
+            self.shared.manifests.keep(&key, found.as_ref());
+            Ok(found)
+        };
+        slot.get_or_try_init(request).await.cloned()
     }
 
     async fn read_manifest(

@@ -159,7 +159,7 @@ fn tagged_builds<'c>(
     cx: &Context,
 ) -> Result<Vec<Build<'c>>, Errors> {
     let requested = RequestedRevision::parse(config, revision)?;
-    let pattern = requested.tag();
+    let pattern = &requested.tag(config, &cx.services)?;
     let (mut names, mut wanted) = (Vec::new(), Vec::new());
     for image in selected {
         names.push(config.images[*image].name.as_str());
