@@ -3,7 +3,7 @@
 use super::{
     Services, SiteHistory, Stop,
     builds::open_pull_requests,
-    commit,
+    commit::{self, NotCommitted},
     engine::Planned,
     request::Request,
     site::{Site, WorkTreeSite},
@@ -145,12 +145,50 @@ fn apply_and_commit(
     let step = services.interruption.step(format!(
         "{written} changed; the commit may be missing: see git status"
     ));
-    match commit::commit(&repository, &config.root, changes, document) {
+    match commit::commit(&repository, changes, document) {
         Ok(id) => {
             step.done(format!("{written} changed and committed as {}", id.short()));
             Execution::complete(Effect::Committed(id))
         }
-        Err(errors) => Execution::stopped(Effect::Applied, errors.into()),
+        Err(NotCommitted::Doubtful(errors)) => Execution::stopped(Effect::Applied, errors.into()),
+        Err(NotCommitted::Nothing(reason)) => match restore(session, changes, document) {
+            Ok(()) => {
+                step.done("nothing was committed, and the files were restored");
+                Execution::stopped(Effect::Nothing, commit::restored(&reason).into())
+            }
+            Err(error) => {
+                let reason = format!("{reason}; the files cannot be restored: {error}");
+                let errors = commit::uncommitted(&config.root, changes, document, &reason);
+                Execution::stopped(Effect::Applied, errors.into())
+            }
+        },
+    }
+}
+
+/// Gives every file its old content again, unless one was changed since.
+fn restore(
+    session: &mut apply::Session,
+    changes: &[FileChange],
+    document: &PlanDocument,
+) -> Result<(), apply::Error> {
+    let mut backwards = Vec::new();
+    for change in changes {
+        backwards.push(FileChange {
+            path: change.path.clone(),
+            pins: change.pins,
+            old_sha256: change.new_sha256,
+            new_sha256: change.old_sha256,
+            old: change.new.clone(),
+            new: change.old.clone(),
+        });
+    }
+    session.apply(&backwards, run_identity(document))
+}
+
+fn run_identity(document: &PlanDocument) -> apply::RunIdentity {
+    apply::RunIdentity {
+        set_path: document.set_path.clone(),
+        revision: Some(document.revision.clone()),
     }
 }
 
@@ -161,10 +199,6 @@ fn apply_files(
     document: &PlanDocument,
     services: &Services,
 ) -> Execution {
-    let run = apply::RunIdentity {
-        set_path: document.set_path.clone(),
-        revision: Some(document.revision.clone()),
-    };
     let interruption = &services.interruption;
     let step = interruption
         .step("files may have changed; `repin recover` finishes or undoes what was begun");
@@ -172,7 +206,7 @@ fn apply_files(
         "{} changed, nothing committed",
         counted(changes.len(), "file")
     );
-    let applied = session.apply(changes, run);
+    let applied = session.apply(changes, run_identity(document));
     let effect = match &applied {
         Ok(()) | Err(apply::Error::Uncleared { .. }) => {
             step.done(written);

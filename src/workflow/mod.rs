@@ -35,6 +35,7 @@ mod interruption;
 mod newest;
 mod newest_staged;
 mod open_pulls;
+pub(crate) mod output_file;
 pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
 mod publication;
@@ -57,6 +58,7 @@ mod source_target;
 mod stage_sources;
 pub(crate) mod stages;
 mod tags;
+pub(crate) mod template_process;
 pub(crate) mod trust;
 mod verified_set;
 
