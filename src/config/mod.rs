@@ -46,6 +46,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::{
     code::Code,
     error::{Error, SourceText},
@@ -298,7 +300,10 @@ fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened>
         (Some(work_tree), _) => work_tree,
         (None, Selection::Search) => directory,
         (None, Selection::Path) => {
-            let opened = File::open(&file).map_err(Unopened::Io)?;
+            // Opening a pipe must not block; the caller refuses it.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let opened = rustix::fs::open(&file, flags, Mode::empty()).map_err(Unopened::from)?;
+            let opened = File::from(opened);
             let metadata = opened.metadata().map_err(Unopened::Io)?;
             return Ok((opened, metadata));
         }

@@ -103,6 +103,11 @@ const ALWAYS: &[&str] = &[
     "protocol.ext.allow=never",
     "-c",
     "log.showSignature=false",
+    // The messages of commits are written and read as UTF-8.
+    "-c",
+    "i18n.commitEncoding=UTF-8",
+    "-c",
+    "i18n.logOutputEncoding=UTF-8",
     "-c",
     "diff.orderFile=/dev/null",
     "-c",

@@ -8,6 +8,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{Read, Write},
     os::unix::ffi::OsStringExt,
+    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -18,6 +19,10 @@ use crate::config::RelPath;
 /// Operations that `git commit --only` cannot commit within (git-commit(1), "cannot do a partial
 /// commit"), by the reference that exists during them.
 const UNFINISHED: [&str; 3] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
+
+/// The other operations during which a commit would become a part of the operation, by their files in the
+/// git directory (git-rebase(1), git-am(1), git-cherry-pick(1), git-bisect(1)).
+const UNFINISHED_FILES: [&str; 4] = ["rebase-merge", "rebase-apply", "sequencer", "BISECT_LOG"];
 
 /// The number of attempts to commit while another process holds a lock of git.
 const GIT_ATTEMPTS: u32 = 150;
@@ -36,7 +41,7 @@ pub(crate) enum CommitObstacle {
     /// The index hides changes of these files (git-update-index(1), skip-worktree and assume-unchanged),
     /// so a commit would not contain them.
     Hidden(Vec<RelPath>),
-    /// A merge, cherry-pick or revert is not finished.
+    /// A merge, rebase, cherry-pick, revert or bisection is not finished.
     Unfinished(&'static str),
     /// The identity of the user is not configured; the message of git.
     NoIdentity(String),
@@ -95,6 +100,11 @@ impl Git {
             let args = ["--verify", "--quiet", name];
             if self.output_or("rev-parse", &args, &[1])?.0 == 0 {
                 return Ok(Some(CommitObstacle::Unfinished(name)));
+            }
+        }
+        for name in UNFINISHED_FILES {
+            if self.git_path(name)?.symlink_metadata().is_ok() {
+                return Ok(Err(CommitObstacle::Unfinished(name)));
             }
         }
         for name in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
@@ -195,9 +205,7 @@ impl Git {
             command: "commit",
             error,
         };
-        let mut path = self.output("rev-parse", &["--git-path", "repin"])?;
-        path.pop();
-        let directory = self.place.root.join(OsString::from_vec(path));
+        let directory = self.git_path("repin")?;
         fs::create_dir_all(&directory).map_err(io)?;
         let path = directory.join("commit.lock");
         let mut options = File::options();
@@ -214,6 +222,26 @@ impl Git {
             command: "commit",
             message: format!("another run of repin holds {}", path.display()),
         })
+    }
+
+    /// The path of a file in the git directory of the work tree.
+    fn git_path(&self, name: &str) -> Result<PathBuf, GitError> {
+        let mut path = self.output("rev-parse", &["--git-path", name])?;
+        path.pop();
+        Ok(self.place.root.join(OsString::from_vec(path)))
+    }
+
+    /// Resets the entries of files in the index to `HEAD`, after a commit of them was undone.
+    pub(crate) fn unstage(&self, files: &[&RelPath]) -> Result<(), GitError> {
+        let options = ["-q", "--pathspec-from-file=-", "--pathspec-file-nul"];
+        let mut running = self.start("reset", &options.map(OsString::from), Mode::Commit)?;
+        let mut input = running.stdin()?;
+        for path in files {
+            // git closes the pipe if it exits early; the exit code reports the failure.
+            let _ = input.write_all(&[path.as_bytes(), b"\0"].concat());
+        }
+        drop(input);
+        running.finish(&[]).map(drop)
     }
 
     /// Runs `git commit`, and returns its summary, also if it fails.

@@ -86,10 +86,33 @@ pub(crate) fn configurations(directory: &Path) -> Result<Vec<TrackedFile>, GitEr
     Ok(files)
 }
 
-/// Whether git ignores a file and does not track it.
+/// Whether git ignores a file, which may not exist yet, and does not track it.
 pub(crate) fn is_ignored(root: &Path, file: &RelPath) -> Result<bool, GitError> {
-    let found = ignored(root, &[file.as_path().to_owned()])?;
-    Ok(!found.is_empty())
+    let place = Location::find(root)?;
+    let program = OsStr::new(command::PROGRAM);
+    command::check_owner(program, &place)?;
+    // `./`: a path that begins with a colon is not magic.
+    let path = Path::new(".").join(file.as_path()).into_os_string();
+    let args = ["-q".into(), "--".into(), path];
+    let mut running = command::start(program, &place, "check-ignore", &args, Mode::Read)?;
+    Ok(running.finish(&[1])? == 0)
+}
+
+/// Whether git tracks the entry `name` of `directory`; not if the directory is in no repository.
+pub(crate) fn is_tracked(directory: &Path, name: &OsStr) -> Result<bool, GitError> {
+    if !is_in_repository(directory) {
+        return Ok(false);
+    }
+    let pathspec = OsString::from_vec([b":(literal)", name.as_bytes()].concat());
+    let mut is_listed = false;
+    each_entry(
+        start(&Location::find(directory)?, &["--cached"], vec![pathspec])?,
+        |_| {
+            is_listed = true;
+            Ok(())
+        },
+    )?;
+    Ok(is_listed)
 }
 
 /// The files below `directories` of `root` that git ignores and does not track; none if it ignores the

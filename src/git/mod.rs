@@ -57,7 +57,8 @@ pub(crate) use hosted_repository::HostedRepository;
 pub(crate) use id::ObjectId;
 pub(crate) use location::refuse_bare_root;
 pub(crate) use ls_files::{
-    TrackedFile, configurations, is_ignored, tracking, untracked, work_tree, work_tree_at,
+    TrackedFile, configurations, is_ignored, is_tracked, tracking, untracked, work_tree,
+    work_tree_at,
 };
 pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub(crate) use promoted_branch::{Branch, BranchSources};

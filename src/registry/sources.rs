@@ -61,10 +61,13 @@ impl Sources {
             }
             None => self.registries.repository(repository),
         };
-        let mut remote: Remote = remote.map_err(|reason| SourcesError {
+        let failed = |reason| SourcesError {
             repository: repository.to_string(),
             reason,
-        })?;
+        };
+        let mut remote: Remote = remote.map_err(failed)?;
+        let roots = self.registries.read_roots();
+        roots.map_err(|error| failed(error.to_string()))?;
         remote.memory = self.memory.clone();
         Ok(Source::Remote(
             remote.keeping_manifests(self.keeps_manifests),

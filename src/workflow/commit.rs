@@ -37,6 +37,7 @@ impl ReadyCommit<'_> {
     }
 }
 
+<<<<<<< HEAD
 /// Opens the repository, and checks that a commit with the plan's content of every planned file can be
 /// made, and would contain no other change. Earlier changes of pins are a part of the plan, so that the
 /// commit contains the whole set. `None`: `HEAD` already contains the plan.
@@ -49,6 +50,22 @@ pub(super) fn ready<'p>(
     let plan = &planned.plan;
     let changes: BTreeMap<&RelPath, &FileChange> = plan
         .changes()
+=======
+/// The reason that the plan is not committed.
+pub(super) enum NotCommitted {
+    /// No commit contains the files, which can be restored.
+    Nothing(String),
+    /// A commit may contain them.
+    Doubtful(Errors),
+}
+
+pub(super) fn commit(
+    repository: &CommitBase,
+    changes: &[FileChange],
+    document: &PlanDocument,
+) -> Result<ObjectId, NotCommitted> {
+    let files: Vec<_> = changes
+>>>>>>> wip/files
         .iter()
         .chain(plan.unchanged())
         .map(|change| (&change.path, change))
@@ -130,13 +147,17 @@ pub(super) fn commit(ready: &ReadyCommit<'_>, document: &PlanDocument) -> Result
     };
     match ready.git.commit_only(&plan) {
         Ok(Committed::AsPlanned(id)) => Ok(id),
-        Ok(Committed::Undone(difference)) => Err(uncommitted(
-            root,
-            &plan,
-            &format!(
-                "a hook of this repository changed the commit: {difference}; HEAD was set back"
-            ),
-        )),
+        Ok(Committed::Undone(difference)) => {
+            let paths: Vec<_> = changes.iter().map(|change| &change.path).collect();
+            let unstaged = repository.git.unstage(&paths);
+            let index = unstaged.map_or_else(
+                |error| format!("; the index still has the new contents: {error}"),
+                |()| String::new(),
+            );
+            Err(NotCommitted::Nothing(format!(
+                "a hook of this repository changed the commit: {difference}; HEAD was set back{index}"
+            )))
+        }
         Ok(Committed::Kept(id, difference)) => Err(doubtful(
             &format!("commit {id} differs from the plan: {difference}"),
             &format!("inspect the commit with `git show {id}`, then amend or revert it"),
@@ -145,8 +166,19 @@ pub(super) fn commit(ready: &ReadyCommit<'_>, document: &PlanDocument) -> Result
             &format!("the commit may have been made, but cannot be verified: {error}"),
             "inspect the latest commits with `git log --stat`, then amend or revert the commit",
         )),
-        Err(error) => Err(uncommitted(root, &plan, &error.to_string())),
+        Err(error) => Err(NotCommitted::Nothing(error.to_string())),
     }
+}
+
+/// The error for restored files without a commit.
+pub(super) fn restored(reason: &str) -> Errors {
+    let message = format!(
+        "nothing was committed, and the files were restored: {}",
+        plain(reason)
+    );
+    let help = "correct the cause and run the command again, or run it without --commit and commit the files \
+                by hand";
+    Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }
 
 fn obstructed(obstacle: CommitObstacle) -> Errors {
@@ -169,7 +201,10 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
         CommitObstacle::Unfinished(name) => {
             let message = format!("cannot commit during an unfinished operation ({name} exists)");
             Error::new(Class::Conflict, Code::CONFLICT, message)
-                .help("finish or abort the merge, cherry-pick or revert first: git status")
+                .help(
+                    "finish or abort the merge, rebase, cherry-pick, revert or bisection first (see `git status`), or run \
+                     without --commit",
+                )
         }
         CommitObstacle::NoIdentity(reason) => {
             let message = format!("git cannot determine who commits: {}", plain(&reason));
@@ -179,6 +214,7 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
     })
 }
 
+<<<<<<< HEAD
 /// The refusal of a commit that would not contain exactly the plan. `files`: each with the difference.
 fn not_whole(files: Vec<String>) -> Errors {
     let message = "--commit would not commit exactly the plan: files with pins have other changes";
@@ -192,6 +228,27 @@ fn not_whole(files: Vec<String>) -> Errors {
 
 /// The error for changed files without a commit.
 fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
+=======
+/// The error for changed files that could not be restored, without a commit.
+pub(super) fn uncommitted(
+    root: &Path,
+    changes: &[FileChange],
+    document: &PlanDocument,
+    reason: &str,
+) -> Errors {
+    let paths: Vec<_> = changes.iter().map(|change| &change.path).collect();
+    let trailers = document.trailers.join("\n");
+    finish_by_hand(root, &paths, &document.title, &trailers, reason)
+}
+
+fn finish_by_hand(
+    root: &Path,
+    paths: &[&RelPath],
+    title: &str,
+    trailers: &str,
+    reason: &str,
+) -> Errors {
+>>>>>>> wip/files
     let message = format!(
         "the files were changed, but nothing was committed: {}",
         plain(reason)
@@ -199,25 +256,26 @@ fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
     let mut words = vec![
         format!("git -C {}", shell(&root.to_string_lossy())),
         "--literal-pathspecs commit --only".to_owned(),
-        format!("-m {}", shell(plan.title)),
-        format!("-m {}", shell(plan.trailers)),
+        format!("-m {}", shell(title)),
+        format!("-m {}", shell(trailers)),
         "--".to_owned(),
     ];
-    let names = plan.files.iter().map(|(path, _)| shell(&path.to_string()));
+    let names = paths.iter().map(|path| shell(&path.to_string()));
     words.extend(names.take(FILES_SHOWN));
     let mut error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
         .help(format!("finish by hand: {}", words.join(" ")));
-    if plan.files.len() > FILES_SHOWN {
-        let rest = plan.files.len() - FILES_SHOWN;
+    if paths.len() > FILES_SHOWN {
+        let rest = paths.len() - FILES_SHOWN;
         error.notes = vec![format!("name the other {rest} files of the diff, too")];
     }
     Errors::from(error)
 }
 
 /// The error for changed files and a commit that may differ from the plan.
-fn doubtful(problem: &str, help: &str) -> Errors {
+fn doubtful(problem: &str, help: &str) -> NotCommitted {
     let message = format!("the files were changed; {}", plain(problem));
-    Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
+    let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help);
+    NotCommitted::Doubtful(error.into())
 }
 
 #[cfg(test)]
@@ -226,19 +284,12 @@ mod tests {
 
     #[test]
     fn command_names_the_first_files() {
-        let base = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
         let paths: Vec<RelPath> = (0..=FILES_SHOWN)
             .map(|number| RelPath::parse(&format!("{number}.yml")).unwrap())
             .collect();
         let error = |count: usize| {
-            let files: Vec<_> = paths[..count].iter().map(|path| (path, &[][..])).collect();
-            let plan = CommitPlan {
-                base: &base,
-                files: &files,
-                title: "title",
-                trailers: "trailer",
-            };
-            let errors = uncommitted(Path::new("/root"), &plan, "it");
+            let paths: Vec<_> = paths[..count].iter().collect();
+            let errors = finish_by_hand(Path::new("/root"), &paths, "title", "trailer", "it");
             errors.into_iter().next().unwrap()
         };
         let all = error(FILES_SHOWN);

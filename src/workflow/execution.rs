@@ -3,7 +3,11 @@
 use super::{
     Services, SiteHistory, Stop,
     builds::open_pull_requests,
+<<<<<<< HEAD
     commit::{self, ReadyCommit},
+=======
+    commit::{self, NotCommitted},
+>>>>>>> wip/files
     engine::Planned,
     request::Request,
     site::{Site, WorkTreeSite},
@@ -153,7 +157,11 @@ fn commit_files(
     let step = services.interruption.step(format!(
         "{written} changed; the commit may be missing: see git status"
     ));
+<<<<<<< HEAD
     match commit::commit(ready, document) {
+=======
+    match commit::commit(&repository, changes, document) {
+>>>>>>> wip/files
         Ok(id) => {
             step.done(format!("{written} changed and committed as {}", id.short()));
             Execution::complete(Effect::Committed(Commit {
@@ -166,7 +174,49 @@ fn commit_files(
                 },
             }))
         }
+<<<<<<< HEAD
         Err(errors) => Execution::stopped(applied, errors.into()),
+=======
+        Err(NotCommitted::Doubtful(errors)) => Execution::stopped(Effect::Applied, errors.into()),
+        Err(NotCommitted::Nothing(reason)) => match restore(session, changes, document) {
+            Ok(()) => {
+                step.done("nothing was committed, and the files were restored");
+                Execution::stopped(Effect::Nothing, commit::restored(&reason).into())
+            }
+            Err(error) => {
+                let reason = format!("{reason}; the files cannot be restored: {error}");
+                let errors = commit::uncommitted(&config.root, changes, document, &reason);
+                Execution::stopped(Effect::Applied, errors.into())
+            }
+        },
+    }
+}
+
+/// Gives every file its old content again, unless one was changed since.
+fn restore(
+    session: &mut apply::Session,
+    changes: &[FileChange],
+    document: &PlanDocument,
+) -> Result<(), apply::Error> {
+    let mut backwards = Vec::new();
+    for change in changes {
+        backwards.push(FileChange {
+            path: change.path.clone(),
+            pins: change.pins,
+            old_sha256: change.new_sha256,
+            new_sha256: change.old_sha256,
+            old: change.new.clone(),
+            new: change.old.clone(),
+        });
+    }
+    session.apply(&backwards, run_identity(document))
+}
+
+fn run_identity(document: &PlanDocument) -> apply::RunIdentity {
+    apply::RunIdentity {
+        set_path: document.set_path.clone(),
+        revision: Some(document.revision.clone()),
+>>>>>>> wip/files
     }
 }
 
@@ -177,6 +227,7 @@ fn apply_files(
     document: &PlanDocument,
     services: &Services,
 ) -> Execution {
+<<<<<<< HEAD
     if changes.is_empty() {
         return Execution::complete(Effect::Nothing);
     }
@@ -184,6 +235,8 @@ fn apply_files(
         set_path: document.set_path.clone(),
         revision: Some(document.revision.clone()),
     };
+=======
+>>>>>>> wip/files
     let interruption = &services.interruption;
     let step = interruption
         .step("files may have changed; `repin recover` finishes or undoes what was begun");
@@ -191,7 +244,7 @@ fn apply_files(
         "{} changed, nothing committed",
         counted(changes.len(), "file")
     );
-    let applied = session.apply(changes, run);
+    let applied = session.apply(changes, run_identity(document));
     let effect = match &applied {
         Ok(()) | Err(apply::Error::Uncleared { .. }) => {
             step.done(written);

@@ -35,7 +35,11 @@ mod interruption;
 mod newest;
 mod newest_staged;
 mod open_pulls;
+<<<<<<< HEAD
 mod other_checkout;
+=======
+pub(crate) mod output_file;
+>>>>>>> wip/files
 pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
 mod publication;
@@ -59,6 +63,7 @@ mod source_target;
 mod stage_sources;
 pub(crate) mod stages;
 mod tags;
+pub(crate) mod template_process;
 pub(crate) mod trust;
 mod verified_set;
 

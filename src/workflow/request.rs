@@ -1,8 +1,8 @@
 //! The request of `promote` or `rollback`: as typed, and parsed with a configuration.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
-use super::{MissingCredential, RequestedRevision, Services, Stop};
+use super::{MissingCredential, RequestedRevision, Services, Stop, output_file::OutputFile};
 use crate::{
     checks::{Expected, Overrides, PinnedDigest, Target},
     code::Code,
@@ -47,9 +47,9 @@ pub(crate) enum RevisionChoice {
 pub(crate) struct Options {
     pub intent: Intent,
     pub missing_credential: MissingCredential,
-    pub diff_file: Option<PathBuf>,
+    pub diff_file: Option<OutputFile>,
     /// The file for the body of the pull request.
-    pub body_file: Option<PathBuf>,
+    pub body_file: Option<OutputFile>,
     /// The differences of the sets that are read and reported; `None` as the configuration selects.
     pub changes: Option<ChangeParts>,
 }

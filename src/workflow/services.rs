@@ -201,6 +201,8 @@ impl Services {
     pub(super) fn client(&self, url: &reqwest::Url) -> Result<Transport, Errors> {
         let registries =
             Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
+        let usable = registries.read_roots();
+        usable.map_err(|error| usage(error.to_string()))?;
         let unavailable =
             |reason| Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, reason));
         registries.client(url).map_err(unavailable)
@@ -211,6 +213,11 @@ impl Services {
         self.settings.attempts = 2;
         self.forge_deadline
             .replace(SHORT_DEADLINE, "set by this command");
+    }
+
+    /// Applies the deadline for forges to registries as well, in a command that may read many images.
+    pub(crate) fn limit_registries(&mut self) {
+        self.settings.deadline = Some(self.forge_deadline.clone());
     }
 
     /// The maximum number of attempts for a request.

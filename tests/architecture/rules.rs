@@ -7,15 +7,16 @@ use crate::source::Source;
 /// The modules that a module may use directly. It may also use everything that those may use.
 ///
 /// CONTRIBUTING.md contains the same table.
-const ALLOWED: [(&str, &[&str]); 32] = [
+const ALLOWED: [(&str, &[&str]); 33] = [
     ("code", &[]),
     ("error", &["code"]),
     ("untrusted", &[]),
     ("oci", &["error", "untrusted"]),
     ("text", &[]),
+    ("input_file", &[]),
     ("config", &["oci", "text"]),
     ("files", &["config"]),
-    ("http", &["error", "untrusted"]),
+    ("http", &["error", "input_file", "untrusted"]),
     ("git", &["files", "http"]),
     ("registry", &["config", "http"]),
     ("pins", &["files"]),

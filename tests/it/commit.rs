@@ -457,22 +457,36 @@ fn commit_needs_an_author_and_a_repository() {
 }
 
 #[test]
-fn refusing_hook_leaves_the_command_to_finish() {
+fn refusing_hook_leaves_the_files_as_they_were() {
     let world = committer();
     world.git(&["config", "core.hooksPath", ".git/hooks"]);
     hook(&world, "pre-commit", "echo 'not today' >&2; exit 1");
     let head = world.git(&["rev-parse", "HEAD"]);
     let ran = world.run(&COMMIT).exits(3);
     for part in [
-        "the files were changed, but nothing was committed",
+        "nothing was committed, and the files were restored",
         "not today",
-        "finish by hand",
+        "run the command again",
+        "nothing was changed",
     ] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
     assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
-    assert!(is_pinned_at(&world, REV_B));
-    // The command that is named finishes it.
+    assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
+    assert!(is_pinned_at(&world, REV_A));
+    // The same command again, without the cause.
+    fs::remove_file(world.path(".git/hooks/pre-commit")).unwrap();
+    world.run(&COMMIT).exits(0);
+    assert_eq!(last(&world).0, [A, B]);
+    // A hook that also changes a file: its change is kept, and a command finishes the commit.
+    let world = committer();
+    world.git(&["config", "core.hooksPath", ".git/hooks"]);
+    hook(
+        &world,
+        "pre-commit",
+        "echo '# x' >> .github/workflows/a.yml; exit 1",
+    );
+    let ran = world.run(&COMMIT).exits(3);
     fs::remove_file(world.path(".git/hooks/pre-commit")).unwrap();
     let text = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     let command = text.split("finish by hand: ").nth(1).unwrap();
@@ -486,6 +500,57 @@ fn refusing_hook_leaves_the_command_to_finish() {
     assert!(done.success(), "{command}");
     assert_eq!(last(&world).0, [A, B]);
     assert!(last(&world).1.contains(&format!("Repin-Set: {REV_B}")));
+}
+
+#[test]
+fn commit_is_no_part_of_an_unfinished_operation() {
+    let begin: [(&str, &[&[&str]]); 3] = [
+        ("BISECT_LOG", &[&["bisect", "start"]]),
+        (
+            "rebase-merge",
+            &[&[
+                "-c",
+                "sequence.editor=sed -i s/^pick/edit/",
+                "rebase",
+                "-q",
+                "-i",
+                "HEAD~1",
+            ]],
+        ),
+        ("sequencer", &[]),
+    ];
+    for (name, commands) in begin {
+        let world = committer();
+        world.write("other.txt", "other\n");
+        world.commit("other");
+        for command in commands {
+            world.git(command);
+        }
+        if commands.is_empty() {
+            fs::create_dir(world.path(".git/sequencer")).unwrap();
+        }
+        let ran = world.run(&COMMIT).exits(5);
+        assert!(ran.stderr.contains(name), "{name}: {}", ran.stderr);
+        assert!(is_pinned_at(&world, REV_A));
+        // Without the commit, the files are changed.
+        world
+            .run(&["promote", "--revision", REV_B, "--apply"])
+            .exits(0);
+    }
+}
+
+#[test]
+fn commit_encoding_does_not_change_the_message() {
+    for encoding in ["ISO-8859-1", "UTF-16"] {
+        let world = committer();
+        world.replace("repin.yaml", "name: test images", "name: Bäume");
+        world.commit("name");
+        world.git(&["config", "i18n.commitEncoding", encoding]);
+        world.git(&["config", "i18n.logOutputEncoding", encoding]);
+        world.run(&COMMIT).exits(0);
+        let raw = world.git(&["cat-file", "commit", "HEAD"]);
+        assert!(raw.contains("Bäume") && !raw.contains("encoding"), "{raw}");
+    }
 }
 
 #[test]
@@ -510,9 +575,18 @@ fn a_hook_that_changes_the_commit_undoes_it() {
         let message = document["error"]["message"].as_str().unwrap();
         assert!(message.contains("HEAD was set back"), "{script} {document}");
         assert!(message.contains(difference), "{script} {document}");
-        assert_eq!(document["applied"], true);
         assert_eq!(world.git(&["rev-parse", "HEAD"]), head, "{script}");
-        assert!(is_pinned_at(&world, REV_B), "{script}");
+        // A file that the hook changed as well is not restored.
+        let is_restored = difference != "a.yml";
+        assert_eq!(document["applied"], !is_restored);
+        let revision = if is_restored { REV_A } else { REV_B };
+        assert!(is_pinned_at(&world, revision), "{script}");
+        if is_restored {
+            assert_eq!(
+                world.git(&["diff", "--cached", "--name-only", "--", A, B]),
+                ""
+            );
+        }
     }
     // A line that a hook adds to the message is the user's.
     let world = committer();
@@ -633,11 +707,15 @@ fn lock_of_git_that_stays_is_reported() {
     let head = world.git(&["rev-parse", "HEAD"]);
     fs::write(world.path(".git/index.lock"), "").unwrap();
     let ran = world.run(&COMMIT).exits(3);
-    for part in ["nothing was committed", "index.lock", "finish by hand"] {
+    for part in [
+        "nothing was committed",
+        "index.lock",
+        "run the command again",
+    ] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
     assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
-    assert!(is_pinned_at(&world, REV_B));
+    assert!(is_pinned_at(&world, REV_A));
 }
 
 #[test]

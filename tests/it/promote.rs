@@ -253,7 +253,7 @@ fn diff_and_body_have_the_requested_destination() {
             "--body-file",
             "nowhere/x.md",
         ])
-        .exits(3);
+        .exits(2);
     assert!(
         unwritable.stderr.contains("nowhere/x.md"),
         "{}",

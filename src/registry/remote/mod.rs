@@ -139,6 +139,11 @@ impl Registries {
         }
     }
 
+    /// Reads the file of additional roots of trust, before the first request.
+    pub(crate) fn read_roots(&self) -> Result<(), SettingsError> {
+        self.0.client.http.transport().read_roots()
+    }
+
     /// The connections, with the roots and proxies of registries; an error if they cannot be used
     /// for `url`.
     pub(crate) fn client(&self, url: &Url) -> Result<Transport, String> {

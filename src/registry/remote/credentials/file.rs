@@ -2,7 +2,7 @@
 //!
 //! Errors contain the line, but never the text of a file.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use base64::{
     Engine as _,
@@ -12,7 +12,7 @@ use base64::{
 use serde::Deserialize;
 
 use super::{AuthPlace, Secret, SecretKind};
-use crate::oci::canonical_host;
+use crate::{input_file, oci::canonical_host};
 
 /// The largest file of credentials, in bytes.
 const MAX: u64 = 1024 * 1024;
@@ -59,13 +59,13 @@ struct RawEntry {
 
 /// Loads a file; `None` if it is missing.
 pub(super) fn read(path: &Path) -> Option<AuthPlace> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes));
-    let parsed = match read {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+    let parsed = match input_file::read(path, MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err("is larger than 1 MiB".to_owned())
+        }
         Err(error) => Err(format!("cannot be read: {error}")),
-        Ok(_) if bytes.len() as u64 > MAX => Err("is larger than 1 MiB".to_owned()),
-        Ok(_) => AuthFile::parse(&bytes),
+        Ok(bytes) => AuthFile::parse(&bytes),
     };
     Some((path.display().to_string(), parsed))
 }
