@@ -1,12 +1,9 @@
 //! Texts `NAME=VALUE` that look like secrets, by name or by value.
 
-<<<<<<< HEAD
-=======
 use std::{borrow::Cow, sync::LazyLock};
 
 use regex::{Captures, Regex};
 
->>>>>>> wip/files
 use super::{Forms, has_credential};
 
 /// Last words of the variables of secrets, whole or as a suffix (`PGPASSWORD`).
@@ -102,7 +99,6 @@ pub(crate) fn masked_words(words: &[String]) -> Vec<String> {
     masked
 }
 
-<<<<<<< HEAD
 /// The text, with `***` in place of each word that is or contains a secret, as in a command.
 pub(crate) fn masked_text(text: &str) -> String {
     let redacted = Forms::default().redact(text.as_bytes());
@@ -119,10 +115,6 @@ pub(crate) fn masked_label(name: &str, value: &str) -> String {
     masked_text(value)
 }
 
-/// Whether the value after an option is a secret.
-fn is_secret_of(option: &str, value: &str) -> bool {
-    secret_reason(&format!("{option}={value}")).is_some()
-=======
 /// Masks the users of URLs, and the credentials of known formats, in a text that contains a URL.
 pub(crate) fn masked_urls(text: &str) -> Cow<'_, str> {
     if !text.contains("://") {
@@ -140,7 +132,6 @@ pub(crate) fn masked_urls(text: &str) -> Cow<'_, str> {
     }
     let redacted = Forms::default().redact(masked.as_bytes());
     String::from_utf8_lossy(&redacted).into_owned().into()
->>>>>>> wip/files
 }
 
 /// Whether a word, which may be the script of a shell, contains a secret.

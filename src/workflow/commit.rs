@@ -37,7 +37,14 @@ impl ReadyCommit<'_> {
     }
 }
 
-<<<<<<< HEAD
+/// The reason that the plan is not committed.
+pub(super) enum NotCommitted {
+    /// No commit contains the files, which can be restored.
+    Nothing(String),
+    /// A commit may contain them.
+    Doubtful(Errors),
+}
+
 /// Opens the repository, and checks that a commit with the plan's content of every planned file can be
 /// made, and would contain no other change. Earlier changes of pins are a part of the plan, so that the
 /// commit contains the whole set. `None`: `HEAD` already contains the plan.
@@ -50,22 +57,6 @@ pub(super) fn ready<'p>(
     let plan = &planned.plan;
     let changes: BTreeMap<&RelPath, &FileChange> = plan
         .changes()
-=======
-/// The reason that the plan is not committed.
-pub(super) enum NotCommitted {
-    /// No commit contains the files, which can be restored.
-    Nothing(String),
-    /// A commit may contain them.
-    Doubtful(Errors),
-}
-
-pub(super) fn commit(
-    repository: &CommitBase,
-    changes: &[FileChange],
-    document: &PlanDocument,
-) -> Result<ObjectId, NotCommitted> {
-    let files: Vec<_> = changes
->>>>>>> wip/files
         .iter()
         .chain(plan.unchanged())
         .map(|change| (&change.path, change))
@@ -136,8 +127,10 @@ pub(super) fn commit(
     }))
 }
 
-pub(super) fn commit(ready: &ReadyCommit<'_>, document: &PlanDocument) -> Result<ObjectId, Errors> {
-    let root = ready.root;
+pub(super) fn commit(
+    ready: &ReadyCommit<'_>,
+    document: &PlanDocument,
+) -> Result<ObjectId, NotCommitted> {
     let trailers = document.trailers.join("\n");
     let plan = CommitPlan {
         base: &ready.base,
@@ -148,8 +141,8 @@ pub(super) fn commit(ready: &ReadyCommit<'_>, document: &PlanDocument) -> Result
     match ready.git.commit_only(&plan) {
         Ok(Committed::AsPlanned(id)) => Ok(id),
         Ok(Committed::Undone(difference)) => {
-            let paths: Vec<_> = changes.iter().map(|change| &change.path).collect();
-            let unstaged = repository.git.unstage(&paths);
+            let paths: Vec<_> = ready.files.iter().map(|(path, _)| *path).collect();
+            let unstaged = ready.git.unstage(&paths);
             let index = unstaged.map_or_else(
                 |error| format!("; the index still has the new contents: {error}"),
                 |()| String::new(),
@@ -214,7 +207,6 @@ fn obstructed(obstacle: CommitObstacle) -> Errors {
     })
 }
 
-<<<<<<< HEAD
 /// The refusal of a commit that would not contain exactly the plan. `files`: each with the difference.
 fn not_whole(files: Vec<String>) -> Errors {
     let message = "--commit would not commit exactly the plan: files with pins have other changes";
@@ -226,19 +218,15 @@ fn not_whole(files: Vec<String>) -> Errors {
     Errors::from(error)
 }
 
-/// The error for changed files without a commit.
-fn uncommitted(root: &Path, plan: &CommitPlan<'_>, reason: &str) -> Errors {
-=======
 /// The error for changed files that could not be restored, without a commit.
 pub(super) fn uncommitted(
-    root: &Path,
-    changes: &[FileChange],
+    ready: &ReadyCommit<'_>,
     document: &PlanDocument,
     reason: &str,
 ) -> Errors {
-    let paths: Vec<_> = changes.iter().map(|change| &change.path).collect();
+    let paths: Vec<_> = ready.files.iter().map(|(path, _)| *path).collect();
     let trailers = document.trailers.join("\n");
-    finish_by_hand(root, &paths, &document.title, &trailers, reason)
+    finish_by_hand(ready.root, &paths, &document.title, &trailers, reason)
 }
 
 fn finish_by_hand(
@@ -248,7 +236,6 @@ fn finish_by_hand(
     trailers: &str,
     reason: &str,
 ) -> Errors {
->>>>>>> wip/files
     let message = format!(
         "the files were changed, but nothing was committed: {}",
         plain(reason)

@@ -3,11 +3,7 @@
 use super::{
     Services, SiteHistory, Stop,
     builds::open_pull_requests,
-<<<<<<< HEAD
-    commit::{self, ReadyCommit},
-=======
-    commit::{self, NotCommitted},
->>>>>>> wip/files
+    commit::{self, NotCommitted, ReadyCommit},
     engine::Planned,
     request::Request,
     site::{Site, WorkTreeSite},
@@ -134,7 +130,8 @@ impl Executor for WorkTreeSite {
                 let applied = apply_files(&mut change.session, changes, document, services);
                 match ready {
                     Some(ready) if applied.stop.is_none() => {
-                        commit_files(&ready, planned, applied.effect, document, services)
+                        let session = &mut change.session;
+                        commit_files(&ready, session, planned, applied.effect, document, services)
                     }
                     _ => applied,
                 }
@@ -148,20 +145,18 @@ impl Executor for WorkTreeSite {
 /// Commits the files of the applied plan. `applied`: the effect without a commit.
 fn commit_files(
     ready: &ReadyCommit<'_>,
+    session: &mut apply::Session,
     planned: &Planned,
     applied: Effect,
     document: &PlanDocument,
     services: &Services,
 ) -> Execution {
+    let changes = planned.plan.changes();
     let written = counted(ready.files(), "file");
     let step = services.interruption.step(format!(
         "{written} changed; the commit may be missing: see git status"
     ));
-<<<<<<< HEAD
     match commit::commit(ready, document) {
-=======
-    match commit::commit(&repository, changes, document) {
->>>>>>> wip/files
         Ok(id) => {
             step.done(format!("{written} changed and committed as {}", id.short()));
             Execution::complete(Effect::Committed(Commit {
@@ -174,10 +169,7 @@ fn commit_files(
                 },
             }))
         }
-<<<<<<< HEAD
-        Err(errors) => Execution::stopped(applied, errors.into()),
-=======
-        Err(NotCommitted::Doubtful(errors)) => Execution::stopped(Effect::Applied, errors.into()),
+        Err(NotCommitted::Doubtful(errors)) => Execution::stopped(applied, errors.into()),
         Err(NotCommitted::Nothing(reason)) => match restore(session, changes, document) {
             Ok(()) => {
                 step.done("nothing was committed, and the files were restored");
@@ -185,8 +177,8 @@ fn commit_files(
             }
             Err(error) => {
                 let reason = format!("{reason}; the files cannot be restored: {error}");
-                let errors = commit::uncommitted(&config.root, changes, document, &reason);
-                Execution::stopped(Effect::Applied, errors.into())
+                let errors = commit::uncommitted(ready, document, &reason);
+                Execution::stopped(applied, errors.into())
             }
         },
     }
@@ -198,6 +190,9 @@ fn restore(
     changes: &[FileChange],
     document: &PlanDocument,
 ) -> Result<(), apply::Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
     let mut backwards = Vec::new();
     for change in changes {
         backwards.push(FileChange {
@@ -216,7 +211,6 @@ fn run_identity(document: &PlanDocument) -> apply::RunIdentity {
     apply::RunIdentity {
         set_path: document.set_path.clone(),
         revision: Some(document.revision.clone()),
->>>>>>> wip/files
     }
 }
 
@@ -227,16 +221,9 @@ fn apply_files(
     document: &PlanDocument,
     services: &Services,
 ) -> Execution {
-<<<<<<< HEAD
     if changes.is_empty() {
         return Execution::complete(Effect::Nothing);
     }
-    let run = apply::RunIdentity {
-        set_path: document.set_path.clone(),
-        revision: Some(document.revision.clone()),
-    };
-=======
->>>>>>> wip/files
     let interruption = &services.interruption;
     let step = interruption
         .step("files may have changed; `repin recover` finishes or undoes what was begun");

@@ -35,11 +35,8 @@ mod interruption;
 mod newest;
 mod newest_staged;
 mod open_pulls;
-<<<<<<< HEAD
 mod other_checkout;
-=======
 pub(crate) mod output_file;
->>>>>>> wip/files
 pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
 mod publication;
