@@ -104,7 +104,7 @@ impl Git {
         }
         for name in UNFINISHED_FILES {
             if self.git_path(name)?.symlink_metadata().is_ok() {
-                return Ok(Err(CommitObstacle::Unfinished(name)));
+                return Ok(Some(CommitObstacle::Unfinished(name)));
             }
         }
         for name in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {

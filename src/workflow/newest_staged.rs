@@ -318,11 +318,12 @@ impl AgeOfCandidates<'_> {
     fn by_images(&self, order: &Order, revision: &Revision) -> Result<Order, Errors> {
         let (config, found) = (self.config, self.found);
         let requested = RequestedRevision::parse(config, revision.as_str())?;
+        let tag = requested.tag(config, self.services)?;
         let mut targets = Vec::new();
         for (index, _) in config.images.iter().enumerate() {
             targets.push(Target {
                 pinned_tags: found.tags_of(index),
-                ..Target::new(requested.tag().clone())
+                ..Target::new(tag.clone())
             });
         }
         let pulls = verification_pulls(config);

@@ -2,8 +2,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    forge::ServerFacts,
-    http::{ServerTime, ServerTimes, SharedDeadline, Transport},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, SystemTime},
 };
