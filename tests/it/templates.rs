@@ -63,7 +63,7 @@ fn ordinary_template_uses_filters_and_values() {
     let ran = world.run(&PROMOTE).exits(0);
     assert!(ran.stdout.contains(&REV_B.to_uppercase()), "{}", ran.stdout);
     assert!(ran.stdout.contains(" 2 a+b\n`review` "), "{}", ran.stdout);
-    assert!(ran.stdout.contains("true 0"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("True 0"), "{}", ran.stdout);
     // The error of a template has its line.
     let world = with_template("one\n{{ missing }}");
     let ran = world.run(&PROMOTE).exits(2);
