@@ -70,9 +70,9 @@ const USERS: [&str; 4] = ["-u", "-U", "--user", "--proxy-user"];
 
 const QUOTES: [char; 3] = ['"', '\'', '\\'];
 
-/// A name and its value: `NAME=VALUE`, a header, a line of YAML, a member of JSON, `/NAME:VALUE`.
-static PAIR: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"([A-Za-z0-9_.-]+)\\?["']?\s*[:=]\s*(\\?["']?[^\s"'\\,;&}\]]+)"#)
+/// A name before its value: `NAME=VALUE`, a header, a line of YAML, a member of JSON, `/NAME:VALUE`.
+static NAME: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"([A-Za-z0-9_.-]+)\\?["']?\s*[:=]\s*"#)
         .expect("the pattern is constant, and a test compiles it")
 });
 
@@ -136,13 +136,10 @@ pub(crate) fn masked_urls(text: &str) -> Cow<'_, str> {
 
 /// Whether a word, which may be the script of a shell, contains a secret.
 fn has_secret(word: &str) -> bool {
-    let mut pairs = PAIR.captures_iter(word);
     let mut users = URL_USER.captures_iter(word);
     if has_credential(word)
         || secret_reason(word).is_some()
-        || pairs.any(|pair| {
-            is_secret_parameter(&pair[1]) && may_be_secret(pair[2].trim_matches(QUOTES))
-        })
+        || has_secret_value(word)
         || users.any(|url| is_secret_user(&url[1], &url[2]))
     {
         return true;
@@ -153,6 +150,19 @@ fn has_secret(word: &str) -> bool {
             return true;
         }
         before.follow(part);
+    }
+    false
+}
+
+/// Whether the value of a name in a word is a secret.
+fn has_secret_value(word: &str) -> bool {
+    for name in NAME.captures_iter(word) {
+        let rest = name.get(0).map_or("", |found| &word[found.end()..]);
+        let rest = rest.trim_start_matches(QUOTES);
+        let end = rest.find(|c: char| c.is_whitespace() || r#""'\,;&}]"#.contains(c));
+        if is_secret_parameter(&name[1]) && may_be_secret(&rest[..end.unwrap_or(rest.len())]) {
+            return true;
+        }
     }
     false
 }
@@ -190,7 +200,7 @@ impl<'w> Before<'w> {
         let is_scheme = SCHEMES.contains(&word.to_ascii_uppercase().as_str());
         let name = word.strip_suffix(':');
         self.is_header = name.is_some_and(is_secret_parameter) || self.is_header && is_scheme;
-        self.option = word.starts_with('-').then_some(word);
+        self.option = (word.starts_with('-') && !word.contains('=')).then_some(word);
     }
 }
 

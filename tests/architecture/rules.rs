@@ -460,9 +460,18 @@ mod tests {
                 "{module}"
             );
             let below = below(module).unwrap();
-            let lowest = ["code", "error", "untrusted", "text"].contains(module);
+            let lowest = ["code", "error", "untrusted", "text", "input_file"].contains(module);
             assert_eq!(below.contains("untrusted"), !lowest);
-            let lowest = ["code", "error", "untrusted", "oci", "text", "http"].contains(module);
+            let without_oci = [
+                "code",
+                "error",
+                "untrusted",
+                "oci",
+                "text",
+                "input_file",
+                "http",
+            ];
+            let lowest = without_oci.contains(module);
             assert_eq!(below.contains("oci"), !lowest);
         }
         assert!(!below("registry").unwrap().contains("files"));

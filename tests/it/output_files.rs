@@ -289,9 +289,6 @@ fn input_is_a_bounded_file_or_a_pipe() {
             let ran = world.run_with(args, &[("REPIN_CA_FILE", file)]).exits(2);
             assert!(ran.stderr.contains(reason), "{file}: {}", ran.stderr);
         }
-        let args = ["inventory", "match", "--expected", "x", "--enumeration"];
-        let ran = world.run(&[&args[..], &[file]].concat()).exits(2);
-        assert!(ran.stderr.contains(reason), "{file}: {}", ran.stderr);
     }
     let text = "not a certificate";
     let ran = piped(&world, "REPIN_CA_FILE", text, &promote).exits(2);
@@ -354,7 +351,6 @@ fn help_on_a_full_disk_is_exit_3() {
         &["schema"],
         &["scan"],
         &["scan", "--format", "json"],
-        &["history", "--html", "-"],
     ] {
         let full = fs::OpenOptions::new()
             .write(true)
