@@ -206,14 +206,16 @@ pub(super) fn scan_with(
             && let Some(reference) = Reference::ending_at(content, at)
             && let Some(image) = lookup(reference.repository.clone(), reference.before)
         {
-            let place = lines.place(content, reference.start);
-            scan.add(
-                content,
+            let (line, column) = lines.place(content, reference.start);
+            let candidate = Candidate {
                 image,
-                place,
-                (&reference, digest, suffix),
-                comments,
-            );
+                line,
+                column,
+                reference,
+                digest,
+                suffix,
+            };
+            scan.add(content, candidate, comments);
         }
     };
     // An escaped `@` is rare.
@@ -234,17 +236,29 @@ pub(super) fn scan_with(
     scan
 }
 
+/// A reference to an image, and the text after it.
+struct Candidate {
+    image: usize,
+    line: usize,
+    column: usize,
+    reference: Reference,
+    /// The offset of the digest.
+    digest: usize,
+    suffix: Suffix,
+}
+
 impl Scan {
     /// Adds the pin of an image or a malformed one.
-    fn add(
-        &mut self,
-        content: &[u8],
-        image: usize,
-        (line, column): (usize, usize),
-        (reference, at, suffix): (&Reference, usize, Suffix),
-        comments: Option<&VersionComments>,
-    ) {
-        match (suffix, &reference.tag) {
+    fn add(&mut self, content: &[u8], candidate: Candidate, comments: Option<&VersionComments>) {
+        let Candidate {
+            image,
+            line,
+            column,
+            reference,
+            digest: at,
+            suffix,
+        } = candidate;
+        match (suffix, reference.tag) {
             (Suffix::Digest(digest), Ok(tag)) => {
                 let end = at + Digest::TEXT_LENGTH;
                 let comment = comments.and_then(|comments| comments.after(content, end));
@@ -253,7 +267,7 @@ impl Scan {
                     line,
                     column,
                     offset: at,
-                    tag: tag.clone(),
+                    tag,
                     tag_at: reference.tag_at,
                     digest,
                     split: None,
