@@ -367,7 +367,10 @@ pub(super) fn current_labels(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::LayoutDirectory, registry::Layout, support::layout};
+    use crate::{
+        config::LayoutDirectory, registry::Layout, support::layout,
+        workflow::services::tests::services,
+    };
 
     #[test]
     fn replaced_images_are_known() {
@@ -378,9 +381,6 @@ mod tests {
             Digest::parse_input(&digest).unwrap()
         });
         let source = Source::Layout(Layout::new(LayoutDirectory::new("app", directory.path())));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
         let tag = Tag::parse("v1").unwrap();
         // The tag has the first digest. Each row: the pinned digests, and those that the tag replaces.
         for (pins, replaced) in [
@@ -395,8 +395,9 @@ mod tests {
                 ..Target::new(TagPattern::Tag(tag.clone()))
             };
             let selected = Ok(Ok(tag.clone()));
-            let cache = ImageCache::default();
-            let resolved = runtime.block_on(resolution(&source, target, None, selected, &cache));
+            let services = services();
+            let work = resolution(&source, target, None, selected, &services);
+            let resolved = services.wait(work, "resolving");
             assert_eq!(resolved.found.unwrap().unwrap().facts.digest, digests[0]);
             for (_, platforms) in &resolved.old_platforms {
                 assert_eq!(platforms.as_ref().unwrap().len(), 1);
@@ -405,7 +406,7 @@ mod tests {
             let expected: Vec<_> = replaced.iter().map(|at| digests[*at]).collect();
             assert_eq!(old.collect::<Vec<_>>(), expected, "{pins:?}");
             for (at, digest) in digests.into_iter().enumerate() {
-                let is_known = cache.get(&source, digest).is_some();
+                let is_known = services.images.get(&source, digest).is_some();
                 assert_eq!(is_known, replaced.contains(&at), "{pins:?}");
             }
         }

@@ -842,6 +842,19 @@ fn renamed_file_hides_no_rollback() {
 }
 
 #[test]
+fn first_commit_of_many_files_begins_the_history() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let mut options = options(kind, 1);
+        options.seeded.files = 400;
+        options.seeded.squashed = true;
+        let fleet = Fleet::new(options);
+        planned(&fleet, &[], 0);
+        assert!(reads_commits(&fleet, 0), "{kind:?}");
+        assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0"], "{kind:?}");
+    }
+}
+
+#[test]
 fn incomplete_history_needs_recent_commits_setting() {
     let fleet = Fleet::new(options(Kind::Github, 2));
     for at in 0..31 {
