@@ -19,6 +19,7 @@ mod policy;
 mod recorded;
 mod rehearsal;
 mod remote;
+mod resolution;
 mod set;
 mod set_document;
 mod smoke;
@@ -47,15 +48,15 @@ pub(crate) use outside::{
 use pins::check_counted_once;
 pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
 pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
-pub(crate) use recorded::RecordedImage;
 pub(crate) use rehearsal::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use remote::{
     PinnedImage, TagResolution, TaggedManifest, check_pinned_images, check_pinned_provenance,
     revision_without_tag,
 };
+pub(crate) use resolution::check_resolution;
 pub(crate) use set::{
-    ApprovedImage, Expected, PinnedDigest, Resolution, TaggedImage, Target, check_required_labels,
-    check_resolution, check_shared_digests, content_result, no_tag, resolved_image,
+    ApprovedImage, Expected, PinnedDigest, RecordedImage, Resolution, TaggedImage, Target,
+    check_required_labels, check_shared_digests, content_result, no_tag, resolved_image,
 };
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::check_smoke;

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, Code, StageResult, Status, set::OldPlatforms};
+use super::{Check, Code, StageResult, Status};
 use crate::{
     config::{Config, Image},
-    error::Class,
+    error::{Class, Error},
     oci::{Digest, Platform},
     registry::resolve::ImageFacts,
 };
+
+/// The platforms of a replaced digest.
+pub(super) type OldPlatforms = Result<Vec<Platform>, Error>;
 
 /// The reaction to a platform that the new image lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +151,7 @@ fn missing<'p>(platforms: &'p [Platform], facts: &ImageFacts) -> Vec<&'p Platfor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checks::contents::tests::platform_facts, config, error::Error};
+    use crate::{checks::contents::tests::platform_facts, config};
 
     fn facts() -> ImageFacts {
         ImageFacts {

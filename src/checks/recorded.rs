@@ -5,23 +5,13 @@
 
 use super::{
     Check, StageResult, Status,
-    set::{Expected, Resolution, TaggedImage, Target, check_digest, tagged_image},
+    set::{Expected, RecordedImage, Resolution, TaggedImage, Target, check_digest, tagged_image},
 };
 use crate::{
     config::{Config, Image},
-    error::Error,
     oci::Revision,
     registry::resolve::ImageFacts,
 };
-
-/// The lookup of the digest that git records.
-#[derive(Debug, Clone)]
-pub(crate) struct RecordedImage {
-    /// The image; `None` if the digest does not exist.
-    pub facts: Result<Option<ImageFacts>, Error>,
-    /// The name of the repository at its registry; `None` for an image layout.
-    pub repository: Option<String>,
-}
 
 /// Adds the state of the recorded digest to the failure of a tag, and the remedies that keep the digest.
 pub(super) fn add_record(

@@ -2,17 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
-use super::{
-    Check, Code, StageResult, Status,
-    platforms::check_platforms,
-    recorded::{self, RecordedImage},
-};
+use super::{Check, Code, StageResult, Status, platforms::OldPlatforms};
 use crate::{
     config::{Config, Image},
     error::{Class, Error},
     git::ObjectId,
     history::Promoted,
-    oci::{Digest, Platform, Revision, Tag, TagPattern},
+    oci::{Digest, Revision, Tag, TagPattern},
     registry::{
         NoTag,
         resolve::{ImageFacts, PlatformFacts},
@@ -147,60 +143,17 @@ pub(crate) struct Resolution {
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
 }
 
+/// The lookup of the digest that git records.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordedImage {
+    /// The image; `None` if the digest does not exist.
+    pub facts: Result<Option<ImageFacts>, Error>,
+    /// The name of the repository at its registry; `None` for an image layout.
+    pub repository: Option<String>,
+}
+
 /// The image that a tag resolves to, or the reason that there is none.
 pub(crate) type TaggedImage = Result<Result<ApprovedImage, NoTag>, Error>;
-
-pub(super) type OldPlatforms = Result<Vec<Platform>, Error>;
-
-/// Checks the resolved image of a tag.
-pub(crate) fn check_resolution(
-    config: &Config,
-    image: &Image,
-    revision: &Revision,
-    resolution: &Resolution,
-) -> StageResult {
-    let check = |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
-    let ApprovedImage { tag, facts } = match resolved_image(config, image, resolution) {
-        Ok(found) => found,
-        Err(Ok(check)) => return recorded::add_record(config, image, revision, resolution, check),
-        Err(Err(outage)) => return content_result(vec![outage], &image.name),
-    };
-    let mut result = StageResult::default();
-    if let Some(tagged) = &resolution.bypassed {
-        let bypass = recorded::check_bypass(config, image, &resolution.target, tagged);
-        result.checks.extend(bypass);
-    } else {
-        result.checks.push(check(
-            Code::TAG_MISSING,
-            Status::Pass,
-            format!("{tag} resolves to {}", facts.digest),
-        ));
-    }
-    result.checks.push(check(
-        Code::MANIFEST_AMBIGUOUS,
-        Status::Pass,
-        format!("one {}", facts.media_type),
-    ));
-    if let (Some(expected), None) = (&resolution.target.expected, &resolution.bypassed) {
-        let digest = check_digest(config, image, tag, expected, facts);
-        result.add(match digest.status {
-            Status::Fail => recorded::add_record(config, image, revision, resolution, digest),
-            _ => vec![digest].into(),
-        });
-    }
-    let checks = &mut result.checks;
-    checks.extend(check_platforms(&image.name, facts));
-    for platform in &facts.platforms {
-        checks.push(check_revision_label(config, image, revision, platform));
-    }
-    if let Some(inventory) = config.inventory_of(image) {
-        for platform in &facts.platforms {
-            let required = &inventory.required_labels;
-            checks.extend(check_required_labels(required, &image.name, platform));
-        }
-    }
-    result
-}
 
 /// Turns missing and wrong content into failures, because no later run succeeds without a change in the
 /// registry. Other errors remain outages.
@@ -388,7 +341,7 @@ pub(super) fn digest_mismatch(tag: &Tag) -> String {
     format!("tag `{tag}` does not resolve to the expected digest")
 }
 
-fn check_revision_label(
+pub(super) fn check_revision_label(
     config: &Config,
     image: &Image,
     revision: &Revision,

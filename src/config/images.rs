@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Config,
     inventory::Inventory,
     keys::{KeyType, Named, NonEmpty, Shape, block},
     path::RelPath,
@@ -50,22 +49,6 @@ impl Image {
     pub fn signed_repositories(&self) -> Vec<Repository> {
         let own = std::iter::once(&self.repository);
         own.chain(&self.signed_as).cloned().collect()
-    }
-}
-
-impl Config {
-    /// The inventory of an image.
-    pub fn inventory_of<'c>(&'c self, image: &'c Image) -> Option<&'c Inventory> {
-        match &image.inventory {
-            ImageInventory::OfSet => self.inventory.as_ref(),
-            ImageInventory::None => None,
-            ImageInventory::Own(own) => Some(own),
-        }
-    }
-
-    /// The platforms that a new image must have, if they are declared.
-    pub fn required_platforms<'c>(&'c self, image: &'c Image) -> Option<&'c [Platform]> {
-        image.platforms.as_deref().or(self.platforms.as_deref())
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod duration;
 mod fleet;
 mod forge;
 mod freshness;
+mod image_settings;
 mod images;
 mod inventory;
 pub(crate) mod keys;

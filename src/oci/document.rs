@@ -41,13 +41,6 @@ pub(crate) const MANIFEST_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/// Media types of configs of images. Docker before 1.10 stated the last one.
-const CONFIG_TYPES: [&str; 3] = [
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-    "application/octet-stream",
-];
-
 /// The part of a reference that selects a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TagOrDigest {
@@ -125,17 +118,6 @@ pub(crate) struct ImageManifest {
     pub artifact_type: Option<String>,
     /// The annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
-}
-
-impl ImageManifest {
-    /// The type of an artifact that is not an image, such as a Helm chart; `None` for an image.
-    pub(crate) fn other_artifact(&self) -> Option<&str> {
-        let config = self.config.media_type.as_str();
-        if CONFIG_TYPES.contains(&config) {
-            return None;
-        }
-        Some(self.artifact_type.as_deref().unwrap_or(config))
-    }
 }
 
 /// A descriptor (OCI image specification, "Content Descriptors").

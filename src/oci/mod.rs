@@ -3,6 +3,7 @@
 //! Each type is parsed once and always valid; `Display` writes it. This module has no access to
 //! files, networks or configuration.
 
+mod artifact;
 pub(crate) mod date;
 mod digest;
 pub(crate) mod document;

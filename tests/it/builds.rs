@@ -73,7 +73,7 @@ fn rolled_back() -> World {
     ] {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", revision).created(created);
-            world.rebuild(image, revision, &[platform]);
+            world.rebuild_whole(image, revision, platform);
         }
     }
     world.pin(REV_A);
@@ -762,7 +762,7 @@ fn newest_opens_the_pull_request_of_its_revision() {
         let (mut world, fake) = hosted(kind, "");
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", REV_B).created("2026-11-02T00:00:00Z");
-            world.rebuild(image, REV_B, &[platform]);
+            world.rebuild_whole(image, REV_B, platform);
         }
         let newest = [
             "promote",
@@ -803,7 +803,7 @@ fn rebuild_later(world: &mut World) {
     ] {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", revision).created(created);
-            world.rebuild(image, revision, &[platform]);
+            world.rebuild_whole(image, revision, platform);
         }
     }
 }
@@ -979,7 +979,7 @@ fn built_elsewhere(pinned: usize) -> (World, [&'static str; 3]) {
     for commit in commits {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", commit).created(PLACEHOLDER);
-            world.rebuild(image, commit, &[platform]);
+            world.rebuild_whole(image, commit, platform);
         }
     }
     world.write("repin.yaml", format!("{CONFIG}source: ./app\n"));
@@ -1094,7 +1094,7 @@ fn builds_after_the_current_set_are_ignored() {
     let mut world = world();
     for image in IMAGES {
         let platform = Platform::new("linux/amd64", REV_A).created("2026-11-18T08:55:00Z");
-        world.rebuild(image, REV_A, &[platform]);
+        world.rebuild_whole(image, REV_A, platform);
         world.layout(image).untag(REV_B);
     }
     world.pin(REV_A);
@@ -1112,7 +1112,7 @@ fn newest_needs_evidence_of_its_age() {
     for revision in [REV_A, REV_B, REV_C] {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", revision).created(PLACEHOLDER);
-            world.rebuild(image, revision, &[platform]);
+            world.rebuild_whole(image, revision, platform);
         }
     }
     world.pin(REV_B);
@@ -1186,7 +1186,7 @@ fn build_on_another_line_needs_its_time() {
             };
             for image in IMAGES {
                 let platform = Platform::new("linux/amd64", revision).created(created);
-                world.rebuild(image, revision, &[platform]);
+                world.rebuild_whole(image, revision, platform);
             }
         }
         world.pin(commits[2]);
