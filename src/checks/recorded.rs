@@ -34,8 +34,13 @@ pub(super) fn add_record(
         &resolution.found,
         Ok(Ok(tagged)) if tagged.facts.platform_of(pinned.digest).is_some()
     );
+    // Its help compares the two commits: one of them may state the wrong revision.
+    let is_of_other_commit = matches!(
+        &resolution.found,
+        Ok(Ok(tagged)) if pinned.introduced.contains_key(&tagged.facts.digest)
+    );
     match &recorded.facts {
-        _ if is_one_platform => vec![failure].into(),
+        _ if is_one_platform || is_of_other_commit => vec![failure].into(),
         Ok(Some(facts)) if has_label(config, revision, facts) => {
             let detail = format!(
                 "{}; {recorded_digest}, exists, and its label is that of the revision",

@@ -76,7 +76,7 @@ pub(crate) struct PinnedDigest {
     /// The short id of the commit that pinned it.
     pub(super) commit: String,
     /// The commits that introduced the digests of the image.
-    introduced: BTreeMap<Digest, ObjectId>,
+    pub(super) introduced: BTreeMap<Digest, ObjectId>,
 }
 
 impl Expected {
