@@ -21,9 +21,7 @@ pub(crate) use candidates::{
     Candidates, MAX_READ, Push, Selection, SelectionFacts, TagTable, is_build,
 };
 use order::ListOrder;
-pub(crate) use state::{
-    Proposal, SetFacts, State, is_created_before, is_current, state, unmerged,
-};
+pub(crate) use state::{Proposal, SetFacts, State, is_created_before, is_current, state, unmerged};
 
 /// The facts about a build from its registries.
 #[derive(Debug)]

@@ -231,14 +231,6 @@ fn word_start(bytes: &[u8], at: usize) -> usize {
     at - word.take_while(|byte| is_in_reference(**byte)).count()
 }
 
-/// The characters of a reference at the end of `bytes`; `None` if there are none, or more than in any
-/// reference.
-pub(super) fn reference_text(bytes: &[u8]) -> Option<&str> {
-    let word = &bytes[word_start(bytes, bytes.len())..];
-    let fits = (1..=MAX_REFERENCE).contains(&word.len());
-    std::str::from_utf8(word).ok().filter(|_| fits)
-}
-
 fn is_in_reference(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._/:-".contains(&byte)
 }
