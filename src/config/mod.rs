@@ -22,6 +22,7 @@ mod prune;
 pub(crate) mod reader;
 mod rehearse;
 mod report;
+mod revision;
 mod set_path;
 mod signers;
 mod smoke;
@@ -67,6 +68,7 @@ pub(crate) use places::{
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;
 pub(crate) use report::{ChangeParts, Report};
+pub(crate) use revision::{OrderPolicy, RevisionSource, Revisions};
 pub(crate) use set_path::SetPath;
 pub(crate) use signers::{
     CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers,
@@ -79,9 +81,7 @@ pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, T
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;
 pub(crate) use template::{Template, check_branch};
-pub(crate) use top_level::{
-    Config, IgnoredFiles, OrderPolicy, OutsidePolicy, Revisions, parse, parse_past, schema,
-};
+pub(crate) use top_level::{Config, IgnoredFiles, OutsidePolicy, parse, parse_past, schema};
 pub(crate) use trailer::Trailer;
 pub(crate) use types::{FORGE_TOKENS, job_secrets};
 pub(crate) use verify::{

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{remote::GitRemote, selection::Chosen, signers, tag_form};
+use super::{artifacts, remote::GitRemote, selection::Chosen, signers, tag_form};
 use crate::{
     checks::{self, Check, Status},
     code::Code,
@@ -73,6 +73,16 @@ impl Draft {
         let settings = tag_form::settings(form.as_ref());
         let mut starter = starter(chosen, remote, &set, &files, places, settings);
         let (mut config, mut found) = count_pins(&mut starter, tree, &set)?;
+        if chosen.unavailable.is_none() {
+            let images = match artifacts::find(&config, &found, services) {
+                Ok(artifacts) if artifacts.is_empty() => None,
+                Ok(artifacts) => Some(chosen.without(&artifacts)?),
+                Err(errors) => Some(chosen.with_unavailable(&errors)),
+            };
+            if let Some(images) = images {
+                return Self::new(tree, &images, remote, target, services);
+            }
+        }
         let tags = tag_form::confirm(form.as_ref(), chosen, &config, &found, services);
         let mut warnings = starter.remarks.clone();
         warnings.extend(tags.warning);
