@@ -143,7 +143,7 @@ fn read(
         let branch = history_branch(&clone, config, &services.environment)?;
         (clone, branch)
     };
-    let history = read_branch(&git, config, branch, scope, services)?;
+    let history = read_branch(&git, config, &branch, scope, services)?;
     let origin = Origin::Clone { git, role };
     Ok(Commits { history, origin })
 }
@@ -152,12 +152,12 @@ fn read(
 fn read_branch(
     git: &Git,
     config: &Config,
-    branch: Branch,
+    branch: &Branch,
     scope: HoldScope,
     services: &Services,
 ) -> Result<history::History, GitError> {
     let history = history::History::of_branch(git, config, branch.clone())?;
-    let others = services.other_sets.read(git, &branch, config);
+    let others = services.other_sets.read(git, branch, config);
     others
         .and_then(|others| history.with_other_sets(&others, scope))
         .map_err(|error| git.explain(error))
@@ -306,7 +306,7 @@ impl SiteHistory {
             return Ok(Some(hold));
         }
         let head = git.head().map_err(|error| Error::from(&error))?;
-        let head = read_branch(git, config, head, HoldScope::All, services)
+        let head = read_branch(git, config, &head, HoldScope::All, services)
             .map_err(|error| Error::from(&error))?;
         Ok(Some(base.hold_of_head(&head, digests)))
     }

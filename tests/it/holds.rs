@@ -222,8 +222,11 @@ fn correction_of_a_new_configuration_is_no_rollback() {
     assert_ne!(current["kind"], "rollback", "{entries}");
 }
 
+/// Makes the commits of a branch.
+type Change<'c> = &'c dyn Fn(&World);
+
 /// Runs `check --remote` on a branch whose commits are made by `change`.
-fn check_head(world: &World, change: &dyn Fn(&World)) -> (i32, Value) {
+fn check_head(world: &World, change: Change<'_>) -> (i32, Value) {
     world.git(&["checkout", "-q", "-B", "topic", "origin/main"]);
     change(world);
     let ran = world.run(&["check", "--remote", "--format", "json"]);
@@ -251,7 +254,7 @@ fn check_refuses_a_head_with_held_digests() {
         world.pin(REV_B);
         world.git(&["commit", "-q", "--amend", "--no-edit", "-a"]);
     };
-    let cases: [(&str, &dyn Fn(&World)); 4] = [
+    let cases: [(&str, Change<'_>); 4] = [
         ("revert", &revert),
         ("by hand", &by_hand),
         ("promotion", &promotion),
@@ -294,7 +297,7 @@ fn check_warns_of_a_return_on_purpose() {
         world.pin(REV_C);
         world.commit("newer");
     };
-    let cases: [(&dyn Fn(&World), usize); 4] =
+    let cases: [(Change<'_>, usize); 4] =
         [(&recorded, 1), (&forced, 1), (&nothing, 0), (&newer, 0)];
     for (change, warnings) in cases {
         let (code, document) = check_head(&world, change);

@@ -7,6 +7,9 @@ use crate::history::{
     walk::ConfigState,
 };
 
+/// Commits with the parents of each.
+type Line<'l> = &'l [(&'l str, &'l [usize])];
+
 /// The letters of the held digests of each image: `b -`.
 fn held(history: &History) -> String {
     let letters = |image: usize| {
@@ -138,7 +141,7 @@ fn image_with_another_name_keeps_its_digests() {
 
 #[test]
 fn merges_undo_the_newer_digests_of_a_parent() {
-    let cases: &[(&[(&str, &[usize])], &str)] = &[
+    let cases: &[(Line<'_>, &str)] = &[
         // A rollback by a pull request.
         (
             &[("a@A", &[]), ("b@B", &[0]), ("a~A", &[1]), ("a", &[1, 2])],
