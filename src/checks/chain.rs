@@ -49,7 +49,7 @@ pub(crate) struct Stopped {
 pub(crate) struct Approved {
     images: Vec<Option<ApprovedImage>>,
     checks: Vec<Check>,
-    overrides: Option<Override>,
+    overridden: Option<Override>,
 }
 
 /// A set of which all images passed every stage.
@@ -67,7 +67,7 @@ struct ChainState<'c> {
     revision: &'c Revision,
     checks: Vec<Check>,
     /// The refusal that the user overrode.
-    overrides: Option<Override>,
+    overridden: Option<Override>,
 }
 
 impl<'c> ChainState<'c> {
@@ -76,7 +76,7 @@ impl<'c> ChainState<'c> {
             config,
             revision,
             checks: Vec::new(),
-            overrides: None,
+            overridden: None,
         }
     }
 
@@ -105,7 +105,7 @@ impl<'c> ChainState<'c> {
         Approved {
             images,
             checks: self.checks,
-            overrides: self.overrides,
+            overridden: self.overridden,
         }
     }
 }
@@ -502,8 +502,8 @@ impl Approved {
     }
 
     /// The refusal that the user overrode, which the commit records.
-    pub(crate) fn overrides(&self) -> Option<Override> {
-        self.overrides
+    pub(crate) fn overridden(&self) -> Option<Override> {
+        self.overridden
     }
 
     /// The digests of the images that are pinned.

@@ -352,7 +352,7 @@ impl HeldBy<'_> {
                 || "this set".to_owned(),
                 |revision| format!("set {revision}"),
             );
-            sentences.push(format!("{name} {}", self.event(latest)));
+            sentences.push(format!("{name} was {}", self.event(latest)));
         } else {
             let images = hold.held.iter().chain(&hold.held_elsewhere);
             sentences.extend(self.events(images, ""));
@@ -376,8 +376,12 @@ impl HeldBy<'_> {
             }
         }
         let sentence = |(hold, names): (&HeldDigest, Vec<String>)| {
-            let (names, event) = (names.join(", "), self.event(hold));
-            format!("the digest of {names}{remark} {event}")
+            let (subject, verb) = match names.len() {
+                1 => ("the digest of", "was"),
+                _ => ("the digests of", "were"),
+            };
+            let (names, event) = (names.join(" and "), self.event(hold));
+            format!("{subject} {names}{remark} {verb} {event}")
         };
         commits.into_iter().map(sentence).collect()
     }
@@ -389,7 +393,7 @@ impl HeldBy<'_> {
             format!(" in the set {}", plain(&hold.set.to_string()))
         };
         let (commit, date) = (hold.commit.short(), plain(&hold.date));
-        format!("was rolled back{place} by commit {commit} on {date}")
+        format!("rolled back{place} by commit {commit} on {date}")
     }
 }
 

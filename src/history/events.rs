@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::{
     Kind,
-    graph::{Graph, Step},
+    graph::{Fold, Graph},
     point::{Point, first_record},
     sets::Set,
 };
@@ -70,7 +70,7 @@ enum Change {
     IsFirstUnknown,
 }
 
-struct Fold<'a> {
+struct SetFold<'a> {
     graph: &'a Graph,
     points: &'a [Point],
     sets: &'a [Set],
@@ -97,7 +97,7 @@ pub(super) fn events(
     is_truncated: bool,
 ) -> Events {
     let images = sets.first().map_or(0, |set| set.0.len());
-    let mut fold = Fold {
+    let mut fold = SetFold {
         graph,
         points,
         sets,
@@ -114,24 +114,11 @@ pub(super) fn events(
         recorded: first_record(graph, points, is_truncated),
         changes: Vec::new(),
     };
-    // The number of changes before each commit that was entered and not left. Those of the line are never
-    // left.
-    let mut marks = Vec::new();
-    for step in &graph.steps {
-        match *step {
-            Step::Enter(commit) => {
-                marks.push(fold.changes.len());
-                if graph.positions[commit] >= start {
-                    fold.visit(commit);
-                }
-            }
-            Step::Leave(_) => fold.undo(marks.pop().unwrap_or_default()),
-        }
-    }
+    graph.fold(start, &mut fold);
     fold.events
 }
 
-impl Fold<'_> {
+impl Fold for SetFold<'_> {
     fn visit(&mut self, commit: usize) {
         let point = &self.points[commit];
         let Some(set) = point.set else {
@@ -159,6 +146,31 @@ impl Fold<'_> {
         self.make_current(commit, set, event);
     }
 
+    fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
+    fn undo(&mut self, changes: usize) {
+        for change in self.changes.drain(changes..).rev() {
+            match change {
+                Change::Sequence => {
+                    self.sequence.pop();
+                }
+                Change::Last(set, last) => self.last[set] = last,
+                Change::Seen(image, digest) => {
+                    self.seen[image].remove(&digest);
+                }
+                Change::Revision(set) => {
+                    self.events.revisions[set].pop();
+                }
+                Change::First(set) => self.events.first[set] = None,
+                Change::IsFirstUnknown => self.is_first_unknown = true,
+            }
+        }
+    }
+}
+
+impl SetFold<'_> {
     fn add_event(&mut self, commit: usize, set: usize) -> usize {
         let (points, sets) = (self.points, self.sets);
         let (point, content) = (&points[commit], &sets[set]);
@@ -335,26 +347,6 @@ impl Fold<'_> {
         {
             vacant.insert(seen);
             self.changes.push(Change::Seen(image, digest));
-        }
-    }
-
-    /// Returns to the state with `length` changes.
-    fn undo(&mut self, length: usize) {
-        for change in self.changes.drain(length..).rev() {
-            match change {
-                Change::Sequence => {
-                    self.sequence.pop();
-                }
-                Change::Last(set, last) => self.last[set] = last,
-                Change::Seen(image, digest) => {
-                    self.seen[image].remove(&digest);
-                }
-                Change::Revision(set) => {
-                    self.events.revisions[set].pop();
-                }
-                Change::First(set) => self.events.first[set] = None,
-                Change::IsFirstUnknown => self.is_first_unknown = true,
-            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The claims for which commits are evidence.
 
+use std::sync::Arc;
+
 use super::{
     claims::Claims,
     graph::Graph,
@@ -21,6 +23,7 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
         points.push(Point {
             set,
             slots: found.slots_by_commit[index].take(),
+            names: Arc::clone(&commit.names),
             partial_pins: found.partial_pins.remove(&index).unwrap_or_default(),
             has_changed_files: found.has_changed_files[index],
             config: commit.config,
@@ -130,6 +133,7 @@ mod tests {
                 added: content.starts_with('+').then_some(0),
                 previous: None,
                 config: ConfigState::NotAdded,
+                names: Arc::default(),
                 content: Content::Changed(Vec::new()),
             });
         }

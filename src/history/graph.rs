@@ -19,6 +19,18 @@ pub(super) enum Step {
     Leave(usize),
 }
 
+/// A state that follows from commit to commit, and returns to an earlier one.
+pub(super) trait Fold {
+    /// Adds a commit to the state after its first parent.
+    fn visit(&mut self, commit: usize);
+
+    /// The number of changes of the state.
+    fn changes(&self) -> usize;
+
+    /// Returns to the state with this number of changes.
+    fn undo(&mut self, changes: usize);
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     /// The first-parent line, oldest commit first.
@@ -84,6 +96,23 @@ impl Graph {
         graph.find_merged();
         graph.find_steps();
         graph
+    }
+
+    /// Folds the commits from a position in the line. Those of the line are never undone.
+    pub(super) fn fold(&self, start: usize, fold: &mut impl Fold) {
+        // The number of changes before each commit that was entered and not left.
+        let mut marks = Vec::new();
+        for step in &self.steps {
+            match *step {
+                Step::Enter(commit) => {
+                    marks.push(fold.changes());
+                    if self.positions[commit] >= start {
+                        fold.visit(commit);
+                    }
+                }
+                Step::Leave(_) => fold.undo(marks.pop().unwrap_or_default()),
+            }
+        }
     }
 
     /// Whether a commit is on the line.

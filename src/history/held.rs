@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Digests, History};
+use super::{Digests, History, holds::is_released};
 use crate::{
     config::SetPath,
     git::ObjectId,
@@ -79,19 +79,10 @@ pub(crate) struct HeldSet<'h> {
     /// The digests of the set.
     pub images: Digests,
     /// The latest commit that undid it.
-    pub hold: &'h HeldDigest,
+    pub hold: HeldDigest,
 }
 
 impl History {
-    /// Whether a commit of this set pins a digest on purpose after another commit.
-    pub(super) fn releases_after(&self, commit: usize, digest: Digest) -> bool {
-        let graph = &self.facts.graph;
-        let mut releases = self.releases.iter();
-        releases.any(|release| {
-            release.digests.contains(&digest) && graph.is_ancestor(commit, release.commit)
-        })
-    }
-
     /// The hold of a set with these digests. `pinned`: the digests that the files pin. Only images that
     /// differ from them or from the current set of the branch would change.
     pub(crate) fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold {
@@ -148,35 +139,36 @@ impl History {
                     hold: known.clone(),
                     ..image
                 }),
-                _ => hold.held_elsewhere.push(image),
+                Some(_) | None => hold.held_elsewhere.push(image),
             }
         }
         hold
     }
 
     /// Whether a commit of this set pins a held digest on purpose, after the commit that undid it.
-    fn is_released(&self, held: &HeldDigest) -> bool {
+    pub(super) fn is_released(&self, held: &HeldDigest) -> bool {
         let mut commits = self.facts.commits.iter();
         let commit = commits.position(|commit| commit.id == held.commit);
-        commit.is_some_and(|commit| self.releases_after(commit, held.digest))
+        commit.is_some_and(|commit| {
+            is_released(&self.releases, &self.facts.graph, held.digest, commit)
+        })
     }
 
-    /// Whether a set of the branch with these digests is held in lists: each digest that differs from those
-    /// of the current set, or each one of the current set itself.
-    pub(crate) fn hold_in_list(&self, digests: &Digests) -> Option<&HeldDigest> {
+    /// The hold of a set of the branch in lists: if each digest that differs from those of the current set is
+    /// held, or each one of the current set itself.
+    pub(crate) fn hold_in_list(&self, digests: &Digests) -> Option<HeldDigest> {
         let current = self.current_digests().unwrap_or_default();
-        let hold = self.hold(digests, &current);
-        let is_held = if digests
-            .iter()
-            .all(|(name, digest)| current.get(name) == Some(digest))
-        {
-            !digests.is_empty() && hold.pinned.len() == digests.len()
-        } else {
-            hold.is_held()
-        };
-        let mut images = hold.held.iter().chain(&hold.pinned);
-        let found = images.find_map(|image| self.held_digest(&image.hold.digest));
-        found.filter(|found| is_held && !found.is_elsewhere)
+        let mut hold = self.hold(digests, &current);
+        if hold.is_held() {
+            return Some(hold.held.swap_remove(0).hold);
+        }
+        hold.pinned.retain(|image| !image.hold.is_elsewhere);
+        let is_whole = hold.pinned.len() == digests.len();
+        hold.pinned
+            .into_iter()
+            .next()
+            .filter(|_| is_whole)
+            .map(|image| image.hold)
     }
 
     /// The digests of the current set of the branch.

@@ -18,9 +18,9 @@ use std::{
 };
 
 use super::{
-    graph::{Graph, Step},
+    graph::{Fold, Graph},
     point::{Point, first_record},
-    sets::SlotDigests,
+    sets::Set,
     walk::ConfigState,
 };
 use crate::oci::Digest;
@@ -63,7 +63,7 @@ enum Change {
     Slot(usize),
 }
 
-struct Fold<'a> {
+struct HoldFold<'a> {
     graph: &'a Graph,
     points: &'a [Point],
     /// The merges of the line, by their parents except the first.
@@ -90,7 +90,7 @@ pub(super) fn find_holds(
             merges.entry(*parent).or_default().push(*merge);
         }
     }
-    let mut fold = Fold {
+    let mut fold = HoldFold {
         graph,
         points,
         merges,
@@ -99,22 +99,75 @@ pub(super) fn find_holds(
         changes: Vec::new(),
         holds: SetHolds::default(),
     };
-    let mut marks = Vec::new();
-    for step in &graph.steps {
-        match *step {
-            Step::Enter(commit) => {
-                marks.push(fold.changes.len());
-                if graph.positions[commit] >= start {
-                    fold.visit(commit);
-                }
-            }
-            Step::Leave(_) => fold.undo(marks.pop().unwrap_or_default()),
-        }
-    }
+    graph.fold(start, &mut fold);
     fold.holds
 }
 
-impl Fold<'_> {
+impl Fold for HoldFold<'_> {
+    fn visit(&mut self, commit: usize) {
+        let points = self.points;
+        let point = &points[commit];
+        // After the removal of the configuration, its files may belong to another set.
+        if point.config == ConfigState::Removed {
+            return;
+        }
+        let Some(pinned) = &point.slots else {
+            for (slot, digest) in &point.partial_pins {
+                self.push(*slot, vec![*digest], false, commit);
+            }
+            return;
+        };
+        let is_evidence = self.is_recorded(commit) && point.has_changed_files;
+        self.continue_vanished(pinned);
+        let mut returned = Vec::new();
+        for (slot, digests) in pinned.0.iter().enumerate() {
+            let last = self.slots.get(slot).and_then(|states| states.last());
+            let is_agreed = digests.len() == 1;
+            let is_same =
+                last.is_some_and(|last| last.is_agreed == is_agreed && last.digests == *digests);
+            if digests.is_empty() || is_same {
+                continue;
+            }
+            if self.had(slot, digests) {
+                returned.extend_from_slice(digests);
+            }
+            if is_evidence && !point.is_override() {
+                self.undo_since(slot, pinned, commit, &|_| true);
+            }
+            self.push(slot, digests.clone(), is_agreed, commit);
+        }
+        let digests = if point.claims.is_override {
+            pinned.0.iter().flatten().copied().collect()
+        } else if point.claims.is_rollback && self.is_recorded_before(commit) {
+            returned
+        } else {
+            Vec::new()
+        };
+        if !digests.is_empty() {
+            self.holds.releases.push(Release { digests, commit });
+        }
+        for merge in self.merges.get(&commit).cloned().unwrap_or_default() {
+            self.compare_with_merge(merge);
+        }
+    }
+
+    fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
+    fn undo(&mut self, changes: usize) {
+        for change in self.changes.drain(changes..).rev() {
+            match change {
+                Change::State(slot) => {
+                    self.slots[slot].pop();
+                }
+                Change::Slot(slot) => self.slots[slot].clear(),
+            }
+        }
+    }
+}
+
+impl HoldFold<'_> {
     /// Whether this commit or one before records the set.
     fn is_recorded(&self, commit: usize) -> bool {
         self.recorded
@@ -133,56 +186,9 @@ impl Fold<'_> {
         states.any(|state| state.digests == digests)
     }
 
-    fn visit(&mut self, commit: usize) {
-        let points = self.points;
-        let point = &points[commit];
-        // After the removal of the configuration, its files may belong to another set.
-        if point.config == ConfigState::Removed {
-            return;
-        }
-        let Some(pinned) = &point.slots else {
-            for (slot, digest) in &point.partial_pins {
-                self.push(*slot, vec![*digest], false, commit);
-            }
-            return;
-        };
-        let is_evidence = self.is_recorded(commit) && point.has_changed_files;
-        self.continue_vanished(pinned);
-        let mut returned = Vec::new();
-        for (slot, digests) in pinned.digests.iter().enumerate() {
-            let last = self.slots.get(slot).and_then(|states| states.last());
-            let is_agreed = digests.len() == 1;
-            let is_same =
-                last.is_some_and(|last| last.is_agreed == is_agreed && last.digests == *digests);
-            if digests.is_empty() || is_same {
-                continue;
-            }
-            if self.had(slot, digests) {
-                returned.extend_from_slice(digests);
-            }
-            if is_evidence && !point.is_override() {
-                self.undo_since(slot, pinned, commit, &|_| true);
-            }
-            self.push(slot, digests.clone(), is_agreed, commit);
-        }
-        let digests = if point.claims.is_override {
-            pinned.digests.iter().flatten().copied().collect()
-        } else if point.claims.is_rollback && self.is_recorded_before(commit) {
-            returned
-        } else {
-            Vec::new()
-        };
-        if !digests.is_empty() {
-            self.holds.releases.push(Release { digests, commit });
-        }
-        for merge in self.merges.get(&commit).cloned().unwrap_or_default() {
-            self.compare_with_merge(merge);
-        }
-    }
-
     /// Continues the digests of an image that has another name and repository, if the old image is gone.
-    fn continue_vanished(&mut self, pinned: &SlotDigests) {
-        for (slot, digests) in pinned.digests.iter().enumerate() {
+    fn continue_vanished(&mut self, pinned: &Set) {
+        for (slot, digests) in pinned.0.iter().enumerate() {
             let is_new = self.slots.get(slot).is_none_or(Vec::is_empty);
             let [digest] = digests.as_slice() else {
                 continue;
@@ -191,7 +197,7 @@ impl Fold<'_> {
                 continue;
             }
             let vanished = self.slots.iter().enumerate().find(|(other, states)| {
-                let is_pinned = (pinned.digests.get(*other)).is_some_and(|other| !other.is_empty());
+                let is_pinned = (pinned.0.get(*other)).is_some_and(|other| !other.is_empty());
                 !is_pinned && states.iter().any(|state| state.digests.contains(digest))
             });
             if let Some((_, states)) = vanished {
@@ -208,15 +214,11 @@ impl Fold<'_> {
     fn undo_since(
         &mut self,
         slot: usize,
-        pinned: &SlotDigests,
+        pinned: &Set,
         commit: usize,
         counts: &dyn Fn(usize) -> bool,
     ) {
-        let Some(digests) = pinned
-            .digests
-            .get(slot)
-            .filter(|digests| digests.len() == 1)
-        else {
+        let Some(digests) = pinned.0.get(slot).filter(|digests| digests.len() == 1) else {
             return;
         };
         let states = self.slots.get(slot).map_or(&[][..], Vec::as_slice);
@@ -227,10 +229,11 @@ impl Fold<'_> {
             None if self.points[commit].has_rollback_title => 0,
             None => return,
         };
-        let image = pinned.names.get(&slot).cloned().unwrap_or_default();
+        let names = &self.points[commit].names;
+        let image = names.get(&slot).cloned().unwrap_or_default();
         for state in states[start..].iter().filter(|state| counts(state.commit)) {
             for digest in &state.digests {
-                if !pinned.digests.iter().flatten().any(|other| other == digest) {
+                if !pinned.0.iter().flatten().any(|other| other == digest) {
                     self.holds.undone.push(UndoneDigest {
                         digest: *digest,
                         image: image.clone(),
@@ -275,18 +278,19 @@ impl Fold<'_> {
             self.slots.resize(slot + 1, Vec::new());
         }
     }
+}
 
-    /// Returns to the state with `length` changes.
-    fn undo(&mut self, length: usize) {
-        for change in self.changes.drain(length..).rev() {
-            match change {
-                Change::State(slot) => {
-                    self.slots[slot].pop();
-                }
-                Change::Slot(slot) => self.slots[slot].clear(),
-            }
-        }
-    }
+/// Whether a commit pins a digest on purpose after the commit that undid it.
+pub(super) fn is_released(
+    releases: &[Release],
+    graph: &Graph,
+    digest: Digest,
+    undone_by: usize,
+) -> bool {
+    let mut releases = releases.iter();
+    releases.any(|release| {
+        release.digests.contains(&digest) && graph.is_ancestor(undone_by, release.commit)
+    })
 }
 
 impl SetHolds {
@@ -294,12 +298,7 @@ impl SetHolds {
     pub(super) fn held(&self, graph: &Graph) -> Vec<&UndoneDigest> {
         let mut held = Vec::new();
         for undone in &self.undone {
-            let mut releases = self.releases.iter();
-            let is_released = releases.any(|release| {
-                release.digests.contains(&undone.digest)
-                    && graph.is_ancestor(undone.commit, release.commit)
-            });
-            if !is_released {
+            if !is_released(&self.releases, graph, undone.digest, undone.commit) {
                 held.push(undone);
             }
         }

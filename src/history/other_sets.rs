@@ -3,7 +3,7 @@
 //! Renames are not followed: a set whose path no longer exists may have become any other one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::Path,
@@ -58,20 +58,10 @@ impl History {
         others: &OtherSets,
         scope: HoldScope,
     ) -> Result<Self, GitError> {
-        let mut indices = None;
         // A set that begins in the middle of the line may have the path of a former one.
         let with_own = self.facts.start > 0;
         for held in others.held_for(self.set_path(), with_own, scope)? {
-            let indices = indices.get_or_insert_with(|| {
-                let commits = self.facts.commits.iter().enumerate();
-                commits
-                    .map(|(index, commit)| (commit.id, index))
-                    .collect::<HashMap<_, _>>()
-            });
-            let is_released = indices
-                .get(&held.commit)
-                .is_some_and(|commit| self.releases_after(*commit, held.digest));
-            if !is_released && !self.held.contains(&held) {
+            if !self.is_released(&held) && !self.held.contains(&held) {
                 self.held.push(held);
             }
         }

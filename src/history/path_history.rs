@@ -19,7 +19,6 @@ use super::{
     log::CommitInfo,
     point::Point,
     sets::Set,
-    sets::SlotDigests,
     walk::{Commit, ConfigState, Content, UnknownContent},
 };
 use crate::{
@@ -98,6 +97,8 @@ impl History {
         let mut facts = LineFacts::default();
         let mut numbers = HashMap::new();
         let mut previous = None;
+        let names = config.images.iter().map(|image| image.name.clone());
+        let names: Arc<BTreeMap<_, _>> = Arc::new(names.enumerate().collect());
         for commit in path_history.commits.iter().rev() {
             let mut found = reader.commit(commit)?;
             let subject = subject(commit.message);
@@ -116,6 +117,7 @@ impl History {
                 claims: claims.clone(),
                 has_rollback_title,
                 has_changed_files: true,
+                names: Arc::clone(&names),
                 ..Point::default()
             };
             let content = if let Some(unknown) = found.refused {
@@ -141,6 +143,7 @@ impl History {
                 previous: None,
                 paths: 1,
                 config: ConfigState::Present { is_changed: false },
+                names: Arc::clone(&names),
                 content,
             });
         }
@@ -217,16 +220,12 @@ impl<'r> Reader<'_, 'r> {
 }
 
 /// The digests of the images that must be pinned, and those of all images.
-fn set(config: &Config, pins: &PinList) -> (Set, SlotDigests) {
+fn set(config: &Config, pins: &PinList) -> (Set, Set) {
     let mut images = vec![Vec::new(); config.images.len()];
     for (image, digest) in pins {
         images[*image].push(*digest);
     }
-    let names = config.images.iter().map(|image| image.name.clone());
-    let slots = SlotDigests {
-        digests: Set::new(images).0,
-        names: Arc::new(names.enumerate().collect()),
-    };
+    let slots = Set::new(images);
     (Set::of_images(&slots, config), slots)
 }
 

@@ -1,6 +1,8 @@
 //! The facts about a commit: its set, and the claims for which it is evidence.
 
-use super::{claims::Claims, graph::Graph, sets::SlotDigests, walk::ConfigState};
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{claims::Claims, graph::Graph, sets::Set, walk::ConfigState};
 use crate::oci::Digest;
 
 /// The set of a commit, and the claims for which the commit is evidence.
@@ -13,7 +15,9 @@ pub(super) struct Point {
     /// The index of the set; `None` if the content is unknown.
     pub(super) set: Option<usize>,
     /// The digests of every slot; `None` if the content is unknown.
-    pub(super) slots: Option<SlotDigests>,
+    pub(super) slots: Option<Set>,
+    /// The name of the image of each slot in the commit's own configuration.
+    pub(super) names: Arc<BTreeMap<usize, String>>,
     /// The digests that were found in unknown content, each with its slot.
     pub(super) partial_pins: Vec<(usize, Digest)>,
     pub(super) claims: Claims,

@@ -134,10 +134,9 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn new(config: &Config, slots: &mut Slots) -> Self {
         let own = slots.assign(config);
-        let names = config.images.iter().filter_map(|image| {
-            let repository = (slots.repositories.iter())
-                .position(|repository| *repository == image.repository)?;
-            Some((*own.get(&repository)?, image.name.clone()))
+        let names = config.images.iter().map(|image| {
+            let repository = slots.repository(&image.repository);
+            (own[&repository], image.name.clone())
         });
         let names = Arc::new(names.collect());
         let has_other_repositories = own.keys().any(|repository| *repository >= slots.current);
@@ -167,10 +166,7 @@ impl Rules {
     }
 
     pub(super) fn is_equal(&self, other: &Self) -> bool {
-        self.slots == other.slots
-            && self.names == other.names
-            && self.texts == other.texts
-            && self.reading == other.reading
+        self.slots == other.slots && self.texts == other.texts && self.reading == other.reading
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {

@@ -15,14 +15,6 @@ use super::{
 };
 use crate::{config::Config, oci::Digest};
 
-/// The digests of every image of a set at a commit, by slot.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SlotDigests {
-    pub(super) digests: Arc<[Vec<Digest>]>,
-    /// The name of the image of each slot in the commit's own configuration.
-    pub(super) names: Arc<BTreeMap<usize, String>>,
-}
-
 /// The distinct digests that each image is pinned to, sorted, in the order of the current
 /// configuration; images with `pins: 0` have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -38,9 +30,9 @@ impl Set {
     }
 
     /// The digests of the currently configured images that must be pinned, from those of every slot.
-    pub(super) fn of_images(slots: &SlotDigests, config: &Config) -> Self {
+    pub(super) fn of_images(slots: &Self, config: &Config) -> Self {
         let images = config.images.iter().enumerate().map(|(slot, image)| {
-            let digests = slots.digests.get(slot).filter(|_| image.pins > 0);
+            let digests = slots.0.get(slot).filter(|_| image.pins > 0);
             digests.cloned().unwrap_or_default()
         });
         Self(images.collect())
@@ -77,7 +69,7 @@ pub(super) struct Sets {
     /// The index in `distinct` of the set of each commit; `None` if the content is unknown.
     pub(super) by_commit: Vec<Option<usize>>,
     /// The digests of every slot at each commit; `None` if the content is unknown.
-    pub(super) slots_by_commit: Vec<Option<SlotDigests>>,
+    pub(super) slots_by_commit: Vec<Option<Set>>,
     /// Whether each commit changed pins since its first parent, or may have.
     pub(super) has_changed: Vec<bool>,
     /// Whether each commit changed a file with pins; otherwise only the configuration changed the set.
@@ -136,7 +128,7 @@ pub(super) fn find_sets(
         if !is_unknown && refused.is_none() {
             // A refused file is one of the files, so its correction is a change.
             if changed.pins || has_other_rules {
-                let digests = tree.slot_digests();
+                let digests = tree.slots();
                 let set = Set::of_images(&digests, config);
                 pinned = Some(digests);
                 current = Some(*numbers.entry(set.clone()).or_insert_with(|| {
@@ -271,9 +263,9 @@ impl<'s> Tree<'s> {
     }
 
     /// The digests of every slot.
-    fn slot_digests(&self) -> SlotDigests {
+    fn slots(&self) -> Set {
         let Some(rules) = &self.rules else {
-            return SlotDigests::default();
+            return Set::default();
         };
         let length = rules.slots.values().max().map_or(0, |last| last + 1);
         let mut slots = vec![Vec::new(); length];
@@ -282,10 +274,7 @@ impl<'s> Tree<'s> {
                 slots[*slot].push(*digest);
             }
         }
-        SlotDigests {
-            digests: Set::new(slots).0,
-            names: Arc::clone(&rules.names),
-        }
+        Set::new(slots)
     }
 }
 

@@ -1213,7 +1213,7 @@ fn new_file_is_listed_unless_the_rules_changed() {
     let without_files = "places: { helm: {} }\n";
     for (places, path, text, is_listed) in [
         ("", "repin.yaml", comment.as_str(), true),
-        ("", "repin.yaml", &renamed, false),
+        ("", "repin.yaml", &renamed, true),
         ("", "repin.yaml", &more_files, false),
         ("", chart, "name: x\n", true),
         (with_files, chart, "name: x\n", true),

@@ -176,7 +176,7 @@ impl Page {
         let current = history.entries().first().filter(|entry| entry.current);
         let held = holds.iter().map(|hold| HeldItem {
             revision: hold.revision.map(ToString::to_string),
-            by: relations.hold(hold.hold),
+            by: relations.hold(&hold.hold),
         });
         // A limit and unreadable commits may leave out the current set.
         let unlisted = current.filter(|entry| {

@@ -138,8 +138,8 @@ fn attempt_at(
     let body = render_body(&document, &planned.body_context, template.as_ref());
     let body = body.and_then(|mut body| {
         // A squash merge may take the body of the pull request for its message.
-        if let Some(override_) = planned.approved.overrides() {
-            body = format!("{body}\n{}\n", override_.line());
+        if let Some(overridden) = planned.approved.overridden() {
+            body = format!("{body}\n{}\n", overridden.line());
         }
         write_files(options, document.diff_bytes(), &body, services)?;
         Ok(body)
@@ -414,7 +414,7 @@ pub(super) fn planned_document(unplanned: PlanDocument, planned: &Planned) -> Pl
     let changes = planned.plan.changes();
     let checks = planned.approved.checks().iter();
     let mut trailers = unplanned.trailers.clone();
-    trailers.extend(planned.approved.overrides().map(Override::line));
+    trailers.extend(planned.approved.overridden().map(Override::line));
     PlanDocument {
         approved: true,
         changed: !changes.is_empty(),

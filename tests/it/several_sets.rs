@@ -437,8 +437,8 @@ fn summary_of_all_sets_has_the_table() {
     let text = fs::read_to_string(summary).unwrap();
     for part in [
         "| SET PATH | REVISION |",
-        "| envs/prod/repin.yaml | not recorded |",
-        "| 0 of 1 | 1 failed |",
+        "| envs/prod/repin.yaml | - | - | 0 of 1 | 1 failed |",
+        "| envs/staging/repin.yaml | not recorded |",
         "\n## check: envs/prod/repin.yaml\n",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -513,39 +513,6 @@ fn pin_of_two_sets_fails_the_check() {
     world.write("envs/app.yml", pin(&world));
     assert_eq!(counted_twice(&check(&world, PROD, 0), "pass").len(), 1);
     check(&world, "repin.yaml", 0);
-}
-
-#[test]
-fn unknown_past_needs_force() {
-    let world = repository();
-    let directory = world.path("envs/prod");
-    fs::remove_file(directory.join("repin.yaml")).unwrap();
-    fs::rename(&directory, world.path("live")).unwrap();
-    let padding = "# a text without a similarity to the removed file\n".repeat(9);
-    world.write("live/repin.yaml", padding + &config("app.yml", 1));
-    world.commit("rewrite");
-    world.push();
-    let promote = |more: &[&str], exit| {
-        let args = [
-            "--config",
-            "live/repin.yaml",
-            "promote",
-            "--revision",
-            REV_B,
-        ];
-        let args = [&args[..], &["--format", "json"], more].concat();
-        run(&world, &args).exits(exit).json()
-    };
-    let refused = promote(&[], 1);
-    assert_eq!(failed(&refused), ["rolled_back"]);
-    let detail = details(&refused, "rolled_back", "fail").remove(0);
-    assert!(detail.contains("removes envs/prod/repin.yaml"), "{detail}");
-    let forced = promote(&["--force-after-rollback"], 0);
-    let detail = details(&forced, "rolled_back", "warn").remove(0);
-    assert!(
-        detail.ends_with("forced by --force-after-rollback"),
-        "{detail}"
-    );
 }
 
 #[test]

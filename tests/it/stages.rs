@@ -1147,7 +1147,9 @@ fn newest_set_is_not_before_pull_request() {
     assert_eq!(newest(&[]).exits(0).json()["revision"], REV_C);
     // C must pass the stage a second time, and the pull request still proposes it.
     pipeline.promoted(STAGING, REV_B, 30);
-    pipeline.promoted(STAGING, REV_C, 10);
+    pipeline.pin(STAGING, REV_C);
+    let message = format!("promote: envs-staging @{REV_C}\n\nRepin-Override: rolled_back");
+    pipeline.commit(&message, 10);
     let document = newest(&["--pr", "ready"]).exits(0).json();
     assert_eq!(document["changed"], false, "{document:#}");
     // It counts under the former path of the set, and not if it undoes a set.

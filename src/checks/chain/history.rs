@@ -43,6 +43,8 @@ pub(crate) enum HistoryVerdict {
         open_order: Option<Order>,
         /// The extent of the history in which to look up the digests; `None`: no history is available.
         digest_extent: Option<Extent>,
+        /// Whether the digests decide if missing commits matter.
+        is_shallow_open: bool,
     },
     /// A rollback to a set that was promoted. `None`: no commit records its revision, so its digests are
     /// looked up.
@@ -116,15 +118,17 @@ impl<'c> Counted<'c> {
         let mut state = self.state;
         if facts.extent().is_some() && !holds.is_empty() {
             // Otherwise the check fails.
-            state.overrides = Some(Override::RolledBack);
+            state.overridden = Some(Override::RolledBack);
         }
         let is_refused = any_failed(&result.checks) || any_failed(&holds);
+        let mut is_shallow_open = false;
         if let HistoryFacts::Known {
             recorded_hold,
             extent,
             ..
         } = facts
         {
+            is_shallow_open = recorded_hold.is_shallow && recorded_hold.is_held();
             if recorded_hold.is_held() && is_refused {
                 // The set is refused before its images are read.
                 let set = HeldBy {
@@ -133,7 +137,7 @@ impl<'c> Counted<'c> {
                 };
                 let held = check_hold(&set, recorded_hold, overrides.rolled_back, *extent);
                 result.checks.push(held);
-            } else if recorded_hold.is_shallow && !recorded_hold.is_held() {
+            } else if recorded_hold.is_shallow && !is_shallow_open {
                 match check_shallow_hold(overrides.rolled_back, *extent) {
                     Ok(check) => result.checks.push(check),
                     Err(outage) => result.outages.push(outage),
@@ -145,6 +149,7 @@ impl<'c> Counted<'c> {
             overrides,
             open_order,
             digest_extent: facts.extent(),
+            is_shallow_open,
         };
         Ok(HistoryChecked {
             state: state.stage(result)?,
@@ -234,7 +239,7 @@ impl HistoryChecked<'_> {
             path: &self.state.config.set_path,
         };
         let hold = history.hold(digests, &self.pinned);
-        let (is_forced, extent) = match &self.verdict {
+        let (is_forced, extent, is_shallow_open) = match &self.verdict {
             HistoryVerdict::Rollback(_) => {
                 result.checks.extend(check_return(&set, &hold));
                 return result;
@@ -246,15 +251,23 @@ impl HistoryChecked<'_> {
             HistoryVerdict::Promotion {
                 overrides,
                 digest_extent: Some(extent),
+                is_shallow_open,
                 ..
-            } => (overrides.rolled_back, *extent),
+            } => (overrides.rolled_back, *extent, *is_shallow_open),
         };
         if !hold.is_shallow || hold.latest().is_some() {
             let check = check_hold(&set, &hold, is_forced, extent);
             result.checks.push(check);
         }
+        // The recorded set is held, and the tags resolve to other digests.
+        if is_shallow_open && !hold.is_held() {
+            match check_shallow_hold(is_forced, extent) {
+                Ok(check) => result.checks.push(check),
+                Err(outage) => result.outages.push(outage),
+            }
+        }
         if is_forced && (hold.is_held() || hold.is_shallow) {
-            self.state.overrides = Some(Override::RolledBack);
+            self.state.overridden = Some(Override::RolledBack);
         }
         result
     }

@@ -10,7 +10,6 @@ use crate::{
         History, HistoryEntry, LineFacts, Provenance, UnknownPast,
         claims::Claims,
         log::{CommitInfo, Parents},
-        sets::SlotDigests,
         tests::examples::id,
         walk::{Commit, ConfigState, Content, UnknownContent},
     },
@@ -113,10 +112,8 @@ pub(in crate::history) fn facts_of(
             Vec::new()
         };
         let names = (0..content.0.len()).map(|image| (image, format!("i{image}")));
-        let slots = SlotDigests {
-            digests: content.0.clone(),
-            names: std::sync::Arc::new(names.collect()),
-        };
+        let names = std::sync::Arc::new(names.collect());
+        let slots = content.clone();
         let known = facts.sets.iter().position(|other| *other == content);
         let number = known.unwrap_or_else(|| {
             facts.sets.push(content);
@@ -144,6 +141,7 @@ pub(in crate::history) fn facts_of(
         facts.points.push(Point {
             set,
             slots: (!is_unknown).then_some(slots),
+            names: std::sync::Arc::clone(&names),
             partial_pins,
             claims: claims.clone(),
             has_merged_override: (others.clone())
@@ -164,6 +162,7 @@ pub(in crate::history) fn facts_of(
             added: None,
             previous: None,
             config: ConfigState::Present { is_changed: false },
+            names,
             content: if is_unknown {
                 let reason = "unreadable".into();
                 let unknown = UnknownContent { file: None, reason };

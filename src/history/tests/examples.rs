@@ -1,6 +1,9 @@
 //! Histories in memory, for tests of verdicts.
 
-use std::{sync::OnceLock, time::SystemTime};
+use std::{
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use crate::history::{
     Digests, History, LineFacts,
@@ -8,7 +11,6 @@ use crate::history::{
     evidence,
     graph::Graph,
     log::{CommitInfo, Parents},
-    sets::SlotDigests,
     sets::{Set, Sets},
     walk::{Commit, ConfigState, Content, UnknownContent},
 };
@@ -53,10 +55,8 @@ impl History {
                 .push(first.is_none_or(|first| found.by_commit[*first] != number));
             found.by_commit.push(number);
             found.has_changed_files.push(true);
-            found.slots_by_commit.push(number.map(|number| SlotDigests {
-                digests: found.distinct[number].0.clone(),
-                ..SlotDigests::default()
-            }));
+            let slots = number.map(|number| found.distinct[number].clone());
+            found.slots_by_commit.push(slots);
             let revisions: Vec<_> = (commit.promotes.iter())
                 .map(|letter| pattern.revision(&letter.to_string()).unwrap())
                 .collect();
@@ -73,6 +73,7 @@ impl History {
                 added: None,
                 previous: None,
                 config: ConfigState::Present { is_changed: false },
+                names: Arc::default(),
                 content: if number.is_some() {
                     Content::Changed(Vec::new())
                 } else {
