@@ -32,9 +32,8 @@
 //! - `forge`, for `pull_request` and `prune`, creates, updates and closes branches, pull requests,
 //!   comments, labels and merges, and deletes packages;
 //! - `registry`, for `prune`, deletes manifests;
-//! - `workflow` writes the files of `--diff-file` and `--body-file`;
-//! - `cli` writes trusted roots, the files that options name, and the files of a step of GitHub Actions
-//!   (`--format github`).
+//! - `workflow` writes the files that options name;
+//! - `cli` writes trusted roots and the files of a step of GitHub Actions (`--format github`).
 //!
 //! These also do so without such an option:
 //!
@@ -68,6 +67,7 @@ pub mod fuzzing;
 mod git;
 mod history;
 mod http;
+mod input_file;
 mod inventory;
 mod layers;
 mod oci;

@@ -142,7 +142,13 @@ fn is_branch(name: &str) -> bool {
 /// values are.
 fn rendered(revision: &str, name: &str, template: &str) {
     let document = document(revision, name);
-    let own = body::render(&document, &body::TemplateContext::default(), None).unwrap();
+    let own = body::render(
+        &document,
+        &body::TemplateContext::default(),
+        None,
+        &body::TemplateJob::render,
+    )
+    .unwrap();
     check_body(&own, revision);
     // The author of a template is responsible for its loops; costly templates only slow the search.
     let costly = [
@@ -161,7 +167,12 @@ fn rendered(revision: &str, name: &str, template: &str) {
     if costly.iter().any(|word| rest.contains(word)) {
         return;
     }
-    if let Ok(body) = body::render(&document, &body::TemplateContext::default(), Some(template)) {
+    if let Ok(body) = body::render(
+        &document,
+        &body::TemplateContext::default(),
+        Some(template),
+        &body::TemplateJob::render,
+    ) {
         check_body(&body, revision);
     }
 }

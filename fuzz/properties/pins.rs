@@ -14,8 +14,9 @@ use super::{
     Finder, Replacement,
     digests::{OVERLAP, Width, runs_in},
     read::{BLOCK, each_block},
+    reference::MAX_REFERENCE,
     replace,
-    scan::{MAX_REFERENCE, Scan},
+    scan::Scan,
 };
 use crate::{
     config::{self, Config},
@@ -43,12 +44,23 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     config::parse(&source, Path::new("/"), &crate::config::SetPath::top()).unwrap()
 });
 
-/// A result of the slow search: the image, the offsets of the reference and of the digest, and the tag
-/// and the digest of a pin, or `None` for a malformed one.
-type Hit = (usize, usize, usize, Option<(Option<String>, String)>);
+/// A result of the slow search: the image, the offset of the digest, and the tag and the digest of a pin, or
+/// `None` for a malformed one.
+type Hit = (usize, usize, Option<(Option<String>, String)>);
 
+const NAME: &str = r"(?:(?:[gG][hH][cC][rR]\.[iI][oO](?::443)?/acme/(app|app-extra))|(?:[lL][oO][cC][aA][lL][hH][oO][sS][tT]:5000/(app))|(?:(?:(?:(?:[iI][nN][dD][eE][xX]\.|[rR][eE][gG][iI][sS][tT][rR][yY]-1\.)?[dD][oO][cC][kK][eE][rR]\.[iI][oO](?::443)?|[rR][eE][gG][iI][sS][tT][rR][yY]\.[hH][uU][bB]\.[dD][oO][cC][kK][eE][rR]\.[cC][oO][mM](?::443)?)/)?(?:library/)?(nginx)))";
 static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?-u)\A(?:docker://|oci://)?((?:(?:[gG][hH][cC][rR]\.[iI][oO]/acme/(app|app-extra))|(?:[lL][oO][cC][aA][lL][hH][oO][sS][tT]:5000/(app))|(?:(?:(?:[iI][nN][dD][eE][xX]\.)?[dD][oO][cC][kK][eE][rR]\.[iI][oO]/)?(?:library/)?(nginx)))(?::([^/]*))?)\z").unwrap()
+    Regex::new(&format!(
+        r"(?-u)\A(?:docker://|oci://)?({NAME}(?::([^/]*))?)\z"
+    ))
+    .unwrap()
+});
+/// The text before the digest of every pin, if its escapes are removed.
+static PIN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(&format!(
+        r"(?-u){NAME}(?::[^/\n]*|:[^\n]*[$}})>%][^\n/]*)?(?:@|u0040|x40)(?:\$\{{[A-Za-z0-9_]+:?[-=])*\z"
+    ))
+    .unwrap()
 });
 static TAG: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?-u)\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z").unwrap());
@@ -60,10 +72,10 @@ static COMMENT: LazyLock<Regex> = LazyLock::new(|| {
 static HEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?-u)\A[0-9a-f]{64}\z").unwrap());
 
 fn is_in_reference(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._/:@-".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"._/:-".contains(&byte)
 }
 
-/// Every `@`, with the characters of a reference before it and the text after it.
+/// Every `@` after a reference that no other text touches, with the text after it.
 fn slow(content: &[u8]) -> Vec<Hit> {
     let mut hits = Vec::new();
     for at in (0..content.len()).filter(|at| content[*at] == b'@') {
@@ -71,8 +83,8 @@ fn slow(content: &[u8]) -> Vec<Hit> {
             .iter()
             .rposition(|byte| !is_in_reference(*byte))
             .map_or(0, |at| at + 1);
-        // A longer text is no reference, not even a malformed one.
-        if at - start > MAX_REFERENCE {
+        let before = start.checked_sub(1).map(|at| content[at]);
+        if at - start > MAX_REFERENCE || before.is_some_and(|byte| b"\\${}@".contains(&byte)) {
             continue;
         }
         let (Some(before), Some(after)) = (
@@ -88,46 +100,34 @@ fn slow(content: &[u8]) -> Vec<Hit> {
         };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let tag = before.get(5).map(|tag| tag.as_bytes());
+        let rest = &content[at + 1 + after[0].len()..];
+        let ends = match rest {
+            [b'@', ..] => false,
+            [b':', next, ..] => !(next.is_ascii_alphanumeric() || b"_${".contains(next)),
+            _ => true,
+        };
         let good = tag.is_none_or(|tag| TAG.is_match(tag))
             && &after[1] == b"sha256"
-            && HEX.is_match(&after[2]);
+            && HEX.is_match(&after[2])
+            && ends;
         let pin = good.then(|| (tag.map(text), text(&after[2])));
-        let named = at - before[1].len();
-        hits.push((image, named, at + 1, pin));
+        hits.push((image, at + 1, pin));
     }
     hits
 }
 
-fn hits(content: &[u8], scan: &Scan) -> Vec<Hit> {
-    let begins = |line: usize, column: usize| {
-        let lines = content
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'\n');
-        let start = (line > 1).then(|| lines.map(|(at, _)| at + 1).nth(line - 2).unwrap());
-        start.unwrap_or(0) + column - 1
-    };
+fn hits(scan: &Scan) -> Vec<Hit> {
     let pins = scan.pins.iter().map(|pin| {
         let tag = pin.tag.as_ref().map(ToString::to_string);
-        let start = begins(pin.line, pin.column);
-        (pin.image, start, pin.offset, Some((tag, pin.digest.hex())))
+        (pin.image, pin.offset, Some((tag, pin.digest.hex())))
     });
-    let malformed = scan.malformed.iter().map(|malformed| {
-        let start = begins(malformed.line, malformed.column);
-        let at = content[start..].windows(2).position(|pair| pair[0] == b'@');
-        let text = malformed.text.as_bytes();
-        let shown = String::from_utf8_lossy(&content[start..]);
-        assert!(shown.as_bytes().starts_with(text), "{malformed:?}");
-        // The first `@` after it may belong to the tag; the slow search finds the right one.
-        (malformed.image, start, start + at.unwrap_or(0) + 1, None)
-    });
-    let mut all: Vec<_> = pins.chain(malformed).collect();
-    all.sort();
-    all
+    let malformed = scan.malformed.iter();
+    let malformed = malformed.map(|malformed| (malformed.image, malformed.digest.start, None));
+    pins.chain(malformed).collect()
 }
 
-/// A slow search finds the same pins at the same places, and a replacement changes the digest and
-/// nothing else.
+/// A slow search of references that no other text touches finds the same pins, the other pins follow the
+/// name of an image, and a replacement changes the digest and nothing else.
 pub fn scanner(input: &[u8]) {
     // A file with zeros is UTF-16, with other line ends.
     let input: Vec<u8> = [b" ".as_slice(), input].concat();
@@ -139,22 +139,18 @@ pub fn scanner(input: &[u8]) {
     let finder = Finder::for_repositories(&repositories).with_version_comments(&CONFIG);
     let scan = finder.scan(&input);
     commented(&input, &scan);
-    let mut expected = slow(&input);
-    expected.sort();
-    let plain = |hits: Vec<Hit>| -> Vec<Hit> {
-        let at = |hit: Hit| {
-            if hit.3.is_none() {
-                (hit.0, hit.1, 0, None)
-            } else {
-                hit
-            }
-        };
-        let mut hits: Vec<_> = hits.into_iter().map(at).collect();
-        hits.sort();
-        hits
-    };
-    let expected = plain(expected);
-    assert_eq!(plain(hits(&input, &scan)), expected);
+    let found = hits(&scan);
+    for hit in slow(&input) {
+        assert!(found.contains(&hit), "{hit:?}");
+    }
+    for pin in &scan.pins {
+        let before: Vec<u8> = input[..pin.offset]
+            .iter()
+            .copied()
+            .filter(|byte| *byte != b'\\')
+            .collect();
+        assert!(PIN.is_match(&before), "{pin:?}");
+    }
     replaced(&finder, &input, &scan);
 }
 
@@ -194,8 +190,8 @@ fn replaced(finder: &Finder, input: &[u8], scan: &Scan) {
         let digest = to.digest.hex();
         expected.splice(pin.offset + 7..pin.offset + 71, digest.bytes());
         if let Some(tag) = &pin.tag {
-            let at = pin.offset - 1 - tag.as_str().len();
-            expected.splice(at..pin.offset - 1, *b"new");
+            let at = pin.tag_at;
+            expected.splice(at..at + tag.as_str().len(), *b"new");
         }
     }
     assert_eq!(new, expected);

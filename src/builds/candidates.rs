@@ -112,6 +112,23 @@ impl TagTable {
         }
     }
 
+    /// The revisions that begin with a text, if tags contain the full revision.
+    pub(crate) fn revisions_beginning_with(
+        &self,
+        text: &str,
+        revisions: &Revisions,
+    ) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        for tag in self.tags.keys() {
+            if let Some(revision) = revision_in(revisions, tag)
+                && revision.starts_with(text)
+            {
+                found.insert(revision.to_owned());
+            }
+        }
+        found.into_iter().collect()
+    }
+
     /// Groups the tags by revision, and selects at most [`MAX_READ`] revisions.
     pub(crate) fn candidates(&self, facts: &SelectionFacts<'_>) -> Result<Candidates, GitError> {
         let pattern = &facts.revisions.pattern;

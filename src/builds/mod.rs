@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use crate::{
     config::{Config, RevisionLength},
     error::Error,
-    history,
+    history::{self, Digests},
     oci::{Digest, Revision, Tag},
 };
 
@@ -21,7 +21,7 @@ pub(crate) use candidates::{
     Candidates, MAX_READ, Push, Selection, SelectionFacts, TagTable, is_build,
 };
 use order::ListOrder;
-pub(crate) use state::{Proposal, SetFacts, State, is_created_before, is_current, state};
+pub(crate) use state::{Proposal, SetFacts, State, is_created_before, is_current, state, unmerged};
 
 /// The facts about a build from its registries.
 #[derive(Debug)]
@@ -121,6 +121,19 @@ impl ReadBuild {
     pub(crate) fn build_time(&self) -> Option<SystemTime> {
         self.created()
             .filter(|time| !history::is_placeholder(*time))
+    }
+
+    /// The digests of the images that must be pinned.
+    pub(crate) fn digests(&self, config: &Config) -> Digests {
+        let mut digests = Digests::new();
+        for (image, read) in config.images.iter().zip(&self.images) {
+            if let Some(read) = read.read()
+                && image.pins > 0
+            {
+                digests.insert(image.name.clone(), read.digest);
+            }
+        }
+        digests
     }
 
     /// The errors of the images that could not be read.

@@ -18,6 +18,8 @@ words! {
         Current = "current",
         /// A rollback undid the set.
         Held = "held",
+        /// The branch that counts does not contain the commit of the build.
+        Unmerged = "unmerged",
         /// An image is missing or cannot be read.
         Incomplete = "incomplete",
         /// An open pull request promotes the set.
@@ -50,7 +52,7 @@ pub(crate) struct SetFacts<'f> {
 
 /// The state of a build, with its detail, without a comparison of its age.
 pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) {
-    let digests = digests(build, facts.config);
+    let digests = build.digests(facts.config);
     if is_current(build, facts) {
         return (State::Current, String::new());
     }
@@ -74,6 +76,15 @@ fn held(hold: &HeldDigest) -> (State, String) {
     (State::Held, detail)
 }
 
+/// The state of a build whose commit `branch` does not contain.
+pub(crate) fn unmerged(build: &ReadBuild, facts: &SetFacts<'_>, branch: &str) -> (State, String) {
+    let mut detail = format!("not in {}", plain(branch));
+    if let Some(proposal) = proposal(build, facts) {
+        detail.push_str(&format!("; proposed in #{}", proposal.number));
+    }
+    (State::Unmerged, detail)
+}
+
 /// The open pull request that promotes a build.
 pub(crate) fn proposal<'f>(build: &ReadBuild, facts: &SetFacts<'f>) -> Option<&'f Proposal> {
     let revision = build.revision.as_ref()?;
@@ -81,22 +92,9 @@ pub(crate) fn proposal<'f>(build: &ReadBuild, facts: &SetFacts<'f>) -> Option<&'
     proposals.find(|proposal| proposal.revision == *revision)
 }
 
-/// The digests of the images that must be pinned.
-fn digests(build: &ReadBuild, config: &Config) -> Digests {
-    let mut digests = Digests::new();
-    for (image, read) in config.images.iter().zip(&build.images) {
-        if let Some(read) = read.read()
-            && image.pins > 0
-        {
-            digests.insert(image.name.clone(), read.digest);
-        }
-    }
-    digests
-}
-
 /// Whether the set of a build is pinned now.
 pub(crate) fn is_current(build: &ReadBuild, facts: &SetFacts<'_>) -> bool {
-    let digests = digests(build, facts.config);
+    let digests = build.digests(facts.config);
     if facts.current.is_some() && facts.current == build.revision.as_ref() {
         return true;
     }

@@ -9,7 +9,7 @@ use crate::{
     contents::{self, ContentsByDigest, ContentsDifference, UnreadPart},
     oci::{Platform, RuntimeConfig},
     registry::resolve::{ImageFacts, PlatformFacts},
-    untrusted::masked_words,
+    untrusted::{masked_label, masked_words},
 };
 
 /// The labels of the base image (OCI image specification, "Annotations").
@@ -353,7 +353,7 @@ fn fields(platform: &ChangedPlatform<'_>, reasons: &mut Vec<(Part, String)>) -> 
     let mut changes = Vec::new();
     for (field, [from, to]) in values {
         if from != to {
-            let (from, to) = (masked(field, from), masked(field, to));
+            let (from, to) = (masked(from), masked(to));
             changes.push(FieldChange { field, from, to });
         }
     }
@@ -379,12 +379,10 @@ fn runtime_values(runtime: &RuntimeConfig) -> [(&'static str, FieldValue); 7] {
     ]
 }
 
-fn masked(field: &str, value: FieldValue) -> FieldValue {
+fn masked(value: FieldValue) -> FieldValue {
     match value {
-        FieldValue::List(words) if ["entrypoint", "command", "health_check"].contains(&field) => {
-            FieldValue::List(masked_words(&words))
-        }
-        value => value,
+        FieldValue::List(words) => FieldValue::List(masked_words(&words)),
+        FieldValue::Text(text) => FieldValue::Text(masked_words(&[text]).concat()),
     }
 }
 
@@ -438,8 +436,10 @@ fn labels(
             (old, new) if old != new => Change::Changed,
             _ => continue,
         };
-        let value =
-            |labels: &BTreeMap<String, String>| labels.get(name).filter(|_| is_reported).cloned();
+        let value = |labels: &BTreeMap<String, String>| {
+            let value = labels.get(name).filter(|_| is_reported)?;
+            Some(masked_label(name, value))
+        };
         changes.push(LabelChange {
             name: name.clone(),
             from: value(old),

@@ -113,6 +113,8 @@ mod tests {
         let outage = Resolution {
             target: Target::new(TagPattern::Tag(Tag::parse("abc1234").unwrap())),
             found: Err(Error::unavailable("r.example", "timeout")),
+            recorded: None,
+            bypassed: None,
             old_platforms: Vec::new(),
         };
         let stopped = full_revision(&config, "abc1234", &[Some(&outage)]).unwrap_err();

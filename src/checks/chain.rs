@@ -25,7 +25,9 @@ pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 
 use super::{
     ApprovedImage, Check, Code, JudgedStage, Resolution, StageResult, Standard, Status, any_failed,
-    check_resolution, check_shared_digests, check_stages, set::content_result,
+    check_resolution, check_shared_digests, check_stages,
+    platforms::{LostPlatforms, check_lost_platforms},
+    set::content_result,
 };
 use crate::{
     config::{Config, Image, Override, SignedSubject},
@@ -152,6 +154,9 @@ impl ImageStage for Smoke {
 pub(crate) trait Strictness {
     /// Whether failures of this image only warn.
     fn only_warns(&self, image: &Image) -> bool;
+
+    /// The reaction to a lost platform.
+    fn lost_platforms(&self) -> LostPlatforms;
 }
 
 /// The chain of a set that is verified without a repository, before the tags.
@@ -168,12 +173,25 @@ impl Strictness for NoHistory {
     fn only_warns(&self, _: &Image) -> bool {
         false
     }
+
+    fn lost_platforms(&self) -> LostPlatforms {
+        LostPlatforms::Refuse
+    }
 }
 
 impl Strictness for HistoryVerdict {
     /// An image without pins was not deployed, so a rollback does not depend on it.
     fn only_warns(&self, image: &Image) -> bool {
         matches!(self, Self::Rollback(_)) && image.pins == 0
+    }
+
+    /// The set of a rollback was deployed with its platforms.
+    fn lost_platforms(&self) -> LostPlatforms {
+        match self {
+            Self::Rollback(_) => LostPlatforms::Warn,
+            Self::Promotion { overrides, .. } if overrides.lost_platform => LostPlatforms::Allow,
+            Self::Promotion { .. } => LostPlatforms::Refuse,
+        }
     }
 }
 
@@ -225,6 +243,17 @@ fn check_tags(
     let mut results = StageResult::default();
     for (image, resolution) in state.config.images.iter().zip(resolutions) {
         let mut result = check_resolution(state.config, image, state.revision, resolution);
+        if let Ok(Ok(found)) = &resolution.found {
+            let lost_platforms = strictness.lost_platforms();
+            let old = &resolution.old_platforms;
+            result.add(check_lost_platforms(
+                state.config,
+                image,
+                &found.facts,
+                old,
+                lost_platforms,
+            ));
+        }
         if strictness.only_warns(image) {
             result = warn_only::<Tags>(image, result);
         }

@@ -56,7 +56,7 @@ pub(crate) enum Extent {
     },
 }
 
-/// Refusals of history that the user overrides.
+/// Refusals that the user overrides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Overrides {
     /// An older build may be promoted.
@@ -65,6 +65,10 @@ pub(crate) struct Overrides {
     pub rolled_back: bool,
     /// A set without the time in its stages may be promoted.
     pub unstaged: bool,
+    /// An image without a required platform may be promoted.
+    pub lost_platform: bool,
+    /// A rollback may use the recorded digests without their tags.
+    pub by_digest: bool,
 }
 
 /// The remedy for facts that the last commits do not contain.
@@ -536,7 +540,7 @@ pub(crate) fn no_history_reason(error: &GitError) -> Option<String> {
         GitError::NoWorkTree(_) => {
             Some("the root is not in the work tree of a git repository".to_owned())
         }
-        GitError::NoGit | GitError::Unborn => Some(error.to_string()),
+        GitError::Unborn => Some(error.to_string()),
         _ => None,
     }
 }
@@ -573,6 +577,7 @@ mod tests {
         let pin = |(image, build): (usize, &str)| Located {
             file: Arc::new(RelPath::parse("a").unwrap()),
             item: Pin {
+                tag_at: 0,
                 image,
                 line: 1,
                 column: 1,

@@ -11,11 +11,15 @@ pub(crate) mod contract;
 pub(crate) mod freshness;
 mod history;
 pub(crate) mod hygiene;
+mod merged;
 mod outside;
 mod pins;
+mod platforms;
 mod policy;
+mod recorded;
 mod rehearsal;
 mod remote;
+mod resolution;
 mod set;
 mod set_document;
 mod smoke;
@@ -46,11 +50,13 @@ pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
 pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
 pub(crate) use rehearsal::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use remote::{
-    PinnedImage, TagResolution, check_pinned_images, check_pinned_provenance, revision_without_tag,
+    PinnedImage, TagResolution, TaggedManifest, check_pinned_images, check_pinned_provenance,
+    revision_without_tag,
 };
+pub(crate) use resolution::check_resolution;
 pub(crate) use set::{
-    ApprovedImage, Expected, PinnedDigest, Resolution, Target, check_required_labels,
-    check_resolution, check_shared_digests, content_result, no_tag, resolved_image,
+    ApprovedImage, Expected, PinnedDigest, RecordedImage, Resolution, TaggedImage, Target,
+    check_required_labels, check_shared_digests, content_result, no_tag, resolved_image,
 };
 pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
 pub(crate) use smoke::check_smoke;

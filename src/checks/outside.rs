@@ -109,6 +109,11 @@ fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usiz
     let (file, digest) = (&occurrence.file, &occurrence.item.digest);
     let (image, fact) = match &occurrence.item.kind {
         OccurrenceKind::Image(image) => (*image, uncounted_reason(config, file)),
+        OccurrenceKind::Embedded(image) => {
+            let repository = &config.images[*image].repository;
+            let fact = format!(" after {repository}, in text that may change the reference");
+            (*image, fact)
+        }
         OccurrenceKind::Utf16Image(image) => (*image, " in UTF-16".to_owned()),
         OccurrenceKind::Mirror(image, name) => {
             let repository = &config.images[*image].repository;

@@ -3,14 +3,15 @@
 use super::{
     Check, Code, FileLocation, Status,
     pins::{check_image_comments, location_of},
-    set::{check_platforms, digest_mismatch, excerpt, no_tag},
+    platforms::{LostPlatforms, check_platforms, check_required_platforms},
+    set::{digest_mismatch, excerpt, no_tag, one_platform},
 };
 use crate::{
     config::{Config, RevisionTagError},
     error::{Class, Error},
     git,
     history::Provenance,
-    oci::{Digest, Revision, Tag, TagPattern},
+    oci::{Descriptor, Digest, Revision, Tag, TagPattern},
     pins::Found,
     registry::{NoTag, resolve::ImageFacts},
 };
@@ -26,9 +27,17 @@ pub(crate) struct PinnedImage {
     pub facts: Result<Option<ImageFacts>, Error>,
 }
 
-/// The revision's tag of a pinned image with the digest that it resolves to, or the reason that there is
-/// none.
-pub(crate) type TagResolution = Result<Result<(Tag, Digest), NoTag>, Error>;
+/// The manifest that the revision's tag of a pinned image resolves to.
+#[derive(Debug)]
+pub(crate) struct TaggedManifest {
+    pub tag: Tag,
+    pub digest: Digest,
+    /// The entries of an index.
+    pub entries: Vec<Descriptor>,
+}
+
+/// The manifest of a tag, or the reason that there is none.
+pub(crate) type TagResolution = Result<Result<TaggedManifest, NoTag>, Error>;
 
 /// The checks of the pinned digests, the errors that prevented checks, and the common revision of all
 /// labels.
@@ -47,6 +56,8 @@ pub(crate) fn check_pinned_images(
                     Check::new(Code::DIGEST_MISSING, Status::Pass, detail).image(&image.name),
                 );
                 checks.extend(check_platforms(&image.name, facts));
+                let reaction = LostPlatforms::Refuse;
+                checks.extend(check_required_platforms(config, image, facts, reaction));
                 let (labels, revision) = pinned.check_labels(facts, config, found);
                 checks.extend(labels);
                 let tag = revision
@@ -73,7 +84,7 @@ pub(crate) fn check_pinned_images(
             Err(error) if error.class == Class::Ambiguous => {
                 checks.push(
                     pinned
-                        .failure(Code::MANIFEST_AMBIGUOUS, error.evidence(), config, found)
+                        .failure(error.code, error.evidence(), config, found)
                         .cause(&error.message),
                 );
             }
@@ -179,6 +190,32 @@ impl PinnedImage {
         (checks, common)
     }
 
+    /// The failure that the pinned digest is one platform of the tag's index.
+    fn check_part(&self, config: &Config, tagged: &TaggedManifest, found: &Found) -> Check {
+        let image = &config.images[self.image];
+        let platforms = self.facts.as_ref().ok().and_then(Option::as_ref);
+        let platform = tagged
+            .entry(self.digest)
+            .and_then(|entry| entry.platform.clone())
+            .or_else(|| Some(platforms?.platforms.first()?.platform.clone()));
+        let part = match platform {
+            Some(platform) => format!("the {platform} part"),
+            None => "a part".to_owned(),
+        };
+        let TaggedManifest { tag, digest, .. } = tagged;
+        let detail = format!(
+            "the pinned digest {} is {part} of the index that {}:{tag} resolves to, {digest}",
+            self.digest, image.repository
+        );
+        let help = format!(
+            "the tag was not moved, so leave it; pin the index: repin promote{} --revision REV --apply, or replace \
+             the digest of the pins with that of the index",
+            config.option
+        );
+        let mismatch = self.failure(Code::DIGEST_MISMATCH, detail, config, found);
+        mismatch.cause(one_platform(tag)).help(help)
+    }
+
     /// Checks that the revision's tag, or one that matches its pattern, resolves to the pinned digest.
     pub(crate) fn check_tag(
         &self,
@@ -189,12 +226,15 @@ impl PinnedImage {
     ) -> (Check, Option<Error>) {
         let image = &config.images[self.image];
         match resolved {
-            Ok(Ok((tag, digest))) if *digest == self.digest => {
+            Ok(Ok(TaggedManifest { tag, digest, .. })) if *digest == self.digest => {
                 let detail = format!("{}:{tag} resolves to the pinned digest", image.repository);
                 let check = Check::new(Code::DIGEST_MISMATCH, Status::Pass, detail);
                 (check.image(&image.name), None)
             }
-            Ok(Ok((tag, digest))) => {
+            Ok(Ok(tagged)) if tagged.entry(self.digest).is_some() => {
+                (self.check_part(config, tagged, found), None)
+            }
+            Ok(Ok(TaggedManifest { tag, digest, .. })) => {
                 let detail = format!(
                     "{}:{tag} resolves to {digest}, but {} is pinned",
                     image.repository, self.digest
@@ -210,7 +250,7 @@ impl PinnedImage {
                 (failure.locations(locations(found, self.image)), None)
             }
             Err(error) if error.class == Class::Ambiguous => {
-                let check = self.failure(Code::MANIFEST_AMBIGUOUS, error.evidence(), config, found);
+                let check = self.failure(error.code, error.evidence(), config, found);
                 (check.cause(&error.message), None)
             }
             Err(error) => {
@@ -262,6 +302,13 @@ pub(crate) fn check_pinned_provenance(
             format!("no commit on the promoted branch records a promotion of {revision}"),
         ),
         Err(reason) => check(Status::Skip, reason.clone()),
+    }
+}
+
+impl TaggedManifest {
+    /// The entry of the index with a digest.
+    fn entry(&self, digest: Digest) -> Option<&Descriptor> {
+        self.entries.iter().find(|entry| entry.digest == digest)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Verdicts on the resolved images of a set: tag, digest, manifest, labels, platforms.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
-use super::{Check, Code, StageResult, Status};
+use super::{Check, Code, StageResult, Status, platforms::OldPlatforms};
 use crate::{
     config::{Config, Image},
     error::{Class, Error},
     git::ObjectId,
     history::Promoted,
-    oci::{Digest, Platform, Revision, Tag, TagPattern},
+    oci::{Digest, Revision, Tag, TagPattern},
     registry::{
         NoTag,
         resolve::{ImageFacts, PlatformFacts},
@@ -31,6 +31,8 @@ pub(crate) struct Target {
     pub pinned: Vec<Digest>,
     /// The distinct tags of the pins.
     pub pinned_tags: Vec<Tag>,
+    /// Whether a rollback uses the recorded digest if the tag does not resolve to it.
+    pub by_digest: bool,
 }
 
 impl Target {
@@ -41,6 +43,15 @@ impl Target {
             expected: None,
             pinned: Vec::new(),
             pinned_tags: Vec::new(),
+            by_digest: false,
+        }
+    }
+
+    /// The digest that git records, in a rollback.
+    pub(crate) fn recorded_digest(&self) -> Option<Digest> {
+        match &self.expected {
+            Some(Expected::Pinned(pinned)) => Some(pinned.digest),
+            Some(Expected::HandedOver(_)) | None => None,
         }
     }
 
@@ -61,11 +72,11 @@ pub(crate) enum Expected {
 /// The digest with which a set was promoted.
 #[derive(Debug, Clone)]
 pub(crate) struct PinnedDigest {
-    digest: Digest,
+    pub(super) digest: Digest,
     /// The short id of the commit that pinned it.
-    commit: String,
+    pub(super) commit: String,
     /// The commits that introduced the digests of the image.
-    introduced: BTreeMap<Digest, ObjectId>,
+    pub(super) introduced: BTreeMap<Digest, ObjectId>,
 }
 
 impl Expected {
@@ -81,6 +92,20 @@ impl Expected {
         match self {
             Self::HandedOver(_) => "--digest expects".to_owned(),
             Self::Pinned(pinned) => format!("commit {} pinned", pinned.commit),
+        }
+    }
+}
+
+impl Expected {
+    /// The remedy if the digest is one platform of the index that the tag resolves to.
+    fn part_help(&self, config: &Config, index: Digest) -> String {
+        match self {
+            Self::HandedOver(_) => format!("hand over the digest of the index: {index}"),
+            Self::Pinned(_) => format!(
+                "the tag was not moved, so leave it; to deploy every platform, promote the index: repin promote{} \
+                 --revision REV --allow-older; to return to the one platform, add `--by-digest`",
+                config.option
+            ),
         }
     }
 }
@@ -109,55 +134,26 @@ pub(crate) struct ApprovedImage {
 pub(crate) struct Resolution {
     pub target: Target,
     /// The resolved image, or the reason that there is none.
-    pub found: Result<Result<ApprovedImage, NoTag>, Error>,
+    pub found: TaggedImage,
+    /// The image with the recorded digest, if the tag of a rollback does not resolve to it.
+    pub recorded: Option<RecordedImage>,
+    /// The result of the tag, if the recorded image replaces it in `found`.
+    pub bypassed: Option<TaggedImage>,
     /// The platforms of each pinned digest that would be replaced.
     pub old_platforms: Vec<(Digest, OldPlatforms)>,
 }
 
-type OldPlatforms = Result<Vec<Platform>, Error>;
-
-/// Checks the resolved image of a tag.
-pub(crate) fn check_resolution(
-    config: &Config,
-    image: &Image,
-    revision: &Revision,
-    resolution: &Resolution,
-) -> StageResult {
-    let check = |code, status, detail: String| Check::new(code, status, detail).image(&image.name);
-    let ApprovedImage { tag, facts } = match resolved_image(config, image, resolution) {
-        Ok(found) => found,
-        Err(Ok(check)) => return vec![check].into(),
-        Err(Err(outage)) => return content_result(vec![outage], &image.name),
-    };
-    let mut checks = vec![
-        check(
-            Code::TAG_MISSING,
-            Status::Pass,
-            format!("{tag} resolves to {}", facts.digest),
-        ),
-        check(
-            Code::MANIFEST_AMBIGUOUS,
-            Status::Pass,
-            format!("one {}", facts.media_type),
-        ),
-    ];
-    if let Some(expected) = &resolution.target.expected {
-        checks.push(check_digest(image, tag, expected, facts));
-    }
-    checks.extend(check_platforms(&image.name, facts));
-    for platform in &facts.platforms {
-        checks.push(check_revision_label(config, image, revision, platform));
-    }
-    if let Some(inventory) = config.inventory_of(image) {
-        for platform in &facts.platforms {
-            let required = &inventory.required_labels;
-            checks.extend(check_required_labels(required, &image.name, platform));
-        }
-    }
-    let mut result = StageResult::from(checks);
-    result.add(check_lost_platforms(&image.name, resolution, facts));
-    result
+/// The lookup of the digest that git records.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordedImage {
+    /// The image; `None` if the digest does not exist.
+    pub facts: Result<Option<ImageFacts>, Error>,
+    /// The name of the repository at its registry; `None` for an image layout.
+    pub repository: Option<String>,
 }
+
+/// The image that a tag resolves to, or the reason that there is none.
+pub(crate) type TaggedImage = Result<Result<ApprovedImage, NoTag>, Error>;
 
 /// Turns missing and wrong content into failures, because no later run succeeds without a change in the
 /// registry. Other errors remain outages.
@@ -172,8 +168,8 @@ pub(crate) fn content_result(errors: Vec<Error>, image: &str) -> StageResult {
                 continue;
             }
         };
-        let check = Check::new(code, Status::Fail, error.evidence());
-        result.checks.push(check.image(image));
+        let check = Check::new(code, Status::Fail, error.evidence()).image(image);
+        result.checks.push(check.with_help(error.help.as_deref()));
     }
     result
 }
@@ -188,8 +184,21 @@ pub(crate) fn resolved_image<'r>(
     image: &Image,
     resolution: &'r Resolution,
 ) -> Result<&'r ApprovedImage, Result<Check, Error>> {
-    let target = &resolution.target;
-    match &resolution.found {
+    tagged_image(config, image, &resolution.target, &resolution.found)
+}
+
+/// The image of a tag, or the failure or outage instead of it.
+#[expect(
+    clippy::result_large_err,
+    reason = "the error is one of few values of a run"
+)]
+pub(super) fn tagged_image<'r>(
+    config: &Config,
+    image: &Image,
+    target: &Target,
+    found: &'r TaggedImage,
+) -> Result<&'r ApprovedImage, Result<Check, Error>> {
+    match found {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(reason)) => {
             let expected = match &target.expected {
@@ -207,7 +216,7 @@ pub(crate) fn resolved_image<'r>(
             )))
         }
         Err(error) if error.class == Class::Ambiguous => {
-            let check = Check::new(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.evidence());
+            let check = Check::new(error.code, Status::Fail, error.evidence());
             Err(Ok(check.image(&image.name).cause(&error.message)))
         }
         Err(error) => Err(Err(error.clone())),
@@ -216,6 +225,7 @@ pub(crate) fn resolved_image<'r>(
 
 /// Compares the digest of a tag with the expected one.
 pub(super) fn check_digest(
+    config: &Config,
     image: &Image,
     tag: &Tag,
     expected: &Expected,
@@ -229,6 +239,14 @@ pub(super) fn check_digest(
     if digest == found {
         let detail = format!("{name} resolves to {digest}, which {origin}");
         return check(Status::Pass, detail);
+    }
+    if let Some(part) = facts.platform_of(digest) {
+        let detail = format!(
+            "{name} resolves to the index {found}, but {origin} {digest}, which is only its image for {part}"
+        );
+        return check(Status::Fail, detail)
+            .cause(one_platform(tag))
+            .help(expected.part_help(config, found));
     }
     let cause = digest_mismatch(tag);
     if let Expected::Pinned(pinned) = expected
@@ -313,12 +331,17 @@ fn tag_missing(config: &Config, image: &Image, tag: &TagPattern, pinned: &[Tag])
     )
 }
 
+/// The cause that images pinned with one platform share.
+pub(super) fn one_platform(tag: &Tag) -> String {
+    format!("tag `{tag}` resolves to an index, and the expected digest is one of its platforms")
+}
+
 /// The cause that images with a moved tag share.
 pub(super) fn digest_mismatch(tag: &Tag) -> String {
     format!("tag `{tag}` does not resolve to the expected digest")
 }
 
-fn check_revision_label(
+pub(super) fn check_revision_label(
     config: &Config,
     image: &Image,
     revision: &Revision,
@@ -376,36 +399,6 @@ pub(crate) fn check_required_labels(
     failures
 }
 
-/// The failures if the platforms of an index differ from those of its images, or are duplicate:
-/// container engines select an image by the index only.
-pub(super) fn check_platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
-    let fail = |code, platform: &Platform, detail: String| {
-        let check = Check::new(code, Status::Fail, detail).image(image);
-        check.platform(platform)
-    };
-    let mut checks = Vec::new();
-    for (index, found) in facts.platforms.iter().enumerate() {
-        let (listed, config) = (&found.platform, &found.config.platform);
-        if !listed.matches_config(config) {
-            let detail = format!(
-                "the index lists {} for {listed}, but its configuration is for {config}",
-                found.digest
-            );
-            checks.push(fail(Code::PLATFORM_MISMATCH, listed, detail));
-        }
-        let mut earlier = facts.platforms[..index].iter();
-        let duplicate = earlier.find(|other| other.platform.normalized() == listed.normalized());
-        if let Some(duplicate) = duplicate {
-            let detail = format!(
-                "the index lists {} for {} and {} for {listed}",
-                duplicate.digest, duplicate.platform, found.digest
-            );
-            checks.push(fail(Code::PLATFORM_DUPLICATE, listed, detail));
-        }
-    }
-    checks
-}
-
 /// Checks that no two images of the set have the same digest: one of the two tags was moved, or one
 /// image has two names. It is a failure with `verify`, unless `signed_as` of one image lists the
 /// other's repository. An image with `pins: 0` is not deployed and may equal another one.
@@ -440,41 +433,6 @@ pub(crate) fn check_shared_digests(config: &Config, digests: &[(usize, Digest)])
     checks
 }
 
-fn check_lost_platforms(image: &str, resolution: &Resolution, facts: &ImageFacts) -> StageResult {
-    let check =
-        |status, detail: String| Check::new(Code::PLATFORM_LOST, status, detail).image(image);
-    let new = facts.platforms.iter().map(|p| p.platform.normalized());
-    let new: BTreeSet<_> = new.collect();
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
-    for (digest, old) in &resolution.old_platforms {
-        match old {
-            Ok(old) => {
-                let lost: Vec<_> = old
-                    .iter()
-                    .filter(|platform| !new.contains(&platform.normalized()))
-                    .collect();
-                if lost.is_empty() {
-                    checks.push(check(
-                        Status::Pass,
-                        format!("no platform of {} is lost", digest.short()),
-                    ));
-                }
-                for platform in lost {
-                    let detail = format!("{digest} has {platform}, but {} does not", facts.digest);
-                    let cause = format!("the new image lacks {platform}");
-                    checks.push(check(Status::Warn, detail).platform(platform).cause(cause));
-                }
-            }
-            Err(error) if error.class == Class::WrongBytes => outages.push(error.clone()),
-            Err(error) => checks.push(check(
-                Status::Skip,
-                format!("cannot read {digest}: {error}"),
-            )),
-        }
-    }
-    StageResult { checks, outages }
-}
-
 /// External text on one line, escaped and shortened.
 pub(super) fn excerpt(text: &str) -> String {
     short(text, 200)
@@ -501,29 +459,5 @@ mod tests {
         facts.config.labels.insert("team".into(), "blue".into());
         let present = "1 required label is present".to_owned();
         assert_eq!(check(&required, &facts), [(Status::Pass, present)]);
-    }
-
-    #[test]
-    fn wrong_bytes_of_a_pinned_image_are_no_skip() {
-        let [new, old] = ["new", "old"].map(|text| Digest::of(text.as_bytes()));
-        let facts = ImageFacts {
-            digest: new,
-            media_type: String::new(),
-            platforms: vec![platform_facts(&[])],
-        };
-        for (class, skipped) in [(Class::WrongBytes, false), (Class::MissingContent, true)] {
-            let error = Error::new(class, Code::CONTENT_MISMATCH, "not read");
-            let tag = TagPattern::Tag(Tag::parse("v1").unwrap());
-            let resolution = Resolution {
-                target: Target::new(tag),
-                found: Ok(Err(NoTag::Missing)),
-                old_platforms: vec![(old, Err(error))],
-            };
-            let result = check_lost_platforms("api", &resolution, &facts);
-            let statuses: Vec<_> = result.checks.iter().map(|check| check.status).collect();
-            let expected = if skipped { &[Status::Skip][..] } else { &[] };
-            assert_eq!(statuses, expected, "{class:?}");
-            assert_eq!(result.outages.len(), usize::from(!skipped), "{class:?}");
-        }
     }
 }

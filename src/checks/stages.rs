@@ -24,7 +24,7 @@ const MAX_SKEW: Duration = Duration::from_secs(3_600);
 /// The clock of a verdict.
 #[derive(Debug)]
 pub(crate) struct StageClock<'c> {
-    /// The present time of this machine.
+    /// The present time by the registry or the forge, if one was contacted.
     pub now: SystemTime,
     /// When the forge merged the pull requests of commits; `None` if the forge was not queried.
     pub merged: Option<&'c MergeTimes>,
@@ -89,6 +89,10 @@ pub(crate) struct JudgedStage {
     pub required: Duration,
     /// Whether the forge reported when pull requests were merged.
     pub has_merge_times: bool,
+    /// The images of the promoting set that the stage does not have.
+    pub missing: Vec<String>,
+    /// Whether the stage must have every image.
+    pub must_be_complete: bool,
     pub verdict: StageVerdict,
 }
 
@@ -97,6 +101,7 @@ pub(crate) fn check_stages(stages: &[JudgedStage], is_allowed: bool) -> StageRes
     let mut result = StageResult::default();
     let (checks, outages) = (&mut result.checks, &mut result.outages);
     for stage in stages {
+        checks.extend(stage.check_missing(is_allowed));
         let (code, detail) = stage.evidence();
         let is_unknown = matches!(stage.verdict, StageVerdict::Unknown(_));
         if matches!(stage.verdict, StageVerdict::Passed(_)) {
@@ -137,6 +142,7 @@ pub(crate) fn check_stages_on_forge(after: &[Stage], stages: &[JudgedStage]) -> 
             checks.push(Check::new(Code::STAGE_UNKNOWN, Status::Fail, detail).item(item));
             continue;
         };
+        checks.extend(stage.check_missing(false));
         let (code, detail) = stage.evidence();
         checks.push(match stage.verdict {
             StageVerdict::Passed(_) => Check::new(code, Status::Pass, detail).item(item),
@@ -152,6 +158,32 @@ pub(crate) fn check_stages_on_forge(after: &[Stage], stages: &[JudgedStage]) -> 
 }
 
 impl JudgedStage {
+    /// The check of the images that the stage does not have; `None` if it has all of them.
+    fn check_missing(&self, is_allowed: bool) -> Option<Check> {
+        if self.missing.is_empty() {
+            return None;
+        }
+        let names: Vec<_> = self
+            .missing
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let detail = format!(
+            "the stage does not pin {}, so nothing proved {}",
+            names.join(", "),
+            if names.len() == 1 { "it" } else { "them" }
+        );
+        let check = |status, detail| {
+            let check = Check::new(Code::STAGE_PARTIAL, status, detail);
+            Some(check.item(&self.item).help(Code::STAGE_PARTIAL.help()))
+        };
+        match (self.must_be_complete, is_allowed) {
+            (true, false) => check(Status::Fail, detail),
+            (true, true) => check(Status::Warn, detail + "; forced by --allow-unstaged"),
+            (false, _) => check(Status::Warn, detail),
+        }
+    }
+
     fn evidence(&self) -> (Code, String) {
         let clock = if self.has_merge_times {
             "by committer dates and merge times"
@@ -282,7 +314,7 @@ fn time(commit: &DatedCommit, clock: &StageClock<'_>) -> Result<SystemTime, Stri
     Ok(committed.max(merged))
 }
 
-/// The committer date, if it agrees with this machine's clock and with that of the first parent.
+/// The committer date, if it agrees with the present time and with that of the first parent.
 fn committer_time(commit: &DatedCommit, clock: &StageClock<'_>) -> Result<SystemTime, String> {
     let name = commit.commit.short();
     let parse = |text: &str| {

@@ -146,7 +146,12 @@ impl DigestSignatures<'_> {
             let reason = format!("neither a signature nor an attestation of {digest} was found");
             (Code::SIGNATURE_MISSING, reason)
         } else if !has_valid {
-            let code = match self.root_gap() {
+            // A root lists the authority and the log of a candidate without a gap.
+            let is_listed = self
+                .root_gaps()
+                .any(|gap| matches!(gap, None | Some(RootGap::Period)));
+            let code = match self.root_gaps().max().flatten() {
+                _ if is_listed => Code::SIGNATURE_INVALID,
                 Some(RootGap::Log) => Code::LOG_UNKNOWN,
                 Some(RootGap::Authority) => Code::AUTHORITY_UNKNOWN,
                 Some(RootGap::Period) | None => Code::SIGNATURE_INVALID,
@@ -229,22 +234,20 @@ impl DigestSignatures<'_> {
         most
     }
 
-    /// The gap in the trusted roots for the candidate that is closest to a root.
-    fn root_gap(&self) -> Option<RootGap> {
-        let mut gap = None;
-        for candidate in &self.found.candidates {
-            if let PolicyResult::Invalid(refusal) = &candidate.verdict.result {
-                gap = gap.max(refusal.gap);
-            }
-        }
-        gap
+    /// The gaps in the trusted roots, one for each candidate that does not verify.
+    fn root_gaps(&self) -> impl Iterator<Item = Option<RootGap>> {
+        let candidates = self.found.candidates.iter();
+        candidates.filter_map(|candidate| match &candidate.verdict.result {
+            PolicyResult::Invalid(refusal) => Some(refusal.gap),
+            _ => None,
+        })
     }
 
     fn help(&self, code: Code) -> Option<&'static str> {
         match code {
             Code::SIGNATURE_MISSING => Some(PUSH),
             Code::COMMIT_MISMATCH => Some(OTHER_CHECKOUT),
-            Code::SIGNATURE_INVALID if self.root_gap().is_some() => Some(OLD_ROOT),
+            Code::SIGNATURE_INVALID if self.root_gaps().any(|gap| gap.is_some()) => Some(OLD_ROOT),
             _ => None,
         }
     }

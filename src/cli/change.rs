@@ -1,6 +1,6 @@
 //! A promotion or a rollback: runs it, and prints the table, the diff and the files for GitHub Actions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{
     changes::shortened,
@@ -24,7 +24,7 @@ use crate::{
     },
     text::counted,
     untrusted::plain,
-    workflow::{self, Effect, Goal, Intent, Options, RunResult},
+    workflow::{self, Effect, Goal, Intent, Options, RunResult, output_file::OutputFile},
 };
 
 /// The conclusion of `promote --revision newest` without a newer build.
@@ -37,8 +37,8 @@ pub(super) fn run(
     config: &Config,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
-    let is_printed =
-        is_stdout(change.diff_file.as_deref()) || is_stdout(change.body_file.as_deref());
+    let [diff_file, body_file] = output_files(change, config, cx)?;
+    let is_printed = is_stdout(diff_file.as_ref()) || is_stdout(body_file.as_ref());
     if cx.output.format == Format::Json && is_printed {
         return Err(usage(
             "standard output cannot contain a report in addition to --format json: name a file instead of `-`",
@@ -51,7 +51,7 @@ pub(super) fn run(
     if change.commit && !change.apply && change.dry_run != Some(false) {
         return Err(usage("--commit requires --apply"));
     }
-    if (change.diff.stat || change.diff.no_diff) && is_stdout(change.diff_file.as_deref()) {
+    if (change.diff.stat || change.diff.no_diff) && is_stdout(diff_file.as_ref()) {
         return Err(usage(
             "--diff-file - prints the diff, which --stat and --no-diff leave out",
         ));
@@ -59,8 +59,8 @@ pub(super) fn run(
     let options = Options {
         intent,
         missing_credential: change.if_unconfigured.into(),
-        diff_file: change.diff_file.clone(),
-        body_file: change.body_file.clone(),
+        diff_file,
+        body_file,
         changes: reported_changes(change),
     };
     let finished = workflow::run(goal, &options, config, &cx.services)?;
@@ -76,9 +76,26 @@ fn reported_changes(change: &ChangeOptions) -> Option<ChangeParts> {
     }
 }
 
+/// The files of `--diff-file` and `--body-file`.
+fn output_files(
+    change: &ChangeOptions,
+    config: &Config,
+    cx: &Context,
+) -> Result<[Option<OutputFile>; 2], Errors> {
+    let directory = cx.services.environment.directory();
+    let parse = |file: &Path| OutputFile::new(file, directory, Some(config));
+    let diff_file = change.diff_file.as_deref().map(parse).transpose()?;
+    let body_file = change.body_file.as_deref().map(parse).transpose()?;
+    if let (Some(diff), Some(body)) = (&diff_file, &body_file) {
+        let others = [("--body-file", body.typed())];
+        diff.refuse_same("--diff-file", &others, directory)?;
+    }
+    Ok([diff_file, body_file])
+}
+
 /// Whether an option selects standard output.
-fn is_stdout(file: Option<&Path>) -> bool {
-    file == Some(Path::new("-"))
+fn is_stdout(file: Option<&OutputFile>) -> bool {
+    file.is_some_and(OutputFile::is_stdout)
 }
 
 fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut Context) -> Exit {
@@ -119,7 +136,7 @@ fn print_text(
     print_checks(&document.checks, &finished.config, output);
     let DiffOptions { stat, no_diff } = diff_options;
     let diff = document.diff_bytes();
-    let is_requested = is_stdout(options.diff_file.as_deref());
+    let is_requested = is_stdout(options.diff_file.as_ref());
     // The commit shows its diff.
     let is_committed = options.intent == Intent::Apply { commit: true };
     if !diff.is_empty() && !stat && !no_diff && (!is_committed || is_requested) {
@@ -130,7 +147,7 @@ fn print_text(
         output.print(format!("\n{}", files(document)));
     }
     if let Some(body) = &document.body
-        && is_stdout(options.body_file.as_deref())
+        && is_stdout(options.body_file.as_ref())
     {
         output.print("\n");
         output.print_body(body);
@@ -151,10 +168,10 @@ fn print_github(finished: &RunResult, options: &Options, output: &mut Output) {
     }
     let table = table(document);
     let mut texts = vec![table.as_bytes()];
-    if is_stdout(options.diff_file.as_deref()) {
+    if is_stdout(options.diff_file.as_ref()) {
         texts.push(document.diff_bytes());
     }
-    if is_stdout(options.body_file.as_deref()) {
+    if is_stdout(options.body_file.as_ref()) {
         texts.extend(document.body.as_deref().map(str::as_bytes));
     }
     for text in texts {
@@ -181,8 +198,8 @@ fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Re
         .iter()
         .map(|image| (image.name.clone(), image.to.clone().into()))
         .collect();
-    let path = |file: &Option<PathBuf>| match file {
-        Some(file) => file.to_string_lossy().into_owned(),
+    let path = |file: &Option<OutputFile>| match file {
+        Some(file) => file.typed().to_string_lossy().into_owned(),
         None => String::new(),
     };
     let (number, url) = match &document.pull_request {
@@ -314,10 +331,16 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         return format!("skipped: {}", plain(&skip.detail));
     }
     match &finished.effect {
-        Effect::Committed(id) => format!(
-            "\ncommitted: {count}, as {}; publish the commit with: git push",
-            id.short()
+        Effect::Committed(commit) => format!(
+            "\ncommitted: {} in {}, as {}; publish the commit with: {}",
+            counted(commit.pins, "pin"),
+            counted(commit.files, "file"),
+            commit.id.short(),
+            commit.push_command
         ),
+        Effect::Applied if !is_failed && options.intent == (Intent::Apply { commit: true }) => {
+            format!("\napplied: {count}; nothing was committed: HEAD already contains these pins")
+        }
         Effect::Applied => format!(
             "\napplied: {count}; commit them with the message{}",
             commit_message(document)
@@ -327,13 +350,6 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             "the pull request is incomplete; run the command again".to_owned()
         }
         _ if is_failed => "nothing was changed".to_owned(),
-        _ if !document.changed && options.intent == (Intent::Apply { commit: true }) => {
-            format!(
-                "\nnothing to do: every pin is already at this revision; nothing was committed; if `git status` \
-                 lists files with pins, commit them with the message{}",
-                commit_message(document)
-            )
-        }
         _ if !document.changed => {
             "\nnothing to do: every pin is already at this revision".to_owned()
         }

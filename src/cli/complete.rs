@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use clap::error::ErrorKind;
 use clap_complete::{CompleteEnv, CompletionCandidate};
 
 use crate::{
@@ -49,7 +50,8 @@ pub(super) fn print_completions(
         Err(error) => {
             // If standard error is closed too, the error cannot be reported.
             let _ = error.print();
-            Some(ExitCode::from(2))
+            let is_unwritable = error.kind() == ErrorKind::Io;
+            Some(ExitCode::from(if is_unwritable { 3 } else { 2 }))
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{self, IsTerminal},
+    path::PathBuf,
     time::SystemTime,
 };
 
@@ -18,6 +19,7 @@ pub fn environment() -> io::Result<Environment> {
     Ok(Environment {
         variables: env::vars_os().collect(),
         directory: env::current_dir()?,
+        program: program()?,
         terminals: Terminals {
             stdin: io::stdin().is_terminal(),
             stdout: io::stdout().is_terminal(),
@@ -28,6 +30,16 @@ pub fn environment() -> io::Result<Environment> {
         clock: SystemTime::now,
         pacing: Timer::new(SystemTime::now),
     })
+}
+
+/// The path of this program. On Linux, it remains valid after an update of the file.
+fn program() -> io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() {
+        Ok(running)
+    } else {
+        env::current_exe()
+    }
 }
 
 /// The width of the terminal at standard output. A terminal without a known size reports 0.

@@ -21,6 +21,7 @@ mod request_log;
 mod signals;
 mod source_locations;
 mod step_files;
+mod template_process;
 mod write_file;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -33,7 +34,7 @@ use clap::{
 use crate::{
     code::Code,
     error::{Class, Error, Errors},
-    workflow::Environment,
+    workflow::{Environment, template_process::RENDER_TEMPLATE},
 };
 use command_line::Cli;
 use commands::Command;
@@ -47,6 +48,12 @@ use output::Output;
 
 /// Runs the program; the first argument is its name.
 pub fn run(arguments: &[OsString], environment: Environment) -> ExitCode {
+    if arguments
+        .get(1)
+        .is_some_and(|argument| argument == RENDER_TEMPLATE)
+    {
+        return template_process::run();
+    }
     if let Some(exit) = complete::print_completions(arguments, &environment) {
         return exit;
     }
@@ -66,7 +73,7 @@ pub fn run(arguments: &[OsString], environment: Environment) -> ExitCode {
                 output.finish(exit)
             }
         },
-        Err(exit) => exit,
+        Err(exit) => output.finish(exit),
     };
     ExitCode::from(exit.code())
 }

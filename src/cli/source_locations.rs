@@ -130,7 +130,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("deploy");
         std::fs::create_dir_all(&root).unwrap();
-        std::fs::create_dir(dir.path().join(".git")).unwrap();
+        let git = dir.path().join(".git");
+        for name in ["objects", "refs"] {
+            std::fs::create_dir_all(git.join(name)).unwrap();
+        }
+        std::fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
         let locations = SourceLocations::new(Directories {
             current: dir.path().to_owned(),
             root,

@@ -1,9 +1,12 @@
 //! The files that GitHub Actions processes after a step: outputs and the step summary.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{Read, Write},
+    fs::File,
+    io::{self, Read, Write},
+    path::Path,
 };
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::{error::Errors, untrusted::workflow, workflow::Environment};
 
@@ -25,8 +28,7 @@ impl StepFiles {
                 return Ok(None);
             };
             let path = environment.directory().join(path);
-            let opened = OpenOptions::new().append(true).create(true).open(&path);
-            opened.map(Some).map_err(|error| {
+            open_for_append(&path).map(Some).map_err(|error| {
                 Errors::io(format!("cannot open {name} ({}): {error}", path.display()))
             })
         };
@@ -75,6 +77,15 @@ impl StepFiles {
         file.write_all(format!("{}{notice}", &text[..end]).as_bytes())
             .map_err(fail)
     }
+}
+
+/// Opens a file without waiting for the reader of a pipe.
+fn open_for_append(path: &Path) -> io::Result<File> {
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))?;
+    rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+    Ok(file.into())
 }
 
 /// An unpredictable identifier.

@@ -16,6 +16,7 @@ use crate::{
     code::Code,
     config::{self, RelPath},
     error::{Class, Error, Errors, usage},
+    workflow::output_file,
 };
 
 /// The path of a file to write.
@@ -38,11 +39,7 @@ impl TargetFile {
         let Some((directory, name)) = parts else {
             return Err(usage(format!("`{display_name}` is not the path of a file")));
         };
-        if !directory.is_dir() {
-            return Err(usage(format!(
-                "cannot write {display_name}: its directory does not exist"
-            )));
-        }
+        output_file::resolved(path, current_directory, current_directory)?;
         Ok(Self {
             file: file.to_owned(),
             directory: directory.to_owned(),
@@ -128,6 +125,12 @@ pub(in crate::cli) fn write(target: &TargetFile, text: &str, force: bool) -> Res
             )));
         }
         Ok(existing) if existing.is_file() => Some(existing.permissions()),
+        Ok(existing) if !existing.is_symlink() => {
+            return Err(usage(format!(
+                "{} is not a regular file",
+                target.display_name
+            )));
+        }
         _ => None,
     };
     let copy = target.copy()?;

@@ -6,13 +6,16 @@ use serde_json::{Value as Json, json};
 
 use super::{
     inventory::Inventory,
-    keys::{KeyType, Named, Shape, block},
+    keys::{KeyType, Named, NonEmpty, Shape, block},
     path::RelPath,
     reader::{ErrorCollector, Fields},
     types::{is_name, name_schema},
     yaml::{Key, Node, Value},
 };
-use crate::{error::Span, oci::Repository};
+use crate::{
+    error::Span,
+    oci::{Platform, Repository},
+};
 
 block! {
     /// An image of the set.
@@ -25,6 +28,8 @@ block! {
         /// Exact number of pins; required unless `fleet` is set. 0: the image is verified and
         /// listed with the others, and a pin of it is a failure.
         pins: PinCount,
+        /// The platforms that a new image must have, instead of the set's `platforms`.
+        platforms: Option<NonEmpty<Platform>>,
         /// The contract: a file that lists the required contents of the image.
         contract: Option<RelPath>,
         /// For an image of another shape: `false` checks no content of it; a mapping with the keys

@@ -10,6 +10,7 @@ pub(crate) mod duration;
 mod fleet;
 mod forge;
 mod freshness;
+mod image_settings;
 mod images;
 mod inventory;
 pub(crate) mod keys;
@@ -22,6 +23,7 @@ mod prune;
 pub(crate) mod reader;
 mod rehearse;
 mod report;
+mod repository_top;
 mod set_path;
 mod signers;
 mod smoke;
@@ -45,6 +47,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::{
     code::Code,
     error::{Error, SourceText},
@@ -67,6 +71,7 @@ pub(crate) use places::{
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;
 pub(crate) use report::{ChangeParts, Report};
+pub(crate) use repository_top::{Top, find_top, top_of_repository};
 pub(crate) use set_path::SetPath;
 pub(crate) use signers::{
     CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers,
@@ -287,13 +292,6 @@ pub(crate) fn set_path(file: &Path) -> io::Result<SetPath> {
     SetPath::new(&path).map_err(|_| invalid())
 }
 
-/// The nearest directory from `directory` upward that has a `.git` entry.
-pub(crate) fn top_of_repository(directory: &Path) -> Option<&Path> {
-    directory
-        .ancestors()
-        .find(|directory| directory.join(".git").symlink_metadata().is_ok())
-}
-
 /// Opens a configuration file. In a git repository, no link below the top of the work tree is
 /// followed, because the tree may be that of a pull request.
 fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened> {
@@ -303,7 +301,10 @@ fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened>
         (Some(work_tree), _) => work_tree,
         (None, Selection::Search) => directory,
         (None, Selection::Path) => {
-            let opened = File::open(&file).map_err(Unopened::Io)?;
+            // Opening a pipe must not block; the caller refuses it.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let opened = rustix::fs::open(&file, flags, Mode::empty()).map_err(Unopened::from)?;
+            let opened = File::from(opened);
             let metadata = opened.metadata().map_err(Unopened::Io)?;
             return Ok((opened, metadata));
         }

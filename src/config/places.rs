@@ -50,23 +50,6 @@ pub enum YamlKind {
     Keys(Box<KeysRule>),
 }
 
-impl YamlKind {
-    /// The last key of the tag of an entry, and the image of the entry, if the configuration names the key.
-    pub(crate) fn tag_key(&self) -> Option<(&str, &Owner)> {
-        match self {
-            Self::Kustomize | Self::Helm { .. } => None,
-            Self::Keys(rule) => {
-                let mut steps = rule.tag.iter().flatten().rev();
-                let key = steps.find_map(|step| match step {
-                    Step::Key(key) => Some(key.as_str()),
-                    _ => None,
-                })?;
-                Some((key, &rule.owner))
-            }
-        }
-    }
-}
-
 /// A kind of entries that are lines of any text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TextKind {

@@ -28,6 +28,8 @@ block! {
         set: StageSet,
         /// The time for which the set must have been current there.
         r#for: Duration = "0s",
+        /// Whether the set of the stage must have all images of this set; otherwise `stage_partial` warns.
+        complete: bool = false,
     }
     with |fields| {
         /// The place of the key `set`.

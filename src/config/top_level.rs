@@ -13,9 +13,9 @@ use super::{
     fleet::Fleet,
     forge::Forge,
     freshness::Freshness,
-    images::{self, Image, ImageInventory},
+    images::{self, Image},
     inventory::Inventory,
-    keys::{ByName, KeyType, Shape, block, choices, refined_type},
+    keys::{ByName, KeyType, NonEmpty, Shape, block, choices, refined_type},
     operation::Operation,
     path::{Globs, RelPath},
     places::{self, CommentPolicy, PinPlace},
@@ -37,7 +37,7 @@ use super::{
 use crate::{
     code::Code,
     error::{Error, Place, SourceText, Span},
-    oci::{Pattern, Revision, Tag},
+    oci::{Pattern, Platform, Revision, Tag},
     untrusted::plain,
 };
 
@@ -80,6 +80,9 @@ block! {
         /// The images of the set, by name; messages, options and documents use the name. At least
         /// one must be pinned, and repositories must be distinct.
         images: ByName<Image>,
+        /// The platforms that every new image must have; others may be dropped. Absent: every platform
+        /// of the replaced image.
+        platforms: Option<NonEmpty<Platform>>,
         /// The contents of reports.
         report: Report = {},
         /// The required contents of an image. Absent: contents are not checked.
@@ -162,6 +165,8 @@ block! {
         label: Text = "org.opencontainers.image.revision",
         /// A promotion of unknown order: `warn`, or refuse it (`require`).
         order: OrderPolicy = "warn",
+        /// Whether `newest` selects a pre-release of a version (`pattern: semver`) although the current set is none.
+        prerelease: bool = false,
     }
     with |_fields| {
         /// The form of the tags.
@@ -187,6 +192,8 @@ block! {
         title: TitleTemplate = "promote: {name} @{revision}",
         /// Whether a newer promotion closes the pull request of an older one.
         supersede: bool = true,
+        /// Whether a build is refused whose commit the branch that counts does not contain.
+        require_merged: bool = false,
         /// The stages in which a set must have been current before. Absent: none.
         after: Vec<Stage> = [],
     }
@@ -525,15 +532,6 @@ impl Config {
     /// The policy for comments of a place.
     pub fn comment_policy(&self, place: &PinPlace) -> CommentPolicy {
         place.comment.unwrap_or(self.comments)
-    }
-
-    /// The inventory of an image.
-    pub fn inventory_of<'c>(&'c self, image: &'c Image) -> Option<&'c Inventory> {
-        match &image.inventory {
-            ImageInventory::OfSet => self.inventory.as_ref(),
-            ImageInventory::None => None,
-            ImageInventory::Own(own) => Some(own),
-        }
     }
 
     /// The keys that the file sets, in its order: those of `blocks` and of each image with their

@@ -13,7 +13,7 @@ use super::{
     template::{self, Placeholders, Template, TemplateError},
     yaml::{Key, Node},
 };
-use crate::oci::{PatternError, Repository};
+use crate::oci::{PatternError, Platform, Repository};
 
 /// Makes `$type` a type of nonempty texts: its value, its name in the reference, its schema and its
 /// parser.
@@ -77,6 +77,19 @@ text_type!(Repository => Repository, "repository", {
     "maxLength": 255,
     "pattern": r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$",
 }, Repository::parse);
+
+text_type!(Platform => Platform, "platform", {
+    "type": "string",
+    "pattern": "^[^/:]+/[^/:]+(/[^/:]+)?(:.+)?$",
+}, platform);
+
+fn platform(text: &str) -> Result<Platform, String> {
+    Platform::parse(text).ok_or_else(|| {
+        format!(
+            "`{text}` is not a platform: expected OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64"
+        )
+    })
+}
 
 text_type!(
     Duration => Duration,

@@ -89,10 +89,16 @@ pub(crate) fn member_config(
 
 /// The fleet's configuration with the repository's pins and pull request.
 fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
-    let images = own.images.into_iter().map(|image| Image {
-        contract: None,
-        inventory: ImageInventory::None,
-        ..image
+    let images = own.images.into_iter().map(|image| {
+        let mut ours = fleet.images.iter();
+        Image {
+            platforms: ours
+                .find(|ours| ours.repository == image.repository)
+                .and_then(|ours| ours.platforms.clone()),
+            contract: None,
+            inventory: ImageInventory::None,
+            ..image
+        }
     });
     let theirs = own.forge.unwrap_or_default();
     let ours = fleet.forge_or_default();

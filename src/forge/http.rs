@@ -18,13 +18,13 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Token, TokenFacts, fleet::RepositoryName};
+use super::{ServerFacts, Token, TokenFacts, fleet::RepositoryName};
 use crate::{
     error::{Class, Error},
     http::{
         Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, Pace, PauseListener,
-        Policy, ServerTime, SharedDeadline, Stage, StopReason, TlsFailure, Transport, WaitReason,
-        address::host_of, time_of_day,
+        Policy, ServerTime, ServerTimes, SharedDeadline, Stage, StopReason, TlsFailure, Transport,
+        WaitReason, address::host_of, time_of_day,
     },
     untrusted::Secrets,
 };
@@ -53,8 +53,11 @@ pub(crate) struct Settings {
     /// Spaces the requests of a process that works on many repositories; `None`: no pauses.
     pub pace: Option<Pace>,
     pub facts: TokenFacts,
+    pub server: ServerFacts,
     /// Receives the pauses that a server requests.
     pub pause_listener: PauseListener,
+    /// Receives the clocks of the servers.
+    pub server_times: ServerTimes,
     /// The wall clock: the end of a rate limit is a time of day, and the server may not send its own
     /// time.
     pub now: fn() -> SystemTime,
@@ -73,7 +76,9 @@ impl Settings {
             time: SharedDeadline::new(DEFAULT_DEADLINE, "REPIN_DEADLINE"),
             pace: None,
             facts: TokenFacts::default(),
+            server: ServerFacts::default(),
             pause_listener: PauseListener::default(),
+            server_times: ServerTimes::default(),
             now,
         }
     }
@@ -114,6 +119,7 @@ pub(super) struct Http {
     /// `None` for anonymous requests.
     authorization: Option<HeaderValue>,
     headers: HeaderMap,
+    pub(super) server: ServerFacts,
 }
 
 #[derive(Debug, Clone)]
@@ -249,6 +255,7 @@ impl Http {
         Ok(Self {
             client: client
                 .with_pause_listener(settings.pause_listener)
+                .with_server_times(settings.server_times)
                 .with_pace(settings.pace),
             time: settings.time,
             base: api.clone(),
@@ -256,6 +263,7 @@ impl Http {
             secrets,
             authorization,
             headers,
+            server: settings.server,
         })
     }
 

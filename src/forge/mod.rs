@@ -19,6 +19,7 @@ mod merging;
 mod pull_requests;
 mod repository;
 mod rights;
+mod server_facts;
 mod shared;
 mod target;
 mod token;
@@ -45,6 +46,7 @@ pub(crate) use pull_requests::{
 };
 pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Signing};
 pub(crate) use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
+pub(crate) use server_facts::ServerFacts;
 pub(crate) use target::{Kind, Target, TargetError};
 pub(crate) use token::{Token, TokenFacts};
 pub(crate) use tree::{Tree, TreeEntry, blob_id};

@@ -103,6 +103,11 @@ const ALWAYS: &[&str] = &[
     "protocol.ext.allow=never",
     "-c",
     "log.showSignature=false",
+    // The messages of commits are written and read as UTF-8.
+    "-c",
+    "i18n.commitEncoding=UTF-8",
+    "-c",
+    "i18n.logOutputEncoding=UTF-8",
     "-c",
     "diff.orderFile=/dev/null",
     "-c",
@@ -129,6 +134,8 @@ pub(super) struct Running {
     child: Child,
     stderr: Option<JoinHandle<Vec<u8>>>,
     root: std::path::PathBuf,
+    /// The entry `.git` of the selected repository.
+    git_dir: Option<std::path::PathBuf>,
 }
 
 /// The permissions of a running git.
@@ -225,7 +232,11 @@ pub(super) fn check_owner(program: &OsStr, place: &Location) -> Result<(), GitEr
     let mut running = start(program, &searched, "rev-parse", &args, Mode::Read)?;
     let read = io::copy(&mut running.stdout()?, &mut io::sink());
     read.map_err(|error| running.io(error))?;
-    running.finish(&[]).map(drop)
+    match running.finish(&[]) {
+        Ok(_) => Ok(()),
+        Err(GitError::NotARepository(_)) => Err(GitError::Rejected(repository.git_dir.clone())),
+        Err(error) => Err(error),
+    }
 }
 
 /// The major and minor version in `git version 2.39.5 (Apple Git-154)`.
@@ -244,7 +255,7 @@ pub(super) fn start(
 ) -> Result<Running, GitError> {
     let mut git = prepare(program, place, mode);
     git.arg(command).args(args);
-    spawn(git, &place.root, command)
+    spawn(git, place, command)
 }
 
 /// git with the options before the subcommand.
@@ -310,7 +321,7 @@ pub(super) fn remove_job_secrets(command: &mut Command) {
 /// Starts a prepared command.
 pub(super) fn spawn(
     mut git: Command,
-    root: &Path,
+    place: &Location,
     command: &'static str,
 ) -> Result<Running, GitError> {
     git.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -326,7 +337,8 @@ pub(super) fn spawn(
         command,
         child,
         stderr,
-        root: root.to_owned(),
+        root: place.root.clone(),
+        git_dir: place.repository.as_ref().map(|found| found.git_dir.clone()),
     })
 }
 
@@ -405,7 +417,10 @@ impl Running {
             return GitError::Ownership(self.root.clone());
         }
         if stderr.contains("not a git repository") {
-            return GitError::NotARepository(self.root.clone());
+            return match &self.git_dir {
+                Some(git_dir) => GitError::Rejected(git_dir.clone()),
+                None => GitError::NotARepository(self.root.clone()),
+            };
         }
         let reported = stderr
             .lines()

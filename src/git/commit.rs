@@ -3,11 +3,12 @@
 //! The hooks and the signing of the user apply: only here may git run configured commands.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::{self, File, TryLockError},
     io::{Read, Write},
     os::unix::ffi::OsStringExt,
+    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -18,6 +19,10 @@ use crate::config::RelPath;
 /// Operations that `git commit --only` cannot commit within (git-commit(1), "cannot do a partial
 /// commit"), by the reference that exists during them.
 const UNFINISHED: [&str; 3] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
+
+/// The other operations during which a commit would become a part of the operation, by their files in the
+/// git directory (git-rebase(1), git-am(1), git-cherry-pick(1), git-bisect(1)).
+const UNFINISHED_FILES: [&str; 4] = ["rebase-merge", "rebase-apply", "sequencer", "BISECT_LOG"];
 
 /// The number of attempts to commit while another process holds a lock of git.
 const GIT_ATTEMPTS: u32 = 150;
@@ -31,15 +36,35 @@ const PATHS_OF_A_COMMAND: usize = 1_000;
 /// An obstacle to the commit of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommitObstacle {
-    /// These files differ from `HEAD` or from the index.
+    /// These files are not regular files of `HEAD`, or have another mode.
     Differ(Vec<RelPath>),
     /// The index hides changes of these files (git-update-index(1), skip-worktree and assume-unchanged),
     /// so a commit would not contain them.
     Hidden(Vec<RelPath>),
-    /// A merge, cherry-pick or revert is not finished.
+    /// A merge, rebase, cherry-pick, revert or bisection is not finished.
     Unfinished(&'static str),
     /// The identity of the user is not configured; the message of git.
     NoIdentity(String),
+}
+
+/// `HEAD` and the files before a commit.
+#[derive(Debug)]
+pub(crate) struct BeforeCommit {
+    /// The commit at `HEAD`.
+    pub base: ObjectId,
+    /// The files whose content in the work tree or in the index differs from that at `HEAD`.
+    pub modified: Vec<ModifiedFile>,
+}
+
+/// A file whose content in the work tree or in the index differs from that at `HEAD`.
+#[derive(Debug)]
+pub(crate) struct ModifiedFile {
+    /// The path below the root.
+    pub path: RelPath,
+    /// The content at `HEAD`.
+    pub head: ObjectId,
+    /// The content in the index.
+    pub index: ObjectId,
 }
 
 /// The content of a commit.
@@ -69,40 +94,56 @@ pub(crate) enum Committed {
 }
 
 impl Git {
-    /// The commit at `HEAD`, or an obstacle to the commit of `paths`, which the run will change.
-    pub(crate) fn commit_base(
-        &self,
-        paths: &[&RelPath],
-    ) -> Result<Result<ObjectId, CommitObstacle>, GitError> {
+    /// An obstacle to any commit.
+    pub(crate) fn commit_obstacle(&self) -> Result<Option<CommitObstacle>, GitError> {
         for name in UNFINISHED {
             let args = ["--verify", "--quiet", name];
             if self.output_or("rev-parse", &args, &[1])?.0 == 0 {
-                return Ok(Err(CommitObstacle::Unfinished(name)));
+                return Ok(Some(CommitObstacle::Unfinished(name)));
+            }
+        }
+        for name in UNFINISHED_FILES {
+            if self.git_path(name)?.symlink_metadata().is_ok() {
+                return Ok(Some(CommitObstacle::Unfinished(name)));
             }
         }
         for name in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
             match self.output("var", &[name]) {
                 Ok(_) => {}
                 Err(GitError::Failed { message, .. }) => {
-                    return Ok(Err(CommitObstacle::NoIdentity(message)));
+                    return Ok(Some(CommitObstacle::NoIdentity(message)));
                 }
                 Err(error) => return Err(error),
             }
         }
+        Ok(None)
+    }
+
+    /// `HEAD` and the differences of `paths` from it, or an obstacle to the commit of these files.
+    pub(crate) fn before_commit(
+        &self,
+        paths: &[&RelPath],
+    ) -> Result<Result<BeforeCommit, CommitObstacle>, GitError> {
         let base = self.head()?.tip;
         let mut missing: BTreeSet<Vec<u8>> =
             paths.iter().map(|path| self.full_path(path)).collect();
         self.regular_files(&base, |path, _| {
             missing.remove(path.as_bytes());
         })?;
-        let (modified, hidden) = (self.modified()?, self.hidden(paths)?);
-        let (mut differ, mut unseen) = (Vec::new(), Vec::new());
+        let (entries, hidden) = (self.modified()?, self.hidden(paths)?);
+        let (mut differ, mut unseen, mut modified) = (Vec::new(), Vec::new(), Vec::new());
         for path in paths {
             let full_path = self.full_path(path);
-            if missing.contains(&full_path) || modified.contains(&full_path) {
-                differ.push((*path).clone());
+            let path = (*path).clone();
+            if missing.contains(&full_path) {
+                differ.push(path);
             } else if hidden.contains(&full_path) {
-                unseen.push((*path).clone());
+                unseen.push(path);
+            } else if let Some(entry) = entries.get(&full_path) {
+                match *entry {
+                    Some((head, index)) => modified.push(ModifiedFile { path, head, index }),
+                    None => differ.push(path),
+                }
             }
         }
         if !differ.is_empty() {
@@ -111,7 +152,28 @@ impl Git {
         if !unseen.is_empty() {
             return Ok(Err(CommitObstacle::Hidden(unseen)));
         }
-        Ok(Ok(base))
+        Ok(Ok(BeforeCommit { base, modified }))
+    }
+
+    /// The id of the blob that git stores for a file with this content: filters and line endings apply.
+    pub(crate) fn stored_id(&self, path: &RelPath, content: &[u8]) -> Result<ObjectId, GitError> {
+        const COMMAND: &str = "hash-object";
+        let mut option = OsString::from("--path=");
+        option.push(path.as_path());
+        let args = [OsString::from("--stdin"), option];
+        let mut running = self.start(COMMAND, &args, Mode::Input)?;
+        let mut input = running.stdin()?;
+        // git closes the pipe if it exits early; the exit code reports the failure.
+        let _ = input.write_all(content);
+        drop(input);
+        let mut printed = Vec::new();
+        let read = running.stdout()?.read_to_end(&mut printed);
+        read.map_err(|error| running.io(error))?;
+        running.finish(&[])?;
+        ObjectId::parse(printed.trim_ascii_end()).ok_or(GitError::Malformed {
+            command: COMMAND,
+            what: "no object id",
+        })
     }
 
     /// Commits files with their contents in the work tree, and no other changes. Another process may
@@ -143,9 +205,7 @@ impl Git {
             command: "commit",
             error,
         };
-        let mut path = self.output("rev-parse", &["--git-path", "repin"])?;
-        path.pop();
-        let directory = self.place.root.join(OsString::from_vec(path));
+        let directory = self.git_path("repin")?;
         fs::create_dir_all(&directory).map_err(io)?;
         let path = directory.join("commit.lock");
         let mut options = File::options();
@@ -162,6 +222,26 @@ impl Git {
             command: "commit",
             message: format!("another run of repin holds {}", path.display()),
         })
+    }
+
+    /// The path of a file in the git directory of the work tree.
+    fn git_path(&self, name: &str) -> Result<PathBuf, GitError> {
+        let mut path = self.output("rev-parse", &["--git-path", name])?;
+        path.pop();
+        Ok(self.place.root.join(OsString::from_vec(path)))
+    }
+
+    /// Resets the entries of files in the index to `HEAD`, after a commit of them was undone.
+    pub(crate) fn unstage(&self, files: &[&RelPath]) -> Result<(), GitError> {
+        let options = ["-q", "--pathspec-from-file=-", "--pathspec-file-nul"];
+        let mut running = self.start("reset", &options.map(OsString::from), Mode::Commit)?;
+        let mut input = running.stdin()?;
+        for path in files {
+            // git closes the pipe if it exits early; the exit code reports the failure.
+            let _ = input.write_all(&[path.as_bytes(), b"\0"].concat());
+        }
+        drop(input);
+        running.finish(&[]).map(drop)
     }
 
     /// Runs `git commit`, and returns its summary, also if it fails.
@@ -267,7 +347,7 @@ impl Git {
             let full_path = self.full_path(path);
             let current = std::fs::read(self.place.root.join(path.as_path()));
             let is_unchanged = current.is_ok_and(|current| current == *content);
-            if !changed.remove(&full_path) || modified.contains(&full_path) || !is_unchanged {
+            if !changed.remove(&full_path) || modified.contains_key(&full_path) || !is_unchanged {
                 return Ok(Some(format!("it holds another content of {path}")));
             }
         }
@@ -295,19 +375,23 @@ impl Git {
         Ok(paths(&self.output("diff-tree", &args)?))
     }
 
-    /// The tracked files, from the top of the work tree, that differ from `HEAD` or the index.
-    fn modified(&self) -> Result<BTreeSet<Vec<u8>>, GitError> {
+    /// The tracked files, from the top of the work tree, that differ from `HEAD` or the index, with the
+    /// ids of their contents at `HEAD` and in the index; `None` if more than the content differs.
+    fn modified(&self) -> Result<BTreeMap<Vec<u8>, Option<(ObjectId, ObjectId)>>, GitError> {
         let args = [
-            "--porcelain=v1",
+            "--porcelain=v2",
             "-z",
             "--untracked-files=no",
             "--no-renames",
             "--ignore-submodules=all",
         ];
-        // Each path follows two letters and a space.
         let listed = self.output("status", &args)?;
-        let entries = listed.split(|b| *b == 0).filter_map(|entry| entry.get(3..));
-        Ok(entries.map(<[u8]>::to_vec).collect())
+        let entries = listed.split(|b| *b == 0).filter(|entry| !entry.is_empty());
+        let entries: Option<BTreeMap<_, _>> = entries.map(modified_entry).collect();
+        entries.ok_or(GitError::Malformed {
+            command: "status",
+            what: "a malformed entry",
+        })
     }
 
     /// Those of the files whose changes the index hides, from the top of the work tree.
@@ -341,6 +425,25 @@ impl Git {
 fn paths(listed: &[u8]) -> BTreeSet<Vec<u8>> {
     let paths = listed.split(|b| *b == 0).filter(|path| !path.is_empty());
     paths.map(<[u8]>::to_vec).collect()
+}
+
+/// The path and the contents in an entry of `git status --porcelain=v2`:
+/// `1 XY SUBMODULE MODE MODE MODE HEAD INDEX PATH` with the modes at `HEAD`, in the index and in the work
+/// tree, or `u` with two more fields for an unmerged file.
+fn modified_entry(entry: &[u8]) -> Option<(Vec<u8>, Option<(ObjectId, ObjectId)>)> {
+    let fields = if entry.starts_with(b"u ") { 11 } else { 9 };
+    let mut fields = entry.splitn(fields, |b| *b == b' ');
+    let kind = fields.next()?;
+    let [head, index, work_tree] = [fields.nth(2)?, fields.next()?, fields.next()?];
+    let ids = (fields.next()?, fields.next()?);
+    let path = fields.last()?.to_vec();
+    if kind != b"1" || head != index || head != work_tree {
+        return Some((path, None));
+    }
+    Some((
+        path,
+        Some((ObjectId::parse(ids.0)?, ObjectId::parse(ids.1)?)),
+    ))
 }
 
 /// The abbreviated id in the summary of `git commit`: `[main 0123abc] title`.

@@ -203,7 +203,7 @@ impl Git {
         if remote.is_some() && self.fetches_lazily {
             git.env_remove("GIT_NO_LAZY_FETCH");
         }
-        let mut running = command::spawn(git, &self.place.root, command)?;
+        let mut running = command::spawn(git, &self.place, command)?;
         let watch = Watchdog::new(&running, TIMEOUT);
         let mut stdout = Vec::new();
         let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut stdout);

@@ -14,6 +14,9 @@ pub enum GitError {
     /// The directory of the configuration is in no repository.
     #[error("{} is not in a git repository", .0.display())]
     NotARepository(PathBuf),
+    /// An entry `.git` that git does not accept; git would continue in the directory above.
+    #[error("{} exists, but git does not accept it as a repository", .0.display())]
+    Rejected(PathBuf),
     /// A bare repository, or a directory inside `.git`.
     #[error("{} is not in the work tree of a git repository", .0.display())]
     NoWorkTree(PathBuf),
@@ -63,6 +66,11 @@ pub enum GitError {
     /// History needs objects that are missing in this partial clone.
     #[error("this partial clone lacks objects that history is read from: {0}")]
     Partial(String),
+    /// The branch of another remote has commits that the selected one lacks.
+    #[error(
+        "{other} has commits that {selected} lacks: one of them may be of a fork, and which one counts is unknown"
+    )]
+    OtherHistory { selected: String, other: String },
     #[error("there are several remotes and none is called `origin`: {}", .0.join(", "))]
     AmbiguousRemote(Vec<String>),
     /// An object that history refers to is not in this clone.
@@ -119,6 +127,7 @@ impl GitError {
         match self {
             Self::NoGit => "install git, or add it to PATH".into(),
             Self::NotARepository(_) => "run the command in a clone of the repository".into(),
+            Self::Rejected(_) => "repair it or remove it".into(),
             Self::NoWorkTree(_) => "run the command in a work tree: `git clone` without --bare, or `git worktree add`".into(),
             Self::BareRoot(_) => "remove HEAD, objects and refs from the directory of the configuration, and find the commit that added them; git would run the commands of such a directory's config".into(),
             Self::Unreadable { .. } => "check the path and its permissions".into(),
@@ -148,6 +157,7 @@ impl GitError {
                  (actions/checkout: persist-credentials: true)",
                 shell(remote)
             ),
+            Self::OtherHistory { selected, other } => other_history_hint(selected, other),
             Self::AmbiguousRemote(_) => "set `provenance.branch` in the configuration, such as upstream/main".into(),
             Self::Partial(_) => "fetch the rest: git fetch --refetch --no-filter".into(),
             Self::Missing(_) => {
@@ -165,6 +175,21 @@ impl GitError {
             }
         }
     }
+}
+
+/// The remedy if two remotes have different histories. The remote of the repository may be either.
+fn other_history_hint(selected: &str, other: &str) -> String {
+    let short = |name: &str| {
+        name.split_once('/')
+            .map(|(remote, branch)| [remote, branch].map(shell))
+    };
+    let Some([remote, branch]) = short(other) else {
+        return "fetch both remotes".to_owned();
+    };
+    format!(
+        "if {other} is the branch of the repository: git config branch.{branch}.remote {remote}; if {selected} is: \
+         fetch it, or set `provenance.branch: {selected}`, or remove the other: git branch -dr {other}"
+    )
 }
 
 impl From<&GitError> for Error {

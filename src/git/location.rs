@@ -5,12 +5,13 @@
 //! search for a repository: every process receives the repository that is found here.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
 use super::GitError;
+use crate::config::{Top, find_top};
 
 /// A directory and the repository that it belongs to.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub(super) struct Repository {
 }
 
 impl Location {
-    /// The repository of the nearest ancestor directory with a `.git` entry.
+    /// The repository of the nearest ancestor directory with one.
     pub(super) fn find(root: &Path) -> Result<Self, GitError> {
         let io = |error| GitError::Unreadable {
             path: root.to_owned(),
@@ -47,31 +48,29 @@ impl Location {
             return Err(GitError::NoWorkTree(root.to_owned()));
         }
         refuse_bare_root(&canonical)?;
-        for work_tree in canonical.ancestors() {
-            let git_dir = work_tree.join(".git");
-            let entry = match fs::symlink_metadata(&git_dir) {
-                Ok(entry) => entry,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(io(error)),
-            };
-            let user = rustix::process::geteuid().as_raw();
-            let tree = fs::metadata(work_tree).map_err(io)?;
-            let below = canonical.strip_prefix(work_tree).unwrap_or(Path::new(""));
-            let mut prefix = below.as_os_str().as_bytes().to_vec();
-            if !prefix.is_empty() {
-                prefix.push(b'/');
-            }
-            return Ok(Self {
-                root: root.to_owned(),
-                repository: Some(Repository {
-                    work_tree: work_tree.to_owned(),
-                    owned: entry.is_dir() && entry.uid() == user && tree.uid() == user,
-                    git_dir,
-                }),
-                prefix,
-            });
+        let work_tree = match find_top(&canonical).map_err(io)? {
+            Top::Found(work_tree) => work_tree,
+            Top::Rejected(entry) => return Err(GitError::Rejected(entry)),
+            Top::Missing => return Err(GitError::NotARepository(root.to_owned())),
+        };
+        let git_dir = work_tree.join(".git");
+        let entry = fs::symlink_metadata(&git_dir).map_err(io)?;
+        let user = rustix::process::geteuid().as_raw();
+        let tree = fs::metadata(work_tree).map_err(io)?;
+        let below = canonical.strip_prefix(work_tree).unwrap_or(Path::new(""));
+        let mut prefix = below.as_os_str().as_bytes().to_vec();
+        if !prefix.is_empty() {
+            prefix.push(b'/');
         }
-        Err(GitError::NotARepository(root.to_owned()))
+        Ok(Self {
+            root: root.to_owned(),
+            repository: Some(Repository {
+                work_tree: work_tree.to_owned(),
+                owned: entry.is_dir() && entry.uid() == user && tree.uid() == user,
+                git_dir,
+            }),
+            prefix,
+        })
     }
 
     /// The `.git` directory if it contains all files of the repository; `None` for a linked work tree or
@@ -113,6 +112,13 @@ mod tests {
         fs::write(root.join(path), "").unwrap();
     }
 
+    fn write_repository(root: &Path) {
+        for directory in ["objects", "refs"] {
+            fs::create_dir_all(root.join(".git").join(directory)).unwrap();
+        }
+        fs::write(root.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+    }
+
     fn is_owned(root: &Path) -> bool {
         Location::find(root).unwrap().repository.unwrap().owned
     }
@@ -129,7 +135,7 @@ mod tests {
         ];
         for (paths, is_bare) in cases {
             let root = tempfile::tempdir().unwrap();
-            write(root.path(), ".git/HEAD");
+            write_repository(root.path());
             for path in paths {
                 write(root.path(), path);
             }
@@ -146,9 +152,7 @@ mod tests {
             let location = Location::find(root.path()).unwrap();
             location.plain_git_dir().is_some()
         };
-        write(root.path(), ".git/other");
-        assert!(!is_plain());
-        write(root.path(), ".git/HEAD");
+        write_repository(root.path());
         assert!(is_plain());
         // A linked work tree, and a submodule.
         write(root.path(), ".git/commondir");
@@ -164,7 +168,7 @@ mod tests {
         write(root.path(), ".git");
         assert!(!is_owned(root.path()));
         fs::remove_file(root.path().join(".git")).unwrap();
-        write(root.path(), ".git/HEAD");
+        write_repository(root.path());
         assert!(is_owned(root.path()));
         // Only root may give a directory away.
         if rustix::process::geteuid().is_root() {

@@ -4,6 +4,7 @@
 //! work tree.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     io::{BufRead, BufReader, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -85,10 +86,33 @@ pub(crate) fn configurations(directory: &Path) -> Result<Vec<TrackedFile>, GitEr
     Ok(files)
 }
 
-/// Whether git ignores a file and does not track it.
+/// Whether git ignores a file, which may not exist yet, and does not track it.
 pub(crate) fn is_ignored(root: &Path, file: &RelPath) -> Result<bool, GitError> {
-    let found = ignored(root, &[file.as_path().to_owned()])?;
-    Ok(!found.is_empty())
+    let place = Location::find(root)?;
+    let program = OsStr::new(command::PROGRAM);
+    command::check_owner(program, &place)?;
+    // `./`: a path that begins with a colon is not magic.
+    let path = Path::new(".").join(file.as_path()).into_os_string();
+    let args = ["-q".into(), "--".into(), path];
+    let mut running = command::start(program, &place, "check-ignore", &args, Mode::Read)?;
+    Ok(running.finish(&[1])? == 0)
+}
+
+/// Whether git tracks the entry `name` of `directory`; not if the directory is in no repository.
+pub(crate) fn is_tracked(directory: &Path, name: &OsStr) -> Result<bool, GitError> {
+    if !is_in_repository(directory) {
+        return Ok(false);
+    }
+    let pathspec = OsString::from_vec([b":(literal)", name.as_bytes()].concat());
+    let mut is_listed = false;
+    each_entry(
+        start(&Location::find(directory)?, &["--cached"], vec![pathspec])?,
+        |_| {
+            is_listed = true;
+            Ok(())
+        },
+    )?;
+    Ok(is_listed)
 }
 
 /// The files below `directories` of `root` that git ignores and does not track; none if it ignores the
@@ -269,18 +293,17 @@ fn each_entry(
 
 impl Git {
     /// The paths of every regular file that git tracks in the work tree, without symbolic links and
-    /// submodules.
-    pub(crate) fn tracked(&self) -> Result<Vec<Vec<u8>>, GitError> {
+    /// submodules, each with its contents in the index: a path in conflict has several.
+    pub(crate) fn tracked(&self) -> Result<BTreeMap<Vec<u8>, Vec<ObjectId>>, GitError> {
         let args = ["--stage", "-z", "--full-name", "--", ":(top)"].map(OsString::from);
-        let mut paths: Vec<Vec<u8>> = Vec::new();
+        let mut paths: BTreeMap<Vec<u8>, Vec<ObjectId>> = BTreeMap::new();
         each_entry(self.start(COMMAND, &args, Mode::Read)?, |entry| {
             // `MODE ID STAGE`, a tab, the path.
             let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
-            let path = &entry[tab + 1..];
-            // A path in conflict is listed once for each side.
-            let is_repeated = paths.last().is_some_and(|last| last == path);
-            if entry.starts_with(b"100") && !is_repeated {
-                paths.push(path.to_vec());
+            let id = entry[..tab].split(|byte| *byte == b' ').nth(1);
+            let id = id.and_then(ObjectId::parse).ok_or(MALFORMED)?;
+            if entry.starts_with(b"100") {
+                paths.entry(entry[tab + 1..].to_vec()).or_default().push(id);
             }
             Ok(())
         })?;

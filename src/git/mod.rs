@@ -47,7 +47,7 @@ use std::{
 };
 
 pub(crate) use command::start_version_check;
-pub(crate) use commit::{CommitObstacle, CommitPlan, Committed};
+pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
 pub(crate) use commits::ReachableCommit;
 pub(crate) use connection::without_users;
 pub(crate) use connection::{Login, Remote};
@@ -57,7 +57,8 @@ pub(crate) use hosted_repository::HostedRepository;
 pub(crate) use id::ObjectId;
 pub(crate) use location::refuse_bare_root;
 pub(crate) use ls_files::{
-    TrackedFile, configurations, is_ignored, tracking, untracked, work_tree, work_tree_at,
+    TrackedFile, configurations, is_ignored, is_tracked, tracking, untracked, work_tree,
+    work_tree_at,
 };
 pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub(crate) use promoted_branch::{Branch, BranchSources};
@@ -137,8 +138,9 @@ impl Git {
 
     /// The repository that contains `root`, with the command `program`.
     pub(crate) fn open_with(program: &OsStr, root: &Path) -> Result<Self, GitError> {
-        command::check_version(program)?;
+        // Without an entry `.git`, a missing git hides no history.
         let place = Location::find(root)?;
+        command::check_version(program)?;
         command::check_owner(program, &place)?;
         let mut git = Self {
             program: program.to_owned(),
@@ -152,13 +154,11 @@ impl Git {
         Ok(git)
     }
 
-    /// The repository of `root`; `None` without git or outside of a work tree.
+    /// The repository of `root`; `None` outside of a work tree.
     pub(crate) fn discover(root: &Path) -> Result<Option<Self>, GitError> {
         match Self::open(root) {
             Ok(git) => Ok(Some(git)),
-            Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
-                Ok(None)
-            }
+            Err(GitError::NotARepository(_) | GitError::NoWorkTree(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

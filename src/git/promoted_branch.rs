@@ -22,6 +22,8 @@ pub(crate) struct BranchSources<'n> {
     pub base: Option<&'n str>,
     /// The default branch in the environment of CI: a branch of the remote.
     pub ci: Option<&'n str>,
+    /// `provenance.branch` if it selects only the remote.
+    pub remote_of: Option<&'n str>,
 }
 
 /// The target of `refs/remotes/REMOTE/HEAD`.
@@ -47,6 +49,7 @@ struct Reference {
 }
 
 const REMOTES: &str = "refs/remotes/";
+const LOCAL: &str = "refs/heads/";
 
 impl Git {
     /// The promoted branch by its configured name or by the remote; see [`Git::promoted_branch`].
@@ -64,18 +67,31 @@ impl Git {
     ///
     /// Local branches are never used, because only pushed commits are promoted. A source with a
     /// missing branch is an error; the next source is not tried.
+    ///
+    /// Unless `provenance.branch` selects the remote, the branch must contain the branches of the same name of all
+    /// other remotes: in the clone of a fork, `origin` may lack the rollbacks of the repository.
     pub(crate) fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
+        let branch = self.selected_branch(sources)?;
+        let is_selected = sources.configured.or(sources.remote_of).is_some();
+        if is_selected {
+            Ok(branch)
+        } else {
+            self.complete(branch)
+        }
+    }
+
+    fn selected_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
                 Err(GitError::NoBranch(_))
-                    if self.main_remote()?.is_none() && !self.has_any_commit()? =>
+                    if self.main_remote(None)?.is_none() && !self.has_any_commit()? =>
                 {
                     Err(GitError::Unborn)
                 }
                 found => found,
             };
         }
-        let Some(remote) = self.main_remote()? else {
+        let Some(remote) = self.main_remote(sources.remote_of)? else {
             return Err(GitError::NoRemote);
         };
         let named = |name: &str| self.tracking(&format!("{remote}/{name}"));
@@ -100,16 +116,64 @@ impl Git {
         }
     }
 
-    /// The default branch of the remote as recorded in this clone, without a connection.
-    pub(crate) fn known_default(&self) -> Result<Option<Branch>, GitError> {
-        let Some(remote) = self.main_remote()? else {
+    /// The default branch of the remote as recorded in this clone, without a connection. `remote_of` is
+    /// `provenance.branch`, whose remote counts.
+    pub(crate) fn known_default(
+        &self,
+        remote_of: Option<&str>,
+    ) -> Result<Option<Branch>, GitError> {
+        let Some(remote) = self.main_remote(remote_of)? else {
             return Ok(None);
         };
-        match self.tracked_head(&remote)? {
-            Some(TrackedHead::Present(branch)) => Ok(Some(branch)),
-            Some(TrackedHead::Missing(_)) => Ok(None),
-            None => self.only_branch(&remote),
+        let found = match self.tracked_head(&remote)? {
+            Some(TrackedHead::Present(branch)) => Some(branch),
+            Some(TrackedHead::Missing(_)) => None,
+            None => self.only_branch(&remote)?,
+        };
+        match found {
+            Some(branch) if remote_of.is_none() => self.complete(branch).map(Some),
+            found => Ok(found),
         }
+    }
+
+    /// The branch of this name that contains those of all other remotes: the branch itself, or the upstream
+    /// of the local branch of this name (git-config, `branch.NAME.remote`).
+    fn complete(&self, branch: Branch) -> Result<Branch, GitError> {
+        let remotes = self.remotes()?;
+        if remotes.len() < 2 {
+            return Ok(branch);
+        }
+        let (own, name) = self.remote_of(&branch)?;
+        let mut branches = BTreeMap::new();
+        for remote in remotes {
+            match self.tracking(&format!("{remote}/{name}")) {
+                Ok(found) => drop(branches.insert(remote, found)),
+                Err(GitError::NoBranch(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let upstream = self.upstream_remote(&name)?;
+        let selected = upstream
+            .and_then(|upstream| branches.get(&upstream))
+            .or(branches.get(&own));
+        let selected = selected.unwrap_or(&branch).clone();
+        for other in branches.values().filter(|other| other.tip != selected.tip) {
+            if !self.is_ancestor(&other.tip, &selected.tip)? {
+                return Err(GitError::OtherHistory {
+                    selected: selected.name,
+                    other: other.name.clone(),
+                });
+            }
+        }
+        Ok(selected)
+    }
+
+    /// The remote that a local branch pulls from.
+    fn upstream_remote(&self, branch: &str) -> Result<Option<String>, GitError> {
+        let key = format!("branch.{branch}.remote");
+        let (_, remote) = self.output_or("config", &["--get", &key], &[1])?;
+        let remote = String::from_utf8_lossy(&remote).trim_end().to_owned();
+        Ok(Some(remote).filter(|remote| !remote.is_empty()))
     }
 
     /// The checked-out commit.
@@ -121,8 +185,28 @@ impl Git {
         Ok(Branch { name, tip })
     }
 
-    /// The remote of the promoted branch: `origin`, or the only remote.
-    fn main_remote(&self) -> Result<Option<String>, GitError> {
+    /// The short name of the checked-out branch; `None` if `HEAD` is detached.
+    pub(crate) fn checked_out(&self) -> Result<Option<String>, GitError> {
+        let (_, target) = self.output_or("symbolic-ref", &["--quiet", "HEAD"], &[1])?;
+        let target = String::from_utf8_lossy(&target).into_owned();
+        Ok(target.trim_end().strip_prefix(LOCAL).map(str::to_owned))
+    }
+
+    /// The remote-tracking branch that a local branch is configured to follow, such as `origin/main`.
+    pub(crate) fn upstream(&self, branch: &str) -> Result<Option<String>, GitError> {
+        let args = ["--format=%(upstream)", &format!("{LOCAL}{branch}")];
+        let name = String::from_utf8_lossy(&self.output("for-each-ref", &args)?).into_owned();
+        Ok(name.trim_end().strip_prefix(REMOTES).map(str::to_owned))
+    }
+
+    /// The remote of the promoted branch: that of the remote-tracking branch `remote_of`, `origin`, or the only
+    /// remote.
+    fn main_remote(&self, remote_of: Option<&str>) -> Result<Option<String>, GitError> {
+        if let Some(name) = remote_of
+            && let Ok(branch) = self.tracking(name)
+        {
+            return Ok(Some(self.remote_of(&branch)?.0));
+        }
         let mut remotes = self.remotes()?;
         if remotes.is_empty() {
             // Remote-tracking branches may exist without the configuration of their remote.
@@ -312,6 +396,62 @@ mod tests {
             matches!(found, Err(GitError::NoDefault { .. })),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn branch_contains_those_of_other_remotes() {
+        let clone = Clone::with_remote();
+        for name in ["upstream", "unfetched"] {
+            clone.git(&["remote", "add", name, "/nonexistent"]);
+        }
+        let path = clone.0.path();
+        let first = commit_at(path, 1, &[]);
+        let second = commit_at(path, 2, &[&first]);
+        let aside = commit_at(path, 3, &[&first]);
+        let set = |remote: &str, commit: &str| {
+            clone.git(&["update-ref", &format!("refs/remotes/{remote}/main"), commit]);
+        };
+        let config = |value: &str| clone.git(&["config", "branch.main.remote", value]);
+        let other = |found: Result<String, GitError>| match found {
+            Err(GitError::OtherHistory { selected, other }) => (selected, other),
+            found => panic!("{found:?}"),
+        };
+        set("origin", &second);
+        // Another branch of another remote is no evidence.
+        clone.git(&["update-ref", "refs/remotes/upstream/x", &aside]);
+        assert_eq!(clone.branch(None).unwrap(), "origin/main");
+        clone.git(&["update-ref", "-d", "refs/remotes/upstream/x"]);
+        for commit in [&first, &second] {
+            set("upstream", commit);
+            assert_eq!(clone.branch(None).unwrap(), "origin/main");
+        }
+        let refused = ("origin/main".to_owned(), "upstream/main".to_owned());
+        for commit in [&aside, &second] {
+            set("upstream", commit);
+            set("origin", &first);
+            assert_eq!(other(clone.branch(None)), refused, "{commit}");
+            // A clone of a fork pulls from the fork unless it is configured.
+            config("origin");
+            assert_eq!(other(clone.branch(None)), refused, "{commit}");
+            config("upstream");
+            assert_eq!(clone.branch(None).unwrap(), "upstream/main");
+            assert_eq!(clone.branch(Some("origin/main")).unwrap(), "origin/main");
+            let git = Git::open(path).unwrap();
+            assert_eq!(
+                git.known_default(None).unwrap().unwrap().name,
+                "upstream/main"
+            );
+            config("origin");
+            assert!(git.known_default(None).is_err());
+            let known = git.known_default(Some("upstream/main")).unwrap().unwrap();
+            assert_eq!(known.name, "upstream/main");
+        }
+        // Neither contains the other.
+        set("origin", &second);
+        set("upstream", &aside);
+        config("upstream");
+        let refused = ("upstream/main".to_owned(), "origin/main".to_owned());
+        assert_eq!(other(clone.branch(None)), refused);
     }
 
     #[test]

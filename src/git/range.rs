@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Git, GitError, LOG_OPTIONS, ObjectId};
+use crate::untrusted::masked_text;
 
 const COMMAND: &str = "log";
 
@@ -29,7 +30,7 @@ impl RangeCommit {
     pub(crate) fn new(id: &str, subject: &str, author: &str) -> Self {
         Self {
             id: id.to_owned(),
-            subject: subject.to_owned(),
+            subject: masked_text(subject),
             author: without_addresses(author),
         }
     }

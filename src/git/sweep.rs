@@ -78,6 +78,16 @@ impl<T> Sweep<T> {
         Err(malformed("an endless chain of tags"))
     }
 
+    /// Reads a blob at a path, unless an earlier tip contains it.
+    pub(crate) fn add_blob(
+        &mut self,
+        tip: usize,
+        path: &[u8],
+        id: ObjectId,
+    ) -> Result<(), GitError> {
+        self.content(tip, id, path)
+    }
+
     fn read(&mut self, id: ObjectId) -> Result<Object, GitError> {
         self.seen.insert(id);
         #[cfg(test)]

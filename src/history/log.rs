@@ -22,7 +22,7 @@ const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%b";
 /// Every commit, whether or not it changed a file of the pathspecs.
 const REACHABLE_OPTIONS: &[&str] = &["--full-history", "--sparse"];
 
-const FIRST_PARENT_OPTIONS: &[&str] = &["--first-parent", "--reverse", "--sparse"];
+const ALL_OPTIONS: &[&str] = &["--sparse"];
 
 /// Compares each commit with its first parent only, and the first commit with the empty tree.
 const CHANGE_OPTIONS: &[&str] = &[
@@ -165,10 +165,10 @@ pub(super) fn changes(git: &Git, tip: &ObjectId, pathspecs: &[Vec<u8>]) -> Resul
     Log::start(git, &options, [tip.to_string()], paths)
 }
 
-/// The distinct commits of the first-parent lines up to `tips`, with all changes.
-pub(super) fn first_parent_lines(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+/// The distinct commits that `tips` reach, with all changes.
+pub(super) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);
-    let options = [FIRST_PARENT_OPTIONS, CHANGE_OPTIONS].concat();
+    let options = [ALL_OPTIONS, CHANGE_OPTIONS].concat();
     Log::start(git, &options, tips, [])
 }
 

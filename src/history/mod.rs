@@ -61,6 +61,7 @@ mod graph;
 mod held;
 mod holds;
 mod log;
+mod membership;
 mod other_sets;
 mod past_config;
 mod path_history;
@@ -99,6 +100,7 @@ use crate::{
     oci::{Digest, Revision, TagPattern},
     pins::Finder,
     text::words,
+    untrusted::masked_text,
 };
 
 pub(crate) use renames::{Replaced, UnknownPast, replaced_in_index};
@@ -113,6 +115,7 @@ pub(crate) use changes::{ChangedFile, PinnedFile};
 pub(crate) use claimed::ClaimedTags;
 pub(crate) use claimed::claimed_tags;
 pub(crate) use held::{HeldDigest, HeldImage, HeldSet, Hold};
+pub(crate) use membership::{Membership, UnknownMembership};
 pub(crate) use other_sets::{HoldScope, OtherSets};
 pub(crate) use past_config::{CommitConfig, commit_config, promoted_config};
 pub(crate) use path_history::{PathCommit, PathHistory};
@@ -435,7 +438,7 @@ impl History {
                 commit: unreadable.commit,
                 date: unreadable.date.clone(),
                 author: commit.info.author(),
-                subject: String::from_utf8_lossy(commit.info.subject()).into_owned(),
+                subject: masked_text(&String::from_utf8_lossy(commit.info.subject())),
                 pull_request: claims::pull_request(commit.info.subject()),
                 images: Digests::new(),
                 returns_to: None,
@@ -533,7 +536,7 @@ impl History {
             commit: commit.id,
             date: commit.info.date(),
             author: commit.info.author(),
-            subject: String::from_utf8_lossy(commit.info.subject()).into_owned(),
+            subject: masked_text(&String::from_utf8_lossy(commit.info.subject())),
             pull_request: claims::pull_request(commit.info.subject()),
             images: set.digests(&self.config),
             returns_to: returned.map(|event| self.facts.commits[event.commit].id),
@@ -567,7 +570,7 @@ impl History {
 /// The maximum number of commits on a command line.
 const MAX_TIPS: usize = 10_000;
 
-/// Calls `each` with every blob of a file in any commit of the first-parent lines up to `tips`, and
+/// Calls `each` with every blob of a file in any commit that `tips` reach, side lines of merges included, and
 /// with the path of the file in the repository.
 pub(crate) fn each_blob(
     git: &Git,
@@ -575,7 +578,7 @@ pub(crate) fn each_blob(
     mut each: impl FnMut(&[u8], ObjectId),
 ) -> Result<(), GitError> {
     for tips in tips.chunks(MAX_TIPS) {
-        log::first_parent_lines(git, tips)?.each(|commit| {
+        log::all_changes(git, tips)?.each(|commit| {
             for change in commit.changes {
                 if let Some(blob) = change.blob {
                     each(&change.path, blob);

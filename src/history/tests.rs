@@ -1936,7 +1936,7 @@ fn git_environment_errors_are_distinguished() {
     std::fs::create_dir(&empty).unwrap();
     assert!(matches!(
         Git::open(outside.path()),
-        Err(GitError::NotARepository(_))
+        Err(GitError::Rejected(entry)) if entry == empty
     ));
     std::fs::create_dir(repo.join(".git/shallow")).unwrap();
     assert!(matches!(

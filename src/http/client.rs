@@ -1,7 +1,7 @@
 //! The client: sends requests with limited concurrency, retries them, and follows redirects.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     AttemptError, Body, BodyMode, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
     Idempotency, OpenBody, Outages, Pace, Pause, PauseListener, Policy, Redirects, Reply,
-    RetryAdvice, ServerTime, StopReason, Transport, WaitReason,
+    RetryAdvice, ServerTime, ServerTimes, StopReason, Transport, WaitReason,
     address::host_of,
     body::network_error,
     budget::TimeBudget,
@@ -44,7 +44,7 @@ pub(crate) struct Client {
     /// once.
     down: Mutex<HashMap<String, Failure>>,
     /// The last time reported by each host.
-    server_times: Mutex<BTreeMap<String, ServerTime>>,
+    server_times: ServerTimes,
 }
 
 /// The slots for concurrent requests to one host.
@@ -95,7 +95,7 @@ impl Client {
             pace: None,
             slots: Mutex::default(),
             down: Mutex::default(),
-            server_times: Mutex::default(),
+            server_times: ServerTimes::default(),
         }
     }
 
@@ -104,6 +104,15 @@ impl Client {
     pub(crate) fn with_pause_listener(self, pause_listener: PauseListener) -> Self {
         Self {
             pause_listener,
+            ..self
+        }
+    }
+
+    /// Records the clocks of servers in `times`.
+    #[must_use]
+    pub(crate) fn with_server_times(self, times: ServerTimes) -> Self {
+        Self {
+            server_times: times,
             ..self
         }
     }
@@ -134,15 +143,12 @@ impl Client {
 
     /// The clock of each host at its last response.
     pub(crate) fn clocks(&self) -> Vec<(String, ServerTime)> {
-        lock(&self.server_times)
-            .iter()
-            .map(|(host, time)| (host.clone(), *time))
-            .collect()
+        self.server_times.all()
     }
 
     /// The clock of the host of `url` at its last response.
     pub(crate) fn server_time(&self, url: &Url) -> Option<ServerTime> {
-        lock(&self.server_times).get(&host_of(url)).copied()
+        self.server_times.of(&host_of(url))
     }
 
     /// Sends `call`, retries it as the policy allows, and returns the final response.
@@ -377,7 +383,7 @@ impl Client {
             self.add_http2_slots(&call.url);
         }
         if let Some(time) = ServerTime::from_headers(response.headers(), self.now) {
-            lock(&self.server_times).insert(host_of(&call.url), time);
+            self.server_times.record(host_of(&call.url), time);
         }
         Ok(OpenBody {
             response,

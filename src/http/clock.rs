@@ -2,7 +2,11 @@
 //!
 //! No request is necessary for the time: every response contains it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use reqwest::header::{AGE, DATE, HeaderMap};
 
@@ -10,9 +14,9 @@ use reqwest::header::{AGE, DATE, HeaderMap};
 /// (RFC 9110, section 6.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServerTime {
-    pub(super) server: SystemTime,
+    pub(crate) server: SystemTime,
     /// This machine's clock when the response arrived.
-    pub(super) local: SystemTime,
+    pub(crate) local: SystemTime,
 }
 
 impl ServerTime {
@@ -32,9 +36,36 @@ impl ServerTime {
         absolute_difference(self.local, self.server)
     }
 
+    /// The server's time at `now` of this machine's clock, which may be wrong but advances.
+    pub(crate) fn at(&self, now: SystemTime) -> SystemTime {
+        self.server + now.duration_since(self.local).unwrap_or_default()
+    }
+
     /// Whether this machine's clock is slower than the server's.
     pub(crate) fn is_local_behind(&self) -> bool {
         self.local < self.server
+    }
+}
+
+/// The clock of each host at its last response; clones share the record.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerTimes(Arc<Mutex<BTreeMap<String, ServerTime>>>);
+
+impl ServerTimes {
+    pub(crate) fn record(&self, host: String, time: ServerTime) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.insert(host, time);
+    }
+
+    pub(super) fn of(&self, host: &str) -> Option<ServerTime> {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.get(host).copied()
+    }
+
+    pub(crate) fn all(&self) -> Vec<(String, ServerTime)> {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = times.iter().map(|(host, time)| (host.clone(), *time));
+        times.collect()
     }
 }
 

@@ -18,6 +18,14 @@ impl Deadline {
         Self(patience.and_then(|patience| Instant::now().checked_add(patience)))
     }
 
+    /// The deadline that is over first.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => Self(Some(one.min(other))),
+            (end, None) | (None, end) => Self(end),
+        }
+    }
+
     pub(crate) fn is_over(self) -> bool {
         self.is_over_after(Duration::ZERO)
     }

@@ -27,7 +27,7 @@ mod transport;
 pub(crate) use body::{Body, OpenBody};
 pub(crate) use call::{BodyMode, Call, Effect, Idempotency, Reply, SeeOther};
 pub(crate) use client::Client;
-pub(crate) use clock::{Clock, ServerTime};
+pub(crate) use clock::{Clock, ServerTime, ServerTimes};
 pub(crate) use deadline::Deadline;
 pub(crate) use deadline::SharedDeadline;
 pub(crate) use failure::{AttemptError, Cause, Failure, Network, Stage, TlsFailure};

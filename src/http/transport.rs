@@ -18,13 +18,16 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use crate::untrusted::Secrets;
+use crate::{input_file, untrusted::Secrets};
 
 /// The maximum number of connections to a host, and of concurrent requests over HTTP/1.1.
 pub(super) const CONNECTIONS: usize = 8;
 /// The maximum number of concurrent requests to a host over HTTP/2, where they share a connection
 /// and the server limits its streams (RFC 9113, section 5.1.2).
 pub(super) const STREAMS: usize = 32;
+
+/// The maximum size of a file of certificates, in bytes. The system's bundle has a quarter of a megabyte.
+const MAX_CA_FILE: u64 = 16 * 1024 * 1024;
 
 /// The connections of a run; clones share them.
 #[derive(Debug, Clone)]
@@ -37,11 +40,13 @@ struct Shared {
     tls: OnceLock<Result<Client, String>>,
 }
 
-/// The settings of the library's clients, checked once at the start.
+/// The settings of the library's clients.
 #[derive(Debug)]
 struct ClientSettings {
-    /// Roots in addition to the system's.
-    roots: Vec<CertificateDer<'static>>,
+    /// A file of roots in addition to the system's.
+    ca_file: Option<PathBuf>,
+    /// The roots in the file, which a run without connections does not read.
+    roots: OnceLock<Result<Vec<CertificateDer<'static>>, SettingsError>>,
     proxies: Vec<Proxy>,
     connect_timeout: Duration,
 }
@@ -74,12 +79,9 @@ impl Transport {
         secrets: &Secrets,
         stall_timeout: Duration,
     ) -> Result<Self, SettingsError> {
-        let roots = match ca_file {
-            Some(path) => read_certificates(path)?,
-            None => Vec::new(),
-        };
         let settings = ClientSettings {
-            roots,
+            ca_file: ca_file.map(Path::to_owned),
+            roots: OnceLock::new(),
             proxies: proxies(variable, secrets)?,
             // The other half remains for a second address of the host.
             connect_timeout: stall_timeout / 2,
@@ -89,6 +91,11 @@ impl Transport {
             plain: OnceLock::new(),
             tls: OnceLock::new(),
         })))
+    }
+
+    /// Reads the file of additional roots, once.
+    pub(crate) fn read_roots(&self) -> Result<(), SettingsError> {
+        self.0.settings.roots().map(drop)
     }
 
     /// The client for `url`'s scheme; an error if no root certificates can be loaded.
@@ -103,6 +110,14 @@ impl Transport {
 }
 
 impl ClientSettings {
+    fn roots(&self) -> Result<&[CertificateDer<'static>], SettingsError> {
+        let roots = self.roots.get_or_init(|| match &self.ca_file {
+            Some(path) => read_certificates(path),
+            None => Ok(Vec::new()),
+        });
+        roots.as_deref().map_err(Clone::clone)
+    }
+
     /// A client for plain HTTP, which loads no roots.
     fn plain_client(&self) -> Result<Client, String> {
         let tls = tls_builder()?.with_root_certificates(RootCertStore::empty());
@@ -112,7 +127,8 @@ impl ClientSettings {
     /// A client for TLS that trusts the system's roots and the additional ones.
     fn tls_client(&self) -> Result<Client, String> {
         let provider = Arc::new(ring::default_provider());
-        let verifier = Verifier::new_with_extra_roots(self.roots.iter().cloned(), provider)
+        let roots = self.roots().map_err(|error| error.to_string())?;
+        let verifier = Verifier::new_with_extra_roots(roots.iter().cloned(), provider)
             .map_err(|error| format!("cannot load root certificates: {error}"))?;
         // rustls calls every custom verifier dangerous; this one is the platform's.
         let tls = tls_builder()?
@@ -156,7 +172,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Settin
         path: path.to_owned(),
         reason,
     };
-    let bytes = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
+    let bytes = input_file::read(path, MAX_CA_FILE).map_err(|error| invalid(error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| invalid(format!("not valid PEM: {error}")))?;

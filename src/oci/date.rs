@@ -13,11 +13,30 @@ pub(crate) fn parse(text: &str) -> Option<SystemTime> {
 
 /// Formats a date, in UTC and whole seconds.
 pub(crate) fn format(date: SystemTime) -> String {
-    OffsetDateTime::from(date)
+    if date > last() {
+        return "a date out of bounds".to_owned();
+    }
+    offset(date)
         .replace_nanosecond(0)
         .ok()
         .and_then(|date| date.format(&Rfc3339).ok())
         .unwrap_or_else(|| "a date out of bounds".to_owned())
+}
+
+/// A time as a date with an offset. A clock may be beyond the year 9999, which neither this type nor HTTP can
+/// express: it counts as the last second of that year.
+pub(crate) fn offset(time: SystemTime) -> OffsetDateTime {
+    OffsetDateTime::from(time.min(last()))
+}
+
+/// A time as a date of HTTP, with the same limit.
+pub(crate) fn http(time: SystemTime) -> String {
+    httpdate::fmt_http_date(time.clamp(SystemTime::UNIX_EPOCH, last()))
+}
+
+/// The last second of the year 9999.
+fn last() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799)
 }
 
 /// 2013, the year of the first container images. An earlier date is a placeholder, such as 1970 or
@@ -52,6 +71,21 @@ mod tests {
         ] {
             assert_eq!(parse(malformed), None, "{malformed}");
         }
+    }
+
+    #[test]
+    fn clock_beyond_the_year_9999_is_expressed() {
+        let end = parse("9999-12-31T23:59:59Z").unwrap();
+        assert_eq!(end, last());
+        assert_eq!(format(end), "9999-12-31T23:59:59Z");
+        for more in [1, 86_400 * 366, 86_400 * 366 * 100_000] {
+            let beyond = end + Duration::from_secs(more);
+            assert_eq!(format(beyond), "a date out of bounds");
+            assert_eq!(offset(beyond), offset(end));
+            assert_eq!(http(beyond), "Fri, 31 Dec 9999 23:59:59 GMT");
+        }
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(http(before), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 
     #[test]

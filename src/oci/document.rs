@@ -51,7 +51,7 @@ pub(crate) enum TagOrDigest {
 }
 
 /// A manifest or index as received; only its size is checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RawManifest {
     /// The bytes of the document.
     pub bytes: Vec<u8>,

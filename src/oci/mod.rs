@@ -3,6 +3,7 @@
 //! Each type is parsed once and always valid; `Display` writes it. This module has no access to
 //! files, networks or configuration.
 
+mod artifact;
 pub(crate) mod date;
 mod digest;
 pub(crate) mod document;
@@ -21,7 +22,7 @@ pub(crate) use document::{
 };
 pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, ReferenceError, signed_repository};
-pub(crate) use repository::{Repository, RepositoryError};
+pub(crate) use repository::{Repository, RepositoryError, canonical_host, spellings};
 pub(crate) use revision::{Pattern, PatternError, Revision};
 pub(crate) use runtime::RuntimeConfig;
 pub(crate) use tag::{Tag, TagError, TagPattern};

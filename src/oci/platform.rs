@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A platform, displayed as `os/architecture[/variant][:os.version]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Platform {
+pub struct Platform {
     /// `os`, for example `linux`.
     pub os: String,
     /// `architecture`, for example `arm64`.

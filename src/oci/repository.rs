@@ -39,6 +39,14 @@ pub enum RepositoryError {
 }
 
 const HUB: &str = "docker.io";
+/// The other names of Docker Hub.
+const HUB_ALIASES: [&str; 3] = [
+    "index.docker.io",
+    "registry-1.docker.io",
+    "registry.hub.docker.com",
+];
+/// The port of a registry without one.
+const DEFAULT_PORT: &str = ":443";
 
 /// ECR responds with 404 for archived images ("Archiving an image", Amazon ECR user guide).
 const RESTORE: &str = "check that the image was pushed; Amazon ECR also reports an archived image as missing: \
@@ -115,6 +123,11 @@ impl Repository {
         &self.name
     }
 
+    /// A name without a scheme such as `oci://`.
+    pub(crate) fn without_scheme(text: &str) -> &str {
+        text.rsplit_once("://").map_or(text, |(_, name)| name)
+    }
+
     /// Whether a name, valid or not, begins with a host.
     pub(crate) fn begins_with_host(text: &str) -> bool {
         split_host(text).is_some()
@@ -185,13 +198,41 @@ fn parse_host(text: &str) -> Result<String, RepositoryError> {
     if has_invalid_port || !name.split('.').all(is_dns_label) {
         return Err(RepositoryError::Host(text.to_owned()));
     }
-    let host = text.to_ascii_lowercase();
-    Ok(match host.as_str() {
-        "index.docker.io" => HUB.to_owned(),
-        // In lower case it would be a path of Docker Hub.
-        _ if !is_host(&host) => text.to_owned(),
-        _ => host,
+    let host = canonical_host(text);
+    // In lower case it would be a path of Docker Hub.
+    Ok(if is_host(&host) {
+        host
+    } else {
+        text.to_owned()
     })
+}
+
+/// A registry's host in lower case, without the default port, and with one name for Docker Hub.
+pub(crate) fn canonical_host(text: &str) -> String {
+    let host = text.to_ascii_lowercase();
+    let host = match host.strip_suffix(DEFAULT_PORT) {
+        // A host by its port alone, and a local one, which may use plain HTTP, keep the port.
+        Some(name) if name.contains('.') && name.contains(|c: char| c.is_ascii_lowercase()) => name,
+        _ => &host,
+    };
+    if HUB_ALIASES.contains(&host) {
+        HUB.to_owned()
+    } else {
+        host.to_owned()
+    }
+}
+
+/// The spellings of a canonical host.
+pub(crate) fn spellings(host: &str) -> Vec<String> {
+    let mut names = vec![host];
+    if host == HUB {
+        names.extend(HUB_ALIASES);
+    }
+    let with_port = names.iter().map(|name| format!("{name}{DEFAULT_PORT}"));
+    let with_port = with_port.filter(|name| canonical_host(name) == host);
+    let mut spellings: Vec<_> = with_port.collect();
+    spellings.extend(names.into_iter().map(str::to_owned));
+    spellings
 }
 
 fn is_dns_label(label: &str) -> bool {
@@ -290,6 +331,11 @@ mod tests {
             "docker.io/nginx",
             "docker.io/library/nginx",
             "index.docker.io/library/nginx",
+            "registry-1.docker.io/nginx",
+            "registry-1.docker.io/library/nginx",
+            "registry.hub.docker.com/library/nginx",
+            "Registry.Hub.Docker.com:443/nginx",
+            "docker.io:443/nginx",
         ] {
             assert_eq!(
                 canonical(text).as_deref(),
@@ -311,6 +357,18 @@ mod tests {
             canonical("Registry:5000/a/b").as_deref(),
             Ok("registry:5000/a/b")
         );
+        assert_eq!(
+            canonical("GHCR.io:443/acme/app").as_deref(),
+            Ok("ghcr.io/acme/app")
+        );
+        for kept in [
+            "ghcr.io:80/app",
+            "internal:443/app",
+            "127.0.0.1:443/app",
+            "localhost:443/app",
+        ] {
+            assert_eq!(canonical(kept).as_deref(), Ok(kept));
+        }
         assert_ne!(
             Repository::parse("localhost:5000/app"),
             Repository::parse("localhost:5001/app")

@@ -147,6 +147,12 @@ impl Pattern {
         revision.0.starts_with(abbreviation).then_some(revision)
     }
 
+    /// Whether a revision is a version with a pre-release, such as `2.0.0-rc.1`.
+    pub fn is_prerelease(&self, revision: &Revision) -> bool {
+        let version = Version::parse(&revision.0);
+        self.is_semver() && version.is_ok_and(|version| !version.pre.is_empty())
+    }
+
     /// Compares two revisions by the precedence of their versions; `None` if revisions are not
     /// versions.
     pub fn cmp_precedence(&self, left: &Revision, right: &Revision) -> Option<Ordering> {

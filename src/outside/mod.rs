@@ -456,9 +456,10 @@ fn search_files(
 /// Whether a digest that is not a pin is a problem.
 fn is_outside(kind: &OccurrenceKind, digest: &Digest, pinned: &HashSet<Digest>) -> bool {
     match kind {
-        OccurrenceKind::Image(_) | OccurrenceKind::Utf16Image(_) | OccurrenceKind::Mirror(..) => {
-            true
-        }
+        OccurrenceKind::Image(_)
+        | OccurrenceKind::Embedded(_)
+        | OccurrenceKind::Utf16Image(_)
+        | OccurrenceKind::Mirror(..) => true,
         OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => pinned.contains(digest),
     }
 }
@@ -585,6 +586,36 @@ mod tests {
             .each_ref()
             .map(|file| contents.read(file, 100).unwrap());
         assert_eq!(texts, [digest.as_bytes(), b"changed", b"changed"]);
+    }
+
+    #[test]
+    fn embedded_reference_in_another_file_is_outside() {
+        let directory = tempfile::tempdir().unwrap();
+        let digest = "a".repeat(64);
+        for (number, text) in [
+            format!("r.example/a@sha256:sha256:{digest}"),
+            format!("${{IMG:-r.example/a@sha256:{digest}}}"),
+            format!(r#"{{"a": "x\nr.example/a@sha256:{digest}"}}"#),
+            format!("mirror.example/r.example/a@sha256:{digest}"),
+            format!("r.example/b@sha256:{digest}"),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let name = format!("file{number}");
+            fs::write(directory.path().join(&name), text).unwrap();
+            let (config, mut outside) = (config::example(CONFIG), Outside::default());
+            let tree = WorkTree::new(directory.path());
+            let files = [RelPath::parse(&name).unwrap()];
+            search_files(&tree, &config, &Found::default(), &files, &mut outside);
+            let kind = outside.occurrences.first().map(|one| &one.item.kind);
+            let expected = match number {
+                0 | 3 => Some(&OccurrenceKind::Embedded(0)),
+                1 | 2 => Some(&OccurrenceKind::Image(0)),
+                _ => None,
+            };
+            assert_eq!(kind, expected, "{text}");
+        }
     }
 
     #[test]

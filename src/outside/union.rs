@@ -90,6 +90,7 @@ impl Union {
             let Occurrence { kind, digest, .. } = &occurrence.item;
             let image = match kind {
                 OccurrenceKind::Image(image)
+                | OccurrenceKind::Embedded(image)
                 | OccurrenceKind::Utf16Image(image)
                 | OccurrenceKind::Mirror(image, _) => Some(image),
                 OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => images.get(digest),

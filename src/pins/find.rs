@@ -112,7 +112,7 @@ impl Search<'_> {
             .scan(text, &self.scanner.places_of(path, &exists));
         let result = FileResult {
             tag_references: self.occurrences.tag_references(text),
-            other_digests: self.occurrences.other_digests(text, &scan.pins),
+            other_digests: self.occurrences.other_digests(text, &scan),
             hazard: opened.hazard,
             scan,
         };

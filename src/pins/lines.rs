@@ -65,6 +65,11 @@ impl Lines {
         self.bytes.place(bytes, at, self.base)
     }
 
+    /// The line of the byte at `at`, starting at 1, in the encoding of the file.
+    pub(super) fn line(&mut self, bytes: &[u8], at: usize) -> usize {
+        self.place_utf16(bytes, at).0
+    }
+
     /// The line and column of a UTF-16 character at `at`.
     pub(super) fn place_utf16(&mut self, bytes: &[u8], at: usize) -> (usize, usize) {
         let counter = self.utf16.as_mut().unwrap_or(&mut self.bytes);

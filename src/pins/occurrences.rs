@@ -12,9 +12,11 @@ use std::{
 use super::{
     digests::{self, Run, Width, runs_in},
     discover::groups::owner_of,
+    embedded::EmbeddedNames,
     lines::Lines,
     read::each_block,
-    scan::{MAX_REFERENCE, Pin, Reference},
+    reference::{BEFORE_DIGEST, Reference, continues},
+    scan::Scan,
 };
 use crate::{
     config::{Config, Mapping, SourceLocation},
@@ -25,6 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct OccurrenceFinder {
     names: HashMap<Repository, Name>,
+    embedded: EmbeddedNames,
     owners: HashSet<String>,
 }
 
@@ -59,6 +62,8 @@ pub(crate) struct Occurrence {
 pub(crate) enum OccurrenceKind {
     /// The repository of an image: a pin, if the file is one of `files:`.
     Image(usize),
+    /// The repository of an image, in text that may change the reference.
+    Embedded(usize),
     /// The repository of an image in UTF-16, which is never a pin.
     Utf16Image(usize),
     /// The name that `sources` maps the repository of an image to.
@@ -82,19 +87,18 @@ pub(crate) struct TagReference {
 }
 
 const PREFIX: &str = "sha256:";
-/// The maximum length of the text before the digits of a digest: a reference with a scheme, and the
-/// byte before it.
-const CONTEXT: usize = MAX_REFERENCE + 1 + PREFIX.len() + 1;
-/// The digits of a digest and the byte after them.
-const DIGITS: usize = 64 + 1;
+/// The maximum length of the text before the digits of a digest.
+const CONTEXT: usize = BEFORE_DIGEST + PREFIX.len();
+/// The digits of a digest and the bytes after them.
+const DIGITS: usize = 64 + 2;
 /// The number of bytes around a digit that decide about its digest, in UTF-16.
-pub(super) const OVERLAP: usize = if digests::OVERLAP > 2 * CONTEXT {
+const OVERLAP: usize = if digests::OVERLAP > 2 * CONTEXT {
     digests::OVERLAP
 } else {
     2 * CONTEXT
 };
 /// The maximum length of a tag, with its colon and the byte after it.
-pub(super) const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
+const TAG_CONTEXT: usize = 1 + Tag::MAX + 1;
 
 /// The digests in a file of any size.
 #[derive(Debug)]
@@ -118,19 +122,29 @@ impl OccurrenceFinder {
             names.insert(image.repository.clone(), Name::Image(at));
         }
         let repositories = config.images.iter().map(|image| &image.repository);
-        let owners = repositories.filter_map(shared_owner).collect();
-        Self { names, owners }
+        Self {
+            names,
+            embedded: EmbeddedNames::new(repositories.clone()),
+            owners: repositories.filter_map(shared_owner).collect(),
+        }
     }
 
-    /// The digests in a file that are not among its pins.
-    pub(super) fn other_digests(&self, content: &[u8], pins: &[Pin]) -> Vec<Occurrence> {
+    /// The digests in a file that are neither pins nor malformed.
+    pub(super) fn other_digests(&self, content: &[u8], scan: &Scan) -> Vec<Occurrence> {
+        let Scan {
+            pins, malformed, ..
+        } = scan;
         let mut lines = Lines::new(content);
         let mut found = Vec::new();
         runs_in(content, 0..content.len(), |run| {
             let digest = run.offset.checked_sub(PREFIX.len());
             let is_pin = digest
                 .is_some_and(|digest| pins.binary_search_by_key(&digest, |pin| pin.offset).is_ok());
-            if !is_pin {
+            let next = malformed.partition_point(|one| one.digest.end <= run.offset);
+            let is_malformed = malformed
+                .get(next)
+                .is_some_and(|one| one.digest.contains(&run.offset));
+            if !is_pin && !is_malformed {
                 found.extend(self.occurrence(content, &run, &mut lines, &|_, _| true));
             }
         });
@@ -186,34 +200,33 @@ impl OccurrenceFinder {
 
     /// The known name before the digest at `digest`, and its offset.
     fn named(&self, text: &[u8], digest: usize, width: Width) -> Option<(OccurrenceKind, usize)> {
-        let digits = digest + PREFIX.len();
-        let at = digest.checked_sub(1).filter(|at| text[*at] == b'@')?;
-        if !text[digest..].starts_with(PREFIX.as_bytes())
-            || text.get(digits + 64).is_some_and(u8::is_ascii_alphanumeric)
-        {
-            return None;
-        }
-        let reference = Reference::ending_at(text, at)?;
-        // A reference with a malformed tag is not a pin either.
-        if reference.tag.is_err() {
-            return None;
-        }
-        let repository = reference.repository;
-        let kind = match (self.names.get(&repository), width) {
-            (Some(Name::Image(image)), Width::One) => OccurrenceKind::Image(*image),
-            (Some(Name::Image(image)), Width::Two) => OccurrenceKind::Utf16Image(*image),
-            (Some(Name::Mirror(image)), _) => OccurrenceKind::Mirror(*image, repository),
-            (None, _) => {
-                // The text after the variable in `$REGISTRY/app` or `{{ host }}app` is not a name,
-                // and a digest of zeros is an example.
-                let is_name = !matches!(reference.before, Some(b'$' | b'}'))
-                    && !text[digits..].starts_with(&[b'0'; 64]);
-                if !(is_name && self.is_same_owner(&repository)) {
-                    return None;
+        let reference = reference(text, digest);
+        let name = reference
+            .as_ref()
+            .and_then(|one| self.names.get(&one.repository));
+        if let (Some(name), Some(reference)) = (name, &reference) {
+            let kind = match (name, width) {
+                (Name::Image(image), Width::One) => OccurrenceKind::Image(*image),
+                (Name::Image(image), Width::Two) => OccurrenceKind::Utf16Image(*image),
+                (Name::Mirror(image), _) => {
+                    OccurrenceKind::Mirror(*image, reference.repository.clone())
                 }
-                OccurrenceKind::SameOwner(repository)
-            }
-        };
+            };
+            return Some((kind, reference.start));
+        }
+        if let Some(image) = self.embedded.image_before(&text[..digest]) {
+            let start = reference.map_or(digest, |reference| reference.start);
+            return Some((OccurrenceKind::Embedded(image), start));
+        }
+        let reference = reference?;
+        // The text after the variable in `$REGISTRY/app` or `{{ host }}app` is not a name, and a digest of
+        // zeros is an example.
+        let is_name = !matches!(reference.before, Some(b'$' | b'}'))
+            && !text[digest + PREFIX.len()..].starts_with(&[b'0'; 64]);
+        if !(is_name && self.is_same_owner(&reference.repository)) {
+            return None;
+        }
+        let kind = OccurrenceKind::SameOwner(reference.repository);
         Some((kind, reference.start))
     }
 
@@ -259,7 +272,11 @@ impl OccurrenceFinder {
         let Some(Name::Image(image)) = self.names.get(&reference.repository) else {
             return None;
         };
-        if !matches!(reference.tag, Ok(None)) || matches!(reference.before, Some(b'$' | b'}')) {
+        // Before the name of a host in a URL, there is another scheme.
+        if !matches!(reference.tag, Ok(None))
+            || matches!(reference.before, Some(b'$' | b'}'))
+            || !reference.is_led_by_image_scheme(text)
+        {
             return None;
         }
         // The period of a sentence.
@@ -268,9 +285,23 @@ impl OccurrenceFinder {
     }
 }
 
+/// The reference before a well-formed digest at `digest`.
+fn reference(text: &[u8], digest: usize) -> Option<Reference> {
+    let end = digest + PREFIX.len() + 64;
+    let after = text.get(end..).unwrap_or_default();
+    if !text[digest..].starts_with(PREFIX.as_bytes())
+        || after.first().is_some_and(u8::is_ascii_alphanumeric)
+        || continues(after)
+    {
+        return None;
+    }
+    // A reference with a malformed tag is not a pin either.
+    Reference::before_digest(text, digest).filter(|reference| reference.tag.is_ok())
+}
+
 /// The width of the ASCII character at `at`: the byte after it is zero in UTF-16 of either byte order, if
 /// another ASCII character follows.
-pub(super) fn width_at(bytes: &[u8], at: usize) -> Width {
+fn width_at(bytes: &[u8], at: usize) -> Width {
     if bytes.get(at + 1) == Some(&0) {
         Width::Two
     } else {
@@ -279,7 +310,7 @@ pub(super) fn width_at(bytes: &[u8], at: usize) -> Width {
 }
 
 /// The characters of a tag after the colon at `colon`, and the text after them.
-pub(super) fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
+fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
     let rest = &text[colon + 1..];
     let length = rest
         .iter()
@@ -325,12 +356,7 @@ fn shared_owner(repository: &Repository) -> Option<String> {
 
 /// The text around the character at `at` as single bytes, and the offset of the character in this
 /// text. It has `forward` characters from `at` on, and enough before it for a reference.
-pub(super) fn around(
-    bytes: &[u8],
-    at: usize,
-    forward: usize,
-    width: Width,
-) -> (Cow<'_, [u8]>, usize) {
+fn around(bytes: &[u8], at: usize, forward: usize, width: Width) -> (Cow<'_, [u8]>, usize) {
     let end = bytes.len().min(at + width.bytes() * forward);
     if width == Width::One {
         let begin = at.saturating_sub(CONTEXT);

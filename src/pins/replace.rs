@@ -92,11 +92,10 @@ fn add<'r>(edits: &mut Edits<'r>, pin: &Pin, to: &'r Replacement) {
     }
 }
 
-/// The bytes of a whole pin's tag, before the `@`.
+/// The bytes of a whole pin's tag.
 fn tag_before(pin: &Pin) -> Option<Range<usize>> {
     let tag = pin.tag.as_ref()?;
-    let end = pin.offset - 1;
-    Some(end - tag.as_str().len()..end)
+    Some(pin.tag_at..pin.tag_at + tag.as_str().len())
 }
 
 /// The comment after a whole pin, if it becomes the tag.
@@ -186,6 +185,7 @@ mod tests {
             column: 1,
             offset: 0,
             tag: None,
+            tag_at: 0,
             digest,
             split: Some(Box::new(Split {
                 place: 0,

@@ -4,13 +4,16 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
+use memchr::memmem;
+
 use super::{
     lines::Lines,
+    reference::{Reference, continues, defaults, escaped_at},
     version_comments::{VersionComment, VersionComments},
 };
 use crate::{
     config::{Config, Image},
-    oci::{Digest, Repository, Tag, TagError},
+    oci::{Digest, Repository, Tag},
 };
 
 /// Finds the whole pins of a set of images.
@@ -34,6 +37,8 @@ pub(crate) struct Pin {
     pub offset: usize,
     /// The tag before the digest, or next to a split one.
     pub tag: Option<Tag>,
+    /// The offset of the tag of a whole pin.
+    pub tag_at: usize,
     pub digest: Digest,
     /// `None` for a whole pin.
     pub split: Option<Box<Split>>,
@@ -108,6 +113,8 @@ pub(crate) struct Malformed {
     pub line: usize,
     /// 1-based, in bytes: the column of the repository.
     pub column: usize,
+    /// The bytes of the malformed digest.
+    pub digest: Range<usize>,
     /// The text from the repository on, up to the length of the longest reference. Invalid UTF-8 is
     /// replaced by U+FFFD.
     pub text: String,
@@ -134,10 +141,8 @@ impl Scan {
     }
 }
 
-/// The maximum length of a reference with a scheme, up to the `@`.
-pub(super) const MAX_REFERENCE: usize = "docker://".len() + Repository::MAX + 1 + Tag::MAX;
 /// The maximum number of bytes of a malformed digest in a message.
-const MAX_EXCERPT: usize = 1 + MAX_ALGORITHM + 1 + 64 + 1;
+const MAX_EXCERPT: usize = MAX_ALGORITHM + 1 + 64 + 1;
 /// The maximum length of the name of a digest algorithm.
 const MAX_ALGORITHM: usize = 32;
 
@@ -175,8 +180,7 @@ impl Finder {
 
     /// The image of the whole pin with a digest at `offset`.
     pub(super) fn image_before(&self, bytes: &[u8], offset: usize) -> Option<usize> {
-        let at = offset.checked_sub(1).filter(|at| bytes[*at] == b'@')?;
-        let reference = Reference::ending_at(bytes, at)?;
+        let reference = Reference::before_digest(bytes, offset)?;
         reference.tag.as_ref().ok()?;
         self.images.get(&reference.repository).copied()
     }
@@ -184,6 +188,9 @@ impl Finder {
 
 /// Returns the image of a repository; receives the byte before the reference as well.
 pub(super) type Lookup<'l> = &'l mut dyn FnMut(Repository, Option<u8>) -> Option<usize>;
+
+/// The end of an escaped `@` and the start of a digest after it.
+const ESCAPED: &[u8] = b"40sha256:";
 
 /// The whole pins of the images that `lookup` knows.
 pub(super) fn scan_with(
@@ -193,28 +200,75 @@ pub(super) fn scan_with(
 ) -> Scan {
     let mut scan = Scan::default();
     let mut lines = Lines::new(content);
+    let mut add = |at: usize, end: usize| {
+        let digest = end + defaults(&content[end..]);
+        if let Some(suffix) = parse_suffix(&content[digest..])
+            && let Some(reference) = Reference::ending_at(content, at)
+            && let Some(image) = lookup(reference.repository.clone(), reference.before)
+        {
+            let (line, column) = lines.place(content, reference.start);
+            let candidate = Candidate {
+                image,
+                line,
+                column,
+                reference,
+                digest,
+                suffix,
+            };
+            scan.add(content, candidate, comments);
+        }
+    };
+    // An escaped `@` is rare.
+    let mut escapes = memmem::find_iter(content, ESCAPED).peekable();
     for at in memchr::memchr_iter(b'@', content) {
-        let Some(suffix) = parse_suffix(&content[at + 1..]) else {
-            continue;
-        };
-        let Some(reference) = Reference::ending_at(content, at) else {
-            continue;
-        };
-        let Some(image) = lookup(reference.repository, reference.before) else {
-            continue;
-        };
-        let start = reference.start;
-        let (line, column) = lines.place(content, start);
+        while let Some(escape) = escapes.next_if(|escape| *escape < at) {
+            if let Some(at) = escaped_at(&content[..escape + 2]) {
+                add(at, escape + 2);
+            }
+        }
+        add(at, at + 1);
+    }
+    for escape in escapes {
+        if let Some(at) = escaped_at(&content[..escape + 2]) {
+            add(at, escape + 2);
+        }
+    }
+    scan
+}
+
+/// A reference to an image, and the text after it.
+struct Candidate {
+    image: usize,
+    line: usize,
+    column: usize,
+    reference: Reference,
+    /// The offset of the digest.
+    digest: usize,
+    suffix: Suffix,
+}
+
+impl Scan {
+    /// Adds the pin of an image or a malformed one.
+    fn add(&mut self, content: &[u8], candidate: Candidate, comments: Option<&VersionComments>) {
+        let Candidate {
+            image,
+            line,
+            column,
+            reference,
+            digest: at,
+            suffix,
+        } = candidate;
         match (suffix, reference.tag) {
             (Suffix::Digest(digest), Ok(tag)) => {
-                let end = at + 1 + Digest::TEXT_LENGTH;
+                let end = at + Digest::TEXT_LENGTH;
                 let comment = comments.and_then(|comments| comments.after(content, end));
-                scan.pins.push(Pin {
+                self.pins.push(Pin {
                     image,
                     line,
                     column,
-                    offset: at + 1,
+                    offset: at,
                     tag,
+                    tag_at: reference.tag_at,
                     digest,
                     split: None,
                     comment: comment.map(Box::new),
@@ -222,47 +276,16 @@ pub(super) fn scan_with(
             }
             (Suffix::Malformed, _) | (Suffix::Digest(_), Err(_)) => {
                 let end = content.len().min(at + MAX_EXCERPT);
-                scan.malformed.push(Malformed {
+                let (text, length) = excerpt(&content[reference.start..end]);
+                self.malformed.push(Malformed {
                     image,
                     line,
                     column,
-                    text: excerpt(&content[start..end]),
+                    digest: at..reference.start + length,
+                    text,
                 });
             }
         }
-    }
-    scan
-}
-
-/// The repository and the tag before a digest.
-pub(super) struct Reference {
-    pub(super) repository: Repository,
-    pub(super) tag: Result<Option<Tag>, TagError>,
-    /// The offset of the repository.
-    pub(super) start: usize,
-    /// The byte before the reference.
-    pub(super) before: Option<u8>,
-}
-
-impl Reference {
-    /// The reference before `at`.
-    pub(super) fn ending_at(bytes: &[u8], at: usize) -> Option<Self> {
-        let reference = reference_text(&bytes[..at])?;
-        let without_scheme = ["docker://", "oci://"]
-            .iter()
-            .find_map(|scheme| reference.strip_prefix(*scheme))
-            .unwrap_or(reference);
-        let slash = without_scheme.rfind('/').map_or(0, |slash| slash + 1);
-        let colon = without_scheme[slash..].find(':').map(|colon| slash + colon);
-        let (name, tag) = colon.map_or((without_scheme, None), |colon| {
-            (&without_scheme[..colon], Some(&without_scheme[colon + 1..]))
-        });
-        Some(Self {
-            repository: Repository::parse(name).ok()?,
-            tag: tag.map(Tag::parse).transpose(),
-            start: at - without_scheme.len(),
-            before: (at - reference.len()).checked_sub(1).map(|at| bytes[at]),
-        })
     }
 }
 
@@ -294,26 +317,17 @@ fn parse_suffix(bytes: &[u8]) -> Option<Suffix> {
     if length != 64 || &bytes[..colon] != b"sha256" {
         return Some(Suffix::Malformed);
     }
+    if continues(&digits[64..]) {
+        return Some(Suffix::Malformed);
+    }
     let text = std::str::from_utf8(&digits[..64]).ok();
     let digest = text.and_then(|text| Digest::from_hex(text).ok());
     Some(digest.map_or(Suffix::Malformed, Suffix::Digest))
 }
 
-/// The characters of a reference at the end of `bytes`; `None` if there are none, or more than in any
-/// reference.
-pub(super) fn reference_text(bytes: &[u8]) -> Option<&str> {
-    let length = bytes
-        .iter()
-        .rev()
-        .take(MAX_REFERENCE + 1)
-        .take_while(|b| b.is_ascii_alphanumeric() || b"._/:@-".contains(b))
-        .count();
-    let reference = std::str::from_utf8(&bytes[bytes.len() - length..]).ok()?;
-    (1..=MAX_REFERENCE).contains(&length).then_some(reference)
-}
-
-/// The text of a malformed pin, up to a blank or a quote, without a part of a character at its end.
-fn excerpt(bytes: &[u8]) -> String {
+/// The text of a malformed pin, up to a blank or a quote, without a part of a character at its end, and its
+/// length in bytes.
+fn excerpt(bytes: &[u8]) -> (String, usize) {
     let end = bytes
         .iter()
         .take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
@@ -326,7 +340,8 @@ fn excerpt(bytes: &[u8]) -> String {
         Err(error) if error.error_len().is_none() => last.len(),
         _ => 0,
     };
-    String::from_utf8_lossy(&bytes[..bytes.len() - incomplete]).into_owned()
+    let text = String::from_utf8_lossy(&bytes[..bytes.len() - incomplete]);
+    (text.into_owned(), bytes.len())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Plan {
     changes: Vec<FileChange>,
+    unchanged: Vec<FileChange>,
     checks: Vec<Check>,
 }
 
@@ -85,18 +86,18 @@ impl Plan {
         Ok(contents.collect())
     }
 
-    /// The new content of one file. The number of its pins is not checked.
-    pub(crate) fn content(
+    /// The change of a content of one file. The number of its pins is not checked.
+    pub(crate) fn of_content(
         approved: &Approved,
         config: &Config,
         files: &dyn Files,
         path: &RelPath,
-    ) -> Result<Vec<u8>, ReadError> {
+        content: Vec<u8>,
+    ) -> FileChange {
         let scanner = FileScanner::new(config);
         let places = scanner.places_of(path, &|chart| files.has_chart(chart));
         let replacements = replacements(approved.images());
-        let rewritten = rewrite(&scanner, &places, files.read(path)?, path, &replacements);
-        Ok(rewritten.change.new)
+        rewrite(&scanner, &places, content, path, &replacements).change
     }
 
     fn for_images(
@@ -110,7 +111,7 @@ impl Plan {
         let mut paths: Vec<_> = found.pins().iter().map(|pin| &pin.file).collect();
         paths.dedup();
         let mut counts = vec![PinCount::default(); config.images.len()];
-        let mut changes = Vec::new();
+        let (mut changes, mut unchanged) = (Vec::new(), Vec::new());
         for path in paths {
             let places = scanner.places_of(path, &|chart| files.has_chart(chart));
             let Rewritten {
@@ -120,6 +121,7 @@ impl Plan {
             } = rewrite(&scanner, &places, files.read(path)?, path, &replacements);
             count_pins(&mut counts, &new_scan.pins, &replacements, path);
             if change.old == change.new {
+                unchanged.push(change);
                 continue;
             }
             if !differs_only_in_pins(&change.old, &change.new, &old_scan, &new_scan) {
@@ -145,12 +147,21 @@ impl Plan {
             found,
             &unchanged_tag,
         ));
-        Ok(Self { changes, checks })
+        Ok(Self {
+            changes,
+            unchanged,
+            checks,
+        })
     }
 
     /// The changed files, ordered by the bytes of their paths.
     pub(crate) fn changes(&self) -> &[FileChange] {
         &self.changes
+    }
+
+    /// The files that already have exactly the pins of the set, in the same order.
+    pub(crate) fn unchanged(&self) -> &[FileChange] {
+        &self.unchanged
     }
 
     /// The result of counting each image in the new contents.

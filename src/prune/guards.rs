@@ -11,17 +11,19 @@ mod text_search;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    os::unix::ffi::OsStrExt,
     sync::Arc,
 };
 
 use branches::{Branches, Tips};
 use other_repository::OtherRepository;
 use past_pins::{BranchConfigurations, RepositoryProtection};
+use regex::Regex;
 
 use super::Text;
 use crate::{
     code::Code,
-    config::Config,
+    config::{Config, Mapping},
     error::{Class, Error},
     files::{Files, Hazard, WorkTree},
     git::{self, Git, ObjectId},
@@ -98,7 +100,12 @@ impl Guards {
 /// The sources of protection. They can be refreshed.
 pub(crate) struct ProtectionSources {
     config: Config,
-    names: ImageNames,
+    sets: Vec<Config>,
+    tags: Regex,
+    /// The sources of the images.
+    locations: Vec<String>,
+    /// The names that the `sources` of the current configuration and of the command line give repositories.
+    mappings: Vec<Mapping>,
     branches: Branches,
     past: BranchConfigurations,
     others: Vec<OtherRepository>,
@@ -153,8 +160,12 @@ pub(crate) struct ProtectionInputs<'e> {
     pub(crate) branch: Option<&'e str>,
     /// The sources of the images: the pins of one image protect the others from the same source.
     pub(crate) locations: &'e [String],
-    /// The names of the images in texts.
-    pub(crate) names: &'e ImageNames,
+    /// All mappings of `sources`.
+    pub(crate) mappings: &'e [Mapping],
+    /// The pattern of the tags of candidates.
+    pub(crate) tags: &'e Regex,
+    /// The other sets of the repository.
+    pub(crate) sets: &'e [Config],
     /// The other repositories that pin images.
     pub(crate) others: &'e [RepositoryAccess],
     /// The heads of open pull requests.
@@ -163,8 +174,17 @@ pub(crate) struct ProtectionInputs<'e> {
 
 /// The name of this repository in messages.
 const THIS_REPOSITORY: &str = "this repository";
-/// The prefix of remote-tracking branches.
-const TRACKING: &str = "refs/remotes/";
+/// The prefixes of references in the clone that refer to commits: branches, those of every remote, and the
+/// heads of changes on forges.
+const COMMITS: [&str; 5] = [
+    "refs/heads/",
+    "refs/remotes/",
+    "refs/pull/",
+    "refs/merge-requests/",
+    "refs/changes/",
+];
+/// The prefix of all references.
+const REFERENCES: &str = "refs/";
 /// The maximum size of a scanned file in a commit, in bytes.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
@@ -205,7 +225,10 @@ pub(crate) fn gather(
     }
     let mut sources = ProtectionSources {
         config: config.clone(),
-        names: inputs.names.clone(),
+        sets: inputs.sets.to_vec(),
+        tags: inputs.tags.clone(),
+        locations: inputs.locations.to_vec(),
+        mappings: inputs.mappings.to_vec(),
         branches,
         past,
         others,
@@ -219,14 +242,16 @@ pub(crate) fn gather(
     Ok((guards, sources))
 }
 
-/// Searches the past of every branch of the remotes, and of every remote-tracking branch.
+/// Searches the past of every branch of the remotes and of the clone.
 fn read_past(
     past: &mut BranchConfigurations,
     branches: &Branches,
     config: &Config,
 ) -> Result<RepositoryProtection, Error> {
     let mut heads = Branches::heads(&branches.tips);
-    heads.extend(branches.git.tips_below(TRACKING)?.into_values());
+    for prefix in COMMITS {
+        heads.extend(branches.git.tips_below(prefix)?.into_values());
+    }
     past.read(&branches.git, heads, config, THIS_REPOSITORY)
 }
 
@@ -235,46 +260,78 @@ impl ProtectionSources {
     fn read_all(&mut self, past: RepositoryProtection) -> Result<(), Error> {
         let mut files = RepositoryProtection::default();
         let git = &self.branches.git;
-        text_search::search_work_tree(git, &self.config, &self.finder(), &mut files.text)?;
+        let mut roots = vec![(git.prefix().to_vec(), &self.config)];
+        for set in &self.sets {
+            let mut prefix = set.set_path.directory().as_os_str().as_bytes().to_vec();
+            if !prefix.is_empty() {
+                prefix.push(b'/');
+            }
+            roots.push((prefix, set));
+        }
+        text_search::search_work_tree(git, &roots, &self.finder(), &mut files.text)?;
         self.common.merge(files);
         let tips = self.branches.tips.clone();
-        self.read_tips(&tips)?;
+        let index = git.tracked()?;
+        let local = git.tips_below(REFERENCES)?;
+        self.read_tips(&tips, local, &index)?;
         // The first location of a digest is reported, so the past comes last.
         self.common.merge(past);
         self.read_others()?;
         Ok(())
     }
 
-    /// Searches the files of `tips`; returns whether anything was new.
-    fn read_tips(&mut self, tips: &Tips) -> Result<bool, Error> {
+    /// Searches the files of `tips`, of the references `local` of the clone and of its index; returns whether
+    /// anything was new.
+    fn read_tips(
+        &mut self,
+        tips: &Tips,
+        local: BTreeMap<String, ObjectId>,
+        index: &BTreeMap<Vec<u8>, Vec<ObjectId>>,
+    ) -> Result<bool, Error> {
         let mut located = Vec::new();
         for (name, tip) in tips {
             located.push((*tip, name.location()));
         }
+        for (name, tip) in local {
+            located.push((tip, format!("at {REFERENCES}{name} of this clone")));
+        }
         let finder = Arc::new(self.finder());
         let mut found = RepositoryProtection::default();
-        text_search::search_commits(&self.branches.git, &located, &finder, &mut found.text)?;
+        text_search::search_commits(
+            &self.branches.git,
+            &located,
+            index,
+            &finder,
+            &mut found.text,
+        )?;
         Ok(self.common.merge(found))
     }
 
     fn read_others(&mut self) -> Result<bool, Error> {
         let mut is_new = false;
-        let names = self.all_names();
-        for other in &mut self.others {
-            let found = other.read(&self.config, &names)?;
+        let mut others = std::mem::take(&mut self.others);
+        for other in &mut others {
+            let found = other.read(&self.config, |past| self.finder_with(Some(past)))?;
             is_new |= self.common.merge(found);
         }
+        self.others = others;
         Ok(is_new)
     }
 
-    /// The search in texts, with the places of every configuration that was read.
     fn finder(&self) -> MentionFinder {
-        MentionFinder::new(Arc::new(self.all_names()), &self.past.configs)
+        self.finder_with(None)
     }
 
-    /// The names of the images, also those that `sources` of other configurations give them.
-    fn all_names(&self) -> ImageNames {
-        self.names.with_mappings(&self.config, &self.past.mappings)
+    /// The search in texts, with the names that every configuration that was read gives the images.
+    fn finder_with(&self, other: Option<&BranchConfigurations>) -> MentionFinder {
+        let mut mappings = self.mappings.clone();
+        let mut configs = Vec::new();
+        for past in [Some(&self.past), other].into_iter().flatten() {
+            mappings.extend(past.mappings.iter().cloned());
+            configs.extend(past.configs.iter().cloned());
+        }
+        let names = ImageNames::new(&self.config, &mappings, &self.locations, &configs);
+        MentionFinder::new(&self.tags, names)
     }
 
     /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
@@ -290,7 +347,7 @@ impl ProtectionSources {
         let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;
         self.branches
             .check_moved(&moved, &self.past.branch_formats)?;
-        let mut is_new = self.read_tips(&moved)?;
+        let mut is_new = self.read_tips(&moved, BTreeMap::new(), &BTreeMap::new())?;
         is_new |= self.common.merge(past);
         is_new |= self.read_others()?;
         Ok(is_new.then(|| self.common.clone()))
@@ -538,6 +595,7 @@ images:
                 digests: [Mention {
                     digest,
                     algorithm: true,
+                    line: 1,
                 }]
                 .into(),
                 tags: Vec::new(),

@@ -126,7 +126,11 @@ pub(super) fn judge_selected(
             VersionStatus::Eligible if !may_delete(&version.digest) => {}
             VersionStatus::Eligible => {
                 let Some(created) = listing.created(version.digest) else {
-                    protections.reasons.insert(index, KeepReason::UnknownAge);
+                    let reason = match listing.lost_platform(version.digest) {
+                        Some(platform) => KeepReason::Broken(platform),
+                        None => KeepReason::UnknownAge,
+                    };
+                    protections.reasons.insert(index, reason);
                     continue;
                 };
                 let age = now.duration_since(created).unwrap_or_default();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    oci::{Digest, INDEX_TYPES, Manifest, Tag, date},
+    oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date},
     registry::Clock,
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct Node {
 }
 
 /// An entry of an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Child {
     /// The digest of the entry.
     pub digest: Digest,
@@ -54,6 +54,8 @@ pub(crate) struct Child {
     pub is_index: bool,
     /// Whether the entry is a builder's attestation and not a platform.
     pub is_attestation: bool,
+    /// The platform that the index states.
+    pub platform: Option<Platform>,
 }
 
 /// All data about a package.
@@ -69,6 +71,8 @@ pub(crate) struct Listing {
     pub clock: Clock,
     /// Tags without a manifest.
     pub dangling: Vec<Dangling>,
+    /// The entries of indexes without a manifest.
+    pub lost: BTreeSet<Digest>,
 }
 
 impl Node {
@@ -84,6 +88,7 @@ impl Node {
                     digest: entry.digest,
                     is_index: INDEX_TYPES.contains(&entry.media_type.as_str()),
                     is_attestation: entry.is_attestation(),
+                    platform: entry.platform.clone(),
                 };
                 let subject = index.subject.as_ref().map(|subject| subject.digest);
                 Self {
@@ -128,6 +133,26 @@ impl Listing {
         self.nodes
             .get(&digest)
             .map_or(&[][..], |node| &node.children)
+    }
+
+    /// The first platform of an index that is missing, by its name or its digest.
+    pub(crate) fn lost_platform(&self, digest: Digest) -> Option<String> {
+        self.lost_within(digest, MAX_DEPTH)
+    }
+
+    fn lost_within(&self, digest: Digest, depth: usize) -> Option<String> {
+        self.children(digest).iter().find_map(|child| {
+            if child.is_attestation {
+                return None;
+            }
+            if !self.lost.contains(&child.digest) {
+                return self.lost_within(child.digest, depth.checked_sub(1)?);
+            }
+            Some(match &child.platform {
+                Some(platform) => platform.to_string(),
+                None => child.digest.to_string(),
+            })
+        })
     }
 
     /// All known direct and indirect entries of an index.

@@ -25,7 +25,8 @@ mod text;
 mod verdict;
 
 pub(crate) use guards::{
-    Guards, ProtectionInputs, PullHead, RepositoryAccess, gather, tips_keep_moving_error,
+    Guards, ProtectionInputs, ProtectionSources, PullHead, RepositoryAccess, gather,
+    tips_keep_moving_error,
 };
 pub(crate) use judge::{Rules, is_eligible, judge};
 pub(crate) use listing::{Child, Dangling, Listing, Node, Progress, Version};

@@ -6,8 +6,8 @@
 //!
 //! - Digests appear in split pins, in files that no glob matches, in UTF-16, and in text that only
 //!   resembles a digest.
-//! - Tags appear in references and entries, with each name of the repository, in text that is not YAML
-//!   or contains YAML in a string, and in text that only resembles a reference.
+//! - Tags appear as words in any format, with and without the name of the image, and as parts of longer
+//!   words.
 //! - Text comes from the work tree, branches, messages of tags, pull requests of forks and other
 //!   repositories.
 //! - Versions are pinned with other names of the repository, on other branches and by other
@@ -181,7 +181,7 @@ impl Form {
         let hex = digest.hex();
         match self {
             Self::Split => format!("- name: app\n  digest: sha256:{hex}\n"),
-            Self::Unmatched => format!("image: registry.example/app@sha256:{hex} # v1\n"),
+            Self::Unmatched => format!("image: registry.example/app@sha256:{hex} # x\n"),
             Self::Bare => format!("ARG SUM={hex}\n"),
             Self::Wide => {
                 let text = format!("digest = \"sha256:{hex}\"\r\n");
@@ -206,47 +206,33 @@ listed! {
         Sentence,
         /// The repository's name according to `sources`.
         Mirror,
-        /// Another name that `sources` maps to the same repository.
-        Alias,
         /// The image layout in `sources`.
         Layout,
-        /// After a variable with the registry.
-        Variable,
         Kustomize,
         /// Helm: registry and repository in separate keys.
         Helm,
-        /// A place of the kind `keys`.
-        Keys,
         /// A marked line.
         Marked,
         /// With a digest in addition.
         WithDigest,
-        /// A whole reference in JSON with escaped slashes.
+        /// A whole reference in JSON with escaped characters.
         Escaped,
-        /// Helm values in a block scalar, and in a string of JSON.
-        Block,
+        /// In a string of JSON in a string of JSON.
         Json,
-        /// Helm values with a line of a template after and before them.
         TemplateAfter,
-        TemplateBefore,
-        /// Helm values in UTF-16.
         WideLittle,
         WideBig,
-        WideMarked,
-        /// Helm values nested deeper than the limit of the parser.
-        Deep,
-        /// Another repository, a longer tag, or a single word: not a reference to the tag.
-        OtherRepository,
-        LongerTag,
-        LongerName,
+        /// A word in a text that names no image.
         Word,
-        OtherEntry,
-        OtherBlock,
-        OtherTemplate,
-        OtherWide,
-        /// A block scalar and a template with the name of the image and the tag, but without an entry.
-        BlockWord,
-        TemplateWord,
+        OtherRepository,
+        EscapedWord,
+        WideWord,
+        /// With the name of another image, and with a longer one.
+        OtherName,
+        LongerName,
+        /// A longer word: not the tag.
+        LongerTag,
+        Prefixed,
     }
 }
 
@@ -323,68 +309,63 @@ impl ClaimForm {
     }
 }
 
+/// The tags that only protect in a text that names the image.
+const COMMON: [&str; 3] = ["latest", "v1", "edge"];
+
 impl TagForm {
-    fn is_reference(self) -> bool {
-        !matches!(
-            self,
-            Self::OtherRepository
-                | Self::LongerTag
-                | Self::LongerName
-                | Self::Word
-                | Self::OtherEntry
-                | Self::OtherBlock
-                | Self::OtherTemplate
-                | Self::OtherWide
-                | Self::BlockWord
-                | Self::TemplateWord
-        )
+    fn is_reference(self, tag: &str) -> bool {
+        match self {
+            Self::LongerTag | Self::Prefixed => false,
+            Self::Word
+            | Self::EscapedWord
+            | Self::WideWord
+            | Self::OtherName
+            | Self::LongerName => !COMMON.contains(&tag),
+            _ => true,
+        }
     }
 
     fn write(self, tag: &str) -> Vec<u8> {
         let reference = format!("registry.example/acme/app:{tag}");
-        let values =
-            |image: &str| format!("repository: registry.example/acme/{image}\n  tag: {tag}\n");
+        let values = format!("repository: registry.example/acme/app\n  tag: {tag}\n");
         let little = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let big = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let escaped = |text: &str| -> String {
+            let escape = |byte: u8| format!("\\u{byte:04x}");
+            text.bytes().map(escape).collect()
+        };
         match self {
             Self::Whole => format!("image: {reference}\n"),
-            Self::Wide => {
-                let text = format!("image = {reference}\r\n");
-                return text.encode_utf16().flat_map(u16::to_be_bytes).collect();
-            }
+            Self::Wide => return big(&format!("image = {reference}\r\n")),
             Self::Sentence => format!("Run {reference}.\n"),
-            Self::Mirror => format!("FROM mirror.example/copies/app:{tag} AS app\n"),
-            Self::Alias => format!("docker pull alias.example/app:{tag}\n"),
+            Self::Mirror => format!("FROM mirror.example/copies/app:{tag} AS build\n"),
             Self::Layout => format!("skopeo copy oci:layouts/acme/app:{tag} dir:x\n"),
-            Self::Variable => format!("image: ${{REGISTRY}}/acme/app:{tag}\n"),
             Self::Kustomize => {
-                format!("images:\n- name: app\n  newName: registry.example/acme/app\n  newTag: '{tag}'\n")
+                format!(
+                    "images:\n- name: x\n  newName: registry.example/acme/app\n  newTag: '{tag}'\n"
+                )
             }
             Self::Helm => {
                 format!("x: {{ registry: registry.example, repository: acme/app, tag: {tag} }}\n")
             }
-            Self::Keys => format!("settings:\n  build: {tag}\n"),
             Self::Marked => format!("version = \"{tag}\" # repin: app\n"),
             Self::WithDigest => format!("image: {reference}@{}\n", Digest::of(b"nowhere")),
+            Self::Escaped => format!("{{\"image\": \"{}\"}}\n", escaped(&reference)),
+            Self::Json => format!(
+                "{{\"a\": \"{{\\\"b\\\": \\\"{}\\\"}}\"}}\n",
+                values.replace('\n', "\\\\n")
+            ),
+            Self::TemplateAfter => format!("x:\n  {values}{{{{- end }}}}\ny: 1\n"),
+            Self::WideLittle => return little(&format!("\u{feff}x:\n  {values}")),
+            Self::WideBig => return big(&values),
             Self::OtherRepository => format!("image: other.example/acme/app:{tag}\n"),
+            Self::Word => format!("tag: {tag}\n"),
+            Self::EscapedWord => format!("tag: \"{}\"\n", escaped(tag)),
+            Self::WideWord => return little(&format!("\u{feff}tag: {tag}\u{4e0a}\n")),
+            Self::OtherName => format!("image: registry.example/acme/web:{tag}\n"),
+            Self::LongerName => format!("image: registry.example/acme/apps:{tag}\n"),
             Self::LongerTag => format!("image: {reference}0\n"),
-            Self::LongerName => format!("image: registry.example/acme/my-app:{tag}\n"),
-            Self::Word => format!("app {tag}\n"),
-            Self::OtherEntry => format!("x: {{ repository: other.example/acme/app, tag: {tag} }}\n"),
-            Self::Escaped => format!("{{\"image\": \"{}\"}}\n", reference.replace('/', "\\/")),
-            Self::Block => format!("data: |\n  {}", values("app")),
-            Self::Json => format!("{{\"a\": \"{}\"}}\n", values("app").replace('\n', "\\n")),
-            Self::TemplateAfter => format!("x:\n  {}{{{{- end }}}}\ny: 1\n", values("app")),
-            Self::TemplateBefore => format!("{{{{- if 1 }}}}\nx:\n  {}", values("app")),
-            Self::WideLittle => return little(&values("app").replace("  ", "")),
-            Self::WideBig => return big(&values("app").replace("  ", "")),
-            Self::WideMarked => return little(&format!("\u{feff}x:\n  {}", values("app"))),
-            Self::Deep => format!("x:\n  {}y: {}{}\n", values("app"), "[".repeat(70), "]".repeat(70)),
-            Self::OtherBlock => format!("data: |\n  {}", values("web")),
-            Self::OtherTemplate => format!("{{{{- if 1 }}}}\nx:\n  {}", values("web")),
-            Self::OtherWide => return big(&format!("\u{feff}x:\n  {}", values("web"))),
-            Self::BlockWord => format!("run: |\n  docker tag app {tag}\n"),
-            Self::TemplateWord => format!("{{{{- if 1 }}}}\nstage: app\ntags: {tag}\n"),
+            Self::Prefixed => format!("app: x{tag}\n"),
         }
         .into_bytes()
     }
@@ -414,13 +395,20 @@ fn configs() -> &'static [Config; 2] {
     &CONFIGS
 }
 
-fn finder() -> &'static MentionFinder {
-    static FINDER: LazyLock<MentionFinder> = LazyLock::new(|| {
-        let config = &configs()[0];
-        let names = ImageNames::new(config, &config.sources, &["place".to_owned()]);
-        MentionFinder::new(Arc::new(names), configs())
-    });
-    &FINDER
+/// The search for the tags that a pattern matches.
+fn finder(pattern: &'static str) -> Arc<MentionFinder> {
+    thread_local! {
+        static FINDERS: RefCell<HashMap<&'static str, Arc<MentionFinder>>> = RefCell::default();
+    }
+    FINDERS.with_borrow_mut(|finders| {
+        let finder = finders.entry(pattern).or_insert_with(|| {
+            let config = &configs()[0];
+            let locations = ["place".to_owned()];
+            let names = ImageNames::new(config, &config.sources, &locations, configs());
+            Arc::new(MentionFinder::new(&self::pattern(pattern), names))
+        });
+        Arc::clone(finder)
+    })
 }
 
 #[derive(Debug)]
@@ -668,7 +656,8 @@ impl Case {
 
     /// Whether a file refers to the tag.
     fn is_used(&self, tag: &str) -> bool {
-        let uses = |(used, form, _): &(String, TagForm, &str)| used == tag && form.is_reference();
+        let uses =
+            |(used, form, _): &(String, TagForm, &str)| used == tag && form.is_reference(tag);
         self.references.iter().any(uses)
     }
 
@@ -716,6 +705,7 @@ impl Case {
                 digest: digest(*at),
                 is_index: self.is_index(*at),
                 is_attestation: false,
+                platform: None,
             };
             Node {
                 children: object.children.iter().map(child).collect(),
@@ -749,6 +739,7 @@ impl Case {
                 server,
             },
             dangling: Vec::new(),
+            lost: BTreeSet::new(),
         }
     }
 
@@ -771,14 +762,15 @@ impl Case {
         let claimed = claimed.into_tags().into_keys();
         let others = self.others.iter();
         let mut text = Text::default();
+        let finder = finder(self.patterns.0);
         for (at, form) in &self.text {
             let content = form.write(digest(*at));
-            let found = finder().read(content.as_slice(), &mut Vec::new()).unwrap();
+            let found = finder.read(content.as_slice(), &mut Vec::new()).unwrap();
             text.add(b"file", "somewhere", &found);
         }
         for (tag, form, tree) in &self.references {
             let content = form.write(tag);
-            let found = finder().read(content.as_slice(), &mut Vec::new()).unwrap();
+            let found = finder.read(content.as_slice(), &mut Vec::new()).unwrap();
             // Each tree may have been searched separately.
             let mut more = Text::default();
             more.add(b"file", tree, &found);

@@ -1,9 +1,9 @@
-//! The digests and the tags of images in tracked files, with the first location of each, including
+//! The digests and the tags in tracked files, with the first location of each, including
 //! digests and tags that are not pins.
 //!
 //! A version with one of these digests or tags is protected.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::{
     oci::{Digest, Tag},
@@ -14,16 +14,23 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text {
     digests: HashMap<Digest, FirstMention>,
-    /// For each image the texts after its names, with the index of the first file in `files`.
-    tags: HashMap<usize, BTreeMap<String, usize>>,
+    /// The first location of each tag of an image, or of any image.
+    tags: HashMap<(Tag, Option<usize>), Location>,
     files: Vec<File>,
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Location {
+    /// The index in `files`.
+    file: usize,
+    line: usize,
 }
 
 /// The first location of a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FirstMention {
-    /// The index in `files`.
-    file: usize,
+    location: Location,
     /// Whether any mention of the digest has the prefix `sha256:`.
     has_algorithm: bool,
 }
@@ -50,19 +57,24 @@ impl Text {
                 files.len() - 1
             })
         };
-        for (image, tag) in &mentions.tags {
-            let tags = self.tags.entry(*image).or_default();
-            if !tags.contains_key(tag.as_str()) {
-                tags.insert(tag.to_string(), number());
-            }
+        for mention in &mentions.tags {
+            let tag = self.tags.entry((mention.tag.clone(), mention.image));
+            tag.or_insert_with(|| Location {
+                file: number(),
+                line: mention.line,
+            });
         }
         for mention in &mentions.digests {
             if let Some(known) = self.digests.get_mut(&mention.digest) {
                 known.has_algorithm |= mention.algorithm;
                 continue;
             }
-            let first = FirstMention {
+            let location = Location {
                 file: number(),
+                line: mention.line,
+            };
+            let first = FirstMention {
+                location,
                 has_algorithm: mention.algorithm,
             };
             self.digests.insert(mention.digest, first);
@@ -71,11 +83,7 @@ impl Text {
 
     /// Whether all digests, algorithms and tags of `other` are known.
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        let mut tags = other.tags.iter().flat_map(|(image, tags)| {
-            let known = self.tags.get(image);
-            tags.keys().map(move |tag| (known, tag))
-        });
-        tags.all(|(known, tag)| known.is_some_and(|known| known.contains_key(tag)))
+        other.tags.keys().all(|tag| self.tags.contains_key(tag))
             && other.digests.iter().all(|(digest, mention)| {
                 let known = self.digests.get(digest);
                 known.is_some_and(|known| known.has_algorithm || !mention.has_algorithm)
@@ -86,14 +94,12 @@ impl Text {
     pub(crate) fn merge(&mut self, other: Self) {
         let first = self.files.len();
         self.files.extend(other.files);
-        for (image, tags) in other.tags {
-            let known = self.tags.entry(image).or_default();
-            for (tag, file) in tags {
-                known.entry(tag).or_insert(file + first);
-            }
+        for (tag, mut location) in other.tags {
+            location.file += first;
+            self.tags.entry(tag).or_insert(location);
         }
         for (digest, mut mention) in other.digests {
-            mention.file += first;
+            mention.location.file += first;
             let known = self.digests.entry(digest).or_insert(mention);
             known.has_algorithm |= mention.has_algorithm;
         }
@@ -104,25 +110,25 @@ impl Text {
         self.digests.contains_key(digest)
     }
 
-    /// The first location of a digest: `in FILE on main of origin`.
+    /// The first location of a digest: `in FILE:LINE on main of origin`.
     pub(crate) fn location(&self, digest: &Digest) -> Option<String> {
-        let file = &self.files[self.digests.get(digest)?.file];
-        Some(format!("in {} {}", file.path, file.tree))
+        Some(self.describe(self.digests.get(digest)?.location))
     }
 
-    /// The first location of a tag of an image. A period, a hyphen or an underscore after the tag may be
-    /// part of a longer tag or of the text around the reference, so it protects both tags.
+    /// The first location of a tag of an image.
     pub(crate) fn tag_location(&self, image: usize, tag: &Tag) -> Option<String> {
-        let tags = self.tags.get(&image)?;
-        let mut file = tags.get(tag.as_str());
-        for punctuation in ['.', '-', '_'] {
-            let start = format!("{tag}{punctuation}");
-            let mut longer = tags.range(start.clone()..);
-            let first = longer.next().filter(|(text, _)| text.starts_with(&start));
-            file = file.or(first.map(|(_, file)| file));
+        let images = [None, Some(image)].into_iter();
+        let mut found = images.filter_map(|image| self.tags.get(&(tag.clone(), image)));
+        found.next().map(|location| self.describe(*location))
+    }
+
+    fn describe(&self, location: Location) -> String {
+        let (File { path, tree }, line) = (&self.files[location.file], location.line);
+        // A tag may refer to a blob.
+        if path.is_empty() {
+            return format!("in line {line} {tree}");
         }
-        let file = &self.files[*file?];
-        Some(format!("in {} {}", file.path, file.tree))
+        format!("in {path}:{line} {tree}")
     }
 
     /// The digests with the prefix `sha256:`, in no particular order.
@@ -143,7 +149,7 @@ impl Text {
         let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
         for digest in digests {
             if let Some(mention) = self.digests.get(digest) {
-                let file = &self.files[mention.file];
+                let file = &self.files[mention.location.file];
                 *counts.entry((&file.path, &file.tree)).or_default() += 1;
             }
         }
@@ -165,7 +171,7 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pins::Mention;
+    use crate::pins::{Mention, TagMention};
 
     fn mentions<const N: usize>(digests: [Mention; N]) -> Mentions {
         Mentions {
@@ -178,28 +184,42 @@ mod tests {
         Mention {
             digest: Digest::of(seed.as_bytes()),
             algorithm,
+            line: 7,
         }
     }
 
     #[test]
     fn tags_keep_their_first_location() {
         let tag = |text: &str| Tag::parse(text).unwrap();
-        let with_tag = |path: &str, image: usize, name: &str| {
+        let with_tag = |path: &str, image: Option<usize>, name: &str| {
             let mut text = Text::default();
             let mentions = Mentions {
                 digests: Vec::new(),
-                tags: vec![(image, tag(name))],
+                tags: vec![TagMention {
+                    tag: tag(name),
+                    image,
+                    line: 3,
+                }],
             };
             text.add(path.as_bytes(), "in the work tree", &mentions);
             (text, mentions)
         };
-        let (mut text, mentions) = with_tag("a.txt", 0, "v1");
+        let (mut text, mentions) = with_tag("a.txt", Some(0), "v1");
         text.add(b"b.txt", "in the work tree", &mentions);
-        let location = text.tag_location(0, &tag("v1"));
-        assert_eq!(location.as_deref(), Some("in a.txt in the work tree"));
-        assert!(text.covers(&with_tag("c.txt", 0, "v1").0));
-        assert!(!text.covers(&with_tag("c.txt", 0, "v2").0));
-        assert!(!text.covers(&with_tag("c.txt", 1, "v1").0));
+        text.merge(with_tag("c.txt", None, "v2").0);
+        for (image, name, location) in [
+            (0, "v1", Some("in a.txt:3 in the work tree")),
+            (1, "v1", None),
+            (0, "v2", Some("in c.txt:3 in the work tree")),
+            (1, "v2", Some("in c.txt:3 in the work tree")),
+            (0, "v3", None),
+        ] {
+            assert_eq!(text.tag_location(image, &tag(name)).as_deref(), location);
+        }
+        assert!(text.covers(&with_tag("d.txt", Some(0), "v1").0));
+        assert!(text.covers(&with_tag("d.txt", None, "v2").0));
+        assert!(!text.covers(&with_tag("d.txt", Some(0), "v2").0));
+        assert!(!text.covers(&with_tag("d.txt", Some(1), "v1").0));
     }
 
     #[test]
@@ -216,8 +236,8 @@ mod tests {
             &mentions([mention("x", true), mention("y", false)]),
         );
         let location = |seed: &str| text.location(&Digest::of(seed.as_bytes()));
-        assert_eq!(location("x").unwrap(), "in a.txt in the work tree");
-        assert_eq!(location("y").unwrap(), "in b.txt on main of origin");
+        assert_eq!(location("x").unwrap(), "in a.txt:7 in the work tree");
+        assert_eq!(location("y").unwrap(), "in b.txt:7 on main of origin");
         assert_eq!(location("z"), None);
         let with_algorithm: Vec<_> = text.with_algorithm().collect();
         assert_eq!(with_algorithm, [Digest::of(b"x")]);
@@ -244,7 +264,7 @@ mod tests {
             text.merge(more);
         }
         let [x, y] = ["x", "y"].map(|seed| Digest::of(seed.as_bytes()));
-        assert_eq!(text.location(&y).unwrap(), "in b.txt there");
+        assert_eq!(text.location(&y).unwrap(), "in b.txt:7 there");
         assert_eq!(
             text.describe_files([&x, &y], 2),
             "a.txt here (1), b.txt there (1)"

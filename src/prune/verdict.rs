@@ -61,6 +61,8 @@ pub(crate) enum KeepReason {
     Referrer(Digest),
     /// It has pending tags, but this tag is not pending.
     OtherTag(Tag),
+    /// It is an index without this platform, which the registry has lost.
+    Broken(String),
     /// Its age is unknown.
     UnknownAge,
 }
@@ -81,6 +83,7 @@ impl fmt::Display for KeepReason {
                 f,
                 "pending, but {tag} is not: deleting it would delete that tag too"
             ),
+            Self::Broken(platform) => write!(f, "broken: {platform} is missing"),
             Self::UnknownAge => f.write_str("its age is unknown"),
         }
     }

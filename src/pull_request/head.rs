@@ -14,7 +14,7 @@ use crate::{
     checks::{Approved, Check, Status},
     config::{Config, RelPath},
     error::{Class, Error},
-    files::{ReadError, Snapshot},
+    files::{Files as _, ReadError, Snapshot},
     forge::{AheadCommits, Comparison, Forge, Head, Pull, Tree, TreeEntry, blob_id},
     pins,
     plan::{self, Plan, PlanError},
@@ -290,7 +290,9 @@ impl Sides {
             return Ok(None);
         };
         let files = snapshot(tree, &self.contents, set.prefix);
-        Plan::content(set.approved, set.config, &files, &relative).map(Some)
+        let content = files.read(&relative)?;
+        let change = Plan::of_content(set.approved, set.config, &files, &relative, content);
+        Ok(Some(change.new))
     }
 
     /// The difference between the pins of a tree and those of the set.

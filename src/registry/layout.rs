@@ -142,9 +142,15 @@ impl Layout {
     /// Loads a descriptor's blob and checks its size, but not its digest.
     pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let path = blob_path(descriptor.digest);
-        let Some(bytes) = self.read(&path)? else {
-            return Err(self.missing(&path));
-        };
+        let mut file = self.layer(descriptor)?;
+        if descriptor.size > MAX_DOCUMENT {
+            let reason = format!("the file has more than {MAX_DOCUMENT} bytes");
+            return Err(self.unavailable(&path, reason));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)
+            .map_err(|error| self.unavailable(&path, error))?;
+        // The file may have shrunk since its size was read.
         self.check_size(&path, bytes.len() as u64, descriptor)?;
         Ok(bytes)
     }

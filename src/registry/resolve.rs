@@ -7,9 +7,11 @@ use std::{collections::BTreeMap, time::SystemTime};
 use futures_util::{StreamExt as _, future, stream};
 
 use crate::{
+    code::Code,
     error::{Class, Error},
     oci::{Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, date},
     registry::{Source, memory},
+    untrusted::{masked_label, short},
 };
 
 /// The maximum number of entries in an index, which limits the number of requests.
@@ -37,6 +39,13 @@ impl ImageFacts {
             latest = latest.max(Some(created));
         }
         latest
+    }
+
+    /// The platform whose manifest has a digest; `None` for the digest of the image itself.
+    pub(crate) fn platform_of(&self, digest: Digest) -> Option<&Platform> {
+        let mut platforms = self.platforms.iter();
+        let found = platforms.find(|found| found.digest == digest && digest != self.digest)?;
+        Some(&found.platform)
     }
 
     /// The value of a label on the first platform that has it; empty if no platform has it.
@@ -282,6 +291,16 @@ async fn read_image(
     read: &[PlatformFacts],
 ) -> Result<PlatformFacts, Error> {
     let name = format!("{source}@{digest}");
+    if let Some(other) = manifest.other_artifact() {
+        let reason = format!(
+            "it is an artifact of the type `{}`, not an image",
+            short(other, 100)
+        );
+        return Err(Error {
+            code: Code::NOT_AN_IMAGE,
+            ..Error::about(Class::Ambiguous, name, reason)
+        });
+    }
     source
         .memory()
         .add(memory::manifest_size(&manifest), &name)?;
@@ -325,13 +344,14 @@ fn label_text(facts: &ImageFacts, name: &str) -> Option<String> {
     {
         let value = config.labels.get(name);
         is_same &= value == first;
+        let shown = value.map(|value| masked_label(name, value));
         texts.push(format!(
             "{platform}: {}",
-            value.map_or("(absent)", String::as_str)
+            shown.as_deref().unwrap_or("(absent)")
         ));
     }
     if is_same {
-        return first.cloned();
+        return first.map(|value| masked_label(name, value));
     }
     Some(texts.join(", "))
 }

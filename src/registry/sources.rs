@@ -13,6 +13,7 @@ pub(crate) struct Sources {
     layers: Vec<Vec<Mapping>>,
     registries: Registries,
     memory: MemoryLimit,
+    keeps_manifests: bool,
 }
 
 /// The error for a repository without a source.
@@ -30,6 +31,15 @@ impl Sources {
             layers,
             registries,
             memory: MemoryLimit::default(),
+            keeps_manifests: false,
+        }
+    }
+
+    /// The same sources, which request a manifest by its digest once in the run.
+    pub(crate) fn keeping_manifests(self) -> Self {
+        Self {
+            keeps_manifests: true,
+            ..self
         }
     }
 
@@ -51,12 +61,17 @@ impl Sources {
             }
             None => self.registries.repository(repository),
         };
-        let mut remote: Remote = remote.map_err(|reason| SourcesError {
+        let failed = |reason| SourcesError {
             repository: repository.to_string(),
             reason,
-        })?;
+        };
+        let mut remote: Remote = remote.map_err(failed)?;
+        let roots = self.registries.read_roots();
+        roots.map_err(|error| failed(error.to_string()))?;
         remote.memory = self.memory.clone();
-        Ok(Source::Remote(remote))
+        Ok(Source::Remote(
+            remote.keeping_manifests(self.keeps_manifests),
+        ))
     }
 
     /// The longest mapping of `repository` in the strongest layer that has one, and the remaining

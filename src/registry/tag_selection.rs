@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use super::Source;
 use crate::{
     error::Error,
-    oci::{Digest, Tag, TagOrDigest, TagPattern},
+    oci::{Digest, Manifest, Tag, TagOrDigest, TagPattern},
 };
 
 /// The maximum number of matching tags that are compared with a digest.
@@ -25,7 +25,7 @@ pub(crate) enum NoTag {
 }
 
 /// Selects the only tag that matches a pattern. If several match and the digest is known, the first
-/// that resolves to it. A pattern without `*` costs no request.
+/// that resolves to it, or else the first that resolves to an index with it. A pattern without `*` costs no request.
 pub(crate) async fn select_tag(
     source: &Source,
     pattern: &TagPattern,
@@ -42,21 +42,27 @@ pub(crate) async fn select_tag(
         (several, Some(_)) if several.len() <= MAX_COMPARED => {}
         _ => return Ok(Err(NoTag::Several(matches))),
     }
-    let mut digests = stream::iter(&matches)
-        .map(|tag| async move { (tag, digest_of(source, tag).await) })
+    let mut manifests = stream::iter(&matches)
+        .map(|tag| async move {
+            let reference = TagOrDigest::Tag(tag.clone());
+            (tag, source.manifest(&reference, None).await)
+        })
         .buffered(CONCURRENCY);
-    while let Some((tag, digest)) = digests.next().await {
-        if digest? == expected {
+    let mut index_with_digest = None;
+    while let Some((tag, manifest)) = manifests.next().await {
+        let Some(manifest) = manifest? else { continue };
+        if Some(manifest.digest) == expected {
             return Ok(Ok(tag.clone()));
         }
+        if let Manifest::Index(index) = &manifest.value
+            && index
+                .manifests
+                .iter()
+                .any(|entry| Some(entry.digest) == expected)
+        {
+            index_with_digest.get_or_insert_with(|| tag.clone());
+        }
     }
-    drop(digests);
-    Ok(Err(NoTag::OtherDigests(matches)))
-}
-
-async fn digest_of(source: &Source, tag: &Tag) -> Result<Option<Digest>, Error> {
-    let manifest = source
-        .manifest(&TagOrDigest::Tag(tag.clone()), None)
-        .await?;
-    Ok(manifest.map(|manifest| manifest.digest))
+    drop(manifests);
+    Ok(index_with_digest.ok_or(NoTag::OtherDigests(matches)))
 }

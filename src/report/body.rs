@@ -10,7 +10,7 @@ use minijinja::{
     AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value,
     value::{Serde, ValueKind},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{causes::by_cause, changes::markdown::section as markdown_section, json::PlanDocument};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     config::{self, Config, SetPath},
     history::HistoryEntry,
     pull_request::{Marker, MarkerKind},
-    untrusted::markdown,
+    untrusted::{Forms, markdown},
 };
 
 /// The maximum length of a body, in characters; forges refuse longer ones (GitHub: 65,536).
@@ -44,13 +44,25 @@ const MAX_OUTPUT: usize = 4 << 20;
 pub(crate) const MAX_TEMPLATE: u64 = 1 << 20;
 
 /// A template that cannot be rendered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub(crate) struct TemplateError {
     pub message: String,
     /// The line of the template, counted from 1.
     pub line: Option<usize>,
 }
+
+/// The input of a custom template. It is rendered in another process, whose memory, stack and time are
+/// limited: the engine limits its steps, but not the size and the depth of a value.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TemplateJob {
+    template: String,
+    variables: serde_json::Value,
+    changes_section: String,
+}
+
+/// Renders a custom template.
+pub(crate) type RenderTemplate<'r> = dyn Fn(&TemplateJob) -> Result<String, TemplateError> + 'r;
 
 /// The variables of the built-in template in addition to the document.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -153,10 +165,55 @@ struct Variables<'v> {
     document: &'v PlanDocument,
     /// Selects the set in a command that runs at the top of the repository.
     config_option: String,
-    /// The section "What changes", in Markdown; empty if the differences are not reported.
-    changes_section: Value,
     #[serde(flatten)]
     context: &'v TemplateContext,
+}
+
+#[derive(Serialize)]
+struct AllVariables<V> {
+    #[serde(flatten)]
+    variables: V,
+    /// The section "What changes", in Markdown; empty if the differences are not reported.
+    changes_section: Value,
+}
+
+impl TemplateJob {
+    fn new(template: &str, variables: &Variables<'_>) -> Result<Self, TemplateError> {
+        let changes_section = changes_section(variables.document);
+        let variables = serde_json::to_value(variables).map_err(|error| TemplateError {
+            message: error.to_string(),
+            line: None,
+        })?;
+        Ok(Self {
+            template: template.to_owned(),
+            variables,
+            changes_section,
+        })
+    }
+
+    /// Renders the template in this process.
+    pub(crate) fn render(&self) -> Result<String, TemplateError> {
+        let variables = AllVariables {
+            variables: &self.variables,
+            changes_section: Value::from_safe_string(self.changes_section.clone()),
+        };
+        let max = Some(MAX_OUTPUT);
+        render_template(&self.template, Value::from(Serde(&variables)), max)
+    }
+}
+
+/// Renders a template; `max`: the limit of the output of a custom one, in bytes.
+fn render_template(
+    template: &str,
+    variables: Value,
+    max: Option<usize>,
+) -> Result<String, TemplateError> {
+    let environment = environment(max.is_some());
+    let template = environment.template_from_str(template);
+    let template = template.map_err(template_error)?;
+    let mut output = BoundedText::new(max.unwrap_or(usize::MAX));
+    let rendered = template.render_captured_to(variables, &mut output);
+    output.finish(rendered.map(drop))
 }
 
 /// Renders the body, from `template` or the built-in template.
@@ -164,29 +221,29 @@ pub(crate) fn render(
     document: &PlanDocument,
     context: &TemplateContext,
     template: Option<&str>,
+    custom: &RenderTemplate<'_>,
 ) -> Result<String, TemplateError> {
-    let is_custom = template.is_some();
-    let environment = environment(is_custom);
-    let template = environment
-        .template_from_str(template.unwrap_or(TEMPLATE))
-        .map_err(template_error)?;
-    let output_max = if is_custom { MAX_OUTPUT } else { usize::MAX };
     let render = |document: &PlanDocument| {
-        let mut output = BoundedText::new(output_max);
-        let variables = Value::from(Serde(&Variables {
+        let variables = Variables {
             document,
             config_option: config_option(&document.set_path),
-            changes_section: Value::from_safe_string(changes_section(document)),
             context,
+        };
+        if let Some(template) = template {
+            return custom(&TemplateJob::new(template, &variables)?);
+        }
+        let changes_section = Value::from_safe_string(changes_section(document));
+        let variables = Value::from(Serde(&AllVariables {
+            variables,
+            changes_section,
         }));
-        let rendered = template.render_captured_to(variables, &mut output);
-        output.finish(rendered.map(drop))
+        render_template(TEMPLATE, variables, None)
     };
     let marker = marker(document);
     let mut document = PlanDocument {
         body: None,
         // The built-in template does not use the diff, and rendering would copy it.
-        diff: document.diff.clone().filter(|_| is_custom),
+        diff: document.diff.clone().filter(|_| template.is_some()),
         ..document.clone()
     };
     let mut notices = Vec::new();
@@ -202,20 +259,26 @@ pub(crate) fn render(
         Cut::Details,
     ] {
         notices.extend(step.apply(&mut document));
-        let text = render(&document)?;
+        let text = redacted(&render(&document)?);
         let body = assemble(&text, &notices, &marker);
         if body.chars().count() <= MAX {
             return Ok(body);
         }
     }
     notices.push("the end of this text");
-    let text = render(&document)?;
+    let text = redacted(&render(&document)?);
     let spare = MAX - assemble("", &notices, &marker).chars().count() - 1;
     Ok(assemble(
         &text.chars().take(spare).collect::<String>(),
         &notices,
         &marker,
     ))
+}
+
+/// The text without credentials in known formats, whatever part or template they came from.
+fn redacted(text: &str) -> String {
+    let redacted = Forms::default().redact(text.as_bytes());
+    String::from_utf8_lossy(&redacted).into_owned()
 }
 
 fn changes_section(document: &PlanDocument) -> String {

@@ -20,7 +20,7 @@ pub(crate) use forge::{
 pub(crate) use rehearsal::{RehearseDocument, RehearsedSet};
 pub(crate) use status::{
     AdoptionRow, BranchRow, HoldRow, IgnoredClaimRow, MergedRow, NotRead, OpenRow, SetRow,
-    StatusDocument, UnreadableRow, WaitingRow, WorkTreeRow,
+    StatusDocument, UnpushedRow, UnreadableRow, WaitingRow, WorkTreeRow,
 };
 pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 

@@ -7,7 +7,7 @@ use super::{
     dates,
     json::{RehearseDocument, RehearsedSet},
     layout::{Align, aligned},
-    revision::abbreviated,
+    revision::{abbreviated, with_short_digests},
 };
 use crate::{
     checks::Status,
@@ -32,7 +32,7 @@ pub(crate) fn table(document: &RehearseDocument) -> String {
             plain(&short(set, document)),
             set.verdict.as_str().to_owned(),
             since(set),
-            plain(&detail(set)),
+            plain(&with_short_digests(&detail(set))),
         ]);
     }
     aligned(&[Align::Left; 4], &rows)
@@ -50,6 +50,25 @@ pub(crate) fn lines(document: &RehearseDocument) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// The numbers of sets by verdict.
+pub(crate) fn totals(document: &RehearseDocument) -> String {
+    if document.sets.is_empty() {
+        return "nothing to rehearse".to_owned();
+    }
+    let verdicts = [
+        (document.ready, "ready"),
+        (document.failed, "failed"),
+        (document.unknown, "unknown"),
+    ];
+    let mut totals = Vec::new();
+    for (count, verdict) in verdicts {
+        if count > 0 {
+            totals.push(format!("{count} {verdict}"));
+        }
+    }
+    totals.join(", ")
 }
 
 /// The first failed check, the error, or the number of images and checks.
@@ -137,7 +156,7 @@ pub(crate) fn warning(document: &RehearseDocument) -> Option<String> {
             "the most recent available set, {}, is {}: {}",
             plain(&short(set, document)),
             set.verdict.as_str(),
-            plain(&detail(set))
+            plain(&with_short_digests(&detail(set)))
         )
     })
 }

@@ -29,6 +29,23 @@ pub(crate) fn abbreviated(revision: &str, listed: &BTreeSet<&str>) -> String {
     revision.get(..length).unwrap_or(revision).to_owned()
 }
 
+/// Shortens the digests in a text, such as those in the detail of a check.
+pub(crate) fn with_short_digests(text: &str) -> String {
+    const PREFIX: &str = "sha256:";
+    let mut parts = text.split(PREFIX);
+    let mut shortened = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        shortened += PREFIX;
+        shortened += match digits {
+            64 => &part[..LENGTH_MIN],
+            _ => &part[..digits],
+        };
+        shortened += &part[digits..];
+    }
+    shortened
+}
+
 /// Shortens the commit ids in a text, such as those in the titles of promotions.
 pub(crate) fn with_short_ids(text: &str) -> String {
     let mut shortened = String::new();
@@ -50,6 +67,16 @@ pub(crate) fn with_short_ids(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_in_a_text_are_shortened() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        assert_eq!(
+            with_short_digests(&format!("x@{digest}, {digest}: sha256:0a1")),
+            "x@sha256:0a0a0a0a0a0a, sha256:0a0a0a0a0a0a: sha256:0a1"
+        );
+        assert_eq!(with_short_digests("none"), "none");
+    }
 
     #[test]
     fn abbreviations_are_unique() {

@@ -52,6 +52,7 @@ pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
     };
     screen.set(document);
     screen.adoption(document);
+    screen.unpushed(document);
     screen.images(document);
     screen.holds(document);
     screen.waiting(document);
@@ -207,6 +208,20 @@ impl Screen<'_> {
             None => format!("{file} is not committed: commit it, and push it to {branch}"),
         };
         self.row_in(Some(Color::Red), "adoption", &[text]);
+    }
+
+    /// The set that the branch does not contain.
+    fn unpushed(&mut self, document: &StatusDocument) {
+        let Some(row) = &document.unpushed else {
+            return;
+        };
+        let set = match &row.revision {
+            Some(revision) => format!("{} {}", row.kind, self.revision(revision)),
+            None => row.kind.to_owned(),
+        };
+        let (commit, branch) = (short_commit(&row.commit), plain(&row.branch));
+        let text = format!("commit {commit} ({set}) is not on {branch}: push it");
+        self.row_in(Some(Color::Red), "not pushed", &[text]);
     }
 
     fn images(&mut self, document: &StatusDocument) {
@@ -394,6 +409,9 @@ fn problems(document: &StatusDocument) -> Vec<String> {
     }
     if document.adoption.is_some() {
         problems.push("the configuration is not pushed".to_owned());
+    }
+    if document.unpushed.is_some() {
+        problems.push("the set of HEAD is not pushed".to_owned());
     }
     if document.interrupted {
         problems.push("an interrupted --apply".to_owned());
@@ -588,6 +606,7 @@ mod tests {
             unreadable: Vec::new(),
             ignored_claims: Vec::new(),
             adoption: None,
+            unpushed: None,
             not_queried: vec![REGISTRY],
             not_read: Vec::new(),
         }

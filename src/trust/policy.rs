@@ -15,6 +15,7 @@ use super::{
     key::PublicKey,
     proof::{Certificate, Proof, Refusal},
     root::Root,
+    unknown_authority,
 };
 use crate::{
     config::{
@@ -223,11 +224,8 @@ impl Policy<'_> {
         parsed: &ParsedBundle,
         subject: Subject<'_>,
     ) -> Result<(Proof, Vec<&Signer>), Refusal> {
-        let proof = first_proof(
-            self.roots
-                .iter()
-                .map(|root| root.verify_certificate(parsed, subject.digest, subject.now)),
-        )?;
+        let verify = |root: &Root| root.verify_certificate(parsed, subject.digest, subject.now);
+        let proof = self.first_proof(parsed, verify)?;
         let mut signers = Vec::new();
         if let Some(certificate) = &proof.certificate {
             for signer in &self.verify.signers {
@@ -256,7 +254,7 @@ impl Policy<'_> {
                 LogRule::Required => {
                     let verify =
                         |root: &Root| root.verify_key(parsed, subject.digest, key, subject.now);
-                    first_proof(self.roots.iter().map(verify))
+                    self.first_proof(parsed, verify)
                 }
             };
             match verified {
@@ -271,24 +269,35 @@ impl Policy<'_> {
         }
         proven.ok_or(refusal)
     }
-}
 
-/// The first proof, or the refusal of the root that is most likely the signature's.
-fn first_proof(proofs: impl Iterator<Item = Result<Proof, Refusal>>) -> Result<Proof, Refusal> {
-    let mut closest: Option<Refusal> = None;
-    for proof in proofs {
-        let refusal = match proof {
-            Ok(proof) => return Ok(proof),
-            Err(refusal) => refusal,
-        };
-        if closest
-            .as_ref()
-            .is_none_or(|best| best.rank() <= refusal.rank())
-        {
-            closest = Some(refusal);
+    /// The first proof, or the refusal of the root that is most likely the signature's.
+    fn first_proof(
+        &self,
+        parsed: &ParsedBundle,
+        verify: impl Fn(&Root) -> Result<Proof, Refusal>,
+    ) -> Result<Proof, Refusal> {
+        let mut closest: Option<Refusal> = None;
+        for root in &self.roots {
+            let refusal = match verify(root) {
+                Ok(proof) => return Ok(proof),
+                Err(refusal) => refusal,
+            };
+            if closest
+                .as_ref()
+                .is_none_or(|best| best.rank() <= refusal.rank())
+            {
+                closest = Some(refusal);
+            }
         }
+        let refusal = closest.unwrap_or_else(|| Refusal::new("no trusted root is configured"));
+        if unknown_authority::fill_gap(&self.roots, &refusal, parsed) {
+            return Err(Refusal::new(format!(
+                "no trusted root lists both its authority and its logs: {}",
+                refusal.reason
+            )));
+        }
+        Err(refusal)
     }
-    Err(closest.unwrap_or_else(|| Refusal::new("no trusted root is configured")))
 }
 
 fn signs(signer: &Signer, image: &str) -> bool {

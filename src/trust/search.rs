@@ -21,6 +21,8 @@ const MAX_CANDIDATES: usize = 32;
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 /// The type that cosign gives entries under the fallback tag.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+const ATTACH: &str = "attach it again: copy the image with its signatures from another registry (`cosign copy`), or sign \
+                      the digest again; the image itself is not affected";
 /// A payload of an older cosign version.
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
@@ -120,7 +122,7 @@ impl Search<'_> {
                     let candidate = self.candidate(digest, &Attachment::Bundle(bytes));
                     self.result.candidates.push(candidate);
                 }
-                Err(error) => self.result.faults.push(error),
+                Err(error) => self.add_fault(error),
             }
             if self.is_finished() {
                 return;
@@ -146,12 +148,29 @@ impl Search<'_> {
                     let candidate = self.candidate(layer.digest, &attachment);
                     self.result.candidates.push(candidate);
                 }
-                Err(error) => self.result.faults.push(error),
+                Err(error) => self.add_fault(error),
             }
             if self.is_finished() {
                 return;
             }
         }
+    }
+
+    /// Records the failed request for a bundle or a payload. Missing content concerns the signature only.
+    fn add_fault(&mut self, error: Error) {
+        let fault = match error.class {
+            Class::MissingContent => Error {
+                message: format!(
+                    "a bundle attached to {} is missing: {}",
+                    self.subject.digest, error.message
+                ),
+                help: Some(ATTACH.to_owned()),
+                ..error
+            },
+            Class::WrongBytes => error.help(ATTACH),
+            _ => error,
+        };
+        self.result.faults.push(fault);
     }
 
     /// The layers with signatures in the image that older cosign versions tag.
@@ -238,7 +257,7 @@ async fn bundle(
         return Err(Error::about(
             Class::MissingContent,
             format!("{source}{want}"),
-            "it is listed as attached to the image, but it is missing",
+            "the registry lists its manifest, but does not have it",
         ));
     };
     let Manifest::Image(manifest) = found.value else {

@@ -458,6 +458,16 @@ fn unknown_authority_and_log_are_identified() {
     let id = STANDARD.encode(Key::named("stranger").id());
     assert!(reason.starts_with("unknown transparency log "), "{reason}");
     assert!(reason.ends_with(&format!("({id})")), "{reason}");
+    // Another root lists the log, but not the authority.
+    let (mut with_log, stranger) = (root(), Key::named("stranger"));
+    with_log["certificateAuthorities"] = json!([]);
+    with_log["tlogs"][0]["publicKey"]["rawBytes"] = json!(STANDARD.encode(stranger.spki()));
+    with_log["tlogs"][0]["logId"]["keyId"] = json!(STANDARD.encode(stranger.id()));
+    for roots in [[root(), with_log.clone()], [with_log, root()]] {
+        let (gap, reason) = refusal(&other_log, roots.to_vec());
+        assert_eq!(gap, None, "{reason}");
+        assert!(reason.contains("no trusted root lists both"), "{reason}");
+    }
     // The root with the smaller gap decides, in any order.
     let mut stranger = root();
     stranger["certificateAuthorities"] = json!([]);

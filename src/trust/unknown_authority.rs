@@ -14,6 +14,7 @@ use x509_cert::{
 };
 
 use super::{
+    bundle::ParsedBundle,
     proof::{Refusal, RootGap},
     root::Root,
 };
@@ -38,10 +39,8 @@ impl Root {
         if self.trusted.tlogs.is_empty() && !timestamps.is_empty() {
             return None;
         }
-        let entry = material.tlog_entries.iter().find(|entry| {
-            let mut logs = self.trusted.tlogs.iter();
-            !logs.any(|log| log.log_id == entry.log_id)
-        })?;
+        let mut entries = material.tlog_entries.iter();
+        let entry = entries.find(|entry| !self.lists_log(entry))?;
         let id = shortened(&entry.log_id.key_id.to_string());
         let log = match origin(entry) {
             Some(origin) => format!("{origin} ({id})"),
@@ -75,6 +74,12 @@ impl Root {
         })
     }
 
+    /// Whether the root lists the log of an entry.
+    fn lists_log(&self, entry: &TransparencyLogEntry) -> bool {
+        let mut logs = self.trusted.tlogs.iter();
+        logs.any(|log| log.log_id == entry.log_id)
+    }
+
     fn unknown_authority(&self, presented: &[Certificate]) -> Option<Refusal> {
         for authority in &self.trusted.certificate_authorities {
             for entry in &authority.cert_chain.certificates {
@@ -97,6 +102,29 @@ impl Root {
             reason: format!("unknown certificate authority {name}{key}"),
             gap: Some(RootGap::Authority),
         })
+    }
+}
+
+/// Whether a root lists the authority or the log that is missing in the root of the refusal.
+pub(super) fn fill_gap(roots: &[Root], refusal: &Refusal, parsed: &ParsedBundle) -> bool {
+    let certificates = certificates(&parsed.bundle);
+    match refusal.gap {
+        Some(RootGap::Authority) => roots
+            .iter()
+            .any(|root| root.unknown_authority(&certificates).is_none()),
+        Some(RootGap::Log) => {
+            let mut entries = parsed.bundle.verification_material.tlog_entries.iter();
+            let lists_entries = entries.all(|entry| roots.iter().any(|root| root.lists_log(entry)));
+            let mut with_logs = roots.iter().filter(|root| !root.trusted.ctlogs.is_empty());
+            let lists_certificate = match (certificates.first(), with_logs.next()) {
+                (Some(certificate), Some(first)) => std::iter::once(first)
+                    .chain(with_logs)
+                    .any(|root| root.unknown_certificate_log(certificate).is_none()),
+                _ => true,
+            };
+            lists_entries && lists_certificate
+        }
+        Some(RootGap::Period) | None => false,
     }
 }
 

@@ -7,6 +7,9 @@ use std::cell::LazyCell;
 
 use super::formats;
 
+/// The minimum length of a secret that is hidden by its value. A shorter one occurs in other text by
+/// chance: hiding it would make messages unreadable, and show where it occurs.
+const MIN_SECRET: usize = 4;
 /// The minimum length of base64 that is recognized as a part of a secret; shorter text is
 /// ambiguous.
 const PIECE: usize = 6;
@@ -33,9 +36,9 @@ struct Form {
 }
 
 impl Forms {
-    /// Adds a secret in all its encodings; an empty secret is ignored.
+    /// Adds a secret in all its encodings. A secret shorter than `MIN_SECRET` is ignored.
     pub(crate) fn add(&mut self, secret: &[u8]) {
-        if secret.is_empty() {
+        if secret.len() < MIN_SECRET {
             return;
         }
         self.push(Form {

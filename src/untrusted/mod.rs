@@ -24,7 +24,9 @@ pub(crate) mod workflow;
 pub(crate) use formats::{has_credential, masked_credentials};
 pub(crate) use forms::{Forms, starred};
 pub(crate) use hidden::is_hidden;
-pub(crate) use secret_words::{masked_words, secret_reason};
+pub(crate) use secret_words::{
+    masked_label, masked_text, masked_urls, masked_words, secret_reason,
+};
 pub(crate) use secrets::{Secret, Secrets};
 pub(crate) use text::{
     block, code_points, json, json_string, padded, plain, shell, short, tail, width,

@@ -114,6 +114,19 @@ mod tests {
     }
 
     #[test]
+    fn short_secrets_are_not_hidden() {
+        let secrets = Secrets::default();
+        secrets.hide("e");
+        secrets.hide_basic("me", "abc");
+        let text = "the registry refused abc: expected e";
+        assert_eq!(secrets.redact(text), text);
+        let basic = STANDARD.encode("me:abc");
+        assert_eq!(secrets.redact(&format!("Basic {basic}")), "Basic ***");
+        secrets.hide("abcd");
+        assert_eq!(secrets.redact("abc abcd"), "abc ***");
+    }
+
+    #[test]
     fn external_text_is_escaped_and_shortened() {
         let text = format!("a\u{1b}[2J\n\"b\" {}", "x".repeat(500));
         let clean = Secrets::default().clean(&text, 200);

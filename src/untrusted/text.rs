@@ -7,13 +7,14 @@ use serde_json::ser::{Formatter, Serializer};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::is_hidden;
+use super::{is_hidden, masked_urls};
 
 /// The maximum number of characters for each column of a shortened text: combining marks have no
 /// width, so a limit of the width does not limit the length.
 const CHARACTERS_PER_COLUMN: usize = 4;
 
-/// Escapes hidden characters, including line breaks. Escaping twice has the same result.
+/// Escapes hidden characters, including line breaks, and masks the tokens in URLs. Doing so twice has the
+/// same result.
 pub(crate) fn plain(text: &str) -> String {
     replace_hidden(text, escape).into_owned()
 }
@@ -152,12 +153,13 @@ pub(crate) fn code_points(text: &str) -> String {
 }
 
 fn replace_hidden(text: &str, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    let text = masked_urls(text);
     // Almost all texts consist of printable ASCII characters; a scan may have millions of them.
     if text
         .bytes()
         .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
     {
-        return Cow::Borrowed(text);
+        return text;
     }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

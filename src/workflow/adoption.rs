@@ -1,9 +1,10 @@
-//! Detects a configuration that the promoted branch does not contain yet.
+//! Detects a configuration or a set that the promoted branch does not contain yet.
 
 use super::{BranchRole, SiteHistory, history::Origin};
 use crate::{
     config::Config,
     git::{Git, GitError, ObjectId, TreeFile},
+    history::{History, HistoryEntry},
 };
 
 /// A configuration file that the promoted branch does not contain.
@@ -46,6 +47,33 @@ pub(crate) fn unpushed_adoption(
     }
     // HEAD is older than a commit of the branch that removed the file.
     Ok(None)
+}
+
+/// The commit of this clone that made another set current than that of the promoted branch, and that is
+/// not on this branch.
+pub(crate) fn unpushed_set(
+    config: &Config,
+    site_history: &SiteHistory,
+) -> Result<Option<HistoryEntry>, GitError> {
+    let Some((history, Origin::Clone { git, role })) = site_history.read() else {
+        return Ok(None);
+    };
+    let promoted = &history.branch.tip;
+    let head = match git.head() {
+        Ok(head) if *role == BranchRole::Promoted => head,
+        Ok(_) | Err(GitError::Unborn) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if git.is_ancestor(&head.tip, promoted)? {
+        return Ok(None);
+    }
+    let local = History::of_branch(git, config, head)?;
+    let Some(current) = local.current() else {
+        return Ok(None);
+    };
+    let is_pushed = history.current().map(|entry| &entry.images) == Some(&current.images)
+        || git.is_ancestor(&current.commit, promoted)?;
+    Ok((!is_pushed).then(|| current.clone()))
 }
 
 fn contains(git: &Git, commit: &ObjectId, config: &Config) -> Result<bool, GitError> {

@@ -130,6 +130,7 @@ pub(crate) fn candidate(
     let goal = match pull_of_set.operation {
         Operation::Rollback => Goal::Rollback {
             revision: revision.clone(),
+            by_digest: false,
         },
         Operation::Promotion => Goal::Promote {
             revision: RevisionChoice::Named(revision.clone()),

@@ -32,9 +32,12 @@ impl BaseBranches {
         for branch in selected_branches(keys, git) {
             found.add(branch?);
         }
-        let mut defaults = known_defaults(git, services);
+        let mut defaults = known_defaults(config, git, services);
         if defaults.is_empty() {
-            match git.promoted_branch(&BranchSources::default()) {
+            match git.promoted_branch(&BranchSources {
+                remote_of: keys.history,
+                ..BranchSources::default()
+            }) {
                 Ok(default) => defaults.push(default),
                 Err(error) if keys.base.is_none() => return Err(error),
                 Err(error) => found.unknown.push(error.to_string()),
@@ -73,16 +76,26 @@ impl BaseBranches {
 
 /// The base branches that this clone has, without any request: the configured one and the default branch.
 pub(super) fn known_bases(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
-    let base = selecting_keys(config).base;
-    let base = base.and_then(|base| remote_branch(base, git).ok());
-    distinct(base.into_iter().chain(known_defaults(git, services)))
+    let keys = selecting_keys(config);
+    let base = keys
+        .base
+        .and_then(|base| remote_branch(base, keys.history, git).ok());
+    distinct(
+        base.into_iter()
+            .chain(known_defaults(config, git, services)),
+    )
 }
 
 /// The default branch as CI states it and as this clone records it.
-fn known_defaults(git: &Git, services: &Services) -> Vec<Branch> {
+fn known_defaults(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
     let stated = ci::default_branch(&services.environment, Some(git));
-    let stated = stated.and_then(|name| remote_branch(&name, git).ok());
-    distinct(stated.into_iter().chain(git.known_default().ok().flatten()))
+    let history = config.provenance.branch.as_deref();
+    let stated = stated.and_then(|name| remote_branch(&name, history, git).ok());
+    distinct(
+        stated
+            .into_iter()
+            .chain(git.known_default(history).ok().flatten()),
+    )
 }
 
 fn distinct(branches: impl Iterator<Item = Branch>) -> Vec<Branch> {
@@ -117,15 +130,16 @@ fn selecting_keys(config: &Config) -> SelectingKeys<'_> {
 }
 
 fn selected_branches(keys: SelectingKeys<'_>, git: &Git) -> Vec<Result<Branch, GitError>> {
-    let base = keys.base.map(|base| remote_branch(base, git));
+    let base = keys.base.map(|base| remote_branch(base, keys.history, git));
     let history = keys.history.map(|name| git.branch(Some(name)));
     base.into_iter().chain(history).collect()
 }
 
 /// A branch of the remote.
-fn remote_branch(name: &str, git: &Git) -> Result<Branch, GitError> {
+fn remote_branch(name: &str, history: Option<&str>, git: &Git) -> Result<Branch, GitError> {
     git.promoted_branch(&BranchSources {
         base: Some(name),
+        remote_of: history,
         ..BranchSources::default()
     })
 }

@@ -1,17 +1,17 @@
 //! The order of two builds: by version, by ancestry in the clone or in the source, by the history of the set, or by the
 //! creation times of the images. The first of these that gives a result decides.
 
-use std::{cmp::Ordering, sync::Arc, time::SystemTime};
+use std::{cell::OnceCell, cmp::Ordering, sync::Arc, time::SystemTime};
 
-use super::{Services, build_source::BuildSource, caches::FetchedRepository, tags};
+use super::{Services, SiteHistory, build_source::BuildSource, caches::FetchedRepository, tags};
 use crate::{
     checks::{self, Resolution},
     config::Config,
     error::{Error, Errors},
     git::Git,
     history::{
-        CommitOrder, Digests, History, KnownOrder, Order, OrderEvidence, UnknownOrder,
-        commit_order, is_created_before,
+        CommitOrder, Digests, History, KnownOrder, Membership, Order, OrderEvidence,
+        UnknownMembership, UnknownOrder, commit_order, is_created_before,
     },
     http::Pace,
     oci::Revision,
@@ -27,6 +27,8 @@ pub(crate) struct BuildOrder<'o> {
     git: Option<&'o Git>,
     /// The configured source.
     source: Option<BuildSource<'o>>,
+    /// Whether the images are built from the repository of the clone.
+    is_built_here: OnceCell<bool>,
 }
 
 /// A set whose tags were resolved, and the pins that it would change.
@@ -50,12 +52,49 @@ impl<'o> BuildOrder<'o> {
             config,
             git,
             source: BuildSource::new(config, pace, services),
+            is_built_here: OnceCell::new(),
         }
     }
 
     /// The configured source.
     pub(super) fn source(&self) -> Option<&BuildSource<'o>> {
         self.source.as_ref()
+    }
+
+    /// Whether the promoted branch of the clone, or the default branch of the source, contains a revision. `related`:
+    /// other revisions of the set.
+    pub(super) async fn membership(
+        &self,
+        history: &SiteHistory,
+        revision: &Revision,
+        related: &[&str],
+    ) -> Result<Membership, Error> {
+        if !self
+            .config
+            .revision
+            .pattern
+            .may_be_commit(revision.as_str())
+        {
+            return Ok(Membership::Unknown(UnknownMembership::NoCommit));
+        }
+        let mut found = Membership::Unknown(UnknownMembership::NoSource);
+        if let (Some(git), Ok(known)) = (history.git(), history.promoted()) {
+            let in_clone = known.membership(git, revision, related, &self.is_built_here);
+            found = in_clone.map_err(|error| Error::from(&error))?;
+        }
+        let Some(source) = &self.source else {
+            return Ok(found);
+        };
+        if let Membership::Merged = found {
+            return Ok(found);
+        }
+        Ok(match source.contains(revision.as_str()).await {
+            Ok(true) => Membership::Merged,
+            Ok(false) => Membership::Unmerged {
+                branch: format!("the default branch of {}", source.name()),
+            },
+            Err(errors) => Membership::Unknown(UnknownMembership::SourceUnavailable(errors)),
+        })
     }
 
     /// The order of `revision` and the set with the digests `current`, before any image is read.
@@ -185,7 +224,8 @@ impl<'o> BuildOrder<'o> {
             let current = checks::current_digests(self.config, found);
             order = order.or_by_history(history, revision, &current);
         }
-        Ok(order.or_by_creation(older_by_creation(&new, &pinned), label.as_ref()))
+        let is_older = self.older_by_creation(&new, &pinned, services);
+        Ok(order.or_by_creation(is_older, label.as_ref()))
     }
 
     /// The commits of the source, if it is configured, revisions are commits, and this clone cannot
@@ -249,26 +289,38 @@ impl<'o> BuildOrder<'o> {
         }
         RevisionAge::Unknown
     }
-}
 
-/// The creation times of the changed images and of their pinned ones, if both are known.
-fn creation_times(
-    new: &[Option<&ImageFacts>],
-    pinned: &[Option<ImageFacts>],
-) -> impl Iterator<Item = [Option<SystemTime>; 2]> {
-    let images = new.iter().zip(pinned);
-    images.filter_map(|(new, pinned)| {
-        let (new, pinned) = ((*new)?, pinned.as_ref()?);
-        (new.digest != pinned.digest).then(|| [new.created(), pinned.created()])
-    })
-}
-
-/// Whether every changed image is older than its pinned one, or every one is newer; `None` if the times
-/// differ in direction, are equal, or are unknown.
-fn older_by_creation(new: &[Option<&ImageFacts>], pinned: &[Option<ImageFacts>]) -> Option<bool> {
-    let mut images = new.iter().zip(pinned);
-    if images.any(|(new, pinned)| new.is_some() && pinned.is_none()) {
-        return None;
+    /// Whether every changed image is older than its pinned one, or every one is newer; `None` if the times
+    /// differ in direction, are equal, unknown, or in the future.
+    fn older_by_creation(
+        &self,
+        new: &[Option<&ImageFacts>],
+        pinned: &[Option<ImageFacts>],
+        services: &Services,
+    ) -> Option<bool> {
+        let mut times = Vec::new();
+        for ((image, new), pinned) in self.config.images.iter().zip(new).zip(pinned) {
+            let Some(new) = new else {
+                continue;
+            };
+            let pinned = pinned.as_ref()?;
+            if new.digest != pinned.digest {
+                let name = &image.name;
+                times.push([
+                    created(new, &format!("the new `{name}`"), services),
+                    created(pinned, &format!("the pinned `{name}`"), services),
+                ]);
+            }
+        }
+        is_created_before(times)
     }
-    is_created_before(creation_times(new, pinned))
+}
+
+/// The creation time of an image, unless it lies in the future.
+pub(super) fn created(
+    image: &ImageFacts,
+    subject: &str,
+    services: &Services,
+) -> Option<SystemTime> {
+    services.credible_time(subject, image.created()?)
 }

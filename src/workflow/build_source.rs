@@ -18,11 +18,12 @@ use crate::{
     config::{Config, SourceRepository},
     error::{Error, Errors},
     forge::{
-        Settings, Target, Token,
+        Forge, Settings, Target, Token,
         fleet::{Ancestry, FleetReader, Ranges, RepositoryName},
     },
     git::{CommitRange, FetchedObjects, Git, ObjectId},
     http::Pace,
+    untrusted::plain,
 };
 
 /// The source repository of a configuration. The first comparison sends the first request.
@@ -35,6 +36,8 @@ pub(crate) struct BuildSource<'s> {
     /// Whether the first revision of a pair is an ancestor of the second. Locked during a request, so that
     /// no pair is requested twice.
     known: Mutex<HashMap<[String; 2], Option<bool>>>,
+    /// The head of the default branch; locked in the same way.
+    head: Mutex<Option<String>>,
     /// Locked in the same way.
     ranges: Mutex<HashMap<[ObjectId; 2], BothRanges>>,
 }
@@ -46,8 +49,28 @@ type BothRanges = Result<[CommitRange; 2], String>;
 struct Hosted {
     reader: FleetReader,
     name: RepositoryName,
+    forge: Forge,
     token: Token,
     is_anonymous: bool,
+}
+
+/// The destination of the default branch in the fetched repository.
+const HEAD_REF: &str = "refs/repin/HEAD";
+
+impl Hosted {
+    /// The head of the default branch.
+    async fn head(&self) -> Result<String, Error> {
+        let repository = self.forge.repository().await?;
+        let name = repository.default_branch;
+        match self.forge.branch(&name).await? {
+            Some(head) => Ok(head.commit),
+            None => {
+                let subject = format!("the source {}", repository.full_name);
+                let reason = format!("its default branch {} does not exist", plain(&name));
+                Err(Error::unavailable(subject, reason))
+            }
+        }
+    }
 }
 
 impl<'s> BuildSource<'s> {
@@ -74,6 +97,7 @@ impl<'s> BuildSource<'s> {
             services,
             hosted: OnceCell::new(),
             known: Mutex::default(),
+            head: Mutex::default(),
             ranges: Mutex::default(),
         }
     }
@@ -132,6 +156,57 @@ impl<'s> BuildSource<'s> {
         Ok(is_ancestor)
     }
 
+    /// Whether the default branch contains a commit, which is given by hexadecimal digits.
+    pub(super) async fn contains(&self, commit: &str) -> Result<bool, Errors> {
+        let head = self.head().await?;
+        Ok(self.is_ancestor(commit, &head).await? == Some(true))
+    }
+
+    /// The head of the default branch, by the forge, otherwise by git.
+    async fn head(&self) -> Result<String, Errors> {
+        let mut head = self.head.lock().await;
+        if let Some(known) = &*head {
+            return Ok(known.clone());
+        }
+        let fetched = self.url().ok().and_then(|url| self.known_commits(&url));
+        let mut refused = None;
+        if fetched.is_none()
+            && let Some(hosted) = self.hosted()?
+        {
+            match hosted.head().await {
+                Ok(id) => return Ok(head.insert(id).clone()),
+                // Relevant only if git cannot read the source either.
+                Err(error) if hosted.is_anonymous || error.status == Some(404) => {
+                    refused = Some(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match self.fetched_head().await {
+            Ok(id) => Ok(head.insert(id).clone()),
+            Err(errors) => Err(refused.into_iter().chain(errors).collect::<Vec<_>>().into()),
+        }
+    }
+
+    /// The head of the default branch, fetched by git.
+    async fn fetched_head(&self) -> Result<String, Errors> {
+        let fetched = self.fetched().await?;
+        let read = tokio::task::spawn_blocking(move || {
+            let scratch = &fetched.scratch;
+            if !scratch.fetch(&[&format!("+HEAD:{HEAD_REF}")])? {
+                return Ok(None);
+            }
+            scratch.git().commit_at(HEAD_REF).map(Some)
+        });
+        let reason = match read.await {
+            Ok(Ok(Some(head))) => return Ok(head.to_string()),
+            Ok(Ok(None)) => "it has no default branch".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(self.unavailable(reason).into())
+    }
+
     /// The result of the forge, otherwise that of git.
     async fn compare(&self, older: &str, newer: &str) -> Result<Option<bool>, Errors> {
         let mut refused = None;
@@ -177,7 +252,10 @@ impl<'s> BuildSource<'s> {
             ..settings
         };
         let token = credential.unwrap_or(Token::ANONYMOUS);
-        let reader = FleetReader::new(target.kind, &target.api, token.clone(), settings)?;
+        let reader = FleetReader::new(target.kind, &target.api, token.clone(), settings.clone())?;
+        let configured = self.config.forge_or_default();
+        let (method, sign) = (configured.merge_method, configured.sign);
+        let forge = Forge::new(&target, token.clone(), settings, method, sign)?;
         let name = RepositoryName {
             owner: target.owner,
             name: target.name,
@@ -185,6 +263,7 @@ impl<'s> BuildSource<'s> {
         Ok(Some(Hosted {
             reader,
             name,
+            forge,
             token,
             is_anonymous,
         }))
@@ -247,6 +326,14 @@ impl<'s> BuildSource<'s> {
         let mut sources = self.services.fetched_sources.borrow_mut();
         sources.insert(url, Arc::clone(&fetched));
         Ok(fetched)
+    }
+
+    /// Fetches the commits if no known forge hosts the repository, such as that at a path.
+    pub(super) async fn fetch_unhosted(&self) -> Result<(), Errors> {
+        if self.target()?.is_none() {
+            self.fetched().await?;
+        }
+        Ok(())
     }
 
     /// The commits that this run fetched, without a request.

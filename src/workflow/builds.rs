@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Operation},
     error::{Class, Error, Errors},
     git::Git,
-    history::{KnownOrder, Order, OrderEvidence, UnknownOrder},
+    history::{KnownOrder, Membership, Order, OrderEvidence, UnknownMembership, UnknownOrder},
     oci::{Revision, Tag, TagOrDigest},
     pins::Found,
     pull_request::of_set::PullRequestOfSet,
@@ -189,8 +189,19 @@ impl<'s> BuildList<'s> {
         let Some(build) = self.read.remove(&index) else {
             return Ok(Some(Listed::Omitted { is_boundary }));
         };
-        let (mut state, detail) = builds::state(&build, &self.facts());
+        let (mut state, mut detail) = builds::state(&build, &self.facts());
         let mut order = None;
+        if matches!(
+            state,
+            State::Available | State::Proposed | State::Incomplete
+        ) && let Some(branch) = self.branch_without(&build)?
+        {
+            (state, detail) = builds::unmerged(&build, &self.facts(), &branch);
+            // Builds after this one are not older than a set that `newest` never selects.
+            let revision = build.revision.as_ref();
+            self.proposals
+                .retain(|proposal| Some(&proposal.revision) != revision);
+        }
         if matches!(state, State::Available | State::Proposed) {
             let determined = self.order_of(index, &build)?;
             if determined.is_older() && state == State::Available {
@@ -205,6 +216,32 @@ impl<'s> BuildList<'s> {
             detail,
             order,
         }))))
+    }
+
+    /// The branch that counts, if it does not contain the commit of a build. A source that cannot be read is read
+    /// once.
+    fn branch_without(&self, build: &ReadBuild) -> Result<Option<String>, Errors> {
+        let Some(revision) = &build.revision else {
+            return Ok(None);
+        };
+        if self.source_error.borrow().is_some() {
+            return Ok(None);
+        }
+        let listed = self.candidates.all.iter();
+        let listed = listed.map(|candidate| candidate.text.as_str());
+        let related: Vec<&str> = listed.chain(self.current().map(Revision::as_str)).collect();
+        let membership = self.order.membership(self.history, revision, &related);
+        match self
+            .services
+            .wait(membership, "reading the branch of builds")?
+        {
+            Membership::Unmerged { branch } => Ok(Some(branch)),
+            Membership::Unknown(UnknownMembership::SourceUnavailable(errors)) => {
+                *self.source_error.borrow_mut() = Some(errors);
+                Ok(None)
+            }
+            Membership::Merged | Membership::Unknown(_) => Ok(None),
+        }
     }
 
     /// The order of a build and the current set.
@@ -388,7 +425,20 @@ impl<'s> BuildList<'s> {
             });
         }
         let work = stream::iter(work).buffered(CONCURRENCY).collect();
-        Ok(services.wait(work, "reading builds"))
+        let mut read: Vec<ReadBuild> = services.wait(work, "reading builds");
+        for build in &mut read {
+            for (image, read) in config.images.iter().zip(&mut build.images) {
+                // The time of a push is the server's.
+                if let BuildImage::Read(tag, read) = read
+                    && let Some(ImageTime::Created(time)) = read.time
+                {
+                    let subject = format!("`{}` {tag}", image.name);
+                    let credible = services.credible_time(&subject, time);
+                    read.time = credible.map(ImageTime::Created);
+                }
+            }
+        }
+        Ok(read)
     }
 
     /// Refuses to read more manifests than Docker Hub still allows.
@@ -482,6 +532,17 @@ pub(crate) fn listed_revisions(
         revisions.push((mem::take(&mut candidate.text), images.count()));
     }
     Ok(revisions)
+}
+
+/// The revisions in the registry that begin with a text. Only tags are listed.
+pub(super) fn builds_beginning_with(
+    text: &str,
+    config: &Config,
+    services: &Services,
+) -> Result<Vec<String>, Errors> {
+    let packages: Vec<_> = config.images.iter().map(|_| None).collect();
+    let (table, _) = list_tags(config, &packages, services)?;
+    Ok(table.revisions_beginning_with(text, &config.revision))
 }
 
 async fn read_image(

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     git::{Branch, Git, GitError, ObjectId, ScratchRepository},
     history::OtherSets,
-    oci::{Digest, Revision, TagPattern},
+    oci::{Digest, Revision, Tag, TagOrDigest, TagPattern},
     registry::{
         Source,
         resolve::{KnownManifest, PlatformFacts},
@@ -35,7 +35,11 @@ pub(super) struct FetchedRepository {
 
 /// The images that tags resolved to in this run. A second planning uses the same images.
 #[derive(Default)]
-pub(super) struct TagCache(RefCell<HashMap<TagKey, ApprovedImage>>);
+pub(super) struct TagCache {
+    images: RefCell<HashMap<TagKey, ApprovedImage>>,
+    /// The digests of tags by source, without their images.
+    digests: RefCell<HashMap<(String, Tag), Digest>>,
+}
 
 #[derive(PartialEq, Eq, Hash)]
 struct TagKey {
@@ -62,12 +66,27 @@ impl TagKey {
 
 impl TagCache {
     pub(super) fn get(&self, source: &Source, target: &Target) -> Option<ApprovedImage> {
-        self.0.borrow().get(&TagKey::new(source, target)).cloned()
+        let images = self.images.borrow();
+        images.get(&TagKey::new(source, target)).cloned()
     }
 
     pub(super) fn insert(&self, source: &Source, target: &Target, image: &ApprovedImage) {
         let key = TagKey::new(source, target);
-        self.0.borrow_mut().insert(key, image.clone());
+        self.images.borrow_mut().insert(key, image.clone());
+    }
+
+    /// The digest to which this run already resolved a tag, otherwise the tag.
+    pub(super) fn reference(&self, source: &Source, tag: &Tag) -> TagOrDigest {
+        let key = (source.to_string(), tag.clone());
+        match self.digests.borrow().get(&key) {
+            Some(digest) => TagOrDigest::Digest(*digest),
+            None => TagOrDigest::Tag(tag.clone()),
+        }
+    }
+
+    pub(super) fn insert_digest(&self, source: &Source, tag: &Tag, digest: Digest) {
+        let key = (source.to_string(), tag.clone());
+        self.digests.borrow_mut().insert(key, digest);
     }
 }
 

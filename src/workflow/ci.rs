@@ -1,11 +1,12 @@
 //! The repository that a CI job runs for, as the job's environment describes it.
 
-use std::{fs::File, io::Read};
-
 use serde::Deserialize;
 
 use super::Environment;
-use crate::git::{Git, HostedRepository};
+use crate::{
+    git::{Git, HostedRepository},
+    input_file,
+};
 
 /// The maximum size of an event, in bytes. GitHub limits payloads to 25 MB.
 const MAX_EVENT: u64 = 32 * 1024 * 1024;
@@ -58,8 +59,6 @@ fn is_origin(name: Option<&str>, git: Option<&Git>) -> bool {
 
 fn event(environment: &Environment) -> Option<Event> {
     let path = environment.filled("GITHUB_EVENT_PATH")?;
-    let mut text = Vec::new();
-    let file = File::open(environment.directory().join(path)).ok()?;
-    file.take(MAX_EVENT).read_to_end(&mut text).ok()?;
+    let text = input_file::read(&environment.directory().join(path), MAX_EVENT).ok()?;
     serde_json::from_slice(&text).ok()
 }

@@ -31,6 +31,7 @@ impl CommitSite {
         let sources = BranchSources {
             base: local.forge.as_ref().and_then(|forge| forge.base.as_deref()),
             ci: stated.as_deref(),
+            remote_of: local.provenance.branch.as_deref(),
             ..BranchSources::default()
         };
         let branch = git.promoted_branch(&sources).map_err(Error::from)?;

@@ -1,6 +1,6 @@
 //! The connection to the forge of a run, and the token for its requests.
 
-use std::{ffi::OsStr, fs::File, io::Read};
+use std::ffi::OsStr;
 
 use reqwest::Url;
 
@@ -15,6 +15,7 @@ use crate::{
     },
     git::Git,
     http::{Pace, address::host_of},
+    input_file,
 };
 
 /// The maximum size of a file that contains a token, in bytes.
@@ -184,6 +185,8 @@ pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Error
         attempts: services.attempts(),
         time: services.forge_deadline.clone(),
         pause_listener: services.console.pause_listener(),
+        server_times: services.forge_times.clone(),
+        server: services.server_facts(api),
         ..Settings::new(services.client(api)?, services.environment.clock)
     })
 }
@@ -308,12 +311,11 @@ fn read_token(
     environment: &Environment,
 ) -> Result<Token, Errors> {
     let malformed = |reason: String| usage(format!("{name} does not hold a token: {reason}"));
-    let mut content = String::new();
+    let content;
     let text = if is_file {
-        let file = File::open(environment.directory().join(value));
-        file.and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut content))
+        content = input_file::read(&environment.directory().join(value), MAX_TOKEN)
             .map_err(|error| malformed(format!("cannot read the file: {error}")))?;
-        &content
+        str::from_utf8(&content).map_err(|_| malformed("not UTF-8".to_owned()))?
     } else {
         value
             .to_str()

@@ -14,7 +14,9 @@ use super::{
     build_order::{BuildOrder, ResolvedSet},
     changes::{self, ReviewedSet},
     contracts::{self, PastContracts},
-    image_rows, pin_rules,
+    image_rows,
+    other_checkout::OtherCheckout,
+    pin_rules,
     pull_limit::verification_pulls,
     request::Request,
     signatures,
@@ -29,6 +31,7 @@ use crate::{
     checks::{Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests},
     config::{ChangeParts, Config, FormerSet, Operation},
     contents::ContentsByDigest,
+    error::{Error, Errors},
     pins::Found,
     plan::Plan,
     report::{
@@ -48,6 +51,8 @@ pub(super) struct Planned {
     pub(super) changes: Option<Changes>,
     /// The set at former paths of its configuration.
     pub(super) former: Vec<FormerSet>,
+    /// The checkout of a work tree that is not on the base branch.
+    pub(super) checkout: Option<OtherCheckout>,
 }
 
 pub(super) struct CountedSet<'c> {
@@ -96,6 +101,11 @@ pub(super) fn plan(
     let contracts = Some(standards.contracts);
     let counted = count(request, contracts, site.config(), found, checks, rows)?;
     let mut history = site.history(services);
+    let checkout = if site.has_forge() {
+        None
+    } else {
+        compare_checkout(&history, site.config(), &counted.found, services)?
+    };
     warn_of_unpushed_rollback(request, &history, site.config(), &counted.found, services);
     let git = history.git().cloned();
     let builds = BuildOrder::new(site.config(), git.as_ref(), None, services);
@@ -118,7 +128,11 @@ pub(super) fn plan(
         stages: stages.as_ref(),
         services,
     };
-    judge(request, counted, &history, verification, site, rows)
+    let planned = judge(request, counted, &history, verification, site, rows)?;
+    Ok(Planned {
+        checkout,
+        ..planned
+    })
 }
 
 /// A site whose pins and history were read once, for several sets.
@@ -255,6 +269,7 @@ pub(super) fn judge(
         plan,
         body_context,
         former: history.former_sets(),
+        checkout: None,
     })
 }
 
@@ -266,7 +281,9 @@ fn check_history<'c>(
     let revision = &request.revision;
     let checked = match request.operation {
         Operation::Promotion => match history.facts(revision) {
-            Ok(facts) => chain.not_older(&facts, request.overrides),
+            Ok(facts) => chain
+                .merged(history.membership())
+                .and_then(|chain| chain.not_older(&facts, request.overrides)),
             Err(outage) => Err(chain.stop(outage)),
         },
         Operation::Rollback => match history.promoted() {
@@ -275,6 +292,22 @@ fn check_history<'c>(
         },
     };
     Ok(checked?)
+}
+
+/// Compares the checkout of the work tree with the base branch, and warns if it is on another branch.
+fn compare_checkout(
+    history: &SiteHistory,
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) -> Result<Option<OtherCheckout>, Errors> {
+    let checkout = OtherCheckout::find(history).map_err(|error| Error::from(&error))?;
+    if let (Some(checkout), Ok(known)) = (&checkout, history.promoted())
+        && let Some(warning) = checkout.warning(known, config, found)
+    {
+        services.console.warn(&warning);
+    }
+    Ok(checkout)
 }
 
 /// Warns of a promotion that returns to the branch's current set: a rollback that is not on the branch does

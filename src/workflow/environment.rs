@@ -17,6 +17,8 @@ use crate::{
 pub struct Environment {
     pub variables: HashMap<OsString, OsString>,
     pub directory: PathBuf,
+    /// This program, for another process.
+    pub program: PathBuf,
     pub terminals: Terminals,
     /// The machine's architecture, with Rust's name.
     pub machine: &'static str,

@@ -3,7 +3,7 @@
 use super::{
     Services, SiteHistory, Stop,
     builds::open_pull_requests,
-    commit,
+    commit::{self, NotCommitted, ReadyCommit},
     engine::Planned,
     request::Request,
     site::{Site, WorkTreeSite},
@@ -25,13 +25,23 @@ pub(crate) enum Effect {
     /// No change; with `--pr` the run would open a pull request.
     PullRequestShown,
     Applied,
-    /// The work tree was changed, and the change was committed.
-    Committed(ObjectId),
+    /// The files of the plan were committed.
+    Committed(Commit),
     /// A pull request was begun and is not complete.
     Begun,
     Opened(PullRequest),
     /// No change, because no build is newer than the current set.
     NothingNewer,
+}
+
+/// A commit of the files of a plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Commit {
+    pub(crate) id: ObjectId,
+    pub(crate) pins: usize,
+    pub(crate) files: usize,
+    /// The command that publishes it.
+    pub(crate) push_command: String,
 }
 
 /// The effect of a run on a site, and the cause of an early stop.
@@ -112,45 +122,95 @@ impl Executor for WorkTreeSite {
     ) -> Execution {
         let changes = planned.plan.changes();
         match &mut self.change {
-            Some(change) if !changes.is_empty() => {
-                let session = &mut change.session;
-                if change.commit {
-                    apply_and_commit(session, changes, document, &self.config, services)
-                } else {
-                    apply_files(session, changes, document, services)
+            Some(change) if change.commit => {
+                let ready = match commit::ready(planned, &self.config, &self.files) {
+                    Ok(ready) => ready,
+                    Err(errors) => return Execution::stopped(Effect::Nothing, errors.into()),
+                };
+                let applied = apply_files(&mut change.session, changes, document, services);
+                match ready {
+                    Some(ready) if applied.stop.is_none() => {
+                        let session = &mut change.session;
+                        commit_files(&ready, session, planned, applied.effect, document, services)
+                    }
+                    _ => applied,
                 }
             }
-            _ => Execution::complete(Effect::Nothing),
+            Some(change) => apply_files(&mut change.session, changes, document, services),
+            None => Execution::complete(Effect::Nothing),
         }
     }
 }
 
-/// Applies the plan and commits it. Nothing is written if the commit cannot be made.
-fn apply_and_commit(
+/// Commits the files of the applied plan. `applied`: the effect without a commit.
+fn commit_files(
+    ready: &ReadyCommit<'_>,
     session: &mut apply::Session,
-    changes: &[FileChange],
+    planned: &Planned,
+    applied: Effect,
     document: &PlanDocument,
-    config: &Config,
     services: &Services,
 ) -> Execution {
-    let repository = match commit::ready(config, changes) {
-        Ok(repository) => repository,
-        Err(errors) => return Execution::stopped(Effect::Nothing, errors.into()),
-    };
-    let applied = apply_files(session, changes, document, services);
-    if applied.stop.is_some() {
-        return applied;
-    }
-    let written = counted(changes.len(), "file");
+    let changes = planned.plan.changes();
+    let written = counted(ready.files(), "file");
     let step = services.interruption.step(format!(
         "{written} changed; the commit may be missing: see git status"
     ));
-    match commit::commit(&repository, &config.root, changes, document) {
+    match commit::commit(ready, document) {
         Ok(id) => {
             step.done(format!("{written} changed and committed as {}", id.short()));
-            Execution::complete(Effect::Committed(id))
+            Execution::complete(Effect::Committed(Commit {
+                id,
+                pins: ready.pins,
+                files: ready.files(),
+                push_command: match &planned.checkout {
+                    Some(checkout) => checkout.push_command(),
+                    None => "git push".to_owned(),
+                },
+            }))
         }
-        Err(errors) => Execution::stopped(Effect::Applied, errors.into()),
+        Err(NotCommitted::Doubtful(errors)) => Execution::stopped(applied, errors.into()),
+        Err(NotCommitted::Nothing(reason)) => match restore(session, changes, document) {
+            Ok(()) => {
+                step.done("nothing was committed, and the files were restored");
+                Execution::stopped(Effect::Nothing, commit::restored(&reason).into())
+            }
+            Err(error) => {
+                let reason = format!("{reason}; the files cannot be restored: {error}");
+                let errors = commit::uncommitted(ready, document, &reason);
+                Execution::stopped(applied, errors.into())
+            }
+        },
+    }
+}
+
+/// Gives every file its old content again, unless one was changed since.
+fn restore(
+    session: &mut apply::Session,
+    changes: &[FileChange],
+    document: &PlanDocument,
+) -> Result<(), apply::Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut backwards = Vec::new();
+    for change in changes {
+        backwards.push(FileChange {
+            path: change.path.clone(),
+            pins: change.pins,
+            old_sha256: change.new_sha256,
+            new_sha256: change.old_sha256,
+            old: change.new.clone(),
+            new: change.old.clone(),
+        });
+    }
+    session.apply(&backwards, run_identity(document))
+}
+
+fn run_identity(document: &PlanDocument) -> apply::RunIdentity {
+    apply::RunIdentity {
+        set_path: document.set_path.clone(),
+        revision: Some(document.revision.clone()),
     }
 }
 
@@ -161,10 +221,9 @@ fn apply_files(
     document: &PlanDocument,
     services: &Services,
 ) -> Execution {
-    let run = apply::RunIdentity {
-        set_path: document.set_path.clone(),
-        revision: Some(document.revision.clone()),
-    };
+    if changes.is_empty() {
+        return Execution::complete(Effect::Nothing);
+    }
     let interruption = &services.interruption;
     let step = interruption
         .step("files may have changed; `repin recover` finishes or undoes what was begun");
@@ -172,7 +231,7 @@ fn apply_files(
         "{} changed, nothing committed",
         counted(changes.len(), "file")
     );
-    let applied = session.apply(changes, run);
+    let applied = session.apply(changes, run_identity(document));
     let effect = match &applied {
         Ok(()) | Err(apply::Error::Uncleared { .. }) => {
             step.done(written);

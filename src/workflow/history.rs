@@ -12,7 +12,10 @@ use crate::{
     config::{Config, FormerSet},
     error::{Class, Error, Errors},
     git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, ObjectId},
-    history::{self, Digests, HistoryEntry, Hold, HoldScope, Order, Provenance, UnknownOrder},
+    history::{
+        self, Digests, HistoryEntry, Hold, HoldScope, Membership, Order, Provenance,
+        UnknownMembership, UnknownOrder,
+    },
     oci::Revision,
     pins::Found,
 };
@@ -28,6 +31,8 @@ pub(crate) struct SiteHistory {
     commits: Result<Commits, GitError>,
     /// The order of the promoted revision and the pinned one; unknown until it is determined.
     order: Result<Order, Error>,
+    /// Whether the branch that counts contains the promoted revision; unknown until it is determined.
+    membership: Membership,
 }
 
 /// The progress message. Reading a long history takes seconds.
@@ -79,6 +84,7 @@ pub(crate) fn history_branch(
         configured: config.provenance.branch.as_deref(),
         base: forge.and_then(|forge| forge.base.as_deref()),
         ci: stated.as_deref(),
+        remote_of: None,
     };
     match git.promoted_branch(&sources) {
         Ok(branch) => Ok(HistoryBranch {
@@ -168,6 +174,7 @@ impl From<Result<Commits, GitError>> for SiteHistory {
         Self {
             commits,
             order: Ok(Order::Unknown(UnknownOrder::NotInHistory)),
+            membership: Membership::Unknown(UnknownMembership::NoSource),
         }
     }
 }
@@ -201,8 +208,13 @@ impl SiteHistory {
         Self::from(Ok(Commits { history, origin }))
     }
 
-    /// Determines the order of `revision` and the pinned set before the images are read, if the history
-    /// can be read.
+    /// Whether the branch that counts contains the revision whose order was determined.
+    pub(super) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Determines whether the branch that counts contains `revision`, and the order of `revision` and the pinned set
+    /// before the images are read, if the history can be read.
     pub(super) async fn determine_order(
         &mut self,
         builds: &BuildOrder<'_>,
@@ -210,6 +222,13 @@ impl SiteHistory {
         revision: &Revision,
         found: &Found,
     ) {
+        match builds.membership(self, revision, &[]).await {
+            Ok(membership) => self.membership = membership,
+            Err(error) => {
+                self.order = Err(error);
+                return;
+            }
+        }
         if let Ok(commits) = &self.commits {
             let pinned = checks::current_digests(config, found);
             self.order = builds.of_set(&commits.history, revision, &pinned).await;

@@ -35,6 +35,8 @@ mod interruption;
 mod newest;
 mod newest_staged;
 mod open_pulls;
+mod other_checkout;
+pub(crate) mod output_file;
 pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
 mod publication;
@@ -42,6 +44,7 @@ pub(crate) mod pull_limit;
 mod quick_test;
 mod rehearsal;
 mod repositories;
+pub(crate) mod repository_sets;
 mod request;
 mod revision;
 mod run;
@@ -57,10 +60,11 @@ mod source_target;
 mod stage_sources;
 pub(crate) mod stages;
 mod tags;
+pub(crate) mod template_process;
 pub(crate) mod trust;
 mod verified_set;
 
-pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption};
+pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption, unpushed_set};
 pub(crate) use approval::{Candidate, candidate};
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,
@@ -81,7 +85,7 @@ pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, temporary_directory};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
 pub(crate) use revision::{RequestedRevision, revision};
-pub(crate) use run::{RunResult, run};
+pub(crate) use run::{RunResult, newest_revision, run};
 pub(crate) use services::Services;
 pub(crate) use session::{begin, lock, warn_if_interrupted};
 pub(crate) use settings::parse_mappings;

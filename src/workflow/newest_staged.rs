@@ -2,19 +2,23 @@
 //! verifies nothing.
 
 use super::{
-    Services,
-    build_order::BuildOrder,
-    builds::Age,
+    RequestedRevision, Services, SiteHistory,
+    build_order::{BuildOrder, ResolvedSet},
+    builds::{Age, BuildList, Listed},
     execution::Executor,
-    newest::{Newest, note_held, unknown_age},
+    newest::{Newest, Skipped, is_eligible, unknown_age},
+    pull_limit::verification_pulls,
     stages::{Candidate, Stages},
+    tags::resolve_tags,
 };
 use crate::{
-    checks::{self, Check, Overrides, Status},
-    config::Operation,
+    checks::{self, Overrides, Status, Target},
+    code::Code,
+    config::{Config, Operation},
     error::Errors,
-    history::{Digests, History, KnownOrder, Order},
+    history::{Digests, History, KnownOrder, Order, UnknownOrder},
     oci::Revision,
+    pins::Found,
     pull_request::of_set::PullRequestOfSet,
     untrusted::plain,
 };
@@ -34,6 +38,15 @@ pub(super) fn newest_staged(
     let config = &config;
     let mut proposals = site.open_pull_requests(config, &history, services)?;
     proposals.retain(|proposal| proposal.operation == Operation::Promotion);
+    let translation = Translation {
+        config,
+        found: &found,
+        history: &history,
+        proposals: &proposals,
+        services,
+        builds: None,
+        read: Vec::new(),
+    };
     let stages = Stages::open(config, &history, site.has_forge(), services)?;
     let order = BuildOrder::new(config, history.git(), None, services);
     let pinned = checks::current_digests(config, &found);
@@ -45,14 +58,16 @@ pub(super) fn newest_staged(
         proposals: &proposals,
         known,
         pinned: &pinned,
+        found: &found,
+        config,
         services,
     };
     let Selection {
         selected,
-        held,
+        skipped,
         refused,
-    } = select(&stages, &age, overrides)?;
-    note_held(&held, services);
+    } = select(&stages, &age, translation, overrides)?;
+    skipped.report(services);
     if let Some(revision) = selected {
         let name = plain(revision.as_str());
         let source = if overrides.unstaged {
@@ -62,12 +77,21 @@ pub(super) fn newest_staged(
         };
         let note = format!("the newest set {source} is {name}");
         services.console.note(&note);
-        return Ok(Newest::Build(revision.clone()));
+        return Ok(Newest::Build(revision));
     }
-    if let Some((revision, reason)) = refused {
+    if let Some(Refusal {
+        revision,
+        reason,
+        is_held,
+    }) = refused
+    {
         let name = plain(revision.as_str());
-        let note = format!("not selected: {name}: {reason}");
-        services.console.note(&note);
+        let text = format!("not selected: {name}: {reason}");
+        if is_held {
+            services.console.warn(&text);
+        } else {
+            services.console.note(&text);
+        }
     }
     let current = known.and_then(|known| known.revision_of(&pinned));
     Ok(Newest::Nothing {
@@ -78,47 +102,70 @@ pub(super) fn newest_staged(
 
 /// The result of a search among the candidates.
 #[derive(Default)]
-struct Selection<'c> {
-    selected: Option<&'c Revision>,
-    /// Newer sets that a rollback undid.
-    held: Vec<Revision>,
-    /// The newest set that does not pass a stage, and the reason.
-    refused: Option<(&'c Revision, String)>,
+struct Selection {
+    selected: Option<Revision>,
+    /// Newer sets that may not be the newest one.
+    skipped: Skipped,
+    /// The newest set that does not pass a stage.
+    refused: Option<Refusal>,
+}
+
+/// A set that does not pass a stage.
+struct Refusal {
+    revision: Revision,
+    reason: String,
+    /// Whether a rollback in a stage undid it.
+    is_held: bool,
 }
 
 /// Searches the candidates, newest first, up to the current set.
-fn select<'c>(
+fn select(
     stages: &Stages<'_>,
-    age: &AgeOfCandidates<'c>,
+    age: &AgeOfCandidates<'_>,
+    mut translation: Translation<'_>,
     overrides: Overrides,
-) -> Result<Selection<'c>, Errors> {
+) -> Result<Selection, Errors> {
     let mut selection = Selection::default();
     let is_current = |candidate: &Candidate| {
         let mut digests = candidate.digests.iter();
         digests.all(|(name, digest)| age.pinned.get(name) == Some(digest))
     };
     let has_current = age.candidates.iter().any(is_current);
+    let current = age.known.and_then(|known| known.revision_of(age.pinned));
     for (index, candidate) in age.candidates.iter().enumerate() {
         // The sets after the current one are older in the stage.
         if is_current(candidate) {
             break;
         }
-        let Some(revision) = &candidate.revision else {
+        let Some(of_stage) = &candidate.revision else {
             continue;
         };
+        let Some(revision) = &translation.revision(candidate, of_stage)? else {
+            let reason = "no build with a tag of this set has its digests".to_owned();
+            selection.refused.get_or_insert(Refusal {
+                revision: of_stage.clone(),
+                reason,
+                is_held: false,
+            });
+            continue;
+        };
+        if !is_eligible(revision, current, age.config) {
+            selection.skipped.add_prerelease(revision);
+            continue;
+        }
         let mut unknown_order = None;
-        if let Some(known) = age.known {
-            match age.relative_to_current(known, revision)? {
-                Age::Older => continue,
-                Age::Newer => {}
-                // The stage shows the order.
-                Age::Unknown(_) if has_current => {}
-                Age::Unknown(reason) => unknown_order = Some(reason),
-            }
-            if known.hold(&candidate.digests, age.pinned).is_held() {
-                selection.held.push(revision.clone());
-                continue;
-            }
+        match age.relative_to_current(revision)? {
+            Age::Older => continue,
+            Age::Newer => {}
+            // The stage shows the order.
+            Age::Unknown(_) if has_current => {}
+            Age::Unknown(reason) => unknown_order = Some(reason),
+        }
+        if let Some(known) = age.known
+            && known.hold(&candidate.digests, age.pinned).is_held()
+        {
+            selection.skipped.add_held(revision);
+            continue;
         }
         match age.relative_to_proposals(index, revision)? {
             Age::Older => continue,
@@ -126,33 +173,102 @@ fn select<'c>(
             Age::Unknown(reason) => unknown_order = Some(reason),
         }
         if !overrides.unstaged
-            && let Some(reason) = refusal(stages, &candidate.digests, age.services)?
+            && let Some((reason, is_held)) = refusal(stages, &candidate.digests, age.services)?
         {
-            selection.refused.get_or_insert((revision, reason));
+            selection.refused.get_or_insert(Refusal {
+                revision: revision.clone(),
+                reason,
+                is_held,
+            });
             continue;
         }
         if let Some(reason) = unknown_order.filter(|_| !overrides.older) {
             return Err(unknown_age(revision, &reason));
         }
-        selection.selected = Some(revision);
+        selection.selected = Some(revision.clone());
         break;
     }
     Ok(selection)
 }
 
-/// The reason for which a set does not pass a stage; an unknown stage is an error.
+/// The reason for which a set does not pass a stage, and whether a rollback there undid it; an unknown stage is an
+/// error.
 fn refusal(
     stages: &Stages<'_>,
     digests: &Digests,
     services: &Services,
-) -> Result<Option<String>, Errors> {
+) -> Result<Option<(String, bool)>, Errors> {
     let verdicts = stages.judge(digests, services).judged;
     let (checks, unknown) = checks::check_stages(&verdicts, false).into_parts();
     if !unknown.is_empty() {
         return Err(unknown.into());
     }
     let failed = checks.iter().find(|check| check.status == Status::Fail);
-    Ok(failed.map(Check::describe))
+    Ok(failed.map(|check| (check.describe(), check.code == Code::STAGE_HELD)))
+}
+
+/// The revisions of this set for the sets of a stage whose revisions have another form: those of the builds with the
+/// same digests.
+struct Translation<'a> {
+    config: &'a Config,
+    found: &'a Found,
+    history: &'a SiteHistory,
+    proposals: &'a [PullRequestOfSet],
+    services: &'a Services,
+    builds: Option<BuildList<'a>>,
+    /// The builds that were read so far, newest first.
+    read: Vec<(Revision, Digests)>,
+}
+
+impl Translation<'_> {
+    /// The revision of a candidate here; `None` if no build has its digests.
+    fn revision(
+        &mut self,
+        candidate: &Candidate,
+        of_stage: &Revision,
+    ) -> Result<Option<Revision>, Errors> {
+        let pattern = &self.config.revision.pattern;
+        if candidate.pattern == pattern.as_str() {
+            return Ok(Some(of_stage.clone()));
+        }
+        let same_text = pattern.revision(of_stage.as_str()).ok();
+        let found = self.find(&candidate.digests)?;
+        Ok(found.or(same_text))
+    }
+
+    fn find(&mut self, digests: &Digests) -> Result<Option<Revision>, Errors> {
+        let has_digests = |build: &Digests| {
+            let mut digests = digests.iter();
+            digests.all(|(name, digest)| build.get(name) == Some(digest))
+        };
+        if let Some((revision, _)) = self.read.iter().find(|(_, build)| has_digests(build)) {
+            return Ok(Some(revision.clone()));
+        }
+        let mut builds = match self.builds.take() {
+            Some(builds) => builds,
+            None => BuildList::open(
+                self.config,
+                self.found,
+                self.history,
+                self.proposals,
+                self.services,
+            )?,
+        };
+        let mut found = None;
+        while found.is_none()
+            && let Some(listed) = builds.next(1)?
+        {
+            if let Listed::Build(build) = listed
+                && let Some(revision) = build.facts.revision.clone()
+            {
+                let build = build.facts.digests(self.config);
+                found = has_digests(&build).then(|| revision.clone());
+                self.read.push((revision, build));
+            }
+        }
+        self.builds = Some(builds);
+        Ok(found)
+    }
 }
 
 /// The order of the sets of a stage, the current set and the open pull requests that promote sets.
@@ -164,23 +280,60 @@ struct AgeOfCandidates<'a> {
     known: Option<&'a History>,
     /// The digests of the current set.
     pinned: &'a Digests,
+    found: &'a Found,
+    config: &'a Config,
     services: &'a Services,
 }
 
 impl AgeOfCandidates<'_> {
-    /// The age of a candidate relative to the current set; the same set is not newer.
-    fn relative_to_current(&self, history: &History, revision: &Revision) -> Result<Age, Errors> {
-        let order = self.order.of_set(history, revision, self.pinned);
-        let order = self
-            .services
-            .wait(order, "determining the order of builds")?;
+    /// The age of a candidate relative to the current set, by the order of its explicit revision; the same set is not
+    /// newer.
+    fn relative_to_current(&self, revision: &Revision) -> Result<Age, Errors> {
+        let mut order = match self.known {
+            Some(known) => {
+                let order = self.order.of_set(known, revision, self.pinned);
+                let message = "determining the order of builds";
+                self.services.wait(order, message)?
+            }
+            None => {
+                let reason = "there is no git history".to_owned();
+                Order::Unknown(UnknownOrder::NoHistory(reason))
+            }
+        };
+        if let Order::Unknown(unknown) = &order
+            && unknown.allows_further_evidence()
+        {
+            order = self.by_images(&order, revision)?;
+        }
         Ok(match order {
             Order::Same | Order::Known(KnownOrder { is_older: true, .. }) => Age::Older,
             Order::Known(_) => Age::Newer,
-            Order::Unknown(_) => {
-                Age::Unknown("neither commits nor the stage show its order".to_owned())
-            }
+            Order::Unknown(unknown) => Age::Unknown(format!(
+                "neither commits, the stage nor the images show its order: {unknown}"
+            )),
         })
+    }
+
+    /// The order by the labels and the creation times of the images.
+    fn by_images(&self, order: &Order, revision: &Revision) -> Result<Order, Errors> {
+        let (config, found) = (self.config, self.found);
+        let requested = RequestedRevision::parse(config, revision.as_str())?;
+        let tag = requested.tag(config, self.services)?;
+        let mut targets = Vec::new();
+        for (index, _) in config.images.iter().enumerate() {
+            targets.push(Target {
+                pinned_tags: found.tags_of(index),
+                ..Target::new(tag.clone())
+            });
+        }
+        let pulls = verification_pulls(config);
+        let resolutions = resolve_tags(config, targets, pulls, self.services)?;
+        let set = ResolvedSet {
+            revision,
+            resolutions: &resolutions,
+            found,
+        };
+        self.order.of_images(order, self.known, &set, self.services)
     }
 
     /// The age of the candidate at `index`. If neither versions nor commits show the order, that of the stage

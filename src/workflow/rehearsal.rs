@@ -111,6 +111,7 @@ fn candidates(
         let revision = revision.to_owned();
         let goal = Goal::Rollback {
             revision: revision.clone(),
+            by_digest: false,
         };
         goal.parse(&revision, config)
     };

@@ -1,8 +1,8 @@
 //! The request of `promote` or `rollback`: as typed, and parsed with a configuration.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
-use super::{MissingCredential, RequestedRevision, Services, Stop};
+use super::{MissingCredential, RequestedRevision, Services, Stop, output_file::OutputFile};
 use crate::{
     checks::{Expected, Overrides, PinnedDigest, Target},
     code::Code,
@@ -26,7 +26,11 @@ pub(crate) enum Goal {
         overrides: Overrides,
     },
     /// To a set that was current before.
-    Rollback { revision: String },
+    Rollback {
+        revision: String,
+        /// Whether the digests that git records are used if tags do not resolve to them.
+        by_digest: bool,
+    },
 }
 
 /// The revision that is promoted.
@@ -43,9 +47,9 @@ pub(crate) enum RevisionChoice {
 pub(crate) struct Options {
     pub intent: Intent,
     pub missing_credential: MissingCredential,
-    pub diff_file: Option<PathBuf>,
+    pub diff_file: Option<OutputFile>,
     /// The file for the body of the pull request.
-    pub body_file: Option<PathBuf>,
+    pub body_file: Option<OutputFile>,
     /// The differences of the sets that are read and reported; `None` as the configuration selects.
     pub changes: Option<ChangeParts>,
 }
@@ -132,14 +136,17 @@ impl Goal {
                 revision: RevisionChoice::Named(revision),
                 ..
             }
-            | Self::Rollback { revision } => Some(revision),
+            | Self::Rollback { revision, .. } => Some(revision),
         }
     }
 
-    /// The refusals that the user overrides; a rollback has none.
+    /// The refusals that the user overrides.
     pub(super) fn overrides(&self) -> Overrides {
         match self {
-            Self::Rollback { .. } => Overrides::default(),
+            Self::Rollback { by_digest, .. } => Overrides {
+                by_digest: *by_digest,
+                ..Overrides::default()
+            },
             Self::Promote { overrides, .. } => *overrides,
         }
     }
@@ -240,6 +247,7 @@ impl Request {
                 expected: expected(image),
                 pinned: found.digests_of(at),
                 pinned_tags: found.tags_of(at),
+                by_digest: self.overrides.by_digest,
             })
             .collect()
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use super::{Services, Stop, pull_limit::verification_pulls, tags::resolve_tags};
+use super::{
+    Services, Stop, builds::builds_beginning_with, pull_limit::verification_pulls,
+    tags::resolve_tags,
+};
 use crate::{
     checks::{Check, Expected, Target, full_revision},
     code::Code,
@@ -23,6 +26,12 @@ pub(crate) enum RequestedRevision {
     Full(Revision, TagPattern),
     /// The first digits of a commit that no clone contains: the images have the full revision.
     Abbreviated(String, TagPattern),
+    /// The same, if tags contain the full revision: exactly one build in the registry begins with it.
+    OfBuild {
+        text: String,
+        /// The reason that no clone expands it.
+        missing: String,
+    },
 }
 
 impl RequestedRevision {
@@ -58,9 +67,10 @@ impl RequestedRevision {
         let digits = match template.length() {
             RevisionLength::Digits(digits) => digits,
             RevisionLength::Full => {
-                return Err(malformed(format!(
-                    "{missing}, and `revision.tag` requires the full revision"
-                )));
+                return Ok(Self::OfBuild {
+                    text: text.to_owned(),
+                    missing: missing.to_owned(),
+                });
             }
         };
         if text.len() < digits.max(*ABBREVIATIONS.start()) {
@@ -79,13 +89,17 @@ impl RequestedRevision {
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Full(revision, _) => revision.as_str(),
-            Self::Abbreviated(text, _) => text,
+            Self::Abbreviated(text, _) | Self::OfBuild { text, .. } => text,
         }
     }
 
-    pub(crate) fn tag(&self) -> &TagPattern {
+    /// The tag, or the pattern of tags. The abbreviation of a build is searched in the registry.
+    pub(crate) fn tag(&self, config: &Config, services: &Services) -> Result<TagPattern, Errors> {
         match self {
-            Self::Full(_, tag) | Self::Abbreviated(_, tag) => tag,
+            Self::Full(_, tag) | Self::Abbreviated(_, tag) => Ok(tag.clone()),
+            Self::OfBuild { text, missing } => {
+                build(config, text, missing, services).map(|(_, tag)| tag)
+            }
         }
     }
 
@@ -103,6 +117,16 @@ impl RequestedRevision {
         let (text, tag) = match self {
             Self::Full(revision, tag) => return Ok((revision.clone(), tag.clone())),
             Self::Abbreviated(text, tag) => (text, tag),
+            Self::OfBuild { text, missing } => {
+                return match operation {
+                    Operation::Promotion => Ok(build(config, text, missing, services)?),
+                    // A rollback returns to a set of history, not to a build.
+                    Operation::Rollback => {
+                        let reason = "`revision.tag` requires the full revision";
+                        Err(malformed(format!("{missing}, and {reason}")).into())
+                    }
+                };
+            }
         };
         let found = files.map(|files| pins::find(files, config)).transpose();
         let found = found.map_err(Errors::from)?;
@@ -154,6 +178,38 @@ pub(crate) fn revision(
         let failed: Vec<_> = checks.iter().map(Check::as_error).collect();
         Errors::from([failed, outages].concat())
     })
+}
+
+/// The only build in the registry whose revision begins with `text`. `missing`: the reason that no clone
+/// expands it.
+fn build(
+    config: &Config,
+    text: &str,
+    missing: &str,
+    services: &Services,
+) -> Result<(Revision, TagPattern), Errors> {
+    let builds = builds_beginning_with(text, config, services)?;
+    let full = match builds.as_slice() {
+        [] => {
+            return Err(malformed(format!(
+                "{missing}; `revision.tag` requires the full revision, and no build in the registry begins \
+                 with `{text}`"
+            )));
+        }
+        [build] => build,
+        [..] => {
+            let message = format!("`{text}` is ambiguous: several builds begin with it");
+            let mut error =
+                Error::input(Code::REVISION_SHAPE, message).help("write more of the revision");
+            error.notes = builds;
+            return Err(error.into());
+        }
+    };
+    let revision = config.revision.pattern.revision(full);
+    let revision = revision.map_err(|error| malformed(error.to_string()))?;
+    let tag = config.revision.tag.tag(&revision);
+    let tag = tag.map_err(|error| malformed(error.to_string()))?;
+    Ok((revision, tag))
 }
 
 /// Resolves `text` to a commit of the clone around the root, or returns the reason that no clone

@@ -1,7 +1,7 @@
 //! One promotion or rollback: opens the site, plans, carries the plan out, and returns the document
 //! (`repin.plan/1`).
 
-use std::{fs, io::Read as _, path::Path};
+use std::{io::Read as _, path::PathBuf};
 
 use super::{
     ATTEMPTS, Access, Contracts, Goal, Intent, MissingCredential, Options, Services, Stop,
@@ -15,10 +15,11 @@ use super::{
     session::{self, warn_if_interrupted},
     signatures,
     site::{BranchSite, Site, WorkTreeChange, WorkTreeSite},
+    template_process,
     trust::Trust,
 };
 use crate::{
-    checks::{self, Check, Status},
+    checks::{self, Check, Overrides, Status},
     code::Code,
     config::{Config, Operation, Override, Trailer},
     error::{Class, Error, Errors},
@@ -26,7 +27,7 @@ use crate::{
     oci::Revision,
     plan::FileChange,
     report::{
-        body::{self, TemplateContext},
+        body::{self, TemplateContext, TemplateJob},
         diff,
         json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
     },
@@ -45,6 +46,8 @@ pub(crate) struct RunResult {
 pub(super) struct Template {
     name: String,
     text: String,
+    /// This program, which renders the template in another process.
+    program: PathBuf,
 }
 
 /// Promotes a set or rolls back to one. Plans a pull request again if the base branch moved during
@@ -99,7 +102,7 @@ fn attempt_at(
     let mut rows = image_rows::declared(&config);
     let text = match goal.revision() {
         Some(text) => text.to_owned(),
-        None => match newest_set(goal, site, services)? {
+        None => match newest_set(goal.overrides(), site, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
                 image_rows::add_current(&mut rows, &config, &found);
@@ -110,10 +113,14 @@ fn attempt_at(
         },
     };
     let goal = goal.parse(&text, &config)?;
-    let template = template(&config, site.files())?;
+    let template = template(&config, site.files(), services)?;
     let text = goal.revision.as_str().to_owned();
     let request = match goal.request(site.files(), &config, services) {
         Ok(request) => request.with_changes(options, &config),
+        // An abbreviation of no build is an invalid argument.
+        Err(Stop::Errors(errors)) if errors.iter().all(|one| one.code == Code::REVISION_SHAPE) => {
+            return Err(errors);
+        }
         Err(stop) => {
             let document = unplanned_document(operation, Some(&text), &config, rows);
             return Ok((document, stopped(stop)));
@@ -141,7 +148,7 @@ fn attempt_at(
         if let Some(overridden) = planned.approved.overridden() {
             body = format!("{body}\n{}\n", overridden.line());
         }
-        write_files(options, document.diff_bytes(), &body, services)?;
+        write_files(options, document.diff_bytes(), &body)?;
         Ok(body)
     });
     let execution = match body {
@@ -163,7 +170,7 @@ fn unopened(
 ) -> Result<(Config, PlanDocument, Execution), Errors> {
     let operation = goal.operation();
     let files = WorkTree::new(&config.root);
-    template(config, &files)?;
+    template(config, &files, services)?;
     read_standards(operation, config, &files, services)?;
     let mut revision = None;
     if let Some(text) = goal.revision() {
@@ -189,9 +196,25 @@ fn withheld(site: &dyn Executor, request: &Request, stop: Stop, services: &Servi
     Execution::stopped(effect, stop)
 }
 
+/// The revision that `promote --revision newest` would select in the work tree; `None` if nothing is newer
+/// than the current set.
+pub(crate) fn newest_revision(
+    config: &Config,
+    services: &Services,
+) -> Result<Option<String>, Errors> {
+    let site = WorkTreeSite::new(config, None);
+    Ok(match newest_set(Overrides::default(), &site, services)? {
+        Newest::Build(revision) => Some(revision.to_string()),
+        Newest::Nothing { .. } => None,
+    })
+}
+
 /// The newest build of the registry, or the newest set that passed the stages.
-fn newest_set(goal: &Goal, site: &dyn Executor, services: &Services) -> Result<Newest, Errors> {
-    let overrides = goal.overrides();
+fn newest_set(
+    overrides: Overrides,
+    site: &dyn Executor,
+    services: &Services,
+) -> Result<Newest, Errors> {
     if site.config().promote.after.is_empty() {
         newest::newest(site, overrides.older, services)
     } else {
@@ -280,7 +303,11 @@ pub(super) fn read_standards<'c>(
     Ok((contracts, trust))
 }
 
-fn template(config: &Config, files: &dyn Files) -> Result<Option<Template>, Errors> {
+fn template(
+    config: &Config,
+    files: &dyn Files,
+    services: &Services,
+) -> Result<Option<Template>, Errors> {
     let Some(path) = &config.report.template else {
         return Ok(None);
     };
@@ -298,27 +325,24 @@ fn template(config: &Config, files: &dyn Files) -> Result<Option<Template>, Erro
     }
     let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8".to_owned()))?;
     let name = path.to_string();
-    Ok(Some(Template { name, text }))
+    let program = services.environment.program.clone();
+    Ok(Some(Template {
+        name,
+        text,
+        program,
+    }))
 }
 
 /// Writes the files of the options. Output for standard output (`-`) is printed at the end.
-fn write_files(
-    options: &Options,
-    diff: &[u8],
-    body: &str,
-    services: &Services,
-) -> Result<(), Errors> {
+fn write_files(options: &Options, diff: &[u8], body: &str) -> Result<(), Errors> {
     let files = [
         (&options.diff_file, diff),
         (&options.body_file, body.as_bytes()),
     ];
     for (file, content) in files {
-        let Some(file) = file.as_ref().filter(|file| *file != Path::new("-")) else {
-            continue;
-        };
-        let path = services.environment.directory().join(file);
-        let unwritable = |error| Errors::io(format!("cannot write {}: {error}", file.display()));
-        fs::write(path, content).map_err(unwritable)?;
+        if let Some(file) = file {
+            file.write(content)?;
+        }
     }
     Ok(())
 }
@@ -433,7 +457,11 @@ pub(super) fn render_body(
     template: Option<&Template>,
 ) -> Result<String, Errors> {
     let text = template.map(|template| template.text.as_str());
-    body::render(document, body_context, text).map_err(|error| {
+    let custom = |job: &TemplateJob| match template {
+        Some(template) => template_process::render(job, &template.program),
+        None => job.render(),
+    };
+    body::render(document, body_context, text, &custom).map_err(|error| {
         let name = template.map_or("", |template| &template.name);
         let line = error
             .line

@@ -2,11 +2,13 @@
 
 use std::{
     cell::{OnceCell, RefCell},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::future;
+use reqwest::Url;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -19,13 +21,18 @@ use crate::{
     code::Code,
     config::{Config, Mapping},
     error::{Class, Error, Errors, usage},
-    http::{ServerTime, SharedDeadline, Transport},
+    forge::ServerFacts,
+    http::{ServerTime, ServerTimes, SharedDeadline, Transport},
     inventory::LayerCache,
+    oci::date,
     registry::{Registries, Settings, Source, Sources},
+    untrusted::plain,
 };
 
 /// The deadline for forges in a command that changes nothing.
 const SHORT_DEADLINE: Duration = Duration::from_secs(10);
+/// The tolerated lead of the clock of a build.
+const BUILD_CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 /// The minimum duration of work that shows progress.
 const PROGRESS_DELAY: Duration = Duration::from_millis(150);
 /// The interval between updates of the progress message.
@@ -37,6 +44,8 @@ pub(crate) struct Services {
     pub console: Box<dyn Console>,
     /// The deadline for all requests to forges.
     pub forge_deadline: SharedDeadline,
+    /// The clocks of the forges that were contacted.
+    pub(super) forge_times: ServerTimes,
     pub interruption: Arc<Interruption>,
     /// The mappings of the command line, and those of `REPIN_SOURCES`.
     mappings: [Vec<Mapping>; 2],
@@ -46,9 +55,13 @@ pub(crate) struct Services {
     pub(super) images: ImageCache,
     pub(super) other_sets: OtherSetsCache,
     pub(super) fetched_sources: FetchedSources,
+    /// The facts about the servers of forges, by the URL of the API.
+    server_facts: RefCell<HashMap<Url, ServerFacts>>,
     pub(super) trust_cache: TrustCache,
     /// The layers of several sets; `None` in a run for one set.
     pub(super) kept_layers: RefCell<Option<LayerCache>>,
+    /// The creation times in the future that were reported.
+    reported_times: RefCell<BTreeSet<String>>,
     /// The runtime of all requests, which owns their open connections.
     runtime: Runtime,
 }
@@ -71,6 +84,8 @@ impl Services {
             mappings: [mappings, settings::mappings(&environment)?],
             settings: settings::registries(&environment)?,
             forge_deadline: settings::forge_deadline(&environment)?,
+            forge_times: ServerTimes::default(),
+            reported_times: RefCell::default(),
             environment,
             console,
             registries: OnceCell::new(),
@@ -78,6 +93,7 @@ impl Services {
             images: ImageCache::default(),
             other_sets: OtherSetsCache::default(),
             fetched_sources: FetchedSources::default(),
+            server_facts: RefCell::default(),
             trust_cache: TrustCache::default(),
             kept_layers: RefCell::default(),
             runtime,
@@ -93,7 +109,7 @@ impl Services {
             .chain([&config.sources])
             .cloned()
             .collect();
-        Ok(Sources::new(mappings, self.registries(config)?))
+        Ok(Sources::new(mappings, self.registries(config)?).keeping_manifests())
     }
 
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {
@@ -105,6 +121,12 @@ impl Services {
             Registries::new(settings).map_err(|error| usage(error.to_string()))
         });
         registries.clone()
+    }
+
+    /// The facts about the server of a forge, which are read once in the run.
+    pub(super) fn server_facts(&self, api: &Url) -> ServerFacts {
+        let mut servers = self.server_facts.borrow_mut();
+        servers.entry(api.clone()).or_default().clone()
     }
 
     /// The source of each image, in the order of the configuration.
@@ -178,6 +200,8 @@ impl Services {
     pub(super) fn client(&self, url: &reqwest::Url) -> Result<Transport, Errors> {
         let registries =
             Registries::new(self.settings.clone()).map_err(|error| usage(error.to_string()))?;
+        let usable = registries.read_roots();
+        usable.map_err(|error| usage(error.to_string()))?;
         let unavailable =
             |reason| Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, reason));
         registries.client(url).map_err(unavailable)
@@ -188,6 +212,11 @@ impl Services {
         self.settings.attempts = 2;
         self.forge_deadline
             .replace(SHORT_DEADLINE, "set by this command");
+    }
+
+    /// Applies the deadline for forges to registries as well, in a command that may read many images.
+    pub(crate) fn limit_registries(&mut self) {
+        self.settings.deadline = Some(self.forge_deadline.clone());
     }
 
     /// The maximum number of attempts for a request.
@@ -206,6 +235,31 @@ impl Services {
             Some(Ok(registries)) => registries.clocks(),
             Some(Err(_)) | None => Vec::new(),
         }
+    }
+
+    /// The present time by the registries and forges that this run contacted, the earliest if they differ; without
+    /// one, that of this machine.
+    pub(crate) fn authoritative_time(&self) -> SystemTime {
+        let now = (self.environment.clock)();
+        let forges = self.forge_times.all();
+        let times = self.clocks().into_iter().chain(forges);
+        times.map(|(_, time)| time.at(now)).min().unwrap_or(now)
+    }
+
+    /// A creation time, unless it lies in the future: then it is no evidence, which is reported once.
+    pub(super) fn credible_time(&self, subject: &str, time: SystemTime) -> Option<SystemTime> {
+        if time <= self.authoritative_time() + BUILD_CLOCK_TOLERANCE {
+            return Some(time);
+        }
+        let text = format!(
+            "the creation time of {} lies in the future ({}), so it is no evidence of the order",
+            plain(subject),
+            date::format(time)
+        );
+        if self.reported_times.borrow_mut().insert(text.clone()) {
+            self.console.warn(&text);
+        }
+        None
     }
 }
 
@@ -230,6 +284,23 @@ pub(super) mod tests {
         services.runtime.spawn_blocking(move || ends.recv());
         services.close();
         end.send(()).unwrap();
+    }
+
+    #[test]
+    fn contacted_server_has_the_time() {
+        let services = services();
+        let now = (services.environment.clock)();
+        let day = Duration::from_secs(86_400);
+        assert!(services.authoritative_time() >= now);
+        for (host, server) in [("one.example", now + day), ("two.example", now - 2 * day)] {
+            let time = ServerTime { server, local: now };
+            services.forge_times.record(host.to_owned(), time);
+        }
+        let time = services.authoritative_time();
+        assert!(time >= now - 2 * day && time < now - day);
+        assert_eq!(services.credible_time("`a`", now), None);
+        let past = now - 3 * day;
+        assert_eq!(services.credible_time("`a`", past), Some(past));
     }
 
     #[test]

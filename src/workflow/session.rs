@@ -1,13 +1,14 @@
 //! The lock of a run that changes the work tree, and recovery from an interrupted run.
 
 use rustix::system::uname;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::format_description::well_known::Rfc3339;
 
 use super::{Console, Services};
 use crate::{
     apply::{self, Session},
     config::Config,
     error::Errors,
+    oci::date,
     untrusted::plain,
 };
 
@@ -32,7 +33,7 @@ pub(crate) fn lock(
     command: &str,
     services: &Services,
 ) -> Result<Session, apply::Error> {
-    let started = OffsetDateTime::from((services.environment.clock)()).format(&Rfc3339);
+    let started = date::offset((services.environment.clock)()).format(&Rfc3339);
     let holder = format!(
         "`repin {command}`, process {} on {}, since {}",
         std::process::id(),

@@ -28,7 +28,7 @@ pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> 
     settings.ca_file = environment
         .filled("REPIN_CA_FILE")
         .map(|file| environment.directory().join(file));
-    // The client parses the certificates, so that every command reports an invalid file.
+    // Every command reports an invalid proxy. Only one with connections reads the file of certificates.
     registry::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
     Ok(settings)
 }

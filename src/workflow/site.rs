@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The maximum size of a blob that is read from a local clone, in bytes.
-const MAX_LOCAL: u64 = 64 * 1024 * 1024;
+pub(super) const MAX_LOCAL: u64 = 64 * 1024 * 1024;
 
 /// Where a set is promoted.
 pub(super) trait Site {
@@ -52,7 +52,7 @@ pub(super) trait Site {
 /// The work tree, with the clone around it.
 pub(super) struct WorkTreeSite {
     pub(super) config: Config,
-    files: WorkTree,
+    pub(super) files: WorkTree,
     /// `None`: the plan is only shown.
     pub(super) change: Option<WorkTreeChange>,
 }

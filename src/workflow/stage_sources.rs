@@ -41,6 +41,8 @@ pub(super) struct StageHistory {
     pub(super) config: Config,
     /// The names of each common image: here and in the stage.
     pub(super) common: Vec<[String; 2]>,
+    /// The images of this set that the stage does not have.
+    pub(super) missing: Vec<String>,
     /// The forge that merges pull requests of the stage, and the branch there.
     pub(super) forge: Option<(Forge, String)>,
     /// Read once, or the reason why it cannot be read.
@@ -114,6 +116,7 @@ impl<'o> Opener<'o> {
             repository,
             branch,
             config,
+            missing: missing_images(self.config, &common),
             common,
             forge,
             history: OnceCell::new(),
@@ -154,30 +157,59 @@ impl<'o> Opener<'o> {
         if base(other) == base(self.config) {
             return Ok((git.clone(), own));
         }
-        if self.has_forge
-            && let (configured, base) = base(other)
-            && let Some(name) = configured
-                .map(|branch| short_name(&branch).to_owned())
-                .or(base)
-        {
+        let found = history_branch(git, other, &self.services.environment);
+        if self.has_forge {
             let cause = |errors: Errors| errors.by_cause()[0].to_string();
-            let forge = super::connect(self.config, Some(git), self.services);
-            let forge = forge.and_then(Access::granted).map_err(cause)?;
-            let head = self
-                .services
-                .wait(forge.branch(&name), "reading the branch of a stage");
-            let head = head.map_err(|error| error.to_string())?;
-            let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
-            let tip = ObjectId::parse(head.commit.as_bytes());
-            let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
-            let git = git.with_commit(&tip, &name).map_err(reason)?;
-            return Ok((git, Branch { name, tip }));
+            let (configured, base) = base(other);
+            let name = configured
+                .map(|branch| remote_branch(&branch).to_owned())
+                .or(base);
+            let access = super::connect(self.config, Some(git), self.services).map_err(cause)?;
+            match (access, name) {
+                (Access::Granted(forge), Some(name)) => {
+                    return self.head_on_forge(git, &forge, name);
+                }
+                (Access::Granted(forge), None) => {
+                    // The clone knows the same branch, but perhaps an old head of it.
+                    let known = found.as_ref().ok();
+                    let known = known.filter(|found| found.role == BranchRole::Promoted);
+                    let name = match known {
+                        Some(found) => remote_branch(&found.branch.name).to_owned(),
+                        None => {
+                            let read = forge.repository();
+                            let read = self.services.wait(read, "reading the branch of a stage");
+                            read.map_err(|error| error.to_string())?.default_branch
+                        }
+                    };
+                    return self.head_on_forge(git, &forge, name);
+                }
+                (Access::NoToken(missing), Some(_)) => return Err(missing),
+                (Access::NoToken(_), None) => {}
+            }
         }
-        let found = history_branch(git, other, &self.services.environment).map_err(reason)?;
+        let found = found.map_err(reason)?;
         match found.role {
             BranchRole::Promoted => Ok((git.clone(), found.branch)),
             BranchRole::Local => Err(GitError::NoRemote.to_string()),
         }
+    }
+
+    /// A branch of this repository at its head on the forge.
+    fn head_on_forge(
+        &self,
+        git: &Git,
+        forge: &Forge,
+        name: String,
+    ) -> Result<(Git, Branch), String> {
+        let head = forge.branch(&name);
+        let head = self.services.wait(head, "reading the branch of a stage");
+        let head = head.map_err(|error| error.to_string())?;
+        let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
+        let tip = ObjectId::parse(head.commit.as_bytes());
+        let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
+        let git = git.with_commit(&tip, &name);
+        let git = git.map_err(|error| error.to_string())?;
+        Ok((git, Branch { name, tip }))
     }
 
     /// A set of another repository, which is fetched.
@@ -194,27 +226,13 @@ impl<'o> Opener<'o> {
         Ok((repository, branch, config))
     }
 
-    /// The URL of a repository in a configuration.
     fn url(&self, repository: &SourceRepository, config: &Config) -> Result<String, String> {
-        match repository {
-            SourceRepository::Location(location) => Ok(location.clone()),
-            SourceRepository::OnForge(name) => {
-                let target = self.target(name, config)?;
-                target.clone_url().ok_or_else(|| {
-                    format!("the URL of {name} is unknown: write it in `repository`")
-                })
-            }
-        }
+        repository_url(repository, config, self.history.git())
     }
 
     /// `OWNER/NAME` on the configured forge.
     fn target(&self, name: &str, config: &Config) -> Result<Target, String> {
-        let origin = self
-            .history
-            .git()
-            .and_then(|git| git.origin().ok().flatten());
-        Target::on_forge(&config.forge_or_default(), origin.as_deref(), name)
-            .map_err(|error| error.to_string())
+        forge_target(name, config, self.history.git())
     }
 
     /// Fetches a branch, or the default branch, once.
@@ -254,7 +272,7 @@ impl<'o> Opener<'o> {
         }
         let name = branch.unwrap_or("HEAD").to_owned();
         let source = branch.map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
-        let login = self.forge_login(&remote.url);
+        let login = forge_login(self.config, self.history.git(), &remote.url, self.services);
         let wanted = Fetch {
             refspecs: vec![format!("+{source}:{FETCHED}")],
             objects,
@@ -273,17 +291,6 @@ impl<'o> Opener<'o> {
             fetched: Some(Branch { name, tip }),
             _directory: Some(fetched),
         })
-    }
-
-    /// The login for a repository on the host of the configured forge, if a token is set.
-    fn forge_login(&self, url: &str) -> Option<Login> {
-        let git = self.history.git();
-        let own = super::connection::target(self.config.forge.as_ref()?, git).ok()?;
-        let target = own.on_same_host(url)?;
-        match token(&target.api, git, &self.services.environment).ok()? {
-            Access::Granted(credential) => credential.token.git_login(url).ok().flatten(),
-            Access::NoToken(_) => None,
-        }
     }
 
     /// The identity of this repository: the URL of its remote, or its path.
@@ -468,6 +475,11 @@ fn cycle<'s>(config: &Config, rule: &Stage, path: impl Iterator<Item = &'s SetPa
     error(config, rule, message).help(help)
 }
 
+/// The name of a remote-tracking branch on its remote.
+fn remote_branch(tracking: &str) -> &str {
+    tracking.split_once('/').map_or(tracking, |(_, name)| name)
+}
+
 /// The name of a branch without its remote.
 pub(super) fn short_name(branch: &str) -> &str {
     branch.strip_prefix("origin/").unwrap_or(branch)
@@ -500,6 +512,15 @@ pub(super) fn common_images(own: &Config, other: &Config) -> Vec<[String; 2]> {
     common
 }
 
+/// The images that only this set pins.
+pub(super) fn missing_images(own: &Config, common: &[[String; 2]]) -> Vec<String> {
+    let pinned = own.images.iter().filter(|image| image.pins > 0);
+    let names = pinned.map(|image| image.name.clone());
+    names
+        .filter(|name| common.iter().all(|[own, _]| own != name))
+        .collect()
+}
+
 /// The configuration in which only the common images are pinned, so that no other image makes a commit a
 /// promotion or a rollback.
 pub(super) fn restricted(mut config: Config, common: &[[String; 2]]) -> Config {
@@ -509,6 +530,45 @@ pub(super) fn restricted(mut config: Config, common: &[[String; 2]]) -> Config {
         }
     }
     config
+}
+
+/// The URL of a repository in a configuration.
+pub(super) fn repository_url(
+    repository: &SourceRepository,
+    config: &Config,
+    git: Option<&Git>,
+) -> Result<String, String> {
+    match repository {
+        SourceRepository::Location(location) => Ok(location.clone()),
+        SourceRepository::OnForge(name) => {
+            let target = forge_target(name, config, git)?;
+            target
+                .clone_url()
+                .ok_or_else(|| format!("the URL of {name} is unknown: write it in `repository`"))
+        }
+    }
+}
+
+/// `OWNER/NAME` on the configured forge.
+fn forge_target(name: &str, config: &Config, git: Option<&Git>) -> Result<Target, String> {
+    let origin = git.and_then(|git| git.origin().ok().flatten());
+    Target::on_forge(&config.forge_or_default(), origin.as_deref(), name)
+        .map_err(|error| error.to_string())
+}
+
+/// The login for a repository on the host of the configured forge, if a token is set.
+pub(super) fn forge_login(
+    config: &Config,
+    git: Option<&Git>,
+    url: &str,
+    services: &Services,
+) -> Option<Login> {
+    let own = super::connection::target(config.forge.as_ref()?, git).ok()?;
+    let target = own.on_same_host(url)?;
+    match token(&target.api, git, &services.environment).ok()? {
+        Access::Granted(credential) => credential.token.git_login(url).ok().flatten(),
+        Access::NoToken(_) => None,
+    }
 }
 
 /// The identity of a repository: the host, the owner and the name, or the path.

@@ -25,7 +25,6 @@ use crate::{
 /// The opened stages of a set.
 pub(crate) struct Stages<'c> {
     stages: Vec<OpenedStage<'c>>,
-    now: SystemTime,
 }
 
 struct OpenedStage<'c> {
@@ -38,6 +37,8 @@ struct OpenedStage<'c> {
 pub(crate) struct Candidate {
     /// `None` if no commit records it.
     pub revision: Option<Revision>,
+    /// The `revision.pattern` of the stage.
+    pub pattern: String,
     /// The digests of the common images, by their names here.
     pub digests: Digests,
 }
@@ -63,19 +64,17 @@ impl<'c> Stages<'c> {
             let set = opener.open(rule)?;
             stages.push(OpenedStage { rule, set });
         }
-        Ok(Self {
-            stages,
-            now: (services.environment.clock)(),
-        })
+        Ok(Self { stages })
     }
 
     /// Reads the histories of the stages, and judges the set with these digests of its images.
     pub(crate) fn judge(&self, digests: &Digests, services: &Services) -> StageVerdicts {
         let mut verdicts = StageVerdicts::default();
+        let now = services.authoritative_time();
         for stage in &self.stages {
             match &stage.set {
-                Ok(set) => match set.judge(digests, stage.rule, self.now, services) {
-                    Ok(judged) => verdicts.add(stage.rule, judged),
+                Ok(set) => match set.judge(digests, stage.rule, now, services) {
+                    Ok(judged) => verdicts.add(stage.rule, judged, set.missing.clone()),
                     Err(reason) => verdicts.add_unknown(stage.rule, reason),
                 },
                 Err(reason) => verdicts.add_unknown(stage.rule, reason.clone()),
@@ -86,7 +85,8 @@ impl<'c> Stages<'c> {
 }
 
 impl StageVerdicts {
-    pub(super) fn add(&mut self, rule: &Stage, judged: JudgedSet) {
+    /// `missing`: the images that the stage does not have.
+    pub(super) fn add(&mut self, rule: &Stage, judged: JudgedSet, missing: Vec<String>) {
         let JudgedSet { verdict, merges } = judged;
         if let StageVerdict::Passed(soak) = &verdict {
             let commit = soak.entry.commit;
@@ -108,6 +108,8 @@ impl StageVerdicts {
             item: rule.item(),
             required: rule.r#for,
             has_merge_times: merges.is_some(),
+            missing,
+            must_be_complete: rule.complete,
             verdict,
         });
     }
@@ -119,6 +121,7 @@ impl StageVerdicts {
                 verdict: StageVerdict::Unknown(reason),
                 merges: None,
             },
+            Vec::new(),
         );
     }
 }
@@ -143,7 +146,11 @@ impl Stages<'_> {
                 && candidates.iter().all(|known| known.digests != digests)
             {
                 let revision = entry.revision.clone();
-                candidates.push(Candidate { revision, digests });
+                candidates.push(Candidate {
+                    revision,
+                    pattern: set.config.revision.pattern.as_str().to_owned(),
+                    digests,
+                });
             }
         }
         Ok(candidates)

@@ -8,9 +8,9 @@ use super::{
     pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
 };
 use crate::{
-    checks::{self, ApprovedImage, Resolution, Target},
+    checks::{self, ApprovedImage, RecordedImage, Resolution, TaggedImage, Target},
     config::Config,
-    error::{Error, Errors},
+    error::{Class, Error, Errors},
     oci::{Digest, Platform, Tag, TagOrDigest, TagPattern},
     pins::Found,
     registry::{
@@ -81,18 +81,14 @@ pub(crate) fn resolve_tags(
     for (((source, target), known), selected) in
         sources.iter().zip(targets).zip(known).zip(selected)
     {
-        work.push(resolution(
-            source,
-            target,
-            known,
-            selected,
-            &services.images,
-        ));
+        work.push(resolution(source, target, known, selected, services));
     }
     let resolutions = services.wait_for_all("resolving tags", &names, work);
     for (source, resolution) in sources.iter().zip(&resolutions) {
         if let Ok(Ok(image)) = &resolution.found {
-            cache.insert(source, &resolution.target, image);
+            if resolution.bypassed.is_none() {
+                cache.insert(source, &resolution.target, image);
+            }
             let known = KnownManifest::Complete(image.facts.clone());
             services.images.insert(source, known);
         }
@@ -129,12 +125,13 @@ async fn resolution(
     target: Target,
     known: Option<ApprovedImage>,
     selected: SelectedTag,
-    cache: &ImageCache,
+    services: &Services,
 ) -> Resolution {
-    let found = match (known, selected) {
+    let cache = &services.images;
+    let mut found = match (known, selected) {
         (Some(image), _) => Ok(Ok(image)),
         (None, Ok(Ok(tag))) => {
-            let reference = TagOrDigest::Tag(tag.clone());
+            let reference = services.resolved_tags.reference(source, &tag);
             let facts = resolve::resolve(source, &reference, &cache.platforms(source)).await;
             facts.map(|facts| match facts {
                 Some(facts) => Ok(ApprovedImage { tag, facts }),
@@ -144,6 +141,7 @@ async fn resolution(
         (None, Ok(Err(reason))) => Ok(Err(reason)),
         (None, Err(error)) => Err(error),
     };
+    let (recorded, bypassed) = read_recorded(source, &target, &mut found, cache).await;
     let mut old_platforms = Vec::new();
     if let Ok(Ok(image)) = &found {
         let mut old_digests = target.pinned.clone();
@@ -157,8 +155,43 @@ async fn resolution(
     Resolution {
         target,
         found,
+        recorded,
+        bypassed,
         old_platforms,
     }
+}
+
+/// Reads the image that git records if a tag does not resolve to it. `--by-digest` replaces the image of the
+/// tag, which is returned.
+async fn read_recorded(
+    source: &Source,
+    target: &Target,
+    found: &mut TaggedImage,
+    cache: &ImageCache,
+) -> (Option<RecordedImage>, Option<TaggedImage>) {
+    let Some(digest) = target.recorded_digest() else {
+        return (None, None);
+    };
+    let is_elsewhere = match &*found {
+        Ok(Ok(image)) => image.facts.digest != digest,
+        Ok(Err(_)) => true,
+        Err(error) => error.class == Class::Ambiguous,
+    };
+    if !is_elsewhere {
+        return (None, None);
+    }
+    let facts = read_image(source, digest, &cache.platforms(source), cache).await;
+    let mut bypassed = None;
+    if let (true, Ok(Some(facts)), Some(tag)) = (target.by_digest, &facts, target.tag.tag()) {
+        let (tag, facts) = (tag.clone(), facts.clone());
+        let by_digest = Ok(Ok(ApprovedImage { tag, facts }));
+        bypassed = Some(std::mem::replace(found, by_digest));
+    }
+    let repository = match source {
+        Source::Remote(remote) => Some(remote.to_string()),
+        Source::Layout(_) => None,
+    };
+    (Some(RecordedImage { facts, repository }), bypassed)
 }
 
 /// The platforms of a pinned digest, which is requested once in a run.
@@ -334,7 +367,10 @@ pub(super) fn current_labels(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::LayoutDirectory, registry::Layout, support::layout};
+    use crate::{
+        config::LayoutDirectory, registry::Layout, support::layout,
+        workflow::services::tests::services,
+    };
 
     #[test]
     fn replaced_images_are_known() {
@@ -345,9 +381,6 @@ mod tests {
             Digest::parse_input(&digest).unwrap()
         });
         let source = Source::Layout(Layout::new(LayoutDirectory::new("app", directory.path())));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
         let tag = Tag::parse("v1").unwrap();
         // The tag has the first digest. Each row: the pinned digests, and those that the tag replaces.
         for (pins, replaced) in [
@@ -362,8 +395,9 @@ mod tests {
                 ..Target::new(TagPattern::Tag(tag.clone()))
             };
             let selected = Ok(Ok(tag.clone()));
-            let cache = ImageCache::default();
-            let resolved = runtime.block_on(resolution(&source, target, None, selected, &cache));
+            let services = services();
+            let work = resolution(&source, target, None, selected, &services);
+            let resolved = services.wait(work, "resolving");
             assert_eq!(resolved.found.unwrap().unwrap().facts.digest, digests[0]);
             for (_, platforms) in &resolved.old_platforms {
                 assert_eq!(platforms.as_ref().unwrap().len(), 1);
@@ -372,7 +406,7 @@ mod tests {
             let expected: Vec<_> = replaced.iter().map(|at| digests[*at]).collect();
             assert_eq!(old.collect::<Vec<_>>(), expected, "{pins:?}");
             for (at, digest) in digests.into_iter().enumerate() {
-                let is_known = cache.get(&source, digest).is_some();
+                let is_known = services.images.get(&source, digest).is_some();
                 assert_eq!(is_known, replaced.contains(&at), "{pins:?}");
             }
         }

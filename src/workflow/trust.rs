@@ -21,7 +21,7 @@ use crate::{
     contents::{self, SbomPackages},
     error::{Error, Errors, Span},
     files::Files,
-    oci::{Digest, Platform, Repository, Revision},
+    oci::{self, Digest, Platform, Repository, Revision},
     registry::Source,
     trust::{
         self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Policy, PublicKey, Root, SearchExtent,
@@ -271,7 +271,7 @@ fn describe(root: &Root, now: SystemTime) -> RootLine {
 
 /// The day of a time (ISO 8601).
 fn day(time: SystemTime) -> String {
-    OffsetDateTime::from(time).date().to_string()
+    oci::date::offset(time).date().to_string()
 }
 
 /// The beginning of a day (ISO 8601).

@@ -335,7 +335,7 @@ fn recorded_revision_precedes_the_label() {
     let mut world = World::empty();
     world.build(early);
     for image in ["review", "fix", "base"] {
-        world.rebuild(image, REV_C, &[Platform::new("linux/amd64", late)]);
+        world.rebuild_whole(image, REV_C, Platform::new("linux/amd64", late));
     }
     let source = format!("source: '{}'\n", directory.path().display());
     world.write("repin.yaml", CONFIG.to_owned() + &source);
@@ -499,7 +499,7 @@ fn creation_times_need_one_pinned_image_and_no_pull() {
             for (revision, time) in [(REV_A, EARLY), (REV_B, LATE)] {
                 for image in ["review", "fix", "base"] {
                     let platform = Platform::new("linux/amd64", revision).created(time);
-                    world.rebuild(image, revision, &[platform]);
+                    world.rebuild_whole(image, revision, platform);
                 }
             }
         }
@@ -600,7 +600,7 @@ fn versions_have_semver_precedence() {
         for revision in [pinned, new] {
             for image in ["review", "fix", "base"] {
                 let tag: &'static str = format!("v{revision}").leak();
-                world.rebuild(image, tag, &[Platform::new("linux/amd64", revision)]);
+                world.rebuild_whole(image, tag, Platform::new("linux/amd64", revision));
             }
         }
         world.pin(format!("v{pinned}").leak());

@@ -73,7 +73,7 @@ fn rolled_back() -> World {
     ] {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", revision).created(created);
-            world.rebuild(image, revision, &[platform]);
+            world.rebuild_whole(image, revision, platform);
         }
     }
     world.pin(REV_A);
@@ -469,11 +469,16 @@ fn newest_is_the_first_available_build() {
     assert_eq!(document["images"][0]["to"], world.digest("review", REV_A));
     let ran = world.run(&NEWEST).exits(0);
     assert_eq!(ran.stdout, "");
-    let held = format!("not selected, because a rollback undid it: {REV_B}");
+    let skipped = format!(
+        "warning: not selected, because a rollback undid it: {REV_B}\n\
+         warning: not selected, because it is incomplete: {REV_D} (`fix` is missing)\n"
+    );
     assert_eq!(
         ran.stderr,
-        format!("{held}\nnothing newer than the current set\n")
+        format!("{skipped}nothing newer than the current set\n")
     );
+    let quiet = world.run(&[&NEWEST[..], &["-q"]].concat()).exits(0);
+    assert_eq!(quiet.stderr, skipped);
     build(&world, REV_C, "2026-11-20T14:02:00Z");
     build(&world, REV_E, "2026-11-20T14:01:00Z");
     let ran = world.run(&NEWEST).exits(0);
@@ -756,7 +761,7 @@ fn newest_opens_the_pull_request_of_its_revision() {
         let (mut world, fake) = hosted(kind, "");
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", REV_B).created("2026-11-02T00:00:00Z");
-            world.rebuild(image, REV_B, &[platform]);
+            world.rebuild_whole(image, REV_B, platform);
         }
         let newest = [
             "promote",
@@ -797,7 +802,7 @@ fn rebuild_later(world: &mut World) {
     ] {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", revision).created(created);
-            world.rebuild(image, revision, &[platform]);
+            world.rebuild_whole(image, revision, platform);
         }
     }
 }
@@ -973,7 +978,7 @@ fn built_elsewhere(pinned: usize) -> (World, [&'static str; 3]) {
     for commit in commits {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", commit).created(PLACEHOLDER);
-            world.rebuild(image, commit, &[platform]);
+            world.rebuild_whole(image, commit, platform);
         }
     }
     world.write("repin.yaml", format!("{CONFIG}source: ./app\n"));
@@ -1088,7 +1093,7 @@ fn builds_after_the_current_set_are_ignored() {
     let mut world = world();
     for image in IMAGES {
         let platform = Platform::new("linux/amd64", REV_A).created("2026-11-18T08:55:00Z");
-        world.rebuild(image, REV_A, &[platform]);
+        world.rebuild_whole(image, REV_A, platform);
         world.layout(image).untag(REV_B);
     }
     world.pin(REV_A);
@@ -1106,7 +1111,7 @@ fn newest_needs_evidence_of_its_age() {
     for revision in [REV_A, REV_B, REV_C] {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", revision).created(PLACEHOLDER);
-            world.rebuild(image, revision, &[platform]);
+            world.rebuild_whole(image, revision, platform);
         }
     }
     world.pin(REV_B);
@@ -1180,7 +1185,7 @@ fn build_on_another_line_needs_its_time() {
             };
             for image in IMAGES {
                 let platform = Platform::new("linux/amd64", revision).created(created);
-                world.rebuild(image, revision, &[platform]);
+                world.rebuild_whole(image, revision, platform);
             }
         }
         world.pin(commits[2]);
@@ -1213,4 +1218,112 @@ fn proposal_without_tags_stops_newest() {
     assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
     fake.store().pulls.clear();
     run(&world, &newest).exits(0);
+}
+
+#[test]
+fn newest_is_a_merged_build() {
+    let world = world().with_git();
+    let days = ["2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"];
+    let commits = commits(&world, &days);
+    for revision in [REV_A, REV_B] {
+        untag(&world, revision);
+    }
+    world
+        .run(&["promote", "--revision", &commits[0], "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{}", commits[0]));
+    world.push();
+    world.git(&["checkout", "-q", "-b", "topic"]);
+    let topic = world.commit("topic");
+    world.git(&["checkout", "-q", "main"]);
+    build(&world, &topic, "2026-11-05T00:00:00Z");
+    // The commit of a deleted branch, which the clone does not contain.
+    build(&world, REV_C, "2026-11-06T00:00:00Z");
+    let document = listed(&world);
+    let unmerged = "not in origin/main";
+    assert_eq!(
+        states(&document)[..3],
+        [
+            (REV_C, "unmerged", unmerged),
+            (&*topic, "unmerged", unmerged),
+            (&*commits[1], "available", ""),
+        ]
+    );
+    let newest = || {
+        let ran = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
+        ran.exits(0).json()["revision"].clone()
+    };
+    assert_eq!(newest(), commits[1]);
+    let explicit = ["promote", "--revision", &topic];
+    for revision in [&topic, REV_C] {
+        let ran = world.run(&["promote", "--revision", revision]).exits(0);
+        let warning = "warning[revision_unmerged]: origin/main does not contain";
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    }
+    configure(&world, "promote: { require_merged: true }\n");
+    let refused = world.run(&explicit).exits(1);
+    let error = "error[revision_unmerged]";
+    assert!(refused.stderr.contains(error), "{}", refused.stderr);
+    world.run(&["promote", "--revision", &commits[1]]).exits(0);
+    world.git(&["checkout", "-q", "--", "repin.yaml"]);
+    world.git(&["merge", "-q", "--no-edit", "topic"]);
+    world.push();
+    assert_eq!(newest(), topic);
+    let merged = world.run(&explicit).exits(0);
+    assert!(!merged.stderr.contains("unmerged"), "{}", merged.stderr);
+}
+
+#[test]
+fn unmerged_build_of_the_source_is_not_newest() {
+    let (world, commits) = built_elsewhere(1);
+    let [_, _, three] = commits;
+    let chosen = || {
+        let ran = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
+        ran.exits(0).json()["revision"].clone()
+    };
+    assert_eq!(chosen(), three);
+    // The source never had the commit.
+    build(&world, REV_E, "2026-11-25T00:00:00Z");
+    let document = listed(&world);
+    let row = states(&document)[0];
+    assert_eq!((row.0, row.1), (REV_E, "unmerged"), "{document}");
+    assert_eq!(chosen(), three);
+}
+
+#[test]
+fn build_dated_in_the_future_is_no_evidence() {
+    let world = rolled_back();
+    build(&world, REV_C, "2036-11-20T00:00:00Z");
+    build(&world, REV_D, "2026-11-21T00:00:00Z");
+    let chosen = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
+    assert_eq!(chosen.exits(0).json()["revision"], REV_D);
+    let promote = |revision: &str| {
+        let ran = world.run(&["promote", "--revision", revision, "--apply"]);
+        let ran = ran.exits(0);
+        world.commit(&format!("promote: test images @{revision}"));
+        world.push();
+        ran
+    };
+    let ran = promote(REV_C);
+    assert!(
+        ran.stderr.contains("lies in the future (2036-11-20"),
+        "{}",
+        ran.stderr
+    );
+    // It does not end the promotions.
+    let ran = world.run(&NEWEST).exits(1);
+    assert!(
+        ran.stderr.contains("error[revision_order]"),
+        "{}",
+        ran.stderr
+    );
+    let ran = promote(REV_D);
+    assert!(
+        ran.stderr.contains("warning[revision_order]"),
+        "{}",
+        ran.stderr
+    );
+    build(&world, REV_E, "2026-11-22T00:00:00Z");
+    let chosen = world.run(&[&NEWEST[..], &["--format", "json"]].concat());
+    assert_eq!(chosen.exits(0).json()["revision"], REV_E);
 }

@@ -409,7 +409,7 @@ fn without_history_both_checks_warn_everywhere() {
         (world(), "is not in a git repository", vec![]),
         (
             world(),
-            "the command `git` was not found",
+            "is not in a git repository",
             vec![("PATH", "/nonexistent")],
         ),
         (empty, "has no commits yet", vec![]),

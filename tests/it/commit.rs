@@ -46,18 +46,237 @@ fn is_pinned_at(world: &World, revision: &'static str) -> bool {
         .all(|file| world.read(file).contains(world.digest("review", revision)))
 }
 
-#[test]
-fn earlier_change_of_pins_is_not_committed() {
-    let world = committer();
+/// Moves the pins without a commit.
+fn apply(world: &World) {
     world
         .run(&["promote", "--revision", REV_B, "--apply"])
         .exits(0);
+}
+
+/// Checks that the last commit contains the whole set, and that nothing is left to commit.
+fn is_whole(world: &World) {
+    assert_eq!(last(world).0, [A, B]);
+    assert!(last(world).1.contains(&format!("Repin-Set: {REV_B}")));
+    assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
+    assert!(is_pinned_at(world, REV_B));
+}
+
+#[test]
+fn earlier_change_of_pins_is_committed() {
+    let world = committer();
+    apply(&world);
+    let ran = world.run(&COMMIT).exits(0);
+    let part = "committed: 5 pins in 2 files";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    is_whole(&world);
     let head = world.git(&["rev-parse", "HEAD"]);
     let ran = world.run(&COMMIT).exits(0);
-    for part in ["nothing was committed", &format!("Repin-Set: {REV_B}")] {
-        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
-    }
+    assert!(ran.stderr.contains("nothing to do"), "{}", ran.stderr);
     assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+
+    let world = committer();
+    world.adopt(REV_A);
+    world.run(&COMMIT).exits(0);
+    world.push();
+    let rollback = ["rollback", "--to", REV_A, "--apply"];
+    world.run(&rollback).exits(0);
+    world.git(&["checkout", "-q", B]);
+    world.run(&[&rollback[..], &["--commit"]].concat()).exits(0);
+    assert_eq!(last(&world).0, [A, B]);
+    assert!(last(&world).1.starts_with("rollback: "));
+}
+
+#[test]
+fn commit_contains_the_whole_set() {
+    type Change = fn(&World);
+    let changes: [Change; 4] = [
+        // Another run already moved the pins of one file.
+        |world| {
+            world.git(&["checkout", "-q", A]);
+        },
+        // Everything is staged, and one file is put back in the work tree only.
+        |world| {
+            world.git(&["add", "."]);
+            world.git(&["restore", "--source=HEAD", "--worktree", A]);
+        },
+        // One of the pins of a file is put back.
+        |world| {
+            let [old, new] = [REV_A, REV_B].map(|revision| world.digest("review", revision));
+            world.write(A, world.read(A).replacen(new, old, 1));
+        },
+        // The line endings of the work tree are not those of the commits.
+        |world| {
+            world.git(&["config", "core.autocrlf", "true"]);
+            world.write(B, world.read(B).replace('\n', "\r\n"));
+        },
+    ];
+    for change in changes {
+        let world = committer();
+        apply(&world);
+        change(&world);
+        world.run(&COMMIT).exits(0);
+        is_whole(&world);
+    }
+}
+
+#[test]
+fn other_changes_of_planned_files_stop_the_commit() {
+    type Change = fn(&World);
+    let more = "more than its pins differs from HEAD";
+    let staged = "another content is staged";
+    let cases: [(&str, Change); 4] = [
+        (more, |world| world.write(A, world.read(A) + "# mine\n")),
+        (more, |world| {
+            world.git(&["checkout", "-q", A]);
+            world.write(A, world.read(A) + "# mine\n");
+        }),
+        // As `git add --patch` with some of the changes.
+        (staged, |world| {
+            let all = world.read(A);
+            let [old, new] = [REV_A, REV_B].map(|revision| world.digest("review", revision));
+            world.write(A, all.replacen(new, old, 1));
+            world.git(&["add", A]);
+            world.write(A, all);
+        }),
+        (staged, |world| {
+            let all = world.read(A);
+            world.write(A, all.clone() + "# mine\n");
+            world.git(&["add", A]);
+            world.write(A, all);
+        }),
+    ];
+    for (reason, change) in cases {
+        let world = committer();
+        apply(&world);
+        change(&world);
+        let before = (world.read(A), world.git(&["status", "--porcelain"]));
+        let head = world.git(&["rev-parse", "HEAD"]);
+        let ran = world.run(&COMMIT).exits(1);
+        let reason = format!("{A}: {reason}");
+        for part in [&*reason, "git restore", "nothing was changed"] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+        assert!(
+            !ran.stderr.contains(&format!("note: {B}")),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+        assert_eq!(
+            (world.read(A), world.git(&["status", "--porcelain"])),
+            before
+        );
+        // The suggested command allows the commit.
+        world.git(&["restore", "--staged", "--worktree", "--", A]);
+        world.run(&COMMIT).exits(0);
+        is_whole(&world);
+    }
+}
+
+#[test]
+fn file_with_committed_pins_keeps_its_changes() {
+    let world = committer();
+    apply(&world);
+    world.git(&["commit", "-q", "-m", "by hand", B]);
+    world.git(&["checkout", "-q", A]);
+    world.write(B, world.read(B) + "# mine\n");
+    world.run(&COMMIT).exits(0);
+    assert_eq!(last(&world).0, [A]);
+    assert_eq!(
+        world.git(&["status", "--porcelain", "-uno"]),
+        format!(" M {B}")
+    );
+    assert!(is_pinned_at(&world, REV_B));
+}
+
+#[test]
+fn pins_of_head_are_restored_without_commit() {
+    let world = committer();
+    let old = world.read(A);
+    apply(&world);
+    world.commit("by hand");
+    let head = world.git(&["rev-parse", "HEAD"]);
+    world.write(A, old);
+    let ran = world.run(&COMMIT).exits(0);
+    let part = "HEAD already contains these pins";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
+}
+
+/// The command that publishes the commit of a run.
+fn push_command(ran: &Ran) -> &str {
+    let (_, command) = ran.stderr.split_once("publish the commit with: ").unwrap();
+    command.trim()
+}
+
+#[test]
+fn detached_head_warns_with_the_set_of_the_base() {
+    let world = committer();
+    world.promoted(REV_A);
+    world.git(&["checkout", "-q", "--detach"]);
+    let ran = world.run(&COMMIT).exits(0);
+    let detached = "warning: HEAD is detached at";
+    assert!(ran.stderr.starts_with(detached), "{}", ran.stderr);
+    let same = "not origin/main: FROM is read from these files; origin/main pins the same set";
+    assert!(ran.stderr.contains(same), "{}", ran.stderr);
+    assert_eq!(push_command(&ran), "git push origin HEAD:main");
+    world.git(&["push", "-q", "origin", "HEAD:main"]);
+    assert_eq!(
+        world.git(&["rev-parse", "origin/main"]),
+        world.git(&["rev-parse", "HEAD"])
+    );
+
+    // An older commit has other pins than the branch.
+    world.git(&["checkout", "-q", "HEAD~1"]);
+    for args in [
+        &["promote", "--revision", REV_A][..],
+        &["rollback", "--to", REV_A],
+    ] {
+        let ran = world.run(args).exits(0);
+        let digest = &world.digest("review", REV_B)["sha256:".len()..][..12];
+        assert!(ran.stderr.starts_with(detached), "{}", ran.stderr);
+        for part in [
+            &format!("origin/main pins {REV_B} (FROM "),
+            &format!("review {digest}"),
+            "run `git switch main` first",
+        ] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn other_branch_warns_before_a_change() {
+    let world = committer();
+    world.git(&["checkout", "-q", "-b", "feature"]);
+    let ran = world.run(&COMMIT).exits(0);
+    let warning = "warning: the branch feature is checked out, not origin/main";
+    assert!(ran.stderr.starts_with(warning), "{}", ran.stderr);
+    assert_eq!(push_command(&ran), "git push origin HEAD:feature");
+
+    // The base branch, and a branch that follows it.
+    let world = committer();
+    let ran = world.run(&COMMIT).exits(0);
+    assert!(!ran.stderr.contains("checked out"), "{}", ran.stderr);
+    assert_eq!(push_command(&ran), "git push origin HEAD:main");
+    world.git(&["push", "-q", "-u", "origin", "main"]);
+    let older = [
+        "promote",
+        "--revision",
+        REV_A,
+        "--allow-older",
+        "--apply",
+        "--commit",
+    ];
+    let ran = world.run(&older).exits(0);
+    assert_eq!(push_command(&ran), "git push");
+    world.git(&["push", "-q"]);
+    world.git(&["checkout", "-q", "-b", "mine", "--track", "origin/main"]);
+    let again = [&COMMIT[..], &["--force-after-rollback"]].concat();
+    let ran = world.run(&again).exits(0);
+    assert!(!ran.stderr.contains("checked out"), "{}", ran.stderr);
+    assert_eq!(push_command(&ran), "git push origin HEAD:main");
 }
 
 #[test]
@@ -163,7 +382,7 @@ fn file_that_differs_from_head_stops_the_commit() {
         let world = committer();
         change(&world);
         let status = world.git(&["status", "--porcelain"]);
-        let ran = commit(&world).exits(5);
+        let ran = commit(&world).exits(1);
         let document = ran.json();
         assert_eq!(document["error"]["code"], "conflict", "{case} {document}");
         assert!(
@@ -238,22 +457,36 @@ fn commit_needs_an_author_and_a_repository() {
 }
 
 #[test]
-fn refusing_hook_leaves_the_command_to_finish() {
+fn refusing_hook_leaves_the_files_as_they_were() {
     let world = committer();
     world.git(&["config", "core.hooksPath", ".git/hooks"]);
     hook(&world, "pre-commit", "echo 'not today' >&2; exit 1");
     let head = world.git(&["rev-parse", "HEAD"]);
     let ran = world.run(&COMMIT).exits(3);
     for part in [
-        "the files were changed, but nothing was committed",
+        "nothing was committed, and the files were restored",
         "not today",
-        "finish by hand",
+        "run the command again",
+        "nothing was changed",
     ] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
     assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
-    assert!(is_pinned_at(&world, REV_B));
-    // The command that is named finishes it.
+    assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
+    assert!(is_pinned_at(&world, REV_A));
+    // The same command again, without the cause.
+    fs::remove_file(world.path(".git/hooks/pre-commit")).unwrap();
+    world.run(&COMMIT).exits(0);
+    assert_eq!(last(&world).0, [A, B]);
+    // A hook that also changes a file: its change is kept, and a command finishes the commit.
+    let world = committer();
+    world.git(&["config", "core.hooksPath", ".git/hooks"]);
+    hook(
+        &world,
+        "pre-commit",
+        "echo '# x' >> .github/workflows/a.yml; exit 1",
+    );
+    let ran = world.run(&COMMIT).exits(3);
     fs::remove_file(world.path(".git/hooks/pre-commit")).unwrap();
     let text = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     let command = text.split("finish by hand: ").nth(1).unwrap();
@@ -267,6 +500,57 @@ fn refusing_hook_leaves_the_command_to_finish() {
     assert!(done.success(), "{command}");
     assert_eq!(last(&world).0, [A, B]);
     assert!(last(&world).1.contains(&format!("Repin-Set: {REV_B}")));
+}
+
+#[test]
+fn commit_is_no_part_of_an_unfinished_operation() {
+    let begin: [(&str, &[&[&str]]); 3] = [
+        ("BISECT_LOG", &[&["bisect", "start"]]),
+        (
+            "rebase-merge",
+            &[&[
+                "-c",
+                "sequence.editor=sed -i s/^pick/edit/",
+                "rebase",
+                "-q",
+                "-i",
+                "HEAD~1",
+            ]],
+        ),
+        ("sequencer", &[]),
+    ];
+    for (name, commands) in begin {
+        let world = committer();
+        world.write("other.txt", "other\n");
+        world.commit("other");
+        for command in commands {
+            world.git(command);
+        }
+        if commands.is_empty() {
+            fs::create_dir(world.path(".git/sequencer")).unwrap();
+        }
+        let ran = world.run(&COMMIT).exits(5);
+        assert!(ran.stderr.contains(name), "{name}: {}", ran.stderr);
+        assert!(is_pinned_at(&world, REV_A));
+        // Without the commit, the files are changed.
+        world
+            .run(&["promote", "--revision", REV_B, "--apply"])
+            .exits(0);
+    }
+}
+
+#[test]
+fn commit_encoding_does_not_change_the_message() {
+    for encoding in ["ISO-8859-1", "UTF-16"] {
+        let world = committer();
+        world.replace("repin.yaml", "name: test images", "name: Bäume");
+        world.commit("name");
+        world.git(&["config", "i18n.commitEncoding", encoding]);
+        world.git(&["config", "i18n.logOutputEncoding", encoding]);
+        world.run(&COMMIT).exits(0);
+        let raw = world.git(&["cat-file", "commit", "HEAD"]);
+        assert!(raw.contains("Bäume") && !raw.contains("encoding"), "{raw}");
+    }
 }
 
 #[test]
@@ -291,9 +575,18 @@ fn a_hook_that_changes_the_commit_undoes_it() {
         let message = document["error"]["message"].as_str().unwrap();
         assert!(message.contains("HEAD was set back"), "{script} {document}");
         assert!(message.contains(difference), "{script} {document}");
-        assert_eq!(document["applied"], true);
         assert_eq!(world.git(&["rev-parse", "HEAD"]), head, "{script}");
-        assert!(is_pinned_at(&world, REV_B), "{script}");
+        // A file that the hook changed as well is not restored.
+        let is_restored = difference != "a.yml";
+        assert_eq!(document["applied"], !is_restored);
+        let revision = if is_restored { REV_A } else { REV_B };
+        assert!(is_pinned_at(&world, revision), "{script}");
+        if is_restored {
+            assert_eq!(
+                world.git(&["diff", "--cached", "--name-only", "--", A, B]),
+                ""
+            );
+        }
     }
     // A line that a hook adds to the message is the user's.
     let world = committer();
@@ -414,11 +707,15 @@ fn lock_of_git_that_stays_is_reported() {
     let head = world.git(&["rev-parse", "HEAD"]);
     fs::write(world.path(".git/index.lock"), "").unwrap();
     let ran = world.run(&COMMIT).exits(3);
-    for part in ["nothing was committed", "index.lock", "finish by hand"] {
+    for part in [
+        "nothing was committed",
+        "index.lock",
+        "run the command again",
+    ] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
     assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
-    assert!(is_pinned_at(&world, REV_B));
+    assert!(is_pinned_at(&world, REV_A));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
         fake::{Fake, Reaction},
         layout::Platform,
         registry::{Protection, Registry},
-        world::{REV_A, REV_B, REV_C, World, world},
+        world::{REV_A, REV_B, REV_C, World, git, world},
     },
     verify::{IMAGES, POLICY, attest, unsigned, with_policy},
 };
@@ -230,6 +230,125 @@ fn missing_commits_have_a_reason() {
     let document = world.run_in(&clone, &args, &[]).exits(0).json();
     assert_eq!(document["from"]["revision"], *old);
     assert_eq!(reasons(&document), ["this clone is shallow"]);
+}
+
+#[test]
+fn commits_of_a_source_at_a_path_are_listed() {
+    let world = world().with_git();
+    let directory = tempfile::tempdir().unwrap();
+    let app = directory.path();
+    git(app, &["init", "-q", "-b", "main"]);
+    let commit = |subject: &str| {
+        git(app, &["commit", "-q", "--allow-empty", "-m", subject]);
+        git(app, &["rev-parse", "HEAD"]).trim().to_owned()
+    };
+    let [old, new] = ["feat: serve", "fix: retry"].map(commit);
+    for revision in [&old, &new] {
+        for image in ["review", "fix", "base"] {
+            world
+                .layout(image)
+                .image(revision, &[Platform::new("linux/amd64", revision)]);
+        }
+    }
+    promote(&world, &old);
+    let args = ["--revision", &new];
+    let unconfigured = "this clone does not contain both revisions, and `source` is not configured";
+    assert_eq!(reasons(&diff(&world, &args)), [unconfigured]);
+    let config = world.read("repin.yaml");
+    world.write("repin.yaml", format!("{config}source: {}\n", app.display()));
+    let document = diff(&world, &args);
+    let added = &document["source"]["added"];
+    assert_eq!(added["count"], 1, "{document}");
+    assert_eq!(added["commits"][0]["subject"], "fix: retry");
+    // The body of a promotion lists the same commits.
+    let [_, _, body] = outputs(&world, &new);
+    assert!(body.contains("fix: retry"), "{body}");
+}
+
+#[test]
+fn newest_build_is_compared() {
+    let (world, old, new) = promoted();
+    world.git(&["tag", "released", &new]);
+    for revision in [REV_A, REV_B, REV_C] {
+        for image in ["review", "fix", "base"] {
+            world.layout(image).untag(revision);
+        }
+    }
+    promote(&world, &old);
+    let newest = diff(&world, &["-r", "newest"]);
+    assert_eq!(newest["to"]["revision"], *new, "{newest}");
+    assert_eq!(newest, diff(&world, &["--revision", &new]));
+    let both = diff(&world, &["--from", "current", "--to", "newest"]);
+    assert_eq!(both["to"]["revision"], *new);
+    // Nothing is newer than the current set.
+    promote(&world, &new);
+    let ran = world
+        .run(&["diff", "-r", "newest", "--format", "json"])
+        .exits(0);
+    let document = ran.json();
+    assert_eq!(document["from"], document["to"]);
+    assert!(ran.stderr.contains("nothing newer"), "{}", ran.stderr);
+}
+
+#[test]
+fn credentials_in_labels_and_subjects_are_masked() {
+    let token = format!("ghp_{}", "a1B2".repeat(9));
+    let (world, old, _) = promoted();
+    world.replace(
+        "repin.yaml",
+        "labels: [dev.acme.version]",
+        "labels: [dev.acme.version, dev.acme.note, dev.acme.password]",
+    );
+    promote(&world, &old);
+    let new = source_commit(
+        &world,
+        &format!("fix: use {token} and --password hunter22 (#7)"),
+    );
+    for image in ["review", "fix", "base"] {
+        let platforms = ["linux/amd64", "linux/arm64"].map(|name| {
+            Platform::new(name, &new)
+                .label("dev.acme.version", "1.2.3")
+                .label("dev.acme.note", &format!("built with {token}"))
+                .label("dev.acme.password", "hunter22")
+        });
+        world.layout(image).image(&new, &platforms);
+    }
+    for output in outputs(&world, &new) {
+        assert!(!output.contains(&token), "{output}");
+        assert!(!output.contains("hunter22"), "{output}");
+        assert!(
+            output.contains("***") || output.contains(r"\*\*\*"),
+            "{output}"
+        );
+        assert!(output.contains("1.2.3"), "{output}");
+    }
+    let [_, json, _] = outputs(&world, &new);
+    let document: Value = serde_json::from_str(&json).unwrap();
+    let commit = &document["source"]["added"]["commits"][0];
+    assert_eq!(commit["subject"], "fix: use *** and --password *** (#7)");
+    assert_eq!(commit["pull_request"], 7);
+    let promoted = world
+        .run(&["promote", "--revision", &new, "--format", "json"])
+        .exits(0);
+    let labels = &promoted.json()["images"][0]["labels"];
+    assert_eq!(labels["dev.acme.note"], "built with ***");
+    assert_eq!(labels["dev.acme.password"], "***");
+    // History shows subjects too.
+    world
+        .run(&["promote", "--revision", &new, "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{new}\n\n{token}"));
+    world.git(&[
+        "commit",
+        "-q",
+        "--amend",
+        "-m",
+        &format!("move {token}\n\nRepin-Set: {new}"),
+    ]);
+    world.push();
+    let ran = world.run(&["history", "--format", "json"]).exits(0);
+    assert!(!ran.stdout.contains(&token), "{}", ran.stdout);
+    assert!(ran.stdout.contains("move ***"), "{}", ran.stdout);
 }
 
 #[test]
@@ -741,7 +860,7 @@ fn help_lists_the_forms_of_a_set() {
     let text = ran.exits(2).stderr.replace('\n', " ");
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        text.contains("a SET is also `current`, or a commit that records a set"),
+        text.contains("a SET is also `current`, `newest`, or a commit that records a set"),
         "{text}"
     );
 }

@@ -123,6 +123,8 @@ fn plan_costs_few_requests() {
         let requests = planned(&fleet, &set, 0);
         assert!(requests * 100 <= count * most, "{kind:?}: {requests}");
         assert_eq!(fleet.outcomes("out.jsonl"), vec!["planned 0"; count]);
+        let log = format!("{:?}", fleet.forge.log());
+        assert!(log.matches("/version").count() <= 1, "{kind:?}: {log}");
         let lines = fleet.lines("out.jsonl");
         let counted: u64 = lines
             .iter()
@@ -362,7 +364,7 @@ fn truncated_line_of_a_report_is_removed() {
     assert_eq!(fleet.read("out.jsonl"), "notes");
     fleet
         .run(&[&PROMOTE[..], &["--out", "missing/out.jsonl"]].concat())
-        .exits(3);
+        .exits(2);
 }
 
 #[test]
@@ -836,6 +838,19 @@ fn renamed_file_hides_no_rollback() {
         assert!(is_held(&lines[1]), "{kind:?} {:#}", lines[1]);
         // Renamed back, the files show the promotion of the current set.
         assert_eq!(lines[2]["outcome"], "planned", "{kind:?} {lines:#?}");
+    }
+}
+
+#[test]
+fn first_commit_of_many_files_begins_the_history() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let mut options = options(kind, 1);
+        options.seeded.files = 400;
+        options.seeded.squashed = true;
+        let fleet = Fleet::new(options);
+        planned(&fleet, &[], 0);
+        assert!(reads_commits(&fleet, 0), "{kind:?}");
+        assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0"], "{kind:?}");
     }
 }
 

@@ -281,6 +281,48 @@ fn equal_digests_make_one_set_with_a_note() {
 }
 
 #[test]
+fn each_lists_images_below_none_of_the_directories() {
+    let repository = repository(&[
+        ("envs/staging/app.yaml", &["api a"]),
+        ("envs/prod/app.yaml", &["api b"]),
+        ("worker-staging.yaml", &["worker a"]),
+        ("worker.prod.yaml", &["worker b"]),
+        ("tools.yaml", &["tool c"]),
+    ]);
+    let ran = repository.run(&["init", "--each", "envs/*"]).exits(0);
+    assert_eq!(configurations(&repository), [PROD, STAGING]);
+    for expected in [
+        "ghcr.io/acme/tool (tools.yaml:1:8)",
+        "ghcr.io/acme/worker (worker-staging.yaml:1:8, worker.prod.yaml:1:8)",
+        "`repin --config repin.NAME.yaml init`",
+        "repin.prod.yaml for worker.prod.yaml, repin.staging.yaml for worker-staging.yaml",
+    ] {
+        assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);
+    }
+    // Nothing is left to list.
+    for (name, file) in [
+        ("prod", "worker.prod.yaml"),
+        ("staging", "worker-staging.yaml"),
+    ] {
+        let config = format!("repin.{name}.yaml");
+        let text = format!(
+            "version: 1\nfiles: [{file}]\nimages: {{ worker: {{ repository: ghcr.io/acme/worker, pins: 1 }} }}\n"
+        );
+        repository.write(&config, text);
+    }
+    for file in [PROD, STAGING] {
+        fs::remove_file(repository.path(file)).unwrap();
+    }
+    let ran = repository.run(&["init", "--each", "envs/*"]).exits(0);
+    assert!(ran.stderr.contains("ghcr.io/acme/tool ("), "{}", ran.stderr);
+    assert!(
+        !ran.stderr.contains("ghcr.io/acme/worker ("),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn each_writes_a_configuration_regardless_of_the_digests() {
     let repository = repository(&[
         ("envs/staging/app.yaml", &["api a"]),
@@ -293,7 +335,7 @@ fn each_writes_a_configuration_regardless_of_the_digests() {
     assert_eq!(configurations(&repository), [PROD, STAGING]);
     for expected in [
         "skipped, because no image of the set is pinned there: envs/lib",
-        "below none of these directories: .github/workflows/ci.yaml:1:8, other/x.yaml:1:8",
+        "below none of these directories: ghcr.io/acme/api (.github/workflows/ci.yaml:1:8, other/x.yaml:1:8)",
         "envs/prod/repin.yaml: `repin check` will fail: pin_disagree",
         "(envs/prod/repin.yaml)' -m 'Repin-Set: REVISION (envs/staging/repin.yaml)'",
     ] {

@@ -254,7 +254,7 @@ fn diff_and_body_have_the_requested_destination() {
             "--body-file",
             "nowhere/x.md",
         ])
-        .exits(3);
+        .exits(2);
     assert!(
         unwritable.stderr.contains("nowhere/x.md"),
         "{}",
@@ -651,10 +651,9 @@ fn a_layout_that_does_not_verify_is_unavailable() {
         assert!(detail.contains(&fix[7..]), "{document}");
     }
     fs::write(&blob, vec![b' '; 5_000_000]).unwrap();
-    let document = world.refuses(&[], 3, &[]);
-    assert_eq!(document["error"]["code"], "unavailable", "{document}");
-    let message = document["error"]["message"].as_str().unwrap();
-    assert!(message.contains(&fix[7..]), "{document}");
+    let document = world.refuses(&[], 1, &["content_mismatch"]);
+    let detail = &details(&document, "content_mismatch", "fail")[0];
+    assert!(detail.contains("has 5000000 bytes"), "{document}");
     fs::remove_file(&blob).unwrap();
     world.refuses(&[], 1, &["content_missing"]);
     fs::write(&blob, &good).unwrap();
@@ -761,19 +760,30 @@ fn only_attestations_are_skipped_platforms() {
     assert_eq!(document["images"][1]["platforms"], json!(["linux/amd64"]));
 }
 
-#[test]
-fn a_lost_platform_warns() {
+/// A world in which the new `review` lacks linux/arm64.
+fn half_built() -> World {
     let mut world = world();
     world.rebuild("review", REV_B, &[Platform::new("linux/amd64", REV_B)]);
-    let document = world
-        .run(&["promote", "--revision", REV_B, "--format", "json"])
-        .exits(0)
-        .json();
-    let lost = details(&document, "platform_lost", "warn");
+    world
+}
+
+#[test]
+fn lost_platform_is_refused() {
+    let world = half_built();
+    let document = world.refuses(&[], 1, &["platform_lost"]);
+    let lost = details(&document, "platform_lost", "fail");
     assert!(
         lost.len() == 1 && lost[0].contains("linux/arm64"),
         "{document}"
     );
+    let json = [&PROMOTE[..], &["--format", "json"]].concat();
+    let allow = [&json[..], &["--allow-lost-platform"]].concat();
+    let document = world.run(&allow).exits(0).json();
+    let allowed = details(&document, "platform_lost", "warn");
+    let expected = format!("{}; allowed by --allow-lost-platform", lost[0]);
+    assert_eq!(allowed, [expected.as_str()], "{document}");
+    let body = document["body"].as_str().unwrap();
+    assert!(body.contains("allowed by --allow-lost-platform"), "{body}");
     let kept = details(&document, "platform_lost", "pass");
     assert_eq!(kept.len(), 1, "{document}");
     fs::remove_file(
@@ -793,11 +803,64 @@ fn a_lost_platform_warns() {
 }
 
 #[test]
+fn only_declared_platforms_are_required() {
+    let world = half_built();
+    let config = world.read("repin.yaml");
+    world.write("repin.yaml", format!("{config}platforms: [linux/x86_64]\n"));
+    let json = [&PROMOTE[..], &["--format", "json"]].concat();
+    let document = world.run(&json).exits(0).json();
+    assert_eq!(details(&document, "platform_lost", "pass").len(), 3);
+    let both = "platforms: [linux/amd64, linux/arm64]\n";
+    world.write("repin.yaml", format!("{config}{both}"));
+    // The other images never had the platform.
+    let document = world.refuses(&[], 1, &["platform_lost"]);
+    let lost = details(&document, "platform_lost", "fail");
+    assert_eq!(lost.len(), 3, "{document}");
+    assert!(
+        lost[0].starts_with("`platforms` requires linux/arm64, but sha256:"),
+        "{document}"
+    );
+    let of_review = "repository: ghcr.io/acme/review, platforms: [linux/amd64, linux/arm64]";
+    world.write(
+        "repin.yaml",
+        config.replace("repository: ghcr.io/acme/review", of_review) + "platforms: [linux/amd64]\n",
+    );
+    let document = world.refuses(&[], 1, &["platform_lost"]);
+    assert_eq!(details(&document, "platform_lost", "fail").len(), 1);
+    world.pin(REV_B);
+    let ran = world.run(&["check", "--remote", "--format", "json"]);
+    let document = ran.exits(1).json();
+    assert_eq!(failed(&document), ["platform_lost"], "{document}");
+}
+
+#[test]
+fn rollback_to_a_set_without_a_platform_warns() {
+    let mut world = world();
+    world.rebuild("review", REV_A, &[Platform::new("linux/amd64", REV_A)]);
+    world.pin(REV_A);
+    let world = world.with_git();
+    world.adopt(REV_A);
+    world.promoted(REV_B);
+    let rollback = ["rollback", "--to", REV_A, "--format", "json"];
+    let document = world.run(&rollback).exits(0).json();
+    let lost = details(&document, "platform_lost", "warn");
+    assert!(
+        lost.len() == 1 && lost[0].contains("linux/arm64"),
+        "{document}"
+    );
+    let required = "platforms: [linux/amd64, linux/arm64]\n";
+    world.write("repin.yaml", world.read("repin.yaml") + required);
+    let document = world.run(&rollback).exits(0).json();
+    assert_eq!(details(&document, "platform_lost", "warn").len(), 3);
+}
+
+#[test]
 fn single_manifest_has_platform_of_its_config() {
     let mut world = world();
     let promote = ["promote", "--revision", REV_B, "--format", "json"];
     let lost = |world: &World, status| {
-        let document = world.run(&promote).exits(0).json();
+        let ran = world.run(&promote);
+        let document = ran.exits(i32::from(status == "fail")).json();
         let checks = document["checks"].as_array().unwrap().clone();
         let of_fix = checks.into_iter().find(|check| {
             check["code"] == "platform_lost" && check["image"] == "fix" && check["status"] == status
@@ -814,7 +877,7 @@ fn single_manifest_has_platform_of_its_config() {
         "no check is skipped"
     );
     world.rebuild("fix", REV_B, &[Platform::new("linux/arm64", REV_B)]);
-    assert_eq!(lost(&world, "warn")["platform"], "linux/amd64");
+    assert_eq!(lost(&world, "fail")["platform"], "linux/amd64");
     // A manifest without its config has no label.
     let layout = world.layout("fix");
     let manifest = fs::read(layout.blob_path(world.digest("fix", REV_A))).unwrap();
@@ -841,9 +904,9 @@ fn entry_without_platform_uses_its_config() {
     world.replace(file, &pin, &format!("acme/fix@{index}"));
     let document = world
         .run(&["promote", "--revision", REV_B, "--format", "json"])
-        .exits(0)
+        .exits(1)
         .json();
-    let lost = details(&document, "platform_lost", "warn");
+    let lost = details(&document, "platform_lost", "fail");
     assert!(
         lost.len() == 1 && lost[0].contains("linux/arm64"),
         "{document}"

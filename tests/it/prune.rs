@@ -23,6 +23,23 @@ const REV_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const REV_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 #[test]
+fn index_with_a_lost_platform_is_broken() {
+    let lost = Image::created("arm64", "lost", Some(&days_ago(41)));
+    let index = Image::index(vec![old("kept"), lost.clone()]);
+    let real = Real::new("", &[("main", &pinned()), ("pending-broken", &index)]);
+    let link = format!(
+        "data/docker/registry/v2/repositories/acme/app/_manifests/revisions/sha256/{}",
+        lost.digest().hex()
+    );
+    std::fs::remove_dir_all(real.storage.path().join(link)).unwrap();
+    let document = real.scene.prune(&[], 0);
+    let image = &document["images"][0];
+    assert_eq!(image["candidates"], json!([]), "{document}");
+    let reason = protection(image, "pending-broken");
+    assert_eq!(reason, "broken: linux/arm64 is missing");
+}
+
+#[test]
 fn exactly_the_stale_pending_versions_go() {
     let (pinned, released, both) = (pinned(), old("released"), old("both"));
     let part = Image::created("arm64", "part", Some(&days_ago(41)));
@@ -353,7 +370,10 @@ fn unfetched_branches_of_the_remote_protect() {
         "{document}"
     );
     let reason = protection(&document["images"][0], "pending-later");
-    assert!(reason.contains("c.yml on feature/x of origin"), "{reason}");
+    assert!(
+        reason.contains("c.yml:1 on feature/x of origin"),
+        "{reason}"
+    );
     let reason = protection(&document["images"][0], "pending-open");
     assert!(
         reason.contains(&format!("on repin/promote-{REV_B} of origin")),

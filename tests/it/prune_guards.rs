@@ -161,7 +161,7 @@ fn whole_repository_protects_with_any_root() {
         .exits(0);
     let document = ran.json();
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
-    kept(&document, "pending-above", "in top.txt in the work tree");
+    kept(&document, "pending-above", "in top.txt:1 in the work tree");
     kept(&document, "pending-beside", "in other/deep/x");
 }
 
@@ -207,16 +207,32 @@ fn every_remote_branch_and_tag_protects() {
     git(&origin, &["update-ref", "-d", "refs/heads/over"]);
     elsewhere("new", "branch");
     let refs = real.scene.git(&["for-each-ref"]);
-    let document = deletes(&real, &["pending-gone", "pending-local", "pending-stale"]);
+    let document = deletes(&real, &["pending-stale"]);
     kept(
         &document,
         "pending-branch",
-        "in values.yaml on feature/x of origin",
+        "in values.yaml:1 on feature/x of origin",
     );
     kept(&document, "pending-light", "at the tag v1 of origin");
     kept(&document, "pending-annotated", "at the tag v2 of origin");
-    kept(&document, "pending-blob", "at the tag a-blob of origin");
+    kept(
+        &document,
+        "pending-blob",
+        "in line 1 at the tag a-blob of origin",
+    );
+    kept(
+        &document,
+        "pending-local",
+        "in mine.txt:1 at refs/heads/mine of this clone",
+    );
+    kept(
+        &document,
+        "pending-gone",
+        "in values.yaml:1 at refs/remotes/origin/over of this clone",
+    );
     assert_eq!(real.scene.git(&["for-each-ref"]), refs, "objects only");
+    real.scene.git(&["fetch", "-q", "--prune", "origin"]);
+    deletes(&real, &["pending-gone"]);
 }
 
 /// A directory with a `git` that runs `script` first; `$real` is the real one. Comes first on PATH.
@@ -355,7 +371,11 @@ fn a_branch_that_cannot_be_fetched_refuses() {
          touch \"$here/failed\"; echo 'fatal: no' >&2; exit 128; fi;; esac",
     );
     let document = shimmed(&real, &path, 0);
-    kept(&document, "pending-branch", "in x.txt on feature of origin");
+    kept(
+        &document,
+        "pending-branch",
+        "in x.txt:1 on feature of origin",
+    );
     push(
         &real.registry,
         "acme/app",
@@ -758,7 +778,11 @@ fn no_process_is_started_for_a_branch() {
     real.scene.git(&["push", "-q", "origin", "--all"]);
     real.scene.git(&["checkout", "-q", "main"]);
     let (document, many) = started(0);
-    kept(&document, "pending-last", "in deep/er/x.txt on feature-040");
+    kept(
+        &document,
+        "pending-last",
+        "in deep/er/x.txt:1 on feature-040",
+    );
     assert_eq!(many, one);
 }
 
@@ -980,10 +1004,18 @@ fn references_of_another_repository_protect() {
     kept(
         &document,
         "pending-head",
-        "in kustomization.yaml on main of ",
+        "in kustomization.yaml:1 on main of ",
     );
-    kept(&document, "pending-branch", "in values.yaml on release of ");
-    kept(&document, "pending-tag", "in tagged.txt at the tag v1 of ");
+    kept(
+        &document,
+        "pending-branch",
+        "in values.yaml:1 on release of ",
+    );
+    kept(
+        &document,
+        "pending-tag",
+        "in tagged.txt:1 at the tag v1 of ",
+    );
     kept(
         &document,
         "pending-own",
@@ -997,7 +1029,7 @@ fn references_of_another_repository_protect() {
     kept(
         &document,
         "pending-broken",
-        "in odd/any.txt of a past commit of ",
+        "in odd/any.txt:1 of a past commit of ",
     );
     kept(&document, "pending-index", "part of the index");
     // A path is relative to the root, and only the configured branches count.
@@ -1062,7 +1094,7 @@ fn every_digest_of_former_places_protects() {
     kept(
         &document,
         "pending-later",
-        "in values.yaml of a past commit of this repository",
+        "in values.yaml:1 of a past commit of this repository",
     );
     for tag in ["today", "own", "refused", "placeholder"] {
         kept(
@@ -1115,12 +1147,15 @@ fn former_places_of_another_repository_protect() {
         "{document}"
     );
     for (tag, place) in [
-        ("pending-theirs", "in envs/values.yaml of a past commit of "),
+        (
+            "pending-theirs",
+            "in envs/values.yaml:1 of a past commit of ",
+        ),
         (
             "pending-today",
-            "in deploy/kustomization.yaml of a past commit of ",
+            "in deploy/kustomization.yaml:1 of a past commit of ",
         ),
-        ("pending-head", "in notes on main of "),
+        ("pending-head", "in notes:1 on main of "),
     ] {
         kept(&document, tag, place);
     }
@@ -1153,7 +1188,7 @@ fn panicking_glob_of_another_repository_protects() {
     kept(
         &document,
         "pending-beside",
-        "in odd/README of a past commit of ",
+        "in odd/README:1 of a past commit of ",
     );
 }
 
@@ -1252,7 +1287,11 @@ fn another_repository_is_reread_before_deletions() {
     git(&other.work(), &["commit", "-q", "-m", "meanwhile"]);
     let (_shim, path) = shim(&pushing_before_the_second_look(&other));
     let document = shimmed(&real, &path, 0);
-    kept(&document, "pending-meanwhile", "in deploy.yaml on main of ");
+    kept(
+        &document,
+        "pending-meanwhile",
+        "in deploy.yaml:1 on main of ",
+    );
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
 }
 
@@ -1304,17 +1343,13 @@ fn split_pins_of_another_repository_protect() {
     kept(
         &document,
         "pending-theirs",
-        "in a/k/prod.yaml of a past commit of ",
+        "in a/k/prod.yaml:4 of a past commit of ",
     );
-    kept(
-        &document,
-        "pending-ours",
-        "in k/prod.yaml of a past commit of ",
-    );
+    kept(&document, "pending-ours", "in k/prod.yaml:");
     kept(
         &document,
         "pending-beside",
-        "in odd/README of a past commit of ",
+        "in odd/README:1 of a past commit of ",
     );
 }
 

@@ -63,15 +63,20 @@ fn reference_by_tag_in_any_text_protects() {
         &[&user[..], &["-a", "-m", &message, "v2", "main"]].concat(),
     );
     git(&origin, &["update-ref", "-d", "refs/heads/gone"]);
-    let document = deletes(&real, &["pending-other", "pending-stale", "pending-word"]);
+    let document = deletes(&real, &["pending-stale"]);
     for (tag, place) in [
-        ("pending-digest", "in notes.md"),
-        ("pending-whole", "in compose.yaml"),
-        ("pending-script", "in bin/run.sh"),
-        ("pending-wide", "in windows.reg"),
-        ("pending-branch", "in deploy.yaml on release of origin"),
-        ("pending-tagged", "in deploy.yaml at the tag v1 of origin"),
-        ("pending-message", "in the message at the tag v2 of origin"),
+        ("pending-digest", "in notes.md:1 in the work tree"),
+        ("pending-word", "in notes.md:2 in the work tree"),
+        ("pending-other", "in notes.md:3 in the work tree"),
+        ("pending-whole", "in compose.yaml:1"),
+        ("pending-script", "in bin/run.sh:2"),
+        ("pending-wide", "in windows.reg:1"),
+        ("pending-branch", "in deploy.yaml:1 on release of origin"),
+        ("pending-tagged", "in deploy.yaml:1 at the tag v1 of origin"),
+        (
+            "pending-message",
+            "in the message:6 at the tag v2 of origin",
+        ),
     ] {
         kept(&document, tag, &format!("{tag} is used {place}"));
     }
@@ -108,10 +113,8 @@ fn punctuation_next_to_a_reference_protects() {
          {app}:pending-suffix_amd64.tar\n"
     );
     real.scene.write("notes.md", text);
-    // Control: other repositories, and a longer word.
-    let others = format!(
-        "{app}-x:pending-lost x/{app}:pending-lost {app}_y:pending-lost {app}:pending-losty\n"
-    );
+    // Control: longer words.
+    let others = format!("{app}:pending-losty {app}:xpending-lost {app}:pending-lost0\n");
     real.scene.write("others.md", others);
     real.scene.commit("references");
     let document = deletes(&real, &["pending-lost", "pending-stale"]);
@@ -120,217 +123,199 @@ fn punctuation_next_to_a_reference_protects() {
     }
 }
 
-#[test]
-fn tag_of_an_entry_protects() {
-    let real = with(&[
-        "kustomize",
-        "suffix",
-        "helm",
-        "digest",
-        "keys",
-        "theirs",
-        "marked",
-        "foreign",
-    ]);
-    push(
-        &real.registry,
-        "acme/app",
-        &[("pending-suffix-x", &old("suffix"))],
-    );
-    let (app, host) = (real.app(), &real.registry.host);
-    let entry = |tag: &str| format!("- name: app\n  newName: {app}\n  newTag: {tag}\n");
-    let kustomize = format!(
-        "images:\n{}{}  tagSuffix: -x\n",
-        entry("pending-kustomize"),
-        entry("pending-suffix")
-    );
-    real.scene.write("deploy/kustomization.yaml", kustomize);
-    let helm = |repository: &str, rest: &str| {
-        format!("{{ registry: '{host}', repository: {repository}, {rest} }}\n")
-    };
-    // A chart may ignore the digest.
-    let values = format!(
-        "a: {}b: {}c: {}",
-        helm("acme/app", "tag: pending-helm"),
-        helm(
-            "acme/app",
-            &format!("tag: pending-digest, digest: '{}'", Digest::of(b"x"))
+/// Files, each with a tag in another format.
+fn formats(app: &str) -> Vec<(&'static str, String, usize)> {
+    let (host, path) = app.split_once('/').unwrap();
+    let (_, port) = host.split_once(':').unwrap();
+    vec![
+        (
+            "kustomize",
+            format!("images:\n- name: x\n  newName: {app}\n  newTag: pending-kustomize\n"),
+            4,
         ),
-        helm("other/app", "tag: pending-foreign"),
-    );
-    real.scene.write("chart/values.yaml", values);
-    let places = "places: { params: { kind: keys, files: [one.yaml], entry: /app, tag: build, digest: sum, image: app }, marked: { files: [one.tf] } }\n";
-    real.scene.write("repin.yaml", config(host, "") + places);
-    real.scene.write("one.yaml", "a: 1\n");
-    real.scene.write("one.tf", "a = 1\n");
-    real.scene
-        .write("params.yaml", "app: { build: pending-keys }\n");
-    real.scene
-        .write("main.tf", "version = \"pending-marked\" # repin: app\n");
-    // Another configuration of the repository, with a separate place.
-    let theirs = format!(
-        "version: 1\nfiles: [x]\nimages: {{ web: {{ repository: '{app}', pins: 1 }} }}\n\
-         places: {{ keys: {{ files: [y.yaml], entry: /web, tag: release, digest: sum, image: web }} }}\n"
-    );
-    real.scene.write("envs/prod/repin.eu.yaml", theirs);
-    real.scene
-        .write("envs/prod/y.yaml", "web: { release: pending-theirs }\n");
-    real.scene.commit("entries");
-    let document = deletes(&real, &["pending-foreign", "pending-stale"]);
-    for (tag, file) in [
-        ("pending-kustomize", "deploy/kustomization.yaml"),
-        ("pending-suffix", "deploy/kustomization.yaml"),
-        ("pending-helm", "chart/values.yaml"),
-        ("pending-digest", "chart/values.yaml"),
-        ("pending-keys", "params.yaml"),
-        ("pending-marked", "main.tf"),
-        ("pending-theirs", "envs/prod/y.yaml"),
-    ] {
-        kept(&document, tag, &format!("is used in {file}"));
-    }
+        (
+            "suffix",
+            format!("images:\n- newName: {app}\n  newTag: pending-suf\n  tagSuffix: fix\n"),
+            3,
+        ),
+        (
+            "helm",
+            format!("image: {{ registry: '{host}', repository: {path}, tag: pending-helm }}\n"),
+            1,
+        ),
+        (
+            "parameters",
+            "helm:\n  parameters:\n  - name: image.tag\n    value: pending-parameters\n".to_owned(),
+            4,
+        ),
+        (
+            "inline",
+            format!("helm:\n  values: |\n    repository: {app}\n    tag: pending-inline\n"),
+            4,
+        ),
+        (
+            "helmfile",
+            "set:\n- name: image.tag\n  value: pending-helmfile\n".to_owned(),
+            3,
+        ),
+        (
+            "flux",
+            format!("kind: OCIRepository\nurl: oci://{app}\nref: {{ tag: pending-flux }}\n"),
+            3,
+        ),
+        (
+            "version",
+            format!("image: {{ name: {app}, version: pending-version }}\n"),
+            1,
+        ),
+        (
+            "imagetag",
+            format!("image: {app}\nimageTag: pending-imagetag\n"),
+            2,
+        ),
+        (
+            "split",
+            format!("registry: {host}\nname: {path}\ntag: pending-split\n"),
+            3,
+        ),
+        ("list", "tags: [pending-x, pending-list]\n".to_owned(), 1),
+        (
+            "port",
+            format!("image: {}:{port}0/{path}:pending-port\n", &host[..3]),
+            1,
+        ),
+        ("json", "{\"tag\": \"pending\\u002djson\"}\n".to_owned(), 1),
+        (
+            "nested",
+            "{\"a\":\n\"{\\\"tag\\\": \\\"\\\\npending\\\\u002dnested\\\"}\"}\n".to_owned(),
+            2,
+        ),
+        ("yaml", "tag: \"pending\\x2dyaml\"\n".to_owned(), 1),
+        ("folded", "tag: \"pending-\\\n  folded\"\n".to_owned(), 1),
+        (
+            "url",
+            format!("docker://{}%3Apending-url\n", app.replace('/', "%2F")),
+            1,
+        ),
+        (
+            "template",
+            "{{- if 1 }}\ntag: pending-template\n{{- end }}\n".to_owned(),
+            2,
+        ),
+        (
+            "terraform",
+            "variable \"tag\" {\n  default = \"pending-terraform\"\n}\n".to_owned(),
+            2,
+        ),
+        ("shell", "TAG=${TAG:-pending-shell}\n".to_owned(), 1),
+        (
+            "lines",
+            format!(
+                "{{\"image\": \"{}:pending-lines\\n\"}}\n",
+                app.replace('/', "\\/")
+            ),
+            1,
+        ),
+    ]
 }
 
 #[test]
-fn entry_that_is_not_parsed_protects() {
-    let forms = [
-        "argo", "object", "block", "after", "before", "little", "big", "bom", "deep", "many",
-        "escaped", "branch",
-    ];
-    let others: Vec<String> = forms.iter().map(|form| format!("other-{form}")).collect();
-    let mut names = forms.to_vec();
-    names.extend(others.iter().map(String::as_str));
-    let real = with(&names);
-    // Each form with the configured repository, and with another one.
-    for (repository, prefix) in [
-        (real.app(), ""),
-        (format!("{}/acme/web", real.registry.host), "other-"),
+fn tag_in_any_format_protects() {
+    let names: Vec<_> = formats("x:1/y").iter().map(|(name, ..)| *name).collect();
+    let mut all = names.clone();
+    all.extend(["little", "big", "branch", "other"]);
+    let real = with(&all);
+    for (name, text, _) in formats(&real.app()) {
+        real.scene.write(&format!("deploy/{name}"), text);
+    }
+    for (name, encode) in [
+        ("little", u16::to_le_bytes as fn(u16) -> [u8; 2]),
+        ("big", u16::to_be_bytes),
     ] {
-        let values = |form: &str, indent: &str| {
-            format!(
-                "{indent}image:\n{indent}  repository: {repository}\n{indent}  tag: pending-{prefix}{form}\n"
-            )
-        };
-        let write = |form: &str, text: Vec<u8>| real.scene.write(&format!("{prefix}{form}"), text);
-        let argo = |key: &str, form: &str| {
-            format!(
-                "spec:\n  source:\n    helm:\n      {key}\n{}",
-                values(form, "        ")
-            )
-        };
-        write("argo", argo("values: |", "argo").into_bytes());
-        write("object", argo("valuesObject:", "object").into_bytes());
-        let block = format!("data:\n  values.yaml: |\n{}", values("block", "    "));
-        write("block", block.into_bytes());
-        let condition = "{{- if eq .Environment.Name \"prod\" }}\n";
-        let after = format!(
-            "{}{condition}replicas: 3\n{{{{- end }}}}\n",
-            values("after", "")
-        );
-        write("after", after.into_bytes());
-        let before = format!("{condition}{}{{{{- end }}}}\n", values("before", ""));
-        write("before", before.into_bytes());
-        let wide = |text: String, encode: fn(u16) -> [u8; 2]| {
-            text.encode_utf16().flat_map(encode).collect()
-        };
-        write("little", wide(values("little", ""), u16::to_le_bytes));
-        write("big", wide(values("big", ""), u16::to_be_bytes));
-        let bom = format!("\u{feff}{}", values("bom", ""));
-        write("bom", wide(bom, u16::to_le_bytes));
-        let deep = format!(
-            "{}x: {}{}\n",
-            values("deep", ""),
-            "[".repeat(70),
-            "]".repeat(70)
-        );
-        write("deep", deep.into_bytes());
-        let many = format!("{}x: [{}]\n", values("many", ""), "1,".repeat(500_000));
-        write("many", many.into_bytes());
-        let escaped = format!("{repository}:pending-{prefix}escaped").replace('/', "\\/");
-        write(
-            "escaped",
-            format!("{{\"image\": \"{escaped}\"}}\n").into_bytes(),
-        );
-        let text = argo("values: |", "branch");
-        let branch = format!("{prefix}release");
-        real.scene.elsewhere(&branch, &[("app.yaml", &text)]);
+        let text = format!("\n\ntag: pending-{name}\n");
+        let text: Vec<u8> = text.encode_utf16().flat_map(encode).collect();
+        real.scene.write(&format!("deploy/{name}"), text);
     }
-    real.scene.commit("entries");
-    let mut deleted: Vec<_> = others
-        .iter()
-        .map(|form| format!("pending-{form}"))
-        .collect();
-    deleted.push("pending-stale".to_owned());
-    deleted.sort();
-    let deleted: Vec<_> = deleted.iter().map(String::as_str).collect();
-    let document = deletes(&real, &deleted);
-    for form in &forms[..forms.len() - 1] {
-        kept(
-            &document,
-            &format!("pending-{form}"),
-            &format!("is used in {form} in the work tree"),
-        );
+    let text = "params:\n  - pending-branch\n";
+    real.scene.elsewhere("release", &[("app.yaml", text)]);
+    // Control: a longer word.
+    real.scene.write("deploy/other", "tag: pending-others\n");
+    real.scene.commit("formats");
+    let document = deletes(&real, &["pending-other", "pending-stale"]);
+    for (name, _, line) in formats("x:1/y") {
+        let place = format!("is used in deploy/{name}:{line} in the work tree");
+        kept(&document, &format!("pending-{name}"), &place);
     }
+    kept(&document, "pending-little", "is used in deploy/little:3");
+    kept(&document, "pending-big", "is used in deploy/big:3");
     kept(
         &document,
         "pending-branch",
-        "is used in app.yaml on release of origin",
+        "is used in app.yaml:2 on release of origin",
     );
 }
 
 #[test]
-fn reference_by_any_name_of_a_source_protects() {
-    let real = with(&[
-        "mirror", "name", "alias", "variable", "make", "slash", "quoted", "layout", "other",
-    ]);
-    let host = &real.registry.host;
-    let name = "images.example/acme/app";
-    let sources = format!(
-        "sources: {{ images.example/acme: 'http://{host}/acme', alias.example: 'http://{host}/acme', images.example: 'oci:layouts' }}\n"
+fn common_word_protects_next_to_a_name_of_the_image() {
+    let (pinned, names) = (
+        pinned(),
+        [
+            "key", "path", "mirror", "layout", "theirs", "branch", "escaped", "lost", "longer",
+            "web",
+        ],
     );
-    let configured = config(host, "").replace(&format!("{host}/acme"), "images.example/acme");
-    real.scene.write("repin.yaml", configured + &sources);
-    real.scene.pin(name, pinned().digest());
-    real.scene.write(
-        "notes.txt",
-        format!(
-            "{host}/acme/app:pending-mirror {name}:pending-name alias.example/app:pending-alias\n\
-             image: \"{{{{ .Values.registry }}}}/acme/app:pending-variable\"\n\
-             docker run $(REGISTRY)/acme/app:pending-make ${{REGISTRY}}acme/app:pending-slash\n\
-             image = registry + \"/acme/app:pending-quoted\"\n\
-             skopeo copy oci:layouts/acme/app:pending-layout dir:x\n\
-             images.example/other/app:pending-other\n"
-        ),
-    );
-    real.scene.commit("names");
-    let document = deletes(&real, &["pending-other", "pending-stale"]);
-    for tag in [
-        "mirror", "name", "alias", "variable", "make", "slash", "quoted", "layout",
-    ] {
-        kept(&document, &format!("pending-{tag}"), "is used in notes.txt");
-    }
-}
-
-#[test]
-fn name_that_another_configuration_gives_protects() {
-    let real = with(&["alias", "mirror", "branch", "other"]);
+    let images = names.map(old);
+    let mut all = vec![("main", &pinned)];
+    all.extend(names.into_iter().zip(&images));
+    let real = Real::new("tags: '^[a-z]+$'", &all);
     let (app, host) = (real.app(), &real.registry.host);
-    real.scene.write("notes.txt", "alias.example/x/app:pending-alias mirror.example/app:pending-mirror third.example/app:pending-branch fourth.example/app:pending-other\n");
-    let theirs = |sources: &str| {
-        other_set(&real).replace(&app, "alias.example/x/app") + "sources: { " + sources + " }\n"
-    };
-    let sources =
-        format!("alias.example/x: 'http://{host}/acme', '{host}/acme': 'https://mirror.example'");
-    real.scene.write("envs/eu/repin.yaml", theirs(&sources));
-    real.scene.write("envs/eu/a.txt", "nothing\n");
-    real.scene.commit("names");
-    let sources = format!("third.example: 'http://{host}/acme'");
-    let theirs = theirs(&sources);
+    let sources = format!(
+        "sources: {{ images.example/shop/server: 'http://{host}/acme/app', '{host}/acme/app': 'oci:layouts/disk' }}\n"
+    );
+    let text = config(host, "tags: '^[a-z]+$'").replace("  app: {", "  backend: {");
+    let text = text.replace(&format!("'{app}'"), "images.example/shop/server");
+    real.scene.write("repin.yaml", text + &sources);
     real.scene
-        .elsewhere("release", &[("repin.us.yaml", &theirs)]);
-    let document = deletes(&real, &["pending-other", "pending-stale"]);
-    for tag in ["alias", "mirror", "branch"] {
-        kept(&document, &format!("pending-{tag}"), "is used in notes.txt");
+        .pin("images.example/shop/server", pinned.digest());
+    let theirs = format!(
+        "version: 1\nfiles: [a.txt]\nimages: {{ frontend: {{ repository: '{app}', pins: 1 }} }}\n"
+    );
+    real.scene.write("envs/eu/repin.yaml", &theirs);
+    real.scene.write("envs/eu/a.txt", "nothing\n");
+    for (file, text) in [
+        ("key", "version = \"key\" # repin: backend\n"),
+        ("path", "image: server\nversion: path\n"),
+        ("mirror", "docker run $REGISTRY/app $TAG # mirror\n"),
+        ("layout", "skopeo copy oci:layouts/disk:layout dir:x\n"),
+        ("theirs", "frontend: { tag: theirs }\n"),
+        (
+            "escaped",
+            "{\"name\": \"serv\\u0065r\", \"tag\": \"escaped\"}\n",
+        ),
+        // Control: without a name, with a longer one, and with that of another image.
+        ("lost", "tag: lost\n"),
+        ("longer", "image: servers\ntag: longer\n"),
+        ("web", "image: base\ntag: web\n"),
+    ] {
+        real.scene.write(&format!("deploy/{file}"), text);
     }
+    real.scene.commit("names");
+    let branch = theirs
+        .replace("frontend", "edge")
+        .replace("{ edge", "{ proxy");
+    real.scene.elsewhere(
+        "release",
+        &[("repin.us.yaml", &branch), ("tags", "proxy=branch\n")],
+    );
+    let document = deletes(&real, &["longer", "lost", "web"]);
+    for tag in ["key", "path", "mirror", "layout", "theirs", "escaped"] {
+        kept(&document, tag, &format!("is used in deploy/{tag}:"));
+    }
+    kept(
+        &document,
+        "branch",
+        "is used in tags:1 on release of origin",
+    );
 }
 
 /// A registry with these, and one pending tag of a revision.
@@ -512,12 +497,12 @@ fn another_repository_protects_by_tag() {
     kept(
         &document,
         "pending-used",
-        "is used in compose.yaml on main of ",
+        "is used in compose.yaml:1 on main of ",
     );
     kept(
         &document,
         "pending-inline",
-        "is used in app.yaml on main of ",
+        "is used in app.yaml:3 on main of ",
     );
     kept(
         &document,
@@ -658,9 +643,9 @@ fn open_pull_request_of_a_fork_protects() {
             "{kind}"
         );
         assert_eq!(document["warnings"], json!([]), "{kind}");
-        let place = "in values.yaml in pull request #7 of origin";
+        let place = "in values.yaml:1 in pull request #7 of origin";
         kept(&document, "pending-digest", place);
-        kept(&document, "pending-tag", place);
+        kept(&document, "pending-tag", &place.replace(":1 ", ":2 "));
     }
 }
 
@@ -685,7 +670,7 @@ fn pull_request_of_a_branch_needs_no_fetch() {
     kept(
         &document,
         "pending-digest",
-        "in values.yaml on patch of origin",
+        "in values.yaml:1 on patch of origin",
     );
 }
 

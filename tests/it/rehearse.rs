@@ -115,6 +115,8 @@ fn missing_layer_fails_without_a_contract() {
     let platforms = ["linux/amd64", "linux/arm64"];
     let layered = platforms.map(|name| Platform::new(name, REV_B).gzipped(base()));
     world.rebuild("fix", REV_B, &layered);
+    let later = platforms.map(|name| Platform::new(name, REV_C));
+    world.rebuild("fix", REV_C, &later);
     let world = world.with_git();
     world.adopt(REV_A);
     world.push();
@@ -456,15 +458,40 @@ fn every_finished_rehearsal_reports_its_sets() {
             .exits(0);
         let written = fs::read_to_string(&summary).unwrap();
         for text in [&ran.stderr, &written] {
-            for revision in [REV_A, REV_B] {
-                assert!(text.contains(&format!("{revision}: ready")), "{text}");
-            }
             assert!(
                 text.contains("; checked ") && text.contains(" GMT"),
                 "{text}"
             );
         }
+        assert!(ran.stderr.contains("rehearse: 2 ready; "), "{}", ran.stderr);
+        for revision in [REV_A, REV_B] {
+            assert!(written.contains(&format!("{revision}: ready")), "{written}");
+        }
     }
+}
+
+#[test]
+fn each_set_is_printed_once_with_short_digests() {
+    let world = promoted();
+    world.layout("fix").untag(REV_B);
+    let moved = Platform::new("linux/amd64", REV_B).label("moved", "yes");
+    let whole = world.layout("fix").image(REV_B, &[moved]);
+    let ran = world.run(&["rehearse"]).exits(1);
+    let printed = format!("{}{}", ran.stdout, ran.stderr);
+    for revision in [REV_A, REV_B] {
+        let lines = printed.lines();
+        let of_set = lines.filter(|line| line.starts_with(&revision[..12]));
+        assert_eq!(of_set.count(), 1, "{printed}");
+        assert!(!ran.stderr.contains(revision), "{printed}");
+    }
+    assert!(printed.contains(&whole[..19]), "{printed}");
+    assert!(!printed.contains(&whole), "{printed}");
+    assert!(
+        printed.contains("rehearse: 1 ready, 1 failed; checked "),
+        "{printed}"
+    );
+    let document = rehearsed(&world, &[], 1);
+    assert!(document.to_string().contains(&whole), "{document}");
 }
 
 /// The images of a world in a registry, and the option that selects it.
@@ -557,7 +584,7 @@ fn nightly_example_rehearses() {
         .unwrap();
     let args: Vec<_> = command.split(" #").next().unwrap().split(' ').collect();
     let ran = promoted().run(&args).exits(0);
-    assert!(ran.stderr.contains(": ready "), "{}", ran.stderr);
+    assert!(ran.stderr.contains(": 2 ready;"), "{}", ran.stderr);
 }
 
 #[test]

@@ -206,6 +206,33 @@ fn registry_requests_are_logged_at_vv() {
 }
 
 #[test]
+fn manifest_is_requested_once_in_a_run() {
+    let world = world();
+    // The pinned digests are missing, those of B are present.
+    let directory = stored(&world);
+    let registry = Registry::start(directory.path(), &Protection::None);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    for revision in [REV_B, "newest"] {
+        for args in [
+            &["promote", "--revision", revision, "--allow-older"][..],
+            &["diff", "--revision", revision],
+            &["builds"],
+        ] {
+            let before = registry.requests().len();
+            world.run(&[args, &["--source", &source]].concat());
+            let requests = registry.requests().split_off(before);
+            let mut manifests = requests;
+            manifests.retain(|line| line.contains("/manifests/"));
+            assert!(!manifests.is_empty(), "{args:?}");
+            let mut distinct = manifests.clone();
+            distinct.sort();
+            distinct.dedup();
+            assert_eq!(distinct.len(), manifests.len(), "{args:?} {manifests:#?}");
+        }
+    }
+}
+
+#[test]
 fn token_requests_are_logged_without_secrets() {
     let world = world();
     let directory = stored(&world);

@@ -510,13 +510,15 @@ fn without_git_only_promotion_continues() {
     let document = world.run(&["history", "--format", "json"]).exits(3).json();
     assert_eq!(document["schema"], "repin.error/1");
     let nowhere = [("PATH", "/nonexistent")];
-    let ran = world.run_with(&["history"], &nowhere).exits(3);
-    assert!(ran.stderr.contains("install git"), "{}", ran.stderr);
     world
         .run_with(&["promote", "--revision", REV_B], &nowhere)
         .exits(0);
-    // A branch that is configured and not here is no reason to go on.
+    // A branch that is configured and not here is no reason to go on, and neither is a missing git.
     let world = world.with_git();
+    for command in [&["promote", "--revision", REV_B][..], &TO_A, &["history"]] {
+        let ran = world.run_with(command, &nowhere).exits(3);
+        assert!(ran.stderr.contains("install git"), "{}", ran.stderr);
+    }
     world.write(
         "repin.yaml",
         world.read("repin.yaml") + "provenance: { branch: origin/nowhere }\n",

@@ -528,6 +528,46 @@ fn forge_has_the_head_of_a_stage() {
 }
 
 #[test]
+fn stage_without_a_branch_is_judged_on_the_forge() {
+    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
+    let forge = pipeline.world.read(STAGING);
+    let forge = forge.lines().find(|line| line.starts_with("forge: "));
+    let forge = format!("{}\n", forge.unwrap());
+    pipeline.world.replace(STAGING, &forge, "");
+    let main = "acme/flows, base: main";
+    pipeline.world.replace(PROD, "acme/flows", main);
+    pipeline.commit("chore: a branch for production", 190);
+    pipeline.promoted(STAGING, REV_B, 60);
+    pipeline.promote(&["--pr", "ready"]).exits(0);
+    let before = pipeline.git(&["rev-parse", "HEAD"]);
+    pipeline.rolled_back(STAGING, REV_A, 10);
+    pipeline.git(&["update-ref", "refs/remotes/origin/main", &before]);
+    let document = pipeline.promote(&["--pr", "ready"]).exits(1).json();
+    assert_eq!(failed(&document), ["stage_held"]);
+}
+
+#[test]
+fn stage_without_an_image_warns_unless_it_must_be_complete() {
+    for (complete, code) in [("false", 0), ("true", 1)] {
+        let after = format!(
+            "promote: {{ after: [{{ set: ../staging/repin.yaml, complete: {complete} }}] }}\n"
+        );
+        let pipeline = Pipeline::new(&after);
+        pipeline.promoted(STAGING, REV_B, 60);
+        let whole = pipeline.promote(&[]).exits(0).json().to_string();
+        assert!(!whole.contains("stage_partial"), "{whole}");
+        let fix = "  fix: { repository: ghcr.io/acme/fix, pins: 1 }\n";
+        pipeline.world.replace(STAGING, fix, "");
+        pipeline.commit("chore: staging has one image", 50);
+        let document = pipeline.promote(&[]).exits(code).json();
+        let checks = document["checks"].as_array().unwrap();
+        let partial = checks.iter().find(|row| row["code"] == "stage_partial");
+        let detail = partial.unwrap()["detail"].as_str().unwrap();
+        assert!(detail.contains("`fix`"), "{detail}");
+    }
+}
+
+#[test]
 fn stages_may_lead_to_each_other() {
     let pipeline = Pipeline::new("");
     let other = pipeline.world.path("other");

@@ -406,6 +406,55 @@ fn adoption_without_a_remote_is_complete() {
 }
 
 #[test]
+fn unpushed_set_is_reported() {
+    let world = in_order().with_git();
+    world.promoted(REV_A);
+    assert_eq!(status(&world, 0)["unpushed"], Value::Null);
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    // A change that is not committed cannot be pushed.
+    assert_eq!(status(&world, 0)["unpushed"], Value::Null);
+    let promoted = world.commit(&format!("promote: test images @{REV_B}"));
+    let unpushed = json!({
+        "branch": "origin/main", "commit": promoted, "kind": "promote", "revision": REV_B
+    });
+    assert_eq!(status(&world, 0)["unpushed"], unpushed);
+    let ran = world.run(&["status"]).exits(0);
+    let text = format!("not pushed    commit {} (promote ", &promoted[..10]);
+    for part in [&*text, "not OK: ", "the set of HEAD is not pushed"] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
+    }
+    // A later commit without pins does not change the answer, and a squashed commit is the same set.
+    world.write("other.txt", "other\n");
+    world.commit("other");
+    assert_eq!(status(&world, 0)["unpushed"]["commit"], promoted);
+    world.git(&["checkout", "-q", "-b", "squashed", "origin/main"]);
+    world.git(&["merge", "-q", "--squash", "main"]);
+    world.commit(&format!("promote: test images @{REV_B} (#1)"));
+    world.git(&["push", "-q", "origin", "HEAD:main"]);
+    world.git(&["checkout", "-q", "main"]);
+    assert_eq!(status(&world, 0)["unpushed"], Value::Null);
+}
+
+#[test]
+fn unpushed_rollback_is_reported() {
+    let world = rolled_back();
+    assert_eq!(status(&world, 0)["unpushed"], Value::Null);
+    let args = ["promote", "--revision", REV_B, "--force-after-rollback"];
+    world.run(&[&args[..], &["--apply"]].concat()).exits(0);
+    world.commit(&format!("promote: test images @{REV_B}"));
+    world.push();
+    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
+    let commit = world.commit(&format!("rollback: test images @{REV_A}"));
+    let unpushed = status(&world, 0)["unpushed"].clone();
+    assert_eq!(
+        (&unpushed["kind"], &unpushed["commit"]),
+        (&json!("rollback"), &json!(commit))
+    );
+}
+
+#[test]
 fn queried_systems_are_distinguished() {
     let (world, fake) = hosted(Kind::Github, "base: main");
     let world = world.with_git();

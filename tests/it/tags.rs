@@ -106,6 +106,46 @@ fn abbreviation_that_is_too_short_is_refused() {
 }
 
 #[test]
+fn abbreviation_of_a_build_is_expanded_in_the_registry() {
+    let world = world_with("{ tag: 'v-{revision}' }").with_git();
+    build_all(&world, &format!("v-{COMMIT}"));
+    // As `builds` prints it.
+    let ran = world.run(&["builds"]).exits(0);
+    let printed = ran.stdout.lines().nth(1).unwrap();
+    let printed = printed.split(' ').next().unwrap();
+    assert_eq!(printed, &COMMIT[..12]);
+    assert_eq!(promote(&world, printed, 0)["revision"], COMMIT);
+    assert_eq!(promote(&world, &COMMIT[..4], 0)["revision"], COMMIT);
+    let ran = world.run(&["resolve", "--revision", printed]).exits(0);
+    assert!(ran.stdout.contains("sha256:"), "{}", ran.stdout);
+
+    let error = error_of(&world, "0123456789ab");
+    assert_eq!(error["code"], "revision_shape");
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("no build in the registry begins with"),
+        "{message}"
+    );
+    // A second build that begins in the same way.
+    let near = format!("{}{}", &COMMIT[..12], "0".repeat(28));
+    build_all(&world, &format!("v-{near}"));
+    let error = error_of(&world, &COMMIT[..12]);
+    assert_eq!(error["code"], "revision_shape");
+    let message = error["message"].as_str().unwrap();
+    for part in ["several builds begin with it", &near, COMMIT] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(promote(&world, &COMMIT[..14], 0)["revision"], COMMIT);
+    // A rollback searches history.
+    let ran = world.run(&["rollback", "--to", &COMMIT[..14]]).exits(2);
+    assert!(
+        ran.stderr.contains("requires the full revision"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn label_must_begin_with_the_abbreviation() {
     let world = world_with("{ tag: 'sha-{revision:7}' }");
     for image in ["review", "base"] {

@@ -9,10 +9,11 @@ use crate::{
             Extent, HeldBy, check_history_of_holds, check_hold, check_order, check_provenance,
             check_provenance_by_digests, check_return, check_shallow_hold,
         },
+        merged::check_merged,
     },
     config::{Config, Override},
     error::Error,
-    history::{Digests, Hold, Order, Promoted, Provenance, UnknownOrder},
+    history::{Digests, Hold, Membership, Order, Promoted, Provenance, UnknownOrder},
     oci::Revision,
     pins::Found,
 };
@@ -81,6 +82,14 @@ impl<'c> Counted<'c> {
     /// Stops because the facts of the next stage could not be gathered.
     pub(crate) fn stop(self, outage: Error) -> Stopped {
         self.state.stop(outage)
+    }
+
+    /// The stage of a promotion before that of history: the branch that counts contains the commit.
+    pub(crate) fn merged(self, membership: &Membership) -> Result<Self, Stopped> {
+        let (config, revision) = (self.state.config, self.state.revision);
+        let result = check_merged(config, revision, membership);
+        let state = self.state.stage(result)?;
+        Ok(Self { state, ..self })
     }
 
     /// The second stage of a promotion: the build is not older, and history shows the holds.

@@ -156,6 +156,8 @@ fn missing_tag_does_not_hide_that_the_digests_are_held() {
     let missing = |_: &_| Resolution {
         target: Target::new(TagPattern::Tag(Tag::parse("x").unwrap())),
         found: Ok(Err(NoTag::Missing)),
+        recorded: None,
+        bypassed: None,
         old_platforms: Vec::new(),
     };
     let resolutions: Vec<_> = config.images.iter().map(missing).collect();

@@ -204,11 +204,18 @@ impl HistoryChecked<'_> {
             let after = &state.config.promote.after;
             result.checks.extend(check_stages_on_forge(after, stages));
         }
-        result.checks.push(Check::new(
-            Code::PLATFORM_LOST,
-            Status::Skip,
-            "the platforms of the pinned digests were not compared: a repository of a fleet queries no registry",
-        ));
+        let images = &state.config.images;
+        if images
+            .iter()
+            .any(|image| state.config.required_platforms(image).is_none())
+        {
+            result.checks.push(Check::new(
+                Code::PLATFORM_LOST,
+                Status::Skip,
+                "the platforms of the pinned digests were not compared: a repository of a fleet queries no \
+                 registry; `platforms` of the fleet declares those that are required",
+            ));
+        }
         let state = state.stage(result)?;
         Ok(state.approved(set.images))
     }
@@ -226,7 +233,13 @@ fn check_promoted_digests(
             && let Some(pinned) = PinnedDigest::of(&image.name, promoted)
             && let Some(ApprovedImage { tag, facts }) = found
         {
-            checks.push(check_digest(image, tag, &Expected::Pinned(pinned), facts));
+            checks.push(check_digest(
+                config,
+                image,
+                tag,
+                &Expected::Pinned(pinned),
+                facts,
+            ));
         }
     }
     checks

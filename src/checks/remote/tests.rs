@@ -1,11 +1,12 @@
 //! Verdicts of `check --remote`: status, locations and outages.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
 use crate::{
     checks::contents::tests::platform_facts,
     config::RelPath,
+    oci::Platform,
     pins::{Located, Pin},
 };
 
@@ -23,6 +24,7 @@ fn pins() -> Found {
     let pin = |image: usize| Located {
         file: Arc::new(RelPath::parse("ci.yml").unwrap()),
         item: Pin {
+            tag_at: 0,
             image,
             line: image + 1,
             column: 1,
@@ -181,9 +183,34 @@ fn moved_or_missing_tag_fails() {
         (line(&check), outage.is_some())
     };
     let verdict = |text: &str| (text.to_owned(), false);
-    let tagged = |digit| Ok(Ok((Tag::parse("beef").unwrap(), digest(digit))));
+    let index = |digit, entries| {
+        Ok(Ok(TaggedManifest {
+            tag: Tag::parse("beef").unwrap(),
+            digest: digest(digit),
+            entries,
+        }))
+    };
+    let tagged = |digit| index(digit, Vec::new());
     assert_eq!(result(tagged('a')), verdict("pass digest_mismatch web []"));
     assert_eq!(result(tagged('b')), verdict("fail digest_mismatch web [2]"));
+    let entry = Descriptor {
+        media_type: String::new(),
+        digest: digest('a'),
+        size: 0,
+        platform: Platform::parse("linux/arm64"),
+        artifact_type: None,
+        annotations: BTreeMap::new(),
+    };
+    let part = index('b', vec![entry]);
+    let (check, _) = pinned.check_tag(&config, &TagPattern::parse("beef").unwrap(), &part, &pins());
+    assert!(
+        check
+            .detail
+            .contains("is the linux/arm64 part of the index"),
+        "{check:?}"
+    );
+    assert!(check.help.unwrap().contains("the tag was not moved"));
+    assert_eq!(result(part), verdict("fail digest_mismatch web [2]"));
     assert_eq!(
         result(Ok(Err(NoTag::Missing))),
         verdict("fail tag_missing web [2]")

@@ -189,8 +189,34 @@ fn judged(item: &str, required: Duration) -> JudgedStage {
         item: item.to_owned(),
         required,
         has_merge_times: false,
+        missing: Vec::new(),
+        must_be_complete: false,
         verdict: StageVerdict::Missing,
     }
+}
+
+#[test]
+fn incomplete_stage_warns_or_fails() {
+    for (must_be_complete, is_allowed, expected) in [
+        (false, false, Status::Warn),
+        (true, false, Status::Fail),
+        (true, true, Status::Warn),
+    ] {
+        let stage = JudgedStage {
+            missing: vec!["b".to_owned(), "c".to_owned()],
+            must_be_complete,
+            ..judged("staging", DAY)
+        };
+        let (checks, _) = check_stages(&[stage], is_allowed).into_parts();
+        let partial = &checks[0];
+        assert_eq!(
+            (partial.code, partial.status),
+            (Code::STAGE_PARTIAL, expected)
+        );
+        assert!(partial.detail.contains("`b`, `c`"), "{}", partial.detail);
+    }
+    let (checks, _) = check_stages(&[judged("staging", DAY)], false).into_parts();
+    assert!(checks.iter().all(|check| check.code != Code::STAGE_PARTIAL));
 }
 
 #[test]

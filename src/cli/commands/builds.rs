@@ -48,6 +48,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let mut config = cx.load()?;
+    cx.services.limit_registries();
     let history = SiteHistory::of_work_tree(&config, &cx.services);
     config.former.extend(history.former_sets());
     let found = pins::find(TrackedTree::open(&config).files(), &config)?;

@@ -36,7 +36,8 @@ use crate::{
 };
 
 const HELP: &str = "\
-A SET is a revision, a commit that records a set, or `current`: the pinned set. A revision that history records selects the \
+A SET is a revision, a commit that records a set, `current`: the pinned set, or `newest`: the build that `promote --revision \
+newest` selects. A revision that history records selects the \
 digests that were pinned then; any other revision selects its tags. Without options, the two newest sets in history are \
 compared. The exit code is 0 whether or not the sets differ; parts that cannot be read are listed.
 
@@ -76,6 +77,8 @@ pub(in crate::cli) struct Arguments {
 
 /// The word for the pinned set.
 const CURRENT: &str = "current";
+/// The word for the newest build.
+const NEWEST: &str = "newest";
 /// The width without a terminal.
 const COLUMNS: usize = 80;
 
@@ -145,7 +148,7 @@ fn with_help_for_sets(errors: Errors) -> Errors {
         if error.code == Code::REVISION_SHAPE {
             let help = error.remedy();
             error.help = Some(format!(
-                "{help}; a SET is also `{CURRENT}`, or a commit that records a set"
+                "{help}; a SET is also `{CURRENT}`, `{NEWEST}`, or a commit that records a set"
             ));
         }
     }
@@ -219,6 +222,15 @@ impl Sets<'_> {
     fn set(&self, text: &str, cx: &Context) -> Result<ComparedSet, Errors> {
         if text == CURRENT {
             return self.current();
+        }
+        if text == NEWEST {
+            return match workflow::newest_revision(self.config, &cx.services)? {
+                Some(revision) => self.set(&revision, cx),
+                None => {
+                    cx.output.note("nothing newer than the current set");
+                    self.current()
+                }
+            };
         }
         if let Some(recorded) = self.recorded(text)? {
             return Ok(recorded);

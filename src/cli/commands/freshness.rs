@@ -26,6 +26,7 @@ use crate::{
     },
     freshness::{self, Distance, FreshnessError, PinnedReference},
     git::{GitError, Remote},
+    oci::date,
     report::json::{FreshnessDocument, FreshnessRow, IssueRow},
     untrusted::plain,
     workflow::{Access, OtherRepository, connect_or_skip, temporary_directory},
@@ -105,7 +106,7 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
         issues: issues(&config, args, apply, cx)?,
         simulate: args.simulate_stale == Some(true),
         skip: args.if_unconfigured.is_some(),
-        now: httpdate::fmt_http_date(SystemTime::now()),
+        now: date::http(SystemTime::now()),
     };
     let mut document = FreshnessDocument {
         schema: "repin.freshness/1",

@@ -72,11 +72,13 @@ pub(in crate::cli) struct Arguments {
 const COLUMNS: usize = 80;
 
 pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
-    let destination = Destination::new(args.html.as_deref(), cx)?;
+    let html = args.html.as_deref();
     if args.all {
+        let destination = Destination::new(html, None, cx)?;
         return list_all(args.limit, &destination, cx);
     }
     let config = cx.load()?;
+    let destination = Destination::new(html, Some(&config), cx)?;
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
     let history = site_history
         .promoted()

@@ -47,6 +47,9 @@ pub(in crate::cli) struct Arguments {
     /// Promote even if this set did not prove itself in the stages of `promote.after`
     #[arg(long)]
     allow_unstaged: bool,
+    /// Promote even if a new image lacks a platform of the current one, or of `platforms`
+    #[arg(long)]
+    allow_lost_platform: bool,
     #[command(flatten)]
     change: ChangeOptions,
 }
@@ -65,6 +68,8 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
             older: args.allow_older,
             rolled_back: args.force_after_rollback,
             unstaged: args.allow_unstaged,
+            lost_platform: args.allow_lost_platform,
+            by_digest: false,
         },
     };
     let intent = cx.intent(&args.change)?;

@@ -20,19 +20,20 @@ use crate::{
     config::{Config, ForkPolicy, Image, Prune, duration},
     error::{Class, Error, Errors, usage},
     git::Git,
-    pins::ImageNames,
     prune::{
-        self, Guards, Listing, Plan, Progress, ProtectionInputs, PullHead, RepositoryAccess, Rules,
-        Warning,
+        self, Guards, Listing, Plan, Progress, ProtectionInputs, ProtectionSources, PullHead,
+        Rules, Warning,
         apply::{self, DeletionEvent},
         backends::Backend,
     },
-    registry::Sources,
     report::prune::ImageOutcome,
     untrusted::plain,
     workflow::{
-        Access, OtherRepository, check_image_name, ci, no_token_error, open_pulls, pin_rules,
-        prune_backend::prune_backend, temporary_directory,
+        Access, check_image_name, ci, no_token_error, open_pulls, pin_rules,
+        prune_backend::prune_backend,
+        repository_sets::{
+            NamedRepository, locations, named_repositories, other_sets, with_protection,
+        },
     },
 };
 
@@ -98,17 +99,12 @@ enum Action {
 /// The deletion of one image's versions.
 struct Job {
     backend: Backend,
+    /// The rules, with the protection by the other sets.
+    prune: Prune,
     guards: Guards,
     /// The listing, and the plan that it allows.
     planned: Option<(Listing, Plan)>,
     outcome: ImageOutcome,
-}
-
-/// Another repository that pins images.
-struct Other {
-    repository: RepositoryAccess,
-    /// The directory is removed when this value is dropped.
-    _directory: tempfile::TempDir,
 }
 
 /// The values that the images share.
@@ -116,7 +112,9 @@ struct Run<'a> {
     config: &'a Config,
     /// The indices of the images in the configuration.
     images: &'a [usize],
-    others: &'a [Other],
+    others: &'a [NamedRepository],
+    /// The other sets of the repository, or the reason why they are unknown.
+    sets: &'a Result<Vec<Config>, Error>,
     rules: &'a Rules<'a>,
     apply: bool,
 }
@@ -143,8 +141,14 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
     } else {
         None
     };
-    let access = match jobs(&config, &selected, cx)? {
-        Access::Granted(jobs) => match others(&config, cx)? {
+    let git = Git::discover(&config.root).map_err(Error::from)?;
+    let sets = git
+        .as_ref()
+        .map_or_else(|| Ok(Vec::new()), |git| other_sets(&config, git));
+    let mut all_sets = vec![&config];
+    all_sets.extend(sets.iter().flatten());
+    let access = match jobs(&config, &selected, sets.as_deref().unwrap_or_default(), cx)? {
+        Access::Granted(jobs) => match named_repositories(&all_sets, git.as_ref(), &cx.services)? {
             Access::Granted(others) => Access::Granted((jobs, others)),
             Access::NoToken(reason) => Access::NoToken(reason),
         },
@@ -170,6 +174,7 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
         config: &config,
         images: &selected,
         others: &others,
+        sets: &sets,
         rules: &rules,
         apply,
     };
@@ -224,7 +229,13 @@ fn selected(names: &[String], config: &Config) -> Result<Vec<usize>, Errors> {
     Ok(selected)
 }
 
-fn jobs(config: &Config, selected: &[usize], cx: &Context) -> Result<Access<Vec<Job>>, Errors> {
+fn jobs(
+    config: &Config,
+    selected: &[usize],
+    sets: &[Config],
+    cx: &Context,
+) -> Result<Access<Vec<Job>>, Errors> {
+    let locations = locations(config, &cx.services.sources(config)?);
     let mut jobs = Vec::new();
     for index in selected {
         let image = &config.images[*index];
@@ -234,52 +245,13 @@ fn jobs(config: &Config, selected: &[usize], cx: &Context) -> Result<Access<Vec<
         };
         jobs.push(Job {
             backend,
+            prune: with_protection(prune_block(config)?, &locations[*index], sets, &cx.services)?,
             guards: Guards::default(),
             planned: None,
             outcome: new_outcome(image),
         });
     }
     Ok(Access::Granted(jobs))
-}
-
-/// The other repositories that pin images, each with a directory for its objects.
-fn others(config: &Config, cx: &Context) -> Result<Access<Vec<Other>>, Errors> {
-    let entries = config.prune.iter().flat_map(|prune| &prune.also_pinned_in);
-    let mut others = Vec::new();
-    for entry in entries {
-        let other = OtherRepository {
-            key: "prune.also_pinned_in".to_owned(),
-            repository: &entry.repository,
-            token_env: entry.token_env.as_deref(),
-        };
-        let remote = match other.remote(config, &cx.services)? {
-            Access::Granted(remote) => remote,
-            Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
-        };
-        let directory = temporary_directory(&cx.services)?;
-        let repository = RepositoryAccess {
-            entry: entry.clone(),
-            remote,
-            scratch: directory.path().to_owned(),
-        };
-        others.push(Other {
-            repository,
-            _directory: directory,
-        });
-    }
-    Ok(Access::Granted(others))
-}
-
-/// The source of each image; images may share one repository.
-fn locations(config: &Config, sources: &Sources) -> Vec<String> {
-    let mut locations = Vec::new();
-    for image in &config.images {
-        locations.push(match sources.source(&image.repository) {
-            Ok(source) => source.to_string(),
-            Err(_) => image.repository.canonical(),
-        });
-    }
-    locations
 }
 
 fn new_outcome(image: &Image) -> ImageOutcome {
@@ -295,39 +267,11 @@ impl Run<'_> {
         warning: &mut Option<Warning>,
         cx: &mut Context,
     ) -> Result<bool, Errors> {
-        let mut others = Vec::new();
-        for other in self.others {
-            others.push(other.repository.clone());
-        }
-        let image_sources = cx.services.sources(self.config)?;
-        let locations = locations(self.config, &image_sources);
-        let names = ImageNames::new(self.config, image_sources.mappings(), &locations);
-        let git = Git::discover(&self.config.root).map_err(Error::from)?;
-        let branch = ci::default_branch(&cx.services.environment, git.as_ref());
         let Some(pulls) = self.open_pulls(jobs, warning, cx) else {
             return Ok(false);
         };
-        let progress = cx.services.console.progress("reading branches and tags");
-        let inputs = ProtectionInputs {
-            branch: branch.as_deref(),
-            locations: &locations,
-            names: &names,
-            others: &others,
-            pulls: &pulls,
-        };
-        let gathered = prune::gather(self.config, &inputs);
-        drop(progress);
-        let mut sources = match gathered {
-            Ok((guards, sources)) => {
-                for (image, job) in self.images.iter().zip(jobs.iter_mut()) {
-                    job.guards = guards[*image].clone();
-                }
-                sources
-            }
-            Err(refusal) => {
-                refuse_all(jobs, &refusal);
-                return Ok(false);
-            }
+        let Some(mut sources) = self.gather(jobs, &pulls, cx)? else {
+            return Ok(false);
         };
         for _ in 0..ATTEMPTS {
             self.plan(jobs, cx);
@@ -365,6 +309,55 @@ impl Run<'_> {
         }
         refuse_all(jobs, &prune::tips_keep_moving_error());
         Ok(false)
+    }
+
+    /// Gathers the protection of each image, or refuses all images and returns `None`.
+    fn gather(
+        &self,
+        jobs: &mut [Job],
+        pulls: &[PullHead],
+        cx: &Context,
+    ) -> Result<Option<ProtectionSources>, Errors> {
+        let sets = match self.sets {
+            Ok(sets) => sets,
+            Err(refusal) => {
+                refuse_all(jobs, refusal);
+                return Ok(None);
+            }
+        };
+        let mut others = Vec::new();
+        for other in self.others {
+            others.push(other.access.clone());
+        }
+        let image_sources = cx.services.sources(self.config)?;
+        let locations = locations(self.config, &image_sources);
+        let mappings: Vec<_> = image_sources.mappings().cloned().collect();
+        let git = Git::discover(&self.config.root).map_err(Error::from)?;
+        let branch = ci::default_branch(&cx.services.environment, git.as_ref());
+        let progress = cx.services.console.progress("reading branches and tags");
+        let inputs = ProtectionInputs {
+            branch: branch.as_deref(),
+            locations: &locations,
+            mappings: &mappings,
+            tags: &self.rules.prune.tags,
+            others: &others,
+            sets,
+            pulls,
+        };
+        let gathered = prune::gather(self.config, &inputs);
+        drop(progress);
+        match gathered {
+            Ok((guards, sources)) => {
+                for (image, job) in self.images.iter().zip(jobs.iter_mut()) {
+                    job.guards = guards[*image].clone();
+                }
+                Ok(Some(sources))
+            }
+            Err(refusal) => {
+                refuse_all(jobs, &refusal);
+                Ok(None)
+            }
+        }
     }
 
     /// The heads of open pull requests. If they cannot be listed, sets `warning`, or refuses all images and
@@ -437,6 +430,11 @@ fn refuse_all(jobs: &mut [Job], refusal: &Error) {
 
 impl Job {
     async fn plan(&mut self, rules: &Rules<'_>, progress: &Progress) {
+        let prune = self.prune.clone();
+        let rules = &Rules {
+            prune: &prune,
+            ..*rules
+        };
         let listing = match self.backend.list(&self.guards, rules, progress).await {
             Ok(listing) => listing,
             Err(refusal) => {
@@ -465,6 +463,10 @@ impl Job {
             return false;
         };
         let (progress, output, outcome) = (Progress::default(), &cx.output, &self.outcome);
+        let rules = &Rules {
+            prune: &self.prune,
+            ..*rules
+        };
         let run = apply::Run {
             plan,
             listing,

@@ -20,6 +20,7 @@ use crate::{
         tracking_issue::{self, IssueAction, IssueChange, IssueSpec},
     },
     git::Git,
+    oci::date,
     report::{json::RehearseDocument, rehearsal},
     untrusted::{markdown, plain, workflow::Commands},
     workflow::{self, RehearsalChoice},
@@ -79,7 +80,7 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
         None
     };
     let document = workflow::rehearse(&config, &choice, &cx.services)?;
-    let now = httpdate::fmt_http_date(SystemTime::now());
+    let now = date::http(SystemTime::now());
     let issue = match &forge {
         Some(forge) => update_issue(forge, &config, &choice, &document, &now, cx),
         None => Ok(None),
@@ -205,31 +206,33 @@ fn report(
     for warning in issue.iter().flat_map(|issue| &issue.warnings) {
         cx.output.warn(&plain(warning));
     }
-    match heartbeat(&lines, issue.as_ref(), now, cx) {
+    match heartbeat(document, &lines, issue.as_ref(), now, cx) {
         Ok(()) => exit,
         Err(errors) => exit.worse(cx.output.report_errors_separately(&errors)),
     }
 }
 
-/// Writes the rehearsed sets to standard error and to the step summary.
+/// Writes the totals to standard error, and each set to the step summary.
 fn heartbeat(
+    document: &RehearseDocument,
     lines: &[String],
     issue: Option<&IssueChange>,
     now: &str,
     cx: &Context,
 ) -> Result<(), Errors> {
+    let totals = rehearsal::totals(document);
+    let issue = issue.map(|issue| format!("issue #{} {}", issue.issue.number, issue.change));
+    for line in [Some(&totals), issue.as_ref()].into_iter().flatten() {
+        let heartbeat = format!("rehearse: {line}; checked {now}");
+        cx.output.write_stderr(&format!("{}\n", plain(&heartbeat)));
+    }
     let mut lines = lines.to_vec();
     if lines.is_empty() {
-        lines.push("nothing to rehearse".to_owned());
-    }
-    if let Some(issue) = issue {
-        lines.push(format!("issue #{} {}", issue.issue.number, issue.change));
+        lines.push(totals);
     }
     let mut summary = String::from("### Rehearsal of rollbacks\n\n");
-    for line in lines {
+    for line in lines.into_iter().chain(issue) {
         let heartbeat = format!("{line}; checked {now}");
-        cx.output
-            .write_stderr(&format!("rehearse: {}\n", plain(&heartbeat)));
         let _ = writeln!(summary, "- {}", markdown::inline(&heartbeat));
     }
     StepFiles::open(&cx.services.environment)?.summary(&summary)

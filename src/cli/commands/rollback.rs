@@ -42,6 +42,9 @@ pub(in crate::cli) struct Arguments {
     /// resolves to it; `repin rehearse` runs every check
     #[arg(long, conflicts_with = "to")]
     remote: bool,
+    /// Use the digests that git records even if a tag is missing or resolves to another digest
+    #[arg(long, requires = "to")]
+    by_digest: bool,
     #[command(flatten)]
     change: ChangeOptions,
 }
@@ -62,7 +65,10 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
     } else {
         SiteHistory::of_work_tree(&config, &cx.services).expand(revision, &config)?
     };
-    let goal = Goal::Rollback { revision };
+    let goal = Goal::Rollback {
+        revision,
+        by_digest: args.by_digest,
+    };
     let exit = change::run(&goal, intent, &args.change, &config, cx)?;
     if exit == Exit::Failed(Class::Unavailable) {
         cx.output.note(WITHOUT_REPIN);

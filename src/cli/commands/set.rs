@@ -1,21 +1,18 @@
 //! `repin set`: verifies the images of a revision once, and writes the evidence to a file.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::{
-    checks::{Check, SetDocument, Status},
+    checks::{Check, Status},
     cli::{args::revisions, context::Context, exit::Exit, format::Format, step_files::StepFiles},
     config::Config,
     error::{Error, Errors, usage},
     oci::Digest,
     text::counted,
     untrusted::plain,
-    workflow::{SetVerdict, verified_set},
+    workflow::{SetVerdict, output_file::OutputFile, verified_set},
 };
 
 const HELP: &str = "\
@@ -33,17 +30,20 @@ pub(in crate::cli) struct Arguments {
     /// Commit that the images were built from
     #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
     revision: String,
-    /// Write the verified set to FILE
+    /// Write the verified set to FILE; - is standard output, and the hash is then a note
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 
 pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
-    if args.out == Path::new("-") {
-        let error = "--out - is not possible: standard output receives the hash of the set";
-        return Err(usage(error));
-    }
     let config = cx.load_any()?;
+    let directory = cx.services.environment.directory();
+    let out = OutputFile::new(&args.out, directory, Some(&config))?;
+    if out.is_stdout() && cx.output.format != Format::Human {
+        return Err(usage(
+            "standard output cannot contain the set in addition to a report: with --format, name a file instead of `-`",
+        ));
+    }
     // An unwritable file stops the run before the first request.
     let mut step = match cx.output.format {
         Format::Github => Some(StepFiles::open(&cx.services.environment)?),
@@ -57,37 +57,33 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
             return Ok(exit);
         }
     };
-    let sha256 = write(&document, &args.out, cx)?;
+    let bytes = document.bytes();
+    let bytes = bytes.map_err(|error| Errors::io(format!("cannot write the set: {error}")))?;
+    out.write(&bytes)?;
+    let sha256 = Digest::of(&bytes).hex();
     cx.output.print_causes(&document.checks, &config);
     match cx.output.format {
         Format::Json => cx.output.print_json(&*document),
+        _ if out.is_stdout() => cx.output.print(&bytes),
         _ => cx.output.print(format!("{sha256}\n")),
     }
     if let Some(step) = &mut step {
         step.outputs(&[
             ("revision", document.revision.clone()),
-            ("set-sha256", sha256),
+            ("set-sha256", sha256.clone()),
         ])?;
     }
+    let written = if out.is_stdout() {
+        format!("its SHA-256 is {sha256}")
+    } else {
+        format!("wrote {}", plain(&args.out.display().to_string()))
+    };
     cx.output.note(&format!(
-        "verified {} at {}; wrote {}",
+        "verified {} at {}; {written}",
         counted(document.images.len(), "image"),
         plain(&document.revision),
-        plain(&args.out.display().to_string())
     ));
     Ok(Exit::Done)
-}
-
-/// Writes the document; returns its hash.
-fn write(document: &SetDocument, out: &Path, cx: &Context) -> Result<String, Errors> {
-    let unwritable = |error: &dyn std::fmt::Display| {
-        let out = plain(&out.display().to_string());
-        Errors::io(format!("cannot write {out}: {error}"))
-    };
-    let bytes = document.bytes().map_err(|error| unwritable(&error))?;
-    let path = cx.services.environment.directory().join(out);
-    fs::write(path, &bytes).map_err(|error| unwritable(&error))?;
-    Ok(Digest::of(&bytes).hex())
 }
 
 /// Reports the reasons for the refusal of a set.

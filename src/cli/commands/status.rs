@@ -26,14 +26,14 @@ use crate::{
     report::{
         json::{
             AdoptionRow, AnyDocument, BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow,
-            StatusDocument, UnreadableRow, WorkTreeRow,
+            StatusDocument, UnpushedRow, UnreadableRow, WorkTreeRow,
         },
         sets::SetSummary,
         status::{self, View},
     },
     workflow::{
         Access, ForgeOverview, SiteHistory, UnpushedAdoption, forge_overview, pin_rules,
-        stages::Stages, unpushed_adoption,
+        stages::Stages, unpushed_adoption, unpushed_set,
     },
 };
 
@@ -134,6 +134,7 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
         }
     };
     report.add_adoption(config, site_history);
+    report.add_unpushed(config, site_history);
     report.add_stages(config, site_history, cx);
     report.add_journal(config);
     let current = history.and_then(history::History::current);
@@ -195,6 +196,7 @@ impl Report {
             unreadable: Vec::new(),
             ignored_claims: Vec::new(),
             adoption: None,
+            unpushed: None,
             not_queried: vec![status::REGISTRY],
             not_read: Vec::new(),
         };
@@ -280,6 +282,23 @@ impl Report {
             }
             Ok(None) => {}
             Err(error) => self.add_failure("adoption", &Errors::from(Error::from(&error))),
+        }
+    }
+
+    /// Records a set that is only in this clone.
+    fn add_unpushed(&mut self, config: &Config, site_history: &SiteHistory) {
+        match unpushed_set(config, site_history) {
+            Ok(Some(entry)) => {
+                let branch = self.document.branch.as_ref();
+                self.document.unpushed = branch.map(|branch| UnpushedRow {
+                    branch: branch.name.clone(),
+                    commit: entry.commit.to_string(),
+                    kind: entry.kind.as_str(),
+                    revision: entry.revision.as_ref().map(ToString::to_string),
+                });
+            }
+            Ok(None) => {}
+            Err(error) => self.add_failure("unpushed", &Errors::from(Error::from(&error))),
         }
     }
 

@@ -220,6 +220,20 @@ fn images_are_distinct_and_pinned() {
     );
     let duplicate = "{ a: { repository: nginx, pins: 1 }, b: { repository: docker.io/library/nginx, pins: 1 } }";
     assert!(problems(&images(duplicate)).contains("`a` and `b` have the same repository"));
+    for (one, other) in [
+        ("nginx", "registry-1.docker.io/library/nginx"),
+        ("docker.io/nginx", "registry.hub.docker.com/nginx"),
+        ("ghcr.io/acme/app", "GHCR.io:443/acme/app"),
+    ] {
+        let text = format!(
+            "{{ a: {{ repository: '{one}', pins: 1 }}, b: {{ repository: '{other}', pins: 1 }} }}"
+        );
+        let found = problems(&images(&text));
+        assert!(
+            found.contains("`a` and `b` have the same repository"),
+            "{found}"
+        );
+    }
     assert!(
         problems(&images("{ -a: { repository: x, pins: 1 } }"))
             .contains("is not a valid image name")

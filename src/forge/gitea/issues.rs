@@ -25,6 +25,7 @@ use crate::{
         http::Paging,
         shared::{IssueRow, issues},
     },
+    oci::date,
 };
 
 /// The scope for writing issues.
@@ -191,7 +192,7 @@ impl Gitea {
     pub(crate) async fn delete_old_claims(&self) -> Result<(), Error> {
         let request = self.request(Method::GET, "branches", "listing claims");
         let branches: Vec<Branch> = self.http.pages(&request, Paging::Counted).await?;
-        let now = OffsetDateTime::from((self.http.now())());
+        let now = date::offset((self.http.now())());
         for branch in branches {
             let created = OffsetDateTime::parse(&branch.commit.timestamp, &Rfc3339);
             let is_old = created.is_ok_and(|created| now - created > EXPIRY);

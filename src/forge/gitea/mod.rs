@@ -49,8 +49,6 @@ pub(crate) struct Gitea {
     name: String,
     /// Trees by commit: they never change.
     trees: RefCell<HashMap<String, Tree>>,
-    /// The version of the server, requested once.
-    version: RefCell<Option<String>>,
     /// The branch that this run deleted while it had no pull request: the server closes any pull
     /// request that the branch has when its queue reaches the deletion.
     deleted: RefCell<Option<String>>,
@@ -72,7 +70,6 @@ impl Gitea {
             owner: target.owner.clone(),
             name: target.name.clone(),
             trees: RefCell::default(),
-            version: RefCell::default(),
             deleted: RefCell::default(),
             reopened: RefCell::default(),
             method,

@@ -80,27 +80,25 @@ impl Version {
 }
 
 impl Gitea {
-    /// The version of the server, requested once.
     pub(super) async fn version(&self) -> Result<Version, Error> {
         self.version_text().await.map(|text| Version::parse(&text))
     }
 
     pub(super) async fn version_text(&self) -> Result<String, Error> {
-        if let Some(version) = self.version.borrow().as_ref() {
-            return Ok(version.clone());
-        }
-        let version = self.http.gitea_version().await?;
-        *self.version.borrow_mut() = Some(version.clone());
-        Ok(version)
+        self.http.gitea_version().await
     }
 }
 
 impl Http {
-    /// The version of a Gitea or Forgejo.
+    /// The version of a Gitea or Forgejo, requested once for all of its repositories.
     pub(super) async fn gitea_version(&self) -> Result<String, Error> {
-        let request = Request::new(Method::GET, ["version"], "Gitea: reading its version");
-        let row: VersionRow = self.send(&request).await?.expect(&[200])?;
-        Ok(row.version)
+        let read = async || {
+            let request = Request::new(Method::GET, ["version"], "Gitea: reading its version");
+            let row: VersionRow = self.send(&request).await?.expect(&[200])?;
+            Ok(row.version)
+        };
+        let version = self.server.version.get_or_try_init(read).await;
+        version.cloned()
     }
 }
 

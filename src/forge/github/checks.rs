@@ -11,6 +11,7 @@ use super::{Github, graphql::Response};
 use crate::{
     error::Error,
     forge::{Ability, Status, StatusKind, StatusResult, http::Paging},
+    oci::date,
 };
 
 /// The owner of the token of a workflow run.
@@ -220,11 +221,11 @@ impl Github {
         let request = self.request(Method::GET, &format!("commits/{commit}"), what);
         let row: Option<CommitRow> = self.http.find(&request, &[404, 422]).await?;
         // The age of a commit without a readable date is unknown.
-        let date = row
+        let committed = row
             .and_then(|row| row.commit.committer?.date)
             .and_then(|date| OffsetDateTime::parse(&date, &Rfc3339).ok());
-        let now = OffsetDateTime::from((self.http.now())());
-        Ok(date.is_some_and(|date| now - date > RETENTION))
+        let now = date::offset((self.http.now())());
+        Ok(committed.is_some_and(|date| now - date > RETENTION))
     }
 
     /// The token of a workflow run has the form of every installation token; the name of its owner

@@ -114,6 +114,13 @@ pub(crate) fn environment(file: &Path, number: usize) -> Option<&Path> {
     named.nth(number)
 }
 
+/// The environment in the name of a file, such as `values-staging.yaml` or `compose.prod.yaml`.
+pub(crate) fn of_file_name(file: &Path) -> Option<&str> {
+    let name = file.file_name()?.to_str()?;
+    let mut parts = name.split(['-', '_', '.']);
+    parts.find(|part| NAMES.contains(&part.to_ascii_lowercase().as_str()))
+}
+
 fn is_environment(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     NAMES.iter().any(|known| {
@@ -245,6 +252,20 @@ mod tests {
             "preproduction",
         ] {
             assert!(!is_environment(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn file_names_contain_environments() {
+        for (file, expected) in [
+            ("values-staging.yaml", Some("staging")),
+            ("a/compose.prod.yaml", Some("prod")),
+            ("prod_values.yaml", Some("prod")),
+            ("values.yaml", None),
+            ("prod/values.yaml", None),
+            ("product.yaml", None),
+        ] {
+            assert_eq!(of_file_name(Path::new(file)), expected, "{file}");
         }
     }
 

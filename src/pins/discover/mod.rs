@@ -229,6 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn text_around_a_reference_is_not_its_name() {
+        for text in [
+            r#"{"a": "x\nghcr.io/acme/app@sha256:HEX"}"#,
+            r#"{"a": "ghcr.io\/acme\/app\u0040sha256:HEX"}"#,
+            "${IMG:-ghcr.io/acme/app@sha256:HEX}",
+            "${IMG-ghcr.io/acme/app:${TAG:-v1}@sha256:HEX}",
+            "containers-storage:ghcr.io/acme/app@sha256:HEX",
+            "https://ghcr.io/acme/app@sha256:HEX",
+            "ghcr.io/acme/app@${D:-sha256:HEX}",
+        ] {
+            let expected = [("ghcr.io/acme/app".to_owned(), 1, 0)];
+            assert_eq!(discovered_in(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn text_that_only_resembles_a_name_is_ignored() {
         for text in [
             "$REGISTRY/app@sha256:HEX",
@@ -236,7 +252,10 @@ mod tests {
             "{{ registry }}app@sha256:HEX",
             "git@github.com:acme/app",
             "me@example.org:22",
-            "https://ghcr.io/acme/app@sha256:HEX",
+            "https://acme/app@sha256:HEX",
+            "pkg:docker/acme/app@sha256:HEX",
+            "git@example.org:acme/app@sha256:HEX",
+            r"ghcr.io\u002facme\u002fapp@sha256:HEX",
             "ghcr.io/acme/app@sha256:<digest>",
             "ghcr.io/acme/app:v1",
             "actions/checkout@0123456789abcdef0123456789abcdef01234567",

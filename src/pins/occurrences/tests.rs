@@ -30,7 +30,10 @@ images:
 fn digests(finder: &OccurrenceFinder, text: &[u8]) -> Vec<Occurrence> {
     let mut buffer = Vec::new();
     let found = finder.digests(text, &mut buffer, |_, _| true).unwrap();
-    assert_eq!(finder.other_digests(text, &[]), found.occurrences);
+    assert_eq!(
+        finder.other_digests(text, &Scan::default()),
+        found.occurrences
+    );
     assert_eq!(found.is_buffered, text.len() < BLOCK);
     assert!(!found.is_buffered || buffer == text);
     found.occurrences
@@ -41,6 +44,7 @@ fn found_in(text: &[u8]) -> Vec<String> {
     let row = |one: &Occurrence| {
         let kind = match &one.kind {
             OccurrenceKind::Image(at) => format!("image {at}"),
+            OccurrenceKind::Embedded(at) => format!("embedded {at}"),
             OccurrenceKind::Utf16Image(at) => format!("wide {at}"),
             OccurrenceKind::Mirror(at, name) => format!("mirror {at} {name}"),
             OccurrenceKind::SameOwner(name) => format!("owner {name}"),
@@ -88,13 +92,96 @@ fn name_decides_the_kind_of_an_occurrence() {
         ("digest: sha256:HEX", "1:9 digits"),
         ("digest: HEX", "1:9 digits"),
         ("sha256-HEX.sig", "1:8 digits"),
-        ("ghcr.io/acme/app@sha256:HEXz", "1:18 digits"),
         ("ghcr.io/acme/app sha256:HEX", "1:18 digits"),
-        ("ghcr.io/acme/app@HEX", "1:18 digits"),
         ("$ghcr.io/acme/x@sha256:HEX", "1:17 digits"),
-        ("x.example/ghcr.io/acme/app@sha256:HEX", "1:28 digits"),
     ] {
         assert_eq!(in_text(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn embedded_name_is_reported() {
+    let text = "version: 1
+files: [x]
+images:
+  app: { repository: ghcr.io/acme/app, pins: 1 }
+  web: { repository: nginx, pins: 1 }
+  tool: { repository: tools/tool, pins: 1 }
+";
+    let finder = OccurrenceFinder::new(&config::example(text));
+    let image = |text: &str| {
+        let text = text.replace("HEX", HEX);
+        let found = digests(&finder, text.as_bytes());
+        let [one] = found.as_slice() else {
+            panic!("{text}");
+        };
+        match one.kind {
+            OccurrenceKind::Embedded(image) => Some(image),
+            _ => None,
+        }
+    };
+    for (text, expected) in [
+        ("ghcr.io/acme/app@sha256:HEXz", 0),
+        ("ghcr.io/acme/app@HEX", 0),
+        ("ghcr.io/acme/app@@sha256:HEX", 0),
+        ("ghcr.io/acme/app@sha256:sha256:HEX", 0),
+        ("ghcr.io/acme/app@sha256:HEX:v1", 0),
+        ("ghcr.io/acme/app:-x@sha256:HEX", 0),
+        ("-ghcr.io/acme/app@sha256:HEX", 0),
+        ("-ighcr.io/acme/app@sha256:HEX", 0),
+        ("mirror.example/ghcr.io/acme/app@sha256:HEX", 0),
+        ("${MIRROR}/ghcr.io/acme/app@sha256:HEX", 0),
+        ("$MIRROR/ghcr.io/acme/app@sha256:HEX", 0),
+        ("${REGISTRY:-ghcr.io}/acme/app@sha256:HEX", 0),
+        ("$REGISTRY/acme/app:v1@sha256:HEX", 0),
+        ("{{ registry }}acme/app@sha256:HEX", 0),
+        ("${IMG:-ghcr.io/acme/app}@sha256:HEX", 0),
+        ("${IMG:-ghcr.io/acme/app}:${TAG:-v1}@${D:-sha256:HEX}", 0),
+        ("ghcr.io/acme/app${SUFFIX}@sha256:HEX", 0),
+        ("\"ghcr.io/acme/app\"@sha256:HEX", 0),
+        ("ghcr.io/acme/app@\"sha256:HEX\"", 0),
+        (r"ghcr.io\u002facme\u002fapp@sha256:HEX", 0),
+        (r"ghcr.io\u002facme\/app\u0040sha256:HEX", 0),
+        (r"ghcr.io/acme/app:v1\.2@sha256:HEX", 0),
+        ("ghcr.io%2Facme%2Fapp%40sha256%3AHEX", 0),
+        ("ghcr.io/acme/app&#64;sha256:HEX", 0),
+        ("ghcr.io/acme/app&#x40;sha256:HEX", 0),
+        ("https://ghcr.io/v2/acme/app/manifests/sha256:HEX", 0),
+        ("https://ghcr.io:443/v2/acme/app/manifests/sha256:HEX", 0),
+        (
+            &format!("{}/ghcr.io/acme/app@sha256:HEX", "x/".repeat(300)),
+            0,
+        ),
+        ("$nginx@sha256:HEX", 1),
+        ("docker:nginx:1@sha256:HEX", 1),
+        ("${REGISTRY}/nginx@sha256:HEX", 1),
+        ("/library/nginx@sha256:HEX", 1),
+        (
+            "https://registry-1.docker.io/v2/library/nginx/manifests/sha256:HEX",
+            1,
+        ),
+        ("{{ registry }}tools/tool@sha256:HEX", 2),
+        ("mirror.example/docker.io/tools/tool@sha256:HEX", 2),
+    ] {
+        assert_eq!(image(text), Some(expected), "{text}");
+    }
+    for text in [
+        "ghcr.io/acme/app/sub@sha256:HEX",
+        "ghcr.io/acme/app-other@sha256:HEX",
+        "xghcr.io/acme/app@sha256:HEX",
+        "my-ghcr.io/acme/app@sha256:HEX",
+        "quay.io/acme/app@sha256:HEX",
+        "quay.io/nginx@sha256:HEX",
+        "mirror.example/tools/tool@sha256:HEX",
+        "my-nginx@sha256:HEX",
+        "ghcr.io/acme/app,other@sha256:HEX",
+        "ghcr.io/acme/app@v1,sha256:HEX",
+        "ghcr.io/acme/app other@sha256:HEX",
+        "https://ghcr.io/v2/acme/app/blobs/sha256:HEX",
+        "https://ghcr.io/v2/acme/other/manifests/sha256:HEX",
+        r#"{"repository":"ghcr.io/acme/app","digest":"sha256:HEX"}"#,
+    ] {
+        assert_eq!(image(text), None, "{text}");
     }
 }
 
@@ -221,6 +308,9 @@ fn reference_without_a_digest_is_found() {
         "ghcr.io/acme/app\u{13a}v1",
         "localhost:5000/tool",
         "http://nginx:8080/",
+        "http://nginx:8080",
+        "tcp://nginx:8080",
+        "proxy:nginx:8080",
         "nginx:8080/path",
     ] {
         assert_eq!(found(text), [] as [&str; 0], "{text}");
@@ -236,7 +326,10 @@ proptest! {
         1 => Just(format!("nginx@sha256:{}", &HEX[1..])),
         1 => Just(HEX.to_owned()),
         1 => Just("docker://".to_owned()),
-        2 => "[ \n/:a-z\"]{0,4}",
+        1 => Just("${IMG:-".to_owned()),
+        1 => Just("\\n".to_owned()),
+        1 => Just("${D:-".to_owned()),
+        2 => "[ \n/:a-z\"@\\\\$}]{0,4}",
         1 => (131_000..131_200_usize).prop_map(|n| " ".repeat(n)),
     ], 0..7)) {
         let text = parts.concat().into_bytes();

@@ -32,8 +32,6 @@ pub(super) struct Entry {
     pub(super) names: Vec<Field>,
     pub(super) digest: Option<Field>,
     pub(super) tag: Option<Field>,
-    /// The text that kustomize appends to the tag.
-    pub(super) tag_suffix: Option<Field>,
     /// The refusal by the kind of the place, if there is a digest.
     pub(super) refused: Option<Refusal>,
     /// The reason to refuse a digest in both fields.

@@ -51,7 +51,6 @@ fn entry(
         names,
         digest,
         tag,
-        tag_suffix: None,
         refused: None,
         both: BOTH,
         global: true,
@@ -82,13 +81,20 @@ pub(super) fn image_of(
     let Some(name) = document.scalar(repository.node) else {
         return (EntryImage::Other, names);
     };
-    let joined = |registry: &str| (file.image)(Repository::joined(registry, name).ok()?);
+    let joined = |registry: &str| {
+        let registry = Repository::without_scheme(registry);
+        (file.image)(Repository::joined(registry, name).ok()?)
+    };
     let own = registry
         .map(|registry| document.scalar(registry.node).unwrap_or_default())
         .filter(|registry| !matches!(*registry, "" | "~" | "null"));
     let image = match (own, default) {
         (Some(registry), _) => joined(registry),
-        (None, Some(default)) if !Repository::begins_with_host(name) => joined(default),
+        (None, Some(default))
+            if !Repository::begins_with_host(Repository::without_scheme(name)) =>
+        {
+            joined(default)
+        }
         (None, _) => file.image(name),
     };
     let global = || global_registry(document, entry).and_then(joined);

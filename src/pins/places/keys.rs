@@ -227,7 +227,6 @@ fn entry<'d>(
         names,
         digest,
         tag,
-        tag_suffix: None,
         refused,
         both,
         global: matches!(rule.owner, Owner::Keys { .. }),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::{Finding, PREFIX, Rules, TextLine};
+use super::{Finding, PREFIX, Rules};
 use crate::{
     oci::{Digest, Tag},
     pins::{
@@ -81,16 +81,6 @@ fn line_end(content: &[u8], at: usize) -> Option<usize> {
     let newline = memchr::memchr(b'\n', &content[at..far]);
     let end = newline.map(|newline| at + newline);
     end.or((far == content.len()).then_some(far))
-}
-
-/// The marked lines, each with the image in its comment. An overlong line is omitted.
-pub(super) fn lines(rules: &Rules, content: &[u8]) -> Vec<TextLine> {
-    let markers = memmem::find_iter(content, MARKER).filter_map(|at| marker(content, at));
-    let lines = markers.filter_map(|marker| {
-        let image = rules.names.get(marker.name)?;
-        Some((*image, marker.line?))
-    });
-    lines.collect()
 }
 
 fn finding(

@@ -16,14 +16,12 @@ mod kustomize;
 mod marked;
 mod quoting;
 mod readers;
-mod tags;
 mod uses;
 mod values;
 mod yaml;
 
 use std::{
     collections::{HashMap, HashSet},
-    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -45,7 +43,6 @@ use crate::{
 };
 
 pub(super) use quoting::needs_quotes;
-pub(super) use tags::TagPlaces;
 
 /// Finds whole references and split pins in files.
 #[derive(Debug, Clone)]
@@ -217,23 +214,12 @@ impl FileScanner {
     }
 }
 
-/// The image of a line of text, and the range of the line.
-type TextLine = (usize, Range<usize>);
-
-/// The reader of a kind of entries in text.
-struct TextReader {
-    /// The pins and refusals of a place.
-    find: fn(&Rules, &Finder, usize, &[u8]) -> Vec<Finding>,
-    /// The lines of entries, each with its image.
-    lines: fn(&Rules, &[u8]) -> Vec<TextLine>,
-}
+/// The pins and refusals of a place in text.
+type TextReader = fn(&Rules, &Finder, usize, &[u8]) -> Vec<Finding>;
 
 fn text_reader(kind: TextKind) -> TextReader {
     match kind {
-        TextKind::Marked => TextReader {
-            find: marked::find,
-            lines: marked::lines,
-        },
+        TextKind::Marked => marked::find,
     }
 }
 
@@ -329,7 +315,7 @@ impl Rules {
                 PlaceKind::Yaml(kind) => parsed.push((*number, kind)),
                 // A line without a digest may be refused, so every file is searched.
                 PlaceKind::Text(kind) => {
-                    let find = text_reader(*kind).find;
+                    let find = text_reader(*kind);
                     findings.extend(find(self, finder, *number, content));
                 }
             }
@@ -415,7 +401,7 @@ impl File<'_> {
 
     /// The image with this repository.
     fn image(&self, repository: &str) -> Option<usize> {
-        (self.image)(Repository::parse(repository).ok()?)
+        (self.image)(Repository::parse(Repository::without_scheme(repository)).ok()?)
     }
 
     fn comments(&self, place: usize) -> CommentPolicy {
@@ -510,6 +496,7 @@ fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
                 column,
                 offset: at,
                 tag,
+                tag_at: at,
                 digest,
                 split: Some(split),
                 comment: None,

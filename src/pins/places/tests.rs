@@ -310,7 +310,7 @@ fn registry_of_the_place_is_a_default() {
     // A mirror is another repository.
     scene.ignores("a: { repository: mirror.example/acme/app, digest: OLD }\n");
     // Another port is another registry.
-    scene.ignores("a: { repository: 'ghcr.io:443/acme/app', digest: OLD }\n");
+    scene.ignores("a: { repository: 'ghcr.io:8443/acme/app', digest: OLD }\n");
     helm().ignores("a: { repository: acme/app, digest: OLD }\n");
     // A repository that starts with a host has a registry.
     for host in ["localhost", "Host"] {
@@ -318,6 +318,34 @@ fn registry_of_the_place_is_a_default() {
             "a: {{ repository: {host}/acme/app, digest: OLD }}\n"
         ));
     }
+}
+
+#[test]
+fn other_spelling_of_a_repository_is_found() {
+    for name in [
+        "ghcr.io:443/acme/app",
+        "GHCR.io/acme/app",
+        "oci://ghcr.io/acme/app",
+        "docker://ghcr.io:443/acme/app",
+    ] {
+        let text = format!("a: {{ repository: '{name}', digest: OLD }}\n");
+        assert_eq!(helm().found(&text), "app /a/digest -", "{name}");
+    }
+    for (registry, name) in [
+        ("registry-1.docker.io", "library/nginx"),
+        ("registry.hub.docker.com", "nginx"),
+        ("oci://index.docker.io", "nginx"),
+        ("https://docker.io:443/", "nginx"),
+    ] {
+        let text = format!("a: {{ registry: '{registry}', repository: '{name}', digest: OLD }}\n");
+        assert_eq!(helm().found(&text), "hub /a/digest -", "{registry}");
+    }
+    let kustomize = scene("kustomize: {}", "kustomization.yaml");
+    for name in ["oci://ghcr.io/acme/app", "ghcr.io:443/acme/app"] {
+        let text = format!("images:\n- name: x\n  newName: {name}\n  digest: OLD\n");
+        assert_eq!(kustomize.found(&text), "app /images/0/digest -", "{name}");
+    }
+    helm().ignores("a: { repository: 'oci://ghcr.io/acme/other', digest: OLD }\n");
 }
 
 #[test]

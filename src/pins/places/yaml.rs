@@ -240,13 +240,6 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// The texts of all scalars.
-    pub(super) fn scalars(&self) -> impl Iterator<Item = &str> {
-        (0..)
-            .take(self.nodes.len())
-            .filter_map(|id| self.scalar(id))
-    }
-
     /// Whether the bytes of a scalar are its text.
     pub(super) fn is_verbatim(&self, id: Id) -> bool {
         self.node(id).of == NONE

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config::Image, error::Span};
+use crate::{config::Image, error::Span, pins::reference::MAX_REFERENCE};
 
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -16,6 +16,7 @@ fn finder(repositories: &[&str]) -> Finder {
         pins_at: Span { start: 0, end: 0 },
         inventory: crate::config::ImageInventory::OfSet,
         contract: None,
+        platforms: None,
     };
     let images: Vec<_> = repositories.iter().enumerate().map(image).collect();
     Finder::for_images(&images)
@@ -60,20 +61,116 @@ fn pin_is_found_in_any_text() {
 }
 
 #[test]
+fn text_around_a_reference_does_not_hide_it() {
+    for (text, column, tag) in [
+        ("${IMG:-ghcr.io/acme/app@sha256:HEX}", 8, None),
+        ("${IMG-ghcr.io/acme/app@sha256:HEX}", 7, None),
+        ("${IMG:=ghcr.io/acme/app:v1@sha256:HEX}", 8, Some("v1")),
+        ("${A:-${B:-ghcr.io/acme/app@sha256:HEX}}", 11, None),
+        ("docker-image://ghcr.io/acme/app@sha256:HEX", 16, None),
+        ("oras://ghcr.io/acme/app@sha256:HEX", 8, None),
+        ("https://ghcr.io/acme/app@sha256:HEX", 9, None),
+        ("https://user:word@ghcr.io/acme/app@sha256:HEX", 19, None),
+        ("xdocker://ghcr.io/acme/app@sha256:HEX", 11, None),
+        ("docker://docker://ghcr.io/acme/app@sha256:HEX", 19, None),
+        ("oci:ghcr.io/acme/app@sha256:HEX", 5, None),
+        (
+            "containers-storage:ghcr.io/acme/app:v1@sha256:HEX",
+            20,
+            Some("v1"),
+        ),
+        (
+            "ostree-unverified-registry:ghcr.io/acme/app@sha256:HEX",
+            28,
+            None,
+        ),
+        (
+            "ostree-image-signed:docker://ghcr.io/acme/app@sha256:HEX",
+            30,
+            None,
+        ),
+        ("image:ghcr.io/acme/app@sha256:HEX", 7, None),
+        ("//ghcr.io/acme/app@sha256:HEX", 3, None),
+        ("_ghcr.io/acme/app@sha256:HEX_", 2, None),
+        ("<!--ghcr.io/acme/app@sha256:HEX-->", 5, None),
+        (r#""a\nghcr.io/acme/app@sha256:HEX\n""#, 5, None),
+        (r#""a\tghcr.io/acme/app:v1@sha256:HEX""#, 5, Some("v1")),
+        (r#""a\\nghcr.io/acme/app@sha256:HEX""#, 6, None),
+        (r#""\u000aghcr.io/acme/app@sha256:HEX""#, 8, None),
+        (r"\x0aghcr.io/acme/app@sha256:HEX", 5, None),
+        (r"\U0000000aghcr.io/acme/app@sha256:HEX", 11, None),
+        (r#""ghcr.io\/acme\/app:v1@sha256:HEX""#, 2, Some("v1")),
+        (r#""docker:\/\/ghcr.io\/acme\/app@sha256:HEX""#, 13, None),
+        (r#""ghcr.io/acme/app:v1\u0040sha256:HEX""#, 2, Some("v1")),
+        (r#""ghcr.io/acme/app\\u0040sha256:HEX""#, 2, None),
+        (r"ghcr.io/acme/app\x40sha256:HEX", 1, None),
+        (r#""ghcr\.io\/acme\/app\@sha256:HEX""#, 2, None),
+        ("ghcr.io/acme/app:${TAG:-x}@sha256:HEX", 1, None),
+        ("ghcr.io/acme/app:v1-${TAG}@sha256:HEX", 1, None),
+        ("ghcr.io/acme/app:$TAG@sha256:HEX", 1, None),
+        ("ghcr.io/acme/app:$(tag)@sha256:HEX", 1, None),
+        ("ghcr.io/acme/app:{{ .Values.tag }}@sha256:HEX", 1, None),
+        ("ghcr.io/acme/app:%TAG%@sha256:HEX", 1, None),
+        ("ghcr.io/acme/app:<tag>@sha256:HEX", 1, None),
+        ("ghcr.io/acme/app@${D:-sha256:HEX}", 1, None),
+        ("ghcr.io/acme/app:v1@${D-sha256:HEX}", 1, Some("v1")),
+        ("ghcr.io/acme/app:${T:-v1}@${D:=sha256:HEX}", 1, None),
+        ("GHCR.io:443/acme/app@sha256:HEX", 1, None),
+    ] {
+        let text = text.replace("HEX", HEX);
+        let scan = acme().scan(text.as_bytes());
+        let [pin] = scan.pins.as_slice() else {
+            panic!("{text}");
+        };
+        assert_eq!((pin.image, pin.line, pin.column), (0, 1, column), "{text}");
+        assert_eq!(pin.tag.as_ref().map(Tag::as_str), tag, "{text}");
+        assert_eq!(&text[pin.offset..pin.offset + 71], format!("sha256:{HEX}"));
+        if let Some(tag) = tag {
+            assert!(text[pin.tag_at..].starts_with(tag), "{text}");
+        }
+        // The tag ends where the digest's separator begins.
+        let before = acme().image_before(text.as_bytes(), pin.offset);
+        assert_eq!(before, Some(0), "{text}");
+    }
+}
+
+#[test]
+fn variable_is_not_a_name() {
+    let hub = finder(&["nginx", "img", "acme/app"]);
+    for (text, expected) in [
+        ("${img:-nginx@sha256:HEX}", vec![0]),
+        ("${img-nginx:1@sha256:HEX}", vec![0]),
+        ("docker://acme/app@sha256:HEX", vec![2]),
+        ("$nginx@sha256:HEX", vec![]),
+        ("${REGISTRY}nginx@sha256:HEX", vec![]),
+        ("git@github.com:acme/app@sha256:HEX", vec![]),
+        ("pkg:docker/acme/app@sha256:HEX", vec![]),
+        ("https://acme/app@sha256:HEX", vec![]),
+    ] {
+        assert_eq!(found(&hub, text), (expected, 0), "{text}");
+    }
+}
+
+#[test]
 fn unconfigured_repository_is_not_found() {
     for text in [
         "mirror.example/ghcr.io/acme/app@sha256:HEX",
         "ghcr.io/acme/app/sub@sha256:HEX",
         "xghcr.io/acme/app@sha256:HEX",
+        "IMG-ghcr.io/acme/app@sha256:HEX",
+        "${-ghcr.io/acme/app@sha256:HEX",
         "ghcr.io/acme/apps@sha256:HEX",
         "ghcr.io/Acme/app@sha256:HEX",
-        "https://ghcr.io/acme/app@sha256:HEX",
-        "xdocker://ghcr.io/acme/app@sha256:HEX",
-        "docker://docker://ghcr.io/acme/app@sha256:HEX",
-        "oci:ghcr.io/acme/app@sha256:HEX",
-        "a@ghcr.io/acme/app@sha256:HEX",
         "-ghcr.io/acme/app@sha256:HEX",
-        "_ghcr.io/acme/app@sha256:HEX",
+        "/ghcr.io/acme/app@sha256:HEX",
+        "${MIRROR}/ghcr.io/acme/app@sha256:HEX",
+        r"ghcr.io/acme\u002fapp@sha256:HEX",
+        r"\u0078ghcr.io/acme/app@sha256:HEX",
+        r"ghcr.io/acme/app:v1\.2@sha256:HEX",
+        r"ghcr.io/acme/app:\_v1@sha256:HEX",
+        "ghcr.io/acme/app${TAG}@sha256:HEX",
+        "ghcr.io/acme/app@\"sha256:HEX",
+        "ghcr.io/acme/app%40sha256:HEX",
         "localhost:5001/app@sha256:HEX",
         "localhost/app@sha256:HEX",
         "ghcr.io/acme/app@@sha256:HEX",
@@ -100,6 +197,9 @@ fn spellings_of_docker_hub_are_equal() {
         "docker.io/nginx",
         "docker.io/library/nginx",
         "index.docker.io/library/nginx",
+        "registry-1.docker.io/nginx",
+        "registry.hub.docker.com/library/nginx",
+        "Docker.io:443/nginx",
     ] {
         assert_eq!(
             found(&hub, &format!(" {name}:1@sha256:HEX")),
@@ -139,6 +239,13 @@ fn malformed_digest_is_reported() {
         "ghcr.io/acme/app@sha256:latest",
         "ghcr.io/acme/app:@sha256:HEX",
         "ghcr.io/acme/app:-x@sha256:HEX",
+        "ghcr.io/acme/app@sha256:HEX:v1",
+        "ghcr.io/acme/app@sha256:HEX:${TAG}",
+        "ghcr.io/acme/app@sha256:sha256:HEX",
+        "ghcr.io/acme/app@sha256:HEX@sha256:HEX",
+        "ghcr.io/acme/app@${D:-sha512:HEX}",
+        "${IMG:-ghcr.io/acme/app@sha256:abc}",
+        r"\nghcr.io/acme/app@sha256:abc",
     ] {
         assert_eq!(found(&acme(), text), (vec![], 1), "{text}");
     }
@@ -149,6 +256,7 @@ fn malformed_digest_is_reported() {
         image: 0,
         line: 2,
         column: 4,
+        digest: 21..31,
         text: "ghcr.io/acme/app@sha256:abc".into(),
     };
     assert_eq!(scan.malformed, [expected]);
@@ -217,7 +325,6 @@ fn text_without_digest_is_ignored() {
         "ghcr.io/acme/app@sha256:…",
         "ghcr.io/acme/app@$DIGEST",
         "ghcr.io/acme/app@latest",
-        "ghcr.io/acme/app:${TAG}@sha256:HEX",
         "ghcr.io/acme/app",
     ] {
         assert_eq!(found(&acme(), text), (vec![], 0), "{text}");
@@ -294,8 +401,8 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         2 => Just(format!("ghcr.io/acme/app-extra:t@sha256:{HEX}")),
         1 => Just("ghcr.io/acme/app@sha256:abc".to_owned()),
         1 => Just("@".to_owned()),
-        1 => Just("docker://".to_owned()),
-        2 => "[ \n/:a-z\"]{0,5}",
+        1 => Just(" docker://".to_owned()),
+        2 => "[ \n\"]{0,5}",
         1 => (1..600_usize).prop_map(|n| "a".repeat(n)),
     ];
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat().into_bytes())
@@ -305,7 +412,7 @@ proptest! {
     #[test]
     fn naive_search_finds_the_same_pins(text in text()) {
         let pattern = regex::bytes::Regex::new(
-            r"(?-u)(?:^|[^A-Za-z0-9._/:@-])(?:docker://|oci://)?(ghcr\.io/acme/app(?:-extra)?)(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?@(sha256:[0-9a-f]{64})(?:[^0-9A-Za-z]|$)",
+            r"(?-u)(?:^|[^A-Za-z0-9._/:-])(?:[A-Za-z0-9._-]*:)*(?://)?(ghcr\.io/acme/app(?:-extra)?)(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?@(sha256:[0-9a-f]{64})(?:[^0-9A-Za-z:@]|:[^0-9A-Za-z_${]|:?$)",
         ).unwrap();
         let mut expected = Vec::new();
         let mut from = 0;

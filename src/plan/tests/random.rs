@@ -106,6 +106,8 @@ fn resolved<'c>(
             tag: tag.tag().unwrap().clone(),
             facts: facts(name),
         })),
+        recorded: None,
+        bypassed: None,
         old_platforms: Vec::new(),
     };
     let resolutions: Vec<_> = IMAGES.iter().map(resolution).collect();

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, SystemTime},
 };
 
@@ -43,6 +43,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
             server: Some(now),
         },
         dangling: Vec::new(),
+        lost: BTreeSet::new(),
     }
 }
 
@@ -55,9 +56,10 @@ pub(in crate::prune) fn add_nested_twice(listing: &mut Listing) {
             digest: digest(&format!("level {level}")),
             is_index: true,
             is_attestation: false,
+            platform: None,
         };
         let node = Node {
-            children: vec![child; 2],
+            children: vec![child.clone(); 2],
             subject: None,
         };
         listing.nodes.insert(parent, node);

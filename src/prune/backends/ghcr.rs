@@ -4,7 +4,7 @@
 //! Manifests are only read if a version may be deleted, and then all of them. If the manifest of a
 //! listed version is missing, the package changed during the listing or the tag is dangling.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::manifests;
 use crate::{
@@ -72,6 +72,7 @@ impl Ghcr {
             dates,
             clock,
             dangling: Vec::new(),
+            lost: BTreeSet::new(),
         };
         if has_candidate {
             self.read_references(&mut listing, progress).await?;
@@ -97,7 +98,13 @@ impl Ghcr {
                 .dangling
                 .extend(tags.map(|tag| Dangling { tag, id }));
         }
-        manifests::nested(&self.source, listing, progress).await
+        manifests::nested(&self.source, listing, progress).await?;
+        // The package lists every manifest as a version, also those without a tag.
+        let children = listing.nodes.values().flat_map(|node| &node.children);
+        let lost = children.map(|child| child.digest);
+        let lost = lost.filter(|digest| !listing.dates.contains_key(digest));
+        listing.lost = lost.collect();
+        Ok(())
     }
 
     /// Fetches the manifests of versions for their references, and returns the versions without a

@@ -90,6 +90,7 @@ impl Registry {
                 dates: HashMap::new(),
                 clock: tags.clock,
                 dangling: Vec::new(),
+                lost: BTreeSet::new(),
             },
             date_sources: HashMap::new(),
         };
@@ -308,8 +309,11 @@ impl Registry {
                 .collect();
             progress.begin("reading platforms", Some(unread.len()));
             manifests::read(&self.source, unread, progress, |digest, found| {
-                if let Some(found) = found {
-                    reader.add_manifest(digest, &found.value);
+                match found {
+                    Some(found) => reader.add_manifest(digest, &found.value),
+                    None => {
+                        reader.listing.lost.insert(digest);
+                    }
                 }
                 Ok(())
             })

@@ -67,6 +67,7 @@ fn index(listing: &mut Listing, name: &str, parts: &[(&str, bool)]) {
         digest: digest(part),
         is_index: false,
         is_attestation: *attestation,
+        platform: None,
     };
     let node = Node {
         children: parts.iter().map(child).collect(),
@@ -94,6 +95,7 @@ fn second_listing_has_the_same_rules() {
             digest: digest("unread"),
             is_index: true,
             is_attestation: false,
+            platform: None,
         };
         let node = Node {
             children: vec![child],

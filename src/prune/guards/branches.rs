@@ -98,6 +98,7 @@ impl Branches {
             configured: config.provenance.branch.as_deref(),
             base: None,
             ci: stated,
+            remote_of: None,
         })?;
         let (remote, name) = git.remote_of(&history)?;
         // Pull requests may use another remote than the promotion history.

@@ -4,7 +4,11 @@
 //! Each repository is fetched completely into a scratch repository, and its past is read as that of this
 //! repository is.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use super::{
     past_pins::{BranchConfigurations, RepositoryProtection},
@@ -14,8 +18,8 @@ use crate::{
     code::Code,
     config::{AlsoPinned, Config},
     error::{Class, Error},
-    git::{Git, GitError, ObjectId, Remote},
-    pins::{ImageNames, MentionFinder},
+    git::{Git, GitError, Login, ObjectId, Remote},
+    pins::MentionFinder,
 };
 
 /// The prefix of the fetched references in the scratch repository.
@@ -24,10 +28,13 @@ const REFS: &str = "refs/repin/";
 /// Another repository and its access.
 #[derive(Clone)]
 pub(crate) struct RepositoryAccess {
-    /// The configuration.
+    /// The key of the configuration that contains the repository.
+    pub key: &'static str,
     pub entry: AlsoPinned,
     /// The URL and the token.
     pub remote: Remote,
+    /// The login if the credentials of git do not suffice.
+    pub login: Option<Login>,
     /// An empty directory for fetched objects.
     pub scratch: PathBuf,
 }
@@ -55,7 +62,7 @@ impl OtherRepository {
     pub(super) fn read(
         &mut self,
         config: &Config,
-        names: &ImageNames,
+        finder: impl FnOnce(&BranchConfigurations) -> MentionFinder,
     ) -> Result<RepositoryProtection, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
@@ -77,9 +84,9 @@ impl OtherRepository {
         }
         let mut found = self.past.read(&self.git, heads, config, repository)?;
         let past = std::mem::take(&mut found.text);
-        let names = names.with_mappings(config, &self.past.mappings);
-        let finder = MentionFinder::new(Arc::new(names), &self.past.configs);
-        text_search::search_commits(&self.git, &located, &Arc::new(finder), &mut found.text)?;
+        let finder = Arc::new(finder(&self.past));
+        let index = BTreeMap::new();
+        text_search::search_commits(&self.git, &located, &index, &finder, &mut found.text)?;
         // The first location of a digest is reported, so the past comes last.
         found.text.merge(past);
         self.tips.extend(new);
@@ -110,21 +117,31 @@ impl OtherRepository {
         let mut args: Vec<&str> = options.to_vec();
         args.push(&self.access.remote.url);
         args.extend(refspecs.iter().map(String::as_str));
-        self.git
-            .run_checked("fetch", &args, Some(&self.access.remote))
-            .map(drop)
+        let remote = &self.access.remote;
+        let fetched = self.git.run_checked("fetch", &args, Some(remote));
+        let fetched = match (fetched, &self.access.login) {
+            (Err(error), Some(login)) if !matches!(error, GitError::Late { .. }) => {
+                let login = Some(login.clone());
+                let url = remote.url.clone();
+                let remote = Remote { url, login };
+                self.git.run_checked("fetch", &args, Some(&remote))
+            }
+            (fetched, _) => fetched,
+        };
+        fetched.map(drop)
     }
 
     /// Checks that something was fetched, with its history.
     fn check_complete(&self) -> Result<(), Error> {
-        let repository = &self.access.entry.repository;
+        let RepositoryAccess { key, entry, .. } = &self.access;
+        let repository = &entry.repository;
         // git reports a missing branch itself.
         if self.tips.is_empty() {
-            let message = format!("prune.also_pinned_in: {repository} does not have any branch");
+            let message = format!("{key}: {repository} does not have any branch");
             return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message));
         }
         if Git::open(&self.access.scratch)?.is_shallow() {
-            let message = format!("prune.also_pinned_in: {repository} is itself a shallow clone");
+            let message = format!("{key}: {repository} is itself a shallow clone");
             return Err(Error::new(Class::Unavailable, Code::SHALLOW, message)
                 .help("name the repository that it was cloned from"));
         }
@@ -133,8 +150,8 @@ impl OtherRepository {
 
     fn unreadable(&self, error: &GitError) -> Error {
         let message = format!(
-            "prune.also_pinned_in: cannot read {}: {error}",
-            self.access.entry.repository
+            "{}: cannot read {}: {error}",
+            self.access.key, self.access.entry.repository
         );
         let refusal = match error {
             GitError::Denied { .. } => Error::new(Class::Denied, Code::DENIED, message),

@@ -1,8 +1,9 @@
 //! Every digest that was ever pinned, and every revision that was ever promoted, on the branches of a
 //! repository.
 //!
-//! The first-parent line of each branch is read according to every configuration file that was ever on
-//! one of these lines, and to the current configuration. If a configuration cannot be read, its files and
+//! Every commit that a branch reaches is read according to every configuration file that was ever in one
+//! of these commits, and to the current configuration: a set that only a side line of a merge pinned may be
+//! deployed, and an image may have had another repository. If a configuration cannot be read, its files and
 //! images are unknown, so every digest in the files of its directory is protected.
 
 use std::{
@@ -45,12 +46,11 @@ pub(super) struct BranchConfigurations {
     pub(super) branch_formats: BranchNames,
 }
 
-/// The contents of each file on the lines that were read.
+/// The contents of each file in the commits that were read.
 type Contents = BTreeMap<Vec<u8>, BTreeSet<ObjectId>>;
 
 impl BranchConfigurations {
-    /// Searches the first-parent lines up to `tips` of a repository that messages call
-    /// `repository`.
+    /// Searches the commits that `tips` reach in a repository that messages call `repository`.
     pub(super) fn read(
         &mut self,
         git: &Git,
@@ -272,7 +272,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             found.text.location(&digest).unwrap(),
-            "in ../note of a past commit of it"
+            "in ../note:1 of a past commit of it"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Finds the digests and tags in the tracked files of the work tree and in the files of commits.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsStr,
     io::{self, Read},
     os::unix::ffi::OsStrExt,
@@ -14,40 +14,45 @@ use crate::{
     error::Error,
     files::{ReadError, WorkTree},
     git::{Git, ObjectId, Sweep},
-    pins::{MentionFinder, Mentions},
+    pins::{MentionFinder, Mentions, TagMention},
     prune::Text,
 };
 
 /// The location of files in the work tree.
 const IN_WORK_TREE: &str = "in the work tree";
+/// The location of contents in the index.
+const IN_INDEX: &str = "in the index";
 
-/// Returns a function that finds the mentions in a blob of any size.
+/// Returns a function that finds the mentions in a blob of any size. Each tag is returned once: with a
+/// pattern that many words match, all tags of all blobs would not fit into memory.
 fn reader(
     finder: &Arc<MentionFinder>,
 ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Mentions>> + Send + 'static {
     let finder = Arc::clone(finder);
     let mut buffer = Vec::new();
+    let mut known = HashSet::new();
     move |content| {
-        let found = finder.read(content, &mut buffer)?;
+        let mut found = finder.read(content, &mut buffer)?;
+        let is_new = |found: &TagMention| known.insert((found.tag.clone(), found.image));
+        found.tags.retain(is_new);
         Ok(Some(found).filter(|found| !found.is_empty()))
     }
 }
 
-/// Adds the mentions in the tracked files of the work tree, and in the files that `files` matches,
-/// tracked or not.
+/// Adds the mentions in the tracked files of the work tree, and in the files that the `files` of a set match,
+/// tracked or not. `sets` are the configurations, each with the path of its root from the top of the work tree.
 pub(super) fn search_work_tree(
     git: &Git,
-    config: &Config,
+    sets: &[(Vec<u8>, &Config)],
     finder: &MentionFinder,
     text: &mut Text,
 ) -> Result<(), Error> {
-    let mut paths: BTreeSet<Vec<u8>> = git.tracked()?.into_iter().collect();
-    let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
-    paths.extend(
-        matched
-            .into_iter()
-            .map(|path| [git.prefix(), path.as_bytes()].concat()),
-    );
+    let mut paths: BTreeSet<Vec<u8>> = git.tracked()?.into_keys().collect();
+    for (prefix, config) in sets {
+        let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
+        let matched = matched.into_iter();
+        paths.extend(matched.map(|path| [prefix, path.as_bytes()].concat()));
+    }
     let mut top = WorkTree::new(git.top()).beneath()?;
     let mut buffer = Vec::new();
     for path in paths {
@@ -79,11 +84,13 @@ fn search_file(
     finder.read(file, buffer).map(Some).map_err(read_error)
 }
 
-/// Adds the mentions in the files of commits and in the messages of annotated tags. Each content is
-/// searched once. `tips` are the commits with their locations, such as `on main of origin`.
+/// Adds the mentions in the files of commits and in the messages of annotated tags, and in the contents of an
+/// index. Each content is searched once. `tips` are the commits with their locations, such as `on main of
+/// origin`.
 pub(super) fn search_commits(
     git: &Git,
     tips: &[(ObjectId, String)],
+    index: &BTreeMap<Vec<u8>, Vec<ObjectId>>,
     finder: &Arc<MentionFinder>,
     text: &mut Text,
 ) -> Result<(), Error> {
@@ -91,9 +98,16 @@ pub(super) fn search_commits(
     for (number, (id, _)) in tips.iter().enumerate() {
         sweep.add(number, *id)?;
     }
+    for (path, contents) in index {
+        for content in contents {
+            sweep.add_blob(tips.len(), path, *content)?;
+        }
+    }
     for swept in sweep.finish()? {
-        let (_, at) = &tips[swept.tip];
-        text.add(&swept.path, at, &swept.value);
+        let location = tips
+            .get(swept.tip)
+            .map_or(IN_INDEX, |(_, location)| location);
+        text.add(&swept.path, location, &swept.value);
     }
     Ok(())
 }
@@ -104,13 +118,17 @@ mod tests {
     use crate::pins::ImageNames;
 
     #[test]
-    fn content_without_a_mention_is_not_kept() {
+    fn content_without_a_new_mention_is_not_kept() {
         let config = crate::config::example(
             "version: 1\nfiles: [a]\nimages: { a: { repository: x.example/a, pins: 1 } }\n",
         );
-        let names = ImageNames::new(&config, [], &["x".to_owned()]);
-        let mut read = reader(&Arc::new(MentionFinder::new(Arc::new(names), [&config])));
-        assert!(read(&mut &b"x.example/b:v1"[..]).unwrap().is_none());
-        assert!(read(&mut &b"x.example/a:v1"[..]).unwrap().is_some());
+        let names = ImageNames::new(&config, [], &["x".to_owned()], &[]);
+        let finder = MentionFinder::new(&regex::Regex::new("^v").unwrap(), names);
+        let mut read = reader(&Arc::new(finder));
+        let mut read = |text: &str| read(&mut text.as_bytes()).unwrap();
+        assert!(read("x.example/a:w1234").is_none());
+        assert_eq!(read("x.example/a:v1234").unwrap().tags.len(), 1);
+        assert!(read("x.example/b:v1234").is_none());
+        assert_eq!(read("v1234 v1235").unwrap().tags.len(), 1);
     }
 }

@@ -1,10 +1,14 @@
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::*;
 use crate::{
     config::{ForkPolicy, PruneBackend},
     oci::{Tag, TagPattern},
-    pins::{Mention, Mentions},
+    pins::{Mention, Mentions, TagMention},
     prune::{Child, Dangling, Node, text::Text},
     registry::Clock,
 };
@@ -49,6 +53,7 @@ impl Package {
             dates: HashMap::new(),
             clock,
             dangling: Vec::new(),
+            lost: BTreeSet::new(),
         };
         Self(listing, Guards::default()).version("other", &["other"], Some(99))
     }
@@ -76,6 +81,7 @@ impl Package {
                 .get(&digest(name))
                 .is_some_and(|node| !node.children.is_empty()),
             is_attestation: *attestation,
+            platform: None,
         };
         let children = children.iter().map(child).collect();
         self.0.nodes.insert(
@@ -272,6 +278,7 @@ fn unlisted_index_in_text_protects_its_entries() {
         let mention = Mention {
             digest: digest(mentioned),
             algorithm: true,
+            line: 4,
         };
         let mut text = Text::default();
         let mentions = Mentions {
@@ -365,7 +372,11 @@ fn only_unprotected_pending_tags_may_dangle() {
     let mut used = dangling("pending-x");
     let mentions = Mentions {
         digests: Vec::new(),
-        tags: vec![(0, Tag::parse("pending-x").unwrap())],
+        tags: vec![TagMention {
+            tag: Tag::parse("pending-x").unwrap(),
+            image: None,
+            line: 4,
+        }],
     };
     let mut text = Text::default();
     text.add(b"values.yaml", "in the work tree", &mentions);
@@ -374,7 +385,7 @@ fn only_unprotected_pending_tags_may_dangle() {
     assert!(
         refusal
             .message
-            .contains("used in values.yaml in the work tree")
+            .contains("used in values.yaml:4 in the work tree")
     );
     let mut promoted = dangling("pending-x");
     let tag = TagPattern::parse("pending-x").unwrap();

@@ -322,6 +322,8 @@ fn token_error(error: RequestError, server: &Url, account: &str, scope: &Scope) 
     RequestError {
         reason,
         hint,
+        // A token is not the requested document.
+        is_too_large: false,
         ..error
     }
 }

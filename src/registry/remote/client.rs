@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use super::{request_error::RequestError, settings::Settings};
 use crate::{
     error::Error,
-    http::{Call, Client, Deadline, Policy, REGISTRIES, Reply, Transport},
+    http::{Call, Client, Deadline, Policy, REGISTRIES, Reply, SharedDeadline, Transport},
     untrusted::Secrets,
 };
 
@@ -18,6 +18,8 @@ pub(super) struct RegistryClient {
     pub(super) secrets: Secrets,
     /// [`Settings::realms`].
     pub(super) realms: BTreeMap<String, String>,
+    /// [`Settings::deadline`].
+    all_requests: Option<SharedDeadline>,
 }
 
 impl RegistryClient {
@@ -35,12 +37,17 @@ impl RegistryClient {
             http: Client::new(transport, policy, settings.now, secrets.clone()),
             secrets,
             realms: settings.realms,
+            all_requests: settings.deadline,
         }
     }
 
     /// The deadline of a request that begins now.
     pub(super) fn deadline(&self) -> Deadline {
-        self.http.deadline()
+        let own = self.http.deadline();
+        match &self.all_requests {
+            Some(shared) => own.earlier(shared.deadline()),
+            None => own,
+        }
     }
 
     pub(super) async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, RequestError> {

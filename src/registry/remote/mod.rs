@@ -12,6 +12,7 @@ mod credentials;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../fuzz/properties/headers.rs"]
 pub(crate) mod fuzzing;
+mod manifest_cache;
 mod pulls;
 mod referrers;
 mod request_error;
@@ -29,13 +30,14 @@ pub(crate) use pulls::{PULL_HELP, pull_limit_error};
 use request_error::RequestError;
 use reqwest::{
     Method, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 pub(crate) use settings::{Environment, Settings};
 pub(crate) use stream::Stream;
 #[cfg(test)]
 pub(crate) use tags::{NextPage, TagPages};
 
+use self::manifest_cache::{Key, ManifestCache};
 use super::{ServerTime, memory::MemoryLimit};
 pub(crate) use crate::http::SettingsError;
 use crate::oci::{Descriptor, MAX_DOCUMENT, RawManifest, TagOrDigest};
@@ -68,6 +70,7 @@ pub(crate) struct Registries(Arc<Shared>);
 struct Shared {
     client: RegistryClient,
     auth: Auth,
+    manifests: ManifestCache,
 }
 
 /// One repository of a registry.
@@ -78,6 +81,9 @@ pub(crate) struct Remote {
     host: String,
     name: String,
     pub(super) memory: MemoryLimit,
+    /// Whether a manifest is requested by its digest once in the run. A run that deletes manifests
+    /// requests them again.
+    keeps_manifests: bool,
 }
 
 /// The outcome of a deletion.
@@ -107,6 +113,7 @@ impl Registries {
         Ok(Self(Arc::new(Shared {
             client: RegistryClient::new(settings, secrets, transport),
             auth: Auth::new(credentials),
+            manifests: ManifestCache::default(),
         })))
     }
 
@@ -130,6 +137,11 @@ impl Registries {
             }
             (_, Body::Open(_)) => Err(RequestError::unavailable("the response body was not read")),
         }
+    }
+
+    /// Reads the file of additional roots of trust, before the first request.
+    pub(crate) fn read_roots(&self) -> Result<(), SettingsError> {
+        self.0.client.http.transport().read_roots()
     }
 
     /// The connections, with the roots and proxies of registries; an error if they cannot be used
@@ -190,6 +202,7 @@ impl Registries {
             host: host.to_owned(),
             name: name.to_owned(),
             memory: MemoryLimit::default(),
+            keeps_manifests: false,
         }
     }
 }
@@ -201,15 +214,47 @@ fn root(scheme: &str, server: &str) -> Result<Url, String> {
 }
 
 impl Remote {
+    /// The same repository; `keeps_manifests`: whether a manifest is requested by its digest once in the
+    /// run.
+    pub(crate) fn keeping_manifests(self, keeps_manifests: bool) -> Self {
+        Self {
+            keeps_manifests,
+            ..self
+        }
+    }
+
     /// The manifest with a tag or digest; `None` if it is missing.
     pub(super) async fn manifest(
         &self,
         reference: &TagOrDigest,
         name: &str,
     ) -> Result<Option<RawManifest>, Error> {
-        self.read_manifest(reference)
-            .await
-            .map_err(|error| self.error(error, name))
+        let found = match reference {
+            TagOrDigest::Digest(digest) if self.keeps_manifests => {
+                self.kept_manifest(*digest, reference).await
+            }
+            TagOrDigest::Digest(_) | TagOrDigest::Tag(_) => self.read_manifest(reference).await,
+        };
+        found.map_err(|error| self.error(error, name))
+    }
+
+    /// The manifest with a digest, requested once in the run.
+    async fn kept_manifest(
+        &self,
+        digest: Digest,
+        reference: &TagOrDigest,
+    ) -> Result<Option<RawManifest>, RequestError> {
+        let key = Key {
+            repository: format!("{}{}", self.registry, self.name),
+            digest,
+        };
+        let slot = self.shared.manifests.slot(&key);
+        let request = async || {
+            let found = self.read_manifest(reference).await?;
+            self.shared.manifests.keep(&key, found.as_ref());
+            Ok(found)
+        };
+        slot.get_or_try_init(request).await.cloned()
     }
 
     async fn read_manifest(
@@ -240,8 +285,16 @@ impl Remote {
 
     async fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RequestError> {
         let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
-        call.body = BodyMode::Buffer(descriptor.size.min(MAX_DOCUMENT));
-        let reply = self.send(call, "pull").await?;
+        let size = descriptor.size.min(MAX_DOCUMENT);
+        call.body = BodyMode::Buffer(size);
+        let reply = match self.send(call, "pull").await {
+            // No later request returns fewer bytes.
+            Err(error) if error.is_too_large && size == descriptor.size => {
+                let reason = format!("it has more than {size} bytes, which its manifest states");
+                return Err(RequestError::wrong_bytes(reason));
+            }
+            reply => reply?,
+        };
         self.check_blob_exists(&reply)?;
         let (headers, bytes) = self.success(reply)?;
         check_content_digest(&headers, descriptor)?;
@@ -255,24 +308,33 @@ impl Remote {
             .map_err(|error| self.error(error, name))
     }
 
-    /// Checks that the registry has a blob, without fetching it.
+    /// Checks that the registry has a blob of the descriptor's size, without fetching it.
     pub(super) async fn check_blob(
         &self,
         descriptor: &Descriptor,
         name: &str,
     ) -> Result<(), Error> {
-        self.request_blob_headers(descriptor)
+        self.request_blob_headers(descriptor, name)
             .await
             .map_err(|error| self.error(error, name))
     }
 
-    async fn request_blob_headers(&self, descriptor: &Descriptor) -> Result<(), RequestError> {
+    async fn request_blob_headers(
+        &self,
+        descriptor: &Descriptor,
+        name: &str,
+    ) -> Result<(), RequestError> {
         let mut call = self.get(&format!("blobs/{}", descriptor.digest))?;
         (call.method, call.body) = (Method::HEAD, BodyMode::Stream);
         let reply = self.send(call, "pull").await?;
-        // A redirect to the storage also means that the blob exists; HEAD is not redirected.
-        if reply.status == StatusCode::OK || reply.status.is_redirection() {
+        if reply.status == StatusCode::OK && content_length(&reply.headers) == Some(descriptor.size)
+        {
             return Ok(());
+        }
+        // A redirect to the storage also means that the blob exists; HEAD is not redirected. Some registries
+        // state no length, or a wrong one, for HEAD.
+        if reply.status == StatusCode::OK || reply.status.is_redirection() {
+            return Stream::open(self.clone(), descriptor, name).await.map(drop);
         }
         self.check_blob_exists(&reply)?;
         Err(RequestError::unavailable(self.status_text(&reply)))
@@ -422,6 +484,10 @@ impl Remote {
     fn error(&self, error: RequestError, name: &str) -> Error {
         self.shared.client.error(error, name)
     }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn content_type(headers: &HeaderMap) -> Result<Option<String>, RequestError> {

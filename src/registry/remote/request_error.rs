@@ -21,6 +21,8 @@ pub(super) struct RequestError {
     pub(super) class: Class,
     pub(super) reason: String,
     pub(super) hint: Option<String>,
+    /// Whether the response had more bytes than the request allowed.
+    pub(super) is_too_large: bool,
 }
 
 impl RequestError {
@@ -45,6 +47,7 @@ impl RequestError {
             class,
             reason: reason.into(),
             hint: None,
+            is_too_large: false,
         }
     }
 
@@ -76,9 +79,10 @@ impl RequestError {
                 "the request was not finished after {}",
                 seconds(*limit)
             )),
-            Cause::TooLarge(max) => {
-                Self::unavailable(format!("the response has more than {max} bytes"))
-            }
+            Cause::TooLarge(max) => Self {
+                is_too_large: true,
+                ..Self::unavailable(format!("the response has more than {max} bytes"))
+            },
             Cause::Compressed => Self::unavailable(
                 "the response is compressed (Content-Encoding) without being requested",
             ),

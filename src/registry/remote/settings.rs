@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::http::REGISTRIES;
+use crate::http::{REGISTRIES, SharedDeadline};
 
 /// The settings of requests to registries.
 ///
@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub layer_timeout: Duration,
     /// The time after which a request is not retried.
     pub patience: Duration,
+    /// A deadline for all requests together, after which none is retried.
+    pub deadline: Option<SharedDeadline>,
     /// The maximum number of attempts, including the first one.
     pub attempts: u32,
     /// The pause before the second attempt. It doubles with each further one, and a random factor
@@ -50,6 +52,7 @@ impl Settings {
             document_timeout: REGISTRIES.document_timeout,
             layer_timeout: REGISTRIES.stream_timeout,
             patience: REGISTRIES.patience.unwrap_or(Duration::MAX),
+            deadline: None,
             attempts: REGISTRIES.attempts,
             backoff: REGISTRIES.backoff,
             ca_file: None,

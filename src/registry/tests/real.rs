@@ -439,7 +439,7 @@ async fn tls_requires_a_trusted_root() {
 }
 
 #[test]
-fn invalid_root_file_fails_at_start() {
+fn invalid_root_file_fails_before_a_request() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -457,7 +457,8 @@ fn invalid_root_file_fails_at_start() {
             ca_file: Some(path.clone()),
             ..settings(&[])
         };
-        let error = crate::registry::Registries::new(settings).unwrap_err();
+        let registries = crate::registry::Registries::new(settings).unwrap();
+        let error = registries.read_roots().unwrap_err();
         assert!(
             matches!(&error, SettingsError::CaFile { path: named, .. } if *named == path),
             "{error}"

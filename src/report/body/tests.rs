@@ -11,6 +11,15 @@ use crate::{
     report::json::{FileRow, ImageRow},
 };
 
+/// Renders a custom template in this process.
+fn rendered(
+    document: &PlanDocument,
+    context: &TemplateContext,
+    template: Option<&str>,
+) -> Result<String, TemplateError> {
+    render(document, context, template, &TemplateJob::render)
+}
+
 fn document() -> PlanDocument {
     let digest = |c: &str| format!("sha256:{}", c.repeat(64));
     let image = |name: &str, labels: BTreeMap<String, Option<String>>| ImageRow {
@@ -59,13 +68,13 @@ fn document() -> PlanDocument {
 
 #[test]
 fn body_shows_images_checks_and_rollback() {
-    insta::assert_snapshot!(render(&document(), &TemplateContext::default(), None).unwrap());
+    insta::assert_snapshot!(rendered(&document(), &TemplateContext::default(), None).unwrap());
 }
 
 #[test]
 fn custom_template_gets_the_document_escaped() {
     let text = "{{ kind }} {{ images[0].labels.version }} {{ images[0].labels.version|code }} {{ title|safe }}";
-    let body = render(&document(), &TemplateContext::default(), Some(text)).unwrap();
+    let body = rendered(&document(), &TemplateContext::default(), Some(text)).unwrap();
     let line = body.lines().next().unwrap();
     assert!(
         line.starts_with("promote \\`x\\` @\u{200b}team #\u{200b}1 \\<img\\> \\| a"),
@@ -80,14 +89,14 @@ fn custom_template_gets_the_document_escaped() {
 
 #[test]
 fn broken_template_is_reported_with_its_line() {
-    let error = render(
+    let error = rendered(
         &document(),
         &TemplateContext::default(),
         Some("a\n{{ nowhere }}"),
     )
     .unwrap_err();
     assert_eq!(error.line, Some(2), "{error}");
-    assert!(render(&document(), &TemplateContext::default(), Some("{% if %}")).is_err());
+    assert!(rendered(&document(), &TemplateContext::default(), Some("{% if %}")).is_err());
 }
 
 #[test]
@@ -100,21 +109,21 @@ fn truncated_body_keeps_its_marker() {
         new_sha256: String::new(),
     };
     long.files = vec![row; 500];
-    let body = render(&long, &TemplateContext::default(), None).unwrap();
+    let body = rendered(&long, &TemplateContext::default(), None).unwrap();
     assert!(
         body.chars().count() <= MAX
             && body.contains("files after the twentieth")
             && body.contains("pinned twice")
     );
     long.checks = vec![Check::new(Code::PIN_COUNT, Status::Fail, "ä".repeat(5_000)); 500];
-    let body = render(&long, &TemplateContext::default(), None).unwrap();
+    let body = rendered(&long, &TemplateContext::default(), None).unwrap();
     assert!(
         body.chars().count() <= MAX && body.contains("long evidence"),
         "{}",
         body.chars().count()
     );
     assert!(body.trim_end().ends_with("-->"));
-    let body = render(
+    let body = rendered(
         &long,
         &TemplateContext::default(),
         Some(&"x".repeat(70_000)),
@@ -130,7 +139,7 @@ fn truncated_body_keeps_its_marker() {
 #[test]
 fn custom_template_has_limits() {
     let error = |text: &str| {
-        let error = render(&document(), &TemplateContext::default(), Some(text)).unwrap_err();
+        let error = rendered(&document(), &TemplateContext::default(), Some(text)).unwrap_err();
         (error.message, error.line)
     };
     let steps = "a\n{% for i in range(2000) %}{% for j in range(2000) %}{% endfor %}{% endfor %}";
@@ -149,11 +158,11 @@ fn custom_template_has_limits() {
     let recursion = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
     assert!(!error(recursion).0.is_empty());
     let fine = "{% for i in range(3000) %}0123456789{% endfor %}";
-    assert!(render(&document(), &TemplateContext::default(), Some(fine)).is_ok());
+    assert!(rendered(&document(), &TemplateContext::default(), Some(fine)).is_ok());
     // The built-in template renders any document.
     let mut large = document();
     large.files = vec![large.files[0].clone(); 50_000];
-    assert!(render(&large, &TemplateContext::default(), None).is_ok());
+    assert!(rendered(&large, &TemplateContext::default(), None).is_ok());
 }
 
 #[test]
@@ -180,7 +189,7 @@ fn differences_are_shortened_before_labels() {
         images: Vec::new(),
         not_read: not_read.collect(),
     });
-    let body = render(&document, &TemplateContext::default(), None).unwrap();
+    let body = rendered(&document, &TemplateContext::default(), None).unwrap();
     assert!(body.chars().count() <= MAX);
     assert!(
         body.contains("limited: commits, differences of the images."),
@@ -207,7 +216,7 @@ fn notice_lists_only_parts_that_existed() {
     for image in &mut document.images {
         image.labels.clear();
     }
-    let body = render(&document, &TemplateContext::default(), None).unwrap();
+    let body = rendered(&document, &TemplateContext::default(), None).unwrap();
     assert!(
         body.contains("limited: differences of the images."),
         "{body}"
@@ -217,7 +226,7 @@ fn notice_lists_only_parts_that_existed() {
         "{body}"
     );
     let text = "x".repeat(MAX);
-    let body = render(&document, &TemplateContext::default(), Some(&text)).unwrap();
+    let body = rendered(&document, &TemplateContext::default(), Some(&text)).unwrap();
     assert!(
         body.contains(
             "limited: differences of the images, checks that passed, the end of this text."
@@ -233,7 +242,7 @@ fn checks_without_configuration_are_listed() {
     let inventory = "inventory: { root: /usr, kinds: { libraries: { paths: ['^lib/(.+)$'] } } }\n";
     let listed = |text: &str| {
         let config = config::example(text);
-        let body = render(&document(), &TemplateContext::of(&config), None).unwrap();
+        let body = rendered(&document(), &TemplateContext::of(&config), None).unwrap();
         let line = body.lines().find(|line| line.contains("not checked"));
         line.map(str::to_owned)
     };

@@ -29,6 +29,7 @@ pub(crate) struct StatusDocument {
     pub unreadable: Vec<UnreadableRow>,
     pub ignored_claims: Vec<IgnoredClaimRow>,
     pub adoption: Option<AdoptionRow>,
+    pub unpushed: Option<UnpushedRow>,
     pub not_queried: Vec<&'static str>,
     pub not_read: Vec<NotRead>,
 }
@@ -132,6 +133,15 @@ impl From<IgnoredClaim<'_>> for IgnoredClaimRow {
 pub(crate) struct AdoptionRow {
     pub branch: String,
     pub commit: Option<String>,
+}
+
+/// A set that is only in this clone.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct UnpushedRow {
+    pub branch: String,
+    pub commit: String,
+    pub kind: &'static str,
+    pub revision: Option<String>,
 }
 
 /// Information that was not read, and the reason.

@@ -11,7 +11,11 @@ use crate::{
     oci::{Revision, Tag},
     pins::Found,
     registry::resolve::ImageFacts,
-    workflow::{Services, SiteHistory, build_order::BuildOrder, tags},
+    workflow::{
+        Services, SiteHistory,
+        build_order::{BuildOrder, created as created_at},
+        tags,
+    },
 };
 
 pub(super) struct PinnedSet<'s> {
@@ -86,7 +90,10 @@ impl<'s> PinnedSet<'s> {
             return Ok(times);
         }
         for (image, facts) in self.config.images.iter().zip(self.images()?) {
-            if let Some(created) = facts.as_ref().and_then(ImageFacts::created) {
+            let subject = format!("the pinned `{}`", image.name);
+            let created = facts.as_ref();
+            let created = created.and_then(|facts| created_at(facts, &subject, self.services));
+            if let Some(created) = created {
                 let time = times.entry(image.name.clone());
                 time.or_insert(ImageTime::Created(created));
             }

@@ -43,7 +43,23 @@ pub(super) fn read(
         .as_ref()
         .map(|own| BuildSource::at(own, config, services));
     let forge = build_source.as_ref().or(own.as_ref());
-    let read = match commits(comparison.git, build_source.as_ref(), &older, &newer) {
+    let find = || commits(comparison.git, build_source.as_ref(), &older, &newer);
+    let fetch = |source: &BuildSource<'_>| {
+        let work = source.fetch_unhosted();
+        services.wait(work, "fetching the commits of the source")
+    };
+    let found = match (find(), &build_source) {
+        // The fetched commits are found in the second search.
+        (Ok(None), Some(source)) => match fetch(source) {
+            Ok(()) => find().map_err(|error| Error::from(error).text()),
+            Err(errors) => {
+                let missing = missing(comparison.git, config);
+                Err(format!("{missing}; {}", errors.by_cause()[0].text()))
+            }
+        },
+        (found, _) => found.map_err(|error| Error::from(error).text()),
+    };
+    let read = match found {
         Ok(Some(ranges)) => Ok((Reader::Clone, ranges)),
         Ok(None) => from_forge(forge, &older, &newer, services)
             .map(|ranges| (Reader::Forge, ranges))
@@ -54,7 +70,7 @@ pub(super) fn read(
                     |reason| format!("{missing}; {reason}"),
                 )
             }),
-        Err(error) => Err(Error::from(error).text()),
+        Err(reason) => Err(reason),
     };
     repository.add(read, [&older, &newer], &mut source, not_read);
     source
@@ -72,8 +88,13 @@ pub(super) async fn read_for_fleet(
     let Some([older, newer]) = commits_to_read(sets, &mut source, not_read) else {
         return source;
     };
+    let fetched = match commits(None, Some(build_source), &older, &newer) {
+        Ok(None) => build_source.fetch_unhosted().await,
+        Ok(Some(_)) | Err(_) => Ok(()),
+    };
     let read = match commits(None, Some(build_source), &older, &newer) {
         Ok(Some(ranges)) => Ok((Reader::Clone, ranges)),
+        Ok(None) if let Err(errors) = &fetched => Err(errors.by_cause()[0].text()),
         Ok(None) => match build_source.ranges(&older, &newer).await {
             Ok(ranges) => Ok((Reader::Forge, ranges)),
             Err(reason) => Err(format!("the source {}: {reason}", build_source.name())),

@@ -20,7 +20,7 @@ use crate::{
     pull_request::Base,
     workflow::{
         site::{BranchSite, Site as _},
-        stage_sources::{common_images, restricted, short_name},
+        stage_sources::{common_images, missing_images, restricted, short_name},
         stages::{JudgedSet, MergeSource, StageVerdicts, digests_there},
     },
 };
@@ -54,7 +54,10 @@ impl Walk<'_> {
             let common = common_images(&member.config, &stage.config);
             check_rule(member, rule, &stage, &common).map_err(|report| *report)?;
             match Box::pin(self.judge_stage(member, rule, stage, &common)).await {
-                Ok(judged) => verdicts.add(rule, judged),
+                Ok(judged) => {
+                    let missing = missing_images(&member.config, &common);
+                    verdicts.add(rule, judged, missing);
+                }
                 Err(report) => match report.reason() {
                     Some(reason) if report.outcome == FleetOutcome::Refused => {
                         verdicts.add_unknown(rule, reason);
@@ -219,7 +222,7 @@ impl Walk<'_> {
             branch: &stage.state.base,
             is_first_parent: false,
         };
-        let now = (self.services.environment.clock)();
+        let now = self.services.authoritative_time();
         let digests = digests_there(common, &digests);
         Ok(JudgedSet::judge(&history, &digests, rule, now, Some(merges)).await)
     }

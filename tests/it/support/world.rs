@@ -142,6 +142,19 @@ impl World {
         self.digests.insert((image.to_owned(), revision), digest);
     }
 
+    /// Rebuilds one image for the platform, and `review` also for linux/arm64, as `build` does.
+    pub fn rebuild_whole(&mut self, image: &str, revision: &'static str, platform: Platform) {
+        let mut platforms = vec![platform];
+        if image == "review" {
+            let other = Platform {
+                name: "linux/arm64",
+                ..platforms[0].clone()
+            };
+            platforms.push(other);
+        }
+        self.rebuild(image, revision, &platforms);
+    }
+
     pub fn digest(&self, image: &str, revision: &'static str) -> &str {
         &self.digests[&(image.to_owned(), revision)]
     }

@@ -1,12 +1,12 @@
 //! The checks of `repin check --remote`: the pinned set against the registry and git history.
 
 use crate::{
-    checks::{self, Check, PinnedImage, Status, TagResolution},
+    checks::{self, Check, PinnedImage, Status, TagResolution, TaggedManifest},
     cli::context::Context,
     config::Config,
     error::{Error, Errors},
     history::{Digests, Provenance},
-    oci::{Digest, Revision, TagOrDigest, TagPattern},
+    oci::{Digest, Manifest, Revision, TagOrDigest, TagPattern},
     pins::Found,
     registry::{NoTag, Source, resolve, select_tag},
     workflow::{
@@ -205,7 +205,14 @@ fn resolve_tag(
             let manifest = source
                 .manifest(&TagOrDigest::Tag(tag.clone()), None)
                 .await?;
-            let tagged = manifest.map(|manifest| (tag, manifest.digest));
+            let tagged = manifest.map(|manifest| TaggedManifest {
+                tag,
+                digest: manifest.digest,
+                entries: match manifest.value {
+                    Manifest::Index(index) => index.manifests,
+                    Manifest::Image(_) => Vec::new(),
+                },
+            });
             Ok(tagged.ok_or(NoTag::Missing))
         });
     }

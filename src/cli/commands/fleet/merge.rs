@@ -1,9 +1,6 @@
 //! `repin fleet merge`: merges the reports of shards.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -15,6 +12,7 @@ use crate::{
     fleet::{FleetDocument, Merger},
     text::counted,
     untrusted::plain,
+    workflow::output_file::OutputFile,
 };
 
 const HELP: &str = "\
@@ -45,6 +43,8 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         Format::Github => Some(StepFiles::open(&cx.services.environment)?),
         _ => None,
     };
+    let failed_path = failed_path(&args.files, cx);
+    let failed_file = failed_file(args, &failed_path, cx)?;
     let list = match &args.list {
         Some(file) => Some(read_list(file, cx)?),
         None => None,
@@ -59,16 +59,27 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         cx.output.write_stderr(&line);
     }
     let document = merger.finish()?;
-    let failed_path = failed_path(&args.files, cx);
     let failed = document.failed(list.as_ref());
-    fs::write(&failed_path, &failed)
-        .map_err(|error| Errors::io(format!("cannot write {}: {error}", failed_path.display())))?;
-
+    failed_file.write(failed.as_bytes())?;
     print_report(&document, step.as_mut(), cx)?;
     let failed_count = failed.lines().count();
     cx.output
         .note(&conclusion(&document, failed_count, &failed_path));
     Ok(document.class().map_or(Exit::Done, Exit::Failed))
+}
+
+/// The list of failed repositories, which replaces no input.
+fn failed_file(args: &Arguments, path: &Path, cx: &Context) -> Result<OutputFile, Errors> {
+    let directory = cx.services.environment.directory();
+    let file = OutputFile::new(path, directory, None)?;
+    let reports = args
+        .files
+        .iter()
+        .map(|report| ("a report", report.as_path()));
+    let list = args.list.iter().map(|list| ("--list", list.as_path()));
+    let others: Vec<_> = reports.chain(list).collect();
+    file.refuse_same("the list of failures", &others, directory)?;
+    Ok(file)
 }
 
 /// The path of the list of failed repositories, in the directory of the first report.

@@ -7,7 +7,7 @@ mod promote;
 mod report_file;
 mod shard;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 
@@ -16,9 +16,13 @@ use crate::{
     code::Code,
     error::{Error, Errors},
     fleet::{self, FleetCause, FleetDocument, FleetList},
+    input_file,
     report::github::with_help,
     untrusted::workflow::Commands,
 };
+
+/// The maximum size of a list, a set or a report, in bytes.
+const MAX_FILE: u64 = 256 * 1024 * 1024;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,7 +66,7 @@ fn read_list(file: &Path, cx: &Context) -> Result<FleetList, Errors> {
 /// Loads a file that the user specified.
 fn read_file(file: &Path, code: Code, cx: &Context) -> Result<Vec<u8>, Errors> {
     let path = cx.services.environment.directory().join(file);
-    fs::read(path).map_err(|error| {
+    input_file::read(&path, MAX_FILE).map_err(|error| {
         let message = format!("cannot read {}: {error}", file.display());
         let help = "check the path and its permissions";
         Errors::from(Error::input(code, message).help(help))

@@ -9,7 +9,11 @@ use std::{
 
 use clap::Args;
 
-use super::{print_report, read_file, read_list, report_file::ReportFile, shard};
+use super::{
+    print_report, read_file, read_list,
+    report_file::{ReportFile, line_bytes},
+    shard,
+};
 use crate::{
     cli::{
         args::{PullRequestState, duration, revisions, whole_number},
@@ -20,13 +24,16 @@ use crate::{
         step_files::StepFiles,
     },
     code::Code,
-    config::Operation,
-    error::{Error, Errors},
-    fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, shard_of},
+    config::{Config, Operation},
+    error::{Error, Errors, usage},
+    fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, shard_of, table},
     http::Shard,
     oci::Digest,
     text::counted,
-    workflow::fleet::{self, FleetRequest, FleetRun, SetFile},
+    workflow::{
+        fleet::{self, FleetRequest, FleetRun, SetFile},
+        output_file::OutputFile,
+    },
 };
 
 const PROMOTE: &str = "\
@@ -96,7 +103,7 @@ struct FleetOptions {
     /// Open pull requests in this state
     #[arg(long, value_name = "STATE")]
     pr: Option<PullRequestState>,
-    /// Append a line for each repository to FILE
+    /// Append a line for each repository to FILE; - is standard output, and the report is then a note
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Open at most N new pull requests; the other repositories are pending
@@ -123,22 +130,32 @@ pub(super) fn promote(args: &Promotion, cx: &mut Context) -> Result<Exit, Errors
         }),
         _ => None,
     };
-    run(Operation::Promotion, &args.revision, set, &args.options, cx)
+    let file = args.set.as_deref();
+    run(
+        Operation::Promotion,
+        &args.revision,
+        set,
+        file,
+        &args.options,
+        cx,
+    )
 }
 
 pub(super) fn rollback(args: &Rollback, cx: &mut Context) -> Result<Exit, Errors> {
-    run(Operation::Rollback, &args.to, None, &args.options, cx)
+    run(Operation::Rollback, &args.to, None, None, &args.options, cx)
 }
 
 fn run(
     operation: Operation,
     revision: &str,
     set: Option<SetFile>,
+    set_file: Option<&Path>,
     options: &FleetOptions,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
     let open = cx.pull_request_state(options.pr)?;
+    let out = output_file(options, set_file, &config, cx)?;
     let shard = shard::of_process(options.shard, &cx.services.environment)?;
     let list = read_list(&options.list, cx)?;
     let request = FleetRequest {
@@ -161,13 +178,18 @@ fn run(
         _ => None,
     };
     // An unwritable file stops the run before the first request.
-    let directory = cx.services.environment.directory();
-    let mut report = match &options.out {
-        Some(file) => Some(ReportFile::open(directory, file)?),
+    let mut report = match &out {
+        Some(file) => ReportFile::open(file)?,
         None => None,
     };
+    let prints_lines = out.as_ref().is_some_and(OutputFile::is_stdout);
+    let output = &mut cx.output;
     let mut record = |line: &FleetLine| match &mut report {
         Some(report) => report.append(line),
+        None if prints_lines => {
+            output.print(line_bytes(line)?);
+            Ok(())
+        }
         None => Ok(()),
     };
     let document = match fleet::run(&request, &config, &cx.services, &mut record)? {
@@ -179,10 +201,38 @@ fn run(
             return Ok(exit);
         }
     };
-    print_report(&document, step.as_mut(), cx)?;
+    if prints_lines {
+        cx.output.note(&table(&document));
+    } else {
+        print_report(&document, step.as_mut(), cx)?;
+    }
     cx.output
         .note(&conclusion(&document, request.open.is_some()));
     Ok(document.class().map_or(Exit::Done, Exit::Failed))
+}
+
+/// The file of `--out`, which is no other file of the command.
+fn output_file(
+    options: &FleetOptions,
+    set: Option<&Path>,
+    config: &Config,
+    cx: &Context,
+) -> Result<Option<OutputFile>, Errors> {
+    let Some(out) = &options.out else {
+        return Ok(None);
+    };
+    let directory = cx.services.environment.directory();
+    let out = OutputFile::new(out, directory, Some(config))?;
+    if out.is_stdout() && cx.output.format != Format::Human {
+        return Err(usage(
+            "standard output cannot contain the lines in addition to a report: with --format, name a file instead of `-`",
+        ));
+    }
+    let mut others = vec![("--list", options.list.as_path())];
+    others.extend(options.only.as_deref().map(|file| ("--only", file)));
+    others.extend(set.map(|file| ("--set", file)));
+    out.refuse_same("--out", &others, directory)?;
+    Ok(Some(out))
 }
 
 /// The repositories of the list that this process works on, in the order of the list.

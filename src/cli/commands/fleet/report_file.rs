@@ -4,7 +4,7 @@
 //! last line, because the next line would continue it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -13,6 +13,7 @@ use crate::{
     code::Code,
     error::{Error, Errors},
     fleet::FleetLine,
+    workflow::output_file::OutputFile,
 };
 
 /// The prefix of every line.
@@ -26,16 +27,14 @@ pub(super) struct ReportFile {
 }
 
 impl ReportFile {
-    /// Opens the file `name`, relative to `directory`, and completes or removes a truncated last line.
-    pub(super) fn open(directory: &Path, name: &Path) -> Result<Self, Errors> {
-        let path = directory.join(name);
-        let opened = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path);
+    /// Opens the file of `--out`, and completes or removes a truncated last line; `None` for standard
+    /// output.
+    pub(super) fn open(out: &OutputFile) -> Result<Option<Self>, Errors> {
+        let Some(mut file) = out.open_for_append()? else {
+            return Ok(None);
+        };
+        let name = out.typed();
         let fail = |error| unwritable(name, &error);
-        let mut file = opened.map_err(fail)?;
         let (length, last) = last_line(&mut file).map_err(fail)?;
         if !last.is_empty() {
             if FleetLine::parse(&last).is_ok() {
@@ -48,22 +47,24 @@ impl ReportFile {
                 return Err(error.help("pass another file to --out").into());
             }
         }
-        Ok(Self {
+        Ok(Some(Self {
             name: name.to_owned(),
             file,
-        })
+        }))
     }
 
     /// Appends and syncs a line.
     pub(super) fn append(&mut self, line: &FleetLine) -> Result<(), Errors> {
-        let bytes = line
-            .bytes()
-            .map_err(|error| Errors::io(error.to_string()))?;
+        let bytes = line_bytes(line)?;
         self.file
             .write_all(&bytes)
             .and_then(|()| self.file.sync_data())
             .map_err(|error| unwritable(&self.name, &error))
     }
+}
+
+pub(super) fn line_bytes(line: &FleetLine) -> Result<Vec<u8>, Errors> {
+    line.bytes().map_err(|error| Errors::io(error.to_string()))
 }
 
 /// The length of a file, and the bytes after its last line break.

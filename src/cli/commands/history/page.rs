@@ -1,17 +1,13 @@
 //! The HTML page of `repin history --html`, and the file that it is written to.
 
-use std::{collections::HashMap, fs, num::NonZero, path::Path};
+use std::{collections::HashMap, num::NonZero, path::Path};
 
 use reqwest::Url;
 
 use super::Arguments;
 use crate::{
     changes::Changes,
-    cli::{
-        context::Context,
-        format::Format,
-        write_file::{self, TargetFile},
-    },
+    cli::{context::Context, format::Format},
     config::{ChangeParts, Config},
     error::{Error, Errors, usage},
     forge::Target,
@@ -23,6 +19,7 @@ use crate::{
         SiteHistory,
         changes::{ComparedSet, Comparison, compare},
         connection,
+        output_file::OutputFile,
         set_diffs::set_diffs,
         set_files::set_files,
     },
@@ -35,15 +32,20 @@ pub(super) enum Destination {
     /// The page on standard output.
     Stdout,
     /// The page in a file.
-    File(TargetFile),
+    File(OutputFile),
 }
 
 impl Destination {
-    pub(super) fn new(html: Option<&Path>, cx: &Context) -> Result<Self, Errors> {
+    pub(super) fn new(
+        html: Option<&Path>,
+        config: Option<&Config>,
+        cx: &Context,
+    ) -> Result<Self, Errors> {
         let Some(file) = html else {
             return Ok(Self::List);
         };
-        if file == Path::new("-") {
+        let file = OutputFile::new(file, cx.services.environment.directory(), config)?;
+        if file.is_stdout() {
             if cx.output.format == Format::Json {
                 return Err(usage(
                     "standard output cannot contain a page in addition to --format json: name a file instead of `-`",
@@ -51,11 +53,7 @@ impl Destination {
             }
             return Ok(Self::Stdout);
         }
-        let directory = cx.services.environment.directory();
-        let path = directory.join(file);
-        let target = TargetFile::new(&path, directory)?;
-        check_replaceable(&path, target.display_name())?;
-        Ok(Self::File(target))
+        Ok(Self::File(file))
     }
 
     pub(super) fn write(&self, page: &str, cx: &mut Context) -> Result<(), Errors> {
@@ -63,13 +61,13 @@ impl Destination {
             Self::List => {}
             Self::Stdout if cx.output.format == Format::Github => cx.output.print_unparsed(page)?,
             Self::Stdout => cx.output.print(page),
-            Self::File(target) => {
-                let name = plain(target.display_name());
+            Self::File(file) => {
+                let name = plain(&file.typed().display().to_string());
                 let step = cx
                     .services
                     .interruption
                     .step(format!("{name} may have been written"));
-                write_file::write(target, page, true)?;
+                file.write(page.as_bytes())?;
                 step.done(format!("{name} was written"));
             }
         }
@@ -78,21 +76,10 @@ impl Destination {
 
     /// Reports a written file.
     pub(super) fn note(&self, cx: &mut Context) {
-        if let Self::File(target) = self {
-            let name = plain(target.display_name());
+        if let Self::File(file) = self {
+            let name = plain(&file.typed().display().to_string());
             cx.output.note(&format!("wrote {name}"));
         }
-    }
-}
-
-/// Refuses devices and symlinks: replacing `/dev/stdout` would harm every other program, and a symlink would
-/// be replaced instead of its target.
-fn check_replaceable(path: &Path, display_name: &str) -> Result<(), Errors> {
-    match fs::symlink_metadata(path) {
-        Ok(existing) if !existing.is_file() && !existing.is_dir() => Err(usage(format!(
-            "{display_name} is not a regular file: name another file, or `-` for standard output"
-        ))),
-        _ => Ok(()),
     }
 }
 

@@ -65,11 +65,8 @@ pub(super) fn run(globs: &[String], print_only: bool, cx: &mut Context) -> Resul
         targets.push(TargetFile::new(&file, &root)?);
     }
     let mut warnings = pinned.counted.warnings.clone();
-    let repositories = &pinned.discovery.repositories;
-    let others = others
-        .iter()
-        .filter(|pin| selection.contains(&repositories[pin.item.image].repository));
-    warnings.extend(remaining(&pinned, others, &directories));
+    // Also pins of images that are pinned below none of the directories.
+    warnings.extend(remaining(&pinned, others.iter(), &directories));
     let proposal = Proposal {
         targets,
         warnings,

@@ -29,7 +29,7 @@ impl GitRemote {
             remote.forge = forge(&hosted, root);
             remote.owner = Some(hosted.owner);
         }
-        if let Ok(Some(branch)) = git.known_default() {
+        if let Ok(Some(branch)) = git.known_default(None) {
             remote.base = branch.name.strip_prefix("origin/").map(str::to_owned);
         }
         remote

@@ -83,10 +83,6 @@ impl Selection {
         })
     }
 
-    pub(super) fn contains(&self, repository: &Repository) -> bool {
-        self.members.contains_key(repository)
-    }
-
     /// The pinned images of the set, and the other pinned repositories.
     pub(super) fn in_discovery<'s>(&'s self, discovery: &'s Discovery) -> Chosen<'s> {
         let (mut members, mut others) = (Vec::new(), Vec::new());

@@ -1,7 +1,10 @@
 //! Directories that pin the images of the set separately: a proposal if their digests differ, a
 //! note if they are only called like environments.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::{PinnedTree, selection::Selection, several::Proposal};
 use crate::{
@@ -114,13 +117,14 @@ pub(super) fn note(
     ))
 }
 
-/// The warning about uncounted pins of the set below none of the directories.
+/// The warning about uncounted pins below none of the directories, by image.
 pub(super) fn remaining<'p>(
-    pinned: &PinnedTree,
+    pinned: &'p PinnedTree,
     pins: impl Iterator<Item = &'p Located<Pin>>,
     directories: &BTreeSet<&Path>,
 ) -> Option<String> {
-    let mut places = Vec::new();
+    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut environments: BTreeMap<&str, BTreeSet<&RelPath>> = BTreeMap::new();
     for pin in pins {
         let file = pin.file.as_path();
         let is_below = directories
@@ -128,17 +132,42 @@ pub(super) fn remaining<'p>(
             .any(|directory| file.starts_with(directory));
         let counted = pinned.counted.configuration_of(&pinned.root, pin);
         if !is_below && counted.is_none() {
+            let image = &pinned.discovery.repositories[pin.item.image];
             let (line, column) = (pin.item.line, pin.item.column);
-            places.push(format!("{}:{line}:{column}", pin.file));
+            let place = format!("{}:{line}:{column}", pin.file);
+            let of_image = places.entry(image.repository.as_str()).or_default();
+            of_image.push(place);
+            if let Some(name) = environments::of_file_name(file) {
+                environments.entry(name).or_default().insert(&pin.file);
+            }
         }
     }
-    (!places.is_empty()).then(|| {
-        let places = few(places.into_iter(), LISTED);
+    if places.is_empty() {
+        return None;
+    }
+    let images = places
+        .into_iter()
+        .map(|(image, places)| format!("{image} ({})", few(places.into_iter(), LISTED)));
+    let mut files = Vec::new();
+    for (name, of_name) in &environments {
+        let paths = of_name.iter().map(|path| shell(&path.to_string()));
+        let paths = few(paths, LISTED);
+        files.push(format!("repin.{name}.yaml for {paths}"));
+    }
+    let help = if files.is_empty() {
+        "run `repin init` again, or `repin --config repin.NAME.yaml init`, for a configuration that counts them"
+            .to_owned()
+    } else {
         format!(
-            "pins of these images are below none of these directories: {places}; \
-             run `repin init` again for a configuration that counts them"
+            "the names of their files are those of environments, which need a configuration each: write it with \
+             `repin --config repin.NAME.yaml init`, and limit its `files`: {}",
+            few(files.into_iter(), LISTED)
         )
-    })
+    };
+    Some(format!(
+        "images are pinned below none of these directories: {}; {help}",
+        few(images, LISTED)
+    ))
 }
 
 /// The directories with pins that no configuration counts.

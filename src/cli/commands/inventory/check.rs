@@ -159,7 +159,7 @@ fn tagged_builds<'c>(
     cx: &Context,
 ) -> Result<Vec<Build<'c>>, Errors> {
     let requested = RequestedRevision::parse(config, revision)?;
-    let pattern = requested.tag();
+    let pattern = &requested.tag(config, &cx.services)?;
     let (mut names, mut wanted) = (Vec::new(), Vec::new());
     for image in selected {
         names.push(config.images[*image].name.as_str());
@@ -264,10 +264,9 @@ fn unresolved(config: &Config, build: &Build<'_>) -> (Check, Option<Error>) {
             let detail = "the image is not pinned; --revision REV examines a build".to_owned();
             (check(Code::DIGEST_MISSING, Status::Skip, detail), None)
         }
-        (_, Some(error)) if error.class == Class::Ambiguous => (
-            check(Code::MANIFEST_AMBIGUOUS, Status::Fail, error.to_string()),
-            None,
-        ),
+        (_, Some(error)) if error.class == Class::Ambiguous => {
+            (check(error.code, Status::Fail, error.to_string()), None)
+        }
         (_, Some(error)) => (unread(build.name, error), Some(error.clone())),
         (Some(want), None) => {
             let code = if matches!(want, TagOrDigest::Tag(_)) {

@@ -1,7 +1,6 @@
 //! `repin inventory match`: compares an existing listing with a contract.
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::Path,
 };
@@ -13,6 +12,7 @@ use crate::{
     code::Code,
     config::Inventory,
     error::{Class, Error, Errors},
+    input_file,
     inventory::Enumeration,
     report::json::InventoryImage,
 };
@@ -95,7 +95,7 @@ fn read_listing(directory: &Path, path: &Path) -> Result<Vec<u8>, Vec<Error>> {
 }
 
 fn read(directory: &Path, path: &Path) -> io::Result<Vec<u8>> {
-    read_all(File::open(directory.join(path))?)
+    input_file::read(&directory.join(path), MAX_FILE)
 }
 
 fn read_all(file: impl Read) -> io::Result<Vec<u8>> {

@@ -46,8 +46,6 @@ const MAX_FILES: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct GiteaFleet {
     http: Http,
-    /// The version of the server, requested once.
-    version: RefCell<Option<Version>>,
     /// The last listings, by repository and commit.
     listings: RefCell<VecDeque<(RepositoryName, String, FileListing)>>,
     /// Configurations by content ids.
@@ -56,6 +54,7 @@ pub(crate) struct GiteaFleet {
 
 #[derive(Deserialize)]
 struct CommitFilesRow {
+    parents: Option<Vec<ObjectRow>>,
     files: Option<Vec<FileStatusRow>>,
 }
 
@@ -81,19 +80,14 @@ impl GiteaFleet {
     pub(crate) fn new(api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
         Ok(Self {
             http: Http::new(api, token, "token", settings)?,
-            version: RefCell::default(),
             listings: RefCell::default(),
             configs: RefCell::default(),
         })
     }
 
     async fn version(&self) -> Result<Version, Error> {
-        if let Some(version) = *self.version.borrow() {
-            return Ok(version);
-        }
-        let version = Version::parse(&self.http.gitea_version().await?);
-        *self.version.borrow_mut() = Some(version);
-        Ok(version)
+        let version = self.http.gitea_version().await?;
+        Ok(Version::parse(&version))
     }
 
     /// The files of a commit or reference, which is one segment of the path; `None` if it does not
@@ -193,6 +187,9 @@ impl GiteaFleet {
             .query("verification", false)
             .query("files", true);
         let files: CommitFilesRow = self.http.send(&request).await?.expect(&[200])?;
+        if files.parents.is_some_and(|parents| parents.is_empty()) {
+            return Ok(false);
+        }
         // Gitea lists a renamed file as an added and a removed one. A server may not list files.
         let Some(files) = files.files else {
             return Ok(true);
@@ -264,17 +261,27 @@ impl GiteaFleet {
         commits: [&str; 2],
     ) -> Result<bool, Error> {
         for commit in commits {
-            let path = format!("git/commits/{commit}");
-            let request = request(repository, &path, &format!("looking up {commit}"))
-                .query("stat", false)
-                .query("verification", false)
-                .query("files", false);
-            let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
-            if commit.is_none() {
+            if !self.has_commit(repository, commit).await? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Looks up a commit, once in the run.
+    async fn has_commit(&self, repository: &RepositoryName, commit: &str) -> Result<bool, Error> {
+        if let Some(exists) = self.http.server.has_commit(repository, commit) {
+            return Ok(exists);
+        }
+        let path = format!("git/commits/{commit}");
+        let request = request(repository, &path, &format!("looking up {commit}"))
+            .query("stat", false)
+            .query("verification", false)
+            .query("files", false);
+        let found: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
+        let exists = found.is_some();
+        self.http.server.add_commit(repository, commit, exists);
+        Ok(exists)
     }
 
     /// Whether `commit` has ancestors that `other` does not have, or is one.

@@ -12,7 +12,7 @@ mod survey;
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use reqwest::{Method, Url};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{
@@ -57,6 +57,7 @@ const COMMIT_FILES_PAGE: usize = 300;
 
 #[derive(Deserialize)]
 struct CommitFilesRow {
+    parents: Option<Vec<IgnoredAny>>,
     files: Vec<FileStatusRow>,
 }
 
@@ -281,6 +282,10 @@ impl GithubFleet {
         let what = format!("reading the files of {commit}");
         let request = request(repository, &format!("commits/{commit}"), &what);
         let files: CommitFilesRow = self.http.send(&request).await?.expect(&[200])?;
+        // The first commit only adds files.
+        if files.parents.is_some_and(|parents| parents.is_empty()) {
+            return Ok(false);
+        }
         // Further files are on other pages.
         let is_page = files.files.len() >= COMMIT_FILES_PAGE;
         let mut files = files.files.iter();

@@ -27,6 +27,7 @@ fn pinned(pins: &[&str]) -> Vec<PinnedRepository> {
             format!("{nth:064x}1")[1..].to_owned()
         };
         let pin = Pin {
+            tag_at: 0,
             image: 0,
             line: 1,
             column: 1,

@@ -2,7 +2,7 @@
 //!
 //! Errors contain the line, but never the text of a file.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use base64::{
     Engine as _,
@@ -12,6 +12,7 @@ use base64::{
 use serde::Deserialize;
 
 use super::{AuthPlace, Secret, SecretKind};
+use crate::{input_file, oci::canonical_host};
 
 /// The largest file of credentials, in bytes.
 const MAX: u64 = 1024 * 1024;
@@ -19,7 +20,6 @@ const MAX: u64 = 1024 * 1024;
 const HUB: &str = "docker.io";
 /// The key of Docker Hub's credentials.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
-const HUB_HOSTS: [&str; 3] = [HUB, "index.docker.io", "registry-1.docker.io"];
 
 /// The content of a file, with normalized keys.
 #[derive(Debug, Default)]
@@ -59,13 +59,13 @@ struct RawEntry {
 
 /// Loads a file; `None` if it is missing.
 pub(super) fn read(path: &Path) -> Option<AuthPlace> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes));
-    let parsed = match read {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+    let parsed = match input_file::read(path, MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err("is larger than 1 MiB".to_owned())
+        }
         Err(error) => Err(format!("cannot be read: {error}")),
-        Ok(_) if bytes.len() as u64 > MAX => Err("is larger than 1 MiB".to_owned()),
-        Ok(_) => AuthFile::parse(&bytes),
+        Ok(bytes) => AuthFile::parse(&bytes),
     };
     Some((path.display().to_string(), parsed))
 }
@@ -143,15 +143,6 @@ fn normalize(key: &str) -> String {
         Some((host, path)) if !path.is_empty() => format!("{}/{path}", canonical_host(host)),
         Some((host, _)) => canonical_host(host),
         None => canonical_host(name),
-    }
-}
-
-fn canonical_host(host: &str) -> String {
-    let host = host.to_ascii_lowercase();
-    if HUB_HOSTS.contains(&host.as_str()) {
-        HUB.to_owned()
-    } else {
-        host
     }
 }
 

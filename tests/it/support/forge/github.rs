@@ -808,7 +808,12 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
                 .first()
                 .map(|parent| store.files_of(parent));
             let files = changes(before.unwrap_or(&Files::new()), store.files_of(&id));
-            Reply::json(200, json!({"sha": id, "commit": commit, "files": files}))
+            let parents = store.commits[&id].parents.iter();
+            let parents: Vec<_> = parents.map(|parent| json!({"sha": parent})).collect();
+            Reply::json(
+                200,
+                json!({"sha": id, "commit": commit, "parents": parents, "files": files}),
+            )
         })
 }
 

@@ -1,6 +1,6 @@
 //! Fetches trusted roots from TUF repositories.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::path::Path;
 
 use futures_util::future;
 use reqwest::Url;
@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     error::{Class, Error, Errors, usage},
     http::address::is_safe_for_credentials,
+    input_file,
     trust::{self, BuiltIn, Mirror, Root},
     untrusted::plain,
 };
@@ -74,16 +75,8 @@ pub(super) fn repository(text: &str) -> Result<Url, Errors> {
 
 pub(super) fn first_document(path: &Path) -> Result<Vec<u8>, Errors> {
     let name = plain(&path.display().to_string());
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_ROOT_DOCUMENT + 1).read_to_end(&mut bytes))
-        .map_err(|error| usage(format!("--root: cannot read {name}: {error}")))?;
-    if bytes.len() as u64 > MAX_ROOT_DOCUMENT {
-        return Err(usage(format!(
-            "--root: {name} has more than {MAX_ROOT_DOCUMENT} bytes"
-        )));
-    }
-    Ok(bytes)
+    input_file::read(path, MAX_ROOT_DOCUMENT)
+        .map_err(|error| usage(format!("--root: cannot read {name}: {error}")))
 }
 
 /// Fetches and verifies every root, and reports every error.
@@ -93,6 +86,8 @@ pub(super) fn fetch(
     cx: &Context,
 ) -> Result<Vec<Fetched>, Errors> {
     let registries = cx.services.registries(config)?;
+    let usable = registries.read_roots();
+    usable.map_err(|error| usage(error.to_string()))?;
     let now = (cx.services.environment.clock)();
     let requests = origins.into_iter().map(|origin| {
         let mirror = Mirror::new(registries.clone(), origin.url.clone());

@@ -12,6 +12,8 @@ pub struct Seeded {
     pub images: Vec<(String, String)>,
     /// All files of a repository.
     pub files: usize,
+    /// Whether the first commit also brings the pins.
+    pub squashed: bool,
 }
 
 /// The files with pins.
@@ -31,6 +33,7 @@ impl Default for Seeded {
                 ("ghcr.io/acme/web".to_owned(), digest('b')),
             ],
             files: 400,
+            squashed: false,
         }
     }
 }
@@ -82,12 +85,16 @@ pub fn store(kind: Kind, seeded: &Seeded, number: usize) -> Store {
         })
         .collect();
     files.push(("repin.yaml".to_owned(), seeded.config()));
-    push(&mut store, "begin", &files);
-    let pins: Vec<(String, String)> = PINNED
+    let pins = PINNED
         .iter()
-        .map(|path| ((*path).to_owned(), seeded.pinned(number, path)))
-        .collect();
-    push(&mut store, "pin the images", &pins);
+        .map(|path| ((*path).to_owned(), seeded.pinned(number, path)));
+    if seeded.squashed {
+        files.extend(pins);
+        push(&mut store, "begin with the pins", &files);
+    } else {
+        push(&mut store, "begin", &files);
+        push(&mut store, "pin the images", &pins.collect::<Vec<_>>());
+    }
     store
 }
 
