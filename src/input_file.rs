@@ -3,13 +3,15 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
-    sync::mpsc,
-    thread,
-    time::Duration,
+    path::Path,
+    time::{Duration, Instant},
 };
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::{FileType, Mode, OFlags},
+    io::Errno,
+};
 
 /// The maximum time until the end of a pipe, which may be waiting for a writer.
 const PIPE_DEADLINE: Duration = Duration::from_secs(30);
@@ -25,34 +27,68 @@ fn read_until(path: &Path, max: u64, deadline: Duration) -> io::Result<Vec<u8>> 
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         // A socket.
-        Err(rustix::io::Errno::NXIO) => return Err(not_readable()),
+        Err(Errno::NXIO) => return Err(not_readable()),
         Err(error) => return Err(error.into()),
     };
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
     match kind {
         FileType::RegularFile => bounded(file, max),
-        FileType::Fifo => read_pipe(path.to_owned(), max, deadline),
+        FileType::Fifo => bounded(Pipe::new(file, deadline), max),
         FileType::Directory => Err(io::ErrorKind::IsADirectory.into()),
         _ => Err(not_readable()),
     }
 }
 
-/// Reads a pipe in another thread, which remains blocked after the deadline.
-fn read_pipe(path: PathBuf, max: u64, deadline: Duration) -> io::Result<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().spawn(move || {
-        let read = File::open(path).and_then(|file| bounded(file, max));
-        // The receiver is gone after the deadline.
-        let _ = sender.send(read);
-    })?;
-    receiver.recv_timeout(deadline).unwrap_or_else(|_| {
-        let seconds = deadline.as_secs();
-        let message = format!("the pipe was not complete after {seconds} s");
-        Err(io::Error::new(io::ErrorKind::TimedOut, message))
-    })
+/// A pipe that is read until a deadline. It was opened without waiting for a writer.
+struct Pipe {
+    file: File,
+    start: Instant,
+    deadline: Duration,
 }
 
-fn bounded(file: File, max: u64) -> io::Result<Vec<u8>> {
+impl Pipe {
+    fn new(file: File, deadline: Duration) -> Self {
+        let start = Instant::now();
+        Self {
+            file,
+            start,
+            deadline,
+        }
+    }
+
+    /// Waits for content, or for the end of all writers.
+    fn wait(&self) -> io::Result<()> {
+        let mut events = [PollFd::new(&self.file, PollFlags::IN)];
+        loop {
+            let left = self.deadline.saturating_sub(self.start.elapsed());
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            match rustix::event::poll(&mut events, Some(&left)) {
+                Ok(0) => {
+                    let seconds = self.deadline.as_secs();
+                    let message = format!("the pipe was not complete after {seconds} s");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+                }
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.wait()?;
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+fn bounded(file: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
@@ -68,7 +104,7 @@ fn not_readable() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
+    use std::{fs, io::Write, thread};
 
     use rustix::fs::{CWD, mkfifoat};
 
@@ -115,7 +151,8 @@ mod tests {
         let path = pipe.clone();
         let writer = thread::spawn(move || {
             let mut pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
-            pipe.write_all(b"content").unwrap();
+            pipe.write_all(b"con").unwrap();
+            pipe.write_all(b"tent").unwrap();
         });
         assert_eq!(read(&pipe, 10).unwrap(), b"content");
         writer.join().unwrap();

@@ -58,8 +58,7 @@ pub(crate) struct Settings {
     pub pause_listener: PauseListener,
     /// Receives the clocks of the servers.
     pub server_times: ServerTimes,
-    /// The wall clock: the end of a rate limit is a time of day, and the server may not send its own
-    /// time.
+    /// The wall clock: a rate limit may end at a time of day, and a server may send no time.
     pub now: fn() -> SystemTime,
 }
 
@@ -207,7 +206,7 @@ impl Request {
     }
 
     pub(super) fn query(mut self, name: &'static str, value: impl Display) -> Self {
-        self.query.push((name, format!("{value}")));
+        self.query.push((name, value.to_string()));
         self
     }
 

@@ -76,7 +76,7 @@ impl Git {
         if is_selected {
             Ok(branch)
         } else {
-            self.complete(branch)
+            self.complete(branch, self.remotes()?)
         }
     }
 
@@ -84,14 +84,14 @@ impl Git {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
                 Err(GitError::NoBranch(_))
-                    if self.main_remote(None)?.is_none() && !self.has_any_commit()? =>
+                    if self.main_remote(None, self.remotes()?)?.is_none() && !self.has_any_commit()? =>
                 {
                     Err(GitError::Unborn)
                 }
                 found => found,
             };
         }
-        let Some(remote) = self.main_remote(sources.remote_of)? else {
+        let Some(remote) = self.main_remote(sources.remote_of, self.remotes()?)? else {
             return Err(GitError::NoRemote);
         };
         let named = |name: &str| self.tracking(&format!("{remote}/{name}"));
@@ -122,7 +122,8 @@ impl Git {
         &self,
         remote_of: Option<&str>,
     ) -> Result<Option<Branch>, GitError> {
-        let Some(remote) = self.main_remote(remote_of)? else {
+        let remotes = self.remotes()?;
+        let Some(remote) = self.main_remote(remote_of, remotes.clone())? else {
             return Ok(None);
         };
         let found = match self.tracked_head(&remote)? {
@@ -131,15 +132,14 @@ impl Git {
             None => self.only_branch(&remote)?,
         };
         match found {
-            Some(branch) if remote_of.is_none() => self.complete(branch).map(Some),
+            Some(branch) if remote_of.is_none() => self.complete(branch, remotes).map(Some),
             found => Ok(found),
         }
     }
 
     /// The branch of this name that contains those of all other remotes: the branch itself, or the upstream
     /// of the local branch of this name (git-config, `branch.NAME.remote`).
-    fn complete(&self, branch: Branch) -> Result<Branch, GitError> {
-        let remotes = self.remotes()?;
+    fn complete(&self, branch: Branch, remotes: Vec<String>) -> Result<Branch, GitError> {
         if remotes.len() < 2 {
             return Ok(branch);
         }
@@ -201,13 +201,16 @@ impl Git {
 
     /// The remote of the promoted branch: that of the remote-tracking branch `remote_of`, `origin`, or the only
     /// remote.
-    fn main_remote(&self, remote_of: Option<&str>) -> Result<Option<String>, GitError> {
+    fn main_remote(
+        &self,
+        remote_of: Option<&str>,
+        mut remotes: Vec<String>,
+    ) -> Result<Option<String>, GitError> {
         if let Some(name) = remote_of
             && let Ok(branch) = self.tracking(name)
         {
             return Ok(Some(self.remote_of(&branch)?.0));
         }
-        let mut remotes = self.remotes()?;
         if remotes.is_empty() {
             // Remote-tracking branches may exist without the configuration of their remote.
             remotes = self

@@ -3,7 +3,7 @@
 
 use std::{cell::OnceCell, cmp::Ordering, sync::Arc, time::SystemTime};
 
-use super::{Services, SiteHistory, build_source::BuildSource, caches::FetchedRepository, tags};
+use super::{Services, build_source::BuildSource, caches::FetchedRepository, tags};
 use crate::{
     checks::{self, Resolution},
     config::Config,
@@ -65,7 +65,7 @@ impl<'o> BuildOrder<'o> {
     /// other revisions of the set.
     pub(super) async fn membership(
         &self,
-        history: &SiteHistory,
+        clone: Option<(&Git, &History)>,
         revision: &Revision,
         related: &[&str],
     ) -> Result<Membership, Error> {
@@ -78,7 +78,7 @@ impl<'o> BuildOrder<'o> {
             return Ok(Membership::Unknown(UnknownMembership::NoCommit));
         }
         let mut found = Membership::Unknown(UnknownMembership::NoSource);
-        if let (Some(git), Ok(known)) = (history.git(), history.promoted()) {
+        if let Some((git, known)) = clone {
             let in_clone = known.membership(git, revision, related, &self.is_built_here);
             found = in_clone.map_err(|error| Error::from(&error))?;
         }

@@ -192,18 +192,14 @@ impl<'s> BuildSource<'s> {
     async fn fetched_head(&self) -> Result<String, Errors> {
         let fetched = self.fetched().await?;
         let read = tokio::task::spawn_blocking(move || {
-            let scratch = &fetched.scratch;
-            if !scratch.fetch(&[&format!("+HEAD:{HEAD_REF}")])? {
-                return Ok(None);
-            }
-            scratch.git().commit_at(HEAD_REF).map(Some)
+            fetched.scratch.git().commit_at(HEAD_REF)
         });
         let reason = match read.await {
-            Ok(Ok(Some(head))) => return Ok(head.to_string()),
-            Ok(Ok(None)) => "it has no default branch".to_owned(),
+            Ok(Ok(head)) => return Ok(head.to_string()),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
+        let reason = format!("its default branch cannot be read: {reason}");
         Err(self.unavailable(reason).into())
     }
 
@@ -315,13 +311,22 @@ impl<'s> BuildSource<'s> {
             Ok(Some(hosted)) => hosted.token.git_login(&remote.url).ok().flatten(),
             Ok(None) | Err(_) => None,
         };
-        let references =
-            ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:refs/repin/{kind}/*"));
-        let fetch = Fetch {
-            refspecs: references.to_vec(),
+        let mut fetch = Fetch {
+            refspecs: vec![
+                format!("+HEAD:{HEAD_REF}"),
+                "+refs/heads/*:refs/repin/heads/*".to_owned(),
+                "+refs/tags/*:refs/repin/tags/*".to_owned(),
+            ],
             objects: FetchedObjects::Commits,
         };
-        let fetched = repositories::fetch(remote, login, &fetch, self.services).await?;
+        let services = self.services;
+        let mut fetched =
+            repositories::fetch(remote.clone(), login.clone(), &fetch, services).await?;
+        if matches!(&fetched, Ok(fetched) if !fetched.has_references) {
+            // Without its default branch, which does not exist.
+            fetch.refspecs.remove(0);
+            fetched = repositories::fetch(remote, login, &fetch, services).await?;
+        }
         let fetched = Arc::new(fetched.map_err(|reason| self.unavailable(reason))?);
         let mut sources = self.services.fetched_sources.borrow_mut();
         sources.insert(url, Arc::clone(&fetched));
@@ -392,5 +397,28 @@ mod tests {
             services.wait(source.fetched(), "fetching").unwrap()
         });
         assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn default_branch_may_not_exist() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = |args: &[&str]| git(directory.path(), args);
+        run(&["init", "-q", "-b", "main"]);
+        run(&["commit", "-q", "--allow-empty", "-m", "first"]);
+        let commit = String::from_utf8(run(&["rev-parse", "HEAD"])).unwrap();
+        let commit = commit.trim_end();
+        let config = example(&format!(
+            "version: 1\nfiles: [x]\nsource: '{}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n",
+            directory.path().display()
+        ));
+        let contains = || {
+            let services = services();
+            let source = BuildSource::new(&config, None, &services).unwrap();
+            services.wait(source.contains(commit), "fetching")
+        };
+        assert!(contains().unwrap());
+        run(&["symbolic-ref", "HEAD", "refs/heads/none"]);
+        let error = format!("{:?}", contains().unwrap_err());
+        assert!(error.contains("its default branch cannot be read"), "{error}");
     }
 }

@@ -230,7 +230,8 @@ impl<'s> BuildList<'s> {
         let listed = self.candidates.all.iter();
         let listed = listed.map(|candidate| candidate.text.as_str());
         let related: Vec<&str> = listed.chain(self.current().map(Revision::as_str)).collect();
-        let membership = self.order.membership(self.history, revision, &related);
+        let clone = self.history.clone_of_set();
+        let membership = self.order.membership(clone, revision, &related);
         match self
             .services
             .wait(membership, "reading the branch of builds")?

@@ -222,7 +222,7 @@ impl SiteHistory {
         revision: &Revision,
         found: &Found,
     ) {
-        match builds.membership(self, revision, &[]).await {
+        match builds.membership(self.clone_of_set(), revision, &[]).await {
             Ok(membership) => self.membership = membership,
             Err(error) => {
                 self.order = Err(error);
@@ -362,6 +362,11 @@ impl SiteHistory {
             Origin::Clone { ref git, .. } => Some(git),
             Origin::Forge { .. } => None,
         }
+    }
+
+    /// The clone and the history of the promoted branch, if both are known.
+    pub(super) fn clone_of_set(&self) -> Option<(&Git, &history::History)> {
+        Some((self.git()?, self.promoted().ok()?))
     }
 
     /// How much of the history was read.

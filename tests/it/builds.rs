@@ -10,7 +10,7 @@ use crate::support::{
     hosted::{KINDS, PROMOTE, hosted, promote, publish, run},
     layout::{Platform, REVISION_LABEL},
     terminal::shown_at,
-    world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, git, world},
+    world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, git, whole, world},
 };
 
 const IMAGES: [&str; 3] = ["review", "fix", "base"];
@@ -21,10 +21,10 @@ const NEWEST: [&str; 3] = ["promote", "--revision", "newest"];
 /// Builds these images with a tag, a revision label and a creation time.
 fn build_as(world: &World, images: &[&str], tag: &str, revision: &str, created: &str) {
     for image in images {
-        let platform = Platform::new("linux/amd64", revision).created(created);
         let layout = world.layout(image);
         layout.untag(tag);
-        layout.image(tag, &[platform]);
+        let platform = Platform::new("linux/amd64", revision).created(created);
+        layout.image(tag, &whole(image, platform));
     }
 }
 
@@ -91,12 +91,9 @@ fn unknown_holds_are_reported() {
     let path = directory.path().to_str().unwrap();
     let known = world.run(&["builds"]).exits(0);
     assert!(known.stdout.contains("held: "), "{}", known.stdout);
-    let ran = world.run_with(&["builds"], &[("PATH", path)]).exits(0);
-    assert!(
-        ran.stderr.contains("warning: held builds are unknown: "),
-        "{}",
-        ran.stderr
-    );
+    let ran = world.run_with(&["builds"], &[("PATH", path)]).exits(3);
+    let expected = "git history: the command `git` was not found";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     // A history that cannot be read is an error.
     let parent = world.git(&["rev-parse", "HEAD~1"]);
     let object = format!(".git/objects/{}/{}", &parent[..2], &parent[2..]);

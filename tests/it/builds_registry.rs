@@ -13,7 +13,7 @@ use crate::support::{
     packages::{Packages, TOKEN},
     registry::{Protection, Registry},
     scene::{Scene, days_ago},
-    world::{REV_A, REV_B, World, repin, world},
+    world::{REV_A, REV_B, World, repin, whole, world},
 };
 
 const IMAGES: [&str; 3] = ["review", "fix", "base"];
@@ -88,10 +88,11 @@ fn newest_reads_only_builds_after_the_current_set() {
         let commit = world.commit("source");
         for image in IMAGES {
             let platform = crate::support::layout::Platform::new("linux/amd64", &commit);
-            world.layout(image).image(&commit, &[platform]);
+            world.layout(image).image(&commit, &whole(image, platform));
         }
         commits.push(commit);
     }
+    world.push();
     for image in IMAGES {
         for revision in [REV_A, REV_B] {
             world.layout(image).untag(revision);

@@ -39,6 +39,15 @@ fn promoted_with(subject: &str) -> (World, String, String) {
     (world, old, new)
 }
 
+/// The platform, and linux/arm64 with the same content.
+fn both(platform: Platform) -> [Platform; 2] {
+    let other = Platform {
+        name: "linux/arm64",
+        ..platform.clone()
+    };
+    [platform, other]
+}
+
 fn source_commit(world: &World, subject: &str) -> String {
     let commit = world.commit(subject);
     world.push();
@@ -151,7 +160,7 @@ fn current_set_is_that_of_the_work_tree() {
     assert_eq!(plan(&args)["from"], of_history);
     for image in ["review", "fix", "base"] {
         let platform = Platform::new("linux/amd64", REV_C).label("image", image);
-        world.layout(image).image(REV_C, &[platform]);
+        world.layout(image).image(REV_C, &both(platform));
     }
     let apply = ["promote", "--revision", REV_C, "--apply"];
     world.run(&apply).exits(0);
@@ -179,7 +188,7 @@ fn versions_have_no_commits() {
         for image in ["review", "fix", "base"] {
             let platform = Platform::new("linux/amd64", version).label("image", image);
             world.layout(image).untag(revision);
-            world.layout(image).image(version, &[platform]);
+            world.layout(image).image(version, &both(platform));
         }
     }
     world.write(
@@ -245,9 +254,8 @@ fn commits_of_a_source_at_a_path_are_listed() {
     let [old, new] = ["feat: serve", "fix: retry"].map(commit);
     for revision in [&old, &new] {
         for image in ["review", "fix", "base"] {
-            world
-                .layout(image)
-                .image(revision, &[Platform::new("linux/amd64", revision)]);
+            let platform = Platform::new("linux/amd64", revision);
+            world.layout(image).image(revision, &both(platform));
         }
     }
     promote(&world, &old);
@@ -685,7 +693,7 @@ fn single_platform_images_cost_no_request() {
         let args = ["promote", "--revision", REV_A, "--source", &source];
         world.run(&[&args[..], more].concat()).exits(0);
     };
-    run(&["--apply"]);
+    run(&["--apply", "--allow-lost-platform"]);
     let requests = |more: &[&str]| {
         let before = registry.requests().len();
         let args = ["promote", "--revision", REV_B, "--source", &source];
@@ -891,7 +899,7 @@ fn addresses_of_authors_never_appear() {
     let newest = world.git(&["rev-parse", "HEAD"]);
     for image in ["review", "fix", "base"] {
         let platform = Platform::new("linux/amd64", &newest).label("image", image);
-        world.layout(image).image(&newest, &[platform]);
+        world.layout(image).image(&newest, &both(platform));
     }
     let [text, json, body] = outputs(&world, &newest);
     for output in [&text, &json, &body] {
@@ -915,7 +923,7 @@ fn lists_and_subjects_are_limited() {
     world.push();
     for image in ["review", "fix", "base"] {
         let platform = Platform::new("linux/amd64", &newest).label("image", image);
-        world.layout(image).image(&newest, &[platform]);
+        world.layout(image).image(&newest, &both(platform));
     }
     let [text, json, body] = outputs(&world, &newest);
     let document: Value = serde_json::from_str(&json).unwrap();

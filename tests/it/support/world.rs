@@ -58,6 +58,19 @@ pub fn world() -> World {
     world
 }
 
+/// The platforms of an image of `world`, all like this one.
+pub fn whole(image: &str, platform: Platform) -> Vec<Platform> {
+    let mut platforms = vec![platform];
+    if image == "review" {
+        let other = Platform {
+            name: "linux/arm64",
+            ..platforms[0].clone()
+        };
+        platforms.push(other);
+    }
+    platforms
+}
+
 /// The program in a directory, with only PATH from the caller's environment.
 pub fn repin(directory: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
@@ -144,15 +157,7 @@ impl World {
 
     /// Rebuilds one image for the platform, and `review` also for linux/arm64, as `build` does.
     pub fn rebuild_whole(&mut self, image: &str, revision: &'static str, platform: Platform) {
-        let mut platforms = vec![platform];
-        if image == "review" {
-            let other = Platform {
-                name: "linux/arm64",
-                ..platforms[0].clone()
-            };
-            platforms.push(other);
-        }
-        self.rebuild(image, revision, &platforms);
+        self.rebuild(image, revision, &whole(image, platform));
     }
 
     pub fn digest(&self, image: &str, revision: &'static str) -> &str {
