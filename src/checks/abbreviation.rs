@@ -2,7 +2,7 @@
 
 use super::{
     Check, Code, Resolution, Status, Stopped,
-    set::{excerpt, resolved_image},
+    set::{annotation_help, excerpt, resolved_image, unstated},
 };
 use crate::{
     config::{Config, Image},
@@ -78,8 +78,9 @@ fn revision_in_label(
 ) -> Result<Revision, Box<Check>> {
     let label = &config.revision.label;
     let expected = format!("expected a revision that begins with `{abbreviation}`");
-    let detail = match facts.config.labels.get(label) {
-        None => format!("{label} is missing, {expected}"),
+    let stated = facts.stated_revision(&config.revision);
+    let detail = match stated.text() {
+        None => format!("{}, {expected}", unstated(label, stated)),
         Some(value) => match config.revision.pattern.complete(abbreviation, value) {
             Some(revision) => return Ok(revision),
             None => format!("{label} is `{}`, {expected}", excerpt(value)),
@@ -88,7 +89,8 @@ fn revision_in_label(
     let check = Check::new(Code::REVISION_LABEL, Status::Fail, detail)
         .image(&image.name)
         .platform(&facts.platform)
-        .item(label.as_str());
+        .item(label.as_str())
+        .with_help(annotation_help(stated));
     Err(Box::new(check))
 }
 

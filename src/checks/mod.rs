@@ -13,6 +13,7 @@ mod history;
 pub(crate) mod hygiene;
 mod merged;
 mod outside;
+mod pin_tags;
 mod pins;
 mod platforms;
 mod policy;
@@ -44,6 +45,9 @@ pub(crate) use history::{
 pub(crate) use outside::{
     check_digests_outside, check_outside, check_unmatched_globs, check_unpinned, no_match_message,
     tree_checks,
+};
+pub(crate) use pin_tags::{
+    ClaimResolution, ClaimingTag, check_claiming_tag, check_pin_tags, claiming_tags,
 };
 use pins::check_counted_once;
 pub(crate) use pins::{check_agreement, check_pins, check_version_comments};

@@ -4,7 +4,7 @@ use super::{
     Check, Code, FileLocation, Status,
     pins::{check_image_comments, location_of},
     platforms::{LostPlatforms, check_platforms, check_required_platforms},
-    set::{digest_mismatch, excerpt, no_tag, one_platform},
+    set::{annotation_help, digest_mismatch, excerpt, no_tag, one_platform, unstated},
 };
 use crate::{
     config::{Config, RevisionTagError},
@@ -155,7 +155,8 @@ impl PinnedImage {
         let label = &config.revision.label;
         let (mut checks, mut revisions) = (Vec::new(), Vec::<Revision>::new());
         for platform in &facts.platforms {
-            let value = platform.config.labels.get(label);
+            let stated = platform.stated_revision(&config.revision);
+            let value = stated.text();
             let parsed =
                 value.and_then(|value| config.revision.pattern.revision_in_label(value).ok());
             let (status, detail) = match (&parsed, revisions.first(), value) {
@@ -168,10 +169,12 @@ impl PinnedImage {
                     Status::Fail,
                     format!("{label} is `{}`, which is not a revision", excerpt(value)),
                 ),
-                (None, _, None) => (Status::Fail, format!("{label} is missing")),
+                (None, _, None) => (Status::Fail, unstated(label, stated)),
             };
             let check = match status {
-                Status::Fail => self.failure(Code::REVISION_LABEL, detail, config, found),
+                Status::Fail => self
+                    .failure(Code::REVISION_LABEL, detail, config, found)
+                    .with_help(annotation_help(stated)),
                 _ => Check::new(Code::REVISION_LABEL, status, detail)
                     .image(&config.images[self.image].name),
             };

@@ -11,7 +11,7 @@ use crate::{
     oci::{Digest, Revision, Tag, TagPattern},
     registry::{
         NoTag,
-        resolve::{ImageFacts, PlatformFacts},
+        resolve::{ImageFacts, PlatformFacts, StatedRevision},
     },
     text::{counted, few},
     untrusted::short,
@@ -348,25 +348,57 @@ pub(super) fn check_revision_label(
     facts: &PlatformFacts,
 ) -> Check {
     let label = &config.revision.label;
-    let found = facts.config.labels.get(label);
     let pattern = &config.revision.pattern;
-    let (status, detail) = match found {
-        Some(found) if pattern.revision_in_label(found).as_ref() == Ok(revision) => {
+    let stated = facts.stated_revision(&config.revision);
+    let (status, detail) = match stated {
+        StatedRevision::Text(found)
+            if pattern.revision_in_label(found).as_ref() == Ok(revision) =>
+        {
             (Status::Pass, format!("{label} is {}", excerpt(found)))
         }
-        Some(found) => (
+        StatedRevision::Text(found) => (
             Status::Fail,
             format!("{label} is `{}`, expected `{revision}`", excerpt(found)),
         ),
-        None => (
+        _ => (
             Status::Fail,
-            format!("{label} is missing, expected `{revision}`"),
+            format!("{}, expected `{revision}`", unstated(label, stated)),
         ),
     };
     Check::new(Code::REVISION_LABEL, status, detail)
         .image(&image.name)
         .platform(&facts.platform)
         .item(label.as_str())
+        .with_help(annotation_help(stated).filter(|_| status == Status::Fail))
+}
+
+/// The reason that a platform states no revision.
+pub(super) fn unstated(label: &str, stated: StatedRevision<'_>) -> String {
+    match stated {
+        StatedRevision::OnlyAnnotation(annotation) => format!(
+            "the label {label} is missing; an annotation with this name is `{}`",
+            excerpt(annotation)
+        ),
+        StatedRevision::Contradiction {
+            label: text,
+            annotation,
+        } => format!(
+            "the label {label} is `{}`, but the annotation is `{}`",
+            excerpt(text),
+            excerpt(annotation)
+        ),
+        StatedRevision::Absent | StatedRevision::Text(_) => format!("{label} is missing"),
+    }
+}
+
+/// The remedy if only an annotation states the revision.
+pub(super) fn annotation_help(stated: StatedRevision<'_>) -> Option<&'static str> {
+    match stated {
+        StatedRevision::OnlyAnnotation(_) => Some(
+            "set the label in the build, or set `revision.from: annotation` (or `either`) to read the annotation",
+        ),
+        _ => None,
+    }
 }
 
 /// Checks that required labels are present and not empty, on one platform of the image `image`.

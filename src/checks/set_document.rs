@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ApprovedImage, Check, ImagePlatform, VerifiedRow, VerifiedSet};
 use crate::{
-    config::{Config, Image},
+    config::{Config, Image, Revisions},
     inventory::Enumeration,
     oci::Digest,
     registry::resolve::{self, ImageFacts, PlatformFacts},
@@ -96,7 +96,6 @@ fn set_image(
 ) -> SetImage {
     // Registries list referrers in any order.
     verified.sort_by_cached_key(|row| serde_json::to_string(row).unwrap_or_default());
-    let label = &config.revision.label;
     let facts = &resolved.facts;
     let platforms = facts.platforms.iter();
     SetImage {
@@ -106,7 +105,7 @@ fn set_image(
         digest: facts.digest.to_string(),
         media_type: facts.media_type.clone(),
         platforms: platforms
-            .map(|platform| ResolvedPlatform::new(platform, label))
+            .map(|platform| ResolvedPlatform::new(platform, &config.revision))
             .collect(),
         labels: resolve::reported_labels(facts, &config.report.labels),
         verified,
@@ -143,12 +142,12 @@ pub(crate) struct ResolvedPlatform {
 }
 
 impl ResolvedPlatform {
-    /// The revision is the value of `label`.
-    pub(crate) fn new(facts: &PlatformFacts, label: &str) -> Self {
+    /// The revision is the text in the label or the annotation that the configuration selects.
+    pub(crate) fn new(facts: &PlatformFacts, revisions: &Revisions) -> Self {
         Self {
             platform: facts.platform.to_string(),
             digest: facts.digest.to_string(),
-            revision: facts.config.labels.get(label).cloned(),
+            revision: facts.stated_revision(revisions).text().map(str::to_owned),
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) mod reader;
 mod rehearse;
 mod report;
 mod repository_top;
+mod revision;
 mod set_path;
 mod signers;
 mod smoke;
@@ -72,6 +73,7 @@ pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;
 pub(crate) use report::{ChangeParts, Report};
 pub(crate) use repository_top::{Top, find_top, top_of_repository};
+pub(crate) use revision::{OrderPolicy, RevisionSource, Revisions};
 pub(crate) use set_path::SetPath;
 pub(crate) use signers::{
     CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers,
@@ -84,9 +86,7 @@ pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, T
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;
 pub(crate) use template::{Template, check_branch};
-pub(crate) use top_level::{
-    Config, IgnoredFiles, OrderPolicy, OutsidePolicy, Revisions, parse, parse_past, schema,
-};
+pub(crate) use top_level::{Config, IgnoredFiles, OutsidePolicy, parse, parse_past, schema};
 pub(crate) use trailer::{Override, Trailer};
 pub(crate) use types::{FORGE_TOKENS, job_secrets};
 pub(crate) use verify::{

@@ -24,20 +24,20 @@ use super::{
     reader::{ErrorCollector, Fields},
     rehearse::Rehearse,
     report::Report,
+    revision::Revisions,
     set_path::SetPath,
     smoke::Smoke,
     source_repository::SourceRepository,
     sources::{LayoutDirectory, Mapping, Prefix, SourceLocation, is_host},
     stage::Stage,
-    tag_template::{RevisionLength, TagForm, TagTemplate},
-    types::{BranchTemplate, Text, TitleTemplate, line_schema, text_type},
+    types::{BranchTemplate, TitleTemplate, line_schema, text_type},
     verify::{self, Verify},
     yaml::{Key, Node, Value},
 };
 use crate::{
     code::Code,
     error::{Error, Place, SourceText, Span},
-    oci::{Pattern, Platform, Revision, Tag},
+    oci::Platform,
     untrusted::plain,
 };
 
@@ -154,36 +154,6 @@ block! {
 }
 
 block! {
-    /// The form of a revision, and its place in an image.
-    pub struct Revisions {
-        /// A regular expression for the whole revision, or `semver` for the versions of semver.org.
-        pattern: Pattern = "[0-9a-f]{40}",
-        /// The tag of a revision. `{revision:N}` is replaced with its first N digits, with N from 7
-        /// to 40, and `*` matches any text.
-        tag: TagTemplate = "{revision}",
-        /// The label that must contain the revision on every platform.
-        label: Text = "org.opencontainers.image.revision",
-        /// A promotion of unknown order: `warn`, or refuse it (`require`).
-        order: OrderPolicy = "warn",
-        /// Whether `newest` selects a pre-release of a version (`pattern: semver`) although the current set is none.
-        prerelease: bool = false,
-    }
-    with |_fields| {
-        /// The form of the tags.
-        tag_form: TagForm = tag.form(&pattern),
-    }
-    rules |fields| {
-        if let (Some(pattern), Some(tag), Some(node)) = (&pattern, &tag, fields.node("tag"))
-            && pattern.is_semver()
-            && tag.length() != RevisionLength::Full
-        {
-            let message = "a version is not abbreviated: write `{revision}`";
-            fields.problems.report(node.span, message);
-        }
-    }
-}
-
-block! {
     /// The names of promotions on the forge.
     pub struct Promote {
         /// The branch of the pull request; may also contain `{set}`.
@@ -217,27 +187,12 @@ choices! {
 }
 
 choices! {
-    /// The verdict on a promotion that may be older than the current set.
-    pub enum OrderPolicy {
-        Warn = "warn",
-        Require = "require",
-    }
-}
-
-choices! {
     /// The verdict on digests in the tree that belong to no pin.
     pub enum OutsidePolicy {
         Warn = "warn",
         Refuse = "refuse",
         /// The tree is not searched.
         Ignore = "ignore",
-    }
-}
-
-impl Revisions {
-    /// The tag of a revision; `None` for a pattern with `*`.
-    pub fn exact_tag(&self, revision: &Revision) -> Option<Tag> {
-        self.tag.tag(revision).ok()?.tag().cloned()
     }
 }
 
@@ -357,13 +312,6 @@ fn name(text: &str) -> Result<String, &'static str> {
         Ok(text.to_owned())
     }
 }
-
-text_type!(
-    Pattern => Pattern,
-    "regular expression or `semver`",
-    {"type": "string", "minLength": 1},
-    Pattern::parse
-);
 
 /// The scanned files.
 pub struct Files;

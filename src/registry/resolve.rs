@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, future, stream};
 
 use crate::{
     code::Code,
+    config::{RevisionSource, Revisions},
     error::{Class, Error},
     oci::{Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, date},
     registry::{Source, memory},
@@ -48,14 +49,21 @@ impl ImageFacts {
         Some(&found.platform)
     }
 
-    /// The value of a label on the first platform that has it; empty if no platform has it.
-    pub(crate) fn label(&self, name: &str) -> &str {
-        for platform in &self.platforms {
-            if let Some(value) = platform.config.labels.get(name) {
-                return value;
-            }
-        }
-        ""
+    /// The text of the revision, if all platforms state the same.
+    pub(crate) fn common_revision(&self, revisions: &Revisions) -> Option<&str> {
+        let mut texts = self.platforms.iter();
+        let first = texts.next()?.stated_revision(revisions).text()?;
+        texts
+            .all(|platform| platform.stated_revision(revisions).text() == Some(first))
+            .then_some(first)
+    }
+
+    /// The text of the revision on the first platform that states one; empty if none does.
+    pub(crate) fn first_revision(&self, revisions: &Revisions) -> &str {
+        let mut texts = self.platforms.iter();
+        texts
+            .find_map(|platform| platform.stated_revision(revisions).text())
+            .unwrap_or_default()
     }
 
     /// The value of a label, if all platforms have the same.
@@ -78,6 +86,59 @@ pub(crate) struct PlatformFacts {
     pub manifest: ImageManifest,
     /// The platform's config.
     pub config: ImageConfig,
+    /// The annotations of the index, and those of the manifest, which take precedence.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The text in which a platform states its revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatedRevision<'f> {
+    Absent,
+    /// The label is absent, but the annotation, which the configuration does not select, exists.
+    OnlyAnnotation(&'f str),
+    Text(&'f str),
+    /// The label and the annotation differ.
+    Contradiction {
+        label: &'f str,
+        annotation: &'f str,
+    },
+}
+
+impl<'f> StatedRevision<'f> {
+    /// The text, unless it is absent or contradictory.
+    pub(crate) fn text(self) -> Option<&'f str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Absent | Self::OnlyAnnotation(_) | Self::Contradiction { .. } => None,
+        }
+    }
+}
+
+impl PlatformFacts {
+    /// The text in the label or the annotation that the configuration selects.
+    pub(crate) fn stated_revision(&self, revisions: &Revisions) -> StatedRevision<'_> {
+        let name = &revisions.label;
+        let label = self.config.labels.get(name).map(String::as_str);
+        let annotation = self.annotations.get(name).map(String::as_str);
+        match (revisions.from, label, annotation) {
+            (RevisionSource::Label | RevisionSource::Either, Some(label), None)
+            | (RevisionSource::Label, Some(label), Some(_)) => StatedRevision::Text(label),
+            (RevisionSource::Annotation | RevisionSource::Either, None, Some(annotation))
+            | (RevisionSource::Annotation, Some(_), Some(annotation)) => {
+                StatedRevision::Text(annotation)
+            }
+            (RevisionSource::Either, Some(label), Some(annotation)) if label == annotation => {
+                StatedRevision::Text(label)
+            }
+            (RevisionSource::Either, Some(label), Some(annotation)) => {
+                StatedRevision::Contradiction { label, annotation }
+            }
+            (RevisionSource::Label, None, Some(annotation)) => {
+                StatedRevision::OnlyAnnotation(annotation)
+            }
+            (_, None, None) | (RevisionSource::Annotation, Some(_), None) => StatedRevision::Absent,
+        }
+    }
 }
 
 /// A manifest or index whose platforms are known, although those of an index were not read.
@@ -93,6 +154,7 @@ pub(crate) struct KnownIndex {
     digest: Digest,
     media_type: String,
     entries: Vec<Descriptor>,
+    annotations: BTreeMap<String, String>,
     /// The entries without a platform, which were read for it.
     read: Vec<PlatformFacts>,
 }
@@ -164,6 +226,7 @@ pub(crate) async fn known_manifest(
             digest: top.digest,
             media_type: top.media_type,
             entries: platform_entries(index.manifests, &name)?,
+            annotations: index.annotations,
             read: Vec::new(),
         }),
     }))
@@ -186,7 +249,7 @@ pub(crate) async fn complete(
     // All platforms are read before an error is returned, so that the reported error is
     // always the first in the order of the index.
     let results: Vec<_> = stream::iter(&index.entries)
-        .map(|entry| read_entry(source, entry, &read))
+        .map(|entry| read_entry(source, entry, &index.annotations, &read))
         .buffered(CONCURRENCY)
         .collect()
         .await;
@@ -214,7 +277,9 @@ pub(crate) async fn read_platforms(
     };
     let unknown = index.entries.iter();
     let unknown = unknown.filter(|entry| entry.platform.is_none());
-    let read = future::join_all(unknown.map(|entry| read_entry(source, entry, &[]))).await;
+    let read =
+        future::join_all(unknown.map(|entry| read_entry(source, entry, &index.annotations, &[])))
+            .await;
     index.read = read.into_iter().collect::<Result<_, Error>>()?;
     let known = KnownManifest::Index(index);
     Ok((known.platforms(), known))
@@ -244,6 +309,7 @@ fn platform_entries(mut entries: Vec<Descriptor>, name: &str) -> Result<Vec<Desc
 async fn read_entry(
     source: &Source,
     entry: &Descriptor,
+    annotations: &BTreeMap<String, String>,
     read: &[PlatformFacts],
 ) -> Result<PlatformFacts, Error> {
     // The entry of another index may state another platform.
@@ -253,7 +319,11 @@ async fn read_entry(
             .clone()
             .unwrap_or_else(|| facts.config.platform.clone());
         let facts = facts.clone();
-        return Ok(PlatformFacts { platform, ..facts });
+        return Ok(PlatformFacts {
+            platform,
+            annotations: merged(annotations, &facts.manifest),
+            ..facts
+        });
     }
     let reference = TagOrDigest::Digest(entry.digest);
     let name = format!("{source}{reference}");
@@ -272,7 +342,12 @@ async fn read_entry(
     }
     match found.value {
         Manifest::Image(manifest) => {
-            read_image(source, found.digest, manifest, entry.platform.clone(), read).await
+            let platform = entry.platform.clone();
+            let facts = read_image(source, found.digest, manifest, platform, read).await?;
+            Ok(PlatformFacts {
+                annotations: merged(annotations, &facts.manifest),
+                ..facts
+            })
         }
         Manifest::Index(_) => Err(Error::about(
             Class::Ambiguous,
@@ -318,9 +393,20 @@ async fn read_image(
     Ok(PlatformFacts {
         platform,
         digest,
+        annotations: manifest.annotations.clone(),
         manifest,
         config,
     })
+}
+
+/// The annotations of an index and of one of its manifests.
+fn merged(
+    of_index: &BTreeMap<String, String>,
+    manifest: &ImageManifest,
+) -> BTreeMap<String, String> {
+    let mut annotations = of_index.clone();
+    annotations.extend(manifest.annotations.clone());
+    annotations
 }
 
 /// The value of each label in `names`; `None` if no platform has it. Different values are listed by

@@ -246,6 +246,68 @@ fn tag_of_a_registry_is_set_again_with_the_printed_command() {
 }
 
 #[test]
+fn tags_of_pins_claim_the_revision_of_the_digest() {
+    let world = world().with_git();
+    world.adopt(REV_A);
+    world.push();
+    let file = ".github/workflows/a.yml";
+    let text = world.read(file);
+    let check = |exit| json_of(&world, &["check"], exit);
+    let remote = |exit| world.run(&CHECK).exits(exit).json();
+    assert_eq!(details(&check(0), "pin_tag", "pass").len(), 1);
+    assert_eq!(details(&remote(0), "pin_tag", "pass").len(), 1);
+    // The tag of another revision next to the digest: history records the right one.
+    world.write(file, text.replace(REV_A, REV_B));
+    let document = check(1);
+    assert_eq!(failed(&document), ["pin_tag"], "{document}");
+    let detail = &details(&document, "pin_tag", "fail")[0];
+    assert!(
+        detail.contains(&format!("the tag {REV_B} at {file}:3:")) && detail.contains(REV_A),
+        "{detail}"
+    );
+    // Two claims for one digest.
+    world.write(file, text.replace("review@", &format!("review:{REV_B}@")));
+    let detail = &details(&check(1), "pin_tag", "fail")[0];
+    assert!(detail.contains("claim different revisions"), "{detail}");
+    // Another form claims nothing.
+    world.write(file, text.replace(REV_A, "latest"));
+    let document = remote(0);
+    assert_eq!(details(&document, "pin_tag", "pass"), [""; 0], "{document}");
+    // Comments that a promotion writes.
+    let digest = world.digest("review", REV_A);
+    let line = format!("review@{digest}\r");
+    let comment = text.replace(&line, &format!("review@{digest} # {REV_B}\r"));
+    assert_ne!(comment, text);
+    world.write(file, &comment);
+    assert_eq!(failed(&check(0)), [""; 0]);
+    let config = world.read("repin.yaml");
+    world.write("repin.yaml", format!("{config}comments: tag\n"));
+    assert_eq!(failed(&check(1)), ["pin_tag"]);
+}
+
+#[test]
+fn tags_of_pins_resolve_to_the_pinned_digest() {
+    let world = world();
+    let file = ".github/workflows/a.yml";
+    let text = world.read(file);
+    let remote = |exit| world.run(&CHECK).exits(exit).json();
+    // Without history, only the registry knows the digest of the tag.
+    world.write(
+        file,
+        text.replace(&format!(":{REV_A}@"), &format!(":{REV_B}@")),
+    );
+    world.run(&["check"]).exits(0);
+    let document = remote(1);
+    assert_eq!(failed(&document), ["pin_tag"], "{document}");
+    let detail = &details(&document, "pin_tag", "fail")[0];
+    assert!(detail.contains(world.digest("review", REV_B)), "{detail}");
+    world.layout("review").untag(REV_B);
+    let document = remote(0);
+    let detail = &details(&document, "pin_tag", "warn")[0];
+    assert!(detail.contains("does not exist any more"), "{detail}");
+}
+
+#[test]
 fn artifact_is_no_image() {
     let world = world();
     let layout = world.layout("fix");
@@ -288,6 +350,104 @@ fn artifact_is_no_image() {
         let detail = &details(&document, "not_an_image", "fail")[0];
         assert!(detail.contains(expected), "{detail}");
     }
+}
+
+#[test]
+fn annotation_states_the_revision_if_configured() {
+    const NAME: &str = "org.opencontainers.image.revision";
+    let world = world();
+    let config = world.read("repin.yaml");
+    let layout = world.layout("fix");
+    let from = |from: &str| {
+        let revision = format!("revision: {{ from: {from} }}\n");
+        world.write("repin.yaml", format!("{config}{revision}"));
+    };
+    let tagged = |label: Option<&str>, annotation: &str, is_of_index: bool| {
+        let mut platform = Platform::new("linux/amd64", label.unwrap_or("removed"));
+        if label.is_none() {
+            platform.labels.remove(NAME);
+        }
+        if !is_of_index {
+            platform = platform.annotation(NAME, annotation);
+        }
+        let manifest = layout.manifest(&platform);
+        let mut entry = manifest.descriptor();
+        entry["platform"] = json!({"os": "linux", "architecture": "amd64"});
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let mut index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [entry]});
+        if is_of_index {
+            index["annotations"] = json!({NAME: annotation});
+        }
+        layout.untag(REV_B);
+        layout.tag(REV_B, &layout.json(media_type, &index));
+    };
+    for is_of_index in [false, true] {
+        tagged(None, REV_B, is_of_index);
+        let document = world.refuses(&[], 1, &["revision_label"]);
+        let detail = &details(&document, "revision_label", "fail")[0];
+        let expected =
+            format!("the label {NAME} is missing; an annotation with this name is `{REV_B}`");
+        assert!(detail.starts_with(&expected), "{detail}");
+        assert!(help(&document).contains("revision.from: annotation"));
+        from("either");
+        world.run(&["promote", "--revision", REV_B]).exits(0);
+        tagged(Some(REV_A), REV_B, is_of_index);
+        let document = world.refuses(&[], 1, &["revision_label"]);
+        let detail = &details(&document, "revision_label", "fail")[0];
+        assert!(detail.contains("but the annotation is"), "{detail}");
+        world.write("repin.yaml", &config);
+        let document = world.refuses(&[], 1, &["revision_label"]);
+        let detail = &details(&document, "revision_label", "fail")[0];
+        assert!(detail.contains(&format!("{NAME} is `{REV_A}`")), "{detail}");
+        from("either");
+        tagged(Some(REV_B), REV_B, is_of_index);
+        world.run(&["promote", "--revision", REV_B]).exits(0);
+        world.write("repin.yaml", &config);
+    }
+    // The other images have a label only.
+    from("annotation");
+    let document = world.refuses(&[], 1, &["revision_label"]);
+    assert_eq!(details(&document, "revision_label", "fail").len(), 3);
+}
+
+#[test]
+fn init_leaves_out_other_artifacts() {
+    let world = world();
+    let layout = world.layout("chart");
+    let config = layout.json(
+        "application/vnd.cncf.helm.config.v1+json",
+        &json!({"name": "chart"}),
+    );
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": media_type, "config": config.descriptor(), "layers": [],
+    });
+    let chart = layout.json(media_type, &manifest).digest;
+    world.write(
+        ".github/workflows/c.yml",
+        format!("ghcr.io/acme/chart@{chart}\n"),
+    );
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    let init = ["init", "--source", "ghcr.io/acme=oci:images"];
+    let document = json_of(&world, &init, 0);
+    let images = document["images"].as_array().unwrap();
+    let repositories = images
+        .iter()
+        .map(|image| image["repository"].as_str().unwrap());
+    let repositories: Vec<_> = repositories.collect();
+    assert!(repositories.contains(&"ghcr.io/acme/review"), "{document}");
+    assert!(!repositories.contains(&"ghcr.io/acme/chart"), "{document}");
+    assert!(
+        document["others"]
+            .to_string()
+            .contains("ghcr.io/acme/chart"),
+        "{document}"
+    );
+    let warnings = document["warnings"].to_string();
+    assert!(
+        warnings.contains("vnd.cncf.helm.config.v1+json"),
+        "{warnings}"
+    );
 }
 
 /// A registry with two sets of one image, both promoted.

@@ -823,15 +823,69 @@ fn repeated_rollback_does_nothing() {
     );
 }
 
-#[test]
-fn unavailable_registry_leaves_git_revert() {
-    let world = promoted_twice();
+/// The commands of git that a rollback to A suggests while the registry is unavailable.
+fn suggested_commands(world: &World) -> Vec<String> {
     let sources = "ghcr.io=http://127.0.0.1:9";
     let env = [("REPIN_SOURCES", sources), ("REPIN_DEADLINE", "1s")];
     let ran = world.run_with(&TO_A, &env).exits(3);
-    assert!(ran.stderr.contains("`git revert`"), "{}", ran.stderr);
+    let lines = ran
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("  git "));
+    lines.map(|line| format!("git {line}")).collect()
+}
+
+#[test]
+fn git_returns_exactly_to_the_named_set() {
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    world.adopt(REV_A);
+    let files = [".github/workflows/a.yml", ".github/workflows/b.yml"];
+    let of_a = files.map(|file| {
+        let at_a = format!("HEAD:{file}");
+        world.git(&["show", &at_a])
+    });
+    // A revert of the last commit would return to B.
+    world.promoted(REV_B);
+    world.promoted(REV_C);
+    let commands = suggested_commands(&world);
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in &commands {
+        let mut shell = world.other_command("sh");
+        for variable in ["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"] {
+            shell.env(variable, "A");
+        }
+        for variable in ["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"] {
+            shell.env(variable, "a@example.com");
+        }
+        let status = shell.args(["-c", command]).status().unwrap();
+        assert!(status.success(), "{command}");
+    }
+    let now = files.map(|file| world.git(&["show", &format!("HEAD:{file}")]));
+    assert_eq!(now, of_a);
+    assert_eq!(world.git(&["status", "--short"]), "");
+    world.push();
+    // It is a rollback, and holds the sets that it undid.
+    world.refuses_to(&["promote", "--revision", REV_C], 1, &["rolled_back"]);
     let ran = world.run(&TO_A).exits(0);
-    assert!(!ran.stderr.contains("`git revert`"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("  git "), "{}", ran.stderr);
+}
+
+#[test]
+fn git_is_not_suggested_if_it_returns_elsewhere() {
+    let world = promoted_twice();
+    assert_eq!(suggested_commands(&world).len(), 2);
+    let file = ".github/workflows/a.yml";
+    let text = world.read(file);
+    world.write(file, format!("{text}# not committed\n"));
+    assert_eq!(suggested_commands(&world), [""; 0]);
+    world.write(file, &text);
+    // The file did not exist at A.
+    world.git(&["mv", file, ".github/workflows/c.yml"]);
+    world.commit("move a file");
+    world.push();
+    assert_eq!(suggested_commands(&world), [""; 0]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn platform(architecture: &str, layers: &[(&str, u64)], env: &[&str]) -> Platfor
         os_version: None,
     };
     PlatformFacts {
+        annotations: BTreeMap::new(),
         platform: platform.clone(),
         digest: Digest::of(format!("{architecture} {layers:?} {env:?}").as_bytes()),
         manifest: ImageManifest {

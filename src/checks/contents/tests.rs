@@ -50,6 +50,7 @@ pub(in crate::checks) fn platform_facts(env: &[&str]) -> PlatformFacts {
         annotations: BTreeMap::new(),
     };
     PlatformFacts {
+        annotations: BTreeMap::new(),
         platform: platform.clone(),
         digest,
         manifest: ImageManifest {

@@ -149,6 +149,7 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
     pin_rules::check_places(config, &found)?;
     let outside = tree.search(config, &found, Scope::Counted);
     let mut all_checks = checks::tree_checks(config, &found, &outside);
+    all_checks.extend(check_pin_tags(config, &found, cx));
     // Wrong pins must be corrected first; a comparison with a registry would only cost requests.
     let remote_checks = if remote && !checks::any_failed(&all_checks) {
         check_remote(config, trust.as_ref(), &found, cx)?
@@ -169,6 +170,17 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
         outages: remote_checks.outages,
         revision: remote_checks.revision,
     })
+}
+
+/// Compares the tags of the pins with each other, and with the history that the clone contains.
+fn check_pin_tags(config: &Config, found: &Found, cx: &Context) -> Vec<Check> {
+    let claims = checks::claiming_tags(config, found);
+    if claims.is_empty() {
+        return Vec::new();
+    }
+    let history = known_history(config, &cx.services).map_err(|error| error.to_string());
+    let history = history.as_ref().map(Option::as_ref);
+    checks::check_pin_tags(config, &claims, history.map_err(Clone::clone))
 }
 
 /// Opens the files of a step of GitHub Actions.

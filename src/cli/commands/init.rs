@@ -5,6 +5,7 @@
 //! directories, or with `--each`, each directory gets a configuration. An existing file is replaced
 //! only with `--force`; `--update` changes only its counts and adds files.
 
+mod artifacts;
 mod counted;
 mod draft;
 mod each;

@@ -55,11 +55,10 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
 
 fn row(config: &Config, image: &Image, found: &ApprovedImage) -> ResolvedImage {
     let facts = &found.facts;
-    let label = &config.revision.label;
     let platforms = facts
         .platforms
         .iter()
-        .map(|platform| ResolvedPlatform::new(platform, label));
+        .map(|platform| ResolvedPlatform::new(platform, &config.revision));
     ResolvedImage {
         name: image.name.clone(),
         repository: image.repository.to_string(),

@@ -49,10 +49,6 @@ pub(in crate::cli) struct Arguments {
     change: ChangeOptions,
 }
 
-/// The rollback without a verification.
-const WITHOUT_REPIN: &str = "if this cannot be repaired in time, `git revert` of the promotion's commit restores the \
-                             pins: repin recognizes it as a rollback by its content";
-
 pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
@@ -66,12 +62,16 @@ pub(in crate::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Er
         SiteHistory::of_work_tree(&config, &cx.services).expand(revision, &config)?
     };
     let goal = Goal::Rollback {
-        revision,
+        revision: revision.clone(),
         by_digest: args.by_digest,
     };
     let exit = change::run(&goal, intent, &args.change, &config, cx)?;
-    if exit == Exit::Failed(Class::Unavailable) {
-        cx.output.note(WITHOUT_REPIN);
+    // An image that cannot be verified may still be pinned; a failed check refuses that.
+    if matches!(exit, Exit::Failed(Class::Unavailable | Class::Denied))
+        && let Ok(revision) = config.revision.pattern.revision(&revision)
+        && let Some(commands) = workflow::git_restore(&revision, &config, &cx.services)
+    {
+        cx.output.note(&commands);
     }
     Ok(exit)
 }

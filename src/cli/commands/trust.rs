@@ -234,7 +234,7 @@ async fn examine(
     let Some(facts) = resolve::resolve(&lookup.source, &lookup.want, &[]).await? else {
         return Ok(Vec::new());
     };
-    let revision = facts.label(&config.revision.label);
+    let revision = facts.first_revision(&config.revision);
     let subjects: Vec<(Option<&Platform>, Digest)> = match trust.policy.verify.subject {
         SignedSubject::Pinned => vec![(None, facts.digest)],
         SignedSubject::Platforms => (facts.platforms.iter())

@@ -36,6 +36,8 @@ pub(crate) enum Reason {
     Placeholder,
     /// Its tags have another form than those of the owner's other images, which contain a commit.
     OtherTags,
+    /// It is an artifact other than an image, such as a Helm chart.
+    OtherArtifact,
 }
 
 /// Guesses the groups; `owner` is the owner of the git repository's remote.
@@ -180,6 +182,7 @@ impl fmt::Display for Reason {
             Self::OtherOwner => "another owner's",
             Self::Placeholder => "its digest is a placeholder",
             Self::OtherTags => "its tags have another form than those of the set",
+            Self::OtherArtifact => "an artifact other than an image",
         })
     }
 }

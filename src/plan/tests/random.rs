@@ -81,6 +81,7 @@ fn facts(image: &str) -> ImageFacts {
         diff_ids: Vec::new(),
     };
     let platforms = vec![PlatformFacts {
+        annotations: BTreeMap::new(),
         platform,
         digest: new(image),
         manifest,

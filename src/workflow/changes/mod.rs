@@ -368,7 +368,11 @@ fn common_label<'s>(set: &'s ComparedSet, selected: &[bool], name: &str) -> Opti
 
 /// The revision that the labels of all images state.
 fn revision_label(config: &Config, set: &ComparedSet, selected: &[bool]) -> Option<String> {
-    let label = common_label(set, selected, &config.revision.label)?;
+    let mut images = read_images(set, selected)?.into_iter();
+    let label = images.next()?.common_revision(&config.revision)?;
+    if !images.all(|image| image.common_revision(&config.revision) == Some(label)) {
+        return None;
+    }
     let revision = config.revision.pattern.revision(label).ok()?;
     Some(revision.to_string())
 }

@@ -1,7 +1,10 @@
 //! The checks of `repin check --remote`: the pinned set against the registry and git history.
 
 use crate::{
-    checks::{self, Check, PinnedImage, Status, TagResolution, TaggedManifest},
+    checks::{
+        self, Check, ClaimResolution, ClaimingTag, PinnedImage, Status, TagResolution,
+        TaggedManifest,
+    },
     cli::context::Context,
     config::Config,
     error::{Error, Errors},
@@ -103,6 +106,9 @@ pub(super) fn check_remote(
         checks.push(check);
         outages.extend(outage);
     }
+    let (claims, errors) = check_claims(config, &sources, found, &tag, cx);
+    checks.extend(claims);
+    outages.extend(errors);
     let provenance = match history.promoted() {
         Ok(history) => Ok(history.provenance(&revision)),
         Err(error) => Err(error.to_string()),
@@ -217,6 +223,47 @@ fn resolve_tag(
         });
     }
     cx.services.wait_for_all("resolving tags", &names, requests)
+}
+
+/// Resolves the tags of the pins that claim a revision, apart from the tag of the revision, which is resolved
+/// already.
+fn check_claims(
+    config: &Config,
+    sources: &[Source],
+    found: &Found,
+    resolved: &TagPattern,
+    cx: &Context,
+) -> (Vec<Check>, Vec<Error>) {
+    let mut claims: Vec<ClaimingTag> = Vec::new();
+    for claim in checks::claiming_tags(config, found) {
+        let is_same = |other: &ClaimingTag| {
+            (other.image, other.digest, &other.tag) == (claim.image, claim.digest, &claim.tag)
+        };
+        if resolved.tag() != Some(&claim.tag) && !claims.iter().any(is_same) {
+            claims.push(claim);
+        }
+    }
+    let mut names = Vec::new();
+    let mut requests = Vec::new();
+    for claim in &claims {
+        names.push(config.images[claim.image].name.as_str());
+        let source = &sources[claim.image];
+        requests.push(async move {
+            let reference = TagOrDigest::Tag(claim.tag.clone());
+            let manifest = source.manifest(&reference, None).await?;
+            Ok(manifest.map(|manifest| manifest.digest))
+        });
+    }
+    let results: Vec<ClaimResolution> =
+        cx.services
+            .wait_for_all("resolving the tags of the pins", &names, requests);
+    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    for (claim, result) in claims.iter().zip(&results) {
+        let (check, outage) = checks::check_claiming_tag(config, claim, result);
+        checks.push(check);
+        outages.extend(outage);
+    }
+    (checks, outages)
 }
 
 /// Checks the signatures and attestations of the pinned digests.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{remote::GitRemote, selection::Chosen, signers, tag_form};
+use super::{artifacts, remote::GitRemote, selection::Chosen, signers, tag_form};
 use crate::{
     checks::{self, Check, Status},
     code::Code,
@@ -48,13 +48,10 @@ impl Draft {
     ) -> Result<Self, Errors> {
         let members = &chosen.members;
         let finder = Finder::for_repositories(members.iter().map(|(_, member)| &member.repository));
-        let (mut files_with_pins, mut files_with_references) = (BTreeSet::new(), BTreeSet::new());
-        for pin in members.iter().flat_map(|(_, member)| &member.pins) {
-            files_with_pins.insert((*pin.file).clone());
-            if pin.item.split.is_none() {
-                files_with_references.insert((*pin.file).clone());
-            }
-        }
+        let pins = || members.iter().flat_map(|(_, member)| &member.pins);
+        let files_with_pins: BTreeSet<_> = pins().map(|pin| &pin.file).collect();
+        let references = pins().filter(|pin| pin.item.split.is_none());
+        let files_with_references = references.map(|pin| (*pin.file).clone()).collect();
         let mut files = narrow::narrow(tree, &files_with_references, &finder);
         let places = split_places(tree, chosen, &finder);
         if files.is_empty() {
@@ -73,6 +70,9 @@ impl Draft {
         let settings = tag_form::settings(form.as_ref());
         let mut starter = starter(chosen, remote, &set, &files, places, settings);
         let (mut config, mut found) = count_pins(&mut starter, tree, &set)?;
+        if let Some(images) = images_of(chosen, &config, &found, services)? {
+            return Self::new(tree, &images, remote, target, services);
+        }
         let tags = tag_form::confirm(form.as_ref(), chosen, &config, &found, services);
         let mut warnings = starter.remarks.clone();
         warnings.extend(tags.warning);
@@ -82,9 +82,8 @@ impl Draft {
             (config, found) = count_pins(&mut starter, tree, &set)?;
         }
         let mut unavailable = chosen.unavailable.clone().or(tags.unavailable);
-        for line in starter.places.iter().flat_map(|place| &place.excluded) {
-            warnings.push(format!("left out of `places`: {line}"));
-        }
+        let excluded = starter.places.iter().flat_map(|place| &place.excluded);
+        warnings.extend(excluded.map(|line| format!("left out of `places`: {line}")));
         let problems = |scope| problems_in_scope(&config, &found, target, scope);
         let tracked = problems(Scope::Tracked);
         // Untracked files are not reported, but the next commit may contain them.
@@ -132,6 +131,24 @@ impl Draft {
             counted(self.pins(), "pin"),
             counted(self.files_with_pins, "file")
         )
+    }
+}
+
+/// The choice without artifacts that are no images, or with the reason for which these are unknown; `None` if
+/// nothing changes.
+fn images_of<'c>(
+    chosen: &Chosen<'c>,
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) -> Result<Option<Chosen<'c>>, Errors> {
+    if chosen.unavailable.is_some() {
+        return Ok(None);
+    }
+    match artifacts::find(config, found, services) {
+        Ok(artifacts) if artifacts.is_empty() => Ok(None),
+        Ok(artifacts) => chosen.without(&artifacts).map(Some),
+        Err(errors) => Ok(Some(chosen.with_unavailable(&errors))),
     }
 }
 

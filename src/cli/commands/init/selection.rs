@@ -1,6 +1,6 @@
 //! The choice of the repositories that form the set.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{question, remote::GitRemote};
 use crate::{
@@ -118,6 +118,45 @@ impl Selection {
 }
 
 impl<'s> Chosen<'s> {
+    /// The same without the images that are other artifacts, each with the reason.
+    pub(super) fn without(&self, artifacts: &BTreeMap<String, String>) -> Result<Self, Errors> {
+        let mut remarks = self.remarks.clone();
+        for (name, reason) in artifacts {
+            remarks.push(format!("`{name}` is not part of the set: {reason}"));
+        }
+        let (mut members, mut others) = (Vec::new(), self.others.clone());
+        for (name, pinned) in &self.members {
+            match artifacts.contains_key(*name) {
+                true => others.push((*pinned, Reason::OtherArtifact)),
+                false => members.push((*name, *pinned)),
+            }
+        }
+        if members.is_empty() {
+            let message = format!("no image is pinned by digest: {}", remarks.join("; "));
+            return Err(Errors::from(Error::input(Code::INIT, message)));
+        }
+        others.sort_by_cached_key(|(pinned, _)| pinned.repository.canonical());
+        Ok(Self {
+            members,
+            others,
+            common_name: self.common_name,
+            remarks,
+            unavailable: None,
+        })
+    }
+
+    /// The same without further requests, because one failed.
+    pub(super) fn with_unavailable(&self, errors: &Errors) -> Self {
+        let errors: Vec<_> = errors.iter().map(Error::text).collect();
+        Self {
+            members: self.members.clone(),
+            others: self.others.clone(),
+            common_name: self.common_name,
+            remarks: self.remarks.clone(),
+            unavailable: Some(errors.join("; ")),
+        }
+    }
+
     pub(super) fn repositories(&self) -> impl Iterator<Item = &'s PinnedRepository> + Clone {
         self.members.iter().map(|(_, pinned)| *pinned)
     }

@@ -120,7 +120,7 @@ async fn builders(
         let subject = format!("{source}{want}");
         return Err(Error::unavailable(subject, "the pinned digest is missing"));
     };
-    let revision = facts.label(&config.revision.label);
+    let revision = facts.first_revision(&config.revision);
     let image = &config.images[image];
     let repositories = image.signed_repositories();
     let SearchResult {
