@@ -159,6 +159,9 @@ impl<'s> BuildSource<'s> {
     /// Whether the default branch contains a commit, which is given by hexadecimal digits.
     pub(super) async fn contains(&self, commit: &str) -> Result<bool, Errors> {
         let head = self.head().await?;
+        if commit == head {
+            return Ok(true);
+        }
         Ok(self.is_ancestor(commit, &head).await? == Some(true))
     }
 
@@ -191,9 +194,7 @@ impl<'s> BuildSource<'s> {
     /// The head of the default branch, fetched by git.
     async fn fetched_head(&self) -> Result<String, Errors> {
         let fetched = self.fetched().await?;
-        let read = tokio::task::spawn_blocking(move || {
-            fetched.scratch.git().commit_at(HEAD_REF)
-        });
+        let read = tokio::task::spawn_blocking(move || fetched.scratch.git().commit_at(HEAD_REF));
         let reason = match read.await {
             Ok(Ok(head)) => return Ok(head.to_string()),
             Ok(Err(error)) => error.to_string(),
@@ -419,6 +420,9 @@ mod tests {
         assert!(contains().unwrap());
         run(&["symbolic-ref", "HEAD", "refs/heads/none"]);
         let error = format!("{:?}", contains().unwrap_err());
-        assert!(error.contains("its default branch cannot be read"), "{error}");
+        assert!(
+            error.contains("its default branch cannot be read"),
+            "{error}"
+        );
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn prune_backend(
     services: &Services,
 ) -> Result<Access<Backend>, Errors> {
     let unusable = |reason: String| Errors::from(Error::input(Code::SOURCE, reason));
-    let sources = services.sources(config)?;
+    let sources = services.uncached_sources(config)?;
     let source = sources
         .source(&image.repository)
         .map_err(|error| unusable(error.to_string()))?;
@@ -35,12 +35,9 @@ pub(crate) fn prune_backend(
     match (chosen, source) {
         (PruneBackend::Ghcr, source) => github(config, image, source, services),
         (PruneBackend::Auto, source) if is_github => github(config, image, source, services),
-        (_, Source::Remote(remote)) => {
-            Ok(Access::Granted(Backend::Registry(Box::new(Registry::new(
-                remote.keeping_manifests(false),
-                image.repository.is_on_hub(),
-            )))))
-        }
+        (_, Source::Remote(remote)) => Ok(Access::Granted(Backend::Registry(Box::new(
+            Registry::new(remote, image.repository.is_on_hub()),
+        )))),
         (_, Source::Layout(layout)) => Err(unusable(format!(
             "{} is read from the image layout {layout}, which cannot be pruned",
             image.name

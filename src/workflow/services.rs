@@ -100,16 +100,22 @@ impl Services {
         })
     }
 
-    /// The sources of images. A run uses the same registries throughout, with their connections and
-    /// tokens.
+    /// The sources of images, which request a manifest by its digest once in the run.
     pub(crate) fn sources(&self, config: &Config) -> Result<Sources, Errors> {
+        self.uncached_sources(config)
+            .map(Sources::keeping_manifests)
+    }
+
+    /// The sources of images for a run that deletes manifests, and reads them again. A run uses the same
+    /// registries throughout, with their connections and tokens.
+    pub(super) fn uncached_sources(&self, config: &Config) -> Result<Sources, Errors> {
         let mappings = self
             .mappings
             .iter()
             .chain([&config.sources])
             .cloned()
             .collect();
-        Ok(Sources::new(mappings, self.registries(config)?).keeping_manifests())
+        Ok(Sources::new(mappings, self.registries(config)?))
     }
 
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {

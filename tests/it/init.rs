@@ -603,9 +603,13 @@ fn written_counts_equal_the_scanned_counts() {
     // After a template's brace, `init` discovers no repository, but a configured one is a pin.
     let tree = tree(&[(
         "a.yml",
-        &format!("{}\n{{{{ mirror }}}}{}\n", pin("acme/app"), pin("acme/app")),
+        &format!(
+            "{}\n{{{{ mirror }}}}{}\n",
+            pin("ghcr.io/acme/app"),
+            pin("ghcr.io/acme/app")
+        ),
     )]);
-    assert_eq!(images(&tree.started())["acme/app"].1, 2);
+    assert_eq!(images(&tree.started())["ghcr.io/acme/app"].1, 2);
 }
 
 #[test]

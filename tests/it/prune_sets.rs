@@ -209,7 +209,6 @@ fn side_lines_of_merges_protect() {
     let document = deletes(&real, &["pending-elsewhere", "pending-stale"]);
     let reason = "pinned by a set in promotion history";
     kept(&document, "pending-dropped", reason);
-    let reason = "pinned in .github/workflows/a.yml of a past commit of this repository";
     kept(&document, "pending-renamed", reason);
 }
 

@@ -454,6 +454,7 @@ fn unreadable_ancestry_leaves_an_older_pull_request_open() {
              {REV_B}|{REV_C}) printf '%s commit 0\\n\\n' \"$id\";;\n\
              *) echo \"$id\" | git \"$@\";; esac; done; exit;;\n\
              *'--is-ancestor {REV_B} {REV_C}'|*'--is-ancestor {REV_C} {REV_B}') exit {exit};;\n\
+             *'--is-ancestor {REV_B} '*|*'--is-ancestor {REV_C} '*) exit 1;;\n\
              esac\nexec git \"$@\"\n"
         );
         let programs = tempfile::tempdir().unwrap();

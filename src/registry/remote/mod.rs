@@ -216,7 +216,7 @@ fn root(scheme: &str, server: &str) -> Result<Url, String> {
 impl Remote {
     /// The same repository; `keeps_manifests`: whether a manifest is requested by its digest once in the
     /// run.
-    pub(crate) fn keeping_manifests(self, keeps_manifests: bool) -> Self {
+    pub(super) fn keeping_manifests(self, keeps_manifests: bool) -> Self {
         Self {
             keeps_manifests,
             ..self
