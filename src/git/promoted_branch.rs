@@ -71,28 +71,32 @@ impl Git {
     /// Unless `provenance.branch` selects the remote, the branch must contain the branches of the same name of all
     /// other remotes: in the clone of a fork, `origin` may lack the rollbacks of the repository.
     pub(crate) fn promoted_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
-        let branch = self.selected_branch(sources)?;
+        let remotes = self.remotes()?;
+        let branch = self.selected_branch(sources, remotes.clone())?;
         let is_selected = sources.configured.or(sources.remote_of).is_some();
         if is_selected {
             Ok(branch)
         } else {
-            self.complete(branch, self.remotes()?)
+            self.complete(branch, remotes)
         }
     }
 
-    fn selected_branch(&self, sources: &BranchSources<'_>) -> Result<Branch, GitError> {
+    fn selected_branch(
+        &self,
+        sources: &BranchSources<'_>,
+        remotes: Vec<String>,
+    ) -> Result<Branch, GitError> {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
                 Err(GitError::NoBranch(_))
-                    if self.main_remote(None, self.remotes()?)?.is_none()
-                        && !self.has_any_commit()? =>
+                    if self.main_remote(None, remotes)?.is_none() && !self.has_any_commit()? =>
                 {
                     Err(GitError::Unborn)
                 }
                 found => found,
             };
         }
-        let Some(remote) = self.main_remote(sources.remote_of, self.remotes()?)? else {
+        let Some(remote) = self.main_remote(sources.remote_of, remotes)? else {
             return Err(GitError::NoRemote);
         };
         let named = |name: &str| self.tracking(&format!("{remote}/{name}"));

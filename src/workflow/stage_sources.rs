@@ -158,7 +158,7 @@ impl<'o> Opener<'o> {
             return Ok((git.clone(), own));
         }
         let found = history_branch(git, other, &self.services.environment);
-        if self.has_forge {
+        if self.has_forge && self.config.forge.is_some() {
             let cause = |errors: Errors| errors.by_cause()[0].to_string();
             let (configured, base) = base(other);
             let name = configured

@@ -177,9 +177,8 @@ fn fleet_lists_the_commits_of_the_source() {
                 .iter()
                 .any(|text| request.contains(text))
         });
-        // One for the default branch and one for the order; for the commits one comparison, or a listing in
-        // each direction.
-        assert_eq!(compared.count(), if kind == Kind::Github { 3 } else { 4 });
+        // One for the order; for the commits one comparison, or a listing in each direction.
+        assert_eq!(compared.count(), if kind == Kind::Github { 2 } else { 3 });
     }
 }
 

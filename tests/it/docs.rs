@@ -16,7 +16,8 @@ use crate::support::{
 };
 
 /// Serialized types that are not documents: variables of the built-in templates.
-const INTERNAL: [&str; 20] = [
+const INTERNAL: [&str; 21] = [
+    "AllVariables",
     "TemplateJob",
     "TemplateContext",
     "StageRow",

@@ -238,7 +238,7 @@ fn each_missing_requirement_is_a_line() {
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
     // And with a configuration, but without git on the machine.
     let world = world().with_git();
-    let rows = fails(&world, &[("PATH", "/nowhere")], 1, &["repository"]);
+    let rows = fails(&world, &[("PATH", "/nowhere")], 3, &["repository"]);
     assert!(
         line(&rows, "repository").1.contains("`git` was not found"),
         "{rows:?}"

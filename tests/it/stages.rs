@@ -1088,7 +1088,7 @@ fn newest_set_that_passed_its_stages_is_promoted() {
     pipeline.promoted(PROD, REV_B, 20);
     pipeline.rolled_back(PROD, REV_A, 10);
     let ran = pipeline.run(&args).exits(0);
-    let held = format!("not selected, because a rollback undid it: {REV_B}\n");
+    let held = format!("warning: not selected, because a rollback undid it: {REV_B}\n");
     assert!(ran.stderr.starts_with(&held), "{}", ran.stderr);
     assert_eq!(ran.json()["changed"], false);
 }

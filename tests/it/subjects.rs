@@ -10,7 +10,7 @@ use crate::{
         attach,
         authority::{Key, Signing, cosign_attestation, cosign_signature, provenance},
         layout::Platform,
-        world::{REV_A, REV_B, World, details, failed, world},
+        world::{REV_A, REV_B, World, details, failed, whole, world},
     },
     verify::{POLICY, PROMOTE, attached, hex, name, trusted, unsigned, with_policy},
 };
@@ -25,8 +25,9 @@ const SIGNATURES: &str = "verify:
 
 /// Builds `fix` so that it differs from the other images, and attests it under a name.
 fn build_fix(world: &mut World, revision: &'static str, signed: &str) {
+    // With the platforms of `review`, so that an exchange loses none.
     let platform = Platform::new("linux/amd64", revision).files(&[("name", signed)]);
-    world.rebuild("fix", revision, &[platform]);
+    world.rebuild("fix", revision, &whole("review", platform));
     let digest = world.digest("fix", revision).to_owned();
     let statement = provenance(signed, hex(&digest), revision);
     let bundle = Signing::of(revision).bundle(&statement);
@@ -447,6 +448,9 @@ fn untrusted_event_and_ref_are_refused() {
 }
 
 /// An image of two platforms, each listed for a platform of `listed`.
+/// The indexes below lack platforms of the pinned one.
+const LOST: &[&str] = &["--allow-lost-platform"];
+
 fn build_index(world: &mut World, platforms: &[(&'static str, Value); 2]) {
     let layout = world.layout("review");
     let entries: Vec<_> = platforms
@@ -479,7 +483,7 @@ fn index_has_the_platforms_of_its_images() {
             ("linux/arm64", listed("amd64")),
         ],
     );
-    let document = world.refuses(&[], 1, &["platform_mismatch"]);
+    let document = world.refuses(LOST, 1, &["platform_mismatch"]);
     let detail = details(&document, "platform_mismatch", "fail");
     assert_eq!(detail.len(), 2);
     assert!(
@@ -498,7 +502,7 @@ fn index_has_the_platforms_of_its_images() {
         &[("linux/amd64", listed("amd64")), ("linux/arm64", windows)],
     );
     world.pin(REV_A);
-    world.refuses(&[], 1, &["platform_mismatch"]);
+    world.refuses(LOST, 1, &["platform_mismatch"]);
     let stated = json!({"os": "linux", "architecture": "arm64", "variant": "v8"});
     build_index(
         &mut world,
@@ -528,7 +532,7 @@ fn every_platform_occurs_once() {
     ] {
         let [one, other] = twins;
         let world = of([("linux/arm64", one), ("linux/arm64", other)]);
-        world.refuses(&[], 1, &["platform_duplicate"]);
+        world.refuses(LOST, 1, &["platform_duplicate"]);
         world.pin(REV_B);
         let check = world
             .run(&["check", "--remote", "--format", "json"])
@@ -537,7 +541,7 @@ fn every_platform_occurs_once() {
         assert_eq!(failed(&check), ["platform_duplicate"]);
     }
     of([("linux/arm64", plain()), ("linux/arm64", arm("v9"))])
-        .run(&PROMOTE)
+        .run(&[&PROMOTE[..], LOST].concat())
         .exits(0);
 }
 

@@ -11,7 +11,7 @@ use crate::support::{
     pruned::{Real, old, pinned},
     registry::{Protection, Registry, run as run_tool},
     scene::{protection, tags},
-    world::{REV_A, World, details, failed, world},
+    world::{REV_A, World, details, failed, whole, world},
 };
 
 /// A commit of another repository.
@@ -363,9 +363,8 @@ fn version_is_the_revision() {
     ));
     for (image, version) in IMAGES.iter().zip(["v1.4.2", "1.4.2", "v1.4.2"]) {
         let platform = Platform::new("linux/amd64", REV_A).label(label, version);
-        world
-            .layout(image)
-            .image("v1.4.2", &[platform.files(&[("image", image)])]);
+        let platform = platform.files(&[("image", image)]);
+        world.layout(image).image("v1.4.2", &whole(image, platform));
     }
     let document = promote(&world, "1.4.2", 0);
     assert_eq!(document["title"], "promote: test images @1.4.2");
@@ -393,7 +392,7 @@ fn complete_version_abbreviates_no_other() {
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", version).label(label, version);
             let platform = platform.files(&[("image", image)]);
-            world.layout(image).image(version, &[platform]);
+            world.layout(image).image(version, &whole(image, platform));
         }
         world
             .run(&["promote", "--revision", version, "--apply"])

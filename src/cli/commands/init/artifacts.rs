@@ -15,36 +15,51 @@ use crate::{
 /// The maximum time for all requests.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The names of the images whose pinned digests are other artifacts, each with the reason.
-pub(super) fn find(
-    config: &Config,
-    found: &Found,
-    services: &Services,
-) -> Result<BTreeMap<String, String>, Errors> {
-    let sources = services.sources_of_images(config)?;
+/// What the registries tell about the pinned digests.
+#[derive(Default)]
+pub(super) struct Artifacts {
+    /// The names of the images whose digests are other artifacts, each with the reason.
+    pub(super) names: BTreeMap<String, String>,
+    /// The error of the first digest that could not be read.
+    pub(super) unavailable: Option<Errors>,
+}
+
+/// Reads the manifest of each pinned image.
+pub(super) fn find(config: &Config, found: &Found, services: &Services) -> Artifacts {
+    let sources = match services.sources_of_images(config) {
+        Ok(sources) => sources,
+        Err(errors) => return unavailable(errors),
+    };
     let lookup = async {
-        let mut artifacts = BTreeMap::new();
+        let mut artifacts = Artifacts::default();
         for (index, image) in config.images.iter().enumerate() {
             let Some(digest) = found.digests_of(index).first().copied() else {
                 continue;
             };
             let reference = TagOrDigest::Digest(digest);
             match resolve::known_manifest(&sources[index], &reference, &[]).await {
+                Ok(_) => {}
                 Err(error) if error.code == Code::NOT_AN_IMAGE => {
-                    artifacts.insert(image.name.clone(), error.message);
+                    artifacts.names.insert(image.name.clone(), error.message);
                 }
-                other => {
-                    other?;
+                Err(error) => {
+                    artifacts.unavailable.get_or_insert_with(|| error.into());
                 }
             }
         }
-        Ok(artifacts)
+        artifacts
     };
     // The timer must be created within the runtime, which `wait` enters.
     let lookup = async { tokio::time::timeout(TIMEOUT, lookup).await };
-    let result: Result<Result<_, Error>, _> = services.wait(lookup, "reading the pinned images");
-    match result {
-        Ok(artifacts) => Ok(artifacts?),
-        Err(_) => Err(Error::unavailable("the registry", "no response within 10 s").into()),
+    let found = services.wait(lookup, "reading the pinned images");
+    found.unwrap_or_else(|_| {
+        unavailable(Error::unavailable("the registry", "no response within 10 s").into())
+    })
+}
+
+fn unavailable(errors: Errors) -> Artifacts {
+    Artifacts {
+        unavailable: Some(errors),
+        ..Artifacts::default()
     }
 }

@@ -3,7 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{artifacts, remote::GitRemote, selection::Chosen, signers, tag_form};
+use super::{
+    artifacts::{self, Artifacts},
+    remote::GitRemote,
+    selection::Chosen,
+    signers, tag_form,
+};
 use crate::{
     checks::{self, Check, Status},
     code::Code,
@@ -145,11 +150,15 @@ fn images_of<'c>(
     if chosen.unavailable.is_some() {
         return Ok(None);
     }
-    match artifacts::find(config, found, services) {
-        Ok(artifacts) if artifacts.is_empty() => Ok(None),
-        Ok(artifacts) => chosen.without(&artifacts).map(Some),
-        Err(errors) => Ok(Some(chosen.with_unavailable(&errors))),
+    let Artifacts { names, unavailable } = artifacts::find(config, found, services);
+    let mut images = None;
+    if !names.is_empty() {
+        images = Some(chosen.without(&names)?);
     }
+    if let Some(errors) = unavailable {
+        images = Some(images.as_ref().unwrap_or(chosen).with_unavailable(&errors));
+    }
+    Ok(images)
 }
 
 /// The values of the text before its pins are counted.
