@@ -84,7 +84,8 @@ impl Git {
         if let Some(name) = sources.configured {
             return match self.tracking(name) {
                 Err(GitError::NoBranch(_))
-                    if self.main_remote(None, self.remotes()?)?.is_none() && !self.has_any_commit()? =>
+                    if self.main_remote(None, self.remotes()?)?.is_none()
+                        && !self.has_any_commit()? =>
                 {
                     Err(GitError::Unborn)
                 }

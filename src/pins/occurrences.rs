@@ -137,9 +137,10 @@ impl OccurrenceFinder {
         let mut lines = Lines::new(content);
         let mut found = Vec::new();
         runs_in(content, 0..content.len(), |run| {
-            let digest = run.offset.checked_sub(PREFIX.len());
-            let is_pin = digest
-                .is_some_and(|digest| pins.binary_search_by_key(&digest, |pin| pin.offset).is_ok());
+            let prefixed = run.offset.checked_sub(PREFIX.len());
+            let mut offsets = prefixed.into_iter().chain([run.offset]);
+            let is_pin =
+                offsets.any(|offset| pins.binary_search_by_key(&offset, |pin| pin.offset).is_ok());
             let next = malformed.partition_point(|one| one.digest.end <= run.offset);
             let is_malformed = malformed
                 .get(next)

@@ -33,7 +33,7 @@ pub(crate) struct Pin {
     pub line: usize,
     /// 1-based, in bytes: the column of the repository, or of the digest of a split pin.
     pub column: usize,
-    /// The offset of `sha256:`.
+    /// The offset of the digest: of `sha256:`, or of the first digit.
     pub offset: usize,
     /// The tag before the digest, or next to a split one.
     pub tag: Option<Tag>,
@@ -51,6 +51,7 @@ pub(crate) struct Pin {
 pub(crate) struct Split {
     /// The number of the place in the configuration.
     pub place: usize,
+    pub form: DigestForm,
     /// The location of the digest in its document (RFC 6901); `None` for a marked line.
     pub pointer: Option<String>,
     /// The number of the document in the file, from 0.
@@ -61,6 +62,44 @@ pub(crate) struct Split {
     pub comment: Option<Range<usize>>,
     /// Whether a comment shows that a controller also writes this entry.
     pub managed: bool,
+}
+
+/// The text of a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DigestForm {
+    /// `sha256:` and the digits.
+    Prefixed,
+    /// The digits alone.
+    Bare,
+}
+
+impl DigestForm {
+    /// The number of bytes of a digest.
+    pub(super) fn length(self) -> usize {
+        match self {
+            Self::Prefixed => Digest::TEXT_LENGTH,
+            Self::Bare => Digest::TEXT_LENGTH - PREFIX.len(),
+        }
+    }
+
+    pub(super) fn text(self, digest: &Digest) -> String {
+        match self {
+            Self::Prefixed => digest.to_string(),
+            Self::Bare => digest.hex(),
+        }
+    }
+}
+
+impl Pin {
+    pub(super) fn form(&self) -> DigestForm {
+        let split = self.split.as_ref();
+        split.map_or(DigestForm::Prefixed, |split| split.form)
+    }
+
+    /// The bytes of the digest.
+    pub(super) fn digest_range(&self) -> Range<usize> {
+        self.offset..self.offset + self.form().length()
+    }
 }
 
 /// A tag that is replaced.
@@ -141,6 +180,8 @@ impl Scan {
     }
 }
 
+/// The algorithm before the digits.
+pub(super) const PREFIX: &[u8] = b"sha256:";
 /// The maximum number of bytes of a malformed digest in a message.
 const MAX_EXCERPT: usize = MAX_ALGORITHM + 1 + 64 + 1;
 /// The maximum length of the name of a digest algorithm.

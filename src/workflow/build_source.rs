@@ -191,9 +191,7 @@ impl<'s> BuildSource<'s> {
     /// The head of the default branch, fetched by git.
     async fn fetched_head(&self) -> Result<String, Errors> {
         let fetched = self.fetched().await?;
-        let read = tokio::task::spawn_blocking(move || {
-            fetched.scratch.git().commit_at(HEAD_REF)
-        });
+        let read = tokio::task::spawn_blocking(move || fetched.scratch.git().commit_at(HEAD_REF));
         let reason = match read.await {
             Ok(Ok(head)) => return Ok(head.to_string()),
             Ok(Err(error)) => error.to_string(),
@@ -419,6 +417,9 @@ mod tests {
         assert!(contains().unwrap());
         run(&["symbolic-ref", "HEAD", "refs/heads/none"]);
         let error = format!("{:?}", contains().unwrap_err());
-        assert!(error.contains("its default branch cannot be read"), "{error}");
+        assert!(
+            error.contains("its default branch cannot be read"),
+            "{error}"
+        );
     }
 }

@@ -165,7 +165,7 @@ impl<'d> Selector<'d, '_> {
                 _ => {
                     let items = self.children(reached.node, step);
                     second = second.or(items.get(1).copied());
-                    items.first().and_then(|item| through(document, *item))
+                    items.first().map(|item| through(document, *item))
                 }
             };
             let Some(next) = next else {
@@ -230,6 +230,7 @@ fn entry<'d>(
         refused,
         both,
         global: matches!(rule.owner, Owner::Keys { .. }),
+        bare: true,
     })
 }
 

@@ -140,6 +140,7 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
         refused,
         both: BOTH,
         global: false,
+        bare: false,
     }
 }
 
@@ -153,6 +154,7 @@ fn other(item: Id) -> Entry {
         refused: None,
         both: BOTH,
         global: false,
+        bare: false,
     }
 }
 

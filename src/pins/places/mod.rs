@@ -29,9 +29,9 @@ use std::{
 use memchr::memmem;
 
 use super::{
-    digests::{Width, runs_in},
+    digests::{Run, Width, runs_in},
     lines::Lines,
-    scan::{DoubleMatch, Finder, Pin, Refused, Scan, Split, TagEdit},
+    scan::{DigestForm, DoubleMatch, Finder, PREFIX, Pin, Refused, Scan, Split, TagEdit},
 };
 use crate::{
     config::{
@@ -115,18 +115,14 @@ impl Finding {
     }
 
     /// A pin in text that is not read as YAML.
-    fn pin_in_text(
-        place: usize,
-        image: usize,
-        at: usize,
-        digest: Digest,
-        tag: Option<TagEdit>,
-    ) -> Self {
+    fn pin_in_text(place: usize, image: usize, found: &TextDigest, tag: Option<TagEdit>) -> Self {
+        let TextDigest { at, digest, form } = *found;
         let kind = FindingKind::Pin {
             digest,
             tag: tag.as_ref().map(|edit| edit.tag.clone()),
             split: Box::new(Split {
                 place,
+                form,
                 pointer: None,
                 document: None,
                 tags: tag.into_iter().collect(),
@@ -141,6 +137,15 @@ impl Finding {
             kind,
         }
     }
+}
+
+/// A digest in text that is not read as YAML.
+#[derive(Debug, Clone, Copy)]
+struct TextDigest {
+    /// The offset.
+    at: usize,
+    digest: Digest,
+    form: DigestForm,
 }
 
 /// A file with everything that its places need.
@@ -287,7 +292,10 @@ impl StandardPlaces {
             kustomization: true,
             image,
         };
-        if let Ok(findings) = file.parse(&places) {
+        // A repository has many files of YAML, and only a few may contain a digest.
+        if may_contain_digest(content)
+            && let Ok(findings) = file.parse(&places)
+        {
             // `1.2@sha256:…` is the tag of an entry, not a repository `1.2`.
             let entries: HashSet<usize> = findings.iter().map(|finding| finding.at).collect();
             scan.pins.retain(|pin| !entries.contains(&pin.offset));
@@ -337,28 +345,33 @@ impl Rules {
 }
 
 impl File<'_> {
-    /// The findings of the places that read YAML. Only the few files that may contain a digest are
-    /// parsed.
+    /// The findings of the places that read YAML.
     fn parse(&self, places: &[(usize, &YamlKind)]) -> Result<Vec<Finding>, yaml::Fault> {
-        if places.is_empty() || !may_contain_digest(self.content) {
-            return Ok(Vec::new());
-        }
         let text = std::str::from_utf8(self.content).map_err(|error| yaml::Fault {
             at: error.valid_up_to(),
             reason: "it is not UTF-8".to_owned(),
         })?;
         let mut findings = Vec::new();
         yaml::documents(text, |document| {
-            let readers = document.readers();
             for (place, kind) in places {
-                let read = readers.iter().map(|reader| {
-                    document.read_as(*reader);
-                    entry::judge(self, document, *place, &self.entries(document, kind))
-                });
-                findings.extend(read.reduce(readers::reconcile).unwrap_or_default());
+                findings.extend(self.findings(document, *place, kind));
             }
         })?;
         Ok(findings)
+    }
+
+    /// The findings of a place in a document.
+    fn findings(
+        &self,
+        document: &yaml::Document<'_>,
+        place: usize,
+        kind: &YamlKind,
+    ) -> Vec<Finding> {
+        let read = document.readers().iter().map(|reader| {
+            document.read_as(*reader);
+            entry::judge(self, document, place, &self.entries(document, kind))
+        });
+        read.reduce(readers::reconcile).unwrap_or_default()
     }
 
     /// The entries of a place in a document.
@@ -383,9 +396,9 @@ impl File<'_> {
         counted.extend(scan.pins.iter().map(|pin| pin.offset));
         let mut uncounted = None;
         runs_in(self.content, 0..self.content.len(), |run| {
-            let prefixed = run.width == Width::One && self.content[..run.offset].ends_with(PREFIX);
-            if uncounted.is_none() && prefixed && !counted.contains(&(run.offset - PREFIX.len())) {
-                uncounted = Some(run.offset - PREFIX.len());
+            let at = value_at(self.content, &run);
+            if uncounted.is_none() && at.is_some_and(|at| !counted.contains(&at)) {
+                uncounted = at;
             }
         });
         let digest = uncounted?;
@@ -434,16 +447,38 @@ fn contains_name(content: &[u8], path: &str) -> bool {
     })
 }
 
-const PREFIX: &[u8] = b"sha256:";
+/// The offset of a digest in text that cannot be read: after `sha256:`, or alone after a key of digests.
+fn value_at(content: &[u8], run: &Run) -> Option<usize> {
+    let before = &content[..run.offset];
+    if run.width == Width::Two {
+        return None;
+    }
+    if let Some(before) = before.strip_suffix(PREFIX) {
+        return Some(before.len());
+    }
+    let blanks = before.iter().rev().take(MAX_BLANKS);
+    let blanks = blanks.take_while(|byte| b" \t\"'".contains(byte)).count();
+    let key = &before[..before.len() - blanks];
+    let is_key = [&b"sha:"[..], b"sha\":", b"digest:", b"digest\":"]
+        .iter()
+        .any(|end| key.ends_with(end));
+    is_key.then_some(run.offset)
+}
 
-/// Whether a text contains `sha256:` or `sha512:` in any case.
+/// The maximum number of blanks and quotes between a key and its value that are examined.
+const MAX_BLANKS: usize = 64;
+
+/// Whether a text contains `sha256:` or `sha512:` in any case, or the digits of a digest.
 fn may_contain_digest(content: &[u8]) -> bool {
-    [b"256:", b"512:"].iter().any(|digits| {
-        memmem::find_iter(content, *digits).any(|at| {
-            let before = content[..at].last_chunk::<3>();
-            before.is_some_and(|before| before.eq_ignore_ascii_case(b"sha"))
+    let mut has_digits = false;
+    runs_in(content, 0..content.len(), |_| has_digits = true);
+    has_digits
+        || [b"256:", b"512:"].iter().any(|digits| {
+            memmem::find_iter(content, *digits).any(|at| {
+                let before = content[..at].last_chunk::<3>();
+                before.is_some_and(|before| before.eq_ignore_ascii_case(b"sha"))
+            })
         })
-    })
 }
 
 /// Adds findings to a scan in the order of the file. A digest that two places find belongs to neither.
