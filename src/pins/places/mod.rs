@@ -16,6 +16,7 @@ mod kustomize;
 mod marked;
 mod quoting;
 mod readers;
+mod strings;
 mod uses;
 mod values;
 mod yaml;
@@ -354,24 +355,29 @@ impl File<'_> {
         let mut findings = Vec::new();
         yaml::documents(text, |document| {
             for (place, kind) in places {
-                findings.extend(self.findings(document, *place, kind));
+                findings.extend(self.findings(document, *place, kind, 0));
             }
         })?;
         Ok(findings)
     }
 
-    /// The findings of a place in a document.
+    /// The findings of a place in a document that is in `depth` strings.
     fn findings(
         &self,
         document: &yaml::Document<'_>,
         place: usize,
         kind: &YamlKind,
+        depth: usize,
     ) -> Vec<Finding> {
         let read = document.readers().iter().map(|reader| {
             document.read_as(*reader);
             entry::judge(self, document, place, &self.entries(document, kind))
         });
-        read.reduce(readers::reconcile).unwrap_or_default()
+        let mut findings = read.reduce(readers::reconcile).unwrap_or_default();
+        if matches!(kind, YamlKind::Helm { .. }) {
+            findings.extend(strings::find(self, document, place, kind, depth));
+        }
+        findings
     }
 
     /// The entries of a place in a document.

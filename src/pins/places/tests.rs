@@ -1235,6 +1235,134 @@ fn comments_is_the_default_of_every_place() {
 }
 
 #[test]
+fn values_in_a_literal_string_move() {
+    let values =
+        "image:\n  repository: nginx\n  tag: v1 # x\n  digest: OLD # y\n\n# z\nother: \"x\"\n";
+    let indented = |values: &str, indent: &str| {
+        let lines = values.split_inclusive('\n').map(|line| match line {
+            "\n" => line.to_owned(),
+            _ => format!("{indent}{line}"),
+        });
+        lines.collect::<String>()
+    };
+    // Argo CD, a ConfigMap that Flux reads, and a list in the column of its key.
+    for (before, indent, after) in [
+        (
+            "spec:\n  source:\n    helm:\n      values: |\n",
+            "        ",
+            "      x: 1\n",
+        ),
+        (
+            "kind: HelmRelease\n---\nkind: ConfigMap\ndata:\n  values.yaml: |-\n",
+            "    ",
+            "  other: a\n",
+        ),
+        ("a:\n- |+\n\n \n", "  ", "\n\n- x\n"),
+        ("a: |2\n", "  ", ""),
+    ] {
+        let content = format!("{before}{}{after}", indented(values, indent));
+        let moved = content
+            .replace("OLD", "NEW")
+            .replace("tag: v1", "tag: rev-2");
+        helm().moves(&content, &moved);
+        let crlf = content.replace('\n', "\r\n");
+        helm().moves(&crlf, &moved.replace('\n', "\r\n"));
+    }
+    let content = |digest: &str| {
+        format!(
+            "x: {{}}\n---\nspec:\n  values: |\n    a/b:\n      repository: nginx\n      sha: {digest}\n"
+        )
+    };
+    helm().moves(&content("HEX"), &content("NEX"));
+    assert_eq!(helm().found(&content("OLD")), "hub /spec/values/a~1b/sha -");
+    let scan = helm().scan(text(&content("OLD")).as_bytes());
+    let split = scan.pins[0].split.as_ref().unwrap();
+    assert_eq!(
+        (scan.pins[0].line, scan.pins[0].column, split.document),
+        (7, 12, Some(1))
+    );
+    // A number in quotes, a comment, and a string in a string.
+    let nested = "a: |\n  b: |\n    repository: nginx\n    tag: v1\n    digest: OLD # v1\n";
+    let moved = nested
+        .replace("OLD # v1", "NEW # 0012")
+        .replace("tag: v1", "tag: \"0012\"");
+    let comments = scene("helm: { comment: tag }", "values.yaml");
+    assert_eq!(comments.moved_to("0012", nested), text(&moved));
+    // A mapping moves in the same file, and JSON is YAML.
+    let both = "valuesObject: { image: { repository: nginx, digest: OLD } }\nvalues: |\n  {\"i\": {\"repository\": \"nginx\", \"digest\": \"OLD\"}}\n";
+    helm().moves(both, &both.replace("OLD", "NEW"));
+    // Other texts with the key are ignored.
+    for other in [
+        "the repository: [nginx",
+        "repository: other\n  digest: latest",
+        "repository: nginx",
+        "repository: nginx\n  digest: <digest>",
+        "repository: {{ .x }}\n  digest: OLD",
+    ] {
+        helm().ignores(&format!("a: |\n  {other}\n"));
+    }
+}
+
+#[test]
+fn values_in_another_string_are_refused() {
+    let entry = "repository: nginx\n  digest: OLD\n";
+    let bytes = "bytes are not its text";
+    for (content, reason) in [
+        (
+            format!("a: >\n  §image:\n    repository: nginx\n    digest: OLD\n"),
+            bytes,
+        ),
+        (format!("a: §'{{repository: nginx, digest: OLD}}'\n"), bytes),
+        (format!("a: §\"repository: nginx\\ndigest: OLD\"\n"), bytes),
+        (
+            format!("a: §\"repository: nginx\\ndigest: latest\"\n"),
+            bytes,
+        ),
+        (format!("a: !!binary |\n  §{entry}"), bytes),
+        (format!("a: |\n  §{entry}a: x\n"), "duplicate key `a`"),
+        (
+            format!("a: |\n  §{entry}sops: {{ mac: x }}\n"),
+            "SOPS signed",
+        ),
+        (
+            format!("a: |\n  {}", entry.replace("OLD", "§sha256-HEX")),
+            "not of the form",
+        ),
+        (
+            format!("a: |\n  §repository: [ghcr.io/acme/app\n  digest: OLD\n"),
+            "cannot be read as YAML",
+        ),
+        (
+            format!(
+                "a: |\n  global: {{ imageRegistry: r.example }}\n  {}",
+                entry.replace("OLD", "§OLD")
+            ),
+            "imageRegistry",
+        ),
+    ] {
+        helm().refuses_at_mark(&content, reason);
+    }
+    // Four strings in strings are read, the fifth is not.
+    let nested = |depth: usize| {
+        let mut content = "repository: ghcr.io/acme/app\ndigest: OLD\n".to_owned();
+        for _ in 0..depth {
+            let lines = content.lines().map(|line| format!("  {line}\n"));
+            content = format!("a: |\n{}", lines.collect::<String>());
+        }
+        content
+    };
+    helm().moves(&nested(4), &nested(4).replace("OLD", "NEW"));
+    let found = helm().found(&nested(5));
+    assert!(found.contains("more than 4 strings"), "{found}");
+    // Only values of Helm are in strings.
+    let keys = scene(
+        "k: { kind: keys, entry: /a, digest: digest, image: hub }",
+        "a.yaml",
+    );
+    keys.ignores(&format!("a: |\n  {entry}"));
+}
+
+#[test]
 fn file_with_an_image_must_be_yaml() {
     helm().refuses(
         "a: [\nrepository: ghcr.io/acme/app\ndigest: OLD\n",
