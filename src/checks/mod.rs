@@ -14,6 +14,7 @@ pub(crate) mod hygiene;
 mod merged;
 mod outside;
 mod pins;
+mod places;
 mod platforms;
 mod policy;
 mod recorded;
@@ -47,6 +48,7 @@ pub(crate) use outside::{
 };
 use pins::check_counted_once;
 pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
+pub(crate) use places::unmet_errors;
 pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
 pub(crate) use rehearsal::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use remote::{

@@ -2,7 +2,11 @@
 //!
 //! The search is linear in the size of the file.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+    sync::Arc,
+};
 
 use memchr::memmem;
 
@@ -131,6 +135,36 @@ pub(crate) struct Refused {
     pub reason: String,
 }
 
+/// A part of a place of the configuration that a file contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Met {
+    /// The number of the place in the configuration.
+    pub place: usize,
+    pub part: PlacePart,
+}
+
+/// The parts of a place that select something in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PlacePart {
+    /// The entries, or the marks.
+    Entry,
+    Registry,
+    Repository,
+    Tag,
+    Digest,
+}
+
+/// The images of a file that kustomize does not take for a kustomization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Nameless {
+    /// The number of the place in the configuration.
+    pub place: usize,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes.
+    pub column: usize,
+}
+
 /// A digest that two places find.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DoubleMatch {
@@ -168,6 +202,10 @@ pub(crate) struct Scan {
     /// Entries of places that are refused.
     pub refused: Vec<Refused>,
     pub double_matches: Vec<DoubleMatch>,
+    pub met: BTreeSet<Met>,
+    pub nameless: Vec<Nameless>,
+    /// Whether a place searched the file for marks.
+    pub has_marks: bool,
 }
 
 impl Scan {
@@ -177,6 +215,8 @@ impl Scan {
             && self.malformed.is_empty()
             && self.refused.is_empty()
             && self.double_matches.is_empty()
+            && self.met.is_empty()
+            && self.nameless.is_empty()
     }
 }
 

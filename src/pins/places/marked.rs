@@ -1,6 +1,6 @@
 //! Lines of any text with a comment that assigns their digest to an image.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use memchr::memmem;
 
@@ -41,6 +41,8 @@ const BLOCK_COMMENTS: [(&[u8], &[u8]); 13] = [
 /// The maximum length of a marked line, in bytes.
 const LINE: usize = 8 * 1024;
 
+/// The maximum distance of a mark in a file that no place searches from its digest, in bytes.
+const NEAR: usize = 1024;
 /// The maximum number of blanks before the colon.
 const MAX_BLANKS: usize = 16;
 
@@ -66,6 +68,26 @@ pub(super) fn find(rules: &Rules, finder: &Finder, place: usize, content: &[u8])
     markers(content)
         .filter_map(|marker| finding(rules, finder, place, content, &marker))
         .collect()
+}
+
+/// The image that a mark in the same or the previous line assigns to the digest at `digest`. `names` are the
+/// images by name.
+pub(in crate::pins) fn marked_image(
+    names: &HashMap<String, usize>,
+    content: &[u8],
+    digest: usize,
+) -> Option<usize> {
+    let window = digest.saturating_sub(NEAR)..content.len().min(digest + NEAR);
+    let (at, text) = (digest - window.start, &content[window]);
+    let newline = |before: &[u8]| memchr::memrchr(b'\n', before);
+    let line = newline(&text[..at]).unwrap_or(0);
+    let above = newline(&text[..line]).map_or(0, |newline| newline + 1);
+    let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |newline| at + newline);
+    markers(&text[above..end]).find_map(|marker| {
+        let is_marked = marker.line.is_some_and(|line| line.contains(&(at - above)));
+        let image = names.get(marker.name.ok()?);
+        image.copied().filter(|_| is_marked)
+    })
 }
 
 fn markers(content: &[u8]) -> impl Iterator<Item = Marker<'_>> {

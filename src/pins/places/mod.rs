@@ -17,33 +17,37 @@ mod marked;
 mod quoting;
 mod readers;
 mod strings;
+mod unreadable;
 mod uses;
 mod values;
 mod yaml;
 
 use std::{
-    collections::{HashMap, HashSet},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
 
-use memchr::memmem;
-
 use super::{
-    digests::{Run, Width, runs_in},
     lines::Lines,
-    scan::{DigestForm, DoubleMatch, Finder, PREFIX, Pin, Refused, Scan, Split, TagEdit},
+    scan::{
+        DigestForm, DoubleMatch, Finder, Met, Nameless, PREFIX, Pin, PlacePart, Refused, Scan,
+        Split, TagEdit,
+    },
 };
 use crate::{
     config::{
-        CommentPolicy, Config, DefaultFiles, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind, RelPath,
-        Revisions, TextKind, YamlKind, places_of,
+        CommentPolicy, Config, DefaultFiles, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind,
+        PlaceSpans, RelPath, Revisions, TextKind, YamlKind, places_of,
     },
     error::Span,
     oci::{Digest, Repository, Tag},
 };
 
+pub(super) use marked::marked_image;
 pub(super) use quoting::needs_quotes;
+use unreadable::may_contain_digest;
 
 /// Finds whole references and split pins in files.
 #[derive(Debug, Clone)]
@@ -156,6 +160,9 @@ struct File<'f> {
     kustomization: bool,
     /// Returns the image with a repository.
     image: &'f dyn Fn(Repository) -> Option<usize>,
+    met: RefCell<BTreeSet<Met>>,
+    /// The offsets of the images of files that kustomize does not take for kustomizations, by place.
+    nameless: RefCell<BTreeMap<usize, usize>>,
 }
 
 impl FileScanner {
@@ -234,6 +241,7 @@ fn standard_places() -> Vec<PinPlace> {
     let place = |name: &str, kind, default_files| PinPlace {
         name: name.to_owned(),
         span: Span { start: 0, end: 0 },
+        keys: PlaceSpans::default(),
         kind: PlaceKind::Yaml(kind),
         files: None,
         default_files,
@@ -292,6 +300,8 @@ impl StandardPlaces {
             rules: &self.rules,
             kustomization: true,
             image,
+            met: RefCell::default(),
+            nameless: RefCell::default(),
         };
         // A repository has many files of YAML, and only a few may contain a digest.
         if may_contain_digest(content)
@@ -324,22 +334,38 @@ impl Rules {
                 PlaceKind::Yaml(kind) => parsed.push((*number, kind)),
                 // A line without a digest may be refused, so every file is searched.
                 PlaceKind::Text(kind) => {
+                    scan.has_marks = true;
                     let find = text_reader(*kind);
                     findings.extend(find(self, finder, *number, content));
                 }
             }
+        }
+        for finding in &findings {
+            let (place, part) = (finding.place, PlacePart::Entry);
+            scan.met.insert(Met { place, part });
         }
         let file = File {
             content,
             rules: self,
             kustomization: places.kustomization,
             image: &|repository| self.images.get(&repository).copied(),
+            met: RefCell::default(),
+            nameless: RefCell::default(),
         };
         if let Some((first, _)) = parsed.first() {
             match file.parse(&parsed) {
                 Ok(found) => findings.extend(found),
                 Err(fault) => findings.extend(file.unreadable(scan, &findings, *first, &fault)),
             }
+        }
+        scan.met.extend(file.met.take());
+        for (place, at) in file.nameless.take() {
+            let (line, column) = Lines::new(content).place(content, at);
+            scan.nameless.push(Nameless {
+                place,
+                line,
+                column,
+            });
         }
         add_findings(scan, content, findings);
     }
@@ -371,7 +397,8 @@ impl File<'_> {
     ) -> Vec<Finding> {
         let read = document.readers().iter().map(|reader| {
             document.read_as(*reader);
-            entry::judge(self, document, place, &self.entries(document, kind))
+            let entries = self.entries(document, place, kind);
+            entry::judge(self, document, place, &entries)
         });
         let mut findings = read.reduce(readers::reconcile).unwrap_or_default();
         if matches!(kind, YamlKind::Helm { .. }) {
@@ -381,41 +408,25 @@ impl File<'_> {
     }
 
     /// The entries of a place in a document.
-    fn entries(&self, document: &yaml::Document<'_>, kind: &YamlKind) -> Vec<entry::Entry> {
-        match kind {
-            YamlKind::Kustomize => kustomize::entries(document, self),
+    fn entries(
+        &self,
+        document: &yaml::Document<'_>,
+        place: usize,
+        kind: &YamlKind,
+    ) -> Vec<entry::Entry> {
+        let entries = match kind {
+            YamlKind::Kustomize => kustomize::entries(document, self, place),
             YamlKind::Helm { registry } => helm::entries(document, self, registry.as_deref()),
-            YamlKind::Keys(rule) => keys::entries(document, self, rule),
+            YamlKind::Keys(rule) => keys::entries(document, self, place, rule),
+        };
+        if !entries.is_empty() {
+            self.meet(place, PlacePart::Entry);
         }
+        entries
     }
 
-    /// The refusal of a file that is not YAML but contains an image and a digest that is not
-    /// counted.
-    fn unreadable(
-        &self,
-        scan: &Scan,
-        findings: &[Finding],
-        place: usize,
-        fault: &yaml::Fault,
-    ) -> Option<Finding> {
-        let mut counted: HashSet<usize> = findings.iter().map(|finding| finding.at).collect();
-        counted.extend(scan.pins.iter().map(|pin| pin.offset));
-        let mut uncounted = None;
-        runs_in(self.content, 0..self.content.len(), |run| {
-            let at = value_at(self.content, &run);
-            if uncounted.is_none() && at.is_some_and(|at| !counted.contains(&at)) {
-                uncounted = at;
-            }
-        });
-        let digest = uncounted?;
-        let image = self.rules.image_named_in(self.content)?;
-        let before = &self.content[..fault.at.min(self.content.len())];
-        let line = memchr::memchr_iter(b'\n', before).count() + 1;
-        let reason = format!(
-            "the file names the image and holds this digest, but cannot be read as YAML: line {line}: {}",
-            fault.reason
-        );
-        Some(Finding::refused(place, Some(image), digest, reason))
+    fn meet(&self, place: usize, part: PlacePart) {
+        self.met.borrow_mut().insert(Met { place, part });
     }
 
     /// The image with this repository.
@@ -427,64 +438,6 @@ impl File<'_> {
         let own = self.rules.places[place].comment;
         own.unwrap_or(self.rules.comments)
     }
-}
-
-impl Rules {
-    /// The first image of which the repository occurs in a text, with any text between host and
-    /// path.
-    fn image_named_in(&self, content: &[u8]) -> Option<usize> {
-        let images = self.images.iter();
-        let named = images.filter(|(repository, _)| {
-            let path = repository.path();
-            contains_name(content, path.strip_prefix("library/").unwrap_or(path))
-        });
-        named.map(|(_, image)| *image).min()
-    }
-}
-
-/// Whether the path of a repository occurs in a text as a whole name.
-fn contains_name(content: &[u8], path: &str) -> bool {
-    let is_part = |byte: Option<&u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
-    };
-    memmem::find_iter(content, path).any(|at| {
-        let before = at.checked_sub(1).and_then(|at| content.get(at));
-        !is_part(before) && !is_part(content.get(at + path.len()))
-    })
-}
-
-/// The offset of a digest in text that cannot be read: after `sha256:`, or alone after a key of digests.
-fn value_at(content: &[u8], run: &Run) -> Option<usize> {
-    let before = &content[..run.offset];
-    if run.width == Width::Two {
-        return None;
-    }
-    if let Some(before) = before.strip_suffix(PREFIX) {
-        return Some(before.len());
-    }
-    let blanks = before.iter().rev().take(MAX_BLANKS);
-    let blanks = blanks.take_while(|byte| b" \t\"'".contains(byte)).count();
-    let key = &before[..before.len() - blanks];
-    let is_key = [&b"sha:"[..], b"sha\":", b"digest:", b"digest\":"]
-        .iter()
-        .any(|end| key.ends_with(end));
-    is_key.then_some(run.offset)
-}
-
-/// The maximum number of blanks and quotes between a key and its value that are examined.
-const MAX_BLANKS: usize = 64;
-
-/// Whether a text contains `sha256:` or `sha512:` in any case, or the digits of a digest.
-fn may_contain_digest(content: &[u8]) -> bool {
-    let mut has_digits = false;
-    runs_in(content, 0..content.len(), |_| has_digits = true);
-    has_digits
-        || [b"256:", b"512:"].iter().any(|digits| {
-            memmem::find_iter(content, *digits).any(|at| {
-                let before = content[..at].last_chunk::<3>();
-                before.is_some_and(|before| before.eq_ignore_ascii_case(b"sha"))
-            })
-        })
 }
 
 /// Adds findings to a scan in the order of the file. A digest that two places find belongs to neither.

@@ -8,7 +8,8 @@ use std::ops::Range;
 use granit_parser::ScalarStyle;
 
 use super::{
-    File, Finding, FindingKind, value_at,
+    File, Finding, FindingKind,
+    unreadable::value_at,
     values::is_signed,
     yaml::{self, Document, Fault, Id, Kind},
 };

@@ -6,7 +6,7 @@ mod property;
 
 use std::path::Path;
 
-use super::*;
+use super::{unreadable::contains_name, *};
 use crate::pins::{Replacement, outline, reads_alike, replace};
 
 const CONFIG: &str = r#"
@@ -218,6 +218,62 @@ fn only_kustomizations_are_kustomizations() {
     // kustomize recognizes the name in any directory.
     let elsewhere = scene("kustomize: {}", "a/images.yaml");
     elsewhere.ignores("kind: Kustomization\nimages:\n- name: nginx\n  digest: OLD\n");
+}
+
+#[test]
+fn images_without_a_kind_are_reported() {
+    let explicit = scene("flux: { kind: kustomize, files: ['*.yaml'] }", "app.yaml");
+    let nameless = |scene: &Scene, content: &str| {
+        let scan = scene.scan(text(content).as_bytes());
+        let rows = scan.nameless.iter();
+        rows.map(|one| (one.line, one.column)).collect::<Vec<_>>()
+    };
+    let images = "images:\n- name: nginx\n  digest: OLD\n";
+    assert_eq!(
+        nameless(&explicit, &format!("x: 1\n---\n{images}")),
+        [(3, 1)]
+    );
+    for other in [
+        format!("kind: Kustomization\n{images}"),
+        format!("kind: Deployment\n{images}"),
+        "images: [a, b]\n".to_owned(),
+        "images: { name: nginx }\n".to_owned(),
+    ] {
+        assert_eq!(nameless(&explicit, &other), [], "{other}");
+    }
+    assert_eq!(nameless(&kustomize(), images), []);
+}
+
+#[test]
+fn parts_of_places_are_met_by_their_values() {
+    let places =
+        "k: { kind: keys, entry: /i, registry: host, repository: repo, tag: tag, digest: sum }";
+    let met = |scene: &Scene, content: &str| {
+        let scan = scene.scan(text(content).as_bytes());
+        scan.met
+            .iter()
+            .map(|met| format!("{:?}", met.part))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let keys = scene(places, "a.yaml");
+    for (content, expected) in [
+        ("j: {}\n", ""),
+        ("i: {}\n", "Entry"),
+        ("i: { repo: other }\n", "Entry Repository"),
+        (
+            "i: { host: x, repo: y, tag: v1, sum: '' }\n",
+            "Entry Registry Repository Tag Digest",
+        ),
+    ] {
+        assert_eq!(met(&keys, content), expected, "{content}");
+    }
+    assert_eq!(met(&helm(), "a: { repository: other }\n"), "Entry");
+    assert_eq!(met(&helm(), "a: { repo: other }\n"), "");
+    assert_eq!(met(&kustomize(), "images: [{ name: other }]\n"), "Entry");
+    assert_eq!(met(&kustomize(), "resources: []\n"), "");
+    assert_eq!(met(&marked(), "OLD # repin: app\n"), "Entry");
+    assert_eq!(met(&marked(), "OLD\n"), "");
 }
 
 #[test]
@@ -1342,6 +1398,17 @@ fn values_in_another_string_are_refused() {
     ] {
         helm().refuses_at_mark(&content, reason);
     }
+    // A carriage return alone ends a line as well, and a pointer has a maximum length.
+    helm().refuses_at_mark(
+        "a: |\r  §repository: nginx\r  digest: OLD\r",
+        "lines differ from its text",
+    );
+    let (long, short) = ("k".repeat(600), "k".repeat(300));
+    let content = |key: &str| {
+        format!("{key}: |\n  {key}:\n    {entry}").replace("\n  digest", "\n    digest")
+    };
+    helm().refuses_at_mark(&content(&long).replace("OLD", "§OLD"), "too long");
+    helm().moves(&content(&short), &content(&short).replace("OLD", "NEW"));
     // Four strings in strings are read, the fifth is not.
     let nested = |depth: usize| {
         let mut content = "repository: ghcr.io/acme/app\ndigest: OLD\n".to_owned();
@@ -1550,7 +1617,7 @@ fn ambiguous_marker_is_refused() {
     marked().refuses("x = 1 # repin: app\n", "1:9", "holds no digest");
     marked().refuses("# repin: app\n\nx = OLD\n", "1:3", "holds no digest");
     marked().refuses("x # repin: app", "1:5", "holds no digest");
-    // A part of a longer word and bare digits are no digests.
+    // A part of a longer word is no digest.
     for (none, column) in [("OLDz", 76), ("zOLD", 76)] {
         marked().refuses(
             &format!("{none} # repin: app\n"),
