@@ -54,7 +54,7 @@ pub fn places(input: &[u8]) {
     let mut reached = 0;
     for pin in &scan.pins {
         assert!(pin.offset >= reached, "in order, each once");
-        let text = pin.digest.to_string();
+        let text = pin.form().text(&pin.digest);
         assert!(content[pin.offset..].starts_with(text.as_bytes()));
         reached = pin.offset + text.len();
         let Some(split) = &pin.split else { continue };

@@ -15,6 +15,7 @@ mod merged;
 mod outside;
 mod pin_tags;
 mod pins;
+mod places;
 mod platforms;
 mod policy;
 mod recorded;
@@ -51,6 +52,7 @@ pub(crate) use pin_tags::{
 };
 use pins::check_counted_once;
 pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
+pub(crate) use places::unmet_errors;
 pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
 pub(crate) use rehearsal::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use remote::{

@@ -120,6 +120,10 @@ fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usiz
             let fact = format!(" as {name}, where `sources` reads {repository} from");
             (*image, fact)
         }
+        OccurrenceKind::Marked(image) => {
+            let fact = ", and a mark assigns it to the image, but no place of the kind `marked` searches the file";
+            (*image, fact.to_owned())
+        }
         OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => return None,
     };
     let detail = format!("pinned to {digest}{fact}: repin does not count or change this pin");

@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 
-use super::{Check, Code, FileLocation, Status};
+use super::{Check, Code, FileLocation, Status, places::check_unmet};
 use crate::{
     config::{Config, Image, Operation, SetPath},
     oci::Tag,
@@ -32,6 +32,7 @@ pub(crate) fn check_pins(config: &Config, found: &Found) -> Vec<Check> {
             checks.push(refusal(config, refused));
         }
     }
+    checks.extend(check_unmet(config, found));
     checks.extend(check_managed(config, found));
     checks.extend(check_version_comments(config, found, &|pin| {
         pin.tag.clone()

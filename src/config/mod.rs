@@ -66,8 +66,8 @@ pub(crate) use open_directory::{OpenDirectory, Unopened};
 pub(crate) use operation::Operation;
 pub(crate) use path::{Glob, Globs, RelPath, glob_regex};
 pub(crate) use places::{
-    CHART, CommentPolicy, DefaultFiles, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, Step,
-    TextKind, YamlKind, above_templates, places_of,
+    CHART, CommentPolicy, DefaultFiles, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind,
+    PlaceSpans, Step, TextKind, YamlKind, above_templates, places_of,
 };
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;

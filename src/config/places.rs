@@ -20,6 +20,8 @@ pub struct PinPlace {
     pub name: String,
     /// The span of the name in the configuration.
     pub span: Span,
+    /// The spans of the keys that select values in a file.
+    pub keys: PlaceSpans,
     pub kind: PlaceKind,
     /// The files that are searched; `None`: those of the configuration's `files` that are also in
     /// `default_files`.
@@ -27,6 +29,16 @@ pub struct PinPlace {
     pub default_files: DefaultFiles,
     /// `None`: the policy of the configuration.
     pub comment: Option<CommentPolicy>,
+}
+
+/// The spans of the values of a place's keys; `None` without the key.
+#[derive(Debug, Clone, Default)]
+pub struct PlaceSpans {
+    pub entry: Option<Span>,
+    pub registry: Option<Span>,
+    pub repository: Option<Span>,
+    pub tag: Option<Span>,
+    pub digest: Option<Span>,
 }
 
 /// The kind of the entries of a place.
@@ -277,9 +289,17 @@ impl KeyType for PinPlace {
         };
         let (allowed, default_files) = name.row();
         let comment = (!allowed.contains(&"comment")).then_some(CommentPolicy::Keep);
+        let span = |key: &str| node.pointer(key).map(|value| value.span);
         Some(Self {
             name: key.text.clone(),
             span: key.span,
+            keys: PlaceSpans {
+                entry: span("/entry"),
+                registry: span("/registry"),
+                repository: span("/repository"),
+                tag: span("/tag"),
+                digest: span("/digest"),
+            },
             kind,
             files: keys.files,
             default_files,

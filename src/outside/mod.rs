@@ -459,7 +459,8 @@ fn is_outside(kind: &OccurrenceKind, digest: &Digest, pinned: &HashSet<Digest>) 
         OccurrenceKind::Image(_)
         | OccurrenceKind::Embedded(_)
         | OccurrenceKind::Utf16Image(_)
-        | OccurrenceKind::Mirror(..) => true,
+        | OccurrenceKind::Mirror(..)
+        | OccurrenceKind::Marked(_) => true,
         OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => pinned.contains(digest),
     }
 }

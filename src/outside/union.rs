@@ -92,7 +92,8 @@ impl Union {
                 OccurrenceKind::Image(image)
                 | OccurrenceKind::Embedded(image)
                 | OccurrenceKind::Utf16Image(image)
-                | OccurrenceKind::Mirror(image, _) => Some(image),
+                | OccurrenceKind::Mirror(image, _)
+                | OccurrenceKind::Marked(image) => Some(image),
                 OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => images.get(digest),
             };
             let path = config.root.join(occurrence.file.as_path());

@@ -11,7 +11,7 @@ use super::{
     occurrences::{Occurrence, OccurrenceFinder, TagReference},
     places::FileScanner,
     read::{WholeFile, read_whole},
-    scan::{DoubleMatch, Malformed, Pin, Refused, Scan},
+    scan::{DoubleMatch, Malformed, Met, Nameless, Pin, Refused, Scan},
 };
 use crate::{
     code::Code,
@@ -39,6 +39,10 @@ pub(crate) struct Found {
     /// Entries of places that are refused.
     pub refused: Vec<Located<Refused>>,
     pub double_matches: Vec<Located<DoubleMatch>>,
+    /// The parts of places that a file contains.
+    pub met: BTreeSet<Met>,
+    /// Images without the kind of a kustomization, in files of places of the kind `kustomize`.
+    pub nameless: Vec<Located<Nameless>>,
     /// References to images without a digest.
     pub tag_references: Vec<Located<TagReference>>,
     /// Matched files that cannot be changed safely.
@@ -153,6 +157,8 @@ impl Found {
         self.refused.extend(located(&file, result.scan.refused));
         self.double_matches
             .extend(located(&file, result.scan.double_matches));
+        self.met.extend(result.scan.met);
+        self.nameless.extend(located(&file, result.scan.nameless));
         self.tag_references
             .extend(located(&file, result.tag_references));
         self.other_digests

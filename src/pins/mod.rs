@@ -39,4 +39,4 @@ pub(crate) use places::KUSTOMIZE;
 pub(crate) use places::{FilePlaces, FileScanner};
 pub(crate) use read::{MAX_PINNED_FILE, WholeFile, read_whole};
 pub(crate) use replace::{Replacement, outline, reads_alike, replace};
-pub(crate) use scan::{Finder, Malformed, Pin, Refused, Scan};
+pub(crate) use scan::{Finder, Malformed, Met, Pin, PlacePart, Refused, Scan};

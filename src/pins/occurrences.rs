@@ -14,6 +14,7 @@ use super::{
     discover::groups::owner_of,
     embedded::EmbeddedNames,
     lines::Lines,
+    places::marked_image,
     read::each_block,
     reference::{BEFORE_DIGEST, Reference, continues},
     scan::Scan,
@@ -27,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct OccurrenceFinder {
     names: HashMap<Repository, Name>,
+    /// The images by name.
+    images: HashMap<String, usize>,
     embedded: EmbeddedNames,
     owners: HashSet<String>,
 }
@@ -68,6 +71,8 @@ pub(crate) enum OccurrenceKind {
     Utf16Image(usize),
     /// The name that `sources` maps the repository of an image to.
     Mirror(usize, Repository),
+    /// A mark assigns the digest to an image, but no place searches the file for marks.
+    Marked(usize),
     /// Another repository of the owner of an image.
     SameOwner(Repository),
     /// No known name.
@@ -122,8 +127,10 @@ impl OccurrenceFinder {
             names.insert(image.repository.clone(), Name::Image(at));
         }
         let repositories = config.images.iter().map(|image| &image.repository);
+        let images = config.images.iter().map(|image| image.name.clone());
         Self {
             names,
+            images: images.zip(0..).collect(),
             embedded: EmbeddedNames::new(repositories.clone()),
             owners: repositories.filter_map(shared_owner).collect(),
         }
@@ -137,15 +144,18 @@ impl OccurrenceFinder {
         let mut lines = Lines::new(content);
         let mut found = Vec::new();
         runs_in(content, 0..content.len(), |run| {
-            let digest = run.offset.checked_sub(PREFIX.len());
-            let is_pin = digest
-                .is_some_and(|digest| pins.binary_search_by_key(&digest, |pin| pin.offset).is_ok());
+            let prefixed = run.offset.checked_sub(PREFIX.len());
+            let mut offsets = prefixed.into_iter().chain([run.offset]);
+            let is_pin =
+                offsets.any(|offset| pins.binary_search_by_key(&offset, |pin| pin.offset).is_ok());
             let next = malformed.partition_point(|one| one.digest.end <= run.offset);
             let is_malformed = malformed
                 .get(next)
                 .is_some_and(|one| one.digest.contains(&run.offset));
             if !is_pin && !is_malformed {
-                found.extend(self.occurrence(content, &run, &mut lines, &|_, _| true));
+                // A refused mark of a place is reported as such.
+                let marks = !scan.has_marks;
+                found.extend(self.occurrence(content, &run, &mut lines, marks, &|_, _| true));
             }
         });
         found
@@ -161,7 +171,7 @@ impl OccurrenceFinder {
         let mut occurrences = Vec::new();
         let is_buffered = each_block(reader, buffer, OVERLAP, |bytes, range, lines| {
             runs_in(bytes, range, |run| {
-                occurrences.extend(self.occurrence(bytes, &run, lines, &keep));
+                occurrences.extend(self.occurrence(bytes, &run, lines, true, &keep));
             });
         })?;
         Ok(FileDigests {
@@ -170,18 +180,26 @@ impl OccurrenceFinder {
         })
     }
 
+    /// The occurrence of a digest; `marks`: whether a mark may assign it to an image.
     fn occurrence(
         &self,
         bytes: &[u8],
         run: &Run,
         lines: &mut Lines,
+        marks: bool,
         keep: &impl Fn(&OccurrenceKind, &Digest) -> bool,
     ) -> Option<Occurrence> {
         let (text, digits) = around(bytes, run.offset, DIGITS, run.width);
         let prefixed = text[..digits].ends_with(PREFIX.as_bytes());
         let digest = digits - if prefixed { PREFIX.len() } else { 0 };
         let named = self.named(&text, digest, run.width);
-        let (kind, start) = named.unwrap_or((OccurrenceKind::Bare, digest));
+        let (mut kind, start) = named.unwrap_or((OccurrenceKind::Bare, digest));
+        if matches!(kind, OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare)
+            && marks
+            && let Some(image) = marked_image(&self.images, bytes, run.offset)
+        {
+            kind = OccurrenceKind::Marked(image);
+        }
         if !keep(&kind, &run.digest) {
             return None;
         }

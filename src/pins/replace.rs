@@ -67,8 +67,7 @@ fn add<'r>(edits: &mut Edits<'r>, pin: &Pin, to: &'r Replacement) {
     let mut put = |at: Range<usize>, text: Cow<'r, str>| {
         edits.insert(at.start, (at.end, text));
     };
-    let end = pin.offset + Digest::TEXT_LENGTH;
-    put(pin.offset..end, to.digest.to_string().into());
+    put(pin.digest_range(), pin.form().text(&to.digest).into());
     let tag = to.tag.as_str();
     let Some(split) = &pin.split else {
         if let Some(at) = tag_before(pin) {
@@ -108,8 +107,7 @@ fn moving_comment(pin: &Pin) -> Option<&VersionComment> {
 pub(crate) fn outline(content: &[u8], pins: &[Pin]) -> Vec<u8> {
     let mut changing = BTreeMap::new();
     for pin in pins {
-        let digest = pin.offset..pin.offset + Digest::TEXT_LENGTH;
-        let mut ranges = vec![digest];
+        let mut ranges = vec![pin.digest_range()];
         match &pin.split {
             None => {
                 ranges.extend(tag_before(pin));
@@ -161,7 +159,7 @@ pub(crate) fn reads_alike(old: &[u8], new: &[u8], pins: &[Pin]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pins::scan::Split;
+    use crate::pins::scan::{DigestForm, Split};
 
     fn tag(text: &str) -> Tag {
         Tag::parse(text).unwrap()
@@ -189,6 +187,7 @@ mod tests {
             digest,
             split: Some(Box::new(Split {
                 place: 0,
+                form: DigestForm::Prefixed,
                 pointer: None,
                 document: None,
                 tags,

@@ -2,7 +2,11 @@
 //!
 //! The search is linear in the size of the file.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+    sync::Arc,
+};
 
 use memchr::memmem;
 
@@ -33,7 +37,7 @@ pub(crate) struct Pin {
     pub line: usize,
     /// 1-based, in bytes: the column of the repository, or of the digest of a split pin.
     pub column: usize,
-    /// The offset of `sha256:`.
+    /// The offset of the digest: of `sha256:`, or of the first digit.
     pub offset: usize,
     /// The tag before the digest, or next to a split one.
     pub tag: Option<Tag>,
@@ -51,6 +55,7 @@ pub(crate) struct Pin {
 pub(crate) struct Split {
     /// The number of the place in the configuration.
     pub place: usize,
+    pub form: DigestForm,
     /// The location of the digest in its document (RFC 6901); `None` for a marked line.
     pub pointer: Option<String>,
     /// The number of the document in the file, from 0.
@@ -61,6 +66,44 @@ pub(crate) struct Split {
     pub comment: Option<Range<usize>>,
     /// Whether a comment shows that a controller also writes this entry.
     pub managed: bool,
+}
+
+/// The text of a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DigestForm {
+    /// `sha256:` and the digits.
+    Prefixed,
+    /// The digits alone.
+    Bare,
+}
+
+impl DigestForm {
+    /// The number of bytes of a digest.
+    pub(super) fn length(self) -> usize {
+        match self {
+            Self::Prefixed => Digest::TEXT_LENGTH,
+            Self::Bare => Digest::TEXT_LENGTH - PREFIX.len(),
+        }
+    }
+
+    pub(super) fn text(self, digest: &Digest) -> String {
+        match self {
+            Self::Prefixed => digest.to_string(),
+            Self::Bare => digest.hex(),
+        }
+    }
+}
+
+impl Pin {
+    pub(super) fn form(&self) -> DigestForm {
+        let split = self.split.as_ref();
+        split.map_or(DigestForm::Prefixed, |split| split.form)
+    }
+
+    /// The bytes of the digest.
+    pub(super) fn digest_range(&self) -> Range<usize> {
+        self.offset..self.offset + self.form().length()
+    }
 }
 
 /// A tag that is replaced.
@@ -90,6 +133,36 @@ pub(crate) struct Refused {
     /// The text at this position.
     pub text: String,
     pub reason: String,
+}
+
+/// A part of a place of the configuration that a file contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Met {
+    /// The number of the place in the configuration.
+    pub place: usize,
+    pub part: PlacePart,
+}
+
+/// The parts of a place that select something in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PlacePart {
+    /// The entries, or the marks.
+    Entry,
+    Registry,
+    Repository,
+    Tag,
+    Digest,
+}
+
+/// The images of a file that kustomize does not take for a kustomization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Nameless {
+    /// The number of the place in the configuration.
+    pub place: usize,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes.
+    pub column: usize,
 }
 
 /// A digest that two places find.
@@ -129,6 +202,10 @@ pub(crate) struct Scan {
     /// Entries of places that are refused.
     pub refused: Vec<Refused>,
     pub double_matches: Vec<DoubleMatch>,
+    pub met: BTreeSet<Met>,
+    pub nameless: Vec<Nameless>,
+    /// Whether a place searched the file for marks.
+    pub has_marks: bool,
 }
 
 impl Scan {
@@ -138,9 +215,13 @@ impl Scan {
             && self.malformed.is_empty()
             && self.refused.is_empty()
             && self.double_matches.is_empty()
+            && self.met.is_empty()
+            && self.nameless.is_empty()
     }
 }
 
+/// The algorithm before the digits.
+pub(super) const PREFIX: &[u8] = b"sha256:";
 /// The maximum number of bytes of a malformed digest in a message.
 const MAX_EXCERPT: usize = MAX_ALGORITHM + 1 + 64 + 1;
 /// The maximum length of the name of a digest algorithm.

@@ -1,5 +1,5 @@
-//! Errors of the configuration that only the files reveal: globs that match nothing, and places that find
-//! the same digest.
+//! Errors of the configuration that only the files reveal: globs and places that select nothing, and places
+//! that find the same digest.
 
 use crate::{
     checks,
@@ -18,6 +18,15 @@ pub(crate) fn check_places(config: &Config, found: &Found) -> Result<(), Errors>
     for double_match in &found.double_matches {
         errors.push(double_match.error(config));
     }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(errors.into())
+}
+
+/// Checks that every place can find a pin.
+pub(crate) fn check_met(config: &Config, found: &Found) -> Result<(), Errors> {
+    let errors = checks::unmet_errors(config, found);
     if errors.is_empty() {
         return Ok(());
     }

@@ -814,3 +814,164 @@ fn files_are_optional_if_places_have_files() {
         ran.stderr
     );
 }
+
+/// The details of warnings about places that select nothing.
+fn unmet(world: &World, args: &[&str]) -> Vec<String> {
+    let args = [args, &["--format", "json"]].concat();
+    let document = world.run(&args).exits(0).json();
+    details(&document, "place_unmet", "warn")
+}
+
+#[test]
+fn place_that_selects_nothing_is_an_error() {
+    let keys = "kind: keys, files: ['charts/*/values*.yaml']";
+    for (place, key, message) in [
+        (
+            "entry: /b/image, digest: digest, image: review",
+            "entry",
+            "selects nothing in the files of the place",
+        ),
+        (
+            "entry: /b, digest: digset, image: review",
+            "digest",
+            "selects nothing in any entry",
+        ),
+        (
+            "entry: /b, digest: digest, repository: repositry",
+            "repository",
+            "selects nothing in any entry",
+        ),
+        (
+            "entry: /b, tag: tga, image: review",
+            "tag",
+            "selects nothing in any entry",
+        ),
+    ] {
+        let world = split(REV_A);
+        let line = format!("  own: {{ {keys}, {place} }}");
+        world.write("repin.yaml", world.read("repin.yaml") + &line + "\n");
+        let ran = world.run(&["check"]).exits(2);
+        let expected = format!("places.own.{key} {message}");
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+        let column = line.find(&format!("{key}: ")).unwrap() + key.len() + 3;
+        let number = world.read("repin.yaml").lines().count();
+        let position = format!("repin.yaml:{number}:{column}\n");
+        assert!(ran.stderr.contains(&position), "{position} {}", ran.stderr);
+        // A change of the pins does not wait for a correction of the place.
+        let warned = unmet(&world, &["promote", "--revision", REV_B]);
+        assert!(warned[0].starts_with(&expected), "{warned:?}");
+        // A glob that matches no file is reported as such.
+        let other = line.replace("charts/*/values*.yaml", "none/*.yaml");
+        world.replace("repin.yaml", &line, &other);
+        assert_eq!(unmet(&world, &["promote", "--revision", REV_B]), [""; 0]);
+    }
+    // A key that entries may lack is a warning.
+    let world = split(REV_A);
+    let line = "  own: { kind: keys, files: ['charts/*/values*.yaml'], entry: /x, tag: t, digest: d, registry: r, repository: n }\n";
+    world.write("repin.yaml", world.read("repin.yaml") + line);
+    world.write("charts/app/values-x.yaml", "x: { n: other, d: '' }\n");
+    let warned = unmet(&world, &["check"]);
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    for (warning, key) in warned.iter().zip(["registry", "tag"]) {
+        assert!(
+            warning.starts_with(&format!("places.own.{key} ")),
+            "{warning}"
+        );
+    }
+}
+
+#[test]
+fn unused_place_or_key_is_a_warning() {
+    let world = split(REV_A);
+    assert_eq!(unmet(&world, &["check"]), [""; 0]);
+    let config = world.read("repin.yaml").replace(
+        "  kustomize: {",
+        "  images: { kind: kustomize, files: ['deploy/images.yaml', main.tf] }\n  kustomize: {",
+    );
+    world.write("repin.yaml", config);
+    world.write("deploy/images.yaml", "images:\n- { name: review }\n");
+    let warned = unmet(&world, &["check"]);
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    assert!(
+        warned[0].contains("places.images finds no kustomization"),
+        "{warned:?}"
+    );
+    assert!(
+        warned[1].starts_with("deploy/images.yaml:1:1: these images are not read"),
+        "{warned:?}"
+    );
+    world.write(
+        "deploy/images.yaml",
+        "kind: Kustomization\nimages:\n- { name: review }\n",
+    );
+    assert_eq!(unmet(&world, &["check"]), [""; 0]);
+    world.replace("main.tf", "# repin: fix", "");
+    let document = world.run(&["check", "--format", "json"]).exits(1).json();
+    let warned = details(&document, "place_unmet", "warn");
+    assert_eq!(warned.len(), 1, "{document}");
+    assert!(
+        warned[0].contains("places.marked finds no comment"),
+        "{warned:?}"
+    );
+}
+
+#[test]
+fn mark_in_a_file_that_no_place_searches_is_reported() {
+    let world = split(REV_A);
+    let digest = world.digest("fix", REV_B);
+    let mark = format!("a = 1\nfix = \"{digest}\" # repin: fix\n");
+    // In a file that nothing matches, and in one of `files`.
+    for file in ["modules/fix.tf", ".github/workflows/mark.yml"] {
+        world.write(file, &mark);
+        let document = world.run(&["check", "--format", "json"]).exits(0).json();
+        let warned = details(&document, "pin_outside", "warn");
+        assert_eq!(warned.len(), 1, "{document}");
+        assert!(
+            warned[0].contains("no place of the kind `marked`"),
+            "{warned:?}"
+        );
+        let shown = world.run(&["check"]).exits(0).stderr;
+        assert!(shown.contains(&format!("{file}:2:8")), "{shown}");
+        fs::remove_file(world.path(file)).unwrap();
+    }
+    world.replace("repin.yaml", "'*.tf'", "'**/*.tf'");
+    world.replace("repin.yaml", "fix, pins: 5", "fix, pins: 6");
+    world.write(
+        "modules/fix.tf",
+        mark.replace(digest, world.digest("fix", REV_A)),
+    );
+    world.run(&["check"]).exits(0);
+}
+
+#[test]
+fn values_in_strings_and_bare_digits_are_promoted() {
+    let world = split(REV_A);
+    let fix = world.digest("fix", REV_A).to_owned();
+    let hex = fix.strip_prefix("sha256:").unwrap();
+    let values = format!(
+        "kind: Application\nspec:\n  source:\n    helm:\n      values: |\n        image:\n          repository: acme/fix\n          tag: {REV_A}\n          sha: {hex} # old chart\n"
+    );
+    world.write("charts/app/values-argo.yaml", &values);
+    world.replace("repin.yaml", "fix, pins: 5", "fix, pins: 6");
+    world
+        .run(&["promote", "--revision", REV_B, "--apply"])
+        .exits(0);
+    let new = world.digest("fix", REV_B).strip_prefix("sha256:").unwrap();
+    let expected = values.replace(hex, new).replace(REV_A, REV_B);
+    assert_eq!(world.read("charts/app/values-argo.yaml"), expected);
+    let document = world.run(&["scan", "--format", "json"]).exits(0).json();
+    let mut pins = document["pins"].as_array().unwrap().iter();
+    let pin = pins.find(|pin| pin["pointer"] == "/spec/source/helm/values/image/sha");
+    assert_eq!(pin.unwrap()["line"], 9, "{document}");
+    world.run(&["check"]).exits(0);
+    // In a quoted string, the same values cannot be changed.
+    let quoted =
+        format!("spec: {{ values: \"image:\\n  repository: acme/fix\\n  digest: {fix}\" }}\n");
+    world.write("charts/app/values-argo.yaml", quoted);
+    let document = world.run(&["check", "--format", "json"]).exits(1).json();
+    let refused = details(&document, "pin_unsupported", "fail");
+    assert!(
+        refused[0].starts_with("charts/app/values-argo.yaml:1:17: an entry is in a string"),
+        "{refused:?}"
+    );
+}

@@ -147,6 +147,7 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
     let found = pins::find(tree.files(), config)?;
     pin_rules::check_globs(config, &found)?;
     pin_rules::check_places(config, &found)?;
+    pin_rules::check_met(config, &found)?;
     let outside = tree.search(config, &found, Scope::Counted);
     let mut all_checks = checks::tree_checks(config, &found, &outside);
     all_checks.extend(check_pin_tags(config, &found, cx));

@@ -47,6 +47,7 @@ fn found_in(text: &[u8]) -> Vec<String> {
             OccurrenceKind::Embedded(at) => format!("embedded {at}"),
             OccurrenceKind::Utf16Image(at) => format!("wide {at}"),
             OccurrenceKind::Mirror(at, name) => format!("mirror {at} {name}"),
+            OccurrenceKind::Marked(at) => format!("marked {at}"),
             OccurrenceKind::SameOwner(name) => format!("owner {name}"),
             OccurrenceKind::Bare => "digits".to_owned(),
         };
@@ -366,4 +367,32 @@ fn occurrences_are_found_across_blocks() {
             assert_eq!(found, [((BLOCK - back) / 2 + 1, column, true)], "{back}");
         }
     }
+}
+
+#[test]
+fn mark_without_a_place_names_the_image() {
+    for (text, expected) in [
+        ("x = sha256:HEX # repin: app\n", "1:5 marked 0"),
+        ("# repin: web\nx = sha256:HEX\n", "2:5 marked 1"),
+        ("SHA=HEX # repin: app", "1:5 marked 0"),
+        (
+            "y\n\n<!-- repin: app -->\r\n<a>sha256:HEX</a>",
+            "4:4 marked 0",
+        ),
+        ("ghcr.io/acme/x@sha256:HEX # repin: app\n", "1:1 marked 0"),
+        ("x = sha256:HEX # repin: other\n", "1:5 digits"),
+        ("x = sha256:HEX # see repin: app\n", "1:5 digits"),
+        ("# repin: app\n\nx = sha256:HEX\n", "3:5 digits"),
+        ("x = sha256:HEX\n# repin: app\n", "1:5 digits"),
+        ("nginx@sha256:HEX # repin: app\n", "1:1 image 1"),
+    ] {
+        assert_eq!(in_text(text), [expected], "{text}");
+    }
+    let text = format!("x = sha256:{HEX} # repin: app\n");
+    let searched = Scan {
+        has_marks: true,
+        ..Scan::default()
+    };
+    let found = OccurrenceFinder::new(&config()).other_digests(text.as_bytes(), &searched);
+    assert_eq!(found[0].kind, OccurrenceKind::Bare);
 }

@@ -14,14 +14,15 @@ use granit_parser::ScalarStyle;
 
 use super::{
     File, Finding, FindingKind,
+    quoting::needs_quotes,
     uses::Uses,
-    values::{Content, Field, Shape, Via, global_registry},
+    values::{Content, Field, Shape, Via, global_registry, is_signed},
     yaml::{Document, Id, Kind, POINTER},
 };
 use crate::{
     config::CommentPolicy,
     oci::Tag,
-    pins::scan::{Split, TagEdit},
+    pins::scan::{DigestForm, Split, TagEdit},
 };
 
 /// A mapping or list that may contain a digest of an image.
@@ -38,6 +39,8 @@ pub(super) struct Entry {
     pub(super) both: &'static str,
     /// Whether some readers prefer a global registry to that of the entry.
     pub(super) global: bool,
+    /// Whether the digits alone are a digest.
+    pub(super) bare: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,7 +81,7 @@ struct Judge<'j> {
     document: &'j Document<'j>,
     place: usize,
     /// The parsed scalars: any number of entries may use one with an anchor.
-    contents: RefCell<HashMap<Id, Option<Content>>>,
+    contents: RefCell<HashMap<Id, Content>>,
 }
 
 /// The pins and refusals of a document's entries.
@@ -132,20 +135,26 @@ impl ParsedEntry<'_> {
 
 impl Judge<'_> {
     fn parse<'e>(&self, entry: &'e Entry) -> ParsedEntry<'e> {
-        let content = |field: Option<Field>| field.and_then(|field| self.content(field.node));
+        let content = |field: Option<Field>| field.map(|field| self.content(field.node));
         let (digest, tag) = (content(entry.digest), content(entry.tag));
         ParsedEntry {
             fields: entry,
-            digest: digest.and_then(|content| self.digest(entry.digest?, content.whole, None)),
+            digest: digest.and_then(|content| {
+                let shape = match content.digest {
+                    Shape::Digest(_, DigestForm::Bare) if !entry.bare => Shape::Malformed,
+                    shape => shape,
+                };
+                self.digest(entry.digest?, shape, None)
+            }),
             in_tag: tag.and_then(|content| match content.suffix {
                 Some((before, shape)) => self.digest(entry.tag?, shape, Some(before)),
-                None => self.digest(entry.tag?, content.whole, None),
+                None => self.digest(entry.tag?, content.in_tag, None),
             }),
             tag,
         }
     }
 
-    fn content(&self, node: Id) -> Option<Content> {
+    fn content(&self, node: Id) -> Content {
         let mut contents = self.contents.borrow_mut();
         let content = contents.entry(node);
         *content.or_insert_with(|| Content::of(self.document, node))
@@ -156,7 +165,9 @@ impl Judge<'_> {
         let at = match shape {
             Shape::None => return None,
             Shape::Malformed => self.document.span(field.node),
-            Shape::Digest(_) => within.end.saturating_sub(DIGEST).max(within.start)..within.end,
+            Shape::Digest(_, form) => {
+                within.end.saturating_sub(form.length()).max(within.start)..within.end
+            }
         };
         Some(EntryDigest {
             field,
@@ -238,10 +249,20 @@ impl Judge<'_> {
     }
 
     fn malformed(&self, digest: &EntryDigest) -> Option<Refusal> {
-        matches!(digest.shape, Shape::Malformed).then(|| {
-            let reason = "the digest is not of the form sha256:<64 lowercase hex digits>, the only one that every registry and engine takes";
-            self.at(digest.field.node, reason.to_owned())
-        })
+        let node = digest.field.node;
+        let reason = match digest.shape {
+            Shape::Malformed => {
+                "the digest is not of the form sha256:<64 lowercase hex digits>, the only one that every registry and engine takes; a placeholder is empty or contains `{{ … }}`, `${…}` or `<…>`"
+            }
+            Shape::Digest(digest, DigestForm::Bare)
+                if self.document.node(node).kind == Kind::Scalar(ScalarStyle::Plain)
+                    && needs_quotes(&digest.hex()) =>
+            {
+                "the digits of this digest are a number for readers of YAML: write them in quotes"
+            }
+            Shape::None | Shape::Digest(..) => return None,
+        };
+        Some(self.at(node, reason.to_owned()))
     }
 
     /// The refusal of an entry with a literal digest and a repository from a merge.
@@ -273,22 +294,9 @@ impl Judge<'_> {
 
     /// The refusal of a document that SOPS signed: a promotion would change the signed values.
     fn signed(&self, entry: &Entry, digest: &EntryDigest) -> Option<Refusal> {
-        let document = self.document;
-        let sops = document.get(document.root?, "sops")?;
-        document.get(sops, "mac")?;
-        let only = document.get(sops, "mac_only_encrypted");
-        let encrypted = |(_, value): (Id, Id)| {
-            let text = document.resolved(value).and_then(|id| document.scalar(id));
-            text.is_some_and(|text| text.starts_with("ENC["))
-        };
-        if only.and_then(|only| document.scalar(only)) == Some("true")
-            && !document.map(entry.node).any(encrypted)
-        {
-            return None;
-        }
         let reason =
             "SOPS signed this document (`sops.mac`), and would not decrypt it after a change";
-        Some(Refusal {
+        is_signed(self.document, entry.node).then(|| Refusal {
             at: digest.at.start,
             reason: reason.to_owned(),
         })
@@ -409,7 +417,7 @@ impl Judge<'_> {
     fn pin(&self, entries: &[&ParsedEntry<'_>]) -> Option<Finding> {
         let first = entries.first()?;
         let own = first.digest()?;
-        let Shape::Digest(digest) = own.shape else {
+        let Shape::Digest(digest, form) = own.shape else {
             return None;
         };
         let edits: BTreeMap<usize, TagEdit> = entries
@@ -436,6 +444,7 @@ impl Judge<'_> {
                 tag: tags.first().map(|edit| edit.tag.clone()),
                 split: Box::new(Split {
                     place: self.place,
+                    form,
                     pointer: self.document.pointer(own.field.node),
                     document: Some(self.document.number),
                     tags,
@@ -482,8 +491,6 @@ impl Judge<'_> {
 
 /// The maximum number of bytes of a comment that are examined.
 const COMMENT: usize = 1024;
-/// The number of bytes of a digest.
-const DIGEST: usize = "sha256:".len() + 64;
 
 /// The movability of a tag that several entries may use.
 enum SharedTag {

@@ -2,13 +2,15 @@
 
 use super::{
     File,
-    entry::{Entry, EntryImage},
-    values::{Field, field, global_registry},
+    entry::{Entry, EntryImage, Refusal},
+    values::{Content, Field, Shape, field, global_registry},
     yaml::{Document, Id, Kind},
 };
 use crate::oci::Repository;
 
 pub(super) const BOTH: &str = "a digest in `tag` and in `digest`: which of the two is used is up to the templates of the chart";
+
+const BOTH_KEYS: &str = "a digest in `digest` and in `sha`: which of the two is used is up to the templates of the chart";
 
 /// The entries of a document.
 pub(super) fn entries(
@@ -38,7 +40,7 @@ fn entry(
     id: Id,
 ) -> Option<Entry> {
     let repository = field(document, id, "repository")?;
-    let (digest, tag) = (field(document, id, "digest"), field(document, id, "tag"));
+    let (digest, refused) = digest(document, id);
     let naming = Naming {
         entry: id,
         registry: field(document, id, "registry"),
@@ -50,11 +52,36 @@ fn entry(
         image,
         names,
         digest,
-        tag,
-        refused: None,
+        tag: field(document, id, "tag"),
+        refused,
         both: BOTH,
         global: true,
+        bare: true,
     })
+}
+
+/// The digest of an entry, and the refusal of two digests.
+fn digest(document: &Document<'_>, id: Id) -> (Option<Field>, Option<Refusal>) {
+    let digest = field(document, id, "digest");
+    let Some(sha) = field(document, id, "sha").filter(|sha| !is_commit(document, sha)) else {
+        return (digest, None);
+    };
+    let is_empty = |field: &Field| matches!(Content::of(document, field.node).digest, Shape::None);
+    match digest {
+        Some(digest) if is_empty(&sha) => (Some(digest), None),
+        Some(digest) if !is_empty(&digest) => {
+            let at = document.span(sha.node).start;
+            let reason = BOTH_KEYS.to_owned();
+            (Some(digest), Some(Refusal { at, reason }))
+        }
+        _ => (Some(sha), None),
+    }
+}
+
+/// Whether a `sha` is the ID of a commit, in full or abbreviated.
+fn is_commit(document: &Document<'_>, sha: &Field) -> bool {
+    let text = document.scalar(sha.node).unwrap_or_default();
+    (4..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The fields that name the image of an entry.

@@ -9,10 +9,18 @@ use super::{
     values::{Field, Via, field, through},
     yaml::{Document, Id, Kind, MERGE},
 };
-use crate::config::{KeysRule, Owner, Step};
+use crate::{
+    config::{KeysRule, Owner, Step},
+    pins::scan::PlacePart,
+};
 
 /// The entries of a document.
-pub(super) fn entries(document: &Document<'_>, file: &File<'_>, rule: &KeysRule) -> Vec<Entry> {
+pub(super) fn entries(
+    document: &Document<'_>,
+    file: &File<'_>,
+    place: usize,
+    rule: &KeysRule,
+) -> Vec<Entry> {
     let selector = Selector {
         document,
         items: RefCell::default(),
@@ -20,9 +28,14 @@ pub(super) fn entries(document: &Document<'_>, file: &File<'_>, rule: &KeysRule)
     let Some(root) = document.root else {
         return Vec::new();
     };
-    let selected = selector.select(root, &rule.entry).into_iter();
-    selected
-        .filter_map(|id| entry(&selector, file, rule, id))
+    let selected = selector.select(root, &rule.entry);
+    if !selected.is_empty() {
+        file.meet(place, PlacePart::Entry);
+    }
+    let meet = |part| file.meet(place, part);
+    let entries = selected.into_iter();
+    entries
+        .filter_map(|id| entry(&selector, file, rule, id, &meet))
         .collect()
 }
 
@@ -165,7 +178,7 @@ impl<'d> Selector<'d, '_> {
                 _ => {
                     let items = self.children(reached.node, step);
                     second = second.or(items.get(1).copied());
-                    items.first().and_then(|item| through(document, *item))
+                    items.first().map(|item| through(document, *item))
                 }
             };
             let Some(next) = next else {
@@ -189,13 +202,19 @@ fn entry<'d>(
     file: &File<'_>,
     rule: &'d KeysRule,
     id: Id,
+    meet: &dyn Fn(PlacePart),
 ) -> Option<Entry> {
     let document = selector.document;
-    let get = |steps: &'d Option<Vec<Step>>| {
+    let get = |steps: &'d Option<Vec<Step>>, part| {
         let steps = steps.as_ref();
-        steps.map_or((None, None), |steps| selector.value(id, steps))
+        let found = steps.map_or((None, None), |steps| selector.value(id, steps));
+        if found.0.is_some() {
+            meet(part);
+        }
+        found
     };
-    let ((digest, second_digest), (tag, second_tag)) = (get(&rule.digest), get(&rule.tag));
+    let (digest, second_digest) = get(&rule.digest, PlacePart::Digest);
+    let (tag, second_tag) = get(&rule.tag, PlacePart::Tag);
     let (image, names, both) = match &rule.owner {
         Owner::Image(name) => {
             let image = file.rules.names.get(name);
@@ -206,12 +225,14 @@ fn entry<'d>(
             registry,
             repository,
         } => {
+            let (registry, _) = get(registry, PlacePart::Registry);
             let (repository, _) = selector.value(id, repository);
-            let (registry, _) = get(registry);
+            let repository = repository?;
+            meet(PlacePart::Repository);
             let naming = Naming {
                 entry: id,
                 registry,
-                repository: repository?,
+                repository,
             };
             let (image, names) = helm::image_of(document, file, &naming, None);
             (image, names, helm::BOTH)
@@ -230,6 +251,7 @@ fn entry<'d>(
         refused,
         both,
         global: matches!(rule.owner, Owner::Keys { .. }),
+        bare: true,
     })
 }
 

@@ -13,8 +13,13 @@ const BOTH: &str =
     "a digest in `newTag` and in `digest`: kustomize uses `digest` and ignores `newTag`";
 
 /// The entries of a kustomization, as kustomize and Flux parse it.
-pub(super) fn entries(document: &Document<'_>, file: &File<'_>) -> Vec<Entry> {
+pub(super) fn entries(document: &Document<'_>, file: &File<'_>, place: usize) -> Vec<Entry> {
     let Some((images, refused)) = images(document, file) else {
+        if let Some(key) = nameless(document) {
+            let mut found = file.nameless.borrow_mut();
+            let at = document.span(key).start;
+            found.entry(place).or_insert(at);
+        }
         return Vec::new();
     };
     let mut seen = HashSet::new();
@@ -89,6 +94,18 @@ fn images(document: &Document<'_>, file: &File<'_>) -> Option<(Id, Option<Refusa
     }
 }
 
+/// The key of the images of a document without a kind.
+fn nameless(document: &Document<'_>) -> Option<Id> {
+    let root = document.root?;
+    let (key, images) = document.named(root, "images").first().copied()?;
+    let mut items = document.list(document.resolved(images)?).iter();
+    let is_image = |item: &Id| {
+        let item = document.resolved(*item);
+        item.is_some_and(|item| field(document, item, "name").is_some())
+    };
+    (document.get(root, "kind").is_none() && items.any(is_image)).then_some(key)
+}
+
 fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
     let other_case = |key| in_other_case(document, item, key);
     let get = |key| {
@@ -140,6 +157,7 @@ fn entry(document: &Document<'_>, file: &File<'_>, item: Id) -> Entry {
         refused,
         both: BOTH,
         global: false,
+        bare: false,
     }
 }
 
@@ -153,6 +171,7 @@ fn other(item: Id) -> Entry {
         refused: None,
         both: BOTH,
         global: false,
+        bare: false,
     }
 }
 

@@ -1,77 +1,222 @@
 //! Lines of any text with a comment that assigns their digest to an image.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use memchr::memmem;
 
-use super::{Finding, PREFIX, Rules};
+use super::{Finding, PREFIX, Rules, TextDigest};
 use crate::{
-    oci::{Digest, Tag},
+    oci::Tag,
     pins::{
-        digests::runs_in,
-        scan::{Finder, TagEdit},
+        digests::{Width, runs_in},
+        scan::{DigestForm, Finder, TagEdit},
     },
 };
 
 const MARKER: &[u8] = b"repin:";
-/// The starts of comments.
-const INTRODUCERS: [&[u8]; 5] = [b"#", b"//", b"--", b";", b"/*"];
+/// Other spellings of the word before the colon, which a reader would take for a marker.
+const SPELLINGS: [&[u8]; 3] = [b"repin", b"Repin", b"REPIN"];
+
+/// The starts of comments that end with their line. `rem` and `dnl` are words.
+const LINE_COMMENTS: [&[u8]; 8] = [b"#", b"//", b"--", b";", b"%", b"@rem", b"rem", b"dnl"];
+/// The starts of comments at the start of a line only.
+const WHOLE_LINES: [&[u8]; 3] = [b"::", b"..", b"!"];
+/// The starts and ends of other comments; a start precedes those that it ends with.
+const BLOCK_COMMENTS: [(&[u8], &[u8]); 13] = [
+    (b"<!--", b"-->"),
+    (b"<%--", b"--%>"),
+    (b"{{!--", b"--}}"),
+    (b"{{- /*", b"*/ -}}"),
+    (b"{{/*", b"*/}}"),
+    (b"/**", b"*/"),
+    (b"/*", b"*/"),
+    (b"{#-", b"-#}"),
+    (b"{#", b"#}"),
+    (b"<#", b"#>"),
+    (b"--[[", b"]]"),
+    (b"(*", b"*)"),
+    (b"{-", b"-}"),
+];
 
 /// The maximum length of a marked line, in bytes.
 const LINE: usize = 8 * 1024;
 
-/// A comment that marks a line.
+/// The maximum distance of a mark in a file that no place searches from its digest, in bytes.
+const NEAR: usize = 1024;
+/// The maximum number of blanks before the colon.
+const MAX_BLANKS: usize = 16;
+
+/// A comment that starts like a marker.
 struct Marker<'c> {
     /// The offset of `repin:`.
     at: usize,
-    name: &'c str,
+    /// The name of the image, or the reason for which the comment is not understood.
+    name: Result<&'c str, &'static str>,
     /// The marked line; `None` if it is too long.
     line: Option<Range<usize>>,
 }
 
+/// The start of a comment.
+struct Introducer {
+    length: usize,
+    /// The end of the comment, unless it is that of the line.
+    end: Option<&'static [u8]>,
+}
+
 /// The pins and refusals of a place of the kind `marked`.
 pub(super) fn find(rules: &Rules, finder: &Finder, place: usize, content: &[u8]) -> Vec<Finding> {
-    memmem::find_iter(content, MARKER)
-        .filter_map(|at| marker(content, at))
+    markers(content)
         .filter_map(|marker| finding(rules, finder, place, content, &marker))
         .collect()
 }
 
-/// The marker at `at`, if it is the only text of a comment at the end of a line.
-fn marker(content: &[u8], at: usize) -> Option<Marker<'_>> {
+/// The image that a mark in the same or the previous line assigns to the digest at `digest`. `names` are the
+/// images by name.
+pub(in crate::pins) fn marked_image(
+    names: &HashMap<String, usize>,
+    content: &[u8],
+    digest: usize,
+) -> Option<usize> {
+    let window = digest.saturating_sub(NEAR)..content.len().min(digest + NEAR);
+    let (at, text) = (digest - window.start, &content[window]);
+    let newline = |before: &[u8]| memchr::memrchr(b'\n', before);
+    let line = newline(&text[..at]).unwrap_or(0);
+    let above = newline(&text[..line]).map_or(0, |newline| newline + 1);
+    let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |newline| at + newline);
+    markers(&text[above..end]).find_map(|marker| {
+        let is_marked = marker.line.is_some_and(|line| line.contains(&(at - above)));
+        let image = names.get(marker.name.ok()?);
+        image.copied().filter(|_| is_marked)
+    })
+}
+
+fn markers(content: &[u8]) -> impl Iterator<Item = Marker<'_>> {
+    let words = SPELLINGS.iter().flat_map(move |word| {
+        memmem::find_iter(content, *word).map(move |at| (at, at + word.len()))
+    });
+    words.filter_map(move |(at, end)| marker(content, at, end))
+}
+
+/// The marker with its word at `at..end`, if the word and a colon are the start of a comment.
+fn marker(content: &[u8], at: usize, end: usize) -> Option<Marker<'_>> {
+    let blanks = content[end..].iter().take(MAX_BLANKS);
+    let colon = end + blanks.take_while(|byte| **byte == b' ').count();
+    if content.get(colon) != Some(&b':') {
+        return None;
+    }
     let near = at.saturating_sub(LINE);
     let start = memchr::memrchr(b'\n', &content[near..at])
         .map(|newline| near + newline + 1)
         .or((near == 0).then_some(0));
     let before = content[start.unwrap_or(near)..at].trim_ascii_end();
-    let introducer = INTRODUCERS
-        .iter()
-        .find(|introducer| before.ends_with(introducer))?;
-    let end = line_end(content, at)?;
-    let mut text = content[at + MARKER.len()..end].trim_ascii();
-    if *introducer == b"/*" {
-        text = text.strip_suffix(b"*/")?.trim_ascii_end();
-    }
-    if text.is_empty()
-        || !text
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
-    {
-        return None;
-    }
-    let alone = before[..before.len() - introducer.len()]
-        .trim_ascii()
-        .is_empty();
-    let line = if alone && start.is_some() {
-        let next = (end + 1).min(content.len());
-        line_end(content, next).map(|end| next..end)
-    } else {
-        start.map(|start| start..end)
+    let Some(introducer) = introducer(before) else {
+        let above = content[near..at].trim_ascii_end();
+        let above = above.strip_suffix(b"*").unwrap_or(above).trim_ascii_end();
+        let is_in_block =
+            matches!(before.trim_ascii(), b"" | b"*") && block_comment(above).is_some();
+        return is_in_block.then_some(Marker {
+            at,
+            name: Err("the comment of this mark begins on another line: write it in one line"),
+            line: None,
+        });
     };
-    Some(Marker {
-        at,
-        name: std::str::from_utf8(text).ok()?,
-        line,
+    let line_end = line_end(content, colon);
+    let rest = &content[colon + 1..line_end.unwrap_or(content.len().min(colon + LINE))];
+    let (text, after) = match introducer.end {
+        None => (rest, &b""[..]),
+        Some(end) => match memmem::find(rest, end) {
+            // `/** … **/` is one comment.
+            Some(length) => {
+                let text = rest[..length].trim_ascii_end();
+                let text = text.strip_suffix(b"*").unwrap_or(text);
+                (text, &rest[length + end.len()..])
+            }
+            None => {
+                let name = Err("the comment of this mark does not end on its line");
+                let line = None;
+                return Some(Marker { at, name, line });
+            }
+        },
+    };
+    let name = image_name(text);
+    if content[at..=colon] != *MARKER {
+        // Prose may begin with the name of the program.
+        name.ok()?;
+        let name = Err("a mark is written `repin: NAME`");
+        return Some(Marker {
+            at,
+            name,
+            line: None,
+        });
+    }
+    let alone = before[..before.len() - introducer.length]
+        .trim_ascii()
+        .is_empty()
+        && after.trim_ascii().is_empty();
+    let line = match (start, line_end) {
+        (Some(_), Some(end)) if alone => {
+            let next = (end + 1).min(content.len());
+            self::line_end(content, next).map(|end| next..end)
+        }
+        (Some(start), Some(end)) => Some(start..end),
+        _ => None,
+    };
+    Some(Marker { at, name, line })
+}
+
+/// The name in the text of a comment after `repin:`.
+fn image_name(text: &[u8]) -> Result<&str, &'static str> {
+    let text = text.trim_ascii();
+    let is_name = |text: &&str| {
+        let mut bytes = text.bytes();
+        !text.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let name = std::str::from_utf8(text).ok().filter(is_name);
+    name.ok_or("the name of one image must follow `repin:` in this comment, and nothing else")
+}
+
+/// The start of a comment at the end of a text.
+fn introducer(text: &[u8]) -> Option<Introducer> {
+    if let Some(block) = block_comment(text) {
+        return Some(block);
+    }
+    let found = |length| Some(Introducer { length, end: None });
+    if let Some(whole) = WHOLE_LINES
+        .iter()
+        .find(|start| text.trim_ascii() == **start)
+    {
+        return found(whole.len());
+    }
+    for start in LINE_COMMENTS {
+        let Some(at) = text.len().checked_sub(start.len()) else {
+            continue;
+        };
+        let (before, end) = text.split_at(at);
+        let is_word = start[0].is_ascii_alphabetic();
+        let continues = match before.last() {
+            // The host of a URL follows `://`.
+            Some(last) if start == b"//" => *last == b':',
+            Some(last) => is_word && (last.is_ascii_alphanumeric() || *last == b'_'),
+            None => false,
+        };
+        if end.eq_ignore_ascii_case(start) && !continues {
+            // `##` and `///` start comments as well.
+            let more = before
+                .iter()
+                .rev()
+                .take_while(|byte| !is_word && **byte == start[0]);
+            return found(start.len() + more.count());
+        }
+    }
+    None
+}
+
+fn block_comment(text: &[u8]) -> Option<Introducer> {
+    let mut blocks = BLOCK_COMMENTS.iter();
+    let (start, end) = blocks.find(|(start, _)| text.ends_with(start))?;
+    Some(Introducer {
+        length: start.len(),
+        end: Some(end),
     })
 }
 
@@ -90,15 +235,16 @@ fn finding(
     content: &[u8],
     marker: &Marker<'_>,
 ) -> Option<Finding> {
-    let image = rules.names.get(marker.name).copied();
+    let name = match marker.name {
+        Ok(name) => name,
+        Err(reason) => return Some(Finding::refused(place, None, marker.at, reason)),
+    };
+    let image = rules.names.get(name).copied();
     let refused = |at, reason: String| Some(Finding::refused(place, image, at, reason));
     let Some(image) = image else {
         return refused(
             marker.at,
-            format!(
-                "the comment names `{}`, which is not a configured image",
-                marker.name
-            ),
+            format!("the comment names `{name}`, which is not a configured image"),
         );
     };
     let Some(line) = &marker.line else {
@@ -106,50 +252,61 @@ fn finding(
         return refused(marker.at, reason);
     };
     let digests = digests_in(content, line);
-    let (at, digest) = match digests.as_slice() {
-        [one] => *one,
+    let digest = match digests.as_slice() {
+        [one] => one,
         [] => {
-            let reason = "the line that this comment marks holds no digest (sha256:<64 lowercase hex digits>)";
+            let reason = "the line that this comment marks holds no digest (sha256:<64 lowercase hex digits>, or the digits alone)";
             return refused(marker.at, reason.to_owned());
         }
-        [_, (second, _), ..] => {
+        [_, second, ..] => {
             let reason = "the line holds more than one digest, and the comment names one image";
-            return refused(*second, reason.to_owned());
+            return refused(second.at, reason.to_owned());
         }
     };
-    if let Some(whole) = finder.image_before(content, at) {
+    if let Some(whole) = finder.image_before(content, digest.at) {
         if whole == image {
             return None;
         }
         let reason = format!(
-            "the comment names `{}`, but the digest follows the repository of another image, which an engine would pull",
-            marker.name
+            "the comment names `{name}`, but the digest follows the repository of another image, which an engine would pull"
         );
-        return refused(at, reason);
+        return refused(digest.at, reason);
     }
-    let tag = tag_before(rules, content, at);
-    Some(Finding::pin_in_text(place, image, at, digest, tag))
+    let tag = tag_before(rules, content, digest.at);
+    Some(Finding::pin_in_text(place, image, digest, tag))
 }
 
-/// Every `sha256:` with 64 digits in a line.
-fn digests_in(content: &[u8], line: &Range<usize>) -> Vec<(usize, Digest)> {
+/// Every `sha256:` with 64 digits in a line; without one, every word of 64 digits.
+fn digests_in(content: &[u8], line: &Range<usize>) -> Vec<TextDigest> {
     let line_bytes = &content[line.clone()];
-    let mut found = Vec::new();
+    let (mut prefixed, mut bare) = (Vec::new(), Vec::new());
     runs_in(line_bytes, 0..line_bytes.len(), |run| {
         let before = &line_bytes[..run.offset];
         let after = line_bytes.get(run.offset + 64);
-        let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-        if before.ends_with(PREFIX) && ends {
-            let at = line.start + run.offset - PREFIX.len();
-            let begins = at
-                .checked_sub(1)
-                .is_none_or(|before| !content[before].is_ascii_alphanumeric());
-            if begins {
-                found.push((at, run.digest));
+        let found = |start: &[u8], form| TextDigest {
+            at: line.start + start.len(),
+            digest: run.digest,
+            form,
+        };
+        if run.width == Width::Two {
+            return;
+        }
+        if let Some(start) = before.strip_suffix(PREFIX) {
+            let is_part = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+            if !is_part(start.last()) && !is_part(after) {
+                prefixed.push(found(start, DigestForm::Prefixed));
+            }
+        } else {
+            // Digits after another algorithm, or as a part of a name, are no digest.
+            let is_part = |byte: Option<&u8>| {
+                byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b":@._+/-%".contains(byte))
+            };
+            if !is_part(before.last()) && !is_part(after) {
+                bare.push(found(before, DigestForm::Bare));
             }
         }
     });
-    found
+    if prefixed.is_empty() { bare } else { prefixed }
 }
 
 /// The tag before the `@` of a digest, if it has the form of a revision's tag.

@@ -16,33 +16,38 @@ mod kustomize;
 mod marked;
 mod quoting;
 mod readers;
+mod strings;
+mod unreadable;
 mod uses;
 mod values;
 mod yaml;
 
 use std::{
-    collections::{HashMap, HashSet},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
 
-use memchr::memmem;
-
 use super::{
-    digests::{Width, runs_in},
     lines::Lines,
-    scan::{DoubleMatch, Finder, Pin, Refused, Scan, Split, TagEdit},
+    scan::{
+        DigestForm, DoubleMatch, Finder, Met, Nameless, PREFIX, Pin, PlacePart, Refused, Scan,
+        Split, TagEdit,
+    },
 };
 use crate::{
     config::{
-        CommentPolicy, Config, DefaultFiles, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind, RelPath,
-        Revisions, TextKind, YamlKind, places_of,
+        CommentPolicy, Config, DefaultFiles, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind,
+        PlaceSpans, RelPath, Revisions, TextKind, YamlKind, places_of,
     },
     error::Span,
     oci::{Digest, Repository, Tag},
 };
 
+pub(super) use marked::marked_image;
 pub(super) use quoting::needs_quotes;
+use unreadable::may_contain_digest;
 
 /// Finds whole references and split pins in files.
 #[derive(Debug, Clone)]
@@ -115,18 +120,14 @@ impl Finding {
     }
 
     /// A pin in text that is not read as YAML.
-    fn pin_in_text(
-        place: usize,
-        image: usize,
-        at: usize,
-        digest: Digest,
-        tag: Option<TagEdit>,
-    ) -> Self {
+    fn pin_in_text(place: usize, image: usize, found: &TextDigest, tag: Option<TagEdit>) -> Self {
+        let TextDigest { at, digest, form } = *found;
         let kind = FindingKind::Pin {
             digest,
             tag: tag.as_ref().map(|edit| edit.tag.clone()),
             split: Box::new(Split {
                 place,
+                form,
                 pointer: None,
                 document: None,
                 tags: tag.into_iter().collect(),
@@ -143,6 +144,15 @@ impl Finding {
     }
 }
 
+/// A digest in text that is not read as YAML.
+#[derive(Debug, Clone, Copy)]
+struct TextDigest {
+    /// The offset.
+    at: usize,
+    digest: Digest,
+    form: DigestForm,
+}
+
 /// A file with everything that its places need.
 struct File<'f> {
     content: &'f [u8],
@@ -150,6 +160,9 @@ struct File<'f> {
     kustomization: bool,
     /// Returns the image with a repository.
     image: &'f dyn Fn(Repository) -> Option<usize>,
+    met: RefCell<BTreeSet<Met>>,
+    /// The offsets of the images of files that kustomize does not take for kustomizations, by place.
+    nameless: RefCell<BTreeMap<usize, usize>>,
 }
 
 impl FileScanner {
@@ -228,6 +241,7 @@ fn standard_places() -> Vec<PinPlace> {
     let place = |name: &str, kind, default_files| PinPlace {
         name: name.to_owned(),
         span: Span { start: 0, end: 0 },
+        keys: PlaceSpans::default(),
         kind: PlaceKind::Yaml(kind),
         files: None,
         default_files,
@@ -286,8 +300,13 @@ impl StandardPlaces {
             rules: &self.rules,
             kustomization: true,
             image,
+            met: RefCell::default(),
+            nameless: RefCell::default(),
         };
-        if let Ok(findings) = file.parse(&places) {
+        // A repository has many files of YAML, and only a few may contain a digest.
+        if may_contain_digest(content)
+            && let Ok(findings) = file.parse(&places)
+        {
             // `1.2@sha256:…` is the tag of an entry, not a repository `1.2`.
             let entries: HashSet<usize> = findings.iter().map(|finding| finding.at).collect();
             scan.pins.retain(|pin| !entries.contains(&pin.offset));
@@ -315,16 +334,23 @@ impl Rules {
                 PlaceKind::Yaml(kind) => parsed.push((*number, kind)),
                 // A line without a digest may be refused, so every file is searched.
                 PlaceKind::Text(kind) => {
+                    scan.has_marks = true;
                     let find = text_reader(*kind);
                     findings.extend(find(self, finder, *number, content));
                 }
             }
+        }
+        for finding in &findings {
+            let (place, part) = (finding.place, PlacePart::Entry);
+            scan.met.insert(Met { place, part });
         }
         let file = File {
             content,
             rules: self,
             kustomization: places.kustomization,
             image: &|repository| self.images.get(&repository).copied(),
+            met: RefCell::default(),
+            nameless: RefCell::default(),
         };
         if let Some((first, _)) = parsed.first() {
             match file.parse(&parsed) {
@@ -332,71 +358,75 @@ impl Rules {
                 Err(fault) => findings.extend(file.unreadable(scan, &findings, *first, &fault)),
             }
         }
+        scan.met.extend(file.met.take());
+        for (place, at) in file.nameless.take() {
+            let (line, column) = Lines::new(content).place(content, at);
+            scan.nameless.push(Nameless {
+                place,
+                line,
+                column,
+            });
+        }
         add_findings(scan, content, findings);
     }
 }
 
 impl File<'_> {
-    /// The findings of the places that read YAML. Only the few files that may contain a digest are
-    /// parsed.
+    /// The findings of the places that read YAML.
     fn parse(&self, places: &[(usize, &YamlKind)]) -> Result<Vec<Finding>, yaml::Fault> {
-        if places.is_empty() || !may_contain_digest(self.content) {
-            return Ok(Vec::new());
-        }
         let text = std::str::from_utf8(self.content).map_err(|error| yaml::Fault {
             at: error.valid_up_to(),
             reason: "it is not UTF-8".to_owned(),
         })?;
         let mut findings = Vec::new();
         yaml::documents(text, |document| {
-            let readers = document.readers();
             for (place, kind) in places {
-                let read = readers.iter().map(|reader| {
-                    document.read_as(*reader);
-                    entry::judge(self, document, *place, &self.entries(document, kind))
-                });
-                findings.extend(read.reduce(readers::reconcile).unwrap_or_default());
+                findings.extend(self.findings(document, *place, kind, 0));
             }
         })?;
         Ok(findings)
     }
 
-    /// The entries of a place in a document.
-    fn entries(&self, document: &yaml::Document<'_>, kind: &YamlKind) -> Vec<entry::Entry> {
-        match kind {
-            YamlKind::Kustomize => kustomize::entries(document, self),
-            YamlKind::Helm { registry } => helm::entries(document, self, registry.as_deref()),
-            YamlKind::Keys(rule) => keys::entries(document, self, rule),
+    /// The findings of a place in a document that is in `depth` strings.
+    fn findings(
+        &self,
+        document: &yaml::Document<'_>,
+        place: usize,
+        kind: &YamlKind,
+        depth: usize,
+    ) -> Vec<Finding> {
+        let read = document.readers().iter().map(|reader| {
+            document.read_as(*reader);
+            let entries = self.entries(document, place, kind);
+            entry::judge(self, document, place, &entries)
+        });
+        let mut findings = read.reduce(readers::reconcile).unwrap_or_default();
+        if matches!(kind, YamlKind::Helm { .. }) {
+            findings.extend(strings::find(self, document, place, kind, depth));
         }
+        findings
     }
 
-    /// The refusal of a file that is not YAML but contains an image and a digest that is not
-    /// counted.
-    fn unreadable(
+    /// The entries of a place in a document.
+    fn entries(
         &self,
-        scan: &Scan,
-        findings: &[Finding],
+        document: &yaml::Document<'_>,
         place: usize,
-        fault: &yaml::Fault,
-    ) -> Option<Finding> {
-        let mut counted: HashSet<usize> = findings.iter().map(|finding| finding.at).collect();
-        counted.extend(scan.pins.iter().map(|pin| pin.offset));
-        let mut uncounted = None;
-        runs_in(self.content, 0..self.content.len(), |run| {
-            let prefixed = run.width == Width::One && self.content[..run.offset].ends_with(PREFIX);
-            if uncounted.is_none() && prefixed && !counted.contains(&(run.offset - PREFIX.len())) {
-                uncounted = Some(run.offset - PREFIX.len());
-            }
-        });
-        let digest = uncounted?;
-        let image = self.rules.image_named_in(self.content)?;
-        let before = &self.content[..fault.at.min(self.content.len())];
-        let line = memchr::memchr_iter(b'\n', before).count() + 1;
-        let reason = format!(
-            "the file names the image and holds this digest, but cannot be read as YAML: line {line}: {}",
-            fault.reason
-        );
-        Some(Finding::refused(place, Some(image), digest, reason))
+        kind: &YamlKind,
+    ) -> Vec<entry::Entry> {
+        let entries = match kind {
+            YamlKind::Kustomize => kustomize::entries(document, self, place),
+            YamlKind::Helm { registry } => helm::entries(document, self, registry.as_deref()),
+            YamlKind::Keys(rule) => keys::entries(document, self, place, rule),
+        };
+        if !entries.is_empty() {
+            self.meet(place, PlacePart::Entry);
+        }
+        entries
+    }
+
+    fn meet(&self, place: usize, part: PlacePart) {
+        self.met.borrow_mut().insert(Met { place, part });
     }
 
     /// The image with this repository.
@@ -408,42 +438,6 @@ impl File<'_> {
         let own = self.rules.places[place].comment;
         own.unwrap_or(self.rules.comments)
     }
-}
-
-impl Rules {
-    /// The first image of which the repository occurs in a text, with any text between host and
-    /// path.
-    fn image_named_in(&self, content: &[u8]) -> Option<usize> {
-        let images = self.images.iter();
-        let named = images.filter(|(repository, _)| {
-            let path = repository.path();
-            contains_name(content, path.strip_prefix("library/").unwrap_or(path))
-        });
-        named.map(|(_, image)| *image).min()
-    }
-}
-
-/// Whether the path of a repository occurs in a text as a whole name.
-fn contains_name(content: &[u8], path: &str) -> bool {
-    let is_part = |byte: Option<&u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
-    };
-    memmem::find_iter(content, path).any(|at| {
-        let before = at.checked_sub(1).and_then(|at| content.get(at));
-        !is_part(before) && !is_part(content.get(at + path.len()))
-    })
-}
-
-const PREFIX: &[u8] = b"sha256:";
-
-/// Whether a text contains `sha256:` or `sha512:` in any case.
-fn may_contain_digest(content: &[u8]) -> bool {
-    [b"256:", b"512:"].iter().any(|digits| {
-        memmem::find_iter(content, *digits).any(|at| {
-            let before = content[..at].last_chunk::<3>();
-            before.is_some_and(|before| before.eq_ignore_ascii_case(b"sha"))
-        })
-    })
 }
 
 /// Adds findings to a scan in the order of the file. A digest that two places find belongs to neither.

@@ -6,7 +6,7 @@ mod property;
 
 use std::path::Path;
 
-use super::*;
+use super::{unreadable::contains_name, *};
 use crate::pins::{Replacement, outline, reads_alike, replace};
 
 const CONFIG: &str = r#"
@@ -48,11 +48,12 @@ fn new() -> String {
     Digest::of(b"new").to_string()
 }
 
-/// Replaces `OLD` and `NEW` by the digests, and `HEX` by 64 digits.
+/// Replaces `OLD` and `NEW` by the digests, and `HEX` and `NEX` by their digits.
 fn text(text: &str) -> String {
     text.replace("OLD", &old())
         .replace("NEW", &new())
         .replace("HEX", &Digest::of(b"old").hex())
+        .replace("NEX", &Digest::of(b"new").hex())
 }
 
 /// The digits as UTF-16.
@@ -220,6 +221,62 @@ fn only_kustomizations_are_kustomizations() {
 }
 
 #[test]
+fn images_without_a_kind_are_reported() {
+    let explicit = scene("flux: { kind: kustomize, files: ['*.yaml'] }", "app.yaml");
+    let nameless = |scene: &Scene, content: &str| {
+        let scan = scene.scan(text(content).as_bytes());
+        let rows = scan.nameless.iter();
+        rows.map(|one| (one.line, one.column)).collect::<Vec<_>>()
+    };
+    let images = "images:\n- name: nginx\n  digest: OLD\n";
+    assert_eq!(
+        nameless(&explicit, &format!("x: 1\n---\n{images}")),
+        [(3, 1)]
+    );
+    for other in [
+        format!("kind: Kustomization\n{images}"),
+        format!("kind: Deployment\n{images}"),
+        "images: [a, b]\n".to_owned(),
+        "images: { name: nginx }\n".to_owned(),
+    ] {
+        assert_eq!(nameless(&explicit, &other), [], "{other}");
+    }
+    assert_eq!(nameless(&kustomize(), images), []);
+}
+
+#[test]
+fn parts_of_places_are_met_by_their_values() {
+    let places =
+        "k: { kind: keys, entry: /i, registry: host, repository: repo, tag: tag, digest: sum }";
+    let met = |scene: &Scene, content: &str| {
+        let scan = scene.scan(text(content).as_bytes());
+        scan.met
+            .iter()
+            .map(|met| format!("{:?}", met.part))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let keys = scene(places, "a.yaml");
+    for (content, expected) in [
+        ("j: {}\n", ""),
+        ("i: {}\n", "Entry"),
+        ("i: { repo: other }\n", "Entry Repository"),
+        (
+            "i: { host: x, repo: y, tag: v1, sum: '' }\n",
+            "Entry Registry Repository Tag Digest",
+        ),
+    ] {
+        assert_eq!(met(&keys, content), expected, "{content}");
+    }
+    assert_eq!(met(&helm(), "a: { repository: other }\n"), "Entry");
+    assert_eq!(met(&helm(), "a: { repo: other }\n"), "");
+    assert_eq!(met(&kustomize(), "images: [{ name: other }]\n"), "Entry");
+    assert_eq!(met(&kustomize(), "resources: []\n"), "");
+    assert_eq!(met(&marked(), "OLD # repin: app\n"), "Entry");
+    assert_eq!(met(&marked(), "OLD\n"), "");
+}
+
+#[test]
 fn kustomize_refuses_ambiguous_entries() {
     kustomize().refuses(
         "images:\n- name: nginx\n  newTag: v1@OLD\n  digest: OLD\n",
@@ -381,14 +438,11 @@ fn placeholders_are_ignored() {
         "<digest>",
         "sha256:<digest>",
         "sha256:ab${REST}",
-        "'a b:c'",
-        "latest",
-        "HEX",
-        "'v1:x@y'",
-        "v1:x/y",
-        "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk:x",
-        "[]",
         "{{ .x }}",
+        "",
+        "~",
+        "null",
+        "NULL",
     ] {
         helm().ignores(&format!(
             "x: OLD\ni:\n  repository: nginx\n  digest: {digest}\n"
@@ -414,6 +468,125 @@ fn placeholders_are_ignored() {
             "the tag next to the digest is malformed",
         );
     }
+}
+
+#[test]
+fn text_in_place_of_a_digest_is_refused() {
+    for digest in [
+        "latest",
+        "'null'",
+        "false",
+        "'a b:c'",
+        "'v1:x@y'",
+        "v1:x/y",
+        "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk:x",
+        "sha256-HEX",
+        "'@OLD'",
+        "r.example/x@OLD",
+        "$DIGEST",
+        "' '",
+        "[]",
+        "[OLD]",
+        "{ x: OLD }",
+        "*unknown",
+    ] {
+        let refused = |scene: Scene, content: String, at| {
+            scene.refuses(&content, at, "not of the form");
+        };
+        let helm_entry = format!("i:\n  repository: nginx\n  digest: {digest}\n");
+        refused(helm(), helm_entry, "3:11");
+        let kustomization = format!("images:\n- name: nginx\n  digest: {digest}\n");
+        refused(kustomize(), kustomization, "3:11");
+        let keys = scene(
+            "k: { kind: keys, entry: /i, digest: d, image: hub }",
+            "a.yaml",
+        );
+        refused(keys, format!("i:\n  d: {digest}\n"), "2:6");
+        // Another image may have anything.
+        helm().ignores(&format!("i:\n  repository: other\n  digest: {digest}\n"));
+    }
+    for tag in ["v1@HEX", "v1@sha256-HEX", "v1@latest", "a@b@OLD"] {
+        helm().refuses(
+            &format!("i: {{ repository: nginx, tag: '{tag}' }}\n"),
+            "1:30",
+            "not of the form",
+        );
+    }
+    for tag in ["'v1@'", "'v1@<digest>'", "HEX", "sha256-HEX"] {
+        helm().ignores(&format!("i: {{ repository: nginx, tag: {tag} }}\n"));
+    }
+}
+
+#[test]
+fn digits_alone_move_as_digits() {
+    let form = |text: &str, key: &str| text.replace("KEY", key);
+    for key in ["sha", "digest"] {
+        helm().moves(
+            &form("i:\n  repository: nginx\n  tag: v1\n  KEY: HEX # x\n", key),
+            &form(
+                "i:\n  repository: nginx\n  tag: rev-2\n  KEY: NEX # x\n",
+                key,
+            ),
+        );
+        helm().moves(
+            &form("i: { repository: nginx, KEY: \"HEX\" }\n", key),
+            &form("i: { repository: nginx, KEY: \"NEX\" }\n", key),
+        );
+        helm().moves(
+            &form("i: { repository: nginx, KEY: OLD }\n", key),
+            &form("i: { repository: nginx, KEY: NEW }\n", key),
+        );
+        helm().refuses(
+            &form("i: { repository: nginx, KEY: HEXa }\n", key),
+            &format!("1:{}", 27 + key.len()),
+            "not of the form",
+        );
+        let upper = text("HEX").to_uppercase();
+        helm().refuses(
+            &form(&format!("i: {{ repository: nginx, KEY: {upper} }}\n"), key),
+            &format!("1:{}", 27 + key.len()),
+            "not of the form",
+        );
+    }
+    let keys = scene(
+        "k: { kind: keys, entry: /i, digest: d, image: hub }",
+        "a.yaml",
+    );
+    keys.moves("i: { d: HEX }\nj: HEX\n", "i: { d: NEX }\nj: HEX\n");
+    // An empty key leaves the other one, and a commit is no digest.
+    for other in ["digest: ''", "digest: <digest>"] {
+        let content = format!("i: {{ repository: nginx, sha: HEX, {other} }}\n");
+        helm().moves(&content, &content.replace("HEX", "NEX"));
+    }
+    for other in [
+        "sha: ''",
+        "sha: 1f3c9d2",
+        "sha: '0123456789012345678901234567890123456789'",
+    ] {
+        let content = format!("i: {{ repository: nginx, digest: OLD, {other} }}\n");
+        helm().moves(&content, &content.replace("OLD", "NEW"));
+    }
+    helm().refuses(
+        "i: { repository: nginx, sha: HEX, digest: OLD }\n",
+        "1:30",
+        "in `digest` and in `sha`",
+    );
+    let zeros = "0".repeat(64);
+    helm().refuses(
+        &format!("i: {{ repository: nginx, sha: {zeros} }}\n"),
+        "1:30",
+        "are a number",
+    );
+    let quoted = format!("i: {{ repository: nginx, sha: '{zeros}' }}\n");
+    assert_eq!(helm().found(&quoted), "hub /i/sha -");
+    // kustomize joins the name and the digest with an `@`.
+    kustomize().refuses(
+        "images:\n- name: nginx\n  digest: HEX\n",
+        "3:11",
+        "not of the form",
+    );
+    let cut = "a: [\nrepository: ghcr.io/acme/app\nsha: HEX\n";
+    helm().refuses(cut, "3:6", "cannot be read as YAML");
 }
 
 #[test]
@@ -493,8 +666,11 @@ fn malformed_digest_of_a_place_is_refused() {
         "1:30",
         "the tag next to the digest is malformed",
     );
-    // Without the letters `sha256:`, the text is not parsed.
-    helm().ignores("i: { repository: nginx, digest: \"sha\\x3256:HEX\" }\n");
+    helm().refuses(
+        "i: { repository: nginx, digest: \"sha\\x3256:HEX\" }\n",
+        "1:33",
+        "an escape",
+    );
     // An entry without an image may contain anything.
     helm().ignores(&format!(
         "i: {{ repository: other, digest: sha256:{cut} }}\n"
@@ -755,8 +931,6 @@ fn anchor_with_aliases_counts_once() {
     // The same with an alias in a key.
     let in_a_key = "? { x: &d OLD }\n: 1\ni: { repository: nginx, digest: *d }\n";
     assert!(helm().found(in_a_key).starts_with("hub "));
-    // An alias of an unknown anchor is ignored.
-    helm().ignores("x: OLD\ni: { repository: nginx, digest: *d }\n");
     assert_eq!(
         helm().found("i: { x: *d, repository: nginx, digest: OLD }\n"),
         "hub /i/digest -"
@@ -1117,6 +1291,145 @@ fn comments_is_the_default_of_every_place() {
 }
 
 #[test]
+fn values_in_a_literal_string_move() {
+    let values =
+        "image:\n  repository: nginx\n  tag: v1 # x\n  digest: OLD # y\n\n# z\nother: \"x\"\n";
+    let indented = |values: &str, indent: &str| {
+        let lines = values.split_inclusive('\n').map(|line| match line {
+            "\n" => line.to_owned(),
+            _ => format!("{indent}{line}"),
+        });
+        lines.collect::<String>()
+    };
+    // Argo CD, a ConfigMap that Flux reads, and a list in the column of its key.
+    for (before, indent, after) in [
+        (
+            "spec:\n  source:\n    helm:\n      values: |\n",
+            "        ",
+            "      x: 1\n",
+        ),
+        (
+            "kind: HelmRelease\n---\nkind: ConfigMap\ndata:\n  values.yaml: |-\n",
+            "    ",
+            "  other: a\n",
+        ),
+        ("a:\n- |+\n\n \n", "  ", "\n\n- x\n"),
+        ("a: |2\n", "  ", ""),
+    ] {
+        let content = format!("{before}{}{after}", indented(values, indent));
+        let moved = content
+            .replace("OLD", "NEW")
+            .replace("tag: v1", "tag: rev-2");
+        helm().moves(&content, &moved);
+        let crlf = content.replace('\n', "\r\n");
+        helm().moves(&crlf, &moved.replace('\n', "\r\n"));
+    }
+    let content = |digest: &str| {
+        format!(
+            "x: {{}}\n---\nspec:\n  values: |\n    a/b:\n      repository: nginx\n      sha: {digest}\n"
+        )
+    };
+    helm().moves(&content("HEX"), &content("NEX"));
+    assert_eq!(helm().found(&content("OLD")), "hub /spec/values/a~1b/sha -");
+    let scan = helm().scan(text(&content("OLD")).as_bytes());
+    let split = scan.pins[0].split.as_ref().unwrap();
+    assert_eq!(
+        (scan.pins[0].line, scan.pins[0].column, split.document),
+        (7, 12, Some(1))
+    );
+    // A number in quotes, a comment, and a string in a string.
+    let nested = "a: |\n  b: |\n    repository: nginx\n    tag: v1\n    digest: OLD # v1\n";
+    let moved = nested
+        .replace("OLD # v1", "NEW # 0012")
+        .replace("tag: v1", "tag: \"0012\"");
+    let comments = scene("helm: { comment: tag }", "values.yaml");
+    assert_eq!(comments.moved_to("0012", nested), text(&moved));
+    // A mapping moves in the same file, and JSON is YAML.
+    let both = "valuesObject: { image: { repository: nginx, digest: OLD } }\nvalues: |\n  {\"i\": {\"repository\": \"nginx\", \"digest\": \"OLD\"}}\n";
+    helm().moves(both, &both.replace("OLD", "NEW"));
+    // Other texts with the key are ignored.
+    for other in [
+        "the repository: [nginx",
+        "repository: other\n  digest: latest",
+        "repository: nginx",
+        "repository: nginx\n  digest: <digest>",
+        "repository: {{ .x }}\n  digest: OLD",
+    ] {
+        helm().ignores(&format!("a: |\n  {other}\n"));
+    }
+}
+
+#[test]
+fn values_in_another_string_are_refused() {
+    let entry = "repository: nginx\n  digest: OLD\n";
+    let bytes = "bytes are not its text";
+    for (content, reason) in [
+        (
+            format!("a: >\n  §image:\n    repository: nginx\n    digest: OLD\n"),
+            bytes,
+        ),
+        (format!("a: §'{{repository: nginx, digest: OLD}}'\n"), bytes),
+        (format!("a: §\"repository: nginx\\ndigest: OLD\"\n"), bytes),
+        (
+            format!("a: §\"repository: nginx\\ndigest: latest\"\n"),
+            bytes,
+        ),
+        (format!("a: !!binary |\n  §{entry}"), bytes),
+        (format!("a: |\n  §{entry}a: x\n"), "duplicate key `a`"),
+        (
+            format!("a: |\n  §{entry}sops: {{ mac: x }}\n"),
+            "SOPS signed",
+        ),
+        (
+            format!("a: |\n  {}", entry.replace("OLD", "§sha256-HEX")),
+            "not of the form",
+        ),
+        (
+            format!("a: |\n  §repository: [ghcr.io/acme/app\n  digest: OLD\n"),
+            "cannot be read as YAML",
+        ),
+        (
+            format!(
+                "a: |\n  global: {{ imageRegistry: r.example }}\n  {}",
+                entry.replace("OLD", "§OLD")
+            ),
+            "imageRegistry",
+        ),
+    ] {
+        helm().refuses_at_mark(&content, reason);
+    }
+    // A carriage return alone ends a line as well, and a pointer has a maximum length.
+    helm().refuses_at_mark(
+        "a: |\r  §repository: nginx\r  digest: OLD\r",
+        "lines differ from its text",
+    );
+    let (long, short) = ("k".repeat(600), "k".repeat(300));
+    let content = |key: &str| {
+        format!("{key}: |\n  {key}:\n    {entry}").replace("\n  digest", "\n    digest")
+    };
+    helm().refuses_at_mark(&content(&long).replace("OLD", "§OLD"), "too long");
+    helm().moves(&content(&short), &content(&short).replace("OLD", "NEW"));
+    // Four strings in strings are read, the fifth is not.
+    let nested = |depth: usize| {
+        let mut content = "repository: ghcr.io/acme/app\ndigest: OLD\n".to_owned();
+        for _ in 0..depth {
+            let lines = content.lines().map(|line| format!("  {line}\n"));
+            content = format!("a: |\n{}", lines.collect::<String>());
+        }
+        content
+    };
+    helm().moves(&nested(4), &nested(4).replace("OLD", "NEW"));
+    let found = helm().found(&nested(5));
+    assert!(found.contains("more than 4 strings"), "{found}");
+    // Only values of Helm are in strings.
+    let keys = scene(
+        "k: { kind: keys, entry: /a, digest: digest, image: hub }",
+        "a.yaml",
+    );
+    keys.ignores(&format!("a: |\n  {entry}"));
+}
+
+#[test]
 fn file_with_an_image_must_be_yaml() {
     helm().refuses(
         "a: [\nrepository: ghcr.io/acme/app\ndigest: OLD\n",
@@ -1186,6 +1499,61 @@ fn marked_lines_of_any_text() {
         ),
         ("  // repin:app\n  x(OLD)", "  // repin:app\n  x(NEW)"),
         ("tag = v1.0@OLD # repin: app", "tag = v1.0@NEW # repin: app"),
+        (
+            "<a>OLD</a> <!-- repin: app -->\n",
+            "<a>NEW</a> <!-- repin: app -->\n",
+        ),
+        (
+            "<!-- repin: app --><a>OLD</a>\n",
+            "<!-- repin: app --><a>NEW</a>\n",
+        ),
+        (
+            "<!-- repin: app -->\r\n<a>OLD</a>\n",
+            "<!-- repin: app -->\r\n<a>NEW</a>\n",
+        ),
+        ("{# repin: app #}\nOLD", "{# repin: app #}\nNEW"),
+        ("{#- repin: app -#}\nOLD", "{#- repin: app -#}\nNEW"),
+        (
+            "{{- /* repin: app */ -}}\nOLD",
+            "{{- /* repin: app */ -}}\nNEW",
+        ),
+        ("{{/* repin: app */}}\nOLD", "{{/* repin: app */}}\nNEW"),
+        ("{{!-- repin: app --}}\nOLD", "{{!-- repin: app --}}\nNEW"),
+        ("<%-- repin: app --%>\nOLD", "<%-- repin: app --%>\nNEW"),
+        (
+            "REM repin: app\r\nset X=OLD\r\n",
+            "REM repin: app\r\nset X=NEW\r\n",
+        ),
+        ("set X=OLD & rem repin: app", "set X=NEW & rem repin: app"),
+        ("@rem repin: app\nset X=OLD", "@rem repin: app\nset X=NEW"),
+        (":: repin: app\nset X=OLD", ":: repin: app\nset X=NEW"),
+        ("\\def\\x{OLD} % repin: app", "\\def\\x{NEW} % repin: app"),
+        ("%% repin: app\nOLD", "%% repin: app\nNEW"),
+        (
+            "x = 'OLD' --[[ repin: app ]]",
+            "x = 'NEW' --[[ repin: app ]]",
+        ),
+        ("-- repin: app\nx = 'OLD'", "-- repin: app\nx = 'NEW'"),
+        ("/// repin: app\nOLD", "/// repin: app\nNEW"),
+        ("/** repin: app **/\nOLD", "/** repin: app **/\nNEW"),
+        ("x = OLD <# repin: app #>", "x = NEW <# repin: app #>"),
+        (
+            "(* repin: app *) let x = \"OLD\"",
+            "(* repin: app *) let x = \"NEW\"",
+        ),
+        ("{- repin: app -}\nx = OLD", "{- repin: app -}\nx = NEW"),
+        (
+            "dnl repin: app\ndefine(x, OLD)",
+            "dnl repin: app\ndefine(x, NEW)",
+        ),
+        (".. repin: app\nOLD", ".. repin: app\nNEW"),
+        // The digits alone, unless there is a digest with its algorithm.
+        ("SHA=HEX # repin: app\n", "SHA=NEX # repin: app\n"),
+        (
+            "{\"sha\": \"HEX\"} // repin: app\n",
+            "{\"sha\": \"NEX\"} // repin: app\n",
+        ),
+        ("HEX OLD # repin: app\n", "HEX NEW # repin: app\n"),
     ] {
         marked().moves(before, after);
     }
@@ -1196,11 +1564,51 @@ fn marked_lines_of_any_text() {
     for none in [
         "x = OLD # see repin: app later",
         "repin: app OLD",
-        "# repin: a b\nOLD",
-        "x OLD # repin:",
-        "x OLD /* repin: app",
+        "title: 'repin: app' OLD",
+        "https://repin:8080/x OLD",
+        "lorem repin: app OLD",
+        "lorem_rem repin: app OLD",
+        "# Repin: a tool for OLD",
+        "a :: repin: app OLD",
+        "# repinned: app OLD",
     ] {
         marked().ignores(none);
+    }
+}
+
+#[test]
+fn comment_that_begins_like_a_mark_is_refused() {
+    let other = "the name of one image must follow `repin:`";
+    for (content, reason) in [
+        ("# §repin: a b\nOLD", other),
+        ("x OLD # §repin:", other),
+        ("x OLD # §repin: app, web", other),
+        ("x OLD # §repin: 'app'", other),
+        ("# §repin: app=OLD", other),
+        ("x OLD # §repin: app # more", other),
+        ("x OLD <!-- §repin: -->", other),
+        ("x OLD /* §repin: app", "does not end on its line"),
+        ("<!-- §repin: app\n-->\nOLD", "does not end on its line"),
+        ("<!--\n§repin: app\n-->\nOLD", "begins on another line"),
+        ("/**\n * §repin: app\n */\nOLD", "begins on another line"),
+        ("x OLD # §Repin: app", "is written `repin: NAME`"),
+        ("x OLD # §REPIN: app", "is written `repin: NAME`"),
+        ("x OLD # §repin : app", "is written `repin: NAME`"),
+    ] {
+        marked().refuses_at_mark(content, reason);
+    }
+    let long = format!("x OLD <!-- repin: app -->{}\n", " ".repeat(9_000));
+    marked().refuses(&long, "1:80", "longer than 8192 bytes");
+    for digits in [
+        "sha256-HEX",
+        "blake3:HEX",
+        "@HEX",
+        "HEX.sig",
+        "HEX-x",
+        "x/HEX",
+    ] {
+        let found = marked().found(&format!("{digits} # repin: app\n"));
+        assert!(found.contains("holds no digest"), "{found}");
     }
 }
 
@@ -1209,8 +1617,8 @@ fn ambiguous_marker_is_refused() {
     marked().refuses("x = 1 # repin: app\n", "1:9", "holds no digest");
     marked().refuses("# repin: app\n\nx = OLD\n", "1:3", "holds no digest");
     marked().refuses("x # repin: app", "1:5", "holds no digest");
-    // A part of a longer word and bare digits are no digests.
-    for (none, column) in [("OLDz", 76), ("zOLD", 76), ("a value: HEX", 77)] {
+    // A part of a longer word is no digest.
+    for (none, column) in [("OLDz", 76), ("zOLD", 76)] {
         marked().refuses(
             &format!("{none} # repin: app\n"),
             &format!("1:{column}"),

@@ -3,7 +3,10 @@
 use granit_parser::ScalarStyle;
 
 use super::yaml::{Document, Id, Kind};
-use crate::oci::{Digest, Tag};
+use crate::{
+    oci::{Digest, Tag},
+    pins::scan::DigestForm,
+};
 
 /// The value of a field of an entry.
 #[derive(Debug, Clone, Copy)]
@@ -35,30 +38,33 @@ impl Via {
 /// The value of a key, from the mapping or a merge.
 pub(super) fn field(document: &Document<'_>, map: Id, key: &str) -> Option<Field> {
     if let Some(value) = document.written(map, key) {
-        return through(document, value);
+        return Some(through(document, value));
     }
     let (merge, node) = document.merged(map, key)?;
     let via = Via::Merge(merge);
     Some(Field { node, via })
 }
 
-/// A value; aliases are resolved.
-pub(super) fn through(document: &Document<'_>, value: Id) -> Option<Field> {
-    let node = document.resolved(value)?;
-    let via = if node == value {
-        Via::Own
-    } else {
-        Via::Alias(value)
-    };
-    Some(Field { node, via })
+/// A value; aliases are resolved, unless their anchor is missing.
+pub(super) fn through(document: &Document<'_>, value: Id) -> Field {
+    match document.resolved(value) {
+        Some(node) if node != value => Field {
+            node,
+            via: Via::Alias(value),
+        },
+        _ => Field {
+            node: value,
+            via: Via::Own,
+        },
+    }
 }
 
 /// The form of a text where a digest is expected.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
-    /// Not a digest, for example a placeholder.
+    /// A placeholder, or a tag.
     None,
-    Digest(Digest),
+    Digest(Digest, DigestForm),
     Malformed,
 }
 
@@ -79,11 +85,35 @@ fn registry_of<'d>(document: &'d Document<'_>, global: Id) -> Option<&'d str> {
     first.or_else(|| nested().and_then(text))
 }
 
-/// The form of a text as a digest, by the same rule as after a repository.
-pub(super) fn shape(text: &str) -> Shape {
-    if is_placeholder(text) || text.contains(['@', '/']) {
+/// Whether SOPS signed the values of a mapping, directly or through the document.
+pub(super) fn is_signed(document: &Document<'_>, map: Id) -> bool {
+    let sops = document.root.and_then(|root| document.get(root, "sops"));
+    let Some(sops) = sops.filter(|sops| document.get(*sops, "mac").is_some()) else {
+        return false;
+    };
+    let only = document.get(sops, "mac_only_encrypted");
+    let encrypted = |(_, value): (Id, Id)| {
+        let text = document.resolved(value).and_then(|id| document.scalar(id));
+        text.is_some_and(|text| text.starts_with("ENC["))
+    };
+    only.and_then(|only| document.scalar(only)) != Some("true") || document.map(map).any(encrypted)
+}
+
+/// The form of a text that must be a digest or a placeholder.
+fn digest_shape(text: &str) -> Shape {
+    if text.is_empty() || is_placeholder(text) {
         return Shape::None;
     }
+    let (hex, form) = match text.strip_prefix("sha256:") {
+        Some(hex) => (hex, DigestForm::Prefixed),
+        None => (text, DigestForm::Bare),
+    };
+    let digest = Digest::from_hex(hex);
+    digest.map_or(Shape::Malformed, |digest| Shape::Digest(digest, form))
+}
+
+/// The form of a text that is a tag, or a digest with its algorithm.
+fn tag_shape(text: &str) -> Shape {
     let Some((algorithm, digits)) = text.trim_start().split_once(':') else {
         return Shape::None;
     };
@@ -94,21 +124,25 @@ pub(super) fn shape(text: &str) -> Shape {
     if !named || !digits.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Shape::None;
     }
-    let hex = text.strip_prefix("sha256:");
-    let digest = hex.and_then(|hex| Digest::from_hex(hex).ok());
-    digest.map_or(Shape::Malformed, Shape::Digest)
+    digest_shape(text)
 }
 
 /// Whether a template replaces this text before the file is used.
 pub(super) fn is_placeholder(text: &str) -> bool {
-    text.contains("{{") || text.contains("${") || text.starts_with('<') && text.ends_with('>')
+    let is_bracketed = || {
+        let opened = text.split_once('<');
+        opened.is_some_and(|(_, rest)| rest.contains('>'))
+    };
+    text.contains("{{") || text.contains("${") || is_bracketed()
 }
 
 /// The meaning of a scalar where a digest or a tag is expected.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Content {
-    /// The form of the whole text.
-    pub(super) whole: Shape,
+    /// The form of the whole text as a digest.
+    pub(super) digest: Shape,
+    /// The form of the whole text in place of a tag.
+    pub(super) in_tag: Shape,
     /// The length of the text before an `@`, and the form of the text after it.
     pub(super) suffix: Option<(usize, Shape)>,
     /// Whether the tag is well-formed, a placeholder or empty.
@@ -118,23 +152,52 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn of(document: &Document<'_>, node: Id) -> Option<Self> {
-        let text = document.scalar(node)?;
-        let suffix = text
-            .split_once('@')
-            .map(|(before, after)| (before.len(), shape(after)));
+    pub(super) fn of(document: &Document<'_>, node: Id) -> Self {
+        let Some(text) = document.scalar(node) else {
+            return Self::of_collection(document, node);
+        };
+        let plain = document.node(node).kind == Kind::Scalar(ScalarStyle::Plain);
+        let is_null = |text: &str| plain && matches!(text, "~" | "null" | "Null" | "NULL");
+        let suffix = text.split_once('@').map(|(before, after)| {
+            let shape = match digest_shape(after) {
+                // Digits alone after an `@` are no reference.
+                Shape::Digest(_, DigestForm::Bare) => Shape::Malformed,
+                shape => shape,
+            };
+            (before.len(), shape)
+        });
         let tag = match suffix {
-            Some((before, Shape::Digest(_) | Shape::Malformed)) => &text[..before],
+            Some((before, Shape::Digest(..) | Shape::Malformed)) => &text[..before],
             _ => text,
         };
         let filled_in = tag.is_empty() || is_placeholder(tag);
-        let plain = document.node(node).kind == Kind::Scalar(ScalarStyle::Plain);
-        let null = plain && matches!(tag, "~" | "null" | "Null" | "NULL");
-        Some(Self {
-            whole: shape(text),
+        Self {
+            digest: if is_null(text) {
+                Shape::None
+            } else {
+                digest_shape(text)
+            },
+            in_tag: tag_shape(text),
             suffix,
             well_formed: filled_in || Tag::parse(tag).is_ok(),
-            replaced: !filled_in && !null,
-        })
+            replaced: !filled_in && !is_null(tag),
+        }
+    }
+
+    /// A list or a mapping, which an unquoted `{{ … }}` is too, or an alias without its anchor.
+    fn of_collection(document: &Document<'_>, node: Id) -> Self {
+        let text = &document.text[document.span(node).start..];
+        let digest = if text.starts_with("{{") {
+            Shape::None
+        } else {
+            Shape::Malformed
+        };
+        Self {
+            digest,
+            in_tag: Shape::None,
+            suffix: None,
+            well_formed: true,
+            replaced: false,
+        }
     }
 }

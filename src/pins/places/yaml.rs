@@ -205,6 +205,11 @@ impl<'t> Document<'t> {
         self.nodes.len()
     }
 
+    /// All nodes, in the order of the text.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Id> {
+        (0..).take(self.nodes.len())
+    }
+
     pub(super) fn node(&self, id: Id) -> &Node {
         &self.nodes[id as usize]
     }
@@ -285,7 +290,7 @@ impl<'t> Document<'t> {
 
     /// Whether a mapping has duplicate keys.
     fn has_duplicates(&self) -> bool {
-        (0..).take(self.nodes.len()).any(|map| {
+        self.ids().any(|map| {
             let mut keys: Vec<_> = self.map(map).filter_map(|(key, _)| self.key(key)).collect();
             keys.sort_unstable();
             keys.windows(2).any(|two| two[0] == two[1])
