@@ -23,7 +23,7 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
         points.push(Point {
             set,
             slots: found.slots_by_commit[index].take(),
-            names: Arc::clone(&commit.names),
+            images: Arc::clone(&commit.images),
             partial_pins: found.partial_pins.remove(&index).unwrap_or_default(),
             has_changed_files: found.has_changed_files[index],
             config: commit.config,
@@ -133,7 +133,7 @@ mod tests {
                 added: content.starts_with('+').then_some(0),
                 previous: None,
                 config: ConfigState::NotAdded,
-                names: Arc::default(),
+                images: Arc::default(),
                 content: Content::Changed(Vec::new()),
             });
         }

@@ -229,8 +229,9 @@ impl HoldFold<'_> {
             None if self.points[commit].has_rollback_title => 0,
             None => return,
         };
-        let names = &self.points[commit].names;
-        let image = names.get(&slot).cloned().unwrap_or_default();
+        let images = &self.points[commit].images;
+        let image = images.get(&slot).map(|image| image.name.clone());
+        let image = image.unwrap_or_default();
         for state in states[start..].iter().filter(|state| counts(state.commit)) {
             for digest in &state.digests {
                 if !pinned.0.iter().flatten().any(|other| other == digest) {

@@ -18,6 +18,7 @@ use super::{
     graph::Graph,
     log::CommitInfo,
     point::Point,
+    rules::{PastImage, PastImages},
     sets::Set,
     walk::{Commit, ConfigState, Content, UnknownContent},
 };
@@ -97,8 +98,11 @@ impl History {
         let mut facts = LineFacts::default();
         let mut numbers = HashMap::new();
         let mut previous = None;
-        let names = config.images.iter().map(|image| image.name.clone());
-        let names: Arc<BTreeMap<_, _>> = Arc::new(names.enumerate().collect());
+        let images = config.images.iter().map(|image| PastImage {
+            name: image.name.clone(),
+            repository: image.repository.clone(),
+        });
+        let images: PastImages = Arc::new(images.enumerate().collect());
         for commit in path_history.commits.iter().rev() {
             let mut found = reader.commit(commit)?;
             let subject = subject(commit.message);
@@ -117,7 +121,7 @@ impl History {
                 claims: claims.clone(),
                 has_rollback_title,
                 has_changed_files: true,
-                names: Arc::clone(&names),
+                images: Arc::clone(&images),
                 ..Point::default()
             };
             let content = if let Some(unknown) = found.refused {
@@ -143,7 +147,7 @@ impl History {
                 previous: None,
                 paths: 1,
                 config: ConfigState::Present { is_changed: false },
-                names: Arc::clone(&names),
+                images: Arc::clone(&images),
                 content,
             });
         }

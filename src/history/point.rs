@@ -1,8 +1,6 @@
 //! The facts about a commit: its set, and the claims for which it is evidence.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use super::{claims::Claims, graph::Graph, sets::Set, walk::ConfigState};
+use super::{claims::Claims, graph::Graph, rules::PastImages, sets::Set, walk::ConfigState};
 use crate::oci::Digest;
 
 /// The set of a commit, and the claims for which the commit is evidence.
@@ -16,8 +14,8 @@ pub(super) struct Point {
     pub(super) set: Option<usize>,
     /// The digests of every slot; `None` if the content is unknown.
     pub(super) slots: Option<Set>,
-    /// The name of the image of each slot in the commit's own configuration.
-    pub(super) names: Arc<BTreeMap<usize, String>>,
+    /// The images of the commit's own configuration.
+    pub(super) images: PastImages,
     /// The digests that were found in unknown content, each with its slot.
     pub(super) partial_pins: Vec<(usize, Digest)>,
     pub(super) claims: Claims,

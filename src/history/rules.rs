@@ -111,6 +111,16 @@ impl Slots {
     }
 }
 
+/// An image of a past configuration.
+#[derive(Debug, Clone)]
+pub(super) struct PastImage {
+    pub(super) name: String,
+    pub(super) repository: Repository,
+}
+
+/// The images of a past configuration, by their slots.
+pub(super) type PastImages = Arc<BTreeMap<usize, PastImage>>;
+
 /// The rules of a configuration for finding pins.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -125,8 +135,7 @@ pub(super) struct Rules {
     pub(super) has_charts: bool,
     /// The slot of each repository of this configuration, by the number of the repository.
     pub(super) slots: BTreeMap<usize, usize>,
-    /// The name of the image of each slot.
-    pub(super) names: Arc<BTreeMap<usize, String>>,
+    pub(super) images: PastImages,
     /// Whether the configuration has a repository that the current one lacks.
     pub(super) has_other_repositories: bool,
 }
@@ -134,11 +143,14 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn new(config: &Config, slots: &mut Slots) -> Self {
         let own = slots.assign(config);
-        let names = config.images.iter().map(|image| {
-            let repository = slots.repository(&image.repository);
-            (own[&repository], image.name.clone())
+        let images = config.images.iter().map(|image| {
+            let past = PastImage {
+                name: image.name.clone(),
+                repository: image.repository.clone(),
+            };
+            (own[&slots.repository(&image.repository)], past)
         });
-        let names = Arc::new(names.collect());
+        let images = Arc::new(images.collect());
         let has_other_repositories = own.keys().any(|repository| *repository >= slots.current);
         let mut reading = places_key(config);
         if has_other_repositories {
@@ -156,7 +168,7 @@ impl Rules {
                 .iter()
                 .any(|place| place.files.is_none() && place.default_files == DefaultFiles::Values),
             slots: own,
-            names,
+            images,
             has_other_repositories,
         }
     }

@@ -18,7 +18,7 @@ use super::{
     graph::{Graph, Step},
     log::{self, CommitInfo},
     renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
-    rules::{OwnRules, Rules, Slots, TOO_LARGE, parse_at},
+    rules::{OwnRules, PastImages, Rules, Slots, TOO_LARGE, parse_at},
 };
 use crate::{
     config::{self, CHART, Config, RelPath},
@@ -47,8 +47,8 @@ pub(super) struct Commit {
     /// The index of the path at which the file was before the commit.
     pub(super) previous: Option<usize>,
     pub(super) config: ConfigState,
-    /// The name of the image of each slot in the commit's own configuration.
-    pub(super) names: Arc<BTreeMap<usize, String>>,
+    /// The images of the commit's own configuration.
+    pub(super) images: PastImages,
     pub(super) content: Content,
 }
 
@@ -367,7 +367,7 @@ impl Walk<'_> {
                 .insert(self.rules(state.own, state.path)?)
                 .clone(),
         };
-        let names = rules.known().map(|rules| Arc::clone(&rules.names));
+        let images = rules.known().map(|rules| Arc::clone(&rules.images));
         let content = match rules {
             OwnRules::Unreadable(reason) => self.unknown_content(reason, &changes, state),
             OwnRules::Known(rules, _) => self.content(&rules, &changes, state),
@@ -385,7 +385,7 @@ impl Walk<'_> {
             added,
             previous: undo.own.is_some().then_some(undo.path),
             config,
-            names: names.unwrap_or_default(),
+            images: images.unwrap_or_default(),
             content,
         };
         Ok((commit, undo))

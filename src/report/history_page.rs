@@ -390,7 +390,11 @@ impl<'f> Relations<'f> {
                 .filter(|was| Some(*was) != digest);
             images.push(ImageOfSet {
                 name: image.name.clone(),
-                repository: image.repository.to_string(),
+                repository: entry
+                    .former_repositories
+                    .get(&image.name)
+                    .cloned()
+                    .unwrap_or_else(|| image.repository.to_string()),
                 digest: digest.map(ToString::to_string),
                 was: was.map(ToString::to_string),
                 versions: files::versions(self.files(entry), index, revision),

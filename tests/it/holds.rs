@@ -64,6 +64,11 @@ fn hold_survives_another_registry() {
     let revisions: Vec<_> = entries["entries"].as_array().unwrap().iter().collect();
     assert_eq!(revisions[1]["revision"], REV_B, "{entries}");
     assert_eq!(revisions[1]["can_roll_back"], true, "{entries}");
+    let former = &revisions[1]["former_repositories"];
+    assert_eq!(former["fix"], "ghcr.io/acme/fix", "{entries}");
+    let listed = world.run(&["history"]).exits(0);
+    let note = "(ghcr.io/acme/fix, ghcr.io/acme/review)";
+    assert!(listed.stderr.contains(note), "{}", listed.stderr);
     let ran = world.run(&["rollback", "--to", REV_B, "--format", "json"]);
     assert_eq!(details(&ran.exits(0).json(), CODE, "warn").len(), 1);
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::support::{
     fake,
     forge::{Fake, Fault, Kind, PullRow, TOKEN, not_found},
-    world::{self, REV_A, REV_B, REV_C, Ran, World, details, failed},
+    layout::Platform,
+    world::{self, REV_A, REV_B, REV_C, Ran, World, details, failed, whole},
 };
 
 const STAGING: &str = "envs/staging/repin.yaml";
@@ -565,6 +566,71 @@ fn stage_without_an_image_warns_unless_it_must_be_complete() {
         let detail = partial.unwrap()["detail"].as_str().unwrap();
         assert!(detail.contains("`fix`"), "{detail}");
     }
+}
+
+#[test]
+fn clock_of_the_forge_counts() {
+    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 60);
+    // This machine's clock is two days ahead.
+    let server = SystemTime::now() - Duration::from_secs(48 * 3_600);
+    let store = || pipeline.fake.as_ref().unwrap().store();
+    store().date = Some(httpdate::fmt_http_date(server));
+    let document = pipeline.promote(&["--pr", "ready"]).exits(1).json();
+    assert_eq!(failed(&document), ["stage_soak"]);
+    store().date = None;
+    pipeline.promote(&["--pr", "ready"]).exits(0);
+}
+
+#[test]
+fn set_unknown_to_the_stage_is_ordered_by_its_images() {
+    for (created, changed) in [
+        ("2026-11-20T00:00:00Z", true),
+        ("2026-11-10T00:00:00Z", false),
+    ] {
+        let mut pipeline = Pipeline::new(AFTER_A_DAY);
+        for (revision, time) in [(REV_B, "2026-11-15T00:00:00Z"), (REV_C, created)] {
+            for image in ["review", "fix"] {
+                let platform = Platform::new("linux/amd64", revision).created(time);
+                pipeline.world.rebuild_whole(image, revision, platform);
+            }
+        }
+        // A hotfix that staging never had.
+        pipeline.promoted(PROD, REV_B, 50);
+        pipeline.promoted(STAGING, REV_C, 48);
+        let ran = pipeline.run(&["promote", "--revision", "newest"]);
+        let document = ran.exits(0).json();
+        assert_eq!(document["changed"], changed, "{document}");
+        if changed {
+            assert_eq!(document["revision"], REV_C);
+        }
+    }
+}
+
+#[test]
+fn revision_of_a_stage_in_another_form_is_translated() {
+    let mut pipeline = Pipeline::new(AFTER_A_DAY);
+    let label = "org.opencontainers.image.version";
+    for (revision, version) in [(REV_A, "1.0.0"), (REV_B, "1.1.0")] {
+        for image in ["review", "fix"] {
+            let platform = Platform::new("linux/amd64", revision).label(label, version);
+            let platforms = whole(image, platform);
+            pipeline.world.rebuild(image, revision, &platforms);
+            pipeline.world.layout(image).image(version, &platforms);
+        }
+    }
+    for set in [STAGING, PROD] {
+        pipeline.pin(set, REV_A);
+    }
+    let versions = format!("revision: {{ pattern: semver, label: {label} }}");
+    let commits = "revision: { pattern: '[a-c]{40}' }";
+    pipeline.world.replace(PROD, commits, &versions);
+    pipeline.commit("chore: versions", 190);
+    pipeline.promoted(STAGING, REV_B, 60);
+    let ran = pipeline.run(&["promote", "--revision", "newest"]);
+    let document = ran.exits(0).json();
+    assert_eq!(document["revision"], "1.1.0");
+    assert_eq!(document["changed"], true);
 }
 
 #[test]

@@ -383,7 +383,7 @@ fn is_proven(stage: &StageLine, set: [char; 2], required: Duration, now: SystemT
 
 /// Whether any commit that reached the line after `start` returned from the set to an earlier one.
 fn was_rolled_back(stage: &StageLine, start: usize, set: [char; 2]) -> bool {
-    for merged in start + 1..stage.line.len() {
+    for merged in (start + 1).max(first_record(stage))..stage.line.len() {
         let mut tips = vec![stage.line[merged]];
         tips.extend(stage.commits[stage.line[merged]].parents.iter().skip(1));
         for tip in tips {
@@ -415,6 +415,25 @@ fn was_rolled_back(stage: &StageLine, start: usize, set: [char; 2]) -> bool {
         }
     }
     false
+}
+
+/// The position in the line of the first commit that records a set, or merges one that does: no change before
+/// it is a rollback.
+fn first_record(stage: &StageLine) -> usize {
+    let records = |position: &usize| {
+        let before = &stage.line[..*position];
+        let mut next = vec![stage.line[*position]];
+        while let Some(commit) = next.pop() {
+            if stage.commits[commit].promotes.is_some() {
+                return true;
+            }
+            let parents = stage.commits[commit].parents.iter();
+            next.extend(parents.filter(|parent| !before.contains(*parent)));
+        }
+        false
+    };
+    let mut line = 0..stage.line.len();
+    line.find(records).unwrap_or(stage.line.len())
 }
 
 /// Whether the title of a commit, or that of a commit that it merges, promotes its set. `before`: the

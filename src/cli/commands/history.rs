@@ -32,7 +32,7 @@ use crate::{
         sets_page::{self, Gap},
         status::ignored_claim,
     },
-    text::counted,
+    text::{counted, few},
     untrusted::{self, padded, plain, width},
     workflow::{QuickTest, SiteHistory},
 };
@@ -199,6 +199,29 @@ fn warn(history: &history::History, cx: &mut Context) {
     }
 }
 
+/// The repositories in which listed sets were pinned, if these are not the present ones.
+fn former_repositories(listed: &[ListedEntry<'_>]) -> Vec<String> {
+    let mut groups: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+    for entry in listed.iter().map(|listed| listed.entry) {
+        let repositories = entry.former_repositories.values();
+        let repositories: Vec<_> = repositories.map(String::as_str).collect();
+        if repositories.is_empty() {
+            continue;
+        }
+        let name = entry.commit.short().to_string();
+        match groups.last_mut() {
+            Some((known, commits)) if *known == repositories => commits.push(name),
+            _ => groups.push((repositories, vec![name])),
+        }
+    }
+    let note = |(repositories, commits): (Vec<&str>, Vec<String>)| {
+        let repositories = few(repositories.into_iter().map(plain), 3);
+        let commits = few(commits.into_iter(), 3);
+        format!("pinned in other repositories then: {commits} ({repositories})")
+    };
+    groups.into_iter().map(note).collect()
+}
+
 /// Prints the sets, with warnings about unknown and missing sets. `tested`: the results of the quick test.
 pub(super) fn list(
     history: &history::History,
@@ -255,6 +278,9 @@ pub(super) fn list(
             legend += ", ! is held: a rollback undid it";
         }
         cx.output.wrapped_note(&legend);
+        for note in former_repositories(&listed) {
+            cx.output.wrapped_note(&note);
+        }
         if repeated > 0 {
             let entries = counted(repeated, "earlier entry");
             cx.output

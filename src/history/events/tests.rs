@@ -10,6 +10,7 @@ use crate::{
         History, HistoryEntry, LineFacts, Provenance, UnknownPast,
         claims::Claims,
         log::{CommitInfo, Parents},
+        rules::{PastImage, PastImages},
         tests::examples::id,
         walk::{Commit, ConfigState, Content, UnknownContent},
     },
@@ -111,8 +112,12 @@ pub(in crate::history) fn facts_of(
         } else {
             Vec::new()
         };
-        let names = (0..content.0.len()).map(|image| (image, format!("i{image}")));
-        let names = std::sync::Arc::new(names.collect());
+        let images = (0..content.0.len()).map(|image| {
+            let name = format!("i{image}");
+            let repository = crate::oci::Repository::parse("r.example/a").unwrap();
+            (image, PastImage { name, repository })
+        });
+        let images: PastImages = std::sync::Arc::new(images.collect());
         let slots = content.clone();
         let known = facts.sets.iter().position(|other| *other == content);
         let number = known.unwrap_or_else(|| {
@@ -141,7 +146,7 @@ pub(in crate::history) fn facts_of(
         facts.points.push(Point {
             set,
             slots: (!is_unknown).then_some(slots),
-            names: std::sync::Arc::clone(&names),
+            images: std::sync::Arc::clone(&images),
             partial_pins,
             claims: claims.clone(),
             has_merged_override: (others.clone())
@@ -162,7 +167,7 @@ pub(in crate::history) fn facts_of(
             added: None,
             previous: None,
             config: ConfigState::Present { is_changed: false },
-            names,
+            images,
             content: if is_unknown {
                 let reason = "unreadable".into();
                 let unknown = UnknownContent { file: None, reason };

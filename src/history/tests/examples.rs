@@ -73,7 +73,7 @@ impl History {
                 added: None,
                 previous: None,
                 config: ConfigState::Present { is_changed: false },
-                names: Arc::default(),
+                images: Arc::default(),
                 content: if number.is_some() {
                     Content::Changed(Vec::new())
                 } else {

@@ -326,7 +326,10 @@ impl Shared {
         self.play(asked, When::Before);
         let answer = self.answer(asked);
         self.play(asked, When::After);
-        answer
+        match &self.store.lock().unwrap().date {
+            Some(date) => answer.map(|reply| reply.with("date", date)),
+            None => answer,
+        }
     }
 
     fn answer(&self, asked: &Asked) -> Option<Reply> {

@@ -48,6 +48,8 @@ pub struct Store {
     pub kind: Kind,
     pub root: String,
     pub default_branch: &'static str,
+    /// The header `Date` of every response.
+    pub date: Option<String>,
     pub blobs: HashMap<String, Vec<u8>>,
     pub trees: HashMap<String, Files>,
     pub commits: HashMap<String, CommitRow>,
@@ -120,6 +122,7 @@ impl Store {
             kind,
             root: String::new(),
             default_branch: "main",
+            date: None,
             blobs: HashMap::new(),
             trees: HashMap::new(),
             commits: HashMap::new(),
