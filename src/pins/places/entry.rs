@@ -296,7 +296,7 @@ impl Judge<'_> {
     fn signed(&self, entry: &Entry, digest: &EntryDigest) -> Option<Refusal> {
         let reason =
             "SOPS signed this document (`sops.mac`), and would not decrypt it after a change";
-        is_signed(self.document, entry.node).then(|| Refusal {
+        is_signed(self.document, Some(entry.node)).then(|| Refusal {
             at: digest.at.start,
             reason: reason.to_owned(),
         })

@@ -14,6 +14,8 @@ use crate::{
 };
 
 const MARKER: &[u8] = b"repin:";
+/// The same in UTF-16, without the last byte in one of the byte orders.
+const WIDE_MARKER: &[u8] = b"r\0e\0p\0i\0n\0:";
 /// Other spellings of the word before the colon, which a reader would take for a marker.
 const SPELLINGS: [&[u8]; 3] = [b"repin", b"Repin", b"REPIN"];
 
@@ -65,9 +67,23 @@ struct Introducer {
 
 /// The pins and refusals of a place of the kind `marked`.
 pub(super) fn find(rules: &Rules, finder: &Finder, place: usize, content: &[u8]) -> Vec<Finding> {
-    markers(content)
-        .filter_map(|marker| finding(rules, finder, place, content, &marker))
-        .collect()
+    let marked = markers(content);
+    let findings = marked.filter_map(|marker| finding(rules, finder, place, content, &marker));
+    let wide = wide_markers(content).map(|at| {
+        let reason = "this mark is in UTF-16, and repin changes only text in single bytes";
+        Finding::refused(place, None, at, reason)
+    });
+    findings.chain(wide).collect()
+}
+
+/// The offsets of the markers in UTF-16 of either byte order.
+fn wide_markers(content: &[u8]) -> impl Iterator<Item = usize> {
+    memmem::find_iter(content, WIDE_MARKER).filter(|at| {
+        let units = content[..*at].rchunks_exact(2).take(MAX_BLANKS);
+        let mut before: Vec<u8> = units.map(|unit| unit[0]).collect();
+        before.reverse();
+        introducer(before.trim_ascii_end()).is_some()
+    })
 }
 
 /// The image that a mark in the same or the previous line assigns to the digest at `digest`. `names` are the
@@ -122,22 +138,17 @@ fn marker(content: &[u8], at: usize, end: usize) -> Option<Marker<'_>> {
     };
     let line_end = line_end(content, colon);
     let rest = &content[colon + 1..line_end.unwrap_or(content.len().min(colon + LINE))];
-    let (text, after) = match introducer.end {
-        None => (rest, &b""[..]),
-        Some(end) => match memmem::find(rest, end) {
-            // `/** … **/` is one comment.
-            Some(length) => {
-                let text = rest[..length].trim_ascii_end();
-                let text = text.strip_suffix(b"*").unwrap_or(text);
-                (text, &rest[length + end.len()..])
-            }
-            None => {
-                let name = Err("the comment of this mark does not end on its line");
-                let line = None;
-                return Some(Marker { at, name, line });
-            }
-        },
-    };
+    let (mut text, mut after) = (rest, &b""[..]);
+    if let Some(end) = introducer.end {
+        let Some(length) = memmem::find(rest, end) else {
+            let name = Err("the comment of this mark does not end on its line");
+            let line = None;
+            return Some(Marker { at, name, line });
+        };
+        (text, after) = (rest[..length].trim_ascii_end(), &rest[length + end.len()..]);
+        // `/** … **/` is one comment.
+        text = text.strip_suffix(b"*").unwrap_or(text);
+    }
     let name = image_name(text);
     if content[at..=colon] != *MARKER {
         // Prose may begin with the name of the program.

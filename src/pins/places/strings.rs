@@ -1,4 +1,5 @@
-//! Values of Helm in strings: `helm.values: |` of Argo CD, the keys of a ConfigMap that Flux reads.
+//! Values of Helm in strings: `helm.values: |` of Argo CD, the keys of a `ConfigMap` that
+//! Flux reads.
 //!
 //! A string is read like a file. The findings of a literal block scalar are moved to their offsets in
 //! the text around it; those of any other string are refused, because its bytes are not its text.
@@ -105,8 +106,8 @@ impl Strings<'_> {
                 "an entry is in a string below the duplicate key `{key}`: readers take the first or the last one"
             ));
         }
-        let above = document.ancestors(id).nth(1);
-        if above.is_some_and(|map| is_signed(document, map)) {
+        // An encrypted string has no entry.
+        if is_signed(document, None) {
             return Err("an entry is in a string of a document that SOPS signed (`sops.mac`), and would not decrypt after a change".to_owned());
         }
         Lines::of(document, id, text).ok_or_else(|| {

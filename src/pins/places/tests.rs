@@ -1365,13 +1365,16 @@ fn values_in_another_string_are_refused() {
     let bytes = "bytes are not its text";
     for (content, reason) in [
         (
-            format!("a: >\n  §image:\n    repository: nginx\n    digest: OLD\n"),
+            "a: >\n  §image:\n    repository: nginx\n    digest: OLD\n".to_owned(),
             bytes,
         ),
-        (format!("a: §'{{repository: nginx, digest: OLD}}'\n"), bytes),
-        (format!("a: §\"repository: nginx\\ndigest: OLD\"\n"), bytes),
+        ("a: §'{repository: nginx, digest: OLD}'\n".to_owned(), bytes),
         (
-            format!("a: §\"repository: nginx\\ndigest: latest\"\n"),
+            "a: §\"repository: nginx\\ndigest: OLD\"\n".to_owned(),
+            bytes,
+        ),
+        (
+            "a: §\"repository: nginx\\ndigest: latest\"\n".to_owned(),
             bytes,
         ),
         (format!("a: !!binary |\n  §{entry}"), bytes),
@@ -1385,7 +1388,7 @@ fn values_in_another_string_are_refused() {
             "not of the form",
         ),
         (
-            format!("a: |\n  §repository: [ghcr.io/acme/app\n  digest: OLD\n"),
+            "a: |\n  §repository: [ghcr.io/acme/app\n  digest: OLD\n".to_owned(),
             "cannot be read as YAML",
         ),
         (
@@ -1596,6 +1599,18 @@ fn comment_that_begins_like_a_mark_is_refused() {
         ("x OLD # §repin : app", "is written `repin: NAME`"),
     ] {
         marked().refuses_at_mark(content, reason);
+    }
+    for big in [0, 1] {
+        let wide = |text: &str| {
+            let units = text.bytes().flat_map(|byte| [byte, 0]);
+            [vec![0; big], units.collect()].concat()
+        };
+        let refused = marked().scan(&wide("x = y # repin: app\r\n")).refused;
+        assert!(refused[0].reason.contains("in UTF-16"), "{refused:?}");
+        assert_eq!(
+            marked().scan(&wide("x = y, see repin: app\r\n")).refused,
+            []
+        );
     }
     let long = format!("x OLD <!-- repin: app -->{}\n", " ".repeat(9_000));
     marked().refuses(&long, "1:80", "longer than 8192 bytes");

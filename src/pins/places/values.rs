@@ -85,8 +85,8 @@ fn registry_of<'d>(document: &'d Document<'_>, global: Id) -> Option<&'d str> {
     first.or_else(|| nested().and_then(text))
 }
 
-/// Whether SOPS signed the values of a mapping, directly or through the document.
-pub(super) fn is_signed(document: &Document<'_>, map: Id) -> bool {
+/// Whether SOPS signed a document as a whole, or only its encrypted values if a part of `entry` is one.
+pub(super) fn is_signed(document: &Document<'_>, entry: Option<Id>) -> bool {
     let sops = document.root.and_then(|root| document.get(root, "sops"));
     let Some(sops) = sops.filter(|sops| document.get(*sops, "mac").is_some()) else {
         return false;
@@ -96,7 +96,8 @@ pub(super) fn is_signed(document: &Document<'_>, map: Id) -> bool {
         let text = document.resolved(value).and_then(|id| document.scalar(id));
         text.is_some_and(|text| text.starts_with("ENC["))
     };
-    only.and_then(|only| document.scalar(only)) != Some("true") || document.map(map).any(encrypted)
+    only.and_then(|only| document.scalar(only)) != Some("true")
+        || entry.is_some_and(|entry| document.map(entry).any(encrypted))
 }
 
 /// The form of a text that must be a digest or a placeholder.
