@@ -80,7 +80,8 @@ fn held(hold: &HeldDigest) -> (State, String) {
 pub(crate) fn unmerged(build: &ReadBuild, facts: &SetFacts<'_>, branch: &str) -> (State, String) {
     let mut detail = format!("not in {}", plain(branch));
     if let Some(proposal) = proposal(build, facts) {
-        detail.push_str(&format!("; proposed in #{}", proposal.number));
+        detail += "; proposed in #";
+        detail += &proposal.number.to_string();
     }
     (State::Unmerged, detail)
 }

@@ -57,6 +57,7 @@ pub(crate) enum Extent {
 }
 
 /// Refusals that the user overrides.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Overrides {
     /// An older build may be promoted.

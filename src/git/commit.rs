@@ -141,7 +141,9 @@ impl Git {
                 unseen.push(path);
             } else if let Some(entry) = entries.get(&full_path) {
                 match *entry {
-                    Some((head, index)) => modified.push(ModifiedFile { path, head, index }),
+                    Some(Contents { head, index }) => {
+                        modified.push(ModifiedFile { path, head, index });
+                    }
                     None => differ.push(path),
                 }
             }
@@ -377,7 +379,7 @@ impl Git {
 
     /// The tracked files, from the top of the work tree, that differ from `HEAD` or the index, with the
     /// ids of their contents at `HEAD` and in the index; `None` if more than the content differs.
-    fn modified(&self) -> Result<BTreeMap<Vec<u8>, Option<(ObjectId, ObjectId)>>, GitError> {
+    fn modified(&self) -> Result<BTreeMap<Vec<u8>, Option<Contents>>, GitError> {
         let args = [
             "--porcelain=v2",
             "-z",
@@ -427,23 +429,30 @@ fn paths(listed: &[u8]) -> BTreeSet<Vec<u8>> {
     paths.map(<[u8]>::to_vec).collect()
 }
 
+/// The ids of the contents of a file.
+struct Contents {
+    head: ObjectId,
+    index: ObjectId,
+}
+
 /// The path and the contents in an entry of `git status --porcelain=v2`:
 /// `1 XY SUBMODULE MODE MODE MODE HEAD INDEX PATH` with the modes at `HEAD`, in the index and in the work
 /// tree, or `u` with two more fields for an unmerged file.
-fn modified_entry(entry: &[u8]) -> Option<(Vec<u8>, Option<(ObjectId, ObjectId)>)> {
+fn modified_entry(entry: &[u8]) -> Option<(Vec<u8>, Option<Contents>)> {
     let fields = if entry.starts_with(b"u ") { 11 } else { 9 };
     let mut fields = entry.splitn(fields, |b| *b == b' ');
     let kind = fields.next()?;
     let [head, index, work_tree] = [fields.nth(2)?, fields.next()?, fields.next()?];
-    let ids = (fields.next()?, fields.next()?);
+    let [at_head, in_index] = [fields.next()?, fields.next()?];
     let path = fields.last()?.to_vec();
     if kind != b"1" || head != index || head != work_tree {
         return Some((path, None));
     }
-    Some((
-        path,
-        Some((ObjectId::parse(ids.0)?, ObjectId::parse(ids.1)?)),
-    ))
+    let contents = Contents {
+        head: ObjectId::parse(at_head)?,
+        index: ObjectId::parse(in_index)?,
+    };
+    Some((path, Some(contents)))
 }
 
 /// The abbreviated id in the summary of `git commit`: `[main 0123abc] title`.

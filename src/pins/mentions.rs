@@ -385,7 +385,7 @@ mod tests {
             } else {
                 (
                     format!("t{block:03}"),
-                    format!(" \\u0074\\u0030{:02} ", block),
+                    format!(" \\u0074\\u0030{block:02} "),
                 )
             };
             // The word moves over the end of a block.

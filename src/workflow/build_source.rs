@@ -62,14 +62,12 @@ impl Hosted {
     async fn head(&self) -> Result<String, Error> {
         let repository = self.forge.repository().await?;
         let name = repository.default_branch;
-        match self.forge.branch(&name).await? {
-            Some(head) => Ok(head.commit),
-            None => {
-                let subject = format!("the source {}", repository.full_name);
-                let reason = format!("its default branch {} does not exist", plain(&name));
-                Err(Error::unavailable(subject, reason))
-            }
-        }
+        let head = self.forge.branch(&name).await?;
+        head.map(|head| head.commit).ok_or_else(|| {
+            let subject = format!("the source {}", repository.full_name);
+            let reason = format!("its default branch {} does not exist", plain(&name));
+            Error::unavailable(subject, reason)
+        })
     }
 }
 

@@ -289,16 +289,13 @@ impl AgeOfCandidates<'_> {
     /// The age of a candidate relative to the current set, by the order of its explicit revision; the same set is not
     /// newer.
     fn relative_to_current(&self, revision: &Revision) -> Result<Age, Errors> {
-        let mut order = match self.known {
-            Some(known) => {
-                let order = self.order.of_set(known, revision, self.pinned);
-                let message = "determining the order of builds";
-                self.services.wait(order, message)?
-            }
-            None => {
-                let reason = "there is no git history".to_owned();
-                Order::Unknown(UnknownOrder::NoHistory(reason))
-            }
+        let mut order = if let Some(known) = self.known {
+            let order = self.order.of_set(known, revision, self.pinned);
+            let message = "determining the order of builds";
+            self.services.wait(order, message)?
+        } else {
+            let reason = "there is no git history".to_owned();
+            Order::Unknown(UnknownOrder::NoHistory(reason))
         };
         if let Order::Unknown(unknown) = &order
             && unknown.allows_further_evidence()

@@ -72,8 +72,8 @@ fn sparse_set(git: &Git, file: &RelPath, config: &Config) -> Result<Result<Confi
     let set_path = SetPath::from(file.clone());
     let root = git.top().join(set_path.directory());
     let place = Config {
-        set_path,
         root,
+        set_path,
         ..config.clone()
     };
     Ok(parse_config(bytes, &place))

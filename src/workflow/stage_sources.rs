@@ -173,13 +173,12 @@ impl<'o> Opener<'o> {
                     // The clone knows the same branch, but perhaps an old head of it.
                     let known = found.as_ref().ok();
                     let known = known.filter(|found| found.role == BranchRole::Promoted);
-                    let name = match known {
-                        Some(found) => remote_branch(&found.branch.name).to_owned(),
-                        None => {
-                            let read = forge.repository();
-                            let read = self.services.wait(read, "reading the branch of a stage");
-                            read.map_err(|error| error.to_string())?.default_branch
-                        }
+                    let name = if let Some(found) = known {
+                        remote_branch(&found.branch.name).to_owned()
+                    } else {
+                        let read = forge.repository();
+                        let read = self.services.wait(read, "reading the branch of a stage");
+                        read.map_err(|error| error.to_string())?.default_branch
                     };
                     return self.head_on_forge(git, &forge, name);
                 }

@@ -131,15 +131,15 @@ fn missing_layer_fails_without_a_contract() {
     };
     let index = read(world.digest("fix", REV_B));
     let manifest = read(index["manifests"][1]["digest"].as_str().unwrap());
-    let layer = layout.blob_path(manifest["layers"][0]["digest"].as_str().unwrap());
-    fs::remove_file(&layer).unwrap();
+    let blob = layout.blob_path(manifest["layers"][0]["digest"].as_str().unwrap());
+    fs::remove_file(&blob).unwrap();
     let document = rehearsed(&world, &[], 1);
     assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "ready"]]);
     assert_eq!(failed(&document["sets"][0]), ["content_missing"]);
     let missing = details(&document["sets"][0], "content_missing", "fail");
     assert_eq!(missing.len(), 1, "{missing:?}");
     // It cannot be read.
-    fs::create_dir(&layer).unwrap();
+    fs::create_dir(&blob).unwrap();
     let document = rehearsed(&world, &[], 0);
     assert_eq!(verdicts(&document), [[REV_B, "unknown"], [REV_A, "ready"]]);
 }

@@ -224,13 +224,11 @@ impl Sets<'_> {
             return self.current();
         }
         if text == NEWEST {
-            return match workflow::newest_revision(self.config, &cx.services)? {
-                Some(revision) => self.set(&revision, cx),
-                None => {
-                    cx.output.note("nothing newer than the current set");
-                    self.current()
-                }
-            };
+            if let Some(revision) = workflow::newest_revision(self.config, &cx.services)? {
+                return self.set(&revision, cx);
+            }
+            cx.output.note("nothing newer than the current set");
+            return self.current();
         }
         if let Some(recorded) = self.recorded(text)? {
             return Ok(recorded);

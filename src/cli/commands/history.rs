@@ -208,7 +208,7 @@ fn former_repositories(listed: &[ListedEntry<'_>]) -> Vec<String> {
         if repositories.is_empty() {
             continue;
         }
-        let name = entry.commit.short().to_string();
+        let name = entry.commit.short();
         match groups.last_mut() {
             Some((known, commits)) if *known == repositories => commits.push(name),
             _ => groups.push((repositories, vec![name])),

@@ -22,6 +22,7 @@ Examples:
   repin promote --revision 4f2a… --digest review=sha256:9c1d… --format github --body-file body.md";
 
 /// Move every pin of the set to one verified revision
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::cli) struct Arguments {

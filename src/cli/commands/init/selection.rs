@@ -126,9 +126,10 @@ impl<'s> Chosen<'s> {
         }
         let (mut members, mut others) = (Vec::new(), self.others.clone());
         for (name, pinned) in &self.members {
-            match artifacts.contains_key(*name) {
-                true => others.push((*pinned, Reason::OtherArtifact)),
-                false => members.push((*name, *pinned)),
+            if artifacts.contains_key(*name) {
+                others.push((*pinned, Reason::OtherArtifact));
+            } else {
+                members.push((*name, *pinned));
             }
         }
         if members.is_empty() {
