@@ -543,7 +543,7 @@ impl History {
             subject: masked_text(&String::from_utf8_lossy(commit.info.subject())),
             pull_request: claims::pull_request(commit.info.subject()),
             images: set.digests(&self.config),
-            former_repositories: self.former_repositories(event),
+            former_repositories: set.former_repositories(&commit.images, &self.config),
             returns_to: returned.map(|event| self.facts.commits[event.commit].id),
             current: !set.is_empty() && is_last,
             can_roll_back: is_on_line
@@ -551,22 +551,6 @@ impl History {
                 && self.is_available(event),
             unreadable: None,
         }
-    }
-
-    /// The repositories of the set of an event that differ from the present ones, by the names of the images.
-    fn former_repositories(&self, event: &Event) -> BTreeMap<String, String> {
-        let past = &self.facts.commits[event.commit].images;
-        let set = &self.facts.sets[event.set];
-        let mut former = BTreeMap::new();
-        for (slot, image) in self.config.images.iter().enumerate() {
-            if let Some(past) = past.get(&slot)
-                && past.repository != image.repository
-                && set.0.get(slot).is_some_and(|digests| !digests.is_empty())
-            {
-                former.insert(image.name.clone(), past.repository.to_string());
-            }
-        }
-        former
     }
 
     /// Whether the set of an event has the provenance that a rollback requires.

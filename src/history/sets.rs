@@ -10,7 +10,7 @@ use super::{
     Digests,
     blobs::{Blob, BlobPins, PinList, ScannedBlobs},
     graph::{Graph, Step},
-    rules::{Rules, Slots},
+    rules::{PastImages, Rules, Slots},
     walk::{Commit, Content, FilePath},
 };
 use crate::{config::Config, oci::Digest};
@@ -59,6 +59,25 @@ impl Set {
         images
             .filter_map(|(index, image)| Some((image.name.clone(), self.digest(index)?)))
             .collect()
+    }
+
+    /// The repositories of pinned images that differ from the present ones, by the names of the images. `past`:
+    /// the images of the commit with this set.
+    pub(super) fn former_repositories(
+        &self,
+        past: &PastImages,
+        config: &Config,
+    ) -> BTreeMap<String, String> {
+        let mut former = BTreeMap::new();
+        for ((slot, image), digests) in config.images.iter().enumerate().zip(&*self.0) {
+            if let Some(past) = past.get(&slot)
+                && past.repository != image.repository
+                && !digests.is_empty()
+            {
+                former.insert(image.name.clone(), past.repository.to_string());
+            }
+        }
+        former
     }
 }
 
