@@ -206,7 +206,9 @@ impl Walk<'_> {
         let known = history.promoted_or_local().ok();
         let current = ComparedSet::current(config, &counted.found, known).state;
         let mut planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
-        if config.report.changes != Some(ChangeParts::None) {
+        // They are a part of the body, which a dry run does not show.
+        let has_body = self.request.open.is_some();
+        if has_body && config.report.changes != Some(ChangeParts::None) {
             planned.changes = Box::pin(changes::of_member(current, request, &self.builds)).await;
         }
         let unplanned = unplanned_document(
