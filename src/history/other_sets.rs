@@ -15,10 +15,12 @@ use super::{
     held::{HeldDigest, by_digest},
     log,
     renames::{ConfigPath, config_pathspecs},
+    unreadable::Unreadable,
 };
 use crate::{
     config::{self, Config, RelPath, SetPath},
     git::{Branch, Git, GitError, ObjectId, TreeFile},
+    untrusted::plain,
 };
 
 /// The sets of a branch.
@@ -38,8 +40,23 @@ struct OtherSet {
     images: BTreeSet<String>,
     /// Whether the set or one of its images no longer exists.
     has_ended: bool,
-    /// The held digests, once they are read.
-    held: OnceLock<Vec<HeldDigest>>,
+    /// The holds, once they are read.
+    holds: OnceLock<HoldsOfSet>,
+}
+
+#[derive(Debug)]
+struct HoldsOfSet {
+    held: Vec<HeldDigest>,
+    /// The latest commit with unknown content, which may have rolled back a set.
+    blind_spot: Option<Unreadable>,
+}
+
+/// A set with a commit that may have rolled back other digests than those that are known.
+#[derive(Debug, thiserror::Error)]
+#[error("rollbacks of the set {set_path} may be unknown: cannot read commit {}: {}", .commit.commit.short(), plain(&.commit.reason()))]
+pub(crate) struct UnknownHolds {
+    set_path: SetPath,
+    commit: Unreadable,
 }
 
 /// The holds that matter to a question.
@@ -93,6 +110,19 @@ impl OtherSets {
         self.sets.is_empty()
     }
 
+    /// The sets of which holds may be unknown, among those that were read.
+    pub(crate) fn unknown_holds(&self) -> Vec<UnknownHolds> {
+        let mut unknown = Vec::new();
+        for set in &self.sets {
+            let holds = set.holds.get();
+            if let Some(commit) = holds.and_then(|holds| holds.blind_spot.clone()) {
+                let set_path = set.path.clone();
+                unknown.push(UnknownHolds { set_path, commit });
+            }
+        }
+        unknown
+    }
+
     /// The holds of the sets, as they count for the set at a path. `with_own`: whether those of a former set
     /// at this path are wanted.
     pub(super) fn held_for(
@@ -112,7 +142,7 @@ impl OtherSets {
             if !is_wanted {
                 continue;
             }
-            for held in set.held(&self.git, &self.branch)? {
+            for held in &set.holds(&self.git, &self.branch)?.held {
                 all.push(HeldDigest {
                     is_elsewhere: !is_own && set.images.contains(&held.image),
                     ..held.clone()
@@ -148,16 +178,19 @@ impl OtherSet {
             config,
             images,
             has_ended,
-            held: OnceLock::new(),
+            holds: OnceLock::new(),
         }))
     }
 
-    fn held(&self, git: &Git, branch: &Branch) -> Result<&[HeldDigest], GitError> {
-        if let Some(held) = self.held.get() {
-            return Ok(held);
+    fn holds(&self, git: &Git, branch: &Branch) -> Result<&HoldsOfSet, GitError> {
+        if let Some(holds) = self.holds.get() {
+            return Ok(holds);
         }
         let history = History::of_one_path(git, &self.config, branch.clone())?;
-        Ok(self.held.get_or_init(|| history.held))
+        Ok(self.holds.get_or_init(|| HoldsOfSet {
+            blind_spot: history.blind_spot().cloned(),
+            held: history.held,
+        }))
     }
 }
 

@@ -163,10 +163,17 @@ fn read_branch(
     services: &Services,
 ) -> Result<history::History, GitError> {
     let history = history::History::of_branch(git, config, branch.clone())?;
-    let others = services.other_sets.read(git, branch, config);
-    others
-        .and_then(|others| history.with_other_sets(&others, scope))
-        .map_err(|error| git.explain(error))
+    let read = || {
+        let others = services.other_sets.read(git, branch, config)?;
+        let history = history.with_other_sets(&others, scope)?;
+        if scope == HoldScope::All {
+            for unknown in others.unknown_holds() {
+                services.console.warn(&unknown.to_string());
+            }
+        }
+        Ok(history)
+    };
+    read().map_err(|error| git.explain(error))
 }
 
 impl From<Result<Commits, GitError>> for SiteHistory {

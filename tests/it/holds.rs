@@ -149,6 +149,24 @@ fn other_set_is_warned_until_the_image_is_gone() {
 }
 
 #[test]
+fn unknown_rollback_of_another_set_is_a_warning() {
+    let world = rolled_back();
+    add_tools(&world);
+    world.commit("another set");
+    world.push();
+    let promote = ["promote", "--revision", REV_C];
+    let expected =
+        "warning: rollbacks of the set tools/repin.yaml may be unknown: cannot read commit";
+    let ran = world.run(&promote).exits(0);
+    assert!(!ran.stderr.contains(expected), "{}", ran.stderr);
+    world.write("tools/repin.yaml", "images: [\n");
+    world.commit("break the configuration");
+    world.push();
+    let ran = world.run(&promote).exits(0);
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+}
+
+#[test]
 fn forced_promotion_is_recorded_and_ends_the_hold() {
     let world = rolled_back();
     assert!(is_refused(&world, REV_B, &[]));
