@@ -92,14 +92,15 @@ pub(super) async fn read_for_fleet(
         Ok(None) => build_source.fetch_unhosted().await,
         Ok(Some(_)) | Err(_) => Ok(()),
     };
-    let read = match commits(None, Some(build_source), &older, &newer) {
-        Ok(Some(ranges)) => Ok((Reader::Clone, ranges)),
-        Ok(None) if let Err(errors) = &fetched => Err(errors.by_cause()[0].text()),
-        Ok(None) => match build_source.ranges(&older, &newer).await {
+    let known = commits(None, Some(build_source), &older, &newer);
+    let read = match (known, fetched) {
+        (Ok(Some(ranges)), _) => Ok((Reader::Clone, ranges)),
+        (Ok(None), Err(errors)) => Err(errors.by_cause()[0].text()),
+        (Ok(None), Ok(())) => match build_source.ranges(&older, &newer).await {
             Ok(ranges) => Ok((Reader::Forge, ranges)),
             Err(reason) => Err(format!("the source {}: {reason}", build_source.name())),
         },
-        Err(error) => Err(Error::from(error).text()),
+        (Err(error), _) => Err(Error::from(error).text()),
     };
     repository.add(read, [&older, &newer], &mut source, not_read);
     source
