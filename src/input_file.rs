@@ -1,4 +1,4 @@
-//! Reads the files that options and variables name: regular files and pipes, with a limit of size.
+//! Reads the files to which options and variables refer: regular files and pipes, with a limit of size.
 
 use std::{
     fs::File,

@@ -252,6 +252,15 @@ impl From<Vec<Error>> for StageResult {
     }
 }
 
+impl From<Result<Check, Error>> for StageResult {
+    fn from(result: Result<Check, Error>) -> Self {
+        match result {
+            Ok(check) => vec![check].into(),
+            Err(outage) => vec![outage].into(),
+        }
+    }
+}
+
 pub(crate) fn any_failed(checks: &[Check]) -> bool {
     checks.iter().any(|check| check.status == Status::Fail)
 }

@@ -31,18 +31,18 @@ pub(super) fn check_unmet(config: &Config, found: &Found) -> Vec<Check> {
         let check = Check::new(Code::PLACE_UNMET, Status::Warn, unmet.message());
         checks.push(check.item(unmet.key).locations(vec![location]));
     }
-    for nameless in &found.nameless {
+    for without_kind in &found.without_kind {
         let location = FileLocation {
-            file: nameless.file.to_string(),
-            line: nameless.item.line,
-            column: nameless.item.column,
+            file: without_kind.file.to_string(),
+            line: without_kind.item.line,
+            column: without_kind.item.column,
         };
         let detail = format!(
             "{location}: these images are not read: kustomize takes a file for a kustomization only if it is called {} or contains `kind: Kustomization` or `kind: Component`",
             KUSTOMIZATIONS.join(", ")
         );
         let check = Check::new(Code::PLACE_UNMET, Status::Warn, detail);
-        let name = &config.places[nameless.item.place].name;
+        let name = &config.places[without_kind.item.place].name;
         checks.push(check.item(name).locations(vec![location]));
     }
     if checks.is_empty() && !config.places.is_empty() {
@@ -79,18 +79,18 @@ fn unmet(config: &Config, found: &Found) -> Vec<Unmet> {
             unmatched.any(|other| other.span() == glob.span())
         });
         if !is_unmatched {
-            let is_met = |part| {
-                let place = number;
-                found.met.contains(&Met { place, part })
-            };
-            all.extend(unmet_parts(place, &is_met));
+            all.extend(unmet_parts(number, place, found));
         }
     }
     all
 }
 
 /// The parts of one place that are not met.
-fn unmet_parts(place: &PinPlace, is_met: &dyn Fn(PlacePart) -> bool) -> Vec<Unmet> {
+fn unmet_parts(number: usize, place: &PinPlace, found: &Found) -> Vec<Unmet> {
+    let is_met = |part| {
+        let place = number;
+        found.met.contains(&Met { place, part })
+    };
     let key = format!("places.{}", place.name);
     let keys = &place.keys;
     if !is_met(PlacePart::Entry) {

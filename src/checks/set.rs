@@ -94,9 +94,7 @@ impl Expected {
             Self::Pinned(pinned) => format!("commit {} pinned", pinned.commit),
         }
     }
-}
 
-impl Expected {
     /// The remedy if the digest is one platform of the index that the tag resolves to.
     fn part_help(&self, config: &Config, index: Digest) -> String {
         match self {
@@ -350,17 +348,15 @@ pub(super) fn check_revision_label(
     let label = &config.revision.label;
     let pattern = &config.revision.pattern;
     let stated = facts.stated_revision(&config.revision);
-    let (status, detail) = match stated {
-        StatedRevision::Text(found)
-            if pattern.revision_in_label(found).as_ref() == Ok(revision) =>
-        {
+    let (status, detail) = match stated.text() {
+        Some(found) if pattern.revision_in_label(found).as_ref() == Ok(revision) => {
             (Status::Pass, format!("{label} is {}", excerpt(found)))
         }
-        StatedRevision::Text(found) => (
+        Some(found) => (
             Status::Fail,
             format!("{label} is `{}`, expected `{revision}`", excerpt(found)),
         ),
-        _ => (
+        None => (
             Status::Fail,
             format!("{}, expected `{revision}`", unstated(label, stated)),
         ),
@@ -369,7 +365,7 @@ pub(super) fn check_revision_label(
         .image(&image.name)
         .platform(&facts.platform)
         .item(label.as_str())
-        .with_help(annotation_help(stated).filter(|_| status == Status::Fail))
+        .with_help(annotation_help(stated))
 }
 
 /// The reason that a platform states no revision.
@@ -397,7 +393,9 @@ pub(super) fn annotation_help(stated: StatedRevision<'_>) -> Option<&'static str
         StatedRevision::OnlyAnnotation(_) => Some(
             "set the label in the build, or set `revision.from: annotation` (or `either`) to read the annotation",
         ),
-        _ => None,
+        StatedRevision::Absent | StatedRevision::Text(_) | StatedRevision::Contradiction { .. } => {
+            None
+        }
     }
 }
 

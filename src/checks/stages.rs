@@ -15,6 +15,7 @@ use crate::{
     git::ObjectId,
     history::{DatedCommit, HistoryEntry, ParentDate, Period, SetPeriods},
     oci::date,
+    text::few,
     untrusted::plain,
 };
 
@@ -163,15 +164,10 @@ impl JudgedStage {
         if self.missing.is_empty() {
             return None;
         }
-        let names: Vec<_> = self
-            .missing
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect();
+        let names = self.missing.iter().map(|name| format!("`{name}`"));
         let detail = format!(
-            "the stage does not pin {}, so nothing proved {}",
-            names.join(", "),
-            if names.len() == 1 { "it" } else { "them" }
+            "the stage does not pin {}, so it is no evidence for these images",
+            few(names, self.missing.len())
         );
         let check = |status, detail| {
             let check = Check::new(Code::STAGE_PARTIAL, status, detail);

@@ -48,7 +48,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 
 use crate::{
     code::Code,
@@ -302,8 +302,8 @@ fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened>
         (None, Selection::Search) => directory,
         (None, Selection::Path) => {
             // Opening a pipe must not block; the caller refuses it.
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let opened = rustix::fs::open(&file, flags, Mode::empty()).map_err(Unopened::from)?;
+            let opened = rustix::fs::open(&file, open_directory::FILE, Mode::empty());
+            let opened = opened.map_err(Unopened::from)?;
             let opened = File::from(opened);
             let metadata = opened.metadata().map_err(Unopened::Io)?;
             return Ok((opened, metadata));

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     code::Code,
     error::{Class, Error, Place, SourceText, Span},
-    untrusted::Forms,
+    untrusted::redacted,
 };
 
 /// Whether a URL contains a user and a password. The password may contain any character.
@@ -155,8 +155,7 @@ impl ErrorCollector {
     }
 
     fn error(&self, span: Span, message: impl Into<String>) -> Error {
-        let message = Forms::default().redact(message.into().as_bytes());
-        let message = String::from_utf8_lossy(&message);
+        let message = redacted(&message.into());
         Error::new(Class::Input, self.code, message).at(self.place(span, ""))
     }
 

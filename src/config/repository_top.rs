@@ -48,7 +48,8 @@ pub(crate) fn top_of_repository(directory: &Path) -> Option<&Path> {
 }
 
 /// Whether an entry is the directory of a repository (`is_git_directory` in git's setup.c), or a file with the
-/// path of one, which git follows or refuses. A dangling link, an empty directory and a FIFO are none.
+/// path of one, which git follows or refuses. A dangling link, an empty directory and a FIFO are
+/// not repositories.
 fn is_repository(entry: &Path) -> io::Result<bool> {
     let metadata = match fs::metadata(entry) {
         Ok(metadata) => metadata,

@@ -138,10 +138,7 @@ impl Prefix {
             }
             Some(name.collect::<Vec<_>>().join("/"))
         };
-        let short = (repository.host() == "docker.io")
-            .then(|| repository.path().strip_prefix("library/"))
-            .flatten();
-        rest(repository.path()).or_else(|| rest(short?))
+        rest(repository.path()).or_else(|| rest(repository.official_name()?))
     }
 }
 

@@ -84,11 +84,8 @@ text_type!(Platform => Platform, "platform", {
 }, platform);
 
 fn platform(text: &str) -> Result<Platform, String> {
-    Platform::parse(text).ok_or_else(|| {
-        format!(
-            "`{text}` is not a platform: expected OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64"
-        )
-    })
+    Platform::parse(text)
+        .ok_or_else(|| format!("`{text}` is not a platform: {}", Platform::EXPECTED))
 }
 
 text_type!(

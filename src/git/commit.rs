@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Git, GitError, ObjectId, command::Mode};
+use super::{
+    Git, GitError, ObjectId,
+    command::{Mode, Running},
+};
 use crate::config::RelPath;
 
 /// Operations that `git commit --only` cannot commit within (git-commit(1), "cannot do a partial
@@ -235,15 +238,26 @@ impl Git {
 
     /// Resets the entries of files in the index to `HEAD`, after a commit of them was undone.
     pub(crate) fn unstage(&self, files: &[&RelPath]) -> Result<(), GitError> {
-        let options = ["-q", "--pathspec-from-file=-", "--pathspec-file-nul"];
-        let mut running = self.start("reset", &options.map(OsString::from), Mode::Commit)?;
+        let mut running = self.start_with_paths("reset", &["-q"], files.iter().copied())?;
+        running.finish(&[]).map(drop)
+    }
+
+    /// Starts a command, and writes the paths of files to its standard input.
+    fn start_with_paths<'p>(
+        &self,
+        command: &'static str,
+        options: &[&str],
+        paths: impl Iterator<Item = &'p RelPath>,
+    ) -> Result<Running, GitError> {
+        let from_input = ["--pathspec-from-file=-", "--pathspec-file-nul"];
+        let args = options.iter().chain(&from_input).map(OsString::from);
+        let mut running = self.start(command, &args.collect::<Vec<_>>(), Mode::Commit)?;
         let mut input = running.stdin()?;
-        for path in files {
+        for path in paths {
             // git closes the pipe if it exits early; the exit code reports the failure.
             let _ = input.write_all(&[path.as_bytes(), b"\0"].concat());
         }
-        drop(input);
-        running.finish(&[]).map(drop)
+        Ok(running)
     }
 
     /// Runs `git commit`, and returns its summary, also if it fails.
@@ -261,16 +275,9 @@ impl Git {
             plan.title,
             "-m",
             plan.trailers,
-            "--pathspec-from-file=-",
-            "--pathspec-file-nul",
         ];
-        let mut running = self.start("commit", &args.map(OsString::from), Mode::Commit)?;
-        let mut input = running.stdin()?;
-        for (path, _) in plan.files {
-            // git closes the pipe if it exits early; the exit code reports the failure.
-            let _ = input.write_all(&[path.as_bytes(), b"\0"].concat());
-        }
-        drop(input);
+        let paths = plan.files.iter().map(|(path, _)| *path);
+        let mut running = self.start_with_paths("commit", &args, paths)?;
         // A summary that ends early names no commit.
         let _ = running.stdout()?.read_to_end(summary);
         running.finish(&[]).map(drop)

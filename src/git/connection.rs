@@ -59,6 +59,24 @@ pub(crate) struct Remote {
     pub login: Option<Login>,
 }
 
+impl Remote {
+    /// The remote with `login`, for a second fetch if the credentials of git did not suffice. A fetch that takes
+    /// too long is not repeated.
+    pub(crate) fn retry<T>(
+        &self,
+        fetched: &Result<T, GitError>,
+        login: Option<&Login>,
+    ) -> Option<Self> {
+        match fetched {
+            Ok(_) | Err(GitError::Late { .. }) => None,
+            Err(_) => Some(Self {
+                url: self.url.clone(),
+                login: Some(login?.clone()),
+            }),
+        }
+    }
+}
+
 /// The result of a command.
 pub(crate) struct Output {
     /// The exit code; `None` after a signal.

@@ -68,7 +68,7 @@ pub enum GitError {
     Partial(String),
     /// The branch of another remote has commits that the selected one lacks.
     #[error(
-        "{other} has commits that {selected} lacks: one of them may be of a fork, and which one counts is unknown"
+        "{selected} does not contain all commits of {other}, so one of them may be of a fork: cannot determine which branch is the repository's"
     )]
     OtherHistory { selected: String, other: String },
     #[error("there are several remotes and none is called `origin`: {}", .0.join(", "))]
@@ -127,7 +127,7 @@ impl GitError {
         match self {
             Self::NoGit => "install git, or add it to PATH".into(),
             Self::NotARepository(_) => "run the command in a clone of the repository".into(),
-            Self::Rejected(_) => "repair it or remove it".into(),
+            Self::Rejected(_) => "repair or remove this `.git`".into(),
             Self::NoWorkTree(_) => "run the command in a work tree: `git clone` without --bare, or `git worktree add`".into(),
             Self::BareRoot(_) => "remove HEAD, objects and refs from the directory of the configuration, and find the commit that added them; git would run the commands of such a directory's config".into(),
             Self::Unreadable { .. } => "check the path and its permissions".into(),

@@ -206,17 +206,16 @@ fn start(
 fn read_tracked(running: Running, prefix: &[u8]) -> Result<Tracking, GitError> {
     let mut tracking = Tracking::default();
     each_entry(running, |entry| {
-        let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
-        let mut words = entry[..tab].split(|b| *b == b' ');
-        let (tag, mode, id) = (words.next(), words.next(), words.next());
-        let id = id.and_then(ObjectId::parse).ok_or(MALFORMED)?;
-        let is_regular = mode.is_some_and(is_regular);
-        let sparse = (tag == Some(b"S")).then_some(id);
-        let path = &entry[tab + 1..];
+        let [tag, b' ', staged @ ..] = entry else {
+            return Err(MALFORMED);
+        };
+        let IndexEntry { mode, id, path } = index_entry(staged)?;
+        let is_regular = is_regular(mode);
+        let sparse = (*tag == b'S').then_some(id);
         if is_regular && let Some(below) = path.strip_prefix(prefix) {
             add_file(&mut tracking.tracked, below, sparse);
         }
-        let is_file = is_regular || mode == Some(SYMLINK_MODE);
+        let is_file = is_regular || mode == SYMLINK_MODE;
         if is_file && is_config_file(Path::new(OsStr::from_bytes(path))) {
             add_file(&mut tracking.configurations, path, sparse);
         }
@@ -226,6 +225,23 @@ fn read_tracked(running: Running, prefix: &[u8]) -> Result<Tracking, GitError> {
         files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     }
     Ok(tracking)
+}
+
+/// An entry of the index.
+struct IndexEntry<'e> {
+    mode: &'e [u8],
+    id: ObjectId,
+    path: &'e [u8],
+}
+
+/// Parses `MODE ID STAGE`, a tab, the path.
+fn index_entry(entry: &[u8]) -> Result<IndexEntry<'_>, GitError> {
+    let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
+    let mut words = entry[..tab].split(|b| *b == b' ');
+    let mode = words.next().ok_or(MALFORMED)?;
+    let id = words.next().and_then(ObjectId::parse).ok_or(MALFORMED)?;
+    let path = &entry[tab + 1..];
+    Ok(IndexEntry { mode, id, path })
 }
 
 /// Adds a file to a list. A path in conflict is listed once for each side.
@@ -298,12 +314,9 @@ impl Git {
         let args = ["--stage", "-z", "--full-name", "--", ":(top)"].map(OsString::from);
         let mut paths: BTreeMap<Vec<u8>, Vec<ObjectId>> = BTreeMap::new();
         each_entry(self.start(COMMAND, &args, Mode::Read)?, |entry| {
-            // `MODE ID STAGE`, a tab, the path.
-            let tab = memchr::memchr(b'\t', entry).ok_or(MALFORMED)?;
-            let id = entry[..tab].split(|byte| *byte == b' ').nth(1);
-            let id = id.and_then(ObjectId::parse).ok_or(MALFORMED)?;
-            if entry.starts_with(b"100") {
-                paths.entry(entry[tab + 1..].to_vec()).or_default().push(id);
+            let IndexEntry { mode, id, path } = index_entry(entry)?;
+            if is_regular(mode) {
+                paths.entry(path.to_vec()).or_default().push(id);
             }
             Ok(())
         })?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Git, GitError, ObjectId};
+use super::{Git, GitError, ObjectId, remotes::BRANCHES};
 
 /// A branch, and the commit that its history is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,6 @@ struct Reference {
 }
 
 const REMOTES: &str = "refs/remotes/";
-const LOCAL: &str = "refs/heads/";
 
 impl Git {
     /// The promoted branch by its configured name or by the remote; see [`Git::promoted_branch`].
@@ -77,7 +76,7 @@ impl Git {
         if is_selected {
             Ok(branch)
         } else {
-            self.complete(branch, remotes)
+            self.containing_other_remotes(branch, remotes)
         }
     }
 
@@ -137,18 +136,24 @@ impl Git {
             None => self.only_branch(&remote)?,
         };
         match found {
-            Some(branch) if remote_of.is_none() => self.complete(branch, remotes).map(Some),
+            Some(branch) if remote_of.is_none() => {
+                self.containing_other_remotes(branch, remotes).map(Some)
+            }
             found => Ok(found),
         }
     }
 
     /// The branch of this name that contains those of all other remotes: the branch itself, or the upstream
     /// of the local branch of this name (git-config, `branch.NAME.remote`).
-    fn complete(&self, branch: Branch, remotes: Vec<String>) -> Result<Branch, GitError> {
+    fn containing_other_remotes(
+        &self,
+        branch: Branch,
+        remotes: Vec<String>,
+    ) -> Result<Branch, GitError> {
         if remotes.len() < 2 {
             return Ok(branch);
         }
-        let (own, name) = self.remote_of(&branch)?;
+        let (_, name) = self.remote_of(&branch)?;
         let mut branches = BTreeMap::new();
         for remote in remotes {
             match self.tracking(&format!("{remote}/{name}")) {
@@ -158,15 +163,13 @@ impl Git {
             }
         }
         let upstream = self.upstream_remote(&name)?;
-        let selected = upstream
-            .and_then(|upstream| branches.get(&upstream))
-            .or(branches.get(&own));
-        let selected = selected.unwrap_or(&branch).clone();
-        for other in branches.values().filter(|other| other.tip != selected.tip) {
-            if !self.is_ancestor(&other.tip, &selected.tip)? {
+        let selected = upstream.and_then(|upstream| branches.remove(&upstream));
+        let selected = selected.unwrap_or(branch);
+        for other in branches.into_values() {
+            if other.tip != selected.tip && !self.is_ancestor(&other.tip, &selected.tip)? {
                 return Err(GitError::OtherHistory {
                     selected: selected.name,
-                    other: other.name.clone(),
+                    other: other.name,
                 });
             }
         }
@@ -194,12 +197,12 @@ impl Git {
     pub(crate) fn checked_out(&self) -> Result<Option<String>, GitError> {
         let (_, target) = self.output_or("symbolic-ref", &["--quiet", "HEAD"], &[1])?;
         let target = String::from_utf8_lossy(&target).into_owned();
-        Ok(target.trim_end().strip_prefix(LOCAL).map(str::to_owned))
+        Ok(target.trim_end().strip_prefix(BRANCHES).map(str::to_owned))
     }
 
     /// The remote-tracking branch that a local branch is configured to follow, such as `origin/main`.
     pub(crate) fn upstream(&self, branch: &str) -> Result<Option<String>, GitError> {
-        let args = ["--format=%(upstream)", &format!("{LOCAL}{branch}")];
+        let args = ["--format=%(upstream)", &format!("{BRANCHES}{branch}")];
         let name = String::from_utf8_lossy(&self.output("for-each-ref", &args)?).into_owned();
         Ok(name.trim_end().strip_prefix(REMOTES).map(str::to_owned))
     }
@@ -211,10 +214,13 @@ impl Git {
         remote_of: Option<&str>,
         mut remotes: Vec<String>,
     ) -> Result<Option<String>, GitError> {
-        if let Some(name) = remote_of
-            && let Ok(branch) = self.tracking(name)
-        {
-            return Ok(Some(self.remote_of(&branch)?.0));
+        if let Some(name) = remote_of {
+            match self.tracking(name) {
+                Ok(branch) => return Ok(Some(self.remote_of(&branch)?.0)),
+                // The reader of this branch reports that it is missing.
+                Err(GitError::NoBranch(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         if remotes.is_empty() {
             // Remote-tracking branches may exist without the configuration of their remote.

@@ -51,7 +51,7 @@ pub(crate) struct References {
 }
 
 /// The prefix of the full name of a branch.
-const BRANCHES: &str = "refs/heads/";
+pub(super) const BRANCHES: &str = "refs/heads/";
 
 impl Git {
     /// Lists the remotes.

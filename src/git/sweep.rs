@@ -68,24 +68,14 @@ impl<T> Sweep<T> {
             match self.read(next)? {
                 Object::Commit(text) => next = target(&text)?,
                 Object::Tag(text) => {
-                    self.content(tip, next, MESSAGE)?;
+                    self.add_blob(tip, next, MESSAGE)?;
                     next = target(&text)?;
                 }
                 Object::Tree(entries) => return self.read_tree(tip, entries),
-                Object::Blob => return self.content(tip, next, &[]),
+                Object::Blob => return self.add_blob(tip, next, &[]),
             }
         }
         Err(malformed("an endless chain of tags"))
-    }
-
-    /// Reads a blob at a path, unless an earlier tip contains it.
-    pub(crate) fn add_blob(
-        &mut self,
-        tip: usize,
-        path: &[u8],
-        id: ObjectId,
-    ) -> Result<(), GitError> {
-        self.content(tip, id, path)
     }
 
     fn read(&mut self, id: ObjectId) -> Result<Object, GitError> {
@@ -114,14 +104,20 @@ impl<T> Sweep<T> {
                         _ => return Err(malformed("a directory that is not a tree")),
                     },
                     _ if self.places.contains_key(&entry.id) => {}
-                    _ => self.content(tip, entry.id, &path())?,
+                    _ => self.add_blob(tip, entry.id, &path())?,
                 }
             }
         }
         Ok(())
     }
 
-    fn content(&mut self, tip: usize, id: ObjectId, path: &[u8]) -> Result<(), GitError> {
+    /// Reads a blob at a path, unless an earlier tip contains it.
+    pub(crate) fn add_blob(
+        &mut self,
+        tip: usize,
+        id: ObjectId,
+        path: &[u8],
+    ) -> Result<(), GitError> {
         if self.places.contains_key(&id) {
             return Ok(());
         }

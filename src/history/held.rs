@@ -160,15 +160,13 @@ impl History {
         let current = self.current_digests().unwrap_or_default();
         let mut hold = self.hold(digests, &current);
         if hold.is_held() {
-            return Some(hold.held.swap_remove(0).hold);
+            return hold.held.into_iter().next().map(|image| image.hold);
         }
         hold.pinned.retain(|image| !image.hold.is_elsewhere);
-        let is_whole = hold.pinned.len() == digests.len();
-        hold.pinned
-            .into_iter()
-            .next()
-            .filter(|_| is_whole)
-            .map(|image| image.hold)
+        if hold.pinned.len() != digests.len() {
+            return None;
+        }
+        hold.pinned.into_iter().next().map(|image| image.hold)
     }
 
     /// The digests of the current set of the branch.

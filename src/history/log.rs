@@ -22,8 +22,6 @@ const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%b";
 /// Every commit, whether or not it changed a file of the pathspecs.
 const REACHABLE_OPTIONS: &[&str] = &["--full-history", "--sparse"];
 
-const ALL_OPTIONS: &[&str] = &["--sparse"];
-
 /// Compares each commit with its first parent only, and the first commit with the empty tree.
 const CHANGE_OPTIONS: &[&str] = &[
     "--root",
@@ -168,8 +166,7 @@ pub(super) fn changes(git: &Git, tip: &ObjectId, pathspecs: &[Vec<u8>]) -> Resul
 /// The distinct commits that `tips` reach, with all changes.
 pub(super) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);
-    let options = [ALL_OPTIONS, CHANGE_OPTIONS].concat();
-    Log::start(git, &options, tips, [])
+    Log::start(git, CHANGE_OPTIONS, tips, [])
 }
 
 /// The distinct commits that `tips` reach, without their changes.

@@ -53,7 +53,10 @@ struct HoldsOfSet {
 
 /// A set with a commit that may have rolled back other digests than those that are known.
 #[derive(Debug, thiserror::Error)]
-#[error("rollbacks of the set {set_path} may be unknown: cannot read commit {}: {}", .commit.commit.short(), plain(&.commit.reason()))]
+#[error(
+    "rollbacks of the set {} may be unknown: cannot read commit {}: {}",
+    plain(&.set_path.to_string()), .commit.commit.short(), plain(&.commit.reason())
+)]
 pub(crate) struct UnknownHolds {
     set_path: SetPath,
     commit: Unreadable,

@@ -98,10 +98,7 @@ impl History {
         let mut facts = LineFacts::default();
         let mut numbers = HashMap::new();
         let mut previous = None;
-        let images = config.images.iter().map(|image| PastImage {
-            name: image.name.clone(),
-            repository: image.repository.clone(),
-        });
+        let images = config.images.iter().map(PastImage::from);
         let images: PastImages = Arc::new(images.enumerate().collect());
         for commit in path_history.commits.iter().rev() {
             let mut found = reader.commit(commit)?;
@@ -128,7 +125,8 @@ impl History {
                 point.partial_pins = found.pins;
                 Content::Unknown(Box::new(unknown), Vec::new())
             } else {
-                let (set, slots) = set(config, &found.pins);
+                let slots = slots(config, &found.pins);
+                let set = Set::of_images(&slots, config);
                 point.slots = Some(slots);
                 let number = *numbers.entry(set.clone()).or_insert_with(|| {
                     facts.sets.push(set);
@@ -223,14 +221,13 @@ impl<'r> Reader<'_, 'r> {
     }
 }
 
-/// The digests of the images that must be pinned, and those of all images.
-fn set(config: &Config, pins: &PinList) -> (Set, Set) {
+/// The digests of all images.
+fn slots(config: &Config, pins: &PinList) -> Set {
     let mut images = vec![Vec::new(); config.images.len()];
     for (image, digest) in pins {
         images[*image].push(*digest);
     }
-    let slots = Set::new(images);
-    (Set::of_images(&slots, config), slots)
+    Set::new(images)
 }
 
 fn is_rollback_title(config: &Config, own: &Template, subject: &str) -> bool {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    config::{self, Config, DefaultFiles, Globs, SetPath, above_templates},
+    config::{self, Config, DefaultFiles, Globs, Image, SetPath, above_templates},
     oci::Repository,
     pins::FileScanner,
 };
@@ -118,6 +118,15 @@ pub(super) struct PastImage {
     pub(super) repository: Repository,
 }
 
+impl From<&Image> for PastImage {
+    fn from(image: &Image) -> Self {
+        Self {
+            name: image.name.clone(),
+            repository: image.repository.clone(),
+        }
+    }
+}
+
 /// The images of a past configuration, by their slots.
 pub(super) type PastImages = Arc<BTreeMap<usize, PastImage>>;
 
@@ -144,11 +153,8 @@ impl Rules {
     pub(super) fn new(config: &Config, slots: &mut Slots) -> Self {
         let own = slots.assign(config);
         let images = config.images.iter().map(|image| {
-            let past = PastImage {
-                name: image.name.clone(),
-                repository: image.repository.clone(),
-            };
-            (own[&slots.repository(&image.repository)], past)
+            let slot = own[&slots.repository(&image.repository)];
+            (slot, PastImage::from(image))
         });
         let images = Arc::new(images.collect());
         let has_other_repositories = own.keys().any(|repository| *repository >= slots.current);

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{config::Config, oci::Digest};
 
-/// The distinct digests that each image is pinned to, sorted, in the order of the current
-/// configuration; images with `pins: 0` have none.
+/// The distinct digests that each image is pinned to, sorted: those of the images of the current configuration,
+/// where images with `pins: 0` have none, or those of every slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Set(pub(super) Arc<[Vec<Digest>]>);
 

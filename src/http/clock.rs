@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -53,19 +53,23 @@ pub(crate) struct ServerTimes(Arc<Mutex<BTreeMap<String, ServerTime>>>);
 
 impl ServerTimes {
     pub(crate) fn record(&self, host: String, time: ServerTime) {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.insert(host, time);
+        self.lock().insert(host, time);
     }
 
     pub(super) fn of(&self, host: &str) -> Option<ServerTime> {
-        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.get(host).copied()
+        self.lock().get(host).copied()
     }
 
     pub(crate) fn all(&self) -> Vec<(String, ServerTime)> {
-        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = times.iter().map(|(host, time)| (host.clone(), *time));
-        times.collect()
+        let times = self.lock();
+        times
+            .iter()
+            .map(|(host, time)| (host.clone(), *time))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ServerTime>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,6 +14,7 @@ mod revision;
 mod runtime;
 mod tag;
 
+pub(crate) use artifact::CONFIG_TYPES;
 pub(crate) use digest::decode_hex;
 pub(crate) use digest::{Digest, DigestError, Hasher, is_hex};
 pub(crate) use document::{
@@ -22,7 +23,7 @@ pub(crate) use document::{
 };
 pub(crate) use platform::Platform;
 pub(crate) use reference::{Reference, ReferenceError, signed_repository};
-pub(crate) use repository::{Repository, RepositoryError, canonical_host, spellings};
+pub(crate) use repository::{Repository, RepositoryError, canonical_host, host_spellings};
 pub(crate) use revision::{Pattern, PatternError, Revision};
 pub(crate) use runtime::RuntimeConfig;
 pub(crate) use tag::{Tag, TagError, TagPattern};

@@ -18,6 +18,9 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// The forms of a platform, for messages.
+    pub(crate) const EXPECTED: &str = "expected OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64";
+
     /// Parses the displayed form; `None` if `text` has another one.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (platform, version) = match text.split_once(':') {

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// A repository such as `ghcr.io/acme/fix`. Two spellings of one repository are equal.
+/// A repository such as `ghcr.io/acme/fix`. Two host_spellings of one repository are equal.
 #[derive(Debug, Clone)]
 pub struct Repository {
     /// The name as written.
@@ -138,6 +138,12 @@ impl Repository {
         self.host == HUB
     }
 
+    /// The name of an official image of Docker Hub, without `library/`.
+    pub fn official_name(&self) -> Option<&str> {
+        let name = self.path().strip_prefix("library/");
+        name.filter(|_| self.is_on_hub())
+    }
+
     /// The message about `reference`, a tag or digest that the registry reports as missing.
     pub fn absence(&self, reference: impl fmt::Display) -> Absence {
         let missing = format!("{reference} does not exist");
@@ -154,7 +160,7 @@ impl Repository {
         }
     }
 
-    /// Host and path, the same for all spellings of a repository.
+    /// Host and path, the same for all host_spellings of a repository.
     pub fn canonical(&self) -> String {
         format!("{}/{}", self.host, self.path)
     }
@@ -222,17 +228,17 @@ pub(crate) fn canonical_host(text: &str) -> String {
     }
 }
 
-/// The spellings of a canonical host.
-pub(crate) fn spellings(host: &str) -> Vec<String> {
+/// The host_spellings of a canonical host.
+pub(crate) fn host_spellings(host: &str) -> Vec<String> {
     let mut names = vec![host];
     if host == HUB {
         names.extend(HUB_ALIASES);
     }
     let with_port = names.iter().map(|name| format!("{name}{DEFAULT_PORT}"));
     let with_port = with_port.filter(|name| canonical_host(name) == host);
-    let mut spellings: Vec<_> = with_port.collect();
-    spellings.extend(names.into_iter().map(str::to_owned));
-    spellings
+    let mut host_spellings: Vec<_> = with_port.collect();
+    host_spellings.extend(names.into_iter().map(str::to_owned));
+    host_spellings
 }
 
 fn is_dns_label(label: &str) -> bool {

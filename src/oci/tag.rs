@@ -25,11 +25,14 @@ impl Tag {
     /// The longest tag, in bytes.
     pub const MAX: usize = 128;
 
+    /// Whether a byte may be a part of a tag.
+    pub(crate) fn has_character(byte: u8) -> bool {
+        byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
+    }
+
     /// Parses a tag.
     pub fn parse(text: &str) -> Result<Self, TagError> {
-        let is_allowed = text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let is_allowed = text.bytes().all(Self::has_character);
         let has_length = (1..=Self::MAX).contains(&text.len());
         if is_allowed && has_length && !text.starts_with(['.', '-']) {
             Ok(Self(text.to_owned()))

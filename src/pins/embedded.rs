@@ -7,8 +7,14 @@ use std::{borrow::Cow, collections::HashMap};
 
 use memchr::memmem;
 
-use super::reference::escape;
-use crate::oci::{Repository, spellings};
+use super::{
+    reference::{escape, is_variable},
+    scan::PREFIX,
+};
+use crate::{
+    oci::{Repository, host_spellings},
+    untrusted::hex,
+};
 
 /// The names of repositories by their last components.
 #[derive(Debug, Default)]
@@ -32,14 +38,13 @@ impl EmbeddedNames {
     pub(super) fn new<'r>(repositories: impl IntoIterator<Item = &'r Repository>) -> Self {
         let mut names = Self::default();
         for (image, repository) in repositories.into_iter().enumerate() {
-            let path = repository.path();
             let is_name = repository.is_on_hub();
-            let short = path.strip_prefix("library/").filter(|_| is_name);
-            for path in [Some(path), short].into_iter().flatten() {
+            let paths = [Some(repository.path()), repository.official_name()];
+            for path in paths.into_iter().flatten() {
                 let last = path.rsplit('/').next().unwrap_or(path).to_owned();
                 names.0.entry(last).or_default().push(Form {
                     image,
-                    hosts: spellings(repository.host()),
+                    hosts: host_spellings(repository.host()),
                     path: path.to_owned(),
                     is_name,
                 });
@@ -81,16 +86,14 @@ impl EmbeddedNames {
         while end > 0 {
             let start = text[..end].iter().rposition(|byte| !is_in_component(*byte));
             let start = start.map_or(0, |at| at + 1);
-            let component = trimmed(&text[start..end]);
-            let after = &text[start + component.1..];
+            let (component, length) = trimmed(&text[start..end]);
+            let (named, after) = text.split_at(start + length);
             if !may_follow(after) {
                 return None;
             }
-            let forms = std::str::from_utf8(component.0)
-                .ok()
-                .and_then(|last| self.0.get(last));
+            let component = std::str::from_utf8(component).ok();
+            let forms = component.and_then(|last| self.0.get(last));
             let mut forms = forms.into_iter().flatten();
-            let named = &text[..start + component.1];
             if let Some(form) = forms.find(|form| form.ends(named)) {
                 return Some(form.image);
             }
@@ -140,8 +143,8 @@ fn ends_with_ignoring_case(text: &[u8], end: &str) -> bool {
 
 /// Whether a text ends with a variable or a template, which may contain the registry.
 fn ends_with_variable(text: &[u8]) -> bool {
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let name = text.iter().rev().take_while(|byte| is_name(byte)).count();
+    let name = text.iter().rev().take_while(|byte| is_variable(**byte));
+    let name = name.count();
     let before = &text[..text.len() - name];
     matches!(
         text.last(),
@@ -164,7 +167,7 @@ fn trimmed(text: &[u8]) -> (&[u8], usize) {
     (&text[start..end], end)
 }
 
-fn is_in_component(byte: u8) -> bool {
+pub(super) fn is_in_component(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
@@ -191,7 +194,7 @@ fn last_word(text: &[u8]) -> &[u8] {
 
 /// A text without `sha256:` at its end.
 fn without_algorithm(text: &[u8]) -> &[u8] {
-    text.strip_suffix(b"sha256:").unwrap_or(text)
+    text.strip_suffix(PREFIX).unwrap_or(text)
 }
 
 /// A text with the characters that escapes of strings, URLs and HTML stand for.
@@ -229,11 +232,7 @@ fn backslash(text: &[u8]) -> (usize, u8) {
 
 /// The length and the character of an escape in a URL.
 fn hex_escape(text: &[u8]) -> Option<(usize, u8)> {
-    let digits = std::str::from_utf8(text.get(..2)?).ok()?;
-    let digits =
-        Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-    let character = u8::from_str_radix(digits, 16).ok()?;
-    Some((2, character))
+    Some((2, u8::try_from(hex(text.get(..2)?)?).ok()?))
 }
 
 /// The length and the character of a numeric reference in HTML or XML.

@@ -11,7 +11,7 @@ use super::{
     occurrences::{Occurrence, OccurrenceFinder, TagReference},
     places::FileScanner,
     read::{WholeFile, read_whole},
-    scan::{DoubleMatch, Malformed, Met, Nameless, Pin, Refused, Scan},
+    scan::{DoubleMatch, Malformed, Met, Pin, Refused, Scan, WithoutKind},
 };
 use crate::{
     code::Code,
@@ -42,7 +42,7 @@ pub(crate) struct Found {
     /// The parts of places that a file contains.
     pub met: BTreeSet<Met>,
     /// Images without the kind of a kustomization, in files of places of the kind `kustomize`.
-    pub nameless: Vec<Located<Nameless>>,
+    pub without_kind: Vec<Located<WithoutKind>>,
     /// References to images without a digest.
     pub tag_references: Vec<Located<TagReference>>,
     /// Matched files that cannot be changed safely.
@@ -158,7 +158,8 @@ impl Found {
         self.double_matches
             .extend(located(&file, result.scan.double_matches));
         self.met.extend(result.scan.met);
-        self.nameless.extend(located(&file, result.scan.nameless));
+        self.without_kind
+            .extend(located(&file, result.scan.without_kind));
         self.tag_references
             .extend(located(&file, result.tag_references));
         self.other_digests

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    path::Path,
+    path::PathBuf,
 };
 
 use super::occurrences::mirrors;
@@ -121,12 +121,9 @@ impl ImageNames {
             if let SourceLocation::Layouts(directory) = &mapping.location
                 && let Some(rest) = mapping.prefix.rest_of(repository)
             {
-                // An empty rest adds a slash.
-                let joined = directory.path.join(rest).display().to_string();
-                let normalized = Path::new(&joined)
-                    .components()
-                    .collect::<std::path::PathBuf>();
-                layouts.push(normalized.display().to_string());
+                // An empty rest adds a slash, which is not a component.
+                let layout: PathBuf = directory.path.join(rest).components().collect();
+                layouts.push(layout.display().to_string());
             }
         }
         layouts

@@ -17,7 +17,7 @@ use super::{
     places::marked_image,
     read::each_block,
     reference::{BEFORE_DIGEST, Reference, continues},
-    scan::Scan,
+    scan::{PREFIX, Scan},
 };
 use crate::{
     config::{Config, Mapping, SourceLocation},
@@ -91,7 +91,6 @@ pub(crate) struct TagReference {
     pub tag: Tag,
 }
 
-const PREFIX: &str = "sha256:";
 /// The maximum length of the text before the digits of a digest.
 const CONTEXT: usize = BEFORE_DIGEST + PREFIX.len();
 /// The digits of a digest and the bytes after them.
@@ -190,7 +189,7 @@ impl OccurrenceFinder {
         keep: &impl Fn(&OccurrenceKind, &Digest) -> bool,
     ) -> Option<Occurrence> {
         let (text, digits) = around(bytes, run.offset, DIGITS, run.width);
-        let prefixed = text[..digits].ends_with(PREFIX.as_bytes());
+        let prefixed = text[..digits].ends_with(PREFIX);
         let digest = digits - if prefixed { PREFIX.len() } else { 0 };
         let named = self.named(&text, digest, run.width);
         let (mut kind, start) = named.unwrap_or((OccurrenceKind::Bare, digest));
@@ -307,7 +306,7 @@ impl OccurrenceFinder {
 fn reference(text: &[u8], digest: usize) -> Option<Reference> {
     let end = digest + PREFIX.len() + 64;
     let after = text.get(end..).unwrap_or_default();
-    if !text[digest..].starts_with(PREFIX.as_bytes())
+    if !text[digest..].starts_with(PREFIX)
         || after.first().is_some_and(u8::is_ascii_alphanumeric)
         || continues(after)
     {
@@ -333,7 +332,7 @@ fn tag_after(text: &[u8], colon: usize) -> Option<(&str, &[u8])> {
     let length = rest
         .iter()
         .take(Tag::MAX + 1)
-        .take_while(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+        .take_while(|byte| Tag::has_character(**byte))
         .count();
     if length == 0 {
         return None;
@@ -368,8 +367,8 @@ pub(super) fn mirrors(mappings: &[Mapping], repository: &Repository) -> Vec<Repo
 
 /// The owner of a repository; Docker Hub's official images have none.
 fn shared_owner(repository: &Repository) -> Option<String> {
-    let official = repository.host() == "docker.io" && repository.path().starts_with("library/");
-    (!official).then(|| owner_of(repository))
+    let is_official = repository.official_name().is_some();
+    (!is_official).then(|| owner_of(repository))
 }
 
 /// The text around the character at `at` as single bytes, and the offset of the character in this

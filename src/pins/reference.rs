@@ -6,7 +6,10 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::oci::{Repository, Tag, TagError};
+use crate::{
+    oci::{Repository, Tag, TagError},
+    untrusted::hex,
+};
 
 /// The repository and the tag before a digest.
 pub(super) struct Reference {
@@ -55,16 +58,13 @@ impl Reference {
     pub(super) fn ending_at(bytes: &[u8], at: usize) -> Option<Self> {
         if let Some(colon) = variable_tag(&bytes[..at]) {
             let word = Word::ending_at(bytes, colon)?;
-            let from = word.default();
-            let name = from..word.text.len();
-            return word.reference(name, Ok(None), at);
+            return word.reference(word.default()..word.text.len(), Ok(None), at);
         }
         let word = Word::ending_at(bytes, at)?;
         let from = word.default();
         let slash = word.text.rfind('/').map_or(0, |slash| slash + 1).max(from);
         let Some(colon) = word.text[slash..].find(':').map(|colon| slash + colon) else {
-            let name = from..word.text.len();
-            return word.reference(name, Ok(None), at);
+            return word.reference(from..word.text.len(), Ok(None), at);
         };
         let tag = &word.text[colon + 1..];
         let tag_at = at - tag.len();
@@ -235,7 +235,7 @@ fn is_in_reference(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._/:-".contains(&byte)
 }
 
-fn is_variable(byte: u8) -> bool {
+pub(super) fn is_variable(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
@@ -257,9 +257,7 @@ pub(super) fn escape(text: &[u8]) -> Option<(usize, u8)> {
         b'U' => 8,
         _ => return None,
     };
-    let hex = std::str::from_utf8(text.get(1..=digits)?).ok()?;
-    let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let code = u32::from_str_radix(hex, 16).ok().filter(|_| is_hex)?;
+    let code = hex(text.get(1..=digits)?)?;
     let character = u8::try_from(code).ok().filter(u8::is_ascii_graphic);
     Some((1 + digits, character.unwrap_or(b' ')))
 }

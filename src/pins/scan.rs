@@ -156,7 +156,7 @@ pub(crate) enum PlacePart {
 
 /// The images of a file that kustomize does not take for a kustomization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Nameless {
+pub(crate) struct WithoutKind {
     /// The number of the place in the configuration.
     pub place: usize,
     /// 1-based.
@@ -203,7 +203,7 @@ pub(crate) struct Scan {
     pub refused: Vec<Refused>,
     pub double_matches: Vec<DoubleMatch>,
     pub met: BTreeSet<Met>,
-    pub nameless: Vec<Nameless>,
+    pub without_kind: Vec<WithoutKind>,
     /// Whether a place searched the file for marks.
     pub has_marks: bool,
 }
@@ -216,7 +216,7 @@ impl Scan {
             && self.refused.is_empty()
             && self.double_matches.is_empty()
             && self.met.is_empty()
-            && self.nameless.is_empty()
+            && self.without_kind.is_empty()
     }
 }
 
@@ -299,19 +299,16 @@ pub(super) fn scan_with(
             scan.add(content, candidate, comments);
         }
     };
-    // An escaped `@` is rare.
+    // An escaped `@` is rare. The end of the file follows the last `@`, so that no escape is left over.
     let mut escapes = memmem::find_iter(content, ESCAPED).peekable();
-    for at in memchr::memchr_iter(b'@', content) {
+    for at in memchr::memchr_iter(b'@', content).chain([content.len()]) {
         while let Some(escape) = escapes.next_if(|escape| *escape < at) {
             if let Some(at) = escaped_at(&content[..escape + 2]) {
                 add(at, escape + 2);
             }
         }
-        add(at, at + 1);
-    }
-    for escape in escapes {
-        if let Some(at) = escaped_at(&content[..escape + 2]) {
-            add(at, escape + 2);
+        if at < content.len() {
+            add(at, at + 1);
         }
     }
     scan

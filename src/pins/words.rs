@@ -3,9 +3,9 @@
 //! A tag is a word of a text if neither a letter nor a digit precedes or follows it: punctuation next to a
 //! word may be part of a tag or of the text around it. Words are found in the text itself, and in the
 //! text without the escapes of JSON, YAML, shells and URLs. A superfluous word protects a version, a missing
-//! one deletes it.
+//! word deletes one.
 
-use crate::oci::Tag;
+use crate::{config::ABBREVIATIONS, oci::Tag, untrusted::hex};
 
 /// The maximum length of a word, in bytes: that of a repository. A tag is shorter.
 const MAX_WORD: usize = 255;
@@ -13,13 +13,12 @@ const MAX_WORD: usize = 255;
 const MAX_NESTING: usize = 4;
 /// The number of bytes around a word that belong to it, with escapes and in UTF-16.
 pub(super) const OVERLAP: usize = 8 * 1024;
-/// The minimum number of digits of an abbreviated commit.
-const SHORT_COMMIT: usize = 7;
 
 /// Whether a word is too common to mean a tag without the name of an image in the same file: fewer than
 /// four characters, only letters, or only digits. Seven hexadecimal digits may be a commit.
 pub(super) fn is_common(word: &str) -> bool {
-    let is_commit = word.len() >= SHORT_COMMIT && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_commit =
+        word.len() >= *ABBREVIATIONS.start() && word.bytes().all(|b| b.is_ascii_hexdigit());
     let is_plain =
         word.bytes().all(|b| b.is_ascii_alphabetic()) || word.bytes().all(|b| b.is_ascii_digit());
     !is_commit && (word.len() < 4 || is_plain)
@@ -94,9 +93,11 @@ impl<'b> Form<'b> {
     fn each_word(&self, visit: &mut impl FnMut(usize, &str)) {
         let text = &*self.text;
         let mut at = 0;
-        while let Some(start) = text[at..].iter().position(|byte| is_part(*byte)) {
+        while let Some(start) = text[at..].iter().position(|byte| Tag::has_character(*byte)) {
             let start = at + start;
-            let length = text[start..].iter().position(|byte| !is_part(*byte));
+            let length = text[start..]
+                .iter()
+                .position(|byte| !Tag::has_character(*byte));
             at = length.map_or(text.len(), |length| start + length);
             // All characters of a run are ASCII.
             let run = std::str::from_utf8(&text[start..at]).unwrap_or_default();
@@ -131,9 +132,7 @@ impl<'b> Form<'b> {
 /// escape.
 fn escape(text: &[u8]) -> Option<(Option<u8>, usize)> {
     let code = |from: usize, digits: usize| {
-        let digits = std::str::from_utf8(text.get(from..from + digits)?).ok()?;
-        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let code = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+        let code = hex(text.get(from..from + digits)?)?;
         Some(u8::try_from(code).ok().filter(u8::is_ascii).unwrap_or(b' '))
     };
     let number = |digits: usize| Some((Some(code(2, digits)?), 2 + digits));
@@ -173,11 +172,6 @@ fn words_of(run: &str, mut visit: impl FnMut(usize, &str)) {
     }
 }
 
-/// Whether a byte may be a part of a tag.
-fn is_part(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
-}
-
 /// The key of kustomize with a text that is appended to the tag.
 const SUFFIX_KEY: &[u8] = b"tagSuffix";
 
@@ -188,10 +182,13 @@ pub(super) fn tag_suffixes(block: &[u8]) -> Vec<String> {
         let rest = &block[at + SUFFIX_KEY.len()..];
         let value = rest
             .iter()
-            .position(|byte| is_part(*byte))
+            .position(|byte| Tag::has_character(*byte))
             .unwrap_or(rest.len());
         let value = rest[value..].iter().take(Tag::MAX);
-        let suffix: Vec<u8> = value.copied().take_while(|byte| is_part(*byte)).collect();
+        let suffix: Vec<u8> = value
+            .copied()
+            .take_while(|byte| Tag::has_character(*byte))
+            .collect();
         suffixes.extend(
             String::from_utf8(suffix)
                 .ok()

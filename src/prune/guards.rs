@@ -176,7 +176,7 @@ pub(crate) struct ProtectionInputs<'e> {
 const THIS_REPOSITORY: &str = "this repository";
 /// The prefixes of references in the clone that refer to commits: branches, those of every remote, and the
 /// heads of changes on forges.
-const COMMITS: [&str; 5] = [
+const COMMIT_REFERENCES: [&str; 5] = [
     "refs/heads/",
     "refs/remotes/",
     "refs/pull/",
@@ -242,14 +242,14 @@ pub(crate) fn gather(
     Ok((guards, sources))
 }
 
-/// Searches the past of every branch of the remotes and of the clone.
+/// Searches the past of every branch of the remotes, and of every branch and change in the clone.
 fn read_past(
     past: &mut BranchConfigurations,
     branches: &Branches,
     config: &Config,
 ) -> Result<RepositoryProtection, Error> {
     let mut heads = Branches::heads(&branches.tips);
-    for prefix in COMMITS {
+    for prefix in COMMIT_REFERENCES {
         heads.extend(branches.git.tips_below(prefix)?.into_values());
     }
     past.read(&branches.git, heads, config, THIS_REPOSITORY)
@@ -268,10 +268,10 @@ impl ProtectionSources {
             }
             roots.push((prefix, set));
         }
-        text_search::search_work_tree(git, &roots, &self.finder(), &mut files.text)?;
+        let index = git.tracked()?;
+        text_search::search_work_tree(git, &index, &roots, &self.finder(), &mut files.text)?;
         self.common.merge(files);
         let tips = self.branches.tips.clone();
-        let index = git.tracked()?;
         let local = git.tips_below(REFERENCES)?;
         self.read_tips(&tips, local, &index)?;
         // The first location of a digest is reported, so the past comes last.

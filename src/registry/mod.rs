@@ -68,6 +68,14 @@ impl Read for Layer {
 }
 
 impl Source {
+    /// The same source, which requests a manifest again each time.
+    pub(crate) fn without_kept_manifests(self) -> Self {
+        match self {
+            Self::Remote(remote) => Self::Remote(remote.without_kept_manifests()),
+            Self::Layout(layout) => Self::Layout(layout),
+        }
+    }
+
     /// Fetches and verifies a manifest or index; `None` if the tag or digest is missing.
     ///
     /// `expected` is the media type in the parent's descriptor.

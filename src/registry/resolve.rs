@@ -51,11 +51,10 @@ impl ImageFacts {
 
     /// The text of the revision, if all platforms state the same.
     pub(crate) fn common_revision(&self, revisions: &Revisions) -> Option<&str> {
-        let mut texts = self.platforms.iter();
-        let first = texts.next()?.stated_revision(revisions).text()?;
-        texts
-            .all(|platform| platform.stated_revision(revisions).text() == Some(first))
-            .then_some(first)
+        let platforms = self.platforms.iter();
+        let mut texts = platforms.map(|platform| platform.stated_revision(revisions).text());
+        let first = texts.next()??;
+        texts.all(|text| text == Some(first)).then_some(first)
     }
 
     /// The text of the revision on the first platform that states one; empty if none does.
@@ -321,7 +320,7 @@ async fn read_entry(
         let facts = facts.clone();
         return Ok(PlatformFacts {
             platform,
-            annotations: merged(annotations, &facts.manifest),
+            annotations: with_index_annotations(annotations, &facts.manifest),
             ..facts
         });
     }
@@ -345,7 +344,7 @@ async fn read_entry(
             let platform = entry.platform.clone();
             let facts = read_image(source, found.digest, manifest, platform, read).await?;
             Ok(PlatformFacts {
-                annotations: merged(annotations, &facts.manifest),
+                annotations: with_index_annotations(annotations, &facts.manifest),
                 ..facts
             })
         }
@@ -400,7 +399,7 @@ async fn read_image(
 }
 
 /// The annotations of an index and of one of its manifests.
-fn merged(
+fn with_index_annotations(
     of_index: &BTreeMap<String, String>,
     manifest: &ImageManifest,
 ) -> BTreeMap<String, String> {

@@ -69,9 +69,8 @@ impl Sources {
         let roots = self.registries.read_roots();
         roots.map_err(|error| failed(error.to_string()))?;
         remote.memory = self.memory.clone();
-        Ok(Source::Remote(
-            remote.keeping_manifests(self.keeps_manifests),
-        ))
+        remote.keeps_manifests = self.keeps_manifests;
+        Ok(Source::Remote(remote))
     }
 
     /// The longest mapping of `repository` in the strongest layer that has one, and the remaining

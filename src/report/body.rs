@@ -20,7 +20,7 @@ use crate::{
     config::{self, Config, SetPath},
     history::HistoryEntry,
     pull_request::{Marker, MarkerKind},
-    untrusted::{Forms, markdown},
+    untrusted::{markdown, redacted},
 };
 
 /// The maximum length of a body, in characters; forges refuse longer ones (GitHub: 65,536).
@@ -273,12 +273,6 @@ pub(crate) fn render(
         &notices,
         &marker,
     ))
-}
-
-/// The text without credentials in known formats, whatever part or template they came from.
-fn redacted(text: &str) -> String {
-    let redacted = Forms::default().redact(text.as_bytes());
-    String::from_utf8_lossy(&redacted).into_owned()
 }
 
 fn changes_section(document: &PlanDocument) -> String {

@@ -290,9 +290,9 @@ impl Policy<'_> {
             }
         }
         let refusal = closest.unwrap_or_else(|| Refusal::new("no trusted root is configured"));
-        if unknown_authority::fill_gap(&self.roots, &refusal, parsed) {
+        if unknown_authority::is_gap_filled(&self.roots, &refusal, parsed) {
             return Err(Refusal::new(format!(
-                "no trusted root lists both its authority and its logs: {}",
+                "no trusted root lists both the authority and the logs of the signature: {}",
                 refusal.reason
             )));
         }

@@ -21,7 +21,7 @@ const MAX_CANDIDATES: usize = 32;
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 /// The type that cosign gives entries under the fallback tag.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-const ATTACH: &str = "attach it again: copy the image with its signatures from another registry (`cosign copy`), or sign \
+const ATTACH_AGAIN: &str = "attach it again: copy the image with its signatures from another registry (`cosign copy`), or sign \
                       the digest again; the image itself is not affected";
 /// A payload of an older cosign version.
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -161,13 +161,13 @@ impl Search<'_> {
         let fault = match error.class {
             Class::MissingContent => Error {
                 message: format!(
-                    "a bundle attached to {} is missing: {}",
+                    "a signature attached to {} is missing: {}",
                     self.subject.digest, error.message
                 ),
-                help: Some(ATTACH.to_owned()),
+                help: Some(ATTACH_AGAIN.to_owned()),
                 ..error
             },
-            Class::WrongBytes => error.help(ATTACH),
+            Class::WrongBytes => error.help(ATTACH_AGAIN),
             _ => error,
         };
         self.result.faults.push(fault);

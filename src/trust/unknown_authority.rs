@@ -106,7 +106,7 @@ impl Root {
 }
 
 /// Whether a root lists the authority or the log that is missing in the root of the refusal.
-pub(super) fn fill_gap(roots: &[Root], refusal: &Refusal, parsed: &ParsedBundle) -> bool {
+pub(super) fn is_gap_filled(roots: &[Root], refusal: &Refusal, parsed: &ParsedBundle) -> bool {
     let certificates = certificates(&parsed.bundle);
     match refusal.gap {
         Some(RootGap::Authority) => roots
@@ -115,13 +115,12 @@ pub(super) fn fill_gap(roots: &[Root], refusal: &Refusal, parsed: &ParsedBundle)
         Some(RootGap::Log) => {
             let mut entries = parsed.bundle.verification_material.tlog_entries.iter();
             let lists_entries = entries.all(|entry| roots.iter().any(|root| root.lists_log(entry)));
-            let mut with_logs = roots.iter().filter(|root| !root.trusted.ctlogs.is_empty());
-            let lists_certificate = match (certificates.first(), with_logs.next()) {
-                (Some(certificate), Some(first)) => std::iter::once(first)
-                    .chain(with_logs)
-                    .any(|root| root.unknown_certificate_log(certificate).is_none()),
-                _ => true,
-            };
+            let with_logs = roots.iter().filter(|root| !root.trusted.ctlogs.is_empty());
+            let mut with_logs = with_logs.peekable();
+            let lists_certificate = certificates.first().is_none_or(|certificate| {
+                with_logs.peek().is_none()
+                    || with_logs.any(|root| root.unknown_certificate_log(certificate).is_none())
+            });
             lists_entries && lists_certificate
         }
         Some(RootGap::Period) | None => false,

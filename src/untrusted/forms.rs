@@ -269,12 +269,18 @@ fn unicode_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
     Some((12, utf8(c)))
 }
 
-fn hex(digits: &[u8]) -> Option<u32> {
+/// The value of hexadecimal digits without a sign.
+pub(crate) fn hex(digits: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(digits).ok()?;
     if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     u32::from_str_radix(digits, 16).ok()
+}
+
+/// The text with `***` in place of each credential in a known format.
+pub(crate) fn redacted(text: &str) -> String {
+    String::from_utf8_lossy(&Forms::default().redact(text.as_bytes())).into_owned()
 }
 
 #[cfg(test)]
@@ -286,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    fn redacted(secret: &str, text: &str) -> String {
+    fn without(secret: &str, text: &str) -> String {
         let mut forms = Forms::default();
         forms.add(secret.as_bytes());
         String::from_utf8(forms.redact(text.as_bytes())).unwrap()
@@ -313,7 +319,7 @@ mod tests {
                         URL_SAFE.encode(&text),
                         URL_SAFE_NO_PAD.encode(&text),
                     ] {
-                        let shown = redacted(secret, &format!("sent <{form}>"));
+                        let shown = without(secret, &format!("sent <{form}>"));
                         assert!(shown.contains("***"), "{secret} {text} {form}: {shown}");
                         // No character with a bit of the secret remains, and all characters without
                         // one do.
@@ -336,8 +342,8 @@ mod tests {
             let text = STANDARD_NO_PAD.encode(format!("{before}s3cret-s3cret"));
             // The first character after the cut contains only bits of the secret.
             let cut = &text[(8 * before.len()).div_ceil(6)..];
-            assert_eq!(redacted("s3cret-s3cret", cut), "***");
-            assert_eq!(redacted("s3cret-s3cret", &format!("<{cut}>")), "<***>");
+            assert_eq!(without("s3cret-s3cret", cut), "***");
+            assert_eq!(without("s3cret-s3cret", &format!("<{cut}>")), "<***>");
         }
     }
 
@@ -345,13 +351,13 @@ mod tests {
     fn encoded_short_secrets_are_found() {
         for secret in ["abcd", "abcde", "abcdef"] {
             let form = STANDARD.encode(secret);
-            assert_eq!(redacted(secret, &format!("<{form}>")), "<***>", "{secret}");
+            assert_eq!(without(secret, &format!("<{form}>")), "<***>", "{secret}");
         }
-        assert_eq!(redacted("zzzz", "more text"), "more text");
+        assert_eq!(without("zzzz", "more text"), "more text");
         // A shorter secret occurs in other text by chance.
         for secret in ["a", "ab", "abc"] {
             let text = format!("<abc>, {}", STANDARD.encode(secret));
-            assert_eq!(redacted(secret, &text), text, "{secret}");
+            assert_eq!(without(secret, &text), text, "{secret}");
         }
     }
 
@@ -369,17 +375,17 @@ mod tests {
             r"p\u002Fs\u0020\u0022\u00F6\u002B\u005C\u0025\u0026",
             r"p/s \u{22}ö+\\%&",
         ] {
-            assert_eq!(redacted(secret, &format!("<{form}>")), "<***>", "{form}");
+            assert_eq!(without(secret, &format!("<{form}>")), "<***>", "{form}");
         }
-        assert_eq!(redacted("pass word", "<pass+word>"), "<***>");
+        assert_eq!(without("pass word", "<pass+word>"), "<***>");
         let lines = "a\nb\rc\td\u{8}e\u{c}f";
-        assert_eq!(redacted(lines, r"<a\nb\rc\td\be\ff>"), "<***>");
+        assert_eq!(without(lines, r"<a\nb\rc\td\be\ff>"), "<***>");
         // A malformed escape is not decoded.
-        assert_eq!(redacted("a\nb", "<a%+Ab>"), "<a%+Ab>");
+        assert_eq!(without("a\nb", "<a%+Ab>"), "<a%+Ab>");
         let text = r"<a\ud83d..de00b>";
-        assert_eq!(redacted("a😀b", text), text);
+        assert_eq!(without("a😀b", text), text);
         assert_eq!(
-            redacted("a😀b", r"a\ud83d\ude00b \ud83d \u{} %zz %"),
+            without("a😀b", r"a\ud83d\ude00b \ud83d \u{} %zz %"),
             r"*** \ud83d \u{} %zz %"
         );
         // Base64 in a URL, and in JSON that escapes the slash.
@@ -388,9 +394,9 @@ mod tests {
             .replace('+', "%2B")
             .replace('/', "%2F")
             .replace('=', "%3D");
-        assert_eq!(redacted("u:???>>>~~~", &format!("<{url}>")), "<***>");
+        assert_eq!(without("u:???>>>~~~", &format!("<{url}>")), "<***>");
         let json = text.replace('/', "\\/");
-        assert_eq!(redacted("u:???>>>~~~", &format!("<{json}>")), "<***>");
+        assert_eq!(without("u:???>>>~~~", &format!("<{json}>")), "<***>");
     }
 
     #[test]
@@ -407,13 +413,13 @@ mod tests {
     #[test]
     fn credential_in_a_known_format_is_redacted_without_a_secret() {
         let key = concat!("AK", "IAIOSFODNN7EXAMPLE");
-        assert_eq!(redacted("", &format!("key {key} of x")), "key *** of x");
+        assert_eq!(without("", &format!("key {key} of x")), "key *** of x");
     }
 
     #[test]
     fn overlapping_and_empty_secrets_are_redacted() {
-        assert_eq!(redacted("abba", "xabbabbax"), "x***x");
-        assert_eq!(redacted("", "abc"), "abc");
+        assert_eq!(without("abba", "xabbabbax"), "x***x");
+        assert_eq!(without("", "abc"), "abc");
         let mut forms = Forms::default();
         assert_eq!(forms.longest(), formats::MAX_SECRET);
         forms.add(&[b'x'; formats::MAX_SECRET]);

@@ -22,7 +22,7 @@ mod text;
 pub(crate) mod workflow;
 
 pub(crate) use formats::{has_credential, masked_credentials};
-pub(crate) use forms::{Forms, starred};
+pub(crate) use forms::{Forms, hex, redacted, starred};
 pub(crate) use hidden::is_hidden;
 pub(crate) use secret_words::{
     masked_label, masked_text, masked_urls, masked_words, secret_reason,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use regex::{Captures, Regex};
 
-use super::{Forms, has_credential};
+use super::{has_credential, redacted};
 
 /// Last words of the variables of secrets, whole or as a suffix (`PGPASSWORD`).
 const ENDINGS: [&str; 7] = [
@@ -41,12 +41,9 @@ pub(crate) fn secret_reason(entry: &str) -> Option<&'static str> {
 }
 
 /// Names of options and of parameters in a query, in addition to those of variables.
-const PARAMETERS: [&str; 10] = [
-    "PASS",
-    "PWD",
+const PARAMETERS: [&str; 7] = [
     "REQUIREPASS",
     "MASTERAUTH",
-    "AUTH",
     "KEY",
     "SIG",
     "SIGNATURE",
@@ -54,7 +51,10 @@ const PARAMETERS: [&str; 10] = [
     "JWT",
 ];
 
-/// Headers with credentials whose names are not those of a secret (RFC 9110, section 11; RFC 6265).
+/// Last words of the names of options and parameters of secrets.
+const PARAMETER_ENDINGS: [&str; 3] = ["PASS", "PWD", "AUTH"];
+
+/// Headers with credentials, in addition to the names of secrets (RFC 9110, section 11; RFC 6265).
 const HEADERS: [&str; 4] = [
     "AUTHORIZATION",
     "PROXY-AUTHORIZATION",
@@ -62,11 +62,11 @@ const HEADERS: [&str; 4] = [
     "SET-COOKIE",
 ];
 
-/// Schemes of the header `Authorization`, whose credential is a separate word.
-const SCHEMES: [&str; 5] = ["BASIC", "BEARER", "DIGEST", "TOKEN", "APIKEY"];
+/// Schemes of the header `Authorization`. The credential is the next word.
+const AUTHORIZATION_SCHEMES: [&str; 5] = ["BASIC", "BEARER", "DIGEST", "TOKEN", "APIKEY"];
 
 /// Options of a user and a password: `-u USER:PASSWORD`.
-const USERS: [&str; 4] = ["-u", "-U", "--user", "--proxy-user"];
+const USER_OPTIONS: [&str; 4] = ["-u", "-U", "--user", "--proxy-user"];
 
 const QUOTES: [char; 3] = ['"', '\'', '\\'];
 
@@ -86,10 +86,10 @@ static URL_USER: LazyLock<Regex> = LazyLock::new(|| {
 /// assignment, a header, a URL with a user, or the value after an option such as `--password`.
 pub(crate) fn masked_words(words: &[String]) -> Vec<String> {
     let mut masked: Vec<String> = Vec::new();
-    let mut before = Before::default();
+    let mut before = PrecedingWords::default();
     for word in words {
-        let is_secret = has_secret(word) || before.makes_secret(word);
-        before.follow(word);
+        let is_secret = has_secret(word) || before.make_secret(word);
+        before.push(word);
         masked.push(if is_secret {
             "***".to_owned()
         } else {
@@ -101,9 +101,7 @@ pub(crate) fn masked_words(words: &[String]) -> Vec<String> {
 
 /// The text, with `***` in place of each word that is or contains a secret, as in a command.
 pub(crate) fn masked_text(text: &str) -> String {
-    let redacted = Forms::default().redact(text.as_bytes());
-    let redacted = String::from_utf8_lossy(&redacted);
-    let words: Vec<String> = redacted.split(' ').map(str::to_owned).collect();
+    let words: Vec<String> = redacted(text).split(' ').map(str::to_owned).collect();
     masked_words(&words).join(" ")
 }
 
@@ -130,8 +128,7 @@ pub(crate) fn masked_urls(text: &str) -> Cow<'_, str> {
     if !has_credential(&masked) {
         return masked;
     }
-    let redacted = Forms::default().redact(masked.as_bytes());
-    String::from_utf8_lossy(&redacted).into_owned().into()
+    redacted(&masked).into()
 }
 
 /// Whether a word, which may be the script of a shell, contains a secret.
@@ -144,12 +141,12 @@ fn has_secret(word: &str) -> bool {
     {
         return true;
     }
-    let mut before = Before::default();
+    let mut before = PrecedingWords::default();
     for part in word.split_whitespace() {
-        if before.makes_secret(part) {
+        if before.make_secret(part) {
             return true;
         }
-        before.follow(part);
+        before.push(part);
     }
     false
 }
@@ -176,28 +173,30 @@ fn is_secret_user(scheme: &str, user: &str) -> bool {
 
 /// The words before a word of a command.
 #[derive(Default)]
-struct Before<'w> {
+struct PrecedingWords<'w> {
     option: Option<&'w str>,
     /// Whether the next word is the value of a header.
     is_header: bool,
 }
 
-impl<'w> Before<'w> {
-    fn makes_secret(&self, word: &str) -> bool {
+impl<'w> PrecedingWords<'w> {
+    fn make_secret(&self, word: &str) -> bool {
         let word = word.trim_matches(QUOTES);
         let Some(option) = self.option else {
             return self.is_header && may_be_secret(word);
         };
         // The numbers of a user and a group are no secret.
         let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        let pair = word.split_once(':').filter(|_| USERS.contains(&option));
+        let pair = word
+            .split_once(':')
+            .filter(|_| USER_OPTIONS.contains(&option));
         let is_user = pair.is_some_and(|(user, secret)| !is_number(user) || !is_number(secret));
         is_user || is_secret_parameter(option) && may_be_secret(word)
     }
 
-    fn follow(&mut self, word: &'w str) {
+    fn push(&mut self, word: &'w str) {
         let word = word.trim_matches(QUOTES);
-        let is_scheme = SCHEMES.contains(&word.to_ascii_uppercase().as_str());
+        let is_scheme = AUTHORIZATION_SCHEMES.contains(&word.to_ascii_uppercase().as_str());
         let name = word.strip_suffix(':');
         self.is_header = name.is_some_and(is_secret_parameter) || self.is_header && is_scheme;
         self.option = (word.starts_with('-') && !word.contains('=')).then_some(word);
@@ -211,7 +210,7 @@ fn is_secret_parameter(name: &str) -> bool {
     let last = upper.rsplit(['-', '_', '.']).next().unwrap_or_default();
     HEADERS.contains(&upper.as_str())
         || PARAMETERS.contains(&upper.as_str())
-        || ["PASS", "PWD", "AUTH"].contains(&last)
+        || PARAMETER_ENDINGS.contains(&last)
         || is_secret_name(name)
 }
 

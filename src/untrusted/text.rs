@@ -16,7 +16,7 @@ const CHARACTERS_PER_COLUMN: usize = 4;
 /// Escapes hidden characters, including line breaks, and masks the tokens in URLs. Doing so twice has the
 /// same result.
 pub(crate) fn plain(text: &str) -> String {
-    replace_hidden(text, escape).into_owned()
+    masked_and_escaped(text, escape).into_owned()
 }
 
 /// Quotes external text as one word of a shell command.
@@ -131,7 +131,7 @@ impl Formatter for Inert {
     where
         W: ?Sized + io::Write,
     {
-        let escaped = replace_hidden(fragment, |out, c| {
+        let escaped = masked_and_escaped(fragment, |out, c| {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _ = write!(out, "\\u{unit:04x}");
             }
@@ -147,12 +147,13 @@ impl Formatter for Inert {
     }
 }
 
-/// Escapes hidden characters, including line breaks, as `\u{…}`.
+/// Masks the secrets in URLs, and escapes hidden characters, including line breaks, as `\u{…}`.
 pub(crate) fn code_points(text: &str) -> String {
-    replace_hidden(text, |out, c| out.extend(c.escape_unicode())).into_owned()
+    masked_and_escaped(text, |out, c| out.extend(c.escape_unicode())).into_owned()
 }
 
-fn replace_hidden(text: &str, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
+/// Masks the secrets in URLs, and replaces each hidden character.
+fn masked_and_escaped(text: &str, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
     let text = masked_urls(text);
     // Almost all texts consist of printable ASCII characters; a scan may have millions of them.
     if text
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn only_texts_with_hidden_characters_are_copied() {
         for (text, is_copied) in [("a ~", false), ("a\n", true), ("\u{7f}", true)] {
-            let replaced = replace_hidden(text, escape);
+            let replaced = masked_and_escaped(text, escape);
             assert_eq!(matches!(replaced, Cow::Owned(_)), is_copied, "{text:?}");
         }
     }

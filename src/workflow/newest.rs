@@ -233,7 +233,7 @@ mod tests {
     use crate::config::example;
 
     #[test]
-    fn prerelease_needs_one_or_the_permission() {
+    fn prerelease_requires_one_or_the_setting() {
         let config = |more: &str| {
             example(&format!(
                 "version: 1\nfiles: [x]\nrevision: {{ pattern: semver{more} }}\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n"

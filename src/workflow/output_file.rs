@@ -1,4 +1,4 @@
-//! The files that options name for output, such as `--body-file`.
+//! The output files of options such as `--body-file`.
 //!
 //! The place is checked before the first request, and its directory remains open: no link leads out of the
 //! repository, and no file is replaced that git tracks or that repin reads. A file is written completely or

@@ -23,7 +23,7 @@ pub(crate) fn prune_backend(
     services: &Services,
 ) -> Result<Access<Backend>, Errors> {
     let unusable = |reason: String| Errors::from(Error::input(Code::SOURCE, reason));
-    let sources = services.uncached_sources(config)?;
+    let sources = services.sources(config)?;
     let source = sources
         .source(&image.repository)
         .map_err(|error| unusable(error.to_string()))?;

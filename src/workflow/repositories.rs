@@ -61,13 +61,10 @@ pub(super) async fn fetch(
     fetch: &Fetch,
     services: &Services,
 ) -> Result<Result<FetchedRepository, String>, Errors> {
-    let fetched = fetch_once(remote.clone(), fetch, services).await?;
-    let is_final = matches!(fetched, Ok(_) | Err(GitError::Late { .. }));
-    let fetched = if login.is_none() || is_final {
-        fetched
-    } else {
-        fetch_once(Remote { login, ..remote }, fetch, services).await?
-    };
+    let mut fetched = fetch_once(remote.clone(), fetch, services).await?;
+    if let Some(remote) = remote.retry(&fetched, login.as_ref()) {
+        fetched = fetch_once(remote, fetch, services).await?;
+    }
     Ok(fetched.map_err(|error| error.to_string()))
 }
 

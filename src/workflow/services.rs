@@ -100,22 +100,16 @@ impl Services {
         })
     }
 
-    /// The sources of images, which request a manifest by its digest once in the run.
-    pub(crate) fn sources(&self, config: &Config) -> Result<Sources, Errors> {
-        self.uncached_sources(config)
-            .map(Sources::keeping_manifests)
-    }
-
-    /// The sources of images for a run that deletes manifests, and reads them again. A run uses the same
+    /// The sources of images, which request a manifest by its digest once in the run. A run uses the same
     /// registries throughout, with their connections and tokens.
-    pub(super) fn uncached_sources(&self, config: &Config) -> Result<Sources, Errors> {
+    pub(crate) fn sources(&self, config: &Config) -> Result<Sources, Errors> {
         let mappings = self
             .mappings
             .iter()
             .chain([&config.sources])
             .cloned()
             .collect();
-        Ok(Sources::new(mappings, self.registries(config)?))
+        Ok(Sources::new(mappings, self.registries(config)?).keeping_manifests())
     }
 
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {
@@ -293,7 +287,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn contacted_server_has_the_time() {
+    fn earliest_server_time_is_authoritative() {
         let services = services();
         let now = (services.environment.clock)();
         let day = Duration::from_secs(86_400);

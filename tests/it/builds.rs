@@ -86,6 +86,9 @@ fn rolled_back() -> World {
 
 #[test]
 fn unknown_holds_are_reported() {
+    let ran = world().run(&["builds"]).exits(0);
+    let warning = "warning: held builds are unknown: the root is not in a git repository";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     let world = rolled_back();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();

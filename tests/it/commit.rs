@@ -86,9 +86,11 @@ fn earlier_change_of_pins_is_committed() {
     assert!(last(&world).1.starts_with("rollback: "));
 }
 
+/// Changes the repository before the run.
+type Change = fn(&World);
+
 #[test]
 fn commit_contains_the_whole_set() {
-    type Change = fn(&World);
     let changes: [Change; 4] = [
         // Another run already moved the pins of one file.
         |world| {
@@ -121,7 +123,6 @@ fn commit_contains_the_whole_set() {
 
 #[test]
 fn other_changes_of_planned_files_stop_the_commit() {
-    type Change = fn(&World);
     let more = "more than its pins differs from HEAD";
     let staged = "another content is staged";
     let cases: [(&str, Change); 4] = [
@@ -211,7 +212,7 @@ fn push_command(ran: &Ran) -> &str {
 }
 
 #[test]
-fn detached_head_warns_with_the_set_of_the_base() {
+fn detached_head_warns_with_the_base_set() {
     let world = committer();
     world.promoted(REV_A);
     world.git(&["checkout", "-q", "--detach"]);
@@ -353,7 +354,6 @@ fn a_rollback_commits_too() {
 
 #[test]
 fn file_that_differs_from_head_stops_the_commit() {
-    type Change = fn(&World);
     let cases: [(&str, Change); 6] = [
         ("changed", |world| {
             world.write(A, world.read(A) + "# mine\n");

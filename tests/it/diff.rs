@@ -8,7 +8,7 @@ use crate::{
         fake::{Fake, Reaction},
         layout::Platform,
         registry::{Protection, Registry},
-        world::{REV_A, REV_B, REV_C, World, git, world},
+        world::{REV_A, REV_B, REV_C, World, both, git, world},
     },
     verify::{IMAGES, POLICY, attest, unsigned, with_policy},
 };
@@ -37,15 +37,6 @@ fn promoted_with(subject: &str) -> (World, String, String) {
         }
     }
     (world, old, new)
-}
-
-/// The platform, and linux/arm64 with the same content.
-fn both(platform: Platform) -> [Platform; 2] {
-    let other = Platform {
-        name: "linux/arm64",
-        ..platform.clone()
-    };
-    [platform, other]
 }
 
 fn source_commit(world: &World, subject: &str) -> String {
@@ -242,7 +233,7 @@ fn missing_commits_have_a_reason() {
 }
 
 #[test]
-fn commits_of_a_source_at_a_path_are_listed() {
+fn commits_of_a_local_source_are_listed() {
     let world = world().with_git();
     let directory = tempfile::tempdir().unwrap();
     let app = directory.path();

@@ -916,7 +916,7 @@ fn unused_place_or_key_is_a_warning() {
 }
 
 #[test]
-fn mark_in_a_file_that_no_place_searches_is_reported() {
+fn mark_outside_all_places_is_reported() {
     let world = split(REV_A);
     let digest = world.digest("fix", REV_B);
     let mark = format!("a = 1\nfix = \"{digest}\" # repin: fix\n");

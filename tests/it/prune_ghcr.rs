@@ -576,6 +576,21 @@ fn an_untagged_version_without_a_manifest_refuses() {
 }
 
 #[test]
+fn index_without_a_platform_is_broken() {
+    let lost = || Image::single("arm64", "lost");
+    let index = Image::index(vec![image("kept"), lost()]);
+    let hosted = HostedRepository::new("orgs", "", |store| {
+        two(store);
+        store.push(&["pending-broken"], &index, &days_ago(60));
+        store.manifests.remove(&lost().digest());
+        store.remove(lost().digest());
+    });
+    let document = hosted.prune(&[], 0);
+    let reason = protection(&document, "pending-broken");
+    assert_eq!(reason, "broken: linux/arm64 is missing");
+}
+
+#[test]
 fn changing_version_without_manifest_does_not_dangle() {
     let lost = image("lost").digest();
     let refused = |does: fn(&mut Store) -> Option<Reply>| {

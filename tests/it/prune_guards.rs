@@ -1345,7 +1345,11 @@ fn split_pins_of_another_repository_protect() {
         "pending-theirs",
         "in a/k/prod.yaml:4 of a past commit of ",
     );
-    kept(&document, "pending-ours", "in k/prod.yaml:");
+    kept(
+        &document,
+        "pending-ours",
+        "in k/prod.yaml:4 of a past commit of ",
+    );
     kept(
         &document,
         "pending-beside",

@@ -256,7 +256,7 @@ fn tag_in_any_format_protects() {
 }
 
 #[test]
-fn common_word_protects_next_to_a_name_of_the_image() {
+fn common_word_protects_next_to_image_name() {
     let (pinned, names) = (
         pinned(),
         [

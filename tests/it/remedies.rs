@@ -201,7 +201,7 @@ fn recorded_digest_needs_the_label_of_its_revision() {
 }
 
 #[test]
-fn tag_of_a_registry_is_set_again_with_the_printed_command() {
+fn printed_command_sets_the_tag_again() {
     let world = promoted();
     let directory = tempfile::tempdir().unwrap();
     let registry = Registry::start(directory.path(), &Protection::None);
@@ -246,7 +246,7 @@ fn tag_of_a_registry_is_set_again_with_the_printed_command() {
 }
 
 #[test]
-fn tags_of_pins_claim_the_revision_of_the_digest() {
+fn pin_tag_claims_the_revision_of_its_digest() {
     let world = world().with_git();
     world.adopt(REV_A);
     world.push();
@@ -531,7 +531,7 @@ fn content_of_another_size_fails_a_rehearsal() {
 }
 
 #[test]
-fn layer_of_another_size_than_listed_fails_a_rehearsal() {
+fn layer_of_another_size_fails_a_rehearsal() {
     let image = Image::single("amd64", REV_A);
     let manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
     let mut layers = manifest["layers"].clone();

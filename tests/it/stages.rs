@@ -529,7 +529,7 @@ fn forge_has_the_head_of_a_stage() {
 }
 
 #[test]
-fn stage_without_a_branch_is_judged_on_the_forge() {
+fn stage_without_branch_is_judged_on_the_forge() {
     let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
     let forge = pipeline.world.read(STAGING);
     let forge = forge.lines().find(|line| line.starts_with("forge: "));
@@ -548,7 +548,7 @@ fn stage_without_a_branch_is_judged_on_the_forge() {
 }
 
 #[test]
-fn stage_without_an_image_warns_unless_it_must_be_complete() {
+fn missing_image_of_a_stage_warns_or_fails() {
     for (complete, code) in [("false", 0), ("true", 1)] {
         let after = format!(
             "promote: {{ after: [{{ set: ../staging/repin.yaml, complete: {complete} }}] }}\n"
@@ -583,7 +583,7 @@ fn clock_of_the_forge_counts() {
 }
 
 #[test]
-fn set_unknown_to_the_stage_is_ordered_by_its_images() {
+fn set_unknown_to_the_stage_is_ordered() {
     for (created, changed) in [
         ("2026-11-20T00:00:00Z", true),
         ("2026-11-10T00:00:00Z", false),
@@ -608,7 +608,7 @@ fn set_unknown_to_the_stage_is_ordered_by_its_images() {
 }
 
 #[test]
-fn revision_of_a_stage_in_another_form_is_translated() {
+fn revision_in_another_form_is_translated() {
     let mut pipeline = Pipeline::new(AFTER_A_DAY);
     let label = "org.opencontainers.image.version";
     for (revision, version) in [(REV_A, "1.0.0"), (REV_B, "1.1.0")] {

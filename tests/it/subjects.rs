@@ -10,7 +10,7 @@ use crate::{
         attach,
         authority::{Key, Signing, cosign_attestation, cosign_signature, provenance},
         layout::Platform,
-        world::{REV_A, REV_B, World, details, failed, whole, world},
+        world::{REV_A, REV_B, World, both, details, failed, world},
     },
     verify::{POLICY, PROMOTE, attached, hex, name, trusted, unsigned, with_policy},
 };
@@ -27,7 +27,7 @@ const SIGNATURES: &str = "verify:
 fn build_fix(world: &mut World, revision: &'static str, signed: &str) {
     // With the platforms of `review`, so that an exchange loses none.
     let platform = Platform::new("linux/amd64", revision).files(&[("name", signed)]);
-    world.rebuild("fix", revision, &whole("review", platform));
+    world.rebuild("fix", revision, &both(platform));
     let digest = world.digest("fix", revision).to_owned();
     let statement = provenance(signed, hex(&digest), revision);
     let bundle = Signing::of(revision).bundle(&statement);
@@ -447,10 +447,10 @@ fn untrusted_event_and_ref_are_refused() {
     }
 }
 
-/// An image of two platforms, each listed for a platform of `listed`.
 /// The indexes below lack platforms of the pinned one.
 const LOST: &[&str] = &["--allow-lost-platform"];
 
+/// Builds an image of two platforms, each listed for a platform of `platforms`.
 fn build_index(world: &mut World, platforms: &[(&'static str, Value); 2]) {
     let layout = world.layout("review");
     let entries: Vec<_> = platforms

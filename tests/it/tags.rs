@@ -106,7 +106,7 @@ fn abbreviation_that_is_too_short_is_refused() {
 }
 
 #[test]
-fn abbreviation_of_a_build_is_expanded_in_the_registry() {
+fn registry_expands_abbreviation_of_a_build() {
     let world = world_with("{ tag: 'v-{revision}' }").with_git();
     build_all(&world, &format!("v-{COMMIT}"));
     // As `builds` prints it.

@@ -44,8 +44,9 @@ pub(crate) enum HistoryVerdict {
         open_order: Option<Order>,
         /// The extent of the history in which to look up the digests; `None`: no history is available.
         digest_extent: Option<Extent>,
-        /// Whether the digests decide if missing commits matter.
-        is_shallow_open: bool,
+        /// Whether the recorded set is held in a shallow clone: missing commits then matter only if the tags
+        /// resolve to other digests.
+        rechecks_shallow_hold: bool,
     },
     /// A rollback to a set that was promoted. `None`: no commit records its revision, so its digests are
     /// looked up.
@@ -130,14 +131,14 @@ impl<'c> Counted<'c> {
             state.overridden = Some(Override::RolledBack);
         }
         let is_refused = any_failed(&result.checks) || any_failed(&holds);
-        let mut is_shallow_open = false;
+        let mut rechecks_shallow_hold = false;
         if let HistoryFacts::Known {
             recorded_hold,
             extent,
             ..
         } = facts
         {
-            is_shallow_open = recorded_hold.is_shallow && recorded_hold.is_held();
+            rechecks_shallow_hold = recorded_hold.is_shallow && recorded_hold.is_held();
             if recorded_hold.is_held() && is_refused {
                 // The set is refused before its images are read.
                 let set = HeldBy {
@@ -146,11 +147,8 @@ impl<'c> Counted<'c> {
                 };
                 let held = check_hold(&set, recorded_hold, overrides.rolled_back, *extent);
                 result.checks.push(held);
-            } else if recorded_hold.is_shallow && !is_shallow_open {
-                match check_shallow_hold(overrides.rolled_back, *extent) {
-                    Ok(check) => result.checks.push(check),
-                    Err(outage) => result.outages.push(outage),
-                }
+            } else if recorded_hold.is_shallow && !rechecks_shallow_hold {
+                result.add(check_shallow_hold(overrides.rolled_back, *extent).into());
             }
         }
         result.checks.extend(holds);
@@ -158,7 +156,7 @@ impl<'c> Counted<'c> {
             overrides,
             open_order,
             digest_extent: facts.extent(),
-            is_shallow_open,
+            rechecks_shallow_hold,
         };
         Ok(HistoryChecked {
             state: state.stage(result)?,
@@ -248,7 +246,7 @@ impl HistoryChecked<'_> {
             path: &self.state.config.set_path,
         };
         let hold = history.hold(digests, &self.pinned);
-        let (is_forced, extent, is_shallow_open) = match &self.verdict {
+        let (is_forced, extent, rechecks_shallow_hold) = match &self.verdict {
             HistoryVerdict::Rollback(_) => {
                 result.checks.extend(check_return(&set, &hold));
                 return result;
@@ -260,20 +258,17 @@ impl HistoryChecked<'_> {
             HistoryVerdict::Promotion {
                 overrides,
                 digest_extent: Some(extent),
-                is_shallow_open,
+                rechecks_shallow_hold,
                 ..
-            } => (overrides.rolled_back, *extent, *is_shallow_open),
+            } => (overrides.rolled_back, *extent, *rechecks_shallow_hold),
         };
         if !hold.is_shallow || hold.latest().is_some() {
             let check = check_hold(&set, &hold, is_forced, extent);
             result.checks.push(check);
         }
         // The recorded set is held, and the tags resolve to other digests.
-        if is_shallow_open && !hold.is_held() {
-            match check_shallow_hold(is_forced, extent) {
-                Ok(check) => result.checks.push(check),
-                Err(outage) => result.outages.push(outage),
-            }
+        if rechecks_shallow_hold && !hold.is_held() {
+            result.add(check_shallow_hold(is_forced, extent).into());
         }
         if is_forced && (hold.is_held() || hold.is_shallow) {
             self.state.overridden = Some(Override::RolledBack);

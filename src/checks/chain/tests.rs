@@ -196,7 +196,7 @@ fn unexamined_stage_stops_the_chain() {
         overrides: Overrides::default(),
         open_order: None,
         digest_extent: None,
-        is_shallow_open: false,
+        rechecks_shallow_hold: false,
     };
     let images = Images::new(ChainState::new(&config, &revision), Vec::new(), history);
     assert_eq!(images.staged(&[]).unwrap_err().outages.len(), 1);

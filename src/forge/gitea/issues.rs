@@ -104,7 +104,7 @@ impl Gitea {
         if self.version().await?.starts_workflows() {
             return Ok(Ability::Yes);
         }
-        let version = self.http.clean(&self.version_text().await?);
+        let version = self.http.clean(&self.http.gitea_version().await?);
         Ok(Ability::No(format!(
             "{version} cannot start workflows on request, and starts them after a merge automatically"
         )))

@@ -75,7 +75,7 @@ impl From<RepositoryRow> for Repo {
 
 impl Gitea {
     pub(crate) async fn check_version(&self) -> Result<(), Error> {
-        let text = self.version_text().await?;
+        let text = self.http.gitea_version().await?;
         if Version::parse(&text).is_supported() {
             return Ok(());
         }

@@ -81,15 +81,16 @@ impl Version {
 
 impl Gitea {
     pub(super) async fn version(&self) -> Result<Version, Error> {
-        self.version_text().await.map(|text| Version::parse(&text))
-    }
-
-    pub(super) async fn version_text(&self) -> Result<String, Error> {
-        self.http.gitea_version().await
+        self.http.parsed_version().await
     }
 }
 
 impl Http {
+    pub(super) async fn parsed_version(&self) -> Result<Version, Error> {
+        let text = self.gitea_version().await?;
+        Ok(Version::parse(&text))
+    }
+
     /// The version of a Gitea or Forgejo, requested once for all of its repositories.
     pub(super) async fn gitea_version(&self) -> Result<String, Error> {
         let read = async || {

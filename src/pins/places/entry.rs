@@ -184,7 +184,7 @@ impl Judge<'_> {
         let scalars = fields.names.iter().chain(&fields.digest).chain(&fields.tag);
         let duplicate = scalars.filter_map(|field| self.document.duplicate_above(field.node));
         if let Some(second) = duplicate.min() {
-            let key = super::excerpt(self.document.key(second).unwrap_or_default().as_bytes());
+            let key = super::key_excerpt(self.document, second);
             return Some(self.at(
                 second,
                 format!("duplicate key `{key}`: YAML forbids it, and readers take the first or the last one"),

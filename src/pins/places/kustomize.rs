@@ -15,8 +15,8 @@ const BOTH: &str =
 /// The entries of a kustomization, as kustomize and Flux parse it.
 pub(super) fn entries(document: &Document<'_>, file: &File<'_>, place: usize) -> Vec<Entry> {
     let Some((images, refused)) = images(document, file) else {
-        if let Some(key) = nameless(document) {
-            let mut found = file.nameless.borrow_mut();
+        if let Some(key) = without_kind(document) {
+            let mut found = file.without_kind.borrow_mut();
             let at = document.span(key).start;
             found.entry(place).or_insert(at);
         }
@@ -47,7 +47,7 @@ fn in_other_case(document: &Document<'_>, map: Id, key: &str) -> Option<(Id, Ref
         let text = document.key(*found);
         text.is_some_and(|text| text != key && folded(text) == folded(key))
     })?;
-    let text = super::excerpt(document.key(found).unwrap_or_default().as_bytes());
+    let text = super::key_excerpt(document, found);
     let reason = format!("kustomize takes the key `{text}` for `{key}`: write the key as `{key}`");
     let at = document.span(found).start;
     Some((document.resolved(value)?, Refusal { at, reason }))
@@ -95,7 +95,7 @@ fn images(document: &Document<'_>, file: &File<'_>) -> Option<(Id, Option<Refusa
 }
 
 /// The key of the images of a document without a kind.
-fn nameless(document: &Document<'_>) -> Option<Id> {
+fn without_kind(document: &Document<'_>) -> Option<Id> {
     let root = document.root?;
     let (key, images) = document.named(root, "images").first().copied()?;
     let mut items = document.list(document.resolved(images)?).iter();

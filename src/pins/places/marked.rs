@@ -58,6 +58,14 @@ struct Marker<'c> {
     line: Option<Range<usize>>,
 }
 
+impl Marker<'_> {
+    /// A comment that is refused.
+    fn refused(at: usize, reason: &'static str) -> Self {
+        let (name, line) = (Err(reason), None);
+        Self { at, name, line }
+    }
+}
+
 /// The start of a comment.
 struct Introducer {
     length: usize,
@@ -70,7 +78,7 @@ pub(super) fn find(rules: &Rules, finder: &Finder, place: usize, content: &[u8])
     let marked = markers(content);
     let findings = marked.filter_map(|marker| finding(rules, finder, place, content, &marker));
     let wide = wide_markers(content).map(|at| {
-        let reason = "this mark is in UTF-16, and repin changes only text in single bytes";
+        let reason = "this mark is in UTF-16, which repin cannot edit: convert the file to UTF-8";
         Finding::refused(place, None, at, reason)
     });
     findings.chain(wide).collect()
@@ -130,20 +138,16 @@ fn marker(content: &[u8], at: usize, end: usize) -> Option<Marker<'_>> {
         let above = above.strip_suffix(b"*").unwrap_or(above).trim_ascii_end();
         let is_in_block =
             matches!(before.trim_ascii(), b"" | b"*") && block_comment(above).is_some();
-        return is_in_block.then_some(Marker {
-            at,
-            name: Err("the comment of this mark begins on another line: write it in one line"),
-            line: None,
-        });
+        let reason = "the comment of this mark begins on another line: write it in one line";
+        return is_in_block.then(|| Marker::refused(at, reason));
     };
     let line_end = line_end(content, colon);
     let rest = &content[colon + 1..line_end.unwrap_or(content.len().min(colon + LINE))];
     let (mut text, mut after) = (rest, &b""[..]);
     if let Some(end) = introducer.end {
         let Some(length) = memmem::find(rest, end) else {
-            let name = Err("the comment of this mark does not end on its line");
-            let line = None;
-            return Some(Marker { at, name, line });
+            let reason = "the comment of this mark does not end on its line";
+            return Some(Marker::refused(at, reason));
         };
         (text, after) = (rest[..length].trim_ascii_end(), &rest[length + end.len()..]);
         // `/** … **/` is one comment.
@@ -153,12 +157,7 @@ fn marker(content: &[u8], at: usize, end: usize) -> Option<Marker<'_>> {
     if content[at..=colon] != *MARKER {
         // Prose may begin with the name of the program.
         name.ok()?;
-        let name = Err("a mark is written `repin: NAME`");
-        return Some(Marker {
-            at,
-            name,
-            line: None,
-        });
+        return Some(Marker::refused(at, "a mark is written `repin: NAME`"));
     }
     let alone = before[..before.len() - introducer.length]
         .trim_ascii()
@@ -327,7 +326,7 @@ fn tag_before(rules: &Rules, content: &[u8], digest: usize) -> Option<TagEdit> {
         .iter()
         .rev()
         .take(Tag::MAX + 1)
-        .take_while(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+        .take_while(|byte| Tag::has_character(**byte))
         .count();
     let at = end - length..end;
     let text = std::str::from_utf8(&content[at.clone()]).ok()?;

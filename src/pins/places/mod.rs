@@ -32,8 +32,8 @@ use std::{
 use super::{
     lines::Lines,
     scan::{
-        DigestForm, DoubleMatch, Finder, Met, Nameless, PREFIX, Pin, PlacePart, Refused, Scan,
-        Split, TagEdit,
+        DigestForm, DoubleMatch, Finder, Met, PREFIX, Pin, PlacePart, Refused, Scan, Split,
+        TagEdit, WithoutKind,
     },
 };
 use crate::{
@@ -162,7 +162,7 @@ struct File<'f> {
     image: &'f dyn Fn(Repository) -> Option<usize>,
     met: RefCell<BTreeSet<Met>>,
     /// The offsets of the images of files that kustomize does not take for kustomizations, by place.
-    nameless: RefCell<BTreeMap<usize, usize>>,
+    without_kind: RefCell<BTreeMap<usize, usize>>,
 }
 
 impl FileScanner {
@@ -301,7 +301,7 @@ impl StandardPlaces {
             kustomization: true,
             image,
             met: RefCell::default(),
-            nameless: RefCell::default(),
+            without_kind: RefCell::default(),
         };
         // A repository has many files of YAML, and only a few may contain a digest.
         if may_contain_digest(content)
@@ -350,7 +350,7 @@ impl Rules {
             kustomization: places.kustomization,
             image: &|repository| self.images.get(&repository).copied(),
             met: RefCell::default(),
-            nameless: RefCell::default(),
+            without_kind: RefCell::default(),
         };
         if let Some((first, _)) = parsed.first() {
             match file.parse(&parsed) {
@@ -359,9 +359,9 @@ impl Rules {
             }
         }
         scan.met.extend(file.met.take());
-        for (place, at) in file.nameless.take() {
+        for (place, at) in file.without_kind.take() {
             let (line, column) = Lines::new(content).place(content, at);
-            scan.nameless.push(Nameless {
+            scan.without_kind.push(WithoutKind {
                 place,
                 line,
                 column,
@@ -498,6 +498,11 @@ fn add_findings(scan: &mut Scan, content: &[u8], mut findings: Vec<Finding>) {
         }
     }
     scan.pins.sort_by_key(|pin| pin.offset);
+}
+
+/// A key of a document for a message.
+fn key_excerpt(document: &yaml::Document<'_>, key: yaml::Id) -> String {
+    excerpt(document.key(key).unwrap_or_default().as_bytes())
 }
 
 /// The start of a text, up to a line end or the length that a table shows.

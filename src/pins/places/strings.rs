@@ -4,7 +4,7 @@
 //! A string is read like a file. The findings of a literal block scalar are moved to their offsets in
 //! the text around it; those of any other string are refused, because its bytes are not its text.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use granit_parser::ScalarStyle;
 
@@ -85,9 +85,7 @@ impl Strings<'_> {
             Err(reason) => {
                 let at = self.document.span(id).start;
                 let refused = |image| Finding::refused(self.place, image, at, reason.clone());
-                let mut images: Vec<_> = found.iter().map(|one| one.image).collect();
-                images.sort_unstable();
-                images.dedup();
+                let images: BTreeSet<_> = found.iter().map(|one| one.image).collect();
                 images.into_iter().map(refused).collect()
             }
         }
@@ -101,7 +99,7 @@ impl Strings<'_> {
             return Err("an entry is in a string of which the bytes are not its text: write it as a mapping, or as a block scalar with `|`".to_owned());
         }
         if let Some(second) = document.duplicate_above(id) {
-            let key = super::excerpt(document.key(second).unwrap_or_default().as_bytes());
+            let key = super::key_excerpt(document, second);
             return Err(format!(
                 "an entry is in a string below the duplicate key `{key}`: readers take the first or the last one"
             ));

@@ -223,14 +223,14 @@ fn only_kustomizations_are_kustomizations() {
 #[test]
 fn images_without_a_kind_are_reported() {
     let explicit = scene("flux: { kind: kustomize, files: ['*.yaml'] }", "app.yaml");
-    let nameless = |scene: &Scene, content: &str| {
+    let without_kind = |scene: &Scene, content: &str| {
         let scan = scene.scan(text(content).as_bytes());
-        let rows = scan.nameless.iter();
+        let rows = scan.without_kind.iter();
         rows.map(|one| (one.line, one.column)).collect::<Vec<_>>()
     };
     let images = "images:\n- name: nginx\n  digest: OLD\n";
     assert_eq!(
-        nameless(&explicit, &format!("x: 1\n---\n{images}")),
+        without_kind(&explicit, &format!("x: 1\n---\n{images}")),
         [(3, 1)]
     );
     for other in [
@@ -239,9 +239,9 @@ fn images_without_a_kind_are_reported() {
         "images: [a, b]\n".to_owned(),
         "images: { name: nginx }\n".to_owned(),
     ] {
-        assert_eq!(nameless(&explicit, &other), [], "{other}");
+        assert_eq!(without_kind(&explicit, &other), [], "{other}");
     }
-    assert_eq!(nameless(&kustomize(), images), []);
+    assert_eq!(without_kind(&kustomize(), images), []);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use memchr::memmem;
 use super::{File, Finding, PREFIX, Rules, yaml::Fault};
 use crate::pins::{
     digests::{Run, Width, runs_in},
+    embedded::is_in_component,
     scan::Scan,
 };
 
@@ -56,9 +57,7 @@ impl Rules {
 
 /// Whether the path of a repository occurs in a text as a whole name.
 pub(super) fn contains_name(content: &[u8], path: &str) -> bool {
-    let is_part = |byte: Option<&u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
-    };
+    let is_part = |byte: Option<&u8>| byte.is_some_and(|byte| is_in_component(*byte));
     memmem::find_iter(content, path).any(|at| {
         let before = at.checked_sub(1).and_then(|at| content.get(at));
         !is_part(before) && !is_part(content.get(at + path.len()))

@@ -29,6 +29,8 @@ pub(crate) struct Ghcr {
 impl Ghcr {
     /// Creates the backend. `source` serves the manifests.
     pub(crate) fn new(package: Package, source: Source) -> Self {
+        // Another process may delete a manifest.
+        let source = source.without_kept_manifests();
         Self { package, source }
     }
 
@@ -100,10 +102,11 @@ impl Ghcr {
         }
         manifests::nested(&self.source, listing, progress).await?;
         // The package lists every manifest as a version, also those without a tag.
-        let children = listing.nodes.values().flat_map(|node| &node.children);
-        let lost = children.map(|child| child.digest);
-        let lost = lost.filter(|digest| !listing.dates.contains_key(digest));
-        listing.lost = lost.collect();
+        for child in listing.nodes.values().flat_map(|node| &node.children) {
+            if !listing.dates.contains_key(&child.digest) {
+                listing.lost.insert(child.digest);
+            }
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::manifests;
 use crate::{
     code::Code,
     error::{Class, Error},
-    oci::{Descriptor, Digest, Manifest, Tag, TagOrDigest, date},
+    oci::{CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest, date},
     prune::{
         Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState,
         is_eligible, judge,
@@ -26,11 +26,6 @@ use crate::{
 
 /// The annotation with the creation date (OCI image specification, "Pre-Defined Annotation Keys").
 const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
-/// The media types of configs with a creation date.
-const CONFIG_TYPES: [&str; 2] = [
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-];
 
 /// The maximum number of requests for digests in tracked files.
 const MAX_MENTIONED: usize = 2_000;
@@ -66,7 +61,8 @@ struct RepositoryReader {
 impl Registry {
     /// Creates the backend without a request.
     pub(crate) fn new(remote: Remote, is_on_hub: bool) -> Self {
-        let source = Source::Remote(remote.clone());
+        // Another process may delete a manifest.
+        let source = Source::Remote(remote.clone()).without_kept_manifests();
         Self {
             remote,
             source,

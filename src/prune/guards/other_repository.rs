@@ -117,17 +117,12 @@ impl OtherRepository {
         let mut args: Vec<&str> = options.to_vec();
         args.push(&self.access.remote.url);
         args.extend(refspecs.iter().map(String::as_str));
-        let remote = &self.access.remote;
-        let fetched = self.git.run_checked("fetch", &args, Some(remote));
-        let fetched = match (fetched, &self.access.login) {
-            (Err(error), Some(login)) if !matches!(error, GitError::Late { .. }) => {
-                let login = Some(login.clone());
-                let url = remote.url.clone();
-                let remote = Remote { url, login };
-                self.git.run_checked("fetch", &args, Some(&remote))
-            }
-            (fetched, _) => fetched,
-        };
+        let fetch = |remote: &Remote| self.git.run_checked("fetch", &args, Some(remote));
+        let RepositoryAccess { remote, login, .. } = &self.access;
+        let mut fetched = fetch(remote);
+        if let Some(remote) = remote.retry(&fetched, login.as_ref()) {
+            fetched = fetch(&remote);
+        }
         fetched.map(drop)
     }
 

@@ -39,15 +39,16 @@ fn reader(
     }
 }
 
-/// Adds the mentions in the tracked files of the work tree, and in the files that the `files` of a set match,
+/// Adds the mentions in the files of the index in the work tree, and in the files that the `files` of a set match,
 /// tracked or not. `sets` are the configurations, each with the path of its root from the top of the work tree.
 pub(super) fn search_work_tree(
     git: &Git,
+    index: &BTreeMap<Vec<u8>, Vec<ObjectId>>,
     sets: &[(Vec<u8>, &Config)],
     finder: &MentionFinder,
     text: &mut Text,
 ) -> Result<(), Error> {
-    let mut paths: BTreeSet<Vec<u8>> = git.tracked()?.into_keys().collect();
+    let mut paths: BTreeSet<Vec<u8>> = index.keys().cloned().collect();
     for (prefix, config) in sets {
         let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
         let matched = matched.into_iter();
@@ -100,7 +101,7 @@ pub(super) fn search_commits(
     }
     for (path, contents) in index {
         for content in contents {
-            sweep.add_blob(tips.len(), path, *content)?;
+            sweep.add_blob(tips.len(), *content, path)?;
         }
     }
     for swept in sweep.finish()? {

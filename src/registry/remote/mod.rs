@@ -81,9 +81,8 @@ pub(crate) struct Remote {
     host: String,
     name: String,
     pub(super) memory: MemoryLimit,
-    /// Whether a manifest is requested by its digest once in the run. A run that deletes manifests
-    /// requests them again.
-    keeps_manifests: bool,
+    /// Whether a manifest is requested by its digest once in the run.
+    pub(super) keeps_manifests: bool,
 }
 
 /// The outcome of a deletion.
@@ -214,11 +213,10 @@ fn root(scheme: &str, server: &str) -> Result<Url, String> {
 }
 
 impl Remote {
-    /// The same repository; `keeps_manifests`: whether a manifest is requested by its digest once in the
-    /// run.
-    pub(super) fn keeping_manifests(self, keeps_manifests: bool) -> Self {
+    /// The same repository, which requests a manifest again each time.
+    pub(super) fn without_kept_manifests(self) -> Self {
         Self {
-            keeps_manifests,
+            keeps_manifests: false,
             ..self
         }
     }

@@ -58,17 +58,22 @@ pub fn world() -> World {
     world
 }
 
+/// The platform, and linux/arm64 with the same content.
+pub fn both(platform: Platform) -> [Platform; 2] {
+    let other = Platform {
+        name: "linux/arm64",
+        ..platform.clone()
+    };
+    [platform, other]
+}
+
 /// The platforms of an image of `world`, all like this one.
 pub fn whole(image: &str, platform: Platform) -> Vec<Platform> {
-    let mut platforms = vec![platform];
     if image == "review" {
-        let other = Platform {
-            name: "linux/arm64",
-            ..platforms[0].clone()
-        };
-        platforms.push(other);
+        both(platform).into()
+    } else {
+        vec![platform]
     }
-    platforms
 }
 
 /// The program in a directory, with only PATH from the caller's environment.

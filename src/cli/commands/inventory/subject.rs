@@ -200,5 +200,5 @@ fn selected_platforms(
 }
 
 fn platform(text: &str) -> Result<Platform, &'static str> {
-    Platform::parse(text).ok_or("expected OS/ARCH or OS/ARCH/VARIANT, such as linux/amd64")
+    Platform::parse(text).ok_or(Platform::EXPECTED)
 }

@@ -86,8 +86,7 @@ impl GiteaFleet {
     }
 
     async fn version(&self) -> Result<Version, Error> {
-        let version = self.http.gitea_version().await?;
-        Ok(Version::parse(&version))
+        self.http.parsed_version().await
     }
 
     /// The files of a commit or reference, which is one segment of the path; `None` if it does not
@@ -174,8 +173,7 @@ impl GiteaFleet {
         join_all(requests.iter().map(|request| self.read_contents(request))).await
     }
 
-    /// An empty listing of the history of `older` without that of `newer` shows an ancestor. Not every
-    /// server can compare commits that are not branches.
+    /// Whether a commit removes or renames a file.
     pub(crate) async fn removes_files(
         &self,
         repository: &RepositoryName,
@@ -187,6 +185,7 @@ impl GiteaFleet {
             .query("verification", false)
             .query("files", true);
         let files: CommitFilesRow = self.http.send(&request).await?.expect(&[200])?;
+        // The first commit only adds files.
         if files.parents.is_some_and(|parents| parents.is_empty()) {
             return Ok(false);
         }

@@ -12,7 +12,7 @@ pub struct Seeded {
     pub images: Vec<(String, String)>,
     /// All files of a repository.
     pub files: usize,
-    /// Whether the first commit also brings the pins.
+    /// Whether the first commit also contains the pins.
     pub squashed: bool,
 }
 
