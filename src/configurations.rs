@@ -16,9 +16,9 @@ use std::{
 };
 
 use crate::{
-    config::{self, Config, IgnoredFiles, RelPath, SetPath, is_config_file},
+    config::{self, Config, IgnoredFiles, SetPath, is_config_file},
     error::Error,
-    files::{Snapshot, Survey, survey_all},
+    files::{RelPath, Snapshot, Survey, survey_all},
     git::{self, GitError, TrackedFile},
     pins::{FileScanner, MAX_PINNED_FILE},
 };
@@ -268,7 +268,7 @@ impl<'c> OtherConfigurations<'c> {
         if self.size.get() >= MAX_TOTAL_SIZE {
             return Err("the configurations of the other sets exceed 8 MiB".to_owned());
         }
-        let content = contents.read(set.file(), config::MAX_SIZE)?;
+        let content = contents.read(set.file(), crate::files::MAX_CONFIG)?;
         self.size.set(self.size.get() + content.len());
         Ok(content)
     }

@@ -10,11 +10,12 @@ use super::git::{FetchedObjects, GitError, ObjectId, Remote, ScratchRepository};
 use crate::{
     code::Code,
     config::{
-        Freshness, RelPath, check_branch,
+        Freshness,
         yaml::{self, Node, Value},
     },
     error::{Error, Place, SourceText, Span},
-    files::Files,
+    files::{Files, RelPath},
+    git::check_branch,
 };
 
 /// A reference to another repository, as read from the files.

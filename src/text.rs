@@ -19,6 +19,7 @@ macro_rules! words {
             $visibility const ALL: [Self; [$(Self::$variant),+].len()] = [$(Self::$variant),+];
 
             /// The word in documents, tables and messages.
+            #[allow(dead_code, reason = "not every word is displayed")]
             $visibility const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+

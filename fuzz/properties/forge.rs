@@ -12,9 +12,11 @@ use std::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    config::{MergeMethod, Sign},
     error::Error,
-    forge::{Forge, Head, Kind, Package, PullState, Pulls, Settings, Target, Token, blob_id},
+    forge::{
+        Forge, Head, Kind, MergeMethod, Package, PullState, Pulls, Settings, Sign, Target, Token,
+        blob_id,
+    },
     http::{SharedDeadline, Transport},
     untrusted::Secrets,
 };

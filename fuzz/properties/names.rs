@@ -7,7 +7,8 @@ use regex::Regex;
 
 use super::text;
 use crate::{
-    config::{Operation, Placeholders, SetPath, Template, check_branch},
+    config::{Operation, Placeholders, SetPath, Template},
+    git::check_branch,
     oci::{Digest, Pattern, Reference, Repository, Tag},
     pull_request::{Marker, MarkerKind},
     report::{

@@ -11,9 +11,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use crate::{
-    config::Verify,
     oci::Digest,
-    trust::{Attachment, BuiltIn, CosignLayer, Policy, PolicyResult, PublicKey, Root, Subject},
+    trust::{
+        Attachment, BuiltIn, CosignLayer, Policy, PolicyResult, PublicKey, Root, Subject, Verify,
+    },
 };
 
 static VERIFY: LazyLock<Verify> = LazyLock::new(Verify::without_signers);

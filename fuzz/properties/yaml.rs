@@ -8,9 +8,10 @@ use regex::bytes::Regex;
 use super::text;
 use crate::{
     checks::contract,
-    config::{Kind, MustNotContain, Operation, check_branch, parse, parse_past, yaml},
+    config::{Operation, parse, parse_past, yaml},
     error::{Error, SourceText},
-    inventory::Enumeration,
+    git::check_branch,
+    inventory::{Enumeration, Kind, MustNotContain},
     oci::Pattern,
 };
 

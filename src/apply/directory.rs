@@ -21,8 +21,7 @@ use rustix::{
 
 use super::{error::Error, journal::Item};
 use crate::{
-    config::RelPath,
-    files::Hazard,
+    files::{Hazard, RelPath},
     oci::{Digest, Hasher},
 };
 

@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::recovery::{Content, FileState, Recovery};
-use crate::{code::Code, config::RelPath, error::Class, files::Hazard};
+use crate::{
+    code::Code,
+    error::Class,
+    files::{Hazard, RelPath},
+};
 
 /// A failure to change the files or to clean up afterwards. [`Error::hint`] returns the remedy.
 #[derive(Debug, thiserror::Error)]

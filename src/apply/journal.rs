@@ -28,8 +28,8 @@ use std::{
 };
 
 use crate::{
-    config::{RelPath, SetPath},
-    files::is_reserved,
+    config::SetPath,
+    files::{RelPath, is_reserved},
     oci::{Digest, Hasher},
     plan::FileChange,
 };

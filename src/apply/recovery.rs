@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::journal::RunIdentity;
 use crate::{
-    config::RelPath,
+    files::RelPath,
     text::{counted, words},
 };
 

@@ -13,8 +13,8 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{RelPath, SetPath},
-    files::Hazard,
+    config::SetPath,
+    files::{Hazard, RelPath},
     oci::Digest,
 };
 

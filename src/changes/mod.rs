@@ -5,6 +5,7 @@
 //! differences decide nothing. External text is not escaped, but texts of commits are shortened.
 
 mod images;
+mod sboms;
 mod source;
 
 use serde::Serialize;
@@ -14,6 +15,7 @@ use crate::text::words;
 pub(crate) use images::{
     BaseChange, Change, Difference, ImageChanges, PlatformDifference, changed_platforms, compare,
 };
+pub(crate) use sboms::{SbomPackages, read_sboms};
 pub(crate) use source::{CommitList, ListedCommit, Origin, Reader, SourceChanges};
 
 /// The maximum number of characters of an external text.

@@ -78,7 +78,7 @@ fn revision_in_label(
 ) -> Result<Revision, Box<Check>> {
     let label = &config.revision.label;
     let expected = format!("expected a revision that begins with `{abbreviation}`");
-    let stated = facts.stated_revision(&config.revision);
+    let stated = facts.stated_revision(config.revision.field());
     let detail = match stated.text() {
         None => format!("{}, {expected}", unstated(label, stated)),
         Some(value) => match config.revision.pattern.complete(abbreviation, value) {

@@ -30,11 +30,12 @@ use super::{
     set::content_result,
 };
 use crate::{
-    config::{Config, Image, Override, SignedSubject},
+    config::{Config, Image, Override},
     error::Error,
     history::{Digests, Order, Promoted},
     oci::Revision,
     registry::resolve::ImageFacts,
+    trust::SignedSubject,
 };
 
 /// The checks of a chain that stopped.

@@ -7,9 +7,8 @@ use std::collections::HashSet;
 
 use super::{Check, Code, Status, contract, hygiene};
 use crate::{
-    config::Inventory,
     error::Error,
-    inventory::{Contents, Enumeration, Listing},
+    inventory::{Contents, Enumeration, Inventory, Listing},
     registry::resolve::PlatformFacts,
     text::counted,
 };

@@ -9,12 +9,12 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use super::{Check, Code, Status};
 use crate::{
     config::{
-        Kind, MustNotContain, nearest,
+        nearest,
         reader::ErrorCollector,
         yaml::{Key, Node, Value},
     },
     error::{Class, Error, SourceText, Span},
-    inventory::Enumeration,
+    inventory::{Enumeration, Kind, MustNotContain},
     untrusted::is_hidden,
 };
 

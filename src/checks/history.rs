@@ -565,7 +565,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{self, RelPath},
+        config,
+        files::RelPath,
         git::ObjectId,
         oci::Pattern,
         pins::{Located, Pin},

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Code, Status};
 use crate::{
-    config::Inventory,
-    inventory::{Contents, EmbeddedContract, Enumeration, File, ForbiddenFile, ListError, Listing},
+    inventory::{
+        Contents, EmbeddedContract, Enumeration, File, ForbiddenFile, Inventory, ListError, Listing,
+    },
     layers::Duplicate,
 };
 

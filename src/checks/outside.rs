@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{Check, Code, FileLocation, Status, check_agreement, check_counted_once, check_pins};
 use crate::{
-    config::{Config, Glob, Globs, Operation, OutsidePolicy, RelPath},
-    files::Snapshot,
+    config::{Config, Operation, OutsidePolicy},
+    files::{Glob, Globs, RelPath, Snapshot},
     oci::Digest,
     outside::{Outside, Unreadable},
     pins::{Found, Located, Occurrence, OccurrenceKind},

@@ -2,8 +2,9 @@
 
 use super::{Check, Code, FileLocation, Status};
 use crate::{
-    config::{Config, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind, TextKind, YamlKind},
+    config::{Config, KUSTOMIZATIONS, PinPlace, PlaceKind, TextKind, YamlKind},
     error::{Error, Span},
+    files::Globs,
     pins::{Found, Met, PlacePart},
 };
 

@@ -7,9 +7,12 @@
 use std::collections::BTreeSet;
 
 use super::{Check, Code, Status};
-use crate::config::{
-    CommitBinding, Config, IdentityRule, LogRule, Runner, SignedSubject, Signer, SignerIdentity,
-    Stage, SubjectName, Triggers, Verify,
+use crate::{
+    config::{Config, Stage},
+    trust::{
+        CommitBinding, IdentityRule, LogRule, Runner, SignedSubject, Signer, SignerIdentity,
+        SubjectName, Triggers, Verify,
+    },
 };
 
 /// A warning if `changed` requires less than the configuration `base` of the branch `base_name`.

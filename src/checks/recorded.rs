@@ -99,7 +99,7 @@ pub(super) fn check_bypass(
 /// Whether every platform has the label of the revision.
 fn has_label(config: &Config, revision: &Revision, facts: &ImageFacts) -> bool {
     let pattern = &config.revision.pattern;
-    let label = facts.common_revision(&config.revision);
+    let label = facts.common_revision(config.revision.field());
     label.is_some_and(|label| pattern.revision_in_label(label).as_ref() == Ok(revision))
 }
 

@@ -155,7 +155,7 @@ impl PinnedImage {
         let label = &config.revision.label;
         let (mut checks, mut revisions) = (Vec::new(), Vec::<Revision>::new());
         for platform in &facts.platforms {
-            let stated = platform.stated_revision(&config.revision);
+            let stated = platform.stated_revision(config.revision.field());
             let value = stated.text();
             let parsed =
                 value.and_then(|value| config.revision.pattern.revision_in_label(value).ok());

@@ -347,7 +347,7 @@ pub(super) fn check_revision_label(
 ) -> Check {
     let label = &config.revision.label;
     let pattern = &config.revision.pattern;
-    let stated = facts.stated_revision(&config.revision);
+    let stated = facts.stated_revision(config.revision.field());
     let (status, detail) = match stated.text() {
         Some(found) if pattern.revision_in_label(found).as_ref() == Ok(revision) => {
             (Status::Pass, format!("{label} is {}", excerpt(found)))

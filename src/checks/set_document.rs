@@ -147,7 +147,10 @@ impl ResolvedPlatform {
         Self {
             platform: facts.platform.to_string(),
             digest: facts.digest.to_string(),
-            revision: facts.stated_revision(revisions).text().map(str::to_owned),
+            revision: facts
+                .stated_revision(revisions.field())
+                .text()
+                .map(str::to_owned),
         }
     }
 }

@@ -3,12 +3,11 @@
 
 use super::{Check, Code, Enforcement, Status};
 use crate::{
-    config::{Requirement, SubjectName, Verify},
     error::Error,
     oci::{Digest, Platform, Repository},
     trust::{
-        Binding, Candidate, Certificate, PolicyResult, Proof, RootGap, SearchResult, SignedName,
-        Verdict,
+        Binding, Candidate, Certificate, PolicyResult, Proof, Requirement, RootGap, SearchResult,
+        SignedName, SubjectName, Verdict, Verify,
     },
     untrusted::plain,
 };

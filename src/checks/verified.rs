@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::DigestSignatures;
 use crate::{
-    config::{Requirement, Verify},
     oci::Revision,
-    trust::{Binding, Candidate, PolicyResult},
+    trust::{Binding, Candidate, PolicyResult, Requirement, Verify},
 };
 
 /// The evidence that one digest of an image is trusted.

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, Config, FILE_NAME, MISSPELLED_NAME, RelPath},
+    config::{self, Config, FILE_NAME, MISSPELLED_NAME},
     configurations::{self, Listing},
     error::{Error, Errors, usage},
+    files::RelPath,
     forge::Readiness,
     git::{self, GitError},
     text::few,

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     checks::FileLocation,
-    config::{RelPath, top_of_repository},
-    files::{Files as _, WorkTree},
+    files::{Files as _, RelPath, WorkTree},
+    git::top_of_repository,
     report::sarif::{Locate, Location},
 };
 

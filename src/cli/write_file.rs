@@ -14,8 +14,9 @@ use rustix::{
 use crate::{
     cli::step_files::random_id,
     code::Code,
-    config::{self, RelPath},
+    config,
     error::{Class, Error, Errors, usage},
+    files::RelPath,
     workflow::output_file,
 };
 

@@ -1,9 +1,7 @@
 //! One set for many repositories: the block `fleet`.
 
-use super::{
-    keys::{self, block, choices},
-    path::RelPath,
-};
+use super::keys::{self, block, choices};
+use crate::files::RelPath;
 
 block! {
     /// The rules for the repositories of a fleet.

@@ -5,11 +5,13 @@ use std::marker::PhantomData;
 use serde_json::json;
 
 use super::{
-    keys::{self, KeyType, Shape, block, choices},
+    keys::{self, KeyType, Shape, block, choice, choices},
     reader::ErrorCollector,
     types::{Branch, Text, text_type},
     yaml::{Key, Node, Value},
 };
+
+use crate::forge::{Address, Kind, MergeMethod, Sign};
 
 block! {
     /// The configured forge.
@@ -50,24 +52,30 @@ choices! {
     }
 }
 
-choices! {
-    pub enum MergeMethod {
-        Auto = "auto",
-        Merge = "merge",
-        Squash = "squash",
-        Rebase = "rebase",
-    }
-}
+choice!(MergeMethod);
+choice!(Sign);
 
-choices! {
-    pub enum Sign {
-        /// The forge signs commits if the base requires signatures.
-        Auto = "auto",
-        Never = "never",
+impl ForgeKind {
+    /// The configured kind; `None`: it is derived.
+    fn known(self) -> Option<Kind> {
+        match self {
+            Self::Auto => None,
+            Self::Github => Some(Kind::Github),
+            Self::Gitea => Some(Kind::Gitea),
+        }
     }
 }
 
 impl Forge {
+    /// The configured part of the address.
+    pub fn address(&self) -> Address {
+        Address {
+            kind: self.kind.known(),
+            api: self.url.clone(),
+            repository: self.repository.clone(),
+        }
+    }
+
     /// Whether pull requests wait for checks: for `gates`, or to be merged automatically.
     pub fn waits_for_checks(&self) -> bool {
         self.auto_merge || !self.gates.is_empty()

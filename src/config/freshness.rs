@@ -6,9 +6,9 @@ use serde_json::{Value as Json, json};
 
 use super::{
     keys::block,
-    path::{PathError, RelPath},
     types::{Branch, Pointer, Remote, Text, Variable, path_schema, text_type},
 };
+use crate::files::{PathError, RelPath};
 
 block! {
     /// A pinned reference to another repository.

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use serde_json::{Value as Json, json};
 
 use super::{
-    inventory::Inventory,
     keys::{KeyType, Named, NonEmpty, Shape, block},
-    path::RelPath,
     reader::{ErrorCollector, Fields},
     types::{is_name, name_schema},
     yaml::{Key, Node, Value},
 };
 use crate::{
     error::Span,
+    files::RelPath,
+    inventory::Inventory,
     oci::{Platform, Repository},
 };
 

@@ -4,18 +4,20 @@ use regex::bytes::Regex;
 use serde_json::{Value as Json, json};
 
 use super::{
-    keys::{self, ByName, Named, block, choices, refined_type},
-    path::RelPath,
+    keys::{self, ByName, Named, block, choice, refined_type},
     reader::ErrorCollector,
     smoke::user_schema,
     types::{GlobList, Text, text_type},
     yaml::{Key, Node},
 };
-use crate::oci::PatternError;
+use crate::{
+    files::RelPath,
+    inventory::{Inventory, Kind, Modes, MustNotContain},
+    oci::PatternError,
+};
 
 block! {
-    /// The contents that an image must have.
-    pub struct Inventory {
+    for Inventory {
         /// The directory in the image that is listed.
         root: Absolute = "/",
         /// Files that this user cannot read are failures. Absent: readability is not checked.
@@ -37,8 +39,7 @@ block! {
 }
 
 block! {
-    /// A kind of content.
-    pub struct Kind {
+    for Kind {
         /// Regular expressions for paths relative to the root, each with exactly one capture
         /// group: the name.
         paths: NamePatterns,
@@ -48,24 +49,16 @@ block! {
         non_empty: bool = false,
     }
     with |fields| {
-        /// The name of the kind: a key of contracts and of listings.
         name: String = fields.key.text.clone(),
     }
 }
 
 block! {
-    pub struct Modes {
+    for Modes {
         /// The mode of every directory, in octal digits.
         directories: Option<Mode>,
         /// The mode of every file, in octal digits.
         files: Option<Mode>,
-    }
-}
-
-choices! {
-    pub enum MustNotContain {
-        Supported = "supported",
-        Unsupported = "unsupported",
     }
 }
 
@@ -74,6 +67,8 @@ impl Default for Inventory {
         keys::defaults::<Self>()
     }
 }
+
+choice!(MustNotContain);
 
 impl Named for Kind {
     fn name_schema() -> Json {
@@ -88,7 +83,7 @@ impl Named for Kind {
 }
 
 /// An absolute path in the image.
-pub struct Absolute;
+struct Absolute;
 text_type!(
     Absolute => String,
     "absolute path in the image",
@@ -106,7 +101,7 @@ fn absolute(text: &str) -> Result<String, String> {
 }
 
 /// A user as `USER[:GROUP]`, each a number or a name; names are looked up in the image.
-pub struct User;
+struct User;
 text_type!(User => String, "text or number", (user_schema()), user);
 
 fn user(text: &str) -> Result<String, String> {
@@ -123,7 +118,7 @@ fn user(text: &str) -> Result<String, String> {
 }
 
 /// The mode of a file.
-pub struct Mode;
+struct Mode;
 text_type!(
     Mode => u32,
     "four octal digits, quoted",
@@ -141,7 +136,7 @@ fn mode(text: &str) -> Result<u32, String> {
 }
 
 /// A regular expression whose capture group is a name; the paths need not be UTF-8.
-pub struct NamePattern;
+struct NamePattern;
 text_type!(
     NamePattern => Regex,
     "regular expression",
@@ -158,7 +153,7 @@ fn name_pattern(text: &str) -> Result<Regex, String> {
 }
 
 /// At least one pattern.
-pub struct NamePatterns;
+struct NamePatterns;
 refined_type!(NamePatterns => Vec<NamePattern>, {}, check_patterns);
 
 fn check_patterns(patterns: &[Regex], node: &Node, problems: &ErrorCollector) -> bool {

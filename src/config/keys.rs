@@ -254,7 +254,7 @@ pub(super) fn defaults<T: KeyType>() -> T::Value {
 /// A key is a field with its sentence as doc comment, its [`KeyType`] and, after `=`, its default
 /// as JSON. `with` adds fields that are not keys, computed from the keys' values and the mapping,
 /// and `rules` are statements that report problems of several keys: each key is a variable there,
-/// `None` after a problem.
+/// `None` after a problem. With `for`, the struct is that of another module.
 macro_rules! block {
     (
         $(#[$attribute:meta])*
@@ -273,6 +273,25 @@ macro_rules! block {
             $($($(#[doc = $comment])* pub $other: $other_type,)*)?
         }
 
+        $crate::config::keys::block! {
+            for $name {
+                $($(#[doc = $sentence])+ $key: $type $(= $default)?,)*
+            }
+            $(with |$mapping| {
+                $($other: $other_type = $value,)*
+            })?
+            $(rules |$fields| $rules)?
+        }
+    };
+    (
+        for $name:ident {
+            $($(#[doc = $sentence:literal])+ $key:ident: $type:ty $(= $default:tt)?,)*
+        }
+        $(with |$mapping:ident| {
+            $($other:ident: $other_type:ty = $value:expr,)*
+        })?
+        $(rules |$fields:ident| $rules:block)?
+    ) => {
         impl $crate::config::keys::KeyType for $name {
             type Value = Self;
 
@@ -320,33 +339,26 @@ pub(super) use block;
 macro_rules! choices {
     (
         $(#[$attribute:meta])*
-        $visibility:vis enum $name:ident {
-            $($(#[$variant_attribute:meta])* $variant:ident = $word:literal,)+
-        }
+        $visibility:vis enum $name:ident { $($variants:tt)+ }
     ) => {
-        $(#[$attribute])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        $visibility enum $name {
-            $($(#[$variant_attribute])* $variant,)+
+        $crate::text::words! {
+            $(#[$attribute])*
+            $visibility enum $name { $($variants)+ }
         }
 
-        impl $name {
-            const WORDS: &[(&str, Self)] = &[$(($word, Self::$variant)),+];
+        $crate::config::keys::choice!($name);
+    };
+}
+pub(super) use choices;
 
-            /// The word of the configuration.
-            #[allow(dead_code, reason = "not every word is displayed")]
-            $visibility fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-        }
-
+/// Makes an enum with words the type of a key that accepts these words.
+macro_rules! choice {
+    ($name:ident) => {
         impl $crate::config::keys::KeyType for $name {
             type Value = Self;
 
             fn shape() -> $crate::config::keys::Shape {
-                $crate::config::keys::Shape::choice(&[$($word),+])
+                $crate::config::keys::Shape::choice(&Self::ALL.map(Self::as_str))
             }
 
             fn read(
@@ -354,12 +366,12 @@ macro_rules! choices {
                 node: &$crate::config::yaml::Node,
                 problems: &$crate::config::reader::ErrorCollector,
             ) -> Option<Self> {
-                problems.choice(node, Self::WORDS)
+                problems.choice(node, &Self::ALL.map(|choice| (choice.as_str(), choice)))
             }
         }
     };
 }
-pub(super) use choices;
+pub(super) use choice;
 
 /// Makes `$type` the type `$base` with more rules: in the schema, and in a function that checks a
 /// value and reports its problems.

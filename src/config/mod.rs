@@ -14,22 +14,18 @@ mod image_settings;
 mod images;
 mod inventory;
 pub(crate) mod keys;
-mod open_directory;
 mod operation;
-mod path;
 mod places;
 mod provenance;
 mod prune;
 pub(crate) mod reader;
 mod rehearse;
 mod report;
-mod repository_top;
 mod revision;
 mod set_path;
 mod signers;
 mod smoke;
 mod source_repository;
-mod sources;
 mod stage;
 mod tag_template;
 mod template;
@@ -53,45 +49,35 @@ use rustix::fs::Mode;
 use crate::{
     code::Code,
     error::{Error, SourceText},
+    files::{FILE, MAX_CONFIG, OpenDirectory, RelPath, Unopened},
+    git::top_of_repository,
     untrusted::shell,
 };
 
 pub(crate) use change_templates::FormerSet;
 pub(crate) use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
-pub(crate) use forge::{Forge, ForgeKind, MergeMethod, Sign, is_owner_name};
+pub(crate) use forge::{Forge, ForgeKind, is_owner_name};
 pub(crate) use freshness::Freshness;
 pub(crate) use images::{Image, ImageInventory};
-pub(crate) use inventory::{Inventory, Kind, MustNotContain};
-pub(crate) use open_directory::{OpenDirectory, Unopened};
 pub(crate) use operation::Operation;
-pub(crate) use path::{Glob, Globs, RelPath, glob_regex};
 pub(crate) use places::{
-    CHART, CommentPolicy, DefaultFiles, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind,
-    PlaceSpans, Step, TextKind, YamlKind, above_templates, places_of,
+    CommentPolicy, DefaultFiles, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, PlaceSpans,
+    Step, TextKind, YamlKind, above_templates, places_of,
 };
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;
 pub(crate) use report::{ChangeParts, Report};
-pub(crate) use repository_top::{Top, find_top, top_of_repository};
-pub(crate) use revision::{OrderPolicy, RevisionSource, Revisions};
+pub(crate) use revision::{OrderPolicy, Revisions};
 pub(crate) use set_path::SetPath;
-pub(crate) use signers::{
-    CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers,
-};
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
 pub(crate) use source_repository::SourceRepository;
-pub(crate) use sources::{Endpoint, LayoutDirectory, Mapping, SourceLocation};
 pub(crate) use stage::{ElsewhereSet, Stage, StageSet};
 pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, TagTemplate};
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;
-pub(crate) use template::{Template, check_branch};
+pub(crate) use template::Template;
 pub(crate) use top_level::{Config, IgnoredFiles, OutsidePolicy, parse, parse_past, schema};
 pub(crate) use trailer::{Override, Trailer};
-pub(crate) use types::{FORGE_TOKENS, job_secrets};
-pub(crate) use verify::{
-    Requirement, RootKind, RootSource, SignedSubject, Since, SubjectName, Verify,
-};
 
 /// The name of a configuration file.
 pub(crate) const FILE_NAME: &str = "repin.yaml";
@@ -134,9 +120,6 @@ pub(crate) fn is_config_file_of(path: &Path, current: &SetPath) -> bool {
 
 /// A frequent misspelling of [`FILE_NAME`]. Only `--config` selects it.
 pub(crate) const MISSPELLED_NAME: &str = "repin.yml";
-
-/// The maximum size of a configuration, in bytes.
-pub(crate) const MAX_SIZE: u64 = 1024 * 1024;
 
 /// Parses the content of a configuration file with `parse`. Returns the reason if it is malformed.
 pub(crate) fn parse_bytes(
@@ -249,14 +232,14 @@ fn load_file(file: &Path, name: &str, selection: Selection) -> Result<Config, Ve
     if !metadata.is_file() {
         return Err(unreadable(Unopened::Special));
     }
-    if metadata.len() > MAX_SIZE {
+    if metadata.len() > MAX_CONFIG {
         return Err(error(format!(
             "the configuration {name} is larger than 1 MiB"
         )));
     }
     let mut bytes = Vec::new();
     opened
-        .take(MAX_SIZE + 1)
+        .take(MAX_CONFIG + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(Unopened::Io(error)))?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -302,7 +285,7 @@ fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened>
         (None, Selection::Search) => directory,
         (None, Selection::Path) => {
             // Opening a pipe must not block; the caller refuses it.
-            let opened = rustix::fs::open(&file, open_directory::FILE, Mode::empty());
+            let opened = rustix::fs::open(&file, FILE, Mode::empty());
             let opened = opened.map_err(Unopened::from)?;
             let opened = File::from(opened);
             let metadata = opened.metadata().map_err(Unopened::Io)?;

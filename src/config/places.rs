@@ -6,12 +6,15 @@ use serde_json::{Value as Json, json};
 
 use super::{
     keys::{KeyType, Named, Shape, block, choices, refined_type},
-    path::Globs,
     reader::{ErrorCollector, Fields},
     types::{Text, is_name, name_schema, text_type},
     yaml::{Key, Node},
 };
-use crate::{error::Span, oci::Repository};
+use crate::{
+    error::Span,
+    files::{CHART, Globs},
+    oci::Repository,
+};
 
 /// A place of split pins.
 #[derive(Debug, Clone)]
@@ -181,8 +184,7 @@ impl KindName {
 
     /// The kind of the place called `name` that has no key `kind`.
     fn of_place(name: &str) -> Option<Self> {
-        let mut kinds = Self::WORDS.iter();
-        kinds.find(|(word, _)| *word == name).map(|(_, kind)| *kind)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -323,13 +325,13 @@ fn keys_schema() -> Json {
 /// The schema of a place that is called like its kind, or has the key `kind`.
 pub(super) fn kinds_schema() -> Json {
     let mut names = serde_json::Map::new();
-    for (word, kind) in KindName::WORDS {
-        let schema = if *kind == KindName::Keys {
+    for kind in KindName::ALL {
+        let schema = if kind == KindName::Keys {
             json!({"if": {"not": {"required": ["kind"]}}, "then": keys_schema()})
         } else {
             json!(true)
         };
-        names.insert((*word).to_owned(), schema);
+        names.insert(kind.as_str().to_owned(), schema);
     }
     json!({"properties": names, "additionalProperties": {"required": ["kind"]}})
 }
@@ -506,8 +508,6 @@ pub(super) fn check_images(problems: &ErrorCollector, places: &[PinPlace], image
     }
 }
 
-/// The file that makes a directory a Helm chart.
-pub(crate) const CHART: &str = "Chart.yaml";
 /// The directory of a chart's templates, which are not YAML.
 const TEMPLATES: &str = "templates";
 /// The names of kustomizations.

@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    path::Globs,
     set_path::SetPath,
     yaml::{Key, Node, Value},
 };
 use crate::{
     code::Code,
     error::{Class, Error, Place, SourceText, Span},
+    files::Globs,
     untrusted::redacted,
 };
 

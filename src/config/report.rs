@@ -2,9 +2,9 @@
 
 use super::{
     keys::{block, choices},
-    path::RelPath,
     types::Text,
 };
+use crate::files::RelPath;
 
 block! {
     /// The contents of reports.

@@ -1,11 +1,14 @@
 //! The form of revisions, and where images record them: the block `revision`.
 
 use super::{
-    keys::{block, choices},
+    keys::{block, choice, choices},
     tag_template::{RevisionLength, TagForm, TagTemplate},
     types::{Text, text_type},
 };
-use crate::oci::{Pattern, Revision, Tag};
+use crate::{
+    oci::{Pattern, Revision, Tag},
+    registry::{RevisionField, RevisionSource},
+};
 
 block! {
     /// The form of a revision, and its place in an image.
@@ -55,17 +58,17 @@ choices! {
     }
 }
 
-choices! {
-    /// Where an image records its revision.
-    pub enum RevisionSource {
-        Label = "label",
-        Annotation = "annotation",
-        /// Both must agree if both exist.
-        Either = "either",
-    }
-}
+choice!(RevisionSource);
 
 impl Revisions {
+    /// The field of an image that states its revision.
+    pub fn field(&self) -> RevisionField<'_> {
+        RevisionField {
+            name: &self.label,
+            source: self.from,
+        }
+    }
+
     /// The tag of a revision; `None` for a pattern with `*`.
     pub fn exact_tag(&self, revision: &Revision) -> Option<Tag> {
         self.tag.tag(revision).ok()?.tag().cloned()

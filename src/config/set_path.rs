@@ -7,10 +7,8 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    FILE_NAME,
-    path::{PathError, RelPath},
-};
+use super::FILE_NAME;
+use crate::files::{PathError, RelPath};
 
 /// The path of a configuration file, relative to the top of the git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,7 +162,7 @@ fn is_plain(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::check_branch;
+    use crate::git::check_branch;
 
     fn set(path: &str) -> SetPath {
         SetPath::new(Path::new(path)).unwrap()

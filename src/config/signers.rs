@@ -3,64 +3,17 @@
 use serde_json::json;
 
 use super::{
-    keys::{KeyType, NonEmpty, Shape, block, choices},
-    path::RelPath,
+    keys::{KeyType, NonEmpty, Shape, block, choice},
     reader::{ErrorCollector, Fields},
     types::{Text, text_type},
     yaml::{Key, Node},
 };
-use crate::{error::Span, oci::PatternError};
-
-/// A signer.
-#[derive(Debug, Clone)]
-pub struct Signer {
-    pub who: SignerIdentity,
-    /// The events that may have started the build.
-    pub trigger: Triggers,
-    pub commit: CommitBinding,
-    /// The repository that was built: always of a workflow, otherwise if it is configured.
-    pub source: Option<String>,
-    /// The images that it signs; empty: all.
-    pub images: Vec<String>,
-}
-
-/// The identity of a signer.
-#[derive(Debug, Clone)]
-pub enum SignerIdentity {
-    /// A workflow, by its certificate.
-    Workflow {
-        /// The identity up to its `@`.
-        workflow: String,
-        /// The ref after the `@`; `{revision}` is replaced. `None`: any.
-        git_ref: Option<String>,
-        /// The ref of the source; `{revision}` is replaced. `None`: that of the workflow.
-        source_ref: Option<String>,
-        issuer: String,
-        runner: Runner,
-    },
-    /// Another identity in a certificate.
-    Certificate {
-        identity: IdentityRule,
-        issuer: String,
-        runner: Runner,
-    },
-    /// The holder of a key.
-    Key {
-        /// The file with the public key.
-        path: RelPath,
-        span: Span,
-        /// Whether a transparency log must have recorded the signature.
-        log: LogRule,
-    },
-}
-
-/// The identity that a certificate must have.
-#[derive(Debug, Clone)]
-pub enum IdentityRule {
-    Exact(String),
-    /// A pattern that is anchored at both ends.
-    Pattern(regex::Regex),
-}
+use crate::{
+    error::Span,
+    files::RelPath,
+    oci::PatternError,
+    trust::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers},
+};
 
 block! {
     /// The keys of a signer of any kind.
@@ -112,57 +65,9 @@ block! {
     }
 }
 
-choices! {
-    /// The runner of a workflow.
-    pub enum Runner {
-        /// A runner of GitHub.
-        GitHubHosted = "github-hosted",
-        Any = "any",
-    }
-}
-
-choices! {
-    /// Whether a signature by a key must be recorded.
-    pub enum LogRule {
-        /// By a log or a timestamp authority of a trusted root.
-        Required = "required",
-        Off = "off",
-    }
-}
-
-choices! {
-    /// The evidence that must equal the revision.
-    pub enum CommitBinding {
-        /// The source repository's commit in the certificate.
-        Certificate = "certificate",
-        /// The commit of the source in the attestation's predicate.
-        Predicate = "predicate",
-        Off = "off",
-    }
-}
-
-/// The events that may have started a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Triggers {
-    Any,
-    /// Any except those that run a workflow of the base for content of a pull request.
-    Trusted,
-    Listed(Vec<String>),
-}
-
-/// Events that run with the rights of the base branch on content that a pull request provides.
-const UNTRUSTED_TRIGGERS: [&str; 2] = ["pull_request_target", "workflow_run"];
-
-impl Triggers {
-    /// Whether `event` may have started a build; `None`: the certificate does not contain it.
-    pub fn allow(&self, event: Option<&str>) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Trusted => event.is_none_or(|event| !UNTRUSTED_TRIGGERS.contains(&event)),
-            Self::Listed(events) => event.is_some_and(|event| events.iter().any(|e| e == event)),
-        }
-    }
-}
+choice!(Runner);
+choice!(LogRule);
+choice!(CommitBinding);
 
 /// The issuer of workflows on GitHub.
 const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";

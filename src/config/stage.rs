@@ -9,14 +9,13 @@ use serde_json::json;
 
 use super::{
     keys::{KeyType, Shape, block},
-    path::RelPath,
     reader::ErrorCollector,
     set_path::SetPath,
     source_repository::SourceRepository,
     types::Branch,
     yaml::{Key, Node, Value},
 };
-use crate::error::Span;
+use crate::{error::Span, files::RelPath};
 
 block! {
     /// A stage in which a set must have been current.

@@ -1,5 +1,6 @@
 //! Templates of branches and titles: texts with `{revision}`, `{name}` and `{set}`.
 
+use crate::git::{BranchNameError, check_branch};
 use std::fmt::Display;
 
 /// A text with placeholders.
@@ -29,8 +30,8 @@ pub enum TemplateError {
     SecondRevision,
     #[error("the text contains a control character: it must be one line")]
     Control,
-    #[error("`{0}` is not a valid branch name: {1}")]
-    Branch(String, &'static str),
+    #[error(transparent)]
+    Branch(#[from] BranchNameError),
 }
 
 /// The placeholders that a template may contain, with the set key that replaces `{set}`.
@@ -160,29 +161,6 @@ fn fill_set<'t>(before: &mut String, key: &str, after: &'t str) -> &'t str {
         before.pop();
     }
     after
-}
-
-/// Checks a branch name by git's rules (git-check-ref-format, rules 1 to 10), and that it does not
-/// begin with `-`.
-pub(crate) fn check_branch(name: &str) -> Result<(), TemplateError> {
-    let malformed = |reason| Err(TemplateError::Branch(name.to_owned(), reason));
-    if name.starts_with('-') {
-        return malformed("it begins with `-`");
-    }
-    if name == "@" || name.contains("@{") || name.contains("..") {
-        return malformed("`@{`, `..` and a lone `@` have a special meaning in git");
-    }
-    if name.contains(|c: char| c.is_control() || " ~^:?*[\\".contains(c)) {
-        return malformed("a space, a control character or one of ~ ^ : ? * [ \\");
-    }
-    // The case of `.lock` matters to git.
-    let is_malformed = |part: &str| {
-        part.is_empty() || part.starts_with('.') || part.strip_suffix(".lock").is_some()
-    };
-    if name.split('/').any(is_malformed) || name.ends_with('.') {
-        return malformed("an empty part, or one that begins with `.` or ends with `.lock` or `.`");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

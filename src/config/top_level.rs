@@ -14,10 +14,8 @@ use super::{
     forge::Forge,
     freshness::Freshness,
     images::{self, Image},
-    inventory::Inventory,
     keys::{ByName, KeyType, NonEmpty, Shape, block, choices, refined_type},
     operation::Operation,
-    path::{Globs, RelPath},
     places::{self, CommentPolicy, PinPlace},
     provenance::Provenance,
     prune::Prune,
@@ -28,16 +26,19 @@ use super::{
     set_path::SetPath,
     smoke::Smoke,
     source_repository::SourceRepository,
-    sources::{LayoutDirectory, Mapping, Prefix, SourceLocation, is_host},
     stage::Stage,
     types::{BranchTemplate, TitleTemplate, line_schema, text_type},
-    verify::{self, Verify},
+    verify,
     yaml::{Key, Node, Value},
 };
 use crate::{
     code::Code,
     error::{Error, Place, SourceText, Span},
+    files::{Globs, RelPath},
+    inventory::Inventory,
     oci::Platform,
+    registry::{LayoutDirectory, Mapping, Prefix, SourceLocation, is_host},
+    trust::Verify,
     untrusted::plain,
 };
 

@@ -7,13 +7,17 @@ use serde_json::{Value as Json, json};
 use super::{
     duration,
     keys::{KeyType, Shape},
-    path::{Glob, Globs, RelPath},
     reader::{ErrorCollector, has_password},
     tag_template::TagTemplate,
-    template::{self, Placeholders, Template, TemplateError},
+    template::{Placeholders, Template},
     yaml::{Key, Node},
 };
-use crate::oci::{PatternError, Platform, Repository};
+use crate::{
+    files::{Glob, Globs, RelPath},
+    git::{BranchNameError, check_branch},
+    oci::{PatternError, Platform, Repository},
+    untrusted::{FORGE_TOKENS, job_secrets},
+};
 
 /// Makes `$type` a type of nonempty texts: its value, its name in the reference, its schema and its
 /// parser.
@@ -56,8 +60,8 @@ text_type!(Branch => String, "branch", {
     "not": {"pattern": r"[\u0000-\u0020\u007f~^:?*\[\\]|\.\.|@\{|//|/$|^/"},
 }, branch);
 
-fn branch(text: &str) -> Result<String, TemplateError> {
-    template::check_branch(text)?;
+fn branch(text: &str) -> Result<String, BranchNameError> {
+    check_branch(text)?;
     Ok(text.to_owned())
 }
 
@@ -238,7 +242,7 @@ impl KeyType for Globs {
 }
 
 /// Globs that are used one by one.
-pub struct GlobList;
+pub(super) struct GlobList;
 
 impl KeyType for GlobList {
     type Value = Vec<Glob>;
@@ -268,27 +272,6 @@ pub(super) fn is_name(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-}
-
-/// The variables with a token for the forge (docs/forges.md, "Token"), each with the one for a file.
-pub(crate) const FORGE_TOKENS: [[&str; 2]; 4] = [
-    ["REPIN_FORGE_TOKEN", "REPIN_FORGE_TOKEN_FILE"],
-    ["GITHUB_TOKEN", "GITHUB_TOKEN_FILE"],
-    ["GH_TOKEN", "GH_TOKEN_FILE"],
-    ["GITEA_TOKEN", "GITEA_TOKEN_FILE"],
-];
-
-/// The variables with the credentials of the job: a configuration cannot pass them on, and child
-/// processes that need none do not receive them.
-pub(crate) fn job_secrets() -> impl Iterator<Item = &'static str> {
-    FORGE_TOKENS.into_iter().flatten().chain([
-        "FORGEJO_TOKEN",
-        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-        "ACTIONS_ID_TOKEN_REQUEST_URL",
-        "ACTIONS_RUNTIME_TOKEN",
-        "CI_JOB_TOKEN",
-        "DOCKER_AUTH_CONFIG",
-    ])
 }
 
 /// A variable that is passed to another repository's server or to a container. An author of the

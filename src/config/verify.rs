@@ -3,18 +3,24 @@
 use serde_json::json;
 
 use super::{
-    keys::{KeyType, NonEmpty, Shape, block, choices},
-    path::RelPath,
+    keys::{KeyType, NonEmpty, Shape, block, choice},
     reader::{ErrorCollector, Fields},
-    signers::{CommitBinding, Signer, SignerIdentity, report_commit},
+    signers::report_commit,
     types::{Text, path_schema},
     yaml::{Key, Node},
 };
-use crate::{error::Span, oci::is_hex};
+use crate::{
+    error::Span,
+    files::RelPath,
+    oci::is_hex,
+    trust::{
+        CommitBinding, Requirement, RootKind, RootSource, SignedSubject, Signer, Since,
+        SubjectName, Verify,
+    },
+};
 
 block! {
-    /// The signatures and attestations that each image must carry.
-    pub struct Verify {
+    for Verify {
         /// The required evidence, each by any signer: a build `attestation`, a `signature`, or
         /// both.
         require: NonEmpty<Requirement> = ["attestation"],
@@ -42,53 +48,9 @@ block! {
     }
 }
 
-choices! {
-    #[derive(PartialOrd, Ord)]
-    pub enum Requirement {
-        /// A statement about the build.
-        Attestation = "attestation",
-        /// A signature by cosign.
-        Signature = "signature",
-    }
-}
-
-choices! {
-    /// The digests of an image that must be signed.
-    pub enum SignedSubject {
-        Pinned = "pinned",
-        /// The digest of each platform's manifest.
-        Platforms = "platforms",
-    }
-}
-
-choices! {
-    /// The repository that a statement must refer to.
-    pub enum SubjectName {
-        /// The image's repository, or one of `signed_as`.
-        Repository = "repository",
-        /// Any repository, or none.
-        Any = "any",
-    }
-}
-
-/// A trusted root.
-#[derive(Debug, Clone)]
-pub struct RootSource {
-    /// The text of the configuration.
-    pub name: String,
-    pub kind: RootKind,
-    pub span: Span,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RootKind {
-    /// Sigstore's public instance, built in.
-    Sigstore,
-    /// GitHub's instance for private repositories, built in.
-    GitHub,
-    /// A `trusted_root.json`, or a `.jsonl` with one a line.
-    File(RelPath),
-}
+choice!(Requirement);
+choice!(SignedSubject);
+choice!(SubjectName);
 
 impl KeyType for RootSource {
     type Value = Self;
@@ -109,14 +71,6 @@ impl KeyType for RootSource {
             span: node.span,
         })
     }
-}
-
-/// The last commit whose promoted sets may be unsigned.
-#[derive(Debug, Clone)]
-pub struct Since {
-    /// The full id of the commit.
-    pub commit: String,
-    pub span: Span,
 }
 
 impl KeyType for Since {
@@ -152,48 +106,6 @@ fn full_commit(text: &str) -> Result<String, String> {
         ))
     }
 }
-
-impl Verify {
-    /// A policy without signers, within the built-in roots: it finds the identities that a first
-    /// policy can list.
-    pub fn without_signers() -> Self {
-        let built_in = |name: &str, kind| RootSource {
-            name: name.to_owned(),
-            kind,
-            span: Span { start: 0, end: 0 },
-        };
-        Self {
-            require: vec![Requirement::Attestation],
-            signers: Vec::new(),
-            predicate_types: vec![SLSA_PROVENANCE.to_owned()],
-            subject: SignedSubject::Pinned,
-            subject_name: SubjectName::Repository,
-            trusted_roots: vec![
-                built_in("sigstore", RootKind::Sigstore),
-                built_in("github", RootKind::GitHub),
-            ],
-            since: None,
-        }
-    }
-
-    /// The files of the policy: keys and roots.
-    pub fn files(&self) -> impl Iterator<Item = &RelPath> {
-        let keys = self.signers.iter().filter_map(|signer| match &signer.who {
-            SignerIdentity::Key { path, .. } => Some(path),
-            _ => None,
-        });
-        let roots = self
-            .trusted_roots
-            .iter()
-            .filter_map(|root| match &root.kind {
-                RootKind::File(path) => Some(path),
-                _ => None,
-            });
-        keys.chain(roots)
-    }
-}
-
-const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
 /// Reports signers with the commit of a predicate if only signatures are required.
 fn check_predicates(signers: &[Signer], fields: &Fields<'_>) {

@@ -19,7 +19,7 @@ mod sbom;
 mod sqlite;
 
 pub(crate) use difference::{ContentsDifference, PackageDifference, UnreadPart, difference};
-pub(crate) use sbom::{SbomPackages, read_sboms};
+pub(crate) use sbom::{is_sbom, sbom_packages};
 
 use crate::{
     inventory::Enumeration,

@@ -4,57 +4,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{MAX_PACKAGES, PackagesByType, purl::PackageUrl};
-use crate::{
-    error::Error,
-    registry::Source,
-    trust::{Policy, Subject, search_predicates},
-};
-
 const SPDX: [&str; 2] = [
     "https://spdx.dev/Document",
     "https://spdx.dev/Document/v2.3",
 ];
 const CYCLONEDX: &str = "https://cyclonedx.org/bom";
-
-/// The packages in the SBOMs of a digest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SbomPackages {
-    /// The packages of all SBOMs; `None` without an SBOM, and if one of them is malformed.
-    pub packages: Option<PackagesByType>,
-    /// The reasons for which SBOMs are not read.
-    pub not_read: Vec<String>,
-}
-
-/// Reads the SBOMs that are attached to a digest. Only those by a signer of the policy count, made for
-/// the revision.
-pub(crate) async fn read_sboms(
-    source: &Source,
-    policy: &Policy<'_>,
-    subject: Subject<'_>,
-) -> Result<SbomPackages, Error> {
-    let is_sbom = |predicate_type: &str| Format::of_predicate_type(predicate_type).is_some();
-    let found = search_predicates(source, policy, subject, is_sbom).await?;
-    let mut packages = PackagesByType::new();
-    let mut not_read = found.refused;
-    let mut is_complete = !found.predicates.is_empty();
-    for signed in &found.predicates {
-        match sbom_packages(&signed.predicate_type, &signed.predicate) {
-            Ok(listed) => {
-                for (package_type, listed) in listed {
-                    packages.entry(package_type).or_default().extend(listed);
-                }
-            }
-            Err(reason) => {
-                is_complete = false;
-                not_read.push(format!("`{}`: {reason}", signed.predicate_type));
-            }
-        }
-    }
-    Ok(SbomPackages {
-        packages: is_complete.then_some(packages),
-        not_read,
-    })
-}
 
 #[derive(Clone, Copy)]
 enum Format {
@@ -82,6 +36,11 @@ fn is_supported_version(version: &str) -> bool {
     };
     let is_number = minor.bytes().all(|byte| byte.is_ascii_digit());
     is_number && minor.parse::<u16>().is_ok_and(|minor| minor >= 5)
+}
+
+/// Whether a predicate of this type is an SBOM that repin reads.
+pub(crate) fn is_sbom(predicate_type: &str) -> bool {
+    Format::of_predicate_type(predicate_type).is_some()
 }
 
 /// The packages with a package URL in a predicate.

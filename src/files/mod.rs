@@ -2,6 +2,8 @@
 //!
 //! This module lists and opens files for other modules.
 
+mod open_directory;
+mod path;
 mod snapshot;
 mod survey;
 mod worktree;
@@ -11,13 +13,19 @@ use std::{
     path::Path,
 };
 
+pub(crate) use open_directory::{FILE, OpenDirectory, Unopened};
+pub(crate) use path::{Glob, Globs, PathError, RelPath, glob_regex};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use survey::survey_all;
 pub(crate) use survey::{Survey, survey};
 pub(crate) use worktree::is_reserved;
 pub(crate) use worktree::{Hazard, Ignored, Listing, ReadError, TooLargeForPins, WorkTree};
 
-use crate::config::{Globs, RelPath};
+/// The name of the description of a Helm chart.
+pub(crate) const CHART: &str = "Chart.yaml";
+
+/// The maximum size of a configuration, in bytes.
+pub(crate) const MAX_CONFIG: u64 = 1024 * 1024;
 
 /// A source of text files.
 pub(crate) trait Files: Sync {

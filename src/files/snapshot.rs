@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Files, Hazard, Listing, ReadError, is_reserved};
-use crate::config::{CHART, Globs, RelPath, Unopened};
+use crate::files::{CHART, Globs, RelPath, Unopened};
 
 /// The contents of files, and the symlinks, of a tree.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use ignore::{DirEntry, WalkBuilder};
 
 use super::{ReadError, is_reserved, worktree::walk_error};
-use crate::config::RelPath;
+use crate::files::RelPath;
 
 /// The files of a tree.
 #[derive(Debug, Default)]

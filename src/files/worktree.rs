@@ -17,8 +17,8 @@ use ignore::{DirEntry, WalkBuilder};
 
 use super::{Files, OpenFile, Visitor};
 use crate::{
-    config::{Glob, Globs, OpenDirectory, RelPath},
     error::{Error, Errors},
+    files::{Glob, Globs, OpenDirectory, RelPath},
 };
 
 /// The maximum number of threads that read files.

@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, io::Read as _};
 
 use crate::{
     code::Code,
-    config::{Config, RelPath, RootKind, Verify},
+    config::Config,
     error::Error,
-    files::Files,
+    files::{Files, RelPath},
     oci::Digest,
-    trust::BuiltIn,
+    trust::{BuiltIn, RootKind, Verify},
 };
 
 /// The maximum size of a file, in bytes.

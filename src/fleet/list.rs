@@ -6,9 +6,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     code::Code,
-    config::{check_branch, is_owner_name},
+    config::is_owner_name,
     error::{Error, Place, SourceText, Span},
     forge::fleet::RepositoryName,
+    git::check_branch,
     oci::Digest,
 };
 

@@ -9,10 +9,11 @@ use crate::{
     checks::{Check, Status},
     code::Code,
     config::{
-        ChangeParts, Config, Forge, Globs, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report,
+        ChangeParts, Config, Forge, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report,
         Template,
     },
     error::Error,
+    files::Globs,
 };
 
 /// The accepted keys, in addition to the repositories and pin counts of images.
@@ -351,8 +352,8 @@ outside: ignore
         assert_eq!(forge.url.as_deref(), Some("https://git.example/api/v1"));
         assert_eq!(forge.repository.as_deref(), Some("acme/web"));
         assert!(forge.dispatch.is_empty() && forge.sync_targets.is_empty());
-        assert_eq!(forge.sign, config::Sign::Never);
-        assert_eq!(forge.merge_method, config::MergeMethod::Auto);
+        assert_eq!(forge.sign, crate::forge::Sign::Never);
+        assert_eq!(forge.merge_method, crate::forge::MergeMethod::Auto);
         let place = config.comment_policy(&config.places[0]);
         assert_eq!(place, config::CommentPolicy::Keep);
         // The repository's plan contains no command, contract or secret of either configuration.

@@ -10,8 +10,8 @@ use super::{
     Status, Target, Token, Tree, gitea::Gitea, github::Github,
 };
 use crate::{
-    config::{MergeMethod, Sign},
     error::Error,
+    forge::{MergeMethod, Sign},
     http::ServerTime,
 };
 

@@ -6,7 +6,7 @@ use super::{
     checks::{Status, StatusKind, StatusResult},
     client::Forge,
 };
-use crate::{config::glob_regex, error::Error, text::words};
+use crate::{error::Error, files::glob_regex, text::words};
 
 /// The maximum length of a context that is a glob, in bytes: globset's time and stack grow with it.
 const MAX_GLOB: usize = 4096;

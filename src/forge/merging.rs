@@ -1,5 +1,18 @@
 //! The outcomes of merging: scheduled, immediate, or through a merge queue.
 
+use crate::text::words;
+
+words! {
+    /// How a pull request is merged.
+    pub enum MergeMethod {
+        /// The first method that the base and the repository allow.
+        Auto = "auto",
+        Merge = "merge",
+        Squash = "squash",
+        Rebase = "rebase",
+    }
+}
+
 /// The outcome of a request to merge a pull request once its gates pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Merge {

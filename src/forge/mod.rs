@@ -39,14 +39,14 @@ pub(crate) use github::{Links, VersionPages};
 pub(crate) use github::{Package, PackageVersion, is_workflow};
 pub(crate) use http::{DEFAULT_DEADLINE, Settings};
 pub(crate) use issues::{Claim, Issue};
-pub(crate) use merging::{Merge, Queue};
+pub(crate) use merging::{Merge, MergeMethod, Queue};
 pub(crate) use pull_requests::{
     BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull, Poll,
     Pull, PullState, Pulls, Readiness, Transition,
 };
-pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Signing};
+pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Sign, Signing};
 pub(crate) use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
 pub(crate) use server_facts::ServerFacts;
-pub(crate) use target::{Kind, Target, TargetError};
+pub(crate) use target::{Address, Kind, Target, TargetError};
 pub(crate) use token::{Token, TokenFacts};
 pub(crate) use tree::{Tree, TreeEntry, blob_id};

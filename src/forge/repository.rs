@@ -1,5 +1,7 @@
 //! The repository, and the abilities that a forge reports for it.
 
+use crate::text::words;
+
 /// A repository's description.
 #[derive(Debug, Clone)]
 pub(crate) struct Repo {
@@ -52,6 +54,15 @@ pub(crate) struct FileMode<'a> {
     pub path: &'a str,
     /// The mode, such as `100644`.
     pub mode: &'a str,
+}
+
+words! {
+    /// Whether commits are signed.
+    pub enum Sign {
+        /// The forge signs commits if the base requires signatures.
+        Auto = "auto",
+        Never = "never",
+    }
 }
 
 /// The signer of commits, if a base requires signatures.

@@ -13,8 +13,8 @@ use super::{
     rights::ARCHIVED,
 };
 use crate::{
-    config::MergeMethod,
     error::{Class, Error},
+    forge::MergeMethod,
 };
 
 /// A pull request that may be merged. `S` is the forge's form of a branch.

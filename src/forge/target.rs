@@ -2,17 +2,24 @@
 
 use reqwest::Url;
 
-use crate::{
-    config::{Forge as Configured, ForgeKind},
-    git::HostedRepository,
-};
+use crate::git::HostedRepository;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// GitHub, or GitHub Enterprise Server.
     Github,
     /// Gitea or Forgejo.
     Gitea,
+}
+
+/// The configured part of the address of a repository on a forge.
+#[derive(Debug, Clone, Default)]
+pub struct Address {
+    pub kind: Option<Kind>,
+    /// The base of the API.
+    pub api: Option<String>,
+    /// `OWNER/NAME`.
+    pub repository: Option<String>,
 }
 
 /// A repository on a forge.
@@ -116,7 +123,7 @@ impl Target {
     }
 
     /// The configured repository; `remote`: the URL that the work tree was cloned from.
-    pub(crate) fn resolve(forge: &Configured, remote: Option<&str>) -> Result<Self, TargetError> {
+    pub(crate) fn resolve(forge: &Address, remote: Option<&str>) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;
         let (owner, name) = if let Some(repository) = &forge.repository {
             let (owner, name) = repository.split_once('/').ok_or(TargetError::Repository)?;
@@ -148,7 +155,7 @@ impl Target {
     /// The repository `OWNER/NAME` on the configured forge; `remote`: the URL that the work tree was cloned
     /// from.
     pub(crate) fn on_forge(
-        forge: &Configured,
+        forge: &Address,
         remote: Option<&str>,
         repository: &str,
     ) -> Result<Self, TargetError> {
@@ -164,19 +171,13 @@ impl Target {
     }
 
     /// The configured kind of forge and the base of its API.
-    pub(crate) fn api(
-        forge: &Configured,
-        remote: Option<&str>,
-    ) -> Result<(Kind, Url), TargetError> {
+    pub(crate) fn api(forge: &Address, remote: Option<&str>) -> Result<(Kind, Url), TargetError> {
         let remote = remote.and_then(HostedRepository::parse);
         let public = remote.as_ref().and_then(public);
-        let api = forge.url.as_deref().map(parse).transpose()?;
+        let api = forge.api.as_deref().map(parse).transpose()?;
         let by_url = api.as_ref().and_then(kind_of);
-        let kind = match forge.kind {
-            ForgeKind::Github => Some(Kind::Github),
-            ForgeKind::Gitea => Some(Kind::Gitea),
-            ForgeKind::Auto => by_url.or(public.filter(|_| api.is_none()).map(|(kind, _)| kind)),
-        };
+        let public_kind = public.filter(|_| api.is_none()).map(|(kind, _)| kind);
+        let kind = forge.kind.or(by_url).or(public_kind);
         let kind = kind.ok_or_else(|| unknown_kind(remote.as_ref()))?;
         match (api, public) {
             (Some(api), _) => Ok((kind, api)),
@@ -224,24 +225,17 @@ fn kind_of(api: &Url) -> Option<Kind> {
 mod tests {
     use super::*;
 
-    fn configured(kind: ForgeKind, url: Option<&str>, repository: Option<&str>) -> Configured {
-        Configured {
+    fn configured(kind: Option<Kind>, api: Option<&str>, repository: Option<&str>) -> Address {
+        Address {
             kind,
-            url: url.map(str::to_owned),
+            api: api.map(str::to_owned),
             repository: repository.map(str::to_owned),
-            base: None,
-            labels: Vec::new(),
-            gates: Vec::new(),
-            auto_merge: false,
-            dispatch: Vec::new(),
-            sync_targets: Vec::new(),
-            ..Configured::default()
         }
     }
 
     #[test]
     fn remote_completes_the_configuration() {
-        let auto = configured(ForgeKind::Auto, None, None);
+        let auto = configured(None, None, None);
         let target = Target::resolve(&auto, Some("git@github.com:acme/flows.git")).unwrap();
         assert_eq!(
             (target.kind, target.api.as_str(), target.owner.as_str()),
@@ -252,21 +246,17 @@ mod tests {
             (target.kind, target.api.as_str()),
             (Kind::Gitea, "https://codeberg.org/api/v1")
         );
-        let own = configured(
-            ForgeKind::Auto,
-            Some("http://127.0.0.1:3000/api/v1"),
-            Some("a/b"),
-        );
+        let own = configured(None, Some("http://127.0.0.1:3000/api/v1"), Some("a/b"));
         let target = Target::resolve(&own, Some("git@github.com:acme/flows.git")).unwrap();
         assert_eq!((target.kind, target.name.as_str()), (Kind::Gitea, "b"));
-        let enterprise = configured(ForgeKind::Auto, Some("https://ghe.example/api/v3"), None);
+        let enterprise = configured(None, Some("https://ghe.example/api/v3"), None);
         assert_eq!(
             Target::resolve(&enterprise, Some("git@ghe.example:a/b"))
                 .unwrap()
                 .kind,
             Kind::Github
         );
-        let named = configured(ForgeKind::Github, None, Some("a/b"));
+        let named = configured(Some(Kind::Github), None, Some("a/b"));
         assert_eq!(
             Target::resolve(&named, None).unwrap().api.as_str(),
             "https://api.github.com/"
@@ -275,7 +265,7 @@ mod tests {
 
     #[test]
     fn undetermined_targets_are_refused() {
-        let auto = configured(ForgeKind::Auto, None, None);
+        let auto = configured(None, None, None);
         assert!(matches!(
             Target::resolve(&auto, None),
             Err(TargetError::Kind(_))
@@ -285,12 +275,12 @@ mod tests {
             Err(TargetError::Kind(_))
         ));
         // The URL of another API does not have the kind of the remote's host.
-        let other = configured(ForgeKind::Auto, Some("https://git.example/x"), None);
+        let other = configured(None, Some("https://git.example/x"), None);
         assert!(matches!(
             Target::resolve(&other, Some("git@github.com:a/b")),
             Err(TargetError::Kind(_))
         ));
-        let gitea = configured(ForgeKind::Gitea, None, None);
+        let gitea = configured(Some(Kind::Gitea), None, None);
         assert_eq!(
             Target::resolve(&gitea, Some("git@git.example:a/b")),
             Err(TargetError::Api)
@@ -299,7 +289,7 @@ mod tests {
             Target::resolve(&gitea, Some("git@github.com:a/b")),
             Err(TargetError::Api)
         );
-        let github = configured(ForgeKind::Github, None, None);
+        let github = configured(Some(Kind::Github), None, None);
         assert_eq!(Target::resolve(&github, None), Err(TargetError::Repository));
         // An Enterprise Server is not github.com.
         assert_eq!(

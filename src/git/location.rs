@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::GitError;
-use crate::config::{Top, find_top};
+use crate::git::{Top, find_top};
 
 /// A directory and the repository that it belongs to.
 #[derive(Debug, Clone)]

@@ -18,8 +18,9 @@ use super::{
     location::Location,
 };
 use crate::{
-    config::{Config, IgnoredFiles, RelPath, is_config_file, top_of_repository},
-    files::{Ignored, WorkTree, is_reserved},
+    config::{Config, IgnoredFiles, is_config_file},
+    files::{Ignored, RelPath, WorkTree, is_reserved},
+    git::top_of_repository,
 };
 
 const COMMAND: &str = "ls-files";

@@ -15,6 +15,7 @@
 //! prefixes, full reference names after `--end-of-options` or `--`, and literal pathspecs after `--`.
 //! `history` interprets the output.
 
+mod branch_name;
 mod command;
 mod commit;
 mod commits;
@@ -31,6 +32,7 @@ mod promoted_branch;
 mod range;
 mod remotes;
 mod renames;
+mod repository_top;
 mod scratch;
 mod sweep;
 #[cfg(test)]
@@ -46,6 +48,7 @@ use std::{
     process::ChildStdout,
 };
 
+pub(crate) use branch_name::{BranchNameError, check_branch};
 pub(crate) use command::start_version_check;
 pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
 pub(crate) use commits::ReachableCommit;
@@ -67,6 +70,7 @@ use objects::IdleProcess;
 pub(crate) use objects::{Object, Objects, TreeFile};
 pub(crate) use range::{CommitRange, RangeCommit};
 pub(crate) use renames::Newer;
+pub(crate) use repository_top::{Top, find_top, top_of_repository};
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
 

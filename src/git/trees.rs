@@ -8,10 +8,7 @@ use std::{
 };
 
 use super::{Git, GitError, ObjectId, command::Mode, is_regular};
-use crate::{
-    config::{Globs, RelPath},
-    files::Snapshot,
-};
+use crate::files::{Globs, RelPath, Snapshot};
 
 const COMMAND: &str = "ls-tree";
 /// The maximum size of an entry, in bytes.

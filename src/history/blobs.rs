@@ -192,7 +192,8 @@ fn pin_list(scan: &Scan) -> PinList {
 mod tests {
     use super::*;
     use crate::{
-        config::{self, RelPath},
+        config,
+        files::RelPath,
         history::{rules::Slots, tests::examples::id},
     };
 

@@ -18,7 +18,8 @@ use super::{
     unreadable::Unreadable,
 };
 use crate::{
-    config::{self, Config, RelPath, SetPath},
+    config::{self, Config, SetPath},
+    files::RelPath,
     git::{Branch, Git, GitError, ObjectId, TreeFile},
     untrusted::plain,
 };
@@ -167,7 +168,7 @@ impl OtherSet {
         let present = present_version(git, &branch.tip, &path)?;
         let mut all = Vec::from_iter(present.clone());
         for version in versions {
-            let bytes = git.blob(*version, config::MAX_SIZE)?;
+            let bytes = git.blob(*version, crate::files::MAX_CONFIG)?;
             all.extend(bytes.and_then(|bytes| parse(bytes, &path)));
         }
         let names = |config: &Config| {
@@ -203,7 +204,7 @@ fn present_version(git: &Git, tip: &ObjectId, path: &SetPath) -> Result<Option<C
         return Ok(None);
     };
     let top = git.with_prefix(Vec::new());
-    Ok(match top.file(tip, &file, config::MAX_SIZE)? {
+    Ok(match top.file(tip, &file, crate::files::MAX_CONFIG)? {
         TreeFile::Content(bytes) => parse(bytes, path),
         TreeFile::Absent | TreeFile::TooLarge => None,
     })

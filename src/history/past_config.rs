@@ -8,7 +8,8 @@ use super::{
     rules::{TOO_LARGE, parse_at},
 };
 use crate::{
-    config::{self, Config, RelPath, SetPath},
+    config::{Config, SetPath},
+    files::RelPath,
     git::{Git, GitError, ObjectId, TreeFile},
 };
 
@@ -62,7 +63,7 @@ fn config_at(
         Ok(path) => path,
         Err(error) => return Ok(CommitConfig::Unreadable(error.to_string())),
     };
-    Ok(match git.file(commit, &path, config::MAX_SIZE)? {
+    Ok(match git.file(commit, &path, crate::files::MAX_CONFIG)? {
         TreeFile::Absent => CommitConfig::Current,
         TreeFile::TooLarge => CommitConfig::Unreadable(TOO_LARGE.to_owned()),
         TreeFile::Content(bytes) => match parse_at(bytes, current_config, set_path) {

@@ -23,7 +23,8 @@ use super::{
     walk::{Commit, ConfigState, Content, UnknownContent},
 };
 use crate::{
-    config::{Config, RelPath, Template, Trailer},
+    config::{Config, Template, Trailer},
+    files::RelPath,
     git::{Branch, ObjectId},
     pins::FileScanner,
 };

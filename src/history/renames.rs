@@ -4,7 +4,8 @@ use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 use super::{History, Kind};
 use crate::{
-    config::{self, Config, FormerSet, RelPath, SetPath, is_config_file_of},
+    config::{self, Config, FormerSet, SetPath, is_config_file_of},
+    files::RelPath,
     git::{Git, GitError, Newer, ObjectId, TreeFile},
 };
 
@@ -236,7 +237,7 @@ fn renamed_from_any_name(
         return Ok(None);
     };
     let top = git.with_prefix(Vec::new());
-    let TreeFile::Content(bytes) = top.file(old, &file, config::MAX_SIZE)? else {
+    let TreeFile::Content(bytes) = top.file(old, &file, crate::files::MAX_CONFIG)? else {
         return Ok(None);
     };
     let name = file.to_string();

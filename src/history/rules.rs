@@ -10,7 +10,8 @@ use std::{
 };
 
 use crate::{
-    config::{self, Config, DefaultFiles, Globs, Image, SetPath, above_templates},
+    config::{self, Config, DefaultFiles, Image, SetPath, above_templates},
+    files::Globs,
     oci::Repository,
     pins::FileScanner,
 };

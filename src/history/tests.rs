@@ -6,9 +6,9 @@ mod log;
 use std::path::Path;
 
 use crate::{
-    config::{self, Config, RelPath},
+    config::{self, Config},
     error::{Error, Errors},
-    files::Files as _,
+    files::{Files as _, RelPath},
     git::{Git, GitError, ObjectId, TreeFile},
     history::{
         ChangedFile, ClaimedTags, CommitConfig, CommitOrder, Digests, Gap, History, Kind, Order,
@@ -277,7 +277,7 @@ fn commit_has_the_files_of_its_work_tree() {
     repo.remove("sub/a.yml").commit("later");
     let git = Git::open(&repo.join("sub")).unwrap();
     let commit = git.commit_named(&commit).unwrap().unwrap();
-    let globs = config::Globs::parse(["**/*.yml"]).unwrap();
+    let globs = crate::files::Globs::parse(["**/*.yml"]).unwrap();
     let at = git.files_at(&commit, &globs, 100).unwrap();
     assert_eq!(at.too_large.unwrap().to_string(), "large.yml");
     let listing = at.files.list_unopened(&globs).unwrap();

@@ -21,8 +21,8 @@ use super::{
     rules::{OwnRules, PastImages, Rules, Slots, TOO_LARGE, parse_at},
 };
 use crate::{
-    config::{self, CHART, Config, RelPath},
-    files::is_reserved,
+    config::Config,
+    files::{CHART, RelPath, is_reserved},
     git::{Git, GitError, ObjectId, Objects},
 };
 
@@ -542,7 +542,7 @@ impl Walk<'_> {
         let Some(blob) = own else {
             return Ok(OwnRules::Known(Arc::clone(&self.current), None));
         };
-        let rules = match self.git.blob(blob, config::MAX_SIZE)? {
+        let rules = match self.git.blob(blob, crate::files::MAX_CONFIG)? {
             None => OwnRules::Unreadable(TOO_LARGE.into()),
             Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
                 Err(reason) => OwnRules::Unreadable(reason.into()),

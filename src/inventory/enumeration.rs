@@ -11,8 +11,8 @@ use serde_json::{Value, error::Category};
 use super::listing::Listing;
 use crate::{
     code::Code,
-    config::Kind,
     error::{Class, Error},
+    inventory::Kind,
     untrusted::json_string,
 };
 

@@ -3,8 +3,10 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 use crate::{
-    config::Inventory,
-    inventory::user::{User, UserError},
+    inventory::{
+        Inventory,
+        user::{User, UserError},
+    },
     layers::{FileType, Inode, ResolvedPath, Tree},
 };
 

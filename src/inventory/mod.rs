@@ -9,17 +9,20 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 mod enumeration;
 mod layer_cache;
 mod listing;
+mod policy;
 mod progress;
 mod user;
 
 pub(crate) use enumeration::{Enumeration, SCHEMA as ENUMERATION_SCHEMA};
 pub(crate) use layer_cache::{ImageLayers, LayerCache};
 pub(crate) use listing::{File, ListError, Listing, list};
+pub(crate) use policy::{Inventory, Kind, Modes, MustNotContain};
 pub(crate) use progress::ReadingProgress;
 
+use user::NAME_FILES;
+
 use crate::{
-    config::{Glob, Inventory},
-    inventory::user::NAME_FILES,
+    files::Glob,
     layers::{ContentFilter, Duplicate, FileType, LayerTree, MergeError, Tree, merge},
 };
 

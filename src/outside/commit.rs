@@ -12,8 +12,9 @@ use super::{
     read_blob,
 };
 use crate::{
-    config::{Config, OutsidePolicy, RelPath, is_config_file},
+    config::{Config, OutsidePolicy, is_config_file},
     configurations::{Contents, OtherConfigurations},
+    files::RelPath,
     git::{Git, GitError, ObjectId},
     oci::Digest,
     pins::{Found, Located, Occurrence, OccurrenceFinder},

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::config::RelPath;
+use crate::files::RelPath;
 
 /// Loads a regular file with at most a number of bytes.
 type Read<'r> = dyn FnMut(&RelPath, u64) -> Option<Vec<u8>> + 'r;

@@ -23,9 +23,9 @@ use std::{
 
 use super::git::{self, Git, GitError, ObjectId, TrackedFile};
 use crate::{
-    config::{Config, OpenDirectory, OutsidePolicy, RelPath, SetPath},
+    config::{Config, OutsidePolicy, SetPath},
     configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
-    files::{Files, WorkTree, survey_all},
+    files::{Files, OpenDirectory, RelPath, WorkTree, survey_all},
     oci::{Digest, Repository},
     outside::layouts::Layouts,
     pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},

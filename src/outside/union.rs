@@ -9,7 +9,8 @@ use std::{
 
 use super::{Outside, Scope, TrackedTree};
 use crate::{
-    config::{self, Config, Globs, Image, OutsidePolicy, RelPath, SetPath},
+    config::{self, Config, Image, OutsidePolicy, SetPath},
+    files::{Globs, RelPath},
     oci::{Digest, Repository},
     pins::{Found, Located, Occurrence, OccurrenceKind, Pin},
 };

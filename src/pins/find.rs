@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{Config, Glob, RelPath},
+    config::Config,
     error::Error,
-    files::{Files, Hazard, Listing, OpenFile, ReadError, TooLargeForPins},
+    files::{Files, Glob, Hazard, Listing, OpenFile, ReadError, RelPath, TooLargeForPins},
     oci::{Digest, Tag},
 };
 
@@ -264,9 +264,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{self, Globs},
+        config,
         error::SourceText,
-        files::{Snapshot, Visitor, WorkTree},
+        files::{Globs, Snapshot, Visitor, WorkTree},
     };
 
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -8,8 +8,9 @@ use std::{
 
 use super::occurrences::mirrors;
 use crate::{
-    config::{Config, Mapping, SourceLocation},
+    config::Config,
     oci::Repository,
+    registry::{Mapping, SourceLocation},
 };
 
 /// The names of the images of a configuration. An image is its index in the configuration.

@@ -20,8 +20,9 @@ use super::{
     scan::{PREFIX, Scan},
 };
 use crate::{
-    config::{Config, Mapping, SourceLocation},
+    config::Config,
     oci::{Digest, Repository, Tag},
+    registry::{Mapping, SourceLocation},
 };
 
 /// Finds digests and references to the images of a configuration.

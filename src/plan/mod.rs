@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use crate::{
     checks::{Approved, ApprovedImage, Check, Status},
     code::Code,
-    config::{Config, RelPath},
-    files::{Files, ReadError, Snapshot},
+    config::Config,
+    files::{Files, ReadError, RelPath, Snapshot},
     oci::Digest,
     pins::{FilePlaces, FileScanner, Found, Pin, Replacement, Scan, outline, reads_alike, replace},
     text::{counted, few},

@@ -23,13 +23,14 @@ use regex::Regex;
 use super::Text;
 use crate::{
     code::Code,
-    config::{Config, Mapping},
+    config::Config,
     error::{Class, Error},
     files::{Files, Hazard, WorkTree},
     git::{self, Git, ObjectId},
     history::{CommitConfig, History, commit_config},
     oci::{Digest, Tag, TagPattern},
     pins::{self, Found, ImageNames, MentionFinder},
+    registry::Mapping,
 };
 
 pub(crate) use branches::{PullHead, tips_keep_moving_error};

@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 
 use crate::{
-    config::{self, Config, Globs, RelPath, SetPath},
+    config::{self, Config, SetPath},
     error::{Class, Error},
-    files::Snapshot,
+    files::{Globs, RelPath, Snapshot},
     forge::{
         Forge, Head, NewFile, Repo, Tree, TreeEntry, blob_id,
         fleet::{Contents, RepositoryState},

@@ -7,9 +7,9 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    config::check_branch,
     error::{Class, Error},
     forge::{Ability, Claim, Forge, PlannedWrites, Pull},
+    git::check_branch,
 };
 
 /// Whether this token can start all of `workflows`, without starting one.

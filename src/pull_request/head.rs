@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     checks::{Approved, Check, Status},
-    config::{Config, RelPath},
+    config::Config,
     error::{Class, Error},
-    files::{Files as _, ReadError, Snapshot},
+    files::{Files as _, ReadError, RelPath, Snapshot},
     forge::{AheadCommits, Comparison, Forge, Head, Pull, Tree, TreeEntry, blob_id},
     pins,
     plan::{self, Plan, PlanError},

@@ -18,8 +18,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    config::{MergeMethod, Sign},
-    forge::{Forge, Kind, Settings, Target, Token, Tree, TreeEntry, blob_id},
+    forge::{Forge, Kind, MergeMethod, Settings, Sign, Target, Token, Tree, TreeEntry, blob_id},
     http::Transport,
     untrusted::Secrets,
 };

@@ -17,13 +17,13 @@ use rustix::{
 use serde::Deserialize;
 
 use super::memory::MemoryLimit;
-use crate::oci::{
-    Descriptor, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING, RawManifest, Tag, TagOrDigest,
-};
 use crate::{
-    config::LayoutDirectory,
     error::{Class, Error},
-    oci::Digest,
+    oci::{
+        Descriptor, Digest, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING, RawManifest, Tag,
+        TagOrDigest,
+    },
+    registry::LayoutDirectory,
     untrusted::plain,
 };
 

@@ -4,6 +4,7 @@
 //! verifies the bytes of both. `layers` and `inventory` read the content of images.
 
 mod layout;
+mod mapping;
 mod memory;
 pub(crate) mod remote;
 pub(crate) mod resolve;
@@ -30,11 +31,13 @@ use crate::{
 
 pub(crate) use crate::http::{Clock, ServerTime};
 pub(crate) use layout::Layout;
+pub(crate) use mapping::{Endpoint, LayoutDirectory, Mapping, Prefix, SourceLocation, is_host};
 pub(crate) use remote::{
     Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
 };
 #[cfg(test)]
 pub(crate) use remote::{NextPage, TagPages};
+pub(crate) use resolve::{RevisionField, RevisionSource};
 pub(crate) use sources::Sources;
 pub(crate) use tag_selection::{NoTag, select_tag};
 

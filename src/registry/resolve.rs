@@ -8,10 +8,10 @@ use futures_util::{StreamExt as _, future, stream};
 
 use crate::{
     code::Code,
-    config::{RevisionSource, Revisions},
     error::{Class, Error},
     oci::{Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, date},
     registry::{Source, memory},
+    text::words,
     untrusted::{masked_label, short},
 };
 
@@ -50,18 +50,18 @@ impl ImageFacts {
     }
 
     /// The text of the revision, if all platforms state the same.
-    pub(crate) fn common_revision(&self, revisions: &Revisions) -> Option<&str> {
+    pub(crate) fn common_revision(&self, field: RevisionField<'_>) -> Option<&str> {
         let platforms = self.platforms.iter();
-        let mut texts = platforms.map(|platform| platform.stated_revision(revisions).text());
+        let mut texts = platforms.map(|platform| platform.stated_revision(field).text());
         let first = texts.next()??;
         texts.all(|text| text == Some(first)).then_some(first)
     }
 
     /// The text of the revision on the first platform that states one; empty if none does.
-    pub(crate) fn first_revision(&self, revisions: &Revisions) -> &str {
+    pub(crate) fn first_revision(&self, field: RevisionField<'_>) -> &str {
         let mut texts = self.platforms.iter();
         texts
-            .find_map(|platform| platform.stated_revision(revisions).text())
+            .find_map(|platform| platform.stated_revision(field).text())
             .unwrap_or_default()
     }
 
@@ -87,6 +87,23 @@ pub(crate) struct PlatformFacts {
     pub config: ImageConfig,
     /// The annotations of the index, and those of the manifest, which take precedence.
     pub annotations: BTreeMap<String, String>,
+}
+
+words! {
+    /// Where an image records its revision.
+    pub enum RevisionSource {
+        Label = "label",
+        Annotation = "annotation",
+        /// Both must agree if both exist.
+        Either = "either",
+    }
+}
+
+/// The label or the annotation in which images state their revision.
+#[derive(Debug, Clone, Copy)]
+pub struct RevisionField<'c> {
+    pub name: &'c str,
+    pub source: RevisionSource,
 }
 
 /// The text in which a platform states its revision.
@@ -115,11 +132,11 @@ impl<'f> StatedRevision<'f> {
 
 impl PlatformFacts {
     /// The text in the label or the annotation that the configuration selects.
-    pub(crate) fn stated_revision(&self, revisions: &Revisions) -> StatedRevision<'_> {
-        let name = &revisions.label;
+    pub(crate) fn stated_revision(&self, field: RevisionField<'_>) -> StatedRevision<'_> {
+        let name = field.name;
         let label = self.config.labels.get(name).map(String::as_str);
         let annotation = self.annotations.get(name).map(String::as_str);
-        match (revisions.from, label, annotation) {
+        match (field.source, label, annotation) {
             (RevisionSource::Label | RevisionSource::Either, Some(label), None)
             | (RevisionSource::Label, Some(label), Some(_)) => StatedRevision::Text(label),
             (RevisionSource::Annotation | RevisionSource::Either, None, Some(annotation))

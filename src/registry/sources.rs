@@ -2,8 +2,8 @@
 
 use super::{Layout, Registries, Remote, Source, memory::MemoryLimit};
 use crate::{
-    config::{Mapping, SourceLocation},
     oci::Repository,
+    registry::{Mapping, SourceLocation},
 };
 
 /// The mappings of one run: the command line, then the environment, then the configuration.

@@ -10,11 +10,10 @@ mod real;
 use std::{ffi::OsString, time::Duration};
 
 use crate::{
-    config::Mapping,
     error::Error,
     oci::{Repository, Tag, TagOrDigest},
     registry::{
-        Environment, Registries, Settings, Source, Sources,
+        Environment, Mapping, Registries, Settings, Source, Sources,
         resolve::{ImageFacts, resolve},
     },
 };

@@ -20,11 +20,14 @@ mod secrets;
 use std::{ffi::OsString, path::PathBuf, sync::atomic::AtomicBool};
 
 use crate::{
-    config::{Engine, Smoke, SourceLocation},
+    config::{Engine, Smoke},
     error::Error,
     http::address::is_loopback,
     oci::{Platform, Repository},
-    registry::resolve::{ImageFacts, PlatformFacts},
+    registry::{
+        SourceLocation,
+        resolve::{ImageFacts, PlatformFacts},
+    },
 };
 
 pub(crate) use engine::EngineName;

@@ -17,6 +17,7 @@ mod policy;
 mod proof;
 mod provider;
 mod root;
+mod rules;
 mod search;
 mod tuf;
 mod unknown_authority;
@@ -28,6 +29,10 @@ pub(crate) use key::PublicKey;
 pub(crate) use policy::{Binding, Policy, PolicyResult, Subject, Verdict};
 pub(crate) use proof::{Certificate, Proof, RootGap};
 pub(crate) use root::Root;
+pub(crate) use rules::{
+    CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner, SignedSubject,
+    Signer, SignerIdentity, Since, SubjectName, Triggers, Verify,
+};
 pub(crate) use search::{Candidate, SearchExtent, SearchResult, search, search_predicates};
 pub(crate) use tuf::{Mirror, current_root};
 #[cfg(any(test, fuzzing))]

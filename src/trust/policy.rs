@@ -18,11 +18,11 @@ use super::{
     unknown_authority,
 };
 use crate::{
-    config::{
+    oci::{Digest, Repository},
+    trust::{
         CommitBinding, IdentityRule, LogRule, Requirement, Runner, Signer, SignerIdentity,
         SubjectName, Verify,
     },
-    oci::{Digest, Repository},
 };
 
 /// The predicate type of a signature by cosign.

@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 
 use super::{policy::SignedPredicate, *};
 use crate::{
-    config::{
-        CommitBinding, IdentityRule, LogRule, RelPath, Requirement, RootKind, RootSource, Runner,
-        SignedSubject, Signer, SignerIdentity, SubjectName, Triggers, Verify,
-    },
     error::Span,
+    files::RelPath,
     oci::{Digest, Repository},
     support::authority::{
         self, ISSUER, Key, NOW, SLSA, SOURCE, Signing, WORKFLOW, payload, provenance, root,
         root_without_logs, statement,
+    },
+    trust::{
+        CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner,
+        SignedSubject, Signer, SignerIdentity, SubjectName, Triggers, Verify,
     },
 };
 

@@ -15,6 +15,7 @@
 mod formats;
 mod forms;
 mod hidden;
+mod job_secrets;
 pub(crate) mod markdown;
 mod secret_words;
 mod secrets;
@@ -24,6 +25,7 @@ pub(crate) mod workflow;
 pub(crate) use formats::{has_credential, masked_credentials};
 pub(crate) use forms::{Forms, hex, redacted, starred};
 pub(crate) use hidden::is_hidden;
+pub(crate) use job_secrets::{FORGE_TOKENS, job_secrets};
 pub(crate) use secret_words::{
     masked_label, masked_text, masked_urls, masked_words, secret_reason,
 };

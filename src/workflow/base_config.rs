@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use crate::{
-    config::{self, Config, FILE_NAME, RelPath, SetPath, is_config_file_of},
+    config::{self, Config, FILE_NAME, SetPath, is_config_file_of},
+    files::RelPath,
     git::{self, Git, GitError, ObjectId, TreeFile},
     history::{Replaced, replaced_in_index},
 };
@@ -64,7 +65,7 @@ fn parse_at(
     root: &Path,
     set_path: &SetPath,
 ) -> Result<Option<Config>, String> {
-    let file = git.file(commit, path, config::MAX_SIZE);
+    let file = git.file(commit, path, crate::files::MAX_CONFIG);
     let bytes = match file.map_err(|error| error.to_string())? {
         TreeFile::Content(bytes) => bytes,
         TreeFile::Absent => return Ok(None),

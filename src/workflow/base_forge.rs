@@ -48,7 +48,7 @@ pub(super) fn check_same(
         return Ok(());
     };
     let origin = git.and_then(|git| git.origin().ok().flatten());
-    let target = |forge: &Configured| Target::resolve(forge, origin.as_deref());
+    let target = |forge: &Configured| Target::resolve(&forge.address(), origin.as_deref());
     let (local, base) = (target(local), target(base));
     if local == base {
         return Ok(());

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     checks::{self, Check},
-    config::{Config, RelPath},
-    files::Files,
+    config::Config,
+    files::{Files, RelPath},
     git::{Branch, Git, GitError, TreeFile},
     history::{Digests, History},
 };

@@ -254,7 +254,11 @@ impl<'o> BuildOrder<'o> {
         let mut labels = Vec::new();
         for (image, facts) in self.config.images.iter().zip(pinned) {
             if image.pins > 0 {
-                labels.push(facts.as_ref()?.common_revision(&self.config.revision)?);
+                labels.push(
+                    facts
+                        .as_ref()?
+                        .common_revision(self.config.revision.field())?,
+                );
             }
         }
         labels.dedup();

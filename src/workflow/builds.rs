@@ -572,7 +572,7 @@ async fn read_image(
         Ok(None) => BuildImage::Missing,
         Err(error) => BuildImage::Unreadable(tag.clone(), error),
         Ok(Some(facts)) => {
-            let label = facts.common_revision(&config.revision);
+            let label = facts.common_revision(config.revision.field());
             let image = ReadImage {
                 digest: facts.digest,
                 time: time.or_else(|| facts.created().map(ImageTime::Created)),

@@ -178,9 +178,8 @@ pub(super) struct ExaminationKey {
 mod tests {
     use super::*;
     use crate::{
-        config::LayoutDirectory,
         oci::{Tag, TagOrDigest},
-        registry::{Layout, resolve},
+        registry::{Layout, LayoutDirectory, resolve},
         support::layout,
     };
 

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, path::Path};
 use super::{engine::Planned, site::MAX_LOCAL};
 use crate::{
     code::Code,
-    config::{Config, RelPath},
+    config::Config,
     error::{Class, Error, Errors},
-    files::Files,
+    files::{Files, RelPath},
     forge::blob_id,
     git::{BeforeCommit, CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
     plan::{FileChange, Plan},

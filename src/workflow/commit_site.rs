@@ -74,9 +74,9 @@ fn config_of(local: &Config, git: &Git, branch: &Branch) -> Result<Config, Error
         let help = format!("merge {} into the base branch, and fetch it", local.file);
         Errors::from(Error::input(Code::CONFIG, message).help(help))
     };
-    let path = config::RelPath::parse(local.file_name())
+    let path = crate::files::RelPath::parse(local.file_name())
         .map_err(|error| unusable(&format!("has an unusable path: {error}")))?;
-    let file = git.file(&branch.tip, &path, config::MAX_SIZE);
+    let file = git.file(&branch.tip, &path, crate::files::MAX_CONFIG);
     let bytes = match file.map_err(Error::from)? {
         TreeFile::Content(bytes) => bytes,
         TreeFile::Absent => return Err(unusable("does not exist")),

@@ -7,7 +7,7 @@ use reqwest::Url;
 use super::{Environment, Services};
 use crate::{
     code::Code,
-    config::{Config, FORGE_TOKENS, Forge as Configured},
+    config::{Config, Forge as Configured},
     error::{Class, Error, Errors, usage},
     forge::{
         Audience, Forge, Kind, Settings, Target, Token,
@@ -16,6 +16,7 @@ use crate::{
     git::Git,
     http::{Pace, address::host_of},
     input_file,
+    untrusted::FORGE_TOKENS,
 };
 
 /// The maximum size of a file that contains a token, in bytes.
@@ -78,7 +79,7 @@ pub(crate) fn connect(
 /// The address of the configured forge and its repository.
 pub(crate) fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
     let origin = git.and_then(|git| git.origin().ok().flatten());
-    Target::resolve(configured, origin.as_deref())
+    Target::resolve(&configured.address(), origin.as_deref())
         .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))
 }
 
@@ -125,7 +126,7 @@ impl FleetForge {
         services: &Services,
     ) -> Result<Access<Self>, Errors> {
         let origin = git.and_then(|git| git.origin().ok().flatten());
-        let (kind, api) = Target::api(configured, origin.as_deref())
+        let (kind, api) = Target::api(&configured.address(), origin.as_deref())
             .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))?;
         let token = match token(&api, git, &services.environment)? {
             Access::Granted(credential) => credential.token,

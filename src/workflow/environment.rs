@@ -8,10 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{
-    config::{Config, job_secrets},
-    http::Timer,
-};
+use crate::{config::Config, http::Timer, untrusted::job_secrets};
 
 #[derive(Debug, Clone)]
 pub struct Environment {

@@ -5,8 +5,8 @@
 
 use super::{Services, SiteHistory};
 use crate::{
-    config::{CHART, Config, Operation, RelPath, Trailer},
-    files::{Files, Snapshot, WorkTree},
+    config::{Config, Operation, Trailer},
+    files::{CHART, Files, RelPath, Snapshot, WorkTree},
     git::{Git, ObjectId, TreeFile},
     history::{Promoted, Provenance},
     oci::Revision,

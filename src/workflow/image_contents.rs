@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use crate::{
     checks::{self, Check, Standard, Status},
     code::Code,
-    config::Inventory,
     contents::ImageContents,
     error::{Class, Error},
-    inventory::{self, Contents, Enumeration, ImageLayers, LayerCache, ReadingProgress},
+    inventory::{self, Contents, Enumeration, ImageLayers, Inventory, LayerCache, ReadingProgress},
     layers::{self, ContentFilter, MergeError},
     registry::{Source, resolve::PlatformFacts},
 };
@@ -200,9 +199,8 @@ fn gather(
 mod tests {
     use super::*;
     use crate::{
-        config::LayoutDirectory,
         oci::{Tag, TagOrDigest},
-        registry::{Layout, resolve},
+        registry::{Layout, LayoutDirectory, resolve},
         support::{archive::Archive, layout},
     };
 

@@ -24,7 +24,7 @@ pub(crate) fn open_pulls(
         return unlisted("the clone has no remote `origin`");
     };
     // Packages of an owner can be pruned without a repository on the forge.
-    if let Err(error) = Target::resolve(configured, Some(&origin)) {
+    if let Err(error) = Target::resolve(&configured.address(), Some(&origin)) {
         return unlisted(&error.to_string());
     }
     let forge = match connect(config, Some(&git), services)? {

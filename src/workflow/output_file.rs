@@ -26,10 +26,10 @@ use rustix::{
 };
 
 use crate::{
-    config::{Config, IgnoredFiles, RelPath, is_config_file, top_of_repository},
+    config::{Config, IgnoredFiles, is_config_file},
     error::{Error, Errors, usage},
-    files::is_reserved,
-    git,
+    files::{RelPath, is_reserved},
+    git::{self, top_of_repository},
     untrusted::plain,
 };
 

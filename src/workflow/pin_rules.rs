@@ -4,9 +4,9 @@
 use crate::{
     checks,
     code::Code,
-    config::{Config, Glob, Globs},
+    config::Config,
     error::{Error, Errors},
-    files::WorkTree,
+    files::{Glob, Globs, WorkTree},
     git,
     pins::Found,
     text::counted,

@@ -6,12 +6,12 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{Config, Forge, ForgeKind, Image, PruneBackend, SourceLocation},
+    config::{Config, Forge, ForgeKind, Image, PruneBackend},
     error::{Error, Errors},
     forge::{Kind, Package, Target},
     git::Git,
     prune::backends::{Backend, Ghcr, Registry},
-    registry::{Source, Sources},
+    registry::{Source, SourceLocation, Sources},
 };
 
 /// A registry without deletion in its distribution API.
@@ -97,9 +97,9 @@ pub(super) fn package(
                 kind: ForgeKind::Github,
                 ..forge.clone()
             };
-            Target::api(forge, None).or_else(|_| Target::api(&github, None))
+            Target::api(&forge.address(), None).or_else(|_| Target::api(&github.address(), None))
         }
-        Some(forge) => Target::api(forge, origin.as_deref()),
+        Some(forge) => Target::api(&forge.address(), origin.as_deref()),
         None => Target::public_api(origin.as_deref()),
     }
     .map_err(|error| invalid(error.to_string(), hint))?;

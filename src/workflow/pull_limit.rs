@@ -5,10 +5,11 @@ use std::collections::HashSet;
 
 use super::Services;
 use crate::{
-    config::{Config, Verify},
+    config::Config,
     error::Errors,
     oci::{Digest, Repository, Tag, TagOrDigest},
     registry::{Remote, Source, pull_limit_error},
+    trust::Verify,
 };
 
 /// The pulls of one image in a run.

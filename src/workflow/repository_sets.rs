@@ -7,9 +7,10 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, AlsoPinned, Config, Prune, RelPath, SetPath, StageSet},
+    config::{self, AlsoPinned, Config, Prune, SetPath, StageSet},
     configurations,
     error::{Class, Error, Errors},
+    files::RelPath,
     git::{Git, Login},
     history::parse_config,
     prune::RepositoryAccess,
@@ -66,7 +67,7 @@ fn sparse_set(git: &Git, file: &RelPath, config: &Config) -> Result<Result<Confi
     let Some(blob) = blob.and_then(|tracked| tracked.sparse) else {
         return Ok(Err("it is no longer tracked".to_owned()));
     };
-    let Some(bytes) = git.blob(blob, config::MAX_SIZE)? else {
+    let Some(bytes) = git.blob(blob, crate::files::MAX_CONFIG)? else {
         return Ok(Err("it is too large".to_owned()));
     };
     let set_path = SetPath::from(file.clone());

@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{Config, Mapping},
+    config::Config,
     error::{Class, Error, Errors, usage},
     forge::ServerFacts,
     http::{ServerTime, ServerTimes, SharedDeadline, Transport},
     inventory::LayerCache,
     oci::date,
-    registry::{Registries, Settings, Source, Sources},
+    registry::{Mapping, Registries, Settings, Source, Sources},
     untrusted::plain,
 };
 

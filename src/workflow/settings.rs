@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::environment::Environment;
 use crate::{
-    config::{Mapping, duration},
+    config::duration,
     error::{Errors, usage},
     forge,
     http::SharedDeadline,
-    registry::{self, Settings},
+    registry::{self, Mapping, Settings},
 };
 
 /// The settings for registries. Malformed input is reported before the first request.

@@ -13,13 +13,13 @@ use crate::{
         VerifiedRow,
     },
     code::Code,
-    config::{Config, SignedSubject, Since, Verify},
+    config::Config,
     error::{Error, Errors},
     git::{FETCH_HISTORY, Git},
     history::{Digests, Promoted},
     oci::Revision,
     registry::resolve::ImageFacts,
-    trust::SearchResult,
+    trust::{SearchResult, SignedSubject, Since, Verify},
 };
 
 /// The evidence for each image, in the order of the configuration.

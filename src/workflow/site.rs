@@ -13,15 +13,16 @@ use crate::{
     apply::Session,
     checks::{self, Check, Status},
     code::Code,
-    config::{self, Config, Operation, RelPath, Verify},
+    config::{self, Config, Operation},
     error::{Class, Error, Errors, SourceText},
-    files::{Files, Snapshot, WorkTree},
+    files::{Files, RelPath, Snapshot, WorkTree},
     forge::{Forge, blob_id},
     git::{self, Git, ObjectId},
     history::HoldScope,
     outside::{self, Scope, TrackedTree},
     pins::{self, Found},
     pull_request::Base,
+    trust::Verify,
 };
 
 /// The maximum size of a blob that is read from a local clone, in bytes.

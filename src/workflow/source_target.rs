@@ -19,7 +19,7 @@ pub(super) fn target(
     match repository {
         SourceRepository::OnForge(name) => {
             let (forge, origin) = (config.forge_or_default(), origin(config));
-            let target = Target::on_forge(&forge, origin.as_deref(), name);
+            let target = Target::on_forge(&forge.address(), origin.as_deref(), name);
             Ok(Some(target.map_err(|error| {
                 let message = format!("cannot find `source` {name}: {error}");
                 Error::input(Code::CONFIG, message)
@@ -57,7 +57,10 @@ pub(super) fn token_use(config: &Config, api: &Url) -> TokenUse {
 
 /// The configured forge, which the remote of this clone may determine.
 fn configured_forge(config: &Config) -> Result<(Kind, Url), TargetError> {
-    Target::api(&config.forge_or_default(), origin(config).as_deref())
+    Target::api(
+        &config.forge_or_default().address(),
+        origin(config).as_deref(),
+    )
 }
 
 fn origin(config: &Config) -> Option<String> {

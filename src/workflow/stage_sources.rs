@@ -432,7 +432,7 @@ fn is_absent(config: &Config, set: &SetPath) -> Result<bool, Error> {
         return Ok(true);
     };
     let git = git.with_prefix(Vec::new());
-    let file = git.file(&head.tip, set.file(), config::MAX_SIZE)?;
+    let file = git.file(&head.tip, set.file(), crate::files::MAX_CONFIG)?;
     Ok(matches!(file, TreeFile::Absent))
 }
 
@@ -489,7 +489,7 @@ fn read_config(git: &Git, branch: &Branch, set: &SetPath) -> Result<Config, Stri
     let root = git.top().join(set.directory());
     let file = git
         .with_prefix(Vec::new())
-        .file(&branch.tip, set.file(), config::MAX_SIZE);
+        .file(&branch.tip, set.file(), crate::files::MAX_CONFIG);
     let bytes = match file.map_err(|error| git.explain(error).to_string())? {
         TreeFile::Content(bytes) => bytes,
         TreeFile::Absent => return Err(format!("{} has no {set}", branch.name)),
@@ -551,8 +551,12 @@ pub(super) fn repository_url(
 /// `OWNER/NAME` on the configured forge.
 fn forge_target(name: &str, config: &Config, git: Option<&Git>) -> Result<Target, String> {
     let origin = git.and_then(|git| git.origin().ok().flatten());
-    Target::on_forge(&config.forge_or_default(), origin.as_deref(), name)
-        .map_err(|error| error.to_string())
+    Target::on_forge(
+        &config.forge_or_default().address(),
+        origin.as_deref(),
+        name,
+    )
+    .map_err(|error| error.to_string())
 }
 
 /// The login for a repository on the host of the configured forge, if a token is set.

@@ -368,7 +368,8 @@ pub(super) fn current_labels(
 mod tests {
     use super::*;
     use crate::{
-        config::LayoutDirectory, registry::Layout, support::layout,
+        registry::{Layout, LayoutDirectory},
+        support::layout,
         workflow::services::tests::services,
     };
 

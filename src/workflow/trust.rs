@@ -16,16 +16,16 @@ use super::{
     caches::{ExaminationKey, PolicyId},
 };
 use crate::{
+    changes::SbomPackages,
     code::Code,
-    config::{Config, Image, RelPath, RootKind, SignerIdentity, Verify},
-    contents::{self, SbomPackages},
+    config::{Config, Image},
     error::{Error, Errors, Span},
-    files::Files,
+    files::{Files, RelPath},
     oci::{self, Digest, Platform, Repository, Revision},
     registry::Source,
     trust::{
-        self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Policy, PublicKey, Root, SearchExtent,
-        SearchResult, Subject,
+        self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Policy, PublicKey, Root, RootKind,
+        SearchExtent, SearchResult, SignerIdentity, Subject, Verify,
     },
     untrusted::plain,
 };
@@ -156,7 +156,7 @@ impl<'c> Trust<'c> {
                     revision,
                     now: (services.environment.clock)(),
                 };
-                contents::read_sboms(source, &self.policy, subject).await
+                crate::changes::read_sboms(source, &self.policy, subject).await
             }
         });
         Ok(services.wait_for_all("reading SBOMs", &names_of(digests, config), work))

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     apply::{self, Error, RecoveryState, Session},
-    config::RelPath,
+    files::RelPath,
     oci::Digest,
     plan::FileChange,
     support::strace::{self, Point, canonical, inject, stop_after, trace},

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::*;
 use crate::{
     checks::contents::tests::platform_facts,
-    config::RelPath,
+    files::RelPath,
     oci::Platform,
     pins::{Located, Pin},
 };

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 
 use crate::{
     cli::{args::ApplyOptions, context::Context, exit::Exit, format::Format},
-    config::check_branch,
     error::{Errors, usage},
+    git::check_branch,
     report::json::BranchDocument,
 };
 

@@ -5,9 +5,10 @@ use clap::Args;
 use crate::{
     cli::{args::IfUnconfigured, context::Context, exit::Exit, format::Format, output::Output},
     code::Code,
-    config::{Forge as Configured, check_branch},
+    config::Forge as Configured,
     error::{Class, Error, Errors, usage},
     forge::{Forge, Gate, GateState, read_gates, worst_state},
+    git::check_branch,
     pull_request::branches,
     report::{
         json::{GateRow, GatesDocument},

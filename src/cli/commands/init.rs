@@ -35,9 +35,8 @@ use crate::{
         format::Format,
         write_file::{self, REPLACE, TargetFile},
     },
-    config::RelPath,
     error::Errors,
-    files::{WorkTree, survey},
+    files::{RelPath, WorkTree, survey},
     git,
     pins::discover::{Discovery, discover},
     report::{

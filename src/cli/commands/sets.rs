@@ -3,8 +3,9 @@
 use crate::{
     checks::Check,
     cli::{context::Context, exit::Exit, format::Format},
-    config::{self, Config, RelPath, SetPath},
+    config::{self, Config, SetPath},
     error::{Error, Errors},
+    files::RelPath,
     git,
     report::{
         json::{AnyDocument, ErrorDocument, SetEntry, SetsDocument},

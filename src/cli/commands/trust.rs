@@ -13,14 +13,14 @@ use futures_util::future;
 use crate::{
     cli::{args::images, context::Context, exit::Exit, format::Format},
     code::Code,
-    config::{Config, SignedSubject, Verify, nearest},
+    config::{Config, nearest},
     error::{Error, Errors},
     files::WorkTree,
     oci::{Digest, Platform, Reference, ReferenceError, Repository, TagOrDigest},
     pins,
     registry::{Source, resolve},
     report::json::{ErrorRow, TrustDocument, TrustImage},
-    trust::SearchResult,
+    trust::{SearchResult, SignedSubject, Verify},
     workflow::{
         pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
         trust::Trust,
@@ -234,7 +234,7 @@ async fn examine(
     let Some(facts) = resolve::resolve(&lookup.source, &lookup.want, &[]).await? else {
         return Ok(Vec::new());
     };
-    let revision = facts.first_revision(&config.revision);
+    let revision = facts.first_revision(config.revision.field());
     let subjects: Vec<(Option<&Platform>, Digest)> = match trust.policy.verify.subject {
         SignedSubject::Pinned => vec![(None, facts.digest)],
         SignedSubject::Platforms => (facts.platforms.iter())

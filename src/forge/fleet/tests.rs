@@ -9,11 +9,10 @@ use std::{
 use reqwest::Url;
 
 use crate::{
-    config::{MergeMethod, Sign},
     error::Class,
     forge::{
-        self, BranchState, CreateOutcome, Forge, Head, NewCommit, NewFile, NewPull, PublishOutcome,
-        PullState, Pulls, Readiness, Settings, Target, Token, blob_id,
+        self, BranchState, CreateOutcome, Forge, Head, MergeMethod, NewCommit, NewFile, NewPull,
+        PublishOutcome, PullState, Pulls, Readiness, Settings, Sign, Target, Token, blob_id,
         fleet::{
             ConfigFile, ContentRequest, FileListing, FleetReader, ListQuery, RepositoryName,
             RepositoryState, Survey, SurveyRequest,

@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Gitea, refusal::refused};
 use crate::{
-    config::MergeMethod,
     error::Error,
-    forge::{Merge, Pull, shared},
+    forge::{Merge, MergeMethod, Pull, shared},
 };
 
 const FAST_FORWARD: &str = "fast-forward-only";

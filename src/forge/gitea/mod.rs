@@ -25,7 +25,7 @@ use super::{
     Settings, Target, Token, Tree,
     http::{Http, Request},
 };
-use crate::{config::MergeMethod, error::Error};
+use crate::{error::Error, forge::MergeMethod};
 
 pub(super) use fleet::GiteaFleet;
 

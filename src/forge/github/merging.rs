@@ -13,9 +13,8 @@ use super::{
     rules::{METHODS, RefRow},
 };
 use crate::{
-    config::MergeMethod,
     error::{Class, Error},
-    forge::{Merge, Pull, Queue, shared},
+    forge::{Merge, MergeMethod, Pull, Queue, shared},
 };
 
 /// The maximum number of requests for a pull request while GitHub computes its state.

@@ -27,8 +27,8 @@ use super::{
     http::{Http, Request},
 };
 use crate::{
-    config::{MergeMethod, Sign},
     error::Error,
+    forge::{MergeMethod, Sign},
 };
 
 pub(crate) use fleet::GithubFleet;

@@ -7,9 +7,8 @@ use serde_json::json;
 
 use super::{Github, branches::ObjectRow};
 use crate::{
-    config::MergeMethod,
     error::Error,
-    forge::{Head, http::Paging},
+    forge::{Head, MergeMethod, http::Paging},
 };
 
 /// The merge methods in the order of preference.

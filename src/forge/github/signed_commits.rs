@@ -12,9 +12,8 @@ use serde_json::json;
 
 use super::{Github, graphql::Response, is_workflow, refusal};
 use crate::{
-    config::Sign,
     error::{Class, Error},
-    forge::{FileMode, NewCommit},
+    forge::{FileMode, NewCommit, Sign},
     untrusted::plain,
 };
 

@@ -5,18 +5,18 @@ use std::{
     time::SystemTime,
 };
 
-use crate::history::{
-    Digests, History, LineFacts,
-    claims::Claims,
-    evidence,
-    graph::Graph,
-    log::{CommitInfo, Parents},
-    sets::{Set, Sets},
-    walk::{Commit, ConfigState, Content, UnknownContent},
-};
 use crate::{
     config::Config,
     git::{Branch, ObjectId},
+    history::{
+        Digests, History, LineFacts,
+        claims::Claims,
+        evidence,
+        graph::Graph,
+        log::{CommitInfo, Parents},
+        sets::{Set, Sets},
+        walk::{Commit, ConfigState, Content, UnknownContent},
+    },
     oci::{Digest, Pattern, date},
 };
 

@@ -18,8 +18,7 @@ use super::{
     scan::{self, Malformed, Pin, Refused},
 };
 use crate::{
-    config::RelPath,
-    files::{Files as _, ReadError, Survey, WorkTree},
+    files::{Files as _, ReadError, RelPath, Survey, WorkTree},
     oci::Repository,
 };
 

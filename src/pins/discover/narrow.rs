@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    config::{Globs, RelPath, is_workflow_directory},
-    files::{Listing, WorkTree},
+    config::is_workflow_directory,
+    files::{Globs, Listing, RelPath, WorkTree},
     pins::{Finder, WholeFile, read_whole},
 };
 

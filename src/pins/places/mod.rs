@@ -38,10 +38,11 @@ use super::{
 };
 use crate::{
     config::{
-        CommentPolicy, Config, DefaultFiles, Globs, KUSTOMIZATIONS, PinPlace, PlaceKind,
-        PlaceSpans, RelPath, Revisions, TextKind, YamlKind, places_of,
+        CommentPolicy, Config, DefaultFiles, KUSTOMIZATIONS, PinPlace, PlaceKind, PlaceSpans,
+        Revisions, TextKind, YamlKind, places_of,
     },
     error::Span,
+    files::{Globs, RelPath},
     oci::{Digest, Repository, Tag},
 };
 

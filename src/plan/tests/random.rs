@@ -156,7 +156,7 @@ fn unchecked_content_is_not_approved() {
     )
     .unwrap();
     let found = pins::find(&WorkTree::new(root.path()), &config).unwrap();
-    config.inventory = Some(crate::config::Inventory::default());
+    config.inventory = Some(crate::inventory::Inventory::default());
     let images = resolved(&config, &revision, &found);
     let mut stage = images.signatures().finish().unwrap().contents(&[]);
     let open: Vec<_> = stage.pending().collect();

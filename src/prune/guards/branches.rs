@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
     code::Code,
-    config::{Config, RelPath, Revisions, Template},
+    config::{Config, Revisions, Template},
     error::{Class, Error},
+    files::RelPath,
     git::{BranchSources, Git, GitError, ObjectId},
     history::{CommitConfig, commit_config},
     oci::TagPattern,

@@ -16,14 +16,15 @@ use std::{
 
 use super::branches::BranchNames;
 use crate::{
-    config::{self, Config, Globs, Mapping, RelPath, SetPath, is_config_file_of, places_of},
+    config::{Config, SetPath, is_config_file_of, places_of},
     error::Error,
-    files::Snapshot,
+    files::{Globs, RelPath, Snapshot},
     git::{Git, GitError, ObjectId},
     history::{self, parse_config, places_key},
     oci::{Digest, Repository, TagPattern},
     pins::{Finder, Mentions, WholeFile, mentions, read_whole},
     prune::Text,
+    registry::Mapping,
 };
 
 /// The protection that a repository adds.
@@ -111,7 +112,7 @@ impl PinRules {
                 ..config.clone()
             });
             for blob in blobs {
-                let bytes = git.blob(*blob, config::MAX_SIZE)?;
+                let bytes = git.blob(*blob, crate::files::MAX_CONFIG)?;
                 let parsed = bytes.zip(current.as_ref());
                 match parsed.and_then(|(bytes, current)| parse_config(bytes, current).ok()) {
                     Some(past) => rules.add(directory, past),

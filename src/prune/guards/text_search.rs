@@ -10,9 +10,9 @@ use std::{
 };
 
 use crate::{
-    config::{Config, OpenDirectory, RelPath},
+    config::Config,
     error::Error,
-    files::{ReadError, WorkTree},
+    files::{OpenDirectory, ReadError, RelPath, WorkTree},
     git::{Git, ObjectId, Sweep},
     pins::{MentionFinder, Mentions, TagMention},
     prune::Text,

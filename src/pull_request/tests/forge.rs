@@ -9,9 +9,9 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    config::{self, Operation, RelPath, SetPath, Trailer},
+    config::{self, Operation, SetPath, Trailer},
     error::{Class, Error},
-    files::Files,
+    files::{Files, RelPath},
     forge::{
         Ability, Edit, Forge, GateState, Kind as ForgeKind, Merge, Mergeable, NewPull, Poll, Pull,
         PullState, Readiness, Settings, Target, Token, Transition, judge,
@@ -101,7 +101,7 @@ pub(crate) fn forge_with(fake: &Fake, backoff: Duration) -> Forge {
     settings.backoff = backoff;
     settings.limit_pause = Duration::from_millis(1);
     let token = Token::parse(TOKEN).unwrap();
-    let (method, sign) = (config::MergeMethod::Auto, config::Sign::Auto);
+    let (method, sign) = (crate::forge::MergeMethod::Auto, crate::forge::Sign::Auto);
     Forge::new(&target, token, settings, method, sign).unwrap()
 }
 

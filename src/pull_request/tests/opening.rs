@@ -4,11 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use super::forge::OfOneAge;
 use crate::{
-    config::{MergeMethod, Operation, RelPath, SetPath, Sign},
+    config::{Operation, SetPath},
     error::{Class, Error},
+    files::RelPath,
     forge::{
-        self, BranchState, Forge, NewCommit, NewFile, PublishOutcome, Readiness, Settings,
-        SurveyedBase, Target, Token, blob_id,
+        self, BranchState, Forge, MergeMethod, NewCommit, NewFile, PublishOutcome, Readiness,
+        Settings, Sign, SurveyedBase, Target, Token, blob_id,
         fleet::{ContentRequest, FleetReader, RepositoryName, Survey, SurveyRequest},
     },
     oci::Digest,

@@ -40,12 +40,11 @@ pub(crate) use tags::{NextPage, TagPages};
 use self::manifest_cache::{Key, ManifestCache};
 use super::{ServerTime, memory::MemoryLimit};
 pub(crate) use crate::http::SettingsError;
-use crate::oci::{Descriptor, MAX_DOCUMENT, RawManifest, TagOrDigest};
 use crate::{
-    config::Endpoint,
     error::Error,
     http::{Body, BodyMode, Call, Reply, Transport, address},
-    oci::{Digest, Repository},
+    oci::{Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, TagOrDigest},
+    registry::Endpoint,
     untrusted::{Secrets, plain},
 };
 

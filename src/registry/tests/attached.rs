@@ -11,14 +11,11 @@ use tempfile::TempDir;
 
 use super::{settings, source};
 use crate::{
-    config::{
-        CommitBinding, Mapping, RelPath, Requirement, RootKind, RootSource, Runner, SignedSubject,
-        Signer, SignerIdentity, SubjectName, Triggers, Verify,
-    },
-    contents::{SbomPackages, read_sboms},
+    changes::{SbomPackages, read_sboms},
     error::{Class, Span},
+    files::RelPath,
     oci::Digest,
-    registry::Source,
+    registry::{Mapping, Source},
     support::{
         attach::{self, Attachment, BUNDLE},
         authority::{self, ISSUER, NOW, SLSA, SOURCE, Signing, WORKFLOW},
@@ -27,7 +24,11 @@ use crate::{
         layout::Layout,
         registry::{Protection, Registry},
     },
-    trust::{self, Policy, PolicyResult, Root, SearchExtent, SearchResult, Subject},
+    trust::{
+        self, CommitBinding, Policy, PolicyResult, Requirement, Root, RootKind, RootSource, Runner,
+        SearchExtent, SearchResult, SignedSubject, Signer, SignerIdentity, Subject, SubjectName,
+        Triggers, Verify,
+    },
 };
 
 const COMMIT: &str = "1111111111111111111111111111111111111111";

@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::super::revision::with_short_ids;
 use super::{
-    Style, counts, detailed_rows, image_details, layers, listed, not_read, range, short,
-    state_word, subject,
+    super::revision::with_short_ids, Style, counts, detailed_rows, image_details, layers, listed,
+    not_read, range, short, state_word, subject,
 };
 use crate::{
     changes::{Changes, CommitList, ImageChanges, Origin},

@@ -10,7 +10,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config::RelPath, oci::Digest};
+use crate::{files::RelPath, oci::Digest};
 
 fn change(path: &Path, old: &[u8], new: &[u8]) -> FileChange {
     FileChange {

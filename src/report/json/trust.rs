@@ -7,10 +7,9 @@ use serde::Serialize;
 use super::ErrorRow;
 use crate::{
     checks,
-    config::Requirement,
     oci::{Digest, Platform},
     text::counted,
-    trust::{Candidate, Change, PolicyResult, RootEntry, SearchResult, SignedName},
+    trust::{Candidate, Change, PolicyResult, Requirement, RootEntry, SearchResult, SignedName},
     untrusted::plain,
 };
 

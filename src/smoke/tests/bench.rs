@@ -15,10 +15,10 @@ use std::{
 
 use crate::{
     checks::{self, Check},
-    config::{Engine, LayoutDirectory, Smoke, WhenUnavailable},
+    config::{Engine, Smoke, WhenUnavailable},
     oci::{Repository, Tag, TagOrDigest},
     registry::{
-        Layout as LayoutSource, Source,
+        Layout as LayoutSource, LayoutDirectory, Source,
         resolve::{self, ImageFacts},
     },
     smoke::{

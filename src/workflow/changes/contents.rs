@@ -4,11 +4,12 @@
 use super::{Comparison, SetImage};
 use crate::{
     changes::{NotRead, Part, changed_platforms},
-    config::{Config, Inventory, SignedSubject},
+    config::Config,
     contents::ContentsByDigest,
     error::{Class, Errors},
-    inventory::ReadingProgress,
+    inventory::{Inventory, ReadingProgress},
     registry::resolve::{ImageFacts, PlatformFacts},
+    trust::SignedSubject,
     workflow::{
         Services,
         image_contents::{self, ExaminedPlatform, PlatformSource},

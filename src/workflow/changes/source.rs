@@ -309,7 +309,7 @@ fn known_target(address: &str, config: &Config) -> Option<Target> {
         Target::public_api(Some(address)).ok()?
     } else {
         let forge = config.forge.as_ref().filter(|forge| forge.url.is_some())?;
-        let (kind, api) = Target::api(forge, None).ok()?;
+        let (kind, api) = Target::api(&forge.address(), None).ok()?;
         let web = reqwest::Url::parse(web).ok()?;
         if web.origin() != api.origin() {
             return None;

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use super::{Walk, member::Member, outcome::Report};
 use crate::{
-    config::{RelPath, Trailer},
+    config::Trailer,
     error::{Class, Error},
+    files::RelPath,
     fleet::{FleetOutcome, LinePullRequest},
     forge::{Forge, Pull, Readiness, blob_id, fleet::SurveyedBranch},
     pull_request::{

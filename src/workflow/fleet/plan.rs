@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{ChangeParts, FleetHistory, Operation, RelPath},
+    config::{ChangeParts, FleetHistory, Operation},
     error::{Error, Errors},
-    files::{Files as _, Snapshot},
+    files::{Files as _, RelPath, Snapshot},
     fleet::FleetOutcome,
     forge::fleet::{ContentRequest, Contents, FileListing, RecentHistory},
     git::{Branch, ObjectId},

@@ -13,11 +13,11 @@ use std::{
 use crate::{
     cli::write_file::TargetFile,
     code::Code,
-    config::{self, is_config_file, top_of_repository},
+    config::{self, is_config_file},
     configurations,
     error::{Error, Errors},
     files::Survey,
-    git,
+    git::{self, top_of_repository},
     pins::{self, Located, Pin, discover::Discovery},
     text::{counted, few},
 };

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     checks::{self, Check, Status},
     code::Code,
-    config::{self, Config, FILE_NAME, Operation, RelPath, SetPath},
+    config::{self, Config, FILE_NAME, Operation, SetPath},
     error::{Error, Errors, SourceText},
-    files::WorkTree,
+    files::{RelPath, WorkTree},
     outside::{Outside, Scope, TrackedTree},
     pins::{
         self, Finder, Found, KUSTOMIZE,

@@ -15,8 +15,9 @@ use super::{
 use crate::{
     cli::{context::Context, exit::Exit, write_file::TargetFile},
     code::Code,
-    config::{FILE_NAME, Glob, RelPath},
+    config::FILE_NAME,
     error::{Error, Errors, usage},
+    files::{Glob, RelPath},
 };
 
 pub(super) fn run(globs: &[String], print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {

@@ -10,8 +10,9 @@ use super::{PinnedTree, selection::Selection, several::Proposal};
 use crate::{
     cli::write_file::TargetFile,
     code::Code,
-    config::{FILE_NAME, RelPath},
+    config::FILE_NAME,
     error::{Error, Errors},
+    files::RelPath,
     pins::{
         Located, Pin,
         discover::{PinnedRepository, environments, narrow},

@@ -8,14 +8,17 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future;
 
 use crate::{
-    config::{Config, RelPath, Requirement, RootKind, RootSource, Triggers, Verify},
+    config::Config,
     error::{Error, Errors, Span},
-    files::WorkTree,
+    files::{RelPath, WorkTree},
     oci::{Digest, TagOrDigest},
     pins::Found,
     registry::{Source, resolve},
     report::starter::StarterSigner,
-    trust::{Candidate, Certificate, SearchResult, SignedName},
+    trust::{
+        Candidate, Certificate, Requirement, RootKind, RootSource, SearchResult, SignedName,
+        Triggers, Verify,
+    },
     workflow::{Services, trust::Trust},
 };
 
@@ -120,7 +123,7 @@ async fn builders(
         let subject = format!("{source}{want}");
         return Err(Error::unavailable(subject, "the pinned digest is missing"));
     };
-    let revision = facts.first_revision(&config.revision);
+    let revision = facts.first_revision(config.revision.field());
     let image = &config.images[image];
     let repositories = image.signed_repositories();
     let SearchResult {

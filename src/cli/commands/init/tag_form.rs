@@ -187,7 +187,7 @@ async fn revision_of(
         let subject = format!("{source}{want}");
         return Err(Error::unavailable(subject, "the pinned digest is missing"));
     };
-    let label = facts.common_revision(&config.revision);
+    let label = facts.common_revision(config.revision.field());
     let revision = label.and_then(|label| config.revision.pattern.revision_in_label(label).ok());
     let revision = revision.filter(|revision| {
         let pattern = config.revision.tag.tag(revision);

@@ -10,10 +10,9 @@ use crate::{
     checks::{Check, ContractFile, Status, any_failed, contract},
     cli::{context::Context, exit::Exit},
     code::Code,
-    config::Inventory,
     error::{Class, Error, Errors},
     input_file,
-    inventory::Enumeration,
+    inventory::{Enumeration, Inventory},
     report::json::InventoryImage,
 };
 

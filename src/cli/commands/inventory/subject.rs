@@ -5,9 +5,10 @@ use clap::Args;
 use crate::{
     cli::{args::images, context::Context},
     code::Code,
-    config::{Config, Image, Inventory, nearest},
+    config::{Config, Image, nearest},
     error::{Class, Error, Errors, usage},
     git,
+    inventory::Inventory,
     oci::{Digest, Platform, Reference, Repository, TagOrDigest},
     pins::{self, Found},
     registry::{

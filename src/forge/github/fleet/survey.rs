@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{GithubFleet, Part, is_heavy, is_regular};
-use crate::config;
 use crate::forge::{
     Commit, Head, Mergeable, Pull, PullState, Push, Readiness, Repo, blob_id,
     fleet::{ConfigFile, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
@@ -156,7 +155,10 @@ impl FileRow {
         let Some(blob) = self.object else {
             return ConfigFile::Unusable("GitHub does not show its content".to_owned());
         };
-        if blob.byte_size.is_some_and(|size| size > config::MAX_SIZE) {
+        if blob
+            .byte_size
+            .is_some_and(|size| size > crate::files::MAX_CONFIG)
+        {
             return ConfigFile::too_large();
         }
         match blob.text {

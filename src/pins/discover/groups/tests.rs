@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    config::RelPath,
+    files::RelPath,
     oci::Tag,
     pins::{Located, Pin},
 };

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Credentials, HelperResult, Secret, SecretKind, Secrets};
-use crate::{config::job_secrets, registry::remote::MAX_MESSAGE};
+use crate::{registry::remote::MAX_MESSAGE, untrusted::job_secrets};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STDOUT: u64 = 64 * 1024;

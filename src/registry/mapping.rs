@@ -197,7 +197,7 @@ impl SourceLocation {
 }
 
 /// Whether `text` is a host name or address with an optional port.
-pub(super) fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     check_host(text).is_some()
 }
 

@@ -78,7 +78,7 @@ impl RelPath {
     }
 
     /// A file in the directory itself; `name` is a plain file name.
-    pub(super) fn file(name: &'static str) -> Self {
+    pub(crate) fn file(name: &'static str) -> Self {
         Self(PathBuf::from(name))
     }
 
