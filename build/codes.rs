@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_yaml_ng::Mapping;
 
 /// The list of codes.
-pub(crate) const CODES: &str = "src/codes.yaml";
+pub(crate) const CODES: &str = "src/base/codes.yaml";
 
 /// An entry of the list; `src/code.rs` describes the fields.
 #[derive(Deserialize)]

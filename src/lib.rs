@@ -1,84 +1,97 @@
 //! repin moves a set of container images from one verified build to another by rewriting every
 //! digest pin in a repository, all or nothing, with the evidence that a reviewer needs.
 //!
+//! # Rooms
+//!
 //! ```text
-//! files (work tree, a commit, a branch's head) ──► config, pins found
+//!              base   errors, escaping, paths, files, HTTP
+//!            ┌──┴───┐
+//!           oci    git   registries and layouts │ the git command
+//!       ┌────┼──────┤
+//! contents trust  forge  layers, packages │ signatures │ GitHub, Gitea, Forgejo
+//!       └────┼──────┘
+//!          config        repin.yaml; makes the policies of the rooms above
+//!            │
+//!           core         pins, history, holds, checks, plan, apply
+//!            │
+//!          prune         protection, decision, deletion
+//!            │
+//!           app          commands, the engine, pull requests, fleets, documents, rendering
+//! ```
+//!
+//! A room uses the rooms above it in the picture to which a line leads, and no other; `tests/architecture` enforces this.
+//! `base` knows no git, registry or configuration; `oci`, `contents`, `trust`, `git` and `forge` do not know `repin.yaml`;
+//! `core` knows no forge and writes no text for people.
+//!
+//! # A promotion
+//!
+//! ```text
+//! files (work tree, a commit, a branch's head) ──► config, pins found        core::pins
 //! registry (registries, layouts) ──► facts about images      git ──► facts about history
 //!                 │
 //!                 ▼        each stage: gather its facts, check them, stop if one fails
-//!              checks ──► Approved | Stopped
+//!              checks ──► Approved | Stopped                                 core::checks
 //!                 │
 //!                 ▼
-//!               plan ──► new contents, counted
+//!               plan ──► new contents, counted                               core::plan
 //!                 │
 //!      ┌──────────┴───────────┐
 //!      ▼                      ▼
 //!    apply              pull_request          report renders each result
-//!  (journal)         (branch, commit)         (diff, body, JSON)
+//!  (journal)         (branch, commit)         (diff, body, JSON)             app::report
 //! ```
 //!
 //! One way, top to bottom. `checks::Approved` can only be created by a chain of checks, so no plan
-//! exists for an unverified set; `plan::Plan` only with right counts. Renderers in `report` are
-//! pure. The engine in `workflow` composes: it gathers the facts of a stage immediately before the
+//! exists for an unverified set; `plan::Plan` only with right counts. Renderers in `app::report` are
+//! pure. The engine in `app::workflow` composes: it gathers the facts of a stage immediately before the
 //! stage checks them, so that a typo costs no request. External text is escaped, and secrets are
-//! redacted, only in `untrusted`. `tests/architecture` enforces which module may use which.
+//! redacted, only in `base::untrusted`.
 //!
-//! These modules change something outside of the process. A command calls these only if an option
-//! such as `--apply` or `--pr` requests it:
+//! # Where is …
 //!
-//! - `apply` exchanges pinned files of the work tree; its lock and journal are in the git directory,
+//! - a pin found: `core/pins/find.rs`; judged: `core/checks/pins.rs`; planned: `core/plan`; applied: `core/apply`;
+//! - a hold decided: `core/history/holds.rs`, asked by `core/checks/history.rs`;
+//! - a response of a forge a type: next to its request in `forge/github`, `forge/gitea`;
+//! - the state that a crash leaves: the table in `core/apply/state.rs`;
+//! - a new check added: a file in `core/checks`, a code in `base/codes.yaml` (CONTRIBUTING.md, "Adding a check").
+//!
+//! # What changes something outside of the process
+//!
+//! A command calls these only if an option such as `--apply` or `--pr` requests it:
+//!
+//! - `core::apply` exchanges pinned files of the work tree; its lock and journal are in the git directory,
 //!   or outside git in the directory `.repin` of the root;
 //! - `git` commits exchanged files and pushes merges of branches;
-//! - `forge`, for `pull_request` and `prune`, creates, updates and closes branches, pull requests,
+//! - `forge`, for `app::pull_request` and `prune`, creates, updates and closes branches, pull requests,
 //!   comments, labels and merges, and deletes packages;
-//! - `registry`, for `prune`, deletes manifests;
-//! - `workflow` writes the files that options name;
-//! - `cli` writes trusted roots and the files of a step of GitHub Actions (`--format github`).
+//! - `oci::registry`, for `prune`, deletes manifests;
+//! - `app::workflow` writes the files that options name;
+//! - `app::cli` writes trusted roots and the files of a step of GitHub Actions (`--format github`).
 //!
 //! These also do so without such an option:
 //!
 //! - `git` fetches objects that are missing for questions about history, and writes the objects of a
 //!   trial merge;
-//! - `workflow` creates and removes temporary directories for fetched repositories;
-//! - `smoke` runs a container and removes it;
-//! - `cli` writes configurations (`init`).
+//! - `app::workflow` creates and removes temporary directories for fetched repositories;
+//! - `core::smoke` runs a container and removes it;
+//! - `app::cli` writes configurations (`init`).
 
-mod apply;
-mod builds;
-mod changes;
-mod checks;
-pub mod cli;
-mod code;
+mod app;
+mod base;
 mod config;
-mod configurations;
 #[cfg(test)]
 #[path = "tests/conformance/mod.rs"]
 mod conformance;
 mod contents;
-mod error;
-mod files;
-mod fleet;
+mod core;
 mod forge;
-mod freshness;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 #[path = "../fuzz/properties/mod.rs"]
 pub mod fuzzing;
 mod git;
-mod history;
-mod http;
-mod input_file;
-mod inventory;
-mod layers;
 mod oci;
-mod outside;
-mod pins;
-mod plan;
 mod prune;
-mod pull_request;
-mod registry;
-mod report;
-mod smoke;
 #[cfg(test)]
 #[path = "../tests/it/support"]
 #[allow(
@@ -105,7 +118,6 @@ mod support {
 
     pub(crate) use crate::oci::Digest;
 }
-mod text;
 mod trust;
-mod untrusted;
-mod workflow;
+
+pub use app::cli;

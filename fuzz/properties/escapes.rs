@@ -1,7 +1,7 @@
 //! Untrusted text: the guarantees of each escaping.
 
 use super::text;
-use crate::untrusted::{
+use crate::base::untrusted::{
     Secrets, block, code_points, has_credential, is_hidden, json, markdown, plain, short, tail,
     width, workflow,
 };

@@ -12,13 +12,15 @@ use std::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    error::Error,
+    base::{
+        error::Error,
+        http::{SharedDeadline, Transport},
+        untrusted::Secrets,
+    },
     forge::{
         Forge, Head, Kind, MergeMethod, Package, PullState, Pulls, Settings, Sign, Target, Token,
         blob_id,
     },
-    http::{SharedDeadline, Transport},
-    untrusted::Secrets,
 };
 
 /// A token as the clients send it; a server may return it in a response.
@@ -186,7 +188,7 @@ fn check_error(error: &Error) {
     let shown = format!("{error} {:?}", error.help);
     assert!(!shown.contains(TOKEN), "{shown}");
     assert!(shown.len() < 4_000, "{shown}");
-    let hidden = |c: char| crate::untrusted::is_hidden(c);
+    let hidden = |c: char| crate::base::untrusted::is_hidden(c);
     assert!(!shown.contains(hidden), "{shown:?}");
 }
 

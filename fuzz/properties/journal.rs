@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 use super::journal::{Journal, RunIdentity};
-use crate::{config::SetPath, files::RelPath, oci::Digest, plan::FileChange};
+use crate::{base::files::RelPath, config::SetPath, core::plan::FileChange, oci::Digest};
 
 /// Parses any text as a journal, with and without a valid checksum; then any paths and contents as a
 /// journal with correct lengths and digests.

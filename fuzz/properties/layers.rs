@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use crate::{
-    layers::{
+    contents::layers::{
         Budget, ContentFilter, Encoding, FileType, LayerDescriptor, LayerTree, Tree, merge,
         read_layer,
     },

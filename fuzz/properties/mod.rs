@@ -27,10 +27,12 @@ mod trust;
 mod yaml;
 
 pub use crate::{
-    apply::fuzzing::journal,
-    history::fuzzing::git_log,
-    pins::fuzzing::{digests, places, scanner},
-    registry::remote::fuzzing::{challenge, link},
+    core::{
+        apply::fuzzing::journal,
+        history::fuzzing::git_log,
+        pins::fuzzing::{digests, places, scanner},
+    },
+    oci::registry::remote::fuzzing::{challenge, link},
 };
 pub use contents::{packages, sboms};
 pub use documents::documents;

@@ -7,14 +7,16 @@ use regex::Regex;
 
 use super::text;
 use crate::{
+    app::{
+        pull_request::{Marker, MarkerKind},
+        report::{
+            body,
+            json::{FileRow, ImageRow, PlanDocument},
+        },
+    },
     config::{Operation, Placeholders, SetPath, Template},
     git::check_branch,
     oci::{Digest, Pattern, Reference, Repository, Tag},
-    pull_request::{Marker, MarkerKind},
-    report::{
-        body,
-        json::{FileRow, ImageRow, PlanDocument},
-    },
 };
 
 fn regex(pattern: &str) -> Regex {

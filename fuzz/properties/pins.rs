@@ -19,8 +19,8 @@ use super::{
     scan::Scan,
 };
 use crate::{
+    base::error::SourceText,
     config::{self, Config},
-    error::SourceText,
     oci::{Digest, Repository, Tag},
 };
 

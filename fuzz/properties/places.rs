@@ -11,10 +11,10 @@ use std::{path::Path, sync::LazyLock};
 
 use super::{FileScanner, RelPath};
 use crate::{
+    base::error::SourceText,
     config,
-    error::SourceText,
+    core::pins::{Replacement, outline, reads_alike, replace},
     oci::{Digest, Tag},
-    pins::{Replacement, outline, reads_alike, replace},
 };
 
 const CONFIG: &str = r#"

@@ -7,9 +7,9 @@ use regex::Regex;
 
 use super::text;
 use crate::{
+    app::pull_request::{Marker, MarkerKind},
     config::{Operation, RevisionLength, SetPath, TagTemplate, Trailer},
     oci::{Pattern, Tag, TagPattern},
-    pull_request::{Marker, MarkerKind},
 };
 
 static TAG: LazyLock<Regex> =

@@ -7,11 +7,11 @@ use regex::bytes::Regex;
 
 use super::text;
 use crate::{
-    checks::contract,
+    base::error::{Error, SourceText},
     config::{Operation, parse, parse_past, yaml},
-    error::{Error, SourceText},
+    contents::inventory::{Enumeration, Kind, MustNotContain},
+    core::checks::contract,
     git::check_branch,
-    inventory::{Enumeration, Kind, MustNotContain},
     oci::Pattern,
 };
 

@@ -1,7 +1,7 @@
 //! One set for many repositories: the block `fleet`.
 
 use super::keys::{self, block, choices};
-use crate::files::RelPath;
+use crate::base::files::RelPath;
 
 block! {
     /// The rules for the repositories of a fleet.

@@ -8,7 +8,7 @@ use super::{
     keys::block,
     types::{Branch, Pointer, Remote, Text, Variable, path_schema, text_type},
 };
-use crate::files::{PathError, RelPath};
+use crate::base::files::{PathError, RelPath};
 
 block! {
     /// A pinned reference to another repository.

@@ -1,7 +1,7 @@
 //! The settings of an image: its own, or else those of the set.
 
 use super::{Config, Image, ImageInventory};
-use crate::{inventory::Inventory, oci::Platform};
+use crate::{contents::inventory::Inventory, oci::Platform};
 
 impl Config {
     /// The inventory of an image.

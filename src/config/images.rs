@@ -11,9 +11,8 @@ use super::{
     yaml::{Key, Node, Value},
 };
 use crate::{
-    error::Span,
-    files::RelPath,
-    inventory::Inventory,
+    base::{error::Span, files::RelPath},
+    contents::inventory::Inventory,
     oci::{Platform, Repository},
 };
 

@@ -11,8 +11,8 @@ use super::{
     yaml::{Key, Node},
 };
 use crate::{
-    files::RelPath,
-    inventory::{Inventory, Kind, Modes, MustNotContain},
+    base::files::RelPath,
+    contents::inventory::{Inventory, Kind, Modes, MustNotContain},
     oci::PatternError,
 };
 

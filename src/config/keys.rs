@@ -10,7 +10,7 @@ use super::{
     reader::{ErrorCollector, Fields},
     yaml::{Key, Node, Value},
 };
-use crate::{
+use crate::base::{
     code::Code,
     error::{SourceText, Span},
 };
@@ -341,7 +341,7 @@ macro_rules! choices {
         $(#[$attribute:meta])*
         $visibility:vis enum $name:ident { $($variants:tt)+ }
     ) => {
-        $crate::text::words! {
+        $crate::base::text::words! {
             $(#[$attribute])*
             $visibility enum $name { $($variants)+ }
         }

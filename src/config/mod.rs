@@ -47,11 +47,13 @@ use std::{
 use rustix::fs::Mode;
 
 use crate::{
-    code::Code,
-    error::{Error, SourceText},
-    files::{FILE, MAX_CONFIG, OpenDirectory, RelPath, Unopened},
+    base::{
+        code::Code,
+        error::{Error, SourceText},
+        files::{FILE, MAX_CONFIG, OpenDirectory, RelPath, Unopened},
+        untrusted::shell,
+    },
     git::top_of_repository,
-    untrusted::shell,
 };
 
 pub(crate) use change_templates::FormerSet;

@@ -1,6 +1,6 @@
 //! The two commands that move the pins of a set.
 
-use crate::text::words;
+use crate::base::text::words;
 
 words! {
     /// A way in which a set becomes current.

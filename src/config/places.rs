@@ -11,8 +11,10 @@ use super::{
     yaml::{Key, Node},
 };
 use crate::{
-    error::Span,
-    files::{CHART, Globs},
+    base::{
+        error::Span,
+        files::{CHART, Globs},
+    },
     oci::Repository,
 };
 

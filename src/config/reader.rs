@@ -13,7 +13,7 @@ use super::{
     set_path::SetPath,
     yaml::{Key, Node, Value},
 };
-use crate::{
+use crate::base::{
     code::Code,
     error::{Class, Error, Place, SourceText, Span},
     files::Globs,

@@ -4,7 +4,7 @@ use super::{
     keys::{block, choices},
     types::Text,
 };
-use crate::files::RelPath;
+use crate::base::files::RelPath;
 
 block! {
     /// The contents of reports.

@@ -5,8 +5,8 @@ use super::{
     tag_template::{RevisionLength, TagForm, TagTemplate},
     types::{Text, text_type},
 };
-use crate::{
-    oci::{Pattern, Revision, Tag},
+use crate::oci::{
+    Pattern, Revision, Tag,
     registry::{RevisionField, RevisionSource},
 };
 

@@ -8,7 +8,7 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use super::FILE_NAME;
-use crate::files::{PathError, RelPath};
+use crate::base::files::{PathError, RelPath};
 
 /// The path of a configuration file, relative to the top of the git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

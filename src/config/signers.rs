@@ -9,8 +9,7 @@ use super::{
     yaml::{Key, Node},
 };
 use crate::{
-    error::Span,
-    files::RelPath,
+    base::{error::Span, files::RelPath},
     oci::PatternError,
     trust::{CommitBinding, IdentityRule, LogRule, Runner, Signer, SignerIdentity, Triggers},
 };

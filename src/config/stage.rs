@@ -15,7 +15,7 @@ use super::{
     types::Branch,
     yaml::{Key, Node, Value},
 };
-use crate::{error::Span, files::RelPath};
+use crate::base::{error::Span, files::RelPath};
 
 block! {
     /// A stage in which a set must have been current.

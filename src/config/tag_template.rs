@@ -9,7 +9,10 @@ use std::{fmt::Write as _, ops::RangeInclusive, sync::OnceLock};
 use regex::Regex;
 
 use super::template::TemplateError;
-use crate::oci::{Pattern, Revision, TagError, TagPattern, is_hex};
+use crate::{
+    base::hex::is_hex,
+    oci::{Pattern, Revision, TagError, TagPattern},
+};
 
 /// The permitted lengths of an abbreviation, in hexadecimal digits. The shortest is git's default.
 pub(crate) const ABBREVIATIONS: RangeInclusive<usize> = 7..=40;

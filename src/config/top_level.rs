@@ -32,14 +32,18 @@ use super::{
     yaml::{Key, Node, Value},
 };
 use crate::{
-    code::Code,
-    error::{Error, Place, SourceText, Span},
-    files::{Globs, RelPath},
-    inventory::Inventory,
-    oci::Platform,
-    registry::{LayoutDirectory, Mapping, Prefix, SourceLocation, is_host},
+    base::{
+        code::Code,
+        error::{Error, Place, SourceText, Span},
+        files::{Globs, RelPath},
+        untrusted::plain,
+    },
+    contents::inventory::Inventory,
+    oci::{
+        Platform,
+        registry::{LayoutDirectory, Mapping, Prefix, SourceLocation, is_host},
+    },
     trust::Verify,
-    untrusted::plain,
 };
 
 block! {

@@ -13,10 +13,12 @@ use super::{
     yaml::{Key, Node},
 };
 use crate::{
-    files::{Glob, Globs, RelPath},
+    base::{
+        files::{Glob, Globs, RelPath},
+        untrusted::{FORGE_TOKENS, job_secrets},
+    },
     git::{BranchNameError, check_branch},
     oci::{PatternError, Platform, Repository},
-    untrusted::{FORGE_TOKENS, job_secrets},
 };
 
 /// Makes `$type` a type of nonempty texts: its value, its name in the reference, its schema and its

@@ -10,9 +10,7 @@ use super::{
     yaml::{Key, Node},
 };
 use crate::{
-    error::Span,
-    files::RelPath,
-    oci::is_hex,
+    base::{error::Span, files::RelPath, hex::is_hex},
     trust::{
         CommitBinding, Requirement, RootKind, RootSource, SignedSubject, Signer, Since,
         SubjectName, Verify,

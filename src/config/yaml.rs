@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-use crate::error::Span;
+use crate::base::error::Span;
 
 /// A value with its place.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Package, PackageList, files, set_once};
-use crate::layers::Tree;
+use crate::contents::layers::Tree;
 
 /// apk 3 moved the database, and left a link if `/lib` is not a link itself.
 const PATHS: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];

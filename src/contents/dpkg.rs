@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Package, PackageList, files, set_once};
-use crate::layers::{FileType, Tree};
+use crate::contents::layers::{FileType, Tree};
 
 const STATUS: &str = "var/lib/dpkg/status";
 const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d";

@@ -2,7 +2,7 @@
 //! the names of inventory kinds.
 //!
 //! [`ImageContents::read`] collects them from the merged tree, whose layers were read with a filter
-//! that selects package databases. [`read_sboms`] reads the packages of SBOMs by trusted signers.
+//! that selects package databases. [`sbom_packages`] reads the packages of an SBOM.
 //! [`difference()`] compares two images. Nothing here is a verdict: a part that cannot
 //! be read is listed with the reason, and the caller continues.
 
@@ -12,6 +12,8 @@ mod apk;
 mod difference;
 mod dpkg;
 mod files;
+pub(crate) mod inventory;
+pub(crate) mod layers;
 mod privileges;
 mod purl;
 mod rpm;
@@ -22,8 +24,10 @@ pub(crate) use difference::{ContentsDifference, PackageDifference, UnreadPart, d
 pub(crate) use sbom::{is_sbom, sbom_packages};
 
 use crate::{
-    inventory::Enumeration,
-    layers::{IMAGE_DATABASES, Tree},
+    contents::{
+        inventory::Enumeration,
+        layers::{IMAGE_DATABASES, Tree},
+    },
     oci::Digest,
 };
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Package, PackageList, field, files, sqlite::Sqlite};
-use crate::layers::{FileType, ResolvedPath, Tree};
+use crate::contents::layers::{FileType, ResolvedPath, Tree};
 
 const DIRECTORIES: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
 const DATABASE: &str = "rpmdb.sqlite";

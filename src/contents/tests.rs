@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs, io::Read, path::Path};
 
 use super::*;
-use crate::layers::tests::{archive::Archive, tree};
+use crate::contents::layers::tests::{archive::Archive, tree};
 
 fn tar() -> Archive {
     Archive::new()

@@ -7,8 +7,8 @@
 use reqwest::Url;
 
 use crate::{
+    base::http::address::{host_of, is_safe_for_credentials},
     git::HostedRepository,
-    http::address::{host_of, is_safe_for_credentials},
 };
 
 /// The evidence for the server of a token, without the configuration.

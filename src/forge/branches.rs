@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{pull_requests::Pull, repository::Repo};
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// A commit on the forge, and its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,8 @@ use super::{
     Status, Target, Token, Tree, gitea::Gitea, github::Github,
 };
 use crate::{
-    error::Error,
+    base::{error::Error, http::ServerTime},
     forge::{MergeMethod, Sign},
-    http::ServerTime,
 };
 
 /// A repository on a forge. The first operation sends the first request.

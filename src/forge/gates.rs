@@ -6,7 +6,7 @@ use super::{
     checks::{Status, StatusKind, StatusResult},
     client::Forge,
 };
-use crate::{error::Error, files::glob_regex, text::words};
+use crate::base::{error::Error, files::glob_regex, text::words};
 
 /// The maximum length of a context that is a glob, in bytes: globset's time and stack grow with it.
 const MAX_GLOB: usize = 4096;

@@ -1,4 +1,4 @@
-//! Requests to one API: the token, paging, and the messages of failures; [`crate::http`] sends them.
+//! Requests to one API: the token, paging, and the messages of failures; [`crate::base::http`] sends them.
 //!
 //! Redirects are never followed. A request that must not be carried out twice is sent once; if its
 //! outcome is uncertain, the failure is marked so, and the caller checks the state of the server.
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{ServerFacts, Token, TokenFacts, fleet::RepositoryName};
-use crate::{
+use crate::base::{
     error::{Class, Error},
     http::{
         Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, Pace, PauseListener,
@@ -392,7 +392,7 @@ impl Http {
         call
     }
 
-    fn failure(&self, what: &str, failure: &crate::http::Failure) -> Failure {
+    fn failure(&self, what: &str, failure: &crate::base::http::Failure) -> Failure {
         let mut error = self.cause_error(what, &failure.cause);
         let stopped = match failure.stop {
             StopReason::PastDeadline { reason, wait } => {

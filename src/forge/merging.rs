@@ -1,6 +1,6 @@
 //! The outcomes of merging: scheduled, immediate, or through a merge queue.
 
-use crate::text::words;
+use crate::base::text::words;
 
 words! {
     /// How a pull request is merged.

@@ -1,6 +1,6 @@
 //! The repository, and the abilities that a forge reports for it.
 
-use crate::text::words;
+use crate::base::text::words;
 
 /// A repository's description.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 //! The requests are in `repository.rs` of each forge. A permission that a forge does not report is
 //! [`Verdict::Unknown`] with the reason, never a guess.
 
-use crate::error::{Class, Error};
+use crate::base::error::{Class, Error};
 
 /// The reason for which every write to an archived repository is refused.
 pub(super) const ARCHIVED: &str = "the repository is archived: it is read-only";

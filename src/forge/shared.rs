@@ -13,7 +13,7 @@ use super::{
     rights::ARCHIVED,
 };
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::MergeMethod,
 };
 

@@ -3,7 +3,7 @@
 //! repin writes only the section between two hidden lines; the text around it is preserved.
 
 use super::{Edit, Forge, Issue, LabelOutcome, Transition};
-use crate::error::{Class, Error};
+use crate::base::error::{Class, Error};
 
 /// The maximum number of attempts to open an issue.
 const ATTEMPTS: u32 = 3;

@@ -27,7 +27,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{GitError, location::Location};
-use crate::untrusted::job_secrets;
+use crate::base::untrusted::job_secrets;
 
 /// Variables that redirect git, or change the meaning of its input or output.
 const SCRUBBED: &[&str] = &[

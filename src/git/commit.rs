@@ -17,7 +17,7 @@ use super::{
     Git, GitError, ObjectId,
     command::{Mode, Running},
 };
-use crate::files::RelPath;
+use crate::base::files::RelPath;
 
 /// Operations that `git commit --only` cannot commit within (git-commit(1), "cannot do a partial
 /// commit"), by the reference that exists during them.

@@ -19,7 +19,7 @@ use super::{
     command::{self, Mode, Transports, Watchdog},
     location::Location,
 };
-use crate::{
+use crate::base::{
     http::address::is_loopback,
     untrusted::{Secrets, short},
 };

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
 
 use super::{Git, GitError, ObjectId};
-use crate::files::RelPath;
+use crate::base::files::RelPath;
 
 impl Git {
     /// The commit that a reference resolves to, by its full name, such as `refs/heads/main`.

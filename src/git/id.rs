@@ -5,7 +5,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use crate::oci::decode_hex;
+use crate::base::hex::decode_hex;
 
 /// The full id of a git object: 40 hexadecimal digits, or 64 in a repository with SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,8 +18,8 @@ use super::{
     location::Location,
 };
 use crate::{
+    base::files::{Ignored, RelPath, WorkTree, is_reserved},
     config::{Config, IgnoredFiles, is_config_file},
-    files::{Ignored, RelPath, WorkTree, is_reserved},
     git::top_of_repository,
 };
 

@@ -9,7 +9,7 @@ use super::{
     FETCH_HISTORY, Git, GitError, ObjectId, Output, Remote, is_denied, server_message,
     without_users,
 };
-use crate::{
+use crate::base::{
     code::Code,
     error::{Class, Error},
 };

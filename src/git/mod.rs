@@ -77,7 +77,7 @@ pub(crate) use sweep::Sweep;
 use command::{Mode, Running};
 use location::Location;
 
-use crate::oci::is_hex;
+use crate::base::hex::is_hex;
 
 /// The repository that the directory of the configuration is in.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use super::{
     command::{Mode, Running},
     is_regular,
 };
-use crate::files::RelPath;
+use crate::base::files::RelPath;
 
 /// The maximum number of requests of a chunk: POSIX guarantees 4096 bytes without blocking, and the
 /// longest id has 64 digits and a newline.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Git, GitError, LOG_OPTIONS, ObjectId};
-use crate::untrusted::masked_text;
+use crate::base::untrusted::masked_text;
 
 const COMMAND: &str = "log";
 

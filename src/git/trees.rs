@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Git, GitError, ObjectId, command::Mode, is_regular};
-use crate::files::{Globs, RelPath, Snapshot};
+use crate::base::files::{Globs, RelPath, Snapshot};
 
 const COMMAND: &str = "ls-tree";
 /// The maximum size of an entry, in bytes.

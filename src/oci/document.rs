@@ -18,9 +18,11 @@ use super::{
     runtime::{self, RuntimeConfig},
 };
 use crate::{
-    error::{Class, Error},
+    base::{
+        error::{Class, Error},
+        untrusted::{plain, short},
+    },
     oci::{Digest, Platform, Tag},
-    untrusted::{plain, short},
 };
 
 /// The maximum size of a manifest, index or config, in bytes (OCI distribution specification,

@@ -9,14 +9,14 @@ mod digest;
 pub(crate) mod document;
 mod platform;
 mod reference;
+pub(crate) mod registry;
 mod repository;
 mod revision;
 mod runtime;
 mod tag;
 
 pub(crate) use artifact::CONFIG_TYPES;
-pub(crate) use digest::decode_hex;
-pub(crate) use digest::{Digest, DigestError, Hasher, is_hex};
+pub(crate) use digest::{Digest, DigestError, Hasher};
 pub(crate) use document::{
     Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING,
     Manifest, RawManifest, TagOrDigest, Verified,

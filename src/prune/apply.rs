@@ -7,10 +7,11 @@
 
 use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
-    code::Code,
-    error::{Class, Error},
-    oci::Tag,
-    registry::Deletion,
+    base::{
+        code::Code,
+        error::{Class, Error},
+    },
+    oci::{Tag, registry::Deletion},
 };
 
 /// A package with deletable versions.

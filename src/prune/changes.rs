@@ -8,8 +8,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Candidate, Dangling, Guards, Listing, Plan, Rules, Version, judge::judge_selected};
 use crate::{
-    code::Code,
-    error::{Class, Error},
+    base::{
+        code::Code,
+        error::{Class, Error},
+    },
     oci::{Digest, Tag},
 };
 

@@ -5,9 +5,11 @@
 
 use super::{Dangling, Guards, Listing, Warning};
 use crate::{
-    code::Code,
+    base::{
+        code::Code,
+        error::{Class, Error},
+    },
     config::Prune,
-    error::{Class, Error},
     oci::Tag,
 };
 

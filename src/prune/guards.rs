@@ -22,15 +22,18 @@ use regex::Regex;
 
 use super::Text;
 use crate::{
-    code::Code,
+    base::{
+        code::Code,
+        error::{Class, Error},
+        files::{Files, Hazard, WorkTree},
+    },
     config::Config,
-    error::{Class, Error},
-    files::{Files, Hazard, WorkTree},
+    core::{
+        history::{CommitConfig, History, commit_config},
+        pins::{self, Found, ImageNames, MentionFinder},
+    },
     git::{self, Git, ObjectId},
-    history::{CommitConfig, History, commit_config},
-    oci::{Digest, Tag, TagPattern},
-    pins::{self, Found, ImageNames, MentionFinder},
-    registry::Mapping,
+    oci::{Digest, Tag, TagPattern, registry::Mapping},
 };
 
 pub(crate) use branches::{PullHead, tips_keep_moving_error};
@@ -383,7 +386,7 @@ fn check_counts(config: &Config, found: &Found) -> Result<(), Error> {
         .map(|(at, image)| (image, found.pins_of(at).count()))
         .filter(|(image, count)| image.pins != *count)
         .map(|(image, count)| {
-            let pins = crate::text::counted(count, "pin");
+            let pins = crate::base::text::counted(count, "pin");
             let (name, declared) = (&image.name, image.pins);
             format!("found {pins} of `{name}`, but `pins: {declared}` is declared")
         })
@@ -551,7 +554,7 @@ mod tests {
     use super::*;
     use crate::{
         config,
-        pins::{Mention, Mentions},
+        core::pins::{Mention, Mentions},
     };
 
     const CONFIG: &str = "version: 1

@@ -13,11 +13,13 @@ use super::{
     Candidate, Guards, KeepReason, Listing, PackageVerdict, Protected, Version, Warning, dangling,
 };
 use crate::{
-    code::Code,
+    base::{
+        code::Code,
+        error::{Class, Error},
+        text::counted,
+    },
     config::Prune,
-    error::{Class, Error},
     oci::{Digest, date},
-    text::counted,
 };
 
 /// The maximum difference between the clocks, and between a date and the clocks.

@@ -8,10 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{
-    oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date},
-    registry::Clock,
-};
+use crate::oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date, registry::Clock};
 
 /// The maximum depth of nested indexes.
 const MAX_DEPTH: usize = 8;

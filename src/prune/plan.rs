@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use super::{Candidate, Listing, PackageVerdict, Version};
 use crate::{
-    code::Code,
-    error::{Class, Error},
+    base::{
+        code::Code,
+        error::{Class, Error},
+    },
     oci::Digest,
 };
 

@@ -32,18 +32,22 @@ use std::{
 use fastrand::Rng;
 
 use crate::{
+    base::error::{Error, SourceText},
     config::{self, Config, ForkPolicy, Prune, PruneBackend, SetPath},
-    error::{Error, SourceText},
+    core::{
+        history::ClaimedTags,
+        pins::{ImageNames, MentionFinder},
+    },
     forge::{Links, PackageVersion, VersionPages},
-    history::ClaimedTags,
-    oci::{Digest, Tag},
-    pins::{ImageNames, MentionFinder},
+    oci::{
+        Digest, Tag,
+        registry::{Clock, Deletion, NextPage, TagPages},
+    },
     prune::{
         Child, Guards, Listing, Node, Progress, Rules, Text, Version,
         apply::{self, Applied, CurrentState, Package},
         judge,
     },
-    registry::{Clock, Deletion, NextPage, TagPages},
 };
 
 /// The number of cases of each test.

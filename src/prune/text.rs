@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use crate::{
+    core::pins::Mentions,
     oci::{Digest, Tag},
-    pins::Mentions,
 };
 
 /// The digests and tags in tracked files.
@@ -171,7 +171,7 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pins::{Mention, TagMention};
+    use crate::core::pins::{Mention, TagMention};
 
     fn mentions<const N: usize>(digests: [Mention; N]) -> Mentions {
         Mentions {

@@ -7,8 +7,7 @@ use std::{
 
 use super::Version;
 use crate::{
-    code::Code,
-    error::Error,
+    base::{code::Code, error::Error},
     oci::{Digest, Tag, date},
 };
 

@@ -5,7 +5,7 @@
 
 use super::Root;
 
-use crate::text::words;
+use crate::base::text::words;
 
 words! {
     /// A built-in trusted root.

@@ -8,7 +8,7 @@ use sigstore_verify::{
 };
 
 use super::Root;
-use crate::{oci::Digest, text::words};
+use crate::{base::text::words, oci::Digest};
 
 /// An authority or a log of a trusted root.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The policy as it is configured: the evidence that images must carry, the signers, and the trusted roots.
 
-use crate::{error::Span, files::RelPath, text::words};
+use crate::base::{error::Span, files::RelPath, text::words};
 
 /// The signatures and attestations that each image must carry.
 #[derive(Debug, Clone)]

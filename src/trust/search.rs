@@ -10,9 +10,11 @@ use super::{
     policy::{Attachment, Policy, PolicyResult, SignedPredicate, Subject, Verdict},
 };
 use crate::{
-    error::{Class, Error},
-    oci::{Descriptor, Digest, Manifest, TagOrDigest},
-    registry::{self, Source},
+    base::error::{Class, Error},
+    oci::{
+        Descriptor, Digest, Manifest, TagOrDigest,
+        registry::{self, Source},
+    },
 };
 
 /// The maximum number of candidates of a digest, including the layers of a `.sig` image.

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::{policy::SignedPredicate, *};
 use crate::{
-    error::Span,
-    files::RelPath,
+    base::{error::Span, files::RelPath},
     oci::{Digest, Repository},
     support::authority::{
         self, ISSUER, Key, NOW, SLSA, SOURCE, Signing, WORKFLOW, payload, provenance, root,

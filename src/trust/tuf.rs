@@ -13,11 +13,13 @@ use sigstore_tuf::{Repository, Updater, UpdaterConfig, transport::FetchFuture};
 
 use super::provider;
 use crate::{
-    code::Code,
-    error::{Class, Error},
-    http::address::redacted,
-    registry::Registries,
-    untrusted::plain,
+    base::{
+        code::Code,
+        error::{Class, Error},
+        http::address::redacted,
+        untrusted::plain,
+    },
+    oci::registry::Registries,
 };
 
 /// The name of the trusted root in a repository.

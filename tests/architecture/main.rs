@@ -45,7 +45,7 @@ fn assert_none(rule: &str, broken: &[String]) {
 }
 
 #[test]
-fn modules_use_only_lower_modules() {
+fn rooms_use_only_lower_rooms() {
     assert_none(
         "edges that CONTRIBUTING.md does not allow",
         &rules::edges(&sources("src")),

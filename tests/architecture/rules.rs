@@ -4,56 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::Source;
 
-/// The modules that a module may use directly. It may also use everything that those may use.
+/// The rooms that a room may use directly. It may also use everything that those may use.
 ///
 /// CONTRIBUTING.md contains the same table.
-const ALLOWED: [(&str, &[&str]); 33] = [
-    ("code", &[]),
-    ("error", &["code"]),
-    ("untrusted", &[]),
-    ("oci", &["error", "untrusted"]),
-    ("text", &[]),
-    ("input_file", &[]),
-    ("config", &["oci", "text"]),
-    ("files", &["config"]),
-    ("http", &["error", "input_file", "untrusted"]),
-    ("git", &["files", "http"]),
-    ("registry", &["config", "http"]),
-    ("pins", &["files"]),
-    ("configurations", &["git", "pins"]),
-    ("outside", &["configurations"]),
-    ("layers", &["registry"]),
-    ("history", &["git", "pins"]),
-    ("builds", &["history", "registry"]),
-    ("inventory", &["layers"]),
-    ("freshness", &["git"]),
-    ("smoke", &["registry"]),
-    ("trust", &["registry"]),
-    ("contents", &["inventory", "trust"]),
-    ("changes", &["contents", "git"]),
-    (
-        "checks",
-        &[
-            "history",
-            "inventory",
-            "outside",
-            "freshness",
-            "smoke",
-            "trust",
-        ],
-    ),
-    ("plan", &["checks"]),
-    ("apply", &["plan"]),
-    ("forge", &["git", "registry"]),
-    ("pull_request", &["forge", "plan"]),
-    ("prune", &["history", "forge"]),
-    (
-        "report",
-        &["apply", "builds", "changes", "pull_request", "prune"],
-    ),
-    ("fleet", &["report"]),
-    ("workflow", &["fleet"]),
-    ("cli", &["workflow"]),
+const ALLOWED: [(&str, &[&str]); 10] = [
+    ("base", &[]),
+    ("oci", &["base"]),
+    ("contents", &["oci"]),
+    ("trust", &["oci"]),
+    ("git", &["base"]),
+    ("forge", &["git", "oci"]),
+    ("config", &["contents", "trust", "forge"]),
+    ("core", &["config"]),
+    ("prune", &["core"]),
+    ("app", &["prune"]),
 ];
 
 /// The maximum length of a function, in lines.
@@ -83,13 +47,13 @@ const SURROUNDINGS: [&[&str]; 8] = [
     &["io", "stderr"],
 ];
 
-/// Uses of a module that the table does not allow.
+/// Uses of a room that the table does not allow.
 pub(crate) fn edges(sources: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         let Some(allowed) = below(source.top()) else {
             broken.push(format!(
-                "{}: the module `{}` is not in the table",
+                "{}: the room `{}` is not in the table",
                 source.name,
                 source.top()
             ));
@@ -117,7 +81,7 @@ pub(crate) fn edges(sources: &[Source]) -> Vec<String> {
     broken
 }
 
-/// The modules that each module may use directly, by name.
+/// The rooms that each room may use directly, by name.
 pub(crate) fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     let mut edges = BTreeMap::new();
     for (module, direct) in ALLOWED {
@@ -127,11 +91,11 @@ pub(crate) fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     edges
 }
 
-/// The modules that each module may use, from the table of a page.
+/// The rooms that each room may use, from the table of a page.
 pub(crate) fn listed(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     let rows = page
         .lines()
-        .skip_while(|line| *line != "| module | contents | uses |");
+        .skip_while(|line| *line != "| room | knows | must not know | uses |");
     let mut edges = BTreeMap::new();
     for row in rows.skip(2).take_while(|row| row.starts_with('|')) {
         let codes = |cell: &str| -> Vec<String> {
@@ -150,12 +114,12 @@ pub(crate) fn listed(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     edges
 }
 
-/// Every module that a module may use; `None` if the module is not in the table.
+/// Every room that a room may use; `None` if the room is not in the table.
 fn below(module: &str) -> Option<BTreeSet<&'static str>> {
     let all = || ALLOWED.iter().map(|(name, _)| *name);
     match module {
         "lib" => return Some(all().collect()),
-        "main" => return Some(BTreeSet::from(["cli"])),
+        "main" => return Some(BTreeSet::from(["app", "cli"])),
         _ => {}
     }
     let (_, direct) = ALLOWED.iter().find(|(name, _)| *name == module)?;
@@ -260,7 +224,10 @@ pub(crate) fn budgets(sources: &[Source]) -> Vec<String> {
 pub(crate) fn forbidden(sources: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
-        let speaks = matches!(source.top(), "cli" | "main");
+        let speaks = source.top() == "main"
+            || source
+                .module
+                .starts_with(&["app".to_owned(), "cli".to_owned()]);
         let mut add =
             |line: usize, problem: &str| broken.push(format!("{}:{line}: {problem}", source.name));
         for call in &source.calls {
@@ -289,7 +256,7 @@ pub(crate) fn forbidden(sources: &[Source]) -> Vec<String> {
                 add(
                     path.line,
                     &format!(
-                        "{}: only `cli` may use it, and passes the value on",
+                        "{}: only `app::cli` may use it, and passes the value on",
                         path.segments.join("::")
                     ),
                 );
@@ -329,28 +296,38 @@ mod tests {
     fn files_that_need_each_other_are_reported() {
         let parse = |name: &str, text: &str| Source::parse(name, text).unwrap();
         let cycle = [
-            parse("src/pins/mod.rs", "mod find; mod pin; pub use find::Found;"),
-            parse("src/pins/find.rs", "use super::pin::Pin;"),
-            parse("src/pins/pin.rs", "use crate::plan::Plan;"),
-            parse("src/plan.rs", "use crate::pins::find::Found;"),
+            parse(
+                "src/core/pins/mod.rs",
+                "mod find; mod pin; pub use find::Found;",
+            ),
+            parse("src/core/pins/find.rs", "use super::pin::Pin;"),
+            parse("src/core/pins/pin.rs", "use crate::plan::Plan;"),
+            parse("src/core/plan.rs", "use crate::pins::find::Found;"),
         ];
         assert_eq!(
             cycles(&cycle),
-            ["src/pins/find.rs", "src/pins/pin.rs", "src/plan.rs"]
+            [
+                "src/core/pins/find.rs",
+                "src/core/pins/pin.rs",
+                "src/core/plan.rs"
+            ]
         );
         let through_a_re_export = [
-            parse("src/pins/mod.rs", "mod find; mod pin; pub use find::Found;"),
-            parse("src/pins/find.rs", "use super::pin::Pin;"),
-            parse("src/pins/pin.rs", "use super::Found;"),
+            parse(
+                "src/core/pins/mod.rs",
+                "mod find; mod pin; pub use find::Found;",
+            ),
+            parse("src/core/pins/find.rs", "use super::pin::Pin;"),
+            parse("src/core/pins/pin.rs", "use super::Found;"),
         ];
         assert_eq!(
             cycles(&through_a_re_export),
-            ["src/pins/find.rs", "src/pins/pin.rs"]
+            ["src/core/pins/find.rs", "src/core/pins/pin.rs"]
         );
         let line = [
-            parse("src/pins/mod.rs", "mod find; pub use find::Found;"),
-            parse("src/pins/find.rs", "use super::Pin;"),
-            parse("src/plan.rs", "use crate::pins::find::Found;"),
+            parse("src/core/pins/mod.rs", "mod find; pub use find::Found;"),
+            parse("src/core/pins/find.rs", "use super::Pin;"),
+            parse("src/core/plan.rs", "use crate::pins::find::Found;"),
         ];
         assert_eq!(cycles(&line), [] as [&str; 0]);
     }
@@ -358,12 +335,12 @@ mod tests {
     #[test]
     fn upward_use_is_reported_with_its_location() {
         assert_eq!(
-            uses("src/plan/mod.rs", "\nuse crate::cli::Exit;"),
-            ["src/plan/mod.rs:2: plan → cli (crate::cli::Exit)"]
+            uses("src/core/plan/mod.rs", "\nuse crate::cli::Exit;"),
+            ["src/core/plan/mod.rs:2: plan → cli (crate::cli::Exit)"]
         );
         assert_eq!(
             uses(
-                "src/plan/mod.rs",
+                "src/core/plan/mod.rs",
                 "use crate::{pins::Found, checks::{self, Check}};"
             ),
             [] as [&str; 0]
@@ -371,7 +348,7 @@ mod tests {
         assert_eq!(
             uses(
                 "src/oci/tag.rs",
-                "use crate::{pins::{Found, Pin}, oci::Tag};"
+                "use crate::{core::{Found, Pin}, oci::Tag};"
             )
             .len(),
             2
@@ -381,34 +358,37 @@ mod tests {
             1
         );
         assert_eq!(
-            uses("src/main.rs", "use repin::{cli, plan};"),
-            ["src/main.rs:1: main → plan (crate::plan)"]
+            uses("src/main.rs", "use repin::{cli, core};"),
+            ["src/main.rs:1: main → core (crate::core)"]
         );
         assert_eq!(
             uses("src/other/mod.rs", ""),
-            ["src/other/mod.rs: the module `other` is not in the table"]
+            ["src/other/mod.rs: the room `other` is not in the table"]
         );
-        assert_eq!(uses("src/plan/mod.rs", "use crate::shortcut;").len(), 1);
+        assert_eq!(
+            uses("src/core/plan/mod.rs", "use crate::shortcut;").len(),
+            1
+        );
     }
 
     #[test]
     fn path_without_a_use_item_is_found() {
         for text in [
-            "fn f() { crate::cli::run(); }",
-            "fn f(_: &crate::cli::Exit) {}",
-            "fn f() { if let crate::cli::Exit::Done = g() {} }",
-            "fn f() { super::super::cli::run(); }",
-            "mod inner { fn f() { super::super::super::cli::run(); } }",
-            "mod inner { use super::super::super::cli; }",
-            "fn f() { format!(\"{}\", crate::cli::run()); }",
-            "fn f() { assert!(matches!(g(), [super::super::cli::Exit::Done])); }",
-            "macro_rules! m { () => { $crate::cli::run() }; }",
-            "impl crate::cli::Speak for X {}",
-            "pub use crate::cli::Exit;",
-            "fn f() { use crate::cli::Exit; }",
-            "fn f() -> Vec<crate::cli::Exit> {}",
+            "fn f() { crate::app::run(); }",
+            "fn f(_: &crate::app::Exit) {}",
+            "fn f() { if let crate::app::Exit::Done = g() {} }",
+            "fn f() { super::super::super::app::run(); }",
+            "mod inner { fn f() { super::super::super::super::app::run(); } }",
+            "mod inner { use super::super::super::super::app; }",
+            "fn f() { format!(\"{}\", crate::app::run()); }",
+            "fn f() { assert!(matches!(g(), [super::super::super::app::Exit::Done])); }",
+            "macro_rules! m { () => { $crate::app::run() }; }",
+            "impl crate::app::Speak for X {}",
+            "pub use crate::app::Exit;",
+            "fn f() { use crate::app::Exit; }",
+            "fn f() -> Vec<crate::app::Exit> {}",
         ] {
-            assert_eq!(uses("src/checks/pins.rs", text).len(), 1, "{text}");
+            assert_eq!(uses("src/core/checks/pins.rs", text).len(), 1, "{text}");
         }
     }
 
@@ -420,65 +400,65 @@ mod tests {
             "use super::super::*;",
             "use crate::{self as root};",
         ] {
-            assert_eq!(uses("src/checks/pins.rs", text).len(), 1, "{text}");
+            assert_eq!(uses("src/core/checks/pins.rs", text).len(), 1, "{text}");
         }
-        assert_eq!(uses("src/checks/pins.rs", "use super::*;"), [] as [&str; 0]);
+        assert_eq!(
+            uses("src/core/checks/pins.rs", "use super::*;"),
+            [] as [&str; 0]
+        );
     }
 
     #[test]
     fn tests_may_use_any_module() {
         let inline =
-            "#[cfg(test)] mod tests { use crate::cli; fn f() { crate::cli::run(); panic!() } }";
+            "#[cfg(test)] mod tests { use crate::app; fn f() { crate::app::run(); panic!() } }";
         assert_eq!(uses("src/oci/tag.rs", inline), [] as [&str; 0]);
         assert_eq!(does("src/oci/tag.rs", inline), [] as [&str; 0]);
         assert_eq!(
-            uses("src/oci/tag/tests.rs", "use crate::cli;"),
+            uses("src/oci/tag/tests.rs", "use crate::app;"),
             [] as [&str; 0]
         );
         assert_eq!(
-            uses("src/oci/tag.rs", "#[cfg(all(test, unix))] use crate::cli;"),
+            uses("src/oci/tag.rs", "#[cfg(all(test, unix))] use crate::app;"),
             [] as [&str; 0]
         );
         assert_eq!(
-            uses("src/oci/tag.rs", "#[cfg(not(test))] use crate::cli;").len(),
+            uses("src/oci/tag.rs", "#[cfg(not(test))] use crate::app;").len(),
             1
         );
         assert_eq!(
-            uses("src/oci/tag.rs", "mod tests { use crate::cli; }").len(),
+            uses("src/oci/tag.rs", "mod tests { use crate::app; }").len(),
             2
         );
     }
 
     #[test]
-    fn module_rules_have_no_cycle_above_untrusted() {
-        for (at, (module, direct)) in ALLOWED.iter().enumerate() {
+    fn rules_of_rooms_have_no_cycle() {
+        for (at, (room, direct)) in ALLOWED.iter().enumerate() {
             let earlier = &ALLOWED[..at];
             assert!(
                 direct
                     .iter()
                     .all(|name| earlier.iter().any(|(other, _)| other == name)),
-                "{module}"
+                "{room}"
             );
-            let below = below(module).unwrap();
-            let lowest = ["code", "error", "untrusted", "text", "input_file"].contains(module);
-            assert_eq!(below.contains("untrusted"), !lowest);
-            let without_oci = [
-                "code",
-                "error",
-                "untrusted",
-                "oci",
-                "text",
-                "input_file",
-                "http",
-            ];
-            let lowest = without_oci.contains(module);
-            assert_eq!(below.contains("oci"), !lowest);
+            assert_eq!(below(room).unwrap().contains("base"), *room != "base");
         }
-        assert!(!below("registry").unwrap().contains("files"));
-        assert!(!below("config").unwrap().contains("http"));
-        assert!(!below("apply").unwrap().contains("forge"));
-        assert!(!below("report").unwrap().contains("cli"));
-        assert_eq!(below("cli").unwrap().len(), ALLOWED.len() - 1);
+        // What a room must not know.
+        for (room, strangers) in [
+            ("oci", ["config", "git"]),
+            ("contents", ["config", "trust"]),
+            ("trust", ["config", "git"]),
+            ("git", ["config", "oci"]),
+            ("forge", ["config", "contents"]),
+            ("config", ["core", "app"]),
+            ("core", ["prune", "app"]),
+            ("prune", ["app", "app"]),
+        ] {
+            let below = below(room).unwrap();
+            assert!(strangers.iter().all(|name| !below.contains(name)), "{room}");
+        }
+        assert_eq!(below("app").unwrap().len(), ALLOWED.len() - 1);
     }
 
     fn function(lines: usize) -> String {
@@ -487,20 +467,20 @@ mod tests {
 
     #[test]
     fn long_functions_and_files_are_reported() {
-        let over = |text: &str| budgets(&one("src/pins/x.rs", text));
+        let over = |text: &str| budgets(&one("src/core/pins/x.rs", text));
         assert_eq!(over(&function(80)), [] as [&str; 0]);
         assert_eq!(
             over(&function(81)),
-            ["src/pins/x.rs:1: fn f: 81 lines, at most 80"]
+            ["src/core/pins/x.rs:1: fn f: 81 lines, at most 80"]
         );
-        let tuple = "src/pins/x.rs:1: fn f: a parameter is a tuple: give its values names";
+        let tuple = "src/core/pins/x.rs:1: fn f: a parameter is a tuple: give its values names";
         assert_eq!(over("fn f(at: (usize, usize)) {}"), [tuple]);
         assert_eq!(over("fn f(at: &(usize, usize)) {}"), [tuple]);
         assert_eq!(over("fn f(at: &[u8], of: ()) {}"), [] as [&str; 0]);
         assert_eq!(over(&"// line\n".repeat(600)), [] as [&str; 0]);
         assert_eq!(
             over(&"// line\n".repeat(601)),
-            ["src/pins/x.rs: 601 lines without tests, at most 600"]
+            ["src/core/pins/x.rs: 601 lines without tests, at most 600"]
         );
         let tests = format!(
             "#[cfg(test)]\nmod tests {{\n{}}}\n",
@@ -527,7 +507,7 @@ mod tests {
             "fn f() { vec![panic!()]; }",
             "fn f() { let x = || g().unwrap(); }",
         ] {
-            assert_eq!(does("src/pins/x.rs", text).len(), 1, "{text}");
+            assert_eq!(does("src/core/pins/x.rs", text).len(), 1, "{text}");
         }
         for text in [
             "fn f() { g().expect(\"the pattern is a constant\"); }",
@@ -535,7 +515,7 @@ mod tests {
             "fn f() { panic_free(); assert!(a != b); }",
             "fn f() { format!(\"{}\", g().unwrap_or(1)); }",
         ] {
-            assert_eq!(does("src/pins/x.rs", text), [] as [&str; 0], "{text}");
+            assert_eq!(does("src/core/pins/x.rs", text), [] as [&str; 0], "{text}");
         }
     }
 
@@ -552,31 +532,31 @@ mod tests {
             "fn f() { write!(io::stdout(), \"x\"); }",
             "fn f() { format!(\"{:?}\", std::env::args()); }",
         ] {
-            assert_eq!(does("src/history/x.rs", text).len(), 1, "{text}");
-            assert_eq!(does("src/cli/x.rs", text), [] as [&str; 0], "{text}");
+            assert_eq!(does("src/core/history/x.rs", text).len(), 1, "{text}");
+            assert_eq!(does("src/app/cli/x.rs", text), [] as [&str; 0], "{text}");
         }
         assert_eq!(
             does(
-                "src/history/x.rs",
+                "src/core/history/x.rs",
                 "fn f() { env!(\"X\"); Instant::now(); }"
             ),
             [] as [&str; 0]
         );
-        assert_eq!(does("src/cli/x.rs", "fn f() { g().unwrap() }").len(), 1);
+        assert_eq!(does("src/app/cli/x.rs", "fn f() { g().unwrap() }").len(), 1);
     }
 
     #[test]
     fn file_without_docs_is_reported() {
         assert_eq!(
-            undocumented(&one("src/pins/x.rs", "// no\nfn f() {}")),
-            ["src/pins/x.rs"]
+            undocumented(&one("src/core/pins/x.rs", "// no\nfn f() {}")),
+            ["src/core/pins/x.rs"]
         );
         assert_eq!(
-            undocumented(&one("src/pins/x/tests.rs", "fn f() {}")),
+            undocumented(&one("src/core/pins/x/tests.rs", "fn f() {}")),
             [] as [&str; 0]
         );
         assert_eq!(
-            undocumented(&one("src/pins/x.rs", "//! Yes.\nfn f() {}")),
+            undocumented(&one("src/core/pins/x.rs", "//! Yes.\nfn f() {}")),
             [] as [&str; 0]
         );
     }

@@ -1,7 +1,7 @@
 //! The program itself, killed or hindered while it promotes: `repin recover` finds all old or all
 //! new.
 //!
-//! Each call of the module is swept in `src/apply/tests/crashes.rs`; here the whole program is, from its
+//! Each call of the module is swept in `src/core/apply/tests/crashes.rs`; here the whole program is, from its
 //! first look at the lock on.
 
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::support::{
 
 const APPLY: [&str; 4] = ["promote", "--revision", REV_B, "--apply"];
 /// The calls that change the disk, and the lock; opening and writing are swept in
-/// `src/apply/tests/crashes.rs`, where only one thread works.
+/// `src/core/apply/tests/crashes.rs`, where only one thread works.
 const CHANGES: &str = "fsync,renameat2,renameat,linkat,unlinkat,mkdirat,fchmod,flock";
 
 /// Which set the files hold, whole.

@@ -242,7 +242,7 @@ fn compare_or_write(name: &str, expected: &str) {
     }
     assert!(
         doc(name) == expected,
-        "docs/{name} differs from the help or from src/codes.yaml; run: \
+        "docs/{name} differs from the help or from src/base/codes.yaml; run: \
          UPDATE_DOCS=1 cargo nextest run md_is_generated"
     );
 }
@@ -344,7 +344,7 @@ fn explanations_list_every_exit_of_an_error() {
         for exit in exits {
             assert!(
                 listed.contains(&exit),
-                "{code} exits with {exit}, src/codes.yaml lists {listed:?}"
+                "{code} exits with {exit}, src/base/codes.yaml lists {listed:?}"
             );
         }
     }
@@ -423,7 +423,7 @@ const REFERENCE: &str = "# Commands and codes
 You know the name of a command or the code of a message, and want its options, or the causes and the remedy.
 `repin COMMAND --help` and `repin explain CODE` print the same sections in a terminal. [checks.md](checks.md) describes what
 each check verifies and when it only warns, [doctor.md](doctor.md) what each line of `repin doctor` checks. This page is
-generated from the help and from `src/codes.yaml`.
+generated from the help and from `src/base/codes.yaml`.
 
 <!-- not run on this page: a test generates it; another one parses the examples, which contain values of the reader -->
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
+    base::error::SourceText,
     config::{self, Config, keys},
-    error::SourceText,
 };
 
 fn page() -> PathBuf {

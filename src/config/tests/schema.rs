@@ -8,11 +8,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    base::error::{Error, SourceText},
     config::{
         self, Config,
         yaml::{self, Node},
     },
-    error::{Error, SourceText},
     support::schema::Schema,
 };
 

@@ -13,7 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Commit, Head, Pull, Repo, Tree};
-use crate::error::Error;
+use crate::base::error::Error;
 
 pub(super) use path_history::{PathHistory, PathVersion, merge_up_to};
 pub(crate) use range::Ranges;
@@ -240,7 +240,7 @@ impl std::fmt::Display for RepositoryName {
 
 impl ConfigFile {
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
-        if bytes.len() as u64 > crate::files::MAX_CONFIG {
+        if bytes.len() as u64 > crate::base::files::MAX_CONFIG {
             return Self::too_large();
         }
         match String::from_utf8(bytes) {
@@ -252,7 +252,7 @@ impl ConfigFile {
     pub(super) fn too_large() -> Self {
         Self::Unusable(format!(
             "it has more than {} bytes",
-            crate::files::MAX_CONFIG
+            crate::base::files::MAX_CONFIG
         ))
     }
 }

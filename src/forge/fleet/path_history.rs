@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Contents, RECENT, RecentCommit, RecentHistory};
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// The history of one path, the newest commit first.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::{
     RepositoryList, RepositoryName, Survey, SurveyRequest,
 };
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{Head, Kind, Settings, Token, gitea::GiteaFleet, github::GithubFleet},
 };
 

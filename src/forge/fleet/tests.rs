@@ -9,7 +9,10 @@ use std::{
 use reqwest::Url;
 
 use crate::{
-    error::Class,
+    base::{
+        error::Class,
+        http::{Pace, Shard, SharedDeadline, Timer},
+    },
     forge::{
         self, BranchState, CreateOutcome, Forge, Head, MergeMethod, NewCommit, NewFile, NewPull,
         PublishOutcome, PullState, Pulls, Readiness, Settings, Sign, Target, Token, blob_id,
@@ -18,8 +21,7 @@ use crate::{
             RepositoryState, Survey, SurveyRequest,
         },
     },
-    http::{Pace, Shard, SharedDeadline, Timer},
-    registry,
+    oci::registry,
     support::forge::{
         Kind, TOKEN,
         thousand::{Limits, Options, Thousand, Trouble, contents::PINNED},
@@ -623,7 +625,7 @@ async fn request_past_the_deadline_is_not_sent() {
 }
 
 /// Pushes a commit to repin's branch and opens its pull request, with retries.
-async fn propose(forge: &Forge) -> Result<(), crate::error::Error> {
+async fn propose(forge: &Forge) -> Result<(), crate::base::error::Error> {
     let repo = forge.repository().await?;
     let head = forge.branch("main").await?.unwrap();
     let tree = forge.tree(&head).await?;

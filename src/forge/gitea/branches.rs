@@ -11,7 +11,7 @@ use super::{
     nullable,
 };
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{
         AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, PublishOutcome, Tree,
         http::{MAX_PAGES, Paging},

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::Gitea;
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{Status, StatusKind, StatusResult, http::Paging},
 };
 

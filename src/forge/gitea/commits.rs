@@ -15,7 +15,7 @@ use super::{
     refusal::{is_race, is_rejected, refused, rejected},
 };
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{
         BranchState, Edit, Mergeable, NewCommit, PublishOutcome, Pull, PullState, Readiness,
         Transition,

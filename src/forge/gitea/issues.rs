@@ -19,7 +19,7 @@ use super::{
     refusal::{is_race, is_rejected, refused, rejected},
 };
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         Ability, Claim, Edit, Issue,
         http::Paging,

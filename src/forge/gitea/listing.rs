@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{
         TreeEntry,
         fleet::FileListing,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Gitea, refusal::refused};
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{Merge, MergeMethod, Pull, shared},
 };
 

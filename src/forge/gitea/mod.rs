@@ -25,7 +25,7 @@ use super::{
     Settings, Target, Token, Tree,
     http::{Http, Request},
 };
-use crate::{error::Error, forge::MergeMethod};
+use crate::{base::error::Error, forge::MergeMethod};
 
 pub(super) use fleet::GiteaFleet;
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Gitea, MAX_QUEUE_READS, ObjectRow, refusal::refused};
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull,
         Poll, Pull, PullState, Pulls, Readiness,

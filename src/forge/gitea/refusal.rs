@@ -2,7 +2,7 @@
 //! concurrent process.
 
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::http::{Failure, Reply},
 };
 

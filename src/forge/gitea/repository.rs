@@ -9,7 +9,7 @@ use super::{
     version::{OLDEST_FORGEJO, OLDEST_GITEA, Version},
 };
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{Permission, Push, Repo, RequiredRights, Right, Verdict, rights::ARCHIVED, shared},
 };
 

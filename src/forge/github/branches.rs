@@ -12,7 +12,7 @@ use super::{
     signed_commits::{self, CommitAttempt},
 };
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{
         AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, PublishOutcome, Tree,
         TreeEntry, blob_id,

@@ -9,7 +9,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Github, graphql::Response};
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{Ability, Status, StatusKind, StatusResult, http::Paging},
     oci::date,
 };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Github, refusal, signed_commits::CommitAttempt};
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{NewCommit, NewFile, PublishOutcome, http::Request},
 };
 

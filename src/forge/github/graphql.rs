@@ -12,12 +12,14 @@ use serde_json::{Map, Value, json};
 
 use super::{Github, refusal};
 use crate::{
-    error::{Class, Error},
+    base::{
+        error::{Class, Error},
+        http::{Effect, error_body::GraphqlError},
+    },
     forge::{
         Repo,
         http::{Http, Request},
     },
-    http::{Effect, error_body::GraphqlError},
 };
 
 /// The maximum number of contents that one query requests.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Github, branches::ObjectRow};
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         Ability, Claim, Edit, Issue,
         http::{Paging, Reply},

@@ -13,7 +13,7 @@ use super::{
     rules::{METHODS, RefRow},
 };
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{Merge, MergeMethod, Pull, Queue, shared},
 };
 

@@ -27,7 +27,7 @@ use super::{
     http::{Http, Request},
 };
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{MergeMethod, Sign},
 };
 

@@ -10,13 +10,15 @@ use serde::Deserialize;
 
 use super::client;
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         Settings, Token,
         http::{Http, PAGE, Reply, Request},
     },
-    oci::{Digest, Tag},
-    registry::{Clock, Deletion},
+    oci::{
+        Digest, Tag,
+        registry::{Clock, Deletion},
+    },
 };
 
 /// The maximum number of pages of a listing.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Github, graphql::Response, refusal};
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull,
         Poll, Pull, PullState, Pulls, Readiness,

@@ -3,7 +3,7 @@
 
 use super::is_workflow;
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{NewCommit, http::Reply, rights::ARCHIVED},
 };
 

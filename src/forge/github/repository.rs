@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{Github, refusal};
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         Ability, FileMode, Permission, PlannedWrites, Push, Repo, RequiredRights, Right, Signing,
         Verdict,

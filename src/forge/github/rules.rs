@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Github, branches::ObjectRow};
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{Head, MergeMethod, http::Paging},
 };
 

@@ -12,9 +12,11 @@ use serde_json::json;
 
 use super::{Github, graphql::Response, is_workflow, refusal};
 use crate::{
-    error::{Class, Error},
+    base::{
+        error::{Class, Error},
+        untrusted::plain,
+    },
     forge::{FileMode, NewCommit, Sign},
-    untrusted::plain,
 };
 
 /// The mode of every file that GitHub signs.

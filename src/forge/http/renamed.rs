@@ -7,9 +7,11 @@ use serde::Deserialize;
 
 use super::{Http, Reply, Request};
 use crate::{
-    error::{Class, Error},
+    base::{
+        error::{Class, Error},
+        untrusted,
+    },
     forge::fleet::RepositoryName,
-    untrusted,
 };
 
 #[derive(Deserialize)]

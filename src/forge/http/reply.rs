@@ -6,7 +6,7 @@ use reqwest::{StatusCode, header::HeaderMap};
 use serde::de::DeserializeOwned;
 
 use super::{MESSAGE_WIDTH, Paging};
-use crate::{
+use crate::base::{
     error::{Class, Error},
     http::error_body,
     untrusted::Secrets,

@@ -9,9 +9,8 @@ use std::{
 use super::*;
 use crate::{
     config::{Prune, PruneBackend},
-    oci::Digest,
+    oci::{Digest, registry::Clock},
     prune::{Child, Node, judge},
-    registry::Clock,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -8,15 +8,19 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::manifests;
 use crate::{
-    code::Code,
-    error::{Class, Error},
+    base::{
+        code::Code,
+        error::{Class, Error},
+        untrusted::short,
+    },
     forge::{Package, PackageVersion},
-    oci::{Digest, Manifest, TagOrDigest, Verified, date},
+    oci::{
+        Digest, Manifest, TagOrDigest, Verified, date,
+        registry::{Deletion, Source},
+    },
     prune::{
         Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState, is_eligible,
     },
-    registry::{Deletion, Source},
-    untrusted::short,
 };
 
 /// A package of GitHub's container registry.

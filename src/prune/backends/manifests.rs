@@ -3,11 +3,12 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    code::Code,
-    error::{Class, Error},
-    oci::{Manifest, TagOrDigest, Verified},
+    base::{
+        code::Code,
+        error::{Class, Error},
+    },
+    oci::{Manifest, TagOrDigest, Verified, registry::Source},
     prune::{Listing, Node, Progress},
-    registry::Source,
 };
 
 /// The number of concurrent requests.

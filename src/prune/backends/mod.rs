@@ -16,7 +16,7 @@ use super::{
     Guards, Listing, Progress, Rules, Version,
     apply::{CurrentState, Package},
 };
-use crate::{error::Error, registry::Deletion};
+use crate::{base::error::Error, oci::registry::Deletion};
 
 /// A package of any backend.
 #[derive(Debug)]

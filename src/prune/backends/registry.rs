@@ -14,14 +14,18 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::manifests;
 use crate::{
-    code::Code,
-    error::{Class, Error},
-    oci::{CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest, date},
+    base::{
+        code::Code,
+        error::{Class, Error},
+    },
+    oci::{
+        CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest, date,
+        registry::{Deletion, Remote, Source, pull_limit_error},
+    },
     prune::{
         Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState,
         is_eligible, judge,
     },
-    registry::{Deletion, Remote, Source, pull_limit_error},
 };
 
 /// The annotation with the creation date (OCI image specification, "Pre-Defined Annotation Keys").

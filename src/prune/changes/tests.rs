@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::{
+    oci::registry::Clock,
     prune::{
         Child, Dangling, Node,
         apply::tests::{ALL, add_nested_twice, digest, listing, prune},
         judge,
     },
-    registry::Clock,
 };
 
 fn tag(name: &str) -> Tag {

@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
-    code::Code,
+    base::{
+        code::Code,
+        error::{Class, Error},
+        files::RelPath,
+    },
     config::{Config, Revisions, Template},
-    error::{Class, Error},
-    files::RelPath,
+    core::history::{CommitConfig, commit_config},
     git::{BranchSources, Git, GitError, ObjectId},
-    history::{CommitConfig, commit_config},
     oci::TagPattern,
 };
 

@@ -15,11 +15,13 @@ use super::{
     text_search,
 };
 use crate::{
-    code::Code,
+    base::{
+        code::Code,
+        error::{Class, Error},
+    },
     config::{AlsoPinned, Config},
-    error::{Class, Error},
+    core::pins::MentionFinder,
     git::{Git, GitError, Login, ObjectId, Remote},
-    pins::MentionFinder,
 };
 
 /// The prefix of the fetched references in the scratch repository.

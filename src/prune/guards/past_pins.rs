@@ -16,15 +16,18 @@ use std::{
 
 use super::branches::BranchNames;
 use crate::{
+    base::{
+        error::Error,
+        files::{Globs, RelPath, Snapshot},
+    },
     config::{Config, SetPath, is_config_file_of, places_of},
-    error::Error,
-    files::{Globs, RelPath, Snapshot},
+    core::{
+        history::{self, parse_config, places_key},
+        pins::{Finder, Mentions, WholeFile, mentions, read_whole},
+    },
     git::{Git, GitError, ObjectId},
-    history::{self, parse_config, places_key},
-    oci::{Digest, Repository, TagPattern},
-    pins::{Finder, Mentions, WholeFile, mentions, read_whole},
+    oci::{Digest, Repository, TagPattern, registry::Mapping},
     prune::Text,
-    registry::Mapping,
 };
 
 /// The protection that a repository adds.
@@ -112,7 +115,7 @@ impl PinRules {
                 ..config.clone()
             });
             for blob in blobs {
-                let bytes = git.blob(*blob, crate::files::MAX_CONFIG)?;
+                let bytes = git.blob(*blob, crate::base::files::MAX_CONFIG)?;
                 let parsed = bytes.zip(current.as_ref());
                 match parsed.and_then(|(bytes, current)| parse_config(bytes, current).ok()) {
                     Some(past) => rules.add(directory, past),
@@ -241,6 +244,7 @@ impl PinRules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
     use crate::support::repo::{CONFIG, Repo};
 
     /// Only a hostile repository contains such a directory: git refuses to add it.

@@ -10,11 +10,13 @@ use std::{
 };
 
 use crate::{
+    base::{
+        error::Error,
+        files::{OpenDirectory, ReadError, RelPath, WorkTree},
+    },
     config::Config,
-    error::Error,
-    files::{OpenDirectory, ReadError, RelPath, WorkTree},
+    core::pins::{MentionFinder, Mentions, TagMention},
     git::{Git, ObjectId, Sweep},
-    pins::{MentionFinder, Mentions, TagMention},
     prune::Text,
 };
 
@@ -116,7 +118,7 @@ pub(super) fn search_commits(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pins::ImageNames;
+    use crate::core::pins::ImageNames;
 
     #[test]
     fn content_without_a_new_mention_is_not_kept() {

@@ -7,10 +7,9 @@ use std::{
 use super::*;
 use crate::{
     config::{ForkPolicy, PruneBackend},
-    oci::{Tag, TagPattern},
-    pins::{Mention, Mentions, TagMention},
+    core::pins::{Mention, Mentions, TagMention},
+    oci::{Tag, TagPattern, registry::Clock},
     prune::{Child, Dangling, Node, text::Text},
-    registry::Clock,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -362,7 +361,7 @@ fn only_unprotected_pending_tags_may_dangle() {
     let refused = |package: &Package, prune: &Prune| package.verdict(prune).refusal.unwrap();
     let refusal = refused(&dangling("v1"), &prune());
     assert!(refusal.message.contains("does not match prune.tags"));
-    assert_eq!(refusal.class, crate::error::Class::Unavailable);
+    assert_eq!(refusal.class, crate::base::error::Class::Unavailable);
     let protect = Prune {
         protect: vec![regex::Regex::new("^pending-x").unwrap()],
         ..prune()

@@ -1,4 +1,4 @@
-//! The codes of `src/codes.yaml` with their explanations, parsed without the program.
+//! The codes of `src/base/codes.yaml` with their explanations, parsed without the program.
 
 use std::sync::LazyLock;
 
@@ -26,7 +26,8 @@ pub struct Explanation {
 }
 
 static CODES: LazyLock<Vec<Explanation>> = LazyLock::new(|| {
-    let list: Mapping = serde_yaml_ng::from_str(include_str!("../../../src/codes.yaml")).unwrap();
+    let list: Mapping =
+        serde_yaml_ng::from_str(include_str!("../../../src/base/codes.yaml")).unwrap();
     let mut codes = Vec::new();
     for (section, entries) in list {
         for (code, entry) in entries.as_mapping().unwrap() {
@@ -47,5 +48,5 @@ pub fn all() -> &'static [Explanation] {
 /// The explanation of a code.
 pub fn explanation(code: &str) -> &'static Explanation {
     let found = all().iter().find(|found| found.code == code);
-    found.unwrap_or_else(|| panic!("src/codes.yaml has no {code}"))
+    found.unwrap_or_else(|| panic!("src/base/codes.yaml has no {code}"))
 }

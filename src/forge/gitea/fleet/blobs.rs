@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{GiteaFleet, request};
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         blob_id,
         fleet::{ContentRequest, Contents, MAX_FILE, RepositoryName},

@@ -5,7 +5,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{GiteaFleet, request};
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         fleet::{ListQuery, RepositoryList, RepositoryName},
         gitea::repository::RepositoryRow,

@@ -23,7 +23,7 @@ use super::{
     version::Version,
 };
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{
         Head, Settings, Token,
         fleet::{

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{GiteaFleet, request};
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{
         Head,
         fleet::{

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{CommitListing, GiteaFleet, new_name, request};
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{
         Commit, Head, Pull, PullState, Repo,
         fleet::{
@@ -173,7 +173,7 @@ impl GiteaFleet {
         if files
             .sizes
             .get(&entry.id)
-            .is_some_and(|size| *size > crate::files::MAX_CONFIG)
+            .is_some_and(|size| *size > crate::base::files::MAX_CONFIG)
         {
             return Ok(ConfigFile::too_large());
         }
@@ -182,7 +182,7 @@ impl GiteaFleet {
         }
         let content = self.read_blob(repository, &entry.id).await?;
         let mut configs = self.configs.borrow_mut();
-        if configs.len() < MAX_CONFIGS && content.len() as u64 <= crate::files::MAX_CONFIG {
+        if configs.len() < MAX_CONFIGS && content.len() as u64 <= crate::base::files::MAX_CONFIG {
             configs.insert(entry.id.clone(), content.clone());
         }
         Ok(ConfigFile::from_bytes(content))

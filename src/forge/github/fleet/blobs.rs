@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{GithubFleet, Part, in_batches, is_heavy, request};
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         blob_id,
         fleet::{ContentRequest, Contents, MAX_FILE, RepositoryName},

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{GithubFleet, PageRow};
 use crate::{
-    error::{Class, Error},
+    base::error::{Class, Error},
     forge::{
         fleet::{ListQuery, RepositoryList},
         http::{MAX_PAGES, too_many_pages},

@@ -20,7 +20,10 @@ use super::{
     graphql::{Response, is_outage},
 };
 use crate::{
-    error::{Class, Error},
+    base::{
+        error::{Class, Error},
+        http::error_body::GraphqlError,
+    },
     forge::{
         Head, Settings, Token,
         fleet::{
@@ -31,7 +34,6 @@ use crate::{
         http::{Failure, Http, Reply, Request},
     },
     git::CommitRange,
-    http::error_body::GraphqlError,
 };
 
 /// The maximum size of a GraphQL response, in bytes.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{GithubFleet, PageRow, is_regular};
 use crate::{
-    error::Error,
+    base::error::Error,
     forge::{
         Head,
         fleet::{

@@ -157,7 +157,7 @@ impl FileRow {
         };
         if blob
             .byte_size
-            .is_some_and(|size| size > crate::files::MAX_CONFIG)
+            .is_some_and(|size| size > crate::base::files::MAX_CONFIG)
         {
             return ConfigFile::too_large();
         }

@@ -1,0 +1,368 @@
+//! A promotion or a rollback: runs it, and prints the table, the diff and the files for GitHub Actions.
+
+use std::path::Path;
+
+use crate::{
+    app::{
+        cli::{
+            args::{ChangeOptions, DiffOptions},
+            check_output::{print_checks, skip_rows, tally},
+            context::Context,
+            exit::Exit,
+            format::Format,
+            output::Output,
+            step_files::StepFiles,
+        },
+        report::{
+            body,
+            github::{self, SetChecks},
+            json::{ImageRow, PlanDocument},
+            layout::{Align, aligned},
+        },
+        workflow::{self, Effect, Goal, Intent, Options, RunResult, output_file::OutputFile},
+    },
+    base::{
+        code::Code,
+        error::{Errors, usage},
+        text::counted,
+        untrusted::plain,
+    },
+    config::{ChangeParts, Config},
+    core::changes::shortened,
+};
+
+/// The conclusion of `promote --revision newest` without a newer build.
+const NOTHING_NEWER: &str = "nothing newer than the current set";
+
+pub(super) fn run(
+    goal: &Goal,
+    intent: Intent,
+    change: &ChangeOptions,
+    config: &Config,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
+    let [diff_file, body_file] = output_files(change, config, cx)?;
+    let is_printed = is_stdout(diff_file.as_ref()) || is_stdout(body_file.as_ref());
+    if cx.output.format == Format::Json && is_printed {
+        return Err(usage(
+            "standard output cannot contain a report in addition to --format json: name a file instead of `-`",
+        ));
+    }
+    if cx.output.format == Format::Github {
+        // An unwritable file stops the run before anything is changed.
+        StepFiles::open(&cx.services.environment)?;
+    }
+    if change.commit && !change.apply && change.dry_run != Some(false) {
+        return Err(usage("--commit requires --apply"));
+    }
+    if (change.diff.stat || change.diff.no_diff) && is_stdout(diff_file.as_ref()) {
+        return Err(usage(
+            "--diff-file - prints the diff, which --stat and --no-diff leave out",
+        ));
+    }
+    let options = Options {
+        intent,
+        missing_credential: change.if_unconfigured.into(),
+        diff_file,
+        body_file,
+        changes: reported_changes(change),
+    };
+    let finished = workflow::run(goal, &options, config, &cx.services)?;
+    Ok(report(&finished, &options, change.diff, cx))
+}
+
+/// The parts of the section "What changes"; `None` as the configuration selects.
+fn reported_changes(change: &ChangeOptions) -> Option<ChangeParts> {
+    match (change.no_changes, change.contents) {
+        (true, _) => Some(ChangeParts::None),
+        (false, true) => Some(ChangeParts::Contents),
+        (false, false) => None,
+    }
+}
+
+/// The files of `--diff-file` and `--body-file`.
+fn output_files(
+    change: &ChangeOptions,
+    config: &Config,
+    cx: &Context,
+) -> Result<[Option<OutputFile>; 2], Errors> {
+    let directory = cx.services.environment.directory();
+    let parse = |file: &Path| OutputFile::new(file, directory, Some(config));
+    let diff_file = change.diff_file.as_deref().map(parse).transpose()?;
+    let body_file = change.body_file.as_deref().map(parse).transpose()?;
+    if let (Some(diff), Some(body)) = (&diff_file, &body_file) {
+        let others = [("--body-file", body.typed())];
+        diff.refuse_same("--diff-file", &others, directory)?;
+    }
+    Ok([diff_file, body_file])
+}
+
+/// Whether an option selects standard output.
+fn is_stdout(file: Option<&OutputFile>) -> bool {
+    file.is_some_and(OutputFile::is_stdout)
+}
+
+fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut Context) -> Exit {
+    let exit = finished.class().map_or(Exit::Done, Exit::Failed);
+    match cx.output.format {
+        Format::Json => {
+            cx.output.print_json(&finished.document);
+            return exit;
+        }
+        Format::Github => print_github(finished, options, &mut cx.output),
+        Format::Human | Format::Sarif => print_text(finished, options, diff, &mut cx.output),
+    }
+    if let Some(errors) = &finished.errors {
+        cx.output.report_errors(errors);
+    }
+    cx.output.print_explain_hint();
+    cx.output.note(&conclusion(finished, options));
+    if cx.output.format != Format::Github {
+        return exit;
+    }
+    match write_step_files(finished, options, cx) {
+        Ok(()) => exit,
+        Err(errors) => exit.worse(cx.output.report_errors(&errors)),
+    }
+}
+
+fn print_text(
+    finished: &RunResult,
+    options: &Options,
+    diff_options: DiffOptions,
+    output: &mut Output,
+) {
+    let document = &finished.document;
+    if matches!(finished.effect, Effect::NothingNewer) {
+        return;
+    }
+    output.print(table(document));
+    print_checks(&document.checks, &finished.config, output);
+    let DiffOptions { stat, no_diff } = diff_options;
+    let diff = document.diff_bytes();
+    let is_requested = is_stdout(options.diff_file.as_ref());
+    // The commit shows its diff.
+    let is_committed = options.intent == Intent::Apply { commit: true };
+    if !diff.is_empty() && !stat && !no_diff && (!is_committed || is_requested) {
+        output.print("\n");
+        output.print_diff(diff, is_requested);
+    }
+    if !diff.is_empty() && !no_diff {
+        output.print(format!("\n{}", files(document)));
+    }
+    if let Some(body) = &document.body
+        && is_stdout(options.body_file.as_ref())
+    {
+        output.print("\n");
+        output.print_body(body);
+    }
+}
+
+fn print_github(finished: &RunResult, options: &Options, output: &mut Output) {
+    let document = &finished.document;
+    let directory = output.directory.clone();
+    let set = SetChecks {
+        checks: &document.checks,
+        config: &finished.config,
+        directory: &directory,
+    };
+    output.annotate(&github::annotations(&[set]));
+    if matches!(finished.effect, Effect::NothingNewer) {
+        return;
+    }
+    let table = table(document);
+    let mut texts = vec![table.as_bytes()];
+    if is_stdout(options.diff_file.as_ref()) {
+        texts.push(document.diff_bytes());
+    }
+    if is_stdout(options.body_file.as_ref()) {
+        texts.extend(document.body.as_deref().map(str::as_bytes));
+    }
+    for text in texts {
+        if let Err(errors) = output.print_unparsed(text) {
+            output.report_errors(&errors);
+        }
+    }
+}
+
+/// The changed files with their number of pins.
+fn files(document: &PlanDocument) -> String {
+    let rows: Vec<_> = document
+        .files
+        .iter()
+        .map(|file| vec![counted(file.pins, "pin"), plain(&file.path)])
+        .collect();
+    aligned(&[Align::Right, Align::Left], &rows)
+}
+
+fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Result<(), Errors> {
+    let document = &finished.document;
+    let digests: serde_json::Map<String, serde_json::Value> = document
+        .images
+        .iter()
+        .map(|image| (image.name.clone(), image.to.clone().into()))
+        .collect();
+    let path = |file: &Option<OutputFile>| match file {
+        Some(file) => file.typed().to_string_lossy().into_owned(),
+        None => String::new(),
+    };
+    let (number, url) = match &document.pull_request {
+        Some(pull) => (pull.number.to_string(), pull.url.clone()),
+        None => (String::new(), String::new()),
+    };
+    let mut files = StepFiles::open(&cx.services.environment)?;
+    files.outputs(&[
+        ("kind", document.kind.as_str().to_owned()),
+        ("set-path", document.set_path.to_string()),
+        ("revision", document.revision.clone()),
+        ("changed", document.changed.to_string()),
+        ("title", document.title.clone()),
+        ("branch", document.branch.clone()),
+        ("digests", serde_json::Value::Object(digests).to_string()),
+        ("body-file", path(&options.body_file)),
+        ("diff-file", path(&options.diff_file)),
+        ("pull-request", number),
+        ("pull-request-url", url),
+    ])?;
+    match &document.body {
+        _ if matches!(finished.effect, Effect::NothingNewer) => files.summary(NOTHING_NEWER),
+        Some(body) => files.summary(body),
+        None => files.summary(&body::refusal(document)),
+    }
+}
+
+fn table(document: &PlanDocument) -> String {
+    let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    let mut labels = Vec::new();
+    for image in &document.images {
+        rows.push(image_row(image, document));
+        for (label, value) in &image.labels {
+            let value = value.as_deref().unwrap_or("(absent)");
+            labels.push(vec![
+                image.name.clone(),
+                plain(label),
+                plain(&shortened(value)),
+            ]);
+        }
+    }
+    let columns = [
+        Align::Left,
+        Align::Left,
+        Align::Left,
+        Align::Right,
+        Align::Left,
+        Align::Left,
+    ];
+    let mut text = format!("{}\n\n{}", plain(&document.title), aligned(&columns, &rows));
+    for rows in [labels, skip_rows(&document.checks)] {
+        if !rows.is_empty() {
+            text.push('\n');
+            text.push_str(&aligned(&[Align::Left; 3], &rows));
+        }
+    }
+    text
+}
+
+fn image_row(image: &ImageRow, document: &PlanDocument) -> Vec<String> {
+    let checks = document.checks.iter();
+    let from = match image.from.as_slice() {
+        [] => "-".to_owned(),
+        [one] => short(one),
+        several => format!("{} digests", several.len()),
+    };
+    let to = image.to.as_deref().map_or_else(|| "?".to_owned(), short);
+    let platforms = if image.platforms.is_empty() {
+        "?".to_owned()
+    } else {
+        plain(&image.platforms.join(","))
+    };
+    vec![
+        image.name.clone(),
+        from,
+        to,
+        image.pins.to_string(),
+        platforms,
+        tally(checks.filter(|check| check.image.as_ref() == Some(&image.name))),
+    ]
+}
+
+fn short(digest: &str) -> String {
+    digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect()
+}
+
+/// The message of a commit that a user makes, as indented paragraphs.
+fn commit_message(document: &PlanDocument) -> String {
+    format!(
+        "\n\n    {}\n\n    {}",
+        plain(&document.title),
+        document
+            .trailers
+            .iter()
+            .map(|line| plain(line))
+            .collect::<Vec<_>>()
+            .join("\n    ")
+    )
+}
+
+/// The last line: the completed change, and the next step.
+fn conclusion(finished: &RunResult, options: &Options) -> String {
+    let document = &finished.document;
+    let pins: usize = document.files.iter().map(|file| file.pins).sum();
+    let count = format!(
+        "{} in {}",
+        counted(pins, "pin"),
+        counted(document.files.len(), "file")
+    );
+    if let Some(pull) = &document.pull_request {
+        return format!(
+            "\npull request #{} {}: {}",
+            pull.number,
+            pull.state,
+            plain(&pull.url)
+        );
+    }
+    let skipped = document
+        .checks
+        .iter()
+        .find(|check| check.code == Code::UNCONFIGURED);
+    let is_failed = finished.class().is_some();
+    if let (false, Some(skip)) = (is_failed, skipped) {
+        return format!("skipped: {}", plain(&skip.detail));
+    }
+    match &finished.effect {
+        Effect::Committed(commit) => format!(
+            "\ncommitted: {} in {}, as {}; publish the commit with: {}",
+            counted(commit.pins, "pin"),
+            counted(commit.files, "file"),
+            commit.id.short(),
+            commit.push_command
+        ),
+        Effect::Applied if !is_failed && options.intent == (Intent::Apply { commit: true }) => {
+            format!("\napplied: {count}; nothing was committed: HEAD already contains these pins")
+        }
+        Effect::Applied => format!(
+            "\napplied: {count}; commit them with the message{}",
+            commit_message(document)
+        ),
+        Effect::NothingNewer => NOTHING_NEWER.to_owned(),
+        Effect::Begun if is_failed => {
+            "the pull request is incomplete; run the command again".to_owned()
+        }
+        _ if is_failed => "nothing was changed".to_owned(),
+        _ if !document.changed => {
+            "\nnothing to do: every pin is already at this revision".to_owned()
+        }
+        Effect::PullRequestShown => {
+            let branch = plain(&document.branch);
+            format!(
+                "\ndry run: nothing was changed; the pull request of {branch} would change {count}"
+            )
+        }
+        _ => format!("\ndry run: nothing was changed; --apply would change {count}"),
+    }
+}

@@ -1,0 +1,104 @@
+//! `repin branch`: merges one long-lived branch into another, with a pull request (`promote`) or a push
+//! (`sync`).
+
+mod promote;
+mod sync;
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    app::{
+        cli::{args::ApplyOptions, context::Context, exit::Exit, format::Format},
+        report::json::BranchDocument,
+    },
+    base::error::{Errors, usage},
+    git::check_branch,
+};
+
+const HELP: &str = "\
+Without --apply, this is a dry run.
+
+Examples:
+  repin branch promote --from staging --to main --apply
+  repin branch sync --from main --to staging --apply";
+
+/// Move commits from one long-lived branch to another
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::app::cli) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Open a pull request from one branch to another and schedule its merge
+    #[command(after_help = "Example:\n  repin branch promote --from staging --to main --apply")]
+    Promote(promote::Arguments),
+    /// Fast-forward or merge one branch into another and push the result
+    #[command(after_help = "Example:\n  repin branch sync --from main --to staging --apply")]
+    Sync(Branches),
+}
+
+#[derive(Debug, Args)]
+struct Branches {
+    /// Source branch
+    #[arg(long, value_name = "BRANCH", allow_hyphen_values = true)]
+    from: String,
+    /// Target branch
+    #[arg(long, value_name = "BRANCH", allow_hyphen_values = true)]
+    to: String,
+    #[command(flatten)]
+    options: ApplyOptions,
+}
+
+pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    match &args.action {
+        Action::Promote(args) => promote::run(args, cx),
+        Action::Sync(branches) => sync::run(branches, cx),
+    }
+}
+
+/// Fails if a name is malformed, or if both are the same.
+fn check_branches(branches: &Branches) -> Result<(), Errors> {
+    for (flag, name) in [("--from", &branches.from), ("--to", &branches.to)] {
+        check_branch(name).map_err(|error| usage(format!("{flag}: {error}")))?;
+    }
+    if branches.from == branches.to {
+        return Err(usage(format!("--from and --to are both `{}`", branches.to)));
+    }
+    Ok(())
+}
+
+fn planned_document(action: &'static str, branches: &Branches) -> BranchDocument {
+    BranchDocument {
+        schema: "repin.branch/1",
+        action,
+        from: branches.from.clone(),
+        to: branches.to.clone(),
+        state: "planned",
+        pull_request: None,
+        commit: None,
+    }
+}
+
+/// Prints the document, or `conclusion` as text, and then the errors.
+fn conclude(
+    document: &BranchDocument,
+    conclusion: &str,
+    errors: Option<Errors>,
+    cx: &mut Context,
+) -> Exit {
+    if cx.output.format == Format::Json {
+        cx.output.print_json(document);
+    } else {
+        cx.output.print(format!(
+            "{} → {}: {conclusion}\n",
+            document.from, document.to
+        ));
+    }
+    match errors {
+        Some(errors) => cx.output.report_errors_separately(&errors),
+        None => Exit::Done,
+    }
+}

@@ -1,0 +1,102 @@
+//! `repin branch sync`: merges one branch into another with a push, with the credentials of git.
+
+use crate::app::cli::commands::branch::{Branches, check_branches, conclude, planned_document};
+use crate::{
+    app::cli::{context::Context, exit::Exit},
+    base::{
+        code::Code,
+        error::{Class, Error, Errors, usage},
+        untrusted::plain,
+    },
+    config::Config,
+    git::{
+        Git,
+        merge::{self, SyncOutcome},
+    },
+};
+
+pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors> {
+    check_branches(branches)?;
+    let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
+    let config = cx.load()?;
+    check_target(&config, &branches.to)?;
+    let git = Git::open(&config.root).map_err(|error| {
+        Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string()).help(error.hint())
+    })?;
+    let (from, to) = (branches.from.clone(), branches.to.clone());
+    let work =
+        async { tokio::task::spawn_blocking(move || merge::sync(&git, &from, &to, apply)).await };
+    let message = format!("merging {} into {}", branches.from, branches.to);
+    if apply {
+        cx.services.interruption.changes(format!(
+            "{} may have been pushed; run the command again",
+            plain(&branches.to)
+        ));
+    }
+    let result = cx.services.wait(work, &message);
+    let outcome = result
+        .map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))??;
+    let mut document = planned_document("sync", branches);
+    let (state, line, errors) = match &outcome {
+        SyncOutcome::NoBranch(name) => {
+            return Err(usage(format!("the remote has no branch `{name}`")));
+        }
+        SyncOutcome::InSync(head) => ("in_sync", format!("in sync at {}", head.short()), None),
+        SyncOutcome::Forwarded(head) if apply => (
+            "fast_forwarded",
+            format!("fast-forwarded to {}", head.short()),
+            None,
+        ),
+        SyncOutcome::Merged(Some(head)) => ("merged", format!("merged as {}", head.short()), None),
+        SyncOutcome::Forwarded(head) => (
+            "planned",
+            format!("dry run: --apply would fast-forward to {}", head.short()),
+            None,
+        ),
+        SyncOutcome::Merged(None) => (
+            "planned",
+            "dry run: --apply would merge and push".to_owned(),
+            None,
+        ),
+        SyncOutcome::Conflict(files) => (
+            "conflict",
+            "the branches conflict".to_owned(),
+            Some(conflict(branches, files)),
+        ),
+    };
+    document.state = state;
+    document.commit = match outcome {
+        SyncOutcome::InSync(head) | SyncOutcome::Forwarded(head) => Some(head.to_string()),
+        SyncOutcome::Merged(head) => head.map(|head| head.to_string()),
+        SyncOutcome::Conflict(_) | SyncOutcome::NoBranch(_) => None,
+    };
+    Ok(conclude(&document, &line, errors, cx))
+}
+
+/// Refuses a branch that is not in `forge.sync_targets`, before anything is fetched.
+fn check_target(config: &Config, to: &str) -> Result<(), Errors> {
+    let targets = config.forge_or_default().sync_targets;
+    if targets.iter().any(|target| target == to) {
+        return Ok(());
+    }
+    let listed = if targets.is_empty() {
+        "which is empty".to_owned()
+    } else {
+        format!("which lists {}", targets.join(", "))
+    };
+    let message = format!("`{to}` is not in forge.sync_targets, {listed}");
+    let help = "add the branch to forge.sync_targets if repin may push to it";
+    Err(Error::input(Code::CONFIG, message).help(help).into())
+}
+
+fn conflict(branches: &Branches, files: &[String]) -> Errors {
+    let Branches { from, to, .. } = branches;
+    let message = format!("{from} and {to} contain conflicting changes; nothing was pushed");
+    let help = format!("merge {from} into {to} by hand, and push the result");
+    let mut error = Error::failed(Code::CONFLICT, message).help(help);
+    error.notes = files
+        .iter()
+        .map(|file| format!("conflict: {file}"))
+        .collect();
+    error.into()
+}

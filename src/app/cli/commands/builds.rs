@@ -1,0 +1,106 @@
+//! `repin builds`: lists the builds in the registry, newest first, with their states.
+
+use std::num::NonZero;
+
+use clap::Args;
+
+use crate::{
+    app::{
+        cli::{
+            args::whole_number,
+            context::Context,
+            exit::Exit,
+            format::{Format, Volume},
+        },
+        report::{
+            builds::{omission, table},
+            json::{BuildRow, BuildsDocument},
+        },
+        workflow::{
+            SiteHistory,
+            builds::{BuildList, Listed, open_pull_requests},
+            pin_rules,
+        },
+    },
+    base::error::Errors,
+    core::{builds::MAX_READ, outside::TrackedTree, pins},
+    git::FETCH_HISTORY,
+};
+
+const HELP: &str = "\
+Builds are the revisions of the tags that have the form of `revision.tag`. A build that is listed as available was not \
+verified: promote runs every check. Open pull requests are read from the forge if a forge and a token are configured. At \
+most 500 revisions are read; the last line counts the others.
+
+Examples:
+  repin builds --limit 10
+  repin builds --format json | jq -r '.builds[] | select(.state == \"available\") | .revision'
+  repin promote --revision newest          # the first build that is available or proposed";
+
+/// List the builds in the registry, newest first
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::app::cli) struct Arguments {
+    /// List at most N builds
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
+    limit: Option<NonZero<usize>>,
+}
+
+pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    let mut config = cx.load()?;
+    cx.services.limit_registries();
+    let history = SiteHistory::of_work_tree(&config, &cx.services);
+    config.former.extend(history.former_sets());
+    let found = pins::find(TrackedTree::open(&config).files(), &config)?;
+    pin_rules::check_places(&config, &found)?;
+    let pulls = open_pull_requests(&config, history.git(), &cx.services)?;
+    let mut list = BuildList::open(&config, &found, &history, &pulls, &cx.services)?;
+
+    let limit = args.limit.map_or(MAX_READ, NonZero::get);
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    while rows.len() < limit
+        && let Some(listed) = list.next(limit - rows.len())?
+    {
+        if let Listed::Build(listed) = listed {
+            errors.extend(listed.facts.errors().cloned());
+            rows.push(BuildRow::new(
+                &listed.facts,
+                listed.state,
+                listed.detail,
+                &config,
+            ));
+        }
+    }
+    let (left_out, selection) = list.left_out();
+    if history
+        .known()
+        .is_ok_and(|history| history.is_some_and(|history| history.shallow))
+    {
+        cx.output.warn(&format!(
+            "this clone is shallow, so held builds may look available; {FETCH_HISTORY}"
+        ));
+    }
+    if cx.output.format == Format::Json {
+        cx.output.print_json(&BuildsDocument {
+            schema: "repin.builds/1",
+            set_path: config.set_path.clone(),
+            builds: rows,
+            left_out,
+        });
+    } else if rows.is_empty() {
+        let form = config.revision.tag.as_str();
+        cx.output
+            .note(&format!("no tag has the form of `revision.tag`: {form}"));
+    } else {
+        let in_full = cx.output.volume >= Volume::Verbose;
+        cx.output.print(table(&rows, in_full, cx.output.columns));
+        if let Some(line) = omission(left_out, selection.phrase()) {
+            cx.output.print(line + "\n");
+        }
+    }
+    errors.extend(list.source_error().into_iter().flatten());
+    if errors.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Ok(cx.output.report_errors_separately(&errors.into()))
+}

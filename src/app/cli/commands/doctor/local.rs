@@ -1,0 +1,328 @@
+//! Rows about this machine: files, git, lock and journal, engines, secrets. The only request is to the git
+//! remote, for its `HEAD`, if the clone does not contain it.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use crate::app::cli::commands::doctor::NO_CONFIG;
+use crate::{
+    app::{
+        cli::context::Context,
+        report::doctor::DoctorRow,
+        workflow::{self, BranchRole, HistoryBranch, signatures, trust::Trust},
+    },
+    base::{
+        code::Code,
+        error::{Class, Error},
+        files::WorkTree,
+        text::counted,
+    },
+    config::{Config, WhenUnavailable},
+    core::{
+        apply::{self, RecoveryState},
+        checks,
+        history::{Digests, History},
+        pins::{self, Found},
+        smoke::{self, EngineContext},
+    },
+    git::{self, Git, GitError, HostedRepository},
+};
+
+pub(super) fn configuration(config: &Config) -> DoctorRow {
+    let images = counted(config.images.len(), "image");
+    DoctorRow::pass(
+        Code::CONFIGURATION,
+        format!("{}: {images}", config.source_text.name),
+    )
+}
+
+pub(super) fn files(config: &Config) -> (Option<Found>, DoctorRow) {
+    match pins::find(&git::work_tree(config), config) {
+        Ok(found) => {
+            let pins = counted(found.pins().len(), "pin");
+            let files = counted(found.files_with_pins(), "file");
+            let row = DoctorRow::pass(Code::FILES, format!("{pins} in {files}"));
+            (Some(found), row)
+        }
+        Err(error) => (None, DoctorRow::error(Code::FILES, "", error)),
+    }
+}
+
+/// The rows about the repository, its history, and the branch of the history.
+pub(super) fn repository(
+    root: &Path,
+    config: Option<&Config>,
+    cx: &Context,
+) -> (Option<Git>, [DoctorRow; 4]) {
+    let git = match Git::open(root) {
+        Ok(git) => git,
+        Err(error) => {
+            let skipped = |code| DoctorRow::skip(code, "no git repository");
+            let repository = git_error(Code::REPOSITORY, &error);
+            let rows = [
+                repository,
+                skipped(Code::SHALLOW),
+                skipped(Code::REMOTE),
+                skipped(Code::REHEARSAL),
+            ];
+            return (None, rows);
+        }
+    };
+    let branch = config.map(|config| ConfiguredBranch {
+        config,
+        history_branch: workflow::history_branch(&git, config, &cx.services.environment),
+    });
+    let history = branch.as_ref().and_then(|branch| branch.history(&git));
+    let rows = [
+        work_tree(&git, root),
+        completeness(&git, history.as_ref()),
+        remote(&git, branch.as_ref()),
+        rehearsal(config, history.as_ref()),
+    ];
+    (Some(git), rows)
+}
+
+/// A configuration, and the branch of its history.
+struct ConfiguredBranch<'c> {
+    config: &'c Config,
+    history_branch: Result<HistoryBranch, GitError>,
+}
+
+fn work_tree(git: &Git, root: &Path) -> DoctorRow {
+    let version = match git.version() {
+        Ok(version) => version,
+        Err(error) => return git_error(Code::REPOSITORY, &error),
+    };
+    let prefix = String::from_utf8_lossy(git.prefix());
+    let place = if prefix.is_empty() {
+        String::new()
+    } else {
+        format!("; the root is {prefix}")
+    };
+    let detail = format!("{} is in a git work tree{place}; {version}", root.display());
+    DoctorRow::pass(Code::REPOSITORY, detail)
+}
+
+impl ConfiguredBranch<'_> {
+    /// The history; `None` if its branch is unknown.
+    fn history(&self, git: &Git) -> Option<Result<History, GitError>> {
+        let branch = self.history_branch.as_ref().ok()?.branch.clone();
+        Some(History::of_branch(git, self.config, branch))
+    }
+}
+
+/// The row about the rehearsal of rollbacks.
+fn rehearsal(config: Option<&Config>, history: Option<&Result<History, GitError>>) -> DoctorRow {
+    let code = Code::REHEARSAL;
+    let Some(config) = config else {
+        return DoctorRow::skip(code, NO_CONFIG);
+    };
+    if let Some(rehearse) = &config.rehearse {
+        let detail = match rehearse.last {
+            0 => "the current set is rehearsed".to_owned(),
+            last => format!("sets that are rehearsed: the last {last}"),
+        };
+        return DoctorRow::pass(code, detail);
+    }
+    let Some(Ok(history)) = history else {
+        return DoctorRow::skip(code, "no history was read");
+    };
+    let entries = history.entries().iter();
+    let sets: BTreeSet<&Digests> = entries.map(|entry| &entry.images).collect();
+    if sets.len() <= 1 {
+        let detail = format!("history has {}", counted(sets.len(), "set"));
+        return DoctorRow::pass(code, detail);
+    }
+    let reason = format!(
+        "no rehearsal is configured, and history has {}: a rollback may fail when it is needed",
+        counted(sets.len(), "set")
+    );
+    let hint = "run `repin rehearse` every night, and add `rehearse: {}` to the configuration";
+    DoctorRow::warn(code, reason, hint)
+}
+
+fn completeness(git: &Git, history: Option<&Result<History, GitError>>) -> DoctorRow {
+    let code = Code::SHALLOW;
+    if git.is_shallow() {
+        return DoctorRow::fail(
+            code,
+            Class::Unavailable,
+            "this clone is shallow, so its history does not contain every promotion and rollback",
+            git::FETCH_HISTORY,
+        );
+    }
+    let history = match history {
+        None => return DoctorRow::pass(code, "the clone is not shallow; no history was read"),
+        Some(Ok(history)) => history,
+        Some(Err(error)) => {
+            return DoctorRow::fail(code, Class::Unavailable, error.to_string(), error.hint());
+        }
+    };
+    let Some(unreadable) = history.blind_spot() else {
+        return DoctorRow::pass(code, "history is complete");
+    };
+    let reason = format!(
+        "cannot read commit {} of {}, which may be a rollback: {}",
+        unreadable.commit,
+        unreadable.date,
+        unreadable.reason()
+    );
+    let hint = "inspect that commit, then promote a newer build once with --force-after-rollback";
+    DoctorRow::fail(code, Class::Failed, reason, hint)
+}
+
+fn remote(git: &Git, branch: Option<&ConfiguredBranch<'_>>) -> DoctorRow {
+    let history_branch = match branch.map(|branch| &branch.history_branch) {
+        None => return DoctorRow::skip(Code::REMOTE, NO_CONFIG),
+        Some(Err(error)) => return git_error(Code::REMOTE, error),
+        Some(Ok(history_branch)) => history_branch,
+    };
+    if history_branch.role != BranchRole::Promoted {
+        let reason = format!(
+            "{}; a promotion reads the history of HEAD; rollback is refused",
+            GitError::NoRemote
+        );
+        return DoctorRow::skip(Code::REMOTE, reason);
+    }
+    let origin = git.origin().ok().flatten();
+    let from = match origin.and_then(|url| HostedRepository::parse(&url)) {
+        Some(HostedRepository {
+            host, owner, name, ..
+        }) => format!(", cloned from {host}: {owner}/{name}"),
+        None => String::new(),
+    };
+    let (name, commit) = (
+        &history_branch.branch.name,
+        history_branch.branch.tip.short(),
+    );
+    DoctorRow::pass(Code::REMOTE, format!("{name} is at {commit}{from}"))
+}
+
+/// The row of a git error: skipped if a promotion can continue without history, otherwise a failure.
+fn git_error(code: Code, error: &GitError) -> DoctorRow {
+    match checks::no_history_reason(error) {
+        Some(reason) => DoctorRow::skip(
+            code,
+            format!(
+                "{reason}; a promotion continues without history and warns; rollback is refused"
+            ),
+        ),
+        None => DoctorRow::fail(
+            code,
+            Error::from(error).class,
+            error.to_string(),
+            error.hint(),
+        ),
+    }
+}
+
+/// The rows about the lock and the journal.
+pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
+    let running = apply::find_running(&config.root);
+    let is_locked = matches!(running, Ok(Some(_)));
+    let lock = match running {
+        Ok(None) => DoctorRow::pass(Code::LOCK, "free"),
+        Ok(Some(error)) | Err(error) => DoctorRow::error(Code::LOCK, "", error),
+    };
+    let code = Code::JOURNAL;
+    let journal = match apply::preview_recovery(&config.root) {
+        Ok(None) => DoctorRow::pass(code, "none: no run was interrupted"),
+        Ok(Some(_)) if is_locked => DoctorRow::skip(code, "belongs to the run that holds the lock"),
+        Ok(Some(recovery)) if recovery.state == RecoveryState::Conflict => {
+            DoctorRow::error(code, "", apply::Error::Unresolved(recovery))
+        }
+        Ok(Some(recovery)) => {
+            let option = &config.option;
+            let hint = format!(
+                "run `repin recover{option}` to finish or undo it; the next --apply does so too"
+            );
+            DoctorRow::fail(code, Class::Conflict, recovery.notice(option), hint)
+        }
+        Err(error) => DoctorRow::error(code, "", error),
+    };
+    [lock, journal]
+}
+
+/// The row about the container engine of the smoke command.
+pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
+    let Some(smoke) = &config.smoke else {
+        return DoctorRow::not_configured(Code::ENGINE, "smoke");
+    };
+    let context = EngineContext {
+        variables: cx.services.environment.for_engine(config),
+        // Not required to query the version.
+        machine: String::new(),
+        interrupted: Arc::default(),
+    };
+    let (mut versions, mut reasons) = (Vec::new(), Vec::new());
+    for (name, version) in smoke::probe(smoke, &context) {
+        match version {
+            Ok(version) => versions.push(version),
+            Err(reason) => reasons.push(format!("{name}: {reason}")),
+        }
+    }
+    if !versions.is_empty() {
+        let versions = versions.join(", ");
+        let detail = format!("{versions}; no container was started: that would change the machine");
+        return DoctorRow::pass(Code::ENGINE, detail);
+    }
+    let reason = format!("no container engine is usable: {}", reasons.join("; "));
+    if smoke.when_unavailable == WhenUnavailable::Skip {
+        let reason = format!("{reason} (smoke.when_unavailable is skip)");
+        return DoctorRow::skip(Code::ENGINE, reason);
+    }
+    let hint = "install or start an engine, or set smoke.when_unavailable: skip";
+    DoctorRow::fail(Code::ENGINE, Class::Failed, reason, hint)
+}
+
+/// The rows about the secrets that the configuration requires.
+pub(super) fn secrets(config: &Config, skip: bool, cx: &Context) -> Vec<DoctorRow> {
+    let mut names = Vec::new();
+    for name in config.smoke.iter().flat_map(|smoke| &smoke.env) {
+        names.push((name, "smoke.env"));
+    }
+    for entry in &config.freshness {
+        names.extend(entry.token_env.iter().map(|name| (name, "token_env")));
+    }
+    let mut rows = Vec::new();
+    for (name, key) in names {
+        let missing = format!("{name} is not set ({key})");
+        rows.push(match cx.services.environment.filled(name) {
+            Some(_) => DoctorRow::pass(Code::SECRET, format!("{name} is set ({key})")),
+            None if skip => DoctorRow::skip(Code::SECRET, missing),
+            None => {
+                let hint =
+                    format!("set {name} in the environment of repin, or remove it from `{key}`");
+                DoctorRow::fail(Code::SECRET, Class::Denied, missing, hint)
+            }
+        });
+    }
+    if rows.is_empty() {
+        rows.push(DoctorRow::not_configured(Code::SECRET, "token_env"));
+    }
+    rows
+}
+
+/// The rows about the trusted roots of the policy and the validity of their authorities.
+pub(super) fn roots(config: &Config, cx: &Context) -> Vec<DoctorRow> {
+    let code = Code::TRUSTED_ROOT;
+    if config.verify.is_none() {
+        return vec![DoctorRow::not_configured(code, "verify")];
+    }
+    let trust = match Trust::read(config, &WorkTree::new(&config.root)) {
+        Ok(trust) => trust,
+        Err(errors) => return DoctorRow::errors(code, &errors),
+    };
+    if let Err(errors) = signatures::check_since(config) {
+        return DoctorRow::errors(code, &errors);
+    }
+    let now = (cx.services.environment.clock)();
+    let mut rows = Vec::new();
+    for root in trust.iter().flat_map(|trust| trust.roots(now)) {
+        let hint = "run `repin trust update --apply`, or update repin for the built-in roots";
+        rows.push(match root.warning {
+            Some(warning) => DoctorRow::warn(code, warning, hint),
+            None => DoctorRow::pass(code, root.detail),
+        });
+    }
+    rows
+}

@@ -1,0 +1,358 @@
+//! `repin freshness`: reports the age of pinned references to other repositories, and keeps one
+//! issue open for each stale reference.
+//!
+//! Entries are independent of each other, and every finished run prints a heartbeat.
+
+mod report;
+
+use std::time::SystemTime;
+
+use clap::Args;
+
+use crate::{
+    app::{
+        cli::{
+            args::{ApplyOptions, IfUnconfigured, strict_bool},
+            context::Context,
+            exit::Exit,
+        },
+        report::json::{FreshnessDocument, FreshnessRow, IssueRow},
+        workflow::{Access, OtherRepository, connect_or_skip, temporary_directory},
+    },
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+        files::WorkTree,
+        untrusted::plain,
+    },
+    config::{Config, Freshness},
+    core::{
+        checks::freshness::{self as verdict, State},
+        freshness::{self, Distance, FreshnessError, PinnedReference},
+    },
+    forge::{
+        Forge,
+        tracking_issue::{self, IssueAction, IssueSpec},
+    },
+    git::{GitError, Remote},
+    oci::date,
+};
+
+const HELP: &str = "\
+A reference is stale when newer commits have changed its paths for longer than its max_gap. Exit 1 if one is stale. With \
+--apply, repin instead opens one issue, keeps it up to date, closes it when the reference is fresh again, and exits 0.
+
+Examples:
+  repin freshness
+  repin freshness --apply --if-unconfigured skip    # in a scheduled job
+  repin freshness --apply --simulate-stale true     # rehearse; the next run closes the issue";
+
+/// Report how far pinned references to other repositories lag behind
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::app::cli) struct Arguments {
+    /// Treat every reference as stale, for a rehearsal; an empty BOOL means false
+    #[arg(long, value_name = "BOOL", value_parser = bool_with_default_false, allow_hyphen_values = true)]
+    simulate_stale: Option<bool>,
+    /// Skip instead of failing when a token or permission is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+    #[command(flatten)]
+    options: ApplyOptions,
+}
+
+/// The tracking of issues.
+enum Issues {
+    /// A dry run, or no issue is configured.
+    Disabled,
+    Enabled(Box<Forge>),
+    /// The token is missing, which `--if-unconfigured skip` accepts.
+    Skipped(String),
+}
+
+/// The values that the entries share.
+struct Run<'a> {
+    config: &'a Config,
+    issues: Issues,
+    simulate: bool,
+    skip: bool,
+    /// The time of the check, as text.
+    now: String,
+}
+
+struct EntryResult {
+    row: FreshnessRow,
+    exit: Exit,
+    errors: Option<Errors>,
+}
+
+/// An obstacle to the check of an entry.
+enum Incomplete {
+    /// A token or a permission is missing, which `--if-unconfigured skip` accepts.
+    Unconfigured(String),
+    Errors(Errors),
+}
+
+impl From<Errors> for Incomplete {
+    fn from(errors: Errors) -> Self {
+        Self::Errors(errors)
+    }
+}
+
+pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
+    let config = cx.load()?;
+    if config.freshness.is_empty() {
+        let error = Error::input(Code::CONFIG, "the configuration has no `freshness` block");
+        let help = "add `freshness:` with the pinned reference and its repository";
+        return Err(error.help(help).into());
+    }
+    let run = Run {
+        config: &config,
+        issues: issues(&config, args, apply, cx)?,
+        simulate: args.simulate_stale == Some(true),
+        skip: args.if_unconfigured.is_some(),
+        now: date::http(SystemTime::now()),
+    };
+    let mut document = FreshnessDocument {
+        schema: "repin.freshness/1",
+        entries: Vec::new(),
+    };
+    let (mut exit, mut errors) = (Exit::Done, Vec::new());
+    for entry in &config.freshness {
+        let result = run.check(entry, cx);
+        exit = exit.worse(result.exit);
+        errors.extend(result.errors);
+        document.entries.push(result.row);
+    }
+    Ok(report::report(&document, &run.now, exit, &errors, cx))
+}
+
+fn issues(config: &Config, args: &Arguments, apply: bool, cx: &Context) -> Result<Issues, Errors> {
+    let mut entries = config.freshness.iter();
+    if !apply || entries.all(|entry| entry.issue.is_none()) {
+        return Ok(Issues::Disabled);
+    }
+    match connect_or_skip(config, args.if_unconfigured.into(), &cx.services)? {
+        Access::Granted(forge) => {
+            cx.services
+                .wait(forge.check_version(), "querying the forge's version")?;
+            Ok(Issues::Enabled(Box::new(forge)))
+        }
+        Access::NoToken(reason) => Ok(Issues::Skipped(reason)),
+    }
+}
+
+impl Run<'_> {
+    fn check(&self, entry: &Freshness, cx: &Context) -> EntryResult {
+        let mut row = FreshnessRow {
+            name: entry.name.clone(),
+            pinned: None,
+            head: None,
+            commits: None,
+            gap_days: None,
+            state: None,
+            reason: None,
+            issue: None,
+        };
+        let checked = self
+            .state(entry, &mut row, cx)
+            .and_then(|state| self.update_issue(entry, state, &mut row, cx));
+        let (exit, errors) = match checked {
+            Ok(exit) => (exit, None),
+            Err(Incomplete::Unconfigured(reason)) => {
+                // The reason also contains the state, if it is known.
+                let found = match (row.state, &row.reason) {
+                    (Some(state), Some(reason)) => format!("{state} ({reason}), but "),
+                    _ => String::new(),
+                };
+                row.reason = Some(found + &reason);
+                row.state = Some("skipped");
+                (Exit::Done, None)
+            }
+            Err(Incomplete::Errors(errors)) => {
+                let first = errors.iter().next();
+                row.reason = row.reason.or_else(|| first.map(ToString::to_string));
+                (Exit::from(&errors), Some(errors))
+            }
+        };
+        EntryResult { row, exit, errors }
+    }
+
+    /// Determines the state of an entry, and fills its row.
+    fn state(
+        &self,
+        entry: &Freshness,
+        row: &mut FreshnessRow,
+        cx: &Context,
+    ) -> Result<State, Incomplete> {
+        let pinned = freshness::read_pinned_reference(entry, &WorkTree::new(&self.config.root))
+            .map_err(Errors::from)?;
+        row.pinned = Some(pinned.name.clone());
+        let remote = self.remote(entry, cx)?;
+        let distance = self.distance(entry, &remote, pinned, cx)?;
+        if let Some(pinned) = &distance.pinned {
+            row.pinned = Some(pinned.to_string());
+        }
+        row.head = Some(distance.head.to_string());
+        row.commits = distance.commits;
+        row.gap_days = distance.gap.map(verdict::whole_days);
+        let (state, reason) = if self.simulate {
+            let reason = "simulated by --simulate-stale";
+            (State::Stale, Some(reason.to_owned()))
+        } else {
+            verdict::judge(&distance, entry.max_gap)
+        };
+        row.state = Some(state.as_str());
+        row.reason = reason;
+        Ok(state)
+    }
+
+    /// The other repository, with its token.
+    fn remote(&self, entry: &Freshness, cx: &Context) -> Result<Remote, Incomplete> {
+        let other = OtherRepository {
+            key: format!("freshness `{}`", entry.name),
+            repository: &entry.repository,
+            token_env: entry.token_env.as_deref(),
+        };
+        match other.remote(self.config, &cx.services)? {
+            Access::Granted(remote) => Ok(remote),
+            Access::NoToken(reason) if self.skip => Err(Incomplete::Unconfigured(reason)),
+            Access::NoToken(reason) => {
+                let error = Error::new(Class::Denied, Code::DENIED, reason)
+                    .help("set the variable, or pass --if-unconfigured skip if it may be missing");
+                Err(Errors::from(error).into())
+            }
+        }
+    }
+
+    fn distance(
+        &self,
+        entry: &Freshness,
+        remote: &Remote,
+        pinned: PinnedReference,
+        cx: &Context,
+    ) -> Result<Distance, Incomplete> {
+        let scratch = temporary_directory(&cx.services)?;
+        let (path, remote, branch) = (
+            scratch.path().to_owned(),
+            remote.clone(),
+            entry.branch.clone(),
+        );
+        let work = async {
+            tokio::task::spawn_blocking(move || {
+                freshness::measure_distance(&path, remote, &branch, &pinned)
+            })
+            .await
+        };
+        let message = format!("comparing {} with {}", entry.name, entry.branch);
+        let result = cx.services.wait(work, &message);
+        result
+            .map_err(|error| Errors::io(format!("the comparison was interrupted: {error}")))?
+            .map_err(|error| self.incomplete(entry, &error))
+    }
+
+    fn incomplete(&self, entry: &Freshness, error: &FreshnessError) -> Incomplete {
+        let subject = format!("freshness `{}`: {}", entry.name, entry.repository);
+        let (class, reason, hint) = match error {
+            FreshnessError::NoBranch => {
+                let reason = format!("branch `{}` does not exist", entry.branch);
+                (Class::Input, reason, "correct `branch`".to_owned())
+            }
+            FreshnessError::Git(error @ GitError::Denied { .. }) if self.skip => {
+                return Incomplete::Unconfigured(error.to_string());
+            }
+            FreshnessError::Git(error @ GitError::Denied { .. }) => {
+                let hint = match &entry.token_env {
+                    Some(name) => format!("let the token in {name} read that repository"),
+                    None => "set `token_env` to the variable with the token".to_owned(),
+                };
+                (Class::Denied, error.to_string(), hint)
+            }
+            FreshnessError::Git(error @ GitError::Failed { .. }) => {
+                let hint = "check that `repository` of the entry exists and can be fetched";
+                (Class::Unavailable, error.to_string(), hint.to_owned())
+            }
+            FreshnessError::Git(error) => (Class::Unavailable, error.to_string(), error.hint()),
+        };
+        Incomplete::Errors(Error::about(class, subject, reason).help(hint).into())
+    }
+
+    /// Updates the issue, if one is configured, and returns the exit for the entry.
+    fn update_issue(
+        &self,
+        entry: &Freshness,
+        state: State,
+        row: &mut FreshnessRow,
+        cx: &Context,
+    ) -> Result<Exit, Incomplete> {
+        let without_issue = if state == State::Stale {
+            Exit::Failed(Class::Failed)
+        } else {
+            Exit::Done
+        };
+        let (Some(configured), action) = (&entry.issue, issue_action(state)) else {
+            return Ok(without_issue);
+        };
+        let forge = match &self.issues {
+            Issues::Disabled => return Ok(without_issue),
+            Issues::Skipped(_) if action != IssueAction::Open => return Ok(without_issue),
+            Issues::Skipped(reason) => {
+                return Err(Incomplete::Unconfigured(format!("no issue: {reason}")));
+            }
+            Issues::Enabled(forge) => forge,
+        };
+        let text = report::issue_text(entry, row, &self.now);
+        let wanted = IssueSpec {
+            section: "freshness",
+            title: &configured.title,
+            text: &|_| text.clone(),
+            labels: &configured.labels,
+            action,
+            closing_comment: None,
+        };
+        cx.services.interruption.changes(format!(
+            "the issue `{}` may have been changed; run the command again",
+            plain(wanted.title)
+        ));
+        let work = tracking_issue::apply(forge, &wanted);
+        let updated = cx
+            .services
+            .wait(work, "updating the issue")
+            .map_err(|error| match error.class {
+                Class::Denied if self.skip => Incomplete::Unconfigured(error.to_string()),
+                _ => Incomplete::Errors(Errors::from(error)),
+            })?;
+        if let Some(updated) = updated {
+            for warning in &updated.warnings {
+                cx.output.write_stderr(&format!("warning: {warning}\n"));
+            }
+            row.issue = Some(IssueRow {
+                number: updated.issue.number,
+                url: updated.issue.url,
+                state: updated.change,
+            });
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// The action on the issue. A head that is older than the pin does not change it.
+fn issue_action(state: State) -> IssueAction {
+    match state {
+        State::Stale => IssueAction::Open,
+        State::Ahead => IssueAction::Update,
+        State::Fresh => IssueAction::Close,
+    }
+}
+
+/// Like [`strict_bool`], except that the empty string means `false`: a scheduled run has an empty input,
+/// and must not simulate anything.
+fn bool_with_default_false(text: &str) -> Result<bool, String> {
+    match text {
+        "" => Ok(false),
+        text => strict_bool(text).map_err(|_| {
+            "expected `true`, `false` or the empty string, which means `false`".to_owned()
+        }),
+    }
+}

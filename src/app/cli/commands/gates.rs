@@ -1,0 +1,150 @@
+//! `repin gates`: shows the required statuses of a commit.
+
+use clap::Args;
+
+use crate::{
+    app::{
+        cli::{args::IfUnconfigured, context::Context, exit::Exit, format::Format, output::Output},
+        pull_request::branches,
+        report::{
+            json::{GateRow, GatesDocument},
+            layout::{Align, aligned},
+        },
+        workflow::{Access, connect_or_skip},
+    },
+    base::{
+        code::Code,
+        error::{Class, Error, Errors, usage},
+        untrusted::{plain, workflow::Commands},
+    },
+    config::Forge as Configured,
+    forge::{Forge, Gate, GateState, read_gates, worst_state},
+    git::check_branch,
+};
+
+const HELP: &str = "\
+The required contexts are those of forge.gates in the configuration, or otherwise those that the base branch requires. The \
+latest status or check run of each context counts. Exit 0: all passed; 3: one is pending; 1: one failed or is absent.
+
+Example:
+  repin gates --ref staging";
+
+/// Show the required statuses of a commit
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::app::cli) struct Arguments {
+    /// Branch, tag or commit
+    #[arg(long = "ref", value_name = "REF", allow_hyphen_values = true)]
+    reference: String,
+    /// Skip instead of failing when a token is missing
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+}
+
+pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    check_branch(&args.reference).map_err(|_| {
+        usage(format!(
+            "--ref: `{}` is not a valid reference",
+            args.reference
+        ))
+    })?;
+    let config = cx.load()?;
+    let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
+        Access::Granted(forge) => forge,
+        Access::NoToken(reason) => return Ok(skipped(args, &reason, cx)),
+    };
+    cx.services
+        .wait(forge.check_version(), "querying the forge's version")?;
+    let configured = config.forge_or_default();
+    let work = read(&forge, &configured, &args.reference);
+    let (commit, gates) = cx.services.wait(work, "reading statuses")?;
+    let state = worst_state(&gates);
+    let document = GatesDocument {
+        schema: "repin.gates/1",
+        r#ref: args.reference.clone(),
+        commit: Some(commit),
+        state: Some(state.as_str()),
+        gates: gates.iter().map(GateRow::of).collect(),
+    };
+    if cx.output.format == Format::Json {
+        cx.output.print_json(&document);
+    } else {
+        cx.output.print(table(&gates));
+        annotate(&gates, &mut cx.output);
+    }
+    Ok(match state {
+        GateState::Pass => Exit::Done,
+        GateState::Pending => Exit::Failed(Class::Unavailable),
+        GateState::Absent | GateState::Fail => Exit::Failed(Class::Failed),
+    })
+}
+
+/// Fetches the commit of a reference, and its required statuses.
+async fn read(
+    forge: &Forge,
+    configured: &Configured,
+    reference: &str,
+) -> Result<(String, Vec<Gate>), Errors> {
+    let Some(commit) = forge.commit(reference).await? else {
+        return Err(usage(format!(
+            "--ref: {} has no commit `{reference}`",
+            forge.name()
+        )));
+    };
+    let base = match &configured.base {
+        _ if !configured.gates.is_empty() => String::new(),
+        Some(base) => base.clone(),
+        None => forge.repository().await?.default_branch,
+    };
+    let required = branches::required(forge, &base, &configured.gates).await?;
+    let hint = "list the contexts in `forge.gates`";
+    let Some(required) = required else {
+        let reason = format!("this token cannot read which statuses {base} requires");
+        return Err(Errors::from(
+            Error::new(Class::Denied, Code::DENIED, reason).help(hint),
+        ));
+    };
+    if required.is_empty() {
+        let reason =
+            format!("no status is required: {base} requires none, and `forge.gates` is empty");
+        return Err(Errors::from(Error::input(Code::CONFIG, reason).help(hint)));
+    }
+    let gates = read_gates(forge, &required, &commit).await?;
+    Ok((commit, gates))
+}
+
+pub(super) fn table(gates: &[Gate]) -> String {
+    let mut rows = vec![["GATE", "STATE", "MORE"].map(str::to_owned).to_vec()];
+    for gate in gates {
+        rows.push(vec![
+            plain(&gate.context),
+            gate.state.as_str().to_owned(),
+            plain(gate.detail()),
+        ]);
+    }
+    aligned(&[Align::Left; 3], &rows)
+}
+
+fn annotate(gates: &[Gate], output: &mut Output) {
+    if output.format != Format::Github {
+        return;
+    }
+    for gate in gates.iter().filter(|gate| gate.state != GateState::Pass) {
+        let message = format!("{} {}", gate.state.as_str(), gate.detail());
+        output.annotate(&Commands::error(&gate.context, &message, None));
+    }
+}
+
+fn skipped(args: &Arguments, reason: &str, cx: &mut Context) -> Exit {
+    cx.output.write_stderr(&format!("skipped: {reason}\n"));
+    if cx.output.format == Format::Json {
+        cx.output.print_json(&GatesDocument {
+            schema: "repin.gates/1",
+            r#ref: args.reference.clone(),
+            commit: None,
+            state: None,
+            gates: Vec::new(),
+        });
+    }
+    Exit::Done
+}

@@ -1,0 +1,393 @@
+//! The text of the configuration. Before it is printed or written, it is parsed, and the scanner
+//! counts its pins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::app::cli::commands::init::{
+    artifacts::{self, Artifacts},
+    remote::GitRemote,
+    selection::Chosen,
+    signers, tag_form,
+};
+use crate::{
+    app::{
+        report::{
+            json::{InitImage, InitOther},
+            starter::{self, Starter, StarterImage, StarterOther, StarterPlace, StarterRevision},
+        },
+        workflow::Services,
+    },
+    base::{
+        code::Code,
+        error::{Error, Errors, SourceText},
+        files::{RelPath, WorkTree},
+        text::{counted, few},
+    },
+    config::{self, Config, FILE_NAME, Operation, SetPath},
+    core::{
+        checks::{self, Check, Status},
+        outside::{Outside, Scope, TrackedTree},
+        pins::{
+            self, Finder, Found, KUSTOMIZE,
+            discover::{narrow, tag_forms},
+        },
+    },
+};
+
+pub(super) struct Draft {
+    pub(super) text: String,
+    pub(super) set_path: SetPath,
+    pub(super) images: Vec<InitImage>,
+    pub(super) files: Vec<String>,
+    pub(super) others: Vec<InitOther>,
+    pub(super) warnings: Vec<String>,
+    pub(super) notes: Vec<String>,
+    /// The revision in the tags of the pinned set.
+    pub(super) revision: Option<String>,
+    pub(super) files_with_pins: usize,
+    /// The reason why the attestations could not be listed.
+    pub(super) unavailable: Option<String>,
+}
+
+impl Draft {
+    pub(super) fn new(
+        tree: &WorkTree,
+        chosen: &Chosen<'_>,
+        remote: &GitRemote,
+        target: &RelPath,
+        services: &Services,
+    ) -> Result<Self, Errors> {
+        let members = &chosen.members;
+        let finder = Finder::for_repositories(members.iter().map(|(_, member)| &member.repository));
+        let pins = || members.iter().flat_map(|(_, member)| &member.pins);
+        let files_with_pins: BTreeSet<_> = pins().map(|pin| &pin.file).collect();
+        let references = pins().filter(|pin| pin.item.split.is_none());
+        let files_with_references = references.map(|pin| (*pin.file).clone()).collect();
+        let mut files = narrow::narrow(tree, &files_with_references, &finder);
+        let places = split_places(tree, chosen, &finder);
+        if files.is_empty() {
+            // `files` must not be empty, and files with split pins may also get references.
+            files = places
+                .iter()
+                .flat_map(|place| place.files.clone())
+                .collect();
+        }
+        if files.is_empty() {
+            return Err(only_refused_entries(&places));
+        }
+        let set = config::set_path(&tree.root().join(target.as_path()))
+            .map_err(|error| Errors::io(format!("cannot determine the repository: {error}")))?;
+        let form = tag_forms::common_form(chosen.repositories());
+        let settings = tag_form::settings(form.as_ref());
+        let mut starter = starter(chosen, remote, &set, &files, places, settings);
+        let (mut config, mut found) = count_pins(&mut starter, tree, &set)?;
+        if let Some(images) = images_of(chosen, &config, &found, services)? {
+            return Self::new(tree, &images, remote, target, services);
+        }
+        let tags = tag_form::confirm(form.as_ref(), chosen, &config, &found, services);
+        let mut warnings = starter.remarks.clone();
+        warnings.extend(tags.warning);
+        starter.remarks.extend(tags.remark);
+        if let Some(settings) = tags.settings {
+            starter.revision = settings;
+            (config, found) = count_pins(&mut starter, tree, &set)?;
+        }
+        let mut unavailable = chosen.unavailable.clone().or(tags.unavailable);
+        let excluded = starter.places.iter().flat_map(|place| &place.excluded);
+        warnings.extend(excluded.map(|line| format!("left out of `places`: {line}")));
+        let problems = |scope| problems_in_scope(&config, &found, target, scope);
+        let tracked = problems(Scope::Tracked);
+        // Untracked files are not reported, but the next commit may contain them.
+        starter.refuses_outside = tracked.is_empty() && problems(Scope::Addable).is_empty();
+        warnings.extend(tracked);
+        for (remark, detail) in failures(&config, &found) {
+            starter.remarks.push(remark);
+            warnings.push(detail);
+        }
+        let mut seen = BTreeSet::new();
+        starter.remarks.retain(|remark| seen.insert(remark.clone()));
+        if unavailable.is_none() {
+            let signers = signers::signers(&config, &found, services);
+            starter.signer = signers.proposal;
+            warnings.extend(signers.warning);
+            unavailable = signers.unavailable;
+        }
+        if let Some(reason) = &unavailable {
+            warnings.push(format!("attestations were not looked up: {reason}"));
+        }
+        parsed(&starter, tree, &set)?;
+        Ok(Self {
+            text: starter::text(&starter),
+            set_path: config.set_path,
+            images: image_rows(&starter),
+            others: other_rows(&starter),
+            warnings,
+            notes: Vec::new(),
+            revision: tags.revision,
+            unavailable,
+            files_with_pins: files_with_pins.len(),
+            files,
+        })
+    }
+
+    pub(super) fn pins(&self) -> usize {
+        self.images.iter().map(|image| image.pins).sum()
+    }
+
+    /// For example `3 images, 7 pins in 5 files`.
+    pub(super) fn summary(&self) -> String {
+        format!(
+            "{}, {} in {}",
+            counted(self.images.len(), "image"),
+            counted(self.pins(), "pin"),
+            counted(self.files_with_pins, "file")
+        )
+    }
+}
+
+/// The choice without artifacts that are no images, or with the reason for which these are unknown; `None` if
+/// nothing changes.
+fn images_of<'c>(
+    chosen: &Chosen<'c>,
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) -> Result<Option<Chosen<'c>>, Errors> {
+    if chosen.unavailable.is_some() {
+        return Ok(None);
+    }
+    let Artifacts { names, unavailable } = artifacts::find(config, found, services);
+    let mut images = None;
+    if !names.is_empty() {
+        images = Some(chosen.without(&names)?);
+    }
+    if let Some(errors) = unavailable {
+        images = Some(images.as_ref().unwrap_or(chosen).with_unavailable(&errors));
+    }
+    Ok(images)
+}
+
+/// The values of the text before its pins are counted.
+fn starter<'s>(
+    chosen: &Chosen<'s>,
+    remote: &GitRemote,
+    set: &SetPath,
+    files: &'s [String],
+    places: Vec<StarterPlace>,
+    revision: StarterRevision,
+) -> Starter<'s> {
+    let key = set.key();
+    // The sets of a repository are called by their keys by default.
+    let (name, default_name) = if key.is_empty() {
+        let common = chosen.common_name.map(|common| format!("{common} images"));
+        (common, "images".to_owned())
+    } else {
+        (None, key)
+    };
+    Starter {
+        name,
+        default_name,
+        files,
+        places,
+        refuses_outside: false,
+        images: images(chosen),
+        revision,
+        forge: remote.forge.clone(),
+        base: remote.base.clone(),
+        others: others(chosen),
+        signer: None,
+        remarks: chosen.remarks.clone(),
+    }
+}
+
+fn images<'s>(chosen: &Chosen<'s>) -> Vec<StarterImage<'s>> {
+    let members = chosen.members.iter();
+    members
+        .map(|(name, member)| StarterImage {
+            name,
+            repository: &member.repository,
+            pins: member.pins.len(),
+        })
+        .collect()
+}
+
+fn others<'s>(chosen: &Chosen<'s>) -> Vec<StarterOther<'s>> {
+    let mut others = Vec::new();
+    for (pinned, reason) in &chosen.others {
+        others.push(StarterOther {
+            repository: &pinned.repository,
+            pins: pinned.pins.len(),
+            reason: reason.to_string(),
+        });
+    }
+    others
+}
+
+fn image_rows(starter: &Starter<'_>) -> Vec<InitImage> {
+    let images = starter.images.iter();
+    images
+        .map(|image| InitImage {
+            name: image.name.to_owned(),
+            repository: image.repository.to_string(),
+            pins: image.pins,
+        })
+        .collect()
+}
+
+fn other_rows(starter: &Starter<'_>) -> Vec<InitOther> {
+    let others = starter.others.iter();
+    others
+        .map(|other| InitOther {
+            repository: other.repository.to_string(),
+            pins: other.pins,
+            reason: other.reason.clone(),
+        })
+        .collect()
+}
+
+/// The kinds of proposed places, with their indices in the discovery.
+const PLACE_KINDS: [(usize, &str); 2] = [(KUSTOMIZE, "kustomize"), (KUSTOMIZE + 1, "helm")];
+
+/// The places for the images of the set. A file with an entry that would be refused is excluded, with the
+/// reason.
+fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<StarterPlace> {
+    let mut places = Vec::new();
+    for (index, kind) in PLACE_KINDS {
+        let (mut files, mut refused) = (BTreeSet::new(), BTreeMap::new());
+        for (_, member) in &chosen.members {
+            for pin in &member.pins {
+                if pin
+                    .item
+                    .split
+                    .as_ref()
+                    .is_some_and(|split| split.place == index)
+                {
+                    files.insert((*pin.file).clone());
+                }
+            }
+            for entry in &member.refused {
+                let (file, item) = (&entry.file, &entry.item);
+                if item.place == index {
+                    // Only the first refused entry of a file is reported.
+                    refused.entry((**file).clone()).or_insert_with(|| {
+                        format!("{file}:{}:{}: {}", item.line, item.column, item.reason)
+                    });
+                }
+            }
+        }
+        files.retain(|file| !refused.contains_key(file));
+        // A wider glob could match an excluded file.
+        let files = if refused.is_empty() {
+            narrow::narrow(tree, &files, finder)
+        } else {
+            files.iter().filter_map(narrow::exactly).collect()
+        };
+        if !(files.is_empty() && refused.is_empty()) {
+            places.push(StarterPlace {
+                kind,
+                files,
+                excluded: refused.into_values().collect(),
+            });
+        }
+    }
+    places
+}
+
+/// The error if every file with pins has an entry that is refused.
+fn only_refused_entries(places: &[StarterPlace]) -> Errors {
+    let excluded: Vec<_> = places.iter().flat_map(|place| &place.excluded).collect();
+    let message = format!(
+        "every file with pins has an entry that cannot be a pin: {}",
+        few(excluded.iter().map(|entry| entry.as_str()), 5)
+    );
+    let help = "fix these entries, then run `repin init` again";
+    Errors::from(Error::input(Code::INIT, message).help(help))
+}
+
+/// Parses the text and counts its pins with the scanner, so that `repin check` accepts the counts.
+fn count_pins(
+    starter: &mut Starter<'_>,
+    tree: &WorkTree,
+    set: &SetPath,
+) -> Result<(Config, Found), Errors> {
+    let config = parsed(starter, tree, set)?;
+    let found = pins::find(tree, &config)?;
+    for (index, image) in starter.images.iter_mut().enumerate() {
+        image.pins = found.pins_of(index).count();
+    }
+    Ok((parsed(starter, tree, set)?, found))
+}
+
+/// Parses the text.
+fn parsed(starter: &Starter<'_>, tree: &WorkTree, set: &SetPath) -> Result<Config, Errors> {
+    let source = SourceText {
+        name: FILE_NAME.to_owned(),
+        text: starter::text(starter).into(),
+    };
+    Ok(config::parse(&source, tree.root(), set)?)
+}
+
+/// The problems outside of the pins in the files of a scope. The configuration at `replaced` may contain
+/// digests, which do not count.
+fn problems_in_scope(
+    config: &Config,
+    found: &Found,
+    replaced: &RelPath,
+    scope: Scope,
+) -> Vec<String> {
+    let mut outside = TrackedTree::open(config).search(config, found, scope);
+    outside
+        .occurrences
+        .retain(|occurrence| *occurrence.file != *replaced);
+    outside_problems(config, found, &outside)
+}
+
+/// The digests outside of pins, the unreadable files and the pins of other sets, one per line.
+pub(super) fn outside_problems(config: &Config, found: &Found, outside: &Outside) -> Vec<String> {
+    problems(&checks::check_outside(
+        config,
+        found,
+        outside,
+        Operation::Promotion,
+    ))
+}
+
+/// The checks that do not pass, one per line.
+pub(super) fn problems(checks: &[Check]) -> Vec<String> {
+    checks
+        .iter()
+        .filter(|check| check.status != Status::Pass)
+        .map(|check| format!("{}: {}", check.code, check.describe()))
+        .collect()
+}
+
+/// The possible causes of `pin_disagree`.
+pub(super) const DISAGREEMENT: &str = "pins of one image differ: either a promotion is half-finished, or the pins belong to separate \
+                            environments, which need a configuration each (`repin explain pin_disagree`)";
+
+/// The failures of `repin check`, each as a remark for the file and as a warning. The remark does not quote a
+/// pin, because the file itself may be scanned.
+fn failures(config: &Config, found: &Found) -> Vec<(String, String)> {
+    let mut all_checks = checks::check_pins(config, found);
+    all_checks.extend(checks::check_agreement(config, found, Status::Fail));
+    let (mut failures, mut disagree) = (Vec::new(), false);
+    for check in all_checks {
+        if check.status != Status::Fail {
+            continue;
+        }
+        let subject = match &check.image {
+            Some(name) => format!("`{name}`"),
+            None => "a file".to_owned(),
+        };
+        let code = check.code;
+        failures.push((
+            format!("`repin check` fails for {subject} at present: {code}"),
+            format!("`repin check` will fail: {code}: {}", check.detail),
+        ));
+        disagree |= code == Code::PIN_DISAGREE;
+    }
+    if disagree {
+        failures.push((DISAGREEMENT.to_owned(), DISAGREEMENT.to_owned()));
+    }
+    failures
+}

@@ -1,0 +1,250 @@
+//! Directories that pin the images of the set separately: a proposal if their digests differ, a
+//! note if they are only called like environments.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use crate::app::cli::commands::init::{PinnedTree, selection::Selection, several::Proposal};
+use crate::{
+    app::cli::write_file::TargetFile,
+    base::{
+        code::Code,
+        error::{Error, Errors},
+        files::RelPath,
+        text::few,
+        untrusted::shell,
+    },
+    config::FILE_NAME,
+    core::pins::{
+        Located, Pin,
+        discover::{PinnedRepository, environments, narrow},
+    },
+};
+
+/// The maximum number of directories, repositories or places in a message.
+const LISTED: usize = 10;
+
+/// One configuration for each directory if the digests of an image differ between directories.
+/// Directories with counted pins only are omitted; `None` if no other directory remains.
+pub(super) fn differing(
+    pinned: &PinnedTree,
+    selection: &Selection,
+    single: &TargetFile,
+    print_only: bool,
+) -> Result<Option<Proposal>, Errors> {
+    let chosen = selection.in_discovery(&pinned.discovery);
+    let members: Vec<_> = chosen.repositories().collect();
+    let directories = environments::differing(&members);
+    let open = with_uncounted_pins(pinned, &members, &directories);
+    if open.is_empty() {
+        return Ok(None);
+    }
+    let names = list(&directories);
+    let mut warnings = pinned.counted.warnings.clone();
+    if single.exists() && !print_only {
+        return Err(one_set_exists(single.display_name(), &names));
+    }
+    if single.exists() {
+        let name = single.display_name();
+        warnings.push(format!(
+            "{name} exists: remove it, so that no pin is counted twice"
+        ));
+    }
+    let mut targets = Vec::new();
+    let mut written = String::new();
+    for directory in &open {
+        let file = pinned.root.join(directory).join(FILE_NAME);
+        let target = TargetFile::new(&file, &pinned.root)?;
+        written = format!("{written} {}", shell(target.display_name()));
+        targets.push(target);
+    }
+    let mut images = members.clone();
+    images.retain(|member| differs_between(member, &directories));
+    let images = images.iter().map(|image| image.repository.as_str());
+    let remove = if print_only {
+        String::new()
+    } else {
+        format!("rm --{written} && ")
+    };
+    warnings.push(format!(
+        "the digests of {} differ between {names}. Either these are separate environments, which need a configuration \
+         each, as proposed; or a promotion is half-finished, and one configuration is enough: \
+         `{remove}repin --config {FILE_NAME} init`",
+        few(images, LISTED)
+    ));
+    let pins = members.iter().flat_map(|member| &member.pins);
+    warnings.extend(remaining(pinned, pins, &directories));
+    let counted: BTreeSet<_> = directories.difference(&open).copied().collect();
+    let mut notes = Vec::new();
+    if !counted.is_empty() {
+        notes.push(format!(
+            "left out, because existing configurations count their pins: {}",
+            list(&counted)
+        ));
+    }
+    Ok(Some(Proposal {
+        targets,
+        warnings,
+        notes,
+    }))
+}
+
+/// The note if the images are pinned below directories that are called like environments, with the
+/// command that separates them. `single` is the one configuration for all of them.
+pub(super) fn note(
+    pinned: &PinnedTree,
+    selection: &Selection,
+    single: &TargetFile,
+    written: bool,
+) -> Option<String> {
+    let chosen = selection.in_discovery(&pinned.discovery);
+    let members: Vec<_> = chosen.repositories().collect();
+    let directories = environments::named(&members);
+    let open = with_uncounted_pins(pinned, &members, &directories);
+    let globs = globs(&members, &open)?;
+    let mut command = String::new();
+    let path = Path::new(single.display_name());
+    if let Some(directory) = path.parent().filter(|path| *path != Path::new("")) {
+        command = format!("cd {} && ", shell(&directory.to_string_lossy()));
+    }
+    if written || single.exists() {
+        let name = shell(&single.name().to_string());
+        command = format!("{command}rm -- {name} && ");
+    }
+    Some(format!(
+        "images are pinned below {}, which have names of environments, but this configuration does not \
+         separate them. To separate them: `{command}repin init --each {globs}`",
+        list(&directories)
+    ))
+}
+
+/// The warning about uncounted pins below none of the directories, by image.
+pub(super) fn remaining<'p>(
+    pinned: &'p PinnedTree,
+    pins: impl Iterator<Item = &'p Located<Pin>>,
+    directories: &BTreeSet<&Path>,
+) -> Option<String> {
+    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut environments: BTreeMap<&str, BTreeSet<&RelPath>> = BTreeMap::new();
+    for pin in pins {
+        let file = pin.file.as_path();
+        let is_below = directories
+            .iter()
+            .any(|directory| file.starts_with(directory));
+        let counted = pinned.counted.configuration_of(&pinned.root, pin);
+        if !is_below && counted.is_none() {
+            let image = &pinned.discovery.repositories[pin.item.image];
+            let (line, column) = (pin.item.line, pin.item.column);
+            let place = format!("{}:{line}:{column}", pin.file);
+            let of_image = places.entry(image.repository.as_str()).or_default();
+            of_image.push(place);
+            if let Some(name) = environments::of_file_name(file) {
+                environments.entry(name).or_default().insert(&pin.file);
+            }
+        }
+    }
+    if places.is_empty() {
+        return None;
+    }
+    let images = places
+        .into_iter()
+        .map(|(image, places)| format!("{image} ({})", few(places.into_iter(), LISTED)));
+    let mut files = Vec::new();
+    for (name, of_name) in &environments {
+        let paths = of_name.iter().map(|path| shell(&path.to_string()));
+        let paths = few(paths, LISTED);
+        files.push(format!("repin.{name}.yaml for {paths}"));
+    }
+    let help = if files.is_empty() {
+        "run `repin init` again, or `repin --config repin.NAME.yaml init`, for a configuration that counts them"
+            .to_owned()
+    } else {
+        format!(
+            "the names of their files are those of environments, which need a configuration each: write it with \
+             `repin --config repin.NAME.yaml init`, and limit its `files`: {}",
+            few(files.into_iter(), LISTED)
+        )
+    };
+    Some(format!(
+        "images are pinned below none of these directories: {}; {help}",
+        few(images, LISTED)
+    ))
+}
+
+/// The directories with pins that no configuration counts.
+fn with_uncounted_pins<'p>(
+    pinned: &PinnedTree,
+    members: &[&'p PinnedRepository],
+    directories: &BTreeSet<&'p Path>,
+) -> BTreeSet<&'p Path> {
+    let mut open = BTreeSet::new();
+    for pin in members.iter().flat_map(|member| &member.pins) {
+        if pinned.counted.configuration_of(&pinned.root, pin).is_some() {
+            continue;
+        }
+        let file = pin.file.as_path();
+        open.extend(
+            directories
+                .iter()
+                .filter(|directory| file.starts_with(directory)),
+        );
+    }
+    open
+}
+
+/// Whether the pins of an image below these directories have different digests.
+fn differs_between(member: &PinnedRepository, directories: &BTreeSet<&Path>) -> bool {
+    let mut digests = BTreeSet::new();
+    for pin in &member.pins {
+        let file = pin.file.as_path();
+        if directories
+            .iter()
+            .any(|directory| file.starts_with(directory))
+        {
+            digests.insert(pin.item.digest);
+        }
+    }
+    digests.len() > 1
+}
+
+/// The error if one configuration exists for pins with different digests in several directories.
+fn one_set_exists(single: &str, directories: &str) -> Errors {
+    let message = format!(
+        "{single} exists, but the digests differ between {directories}, so that each needs its own configuration"
+    );
+    let quoted = shell(single);
+    let help = format!(
+        "if these are separate environments, remove {single} in a commit of its own (`git rm -- {quoted}`), then run \
+         `repin init` again; if a promotion is half-finished, `repin --config {quoted} init --force` writes one configuration"
+    );
+    Errors::from(Error::input(Code::INIT, message).help(help))
+}
+
+/// The arguments of `--each` for these directories: `DIRECTORY/*` if the images are pinned below no other
+/// directory there; `None` if a path is not UTF-8.
+fn globs(members: &[&PinnedRepository], directories: &BTreeSet<&Path>) -> Option<String> {
+    let parent = directories.first()?.parent()?;
+    let mut siblings = BTreeSet::new();
+    for pin in members.iter().flat_map(|member| &member.pins) {
+        let mut above = pin.file.as_path().ancestors().skip(1);
+        siblings.extend(above.find(|directory| directory.parent() == Some(parent)));
+    }
+    if parent != Path::new("") && siblings == *directories {
+        let parent = narrow::exactly(&RelPath::new(parent).ok()?)?;
+        return Some(shell(&format!("{parent}/*")));
+    }
+    let mut globs = Vec::new();
+    for directory in directories {
+        let glob = narrow::exactly(&RelPath::new(directory).ok()?)?;
+        globs.push(shell(&glob));
+    }
+    Some(globs.join(" "))
+}
+
+/// The first directories of a list, as text.
+pub(super) fn list(directories: &BTreeSet<&Path>) -> String {
+    let names = directories.iter().map(|path| path.display().to_string());
+    few(names, LISTED)
+}

@@ -1,0 +1,294 @@
+//! `repin inventory check`: checks the contents of images, at their pins or at the tags of a revision.
+
+use crate::app::cli::commands::inventory::report;
+use crate::{
+    app::{
+        cli::{context::Context, exit::Exit},
+        report::json::InventoryImage,
+        workflow::{
+            Contracts, RequestedRevision, check_image_name,
+            image_contents::{self, ExaminedPlatform, PlatformSource},
+            pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
+            select_tags,
+        },
+    },
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+        files::WorkTree,
+    },
+    config::{Config, Image},
+    contents::inventory::ReadingProgress,
+    core::{
+        checks::{Check, Standard, Status, any_failed, check_required_labels, no_tag},
+        pins,
+    },
+    git,
+    oci::{
+        TagOrDigest,
+        registry::{
+            Source,
+            resolve::{self, ImageFacts},
+        },
+    },
+};
+
+/// One build of an image.
+struct Build<'c> {
+    /// The index of the image in the configuration.
+    image: usize,
+    name: &'c str,
+    /// `None` if the image is not pinned.
+    want: Option<TagOrDigest>,
+    /// The failure if no single tag matches the pattern of the revision's tags.
+    refused: Option<Check>,
+    /// `None` if the build does not exist, or was not resolved.
+    found: Result<Option<ImageFacts>, Error>,
+}
+
+impl<'c> Build<'c> {
+    fn new(config: &'c Config, image: usize, want: Option<TagOrDigest>) -> Self {
+        Self {
+            image,
+            name: &config.images[image].name,
+            want,
+            refused: None,
+            found: Ok(None),
+        }
+    }
+
+    fn facts(&self) -> Option<&ImageFacts> {
+        self.found.as_ref().ok()?.as_ref()
+    }
+}
+
+pub(super) fn run(
+    images: &[String],
+    revision: Option<&str>,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
+    let config = cx.load()?;
+    let contracts = Contracts::read(&config, &WorkTree::new(&config.root), &cx.output.directory);
+    let has_rules =
+        |image: &Image| config.inventory_of(image).is_some() || image.contract.is_some();
+    if !config.images.iter().any(has_rules) {
+        let message = format!(
+            "{} has neither `inventory` nor a contract, so nothing can be checked",
+            config.source_text.name
+        );
+        return Err(Errors::from(
+            Error::input(Code::CONFIG, message)
+                .help("add an `inventory` block; `repin schema` describes it"),
+        ));
+    }
+    contracts.well_formed(&config)?;
+    let sources = cx.services.sources_of_images(&config)?;
+    let mut builds = builds(&config, images, revision, &sources, cx)?;
+    let mut pulls = Vec::new();
+    for build in &builds {
+        let wanted = build.want.iter().cloned();
+        pulls.push(ImagePulls {
+            name: build.name,
+            repository: &config.images[build.image].repository,
+            source: &sources[build.image],
+            manifests: wanted.map(ManifestPull::resolution).collect(),
+        });
+    }
+    check_pull_limit(&pulls, &cx.services)?;
+    let names: Vec<_> = builds.iter().map(|build| build.name).collect();
+    let requests = builds.iter_mut().map(|build| {
+        let source = &sources[build.image];
+        async move {
+            if let Some(want) = &build.want {
+                build.found = resolve::resolve(source, want, &[]).await;
+            }
+        }
+    });
+    cx.services
+        .wait_for_all("reading manifests", &names, requests);
+    let standards = contracts.standards(&config);
+    let (images, outages) = verdicts(&config, &standards, &builds, &sources, cx);
+    let failed = if images.iter().any(|image| any_failed(&image.checks)) {
+        Exit::Failed(Class::Failed)
+    } else {
+        Exit::Done
+    };
+    let errors = (!outages.is_empty()).then(|| Errors::from(outages.clone()));
+    let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
+    Ok(report(images, outages, exit, &config, cx))
+}
+
+/// The builds to check.
+fn builds<'c>(
+    config: &'c Config,
+    names: &[String],
+    revision: Option<&str>,
+    sources: &[Source],
+    cx: &Context,
+) -> Result<Vec<Build<'c>>, Errors> {
+    for name in names {
+        check_image_name(config, name, "")?;
+    }
+    let mut selected = Vec::new();
+    for (index, image) in config.images.iter().enumerate() {
+        if names.is_empty() || names.contains(&image.name) {
+            selected.push(index);
+        }
+    }
+    if let Some(revision) = revision {
+        return tagged_builds(config, &selected, revision, sources, cx);
+    }
+    let mut builds = Vec::new();
+    let found = pins::find(&git::work_tree(config), config)?;
+    for image in selected {
+        let digests = found.digests_of(image);
+        if digests.is_empty() && !names.is_empty() {
+            let name = &config.images[image].name;
+            let message = format!("`{name}` is not pinned, so its build is unknown");
+            let help = "specify the build with --revision REV";
+            return Err(Error::input(Code::USAGE, message).help(help).into());
+        }
+        if digests.is_empty() {
+            builds.push(Build::new(config, image, None));
+        }
+        for digest in digests {
+            builds.push(Build::new(config, image, Some(TagOrDigest::Digest(digest))));
+        }
+    }
+    Ok(builds)
+}
+
+/// The build of each selected image at the tag of a revision.
+fn tagged_builds<'c>(
+    config: &'c Config,
+    selected: &[usize],
+    revision: &str,
+    sources: &[Source],
+    cx: &Context,
+) -> Result<Vec<Build<'c>>, Errors> {
+    let requested = RequestedRevision::parse(config, revision)?;
+    let pattern = &requested.tag(config, &cx.services)?;
+    let (mut names, mut wanted) = (Vec::new(), Vec::new());
+    for image in selected {
+        names.push(config.images[*image].name.as_str());
+        wanted.push((&sources[*image], pattern.clone(), None));
+    }
+    let tags = select_tags(&names, &wanted, &cx.services);
+    let mut builds = Vec::new();
+    for (index, tag) in selected.iter().zip(tags) {
+        let mut build = Build::new(config, *index, None);
+        match tag {
+            Ok(Ok(tag)) => build.want = Some(TagOrDigest::Tag(tag)),
+            Ok(Err(reason)) => {
+                let image = &config.images[*index];
+                build.refused = Some(no_tag(config, image, pattern, &reason, "", &[]));
+            }
+            Err(error) => build.found = Err(error),
+        }
+        builds.push(build);
+    }
+    Ok(builds)
+}
+
+/// The verdict on each platform of each build, and the errors that prevented checks.
+fn verdicts(
+    config: &Config,
+    standards: &[Vec<Standard<'_>>],
+    builds: &[Build<'_>],
+    sources: &[Source],
+    cx: &Context,
+) -> (Vec<InventoryImage>, Vec<Error>) {
+    let mut subjects = Vec::new();
+    for build in builds {
+        for facts in build.facts().map_or(&[][..], |facts| &facts.platforms) {
+            let subject = PlatformSource {
+                image: build.name,
+                source: &sources[build.image],
+                facts,
+            };
+            subjects.push(ExaminedPlatform {
+                platform: subject,
+                standards: &standards[build.image],
+                compared: None,
+            });
+        }
+    }
+    let progress = ReadingProgress::default();
+    let work = image_contents::check(&subjects, None, &progress);
+    let mut verdicts = cx
+        .services
+        .wait_with(work, || progress.describe())
+        .into_iter();
+    let (mut rows, mut outages) = (Vec::new(), Vec::new());
+    for build in builds {
+        let required = config
+            .inventory_of(&config.images[build.image])
+            .map_or(&[][..], |inventory| &inventory.required_labels);
+        let digest = build.facts().map(|facts| facts.digest.to_string());
+        let row = |platform, checks| InventoryImage {
+            image: Some(build.name.to_owned()),
+            digest: digest.clone(),
+            platform,
+            checks,
+        };
+        let Some(facts) = build.facts() else {
+            let (check, outage) = unresolved(config, build);
+            rows.push(row(None, vec![check]));
+            outages.extend(outage);
+            continue;
+        };
+        for (platform, verdict) in facts.platforms.iter().zip(&mut verdicts) {
+            let mut checks = check_required_labels(required, build.name, platform);
+            match verdict {
+                Ok(verdict) => checks.extend(verdict.checks),
+                Err(outage) => {
+                    checks.push(unread(build.name, &outage).platform(&platform.platform));
+                    outages.push(outage);
+                }
+            }
+            rows.push(row(Some(platform.platform.to_string()), checks));
+        }
+    }
+    (rows, outages)
+}
+
+/// The check of a build that was not resolved.
+fn unresolved(config: &Config, build: &Build<'_>) -> (Check, Option<Error>) {
+    if let Some(refused) = &build.refused {
+        return (refused.clone(), None);
+    }
+    let repository = &config.images[build.image].repository;
+    let check = |code, status, detail: String| Check::new(code, status, detail).image(build.name);
+    match (&build.want, build.found.as_ref().err()) {
+        (None, None) => {
+            let declared = config.images[build.image].pins;
+            if declared > 0 {
+                let detail = format!(
+                    "found no pins, but {} declares {declared}",
+                    config.source_text.name
+                );
+                return (check(Code::PIN_COUNT, Status::Fail, detail), None);
+            }
+            let detail = "the image is not pinned; --revision REV examines a build".to_owned();
+            (check(Code::DIGEST_MISSING, Status::Skip, detail), None)
+        }
+        (_, Some(error)) if error.class == Class::Ambiguous => {
+            (check(error.code, Status::Fail, error.to_string()), None)
+        }
+        (_, Some(error)) => (unread(build.name, error), Some(error.clone())),
+        (Some(want), None) => {
+            let code = if matches!(want, TagOrDigest::Tag(_)) {
+                Code::TAG_MISSING
+            } else {
+                Code::DIGEST_MISSING
+            };
+            let absence = repository.absence(format!("{repository}{want}"));
+            let missing = check(code, Status::Fail, absence.detail);
+            (missing.with_help(absence.help), None)
+        }
+    }
+}
+
+fn unread(image: &str, error: &Error) -> Check {
+    Check::new(Code::ENUMERATION_FAILED, Status::Skip, error.to_string()).image(image)
+}

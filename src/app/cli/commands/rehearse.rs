@@ -1,0 +1,243 @@
+//! `repin rehearse`: takes recorded sets through the checks of a rollback, and keeps one issue open while
+//! a rollback would fail.
+
+use std::{fmt::Write as _, time::SystemTime};
+
+use clap::Args;
+use clap_complete::ArgValueCompleter;
+
+use crate::{
+    app::{
+        cli::{
+            args::whole_number, complete, context::Context, exit::Exit, format::Format,
+            step_files::StepFiles,
+        },
+        report::{json::RehearseDocument, rehearsal},
+        workflow::{self, RehearsalChoice},
+    },
+    base::{
+        code::Code,
+        error::{Error, Errors},
+        untrusted::{markdown, plain, workflow::Commands},
+    },
+    config::Config,
+    core::checks::RehearsalVerdict,
+    forge::{
+        Forge,
+        tracking_issue::{self, IssueAction, IssueChange, IssueSpec},
+    },
+    git::Git,
+    oci::date,
+};
+
+const HELP: &str = "\
+Each set is taken through every check of a rollback, at the head of the base branch in the clone. Nothing is changed. Exit 0: \
+the sets are ready; 1: one fails; 3 or 4: none is ready, and a registry was unavailable or refused access. With --apply, repin \
+keeps the issue of `rehearse.issue` open while a set fails.
+
+Examples:
+  repin rehearse
+  repin rehearse --last 0               # the current set
+  repin rehearse --to 4f2a…             # one set, also an older one
+  repin rehearse --apply                # in a scheduled job";
+
+/// Run every check of a rollback to recorded sets, without a change
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(in crate::app::cli) struct Arguments {
+    /// Rehearse the last N sets that are available for rollback; 0 is the current set [default:
+    /// `rehearse.last`, or 3]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>, conflicts_with = "to")]
+    last: Option<usize>,
+    /// Rehearse the set of this revision, or of its first characters; may be repeated
+    #[arg(
+        long,
+        value_name = "REV",
+        allow_hyphen_values = true,
+        add = ArgValueCompleter::new(complete::rollbacks)
+    )]
+    to: Vec<String>,
+    /// Open, update or close the issue
+    #[arg(long)]
+    apply: bool,
+}
+
+/// The number of sets without `rehearse.last`.
+const DEFAULT_LAST: usize = 3;
+
+/// The name of the section in the issue.
+const SECTION: &str = "rehearse";
+
+pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    let may_apply = cx.may_change(args.apply, None)?;
+    let config = cx.load()?;
+    if cx.output.format == Format::Github {
+        StepFiles::open(&cx.services.environment)?;
+    }
+    let choice = choice(args, &config);
+    if args.apply {
+        check_issue_configured(&config)?;
+    }
+    let forge = if may_apply {
+        Some(connect(&config, cx)?)
+    } else {
+        None
+    };
+    let document = workflow::rehearse(&config, &choice, &cx.services)?;
+    let now = date::http(SystemTime::now());
+    let issue = match &forge {
+        Some(forge) => update_issue(forge, &config, &choice, &document, &now, cx),
+        None => Ok(None),
+    };
+    Ok(report(&document, issue, &now, cx))
+}
+
+fn choice(args: &Arguments, config: &Config) -> RehearsalChoice {
+    if !args.to.is_empty() {
+        return RehearsalChoice::Named(args.to.clone());
+    }
+    match args.last.unwrap_or_else(|| configured_last(config)) {
+        0 => RehearsalChoice::Current,
+        last => RehearsalChoice::Last(last),
+    }
+}
+
+fn configured_last(config: &Config) -> usize {
+    let configured = config.rehearse.as_ref();
+    configured.map_or(DEFAULT_LAST, |rehearse| rehearse.last)
+}
+
+fn check_issue_configured(config: &Config) -> Result<(), Errors> {
+    let configured = config.rehearse.as_ref();
+    if configured.is_some_and(|rehearse| rehearse.issue.is_some()) {
+        return Ok(());
+    }
+    let message = "--apply maintains an issue, but the configuration has no `rehearse.issue`";
+    let help = "add `rehearse: { issue: { title: \"Rollback is not ready\" } }`";
+    Err(Error::input(Code::CONFIG, message).help(help).into())
+}
+
+fn connect(config: &Config, cx: &Context) -> Result<Forge, Errors> {
+    let git = Git::discover(&config.root).map_err(Error::from)?;
+    let forge = workflow::connect(config, git.as_ref(), &cx.services)?.granted()?;
+    cx.services
+        .wait(forge.check_version(), "querying the forge's version")?;
+    Ok(forge)
+}
+
+/// The action on the issue. A set that is unknown neither opens nor closes it, and a run for fewer sets than
+/// configured does not close it.
+fn action(document: &RehearseDocument, choice: &RehearsalChoice, config: &Config) -> IssueAction {
+    let is_complete = match choice {
+        RehearsalChoice::Last(last) => *last >= configured_last(config),
+        RehearsalChoice::Current => configured_last(config) == 0,
+        RehearsalChoice::Named(_) => false,
+    };
+    if document.failed > 0 {
+        IssueAction::Open
+    } else if document.unknown == 0 && document.ready > 0 && is_complete {
+        IssueAction::Close
+    } else {
+        IssueAction::Update
+    }
+}
+
+fn update_issue(
+    forge: &Forge,
+    config: &Config,
+    choice: &RehearsalChoice,
+    document: &RehearseDocument,
+    now: &str,
+    cx: &Context,
+) -> Result<Option<IssueChange>, Errors> {
+    let Some(issue) = config.rehearse.as_ref().and_then(|own| own.issue.as_ref()) else {
+        return Ok(None);
+    };
+    let comment = rehearsal::closing_comment(document, now);
+    let wanted = IssueSpec {
+        section: SECTION,
+        title: &issue.title,
+        text: &|before| rehearsal::issue_text(document, before, now),
+        labels: &issue.labels,
+        action: action(document, choice, config),
+        closing_comment: Some(&comment),
+    };
+    cx.services.interruption.changes(format!(
+        "the issue `{}` may have been changed; run the command again",
+        plain(wanted.title)
+    ));
+    let work = tracking_issue::apply(forge, &wanted);
+    Ok(cx.services.wait(work, "updating the issue")?)
+}
+
+/// Prints the document or the table, the errors, and in every format the heartbeat.
+fn report(
+    document: &RehearseDocument,
+    issue: Result<Option<IssueChange>, Errors>,
+    now: &str,
+    cx: &mut Context,
+) -> Exit {
+    if let Some(warning) = rehearsal::warning(document) {
+        cx.output.warn(&warning);
+    }
+    let lines = rehearsal::lines(document);
+    match cx.output.format {
+        Format::Json => cx.output.print_json(document),
+        _ if lines.is_empty() => cx
+            .output
+            .note("nothing to rehearse: no set is available for rollback"),
+        _ => cx.output.print(rehearsal::table(document)),
+    }
+    if cx.output.format == Format::Github {
+        for (set, line) in document.sets.iter().zip(&lines) {
+            if set.verdict == RehearsalVerdict::Fails {
+                cx.output
+                    .annotate(&Commands::error("rehearse", &plain(line), None));
+            }
+        }
+    }
+    let mut exit = Exit::Done;
+    if let Some(error) = rehearsal::error(document) {
+        exit = exit.worse(cx.output.report_errors_separately(&error.into()));
+    }
+    let issue = match issue {
+        Ok(issue) => issue,
+        Err(errors) => {
+            exit = exit.worse(cx.output.report_errors_separately(&errors));
+            None
+        }
+    };
+    for warning in issue.iter().flat_map(|issue| &issue.warnings) {
+        cx.output.warn(&plain(warning));
+    }
+    match heartbeat(document, &lines, issue.as_ref(), now, cx) {
+        Ok(()) => exit,
+        Err(errors) => exit.worse(cx.output.report_errors_separately(&errors)),
+    }
+}
+
+/// Writes the totals to standard error, and each set to the step summary.
+fn heartbeat(
+    document: &RehearseDocument,
+    lines: &[String],
+    issue: Option<&IssueChange>,
+    now: &str,
+    cx: &Context,
+) -> Result<(), Errors> {
+    let totals = rehearsal::totals(document);
+    let issue = issue.map(|issue| format!("issue #{} {}", issue.issue.number, issue.change));
+    for line in [Some(&totals), issue.as_ref()].into_iter().flatten() {
+        let heartbeat = format!("rehearse: {line}; checked {now}");
+        cx.output.write_stderr(&format!("{}\n", plain(&heartbeat)));
+    }
+    let mut lines = lines.to_vec();
+    if lines.is_empty() {
+        lines.push(totals);
+    }
+    let mut summary = String::from("### Rehearsal of rollbacks\n\n");
+    for line in lines.into_iter().chain(issue) {
+        let heartbeat = format!("{line}; checked {now}");
+        let _ = writeln!(summary, "- {}", markdown::inline(&heartbeat));
+    }
+    StepFiles::open(&cx.services.environment)?.summary(&summary)
+}

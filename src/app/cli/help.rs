@@ -1,0 +1,128 @@
+//! The arrangement of the help: commands in groups, and the global options only at the top level and in
+//! `repin help global`.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, Command, builder::StyledStr};
+
+use crate::app::cli::commands::GROUPS;
+
+const GLOBAL: &str = "Global options: repin help global";
+
+/// Whether the arguments, without the name of the program, are `help global`.
+pub(super) fn is_global_help(arguments: &[std::ffi::OsString]) -> bool {
+    arguments.len() == 2 && arguments[0] == "help" && arguments[1] == "global"
+}
+
+/// Arranges the help of a command.
+pub(super) fn arranged(command: Command) -> Command {
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\n{}\n{{options}}\n\n{}{{after-help}}",
+        groups(&command),
+        heading(&command, "Options"),
+        global(&command).ansi(),
+    );
+    command
+        .mut_args(|arg| {
+            let global = arg.is_global_set();
+            arg.hide(global)
+        })
+        .mut_subcommands(with_global_hint)
+        .help_template(StyledStr::from(template))
+}
+
+/// The output of `repin help global`.
+pub(super) fn global(command: &Command) -> StyledStr {
+    let options: Vec<Arg> = command
+        .get_arguments()
+        .filter(|arg| arg.is_global_set())
+        .cloned()
+        .collect();
+    Command::new("repin")
+        .disable_help_flag(true)
+        .max_term_width(100)
+        .args(options)
+        .help_template("{all-args}\n")
+        .render_help()
+}
+
+/// Refers to the global options in the help of a command and its subcommands.
+fn with_global_hint(command: Command) -> Command {
+    let before = command.get_after_help().map(|help| help.ansi().to_string());
+    let text = match before {
+        Some(before) => format!("{before}\n\n{GLOBAL}"),
+        None => GLOBAL.to_owned(),
+    };
+    command
+        .after_help(StyledStr::from(text))
+        .mut_subcommands(with_global_hint)
+}
+
+fn groups(command: &Command) -> String {
+    let names = command
+        .get_subcommands()
+        .map(|command| command.get_name().len());
+    let width = names.max().unwrap_or_default();
+    let mut text = String::new();
+    for found in command.get_subcommands() {
+        let name = found.get_name();
+        if let Some((title, _)) = GROUPS.iter().find(|(_, commands)| commands[0] == name) {
+            let _ = writeln!(text, "\n{}", heading(command, title));
+        }
+        let about = found.get_about().map(ToString::to_string);
+        let literal = command.get_styles().get_literal();
+        let _ = writeln!(
+            text,
+            "  {literal}{name}{literal:#}{:1$}  {2}",
+            "",
+            width - name.len(),
+            about.unwrap_or_default()
+        );
+    }
+    text
+}
+
+fn heading(command: &Command, title: &str) -> String {
+    let style = command.get_styles().get_header();
+    format!("{style}{title}:{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::cli::command;
+
+    #[test]
+    fn every_command_is_in_a_group() {
+        let command = command();
+        let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+        let grouped: Vec<_> = GROUPS.iter().flat_map(|(_, commands)| *commands).collect();
+        assert!(names.iter().eq(grouped), "{names:?}");
+    }
+
+    #[test]
+    fn only_the_top_level_lists_global_options() {
+        let mut whole = arranged(command());
+        whole.build();
+        let top = whole.render_help().to_string();
+        let global = global(&command()).to_string();
+        for option in [
+            "--config",
+            "--source",
+            "--format",
+            "--color",
+            "--quiet",
+            "--verbose",
+        ] {
+            assert_eq!(top.matches(option).count(), 1, "{option}: {top}");
+            assert!(global.contains(option), "{option}: {global}");
+        }
+        for below in whole.get_subcommands_mut() {
+            if below.get_name() == "help" {
+                continue;
+            }
+            let text = below.clone().render_help().to_string();
+            assert!(!text.contains("--color") && text.contains(GLOBAL), "{text}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Ctrl-C (SIGINT) and SIGTERM: the changes are reported, then the process exits with 128 plus the number of
+//! the signal.
+
+use std::{
+    io, mem, process,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+    iterator::Signals,
+};
+
+use crate::app::cli::{
+    console::StandardError,
+    format::{Format, Volume, When},
+    output::Output,
+};
+use crate::{
+    app::{
+        report::{
+            json::{ErrorDocument, ErrorRow},
+            sarif::Findings,
+        },
+        workflow::{Environment, Event, Interruption},
+    },
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+        untrusted::workflow::Commands,
+    },
+};
+
+/// Starts to receive signals.
+pub(super) fn watch(
+    format: Format,
+    color: When,
+    environment: &Environment,
+    stderr: StandardError,
+) -> Result<Arc<Interruption>, Errors> {
+    let output = Output::new(format, color, Volume::Normal, environment);
+    let output = Mutex::new(output);
+    // A signal before the end of this function, or during the final report, whose reader may be
+    // stalled, exits immediately.
+    let exits_now = Arc::new(AtomicBool::new(true));
+    let ends = Arc::clone(&exits_now);
+    let report = move |event: &Event<'_>| match event {
+        Event::Wait => stderr.write(
+            "interrupted: waiting for the current step to end; interrupt again to end now\n",
+        ),
+        Event::Exit {
+            signal,
+            changed,
+            printed,
+        } => {
+            ends.store(true, Ordering::SeqCst);
+            stderr.clear();
+            if let Ok(mut output) = output.lock() {
+                report_end(&mut output, *signal, changed, *printed);
+            }
+            process::exit(128 + signal);
+        }
+    };
+    let interruption = Arc::new(Interruption::new(Box::new(report)));
+    let fail = |error: io::Error| Errors::io(format!("cannot handle signals: {error}"));
+    // A handler runs its actions in the order of their registration. The reporting thread sets
+    // `exits_now`, so it must be notified last.
+    for signal in [SIGINT, SIGTERM] {
+        let code = 128 + signal;
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&exits_now)).map_err(fail)?;
+        flag::register(signal, interruption.flag()).map_err(fail)?;
+    }
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
+    let received = Arc::clone(&interruption);
+    let spawned = thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                received.request(signal);
+            }
+        });
+    spawned.map_err(fail)?;
+    exits_now.store(false, Ordering::SeqCst);
+    Ok(interruption)
+}
+
+fn report_end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
+    let message = format!("interrupted; {changed}");
+    let code = 128 + u8::try_from(signal).unwrap_or_default();
+    match output.format {
+        Format::Json | Format::Github | Format::Sarif if printed => {}
+        Format::Json => {
+            output.print_json(&ErrorDocument {
+                schema: "repin.error/1",
+                exit: code,
+                errors: vec![ErrorRow {
+                    code: Code::INTERRUPTED.to_string(),
+                    message,
+                    file: None,
+                    line: None,
+                    column: None,
+                    hint: Some(Code::INTERRUPTED.help()),
+                }],
+            });
+            return;
+        }
+        Format::Sarif => {
+            let error = Error::new(Class::Unavailable, Code::INTERRUPTED, &message);
+            output.print_sarif_log(&Findings::default(), Some(&error.into()), code);
+        }
+        Format::Github => {
+            output.annotate(&Commands::error(Code::INTERRUPTED.as_str(), &message, None));
+        }
+        Format::Human => {}
+    }
+    // The other threads go on until the process ends, and must write nothing below the report.
+    let locked = io::stderr().lock();
+    output.write_stderr(&format!("{message}\n"));
+    mem::forget(locked);
+}

@@ -1,0 +1,336 @@
+//! The base branch's head, against which a pull request is planned.
+//!
+//! The ID of a blob is its hash, so blobs of a local clone need not be fetched.
+
+use std::collections::HashMap;
+
+use crate::{
+    base::{
+        error::{Class, Error},
+        files::{Globs, RelPath, Snapshot},
+    },
+    config::{self, Config, SetPath},
+    core::plan::FileChange,
+    forge::{
+        Forge, Head, NewFile, Repo, Tree, TreeEntry, blob_id,
+        fleet::{Contents, RepositoryState},
+    },
+};
+
+/// Looks up a blob by its ID in a local clone.
+pub(crate) type Local<'l> = &'l mut dyn FnMut(&str) -> Option<Vec<u8>>;
+
+/// The repository, its base branch's head, and that head's files.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub repo: Repo,
+    pub branch: String,
+    pub head: Head,
+    /// The files of its head.
+    pub tree: Tree,
+    contents: HashMap<String, Vec<u8>>,
+    surveyed: Option<SurveyedRepository>,
+}
+
+/// The survey of a repository without the branch and the pull request of the set.
+#[derive(Debug)]
+pub(super) struct SurveyedRepository {
+    branch: String,
+    /// The highest number of a pull request.
+    pub(super) newest_pull: u64,
+    pub(super) requires_signatures: bool,
+}
+
+impl Base {
+    /// Fetches the head of the configured branch, or of the repository's default branch.
+    pub(crate) async fn read(forge: &Forge, configured: Option<&str>) -> Result<Self, Error> {
+        let repo = forge.repository().await?;
+        let branch = configured.unwrap_or(&repo.default_branch).to_owned();
+        let head = forge.branch(&branch).await?.ok_or_else(|| {
+            let what = format!("{}: reading the base branch", forge.name());
+            let reason = format!("{} has no branch {branch}", repo.full_name);
+            Error::about(Class::Input, what, reason)
+                .help("set forge.base to the target branch of pull requests")
+        })?;
+        let tree = forge.tree(&head).await?;
+        Ok(Self {
+            repo,
+            branch,
+            head,
+            tree,
+            contents: HashMap::new(),
+            surveyed: None,
+        })
+    }
+
+    /// The head as a survey showed it. `branch`: the surveyed branch of the pull request; `tree` and
+    /// `contents`: the files of the head, and the contents that were read.
+    pub(crate) fn surveyed(
+        state: &RepositoryState,
+        branch: &str,
+        tree: Tree,
+        contents: Contents,
+    ) -> Self {
+        let is_new = state.branch.is_none() && state.pulls.is_empty() && state.all_pulls;
+        Self {
+            repo: state.repo.clone(),
+            branch: state.base.clone(),
+            head: state.head.clone(),
+            tree,
+            contents,
+            surveyed: is_new.then(|| SurveyedRepository {
+                branch: branch.to_owned(),
+                newest_pull: state.newest_pull,
+                requires_signatures: state.requires_signatures,
+            }),
+        }
+    }
+
+    /// The survey, if `branch` and its pull request did not exist.
+    pub(super) fn survey_without(&self, branch: &str) -> Option<&SurveyedRepository> {
+        self.surveyed
+            .as_ref()
+            .filter(|survey| survey.branch == branch)
+    }
+
+    /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or `extra` lists, by
+    /// their paths from the top of the repository.
+    pub(crate) fn paths(&self, prefix: &str, globs: &Globs, extra: &[RelPath]) -> Vec<String> {
+        let wanted = |path: &RelPath| Snapshot::lists(globs, path) || extra.contains(path);
+        files_of(&self.tree, prefix, &wanted)
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    /// Fetches file contents that are missing in the local clone, in as few requests as possible.
+    pub(crate) async fn fetch(
+        &mut self,
+        forge: &Forge,
+        paths: &[String],
+        local: Local<'_>,
+    ) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        for id in paths
+            .iter()
+            .filter_map(|path| self.tree.entries.get(path))
+            .filter(|e| e.is_file())
+            .map(|e| &e.id)
+        {
+            if self.contents.contains_key(id) || missing.contains(id) {
+                continue;
+            }
+            match local(id).filter(|content| blob_id(content, id) == *id) {
+                Some(content) => drop(self.contents.insert(id.clone(), content)),
+                None => missing.push(id.clone()),
+            }
+        }
+        let contents = forge.blobs(&missing).await?;
+        self.contents.extend(missing.into_iter().zip(contents));
+        Ok(())
+    }
+
+    /// The content of a file that was fetched.
+    pub(crate) fn content(&self, path: &str) -> Option<&[u8]> {
+        let entry = self
+            .tree
+            .entries
+            .get(path)
+            .filter(|entry| entry.is_file())?;
+        self.contents.get(&entry.id).map(Vec::as_slice)
+    }
+
+    /// The configuration of a set on the base, or the reason for which it cannot be read; `None` if the
+    /// base has no such file.
+    pub(crate) async fn configuration(
+        &self,
+        forge: &Forge,
+        set: &SetPath,
+    ) -> Result<Option<Result<Config, String>>, Error> {
+        let path = set.to_string();
+        let Some(entry) = self.tree.entries.get(&path).filter(|entry| entry.is_file()) else {
+            return Ok(None);
+        };
+        let mut contents = forge.blobs(std::slice::from_ref(&entry.id)).await?;
+        let content = contents.pop().unwrap_or_default();
+        // Parsing reads no file below the root.
+        let root = set.directory();
+        let config = config::parse_bytes(content, &path, root, set, config::parse);
+        Ok(Some(config))
+    }
+
+    /// The content of a fetched blob.
+    pub(crate) fn blob(&self, id: &str) -> Option<&[u8]> {
+        self.contents.get(id).map(Vec::as_slice)
+    }
+
+    /// The fetched files and the symlinks below `prefix`.
+    pub(crate) fn snapshot(&self, prefix: &str) -> Snapshot {
+        snapshot(&self.tree, &self.contents, prefix)
+    }
+
+    /// The new files of a commit on it; `prefix` is the root's path in the repository.
+    pub(super) fn files(
+        &self,
+        prefix: &str,
+        changes: &[FileChange],
+    ) -> Result<Vec<NewFile>, Error> {
+        let mut files = Vec::new();
+        for change in changes {
+            let path = format!("{prefix}{}", change.path);
+            // A plan is made from the contents of the base. Anything else would overwrite a change that
+            // the plan does not show.
+            let entry = self.tree.entries.get(&path);
+            let Some(entry) = entry.filter(|entry| entry.id == blob_id(&change.old, &entry.id))
+            else {
+                let message = "the base has different content";
+                return Err(Error::about(Class::Conflict, &path, message));
+            };
+            files.push(NewFile {
+                mode: entry.mode.clone(),
+                new: blob_id(&change.new, &entry.id),
+                old: entry.id.clone(),
+                content: change.new.clone(),
+                path,
+            });
+        }
+        Ok(files)
+    }
+}
+
+/// The files of a tree below `prefix` that are `wanted`.
+pub(super) fn files_of<'t>(
+    tree: &'t Tree,
+    prefix: &'t str,
+    wanted: &'t dyn Fn(&RelPath) -> bool,
+) -> impl Iterator<Item = (&'t String, &'t TreeEntry)> {
+    let files = tree.entries.iter().filter(|(_, entry)| entry.is_file());
+    files.filter(move |(path, _)| below(prefix, path).is_some_and(|path| wanted(&path)))
+}
+
+/// The files of a tree below `prefix` with known contents, and its symlinks.
+pub(super) fn snapshot(tree: &Tree, contents: &HashMap<String, Vec<u8>>, prefix: &str) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (path, entry) in &tree.entries {
+        let Some(path) = below(prefix, path) else {
+            continue;
+        };
+        if entry.is_file() {
+            snapshot.note_chart(&path);
+        }
+        if entry.is_symlink() {
+            snapshot.insert_symlink(path);
+        } else if let Some(content) = contents.get(&entry.id).filter(|_| entry.is_file()) {
+            snapshot.insert(path, content.clone());
+        }
+    }
+    snapshot
+}
+
+pub(super) fn below(prefix: &str, path: &str) -> Option<RelPath> {
+    RelPath::parse(path.strip_prefix(prefix)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        app::pull_request::tests::Commits,
+        base::files::{Files as _, Hazard},
+        forge::Push,
+    };
+
+    /// Files, symlinks and submodules, some with the same content.
+    fn commits() -> Commits {
+        Commits::default()
+            .with(
+                "m0",
+                &[
+                    ("a.yml", "x"),
+                    ("dir/copy.yml", "x"),
+                    ("dir/chart/Chart.yaml", "chart"),
+                    ("dir/linked/Chart.yaml", "chart"),
+                    ("link.yml", "x"),
+                    ("other-link.yml", "a.yml"),
+                    ("submodule.yml", "x"),
+                    ("notes.txt", "notes"),
+                    ("other.txt", "other"),
+                ],
+            )
+            .with_mode("m0", "dir/linked/Chart.yaml", "120000")
+            .with_mode("m0", "link.yml", "120000")
+            .with_mode("m0", "other-link.yml", "120000")
+            .with_mode("m0", "submodule.yml", "160000")
+    }
+
+    fn base(commits: &Commits) -> Base {
+        let repo = Repo {
+            full_name: "acme/flows".to_owned(),
+            default_branch: "main".to_owned(),
+            node: String::new(),
+            push: Push::Unknown,
+            scopes: None,
+            public: true,
+            archived: false,
+        };
+        Base {
+            repo,
+            branch: "main".to_owned(),
+            head: Head::of_commit("m0"),
+            tree: commits.trees["m0"].clone(),
+            contents: HashMap::new(),
+            surveyed: None,
+        }
+    }
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text).unwrap()
+    }
+
+    #[test]
+    fn only_matched_or_listed_files_are_read() {
+        let base = base(&commits());
+        let globs = Globs::parse(["**/*.yml"]).unwrap();
+        let wanted = base.paths("", &globs, &[path("notes.txt")]);
+        assert_eq!(wanted, ["a.yml", "dir/copy.yml", "notes.txt"]);
+        let wanted = base.paths("dir/", &globs, &[path("notes.txt")]);
+        assert_eq!(wanted, ["dir/copy.yml"]);
+    }
+
+    #[tokio::test]
+    async fn content_is_fetched_once_and_only_for_files() {
+        let commits = commits();
+        let client = commits.serve();
+        let mut base = base(&commits);
+        let paths = ["a.yml", "dir/copy.yml", "other-link.yml", "absent.yml"];
+        base.fetch(&client.forge, &paths.map(str::to_owned), &mut |_| None)
+            .await
+            .unwrap();
+        let requested = client.blobs.lock().unwrap().clone();
+        assert_eq!(requested, [blob_id(b"x", "")]);
+        assert_eq!(base.content("a.yml"), Some(&b"x"[..]));
+        assert_eq!(base.content("dir/copy.yml"), Some(&b"x"[..]));
+        for none in ["link.yml", "submodule.yml", "notes.txt", "absent.yml"] {
+            assert_eq!(base.content(none), None, "{none}");
+        }
+        let snapshot = base.snapshot("");
+        let listing = snapshot
+            .list_unopened(&Globs::parse(["**/*"]).unwrap())
+            .unwrap();
+        assert_eq!(listing.files, ["a.yml", "dir/copy.yml"].map(path));
+        let symlinks = [
+            "dir/linked/Chart.yaml",
+            "link",
+            "link.yml",
+            "other-link.yml",
+        ]
+        .map(|link| (path(link), Hazard::Symlink));
+        assert_eq!(listing.hazards, symlinks);
+        // A chart file counts without its contents; a symlink does not count.
+        assert!(snapshot.has_chart(Path::new("dir/chart/Chart.yaml")));
+        assert!(!snapshot.has_chart(Path::new("dir/linked/Chart.yaml")));
+        let below = base.snapshot("dir/");
+        assert!(below.has_chart(Path::new("chart/Chart.yaml")));
+    }
+}

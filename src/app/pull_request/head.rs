@@ -1,0 +1,364 @@
+//! Verifies the head of a pull request before repin requests its merge.
+//!
+//! The text of a pull request, the messages of its commits, their authors and dates prove nothing:
+//! anyone can write them. Only the files of the head count. They must be those of the base with the
+//! pins of an approved set, and the merge must give the same.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::app::pull_request::{
+    base::{Base, below, files_of, snapshot},
+    origin,
+};
+use crate::{
+    base::{
+        error::{Class, Error},
+        files::{Files as _, ReadError, RelPath, Snapshot},
+        untrusted::plain,
+    },
+    config::Config,
+    core::{
+        checks::{Approved, Check, Status},
+        pins,
+        plan::{self, Plan, PlanError},
+    },
+    forge::{AheadCommits, Comparison, Forge, Head, Pull, Tree, TreeEntry, blob_id},
+};
+
+/// Two branches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BranchPair<'a> {
+    /// The source branch.
+    pub from: &'a str,
+    /// The target branch.
+    pub to: &'a str,
+}
+
+/// The authority for the merge of a pull request.
+#[derive(Clone, Copy)]
+pub(crate) enum Permission<'a> {
+    /// An approved set: the head must contain exactly its pins.
+    Set(ApprovedSet<'a>),
+    /// Two configured branches: the head must be that of the source branch.
+    Branches(BranchPair<'a>),
+}
+
+/// A set that this run approved, and the pull request that it belongs to.
+#[derive(Clone, Copy)]
+pub(crate) struct ApprovedSet<'a> {
+    /// The configuration of the base.
+    pub config: &'a Config,
+    /// The set.
+    pub approved: &'a Approved,
+    /// The base that the set was approved for.
+    pub base: &'a Base,
+    /// The root's path in the repository: empty, or with a `/` at its end.
+    pub prefix: &'a str,
+    /// The branch that the configuration gives for the set.
+    pub branch: &'a str,
+}
+
+/// Whether a pull request may be merged at its head.
+pub(super) enum HeadVerdict {
+    /// It may.
+    Verified,
+    /// It must not, for the reason in the error.
+    Refused(Error),
+    /// The branch is at another commit than the pull request: a push is not visible everywhere yet.
+    Lagging,
+}
+
+/// Builds the error for a pull request that repin does not merge.
+pub(crate) fn refused(pull: &Pull, reason: impl Into<String>) -> Error {
+    let what = format!("pull request #{} ({})", pull.number, pull.url);
+    Error::about(Class::Conflict, what, reason).help(
+        "review the pull request; then close it, or remove the change and run the promotion or rollback again",
+    )
+}
+
+impl Permission<'_> {
+    /// Fetches the head of a pull request and verifies it.
+    pub(super) async fn verify(&self, forge: &Forge, pull: &Pull) -> Result<HeadVerdict, Error> {
+        let (branch, base) = match self {
+            Self::Set(set) => (set.branch, set.base.branch.as_str()),
+            Self::Branches(pair) => (pair.from, pair.to),
+        };
+        if let Some(reason) = wrong_branches(pull, branch, base) {
+            return Ok(HeadVerdict::Refused(refused(pull, reason)));
+        }
+        match self {
+            Self::Set(set) => set.verify(forge, pull).await,
+            Self::Branches(pair) => {
+                let head = forge.branch(pair.from).await?;
+                Ok(match head {
+                    Some(head) if head.commit == pull.head_commit => HeadVerdict::Verified,
+                    _ => HeadVerdict::Lagging,
+                })
+            }
+        }
+    }
+}
+
+/// The mismatch if a pull request does not merge `branch` of this repository into `base`.
+pub(crate) fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<String> {
+    if !pull.own {
+        return Some("its branch is in another repository".to_owned());
+    }
+    if pull.head != branch {
+        return Some(format!(
+            "its branch is {}, but the configuration gives {}",
+            plain(&pull.head),
+            plain(branch)
+        ));
+    }
+    (pull.base != base).then(|| format!("its base is {}, not {}", plain(&pull.base), plain(base)))
+}
+
+impl ApprovedSet<'_> {
+    async fn verify(&self, forge: &Forge, pull: &Pull) -> Result<HeadVerdict, Error> {
+        let Some(base) = forge.branch(&pull.base).await? else {
+            return Ok(HeadVerdict::Lagging);
+        };
+        let compared = forge
+            .ahead(&pull.base, &base, &pull.head, pull.head_exists)
+            .await?;
+        let ahead = match compared {
+            Comparison::Absent => return Ok(HeadVerdict::Lagging),
+            Comparison::Unrelated(head) => {
+                let reason = format!("commit {head} has no commit in common with {}", pull.base);
+                return Ok(HeadVerdict::Refused(refused(pull, reason)));
+            }
+            Comparison::Related(ahead) => ahead,
+        };
+        if ahead.head != pull.head_commit {
+            return Ok(HeadVerdict::Lagging);
+        }
+        let mut reason = self.altered_commit(forge, &ahead).await?;
+        if reason.is_none() {
+            let sides = Sides::read(self, forge, &base, &ahead).await?;
+            self.same_configuration(&sides.base)?;
+            reason = sides.altered(self)?;
+        }
+        Ok(match reason {
+            Some(reason) => {
+                let reason = format!("commit {} was not approved: {reason}", ahead.head);
+                HeadVerdict::Refused(refused(pull, reason))
+            }
+            None => HeadVerdict::Verified,
+        })
+    }
+
+    /// The first foreign change of several commits. A merge by rebase replays each commit, so a
+    /// change that a later commit undoes on the branch may have an effect on the base.
+    async fn altered_commit(
+        &self,
+        forge: &Forge,
+        ahead: &AheadCommits,
+    ) -> Result<Option<String>, Error> {
+        if ahead.commits.len() < 2 {
+            return Ok(None);
+        }
+        let only_pins = plan::pin_only_filter(self.config, self.prefix);
+        let foreign = origin::foreign(forge, ahead, &|_, _| false, &only_pins).await?;
+        Ok(foreign.map(|foreign| foreign.describe()))
+    }
+
+    /// Fails if the configuration of the base changed since the set was approved.
+    fn same_configuration(&self, base: &Tree) -> Result<(), Error> {
+        let path = format!("{}{}", self.prefix, self.config.file_name());
+        if base.entries.get(&path) == self.base.tree.entries.get(&path) {
+            return Ok(());
+        }
+        let what = format!("{path} on {}", self.base.branch);
+        Err(Error::unavailable(what, "it changed during the run").help("run the command again"))
+    }
+}
+
+/// The files of a head, of its merge base, and of the base's head.
+struct Sides {
+    origin: Tree,
+    base: Tree,
+    head: Tree,
+    contents: HashMap<String, Vec<u8>>,
+}
+
+impl Sides {
+    async fn read(
+        set: &ApprovedSet<'_>,
+        forge: &Forge,
+        base: &Head,
+        ahead: &AheadCommits,
+    ) -> Result<Self, Error> {
+        let head = forge.tree(&Head::of_commit(&ahead.head)).await?;
+        let origin = forge.tree(&Head::of_commit(&ahead.merge_base)).await?;
+        let base = if base.commit == ahead.merge_base {
+            origin.clone()
+        } else {
+            forge.tree(base).await?
+        };
+        let scanned = |path: &RelPath| Snapshot::lists(&set.config.scanned, path);
+        let mut contents = HashMap::new();
+        let mut missing = BTreeSet::new();
+        for tree in [&head, &origin, &base] {
+            for (_, TreeEntry { id, .. }) in files_of(tree, set.prefix, &scanned) {
+                match set.base.blob(id) {
+                    Some(content) => drop(contents.insert(id.clone(), content.to_vec())),
+                    None => drop(missing.insert(id.clone())),
+                }
+            }
+        }
+        let missing: Vec<String> = missing.into_iter().collect();
+        let fetched = forge.blobs(&missing).await?;
+        contents.extend(missing.into_iter().zip(fetched));
+        Ok(Self {
+            origin,
+            base,
+            head,
+            contents,
+        })
+    }
+
+    /// The difference between the head, or its merge, and the base with the pins of the set.
+    fn altered(mut self, set: &ApprovedSet<'_>) -> Result<Option<String>, Error> {
+        if let Some(reason) = self.wrong_pins(set, &self.head)? {
+            return Ok(Some(reason));
+        }
+        for path in self.paths() {
+            let [origin, _, head] = self.entries(&path);
+            if head != origin && !self.is_planned(set, &path)? {
+                return Ok(Some(format!("it changes {}", plain(&path))));
+            }
+        }
+        match self.merged(set)? {
+            Ok(merged) => {
+                let reason = self.wrong_pins(set, &merged)?;
+                Ok(reason.map(|reason| format!("merged into the base, {reason}")))
+            }
+            Err(path) => Ok(Some(format!(
+                "the base changed the pins in {}",
+                plain(&path)
+            ))),
+        }
+    }
+
+    fn paths(&self) -> BTreeSet<String> {
+        let trees = [&self.origin, &self.base, &self.head];
+        let paths = trees.iter().flat_map(|tree| tree.entries.keys());
+        paths.cloned().collect()
+    }
+
+    fn entries(&self, path: &str) -> [Option<&TreeEntry>; 3] {
+        [&self.origin, &self.base, &self.head].map(|tree| tree.entries.get(path))
+    }
+
+    /// Whether the head has the content that the plan gives the file of the merge base or of the
+    /// base.
+    fn is_planned(&self, set: &ApprovedSet<'_>, path: &str) -> Result<bool, ReadError> {
+        let Some(head) = self.head.entries.get(path) else {
+            return Ok(false);
+        };
+        for tree in [&self.origin, &self.base] {
+            if self.planned(set, tree, path)?.as_ref() == Some(head) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The entry that the plan gives a scanned file of a tree; `None` if it has no such file.
+    fn planned(
+        &self,
+        set: &ApprovedSet<'_>,
+        tree: &Tree,
+        path: &str,
+    ) -> Result<Option<TreeEntry>, ReadError> {
+        let Some(content) = self.planned_content(set, tree, path)? else {
+            return Ok(None);
+        };
+        let entry = tree.entries.get(path);
+        Ok(entry.map(|entry| TreeEntry {
+            mode: entry.mode.clone(),
+            id: blob_id(&content, &entry.id),
+        }))
+    }
+
+    fn planned_content(
+        &self,
+        set: &ApprovedSet<'_>,
+        tree: &Tree,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        let relative =
+            below(set.prefix, path).filter(|path| Snapshot::lists(&set.config.scanned, path));
+        let (true, Some(relative)) = (tree.entries.contains_key(path), relative) else {
+            return Ok(None);
+        };
+        let files = snapshot(tree, &self.contents, set.prefix);
+        let content = files.read(&relative)?;
+        let change = Plan::of_content(set.approved, set.config, &files, &relative, content);
+        Ok(Some(change.new))
+    }
+
+    /// The difference between the pins of a tree and those of the set.
+    fn wrong_pins(&self, set: &ApprovedSet<'_>, tree: &Tree) -> Result<Option<String>, Error> {
+        let files = snapshot(tree, &self.contents, set.prefix);
+        let found = pins::find(&files, set.config)?;
+        match Plan::new(set.approved, set.config, &files, &found) {
+            Ok(plan) => Ok(plan
+                .changes()
+                .first()
+                .map(|change| format!("{} has other pins than the set", change.path))),
+            Err(PlanError::Counts(checks)) => {
+                let failed = checks.iter().find(|check| check.status == Status::Fail);
+                let reason = failed.map_or_else(String::new, Check::describe);
+                Ok(Some(format!("its pins are not those of the set: {reason}")))
+            }
+            Err(PlanError::Read(error)) => Err(error.into()),
+        }
+    }
+
+    /// The files of a merge of the head into the base, or a file with pins that the base changed.
+    /// For a file that both changed, the merge has the content of the base with the pins of the
+    /// set, or there is a conflict.
+    fn merged(&mut self, set: &ApprovedSet<'_>) -> Result<Result<Tree, String>, Error> {
+        let mut merged = Tree {
+            id: String::new(),
+            entries: BTreeMap::new(),
+        };
+        let pins = [&self.origin, &self.base].map(|tree| {
+            let files = snapshot(tree, &self.contents, set.prefix);
+            pins::find(&files, set.config)
+        });
+        let [before, now] = pins;
+        let (before, now) = (before?, now?);
+        for path in self.paths() {
+            let [origin, base, head] = self.entries(&path);
+            let entry = if head == origin {
+                base.cloned()
+            } else if head == base {
+                head.cloned()
+            } else {
+                let of = |found: &pins::Found| {
+                    let relative = below(set.prefix, &path);
+                    let pins = found.pins().iter();
+                    let here = pins.filter(|pin| relative.as_ref() == Some(&*pin.file));
+                    here.map(|pin| (pin.item.image, pin.item.digest, pin.item.tag.clone()))
+                        .collect::<Vec<_>>()
+                };
+                let content = self.planned_content(set, &self.base, &path)?;
+                let (Some(content), Some(base), true) = (content, base, of(&before) == of(&now))
+                else {
+                    return Ok(Err(path));
+                };
+                let id = blob_id(&content, &base.id);
+                let mode = base.mode.clone();
+                self.contents.insert(id.clone(), content);
+                Some(TreeEntry { mode, id })
+            };
+            if let Some(entry) = entry {
+                merged.entries.insert(path, entry);
+            }
+        }
+        Ok(Ok(merged))
+    }
+}

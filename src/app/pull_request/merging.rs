@@ -1,0 +1,220 @@
+//! Requests the merge of a pull request, by the same rules on every forge.
+//!
+//! Required reviews remain the task of people. `head` verifies the head of a pull request first, and
+//! each request contains that head, so the forge merges no other one.
+
+use crate::app::pull_request::{Permission, head::HeadVerdict};
+use crate::{
+    base::{error::Error, untrusted::plain},
+    forge::{Forge, Gate, GateState, Merge, Pull, PullState, judge, read_gates},
+};
+
+/// The number of polls for the latest change of a pull request.
+const ROUNDS: u32 = 4;
+
+/// Schedules the merge of an open pull request at its head, or merges it at once if every gate passed.
+/// `gates`: contexts that must pass in addition to those that the branch requires.
+pub(crate) async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
+    let known = forge.required_contexts(&pull.base).await?;
+    let held = known.clone().unwrap_or_default();
+    let own: Vec<String> = gates
+        .iter()
+        .filter(|context| !held.contains(context))
+        .cloned()
+        .collect();
+    let all = [held.as_slice(), own.as_slice()].concat();
+    if all.is_empty() && known.is_some() {
+        let reason = format!(
+            "{} requires no status and forge.gates names none, so it would be merged without any check",
+            pull.base
+        );
+        return Ok(Merge::Refused(reason));
+    }
+    if all.is_empty() {
+        // The rules are unknown, so only the forge may decide when to merge.
+        let merge = forge.schedule_merge(pull, &pull.head_commit).await?;
+        return Ok(match merge {
+            Merge::Clean(reason) | Merge::Unscheduled(reason) => Merge::Refused(reason),
+            merge => merge,
+        });
+    }
+    let gates = read_gates(forge, &all, &pull.head_commit).await?;
+    let (required_by_base, additional) = gates.split_at(held.len());
+    // The forge waits only for the contexts that the branch requires, so the other gates must pass
+    // first.
+    if let Some(merge) = not_yet(additional) {
+        return Ok(merge);
+    }
+    // The forge may ignore a required context that has never reported.
+    let silent = required_by_base
+        .iter()
+        .find(|gate| gate.state == GateState::Absent);
+    if !forge.capabilities().waits_for_silent_contexts
+        && let Some(silent) = silent
+    {
+        return Ok(later(silent));
+    }
+    if !forge.capabilities().checks_when_scheduled && not_yet(&gates).is_none() {
+        return merge_or_schedule(forge, pull).await;
+    }
+    match forge.schedule_merge(pull, &pull.head_commit).await? {
+        Merge::Scheduled if !forge.capabilities().checks_when_scheduled => {
+            scheduled(forge, pull, &all).await
+        }
+        Merge::Scheduled => Ok(match silent.filter(|gate| gate.expired) {
+            Some(gate) => Merge::Held(unreported(gate)),
+            None => Merge::Scheduled,
+        }),
+        Merge::Clean(_) => match not_yet(&gates) {
+            Some(merge) => Ok(merge),
+            None => forge.merge(pull, &pull.head_commit).await,
+        },
+        // The forge merges on request, so the merge is requested as soon as everything passed.
+        Merge::Unscheduled(refusal) => match not_yet(&gates) {
+            Some(Merge::Later(reason)) => Ok(Merge::Later(format!("{refusal}; {reason}"))),
+            Some(merge) => Ok(merge),
+            None => forge.merge(pull, &pull.head_commit).await,
+        },
+        merge => Ok(merge),
+    }
+}
+
+/// Merges a pull request in which everything required passed; schedules the merge if the forge
+/// refuses it now, for example because an approval is missing.
+async fn merge_or_schedule(forge: &Forge, pull: &Pull) -> Result<Merge, Error> {
+    let reason = match forge.merge(pull, &pull.head_commit).await? {
+        Merge::Refused(reason) => reason,
+        merge => return Ok(merge),
+    };
+    Ok(match forge.schedule_merge(pull, &pull.head_commit).await? {
+        Merge::Scheduled => Merge::Held(reason),
+        Merge::Unscheduled(_) => Merge::Refused(reason),
+        merge => merge,
+    })
+}
+
+/// Merges a pull request after its merge was scheduled, because the forge does not start a
+/// scheduled merge if the last required status arrived before the request.
+async fn scheduled(forge: &Forge, pull: &Pull, required: &[String]) -> Result<Merge, Error> {
+    let reports = forge.statuses(&pull.head_commit).await?;
+    if not_yet(&judge(required, &reports)).is_some() {
+        return Ok(Merge::Scheduled);
+    }
+    let reason = match forge.merge(pull, &pull.head_commit).await? {
+        Merge::Refused(reason) => reason,
+        merge => return Ok(merge),
+    };
+    // The forge also refuses a pull request that it has just merged itself.
+    let current = forge.pull(pull.number).await?;
+    Ok(match current.map(|current| current.state) {
+        Some(PullState::Merged(_)) => Merge::Merged,
+        _ => Merge::Held(reason),
+    })
+}
+
+/// The outcome of an attempt to schedule a merge.
+#[derive(Debug, Clone)]
+pub(crate) enum MergeAttempt {
+    /// The head was verified, with this result of the merge.
+    Merge(Merge),
+    /// The pull request must not be merged, for the reason in the error. A scheduled merge is
+    /// canceled.
+    Refused(Error),
+    /// The pull request is not open, or its branch is not visible everywhere yet.
+    Lagging,
+}
+
+/// Verifies the head of a pull request and schedules its merge at that head; cancels a scheduled
+/// merge if the head must not be merged.
+pub(crate) async fn schedule(
+    forge: &Forge,
+    pull: &Pull,
+    gates: &[String],
+    permission: &Permission<'_>,
+) -> Result<MergeAttempt, Error> {
+    match permission.verify(forge, pull).await? {
+        HeadVerdict::Lagging => Ok(MergeAttempt::Lagging),
+        HeadVerdict::Refused(error) => Ok(MergeAttempt::Refused(disarm(forge, pull, error).await)),
+        HeadVerdict::Verified => arm(forge, pull, gates).await.map(MergeAttempt::Merge),
+    }
+}
+
+/// The error of a pull request that must not be merged at its head; a merge that was scheduled for it
+/// is canceled.
+pub(crate) async fn refusal(
+    forge: &Forge,
+    pull: &Pull,
+    permission: &Permission<'_>,
+) -> Result<Option<Error>, Error> {
+    match permission.verify(forge, pull).await? {
+        HeadVerdict::Refused(error) => Ok(Some(disarm(forge, pull, error).await)),
+        HeadVerdict::Verified | HeadVerdict::Lagging => Ok(None),
+    }
+}
+
+/// Cancels the scheduled merge of a pull request, and adds this to the error with the reason.
+pub(crate) async fn disarm(forge: &Forge, pull: &Pull, error: Error) -> Error {
+    let result = match forge.cancel_merge(pull).await {
+        Ok(true) => format!("the scheduled merge of #{} was canceled", pull.number),
+        Ok(false) => return error,
+        Err(failed) => format!(
+            "the scheduled merge of #{} could not be canceled: {}",
+            pull.number, failed.message
+        ),
+    };
+    Error {
+        message: format!("{}; {result}", error.message),
+        ..error
+    }
+}
+
+/// Like [`schedule`], for a pull request that was just opened or changed: repeats the attempt while the
+/// branch is not visible everywhere.
+pub(crate) async fn schedule_new(
+    forge: &Forge,
+    number: u64,
+    gates: &[String],
+    permission: &Permission<'_>,
+) -> Result<MergeAttempt, Error> {
+    for round in 1..=ROUNDS {
+        let pull = forge
+            .pull(number)
+            .await?
+            .filter(|pull| pull.state == PullState::Open);
+        let Some(pull) = pull else {
+            return Ok(MergeAttempt::Lagging);
+        };
+        match schedule(forge, &pull, gates, permission).await? {
+            MergeAttempt::Lagging => forge.back_off(round).await,
+            attempt => return Ok(attempt),
+        }
+    }
+    Ok(MergeAttempt::Lagging)
+}
+
+/// The pending or failed gates as a result; `None` if all gates passed.
+fn not_yet(gates: &[Gate]) -> Option<Merge> {
+    let failed = gates.iter().find(|gate| gate.state == GateState::Fail);
+    if let Some(gate) = failed {
+        return Some(Merge::Refused(format!("{} failed", plain(&gate.context))));
+    }
+    gates
+        .iter()
+        .find(|gate| gate.state != GateState::Pass)
+        .map(later)
+}
+
+fn later(gate: &Gate) -> Merge {
+    Merge::Later(match gate.state {
+        GateState::Absent => unreported(gate),
+        _ => format!("{} is still pending", plain(&gate.context)),
+    })
+}
+
+fn unreported(gate: &Gate) -> String {
+    let context = plain(&gate.context);
+    match gate.expiry() {
+        Some(expiry) => format!("{context} has no report; it {expiry}"),
+        None => format!("{context} has not reported yet"),
+    }
+}

@@ -1,0 +1,589 @@
+//! Reconciles the pull request of a plan: one commit on one deterministic branch, and one pull
+//! request, even with concurrent runs and after interrupted ones.
+//!
+//! Each round fetches the current state and takes the next step. The next round detects concurrent
+//! changes. Checks and plans are made before.
+
+pub(crate) mod other_set;
+mod own;
+mod supersede;
+mod surveyed;
+
+use async_trait::async_trait;
+use own::OwnPullRequest;
+pub(crate) use own::{Closing, closing, is_moving};
+use surveyed::{ExpectedBase, PullsBefore};
+use tokio::sync::OnceCell;
+
+use crate::app::pull_request::{Base, Marker, OnlyPins, merging, origin};
+use crate::{
+    base::{error::Error, text::words},
+    config::SetPath,
+    core::plan::FileChange,
+    forge::{
+        AheadCommits, BranchState, Comparison, CreateOutcome, Edit, Forge, Head, LabelOutcome,
+        NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull, Pulls, Readiness,
+    },
+};
+
+/// The rounds after which a run gives up on concurrent changes.
+const ROUNDS: u32 = 8;
+
+/// Other revisions of the same set.
+#[async_trait(?Send)]
+pub(crate) trait Rivals {
+    /// Whether the configuration, or the configuration of a former path, gives this branch to the pull
+    /// request with a marker.
+    fn has_branch(&self, marker: &Marker, branch: &str) -> bool;
+
+    /// The age of a revision relative to the promoted one.
+    async fn age(&self, revision: &str) -> RevisionAge;
+}
+
+/// The age of a revision relative to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RevisionAge {
+    /// History shows that it is older.
+    Older,
+    /// History shows that it is newer.
+    Newer,
+    /// History does not show it.
+    Unknown,
+    /// History could not be read, for this reason.
+    Unreadable(String),
+}
+
+/// The pull request that is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Proposal<'a> {
+    pub branch: &'a str,
+    /// The commit's and the pull request's title.
+    pub title: &'a str,
+    /// The last lines of the commit's message.
+    pub trailers: &'a [String],
+    /// The pull request's text, with the marker in it.
+    pub body: &'a str,
+    /// The hidden line by which a later run finds the pull request.
+    pub marker: &'a Marker,
+    /// The root's path in the repository: empty, or with a `/` at its end.
+    pub prefix: &'a str,
+    /// The files that change; at least one.
+    pub changes: &'a [FileChange],
+    pub labels: &'a [String],
+    pub state: Readiness,
+    /// Whether to reopen a pull request that a person closed.
+    pub reopen: bool,
+    pub rivals: &'a dyn Rivals,
+    /// Close the pull requests of older revisions.
+    pub supersede: bool,
+    /// Decides whether a commit on the branch changes pins and nothing else.
+    pub only_pins: OnlyPins<'a>,
+    /// Whether merges are scheduled. A scheduled merge of a foreign head is canceled.
+    pub auto_merge: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// The pull request is in the planned state.
+    Reconciled(Box<PullRequestResult>),
+    /// The base branch moved, so the plan is outdated.
+    BaseMoved {
+        /// Whether a visible change may have been made.
+        begun: bool,
+    },
+}
+
+/// A pull request in the planned state.
+#[derive(Debug, Clone)]
+pub(crate) struct PullRequestResult {
+    pub number: u64,
+    /// The URL of its web page.
+    pub url: String,
+    pub change: Change,
+    /// The numbers of the older pull requests that were closed.
+    pub superseded: Vec<u64>,
+    /// Failures that only warn.
+    pub warnings: Vec<String>,
+    /// The error of a step after the pull request was opened.
+    pub late_error: Option<Error>,
+}
+
+words! {
+    /// The action taken on a pull request.
+    pub(crate) enum Change {
+        /// It was opened.
+        Created = "created",
+        /// It existed and was changed.
+        Updated = "updated",
+        /// It existed in the planned state.
+        Unchanged = "unchanged",
+    }
+}
+
+/// Reconciles one branch and its pull request with the plan.
+struct Reconcile<'a> {
+    forge: &'a Forge,
+    base: &'a Base,
+    proposal: &'a Proposal<'a>,
+    files: Vec<NewFile>,
+    permitted: OnceCell<()>,
+    /// Whether a visible change may have been made.
+    begun: bool,
+    change: Change,
+    /// The state of the branch when the forge last refused to write it.
+    refused: Option<BranchState>,
+}
+
+/// The result of a step.
+enum Step {
+    /// The branch and this pull request exist as planned.
+    Settled(Box<Pull>),
+    /// The state must be fetched again, for this reason.
+    Again(String),
+    /// The plan is outdated.
+    BaseMoved,
+}
+
+/// Reconciles the branch and the pull request with the proposal.
+pub(crate) async fn open(
+    forge: &Forge,
+    base: &Base,
+    proposal: &Proposal<'_>,
+) -> Result<Outcome, Error> {
+    let files = base.files(proposal.prefix, proposal.changes)?;
+    let mut work = Reconcile {
+        forge,
+        base,
+        proposal,
+        files,
+        permitted: OnceCell::new(),
+        begun: false,
+        change: Change::Unchanged,
+        refused: None,
+    };
+    work.rounds().await.map_err(|error| Error {
+        begun: work.begun,
+        ..error
+    })
+}
+
+impl Reconcile<'_> {
+    async fn rounds(&mut self) -> Result<Outcome, Error> {
+        let mut last_reason = String::new();
+        for round in 1..=ROUNDS {
+            let (step, before) = self.round(round).await?;
+            match step {
+                Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
+                Step::Again(reason) => last_reason = reason,
+                Step::Settled(pull) if self.stays_open(&pull).await? => {
+                    let pull = self.remove_notice(pull).await?;
+                    let result = self.finish(*pull, before).await;
+                    return Ok(Outcome::Reconciled(Box::new(result)));
+                }
+                Step::Settled(_) => {
+                    "the forge closed it while its branch was being recreated"
+                        .clone_into(&mut last_reason);
+                }
+            }
+            self.forge.back_off(round).await;
+        }
+        let (forge, branch) = (self.forge.name(), self.proposal.branch);
+        let what = format!("{forge}: the pull request of {branch}");
+        let reason = format!(
+            "the pull request differs from the plan after {ROUNDS} attempts: {last_reason}"
+        );
+        Err(Error::unavailable(what, reason))
+    }
+
+    /// Whether the forge does not close the pull request with a delay, because this run or an earlier one
+    /// deleted its branch.
+    async fn stays_open(&self, pull: &Pull) -> Result<bool, Error> {
+        let interrupted = !self.begun && is_moving(pull);
+        self.forge.stays_open(pull, interrupted).await
+    }
+
+    /// Takes the remaining steps once the pull request exists. None of them closes it.
+    async fn finish(&mut self, pull: Pull, before: PullsBefore) -> PullRequestResult {
+        let mut result = PullRequestResult {
+            number: pull.number,
+            url: pull.url.clone(),
+            change: self.change,
+            superseded: Vec::new(),
+            warnings: Vec::new(),
+            late_error: None,
+        };
+        result.late_error = self.finish_steps(pull, before, &mut result).await.err();
+        result
+    }
+
+    async fn finish_steps(
+        &mut self,
+        pull: Pull,
+        before: PullsBefore,
+        result: &mut PullRequestResult,
+    ) -> Result<(), Error> {
+        let open = match &before {
+            PullsBefore::Listed(open) if self.change != Change::Created => open.clone(),
+            // Another run may have opened one at the same time, for this revision or another.
+            _ => self.forge.pulls(Pulls::Open).await?,
+        };
+        let pull = self.close_duplicates(pull, &open).await?;
+        result.number = pull.number;
+        result.url.clone_from(&pull.url);
+        result.change = self.change;
+        self.yield_to_newer(&pull, &before, &open).await?;
+        self.label(&pull, &mut result.warnings).await?;
+        self.make_state(&pull).await?;
+        result.change = self.change;
+        self.supersede(&pull, &open, result).await
+    }
+
+    async fn step(&mut self, open: &[Pull]) -> Result<Step, Error> {
+        let (forge, proposal) = (self.forge, self.proposal);
+        let exists = open
+            .iter()
+            .any(|pull| pull.own && pull.head == proposal.branch && pull.head_exists);
+        let ahead = match forge
+            .ahead(&self.base.branch, &self.base.head, proposal.branch, exists)
+            .await?
+        {
+            Comparison::Absent => None,
+            Comparison::Related(ahead) => Some(ahead),
+            Comparison::Unrelated(head) => {
+                let error = origin::unrelated(self.branch_subject(), &head, &self.base.branch);
+                return Err(self.disarm(open, error).await);
+            }
+        };
+        if let Some(ahead) = &ahead {
+            self.refuse_foreign(ahead, open).await?;
+        }
+        let found = self.find(open).await?;
+        if let Some(ahead) = &ahead
+            && self.is_usable(ahead, &found).await?
+        {
+            return match found {
+                OwnPullRequest::Open(pull) => Ok(Step::Settled(pull)),
+                OwnPullRequest::Closed(pull) => self.reopen(&pull).await,
+                OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create(None).await,
+            };
+        }
+        self.permit().await?;
+        let old_state = match ahead {
+            None => BranchState::Absent,
+            Some(ahead) if ahead.commits.is_empty() => BranchState::Behind(ahead.head),
+            Some(ahead) => BranchState::Diverged(ahead.head),
+        };
+        let found = match found {
+            // The forge reopens it when the branch is recreated.
+            OwnPullRequest::Closed(pull) if forge.rebuilding_closes(&old_state).await? => {
+                OwnPullRequest::Open(pull)
+            }
+            // GitHub cannot reopen a pull request after its branch moved. A new pull request has
+            // the planned branch already.
+            OwnPullRequest::Closed(closed) => match self.reopen(&closed).await? {
+                Step::Settled(pull) if pull.number == closed.number => OwnPullRequest::Open(pull),
+                other => return Ok(other),
+            },
+            found => found,
+        };
+        let found = match found {
+            OwnPullRequest::Open(pull) => {
+                OwnPullRequest::Open(self.announce(*pull, &old_state).await?)
+            }
+            found => found,
+        };
+        self.publish(&old_state, found, None).await
+    }
+
+    fn branch_subject(&self) -> String {
+        format!("{}: the branch {}", self.forge.name(), self.proposal.branch)
+    }
+
+    /// Fails if the branch has a foreign commit, and cancels the scheduled merge of that commit.
+    async fn refuse_foreign(&mut self, ahead: &AheadCommits, open: &[Pull]) -> Result<(), Error> {
+        if let Some(other) = self.other_set(ahead, open) {
+            // The scheduled merge would include the commit of the other set.
+            let error = self.other_set_error(&other);
+            return Err(self.disarm(open, error).await);
+        }
+        let files = &self.files;
+        // A listed path with the content of the base may have another mode.
+        let expected =
+            |path: &str, id: &str| files.iter().any(|file| file.path == path && file.new == id);
+        let found = origin::foreign(self.forge, ahead, &expected, self.proposal.only_pins).await?;
+        let Some(foreign) = found else { return Ok(()) };
+        let error = if self.is_of_top_set(ahead).await? {
+            self.other_set_error(&SetPath::top())
+        } else {
+            foreign.error(self.branch_subject())
+        };
+        Err(self.disarm(open, error).await)
+    }
+
+    /// Cancels the scheduled merge of the branch's pull request, and reports this in `error`.
+    async fn disarm(&mut self, open: &[Pull], error: Error) -> Error {
+        let armed = |pull: &&Pull| {
+            self.proposal.auto_merge
+                && pull.own
+                && pull.head == self.proposal.branch
+                && self.is_marked(pull)
+        };
+        match open.iter().find(armed) {
+            Some(pull) => merging::disarm(self.forge, pull, error).await,
+            None => error,
+        }
+    }
+
+    /// Whether the branch can remain as it is: its merge gives the planned contents without a conflict.
+    async fn is_usable(&self, ahead: &AheadCommits, found: &OwnPullRequest) -> Result<bool, Error> {
+        let fresh = ahead.merge_base == self.base.head.commit;
+        // A merged pull request is not reused: its branch restarts at the base's head.
+        if matches!(found, OwnPullRequest::Merged) && !fresh {
+            return Ok(false);
+        }
+        // The forge closed it while its branch was recreated, and checks it only once.
+        if let OwnPullRequest::Closed(pull) = found
+            && own::is_moving(pull)
+            && self
+                .forge
+                .rebuilding_closes(&BranchState::Diverged(ahead.head.clone()))
+                .await?
+        {
+            return Ok(false);
+        }
+        if !self.is_planned(ahead) {
+            return Ok(false);
+        }
+        if !fresh && !self.is_mergeable(ahead, found).await? {
+            return Ok(false);
+        }
+        // A pull request shows an old commit if its branch moved while it was closed, or if a push was
+        // interrupted.
+        match found {
+            OwnPullRequest::Open(pull) | OwnPullRequest::Closed(pull) => {
+                self.forge.shows_head(pull, &ahead.head).await
+            }
+            OwnPullRequest::Merged | OwnPullRequest::Nothing => Ok(true),
+        }
+    }
+
+    /// Whether a branch that begins at an older commit of the base can be merged.
+    async fn is_mergeable(
+        &self,
+        ahead: &AheadCommits,
+        found: &OwnPullRequest,
+    ) -> Result<bool, Error> {
+        // A change of one of these files on the base would be a conflict.
+        let origin = self.forge.tree(&Head::of_commit(&ahead.merge_base)).await?;
+        let same = |file: &NewFile| {
+            let entry = origin.entries.get(&file.path);
+            entry.is_some_and(|entry| entry.id == file.old)
+        };
+        if !self.files.iter().all(same) {
+            return Ok(false);
+        }
+        let pull = match found {
+            OwnPullRequest::Open(pull) => Some(&**pull),
+            _ => None,
+        };
+        Ok(!self.forge.is_outdated(pull, &self.base.branch).await?)
+    }
+
+    /// Whether the branch has the planned content in each planned file, and the base's in all
+    /// others.
+    fn is_planned(&self, ahead: &AheadCommits) -> bool {
+        let new = |path: &str| {
+            self.files
+                .iter()
+                .find(|file| file.path == path)
+                .map(|file| &file.new)
+        };
+        let at_base = |path: &str| self.base.tree.entries.get(path).map(|entry| &entry.id);
+        self.files
+            .iter()
+            .all(|file| ahead.changed.contains_key(&file.path))
+            && ahead
+                .changed
+                .iter()
+                .all(|(path, id)| id.as_ref() == new(path).or_else(|| at_base(path)))
+    }
+
+    /// Checks the token's permissions before anything is written.
+    async fn permit(&self) -> Result<(), Error> {
+        let check = || async {
+            let mut files = self.files.iter();
+            let workflows = files.any(|file| crate::forge::is_workflow(&file.path));
+            let writes = PlannedWrites { workflows };
+            self.forge
+                .check_permissions(&self.base.repo, writes)
+                .await?;
+            if self.proposal.auto_merge {
+                self.forge.check_merge_method(&self.base.branch).await?;
+            }
+            Ok(())
+        };
+        self.permitted.get_or_try_init(check).await.copied()
+    }
+
+    /// Records that the pull request changed; one that this run opened remains `created`.
+    fn updated(&mut self) {
+        if self.change != Change::Created {
+            self.change = Change::Updated;
+        }
+    }
+
+    /// Records the outcome of a change; a refused request changed nothing.
+    fn record<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.begun |= result.as_ref().err().is_none_or(|error| error.begun);
+        result
+    }
+
+    /// Updates the text before the branch: a run that is interrupted in between is repeated by the next
+    /// one, which finds the old contents.
+    async fn announce(&mut self, pull: Pull, old_state: &BranchState) -> Result<Box<Pull>, Error> {
+        let body = if self.forge.rebuilding_closes(old_state).await? {
+            own::while_moving(self.proposal.body)
+        } else {
+            self.proposal.body.to_owned()
+        };
+        let edit = Edit {
+            title: Some((self.proposal.title, pull.readiness)),
+            body: Some(&body),
+            transition: None,
+        };
+        let edited = self.forge.edit_pull(pull.number, &edit).await;
+        let edited = self.record(edited)?;
+        self.updated();
+        Ok(Box::new(Pull {
+            body: edited.body,
+            ..pull
+        }))
+    }
+
+    /// Creates the commit, the branch and, if it is missing, the pull request. `expected` is the
+    /// base of the survey if the state was not fetched since.
+    async fn publish(
+        &mut self,
+        old_state: &BranchState,
+        found: OwnPullRequest,
+        expected: Option<&ExpectedBase>,
+    ) -> Result<Step, Error> {
+        let trailers = self.proposal.trailers.join("\n");
+        let message = format!("{}\n\n{trailers}\n", self.proposal.title);
+        let carried = match &found {
+            OwnPullRequest::Open(pull) => Some(&**pull),
+            _ => None,
+        };
+        let commit = NewCommit {
+            repo: &self.base.repo,
+            parent: &self.base.head,
+            base: &self.base.branch,
+            message: &message,
+            files: &self.files,
+            pull: carried,
+            surveyed: expected.map(ExpectedBase::of_commit),
+        };
+        let published = self
+            .forge
+            .publish(&commit, self.proposal.branch, old_state)
+            .await;
+        // A branch that was deleted to be recreated is a change, even if its commit is refused.
+        self.begun |= self.forge.has_recreated(self.proposal.branch);
+        if let Err(error) = &published {
+            self.begun |= error.begun;
+        }
+        match published? {
+            PublishOutcome::BaseMoved => return Ok(Step::BaseMoved),
+            PublishOutcome::OnMovedBase => {
+                self.begun = true;
+                return Ok(Step::BaseMoved);
+            }
+            PublishOutcome::Raced(reason) => return Ok(Step::Again(reason)),
+            PublishOutcome::Unsure(reason) => {
+                self.begun = true;
+                return Ok(Step::Again(reason));
+            }
+            // A refusal is a race only if the branch moved.
+            PublishOutcome::Refused(error) if self.refused.as_ref() == Some(old_state) => {
+                return Err(error);
+            }
+            PublishOutcome::Refused(error) => {
+                self.refused = Some(old_state.clone());
+                return Ok(Step::Again(error.message));
+            }
+            PublishOutcome::Done(_) => self.begun = true,
+        }
+        match found {
+            OwnPullRequest::Open(pull) => Ok(Step::Settled(pull)),
+            _ => self.create(expected).await,
+        }
+    }
+
+    /// Opens the pull request. If it exists already, the next round finds it.
+    async fn create(&mut self, expected: Option<&ExpectedBase>) -> Result<Step, Error> {
+        self.permit().await?;
+        let proposal = self.proposal;
+        // The forge may close it with a delay. Then only the notice shows that repin caused it.
+        let body = if self.forge.has_recreated(proposal.branch) {
+            own::while_moving(proposal.body)
+        } else {
+            proposal.body.to_owned()
+        };
+        let new = NewPull {
+            title: proposal.title,
+            body: &body,
+            head: proposal.branch,
+            base: &self.base.branch,
+            state: proposal.state,
+        };
+        let created = self.forge.create_pull(&new).await;
+        if let Err(error) = &created {
+            self.begun |= error.begun;
+        }
+        let created = created?;
+        if matches!(created, CreateOutcome::New(_) | CreateOutcome::Unsure(_)) {
+            self.begun = true;
+            // After a lost response, the pull request that is found counts as opened by this run.
+            self.change = Change::Created;
+        }
+        Ok(match created {
+            CreateOutcome::New(pull) => {
+                // The base was read by a survey, and may have moved since.
+                if expected.is_some() && pull.base_commit != self.base.head.commit {
+                    return Ok(Step::BaseMoved);
+                }
+                Step::Settled(pull)
+            }
+            CreateOutcome::Unsure(reason)
+            | CreateOutcome::Exists(reason)
+            | CreateOutcome::NotYet(reason) => Step::Again(reason),
+        })
+    }
+
+    /// Adds the labels. A failure is a warning.
+    async fn label(&mut self, pull: &Pull, warnings: &mut Vec<String>) -> Result<(), Error> {
+        let labels = self.proposal.labels;
+        // A label that a person removed is not restored. An interrupted run has added no labels.
+        if labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label)) {
+            return Ok(());
+        }
+        self.permit().await?;
+        let reason = match self.forge.add_labels(pull.number, labels).await {
+            Ok(LabelOutcome::Done) => return Ok(()),
+            Ok(LabelOutcome::NotPermitted(reason)) => reason,
+            Err(error) => error.to_string(),
+        };
+        warnings.push(format!("cannot add the labels: {reason}"));
+        Ok(())
+    }
+
+    /// Changes between draft and ready.
+    async fn make_state(&mut self, pull: &Pull) -> Result<(), Error> {
+        if pull.readiness != self.proposal.state {
+            self.permit().await?;
+            self.forge.set_state(pull, self.proposal.state).await?;
+            self.updated();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! Title and text of the pull request from one long-lived branch into another.
+
+use std::fmt::Write as _;
+
+use crate::{
+    app::pull_request::branches::BranchPair,
+    base::untrusted::markdown::code,
+    config::SetPath,
+    forge::{Gate, GateState},
+};
+
+/// The number of commits or gates that the text lists.
+const LISTED: usize = 50;
+
+pub(crate) fn title(between: BranchPair<'_>) -> String {
+    format!("promote: {} into {}", between.from, between.to)
+}
+
+/// The text of the pull request: the commits, the gates that have not passed, and the marker. `subjects`
+/// start with the oldest commit.
+pub(crate) fn body(
+    between: BranchPair<'_>,
+    subjects: &[String],
+    gates: &[Gate],
+    set: &SetPath,
+) -> String {
+    let count = if subjects.len() == 1 {
+        "1 commit".to_owned()
+    } else {
+        format!("{} commits", subjects.len())
+    };
+    let mut text = format!(
+        "Merges {} into {}, {count}:\n\n",
+        code(between.from),
+        code(between.to)
+    );
+    for subject in subjects.iter().rev().take(LISTED) {
+        let subject: String = subject.chars().take(200).collect();
+        let _ = writeln!(text, "- {}", code(&subject));
+    }
+    if subjects.len() > LISTED {
+        let _ = writeln!(text, "- … and {} older ones", subjects.len() - LISTED);
+    }
+    let pending: Vec<&Gate> = gates
+        .iter()
+        .filter(|gate| gate.state != GateState::Pass)
+        .collect();
+    if !pending.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nGates that had not passed when this pull request was opened:\n"
+        );
+    }
+    for gate in pending.iter().take(LISTED) {
+        let context: String = gate.context.chars().take(200).collect();
+        let _ = write!(text, "- {}: {}", code(&context), gate.state.as_str());
+        let _ = match gate.expiry() {
+            Some(expiry) => writeln!(text, ", {expiry}"),
+            None => writeln!(text),
+        };
+    }
+    if pending.len() > LISTED {
+        let _ = writeln!(text, "- … and {} more", pending.len() - LISTED);
+    }
+    let _ = write!(text, "\n{}\n", between.marker(set));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_lists_commits_and_gates_without_markup() {
+        let subjects = ["first", "a `b` @team #12 <b>", ""].map(str::to_owned);
+        let text = body(
+            BranchPair {
+                from: "staging",
+                to: "main",
+            },
+            &subjects,
+            &[],
+            &SetPath::top(),
+        );
+        insta::assert_snapshot!(text, @r"
+        Merges `staging` into `main`, 3 commits:
+
+        - (empty)
+        - `` a `b` @team #12 <b> ``
+        - `first`
+
+        <!-- repin/2 kind=branch set=repin.yaml revision=staging -->
+        ");
+        let between = BranchPair { from: "a", to: "b" };
+        let gate = |context: &str, state| Gate {
+            context: context.to_owned(),
+            state,
+            url: None,
+            expired: false,
+        };
+        let expired = Gate {
+            expired: true,
+            ..gate("lint", GateState::Absent)
+        };
+        let gates = [
+            gate("ci `x` @team", GateState::Pending),
+            expired,
+            gate("build", GateState::Pass),
+        ];
+        insta::assert_snapshot!(body(between, &["first".to_owned()], &gates, &SetPath::top()), @r"
+        Merges `a` into `b`, 1 commit:
+
+        - `first`
+
+        Gates that had not passed when this pull request was opened:
+
+        - `` ci `x` @team ``: pending
+        - `lint`: absent, may have expired: the commit is older than 90 days
+
+        <!-- repin/2 kind=branch set=repin.yaml revision=a -->
+        ");
+        let gates = vec![gate(&"x".repeat(900), GateState::Pending); 900];
+        assert!(
+            body(
+                between,
+                &vec!["x".repeat(900); 900],
+                &gates,
+                &SetPath::top()
+            )
+            .len()
+                < 60_000
+        );
+    }
+}

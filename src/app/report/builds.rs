@@ -1,0 +1,147 @@
+//! The table of builds.
+
+use std::collections::BTreeSet;
+
+use crate::app::report::{
+    json::BuildRow,
+    layout::{Align, aligned, wrapped},
+    revision::abbreviated,
+};
+use crate::base::untrusted::{padded, plain, width};
+
+const COLUMNS: [&str; 4] = ["BUILD", "CREATED", "IMAGES", "STATE"];
+/// The minimum width of the last column, which is wrapped on a narrow terminal.
+const MIN_STATE_WIDTH: usize = 20;
+
+/// The table; `columns` is the width of the terminal. `in_full`: revisions are not abbreviated.
+pub(crate) fn table(builds: &[BuildRow], in_full: bool, columns: Option<usize>) -> String {
+    let listed: BTreeSet<&str> = builds.iter().map(|build| &*build.revision).collect();
+    let [build, created, images, state] = COLUMNS.map(str::to_owned);
+    let (mut rows, mut states) = (vec![vec![build, created, images]], vec![state]);
+    for build in builds {
+        let revision = if in_full {
+            build.revision.clone()
+        } else {
+            abbreviated(&build.revision, &listed)
+        };
+        rows.push(vec![
+            plain(&revision),
+            build
+                .created
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), to_minute),
+            count(build),
+        ]);
+        states.push(state_text(build));
+    }
+    let table = aligned(&[Align::Left; 3], &rows);
+    let indent = table.lines().map(width).max().unwrap_or_default() + 2;
+    let columns = columns.unwrap_or(usize::MAX);
+    let mut text = String::new();
+    for (line, state) in table.lines().zip(states) {
+        let is_narrow = columns < indent + MIN_STATE_WIDTH;
+        let (first, indent) = if is_narrow {
+            (format!("{line}\n  "), 2)
+        } else {
+            (format!("{line}{}", padded(line, indent)), indent)
+        };
+        let lines = wrapped(&state, columns.saturating_sub(indent));
+        text += &first;
+        text += &lines.join(&format!("\n{}", " ".repeat(indent)));
+        text.push('\n');
+    }
+    text
+}
+
+/// The date and the time, in UTC.
+fn to_minute(date: &str) -> String {
+    match (date.get(..10), date.get(11..16)) {
+        (Some(day), Some(minute)) => format!("{day} {minute}"),
+        _ => plain(date),
+    }
+}
+
+/// The number of images that exist, of all.
+fn count(build: &BuildRow) -> String {
+    let existing = build.images.iter().filter(|image| image.digest.is_some());
+    format!("{} of {}", existing.count(), build.images.len())
+}
+
+fn state_text(build: &BuildRow) -> String {
+    let (state, detail) = (build.state, plain(&build.detail));
+    match (state, detail.as_str()) {
+        (_, "") => state.to_owned(),
+        ("proposed", number) => format!("proposed in {number}"),
+        (_, detail) => format!("{state}: {detail}"),
+    }
+}
+
+/// The line about revisions that were not read; `None` if all were.
+pub(crate) fn omission(left_out: usize, rule: &str) -> Option<String> {
+    let revisions = match left_out {
+        0 => return None,
+        1 => "1 revision was".to_owned(),
+        _ => format!("{left_out} revisions were"),
+    };
+    Some(format!("{revisions} not read; listed are {rule}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::report::json::BuildImageRow;
+
+    fn build(revision: &str, missing: usize, state: &'static str, detail: &str) -> BuildRow {
+        let images = (0..4).map(|index| BuildImageRow {
+            name: format!("i{index}"),
+            tag: revision.to_owned(),
+            digest: (index >= missing).then(|| "sha256:0".to_owned()),
+        });
+        BuildRow {
+            revision: revision.to_owned(),
+            created: Some("2026-11-20T14:02:59Z".to_owned()),
+            images: images.collect(),
+            state,
+            detail: detail.to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_build_is_one_row() {
+        let held = "rolled back by commit c1d2e3f4a5 on 2026-11-20";
+        let commit = "c93f5a17e08b".repeat(4)[..40].to_owned();
+        let mut unknown = build("v1\u{1b}[31m", 4, "incomplete", "`a`, `b` are missing");
+        unknown.created = None;
+        let builds = [
+            build(&commit, 0, "available", ""),
+            build("1.4.2", 1, "held", held),
+            build("1.4.1", 0, "proposed", "#7"),
+            unknown,
+        ];
+        insta::assert_snapshot!(table(&builds, false, None), @r"
+        BUILD         CREATED           IMAGES  STATE
+        c93f5a17e08b  2026-11-20 14:02  4 of 4  available
+        1.4.2         2026-11-20 14:02  3 of 4  held: rolled back by commit c1d2e3f4a5 on 2026-11-20
+        1.4.1         2026-11-20 14:02  4 of 4  proposed in #7
+        v1\u{1b}[31m  -                 0 of 4  incomplete: `a`, `b` are missing
+        ");
+        assert!(table(&builds, true, None).contains(&format!("\n{commit}  2026")));
+        for columns in [40, 80] {
+            let text = table(&builds, false, Some(columns));
+            assert!(text.lines().all(|line| width(line) <= columns), "{text}");
+            assert!(text.contains("c1d2e3f4a5"), "{text}");
+        }
+    }
+
+    #[test]
+    fn omitted_revisions_are_counted() {
+        assert_eq!(omission(0, "the last by name"), None);
+        let line = omission(1, "the last by name").unwrap();
+        assert_eq!(line, "1 revision was not read; listed are the last by name");
+        assert!(
+            omission(2, "")
+                .unwrap()
+                .starts_with("2 revisions were not read")
+        );
+    }
+}

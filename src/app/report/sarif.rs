@@ -1,0 +1,379 @@
+//! SARIF 2.1.0: the findings and errors of one run as one log.
+//!
+//! Foreign text is escaped for messages of SARIF; the caller escapes hidden characters when it prints the
+//! log. The same run gives the same log, without the time, the host name or an absolute path.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::app::report::{causes::subject, github::with_help, json::ErrorRow};
+use crate::{
+    base::{
+        code::{Code, Explanation},
+        error::{Error, Errors},
+    },
+    config::Config,
+    core::{
+        checks::{Check, FileLocation, Status},
+        pins::Found,
+    },
+};
+
+/// The schema that the logs follow.
+const SCHEMA: &str =
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+
+/// The rule of a listed pin, which is not a check.
+const PIN: &str = "pin";
+
+/// A location in a file of the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// The path from the top of the repository, with `/` between directories.
+    pub path: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// Counted from 1, in UTF-16 code units; `None` for the whole line.
+    pub column: Option<usize>,
+}
+
+/// Converts a place to a location of the log; `None` for a file outside of the repository.
+pub(crate) trait Locate {
+    /// Converts a place in a file below the root.
+    fn in_root(&mut self, place: &FileLocation) -> Option<Location>;
+
+    /// Converts the place of an error. Its path is relative to the current directory or the root.
+    fn of_error(&mut self, place: &FileLocation) -> Option<Location>;
+}
+
+#[derive(Debug)]
+pub(crate) struct Finding {
+    rule: &'static str,
+    level: &'static str,
+    message: String,
+    /// The location of the finding, followed by related locations.
+    places: Vec<FileLocation>,
+    properties: Vec<(&'static str, String)>,
+    /// The input of the fingerprint: values that do not change when lines move.
+    identity: Vec<String>,
+}
+
+/// The findings of a run, and the rules that were checked.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    rules: Vec<&'static str>,
+    found: Vec<Finding>,
+}
+
+impl Findings {
+    /// The checks that did not pass. A check without a place gets that of its image in the configuration, or
+    /// the first line of the configuration.
+    pub(crate) fn of_checks(config: &Config, checks: &[Check]) -> Self {
+        let mut findings = Self::default();
+        for check in checks {
+            findings.rule(check.code.as_str());
+            let level = match check.status {
+                Status::Pass => continue,
+                Status::Fail => "error",
+                Status::Warn => "warning",
+                Status::Skip => "note",
+            };
+            findings.found.push(Finding::of_check(config, check, level));
+        }
+        findings
+    }
+
+    /// Every pin, and the checks about malformed pins and unreadable files.
+    pub(crate) fn of_scan(config: &Config, found: &Found, checks: &[Check]) -> Self {
+        let codes = [Code::PIN_UNSUPPORTED, Code::FILE_UNSAFE];
+        let mut checks = checks.to_vec();
+        checks.retain(|check| codes.contains(&check.code));
+        let mut findings = Self::of_checks(config, &checks);
+        findings.rule(PIN);
+        for pin in found.pins() {
+            let (file, pin) = (pin.file.to_string(), &pin.item);
+            let image = &config.images[pin.image];
+            let tag = match &pin.tag {
+                Some(tag) => format!(":{tag}"),
+                None => String::new(),
+            };
+            let pointer = pin.split.as_ref().and_then(|split| split.pointer.clone());
+            findings.found.push(Finding {
+                rule: PIN,
+                level: "none",
+                message: format!("{}: {}{tag}@{}", image.name, image.repository, pin.digest),
+                properties: vec![
+                    ("image", image.name.clone()),
+                    ("digest", pin.digest.to_string()),
+                ],
+                identity: vec![
+                    image.name.clone(),
+                    file.clone(),
+                    pointer.unwrap_or_default(),
+                ],
+                places: vec![FileLocation {
+                    file,
+                    line: pin.line,
+                    column: pin.column,
+                }],
+            });
+        }
+        findings
+    }
+
+    /// Adds the findings of another set with the root `directory`: empty, or with a final `/`.
+    pub(crate) fn add(&mut self, others: Self, directory: &str) {
+        for rule in others.rules {
+            self.rule(rule);
+        }
+        for mut finding in others.found {
+            for place in &mut finding.places {
+                place.file.insert_str(0, directory);
+            }
+            // The directory of a set at the top is empty, as without `--all`.
+            if !directory.is_empty() {
+                finding.identity.insert(0, directory.to_owned());
+            }
+            self.found.push(finding);
+        }
+    }
+
+    fn rule(&mut self, code: &'static str) {
+        if !self.rules.contains(&code) {
+            self.rules.push(code);
+        }
+    }
+}
+
+impl Finding {
+    fn of_check(config: &Config, check: &Check, level: &'static str) -> Self {
+        // The locations contain an item that is a place.
+        let item = check.item.as_ref().filter(|item| {
+            let mut places = check.locations.iter();
+            places.all(|place| place.to_string() != **item)
+        });
+        let mut places = check.locations.clone();
+        // The remedy for a wrong count is at its declaration.
+        if places.is_empty() || check.code == Code::PIN_COUNT {
+            places.insert(0, declaration(config, check.image.as_deref()));
+        }
+        let mut message = match (&check.cause, check.code) {
+            // The evidence would repeat the places.
+            (Some(cause), Code::PIN_COUNT) => cause.clone(),
+            _ => check.describe(),
+        };
+        let subject = subject(check);
+        if !subject.is_empty() {
+            message = format!("{subject}: {message}");
+        }
+        let mut properties = Vec::new();
+        let mut identity = vec![places[0].file.clone()];
+        for (key, value) in [
+            ("image", check.image.as_ref()),
+            ("platform", check.platform.as_ref()),
+            ("item", item),
+        ] {
+            if let Some(value) = value {
+                properties.push((key, value.clone()));
+                identity.push(format!("{key}={value}"));
+            }
+        }
+        Self {
+            rule: check.code.as_str(),
+            level,
+            message: with_help(&message, check.help.as_deref()),
+            places,
+            properties,
+            identity,
+        }
+    }
+}
+
+/// The declaration of an image's count, or the first line of the configuration.
+fn declaration(config: &Config, image: Option<&str>) -> FileLocation {
+    let (line, column) = image
+        .and_then(|name| config.count_at(name))
+        .unwrap_or((1, 1));
+    FileLocation {
+        file: config.file_name().to_owned(),
+        line,
+        column,
+    }
+}
+
+/// The log of a run with this exit.
+pub(crate) fn log(
+    findings: &Findings,
+    errors: Option<&Errors>,
+    exit: u8,
+    locate: &mut dyn Locate,
+) -> Value {
+    let mut ordinals: HashMap<String, usize> = HashMap::new();
+    let mut results = Vec::new();
+    for finding in &findings.found {
+        let key = format!("{}\0{}", finding.rule, finding.identity.join("\0"));
+        let ordinal = ordinals.entry(key.clone()).or_default();
+        *ordinal += 1;
+        let fingerprint = hex::encode(Sha256::digest(format!("{key}\0{ordinal}")));
+        let index = findings.rules.iter().position(|rule| *rule == finding.rule);
+        let mut located = finding
+            .places
+            .iter()
+            .filter_map(|place| locate.in_root(place));
+        let first: Vec<_> = located.next().iter().map(location).collect();
+        let others: Vec<_> = located.map(|other| location(&other)).collect();
+        let kind = if finding.level == "none" {
+            "informational"
+        } else {
+            "fail"
+        };
+        let properties: serde_json::Map<_, _> = finding
+            .properties
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Value::String(value.clone())))
+            .collect();
+        results.push(json!({
+            "ruleId": finding.rule,
+            "ruleIndex": index,
+            "kind": kind,
+            "level": finding.level,
+            "message": { "text": message(&finding.message) },
+            "locations": first,
+            "relatedLocations": others,
+            "partialFingerprints": { "repinFinding/v1": fingerprint },
+            "properties": properties,
+        }));
+    }
+    let errors: Vec<_> = errors.into_iter().flatten().collect();
+    let mut codes: Vec<&str> = Vec::new();
+    for error in &errors {
+        if !codes.contains(&error.code.as_str()) {
+            codes.push(error.code.as_str());
+        }
+    }
+    let notifications: Vec<_> = errors
+        .iter()
+        .map(|error| notification(error, &codes, locate))
+        .collect();
+    let rules = findings.rules.iter().map(|code| descriptor(code));
+    let faults = codes.iter().map(|code| descriptor(code));
+    json!({
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "repin",
+                "semanticVersion": env!("CARGO_PKG_VERSION"),
+                "rules": rules.collect::<Vec<_>>(),
+                "notifications": faults.collect::<Vec<_>>(),
+            }},
+            "columnKind": "utf16CodeUnits",
+            "invocations": [{
+                "executionSuccessful": errors.is_empty(),
+                "exitCode": exit,
+                "toolExecutionNotifications": notifications,
+            }],
+            "results": results,
+        }],
+    })
+}
+
+fn notification(error: &Error, codes: &[&str], locate: &mut dyn Locate) -> Value {
+    let row = ErrorRow::of(error);
+    let place = error.place.as_ref().map(|place| {
+        let (line, column) = place.line_column();
+        FileLocation {
+            file: place.source.name.clone(),
+            line,
+            column,
+        }
+    });
+    let located = place.and_then(|place| locate.of_error(&place));
+    json!({
+        "descriptor": {
+            "id": row.code,
+            "index": codes.iter().position(|code| *code == row.code),
+        },
+        "level": "error",
+        "message": { "text": message(&with_help(&row.message, row.hint.as_deref())) },
+        "locations": located.iter().map(location).collect::<Vec<_>>(),
+    })
+}
+
+fn location(location: &Location) -> Value {
+    let mut region = json!({ "startLine": location.line });
+    if let Some(column) = location.column {
+        region["startColumn"] = column.into();
+    }
+    json!({
+        "physicalLocation": {
+            "artifactLocation": { "uri": uri(&location.path), "uriBaseId": "%SRCROOT%" },
+            "region": region,
+        }
+    })
+}
+
+/// A rule, with the explanation of `repin explain`.
+fn descriptor(code: &str) -> Value {
+    let Some(known) = Code::of(code) else {
+        let text = "An image of the configuration, pinned by digest. Listed, not checked.";
+        return json!({
+            "id": code,
+            "shortDescription": { "text": text },
+            "fullDescription": { "text": text },
+            "help": { "text": "Verify pins with `repin check`." },
+            "defaultConfiguration": { "level": "none" },
+        });
+    };
+    let found = known.explanation();
+    let level = if found.exits == [0] {
+        "warning"
+    } else {
+        "error"
+    };
+    json!({
+        "id": code,
+        "shortDescription": { "text": message(found.summary) },
+        "fullDescription": { "text": message(found.meaning) },
+        "help": { "text": message(&help(found, "")), "markdown": message(&help(found, "`")) },
+        "defaultConfiguration": { "level": level },
+    })
+}
+
+/// The causes and the remedy; `quote` encloses commands.
+fn help(found: &Explanation, quote: &str) -> String {
+    let mut text = "Common causes:\n\n".to_owned();
+    for cause in found.causes {
+        text = text + "- " + cause + "\n";
+    }
+    let Explanation {
+        remedy, example, ..
+    } = found;
+    format!("{text}\nWhat to do: {remedy}\n\nExample: {quote}{example}{quote}")
+}
+
+/// Escapes text for a message: braces enclose placeholders (SARIF 2.1.0, 3.11.5), and brackets followed by
+/// a parenthesis form a link (3.11.6).
+fn message(text: &str) -> String {
+    text.replace('{', "{{")
+        .replace('}', "}}")
+        .replace("](", "] (")
+}
+
+/// Encodes a path as a relative URI reference (RFC 3986).
+fn uri(path: &str) -> String {
+    let mut uri = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri
+}

@@ -1,0 +1,126 @@
+//! All sets as one table.
+
+use std::collections::BTreeSet;
+
+use crate::app::report::{
+    dates::to_minute,
+    layout::{Align, aligned},
+    revision::abbreviated,
+};
+use crate::{
+    base::untrusted::{markdown, plain},
+    config::SetPath,
+};
+
+const COLUMNS: [&str; 5] = ["SET PATH", "REVISION", "SINCE", "PINS", "STATE"];
+
+/// The row of one set. A set without `since` has no known history.
+#[derive(Debug)]
+pub(crate) struct SetSummary {
+    pub set_path: SetPath,
+    /// The recorded revision of the current set.
+    pub revision: Option<String>,
+    /// The date of the commit that made the set current.
+    pub since: Option<String>,
+    /// The numbers of pins that were found and declared.
+    pub pins: Option<[usize; 2]>,
+    pub state: String,
+}
+
+impl SetSummary {
+    /// The row of a configuration with an unknown set.
+    pub(crate) fn without_set(set_path: SetPath, state: String) -> Self {
+        Self {
+            set_path,
+            revision: None,
+            since: None,
+            pins: None,
+            state,
+        }
+    }
+}
+
+/// The table for a terminal.
+pub(crate) fn table(sets: &[SetSummary]) -> String {
+    let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
+    for cells in cells(sets) {
+        rows.push(cells.iter().map(|cell| plain(cell)).collect());
+    }
+    aligned(&[Align::Left; COLUMNS.len()], &rows)
+}
+
+/// The table for a step summary.
+pub(crate) fn markdown_table(sets: &[SetSummary]) -> String {
+    let mut text = format!(
+        "| {} |\n|{}\n",
+        COLUMNS.join(" | "),
+        " --- |".repeat(COLUMNS.len())
+    );
+    for cells in cells(sets) {
+        let cells = cells.map(|cell| markdown::inline(&cell));
+        text = text + "| " + &cells.join(" | ") + " |\n";
+    }
+    text
+}
+
+fn cells(sets: &[SetSummary]) -> Vec<[String; COLUMNS.len()]> {
+    let known: BTreeSet<&str> = sets
+        .iter()
+        .filter_map(|set| set.revision.as_deref())
+        .collect();
+    let mut rows = Vec::new();
+    for set in sets {
+        let revision = match (&set.revision, &set.since) {
+            (Some(revision), _) => abbreviated(revision, &known),
+            (None, Some(_)) => "not recorded".to_owned(),
+            (None, None) => "-".to_owned(),
+        };
+        let pins = set
+            .pins
+            .map(|[found, declared]| format!("{found} of {declared}"));
+        let none = || "-".to_owned();
+        rows.push([
+            set.set_path.to_string(),
+            revision,
+            set.since.as_deref().map_or_else(none, to_minute),
+            pins.unwrap_or_else(none),
+            set.state.clone(),
+        ]);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_set_is_one_row() {
+        let set = |path: &str| SetPath::new(std::path::Path::new(path)).unwrap();
+        let row = |path: &str, revision: Option<&str>| SetSummary {
+            set_path: set(path),
+            revision: revision.map(str::to_owned),
+            since: Some("2026-11-20T14:02:11Z".to_owned()),
+            pins: Some([2, 3]),
+            state: "1 failed".to_owned(),
+        };
+        let revision = "a".repeat(40);
+        let rows = [
+            row("a|b\n/repin.yaml", Some(&revision)),
+            row("c/repin.yaml", None),
+            SetSummary::without_set(set("d/repin.yaml"), "skipped".to_owned()),
+        ];
+        insta::assert_snapshot!(table(&rows), @r"
+        SET PATH          REVISION      SINCE              PINS    STATE
+        a|b\n/repin.yaml  aaaaaaaaaaaa  2026-11-20 14:02Z  2 of 3  1 failed
+        c/repin.yaml      not recorded  2026-11-20 14:02Z  2 of 3  1 failed
+        d/repin.yaml      -             -                  -       skipped
+        ");
+        let text = markdown_table(&rows);
+        assert!(
+            text.contains("\n| a\\|b\\\\u{a}/repin.yaml | aaaaaaaaaaaa |"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 5);
+    }
+}

@@ -1,0 +1,123 @@
+//! The policy of a work tree, compared with that of the base branch in the clone.
+//!
+//! The author of a pull request can change the policy for its own images, so a reviewer must see
+//! the change. This comparison needs no server.
+
+use crate::app::workflow::{
+    Services, SiteHistory,
+    base_branches::BaseBranches,
+    base_config::{BaseConfig, config_at},
+    trust::{MAX_MATERIAL, read_material},
+};
+use crate::{
+    base::files::{Files, RelPath},
+    config::Config,
+    core::{
+        checks::{self, Check},
+        history::{Digests, History},
+    },
+    git::{Branch, Git, GitError, TreeFile},
+};
+
+/// The warnings about keys that require less than on the base branch, or the reason that prevents
+/// the comparison.
+pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) -> Vec<Check> {
+    let git = match Git::discover(&config.root) {
+        Ok(Some(git)) => git,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![checks::policy_unknown(&error.to_string())],
+    };
+    let bases = match BaseBranches::find(config, &git, services) {
+        Ok(bases) => bases,
+        // Without a remote, no branch is the base of another.
+        Err(GitError::NoRemote | GitError::Unborn) => return Vec::new(),
+        Err(error) => return vec![checks::policy_unknown(&error.to_string())],
+    };
+    let mut warnings = Vec::new();
+    for branch in &bases.branches {
+        match config_at(config, &git, &branch.tip) {
+            Ok(BaseConfig::Found(base)) => {
+                let replaced = replaced_files(config, &base, files, &git, branch);
+                warnings.extend(checks::policy_weakened(
+                    &branch.name,
+                    &base,
+                    config,
+                    &replaced,
+                ));
+            }
+            Ok(BaseConfig::New) => {}
+            Ok(BaseConfig::Unpaired(removed)) => {
+                warnings.push(checks::policy_of_removed(&branch.name, &removed));
+            }
+            Err(reason) => warnings.push(checks::policy_unknown(&format!(
+                "{}: {reason}",
+                branch.name
+            ))),
+        }
+    }
+    warnings.extend(
+        bases
+            .unknown
+            .iter()
+            .map(|reason| checks::policy_unknown(reason)),
+    );
+    warnings
+}
+
+/// The changed keys and roots of both policies.
+fn replaced_files(
+    config: &Config,
+    base: &Config,
+    files: &dyn Files,
+    git: &Git,
+    branch: &Branch,
+) -> Vec<String> {
+    let (Some(old), Some(new)) = (&base.verify, &config.verify) else {
+        return Vec::new();
+    };
+    let top = git.with_prefix(Vec::new());
+    let differs = |path: &RelPath| {
+        // The base's configuration may be in another directory.
+        let Ok(old_path) = RelPath::new(&base.set_path.directory().join(path.as_path())) else {
+            return true;
+        };
+        let Ok(TreeFile::Content(expected)) = top.file(&branch.tip, &old_path, MAX_MATERIAL) else {
+            return true;
+        };
+        read_material(files, path).map_or(true, |content| content != expected)
+    };
+    let both = new
+        .files()
+        .filter(|path| old.files().any(|old| old == *path));
+    both.filter(|path| differs(path))
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Whether the set with these digests is current on every branch that may be the base of the work tree.
+/// On an unknown branch it is not.
+pub(crate) fn is_current_on_bases(
+    config: &Config,
+    digests: &Digests,
+    history: &SiteHistory,
+    services: &Services,
+) -> bool {
+    let is_current = |history: &History| {
+        let current = history.current();
+        current.is_some_and(|current| current.images == *digests)
+    };
+    let (Ok(own), Some(git)) = (history.promoted(), history.git()) else {
+        return false;
+    };
+    if !is_current(own) {
+        return false;
+    }
+    let Ok(bases) = BaseBranches::find(config, git, services) else {
+        return false;
+    };
+    bases.unknown.is_empty()
+        && bases.branches.into_iter().all(|branch| {
+            branch.tip == own.branch.tip
+                || History::of_branch(git, config, branch).is_ok_and(|history| is_current(&history))
+        })
+}

@@ -1,0 +1,357 @@
+//! The connection to the forge of a run, and the token for its requests.
+
+use std::ffi::OsStr;
+
+use reqwest::Url;
+
+use crate::app::workflow::{Environment, Services};
+use crate::{
+    base::{
+        code::Code,
+        error::{Class, Error, Errors, usage},
+        http::{Pace, address::host_of},
+        input_file,
+        untrusted::FORGE_TOKENS,
+    },
+    config::{Config, Forge as Configured},
+    forge::{
+        Audience, Forge, Kind, Settings, Target, Token,
+        fleet::{FleetReader, RepositoryName},
+    },
+    git::Git,
+};
+
+/// The maximum size of a file that contains a token, in bytes.
+const MAX_TOKEN: u64 = 64 * 1024;
+
+/// Access that needs a token.
+pub(crate) enum Access<T> {
+    Granted(T),
+    /// The token is missing. The reason lists the variables, and those that are set for another server.
+    NoToken(String),
+}
+
+/// The effect of a missing token or secret on a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MissingCredential {
+    Fail,
+    /// The run is skipped, and succeeds.
+    Skip,
+}
+
+impl<T> Access<T> {
+    /// The access, or an error if the token is missing.
+    pub(crate) fn granted(self) -> Result<T, Errors> {
+        match self {
+            Self::Granted(value) => Ok(value),
+            Self::NoToken(reason) => Err(no_token_error(&reason)),
+        }
+    }
+}
+
+pub(crate) struct Credential {
+    pub token: Token,
+    /// The variable that contains the token or the path of its file.
+    pub origin: String,
+    /// The variables that are set for another server, with the reasons.
+    pub ignored: Vec<String>,
+}
+
+/// Selects the configured forge. Sends no request.
+pub(crate) fn connect(
+    config: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<Access<Forge>, Errors> {
+    let Some(configured) = &config.forge else {
+        let problem = Error::input(Code::CONFIG, "the configuration has no `forge` block");
+        return Err(Errors::from(problem.help(
+            "add `forge: {}`; for a public forge the remote determines the rest",
+        )));
+    };
+    let target = target(configured, git)?;
+    Ok(match token(&target.api, git, &services.environment)? {
+        Access::Granted(credential) => {
+            Access::Granted(open(&target, credential.token, configured, services)?)
+        }
+        Access::NoToken(reason) => Access::NoToken(reason),
+    })
+}
+
+/// The address of the configured forge and its repository.
+pub(crate) fn target(configured: &Configured, git: Option<&Git>) -> Result<Target, Errors> {
+    let origin = git.and_then(|git| git.origin().ok().flatten());
+    Target::resolve(&configured.address(), origin.as_deref())
+        .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))
+}
+
+/// Creates a client of the forge. Sends no request.
+pub(crate) fn open(
+    target: &Target,
+    token: Token,
+    configured: &Configured,
+    services: &Services,
+) -> Result<Forge, Errors> {
+    let settings = settings(&target.api, services)?;
+    let (method, sign) = (configured.merge_method, configured.sign);
+    Ok(Forge::new(target, token, settings, method, sign)?)
+}
+
+/// Creates a reader of many repositories of the configured forge, limited to `pace`. Sends no
+/// request.
+pub(crate) fn fleet_reader(
+    configured: &Configured,
+    git: Option<&Git>,
+    pace: Option<Pace>,
+    services: &Services,
+) -> Result<Access<FleetReader>, Errors> {
+    Ok(match FleetForge::new(configured, git, pace, services)? {
+        Access::Granted(forge) => Access::Granted(forge.reader()?),
+        Access::NoToken(reason) => Access::NoToken(reason),
+    })
+}
+
+/// The forge of a fleet: many repositories, one token and one pace.
+pub(crate) struct FleetForge {
+    kind: Kind,
+    api: Url,
+    token: Token,
+    settings: Settings,
+}
+
+impl FleetForge {
+    /// The configured forge, with requests limited to `pace`. Sends no request.
+    pub(crate) fn new(
+        configured: &Configured,
+        git: Option<&Git>,
+        pace: Option<Pace>,
+        services: &Services,
+    ) -> Result<Access<Self>, Errors> {
+        let origin = git.and_then(|git| git.origin().ok().flatten());
+        let (kind, api) = Target::api(&configured.address(), origin.as_deref())
+            .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))?;
+        let token = match token(&api, git, &services.environment)? {
+            Access::Granted(credential) => credential.token,
+            Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+        };
+        let settings = Settings {
+            pace,
+            ..settings(&api, services)?
+        };
+        Ok(Access::Granted(Self {
+            kind,
+            api,
+            token,
+            settings,
+        }))
+    }
+
+    pub(crate) fn reader(&self) -> Result<FleetReader, Error> {
+        let (token, settings) = (self.token.clone(), self.settings.clone());
+        FleetReader::new(self.kind, &self.api, token, settings)
+    }
+
+    /// The repository at a URL, if it is on this forge.
+    pub(crate) fn name_of(&self, url: &str) -> Option<RepositoryName> {
+        let own = Target {
+            kind: self.kind,
+            api: self.api.clone(),
+            owner: String::new(),
+            name: String::new(),
+        };
+        let Target { owner, name, .. } = own.on_same_host(url)?;
+        Some(RepositoryName { owner, name })
+    }
+
+    /// Creates a client of one repository, with the merge method and signing of `configured`.
+    pub(crate) fn repository(
+        &self,
+        name: &RepositoryName,
+        configured: &Configured,
+    ) -> Result<Forge, Error> {
+        let target = Target {
+            kind: self.kind,
+            api: self.api.clone(),
+            owner: name.owner.clone(),
+            name: name.name.clone(),
+        };
+        let (token, settings) = (self.token.clone(), self.settings.clone());
+        let (method, sign) = (configured.merge_method, configured.sign);
+        Forge::new(&target, token, settings, method, sign)
+    }
+}
+
+/// The settings of the forge's client in this run.
+pub(super) fn settings(api: &Url, services: &Services) -> Result<Settings, Errors> {
+    Ok(Settings {
+        progress: services.stall_timeout(),
+        attempts: services.attempts(),
+        time: services.forge_deadline.clone(),
+        pause_listener: services.console.pause_listener(),
+        server_times: services.forge_times.clone(),
+        server: services.server_facts(api),
+        ..Settings::new(services.client(api)?, services.environment.clock)
+    })
+}
+
+/// Connects like [`connect`], but a missing token is an error unless the run may be skipped.
+pub(crate) fn connect_or_skip(
+    config: &Config,
+    missing_credential: MissingCredential,
+    services: &Services,
+) -> Result<Access<Forge>, Errors> {
+    let git = Git::discover(&config.root).map_err(Error::from)?;
+    match connect(config, git.as_ref(), services)? {
+        Access::NoToken(reason) if missing_credential == MissingCredential::Fail => {
+            Err(no_token_error(&reason))
+        }
+        access => Ok(access),
+    }
+}
+
+/// The error for a missing token without `--if-unconfigured skip`.
+pub(crate) fn no_token_error(reason: &str) -> Errors {
+    let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and open pull requests";
+    Errors::from(Error::new(Class::Denied, Code::DENIED, reason).help(hint))
+}
+
+/// The first token that is set for the server of `api`, from a variable or from the file in its
+/// variable with `_FILE`. A token for another server counts as missing and is not loaded.
+pub(crate) fn token(
+    api: &Url,
+    git: Option<&Git>,
+    environment: &Environment,
+) -> Result<Access<Credential>, Errors> {
+    token_for(api, TokenUse::ConfiguredForge, git, environment)
+}
+
+/// The forge that receives a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenUse {
+    ConfiguredForge,
+    /// `REPIN_FORGE_TOKEN` is for the configured forge only.
+    OtherForge,
+}
+
+/// The first token that is set for the server of `api`.
+pub(super) fn token_for(
+    api: &Url,
+    token_use: TokenUse,
+    git: Option<&Git>,
+    environment: &Environment,
+) -> Result<Access<Credential>, Errors> {
+    let audience = audience(git, environment)?;
+    let mut ignored = Vec::new();
+    for [variable, file_variable] in FORGE_TOKENS {
+        for name in [variable, file_variable] {
+            let Some(value) = environment.filled(name) else {
+                continue;
+            };
+            if token_use == TokenUse::OtherForge && variable == "REPIN_FORGE_TOKEN" {
+                ignored.push(format!("{name} is set, but it is for the configured forge"));
+                continue;
+            }
+            if let Err(reason) = audience.check(variable, api) {
+                ignored.push(format!("{name} is set, but {reason}"));
+                continue;
+            }
+            let is_file = name == file_variable;
+            return Ok(Access::Granted(Credential {
+                token: read_token(name, value, is_file, environment)?,
+                origin: if is_file {
+                    format!("the file that {name} names")
+                } else {
+                    name.to_owned()
+                },
+                ignored,
+            }));
+        }
+    }
+    Ok(Access::NoToken(if ignored.is_empty() {
+        no_variable_set()
+    } else {
+        let host = host_of(api);
+        format!("no token is set for {host}: {}", ignored.join("; "))
+    }))
+}
+
+/// The first variable that is set, for any server.
+pub(crate) fn first_set_variable(environment: &Environment) -> Option<&'static str> {
+    let mut names = FORGE_TOKENS.into_iter().flatten();
+    names.find(|name| environment.filled(name).is_some())
+}
+
+/// The message if no variable for a token is set.
+pub(crate) fn no_variable_set() -> String {
+    let names = FORGE_TOKENS.map(|[variable, _]| variable);
+    format!(
+        "no token is set: none of {}, nor any with _FILE",
+        names.join(", ")
+    )
+}
+
+/// The evidence for the server of the job's tokens.
+fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Errors> {
+    let mut job_api = None;
+    if let Some(text) = environment.filled("GITHUB_API_URL") {
+        let url = text.to_str().and_then(|text| Url::parse(text).ok());
+        job_api = url.filter(Url::has_host);
+        if job_api.is_none() {
+            return Err(usage("GITHUB_API_URL must be a URL with a host"));
+        }
+    }
+    Ok(Audience {
+        job_api,
+        origin: git.and_then(|git| git.origin().ok().flatten()),
+    })
+}
+
+/// Loads the token from a variable, or from the file in the variable.
+fn read_token(
+    name: &str,
+    value: &OsStr,
+    is_file: bool,
+    environment: &Environment,
+) -> Result<Token, Errors> {
+    let malformed = |reason: String| usage(format!("{name} does not hold a token: {reason}"));
+    let content;
+    let text = if is_file {
+        content = input_file::read(&environment.directory().join(value), MAX_TOKEN)
+            .map_err(|error| malformed(format!("cannot read the file: {error}")))?;
+        str::from_utf8(&content).map_err(|_| malformed("not UTF-8".to_owned()))?
+    } else {
+        value
+            .to_str()
+            .ok_or_else(|| malformed("not UTF-8".to_owned()))?
+    };
+    Token::parse(text).map_err(|error| malformed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::workflow::environment::tests::with_variables;
+
+    #[test]
+    fn another_forge_gets_no_token_of_the_configured_one() {
+        let api = Url::parse("https://api.github.com").unwrap();
+        let token = |token_use, variables: &[(&str, &str)]| {
+            let environment = with_variables(variables);
+            match token_for(&api, token_use, None, &environment).unwrap() {
+                Access::Granted(credential) => Ok((credential.origin, credential.ignored)),
+                Access::NoToken(reason) => Err(reason),
+            }
+        };
+        let own = ("REPIN_FORGE_TOKEN", "ghp_one");
+        let github = ("GITHUB_TOKEN", "ghp_two");
+        let granted = |name: &str| Ok((name.to_owned(), Vec::new()));
+        let configured = token(TokenUse::ConfiguredForge, &[own, github]);
+        assert_eq!(configured, granted(own.0));
+        let reason = "REPIN_FORGE_TOKEN is set, but it is for the configured forge";
+        let other = token(TokenUse::OtherForge, &[own, github]);
+        assert_eq!(other, Ok((github.0.to_owned(), vec![reason.to_owned()])));
+        let only = token(TokenUse::OtherForge, &[own]).unwrap_err();
+        assert!(only.ends_with(reason), "{only}");
+        assert_eq!(token(TokenUse::OtherForge, &[github]), granted(github.0));
+    }
+}

@@ -1,0 +1,435 @@
+//! The engine of promotions and rollbacks: takes a set through the chain at one site.
+//!
+//! ```text
+//! site ─► pins ─► history ─┬─► tags ─► stages ─► signatures ─► contents ─► smoke ─┬─► plan
+//!                          └─► a set that another run verified ────────────────────┘
+//! ```
+//!
+//! A stage gathers its facts immediately before its checks, so that a typo costs no request.
+//! Promotion and rollback differ in the facts that history must prove and in the standards of the
+//! images. The engine changes no files.
+
+use crate::app::workflow::{
+    Contracts, MissingCredential, Services, SiteHistory, Stop,
+    build_order::{BuildOrder, ResolvedSet},
+    changes::{self, ReviewedSet},
+    contracts::{self, PastContracts},
+    image_rows,
+    other_checkout::OtherCheckout,
+    pin_rules,
+    pull_limit::verification_pulls,
+    request::Request,
+    signatures,
+    site::Site,
+    smoke::SmokeStage,
+    stages::{StageVerdicts, Stages},
+    tags,
+    trust::Trust,
+};
+use crate::{
+    app::report::{
+        body::{TemplateContext, Undone},
+        json::ImageRow,
+    },
+    base::{
+        error::{Error, Errors},
+        untrusted::plain,
+    },
+    config::{ChangeParts, Config, FormerSet, Operation},
+    contents::ContentsByDigest,
+    core::{
+        changes::Changes,
+        checks::{Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests},
+        pins::Found,
+        plan::Plan,
+    },
+};
+
+/// A set that may be promoted or rolled back to, and the change that makes it current.
+pub(super) struct Planned {
+    pub(super) approved: Approved,
+    pub(super) plan: Plan,
+    /// Facts that the pull request body shows in addition to the plan.
+    pub(super) body_context: TemplateContext,
+    /// The differences of the current set and the new one, if they are reported.
+    pub(super) changes: Option<Changes>,
+    /// The set at former paths of its configuration.
+    pub(super) former: Vec<FormerSet>,
+    /// The checkout of a work tree that is not on the base branch.
+    pub(super) checkout: Option<OtherCheckout>,
+}
+
+pub(super) struct CountedSet<'c> {
+    chain: Counted<'c>,
+    pub(super) found: Found,
+}
+
+/// The standards of images in addition to the configuration.
+pub(super) struct Standards<'s> {
+    /// The required contents.
+    pub(super) contracts: &'s Contracts,
+    /// The required signers, if any.
+    pub(super) trust: Option<&'s Trust<'s>>,
+}
+
+/// How the images of a set are verified.
+pub(super) enum Verification<'v> {
+    /// By this run.
+    Now {
+        standards: &'v Standards<'v>,
+        smoke: &'v SmokeStage,
+        builds: &'v BuildOrder<'v>,
+        /// `None` for a rollback.
+        stages: Option<&'v Stages<'v>>,
+        services: &'v Services,
+    },
+    /// By another run with a trusted document.
+    Before {
+        images: TrustedImages,
+        stages: StageVerdicts,
+    },
+}
+
+/// Takes a set through every stage at a site with a clone. `rows` receives the facts about the images,
+/// even if a stage stops the run.
+pub(super) fn plan(
+    request: &Request,
+    standards: &Standards<'_>,
+    site: &dyn Site,
+    missing_credential: MissingCredential,
+    services: &Services,
+    rows: &mut [ImageRow],
+) -> Result<Planned, Stop> {
+    let smoke = SmokeStage::prepare(site.config(), missing_credential, services)?;
+    let (found, checks) = site.pins(request.operation)?;
+    let contracts = Some(standards.contracts);
+    let counted = count(request, contracts, site.config(), found, checks, rows)?;
+    let mut history = site.history(services);
+    let checkout = if site.has_forge() {
+        None
+    } else {
+        compare_checkout(&history, site.config(), &counted.found, services)?
+    };
+    warn_of_unpushed_rollback(request, &history, site.config(), &counted.found, services);
+    let git = history.git().cloned();
+    let builds = BuildOrder::new(site.config(), git.as_ref(), None, services);
+    if request.operation == Operation::Promotion {
+        let order =
+            history.determine_order(&builds, site.config(), &request.revision, &counted.found);
+        services.wait(order, "determining the order of builds");
+    }
+    let stages = match request.operation {
+        Operation::Promotion => {
+            let has_forge = site.has_forge();
+            Some(Stages::open(site.config(), &history, has_forge, services)?)
+        }
+        Operation::Rollback => None,
+    };
+    let verification = Verification::Now {
+        standards,
+        smoke: &smoke,
+        builds: &builds,
+        stages: stages.as_ref(),
+        services,
+    };
+    let planned = judge(request, counted, &history, verification, site, rows)?;
+    Ok(Planned {
+        checkout,
+        ..planned
+    })
+}
+
+/// A site whose pins and history were read once, for several sets.
+pub(super) struct ReadSite<'s> {
+    pub(super) site: &'s dyn Site,
+    pub(super) found: Found,
+    /// The checks of the files.
+    pub(super) checks: Vec<Check>,
+    pub(super) history: SiteHistory,
+    pub(super) standards: Standards<'s>,
+    pub(super) smoke: SmokeStage,
+    pub(super) services: &'s Services,
+}
+
+/// Takes a set through every stage of a rollback, like [`plan`].
+pub(super) fn rehearse(request: &Request, read: &ReadSite<'_>) -> Result<Planned, Stop> {
+    let (config, services) = (read.site.config(), read.services);
+    let mut rows = image_rows::declared(config);
+    let contracts = Some(read.standards.contracts);
+    let (found, checks) = (read.found.clone(), read.checks.clone());
+    let counted = count(request, contracts, config, found, checks, &mut rows)?;
+    let git = read.history.git().cloned();
+    let builds = BuildOrder::new(config, git.as_ref(), None, services);
+    let verification = Verification::Now {
+        standards: &read.standards,
+        smoke: &read.smoke,
+        builds: &builds,
+        stages: None,
+        services,
+    };
+    judge(
+        request,
+        counted,
+        &read.history,
+        verification,
+        read.site,
+        &mut rows,
+    )
+}
+
+/// Counts the pins of a site. `further`: the checks of its files. The contracts of a promotion must be
+/// satisfiable.
+pub(super) fn count<'c>(
+    request: &'c Request,
+    contracts: Option<&Contracts>,
+    config: &'c Config,
+    found: Found,
+    mut further: Vec<Check>,
+    rows: &mut [ImageRow],
+) -> Result<CountedSet<'c>, Stop> {
+    pin_rules::check_places(config, &found)?;
+    if let (Operation::Promotion, Some(contracts)) = (request.operation, contracts) {
+        further.extend(contracts.failures(config));
+    }
+    image_rows::add_pins(rows, config, &found);
+    let chain = Counted::new(config, &request.revision, &found, further)?;
+    Ok(CountedSet { chain, found })
+}
+
+/// Checks history and images, and plans the change.
+pub(super) fn judge(
+    request: &Request,
+    counted: CountedSet<'_>,
+    history: &SiteHistory,
+    verification: Verification<'_>,
+    site: &dyn Site,
+    rows: &mut [ImageRow],
+) -> Result<Planned, Stop> {
+    let CountedSet { chain, found } = counted;
+    let config = site.config();
+    let checked = check_history(chain, request, history)?;
+    let mut body_context = TemplateContext {
+        current_revision: history.current_revision(config, &found),
+        ..TemplateContext::of(config)
+    };
+    let mut services_of_run = None;
+    let approved = match verification {
+        Verification::Before { images, stages } => {
+            // The fleet's configuration determines the checks of images.
+            body_context.not_configured.clear();
+            body_context.stages = stages.rows;
+            checked.trusted(images, &stages.judged, history)?
+        }
+        Verification::Now {
+            standards,
+            smoke,
+            builds,
+            stages,
+            services,
+        } => {
+            let verifier = ImageVerifier {
+                request,
+                standards,
+                smoke,
+                builds,
+                stages,
+                history,
+                config,
+                services,
+            };
+            let set = verifier.verify(checked, &found, rows)?;
+            services_of_run = Some((services, standards.trust, set.contents));
+            body_context.stages = set.stages.rows;
+            if request.operation == Operation::Rollback {
+                body_context.current_labels = tags::current_labels(config, &found, services)?;
+            }
+            set.approved
+        }
+    };
+    if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted()) {
+        let undone = known.entries_since(&approved.pinned_digests(config));
+        body_context.undone = undone.unwrap_or_default().iter().map(Undone::new).collect();
+    }
+    let plan = Plan::new(&approved, config, site.files(), &found)?;
+    let changes = match services_of_run.filter(|_| request.changes != ChangeParts::None) {
+        Some((services, trust, contents)) => {
+            let images = approved.images();
+            let set = ReviewedSet {
+                request,
+                images,
+                rows,
+                trust,
+                contents,
+            };
+            Some(changes::of_promotion(
+                set, config, &found, history, services,
+            )?)
+        }
+        None => None,
+    };
+    Ok(Planned {
+        changes,
+        approved,
+        plan,
+        body_context,
+        former: history.former_sets(),
+        checkout: None,
+    })
+}
+
+fn check_history<'c>(
+    chain: Counted<'c>,
+    request: &Request,
+    history: &SiteHistory,
+) -> Result<HistoryChecked<'c>, Stop> {
+    let revision = &request.revision;
+    let checked = match request.operation {
+        Operation::Promotion => match history.facts(revision) {
+            Ok(facts) => chain
+                .merged(history.membership())
+                .and_then(|chain| chain.not_older(&facts, request.overrides)),
+            Err(outage) => Err(chain.stop(outage)),
+        },
+        Operation::Rollback => match history.promoted() {
+            Ok(known) => chain.promoted(&known.provenance(revision), history.extent()),
+            Err(outage) => Err(chain.stop(outage)),
+        },
+    };
+    Ok(checked?)
+}
+
+/// Compares the checkout of the work tree with the base branch, and warns if it is on another branch.
+fn compare_checkout(
+    history: &SiteHistory,
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) -> Result<Option<OtherCheckout>, Errors> {
+    let checkout = OtherCheckout::find(history).map_err(|error| Error::from(&error))?;
+    if let (Some(checkout), Ok(known)) = (&checkout, history.promoted())
+        && let Some(warning) = checkout.warning(known, config, found)
+    {
+        services.console.warn(&warning);
+    }
+    Ok(checkout)
+}
+
+/// Warns of a promotion that returns to the branch's current set: a rollback that is not on the branch does
+/// not hold.
+fn warn_of_unpushed_rollback(
+    request: &Request,
+    history: &SiteHistory,
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) {
+    // The absence of history is reported by its stage.
+    if let (Operation::Promotion, Ok(known)) = (request.operation, history.promoted())
+        && let Some(current) = known.current()
+        && current.revision.as_ref() == Some(&request.revision)
+        && current_digests(config, found) != current.images
+    {
+        services.console.warn(&format!(
+            "set {} is current on {}, but not in these files: if a rollback replaced it here, it does not \
+             hold before it is pushed",
+            plain(request.revision.as_str()),
+            plain(&known.branch.name)
+        ));
+    }
+}
+
+/// Verifies the images of a set in this run.
+struct ImageVerifier<'v> {
+    request: &'v Request,
+    standards: &'v Standards<'v>,
+    smoke: &'v SmokeStage,
+    builds: &'v BuildOrder<'v>,
+    stages: Option<&'v Stages<'v>>,
+    history: &'v SiteHistory,
+    config: &'v Config,
+    services: &'v Services,
+}
+
+/// The result of the stages of images.
+struct Verified {
+    approved: Approved,
+    stages: StageVerdicts,
+    /// The contents that were read for the comparison with the current set, in the order of the images.
+    contents: Vec<ContentsByDigest>,
+}
+
+impl ImageVerifier<'_> {
+    fn verify(
+        &self,
+        chain: HistoryChecked<'_>,
+        found: &Found,
+        rows: &mut [ImageRow],
+    ) -> Result<Verified, Stop> {
+        let (config, services) = (self.config, self.services);
+        let targets = self.request.targets(config, found, chain.promoted());
+        let resolutions =
+            tags::resolve_tags(config, targets, verification_pulls(config), services)?;
+        image_rows::add_digests(rows, &resolutions, config);
+        let order = match chain.open_order() {
+            None => None,
+            Some(open) => {
+                let set = ResolvedSet {
+                    revision: &self.request.revision,
+                    resolutions: &resolutions,
+                    found,
+                };
+                let history = self.history.promoted_or_local().ok();
+                let order = self.builds.of_images(open, history, &set, services);
+                match order {
+                    Ok(order) => Some(order),
+                    Err(errors) => return Err(chain.stop(errors.into_iter().collect()).into()),
+                }
+            }
+        };
+        let images = chain.resolved(&resolutions, order, self.history)?;
+        let stages = match self.stages {
+            Some(stages) => stages.judge(&images.pinned_digests(), services),
+            None => StageVerdicts::default(),
+        };
+        let images = images.staged(&stages.judged)?;
+
+        let (promoted, git) = (images.promoted(), self.history.git());
+        let enforcement =
+            signatures::signature_enforcement(config, promoted, &images.digests(), git);
+        let enforcement = match enforcement {
+            Ok(enforcement) => enforcement,
+            Err(outage) => return Err(images.stop(outage).into()),
+        };
+        let revision = &self.request.revision;
+        let trust = self.standards.trust;
+        let (images, evidence) =
+            signatures::verify_signatures(images, trust, config, revision, enforcement, services)?;
+        image_rows::add_evidence(rows, evidence);
+
+        let pinned = match self.request.changes {
+            ChangeParts::Contents => tags::pinned_images(config, found, |_| true, services)?,
+            _ => Vec::new(),
+        };
+        let current = self.standards.contracts;
+        let (images, read) = match self.request.operation {
+            Operation::Promotion => {
+                let standards = current.standards(config);
+                contracts::verify_contents(images, config, &standards, &pinned, services)?
+            }
+            Operation::Rollback => {
+                let past = match PastContracts::read(self.history, config, images.promoted()) {
+                    Ok(past) => past,
+                    Err(outage) => return Err(images.stop(outage).into()),
+                };
+                let standards = current.rollback_standards(config, &past);
+                contracts::verify_contents(images, config, &standards, &pinned, services)?
+            }
+        };
+        let images = self.smoke.run(images, config, services)?;
+        Ok(Verified {
+            approved: images.approved(),
+            stages,
+            contents: read.compared,
+        })
+    }
+}

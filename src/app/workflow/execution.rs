@@ -1,0 +1,246 @@
+//! The execution of a plan, here in the work tree; `publication` executes it as a pull request.
+
+use crate::app::workflow::{
+    Services, SiteHistory, Stop,
+    builds::open_pull_requests,
+    commit::{self, NotCommitted, ReadyCommit},
+    engine::Planned,
+    request::Request,
+    site::{Site, WorkTreeSite},
+};
+use crate::{
+    app::{
+        pull_request::of_set::PullRequestOfSet,
+        report::json::{PlanDocument, PullRequest},
+    },
+    base::{error::Errors, text::counted},
+    config::Config,
+    core::{apply, plan::FileChange},
+    git::ObjectId,
+};
+
+#[derive(Debug, Clone)]
+pub(crate) enum Effect {
+    Nothing,
+    /// No change; with `--pr` the run would open a pull request.
+    PullRequestShown,
+    Applied,
+    /// The files of the plan were committed.
+    Committed(Commit),
+    /// A pull request was begun and is not complete.
+    Begun,
+    Opened(PullRequest),
+    /// No change, because no build is newer than the current set.
+    NothingNewer,
+}
+
+/// A commit of the files of a plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Commit {
+    pub(crate) id: ObjectId,
+    pub(crate) pins: usize,
+    pub(crate) files: usize,
+    /// The command that publishes it.
+    pub(crate) push_command: String,
+}
+
+/// The effect of a run on a site, and the cause of an early stop.
+pub(super) struct Execution {
+    pub(super) effect: Effect,
+    pub(super) stop: Option<Stop>,
+}
+
+impl Execution {
+    pub(super) fn complete(effect: Effect) -> Self {
+        Self { effect, stop: None }
+    }
+
+    pub(super) fn stopped(effect: Effect, stop: Stop) -> Self {
+        let stop = Some(stop);
+        Self { effect, stop }
+    }
+
+    /// The pull request is incomplete. `begun`: whether a part of it is visible.
+    pub(super) fn incomplete(begun: bool, stop: Stop) -> Self {
+        let effect = if begun {
+            Effect::Begun
+        } else {
+            Effect::Nothing
+        };
+        Self::stopped(effect, stop)
+    }
+}
+
+/// A site at which a plan can be carried out.
+pub(super) trait Executor: Site {
+    /// The open pull requests of the set; empty without a token. `config`: that of the site, with the
+    /// former names of the set.
+    fn open_pull_requests(
+        &self,
+        config: &Config,
+        history: &SiteHistory,
+        services: &Services,
+    ) -> Result<Vec<PullRequestOfSet>, Errors>;
+
+    /// Makes the open pull request of a set a draft if a stage stopped the run, and if the run may make a
+    /// change.
+    fn withhold(
+        &self,
+        request: &Request,
+        stop: &Stop,
+        services: &Services,
+    ) -> Result<Option<PullRequest>, Errors>;
+
+    /// Carries out a plan, if the run may make a change.
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution;
+}
+
+impl Executor for WorkTreeSite {
+    fn open_pull_requests(
+        &self,
+        config: &Config,
+        history: &SiteHistory,
+        services: &Services,
+    ) -> Result<Vec<PullRequestOfSet>, Errors> {
+        open_pull_requests(config, history.git(), services)
+    }
+
+    fn withhold(&self, _: &Request, _: &Stop, _: &Services) -> Result<Option<PullRequest>, Errors> {
+        Ok(None)
+    }
+
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution {
+        let changes = planned.plan.changes();
+        match &mut self.change {
+            Some(change) if change.commit => {
+                let ready = match commit::ready(planned, &self.config, &self.files) {
+                    Ok(ready) => ready,
+                    Err(errors) => return Execution::stopped(Effect::Nothing, errors.into()),
+                };
+                let applied = apply_files(&mut change.session, changes, document, services);
+                match ready {
+                    Some(ready) if applied.stop.is_none() => {
+                        let session = &mut change.session;
+                        commit_files(&ready, session, planned, applied.effect, document, services)
+                    }
+                    _ => applied,
+                }
+            }
+            Some(change) => apply_files(&mut change.session, changes, document, services),
+            None => Execution::complete(Effect::Nothing),
+        }
+    }
+}
+
+/// Commits the files of the applied plan. `applied`: the effect without a commit.
+fn commit_files(
+    ready: &ReadyCommit<'_>,
+    session: &mut apply::Session,
+    planned: &Planned,
+    applied: Effect,
+    document: &PlanDocument,
+    services: &Services,
+) -> Execution {
+    let changes = planned.plan.changes();
+    let written = counted(ready.files(), "file");
+    let step = services.interruption.step(format!(
+        "{written} changed; the commit may be missing: see git status"
+    ));
+    match commit::commit(ready, document) {
+        Ok(id) => {
+            step.done(format!("{written} changed and committed as {}", id.short()));
+            Execution::complete(Effect::Committed(Commit {
+                id,
+                pins: ready.pins,
+                files: ready.files(),
+                push_command: match &planned.checkout {
+                    Some(checkout) => checkout.push_command(),
+                    None => "git push".to_owned(),
+                },
+            }))
+        }
+        Err(NotCommitted::Doubtful(errors)) => Execution::stopped(applied, errors.into()),
+        Err(NotCommitted::Nothing(reason)) => match restore(session, changes, document) {
+            Ok(()) => {
+                step.done("nothing was committed, and the files were restored");
+                Execution::stopped(Effect::Nothing, commit::restored(&reason).into())
+            }
+            Err(error) => {
+                let reason = format!("{reason}; the files cannot be restored: {error}");
+                let errors = commit::uncommitted(ready, document, &reason);
+                Execution::stopped(applied, errors.into())
+            }
+        },
+    }
+}
+
+/// Gives every file its old content again, unless one was changed since.
+fn restore(
+    session: &mut apply::Session,
+    changes: &[FileChange],
+    document: &PlanDocument,
+) -> Result<(), apply::Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut backwards = Vec::new();
+    for change in changes {
+        backwards.push(FileChange {
+            path: change.path.clone(),
+            pins: change.pins,
+            old_sha256: change.new_sha256,
+            new_sha256: change.old_sha256,
+            old: change.new.clone(),
+            new: change.old.clone(),
+        });
+    }
+    session.apply(&backwards, run_identity(document))
+}
+
+fn run_identity(document: &PlanDocument) -> apply::RunIdentity {
+    apply::RunIdentity {
+        set_path: document.set_path.clone(),
+        revision: Some(document.revision.clone()),
+    }
+}
+
+/// Applies the plan. After a first signal, the exchange of the files is still completed.
+fn apply_files(
+    session: &mut apply::Session,
+    changes: &[FileChange],
+    document: &PlanDocument,
+    services: &Services,
+) -> Execution {
+    if changes.is_empty() {
+        return Execution::complete(Effect::Nothing);
+    }
+    let interruption = &services.interruption;
+    let step = interruption
+        .step("files may have changed; `repin recover` finishes or undoes what was begun");
+    let written = format!(
+        "{} changed, nothing committed",
+        counted(changes.len(), "file")
+    );
+    let applied = session.apply(changes, run_identity(document));
+    let effect = match &applied {
+        Ok(()) | Err(apply::Error::Uncleared { .. }) => {
+            step.done(written);
+            Effect::Applied
+        }
+        Err(_) => Effect::Nothing,
+    };
+    Execution {
+        effect,
+        stop: applied.err().map(|error| Errors::from(error).into()),
+    }
+}

@@ -1,0 +1,202 @@
+//! The outcome of a repository, with its reasons.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    app::{
+        fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest},
+        report::json::ErrorRow,
+        workflow::{Stop, base_kept_moving},
+    },
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+    },
+    core::{
+        checks::{Check, Stopped, any_failed},
+        plan::PlanError,
+    },
+};
+
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) outcome: FleetOutcome,
+    /// The role that must act; `None` if no action is needed.
+    pub(super) class: Option<Class>,
+    pub(super) pins: PinFacts,
+    pub(super) pull_request: Option<LinePullRequest>,
+    checks: Vec<LineCheck>,
+    error: Option<ErrorRow>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct PinFacts {
+    pub(super) count: Option<u64>,
+    /// The pinned digests by repository.
+    pub(super) from: Option<BTreeMap<String, String>>,
+    /// The digests of the set by repository.
+    pub(super) to: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cost {
+    pub(super) requests: u64,
+    pub(super) seconds: f64,
+}
+
+impl Report {
+    /// The report of a repository that needs no action.
+    pub(super) fn done(outcome: FleetOutcome) -> Self {
+        Self {
+            outcome,
+            class: None,
+            pins: PinFacts::default(),
+            pull_request: None,
+            checks: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// The report of a failed repository.
+    pub(super) fn failed(errors: impl Into<Errors>) -> Self {
+        let errors = errors.into();
+        Self::done(FleetOutcome::of_failure(&errors)).because(errors)
+    }
+
+    /// The report of a repository with failed checks.
+    pub(super) fn refused(checks: &[Check]) -> Self {
+        Self {
+            class: Some(Class::Failed),
+            checks: LineCheck::failed(checks),
+            ..Self::done(FleetOutcome::Refused)
+        }
+    }
+
+    /// Adds an error that requires action.
+    pub(super) fn because(self, errors: impl Into<Errors>) -> Self {
+        let errors = errors.into();
+        Self {
+            class: Some(errors.class()),
+            error: ErrorRow::worst(&errors),
+            ..self
+        }
+    }
+
+    /// Adds an error that requires no action.
+    pub(super) fn noting(self, error: impl Into<Errors>) -> Self {
+        Self {
+            error: ErrorRow::worst(&error.into()),
+            ..self
+        }
+    }
+
+    /// The message of the error.
+    pub(super) fn reason(&self) -> Option<String> {
+        Some(self.error.as_ref()?.message.clone())
+    }
+
+    pub(super) fn with_pins(self, pins: PinFacts) -> Self {
+        Self { pins, ..self }
+    }
+
+    pub(super) fn with_pull(self, pull: LinePullRequest) -> Self {
+        Self {
+            pull_request: Some(pull),
+            ..self
+        }
+    }
+
+    pub(super) fn row(self, repository: &str, shard: u64, cost: Cost) -> FleetRow {
+        FleetRow {
+            repository: repository.to_owned(),
+            shard,
+            outcome: self.outcome,
+            exit: self.class.map_or(0, Class::exit_code),
+            pins: self.pins.count,
+            from: self.pins.from,
+            to: self.pins.to,
+            pull_request: self.pull_request,
+            checks: self.checks,
+            error: self.error,
+            requests: cost.requests,
+            seconds: cost.seconds,
+        }
+    }
+}
+
+impl From<Error> for Report {
+    fn from(error: Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl From<Errors> for Report {
+    fn from(errors: Errors) -> Self {
+        Self::failed(errors)
+    }
+}
+
+impl From<PlanError> for Report {
+    fn from(error: PlanError) -> Self {
+        Stop::from(error).into()
+    }
+}
+
+impl From<Stop> for Report {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Chain(Stopped { checks, outages }) => match outages.as_slice() {
+                [_, ..] if !any_failed(&checks) => Self::failed(outages),
+                _ => Self::refused(&checks),
+            },
+            Stop::Count(checks) => Self::refused(&checks),
+            Stop::Unconfigured(reason) => {
+                Self::failed(Error::new(Class::Denied, Code::DENIED, reason))
+            }
+            Stop::BaseMoved => Self::failed(base_kept_moving()),
+            Stop::Errors(errors) => Self::failed(errors),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::checks::{Check, Status};
+
+    #[test]
+    fn error_class_decides_outcome_and_exit_code() {
+        for (class, outcome, exit) in [
+            (Class::Failed, FleetOutcome::Refused, 1),
+            (Class::Refused, FleetOutcome::Refused, 1),
+            (Class::Input, FleetOutcome::Refused, 2),
+            (Class::Unavailable, FleetOutcome::Unavailable, 3),
+            (Class::Limited, FleetOutcome::Pending, 3),
+            (Class::Denied, FleetOutcome::Denied, 4),
+            (Class::Conflict, FleetOutcome::ForeignCommit, 5),
+        ] {
+            let report = Report::failed(Error::about(class, "it", "failed"));
+            let row = report.row("acme/web", 2, Cost::default());
+            assert_eq!((row.outcome, row.exit), (outcome, exit), "{class:?}");
+            assert!(row.error.unwrap().message.contains("it: failed"));
+        }
+        let both = vec![
+            Error::about(Class::Limited, "a", "later"),
+            Error::unavailable("b", "timeout"),
+        ];
+        assert_eq!(Report::failed(both).outcome, FleetOutcome::Unavailable);
+    }
+
+    #[test]
+    fn failed_check_refuses_despite_outages() {
+        let check = |status| Check::new(Code::STAGE_SOAK, status, "it");
+        let outcome = |status, outages| {
+            let checks = vec![check(status)];
+            Report::from(Stop::Chain(Stopped { checks, outages })).outcome
+        };
+        let outage = || vec![Error::unavailable("a", "timeout")];
+        assert_eq!(outcome(Status::Fail, outage()), FleetOutcome::Refused);
+        assert_eq!(outcome(Status::Fail, Vec::new()), FleetOutcome::Refused);
+        assert_eq!(outcome(Status::Pass, outage()), FleetOutcome::Unavailable);
+    }
+}

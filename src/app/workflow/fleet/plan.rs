@@ -1,0 +1,366 @@
+//! One repository of a fleet as a site: its files, the last commits of its history, and its plan.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::app::workflow::fleet::{
+    Walk,
+    member::Member,
+    outcome::{PinFacts, Report},
+};
+use crate::{
+    app::{
+        fleet::FleetOutcome,
+        pull_request::{Base, Marker, MarkerKind},
+        report::json::PlanDocument,
+        workflow::{
+            OpenRequest, SiteHistory,
+            changes::{self, ComparedSet},
+            engine::{self, Planned, Verification},
+            image_rows,
+            run::{planned_document, render_body, unplanned_document},
+            site::{BranchHead, BranchSite, Site},
+        },
+    },
+    base::{
+        code::Code,
+        error::{Error, Errors},
+        files::{Files as _, RelPath, Snapshot},
+        untrusted::plain,
+    },
+    config::{ChangeParts, FleetHistory, Operation},
+    core::{
+        history::{History, PathCommit, PathHistory},
+        pins::Found,
+        plan::Plan,
+    },
+    forge::fleet::{ContentRequest, Contents, FileListing, RecentHistory},
+    git::{Branch, ObjectId},
+};
+
+/// The maximum number of files that a repository's configuration may match.
+const MAX_FILES: usize = 200;
+/// The maximum size of these files, in bytes.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A repository with listed files.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) member: Member,
+    pub(super) listing: FileListing,
+    /// The matched files, and the ids of their contents.
+    files: BTreeMap<String, String>,
+    /// The sum of the sizes that the forge reports.
+    pub(super) bytes: u64,
+}
+
+/// A repository with an approved plan.
+pub(super) struct Prepared {
+    pub(super) member: Member,
+    pub(super) site: BranchSite,
+    pub(super) planned: Planned,
+    /// The plan's document, with the body of the pull request.
+    pub(super) document: PlanDocument,
+    pub(super) pins: PinFacts,
+}
+
+impl Walk<'_> {
+    /// Lists the files of a repository. A repository with too many files is refused.
+    pub(super) async fn list(&self, member: Member) -> Result<Listed, Box<Report>> {
+        let (name, head) = (&member.name, &member.state.head);
+        let listing = self
+            .reader
+            .files(name, head)
+            .await
+            .map_err(|error| Box::new(Report::from(error)))?;
+        let refused = |reason: String| {
+            let message = format!("{name}: {reason}");
+            let help = "promote this repository in a clone, or match fewer files";
+            Box::new(Report::from(
+                Error::failed(Code::FLEET_REFUSED, message).help(help),
+            ))
+        };
+        if listing.truncated {
+            return Err(refused(
+                "the forge's list of its files is incomplete".to_owned(),
+            ));
+        }
+        let prefix = member.config.set_path.prefix();
+        let (mut files, mut bytes) = (BTreeMap::new(), 0);
+        for (path, entry) in &listing.tree.entries {
+            if entry.is_file()
+                && let Some(path_in_root) = path.strip_prefix(&prefix)
+                && let Ok(parsed) = RelPath::parse(path_in_root)
+                && Snapshot::lists(&member.config.scanned, &parsed)
+            {
+                bytes += listing.sizes.get(&entry.id).unwrap_or(&0);
+                files.insert(path.clone(), entry.id.clone());
+            }
+        }
+        if files.len() > MAX_FILES {
+            let count = files.len();
+            return Err(refused(format!(
+                "its `files` match {count} files, more than {MAX_FILES}"
+            )));
+        }
+        if bytes > MAX_BYTES {
+            return Err(refused(format!(
+                "its `files` have {bytes} bytes, more than {MAX_BYTES}"
+            )));
+        }
+        Ok(Listed {
+            member,
+            listing,
+            files,
+            bytes,
+        })
+    }
+
+    /// Fetches the contents of the matched files, with one request for all repositories if the
+    /// forge supports that.
+    pub(super) async fn read(&self, listed: &[&Listed]) -> Vec<Result<Contents, Error>> {
+        let requests: Vec<_> = listed
+            .iter()
+            .map(|listed| ContentRequest {
+                repository: listed.member.name.clone(),
+                commit: listed.member.state.head.commit.clone(),
+                files: listed.files.clone(),
+            })
+            .collect();
+        self.shared(self.reader.contents(&requests)).await
+    }
+
+    /// Opens the site of a repository and plans its change.
+    pub(super) async fn prepare(
+        &self,
+        listed: Listed,
+        contents: Result<Contents, Error>,
+    ) -> Result<Prepared, Box<Report>> {
+        let contents = contents.map_err(|error| Box::new(error.into()))?;
+        let Listed {
+            member, listing, ..
+        } = listed;
+        let base = Base::surveyed(&member.state, &member.branch, listing.tree, contents);
+        let site = self
+            .site(&member, base)
+            .map_err(|error| Box::new(error.into()))?;
+        let mut pins = PinFacts::default();
+        match Box::pin(self.plan(&member, &site, &mut pins)).await {
+            Ok((planned, document)) => Ok(Prepared {
+                member,
+                site,
+                planned,
+                document,
+                pins,
+            }),
+            Err(report) => Err(Box::new(report.with_pins(pins))),
+        }
+    }
+
+    /// The site of a repository: its base branch on the forge, without a clone.
+    pub(super) fn site(&self, member: &Member, base: Base) -> Result<BranchSite, Error> {
+        let config = member.config.clone();
+        let prefix = config.set_path.prefix();
+        let head = BranchHead {
+            forge: self
+                .forge
+                .repository(&member.name, &config.forge_or_default())?,
+            files: base.snapshot(&prefix),
+            base,
+            prefix,
+            history: None,
+        };
+        let open = self.request.open.map(|state| OpenRequest {
+            state,
+            reopen: false,
+        });
+        Ok(BranchSite { config, head, open })
+    }
+
+    async fn plan(
+        &self,
+        member: &Member,
+        site: &BranchSite,
+        pins: &mut PinFacts,
+    ) -> Result<(Planned, PlanDocument), Report> {
+        let (request, config) = (&self.set_request, &site.config);
+        let mut rows = image_rows::declared(config);
+        let (found, checks) = site.pins(request.operation)?;
+        *pins = self.pin_facts(member, &found);
+        let counted = engine::count(request, None, config, found, checks, &mut rows)?;
+        image_rows::add_trusted_set(&mut rows, self.set, &member.images);
+
+        // A change that is not needed or already proposed costs no request for history.
+        let images = self.set.images_of(&member.images);
+        let contents = Plan::preview(&images, config, site.files(), &counted.found)?;
+        if contents.is_empty() {
+            return Err(Report::done(FleetOutcome::Current));
+        }
+        let report = self.existing_pull_report(member, &site.head, &contents);
+        if let Some(report) = report.await? {
+            return Err(report);
+        }
+        let mut history = self.history(member, site, &counted.found).await?;
+        if request.operation == Operation::Promotion {
+            let order =
+                history.determine_order(&self.builds, config, self.revision, &counted.found);
+            order.await;
+        }
+        let verification = Verification::Before {
+            images: self.set.trusted_images(&member.images, config),
+            stages: Box::pin(self.judge_stages(member, site)).await?,
+        };
+        let known = history.promoted_or_local().ok();
+        let current = ComparedSet::current(config, &counted.found, known).state;
+        let mut planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
+        // They are a part of the body, which a dry run does not show.
+        let has_body = self.request.open.is_some();
+        if has_body && config.report.changes != Some(ChangeParts::None) {
+            planned.changes = Box::pin(changes::of_member(current, request, &self.builds)).await;
+        }
+        let unplanned = unplanned_document(
+            request.operation,
+            Some(self.revision.as_str()),
+            config,
+            rows,
+        );
+        let mut document = planned_document(unplanned, &planned);
+        let body = render_body(&document, &planned.body_context, None)?;
+        let trailers = document.trailers.join("\n");
+        document.body = Some(format!("{body}\n{trailers}\n"));
+        Ok((planned, document))
+    }
+
+    /// The marker of the set's pull requests.
+    pub(super) fn marker(&self) -> Marker {
+        Marker {
+            kind: MarkerKind::Set(self.request.operation),
+            set: self.fleet.set_path.clone(),
+            revision: self.revision.to_string(),
+        }
+    }
+
+    /// The pinned digests and those of the set.
+    fn pin_facts(&self, member: &Member, found: &Found) -> PinFacts {
+        let (mut from, mut to) = (BTreeMap::new(), BTreeMap::new());
+        let set = self.set.images();
+        let images = member.config.images.iter().zip(&member.images);
+        for (index, (image, index_in_set)) in images.enumerate() {
+            let repository = image.repository.to_string();
+            if let [digest] = found.digests_of(index).as_slice() {
+                from.insert(repository.clone(), digest.to_string());
+            }
+            to.insert(repository, set[*index_in_set].digest.to_string());
+        }
+        PinFacts {
+            count: Some(found.pins().len() as u64),
+            from: Some(from),
+            to: Some(to),
+        }
+    }
+
+    async fn history(
+        &self,
+        member: &Member,
+        site: &BranchSite,
+        found: &Found,
+    ) -> Result<SiteHistory, Report> {
+        let history = self.path_history(member, site, found).await?;
+        let accept_unknown = self.rules.history == FleetHistory::Recent;
+        Ok(SiteHistory::of_last_commits(history, accept_unknown))
+    }
+
+    /// Fetches the last commits that changed the files with pins, and evaluates their history.
+    pub(super) async fn path_history(
+        &self,
+        member: &Member,
+        site: &BranchSite,
+        found: &Found,
+    ) -> Result<History, Report> {
+        let head = &site.head;
+        let mut files = BTreeMap::new();
+        for pin in found.pins() {
+            let path = format!("{}{}", head.prefix, pin.file);
+            if let Some(entry) = head.base.tree.entries.get(&path) {
+                files.insert(path, entry.id.clone());
+            }
+        }
+        let recent = self.reader.recent(&member.name, &member.state.head, &files);
+        let recent = recent.await?;
+        let mut history = read_history(&recent, recent.is_complete, member, head)?;
+        if recent.is_complete {
+            let without_beginning = read_history(&recent, false, member, head)?;
+            if without_beginning.shows_beginning() || self.may_rename(member, &recent).await? {
+                history = without_beginning;
+            }
+        }
+        Ok(history)
+    }
+
+    /// Whether one of the files with pins may have been renamed, so that its past is unknown.
+    async fn may_rename(&self, member: &Member, recent: &RecentHistory) -> Result<bool, Error> {
+        for commit in &recent.additions {
+            if self.reader.removes_files(&member.name, commit).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn read_history(
+    recent: &RecentHistory,
+    is_complete: bool,
+    member: &Member,
+    head: &BranchHead,
+) -> Result<History, Errors> {
+    let outage = |reason: String| {
+        let subject = format!("reading the recent history of {}", member.name);
+        Error::unavailable(subject, reason)
+    };
+    let parse_id = |id: &str| {
+        ObjectId::parse(id.as_bytes())
+            .ok_or_else(|| outage(format!("malformed commit id {}", plain(id))))
+    };
+    let mut files = Vec::new();
+    for commit in &recent.commits {
+        files.push(files_below(&head.prefix, &commit.files));
+    }
+    let mut commits = Vec::new();
+    for (commit, files) in recent.commits.iter().zip(&files) {
+        commits.push(PathCommit {
+            id: parse_id(&commit.id)?,
+            date: &commit.date,
+            author: &commit.author,
+            message: &commit.message,
+            files,
+        });
+    }
+    let blob = |id: &str| {
+        let older = recent.contents.get(id).map(Vec::as_slice);
+        older.or_else(|| head.base.blob(id))
+    };
+    let line = PathHistory {
+        branch: Branch {
+            name: member.state.base.clone(),
+            tip: parse_id(&member.state.head.commit)?,
+        },
+        commits,
+        is_complete,
+        blob: &blob,
+        exists: &|path: &Path| head.files.has_chart(path),
+        own_rollbacks: &member.own_rollbacks,
+    };
+    History::from_path_history(&member.config, &line)
+        .map_err(|missing| outage(missing.to_string()).into())
+}
+
+/// The files below the root, by their paths from the root. `prefix`: its path in the repository.
+fn files_below(prefix: &str, files: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut below = BTreeMap::new();
+    for (path, id) in files {
+        if let Some(path) = path.strip_prefix(prefix) {
+            below.insert(path.to_owned(), id.clone());
+        }
+    }
+    below
+}

@@ -1,0 +1,446 @@
+//! The history of a site: complete, partial or absent.
+//!
+//! A clone has the history of one branch, unless it is shallow. A forge without a clone lists the last
+//! commits that changed the files with pins. If the history is absent, the error explains why.
+
+use std::collections::BTreeSet;
+
+use crate::app::workflow::{
+    Environment, Services, base_branches::known_bases, build_order::BuildOrder, ci,
+};
+use crate::{
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+    },
+    config::{Config, FormerSet},
+    core::{
+        checks::{self, DigestHistory, Extent, HistoryFacts},
+        history::{
+            self, Digests, HistoryEntry, Hold, HoldScope, Membership, Order, Provenance,
+            UnknownMembership, UnknownOrder,
+        },
+        pins::Found,
+    },
+    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, ObjectId},
+    oci::Revision,
+};
+
+/// The head of the branch whose history counts, as the forge reports it.
+#[derive(Clone)]
+pub(super) struct HeadOnForge {
+    pub(super) branch: String,
+    pub(super) commit: String,
+}
+
+pub(crate) struct SiteHistory {
+    commits: Result<Commits, GitError>,
+    /// The order of the promoted revision and the pinned one; unknown until it is determined.
+    order: Result<Order, Error>,
+    /// Whether the branch that counts contains the promoted revision; unknown until it is determined.
+    membership: Membership,
+}
+
+/// The progress message. Reading a long history takes seconds.
+const READING: &str = "reading git history";
+
+/// The commits of a history, and their origin.
+struct Commits {
+    history: history::History,
+    origin: Origin,
+}
+
+pub(super) enum Origin {
+    Clone {
+        git: Git,
+        role: BranchRole,
+    },
+    /// The last commits that a forge lists.
+    Forge {
+        /// Whether the fleet accepts facts that these commits do not show.
+        accept_unknown: bool,
+    },
+}
+
+/// The branch whose history is read.
+pub(crate) struct HistoryBranch {
+    pub branch: Branch,
+    pub role: BranchRole,
+}
+
+/// The evidence that a branch can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BranchRole {
+    /// Its commits promote sets and roll them back.
+    Promoted,
+    /// It is `HEAD` of a repository without a remote: a set that it rolled back is held, but no set on
+    /// it was promoted.
+    Local,
+}
+
+/// Finds the branch whose history is read in the repository of `config`.
+pub(crate) fn history_branch(
+    git: &Git,
+    config: &Config,
+    environment: &Environment,
+) -> Result<HistoryBranch, GitError> {
+    let stated = ci::default_branch(environment, Some(git));
+    let forge = config.forge.as_ref();
+    let sources = BranchSources {
+        configured: config.provenance.branch.as_deref(),
+        base: forge.and_then(|forge| forge.base.as_deref()),
+        ci: stated.as_deref(),
+        remote_of: None,
+    };
+    match git.promoted_branch(&sources) {
+        Ok(branch) => Ok(HistoryBranch {
+            branch,
+            role: BranchRole::Promoted,
+        }),
+        Err(GitError::NoRemote) => Ok(HistoryBranch {
+            branch: git.head()?,
+            role: BranchRole::Local,
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// The part of the promoted branch's history that the clone contains, without a request to the remote;
+/// `None` without a repository, or if the branch is unknown.
+pub(crate) fn known_history(
+    config: &Config,
+    services: &Services,
+) -> Result<Option<history::History>, GitError> {
+    let Some(git) = Git::discover(&config.root)? else {
+        return Ok(None);
+    };
+    let base = known_bases(config, &git, services).into_iter().next();
+    let branch = match (config.provenance.branch.as_deref(), base) {
+        (Some(name), _) => git.branch(Some(name))?,
+        (None, Some(base)) => base,
+        (None, None) if git.remotes()?.is_empty() => match git.head() {
+            Err(GitError::Unborn) => return Ok(None),
+            head => head?,
+        },
+        (None, None) => return Ok(None),
+    };
+    history::History::of_branch(&git, config, branch).map(Some)
+}
+
+/// The branch up to its head on the forge, which is fetched if it is missing.
+fn fetched_branch(git: &Git, head: &HeadOnForge) -> Result<(Git, HistoryBranch), GitError> {
+    let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
+        command: "fetch",
+        what: "a malformed commit id as the head on the forge",
+    })?;
+    let git = git.with_commit(&tip, &head.branch)?;
+    let name = head.branch.clone();
+    let branch = HistoryBranch {
+        branch: Branch { name, tip },
+        role: BranchRole::Promoted,
+    };
+    Ok((git, branch))
+}
+
+fn read(
+    config: &Config,
+    head: Option<&HeadOnForge>,
+    scope: HoldScope,
+    services: &Services,
+) -> Result<Commits, GitError> {
+    let clone = Git::open(&config.root)?;
+    let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
+        fetched_branch(&clone, head)?
+    } else {
+        let branch = history_branch(&clone, config, &services.environment)?;
+        (clone, branch)
+    };
+    let history = read_branch(&git, config, &branch, scope, services)?;
+    let origin = Origin::Clone { git, role };
+    Ok(Commits { history, origin })
+}
+
+/// The history of a branch, with the holds of all of its sets.
+fn read_branch(
+    git: &Git,
+    config: &Config,
+    branch: &Branch,
+    scope: HoldScope,
+    services: &Services,
+) -> Result<history::History, GitError> {
+    let history = history::History::of_branch(git, config, branch.clone())?;
+    let read = || {
+        let others = services.other_sets.read(git, branch, config)?;
+        let history = history.with_other_sets(&others, scope)?;
+        if scope == HoldScope::All {
+            for unknown in others.unknown_holds() {
+                services.console.warn(&unknown.to_string());
+            }
+        }
+        Ok(history)
+    };
+    read().map_err(|error| git.explain(error))
+}
+
+impl From<Result<Commits, GitError>> for SiteHistory {
+    fn from(commits: Result<Commits, GitError>) -> Self {
+        Self {
+            commits,
+            order: Ok(Order::Unknown(UnknownOrder::NotInHistory)),
+            membership: Membership::Unknown(UnknownMembership::NoSource),
+        }
+    }
+}
+
+impl SiteHistory {
+    /// Reads the history in the clone around the root, up to `head` if the forge reported it.
+    pub(super) fn of_clone(
+        config: &Config,
+        head: Option<&HeadOnForge>,
+        scope: HoldScope,
+        services: &Services,
+    ) -> Self {
+        let _progress = services.console.progress(READING);
+        Self::from(read(config, head, scope, services))
+    }
+
+    /// The history in the clone, for lists of sets.
+    pub(crate) fn of_work_tree(config: &Config, services: &Services) -> Self {
+        Self::of_clone(config, None, HoldScope::Refusals, services)
+    }
+
+    /// The history in the clone, for a verdict on the holds of digests.
+    pub(crate) fn for_verdict(config: &Config, services: &Services) -> Self {
+        Self::of_clone(config, None, HoldScope::All, services)
+    }
+
+    /// The history in the last commits of a branch on a forge. `accept_unknown`: whether the fleet accepts facts
+    /// that these commits do not show.
+    pub(super) fn of_last_commits(history: history::History, accept_unknown: bool) -> Self {
+        let origin = Origin::Forge { accept_unknown };
+        Self::from(Ok(Commits { history, origin }))
+    }
+
+    /// Whether the branch that counts contains the revision whose order was determined.
+    pub(super) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Determines whether the branch that counts contains `revision`, and the order of `revision` and the pinned set
+    /// before the images are read, if the history can be read.
+    pub(super) async fn determine_order(
+        &mut self,
+        builds: &BuildOrder<'_>,
+        config: &Config,
+        revision: &Revision,
+        found: &Found,
+    ) {
+        match builds.membership(self.clone_of_set(), revision, &[]).await {
+            Ok(membership) => self.membership = membership,
+            Err(error) => {
+                self.order = Err(error);
+                return;
+            }
+        }
+        if let Ok(commits) = &self.commits {
+            let pinned = checks::current_digests(config, found);
+            self.order = builds.of_set(&commits.history, revision, &pinned).await;
+        }
+    }
+
+    /// The history of promoted sets, or the error that explains its absence.
+    pub(crate) fn promoted(&self) -> Result<&history::History, Error> {
+        let commits = self.commits.as_ref().map_err(Error::from)?;
+        if let Origin::Clone { role, .. } = &commits.origin
+            && *role == BranchRole::Local
+        {
+            return Err(Error::from(&GitError::NoRemote));
+        }
+        Ok(&commits.history)
+    }
+
+    /// The history, including that of `HEAD` in a repository without a remote, or the error that
+    /// explains its absence.
+    pub(crate) fn promoted_or_local(&self) -> Result<&history::History, Error> {
+        let commits = self.commits.as_ref().map_err(Error::from)?;
+        Ok(&commits.history)
+    }
+
+    /// The entries that are available for rollback, newest first. Without one, a shallow clone is an
+    /// error.
+    pub(crate) fn available(&self) -> Result<Vec<&HistoryEntry>, Error> {
+        let entries = self.promoted()?.entries().iter();
+        let available: Vec<_> = entries.filter(|entry| entry.can_roll_back).collect();
+        if available.is_empty() && self.git().is_some_and(Git::is_shallow) {
+            let message =
+                "cannot determine which sets are available for rollback: the clone is shallow";
+            let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
+            return Err(error.help(FETCH_HISTORY));
+        }
+        Ok(available)
+    }
+
+    /// Expands an abbreviated revision, as in the list of sets. Returns `text` unchanged if it is a
+    /// complete revision, or if no set in history matches.
+    pub(crate) fn expand(&self, text: &str, config: &Config) -> Result<String, Errors> {
+        let is_complete = config.revision.pattern.revision(text).is_ok();
+        if is_complete || text.len() < MIN_PREFIX {
+            return Ok(text.to_owned());
+        }
+        // The rollback reports a missing history.
+        let Ok(history) = self.promoted() else {
+            return Ok(text.to_owned());
+        };
+        let revisions: BTreeSet<&str> = history
+            .entries()
+            .iter()
+            .filter_map(|entry| entry.revision.as_ref())
+            .map(Revision::as_str)
+            .filter(|revision| revision.starts_with(text))
+            .collect();
+        if revisions.len() > 1 {
+            let message =
+                format!("`{text}` is ambiguous: the revisions of several sets begin with it");
+            let mut error =
+                Error::input(Code::REVISION_SHAPE, message).help("write more of the revision");
+            error.notes = revisions.into_iter().map(str::to_owned).collect();
+            return Err(error.into());
+        }
+        Ok(revisions
+            .first()
+            .map_or(text, |revision| revision)
+            .to_owned())
+    }
+
+    /// The hold of the digests that the files pin, compared with the branch and the commits up to `HEAD`;
+    /// `None` without a promoted branch.
+    pub(crate) fn hold_of_head(
+        &self,
+        config: &Config,
+        digests: &Digests,
+        services: &Services,
+    ) -> Result<Option<Hold>, Error> {
+        let commits = match &self.commits {
+            Ok(commits) => commits,
+            Err(error) if checks::no_history_reason(error).is_some() => return Ok(None),
+            Err(error) => return Err(Error::from(error)),
+        };
+        let Origin::Clone {
+            git,
+            role: BranchRole::Promoted,
+        } = &commits.origin
+        else {
+            return Ok(None);
+        };
+        let base = &commits.history;
+        let hold = base.hold(digests, digests);
+        if hold.held.is_empty() && hold.held_elsewhere.is_empty() {
+            return Ok(Some(hold));
+        }
+        let head = git.head().map_err(|error| Error::from(&error))?;
+        let head = read_branch(git, config, &head, HoldScope::All, services)
+            .map_err(|error| Error::from(&error))?;
+        Ok(Some(base.hold_of_head(&head, digests)))
+    }
+
+    /// The history, like [`Self::promoted_or_local`]; `None` if there is none.
+    pub(crate) fn known(&self) -> Result<Option<&history::History>, Error> {
+        match &self.commits {
+            Ok(commits) => Ok(Some(&commits.history)),
+            Err(error) if checks::no_history_reason(error).is_some() => Ok(None),
+            Err(error) => Err(Error::from(error)),
+        }
+    }
+
+    /// The reason for which there is no history; `None` if there is one, or if it cannot be read.
+    pub(crate) fn absence(&self) -> Option<String> {
+        checks::no_history_reason(self.commits.as_ref().err()?)
+    }
+
+    /// The set at former paths of its configuration.
+    pub(crate) fn former_sets(&self) -> Vec<FormerSet> {
+        let commits = self.commits.as_ref();
+        commits.map_or_else(|_| Vec::new(), |commits| commits.history.former_sets())
+    }
+
+    /// The history and its origin, if the history was read.
+    pub(super) fn read(&self) -> Option<(&history::History, &Origin)> {
+        let commits = self.commits.as_ref().ok()?;
+        Some((&commits.history, &commits.origin))
+    }
+
+    /// The clone; `None` for a forge without a clone.
+    pub(crate) fn git(&self) -> Option<&Git> {
+        match self.commits.as_ref().ok()?.origin {
+            Origin::Clone { ref git, .. } => Some(git),
+            Origin::Forge { .. } => None,
+        }
+    }
+
+    /// The clone and the history of the promoted branch, if both are known.
+    pub(super) fn clone_of_set(&self) -> Option<(&Git, &history::History)> {
+        Some((self.git()?, self.promoted().ok()?))
+    }
+
+    /// How much of the history was read.
+    pub(super) fn extent(&self) -> Extent {
+        match &self.commits {
+            Ok(Commits {
+                history,
+                origin: Origin::Forge { accept_unknown, .. },
+            }) => Extent::LastCommits {
+                contain_promotion: history.shows_beginning(),
+                accept_unknown: *accept_unknown,
+            },
+            _ => Extent::Clone,
+        }
+    }
+
+    /// The order of a revision that is to be promoted.
+    pub(super) fn facts(&self, revision: &Revision) -> Result<HistoryFacts<'_>, Error> {
+        let Commits { history, .. } = match &self.commits {
+            Ok(commits) => commits,
+            Err(error) => {
+                let absent = checks::no_history_reason(error).map(HistoryFacts::Absent);
+                return absent.ok_or_else(|| Error::from(error));
+            }
+        };
+        Ok(HistoryFacts::Known {
+            order: self.order.clone()?,
+            recorded_hold: history.recorded_hold(revision),
+            blind_spot: history.blind_spot_of(revision),
+            extent: self.extent(),
+        })
+    }
+
+    /// The revision of the current set, if history records it.
+    pub(super) fn current_revision(&self, config: &Config, found: &Found) -> Option<String> {
+        let commits = self.commits.as_ref().ok()?;
+        let digests = checks::current_digests(config, found);
+        commits
+            .history
+            .revision_of(&digests)
+            .map(ToString::to_string)
+    }
+}
+
+impl DigestHistory for SiteHistory {
+    fn hold(&self, digests: &Digests, pinned: &Digests) -> Hold {
+        match &self.commits {
+            Ok(commits) => commits.history.hold(digests, pinned),
+            // An error stopped the chain in `facts`, which also reports absent history.
+            Err(_) => Hold::default(),
+        }
+    }
+
+    fn provenance(&self, digests: &Digests) -> Provenance {
+        let Ok(Commits { history, origin }) = &self.commits else {
+            return Provenance::Never;
+        };
+        match (history.provenance_of(digests), origin) {
+            // A set that the last commits do not show was not promoted there.
+            (Provenance::Shallow, Origin::Forge { .. }) => Provenance::Never,
+            (found, _) => found,
+        }
+    }
+}

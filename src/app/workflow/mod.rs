@@ -1,0 +1,168 @@
+//! The application that the commands share: the engine of promotions and rollbacks, and the services
+//! of a run.
+//!
+//! [`run()`] takes a [`Goal`] through the engine and returns the result; the command line parses the
+//! arguments and prints. `site` is the place of a run, `engine` the chain, `execution` and
+//! `publication` are the effects, and `fleet` does the same for many repositories. This module prints nothing: messages during a run go to a [`Console`]. It does
+//! not read the environment of the process either: the command line passes an [`Environment`].
+
+mod adoption;
+mod approval;
+mod base_branches;
+mod base_config;
+mod base_forge;
+pub(crate) mod base_policy;
+mod build_order;
+mod build_source;
+pub(crate) mod builds;
+mod caches;
+pub(crate) mod changes;
+pub(crate) mod ci;
+mod commit;
+mod commit_site;
+pub(crate) mod connection;
+mod console;
+mod contracts;
+mod engine;
+mod environment;
+mod execution;
+pub(crate) mod fleet;
+mod forge_overview;
+mod git_restore;
+mod history;
+pub(crate) mod image_contents;
+mod image_rows;
+mod interruption;
+mod newest;
+mod newest_staged;
+mod open_pulls;
+mod other_checkout;
+pub(crate) mod output_file;
+pub(crate) mod pin_rules;
+pub(crate) mod prune_backend;
+mod publication;
+pub(crate) mod pull_limit;
+mod quick_test;
+mod rehearsal;
+mod repositories;
+pub(crate) mod repository_sets;
+mod request;
+mod revision;
+mod run;
+mod services;
+mod session;
+pub(crate) mod set_diffs;
+pub(crate) mod set_files;
+mod settings;
+pub(crate) mod signatures;
+mod site;
+mod smoke;
+mod source_target;
+mod stage_sources;
+pub(crate) mod stages;
+mod tags;
+pub(crate) mod template_process;
+pub(crate) mod trust;
+mod verified_set;
+
+pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption, unpushed_set};
+pub(crate) use approval::{Candidate, candidate};
+pub(crate) use connection::{
+    Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,
+};
+pub(crate) use console::{Console, Progress};
+pub(crate) use contracts::Contracts;
+pub(crate) use environment::{Environment, Terminals};
+pub(crate) use execution::Effect;
+pub(crate) use forge_overview::{ForgeOverview, forge_overview};
+pub(crate) use git_restore::git_restore;
+pub(crate) use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
+pub(crate) use interruption::{Event, Interruption};
+pub(crate) use open_pulls::open_pulls;
+pub(crate) use publication::{
+    held_merge, merge_pending_warning, merge_refused_error, warn_of_silent_checks,
+};
+pub(crate) use quick_test::{QuickTest, quick_test};
+pub(crate) use rehearsal::{RehearsalChoice, rehearse};
+pub(crate) use repositories::{OtherRepository, temporary_directory};
+pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
+pub(crate) use revision::{RequestedRevision, revision};
+pub(crate) use run::{RunResult, newest_revision, run};
+pub(crate) use services::Services;
+pub(crate) use session::{begin, lock, warn_if_interrupted};
+pub(crate) use settings::parse_mappings;
+pub(crate) use tags::{resolve_tags, resolved_images, select_tags};
+pub(crate) use verified_set::{SetVerdict, verified_set};
+
+use crate::{
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+    },
+    core::{
+        checks::{Check, Stopped},
+        plan::PlanError,
+    },
+};
+
+/// How often a pull request is planned if the base branch keeps moving.
+const ATTEMPTS: usize = 3;
+
+/// The cause of an early stop.
+enum Stop {
+    /// A stage of the chain refused the set.
+    Chain(Stopped),
+    /// The planner counted other pins.
+    Count(Vec<Check>),
+    /// A token or a secret is missing, and the run may be skipped.
+    Unconfigured(String),
+    /// The base branch moved after it was read.
+    BaseMoved,
+    Errors(Errors),
+}
+
+impl Stop {
+    /// The checks, and the errors that stopped the run.
+    fn into_parts(self) -> (Vec<Check>, Vec<Error>) {
+        match self {
+            Self::Chain(stopped) => (stopped.checks, stopped.outages),
+            Self::Count(checks) => (checks, Vec::new()),
+            Self::Unconfigured(reason) => {
+                let error = Error::new(Class::Denied, Code::DENIED, reason);
+                (Vec::new(), vec![error])
+            }
+            Self::BaseMoved => (Vec::new(), base_kept_moving().into_iter().collect()),
+            Self::Errors(errors) => (Vec::new(), errors.into_iter().collect()),
+        }
+    }
+}
+
+impl From<Stopped> for Stop {
+    fn from(stopped: Stopped) -> Self {
+        Self::Chain(stopped)
+    }
+}
+
+impl From<Errors> for Stop {
+    fn from(errors: Errors) -> Self {
+        Self::Errors(errors)
+    }
+}
+
+impl From<PlanError> for Stop {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Counts(checks) => Self::Count(checks),
+            PlanError::Read(error) => Self::Errors(error.into()),
+        }
+    }
+}
+
+fn base_kept_moving() -> Errors {
+    let message = format!(
+        "the base branch moved {ATTEMPTS} times while a pull request was planned against it"
+    );
+    Errors::from(
+        Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help("run the command again"),
+    )
+}

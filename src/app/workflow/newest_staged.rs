@@ -1,0 +1,365 @@
+//! `promote --revision newest` of a set with stages: the newest set that passed them. Like any choice, it
+//! verifies nothing.
+
+use crate::app::workflow::{
+    RequestedRevision, Services, SiteHistory,
+    build_order::{BuildOrder, ResolvedSet},
+    builds::{Age, BuildList, Listed},
+    execution::Executor,
+    newest::{Newest, Skipped, is_eligible, unknown_age},
+    pull_limit::verification_pulls,
+    stages::{Candidate, Stages},
+    tags::resolve_tags,
+};
+use crate::{
+    app::pull_request::of_set::PullRequestOfSet,
+    base::{code::Code, error::Errors, untrusted::plain},
+    config::{Config, Operation},
+    core::{
+        checks::{self, Overrides, Status, Target},
+        history::{Digests, History, KnownOrder, Order, UnknownOrder},
+        pins::Found,
+    },
+    oci::Revision,
+};
+
+/// Selects the newest set of the first stage that passes every stage and is newer than the current set, unless
+/// it is older than an open pull request. With `overrides.older`, its age may be unknown; with
+/// `overrides.unstaged`, it need not pass the stages.
+pub(super) fn newest_staged(
+    site: &dyn Executor,
+    overrides: Overrides,
+    services: &Services,
+) -> Result<Newest, Errors> {
+    let mut config = site.config().clone();
+    let (found, _) = site.pins(Operation::Promotion)?;
+    let history = site.history(services);
+    config.former.extend(history.former_sets());
+    let config = &config;
+    let mut proposals = site.open_pull_requests(config, &history, services)?;
+    proposals.retain(|proposal| proposal.operation == Operation::Promotion);
+    let translation = Translation {
+        config,
+        found: &found,
+        history: &history,
+        proposals: &proposals,
+        services,
+        builds: None,
+        read: Vec::new(),
+    };
+    let stages = Stages::open(config, &history, site.has_forge(), services)?;
+    let order = BuildOrder::new(config, history.git(), None, services);
+    let pinned = checks::current_digests(config, &found);
+    let known = history.known()?;
+    let candidates = stages.candidates()?;
+    let age = AgeOfCandidates {
+        order: &order,
+        candidates: &candidates,
+        proposals: &proposals,
+        known,
+        pinned: &pinned,
+        found: &found,
+        config,
+        services,
+    };
+    let Selection {
+        selected,
+        skipped,
+        refused,
+    } = select(&stages, &age, translation, overrides)?;
+    skipped.report(services);
+    if let Some(revision) = selected {
+        let name = plain(revision.as_str());
+        let source = if overrides.unstaged {
+            "of the first stage"
+        } else {
+            "that passed every stage"
+        };
+        let note = format!("the newest set {source} is {name}");
+        services.console.note(&note);
+        return Ok(Newest::Build(revision));
+    }
+    if let Some(Refusal {
+        revision,
+        reason,
+        is_held,
+    }) = refused
+    {
+        let name = plain(revision.as_str());
+        let text = format!("not selected: {name}: {reason}");
+        if is_held {
+            services.console.warn(&text);
+        } else {
+            services.console.note(&text);
+        }
+    }
+    let current = known.and_then(|known| known.revision_of(&pinned));
+    Ok(Newest::Nothing {
+        current: current.cloned(),
+        found: Box::new(found),
+    })
+}
+
+/// The result of a search among the candidates.
+#[derive(Default)]
+struct Selection {
+    selected: Option<Revision>,
+    /// Newer sets that may not be the newest one.
+    skipped: Skipped,
+    /// The newest set that does not pass a stage.
+    refused: Option<Refusal>,
+}
+
+/// A set that does not pass a stage.
+struct Refusal {
+    revision: Revision,
+    reason: String,
+    /// Whether a rollback in a stage undid it.
+    is_held: bool,
+}
+
+/// Searches the candidates, newest first, up to the current set.
+fn select(
+    stages: &Stages<'_>,
+    age: &AgeOfCandidates<'_>,
+    mut translation: Translation<'_>,
+    overrides: Overrides,
+) -> Result<Selection, Errors> {
+    let mut selection = Selection::default();
+    let is_current = |candidate: &Candidate| {
+        let mut digests = candidate.digests.iter();
+        digests.all(|(name, digest)| age.pinned.get(name) == Some(digest))
+    };
+    let has_current = age.candidates.iter().any(is_current);
+    let current = age.known.and_then(|known| known.revision_of(age.pinned));
+    for (index, candidate) in age.candidates.iter().enumerate() {
+        // The sets after the current one are older in the stage.
+        if is_current(candidate) {
+            break;
+        }
+        let Some(of_stage) = &candidate.revision else {
+            continue;
+        };
+        let Some(revision) = &translation.revision(candidate, of_stage)? else {
+            let reason = "no build with a tag of this set has its digests".to_owned();
+            selection.refused.get_or_insert(Refusal {
+                revision: of_stage.clone(),
+                reason,
+                is_held: false,
+            });
+            continue;
+        };
+        if !is_eligible(revision, current, age.config) {
+            selection.skipped.add_prerelease(revision);
+            continue;
+        }
+        let mut unknown_order = None;
+        match age.relative_to_current(revision)? {
+            Age::Older => continue,
+            Age::Newer => {}
+            // The stage shows the order.
+            Age::Unknown(_) if has_current => {}
+            Age::Unknown(reason) => unknown_order = Some(reason),
+        }
+        if let Some(known) = age.known
+            && known.hold(&candidate.digests, age.pinned).is_held()
+        {
+            selection.skipped.add_held(revision);
+            continue;
+        }
+        match age.relative_to_proposals(index, revision)? {
+            Age::Older => continue,
+            Age::Newer => {}
+            Age::Unknown(reason) => unknown_order = Some(reason),
+        }
+        if !overrides.unstaged
+            && let Some((reason, is_held)) = refusal(stages, &candidate.digests, age.services)?
+        {
+            selection.refused.get_or_insert(Refusal {
+                revision: revision.clone(),
+                reason,
+                is_held,
+            });
+            continue;
+        }
+        if let Some(reason) = unknown_order.filter(|_| !overrides.older) {
+            return Err(unknown_age(revision, &reason));
+        }
+        selection.selected = Some(revision.clone());
+        break;
+    }
+    Ok(selection)
+}
+
+/// The reason for which a set does not pass a stage, and whether a rollback there undid it; an unknown stage is an
+/// error.
+fn refusal(
+    stages: &Stages<'_>,
+    digests: &Digests,
+    services: &Services,
+) -> Result<Option<(String, bool)>, Errors> {
+    let verdicts = stages.judge(digests, services).judged;
+    let (checks, unknown) = checks::check_stages(&verdicts, false).into_parts();
+    if !unknown.is_empty() {
+        return Err(unknown.into());
+    }
+    let failed = checks.iter().find(|check| check.status == Status::Fail);
+    Ok(failed.map(|check| (check.describe(), check.code == Code::STAGE_HELD)))
+}
+
+/// The revisions of this set for the sets of a stage whose revisions have another form: those of the builds with the
+/// same digests.
+struct Translation<'a> {
+    config: &'a Config,
+    found: &'a Found,
+    history: &'a SiteHistory,
+    proposals: &'a [PullRequestOfSet],
+    services: &'a Services,
+    builds: Option<BuildList<'a>>,
+    /// The builds that were read so far, newest first.
+    read: Vec<(Revision, Digests)>,
+}
+
+impl Translation<'_> {
+    /// The revision of a candidate here; `None` if no build has its digests.
+    fn revision(
+        &mut self,
+        candidate: &Candidate,
+        of_stage: &Revision,
+    ) -> Result<Option<Revision>, Errors> {
+        let pattern = &self.config.revision.pattern;
+        if candidate.pattern == pattern.as_str() {
+            return Ok(Some(of_stage.clone()));
+        }
+        let same_text = pattern.revision(of_stage.as_str()).ok();
+        let found = self.find(&candidate.digests)?;
+        Ok(found.or(same_text))
+    }
+
+    fn find(&mut self, digests: &Digests) -> Result<Option<Revision>, Errors> {
+        let has_digests = |build: &Digests| {
+            let mut digests = digests.iter();
+            digests.all(|(name, digest)| build.get(name) == Some(digest))
+        };
+        if let Some((revision, _)) = self.read.iter().find(|(_, build)| has_digests(build)) {
+            return Ok(Some(revision.clone()));
+        }
+        let mut builds = match self.builds.take() {
+            Some(builds) => builds,
+            None => BuildList::open(
+                self.config,
+                self.found,
+                self.history,
+                self.proposals,
+                self.services,
+            )?,
+        };
+        let mut found = None;
+        while found.is_none()
+            && let Some(listed) = builds.next(1)?
+        {
+            if let Listed::Build(build) = listed
+                && let Some(revision) = build.facts.revision.clone()
+            {
+                let build = build.facts.digests(self.config);
+                found = has_digests(&build).then(|| revision.clone());
+                self.read.push((revision, build));
+            }
+        }
+        self.builds = Some(builds);
+        Ok(found)
+    }
+}
+
+/// The order of the sets of a stage, the current set and the open pull requests that promote sets.
+struct AgeOfCandidates<'a> {
+    order: &'a BuildOrder<'a>,
+    /// Newest first.
+    candidates: &'a [Candidate],
+    proposals: &'a [PullRequestOfSet],
+    known: Option<&'a History>,
+    /// The digests of the current set.
+    pinned: &'a Digests,
+    found: &'a Found,
+    config: &'a Config,
+    services: &'a Services,
+}
+
+impl AgeOfCandidates<'_> {
+    /// The age of a candidate relative to the current set, by the order of its explicit revision; the same set is not
+    /// newer.
+    fn relative_to_current(&self, revision: &Revision) -> Result<Age, Errors> {
+        let mut order = if let Some(known) = self.known {
+            let order = self.order.of_set(known, revision, self.pinned);
+            let message = "determining the order of builds";
+            self.services.wait(order, message)?
+        } else {
+            let reason = "there is no git history".to_owned();
+            Order::Unknown(UnknownOrder::NoHistory(reason))
+        };
+        if let Order::Unknown(unknown) = &order
+            && unknown.allows_further_evidence()
+        {
+            order = self.by_images(&order, revision)?;
+        }
+        Ok(match order {
+            Order::Same | Order::Known(KnownOrder { is_older: true, .. }) => Age::Older,
+            Order::Known(_) => Age::Newer,
+            Order::Unknown(unknown) => Age::Unknown(format!(
+                "neither commits, the stage nor the images show its order: {unknown}"
+            )),
+        })
+    }
+
+    /// The order by the labels and the creation times of the images.
+    fn by_images(&self, order: &Order, revision: &Revision) -> Result<Order, Errors> {
+        let (config, found) = (self.config, self.found);
+        let requested = RequestedRevision::parse(config, revision.as_str())?;
+        let tag = requested.tag(config, self.services)?;
+        let mut targets = Vec::new();
+        for (index, _) in config.images.iter().enumerate() {
+            targets.push(Target {
+                pinned_tags: found.tags_of(index),
+                ..Target::new(tag.clone())
+            });
+        }
+        let pulls = verification_pulls(config);
+        let resolutions = resolve_tags(config, targets, pulls, self.services)?;
+        let set = ResolvedSet {
+            revision,
+            resolutions: &resolutions,
+            found,
+        };
+        self.order.of_images(order, self.known, &set, self.services)
+    }
+
+    /// The age of the candidate at `index`. If neither versions nor commits show the order, that of the stage
+    /// counts.
+    fn relative_to_proposals(&self, index: usize, revision: &Revision) -> Result<Age, Errors> {
+        for proposal in self.proposals {
+            let proposed = &proposal.revision;
+            let order = self.order.of_revisions(revision, proposed);
+            let order = self
+                .services
+                .wait(order, "determining the order of builds")?;
+            let is_proposed = |other: &Candidate| other.revision.as_ref() == Some(proposed);
+            let unknown = match order {
+                Order::Known(KnownOrder { is_older: true, .. }) => return Ok(Age::Older),
+                Order::Same | Order::Known(_) => continue,
+                Order::Unknown(unknown) => unknown,
+            };
+            let (before, after) = self.candidates.split_at(index);
+            if before.iter().any(is_proposed) {
+                return Ok(Age::Older);
+            }
+            if !after.iter().any(is_proposed) {
+                let number = proposal.pull.number;
+                let proposed = plain(proposed.as_str());
+                return Ok(Age::Unknown(format!(
+                    "pull request #{number} promotes {proposed}: {unknown}"
+                )));
+            }
+        }
+        Ok(Age::Newer)
+    }
+}

@@ -1,0 +1,386 @@
+//! The publication of a plan on a forge: the branch, its commit, the pull request and the merge.
+
+use async_trait::async_trait;
+
+use crate::app::workflow::{
+    OpenRequest, Services, SiteHistory, Stop,
+    build_order::BuildOrder,
+    engine::Planned,
+    execution::{Effect, Execution, Executor},
+    request::Request,
+    site::{BranchHead, BranchSite},
+};
+use crate::{
+    app::{
+        pull_request::{
+            ApprovedSet, Marker, MarkerKind, Permission,
+            merging::{self, MergeAttempt},
+            of_set::{self, PullRequestOfSet},
+            reconcile::{self, Outcome, Proposal, RevisionAge, Rivals},
+            unstaged,
+        },
+        report::json::{PlanDocument, PullRequest},
+    },
+    base::{
+        code::Code,
+        error::{Error, Errors},
+        untrusted::{markdown, plain},
+    },
+    config::{Config, Forge as Configured, Operation},
+    core::{checks::Status, plan},
+    forge::{ANOTHER_TOKEN, Ability, Forge, Merge, Readiness},
+    git::Git,
+};
+
+/// The codes of stages.
+const STAGE_CODES: [Code; 4] = [
+    Code::STAGE_MISSING,
+    Code::STAGE_SOAK,
+    Code::STAGE_HELD,
+    Code::STAGE_UNKNOWN,
+];
+
+/// A plan and the branch that receives it.
+pub(super) struct Publication<'p> {
+    pub(super) config: &'p Config,
+    pub(super) head: &'p BranchHead,
+    pub(super) planned: &'p Planned,
+    /// The document of the plan, with the body of the pull request.
+    pub(super) document: &'p PlanDocument,
+    pub(super) request: OpenRequest,
+    /// The order of builds, for the pull requests of other revisions.
+    pub(super) builds: &'p BuildOrder<'p>,
+}
+
+/// The result of a request to merge a pull request.
+pub(super) enum MergeSchedule {
+    /// The pull request is merged or will be merged, with a note for the user.
+    Scheduled(String),
+    /// The merge cannot be scheduled yet, with a warning for the user.
+    NotYet(String),
+}
+
+impl Executor for BranchSite {
+    fn open_pull_requests(
+        &self,
+        config: &Config,
+        _: &SiteHistory,
+        services: &Services,
+    ) -> Result<Vec<PullRequestOfSet>, Errors> {
+        let work = of_set::open(&self.head.forge, config, &self.head.base.branch);
+        Ok(services.wait(work, "reading pull requests")?)
+    }
+
+    fn withhold(
+        &self,
+        request: &Request,
+        stop: &Stop,
+        services: &Services,
+    ) -> Result<Option<PullRequest>, Errors> {
+        let Some(text) = self.open.and_then(|_| unstaged_text(stop)) else {
+            return Ok(None);
+        };
+        let BranchHead { forge, base, .. } = &self.head;
+        let work = async {
+            for found in of_set::open(forge, &self.config, &base.branch).await? {
+                if found.operation == request.operation && found.revision == request.revision {
+                    let number = found.pull.number;
+                    return unstaged::make_draft(forge, &base.repo, number, &text).await;
+                }
+            }
+            Ok(None)
+        };
+        let pull = services.wait(work, "making the pull request a draft")?;
+        Ok(pull.map(|pull| PullRequest {
+            number: pull.number,
+            url: pull.url,
+            state: reconcile::Change::Updated.as_str(),
+        }))
+    }
+
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        document: &PlanDocument,
+        services: &Services,
+    ) -> Execution {
+        match self.open {
+            None => Execution::complete(Effect::PullRequestShown),
+            Some(_) if planned.plan.changes().is_empty() => Execution::complete(Effect::Nothing),
+            Some(request) => {
+                let mut config = self.config.clone();
+                config.former.extend(planned.former.iter().cloned());
+                let git = Git::discover(&config.root).ok().flatten();
+                let publication = Publication {
+                    config: &config,
+                    head: &self.head,
+                    planned,
+                    document,
+                    request,
+                    builds: &BuildOrder::new(&config, git.as_ref(), None, services),
+                };
+                publish(&publication, services)
+            }
+        }
+    }
+}
+
+/// The comment about the stages that stopped a run; `None` if none did.
+fn unstaged_text(stop: &Stop) -> Option<String> {
+    let Stop::Chain(stopped) = stop else {
+        return None;
+    };
+    let failed = stopped
+        .checks
+        .iter()
+        .filter(|check| check.status == Status::Fail);
+    let failed = failed.map(|check| (check.code, check.describe()));
+    let outages = stopped
+        .outages
+        .iter()
+        .map(|error| (error.code, error.text()));
+    let mut lines = Vec::new();
+    for (code, reason) in failed.chain(outages) {
+        if STAGE_CODES.contains(&code) {
+            let (code, reason) = (markdown::code(code.as_str()), markdown::code(&reason));
+            lines.push(format!("- {code}: {reason}\n"));
+        }
+    }
+    let intro = "This pull request is a draft, because its set does not pass the stages of `promote.after`:";
+    (!lines.is_empty()).then(|| format!("{intro}\n\n{}", lines.concat()))
+}
+
+impl Publication<'_> {
+    /// Reconciles the branch, its commit and the pull request with the plan. If configured, a promotion
+    /// closes the older pull requests of the set.
+    pub(super) async fn open(&self) -> Result<Outcome, Error> {
+        let Self {
+            config,
+            head,
+            document,
+            ..
+        } = self;
+        let configured = config.forge_or_default();
+        let only_pins = plan::pin_only_filter(config, &head.prefix);
+        let supersedes = document.kind == Operation::Promotion && config.promote.supersede;
+        let marker = Marker {
+            kind: MarkerKind::Set(document.kind),
+            set: document.set_path.clone(),
+            revision: document.revision.clone(),
+        };
+        let proposal = Proposal {
+            branch: &document.branch,
+            title: &document.title,
+            trailers: &document.trailers,
+            body: document.body.as_deref().unwrap_or_default(),
+            marker: &marker,
+            prefix: &head.prefix,
+            changes: self.planned.plan.changes(),
+            labels: &configured.labels,
+            state: self.request.state,
+            reopen: self.request.reopen,
+            rivals: self,
+            supersede: supersedes,
+            only_pins: &only_pins,
+            auto_merge: configured.auto_merge,
+        };
+        reconcile::open(&head.forge, &head.base, &proposal).await
+    }
+
+    /// Schedules the merge of an open pull request, if that is configured.
+    pub(super) async fn schedule_merge(
+        &self,
+        number: u64,
+        url: &str,
+    ) -> Result<Option<MergeSchedule>, Errors> {
+        let configured = self.config.forge_or_default();
+        if !configured.auto_merge || self.request.state == Readiness::Draft {
+            return Ok(None);
+        }
+        let permission = Permission::Set(ApprovedSet {
+            config: self.config,
+            approved: &self.planned.approved,
+            base: &self.head.base,
+            prefix: &self.head.prefix,
+            branch: &self.document.branch,
+        });
+        let (forge, gates) = (&self.head.forge, &configured.gates);
+        let attempt = merging::schedule_new(forge, number, gates, &permission).await?;
+        merge_schedule(attempt, number, url).map(Some)
+    }
+}
+
+/// The result of an attempt to schedule the merge of a new pull request.
+fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<MergeSchedule, Errors> {
+    let name = format!("pull request #{number} ({url})");
+    let merge = match attempt {
+        MergeAttempt::Merge(merge) => merge,
+        MergeAttempt::Refused(error) => return Err(error.into()),
+        MergeAttempt::Lagging => {
+            let reason = "the pull request was closed, or its branch changed, during the run";
+            return Err(merge_refused_error(&name, reason));
+        }
+    };
+    let outcome = match merge {
+        Merge::Scheduled => "will be merged once its gates pass".to_owned(),
+        Merge::Held(reason) => held_merge(&reason),
+        Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
+        Merge::Merged => "was merged: its gates had already passed".to_owned(),
+        Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
+            return Ok(MergeSchedule::NotYet(merge_pending_warning(
+                number, &reason,
+            )));
+        }
+        Merge::Refused(reason) => return Err(merge_refused_error(&name, &reason)),
+    };
+    Ok(MergeSchedule::Scheduled(format!("note: {name} {outcome}")))
+}
+
+/// The outcome of a scheduled merge that the forge refuses now and does not check again by itself.
+pub(crate) fn held_merge(reason: &str) -> String {
+    let reason = plain(reason);
+    format!(
+        "will be merged once a status or a review arrives that allows it: {reason}; if none arrives, merge it by hand"
+    )
+}
+
+/// The warning about a merge that cannot be scheduled yet.
+pub(crate) fn merge_pending_warning(number: u64, reason: &str) -> String {
+    let reason = plain(reason);
+    format!(
+        "the merge of #{number} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
+    )
+}
+
+/// The error for a requested merge that cannot be scheduled. `name`: the pull request.
+pub(crate) fn merge_refused_error(name: &str, reason: &str) -> Errors {
+    let problem = Error::failed(
+        Code::CONFLICT,
+        format!("{name} is open, but its merge cannot be scheduled: {reason}"),
+    );
+    let hint = "merge the pull request by hand, or fix the cause and run the command again";
+    Errors::from(problem.help(hint))
+}
+
+/// Warns if a merge waits for checks that never start with this token.
+pub(crate) fn warn_of_silent_checks(forge: &Forge, configured: &Configured, services: &Services) {
+    if !configured.waits_for_checks() {
+        return;
+    }
+    let console = &services.console;
+    match services.wait(forge.starts_checks(), "identifying the token") {
+        Ok(Ability::Yes) => {}
+        Ok(Ability::No(reason)) => console.warn(&format!("{reason}\n  = help: {ANOTHER_TOKEN}")),
+        Err(error) => console.warn(&format!(
+            "cannot determine whether checks start with this token: {error}"
+        )),
+    }
+}
+
+/// Opens the pull request of a plan, and schedules its merge.
+fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
+    let pull = match open(publication, services) {
+        Ok(Outcome::Reconciled(pull)) => pull,
+        Ok(Outcome::BaseMoved { begun }) => {
+            return Execution::incomplete(begun, Stop::BaseMoved);
+        }
+        Err(errors) => return Execution::incomplete(errors.begun(), errors.into()),
+    };
+    services.interruption.changes(format!(
+        "pull request #{} exists ({}), but a step may be missing; run the command again",
+        pull.number,
+        plain(&pull.url)
+    ));
+    for warning in &pull.warnings {
+        services.console.warn(&plain(warning));
+    }
+    for number in &pull.superseded {
+        services.console.note(&format!(
+            "note: pull request #{number} was closed: this pull request supersedes it"
+        ));
+    }
+    let merge = match pull.late_error {
+        Some(error) => Err(error.into()),
+        None => schedule_merge(publication, pull.number, &pull.url, services),
+    };
+    Execution {
+        effect: Effect::Opened(PullRequest {
+            number: pull.number,
+            url: pull.url,
+            state: pull.change.as_str(),
+        }),
+        stop: merge.err().map(Stop::Errors),
+    }
+}
+
+/// Reconciles the branch, its commit and the pull request with the plan.
+fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, Errors> {
+    let (config, document) = (publication.config, publication.document);
+    if let Some(configured) = &config.forge {
+        warn_of_silent_checks(&publication.head.forge, configured, services);
+    }
+    // Earlier stages, such as a smoke test, must not shorten the time for writes.
+    services.forge_deadline.restart();
+    services.interruption.changes(format!(
+        "the branch {} and its pull request may be incomplete; run the command again",
+        plain(&document.branch)
+    ));
+    let work = publication.open();
+    Ok(services.wait(work, "opening the pull request")?)
+}
+
+fn schedule_merge(
+    publication: &Publication<'_>,
+    number: u64,
+    url: &str,
+    services: &Services,
+) -> Result<(), Errors> {
+    let work = publication.schedule_merge(number, url);
+    match services.wait(work, "scheduling the merge")? {
+        Some(MergeSchedule::Scheduled(note)) => services.console.note(&note),
+        Some(MergeSchedule::NotYet(warning)) => services.console.warn(&warning),
+        None => {}
+    }
+    Ok(())
+}
+
+#[async_trait(?Send)]
+impl Rivals for Publication<'_> {
+    fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
+        of_set::gives_branch(self.config, marker, branch)
+    }
+
+    async fn age(&self, revision: &str) -> RevisionAge {
+        self.builds.age(revision, &self.document.revision).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::checks::{Check, Stopped};
+
+    #[test]
+    fn comment_lists_only_failed_stages() {
+        let checks = vec![
+            Check::new(Code::STAGE_MISSING, Status::Pass, "passed"),
+            Check::new(Code::STAGE_SOAK, Status::Fail, "too short"),
+            Check::new(Code::TAG_MISSING, Status::Fail, "no tag"),
+        ];
+        let stop = |checks: &[Check]| {
+            Stop::Chain(Stopped {
+                checks: checks.to_vec(),
+                outages: Vec::new(),
+            })
+        };
+        let text = unstaged_text(&stop(&checks)).unwrap();
+        assert!(
+            text.ends_with("\n\n- `stage_soak`: `too short`\n"),
+            "{text}"
+        );
+        assert_eq!(
+            unstaged_text(&stop(&[checks[0].clone(), checks[2].clone()])),
+            None
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! The other sets of this repository, and the repositories that any set names.
+
+use crate::app::workflow::{
+    Access, OtherRepository, Services,
+    repositories::temporary_directory,
+    stage_sources::{forge_login, repository_url},
+};
+use crate::{
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+        files::RelPath,
+    },
+    config::{self, AlsoPinned, Config, Prune, SetPath, StageSet},
+    core::{configurations, history::parse_config},
+    git::{Git, Login},
+    oci::registry::Sources,
+    prune::RepositoryAccess,
+};
+
+const ALSO_PINNED: &str = "prune.also_pinned_in";
+const STAGE: &str = "promote.after";
+
+/// Another repository that pins images, with a directory for its objects.
+pub(crate) struct NamedRepository {
+    pub(crate) access: RepositoryAccess,
+    /// The directory is removed when this value is dropped.
+    _directory: tempfile::TempDir,
+}
+
+/// The configurations of all other sets in the work tree. Each must be readable, because it may name a
+/// repository or protect a tag.
+pub(crate) fn other_sets(config: &Config, git: &Git) -> Result<Vec<Config>, Error> {
+    let top = git.top();
+    let mut listing = configurations::list(top, usize::MAX);
+    if let Some(error) = listing.incomplete.pop() {
+        return Err(error);
+    }
+    let mut sets = Vec::new();
+    for file in listing.files.iter().chain(&listing.sparse) {
+        let set_path = SetPath::from(file.clone());
+        if set_path == config.set_path {
+            continue;
+        }
+        let set = if listing.sparse.contains(file) {
+            sparse_set(git, file, config)?
+        } else {
+            config::load(&top.join(file.as_path()), &file.to_string())
+                .map_err(|errors| Errors::from(errors).by_cause()[0].to_string())
+        };
+        let set = set.map_err(|reason| {
+            let message = format!("cannot determine what {file} protects: {reason}");
+            let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
+            error.help("fix the configuration; nothing is deleted without it")
+        })?;
+        // The configuration of a fleet has no images.
+        if set.counts_pins().is_ok() {
+            sets.push(set);
+        }
+    }
+    Ok(sets)
+}
+
+/// The configuration of a set outside of the sparse checkout, from the index.
+fn sparse_set(git: &Git, file: &RelPath, config: &Config) -> Result<Result<Config, String>, Error> {
+    let tracked = crate::git::configurations(git.top())?;
+    let blob = tracked.iter().find(|tracked| tracked.path == *file);
+    let Some(blob) = blob.and_then(|tracked| tracked.sparse) else {
+        return Ok(Err("it is no longer tracked".to_owned()));
+    };
+    let Some(bytes) = git.blob(blob, crate::base::files::MAX_CONFIG)? else {
+        return Ok(Err("it is too large".to_owned()));
+    };
+    let set_path = SetPath::from(file.clone());
+    let root = git.top().join(set_path.directory());
+    let place = Config {
+        root,
+        set_path,
+        ..config.clone()
+    };
+    Ok(parse_config(bytes, &place))
+}
+
+/// The other repositories that the sets name in `prune.also_pinned_in` and `promote.after`, each once.
+pub(crate) fn named_repositories(
+    sets: &[&Config],
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<Access<Vec<NamedRepository>>, Errors> {
+    let mut found: Vec<NamedRepository> = Vec::new();
+    for set in sets {
+        for (key, entry) in entries(set, git)? {
+            let other = OtherRepository {
+                key: key.to_owned(),
+                repository: &entry.repository,
+                token_env: entry.token_env.as_deref(),
+            };
+            let remote = match other.remote(set, services)? {
+                Access::Granted(remote) => remote,
+                Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+            };
+            let is_known = |known: &NamedRepository| {
+                let access = &known.access;
+                access.remote.url == remote.url
+                    && access.entry.branches == entry.branches
+                    && access.entry.token_env == entry.token_env
+            };
+            if found.iter().any(is_known) {
+                continue;
+            }
+            let login: Option<Login> = match key {
+                STAGE => forge_login(set, git, &remote.url, services),
+                _ => None,
+            };
+            let directory = temporary_directory(services)?;
+            found.push(NamedRepository {
+                access: RepositoryAccess {
+                    key,
+                    entry,
+                    remote,
+                    login,
+                    scratch: directory.path().to_owned(),
+                },
+                _directory: directory,
+            });
+        }
+    }
+    Ok(Access::Granted(found))
+}
+
+/// The repositories in the configuration of a set, with their keys. A stage may be deployed from any branch of
+/// its repository.
+fn entries(set: &Config, git: Option<&Git>) -> Result<Vec<(&'static str, AlsoPinned)>, Error> {
+    let mut entries = Vec::new();
+    let also = set.prune.iter().flat_map(|prune| &prune.also_pinned_in);
+    entries.extend(also.map(|entry| (ALSO_PINNED, entry.clone())));
+    for stage in &set.promote.after {
+        let StageSet::Elsewhere(other) = &stage.set else {
+            continue;
+        };
+        let repository = repository_url(&other.repository, set, git).map_err(|reason| {
+            let message = format!("{STAGE} of {}: {reason}", set.set_path);
+            Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
+        })?;
+        let entry = AlsoPinned {
+            repository,
+            branches: None,
+            token_env: None,
+        };
+        entries.push((STAGE, entry));
+    }
+    Ok(entries)
+}
+
+/// Adds the patterns of `prune.protect` of the other sets that have an image with this source.
+pub(crate) fn with_protection(
+    prune: &Prune,
+    location: &str,
+    sets: &[Config],
+    services: &Services,
+) -> Result<Prune, Errors> {
+    let mut prune = prune.clone();
+    for set in sets {
+        if let Some(other) = &set.prune
+            && locations(set, &services.sources(set)?)
+                .iter()
+                .any(|other| other == location)
+        {
+            prune.protect.extend(other.protect.iter().cloned());
+        }
+    }
+    Ok(prune)
+}
+
+/// The source of each image; images may share one repository.
+pub(crate) fn locations(config: &Config, sources: &Sources) -> Vec<String> {
+    let mut locations = Vec::new();
+    for image in &config.images {
+        locations.push(match sources.source(&image.repository) {
+            Ok(source) => source.to_string(),
+            Err(_) => image.repository.canonical(),
+        });
+    }
+    locations
+}

@@ -1,0 +1,511 @@
+//! One promotion or rollback: opens the site, plans, carries the plan out, and returns the document
+//! (`repin.plan/1`).
+
+use std::{io::Read as _, path::PathBuf};
+
+use crate::app::workflow::{
+    ATTEMPTS, Access, Contracts, Goal, Intent, MissingCredential, Options, Services, Stop,
+    base_kept_moving,
+    engine::{self, Planned, Standards},
+    execution::{Effect, Execution, Executor},
+    image_rows,
+    newest::{self, Newest},
+    newest_staged::newest_staged,
+    request::Request,
+    session::{self, warn_if_interrupted},
+    signatures,
+    site::{BranchSite, Site, WorkTreeChange, WorkTreeSite},
+    template_process,
+    trust::Trust,
+};
+use crate::{
+    app::report::{
+        body::{self, TemplateContext, TemplateJob},
+        diff,
+        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
+    },
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+        files::{Files, WorkTree},
+    },
+    config::{Config, Operation, Override, Trailer},
+    core::{
+        checks::{self, Check, Overrides, Status},
+        plan::FileChange,
+    },
+    oci::Revision,
+};
+
+pub(crate) struct RunResult {
+    /// The configuration at the site.
+    pub config: Config,
+    pub document: PlanDocument,
+    pub effect: Effect,
+    /// The errors that stopped the run.
+    pub errors: Option<Errors>,
+}
+
+/// A template that the user wrote, with the name of its file.
+pub(super) struct Template {
+    name: String,
+    text: String,
+    /// This program, which renders the template in another process.
+    program: PathBuf,
+}
+
+/// Promotes a set or rolls back to one. Plans a pull request again if the base branch moved during
+/// the run. Returns an error if the run has no set to report on.
+pub(crate) fn run(
+    goal: &Goal,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<RunResult, Errors> {
+    // Invalid arguments fail before the first request.
+    goal.check(config)?;
+    let mut attempts = 1;
+    loop {
+        let (config, document, execution) = attempt(goal, options, config, services)?;
+        if attempts == ATTEMPTS || !matches!(execution.stop, Some(Stop::BaseMoved)) {
+            return Ok(RunResult::new(config, document, execution));
+        }
+        attempts += 1;
+        services
+            .console
+            .note("note: the base branch moved during the run; planning again");
+    }
+}
+
+/// Plans the change and carries it out once. Returns the configuration at the site, the document and the
+/// effect.
+fn attempt(
+    goal: &Goal,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<(Config, PlanDocument, Execution), Errors> {
+    let mut site = match open_site(goal.operation(), options, config, services)? {
+        Ok(site) => site,
+        Err(stop) => return unopened(goal, config, stop, services),
+    };
+    let (document, execution) = attempt_at(&mut *site, goal, options, services)?;
+    Ok((site.config().clone(), document, execution))
+}
+
+/// Plans the change at a site and carries it out once.
+fn attempt_at(
+    site: &mut dyn Executor,
+    goal: &Goal,
+    options: &Options,
+    services: &Services,
+) -> Result<(PlanDocument, Execution), Errors> {
+    let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
+    let config = site.config().clone();
+    let operation = goal.operation();
+    let mut rows = image_rows::declared(&config);
+    let text = match goal.revision() {
+        Some(text) => text.to_owned(),
+        None => match newest_set(goal.overrides(), site, services)? {
+            Newest::Build(revision) => revision.to_string(),
+            Newest::Nothing { current, found } => {
+                image_rows::add_current(&mut rows, &config, &found);
+                let current = current.as_ref().map(Revision::as_str);
+                let document = unplanned_document(operation, current, &config, rows);
+                return Ok((document, Execution::complete(Effect::NothingNewer)));
+            }
+        },
+    };
+    let goal = goal.parse(&text, &config)?;
+    let template = template(&config, site.files(), services)?;
+    let text = goal.revision.as_str().to_owned();
+    let request = match goal.request(site.files(), &config, services) {
+        Ok(request) => request.with_changes(options, &config),
+        // An abbreviation of no build is an invalid argument.
+        Err(Stop::Errors(errors)) if errors.iter().all(|one| one.code == Code::REVISION_SHAPE) => {
+            return Err(errors);
+        }
+        Err(stop) => {
+            let document = unplanned_document(operation, Some(&text), &config, rows);
+            return Ok((document, stopped(stop)));
+        }
+    };
+    let planned = plan(
+        &request,
+        site,
+        options.missing_credential,
+        services,
+        &mut rows,
+    )?;
+    let unplanned = unplanned_document(operation, Some(request.revision.as_str()), &config, rows);
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(stop) => {
+            return Ok((unplanned, withheld(site, &request, stop, services)));
+        }
+    };
+    let mut document = planned_document(unplanned, &planned);
+    document.diff = Some(Diff(diff::unified(planned.plan.changes()).into()));
+    let body = render_body(&document, &planned.body_context, template.as_ref());
+    let body = body.and_then(|mut body| {
+        // A squash merge may take the body of the pull request for its message.
+        if let Some(overridden) = planned.approved.overridden() {
+            body = format!("{body}\n{}\n", overridden.line());
+        }
+        write_files(options, document.diff_bytes(), &body)?;
+        Ok(body)
+    });
+    let execution = match body {
+        Ok(body) => {
+            document.body = Some(body);
+            site.carry_out(&planned, &document, services)
+        }
+        Err(errors) => stopped(errors.into()),
+    };
+    Ok((document, execution))
+}
+
+/// A run without a site. A malformed file of the configuration is an error even if the run is skipped.
+fn unopened(
+    goal: &Goal,
+    config: &Config,
+    stop: Stop,
+    services: &Services,
+) -> Result<(Config, PlanDocument, Execution), Errors> {
+    let operation = goal.operation();
+    let files = WorkTree::new(&config.root);
+    template(config, &files, services)?;
+    read_standards(operation, config, &files, services)?;
+    let mut revision = None;
+    if let Some(text) = goal.revision() {
+        revision = Some(goal.parse(text, config)?.revision.as_str().to_owned());
+    }
+    let rows = image_rows::declared(config);
+    let document = unplanned_document(operation, revision.as_deref(), config, rows);
+    let execution = Execution::stopped(Effect::Nothing, stop);
+    Ok((config.clone(), document, execution))
+}
+
+/// A run without a plan, whose open pull request becomes a draft if a stage stopped the run.
+fn withheld(site: &dyn Executor, request: &Request, stop: Stop, services: &Services) -> Execution {
+    let effect = match site.withhold(request, &stop, services) {
+        Ok(pull) => pull.map_or(Effect::Nothing, Effect::Opened),
+        Err(errors) => {
+            let reason = &errors.by_cause()[0];
+            let message = format!("the open pull request was not made a draft: {reason}");
+            services.console.warn(&message);
+            Effect::Nothing
+        }
+    };
+    Execution::stopped(effect, stop)
+}
+
+/// The revision that `promote --revision newest` would select in the work tree; `None` if nothing is newer
+/// than the current set.
+pub(crate) fn newest_revision(
+    config: &Config,
+    services: &Services,
+) -> Result<Option<String>, Errors> {
+    let site = WorkTreeSite::new(config, None);
+    Ok(match newest_set(Overrides::default(), &site, services)? {
+        Newest::Build(revision) => Some(revision.to_string()),
+        Newest::Nothing { .. } => None,
+    })
+}
+
+/// The newest build of the registry, or the newest set that passed the stages.
+fn newest_set(
+    overrides: Overrides,
+    site: &dyn Executor,
+    services: &Services,
+) -> Result<Newest, Errors> {
+    if site.config().promote.after.is_empty() {
+        newest::newest(site, overrides.older, services)
+    } else {
+        newest_staged(site, overrides, services)
+    }
+}
+
+/// Opens the site that the run requires: the work tree, or the base branch on the forge. A run that
+/// changes the work tree takes its lock and recovers from an interrupted run before any file is read.
+fn open_site(
+    operation: Operation,
+    options: &Options,
+    config: &Config,
+    services: &Services,
+) -> Result<Result<Box<dyn Executor>, Stop>, Errors> {
+    let open = match options.intent {
+        Intent::Show => {
+            warn_if_interrupted(config, &*services.console);
+            return Ok(Ok(Box::new(WorkTreeSite::new(config, None))));
+        }
+        Intent::Apply { commit } => {
+            return Ok(match session::begin(config, operation.as_str(), services) {
+                Ok(session) => {
+                    let change = WorkTreeChange { session, commit };
+                    Ok(Box::new(WorkTreeSite::new(config, Some(change))))
+                }
+                Err(errors) => Err(errors.into()),
+            });
+        }
+        Intent::ShowPullRequest => None,
+        Intent::OpenPullRequest(request) => Some(request),
+    };
+    match BranchSite::open(config, services)? {
+        Access::NoToken(reason) if options.missing_credential == MissingCredential::Skip => {
+            Ok(Err(Stop::Unconfigured(reason)))
+        }
+        access => Ok(Ok(Box::new(BranchSite {
+            open,
+            ..access.granted()?
+        }))),
+    }
+}
+
+/// Reads the standards and takes a set through the engine. Returns an error if the configuration or a
+/// file that it refers to is malformed.
+pub(super) fn plan(
+    request: &Request,
+    site: &dyn Site,
+    missing_credential: MissingCredential,
+    services: &Services,
+    rows: &mut [ImageRow],
+) -> Result<Result<Planned, Stop>, Errors> {
+    let (contracts, trust) =
+        read_standards(request.operation, site.config(), site.files(), services)?;
+    let standards = Standards {
+        contracts: &contracts,
+        trust: trust.as_ref(),
+    };
+    Ok(engine::plan(
+        request,
+        &standards,
+        site,
+        missing_credential,
+        services,
+        rows,
+    ))
+}
+
+/// Reads the standards of the images: the contracts, and the policy with its keys and roots.
+pub(super) fn read_standards<'c>(
+    operation: Operation,
+    config: &'c Config,
+    files: &dyn Files,
+    services: &Services,
+) -> Result<(Contracts, Option<Trust<'c>>), Errors> {
+    let prefix = services.environment.path_to(&config.root);
+    let contracts = Contracts::read(config, files, &prefix);
+    if operation == Operation::Promotion {
+        contracts.well_formed(config)?;
+    }
+    let trust = Trust::read(config, files)?;
+    signatures::check_since(config)?;
+    if let Some(trust) = &trust {
+        trust.warn_of_old_roots(services);
+    }
+    Ok((contracts, trust))
+}
+
+fn template(
+    config: &Config,
+    files: &dyn Files,
+    services: &Services,
+) -> Result<Option<Template>, Errors> {
+    let Some(path) = &config.report.template else {
+        return Ok(None);
+    };
+    let unreadable = |reason: String| {
+        let error = Error::input(Code::TEMPLATE, format!("cannot read {path}: {reason}"));
+        Errors::from(error.help("correct `report.template`, or make the file readable"))
+    };
+    let mut bytes = Vec::new();
+    let opened = files.open(path).map_err(|error| error.error);
+    opened
+        .and_then(|file| file.take(body::MAX_TEMPLATE + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > body::MAX_TEMPLATE {
+        return Err(unreadable("larger than 1 MiB".to_owned()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8".to_owned()))?;
+    let name = path.to_string();
+    let program = services.environment.program.clone();
+    Ok(Some(Template {
+        name,
+        text,
+        program,
+    }))
+}
+
+/// Writes the files of the options. Output for standard output (`-`) is printed at the end.
+fn write_files(options: &Options, diff: &[u8], body: &str) -> Result<(), Errors> {
+    let files = [
+        (&options.diff_file, diff),
+        (&options.body_file, body.as_bytes()),
+    ];
+    for (file, content) in files {
+        if let Some(file) = file {
+            file.write(content)?;
+        }
+    }
+    Ok(())
+}
+
+impl RunResult {
+    /// The class of the failure; `None` if the run succeeded.
+    pub(crate) fn class(&self) -> Option<Class> {
+        let failed = checks::any_failed(&self.document.checks).then_some(Class::Failed);
+        let errors = self.errors.as_ref().map(Errors::class);
+        failed.into_iter().chain(errors).reduce(Class::worse)
+    }
+
+    fn new(config: Config, document: PlanDocument, execution: Execution) -> Self {
+        let mut result = Self {
+            config,
+            document,
+            errors: None,
+            effect: execution.effect,
+        };
+        match &result.effect {
+            Effect::Applied | Effect::Committed(_) => result.document.applied = true,
+            Effect::Opened(pull) => result.document.pull_request = Some(pull.clone()),
+            Effect::Nothing | Effect::NothingNewer | Effect::PullRequestShown | Effect::Begun => {}
+        }
+        if let Some(stop) = execution.stop {
+            result.add_stop(stop);
+        }
+        result
+    }
+
+    /// Adds the cause of the early stop.
+    fn add_stop(&mut self, stop: Stop) {
+        let document = &mut self.document;
+        self.errors = match stop {
+            Stop::Chain(stopped) => {
+                document.checks = stopped.checks;
+                (!stopped.outages.is_empty()).then(|| Errors::from(stopped.outages))
+            }
+            Stop::Count(checks) => {
+                document.checks.extend(checks);
+                None
+            }
+            Stop::Unconfigured(reason) => {
+                let check = Check::new(Code::UNCONFIGURED, Status::Skip, reason);
+                document.checks.push(check);
+                None
+            }
+            Stop::BaseMoved => Some(base_kept_moving()),
+            Stop::Errors(errors) => Some(errors),
+        };
+        document.error = self.errors.as_ref().and_then(ErrorRow::worst);
+        document.approved &= !checks::any_failed(&document.checks);
+    }
+}
+
+/// The document of a run that has no plan yet. Without a revision, the texts that contain it are empty.
+pub(super) fn unplanned_document(
+    operation: Operation,
+    revision: Option<&str>,
+    config: &Config,
+    images: Vec<ImageRow>,
+) -> PlanDocument {
+    let (mut branch, mut title, mut trailers) = (String::new(), String::new(), Vec::new());
+    if let Some(revision) = revision {
+        branch = config.branch(operation, revision);
+        title = (config.templates(operation).title).render(revision, &config.name);
+        trailers.push(Trailer::line(revision, &config.set_path));
+    }
+    PlanDocument {
+        schema: "repin.plan/1",
+        kind: operation,
+        set_path: config.set_path.clone(),
+        revision: revision.unwrap_or_default().to_owned(),
+        approved: false,
+        applied: false,
+        changed: false,
+        images,
+        files: Vec::new(),
+        checks: Vec::new(),
+        changes: None,
+        branch,
+        title,
+        trailers,
+        body: None,
+        diff: None,
+        pull_request: None,
+        error: None,
+    }
+}
+
+/// The document of a plan, without its body and its diff.
+pub(super) fn planned_document(unplanned: PlanDocument, planned: &Planned) -> PlanDocument {
+    let changes = planned.plan.changes();
+    let checks = planned.approved.checks().iter();
+    let mut trailers = unplanned.trailers.clone();
+    trailers.extend(planned.approved.overridden().map(Override::line));
+    PlanDocument {
+        approved: true,
+        changed: !changes.is_empty(),
+        files: changes.iter().map(file_row).collect(),
+        checks: checks.chain(planned.plan.checks()).cloned().collect(),
+        changes: planned.changes.clone(),
+        trailers,
+        ..unplanned
+    }
+}
+
+/// Renders the body of the pull request.
+pub(super) fn render_body(
+    document: &PlanDocument,
+    body_context: &TemplateContext,
+    template: Option<&Template>,
+) -> Result<String, Errors> {
+    let text = template.map(|template| template.text.as_str());
+    let custom = |job: &TemplateJob| match template {
+        Some(template) => template_process::render(job, &template.program),
+        None => job.render(),
+    };
+    body::render(document, body_context, text, &custom).map_err(|error| {
+        let name = template.map_or("", |template| &template.name);
+        let line = error
+            .line
+            .map_or_else(String::new, |line| format!(":{line}"));
+        Errors::from(Error::input(
+            Code::TEMPLATE,
+            format!("{name}{line}: {error}"),
+        ))
+    })
+}
+
+fn file_row(change: &FileChange) -> FileRow {
+    FileRow {
+        path: change.path.to_string(),
+        pins: change.pins,
+        old_sha256: change.old_sha256.hex(),
+        new_sha256: change.new_sha256.hex(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn planner_counts_are_added_to_checks() {
+        let config = config::example(
+            "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
+        );
+        let check = |status| Check::new(Code::PIN_COUNT, status, "1 of 2".to_owned());
+        let document = PlanDocument {
+            approved: true,
+            checks: vec![check(Status::Pass)],
+            ..unplanned_document(Operation::Promotion, None, &config, Vec::new())
+        };
+        let stop = Stop::Count(vec![check(Status::Fail)]);
+        let result = RunResult::new(config, document, Execution::stopped(Effect::Nothing, stop));
+        let checks = result.document.checks.iter().map(|check| check.status);
+        assert_eq!(checks.collect::<Vec<_>>(), [Status::Pass, Status::Fail]);
+        assert!(!result.document.approved);
+    }
+}

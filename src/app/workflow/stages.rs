@@ -1,0 +1,335 @@
+//! The stages of a promotion: whether a set was current in each set of `promote.after`.
+//!
+//! The configurations are read before the first check, so that a malformed list is refused at once. The
+//! histories are read after the tags are resolved, because verdicts compare digests.
+
+use std::{collections::HashMap, time::SystemTime};
+
+pub(crate) use crate::app::workflow::stage_sources::check_work_tree;
+use crate::app::workflow::{
+    Services, SiteHistory,
+    stage_sources::{Opener, StageHistory},
+};
+use crate::{
+    app::report::{body::StageRow, json::WaitingRow},
+    base::{
+        code::Code,
+        error::{Class, Error, Errors},
+    },
+    config::{Config, Stage},
+    core::{
+        checks::{self, JudgedStage, MergeTimes, StageClock, StageVerdict},
+        history::{DatedCommit, Digests, History, HistoryEntry},
+    },
+    forge::{BranchCommit, Forge, MergedPull},
+    git::ObjectId,
+    oci::{Revision, date},
+};
+
+/// The opened stages of a set.
+pub(crate) struct Stages<'c> {
+    stages: Vec<OpenedStage<'c>>,
+}
+
+struct OpenedStage<'c> {
+    rule: &'c Stage,
+    /// The reason if the stage is unknown.
+    set: Result<StageHistory, String>,
+}
+
+/// A set that the first stage records.
+pub(crate) struct Candidate {
+    /// `None` if no commit records it.
+    pub revision: Option<Revision>,
+    /// The `revision.pattern` of the stage.
+    pub pattern: String,
+    /// The digests of the common images, by their names here.
+    pub digests: Digests,
+}
+
+/// The verdicts on a set, and the rows of the table in the body of its pull request.
+#[derive(Default)]
+pub(crate) struct StageVerdicts {
+    pub judged: Vec<JudgedStage>,
+    pub rows: Vec<StageRow>,
+}
+
+impl<'c> Stages<'c> {
+    /// Reads the configurations of the stages. `has_forge`: whether a token for the forge may be used.
+    pub(crate) fn open(
+        config: &'c Config,
+        history: &SiteHistory,
+        has_forge: bool,
+        services: &Services,
+    ) -> Result<Self, Errors> {
+        let mut opener = Opener::new(config, history, has_forge, services);
+        let mut stages = Vec::new();
+        for rule in &config.promote.after {
+            let set = opener.open(rule)?;
+            stages.push(OpenedStage { rule, set });
+        }
+        Ok(Self { stages })
+    }
+
+    /// Reads the histories of the stages, and judges the set with these digests of its images.
+    pub(crate) fn judge(&self, digests: &Digests, services: &Services) -> StageVerdicts {
+        let mut verdicts = StageVerdicts::default();
+        let now = services.authoritative_time();
+        for stage in &self.stages {
+            match &stage.set {
+                Ok(set) => match set.judge(digests, stage.rule, now, services) {
+                    Ok(judged) => verdicts.add(stage.rule, judged, set.missing.clone()),
+                    Err(reason) => verdicts.add_unknown(stage.rule, reason),
+                },
+                Err(reason) => verdicts.add_unknown(stage.rule, reason.clone()),
+            }
+        }
+        verdicts
+    }
+}
+
+impl StageVerdicts {
+    /// `missing`: the images that the stage does not have.
+    pub(super) fn add(&mut self, rule: &Stage, judged: JudgedSet, missing: Vec<String>) {
+        let JudgedSet { verdict, merges } = judged;
+        if let StageVerdict::Passed(soak) = &verdict {
+            let commit = soak.entry.commit;
+            let merge = merges
+                .as_ref()
+                .and_then(|merges| merges.get(&commit)?.clone());
+            let number = merge.as_ref().map(|merge| merge.number);
+            self.rows.push(StageRow {
+                stage: rule.item(),
+                since: date::format(soak.since),
+                commit: commit.short(),
+                pull_request: number.or(soak.entry.pull_request),
+                by: merge
+                    .and_then(|merge| merge.by)
+                    .unwrap_or_else(|| soak.entry.author.clone()),
+            });
+        }
+        self.judged.push(JudgedStage {
+            item: rule.item(),
+            required: rule.r#for,
+            has_merge_times: merges.is_some(),
+            missing,
+            must_be_complete: rule.complete,
+            verdict,
+        });
+    }
+
+    pub(super) fn add_unknown(&mut self, rule: &Stage, reason: String) {
+        self.add(
+            rule,
+            JudgedSet {
+                verdict: StageVerdict::Unknown(reason),
+                merges: None,
+            },
+            Vec::new(),
+        );
+    }
+}
+
+impl Stages<'_> {
+    /// The sets that the first stage records, newest first, each once.
+    pub(crate) fn candidates(&self) -> Result<Vec<Candidate>, Error> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let Some(stage) = self.stages.first() else {
+            return Ok(candidates);
+        };
+        let unknown = |reason: String| Error {
+            subject: Some(stage.rule.item()),
+            ..Error::new(Class::Unavailable, Code::STAGE_UNKNOWN, reason)
+        };
+        let set = stage
+            .set
+            .as_ref()
+            .map_err(|reason| unknown(reason.clone()))?;
+        for entry in set.history().map_err(unknown)?.entries() {
+            if let Some(digests) = set.digests_here(entry)
+                && candidates.iter().all(|known| known.digests != digests)
+            {
+                let revision = entry.revision.clone();
+                candidates.push(Candidate {
+                    revision,
+                    pattern: set.config.revision.pattern.as_str().to_owned(),
+                    digests,
+                });
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// The stages for which the current set of the first stage waits, and the errors of unknown ones.
+    /// `own`: the history of this set.
+    pub(crate) fn waiting(
+        &self,
+        own: Option<&History>,
+        services: &Services,
+    ) -> (Vec<WaitingRow>, Vec<Error>) {
+        let mut rows = Vec::new();
+        let candidates = match self.candidates() {
+            Ok(candidates) => candidates,
+            Err(error) => return (rows, vec![error]),
+        };
+        let Some(next) = candidates.first() else {
+            return (rows, Vec::new());
+        };
+        let mut entries = own.map_or(&[][..], History::entries).iter();
+        let was_current = entries.any(|entry| {
+            let mut digests = next.digests.iter();
+            digests.all(|(name, digest)| entry.images.get(name) == Some(digest))
+        });
+        if was_current {
+            return (rows, Vec::new());
+        }
+        let verdicts = self.judge(&next.digests, services);
+        let mut unknown = Vec::new();
+        for stage in verdicts.judged {
+            let (since, until) = match &stage.verdict {
+                StageVerdict::Passed(_) => continue,
+                StageVerdict::TooShort { soak, passes } => (Some(soak.since), *passes),
+                StageVerdict::Missing | StageVerdict::Held(_) => (None, None),
+                StageVerdict::Unknown(_) => {
+                    unknown.extend(checks::check_stages(&[stage], false).into_parts().1);
+                    continue;
+                }
+            };
+            rows.push(WaitingRow {
+                revision: next.revision.as_ref().map(ToString::to_string),
+                stage: stage.item,
+                since: since.map(date::format),
+                until: until.map(date::format),
+            });
+        }
+        (rows, unknown)
+    }
+}
+
+/// The merged pull request of each commit.
+type Merges = HashMap<ObjectId, Option<MergedPull>>;
+
+impl StageHistory {
+    fn history(&self) -> Result<&History, String> {
+        let read = self.history.get_or_init(|| {
+            let prefix = self.config.set_path.prefix().into_bytes();
+            let git = self.repository.git.with_prefix(prefix);
+            let history = History::of_branch(&git, &self.config, self.branch.clone());
+            history.map_err(|error| error.to_string())
+        });
+        read.as_ref().map_err(Clone::clone)
+    }
+
+    /// The digests of the common images of an entry, by their names here; `None` if one is missing.
+    fn digests_here(&self, entry: &HistoryEntry) -> Option<Digests> {
+        let mut digests = Digests::new();
+        for [name, other] in &self.common {
+            digests.insert(name.clone(), *entry.images.get(other)?);
+        }
+        Some(digests)
+    }
+
+    /// The verdict on the set with these digests, or the reason why the history cannot be read.
+    fn judge(
+        &self,
+        digests: &Digests,
+        rule: &Stage,
+        now: SystemTime,
+        services: &Services,
+    ) -> Result<JudgedSet, String> {
+        let history = self.history()?;
+        let forge = self.forge.as_ref().map(|(forge, branch)| MergeSource {
+            forge,
+            branch,
+            is_first_parent: true,
+        });
+        let there = digests_there(&self.common, digests);
+        let judged = JudgedSet::judge(history, &there, rule, now, forge);
+        let message = "reading the pull requests of stages";
+        Ok(services.wait(judged, message))
+    }
+}
+
+/// The digests of the common images by their names in the stage.
+pub(super) fn digests_there(common: &[[String; 2]], digests: &Digests) -> Digests {
+    let mut there = Digests::new();
+    for [name, other] in common {
+        if let Some(digest) = digests.get(name) {
+            there.insert(other.clone(), *digest);
+        }
+    }
+    there
+}
+
+/// The verdict on a set in one stage.
+pub(super) struct JudgedSet {
+    verdict: StageVerdict,
+    merges: Option<Merges>,
+}
+
+/// The forge that merges the pull requests of a stage.
+pub(super) struct MergeSource<'f> {
+    pub(super) forge: &'f Forge,
+    pub(super) branch: &'f str,
+    /// Whether all commits are on the first-parent line of the branch. Otherwise only the merge of its pull request
+    /// shows when a commit reached the branch.
+    pub(super) is_first_parent: bool,
+}
+
+impl JudgedSet {
+    /// Judges the set with these digests of the common images, named as in the stage.
+    pub(super) async fn judge(
+        history: &History,
+        digests: &Digests,
+        rule: &Stage,
+        now: SystemTime,
+        source: Option<MergeSource<'_>>,
+    ) -> Self {
+        let found = history.periods(digests);
+        let (mut times, mut merges) = (None, None);
+        if let Some(source) = source {
+            let mut commits = Vec::new();
+            for period in &found.periods {
+                commits.push(&period.start);
+                commits.extend(&period.end);
+            }
+            let (known, queried) = query_merges(&source, &commits).await;
+            (times, merges) = (Some(known), Some(queried));
+        }
+        let clock = StageClock {
+            now,
+            merged: times.as_ref(),
+        };
+        Self {
+            verdict: checks::judge_stage(&found, rule.r#for, &clock),
+            merges,
+        }
+    }
+}
+
+/// Requests when the forge merged the pull requests of commits.
+async fn query_merges(source: &MergeSource<'_>, commits: &[&DatedCommit]) -> (MergeTimes, Merges) {
+    let (mut times, mut merges) = (MergeTimes::new(), Merges::new());
+    for dated in commits {
+        let commit = dated.commit;
+        let id = commit.to_string();
+        let request = source.forge.merged_pull(BranchCommit {
+            commit: &id,
+            branch: source.branch,
+            number: dated.pull_request,
+        });
+        let time = match request.await {
+            Ok(None) if source.is_first_parent => Ok(None),
+            Ok(None) => Err("no pull request merged it".to_owned()),
+            Ok(Some(merge)) => {
+                let time = date::parse(&merge.date);
+                merges.insert(commit, Some(merge));
+                time.map(Some)
+                    .ok_or_else(|| "the forge returned a malformed date".to_owned())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        times.insert(commit, time);
+    }
+    (times, merges)
+}

@@ -1,0 +1,409 @@
+//! Errors for the user who must act: one type for every layer.
+//!
+//! An [`Error`] states the failure, its place and the remedy; its [`Class`] determines who must
+//! act, and the exit code. External text is escaped and redacted before it enters an error, or when
+//! it is shown.
+
+use std::{fmt, sync::Arc};
+
+use crate::base::code::Code;
+
+/// Who must act on an error; determines the exit code of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A check failed: read the evidence.
+    Failed,
+    /// A response is ambiguous or contradicts itself.
+    Ambiguous,
+    /// A user or a rule of a forge refused.
+    Refused,
+    /// Usage, configuration, a contract or other input is malformed: fix the input.
+    Input,
+    /// A registry, a forge, git or a disk is unavailable, or returned bytes that do not verify: retry
+    /// later.
+    Unavailable,
+    /// A registry returned bytes that are not those of their digest: never an occasion to skip them.
+    WrongBytes,
+    /// A registry reports that content which an index or a manifest lists is missing.
+    MissingContent,
+    /// A forge limits requests for longer than this run may wait. Returned before any change.
+    Limited,
+    /// Credentials or permissions are insufficient: fix them.
+    Denied,
+    /// Another process holds the lock, a journal needs a decision, or a branch has a foreign
+    /// commit: resolve, then retry.
+    Conflict,
+}
+
+impl Class {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed | Self::Ambiguous | Self::Refused => 1,
+            Self::Input => 2,
+            Self::Unavailable | Self::WrongBytes | Self::MissingContent | Self::Limited => 3,
+            Self::Denied => 4,
+            Self::Conflict => 5,
+        }
+    }
+
+    /// The code of an error without a code of its own.
+    fn code(self) -> Code {
+        match self {
+            Self::Failed => Code::FAILED,
+            Self::Ambiguous => Code::MANIFEST_AMBIGUOUS,
+            Self::Refused | Self::Conflict => Code::CONFLICT,
+            Self::Input => Code::CONFIG,
+            Self::Unavailable | Self::WrongBytes | Self::MissingContent | Self::Limited => {
+                Code::UNAVAILABLE
+            }
+            Self::Denied => Code::DENIED,
+        }
+    }
+
+    /// The class that decides if both apply: the one to act on first.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |class| match class {
+            Self::Input => 0,
+            Self::Conflict => 1,
+            Self::Failed | Self::Ambiguous | Self::Refused => 2,
+            Self::Denied => 3,
+            Self::Unavailable | Self::WrongBytes | Self::MissingContent | Self::Limited => 4,
+        };
+        if rank(other) < rank(self) {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// A text file that places refer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceText {
+    /// The path for messages: relative to the root if the file is inside it.
+    pub name: String,
+    /// The whole content.
+    pub text: Arc<str>,
+}
+
+/// A range of bytes in a [`SourceText`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Offset after the last byte.
+    pub end: usize,
+}
+
+/// A place in a text file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file that contains the place.
+    pub source: SourceText,
+    /// The range of bytes.
+    pub span: Span,
+    /// The label at the place; may be empty.
+    pub label: String,
+    /// Whether messages may show the text at the place. A configuration may refer to any file of the
+    /// work tree, so messages about such a file show only the line and the column.
+    pub quoted: bool,
+}
+
+impl Place {
+    /// The 1-based line and the 1-based column in bytes.
+    pub fn line_column(&self) -> (usize, usize) {
+        let before = &self.source.text.as_bytes()[..self.span.start.min(self.source.text.len())];
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        (
+            memchr::memchr_iter(b'\n', before).count() + 1,
+            before.len() - line_start + 1,
+        )
+    }
+}
+
+/// A failure, with its place and its remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Who must act.
+    pub class: Class,
+    /// The failure, as a stable word.
+    pub code: Code,
+    /// The object of the failed operation, such as a URL without secrets.
+    pub subject: Option<String>,
+    /// The failure, in one sentence.
+    pub message: String,
+    /// The HTTP status of the response that failed.
+    pub status: Option<u16>,
+    /// The place in a file, if there is one.
+    pub place: Option<Box<Place>>,
+    /// Further facts, a line each.
+    pub notes: Vec<String>,
+    /// The remedy.
+    pub help: Option<String>,
+    /// Whether the run may have changed something visible before it failed.
+    pub begun: bool,
+}
+
+impl Error {
+    /// A panic in the work on one repository of a fleet.
+    pub fn internal() -> Self {
+        Self::new(Class::Unavailable, Code::INTERNAL, "internal error")
+    }
+
+    /// An error without a place.
+    pub fn new(class: Class, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            code,
+            subject: None,
+            message: message.into(),
+            status: None,
+            place: None,
+            notes: Vec::new(),
+            help: None,
+            begun: false,
+        }
+    }
+
+    /// An error about `subject`, with the code of its class.
+    pub fn about(class: Class, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            subject: Some(subject.into()),
+            ..Self::new(class, class.code(), message)
+        }
+    }
+
+    /// An error about `subject`, which is unavailable or returned an unusable response.
+    pub fn unavailable(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::about(Class::Unavailable, subject, message)
+    }
+
+    /// A failed check.
+    pub fn failed(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Class::Failed, code, message)
+    }
+
+    /// Malformed input.
+    pub fn input(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Class::Input, code, message)
+    }
+
+    /// A failure of the disk or the system.
+    pub fn io(message: impl Into<String>) -> Self {
+        Self::new(Class::Unavailable, Code::IO, message)
+    }
+
+    /// The message with the subject in parentheses, as evidence of a check.
+    pub fn evidence(&self) -> String {
+        match &self.subject {
+            Some(subject) => format!("{} ({subject})", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// The subject and the message, without the place.
+    pub fn text(&self) -> String {
+        match &self.subject {
+            Some(subject) => format!("{subject}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// The remedy: the error's own help, or that of its code.
+    pub fn remedy(&self) -> String {
+        const BEGUN: &str = "the next run continues from what this run began";
+        let help = self.help.clone().unwrap_or_else(|| self.code.help());
+        if self.begun {
+            format!("{help}; {BEGUN}")
+        } else {
+            help
+        }
+    }
+
+    /// The same error with another class, and the code of that class.
+    #[must_use]
+    pub fn class(self, class: Class) -> Self {
+        Self {
+            class,
+            code: class.code(),
+            ..self
+        }
+    }
+
+    /// The same error with a remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same error with the status of the response that failed.
+    #[must_use]
+    pub fn status(mut self, status: reqwest::StatusCode) -> Self {
+        self.status = Some(status.as_u16());
+        self
+    }
+
+    /// The same error at a place.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(Box::new(place));
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            let (line, column) = place.line_column();
+            write!(f, "{}:{line}:{column}: ", place.source.name)?;
+        }
+        f.write_str(&self.text())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The errors that stopped a run; at least one.
+#[derive(Debug, Clone)]
+pub struct Errors(Vec<Error>);
+
+/// A mistake in how the program was called.
+pub(crate) fn usage(message: impl Into<String>) -> Errors {
+    Errors::from(Error::input(Code::USAGE, message))
+}
+
+impl Errors {
+    /// A failure of the disk or the system.
+    pub fn io(message: impl Into<String>) -> Self {
+        Error::io(message).into()
+    }
+
+    /// Whether the run may have changed something visible before it failed.
+    pub fn begun(&self) -> bool {
+        self.0.iter().any(|error| error.begun)
+    }
+
+    /// The class that decides the exit code.
+    pub fn class(&self) -> Class {
+        let classes = self.0.iter().map(|error| error.class);
+        // Every other class outranks this one.
+        classes.fold(Class::Unavailable, Class::worse)
+    }
+
+    /// The errors, one for each cause: errors that differ only by their subject become one error
+    /// with the subjects as notes.
+    pub fn by_cause(&self) -> Vec<Error> {
+        let mut causes: Vec<Error> = Vec::new();
+        for error in &self.0 {
+            let same = |other: &&mut Error| {
+                let other = Error {
+                    subject: error.subject.clone(),
+                    notes: error.notes.clone(),
+                    ..(*other).clone()
+                };
+                error.subject.is_some() && other == *error
+            };
+            match causes.iter_mut().find(same) {
+                Some(cause) => {
+                    cause.notes.extend(cause.subject.take());
+                    cause.notes.extend(error.subject.clone());
+                    cause.notes.extend(error.notes.clone());
+                }
+                None => causes.push(error.clone()),
+            }
+        }
+        causes
+    }
+
+    /// An iterator over the errors.
+    pub fn iter(&self) -> std::slice::Iter<'_, Error> {
+        self.0.iter()
+    }
+}
+
+impl From<Error> for Errors {
+    fn from(error: Error) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl From<&Error> for Errors {
+    fn from(error: &Error) -> Self {
+        error.clone().into()
+    }
+}
+
+impl From<Vec<Error>> for Errors {
+    fn from(errors: Vec<Error>) -> Self {
+        assert!(!errors.is_empty(), "a failure without an error");
+        Self(errors)
+    }
+}
+
+impl Extend<Error> for Errors {
+    fn extend<I: IntoIterator<Item = Error>>(&mut self, errors: I) {
+        self.0.extend(errors);
+    }
+}
+
+impl<'a> IntoIterator for &'a Errors {
+    type Item = &'a Error;
+    type IntoIter = std::slice::Iter<'a, Error>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Errors {
+    type Item = Error;
+    type IntoIter = std::vec::IntoIter<Error>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_several_subjects_become_one_error() {
+        let refused = |subject: &str| Error::unavailable(subject, "refused").help("retry");
+        let other = Error::unavailable("c", "refused").help("log in");
+        let errors = Errors::from(vec![
+            refused("a"),
+            other.clone(),
+            refused("b"),
+            refused("d"),
+            Error::io("full"),
+            Error::io("full"),
+        ]);
+        let causes = errors.by_cause();
+        assert_eq!(
+            causes[0],
+            Error {
+                subject: None,
+                notes: ["a", "b", "d"].map(str::to_owned).to_vec(),
+                ..refused("")
+            }
+        );
+        assert_eq!(causes[1..], [other, Error::io("full"), Error::io("full")]);
+    }
+
+    #[test]
+    fn most_urgent_class_is_the_worst() {
+        use Class::{Conflict, Denied, Failed, Input, Unavailable};
+        let order = [Input, Conflict, Failed, Denied, Unavailable];
+        for (at, first) in order.iter().enumerate() {
+            for second in &order[at..] {
+                assert_eq!(first.worse(*second), *first);
+                assert_eq!(second.worse(*first), *first);
+            }
+        }
+        assert_eq!(order.map(Class::exit_code), [2, 5, 1, 4, 3]);
+    }
+}

@@ -1,0 +1,228 @@
+//! Connections: trusted roots and proxies.
+//!
+//! [`crate::base::http::client`] handles redirects, retries and deadlines. The library's client is created for
+//! the first request, because loading the system's roots is slow and many runs need no connection.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use reqwest::{Client, NoProxy, Proxy, Url};
+use rustls::{
+    ClientConfig, RootCertStore, WantsVerifier,
+    client::WantsClientCert,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use rustls_platform_verifier::Verifier;
+
+use crate::base::{input_file, untrusted::Secrets};
+
+/// The maximum number of connections to a host, and of concurrent requests over HTTP/1.1.
+pub(super) const CONNECTIONS: usize = 8;
+/// The maximum number of concurrent requests to a host over HTTP/2, where they share a connection
+/// and the server limits its streams (RFC 9113, section 5.1.2).
+pub(super) const STREAMS: usize = 32;
+
+/// The maximum size of a file of certificates, in bytes. The system's bundle has a quarter of a megabyte.
+const MAX_CA_FILE: u64 = 16 * 1024 * 1024;
+
+/// The connections of a run; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Transport(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: ClientSettings,
+    plain: OnceLock<Result<Client, String>>,
+    tls: OnceLock<Result<Client, String>>,
+}
+
+/// The settings of the library's clients.
+#[derive(Debug)]
+struct ClientSettings {
+    /// A file of roots in addition to the system's.
+    ca_file: Option<PathBuf>,
+    /// The roots in the file, which a run without connections does not read.
+    roots: OnceLock<Result<Vec<CertificateDer<'static>>, SettingsError>>,
+    proxies: Vec<Proxy>,
+    connect_timeout: Duration,
+}
+
+/// Invalid settings that prevent every request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The file of additional roots.
+    #[error("REPIN_CA_FILE {}: {reason}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause of the error.
+        reason: String,
+    },
+    /// A proxy variable. Its value may contain a password and is not shown.
+    #[error("the environment variable {0} is not a proxy URL")]
+    Proxy(&'static str),
+}
+
+impl Transport {
+    /// Connections that trust the system's roots and those of `ca_file`, and use the proxies of the
+    /// usual variables.
+    ///
+    /// `variable` returns the first of several variables that is set. Passwords of proxies are
+    /// added to `secrets`.
+    pub(crate) fn new<'e>(
+        ca_file: Option<&Path>,
+        variable: impl Fn(&[&str]) -> Option<&'e str>,
+        secrets: &Secrets,
+        stall_timeout: Duration,
+    ) -> Result<Self, SettingsError> {
+        let settings = ClientSettings {
+            ca_file: ca_file.map(Path::to_owned),
+            roots: OnceLock::new(),
+            proxies: proxies(variable, secrets)?,
+            // The other half remains for a second address of the host.
+            connect_timeout: stall_timeout / 2,
+        };
+        Ok(Self(Arc::new(Shared {
+            settings,
+            plain: OnceLock::new(),
+            tls: OnceLock::new(),
+        })))
+    }
+
+    /// Reads the file of additional roots, once.
+    pub(crate) fn read_roots(&self) -> Result<(), SettingsError> {
+        self.0.settings.roots().map(drop)
+    }
+
+    /// The client for `url`'s scheme; an error if no root certificates can be loaded.
+    pub(crate) fn client(&self, url: &Url) -> Result<&Client, String> {
+        let client = if url.scheme() == "http" {
+            self.0.plain.get_or_init(|| self.0.settings.plain_client())
+        } else {
+            self.0.tls.get_or_init(|| self.0.settings.tls_client())
+        };
+        client.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl ClientSettings {
+    fn roots(&self) -> Result<&[CertificateDer<'static>], SettingsError> {
+        let roots = self.roots.get_or_init(|| match &self.ca_file {
+            Some(path) => read_certificates(path),
+            None => Ok(Vec::new()),
+        });
+        roots.as_deref().map_err(Clone::clone)
+    }
+
+    /// A client for plain HTTP, which loads no roots.
+    fn plain_client(&self) -> Result<Client, String> {
+        let tls = tls_builder()?.with_root_certificates(RootCertStore::empty());
+        self.client(tls)
+    }
+
+    /// A client for TLS that trusts the system's roots and the additional ones.
+    fn tls_client(&self) -> Result<Client, String> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = self.roots().map_err(|error| error.to_string())?;
+        let verifier = Verifier::new_with_extra_roots(roots.iter().cloned(), provider)
+            .map_err(|error| format!("cannot load root certificates: {error}"))?;
+        // rustls calls every custom verifier dangerous; this one is the platform's.
+        let tls = tls_builder()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        self.client(tls)
+    }
+
+    fn client(&self, tls: TlsBuilder<WantsClientCert>) -> Result<Client, String> {
+        let mut tls = tls.with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(self.connect_timeout)
+            .pool_max_idle_per_host(CONNECTIONS)
+            .user_agent(concat!("repin/", env!("CARGO_PKG_VERSION")));
+        for proxy in &self.proxies {
+            builder = builder.proxy(proxy.clone());
+        }
+        builder
+            .build()
+            .map_err(|error| format!("cannot create the HTTP client: {}", error.without_url()))
+    }
+}
+
+type TlsBuilder<State> = rustls::ConfigBuilder<ClientConfig, State>;
+
+fn tls_builder() -> Result<TlsBuilder<WantsVerifier>, String> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("cannot set up TLS: {error}"))
+}
+
+/// Loads the certificates of a PEM file: at least one, and all usable as roots.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
+    let invalid = |reason: String| SettingsError::CaFile {
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes = input_file::read(path, MAX_CA_FILE).map_err(|error| invalid(error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| invalid(format!("not valid PEM: {error}")))?;
+    if certificates.is_empty() {
+        return Err(invalid(
+            "the file contains no certificate (`-----BEGIN CERTIFICATE-----`)".to_owned(),
+        ));
+    }
+    let mut store = RootCertStore::empty();
+    for (index, certificate) in certificates.iter().enumerate() {
+        if let Err(error) = store.add(certificate.clone()) {
+            return Err(invalid(format!(
+                "its certificate {} cannot be used as a root: {error}",
+                index + 1
+            )));
+        }
+    }
+    Ok(certificates)
+}
+
+type ProxyConstructor = fn(Url) -> reqwest::Result<Proxy>;
+
+/// The proxies of the usual variables. Loopback addresses are contacted directly.
+fn proxies<'e>(
+    variable: impl Fn(&[&str]) -> Option<&'e str>,
+    secrets: &Secrets,
+) -> Result<Vec<Proxy>, SettingsError> {
+    const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+    let exceptions = variable(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    let no_proxy = NoProxy::from_string(&format!("{exceptions},{LOOPBACK}"));
+    let mut proxies = Vec::new();
+    let kinds: [([&'static str; 2], ProxyConstructor); 3] = [
+        (["http_proxy", "HTTP_PROXY"], Proxy::http),
+        (["https_proxy", "HTTPS_PROXY"], Proxy::https),
+        (["all_proxy", "ALL_PROXY"], Proxy::all),
+    ];
+    for (names, new_proxy) in kinds {
+        let Some(value) = variable(&names) else {
+            continue;
+        };
+        let invalid = || SettingsError::Proxy(names[0]);
+        let url = if value.contains("://") {
+            Url::parse(value)
+        } else {
+            Url::parse(&format!("http://{value}"))
+        };
+        let url = url.map_err(|_| invalid())?;
+        secrets.hide_userinfo(url.username(), url.password().unwrap_or_default());
+        let proxy = new_proxy(url).map_err(|_| invalid())?;
+        proxies.push(proxy.no_proxy(no_proxy.clone()));
+    }
+    Ok(proxies)
+}

@@ -1,0 +1,255 @@
+//! Escapes external text for terminals and JSON, and measures its width.
+
+use std::{borrow::Cow, fmt::Write as _, io};
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::base::untrusted::{is_hidden, masked_urls};
+
+/// The maximum number of characters for each column of a shortened text: combining marks have no
+/// width, so a limit of the width does not limit the length.
+const CHARACTERS_PER_COLUMN: usize = 4;
+
+/// Escapes hidden characters, including line breaks, and masks the tokens in URLs. Doing so twice has the
+/// same result.
+pub(crate) fn plain(text: &str) -> String {
+    masked_and_escaped(text, escape).into_owned()
+}
+
+/// Quotes external text as one word of a shell command.
+pub(crate) fn shell(text: &str) -> String {
+    let text = plain(text);
+    if !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._:+-".contains(c))
+    {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// Escapes the lines of a text: line feeds and tabs remain, and, if `colors` is set, the program's
+/// colors (`ESC [ … m`).
+pub(crate) fn block(text: &str, colors: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(hidden) = rest.find(|c| is_hidden(c) && !matches!(c, '\n' | '\t')) {
+        out.push_str(&rest[..hidden]);
+        rest = &rest[hidden..];
+        let color = if colors { color_length(rest) } else { 0 };
+        if color > 0 {
+            out.push_str(&rest[..color]);
+            rest = &rest[color..];
+        } else if let Some(c) = rest.chars().next() {
+            escape(&mut out, c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    out + rest
+}
+
+/// The length of the color at the start of a text (ECMA-48, "Select graphic rendition"); 0 without
+/// one.
+fn color_length(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\u{1b}[") else {
+        return 0;
+    };
+    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';');
+    match end {
+        Some(end) if parameters[end..].starts_with('m') => "\u{1b}[".len() + end + 1,
+        _ => 0,
+    }
+}
+
+/// Escapes a text and shortens it to its first `columns` columns, followed by an ellipsis.
+pub(crate) fn short(text: &str, columns: usize) -> String {
+    let text = plain(text);
+    let end = fitting(text.chars(), columns);
+    match text.char_indices().nth(end) {
+        None => text,
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+    }
+}
+
+/// Escapes a text and shortens it to its last `columns` columns, after an ellipsis.
+pub(crate) fn tail(text: &str, columns: usize) -> String {
+    let text = plain(text);
+    let from = text.chars().count() - fitting(text.chars().rev(), columns);
+    if from == 0 {
+        return text;
+    }
+    let end: String = text.chars().skip(from).collect();
+    format!("…{end}")
+}
+
+/// The number of characters that fit into `columns`.
+fn fitting(characters: impl Iterator<Item = char>, columns: usize) -> usize {
+    let mut used = 0;
+    characters
+        .take(columns.saturating_mul(CHARACTERS_PER_COLUMN))
+        .take_while(|c| {
+            used += c.width().unwrap_or(0);
+            used <= columns
+        })
+        .count()
+}
+
+/// The width of a text on a terminal, in columns.
+pub(crate) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The spaces after `text` that fill `columns`.
+pub(crate) fn padded(text: &str, columns: usize) -> String {
+    " ".repeat(columns.saturating_sub(width(text)))
+}
+
+/// Writes a JSON document, and escapes hidden characters and the start of a workflow command
+/// (`##[`). Both occur only in strings, so the document has the same value.
+pub(crate) fn json(document: &impl Serialize, out: impl io::Write) -> serde_json::Result<()> {
+    document.serialize(&mut Serializer::with_formatter(out, Inert))
+}
+
+/// A JSON string with the same escapes.
+pub(crate) fn json_string(text: &str) -> String {
+    let mut out = Vec::new();
+    // Writing a string to memory cannot fail.
+    let _ = json(&text, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Escapes hidden characters and workflow commands in strings.
+struct Inert;
+
+impl Formatter for Inert {
+    fn write_string_fragment<W>(&mut self, out: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let escaped = masked_and_escaped(fragment, |out, c| {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        });
+        // `str::replace` would copy each of possibly millions of fragments.
+        for part in escaped.split_inclusive('[') {
+            match part.strip_suffix("##[") {
+                Some(before) => write!(out, "{before}##\\u005b")?,
+                None => out.write_all(part.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Masks the secrets in URLs, and escapes hidden characters, including line breaks, as `\u{…}`.
+pub(crate) fn code_points(text: &str) -> String {
+    masked_and_escaped(text, |out, c| out.extend(c.escape_unicode())).into_owned()
+}
+
+/// Masks the secrets in URLs, and replaces each hidden character.
+fn masked_and_escaped(text: &str, write: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    let text = masked_urls(text);
+    // Almost all texts consist of printable ASCII characters; a scan may have millions of them.
+    if text
+        .bytes()
+        .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
+    {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) {
+            write(&mut out, c);
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn escape(out: &mut String, c: char) {
+    match c {
+        '\0' => out.push_str("\\0"),
+        '\t' => out.push_str("\\t"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        c => out.extend(c.escape_unicode()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_texts_with_hidden_characters_are_copied() {
+        for (text, is_copied) in [("a ~", false), ("a\n", true), ("\u{7f}", true)] {
+            let replaced = masked_and_escaped(text, escape);
+            assert_eq!(matches!(replaced, Cow::Owned(_)), is_copied, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(plain("a\u{1b}[31m\nb\u{202e}"), "a\\u{1b}[31m\\nb\\u{202e}");
+        assert_eq!(
+            plain("\u{200b}\u{feff}\u{2028}\u{e0041}\u{61c}\u{9b}"),
+            "\\u{200b}\\u{feff}\\u{2028}\\u{e0041}\\u{61c}\\u{9b}"
+        );
+        assert_eq!(plain(&plain("\t\r\0")), "\\t\\r\\0");
+        assert_eq!(plain("\"it's\" \\ …é"), "\"it's\" \\ …é");
+    }
+
+    #[test]
+    fn shell_words_are_quoted_if_required() {
+        assert_eq!(shell("ghcr.io/acme/a:v1+2"), "ghcr.io/acme/a:v1+2");
+        assert_eq!(shell(""), "''");
+        assert_eq!(shell("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn block_keeps_only_lines_and_colors() {
+        let text = "a\tb\n\u{1b}[1;31mred\u{1b}[0m\r\u{202e}\n\u{1b}[2J\u{1b}]8;;x\u{7}\u{1b}[";
+        assert_eq!(
+            block(text, true),
+            "a\tb\n\u{1b}[1;31mred\u{1b}[0m\\r\\u{202e}\n\\u{1b}[2J\\u{1b}]8;;x\\u{7}\\u{1b}["
+        );
+        assert_eq!(block("\u{1b}[31mx", false), "\\u{1b}[31mx");
+    }
+
+    #[test]
+    fn text_is_shortened_to_columns() {
+        assert_eq!(short("abc", 3), "abc");
+        assert_eq!(short("abcd", 3), "abc…");
+        assert_eq!(short("表表表", 4), "表表…");
+        assert_eq!(short("表表表", 5), "表表…");
+        assert_eq!(short("\u{1b}xyz", 7), "\\u{1b}x…");
+        assert_eq!(tail("abcd", 3), "…bcd");
+        assert_eq!(tail("表表表", 5), "…表表");
+        assert_eq!(tail("a\nb", 9), "a\\nb");
+        let marks = format!("a{}", "\u{301}".repeat(1000));
+        assert!(short(&marks, 3).chars().count() <= 13);
+    }
+
+    #[test]
+    fn json_escapes_keep_the_value() {
+        let value = serde_json::json!({"a": "a[b]##[x]c###[\u{1b}\u{202e}\u{e0041}\n\u{7f}"});
+        let mut text = Vec::new();
+        json(&value, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            value
+        );
+        assert!(
+            text.contains("a[b]##\\u005bx]c###\\u005b\\u001b\\u202e\\udb40\\udc41\\n\\u007f"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! The claims for which commits are evidence.
+
+use std::sync::Arc;
+
+use crate::core::history::{
+    claims::Claims,
+    graph::Graph,
+    point::Point,
+    sets::{Set, Sets},
+    walk::{Commit, ConfigState},
+};
+
+/// Combines sets and claims.
+///
+/// A message is evidence only if its commit changes pins or adds the configuration. That of a merged
+/// commit is evidence for the merge only if the merge pins its set.
+pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec<Point> {
+    let mut points: Vec<Point> = Vec::with_capacity(commits.len());
+    for (index, commit) in commits.iter().enumerate() {
+        let is_evidence = found.has_changed[index] || commit.added.is_some();
+        let set = found.by_commit[index];
+        let mut others = graph.other_parents(index).iter();
+        points.push(Point {
+            set,
+            slots: found.slots_by_commit[index].take(),
+            images: Arc::clone(&commit.images),
+            partial_pins: found.partial_pins.remove(&index).unwrap_or_default(),
+            has_changed_files: found.has_changed_files[index],
+            config: commit.config,
+            has_merged_override: false,
+            claims: if is_evidence {
+                commit.claims.clone()
+            } else {
+                Claims::default()
+            },
+            has_rollback_title: false,
+            is_taken: others.any(|other| found.by_commit[*other] == set),
+        });
+    }
+    for (merge, merged) in graph.line.iter().zip(&graph.merged) {
+        if !found.has_changed[*merge] && commits[*merge].added.is_none() {
+            continue;
+        }
+        let mut claims = points[*merge].claims.clone();
+        let mut has_merged_override = false;
+        for commit in merged {
+            let point = &points[*commit];
+            let is_pinned = match (point.set, points[*merge].set) {
+                (Some(set), Some(merge)) => is_part(&found.distinct[set], &found.distinct[merge]),
+                (_, None) => true,
+                (None, Some(_)) => false,
+            };
+            if is_pinned {
+                claims.extend(&point.claims);
+                has_merged_override |= point.claims.is_override;
+            }
+        }
+        points[*merge].claims = claims;
+        points[*merge].has_merged_override = has_merged_override;
+    }
+    record_by_correction(graph, commits, &mut points);
+    points
+}
+
+/// Before the set is recorded, a correction of its configuration may record it.
+fn record_by_correction(graph: &Graph, commits: &[Commit], points: &mut [Point]) {
+    for (line_commit, merged) in graph.line.iter().zip(&graph.merged) {
+        let mut claims = points[*line_commit].claims.clone();
+        for commit in [line_commit].into_iter().chain(merged) {
+            if commits[*commit].config == (ConfigState::Present { is_changed: true }) {
+                claims.extend(&commits[*commit].claims);
+            }
+        }
+        if !claims.revisions.is_empty() {
+            points[*line_commit].claims = claims;
+            return;
+        }
+    }
+}
+
+/// Whether a merge pins the digests of a merged set. It may pin further images, which its other parent
+/// added.
+fn is_part(merged: &Set, merge: &Set) -> bool {
+    let mut images = merged.0.iter().zip(&*merge.0);
+    !merged.is_empty() && images.all(|(merged, merge)| merged.is_empty() || merged == merge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        core::history::{
+            log::{CommitInfo, Parents},
+            tests::examples::id,
+            walk::Content,
+        },
+        oci::{Digest, Pattern},
+    };
+
+    /// The points of commits with their parents: `a@A` has the set `a` and claims A, `-` has no pins, and
+    /// `+a` adds the configuration.
+    fn points(commits: &[(&str, &[usize])]) -> Vec<Point> {
+        let pattern = Pattern::parse(".").unwrap();
+        let (mut all_parents, mut read) = (Vec::new(), Vec::new());
+        let mut found = Sets::default();
+        for (text, parents) in commits {
+            let (content, claim) = text.split_once('@').unwrap_or((text, ""));
+            let pinned = content.trim_start_matches(['+', '-']).as_bytes();
+            let digest = (!pinned.is_empty()).then(|| Digest::of(pinned));
+            let set = Set::new(vec![digest.into_iter().collect()]);
+            let known = found.distinct.iter().position(|other| *other == set);
+            let number = known.unwrap_or(found.distinct.len());
+            if known.is_none() {
+                found.distinct.push(set);
+            }
+            let old = parents.first().and_then(|parent| found.by_commit[*parent]);
+            found.has_changed.push(old != Some(number));
+            found.by_commit.push(Some(number));
+            found.has_changed_files.push(true);
+            found.slots_by_commit.push(None);
+            all_parents.push(Parents {
+                first: parents.first().map(|parent| id(*parent)),
+                others: parents.iter().skip(1).map(|parent| id(*parent)).collect(),
+            });
+            let mut claims = Claims::default();
+            claims.revisions.extend(pattern.revision(claim));
+            read.push(Commit {
+                id: id(read.len()),
+                info: CommitInfo::new("", "", b""),
+                trailers: Vec::new(),
+                claims,
+                paths: 1,
+                added: content.starts_with('+').then_some(0),
+                previous: None,
+                config: ConfigState::NotAdded,
+                images: Arc::default(),
+                content: Content::Changed(Vec::new()),
+            });
+        }
+        let ids = read.iter().map(|commit| &commit.id);
+        let graph = Graph::new(ids.zip(&all_parents), &id(commits.len() - 1));
+        super::points(&graph, &read, &mut found)
+    }
+
+    /// The claims of the last commit.
+    fn last_claims(commits: &[(&str, &[usize])]) -> Vec<String> {
+        let points = points(commits);
+        let revisions = &points[points.len() - 1].claims.revisions;
+        revisions.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn merge_without_a_change_claims_nothing() {
+        let commits: [(&str, &[usize]); 4] =
+            [("a@A", &[]), ("b@B", &[0]), ("b@C", &[0]), ("b", &[1, 2])];
+        assert!(last_claims(&commits).is_empty());
+    }
+
+    #[test]
+    fn merge_that_adds_the_configuration_claims() {
+        let commits: [(&str, &[usize]); 3] = [("b", &[]), ("+b@B", &[0]), ("+b", &[0, 1])];
+        assert_eq!(last_claims(&commits), ["B"]);
+    }
+
+    #[test]
+    fn merged_removal_of_all_pins_claims_nothing() {
+        let commits: [(&str, &[usize]); 4] =
+            [("a@A", &[]), ("-@C", &[0]), ("b@B", &[1]), ("b", &[0, 2])];
+        assert_eq!(last_claims(&commits), ["B"]);
+    }
+
+    #[test]
+    fn merge_takes_the_set_of_another_parent() {
+        for (merge, is_taken) in [("a", true), ("b", false)] {
+            let points = points(&[("a", &[]), ("b", &[0]), ("a", &[1]), (merge, &[1, 2])]);
+            assert_eq!(points[3].is_taken, is_taken, "{merge}");
+        }
+    }
+}

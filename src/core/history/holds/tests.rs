@@ -1,0 +1,205 @@
+//! Hand-written lines and merges, and the digests that are held at their tips.
+
+use crate::core::history::{
+    History,
+    events::tests::{digest, facts_of, from_facts, history, history_since, merged_history},
+    graph::Graph,
+    walk::ConfigState,
+};
+
+/// Commits with the parents of each.
+type Line<'l> = &'l [(&'l str, &'l [usize])];
+
+/// The letters of the held digests of each image: `b -`.
+fn held(history: &History) -> String {
+    let letters = |image: usize| {
+        let name = format!("i{image}");
+        let held = history.held.iter().filter(|held| held.image == name);
+        let digests: Vec<_> = held.map(|held| held.digest).collect();
+        let letters = ["a", "b", "c", "d", "e", "f", "n", "x", "y", "z"];
+        let found = letters
+            .iter()
+            .filter(|letter| digests.contains(&digest(letter)));
+        let found: String = found.copied().collect();
+        if found.is_empty() {
+            "-".to_owned()
+        } else {
+            found
+        }
+    };
+    let images: Vec<_> = (0..history.config.images.len()).map(letters).collect();
+    images.join(" ")
+}
+
+#[test]
+fn return_to_earlier_digests_undoes_those_between() {
+    for (commits, expected) in [
+        (&["a@A", "b@B", "a"][..], "b"),
+        // Whatever the title says: a rollback, a promotion, a trailer.
+        (&["a@A", "b@B", "a~A"], "b"),
+        (&["a!A", "b!B", "a!A"], "b"),
+        (&["a@A", "b@B", "c@C", "a"], "bc"),
+        (&["a@A", "b@B", "c@C", "b"], "c"),
+        (&["a@A", "b@B"], "-"),
+        // A newer set does not end the hold, and a further rollback adds to it.
+        (&["a@A", "b@B", "a", "c@C"], "b"),
+        (&["a@A", "b@B", "a", "c@C", "a", "d@D"], "bc"),
+        // Pins that are missing for a while.
+        (&["a@A", "b@B", "-", "a"], "b"),
+        (&["a@A", "-", "a"], "-"),
+        // Some pins only.
+        (&["a@A", "b@B", "a,b", "a"], "b"),
+        (&["a@A", "b@B", "b,c", "b"], "c"),
+        (&["a@A", "b@B", "a,b"], "-"),
+        // Digests of a commit that cannot be read completely.
+        (&["a@A", "?b", "a@A"], "b"),
+    ] {
+        assert_eq!(held(&history(commits)), expected, "{commits:?}");
+    }
+}
+
+#[test]
+fn only_returned_images_are_held() {
+    for (commits, expected) in [
+        (&["a x@A", "b y@B", "a x"][..], "b y"),
+        (&["a x@A", "b y@B", "a y"], "b -"),
+        (&["a x@A", "b x@B", "b y@C", "a x"], "b y"),
+        // The next build shares an image with the undone one, and replaces the older digest.
+        (&["a x!A", "b y!B", "a x", "c y!C"], "b xy"),
+    ] {
+        assert_eq!(held(&history(commits)), expected, "{commits:?}");
+    }
+}
+
+#[test]
+fn digest_of_another_image_of_the_set_is_not_undone() {
+    assert_eq!(held(&history(&["a b@A", "b b@B", "a b"])), "- -");
+}
+
+#[test]
+fn hold_ends_on_purpose_only() {
+    for (commits, expected) in [
+        // By the trailer, which undoes nothing.
+        (&["a!A", "b!B", "a~A", "b!B+"][..], "-"),
+        (&["a!A", "b!B", "a~A", "c!C+"], "b"),
+        // By a recorded rollback to the held digest, which undoes in turn.
+        (&["a!A", "b!B", "a~A", "c!C", "b~B"], "ac"),
+        (&["a!A", "b!B", "a~A", "b@B"], "a"),
+        // Not by a revert of the rollback, an old promotion or pins by hand.
+        (&["a!A", "b!B", "a~A", "b"], "ab"),
+        (&["a!A", "b!B", "a~A", "b!B"], "ab"),
+        // A later rollback holds the digest again.
+        (&["a!A", "b!B", "a~A", "b!B+", "a~A"], "b"),
+    ] {
+        assert_eq!(held(&history(commits)), expected, "{commits:?}");
+    }
+}
+
+#[test]
+fn changes_before_the_first_record_undo_nothing() {
+    assert_eq!(held(&history(&["a", "b", "a"])), "-");
+    assert_eq!(held(&history(&["a", "b", "a", "c@C", "a"])), "c");
+    assert_eq!(held(&history(&["a", "b", "c@C", "a"])), "bc");
+    // The first record may be before the start of a shallow clone.
+    assert_eq!(held(&history_since(&["a", "b", "a"], true)), "b");
+}
+
+#[test]
+fn change_of_the_rules_undoes_nothing() {
+    let line = |has_changed_files| {
+        let commits = ["a@A", "b@B", "a"];
+        let mut facts = facts_of(&commits, Graph::linear(3), ".", false);
+        facts.points[2].has_changed_files = has_changed_files;
+        held(&from_facts(facts, "."))
+    };
+    assert_eq!((line(true), line(false)), ("b".to_owned(), "-".to_owned()));
+}
+
+#[test]
+fn commits_after_the_removal_of_the_configuration_do_not_count() {
+    let line = |config| {
+        let commits = ["a@A", "b@B", "a"];
+        let mut facts = facts_of(&commits, Graph::linear(3), ".", false);
+        facts.points[2].config = config;
+        held(&from_facts(facts, "."))
+    };
+    assert_eq!(line(ConfigState::Removed), "-");
+    assert_eq!(line(ConfigState::NotAdded), "b");
+}
+
+#[test]
+fn image_with_another_name_keeps_its_digests() {
+    for (commits, expected) in [
+        (&["a -@A", "b -@B", "- b", "- a"][..], "- b"),
+        (&["a -@A", "b -@B", "- a"], "- b"),
+        // Another image with the digest of one that is still pinned.
+        (&["a -@A", "b -@B", "b a"], "- -"),
+    ] {
+        assert_eq!(held(&history(commits)), expected, "{commits:?}");
+    }
+}
+
+#[test]
+fn merges_undo_the_newer_digests_of_a_parent() {
+    let cases: &[(Line<'_>, &str)] = &[
+        // A rollback by a pull request.
+        (
+            &[("a@A", &[]), ("b@B", &[0]), ("a~A", &[1]), ("a", &[1, 2])],
+            "b",
+        ),
+        // A promotion that was merged, and one that was dropped by its merge.
+        (&[("a@A", &[]), ("b!B", &[0]), ("b", &[0, 1])], "-"),
+        (&[("a@A", &[]), ("b!B", &[0]), ("a", &[0, 1])], "b"),
+        // A foxtrot merge: the line continues from an old branch, and keeps its pins.
+        (
+            &[("a@A", &[]), ("b@B", &[0]), ("a", &[0]), ("a", &[2, 1])],
+            "b",
+        ),
+        (
+            &[("a@A", &[]), ("b@B", &[0]), ("a", &[0]), ("b", &[2, 1])],
+            "-",
+        ),
+        // A rollback of the line is still one after a foxtrot merge.
+        (
+            &[
+                ("a@A", &[]),
+                ("b@B", &[0]),
+                ("a~A", &[1]),
+                ("a", &[0]),
+                ("a", &[3, 2]),
+            ],
+            "b",
+        ),
+        // A branch without a change of pins undoes nothing.
+        (
+            &[("a@A", &[]), ("a", &[0]), ("b@B", &[0]), ("b", &[2, 1])],
+            "-",
+        ),
+        // A digest that only a merged side line had between is not undone.
+        (
+            &[
+                ("a@A", &[]),
+                ("b@B", &[0]),
+                ("c@C", &[1]),
+                ("c", &[0, 2]),
+                ("a", &[3]),
+            ],
+            "c",
+        ),
+    ];
+    for (commits, expected) in cases {
+        assert_eq!(held(&merged_history(commits)), *expected, "{commits:?}");
+    }
+}
+
+#[test]
+fn old_forced_branch_does_not_end_a_later_hold() {
+    let rollback: [(&str, &[usize]); 3] = [("a!A", &[]), ("b!B", &[0]), ("a~A", &[1])];
+    let forced: [(&str, &[usize]); 2] = [("b!B+", &[2]), ("b", &[2, 3])];
+    let current = [&rollback[..], &forced].concat();
+    assert_eq!(held(&merged_history(&current)), "-");
+    // Rolled back again; then the forced branch is merged a second time.
+    let again: [(&str, &[usize]); 2] = [("a~A", &[4]), ("b", &[5, 3])];
+    let stale = [&rollback[..], &forced, &again].concat();
+    assert_eq!(held(&merged_history(&stale)), "b");
+}

@@ -1,0 +1,243 @@
+//! The holds of every set that a branch has or had, by the path of its configuration.
+//!
+//! Renames are not followed: a set whose path no longer exists may have become any other one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::OnceLock,
+};
+
+use crate::core::history::{
+    History,
+    held::{HeldDigest, by_digest},
+    log,
+    renames::{ConfigPath, config_pathspecs},
+    unreadable::Unreadable,
+};
+use crate::{
+    base::{files::RelPath, untrusted::plain},
+    config::{self, Config, SetPath},
+    git::{Branch, Git, GitError, ObjectId, TreeFile},
+};
+
+/// The sets of a branch.
+#[derive(Debug)]
+pub(crate) struct OtherSets {
+    git: Git,
+    branch: Branch,
+    sets: Vec<OtherSet>,
+}
+
+#[derive(Debug)]
+struct OtherSet {
+    path: SetPath,
+    /// The latest version of the configuration.
+    config: Config,
+    /// The names of the images in the present configuration; empty if the set no longer exists.
+    images: BTreeSet<String>,
+    /// Whether the set or one of its images no longer exists.
+    has_ended: bool,
+    /// The holds, once they are read.
+    holds: OnceLock<HoldsOfSet>,
+}
+
+#[derive(Debug)]
+struct HoldsOfSet {
+    held: Vec<HeldDigest>,
+    /// The latest commit with unknown content, which may have rolled back a set.
+    blind_spot: Option<Unreadable>,
+}
+
+/// A set with a commit that may have rolled back other digests than those that are known.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "rollbacks of the set {} may be unknown: cannot read commit {}: {}",
+    plain(&.set_path.to_string()), .commit.commit.short(), plain(&.commit.reason())
+)]
+pub(crate) struct UnknownHolds {
+    set_path: SetPath,
+    commit: Unreadable,
+}
+
+/// The holds that matter to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HoldScope {
+    /// Those that refuse a promotion.
+    Refusals,
+    /// Also those that warn, of sets that still exist.
+    All,
+}
+
+impl History {
+    /// Adds the holds of the other sets of the branch.
+    pub(crate) fn with_other_sets(
+        mut self,
+        others: &OtherSets,
+        scope: HoldScope,
+    ) -> Result<Self, GitError> {
+        // A set that begins in the middle of the line may have the path of a former one.
+        let with_own = self.facts.start > 0;
+        for held in others.held_for(self.set_path(), with_own, scope)? {
+            if !self.is_released(&held) && !self.held.contains(&held) {
+                self.held.push(held);
+            }
+        }
+        self.held_by_digest = by_digest(&self.held);
+        Ok(self)
+    }
+}
+
+impl OtherSets {
+    /// Finds the sets of every configuration file in the history of a branch. `own`: the path of the
+    /// configuration of a set that asks.
+    pub(crate) fn read(git: &Git, branch: &Branch, own: &SetPath) -> Result<Self, GitError> {
+        let configurations = configurations(git, &branch.tip, own)?;
+        let mut sets = Vec::new();
+        // The history of a single set contains its own holds.
+        if configurations.keys().ne([own]) {
+            for (path, versions) in configurations {
+                sets.extend(OtherSet::read(git, branch, path, &versions)?);
+            }
+        }
+        Ok(Self {
+            git: git.clone(),
+            branch: branch.clone(),
+            sets,
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+
+    /// The sets of which holds may be unknown, among those that were read.
+    pub(crate) fn unknown_holds(&self) -> Vec<UnknownHolds> {
+        let mut unknown = Vec::new();
+        for set in &self.sets {
+            let holds = set.holds.get();
+            if let Some(commit) = holds.and_then(|holds| holds.blind_spot.clone()) {
+                let set_path = set.path.clone();
+                unknown.push(UnknownHolds { set_path, commit });
+            }
+        }
+        unknown
+    }
+
+    /// The holds of the sets, as they count for the set at a path. `with_own`: whether those of a former set
+    /// at this path are wanted.
+    pub(super) fn held_for(
+        &self,
+        path: &SetPath,
+        with_own: bool,
+        scope: HoldScope,
+    ) -> Result<Vec<HeldDigest>, GitError> {
+        let mut all = Vec::new();
+        for set in &self.sets {
+            let is_own = set.path == *path;
+            let is_wanted = if is_own {
+                with_own
+            } else {
+                set.has_ended || scope == HoldScope::All
+            };
+            if !is_wanted {
+                continue;
+            }
+            for held in &set.holds(&self.git, &self.branch)?.held {
+                all.push(HeldDigest {
+                    is_elsewhere: !is_own && set.images.contains(&held.image),
+                    ..held.clone()
+                });
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl OtherSet {
+    /// `None` if no version of the file is a configuration.
+    fn read(
+        git: &Git,
+        branch: &Branch,
+        path: SetPath,
+        versions: &[ObjectId],
+    ) -> Result<Option<Self>, GitError> {
+        let present = present_version(git, &branch.tip, &path)?;
+        let mut all = Vec::from_iter(present.clone());
+        for version in versions {
+            let bytes = git.blob(*version, crate::base::files::MAX_CONFIG)?;
+            all.extend(bytes.and_then(|bytes| parse(bytes, &path)));
+        }
+        let names = |config: &Config| {
+            let names = config.images.iter().map(|image| image.name.clone());
+            names.collect::<BTreeSet<_>>()
+        };
+        let images = present.as_ref().map(names).unwrap_or_default();
+        let has_ended = all.iter().any(|config| !names(config).is_subset(&images));
+        Ok(all.into_iter().next().map(|config| Self {
+            path,
+            config,
+            images,
+            has_ended,
+            holds: OnceLock::new(),
+        }))
+    }
+
+    fn holds(&self, git: &Git, branch: &Branch) -> Result<&HoldsOfSet, GitError> {
+        if let Some(holds) = self.holds.get() {
+            return Ok(holds);
+        }
+        let history = History::of_one_path(git, &self.config, branch.clone())?;
+        Ok(self.holds.get_or_init(|| HoldsOfSet {
+            blind_spot: history.blind_spot().cloned(),
+            held: history.held,
+        }))
+    }
+}
+
+/// The configuration at a path of the tip.
+fn present_version(git: &Git, tip: &ObjectId, path: &SetPath) -> Result<Option<Config>, GitError> {
+    let Ok(file) = RelPath::new(path.as_path()) else {
+        return Ok(None);
+    };
+    let top = git.with_prefix(Vec::new());
+    Ok(
+        match top.file(tip, &file, crate::base::files::MAX_CONFIG)? {
+            TreeFile::Content(bytes) => parse(bytes, path),
+            TreeFile::Absent | TreeFile::TooLarge => None,
+        },
+    )
+}
+
+fn parse(bytes: Vec<u8>, path: &SetPath) -> Option<Config> {
+    let name = path.to_string();
+    config::parse_bytes(bytes, &name, Path::new("/"), path, config::parse_past).ok()
+}
+
+/// Every path of a configuration file in the commits up to `tip`, with the contents that it had, newest
+/// first.
+fn configurations(
+    git: &Git,
+    tip: &ObjectId,
+    own: &SetPath,
+) -> Result<BTreeMap<SetPath, Vec<ObjectId>>, GitError> {
+    let pathspecs = config_pathspecs(&ConfigPath::new(own.clone()));
+    let mut versions: BTreeMap<SetPath, Vec<ObjectId>> = BTreeMap::new();
+    log::changes(git, tip, &pathspecs)?.each(|commit| {
+        for change in commit.changes {
+            let path = Path::new(OsStr::from_bytes(&change.path));
+            if let Some(blob) = change.blob
+                && let Ok(path) = SetPath::new(path)
+            {
+                let blobs = versions.entry(path).or_default();
+                if !blobs.contains(&blob) {
+                    blobs.push(blob);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(versions)
+}

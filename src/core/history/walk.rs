@@ -1,0 +1,576 @@
+//! Collects the matched files of each commit from the changes that `git log` prints.
+//!
+//! No tree is read: the first commit of a history lists every file, and each later commit its changes
+//! since its first parent. The walk reads the literal directories of the current globs; if a commit's
+//! own configuration uses other directories, the walk restarts with these in addition.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::core::history::{
+    blobs::{Blob, PinList, Readings},
+    claims::{ClaimTemplates, Claims},
+    graph::{Graph, Step},
+    log::{self, CommitInfo},
+    renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
+    rules::{OwnRules, PastImages, Rules, Slots, TOO_LARGE, parse_at},
+};
+use crate::{
+    base::files::{CHART, RelPath, is_reserved},
+    config::Config,
+    git::{Git, GitError, ObjectId, Objects},
+};
+
+/// The maximum number of directories; beyond it, the whole tree is read.
+const MAX_DIRECTORIES: usize = 64;
+
+/// A path under the root.
+pub(super) type FilePath = Arc<[u8]>;
+
+#[derive(Debug)]
+pub(super) struct Commit {
+    pub(super) id: ObjectId,
+    pub(super) info: CommitInfo,
+    /// The lines of the message that may be trailers.
+    pub(super) trailers: Vec<u8>,
+    /// The claims of the message.
+    pub(super) claims: Claims,
+    /// The former paths of the configuration, as bits, to which a trailer of this commit may refer.
+    pub(super) paths: u32,
+    /// The index of the path at which the commit adds the configuration file.
+    pub(super) added: Option<usize>,
+    /// The index of the path at which the file was before the commit.
+    pub(super) previous: Option<usize>,
+    pub(super) config: ConfigState,
+    /// The images of the commit's own configuration.
+    pub(super) images: PastImages,
+    pub(super) content: Content,
+}
+
+/// The configuration file at a commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ConfigState {
+    /// No commit before has one either.
+    #[default]
+    NotAdded,
+    /// The commit has it; whether the commit changed it.
+    Present {
+        is_changed: bool,
+    },
+    Removed,
+}
+
+/// The matched files of a commit.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// The changed files; `None`: the path is no longer a regular file.
+    Changed(Vec<(FilePath, Option<Blob>)>),
+    /// All files, because the rules changed, and the paths that the commit changed.
+    All(Arc<Rules>, Vec<(FilePath, Blob)>, Vec<FilePath>),
+    /// Unknown, for this reason, with the changed blobs that a known configuration matches.
+    Unknown(Box<UnknownContent>, Vec<Blob>),
+}
+
+/// The reason for which a commit's content is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UnknownContent {
+    /// The file with a refused entry; `None`: the commit's own configuration cannot be read.
+    pub(super) file: Option<String>,
+    pub(super) reason: Arc<str>,
+}
+
+/// Whether the history of a set continues at the former paths of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renames {
+    Follow,
+    Ignore,
+}
+
+/// The history of a branch.
+pub(super) struct Walked {
+    pub(super) graph: Graph,
+    pub(super) commits: Vec<Commit>,
+    pub(super) slots: Slots,
+    /// The paths of the configuration, the present one first.
+    pub(super) paths: Vec<ConfigPath>,
+    /// The position of the first commit of the line that belongs to the set.
+    pub(super) start: usize,
+    pub(super) unknown_past: Option<UnknownPast>,
+}
+
+struct Walk<'a> {
+    git: &'a Git,
+    config: &'a Config,
+    /// The paths of the configuration, the present one first.
+    paths: Vec<ConfigPath>,
+    current: Arc<Rules>,
+    slots: Slots,
+    objects: &'a mut Objects<PinList>,
+    readings: &'a Readings,
+    requested: HashSet<Blob>,
+    titles: &'a mut ClaimTemplates,
+    /// By blob and path of the configuration.
+    parsed: HashMap<(ObjectId, usize), OwnRules>,
+}
+
+/// The state after a commit.
+#[derive(Default)]
+struct WalkState {
+    /// Every regular file under the read directories, by its path in the repository.
+    files: BTreeMap<FilePath, ObjectId>,
+    /// The index of the path of the configuration.
+    path: usize,
+    /// The blob of the commit's own configuration.
+    own: Option<ObjectId>,
+    /// Whether this commit or one before has a configuration.
+    has_had_config: bool,
+    /// The rules of that configuration, once it is parsed.
+    own_rules: Option<OwnRules>,
+    /// The rules of the last commit; `None` before the first commit and after unknown content.
+    rules: Option<Arc<Rules>>,
+}
+
+/// The state before a commit, to which a visit returns.
+struct Undo {
+    /// The changed paths with their blobs.
+    files: Vec<(FilePath, Option<ObjectId>)>,
+    path: usize,
+    own: Option<ObjectId>,
+    has_had_config: bool,
+    own_rules: Option<OwnRules>,
+    rules: Option<Arc<Rules>>,
+}
+
+impl WalkState {
+    fn undo(&mut self, undo: Undo) {
+        for (path, blob) in undo.files.into_iter().rev() {
+            match blob {
+                Some(blob) => self.files.insert(path, blob),
+                None => self.files.remove(&path),
+            };
+        }
+        self.path = undo.path;
+        self.own = undo.own;
+        self.has_had_config = undo.has_had_config;
+        self.own_rules = undo.own_rules;
+        self.rules = undo.rules;
+    }
+}
+
+/// Reads the commits that are reachable from `tip`. Requests every blob that may contain pins, and adds
+/// the titles of every configuration to `titles`.
+pub(super) fn walk(
+    git: &Git,
+    tip: &ObjectId,
+    config: &Config,
+    renames: Renames,
+    titles: &mut ClaimTemplates,
+    objects: &mut Objects<PinList>,
+    readings: &Readings,
+) -> Result<Walked, GitError> {
+    let mut slots = Slots::new(config);
+    let current = Arc::new(Rules::new(config, &mut slots));
+    let mut walk = Walk {
+        git,
+        config,
+        paths: vec![ConfigPath::new(config.set_path.clone())],
+        current,
+        slots,
+        objects,
+        readings,
+        requested: HashSet::new(),
+        titles,
+        parsed: HashMap::new(),
+    };
+    let mut directories: BTreeSet<PathBuf> = walk.current.directories().collect();
+    loop {
+        if directories.len() > MAX_DIRECTORIES {
+            directories = BTreeSet::from([PathBuf::new()]);
+        }
+        let (graph, mut commits) = walk.read(tip, &directories)?;
+        let mut missing = BTreeSet::new();
+        for rules in walk.parsed.values().filter_map(OwnRules::known) {
+            for directory in rules.directories() {
+                if !directories.iter().any(|read| directory.starts_with(read)) {
+                    missing.insert(directory);
+                }
+            }
+        }
+        if !missing.is_empty() {
+            directories.extend(missing);
+            continue;
+        }
+        let mut line = Vec::new();
+        for commit in &graph.line {
+            let commit = &commits[*commit];
+            line.push(LineCommit {
+                id: commit.id,
+                added: commit.added,
+                previous: commit.previous,
+            });
+        }
+        let origin = match renames {
+            Renames::Follow => renames::origin(walk.git, &walk.paths, &line)?,
+            Renames::Ignore => Origin::Beginning(0),
+        };
+        let (start, unknown_past) = match origin {
+            Origin::Renamed(set_path) => {
+                walk.paths.push(ConfigPath::new(set_path));
+                continue;
+            }
+            Origin::Unknown(past) => (past.position, Some(past)),
+            Origin::Beginning(start) => (start, None),
+        };
+        for commit in &mut commits {
+            let sets = walk.paths.iter().enumerate();
+            let sets = sets.filter(|(index, _)| commit.paths >> index & 1 == 1);
+            let sets: Vec<_> = sets.map(|(_, path)| &path.set_path).collect();
+            commit.claims = (walk.titles).claims(commit.info.subject(), &commit.trailers, &sets);
+        }
+        return Ok(Walked {
+            graph,
+            commits,
+            slots: walk.slots,
+            paths: walk.paths,
+            start,
+            unknown_past,
+        });
+    }
+}
+
+impl Walk<'_> {
+    fn read(
+        &mut self,
+        tip: &ObjectId,
+        directories: &BTreeSet<PathBuf>,
+    ) -> Result<(Graph, Vec<Commit>), GitError> {
+        let mut paths = Vec::new();
+        for path in &self.paths {
+            for directory in directories {
+                paths.push([&path.prefix, directory.as_os_str().as_bytes()].concat());
+            }
+            paths.push(path.path.clone());
+        }
+        let mut logged = Vec::new();
+        log::reachable(self.git, tip, &paths)?.each(|commit| {
+            self.request_early(&commit.changes)?;
+            logged.push(commit);
+            Ok(())
+        })?;
+        let ids = logged.iter().map(|commit| (&commit.id, &commit.parents));
+        let graph = Graph::new(ids, tip);
+        let mut commits: Vec<_> = logged.iter().map(|_| None).collect();
+        let mut logged: Vec<_> = logged.into_iter().map(Some).collect();
+        let mut state = WalkState {
+            path: self.paths.len() - 1,
+            ..WalkState::default()
+        };
+        let mut undos = Vec::new();
+        for step in &graph.steps {
+            match *step {
+                Step::Enter(index) => {
+                    let Some(commit) = logged[index].take() else {
+                        continue;
+                    };
+                    let (commit, undo) = self.visit(commit, &mut state)?;
+                    commits[index] = Some(commit);
+                    if !graph.is_on_line(index) {
+                        undos.push(undo);
+                    } else if (undo.own != state.own || undo.path != state.path)
+                        && let Some(OwnRules::Known(_, Some(config))) = &state.own_rules
+                    {
+                        self.titles.add(config);
+                        self.paths[state.path].config = Some(Arc::clone(config));
+                    }
+                }
+                Step::Leave(_) => {
+                    if let Some(undo) = undos.pop() {
+                        state.undo(undo);
+                    }
+                }
+            }
+        }
+        let mut entered = Vec::new();
+        for commit in commits {
+            entered.push(commit.expect("the steps of the graph enter every commit"));
+        }
+        Ok((graph, entered))
+    }
+
+    /// Requests the blobs that the current configuration reads, while git prints the other commits.
+    fn request_early(&mut self, changes: &[log::Change]) -> Result<(), GitError> {
+        if !self.current.reading.is_empty() {
+            return Ok(());
+        }
+        for change in changes {
+            if let Some(path) = change.path.strip_prefix(self.paths[0].prefix.as_slice())
+                && let Some(id) = change.blob
+                && self.current.matches(path)
+            {
+                self.request(Blob { id, reading: None })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(
+        &mut self,
+        commit: log::Commit,
+        state: &mut WalkState,
+    ) -> Result<(Commit, Undo), GitError> {
+        let mut undo = Undo {
+            files: Vec::new(),
+            path: state.path,
+            own: state.own,
+            has_had_config: state.has_had_config,
+            own_rules: state.own_rules.clone(),
+            rules: state.rules.clone(),
+        };
+        self.follow_rename(&commit.changes, state);
+        let path = &self.paths[state.path];
+        let mut changes = Vec::new();
+        for change in commit.changes {
+            if change.path == path.path {
+                state.own = change.blob;
+                state.own_rules = None;
+            }
+            let whole = FilePath::from(change.path);
+            let old = match change.blob {
+                Some(blob) => state.files.insert(Arc::clone(&whole), blob),
+                None => state.files.remove(&whole),
+            };
+            if let Some(path) = path_in(&whole, &path.prefix) {
+                changes.push((path, change.blob));
+            }
+            undo.files.push((whole, old));
+        }
+        let is_added = state.own.is_some() && (undo.own.is_none() || undo.path != state.path);
+        let added = is_added.then_some(state.path);
+        state.has_had_config |= state.own.is_some();
+        let config = match state.own {
+            Some(_) => ConfigState::Present {
+                is_changed: state.own != undo.own,
+            },
+            None if state.has_had_config => ConfigState::Removed,
+            None => ConfigState::NotAdded,
+        };
+        let paths = self.known_paths(state);
+        let rules = match &state.own_rules {
+            Some(rules) => rules.clone(),
+            None => state
+                .own_rules
+                .insert(self.rules(state.own, state.path)?)
+                .clone(),
+        };
+        let images = rules.known().map(|rules| Arc::clone(&rules.images));
+        let content = match rules {
+            OwnRules::Unreadable(reason) => self.unknown_content(reason, &changes, state),
+            OwnRules::Known(rules, _) => self.content(&rules, &changes, state),
+        };
+        self.request_content(&content, &changes, state)?;
+        if let Content::Unknown(..) = &content {
+            state.rules = None;
+        }
+        let commit = Commit {
+            id: commit.id,
+            info: commit.info,
+            trailers: commit.trailers,
+            claims: Claims::default(),
+            paths,
+            added,
+            previous: undo.own.is_some().then_some(undo.path),
+            config,
+            images: images.unwrap_or_default(),
+            content,
+        };
+        Ok((commit, undo))
+    }
+
+    /// Requests the blobs of a commit that may contain pins.
+    fn request_content(
+        &mut self,
+        content: &Content,
+        changes: &[(FilePath, Option<ObjectId>)],
+        state: &WalkState,
+    ) -> Result<(), GitError> {
+        for (path, id) in changes {
+            // `prune` protects the digests in files that a current place searches.
+            if let Some(id) = id {
+                let blob = self.blob(&self.current, path, *id, state);
+                if blob.reading.is_some() {
+                    self.request(blob)?;
+                }
+            }
+        }
+        match content {
+            Content::Changed(files) => {
+                for blob in files.iter().filter_map(|(_, blob)| *blob) {
+                    self.request(blob)?;
+                }
+            }
+            Content::All(_, files, _) => {
+                for (_, blob) in files {
+                    self.request(*blob)?;
+                }
+            }
+            Content::Unknown(_, blobs) => {
+                for blob in blobs {
+                    self.request(*blob)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Continues with another path at a commit that renames the configuration, or undoes a rename.
+    fn follow_rename(&self, changes: &[log::Change], state: &mut WalkState) {
+        let blob = |path: &ConfigPath| {
+            let mut changes = changes.iter();
+            let change = changes.find(|change| change.path == path.path);
+            change.map(|change| change.blob)
+        };
+        if blob(&self.paths[state.path]) != Some(None) {
+            return;
+        }
+        let added = |path: &ConfigPath| matches!(blob(path), Some(Some(_)));
+        if let Some(path) = self.paths.iter().position(added) {
+            state.path = path;
+            state.rules = None;
+        }
+    }
+
+    /// The paths to which a trailer may refer, as bits: the present one, and former ones at which no
+    /// other set has its configuration.
+    fn known_paths(&self, state: &WalkState) -> u32 {
+        let mut paths = 0;
+        for (index, path) in self.paths.iter().enumerate().skip(state.path) {
+            if index == state.path || !state.files.contains_key(path.path.as_slice()) {
+                paths |= 1 << index;
+            }
+        }
+        paths
+    }
+
+    /// Unknown content, with the changed blobs: their pins by a known configuration count as pinned.
+    fn unknown_content(
+        &self,
+        reason: Arc<str>,
+        changes: &[(FilePath, Option<ObjectId>)],
+        state: &WalkState,
+    ) -> Content {
+        let mut blobs = Vec::new();
+        for (path, id) in changes {
+            if let Some(id) = id
+                && self.is_matched(path)
+            {
+                blobs.push(self.blob(&self.current, path, *id, state));
+            }
+        }
+        Content::Unknown(Box::new(UnknownContent { file: None, reason }), blobs)
+    }
+
+    /// Whether the current configuration or that of a visited commit matches a path.
+    fn is_matched(&self, path: &[u8]) -> bool {
+        let mut known = self.parsed.values().filter_map(OwnRules::known);
+        self.current.matches(path) || known.any(|rules| rules.matches(path))
+    }
+
+    /// A blob at a path, with its reading by these rules.
+    fn blob(&self, rules: &Rules, path: &[u8], id: ObjectId, state: &WalkState) -> Blob {
+        let prefix = &self.paths[state.path].prefix;
+        let exists = |path: &Path| {
+            let whole = [prefix, path.as_os_str().as_bytes()].concat();
+            state.files.contains_key(whole.as_slice())
+        };
+        let places = RelPath::new(Path::new(OsStr::from_bytes(path)))
+            .map(|path| rules.scanner.places_of(&path, &exists))
+            .unwrap_or_default();
+        let reading = self.readings.number(rules, places);
+        Blob { id, reading }
+    }
+
+    /// The content of a commit with these rules, which become those of the state.
+    fn content(
+        &self,
+        rules: &Arc<Rules>,
+        changes: &[(FilePath, Option<ObjectId>)],
+        state: &mut WalkState,
+    ) -> Content {
+        let old_rules = state.rules.replace(Arc::clone(rules));
+        // A new or deleted chart turns other files into templates or values.
+        let has_chart_change = rules.has_charts && changes.iter().any(|(path, _)| is_chart(path));
+        let has_same_rules = old_rules.is_some_and(|old| old.is_equal(rules));
+        if has_same_rules && !has_chart_change {
+            let mut matched = Vec::new();
+            for (path, id) in changes {
+                if rules.matches(path) {
+                    let blob = id.map(|id| self.blob(rules, path, id, state));
+                    matched.push((Arc::clone(path), blob));
+                }
+            }
+            return Content::Changed(matched);
+        }
+        let mut files = Vec::new();
+        let prefix = &self.paths[state.path].prefix;
+        for (whole, id) in state.files.range(FilePath::from(prefix.as_slice())..) {
+            if let Some(path) = path_in(whole, prefix)
+                && rules.matches(&path)
+            {
+                let blob = self.blob(rules, &path, *id, state);
+                files.push((path, blob));
+            }
+        }
+        let paths = changes.iter().map(|(path, _)| Arc::clone(path));
+        Content::All(Arc::clone(rules), files, paths.collect())
+    }
+
+    fn request(&mut self, blob: Blob) -> Result<(), GitError> {
+        if !self.requested.insert(blob) {
+            return Ok(());
+        }
+        self.readings.request(blob);
+        self.objects.request(blob.id)
+    }
+
+    /// The rules of a commit's own configuration; the current rules if it has none.
+    fn rules(&mut self, own: Option<ObjectId>, path: usize) -> Result<OwnRules, GitError> {
+        let Some(blob) = own else {
+            return Ok(OwnRules::Known(Arc::clone(&self.current), None));
+        };
+        let rules = match self.git.blob(blob, crate::base::files::MAX_CONFIG)? {
+            None => OwnRules::Unreadable(TOO_LARGE.into()),
+            Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
+                Err(reason) => OwnRules::Unreadable(reason.into()),
+                Ok(config) => {
+                    let rules = Rules::new(&config, &mut self.slots);
+                    OwnRules::Known(Arc::new(rules), Some(Arc::new(config)))
+                }
+            },
+        };
+        self.parsed.insert((blob, path), rules.clone());
+        Ok(rules)
+    }
+}
+
+/// Whether a path is that of a chart's metadata.
+fn is_chart(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(CHART.as_bytes())
+}
+
+/// A path in the repository relative to a root, unless it is outside or has a name of our own files.
+fn path_in(whole: &FilePath, prefix: &[u8]) -> Option<FilePath> {
+    let path = whole.strip_prefix(prefix)?;
+    if path.split(|byte| *byte == b'/').any(is_reserved) {
+        return None;
+    }
+    Some(if prefix.is_empty() {
+        Arc::clone(whole)
+    } else {
+        FilePath::from(path)
+    })
+}

@@ -1,0 +1,267 @@
+//! The sources of image bytes: registries, and OCI image layouts on disk.
+//!
+//! Both return raw bytes with the media type and digest that the source states. [`document`]
+//! verifies the bytes of both. `layers` and `inventory` read the content of images.
+
+mod layout;
+mod mapping;
+mod memory;
+pub(crate) mod remote;
+pub(crate) mod resolve;
+mod sources;
+mod tag_selection;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read, Take},
+};
+
+use tokio::sync::SemaphorePermit;
+
+use crate::{
+    base::error::Error,
+    oci::{
+        Descriptor, Digest, ImageConfig, MAX_DOCUMENT, Manifest, Tag, TagOrDigest, Verified,
+        document,
+    },
+};
+
+pub(crate) use crate::base::http::{Clock, ServerTime};
+pub(crate) use layout::Layout;
+pub(crate) use mapping::{Endpoint, LayoutDirectory, Mapping, Prefix, SourceLocation, is_host};
+pub(crate) use remote::{
+    Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
+};
+#[cfg(test)]
+pub(crate) use remote::{NextPage, TagPages};
+pub(crate) use resolve::{RevisionField, RevisionSource};
+pub(crate) use sources::Sources;
+pub(crate) use tag_selection::{NoTag, select_tag};
+
+/// One repository at its source.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// An image layout on disk.
+    Layout(Layout),
+    /// A repository of a registry.
+    Remote(Remote),
+}
+
+/// The bytes of a layer, limited to the size in its descriptor, and not verified.
+///
+/// An [`io::Error`] of a registry's layer contains an [`Error`].
+#[derive(Debug)]
+pub(crate) enum Layer {
+    /// From an image layout.
+    File(Take<File>),
+    /// From a registry.
+    Stream(remote::Stream),
+}
+
+impl Read for Layer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Stream(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Source {
+    /// The same source, which requests a manifest again each time.
+    pub(crate) fn without_kept_manifests(self) -> Self {
+        match self {
+            Self::Remote(remote) => Self::Remote(remote.without_kept_manifests()),
+            Self::Layout(layout) => Self::Layout(layout),
+        }
+    }
+
+    /// Fetches and verifies a manifest or index; `None` if the tag or digest is missing.
+    ///
+    /// `expected` is the media type in the parent's descriptor.
+    pub(crate) async fn manifest(
+        &self,
+        reference: &TagOrDigest,
+        expected: Option<&str>,
+    ) -> Result<Option<Verified<Manifest>>, Error> {
+        let name = format!("{self}{reference}");
+        let _permit = self.permit().await;
+        let raw = match self {
+            Self::Layout(layout) => {
+                let (layout, reference) = (layout.clone(), reference.clone());
+                run_blocking(&name, move || layout.manifest(&reference)).await?
+            }
+            Self::Remote(remote) => remote.manifest(reference, &name).await?,
+        };
+        match raw {
+            Some(raw) => document::manifest(&raw, reference, expected, &name).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The digest of a manifest or index as the source reports it, without its bytes if the source is a
+    /// registry; `None` if the tag or digest is missing.
+    pub(crate) async fn reported_digest(
+        &self,
+        reference: &TagOrDigest,
+    ) -> Result<Option<Digest>, Error> {
+        match self {
+            Self::Layout(_) => {
+                let manifest = self.manifest(reference, None).await?;
+                Ok(manifest.map(|manifest| manifest.digest))
+            }
+            Self::Remote(remote) => remote.reported_digest(reference).await,
+        }
+    }
+
+    /// Lists the tags of the repository, in order; `None` if the registry does not know the repository.
+    pub(crate) async fn tags(&self) -> Result<Option<Vec<Tag>>, Error> {
+        match self {
+            Self::Layout(layout) => {
+                let _permit = self.permit().await;
+                let (layout, name) = (layout.clone(), format!("tags of {self}"));
+                run_blocking(&name, move || layout.tags()).await.map(Some)
+            }
+            Self::Remote(remote) => Ok(remote.tags_with_clock().await?.tags),
+        }
+    }
+
+    /// Fetches and verifies the config of a manifest.
+    pub(crate) async fn config(
+        &self,
+        descriptor: &Descriptor,
+    ) -> Result<Verified<ImageConfig>, Error> {
+        let name = format!("config {self}@{}", descriptor.digest);
+        let bytes = self.document(descriptor, &name).await?;
+        document::config(&bytes, descriptor, &name)
+    }
+
+    /// Fetches and verifies a small blob.
+    pub(crate) async fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let name = format!("blob {self}@{}", descriptor.digest);
+        let bytes = self.document(descriptor, &name).await?;
+        document::blob(&bytes, descriptor, &name)?;
+        Ok(bytes)
+    }
+
+    /// Lists the manifests that are attached to a digest (OCI distribution specification, "Listing
+    /// Referrers"). The caller verifies each of them.
+    pub(crate) async fn referrers(&self, digest: Digest) -> Result<Vec<Descriptor>, Error> {
+        let listed = match self {
+            Self::Layout(layout) => {
+                let (layout, name) = (layout.clone(), format!("{self}@{digest}"));
+                run_blocking(&name, move || layout.referrers(digest)).await?
+            }
+            Self::Remote(remote) => remote.referrers(digest).await?,
+        };
+        if !listed.is_empty() {
+            return Ok(listed);
+        }
+        let tag = TagOrDigest::Tag(attached_tag(digest, "")?);
+        let found = self.manifest(&tag, None).await?;
+        // GitLab's registry resolves this tag to the image itself.
+        match found
+            .filter(|found| found.digest != digest)
+            .map(|found| found.value)
+        {
+            None => Ok(Vec::new()),
+            Some(Manifest::Index(index)) => Ok(index.manifests),
+            Some(Manifest::Image(_)) => Err(Error::unavailable(
+                format!("{self}{tag}"),
+                "expected an index of the attached manifests, found an image",
+            )),
+        }
+    }
+
+    /// Fetches a descriptor's document without verifying it.
+    async fn document(&self, descriptor: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
+        if descriptor.size > MAX_DOCUMENT {
+            return Err(Error::unavailable(
+                name,
+                format!("it has {} bytes, more than 4 MiB", descriptor.size),
+            ));
+        }
+        let _permit = self.permit().await;
+        match self {
+            Self::Layout(layout) => {
+                let (layout, descriptor) = (layout.clone(), descriptor.clone());
+                run_blocking(name, move || layout.blob(&descriptor)).await
+            }
+            Self::Remote(remote) => remote.blob(descriptor, name).await,
+        }
+    }
+
+    /// Limits concurrent reads from layouts; the HTTP client limits those from registries.
+    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        match self {
+            Self::Layout(layout) => layout.memory.permit().await,
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// The memory limit of the set.
+    fn memory(&self) -> &memory::MemoryLimit {
+        match self {
+            Self::Layout(layout) => &layout.memory,
+            Self::Remote(remote) => &remote.memory,
+        }
+    }
+
+    /// Opens a layer. The caller consumes it in a blocking thread and verifies it.
+    ///
+    /// An open layer of a registry occupies a request slot of its host: consume or drop it.
+    pub(crate) async fn layer(&self, descriptor: &Descriptor) -> Result<Layer, Error> {
+        let name = format!("layer {self}@{}", descriptor.digest);
+        match self {
+            Self::Layout(layout) => {
+                let (layout, descriptor) = (layout.clone(), descriptor.clone());
+                let file = run_blocking(&name, move || layout.layer(&descriptor)).await?;
+                Ok(Layer::File(file))
+            }
+            Self::Remote(remote) => Ok(Layer::Stream(remote.layer(descriptor, &name).await?)),
+        }
+    }
+
+    /// Checks that the source has a layer, without reading it.
+    pub(crate) async fn check_layer(&self, descriptor: &Descriptor) -> Result<(), Error> {
+        match self {
+            Self::Layout(_) => self.layer(descriptor).await.map(drop),
+            Self::Remote(remote) => {
+                let name = format!("layer {self}@{}", descriptor.digest);
+                remote.check_blob(descriptor, &name).await
+            }
+        }
+    }
+}
+
+/// The tag of a manifest that is attached to a digest: `sha256-HEX` and a suffix.
+pub(crate) fn attached_tag(digest: Digest, suffix: &str) -> Result<Tag, Error> {
+    let tag = format!("sha256-{}{suffix}", digest.hex());
+    Tag::parse(&tag).map_err(|error| Error::unavailable(tag, error.to_string()))
+}
+
+/// Runs file operations in a blocking thread.
+async fn run_blocking<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::unavailable(
+            name,
+            format!("reading was interrupted: {error}"),
+        )),
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout(layout) => fmt::Display::fmt(layout, f),
+            Self::Remote(remote) => fmt::Display::fmt(remote, f),
+        }
+    }
+}
