@@ -97,6 +97,9 @@ pub(crate) struct Git {
 pub(crate) const FETCH_HISTORY: &str =
     "fetch the history: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
 
+/// The prefix of the full name of a branch.
+const BRANCHES: &str = "refs/heads/";
+
 /// Options of `git log` that override the user's configuration.
 pub(crate) const LOG_OPTIONS: &[&str] = &[
     "-z",

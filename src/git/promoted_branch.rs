@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Git, GitError, ObjectId, remotes::BRANCHES};
+use super::{BRANCHES, Git, GitError, ObjectId};
 
 /// A branch, and the commit that its history is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Branch, Git, GitError, MAX_OUTPUT, ObjectId,
+    BRANCHES, Branch, Git, GitError, MAX_OUTPUT, ObjectId,
     command::{Mode, Watchdog},
     connection::without_users,
 };
@@ -49,9 +49,6 @@ pub(crate) struct References {
     /// The targets by full reference name (`refs/heads/main`). A tag may refer to any object.
     pub tips: BTreeMap<String, ObjectId>,
 }
-
-/// The prefix of the full name of a branch.
-pub(super) const BRANCHES: &str = "refs/heads/";
 
 impl Git {
     /// Lists the remotes.

@@ -376,7 +376,7 @@ fn refusals(fleet: &Fleet) -> Vec<String> {
 fn fleet_obeys_stages_of_each_repository() {
     let ready = ["--pr", "ready"];
     for kind in SERVERS {
-        let after = "promote: { after: [{ set: ../staging/repin.yaml, for: 1h }] }\n";
+        let after = "promote: { after: [{ set: ../staging/repin.yaml, for: 30d }] }\n";
         let fleet = fleet(kind, 3, "");
         for number in 0..2 {
             let mut store = fleet.forge.store(number);
@@ -391,7 +391,7 @@ fn fleet_obeys_stages_of_each_repository() {
         assert!(requests <= most, "{kind:?}: {requests} requests");
         assert_eq!(refusals(&fleet)[..2], ["stage_missing"; 2], "{kind:?}");
         promote(&fleet, STAGING, REV, &ready);
-        for (number, hours) in [(0, 2), (1, 0)] {
+        for (number, hours) in [(0, 31 * 24), (1, 0)] {
             merge_staging(&fleet, kind, number, hours);
         }
         let outcomes = ["created 0", "refused 1", "unconfigured 0"];

@@ -285,7 +285,7 @@ fn clone_of_a_fork_loses_no_protection() {
     let document = refused(&real, 3, "unavailable");
     let reason = document["images"][0]["refused"].as_str().unwrap();
     assert!(
-        reason.contains("upstream/main has commits that origin/main lacks"),
+        reason.contains("origin/main does not contain all commits of upstream/main"),
         "{reason}"
     );
     for command in [&["history"][..], &["rollback"]] {
