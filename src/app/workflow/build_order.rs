@@ -10,9 +10,9 @@ use crate::{
         error::{Error, Errors},
         http::Pace,
     },
-    config::Config,
+    config::{Config, Image},
     core::{
-        checks::{self, Resolution},
+        checks,
         history::{
             CommitOrder, Digests, History, KnownOrder, Membership, Order, OrderEvidence,
             UnknownMembership, UnknownOrder, commit_order, is_created_before,
@@ -35,11 +35,12 @@ pub(crate) struct BuildOrder<'o> {
 }
 
 /// A set whose tags were resolved, and the pins that it would change.
-#[derive(Clone, Copy)]
 pub(crate) struct ResolvedSet<'s> {
+    /// The configuration with the images and their pins, which each repository of a fleet has for itself.
+    pub config: &'s Config,
     pub revision: &'s Revision,
-    /// One for each image of the configuration, in order.
-    pub resolutions: &'s [Resolution],
+    /// Without those of unresolved tags.
+    pub digests: Digests,
     pub found: &'s Found,
 }
 
@@ -176,44 +177,29 @@ impl<'o> BuildOrder<'o> {
     /// The order of a set whose tags were resolved, if its revision did not determine it: by the label of
     /// the pinned images if no commit records their revision, by the history of the set, or by creation
     /// times. `order`: that of the revision.
-    pub(crate) fn of_images(
+    pub(crate) async fn of_images(
         &self,
         order: &Order,
         history: Option<&History>,
         set: &ResolvedSet<'_>,
         services: &Services,
     ) -> Result<Order, Errors> {
-        let ResolvedSet {
-            revision,
-            resolutions,
-            found,
-        } = *set;
-        let mut new = Vec::new();
-        for (image, resolution) in self.config.images.iter().zip(resolutions) {
-            match &resolution.found {
-                _ if image.pins == 0 => new.push(None),
-                Ok(Ok(image)) => new.push(Some(&image.facts)),
-                // The set is refused for another reason.
-                _ => return Ok(order.clone()),
-            }
+        let (config, revision) = (set.config, set.revision);
+        let mut images = config.images.iter();
+        if images.any(|image| image.pins > 0 && !set.digests.contains_key(&image.name)) {
+            // The set is refused for another reason.
+            return Ok(order.clone());
         }
-        let sources = services.sources_of_images(self.config)?;
-        // Each platform's manifest is a pull from Docker Hub.
-        let is_wanted = |index: usize| {
-            let is_known = |digest| services.images.is_complete(&sources[index], digest);
-            !self.config.images[index].repository.is_on_hub()
-                || found.digests_of(index).into_iter().all(is_known)
-        };
-        let pinned = tags::readable_images(self.config, found, is_wanted, services)?;
+        let current = checks::current_digests(config, set.found);
+        let pinned = tags::ordered_images(config, &current, services).await?;
         let (mut order, mut label) = (order.clone(), None);
         let is_same = matches!(order, Order::Same);
         // A commit may record the wrong revision for other digests.
         if is_same || matches!(&order, Order::Unknown(unknown) if unknown.is_unrecorded()) {
-            label = self.label(&pinned);
+            label = self.label(&config.images, &pinned);
         }
         if let Some(label) = &label {
-            let by_label = self.of_revisions(revision, label);
-            let by_label = services.wait(by_label, "determining the order of builds")?;
+            let by_label = self.of_revisions(revision, label).await?;
             // A revision without a commit is less important than the missing record.
             let is_minor = matches!(
                 by_label,
@@ -224,10 +210,13 @@ impl<'o> BuildOrder<'o> {
             }
         }
         if let Some(history) = history {
-            let current = checks::current_digests(self.config, found);
             order = order.or_by_history(history, revision, &current);
         }
-        let is_older = self.older_by_creation(&new, &pinned, services);
+        if matches!(order, Order::Same) || !order.is_open() {
+            return Ok(order);
+        }
+        let new = tags::ordered_images(config, &set.digests, services).await?;
+        let is_older = older_by_creation(&config.images, &new, &pinned, services);
         Ok(order.or_by_creation(is_older, label.as_ref()))
     }
 
@@ -253,9 +242,13 @@ impl<'o> BuildOrder<'o> {
     }
 
     /// The revision in the label of every pinned image and platform.
-    pub(super) fn label(&self, pinned: &[Option<ImageFacts>]) -> Option<Revision> {
+    pub(super) fn label(
+        &self,
+        images: &[Image],
+        pinned: &[Option<ImageFacts>],
+    ) -> Option<Revision> {
         let mut labels = Vec::new();
-        for (image, facts) in self.config.images.iter().zip(pinned) {
+        for (image, facts) in images.iter().zip(pinned) {
             if image.pins > 0 {
                 labels.push(
                     facts
@@ -296,31 +289,31 @@ impl<'o> BuildOrder<'o> {
         }
         RevisionAge::Unknown
     }
+}
 
-    /// Whether every changed image is older than its pinned one, or every one is newer; `None` if the times
-    /// differ in direction, are equal, unknown, or in the future.
-    fn older_by_creation(
-        &self,
-        new: &[Option<&ImageFacts>],
-        pinned: &[Option<ImageFacts>],
-        services: &Services,
-    ) -> Option<bool> {
-        let mut times = Vec::new();
-        for ((image, new), pinned) in self.config.images.iter().zip(new).zip(pinned) {
-            let Some(new) = new else {
-                continue;
-            };
-            let pinned = pinned.as_ref()?;
-            if new.digest != pinned.digest {
-                let name = &image.name;
-                times.push([
-                    created(new, &format!("the new `{name}`"), services),
-                    created(pinned, &format!("the pinned `{name}`"), services),
-                ]);
-            }
+/// Whether every changed image is older than its pinned one, or every one is newer; `None` if the times
+/// differ in direction, are equal, unknown, or in the future.
+fn older_by_creation(
+    images: &[Image],
+    new: &[Option<ImageFacts>],
+    pinned: &[Option<ImageFacts>],
+    services: &Services,
+) -> Option<bool> {
+    let mut times = Vec::new();
+    for ((image, new), pinned) in images.iter().zip(new).zip(pinned) {
+        if image.pins == 0 {
+            continue;
         }
-        is_created_before(times)
+        let (new, pinned) = (new.as_ref()?, pinned.as_ref()?);
+        if new.digest != pinned.digest {
+            let name = &image.name;
+            times.push([
+                created(new, &format!("the new `{name}`"), services),
+                created(pinned, &format!("the pinned `{name}`"), services),
+            ]);
+        }
     }
+    is_created_before(times)
 }
 
 /// The creation time of an image, unless it lies in the future.

@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio::sync::OnceCell;
+
 use crate::{
     config::Config,
     core::{
@@ -104,12 +106,6 @@ impl ImageCache {
         self.0.borrow().get(&key).cloned()
     }
 
-    /// Whether an image was read with its platforms.
-    pub(super) fn is_complete(&self, source: &Source, digest: Digest) -> bool {
-        let known = self.get(source, digest);
-        known.is_some_and(|known| known.facts().is_some())
-    }
-
     /// The platforms of every image of the source that was read completely.
     pub(super) fn platforms(&self, source: &Source) -> Vec<PlatformFacts> {
         let name = source.to_string();
@@ -125,6 +121,21 @@ impl ImageCache {
     pub(super) fn insert(&self, source: &Source, manifest: KnownManifest) {
         let key = (source.to_string(), manifest.digest());
         self.0.borrow_mut().insert(key, manifest);
+    }
+}
+
+/// The attempts to read the images that only the order of builds needs. Their results are in [`ImageCache`].
+#[derive(Default)]
+pub(super) struct ImageAttempts(RefCell<HashMap<(String, Digest), Rc<ImageAttempt>>>);
+
+/// Whether an image could be read. The first of concurrent readers requests it.
+pub(super) type ImageAttempt = OnceCell<bool>;
+
+impl ImageAttempts {
+    /// The only attempt of the run to read a digest.
+    pub(super) fn of(&self, source: &Source, digest: Digest) -> Rc<ImageAttempt> {
+        let key = (source.to_string(), digest);
+        Rc::clone(self.0.borrow_mut().entry(key).or_default())
     }
 }
 

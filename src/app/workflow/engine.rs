@@ -39,7 +39,7 @@ use crate::{
     contents::ContentsByDigest,
     core::{
         changes::Changes,
-        checks::{Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests},
+        checks::{Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests, resolved_digests},
         pins::Found,
         plan::Plan,
     },
@@ -374,13 +374,14 @@ impl ImageVerifier<'_> {
             None => None,
             Some(open) => {
                 let set = ResolvedSet {
+                    config,
                     revision: &self.request.revision,
-                    resolutions: &resolutions,
+                    digests: resolved_digests(config, &resolutions),
                     found,
                 };
                 let history = self.history.promoted_or_local().ok();
                 let order = self.builds.of_images(open, history, &set, services);
-                match order {
+                match services.wait(order, "determining the order of builds") {
                     Ok(order) => Some(order),
                     Err(errors) => return Err(chain.stop(errors.into_iter().collect()).into()),
                 }
@@ -407,7 +408,7 @@ impl ImageVerifier<'_> {
         image_rows::add_evidence(rows, evidence);
 
         let pinned = match self.request.changes {
-            ChangeParts::Contents => tags::pinned_images(config, found, |_| true, services)?,
+            ChangeParts::Contents => tags::pinned_images(config, found, services)?,
             _ => Vec::new(),
         };
         let current = self.standards.contracts;

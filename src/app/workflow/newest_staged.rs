@@ -16,7 +16,7 @@ use crate::{
     base::{code::Code, error::Errors, untrusted::plain},
     config::{Config, Operation},
     core::{
-        checks::{self, Overrides, Status, Target},
+        checks::{self, Overrides, Status, Target, resolved_digests},
         history::{Digests, History, KnownOrder, Order, UnknownOrder},
         pins::Found,
     },
@@ -326,11 +326,14 @@ impl AgeOfCandidates<'_> {
         let pulls = verification_pulls(config);
         let resolutions = resolve_tags(config, targets, pulls, self.services)?;
         let set = ResolvedSet {
+            config,
             revision,
-            resolutions: &resolutions,
+            digests: resolved_digests(config, &resolutions),
             found,
         };
-        self.order.of_images(order, self.known, &set, self.services)
+        let order = self.order.of_images(order, self.known, &set, self.services);
+        let message = "determining the order of builds";
+        self.services.wait(order, message)
     }
 
     /// The age of the candidate at `index`. If neither versions nor commits show the order, that of the stage

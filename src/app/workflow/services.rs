@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::app::workflow::{
     Console, Environment, Interruption,
-    caches::{FetchedSources, ImageCache, OtherSetsCache, TagCache, TrustCache},
+    caches::{FetchedSources, ImageAttempts, ImageCache, OtherSetsCache, TagCache, TrustCache},
     console::ItemProgress,
     settings,
 };
@@ -57,6 +57,7 @@ pub(crate) struct Services {
     registries: OnceCell<Result<Registries, Errors>>,
     pub(super) resolved_tags: TagCache,
     pub(super) images: ImageCache,
+    pub(super) image_attempts: ImageAttempts,
     pub(super) other_sets: OtherSetsCache,
     pub(super) fetched_sources: FetchedSources,
     /// The facts about the servers of forges, by the URL of the API.
@@ -95,6 +96,7 @@ impl Services {
             registries: OnceCell::new(),
             resolved_tags: TagCache::default(),
             images: ImageCache::default(),
+            image_attempts: ImageAttempts::default(),
             other_sets: OtherSetsCache::default(),
             fetched_sources: FetchedSources::default(),
             server_facts: RefCell::default(),

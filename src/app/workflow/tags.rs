@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     core::{
         checks::{self, ApprovedImage, RecordedImage, Resolution, TaggedImage, Target},
+        history::Digests,
         pins::Found,
     },
     oci::{
@@ -212,30 +213,55 @@ async fn pinned_platforms(
     Ok(platforms)
 }
 
-/// The images of the pinned digests, in the order of the configuration; `None` if an image is not wanted, is
-/// not pinned with one digest, or cannot be read.
+/// The images of the pinned digests, in the order of the configuration; `None` if an image is not pinned with
+/// one digest or cannot be read.
 pub(super) fn readable_images(
     config: &Config,
     found: &Found,
-    is_wanted: impl Fn(usize) -> bool,
     services: &Services,
 ) -> Result<Vec<Option<ImageFacts>>, Errors> {
-    let images = pinned_images(config, found, is_wanted, services)?;
+    let images = pinned_images(config, found, services)?;
     Ok(images.into_iter().map(|image| image?.ok()?).collect())
 }
 
-/// The images of the pinned digests, in the order of the configuration; `None` if an image is not wanted or
-/// is not pinned with one digest.
+/// The images that the order of builds needs, in the order of the configuration; `None` if an image has no
+/// digest or cannot be read. Each digest is requested once in the run, even for the repositories of a fleet.
+pub(super) async fn ordered_images(
+    config: &Config,
+    digests: &Digests,
+    services: &Services,
+) -> Result<Vec<Option<ImageFacts>>, Errors> {
+    let sources = services.sources_of_images(config)?;
+    let images = config.images.iter().zip(&sources);
+    let work = images.map(|(image, source)| async move {
+        let digest = *digests.get(&image.name)?;
+        // Each platform's manifest is a pull from Docker Hub.
+        if !image.repository.is_on_hub() {
+            let attempt = services.image_attempts.of(source, digest);
+            let read = async || {
+                let cache = &services.images;
+                read_image(source, digest, &[], cache).await.is_ok()
+            };
+            if !*attempt.get_or_init(read).await {
+                return None;
+            }
+        }
+        services.images.get(source, digest)?.facts().cloned()
+    });
+    Ok(future::join_all(work).await)
+}
+
+/// The images of the pinned digests, in the order of the configuration; `None` if an image is not pinned with
+/// one digest.
 pub(super) fn pinned_images(
     config: &Config,
     found: &Found,
-    is_wanted: impl Fn(usize) -> bool,
     services: &Services,
 ) -> Result<Vec<Option<ReadImage>>, Errors> {
     let mut digests = Vec::new();
     for index in 0..config.images.len() {
         digests.push(match found.digests_of(index)[..] {
-            [digest] if is_wanted(index) => vec![digest],
+            [digest] => vec![digest],
             _ => Vec::new(),
         });
     }
@@ -358,7 +384,7 @@ pub(super) fn current_labels(
     if config.report.labels.is_empty() {
         return Ok(labels);
     }
-    let pinned = readable_images(config, found, |_| true, services)?;
+    let pinned = readable_images(config, found, services)?;
     for (image, facts) in config.images.iter().zip(pinned) {
         if let Some(facts) = facts {
             let of_image = resolve::reported_labels(&facts, &config.report.labels);

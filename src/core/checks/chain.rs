@@ -234,6 +234,11 @@ fn resolved_images(resolutions: &[Resolution]) -> Vec<Option<ApprovedImage>> {
     images
 }
 
+/// The digests that tags resolved to, without those of images that are not pinned.
+pub(crate) fn resolved_digests(config: &Config, resolutions: &[Resolution]) -> Digests {
+    pinned_digests(config, &resolved_images(resolutions))
+}
+
 /// Checks the resolution of every tag.
 fn check_tags(
     state: &ChainState<'_>,

@@ -37,7 +37,7 @@ pub(crate) use chain::HistoryVerdict;
 pub(crate) use chain::{
     Approved, Contents, Counted, DigestHistory, Expectation, HistoryChecked, ImagePlatform, Images,
     SetVerification, Signatures, Smoke, Stopped, Strictness, Tags, TrustedImages, TrustedSet,
-    VerifiedSet,
+    VerifiedSet, resolved_digests,
 };
 pub(crate) use contents::{ContractFile, Enforcement, Standard, check_contents};
 pub(crate) use history::{

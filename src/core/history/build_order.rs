@@ -84,6 +84,16 @@ impl Order {
         matches!(self, Self::Known(KnownOrder { is_older: true, .. }))
     }
 
+    /// Whether the images may complete or contradict this order. A commit may record the wrong revision for
+    /// other digests.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Same => true,
+            Self::Known(_) => false,
+            Self::Unknown(unknown) => unknown.allows_further_evidence(),
+        }
+    }
+
     /// This order, or else that in which the two sets first became current. `current`: the digests of the
     /// pinned set.
     pub(crate) fn or_by_history(

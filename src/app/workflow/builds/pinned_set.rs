@@ -69,7 +69,7 @@ impl<'s> PinnedSet<'s> {
         };
         if let Err(unknown) = &set.revision
             && unknown.is_unrecorded()
-            && let Some(label) = order.label(set.images()?)
+            && let Some(label) = order.label(&config.images, set.images()?)
         {
             set.revision = Ok(label);
         }
@@ -78,9 +78,9 @@ impl<'s> PinnedSet<'s> {
 
     /// The pinned images, in the order of the configuration; `None` for one that cannot be read.
     fn images(&self) -> Result<&[Option<ImageFacts>], Errors> {
-        let images = self.images.get_or_init(|| {
-            tags::readable_images(self.config, self.found, |_| true, self.services)
-        });
+        let images = self
+            .images
+            .get_or_init(|| tags::readable_images(self.config, self.found, self.services));
         images.as_deref().map_err(Errors::clone)
     }
 
