@@ -39,6 +39,7 @@ mod fleet_close;
 mod fleet_examples;
 mod fleet_list;
 mod fleet_merge;
+mod fleet_order;
 mod fleet_promote;
 mod fleet_pull_requests;
 mod fleet_rollback;

@@ -40,6 +40,7 @@ use crate::{
     core::{
         changes::Changes,
         checks::{Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests, resolved_digests},
+        history::Order,
         pins::Found,
         plan::Plan,
     },
@@ -84,10 +85,15 @@ pub(super) enum Verification<'v> {
         services: &'v Services,
     },
     /// By another run with a trusted document.
-    Before {
-        images: TrustedImages,
-        stages: StageVerdicts,
-    },
+    Before(VerifiedBefore),
+}
+
+/// A set that another run verified, and the facts about it in one repository.
+pub(super) struct VerifiedBefore {
+    pub(super) images: TrustedImages,
+    pub(super) stages: StageVerdicts,
+    /// The order by the images, if it was unknown before.
+    pub(super) order: Option<Order>,
 }
 
 /// Takes a set through every stage at a site with a clone. `rows` receives the facts about the images,
@@ -214,11 +220,11 @@ pub(super) fn judge(
     };
     let mut services_of_run = None;
     let approved = match verification {
-        Verification::Before { images, stages } => {
+        Verification::Before(set) => {
             // The fleet's configuration determines the checks of images.
             body_context.not_configured.clear();
-            body_context.stages = stages.rows;
-            checked.trusted(images, &stages.judged, history)?
+            body_context.stages = set.stages.rows;
+            checked.trusted(set.images, &set.stages.judged, set.order, history)?
         }
         Verification::Now {
             standards,

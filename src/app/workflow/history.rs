@@ -396,6 +396,11 @@ impl SiteHistory {
         }
     }
 
+    /// The order that the images may complete or contradict.
+    pub(super) fn open_order(&self) -> Option<&Order> {
+        self.order.as_ref().ok().filter(|order| order.is_open())
+    }
+
     /// The order of a revision that is to be promoted.
     pub(super) fn facts(&self, revision: &Revision) -> Result<HistoryFacts<'_>, Error> {
         let Commits { history, .. } = match &self.commits {

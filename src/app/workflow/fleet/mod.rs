@@ -6,10 +6,11 @@
 //!                                                                 └─► one after another: pull request
 //! ```
 //!
-//! The set is verified once, so no repository causes a request to a registry. Batched requests only
-//! prefetch; at most four repositories are processed concurrently. Pull requests are opened in the
-//! order of the list, never during prefetching. The failure of one repository never stops the work
-//! on another.
+//! The set is verified once. A repository causes a request to a registry only if its commits and its
+//! history do not show the order of builds: then a pinned image is read once for all repositories.
+//! Batched requests only prefetch; at most four repositories are processed concurrently. Pull requests
+//! are opened in the order of the list, never during prefetching. The failure of one repository never
+//! stops the work on another.
 
 pub(crate) mod close;
 mod existing_pull;

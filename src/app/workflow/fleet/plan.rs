@@ -14,8 +14,9 @@ use crate::{
         report::json::PlanDocument,
         workflow::{
             OpenRequest, SiteHistory,
+            build_order::ResolvedSet,
             changes::{self, ComparedSet},
-            engine::{self, Planned, Verification},
+            engine::{self, Planned, Verification, VerifiedBefore},
             image_rows,
             run::{planned_document, render_body, unplanned_document},
             site::{BranchHead, BranchSite, Site},
@@ -27,9 +28,9 @@ use crate::{
         files::{Files as _, RelPath, Snapshot},
         untrusted::plain,
     },
-    config::{ChangeParts, FleetHistory, Operation},
+    config::{ChangeParts, Config, FleetHistory, Operation},
     core::{
-        history::{History, PathCommit, PathHistory},
+        history::{History, Order, PathCommit, PathHistory},
         pins::Found,
         plan::Plan,
     },
@@ -200,15 +201,19 @@ impl Walk<'_> {
             return Err(report);
         }
         let mut history = self.history(member, site, &counted.found).await?;
+        let mut order = None;
         if request.operation == Operation::Promotion {
-            let order =
-                history.determine_order(&self.builds, config, self.revision, &counted.found);
-            order.await;
+            let builds = &self.builds;
+            let of_set = history.determine_order(builds, config, self.revision, &counted.found);
+            of_set.await;
+            order =
+                Box::pin(self.order_by_images(member, config, &counted.found, &history)).await?;
         }
-        let verification = Verification::Before {
+        let verification = Verification::Before(VerifiedBefore {
             images: self.set.trusted_images(&member.images, config),
             stages: Box::pin(self.judge_stages(member, site)).await?,
-        };
+            order,
+        });
         let known = history.promoted_or_local().ok();
         let current = ComparedSet::current(config, &counted.found, known).state;
         let mut planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
@@ -228,6 +233,29 @@ impl Walk<'_> {
         let trailers = document.trailers.join("\n");
         document.body = Some(format!("{body}\n{trailers}\n"));
         Ok((planned, document))
+    }
+
+    /// The order by the pinned images and those of the set; `None` if it was known before. An image is requested
+    /// once for all repositories.
+    async fn order_by_images(
+        &self,
+        member: &Member,
+        config: &Config,
+        found: &Found,
+        history: &SiteHistory,
+    ) -> Result<Option<Order>, Errors> {
+        let Some(open) = history.open_order() else {
+            return Ok(None);
+        };
+        let set = ResolvedSet {
+            config,
+            revision: self.revision,
+            digests: self.set.pinned_digests(&member.images, config),
+            found,
+        };
+        let known = history.promoted_or_local().ok();
+        let order = self.builds.of_images(open, known, &set, self.services);
+        order.await.map(Some)
     }
 
     /// The marker of the set's pull requests.

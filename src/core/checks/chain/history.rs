@@ -44,8 +44,8 @@ pub(crate) enum HistoryVerdict {
         overrides: Overrides,
         /// An order that the images may complete or contradict; the stage of tags checks it.
         open_order: Option<Order>,
-        /// The extent of the history in which to look up the digests; `None`: no history is available.
-        digest_extent: Option<Extent>,
+        /// The extent of the history; `None`: no history is available.
+        extent: Option<Extent>,
         /// Whether the recorded set is held in a shallow clone: missing commits then matter only if the tags
         /// resolve to other digests.
         rechecks_shallow_hold: bool,
@@ -110,21 +110,14 @@ impl<'c> Counted<'c> {
             }
             HistoryFacts::Known { order, extent, .. } => (order.clone(), *extent),
         };
-        let is_open = match &order {
-            Order::Same => true,
-            Order::Known(_) => false,
-            Order::Unknown(unknown) => unknown.allows_further_evidence(),
-        };
-        // A fleet reads no image.
-        let open_order = match order {
-            order if is_open && extent == Extent::Clone => Some(order),
-            order => {
-                match check_order(config, revision, &order, overrides.older, extent) {
-                    Ok(check) => result.checks.push(check),
-                    Err(errors) => result.outages.extend(errors.iter().cloned()),
-                }
-                None
+        let open_order = if order.is_open() {
+            Some(order)
+        } else {
+            match check_order(config, revision, &order, overrides.older, extent) {
+                Ok(check) => result.checks.push(check),
+                Err(errors) => result.outages.extend(errors.iter().cloned()),
             }
+            None
         };
         let holds = check_history_of_holds(facts, overrides);
         let mut state = self.state;
@@ -157,7 +150,7 @@ impl<'c> Counted<'c> {
         let verdict = HistoryVerdict::Promotion {
             overrides,
             open_order,
-            digest_extent: facts.extent(),
+            extent: facts.extent(),
             rechecks_shallow_hold,
         };
         Ok(HistoryChecked {
@@ -205,13 +198,15 @@ impl HistoryVerdict {
         let Self::Promotion {
             overrides,
             open_order: Some(open),
+            extent,
             ..
         } = self
         else {
             return StageResult::default();
         };
         let order = order.unwrap_or_else(|| open.clone());
-        match check_order(config, revision, &order, overrides.older, Extent::Clone) {
+        let extent = extent.unwrap_or(Extent::Clone);
+        match check_order(config, revision, &order, overrides.older, extent) {
             Ok(check) => vec![check].into(),
             Err(errors) => errors.iter().cloned().collect::<Vec<_>>().into(),
         }
@@ -253,13 +248,10 @@ impl HistoryChecked<'_> {
                 result.checks.extend(check_return(&set, &hold));
                 return result;
             }
-            HistoryVerdict::Promotion {
-                digest_extent: None,
-                ..
-            } => return result,
+            HistoryVerdict::Promotion { extent: None, .. } => return result,
             HistoryVerdict::Promotion {
                 overrides,
-                digest_extent: Some(extent),
+                extent: Some(extent),
                 rechecks_shallow_hold,
                 ..
             } => (overrides.rolled_back, *extent, *rechecks_shallow_hold),

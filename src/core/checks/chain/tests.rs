@@ -95,7 +95,7 @@ fn set_with_all_verdicts_is_approved() {
     let (config, revision) = (config(), revision());
     let history = FakeHistory(Provenance::Never);
     let approved = not_older(&config, &revision)
-        .trusted(set(true, Status::Pass), &[], &history)
+        .trusted(set(true, Status::Pass), &[], None, &history)
         .unwrap();
     assert_eq!(approved.pinned_digests(&config), pinned());
     let digests: Vec<_> = approved
@@ -150,10 +150,10 @@ fn missing_tag_does_not_hide_that_the_digests_are_held() {
     });
     let (config, revision) = (config(), revision());
     let mut chain = not_older(&config, &revision);
-    let HistoryVerdict::Promotion { digest_extent, .. } = &mut chain.verdict else {
+    let HistoryVerdict::Promotion { extent, .. } = &mut chain.verdict else {
         unreachable!("`not_older` is for promotions");
     };
-    *digest_extent = Some(Extent::Clone);
+    *extent = Some(Extent::Clone);
     let missing = |_: &_| Resolution {
         target: Target::new(TagPattern::Tag(Tag::parse("x").unwrap())),
         found: Ok(Err(NoTag::Missing)),
@@ -196,7 +196,7 @@ fn unexamined_stage_stops_the_chain() {
     let history = HistoryVerdict::Promotion {
         overrides: Overrides::default(),
         open_order: None,
-        digest_extent: None,
+        extent: None,
         rechecks_shallow_hold: false,
     };
     let images = Images::new(ChainState::new(&config, &revision), Vec::new(), history);
@@ -209,7 +209,7 @@ fn missing_or_failed_verdict_stops_the_chain() {
     let history = FakeHistory(Provenance::Never);
     let stopped = |set| {
         let chain = not_older(&config, &revision);
-        chain.trusted(set, &[], &history).unwrap_err()
+        chain.trusted(set, &[], None, &history).unwrap_err()
     };
     let incomplete = stopped(set(false, Status::Pass));
     let error = incomplete.outages[0].to_string();
@@ -272,7 +272,7 @@ fn rollback_requires_the_digests_of_the_promotion() {
         }
     };
     let trusted = |promoted, provenance| {
-        chain(promoted).trusted(set(true, Status::Pass), &[], &FakeHistory(provenance))
+        chain(promoted).trusted(set(true, Status::Pass), &[], None, &FakeHistory(provenance))
     };
     assert!(trusted(Some(b"b"), Provenance::Never).is_ok());
     let stopped = trusted(Some(b"other"), Provenance::Never).unwrap_err();

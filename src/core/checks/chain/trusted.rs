@@ -14,7 +14,7 @@ use crate::{
             ApprovedImage, Check, Code, Expected, JudgedStage, PinnedDigest, SetDocument, SetImage,
             StageResult, Status, any_failed, check_stages_on_forge, set::check_digest,
         },
-        history::{Digests, Promoted},
+        history::{Digests, Order, Promoted},
     },
     oci::{Digest, Revision, Tag, registry::resolve::ImageFacts},
 };
@@ -181,20 +181,22 @@ impl TrustedImages {
 }
 
 impl HistoryChecked<'_> {
-    /// The last stage with a set that another run verified. A rollback requires the digests that were
-    /// pinned by the promotion.
+    /// The last stage with a set that another run verified. `order`: that of the builds, if it was unknown
+    /// before. A rollback requires the digests that were pinned by the promotion.
     pub(crate) fn trusted(
         self,
         set: TrustedImages,
         stages: &[JudgedStage],
+        order: Option<Order>,
         history: &dyn DigestHistory,
     ) -> Result<Approved, Stopped> {
         let mut checked = self;
-        let state = &checked.state;
-        let mut result = match set.evidence(state.config) {
+        let (state, verdict) = (&checked.state, &checked.verdict);
+        let mut result = verdict.check_order(state.config, state.revision, order);
+        result.add(match set.evidence(state.config) {
             Ok(evidence) => StageResult::from(evidence),
             Err(outage) => StageResult::from(vec![outage]),
-        };
+        });
         if let Some(promoted) = checked.verdict.promoted() {
             let checks = check_promoted_digests(state.config, &set.images, promoted);
             result.checks.extend(checks);
@@ -214,8 +216,8 @@ impl HistoryChecked<'_> {
             result.checks.push(Check::new(
                 Code::PLATFORM_LOST,
                 Status::Skip,
-                "the platforms of the pinned digests were not compared: a repository of a fleet queries no \
-                 registry; `platforms` of the fleet declares those that are required",
+                "the platforms of the pinned digests were not compared: a fleet verifies its set once for all \
+                 repositories; `platforms` of the fleet declares those that are required",
             ));
         }
         let state = state.stage(result)?;

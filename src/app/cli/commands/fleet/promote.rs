@@ -60,7 +60,7 @@ pub(super) struct Promotion {
     /// Commit that the images were built from
     #[arg(short, long, value_name = "REV", allow_hyphen_values = true, add = revisions())]
     revision: String,
-    /// Verified set, written by `repin set`; no registry is queried
+    /// Verified set, written by `repin set`; its tags are not resolved again
     #[arg(long, value_name = "FILE", requires = "set_sha256")]
     set: Option<PathBuf>,
     /// SHA-256 of that file, as `repin set` printed it
