@@ -10,7 +10,6 @@ use super::{
     types::{Branch, Text, text_type},
     yaml::{Key, Node, Value},
 };
-
 use crate::forge::{Address, Kind, MergeMethod, Sign};
 
 block! {

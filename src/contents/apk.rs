@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Package, PackageList, files, set_once};
-use crate::contents::layers::Tree;
+use super::{Package, PackageList, files, layers::Tree, set_once};
 
 /// apk 3 moved the database, and left a link if `/lib` is not a link itself.
 const PATHS: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];

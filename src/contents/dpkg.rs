@@ -3,8 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Package, PackageList, files, set_once};
-use crate::contents::layers::{FileType, Tree};
+use super::{
+    Package, PackageList, files,
+    layers::{FileType, Tree},
+    set_once,
+};
 
 const STATUS: &str = "var/lib/dpkg/status";
 const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d";

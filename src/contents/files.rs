@@ -1,6 +1,6 @@
 //! Package databases as files of a tree.
 
-use crate::contents::layers::{FileType, ResolvedPath, Tree};
+use super::layers::{FileType, ResolvedPath, Tree};
 
 /// The content of a file.
 pub(super) fn content<'t>(found: &ResolvedPath<'t>) -> Result<&'t [u8], String> {

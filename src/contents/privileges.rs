@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::contents::layers::{FileType, Tree};
+use super::layers::{FileType, Tree};
 
 /// The names of capabilities by their bit (Linux, `include/uapi/linux/capability.h`).
 const CAPABILITIES: [&str; 41] = [

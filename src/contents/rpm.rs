@@ -3,8 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Package, PackageList, field, files, sqlite::Sqlite};
-use crate::contents::layers::{FileType, ResolvedPath, Tree};
+use super::{
+    Package, PackageList, field, files,
+    layers::{FileType, ResolvedPath, Tree},
+    sqlite::Sqlite,
+};
 
 const DIRECTORIES: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
 const DATABASE: &str = "rpmdb.sqlite";

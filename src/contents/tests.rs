@@ -2,8 +2,10 @@
 
 use std::{fmt::Write as _, fs, io::Read, path::Path};
 
-use super::*;
-use crate::contents::layers::tests::{archive::Archive, tree};
+use super::{
+    layers::tests::{archive::Archive, tree},
+    *,
+};
 
 fn tar() -> Archive {
     Archive::new()

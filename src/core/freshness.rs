@@ -6,7 +6,6 @@
 
 use std::path::Path;
 
-use crate::git::{FetchedObjects, GitError, ObjectId, Remote, ScratchRepository};
 use crate::{
     base::{
         code::Code,
@@ -17,7 +16,7 @@ use crate::{
         Freshness,
         yaml::{self, Node, Value},
     },
-    git::check_branch,
+    git::{FetchedObjects, GitError, ObjectId, Remote, ScratchRepository, check_branch},
 };
 
 /// A reference to another repository, as read from the files.

@@ -5,14 +5,11 @@
 
 use super::{
     Ability, BranchCommit, BranchState, Claim, Comment, Comparison, CreateOutcome, Edit, FileMode,
-    Head, Issue, Kind, LabelOutcome, Merge, MergedPull, NewCommit, NewPull, PlannedWrites, Poll,
-    PublishOutcome, Pull, Pulls, Queue, Readiness, Repo, RequiredRights, Right, Settings, Signing,
-    Status, Target, Token, Tree, gitea::Gitea, github::Github,
+    Head, Issue, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewCommit, NewPull,
+    PlannedWrites, Poll, PublishOutcome, Pull, Pulls, Queue, Readiness, Repo, RequiredRights,
+    Right, Settings, Sign, Signing, Status, Target, Token, Tree, gitea::Gitea, github::Github,
 };
-use crate::{
-    base::{error::Error, http::ServerTime},
-    forge::{MergeMethod, Sign},
-};
+use crate::base::{error::Error, http::ServerTime};
 
 /// A repository on a forge. The first operation sends the first request.
 #[derive(Debug)]

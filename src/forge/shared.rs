@@ -8,14 +8,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Issue, MergedPull, Poll, Pull, Repo, blob_id,
+    Comment, Edit, Issue, MergeMethod, MergedPull, Poll, Pull, Repo, blob_id,
     http::{Http, Reply, Request, renamed},
     rights::ARCHIVED,
 };
-use crate::{
-    base::error::{Class, Error},
-    forge::MergeMethod,
-};
+use crate::base::error::{Class, Error};
 
 /// A pull request that may be merged. `S` is the forge's form of a branch.
 #[derive(Deserialize)]

@@ -10,8 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::GitError;
-use crate::git::{Top, find_top};
+use super::{GitError, Top, find_top};
 
 /// A directory and the repository that it belongs to.
 #[derive(Debug, Clone)]

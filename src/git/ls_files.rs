@@ -16,11 +16,11 @@ use super::{
     command::{self, Mode, Running},
     is_regular,
     location::Location,
+    top_of_repository,
 };
 use crate::{
     base::files::{Ignored, RelPath, WorkTree, is_reserved},
     config::{Config, IgnoredFiles, is_config_file},
-    git::top_of_repository,
 };
 
 const COMMAND: &str = "ls-files";

@@ -14,15 +14,13 @@ use serde::{
 use serde_json::{Value, error::Category};
 
 use super::{
+    Digest, Platform, Tag,
     platform::{self, RawPlatform},
     runtime::{self, RuntimeConfig},
 };
-use crate::{
-    base::{
-        error::{Class, Error},
-        untrusted::{plain, short},
-    },
-    oci::{Digest, Platform, Tag},
+use crate::base::{
+    error::{Class, Error},
+    untrusted::{plain, short},
 };
 
 /// The maximum size of a manifest, index or config, in bytes (OCI distribution specification,

@@ -31,6 +31,11 @@ use std::{
 
 use fastrand::Rng;
 
+use super::{
+    Child, Guards, Listing, Node, Progress, Rules, Text, Version,
+    apply::{self, Applied, CurrentState, Package},
+    judge,
+};
 use crate::{
     base::error::{Error, SourceText},
     config::{self, Config, ForkPolicy, Prune, PruneBackend, SetPath},
@@ -42,11 +47,6 @@ use crate::{
     oci::{
         Digest, Tag,
         registry::{Clock, Deletion, NextPage, TagPages},
-    },
-    prune::{
-        Child, Guards, Listing, Node, Progress, Rules, Text, Version,
-        apply::{self, Applied, CurrentState, Package},
-        judge,
     },
 };
 

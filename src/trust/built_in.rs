@@ -4,7 +4,6 @@
 //! `scripts/roots` updates them from the published package.
 
 use super::Root;
-
 use crate::base::text::words;
 
 words! {

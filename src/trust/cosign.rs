@@ -11,7 +11,11 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sigstore_verify::types::Bundle;
 
-use super::{bundle::MAX_BYTES, bundle::ParsedBundle, claim::Claim, json};
+use super::{
+    bundle::{MAX_BYTES, ParsedBundle},
+    claim::Claim,
+    json,
+};
 
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";

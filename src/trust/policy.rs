@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::{
+    CommitBinding, IdentityRule, LogRule, Requirement, Runner, Signer, SignerIdentity, SubjectName,
+    Verify,
     bundle::ParsedBundle,
     claim::{BuiltCommit, Claim, SignedName},
     cosign::CosignLayer,
@@ -17,13 +19,7 @@ use super::{
     root::Root,
     unknown_authority,
 };
-use crate::{
-    oci::{Digest, Repository},
-    trust::{
-        CommitBinding, IdentityRule, LogRule, Requirement, Runner, Signer, SignerIdentity,
-        SubjectName, Verify,
-    },
-};
+use crate::oci::{Digest, Repository};
 
 /// The predicate type of a signature by cosign.
 const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";

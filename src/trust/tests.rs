@@ -6,17 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{policy::SignedPredicate, *};
+use super::{
+    CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner, SignedSubject,
+    Signer, SignerIdentity, SubjectName, Triggers, Verify, policy::SignedPredicate, *,
+};
 use crate::{
     base::{error::Span, files::RelPath},
     oci::{Digest, Repository},
     support::authority::{
         self, ISSUER, Key, NOW, SLSA, SOURCE, Signing, WORKFLOW, payload, provenance, root,
         root_without_logs, statement,
-    },
-    trust::{
-        CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner,
-        SignedSubject, Signer, SignerIdentity, SubjectName, Triggers, Verify,
     },
 };
 

@@ -16,7 +16,7 @@ pub(super) use change::{
     ApplyOptions, ChangeOptions, DiffOptions, IfUnconfigured, PullRequestState,
 };
 
-use crate::app::cli::complete;
+use super::complete;
 use crate::config::duration;
 
 /// Options that every command accepts.

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
+use super::{
+    args::{ChangeOptions, DiffOptions},
+    check_output::{print_checks, skip_rows, tally},
+    context::Context,
+    exit::Exit,
+    format::Format,
+    output::Output,
+    step_files::StepFiles,
+};
 use crate::{
     app::{
-        cli::{
-            args::{ChangeOptions, DiffOptions},
-            check_output::{print_checks, skip_rows, tally},
-            context::Context,
-            exit::Exit,
-            format::Format,
-            output::Output,
-            step_files::StepFiles,
-        },
         report::{
             body,
             github::{self, SetChecks},

@@ -1,6 +1,6 @@
 //! Checks as text: failures and warnings, skipped checks, and the number of checks by status.
 
-use crate::app::cli::{format::Volume, output::Output};
+use super::{format::Volume, output::Output};
 use crate::{
     app::report::{
         causes::{Cause, by_cause, subject},

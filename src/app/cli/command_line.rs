@@ -7,7 +7,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::app::cli::{args::Global, commands::Command, help};
+use super::{args::Global, commands::Command, help};
 
 /// Move a set of container images, pinned by digest, from one verified build to another.
 #[derive(Debug, Parser)]

@@ -14,7 +14,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::app::cli::format::{Format, Volume};
+use super::format::{Format, Volume};
 use crate::{
     app::workflow::{Console, Progress},
     base::{

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::app::cli::{
+use super::{
     args::{ChangeOptions, Global, PullRequestState, strict_bool},
     format::Volume,
     output::Output,

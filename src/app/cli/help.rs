@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Command, builder::StyledStr};
 
-use crate::app::cli::commands::GROUPS;
+use super::commands::GROUPS;
 
 const GLOBAL: &str = "Global options: repin help global";
 

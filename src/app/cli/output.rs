@@ -14,7 +14,7 @@ use std::{
 use clap::builder::StyledStr;
 use serde::Serialize;
 
-use crate::app::cli::{
+use super::{
     console::{Heading, ProgressLine, StandardError},
     diagnostics,
     exit::Exit,

@@ -16,7 +16,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::app::cli::{
+use super::{
     console::StandardError,
     format::{Format, Volume, When},
     output::Output,

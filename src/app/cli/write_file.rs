@@ -11,8 +11,9 @@ use rustix::{
     io::Errno,
 };
 
+use super::step_files::random_id;
 use crate::{
-    app::{cli::step_files::random_id, workflow::output_file},
+    app::workflow::output_file,
     base::{
         code::Code,
         error::{Class, Error, Errors, usage},

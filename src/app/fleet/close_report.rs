@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
-use crate::app::fleet::report_line::FleetOutcome;
+use super::report_line::FleetOutcome;
 use crate::{
     app::report::{
         json::ErrorRow,

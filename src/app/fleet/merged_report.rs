@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::app::fleet::{
+use super::{
     list::{FleetList, key},
     report_line::{FleetLine, FleetOutcome, FleetRow, ShardRun},
 };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::app::fleet::{
+use super::{
     list::shard_of,
     merged_report::FleetDocument,
     report_line::{FleetOutcome, FleetRow},

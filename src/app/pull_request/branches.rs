@@ -3,8 +3,8 @@
 //! Two branches have one pull request, which is found by the branches. Its text is written once;
 //! later edits by people remain.
 
+use super::{Marker, MarkerKind, close_with, merging};
 pub(crate) use crate::app::pull_request::head::BranchPair;
-use crate::app::pull_request::{Marker, MarkerKind, close_with, merging};
 use crate::{
     base::error::{Class, Error},
     config::{Forge as Configured, SetPath},

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::app::pull_request::{
+use super::{
     base::{Base, below, files_of, snapshot},
     origin,
 };

@@ -3,7 +3,7 @@
 //! Required reviews remain the task of people. `head` verifies the head of a pull request first, and
 //! each request contains that head, so the forge merges no other one.
 
-use crate::app::pull_request::{Permission, head::HeadVerdict};
+use super::{Permission, head::HeadVerdict};
 use crate::{
     base::{error::Error, untrusted::plain},
     forge::{Forge, Gate, GateState, Merge, Pull, PullState, judge, read_gates},

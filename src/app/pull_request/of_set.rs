@@ -3,7 +3,7 @@
 //! Anyone can write a marker, so the branch of the pull request must also be the one that the
 //! configuration gives, in this repository and not in a fork.
 
-use crate::app::pull_request::{Marker, MarkerKind};
+use super::{Marker, MarkerKind};
 use crate::{
     base::error::Error,
     config::{Config, Operation},

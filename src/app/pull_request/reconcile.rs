@@ -15,7 +15,7 @@ pub(crate) use own::{Closing, closing, is_moving};
 use surveyed::{ExpectedBase, PullsBefore};
 use tokio::sync::OnceCell;
 
-use crate::app::pull_request::{Base, Marker, OnlyPins, merging, origin};
+use super::{Base, Marker, OnlyPins, merging, origin};
 use crate::{
     base::{error::Error, text::words},
     config::SetPath,

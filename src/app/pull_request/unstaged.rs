@@ -1,6 +1,6 @@
 //! Makes an open pull request a draft, because a stage of its set no longer passes.
 
-use crate::app::pull_request::comment;
+use super::comment;
 use crate::{
     base::error::Error,
     forge::{Forge, PlannedWrites, Pull, PullState, Readiness, Repo},

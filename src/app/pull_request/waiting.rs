@@ -7,7 +7,7 @@ use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::app::pull_request::{
+use super::{
     Permission, conflicts,
     merging::{self, MergeAttempt},
 };

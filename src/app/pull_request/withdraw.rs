@@ -2,7 +2,7 @@
 //!
 //! The branch remains, so the pull request can be reopened. A later run does not reopen it.
 
-use crate::app::pull_request::{OnlyPins, close_with, origin};
+use super::{OnlyPins, close_with, origin};
 use crate::{
     base::error::Error,
     forge::{Comparison, Forge, PlannedWrites, Pull, PullState, Repo},

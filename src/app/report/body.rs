@@ -12,9 +12,7 @@ use minijinja::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::app::report::{
-    causes::by_cause, changes::markdown::section as markdown_section, json::PlanDocument,
-};
+use super::{causes::by_cause, changes::markdown::section as markdown_section, json::PlanDocument};
 use crate::{
     app::pull_request::{Marker, MarkerKind},
     base::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::app::report::{
+use super::{
     json::BuildRow,
     layout::{Align, aligned, wrapped},
     revision::abbreviated,

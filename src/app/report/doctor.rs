@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::app::report::{github::with_help, json::ErrorRow, layout::indented};
+use super::{github::with_help, json::ErrorRow, layout::indented};
 use crate::{
     base::{
         code::Code,

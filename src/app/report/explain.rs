@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::app::report::layout::{Align, aligned, wrapped};
+use super::layout::{Align, aligned, wrapped};
 use crate::base::code::{self, Code};
 
 /// The maximum width of a line, in columns.

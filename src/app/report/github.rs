@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::app::report::causes::{Cause, by_cause};
+use super::causes::{Cause, by_cause};
 use crate::{
     base::{
         code::Code,

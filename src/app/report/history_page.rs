@@ -9,7 +9,7 @@ use files::FilesOfPage;
 use minijinja::Error;
 use serde::Serialize;
 
-use crate::app::report::{
+use super::{
     changes::page::ChangesOfPage,
     dates::{between, to_minute},
     html::{self, STYLE, source_hash},

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::app::report::layout::{Align, aligned};
+use super::layout::{Align, aligned};
 use crate::{
     base::{
         code::Code,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::app::report::{
+use super::{
     causes::by_cause,
     dates,
     json::{RehearseDocument, RehearsedSet},

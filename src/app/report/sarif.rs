@@ -8,7 +8,7 @@ use std::{collections::HashMap, fmt::Write as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::app::report::{causes::subject, github::with_help, json::ErrorRow};
+use super::{causes::subject, github::with_help, json::ErrorRow};
 use crate::{
     base::{
         code::{Code, Explanation},

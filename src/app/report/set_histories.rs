@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::app::report::{
+use super::{
     dates::{day, to_minute},
     layout::{Align, aligned},
     revision::abbreviated,

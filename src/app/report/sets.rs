@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::app::report::{
+use super::{
     dates::to_minute,
     layout::{Align, aligned},
     revision::abbreviated,

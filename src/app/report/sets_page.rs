@@ -4,7 +4,7 @@
 use minijinja::Error;
 use serde::Serialize;
 
-use crate::app::report::{
+use super::{
     dates::{day, to_minute},
     history_page,
     html::{self, STYLE, source_hash},

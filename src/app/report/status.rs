@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
-use crate::app::report::{
+use super::{
     color::{Color, Palette},
     dates::{ago, to_minute},
     json::{

@@ -1,6 +1,6 @@
 //! Detects a configuration or a set that the promoted branch does not contain yet.
 
-use crate::app::workflow::{BranchRole, SiteHistory, history::Origin};
+use super::{BranchRole, SiteHistory, history::Origin};
 use crate::{
     config::Config,
     core::history::{History, HistoryEntry},

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::app::workflow::{
+use super::{
     Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop, image_rows,
     run::plan,
     site::{BranchSite, Site},

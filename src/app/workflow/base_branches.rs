@@ -3,7 +3,7 @@
 //! A pull request contains the configuration that selects its base branch, and could select itself. So
 //! its choice counts alone only if the configuration on the default branch makes the same choice.
 
-use crate::app::workflow::{
+use super::{
     Services,
     base_config::{BaseConfig, config_at},
     ci,

@@ -5,7 +5,7 @@
 //! must receive neither the token nor a branch. The base branches in the clone are compared before
 //! the first request, and the configuration that the forge returns before the first write.
 
-use crate::app::workflow::{
+use super::{
     Services,
     base_branches::known_bases,
     base_config::{BaseConfig, config_at},

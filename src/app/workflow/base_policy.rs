@@ -3,7 +3,7 @@
 //! The author of a pull request can change the policy for its own images, so a reviewer must see
 //! the change. This comparison needs no server.
 
-use crate::app::workflow::{
+use super::{
     Services, SiteHistory,
     base_branches::BaseBranches,
     base_config::{BaseConfig, config_at},

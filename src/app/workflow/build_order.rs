@@ -3,7 +3,7 @@
 
 use std::{cell::OnceCell, cmp::Ordering, sync::Arc, time::SystemTime};
 
-use crate::app::workflow::{Services, build_source::BuildSource, caches::FetchedRepository, tags};
+use super::{Services, build_source::BuildSource, caches::FetchedRepository, tags};
 use crate::{
     app::pull_request::reconcile::RevisionAge,
     base::{

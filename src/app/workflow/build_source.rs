@@ -7,7 +7,7 @@ use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use tokio::sync::Mutex;
 
-use crate::app::workflow::{
+use super::{
     Access, Services,
     caches::FetchedRepository,
     connection::{settings, token_for},

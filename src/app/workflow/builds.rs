@@ -16,7 +16,7 @@ use self::{
     pinned_set::PinnedSet,
     tag_lists::{list_tags, packages},
 };
-use crate::app::workflow::{
+use super::{
     Access, Services, SiteHistory, build_order::BuildOrder, caches::FetchedRepository,
     forge_overview, pull_limit::check_remaining_pulls,
 };

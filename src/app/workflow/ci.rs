@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::app::workflow::Environment;
+use super::Environment;
 use crate::{
     base::input_file,
     git::{Git, HostedRepository},

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::app::workflow::{engine::Planned, site::MAX_LOCAL};
+use super::{engine::Planned, site::MAX_LOCAL};
 use crate::{
     app::report::json::PlanDocument,
     base::{

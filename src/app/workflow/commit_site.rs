@@ -1,6 +1,6 @@
 //! The head of the base branch in the clone, as a site that is only read.
 
-use crate::app::workflow::{
+use super::{
     Services, ci,
     site::{Site, checks_of_files, listed_files},
 };

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use reqwest::Url;
 
-use crate::app::workflow::{Environment, Services};
+use super::{Environment, Services};
 use crate::{
     base::{
         code::Code,

@@ -6,7 +6,7 @@ use std::{
     io::{self, Read},
 };
 
-use crate::app::workflow::{
+use super::{
     Services, SiteHistory, Stop,
     image_contents::{self, ExaminedPlatform, PlatformSource},
     tags::ReadImage,

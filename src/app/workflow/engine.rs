@@ -9,7 +9,7 @@
 //! Promotion and rollback differ in the facts that history must prove and in the standards of the
 //! images. The engine changes no files.
 
-use crate::app::workflow::{
+use super::{
     Contracts, MissingCredential, Services, SiteHistory, Stop,
     build_order::{BuildOrder, ResolvedSet},
     changes::{self, ReviewedSet},
@@ -39,7 +39,10 @@ use crate::{
     contents::ContentsByDigest,
     core::{
         changes::Changes,
-        checks::{Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests, resolved_digests},
+        checks::{
+            Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests,
+            resolved_digests,
+        },
         history::Order,
         pins::Found,
         plan::Plan,

@@ -1,6 +1,6 @@
 //! The execution of a plan, here in the work tree; `publication` executes it as a pull request.
 
-use crate::app::workflow::{
+use super::{
     Services, SiteHistory, Stop,
     builds::open_pull_requests,
     commit::{self, NotCommitted, ReadyCommit},

@@ -1,6 +1,6 @@
 //! The sets of a configuration on the forge, for a read-only command.
 
-use crate::app::workflow::{Access, Services, base_forge, connect};
+use super::{Access, Services, base_forge, connect};
 use crate::{
     app::pull_request::of_set::{self, CurrentCommit, PullRequestOfSet},
     base::error::{Error, Errors},

@@ -3,7 +3,7 @@
 //! Commands are suggested only if they restore exactly the pins of the set, in files without uncommitted
 //! changes. Otherwise, there is no suggestion: a wrong one would return to another set, or destroy work.
 
-use crate::app::workflow::{Services, SiteHistory};
+use super::{Services, SiteHistory};
 use crate::{
     base::{
         files::{CHART, Files, RelPath, Snapshot, WorkTree},

@@ -5,9 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::app::workflow::{
-    Environment, Services, base_branches::known_bases, build_order::BuildOrder, ci,
-};
+use super::{Environment, Services, base_branches::known_bases, build_order::BuildOrder, ci};
 use crate::{
     base::{
         code::Code,

@@ -1,7 +1,7 @@
 //! `promote --revision newest`: the newest build that may be promoted. The choice verifies nothing: the
 //! promotion of the chosen revision runs every check.
 
-use crate::app::workflow::{
+use super::{
     Services,
     builds::{Age, Build, BuildList, Listed},
     execution::Executor,

@@ -1,7 +1,7 @@
 //! `promote --revision newest` of a set with stages: the newest set that passed them. Like any choice, it
 //! verifies nothing.
 
-use crate::app::workflow::{
+use super::{
     RequestedRevision, Services, SiteHistory,
     build_order::{BuildOrder, ResolvedSet},
     builds::{Age, BuildList, Listed},

@@ -1,6 +1,6 @@
 //! The heads of open pull requests, which may be in forks.
 
-use crate::app::workflow::{Access, Services, connect};
+use super::{Access, Services, connect};
 use crate::{
     base::error::{Class, Error, Errors},
     config::Config,

@@ -1,7 +1,7 @@
 //! A work tree in which `git push` alone would not publish a change to the base branch. If it is on
 //! another branch, its pins are not those that are deployed either.
 
-use crate::app::workflow::{BranchRole, SiteHistory, history::Origin};
+use super::{BranchRole, SiteHistory, history::Origin};
 use crate::{
     base::{
         text::few,

@@ -1,6 +1,6 @@
 //! The backend that prunes an image: GitHub's packages API, or the image's registry.
 
-use crate::app::workflow::{
+use super::{
     Access, Services,
     connection::{settings, token},
 };

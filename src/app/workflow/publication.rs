@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::app::workflow::{
+use super::{
     OpenRequest, Services, SiteHistory, Stop,
     build_order::BuildOrder,
     engine::Planned,

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::app::workflow::Services;
+use super::Services;
 use crate::{
     base::error::Errors,
     config::Config,

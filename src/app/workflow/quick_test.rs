@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use futures_util::future;
 
-use crate::app::workflow::{Services, SiteHistory};
+use super::{Services, SiteHistory};
 use crate::{
     base::error::{Class, Error, Errors},
     config::Config,

@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use crate::app::workflow::{
+use super::{
     Goal, MissingCredential, Services, SiteHistory,
     commit_site::CommitSite,
     contracts::PastContracts,

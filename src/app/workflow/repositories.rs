@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::app::workflow::{Access, Services, caches::FetchedRepository};
+use super::{Access, Services, caches::FetchedRepository};
 use crate::{
     base::{
         code::Code,

@@ -1,6 +1,6 @@
 //! The other sets of this repository, and the repositories that any set names.
 
-use crate::app::workflow::{
+use super::{
     Access, OtherRepository, Services,
     repositories::temporary_directory,
     stage_sources::{forge_login, repository_url},

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::workflow::{
-    MissingCredential, RequestedRevision, Services, Stop, output_file::OutputFile,
-};
+use super::{MissingCredential, RequestedRevision, Services, Stop, output_file::OutputFile};
 use crate::{
     base::{
         code::Code,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use crate::app::workflow::{
+use super::{
     Services, Stop, builds::builds_beginning_with, pull_limit::verification_pulls,
     tags::resolve_tags,
 };

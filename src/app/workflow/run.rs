@@ -3,7 +3,7 @@
 
 use std::{io::Read as _, path::PathBuf};
 
-use crate::app::workflow::{
+use super::{
     ATTEMPTS, Access, Contracts, Goal, Intent, MissingCredential, Options, Services, Stop,
     base_kept_moving,
     engine::{self, Planned, Standards},

@@ -11,7 +11,7 @@ use futures_util::future;
 use reqwest::Url;
 use tokio::runtime::Runtime;
 
-use crate::app::workflow::{
+use super::{
     Console, Environment, Interruption,
     caches::{FetchedSources, ImageAttempts, ImageCache, OtherSetsCache, TagCache, TrustCache},
     console::ItemProgress,

@@ -3,7 +3,7 @@
 use rustix::system::uname;
 use time::format_description::well_known::Rfc3339;
 
-use crate::app::workflow::{Console, Services};
+use super::{Console, Services};
 use crate::{
     base::{error::Errors, untrusted::plain},
     config::Config,

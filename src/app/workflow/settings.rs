@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::app::workflow::environment::Environment;
+use super::environment::Environment;
 use crate::{
     base::{
         error::{Errors, usage},

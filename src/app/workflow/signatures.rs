@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::app::workflow::{
+use super::{
     Services, Stop,
     trust::{SignedDigest, Trust},
 };

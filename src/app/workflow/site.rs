@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::app::workflow::{
+use super::{
     Access, OpenRequest, Services, SiteHistory, base_forge, connect, history::HeadOnForge,
 };
 use crate::{

@@ -4,7 +4,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use crate::app::workflow::{MissingCredential, Services, Stop};
+use super::{MissingCredential, Services, Stop};
 use crate::{
     base::error::{Error, Errors},
     config::Config,

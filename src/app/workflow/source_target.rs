@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::app::workflow::connection::TokenUse;
+use super::connection::TokenUse;
 use crate::{
     base::{
         code::Code,

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use crate::app::workflow::{
+use super::{
     Access, Services, SiteHistory,
     caches::FetchedRepository,
     connection::{open, token},

@@ -5,11 +5,11 @@
 
 use std::{collections::HashMap, time::SystemTime};
 
-pub(crate) use crate::app::workflow::stage_sources::check_work_tree;
-use crate::app::workflow::{
+use super::{
     Services, SiteHistory,
     stage_sources::{Opener, StageHistory},
 };
+pub(crate) use crate::app::workflow::stage_sources::check_work_tree;
 use crate::{
     app::report::{body::StageRow, json::WaitingRow},
     base::{

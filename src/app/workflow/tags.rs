@@ -2,7 +2,7 @@
 
 use futures_util::future;
 
-use crate::app::workflow::{
+use super::{
     Services,
     caches::ImageCache,
     pull_limit::{ImagePulls, ManifestPull, check_pull_limit},

@@ -11,7 +11,7 @@ use std::{
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::app::workflow::{
+use super::{
     Services,
     caches::{ExaminationKey, PolicyId},
 };

@@ -1,7 +1,7 @@
 //! The verification of a set on its own: the stages of images, for repositories that check pins and
 //! history themselves.
 
-use crate::app::workflow::{
+use super::{
     Contracts, MissingCredential, Services, Stop, contracts, pull_limit::verification_pulls,
     revision::full_revision_of, signatures, smoke::SmokeStage, tags, trust::Trust,
 };

@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::base::files::RelPath;
+use super::RelPath;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)

@@ -6,8 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::base::files::{CHART, Globs, RelPath, Unopened};
-use crate::base::files::{Files, Hazard, Listing, ReadError, is_reserved};
+use super::{CHART, Files, Globs, Hazard, Listing, ReadError, RelPath, Unopened, is_reserved};
 
 /// The contents of files, and the symlinks, of a tree.
 #[derive(Debug, Clone, Default)]

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use ignore::{DirEntry, WalkBuilder};
 
-use crate::base::files::RelPath;
-use crate::base::files::{ReadError, is_reserved, worktree::walk_error};
+use super::{ReadError, RelPath, is_reserved, worktree::walk_error};
 
 /// The files of a tree.
 #[derive(Debug, Default)]

@@ -15,11 +15,8 @@ use std::{
 
 use ignore::{DirEntry, WalkBuilder};
 
-use crate::base::files::{Files, OpenFile, Visitor};
-use crate::base::{
-    error::{Error, Errors},
-    files::{Glob, Globs, OpenDirectory, RelPath},
-};
+use super::{Files, Glob, Globs, OpenDirectory, OpenFile, RelPath, Visitor};
+use crate::base::error::{Error, Errors};
 
 /// The maximum number of threads that read files.
 const THREADS: usize = 4;

@@ -5,9 +5,7 @@ use std::time::Duration;
 use reqwest::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::base::http::{
-    AttemptError, Cause, Network, RetryAdvice, budget::TimeBudget, log::LogRecord,
-};
+use super::{AttemptError, Cause, Network, RetryAdvice, budget::TimeBudget, log::LogRecord};
 
 /// The body of a [`crate::base::http::Reply`].
 #[derive(Debug)]

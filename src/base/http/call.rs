@@ -5,7 +5,7 @@ use reqwest::{
     header::{HeaderMap, HeaderValue},
 };
 
-use crate::base::http::Body;
+use super::Body;
 
 /// A request.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use reqwest::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::base::http::{
+use super::{
     AttemptError, Body, BodyMode, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
     Idempotency, OpenBody, Outages, Pace, Pause, PauseListener, Policy, Redirects, Reply,
     RetryAdvice, ServerTime, ServerTimes, StopReason, Transport, WaitReason,

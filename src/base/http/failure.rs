@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use crate::base::http::{RetryAdvice, StopReason, budget::Timeout};
+use super::{RetryAdvice, StopReason, budget::Timeout};
 
 /// The error of a request, after its last attempt.
 #[derive(Debug, Clone)]

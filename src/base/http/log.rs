@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode, Url};
 use tokio::time::Instant;
 use tracing::Level;
 
-use crate::base::http::{Cause, Stage, address::host_of};
+use super::{Cause, Stage, address::host_of};
 use crate::base::untrusted::{Secrets, plain};
 
 /// The target of the events; their level is debug.

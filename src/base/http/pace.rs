@@ -15,7 +15,7 @@ use std::{
 use reqwest::{Url, header::HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::base::http::{Deadline, Effect, Timer, clock::server_time};
+use super::{Deadline, Effect, Timer, clock::server_time};
 
 /// The maximum number of concurrent reading requests.
 const READS: usize = 4;

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::base::http::WaitReason;
+use super::WaitReason;
 
 /// A pause that is about to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]

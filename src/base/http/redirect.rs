@@ -5,7 +5,7 @@ use reqwest::{
     header::{self, HeaderMap},
 };
 
-use crate::base::http::{
+use super::{
     Call, SeeOther,
     address::{check_url, redacted},
 };

@@ -8,7 +8,7 @@ use reqwest::{
     header::{HeaderMap, RETRY_AFTER},
 };
 
-use crate::base::http::{
+use super::{
     Deadline, Limits, Policy, RetryAdvice, WaitReason,
     clock::server_time,
     error_body::{self, GraphqlError},

@@ -5,7 +5,7 @@
 
 use std::cell::LazyCell;
 
-use crate::base::untrusted::formats;
+use super::formats;
 
 /// The minimum length of a secret that is hidden by its value. A shorter one occurs in other text by
 /// chance: hiding it would make messages unreadable, and show where it occurs.

@@ -1,6 +1,6 @@
 //! Escapes external text for Markdown, without mentions, links and markup.
 
-use crate::base::untrusted::code_points;
+use super::code_points;
 
 /// Inline text: escapes markup, and inserts a zero-width space into mentions, references and links.
 pub(crate) fn inline(text: &str) -> String {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use regex::{Captures, Regex};
 
-use crate::base::untrusted::{has_credential, redacted};
+use super::{has_credential, redacted};
 
 /// Last words of the variables of secrets, whole or as a suffix (`PGPASSWORD`).
 const ENDINGS: [&str; 7] = [

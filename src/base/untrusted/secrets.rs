@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::base::untrusted::{Forms, forms::percent_decoded, short};
+use super::{Forms, forms::percent_decoded, short};
 
 /// A password or a token. It has no `Display`, and `Debug` omits it.
 #[derive(Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use serde_json::ser::{Formatter, Serializer};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::base::untrusted::{is_hidden, masked_urls};
+use super::{is_hidden, masked_urls};
 
 /// The maximum number of characters for each column of a shortened text: combining marks have no
 /// width, so a limit of the width does not limit the length.

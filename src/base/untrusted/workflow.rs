@@ -18,7 +18,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::base::untrusted::{block, plain};
+use super::{block, plain};
 
 /// Workflow commands, the only text that a runner may execute.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

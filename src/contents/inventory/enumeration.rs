@@ -8,14 +8,11 @@ use serde::{
 };
 use serde_json::{Value, error::Category};
 
-use crate::contents::inventory::listing::Listing;
-use crate::{
-    base::{
-        code::Code,
-        error::{Class, Error},
-        untrusted::json_string,
-    },
-    contents::inventory::Kind,
+use super::{Kind, listing::Listing};
+use crate::base::{
+    code::Code,
+    error::{Class, Error},
+    untrusted::json_string,
 };
 
 /// The distinct names by kind, in the order of the configuration.

@@ -13,7 +13,7 @@ use std::{
 use futures_util::future;
 use tokio::{sync::Semaphore, task};
 
-use crate::contents::inventory::ReadingProgress;
+use super::ReadingProgress;
 use crate::{
     base::error::{Class, Error},
     contents::layers::{

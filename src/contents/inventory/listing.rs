@@ -2,13 +2,11 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
-use crate::contents::{
-    inventory::{
-        Inventory,
-        user::{User, UserError},
-    },
-    layers::{FileType, Inode, ResolvedPath, Tree},
+use super::{
+    Inventory,
+    user::{User, UserError},
 };
+use crate::contents::layers::{FileType, Inode, ResolvedPath, Tree};
 
 /// The entries below the root, readable or not, sorted by the bytes of their paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

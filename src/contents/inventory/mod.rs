@@ -21,10 +21,8 @@ pub(crate) use progress::ReadingProgress;
 
 use user::NAME_FILES;
 
-use crate::{
-    base::files::Glob,
-    contents::layers::{ContentFilter, Duplicate, FileType, LayerTree, MergeError, Tree, merge},
-};
+use super::layers::{ContentFilter, Duplicate, FileType, LayerTree, MergeError, Tree, merge};
+use crate::base::files::Glob;
 
 /// The contents of one image, as input of the checks.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 
 use std::io::Read;
 
-use crate::contents::layers::{
+use super::{
     error::LayerErrorKind,
     header::{Header, until_nul},
     pax::PaxHeader,

@@ -4,7 +4,7 @@
 //! If other parsers disagree, this one follows Go's `archive/tar`, which the container engines use.
 //! `archive` handles long names and sizes from extended headers.
 
-use crate::contents::layers::stream::BLOCK;
+use super::stream::BLOCK;
 
 /// The layout of the bytes after the common fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::Read, sync::Arc};
 
-use crate::contents::layers::{
+use super::{
     archive::{Archive, Member, MemberKind},
     error::LayerErrorKind,
     limits::{Budget, ContentFilter, Selection},

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::contents::layers::error::LayerErrorKind;
+use super::error::LayerErrorKind;
 
 /// The maximum size of a stored content.
 const MAX_CONTENT: u64 = 1 << 20;

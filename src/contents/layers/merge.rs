@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use crate::contents::layers::{
+use super::{
     error::{MergeError, MergeErrorKind},
     layer::{EntryKind, LayerEntry, LayerTree},
     path,

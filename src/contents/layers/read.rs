@@ -4,7 +4,7 @@ use std::io::{BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::contents::layers::{
+use super::{
     archive::Archive,
     error::{LayerError, LayerErrorKind},
     layer::{LayerTree, LayerTreeBuilder},

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use crate::contents::layers::{error::LayerErrorKind, stream_hasher::StreamHasher};
+use super::{error::LayerErrorKind, stream_hasher::StreamHasher};
 use crate::oci::Digest;
 
 /// The size of the buffer of uncompressed bytes; larger ones were not faster

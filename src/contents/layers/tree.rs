@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::contents::layers::path;
+use super::path;
 
 /// The maximum number of symlinks in the resolution of a path.
 const MAX_SYMLINKS: usize = 255;

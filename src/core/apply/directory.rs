@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::core::apply::{error::Error, journal::Item};
+use super::{error::Error, journal::Item};
 use crate::{
     base::files::{Hazard, RelPath},
     oci::{Digest, Hasher},

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::recovery::{Content, FileState, Recovery};
 use crate::base::{
     code::Code,
     error::Class,
     files::{Hazard, RelPath},
 };
-use crate::core::apply::recovery::{Content, FileState, Recovery};
 
 /// A failure to change the files or to clean up afterwards. [`Error::hint`] returns the remedy.
 #[derive(Debug, thiserror::Error)]

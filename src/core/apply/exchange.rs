@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 
 use rustix::io::Errno;
 
-use crate::core::apply::{
+use super::{
     directory::{Directory, DirectoryEntry, Root},
     error::Error,
     journal::Item,

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::core::apply::{
+use super::{
     directory::Root,
     error::Error,
     exchange::{self, Occupant},

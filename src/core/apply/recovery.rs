@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
+use super::journal::RunIdentity;
 use crate::base::{
     files::RelPath,
     text::{counted, words},
 };
-use crate::core::apply::journal::RunIdentity;
 
 /// The maximum number of files that a warning lists.
 const MAX_LISTED: usize = 20;

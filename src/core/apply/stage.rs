@@ -13,12 +13,12 @@ use std::{
     path::PathBuf,
 };
 
-use crate::base::files::Hazard;
-use crate::core::apply::{
+use super::{
     directory::{OpenFile, Root},
     error::Error,
     journal::Item,
 };
+use crate::base::files::Hazard;
 
 /// The number of copies that are open at the same time.
 const MAX_OPEN_COPIES: usize = 64;

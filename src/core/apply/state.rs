@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use crate::core::apply::{
+use super::{
     directory::{Directory, DirectoryEntry},
     error::Error,
     journal::Journal,

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::core::builds::{
+use super::{
     ListOrder,
     ancestry::{self, Node},
 };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::core::builds::{BuildImage, ImageTime, ReadBuild};
+use super::{BuildImage, ImageTime, ReadBuild};
 use crate::{
     base::{text::words, untrusted::plain},
     config::Config,

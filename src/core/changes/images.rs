@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 
-use crate::core::changes::{NotRead, Part};
+use super::{NotRead, Part};
 use crate::{
     base::untrusted::{masked_label, masked_words},
     contents::{self, ContentsByDigest, ContentsDifference, UnreadPart},

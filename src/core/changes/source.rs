@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::core::changes::shortened;
+use super::shortened;
 use crate::git::CommitRange;
 
 /// The range of commits in the source of the images.

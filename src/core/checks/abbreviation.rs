@@ -1,6 +1,6 @@
 //! The verdict on an abbreviated revision: the labels of the images contain the full one.
 
-use crate::core::checks::{
+use super::{
     Check, Code, Resolution, Status, Stopped,
     set::{annotation_help, excerpt, resolved_image, unstated},
 };

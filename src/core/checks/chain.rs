@@ -23,7 +23,7 @@ use std::{collections::BTreeSet, marker::PhantomData};
 pub(crate) use history::{Counted, DigestHistory, HistoryChecked, HistoryVerdict};
 pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 
-use crate::core::checks::{
+use super::{
     ApprovedImage, Check, Code, JudgedStage, Resolution, StageResult, Standard, Status, any_failed,
     check_resolution, check_shared_digests, check_stages,
     platforms::{LostPlatforms, check_lost_platforms},

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::core::checks::{Check, Code, Status, contract, hygiene};
+use super::{Check, Code, Status, contract, hygiene};
 use crate::{
     base::{error::Error, text::counted},
     contents::inventory::{Contents, Enumeration, Inventory, Listing},

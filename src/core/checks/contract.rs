@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::core::checks::{Check, Code, Status};
+use super::{Check, Code, Status};
 use crate::{
     base::{
         error::{Class, Error, SourceText, Span},

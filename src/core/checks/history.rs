@@ -1,7 +1,7 @@
 //! Verdicts on history: the set of a promotion must not be older than the pinned one or rolled back, and
 //! the set of a rollback must have been promoted. History may be complete, partial or absent.
 
-use crate::core::checks::{Check, Code, StageResult, Status, set::excerpt};
+use super::{Check, Code, StageResult, Status, set::excerpt};
 use crate::{
     base::{
         error::{Error, Errors},

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::{Check, Code, Status};
 use crate::contents::{
     inventory::{
         Contents, EmbeddedContract, Enumeration, File, ForbiddenFile, Inventory, ListError, Listing,
     },
     layers::Duplicate,
 };
-use crate::core::checks::{Check, Code, Status};
 
 mod secrets;
 

@@ -1,6 +1,6 @@
 //! The verdict on a build whose commit the branch that counts does not contain.
 
-use crate::core::checks::{Check, Code, StageResult, Status};
+use super::{Check, Code, StageResult, Status};
 use crate::{
     base::{error::Error, untrusted::plain},
     config::Config,

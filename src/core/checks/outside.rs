@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::core::checks::{
-    Check, Code, FileLocation, Status, check_agreement, check_counted_once, check_pins,
-};
+use super::{Check, Code, FileLocation, Status, check_agreement, check_counted_once, check_pins};
 use crate::{
     base::{
         files::{Glob, Globs, RelPath, Snapshot},

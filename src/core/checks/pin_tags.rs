@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::checks::{Check, Code, FileLocation, Status, pins::location_of};
+use super::{Check, Code, FileLocation, Status, pins::location_of};
 use crate::{
     base::{error::Error, text::few},
     config::{Config, Image},

@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 
-use crate::core::checks::{Check, Code, FileLocation, Status, places::check_unmet};
+use super::{Check, Code, FileLocation, Status, places::check_unmet};
 use crate::{
     base::{
         text::{counted, few},

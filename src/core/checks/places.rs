@@ -1,6 +1,6 @@
 //! Verdicts on the parts of places that select nothing in any file.
 
-use crate::core::checks::{Check, Code, FileLocation, Status};
+use super::{Check, Code, FileLocation, Status};
 use crate::{
     base::{
         error::{Error, Span},

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::checks::{Check, Code, StageResult, Status};
+use super::{Check, Code, StageResult, Status};
 use crate::{
     base::error::{Class, Error},
     config::{Config, Image},

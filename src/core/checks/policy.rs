@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::checks::{Check, Code, Status};
+use super::{Check, Code, Status};
 use crate::{
     config::{Config, Stage},
     trust::{

@@ -3,7 +3,7 @@
 //! The authority is git's record and the label of the image, so the rollback may use the digest itself if the
 //! user requests it. A new build is no remedy: it has another digest.
 
-use crate::core::checks::{
+use super::{
     Check, StageResult, Status,
     set::{Expected, RecordedImage, Resolution, TaggedImage, Target, check_digest, tagged_image},
 };

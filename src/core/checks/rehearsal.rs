@@ -1,10 +1,10 @@
 //! The verdict on the rehearsal of a rollback.
 
+use super::{Check, any_failed};
 use crate::base::{
     error::{Class, Error},
     text::words,
 };
-use crate::core::checks::{Check, any_failed};
 
 words! {
     /// Whether a rollback to a set would succeed.

@@ -1,6 +1,6 @@
 //! Verdicts of `check --remote`: the pinned set compared with its tags, labels and history.
 
-use crate::core::checks::{
+use super::{
     Check, Code, FileLocation, Status,
     pins::{check_image_comments, location_of},
     platforms::{LostPlatforms, check_platforms, check_required_platforms},

@@ -1,6 +1,6 @@
 //! The verdict on the resolved image of a tag.
 
-use crate::core::checks::{
+use super::{
     Check, Code, StageResult, Status,
     platforms::check_platforms,
     recorded,

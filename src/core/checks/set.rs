@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
-use crate::core::checks::{Check, Code, StageResult, Status, platforms::OldPlatforms};
+use super::{Check, Code, StageResult, Status, platforms::OldPlatforms};
 use crate::{
     base::{
         error::{Class, Error},

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::checks::{ApprovedImage, Check, ImagePlatform, VerifiedRow, VerifiedSet};
+use super::{ApprovedImage, Check, ImagePlatform, VerifiedRow, VerifiedSet};
 use crate::{
     base::untrusted,
     config::{Config, Image, Revisions},

@@ -1,6 +1,6 @@
 //! Verdicts on the run of the smoke command.
 
-use crate::core::checks::{Check, Code, Status};
+use super::{Check, Code, Status};
 use crate::{
     base::{
         error::{Class, Error},

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::core::checks::{Check, Code, StageResult, Status};
+use super::{Check, Code, StageResult, Status};
 use crate::{
     base::{
         error::{Class, Error},

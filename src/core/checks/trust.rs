@@ -1,7 +1,7 @@
 //! Verdicts on signatures and attestations: the candidates that were found for a digest, compared with
 //! the policy.
 
-use crate::core::checks::{Check, Code, Enforcement, Status};
+use super::{Check, Code, Enforcement, Status};
 use crate::{
     base::{error::Error, untrusted::plain},
     oci::{Digest, Platform, Repository},

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::checks::DigestSignatures;
+use super::DigestSignatures;
 use crate::{
     oci::Revision,
     trust::{Binding, Candidate, PolicyResult, Requirement, Verify},

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::core::history::rules::Rules;
+use super::rules::Rules;
 use crate::{
     base::files::TooLargeForPins,
     core::pins::{FilePlaces, FileScanner, Finder, Scan, WholeFile, mentions, read_whole},

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::core::history::{Digests, History};
+use super::{Digests, History};
 use crate::{
     base::error::Errors,
     git::{Git, GitError},

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::history::{
+use super::{
     History,
     blobs::Blob,
     walk::{Content, FilePath},

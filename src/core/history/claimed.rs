@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::history::{MAX_TIPS, claims::ClaimTemplates, log};
+use super::{MAX_TIPS, claims::ClaimTemplates, log};
 use crate::{
     config::{Config, Trailer},
     git::{Git, GitError, ObjectId},

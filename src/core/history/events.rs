@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
-use crate::core::history::{
+use super::{
     Kind,
     graph::{Fold, Graph},
     point::{Point, first_record},

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::history::{
+use super::{
     claims::Claims,
     graph::Graph,
     point::Point,

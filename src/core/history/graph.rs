@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::core::history::log::Parents;
+use super::log::Parents;
 use crate::git::ObjectId;
 
 /// A step of the visit. Commits are identified by their index.

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::core::history::{Digests, History, holds::is_released};
+use super::{Digests, History, holds::is_released};
 use crate::{
     config::SetPath,
     git::ObjectId,

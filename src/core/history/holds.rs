@@ -17,7 +17,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use crate::core::history::{
+use super::{
     graph::{Fold, Graph},
     point::{Point, first_record},
     sets::Set,

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use crate::core::history::History;
+use super::History;
 use crate::{
     base::error::Errors,
     git::{Git, GitError, ObjectId},

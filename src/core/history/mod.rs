@@ -94,11 +94,11 @@ use serde::Serialize;
 use sets::Set;
 use walk::{Commit, Content, Renames, UnknownContent, Walked};
 
-use crate::git::{Branch, Git, GitError, ObjectId};
 use crate::{
     base::{text::words, untrusted::masked_text},
     config::{Config, Operation, SetPath, TagTemplate},
     core::pins::Finder,
+    git::{Branch, Git, GitError, ObjectId},
     oci::{Digest, Revision, TagPattern},
 };
 

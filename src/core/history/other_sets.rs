@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::core::history::{
+use super::{
     History,
     held::{HeldDigest, by_digest},
     log,

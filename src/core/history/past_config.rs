@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
-use crate::core::history::{
+use super::{
     Promoted,
     renames::ConfigPath,
     rules::{TOO_LARGE, parse_at},

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::history::{
+use super::{
     History, Kind, LineFacts,
     blobs::PinList,
     claims::{self, ClaimTemplates, Claims},

@@ -1,6 +1,6 @@
 //! The periods in which a set was current on the line, with the dates that limit them.
 
-use crate::core::history::{Digests, History, HistoryEntry, Kind, claims};
+use super::{Digests, History, HistoryEntry, Kind, claims};
 use crate::git::ObjectId;
 
 /// The periods of one set, and the facts that invalidate them.

@@ -1,8 +1,6 @@
 //! The facts about a commit: its set, and the claims for which it is evidence.
 
-use crate::core::history::{
-    claims::Claims, graph::Graph, rules::PastImages, sets::Set, walk::ConfigState,
-};
+use super::{claims::Claims, graph::Graph, rules::PastImages, sets::Set, walk::ConfigState};
 use crate::oci::Digest;
 
 /// The set of a commit, and the claims for which the commit is evidence.

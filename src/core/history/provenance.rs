@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::core::history::{Digests, History, walk::Content};
+use super::{Digests, History, walk::Content};
 use crate::{
     config::SetPath,
     git::ObjectId,

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
-use crate::core::history::{History, Kind};
+use super::{History, Kind};
 use crate::{
     base::files::RelPath,
     config::{self, Config, FormerSet, SetPath, is_config_file_of},

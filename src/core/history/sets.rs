@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::history::{
+use super::{
     Digests,
     blobs::{Blob, BlobPins, PinList, ScannedBlobs},
     graph::{Graph, Step},

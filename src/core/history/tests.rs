@@ -5,16 +5,16 @@ mod log;
 
 use std::path::Path;
 
+use super::{
+    ChangedFile, ClaimedTags, CommitConfig, CommitOrder, Digests, Gap, History, Kind, Order,
+    Promoted, Provenance, UnknownOrder, commit_config, commit_order,
+};
 use crate::{
     base::{
         error::{Error, Errors},
         files::{Files as _, RelPath},
     },
     config::{self, Config},
-    core::history::{
-        ChangedFile, ClaimedTags, CommitConfig, CommitOrder, Digests, Gap, History, Kind, Order,
-        Promoted, Provenance, UnknownOrder, commit_config, commit_order,
-    },
     git::{Git, GitError, ObjectId, TreeFile},
     oci::Revision,
     support::repo::{self, CONFIG, Repo, digits, pin, title},

@@ -1,6 +1,6 @@
 //! Commits with unknown content, which may hide a rollback until a later set is current.
 
-use crate::core::history::{
+use super::{
     History, LineFacts,
     events::Event,
     walk::{Content, UnknownContent},

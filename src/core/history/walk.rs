@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::history::{
+use super::{
     blobs::{Blob, PinList, Readings},
     claims::{ClaimTemplates, Claims},
     graph::{Graph, Step},

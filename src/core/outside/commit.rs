@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::outside::{
+use super::{
     Outside, TrackedFile, Unreadable, add_other_sets, from_top, is_outside, is_searched, layouts,
     read_blob,
 };

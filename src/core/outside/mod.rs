@@ -21,7 +21,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::git::{self, Git, GitError, ObjectId, TrackedFile};
 use crate::{
     base::files::{Files, OpenDirectory, RelPath, WorkTree, survey_all},
     config::{Config, OutsidePolicy, SetPath},
@@ -30,6 +29,7 @@ use crate::{
         outside::layouts::Layouts,
         pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
     },
+    git::{self, Git, GitError, ObjectId, TrackedFile},
     oci::{Digest, Repository},
 };
 

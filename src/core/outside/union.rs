@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::outside::{Outside, Scope, TrackedTree};
+use super::{Outside, Scope, TrackedTree};
 use crate::{
     base::files::{Globs, RelPath},
     config::{self, Config, Image, OutsidePolicy, SetPath},

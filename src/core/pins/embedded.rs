@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use memchr::memmem;
 
-use crate::core::pins::{
+use super::{
     reference::{escape, is_variable},
     scan::PREFIX,
 };

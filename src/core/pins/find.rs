@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::core::pins::{
+use super::{
     occurrences::{Occurrence, OccurrenceFinder, TagReference},
     places::FileScanner,
     read::{WholeFile, read_whole},

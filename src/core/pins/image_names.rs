@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::core::pins::occurrences::mirrors;
+use super::occurrences::mirrors;
 use crate::{
     config::Config,
     oci::{

@@ -8,7 +8,7 @@ use std::{
 
 use regex::Regex;
 
-use crate::core::pins::{
+use super::{
     digests::{self, Run, runs_in},
     image_names::ImageNames,
     lines::Lines,

@@ -9,7 +9,7 @@ use std::{
     io::{self, Read},
 };
 
-use crate::core::pins::{
+use super::{
     digests::{self, Run, Width, runs_in},
     discover::groups::owner_of,
     embedded::EmbeddedNames,

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use crate::core::pins::lines::Lines;
+use super::lines::Lines;
 
 /// The maximum size of a file in which pins are searched for, in bytes. The limit bounds the memory of
 /// a search that always has the whole file.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
-use crate::core::pins::{
+use super::{
     places::{needs_quotes, same_events},
     scan::{Pin, TagEdit},
     version_comments::VersionComment,

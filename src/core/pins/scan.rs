@@ -10,7 +10,7 @@ use std::{
 
 use memchr::memmem;
 
-use crate::core::pins::{
+use super::{
     lines::Lines,
     reference::{Reference, continues, defaults, escaped_at},
     version_comments::{VersionComment, VersionComments},

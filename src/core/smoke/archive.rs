@@ -13,7 +13,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::core::smoke::process::InputError;
+use super::process::InputError;
 use crate::{
     base::error::Error,
     oci::{Descriptor, Digest, Hasher, ImageManifest},

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::core::smoke::{
+use super::{
     EngineContext, ImageLocation, Outcome, Request, Secrets,
     archive::Archive,
     engine::{EngineName, Image},

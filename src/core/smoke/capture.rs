@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::secrets::Secrets;
 use crate::base::untrusted::starred;
-use crate::core::smoke::secrets::Secrets;
 
 /// The length of the reported beginning and of the reported end, in bytes.
 const REPORTED: usize = 32 * 1024;

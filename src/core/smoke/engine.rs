@@ -5,7 +5,7 @@
 
 use std::{fmt, process::Command};
 
-use crate::core::smoke::{EngineContext, Request};
+use super::{EngineContext, Request};
 use crate::{base::text::words, config::Smoke};
 
 words! {

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::config::Smoke;
-use crate::core::smoke::{
+use super::{
     EngineContext, EngineName, Secrets, engines,
     process::{self, End, Limits},
 };
+use crate::config::Smoke;
 
 /// The time limit for a query to an engine.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -15,8 +15,8 @@ use std::{
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
+use super::{capture::Capture, process_tree, secrets::Secrets};
 use crate::base::error::Error;
-use crate::core::smoke::{capture::Capture, process_tree, secrets::Secrets};
 
 /// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);

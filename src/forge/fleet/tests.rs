@@ -8,6 +8,10 @@ use std::{
 
 use reqwest::Url;
 
+use super::{
+    ConfigFile, ContentRequest, FileListing, FleetReader, ListQuery, RepositoryName,
+    RepositoryState, Survey, SurveyRequest,
+};
 use crate::{
     base::{
         error::Class,
@@ -16,10 +20,6 @@ use crate::{
     forge::{
         self, BranchState, CreateOutcome, Forge, Head, MergeMethod, NewCommit, NewFile, NewPull,
         PublishOutcome, PullState, Pulls, Readiness, Settings, Sign, Target, Token, blob_id,
-        fleet::{
-            ConfigFile, ContentRequest, FileListing, FleetReader, ListQuery, RepositoryName,
-            RepositoryState, Survey, SurveyRequest,
-        },
     },
     oci::registry,
     support::forge::{

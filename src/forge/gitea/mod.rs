@@ -22,10 +22,10 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{
-    Settings, Target, Token, Tree,
+    MergeMethod, Settings, Target, Token, Tree,
     http::{Http, Request},
 };
-use crate::{base::error::Error, forge::MergeMethod};
+use crate::base::error::Error;
 
 pub(super) use fleet::GiteaFleet;
 

@@ -23,13 +23,10 @@ use std::{cell::RefCell, collections::HashMap};
 use reqwest::{Method, Url};
 
 use super::{
-    Settings, Target, Token, TokenFacts,
+    MergeMethod, Settings, Sign, Target, Token, TokenFacts,
     http::{Http, Request},
 };
-use crate::{
-    base::error::Error,
-    forge::{MergeMethod, Sign},
-};
+use crate::base::error::Error;
 
 pub(crate) use fleet::GithubFleet;
 #[cfg(test)]

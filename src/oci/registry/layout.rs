@@ -16,7 +16,7 @@ use rustix::{
 };
 use serde::Deserialize;
 
-use crate::oci::registry::memory::MemoryLimit;
+use super::{LayoutDirectory, memory::MemoryLimit};
 use crate::{
     base::{
         error::{Class, Error},
@@ -24,7 +24,7 @@ use crate::{
     },
     oci::{
         Descriptor, Digest, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING, RawManifest, Tag,
-        TagOrDigest, registry::LayoutDirectory,
+        TagOrDigest,
     },
 };
 

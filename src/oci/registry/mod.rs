@@ -21,13 +21,10 @@ use std::{
 
 use tokio::sync::SemaphorePermit;
 
-use crate::{
-    base::error::Error,
-    oci::{
-        Descriptor, Digest, ImageConfig, MAX_DOCUMENT, Manifest, Tag, TagOrDigest, Verified,
-        document,
-    },
+use super::{
+    Descriptor, Digest, ImageConfig, MAX_DOCUMENT, Manifest, Tag, TagOrDigest, Verified, document,
 };
+use crate::base::error::Error;
 
 pub(crate) use crate::base::http::{Clock, ServerTime};
 pub(crate) use layout::Layout;

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use futures_util::{StreamExt as _, future, stream};
 
+use super::{Source, memory};
 use crate::{
     base::{
         code::Code,
@@ -13,10 +14,7 @@ use crate::{
         text::words,
         untrusted::{masked_label, short},
     },
-    oci::{
-        Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, date,
-        registry::{Source, memory},
-    },
+    oci::{Descriptor, Digest, ImageConfig, ImageManifest, Manifest, Platform, TagOrDigest, date},
 };
 
 /// The maximum number of entries in an index, which limits the number of requests.

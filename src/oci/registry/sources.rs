@@ -1,10 +1,7 @@
 //! The mappings from repositories to sources.
 
-use crate::oci::registry::{Layout, Registries, Remote, Source, memory::MemoryLimit};
-use crate::oci::{
-    Repository,
-    registry::{Mapping, SourceLocation},
-};
+use super::{Layout, Mapping, Registries, Remote, Source, SourceLocation, memory::MemoryLimit};
+use crate::oci::Repository;
 
 /// The mappings of one run: the command line, then the environment, then the configuration.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt as _, stream};
 
-use crate::oci::registry::Source;
+use super::Source;
 use crate::{
     base::error::Error,
     oci::{Digest, Manifest, Tag, TagOrDigest, TagPattern},

@@ -9,15 +9,13 @@ mod real;
 
 use std::{ffi::OsString, time::Duration};
 
+use super::{
+    Environment, Mapping, Registries, Settings, Source, Sources,
+    resolve::{ImageFacts, resolve},
+};
 use crate::{
     base::error::Error,
-    oci::{
-        Repository, Tag, TagOrDigest,
-        registry::{
-            Environment, Mapping, Registries, Settings, Source, Sources,
-            resolve::{ImageFacts, resolve},
-        },
-    },
+    oci::{Repository, Tag, TagOrDigest},
 };
 
 /// Settings with pauses that a test can wait for.

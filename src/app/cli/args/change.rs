@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::app::cli::args::strict_bool;
+use super::strict_bool;
 use crate::{app::workflow::MissingCredential, forge::Readiness};
 
 #[derive(Debug, Args)]

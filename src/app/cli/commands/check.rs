@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use clap::Args;
 use remote::{RemoteChecks, check_remote, pinned};
 
+use super::sets::{self, SetResults};
 use crate::{
     app::{
         cli::{
             check_output::{print_checks, print_skipped, tally},
-            commands::sets::{self, SetResults},
             context::Context,
             exit::Exit,
             format::{Format, Volume},

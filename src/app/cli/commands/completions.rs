@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::app::cli::commands::documents;
+use super::documents;
 use crate::{
     app::cli::{context::Context, exit::Exit},
     base::error::Errors,

@@ -8,11 +8,11 @@ use std::{collections::BTreeSet, num::NonZero, path::PathBuf};
 use clap::Args;
 use page::{Destination, page_error};
 
+use super::sets::{self, SetResults};
 use crate::{
     app::{
         cli::{
             args::whole_number,
-            commands::sets::{self, SetResults},
             context::Context,
             exit::Exit,
             format::{Format, Volume},

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Args, Command};
 
-use crate::app::cli::commands::documents;
+use super::documents;
 use crate::{
     app::cli::{context::Context, exit::Exit},
     base::error::Errors,

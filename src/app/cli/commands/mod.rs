@@ -31,7 +31,7 @@ mod wait;
 
 use clap::Subcommand;
 
-use crate::app::cli::{context::Context, exit::Exit};
+use super::{context::Context, exit::Exit};
 use crate::base::error::Errors;
 
 /// Declares the commands in the order and the groups of the help, each with its module, which has the type

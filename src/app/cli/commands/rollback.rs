@@ -4,7 +4,7 @@
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 
-use crate::app::cli::commands::history;
+use super::history;
 use crate::{
     app::{
         cli::{

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::app::cli::commands::documents;
+use super::documents;
 use crate::{
     app::cli::{context::Context, exit::Exit},
     base::error::Errors,

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 
+use super::sets::{self, SetResults};
 use crate::{
     app::{
         cli::{
-            commands::sets::{self, SetResults},
             context::Context,
             exit::Exit,
             format::{Format, Volume},

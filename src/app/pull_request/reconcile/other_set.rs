@@ -1,6 +1,6 @@
 //! Detects that the configurations of two sets give the same branch.
 
-use crate::app::pull_request::reconcile::{AheadCommits, Error, Proposal, Pull, Reconcile};
+use super::{AheadCommits, Error, Proposal, Pull, Reconcile};
 use crate::{
     app::pull_request::{Marker, MarkerKind, origin},
     base::{error::Class, untrusted::plain},

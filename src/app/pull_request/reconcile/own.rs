@@ -1,8 +1,6 @@
 //! Finds the pull request of a plan by its marker and its branch, open or closed.
 
-use crate::app::pull_request::reconcile::{
-    Change, Comparison, Edit, Error, Pull, Pulls, Reconcile, Step, origin,
-};
+use super::{Change, Comparison, Edit, Error, Pull, Pulls, Reconcile, Step, origin};
 use crate::{
     app::pull_request::{Marker, close_with},
     base::error::Class,

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use crate::app::pull_request::reconcile::{
+use super::{
     Change, Error, Pull, PullRequestResult, PullsBefore, Reconcile, RevisionAge, own::SUPERSEDED_BY,
 };
 use crate::{

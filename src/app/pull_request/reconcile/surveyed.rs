@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::pull_request::reconcile::{Error, OwnPullRequest, Pull, Reconcile, Step};
+use super::{Error, OwnPullRequest, Pull, Reconcile, Step};
 use crate::{
     app::pull_request::base::SurveyedRepository,
     forge::{BranchState, Pulls, SurveyedBase},

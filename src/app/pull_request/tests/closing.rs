@@ -1,8 +1,6 @@
 //! A pull request is fetched before it is closed or becomes a draft, on simulated forges.
 
-use crate::app::pull_request::tests::forge::{
-    self, REQUEST, branch, fake, is_whole, only_revisions_differ, promote,
-};
+use super::forge::{self, REQUEST, branch, fake, is_whole, only_revisions_differ, promote};
 use crate::{
     app::pull_request::{unstaged, withdraw},
     base::error::Class,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::app::pull_request::tests::forge::OfOneAge;
+use super::forge::OfOneAge;
 use crate::{
     app::pull_request::{
         Base, Marker, MarkerKind,

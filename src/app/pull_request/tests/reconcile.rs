@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::app::pull_request::tests::forge::{
+use super::forge::{
     A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, forge_with, is_whole, promote,
 };
 use crate::{

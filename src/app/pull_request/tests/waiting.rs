@@ -4,9 +4,7 @@ use std::{cell::RefCell, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::app::pull_request::tests::forge::{
-    A, KINDS, PACE, PERMISSION, REQUEST, branch, opened, promote,
-};
+use super::forge::{A, KINDS, PACE, PERMISSION, REQUEST, branch, opened, promote};
 use crate::{
     app::pull_request::waiting::{
         MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget, Waiting,

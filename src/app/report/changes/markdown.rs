@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::app::report::changes::{
+use super::{
     Style, contents, counts, detailed_rows, image_details, layers, listed, not_read, range, rows,
     short, state_word, subject,
 };

@@ -2,14 +2,12 @@
 
 use serde::Serialize;
 
-use crate::app::report::{
-    changes::{
-        Style, counts, detailed_rows, image_details, layers, listed, not_read, range, short,
-        state_word, subject,
-    },
-    revision::with_short_ids,
+use super::{
+    Style, counts, detailed_rows, image_details, layers, listed, not_read, range, short,
+    state_word, subject,
 };
 use crate::{
+    app::report::revision::with_short_ids,
     base::untrusted::plain,
     core::changes::{Changes, CommitList, ImageChanges, Origin},
 };

@@ -1,6 +1,6 @@
 //! The differences of two sets for a terminal.
 
-use crate::app::report::changes::{
+use super::{
     Style, contents, counts, details, fitted, image_details, layers, listed, not_read, range, rows,
     short, state_word, subject,
 };

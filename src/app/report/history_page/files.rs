@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::app::report::revision::abbreviated;
-use crate::{base::text::counted, config::Config};
+use crate::{app::report::revision::abbreviated, base::text::counted, config::Config};
 
 /// The maximum number of files that the page lists for a set; the others are counted.
 const MAX_FILES: usize = 20;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::app::report::json::PullRequest;
+use super::PullRequest;
 use crate::forge::Gate;
 
 /// `repin.gates/1`: the required statuses of a commit.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::app::report::json::ErrorRow;
+use super::ErrorRow;
 use crate::{
     base::error::Class,
     config::SetPath,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::app::report::json::ErrorRow;
+use super::ErrorRow;
 use crate::{
     base::{text::counted, untrusted::plain},
     core::checks,

@@ -1,7 +1,7 @@
 //! Reads the contents of the platforms that two sets have with different digests: their layers, and their SBOMs
 //! by trusted signers.
 
-use crate::app::workflow::changes::{Comparison, SetImage};
+use super::{Comparison, SetImage};
 use crate::{
     app::workflow::{
         Services,

@@ -6,9 +6,7 @@
 mod contents;
 mod source;
 
-use crate::app::workflow::{
-    Services, SiteHistory, build_order::BuildOrder, request::Request, tags, trust::Trust,
-};
+use super::{Services, SiteHistory, build_order::BuildOrder, request::Request, tags, trust::Trust};
 use crate::{
     app::report::json::ImageRow,
     base::error::{Class, Error, Errors},

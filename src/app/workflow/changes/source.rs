@@ -1,6 +1,6 @@
 //! The commits between the revisions of two sets, and the page that compares them.
 
-use crate::app::workflow::changes::{Comparison, SetState, common_label};
+use super::{Comparison, SetState, common_label};
 use crate::{
     app::workflow::{Services, build_source::BuildSource},
     base::error::Error,

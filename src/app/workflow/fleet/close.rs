@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::app::workflow::fleet::{
+use super::{
     CONCURRENT, FleetForge, Services, of_members,
     panics::{catch, catch_async},
     surveys::{Absent, state_of, survey_of, surveys},

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::workflow::fleet::{Walk, member::Member, outcome::Report};
+use super::{Walk, member::Member, outcome::Report};
 use crate::{
     app::{
         fleet::{FleetOutcome, LinePullRequest},

@@ -1,6 +1,6 @@
 //! A repository of the fleet: the result of its survey, and the obeyed part of its own configuration.
 
-use crate::app::workflow::fleet::{
+use super::{
     Walk,
     outcome::Report,
     panics::catch,

@@ -28,7 +28,7 @@ use std::{
     collections::HashSet,
 };
 
-use crate::app::workflow::{
+use super::{
     FleetForge, Services, SetVerdict, Stop, build_order::BuildOrder, request::Request,
     revision::full_revision_of, verified_set,
 };

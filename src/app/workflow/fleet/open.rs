@@ -1,6 +1,6 @@
 //! Opens the pull requests, one after another in the order of the list.
 
-use crate::app::workflow::fleet::{
+use super::{
     Walk,
     existing_pull::{closed_pull_report, pull_line},
     member::Member,

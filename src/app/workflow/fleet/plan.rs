@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::app::workflow::fleet::{
+use super::{
     Walk,
     member::Member,
     outcome::{PinFacts, Report},

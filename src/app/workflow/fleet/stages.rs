@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::app::workflow::fleet::{
+use super::{
     Walk,
     member::Member,
     outcome::Report,

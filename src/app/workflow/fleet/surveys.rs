@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use crate::app::workflow::fleet::CONCURRENT;
+use super::CONCURRENT;
 use crate::{
     app::fleet::ListEntry,
     base::{code::Code, error::Error},

@@ -6,7 +6,7 @@ use std::mem;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::app::workflow::fleet::{
+use super::{
     CONCURRENT, Recorder, Walk,
     member::Member,
     outcome::{Cost, Report},

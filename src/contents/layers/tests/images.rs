@@ -14,7 +14,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use crate::contents::layers::tests::stored;
+use super::stored;
 use crate::{
     contents::layers::{
         Budget, ContentFilter, Encoding, FileType, LayerDescriptor, LayerTree, Tree, merge,

@@ -1,6 +1,6 @@
 //! The stages before the images: the counted pins, and the order, holds and provenance of the set.
 
-use crate::core::checks::chain::{ChainState, Stopped};
+use super::{ChainState, Stopped};
 use crate::{
     base::error::Error,
     config::{Config, Override},

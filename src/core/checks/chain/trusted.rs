@@ -3,9 +3,7 @@
 //! The hash comes from the job that verified the set. The file itself is not trusted: it may have
 //! passed through any storage. A [`TrustedSet`] replaces requests to a registry.
 
-use crate::core::checks::chain::{
-    Approved, DigestHistory, HistoryChecked, HistoryVerdict, Stopped, pinned_digests,
-};
+use super::{Approved, DigestHistory, HistoryChecked, HistoryVerdict, Stopped, pinned_digests};
 use crate::{
     base::error::Error,
     config::Config,

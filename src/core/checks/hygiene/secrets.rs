@@ -1,7 +1,7 @@
 //! Environment variables that look like secrets, by name or by value; values are never printed.
 
+use super::{Check, Code, fail};
 use crate::base::untrusted::secret_reason;
-use crate::core::checks::hygiene::{Check, Code, fail};
 
 /// A finding for each entry `NAME=VALUE` of an image's config that looks like a secret.
 pub(crate) fn env_secrets(env: &[String]) -> Vec<Check> {

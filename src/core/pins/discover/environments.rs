@@ -7,8 +7,8 @@ use std::{
     path::Path,
 };
 
+use super::PinnedRepository;
 use crate::config::is_workflow_directory;
-use crate::core::pins::discover::PinnedRepository;
 
 /// Common environments; a longer name may follow after `-` or `_`.
 const NAMES: [&str; 14] = [

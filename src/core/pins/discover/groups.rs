@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
-use crate::core::pins::discover::{
+use super::{
     PinnedRepository,
     tag_forms::{GuessedForm, common_form},
 };

@@ -12,7 +12,7 @@ pub(crate) mod tag_forms;
 
 use std::{cell::RefCell, collections::HashMap, io::Read, path::Path, sync::Arc};
 
-use crate::core::pins::{
+use super::{
     find::Located,
     places::StandardPlaces,
     scan::{self, Malformed, Pin, Refused},

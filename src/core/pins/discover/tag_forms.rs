@@ -1,7 +1,7 @@
 //! Forms of tags: guessed from their text. The labels of the images confirm an abbreviated commit and a
 //! version.
 
-use crate::core::pins::discover::PinnedRepository;
+use super::PinnedRepository;
 use crate::{base::hex::is_hex, oci::Pattern};
 
 /// The characters between the parts of a tag.

@@ -12,7 +12,7 @@ use std::{
 
 use granit_parser::ScalarStyle;
 
-use crate::core::pins::places::{
+use super::{
     File, Finding, FindingKind,
     quoting::needs_quotes,
     uses::Uses,

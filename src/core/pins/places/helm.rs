@@ -1,6 +1,6 @@
 //! Mappings with `repository`, in any document of a YAML or JSON file.
 
-use crate::core::pins::places::{
+use super::{
     File,
     entry::{Entry, EntryImage, Refusal},
     values::{Content, Field, Shape, field, global_registry},

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use crate::core::pins::places::{
+use super::{
     File,
     entry::{Entry, EntryImage, Refusal},
     helm::{self, Naming},

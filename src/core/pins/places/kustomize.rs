@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::core::pins::places::{
+use super::{
     File,
     entry::{Entry, EntryImage, Refusal},
     values::{Field, Via, field},

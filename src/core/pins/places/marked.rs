@@ -4,7 +4,7 @@ use std::{collections::HashMap, ops::Range};
 
 use memchr::memmem;
 
-use crate::core::pins::places::{Finding, PREFIX, Rules, TextDigest};
+use super::{Finding, PREFIX, Rules, TextDigest};
 use crate::{
     core::pins::{
         digests::{Width, runs_in},

@@ -29,7 +29,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::pins::{
+use super::{
     lines::Lines,
     scan::{
         DigestForm, DoubleMatch, Finder, Met, PREFIX, Pin, PlacePart, Refused, Scan, Split,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::core::pins::places::{Finding, FindingKind};
+use super::{Finding, FindingKind};
 
 const WHY: &str = "a duplicate key in this document decides whose digest this is: YAML forbids it, and readers take the first or the last one";
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, ops::Range};
 
 use granit_parser::ScalarStyle;
 
-use crate::core::pins::places::{
+use super::{
     File, Finding, FindingKind,
     unreadable::value_at,
     values::is_signed,

@@ -6,8 +6,7 @@ mod property;
 
 use std::path::Path;
 
-use super::*;
-use crate::core::pins::places::unreadable::contains_name;
+use super::{unreadable::contains_name, *};
 use crate::core::pins::{Replacement, outline, reads_alike, replace};
 
 const CONFIG: &str = r#"

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use memchr::memmem;
 
-use crate::core::pins::places::{File, Finding, PREFIX, Rules, yaml::Fault};
+use super::{File, Finding, PREFIX, Rules, yaml::Fault};
 use crate::core::pins::{
     digests::{Run, Width, runs_in},
     embedded::is_in_component,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::core::pins::places::{
+use super::{
     values::{Field, Via},
     yaml::{Document, Id},
 };

@@ -2,7 +2,7 @@
 
 use granit_parser::ScalarStyle;
 
-use crate::core::pins::places::yaml::{Document, Id, Kind};
+use super::yaml::{Document, Id, Kind};
 use crate::{
     core::pins::scan::DigestForm,
     oci::{Digest, Tag},

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::core::smoke::tests::bench::{Bench, command};
+use super::bench::{Bench, command};
 use crate::{
     config::{Engine, Smoke},
     core::smoke::{ImageLocation, Outcome},

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::core::smoke::tests::bench::{Bench, command};
+use super::bench::{Bench, command};
 use crate::{
     config::{Engine, WhenUnavailable},
     core::smoke::{EngineName, ImageLocation, Outcome},

@@ -16,7 +16,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{
-    client,
+    branches, client,
     graphql::{Response, is_outage},
 };
 use crate::{
@@ -30,7 +30,6 @@ use crate::{
             Ancestry, FileListing, MAX_SURVEY, RangeRow, Ranges, RepositoryName, Survey,
             SurveyRequest, range,
         },
-        github::branches,
         http::{Failure, Http, Reply, Request},
     },
     git::CommitRange,

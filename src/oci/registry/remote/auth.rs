@@ -16,17 +16,17 @@ use reqwest::{
 use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::base::{
-    error::Class,
-    http::{Body, Call, Deadline, Reply},
-    untrusted::plain,
-};
-use crate::oci::registry::remote::{
+use super::{
     address::{host_of, is_safe_for_credentials, redacted},
     challenge::{Bearer, Challenge, Trust, token_server},
     client::RegistryClient,
     credentials::{CredentialStore, Credentials, Lookup, SecretKind},
     request_error::RequestError,
+};
+use crate::base::{
+    error::Class,
+    http::{Body, Call, Deadline, Reply},
+    untrusted::plain,
 };
 
 /// The longest response of a token server, in bytes.

@@ -9,7 +9,7 @@ use reqwest::{
     header::{HeaderMap, WWW_AUTHENTICATE},
 };
 
-use crate::oci::registry::remote::{
+use super::{
     address::{check_url, host_of, redacted},
     request_error::RequestError,
 };

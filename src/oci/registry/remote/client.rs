@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use reqwest::StatusCode;
 
+use super::{request_error::RequestError, settings::Settings};
 use crate::base::{
     error::Error,
     http::{Call, Client, Deadline, Policy, REGISTRIES, Reply, SharedDeadline, Transport},
     untrusted::Secrets,
 };
-use crate::oci::registry::remote::{request_error::RequestError, settings::Settings};
 
 /// The state that all requests share.
 #[derive(Debug)]

@@ -38,17 +38,15 @@ pub(crate) use stream::Stream;
 pub(crate) use tags::{NextPage, TagPages};
 
 use self::manifest_cache::{Key, ManifestCache};
+use super::{Endpoint, ServerTime, memory::MemoryLimit};
 pub(crate) use crate::base::http::SettingsError;
-use crate::oci::registry::{ServerTime, memory::MemoryLimit};
 use crate::{
     base::{
         error::Error,
         http::{Body, BodyMode, Call, Reply, Transport, address},
         untrusted::{Secrets, plain},
     },
-    oci::{
-        Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, TagOrDigest, registry::Endpoint,
-    },
+    oci::{Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, TagOrDigest},
 };
 
 /// The maximum width of a server's or helper's message, in columns.

@@ -7,7 +7,7 @@ use reqwest::{
     header::{ACCEPT, HeaderMap, HeaderValue},
 };
 
-use crate::oci::registry::remote::{
+use super::{
     BodyMode, MANIFESTS, Remote, Reply, content_digest, content_type, request_error::RequestError,
 };
 use crate::{

@@ -9,9 +9,7 @@ use reqwest::{
     header::{ACCEPT, HeaderValue},
 };
 
-use crate::oci::registry::remote::{
-    Error, Remote, content_type, request_error::RequestError, tags::next_page,
-};
+use super::{Error, Remote, content_type, request_error::RequestError, tags::next_page};
 use crate::{
     base::{
         http::{BodyMode, SeeOther},

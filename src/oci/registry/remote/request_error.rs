@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use super::MAX_MESSAGE;
 use crate::base::{
     error::{Class, Error},
     http::{Cause, Failure, Network, Stage, StopReason, TlsFailure, error_body},
     untrusted::Secrets,
 };
-use crate::oci::registry::remote::MAX_MESSAGE;
 
 const ROOTS_HINT: &str = "for a private certificate authority, set REPIN_CA_FILE=FILE.pem";
 

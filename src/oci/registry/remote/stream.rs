@@ -12,7 +12,7 @@ use reqwest::{
 };
 use tokio::sync::mpsc;
 
-use crate::oci::registry::remote::{Remote, check_content_digest, request_error::RequestError};
+use super::{Remote, check_content_digest, request_error::RequestError};
 use crate::{
     base::{
         error::Error,

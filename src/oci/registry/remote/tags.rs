@@ -17,7 +17,7 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
-use crate::oci::registry::remote::{Error, Remote, request_error::RequestError};
+use super::{Error, Remote, request_error::RequestError};
 use crate::{
     base::{
         http::{BodyMode, Call},

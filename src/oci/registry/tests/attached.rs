@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::oci::registry::tests::{settings, source};
+use super::{settings, source};
 use crate::{
     base::{
         error::{Class, Span},

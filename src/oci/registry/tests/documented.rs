@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::oci::registry::tests::{settings, source};
+use super::{settings, source};
 use crate::{
     base::error::{Class, Error},
     oci::{

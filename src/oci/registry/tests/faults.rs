@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
 
-use crate::oci::registry::tests::{resolved, settings, source};
+use super::{resolved, settings, source};
 use crate::{
     base::error::{Class, Error},
     oci::{Digest, TagOrDigest, registry::Settings},

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::oci::registry::tests::{settings, source};
+use super::{settings, source};
 use crate::{
     base::error::Class,
     oci::{Descriptor, registry::Settings},

@@ -1,6 +1,6 @@
 //! Tags, page by page, and deletions that are refused.
 
-use crate::oci::registry::tests::{settings, source};
+use super::{settings, source};
 use crate::{
     base::error::{Class, Error},
     oci::{

@@ -6,7 +6,7 @@ use std::{fs, io::Read, path::Path};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
 
-use crate::oci::registry::tests::{repository, resolved, settings, source, sources, tag};
+use super::{repository, resolved, settings, source, sources, tag};
 use crate::{
     base::error::Class,
     oci::{

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::app::cli::commands::branch::{Branches, check_branches, conclude, planned_document};
+use super::{Branches, check_branches, conclude, planned_document};
 use crate::{
     app::{
         cli::{args::IfUnconfigured, commands::gates::table, context::Context, exit::Exit},

@@ -1,6 +1,6 @@
 //! `repin branch sync`: merges one branch into another with a push, with the credentials of git.
 
-use crate::app::cli::commands::branch::{Branches, check_branches, conclude, planned_document};
+use super::{Branches, check_branches, conclude, planned_document};
 use crate::{
     app::cli::{context::Context, exit::Exit},
     base::{

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use crate::app::cli::commands::doctor::NO_CONFIG;
+use super::NO_CONFIG;
 use crate::{
     app::{
         cli::context::Context,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::app::cli::commands::fleet::read_list;
+use super::read_list;
 use crate::{
     app::{
         cli::{

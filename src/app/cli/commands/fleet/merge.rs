@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::app::cli::commands::fleet::{print_report, read_file, read_list};
+use super::{print_report, read_file, read_list};
 use crate::{
     app::{
         cli::{context::Context, exit::Exit, format::Format, step_files::StepFiles},

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 
-use crate::app::cli::commands::fleet::{
+use super::{
     print_report, read_file, read_list,
     report_file::{ReportFile, line_bytes},
     shard,

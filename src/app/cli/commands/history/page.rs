@@ -4,7 +4,7 @@ use std::{collections::HashMap, num::NonZero, path::Path};
 
 use reqwest::Url;
 
-use crate::app::cli::commands::history::Arguments;
+use super::Arguments;
 use crate::{
     app::{
         cli::{context::Context, format::Format},

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::app::cli::commands::init::{
+use super::{
     artifacts::{self, Artifacts},
     remote::GitRemote,
     selection::Chosen,

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use crate::app::cli::commands::init::{
+use super::{
     PinnedTree,
     remote::GitRemote,
     selection::{Chosen, Selection},

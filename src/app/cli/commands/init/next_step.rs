@@ -2,7 +2,7 @@
 //!
 //! Its message contains the revision of each pinned set, so that the first promotion can be rolled back.
 
-use crate::app::cli::commands::init::draft::Draft;
+use super::draft::Draft;
 use crate::{
     base::untrusted::{plain, shell},
     config::Trailer,

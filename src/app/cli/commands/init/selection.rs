@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::app::cli::commands::init::{question, remote::GitRemote};
+use super::{question, remote::GitRemote};
 use crate::{
     app::cli::{context::Context, format::Format},
     base::{

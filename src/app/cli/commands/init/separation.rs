@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::app::cli::commands::init::{PinnedTree, selection::Selection, several::Proposal};
+use super::{PinnedTree, selection::Selection, several::Proposal};
 use crate::{
     app::cli::write_file::TargetFile,
     base::{

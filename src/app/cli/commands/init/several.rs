@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::app::cli::commands::init::{
+use super::{
     counted::{self, CountedPins},
     document,
     draft::Draft,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::app::cli::commands::init::selection::Chosen;
+use super::selection::Chosen;
 use crate::{
     app::{
         report::starter::{RevisionSettings, StarterRevision},

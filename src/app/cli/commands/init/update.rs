@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use crate::app::cli::commands::init::draft::{self, DISAGREEMENT, outside_problems};
+use super::draft::{self, DISAGREEMENT, outside_problems};
 use crate::{
     app::{
         cli::{

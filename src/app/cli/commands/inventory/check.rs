@@ -1,6 +1,6 @@
 //! `repin inventory check`: checks the contents of images, at their pins or at the tags of a revision.
 
-use crate::app::cli::commands::inventory::report;
+use super::report;
 use crate::{
     app::{
         cli::{context::Context, exit::Exit},

@@ -1,7 +1,7 @@
 //! `repin inventory enumerate` and `repin inventory init`: print the contents of an image, as a listing or as
 //! a contract.
 
-use crate::app::cli::commands::inventory::subject::{self, ImageArguments, Subject};
+use super::subject::{self, ImageArguments, Subject};
 use crate::{
     app::{
         cli::{check_output::print_checks, context::Context, exit::Exit, format::Format},

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use crate::app::cli::commands::inventory::{report, subject};
+use super::{report, subject};
 use crate::{
     app::{
         cli::{context::Context, exit::Exit},

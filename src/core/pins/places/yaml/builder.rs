@@ -4,9 +4,7 @@ use std::{collections::HashMap, ops::Range};
 
 use granit_parser::{Event, ScalarStyle, Tag};
 
-use crate::core::pins::places::yaml::{
-    Document, Fault, Id, Kind, NODES, NONE, Node, within_quotes,
-};
+use super::{Document, Fault, Id, Kind, NODES, NONE, Node, within_quotes};
 
 /// A collection that is being built.
 struct Open {

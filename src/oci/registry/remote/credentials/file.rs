@@ -11,7 +11,7 @@ use base64::{
 };
 use serde::Deserialize;
 
-use crate::oci::registry::remote::credentials::{AuthPlace, Secret, SecretKind};
+use super::{AuthPlace, Secret, SecretKind};
 use crate::{base::input_file, oci::canonical_host};
 
 /// The largest file of credentials, in bytes.

@@ -12,9 +12,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::oci::registry::remote::credentials::{
-    Credentials, HelperResult, Secret, SecretKind, Secrets,
-};
+use super::{Credentials, HelperResult, Secret, SecretKind, Secrets};
 use crate::{base::untrusted::job_secrets, oci::registry::remote::MAX_MESSAGE};
 
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -17,8 +17,8 @@ use std::{
 use file::{AuthEntry, AuthFile};
 use tokio::sync::OnceCell;
 
+use super::settings::Environment;
 use crate::base::untrusted::{Secret, Secrets};
-use crate::oci::registry::remote::settings::Environment;
 
 /// The credentials for one host.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use futures_util::future;
 use reqwest::Url;
 
-use crate::app::cli::commands::trust::update::Overrides;
+use super::Overrides;
 use crate::{
     app::cli::context::Context,
     base::{
