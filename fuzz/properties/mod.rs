@@ -29,9 +29,9 @@ mod yaml;
 pub use crate::{
     core::{
         apply::fuzzing::journal,
-        history::fuzzing::git_log,
         pins::fuzzing::{digests, places, scanner},
     },
+    git::fuzzing::git_log,
     oci::registry::remote::fuzzing::{challenge, link},
 };
 pub use contents::{packages, sboms};

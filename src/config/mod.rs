@@ -38,9 +38,9 @@ mod verify;
 pub(crate) mod yaml;
 
 use std::{
-    ffi::OsStr,
     fs::{File, Metadata},
     io::{self, Read as _},
+    os::unix::ffi::OsStringExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -50,13 +50,15 @@ use crate::{
     base::{
         code::Code,
         error::{Error, SourceText},
-        files::{FILE, MAX_CONFIG, OpenDirectory, RelPath, Unopened},
+        files::{FILE, MAX_CONFIG, OpenDirectory, RelPath, Unopened, WorkTree},
         untrusted::shell,
     },
-    git::top_of_repository,
+    git::{self, top_of_repository},
 };
 
 pub(crate) use change_templates::FormerSet;
+
+pub(crate) use crate::base::files::{is_config_file, is_workflow_directory};
 pub(crate) use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
 pub(crate) use forge::{Forge, ForgeKind, is_owner_name};
 pub(crate) use freshness::Freshness;
@@ -83,35 +85,6 @@ pub(crate) use trailer::{Override, Trailer};
 
 /// The name of a configuration file.
 pub(crate) const FILE_NAME: &str = "repin.yaml";
-
-/// Whether this is the name of a configuration file: `repin.yaml`, `repin.NAME.yaml`, or one of
-/// them with `.yml`. `--config` also selects other files.
-pub(crate) fn is_config_name(name: &str) -> bool {
-    let stem = name
-        .strip_suffix(".yaml")
-        .or_else(|| name.strip_suffix(".yml"));
-    stem.is_some_and(|stem| stem == "repin" || stem.starts_with("repin."))
-}
-
-/// The directories of a forge's workflows. A workflow that runs repin may be called `repin.yml`.
-const WORKFLOWS: [&str; 3] = [
-    ".github/workflows",
-    ".gitea/workflows",
-    ".forgejo/workflows",
-];
-
-/// Whether every file of a directory is a workflow of a forge. The path begins at the top of the
-/// repository.
-pub(crate) fn is_workflow_directory(directory: &Path) -> bool {
-    WORKFLOWS.iter().any(|name| directory.ends_with(name))
-}
-
-/// Whether a file of a repository is a configuration file, by its path from the top of the repository.
-pub(crate) fn is_config_file(path: &Path) -> bool {
-    let name = path.file_name().and_then(OsStr::to_str);
-    let directory = path.parent().unwrap_or(Path::new(""));
-    name.is_some_and(is_config_name) && !is_workflow_directory(directory)
-}
 
 /// Whether a file may be a past configuration of a set, whose configuration may have a name that only
 /// `--config` selects.
@@ -315,4 +288,28 @@ fn normalized(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(clean)
+}
+
+impl Config {
+    /// The literal directories of `files:` and `places:`; none if ignored files are included.
+    pub(crate) fn searched_directories(&self) -> Vec<PathBuf> {
+        if self.files_ignored == IgnoredFiles::Include {
+            Vec::new()
+        } else {
+            self.scanned.literal_directories().collect()
+        }
+    }
+
+    /// The files of the root without ignored files, unless the configuration includes them.
+    pub(crate) fn work_tree(&self) -> WorkTree {
+        git::work_tree(&self.root, &self.searched_directories())
+    }
+
+    /// The paths below which files are searched, from the top of the work tree.
+    pub(crate) fn searched_paths(&self) -> Vec<Vec<u8>> {
+        let root = self.set_path.directory();
+        let directories = self.searched_directories().into_iter();
+        let paths = directories.map(|directory| root.join(directory));
+        paths.map(|path| path.into_os_string().into_vec()).collect()
+    }
 }

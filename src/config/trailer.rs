@@ -2,6 +2,7 @@
 //! `Repin-Override`, a refusal that was overridden.
 
 use super::set_path::SetPath;
+use crate::git::trailer_lines;
 
 const KEY: &str = "Repin-Set";
 const OVERRIDE: &str = "Repin-Override";
@@ -51,23 +52,7 @@ impl<'m> Trailer<'m> {
     /// The lines of a message that may be trailers, for [`Trailer::parse`].
     pub(crate) fn message_lines(message: &str) -> Vec<u8> {
         let body: Vec<_> = body(message).collect();
-        Self::lines(body.join("\n").as_bytes())
-    }
-
-    /// The lines of the text after a subject that may be trailers, for [`Trailer::parse`].
-    pub(crate) fn lines(body: &[u8]) -> Vec<u8> {
-        let mut lines = Vec::new();
-        for line in body.split(|byte| *byte == b'\n') {
-            let has_key = |key: &str| {
-                let start = line.get(..key.len()).unwrap_or_default();
-                start.eq_ignore_ascii_case(key.as_bytes())
-            };
-            if has_key(KEY) || has_key(OVERRIDE) {
-                lines.extend_from_slice(line);
-                lines.push(b'\n');
-            }
-        }
-        lines
+        trailer_lines(body.join("\n").as_bytes())
     }
 
     /// The trailer on a line of a message.

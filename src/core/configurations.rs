@@ -7,11 +7,13 @@
 //! [`pins`](crate::core::pins).
 
 use std::{
-    cell::{Cell, OnceCell},
-    collections::{BTreeMap, HashSet},
+    cell::{Cell, OnceCell, RefCell},
+    collections::{BTreeMap, HashMap, HashSet},
     io::ErrorKind,
     panic::resume_unwind,
     path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
     thread,
 };
 
@@ -119,17 +121,45 @@ pub(crate) trait Contents {
 /// The other configurations of the repository of a set.
 pub(crate) struct OtherConfigurations<'c> {
     config: &'c Config,
-    by_directory: BTreeMap<PathBuf, OtherSets>,
+    files: Arc<ConfigurationFiles>,
+    /// The sets of a directory are read once, since a file in question concerns all of them.
+    read: RefCell<HashMap<PathBuf, Rc<[OtherSet]>>>,
     /// The size of the configurations that were read.
     size: Cell<usize>,
 }
 
-/// The sets of a directory.
-#[derive(Default)]
-struct OtherSets {
-    paths: Vec<SetPath>,
-    /// Read once, since a file in question concerns all of them.
-    read: OnceCell<Vec<OtherSet>>,
+/// The paths of all configuration files of a repository.
+#[derive(Debug, Default)]
+pub(crate) struct ConfigurationFiles {
+    /// Sorted.
+    by_directory: BTreeMap<PathBuf, Vec<SetPath>>,
+    count: usize,
+}
+
+impl FromIterator<RelPath> for ConfigurationFiles {
+    /// The paths begin at the top of the repository.
+    fn from_iter<I: IntoIterator<Item = RelPath>>(files: I) -> Self {
+        let mut all = Self::default();
+        for file in files {
+            let path = SetPath::from(file);
+            let directory = path.directory().to_owned();
+            all.by_directory.entry(directory).or_default().push(path);
+            all.count += 1;
+        }
+        for paths in all.by_directory.values_mut() {
+            paths.sort();
+        }
+        all
+    }
+}
+
+impl ConfigurationFiles {
+    /// The paths in the directory of a set.
+    fn next_to(&self, path: &SetPath) -> &[SetPath] {
+        self.by_directory
+            .get(path.directory())
+            .map_or(&[], Vec::as_slice)
+    }
 }
 
 struct OtherSet {
@@ -154,31 +184,38 @@ pub(crate) struct OtherPins {
 }
 
 impl<'c> OtherConfigurations<'c> {
-    /// The configurations among `files`, except for that of `config` itself. The paths begin at the top
-    /// of the repository.
-    pub(crate) fn new(config: &'c Config, files: impl IntoIterator<Item = RelPath>) -> Self {
-        let mut by_directory: BTreeMap<PathBuf, OtherSets> = BTreeMap::new();
-        for file in files {
-            let path = SetPath::from(file);
-            if path != config.set_path {
-                let directory = path.directory().to_owned();
-                by_directory.entry(directory).or_default().paths.push(path);
-            }
-        }
-        for sets in by_directory.values_mut() {
-            sets.paths.sort();
-        }
+    /// The configurations among `files`, except for that of `config` itself.
+    pub(crate) fn new(config: &'c Config, files: Arc<ConfigurationFiles>) -> Self {
         Self {
             config,
-            by_directory,
+            files,
+            read: RefCell::default(),
             size: Cell::new(0),
         }
     }
 
     /// The number of configurations.
     pub(crate) fn count(&self) -> usize {
-        let sets = self.by_directory.values();
-        sets.map(|sets| sets.paths.len()).sum()
+        let own = self.files.next_to(&self.config.set_path).iter();
+        let own = own.filter(|path| **path == self.config.set_path);
+        self.files.count - own.count()
+    }
+
+    /// The other sets of a directory, with these paths.
+    fn sets_of(
+        &self,
+        directory: &Path,
+        paths: &[SetPath],
+        contents: &mut dyn Contents,
+    ) -> Rc<[OtherSet]> {
+        if let Some(known) = self.read.borrow().get(directory) {
+            return Rc::clone(known);
+        }
+        let others = paths.iter().filter(|path| **path != self.config.set_path);
+        let sets: Rc<[OtherSet]> = self.read_all(&others.collect::<Vec<_>>(), contents).into();
+        let directory = directory.to_owned();
+        self.read.borrow_mut().insert(directory, Rc::clone(&sets));
+        sets
     }
 
     /// Finds the pins of other sets in a file below the root of this set. A configuration counts files
@@ -190,19 +227,16 @@ impl<'c> OtherConfigurations<'c> {
         };
         let mut content = None;
         for directory in path.as_path().ancestors().skip(1) {
-            let Some(sets) = self.by_directory.get(directory) else {
+            let Some(paths) = self.files.by_directory.get(directory) else {
                 continue;
             };
             let Some(below) = below(&path, directory) else {
                 continue;
             };
-            let sets = sets
-                .read
-                .get_or_init(|| self.read_all(&sets.paths, contents));
             for OtherSet {
                 path: set,
                 configuration,
-            } in sets
+            } in &*self.sets_of(directory, paths, contents)
             {
                 let other = match configuration {
                     Ok(other) => other,
@@ -242,13 +276,13 @@ impl<'c> OtherConfigurations<'c> {
     }
 
     /// Reads configurations, and parses them in parallel.
-    fn read_all(&self, paths: &[SetPath], contents: &mut dyn Contents) -> Vec<OtherSet> {
+    fn read_all(&self, paths: &[&SetPath], contents: &mut dyn Contents) -> Vec<OtherSet> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let mut sets = Vec::new();
         for batch in paths.chunks(BATCH) {
             let read: Vec<_> = batch
                 .iter()
-                .map(|path| (path, self.read(path, contents)))
+                .map(|path| (*path, self.read(path, contents)))
                 .collect();
             let part = read.len().div_ceil(processors).max(LEAST_PER_THREAD);
             let mut parts = read.chunks(part);
@@ -464,7 +498,8 @@ mod tests {
         let own = config("repin.yaml", ignored);
         let sets = ["a/3.yaml", "repin.yaml", "a/2.yaml", "b/1.yaml", "a/1.yaml"];
         let sets = sets.map(|path| RelPath::parse(path).unwrap());
-        let others = OtherConfigurations::new(&own, sets);
+        let sets: ConfigurationFiles = sets.into_iter().collect();
+        let others = OtherConfigurations::new(&own, Arc::new(sets));
         let texts = texts
             .iter()
             .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
@@ -494,7 +529,8 @@ mod tests {
                 };
             }
             let own = config("repin.yaml", "exclude");
-            let sets = OtherConfigurations::new(&own, []).read_all(&paths, &mut Texts(texts));
+            let others = OtherConfigurations::new(&own, Arc::default());
+            let sets = others.read_all(&paths.iter().collect::<Vec<_>>(), &mut Texts(texts));
             assert!(sets.iter().map(|set| &set.path).eq(&paths), "{count}");
             for (number, set) in sets.iter().enumerate() {
                 let reason = set.configuration.as_ref().err().map(String::as_str);
@@ -508,7 +544,7 @@ mod tests {
     #[test]
     fn total_size_of_configurations_is_limited() {
         let own = config("repin.yaml", "exclude");
-        let others = OtherConfigurations::new(&own, []);
+        let others = OtherConfigurations::new(&own, Arc::default());
         let (mut paths, mut texts) = (Vec::new(), BTreeMap::new());
         let padding = "#".repeat(MAX_TOTAL_SIZE / 4 - text("exclude").len());
         for number in 0..6 {
@@ -516,6 +552,7 @@ mod tests {
             paths.push(set(&path));
             texts.insert(path, text("exclude") + &padding);
         }
+        let paths: Vec<_> = paths.iter().collect();
         // The directories have a common limit, which four configurations reach exactly.
         let (first, second) = paths.split_at(1);
         let mut texts = Texts(texts);

@@ -137,6 +137,7 @@ impl Git {
             identity: None,
             fetches_lazily: true,
             idle: super::IdleProcess::default(),
+            kept: None,
         };
         let output = bare.run("init", &["-q", "--template="], None)?;
         if output.code != Some(0) {

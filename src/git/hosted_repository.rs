@@ -18,15 +18,16 @@ impl Git {
     pub(crate) fn origin(&self) -> Result<Option<String>, GitError> {
         // `config --get` exits with 1 if the key is missing; a listing distinguishes that from a
         // failure.
-        let listed = self.output(
+        let listed = self.kept_output(
             "config",
             &[
                 "--get-regexp",
                 "--null",
                 r"^(remote\.origin\.url|core\.bare)$",
             ],
+            &[],
         );
-        let listed = String::from_utf8_lossy(&listed?).into_owned();
+        let listed = String::from_utf8_lossy(&listed?.1).into_owned();
         let url = listed
             .split('\0')
             .find_map(|entry| entry.strip_prefix("remote.origin.url\n"));

@@ -82,6 +82,15 @@ impl Location {
         is_plain.then_some(directory)
     }
 
+    /// Whether a place is in the same repository.
+    pub(super) fn is_in_repository_of(&self, other: &Self) -> bool {
+        let work_tree = |place: &Self| {
+            let repository = place.repository.as_ref();
+            repository.map(|repository| repository.work_tree.clone())
+        };
+        self.repository.is_some() && work_tree(self) == work_tree(other)
+    }
+
     /// A directory without a repository.
     pub(super) fn outside(root: &Path) -> Self {
         Self {

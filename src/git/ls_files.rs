@@ -18,10 +18,7 @@ use super::{
     location::Location,
     top_of_repository,
 };
-use crate::{
-    base::files::{Ignored, RelPath, WorkTree, is_reserved},
-    config::{Config, IgnoredFiles, is_config_file},
-};
+use crate::base::files::{Ignored, RelPath, WorkTree, is_config_file, is_reserved};
 
 const COMMAND: &str = "ls-files";
 /// The maximum size of an entry, in bytes.
@@ -56,19 +53,37 @@ pub(crate) struct Tracking {
 /// of the whole repository. [`GitError::NotARepository`] also if the repository ignores the root itself.
 pub(crate) fn tracking(root: &Path, directories: &[PathBuf]) -> Result<Tracking, GitError> {
     let place = Location::find(root)?;
-    let pathspecs = vec![".".into(), format!(":(top){CONFIGURATIONS}").into()];
-    // Both commands run concurrently.
-    let listing = start(&place, &["-s", "-t", "--full-name"], pathspecs)?;
-    let ignored = start_ignored(&place, directories)?;
-    let mut tracking = read_tracked(listing, &place.prefix)?;
-    match ignored.map_or_else(|| Ok(Some(Ignored::default())), read_ignored)? {
-        Some(ignored) => tracking.ignored = ignored,
+    let Listing {
+        mut tracking,
+        ignored,
+    } = list(&place, directories)?;
+    match ignored {
+        Some(ignored) => tracking.ignored = ignored.iter().collect(),
         None if tracking.tracked.is_empty() => {
             return Err(GitError::NotARepository(root.to_owned()));
         }
         None => {}
     }
     Ok(tracking)
+}
+
+/// The listing of a place.
+pub(super) struct Listing {
+    /// Without ignored files.
+    pub(super) tracking: Tracking,
+    /// `None` if the root itself is ignored.
+    pub(super) ignored: Option<Vec<RelPath>>,
+}
+
+/// Lists the tracked files of a place, and the ignored ones below `directories` of it.
+pub(super) fn list(place: &Location, directories: &[PathBuf]) -> Result<Listing, GitError> {
+    let pathspecs = vec![".".into(), format!(":(top){CONFIGURATIONS}").into()];
+    // Both commands run concurrently.
+    let listing = start(place, &["-s", "-t", "--full-name"], pathspecs)?;
+    let ignored = start_ignored(place, directories)?;
+    let tracking = read_tracked(listing, &place.prefix)?;
+    let ignored = ignored.map_or_else(|| Ok(Some(Vec::new())), read_ignored)?;
+    Ok(Listing { tracking, ignored })
 }
 
 /// The configuration files that git tracks below `directory`, sorted by the bytes of the path.
@@ -119,22 +134,18 @@ pub(crate) fn is_tracked(directory: &Path, name: &OsStr) -> Result<bool, GitErro
 /// The files below `directories` of `root` that git ignores and does not track; none if it ignores the
 /// root itself.
 fn ignored(root: &Path, directories: &[PathBuf]) -> Result<Ignored, GitError> {
-    let running = start_ignored(&Location::find(root)?, directories)?;
+    ignored_at(&Location::find(root)?, directories)
+}
+
+/// Like [`ignored`], for a place.
+pub(super) fn ignored_at(place: &Location, directories: &[PathBuf]) -> Result<Ignored, GitError> {
+    let running = start_ignored(place, directories)?;
     let ignored = running.map_or(Ok(None), read_ignored)?;
-    Ok(ignored.unwrap_or_default())
+    Ok(ignored.iter().flatten().collect())
 }
 
-/// The files of the root without ignored files, unless the configuration includes them.
-pub(crate) fn work_tree(config: &Config) -> WorkTree {
-    without_ignored(&config.root, &searched_directories(config))
-}
-
-/// The files of a root without a configuration.
-pub(crate) fn work_tree_at(root: &Path) -> WorkTree {
-    without_ignored(root, &[PathBuf::new()])
-}
-
-fn without_ignored(root: &Path, directories: &[PathBuf]) -> WorkTree {
+/// The files of a root without those that git ignores below `directories`; without a directory, all files.
+pub(crate) fn work_tree(root: &Path, directories: &[PathBuf]) -> WorkTree {
     let tree = WorkTree::new(root);
     if directories.is_empty() || !is_in_repository(root) {
         return tree;
@@ -143,18 +154,14 @@ fn without_ignored(root: &Path, directories: &[PathBuf]) -> WorkTree {
     tree.without(ignored(root, directories).unwrap_or_default())
 }
 
+/// The files of a root without a configuration.
+pub(crate) fn work_tree_at(root: &Path) -> WorkTree {
+    work_tree(root, &[PathBuf::new()])
+}
+
 /// Whether the root or a directory above it contains `.git`. Without one, no git command is needed.
 pub(crate) fn is_in_repository(root: &Path) -> bool {
     top_of_repository(root).is_some()
-}
-
-/// The literal directories of `files:` and `places:`; none if ignored files are included.
-pub(crate) fn searched_directories(config: &Config) -> Vec<PathBuf> {
-    if config.files_ignored == IgnoredFiles::Include {
-        Vec::new()
-    } else {
-        config.scanned.literal_directories().collect()
-    }
 }
 
 fn start_ignored(place: &Location, directories: &[PathBuf]) -> Result<Option<Running>, GitError> {
@@ -256,14 +263,14 @@ fn add_file(files: &mut Vec<TrackedFile>, path: &[u8], sparse: Option<ObjectId>)
 }
 
 /// The ignored files; `None` if the root itself is ignored.
-fn read_ignored(running: Running) -> Result<Option<Ignored>, GitError> {
-    let mut ignored = Ignored::default();
+fn read_ignored(running: Running) -> Result<Option<Vec<RelPath>>, GitError> {
+    let mut ignored = Vec::new();
     let mut ignores_root = false;
     let read = each_entry(running, |entry| {
         if entry == b"./" {
             ignores_root = true;
         } else if let Some(path) = relative(entry.strip_suffix(b"/").unwrap_or(entry)) {
-            ignored.add(&path);
+            ignored.push(path);
         }
         Ok(())
     });

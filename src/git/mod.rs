@@ -22,18 +22,26 @@ mod commits;
 mod connection;
 mod distance;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[path = "../../fuzz/properties/git_log.rs"]
+pub(crate) mod fuzzing;
 mod hosted_repository;
 mod id;
+mod kept;
+mod kept_log;
 mod location;
+pub(crate) mod log;
 mod ls_files;
 pub(crate) mod merge;
 mod objects;
+mod path_set;
 mod promoted_branch;
 mod range;
 mod remotes;
 mod renames;
 mod repository_top;
 mod scratch;
+mod shared_tracking;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -46,6 +54,7 @@ use std::{
     os::unix::ffi::OsStringExt,
     path::Path,
     process::ChildStdout,
+    sync::Arc,
 };
 
 pub(crate) use branch_name::{BranchNameError, check_branch};
@@ -58,12 +67,15 @@ use connection::{Output, is_denied, server_message};
 pub(crate) use error::GitError;
 pub(crate) use hosted_repository::HostedRepository;
 pub(crate) use id::ObjectId;
+use kept::Kept;
+pub(crate) use kept::SharedGit;
 pub(crate) use location::refuse_bare_root;
+pub(crate) use log::trailer_lines;
+pub(crate) use ls_files::is_in_repository;
 pub(crate) use ls_files::{
     TrackedFile, configurations, is_ignored, is_tracked, tracking, untracked, work_tree,
     work_tree_at,
 };
-pub(crate) use ls_files::{is_in_repository, searched_directories};
 pub(crate) use promoted_branch::{Branch, BranchSources};
 
 use objects::IdleProcess;
@@ -72,6 +84,7 @@ pub(crate) use range::{CommitRange, RangeCommit};
 pub(crate) use renames::Newer;
 pub(crate) use repository_top::{Top, find_top, top_of_repository};
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
+pub(crate) use shared_tracking::SharedTracking;
 pub(crate) use sweep::Sweep;
 
 use command::{Mode, Running};
@@ -91,6 +104,8 @@ pub(crate) struct Git {
     /// Whether a command with a connection may fetch missing objects of a partial clone.
     fetches_lazily: bool,
     idle: IdleProcess,
+    /// The output that several sets share; `None` in a run for one set.
+    kept: Option<Arc<Kept>>,
 }
 
 /// The help of an error that a shallow clone causes.
@@ -156,6 +171,7 @@ impl Git {
             identity: None,
             fetches_lazily: true,
             idle: IdleProcess::default(),
+            kept: None,
         };
         git.shallow = git.boundary()?;
         Ok(git)
@@ -163,11 +179,7 @@ impl Git {
 
     /// The repository of `root`; `None` outside of a work tree.
     pub(crate) fn discover(root: &Path) -> Result<Option<Self>, GitError> {
-        match Self::open(root) {
-            Ok(git) => Ok(Some(git)),
-            Err(GitError::NotARepository(_) | GitError::NoWorkTree(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        unless_missing(Self::open(root))
     }
 
     /// The same repository after a fetch, which may change the boundary of a shallow clone.
@@ -187,7 +199,7 @@ impl Git {
             "--name-only",
             r"^(extensions\.partialclone|remote\..*\.promisor|core\.bare)$",
         ];
-        let listed = self.output("config", &args)?;
+        let (_, listed) = self.kept_output("config", &args, &[])?;
         Ok(listed
             .split(|b| *b == 0)
             .any(|name| !name.is_empty() && name != b"core.bare"))
@@ -295,11 +307,8 @@ impl Git {
 
     /// Whether `older` is `newer` or an ancestor of it in this clone.
     pub(crate) fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, GitError> {
-        let ids = [older, newer].map(|id| OsString::from(id.to_string()));
-        let args = [&[OsString::from("--is-ancestor")], ids.as_slice()].concat();
-        let mut running = self.start("merge-base", &args, Mode::Read)?;
-        drop(running.stdout()?);
-        Ok(running.finish(&[1])? == 0)
+        let args = ["--is-ancestor", &older.to_string(), &newer.to_string()];
+        Ok(self.kept_output("merge-base", &args, &[1])?.0 == 0)
     }
 
     pub(crate) fn stream(
@@ -357,6 +366,15 @@ impl Git {
         mode: Mode,
     ) -> Result<Running, GitError> {
         command::start(&self.program, &self.place, command, args, mode)
+    }
+}
+
+/// The opened repository; `None` outside of a work tree.
+pub(crate) fn unless_missing(opened: Result<Git, GitError>) -> Result<Option<Git>, GitError> {
+    match opened {
+        Ok(git) => Ok(Some(git)),
+        Err(GitError::NotARepository(_) | GitError::NoWorkTree(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

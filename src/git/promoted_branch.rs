@@ -179,7 +179,7 @@ impl Git {
     /// The remote that a local branch pulls from.
     fn upstream_remote(&self, branch: &str) -> Result<Option<String>, GitError> {
         let key = format!("branch.{branch}.remote");
-        let (_, remote) = self.output_or("config", &["--get", &key], &[1])?;
+        let (_, remote) = self.kept_output("config", &["--get", &key], &[1])?;
         let remote = String::from_utf8_lossy(&remote).trim_end().to_owned();
         Ok(Some(remote).filter(|remote| !remote.is_empty()))
     }
@@ -187,7 +187,7 @@ impl Git {
     /// The checked-out commit.
     pub(crate) fn head(&self) -> Result<Branch, GitError> {
         let args = ["--verify", "--quiet", "HEAD^{commit}"];
-        let (_, printed) = self.output_or("rev-parse", &args, &[1])?;
+        let (_, printed) = self.kept_output("rev-parse", &args, &[1])?;
         let tip = ObjectId::parse(printed.trim_ascii_end()).ok_or(GitError::Unborn)?;
         let name = "HEAD".to_owned();
         Ok(Branch { name, tip })
@@ -195,7 +195,7 @@ impl Git {
 
     /// The short name of the checked-out branch; `None` if `HEAD` is detached.
     pub(crate) fn checked_out(&self) -> Result<Option<String>, GitError> {
-        let (_, target) = self.output_or("symbolic-ref", &["--quiet", "HEAD"], &[1])?;
+        let (_, target) = self.kept_output("symbolic-ref", &["--quiet", "HEAD"], &[1])?;
         let target = String::from_utf8_lossy(&target).into_owned();
         Ok(target.trim_end().strip_prefix(BRANCHES).map(str::to_owned))
     }
@@ -203,7 +203,8 @@ impl Git {
     /// The remote-tracking branch that a local branch is configured to follow, such as `origin/main`.
     pub(crate) fn upstream(&self, branch: &str) -> Result<Option<String>, GitError> {
         let args = ["--format=%(upstream)", &format!("{BRANCHES}{branch}")];
-        let name = String::from_utf8_lossy(&self.output("for-each-ref", &args)?).into_owned();
+        let name =
+            String::from_utf8_lossy(&self.kept_output("for-each-ref", &args, &[])?.1).into_owned();
         Ok(name.trim_end().strip_prefix(REMOTES).map(str::to_owned))
     }
 
@@ -276,7 +277,7 @@ impl Git {
         }
         // for-each-ref does not list a symbolic reference to a missing branch.
         let args = ["--quiet", head.as_str()];
-        let (_, target) = self.output_or("symbolic-ref", &args, &[1])?;
+        let (_, target) = self.kept_output("symbolic-ref", &args, &[1])?;
         let target = String::from_utf8_lossy(&target).into_owned();
         Ok(name_of(target.trim_end()).map(TrackedHead::Missing))
     }
@@ -299,7 +300,8 @@ impl Git {
 
     /// Whether this clone contains any commit.
     fn has_any_commit(&self) -> Result<bool, GitError> {
-        if !self.output("for-each-ref", &["--count=1"])?.is_empty() {
+        let (_, listed) = self.kept_output("for-each-ref", &["--count=1"], &[])?;
+        if !listed.is_empty() {
             return Ok(true);
         }
         // A CI job may check out a commit without a reference.
@@ -328,7 +330,7 @@ impl Git {
             patterns,
         ]
         .concat();
-        let listed = self.output("for-each-ref", &args)?;
+        let (_, listed) = self.kept_output("for-each-ref", &args, &[])?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         Ok(listed
             .lines()

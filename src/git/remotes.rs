@@ -61,7 +61,8 @@ impl Git {
             "--name-only",
             r"^(remote\..*\.url|core\.bare)$",
         ];
-        let listed = String::from_utf8_lossy(&self.output("config", &args)?).into_owned();
+        let listed =
+            String::from_utf8_lossy(&self.kept_output("config", &args, &[])?.1).into_owned();
         let mut names: Vec<String> = listed
             .split('\0')
             .filter_map(remote_name)
@@ -98,7 +99,10 @@ impl Git {
             return Ok(None);
         }
         let args = ["--symref", "--quiet", "--end-of-options", remote, "HEAD"];
-        let listed = self.query_remote("ls-remote", remote, &args.map(OsString::from))?;
+        let (_, listed) = self.keep("ls-remote", &args, || {
+            let listed = self.query_remote("ls-remote", remote, &args.map(OsString::from))?;
+            Ok((0, listed))
+        })?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         // `ref: refs/heads/NAME`, a tab, `HEAD` (git-ls-remote, `--symref`).
         Ok(listed
@@ -229,7 +233,8 @@ impl Git {
             "--null",
             r"^(remote\..*\.(promisor|partialclonefilter)|core\.bare)$",
         ];
-        let listed = String::from_utf8_lossy(&self.output("config", &args)?).into_owned();
+        let listed =
+            String::from_utf8_lossy(&self.kept_output("config", &args, &[])?.1).into_owned();
         for entry in listed.split('\0') {
             let (key, value) = entry.split_once('\n').unwrap_or((entry, "true"));
             let setting = key

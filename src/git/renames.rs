@@ -52,7 +52,7 @@ impl Git {
         };
         args.push("--".into());
         args.extend(pathspecs.iter().cloned().map(OsString::from_vec));
-        parse(&self.output(command, &args)?)
+        parse(&self.kept_output(command, &args, &[])?.1)
     }
 }
 

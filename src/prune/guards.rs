@@ -206,7 +206,7 @@ pub(crate) fn gather(
     let found = reader.add_files(&WorkTree::new(&config.root), config, "in the work tree")?;
     check_refused(&found)?;
     // Ignored files protect digests as well, but do not count.
-    check_counts(config, &pins::find(&git::work_tree(config), config)?)?;
+    check_counts(config, &pins::find(&config.work_tree(), config)?)?;
     let branches = Branches::read(git, config, inputs.branch, inputs.pulls)?;
     let mut past = BranchConfigurations::default();
     let found_past = read_past(&mut past, &branches, config)?;

@@ -99,6 +99,7 @@ mod servers;
 mod set;
 mod sets;
 mod several_sets;
+mod shared_repository;
 mod stages;
 mod status;
 mod streams;

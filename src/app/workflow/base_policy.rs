@@ -22,7 +22,7 @@ use crate::{
 /// The warnings about keys that require less than on the base branch, or the reason that prevents
 /// the comparison.
 pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) -> Vec<Check> {
-    let git = match Git::discover(&config.root) {
+    let git = match services.discover_git(config) {
         Ok(Some(git)) => git,
         Ok(None) => return Vec::new(),
         Err(error) => return vec![checks::policy_unknown(&error.to_string())],

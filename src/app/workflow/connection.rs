@@ -200,7 +200,7 @@ pub(crate) fn connect_or_skip(
     missing_credential: MissingCredential,
     services: &Services,
 ) -> Result<Access<Forge>, Errors> {
-    let git = Git::discover(&config.root).map_err(Error::from)?;
+    let git = services.discover_git(config).map_err(Error::from)?;
     match connect(config, git.as_ref(), services)? {
         Access::NoToken(reason) if missing_credential == MissingCredential::Fail => {
             Err(no_token_error(&reason))

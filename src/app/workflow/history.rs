@@ -109,7 +109,7 @@ pub(crate) fn known_history(
     config: &Config,
     services: &Services,
 ) -> Result<Option<history::History>, GitError> {
-    let Some(git) = Git::discover(&config.root)? else {
+    let Some(git) = services.discover_git(config)? else {
         return Ok(None);
     };
     let base = known_bases(config, &git, services).into_iter().next();
@@ -146,7 +146,7 @@ fn read(
     scope: HoldScope,
     services: &Services,
 ) -> Result<Commits, GitError> {
-    let clone = Git::open(&config.root)?;
+    let clone = services.git(config)?;
     let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
         fetched_branch(&clone, head)?
     } else {

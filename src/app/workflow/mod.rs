@@ -54,6 +54,7 @@ mod session;
 pub(crate) mod set_diffs;
 pub(crate) mod set_files;
 mod settings;
+mod shared_repository;
 pub(crate) mod signatures;
 mod site;
 mod smoke;

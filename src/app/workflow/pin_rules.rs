@@ -10,7 +10,6 @@ use crate::{
     },
     config::Config,
     core::{checks, pins::Found},
-    git,
 };
 
 /// Checks that no two places find the same digest.
@@ -41,7 +40,7 @@ pub(crate) fn check_globs(config: &Config, found: &Found) -> Result<(), Errors> 
 
 /// Checks that every glob of `files` matches a file of the work tree, without a search for pins.
 pub(crate) fn check_globs_of_work_tree(config: &Config) -> Result<(), Errors> {
-    let listing = git::work_tree(config).list(&config.scanned)?;
+    let listing = config.work_tree().list(&config.scanned)?;
     refuse(config, &listing.unmatched(&config.scanned))
 }
 

@@ -16,6 +16,7 @@ use super::{
     caches::{FetchedSources, ImageAttempts, ImageCache, OtherSetsCache, TagCache, TrustCache},
     console::ItemProgress,
     settings,
+    shared_repository::SharedRepository,
 };
 use crate::{
     base::{
@@ -65,6 +66,8 @@ pub(crate) struct Services {
     pub(super) trust_cache: TrustCache,
     /// The layers of several sets; `None` in a run for one set.
     pub(super) kept_layers: RefCell<Option<LayerCache>>,
+    /// The repository of several sets; empty in a run for one set.
+    pub(super) shared_repository: OnceCell<SharedRepository>,
     /// The creation times in the future that were reported.
     reported_times: RefCell<BTreeSet<String>>,
     /// The runtime of all requests, which owns their open connections.
@@ -102,6 +105,7 @@ impl Services {
             server_facts: RefCell::default(),
             trust_cache: TrustCache::default(),
             kept_layers: RefCell::default(),
+            shared_repository: OnceCell::new(),
             runtime,
         })
     }

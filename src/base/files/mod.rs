@@ -2,6 +2,7 @@
 //!
 //! This module lists and opens files for other modules.
 
+mod config_name;
 mod open_directory;
 mod path;
 mod snapshot;
@@ -13,6 +14,7 @@ use std::{
     path::Path,
 };
 
+pub(crate) use config_name::{is_config_file, is_workflow_directory};
 pub(crate) use open_directory::{FILE, OpenDirectory, Unopened};
 pub(crate) use path::{Glob, Globs, PathError, RelPath, glob_regex};
 pub(crate) use snapshot::Snapshot;

@@ -37,12 +37,17 @@ pub(crate) struct Ignored {
     paths: HashSet<PathBuf>,
 }
 
-impl Ignored {
-    /// Adds a file, or a directory with everything in it.
-    pub(crate) fn add(&mut self, path: &RelPath) {
-        self.paths.insert(path.as_path().to_owned());
+/// The paths of files, and of directories with everything in them.
+impl<'p> FromIterator<&'p RelPath> for Ignored {
+    fn from_iter<I: IntoIterator<Item = &'p RelPath>>(paths: I) -> Self {
+        let paths = paths.into_iter();
+        Self {
+            paths: paths.map(|path| path.as_path().to_owned()).collect(),
+        }
     }
+}
 
+impl Ignored {
     /// Whether the list is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.paths.is_empty()
@@ -496,10 +501,8 @@ mod tests {
     #[test]
     fn ignored_files_are_never_listed() {
         let dir = tree(&["a.yml", "b.yml", "deps/c/d.yml", "sub/e.yml"]);
-        let mut ignored = Ignored::default();
-        for path in ["b.yml", "deps"] {
-            ignored.add(&RelPath::parse(path).unwrap());
-        }
+        let ignored = ["b.yml", "deps"].map(|path| RelPath::parse(path).unwrap());
+        let ignored = ignored.iter().collect();
         let globs = Globs::parse(["**/*.yml", "deps/c/*.yml", "!sub/**"]).unwrap();
         let tree = WorkTree::new(dir.path()).without(ignored);
         assert_eq!(names(&tree.list(&globs).unwrap()), ["a.yml"]);

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MAX_TIPS, claims::ClaimTemplates, log};
+use super::{MAX_TIPS, claims::ClaimTemplates};
 use crate::{
     config::{Config, Trailer},
-    git::{Git, GitError, ObjectId},
+    git::{Git, GitError, ObjectId, log},
     oci::{Pattern, Revision, TagPattern},
 };
 

@@ -89,11 +89,8 @@ fn is_part(merged: &Set, merge: &Set) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        core::history::{
-            log::{CommitInfo, Parents},
-            tests::examples::id,
-            walk::Content,
-        },
+        core::history::{tests::examples::id, walk::Content},
+        git::log::{CommitInfo, Parents},
         oci::{Digest, Pattern},
     };
 

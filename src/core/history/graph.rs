@@ -7,8 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::log::Parents;
-use crate::git::ObjectId;
+use crate::git::{ObjectId, log::Parents};
 
 /// A step of the visit. Commits are identified by their index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,13 +54,9 @@ mod claimed;
 mod claims;
 mod events;
 mod evidence;
-#[cfg(any(test, fuzzing))]
-#[path = "../../../fuzz/properties/git_log.rs"]
-pub(crate) mod fuzzing;
 mod graph;
 mod held;
 mod holds;
-mod log;
 mod membership;
 mod other_sets;
 mod past_config;
@@ -98,7 +94,7 @@ use crate::{
     base::{text::words, untrusted::masked_text},
     config::{Config, Operation, SetPath, TagTemplate},
     core::pins::Finder,
-    git::{Branch, Git, GitError, ObjectId},
+    git::{Branch, Git, GitError, ObjectId, log},
     oci::{Digest, Revision, TagPattern},
 };
 
@@ -123,6 +119,7 @@ pub(crate) use provenance::{Gap, Promoted, Provenance};
 #[cfg(test)]
 pub(crate) use tests::examples::ExampleCommit;
 pub(crate) use unreadable::Unreadable;
+pub(crate) use walk::read_paths;
 
 /// The digests of the images with agreeing pins, by name.
 pub(crate) type Digests = BTreeMap<String, Digest>;

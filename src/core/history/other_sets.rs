@@ -13,14 +13,13 @@ use std::{
 use super::{
     History,
     held::{HeldDigest, by_digest},
-    log,
     renames::{ConfigPath, config_pathspecs},
     unreadable::Unreadable,
 };
 use crate::{
     base::{files::RelPath, untrusted::plain},
     config::{self, Config, SetPath},
-    git::{Branch, Git, GitError, ObjectId, TreeFile},
+    git::{Branch, Git, GitError, ObjectId, TreeFile, log},
 };
 
 /// The sets of a branch.

@@ -16,7 +16,6 @@ use super::{
     blobs::PinList,
     claims::{self, ClaimTemplates, Claims},
     graph::Graph,
-    log::CommitInfo,
     point::Point,
     rules::{PastImage, PastImages},
     sets::Set,
@@ -26,7 +25,7 @@ use crate::{
     base::files::RelPath,
     config::{Config, Template, Trailer},
     core::pins::FileScanner,
-    git::{Branch, ObjectId},
+    git::{Branch, ObjectId, log::CommitInfo},
 };
 
 /// The last commits of a branch that changed some files.

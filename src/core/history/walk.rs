@@ -16,14 +16,16 @@ use super::{
     blobs::{Blob, PinList, Readings},
     claims::{ClaimTemplates, Claims},
     graph::{Graph, Step},
-    log::{self, CommitInfo},
     renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
     rules::{OwnRules, PastImages, Rules, Slots, TOO_LARGE, parse_at},
 };
 use crate::{
     base::files::{CHART, RelPath, is_reserved},
     config::Config,
-    git::{Git, GitError, ObjectId, Objects},
+    git::{
+        Git, GitError, ObjectId, Objects,
+        log::{self, CommitInfo},
+    },
 };
 
 /// The maximum number of directories; beyond it, the whole tree is read.
@@ -189,9 +191,7 @@ pub(super) fn walk(
     };
     let mut directories: BTreeSet<PathBuf> = walk.current.directories().collect();
     loop {
-        if directories.len() > MAX_DIRECTORIES {
-            directories = BTreeSet::from([PathBuf::new()]);
-        }
+        directories = limited(directories);
         let (graph, mut commits) = walk.read(tip, &directories)?;
         let mut missing = BTreeSet::new();
         for rules in walk.parsed.values().filter_map(OwnRules::known) {
@@ -243,6 +243,33 @@ pub(super) fn walk(
     }
 }
 
+/// The directories, or the whole tree if they are too many.
+fn limited(directories: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    if directories.len() > MAX_DIRECTORIES {
+        BTreeSet::from([PathBuf::new()])
+    } else {
+        directories
+    }
+}
+
+/// The paths of the repository whose changes the history of a set reads first. It reads further ones if
+/// older configurations have other directories, or other paths.
+pub(crate) fn read_paths(config: &Config) -> Vec<Vec<u8>> {
+    let rules = Rules::new(config, &mut Slots::new(config));
+    let path = ConfigPath::new(config.set_path.clone());
+    read_paths_of(&path, &limited(rules.directories().collect()))
+}
+
+/// The directories, and the configuration at a path.
+fn read_paths_of(path: &ConfigPath, directories: &BTreeSet<PathBuf>) -> Vec<Vec<u8>> {
+    let mut paths = Vec::new();
+    for directory in directories {
+        paths.push([&path.prefix, directory.as_os_str().as_bytes()].concat());
+    }
+    paths.push(path.path.clone());
+    paths
+}
+
 impl Walk<'_> {
     fn read(
         &mut self,
@@ -251,13 +278,10 @@ impl Walk<'_> {
     ) -> Result<(Graph, Vec<Commit>), GitError> {
         let mut paths = Vec::new();
         for path in &self.paths {
-            for directory in directories {
-                paths.push([&path.prefix, directory.as_os_str().as_bytes()].concat());
-            }
-            paths.push(path.path.clone());
+            paths.extend(read_paths_of(path, directories));
         }
         let mut logged = Vec::new();
-        log::reachable(self.git, tip, &paths)?.each(|commit| {
+        self.git.reachable(tip, &paths)?.each(|commit| {
             self.request_early(&commit.changes)?;
             logged.push(commit);
             Ok(())

@@ -81,7 +81,8 @@ fn search(
         blobs.insert(path, blob);
     })?;
     let configurations = blobs.keys().filter(|path| is_config_file(path.as_path()));
-    let others = OtherConfigurations::new(config, configurations.cloned());
+    let configurations = Arc::new(configurations.cloned().collect());
+    let others = OtherConfigurations::new(config, configurations);
     let mut contents = CommitContents { git, blobs };
     if config.outside != OutsidePolicy::Ignore {
         let paths: Vec<_> = entries.iter().map(|entry| &entry.path).collect();

@@ -9,9 +9,11 @@
 
 mod commit;
 mod layouts;
+mod shared;
 mod union;
 
 pub(crate) use commit::commit;
+pub(crate) use shared::SharedTree;
 pub(crate) use union::Union;
 
 use std::{
@@ -26,7 +28,7 @@ use crate::{
     config::{Config, OutsidePolicy, SetPath},
     core::{
         configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
-        outside::layouts::Layouts,
+        outside::{layouts::Layouts, shared::Configurations},
         pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
     },
     git::{self, Git, GitError, ObjectId, TrackedFile},
@@ -191,8 +193,7 @@ impl Contents for TreeContents {
 pub(crate) struct TrackedTree {
     files: WorkTree,
     listed: Listed,
-    /// The configuration files of the repository, by their paths from the top.
-    configurations: Vec<TrackedFile>,
+    configurations: Arc<Configurations>,
     /// The cause of a missing list of git.
     unread: Option<Unreadable>,
 }
@@ -207,14 +208,30 @@ enum Listed {
 }
 
 impl TrackedTree {
+    /// The files of a set, from a listing for several sets unless they must be listed for this set alone.
+    pub(crate) fn of_shared(config: &Config, shared: &SharedTree) -> Self {
+        match shared
+            .tracking
+            .of(&config.root, &config.searched_directories())
+        {
+            Ok(Some(tracking)) => Self {
+                files: WorkTree::new(&config.root).without(tracking.ignored),
+                listed: Listed::ByGit(tracking.tracked),
+                configurations: Arc::clone(&shared.configurations),
+                unread: None,
+            },
+            Ok(None) | Err(_) => Self::open(config),
+        }
+    }
+
     /// Lists the tracked files of the root. A failure of git is reported by [`TrackedTree::search`].
     pub(crate) fn open(config: &Config) -> Self {
         let files = WorkTree::new(&config.root);
-        match git::tracking(&config.root, &git::searched_directories(config)) {
+        match git::tracking(&config.root, &config.searched_directories()) {
             Ok(tracking) => Self {
                 files: files.without(tracking.ignored),
                 listed: Listed::ByGit(tracking.tracked),
-                configurations: tracking.configurations,
+                configurations: Arc::new(Configurations::new(tracking.configurations)),
                 unread: None,
             },
             Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
@@ -248,7 +265,7 @@ impl TrackedTree {
         Self {
             files,
             listed,
-            configurations,
+            configurations: Arc::new(Configurations::new(configurations)),
             unread,
         }
     }
@@ -263,13 +280,8 @@ impl TrackedTree {
     pub(crate) fn search(self, config: &Config, found: &Found, scope: Scope) -> Outside {
         let mut outside = Outside::default();
         outside.unread_configurations.extend(self.unread.clone());
-        let mut sparse_contents = HashMap::new();
-        let configurations = configurations::existing(self.configurations, &config.top());
-        for file in &configurations {
-            if let Some(id) = file.sparse.filter(|_| is_left_out(file, &config.top())) {
-                sparse_contents.insert(file.path.clone(), id);
-            }
-        }
+        let configurations = self.configurations.existing(&config.top());
+        let mut sparse_contents = configurations.left_out.clone();
         let is_tracked = matches!(self.listed, Listed::ByGit(_));
         let (mut files, mut sparse) = (Vec::new(), Vec::new());
         if config.outside != OutsidePolicy::Ignore {
@@ -302,8 +314,7 @@ impl TrackedTree {
         if !sparse.is_empty() {
             commit::sparse(config, found, sparse, &mut outside);
         }
-        let configurations = configurations.into_iter().map(|file| file.path);
-        let others = OtherConfigurations::new(config, configurations);
+        let others = OtherConfigurations::new(config, Arc::clone(&configurations.files));
         add_other_sets(&others, found, &mut contents, &mut outside);
         outside
     }

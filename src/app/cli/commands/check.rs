@@ -41,7 +41,7 @@ use crate::{
     core::{
         checks::{self, Check, Status},
         history::History,
-        outside::{Scope, TrackedTree, Union},
+        outside::{Scope, Union},
         pins::{self, Found},
     },
     oci::Revision,
@@ -147,7 +147,7 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
     if let Some(trust) = trust.as_ref().filter(|_| remote) {
         trust.warn_of_old_roots(&cx.services);
     }
-    let tree = TrackedTree::open(config);
+    let tree = cx.services.tracked_tree(config);
     let found = pins::find(tree.files(), config)?;
     pin_rules::check_globs(config, &found)?;
     pin_rules::check_places(config, &found)?;

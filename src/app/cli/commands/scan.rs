@@ -23,7 +23,6 @@ use crate::{
         checks,
         pins::{self, Found},
     },
-    git,
 };
 
 /// List every pin: file, line, column, image, digest
@@ -34,7 +33,7 @@ pub(in crate::app::cli) struct Arguments;
 pub(in crate::app::cli) fn run(_: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     warn_if_interrupted(&config, &*cx.services.console);
-    let found = pins::find(&git::work_tree(&config), &config)?;
+    let found = pins::find(&config.work_tree(), &config)?;
     pin_rules::check_places(&config, &found)?;
     match cx.output.format {
         Format::Json => cx.output.print_json(&ScanDocument::new(&config, &found)),

@@ -32,7 +32,16 @@ enum Selected {
     Sparse,
 }
 
-/// Reads every configuration below the current directory.
+impl SelectedSet {
+    fn config(&self) -> Option<&Config> {
+        match &self.config {
+            Ok(Selected::Set(config)) => Some(config),
+            Ok(Selected::Fleet | Selected::Sparse) | Err(_) => None,
+        }
+    }
+}
+
+/// Reads every configuration below the current directory. Their repository is read once for all of them.
 pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
     let directory = cx.services.environment.directory();
     let has_set_paths = git::is_in_repository(directory);
@@ -65,6 +74,8 @@ pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
         });
     }
     selected.sort_by(|a, b| a.path.cmp(&b.path));
+    let sets = selected.iter().filter_map(SelectedSet::config);
+    cx.services.share_repository(&sets.collect::<Vec<_>>());
     Ok(selected)
 }
 

@@ -36,7 +36,7 @@ use crate::{
         apply,
         checks::{self, Check, Status},
         history::{self, Digests, HeldSet, HistoryEntry},
-        outside::{Scope, TrackedTree},
+        outside::Scope,
         pins::{self, Found},
     },
     git::FETCH_HISTORY,
@@ -122,7 +122,7 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
 
 /// Gathers the status of a set.
 fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<Report, Errors> {
-    let tree = TrackedTree::open(config);
+    let tree = cx.services.tracked_tree(config);
     let found = pins::find(tree.files(), config)?;
     pin_rules::check_places(config, &found)?;
     let outside = tree.search(config, &found, Scope::Counted);

@@ -8,12 +8,14 @@ use crate::{
     core::history::{
         History, HistoryEntry, LineFacts, Provenance, UnknownPast,
         claims::Claims,
-        log::{CommitInfo, Parents},
         rules::{PastImage, PastImages},
         tests::examples::id,
         walk::{Commit, ConfigState, Content, UnknownContent},
     },
-    git::Branch,
+    git::{
+        Branch,
+        log::{CommitInfo, Parents},
+    },
 };
 
 pub(in crate::core::history) fn digest(text: &str) -> Digest {

@@ -12,11 +12,13 @@ use crate::{
         claims::Claims,
         evidence,
         graph::Graph,
-        log::{CommitInfo, Parents},
         sets::{Set, Sets},
         walk::{Commit, ConfigState, Content, UnknownContent},
     },
-    git::{Branch, ObjectId},
+    git::{
+        Branch, ObjectId,
+        log::{CommitInfo, Parents},
+    },
     oci::{Digest, Pattern, date},
 };
 

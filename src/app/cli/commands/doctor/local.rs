@@ -36,7 +36,7 @@ pub(super) fn configuration(config: &Config) -> DoctorRow {
 }
 
 pub(super) fn files(config: &Config) -> (Option<Found>, DoctorRow) {
-    match pins::find(&git::work_tree(config), config) {
+    match pins::find(&config.work_tree(), config) {
         Ok(found) => {
             let pins = counted(found.pins().len(), "pin");
             let files = counted(found.files_with_pins(), "file");

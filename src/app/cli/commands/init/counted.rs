@@ -23,7 +23,7 @@ use crate::{
         configurations,
         pins::{self, Located, Pin, discover::Discovery},
     },
-    git::{self, top_of_repository},
+    git::top_of_repository,
 };
 
 /// The maximum number of configurations in a message.
@@ -77,7 +77,7 @@ impl CountedPins {
             // The configuration of a fleet counts no pins here.
             return Ok(());
         }
-        let found = pins::find(&git::work_tree(&config), &config)?;
+        let found = pins::find(&config.work_tree(), &config)?;
         let name: Arc<str> = name.into();
         for pin in found.pins() {
             let file = config.root.join(pin.file.as_path());

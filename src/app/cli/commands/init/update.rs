@@ -34,7 +34,6 @@ use crate::{
             discover::{environments::environment, narrow},
         },
     },
-    git,
 };
 
 /// The maximum number of directories in a message.
@@ -80,7 +79,7 @@ pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
 
 impl Update {
     fn new(old: Config) -> Result<Self, Errors> {
-        let mut found = pins::find(&git::work_tree(&old), &old)?;
+        let mut found = pins::find(&old.work_tree(), &old)?;
         refuse_malformed(&old, &found)?;
         let globs = missing_globs(&old, &found);
         let mut problems = Vec::new();
@@ -88,7 +87,7 @@ impl Update {
         let mut added = Vec::new();
         if !globs.is_empty() {
             if let Some(extended) = with_globs(&old, &globs) {
-                let extended_found = pins::find(&git::work_tree(&extended), &extended)?;
+                let extended_found = pins::find(&extended.work_tree(), &extended)?;
                 refuse_malformed(&extended, &extended_found)?;
                 problems.extend(other_environments(&found, &extended_found));
                 text = extended.source_text.text.to_string();

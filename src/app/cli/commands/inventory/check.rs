@@ -23,7 +23,6 @@ use crate::{
         checks::{Check, Standard, Status, any_failed, check_required_labels, no_tag},
         pins,
     },
-    git,
     oci::{
         TagOrDigest,
         registry::{
@@ -139,7 +138,7 @@ fn builds<'c>(
         return tagged_builds(config, &selected, revision, sources, cx);
     }
     let mut builds = Vec::new();
-    let found = pins::find(&git::work_tree(config), config)?;
+    let found = pins::find(&config.work_tree(), config)?;
     for image in selected {
         let digests = found.digests_of(image);
         if digests.is_empty() && !names.is_empty() {

@@ -14,7 +14,6 @@ use crate::{
     config::{Config, Image, nearest},
     contents::inventory::Inventory,
     core::pins::{self, Found},
-    git,
     oci::{
         Digest, Platform, Reference, Repository, TagOrDigest,
         registry::{
@@ -130,7 +129,7 @@ pub(super) fn configured<'c>(text: &str, config: &'c Config) -> Option<&'c Image
 /// Interprets `text` as the name of a configured image, or as a reference.
 fn interpret(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), Errors> {
     if let Some(index) = config.images.iter().position(|image| image.name == text) {
-        let found = pins::find(&git::work_tree(config), config)?;
+        let found = pins::find(&config.work_tree(), config)?;
         let digest = pinned_digest(&found, index, text)?;
         let repository = config.images[index].repository.clone();
         return Ok((repository, TagOrDigest::Digest(digest)));

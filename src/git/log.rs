@@ -5,12 +5,10 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::ffi::OsStringExt,
     process::ChildStdout,
+    sync::Arc,
 };
 
-use crate::{
-    config::Trailer,
-    git::{Git, GitError, LOG_OPTIONS, ObjectId, Stream},
-};
+use super::{Git, GitError, LOG_OPTIONS, ObjectId, Stream};
 
 const COMMAND: &str = "log";
 const END: &str = "an end within a commit";
@@ -35,39 +33,39 @@ const CHANGE_OPTIONS: &[&str] = &[
 ];
 
 /// The maximum length of a field in bytes. A longer field cannot be a path or a title of repin.
-pub(super) const MAX_FIELD: usize = 64 * 1024;
+pub(crate) const MAX_FIELD: usize = 64 * 1024;
 /// The maximum length of the text after the subject.
-pub(super) const MAX_BODY: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// A commit that `git log` prints.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Commit {
-    pub(super) id: ObjectId,
-    pub(super) parents: Parents,
-    pub(super) info: CommitInfo,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) id: ObjectId,
+    pub(crate) parents: Parents,
+    pub(crate) info: CommitInfo,
     /// The lines of the message after the subject that may be trailers of repin.
-    pub(super) trailers: Vec<u8>,
+    pub(crate) trailers: Vec<u8>,
     /// The changes since the first parent, within the pathspecs.
-    pub(super) changes: Vec<Change>,
+    pub(crate) changes: Vec<Change>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Parents {
-    pub(super) first: Option<ObjectId>,
-    pub(super) others: Vec<ObjectId>,
+pub(crate) struct Parents {
+    pub(crate) first: Option<ObjectId>,
+    pub(crate) others: Vec<ObjectId>,
 }
 
 /// The date, the author and the subject of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CommitInfo {
-    /// `DATE AUTHOR`, then the subject, in one allocation, because a history has many commits.
-    text: Box<[u8]>,
+pub(crate) struct CommitInfo {
+    /// `DATE AUTHOR`, then the subject, in one allocation that sets share, because a history has many commits.
+    text: Arc<[u8]>,
     author_start: usize,
     subject_start: usize,
 }
 
 impl CommitInfo {
-    pub(super) fn new(date: &str, author: &str, subject: &[u8]) -> Self {
+    pub(crate) fn new(date: &str, author: &str, subject: &[u8]) -> Self {
         let prefix = format!("{date} {author}");
         Self {
             author_start: date.len() + 1,
@@ -77,30 +75,30 @@ impl CommitInfo {
     }
 
     /// ISO 8601.
-    pub(super) fn date(&self) -> String {
+    pub(crate) fn date(&self) -> String {
         String::from_utf8_lossy(&self.text[..self.author_start - 1]).into_owned()
     }
 
-    pub(super) fn author(&self) -> String {
+    pub(crate) fn author(&self) -> String {
         String::from_utf8_lossy(&self.text[self.author_start..self.subject_start]).into_owned()
     }
 
     /// The first paragraph on one line.
-    pub(super) fn subject(&self) -> &[u8] {
+    pub(crate) fn subject(&self) -> &[u8] {
         &self.text[self.subject_start..]
     }
 }
 
 /// A changed path of the repository.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) path: Vec<u8>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) path: Vec<u8>,
     /// The new content; `None` if the path is no longer a regular file.
-    pub(super) blob: Option<ObjectId>,
+    pub(crate) blob: Option<ObjectId>,
 }
 
 /// The commits that a running `git log` prints.
-pub(super) struct Log {
+pub(crate) struct Log {
     commits: LogParser<BufReader<ChildStdout>>,
     stream: Stream,
 }
@@ -127,7 +125,7 @@ impl Log {
     }
 
     /// Calls `each` with every commit until it returns an error.
-    pub(super) fn each(
+    pub(crate) fn each(
         mut self,
         mut each: impl FnMut(Commit) -> Result<(), GitError>,
     ) -> Result<(), GitError> {
@@ -148,7 +146,7 @@ impl Log {
 
 /// The commits that are reachable from `tip`, in any order, with the changes under `paths` (in the
 /// repository; an empty path selects every file).
-pub(super) fn reachable(git: &Git, tip: &ObjectId, paths: &[Vec<u8>]) -> Result<Log, GitError> {
+pub(crate) fn reachable(git: &Git, tip: &ObjectId, paths: &[Vec<u8>]) -> Result<Log, GitError> {
     let paths = paths
         .iter()
         .map(|path| OsString::from_vec([b":(top,literal)", path.as_slice()].concat()));
@@ -157,33 +155,49 @@ pub(super) fn reachable(git: &Git, tip: &ObjectId, paths: &[Vec<u8>]) -> Result<
 }
 
 /// The commits that are reachable from `tip` and changed a file of the pathspecs, newest first.
-pub(super) fn changes(git: &Git, tip: &ObjectId, pathspecs: &[Vec<u8>]) -> Result<Log, GitError> {
+pub(crate) fn changes(git: &Git, tip: &ObjectId, pathspecs: &[Vec<u8>]) -> Result<Log, GitError> {
     let paths = pathspecs.iter().cloned().map(OsString::from_vec);
     let options = [&["--full-history"], CHANGE_OPTIONS].concat();
     Log::start(git, &options, [tip.to_string()], paths)
 }
 
 /// The distinct commits that `tips` reach, with all changes.
-pub(super) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+pub(crate) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);
     Log::start(git, CHANGE_OPTIONS, tips, [])
 }
 
 /// The distinct commits that `tips` reach, without their changes.
-pub(super) fn messages(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+pub(crate) fn messages(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);
     Log::start(git, &["--no-patch"], tips, [])
 }
 
+/// The beginning of the keys of repin's trailers.
+const TRAILER: &[u8] = b"repin-";
+
+/// The lines of the text after a subject that may be trailers of repin.
+pub(crate) fn trailer_lines(body: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for line in body.split(|byte| *byte == b'\n') {
+        let start = line.get(..TRAILER.len()).unwrap_or_default();
+        if start.eq_ignore_ascii_case(TRAILER) {
+            lines.extend_from_slice(line);
+            lines.push(b'\n');
+        }
+    }
+    lines
+}
+
 /// Parses the output of `git log`.
-pub(super) struct LogParser<R> {
+pub(crate) struct LogParser<R> {
     reader: R,
     /// The last field.
     field: Vec<u8>,
 }
 
 impl<R: BufRead> LogParser<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Self {
             reader,
             field: Vec::new(),
@@ -191,7 +205,7 @@ impl<R: BufRead> LogParser<R> {
     }
 
     /// The next commit; `None` after the last.
-    pub(super) fn next(&mut self) -> Result<Option<Commit>, GitError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Commit>, GitError> {
         if self.peek()?.is_none() {
             return Ok(None);
         }
@@ -217,7 +231,7 @@ impl<R: BufRead> LogParser<R> {
             author_start: date_end + 1,
             subject_start,
         };
-        let trailers = Trailer::lines(self.field_up_to(MAX_BODY)?);
+        let trailers = trailer_lines(self.field_up_to(MAX_BODY)?);
         let mut changes = Vec::new();
         // An object id starts with another byte.
         while matches!(self.peek()?, Some(b'\n' | b':')) {
