@@ -301,8 +301,8 @@ mod tests {
                 "mod find; mod pin; pub use find::Found;",
             ),
             parse("src/core/pins/find.rs", "use super::pin::Pin;"),
-            parse("src/core/pins/pin.rs", "use crate::plan::Plan;"),
-            parse("src/core/plan.rs", "use crate::pins::find::Found;"),
+            parse("src/core/pins/pin.rs", "use crate::core::plan::Plan;"),
+            parse("src/core/plan.rs", "use crate::core::pins::find::Found;"),
         ];
         assert_eq!(
             cycles(&cycle),
@@ -327,7 +327,7 @@ mod tests {
         let line = [
             parse("src/core/pins/mod.rs", "mod find; pub use find::Found;"),
             parse("src/core/pins/find.rs", "use super::Pin;"),
-            parse("src/core/plan.rs", "use crate::pins::find::Found;"),
+            parse("src/core/plan.rs", "use crate::core::pins::find::Found;"),
         ];
         assert_eq!(cycles(&line), [] as [&str; 0]);
     }
@@ -335,13 +335,13 @@ mod tests {
     #[test]
     fn upward_use_is_reported_with_its_location() {
         assert_eq!(
-            uses("src/core/plan/mod.rs", "\nuse crate::cli::Exit;"),
-            ["src/core/plan/mod.rs:2: plan → cli (crate::cli::Exit)"]
+            uses("src/core/plan/mod.rs", "\nuse crate::app::cli::Exit;"),
+            ["src/core/plan/mod.rs:2: core → app (crate::app::cli::Exit)"]
         );
         assert_eq!(
             uses(
                 "src/core/plan/mod.rs",
-                "use crate::{pins::Found, checks::{self, Check}};"
+                "use crate::{config::Config, oci::{self, Digest}};"
             ),
             [] as [&str; 0]
         );
@@ -400,12 +400,9 @@ mod tests {
             "use super::super::*;",
             "use crate::{self as root};",
         ] {
-            assert_eq!(uses("src/core/checks/pins.rs", text).len(), 1, "{text}");
+            assert_eq!(uses("src/core/checks.rs", text).len(), 1, "{text}");
         }
-        assert_eq!(
-            uses("src/core/checks/pins.rs", "use super::*;"),
-            [] as [&str; 0]
-        );
+        assert_eq!(uses("src/core/checks.rs", "use super::*;"), [] as [&str; 0]);
     }
 
     #[test]

@@ -27,7 +27,9 @@ use crate::{
     },
     config::Config,
     contents::inventory::LayerCache,
+    core::outside::TrackedTree,
     forge::ServerFacts,
+    git::{self, Git, GitError},
     oci::{
         date,
         registry::{Mapping, Registries, Settings, Source, Sources},
@@ -270,6 +272,42 @@ impl Services {
             self.console.warn(&text);
         }
         None
+    }
+}
+
+impl Services {
+    /// Reads the repository around the current directory once for these sets. A single set reads only its
+    /// own files and their history.
+    pub(crate) fn share_repository(&self, sets: &[&Config]) {
+        if sets.len() < 2 {
+            return;
+        }
+        let shared = SharedRepository::new(self.environment.directory(), sets);
+        // A command selects its sets once.
+        let _ = self.shared_repository.set(shared);
+    }
+
+    /// The repository of a set.
+    pub(super) fn git(&self, config: &Config) -> Result<Git, GitError> {
+        let shared = self.shared_repository.get();
+        match shared.and_then(SharedRepository::git) {
+            Some(shared) => shared.at(&config.root),
+            None => Git::open(&config.root),
+        }
+    }
+
+    /// The repository of a set; `None` outside of a work tree.
+    pub(super) fn discover_git(&self, config: &Config) -> Result<Option<Git>, GitError> {
+        git::unless_missing(self.git(config))
+    }
+
+    /// The work tree of a set, with the list of its files.
+    pub(crate) fn tracked_tree(&self, config: &Config) -> TrackedTree {
+        let shared = self.shared_repository.get();
+        match shared.and_then(SharedRepository::tree) {
+            Some(shared) => TrackedTree::of_shared(config, shared),
+            None => TrackedTree::open(config),
+        }
     }
 }
 
