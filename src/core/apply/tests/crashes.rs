@@ -161,7 +161,7 @@ impl World {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([
             "--exact",
-            "apply::tests::crashes::child",
+            "core::apply::tests::crashes::child",
             "--nocapture",
             "--test-threads=1",
         ]);
