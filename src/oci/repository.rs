@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// A repository such as `ghcr.io/acme/fix`. Two host_spellings of one repository are equal.
+/// A repository such as `ghcr.io/acme/fix`. Two spellings of one repository are equal.
 #[derive(Debug, Clone)]
 pub struct Repository {
     /// The name as written.
@@ -160,7 +160,7 @@ impl Repository {
         }
     }
 
-    /// Host and path, the same for all host_spellings of a repository.
+    /// Host and path, the same for all spellings of a repository.
     pub fn canonical(&self) -> String {
         format!("{}/{}", self.host, self.path)
     }
@@ -228,7 +228,7 @@ pub(crate) fn canonical_host(text: &str) -> String {
     }
 }
 
-/// The host_spellings of a canonical host.
+/// The spellings of a canonical host.
 pub(crate) fn host_spellings(host: &str) -> Vec<String> {
     let mut names = vec![host];
     if host == HUB {
@@ -236,9 +236,9 @@ pub(crate) fn host_spellings(host: &str) -> Vec<String> {
     }
     let with_port = names.iter().map(|name| format!("{name}{DEFAULT_PORT}"));
     let with_port = with_port.filter(|name| canonical_host(name) == host);
-    let mut host_spellings: Vec<_> = with_port.collect();
-    host_spellings.extend(names.into_iter().map(str::to_owned));
-    host_spellings
+    let mut spellings: Vec<_> = with_port.collect();
+    spellings.extend(names.into_iter().map(str::to_owned));
+    spellings
 }
 
 fn is_dns_label(label: &str) -> bool {

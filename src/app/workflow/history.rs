@@ -50,7 +50,7 @@ struct Commits {
 
 pub(super) enum Origin {
     Clone {
-        git: Git,
+        git: Box<Git>,
         role: BranchRole,
     },
     /// The last commits that a forge lists.
@@ -154,6 +154,7 @@ fn read(
         (clone, branch)
     };
     let history = read_branch(&git, config, &branch, scope, services)?;
+    let git = Box::new(git);
     let origin = Origin::Clone { git, role };
     Ok(Commits { history, origin })
 }
