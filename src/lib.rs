@@ -10,7 +10,7 @@
 //!       ┌────┼──────┤
 //! contents trust  forge  layers, packages │ signatures │ GitHub, Gitea, Forgejo
 //!       └────┼──────┘
-//!          config        repin.yaml; makes the policies of the rooms above
+//!          config        repin.yaml; makes the policies of the rooms that it uses
 //!            │
 //!           core         pins, history, holds, checks, plan, apply
 //!            │

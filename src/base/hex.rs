@@ -1,4 +1,4 @@
-//! Lowercase hexadecimal digits.
+//! Hexadecimal digits.
 
 /// Whether all bytes are lowercase hexadecimal digits.
 pub(crate) fn is_hex(bytes: &[u8]) -> bool {
@@ -32,4 +32,13 @@ pub(crate) fn decode_hex(text: &[u8], bytes: &mut [u8]) -> Option<()> {
         *byte = high << 4 | low;
     }
     (all_values < 16).then_some(())
+}
+
+/// The value of hexadecimal digits without a sign.
+pub(crate) fn hex_value(digits: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(digits).ok()?;
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u32::from_str_radix(digits, 16).ok()
 }

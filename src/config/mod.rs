@@ -37,6 +37,7 @@ pub(crate) mod types;
 mod verify;
 pub(crate) mod yaml;
 
+use crate::base::files::is_config_file;
 use std::{
     fs::{File, Metadata},
     io::{self, Read as _},
@@ -50,7 +51,7 @@ use crate::{
     base::{
         code::Code,
         error::{Error, SourceText},
-        files::{FILE, MAX_CONFIG, OpenDirectory, RelPath, Unopened, WorkTree},
+        files::{FILE_FLAGS, MAX_CONFIG_SIZE, OpenDirectory, RelPath, Unopened, WorkTree},
         untrusted::shell,
     },
     git::{self, top_of_repository},
@@ -58,7 +59,6 @@ use crate::{
 
 pub(crate) use change_templates::FormerSet;
 
-pub(crate) use crate::base::files::{is_config_file, is_workflow_directory};
 pub(crate) use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
 pub(crate) use forge::{Forge, ForgeKind, is_owner_name};
 pub(crate) use freshness::Freshness;
@@ -207,14 +207,14 @@ fn load_file(file: &Path, name: &str, selection: Selection) -> Result<Config, Ve
     if !metadata.is_file() {
         return Err(unreadable(Unopened::Special));
     }
-    if metadata.len() > MAX_CONFIG {
+    if metadata.len() > MAX_CONFIG_SIZE {
         return Err(error(format!(
             "the configuration {name} is larger than 1 MiB"
         )));
     }
     let mut bytes = Vec::new();
     opened
-        .take(MAX_CONFIG + 1)
+        .take(MAX_CONFIG_SIZE + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(Unopened::Io(error)))?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -260,7 +260,7 @@ fn open(file: &Path, selection: Selection) -> Result<(File, Metadata), Unopened>
         (None, Selection::Search) => directory,
         (None, Selection::Path) => {
             // Opening a pipe must not block; the caller refuses it.
-            let opened = rustix::fs::open(&file, FILE, Mode::empty());
+            let opened = rustix::fs::open(&file, FILE_FLAGS, Mode::empty());
             let opened = opened.map_err(Unopened::from)?;
             let opened = File::from(opened);
             let metadata = opened.metadata().map_err(Unopened::Io)?;

@@ -6,6 +6,15 @@
 //! files in question, and only its pins count. The pins of the set of this run are found in
 //! [`pins`](crate::core::pins).
 
+use crate::{
+    base::{
+        error::Error,
+        files::{MAX_CONFIG_SIZE, RelPath, Snapshot, Survey, is_config_file, survey_all},
+    },
+    config::{self, Config, IgnoredFiles, SetPath},
+    core::pins::{FileScanner, MAX_PINNED_FILE},
+    git::{self, GitError, TrackedFile},
+};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, HashMap, HashSet},
@@ -15,16 +24,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     thread,
-};
-
-use crate::{
-    base::{
-        error::Error,
-        files::{RelPath, Snapshot, Survey, survey_all},
-    },
-    config::{self, Config, IgnoredFiles, SetPath, is_config_file},
-    core::pins::{FileScanner, MAX_PINNED_FILE},
-    git::{self, GitError, TrackedFile},
 };
 
 /// The number of configurations that are read before they are parsed.
@@ -304,7 +303,7 @@ impl<'c> OtherConfigurations<'c> {
         if self.size.get() >= MAX_TOTAL_SIZE {
             return Err("the configurations of the other sets exceed 8 MiB".to_owned());
         }
-        let content = contents.read(set.file(), crate::base::files::MAX_CONFIG)?;
+        let content = contents.read(set.file(), MAX_CONFIG_SIZE)?;
         self.size.set(self.size.get() + content.len());
         Ok(content)
     }

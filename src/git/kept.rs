@@ -1,6 +1,6 @@
 //! A repository that several sets share: each query about it starts one process for all of them.
 //!
-//! Only a command for several sets shares a repository, see `workflow`. The configuration, the references
+//! Only a command for several sets shares a repository, see `app::workflow`. The configuration, the references
 //! and the logs are kept until the end of the run, so every set sees the repository at the same moment.
 //! Objects are not kept: one process reads them for all handles (`objects`).
 

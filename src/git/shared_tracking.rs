@@ -62,7 +62,7 @@ impl SharedTracking {
     }
 
     /// The files of a set without the configurations, as [`ls_files::tracking`] lists them; `None` if they
-    /// must be listed for this set alone.
+    /// must be listed for this set only.
     pub(crate) fn of(
         &self,
         root: &Path,
@@ -160,12 +160,12 @@ mod tests {
     }
 
     /// Compares the shared listing of each set with its own; returns the directories of the sets that are
-    /// listed alone.
+    /// listed separately.
     fn compare(top: &Path, directory: &str, sets: &[Config]) -> BTreeSet<String> {
         let searched: Vec<_> = sets.iter().flat_map(Config::searched_paths).collect();
         let (shared, configurations) =
             SharedTracking::read(&top.join(directory), &searched).unwrap();
-        let mut alone = BTreeSet::new();
+        let mut separate = BTreeSet::new();
         for config in sets {
             let own = ls_files::tracking(&config.root, &config.searched_directories()).unwrap();
             assert_eq!(configurations, own.configurations);
@@ -179,10 +179,10 @@ mod tests {
                     "{}",
                     config.set_path
                 ),
-                None => drop(alone.insert(config.set_path.directory().display().to_string())),
+                None => drop(separate.insert(config.set_path.directory().display().to_string())),
             }
         }
-        alone
+        separate
     }
 
     /// Sets with names that begin alike, nested ones, and ignored files, directories and roots.
@@ -194,8 +194,8 @@ mod tests {
             ("ab", "'x/*.yml'"),
             ("a-b", "'*.yml', '!skip.yml'"),
             ("a/deep", "'*.yml'"),
-            ("gone", "'*.yml', 'build/*.yml'"),
-            ("gone/below", "'*.yml'"),
+            ("excluded", "'*.yml', 'build/*.yml'"),
+            ("excluded/below", "'*.yml'"),
         ]
         .map(|(directory, files)| set(top, directory, files));
         let directories = [
@@ -205,8 +205,8 @@ mod tests {
             "ab/",
             "a-b/",
             "a/deep/",
-            "gone/",
-            "gone/below/",
+            "excluded/",
+            "excluded/below/",
             "out/",
         ];
         for directory in directories {
@@ -214,7 +214,7 @@ mod tests {
             write(top, &format!("{directory}new-file.yml"), "");
         }
         for path in [
-            "gone/build/app.yml",
+            "excluded/build/app.yml",
             "out/ignored.yml",
             "a/deep/ignored.yml",
         ] {
@@ -229,7 +229,7 @@ mod tests {
                 "*repin.yaml",
                 "*app.yml",
                 ".gitignore",
-                ":!gone/build",
+                ":!excluded/build",
             ],
         );
         sets.into()
@@ -242,9 +242,9 @@ mod tests {
         let sets = sets(top);
         assert!(compare(top, "", &sets).is_empty());
         // The others are not below this directory.
-        let alone = compare(top, "a", &sets);
-        let alone: Vec<_> = alone.iter().map(String::as_str).collect();
-        assert_eq!(alone, ["", "a-b", "ab", "gone", "gone/below"]);
+        let separate = compare(top, "a", &sets);
+        let separate: Vec<_> = separate.iter().map(String::as_str).collect();
+        assert_eq!(separate, ["", "a-b", "ab", "excluded", "excluded/below"]);
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn set_without_a_tracked_file_or_in_another_repository_is_listed_alone() {
+    fn set_without_tracked_file_is_listed_separately() {
         let directory = tempfile::tempdir().unwrap();
         let top = directory.path();
         let mut sets = sets(top);
@@ -297,13 +297,13 @@ mod tests {
         let (shared, _) = SharedTracking::read(top, &searched).unwrap();
         for config in &sets {
             let directory = config.set_path.directory();
-            let is_alone = ["untracked", "ab"]
+            let is_separate = ["untracked", "ab"]
                 .iter()
-                .any(|alone| directory == Path::new(alone));
+                .any(|separate| directory == Path::new(separate));
             let found = shared
                 .of(&config.root, &config.searched_directories())
                 .unwrap();
-            assert_eq!(found.is_none(), is_alone, "{}", directory.display());
+            assert_eq!(found.is_none(), is_separate, "{}", directory.display());
         }
         // A directory that no set searches.
         sets[2] = set(top, "a-b", "'other/*.yml'");

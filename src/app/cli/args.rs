@@ -43,7 +43,7 @@ pub(super) struct Global {
         default_value = "human",
         hide_possible_values = true
     )]
-    pub(super) format: crate::app::cli::format::Format,
+    pub(super) format: super::format::Format,
     /// Use color: always, never, or auto (on a terminal, unless `NO_COLOR` is set)
     #[arg(
         long,
@@ -52,7 +52,7 @@ pub(super) struct Global {
         default_value = "auto",
         hide_possible_values = true
     )]
-    pub(super) color: crate::app::cli::format::When,
+    pub(super) color: super::format::When,
     /// Print only results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,

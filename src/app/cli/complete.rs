@@ -43,7 +43,7 @@ pub(super) fn print_completions(
     environment: &Environment,
 ) -> Option<ExitCode> {
     environment.filled(VARIABLE)?;
-    let completed = CompleteEnv::with_factory(crate::app::cli::command)
+    let completed = CompleteEnv::with_factory(super::command)
         .var(VARIABLE)
         .try_complete(arguments, Some(environment.directory()));
     match completed {
@@ -106,7 +106,7 @@ pub(super) fn builds(current: &OsStr) -> Vec<CompletionCandidate> {
 /// The revisions in the registry with the number of their images.
 fn builds_in_registry() -> Option<Vec<(String, String)>> {
     let config = configuration()?;
-    let environment = crate::app::cli::environment().ok()?;
+    let environment = super::environment().ok()?;
     let interruption = Arc::new(Interruption::new(Box::new(|_| ())));
     let services = Services::new(environment, Vec::new(), Box::new(Silence), interruption).ok()?;
     let git = Git::open(&config.root).ok();
@@ -171,7 +171,7 @@ fn history() -> Option<Vec<HistoryEntry>> {
 }
 
 fn configuration() -> Option<Config> {
-    let environment = crate::app::cli::environment().ok()?;
+    let environment = super::environment().ok()?;
     let file = config::find(environment.directory())?;
     config::load(&file, config::FILE_NAME).ok()
 }

@@ -1,11 +1,5 @@
 //! The context of a command, from its arguments, the environment and the configuration file.
 
-use std::{
-    cell::Cell,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-
 use super::{
     args::{ChangeOptions, Global, PullRequestState, strict_bool},
     format::Volume,
@@ -17,7 +11,7 @@ use crate::{
     base::{
         code::Code,
         error::{Error, Errors, usage},
-        files::RelPath,
+        files::{RelPath, is_config_file},
         text::few,
         untrusted::plain,
     },
@@ -25,6 +19,11 @@ use crate::{
     core::configurations::{self, Listing},
     forge::Readiness,
     git::{self, GitError},
+};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The number of configuration files that an error lists; the others are counted.
@@ -166,7 +165,7 @@ impl Context {
             }
             Err(error) => return Err(Error::from(&error).into()),
         };
-        let is_config = |file: &&RelPath| config::is_config_file(file.as_path());
+        let is_config = |file: &&RelPath| is_config_file(file.as_path());
         let files: Vec<_> = untracked.iter().filter(is_config).collect();
         if !files.is_empty() {
             let names = few(files.iter().map(ToString::to_string), MAX_LISTED);
@@ -179,7 +178,7 @@ impl Context {
 
     /// Warns if `--config` selects a file that other sets and `prune` do not find.
     pub(super) fn warn_of_file_name(&self, config: &Config) {
-        if !config::is_config_file(config.set_path.as_path()) {
+        if !is_config_file(config.set_path.as_path()) {
             let name = plain(config.file_name());
             self.output.write_stderr(&format!(
                 "warning: other sets and `repin prune` do not find {name}: a configuration is called {FILE_NAME} or \

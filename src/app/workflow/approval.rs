@@ -5,8 +5,6 @@
 //! rollback would verify it now: with the configuration and the files of the base branch, and with
 //! tags that are resolved in this run.
 
-use std::path::Path;
-
 use super::{
     Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop, image_rows,
     run::plan,
@@ -23,15 +21,17 @@ use crate::{
     base::{
         code::Code,
         error::{Class, Error, Errors},
+        files::is_config_file,
         untrusted::plain,
     },
-    config::{self, Config, Operation, SetPath},
+    config::{Config, Operation, SetPath},
     core::{
         checks::{Approved, Overrides, Status},
         history::HoldScope,
     },
     forge::{Forge, Pull},
 };
+use std::path::Path;
 
 /// A pull request that may be merged.
 pub(crate) enum Candidate {
@@ -215,7 +215,7 @@ fn belongs_to_other_set(
     if !files.contains_key(&marker.set.to_string()) {
         // It may be the former path of any other set.
         let paths = files.keys().map(Path::new);
-        let paths = paths.filter(|path| config::is_config_file(path));
+        let paths = paths.filter(|path| is_config_file(path));
         sets = paths.filter_map(|path| SetPath::new(path).ok()).collect();
     }
     for set in sets {

@@ -1,13 +1,12 @@
 //! The configuration of a set on a base branch, also if the work tree renames or moves it.
 
-use std::{collections::BTreeSet, path::Path};
-
 use crate::{
-    base::files::RelPath,
+    base::files::{MAX_CONFIG_SIZE, RelPath},
     config::{self, Config, FILE_NAME, SetPath, is_config_file_of},
     core::history::{Replaced, replaced_in_index},
     git::{self, Git, GitError, ObjectId, TreeFile},
 };
+use std::{collections::BTreeSet, path::Path};
 
 /// The configuration of a set at a commit.
 pub(super) enum BaseConfig {
@@ -65,7 +64,7 @@ fn parse_at(
     root: &Path,
     set_path: &SetPath,
 ) -> Result<Option<Config>, String> {
-    let file = git.file(commit, path, crate::base::files::MAX_CONFIG);
+    let file = git.file(commit, path, MAX_CONFIG_SIZE);
     let bytes = match file.map_err(|error| error.to_string())? {
         TreeFile::Content(bytes) => bytes,
         TreeFile::Absent => return Ok(None),

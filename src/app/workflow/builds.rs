@@ -281,9 +281,7 @@ impl<'s> BuildList<'s> {
             return Ok(Order::Unknown(UnknownOrder::SourceUnavailable(errors)));
         }
         let order = self.order.of_revisions(new, pinned);
-        let order = self
-            .services
-            .wait(order, "determining the order of builds")?;
+        let order = self.services.wait_for_order(order)?;
         if let Order::Unknown(UnknownOrder::SourceUnavailable(errors)) = &order {
             *self.source_error.borrow_mut() = Some(errors.clone());
         }

@@ -8,7 +8,7 @@ use crate::{
     base::{
         code::Code,
         error::{Error, Errors, SourceText},
-        files::{Files, Snapshot},
+        files::{Files, MAX_CONFIG_SIZE, RelPath, Snapshot},
     },
     config::{self, Config, Operation},
     core::{
@@ -78,9 +78,9 @@ fn config_of(local: &Config, git: &Git, branch: &Branch) -> Result<Config, Error
         let help = format!("merge {} into the base branch, and fetch it", local.file);
         Errors::from(Error::input(Code::CONFIG, message).help(help))
     };
-    let path = crate::base::files::RelPath::parse(local.file_name())
+    let path = RelPath::parse(local.file_name())
         .map_err(|error| unusable(&format!("has an unusable path: {error}")))?;
-    let file = git.file(&branch.tip, &path, crate::base::files::MAX_CONFIG);
+    let file = git.file(&branch.tip, &path, MAX_CONFIG_SIZE);
     let bytes = match file.map_err(Error::from)? {
         TreeFile::Content(bytes) => bytes,
         TreeFile::Absent => return Err(unusable("does not exist")),

@@ -125,7 +125,7 @@ pub(super) fn plan(
     if request.operation == Operation::Promotion {
         let order =
             history.determine_order(&builds, site.config(), &request.revision, &counted.found);
-        services.wait(order, "determining the order of builds");
+        services.wait_for_order(order);
     }
     let stages = match request.operation {
         Operation::Promotion => {
@@ -390,7 +390,7 @@ impl ImageVerifier<'_> {
                 };
                 let history = self.history.promoted_or_local().ok();
                 let order = self.builds.of_images(open, history, &set, services);
-                match services.wait(order, "determining the order of builds") {
+                match services.wait_for_order(order) {
                     Ok(order) => Some(order),
                     Err(errors) => return Err(chain.stop(errors.into_iter().collect()).into()),
                 }

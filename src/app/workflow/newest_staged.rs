@@ -291,8 +291,7 @@ impl AgeOfCandidates<'_> {
     fn relative_to_current(&self, revision: &Revision) -> Result<Age, Errors> {
         let mut order = if let Some(known) = self.known {
             let order = self.order.of_set(known, revision, self.pinned);
-            let message = "determining the order of builds";
-            self.services.wait(order, message)?
+            self.services.wait_for_order(order)?
         } else {
             let reason = "there is no git history".to_owned();
             Order::Unknown(UnknownOrder::NoHistory(reason))
@@ -332,8 +331,7 @@ impl AgeOfCandidates<'_> {
             found,
         };
         let order = self.order.of_images(order, self.known, &set, self.services);
-        let message = "determining the order of builds";
-        self.services.wait(order, message)
+        self.services.wait_for_order(order)
     }
 
     /// The age of the candidate at `index`. If neither versions nor commits show the order, that of the stage
@@ -342,9 +340,7 @@ impl AgeOfCandidates<'_> {
         for proposal in self.proposals {
             let proposed = &proposal.revision;
             let order = self.order.of_revisions(revision, proposed);
-            let order = self
-                .services
-                .wait(order, "determining the order of builds")?;
+            let order = self.services.wait_for_order(order)?;
             let is_proposed = |other: &Candidate| other.revision.as_ref() == Some(proposed);
             let unknown = match order {
                 Order::Known(KnownOrder { is_older: true, .. }) => return Ok(Age::Older),

@@ -28,10 +28,10 @@ use rustix::{
 use crate::{
     base::{
         error::{Error, Errors, usage},
-        files::{RelPath, is_reserved},
+        files::{RelPath, is_config_file, is_reserved},
         untrusted::plain,
     },
-    config::{Config, IgnoredFiles, is_config_file},
+    config::{Config, IgnoredFiles},
     git::{self, top_of_repository},
 };
 

@@ -1,5 +1,5 @@
 //! A quick test of the sets that are available for rollback: whether each pinned digest exists, and whether its
-//! tag still resolves to it. It verifies nothing else; [`crate::app::workflow::rehearse`] runs every check.
+//! tag still resolves to it. It verifies nothing else; [`super::rehearse`] runs every check.
 
 use std::collections::HashMap;
 

@@ -9,7 +9,7 @@ use crate::{
     base::{
         code::Code,
         error::{Class, Error, Errors},
-        files::RelPath,
+        files::{MAX_CONFIG_SIZE, RelPath},
     },
     config::{self, AlsoPinned, Config, Prune, SetPath, StageSet},
     core::{configurations, history::parse_config},
@@ -68,7 +68,7 @@ fn sparse_set(git: &Git, file: &RelPath, config: &Config) -> Result<Result<Confi
     let Some(blob) = blob.and_then(|tracked| tracked.sparse) else {
         return Ok(Err("it is no longer tracked".to_owned()));
     };
-    let Some(bytes) = git.blob(blob, crate::base::files::MAX_CONFIG)? else {
+    let Some(bytes) = git.blob(blob, MAX_CONFIG_SIZE)? else {
         return Ok(Err("it is too large".to_owned()));
     };
     let set_path = SetPath::from(file.clone());

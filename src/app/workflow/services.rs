@@ -157,6 +157,11 @@ impl Services {
         self.wait_with(work, || message.to_owned())
     }
 
+    /// Determines the order of builds.
+    pub(super) fn wait_for_order<T>(&self, order: impl Future<Output = T>) -> T {
+        self.wait(order, "determining the order of builds")
+    }
+
     /// Like `wait`, with a message that changes during the wait.
     pub(crate) fn wait_with<T>(
         &self,

@@ -1,13 +1,6 @@
 //! The sets of `promote.after`, from this clone or from fetched repositories: their configurations, and the
 //! branches of their histories.
 
-use std::{
-    cell::OnceCell,
-    collections::HashMap,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
-
 use super::{
     Access, Services, SiteHistory,
     caches::FetchedRepository,
@@ -19,6 +12,7 @@ use crate::{
     base::{
         code::Code,
         error::{Error, Errors},
+        files::MAX_CONFIG_SIZE,
     },
     config::{self, Config, ElsewhereSet, SetPath, SourceRepository, Stage, StageSet},
     core::history::History,
@@ -27,6 +21,12 @@ use crate::{
         Branch, BranchSources, FetchedObjects, Git, GitError, HostedRepository, Login, ObjectId,
         TreeFile,
     },
+};
+use std::{
+    cell::OnceCell,
+    collections::HashMap,
+    path::{Path, PathBuf},
+    rc::Rc,
 };
 
 /// The reference of a fetched branch.
@@ -166,8 +166,7 @@ impl<'o> Opener<'o> {
             let name = configured
                 .map(|branch| remote_branch(&branch).to_owned())
                 .or(base);
-            let access = crate::app::workflow::connect(self.config, Some(git), self.services)
-                .map_err(cause)?;
+            let access = super::connect(self.config, Some(git), self.services).map_err(cause)?;
             match (access, name) {
                 (Access::Granted(forge), Some(name)) => {
                     return self.head_on_forge(git, &forge, name);
@@ -360,7 +359,7 @@ impl<'o> Opener<'o> {
             return Ok(None);
         };
         let git = self.history.git();
-        let own = crate::app::workflow::connection::target(configured, git)?;
+        let own = super::connection::target(configured, git)?;
         let target = match &rule.set {
             StageSet::Here(_) => own,
             StageSet::Elsewhere(set) => {
@@ -435,7 +434,7 @@ fn is_absent(config: &Config, set: &SetPath) -> Result<bool, Error> {
         return Ok(true);
     };
     let git = git.with_prefix(Vec::new());
-    let file = git.file(&head.tip, set.file(), crate::base::files::MAX_CONFIG)?;
+    let file = git.file(&head.tip, set.file(), MAX_CONFIG_SIZE)?;
     Ok(matches!(file, TreeFile::Absent))
 }
 
@@ -490,9 +489,9 @@ pub(super) fn short_name(branch: &str) -> &str {
 /// The configuration of a set at the tip of a branch, or the reason why it cannot be read.
 fn read_config(git: &Git, branch: &Branch, set: &SetPath) -> Result<Config, String> {
     let root = git.top().join(set.directory());
-    let file =
-        git.with_prefix(Vec::new())
-            .file(&branch.tip, set.file(), crate::base::files::MAX_CONFIG);
+    let file = git
+        .with_prefix(Vec::new())
+        .file(&branch.tip, set.file(), MAX_CONFIG_SIZE);
     let bytes = match file.map_err(|error| git.explain(error).to_string())? {
         TreeFile::Content(bytes) => bytes,
         TreeFile::Absent => return Err(format!("{} has no {set}", branch.name)),
@@ -569,7 +568,7 @@ pub(super) fn forge_login(
     url: &str,
     services: &Services,
 ) -> Option<Login> {
-    let own = crate::app::workflow::connection::target(config.forge.as_ref()?, git).ok()?;
+    let own = super::connection::target(config.forge.as_ref()?, git).ok()?;
     let target = own.on_same_host(url)?;
     match token(&target.api, git, &services.environment).ok()? {
         Access::Granted(credential) => credential.token.git_login(url).ok().flatten(),

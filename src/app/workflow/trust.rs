@@ -2,15 +2,6 @@
 //!
 //! Without a `verify` block, no file is opened and no request is sent.
 
-use std::{
-    io::{self, Read as _},
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
-
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
 use super::{
     Services,
     caches::{ExaminationKey, PolicyId},
@@ -23,13 +14,21 @@ use crate::{
         untrusted::plain,
     },
     config::{Config, Image},
-    core::changes::SbomPackages,
+    core::changes::{SbomPackages, read_sboms},
     oci::{self, Digest, Platform, Repository, Revision, registry::Source},
     trust::{
         self, BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Policy, PublicKey, Root, RootKind,
         SearchExtent, SearchResult, SignerIdentity, Subject, Verify,
     },
 };
+use std::{
+    io::{self, Read as _},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The maximum size of a key or a root, in bytes.
 pub(super) const MAX_MATERIAL: u64 = 4 << 20;
@@ -157,7 +156,7 @@ impl<'c> Trust<'c> {
                     revision,
                     now: (services.environment.clock)(),
                 };
-                crate::core::changes::read_sboms(source, &self.policy, subject).await
+                read_sboms(source, &self.policy, subject).await
             }
         });
         Ok(services.wait_for_all("reading SBOMs", &names_of(digests, config), work))

@@ -15,7 +15,7 @@ use std::{
 };
 
 pub(crate) use config_name::{is_config_file, is_workflow_directory};
-pub(crate) use open_directory::{FILE, OpenDirectory, Unopened};
+pub(crate) use open_directory::{FILE_FLAGS, OpenDirectory, Unopened};
 pub(crate) use path::{Glob, Globs, PathError, RelPath, glob_regex};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use survey::survey_all;
@@ -27,7 +27,7 @@ pub(crate) use worktree::{Hazard, Ignored, Listing, ReadError, TooLargeForPins, 
 pub(crate) const CHART: &str = "Chart.yaml";
 
 /// The maximum size of a configuration, in bytes.
-pub(crate) const MAX_CONFIG: u64 = 1024 * 1024;
+pub(crate) const MAX_CONFIG_SIZE: u64 = 1024 * 1024;
 
 /// A source of text files.
 pub(crate) trait Files: Sync {

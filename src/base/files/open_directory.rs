@@ -23,7 +23,7 @@ use super::RelPath;
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
-pub(crate) const FILE: OFlags = OFlags::RDONLY
+pub(crate) const FILE_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
@@ -90,7 +90,12 @@ impl OpenDirectory {
         }
         let name = path.file_name().unwrap_or_default();
         let directory = self.directory(path.parent().unwrap_or(Path::new("")))?;
-        let file = rustix::fs::openat(directory, name, FILE | OFlags::NOFOLLOW, Mode::empty())?;
+        let file = rustix::fs::openat(
+            directory,
+            name,
+            FILE_FLAGS | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?;
         let file = File::from(file);
         let metadata = file.metadata().map_err(Unopened::Io)?;
         if metadata.is_file() {

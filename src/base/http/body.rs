@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{AttemptError, Cause, Network, RetryAdvice, budget::TimeBudget, log::LogRecord};
 
-/// The body of a [`crate::base::http::Reply`].
+/// The body of a [`super::Reply`].
 #[derive(Debug)]
 pub(crate) enum Body {
     Complete(Vec<u8>),

@@ -1,6 +1,6 @@
 //! Connections: trusted roots and proxies.
 //!
-//! [`crate::base::http::client`] handles redirects, retries and deadlines. The library's client is created for
+//! [`super::client`] handles redirects, retries and deadlines. The library's client is created for
 //! the first request, because loading the system's roots is slow and many runs need no connection.
 
 use std::{

@@ -3,9 +3,9 @@
 //! The search is for the secret and its base64, in the text and in the text decoded from JSON and
 //! percent-encoding. It therefore does not depend on the characters that a server encodes.
 
-use std::cell::LazyCell;
-
 use super::formats;
+use crate::base::hex::hex_value;
+use std::cell::LazyCell;
 
 /// The minimum length of a secret that is hidden by its value. A shorter one occurs in other text by
 /// chance: hiding it would make messages unreadable, and show where it occurs.
@@ -234,7 +234,7 @@ pub(super) fn percent_decoded(text: &str) -> String {
 
 /// `%2F` (RFC 3986, section 2.1).
 fn percent_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
-    Some((3, vec![u8::try_from(hex(text.get(1..3)?)?).ok()?]))
+    Some((3, vec![u8::try_from(hex_value(text.get(1..3)?)?).ok()?]))
 }
 
 /// `\"` or `\u002f` (RFC 8259, section 7), and `\u{2f}` as in Rust and in repin's output.
@@ -256,10 +256,10 @@ fn unicode_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
     let utf8 = |c: char| c.to_string().into_bytes();
     if text.get(2) == Some(&b'{') {
         let end = text.iter().take(10).position(|byte| *byte == b'}')?;
-        let c = char::from_u32(hex(&text[3..end])?)?;
+        let c = char::from_u32(hex_value(&text[3..end])?)?;
         return Some((end + 1, utf8(c)));
     }
-    let unit = |at: usize| u16::try_from(hex(text.get(at..at + 4)?)?).ok();
+    let unit = |at: usize| u16::try_from(hex_value(text.get(at..at + 4)?)?).ok();
     let first = unit(2)?;
     if let Some(c) = char::from_u32(first.into()) {
         return Some((6, utf8(c)));
@@ -267,15 +267,6 @@ fn unicode_escape(text: &[u8]) -> Option<(usize, Vec<u8>)> {
     let second = unit(8).filter(|_| text[6..8] == *b"\\u")?;
     let c = char::decode_utf16([first, second]).next()?.ok()?;
     Some((12, utf8(c)))
-}
-
-/// The value of hexadecimal digits without a sign.
-pub(crate) fn hex(digits: &[u8]) -> Option<u32> {
-    let digits = std::str::from_utf8(digits).ok()?;
-    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    u32::from_str_radix(digits, 16).ok()
 }
 
 /// The text with `***` in place of each credential in a known format.

@@ -23,7 +23,7 @@ mod text;
 pub(crate) mod workflow;
 
 pub(crate) use formats::{has_credential, masked_credentials};
-pub(crate) use forms::{Forms, hex, redacted, starred};
+pub(crate) use forms::{Forms, redacted, starred};
 pub(crate) use hidden::is_hidden;
 pub(crate) use job_secrets::{FORGE_TOKENS, job_secrets};
 pub(crate) use secret_words::{

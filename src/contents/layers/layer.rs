@@ -85,7 +85,7 @@ impl LayerTree {
     }
 
     /// The size of the layer's package databases. If those of an image exceed
-    /// [`crate::contents::layers::IMAGE_DATABASES`], some of them are not stored.
+    /// [`super::IMAGE_DATABASES`], some of them are not stored.
     pub(crate) fn database_bytes(&self) -> u64 {
         self.database_bytes
     }

@@ -1,7 +1,7 @@
 //! The holds of a set: the digests that its commits undid.
 //!
 //! Pure: the digests of each image at each commit in, undone digests out. The questions about holds are in
-//! [`crate::core::history::held`].
+//! [`super::held`].
 //!
 //! A commit undoes digests if it changes a pinned file and returns an image to a digest that the image had
 //! before: those that the image had since. A merge of the line also undoes the newer digests of another

@@ -2,14 +2,6 @@
 //!
 //! Renames are not followed: a set whose path no longer exists may have become any other one.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt,
-    path::Path,
-    sync::OnceLock,
-};
-
 use super::{
     History,
     held::{HeldDigest, by_digest},
@@ -17,9 +9,19 @@ use super::{
     unreadable::Unreadable,
 };
 use crate::{
-    base::{files::RelPath, untrusted::plain},
+    base::{
+        files::{MAX_CONFIG_SIZE, RelPath},
+        untrusted::plain,
+    },
     config::{self, Config, SetPath},
     git::{Branch, Git, GitError, ObjectId, TreeFile, log},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::OnceLock,
 };
 
 /// The sets of a branch.
@@ -166,7 +168,7 @@ impl OtherSet {
         let present = present_version(git, &branch.tip, &path)?;
         let mut all = Vec::from_iter(present.clone());
         for version in versions {
-            let bytes = git.blob(*version, crate::base::files::MAX_CONFIG)?;
+            let bytes = git.blob(*version, MAX_CONFIG_SIZE)?;
             all.extend(bytes.and_then(|bytes| parse(bytes, &path)));
         }
         let names = |config: &Config| {
@@ -202,12 +204,10 @@ fn present_version(git: &Git, tip: &ObjectId, path: &SetPath) -> Result<Option<C
         return Ok(None);
     };
     let top = git.with_prefix(Vec::new());
-    Ok(
-        match top.file(tip, &file, crate::base::files::MAX_CONFIG)? {
-            TreeFile::Content(bytes) => parse(bytes, path),
-            TreeFile::Absent | TreeFile::TooLarge => None,
-        },
-    )
+    Ok(match top.file(tip, &file, MAX_CONFIG_SIZE)? {
+        TreeFile::Content(bytes) => parse(bytes, path),
+        TreeFile::Absent | TreeFile::TooLarge => None,
+    })
 }
 
 fn parse(bytes: Vec<u8>, path: &SetPath) -> Option<Config> {

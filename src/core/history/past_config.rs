@@ -1,17 +1,16 @@
 //! The configurations of past commits.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
-
 use super::{
     Promoted,
     renames::ConfigPath,
     rules::{TOO_LARGE, parse_at},
 };
 use crate::{
-    base::files::RelPath,
+    base::files::{MAX_CONFIG_SIZE, RelPath},
     config::{Config, SetPath},
     git::{Git, GitError, ObjectId, TreeFile},
 };
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 /// The configuration with which a commit is read.
 #[derive(Debug)]
@@ -63,14 +62,12 @@ fn config_at(
         Ok(path) => path,
         Err(error) => return Ok(CommitConfig::Unreadable(error.to_string())),
     };
-    Ok(
-        match git.file(commit, &path, crate::base::files::MAX_CONFIG)? {
-            TreeFile::Absent => CommitConfig::Current,
-            TreeFile::TooLarge => CommitConfig::Unreadable(TOO_LARGE.to_owned()),
-            TreeFile::Content(bytes) => match parse_at(bytes, current_config, set_path) {
-                Ok(config) => CommitConfig::Config(Box::new(config)),
-                Err(reason) => CommitConfig::Unreadable(reason),
-            },
+    Ok(match git.file(commit, &path, MAX_CONFIG_SIZE)? {
+        TreeFile::Absent => CommitConfig::Current,
+        TreeFile::TooLarge => CommitConfig::Unreadable(TOO_LARGE.to_owned()),
+        TreeFile::Content(bytes) => match parse_at(bytes, current_config, set_path) {
+            Ok(config) => CommitConfig::Config(Box::new(config)),
+            Err(reason) => CommitConfig::Unreadable(reason),
         },
-    )
+    })
 }

@@ -20,9 +20,9 @@ pub(crate) struct Promoted {
     pub images: Digests,
     /// The commit that first made the set current: its tree contains the contracts under which the set
     /// was promoted, whereas `commit` may be a rollback with the contracts of the set that it undid.
-    /// [`crate::core::history::commit_config`] and [`crate::git::Git::file`] read them.
+    /// [`super::commit_config`] and [`crate::git::Git::file`] read them.
     pub contracts: ObjectId,
-    /// The path of the configuration at that commit, if it was renamed since. [`crate::core::history::promoted_config`]
+    /// The path of the configuration at that commit, if it was renamed since. [`super::promoted_config`]
     /// reads it.
     pub former_path: Option<SetPath>,
     pub introduced: Arc<Introduced>,

@@ -1,13 +1,12 @@
 //! The paths that the configuration of a set had.
 
-use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
-
 use super::{History, Kind};
 use crate::{
-    base::files::RelPath,
+    base::files::{MAX_CONFIG_SIZE, RelPath},
     config::{self, Config, FormerSet, SetPath, is_config_file_of},
     git::{Git, GitError, Newer, ObjectId, TreeFile},
 };
+use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
 /// The maximum number of paths that a configuration had.
 const MAX_RENAMES: usize = 16;
@@ -237,7 +236,7 @@ fn renamed_from_any_name(
         return Ok(None);
     };
     let top = git.with_prefix(Vec::new());
-    let TreeFile::Content(bytes) = top.file(old, &file, crate::base::files::MAX_CONFIG)? else {
+    let TreeFile::Content(bytes) = top.file(old, &file, MAX_CONFIG_SIZE)? else {
         return Ok(None);
     };
     let name = file.to_string();

@@ -63,7 +63,7 @@ impl ParseDigest for String {
 /// The entries, newest first: kind, the build's letter, `*` for the current one, `<` if it is
 /// available for rollback.
 fn summary(history: &History) -> Vec<String> {
-    let one = |entry: &crate::core::history::HistoryEntry| {
+    let one = |entry: &super::HistoryEntry| {
         let kind = match entry.kind {
             Kind::Promote => "promote",
             Kind::Rollback => "rollback",

@@ -4,14 +4,6 @@
 //! since its first parent. The walk reads the literal directories of the current globs; if a commit's
 //! own configuration uses other directories, the walk restarts with these in addition.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-
 use super::{
     blobs::{Blob, PinList, Readings},
     claims::{ClaimTemplates, Claims},
@@ -20,12 +12,19 @@ use super::{
     rules::{OwnRules, PastImages, Rules, Slots, TOO_LARGE, parse_at},
 };
 use crate::{
-    base::files::{CHART, RelPath, is_reserved},
+    base::files::{CHART, MAX_CONFIG_SIZE, RelPath, is_reserved},
     config::Config,
     git::{
         Git, GitError, ObjectId, Objects,
         log::{self, CommitInfo},
     },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The maximum number of directories; beyond it, the whole tree is read.
@@ -566,7 +565,7 @@ impl Walk<'_> {
         let Some(blob) = own else {
             return Ok(OwnRules::Known(Arc::clone(&self.current), None));
         };
-        let rules = match self.git.blob(blob, crate::base::files::MAX_CONFIG)? {
+        let rules = match self.git.blob(blob, MAX_CONFIG_SIZE)? {
             None => OwnRules::Unreadable(TOO_LARGE.into()),
             Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
                 Err(reason) => OwnRules::Unreadable(reason.into()),

@@ -12,8 +12,8 @@ use super::{
     read_blob,
 };
 use crate::{
-    base::files::RelPath,
-    config::{Config, OutsidePolicy, is_config_file},
+    base::files::{RelPath, is_config_file},
+    config::{Config, OutsidePolicy},
     core::{
         configurations::{Contents, OtherConfigurations},
         pins::{Found, Located, Occurrence, OccurrenceFinder},

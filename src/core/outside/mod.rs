@@ -28,7 +28,7 @@ use crate::{
     config::{Config, OutsidePolicy, SetPath},
     core::{
         configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
-        outside::{layouts::Layouts, shared::Configurations},
+        outside::{layouts::Layouts, shared::ListedConfigurations},
         pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
     },
     git::{self, Git, GitError, ObjectId, TrackedFile},
@@ -193,7 +193,7 @@ impl Contents for TreeContents {
 pub(crate) struct TrackedTree {
     files: WorkTree,
     listed: Listed,
-    configurations: Arc<Configurations>,
+    configurations: Arc<ListedConfigurations>,
     /// The cause of a missing list of git.
     unread: Option<Unreadable>,
 }
@@ -208,7 +208,7 @@ enum Listed {
 }
 
 impl TrackedTree {
-    /// The files of a set, from a listing for several sets unless they must be listed for this set alone.
+    /// The files of a set, from a listing for several sets unless they must be listed for this set only.
     pub(crate) fn of_shared(config: &Config, shared: &SharedTree) -> Self {
         match shared
             .tracking
@@ -231,7 +231,7 @@ impl TrackedTree {
             Ok(tracking) => Self {
                 files: files.without(tracking.ignored),
                 listed: Listed::ByGit(tracking.tracked),
-                configurations: Arc::new(Configurations::new(tracking.configurations)),
+                configurations: Arc::new(ListedConfigurations::new(tracking.configurations)),
                 unread: None,
             },
             Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
@@ -265,7 +265,7 @@ impl TrackedTree {
         Self {
             files,
             listed,
-            configurations: Arc::new(Configurations::new(configurations)),
+            configurations: Arc::new(ListedConfigurations::new(configurations)),
             unread,
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct SharedTree {
     pub(super) tracking: SharedTracking,
-    pub(super) configurations: Arc<Configurations>,
+    pub(super) configurations: Arc<ListedConfigurations>,
 }
 
 impl SharedTree {
@@ -26,27 +26,27 @@ impl SharedTree {
         let (tracking, configurations) = SharedTracking::read(directory, searched)?;
         Ok(Self {
             tracking,
-            configurations: Arc::new(Configurations::new(configurations)),
+            configurations: Arc::new(ListedConfigurations::new(configurations)),
         })
     }
 }
 
 /// The configuration files of a repository, by their paths from the top.
 #[derive(Debug)]
-pub(super) struct Configurations {
+pub(super) struct ListedConfigurations {
     listed: Vec<TrackedFile>,
-    existing: OnceLock<Existing>,
+    existing: OnceLock<ExistingConfigurations>,
 }
 
 /// The configuration files that were not deleted in the work tree.
 #[derive(Debug)]
-pub(super) struct Existing {
+pub(super) struct ExistingConfigurations {
     pub(super) files: Arc<ConfigurationFiles>,
     /// The contents of the files outside of the sparse checkout.
     pub(super) left_out: HashMap<RelPath, ObjectId>,
 }
 
-impl Configurations {
+impl ListedConfigurations {
     pub(super) fn new(listed: Vec<TrackedFile>) -> Self {
         Self {
             listed,
@@ -55,7 +55,7 @@ impl Configurations {
     }
 
     /// The files that exist, which the first call determines. `top`: that of the repository.
-    pub(super) fn existing(&self, top: &Path) -> &Existing {
+    pub(super) fn existing(&self, top: &Path) -> &ExistingConfigurations {
         self.existing.get_or_init(|| {
             let (mut files, mut left_out) = (Vec::new(), HashMap::new());
             for file in configurations::existing(self.listed.clone(), top) {
@@ -64,7 +64,7 @@ impl Configurations {
                 }
                 files.push(file.path);
             }
-            Existing {
+            ExistingConfigurations {
                 files: Arc::new(files.into_iter().collect()),
                 left_out,
             }

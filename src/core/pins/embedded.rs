@@ -12,7 +12,7 @@ use super::{
     scan::PREFIX,
 };
 use crate::{
-    base::untrusted::hex,
+    base::hex::hex_value,
     oci::{Repository, host_spellings},
 };
 
@@ -232,7 +232,7 @@ fn backslash(text: &[u8]) -> (usize, u8) {
 
 /// The length and the character of an escape in a URL.
 fn hex_escape(text: &[u8]) -> Option<(usize, u8)> {
-    Some((2, u8::try_from(hex(text.get(..2)?)?).ok()?))
+    Some((2, u8::try_from(hex_value(text.get(..2)?)?).ok()?))
 }
 
 /// The length and the character of a numeric reference in HTML or XML.

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use crate::{
-    base::untrusted::hex,
+    base::hex::hex_value,
     oci::{Repository, Tag, TagError},
 };
 
@@ -257,7 +257,7 @@ pub(super) fn escape(text: &[u8]) -> Option<(usize, u8)> {
         b'U' => 8,
         _ => return None,
     };
-    let code = hex(text.get(1..=digits)?)?;
+    let code = hex_value(text.get(1..=digits)?)?;
     let character = u8::try_from(code).ok().filter(u8::is_ascii_graphic);
     Some((1 + digits, character.unwrap_or(b' ')))
 }

@@ -5,7 +5,7 @@
 //! text without the escapes of JSON, YAML, shells and URLs. A superfluous word protects a version, a missing
 //! word deletes one.
 
-use crate::{base::untrusted::hex, config::ABBREVIATIONS, oci::Tag};
+use crate::{base::hex::hex_value, config::ABBREVIATIONS, oci::Tag};
 
 /// The maximum length of a word, in bytes: that of a repository. A tag is shorter.
 const MAX_WORD: usize = 255;
@@ -132,7 +132,7 @@ impl<'b> Form<'b> {
 /// escape.
 fn escape(text: &[u8]) -> Option<(Option<u8>, usize)> {
     let code = |from: usize, digits: usize| {
-        let code = hex(text.get(from..from + digits)?)?;
+        let code = hex_value(text.get(from..from + digits)?)?;
         Some(u8::try_from(code).ok().filter(u8::is_ascii).unwrap_or(b' '))
     };
     let number = |digits: usize| Some((Some(code(2, digits)?), 2 + digits));

@@ -10,10 +10,9 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
 use super::{Commit, Head, Pull, Repo, Tree};
-use crate::base::error::Error;
+use crate::base::{error::Error, files::MAX_CONFIG_SIZE};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(super) use path_history::{PathHistory, PathVersion, merge_up_to};
 pub(crate) use range::Ranges;
@@ -240,7 +239,7 @@ impl std::fmt::Display for RepositoryName {
 
 impl ConfigFile {
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
-        if bytes.len() as u64 > crate::base::files::MAX_CONFIG {
+        if bytes.len() as u64 > MAX_CONFIG_SIZE {
             return Self::too_large();
         }
         match String::from_utf8(bytes) {
@@ -250,10 +249,7 @@ impl ConfigFile {
     }
 
     pub(super) fn too_large() -> Self {
-        Self::Unusable(format!(
-            "it has more than {} bytes",
-            crate::base::files::MAX_CONFIG
-        ))
+        Self::Unusable(format!("it has more than {MAX_CONFIG_SIZE} bytes"))
     }
 }
 

@@ -6,19 +6,11 @@
 //! deployed, and an image may have had another repository. If a configuration cannot be read, its files and
 //! images are unknown, so every digest in the files of its directory is protected.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    ffi::OsStr,
-    io::{self, Read},
-    os::unix::ffi::OsStrExt,
-    path::Path,
-};
-
 use super::branches::BranchNames;
 use crate::{
     base::{
         error::Error,
-        files::{Globs, RelPath, Snapshot},
+        files::{Globs, MAX_CONFIG_SIZE, RelPath, Snapshot},
     },
     config::{Config, SetPath, is_config_file_of, places_of},
     core::{
@@ -28,6 +20,13 @@ use crate::{
     git::{Git, GitError, ObjectId},
     oci::{Digest, Repository, TagPattern, registry::Mapping},
     prune::Text,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ffi::OsStr,
+    io::{self, Read},
+    os::unix::ffi::OsStrExt,
+    path::Path,
 };
 
 /// The protection that a repository adds.
@@ -115,7 +114,7 @@ impl PinRules {
                 ..config.clone()
             });
             for blob in blobs {
-                let bytes = git.blob(*blob, crate::base::files::MAX_CONFIG)?;
+                let bytes = git.blob(*blob, MAX_CONFIG_SIZE)?;
                 let parsed = bytes.zip(current.as_ref());
                 match parsed.and_then(|(bytes, current)| parse_config(bytes, current).ok()) {
                     Some(past) => rules.add(directory, past),

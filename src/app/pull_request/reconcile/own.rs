@@ -227,7 +227,7 @@ impl Reconcile<'_> {
             .ahead(&base.branch, &base.head, branch, false)
             .await?;
         let old_state = match compared {
-            Comparison::Absent => crate::app::pull_request::reconcile::BranchState::Absent,
+            Comparison::Absent => super::BranchState::Absent,
             Comparison::Unrelated(head) => {
                 let branch = &self.base.branch;
                 return Err(origin::unrelated(self.branch_subject(), &head, branch));
@@ -238,9 +238,9 @@ impl Reconcile<'_> {
                     return self.create(None).await;
                 }
                 if ahead.commits.is_empty() {
-                    crate::app::pull_request::reconcile::BranchState::Behind(ahead.head)
+                    super::BranchState::Behind(ahead.head)
                 } else {
-                    crate::app::pull_request::reconcile::BranchState::Diverged(ahead.head)
+                    super::BranchState::Diverged(ahead.head)
                 }
             }
         };

@@ -352,7 +352,7 @@ fn implicit_directories_have_default_attributes() {
     let tree = tree(&[tar().owned(7, 7).file("d/f", "")]);
     let inode = tree.find(b"d").unwrap().inode;
     assert_eq!((inode.mode, inode.uid), (0o755, 0));
-    let tree = crate::contents::layers::tests::tree(&[tar().directory_of_mode("./", 0o700)]);
+    let tree = super::tree(&[tar().directory_of_mode("./", 0o700)]);
     assert_eq!(tree.find(b"/").unwrap().inode.mode, 0o700);
 }
 

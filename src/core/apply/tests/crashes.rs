@@ -76,7 +76,7 @@ fn changes(root: &Path) -> Vec<FileChange> {
 fn promote(root: &Path) -> Result<(), Error> {
     let mut session = Session::begin(root, "a test")?;
     session.recover()?;
-    session.apply(&changes(root), crate::core::apply::tests::run())
+    session.apply(&changes(root), super::run())
 }
 
 /// Not a test: the process that the following tests start.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::PinnedRepository;
-use crate::config::is_workflow_directory;
+use crate::base::files::is_workflow_directory;
 
 /// Common environments; a longer name may follow after `-` or `_`.
 const NAMES: [&str; 14] = [

@@ -6,8 +6,7 @@ use std::{
 };
 
 use crate::{
-    base::files::{Globs, Listing, RelPath, WorkTree},
-    config::is_workflow_directory,
+    base::files::{Globs, Listing, RelPath, WorkTree, is_workflow_directory},
     core::pins::{Finder, WholeFile, read_whole},
 };
 

@@ -184,7 +184,7 @@ impl Judge<'_> {
         let scalars = fields.names.iter().chain(&fields.digest).chain(&fields.tag);
         let duplicate = scalars.filter_map(|field| self.document.duplicate_above(field.node));
         if let Some(second) = duplicate.min() {
-            let key = crate::core::pins::places::key_excerpt(self.document, second);
+            let key = super::key_excerpt(self.document, second);
             return Some(self.at(
                 second,
                 format!("duplicate key `{key}`: YAML forbids it, and readers take the first or the last one"),
@@ -282,9 +282,7 @@ impl Judge<'_> {
         if !entry.global {
             return None;
         }
-        let registry = crate::core::pins::places::excerpt(
-            global_registry(self.document, entry.node)?.as_bytes(),
-        );
+        let registry = super::excerpt(global_registry(self.document, entry.node)?.as_bytes());
         let reason = format!(
             "`global.imageRegistry` is `{registry}`, and some charts prefer it to the registry of the entry; a place of the kind `keys` with `image:` says what is meant"
         );

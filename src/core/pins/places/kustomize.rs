@@ -47,7 +47,7 @@ fn in_other_case(document: &Document<'_>, map: Id, key: &str) -> Option<(Id, Ref
         let text = document.key(*found);
         text.is_some_and(|text| text != key && folded(text) == folded(key))
     })?;
-    let text = crate::core::pins::places::key_excerpt(document, found);
+    let text = super::key_excerpt(document, found);
     let reason = format!("kustomize takes the key `{text}` for `{key}`: write the key as `{key}`");
     let at = document.span(found).start;
     Some((document.resolved(value)?, Refusal { at, reason }))

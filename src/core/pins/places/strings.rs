@@ -99,7 +99,7 @@ impl Strings<'_> {
             return Err("an entry is in a string of which the bytes are not its text: write it as a mapping, or as a block scalar with `|`".to_owned());
         }
         if let Some(second) = document.duplicate_above(id) {
-            let key = crate::core::pins::places::key_excerpt(document, second);
+            let key = super::key_excerpt(document, second);
             return Err(format!(
                 "an entry is in a string below the duplicate key `{key}`: readers take the first or the last one"
             ));

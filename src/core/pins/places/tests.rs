@@ -1749,7 +1749,7 @@ fn other_changes_are_not_a_move() {
     let old = text("a: { repository: nginx, tag: v1, digest: OLD }\nb: 1\n");
     let pins = helm().scan(old.as_bytes()).pins;
     let moved = old
-        .replace(&crate::core::pins::places::tests::old(), &new())
+        .replace(&super::tests::old(), &new())
         .replace("v1", "\"v2\"");
     assert!(reads_alike(old.as_bytes(), moved.as_bytes(), &pins));
     for (from, to) in [

@@ -2,7 +2,7 @@
 //!
 //! The parser of the configuration refuses anchors, aliases, merges, tags, duplicate keys and
 //! multiple documents. Other files may contain them, so they are part of these trees, and
-//! [`entry`](crate::core::pins::places::entry) checks them. One document is in memory at a time. The time of a query
+//! [`entry`](super::entry) checks them. One document is in memory at a time. The time of a query
 //! does not depend on the number of aliases.
 
 mod builder;

@@ -1,11 +1,8 @@
 //! The head, configuration and pull requests of a repository.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::{CommitListing, GiteaFleet, new_name, request};
 use crate::{
-    base::error::Error,
+    base::{error::Error, files::MAX_CONFIG_SIZE},
     forge::{
         Commit, Head, Pull, PullState, Repo,
         fleet::{
@@ -20,6 +17,8 @@ use crate::{
         http::{Paging, Reply, Request},
     },
 };
+use serde::Deserialize;
+use serde_json::Value;
 
 /// The pull requests of a page: the default limit of servers.
 const PULLS: usize = 50;
@@ -173,7 +172,7 @@ impl GiteaFleet {
         if files
             .sizes
             .get(&entry.id)
-            .is_some_and(|size| *size > crate::base::files::MAX_CONFIG)
+            .is_some_and(|size| *size > MAX_CONFIG_SIZE)
         {
             return Ok(ConfigFile::too_large());
         }
@@ -182,7 +181,7 @@ impl GiteaFleet {
         }
         let content = self.read_blob(repository, &entry.id).await?;
         let mut configs = self.configs.borrow_mut();
-        if configs.len() < MAX_CONFIGS && content.len() as u64 <= crate::base::files::MAX_CONFIG {
+        if configs.len() < MAX_CONFIGS && content.len() as u64 <= MAX_CONFIG_SIZE {
             configs.insert(entry.id.clone(), content.clone());
         }
         Ok(ConfigFile::from_bytes(content))

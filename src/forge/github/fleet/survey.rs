@@ -1,15 +1,17 @@
 //! The heads, configurations and pull requests of many repositories with one query.
 
+use super::{GithubFleet, Part, is_heavy, is_regular};
+use crate::{
+    base::files::MAX_CONFIG_SIZE,
+    forge::{
+        Commit, Head, Mergeable, Pull, PullState, Push, Readiness, Repo, blob_id,
+        fleet::{ConfigFile, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
+        github::{graphql::Batch, repository::scopes, rules::RefUpdateRuleRow},
+        http::Failure,
+    },
+};
 use serde::Deserialize;
 use serde_json::Value;
-
-use super::{GithubFleet, Part, is_heavy, is_regular};
-use crate::forge::{
-    Commit, Head, Mergeable, Pull, PullState, Push, Readiness, Repo, blob_id,
-    fleet::{ConfigFile, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
-    github::{graphql::Batch, repository::scopes, rules::RefUpdateRuleRow},
-    http::Failure,
-};
 
 /// The fields of a repository. Without an order, connections list the oldest entries first (the
 /// documentation, "Forming calls with GraphQL"), so the last entries are the newest.
@@ -155,10 +157,7 @@ impl FileRow {
         let Some(blob) = self.object else {
             return ConfigFile::Unusable("GitHub does not show its content".to_owned());
         };
-        if blob
-            .byte_size
-            .is_some_and(|size| size > crate::base::files::MAX_CONFIG)
-        {
+        if blob.byte_size.is_some_and(|size| size > MAX_CONFIG_SIZE) {
             return ConfigFile::too_large();
         }
         match blob.text {

@@ -66,6 +66,6 @@ impl RegistryClient {
 
     /// A status and the error message in the body, safe to show.
     pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
-        crate::oci::registry::remote::request_error::status_text(status, body, &self.secrets)
+        super::request_error::status_text(status, body, &self.secrets)
     }
 }

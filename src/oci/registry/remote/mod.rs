@@ -1,7 +1,7 @@
 //! Requests to registries (OCI distribution specification).
 //!
 //! [`crate::base::http`] limits, retries and redirects requests, `auth` requests tokens, and
-//! `credentials` finds credentials. [`crate::oci::registry::document`] verifies the bytes. In: a repository and a
+//! `credentials` finds credentials. [`super::document`] verifies the bytes. In: a repository and a
 //! request. Out: raw bytes, `None` if they are missing, or an error without secrets. All requests
 //! of a run share connections and therefore use one runtime.
 

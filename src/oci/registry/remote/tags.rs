@@ -286,8 +286,7 @@ pub(super) fn next_page(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, 
     }
     match &found {
         Some(next)
-            if next.origin() != page.origin()
-                || crate::oci::registry::remote::address::check_url(next).is_err() =>
+            if next.origin() != page.origin() || super::address::check_url(next).is_err() =>
         {
             Err(RequestError::unavailable(
                 "the next page is on another host",

@@ -77,11 +77,10 @@ impl World {
     fn in_layout(&self) -> Source {
         let mapping = format!("example.com/team=oci:{}", self.path().display());
         let mapping = Mapping::parse(&mapping, Path::new("/")).unwrap();
-        let repository =
-            crate::oci::registry::tests::Repository::parse("example.com/team").unwrap();
-        let sources = crate::oci::registry::tests::Sources::new(
+        let repository = super::Repository::parse("example.com/team").unwrap();
+        let sources = super::Sources::new(
             vec![vec![mapping]],
-            crate::oci::registry::tests::Registries::new(settings(&[])).unwrap(),
+            super::Registries::new(settings(&[])).unwrap(),
         );
         sources.source(&repository).unwrap()
     }
@@ -131,7 +130,7 @@ fn policy(verify: &Verify) -> Policy<'_> {
     }
 }
 
-fn subject(repositories: &[crate::oci::registry::tests::Repository]) -> Subject<'_> {
+fn subject(repositories: &[super::Repository]) -> Subject<'_> {
     let now: SystemTime = UNIX_EPOCH + Duration::from_secs(u64::try_from(NOW).unwrap() + 60);
     Subject {
         image: "app",
@@ -142,8 +141,8 @@ fn subject(repositories: &[crate::oci::registry::tests::Repository]) -> Subject<
     }
 }
 
-fn repositories() -> [crate::oci::registry::tests::Repository; 1] {
-    [crate::oci::registry::tests::Repository::parse(IMAGE).unwrap()]
+fn repositories() -> [super::Repository; 1] {
+    [super::Repository::parse(IMAGE).unwrap()]
 }
 
 async fn examine(source: &Source, require: &[Requirement], search: SearchExtent) -> SearchResult {

@@ -718,10 +718,8 @@ async fn credentials_for_one_host_never_reach_another() {
     // A name in the pins lends its credentials to no mirror.
     let (_directory, settings) = as_robot("ghcr.io");
     let mapping = format!("ghcr.io=http://{}", fake.host());
-    let mapped = crate::oci::registry::tests::sources(settings, &[&mapping])
-        .source(&crate::oci::registry::tests::repository(
-            "ghcr.io", "team/app",
-        ))
+    let mapped = super::sources(settings, &[&mapping])
+        .source(&super::repository("ghcr.io", "team/app"))
         .unwrap();
     assert_eq!(
         resolved(&mapped, "one").await.unwrap_err().class,
@@ -754,14 +752,9 @@ async fn proxy_is_not_used_for_this_machine() {
         .is_none()
     );
     assert_eq!(proxy.requests().len(), 0);
-    let far = crate::oci::registry::tests::sources(
-        settings(&variables),
-        &["ghcr.io=http://registry.invalid"],
-    );
+    let far = super::sources(settings(&variables), &["ghcr.io=http://registry.invalid"]);
     let far = far
-        .source(&crate::oci::registry::tests::repository(
-            "ghcr.io", "team/app",
-        ))
+        .source(&super::repository("ghcr.io", "team/app"))
         .unwrap();
     assert!(resolved(&far, "one").await.unwrap().is_none());
     assert_eq!(

@@ -222,9 +222,9 @@ async fn slow_reader_pauses_only_the_server() {
     assert_eq!(reading.await.unwrap(), size as u64);
     assert_eq!(sent.load(Ordering::SeqCst), size);
     assert!(
-        crate::oci::registry::tests::faults::peak() < 96 * 1024,
+        super::faults::peak() < 96 * 1024,
         "{} KiB",
-        crate::oci::registry::tests::faults::peak()
+        super::faults::peak()
     );
 }
 

@@ -15,10 +15,10 @@ use crate::{
     base::{
         code::Code,
         error::{Error, Errors},
-        files::Survey,
+        files::{Survey, is_config_file},
         text::{counted, few},
     },
-    config::{self, is_config_file},
+    config,
     core::{
         configurations,
         pins::{self, Located, Pin, discover::Discovery},

@@ -49,7 +49,7 @@ pub(super) struct Arguments {
 pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(args.apply, args.dry_run)?;
     let config = cx.load()?;
-    crate::app::cli::commands::prune::prune_block(&config)?;
+    super::prune_block(&config)?;
     check_image_name(&config, &args.image, "--image: ")?;
     let Some(image) = config.image(&args.image) else {
         return Ok(Exit::Failed(Class::Input));
