@@ -8,7 +8,7 @@
 
 use std::io::BufReader;
 
-use super::log::{Commit, LogParser, MAX_BODY, MAX_FIELD};
+use super::commits::{Commit, LogParser, MAX_BODY, MAX_FIELD};
 
 fn commits(mut parser: LogParser<impl std::io::BufRead>) -> (Vec<Commit>, bool) {
     let mut all = Vec::new();

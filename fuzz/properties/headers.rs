@@ -12,7 +12,7 @@ use reqwest::{
 };
 
 use super::{
-    challenge::{self, Challenge, Trust},
+    auth::{self, Challenge, Trust},
     tags,
 };
 
@@ -57,7 +57,7 @@ pub fn link(input: &[u8]) {
 /// `WWW-Authenticate`: only the registry's own token server receives credentials.
 pub fn challenge(input: &[u8]) {
     let headers = headers(&WWW_AUTHENTICATE, input);
-    let Ok(Challenge::Bearer(bearer)) = challenge::parse(&headers) else {
+    let Ok(Challenge::Bearer(bearer)) = auth::parse(&headers) else {
         return;
     };
     assert!(
@@ -71,7 +71,7 @@ pub fn challenge(input: &[u8]) {
         "http://127.0.0.1:5000/",
     ] {
         let registry: Url = registry.parse().unwrap();
-        match challenge::token_server(&bearer, &registry, Some("named:1")) {
+        match auth::token_server(&bearer, &registry, Some("named:1")) {
             Ok((url, trust)) => {
                 assert!(matches!(url.scheme(), "https") || registry.scheme() == "http");
                 assert!(url.username().is_empty() && url.password().is_none());

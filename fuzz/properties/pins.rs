@@ -13,7 +13,7 @@ use regex::bytes::Regex;
 use super::{
     Finder, Replacement,
     digests::{OVERLAP, Width, runs_in},
-    read::{BLOCK, each_block},
+    lines::{BLOCK, each_block},
     reference::MAX_REFERENCE,
     replace,
     scan::Scan,

@@ -11,10 +11,8 @@
 //! - [`text`]: counts and lists in messages, enums with words;
 //! - [`hex`]: hexadecimal digits.
 
-pub(crate) mod code;
 pub(crate) mod error;
 pub(crate) mod files;
-pub(crate) mod hex;
 pub(crate) mod http;
 pub(crate) mod input_file;
 pub(crate) mod text;

@@ -3,8 +3,7 @@
 use std::fmt::Display;
 
 use super::{
-    change_templates::FormerSet, operation::Operation, set_path::SetPath, template::Template,
-    top_level::Config,
+    report::FormerSet, set_path::SetPath, stage::Operation, template::Template, top_level::Config,
 };
 use crate::oci::Revision;
 

@@ -1,4 +1,6 @@
 //! Where pull requests are opened: the block `forge`.
+//!
+//! One set for many repositories: the block `fleet`.
 
 use std::marker::PhantomData;
 
@@ -10,7 +12,10 @@ use super::{
     types::{Branch, Text, text_type},
     yaml::{Key, Node, Value},
 };
-use crate::forge::{Address, Kind, MergeMethod, Sign};
+use crate::{
+    base::files::RelPath,
+    forge::{Address, Kind, MergeMethod, Sign},
+};
 
 block! {
     /// The configured forge.
@@ -155,4 +160,48 @@ pub(crate) fn is_owner_name(text: &str) -> bool {
     };
     text.split_once('/')
         .is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+}
+
+block! {
+    /// The rules for the repositories of a fleet.
+    pub struct Fleet {
+        /// The configuration file of each repository, from the top of the repository.
+        config: RelPath = "repin.yaml",
+        /// Whether a repository's recent commits must show when its current set began
+        /// (`required`), or are enough in any case (`recent`).
+        history: FleetHistory = "required",
+        /// Whether a repository without a configuration is skipped (`skip`) or a failure
+        /// (`fail`).
+        when_unconfigured: WhenUnconfigured = "skip",
+        /// Whether a repository with a configuration that has `verify`, `inventory`, a contract,
+        /// `smoke` or `outside: refuse` is refused (`refuse`), or promoted without them (`ignore`).
+        own_policy: OwnPolicy = "refuse",
+    }
+}
+
+choices! {
+    pub enum FleetHistory {
+        Required = "required",
+        Recent = "recent",
+    }
+}
+
+choices! {
+    pub enum WhenUnconfigured {
+        Skip = "skip",
+        Fail = "fail",
+    }
+}
+
+choices! {
+    pub enum OwnPolicy {
+        Refuse = "refuse",
+        Ignore = "ignore",
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        keys::defaults::<Self>()
+    }
 }

@@ -10,10 +10,7 @@ use super::{
     reader::{ErrorCollector, Fields},
     yaml::{Key, Node, Value},
 };
-use crate::base::{
-    code::Code,
-    error::{SourceText, Span},
-};
+use crate::base::error::{Code, SourceText, Span};
 
 /// The type of a key.
 pub trait KeyType {

@@ -5,39 +5,37 @@
 //! `top_level` has the whole file. The command line and the environment belong to `cli`.
 
 mod branches;
-mod change_templates;
 pub(crate) mod duration;
-mod fleet;
 mod forge;
-mod freshness;
 mod image_settings;
 mod images;
-mod inventory;
 pub(crate) mod keys;
-mod operation;
 mod places;
-mod provenance;
 mod prune;
 pub(crate) mod reader;
-mod rehearse;
 mod report;
 mod revision;
 mod set_path;
-mod signers;
 mod smoke;
-mod source_repository;
 mod stage;
-mod tag_template;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
 mod top_level;
-mod trailer;
 pub(crate) mod types;
 mod verify;
 pub(crate) mod yaml;
 
-use crate::base::files::is_config_file;
+use crate::{
+    base::{
+        error::{Error, SourceText},
+        files::{
+            FILE_FLAGS, MAX_CONFIG_SIZE, OpenDirectory, RelPath, Unopened, WorkTree, is_config_file,
+        },
+        untrusted::shell,
+    },
+    git::{self, top_of_repository},
+};
 use std::{
     fs::{File, Metadata},
     io::{self, Read as _},
@@ -47,41 +45,29 @@ use std::{
 
 use rustix::fs::Mode;
 
-use crate::{
-    base::{
-        code::Code,
-        error::{Error, SourceText},
-        files::{FILE_FLAGS, MAX_CONFIG_SIZE, OpenDirectory, RelPath, Unopened, WorkTree},
-        untrusted::shell,
-    },
-    git::{self, top_of_repository},
+use super::base::error::Code;
+
+pub(crate) use report::{ChangeParts, FormerSet, Freshness, Report};
+
+pub(crate) use forge::{
+    Fleet, FleetHistory, Forge, ForgeKind, OwnPolicy, WhenUnconfigured, is_owner_name,
 };
-
-pub(crate) use change_templates::FormerSet;
-
-pub(crate) use fleet::{Fleet, FleetHistory, OwnPolicy, WhenUnconfigured};
-pub(crate) use forge::{Forge, ForgeKind, is_owner_name};
-pub(crate) use freshness::Freshness;
 pub(crate) use images::{Image, ImageInventory};
-pub(crate) use operation::Operation;
 pub(crate) use places::{
     CommentPolicy, DefaultFiles, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, PlaceSpans,
     Step, TextKind, YamlKind, above_templates, places_of,
 };
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::nearest;
-pub(crate) use report::{ChangeParts, Report};
 pub(crate) use revision::{OrderPolicy, Revisions};
 pub(crate) use set_path::SetPath;
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
-pub(crate) use source_repository::SourceRepository;
-pub(crate) use stage::{ElsewhereSet, Stage, StageSet};
-pub(crate) use tag_template::{ABBREVIATIONS, RevisionLength, RevisionTagError, TagTemplate};
+pub(crate) use stage::{ElsewhereSet, Operation, SourceRepository, Stage, StageSet};
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;
-pub(crate) use template::Template;
+pub(crate) use template::{ABBREVIATIONS, RevisionLength, RevisionTagError, TagTemplate};
+pub(crate) use template::{Override, Template, Trailer};
 pub(crate) use top_level::{Config, IgnoredFiles, OutsidePolicy, parse, parse_past, schema};
-pub(crate) use trailer::{Override, Trailer};
 
 /// The name of a configuration file.
 pub(crate) const FILE_NAME: &str = "repin.yaml";

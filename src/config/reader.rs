@@ -14,8 +14,7 @@ use super::{
     yaml::{Key, Node, Value},
 };
 use crate::base::{
-    code::Code,
-    error::{Class, Error, Place, SourceText, Span},
+    error::{Class, Code, Error, Place, SourceText, Span},
     files::Globs,
     untrusted::redacted,
 };

@@ -9,32 +9,24 @@ use std::{
 use serde_json::{Value as Json, json};
 
 use super::{
-    change_templates::{ChangeTemplates, FormerSet},
-    fleet::Fleet,
-    forge::Forge,
-    freshness::Freshness,
+    forge::{Fleet, Forge},
     images::{self, Image},
     keys::{ByName, KeyType, NonEmpty, Shape, block, choices, refined_type},
-    operation::Operation,
     places::{self, CommentPolicy, PinPlace},
-    provenance::Provenance,
     prune::Prune,
     reader::{ErrorCollector, Fields},
-    rehearse::Rehearse,
-    report::Report,
-    revision::Revisions,
+    report::{ChangeTemplates, FormerSet, Freshness, Report},
+    revision::{Provenance, Revisions},
     set_path::SetPath,
-    smoke::Smoke,
-    source_repository::SourceRepository,
-    stage::Stage,
+    smoke::{Rehearse, Smoke},
+    stage::{Operation, SourceRepository, Stage},
     types::{BranchTemplate, TitleTemplate, line_schema, text_type},
     verify,
     yaml::{Key, Node, Value},
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Error, Place, SourceText, Span},
+        error::{Code, Error, Place, SourceText, Span},
         files::{Globs, RelPath},
         untrusted::plain,
     },

@@ -8,8 +8,7 @@ use super::{
     duration,
     keys::{KeyType, Shape},
     reader::{ErrorCollector, has_password},
-    tag_template::TagTemplate,
-    template::{Placeholders, Template},
+    template::{Placeholders, TagTemplate, Template},
     yaml::{Key, Node},
 };
 use crate::{

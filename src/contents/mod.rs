@@ -15,7 +15,6 @@ mod files;
 pub(crate) mod inventory;
 pub(crate) mod layers;
 mod privileges;
-mod purl;
 mod rpm;
 mod sbom;
 mod sqlite;

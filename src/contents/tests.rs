@@ -410,7 +410,7 @@ fn unreadable_database_is_not_compared() {
 fn with_sbom(contents: ImageContents, packages: &[&str]) -> ImageContents {
     let mut sbom = PackagesByType::new();
     for url in packages {
-        let url = purl::PackageUrl::parse(url).unwrap();
+        let url = sbom::PackageUrl::parse(url).unwrap();
         sbom.entry(url.package_type)
             .or_default()
             .insert(url.package);

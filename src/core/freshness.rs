@@ -8,8 +8,7 @@ use std::path::Path;
 
 use crate::{
     base::{
-        code::Code,
-        error::{Error, Place, SourceText, Span},
+        error::{Code, Error, Place, SourceText, Span},
         files::{Files, RelPath},
     },
     config::{

@@ -3,7 +3,6 @@
 //! Redirects are never followed. A request that must not be carried out twice is sent once; if its
 //! outcome is uncertain, the failure is marked so, and the caller checks the state of the server.
 
-mod renamed;
 mod reply;
 
 use std::{
@@ -28,8 +27,7 @@ use crate::base::{
     },
     untrusted::Secrets,
 };
-pub(super) use renamed::renamed;
-pub(super) use reply::Reply;
+pub(super) use reply::{Reply, renamed};
 
 /// The settings of a forge's client; all are passed in.
 #[derive(Debug, Clone)]

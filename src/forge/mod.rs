@@ -5,7 +5,6 @@
 //! the operations and the rules that all forges share. `pull_request` decides which operations a
 //! run needs, once for all forges. `http` sends every request.
 
-mod audience;
 mod branches;
 mod checks;
 mod client;
@@ -14,19 +13,14 @@ mod gates;
 mod gitea;
 mod github;
 mod http;
-mod issues;
-mod merging;
 mod pull_requests;
 mod repository;
-mod rights;
-mod server_facts;
 mod shared;
 mod target;
 mod token;
 pub(crate) mod tracking_issue;
 mod tree;
 
-pub(crate) use audience::Audience;
 pub(crate) use branches::{
     AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, NewFile, PublishOutcome,
     SurveyedBase,
@@ -38,15 +32,13 @@ pub(crate) use gates::{Gate, GateState, judge, read_gates, worst_state};
 pub(crate) use github::{Links, VersionPages};
 pub(crate) use github::{Package, PackageVersion, is_workflow};
 pub(crate) use http::{DEFAULT_DEADLINE, Settings};
-pub(crate) use issues::{Claim, Issue};
-pub(crate) use merging::{Merge, MergeMethod, Queue};
 pub(crate) use pull_requests::{
-    BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull, Poll,
-    Pull, PullState, Pulls, Readiness, Transition,
+    BranchCommit, Claim, Comment, CreateOutcome, Edit, Issue, LabelOutcome, Merge, MergeMethod,
+    Mergeable, MergedPull, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness, Transition,
 };
 pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Sign, Signing};
-pub(crate) use rights::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
-pub(crate) use server_facts::ServerFacts;
-pub(crate) use target::{Address, Kind, Target, TargetError};
+pub(crate) use shared::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
+pub(crate) use target::{Address, Kind, ServerFacts, Target, TargetError};
+pub(crate) use token::Audience;
 pub(crate) use token::{Token, TokenFacts};
 pub(crate) use tree::{Tree, TreeEntry, blob_id};

@@ -1,11 +1,22 @@
 //! The token of requests to a forge.
+//!
+//! The server that a token is for.
+//!
+//! The configuration contains the forge's URL, and a user who may edit it must not receive the
+//! token of a job. So the token of a job is sent only to the server of the job according to the
+//! environment, which is an argument here.
 
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::git::Login;
+use reqwest::Url;
+
+use crate::{
+    base::http::address::{host_of, is_safe_for_credentials},
+    git::{HostedRepository, Login},
+};
 
 /// A token: no `Display`, and `Debug` does not show it.
 ///
@@ -94,6 +105,75 @@ impl TokenFacts {
     }
 }
 
+/// The evidence for the server of a token, without the configuration.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Audience {
+    /// The API that the job's tokens are for (`GITHUB_API_URL`, which Gitea and Forgejo set as well).
+    pub job_api: Option<Url>,
+    /// The URL that the work tree was cloned from.
+    pub origin: Option<String>,
+}
+
+/// The mismatch between a token and a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotFor {
+    #[error("it is for {owner}, not for {requested}")]
+    Other {
+        /// The server that the token is for.
+        owner: String,
+        requested: String,
+    },
+    #[error("neither GITHUB_API_URL nor the remote `origin` shows that it is for {0}")]
+    Unknown(String),
+}
+
+impl Audience {
+    /// Checks that the token of `variable` may be sent to the API `api`.
+    ///
+    /// `REPIN_FORGE_TOKEN` is for the configured forge.
+    pub(crate) fn check(&self, variable: &str, api: &Url) -> Result<(), NotFor> {
+        if variable == "REPIN_FORGE_TOKEN" {
+            return Ok(());
+        }
+        let (owner, is_owner) = if let Some(job) = &self.job_api {
+            (server(job), job.origin() == api.origin())
+        } else if variable == "GITEA_TOKEN" {
+            self.origin_server(api)
+                .ok_or_else(|| NotFor::Unknown(server(api)))?
+        } else {
+            let public = "https://api.github.com".to_owned();
+            let is_public = server(api) == public;
+            (public, is_public)
+        };
+        if is_owner {
+            return Ok(());
+        }
+        Err(NotFor::Other {
+            owner,
+            requested: server(api),
+        })
+    }
+
+    /// The server of the clone, and whether `api` is on it. An HTTP URL has a scheme and a port, which
+    /// must match; an SSH URL shows only the host.
+    fn origin_server(&self, api: &Url) -> Option<(String, bool)> {
+        let origin = self.origin.as_ref()?;
+        if let Ok(url) = Url::parse(origin)
+            && matches!(url.scheme(), "http" | "https")
+        {
+            return Some((server(&url), url.origin() == api.origin()));
+        }
+        let host = HostedRepository::parse(origin)?.host;
+        let is_owner = is_safe_for_credentials(api) && api.host_str() == Some(&*host);
+        Some((format!("https://{host}"), is_owner))
+    }
+}
+
+/// The scheme, the host, and the port unless it is the default of the scheme.
+fn server(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), host_of(url))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +210,105 @@ mod tests {
     fn debug_output_hides_the_token() {
         let token = Token::parse("s3cret").unwrap();
         assert_eq!(format!("{token:?} {:?}", Some(&token)), "*** Some(***)");
+    }
+
+    fn audience(job_api: Option<&str>, origin: Option<&str>) -> Audience {
+        Audience {
+            job_api: job_api.map(|url| url.parse().unwrap()),
+            origin: origin.map(str::to_owned),
+        }
+    }
+
+    fn admits(audience: &Audience, variable: &str, api: &str) -> bool {
+        audience.check(variable, &api.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn job_token_is_only_for_its_api() {
+        let job = audience(Some("https://GHE.corp/api/v3"), Some("git@git.example:a/b"));
+        for name in ["GITHUB_TOKEN", "GH_TOKEN", "GITEA_TOKEN"] {
+            for api in [
+                "https://ghe.corp/api/v3",
+                "https://GHE.CORP/api/v3",
+                "https://ghe.corp:443/",
+            ] {
+                assert!(admits(&job, name, api), "{name} {api}");
+            }
+            for api in [
+                "http://ghe.corp/api/v3",
+                "http://ghe.corp:443/api/v3",
+                "https://ghe.corp:8443/api/v3",
+                "https://ghe.corp.evil.example/api/v3",
+                "https://evil.example/ghe.corp",
+                "https://api.github.com",
+                "https://git.example/api/v1",
+            ] {
+                assert!(!admits(&job, name, api), "{name} {api}");
+            }
+        }
+        assert!(admits(
+            &job,
+            "REPIN_FORGE_TOKEN",
+            "https://git.example/api/v1"
+        ));
+    }
+
+    #[test]
+    fn github_tokens_are_for_github_com_outside_jobs() {
+        let person = audience(None, Some("git@ghe.corp:a/b"));
+        for name in ["GITHUB_TOKEN", "GH_TOKEN"] {
+            assert!(admits(&person, name, "https://api.github.com"));
+            for api in [
+                "https://ghe.corp/api/v3",
+                "http://api.github.com",
+                "https://api.github.com:8443",
+                "https://api.github.com.evil.example",
+                "http://127.0.0.1:1",
+            ] {
+                assert!(!admits(&person, name, api), "{name} {api}");
+            }
+        }
+    }
+
+    #[test]
+    fn gitea_token_is_for_the_origin_outside_jobs() {
+        let ssh = ["git@Git.example:a/b.git", "ssh://git@git.example:2222/a/b"];
+        for origin in ssh.map(|origin| audience(None, Some(origin))) {
+            for (api, sent) in [
+                ("https://git.example/api/v1", true),
+                ("https://git.example:3000/api/v1", true),
+                ("http://git.example/api/v1", false),
+                ("https://evil.example/api/v1", false),
+            ] {
+                assert_eq!(admits(&origin, "GITEA_TOKEN", api), sent, "{api}");
+            }
+        }
+        let http = audience(None, Some("https://user:pass@git.example:3000/a/b"));
+        assert!(admits(
+            &http,
+            "GITEA_TOKEN",
+            "https://git.example:3000/api/v1"
+        ));
+        assert!(!admits(&http, "GITEA_TOKEN", "https://git.example/api/v1"));
+        let reason = http
+            .check("GITEA_TOKEN", &"https://evil.example/x".parse().unwrap())
+            .unwrap_err();
+        assert_eq!(
+            reason.to_string(),
+            "it is for https://git.example:3000, not for https://evil.example"
+        );
+        for nowhere in [
+            None,
+            Some("../b.git"),
+            Some("/srv/a/b"),
+            Some("file:///a/b"),
+        ] {
+            let nowhere = audience(None, nowhere);
+            assert!(!admits(
+                &nowhere,
+                "GITEA_TOKEN",
+                "https://git.example/api/v1"
+            ));
+        }
     }
 }

@@ -1,13 +1,24 @@
 //! All commits of a clone, in one pass.
+//!
+//! Runs `git log` and parses its NUL-separated output commit by commit.
+//!
+//! The commits that only one of two revisions has.
+//!
+//! The distance of two commits: in commits that touch some paths, and in time.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io::{BufRead, BufReader},
+    os::unix::ffi::OsStringExt,
+    process::ChildStdout,
+    sync::Arc,
 };
 
-use super::{Git, GitError, ObjectId};
+use super::{Git, GitError, LOG_OPTIONS, ObjectId, Stream};
+use crate::base::{files::RelPath, untrusted::masked_text};
 
-const COMMAND: &str = "rev-list";
+const REV_LIST: &str = "rev-list";
 
 /// A commit that a reference of the clone reaches.
 pub(crate) struct ReachableCommit<'p> {
@@ -25,10 +36,10 @@ impl Git {
         mut each: impl FnMut(ReachableCommit<'_>),
     ) -> Result<(), GitError> {
         let args = ["--all", "--date-order", "--timestamp", "--parents"].map(OsString::from);
-        let mut stream = self.stream(COMMAND, &args)?;
+        let mut stream = self.stream(REV_LIST, &args)?;
         let mut lines = BufReader::with_capacity(64 * 1024, stream.stdout()?);
         let malformed = GitError::Malformed {
-            command: COMMAND,
+            command: REV_LIST,
             what: "no commit",
         };
         let (mut line, mut parents) = (Vec::new(), Vec::new());
@@ -36,7 +47,7 @@ impl Git {
             line.clear();
             let read = lines.read_until(b'\n', &mut line);
             let length = read.map_err(|error| GitError::Io {
-                command: COMMAND,
+                command: REV_LIST,
                 error,
             })?;
             if length == 0 {
@@ -62,6 +73,486 @@ impl Git {
                 seconds,
                 parents,
             });
+        }
+    }
+}
+
+const LOG: &str = "log";
+const END: &str = "an end within a commit";
+
+/// Id, parents, committer date and author's name, subject (the first paragraph on one line), and the
+/// rest of the message. `-z` adds the NUL after the last field.
+const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%b";
+
+/// Every commit, whether or not it changed a file of the pathspecs.
+const REACHABLE_OPTIONS: &[&str] = &["--full-history", "--sparse"];
+
+/// Compares each commit with its first parent only, and the first commit with the empty tree.
+const CHANGE_OPTIONS: &[&str] = &[
+    "--root",
+    "--diff-merges=first-parent",
+    "--raw",
+    "--no-abbrev",
+    "--no-renames",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-relative",
+];
+
+/// The maximum length of a field in bytes. A longer field cannot be a path or a title of repin.
+pub(crate) const MAX_FIELD: usize = 64 * 1024;
+/// The maximum length of the text after the subject.
+pub(crate) const MAX_BODY: usize = 16 * 1024 * 1024;
+
+/// A commit that `git log` prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) id: ObjectId,
+    pub(crate) parents: Parents,
+    pub(crate) info: CommitInfo,
+    /// The lines of the message after the subject that may be trailers of repin.
+    pub(crate) trailers: Vec<u8>,
+    /// The changes since the first parent, within the pathspecs.
+    pub(crate) changes: Vec<Change>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Parents {
+    pub(crate) first: Option<ObjectId>,
+    pub(crate) others: Vec<ObjectId>,
+}
+
+/// The date, the author and the subject of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommitInfo {
+    /// `DATE AUTHOR`, then the subject, in one allocation that sets share, because a history has many commits.
+    text: Arc<[u8]>,
+    author_start: usize,
+    subject_start: usize,
+}
+
+impl CommitInfo {
+    pub(crate) fn new(date: &str, author: &str, subject: &[u8]) -> Self {
+        let prefix = format!("{date} {author}");
+        Self {
+            author_start: date.len() + 1,
+            subject_start: prefix.len(),
+            text: [prefix.as_bytes(), subject].concat().into(),
+        }
+    }
+
+    /// ISO 8601.
+    pub(crate) fn date(&self) -> String {
+        String::from_utf8_lossy(&self.text[..self.author_start - 1]).into_owned()
+    }
+
+    pub(crate) fn author(&self) -> String {
+        String::from_utf8_lossy(&self.text[self.author_start..self.subject_start]).into_owned()
+    }
+
+    /// The first paragraph on one line.
+    pub(crate) fn subject(&self) -> &[u8] {
+        &self.text[self.subject_start..]
+    }
+}
+
+/// A changed path of the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) path: Vec<u8>,
+    /// The new content; `None` if the path is no longer a regular file.
+    pub(crate) blob: Option<ObjectId>,
+}
+
+/// The commits that a running `git log` prints.
+pub(crate) struct Log {
+    commits: LogParser<BufReader<ChildStdout>>,
+    stream: Stream,
+}
+
+impl Log {
+    /// Starts `git log` with these options and revisions, and paths after `--`.
+    fn start(
+        git: &Git,
+        options: &[&str],
+        revisions: impl IntoIterator<Item = String>,
+        paths: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, GitError> {
+        let options = [LOG_OPTIONS, options, &[FORMAT, "--end-of-options"]].concat();
+        let options = options.iter().map(OsString::from);
+        let revisions = revisions.into_iter().map(OsString::from);
+        let paths = [OsString::from("--")].into_iter().chain(paths);
+        let args: Vec<_> = options.chain(revisions).chain(paths).collect();
+        let mut stream = git.stream(LOG, &args)?;
+        let stdout = BufReader::with_capacity(64 * 1024, stream.stdout()?);
+        Ok(Self {
+            commits: LogParser::new(stdout),
+            stream,
+        })
+    }
+
+    /// Calls `each` with every commit until it returns an error.
+    pub(crate) fn each(
+        mut self,
+        mut each: impl FnMut(Commit) -> Result<(), GitError>,
+    ) -> Result<(), GitError> {
+        loop {
+            match self.commits.next() {
+                Ok(Some(commit)) => each(commit)?,
+                Ok(None) => return self.stream.finish(),
+                Err(error @ GitError::Malformed { what: END, .. }) => {
+                    // If git failed, its own message is the reason.
+                    self.stream.finish()?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The commits that are reachable from `tip`, in any order, with the changes under `paths` (in the
+/// repository; an empty path selects every file).
+pub(crate) fn reachable(git: &Git, tip: &ObjectId, paths: &[Vec<u8>]) -> Result<Log, GitError> {
+    let paths = paths
+        .iter()
+        .map(|path| OsString::from_vec([b":(top,literal)", path.as_slice()].concat()));
+    let options = [REACHABLE_OPTIONS, CHANGE_OPTIONS].concat();
+    Log::start(git, &options, [tip.to_string()], paths)
+}
+
+/// The commits that are reachable from `tip` and changed a file of the pathspecs, newest first.
+pub(crate) fn changes(git: &Git, tip: &ObjectId, pathspecs: &[Vec<u8>]) -> Result<Log, GitError> {
+    let paths = pathspecs.iter().cloned().map(OsString::from_vec);
+    let options = [&["--full-history"], CHANGE_OPTIONS].concat();
+    Log::start(git, &options, [tip.to_string()], paths)
+}
+
+/// The distinct commits that `tips` reach, with all changes.
+pub(crate) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+    let tips = tips.iter().map(ToString::to_string);
+    Log::start(git, CHANGE_OPTIONS, tips, [])
+}
+
+/// The distinct commits that `tips` reach, without their changes.
+pub(crate) fn messages(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
+    let tips = tips.iter().map(ToString::to_string);
+    Log::start(git, &["--no-patch"], tips, [])
+}
+
+/// The beginning of the keys of repin's trailers.
+const TRAILER: &[u8] = b"repin-";
+
+/// The lines of the text after a subject that may be trailers of repin.
+pub(crate) fn trailer_lines(body: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for line in body.split(|byte| *byte == b'\n') {
+        let start = line.get(..TRAILER.len()).unwrap_or_default();
+        if start.eq_ignore_ascii_case(TRAILER) {
+            lines.extend_from_slice(line);
+            lines.push(b'\n');
+        }
+    }
+    lines
+}
+
+/// Parses the output of `git log`.
+pub(crate) struct LogParser<R> {
+    reader: R,
+    /// The last field.
+    field: Vec<u8>,
+}
+
+impl<R: BufRead> LogParser<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self {
+            reader,
+            field: Vec::new(),
+        }
+    }
+
+    /// The next commit; `None` after the last.
+    pub(crate) fn next(&mut self) -> Result<Option<Commit>, GitError> {
+        if self.peek()?.is_none() {
+            return Ok(None);
+        }
+        let id = object_id(self.field()?)?;
+        let words = self.field()?.split(|byte| *byte == b' ');
+        let mut parents = words.filter(|word| !word.is_empty()).map(object_id);
+        let parents = Parents {
+            first: parents.next().transpose()?,
+            others: parents.collect::<Result<_, _>>()?,
+        };
+        let mut text = String::from_utf8_lossy(self.field()?)
+            .into_owned()
+            .into_bytes();
+        // A date contains no space.
+        let date_end = memchr::memchr(b' ', &text).unwrap_or_else(|| {
+            text.push(b' ');
+            text.len() - 1
+        });
+        let subject_start = text.len();
+        text.extend_from_slice(self.field()?);
+        let info = CommitInfo {
+            text: text.into(),
+            author_start: date_end + 1,
+            subject_start,
+        };
+        let trailers = trailer_lines(self.field_up_to(MAX_BODY)?);
+        let mut changes = Vec::new();
+        // An object id starts with another byte.
+        while matches!(self.peek()?, Some(b'\n' | b':')) {
+            changes.push(self.change()?);
+        }
+        Ok(Some(Commit {
+            id,
+            parents,
+            info,
+            trailers,
+            changes,
+        }))
+    }
+
+    /// `:OLDMODE NEWMODE OLDID NEWID STATUS`, a NUL, and the path (git-diff, "Raw output format").
+    fn change(&mut self) -> Result<Change, GitError> {
+        let mut words = self.field()?.split(|byte| *byte == b' ');
+        let is_regular = matches!(words.nth(1), Some(b"100644" | b"100755" | b"100664"));
+        let id = object_id(words.nth(1).unwrap_or_default())?;
+        let path = self.field()?.to_vec();
+        if path.is_empty() || path.len() == MAX_FIELD {
+            return Err(malformed("a malformed path"));
+        }
+        Ok(Change {
+            path,
+            blob: is_regular.then_some(id),
+        })
+    }
+
+    fn peek(&mut self) -> Result<Option<u8>, GitError> {
+        let buffer = self.reader.fill_buf().map_err(|error| GitError::Io {
+            command: LOG,
+            error,
+        })?;
+        Ok(buffer.first().copied())
+    }
+
+    /// The bytes up to the next NUL, truncated at [`MAX_FIELD`].
+    fn field(&mut self) -> Result<&[u8], GitError> {
+        self.field_up_to(MAX_FIELD)
+    }
+
+    fn field_up_to(&mut self, max: usize) -> Result<&[u8], GitError> {
+        let field = &mut self.field;
+        field.clear();
+        loop {
+            let buffer = self.reader.fill_buf().map_err(|error| GitError::Io {
+                command: LOG,
+                error,
+            })?;
+            if buffer.is_empty() {
+                return Err(malformed(END));
+            }
+            let end = memchr::memchr(0, buffer);
+            let part = &buffer[..end.unwrap_or(buffer.len())];
+            field.extend_from_slice(&part[..part.len().min(max - field.len())]);
+            let consumed = part.len() + usize::from(end.is_some());
+            self.reader.consume(consumed);
+            if end.is_some() {
+                return Ok(&self.field);
+            }
+        }
+    }
+}
+
+fn object_id(text: &[u8]) -> Result<ObjectId, GitError> {
+    ObjectId::parse(text).ok_or_else(|| malformed("a malformed object id"))
+}
+
+fn malformed(what: &'static str) -> GitError {
+    GitError::Malformed { command: LOG, what }
+}
+
+/// The commits that only one of two revisions has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CommitRange {
+    pub count: u64,
+    /// The number of authors by name; `None` unless all commits were read.
+    pub authors: Option<usize>,
+    /// The newest commits, the newest first.
+    pub commits: Vec<RangeCommit>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RangeCommit {
+    pub id: String,
+    /// Not escaped.
+    pub subject: String,
+    /// The author's name without e-mail addresses, not escaped.
+    pub author: String,
+}
+
+impl RangeCommit {
+    pub(crate) fn new(id: &str, subject: &str, author: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            subject: masked_text(subject),
+            author: without_addresses(author),
+        }
+    }
+}
+
+/// A name in which the part before the `@` represents an e-mail address.
+fn without_addresses(name: &str) -> String {
+    let words = name.split(' ').map(|word| match word.split_once('@') {
+        Some((user, host)) if !user.is_empty() && !host.is_empty() => user,
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+impl Git {
+    /// The commits that `newer` has in addition to those of `older`, at most `most` of them.
+    pub(crate) fn range(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+        most: usize,
+    ) -> Result<CommitRange, GitError> {
+        let count = self.commits_between(older, newer, &[])?;
+        if count == 0 {
+            return Ok(CommitRange {
+                authors: Some(0),
+                ..CommitRange::default()
+            });
+        }
+        let limit = format!("--max-count={most}");
+        let printed =
+            self.log_range(older, newer, &["--format=tformat:%H%x00%an%x00%s", &limit])?;
+        let fields: Vec<&str> = printed.split_terminator('\0').collect();
+        let mut commits = Vec::new();
+        for fields in fields.chunks(3) {
+            let [id, author, subject] = fields else {
+                return Err(GitError::Malformed {
+                    command: LOG,
+                    what: "an end within a commit",
+                });
+            };
+            commits.push(RangeCommit::new(id, subject, author));
+        }
+        let names = self.log_range(older, newer, &["--format=tformat:%an"])?;
+        let names: BTreeSet<&str> = names.split_terminator('\0').collect();
+        Ok(CommitRange {
+            count,
+            authors: Some(names.len()),
+            commits,
+        })
+    }
+
+    fn log_range(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+        options: &[&str],
+    ) -> Result<String, GitError> {
+        let (newer, older) = (newer.to_string(), format!("^{older}"));
+        let range = ["--date-order", &newer, &older, "--"];
+        let printed = self.output(LOG, &[LOG_OPTIONS, options, &range].concat())?;
+        Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+}
+
+impl Git {
+    /// The commit that a reference resolves to, by its full name, such as `refs/heads/main`.
+    pub(crate) fn commit_at(&self, reference: &str) -> Result<ObjectId, GitError> {
+        let args = [
+            "--verify",
+            "--end-of-options",
+            &format!("{reference}^{{commit}}"),
+        ];
+        let printed = self.output("rev-parse", &args)?;
+        ObjectId::parse(printed.trim_ascii()).ok_or(GitError::Malformed {
+            command: "rev-parse",
+            what: "no commit",
+        })
+    }
+
+    /// The time of a commit by the committer's clock, in seconds since 1970.
+    pub(crate) fn commit_time(&self, commit: &ObjectId) -> Result<i64, GitError> {
+        let printed = self.output("log", &["-1", "--format=%ct", &commit.to_string(), "--"])?;
+        let seconds = std::str::from_utf8(printed.trim_ascii())
+            .ok()
+            .and_then(|text| text.parse().ok());
+        seconds.ok_or(GitError::Malformed {
+            command: "log",
+            what: "no time",
+        })
+    }
+
+    /// The commits up to and including `tip` that changed the file at `path` below the root, with side
+    /// branches.
+    pub(crate) fn changes_of(
+        &self,
+        tip: &ObjectId,
+        path: &RelPath,
+    ) -> Result<Vec<ObjectId>, GitError> {
+        let whole = [b":(top,literal)", self.prefix(), path.as_bytes()].concat();
+        let args = [
+            b"--full-history".to_vec(),
+            tip.to_string().into_bytes(),
+            b"--".to_vec(),
+            whole,
+        ];
+        let printed = self.output("rev-list", &args.map(OsString::from_vec))?;
+        let ids = printed
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(ObjectId::parse);
+        ids.collect::<Option<_>>().ok_or(GitError::Malformed {
+            command: "rev-list",
+            what: "no commit",
+        })
+    }
+
+    /// The number of commits of `newer` that `older` does not contain and that touch one of `paths`
+    /// from the top of the repository (no path: all commits).
+    pub(crate) fn commits_between(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+        paths: &[String],
+    ) -> Result<u64, GitError> {
+        let mut args = vec![
+            "--count".to_owned(),
+            newer.to_string(),
+            format!("^{older}"),
+            "--".to_owned(),
+        ];
+        // Literal paths, not patterns.
+        args.extend(paths.iter().map(|path| format!(":(top,literal){path}")));
+        let printed = self.output("rev-list", &args)?;
+        let count = std::str::from_utf8(printed.trim_ascii())
+            .ok()
+            .and_then(|text| text.parse().ok());
+        count.ok_or(GitError::Malformed {
+            command: "rev-list",
+            what: "no number",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_contain_no_addresses() {
+        for (name, expected) in [
+            ("ada@secret.example", "ada"),
+            ("Ada ada@secret.example (work)", "Ada ada (work)"),
+            ("Ada @acme", "Ada @acme"),
+            ("ada@", "ada@"),
+        ] {
+            assert_eq!(without_addresses(name), expected);
         }
     }
 }

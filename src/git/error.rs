@@ -3,7 +3,10 @@
 use std::{io, path::PathBuf};
 
 use super::ObjectId;
-use crate::base::{code::Code, error::Error, untrusted::shell};
+use crate::base::{
+    error::{Code, Error},
+    untrusted::shell,
+};
 
 /// A failure of git; [`GitError::hint`] is the remedy.
 #[derive(Debug, thiserror::Error)]

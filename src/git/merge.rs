@@ -9,10 +9,7 @@ use super::{
     FETCH_HISTORY, Git, GitError, ObjectId, Output, Remote, is_denied, server_message,
     without_users,
 };
-use crate::base::{
-    code::Code,
-    error::{Class, Error},
-};
+use crate::base::error::{Class, Code, Error};
 
 /// The remote that is fetched from and pushed to.
 const REMOTE: &str = "origin";

@@ -15,37 +15,27 @@
 //! prefixes, full reference names after `--end-of-options` or `--`, and literal pathspecs after `--`.
 //! `history` interprets the output.
 
-mod branch_name;
 mod command;
 mod commit;
-mod commits;
+pub(crate) mod commits;
 mod connection;
-mod distance;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[path = "../../fuzz/properties/git_log.rs"]
 pub(crate) mod fuzzing;
-mod hosted_repository;
 mod id;
 mod kept;
-mod kept_log;
 mod location;
-pub(crate) mod log;
 mod ls_files;
 pub(crate) mod merge;
 mod objects;
-mod path_set;
 mod promoted_branch;
-mod range;
 mod remotes;
 mod renames;
-mod repository_top;
 mod scratch;
-mod shared_tracking;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
-mod trees;
 
 use std::{
     collections::BTreeSet,
@@ -57,40 +47,33 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use branch_name::{BranchNameError, check_branch};
 pub(crate) use command::start_version_check;
 pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
-pub(crate) use commits::ReachableCommit;
-pub(crate) use connection::without_users;
-pub(crate) use connection::{Login, Remote};
+pub(crate) use commits::{CommitRange, RangeCommit, ReachableCommit, trailer_lines};
+pub(crate) use connection::{Login, Remote, without_users};
 use connection::{Output, is_denied, server_message};
 pub(crate) use error::GitError;
-pub(crate) use hosted_repository::HostedRepository;
-pub(crate) use id::ObjectId;
+pub(crate) use id::{BranchNameError, ObjectId, check_branch};
 use kept::Kept;
-pub(crate) use kept::SharedGit;
-pub(crate) use location::refuse_bare_root;
-pub(crate) use log::trailer_lines;
-pub(crate) use ls_files::is_in_repository;
+pub(crate) use kept::{SharedGit, SharedTracking};
+pub(crate) use location::{refuse_bare_root, top_of_repository};
 pub(crate) use ls_files::{
-    TrackedFile, configurations, is_ignored, is_tracked, tracking, untracked, work_tree,
-    work_tree_at,
+    TrackedFile, configurations, is_ignored, is_in_repository, is_tracked, tracking, untracked,
+    work_tree, work_tree_at,
 };
 pub(crate) use promoted_branch::{Branch, BranchSources};
+pub(crate) use remotes::HostedRepository;
 
 use objects::IdleProcess;
 pub(crate) use objects::{Object, Objects, TreeFile};
-pub(crate) use range::{CommitRange, RangeCommit};
 pub(crate) use renames::Newer;
-pub(crate) use repository_top::{Top, find_top, top_of_repository};
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
-pub(crate) use shared_tracking::SharedTracking;
 pub(crate) use sweep::Sweep;
 
 use command::{Mode, Running};
 use location::Location;
 
-use crate::base::hex::is_hex;
+use super::base::text::is_hex;
 
 /// The repository that the directory of the configuration is in.
 #[derive(Debug, Clone)]

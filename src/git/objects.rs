@@ -3,11 +3,16 @@
 //! Requests are sent in chunks that fit into an empty pipe, and all responses to a chunk are
 //! consumed before the next one is sent. So the two processes cannot block each other with full
 //! pipes.
+//!
+//! The files in the tree of a commit.
 
 use std::{
     collections::HashMap,
+    ffi::{OsStr, OsString},
     fmt::Write as _,
     io::{self, BufRead, BufReader, Read, Write},
+    os::unix::ffi::OsStrExt,
+    path::Path,
     process::{ChildStdin, ChildStdout},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -17,7 +22,7 @@ use super::{
     command::{Mode, Running},
     is_regular,
 };
-use crate::base::files::RelPath;
+use crate::base::files::{Globs, RelPath, Snapshot};
 
 /// The maximum number of requests of a chunk: POSIX guarantees 4096 bytes without blocking, and the
 /// longest id has 64 digits and a newline.
@@ -26,7 +31,7 @@ const CHUNK: usize = 4096 / 65;
 /// The maximum size of a commit, tag or tree, in bytes.
 const MAX_OBJECT: u64 = 256 * 1024 * 1024;
 
-const COMMAND: &str = "cat-file";
+const CAT_FILE: &str = "cat-file";
 const END: &str = "the end of the output instead of an object";
 
 /// The idle process of a repository, if one was started. Each start costs more than most queries.
@@ -65,7 +70,7 @@ impl Git {
         let known = idle().take().and_then(CatFile::if_running);
         let mut process = match known {
             Some(process) => process,
-            None => CatFile::new(self.start(COMMAND, &["--batch".into()], Mode::Input)?)?,
+            None => CatFile::new(self.start(CAT_FILE, &["--batch".into()], Mode::Input)?)?,
         };
         let result = query(&mut process)?;
         *idle() = Some(process);
@@ -351,14 +356,14 @@ impl CatFile {
 
 fn io_error(error: io::Error) -> GitError {
     GitError::Io {
-        command: COMMAND,
+        command: CAT_FILE,
         error,
     }
 }
 
 fn unexpected(what: &'static str) -> GitError {
     GitError::Malformed {
-        command: COMMAND,
+        command: CAT_FILE,
         what,
     }
 }
@@ -414,6 +419,110 @@ fn find_entry<'t>(
         }
     }
     Ok(None)
+}
+
+const LS_TREE: &str = "ls-tree";
+/// The maximum size of an entry, in bytes.
+const MAX_ENTRY: u64 = 64 * 1024;
+
+/// The files below the root that globs match in the tree of a commit.
+#[derive(Debug)]
+pub(crate) struct FilesAt {
+    pub(crate) files: Snapshot,
+    /// The first file that was not read because of its size.
+    pub(crate) too_large: Option<RelPath>,
+}
+
+impl Git {
+    /// The files that `globs` match in the tree of `commit`, each of at most `most` bytes.
+    pub(crate) fn files_at(
+        &self,
+        commit: &ObjectId,
+        globs: &Globs,
+        most: u64,
+    ) -> Result<FilesAt, GitError> {
+        let mut found = FilesAt {
+            files: Snapshot::default(),
+            too_large: None,
+        };
+        let mut wanted = Vec::new();
+        self.entries(commit, |mode, id, path| {
+            let Some(path) = path.strip_prefix(self.prefix()) else {
+                return;
+            };
+            let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path))) else {
+                return;
+            };
+            if mode.starts_with(b"100") {
+                found.files.note_chart(&path);
+            }
+            if !Snapshot::lists(globs, &path) {
+                return;
+            }
+            match mode {
+                mode if is_regular(mode) => wanted.push((path, id)),
+                b"120000" => found.files.insert_symlink(path),
+                _ => {}
+            }
+        })?;
+        for (path, id) in wanted {
+            match self.blob(id, most)? {
+                Some(content) => found.files.insert(path, content),
+                None => found.too_large = found.too_large.or(Some(path)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Visits each regular file in the tree of `commit`, with the id of its content. The path begins at
+    /// the top of the repository.
+    pub(crate) fn regular_files(
+        &self,
+        commit: &ObjectId,
+        mut visit: impl FnMut(RelPath, ObjectId),
+    ) -> Result<(), GitError> {
+        self.entries(commit, |mode, id, path| {
+            if is_regular(mode)
+                && let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(path)))
+            {
+                visit(path, id);
+            }
+        })
+    }
+
+    /// Visits the mode, the id and the path of every entry of a tree except directories: `MODE TYPE ID`,
+    /// a tab, the path, a NUL.
+    fn entries(
+        &self,
+        commit: &ObjectId,
+        mut visit: impl FnMut(&[u8], ObjectId, &[u8]),
+    ) -> Result<(), GitError> {
+        let args = ["-r", "-z", "--full-tree"].map(OsString::from);
+        let args = [&args[..], &[commit.to_string().into()]].concat();
+        let mut running = self.start(LS_TREE, &args, Mode::Read)?;
+        let mut listed = BufReader::with_capacity(64 * 1024, running.stdout()?);
+        let mut entry = Vec::new();
+        loop {
+            entry.clear();
+            let read = listed.by_ref().take(MAX_ENTRY).read_until(0, &mut entry);
+            if read.map_err(|error| running.io(error))? == 0 {
+                break;
+            }
+            let malformed = || GitError::Malformed {
+                command: LS_TREE,
+                what: "a malformed entry",
+            };
+            let entry = entry.strip_suffix(&[0]).ok_or_else(malformed)?;
+            let tab = memchr::memchr(b'\t', entry).ok_or_else(malformed)?;
+            let mut words = entry[..tab].split(|b| *b == b' ');
+            let (mode, id) = (
+                words.next().unwrap_or_default(),
+                words.nth(1).and_then(ObjectId::parse),
+            );
+            visit(mode, id.ok_or_else(malformed)?, &entry[tab + 1..]);
+        }
+        running.finish(&[]).map(drop)
+    }
 }
 
 #[cfg(test)]

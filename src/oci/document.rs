@@ -15,8 +15,7 @@ use serde_json::{Value, error::Category};
 
 use super::{
     Digest, Platform, Tag,
-    platform::{self, RawPlatform},
-    runtime::{self, RuntimeConfig},
+    platform::{self, RawPlatform, RuntimeConfig},
 };
 use crate::base::{
     error::{Class, Error},
@@ -432,7 +431,7 @@ pub(crate) fn config(
 /// The fields that a container is started with. They are only compared, so a malformed one does not make the
 /// image unreadable.
 fn runtime_config(container: &Value) -> Result<RuntimeConfig, String> {
-    match ambiguous_key(container, &runtime::KEYS) {
+    match ambiguous_key(container, &platform::KEYS) {
         Some(key) => Err(ambiguous_key_reason(key)),
         None => RuntimeConfig::parse(container),
     }

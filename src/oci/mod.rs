@@ -5,25 +5,21 @@
 
 mod artifact;
 pub(crate) mod date;
-mod digest;
 pub(crate) mod document;
 mod platform;
 mod reference;
 pub(crate) mod registry;
 mod repository;
 mod revision;
-mod runtime;
-mod tag;
 
 pub(crate) use artifact::CONFIG_TYPES;
-pub(crate) use digest::{Digest, DigestError, Hasher};
 pub(crate) use document::{
     Descriptor, INDEX_TYPES, ImageConfig, ImageManifest, MANIFEST_TYPES, MAX_DOCUMENT, MAX_LISTING,
     Manifest, RawManifest, TagOrDigest, Verified,
 };
-pub(crate) use platform::Platform;
-pub(crate) use reference::{Reference, ReferenceError, signed_repository};
+pub(crate) use platform::{Platform, RuntimeConfig};
+pub(crate) use reference::{
+    Digest, Hasher, Reference, ReferenceError, Tag, TagError, TagPattern, signed_repository,
+};
 pub(crate) use repository::{Repository, RepositoryError, canonical_host, host_spellings};
 pub(crate) use revision::{Pattern, PatternError, Revision};
-pub(crate) use runtime::RuntimeConfig;
-pub(crate) use tag::{Tag, TagError, TagPattern};

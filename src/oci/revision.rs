@@ -11,7 +11,7 @@ use regex::Regex;
 use semver::Version;
 use serde::{Serialize, Serializer};
 
-use crate::base::hex::is_hex;
+use crate::base::text::is_hex;
 
 /// A revision that matches the configured [`Pattern`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,10 +7,7 @@
 
 use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
-    base::{
-        code::Code,
-        error::{Class, Error},
-    },
+    base::error::{Class, Code, Error},
     oci::{Tag, registry::Deletion},
 };
 

@@ -8,10 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Candidate, Dangling, Guards, Listing, Plan, Rules, Version, judge::judge_selected};
 use crate::{
-    base::{
-        code::Code,
-        error::{Class, Error},
-    },
+    base::error::{Class, Code, Error},
     oci::{Digest, Tag},
 };
 

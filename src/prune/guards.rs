@@ -5,7 +5,6 @@
 //! base or without full history is refused, and so is unreadable content.
 
 mod branches;
-mod other_repository;
 mod past_pins;
 mod text_search;
 
@@ -16,15 +15,13 @@ use std::{
 };
 
 use branches::{Branches, Tips};
-use other_repository::OtherRepository;
-use past_pins::{BranchConfigurations, RepositoryProtection};
+use past_pins::{BranchConfigurations, OtherRepository, RepositoryProtection};
 use regex::Regex;
 
 use super::Text;
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error},
+        error::{Class, Code, Error},
         files::{Files, Hazard, WorkTree},
     },
     config::Config,
@@ -37,7 +34,7 @@ use crate::{
 };
 
 pub(crate) use branches::{PullHead, tips_keep_moving_error};
-pub(crate) use other_repository::RepositoryAccess;
+pub(crate) use past_pins::RepositoryAccess;
 
 /// The protection of one image's versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,12 +10,11 @@ use std::{
 };
 
 use super::{
-    Candidate, Guards, KeepReason, Listing, PackageVerdict, Protected, Version, Warning, dangling,
+    Candidate, Guards, KeepReason, Listing, PackageVerdict, Protected, Version, Warning, listing,
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error},
+        error::{Class, Code, Error},
         text::counted,
     },
     config::Prune,
@@ -169,7 +168,7 @@ pub(super) fn judge_selected(
     // The oldest first; the digest makes the order deterministic.
     candidates.sort_by_key(|candidate| (candidate.created, candidate.version.digest));
     let refusal = incomplete
-        .or_else(|| dangling::refusal(listing, guards, rules.prune))
+        .or_else(|| listing::refusal(listing, guards, rules.prune))
         .or_else(|| check_clocks(listing))
         .or_else(|| check_dates(listing))
         .or_else(|| check_duplicates(listing))
@@ -181,7 +180,7 @@ pub(super) fn judge_selected(
         protected: protections.into_protected(),
         mixed,
         young,
-        warnings: [dangling::warnings(listing), missing_tags_warning(listing)].concat(),
+        warnings: [listing::warnings(listing), missing_tags_warning(listing)].concat(),
         refusal,
     }
 }

@@ -1,14 +1,29 @@
 //! A backend's data about a package: its versions, their references and their dates.
 //!
 //! The data may be incomplete: [`super::judge()`] checks that everything it needs is present.
+//!
+//! The verdict about one package, as data.
+//!
+//! The versions to delete in their order, and the versions that must remain.
+//!
+//! Dangling tags: the registry lists the tag, but its manifest is missing.
+//!
+//! A deletion or garbage collection that does not remove the tag causes this. Such a tag cannot be
+//! pulled. A dangling pending tag is reported and skipped; any other refuses the run.
 
 use std::{
     cell::Cell,
     collections::{BTreeSet, HashMap, HashSet},
-    time::SystemTime,
+    fmt,
+    time::{Duration, SystemTime},
 };
 
-use crate::oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date, registry::Clock};
+use super::Guards;
+use crate::{
+    base::error::{Class, Code, Error},
+    config::Prune,
+    oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date, registry::Clock},
+};
 
 /// The maximum depth of nested indexes.
 const MAX_DEPTH: usize = 8;
@@ -221,4 +236,269 @@ impl Progress {
             None => format!("{task}: {done}"),
         }
     }
+}
+
+/// A verdict about one package.
+#[derive(Debug, Clone)]
+pub(crate) struct PackageVerdict {
+    /// The number of versions.
+    pub listed: usize,
+    /// The versions that may be deleted, oldest first. Only a [`super::Plan`] is applied.
+    pub candidates: Vec<Candidate>,
+    /// The protected versions, in the order of the listing.
+    pub protected: Vec<Protected>,
+    /// The number of pending versions that another tag protects.
+    pub mixed: usize,
+    /// The number of pending versions that are too young.
+    pub young: usize,
+    /// Warnings, which do not prevent deletions.
+    pub warnings: Vec<Warning>,
+    /// The reason that nothing may be deleted.
+    pub refusal: Option<Error>,
+}
+
+/// A protected version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Protected {
+    pub version: Version,
+    pub reason: KeepReason,
+}
+
+/// The reason that protects a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeepReason {
+    /// It is pinned at this location.
+    Pinned(String),
+    /// It was pinned by a set in promotion history.
+    History,
+    /// A tracked file at this location contains its digest.
+    Mentioned(String),
+    /// It has the tag of a revision that was promoted or is being promoted.
+    Revision(Tag, String),
+    /// A tracked file at this location refers to this tag.
+    MentionedTag(Tag, String),
+    /// A tag matches `protect`.
+    Pattern(Tag),
+    /// It is an entry of a protected index.
+    IndexEntry(Digest),
+    /// It is an index that contains this digest, which is pinned or mentioned.
+    Parent(Digest),
+    /// It is a signature or an attestation of a protected version.
+    Referrer(Digest),
+    /// It has pending tags, but this tag is not pending.
+    OtherTag(Tag),
+    /// It is an index without this platform, which the registry has lost.
+    Broken(String),
+    /// Its age is unknown.
+    UnknownAge,
+}
+
+impl fmt::Display for KeepReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pinned(location) => write!(f, "pinned {location}"),
+            Self::History => f.write_str("pinned by a set in promotion history"),
+            Self::Mentioned(location) => write!(f, "its digest appears {location}"),
+            Self::Revision(tag, location) => write!(f, "{tag} is the tag of a revision {location}"),
+            Self::MentionedTag(tag, location) => write!(f, "{tag} is used {location}"),
+            Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
+            Self::IndexEntry(parent) => write!(f, "part of the index {parent}, which is kept"),
+            Self::Parent(entry) => write!(f, "contains {entry}, which is in use by its digest"),
+            Self::Referrer(target) => write!(f, "belongs to {target}, which is kept"),
+            Self::OtherTag(tag) => write!(
+                f,
+                "pending, but {tag} is not: deleting it would delete that tag too"
+            ),
+            Self::Broken(platform) => write!(f, "broken: {platform} is missing"),
+            Self::UnknownAge => f.write_str("its age is unknown"),
+        }
+    }
+}
+
+/// A version that may be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub version: Version,
+    /// The creation date.
+    pub created: SystemTime,
+    /// The reason why it may be deleted.
+    pub reason: String,
+}
+
+impl Candidate {
+    pub(super) fn new(version: &Version, created: SystemTime, age: Duration) -> Self {
+        let tags = if version.tags.is_empty() {
+            "untagged"
+        } else {
+            "every tag is pending"
+        };
+        let reason = format!(
+            "{tags}, and it is {} old (of {})",
+            days(age),
+            date::format(created)
+        );
+        Self {
+            version: version.clone(),
+            created,
+            reason,
+        }
+    }
+}
+
+fn days(age: Duration) -> String {
+    match age.as_secs() / 86_400 {
+        0 => format!("{} h", age.as_secs() / 3_600),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+/// A finding that does not refuse the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Warning {
+    /// A stable code.
+    pub code: Code,
+    /// The finding.
+    pub detail: String,
+}
+
+/// The approved deletions, which only [`PackageVerdict::approve`] creates.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    order: Vec<Candidate>,
+    keep: Vec<Version>,
+}
+
+impl PackageVerdict {
+    /// Creates the plan, or returns the refusal of the verdict.
+    pub(crate) fn approve(&self, listing: &Listing) -> Result<Plan, Error> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        let keep = self
+            .protected
+            .iter()
+            .map(|protected| protected.version.clone())
+            .collect();
+        Ok(Plan {
+            order: ordered(&self.candidates, listing)?,
+            keep,
+        })
+    }
+}
+
+/// Orders indexes before their entries, and versions before their signatures. If a
+/// run stops early, every remaining version has its entries and signatures.
+fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>, Error> {
+    let edges = edges(candidates, listing);
+    let mut ranks = vec![0_usize; candidates.len()];
+    let mut is_stable = false;
+    while !is_stable {
+        is_stable = true;
+        for &(first, second) in &edges {
+            if ranks[second] > ranks[first] {
+                continue;
+            }
+            ranks[second] = ranks[first] + 1;
+            is_stable = false;
+            if ranks[second] == candidates.len() {
+                // Digests cannot form a cycle, but tags that contain digests can.
+                let digest = candidates[second].version.digest;
+                let message = format!(
+                    "{digest} and others refer to one another in a circle: none can be deleted first"
+                );
+                return Err(Error::new(Class::Failed, Code::LISTING, message)
+                    .help("check their sha256-… tags"));
+            }
+        }
+    }
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_key(|index| ranks[*index]);
+    Ok(order
+        .into_iter()
+        .map(|index| candidates[index].clone())
+        .collect())
+}
+
+/// The pairs of candidates, by index, where the first must be deleted before the second.
+fn edges(candidates: &[Candidate], listing: &Listing) -> Vec<(usize, usize)> {
+    let mut indexes: HashMap<Digest, usize> = HashMap::new();
+    let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
+    for (index, Candidate { version, .. }) in candidates.iter().enumerate() {
+        indexes.insert(version.digest, index);
+        let node = listing.nodes.get(&version.digest);
+        let subject = node.and_then(|node| node.subject);
+        for subject in version.tag_subjects().chain(subject) {
+            referrers.entry(subject).or_default().push(index);
+        }
+    }
+    let mut edges = Vec::new();
+    for (first, candidate) in candidates.iter().enumerate() {
+        // An entry may be no version, but its signatures are still deleted after the index.
+        let digest = candidate.version.digest;
+        for part in std::iter::once(digest).chain(listing.parts(digest)) {
+            let entry = indexes.get(&part);
+            for &second in entry
+                .into_iter()
+                .chain(referrers.get(&part).into_iter().flatten())
+            {
+                if second != first {
+                    edges.push((first, second));
+                }
+            }
+        }
+    }
+    edges
+}
+
+impl Plan {
+    /// The versions to delete, in this order.
+    pub(crate) fn order(&self) -> &[Candidate] {
+        &self.order
+    }
+
+    /// The versions that must exist afterwards.
+    pub(crate) fn keep(&self) -> &[Version] {
+        &self.keep
+    }
+}
+
+/// The warnings about skipped dangling tags.
+pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
+    let warning = |dangling: &Dangling| Warning {
+        code: Code::TAG_DANGLING,
+        detail: format!(
+            "tag {} is dangling: the registry lists it, but its manifest is missing; it protects \
+             nothing",
+            dangling.tag
+        ),
+    };
+    listing.dangling.iter().map(warning).collect()
+}
+
+/// Refuses the run for a dangling tag that is protected or not pending.
+pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Option<Error> {
+    let reason = |tag: &Tag| {
+        let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
+        if let Some(place) = guards.revision_evidence(tag) {
+            Some(format!("it is the tag of a revision {place}"))
+        } else if let Some(location) = guards.tag_location(tag) {
+            Some(format!("it is used {location}"))
+        } else if prune.protect.iter().any(matches) {
+            Some("it matches prune.protect".to_owned())
+        } else if !matches(&prune.tags) {
+            Some("it does not match prune.tags".to_owned())
+        } else {
+            None
+        }
+    };
+    let (tag, reason) = listing
+        .dangling
+        .iter()
+        .find_map(|dangling| Some((&dangling.tag, reason(&dangling.tag)?)))?;
+    let message = format!(
+        "tag {tag} is dangling: the registry lists it, but its manifest is missing, and {reason}"
+    );
+    let hint = format!("push {tag} again from where it was built, or remove the tag");
+    Some(Error::new(Class::Unavailable, Code::TAG_DANGLING, message).help(hint))
 }

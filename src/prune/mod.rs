@@ -14,22 +14,20 @@
 pub(crate) mod apply;
 pub(crate) mod backends;
 mod changes;
-mod dangling;
 mod guards;
 mod judge;
 mod listing;
-mod plan;
 #[cfg(test)]
 mod tests;
 mod text;
-mod verdict;
 
 pub(crate) use guards::{
     Guards, ProtectionInputs, ProtectionSources, PullHead, RepositoryAccess, gather,
     tips_keep_moving_error,
 };
 pub(crate) use judge::{Rules, is_eligible, judge};
-pub(crate) use listing::{Child, Dangling, Listing, Node, Progress, Version};
-pub(crate) use plan::Plan;
+pub(crate) use listing::{
+    Candidate, Child, Dangling, KeepReason, Listing, Node, PackageVerdict, Plan, Progress,
+    Protected, Version, Warning,
+};
 pub(crate) use text::Text;
-pub(crate) use verdict::{Candidate, KeepReason, PackageVerdict, Protected, Warning};

@@ -6,37 +6,29 @@
 //! roots are files or built in. Only `tuf` fetches roots, for `repin trust update`. Only this module
 //! uses the verifier, sigstore-verify.
 
-mod built_in;
 mod bundle;
 mod claim;
-mod cosign;
 mod difference;
 mod json;
-mod key;
 mod policy;
-mod proof;
 mod provider;
 mod root;
 mod rules;
 mod search;
-mod tuf;
 mod unknown_authority;
 
-pub(crate) use built_in::{BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn};
-pub(crate) use claim::SignedName;
+pub(crate) use bundle::PublicKey;
+pub(crate) use claim::{Certificate, Proof, RootGap, SignedName};
 pub(crate) use difference::{Change, RootEntry, difference};
-pub(crate) use key::PublicKey;
 pub(crate) use policy::{Binding, Policy, PolicyResult, Subject, Verdict};
-pub(crate) use proof::{Certificate, Proof, RootGap};
-pub(crate) use root::Root;
+pub(crate) use root::{BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Mirror, Root, current_root};
 pub(crate) use rules::{
     CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner, SignedSubject,
     Signer, SignerIdentity, Since, SubjectName, Triggers, Verify,
 };
 pub(crate) use search::{Candidate, SearchExtent, SearchResult, search, search_predicates};
-pub(crate) use tuf::{Mirror, current_root};
 #[cfg(any(test, fuzzing))]
-pub(crate) use {cosign::CosignLayer, policy::Attachment};
+pub(crate) use {bundle::CosignLayer, policy::Attachment};
 
 #[cfg(test)]
 mod tests;

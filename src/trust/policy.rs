@@ -11,11 +11,8 @@ use serde_json::Value;
 use super::{
     CommitBinding, IdentityRule, LogRule, Requirement, Runner, Signer, SignerIdentity, SubjectName,
     Verify,
-    bundle::ParsedBundle,
-    claim::{BuiltCommit, Claim, SignedName},
-    cosign::CosignLayer,
-    key::PublicKey,
-    proof::{Certificate, Proof, Refusal},
+    bundle::{CosignLayer, ParsedBundle, PublicKey},
+    claim::{BuiltCommit, Certificate, Claim, Proof, Refusal, SignedName},
     root::Root,
     unknown_authority,
 };

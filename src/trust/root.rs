@@ -5,9 +5,24 @@
 //! inclusion proof, a root without logs requires a timestamp, and a root with certificate
 //! transparency logs requires their promise in the certificate. Verification sends no requests, and
 //! uses the clock only to refuse times in the future.
+//!
+//! The current trusted roots of Sigstore and of GitHub, by The Update Framework (TUF 1.0).
+//!
+//! A TUF repository signs its files with keys that its root document lists. The first root document
+//! comes with the program or from a file, and each later one is signed by the keys of the one before.
+//! sigstore-tuf verifies signatures, thresholds, versions, expiry, lengths and hashes. The requests are
+//! made by the client of registries, with its limits, proxies and log, and without credentials.
+//!
+//! The built-in trusted roots: snapshots at the time of the release, and the first root documents of
+//! the TUF repositories with the current roots. The files are from an Apache-2.0 package.
+//!
+//! `scripts/roots` updates them from the published package.
 
-use std::{fmt, time::SystemTime};
+use std::{error::Error as _, fmt, time::SystemTime};
 
+use jiff::Timestamp;
+use reqwest::Url;
+use sigstore_tuf::{Repository, Updater, UpdaterConfig, transport::FetchFuture};
 use sigstore_verify::{
     PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult, Verifier,
     crypto::parse_certificate_info,
@@ -16,12 +31,19 @@ use sigstore_verify::{
 };
 
 use super::{
-    bundle::ParsedBundle,
-    key::PublicKey,
-    proof::{Certificate, LogEntry, Proof, Refusal},
+    bundle::{ParsedBundle, PublicKey},
+    claim::{Certificate, LogEntry, Proof, Refusal},
     provider,
 };
-use crate::oci::Digest;
+use crate::{
+    base::{
+        error::{Class, Code, Error},
+        http::address::redacted,
+        text::words,
+        untrusted::plain,
+    },
+    oci::{Digest, registry::Registries},
+};
 
 /// A trusted root.
 pub(crate) struct Root {
@@ -303,4 +325,129 @@ fn artifact(parsed: &ParsedBundle, subject: Digest) -> Artifact<'_> {
         return Artifact::Blob(&parsed.message);
     }
     Sha256Hash::new(subject.bytes()).into()
+}
+
+/// The name of the trusted root in a repository.
+const TARGET: &str = "trusted_root.json";
+/// The maximum size of a trusted root, in bytes, as for a configured file.
+const MAX_TARGET: u64 = 4 << 20;
+
+const UNREACHABLE: &str = "check the network, the proxy (HTTPS_PROXY) and REPIN_CA_FILE; `repin trust update NAME --mirror URL` \
+                           reads a mirror";
+
+/// A TUF repository, at its own server or at a mirror.
+#[derive(Debug, Clone)]
+pub(crate) struct Mirror {
+    registries: Registries,
+    base: Url,
+}
+
+impl Mirror {
+    /// The repository at `base`, a URL with a final `/`.
+    pub(crate) fn new(registries: Registries, base: Url) -> Self {
+        Self { registries, base }
+    }
+
+    async fn fetch(&self, path: &str, max: u64) -> sigstore_tuf::Result<Option<Vec<u8>>> {
+        let url = self
+            .base
+            .join(path)
+            .map_err(|error| sigstore_tuf::Error::transport(error.to_string()))?;
+        self.registries.document(url, max).await.map_err(|error| {
+            sigstore_tuf::Error::transport_with_source("request", error.help(UNREACHABLE))
+        })
+    }
+}
+
+impl Repository for Mirror {
+    fn fetch_metadata<'a>(&'a self, name: &'a str, max: u64) -> FetchFuture<'a> {
+        Box::pin(self.fetch(name, max))
+    }
+
+    fn fetch_target<'a>(&'a self, path: &'a str, max: u64) -> FetchFuture<'a> {
+        Box::pin(async move { self.fetch(&format!("targets/{path}"), max).await })
+    }
+}
+
+/// Fetches the current trusted root of a repository, verified by the chain of root documents that
+/// starts with `first`.
+pub(crate) async fn current_root(
+    mirror: Mirror,
+    first: &[u8],
+    now: SystemTime,
+) -> Result<Vec<u8>, Error> {
+    provider::install();
+    let repository = redacted(&mirror.base);
+    let fetch = async {
+        let now = Timestamp::try_from(now)
+            .map_err(|_| sigstore_tuf::Error::transport("the clock shows an impossible time"))?;
+        let mut config = UpdaterConfig::default();
+        config.target_max_length = MAX_TARGET;
+        let mut updater = Updater::new(mirror, first)?.with_config(config);
+        updater.refresh(now).await?;
+        updater.get_target(TARGET, now).await
+    };
+    fetch.await.map_err(|error| problem(&error, &repository))
+}
+
+/// The error of the failed request, or of metadata that cannot be trusted.
+fn problem(error: &sigstore_tuf::Error, repository: &str) -> Error {
+    let source = error.source();
+    if let Some(request) = source.and_then(|source| source.downcast_ref::<Error>()) {
+        return request.clone();
+    }
+    let detail = source.map_or_else(String::new, |source| format!(": {source}"));
+    let reason = plain(&format!("{error}{detail}"));
+    let message = format!("cannot trust the TUF repository {repository}: {reason}");
+    Error::new(Class::Unavailable, Code::ROOT_UNVERIFIED, message)
+}
+
+words! {
+    /// A built-in trusted root.
+    pub(crate) enum BuiltIn {
+        /// Sigstore's public instance.
+        Sigstore = "sigstore",
+        /// GitHub's instance for private repositories.
+        GitHub = "github",
+    }
+}
+
+/// The package that contains the snapshots.
+pub(crate) const BUILT_IN_SOURCE: &str = "sigstore-trust-root 0.15.1";
+/// The publication date of the package.
+pub(crate) const BUILT_IN_DATE: &str = "2026-10-23";
+
+impl BuiltIn {
+    /// The TUF repository that has the current root.
+    pub(crate) fn repository(self) -> &'static str {
+        match self {
+            Self::Sigstore => "https://tuf-repo-cdn.sigstore.dev/",
+            Self::GitHub => "https://tuf-repo.github.com/",
+        }
+    }
+
+    /// The first in the chain of root documents of the TUF repository.
+    pub(crate) fn first_root_document(self) -> &'static str {
+        match self {
+            Self::Sigstore => include_str!("roots/sigstore.tuf.json"),
+            Self::GitHub => include_str!("roots/github.tuf.json"),
+        }
+    }
+
+    /// The snapshot.
+    pub(crate) fn document(self) -> &'static str {
+        match self {
+            Self::Sigstore => include_str!("roots/sigstore.json"),
+            Self::GitHub => include_str!("roots/github.json"),
+        }
+    }
+}
+
+impl Root {
+    /// Parses a built-in root.
+    pub(crate) fn built_in(root: BuiltIn) -> Self {
+        let roots = Self::parse(root.as_str(), root.document().as_bytes());
+        let root = roots.ok().and_then(|mut roots| roots.pop());
+        root.expect("the tests parse both snapshots")
+    }
 }

@@ -6,7 +6,7 @@
 //! A failed request is a fault, which counts only if the policy is not met otherwise.
 
 use super::{
-    cosign::CosignLayer,
+    bundle::CosignLayer,
     policy::{Attachment, Policy, PolicyResult, SignedPredicate, Subject, Verdict},
 };
 use crate::{

@@ -271,7 +271,7 @@ fn attestation_by_the_workflow_for_the_revision_satisfies() {
             }),
             key: None,
             time: Some("2024-06-01T12:00:00Z".to_owned()),
-            log: Some(proof::LogEntry {
+            log: Some(claim::LogEntry {
                 url: "https://log.example".to_owned(),
                 index: 1001,
             }),

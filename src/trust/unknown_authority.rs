@@ -15,7 +15,7 @@ use x509_cert::{
 
 use super::{
     bundle::ParsedBundle,
-    proof::{Refusal, RootGap},
+    claim::{Refusal, RootGap},
     root::Root,
 };
 

@@ -18,12 +18,12 @@ use clap_complete::{CompleteEnv, CompletionCandidate};
 
 use crate::{
     app::{
-        report::dates,
+        report::layout,
         workflow::{
             Console, Environment, Interruption, Progress, Services, builds::listed_revisions,
         },
     },
-    base::{code::Code, http::PauseListener, untrusted::plain},
+    base::{error::Code, http::PauseListener, untrusted::plain},
     config::{self, Config},
     core::history::{History, HistoryEntry},
     git::Git,
@@ -153,7 +153,7 @@ fn sets(current: &OsStr, is_wanted: fn(&HistoryEntry) -> bool) -> Vec<Completion
             continue;
         };
         if revisions.insert(revision) {
-            let help = plain(&format!("{} {}", dates::day(&entry.date), entry.subject));
+            let help = plain(&format!("{} {}", layout::day(&entry.date), entry.subject));
             let candidate = CompletionCandidate::new(revision.as_str());
             candidates.push(candidate.help(Some(help.into())));
         }

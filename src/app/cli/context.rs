@@ -1,16 +1,35 @@
 //! The context of a command, from its arguments, the environment and the configuration file.
+//!
+//! The other side of `workflow::template_process`: renders one template within limits.
+
+use std::{
+    cell::Cell,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     args::{ChangeOptions, Global, PullRequestState, strict_bool},
+    diagnostics,
     format::Volume,
     output::Output,
-    request_log, signals,
+    signals,
 };
 use crate::{
-    app::workflow::{Environment, Intent, OpenRequest, Services, parse_mappings},
+    app::{
+        report::body::TemplateJob,
+        workflow::{
+            Environment, Intent, OpenRequest, Services,
+            environment::{MEMORY, PROCESSOR_SECONDS, STACK},
+            parse_mappings,
+        },
+    },
     base::{
-        code::Code,
-        error::{Error, Errors, usage},
+        error::{Code, Error, Errors, usage},
         files::{RelPath, is_config_file},
         text::few,
         untrusted::plain,
@@ -19,11 +38,6 @@ use crate::{
     core::configurations::{self, Listing},
     forge::Readiness,
     git::{self, GitError},
-};
-use std::{
-    cell::Cell,
-    path::{Path, PathBuf},
-    sync::Arc,
 };
 
 /// The number of configuration files that an error lists; the others are counted.
@@ -56,7 +70,7 @@ impl Context {
             _ => Volume::Requests,
         };
         if volume == Volume::Requests {
-            request_log::start();
+            diagnostics::start();
         }
         let texts = source.iter().map(String::as_str);
         let mappings = parse_mappings(texts, environment.directory(), "--source")?;
@@ -339,4 +353,40 @@ fn no_config(directory: &Path) -> Errors {
         "select one with `--config {}`, or run `repin check --all` or `repin status --all`",
         example.as_deref().unwrap_or("FILE")
     )))
+}
+
+/// The memory for each byte of the input.
+const MEMORY_PER_BYTE: u64 = 32;
+
+/// Reads a job from standard input and writes its result to standard output. The caller reports a failure.
+pub(super) fn run() -> ExitCode {
+    match render() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn render() -> io::Result<()> {
+    let mut input = Vec::new();
+    io::stdin().lock().read_to_end(&mut input)?;
+    limit(Resource::As, MEMORY + MEMORY_PER_BYTE * input.len() as u64)?;
+    limit(Resource::Stack, STACK)?;
+    limit(Resource::Cpu, PROCESSOR_SECONDS)?;
+    limit(Resource::Core, 0)?;
+    let job: TemplateJob = serde_json::from_slice(&input)?;
+    let result = serde_json::to_vec(&job.render())?;
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&result)?;
+    stdout.flush()
+}
+
+/// Lowers a limit of this process.
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    let current = getrlimit(resource);
+    let lowered = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+    let limit = Rlimit {
+        current: lowered(current.current),
+        maximum: lowered(current.maximum),
+    };
+    Ok(setrlimit(resource, limit)?)
 }

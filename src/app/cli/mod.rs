@@ -5,23 +5,16 @@
 
 mod args;
 mod change;
-mod check_output;
 mod command_line;
 mod commands;
 mod complete;
-mod console;
 mod context;
 mod diagnostics;
-mod environment;
-mod exit;
 mod format;
 mod help;
 mod output;
-mod request_log;
 mod signals;
 mod source_locations;
-mod step_files;
-mod template_process;
 mod write_file;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -31,22 +24,19 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use super::workflow::environment::RENDER_TEMPLATE;
 use crate::{
-    app::workflow::{Environment, template_process::RENDER_TEMPLATE},
-    base::{
-        code::Code,
-        error::{Class, Error, Errors},
-    },
+    app::workflow::Environment,
+    base::error::{Class, Code, Error, Errors},
 };
 use command_line::Cli;
 use commands::Command;
 #[cfg(test)]
 pub(crate) use complete::Silence;
 use context::Context;
-pub use environment::environment;
-use exit::Exit;
 use format::Format;
-use output::Output;
+use output::{Exit, Output};
+pub use signals::environment;
 
 /// Runs the program; the first argument is its name.
 pub fn run(arguments: &[OsString], environment: Environment) -> ExitCode {
@@ -54,7 +44,7 @@ pub fn run(arguments: &[OsString], environment: Environment) -> ExitCode {
         .get(1)
         .is_some_and(|argument| argument == RENDER_TEMPLATE)
     {
-        return template_process::run();
+        return context::run();
     }
     if let Some(exit) = complete::print_completions(arguments, &environment) {
         return exit;

@@ -3,6 +3,8 @@
 //! [`Output::escaped`] escapes all text of all commands: a terminal never receives a hidden character, and
 //! with `--format github` a runner finds no workflow command in either stream. Exact bytes are written only to
 //! a pipe, or to a runner between `stop-commands` markers. Only [`Output::annotate`] writes workflow commands.
+//!
+//! The result of a run, which determines the exit code.
 
 use std::{
     borrow::Cow,
@@ -15,28 +17,24 @@ use clap::builder::StyledStr;
 use serde::Serialize;
 
 use super::{
-    console::{Heading, ProgressLine, StandardError},
-    diagnostics,
-    exit::Exit,
+    diagnostics::{self, Heading, ProgressLine, StandardError},
     format::{Format, Volume, When},
     source_locations::{Directories, SourceLocations},
-    step_files,
+    write_file,
 };
 use crate::{
     app::{
         report::{
-            causes::by_cause,
-            color::Palette,
+            explain::by_cause,
             github::with_help,
             json::{ErrorDocument, ErrorRow},
-            layout::wrapped,
+            layout::{Palette, wrapped},
             sarif::{self, Findings},
         },
         workflow::{Console, Environment, Interruption},
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         untrusted::{
             self, block, plain,
             workflow::{self, Commands, Place},
@@ -186,7 +184,7 @@ impl Output {
 
     /// Prints a result to a runner without changes; fails if no random end marker can be created.
     pub(super) fn print_unparsed(&mut self, text: impl AsRef<[u8]>) -> Result<(), Errors> {
-        let token = step_files::random_id()?;
+        let token = write_file::random_id()?;
         let text = if self.stdout == Destination::Terminal {
             block(&String::from_utf8_lossy(text.as_ref()), self.color)
                 .into_bytes()
@@ -450,5 +448,35 @@ impl Output {
             }
             None => exit,
         }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Success, or nothing to do.
+    Done,
+    Failed(Class),
+}
+
+impl Exit {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed(class) => class.exit_code(),
+        }
+    }
+
+    /// The exit that determines the exit code if both apply.
+    pub(super) fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Failed(one), Self::Failed(other)) => Self::Failed(one.worse(other)),
+            (Self::Done, exit) | (exit, Self::Done) => exit,
+        }
+    }
+}
+
+impl From<&Errors> for Exit {
+    fn from(errors: &Errors) -> Self {
+        Self::Failed(errors.class())
     }
 }

@@ -1,15 +1,23 @@
 //! Ctrl-C (SIGINT) and SIGTERM: the changes are reported, then the process exits with 128 plus the number of
 //! the signal.
+//!
+//! Captures the environment of this process, once.
 
 use std::{
-    io, mem, process,
+    env,
+    io::{self, IsTerminal},
+    mem,
+    path::PathBuf,
+    process,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::SystemTime,
 };
 
+use rustix::termios::tcgetwinsize;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
@@ -17,7 +25,7 @@ use signal_hook::{
 };
 
 use super::{
-    console::StandardError,
+    diagnostics::StandardError,
     format::{Format, Volume, When},
     output::Output,
 };
@@ -27,11 +35,11 @@ use crate::{
             json::{ErrorDocument, ErrorRow},
             sarif::Findings,
         },
-        workflow::{Environment, Event, Interruption},
+        workflow::{Environment, Event, Interruption, Terminals},
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
+        http::Timer,
         untrusted::workflow::Commands,
     },
 };
@@ -122,4 +130,38 @@ fn report_end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
     let locked = io::stderr().lock();
     output.write_stderr(&format!("{message}\n"));
     mem::forget(locked);
+}
+
+/// Captures the environment; an error if the current directory does not exist.
+pub fn environment() -> io::Result<Environment> {
+    Ok(Environment {
+        variables: env::vars_os().collect(),
+        directory: env::current_dir()?,
+        program: program()?,
+        terminals: Terminals {
+            stdin: io::stdin().is_terminal(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+            columns: columns(),
+        },
+        machine: env::consts::ARCH,
+        clock: SystemTime::now,
+        pacing: Timer::new(SystemTime::now),
+    })
+}
+
+/// The path of this program. On Linux, it remains valid after an update of the file.
+fn program() -> io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() {
+        Ok(running)
+    } else {
+        env::current_exe()
+    }
+}
+
+/// The width of the terminal at standard output. A terminal without a known size reports 0.
+fn columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
 }

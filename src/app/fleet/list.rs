@@ -5,10 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    base::{
-        code::Code,
-        error::{Error, Place, SourceText, Span},
-    },
+    base::error::{Code, Error, Place, SourceText, Span},
     config::is_owner_name,
     forge::fleet::RepositoryName,
     git::check_branch,

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     app::report::json::ErrorRow,
     base::{
-        code::Code,
-        error::{Class, Errors},
+        error::{Class, Code, Errors},
         text::words,
         untrusted,
     },

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use super::{
     list::shard_of,
-    merged_report::FleetDocument,
+    report::FleetDocument,
     report_line::{FleetOutcome, FleetRow},
 };
 use crate::{
     app::report::layout::{Align, aligned},
     base::{
-        code::Code,
+        error::Code,
         text::few,
         untrusted::{markdown, plain},
     },

@@ -3,8 +3,18 @@
 //! The text of a pull request, the messages of its commits, their authors and dates prove nothing:
 //! anyone can write them. Only the files of the head count. They must be those of the base with the
 //! pins of an approved set, and the merge must give the same.
+//!
+//! The hidden line in a pull request's text by which a later run finds its own.
+//!
+//! Finds the pull requests of a configuration's sets among those of its repository.
+//!
+//! Anyone can write a marker, so the branch of the pull request must also be the one that the
+//! configuration gives, in this repository and not in a fork.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+};
 
 use super::{
     base::{Base, below, files_of, snapshot},
@@ -16,13 +26,17 @@ use crate::{
         files::{Files as _, ReadError, RelPath, Snapshot},
         untrusted::plain,
     },
-    config::Config,
+    config::{Config, Operation, SetPath},
     core::{
         checks::{Approved, Check, Status},
         pins,
         plan::{self, Plan, PlanError},
     },
-    forge::{AheadCommits, Comparison, Forge, Head, Pull, Tree, TreeEntry, blob_id},
+    forge::{
+        AheadCommits, Comparison, Forge, Head, Pull, PullState, Pulls, Tree, TreeEntry, blob_id,
+    },
+    git::ObjectId,
+    oci::Revision,
 };
 
 /// Two branches.
@@ -360,5 +374,278 @@ impl Sides {
             }
         }
         Ok(Ok(merged))
+    }
+}
+
+/// The content of the line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Marker {
+    /// The purpose of the pull request.
+    pub kind: MarkerKind,
+    /// The set; for two long-lived branches, that of the configuration that lists them.
+    pub set: SetPath,
+    /// The revision of the set.
+    pub revision: String,
+}
+
+/// The purpose of a pull request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MarkerKind {
+    /// It moves pins to a set.
+    Set(Operation),
+    /// It merges one long-lived branch into another.
+    Branch,
+}
+
+impl MarkerKind {
+    const BRANCH: &'static str = "branch";
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Set(operation) => operation.as_str(),
+            Self::Branch => Self::BRANCH,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            Self::BRANCH => Some(Self::Branch),
+            name => Operation::parse(name).map(Self::Set),
+        }
+    }
+}
+
+/// Precedes a marker that contains the set path.
+const START: &str = "<!-- repin/2 kind=";
+/// Precedes a marker of earlier versions, which belongs to the `repin.yaml` at the top.
+const START_1: &str = "<!-- repin/1 kind=";
+const END: &str = " -->";
+
+impl Marker {
+    /// The last marker in a text. An earlier one may be a quotation.
+    pub(crate) fn find(text: &str) -> Option<Self> {
+        let mut found = BTreeMap::new();
+        for start in [START, START_1] {
+            for (at, _) in text.match_indices(start) {
+                let rest = &text[at + start.len()..];
+                let Some((line, _)) = rest.split_once(END) else {
+                    continue;
+                };
+                let marker = if start == START {
+                    Self::parse(line)
+                } else {
+                    Self::parse_1(line)
+                };
+                found.extend(marker.map(|marker| (at, marker)));
+            }
+        }
+        found.pop_last().map(|(_, marker)| marker)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(" set=")?;
+        let (set, revision) = rest.split_once(" revision=")?;
+        Some(Self {
+            kind: MarkerKind::parse(kind)?,
+            set: SetPath::decode(set)?,
+            revision: decode(revision)?,
+        })
+    }
+
+    fn parse_1(text: &str) -> Option<Self> {
+        let (kind, revision) = text.split_once(" revision=")?;
+        Some(Self {
+            kind: MarkerKind::parse(kind)?,
+            set: SetPath::top(),
+            revision: decode(revision)?,
+        })
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, set) = (self.kind.as_str(), self.set.encoded());
+        write!(f, "{START}{kind} set={set} revision=")?;
+        // A revision may contain the end of a comment, so all but plain characters are escaped.
+        for c in self.revision.chars() {
+            if c.is_ascii_alphanumeric() || "._".contains(c) {
+                write!(f, "{c}")
+            } else {
+                write!(f, "%{:x};", c as u32)
+            }?;
+        }
+        f.write_str(END)
+    }
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut parts = text.split('%');
+    out.push_str(parts.next()?);
+    for part in parts {
+        let (number, rest) = part.split_once(';')?;
+        out.push(char::from_u32(u32::from_str_radix(number, 16).ok()?)?);
+        out.push_str(rest);
+    }
+    Some(out)
+}
+
+/// A pull request that moves the pins to another set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PullRequestOfSet {
+    pub operation: Operation,
+    /// The revision of the set.
+    pub revision: Revision,
+    pub pull: Pull,
+}
+
+/// The open pull requests for `base` that move pins to a set, by their numbers.
+pub(crate) async fn open(
+    forge: &Forge,
+    config: &Config,
+    base: &str,
+) -> Result<Vec<PullRequestOfSet>, Error> {
+    let pulls = forge.pulls(Pulls::Open).await?;
+    let mut found: Vec<_> = pulls
+        .into_iter()
+        .filter_map(|pull| identify(pull, config).filter(|found| found.pull.base == base))
+        .collect();
+    found.sort_by_key(|found| found.pull.number);
+    Ok(found)
+}
+
+/// The set that a pull request belongs to.
+pub(crate) fn identify(pull: Pull, config: &Config) -> Option<PullRequestOfSet> {
+    let marker = Marker::find(&pull.body)?;
+    let MarkerKind::Set(operation) = marker.kind else {
+        return None;
+    };
+    let revision = config.revision.pattern.revision(&marker.revision).ok()?;
+    let is_ours = pull.own && gives_branch(config, &marker, &pull.head);
+    is_ours.then_some(PullRequestOfSet {
+        operation,
+        revision,
+        pull,
+    })
+}
+
+/// Whether the configuration, or that of a former path, gives this branch to a pull request with this
+/// marker.
+pub(crate) fn gives_branch(config: &Config, marker: &Marker, branch: &str) -> bool {
+    let MarkerKind::Set(operation) = marker.kind else {
+        return false;
+    };
+    let Ok(revision) = config.revision.pattern.revision(&marker.revision) else {
+        return false;
+    };
+    let branches = config.branches_of(&marker.set, operation, &revision);
+    branches.iter().any(|given| given == branch)
+}
+
+/// The commit that made a set current, with the facts that identify its pull request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CurrentCommit<'s> {
+    /// The commit on the base branch.
+    pub commit: &'s ObjectId,
+    /// The number in its subject.
+    pub number: Option<u64>,
+    /// The operation; `None` for a manual change.
+    pub operation: Option<Operation>,
+    /// The set's revision.
+    pub revision: Option<&'s Revision>,
+}
+
+/// The pull request of this merge commit: the number in its subject, if the forge confirms it,
+/// otherwise the pull request of the set's branch.
+pub(crate) async fn merged(
+    forge: &Forge,
+    config: &Config,
+    current: CurrentCommit<'_>,
+) -> Result<Option<Pull>, Error> {
+    let commit = current.commit.to_string();
+    let is_merge =
+        |pull: &Pull| matches!(&pull.state, PullState::Merged(Some(by)) if *by == commit);
+    // A number in a subject may also be an issue, or belong to another repository.
+    if let Some(number) = current.number
+        && let Some(pull) = forge.pull(number).await?.filter(is_merge)
+    {
+        return Ok(Some(pull));
+    }
+    let (Some(operation), Some(revision)) = (current.operation, current.revision) else {
+        return Ok(None);
+    };
+    for branch in config.branches_of(&config.set_path, operation, revision) {
+        let pulls = forge.pulls(Pulls::Closed(&branch)).await?;
+        if let Some(pull) = pulls.into_iter().find(is_merge) {
+            return Ok(Some(pull));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn marker(set: &str, revision: &str) -> Marker {
+        Marker {
+            kind: MarkerKind::Set(Operation::Promotion),
+            set: SetPath::new(Path::new(set)).unwrap(),
+            revision: revision.to_owned(),
+        }
+    }
+
+    #[test]
+    fn written_marker_is_read_back() {
+        for set in ["repin.yaml", "envs/prod/repin.yaml", "a --> b/repin.yaml"] {
+            for revision in ["aaaa", "v1-2", "a --> b%2d;<x", "日本 @x"] {
+                let marker = marker(set, revision);
+                let line = marker.to_string();
+                assert_eq!(line.matches("-->").count(), 1, "{line}");
+                let text = format!("text\r\n\r\n{line}\r\n");
+                assert_eq!(Marker::find(&text), Some(marker));
+            }
+        }
+        assert_eq!(
+            marker("envs/prod/repin.yaml", "aaaa").to_string(),
+            "<!-- repin/2 kind=promote set=envs/prod/repin.yaml revision=aaaa -->"
+        );
+    }
+
+    #[test]
+    fn first_version_belongs_to_the_top() {
+        let text = "<!-- repin/1 kind=promote revision=a%2d;b -->";
+        assert_eq!(Marker::find(text), Some(marker("repin.yaml", "a-b")));
+    }
+
+    #[test]
+    fn last_marker_counts_and_other_lines_are_ignored() {
+        let old = "<!-- repin/1 kind=promote revision=a -->";
+        let new = "<!-- repin/2 kind=promote set=x/repin.yaml revision=b -->";
+        let (first, second) = (marker("repin.yaml", "a"), marker("x/repin.yaml", "b"));
+        assert_eq!(Marker::find(&format!("{old}\n{new}")), Some(second));
+        assert_eq!(Marker::find(&format!("{new}\n{old}")), Some(first));
+        for none in [
+            "",
+            "<!-- repin/1 kind= revision=a -->",
+            "<!-- repin/1 kind=promote -->",
+            "<!-- repin/1 kind=promote revision=a%zz; -->",
+            "<!-- repin/2 kind=promote revision=a -->",
+            "<!-- repin/2 kind=promote set=../a revision=a -->",
+            "<!-- repin/2 kind=promote set= revision=a -->",
+            "<!-- repin/3 kind=promote set=a revision=a -->",
+        ] {
+            assert_eq!(Marker::find(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn unknown_kind_is_no_marker() {
+        for kind in ["Promote", "pro-mote", "promote2", "build"] {
+            let text = format!("{START}{kind} set=repin.yaml revision=aaaa{END}");
+            assert_eq!(Marker::find(&text), None, "{text}");
+        }
     }
 }

@@ -2,11 +2,33 @@
 //!
 //! Required reviews remain the task of people. `head` verifies the head of a pull request first, and
 //! each request contains that head, so the forge merges no other one.
+//!
+//! Starts workflows that a forge does not start after a merge with a token, once for each merge,
+//! even with concurrent runs.
+//!
+//! A mark on the forge that can be created only once decides which run starts the workflow. A run that
+//! could not start it deletes the mark.
+//!
+//! Closes an open pull request of a set.
+//!
+//! The branch remains, so the pull request can be reopened. A later run does not reopen it.
+//!
+//! Makes an open pull request a draft, because a stage of its set no longer passes.
 
-use super::{Permission, head::HeadVerdict};
+use sha2::{Digest as _, Sha256};
+
+use super::{OnlyPins, Permission, close_with, comment, head::HeadVerdict, origin};
 use crate::{
-    base::{error::Error, untrusted::plain},
-    forge::{Forge, Gate, GateState, Merge, Pull, PullState, judge, read_gates},
+    base::{
+        error::{Class, Error},
+        untrusted::plain,
+    },
+    forge::{
+        Ability, Claim, Comparison, Forge, Gate, GateState, Merge, PlannedWrites, Pull, PullState,
+        Readiness, Repo, judge, read_gates,
+    },
+    git::check_branch,
+    oci::Digest,
 };
 
 /// The number of polls for the latest change of a pull request.
@@ -216,5 +238,195 @@ fn unreported(gate: &Gate) -> String {
     match gate.expiry() {
         Some(expiry) => format!("{context} has no report; it {expiry}"),
         None => format!("{context} has not reported yet"),
+    }
+}
+
+/// Whether this token can start all of `workflows`, without starting one.
+pub(crate) async fn able(forge: &Forge, workflows: &[String]) -> Result<Ability, Error> {
+    for workflow in workflows {
+        if let Ability::No(reason) = forge.can_dispatch(workflow).await? {
+            return Ok(Ability::No(reason));
+        }
+    }
+    // The mark is a write, too.
+    let repo = forge.repository().await?;
+    forge
+        .check_permissions(&repo, PlannedWrites { workflows: false })
+        .await?;
+    Ok(Ability::Yes)
+}
+
+/// Starts `workflow` for a merged pull request, at its base branch; `false` if another run starts it.
+/// `commit`: the merge. `word`: a unique word of this run.
+pub(crate) async fn once(
+    forge: &Forge,
+    pull: &Pull,
+    workflow: &str,
+    commit: &str,
+    word: &str,
+) -> Result<bool, Error> {
+    let name = format!("dispatched/pull-{}/{}", pull.number, ref_part(workflow));
+    let claim = Claim {
+        name: &name,
+        commit,
+        base: &pull.base,
+        word,
+    };
+    // After a lost response, the mark may exist, and no later run would use it.
+    let claimed = forge.claim(&claim).await.map_err(|error| {
+        if error.class == Class::Unavailable {
+            by_hand(error, workflow)
+        } else {
+            error
+        }
+    });
+    if !claimed? {
+        return Ok(false);
+    }
+    match forge.dispatch(workflow, &pull.base).await {
+        Ok(()) => Ok(true),
+        // It is unknown whether the workflow was started.
+        Err(error) if error.begun => Err(by_hand(error, workflow)),
+        Err(error) => match forge.release(&claim).await {
+            Ok(()) => Err(error),
+            Err(second) => {
+                let message = format!(
+                    "{}; cannot delete the mark repin/{name} either: {}",
+                    error.message, second.message
+                );
+                Err(by_hand(Error { message, ..error }, workflow))
+            }
+        },
+    }
+}
+
+/// The error if it is unknown whether the workflow was started, and the mark prevents later runs from
+/// starting it.
+fn by_hand(error: Error, workflow: &str) -> Error {
+    let hint = format!(
+        "check whether {workflow} was started, and start it if not: repin may not start it again"
+    );
+    // The next run does not continue from here.
+    Error {
+        begun: false,
+        ..error.help(hint)
+    }
+}
+
+/// A workflow's name as a part of a reference, or its hash if git does not permit the name.
+fn ref_part(workflow: &str) -> String {
+    if !workflow.contains('/') && check_branch(workflow).is_ok() {
+        return workflow.to_owned();
+    }
+    hex::encode(Sha256::digest(workflow))[..16].to_owned()
+}
+
+/// Marks the comment with which a pull request is closed.
+const NOTE: &str = "<!-- repin/1 closed-with-fleet -->";
+
+/// Fails if the pull request's branch contains a foreign commit.
+pub(crate) async fn permits(
+    forge: &Forge,
+    pull: &Pull,
+    only_pins: OnlyPins<'_>,
+) -> Result<(), Error> {
+    let what = format!("pull request #{} ({})", pull.number, pull.url);
+    let base = forge.branch(&pull.base).await?;
+    let compared = match &base {
+        Some(base) => {
+            let exists = pull.head_exists;
+            forge.ahead(&pull.base, base, &pull.head, exists).await?
+        }
+        None => Comparison::Absent,
+    };
+    match compared {
+        Comparison::Absent => {
+            let reason = "its branch or its base branch is missing";
+            Err(Error::unavailable(what, reason))
+        }
+        Comparison::Unrelated(head) => Err(origin::unrelated(what, &head, &pull.base)),
+        Comparison::Related(ahead) if ahead.head != pull.head_commit => {
+            let reason = "its branch is at another commit than the pull request";
+            Err(Error::unavailable(what, reason))
+        }
+        Comparison::Related(ahead) => {
+            let foreign = origin::foreign(forge, &ahead, &|_, _| false, only_pins).await?;
+            foreign.map_or(Ok(()), |foreign| Err(foreign.error(what)))
+        }
+    }
+}
+
+/// Closes the pull request with a comment, unless its branch contains a foreign commit; `None` if it
+/// is no longer open.
+pub(crate) async fn close(
+    forge: &Forge,
+    repo: &Repo,
+    number: u64,
+    only_pins: OnlyPins<'_>,
+) -> Result<Option<Pull>, Error> {
+    // Time may have passed since it was listed.
+    let now = forge.pull(number).await?;
+    let Some(pull) = now.filter(|pull| pull.state == PullState::Open) else {
+        return Ok(None);
+    };
+    permits(forge, &pull, only_pins).await?;
+    forge
+        .check_permissions(repo, PlannedWrites { workflows: false })
+        .await?;
+    let text =
+        "Closed with `repin fleet close`: the pull requests of this set are not to be merged.";
+    close_with(forge, number, text, NOTE).await?;
+    Ok(Some(pull))
+}
+
+/// Makes a pull request a draft, cancels its scheduled merge, and explains both in a comment; `None` if it
+/// is no longer open.
+pub(crate) async fn make_draft(
+    forge: &Forge,
+    repo: &Repo,
+    number: u64,
+    text: &str,
+) -> Result<Option<Pull>, Error> {
+    // Time may have passed since it was listed.
+    let now = forge.pull(number).await?;
+    let Some(pull) = now.filter(|pull| pull.state == PullState::Open) else {
+        return Ok(None);
+    };
+    let writes = PlannedWrites { workflows: false };
+    forge.check_permissions(repo, writes).await?;
+    if pull.readiness == Readiness::Ready {
+        forge.cancel_merge(&pull).await?;
+        forge.set_state(&pull, Readiness::Draft).await?;
+    }
+    // Another reason is another comment.
+    let digest = Digest::of(text.as_bytes()).hex();
+    let note = format!("<!-- repin/1 stage {} -->", &digest[..16]);
+    comment(forge, number, &format!("{text}\n\n{note}\n"), &note).await?;
+    Ok(Some(pull))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workflow_has_a_valid_reference() {
+        assert_eq!(ref_part("deploy.yml"), "deploy.yml");
+        for odd in [
+            "a b.yml",
+            "x..yml",
+            "a/b.yml",
+            "deploy.lock",
+            "",
+            "-x",
+            "é ~",
+        ] {
+            let part = ref_part(odd);
+            assert!(
+                check_branch(&part).is_ok() && part.len() == 16,
+                "{odd}: {part}"
+            );
+        }
+        assert_ne!(ref_part("a b"), ref_part("a c"));
     }
 }

@@ -7,23 +7,16 @@
 
 mod base;
 pub(crate) mod branches;
-mod conflicts;
-pub(crate) mod dispatch;
-mod head;
-mod marker;
+pub(crate) mod head;
 pub(crate) mod merging;
-pub(crate) mod of_set;
 mod origin;
 pub(crate) mod reconcile;
 #[cfg(test)]
 mod tests;
-pub(crate) mod unstaged;
 pub(crate) mod waiting;
-pub(crate) mod withdraw;
 
 pub(crate) use base::Base;
-pub(crate) use head::{ApprovedSet, Permission, refused, wrong_branches};
-pub(crate) use marker::{Marker, MarkerKind};
+pub(crate) use head::{ApprovedSet, Marker, MarkerKind, Permission, refused, wrong_branches};
 pub(crate) use origin::OnlyPins;
 
 use crate::{

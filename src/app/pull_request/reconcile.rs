@@ -4,15 +4,11 @@
 //! Each round fetches the current state and takes the next step. The next round detects concurrent
 //! changes. Checks and plans are made before.
 
-pub(crate) mod other_set;
-mod own;
-mod supersede;
-mod surveyed;
+pub(crate) mod own;
 
 use async_trait::async_trait;
-use own::OwnPullRequest;
 pub(crate) use own::{Closing, closing, is_moving};
-use surveyed::{ExpectedBase, PullsBefore};
+use own::{ExpectedBase, OwnPullRequest, PullsBefore};
 use tokio::sync::OnceCell;
 
 use super::{Base, Marker, OnlyPins, merging, origin};

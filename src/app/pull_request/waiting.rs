@@ -8,7 +8,7 @@ use std::{mem, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Permission, conflicts,
+    Permission, base,
     merging::{self, MergeAttempt},
 };
 use crate::{
@@ -329,7 +329,7 @@ impl Waiting {
             self.unclear = unclear;
             return Ok(None);
         }
-        let files = conflicts::changed_on_both_sides(forge, &pull).await?;
+        let files = base::changed_on_both_sides(forge, &pull).await?;
         self.unclear = unclear;
         // A stated conflict may be that of an earlier head.
         if files.is_empty() && !is_over {

@@ -12,11 +12,13 @@ use minijinja::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{causes::by_cause, changes::markdown::section as markdown_section, json::PlanDocument};
+use super::{
+    changes::markdown::section as markdown_section, explain::by_cause, json::PlanDocument,
+};
 use crate::{
     app::pull_request::{Marker, MarkerKind},
     base::{
-        code::Code,
+        error::Code,
         untrusted::{markdown, redacted},
     },
     config::{self, Config, SetPath},

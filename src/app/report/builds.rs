@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     json::BuildRow,
-    layout::{Align, aligned, wrapped},
-    revision::abbreviated,
+    layout::{Align, abbreviated, aligned, wrapped},
 };
 use crate::base::untrusted::{padded, plain, width};
 

@@ -7,8 +7,7 @@ use serde::Serialize;
 use super::{github::with_help, json::ErrorRow, layout::indented};
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         text::counted,
         untrusted::{
             markdown, plain,

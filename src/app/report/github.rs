@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::causes::{Cause, by_cause};
+use super::explain::{Cause, by_cause};
 use crate::{
     base::{
-        code::Code,
-        error::Error,
+        error::{Code, Error},
         text::counted,
         untrusted::{
             markdown,

@@ -2,18 +2,17 @@
 //!
 //! The same history produces the same bytes: the page shows times between commits, independent of
 //! the clock.
+//!
+//! The files with pins of a set on the page.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use files::FilesOfPage;
 use minijinja::Error;
 use serde::Serialize;
 
 use super::{
     changes::page::ChangesOfPage,
-    dates::{between, to_minute},
-    html::{self, STYLE, source_hash},
-    revision::abbreviated,
+    layout::{self, STYLE, abbreviated, between, source_hash, to_minute},
 };
 use crate::{
     base::{text::counted, untrusted::shell},
@@ -25,10 +24,6 @@ use crate::{
     git::ObjectId,
     oci::Revision,
 };
-
-mod files;
-
-pub(crate) use files::{FileOfSet, PinsOfFile};
 
 const TEMPLATE: &str = include_str!("history_page/page.html.j2");
 const SCRIPT: &str = include_str!("history_page/page.js");
@@ -65,7 +60,7 @@ pub(crate) enum SetDiff {
 
 /// Renders the page.
 pub(crate) fn html(facts: Facts<'_>) -> Result<String, Error> {
-    html::render(TEMPLATE, &Page::new(facts))
+    layout::render(TEMPLATE, &Page::new(facts))
 }
 
 /// The variables of the template.
@@ -398,7 +393,7 @@ impl<'f> Relations<'f> {
                     .unwrap_or_else(|| image.repository.to_string()),
                 digest: digest.map(ToString::to_string),
                 was: was.map(ToString::to_string),
-                versions: files::versions(self.files(entry), index, revision),
+                versions: versions(self.files(entry), index, revision),
             });
         }
         images
@@ -427,4 +422,93 @@ impl DiffRun {
 
 fn id(commit: &ObjectId) -> String {
     format!("set-{}", commit.short())
+}
+
+/// The maximum number of files that the page lists for a set; the others are counted.
+const MAX_FILES: usize = 20;
+
+/// A file with pins, in the commit that made a set current.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileOfSet {
+    pub path: String,
+    pub pins: Vec<PinsOfFile>,
+}
+
+/// The pins of one image in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PinsOfFile {
+    /// The index in the current configuration.
+    pub image: usize,
+    /// The number of pins; `None` in a file of a place, or in one that was not read.
+    pub count: Option<usize>,
+    /// The tags next to the digests.
+    pub tags: BTreeSet<String>,
+}
+
+/// The variables of the template.
+#[derive(Serialize)]
+struct FilesOfPage {
+    summary: String,
+    files: Vec<FileOfPage>,
+    more: usize,
+}
+
+#[derive(Serialize)]
+struct FileOfPage {
+    path: String,
+    pins: String,
+}
+
+impl FilesOfPage {
+    /// `None` if no file of the set is known.
+    fn new(files: &[FileOfSet], config: &Config) -> Option<Self> {
+        if files.is_empty() {
+            return None;
+        }
+        let counts = files.iter().flat_map(|file| &file.pins);
+        let total: Option<usize> = counts.map(|pins| pins.count).sum();
+        let places = counted(files.len(), "file");
+        Some(Self {
+            summary: match total {
+                Some(total) => format!("{} in {places}", counted(total, "pin")),
+                None => format!("Pins in {places}"),
+            },
+            more: files.len().saturating_sub(MAX_FILES),
+            files: files
+                .iter()
+                .take(MAX_FILES)
+                .map(|file| FileOfPage::new(file, config))
+                .collect(),
+        })
+    }
+}
+
+impl FileOfPage {
+    fn new(file: &FileOfSet, config: &Config) -> Self {
+        let pins = file.pins.iter().map(|pins| {
+            let name = &config.images[pins.image].name;
+            match pins.count {
+                Some(count) if count > 1 => format!("{name} × {count}"),
+                _ => name.clone(),
+            }
+        });
+        Self {
+            path: file.path.clone(),
+            pins: pins.collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+/// The tags that state the version of an image, without those that contain the revision of the set.
+fn versions(files: &[FileOfSet], image: usize, revision: Option<&str>) -> Vec<String> {
+    let pins = files.iter().flat_map(|file| &file.pins);
+    let tags: BTreeSet<&str> = pins
+        .filter(|pins| pins.image == image)
+        .flat_map(|pins| &pins.tags)
+        .map(String::as_str)
+        .filter(|tag| revision.is_none_or(|revision| !tag.contains(revision)))
+        .collect();
+    // Tags of other revisions are as long as revisions.
+    let shown = tags.iter().map(|tag| abbreviated(tag, &tags));
+    shown.collect()
 }

@@ -1,28 +1,21 @@
 //! The JSON documents. Their fields are public and always present, with `null` for a missing value;
 //! `docs/json.md` describes them.
 
-mod builds;
-mod forge;
-mod rehearsal;
 mod status;
-mod trust;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
 #[cfg(test)]
-pub(crate) use builds::BuildImageRow;
-pub(crate) use builds::{BuildRow, BuildsDocument};
-pub(crate) use forge::{
-    BranchDocument, FreshnessDocument, FreshnessRow, GateRow, GatesDocument, IssueRow, WaitDocument,
-};
-pub(crate) use rehearsal::{RehearseDocument, RehearsedSet};
+pub(crate) use status::BuildImageRow;
 pub(crate) use status::{
-    AdoptionRow, BranchRow, HoldRow, IgnoredClaimRow, MergedRow, NotRead, OpenRow, SetRow,
-    StatusDocument, UnpushedRow, UnreadableRow, WaitingRow, WorkTreeRow,
+    AdoptionRow, BranchDocument, BranchRow, BuildRow, BuildsDocument, FreshnessDocument,
+    FreshnessRow, GateRow, GatesDocument, HoldRow, IgnoredClaimRow, IssueRow, MergedRow, NotRead,
+    OpenRow, RehearseDocument, RehearsedSet, RootChange, RootRow, SetRow, StatusDocument,
+    TrustDocument, TrustImage, TrustUpdateDocument, UnpushedRow, UnreadableRow, WaitDocument,
+    WaitingRow, WorkTreeRow,
 };
-pub(crate) use trust::{RootChange, RootRow, TrustDocument, TrustImage, TrustUpdateDocument};
 
 use crate::{
     base::error::{Error, Errors},

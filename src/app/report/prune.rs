@@ -7,8 +7,7 @@ use serde::Serialize;
 use super::layout::{Align, aligned};
 use crate::{
     base::{
-        code::Code,
-        error::Error,
+        error::{Code, Error},
         text::counted,
         untrusted::{markdown, plain},
     },

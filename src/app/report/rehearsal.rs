@@ -3,16 +3,13 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{
-    causes::by_cause,
-    dates,
+    explain::by_cause,
     json::{RehearseDocument, RehearsedSet},
-    layout::{Align, aligned},
-    revision::{abbreviated, with_short_digests},
+    layout::{self, Align, abbreviated, aligned, with_short_digests},
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error},
+        error::{Class, Code, Error},
         text::counted,
         untrusted::{markdown, plain},
     },
@@ -107,7 +104,7 @@ fn short(set: &RehearsedSet, document: &RehearseDocument) -> String {
 fn since(set: &RehearsedSet) -> String {
     set.date
         .as_deref()
-        .map_or_else(|| "-".to_owned(), dates::day)
+        .map_or_else(|| "-".to_owned(), layout::day)
 }
 
 /// The error of a rehearsal; `None` if no set fails, and one is ready or none was rehearsed.

@@ -8,12 +8,9 @@ use std::{collections::HashMap, fmt::Write as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{causes::subject, github::with_help, json::ErrorRow};
+use super::{explain::subject, github::with_help, json::ErrorRow};
 use crate::{
-    base::{
-        code::{Code, Explanation},
-        error::{Error, Errors},
-    },
+    base::error::{Code, Error, Errors, Explanation},
     config::Config,
     core::{
         checks::{Check, FileLocation, Status},

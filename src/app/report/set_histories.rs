@@ -5,11 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{
-    dates::{day, to_minute},
-    layout::{Align, aligned},
-    revision::abbreviated,
-};
+use super::layout::{Align, abbreviated, aligned, day, to_minute};
 use crate::{
     base::untrusted::{self, plain},
     config::{Config, SetPath, StageSet},

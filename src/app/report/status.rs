@@ -3,13 +3,10 @@
 use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
 use super::{
-    color::{Color, Palette},
-    dates::{ago, to_minute},
     json::{
         AdoptionRow, BranchRow, IgnoredClaimRow, MergedRow, NotRead, StatusDocument, WaitingRow,
     },
-    layout::{Align, aligned, wrapped},
-    revision::abbreviated,
+    layout::{Align, Color, Palette, abbreviated, ago, aligned, to_minute, wrapped},
     sets::SetSummary,
 };
 use crate::{

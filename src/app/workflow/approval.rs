@@ -6,7 +6,7 @@
 //! tags that are resolved in this run.
 
 use super::{
-    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop, image_rows,
+    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop, image_contents,
     run::plan,
     site::{BranchSite, Site},
 };
@@ -14,13 +14,12 @@ use crate::{
     app::pull_request::{
         ApprovedSet, Marker, MarkerKind, Permission,
         branches::{self, BranchPair},
-        of_set::{self, PullRequestOfSet},
-        reconcile::other_set::shared_branch,
+        head::{self, PullRequestOfSet},
+        reconcile::own::shared_branch,
         refused, wrong_branches,
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         files::is_config_file,
         untrusted::plain,
     },
@@ -116,7 +115,7 @@ pub(crate) fn candidate(
     let site = BranchSite::open(config, services)?.granted()?;
     let mut named = site.config.clone();
     named.former.extend(site.history(services).former_sets());
-    let Some(pull_of_set) = of_set::identify(pull.clone(), &named) else {
+    let Some(pull_of_set) = head::identify(pull.clone(), &named) else {
         return unrelated(pull, &marker, &named, &site, services);
     };
     if marker.set != named.set_path {
@@ -147,7 +146,7 @@ pub(crate) fn candidate(
         Ok(request) => request,
         Err(stop) => return Ok(Candidate::Unverified(unverified(&pull_of_set, stop))),
     };
-    let mut rows = image_rows::declared(&site.config);
+    let mut rows = image_contents::declared(&site.config);
     let planned = plan(
         &request,
         &site,
@@ -230,7 +229,7 @@ fn belongs_to_other_set(
         let history =
             SiteHistory::of_clone(&config, head.history.as_ref(), HoldScope::All, services);
         config.former = history.former_sets();
-        if of_set::identify(pull.clone(), &config).is_some() {
+        if head::identify(pull.clone(), &config).is_some() {
             return Ok(true);
         }
     }

@@ -5,8 +5,7 @@
 
 use super::{
     Services, SiteHistory,
-    base_branches::BaseBranches,
-    base_config::{BaseConfig, config_at},
+    base::{BaseBranches, BaseConfig, config_at},
     trust::{MAX_MATERIAL, read_material},
 };
 use crate::{

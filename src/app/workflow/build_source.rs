@@ -12,7 +12,6 @@ use super::{
     caches::FetchedRepository,
     connection::{settings, token_for},
     repositories::{self, Fetch, OtherRepository},
-    source_target,
 };
 use crate::{
     base::{
@@ -234,7 +233,7 @@ impl<'s> BuildSource<'s> {
             return Ok(None);
         };
         let git = Git::discover(&self.config.root).map_err(Error::from)?;
-        let token_use = source_target::token_use(self.config, &target.api);
+        let token_use = repositories::token_use(self.config, &target.api);
         let environment = &self.services.environment;
         let credential = match token_for(&target.api, token_use, git.as_ref(), environment)? {
             Access::Granted(credential) => Some(credential.token),
@@ -268,7 +267,7 @@ impl<'s> BuildSource<'s> {
 
     /// The repository on the configured or a public forge; `None` if neither hosts it.
     pub(super) fn target(&self) -> Result<Option<Target>, Errors> {
-        source_target::target(self.repository, self.config)
+        repositories::target(self.repository, self.config)
     }
 
     /// The result of git, with the commits of all branches and tags.

@@ -1,7 +1,6 @@
 //! Reads the builds of a set from its registries, newest first, each just before it is listed.
 
 mod pinned_set;
-mod tag_lists;
 
 use std::{
     cell::RefCell,
@@ -12,16 +11,15 @@ use std::{
 
 use futures_util::{StreamExt as _, future, stream};
 
-use self::{
-    pinned_set::PinnedSet,
-    tag_lists::{list_tags, packages},
-};
+use self::pinned_set::PinnedSet;
 use super::{
-    Access, Services, SiteHistory, build_order::BuildOrder, caches::FetchedRepository,
-    forge_overview, pull_limit::check_remaining_pulls,
+    Access, Services, SiteHistory,
+    build_order::BuildOrder,
+    caches::FetchedRepository,
+    forge_overview::{self, check_remaining_pulls},
 };
 use crate::{
-    app::pull_request::of_set::PullRequestOfSet,
+    app::pull_request::head::PullRequestOfSet,
     base::error::{Class, Error, Errors},
     config::{Config, Operation},
     core::{
@@ -38,6 +36,7 @@ use crate::{
         registry::{Source, resolve},
     },
 };
+use pinned_set::{list_tags, packages};
 
 /// The number of builds that are read concurrently.
 const CONCURRENCY: usize = 4;

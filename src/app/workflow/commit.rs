@@ -1,21 +1,42 @@
 //! The commit of an applied plan: exactly its files, with the title and the trailer that identify
 //! the set in history.
+//!
+//! The head of the base branch in the clone, as a site that is only read.
+//!
+//! The commands of git that return to a promoted set while its images cannot be verified.
+//!
+//! Commands are suggested only if they restore exactly the pins of the set, in files without uncommitted
+//! changes. Otherwise, there is no suggestion: a wrong one would return to another set, or destroy work.
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{engine::Planned, site::MAX_LOCAL};
+use super::{
+    Services, SiteHistory,
+    engine::Planned,
+    environment,
+    site::{MAX_LOCAL, Site, checks_of_files, listed_files},
+};
 use crate::{
     app::report::json::PlanDocument,
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
-        files::{Files, RelPath},
+        error::{Class, Code, Error, Errors, SourceText},
+        files::{CHART, Files, MAX_CONFIG_SIZE, RelPath, Snapshot, WorkTree},
         untrusted::{plain, shell},
     },
-    config::Config,
-    core::plan::{FileChange, Plan},
+    config::{self, Config, Operation, Trailer},
+    core::{
+        checks::{self, Check},
+        history::{Promoted, Provenance},
+        outside,
+        pins::{self, Found, MAX_PINNED_FILE},
+        plan::{FileChange, Plan},
+    },
     forge::blob_id,
-    git::{BeforeCommit, CommitObstacle, CommitPlan, Committed, Git, GitError, ObjectId},
+    git::{
+        BeforeCommit, Branch, BranchSources, CommitObstacle, CommitPlan, Committed, Git, GitError,
+        ObjectId, TreeFile,
+    },
+    oci::Revision,
 };
 
 /// The most files in a suggested command.
@@ -265,6 +286,199 @@ fn doubtful(problem: &str, help: &str) -> NotCommitted {
     let message = format!("the files were changed; {}", plain(problem));
     let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help);
     NotCommitted::Doubtful(error.into())
+}
+
+/// The head of the base branch in the clone around the root.
+pub(super) struct CommitSite {
+    config: Config,
+    files: Snapshot,
+    branch: Branch,
+}
+
+impl CommitSite {
+    /// Reads the configuration and the files of the base branch. The configuration of the work tree
+    /// selects the branch.
+    pub(super) fn open(local: &Config, services: &Services) -> Result<Self, Errors> {
+        let git = Git::open(&local.root).map_err(Error::from)?;
+        let stated = environment::default_branch(&services.environment, Some(&git));
+        let sources = BranchSources {
+            base: local.forge.as_ref().and_then(|forge| forge.base.as_deref()),
+            ci: stated.as_deref(),
+            remote_of: local.provenance.branch.as_deref(),
+            ..BranchSources::default()
+        };
+        let branch = git.promoted_branch(&sources).map_err(Error::from)?;
+        let config = config_of(local, &git, &branch)?;
+        let files = files_of(&config, &git, &branch)?;
+        Ok(Self {
+            config,
+            files,
+            branch,
+        })
+    }
+}
+
+impl Site for CommitSite {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn files(&self) -> &dyn Files {
+        &self.files
+    }
+
+    fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
+        let config = &self.config;
+        let found = pins::find(&self.files, config)?;
+        let commit = self.branch.tip.to_string();
+        let outside = outside::commit(config, &commit, &self.branch.name, &found);
+        let outside = checks::check_outside(config, &found, &outside, operation);
+        let checks = checks_of_files(config, &found, outside, operation);
+        Ok((found, checks))
+    }
+}
+
+/// The configuration on the branch. It passes variables to the smoke command, so it is restricted like
+/// that of the work tree.
+fn config_of(local: &Config, git: &Git, branch: &Branch) -> Result<Config, Errors> {
+    let name = format!("{} ({})", branch.name, local.file_name());
+    let unusable = |reason: &str| {
+        let message = format!("the base branch has no usable configuration: {name} {reason}");
+        let help = format!("merge {} into the base branch, and fetch it", local.file);
+        Errors::from(Error::input(Code::CONFIG, message).help(help))
+    };
+    let path = RelPath::parse(local.file_name())
+        .map_err(|error| unusable(&format!("has an unusable path: {error}")))?;
+    let file = git.file(&branch.tip, &path, MAX_CONFIG_SIZE);
+    let bytes = match file.map_err(Error::from)? {
+        TreeFile::Content(bytes) => bytes,
+        TreeFile::Absent => return Err(unusable("does not exist")),
+        TreeFile::TooLarge => return Err(unusable("has more than 1 MiB")),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
+    let source = SourceText {
+        text: text.into(),
+        name,
+    };
+    let config = Config {
+        file: local.file.clone(),
+        option: local.option.clone(),
+        ..config::parse(&source, &local.root, &local.set_path)?
+    };
+    config.counts_pins()?;
+    Ok(config)
+}
+
+/// The files with pins on the branch, and those that the configuration lists one by one.
+fn files_of(config: &Config, git: &Git, branch: &Branch) -> Result<Snapshot, Errors> {
+    let most = MAX_PINNED_FILE as u64;
+    let found = git
+        .files_at(&branch.tip, &config.scanned, most)
+        .map_err(Error::from)?;
+    if let Some(path) = found.too_large {
+        let message = format!("{path} on {} has more than 16 MiB", branch.name);
+        return Err(Error::input(Code::CONFIG, message).into());
+    }
+    let mut files = found.files;
+    for path in listed_files(config) {
+        let file = git.file(&branch.tip, &path, most).map_err(Error::from)?;
+        if let TreeFile::Content(content) = file {
+            files.insert(path, content);
+        }
+    }
+    Ok(files)
+}
+
+/// The maximum size of a restored file, in bytes.
+const MAX_FILE: u64 = 8 << 20;
+
+/// The commands that return to the set of a revision; `None` if git cannot return exactly to it.
+pub(crate) fn git_restore(
+    revision: &Revision,
+    config: &Config,
+    services: &Services,
+) -> Option<String> {
+    let site = SiteHistory::of_work_tree(config, services);
+    let Provenance::Found(promoted) = site.promoted().ok()?.provenance(revision) else {
+        return None;
+    };
+    let git = site.git()?;
+    let head = git.head().ok()?.tip;
+    let tree = WorkTree::new(&config.root);
+    let found = pins::find(&tree, config).ok()?;
+    let mut restored = Snapshot::default();
+    let mut files = Vec::new();
+    for path in files_with_pins(&found) {
+        let current = tree.read(path).ok()?;
+        let former = content(git, &promoted.commit, path)?;
+        if former != current {
+            // The restoration would destroy uncommitted changes.
+            if content(git, &head, path)? != current {
+                return None;
+            }
+            files.push(path.clone());
+        }
+        let chart = path.as_path().with_file_name(CHART);
+        if tree.has_chart(&chart) {
+            restored.note_chart(&RelPath::parse(chart.to_str()?).ok()?);
+        }
+        restored.insert(path.clone(), former);
+    }
+    let found = pins::find(&restored, config).ok()?;
+    let is_exact = !files.is_empty() && is_whole(&found, &promoted, config);
+    is_exact.then(|| commands(&files, &promoted.commit, revision, config, services))
+}
+
+fn content(git: &Git, commit: &ObjectId, path: &RelPath) -> Option<Vec<u8>> {
+    match git.file(commit, path, MAX_FILE).ok()? {
+        TreeFile::Content(content) => Some(content),
+        TreeFile::Absent | TreeFile::TooLarge => None,
+    }
+}
+
+/// The files with pins, each once.
+fn files_with_pins(found: &Found) -> Vec<&RelPath> {
+    let mut files: Vec<&RelPath> = found.pins().iter().map(|pin| &*pin.file).collect();
+    files.dedup();
+    files
+}
+
+/// Whether every image is pinned as often as declared, with its digest of the set only.
+fn is_whole(found: &Found, promoted: &Promoted, config: &Config) -> bool {
+    let has_problems = !(found.malformed.is_empty() && found.refused.is_empty());
+    let mut images = config.images.iter().enumerate();
+    !has_problems
+        && images.all(|(index, image)| {
+            let digest = promoted.images.get(&image.name).copied();
+            found.pins_of(index).count() == image.pins
+                && found.digests_of(index) == Vec::from_iter(digest)
+        })
+}
+
+fn commands(
+    files: &[RelPath],
+    commit: &ObjectId,
+    revision: &Revision,
+    config: &Config,
+    services: &Services,
+) -> String {
+    let mut git = "git".to_owned();
+    if services.environment.directory() != config.root {
+        git = format!("git -C {}", shell(&config.root.to_string_lossy()));
+    }
+    let names: Vec<_> = files.iter().map(|file| shell(&file.to_string())).collect();
+    let names = names.join(" ");
+    let title = config.templates(Operation::Rollback).title;
+    let title = shell(&title.render(revision.as_str(), &config.name));
+    let trailer = shell(&Trailer::line(revision.as_str(), &config.set_path));
+    format!(
+        "without a check of the images, git returns to the set {}, which commit {} made current; this also undoes \
+         other changes of these files since then:\n  \
+         {git} --literal-pathspecs restore --source={commit} -- {names}\n  \
+         {git} --literal-pathspecs commit --only -m {title} -m {trailer} -- {names}",
+        plain(revision.as_str()),
+        commit.short()
+    )
 }
 
 #[cfg(test)]

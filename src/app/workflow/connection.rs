@@ -7,8 +7,7 @@ use reqwest::Url;
 use super::{Environment, Services};
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error, Errors, usage},
+        error::{Class, Code, Error, Errors, usage},
         http::{Pace, address::host_of},
         input_file,
         untrusted::FORGE_TOKENS,

@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         files::{Files, RelPath},
     },
     config::{Config, Image},

@@ -14,17 +14,15 @@ use super::{
     build_order::{BuildOrder, ResolvedSet},
     changes::{self, ReviewedSet},
     contracts::{self, PastContracts},
-    image_rows,
+    forge_overview::verification_pulls,
+    image_contents,
     other_checkout::OtherCheckout,
-    pin_rules,
-    pull_limit::verification_pulls,
     request::Request,
-    signatures,
-    site::Site,
+    site::{self, Site},
     smoke::SmokeStage,
     stages::{StageVerdicts, Stages},
     tags,
-    trust::Trust,
+    trust::{self, Trust},
 };
 use crate::{
     app::report::{
@@ -163,7 +161,7 @@ pub(super) struct ReadSite<'s> {
 /// Takes a set through every stage of a rollback, like [`plan`].
 pub(super) fn rehearse(request: &Request, read: &ReadSite<'_>) -> Result<Planned, Stop> {
     let (config, services) = (read.site.config(), read.services);
-    let mut rows = image_rows::declared(config);
+    let mut rows = image_contents::declared(config);
     let contracts = Some(read.standards.contracts);
     let (found, checks) = (read.found.clone(), read.checks.clone());
     let counted = count(request, contracts, config, found, checks, &mut rows)?;
@@ -196,11 +194,11 @@ pub(super) fn count<'c>(
     mut further: Vec<Check>,
     rows: &mut [ImageRow],
 ) -> Result<CountedSet<'c>, Stop> {
-    pin_rules::check_places(config, &found)?;
+    site::check_places(config, &found)?;
     if let (Operation::Promotion, Some(contracts)) = (request.operation, contracts) {
         further.extend(contracts.failures(config));
     }
-    image_rows::add_pins(rows, config, &found);
+    image_contents::add_pins(rows, config, &found);
     let chain = Counted::new(config, &request.revision, &found, further)?;
     Ok(CountedSet { chain, found })
 }
@@ -378,7 +376,7 @@ impl ImageVerifier<'_> {
         let targets = self.request.targets(config, found, chain.promoted());
         let resolutions =
             tags::resolve_tags(config, targets, verification_pulls(config), services)?;
-        image_rows::add_digests(rows, &resolutions, config);
+        image_contents::add_digests(rows, &resolutions, config);
         let order = match chain.open_order() {
             None => None,
             Some(open) => {
@@ -404,8 +402,7 @@ impl ImageVerifier<'_> {
         let images = images.staged(&stages.judged)?;
 
         let (promoted, git) = (images.promoted(), self.history.git());
-        let enforcement =
-            signatures::signature_enforcement(config, promoted, &images.digests(), git);
+        let enforcement = trust::signature_enforcement(config, promoted, &images.digests(), git);
         let enforcement = match enforcement {
             Ok(enforcement) => enforcement,
             Err(outage) => return Err(images.stop(outage).into()),
@@ -413,8 +410,8 @@ impl ImageVerifier<'_> {
         let revision = &self.request.revision;
         let trust = self.standards.trust;
         let (images, evidence) =
-            signatures::verify_signatures(images, trust, config, revision, enforcement, services)?;
-        image_rows::add_evidence(rows, evidence);
+            trust::verify_signatures(images, trust, config, revision, enforcement, services)?;
+        image_contents::add_evidence(rows, evidence);
 
         let pinned = match self.request.changes {
             ChangeParts::Contents => tags::pinned_images(config, found, services)?,

@@ -1,16 +1,39 @@
 //! The environment of a run: variables, the current directory, terminals, the clock. The command
 //! line captures them once; other modules receive them as an [`Environment`].
+//!
+//! The repository that a CI job runs for, as the job's environment describes it.
+//!
+//! The receiver of messages during a run. The result of the run is rendered by the caller.
+//!
+//! Renders a custom template in another process of this program, whose memory, stack and time are limited.
+//!
+//! A template of a pull request may double a value thirty times or nest a list a million times. The engine has
+//! no limit for either, and an overflow of the stack would end this process.
 
 use std::{
+    cell::RefCell,
     collections::{HashMap, HashSet},
     ffi::{OsStr, OsString},
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    time::SystemTime,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, SystemTime},
 };
 
+use serde::Deserialize;
+
 use crate::{
-    base::{http::Timer, untrusted::job_secrets},
+    app::report::body::{TemplateError, TemplateJob},
+    base::{
+        http::{PauseListener, Timer},
+        input_file,
+        text::few,
+        untrusted::job_secrets,
+    },
     config::Config,
+    git::{Git, HostedRepository},
 };
 
 #[derive(Debug, Clone)]
@@ -96,6 +119,194 @@ impl Environment {
     }
 }
 
+/// The maximum size of an event, in bytes. GitHub limits payloads to 25 MB.
+const MAX_EVENT: u64 = 32 * 1024 * 1024;
+
+/// The used part of a webhook's payload, which is the same on GitHub, Gitea and Forgejo.
+#[derive(Deserialize)]
+struct Event {
+    repository: Option<Repository>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    default_branch: Option<String>,
+    full_name: Option<String>,
+}
+
+/// The default branch of the repository at `origin`, from the event that started a workflow
+/// (`GITHUB_EVENT_PATH`) or from `CI_DEFAULT_BRANCH`.
+///
+/// A job may check out other repositories than its own, so an event of another repository than
+/// `origin` is ignored. An unreadable event is ignored too: the remote is queried instead.
+pub(crate) fn default_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
+    let mut candidates = Vec::new();
+    if let Some(repository) = event(environment).and_then(|event| event.repository)
+        && let Some(branch) = repository.default_branch
+    {
+        candidates.push((branch, repository.full_name));
+    }
+    let gitlab = |name| Some(environment.filled(name)?.to_str()?.to_owned());
+    if let Some(branch) = gitlab("CI_DEFAULT_BRANCH") {
+        candidates.push((branch, gitlab("CI_PROJECT_PATH")));
+    }
+    candidates
+        .into_iter()
+        .find(|(branch, name)| !branch.is_empty() && is_origin(name.as_deref(), git))
+        .map(|(branch, _)| branch)
+}
+
+/// Whether the repository of a job is the clone's `origin`, or one of both is unknown.
+fn is_origin(name: Option<&str>, git: Option<&Git>) -> bool {
+    let (Some(name), Some(git)) = (name, git) else {
+        return true;
+    };
+    let url = git.origin().ok().flatten();
+    let origin = url.and_then(|url| HostedRepository::parse(&url));
+    origin.is_none_or(|origin| {
+        name.eq_ignore_ascii_case(&format!("{}/{}", origin.owner, origin.name))
+    })
+}
+
+fn event(environment: &Environment) -> Option<Event> {
+    let path = environment.filled("GITHUB_EVENT_PATH")?;
+    let text = input_file::read(&environment.directory().join(path), MAX_EVENT).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// The maximum number of names in a progress message.
+const NAMES_SHOWN: usize = 3;
+
+pub(crate) trait Console {
+    /// Shows a note; hidden by `--quiet`.
+    fn note(&self, text: &str);
+
+    fn warn(&self, text: &str);
+
+    /// Shows the reason for a wait until it is dropped: a changing line on a terminal, otherwise a
+    /// line every ten seconds. `None` if no progress is shown.
+    fn progress(&self, message: &str) -> Option<Box<dyn Progress>>;
+
+    /// Receives the pauses that servers request.
+    fn pause_listener(&self) -> PauseListener;
+}
+
+/// The message about a wait.
+pub(crate) trait Progress {
+    fn set_message(&self, message: &str);
+}
+
+/// The progress of concurrent work.
+pub(super) struct ItemProgress<'w> {
+    task: &'w str,
+    names: &'w [&'w str],
+    is_open: RefCell<Vec<bool>>,
+}
+
+impl<'w> ItemProgress<'w> {
+    pub(super) fn new(task: &'w str, names: &'w [&'w str]) -> Self {
+        Self {
+            task,
+            names,
+            is_open: RefCell::new(vec![true; names.len()]),
+        }
+    }
+
+    /// Records that the work on one item is done.
+    pub(super) fn finish(&self, index: usize) {
+        if let Some(is_open) = self.is_open.borrow_mut().get_mut(index) {
+            *is_open = false;
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let is_open = self.is_open.borrow();
+        let mut open = Vec::new();
+        for (name, is_open) in self.names.iter().zip(is_open.iter()) {
+            if *is_open {
+                open.push(*name);
+            }
+        }
+        format!(
+            "{}: {} of {} done, waiting for {}",
+            self.task,
+            self.names.len() - open.len(),
+            self.names.len(),
+            few(open.into_iter(), NAMES_SHOWN)
+        )
+    }
+}
+
+/// The argument that selects the work of the other process.
+pub(crate) const RENDER_TEMPLATE: &str = "__render-template";
+
+/// The memory of the other process in addition to that of its input, in bytes.
+pub(crate) const MEMORY: u64 = 512 * 1024 * 1024;
+/// The stack of the other process, in bytes.
+pub(crate) const STACK: u64 = 8 * 1024 * 1024;
+/// The processor time of the other process, in seconds.
+pub(crate) const PROCESSOR_SECONDS: u64 = 10;
+
+/// The maximum time on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// The maximum size of the result, in bytes. The output of a template has at most 4 MiB, before its escapes.
+const MAX_RESULT: u64 = 64 * 1024 * 1024;
+
+/// The result of the other process.
+pub(crate) type Rendered = Result<String, TemplateError>;
+
+/// Renders a template; `program`: this program.
+pub(super) fn render(job: &TemplateJob, program: &Path) -> Rendered {
+    let failed = |error: &dyn std::error::Error| TemplateError {
+        message: format!("cannot render it in another process: {error}"),
+        line: None,
+    };
+    let input = serde_json::to_vec(job).map_err(|error| failed(&error))?;
+    let child = Command::new(program)
+        .arg(RENDER_TEMPLATE)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = child.map_err(|error| failed(&error))?;
+    let output = exchange(&mut child, input);
+    // The process may have exited.
+    let _ = child.kill();
+    let status = child.wait().map_err(|error| failed(&error))?;
+    match output.and_then(|output| serde_json::from_slice::<Rendered>(&output).ok()) {
+        Some(rendered) => rendered,
+        None => Err(TemplateError {
+            message: format!(
+                "the template needs more than {} MiB of memory, {} MiB of stack or {PROCESSOR_SECONDS} s ({status})",
+                MEMORY >> 20,
+                STACK >> 20
+            ),
+            line: None,
+        }),
+    }
+}
+
+/// Writes the input and reads the output; `None` without an output in time.
+fn exchange(child: &mut Child, input: Vec<u8>) -> Option<Vec<u8>> {
+    let mut stdin = child.stdin.take()?;
+    let stdout = child.stdout.take()?;
+    let (sender, receiver) = mpsc::channel();
+    // The end of the process ends both threads.
+    thread::spawn(move || {
+        // The process may end before it has read the input.
+        let _ = stdin.write_all(&input);
+    });
+    thread::spawn(move || {
+        let mut output = Vec::new();
+        if stdout.take(MAX_RESULT).read_to_end(&mut output).is_ok() {
+            // The receiver is gone after the timeout.
+            let _ = sender.send(output);
+        }
+    });
+    receiver.recv_timeout(TIMEOUT).ok()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -143,5 +354,21 @@ pub(super) mod tests {
             (environment.terminals.stdin, environment.terminals.stderr) = (stdin, stderr);
             assert_eq!(environment.can_prompt(), stdin && stderr);
         }
+    }
+
+    #[test]
+    fn progress_lists_open_items() {
+        let names = ["review", "fix", "base", "ops", "web"];
+        let progress = ItemProgress::new("resolving tags", &names);
+        assert_eq!(
+            progress.describe(),
+            "resolving tags: 0 of 5 done, waiting for review, fix, base and 2 more"
+        );
+        progress.finish(0);
+        progress.finish(3);
+        assert_eq!(
+            progress.describe(),
+            "resolving tags: 2 of 5 done, waiting for fix, base, web"
+        );
     }
 }

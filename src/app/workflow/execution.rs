@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::{
-        pull_request::of_set::PullRequestOfSet,
+        pull_request::head::PullRequestOfSet,
         report::json::{PlanDocument, PullRequest},
     },
     base::{error::Errors, text::counted},

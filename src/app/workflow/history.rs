@@ -5,12 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Environment, Services, base_branches::known_bases, build_order::BuildOrder, ci};
+use super::{Environment, Services, base::known_bases, build_order::BuildOrder, environment};
 use crate::{
-    base::{
-        code::Code,
-        error::{Class, Error, Errors},
-    },
+    base::error::{Class, Code, Error, Errors},
     config::{Config, FormerSet},
     core::{
         checks::{self, DigestHistory, Extent, HistoryFacts},
@@ -82,7 +79,7 @@ pub(crate) fn history_branch(
     config: &Config,
     environment: &Environment,
 ) -> Result<HistoryBranch, GitError> {
-    let stated = ci::default_branch(environment, Some(git));
+    let stated = environment::default_branch(environment, Some(git));
     let forge = config.forge.as_ref();
     let sources = BranchSources {
         configured: config.provenance.branch.as_deref(),

@@ -6,42 +6,31 @@
 //! `publication` are the effects, and `fleet` does the same for many repositories. This module prints nothing: messages during a run go to a [`Console`]. It does
 //! not read the environment of the process either: the command line passes an [`Environment`].
 
-mod adoption;
 mod approval;
-mod base_branches;
-mod base_config;
-mod base_forge;
+mod base;
 pub(crate) mod base_policy;
 mod build_order;
 mod build_source;
 pub(crate) mod builds;
 mod caches;
 pub(crate) mod changes;
-pub(crate) mod ci;
 mod commit;
-mod commit_site;
 pub(crate) mod connection;
-mod console;
 mod contracts;
 mod engine;
-mod environment;
+pub(crate) mod environment;
 mod execution;
 pub(crate) mod fleet;
-mod forge_overview;
-mod git_restore;
+pub(crate) mod forge_overview;
 mod history;
 pub(crate) mod image_contents;
-mod image_rows;
 mod interruption;
 mod newest;
 mod newest_staged;
-mod open_pulls;
 mod other_checkout;
 pub(crate) mod output_file;
-pub(crate) mod pin_rules;
 pub(crate) mod prune_backend;
 mod publication;
-pub(crate) mod pull_limit;
 mod quick_test;
 mod rehearsal;
 mod repositories;
@@ -50,56 +39,45 @@ mod request;
 mod revision;
 mod run;
 mod services;
-mod session;
-pub(crate) mod set_diffs;
-pub(crate) mod set_files;
 mod settings;
 mod shared_repository;
-pub(crate) mod signatures;
-mod site;
+pub(crate) mod site;
 mod smoke;
-mod source_target;
 mod stage_sources;
 pub(crate) mod stages;
 mod tags;
-pub(crate) mod template_process;
 pub(crate) mod trust;
 mod verified_set;
 
-pub(crate) use adoption::{UnpushedAdoption, unpushed_adoption, unpushed_set};
 pub(crate) use approval::{Candidate, candidate};
+pub(crate) use commit::git_restore;
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,
 };
-pub(crate) use console::{Console, Progress};
 pub(crate) use contracts::Contracts;
-pub(crate) use environment::{Environment, Terminals};
+pub(crate) use environment::{Console, Environment, Progress, Terminals};
 pub(crate) use execution::Effect;
-pub(crate) use forge_overview::{ForgeOverview, forge_overview};
-pub(crate) use git_restore::git_restore;
+pub(crate) use forge_overview::{ForgeOverview, forge_overview, open_pulls};
 pub(crate) use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
 pub(crate) use interruption::{Event, Interruption};
-pub(crate) use open_pulls::open_pulls;
 pub(crate) use publication::{
     held_merge, merge_pending_warning, merge_refused_error, warn_of_silent_checks,
 };
 pub(crate) use quick_test::{QuickTest, quick_test};
 pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, temporary_directory};
+pub(crate) use repository_sets::{begin, lock, warn_if_interrupted};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
 pub(crate) use revision::{RequestedRevision, revision};
 pub(crate) use run::{RunResult, newest_revision, run};
 pub(crate) use services::Services;
-pub(crate) use session::{begin, lock, warn_if_interrupted};
 pub(crate) use settings::parse_mappings;
+pub(crate) use site::{UnpushedAdoption, unpushed_adoption, unpushed_set};
 pub(crate) use tags::{resolve_tags, resolved_images, select_tags};
 pub(crate) use verified_set::{SetVerdict, verified_set};
 
 use crate::{
-    base::{
-        code::Code,
-        error::{Class, Error, Errors},
-    },
+    base::error::{Class, Code, Error, Errors},
     core::{
         checks::{Check, Stopped},
         plan::PlanError,

@@ -8,8 +8,7 @@ use super::{
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         text::few,
         untrusted::plain,
     },

@@ -6,14 +6,17 @@ use super::{
     build_order::{BuildOrder, ResolvedSet},
     builds::{Age, BuildList, Listed},
     execution::Executor,
+    forge_overview::verification_pulls,
     newest::{Newest, Skipped, is_eligible, unknown_age},
-    pull_limit::verification_pulls,
     stages::{Candidate, Stages},
     tags::resolve_tags,
 };
 use crate::{
-    app::pull_request::of_set::PullRequestOfSet,
-    base::{code::Code, error::Errors, untrusted::plain},
+    app::pull_request::head::PullRequestOfSet,
+    base::{
+        error::{Code, Errors},
+        untrusted::plain,
+    },
     config::{Config, Operation},
     core::{
         checks::{self, Overrides, Status, Target, resolved_digests},

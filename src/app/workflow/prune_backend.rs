@@ -5,10 +5,7 @@ use super::{
     connection::{settings, token},
 };
 use crate::{
-    base::{
-        code::Code,
-        error::{Error, Errors},
-    },
+    base::error::{Code, Error, Errors},
     config::{Config, Forge, ForgeKind, Image, PruneBackend},
     forge::{Kind, Package, Target},
     git::Git,

@@ -14,16 +14,14 @@ use crate::{
     app::{
         pull_request::{
             ApprovedSet, Marker, MarkerKind, Permission,
+            head::{self, PullRequestOfSet},
             merging::{self, MergeAttempt},
-            of_set::{self, PullRequestOfSet},
             reconcile::{self, Outcome, Proposal, RevisionAge, Rivals},
-            unstaged,
         },
         report::json::{PlanDocument, PullRequest},
     },
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         untrusted::{markdown, plain},
     },
     config::{Config, Forge as Configured, Operation},
@@ -67,7 +65,7 @@ impl Executor for BranchSite {
         _: &SiteHistory,
         services: &Services,
     ) -> Result<Vec<PullRequestOfSet>, Errors> {
-        let work = of_set::open(&self.head.forge, config, &self.head.base.branch);
+        let work = head::open(&self.head.forge, config, &self.head.base.branch);
         Ok(services.wait(work, "reading pull requests")?)
     }
 
@@ -82,10 +80,10 @@ impl Executor for BranchSite {
         };
         let BranchHead { forge, base, .. } = &self.head;
         let work = async {
-            for found in of_set::open(forge, &self.config, &base.branch).await? {
+            for found in head::open(forge, &self.config, &base.branch).await? {
                 if found.operation == request.operation && found.revision == request.revision {
                     let number = found.pull.number;
-                    return unstaged::make_draft(forge, &base.repo, number, &text).await;
+                    return merging::make_draft(forge, &base.repo, number, &text).await;
                 }
             }
             Ok(None)
@@ -347,7 +345,7 @@ fn schedule_merge(
 #[async_trait(?Send)]
 impl Rivals for Publication<'_> {
     fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
-        of_set::gives_branch(self.config, marker, branch)
+        head::gives_branch(self.config, marker, branch)
     }
 
     async fn age(&self, revision: &str) -> RevisionAge {

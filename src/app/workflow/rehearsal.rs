@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Goal, MissingCredential, Services, SiteHistory,
-    commit_site::CommitSite,
+    commit::CommitSite,
     contracts::PastContracts,
     engine::{self, ReadSite, Standards},
     image_contents::content_filter_of,

@@ -1,20 +1,29 @@
 //! The other sets of this repository, and the repositories that any set names.
+//!
+//! The lock of a run that changes the work tree, and recovery from an interrupted run.
+
+use rustix::system::uname;
+use time::format_description::well_known::Rfc3339;
 
 use super::{
-    Access, OtherRepository, Services,
+    Access, Console, OtherRepository, Services,
     repositories::temporary_directory,
     stage_sources::{forge_login, repository_url},
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         files::{MAX_CONFIG_SIZE, RelPath},
+        untrusted::plain,
     },
     config::{self, AlsoPinned, Config, Prune, SetPath, StageSet},
-    core::{configurations, history::parse_config},
+    core::{
+        apply::{self, Session},
+        configurations,
+        history::parse_config,
+    },
     git::{Git, Login},
-    oci::registry::Sources,
+    oci::{date, registry::Sources},
     prune::RepositoryAccess,
 };
 
@@ -182,4 +191,47 @@ pub(crate) fn locations(config: &Config, sources: &Sources) -> Vec<String> {
         });
     }
     locations
+}
+
+/// Takes the lock of the work tree, and recovers from an interrupted run, which may be of another set in
+/// the same root. So its set, its revision and its files are reported in every volume.
+pub(crate) fn begin(
+    config: &Config,
+    command: &str,
+    services: &Services,
+) -> Result<Session, Errors> {
+    let mut session = lock(config, command, services)?;
+    let recovery = session.recover()?;
+    if let Some(warning) = recovery.warning() {
+        services.console.warn(&plain(&warning));
+    }
+    Ok(session)
+}
+
+/// Takes the lock of the work tree. A process that fails to take it shows this one as the holder.
+pub(crate) fn lock(
+    config: &Config,
+    command: &str,
+    services: &Services,
+) -> Result<Session, apply::Error> {
+    let started = date::offset((services.environment.clock)()).format(&Rfc3339);
+    let holder = format!(
+        "`repin {command}`, process {} on {}, since {}",
+        std::process::id(),
+        uname().nodename().to_string_lossy(),
+        started.unwrap_or_default()
+    );
+    Session::begin(&config.root, &holder)
+}
+
+/// Warns if an interrupted run left a journal; the run continues.
+pub(crate) fn warn_if_interrupted(config: &Config, console: &dyn Console) {
+    match apply::preview_recovery(&config.root) {
+        Ok(None) => {}
+        Ok(Some(recovery)) => console.warn(&plain(&recovery.notice(&config.option))),
+        Err(error) => {
+            let message = plain(&error.to_string());
+            console.warn(&format!("{message}; {}", error.hint()));
+        }
+    }
 }

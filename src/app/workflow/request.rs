@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use super::{MissingCredential, RequestedRevision, Services, Stop, output_file::OutputFile};
 use crate::{
     base::{
-        code::Code,
-        error::{Error, Errors, usage},
+        error::{Code, Error, Errors, usage},
         files::Files,
     },
     config::{ChangeParts, Config, Image, Operation},

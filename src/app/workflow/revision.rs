@@ -3,15 +3,14 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
-    Services, Stop, builds::builds_beginning_with, pull_limit::verification_pulls,
+    Services, Stop, builds::builds_beginning_with, forge_overview::verification_pulls,
     tags::resolve_tags,
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         files::Files,
-        hex::is_hex,
+        text::is_hex,
     },
     config::{ABBREVIATIONS, Config, Operation, RevisionLength},
     core::{

@@ -7,16 +7,15 @@ use super::{
     ATTEMPTS, Access, Contracts, Goal, Intent, MissingCredential, Options, Services, Stop,
     base_kept_moving,
     engine::{self, Planned, Standards},
+    environment,
     execution::{Effect, Execution, Executor},
-    image_rows,
+    image_contents,
     newest::{self, Newest},
     newest_staged::newest_staged,
+    repository_sets::{self, warn_if_interrupted},
     request::Request,
-    session::{self, warn_if_interrupted},
-    signatures,
     site::{BranchSite, Site, WorkTreeChange, WorkTreeSite},
-    template_process,
-    trust::Trust,
+    trust::{self, Trust},
 };
 use crate::{
     app::report::{
@@ -25,8 +24,7 @@ use crate::{
         json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         files::{Files, WorkTree},
     },
     config::{Config, Operation, Override, Trailer},
@@ -103,13 +101,13 @@ fn attempt_at(
     let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
     let config = site.config().clone();
     let operation = goal.operation();
-    let mut rows = image_rows::declared(&config);
+    let mut rows = image_contents::declared(&config);
     let text = match goal.revision() {
         Some(text) => text.to_owned(),
         None => match newest_set(goal.overrides(), site, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
-                image_rows::add_current(&mut rows, &config, &found);
+                image_contents::add_current(&mut rows, &config, &found);
                 let current = current.as_ref().map(Revision::as_str);
                 let document = unplanned_document(operation, current, &config, rows);
                 return Ok((document, Execution::complete(Effect::NothingNewer)));
@@ -180,7 +178,7 @@ fn unopened(
     if let Some(text) = goal.revision() {
         revision = Some(goal.parse(text, config)?.revision.as_str().to_owned());
     }
-    let rows = image_rows::declared(config);
+    let rows = image_contents::declared(config);
     let document = unplanned_document(operation, revision.as_deref(), config, rows);
     let execution = Execution::stopped(Effect::Nothing, stop);
     Ok((config.clone(), document, execution))
@@ -240,13 +238,15 @@ fn open_site(
             return Ok(Ok(Box::new(WorkTreeSite::new(config, None))));
         }
         Intent::Apply { commit } => {
-            return Ok(match session::begin(config, operation.as_str(), services) {
-                Ok(session) => {
-                    let change = WorkTreeChange { session, commit };
-                    Ok(Box::new(WorkTreeSite::new(config, Some(change))))
-                }
-                Err(errors) => Err(errors.into()),
-            });
+            return Ok(
+                match repository_sets::begin(config, operation.as_str(), services) {
+                    Ok(session) => {
+                        let change = WorkTreeChange { session, commit };
+                        Ok(Box::new(WorkTreeSite::new(config, Some(change))))
+                    }
+                    Err(errors) => Err(errors.into()),
+                },
+            );
         }
         Intent::ShowPullRequest => None,
         Intent::OpenPullRequest(request) => Some(request),
@@ -300,7 +300,7 @@ pub(super) fn read_standards<'c>(
         contracts.well_formed(config)?;
     }
     let trust = Trust::read(config, files)?;
-    signatures::check_since(config)?;
+    trust::check_since(config)?;
     if let Some(trust) = &trust {
         trust.warn_of_old_roots(services);
     }
@@ -462,7 +462,7 @@ pub(super) fn render_body(
 ) -> Result<String, Errors> {
     let text = template.map(|template| template.text.as_str());
     let custom = |job: &TemplateJob| match template {
-        Some(template) => template_process::render(job, &template.program),
+        Some(template) => environment::render(job, &template.program),
         None => job.render(),
     };
     body::render(document, body_context, text, &custom).map_err(|error| {

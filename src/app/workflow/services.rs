@@ -14,14 +14,13 @@ use tokio::runtime::Runtime;
 use super::{
     Console, Environment, Interruption,
     caches::{FetchedSources, ImageAttempts, ImageCache, OtherSetsCache, TagCache, TrustCache},
-    console::ItemProgress,
+    environment::ItemProgress,
     settings,
     shared_repository::SharedRepository,
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error, Errors, usage},
+        error::{Class, Code, Error, Errors, usage},
         http::{ServerTime, ServerTimes, SharedDeadline, Transport},
         untrusted::plain,
     },

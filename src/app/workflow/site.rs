@@ -3,29 +3,41 @@
 //! A site provides the files with pins, the history of the set, and the place that receives the
 //! plan. There are three: the work tree with its clone, the head of a branch on a forge with the
 //! clone around the root, and the head of a branch on a forge without a clone, as in a fleet.
+//!
+//! The files with pins of the sets in history, with their numbers of pins and their tags, from the objects
+//! of the clone.
+//!
+//! Detects a configuration or a set that the promoted branch does not contain yet.
+//!
+//! Errors of the configuration that only the files reveal: globs and places that select nothing, and places
+//! that find the same digest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
-    Access, OpenRequest, Services, SiteHistory, base_forge, connect, history::HeadOnForge,
+    Access, BranchRole, OpenRequest, Services, SiteHistory, base, connect,
+    history::{HeadOnForge, Origin},
 };
 use crate::{
-    app::pull_request::Base,
+    app::{
+        pull_request::Base,
+        report::history_page::{FileOfSet, PinsOfFile},
+    },
     base::{
-        code::Code,
-        error::{Class, Error, Errors, SourceText},
-        files::{Files, RelPath, Snapshot, WorkTree},
+        error::{Class, Code, Error, Errors, SourceText},
+        files::{Files, Glob, Globs, RelPath, Snapshot, WorkTree},
+        text::counted,
     },
     config::{self, Config, Operation},
     core::{
         apply::Session,
         checks::{self, Check, Status},
-        history::HoldScope,
+        history::{History, HistoryEntry, HoldScope, PinnedFile},
         outside::{self, Scope, TrackedTree},
-        pins::{self, Found},
+        pins::{self, Finder, Found},
     },
     forge::{Forge, blob_id},
-    git::{self, Git, ObjectId},
+    git::{self, Git, GitError, ObjectId, TreeFile},
     trust::Verify,
 };
 
@@ -125,7 +137,7 @@ impl BranchSite {
     /// may have moved.
     pub(super) fn open(config: &Config, services: &Services) -> Result<Access<Self>, Errors> {
         let git = Git::discover(&config.root).map_err(Error::from)?;
-        base_forge::check_known_bases(config, git.as_ref(), services)?;
+        base::check_known_bases(config, git.as_ref(), services)?;
         let forge = match connect(config, git.as_ref(), services)? {
             Access::Granted(forge) => forge,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
@@ -220,7 +232,7 @@ async fn read(
     let mut local_content = |id: &str| same.remove(id).or_else(|| content(&mut clone, id));
     base.fetch(&forge, &paths, &mut local_content).await?;
     let config = parse(local, &base, &path)?;
-    base_forge::check_same(local, &config, &base.branch, git)?;
+    base::check_same(local, &config, &base.branch, git)?;
     let history = history_of(&forge, &base, &config).await?;
     let paths = base.paths(&prefix, &config.scanned, &listed_files(&config));
     base.fetch(&forge, &paths, &mut local_content).await?;
@@ -329,4 +341,220 @@ fn content(clone: &mut Option<&Git>, id: &str) -> Option<Vec<u8>> {
         *clone = None;
     }
     content
+}
+
+/// The maximum size of a file whose pins are counted, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// The files with pins of each entry.
+pub(crate) fn set_files(
+    git: &Git,
+    history: &History,
+    entries: &[HistoryEntry],
+    config: &Config,
+) -> Result<HashMap<ObjectId, Vec<FileOfSet>>, GitError> {
+    let commits: HashSet<ObjectId> = entries.iter().map(|entry| entry.commit).collect();
+    let mut reader = Reader {
+        git,
+        finder: Finder::for_images(&config.images),
+        known: HashMap::new(),
+    };
+    let mut by_commit = HashMap::new();
+    for (commit, files) in history.pinned_files(&commits) {
+        let mut found = Vec::new();
+        for file in files {
+            found.push(FileOfSet {
+                path: String::from_utf8_lossy(&file.path).into_owned(),
+                pins: reader.pins(&file)?,
+            });
+        }
+        by_commit.insert(commit, found);
+    }
+    Ok(by_commit)
+}
+
+/// Reads each content once: most files are equal in several sets.
+struct Reader<'g> {
+    git: &'g Git,
+    finder: Finder,
+    /// By the blob and its images: a place may apply to one of two files with the same content.
+    known: HashMap<(ObjectId, BTreeSet<usize>), Vec<PinsOfFile>>,
+}
+
+impl Reader<'_> {
+    fn pins(&mut self, file: &PinnedFile) -> Result<Vec<PinsOfFile>, GitError> {
+        match self.known.entry((file.blob, file.images.clone())) {
+            Entry::Occupied(known) => Ok(known.get().clone()),
+            Entry::Vacant(entry) => {
+                let pins = read_pins(file, self.git, &self.finder)?;
+                Ok(entry.insert(pins).clone())
+            }
+        }
+    }
+}
+
+fn read_pins(file: &PinnedFile, git: &Git, finder: &Finder) -> Result<Vec<PinsOfFile>, GitError> {
+    let content = git.blob(file.blob, MAX_FILE)?;
+    let scan = finder.scan(&content.unwrap_or_default());
+    let mut pins = BTreeMap::new();
+    for image in &file.images {
+        let unread = PinsOfFile {
+            image: *image,
+            count: None,
+            tags: BTreeSet::new(),
+        };
+        pins.insert(*image, unread);
+    }
+    for pin in scan.pins {
+        // The history may ignore an image that is not pinned.
+        if let Some(of_image) = pins.get_mut(&pin.image) {
+            of_image.count = Some(of_image.count.unwrap_or(0) + 1);
+            of_image
+                .tags
+                .extend(pin.tag.map(|tag| tag.as_str().to_owned()));
+        }
+    }
+    Ok(pins.into_values().collect())
+}
+
+/// A configuration file that the promoted branch does not contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnpushedAdoption {
+    /// The commit that adds the file; `None` if `HEAD` does not contain the file either.
+    pub commit: Option<ObjectId>,
+}
+
+/// The adoption of a set that only this clone contains; `None` without a remote, since a commit cannot
+/// be pushed there.
+pub(crate) fn unpushed_adoption(
+    config: &Config,
+    site_history: &SiteHistory,
+) -> Result<Option<UnpushedAdoption>, GitError> {
+    let Some((history, Origin::Clone { git, role })) = site_history.read() else {
+        return Ok(None);
+    };
+    if *role == BranchRole::Local {
+        return Ok(None);
+    }
+    let git = git.with_prefix(Vec::new());
+    if contains(&git, &history.branch.tip, config)? {
+        return Ok(None);
+    }
+    let head = match git.head() {
+        Ok(head) => head.tip,
+        Err(GitError::Unborn) => return Ok(Some(UnpushedAdoption { commit: None })),
+        Err(error) => return Err(error),
+    };
+    if !contains(&git, &head, config)? {
+        return Ok(Some(UnpushedAdoption { commit: None }));
+    }
+    // The branch may contain older commits that added the file and removed it.
+    for commit in git.changes_of(&head, config.set_path.file())?.iter().rev() {
+        if !git.is_ancestor(commit, &history.branch.tip)? {
+            let commit = Some(*commit);
+            return Ok(Some(UnpushedAdoption { commit }));
+        }
+    }
+    // HEAD is older than a commit of the branch that removed the file.
+    Ok(None)
+}
+
+/// The commit of this clone that made another set current than that of the promoted branch, and that is
+/// not on this branch.
+pub(crate) fn unpushed_set(
+    config: &Config,
+    site_history: &SiteHistory,
+) -> Result<Option<HistoryEntry>, GitError> {
+    let Some((history, Origin::Clone { git, role })) = site_history.read() else {
+        return Ok(None);
+    };
+    let promoted = &history.branch.tip;
+    let head = match git.head() {
+        Ok(head) if *role == BranchRole::Promoted => head,
+        Ok(_) | Err(GitError::Unborn) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if git.is_ancestor(&head.tip, promoted)? {
+        return Ok(None);
+    }
+    let local = History::of_branch(git, config, head)?;
+    let Some(current) = local.current() else {
+        return Ok(None);
+    };
+    let is_pushed = history.current().map(|entry| &entry.images) == Some(&current.images)
+        || git.is_ancestor(&current.commit, promoted)?;
+    Ok((!is_pushed).then(|| current.clone()))
+}
+
+fn contains(git: &Git, commit: &ObjectId, config: &Config) -> Result<bool, GitError> {
+    let file = git.file(commit, config.set_path.file(), 0)?;
+    Ok(!matches!(file, TreeFile::Absent))
+}
+
+/// Checks that no two places find the same digest.
+pub(crate) fn check_places(config: &Config, found: &Found) -> Result<(), Errors> {
+    let mut errors = Vec::new();
+    for double_match in &found.double_matches {
+        errors.push(double_match.error(config));
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(errors.into())
+}
+
+/// Checks that every place can find a pin.
+pub(crate) fn check_met(config: &Config, found: &Found) -> Result<(), Errors> {
+    let errors = checks::unmet_errors(config, found);
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(errors.into())
+}
+
+/// Checks that every glob of `files` matches a file.
+pub(crate) fn check_globs(config: &Config, found: &Found) -> Result<(), Errors> {
+    refuse(config, &found.unmatched)
+}
+
+/// Checks that every glob of `files` matches a file of the work tree, without a search for pins.
+pub(crate) fn check_globs_of_work_tree(config: &Config) -> Result<(), Errors> {
+    let listing = config.work_tree().list(&config.scanned)?;
+    refuse(config, &listing.unmatched(&config.scanned))
+}
+
+fn refuse(config: &Config, unmatched: &[Glob]) -> Result<(), Errors> {
+    let mut problems = Vec::new();
+    for glob in unmatched {
+        let mut problem = Error::input(Code::CONFIG, checks::no_match_message(config, glob))
+            .at(config.place(glob.span(), ""))
+            .help("correct or remove the glob");
+        problem.notes.extend(skipped_files(config, glob));
+        problems.push(problem);
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(problems.into())
+}
+
+/// The note about files that the glob matches and another rule skips.
+fn skipped_files(config: &Config, glob: &Glob) -> Option<String> {
+    let globs = Globs::parse([glob.as_str()]).ok()?;
+    let listing = WorkTree::new(&config.root).list(&globs).ok()?;
+    let (excluded, ignored): (Vec<_>, Vec<_>) = listing
+        .files
+        .iter()
+        .partition(|path| config.scanned.excludes(path.as_path()));
+    if !ignored.is_empty() {
+        let files = counted(ignored.len(), "matching file");
+        return Some(format!(
+            "git ignores {files}; `files_ignored: include` counts such files"
+        ));
+    }
+    if excluded.is_empty() {
+        return None;
+    }
+    let files = counted(excluded.len(), "matching file");
+    Some(format!("a glob that starts with `!` excludes {files}"))
 }

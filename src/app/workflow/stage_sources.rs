@@ -10,8 +10,7 @@ use super::{
 };
 use crate::{
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         files::MAX_CONFIG_SIZE,
     },
     config::{self, Config, ElsewhereSet, SetPath, SourceRepository, Stage, StageSet},

@@ -12,10 +12,7 @@ use super::{
 pub(crate) use crate::app::workflow::stage_sources::check_work_tree;
 use crate::{
     app::report::{body::StageRow, json::WaitingRow},
-    base::{
-        code::Code,
-        error::{Class, Error, Errors},
-    },
+    base::error::{Class, Code, Error, Errors},
     config::{Config, Stage},
     core::{
         checks::{self, JudgedStage, MergeTimes, StageClock, StageVerdict},

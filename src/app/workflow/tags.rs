@@ -5,10 +5,10 @@ use futures_util::future;
 use super::{
     Services,
     caches::ImageCache,
-    pull_limit::{ImagePulls, ManifestPull, check_pull_limit},
+    forge_overview::{ImagePulls, ManifestPull, check_pull_limit},
 };
 use crate::{
-    app::report::{body::Labels, causes::by_cause},
+    app::report::{body::Labels, explain::by_cause},
     base::error::{Class, Error, Errors},
     config::Config,
     core::{

@@ -2,8 +2,12 @@
 //! history themselves.
 
 use super::{
-    Contracts, MissingCredential, Services, Stop, contracts, pull_limit::verification_pulls,
-    revision::full_revision_of, signatures, smoke::SmokeStage, tags, trust::Trust,
+    Contracts, MissingCredential, Services, Stop, contracts,
+    forge_overview::verification_pulls,
+    revision::full_revision_of,
+    smoke::SmokeStage,
+    tags,
+    trust::{self, Trust},
 };
 use crate::{
     app::fleet::config_sha256,
@@ -77,14 +81,8 @@ fn verify_images(
     let targets = vec![Target::new(tag.clone()); config.images.len()];
     let resolutions = tags::resolve_tags(config, targets, verification_pulls(config), services)?;
     let images = chain.resolved(&resolutions)?;
-    let (images, verified) = signatures::verify_signatures(
-        images,
-        trust,
-        config,
-        revision,
-        Enforcement::Fail,
-        services,
-    )?;
+    let (images, verified) =
+        trust::verify_signatures(images, trust, config, revision, Enforcement::Fail, services)?;
     let standards = contracts.standards(config);
     let (images, read) = contracts::verify_contents(images, config, &standards, &[], services)?;
     let images = smoke.run(images, config, services)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{AttemptError, Cause, Network, RetryAdvice, budget::TimeBudget, log::LogRecord};
+use super::{AttemptError, Cause, Network, RetryAdvice, failure::LogRecord, policy::TimeBudget};
 
 /// The body of a [`super::Reply`].
 #[derive(Debug)]

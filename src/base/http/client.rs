@@ -18,11 +18,10 @@ use super::{
     RetryAdvice, ServerTime, ServerTimes, StopReason, Transport, WaitReason,
     address::host_of,
     body::network_error,
-    budget::TimeBudget,
-    log::LogRecord,
+    failure::LogRecord,
     pace::{PastDeadline, Permit},
-    redirect::redirect_target,
-    transport::{CONNECTIONS, STREAMS},
+    policy::TimeBudget,
+    transport::{CONNECTIONS, STREAMS, redirect_target},
 };
 use crate::base::untrusted::Secrets;
 

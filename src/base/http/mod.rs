@@ -8,38 +8,28 @@
 
 pub(crate) mod address;
 mod body;
-mod budget;
-mod call;
 mod client;
 mod clock;
-mod deadline;
 pub(crate) mod error_body;
 mod failure;
-mod log;
 mod pace;
-mod pause;
 mod policy;
-mod redirect;
 mod retry;
-mod timer;
 mod transport;
 
 pub(crate) use body::{Body, OpenBody};
-pub(crate) use call::{BodyMode, Call, Effect, Idempotency, Reply, SeeOther};
 pub(crate) use client::Client;
-pub(crate) use clock::{Clock, ServerTime, ServerTimes};
-pub(crate) use deadline::Deadline;
-pub(crate) use deadline::SharedDeadline;
-pub(crate) use failure::{AttemptError, Cause, Failure, Network, Stage, TlsFailure};
-pub(crate) use log::LOG;
-pub(crate) use pace::count_requests;
-pub(crate) use pace::{Pace, Shard};
-pub(crate) use pause::PauseListener;
-pub(crate) use pause::{Pause, time_of_day};
+pub(crate) use clock::{
+    Clock, Deadline, Pause, PauseListener, ServerTime, ServerTimes, SharedDeadline, Timer,
+    time_of_day,
+};
+pub(crate) use failure::{AttemptError, Cause, Failure, LOG, Network, Stage, TlsFailure};
+pub(crate) use pace::{Pace, Shard, count_requests};
 pub(crate) use policy::{
     Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects, RetryAdvice,
     WaitReason,
 };
 pub(crate) use retry::StopReason;
-pub(crate) use timer::Timer;
-pub(crate) use transport::{SettingsError, Transport};
+pub(crate) use transport::{
+    BodyMode, Call, Effect, Idempotency, Reply, SeeOther, SettingsError, Transport,
+};

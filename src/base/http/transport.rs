@@ -2,6 +2,10 @@
 //!
 //! [`super::client`] handles redirects, retries and deadlines. The library's client is created for
 //! the first request, because loading the system's roots is slow and many runs need no connection.
+//!
+//! Targets of redirects (RFC 9110, section 15.4).
+//!
+//! A request to send, and a final response.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, NoProxy, Proxy, Url};
+use reqwest::{
+    Client, Method, NoProxy, Proxy, StatusCode, Url,
+    header::{self, HeaderMap, HeaderValue},
+};
 use rustls::{
     ClientConfig, RootCertStore, WantsVerifier,
     client::WantsClientCert,
@@ -18,6 +25,10 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
+use super::{
+    Body,
+    address::{check_url, redacted},
+};
 use crate::base::{input_file, untrusted::Secrets};
 
 /// The maximum number of connections to a host, and of concurrent requests over HTTP/1.1.
@@ -225,4 +236,200 @@ fn proxies<'e>(
         proxies.push(proxy.no_proxy(no_proxy.clone()));
     }
     Ok(proxies)
+}
+
+/// The target of a redirect after `call`; `None` if the response is not one that is followed. The
+/// error for an unsafe target is safe to show.
+pub(super) fn redirect_target(
+    status: StatusCode,
+    headers: &HeaderMap,
+    call: &Call,
+) -> Result<Option<Url>, String> {
+    if call.method != Method::GET || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    if status == StatusCode::SEE_OTHER && call.see_other == SeeOther::Return {
+        return Ok(None);
+    }
+    let mut locations = headers.get_all(header::LOCATION).iter();
+    let (Some(location), None) = (locations.next(), locations.next()) else {
+        return Err("the redirect has no target, or several".to_owned());
+    };
+    let Some(mut target) = location
+        .to_str()
+        .ok()
+        .and_then(|location| call.url.join(location).ok())
+    else {
+        return Err("the redirect target is not a URL".to_owned());
+    };
+    target.set_fragment(None);
+    check_url(&target)
+        .map_err(|reason| format!("the redirect leads to {}, {reason}", redacted(&target)))?;
+    if call.url.scheme() == "https" && target.scheme() != "https" {
+        return Err(format!(
+            "the redirect leads from https to {}, which is unsafe",
+            redacted(&target)
+        ));
+    }
+    Ok(Some(target))
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    /// The credentials; a redirect to another origin drops them.
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) headers: HeaderMap,
+    /// The request body. Its type is in `headers`; a redirect never carries it.
+    pub(crate) content: Option<String>,
+    /// The treatment of a successful response's body.
+    pub(crate) body: BodyMode,
+    pub(crate) see_other: SeeOther,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) effect: Effect,
+    /// The maximum number of attempts, if it is lower than the policy's.
+    pub(crate) attempts: Option<u32>,
+}
+
+/// The treatment of a successful response's body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BodyMode {
+    /// Read it; more bytes than this are an error.
+    Buffer(u64),
+    /// Return it unread.
+    Stream,
+}
+
+/// The treatment of 303 (See Other): it refers to another resource, and not to another location of
+/// the requested one (RFC 9110, section 15.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SeeOther {
+    /// Like any other redirect.
+    Follow,
+    /// Return it as the final response.
+    Return,
+}
+
+/// Whether a request may be carried out twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Idempotency {
+    /// The second time changes nothing.
+    Repeatable,
+    /// It is retried only if the first attempt certainly had no effect.
+    Once,
+}
+
+/// Whether a request changes something on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// No effect on the server, with any method.
+    Read,
+    /// It may change something.
+    Write,
+}
+
+/// A final response: a retry would not change it.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The URL of the response, after redirects.
+    pub(crate) url: Url,
+    /// The body; of an error, the part that the policy inspects.
+    pub(crate) body: Body,
+    /// Whether an earlier attempt may have had its effect although its response was lost.
+    pub(crate) is_repeat: bool,
+}
+
+impl Call {
+    /// A GET of `url` for a document of at most `max` bytes.
+    pub(crate) fn get(url: Url, max: u64) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            authorization: None,
+            headers: HeaderMap::new(),
+            content: None,
+            body: BodyMode::Buffer(max),
+            see_other: SeeOther::Follow,
+            idempotency: Idempotency::Repeatable,
+            effect: Effect::Read,
+            attempts: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target_of(url: &str, location: &str) -> Result<Option<String>, String> {
+        let headers = [(header::LOCATION, location.parse().unwrap())]
+            .into_iter()
+            .collect();
+        let call = Call::get(url.parse().unwrap(), 1);
+        let target = redirect_target(StatusCode::TEMPORARY_REDIRECT, &headers, &call)?;
+        Ok(target.map(String::from))
+    }
+
+    #[test]
+    fn redirect_from_tls_to_plain_http_is_refused() {
+        for (url, location, target) in [
+            ("http://a/v2/x?y", "/z#part", "http://a/z"),
+            ("http://a/v2/x", "https://b/z", "https://b/z"),
+            ("https://a/v2/x", "//b/z?q", "https://b/z?q"),
+        ] {
+            assert_eq!(target_of(url, location), Ok(Some(target.to_owned())));
+        }
+        let error = target_of("https://a/v2/x", "http://a/z?signature=s3cret").unwrap_err();
+        assert!(
+            error.contains("http://a/z") && !error.contains("s3cret"),
+            "{error}"
+        );
+        for location in ["ftp://b/", "http://u:p@b/", "http://u@b/", "http://["] {
+            let error = target_of("http://a/", location).unwrap_err();
+            assert!(!error.contains("u:p"), "{error}");
+        }
+    }
+
+    #[test]
+    fn see_other_is_returned_on_request() {
+        let headers = [(header::LOCATION, "/x".parse().unwrap())]
+            .into_iter()
+            .collect();
+        let follow = Call::get("http://a/".parse().unwrap(), 1);
+        let keep = Call {
+            see_other: SeeOther::Return,
+            ..follow.clone()
+        };
+        for (status, call, followed) in [
+            (StatusCode::SEE_OTHER, &follow, true),
+            (StatusCode::SEE_OTHER, &keep, false),
+            (StatusCode::TEMPORARY_REDIRECT, &keep, true),
+        ] {
+            let target = redirect_target(status, &headers, call).unwrap();
+            assert_eq!(target.is_some(), followed, "{status}");
+        }
+    }
+
+    #[test]
+    fn only_get_and_redirect_statuses_are_followed() {
+        let headers = [(header::LOCATION, "/x".parse().unwrap())]
+            .into_iter()
+            .collect();
+        let get = Call::get("http://a/".parse().unwrap(), 1);
+        for status in [200, 300, 304, 305, 306, 399] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let target = redirect_target(status, &headers, &get);
+            assert_eq!(target, Ok(None), "{status}");
+        }
+        let delete = Call {
+            method: Method::DELETE,
+            ..get
+        };
+        let target = redirect_target(StatusCode::FOUND, &headers, &delete);
+        assert_eq!(target, Ok(None));
+    }
 }

@@ -12,24 +12,18 @@
 //! All of them escape the same characters, defined by [`is_hidden`]. [`Secrets`] redacts the
 //! secrets of a run. This module does not print.
 
-mod formats;
 mod forms;
-mod hidden;
-mod job_secrets;
 pub(crate) mod markdown;
 mod secret_words;
 mod secrets;
 mod text;
 pub(crate) mod workflow;
 
-pub(crate) use formats::{has_credential, masked_credentials};
-pub(crate) use forms::{Forms, redacted, starred};
-pub(crate) use hidden::is_hidden;
-pub(crate) use job_secrets::{FORGE_TOKENS, job_secrets};
+pub(crate) use forms::{Forms, has_credential, masked_credentials, redacted, starred};
 pub(crate) use secret_words::{
     masked_label, masked_text, masked_urls, masked_words, secret_reason,
 };
-pub(crate) use secrets::{Secret, Secrets};
+pub(crate) use secrets::{FORGE_TOKENS, Secret, Secrets, job_secrets};
 pub(crate) use text::{
-    block, code_points, json, json_string, padded, plain, shell, short, tail, width,
+    block, code_points, is_hidden, json, json_string, padded, plain, shell, short, tail, width,
 };

@@ -3,26 +3,31 @@
 //!
 //! [`gather`] collects the contents from the merged tree, which can then be dropped. `checks`
 //! evaluates them.
-
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+//!
+//! The files below the inventory's root, as `find -type f` lists them for the configured user.
+//!
+//! The contents that images must have, as they are configured.
+//!
+//! The configured user, by ID or by a name in the image's `/etc/passwd`, and its permissions.
+//!
+//! Only permission bits are evaluated, as the kernel does for a process without capabilities. Access
+//! control lists are ignored.
 
 mod enumeration;
 mod layer_cache;
-mod listing;
-mod policy;
-mod progress;
-mod user;
+#[cfg(test)]
+pub(crate) mod tests;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
-pub(crate) use enumeration::{Enumeration, SCHEMA as ENUMERATION_SCHEMA};
+use regex::bytes::Regex;
+
+use super::layers::{
+    ContentFilter, Duplicate, FileType, Inode, LayerTree, MergeError, ResolvedPath, Tree, merge,
+};
+use crate::base::{files::Glob, text::words};
+
+pub(crate) use enumeration::{Enumeration, ReadingProgress, SCHEMA as ENUMERATION_SCHEMA};
 pub(crate) use layer_cache::{ImageLayers, LayerCache};
-pub(crate) use listing::{File, ListError, Listing, list};
-pub(crate) use policy::{Inventory, Kind, Modes, MustNotContain};
-pub(crate) use progress::ReadingProgress;
-
-use user::NAME_FILES;
-
-use super::layers::{ContentFilter, Duplicate, FileType, LayerTree, MergeError, Tree, merge};
-use crate::base::files::Glob;
 
 /// The contents of one image, as input of the checks.
 #[derive(Debug)]
@@ -181,5 +186,306 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-#[cfg(test)]
-pub(crate) mod tests;
+/// The entries below the root, readable or not, sorted by the bytes of their paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// Regular files and hard links to them.
+    pub files: Vec<File>,
+    /// The root, an empty path, and the directories below it.
+    pub directories: Vec<File>,
+    /// The absolute paths of directories that the user cannot list or enter. Inaccessible directories
+    /// inside them are not included.
+    pub inaccessible: Vec<Vec<u8>>,
+}
+
+/// A file or directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct File {
+    /// The path relative to the inventory's root.
+    pub path: Vec<u8>,
+    /// The twelve permission bits.
+    pub mode: u16,
+    /// Whether the user can search its directory but not read the file.
+    pub is_unreadable: bool,
+}
+
+/// The reason that an image cannot be listed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ListError {
+    /// The root is missing or a dangling symlink.
+    #[error("the image has no directory `{0}`")]
+    NoRoot(String),
+    /// The root is not a directory.
+    #[error("`{0}` is not a directory in the image")]
+    NotADirectory(String),
+    /// The user cannot be resolved.
+    #[error("the user {0}")]
+    User(#[from] UserError),
+}
+
+/// Lists the entries below the inventory's root.
+pub(crate) fn list(tree: &Tree, inventory: &Inventory) -> Result<Listing, ListError> {
+    let user = match &inventory.user {
+        Some(user) => User::parse(user, tree)?,
+        None => User::ROOT,
+    };
+    let root = tree
+        .find(inventory.root.as_bytes())
+        .ok_or_else(|| ListError::NoRoot(inventory.root.clone()))?;
+    if root.inode.kind != FileType::Directory {
+        return Err(ListError::NotADirectory(inventory.root.clone()));
+    }
+    let mut listing = Listing::default();
+    for (path, directory) in &root.searched {
+        if !user.may_search(directory) {
+            listing.inaccessible.push([b"/", path.as_slice()].concat());
+        }
+    }
+    let mut access = AccessCheck {
+        user,
+        inaccessible: Vec::new(),
+        is_root_inaccessible: !listing.inaccessible.is_empty(),
+    };
+    for entry in tree.list(&root, |_| true) {
+        let is_unreadable = access.is_unreadable(&entry.path, entry.inode);
+        let file = File {
+            path: entry.path,
+            mode: entry.inode.mode,
+            is_unreadable,
+        };
+        match entry.inode.kind {
+            FileType::File(_) => listing.files.push(file),
+            FileType::Directory => {
+                if is_unreadable {
+                    listing.inaccessible.push(absolute(&root, &file.path));
+                }
+                listing.directories.push(file);
+            }
+            FileType::Symlink(_) | FileType::Other => {}
+        }
+    }
+    listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(listing)
+}
+
+/// Checks the permissions of a user while a tree is listed in order. Entries of an inaccessible
+/// directory are not reported, so that each cause is reported once.
+struct AccessCheck {
+    user: User,
+    /// The last inaccessible directory.
+    inaccessible: Vec<u8>,
+    is_root_inaccessible: bool,
+}
+
+impl AccessCheck {
+    fn is_unreadable(&mut self, path: &[u8], inode: &Inode) -> bool {
+        if self.is_root_inaccessible || self.is_in_inaccessible(path) || self.user.may_read(inode) {
+            return false;
+        }
+        if inode.kind == FileType::Directory {
+            self.is_root_inaccessible = path.is_empty();
+            self.inaccessible = path.to_vec();
+        }
+        true
+    }
+
+    fn is_in_inaccessible(&self, path: &[u8]) -> bool {
+        !self.inaccessible.is_empty()
+            && path
+                .strip_prefix(self.inaccessible.as_slice())
+                .is_some_and(|rest| rest.starts_with(b"/"))
+    }
+}
+
+/// The absolute path of an entry below the root.
+fn absolute(root: &ResolvedPath<'_>, path: &[u8]) -> Vec<u8> {
+    let mut absolute = Vec::new();
+    for part in [root.path.as_slice(), path] {
+        if !part.is_empty() {
+            absolute.push(b'/');
+            absolute.extend_from_slice(part);
+        }
+    }
+    if absolute.is_empty() {
+        absolute.push(b'/');
+    }
+    absolute
+}
+
+impl File {
+    /// The path as globs match it.
+    pub(crate) fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
+}
+
+/// The contents that an image must have.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// The directory in the image that is listed: an absolute path.
+    pub root: String,
+    /// Files that this user cannot read are failures; `None`: readability is not checked.
+    pub user: Option<String>,
+    /// Kinds of content to list, in this order.
+    pub kinds: Vec<Kind>,
+    /// Globs under the root, each of which must match a file.
+    pub required_files: Vec<Glob>,
+    /// Globs of files that must be absent from every layer.
+    pub forbidden_files: Vec<Glob>,
+    pub modes: Modes,
+    /// Labels that every platform must have, with a value.
+    pub required_labels: Vec<String>,
+    /// A file in the image that must equal the contract byte for byte.
+    pub embedded_contract: Option<String>,
+}
+
+/// A kind of content.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    /// Regular expressions for paths relative to the root; the capture group is the name.
+    pub paths: Vec<Regex>,
+    /// Whether a contract may list forbidden entries of this kind.
+    pub must_not_contain: MustNotContain,
+    /// Whether at least one name is required.
+    pub non_empty: bool,
+    /// The name of the kind: a key of contracts and of listings.
+    pub name: String,
+}
+
+/// The exact modes under the root; `None`: not checked.
+#[derive(Debug, Clone)]
+pub struct Modes {
+    /// The mode of every directory.
+    pub directories: Option<u32>,
+    /// The mode of every file.
+    pub files: Option<u32>,
+}
+
+words! {
+    /// Whether a contract may list forbidden entries of a kind.
+    pub enum MustNotContain {
+        Supported = "supported",
+        Unsupported = "unsupported",
+    }
+}
+
+/// The permission to list a directory or to read a file.
+const READ: u16 = 4;
+
+/// The permission to access the entries of a directory.
+const SEARCH: u16 = 1;
+
+/// A user of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct User {
+    /// The user ID; 0 has all permissions.
+    uid: u32,
+    /// The only group of the user, if one is configured.
+    gid: Option<u32>,
+}
+
+/// The reason that the user cannot be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UserError {
+    /// The text is malformed.
+    #[error("`{0}` is not a user: write UID, UID:GID, or names that exist in the image")]
+    Shape(String),
+    /// The file of a name is missing or not readable.
+    #[error("`{name}` cannot be resolved: the image has no readable /{file}")]
+    NoFile {
+        /// The user or group.
+        name: String,
+        /// The file of the name.
+        file: &'static str,
+    },
+    /// The file does not contain the name.
+    #[error("`{name}` is not in the image's /{file}")]
+    Unknown {
+        /// The user or group.
+        name: String,
+        /// The file of the name.
+        file: &'static str,
+    },
+}
+
+/// The files with users and groups. The content filter must select them.
+const NAME_FILES: [&str; 2] = ["passwd", "group"];
+
+impl User {
+    /// The user with all permissions.
+    const ROOT: Self = Self { uid: 0, gid: None };
+
+    /// Parses `UID[:GID]`, and resolves users and groups in the image's files. Without `:GID`, the
+    /// user has no group.
+    fn parse(text: &str, tree: &Tree) -> Result<Self, UserError> {
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (text, None),
+        };
+        if user.is_empty() || group.is_some_and(|group| group.is_empty() || group.contains(':')) {
+            return Err(UserError::Shape(text.to_owned()));
+        }
+        Ok(Self {
+            uid: resolve_id(user, tree, "etc/passwd")?,
+            gid: match group {
+                Some(group) => Some(resolve_id(group, tree, "etc/group")?),
+                None => None,
+            },
+        })
+    }
+
+    /// Whether the user may read the file, or list and search the directory.
+    fn may_read(self, inode: &Inode) -> bool {
+        let needed = if inode.kind == FileType::Directory {
+            READ | SEARCH
+        } else {
+            READ
+        };
+        self.has(inode, needed)
+    }
+
+    /// Whether the user may access the entries of the directory.
+    fn may_search(self, directory: &Inode) -> bool {
+        self.has(directory, SEARCH)
+    }
+
+    fn has(self, inode: &Inode, needed: u16) -> bool {
+        // The first matching class decides, even if a later one has more permissions.
+        let class = match self {
+            Self { uid: 0, .. } => return true,
+            Self { uid, .. } if uid == inode.uid => inode.mode >> 6,
+            Self { gid: Some(gid), .. } if gid == inode.gid => inode.mode >> 3,
+            _ => inode.mode,
+        };
+        class & needed == needed
+    }
+}
+
+/// Parses an ID, or looks up a name in `file`. In both files, a line starts with a name, and its third
+/// field is the ID.
+fn resolve_id(name: &str, tree: &Tree, file: &'static str) -> Result<u32, UserError> {
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return name.parse().map_err(|_| UserError::Shape(name.to_owned()));
+    }
+    let found = tree.find(file.as_bytes());
+    let Some(FileType::File(Some(content))) = found.map(|found| &found.inode.kind) else {
+        return Err(UserError::NoFile {
+            name: name.to_owned(),
+            file,
+        });
+    };
+    for line in content.split(|byte| *byte == b'\n') {
+        let mut fields = line.split(|byte| *byte == b':');
+        if fields.next() == Some(name.as_bytes())
+            && let Some(id) = fields.nth(1)
+            && let Ok(id) = std::str::from_utf8(id)
+            && let Ok(id) = id.parse()
+        {
+            return Ok(id);
+        }
+    }
+    Err(UserError::Unknown {
+        name: name.to_owned(),
+        file,
+    })
+}

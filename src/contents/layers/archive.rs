@@ -7,9 +7,8 @@
 use std::io::Read;
 
 use super::{
-    error::LayerErrorKind,
-    header::{Header, until_nul},
-    pax::PaxHeader,
+    limits::LayerErrorKind,
+    pax::{Header, PaxHeader, until_nul},
     stream::{BLOCK, UncompressedStream},
 };
 use crate::oci::Digest;

@@ -4,9 +4,7 @@ use std::{collections::HashMap, io::Read, sync::Arc};
 
 use super::{
     archive::{Archive, Member, MemberKind},
-    error::LayerErrorKind,
-    limits::{Budget, ContentFilter, Selection},
-    path,
+    limits::{self, Budget, ContentFilter, LayerErrorKind, Selection},
 };
 
 /// The name prefix of a whiteout (OCI image specification, "Whiteouts").
@@ -115,7 +113,7 @@ impl LayerTree {
     }
 
     pub(super) fn path(&self, entry: &LayerEntry) -> Vec<u8> {
-        path::join(self.directory(entry.directory), self.name(entry.name))
+        limits::join(self.directory(entry.directory), self.name(entry.name))
     }
 
     pub(super) fn content(&self, entry: usize) -> Option<&Arc<[u8]>> {
@@ -192,7 +190,7 @@ impl<'b> LayerTreeBuilder<'b> {
             return Ok(None);
         }
         if parents.iter().any(|name| name.starts_with(WHITEOUT_PREFIX)) {
-            let path = path::display(&member.path);
+            let path = limits::display(&member.path);
             return Err(AddError::Malformed(format!(
                 "`{path}` is in a directory with the name of a whiteout"
             )));
@@ -204,7 +202,7 @@ impl<'b> LayerTreeBuilder<'b> {
             // A whiteout of no name, of the directory or of its parent: some readers deleted the whole
             // tree.
             Some(b"" | b"." | b"..") => {
-                let path = path::display(&member.path);
+                let path = limits::display(&member.path);
                 return Err(AddError::Malformed(format!(
                     "the whiteout `{path}` hides nothing"
                 )));
@@ -262,7 +260,7 @@ impl<'b> LayerTreeBuilder<'b> {
             MemberKind::Directory => EntryKind::Directory,
             MemberKind::Other => EntryKind::Other,
             MemberKind::Symlink => {
-                if member.link.len() > path::MAX_LENGTH {
+                if member.link.len() > limits::MAX_LENGTH {
                     return Err(AddError::Malformed(
                         "a symbolic link's target is longer than 4096 bytes".to_owned(),
                     ));
@@ -309,14 +307,14 @@ fn too_many_names() -> AddError {
 
 /// Splits a path that must remain inside the image.
 fn normalize(path: &[u8]) -> Result<Vec<&[u8]>, AddError> {
-    if path.len() > path::MAX_LENGTH {
+    if path.len() > limits::MAX_LENGTH {
         return Err(AddError::Malformed(format!(
             "a path of {} bytes, more than 4096",
             path.len()
         )));
     }
-    path::normalize(path).ok_or_else(|| {
-        let path = path::display(path);
+    limits::normalize(path).ok_or_else(|| {
+        let path = limits::display(path);
         AddError::Malformed(format!("`{path}` leaves the image"))
     })
 }

@@ -10,9 +10,8 @@ use std::{
 };
 
 use super::{
-    error::{MergeError, MergeErrorKind},
     layer::{EntryKind, LayerEntry, LayerTree},
-    path,
+    limits::{self, MergeError, MergeErrorKind},
     tree::{Duplicate, FileType, FinalSymlink, Inode, Node, ROOT, Step, Tree, Walk},
 };
 
@@ -35,7 +34,7 @@ pub(crate) struct AddedFile<'l> {
 impl AddedFile<'_> {
     /// The path after the resolution of symlinked directories, relative to the root.
     pub(crate) fn path(&self) -> Vec<u8> {
-        path::join(self.directory, self.name)
+        limits::join(self.directory, self.name)
     }
 }
 
@@ -115,7 +114,7 @@ impl LayerMerge<'_, '_> {
             if !entry.is_whiteout() {
                 self.add_entry(index, entry).map_err(|kind| MergeError {
                     layer: self.number as usize,
-                    path: path::display(&layer.path(entry)),
+                    path: limits::display(&layer.path(entry)),
                     kind,
                 })?;
             }
@@ -208,7 +207,7 @@ impl LayerMerge<'_, '_> {
         {
             self.tree.duplicates.push(Duplicate {
                 layer: self.number as usize,
-                path: path::join(directory, name),
+                path: limits::join(directory, name),
             });
         }
     }
@@ -263,7 +262,7 @@ impl LayerMerge<'_, '_> {
                     walk.enter(&name, node);
                 }
                 Step::NotADirectory(name, _) => {
-                    let path = path::display(&walk.path_of(&name));
+                    let path = limits::display(&walk.path_of(&name));
                     return Err(MergeErrorKind::NotADirectory(path));
                 }
                 Step::TooManySymlinks => return Err(MergeErrorKind::Loop),
@@ -281,12 +280,12 @@ impl LayerMerge<'_, '_> {
     /// Returns the inode of a hard link's target. As in link(2), a symlink at the end of the path is
     /// the target itself.
     fn resolve_hard_link(&self, index: usize, target: &[u8]) -> Result<u32, MergeErrorKind> {
-        let missing = || MergeErrorKind::LinkTarget(path::display(target));
+        let missing = || MergeErrorKind::LinkTarget(limits::display(target));
         let mut walk = Walk::new(target);
         loop {
             let (name, node) = match walk.step(self.tree, FinalSymlink::DoNotFollow) {
                 Step::Advanced => continue,
-                Step::End => return Err(MergeErrorKind::LinkToDirectory(path::display(target))),
+                Step::End => return Err(MergeErrorKind::LinkToDirectory(limits::display(target))),
                 Step::NotADirectory(name, node) => (name, node),
                 Step::Missing(name) => match self.hidden.get(&(walk.current(), name.clone())) {
                     Some((node, whiteout)) if index < *whiteout => (name, *node),
@@ -296,7 +295,7 @@ impl LayerMerge<'_, '_> {
             };
             match (walk.is_at_end(), &self.tree.inode(node).kind) {
                 (true, FileType::Directory) => {
-                    return Err(MergeErrorKind::LinkToDirectory(path::display(target)));
+                    return Err(MergeErrorKind::LinkToDirectory(limits::display(target)));
                 }
                 (true, _) => return Ok(self.tree.nodes[node as usize].inode),
                 (false, FileType::Directory) => walk.enter(&name, node),

@@ -7,21 +7,18 @@
 //! unless a [`ContentFilter`] selects them. The module knows no configuration.
 
 mod archive;
-mod error;
-mod header;
 mod layer;
 mod limits;
 mod merge;
-mod path;
 mod pax;
 mod read;
 mod stream;
-mod stream_hasher;
 mod tree;
 
-pub(crate) use error::{LayerError, LayerErrorKind, MergeError};
 pub(crate) use layer::LayerTree;
-pub(crate) use limits::{Budget, ContentFilter, IMAGE_DATABASES};
+pub(crate) use limits::{
+    Budget, ContentFilter, IMAGE_DATABASES, LayerError, LayerErrorKind, MergeError,
+};
 pub(crate) use merge::merge;
 pub(crate) use read::{Encoding, LayerDescriptor, read_layer};
 pub(crate) use tree::{Duplicate, FileType, Inode, ResolvedPath, Tree};

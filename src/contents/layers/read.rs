@@ -6,11 +6,9 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::{
     archive::Archive,
-    error::{LayerError, LayerErrorKind},
     layer::{LayerTree, LayerTreeBuilder},
-    limits::{Budget, ContentFilter},
-    stream::{BlobReader, UncompressedStream},
-    stream_hasher::StreamHasher,
+    limits::{Budget, ContentFilter, LayerError, LayerErrorKind},
+    stream::{BlobReader, StreamHasher, UncompressedStream},
 };
 use crate::oci::{Descriptor, Digest};
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::path;
+use super::limits;
 
 /// The maximum number of symlinks in the resolution of a path.
 const MAX_SYMLINKS: usize = 255;
@@ -134,7 +134,7 @@ impl Walk {
 
     /// The path of `name` in the current directory.
     pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
-        path::join(&self.path, name)
+        limits::join(&self.path, name)
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -258,7 +258,7 @@ impl Tree {
             };
             if entry.inode.kind == FileType::Directory && enter(&entry) {
                 for (name, child) in self.nodes[node as usize].children.iter().rev() {
-                    pending.push((*child, path::join(&entry.path, name)));
+                    pending.push((*child, limits::join(&entry.path, name)));
                 }
             }
             entries.push(entry);

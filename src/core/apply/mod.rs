@@ -9,13 +9,11 @@
 
 mod directory;
 mod error;
-mod exchange;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../fuzz/properties/journal.rs"]
 pub(crate) mod fuzzing;
 mod journal;
 mod recover;
-mod recovery;
 mod stage;
 mod state;
 #[cfg(test)]
@@ -26,9 +24,8 @@ use std::{
     path::Path,
 };
 
-pub(crate) use error::Error;
+pub(crate) use error::{Content, Error, Recovery, RecoveryState};
 pub(crate) use journal::RunIdentity;
-pub(crate) use recovery::{Content, Recovery, RecoveryState};
 
 use self::{
     directory::Root,
@@ -104,12 +101,12 @@ impl Session {
     /// Exchanges the files durably, up to the point of no return: the removal of the first old
     /// content.
     fn exchange(&self, items: &[Item<'_>]) -> Result<(), Error> {
-        exchange::exchange_all(&self.root, &items.iter().collect::<Vec<_>>())?;
+        stage::exchange_all(&self.root, &items.iter().collect::<Vec<_>>())?;
         self.root.sync_directories(items)?;
         // Checked a second time: a process that opened a file before its exchange may have written
         // to it since the first check.
         for item in items {
-            exchange::check_old_content(&self.root, item)?;
+            stage::check_old_content(&self.root, item)?;
         }
         recover::remove_copies(&self.root, &items[0])
     }
@@ -119,7 +116,7 @@ impl Session {
     fn undo(&self, cause: Error, phase: Phase, items: &[Item<'_>]) -> Error {
         let restored = match phase {
             Phase::Staging => Ok(()),
-            Phase::Exchanging => exchange::undo_all(&self.root, &items.iter().collect::<Vec<_>>())
+            Phase::Exchanging => stage::undo_all(&self.root, &items.iter().collect::<Vec<_>>())
                 .and_then(|()| self.root.sync_directories(items)),
         };
         match restored.and_then(|()| recover::clear(&self.root, &self.state, items)) {

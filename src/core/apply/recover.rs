@@ -7,11 +7,9 @@ use std::path::Path;
 
 use super::{
     directory::Root,
-    error::Error,
-    exchange::{self, Occupant},
+    error::{Content, Error, FileState, Recovery, RecoveryState, StagedCopy},
     journal::{Item, Journal},
-    recovery::{Content, FileState, Recovery, RecoveryState, StagedCopy},
-    stage,
+    stage::{self, Occupant},
     state::{LockedState, Phase, StateDirectory, StoredJournal},
 };
 
@@ -112,10 +110,10 @@ fn finish(
     if !unstaged.is_empty() {
         state.begin_exchange()?;
     }
-    let Err(cause) = exchange::exchange_all(root, &items) else {
+    let Err(cause) = stage::exchange_all(root, &items) else {
         return Ok(());
     };
-    match exchange::undo_all(root, &items) {
+    match stage::undo_all(root, &items) {
         Ok(()) => Err(cause),
         Err(undo) => Err(Error::Unfinished {
             cause: Box::new(cause),
@@ -214,14 +212,14 @@ fn classify_file(root: &Root, item: &Item<'_>, phase: Phase) -> Result<FileState
         }
         directory => directory?,
     };
-    let content = match exchange::occupant(&directory, item.name(), item)? {
+    let content = match stage::occupant(&directory, item.name(), item)? {
         Occupant::Old => Content::Old,
         Occupant::New => Content::New,
         Occupant::Other | Occupant::Absent => Content::Other,
     };
     let mut copies = Vec::new();
     for name in [&item.copy, &item.old_link] {
-        let content = match (exchange::occupant(&directory, name, item)?, phase) {
+        let content = match (stage::occupant(&directory, name, item)?, phase) {
             (Occupant::Absent, _) => continue,
             // Even a copy that looks complete may not be synced.
             (_, Phase::Staging) => Content::Partial,

@@ -114,7 +114,7 @@ impl World {
             .unwrap();
         stage::stage_all(&session.root, &items.iter().collect::<Vec<_>>()).unwrap();
         session.state.begin_exchange().unwrap();
-        exchange::exchange_all(
+        stage::exchange_all(
             &session.root,
             &items.iter().take(exchanged).collect::<Vec<_>>(),
         )
@@ -488,7 +488,7 @@ fn symlinked_directory_is_not_treated_as_missing() {
     turn_into_symlink(&world.root.path().join("sub"));
     let session = world.session();
     let root = &session.root;
-    let undone = exchange::undo_all(root, &items.iter().collect::<Vec<_>>());
+    let undone = stage::undo_all(root, &items.iter().collect::<Vec<_>>());
     assert!(matches!(undone, Err(Error::Unsafe { .. })), "{undone:?}");
     let synced = root.sync_directories(&items);
     assert!(matches!(synced, Err(Error::Unsafe { .. })), "{synced:?}");
@@ -496,7 +496,7 @@ fn symlinked_directory_is_not_treated_as_missing() {
     assert!(matches!(removed, Err(Error::Unsafe { .. })), "{removed:?}");
     // A missing directory needs no undo, no sync and no removal.
     fs::remove_file(world.root.path().join("sub")).unwrap();
-    exchange::undo_all(root, &items.iter().collect::<Vec<_>>()).unwrap();
+    stage::undo_all(root, &items.iter().collect::<Vec<_>>()).unwrap();
     root.sync_directories(&items).unwrap();
     recover::remove_copies(root, &items[1]).unwrap();
 }
@@ -727,7 +727,7 @@ fn undo_preserves_an_edited_file() {
     let items = world.interrupt_after(2);
     world.write(0, "mine");
     let session = world.session();
-    let undone = exchange::undo_all(&session.root, &items.iter().collect::<Vec<_>>());
+    let undone = stage::undo_all(&session.root, &items.iter().collect::<Vec<_>>());
     assert!(matches!(undone, Err(Error::Conflict { .. })));
     assert_eq!(
         world.contents(),

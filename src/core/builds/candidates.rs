@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     ListOrder,
-    ancestry::{self, Node},
+    order::{self, Node},
 };
 use crate::{
     config::{RevisionLength, Revisions},
@@ -157,7 +157,7 @@ impl TagTable {
         }
         let related: BTreeSet<usize> = related.iter().map(|text| indices[text]).collect();
         let nodes = match facts.git {
-            Some(git) if !pattern.is_semver() => ancestry::read(git, &commits, MAX_READ, &related)?,
+            Some(git) if !pattern.is_semver() => order::read(git, &commits, MAX_READ, &related)?,
             _ => HashMap::new(),
         };
         let last_push = |index: usize| last_push(&groups[texts[index]], facts.pushed);

@@ -26,7 +26,7 @@ pub(crate) use trusted::{Expectation, TrustedImages, TrustedSet};
 use super::{
     ApprovedImage, Check, Code, JudgedStage, Resolution, StageResult, Standard, Status, any_failed,
     check_resolution, check_shared_digests, check_stages,
-    platforms::{LostPlatforms, check_lost_platforms},
+    contents::{LostPlatforms, check_lost_platforms},
     set::content_result,
 };
 use crate::{

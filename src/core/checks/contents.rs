@@ -2,14 +2,25 @@
 //!
 //! Combines the findings of `hygiene` and `contract`, and adds a pass for each code without a
 //! finding.
+//!
+//! Verdicts on the platforms of an image: those of its index, and those that a promotion must keep.
 
-use std::collections::HashSet;
+#[cfg(test)]
+pub(super) mod tests;
+use std::collections::{BTreeSet, HashSet};
 
-use super::{Check, Code, Status, contract, hygiene};
+use super::{Check, Code, StageResult, Status, contract, hygiene};
 use crate::{
-    base::{error::Error, text::counted},
+    base::{
+        error::{Class, Error},
+        text::counted,
+    },
+    config::{Config, Image},
     contents::inventory::{Contents, Enumeration, Inventory, Listing},
-    oci::registry::resolve::PlatformFacts,
+    oci::{
+        Digest, Platform,
+        registry::resolve::{ImageFacts, PlatformFacts},
+    },
 };
 
 /// A contract with the bytes of its file.
@@ -273,5 +284,140 @@ fn kind_passes(inventory: &Inventory, found: &Enumeration) -> Vec<(Code, String)
     codes
 }
 
-#[cfg(test)]
-pub(super) mod tests;
+/// The platforms of a replaced digest.
+pub(super) type OldPlatforms = Result<Vec<Platform>, Error>;
+
+/// The reaction to a platform that the new image lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LostPlatforms {
+    Refuse,
+    /// The user overrides the refusal.
+    Allow,
+    Warn,
+}
+
+impl LostPlatforms {
+    /// The check of a lost platform.
+    fn check(self, image: &str, platform: &Platform, detail: String) -> Check {
+        let (status, detail) = match self {
+            Self::Refuse => (Status::Fail, detail),
+            Self::Allow => (Status::Warn, detail + "; allowed by --allow-lost-platform"),
+            Self::Warn => (Status::Warn, detail),
+        };
+        Check::new(Code::PLATFORM_LOST, status, detail)
+            .image(image)
+            .platform(platform)
+            .cause(format!("the new image lacks {platform}"))
+    }
+}
+
+/// The failures if the platforms of an index differ from those of its images, or are duplicate:
+/// container engines select an image by the index only.
+pub(super) fn check_platforms(image: &str, facts: &ImageFacts) -> Vec<Check> {
+    let fail = |code, platform: &Platform, detail: String| {
+        let check = Check::new(code, Status::Fail, detail).image(image);
+        check.platform(platform)
+    };
+    let mut checks = Vec::new();
+    for (index, found) in facts.platforms.iter().enumerate() {
+        let (listed, config) = (&found.platform, &found.config.platform);
+        if !listed.matches_config(config) {
+            let detail = format!(
+                "the index lists {} for {listed}, but its configuration is for {config}",
+                found.digest
+            );
+            checks.push(fail(Code::PLATFORM_MISMATCH, listed, detail));
+        }
+        let mut earlier = facts.platforms[..index].iter();
+        let duplicate = earlier.find(|other| other.platform.normalized() == listed.normalized());
+        if let Some(duplicate) = duplicate {
+            let detail = format!(
+                "the index lists {} for {} and {} for {listed}",
+                duplicate.digest, duplicate.platform, found.digest
+            );
+            checks.push(fail(Code::PLATFORM_DUPLICATE, listed, detail));
+        }
+    }
+    checks
+}
+
+/// Checks that an image has every required platform: those of `platforms`, or else those of each digest that
+/// it replaces (`old`).
+pub(super) fn check_lost_platforms(
+    config: &Config,
+    image: &Image,
+    facts: &ImageFacts,
+    old: &[(Digest, OldPlatforms)],
+    reaction: LostPlatforms,
+) -> StageResult {
+    if config.required_platforms(image).is_some() {
+        return check_required_platforms(config, image, facts, reaction).into();
+    }
+    let check =
+        |status, detail: String| Check::new(Code::PLATFORM_LOST, status, detail).image(&image.name);
+    let mut result = StageResult::default();
+    for (digest, old) in old {
+        match old {
+            Ok(old) => {
+                let lost = missing(old, facts);
+                if lost.is_empty() {
+                    let detail = format!("no platform of {} is lost", digest.short());
+                    result.checks.push(check(Status::Pass, detail));
+                }
+                for platform in lost {
+                    let detail = format!("{digest} has {platform}, but {} does not", facts.digest);
+                    let lost = reaction.check(&image.name, platform, detail);
+                    result.checks.push(lost);
+                }
+            }
+            Err(error) if error.class == Class::WrongBytes => result.outages.push(error.clone()),
+            Err(error) => {
+                let detail = format!("cannot read {digest}: {error}");
+                result.checks.push(check(Status::Skip, detail));
+            }
+        }
+    }
+    result
+}
+
+/// Checks that an image has the platforms that the configuration declares; without them, there is no check.
+pub(super) fn check_required_platforms(
+    config: &Config,
+    image: &Image,
+    facts: &ImageFacts,
+    reaction: LostPlatforms,
+) -> Vec<Check> {
+    let Some(required) = config.required_platforms(image) else {
+        return Vec::new();
+    };
+    let lost = missing(required, facts);
+    if lost.is_empty() {
+        let detail = format!("{} has every platform of `platforms`", facts.digest);
+        return vec![Check::new(Code::PLATFORM_LOST, Status::Pass, detail).image(&image.name)];
+    }
+    let mut checks = Vec::new();
+    for platform in lost {
+        let detail = format!(
+            "`platforms` requires {platform}, but {} does not have it",
+            facts.digest
+        );
+        checks.push(reaction.check(&image.name, platform, detail));
+    }
+    checks
+}
+
+/// The platforms that an image lacks.
+fn missing<'p>(platforms: &'p [Platform], facts: &ImageFacts) -> Vec<&'p Platform> {
+    let existing: BTreeSet<_> = facts
+        .platforms
+        .iter()
+        .map(|found| found.platform.normalized())
+        .collect();
+    let mut missing = Vec::new();
+    for platform in platforms {
+        if !existing.contains(&platform.normalized()) {
+            missing.push(platform);
+        }
+    }
+    missing
+}

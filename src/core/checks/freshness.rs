@@ -1,8 +1,26 @@
 //! Verdicts on the age of pinned references.
+//!
+//! The verdict on a build whose commit the branch that counts does not contain.
+//!
+//! The verdict on the rehearsal of a rollback.
 
 use std::time::Duration;
 
-use crate::{base::text::words, core::freshness::Distance};
+use super::{Check, Code, StageResult, Status, any_failed};
+use crate::{
+    base::{
+        error::{Class, Error},
+        text::words,
+        untrusted::plain,
+    },
+    config::Config,
+    core::{
+        freshness::Distance,
+        history::{Membership, UnknownMembership},
+    },
+    git::FETCH_HISTORY,
+    oci::Revision,
+};
 
 words! {
     /// The state of a pinned reference.
@@ -53,10 +71,97 @@ fn days(seconds: i64) -> String {
     }
 }
 
+/// Checks that the branch contains the commit of a promotion. A merged commit needs no row.
+pub(super) fn check_merged(
+    config: &Config,
+    revision: &Revision,
+    membership: &Membership,
+) -> StageResult {
+    let is_required = config.promote.require_merged;
+    let name = plain(revision.as_str());
+    let check = |status, detail: String| Check::new(Code::REVISION_UNMERGED, status, detail);
+    let unknown = match membership {
+        Membership::Merged => return StageResult::default(),
+        Membership::Unmerged { branch } => {
+            let detail = format!("{} does not contain commit {name}", plain(branch));
+            let status = if is_required {
+                Status::Fail
+            } else {
+                Status::Warn
+            };
+            let check = check(status, detail);
+            return vec![check.help(Code::REVISION_UNMERGED.help())].into();
+        }
+        Membership::Unknown(unknown) => unknown,
+    };
+    let detail = format!("cannot determine whether commit {name} was merged: {unknown}");
+    match (unknown, is_required) {
+        (UnknownMembership::NoCommit | UnknownMembership::NoSource, true) => {
+            let help = "set `source` to the repository that the images are built from, or remove \
+                        `promote.require_merged`";
+            vec![check(Status::Fail, detail).help(help)].into()
+        }
+        (UnknownMembership::Shallow, true) => StageResult {
+            checks: Vec::new(),
+            outages: vec![Error::unavailable(detail, "the clone is shallow").help(FETCH_HISTORY)],
+        },
+        (UnknownMembership::SourceUnavailable(errors), true) => StageResult {
+            checks: Vec::new(),
+            outages: errors.iter().cloned().collect(),
+        },
+        (UnknownMembership::SourceUnavailable(errors), false) => {
+            let detail = format!("{detail}: {}", errors.by_cause()[0].text());
+            vec![check(Status::Warn, detail)].into()
+        }
+        // Such a run has no evidence of a branch, or another check refuses it.
+        (
+            UnknownMembership::NoCommit | UnknownMembership::NoSource | UnknownMembership::Shallow,
+            false,
+        ) => StageResult::default(),
+    }
+}
+
+words! {
+    /// Whether a rollback to a set would succeed.
+    pub(crate) enum RehearsalVerdict {
+        Ready = "ready",
+        /// A check failed.
+        Fails = "fails",
+        /// A registry was unavailable or refused access, so that checks are missing.
+        Unknown = "unknown",
+    }
+}
+
+/// Judges the chain of a set: its checks, and the errors that prevented further checks.
+pub(crate) fn judge_rehearsal(checks: &[Check], errors: &[Error]) -> RehearsalVerdict {
+    let is_refused = |error: &Error| {
+        !matches!(
+            error.class,
+            Class::Unavailable
+                | Class::WrongBytes
+                | Class::MissingContent
+                | Class::Limited
+                | Class::Denied
+        )
+    };
+    if any_failed(checks) || errors.iter().any(is_refused) {
+        RehearsalVerdict::Fails
+    } else if errors.is_empty() {
+        RehearsalVerdict::Ready
+    } else {
+        RehearsalVerdict::Unknown
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::ObjectId;
+    use crate::{
+        base::error::{Code, Errors},
+        config,
+        core::checks::Status,
+        git::ObjectId,
+    };
 
     const DAY: i64 = 86_400;
 
@@ -107,6 +212,79 @@ mod tests {
             (-DAY - 1, -2),
         ] {
             assert_eq!(whole_days(gap), days, "{gap}");
+        }
+    }
+
+    #[test]
+    fn only_an_unmerged_commit_is_reported() {
+        let rows = |more: &str, membership: &Membership| {
+            let config = config::example(&format!(
+                "version: 1\nfiles: [x]\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n{more}"
+            ));
+            let revision = config.revision.pattern.revision(&"a".repeat(40)).unwrap();
+            let (checks, outages) = check_merged(&config, &revision, membership).into_parts();
+            let statuses: Vec<_> = checks.iter().map(|check| check.status).collect();
+            (statuses, outages.len())
+        };
+        let required = "promote: { require_merged: true }\n";
+        let unmerged = Membership::Unmerged {
+            branch: "origin/main".to_owned(),
+        };
+        let errors = Errors::from(Error::unavailable("the source", "off"));
+        for (membership, expected) in [
+            (Membership::Merged, [(vec![], 0), (vec![], 0)]),
+            (unmerged, [(vec![Status::Warn], 0), (vec![Status::Fail], 0)]),
+            (
+                Membership::Unknown(UnknownMembership::NoSource),
+                [(vec![], 0), (vec![Status::Fail], 0)],
+            ),
+            (
+                Membership::Unknown(UnknownMembership::Shallow),
+                [(vec![], 0), (vec![], 1)],
+            ),
+            (
+                Membership::Unknown(UnknownMembership::SourceUnavailable(errors)),
+                [(vec![Status::Warn], 0), (vec![], 1)],
+            ),
+        ] {
+            let found = ["", required].map(|more| rows(more, &membership));
+            assert_eq!(found, expected, "{membership:?}");
+        }
+    }
+
+    #[test]
+    fn failed_check_outranks_an_outage() {
+        let check = |status| Check::new(Code::TAG_MISSING, status, "detail");
+        let outage = |class| Error::about(class, "registry", "reason");
+        for (checks, errors, verdict) in [
+            (vec![], vec![], RehearsalVerdict::Ready),
+            (
+                vec![check(Status::Warn), check(Status::Skip)],
+                vec![],
+                RehearsalVerdict::Ready,
+            ),
+            (
+                vec![check(Status::Pass)],
+                vec![outage(Class::Unavailable)],
+                RehearsalVerdict::Unknown,
+            ),
+            (
+                vec![],
+                vec![outage(Class::Denied)],
+                RehearsalVerdict::Unknown,
+            ),
+            (
+                vec![],
+                vec![outage(Class::Limited), outage(Class::Input)],
+                RehearsalVerdict::Fails,
+            ),
+            (
+                vec![check(Status::Fail)],
+                vec![outage(Class::Denied)],
+                RehearsalVerdict::Fails,
+            ),
+        ] {
+            assert_eq!(judge_rehearsal(&checks, &errors), verdict, "{errors:?}");
         }
     }
 }

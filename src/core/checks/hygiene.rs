@@ -1,18 +1,20 @@
 //! Hygiene: the rules for the contents and the config of every image, independent of its contract.
+//!
+//! Environment variables that look like secrets, by name or by value; values are never printed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Code, Status};
-use crate::contents::{
-    inventory::{
-        Contents, EmbeddedContract, Enumeration, File, ForbiddenFile, Inventory, ListError, Listing,
+use crate::{
+    base::untrusted::secret_reason,
+    contents::{
+        inventory::{
+            Contents, EmbeddedContract, Enumeration, File, ForbiddenFile, Inventory, ListError,
+            Listing,
+        },
+        layers::Duplicate,
     },
-    layers::Duplicate,
 };
-
-mod secrets;
-
-pub(crate) use secrets::env_secrets;
 
 /// The maximum number of listed paths with the same defect; further ones are counted.
 const MAX_LISTED: usize = 20;
@@ -249,6 +251,20 @@ fn fail(code: Code, item: impl Into<String>, detail: impl Into<String>) -> Check
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A finding for each entry `NAME=VALUE` of an image's config that looks like a secret.
+pub(crate) fn env_secrets(env: &[String]) -> Vec<Check> {
+    let mut findings = Vec::new();
+    for entry in env {
+        let Some(reason) = secret_reason(entry) else {
+            continue;
+        };
+        let name = entry.split_once('=').map_or(&**entry, |(name, _)| name);
+        let detail = format!("{reason}; anyone who can pull the image can read it");
+        findings.push(fail(Code::ENV_SECRET, name, detail));
+    }
+    findings
 }
 
 #[cfg(test)]

@@ -4,34 +4,25 @@
 //! Facts are gathered by their callers. A stage takes facts and returns checks, and the chain stops
 //! after a failed stage.
 
-mod abbreviation;
 mod chain;
 mod contents;
 pub(crate) mod contract;
 pub(crate) mod freshness;
 mod history;
 pub(crate) mod hygiene;
-mod merged;
 mod outside;
 mod pin_tags;
 mod pins;
-mod places;
-mod platforms;
 mod policy;
-mod recorded;
-mod rehearsal;
 mod remote;
 mod resolution;
 mod set;
-mod set_document;
 mod smoke;
 mod stages;
 mod trust;
-mod verified;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use abbreviation::full_revision;
 #[cfg(test)]
 pub(crate) use chain::HistoryVerdict;
 pub(crate) use chain::{
@@ -40,6 +31,7 @@ pub(crate) use chain::{
     VerifiedSet, resolved_digests,
 };
 pub(crate) use contents::{ContractFile, Enforcement, Standard, check_contents};
+pub(crate) use freshness::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use history::{
     Extent, HistoryFacts, Overrides, check_pinned_hold, current_digests, no_history_reason,
 };
@@ -47,14 +39,13 @@ pub(crate) use outside::{
     check_digests_outside, check_outside, check_unmatched_globs, check_unpinned, no_match_message,
     tree_checks,
 };
+pub(crate) use pin_tags::full_revision;
 pub(crate) use pin_tags::{
     ClaimResolution, ClaimingTag, check_claiming_tag, check_pin_tags, claiming_tags,
 };
 use pins::check_counted_once;
-pub(crate) use pins::{check_agreement, check_pins, check_version_comments};
-pub(crate) use places::unmet_errors;
+pub(crate) use pins::{check_agreement, check_pins, check_version_comments, unmet_errors};
 pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
-pub(crate) use rehearsal::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use remote::{
     PinnedImage, TagResolution, TaggedManifest, check_pinned_images, check_pinned_provenance,
     revision_without_tag,
@@ -64,18 +55,15 @@ pub(crate) use set::{
     ApprovedImage, Expected, PinnedDigest, RecordedImage, Resolution, TaggedImage, Target,
     check_required_labels, check_shared_digests, content_result, no_tag, resolved_image,
 };
-pub(crate) use set_document::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages};
-pub(crate) use smoke::check_smoke;
+pub(crate) use smoke::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages, check_smoke};
 pub(crate) use stages::{
     JudgedStage, MergeTimes, StageClock, StageVerdict, check_stages, check_stages_on_forge,
     judge_stage,
 };
-pub(crate) use trust::{DigestSignatures, candidate_reason};
-pub(crate) use verified::VerifiedRow;
+pub(crate) use trust::{DigestSignatures, VerifiedRow, candidate_reason};
 
 use crate::base::{
-    code::{Code, Kind},
-    error::Error,
+    error::{Code, Error, Kind},
     text::words,
 };
 

@@ -2,8 +2,8 @@
 
 use super::{
     Check, Code, FileLocation, Status,
+    contents::{LostPlatforms, check_platforms, check_required_platforms},
     pins::{check_image_comments, location_of},
-    platforms::{LostPlatforms, check_platforms, check_required_platforms},
     set::{annotation_help, digest_mismatch, excerpt, no_tag, one_platform, unstated},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
-use super::{Check, Code, StageResult, Status, platforms::OldPlatforms};
+use super::{Check, Code, StageResult, Status, contents::OldPlatforms};
 use crate::{
     base::{
         error::{Class, Error},

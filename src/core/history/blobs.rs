@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::rules::Rules;
+use super::periods::Rules;
 use crate::{
     base::files::TooLargeForPins,
     core::pins::{FilePlaces, FileScanner, Finder, Scan, WholeFile, mentions, read_whole},
@@ -194,7 +194,7 @@ mod tests {
     use crate::{
         base::files::RelPath,
         config,
-        core::history::{rules::Slots, tests::examples::id},
+        core::history::{periods::Slots, tests::examples::id},
     };
 
     const CONFIG: &str = "version: 1

@@ -1,4 +1,6 @@
 //! The files with pins of each commit, and those that the commit changed.
+//!
+//! Commits with unknown content, which may hide a rollback until a later set is current.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -6,11 +8,12 @@ use std::{
 };
 
 use super::{
-    History,
+    History, LineFacts,
     blobs::Blob,
-    walk::{Content, FilePath},
+    events::Event,
+    walk::{Content, FilePath, UnknownContent},
 };
-use crate::git::ObjectId;
+use crate::{git::ObjectId, oci::Revision};
 
 /// A file with pins, before and after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,4 +133,139 @@ fn apply(files: &mut BTreeMap<FilePath, ObjectId>, content: &Content) -> Vec<Cha
     }
     found.retain(|file| file.old != file.new);
     found
+}
+
+/// The first of consecutive commits with unknown content, for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub commit: ObjectId,
+    /// The committer date (ISO 8601).
+    pub date: String,
+    /// The path under the root of the configuration or of a file with a refused entry.
+    pub file: String,
+    pub problem: String,
+    /// The index of the commit in the line.
+    pub(super) index: usize,
+}
+
+impl Unreadable {
+    /// A commit with a configuration that is not UTF-8.
+    #[cfg(test)]
+    pub(crate) fn example(commit: ObjectId) -> Self {
+        Self {
+            commit,
+            date: String::new(),
+            file: "repin.yaml".to_owned(),
+            problem: "it is not UTF-8".to_owned(),
+            index: 0,
+        }
+    }
+
+    /// The problem, with its file.
+    pub(crate) fn reason(&self) -> String {
+        // A problem with a location already contains the file.
+        let location = self.problem.strip_prefix(&self.file);
+        if location.is_some_and(|rest| rest.starts_with(':')) {
+            self.problem.clone()
+        } else {
+            format!("{}: {}", self.file, self.problem)
+        }
+    }
+}
+
+impl History {
+    /// The latest commit with unknown content, unless a later set is current. It may have rolled a set
+    /// back.
+    pub(crate) fn blind_spot(&self) -> Option<&Unreadable> {
+        let last = self.unreadable.last()?;
+        (!self.is_replaced_since(last.index)).then_some(last)
+    }
+
+    /// The commit with unknown content that may have rolled back the set of `revision`: the blind spot,
+    /// or a commit that claims to promote this revision.
+    pub(crate) fn blind_spot_of(&self, revision: &Revision) -> Option<&Unreadable> {
+        self.blind_spot()
+            .or_else(|| self.unreadable_promotion(revision))
+    }
+
+    /// Whether another set became current after the commit at `index`, which has unknown content. The
+    /// set of the next readable commit counts only if it is a newer set: otherwise an unreadable commit
+    /// may have made it current.
+    fn is_replaced_since(&self, index: usize) -> bool {
+        if self.has_newer_set_since(index) {
+            return true;
+        }
+        self.events_since(index).any(|event| {
+            let set = &self.facts.sets[event.set];
+            let is_previous_known = self.facts.line_point(event.position - 1).set.is_some();
+            is_previous_known && !set.is_empty() && !set.is_mixed()
+        })
+    }
+
+    /// The events of the line after the commit at `index`, newest first.
+    fn events_since(&self, index: usize) -> impl Iterator<Item = &Event> {
+        let later = self.line_events().rev();
+        later.take_while(move |event| event.position > index)
+    }
+
+    fn has_newer_set_since(&self, index: usize) -> bool {
+        self.events.last_newer.is_some_and(|newer| newer > index)
+    }
+
+    /// The commit with unknown content that claims to promote `revision`, unless a newer set or this
+    /// revision became current later.
+    fn unreadable_promotion(&self, revision: &Revision) -> Option<&Unreadable> {
+        let mut claiming = self.claimed.get(revision)?.iter().rev().copied();
+        let index = claiming.find(|index| self.facts.line_point(*index).set.is_none())?;
+        let mut later = self.events_since(index);
+        let is_promoted_later = later.any(|event| event.revision.as_ref() == Some(revision));
+        if is_promoted_later || self.has_newer_set_since(index) {
+            return None;
+        }
+        let mut unreadable = self.unreadable.iter().rev();
+        unreadable.find(|unreadable| unreadable.index <= index)
+    }
+}
+
+/// The first of each group of consecutive commits with unknown content. `file` is the configuration.
+pub(super) fn unreadable_commits(facts: &LineFacts, file: &str) -> Vec<Unreadable> {
+    let mut found: Vec<Unreadable> = Vec::new();
+    let mut previous: Option<&UnknownContent> = None;
+    for (index, commit) in facts.line().enumerate().skip(facts.start) {
+        let unknown = match &commit.content {
+            Content::Unknown(unknown, _) => Some(&**unknown),
+            Content::Changed(_) | Content::All(..) => None,
+        };
+        if let Some(unknown) = unknown
+            && previous != Some(unknown)
+        {
+            found.push(Unreadable {
+                commit: commit.id,
+                date: commit.info.date(),
+                file: unknown.file.clone().unwrap_or_else(|| file.to_owned()),
+                problem: unknown.reason.to_string(),
+                index,
+            });
+        }
+        previous = unknown;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_contains_the_file_once() {
+        let reason = |problem: &str| {
+            let commit = ObjectId::parse("a".repeat(40).as_bytes()).unwrap();
+            let problem = problem.to_owned();
+            let example = Unreadable::example(commit);
+            Unreadable { problem, ..example }.reason()
+        };
+        assert_eq!(reason("it is not UTF-8"), "repin.yaml: it is not UTF-8");
+        assert_eq!(reason("repin.yaml:3:1: no"), "repin.yaml:3:1: no");
+        assert_eq!(reason("repin.yaml is odd"), "repin.yaml: repin.yaml is odd");
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 use super::{
     Kind,
     graph::{Fold, Graph},
-    point::{Point, first_record},
+    provenance::{Point, first_record},
     sets::Set,
 };
 use crate::oci::{Digest, Revision};

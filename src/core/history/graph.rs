@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::git::{ObjectId, log::Parents};
+use crate::git::{ObjectId, commits::Parents};
 
 /// A step of the visit. Commits are identified by their index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

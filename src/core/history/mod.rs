@@ -50,26 +50,19 @@
 mod blobs;
 mod build_order;
 mod changes;
-mod claimed;
 mod claims;
 mod events;
 mod evidence;
 mod graph;
-mod held;
 mod holds;
-mod membership;
 mod other_sets;
-mod past_config;
 mod path_history;
 mod periods;
-mod point;
 mod provenance;
 mod renames;
-mod rules;
 mod sets;
 #[cfg(test)]
 mod tests;
-mod unreadable;
 mod walk;
 
 use std::{
@@ -82,10 +75,9 @@ use claims::ClaimTemplates;
 use events::{Event, Events};
 use graph::Graph;
 use holds::Release;
-use point::Point;
-use provenance::Introduced;
+use periods::Slots;
+use provenance::{Introduced, Point};
 use renames::ConfigPath;
-use rules::Slots;
 use serde::Serialize;
 use sets::Set;
 use walk::{Commit, Content, Renames, UnknownContent, Walked};
@@ -94,31 +86,32 @@ use crate::{
     base::{text::words, untrusted::masked_text},
     config::{Config, Operation, SetPath, TagTemplate},
     core::pins::Finder,
-    git::{Branch, Git, GitError, ObjectId, log},
+    git::{Branch, Git, GitError, ObjectId, commits},
     oci::{Digest, Revision, TagPattern},
 };
 
+pub(crate) use periods::{parse as parse_config, places_key};
 pub(crate) use renames::{Replaced, UnknownPast, replaced_in_index};
-pub(crate) use rules::{parse as parse_config, places_key};
 
 pub(crate) use build_order::{
     CommitOrder, KnownOrder, Order, OrderEvidence, UnknownOrder, commit_order, is_created_before,
     is_placeholder,
 };
+pub(crate) use changes::Unreadable;
 pub(crate) use changes::{ChangedFile, PinnedFile};
 #[cfg(test)]
-pub(crate) use claimed::ClaimedTags;
-pub(crate) use claimed::claimed_tags;
-pub(crate) use held::{HeldDigest, HeldImage, HeldSet, Hold};
-pub(crate) use membership::{Membership, UnknownMembership};
+pub(crate) use evidence::ClaimedTags;
+pub(crate) use evidence::claimed_tags;
+pub(crate) use holds::{HeldDigest, HeldImage, HeldSet, Hold};
 pub(crate) use other_sets::{HoldScope, OtherSets};
-pub(crate) use past_config::{CommitConfig, commit_config, promoted_config};
 pub(crate) use path_history::{PathCommit, PathHistory};
 pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods};
-pub(crate) use provenance::{Gap, Promoted, Provenance};
+pub(crate) use provenance::{
+    CommitConfig, Gap, Membership, Promoted, Provenance, UnknownMembership, commit_config,
+    promoted_config,
+};
 #[cfg(test)]
 pub(crate) use tests::examples::ExampleCommit;
-pub(crate) use unreadable::Unreadable;
 pub(crate) use walk::read_paths;
 
 /// The digests of the images with agreeing pins, by name.
@@ -362,7 +355,7 @@ impl History {
         let (graph, points) = (&facts.graph, &facts.points);
         let events = events::events(graph, points, &facts.sets, facts.start, is_truncated);
         let shallow = !facts.doubtful.is_empty();
-        let unreadable = unreadable::unreadable_commits(&facts, config.file_name());
+        let unreadable = changes::unreadable_commits(&facts, config.file_name());
         let mut ignored = HashSet::new();
         for claim in &events.ignored {
             ignored.insert((claim.commit, &claim.claimed));
@@ -395,7 +388,7 @@ impl History {
             shallow,
             config,
             claimed,
-            held_by_digest: held::by_digest(&held),
+            held_by_digest: holds::by_digest(&held),
             held,
             releases: holds.releases,
             facts,
@@ -579,7 +572,7 @@ pub(crate) fn each_blob(
     mut each: impl FnMut(&[u8], ObjectId),
 ) -> Result<(), GitError> {
     for tips in tips.chunks(MAX_TIPS) {
-        log::all_changes(git, tips)?.each(|commit| {
+        commits::all_changes(git, tips)?.each(|commit| {
             for change in commit.changes {
                 if let Some(blob) = change.blob {
                     each(&change.path, blob);

@@ -4,9 +4,9 @@
 
 use super::{
     History,
-    held::{HeldDigest, by_digest},
+    changes::Unreadable,
+    holds::{HeldDigest, by_digest},
     renames::{ConfigPath, config_pathspecs},
-    unreadable::Unreadable,
 };
 use crate::{
     base::{
@@ -14,7 +14,7 @@ use crate::{
         untrusted::plain,
     },
     config::{self, Config, SetPath},
-    git::{Branch, Git, GitError, ObjectId, TreeFile, log},
+    git::{Branch, Git, GitError, ObjectId, TreeFile, commits},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -224,7 +224,7 @@ fn configurations(
 ) -> Result<BTreeMap<SetPath, Vec<ObjectId>>, GitError> {
     let pathspecs = config_pathspecs(&ConfigPath::new(own.clone()));
     let mut versions: BTreeMap<SetPath, Vec<ObjectId>> = BTreeMap::new();
-    log::changes(git, tip, &pathspecs)?.each(|commit| {
+    commits::changes(git, tip, &pathspecs)?.each(|commit| {
         for change in commit.changes {
             let path = Path::new(OsStr::from_bytes(&change.path));
             if let Some(blob) = change.blob

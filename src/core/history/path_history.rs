@@ -16,8 +16,8 @@ use super::{
     blobs::PinList,
     claims::{self, ClaimTemplates, Claims},
     graph::Graph,
-    point::Point,
-    rules::{PastImage, PastImages},
+    periods::{PastImage, PastImages},
+    provenance::Point,
     sets::Set,
     walk::{Commit, ConfigState, Content, UnknownContent},
 };
@@ -25,7 +25,7 @@ use crate::{
     base::files::RelPath,
     config::{Config, Template, Trailer},
     core::pins::FileScanner,
-    git::{Branch, ObjectId, log::CommitInfo},
+    git::{Branch, ObjectId, commits::CommitInfo},
 };
 
 /// The last commits of a branch that changed some files.

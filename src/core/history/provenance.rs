@@ -1,11 +1,32 @@
 //! The provenance of a set.
+//!
+//! Whether the branch that counts contains the commit that a set was built from.
+//!
+//! The facts about a commit: its set, and the claims for which it is evidence.
+//!
+//! The configurations of past commits.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    cell::OnceCell, collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path,
+    sync::Arc,
+};
 
-use super::{Digests, History, walk::Content};
+use super::{
+    Digests, History,
+    claims::Claims,
+    graph::Graph,
+    periods::{PastImages, TOO_LARGE, parse_at},
+    renames::ConfigPath,
+    sets::Set,
+    walk::{ConfigState, Content},
+};
 use crate::{
-    config::SetPath,
-    git::ObjectId,
+    base::{
+        error::Errors,
+        files::{MAX_CONFIG_SIZE, RelPath},
+    },
+    config::{Config, SetPath},
+    git::{Git, GitError, ObjectId, TreeFile},
     oci::{Digest, Revision},
 };
 
@@ -240,4 +261,186 @@ impl History {
         }
         gaps
     }
+}
+
+/// Whether the branch that counts contains a revision.
+#[derive(Debug, Clone)]
+pub(crate) enum Membership {
+    Merged,
+    Unmerged {
+        /// The branch, in messages.
+        branch: String,
+    },
+    Unknown(UnknownMembership),
+}
+
+/// The reason for which the membership of a revision is unknown.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum UnknownMembership {
+    #[error("the revision is not a commit")]
+    NoCommit,
+    /// The images may be built from another repository.
+    #[error(
+        "no revision of this set is a commit of this repository, and `source` is not configured"
+    )]
+    NoSource,
+    #[error("the clone is too shallow")]
+    Shallow,
+    #[error("the source cannot be read")]
+    SourceUnavailable(Errors),
+}
+
+impl History {
+    /// Whether the promoted branch contains a revision. A commit that the clone does not contain is not merged if the
+    /// images are built from this repository: then a recorded revision, or one of `related`, is a commit of the clone.
+    pub(crate) fn membership(
+        &self,
+        git: &Git,
+        revision: &Revision,
+        related: &[&str],
+        is_built_here: &OnceCell<bool>,
+    ) -> Result<Membership, GitError> {
+        let commit = git.commit_named(revision.as_str())?;
+        if let Some(commit) = &commit
+            && git.is_ancestor(commit, &self.branch.tip)?
+        {
+            return Ok(Membership::Merged);
+        }
+        if commit.is_none() {
+            let is_known = match is_built_here.get() {
+                Some(is_known) => *is_known,
+                None => self.contains_any(git, related)?,
+            };
+            if !is_built_here.get_or_init(|| is_known) {
+                return Ok(Membership::Unknown(UnknownMembership::NoSource));
+            }
+        }
+        Ok(if git.is_shallow() {
+            Membership::Unknown(UnknownMembership::Shallow)
+        } else {
+            let branch = self.branch.name.clone();
+            Membership::Unmerged { branch }
+        })
+    }
+
+    /// Whether a recorded revision, or one of `related`, is a commit of the clone.
+    fn contains_any(&self, git: &Git, related: &[&str]) -> Result<bool, GitError> {
+        let recorded = self.claimed.keys().map(Revision::as_str);
+        let texts = recorded.chain(related.iter().copied());
+        let mut ids: Vec<_> = texts
+            .filter_map(|text| ObjectId::parse(text.as_bytes()))
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(git.missing(&ids)?.len() < ids.len())
+    }
+}
+
+/// The set of a commit, and the claims for which the commit is evidence.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent facts about a commit"
+)]
+#[derive(Debug, Clone, Default)]
+pub(super) struct Point {
+    /// The index of the set; `None` if the content is unknown.
+    pub(super) set: Option<usize>,
+    /// The digests of every slot; `None` if the content is unknown.
+    pub(super) slots: Option<Set>,
+    /// The images of the commit's own configuration.
+    pub(super) images: PastImages,
+    /// The digests that were found in unknown content, each with its slot.
+    pub(super) partial_pins: Vec<(usize, Digest)>,
+    pub(super) claims: Claims,
+    /// Whether a merged commit with the same set has the trailer `Repin-Override`.
+    pub(super) has_merged_override: bool,
+    /// Whether the commit changed a file with pins.
+    pub(super) has_changed_files: bool,
+    pub(super) config: ConfigState,
+    /// Whether the title is that of a rollback, if earlier commits are unknown.
+    pub(super) has_rollback_title: bool,
+    /// Whether the commit is a merge that took the set of another parent.
+    pub(super) is_taken: bool,
+}
+
+impl Point {
+    /// Whether the commit records the set.
+    pub(super) fn is_record(&self) -> bool {
+        !self.claims.revisions.is_empty() || self.claims.is_rollback
+    }
+
+    /// Whether the commit promotes digests that may be held, on purpose.
+    pub(super) fn is_override(&self) -> bool {
+        self.claims.is_override || self.has_merged_override
+    }
+}
+
+/// The position in the line of the first commit that records the set.
+pub(super) fn first_record(graph: &Graph, points: &[Point], is_truncated: bool) -> Option<usize> {
+    if is_truncated {
+        return Some(0);
+    }
+    let records = points.iter().zip(&graph.positions);
+    let records = records.filter(|(point, _)| point.is_record());
+    records.map(|(_, position)| *position).min()
+}
+
+/// The configuration with which a commit is read.
+#[derive(Debug)]
+pub(crate) enum CommitConfig {
+    /// The commit's own configuration.
+    Config(Box<Config>),
+    /// The current configuration, because the commit has none.
+    Current,
+    /// The commit's configuration cannot be read, for this reason.
+    Unreadable(String),
+}
+
+/// The configuration in the tree of `commit`, at the current path.
+pub(crate) fn commit_config(
+    git: &Git,
+    commit: &ObjectId,
+    current_config: &Config,
+) -> Result<CommitConfig, GitError> {
+    let file = Path::new(current_config.file_name());
+    config_at(git, commit, file, current_config, &current_config.set_path)
+}
+
+/// The configuration with which a set was promoted, and the repository with its root at that time.
+pub(crate) fn promoted_config(
+    git: &Git,
+    promoted: &Promoted,
+    current_config: &Config,
+) -> Result<(Git, CommitConfig), GitError> {
+    let commit = &promoted.contracts;
+    let Some(set_path) = &promoted.former_path else {
+        let config = commit_config(git, commit, current_config)?;
+        return Ok((git.clone(), config));
+    };
+    let path = ConfigPath::new(set_path.clone());
+    let git = git.with_prefix(path.prefix.clone());
+    let file = Path::new(OsStr::from_bytes(path.file_name()));
+    let config = config_at(&git, commit, file, current_config, set_path)?;
+    Ok((git, config))
+}
+
+fn config_at(
+    git: &Git,
+    commit: &ObjectId,
+    file: &Path,
+    current_config: &Config,
+    set_path: &SetPath,
+) -> Result<CommitConfig, GitError> {
+    let path = match RelPath::new(file) {
+        Ok(path) => path,
+        Err(error) => return Ok(CommitConfig::Unreadable(error.to_string())),
+    };
+    Ok(match git.file(commit, &path, MAX_CONFIG_SIZE)? {
+        TreeFile::Absent => CommitConfig::Current,
+        TreeFile::TooLarge => CommitConfig::Unreadable(TOO_LARGE.to_owned()),
+        TreeFile::Content(bytes) => match parse_at(bytes, current_config, set_path) {
+            Ok(config) => CommitConfig::Config(Box::new(config)),
+            Err(reason) => CommitConfig::Unreadable(reason),
+        },
+    })
 }

@@ -10,7 +10,7 @@ use super::{
     Digests,
     blobs::{Blob, BlobPins, PinList, ScannedBlobs},
     graph::{Graph, Step},
-    rules::{PastImages, Rules, Slots},
+    periods::{PastImages, Rules, Slots},
     walk::{Commit, Content, FilePath},
 };
 use crate::{config::Config, oci::Digest};

@@ -8,15 +8,15 @@ use super::{
     blobs::{Blob, PinList, Readings},
     claims::{ClaimTemplates, Claims},
     graph::{Graph, Step},
+    periods::{OwnRules, PastImages, Rules, Slots, TOO_LARGE, parse_at},
     renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
-    rules::{OwnRules, PastImages, Rules, Slots, TOO_LARGE, parse_at},
 };
 use crate::{
     base::files::{CHART, MAX_CONFIG_SIZE, RelPath, is_reserved},
     config::Config,
     git::{
         Git, GitError, ObjectId, Objects,
-        log::{self, CommitInfo},
+        commits::{self, CommitInfo},
     },
 };
 use std::{
@@ -326,7 +326,7 @@ impl Walk<'_> {
     }
 
     /// Requests the blobs that the current configuration reads, while git prints the other commits.
-    fn request_early(&mut self, changes: &[log::Change]) -> Result<(), GitError> {
+    fn request_early(&mut self, changes: &[commits::Change]) -> Result<(), GitError> {
         if !self.current.reading.is_empty() {
             return Ok(());
         }
@@ -343,7 +343,7 @@ impl Walk<'_> {
 
     fn visit(
         &mut self,
-        commit: log::Commit,
+        commit: commits::Commit,
         state: &mut WalkState,
     ) -> Result<(Commit, Undo), GitError> {
         let mut undo = Undo {
@@ -451,7 +451,7 @@ impl Walk<'_> {
     }
 
     /// Continues with another path at a commit that renames the configuration, or undoes a rename.
-    fn follow_rename(&self, changes: &[log::Change], state: &mut WalkState) {
+    fn follow_rename(&self, changes: &[commits::Change], state: &mut WalkState) {
         let blob = |path: &ConfigPath| {
             let mut changes = changes.iter();
             let change = changes.find(|change| change.path == path.path);

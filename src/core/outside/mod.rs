@@ -8,13 +8,8 @@
 //! before.
 
 mod commit;
-mod layouts;
-mod shared;
-mod union;
 
-pub(crate) use commit::commit;
-pub(crate) use shared::SharedTree;
-pub(crate) use union::Union;
+pub(crate) use commit::{SharedTree, Union, commit};
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -28,12 +23,12 @@ use crate::{
     config::{Config, OutsidePolicy, SetPath},
     core::{
         configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
-        outside::{layouts::Layouts, shared::ListedConfigurations},
         pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
     },
     git::{self, Git, GitError, ObjectId, TrackedFile},
     oci::{Digest, Repository},
 };
+use commit::{Layouts, ListedConfigurations};
 
 /// The digests that no rule counts.
 #[derive(Debug, Default)]
@@ -298,7 +293,7 @@ impl TrackedTree {
                 .iter()
                 .chain(sparse.iter().map(|file| &file.path))
                 .collect();
-            let layouts = layouts::find(&all, &mut |path, most| {
+            let layouts = commit::find(&all, &mut |path, most| {
                 contents.read(&from_top(config, path), most).ok()
             });
             // Without git no file is tracked, so the files of `files:` are searched in every scope.

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::core::pins::{
         fuzzing::slow_runs,
-        read::{BLOCK, each_block},
+        lines::{BLOCK, each_block},
     };
 
     /// Every run in `bytes`.

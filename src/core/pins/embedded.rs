@@ -12,7 +12,7 @@ use super::{
     scan::PREFIX,
 };
 use crate::{
-    base::hex::hex_value,
+    base::text::hex_value,
     oci::{Repository, host_spellings},
 };
 

@@ -8,15 +8,14 @@ use std::{
 };
 
 use super::{
+    lines::{WholeFile, read_whole},
     occurrences::{Occurrence, OccurrenceFinder, TagReference},
     places::FileScanner,
-    read::{WholeFile, read_whole},
     scan::{DoubleMatch, Malformed, Met, Pin, Refused, Scan, WithoutKind},
 };
 use crate::{
     base::{
-        code::Code,
-        error::Error,
+        error::{Code, Error},
         files::{Files, Glob, Hazard, Listing, OpenFile, ReadError, RelPath, TooLargeForPins},
     },
     config::Config,

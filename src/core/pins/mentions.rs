@@ -1,21 +1,37 @@
 //! The digests and tags that a text of any size mentions.
+//!
+//! The words that mean an image in texts: the last components of its repository and of the repositories and
+//! layouts that `sources` maps it to, and its names in configurations.
+//!
+//! The words of texts that may be tags, in any format.
+//!
+//! A tag is a word of a text if neither a letter nor a digit precedes or follows it: punctuation next to a
+//! word may be part of a tag or of the text around it. Words are found in the text itself, and in the
+//! text without the escapes of JSON, YAML, shells and URLs. A superfluous word protects a version, a missing
+//! word deletes one.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     io::{self, Read},
     ops::Range,
+    path::PathBuf,
 };
 
 use regex::Regex;
 
 use super::{
     digests::{self, Run, runs_in},
-    image_names::ImageNames,
-    lines::Lines,
-    read::each_block,
-    words::{self, each_word, is_common, tag_suffixes},
+    lines::{Lines, each_block},
+    occurrences::mirrors,
 };
-use crate::oci::{Digest, Tag};
+use crate::{
+    base::text::hex_value,
+    config::{ABBREVIATIONS, Config},
+    oci::{
+        Digest, Repository, Tag,
+        registry::{Mapping, SourceLocation},
+    },
+};
 
 /// A digest that a text mentions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +121,7 @@ impl MentionFinder {
     pub(crate) fn read(&self, reader: impl Read, buffer: &mut Vec<u8>) -> io::Result<Mentions> {
         let mut found = Mentions::default();
         let mut words = TextWords::default();
-        each_block(reader, buffer, words::OVERLAP, |bytes, range, lines| {
+        each_block(reader, buffer, OVERLAP, |bytes, range, lines| {
             self.add(bytes, range, lines, &mut found.digests, &mut words);
         })?;
         sort(&mut found.digests);
@@ -196,10 +212,319 @@ fn follows_algorithm(bytes: &[u8], at: usize) -> bool {
     bytes.get(..at).is_some_and(|before| before.ends_with(NAME)) || utf16()
 }
 
+/// The names of the images of a configuration. An image is its index in the configuration.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ImageNames {
+    mappings: Vec<Mapping>,
+    repositories: HashMap<Repository, BTreeSet<usize>>,
+    words: HashMap<String, BTreeSet<usize>>,
+}
+
+impl ImageNames {
+    /// For the images of `config`. `mappings` are all mappings of `sources`, and `locations` are
+    /// the sources of the images: images with the same source have the same names. `others` are further
+    /// configurations, which may call the images by other names.
+    pub(crate) fn new<'c>(
+        config: &Config,
+        mappings: impl IntoIterator<Item = &'c Mapping>,
+        locations: &[String],
+        others: &[Config],
+    ) -> Self {
+        let mut names = Self {
+            mappings: mappings.into_iter().cloned().collect(),
+            ..Self::default()
+        };
+        for (number, image) in config.images.iter().enumerate() {
+            let mut images = BTreeSet::new();
+            for other in 0..config.images.len() {
+                if locations.get(number) == locations.get(other) {
+                    images.insert(other);
+                }
+            }
+            // Another configuration may map the source of this one.
+            let mut repositories = HashSet::new();
+            for form in names.forms(&image.repository) {
+                repositories.extend(names.forms(&form));
+            }
+            names.add(&image.name, &images);
+            for repository in repositories {
+                names.add(repository.path(), &images);
+                for layout in names.layouts_of(&repository) {
+                    names.add(&layout, &images);
+                }
+                let known = names.repositories.entry(repository);
+                known.or_default().extend(&images);
+            }
+        }
+        for number in 0..names.mappings.len() {
+            let prefix = names.mappings[number].prefix.to_string();
+            if let Ok(repository) = Repository::parse(&prefix) {
+                names.add(&prefix, &names.images(&repository));
+            }
+        }
+        for other in others {
+            names.add_configuration(config, other);
+        }
+        names
+    }
+
+    /// Adds the names in another configuration, which may be a former one of the same set.
+    fn add_configuration(&mut self, config: &Config, other: &Config) {
+        for image in &other.images {
+            let mut images = self.images(&image.repository);
+            if other.set_path == config.set_path {
+                let mut current = config.images.iter();
+                images.extend(current.position(|current| current.name == image.name));
+            }
+            self.add(&image.name, &images);
+            self.add(image.repository.path(), &images);
+        }
+    }
+
+    /// Adds the last component of a path.
+    fn add(&mut self, path: &str, images: &BTreeSet<usize>) {
+        let path = path.trim_end_matches('/');
+        let word = path.rsplit('/').next().unwrap_or(path);
+        if !images.is_empty() {
+            self.words
+                .entry(word.to_owned())
+                .or_default()
+                .extend(images);
+        }
+    }
+
+    /// The images that a word means.
+    pub(super) fn of_word(&self, word: &str) -> Option<&BTreeSet<usize>> {
+        self.words.get(word)
+    }
+
+    /// The images of a repository.
+    fn images(&self, repository: &Repository) -> BTreeSet<usize> {
+        let mut images = BTreeSet::new();
+        for form in self.forms(repository) {
+            images.extend(self.repositories.get(&form).into_iter().flatten());
+        }
+        images
+    }
+
+    /// The repository itself, and those that `sources` maps it to.
+    fn forms(&self, repository: &Repository) -> Vec<Repository> {
+        let mut forms = vec![repository.clone()];
+        forms.extend(mirrors(&self.mappings, repository));
+        forms
+    }
+
+    /// The directories of layouts that `sources` maps a repository to.
+    fn layouts_of(&self, repository: &Repository) -> Vec<String> {
+        let mut layouts = Vec::new();
+        for mapping in &self.mappings {
+            if let SourceLocation::Layouts(directory) = &mapping.location
+                && let Some(rest) = mapping.prefix.rest_of(repository)
+            {
+                // An empty rest adds a slash, which is not a component.
+                let layout: PathBuf = directory.path.join(rest).components().collect();
+                layouts.push(layout.display().to_string());
+            }
+        }
+        layouts
+    }
+}
+
+/// The maximum length of a word, in bytes: that of a repository. A tag is shorter.
+const MAX_WORD: usize = 255;
+/// The maximum number of nested escapes, as in JSON in a string of JSON.
+const MAX_NESTING: usize = 4;
+/// The number of bytes around a word that belong to it, with escapes and in UTF-16.
+pub(super) const OVERLAP: usize = 8 * 1024;
+
+/// Whether a word is too common to mean a tag without the name of an image in the same file: fewer than
+/// four characters, only letters, or only digits. Seven hexadecimal digits may be a commit.
+pub(super) fn is_common(word: &str) -> bool {
+    let is_commit =
+        word.len() >= *ABBREVIATIONS.start() && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_plain =
+        word.bytes().all(|b| b.is_ascii_alphabetic()) || word.bytes().all(|b| b.is_ascii_digit());
+    !is_commit && (word.len() < 4 || is_plain)
+}
+
+/// Calls `visit` with every word of a block, and with the offset of its first character in the block. The
+/// offsets are in no particular order.
+pub(super) fn each_word(block: &[u8], mut visit: impl FnMut(usize, &str)) {
+    let mut pending = vec![Form::of(block)];
+    if block.contains(&0) {
+        pending.extend(utf16_forms(block));
+    }
+    for mut form in pending {
+        for _ in 0..=MAX_NESTING {
+            form.each_word(&mut visit);
+            match form.unescaped() {
+                Some(unescaped) => form = unescaped,
+                None => break,
+            }
+        }
+    }
+}
+
+/// A block, or a block without its escapes.
+struct Form<'b> {
+    text: std::borrow::Cow<'b, [u8]>,
+    /// The offset in the block of each byte; `None` for the block itself.
+    offsets: Option<Vec<usize>>,
+}
+
+/// The text in UTF-16 of either byte order, from an even and from an odd offset on.
+fn utf16_forms(block: &[u8]) -> Vec<Form<'static>> {
+    let mut forms = Vec::new();
+    for first in [0, 1] {
+        for low in [0, 1] {
+            let mut form = Form::empty();
+            let units = block.get(first..).unwrap_or_default().chunks_exact(2);
+            for (number, unit) in units.enumerate() {
+                let is_ascii = unit[1 - low] == 0;
+                form.push(if is_ascii { unit[low] } else { b' ' }, first + 2 * number);
+            }
+            forms.push(form);
+        }
+    }
+    forms
+}
+
+impl<'b> Form<'b> {
+    fn of(block: &'b [u8]) -> Self {
+        Self {
+            text: block.into(),
+            offsets: None,
+        }
+    }
+
+    fn empty() -> Self {
+        Self {
+            text: Vec::new().into(),
+            offsets: Some(Vec::new()),
+        }
+    }
+
+    fn push(&mut self, byte: u8, offset: usize) {
+        self.text.to_mut().push(byte);
+        self.offsets.get_or_insert_default().push(offset);
+    }
+
+    fn offset(&self, at: usize) -> usize {
+        self.offsets.as_ref().map_or(at, |offsets| offsets[at])
+    }
+
+    fn each_word(&self, visit: &mut impl FnMut(usize, &str)) {
+        let text = &*self.text;
+        let mut at = 0;
+        while let Some(start) = text[at..].iter().position(|byte| Tag::has_character(*byte)) {
+            let start = at + start;
+            let length = text[start..]
+                .iter()
+                .position(|byte| !Tag::has_character(*byte));
+            at = length.map_or(text.len(), |length| start + length);
+            // All characters of a run are ASCII.
+            let run = std::str::from_utf8(&text[start..at]).unwrap_or_default();
+            words_of(run, |first, word| visit(self.offset(start + first), word));
+        }
+    }
+
+    /// The text with each escape replaced by its character; `None` if it contains no escape. A character
+    /// that no tag contains becomes a space.
+    fn unescaped(&self) -> Option<Form<'static>> {
+        let text = &*self.text;
+        memchr::memchr2(b'\\', b'%', text)?;
+        let mut form = Form::empty();
+        let mut is_changed = false;
+        let mut at = 0;
+        while at < text.len() {
+            let (byte, length) = match escape(&text[at..]) {
+                Some((byte, length)) => (byte, length),
+                None => (Some(text[at]), 1),
+            };
+            is_changed |= length > 1;
+            if let Some(byte) = byte {
+                form.push(byte, self.offset(at));
+            }
+            at += length;
+        }
+        is_changed.then_some(form)
+    }
+}
+
+/// The character of the escape at the start of a text, `None` for an escaped line break, and the length of the
+/// escape.
+fn escape(text: &[u8]) -> Option<(Option<u8>, usize)> {
+    let code = |from: usize, digits: usize| {
+        let code = hex_value(text.get(from..from + digits)?)?;
+        Some(u8::try_from(code).ok().filter(u8::is_ascii).unwrap_or(b' '))
+    };
+    let number = |digits: usize| Some((Some(code(2, digits)?), 2 + digits));
+    match *text {
+        [b'%', ..] => Some((Some(code(1, 2)?), 3)),
+        [b'\\', b'x', ..] => number(2),
+        [b'\\', b'u', ..] => number(4),
+        [b'\\', b'U', ..] => number(8),
+        // A line that continues on the next one, without its indentation.
+        [b'\\', b'\n', ..] | [b'\\', b'\r', b'\n', ..] => {
+            let rest = &text[1..];
+            let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
+            Some((None, 1 + blank.count()))
+        }
+        [b'\\', next, ..] if next.is_ascii_alphanumeric() || next == b'_' => Some((Some(b' '), 2)),
+        [b'\\', next, ..] => Some((Some(next), 2)),
+        _ => None,
+    }
+}
+
+/// The words in a run of characters of tags.
+fn words_of(run: &str, mut visit: impl FnMut(usize, &str)) {
+    let bytes = run.as_bytes();
+    let is_inside = |at: usize| bytes[at].is_ascii_alphanumeric();
+    for start in 0..bytes.len() {
+        let is_start = is_inside(start) || bytes[start] == b'_';
+        if !is_start || start > 0 && is_inside(start - 1) {
+            continue;
+        }
+        let mut is_name = false;
+        for end in start + 1..=bytes.len().min(start + MAX_WORD) {
+            is_name |= is_inside(end - 1);
+            if is_name && (end == bytes.len() || !is_inside(end)) {
+                visit(start, &run[start..end]);
+            }
+        }
+    }
+}
+
+/// The key of kustomize with a text that is appended to the tag.
+const SUFFIX_KEY: &[u8] = b"tagSuffix";
+
+/// The suffixes of tags in the entries of kustomize.
+pub(super) fn tag_suffixes(block: &[u8]) -> Vec<String> {
+    let mut suffixes = Vec::new();
+    for at in memchr::memmem::find_iter(block, SUFFIX_KEY) {
+        let rest = &block[at + SUFFIX_KEY.len()..];
+        let value = rest
+            .iter()
+            .position(|byte| Tag::has_character(*byte))
+            .unwrap_or(rest.len());
+        let value = rest[value..].iter().take(Tag::MAX);
+        let suffix: Vec<u8> = value
+            .copied()
+            .take_while(|byte| Tag::has_character(*byte))
+            .collect();
+        suffixes.extend(
+            String::from_utf8(suffix)
+                .ok()
+                .filter(|suffix| !suffix.is_empty()),
+        );
+    }
+    suffixes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config, core::pins::read::BLOCK};
+    use crate::{config, core::pins::lines::BLOCK};
 
     /// Returns as few bytes at a time as a pipe may.
     struct Slow<'b>(&'b [u8]);
@@ -439,5 +764,81 @@ mod tests {
             let found = mentions(text.as_bytes(), &mut Vec::new()).unwrap();
             assert_eq!((found.len(), found[0].algorithm), (1, true), "{text}");
         }
+    }
+
+    #[test]
+    fn image_has_the_names_of_all_its_sources_and_configurations() {
+        let text = "version: 1
+files: [a]
+sources:
+  quay.io/team/tool: oci:layouts/one
+  mirror.example/x: https://ghcr.io/acme
+  alias.example/second: https://ghcr.io/acme/app
+images:
+  app: { repository: ghcr.io/acme/app, pins: 1 }
+  tool: { repository: quay.io/team/tool, pins: 1 }
+  same: { repository: mirror.example/x/app, pins: 1 }
+";
+        let config = config::example(text);
+        let former = config::example(
+            &text
+                .replace("ghcr.io/acme/app, pins", "old.example/server, pins")
+                .replace("  tool: {", "  instrument: {"),
+        );
+        let locations = ["a", "b", "a"].map(str::to_owned);
+        let names = ImageNames::new(&config, &config.sources, &locations, &[former]);
+        for (word, expected) in [
+            ("app", &[0, 2][..]),
+            ("same", &[0, 2]),
+            ("second", &[0, 2]),
+            ("server", &[0]),
+            ("tool", &[1]),
+            ("one", &[1]),
+            ("instrument", &[1]),
+            ("acme", &[]),
+            ("web", &[]),
+        ] {
+            let found = names.of_word(word).cloned().unwrap_or_default();
+            assert_eq!(found, expected.iter().copied().collect(), "{word}");
+        }
+    }
+
+    #[test]
+    fn words_of_hostile_text_are_bounded() {
+        for part in ["_", "a-", "a__", "\\\\", "%5c", "\0a"] {
+            let text = part.repeat(16 * 1024 / part.len());
+            let mut count = 0;
+            each_word(text.as_bytes(), |_, _| count += 1);
+            let forms = if part.contains('\0') { 5 } else { 1 };
+            let most = forms * (MAX_NESTING + 1) * text.len() * MAX_WORD / 2;
+            assert!(count <= most, "{part:?} {count}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_replaced_at_their_offsets() {
+        for (text, expected) in [
+            (r"a\u0062c", Some(("abc", &[0, 1, 7][..]))),
+            (r"\x61\U00000062%63", Some(("abc", &[0, 4, 14]))),
+            (r"\/\\\n\t\u00e9", Some(("/\\   ", &[0, 2, 4, 6, 8]))),
+            ("a\\\r\n\t b", Some(("ab", &[0, 6]))),
+            (r"a\u00zz", None),
+            ("100% a%zz", None),
+            ("plain", None),
+        ] {
+            let found = Form::of(text.as_bytes()).unescaped();
+            let found = found.map(|form| {
+                let offsets = form.offsets.unwrap();
+                (String::from_utf8(form.text.into_owned()).unwrap(), offsets)
+            });
+            let expected = expected.map(|(text, offsets)| (text.to_owned(), offsets.to_vec()));
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn suffix_of_kustomize_is_found() {
+        let text = b"newTag: v1\ntagSuffix: '-x'\n---\n{\"tagSuffix\":\"_y.z\", \"tagSuffix\": ";
+        assert_eq!(tag_suffixes(text), ["-x", "_y.z"]);
     }
 }

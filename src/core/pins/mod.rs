@@ -17,26 +17,22 @@ mod find;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../fuzz/properties/pins.rs"]
 pub(crate) mod fuzzing;
-mod image_names;
 mod lines;
 mod mentions;
 mod occurrences;
 mod places;
-mod read;
 mod reference;
 mod replace;
 mod scan;
 mod version_comments;
-mod words;
 
 pub(crate) use find::{Found, Located, find};
-pub(crate) use image_names::ImageNames;
+pub(crate) use lines::{MAX_PINNED_FILE, WholeFile, read_whole};
+pub(crate) use mentions::ImageNames;
 #[cfg(test)]
 pub(crate) use mentions::Mention;
 pub(crate) use mentions::{MentionFinder, Mentions, TagMention, mentions};
 pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind};
-pub(crate) use places::KUSTOMIZE;
-pub(crate) use places::{FilePlaces, FileScanner};
-pub(crate) use read::{MAX_PINNED_FILE, WholeFile, read_whole};
+pub(crate) use places::{FilePlaces, FileScanner, KUSTOMIZE};
 pub(crate) use replace::{Replacement, outline, reads_alike, replace};
 pub(crate) use scan::{Finder, Malformed, Met, Pin, PlacePart, Refused, Scan};

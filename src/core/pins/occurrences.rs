@@ -13,9 +13,8 @@ use super::{
     digests::{self, Run, Width, runs_in},
     discover::groups::owner_of,
     embedded::EmbeddedNames,
-    lines::Lines,
+    lines::{Lines, each_block},
     places::marked_image,
-    read::each_block,
     reference::{BEFORE_DIGEST, Reference, continues},
     scan::{PREFIX, Scan},
 };

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use crate::{
-    base::hex::hex_value,
+    base::text::hex_value,
     oci::{Repository, Tag, TagError},
 };
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     base::{
-        code::Code,
+        error::Code,
         files::{Files, ReadError, RelPath, Snapshot},
         text::{counted, few},
     },

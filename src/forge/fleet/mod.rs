@@ -4,7 +4,6 @@
 //! once, then the files, contents and recent history of one. A result that is incomplete is marked
 //! so. Sizes are limited, because the repositories are not trusted.
 
-mod path_history;
 mod range;
 mod reader;
 #[cfg(test)]
@@ -14,10 +13,10 @@ use super::{Commit, Head, Pull, Repo, Tree};
 use crate::base::{error::Error, files::MAX_CONFIG_SIZE};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-pub(super) use path_history::{PathHistory, PathVersion, merge_up_to};
 pub(crate) use range::Ranges;
 pub(super) use range::{RangeRow, range};
 pub(crate) use reader::FleetReader;
+pub(super) use reader::{PathHistory, PathVersion, merge_up_to};
 
 /// The maximum number of repositories that are surveyed with one request.
 pub(crate) const MAX_SURVEY: usize = 50;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     Gitea, MAX_READS, ObjectRow, nullable,
-    refusal::{is_race, is_rejected, refused, rejected},
+    repository::{is_race, is_rejected, refused, rejected},
 };
 use crate::{
     base::error::Error,

@@ -16,7 +16,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Gitea,
-    refusal::{is_race, is_rejected, refused, rejected},
+    repository::{is_race, is_rejected, refused, rejected},
 };
 use crate::{
     base::error::{Class, Error},

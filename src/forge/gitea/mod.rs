@@ -4,17 +4,13 @@
 //! marked in the title, labels are added by number, and listings ignore unknown filters.
 
 mod branches;
-mod checks;
 mod commits;
 mod fleet;
 mod issues;
-mod listing;
 mod merging;
 mod nullable;
 mod pull_requests;
-mod refusal;
 mod repository;
-mod version;
 
 use std::{cell::RefCell, collections::HashMap};
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Gitea, MAX_QUEUE_READS, ObjectRow, refusal::refused};
+use super::{Gitea, MAX_QUEUE_READS, ObjectRow, repository::refused};
 use crate::{
     base::error::{Class, Error},
     forge::{

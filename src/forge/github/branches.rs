@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     Github,
     graphql::{MAX_BLOBS, RefUpdate},
-    refusal,
+    repository,
     signed_commits::{self, CommitAttempt},
 };
 use crate::{
@@ -246,9 +246,9 @@ impl Github {
             BranchState::Diverged(from) => {
                 match self.update_ref(new.repo, branch, from, &commit).await? {
                     RefUpdate::Done => Ok(PublishOutcome::Done(commit)),
-                    RefUpdate::Refused(error) => {
-                        Ok(PublishOutcome::Refused(refusal::of_branch(error, branch)))
-                    }
+                    RefUpdate::Refused(error) => Ok(PublishOutcome::Refused(
+                        repository::of_branch(error, branch),
+                    )),
                     RefUpdate::Unsupported => self.force_branch(new, branch, from, commit).await,
                 }
             }

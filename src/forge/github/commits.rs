@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Github, refusal, signed_commits::CommitAttempt};
+use super::{Github, repository, signed_commits::CommitAttempt};
 use crate::{
     base::error::Error,
     forge::{NewCommit, NewFile, PublishOutcome, http::Request},
@@ -152,9 +152,9 @@ impl Github {
         }
         // A blob has no path, so the missing permission is not that for workflows.
         Err(if path == "git/blobs" {
-            refusal::unwritable(&reply)
+            repository::unwritable(&reply)
         } else {
-            refusal::of_commit(new, &reply)
+            repository::of_commit(new, &reply)
         })
     }
 
@@ -224,15 +224,19 @@ impl Github {
         let reply = self.http.write(request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(PublishOutcome::Done(commit)),
-            409 | 422 if refusal::is_race(&reply.text()) => Ok(PublishOutcome::Raced(reply.text())),
-            422 if refusal::lacks_workflows(new, &reply) => Err(refusal::of_commit(new, &reply)),
+            409 | 422 if repository::is_race(&reply.text()) => {
+                Ok(PublishOutcome::Raced(reply.text()))
+            }
+            422 if repository::lacks_workflows(new, &reply) => {
+                Err(repository::of_commit(new, &reply))
+            }
             // A rule, a protection or a race: messages such as "Reference update failed" do not
             // distinguish them, so the caller checks whether the branch moved.
-            409 | 422 => Ok(PublishOutcome::Refused(refusal::of_branch(
+            409 | 422 => Ok(PublishOutcome::Refused(repository::of_branch(
                 reply.error(),
                 branch,
             ))),
-            _ => Err(refusal::of_commit(new, &reply)),
+            _ => Err(repository::of_commit(new, &reply)),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Github, refusal};
+use super::{Github, repository};
 use crate::{
     base::{
         error::{Class, Error},
@@ -285,7 +285,7 @@ impl Github {
     pub(super) fn denied(&self, what: &str, message: &str) -> Error {
         let (what, message) = (format!("GitHub: {what}"), self.http.clean(message));
         let error = Error::about(Class::Denied, what, message);
-        refusal::archived(&error).unwrap_or_else(|| error.help(MAY_WRITE))
+        repository::archived(&error).unwrap_or_else(|| error.help(MAY_WRITE))
     }
 }
 

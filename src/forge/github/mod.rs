@@ -13,7 +13,6 @@ mod issues;
 mod merging;
 mod packages;
 mod pull_requests;
-mod refusal;
 mod repository;
 mod rules;
 mod signed_commits;

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
-use super::{Github, graphql::Response, refusal};
+use super::{Github, graphql::Response, repository};
 use crate::{
     base::error::{Class, Error},
     forge::{
@@ -206,7 +206,7 @@ impl Github {
                 Ok(CreateOutcome::NotYet(text))
             }
             422 if text.contains(NO_DRAFTS) => Err(reply.error().help(USE_READY)),
-            403 => Err(refusal::denied(&reply, MAY_OPEN)),
+            403 => Err(repository::denied(&reply, MAY_OPEN)),
             _ => Err(reply.error()),
         }
     }
@@ -218,7 +218,7 @@ impl Github {
             .body(edit.request_body(|title, _| title.to_owned()));
         let reply = self.http.write(&request).await?;
         if reply.status == 403 {
-            return Err(refusal::denied(
+            return Err(repository::denied(
                 &reply,
                 "give the token `pull-requests: write`",
             ));

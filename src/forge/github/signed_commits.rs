@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Github, graphql::Response, is_workflow, refusal};
+use super::{Github, graphql::Response, is_workflow, repository};
 use crate::{
     base::{
         error::{Class, Error},
@@ -127,7 +127,7 @@ impl Github {
             return Ok(None);
         }
         if reply.status != 422 || !reply.text().contains("already exists") {
-            return Err(refusal::of_commit(new, &reply));
+            return Err(repository::of_commit(new, &reply));
         }
         let body = json!({"sha": sha, "force": true});
         let path = format!("git/refs/heads/{name}");
@@ -138,7 +138,7 @@ impl Github {
             422 if reply.text().contains("does not exist") => {
                 Ok(Some(CommitAttempt::Raced(reply.text())))
             }
-            _ => Err(refusal::of_commit(new, &reply)),
+            _ => Err(repository::of_commit(new, &reply)),
         }
     }
 
@@ -165,7 +165,7 @@ impl Github {
             return match error.kind.as_str() {
                 // "Expected branch to point to "…" but it did not. Pull and try again."
                 "STALE_DATA" | "NOT_FOUND" => Ok(CommitAttempt::Raced(message)),
-                "FORBIDDEN" if workflows => Err(refusal::no_workflows(&what, &message)),
+                "FORBIDDEN" if workflows => Err(repository::no_workflows(&what, &message)),
                 "FORBIDDEN" => Err(Error::about(Class::Denied, what, message)
                     .help("give the token `contents: write`")),
                 _ => Err(Error::about(Class::Refused, what, message)),

@@ -2,41 +2,43 @@
 //!
 //! Both return raw bytes with the media type and digest that the source states. [`document`]
 //! verifies the bytes of both. `layers` and `inventory` read the content of images.
+//!
+//! The mappings from repositories to sources.
+//!
+//! The tag of a repository that a pattern with `*` selects.
 
 mod layout;
 mod mapping;
 mod memory;
 pub(crate) mod remote;
 pub(crate) mod resolve;
-mod sources;
-mod tag_selection;
-#[cfg(test)]
-mod tests;
-
 use std::{
     fmt,
     fs::File,
     io::{self, Read, Take},
 };
 
+use futures_util::{StreamExt as _, stream};
+use memory::MemoryLimit;
 use tokio::sync::SemaphorePermit;
 
 use super::{
-    Descriptor, Digest, ImageConfig, MAX_DOCUMENT, Manifest, Tag, TagOrDigest, Verified, document,
+    Descriptor, Digest, ImageConfig, MAX_DOCUMENT, Manifest, Repository, Tag, TagOrDigest,
+    TagPattern, Verified, document,
 };
 use crate::base::error::Error;
 
-pub(crate) use crate::base::http::{Clock, ServerTime};
 pub(crate) use layout::Layout;
 pub(crate) use mapping::{Endpoint, LayoutDirectory, Mapping, Prefix, SourceLocation, is_host};
 pub(crate) use remote::{
     Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
 };
+pub(crate) use resolve::{RevisionField, RevisionSource};
+
+pub(crate) use crate::base::http::{Clock, ServerTime};
+
 #[cfg(test)]
 pub(crate) use remote::{NextPage, TagPages};
-pub(crate) use resolve::{RevisionField, RevisionSource};
-pub(crate) use sources::Sources;
-pub(crate) use tag_selection::{NoTag, select_tag};
 
 /// One repository at its source.
 #[derive(Debug, Clone)]
@@ -262,3 +264,143 @@ impl fmt::Display for Source {
         }
     }
 }
+
+/// The mappings of one run: the command line, then the environment, then the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
+    /// Layers of mappings, the strongest first.
+    layers: Vec<Vec<Mapping>>,
+    registries: Registries,
+    memory: MemoryLimit,
+    keeps_manifests: bool,
+}
+
+/// The error for a repository without a source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{repository}` cannot be read: {reason}")]
+pub(crate) struct SourcesError {
+    repository: String,
+    reason: String,
+}
+
+impl Sources {
+    /// `layers` starts with the strongest. An unmapped repository is read from its own registry.
+    pub(crate) fn new(layers: Vec<Vec<Mapping>>, registries: Registries) -> Self {
+        Self {
+            layers,
+            registries,
+            memory: MemoryLimit::default(),
+            keeps_manifests: false,
+        }
+    }
+
+    /// The same sources, which request a manifest by its digest once in the run.
+    pub(crate) fn keeping_manifests(self) -> Self {
+        Self {
+            keeps_manifests: true,
+            ..self
+        }
+    }
+
+    /// All mappings, the strongest layer first.
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = &Mapping> {
+        self.layers.iter().flatten()
+    }
+
+    /// The source of `repository`.
+    pub(crate) fn source(&self, repository: &Repository) -> Result<Source, SourcesError> {
+        let remote = match self.mapping(repository) {
+            Some((SourceLocation::Layouts(directory), rest)) => {
+                let mut layout = Layout::new(directory.join(&rest));
+                layout.memory = self.memory.clone();
+                return Ok(Source::Layout(layout));
+            }
+            Some((SourceLocation::Registry(endpoint), rest)) => {
+                self.registries.mapped(endpoint, &rest)
+            }
+            None => self.registries.repository(repository),
+        };
+        let failed = |reason| SourcesError {
+            repository: repository.to_string(),
+            reason,
+        };
+        let mut remote: Remote = remote.map_err(failed)?;
+        let roots = self.registries.read_roots();
+        roots.map_err(|error| failed(error.to_string()))?;
+        remote.memory = self.memory.clone();
+        remote.keeps_manifests = self.keeps_manifests;
+        Ok(Source::Remote(remote))
+    }
+
+    /// The longest mapping of `repository` in the strongest layer that has one, and the remaining
+    /// part of the repository.
+    pub(crate) fn mapping(&self, repository: &Repository) -> Option<(&SourceLocation, String)> {
+        let (mapping, rest) = self
+            .layers
+            .iter()
+            .find_map(|layer| Mapping::longest(layer, repository))?;
+        Some((&mapping.location, rest))
+    }
+}
+
+/// The maximum number of matching tags that are compared with a digest.
+const MAX_COMPARED: usize = 100;
+/// The maximum number of tags that are resolved concurrently.
+const CONCURRENCY: usize = 8;
+
+/// The reason that a pattern selects no tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoTag {
+    /// No tag matches, or the tag does not exist.
+    Missing,
+    /// Several tags match, in order, and the digest is unknown.
+    Several(Vec<Tag>),
+    /// Several tags match, in order, and none resolves to the expected digest.
+    OtherDigests(Vec<Tag>),
+}
+
+/// Selects the only tag that matches a pattern. If several match and the digest is known, the first
+/// that resolves to it, or else the first that resolves to an index with it. A pattern without `*` costs no request.
+pub(crate) async fn select_tag(
+    source: &Source,
+    pattern: &TagPattern,
+    expected: Option<Digest>,
+) -> Result<Result<Tag, NoTag>, Error> {
+    if let Some(tag) = pattern.tag() {
+        return Ok(Ok(tag.clone()));
+    }
+    let mut matches = source.tags().await?.unwrap_or_default();
+    matches.retain(|tag| pattern.matches(tag));
+    match (matches.as_slice(), expected) {
+        ([], _) => return Ok(Err(NoTag::Missing)),
+        ([only], _) => return Ok(Ok(only.clone())),
+        (several, Some(_)) if several.len() <= MAX_COMPARED => {}
+        _ => return Ok(Err(NoTag::Several(matches))),
+    }
+    let mut manifests = stream::iter(&matches)
+        .map(|tag| async move {
+            let reference = TagOrDigest::Tag(tag.clone());
+            (tag, source.manifest(&reference, None).await)
+        })
+        .buffered(CONCURRENCY);
+    let mut index_with_digest = None;
+    while let Some((tag, manifest)) = manifests.next().await {
+        let Some(manifest) = manifest? else { continue };
+        if Some(manifest.digest) == expected {
+            return Ok(Ok(tag.clone()));
+        }
+        if let Manifest::Index(index) = &manifest.value
+            && index
+                .manifests
+                .iter()
+                .any(|entry| Some(entry.digest) == expected)
+        {
+            index_with_digest.get_or_insert_with(|| tag.clone());
+        }
+    }
+    drop(manifests);
+    Ok(index_with_digest.ok_or(NoTag::OtherDigests(matches)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,7 @@ use futures_util::{StreamExt as _, future, stream};
 use super::{Source, memory};
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error},
+        error::{Class, Code, Error},
         text::words,
         untrusted::{masked_label, short},
     },

@@ -6,11 +6,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::manifests;
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error},
+        error::{Class, Code, Error},
         untrusted::short,
     },
     forge::{Package, PackageVersion},
@@ -19,7 +17,8 @@ use crate::{
         registry::{Deletion, Source},
     },
     prune::{
-        Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState, is_eligible,
+        Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState, backends,
+        is_eligible,
     },
 };
 
@@ -104,7 +103,7 @@ impl Ghcr {
                 .dangling
                 .extend(tags.map(|tag| Dangling { tag, id }));
         }
-        manifests::nested(&self.source, listing, progress).await?;
+        backends::nested(&self.source, listing, progress).await?;
         // The package lists every manifest as a version, also those without a tag.
         for child in listing.nodes.values().flat_map(|node| &node.children) {
             if !listing.dates.contains_key(&child.digest) {
@@ -127,7 +126,7 @@ impl Ghcr {
             .map(|version| (version, TagOrDigest::Digest(version.digest)))
             .collect();
         let mut missing = Vec::new();
-        manifests::read(&self.source, wants, progress, |version, found| {
+        backends::read(&self.source, wants, progress, |version, found| {
             match found {
                 Some(found) => {
                     nodes.insert(version.digest, Node::from_manifest(&found.value));
@@ -219,7 +218,7 @@ impl Ghcr {
             clock,
             ..first.clone()
         };
-        manifests::nested(&self.source, &mut listing, progress).await?;
+        backends::nested(&self.source, &mut listing, progress).await?;
         Ok(listing)
     }
 
@@ -256,7 +255,7 @@ impl Ghcr {
             clock,
             ..before.clone()
         };
-        manifests::nested(&self.source, &mut listing, progress).await?;
+        backends::nested(&self.source, &mut listing, progress).await?;
         Ok(listing)
     }
 

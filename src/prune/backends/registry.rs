@@ -12,19 +12,15 @@ use std::{
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::manifests;
 use crate::{
-    base::{
-        code::Code,
-        error::{Class, Error},
-    },
+    base::error::{Class, Code, Error},
     oci::{
         CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest, date,
         registry::{Deletion, Remote, Source, pull_limit_error},
     },
     prune::{
         Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState,
-        is_eligible, judge,
+        backends, is_eligible, judge,
     },
 };
 
@@ -159,7 +155,7 @@ impl Registry {
             return Err(Error::new(Class::Unavailable, Code::TOO_MANY_DIGESTS, message).help(hint));
         }
         self.read_untagged(unlisted, reader, progress).await?;
-        manifests::nested(&self.source, &mut reader.listing, progress).await
+        backends::nested(&self.source, &mut reader.listing, progress).await
     }
 
     /// Lists the repository for comparison: the current tags, the untagged versions of `before`,
@@ -198,7 +194,7 @@ impl Registry {
             .filter(|digest| !tagged.contains(digest))
             .collect();
         self.read_untagged(unread, &mut reader, progress).await?;
-        manifests::nested(&self.source, &mut reader.listing, progress).await?;
+        backends::nested(&self.source, &mut reader.listing, progress).await?;
         Ok(reader.listing)
     }
 
@@ -245,7 +241,7 @@ impl Registry {
             .map(|tag| (tag.clone(), TagOrDigest::Tag(tag)))
             .collect();
         let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
-        manifests::read(&self.source, wants, progress, |tag, found| {
+        backends::read(&self.source, wants, progress, |tag, found| {
             let Some(found) = found else {
                 missing.push(tag);
                 return Ok(());
@@ -277,7 +273,7 @@ impl Registry {
             .map(|digest| (digest, TagOrDigest::Digest(digest)))
             .collect();
         progress.begin("reading untagged digests", Some(wants.len()));
-        manifests::read(&self.source, wants, progress, |digest, found| {
+        backends::read(&self.source, wants, progress, |digest, found| {
             if let Some(found) = found {
                 reader.add_manifest(digest, &found.value);
                 reader.listing.versions.push(Version {
@@ -308,7 +304,7 @@ impl Registry {
                 .map(|digest| (*digest, TagOrDigest::Digest(*digest)))
                 .collect();
             progress.begin("reading platforms", Some(unread.len()));
-            manifests::read(&self.source, unread, progress, |digest, found| {
+            backends::read(&self.source, unread, progress, |digest, found| {
                 match found {
                     Some(found) => reader.add_manifest(digest, &found.value),
                     None => {
@@ -338,10 +334,8 @@ impl Registry {
             progress.step();
             date.map(|date| (digest, date))
         });
-        let dates: Vec<(Digest, Option<SystemTime>)> = dates
-            .buffered(manifests::MAX_REQUESTS)
-            .try_collect()
-            .await?;
+        let dates: Vec<(Digest, Option<SystemTime>)> =
+            dates.buffered(backends::MAX_REQUESTS).try_collect().await?;
         reader.listing.dates.extend(
             dates
                 .into_iter()

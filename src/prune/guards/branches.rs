@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
     base::{
-        code::Code,
-        error::{Class, Error},
+        error::{Class, Code, Error},
         files::RelPath,
     },
     config::{Config, Revisions, Template},

@@ -17,8 +17,7 @@ use crate::{
     conformance::{Case, check, directories},
     trust::{
         bundle::{self, ParsedBundle},
-        claim::Claim,
-        proof::Proof,
+        claim::{Claim, Proof},
     },
 };
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     app::{
-        cli::{args::ApplyOptions, context::Context, exit::Exit, format::Format},
+        cli::{args::ApplyOptions, context::Context, format::Format, output::Exit},
         report::json::BranchDocument,
     },
     base::error::{Errors, usage},

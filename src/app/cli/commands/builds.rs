@@ -9,8 +9,8 @@ use crate::{
         cli::{
             args::whole_number,
             context::Context,
-            exit::Exit,
             format::{Format, Volume},
+            output::Exit,
         },
         report::{
             builds::{omission, table},
@@ -19,7 +19,7 @@ use crate::{
         workflow::{
             SiteHistory,
             builds::{BuildList, Listed, open_pull_requests},
-            pin_rules,
+            site,
         },
     },
     base::error::Errors,
@@ -52,7 +52,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     let history = SiteHistory::of_work_tree(&config, &cx.services);
     config.former.extend(history.former_sets());
     let found = pins::find(TrackedTree::open(&config).files(), &config)?;
-    pin_rules::check_places(&config, &found)?;
+    site::check_places(&config, &found)?;
     let pulls = open_pull_requests(&config, history.git(), &cx.services)?;
     let mut list = BuildList::open(&config, &found, &history, &pulls, &cx.services)?;
 

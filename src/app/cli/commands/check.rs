@@ -9,25 +9,26 @@ use std::collections::HashSet;
 use clap::Args;
 use remote::{RemoteChecks, check_remote, pinned};
 
-use super::sets::{self, SetResults};
+use super::set::{self, SetResults};
 use crate::{
     app::{
         cli::{
-            check_output::{print_checks, print_skipped, tally},
+            change::{print_checks, print_skipped, tally},
             context::Context,
-            exit::Exit,
             format::{Format, Volume},
-            step_files::StepFiles,
+            output::Exit,
+            write_file::StepFiles,
         },
         report::{
-            color::Color,
             github::{self, SetChecks},
             json::{AnyDocument, CheckDocument},
+            layout::Color,
             sarif::Findings,
             sets::{SetSummary, markdown_table},
         },
         workflow::{
-            base_policy, known_history, pin_rules, signatures, stages, trust::Trust,
+            base_policy, known_history, site, stages,
+            trust::{self, Trust},
             warn_if_interrupted,
         },
     },
@@ -87,7 +88,7 @@ fn run_all(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let step = step_files(cx)?;
     let mut results = SetResults::default();
     let mut checked = Vec::new();
-    for set in sets::select(cx)? {
+    for set in set::select(cx)? {
         let Some((path, config)) = results.start(set, cx) else {
             continue;
         };
@@ -142,16 +143,16 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
     warn_if_interrupted(config, &*cx.services.console);
     let files = WorkTree::new(&config.root);
     let trust = Trust::read(config, &files)?;
-    signatures::check_since(config)?;
+    trust::check_since(config)?;
     stages::check_work_tree(config)?;
     if let Some(trust) = trust.as_ref().filter(|_| remote) {
         trust.warn_of_old_roots(&cx.services);
     }
     let tree = cx.services.tracked_tree(config);
     let found = pins::find(tree.files(), config)?;
-    pin_rules::check_globs(config, &found)?;
-    pin_rules::check_places(config, &found)?;
-    pin_rules::check_met(config, &found)?;
+    site::check_globs(config, &found)?;
+    site::check_places(config, &found)?;
+    site::check_met(config, &found)?;
     let outside = tree.search(config, &found, Scope::Counted);
     let mut all_checks = checks::tree_checks(config, &found, &outside);
     all_checks.extend(check_pin_tags(config, &found, cx));

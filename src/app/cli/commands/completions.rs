@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use super::documents;
 use crate::{
-    app::cli::{context::Context, exit::Exit},
+    app::cli::{context::Context, output::Exit},
     base::error::Errors,
 };
 

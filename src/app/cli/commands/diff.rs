@@ -9,9 +9,9 @@ use crate::{
         cli::{
             args::{images, revisions},
             context::Context,
-            exit::Exit,
             format::Format,
-            step_files::StepFiles,
+            output::Exit,
+            write_file::StepFiles,
         },
         report::{
             changes::{markdown, terminal},
@@ -20,13 +20,12 @@ use crate::{
         workflow::{
             self, SiteHistory,
             changes::{ComparedSet, Comparison, SetImage, compare},
-            check_image_name, pin_rules,
+            check_image_name, site,
             trust::Trust,
         },
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         files::WorkTree,
         untrusted::plain,
     },
@@ -220,7 +219,7 @@ impl Sets<'_> {
 
     fn current(&self) -> Result<ComparedSet, Errors> {
         let found: Found = pins::find(TrackedTree::open(self.config).files(), self.config)?;
-        pin_rules::check_places(self.config, &found)?;
+        site::check_places(self.config, &found)?;
         Ok(ComparedSet::current(self.config, &found, self.history))
     }
 

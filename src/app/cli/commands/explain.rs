@@ -5,13 +5,10 @@ use clap_complete::ArgValueCompleter;
 
 use crate::{
     app::{
-        cli::{complete, context::Context, exit::Exit, format::Format},
+        cli::{complete, context::Context, format::Format, output::Exit},
         report::explain::{ExplainDocument, list, text},
     },
-    base::{
-        code::Code,
-        error::{Error, Errors},
-    },
+    base::error::{Code, Error, Errors},
     config::nearest,
 };
 

@@ -4,7 +4,12 @@ use clap::Args;
 
 use crate::{
     app::{
-        cli::{args::IfUnconfigured, context::Context, exit::Exit, format::Format, output::Output},
+        cli::{
+            args::IfUnconfigured,
+            context::Context,
+            format::Format,
+            output::{Exit, Output},
+        },
         pull_request::branches,
         report::{
             json::{GateRow, GatesDocument},
@@ -13,8 +18,7 @@ use crate::{
         workflow::{Access, connect_or_skip},
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors, usage},
+        error::{Class, Code, Error, Errors, usage},
         untrusted::{plain, workflow::Commands},
     },
     config::Forge as Configured,

@@ -8,23 +8,20 @@ use std::{collections::BTreeSet, num::NonZero, path::PathBuf};
 use clap::Args;
 use page::{Destination, page_error};
 
-use super::sets::{self, SetResults};
+use super::set::{self, SetResults};
 use crate::{
     app::{
         cli::{
             args::whole_number,
             context::Context,
-            exit::Exit,
             format::{Format, Volume},
+            output::Exit,
         },
         report::{
-            color::{Color, Palette},
-            dates,
             json::{AnyDocument, HistoryDocument, HistoryRow, IgnoredClaimRow},
-            layout::{Align, aligned, indented, wrapped},
-            revision::abbreviated,
+            layout::{self, Align, Color, Palette, abbreviated, aligned, indented, wrapped},
             set_histories::{self, Grid, SetColumn},
-            sets_page::{self, Gap},
+            sets::{self, Gap},
             status::ignored_claim,
         },
         workflow::{QuickTest, SiteHistory},
@@ -111,7 +108,7 @@ fn list_all(
     let mut gaps = Vec::new();
     let mut results = SetResults::default();
     let mut columns = Vec::new();
-    for set in sets::select(cx)? {
+    for set in set::select(cx)? {
         let Some((path, config)) = results.start(set, cx) else {
             continue;
         };
@@ -142,7 +139,7 @@ fn list_all(
             set_path: row.set_path.to_string(),
             reason: row.state.clone(),
         }));
-        let text = sets_page::html(&grid, &gaps).map_err(|error| page_error(&error))?;
+        let text = sets::html(&grid, &gaps).map_err(|error| page_error(&error))?;
         destination.write(&text, cx)?;
         destination.note(cx);
         return Ok(if cx.output.format == Format::Json {
@@ -362,7 +359,7 @@ fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, palette: Palet
             entry.kind_name().to_owned(),
             revision,
             entry.commit.short(),
-            dates::day(&entry.date),
+            layout::day(&entry.date),
         ];
         row.extend(tested.map(|tested| ready(entry, tested).to_owned()));
         rows.push(row);

@@ -5,35 +5,30 @@
 //! directories, or with `--each`, each directory gets a configuration. An existing file is replaced
 //! only with `--force`; `--update` changes only its counts and adds files.
 
-mod artifacts;
-mod counted;
 mod draft;
-mod each;
 mod next_step;
 mod question;
 mod remote;
-mod selection;
 mod separation;
 mod several;
-mod signers;
 mod tag_form;
 mod update;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use counted::CountedPins;
 use draft::Draft;
+use question::Selection;
 use remote::GitRemote;
-use selection::Selection;
+use several::CountedPins;
 
 use crate::{
     app::{
         cli::{
             args::strict_bool,
             context::Context,
-            exit::Exit,
             format::Format,
+            output::Exit,
             write_file::{self, REPLACE, TargetFile},
         },
         report::{
@@ -97,7 +92,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         return update::run(print_only, cx);
     }
     if !args.each.is_empty() {
-        return each::run(&args.each, print_only, cx);
+        return separation::run_each(&args.each, print_only, cx);
     }
     let target = TargetFile::new(&cx.new_config(), cx.services.environment.directory())?;
     if !(print_only || args.force) {
@@ -125,7 +120,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         .remove_from(&mut pinned.discovery, &pinned.root);
     let chosen = selection.in_discovery(&pinned.discovery);
     if chosen.members.is_empty() {
-        return Err(counted::all_counted(&counted.unwrap_or_default()));
+        return Err(several::all_counted(&counted.unwrap_or_default()));
     }
     cx.services.shorten_waits();
     let services = &cx.services;
@@ -133,7 +128,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     draft.warnings.splice(0..0, pinned.counted.warnings);
     draft
         .warnings
-        .extend(counted.as_deref().map(counted::left_out));
+        .extend(counted.as_deref().map(several::left_out));
     draft.warnings.extend(target.shadowing_warning());
     draft.notes.extend(note);
     if !print_only {

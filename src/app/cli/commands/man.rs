@@ -6,7 +6,7 @@ use clap::{Arg, Args, Command};
 
 use super::documents;
 use crate::{
-    app::cli::{context::Context, exit::Exit},
+    app::cli::{context::Context, output::Exit},
     base::error::Errors,
 };
 

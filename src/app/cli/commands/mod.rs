@@ -24,14 +24,13 @@ mod rollback;
 mod scan;
 mod schema;
 mod set;
-mod sets;
 mod status;
 mod trust;
 mod wait;
 
 use clap::Subcommand;
 
-use super::{context::Context, exit::Exit};
+use super::{context::Context, output::Exit};
 use crate::base::error::Errors;
 
 /// Declares the commands in the order and the groups of the help, each with its module, which has the type

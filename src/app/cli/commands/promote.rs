@@ -5,7 +5,7 @@ use clap_complete::ArgValueCompleter;
 
 use crate::{
     app::{
-        cli::{args::ChangeOptions, change, complete, context::Context, exit::Exit},
+        cli::{args::ChangeOptions, change, complete, context::Context, output::Exit},
         workflow::{Goal, RevisionChoice},
     },
     base::error::Errors,

@@ -13,22 +13,22 @@ use crate::{
         cli::{
             args::{IfUnconfigured, images, strict_bool, whole_number},
             context::Context,
-            exit::Exit,
             format::Format,
-            step_files::StepFiles,
+            output::Exit,
+            write_file::StepFiles,
         },
         report::prune::ImageOutcome,
         workflow::{
-            Access, check_image_name, ci, no_token_error, open_pulls, pin_rules,
+            Access, check_image_name, environment, no_token_error, open_pulls,
             prune_backend::prune_backend,
             repository_sets::{
                 NamedRepository, locations, named_repositories, other_sets, with_protection,
             },
+            site,
         },
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors, usage},
+        error::{Class, Code, Error, Errors, usage},
         untrusted::plain,
     },
     config::{Config, ForkPolicy, Image, Prune, duration},
@@ -137,7 +137,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     }
     let apply = cx.may_change(args.apply, args.dry_run)?;
     let config = cx.load()?;
-    pin_rules::check_globs_of_work_tree(&config)?;
+    site::check_globs_of_work_tree(&config)?;
     let rules = rules(args, prune_block(&config)?)?;
     let selected = selected(&args.image, &config)?;
     let mut step = if cx.output.format == Format::Github {
@@ -337,7 +337,7 @@ impl Run<'_> {
         let locations = locations(self.config, &image_sources);
         let mappings: Vec<_> = image_sources.mappings().cloned().collect();
         let git = Git::discover(&self.config.root).map_err(Error::from)?;
-        let branch = ci::default_branch(&cx.services.environment, git.as_ref());
+        let branch = environment::default_branch(&cx.services.environment, git.as_ref());
         let progress = cx.services.console.progress("reading branches and tags");
         let inputs = ProtectionInputs {
             branch: branch.as_deref(),

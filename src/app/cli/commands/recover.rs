@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     app::{
-        cli::{args::strict_bool, context::Context, exit::Exit, format::Format},
+        cli::{args::strict_bool, context::Context, format::Format, output::Exit},
         workflow::{lock, warn_if_interrupted},
     },
     base::{

@@ -9,15 +9,14 @@ use clap_complete::ArgValueCompleter;
 use crate::{
     app::{
         cli::{
-            args::whole_number, complete, context::Context, exit::Exit, format::Format,
-            step_files::StepFiles,
+            args::whole_number, complete, context::Context, format::Format, output::Exit,
+            write_file::StepFiles,
         },
         report::{json::RehearseDocument, rehearsal},
         workflow::{self, RehearsalChoice},
     },
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         untrusted::{markdown, plain, workflow::Commands},
     },
     config::Config,

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::{
     app::{
-        cli::{args::revisions, context::Context, exit::Exit, format::Format},
+        cli::{args::revisions, context::Context, format::Format, output::Exit},
         report::{
             json::{ResolveDocument, ResolvedImage},
             layout::indented,

@@ -8,14 +8,11 @@ use super::history;
 use crate::{
     app::{
         cli::{
-            args::ChangeOptions, change, complete, context::Context, exit::Exit, format::Format,
+            args::ChangeOptions, change, complete, context::Context, format::Format, output::Exit,
         },
         workflow::{self, Goal, Intent, SiteHistory},
     },
-    base::{
-        code::Code,
-        error::{Class, Error, Errors},
-    },
+    base::error::{Class, Code, Error, Errors},
     config::Config,
     core::history::HistoryEntry,
 };

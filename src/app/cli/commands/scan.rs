@@ -4,14 +4,17 @@ use clap::Args;
 
 use crate::{
     app::{
-        cli::{context::Context, exit::Exit, format::Format, output::Output},
+        cli::{
+            context::Context,
+            format::Format,
+            output::{Exit, Output},
+        },
         report::{
-            color::{Color, Palette},
             json::ScanDocument,
-            layout::{Align, aligned, indented, indented_words},
+            layout::{Align, Color, Palette, aligned, indented, indented_words},
             sarif::Findings,
         },
-        workflow::{pin_rules, warn_if_interrupted},
+        workflow::{site, warn_if_interrupted},
     },
     base::{
         error::Errors,
@@ -34,7 +37,7 @@ pub(in crate::app::cli) fn run(_: &Arguments, cx: &mut Context) -> Result<Exit, 
     let config = cx.load()?;
     warn_if_interrupted(&config, &*cx.services.console);
     let found = pins::find(&config.work_tree(), &config)?;
-    pin_rules::check_places(&config, &found)?;
+    site::check_places(&config, &found)?;
     match cx.output.format {
         Format::Json => cx.output.print_json(&ScanDocument::new(&config, &found)),
         Format::Sarif => {

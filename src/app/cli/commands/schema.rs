@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::documents;
 use crate::{
-    app::cli::{context::Context, exit::Exit},
+    app::cli::{context::Context, output::Exit},
     base::error::Errors,
     config,
 };

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 
-use super::sets::{self, SetResults};
+use super::set::{self, SetResults};
 use crate::{
     app::{
         cli::{
             context::Context,
-            exit::Exit,
             format::{Format, Volume},
+            output::Exit,
         },
-        pull_request::of_set::PullRequestOfSet,
+        pull_request::head::PullRequestOfSet,
         report::{
             json::{
                 AdoptionRow, AnyDocument, BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow,
@@ -23,14 +23,11 @@ use crate::{
             status::{self, View},
         },
         workflow::{
-            Access, ForgeOverview, SiteHistory, UnpushedAdoption, forge_overview, pin_rules,
+            Access, ForgeOverview, SiteHistory, UnpushedAdoption, forge_overview, site,
             stages::Stages, unpushed_adoption, unpushed_set,
         },
     },
-    base::{
-        code::Code,
-        error::{Error, Errors},
-    },
+    base::error::{Code, Error, Errors},
     config::Config,
     core::{
         apply,
@@ -77,7 +74,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
 /// Shows every set below the current directory.
 fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
     let mut results = SetResults::default();
-    for set in sets::select(cx)? {
+    for set in set::select(cx)? {
         let Some((path, mut config)) = results.start(set, cx) else {
             continue;
         };
@@ -124,7 +121,7 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
 fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<Report, Errors> {
     let tree = cx.services.tracked_tree(config);
     let found = pins::find(tree.files(), config)?;
-    pin_rules::check_places(config, &found)?;
+    site::check_places(config, &found)?;
     let outside = tree.search(config, &found, Scope::Counted);
     let mut checks = checks::check_unmatched_globs(config, &found);
     checks.extend(checks::tree_checks(config, &found, &outside));

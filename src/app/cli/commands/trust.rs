@@ -12,16 +12,15 @@ use futures_util::future;
 
 use crate::{
     app::{
-        cli::{args::images, context::Context, exit::Exit, format::Format},
+        cli::{args::images, context::Context, format::Format, output::Exit},
         report::json::{ErrorRow, TrustDocument, TrustImage},
         workflow::{
-            pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
+            forge_overview::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
             trust::Trust,
         },
     },
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         files::WorkTree,
     },
     config::{Config, nearest},

@@ -13,12 +13,12 @@ use crate::{
         cli::{
             args::{IfUnconfigured, duration, strict_bool, whole_number},
             context::Context,
-            exit::Exit,
             format::Format,
-            step_files::random_id,
+            output::Exit,
+            write_file::random_id,
         },
         pull_request::{
-            dispatch, merging,
+            merging,
             waiting::{
                 MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget, Waiting,
             },
@@ -27,8 +27,7 @@ use crate::{
         workflow::{Access, Candidate, candidate, connect_or_skip},
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors, usage},
+        error::{Class, Code, Error, Errors, usage},
         untrusted::plain,
     },
     config::{Config, Forge as Configured},
@@ -187,7 +186,7 @@ fn workflows(
     }
     match cx
         .services
-        .wait(dispatch::able(forge, wanted), "checking permissions")?
+        .wait(merging::able(forge, wanted), "checking permissions")?
     {
         Ability::Yes => Ok(wanted.clone()),
         Ability::No(reason) => {
@@ -222,7 +221,7 @@ fn start_workflows(
             "{} may have been started; run the command again",
             plain(workflow)
         ));
-        let started = dispatch::once(forge, pull, workflow, &commit, &claim);
+        let started = merging::once(forge, pull, workflow, &commit, &claim);
         match cx.services.wait(started, &format!("starting {workflow}")) {
             Ok(true) => document.dispatched.push(workflow.clone()),
             Ok(false) => cx.output.note(&format!(

@@ -1,10 +1,29 @@
 //! Finds the pull request of a plan by its marker and its branch, open or closed.
+//!
+//! Detects that the configurations of two sets give the same branch.
+//!
+//! Closes older pull requests of the same set with a comment, so that two are never merged out of
+//! order.
+//!
+//! The first round after a survey without a branch and a pull request: both are created without
+//! fetching the state again.
+//!
+//! A survey may be hours old. If the branch or the pull request was created since then, the forge
+//! refuses the request, and the next round fetches the state. The response with the new pull
+//! request shows whether the base moved.
 
-use super::{Change, Comparison, Edit, Error, Pull, Pulls, Reconcile, Step, origin};
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use super::{
+    AheadCommits, Change, Comparison, Edit, Error, Proposal, Pull, PullRequestResult, Pulls,
+    Reconcile, RevisionAge, Step, origin,
+};
 use crate::{
-    app::pull_request::{Marker, close_with},
-    base::error::Class,
-    forge::{Forge, PullState, Transition},
+    app::pull_request::{Marker, MarkerKind, base::SurveyedRepository, close_with, merging},
+    base::{error::Class, untrusted::plain},
+    config::{Operation, SetPath, Trailer},
+    core::plan,
+    forge::{BranchState, Forge, PullState, SurveyedBase, Transition},
 };
 
 /// Marks the text while the branch is recreated, because some forges close the pull request. After
@@ -245,5 +264,259 @@ impl Reconcile<'_> {
             }
         };
         Box::pin(self.publish(&old_state, OwnPullRequest::Nothing, None)).await
+    }
+}
+
+impl Reconcile<'_> {
+    /// Another set with a pull request or a commit on the branch.
+    pub(super) fn other_set(&self, ahead: &AheadCommits, open: &[Pull]) -> Option<SetPath> {
+        let ours = &self.proposal.marker.set;
+        let pulls = open
+            .iter()
+            .filter(|pull| pull.own && pull.head == self.proposal.branch)
+            .filter_map(|pull| Marker::find(&pull.body))
+            .filter(|marker| matches!(marker.kind, MarkerKind::Set(_)))
+            .map(|marker| marker.set);
+        let commits = ahead.commits.iter().filter_map(|commit| {
+            // A trailer without a path may refer to this set: the content decides.
+            let trailers = Trailer::of_message(&commit.message);
+            let sets: Option<Vec<SetPath>> = trailers.map(|trailer| trailer.set).collect();
+            let sets = sets.filter(|sets| !sets.contains(ours))?;
+            sets.first().cloned()
+        });
+        let mut sets = pulls.chain(commits);
+        sets.find(|set| !self.is_own(set))
+    }
+
+    /// Whether the commits of the branch belong to the `repin.yaml` at the top, whose trailer has no path:
+    /// they change its pins and nothing else.
+    pub(super) async fn is_of_top_set(&self, ahead: &AheadCommits) -> Result<bool, Error> {
+        let mut trailers = ahead
+            .commits
+            .iter()
+            .flat_map(|commit| Trailer::of_message(&commit.message));
+        let top = SetPath::top();
+        if self.proposal.marker.set == top || !trailers.any(|trailer| trailer.set.is_none()) {
+            return Ok(false);
+        }
+        let Some(Ok(config)) = self.base.configuration(self.forge, &top).await? else {
+            return Ok(false);
+        };
+        let only_pins = plan::pin_only_filter(&config, "");
+        let foreign = origin::foreign(self.forge, ahead, &|_, _| false, &only_pins).await?;
+        Ok(foreign.is_none())
+    }
+
+    /// Whether a set path is that of this set, or a former one that gave the same branch.
+    pub(super) fn is_own(&self, set: &SetPath) -> bool {
+        let Proposal { marker, branch, .. } = self.proposal;
+        let marker = Marker {
+            set: set.clone(),
+            ..Marker::clone(marker)
+        };
+        self.proposal.rivals.has_branch(&marker, branch)
+    }
+
+    /// The error for the branch of the proposal if it is that of another set.
+    pub(super) fn other_set_error(&self, other: &SetPath) -> Error {
+        let MarkerKind::Set(operation) = self.proposal.marker.kind else {
+            return Error::internal();
+        };
+        shared_branch(
+            self.branch_subject(),
+            operation,
+            &self.proposal.marker.set,
+            other,
+        )
+    }
+}
+
+/// The error for a branch of the set `other` that the configuration of the set `ours` also gives.
+pub(crate) fn shared_branch(
+    subject: String,
+    operation: Operation,
+    ours: &SetPath,
+    other: &SetPath,
+) -> Error {
+    let key = format!("{}.branch", operation.as_str());
+    let help = if ours.key() == other.key() {
+        format!("give `{key}` of one set another name")
+    } else {
+        format!("give `{key}` a name that contains {{set}}")
+    };
+    let reason = format!(
+        "it belongs to the set {}, and the configuration of the set {} gives the same branch",
+        plain(&other.to_string()),
+        plain(&ours.to_string())
+    );
+    Error::about(Class::Conflict, subject, reason).help(help)
+}
+
+impl Reconcile<'_> {
+    /// The age of the revision of `pull`, if it was opened for another revision of the same set, or
+    /// under a former name of the set.
+    async fn rival_age(&self, pull: &Pull, ours: &Pull) -> Result<Option<RevisionAge>, Error> {
+        let Some(marker) = Marker::find(&pull.body) else {
+            return Ok(None);
+        };
+        let proposal = self.proposal;
+        let is_rival = marker.kind == proposal.marker.kind
+            && pull.own
+            && pull.base == ours.base
+            && pull.head != proposal.branch;
+        // Anyone can write a marker; the branch is one that only the configuration of the set gives.
+        if !is_rival || !proposal.rivals.has_branch(&marker, &pull.head) {
+            return Ok(None);
+        }
+        if marker.revision == proposal.marker.revision {
+            return Ok(Some(RevisionAge::Older));
+        }
+        if !proposal.supersede {
+            return Ok(None);
+        }
+        Ok(Some(proposal.rivals.age(&marker.revision).await))
+    }
+
+    /// Closes those of `open` that were opened for another revision of the same set: before `ours`,
+    /// unless they are newer, and at the same time, if they are older. A pull request with a foreign
+    /// commit stays open.
+    pub(super) async fn supersede(
+        &mut self,
+        ours: &Pull,
+        open: &[Pull],
+        result: &mut PullRequestResult,
+    ) -> Result<(), Error> {
+        for pull in open {
+            let is_earlier = match pull.number.cmp(&ours.number) {
+                Ordering::Less => true,
+                Ordering::Greater if self.change == Change::Created => false,
+                _ => continue,
+            };
+            match self.rival_age(pull, ours).await? {
+                Some(RevisionAge::Older) => {}
+                Some(RevisionAge::Unknown) if is_earlier => {}
+                Some(RevisionAge::Newer | RevisionAge::Unknown) | None => continue,
+                Some(RevisionAge::Unreadable(reason)) => {
+                    let warning = format!("pull request #{} was not closed: {reason}", pull.number);
+                    result.warnings.push(warning);
+                    continue;
+                }
+            }
+            match merging::permits(self.forge, pull, self.proposal.only_pins).await {
+                Ok(()) => {}
+                Err(error) if error.class == Class::Conflict => {
+                    let mut error = error;
+                    if self.proposal.auto_merge {
+                        error = merging::disarm(self.forge, pull, error).await;
+                    }
+                    result.warnings.push(format!("not closed: {error}"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            self.close_superseded(pull.number, ours.number).await?;
+            result.superseded.push(pull.number);
+        }
+        Ok(())
+    }
+
+    /// Closes this run's pull request if a newer revision was promoted concurrently, regardless of
+    /// which was opened first. A pull request counts as concurrent if it is not in `before`.
+    pub(super) async fn yield_to_newer(
+        &mut self,
+        ours: &Pull,
+        before: &PullsBefore,
+        open: &[Pull],
+    ) -> Result<(), Error> {
+        let mut newer = None;
+        for pull in open {
+            if !before.contains(pull)
+                && self.rival_age(pull, ours).await? == Some(RevisionAge::Newer)
+            {
+                newer = Some(pull);
+                break;
+            }
+        }
+        let Some(newer) = newer else { return Ok(()) };
+        self.close_superseded(ours.number, newer.number).await?;
+        let what = self.describe(ours);
+        let reason = format!(
+            "it was closed: #{} was opened at the same time and moves the same set to a newer revision",
+            newer.number
+        );
+        Err(Error::about(Class::Refused, what, reason))
+    }
+
+    async fn close_superseded(&mut self, number: u64, by: u64) -> Result<(), Error> {
+        self.permit().await?;
+        let note = format!("{SUPERSEDED_BY}{by} -->");
+        let text = format!(
+            "Superseded by #{by}, which moves the same set to this revision or to a newer one."
+        );
+        close_with(self.forge, number, &text, &note).await
+    }
+}
+
+/// The pull requests that were open before this run opened its own.
+pub(super) enum PullsBefore {
+    /// All of them.
+    Listed(Vec<Pull>),
+    /// Those with at most this number.
+    UpTo(u64),
+}
+
+impl PullsBefore {
+    pub(super) fn contains(&self, pull: &Pull) -> bool {
+        match self {
+            Self::Listed(known) => known.iter().any(|known| known.number == pull.number),
+            Self::UpTo(newest) => pull.number <= *newest,
+        }
+    }
+}
+
+/// The expected properties of a commit on the surveyed base.
+pub(super) struct ExpectedBase {
+    tree: Option<String>,
+    requires_signatures: bool,
+}
+
+impl ExpectedBase {
+    pub(super) fn of_commit(&self) -> SurveyedBase<'_> {
+        SurveyedBase {
+            tree: self.tree.as_deref(),
+            requires_signatures: self.requires_signatures,
+        }
+    }
+}
+
+impl Reconcile<'_> {
+    /// Fetches the state and takes the next step. Also returns the earlier pull requests.
+    pub(super) async fn round(&mut self, round: u32) -> Result<(Step, PullsBefore), Error> {
+        let base = self.base;
+        let surveyed = base.survey_without(self.proposal.branch);
+        if let Some(surveyed) = surveyed.filter(|_| round == 1) {
+            let step = self.begin(surveyed).await?;
+            return Ok((step, PullsBefore::UpTo(surveyed.newest_pull)));
+        }
+        let open = self.forge.pulls(Pulls::Open).await?;
+        let step = self.step(&open).await?;
+        Ok((step, PullsBefore::Listed(open)))
+    }
+
+    /// Creates the branch and the pull request.
+    async fn begin(&mut self, surveyed: &SurveyedRepository) -> Result<Step, Error> {
+        self.permit().await?;
+        let changes: BTreeMap<String, String> = self
+            .files
+            .iter()
+            .map(|file| (file.path.clone(), file.new.clone()))
+            .collect();
+        let expected = ExpectedBase {
+            tree: self.base.tree.id_with(&changes),
+            requires_signatures: surveyed.requires_signatures,
+        };
+        let nothing = OwnPullRequest::Nothing;
+        self.publish(&BranchState::Absent, nothing, Some(&expected))
+            .await
     }
 }

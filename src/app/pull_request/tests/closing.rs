@@ -2,7 +2,7 @@
 
 use super::forge::{self, REQUEST, branch, fake, is_whole, only_revisions_differ, promote};
 use crate::{
-    app::pull_request::{unstaged, withdraw},
+    app::pull_request::merging,
     base::error::Class,
     forge::{Push, Readiness, Repo},
     support::forge::{Kind, When},
@@ -17,7 +17,7 @@ async fn pull_request_is_fetched_before_closing() {
         let number = promote(&fake, REQUEST).await.unwrap().number;
         let forge = forge::forge(&fake);
         let repo = forge.repository().await.unwrap();
-        let close = async || withdraw::close(&forge, &repo, number, &only_revisions_differ).await;
+        let close = async || merging::close(&forge, &repo, number, &only_revisions_differ).await;
         fake.forget();
         fake.store().pull_mut(number).unwrap().merged = Some("0".repeat(40));
         fake.store().pull_mut(number).unwrap().open = false;
@@ -39,7 +39,7 @@ async fn pull_request_is_fetched_before_closing() {
             push: Push::Denied,
             ..repo.clone()
         };
-        let close_theirs = withdraw::close(&forge, &repo_of_others, number, &only_revisions_differ);
+        let close_theirs = merging::close(&forge, &repo_of_others, number, &only_revisions_differ);
         let error = close_theirs.await.unwrap_err();
         assert_eq!(error.class, Class::Denied, "{kind:?} {error}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
@@ -73,7 +73,7 @@ async fn pull_request_is_fetched_before_it_becomes_a_draft() {
         let number = promote(&fake, REQUEST).await.unwrap().number;
         let forge = forge::forge(&fake);
         let repo = forge.repository().await.unwrap();
-        let draft = async |repo| unstaged::make_draft(&forge, repo, number, "reason").await;
+        let draft = async |repo| merging::make_draft(&forge, repo, number, "reason").await;
         fake.forget();
         fake.store().pull_mut(number).unwrap().open = false;
         assert!(draft(&repo).await.unwrap().is_none(), "{kind:?}");

@@ -12,7 +12,6 @@ use crate::{
     app::pull_request::{
         Base, Marker, MarkerKind, Permission,
         branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
-        dispatch,
         merging::{self, MergeAttempt},
         reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge, Rivals},
         waiting::{MergeObstacle, MergeSchedule, Pace, WaitOutcome, WaitTarget, Waiting},
@@ -2019,7 +2018,7 @@ async fn one_run_starts_the_workflow() {
             1,
             Fault::Instead(error(403, "Resource not accessible by integration")),
         );
-        let refused = dispatch::once(&forge, &pull, asked.0, asked.1, "first")
+        let refused = merging::once(&forge, &pull, asked.0, asked.1, "first")
             .await
             .unwrap_err();
         assert_eq!(refused.class, Class::Denied, "{kind:?}");
@@ -2032,13 +2031,13 @@ async fn one_run_starts_the_workflow() {
         };
         fake.fault(("POST", mark), 1, Fault::After(broken()));
         assert!(
-            dispatch::once(&forge, &pull, asked.0, asked.1, "second")
+            merging::once(&forge, &pull, asked.0, asked.1, "second")
                 .await
                 .unwrap()
         );
         for word in ["third", "fourth"] {
             assert!(
-                !dispatch::once(&forge, &pull, asked.0, asked.1, word)
+                !merging::once(&forge, &pull, asked.0, asked.1, word)
                     .await
                     .unwrap()
             );
@@ -2053,12 +2052,12 @@ async fn one_run_starts_the_workflow() {
             ..pull.clone()
         };
         fake.fault(("POST", "/dispatches"), 1, Fault::Silence);
-        let error = dispatch::once(&forge, &other, asked.0, asked.1, "fifth")
+        let error = merging::once(&forge, &other, asked.0, asked.1, "fifth")
             .await
             .unwrap_err();
         assert!(error.class == Class::Unavailable && error.help.unwrap().contains("check whether"));
         assert!(
-            !dispatch::once(&forge, &other, asked.0, asked.1, "sixth")
+            !merging::once(&forge, &other, asked.0, asked.1, "sixth")
                 .await
                 .unwrap()
         );
@@ -2504,7 +2503,7 @@ async fn lost_dispatch_mark_needs_a_person() {
         let once = async |answer: Reply, word: &str| {
             fake.forget();
             fake.fault(("POST", mark), 99, Fault::Instead(answer));
-            let once = dispatch::once(&forge, &pull, "deploy.yml", &commit, word).await;
+            let once = merging::once(&forge, &pull, "deploy.yml", &commit, word).await;
             let error = once.unwrap_err();
             let help = error.help.unwrap_or_default();
             (

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     app::report::json::{FileRow, ImageRow},
-    base::code::Code,
+    base::error::Code,
     config::{self, Operation, SetPath},
     core::{
         changes::{Changes, CommitList, ListedCommit, NotRead, SetState, SourceChanges},

@@ -12,8 +12,7 @@ use std::{
 
 use crate::{
     base::{
-        hex::is_hex,
-        text::{counted, few},
+        text::{counted, few, is_hex},
         untrusted::{self, plain, short as short_text, width},
     },
     contents::{ContentsDifference, PackageDifference},

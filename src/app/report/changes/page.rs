@@ -7,7 +7,7 @@ use super::{
     state_word, subject,
 };
 use crate::{
-    app::report::revision::with_short_ids,
+    app::report::layout::with_short_ids,
     base::untrusted::plain,
     core::changes::{Changes, CommitList, ImageChanges, Origin},
 };

@@ -1,12 +1,30 @@
 //! The document of `status`.
+//!
+//! The document of `builds`.
+//!
+//! The documents of `gates`, `wait`, `branch` and `freshness`.
+//!
+//! The document of `rehearse`.
+//!
+//! The documents of `trust show` and `trust update`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
+use super::{ErrorRow, PullRequest};
 use crate::{
-    config::SetPath,
-    core::{apply::RecoveryState, checks::Check, history::IgnoredClaim},
+    base::{error::Class, text::counted, untrusted::plain},
+    config::{Config, SetPath},
+    core::{
+        apply::RecoveryState,
+        builds::{self, ReadBuild, State},
+        checks::{self, Check, RehearsalVerdict},
+        history::IgnoredClaim,
+    },
+    forge::Gate,
+    oci::{Digest, Platform, Tag, date},
+    trust::{Candidate, Change, PolicyResult, Requirement, RootEntry, SearchResult, SignedName},
 };
 
 /// `repin.status/1`.
@@ -159,5 +177,413 @@ impl BranchRow {
     /// Whether the forge has a different head than this clone.
     pub(crate) fn is_outdated(&self) -> bool {
         self.head.as_ref().is_some_and(|head| *head != self.commit)
+    }
+}
+
+/// `repin.builds/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct BuildsDocument {
+    pub schema: &'static str,
+    pub set_path: SetPath,
+    pub builds: Vec<BuildRow>,
+    pub left_out: usize,
+}
+
+/// One build.
+#[derive(Debug, Serialize)]
+pub(crate) struct BuildRow {
+    pub revision: String,
+    pub created: Option<String>,
+    pub images: Vec<BuildImageRow>,
+    pub state: &'static str,
+    pub detail: String,
+}
+
+/// One image of a build.
+#[derive(Debug, Serialize)]
+pub(crate) struct BuildImageRow {
+    pub name: String,
+    pub tag: String,
+    pub digest: Option<String>,
+}
+
+impl BuildRow {
+    pub(crate) fn new(build: &ReadBuild, state: State, detail: String, config: &Config) -> Self {
+        let mut images = Vec::new();
+        for (image, read) in config.images.iter().zip(&build.images) {
+            let tag = read.tag().map(Tag::to_string);
+            images.push(BuildImageRow {
+                name: image.name.clone(),
+                tag: tag.unwrap_or_else(|| builds::expected_tag(config, &build.text)),
+                digest: read.read().map(|image| image.digest.to_string()),
+            });
+        }
+        Self {
+            revision: build.text.clone(),
+            created: build.created().map(date::format),
+            images,
+            state: state.as_str(),
+            detail,
+        }
+    }
+}
+
+/// `repin.gates/1`: the required statuses of a commit.
+#[derive(Debug, Serialize)]
+pub(crate) struct GatesDocument {
+    pub schema: &'static str,
+    pub r#ref: String,
+    pub commit: Option<String>,
+    pub state: Option<&'static str>,
+    pub gates: Vec<GateRow>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct GateRow {
+    pub context: String,
+    pub state: &'static str,
+    pub url: Option<String>,
+    pub detail: Option<&'static str>,
+}
+
+/// `repin.wait/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct WaitDocument {
+    pub schema: &'static str,
+    pub number: u64,
+    pub state: Option<&'static str>,
+    pub merge_commit: Option<String>,
+    pub dispatched: Vec<String>,
+}
+
+/// `repin.branch/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct BranchDocument {
+    pub schema: &'static str,
+    pub action: &'static str,
+    pub from: String,
+    pub to: String,
+    pub state: &'static str,
+    pub pull_request: Option<PullRequest>,
+    pub commit: Option<String>,
+}
+
+/// `repin.freshness/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct FreshnessDocument {
+    pub schema: &'static str,
+    pub entries: Vec<FreshnessRow>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct FreshnessRow {
+    pub name: String,
+    pub pinned: Option<String>,
+    pub head: Option<String>,
+    pub commits: Option<u64>,
+    pub gap_days: Option<i64>,
+    pub state: Option<&'static str>,
+    pub reason: Option<String>,
+    pub issue: Option<IssueRow>,
+}
+
+/// The tracking issue of a stale reference.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct IssueRow {
+    pub number: u64,
+    pub url: String,
+    pub state: &'static str,
+}
+
+impl GateRow {
+    pub(crate) fn of(gate: &Gate) -> Self {
+        Self {
+            context: gate.context.clone(),
+            state: gate.state.as_str(),
+            url: gate.url.clone(),
+            detail: gate.expiry(),
+        }
+    }
+}
+
+/// `repin.rehearse/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct RehearseDocument {
+    pub schema: &'static str,
+    pub set_path: SetPath,
+    pub sets: Vec<RehearsedSet>,
+    pub ready: usize,
+    pub failed: usize,
+    pub unknown: usize,
+}
+
+/// A set that was rehearsed.
+#[derive(Debug, Serialize)]
+pub(crate) struct RehearsedSet {
+    pub revision: String,
+    pub commit: Option<String>,
+    pub date: Option<String>,
+    pub verdict: RehearsalVerdict,
+    pub checks: Vec<Check>,
+    pub error: Option<ErrorRow>,
+    /// The class of the error.
+    #[serde(skip)]
+    pub class: Option<Class>,
+    /// The number of verified images.
+    #[serde(skip)]
+    pub images: usize,
+    /// Whether no set that is available for rollback is more recent.
+    #[serde(skip)]
+    pub is_latest: bool,
+}
+
+impl RehearseDocument {
+    pub(crate) fn new(set_path: SetPath, sets: Vec<RehearsedSet>) -> Self {
+        let count = |verdict| sets.iter().filter(|set| set.verdict == verdict).count();
+        Self {
+            schema: "repin.rehearse/1",
+            set_path,
+            ready: count(RehearsalVerdict::Ready),
+            failed: count(RehearsalVerdict::Fails),
+            unknown: count(RehearsalVerdict::Unknown),
+            sets,
+        }
+    }
+
+    /// The most recent set that is available for rollback, if it was rehearsed and is not ready.
+    pub(crate) fn latest_not_ready(&self) -> Option<&RehearsedSet> {
+        let mut sets = self.sets.iter();
+        sets.find(|set| set.is_latest && set.verdict != RehearsalVerdict::Ready)
+    }
+}
+
+/// `repin.trust/1`: the signatures and attestations of images.
+#[derive(Debug, Serialize)]
+pub(crate) struct TrustDocument {
+    pub schema: &'static str,
+    pub images: Vec<TrustImage>,
+    pub errors: Vec<ErrorRow>,
+}
+
+/// The signatures and attestations of one digest.
+#[derive(Debug, Serialize)]
+pub(crate) struct TrustImage {
+    pub name: String,
+    pub digest: String,
+    pub platform: Option<String>,
+    pub candidates: Vec<TrustCandidate>,
+    pub unread: usize,
+}
+
+/// One signature or attestation.
+#[derive(Debug, Serialize)]
+pub(crate) struct TrustCandidate {
+    pub bundle: String,
+    pub kind: Option<&'static str>,
+    pub predicate_type: Option<String>,
+    pub signer: Option<String>,
+    pub issuer: Option<String>,
+    pub source: Option<String>,
+    pub source_ref: Option<String>,
+    pub commit: Option<String>,
+    pub trigger: Option<String>,
+    pub runner: Option<String>,
+    pub key: Option<String>,
+    pub root: Option<String>,
+    pub subject_name: Option<String>,
+    pub verified: bool,
+    pub satisfies: bool,
+    pub reason: String,
+}
+
+impl TrustImage {
+    pub(crate) fn of(
+        name: &str,
+        platform: Option<&Platform>,
+        digest: Digest,
+        found: &SearchResult,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            digest: digest.to_string(),
+            platform: platform.map(ToString::to_string),
+            candidates: found.candidates.iter().map(TrustCandidate::of).collect(),
+            unread: found.unread,
+        }
+    }
+}
+
+impl TrustCandidate {
+    fn of(candidate: &Candidate) -> Self {
+        let verdict = &candidate.verdict;
+        let proof = verdict.proof.as_ref();
+        let certificate = proof.and_then(|proof| proof.certificate.as_ref());
+        Self {
+            bundle: candidate.blob.to_string(),
+            kind: verdict.kind.map(Requirement::as_str),
+            predicate_type: verdict.predicate_type.clone(),
+            signer: certificate.and_then(|found| found.identity.clone()),
+            issuer: certificate.and_then(|found| found.issuer.clone()),
+            source: certificate.and_then(|found| found.source.clone()),
+            source_ref: certificate.and_then(|found| found.source_ref.clone()),
+            commit: certificate.and_then(|found| found.commit.clone()),
+            trigger: certificate.and_then(|found| found.trigger.clone()),
+            runner: certificate.and_then(|found| found.runner.clone()),
+            key: proof.and_then(|proof| Some(proof.key?.to_string())),
+            root: proof.and_then(|proof| proof.root.clone()),
+            subject_name: match &verdict.signed_name {
+                SignedName::Own(name) | SignedName::Other(name) if proof.is_some() => {
+                    Some(name.clone())
+                }
+                _ => None,
+            },
+            verified: proof.is_some(),
+            satisfies: matches!(verdict.result, PolicyResult::Satisfied(_)),
+            reason: checks::candidate_reason(verdict),
+        }
+    }
+}
+
+impl TrustDocument {
+    /// The document as text: a block for each digest, with up to four lines for each candidate.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for image in &self.images {
+            let platform = image
+                .platform
+                .as_deref()
+                .map_or_else(String::new, |name| format!(" {}", plain(name)));
+            let _ = writeln!(text, "{}{platform}  {}", image.name, image.digest);
+            if image.candidates.is_empty() {
+                text.push_str("  nothing is attached\n");
+            }
+            for candidate in &image.candidates {
+                let kind = plain(
+                    candidate
+                        .kind
+                        .or(candidate.predicate_type.as_deref())
+                        .unwrap_or("(unknown)"),
+                );
+                let verdict = match (candidate.satisfies, candidate.verified) {
+                    (true, _) => "meets the policy",
+                    (false, true) => "verifies, does not meet the policy",
+                    (false, false) => "does not verify",
+                };
+                let _ = writeln!(text, "  {}  {kind}: {verdict}", candidate.bundle);
+                if let Some(name) = &candidate.subject_name {
+                    let _ = writeln!(text, "    for {}", plain(name));
+                }
+                if let Some(commit) = &candidate.commit {
+                    let _ = writeln!(text, "    commit {}", plain(commit));
+                }
+                let _ = writeln!(text, "    {}", candidate.reason);
+            }
+            if image.unread > 0 {
+                let _ = writeln!(text, "  {} more were not read", image.unread);
+            }
+        }
+        text
+    }
+}
+
+/// `repin.trust-update/1`: the current trusted roots, compared with those in use.
+#[derive(Debug, Serialize)]
+pub(crate) struct TrustUpdateDocument {
+    pub schema: &'static str,
+    pub written: bool,
+    pub roots: Vec<RootRow>,
+    pub errors: Vec<ErrorRow>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct RootRow {
+    pub name: &'static str,
+    pub repository: String,
+    pub file: String,
+    pub built_in: bool,
+    pub current: bool,
+    pub changes: Vec<RootChange>,
+}
+
+/// A difference in one authority or log.
+#[derive(Debug, Serialize)]
+pub(crate) struct RootChange {
+    pub change: &'static str,
+    pub kind: &'static str,
+    pub name: String,
+    pub id: String,
+    pub valid_from: Option<String>,
+    pub valid_until: Option<String>,
+    pub previous_from: Option<String>,
+    pub previous_until: Option<String>,
+}
+
+impl RootChange {
+    pub(crate) fn of(change: &Change) -> Self {
+        let RootEntry {
+            kind,
+            name,
+            id,
+            from,
+            until,
+        } = change.entry.clone();
+        let before = change.before.as_ref();
+        Self {
+            change: change.kind.as_str(),
+            kind: kind.as_str(),
+            name,
+            id,
+            valid_from: from,
+            valid_until: until,
+            previous_from: before.and_then(|entry| entry.from.clone()),
+            previous_until: before.and_then(|entry| entry.until.clone()),
+        }
+    }
+
+    fn is_validity_change(&self) -> bool {
+        matches!(self.change, "ended" | "extended")
+    }
+}
+
+impl TrustUpdateDocument {
+    /// The document as text: a line for each root, and up to five lines for each difference.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for root in &self.roots {
+            let place = if root.built_in {
+                "built in".to_owned()
+            } else {
+                plain(&root.file)
+            };
+            let state = match root.changes.len() {
+                _ if root.current => "current".to_owned(),
+                0 => "differs in other fields only".to_owned(),
+                changes => counted(changes, "difference"),
+            };
+            let _ = writeln!(text, "{} ({place}): {state}", root.name);
+            for change in &root.changes {
+                let kind = change.kind.replace('_', " ");
+                let _ = writeln!(text, "  {}: {kind}", change.change);
+                let _ = writeln!(text, "    {}", plain(&change.name));
+                let _ = writeln!(text, "    {}", plain(&change.id));
+                let valid = period(change.valid_from.as_deref(), change.valid_until.as_deref());
+                let _ = writeln!(text, "    valid {valid}");
+                if change.is_validity_change() {
+                    let (from, until) = (&change.previous_from, &change.previous_until);
+                    let valid = period(from.as_deref(), until.as_deref());
+                    let _ = writeln!(text, "    before: valid {valid}");
+                }
+            }
+        }
+        text
+    }
+}
+
+fn period(from: Option<&str>, until: Option<&str>) -> String {
+    match (from, until) {
+        (Some(from), Some(until)) => format!("from {from} until {until}"),
+        (Some(from), None) => format!("from {from}, without end"),
+        (None, Some(until)) => format!("until {until}"),
+        (None, None) => "without end".to_owned(),
     }
 }

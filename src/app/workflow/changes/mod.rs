@@ -3,7 +3,7 @@
 //! A part that cannot be read is listed with the reason, and the run continues. The exception is a registry
 //! that returns other bytes than those of a digest.
 
-mod contents;
+pub(crate) mod contents;
 mod source;
 
 use super::{Services, SiteHistory, build_order::BuildOrder, request::Request, tags, trust::Trust};

@@ -8,19 +8,19 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CONCURRENT, FleetForge, Services, of_members,
-    panics::{catch, catch_async},
-    surveys::{Absent, state_of, survey_of, surveys},
+    CONCURRENT, FleetForge, Services,
+    member::{Absent, state_of, survey_of, surveys},
+    of_members,
+    outcome::{catch, catch_async},
 };
 use crate::{
     app::{
         fleet::{CloseDocument, CloseRow, ClosedPull, FleetList, FleetOutcome, ListEntry},
-        pull_request::{Marker, MarkerKind, withdraw},
+        pull_request::{Marker, MarkerKind, merging},
         workflow,
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors, SourceText},
+        error::{Class, Code, Error, Errors, SourceText},
         http::{Pace, Shard},
     },
     config::{self, Config, Forge as Configured, Operation, Template, WhenUnconfigured},
@@ -340,7 +340,7 @@ impl Closing<'_> {
         let prefix = member.config.set_path.prefix();
         let only_pins = plan::pin_only_filter(&member.config, &prefix);
         if !self.request.apply {
-            withdraw::permits(writer, pull, &only_pins).await?;
+            merging::permits(writer, pull, &only_pins).await?;
             return Ok(FleetOutcome::Open);
         }
         let deadline = self.services.forge_deadline.deadline();
@@ -348,7 +348,7 @@ impl Closing<'_> {
             return Err(self.deadline_error());
         }
         let repo = &member.state.repo;
-        let closed = withdraw::close(writer, repo, pull.number, &only_pins).await?;
+        let closed = merging::close(writer, repo, pull.number, &only_pins).await?;
         Ok(match closed {
             Some(_) => FleetOutcome::Closed,
             None => FleetOutcome::None,

@@ -13,14 +13,11 @@
 //! stops the work on another.
 
 pub(crate) mod close;
-mod existing_pull;
 mod member;
 mod open;
 mod outcome;
-mod panics;
 mod plan;
 mod stages;
-mod surveys;
 mod walk;
 
 use std::{
@@ -35,8 +32,7 @@ use super::{
 use crate::{
     app::fleet::{FleetDocument, FleetLine, ListEntry, ShardRun, config_sha256},
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         files::WorkTree,
         http::{Pace, Shard},
     },

@@ -17,14 +17,13 @@ use crate::{
             build_order::ResolvedSet,
             changes::{self, ComparedSet},
             engine::{self, Planned, Verification, VerifiedBefore},
-            image_rows,
+            image_contents,
             run::{planned_document, render_body, unplanned_document},
             site::{BranchHead, BranchSite, Site},
         },
     },
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         files::{Files as _, RelPath, Snapshot},
         untrusted::plain,
     },
@@ -184,11 +183,11 @@ impl Walk<'_> {
         pins: &mut PinFacts,
     ) -> Result<(Planned, PlanDocument), Report> {
         let (request, config) = (&self.set_request, &site.config);
-        let mut rows = image_rows::declared(config);
+        let mut rows = image_contents::declared(config);
         let (found, checks) = site.pins(request.operation)?;
         *pins = self.pin_facts(member, &found);
         let counted = engine::count(request, None, config, found, checks, &mut rows)?;
-        image_rows::add_trusted_set(&mut rows, self.set, &member.images);
+        image_contents::add_trusted_set(&mut rows, self.set, &member.images);
 
         // A change that is not needed or already proposed costs no request for history.
         let images = self.set.images_of(&member.images);

@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Walk,
-    member::Member,
+    member::{Absent, Member, state_of},
     outcome::Report,
-    surveys::{Absent, state_of},
 };
 use crate::{
     app::{
@@ -21,7 +20,7 @@ use crate::{
             stages::{JudgedSet, MergeSource, StageVerdicts, digests_there},
         },
     },
-    base::{code::Code, error::Error},
+    base::error::{Code, Error},
     config::{self, Config, Operation, SetPath, SourceRepository, Stage, StageSet},
     forge::fleet::{ConfigFile, ContentRequest, RepositoryName, RepositoryState, SurveyRequest},
 };

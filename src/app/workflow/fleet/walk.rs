@@ -8,11 +8,9 @@ use tokio::time::Instant;
 
 use super::{
     CONCURRENT, Recorder, Walk,
-    member::Member,
-    outcome::{Cost, Report},
-    panics::catch_async,
+    member::{Member, surveys},
+    outcome::{Cost, Report, catch_async},
     plan::{Listed, Prepared},
-    surveys::surveys,
 };
 use crate::{
     app::fleet::{FleetOutcome, FleetRow, ListEntry, ShardRun},

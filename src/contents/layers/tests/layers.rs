@@ -505,7 +505,7 @@ fn layer_that_inflates_beyond_the_limit_is_refused() {
         Zeros(4 << 20),
         "gzip",
         limit,
-        crate::contents::layers::stream_hasher::StreamHasher::for_size(0),
+        crate::contents::layers::stream::StreamHasher::for_size(0),
     );
     let kind = plain.skip(2 << 20).unwrap_err();
     assert!(

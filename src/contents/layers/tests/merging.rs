@@ -1,7 +1,7 @@
 //! Merging layers.
 
 use super::*;
-use crate::contents::layers::error::MergeErrorKind;
+use crate::contents::layers::limits::MergeErrorKind;
 
 #[test]
 fn later_layers_replace_and_add() {

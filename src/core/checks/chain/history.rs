@@ -8,11 +8,11 @@ use crate::{
         checks::{
             Check, HistoryFacts, Overrides, StageResult, Status, any_failed, check_agreement,
             check_pins, current_digests,
+            freshness::check_merged,
             history::{
                 Extent, HeldBy, check_history_of_holds, check_hold, check_order, check_provenance,
                 check_provenance_by_digests, check_return, check_shallow_hold,
             },
-            merged::check_merged,
         },
         history::{Digests, Hold, Membership, Order, Promoted, Provenance, UnknownOrder},
         pins::Found,

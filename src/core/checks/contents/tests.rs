@@ -279,3 +279,64 @@ fn unmet_later_contract_only_warns() {
     );
     assert_eq!(checks(&current(CONTRACT), clean()), [] as [&str; 0]);
 }
+
+use crate::config;
+fn facts() -> ImageFacts {
+    ImageFacts {
+        digest: Digest::of(b"new"),
+        media_type: String::new(),
+        platforms: vec![platform_facts(&[])],
+    }
+}
+
+fn config(keys: &str) -> Config {
+    config::example(&format!(
+        "version: 1\nfiles: [a]\nimages: {{ api: {{ repository: ghcr.io/acme/api, pins: 1 }} }}\n{keys}"
+    ))
+}
+
+#[test]
+fn wrong_bytes_of_a_pinned_image_are_no_skip() {
+    for (class, skipped) in [(Class::WrongBytes, false), (Class::MissingContent, true)] {
+        let error = Error::new(class, Code::CONTENT_MISMATCH, "not read");
+        let old = [(Digest::of(b"old"), Err(error))];
+        let config = config("");
+        let image = &config.images[0];
+        let result = check_lost_platforms(&config, image, &facts(), &old, LostPlatforms::Refuse);
+        let statuses: Vec<_> = result.checks.iter().map(|check| check.status).collect();
+        let expected = if skipped { &[Status::Skip][..] } else { &[] };
+        assert_eq!(statuses, expected, "{class:?}");
+        assert_eq!(result.outages.len(), usize::from(!skipped), "{class:?}");
+    }
+}
+
+#[test]
+fn only_declared_platforms_are_required() {
+    let lost = Platform::parse("linux/amd64").unwrap();
+    let old = [(Digest::of(b"old"), Ok(vec![lost]))];
+    for (keys, expected) in [
+        ("", Status::Fail),
+        ("platforms: [linux/arm64]\n", Status::Pass),
+        ("platforms: [Linux/aarch64]\n", Status::Pass),
+        ("platforms: [linux/s390x]\n", Status::Fail),
+    ] {
+        let config = config(keys);
+        let image = &config.images[0];
+        let check = |reaction| {
+            let result = check_lost_platforms(&config, image, &facts(), &old, reaction);
+            assert_eq!(result.checks.len(), 1, "{keys}");
+            result.checks[0].clone()
+        };
+        assert_eq!(check(LostPlatforms::Refuse).status, expected, "{keys}");
+        if expected == Status::Fail {
+            assert_eq!(check(LostPlatforms::Warn).status, Status::Warn);
+            let allowed = check(LostPlatforms::Allow);
+            assert_eq!(allowed.status, Status::Warn);
+            assert!(
+                allowed
+                    .detail
+                    .ends_with("; allowed by --allow-lost-platform")
+            );
+        }
+    }
+}

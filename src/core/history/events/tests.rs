@@ -8,13 +8,13 @@ use crate::{
     core::history::{
         History, HistoryEntry, LineFacts, Provenance, UnknownPast,
         claims::Claims,
-        rules::{PastImage, PastImages},
+        periods::{PastImage, PastImages},
         tests::examples::id,
         walk::{Commit, ConfigState, Content, UnknownContent},
     },
     git::{
         Branch,
-        log::{CommitInfo, Parents},
+        commits::{CommitInfo, Parents},
     },
 };
 

@@ -17,7 +17,7 @@ use crate::{
     },
     git::{
         Branch, ObjectId,
-        log::{CommitInfo, Parents},
+        commits::{CommitInfo, Parents},
     },
     oci::{Digest, Pattern, date},
 };

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config,
-    core::pins::{Finder, read::BLOCK},
+    core::pins::{Finder, lines::BLOCK},
 };
 
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

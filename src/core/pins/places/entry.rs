@@ -14,9 +14,8 @@ use granit_parser::ScalarStyle;
 
 use super::{
     File, Finding, FindingKind,
-    quoting::needs_quotes,
-    uses::Uses,
-    values::{Content, Field, Shape, Via, global_registry, is_signed},
+    marked::Uses,
+    strings::{Content, Field, Shape, Via, global_registry, is_signed, needs_quotes},
     yaml::{Document, Id, Kind, POINTER},
 };
 use crate::{

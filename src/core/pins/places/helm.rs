@@ -3,7 +3,7 @@
 use super::{
     File,
     entry::{Entry, EntryImage, Refusal},
-    values::{Content, Field, Shape, field, global_registry},
+    strings::{Content, Field, Shape, field, global_registry},
     yaml::{Document, Id, Kind},
 };
 use crate::oci::Repository;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{
     File,
     entry::{Entry, EntryImage, Refusal},
-    values::{Field, Via, field},
+    strings::{Field, Via, field},
     yaml::{Document, Id},
 };
 

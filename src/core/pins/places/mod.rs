@@ -14,12 +14,8 @@ mod helm;
 mod keys;
 mod kustomize;
 mod marked;
-mod quoting;
-mod readers;
 mod strings;
 mod unreadable;
-mod uses;
-mod values;
 mod yaml;
 
 use std::{
@@ -49,7 +45,7 @@ use crate::{
 };
 
 pub(super) use marked::marked_image;
-pub(super) use quoting::needs_quotes;
+pub(super) use strings::needs_quotes;
 use unreadable::may_contain_digest;
 
 /// Finds whole references and split pins in files.
@@ -403,7 +399,7 @@ impl File<'_> {
             let entries = self.entries(document, place, kind);
             entry::judge(self, document, place, &entries)
         });
-        let mut findings = read.reduce(readers::reconcile).unwrap_or_default();
+        let mut findings = read.reduce(keys::reconcile).unwrap_or_default();
         if matches!(kind, YamlKind::Helm { .. }) {
             findings.extend(strings::find(self, document, place, kind, depth));
         }

@@ -19,7 +19,7 @@ use crate::{
         checks::{self, Check},
         smoke::{
             self, EngineContext, ImageLocation, Request, Secrets, SmokeReport,
-            secrets::MissingSecret,
+            process::MissingSecret,
         },
     },
     oci::{

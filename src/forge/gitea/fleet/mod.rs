@@ -19,8 +19,7 @@ use serde::Deserialize;
 
 use super::{
     ObjectRow,
-    listing::{CommitListing, PAGE},
-    version::Version,
+    repository::{CommitListing, PAGE, Version},
 };
 use crate::{
     base::error::Error,

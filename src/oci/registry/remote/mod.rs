@@ -6,15 +6,10 @@
 //! of a run share connections and therefore use one runtime.
 
 mod auth;
-mod challenge;
-mod client;
 mod credentials;
 #[cfg(any(test, fuzzing))]
 #[path = "../../../../fuzz/properties/headers.rs"]
 pub(crate) mod fuzzing;
-mod manifest_cache;
-mod pulls;
-mod referrers;
 mod request_error;
 mod settings;
 mod stream;
@@ -22,22 +17,20 @@ mod tags;
 
 use std::{fmt, sync::Arc};
 
-use address::{host_of, is_loopback};
+use crate::base::http::address::{host_of, is_loopback};
 use auth::{Auth, Authorization, Scope};
-use client::RegistryClient;
 use credentials::CredentialStore;
-pub(crate) use pulls::{PULL_HELP, pull_limit_error};
 use request_error::RequestError;
 use reqwest::{
     Method, StatusCode, Url,
     header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
+use settings::RegistryClient;
 pub(crate) use settings::{Environment, Settings};
-pub(crate) use stream::Stream;
+pub(crate) use stream::{PULL_HELP, Stream, pull_limit_error};
 #[cfg(test)]
 pub(crate) use tags::{NextPage, TagPages};
 
-use self::manifest_cache::{Key, ManifestCache};
 use super::{Endpoint, ServerTime, memory::MemoryLimit};
 pub(crate) use crate::base::http::SettingsError;
 use crate::{
@@ -48,6 +41,7 @@ use crate::{
     },
     oci::{Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, TagOrDigest},
 };
+use settings::{Key, ManifestCache};
 
 /// The maximum width of a server's or helper's message, in columns.
 const MAX_MESSAGE: usize = 200;
@@ -403,7 +397,7 @@ impl Remote {
         let mut reply = client.send(&call, until).await?;
         let is_from_registry = reply.url.origin() == self.registry.origin();
         if reply.status == StatusCode::UNAUTHORIZED && is_from_registry {
-            let challenge = match challenge::parse(&reply.headers) {
+            let challenge = match auth::parse(&reply.headers) {
                 Ok(challenge) => challenge,
                 // The registry accepted the user, and does not report its further requirements.
                 Err(_) if authorization.is_some() => {

@@ -1,16 +1,32 @@
 //! The settings of requests to registries: timeouts, roots of trust, and environment variables.
 //!
 //! All of them are arguments: this module uses neither the environment nor the wall clock.
+//!
+//! The HTTP client for registries; its failures become [`RequestError`]s.
+//!
+//! The manifests that a run requested by digest: present ones with their bytes, and missing ones.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use crate::base::http::{REGISTRIES, SharedDeadline};
+use reqwest::StatusCode;
+use tokio::sync::OnceCell;
+
+use super::request_error::RequestError;
+use crate::{
+    base::{
+        error::Error,
+        http::{Call, Client, Deadline, Policy, REGISTRIES, Reply, SharedDeadline, Transport},
+        untrusted::Secrets,
+    },
+    oci::{Digest, RawManifest},
+};
 
 /// The settings of requests to registries.
 ///
@@ -116,5 +132,108 @@ impl Environment {
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The state that all requests share.
+#[derive(Debug)]
+pub(super) struct RegistryClient {
+    pub(super) http: Client,
+    pub(super) secrets: Secrets,
+    /// [`Settings::realms`].
+    pub(super) realms: BTreeMap<String, String>,
+    /// [`Settings::deadline`].
+    all_requests: Option<SharedDeadline>,
+}
+
+impl RegistryClient {
+    pub(super) fn new(settings: Settings, secrets: Secrets, transport: Transport) -> Self {
+        let policy = Policy {
+            attempts: settings.attempts,
+            backoff: settings.backoff,
+            patience: Some(settings.patience),
+            stall_timeout: settings.stall_timeout,
+            document_timeout: settings.document_timeout,
+            stream_timeout: settings.layer_timeout,
+            ..REGISTRIES
+        };
+        Self {
+            http: Client::new(transport, policy, settings.now, secrets.clone()),
+            secrets,
+            realms: settings.realms,
+            all_requests: settings.deadline,
+        }
+    }
+
+    /// The deadline of a request that begins now.
+    pub(super) fn deadline(&self) -> Deadline {
+        let own = self.http.deadline();
+        match &self.all_requests {
+            Some(shared) => own.earlier(shared.deadline()),
+            None => own,
+        }
+    }
+
+    pub(super) async fn send(&self, call: &Call, until: Deadline) -> Result<Reply, RequestError> {
+        self.http
+            .send(call, until)
+            .await
+            .map_err(|failure| RequestError::from_failure(&failure, &self.secrets))
+    }
+
+    /// The error for the document `name`. Redacts the secrets of the run, which a server may repeat:
+    /// every error passes through here.
+    pub(super) fn error(&self, error: RequestError, name: &str) -> Error {
+        let reason = self.secrets.redact(&error.reason);
+        RequestError { reason, ..error }.about(name)
+    }
+
+    /// A status and the error message in the body, safe to show.
+    pub(super) fn status_text(&self, status: StatusCode, body: &[u8]) -> String {
+        super::request_error::status_text(status, body, &self.secrets)
+    }
+}
+
+/// The limit of the kept bytes. Further manifests are requested again.
+const LIMIT: usize = 16 << 20;
+
+/// A manifest, or `None` if it is missing. Concurrent readers wait for one request.
+pub(super) type Slot = Arc<OnceCell<Option<RawManifest>>>;
+
+/// The repository and the digest of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) repository: String,
+    pub(super) digest: Digest,
+}
+
+/// The manifests of a run.
+#[derive(Debug, Default)]
+pub(super) struct ManifestCache(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    slots: HashMap<Key, Slot>,
+    bytes: usize,
+}
+
+impl ManifestCache {
+    pub(super) fn slot(&self, key: &Key) -> Slot {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(kept.slots.entry(key.clone()).or_default())
+    }
+
+    /// Counts the bytes of a manifest after its request. Wrong bytes are not kept.
+    pub(super) fn keep(&self, key: &Key, manifest: Option<&RawManifest>) {
+        let Some(manifest) = manifest else {
+            return;
+        };
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = kept.bytes + manifest.bytes.len();
+        if bytes > LIMIT || Digest::of(&manifest.bytes) != key.digest {
+            kept.slots.remove(key);
+        } else {
+            kept.bytes = bytes;
+        }
     }
 }

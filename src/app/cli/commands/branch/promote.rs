@@ -5,14 +5,13 @@ use clap::Args;
 use super::{Branches, check_branches, conclude, planned_document};
 use crate::{
     app::{
-        cli::{args::IfUnconfigured, commands::gates::table, context::Context, exit::Exit},
+        cli::{args::IfUnconfigured, commands::gates::table, context::Context, output::Exit},
         pull_request::branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
         report::{branch, json::PullRequest},
         workflow::{self, Access, connect_or_skip},
     },
     base::{
-        code::Code,
-        error::{Error, Errors, usage},
+        error::{Code, Error, Errors, usage},
         untrusted::plain,
     },
     config::Forge as Configured,

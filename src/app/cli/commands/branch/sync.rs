@@ -2,10 +2,9 @@
 
 use super::{Branches, check_branches, conclude, planned_document};
 use crate::{
-    app::cli::{context::Context, exit::Exit},
+    app::cli::{context::Context, output::Exit},
     base::{
-        code::Code,
-        error::{Class, Error, Errors, usage},
+        error::{Class, Code, Error, Errors, usage},
         untrusted::plain,
     },
     config::Config,

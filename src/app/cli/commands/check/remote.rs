@@ -5,10 +5,9 @@ use crate::{
         cli::context::Context,
         workflow::{
             SiteHistory, base_policy,
-            pull_limit::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
-            signatures,
+            forge_overview::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
             stages::Stages,
-            trust::Trust,
+            trust::{self, Trust},
         },
     },
     base::error::{Error, Errors},
@@ -295,14 +294,14 @@ fn check_signatures(
         Ok(Provenance::Found(promoted)) => Some(promoted),
         _ => None,
     };
-    let enforcement =
-        match signatures::signature_enforcement(config, promoted, &digests, history.git()) {
-            Ok(enforcement) => enforcement,
-            Err(outage) => return Ok((Vec::new(), vec![outage])),
-        };
+    let enforcement = match trust::signature_enforcement(config, promoted, &digests, history.git())
+    {
+        Ok(enforcement) => enforcement,
+        Err(outage) => return Ok((Vec::new(), vec![outage])),
+    };
     let images: Vec<_> = pinned
         .iter()
         .filter_map(|pinned| Some((pinned.image, pinned.facts.as_ref().ok()?.clone()?)))
         .collect();
-    signatures::verify_pinned(trust, config, &images, revision, enforcement, &cx.services)
+    trust::verify_pinned(trust, config, &images, revision, enforcement, &cx.services)
 }

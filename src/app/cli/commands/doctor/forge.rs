@@ -9,8 +9,7 @@ use crate::{
         workflow::{Access, connection, no_token_error},
     },
     base::{
-        code::Code,
-        error::{Class, Error},
+        error::{Class, Code, Error},
         http::{ServerTime, address::host_of},
     },
     config::{Config, PruneBackend},

@@ -8,11 +8,13 @@ use crate::{
     app::{
         cli::context::Context,
         report::doctor::DoctorRow,
-        workflow::{self, BranchRole, HistoryBranch, signatures, trust::Trust},
+        workflow::{
+            self, BranchRole, HistoryBranch,
+            trust::{self, Trust},
+        },
     },
     base::{
-        code::Code,
-        error::{Class, Error},
+        error::{Class, Code, Error},
         files::WorkTree,
         text::counted,
     },
@@ -312,7 +314,7 @@ pub(super) fn roots(config: &Config, cx: &Context) -> Vec<DoctorRow> {
         Ok(trust) => trust,
         Err(errors) => return DoctorRow::errors(code, &errors),
     };
-    if let Err(errors) = signatures::check_since(config) {
+    if let Err(errors) = trust::check_since(config) {
         return DoctorRow::errors(code, &errors);
     }
     let now = (cx.services.environment.clock)();

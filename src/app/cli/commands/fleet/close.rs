@@ -8,7 +8,7 @@ use super::read_list;
 use crate::{
     app::{
         cli::{
-            args::revisions, context::Context, exit::Exit, format::Format, step_files::StepFiles,
+            args::revisions, context::Context, format::Format, output::Exit, write_file::StepFiles,
         },
         fleet::{CloseDocument, FleetOutcome, close_summary, close_table},
         report::github::with_help,

@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args};
 
 use crate::{
     app::{
-        cli::{context::Context, exit::Exit, format::Format},
+        cli::{context::Context, format::Format, output::Exit},
         report::json::TextDocument,
         workflow::fleet_reader,
     },

@@ -7,11 +7,15 @@ use clap::Args;
 use super::{print_report, read_file, read_list};
 use crate::{
     app::{
-        cli::{context::Context, exit::Exit, format::Format, step_files::StepFiles},
+        cli::{context::Context, format::Format, output::Exit, write_file::StepFiles},
         fleet::{FleetDocument, Merger},
         workflow::output_file::OutputFile,
     },
-    base::{code::Code, error::Errors, text::counted, untrusted::plain},
+    base::{
+        error::{Code, Errors},
+        text::counted,
+        untrusted::plain,
+    },
 };
 
 const HELP: &str = "\

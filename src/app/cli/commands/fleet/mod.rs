@@ -4,8 +4,6 @@ mod close;
 mod list;
 mod merge;
 mod promote;
-mod report_file;
-mod shard;
 
 use std::path::Path;
 
@@ -13,13 +11,12 @@ use clap::{Args, Subcommand};
 
 use crate::{
     app::{
-        cli::{context::Context, exit::Exit, format::Format, step_files::StepFiles},
+        cli::{context::Context, format::Format, output::Exit, write_file::StepFiles},
         fleet::{self, FleetCause, FleetDocument, FleetList},
         report::github::with_help,
     },
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         input_file,
         untrusted::workflow::Commands,
     },

@@ -1,7 +1,16 @@
 //! `repin fleet promote` and `repin fleet rollback`: move the pins in the repositories of a list.
+//!
+//! The report of a shard as a file: one line for each repository, synced before the next repository.
+//!
+//! The file is never an input of a run. A run appends to the lines of earlier runs, and removes a truncated
+//! last line, because the next line would continue it.
+//!
+//! The shard of a process, from `--shard` or from the environment of an engine.
 
 use std::{
     collections::HashSet,
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
     num::NonZero,
     path::{Path, PathBuf},
     time::Duration,
@@ -9,30 +18,26 @@ use std::{
 
 use clap::Args;
 
-use super::{
-    print_report, read_file, read_list,
-    report_file::{ReportFile, line_bytes},
-    shard,
-};
+use super::{print_report, read_file, read_list};
 use crate::{
     app::{
         cli::{
             args::{PullRequestState, duration, revisions, whole_number},
             commands::set,
             context::Context,
-            exit::Exit,
             format::Format,
-            step_files::StepFiles,
+            output::Exit,
+            write_file::StepFiles,
         },
-        fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, shard_of, table},
+        fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, table},
         workflow::{
+            Environment,
             fleet::{self, FleetRequest, FleetRun, SetFile},
             output_file::OutputFile,
         },
     },
     base::{
-        code::Code,
-        error::{Error, Errors, usage},
+        error::{Code, Error, Errors, usage},
         http::Shard,
         text::counted,
     },
@@ -102,8 +107,8 @@ struct FleetOptions {
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
     /// Only the repositories of shard K of N, counted from 0; auto: from the environment of the job
-    #[arg(long, value_name = "K/N|auto", value_parser = shard::parse)]
-    shard: Option<shard::ShardChoice>,
+    #[arg(long, value_name = "K/N|auto", value_parser = parse)]
+    shard: Option<ShardChoice>,
     /// Open pull requests in this state
     #[arg(long, value_name = "STATE")]
     pr: Option<PullRequestState>,
@@ -160,7 +165,7 @@ fn run(
     let config = cx.load_any()?;
     let open = cx.pull_request_state(options.pr)?;
     let out = output_file(options, set_file, &config, cx)?;
-    let shard = shard::of_process(options.shard, &cx.services.environment)?;
+    let shard = of_process(options.shard, &cx.services.environment)?;
     let list = read_list(&options.list, cx)?;
     let request = FleetRequest {
         operation,
@@ -257,7 +262,7 @@ fn selected(
             let owner = name.split_once('/').map(|(owner, _)| owner);
             owner.is_some_and(|owner| owner.eq_ignore_ascii_case(wanted))
         });
-        if shard_of(&name, shard.count.into()) == u64::from(shard.number)
+        if crate::app::fleet::shard_of(&name, shard.count.into()) == u64::from(shard.number)
             && is_of_owner
             && only.as_ref().is_none_or(|only| only.contains(&name))
         {
@@ -312,6 +317,175 @@ fn sha256(text: &str) -> Result<Digest, String> {
     Digest::from_hex(digits).map_err(|error| error.to_string())
 }
 
+/// The prefix of every line.
+const PREFIX: &[u8] = b"{\"schema\":\"repin.fleet-line/1\"";
+/// The maximum length of a line, in bytes.
+const MAX_LINE: u64 = 16 * 1024 * 1024;
+
+pub(super) struct ReportFile {
+    name: PathBuf,
+    file: File,
+}
+
+impl ReportFile {
+    /// Opens the file of `--out`, and completes or removes a truncated last line; `None` for standard
+    /// output.
+    pub(super) fn open(out: &OutputFile) -> Result<Option<Self>, Errors> {
+        let Some(mut file) = out.open_for_append()? else {
+            return Ok(None);
+        };
+        let name = out.typed();
+        let fail = |error| unwritable(name, &error);
+        let (length, last) = last_line(&mut file).map_err(fail)?;
+        if !last.is_empty() {
+            if FleetLine::parse(&last).is_ok() {
+                file.write_all(b"\n").map_err(fail)?;
+            } else if last.starts_with(PREFIX) || PREFIX.starts_with(&last) {
+                file.set_len(length - last.len() as u64).map_err(fail)?;
+            } else {
+                let message = format!("{} is not a report of a fleet", name.display());
+                let error = Error::input(Code::FLEET_REPORT, message);
+                return Err(error.help("pass another file to --out").into());
+            }
+        }
+        Ok(Some(Self {
+            name: name.to_owned(),
+            file,
+        }))
+    }
+
+    /// Appends and syncs a line.
+    pub(super) fn append(&mut self, line: &FleetLine) -> Result<(), Errors> {
+        let bytes = line_bytes(line)?;
+        self.file
+            .write_all(&bytes)
+            .and_then(|()| self.file.sync_data())
+            .map_err(|error| unwritable(&self.name, &error))
+    }
+}
+
+pub(super) fn line_bytes(line: &FleetLine) -> Result<Vec<u8>, Errors> {
+    line.bytes().map_err(|error| Errors::io(error.to_string()))
+}
+
+/// The length of a file, and the bytes after its last line break.
+fn last_line(file: &mut File) -> std::io::Result<(u64, Vec<u8>)> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_LINE)))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    let start = memchr::memrchr(b'\n', &end).map_or(0, |at| at + 1);
+    Ok((length, end.split_off(start)))
+}
+
+fn unwritable(name: &Path, error: &std::io::Error) -> Errors {
+    Errors::io(format!("cannot write {}: {error}", name.display()))
+}
+
+/// The maximum number of shards. More would not be faster, because they share the limits of the token.
+const MAX_SHARDS: u32 = 100_000;
+
+/// The value of `--shard`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ShardChoice {
+    /// From the environment of the job.
+    Auto,
+    Given(Shard),
+}
+
+pub(super) fn parse(text: &str) -> Result<ShardChoice, String> {
+    if text == "auto" {
+        return Ok(ShardChoice::Auto);
+    }
+    let (number, count) = text
+        .split_once('/')
+        .and_then(|(number, count)| Some((number.parse().ok()?, count.parse().ok()?)))
+        .ok_or("expected K/N, such as `0/4`, or `auto`")?;
+    shard_of(number, count).map(ShardChoice::Given)
+}
+
+/// Shard `number` of `count`, counted from 0.
+fn shard_of(number: u32, count: u32) -> Result<Shard, String> {
+    if count > MAX_SHARDS {
+        return Err(format!("there can be at most {MAX_SHARDS} shards"));
+    }
+    if number >= count {
+        return Err(format!(
+            "shard {number} of {count} does not exist: they are counted from 0"
+        ));
+    }
+    Ok(Shard { number, count })
+}
+
+/// The variables in which an engine numbers jobs.
+struct Engine {
+    number: &'static str,
+    count: &'static str,
+    /// The number of the first job.
+    first: u32,
+}
+
+/// A Kubernetes Indexed Job does not provide the number of jobs, so `REPIN_SHARDS` must contain it.
+const ENGINES: [Engine; 3] = [
+    Engine {
+        number: "JOB_COMPLETION_INDEX",
+        count: "REPIN_SHARDS",
+        first: 0,
+    },
+    Engine {
+        number: "BUILDKITE_PARALLEL_JOB",
+        count: "BUILDKITE_PARALLEL_JOB_COUNT",
+        first: 0,
+    },
+    Engine {
+        number: "CI_NODE_INDEX",
+        count: "CI_NODE_TOTAL",
+        first: 1,
+    },
+];
+
+/// The shard of this process; without `--shard`, the only one.
+pub(super) fn of_process(
+    choice: Option<ShardChoice>,
+    environment: &Environment,
+) -> Result<Shard, Errors> {
+    match choice {
+        None => Ok(Shard {
+            number: 0,
+            count: 1,
+        }),
+        Some(ShardChoice::Given(shard)) => Ok(shard),
+        Some(ShardChoice::Auto) => from_engine(environment),
+    }
+}
+
+fn from_engine(environment: &Environment) -> Result<Shard, Errors> {
+    let engine = ENGINES
+        .iter()
+        .find(|engine| environment.filled(engine.number).is_some());
+    let Some(engine) = engine else {
+        let names = ENGINES.map(|engine| engine.number).join(", ");
+        return Err(usage(format!("--shard auto: none of {names} is set")));
+    };
+    let number = variable(engine.number, environment)?;
+    let count = variable(engine.count, environment)?;
+    let Some(from_zero) = number.checked_sub(engine.first) else {
+        let (name, first) = (engine.number, engine.first);
+        return Err(usage(format!(
+            "--shard auto: {name} is {number}, expected {first} or more"
+        )));
+    };
+    shard_of(from_zero, count).map_err(|reason| usage(format!("--shard auto: {reason}")))
+}
+
+fn variable(name: &str, environment: &Environment) -> Result<u32, Errors> {
+    let Some(value) = environment.filled(name) else {
+        return Err(usage(format!("--shard auto: {name} is not set")));
+    };
+    let number = value.to_str().and_then(|value| value.parse().ok());
+    number.ok_or_else(|| usage(format!("--shard auto: {name} is not a whole number")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,5 +497,18 @@ mod tests {
             assert!(pace(wrong).is_err(), "{wrong}");
         }
         assert!(sha256(&"a".repeat(64)).is_ok() && sha256("abc").is_err());
+    }
+
+    #[test]
+    fn shards_are_strict() {
+        assert_eq!(parse("auto"), Ok(ShardChoice::Auto));
+        let given = Shard {
+            number: 2,
+            count: 3,
+        };
+        assert_eq!(parse("2/3"), Ok(ShardChoice::Given(given)));
+        for wrong in ["3/3", "0/0", "1", "a/3", "-1/3", "1/100001", "1/3/4", ""] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

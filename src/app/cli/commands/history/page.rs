@@ -11,11 +11,10 @@ use crate::{
         report::history_page,
         workflow::{
             SiteHistory,
-            changes::{ComparedSet, Comparison, compare},
+            changes::{ComparedSet, Comparison, compare, contents::set_diffs},
             connection,
             output_file::OutputFile,
-            set_diffs::set_diffs,
-            set_files::set_files,
+            site::set_files,
         },
     },
     base::{

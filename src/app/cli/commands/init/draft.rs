@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    artifacts::{self, Artifacts},
-    remote::GitRemote,
-    selection::Chosen,
-    signers, tag_form,
+    question::{self, Artifacts, Chosen},
+    remote::{self, GitRemote},
+    tag_form,
 };
 use crate::{
     app::{
@@ -18,8 +17,7 @@ use crate::{
         workflow::Services,
     },
     base::{
-        code::Code,
-        error::{Error, Errors, SourceText},
+        error::{Code, Error, Errors, SourceText},
         files::{RelPath, WorkTree},
         text::{counted, few},
     },
@@ -107,7 +105,7 @@ impl Draft {
         let mut seen = BTreeSet::new();
         starter.remarks.retain(|remark| seen.insert(remark.clone()));
         if unavailable.is_none() {
-            let signers = signers::signers(&config, &found, services);
+            let signers = remote::signers(&config, &found, services);
             starter.signer = signers.proposal;
             warnings.extend(signers.warning);
             unavailable = signers.unavailable;
@@ -156,7 +154,7 @@ fn images_of<'c>(
     if chosen.unavailable.is_some() {
         return Ok(None);
     }
-    let Artifacts { names, unavailable } = artifacts::find(config, found, services);
+    let Artifacts { names, unavailable } = question::find(config, found, services);
     let mut images = None;
     if !names.is_empty() {
         images = Some(chosen.without(&names)?);

@@ -1,10 +1,34 @@
 //! The remote of the repository, and its forge.
+//!
+//! The proposal of a `verify` block: one workflow that attested all images of the current set.
+//!
+//! The attestations of the first image are listed before the others, so that a set without
+//! attestations costs one query. An unavailable registry gives a warning, and `init` continues.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use futures_util::future;
 
 use crate::{
-    app::report::starter::StarterForge,
+    app::{
+        report::starter::{StarterForge, StarterSigner},
+        workflow::{Services, trust::Trust},
+    },
+    base::{
+        error::{Error, Errors, Span},
+        files::{RelPath, WorkTree},
+    },
+    config::Config,
+    core::pins::Found,
     git::{Git, HostedRepository},
+    oci::{
+        Digest, TagOrDigest,
+        registry::{Source, resolve},
+    },
+    trust::{
+        Candidate, Certificate, Requirement, RootKind, RootSource, SearchResult, SignedName,
+        Triggers, Verify,
+    },
 };
 
 /// The remote `origin`; each value may be unknown.
@@ -68,4 +92,184 @@ fn forge(hosted: &HostedRepository, root: &Path) -> Option<StarterForge> {
         repository: format!("{}/{}", hosted.owner, hosted.name),
         is_certain,
     })
+}
+
+/// The maximum time for all requests.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The usual files for the output of `gh attestation trusted-root`, next to the configuration.
+const ROOTS: [&str; 2] = ["trusted_root.jsonl", "trusted_root.json"];
+
+#[derive(Default)]
+pub(super) struct Signers {
+    /// The workflow that attested all images.
+    pub(super) proposal: Option<StarterSigner>,
+    /// The reason for a missing proposal, if there may be attestations.
+    pub(super) warning: Option<String>,
+    /// The reason why the attestations could not be listed.
+    pub(super) unavailable: Option<String>,
+}
+
+/// Looks up the attestations of the pinned digests.
+pub(super) fn signers(config: &Config, found: &Found, services: &Services) -> Signers {
+    match common_builders(config, found, services) {
+        Ok(builders) => proposal(builders),
+        Err(errors) => {
+            let errors: Vec<_> = errors.iter().map(Error::text).collect();
+            Signers {
+                unavailable: Some(errors.join("; ")),
+                ..Signers::default()
+            }
+        }
+    }
+}
+
+/// The workflows that attested every image for the commit in its label.
+fn common_builders(
+    config: &Config,
+    found: &Found,
+    services: &Services,
+) -> Result<BTreeSet<StarterSigner>, Errors> {
+    let verify = lookup_policy(config);
+    let trust = Trust::of(&verify, config, &WorkTree::new(&config.root))?;
+    let sources = services.sources_of_images(config)?;
+    let mut pinned = Vec::new();
+    for image in 0..config.images.len() {
+        for digest in found.digests_of(image) {
+            pinned.push((image, digest));
+        }
+    }
+    let Some((first, others)) = pinned.split_first() else {
+        return Ok(BTreeSet::new());
+    };
+    let builders = |(image, digest): &(usize, Digest)| {
+        let (source, digest) = (&sources[*image], *digest);
+        builders(*image, digest, source, config, &trust, services)
+    };
+    let lookup = async {
+        let mut common = builders(first).await?;
+        if common.is_empty() {
+            return Ok(common);
+        }
+        for builders in future::try_join_all(others.iter().map(builders)).await? {
+            common.retain(|builder| builders.contains(builder));
+        }
+        Ok(common)
+    };
+    // The timer must be created within the runtime, which `wait` enters.
+    let lookup = async { tokio::time::timeout(TIMEOUT, lookup).await };
+    let result: Result<Result<_, Error>, _> = services.wait(lookup, "looking for attestations");
+    match result {
+        Ok(builders) => Ok(builders?),
+        Err(_) => Err(Error::unavailable("the registry", "no response within 10 s").into()),
+    }
+}
+
+/// A policy without signers, with the built-in roots and those in the work tree.
+fn lookup_policy(config: &Config) -> Verify {
+    let mut verify = Verify::without_signers();
+    for name in ROOTS {
+        if let Ok(path) = RelPath::parse(name)
+            && config.root.join(name).is_file()
+        {
+            verify.trusted_roots.push(RootSource {
+                name: name.to_owned(),
+                kind: RootKind::File(path),
+                span: Span { start: 0, end: 0 },
+            });
+        }
+    }
+    verify
+}
+
+/// The workflows that attested a digest for the commit in its label.
+async fn builders(
+    image: usize,
+    digest: Digest,
+    source: &Source,
+    config: &Config,
+    trust: &Trust<'_>,
+    services: &Services,
+) -> Result<BTreeSet<StarterSigner>, Error> {
+    let want = TagOrDigest::Digest(digest);
+    let Some(facts) = resolve::resolve(source, &want, &[]).await? else {
+        let subject = format!("{source}{want}");
+        return Err(Error::unavailable(subject, "the pinned digest is missing"));
+    };
+    let revision = facts.first_revision(config.revision.field());
+    let image = &config.images[image];
+    let repositories = image.signed_repositories();
+    let SearchResult {
+        candidates, faults, ..
+    } = trust
+        .examine_everything(
+            source,
+            &image.name,
+            &repositories,
+            digest,
+            revision,
+            services,
+        )
+        .await;
+    let builders: BTreeSet<_> = candidates
+        .iter()
+        .filter_map(|candidate| builder(candidate, revision))
+        .collect();
+    match faults.into_iter().next() {
+        Some(fault) if builders.is_empty() => Err(fault),
+        _ => Ok(builders),
+    }
+}
+
+/// The workflow of a verified attestation for the revision.
+fn builder(candidate: &Candidate, revision: &str) -> Option<StarterSigner> {
+    let verdict = &candidate.verdict;
+    let proof = verdict.proof.as_ref()?;
+    let certificate = proof.certificate.as_ref()?;
+    let (workflow, git_ref) = certificate.workflow()?;
+    let Certificate {
+        issuer,
+        source,
+        source_ref,
+        trigger,
+        commit,
+        runner,
+        ..
+    } = certificate.clone();
+    let is_workflow = workflow.starts_with("https://");
+    let is_named = matches!(verdict.signed_name, SignedName::Own(_));
+    // The proposal uses the default triggers, and `ref` is also compared with the ref of the source.
+    let is_triggered = Triggers::Trusted.allow(trigger.as_deref());
+    let is_branch = git_ref.starts_with("refs/heads/")
+        && source_ref.is_none_or(|source_ref| source_ref == git_ref);
+    let is_for_revision = verdict.kind == Some(Requirement::Attestation) && commit? == revision;
+    (is_workflow && is_named && is_triggered && is_for_revision).then_some(StarterSigner {
+        workflow: workflow.to_owned(),
+        git_ref: is_branch.then(|| git_ref.to_owned()),
+        issuer: issuer?,
+        source: source?,
+        is_hosted: runner.as_deref() == Some("github-hosted"),
+        root: proof.root.clone()?,
+    })
+}
+
+fn proposal(builders: BTreeSet<StarterSigner>) -> Signers {
+    let mut builders: Vec<_> = builders.into_iter().collect();
+    if builders.len() < 2 {
+        return Signers {
+            proposal: builders.pop(),
+            ..Signers::default()
+        };
+    }
+    let names: Vec<_> = builders
+        .iter()
+        .map(|builder| builder.workflow.as_str())
+        .collect();
+    let warning = format!(
+        "all images have attestations of several workflows, so that no `verify` is proposed: {}",
+        names.join(", ")
+    );
+    Signers {
+        warning: Some(warning),
+        ..Signers::default()
+    }
 }

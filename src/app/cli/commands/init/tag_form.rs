@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::selection::Chosen;
+use super::question::Chosen;
 use crate::{
     app::{
         report::starter::{RevisionSettings, StarterRevision},

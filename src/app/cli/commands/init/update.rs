@@ -8,8 +8,8 @@ use crate::{
     app::{
         cli::{
             context::Context,
-            exit::Exit,
             format::Format,
+            output::Exit,
             write_file::{self, TargetFile},
         },
         report::{
@@ -19,8 +19,7 @@ use crate::{
         },
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors, SourceText},
+        error::{Class, Code, Error, Errors, SourceText},
         files::is_reserved,
         text::{counted, few},
         untrusted::plain,
@@ -31,7 +30,7 @@ use crate::{
         outside::{Scope, TrackedTree},
         pins::{
             self, Finder, Found, OccurrenceKind,
-            discover::{environments::environment, narrow},
+            discover::{environment, narrow},
         },
     },
 };

@@ -1,16 +1,18 @@
 //! `repin inventory enumerate` and `repin inventory init`: print the contents of an image, as a listing or as
 //! a contract.
 
-use super::subject::{self, ImageArguments, Subject};
+use super::{ImageArguments, Subject};
 use crate::{
     app::{
-        cli::{check_output::print_checks, context::Context, exit::Exit, format::Format},
+        cli::{
+            change::print_checks, commands::inventory, context::Context, format::Format,
+            output::Exit,
+        },
         report::json::{ContractDocument, EnumerationDocument},
         workflow::image_contents,
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         text::few,
     },
     contents::inventory::{ENUMERATION_SCHEMA, Enumeration, Inventory, ReadingProgress},
@@ -32,8 +34,8 @@ pub(super) fn run(
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
     let config = cx.load()?;
-    let inventory = subject::kinds(&config, subject::configured(&args.image, &config))?;
-    let subject = subject::resolve(args, &config, cx)?;
+    let inventory = inventory::kinds(&config, inventory::configured(&args.image, &config))?;
+    let subject = inventory::resolve(args, &config, cx)?;
     let (found, warnings) = common_listing(&subject, listings(&subject, inventory, cx)?)?;
     print_checks(&warnings, &config, &mut cx.output);
     let (image, digest) = (subject.name.clone(), subject.digest.to_string());

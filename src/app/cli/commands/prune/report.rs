@@ -6,13 +6,12 @@ use crate::{
             context::Context,
             format::{Format, Volume},
             output::Output,
-            step_files::StepFiles,
+            write_file::StepFiles,
         },
         report::prune::{ImageOutcome, PruneDocument, deletion, summary, text, warnings},
     },
     base::{
-        code::Code,
-        error::{Error, Errors},
+        error::{Code, Error, Errors},
         text::counted,
         untrusted::{
             plain,

@@ -7,15 +7,14 @@ use crate::{
         cli::{
             args::{IfUnconfigured, images, strict_bool, whole_number},
             context::Context,
-            exit::Exit,
             format::Format,
+            output::Exit,
         },
         report::prune::RestoreDocument,
         workflow::{Access, check_image_name, no_token_error, prune_backend::prune_backend},
     },
     base::{
-        code::Code,
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         untrusted::plain,
     },
     prune::{Version, backends::Backend},

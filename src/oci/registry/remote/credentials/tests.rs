@@ -27,7 +27,7 @@ fn file(text: &str) -> AuthFile {
 
 /// The user in `file` for a repository, or the reason that the entry is invalid.
 fn user(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
-    match file.entry(&file::keys(host, repository))? {
+    match file.entry(&keys(host, repository))? {
         AuthEntry::Usable { user, .. } => Some(user.clone()),
         AuthEntry::Invalid(reason) => Some((*reason).to_owned()),
     }
@@ -99,10 +99,10 @@ fn keys_are_normalized() {
     let both = entries(&["https://ghcr.io", "ghcr.io"]);
     assert_eq!(user(&both, "ghcr.io", "a").as_deref(), Some("ghcr.io"));
     assert_eq!(
-        file::server(&file::keys("docker.io", "a")),
+        server(&keys("docker.io", "a")),
         "https://index.docker.io/v1/"
     );
-    assert_eq!(file::server(&file::keys("ghcr.io", "a")), "ghcr.io");
+    assert_eq!(server(&keys("ghcr.io", "a")), "ghcr.io");
 }
 
 #[test]
@@ -344,7 +344,7 @@ async fn hanging_helper_is_killed_with_its_children() {
     let path = OsString::from(format!("{}:{path}", directory.path().display()));
     let timeout = std::time::Duration::from_secs(2);
     let secrets = Secrets::default();
-    let result = helper::get_within("test", "ghcr.io", Some(path), &secrets, timeout).await;
+    let result = get_within("test", "ghcr.io", Some(path), &secrets, timeout).await;
     assert!(result.unwrap_err().contains("did not respond"));
     let child = fs::read_to_string(directory.path().join("child")).unwrap();
     let stat = format!("/proc/{}/stat", child.trim());

@@ -1,0 +1,292 @@
+//! The branches that may be the base of the work tree.
+//!
+//! A pull request contains the configuration that selects its base branch, and could select itself. So
+//! its choice counts alone only if the configuration on the default branch makes the same choice.
+//!
+//! The configuration of a set on a base branch, also if the work tree renames or moves it.
+//!
+//! The forge that receives a pull request: the one in the base branch's configuration.
+//!
+//! With `--pr` the base branch's configuration counts. It is fetched from the forge in the work
+//! tree's configuration, so a work tree with another forge, such as the checkout of a pull request,
+//! must receive neither the token nor a branch. The base branches in the clone are compared before
+//! the first request, and the configuration that the forge returns before the first write.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{Services, environment};
+use crate::{
+    base::{
+        error::{Code, Error, Errors},
+        files::{MAX_CONFIG_SIZE, RelPath},
+    },
+    config::{self, Config, FILE_NAME, Forge as Configured, SetPath, is_config_file_of},
+    core::history::{Replaced, replaced_in_index},
+    forge::Target,
+    git::{self, Branch, BranchSources, Git, GitError, ObjectId, TreeFile},
+};
+
+/// The branches that may be the base of the work tree.
+pub(super) struct BaseBranches {
+    pub(super) branches: Vec<Branch>,
+    /// The reasons why further branches are unknown.
+    pub(super) unknown: Vec<String>,
+}
+
+impl BaseBranches {
+    /// Finds the branches in the clone. The remote is queried for its default branch if the clone does not
+    /// record it.
+    pub(super) fn find(config: &Config, git: &Git, services: &Services) -> Result<Self, GitError> {
+        let mut found = Self {
+            branches: Vec::new(),
+            unknown: Vec::new(),
+        };
+        let keys = selecting_keys(config);
+        for branch in selected_branches(keys, git) {
+            found.add(branch?);
+        }
+        let mut defaults = known_defaults(config, git, services);
+        if defaults.is_empty() {
+            match git.promoted_branch(&BranchSources {
+                remote_of: keys.history,
+                ..BranchSources::default()
+            }) {
+                Ok(default) => defaults.push(default),
+                Err(error) if keys.base.is_none() => return Err(error),
+                Err(error) => found.unknown.push(error.to_string()),
+            }
+        }
+        if keys.base.is_none() {
+            // Pull requests are for the default branch, whatever `provenance.branch` selects.
+            found.add(defaults[0].clone());
+        }
+        for default in defaults {
+            match config_at(config, git, &default.tip) {
+                Ok(BaseConfig::Found(base)) => {
+                    let base_keys = selecting_keys(&base);
+                    if base_keys != keys {
+                        found.add(default);
+                        for branch in selected_branches(base_keys, git) {
+                            match branch {
+                                Ok(branch) => found.add(branch),
+                                Err(error) => found.unknown.push(error.to_string()),
+                            }
+                        }
+                    }
+                }
+                // The default branch requires nothing of a new set.
+                Ok(BaseConfig::New) => {}
+                Ok(BaseConfig::Unpaired(_)) | Err(_) => found.add(default),
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, branch: Branch) {
+        add(&mut self.branches, branch);
+    }
+}
+
+/// The base branches that this clone has, without any request: the configured one and the default branch.
+pub(super) fn known_bases(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
+    let keys = selecting_keys(config);
+    let base = keys
+        .base
+        .and_then(|base| remote_branch(base, keys.history, git).ok());
+    distinct(
+        base.into_iter()
+            .chain(known_defaults(config, git, services)),
+    )
+}
+
+/// The default branch as CI states it and as this clone records it.
+fn known_defaults(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
+    let stated = environment::default_branch(&services.environment, Some(git));
+    let history = config.provenance.branch.as_deref();
+    let stated = stated.and_then(|name| remote_branch(&name, history, git).ok());
+    distinct(
+        stated
+            .into_iter()
+            .chain(git.known_default(history).ok().flatten()),
+    )
+}
+
+fn distinct(branches: impl Iterator<Item = Branch>) -> Vec<Branch> {
+    let mut distinct = Vec::new();
+    for branch in branches {
+        add(&mut distinct, branch);
+    }
+    distinct
+}
+
+fn add(branches: &mut Vec<Branch>, branch: Branch) {
+    if !branches.contains(&branch) {
+        branches.push(branch);
+    }
+}
+
+/// The keys of a configuration that select branches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct SelectingKeys<'c> {
+    /// `forge.base`
+    base: Option<&'c str>,
+    /// `provenance.branch`
+    history: Option<&'c str>,
+}
+
+fn selecting_keys(config: &Config) -> SelectingKeys<'_> {
+    let forge = config.forge.as_ref();
+    SelectingKeys {
+        base: forge.and_then(|forge| forge.base.as_deref()),
+        history: config.provenance.branch.as_deref(),
+    }
+}
+
+fn selected_branches(keys: SelectingKeys<'_>, git: &Git) -> Vec<Result<Branch, GitError>> {
+    let base = keys.base.map(|base| remote_branch(base, keys.history, git));
+    let history = keys.history.map(|name| git.branch(Some(name)));
+    base.into_iter().chain(history).collect()
+}
+
+/// A branch of the remote.
+fn remote_branch(name: &str, history: Option<&str>, git: &Git) -> Result<Branch, GitError> {
+    git.promoted_branch(&BranchSources {
+        base: Some(name),
+        remote_of: history,
+        ..BranchSources::default()
+    })
+}
+
+/// The configuration of a set at a commit.
+pub(super) enum BaseConfig {
+    Found(Box<Config>),
+    /// The set is new: the work tree keeps every configuration of the commit.
+    New,
+    /// The work tree lacks these configurations of the commit, and git pairs none with that of the set.
+    Unpaired(Vec<String>),
+}
+
+/// The configuration at a commit, or the reason why it cannot be read. A file with the default name
+/// counts if the work tree has none, and otherwise the file that git pairs with this one: the change may
+/// rename it.
+pub(super) fn config_at(
+    local: &Config,
+    git: &Git,
+    commit: &ObjectId,
+) -> Result<BaseConfig, String> {
+    let mut names = vec![local.file_name()];
+    if !local.root.join(FILE_NAME).exists() {
+        names.push(FILE_NAME);
+    }
+    for name in names {
+        let path = RelPath::parse(name).map_err(|error| error.to_string())?;
+        if let Some(config) = parse_at(git, commit, &path, name, &local.root, &local.set_path)? {
+            return Ok(BaseConfig::Found(Box::new(config)));
+        }
+    }
+    let Replaced { source, removed } =
+        replaced_in_index(git, commit, &local.set_path).map_err(|error| error.to_string())?;
+    if let Some(old) = source {
+        let top = git.with_prefix(Vec::new());
+        let root = git.top().join(old.directory());
+        let config = parse_at(&top, commit, old.file(), &old.to_string(), &root, &old)?;
+        if let Some(config) = config {
+            return Ok(BaseConfig::Found(Box::new(config)));
+        }
+    }
+    let mut removed = BTreeSet::from_iter(removed);
+    let missing = missing(git, commit, &local.set_path).map_err(|error| error.to_string())?;
+    removed.extend(missing);
+    Ok(if removed.is_empty() {
+        BaseConfig::New
+    } else {
+        BaseConfig::Unpaired(removed.into_iter().collect())
+    })
+}
+
+/// Parses a configuration at a commit; `None` if the commit has no such file.
+fn parse_at(
+    git: &Git,
+    commit: &ObjectId,
+    path: &RelPath,
+    name: &str,
+    root: &Path,
+    set_path: &SetPath,
+) -> Result<Option<Config>, String> {
+    let file = git.file(commit, path, MAX_CONFIG_SIZE);
+    let bytes = match file.map_err(|error| error.to_string())? {
+        TreeFile::Content(bytes) => bytes,
+        TreeFile::Absent => return Ok(None),
+        TreeFile::TooLarge => return Err(format!("{name} has more than 1 MiB")),
+    };
+    let parsed = config::parse_bytes(bytes, name, root, set_path, config::parse_past);
+    let config = parsed.map_err(|reason| format!("{name} is invalid: {reason}"))?;
+    Ok(Some(config))
+}
+
+/// The configuration files of a commit that are missing in the work tree, apart from those outside of a
+/// sparse checkout.
+fn missing(git: &Git, commit: &ObjectId, set_path: &SetPath) -> Result<Vec<String>, GitError> {
+    let mut missing = Vec::new();
+    git.regular_files(commit, |path, _| {
+        let is_absent = || git.top().join(path.as_path()).symlink_metadata().is_err();
+        if is_config_file_of(path.as_path(), set_path) && is_absent() {
+            missing.push(path);
+        }
+    })?;
+    let tracked = git::configurations(git.top())?;
+    missing.retain(|path| {
+        let mut tracked = tracked.iter();
+        !tracked.any(|file| file.path == *path && file.sparse.is_some())
+    });
+    Ok(missing.iter().map(ToString::to_string).collect())
+}
+
+/// Checks that the base branches in the clone name the forge of the work tree: the branch that the work
+/// tree's configuration names, and the default branch.
+pub(super) fn check_known_bases(
+    local: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<(), Errors> {
+    let Some(git) = git else {
+        return Ok(());
+    };
+    for branch in known_bases(local, git, services) {
+        // An unreadable configuration proves nothing; that of the forge is compared later.
+        if let Ok(BaseConfig::Found(base)) = config_at(local, git, &branch.tip) {
+            check_same(local, &base, &branch.name, Some(git))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the configurations of the base branch and of the work tree name the same forge.
+pub(super) fn check_same(
+    local: &Config,
+    base: &Config,
+    branch: &str,
+    git: Option<&Git>,
+) -> Result<(), Errors> {
+    let (Some(local), Some(base)) = (&local.forge, &base.forge) else {
+        return Ok(());
+    };
+    let origin = git.and_then(|git| git.origin().ok().flatten());
+    let target = |forge: &Configured| Target::resolve(&forge.address(), origin.as_deref());
+    let (local, base) = (target(local), target(base));
+    if local == base {
+        return Ok(());
+    }
+    let describe = |target: Result<Target, _>| match target {
+        Ok(target) => format!("{}/{} at {}", target.owner, target.name, target.api),
+        Err(_) => "an unknown forge".to_owned(),
+    };
+    let message = format!(
+        "`forge` in the work tree names {}, but on {branch} it names {}",
+        describe(local),
+        describe(base)
+    );
+    Err(Errors::from(Error::input(Code::CONFIG, message).help(
+        "run repin in a checkout of the base branch; a change of `forge` takes effect once it is merged there and fetched",
+    )))
+}
