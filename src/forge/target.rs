@@ -88,6 +88,19 @@ impl Target {
         Some(self.page(&[&self.owner, &name])?.into())
     }
 
+    /// The URL of the repository for git. A server whose API has another URL than usual is expected at the same
+    /// address as the API.
+    pub(crate) fn git_url(&self) -> String {
+        self.clone_url().unwrap_or_else(|| {
+            let mut url = self.api.clone();
+            if let Ok(mut path) = url.path_segments_mut() {
+                path.pop_if_empty()
+                    .extend([&self.owner, &format!("{}.git", self.name)]);
+            }
+            url.into()
+        })
+    }
+
     /// The repository at a URL, if it is on the host of this one.
     pub(crate) fn on_same_host(self, url: &str) -> Option<Self> {
         let own = self.server()?;

@@ -7,6 +7,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fmt,
     io::Read,
     path::Path,
     time::Duration,
@@ -57,6 +58,12 @@ pub(crate) struct Remote {
     pub url: String,
     /// `None`: the credentials that git is configured with.
     pub login: Option<Login>,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_users(&self.url))
+    }
 }
 
 impl Remote {
@@ -138,6 +145,7 @@ impl Git {
             fetches_lazily: true,
             idle: super::IdleProcess::default(),
             kept: None,
+            source: None,
         };
         let output = bare.run("init", &["-q", "--template="], None)?;
         if output.code != Some(0) {

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use super::ObjectId;
 use crate::base::{
-    error::{Code, Error},
+    error::{Class, Code, Error},
     untrusted::shell,
 };
 
@@ -65,6 +65,16 @@ pub enum GitError {
         remote: String,
         /// The message of the failed fetch; untrusted text.
         reason: String,
+    },
+    /// A branch cannot be fetched from the forge.
+    #[error("cannot fetch {branch} from {url}: {reason}")]
+    NotFetched {
+        branch: String,
+        url: String,
+        /// The message of git; untrusted text.
+        reason: String,
+        /// Whether the token was refused.
+        is_denied: bool,
     },
     /// History needs objects that are missing in this partial clone.
     #[error("this partial clone lacks objects that history is read from: {0}")]
@@ -160,6 +170,14 @@ impl GitError {
                  (actions/checkout: persist-credentials: true)",
                 shell(remote)
             ),
+            Self::NotFetched { is_denied: true, .. } => {
+                "give the token of the forge read access to the content of the repository (`contents: read`; Gitea: \
+                 read:repository)"
+                    .into()
+            }
+            Self::NotFetched { url, .. } => {
+                format!("check that git reaches it: git ls-remote {}", shell(url))
+            }
             Self::OtherHistory { selected, other } => other_history_hint(selected, other),
             Self::AmbiguousRemote(_) => "set `provenance.branch` in the configuration, such as upstream/main".into(),
             Self::Partial(_) => "fetch the rest: git fetch --refetch --no-filter".into(),
@@ -200,6 +218,9 @@ impl From<&GitError> for Error {
         let message = error.to_string();
         match error {
             GitError::BareRoot(_) | GitError::TooOld(_) => Self::input(Code::GIT, message),
+            GitError::NotFetched {
+                is_denied: true, ..
+            } => Self::new(Class::Denied, Code::DENIED, message),
             _ => Self::unavailable("git history", message),
         }
         .help(error.hint())

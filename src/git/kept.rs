@@ -137,6 +137,11 @@ impl Git {
         self.keep(command, args, || self.output_or(command, args, expected))
     }
 
+    /// Whether several sets share the repository.
+    pub(super) fn is_shared(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// The result of `read`, which a shared repository calls once for the command and its arguments.
     pub(super) fn keep(
         &self,
@@ -416,7 +421,10 @@ mod tests {
     use crate::{
         base::files::{Files, WorkTree},
         config::{self, Config, SetPath},
-        git::tests::{commit_at, git, id, repository},
+        git::{
+            Newer,
+            tests::{commit_at, git, id, repository},
+        },
     };
 
     #[test]
@@ -594,6 +602,53 @@ mod tests {
         }
         let expected = own(&opened, &tip, &bytes(&[""]));
         assert_eq!(everything.select(&bytes(&[""])), expected);
+    }
+
+    #[test]
+    fn renames_in_a_shared_repository_are_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let tip = example_repository(root);
+        let line = String::from_utf8(
+            Git::open(root)
+                .unwrap()
+                .output("rev-list", &["--first-parent", "HEAD"])
+                .unwrap(),
+        );
+        let line = line.unwrap();
+        let line: Vec<_> = line
+            .lines()
+            .map(|line| ObjectId::parse(line.as_bytes()).unwrap())
+            .collect();
+        let shared = SharedGit::open(root, []).unwrap().at(root).unwrap();
+        let own = Git::open(root).unwrap();
+        let mut found = 0;
+        for pathspec in [":(top,glob)**/x", ":(top)c/", ":(top,glob)**/*"] {
+            let pathspecs = bytes(&[pathspec]);
+            for pair in line.windows(2) {
+                let newer = Newer::Commit {
+                    id: &pair[0],
+                    tip: &tip,
+                };
+                let renames = own.renames(&pair[1], newer, &pathspecs).unwrap();
+                found += renames.renamed.len() + renames.deleted.len();
+                assert_eq!(
+                    shared.renames(&pair[1], newer, &pathspecs).unwrap(),
+                    renames
+                );
+            }
+        }
+        assert!(found > 6, "{found}");
+        let asked = |command| {
+            let outputs = &shared.kept.as_ref().unwrap().outputs.lock().unwrap();
+            outputs
+                .keys()
+                .filter(|query| query.command == command)
+                .count()
+        };
+        assert_eq!(asked("log"), 3);
+        // Most commits delete nothing.
+        assert!(asked("diff-tree") < line.len(), "{}", asked("diff-tree"));
     }
 
     #[test]

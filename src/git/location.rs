@@ -97,6 +97,19 @@ impl Location {
         self.repository.is_some() && work_tree(self) == work_tree(other)
     }
 
+    /// The top of a repository of repin's own, which may be inside a `.git`.
+    pub(super) fn own(directory: &Path) -> Self {
+        Self {
+            root: directory.to_owned(),
+            repository: Some(Repository {
+                work_tree: directory.to_owned(),
+                git_dir: directory.join(".git"),
+                owned: true,
+            }),
+            prefix: Vec::new(),
+        }
+    }
+
     /// A directory without a repository.
     pub(super) fn outside(root: &Path) -> Self {
         Self {

@@ -28,6 +28,7 @@ mod kept;
 mod location;
 mod ls_files;
 pub(crate) mod merge;
+mod mirror;
 mod objects;
 mod promoted_branch;
 mod remotes;
@@ -61,6 +62,7 @@ pub(crate) use ls_files::{
     TrackedFile, configurations, is_ignored, is_in_repository, is_tracked, tracking, untracked,
     work_tree, work_tree_at,
 };
+pub(crate) use mirror::Mirror;
 pub(crate) use promoted_branch::{Branch, BranchSources};
 pub(crate) use remotes::HostedRepository;
 
@@ -89,6 +91,8 @@ pub(crate) struct Git {
     idle: IdleProcess,
     /// The output that several sets share; `None` in a run for one set.
     kept: Option<Arc<Kept>>,
+    /// The remote that missing contents are fetched from; `None`: they are an error.
+    source: Option<Arc<Remote>>,
 }
 
 /// The help of an error that a shallow clone causes.
@@ -155,6 +159,7 @@ impl Git {
             fetches_lazily: true,
             idle: IdleProcess::default(),
             kept: None,
+            source: None,
         };
         git.shallow = git.boundary()?;
         Ok(git)

@@ -104,6 +104,13 @@ impl Git {
 
     /// The content of a blob; `None` if it is larger than `most` bytes.
     pub(crate) fn blob(&self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
+        match self.present_blob(id, most) {
+            Err(GitError::Missing(_)) if self.fetch_missing(&[id])? => self.present_blob(id, most),
+            read => read,
+        }
+    }
+
+    fn present_blob(&self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
         self.cat_file(|process| {
             process.send(&[id])?;
             let size = process.content_size(&id)?;
@@ -190,6 +197,7 @@ impl Git {
             git: self.clone(),
             digest: Box::new(digest),
             pending: Vec::new(),
+            absent: Vec::new(),
             digests: HashMap::new(),
         }
     }
@@ -203,6 +211,8 @@ pub(crate) struct Objects<T> {
     git: Git,
     digest: Box<Digest<T>>,
     pending: Vec<ObjectId>,
+    /// Requested contents that are missing here and will be fetched together.
+    absent: Vec<ObjectId>,
     digests: HashMap<ObjectId, T>,
 }
 
@@ -219,6 +229,15 @@ impl<T> Objects<T> {
     /// The digests of all requested contents that have one.
     pub(crate) fn finish(mut self) -> Result<HashMap<ObjectId, T>, GitError> {
         self.read_pending()?;
+        let absent = std::mem::take(&mut self.absent);
+        if !absent.is_empty() {
+            self.git.fetch_missing(&absent)?;
+            self.git.source = None;
+            for id in absent {
+                self.request(id)?;
+            }
+            self.read_pending()?;
+        }
         Ok(self.digests)
     }
 
@@ -227,11 +246,18 @@ impl<T> Objects<T> {
         if pending.is_empty() {
             return Ok(());
         }
-        let (digest, digests) = (&mut self.digest, &mut self.digests);
+        let (digest, digests, absent) = (&mut self.digest, &mut self.digests, &mut self.absent);
+        let has_source = self.git.source.is_some();
         self.git.cat_file(|process| {
             process.send(&pending)?;
             for id in pending {
-                let size = process.content_size(&id)?;
+                let size = match process.content_size(&id) {
+                    Err(GitError::Missing(_)) if has_source => {
+                        absent.push(id);
+                        continue;
+                    }
+                    size => size?,
+                };
                 let read = |content: &mut dyn Read| {
                     digests.extend(digest(&id, content)?.map(|digest| (id, digest)));
                     Ok(())
@@ -465,6 +491,10 @@ impl Git {
                 _ => {}
             }
         })?;
+        if self.source.is_some() {
+            let ids: Vec<_> = wanted.iter().map(|(_, id)| *id).collect();
+            self.fetch_missing(&self.missing(&ids)?)?;
+        }
         for (path, id) in wanted {
             match self.blob(id, most)? {
                 Some(content) => found.files.insert(path, content),
@@ -492,7 +522,7 @@ impl Git {
 
     /// Visits the mode, the id and the path of every entry of a tree except directories: `MODE TYPE ID`,
     /// a tab, the path, a NUL.
-    fn entries(
+    pub(super) fn entries(
         &self,
         commit: &ObjectId,
         mut visit: impl FnMut(&[u8], ObjectId, &[u8]),

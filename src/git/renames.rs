@@ -25,7 +25,11 @@ pub(crate) struct OldFile {
 /// The newer state of a comparison.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Newer<'c> {
-    Commit(&'c ObjectId),
+    /// A commit on the first-parent line of `tip`, compared with its first parent.
+    Commit {
+        id: &'c ObjectId,
+        tip: &'c ObjectId,
+    },
     Index,
 }
 
@@ -40,9 +44,12 @@ impl Git {
         let options = ["-z", "--find-renames=50%", "-l1000", "--raw", "--no-abbrev"];
         let mut args: Vec<OsString> = options.map(OsString::from).to_vec();
         let command = match new {
-            Newer::Commit(new) => {
+            Newer::Commit { id, tip } => {
+                if !self.may_delete(id, tip, pathspecs)? {
+                    return Ok(Renames::default());
+                }
                 args.push("-r".into());
-                args.extend([old, new].map(|commit| commit.to_string().into()));
+                args.extend([old, id].map(|commit| commit.to_string().into()));
                 COMMAND
             }
             Newer::Index => {
@@ -53,6 +60,34 @@ impl Git {
         args.push("--".into());
         args.extend(pathspecs.iter().cloned().map(OsString::from_vec));
         parse(&self.kept_output(command, &args, &[])?.1)
+    }
+
+    /// Whether a commit on the first-parent line of `tip` may delete or rename a file that the pathspecs
+    /// select. Only a repository that several sets share answers it without a comparison, by one log.
+    fn may_delete(
+        &self,
+        commit: &ObjectId,
+        tip: &ObjectId,
+        pathspecs: &[Vec<u8>],
+    ) -> Result<bool, GitError> {
+        if !self.is_shared() {
+            return Ok(true);
+        }
+        let tip = tip.to_string();
+        let options = [
+            "--first-parent",
+            "--diff-merges=first-parent",
+            "--diff-filter=D",
+            "--no-renames",
+            "--no-patch",
+            "--format=%H",
+            &tip,
+            "--",
+        ];
+        let mut args: Vec<OsString> = options.map(OsString::from).to_vec();
+        args.extend(pathspecs.iter().cloned().map(OsString::from_vec));
+        let (_, listed) = self.kept_output("log", &args, &[])?;
+        Ok(memchr::memmem::find(&listed, commit.to_string().as_bytes()).is_some())
     }
 }
 

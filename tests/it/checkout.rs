@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::support::{
-    forge::{Fake, Kind, TOKEN},
+    forge::{Fake, Fault, Kind, TOKEN, error},
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world},
 };
 
@@ -597,6 +597,7 @@ fn mirrored(world: &World, fake: &Fake) -> String {
     let mut store = fake.store();
     store.push("trunk", "as it is", &files);
     store.name_head("trunk", &head);
+    store.borrow(world.root());
     head
 }
 
@@ -652,13 +653,14 @@ fn pull_request_uses_the_forges_head() {
         git(&merge, &["fetch", "-q", "--unshallow", "origin"]);
         let document = open(&world, &merge, REV_B).exits(1).json();
         assert_eq!(failed(&document), ["rolled_back"], "{document}");
-        // And a shallow one does not know.
+        // A shallow one gets what it does not have from the forge, and stays shallow.
         let shallow = checkout(&world, "clone-s", Fetch::Merge);
-        let document = open(&world, &shallow, REV_B).exits(3).json();
-        assert!(
-            hint(&document).contains("git fetch --unshallow"),
-            "{document}"
-        );
+        unreachable(&shallow);
+        let boundary = fs::read(shallow.join(".git/shallow")).unwrap();
+        let document = open(&world, &shallow, REV_B).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        assert_eq!(fs::read(shallow.join(".git/shallow")).unwrap(), boundary);
+        git(&shallow, &["fsck", "--no-dangling"]);
     }
 }
 
@@ -667,50 +669,34 @@ fn head_that_cannot_be_fetched_is_unavailable() {
     let (world, fake) = hosted(Kind::Github);
     world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
     let clone = checkout(&world, "clone", Fetch::All);
-    let head = mirrored(&world, &fake);
-    // First the remote does not have the commit yet, then the remote is unreachable.
-    git(&world.path("origin.git"), &["gc", "-q", "--prune=now"]);
-    for asked in [true, false] {
-        if !asked {
-            unreachable(&clone);
-        }
-        let ran = open(&world, &clone, REV_B).exits(3);
+    // The remote of the clone is not asked.
+    unreachable(&clone);
+    mirrored(&world, &fake);
+    for (status, exit, hint) in [(502, 3, "git ls-remote"), (403, 4, "contents: read")] {
+        let refusal = error(status, "no");
+        fake.fault(("GET", "/info/refs"), 1, Fault::Instead(refusal));
+        let ran = open(&world, &clone, REV_B).exits(exit);
         let document = ran.json();
-        let fetch = format!("git fetch origin {head}");
-        assert!(hint(&document).contains(&fetch), "{document}");
+        let error = document["error"].to_string();
+        assert!(error.contains("cannot fetch trunk from"), "{error}");
+        assert!(error.contains(hint), "{error}");
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
-    // Another remote may have it.
-    git(
-        &clone,
-        &["remote", "add", "up", world.root().to_str().unwrap()],
-    );
     let document = open(&world, &clone, REV_B).exits(1).json();
     assert_eq!(failed(&document), ["rolled_back"], "{document}");
 }
 
 #[test]
-fn forge_head_without_a_remote_is_unavailable() {
+fn forge_is_enough_without_a_remote() {
     let (world, fake) = hosted(Kind::Github);
     let clone = checkout(&world, "clone", Fetch::All);
     git(&clone, &["remote", "remove", "origin"]);
     world.commit("chore: later");
     mirrored(&world, &fake);
-    for revision in [REV_B, REV_C] {
-        let document = open(&world, &clone, revision).exits(3).json();
-        let error = &document["error"];
-        assert_eq!(error["code"], "unavailable", "{document}");
-        assert!(
-            error["message"].as_str().unwrap().contains("has no remote"),
-            "{document}"
-        );
-        let fetch = format!("git fetch URL {}", world.git(&["rev-parse", "HEAD"]).trim());
-        assert!(
-            error["hint"].as_str().unwrap().contains(&fetch),
-            "{document}"
-        );
-    }
-    assert!(fake.store().open_pulls().is_empty());
+    let document = open(&world, &clone, REV_B).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    open(&world, &clone, REV_C).exits(0);
+    assert_eq!(fake.store().open_pulls().len(), 1);
 }
 
 #[test]
@@ -736,6 +722,7 @@ fn configured_branch_counts_at_the_forge() {
         .map(|(path, text)| (*path, text.as_str()))
         .collect();
     fake.store().push("next", "as it is", &files);
+    fake.store().borrow(world.root());
     let document = open(&world, &clone, REV_B).exits(1).json();
     assert_eq!(failed(&document), ["rolled_back"], "{document}");
     fake.store().refs.remove("trunk");

@@ -17,7 +17,7 @@ use crate::{
         Audience, Forge, Kind, Settings, Target, Token,
         fleet::{FleetReader, RepositoryName},
     },
-    git::Git,
+    git::{Git, Remote},
 };
 
 /// The maximum size of a file that contains a token, in bytes.
@@ -62,6 +62,18 @@ pub(crate) fn connect(
     git: Option<&Git>,
     services: &Services,
 ) -> Result<Access<Forge>, Errors> {
+    Ok(match connect_with_git(config, git, services)? {
+        Access::Granted((forge, _)) => Access::Granted(forge),
+        Access::NoToken(reason) => Access::NoToken(reason),
+    })
+}
+
+/// Selects the configured forge, and its repository for git with the same token.
+pub(super) fn connect_with_git(
+    config: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<Access<(Forge, Remote)>, Errors> {
     let Some(configured) = &config.forge else {
         let problem = Error::input(Code::CONFIG, "the configuration has no `forge` block");
         return Err(Errors::from(problem.help(
@@ -71,7 +83,14 @@ pub(crate) fn connect(
     let target = target(configured, git)?;
     Ok(match token(&target.api, git, &services.environment)? {
         Access::Granted(credential) => {
-            Access::Granted(open(&target, credential.token, configured, services)?)
+            let url = target.git_url();
+            let login = credential
+                .token
+                .git_login(&url)
+                .map_err(|reason| usage(format!("{url}: {reason}")))?;
+            let remote = Remote { url, login };
+            let forge = open(&target, credential.token, configured, services)?;
+            Access::Granted((forge, remote))
         }
         Access::NoToken(reason) => Access::NoToken(reason),
     })

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Environment, Services, base::known_bases, build_order::BuildOrder, environment};
+use super::{
+    Environment, Services, base::known_bases, build_order::BuildOrder, environment,
+    repositories::mirror_directory,
+};
 use crate::{
     base::error::{Class, Code, Error, Errors},
     config::{Config, FormerSet},
@@ -17,7 +20,9 @@ use crate::{
         },
         pins::Found,
     },
-    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, ObjectId},
+    git::{
+        Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, Mirror, ObjectId, Remote,
+    },
     oci::Revision,
 };
 
@@ -26,6 +31,8 @@ use crate::{
 pub(super) struct HeadOnForge {
     pub(super) branch: String,
     pub(super) commit: String,
+    /// The repository for git.
+    pub(super) remote: Remote,
 }
 
 pub(crate) struct SiteHistory {
@@ -122,19 +129,61 @@ pub(crate) fn known_history(
     history::History::of_branch(&git, config, branch).map(Some)
 }
 
-/// The branch up to its head on the forge, which is fetched if it is missing.
-fn fetched_branch(git: &Git, head: &HeadOnForge) -> Result<(Git, HistoryBranch), GitError> {
+/// The branch up to its head on the forge, in the clone if it has the whole branch, otherwise in a mirror, which
+/// fetches what is missing.
+fn fetched_branch(
+    clone: &Git,
+    head: &HeadOnForge,
+    services: &Services,
+) -> Result<(Git, HistoryBranch), GitError> {
     let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
         command: "fetch",
         what: "a malformed commit id as the head on the forge",
     })?;
-    let git = git.with_commit(&tip, &head.branch)?;
-    let name = head.branch.clone();
+    let git = if !clone.is_shallow() && clone.has_commit(&tip)? {
+        clone.clone()
+    } else {
+        mirrored(clone, head, &tip, services)?
+    };
     let branch = HistoryBranch {
-        branch: Branch { name, tip },
+        branch: Branch {
+            name: head.branch.clone(),
+            tip,
+        },
         role: BranchRole::Promoted,
     };
     Ok((git, branch))
+}
+
+/// The mirror of the clone, with the branch up to `tip`.
+fn mirrored(
+    clone: &Git,
+    head: &HeadOnForge,
+    tip: &ObjectId,
+    services: &Services,
+) -> Result<Git, GitError> {
+    let not_fetched = |reason: String, is_denied| GitError::NotFetched {
+        branch: head.branch.clone(),
+        url: head.remote.url.clone(),
+        reason,
+        is_denied,
+    };
+    let directory = mirror_directory(clone, services).map_err(|errors| {
+        let reasons: Vec<_> = errors.by_cause().iter().map(Error::text).collect();
+        not_fetched(reasons.join("; "), false)
+    })?;
+    let mut mirror = Mirror::open(&directory, Some(clone), head.remote.clone())?;
+    if mirror.has_lost_objects()? {
+        mirror = mirror.remake(Some(clone))?;
+    }
+    mirror.fetch(&head.branch).map_err(|error| {
+        let is_denied = matches!(error, GitError::Denied { .. });
+        not_fetched(error.to_string(), is_denied)
+    })?;
+    if !mirror.git().has_commit(tip)? {
+        return Err(not_fetched(format!("the forge did not send {tip}"), false));
+    }
+    Ok(mirror.git().clone())
 }
 
 fn read(
@@ -145,7 +194,7 @@ fn read(
 ) -> Result<Commits, GitError> {
     let clone = services.git(config)?;
     let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
-        fetched_branch(&clone, head)?
+        fetched_branch(&clone, head, services)?
     } else {
         let branch = history_branch(&clone, config, &services.environment)?;
         (clone, branch)

@@ -2,7 +2,7 @@
 //!
 //! Where the source repository of a configuration is hosted.
 
-use std::{io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use reqwest::Url;
 
@@ -104,6 +104,21 @@ pub(crate) fn temporary_directory(services: &Services) -> Result<tempfile::TempD
         .tempdir_in(directory)
         .map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))?;
     services.interruption.removes(directory.path().to_owned());
+    Ok(directory)
+}
+
+/// The directory for the content of the forge's repository: beside the clone, or a temporary one if git's directory
+/// cannot be written.
+pub(super) fn mirror_directory(clone: &Git, services: &Services) -> Result<PathBuf, Errors> {
+    let directory = clone.own_directory().map_err(Error::from)?.join("forge");
+    let is_writable = fs::create_dir_all(&directory).is_ok()
+        && rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok();
+    if is_writable {
+        return Ok(directory);
+    }
+    let temporary = temporary_directory(services)?;
+    let directory = temporary.path().to_owned();
+    services.mirrors.borrow_mut().push(temporary);
     Ok(directory)
 }
 

@@ -15,7 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
-    Access, BranchRole, OpenRequest, Services, SiteHistory, base, connect,
+    Access, BranchRole, OpenRequest, Services, SiteHistory, base,
+    connection::connect_with_git,
     history::{HeadOnForge, Origin},
 };
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
         pins::{self, Finder, Found},
     },
     forge::{Forge, blob_id},
-    git::{self, Git, GitError, ObjectId, TreeFile},
+    git::{self, Git, GitError, ObjectId, Remote, TreeFile},
     trust::Verify,
 };
 
@@ -138,11 +139,11 @@ impl BranchSite {
     pub(super) fn open(config: &Config, services: &Services) -> Result<Access<Self>, Errors> {
         let git = Git::discover(&config.root).map_err(Error::from)?;
         base::check_known_bases(config, git.as_ref(), services)?;
-        let forge = match connect(config, git.as_ref(), services)? {
-            Access::Granted(forge) => forge,
+        let (forge, remote) = match connect_with_git(config, git.as_ref(), services)? {
+            Access::Granted(access) => access,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
-        let work = read(config, git.as_ref(), forge);
+        let work = read(config, git.as_ref(), forge, remote);
         let (config, head) = services.wait(work, "reading the base branch")?;
         Ok(Access::Granted(Self {
             config,
@@ -215,6 +216,7 @@ async fn read(
     local: &Config,
     git: Option<&Git>,
     forge: Forge,
+    remote: Remote,
 ) -> Result<(Config, BranchHead), Errors> {
     let prefix = git.map_or_else(String::new, |git| {
         String::from_utf8_lossy(git.prefix()).into_owned()
@@ -233,7 +235,7 @@ async fn read(
     base.fetch(&forge, &paths, &mut local_content).await?;
     let config = parse(local, &base, &path)?;
     base::check_same(local, &config, &base.branch, git)?;
-    let history = history_of(&forge, &base, &config).await?;
+    let history = history_of(&forge, remote, &base, &config).await?;
     let paths = base.paths(&prefix, &config.scanned, &listed_files(&config));
     base.fetch(&forge, &paths, &mut local_content).await?;
     let files = base.snapshot(&prefix);
@@ -249,7 +251,12 @@ async fn read(
 
 /// The promoted branch and its head on the forge: the branch in `provenance.branch`, or else the
 /// base branch.
-async fn history_of(forge: &Forge, base: &Base, config: &Config) -> Result<HeadOnForge, Errors> {
+async fn history_of(
+    forge: &Forge,
+    remote: Remote,
+    base: &Base,
+    config: &Config,
+) -> Result<HeadOnForge, Errors> {
     let configured = config.provenance.branch.as_deref();
     let name = configured.map_or(base.branch.as_str(), |branch| {
         branch.split_once('/').map_or(branch, |(_, name)| name)
@@ -258,6 +265,7 @@ async fn history_of(forge: &Forge, base: &Base, config: &Config) -> Result<HeadO
         return Ok(HeadOnForge {
             branch: base.branch.clone(),
             commit: base.head.commit.clone(),
+            remote,
         });
     }
     let head = forge.branch(name).await?.ok_or_else(|| {
@@ -272,6 +280,7 @@ async fn history_of(forge: &Forge, base: &Base, config: &Config) -> Result<HeadO
     Ok(HeadOnForge {
         branch: name.to_owned(),
         commit: head.commit,
+        remote,
     })
 }
 

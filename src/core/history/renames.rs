@@ -122,21 +122,31 @@ pub(super) fn origin(
 ) -> Result<Origin, GitError> {
     let oldest = paths.len() - 1;
     let path = &paths[oldest];
+    let Some(LineCommit { id: tip, .. }) = line.last() else {
+        return Ok(Origin::Beginning(0));
+    };
     let mut additions = 0;
     for position in (1..line.len()).rev() {
         let (parent, commit) = (&line[position - 1], &line[position]);
         if commit.added != Some(oldest) {
             continue;
         }
-        let Replaced { source, removed } =
-            replaced(git, &parent.id, Newer::Commit(&commit.id), path)?;
+        let Replaced { source, removed } = replaced(
+            git,
+            &parent.id,
+            Newer::Commit {
+                id: &commit.id,
+                tip,
+            },
+            path,
+        )?;
         additions += 1;
         if let Some(old) = source
             && oldest + 1 < MAX_RENAMES
         {
             return Ok(Origin::Renamed(old));
         }
-        if removed.is_empty() && has_moved_away(git, &line[..position], path, oldest)? {
+        if removed.is_empty() && has_moved_away(git, line, position, path)? {
             return Ok(Origin::Beginning(position));
         }
         if removed.is_empty() && additions < MAX_ADDITIONS {
@@ -199,20 +209,26 @@ fn replaced(
     Ok(Replaced { source, removed })
 }
 
-/// Whether the last configuration at the path at `index` before a commit of the line was renamed, so that
-/// it belongs to another set.
+/// Whether the last configuration at the path before the commit at `position`, which adds one there, was
+/// renamed, so that it belongs to another set.
 fn has_moved_away(
     git: &Git,
     line: &[LineCommit],
+    position: usize,
     path: &ConfigPath,
-    index: usize,
 ) -> Result<bool, GitError> {
-    // The configuration was last at the path before this commit, which removed or moved it.
-    let mut pairs = line.windows(2).rev();
-    let Some([before, removal]) = pairs.find(|pair| pair[1].previous == Some(index)) else {
+    let (Some(LineCommit { id: tip, .. }), index) = (line.last(), line[position].added) else {
         return Ok(false);
     };
-    let newer = Newer::Commit(&removal.id);
+    // The configuration was last at the path before this commit, which removed or moved it.
+    let mut pairs = line[..position].windows(2).rev();
+    let Some([before, removal]) = pairs.find(|pair| pair[1].previous == index) else {
+        return Ok(false);
+    };
+    let newer = Newer::Commit {
+        id: &removal.id,
+        tip,
+    };
     let changes = git.renames(&before.id, newer, &config_pathspecs(path))?;
     let mut renamed = changes.renamed.iter();
     Ok(renamed.any(|(old, _)| old.path == path.path))

@@ -16,6 +16,7 @@ pub mod thousand;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 pub use server::{Asked, Reply};
@@ -300,6 +301,9 @@ impl Shared {
                 .unwrap()
                 .push(format!("the token is in {address}"));
         }
+        if let Some(service) = asked.git_service() {
+            return self.handle_git(asked, service);
+        }
         // The address of a redirect is the server's, and not described.
         let redirected = asked.path.starts_with("/repositories/");
         if let Err(breach) = self.schema.check(asked)
@@ -330,6 +334,46 @@ impl Shared {
             Some(date) => answer.map(|reply| reply.with("date", date)),
             None => answer,
         }
+    }
+
+    /// A request of git, which logs in with a token as the password.
+    fn handle_git(&self, asked: &Asked, service: &str) -> Option<Reply> {
+        let known = TOKENS.map(|token| {
+            let login = STANDARD.encode(format!("x-access-token:{token}"));
+            format!("Basic {login}")
+        });
+        let given = asked
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "authorization");
+        let given: Vec<_> = given.map(|(_, value)| value.as_str()).collect();
+        if !known.iter().any(|known| given == [known.as_str()]) {
+            let status = if given.len() > 1 { 400 } else { 401 };
+            let reply = error(status, "Bad credentials");
+            return Some(reply.with("www-authenticate", "Basic realm=\"forge\""));
+        }
+        self.play(asked, When::Before);
+        let carry_out = || self.store.lock().unwrap().serve_git(asked, service);
+        let reply = match self.fault_for(asked) {
+            None => Some(carry_out()),
+            Some(Fault::Instead(reply)) => Some(reply),
+            Some(Fault::After(reply)) => {
+                carry_out();
+                Some(reply)
+            }
+            Some(Fault::Silence) => {
+                carry_out();
+                None
+            }
+            Some(Fault::Hang | Fault::Cut) => {
+                carry_out();
+                loop {
+                    std::thread::park();
+                }
+            }
+        };
+        self.play(asked, When::After);
+        reply
     }
 
     fn answer(&self, asked: &Asked) -> Option<Reply> {

@@ -1,23 +1,61 @@
-//! The ids of git's objects (SHA-1), computed without the program.
+//! Git's objects (SHA-1): their ids, computed without the program, and a bare repository of them that
+//! `git http-backend` serves.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
+use flate2::{Compression, write::ZlibEncoder};
 use sha1::{Digest as _, Sha1};
 
-use super::store::Files;
+use super::{
+    Asked, Reply,
+    store::{CommitRow, Files},
+};
 
 /// The id of a blob (git-hash-object).
 pub fn blob_id(content: &[u8]) -> String {
     object_id("blob", content)
 }
 
-/// The id of a tree (git-mktree); `None` without files, and if the id of a file is malformed.
+/// The id of a tree (git-mktree); `None` if the id of a file is malformed.
 pub fn tree_id(files: &Files) -> Option<String> {
-    let files: Vec<_> = files.iter().map(|(path, file)| (&**path, file)).collect();
-    (!files.is_empty()).then(|| directory_id(&files))?
+    tree(files, &mut |_| ())
 }
 
-fn directory_id(files: &[(&str, &(String, String))]) -> Option<String> {
+/// The same, with the content of each directory.
+fn tree(files: &Files, visit: &mut dyn FnMut(&[u8])) -> Option<String> {
+    let files: Vec<_> = files.iter().map(|(path, file)| (&**path, file)).collect();
+    directory(&files, visit)
+}
+
+/// The content of a commit (git-commit-tree), made at a time in seconds after the start of 2026.
+pub fn commit(row: &CommitRow, time: u64) -> Vec<u8> {
+    let mut text = format!("tree {}\n", row.tree);
+    for parent in &row.parents {
+        text.extend(["parent ", parent, "\n"]);
+    }
+    let person = format!("Ada <ada@example.com> {} +0000", 1_767_225_600 + time);
+    text.extend([
+        "author ",
+        &person,
+        "\ncommitter ",
+        &person,
+        "\n\n",
+        &row.message,
+    ]);
+    text.into_bytes()
+}
+
+pub fn commit_id(content: &[u8]) -> String {
+    object_id("commit", content)
+}
+
+fn directory(files: &[(&str, &(String, String))], visit: &mut dyn FnMut(&[u8])) -> Option<String> {
     // Git compares the name of a directory with a trailing slash.
     let mut rows = BTreeMap::new();
     let mut directories = BTreeMap::<&str, Vec<_>>::new();
@@ -32,13 +70,12 @@ fn directory_id(files: &[(&str, &(String, String))]) -> Option<String> {
     for (name, files) in directories {
         rows.insert(
             format!("{name}/"),
-            row("40000", name, &directory_id(&files)?)?,
+            row("40000", name, &directory(&files, visit)?)?,
         );
     }
-    Some(object_id(
-        "tree",
-        &rows.into_values().flatten().collect::<Vec<_>>(),
-    ))
+    let content = rows.into_values().flatten().collect::<Vec<_>>();
+    visit(&content);
+    Some(object_id("tree", &content))
 }
 
 fn row(mode: &str, name: &str, id: &str) -> Option<Vec<u8>> {
@@ -53,4 +90,212 @@ fn object_id(kind: &str, content: &[u8]) -> String {
     hash.update(format!("{kind} {}\0", content.len()));
     hash.update(content);
     hex::encode(hash.finalize())
+}
+
+/// A bare repository of the objects that a forge keeps.
+pub struct Repository {
+    directory: tempfile::TempDir,
+    written: BTreeSet<String>,
+}
+
+impl Repository {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for path in ["objects/info", "refs/heads", "hooks"] {
+            fs::create_dir_all(directory.path().join(path)).unwrap();
+        }
+        let config = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[http]\n\treceivepack = true\n[uploadpack]\n\tallowFilter = true\n";
+        fs::write(directory.path().join("config"), config).unwrap();
+        Self {
+            directory,
+            written: BTreeSet::new(),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes an object unless it was written before.
+    pub fn write(&mut self, kind: &str, content: &[u8]) {
+        let id = object_id(kind, content);
+        if !self.written.insert(id.clone()) {
+            return;
+        }
+        let path = self.path().join("objects").join(&id[..2]);
+        fs::create_dir_all(&path).unwrap();
+        let mut object = ZlibEncoder::new(Vec::new(), Compression::fast());
+        object
+            .write_all(format!("{kind} {}\0", content.len()).as_bytes())
+            .unwrap();
+        object.write_all(content).unwrap();
+        fs::write(path.join(&id[2..]), object.finish().unwrap()).unwrap();
+    }
+
+    /// Writes the directories of a tree.
+    pub fn write_tree(&mut self, files: &Files) {
+        let mut contents = Vec::new();
+        tree(files, &mut |content| contents.push(content.to_vec()));
+        for content in contents {
+            self.write("tree", &content);
+        }
+    }
+
+    /// The repository also has the objects of these.
+    pub fn borrow(&self, others: &BTreeSet<PathBuf>) {
+        let lines: String = others
+            .iter()
+            .map(|path| format!("{}\n", path.display()))
+            .collect();
+        fs::write(self.path().join("objects/info/alternates"), lines).unwrap();
+    }
+
+    /// Replaces all references.
+    pub fn write_refs(&self, refs: &BTreeMap<String, String>, default: &str) {
+        let _ = fs::remove_dir_all(self.path().join("refs"));
+        fs::create_dir_all(self.path().join("refs/heads")).unwrap();
+        let lines: String = refs
+            .iter()
+            .map(|(name, id)| format!("{id} {name}\n"))
+            .collect();
+        let header = "# pack-refs with: sorted \n";
+        fs::write(self.path().join("packed-refs"), format!("{header}{lines}")).unwrap();
+        fs::write(
+            self.path().join("HEAD"),
+            format!("ref: refs/heads/{default}\n"),
+        )
+        .unwrap();
+    }
+
+    /// A hook refuses pushes with this text.
+    pub fn refuse_pushes(&self, text: Option<&str>) {
+        let hook = self.path().join("hooks/pre-receive");
+        let _ = fs::remove_file(&hook);
+        let Some(text) = text else { return };
+        fs::write(self.path().join("refusal"), text).unwrap();
+        fs::write(&hook, "#!/bin/sh\ncat refusal >&2\nexit 1\n").unwrap();
+        fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// The branches by their short names.
+    pub fn branches(&self) -> BTreeMap<String, String> {
+        let listed = self.git(&[
+            "for-each-ref",
+            "--format=%(objectname) %(refname)",
+            "refs/heads/",
+        ]);
+        let rows = listed
+            .lines()
+            .filter_map(|line| line.split_once(" refs/heads/"));
+        rows.map(|(id, name)| (name.to_owned(), id.to_owned()))
+            .collect()
+    }
+
+    /// The commits that `tip` has in addition to those of `known`, the oldest first.
+    pub fn commits(&self, tip: &str, known: &dyn Fn(&str) -> bool) -> Vec<(String, CommitRow)> {
+        let (mut open, mut found) = (vec![tip.to_owned()], Vec::new());
+        while let Some(id) = open.pop() {
+            if known(&id) || found.iter().any(|(one, _)| *one == id) {
+                continue;
+            }
+            let shown = self.git(&["log", "-1", "--format=%T%n%P%n%B", &id]);
+            let mut lines = shown.splitn(3, '\n').map(str::to_owned);
+            let mut next = || lines.next().unwrap_or_default();
+            let (tree, parents, message) = (next(), next(), next());
+            let parents: Vec<_> = parents.split_whitespace().map(str::to_owned).collect();
+            open.extend(parents.iter().cloned());
+            let message = message.trim_end().to_owned();
+            found.push((
+                id,
+                CommitRow {
+                    tree,
+                    parents,
+                    message,
+                },
+            ));
+        }
+        found.reverse();
+        found
+    }
+
+    /// The files of a tree, and their contents.
+    pub fn files(&self, tree: &str) -> (Files, Vec<Vec<u8>>) {
+        let listed = self.git(&["ls-tree", "-r", "-z", "--full-tree", tree]);
+        let (mut files, mut contents) = (Files::new(), Vec::new());
+        for entry in listed.split_terminator('\0') {
+            let (facts, path) = entry.split_once('\t').unwrap();
+            let facts: Vec<_> = facts.split(' ').collect();
+            files.insert(path.to_owned(), (facts[0].to_owned(), facts[2].to_owned()));
+            if facts[1] == "blob" {
+                contents.push(self.git_bytes(&["cat-file", "blob", facts[2]]));
+            }
+        }
+        (files, contents)
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        String::from_utf8_lossy(&self.git_bytes(args)).into_owned()
+    }
+
+    fn git_bytes(&self, args: &[&str]) -> Vec<u8> {
+        let mut git = Command::new("git");
+        git.arg("--git-dir").arg(self.path()).args(args);
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        output.stdout
+    }
+
+    /// Answers a request of git. `service`: the path after that of the repository.
+    pub fn serve(&self, asked: &Asked, service: &str) -> Reply {
+        let query = asked.target.split_once('?').map_or("", |(_, query)| query);
+        let mut backend = Command::new("git");
+        backend
+            .arg("http-backend")
+            .env("GIT_PROJECT_ROOT", self.path().parent().unwrap())
+            .env("GIT_HTTP_EXPORT_ALL", "1")
+            .env("REMOTE_USER", "repin")
+            .env("REQUEST_METHOD", &asked.method)
+            .env("QUERY_STRING", query)
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "safe.directory")
+            .env("GIT_CONFIG_VALUE_0", "*");
+        let name = self.path().file_name().unwrap().to_str().unwrap();
+        backend.env("PATH_INFO", format!("/{name}/{service}"));
+        for (header, variable) in [
+            ("content-type", "CONTENT_TYPE"),
+            ("content-encoding", "HTTP_CONTENT_ENCODING"),
+            ("git-protocol", "GIT_PROTOCOL"),
+        ] {
+            if let Some(value) = asked.header(header) {
+                backend.env(variable, value);
+            }
+        }
+        backend.env("CONTENT_LENGTH", asked.bytes.len().to_string());
+        backend
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut running = backend.spawn().unwrap();
+        let (mut stdin, bytes) = (running.stdin.take().unwrap(), asked.bytes.clone());
+        let writer = std::thread::spawn(move || stdin.write_all(&bytes));
+        let output = running.wait_with_output().unwrap().stdout;
+        let _ = writer.join();
+        let end = output
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap();
+        let mut reply = Reply {
+            status: 200,
+            headers: Vec::new(),
+            body: output[end + 4..].to_vec(),
+        };
+        for line in String::from_utf8_lossy(&output[..end]).lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            match name.to_ascii_lowercase().as_str() {
+                "status" => reply.status = value[..3].parse().unwrap(),
+                name => reply = reply.with(name, value),
+            }
+        }
+        reply
+    }
 }

@@ -22,7 +22,9 @@ pub struct Asked {
     pub path: String,
     pub query: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
+    /// Of JSON; otherwise null.
     pub body: Value,
+    pub bytes: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,19 +94,22 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
         let Some((name, value)) = line.trim_end().split_once(": ") else {
             break;
         };
-        if name == "content-length" {
+        if name.eq_ignore_ascii_case("content-length") {
             length = value.parse().ok()?;
         }
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).ok()?;
     let url = reqwest::Url::parse(&format!("http://x{target}")).ok()?;
     let query = url.query_pairs().into_owned().collect();
-    let body = if body.is_empty() {
+    let is_git = headers
+        .iter()
+        .any(|(name, value)| name == "content-type" && value.starts_with("application/x-git-"));
+    let body = if bytes.is_empty() || is_git {
         Value::Null
     } else {
-        serde_json::from_slice(&body).unwrap()
+        serde_json::from_slice(&bytes).unwrap()
     };
     Some(Asked {
         method,
@@ -113,6 +118,7 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
         query,
         headers,
         body,
+        bytes,
     })
 }
 
@@ -144,6 +150,13 @@ impl Asked {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The path after that of a repository that git requests.
+    pub fn git_service(&self) -> Option<&str> {
+        let (_, service) = self.path.split_once(".git/")?;
+        let known = ["info/refs", "git-upload-pack", "git-receive-pack"];
+        known.contains(&service).then_some(service)
     }
 
     pub fn text(&self, name: &str) -> &str {

@@ -1,12 +1,15 @@
 //! A repository as a forge keeps it: objects by name, branches, pull requests, labels, comments.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
 use super::{
-    Kind,
-    objects::{blob_id, tree_id},
+    Asked, Kind, Reply,
+    objects::{self, Repository, blob_id, tree_id},
 };
 
 pub type Files = BTreeMap<String, (String, String)>;
@@ -112,6 +115,13 @@ pub struct Store {
     pub gitea: super::gitea::Settings,
     /// The state that only GitHub has.
     pub github: super::github::Settings,
+    /// The text with which a hook refuses every push.
+    pub refuses_pushes: Option<String>,
+    /// The content of each commit as git has it.
+    raw: HashMap<String, Vec<u8>>,
+    /// The directories of objects that other repositories have.
+    borrowed: BTreeSet<PathBuf>,
+    repository: Option<Repository>,
     next: u64,
     clock: u64,
 }
@@ -165,9 +175,65 @@ impl Store {
             renamed: None,
             gitea: super::gitea::Settings::default(),
             github: super::github::Settings::default(),
+            refuses_pushes: None,
+            raw: HashMap::new(),
+            borrowed: BTreeSet::new(),
+            repository: None,
             next: 0,
             clock: 0,
         }
+    }
+
+    /// Answers a request of git. `service`: the path after that of the repository.
+    pub fn serve_git(&mut self, asked: &Asked, service: &str) -> Reply {
+        let mut repository = self.repository.take().unwrap_or_else(Repository::new);
+        for content in self.blobs.values() {
+            repository.write("blob", content);
+        }
+        for files in self.trees.values() {
+            repository.write_tree(files);
+        }
+        for content in self.raw.values() {
+            repository.write("commit", content);
+        }
+        repository.borrow(&self.borrowed);
+        let mut refs = BTreeMap::new();
+        for (name, id) in &self.refs {
+            refs.insert(format!("refs/heads/{name}"), id.clone());
+        }
+        for pull in &self.pulls {
+            let head = pull
+                .closed_at
+                .as_ref()
+                .or_else(|| self.refs.get(&pull.head));
+            if let Some(head) = head {
+                refs.insert(format!("refs/pull/{}/head", pull.number), head.clone());
+            }
+        }
+        repository.write_refs(&refs, self.default_branch);
+        repository.refuse_pushes(self.refuses_pushes.as_deref());
+        let reply = repository.serve(asked, service);
+        if service == "git-receive-pack" {
+            self.import(&repository);
+        }
+        self.repository = Some(repository);
+        reply
+    }
+
+    /// Takes over what was pushed.
+    fn import(&mut self, repository: &Repository) {
+        let branches = repository.branches();
+        for tip in branches.values() {
+            for (id, commit) in repository.commits(tip, &|id| self.commits.contains_key(id)) {
+                let (files, contents) = repository.files(&commit.tree);
+                for content in contents {
+                    self.put_blob(&content);
+                }
+                self.trees.insert(commit.tree.clone(), files);
+                self.commits.insert(id, commit);
+            }
+        }
+        self.refs = branches;
     }
 
     /// When a pull request was merged.
@@ -203,8 +269,9 @@ impl Store {
 
     pub fn put_commit(&mut self, commit: CommitRow) -> String {
         // Two runs that make the same commit at different times make two.
-        let time = self.tick();
-        let id = blob_id(format!("commit {time} {commit:?}").as_bytes());
+        let content = objects::commit(&commit, self.tick());
+        let id = objects::commit_id(&content);
+        self.raw.insert(id.clone(), content);
         self.commits.insert(id.clone(), commit);
         id
     }
@@ -237,6 +304,11 @@ impl Store {
         });
         self.refs.insert(branch.to_owned(), id.clone());
         id
+    }
+
+    /// Git finds the objects of this clone in the repository, too.
+    pub fn borrow(&mut self, clone: &Path) {
+        self.borrowed.insert(clone.join(".git/objects"));
     }
 
     /// Gives the head of a branch the name of a commit that a real repository has.
