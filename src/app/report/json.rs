@@ -12,7 +12,7 @@ pub(crate) use status::BuildImageRow;
 pub(crate) use status::{
     AdoptionRow, BranchDocument, BranchRow, BuildRow, BuildsDocument, FreshnessDocument,
     FreshnessRow, GateRow, GatesDocument, HoldRow, IgnoredClaimRow, IssueRow, MergedRow, NotRead,
-    OpenRow, RehearseDocument, RehearsedSet, RootChange, RootRow, SetRow, StatusDocument,
+    OpenRow, RehearseDocument, RehearsedSet, RootRow, SetRow, StatusDocument,
     TrustDocument, TrustImage, TrustUpdateDocument, UnpushedRow, UnreadableRow, WaitDocument,
     WaitingRow, WorkTreeRow,
 };

@@ -24,7 +24,7 @@ use crate::{
     },
     forge::Gate,
     oci::{Digest, Platform, Tag, date},
-    trust::{Candidate, Change, PolicyResult, Requirement, RootEntry, SearchResult, SignedName},
+    trust::{Candidate, Change, PolicyResult, Requirement, SearchResult, SignedName},
 };
 
 /// `repin.status/1`.
@@ -502,47 +502,7 @@ pub(crate) struct RootRow {
     pub file: String,
     pub built_in: bool,
     pub current: bool,
-    pub changes: Vec<RootChange>,
-}
-
-/// A difference in one authority or log.
-#[derive(Debug, Serialize)]
-pub(crate) struct RootChange {
-    pub change: &'static str,
-    pub kind: &'static str,
-    pub name: String,
-    pub id: String,
-    pub valid_from: Option<String>,
-    pub valid_until: Option<String>,
-    pub previous_from: Option<String>,
-    pub previous_until: Option<String>,
-}
-
-impl RootChange {
-    pub(crate) fn of(change: &Change) -> Self {
-        let RootEntry {
-            kind,
-            name,
-            id,
-            from,
-            until,
-        } = change.entry.clone();
-        let before = change.before.as_ref();
-        Self {
-            change: change.kind.as_str(),
-            kind: kind.as_str(),
-            name,
-            id,
-            valid_from: from,
-            valid_until: until,
-            previous_from: before.and_then(|entry| entry.from.clone()),
-            previous_until: before.and_then(|entry| entry.until.clone()),
-        }
-    }
-
-    fn is_validity_change(&self) -> bool {
-        matches!(self.change, "ended" | "extended")
-    }
+    pub changes: Vec<Change>,
 }
 
 impl TrustUpdateDocument {
@@ -562,13 +522,14 @@ impl TrustUpdateDocument {
             };
             let _ = writeln!(text, "{} ({place}): {state}", root.name);
             for change in &root.changes {
-                let kind = change.kind.replace('_', " ");
-                let _ = writeln!(text, "  {}: {kind}", change.change);
-                let _ = writeln!(text, "    {}", plain(&change.name));
-                let _ = writeln!(text, "    {}", plain(&change.id));
-                let valid = period(change.valid_from.as_deref(), change.valid_until.as_deref());
+                let entry = &change.entry;
+                let kind = entry.kind.as_str().replace('_', " ");
+                let _ = writeln!(text, "  {}: {kind}", change.kind.as_str());
+                let _ = writeln!(text, "    {}", plain(&entry.name));
+                let _ = writeln!(text, "    {}", plain(&entry.id));
+                let valid = period(entry.valid_from.as_deref(), entry.valid_until.as_deref());
                 let _ = writeln!(text, "    valid {valid}");
-                if change.is_validity_change() {
+                if change.kind.is_of_validity() {
                     let (from, until) = (&change.previous_from, &change.previous_until);
                     let valid = period(from.as_deref(), until.as_deref());
                     let _ = writeln!(text, "    before: valid {valid}");
