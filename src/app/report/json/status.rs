@@ -24,7 +24,7 @@ use crate::{
     },
     forge::Gate,
     oci::{Digest, Platform, Tag, date},
-    trust::{Candidate, Change, PolicyResult, Requirement, SearchResult, SignedName},
+    trust::{Candidate, Certificate, Change, PolicyResult, Requirement, SearchResult, SignedName},
 };
 
 /// `repin.status/1`.
@@ -369,8 +369,8 @@ pub(crate) struct TrustDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct TrustImage {
     pub name: String,
-    pub digest: String,
-    pub platform: Option<String>,
+    pub digest: Digest,
+    pub platform: Option<Platform>,
     pub candidates: Vec<TrustCandidate>,
     pub unread: usize,
 }
@@ -378,17 +378,12 @@ pub(crate) struct TrustImage {
 /// One signature or attestation.
 #[derive(Debug, Serialize)]
 pub(crate) struct TrustCandidate {
-    pub bundle: String,
-    pub kind: Option<&'static str>,
+    pub bundle: Digest,
+    pub kind: Option<Requirement>,
     pub predicate_type: Option<String>,
-    pub signer: Option<String>,
-    pub issuer: Option<String>,
-    pub source: Option<String>,
-    pub source_ref: Option<String>,
-    pub commit: Option<String>,
-    pub trigger: Option<String>,
-    pub runner: Option<String>,
-    pub key: Option<String>,
+    #[serde(flatten)]
+    pub certificate: Certificate,
+    pub key: Option<Digest>,
     pub root: Option<String>,
     pub subject_name: Option<String>,
     pub verified: bool,
@@ -405,8 +400,8 @@ impl TrustImage {
     ) -> Self {
         Self {
             name: name.to_owned(),
-            digest: digest.to_string(),
-            platform: platform.map(ToString::to_string),
+            digest,
+            platform: platform.cloned(),
             candidates: found.candidates.iter().map(TrustCandidate::of).collect(),
             unread: found.unread,
         }
@@ -417,19 +412,13 @@ impl TrustCandidate {
     fn of(candidate: &Candidate) -> Self {
         let verdict = &candidate.verdict;
         let proof = verdict.proof.as_ref();
-        let certificate = proof.and_then(|proof| proof.certificate.as_ref());
+        let certificate = proof.and_then(|proof| proof.certificate.clone());
         Self {
-            bundle: candidate.blob.to_string(),
-            kind: verdict.kind.map(Requirement::as_str),
+            bundle: candidate.blob,
+            kind: verdict.kind,
             predicate_type: verdict.predicate_type.clone(),
-            signer: certificate.and_then(|found| found.identity.clone()),
-            issuer: certificate.and_then(|found| found.issuer.clone()),
-            source: certificate.and_then(|found| found.source.clone()),
-            source_ref: certificate.and_then(|found| found.source_ref.clone()),
-            commit: certificate.and_then(|found| found.commit.clone()),
-            trigger: certificate.and_then(|found| found.trigger.clone()),
-            runner: certificate.and_then(|found| found.runner.clone()),
-            key: proof.and_then(|proof| Some(proof.key?.to_string())),
+            certificate: certificate.unwrap_or_default(),
+            key: proof.and_then(|proof| proof.key),
             root: proof.and_then(|proof| proof.root.clone()),
             subject_name: match &verdict.signed_name {
                 SignedName::Own(name) | SignedName::Other(name) if proof.is_some() => {
@@ -451,8 +440,8 @@ impl TrustDocument {
         for image in &self.images {
             let platform = image
                 .platform
-                .as_deref()
-                .map_or_else(String::new, |name| format!(" {}", plain(name)));
+                .as_ref()
+                .map_or_else(String::new, |name| format!(" {}", plain(&name.to_string())));
             let _ = writeln!(text, "{}{platform}  {}", image.name, image.digest);
             if image.candidates.is_empty() {
                 text.push_str("  nothing is attached\n");
@@ -461,6 +450,7 @@ impl TrustDocument {
                 let kind = plain(
                     candidate
                         .kind
+                        .map(Requirement::as_str)
                         .or(candidate.predicate_type.as_deref())
                         .unwrap_or("(unknown)"),
                 );
@@ -473,7 +463,7 @@ impl TrustDocument {
                 if let Some(name) = &candidate.subject_name {
                     let _ = writeln!(text, "    for {}", plain(name));
                 }
-                if let Some(commit) = &candidate.commit {
+                if let Some(commit) = &candidate.certificate.commit {
                     let _ = writeln!(text, "    commit {}", plain(commit));
                 }
                 let _ = writeln!(text, "    {}", candidate.reason);
