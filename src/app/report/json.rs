@@ -27,7 +27,7 @@ use crate::{
         history::HistoryEntry,
         pins::{Found, Located, Pin},
     },
-    oci::{Digest, Tag},
+    oci::{Digest, Repository, Tag},
 };
 
 /// `repin.plan/1`: the findings, the decision and the result of `promote` and `rollback`.
@@ -133,14 +133,14 @@ pub(crate) struct InitDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct InitImage {
     pub name: String,
-    pub repository: String,
+    pub repository: Repository,
     pub pins: usize,
 }
 
 /// A pinned repository that is not part of the set.
 #[derive(Debug, Serialize)]
 pub(crate) struct InitOther {
-    pub repository: String,
+    pub repository: Repository,
     pub pins: usize,
     pub reason: String,
 }
