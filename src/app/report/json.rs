@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 pub(crate) use status::BuildImageRow;
 pub(crate) use status::{
     AdoptionRow, BranchDocument, BranchRow, BuildRow, BuildsDocument, FreshnessDocument,
-    FreshnessRow, GateRow, GatesDocument, HoldRow, IgnoredClaimRow, IssueRow, MergedRow, NotRead,
+    FreshnessRow, GateRow, GatesDocument, HoldRow, IssueRow, MergedRow, NotRead,
     OpenRow, RehearseDocument, RehearsedSet, RootRow, SetRow, StatusDocument,
     TrustDocument, TrustImage, TrustUpdateDocument, UnpushedRow, UnreadableRow, WaitDocument,
     WaitingRow, WorkTreeRow,

@@ -8,7 +8,7 @@
 //!
 //! The documents of `trust show` and `trust update`.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -20,9 +20,10 @@ use crate::{
         apply::RecoveryState,
         builds::{self, ReadBuild, State},
         checks::{self, Check, RehearsalVerdict},
-        history::IgnoredClaim,
+        history::{Digests, IgnoredClaim},
     },
     forge::Gate,
+    git::ObjectId,
     oci::{Digest, Platform, Tag, date},
     trust::{Candidate, Certificate, Change, PolicyResult, Requirement, SearchResult, SignedName},
 };
@@ -48,7 +49,7 @@ pub(crate) struct StatusDocument {
     pub recovery: Option<RecoveryState>,
     pub running: Option<String>,
     pub unreadable: Vec<UnreadableRow>,
-    pub ignored_claims: Vec<IgnoredClaimRow>,
+    pub ignored_claims: Vec<IgnoredClaim>,
     pub adoption: Option<AdoptionRow>,
     pub unpushed: Option<UnpushedRow>,
     pub not_queried: Vec<&'static str>,
@@ -60,10 +61,10 @@ pub(crate) struct StatusDocument {
 pub(crate) struct SetRow {
     pub revision: Option<String>,
     pub kind: &'static str,
-    pub commit: String,
+    pub commit: ObjectId,
     pub date: String,
     pub subject: String,
-    pub images: BTreeMap<String, String>,
+    pub images: Digests,
 }
 
 /// The pull request of the merge that made the set current.
@@ -77,7 +78,7 @@ pub(crate) struct MergedRow {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct BranchRow {
     pub name: String,
-    pub commit: String,
+    pub commit: ObjectId,
     pub head: Option<String>,
 }
 
@@ -86,7 +87,7 @@ pub(crate) struct BranchRow {
 pub(crate) struct WorkTreeRow {
     pub image: String,
     pub repository: String,
-    pub digests: Vec<String>,
+    pub digests: Vec<Digest>,
     pub pins: usize,
     pub expected: usize,
     pub current: Option<bool>,
@@ -96,9 +97,9 @@ pub(crate) struct WorkTreeRow {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct HoldRow {
     pub revision: Option<String>,
-    pub commit: String,
+    pub commit: ObjectId,
     pub date: String,
-    pub images: BTreeMap<String, String>,
+    pub images: Digests,
 }
 
 /// A stage for which the next set waits.
@@ -124,43 +125,23 @@ pub(crate) struct OpenRow {
 /// A commit since the current set with unknown content.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct UnreadableRow {
-    pub commit: String,
+    pub commit: ObjectId,
     pub date: String,
     pub reason: String,
-}
-
-/// A claim of a commit for digests that belong to another revision.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct IgnoredClaimRow {
-    pub commit: String,
-    pub claimed: String,
-    pub introduced: String,
-    pub revision: String,
-}
-
-impl From<IgnoredClaim<'_>> for IgnoredClaimRow {
-    fn from(claim: IgnoredClaim<'_>) -> Self {
-        Self {
-            commit: claim.commit.to_string(),
-            claimed: claim.claimed.to_string(),
-            introduced: claim.introduced.to_string(),
-            revision: claim.revision.to_string(),
-        }
-    }
 }
 
 /// A configuration that the branch does not contain.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct AdoptionRow {
     pub branch: String,
-    pub commit: Option<String>,
+    pub commit: Option<ObjectId>,
 }
 
 /// A set that is only in this clone.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct UnpushedRow {
     pub branch: String,
-    pub commit: String,
+    pub commit: ObjectId,
     pub kind: &'static str,
     pub revision: Option<String>,
 }
@@ -176,7 +157,9 @@ pub(crate) struct NotRead {
 impl BranchRow {
     /// Whether the forge has a different head than this clone.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.head.as_ref().is_some_and(|head| *head != self.commit)
+        self.head
+            .as_ref()
+            .is_some_and(|head| *head != self.commit.to_string())
     }
 }
 
