@@ -3,7 +3,7 @@
 
 mod status;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
@@ -109,11 +109,11 @@ pub(crate) struct FileRow {
     pub new_sha256: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PullRequest {
     pub number: u64,
     pub url: String,
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
 }
 
 /// `repin.init/1`: the new configuration.

@@ -92,7 +92,7 @@ impl Executor for BranchSite {
         Ok(pull.map(|pull| PullRequest {
             number: pull.number,
             url: pull.url,
-            state: reconcile::Change::Updated.as_str(),
+            state: reconcile::Change::Updated.as_str().into(),
         }))
     }
 
@@ -305,7 +305,7 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
         effect: Effect::Opened(PullRequest {
             number: pull.number,
             url: pull.url,
-            state: pull.change.as_str(),
+            state: pull.change.as_str().into(),
         }),
         stop: merge.err().map(Stop::Errors),
     }

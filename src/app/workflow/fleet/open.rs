@@ -12,17 +12,17 @@ use std::collections::BTreeMap;
 use super::{
     Walk,
     member::Member,
-    outcome::Report,
     plan::Prepared,
     walk::{PendingReason, pending},
 };
 use crate::{
     app::{
-        fleet::{FleetOutcome, LinePullRequest, ListEntry},
+        fleet::{FleetOutcome, ListEntry, Report},
         pull_request::{
             Base,
             reconcile::{Change, Closing, Outcome, PullRequestResult, closing, is_moving},
         },
+        report::json::PullRequest,
         workflow::{
             ATTEMPTS, base_kept_moving,
             publication::{MergeSchedule, Publication},
@@ -136,10 +136,10 @@ impl Walk<'_> {
             Change::Updated => FleetOutcome::Updated,
             Change::Unchanged => FleetOutcome::Unchanged,
         })
-        .with_pull(LinePullRequest {
+        .with_pull(PullRequest {
             number: pull.number,
             url: pull.url,
-            state: pull.change.as_str().to_owned(),
+            state: pull.change.as_str().into(),
         });
         Attempt::Done(Box::new(match late_error {
             Some(errors) => report.because(errors),
@@ -272,10 +272,10 @@ fn closed(pull: &Pull) -> Report {
 }
 
 /// The row of a pull request in a line.
-pub(super) fn pull_line(pull: &Pull, state: &str) -> LinePullRequest {
-    LinePullRequest {
+pub(super) fn pull_line(pull: &Pull, state: &'static str) -> PullRequest {
+    PullRequest {
         number: pull.number,
         url: pull.url.clone(),
-        state: state.to_owned(),
+        state: state.into(),
     }
 }

@@ -2,14 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{
-    Walk,
-    member::Member,
-    outcome::{PinFacts, Report},
-};
+use super::{Walk, member::Member};
 use crate::{
     app::{
-        fleet::FleetOutcome,
+        fleet::{FleetOutcome, PinFacts, Report},
         pull_request::{Base, Marker, MarkerKind},
         report::json::PlanDocument,
         workflow::{

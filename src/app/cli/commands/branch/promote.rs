@@ -132,7 +132,7 @@ fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
     PullRequest {
         number,
         url: url.to_owned(),
-        state,
+        state: state.into(),
     }
 }
 
