@@ -84,9 +84,9 @@ impl Serialize for Diff {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ImageRow {
     pub name: String,
-    pub repository: String,
-    pub from: Vec<String>,
-    pub to: Option<String>,
+    pub repository: Repository,
+    pub from: Vec<Digest>,
+    pub to: Option<Digest>,
     pub pins: usize,
     pub places: Vec<PlaceRow>,
     pub platforms: Vec<String>,
