@@ -35,7 +35,10 @@ impl FleetCause {
     /// Every cause, that of the most repositories first.
     pub(crate) fn all(document: &FleetDocument) -> Vec<Self> {
         let mut causes: Vec<Self> = Vec::new();
-        let failed = document.repositories.iter().filter(|row| row.report.exit != 0);
+        let failed = document
+            .repositories
+            .iter()
+            .filter(|row| row.report.exit != 0);
         for cause in failed.flat_map(causes_of) {
             let known = causes
                 .iter_mut()

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 pub(crate) use status::BuildImageRow;
 pub(crate) use status::{
     AdoptionRow, BranchDocument, BranchRow, BuildRow, BuildsDocument, FreshnessDocument,
-    FreshnessRow, GateRow, GatesDocument, HoldRow, IssueRow, MergedRow, NotRead,
-    OpenRow, RehearseDocument, RehearsedSet, RootRow, SetRow, StatusDocument,
-    TrustDocument, TrustImage, TrustUpdateDocument, UnpushedRow, UnreadableRow, WaitDocument,
-    WaitingRow, WorkTreeRow,
+    FreshnessRow, GateRow, GatesDocument, HoldRow, IssueRow, MergedRow, NotRead, OpenRow,
+    RehearseDocument, RehearsedSet, RootRow, SetRow, StatusDocument, TrustDocument, TrustImage,
+    TrustUpdateDocument, UnpushedRow, UnreadableRow, WaitDocument, WaitingRow, WorkTreeRow,
 };
 
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
     contents::inventory::Enumeration,
     core::{
         changes::Changes,
-        checks::{Check, ResolvedPlatform, VerifiedRow},
+        checks::{Check, ResolvedImage, VerifiedRow},
         history::HistoryEntry,
         pins::{Found, Located, Pin},
     },
@@ -233,17 +232,6 @@ pub(crate) struct ResolveDocument {
     pub images: Vec<ResolvedImage>,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct ResolvedImage {
-    pub name: String,
-    pub repository: String,
-    pub tag: String,
-    pub digest: String,
-    pub media_type: String,
-    pub platforms: Vec<ResolvedPlatform>,
-    pub labels: BTreeMap<String, Option<String>>,
-}
-
 /// `repin.check/1`.
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckDocument {
@@ -307,7 +295,7 @@ pub(crate) struct InventoryDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct InventoryImage {
     pub image: Option<String>,
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
     pub platform: Option<String>,
     pub checks: Vec<Check>,
 }

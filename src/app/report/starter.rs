@@ -8,12 +8,10 @@ use std::fmt::Write as _;
 use reqwest::Url;
 
 use super::json::{InitImage, InitOther};
-use crate::{
-    base::{
-        http::address::{host_of, is_loopback},
-        text::counted,
-        untrusted::{code_points, is_hidden},
-    },
+use crate::base::{
+    http::address::{host_of, is_loopback},
+    text::counted,
+    untrusted::{code_points, is_hidden},
 };
 
 /// The content of a first configuration.

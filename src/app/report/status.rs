@@ -3,9 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
 use super::{
-    json::{
-        AdoptionRow, BranchRow, MergedRow, NotRead, StatusDocument, WaitingRow,
-    },
+    json::{AdoptionRow, BranchRow, MergedRow, NotRead, StatusDocument, WaitingRow},
     layout::{Align, Color, Palette, abbreviated, ago, aligned, to_minute, wrapped},
     sets::SetSummary,
 };

@@ -11,12 +11,8 @@ use crate::{
         },
         layers::{self, ContentFilter, MergeError},
     },
-    core::{
-        checks::{self, Check, Standard, Status},
-    },
-    oci::{
-        registry::{Source, resolve::PlatformFacts},
-    },
+    core::checks::{self, Check, Standard, Status},
+    oci::registry::{Source, resolve::PlatformFacts},
 };
 
 /// One platform of an image, and the source of its layers.

@@ -10,8 +10,8 @@ use crate::{
     base::{error::Error, untrusted::plain},
     oci::{Digest, Platform, Repository, Revision},
     trust::{
-        Binding, Candidate, Certificate, LogEntry, PolicyResult, Proof, Requirement, RootGap, SearchResult,
-        SignedName, SubjectName, Verdict, Verify,
+        Binding, Candidate, Certificate, LogEntry, PolicyResult, Proof, Requirement, RootGap,
+        SearchResult, SignedName, SubjectName, Verdict, Verify,
     },
 };
 

@@ -24,6 +24,7 @@ use crate::{
     },
     config::{ChangeParts, Config, FleetHistory, Operation},
     core::{
+        checks::SetImage,
         history::{History, Order, PathCommit, PathHistory},
         pins::Found,
         plan::Plan,
@@ -209,7 +210,8 @@ impl Walk<'_> {
         });
         let known = history.promoted_or_local().ok();
         let current = ComparedSet::current(config, &counted.found, known).state;
-        let mut planned = engine::judge(request, counted, &history, verification, site, &mut facts)?;
+        let mut planned =
+            engine::judge(request, counted, &history, verification, site, &mut facts)?;
         // They are a part of the body, which a dry run does not show.
         let has_body = self.request.open.is_some();
         if has_body && config.report.changes != Some(ChangeParts::None) {
@@ -223,14 +225,14 @@ impl Walk<'_> {
         );
         let mut document = planned_document(unplanned, &planned);
         for (row, index) in document.images.iter_mut().zip(&member.images) {
-            let image = &self.set.document().images[*index];
+            let SetImage { image, verified } = &self.set.document().images[*index];
             row.to = Some(self.set.images()[*index].digest);
             let platforms = image.platforms.iter();
             row.platforms = platforms
                 .map(|platform| platform.platform.clone())
                 .collect();
             row.labels.clone_from(&image.labels);
-            row.verified.clone_from(&image.verified);
+            row.verified.clone_from(verified);
         }
         let body = render_body(&document, &planned.body_context, None)?;
         let trailers = document.trailers.join("\n");
