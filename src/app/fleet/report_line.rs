@@ -164,8 +164,7 @@ pub(crate) struct Cost {
     pub seconds: f64,
 }
 
-/// A check of another build may have an unknown code.
-
+/// A failed check. A line of another build may have an unknown code.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LineCheck {
     pub code: String,

@@ -115,6 +115,16 @@ pub(crate) struct PullRequest {
     pub state: Cow<'static, str>,
 }
 
+impl PullRequest {
+    pub(crate) fn new(number: u64, url: &str, state: &'static str) -> Self {
+        Self {
+            number,
+            url: url.to_owned(),
+            state: state.into(),
+        }
+    }
+}
+
 /// `repin.init/1`: the new configuration.
 #[derive(Debug, Serialize)]
 pub(crate) struct InitDocument {
