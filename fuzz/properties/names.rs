@@ -202,9 +202,9 @@ fn document(revision: &str, name: &str) -> PlanDocument {
         images: vec![ImageRow {
             verified: Vec::new(),
             name: name.to_owned(),
-            repository: format!("ghcr.io/acme/{name}"),
-            from: vec![name.to_owned()],
-            to: Some(revision.to_owned()),
+            repository: Repository::parse("ghcr.io/acme/app").unwrap(),
+            from: vec![Digest::of(name.as_bytes())],
+            to: Some(Digest::of(revision.as_bytes())),
             pins: 2,
             places: Vec::new(),
             platforms: vec![name.to_owned()],

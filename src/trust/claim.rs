@@ -5,6 +5,7 @@
 //!
 //! The proof of a verified bundle, or the refusal of one that does not verify.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sigstore_verify::{CertificateError, Error, TimestampError};
 
@@ -210,17 +211,18 @@ pub(crate) struct Proof {
 }
 
 /// The claims of a verified certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Certificate {
+    #[serde(rename = "signer")]
     pub identity: Option<String>,
     /// The identity provider.
     pub issuer: Option<String>,
     /// The repository that was built.
     pub source: Option<String>,
-    /// The commit that was built.
-    pub commit: Option<String>,
     /// The ref that was built.
     pub source_ref: Option<String>,
+    /// The commit that was built.
+    pub commit: Option<String>,
     /// The event that started the build.
     pub trigger: Option<String>,
     /// The kind of runner.
@@ -228,7 +230,7 @@ pub(crate) struct Certificate {
 }
 
 /// An entry of a transparency log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogEntry {
     /// The URL of the log.
     pub url: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use sigstore_verify::{
     trust_root::{CertificateAuthority, TimestampAuthority, TrustedRoot},
     types::TimeRange,
@@ -11,7 +12,7 @@ use super::Root;
 use crate::{base::text::words, oci::Digest};
 
 /// An authority or a log of a trusted root.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct RootEntry {
     pub kind: RootEntryKind,
     /// The subject or the URL.
@@ -19,9 +20,9 @@ pub(crate) struct RootEntry {
     /// The digest of its certificate, or the ID of the log.
     pub id: String,
     /// The first time at which it is valid (RFC 3339).
-    pub from: Option<String>,
+    pub valid_from: Option<String>,
     /// The last time at which it is valid (RFC 3339).
-    pub until: Option<String>,
+    pub valid_until: Option<String>,
 }
 
 words! {
@@ -39,13 +40,16 @@ words! {
 }
 
 /// A difference between two roots.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Change {
+    #[serde(rename = "change")]
     pub kind: ChangeKind,
     /// The entry of the new root, or of the old root if it was removed.
+    #[serde(flatten)]
     pub entry: RootEntry,
-    /// The entry of the old root, if its validity differs.
-    pub before: Option<RootEntry>,
+    /// The validity in the old root, if it differs.
+    pub previous_from: Option<String>,
+    pub previous_until: Option<String>,
 }
 
 words! {
@@ -64,6 +68,11 @@ impl ChangeKind {
     /// validity.
     pub(crate) fn is_rollback(self) -> bool {
         matches!(self, Self::Removed | Self::Extended)
+    }
+
+    /// Whether only the validity of the entry differs.
+    pub(crate) fn is_of_validity(self) -> bool {
+        matches!(self, Self::Ended | Self::Extended)
     }
 }
 
@@ -85,7 +94,8 @@ pub(crate) fn difference(old: &Root, new: &Root) -> Vec<Change> {
             changes.push(Change {
                 kind: ChangeKind::Added,
                 entry,
-                before: None,
+                previous_from: None,
+                previous_until: None,
             });
             continue;
         };
@@ -93,14 +103,16 @@ pub(crate) fn difference(old: &Root, new: &Root) -> Vec<Change> {
             changes.push(Change {
                 kind: validity_change(old.valid, valid),
                 entry,
-                before: Some(old.entry),
+                previous_from: old.entry.valid_from,
+                previous_until: old.entry.valid_until,
             });
         }
     }
     changes.extend(before.into_values().map(|old| Change {
         kind: ChangeKind::Removed,
         entry: old.entry,
-        before: None,
+        previous_from: None,
+        previous_until: None,
     }));
     changes.sort_by_key(|change| change.entry.kind);
     changes
@@ -223,8 +235,8 @@ fn add(
         kind,
         name,
         id,
-        from: valid.map(|valid| valid.start.to_string()),
-        until: valid.and_then(|valid| valid.end).map(|end| end.to_string()),
+        valid_from: valid.map(|valid| valid.start.to_string()),
+        valid_until: valid.and_then(|valid| valid.end).map(|end| end.to_string()),
     };
     let mut key = (kind, material, 0);
     while entries.contains_key(&key) {

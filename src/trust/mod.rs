@@ -18,8 +18,8 @@ mod search;
 mod unknown_authority;
 
 pub(crate) use bundle::PublicKey;
-pub(crate) use claim::{Certificate, Proof, RootGap, SignedName};
-pub(crate) use difference::{Change, RootEntry, difference};
+pub(crate) use claim::{Certificate, LogEntry, Proof, RootGap, SignedName};
+pub(crate) use difference::{Change, difference};
 pub(crate) use policy::{Binding, Policy, PolicyResult, Subject, Verdict};
 pub(crate) use root::{BUILT_IN_DATE, BUILT_IN_SOURCE, BuiltIn, Mirror, Root, current_root};
 pub(crate) use rules::{

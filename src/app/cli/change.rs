@@ -203,7 +203,7 @@ fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Re
     let digests: serde_json::Map<String, serde_json::Value> = document
         .images
         .iter()
-        .map(|image| (image.name.clone(), image.to.clone().into()))
+        .map(|image| (image.name.clone(), image.to.map(|to| to.to_string()).into()))
         .collect();
     let path = |file: &Option<OutputFile>| match file {
         Some(file) => file.typed().to_string_lossy().into_owned(),
@@ -271,10 +271,10 @@ fn image_row(image: &ImageRow, document: &PlanDocument) -> Vec<String> {
     let checks = document.checks.iter();
     let from = match image.from.as_slice() {
         [] => "-".to_owned(),
-        [one] => short(one),
+        [one] => one.short(),
         several => format!("{} digests", several.len()),
     };
-    let to = image.to.as_deref().map_or_else(|| "?".to_owned(), short);
+    let to = image.to.map_or_else(|| "?".to_owned(), |to| to.short());
     let platforms = if image.platforms.is_empty() {
         "?".to_owned()
     } else {
@@ -288,14 +288,6 @@ fn image_row(image: &ImageRow, document: &PlanDocument) -> Vec<String> {
         platforms,
         tally(checks.filter(|check| check.image.as_ref() == Some(&image.name))),
     ]
-}
-
-fn short(digest: &str) -> String {
-    digest
-        .trim_start_matches("sha256:")
-        .chars()
-        .take(12)
-        .collect()
 }
 
 /// The message of a commit that a user makes, as indented paragraphs.

@@ -15,6 +15,6 @@ pub(crate) use report::{
     CloseDocument, CloseRow, ClosedPull, FleetDocument, Merger, close_summary, close_table,
 };
 pub(crate) use report_line::{
-    FleetLine, FleetOutcome, FleetRow, LineCheck, LinePullRequest, ShardRun,
+    Cost, FleetLine, FleetOutcome, FleetRow, LineCheck, PinFacts, Report, ShardRun,
 };
 pub(crate) use report_table::{FleetCause, summary, table};

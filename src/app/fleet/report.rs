@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     list::{FleetList, key},
-    report_line::{FleetLine, FleetOutcome, FleetRow, ShardRun},
+    report_line::{FleetLine, FleetOutcome, FleetRow, ShardRun, class_of},
 };
 use crate::{
     app::report::{
@@ -46,8 +46,6 @@ pub(crate) struct CloseRow {
     pub exit: u8,
     pub pull_request: Option<ClosedPull>,
     pub error: Option<ErrorRow>,
-    #[serde(skip)]
-    pub class: Option<Class>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,7 +68,6 @@ impl CloseRow {
             exit: 0,
             pull_request,
             error: None,
-            class: None,
         }
     }
 
@@ -89,7 +86,6 @@ impl CloseRow {
     pub(crate) fn with_error(self, error: &Error) -> Self {
         Self {
             exit: error.class.exit_code(),
-            class: Some(error.class),
             ..self.with_note(error)
         }
     }
@@ -127,7 +123,7 @@ impl CloseDocument {
     pub(crate) fn class(&self) -> Option<Class> {
         self.repositories
             .iter()
-            .filter_map(|row| row.class)
+            .filter_map(|row| class_of(row.exit))
             .reduce(Class::worse)
     }
 
@@ -291,7 +287,7 @@ impl<'l> Merger<'l> {
         }
         self.expected = Some(line.shards);
         self.seen.insert((line.row.shard, line.shards));
-        let is_pending = |row: &FleetRow| row.outcome == FleetOutcome::Pending;
+        let is_pending = |row: &FleetRow| row.report.outcome == FleetOutcome::Pending;
         if !is_pending(&line.row) || self.rows.get(&key).is_none_or(is_pending) {
             self.rows.insert(key, line.row);
         }
@@ -393,9 +389,10 @@ impl FleetDocument {
 
     /// The worst class of the rows; `None` if nothing needs action.
     pub(crate) fn class(&self) -> Option<Class> {
-        let rows = self.repositories.iter().filter_map(FleetRow::class);
+        let rows = self.repositories.iter();
+        let failures = rows.filter_map(|row| class_of(row.report.exit));
         let missing = self.is_incomplete().then_some(Class::Unavailable);
-        rows.chain(missing).reduce(Class::worse)
+        failures.chain(missing).reduce(Class::worse)
     }
 
     /// Whether a repository has no line or, without a list, whether a shard has no line.
@@ -418,7 +415,7 @@ impl FleetDocument {
 
     /// The repositories that need another run, as a list: those that failed, and those without a line.
     pub(crate) fn failed(&self, list: Option<&FleetList>) -> String {
-        let rows = self.repositories.iter().filter(|row| row.exit != 0);
+        let rows = self.repositories.iter().filter(|row| row.report.exit != 0);
         let failed = rows.map(|row| &row.repository);
         let Some(list) = list else {
             return failed.flat_map(|name| [name.as_str(), "\n"]).collect();
@@ -439,7 +436,7 @@ const SCHEMA: &str = "repin.fleet/1";
 
 /// The number of repositories with each outcome.
 fn totals(repositories: &[FleetRow]) -> BTreeMap<&'static str, usize> {
-    let outcomes = repositories.iter().map(|row| row.outcome);
+    let outcomes = repositories.iter().map(|row| row.report.outcome);
     FleetOutcome::totals(|outcome| !outcome.is_of_closing(), outcomes)
 }
 

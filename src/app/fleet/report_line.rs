@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::report::json::ErrorRow,
+    app::report::json::{ErrorRow, PullRequest},
     base::{
         error::{Class, Code, Errors},
         text::words,
@@ -129,25 +129,42 @@ pub(crate) struct FleetLine {
 pub(crate) struct FleetRow {
     pub repository: String,
     pub shard: u64,
+    #[serde(flatten)]
+    pub report: Report,
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// The outcome for a repository, with its reasons.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Report {
     pub outcome: FleetOutcome,
+    /// The exit code of the error; 0 if no action is needed.
     pub exit: u8,
-    pub pins: Option<u64>,
-    pub from: Option<BTreeMap<String, String>>,
-    pub to: Option<BTreeMap<String, String>>,
-    pub pull_request: Option<LinePullRequest>,
+    #[serde(flatten)]
+    pub pins: PinFacts,
+    pub pull_request: Option<PullRequest>,
     pub checks: Vec<LineCheck>,
     pub error: Option<ErrorRow>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct PinFacts {
+    #[serde(rename = "pins")]
+    pub count: Option<u64>,
+    /// The pinned digests by repository.
+    pub from: Option<BTreeMap<String, String>>,
+    /// The digests of the set by repository.
+    pub to: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Cost {
     pub requests: u64,
     pub seconds: f64,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct LinePullRequest {
-    pub number: u64,
-    pub url: String,
-    pub state: String,
-}
-
+/// A failed check. A line of another build may have an unknown code.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LineCheck {
     pub code: String,
@@ -188,8 +205,8 @@ impl FleetLine {
             let (shard, shards) = (line.row.shard, line.shards);
             return Err(format!("shard {shard} of {shards} does not exist"));
         }
-        if line.row.exit > 5 {
-            return Err(format!("`exit` is {}", line.row.exit));
+        if line.row.report.exit > 5 {
+            return Err(format!("`exit` is {}", line.row.report.exit));
         }
         Ok(line)
     }
@@ -237,17 +254,15 @@ impl LineCheck {
     }
 }
 
-impl FleetRow {
-    /// The class of the failure; `None` if the row needs no action.
-    pub(crate) fn class(&self) -> Option<Class> {
-        match self.exit {
-            1 => Some(Class::Failed),
-            2 => Some(Class::Input),
-            3 => Some(Class::Unavailable),
-            4 => Some(Class::Denied),
-            5 => Some(Class::Conflict),
-            _ => None,
-        }
+/// The class of a failure with this exit code; `None` if no action is needed.
+pub(super) fn class_of(exit: u8) -> Option<Class> {
+    match exit {
+        1 => Some(Class::Failed),
+        2 => Some(Class::Input),
+        3 => Some(Class::Unavailable),
+        4 => Some(Class::Denied),
+        5 => Some(Class::Conflict),
+        _ => None,
     }
 }
 
@@ -320,10 +335,8 @@ mod tests {
         let class = |exit: u8| {
             let mut line = line();
             line["exit"] = exit.into();
-            FleetLine::parse(line.to_string().as_bytes())
-                .unwrap()
-                .row
-                .class()
+            let read = FleetLine::parse(line.to_string().as_bytes()).unwrap();
+            class_of(read.row.report.exit)
         };
         assert_eq!(class(0), None);
         for exit in 1..=5 {

@@ -35,7 +35,10 @@ impl FleetCause {
     /// Every cause, that of the most repositories first.
     pub(crate) fn all(document: &FleetDocument) -> Vec<Self> {
         let mut causes: Vec<Self> = Vec::new();
-        let failed = document.repositories.iter().filter(|row| row.exit != 0);
+        let failed = document
+            .repositories
+            .iter()
+            .filter(|row| row.report.exit != 0);
         for cause in failed.flat_map(causes_of) {
             let known = causes
                 .iter_mut()
@@ -65,21 +68,22 @@ impl FleetCause {
 
 /// The causes of one repository: its error, each code of its failed checks, or else its outcome.
 fn causes_of(row: &FleetRow) -> Vec<FleetCause> {
+    let report = &row.report;
     let cause = |code: Option<&str>, detail: Option<&str>, help: Option<&str>| FleetCause {
-        outcome: row.outcome.as_str(),
+        outcome: report.outcome.as_str(),
         code: code.map(str::to_owned),
         detail: detail.map(str::to_owned),
         help: help.map(str::to_owned),
         repositories: vec![row.repository.clone()],
     };
     let explained = |code: &str| Code::of(code).map(Code::help);
-    if let Some(error) = &row.error {
+    if let Some(error) = &report.error {
         let help = error.hint.clone().or_else(|| explained(&error.code));
         let detail = Some(error.message.as_str());
         return vec![cause(Some(&error.code), detail, help.as_deref())];
     }
     let mut causes: Vec<FleetCause> = Vec::new();
-    for check in &row.checks {
+    for check in &report.checks {
         let code = Some(check.code.clone());
         if causes.iter().all(|known| known.code != code) {
             let help = check.help.clone().or_else(|| explained(&check.code));
@@ -87,7 +91,7 @@ fn causes_of(row: &FleetRow) -> Vec<FleetCause> {
         }
     }
     if causes.is_empty() {
-        causes.push(cause(None, None, remedy(row.outcome)));
+        causes.push(cause(None, None, remedy(report.outcome)));
     }
     causes
 }

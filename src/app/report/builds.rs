@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     json::BuildRow,
-    layout::{Align, abbreviated, aligned, wrapped},
+    layout::{Align, abbreviated, aligned, to_minute, wrapped},
 };
 use crate::base::untrusted::{padded, plain, width};
 
@@ -25,10 +25,10 @@ pub(crate) fn table(builds: &[BuildRow], in_full: bool, columns: Option<usize>) 
         };
         rows.push(vec![
             plain(&revision),
-            build
-                .created
-                .as_deref()
-                .map_or_else(|| "-".to_owned(), to_minute),
+            build.created.as_deref().map_or_else(
+                || "-".to_owned(),
+                |date| to_minute(date).trim_end_matches('Z').to_owned(),
+            ),
             count(build),
         ]);
         states.push(state_text(build));
@@ -50,14 +50,6 @@ pub(crate) fn table(builds: &[BuildRow], in_full: bool, columns: Option<usize>) 
         text.push('\n');
     }
     text
-}
-
-/// The date and the time, in UTC.
-fn to_minute(date: &str) -> String {
-    match (date.get(..10), date.get(11..16)) {
-        (Some(day), Some(minute)) => format!("{day} {minute}"),
-        _ => plain(date),
-    }
 }
 
 /// The number of images that exist, of all.

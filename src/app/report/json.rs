@@ -3,7 +3,7 @@
 
 mod status;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 pub(crate) use status::BuildImageRow;
 pub(crate) use status::{
     AdoptionRow, BranchDocument, BranchRow, BuildRow, BuildsDocument, FreshnessDocument,
-    FreshnessRow, GateRow, GatesDocument, HoldRow, IgnoredClaimRow, IssueRow, MergedRow, NotRead,
-    OpenRow, RehearseDocument, RehearsedSet, RootChange, RootRow, SetRow, StatusDocument,
-    TrustDocument, TrustImage, TrustUpdateDocument, UnpushedRow, UnreadableRow, WaitDocument,
-    WaitingRow, WorkTreeRow,
+    FreshnessRow, GateRow, GatesDocument, HoldRow, IssueRow, MergedRow, NotRead, OpenRow,
+    RehearseDocument, RehearsedSet, RootRow, SetRow, StatusDocument, TrustDocument, TrustImage,
+    TrustUpdateDocument, UnpushedRow, UnreadableRow, WaitDocument, WaitingRow, WorkTreeRow,
 };
 
 use crate::{
@@ -23,11 +22,11 @@ use crate::{
     contents::inventory::Enumeration,
     core::{
         changes::Changes,
-        checks::{Check, ResolvedPlatform, VerifiedRow},
+        checks::{Check, ResolvedImage, VerifiedRow},
         history::HistoryEntry,
         pins::{Found, Located, Pin},
     },
-    oci::{Digest, Tag},
+    oci::{Digest, Repository, Tag},
 };
 
 /// `repin.plan/1`: the findings, the decision and the result of `promote` and `rollback`.
@@ -84,9 +83,9 @@ impl Serialize for Diff {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ImageRow {
     pub name: String,
-    pub repository: String,
-    pub from: Vec<String>,
-    pub to: Option<String>,
+    pub repository: Repository,
+    pub from: Vec<Digest>,
+    pub to: Option<Digest>,
     pub pins: usize,
     pub places: Vec<PlaceRow>,
     pub platforms: Vec<String>,
@@ -109,11 +108,21 @@ pub(crate) struct FileRow {
     pub new_sha256: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PullRequest {
     pub number: u64,
     pub url: String,
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
+}
+
+impl PullRequest {
+    pub(crate) fn new(number: u64, url: &str, state: &'static str) -> Self {
+        Self {
+            number,
+            url: url.to_owned(),
+            state: state.into(),
+        }
+    }
 }
 
 /// `repin.init/1`: the new configuration.
@@ -133,14 +142,14 @@ pub(crate) struct InitDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct InitImage {
     pub name: String,
-    pub repository: String,
+    pub repository: Repository,
     pub pins: usize,
 }
 
 /// A pinned repository that is not part of the set.
 #[derive(Debug, Serialize)]
 pub(crate) struct InitOther {
-    pub repository: String,
+    pub repository: Repository,
     pub pins: usize,
     pub reason: String,
 }
@@ -233,17 +242,6 @@ pub(crate) struct ResolveDocument {
     pub images: Vec<ResolvedImage>,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct ResolvedImage {
-    pub name: String,
-    pub repository: String,
-    pub tag: String,
-    pub digest: String,
-    pub media_type: String,
-    pub platforms: Vec<ResolvedPlatform>,
-    pub labels: BTreeMap<String, Option<String>>,
-}
-
 /// `repin.check/1`.
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckDocument {
@@ -307,7 +305,7 @@ pub(crate) struct InventoryDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct InventoryImage {
     pub image: Option<String>,
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
     pub platform: Option<String>,
     pub checks: Vec<Check>,
 }

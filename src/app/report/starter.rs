@@ -7,13 +7,11 @@ use std::fmt::Write as _;
 
 use reqwest::Url;
 
-use crate::{
-    base::{
-        http::address::{host_of, is_loopback},
-        text::counted,
-        untrusted::{code_points, is_hidden},
-    },
-    oci::Repository,
+use super::json::{InitImage, InitOther};
+use crate::base::{
+    http::address::{host_of, is_loopback},
+    text::counted,
+    untrusted::{code_points, is_hidden},
 };
 
 /// The content of a first configuration.
@@ -27,23 +25,16 @@ pub(crate) struct Starter<'s> {
     pub(crate) places: Vec<StarterPlace>,
     /// Whether digests outside the pins are refused.
     pub(crate) refuses_outside: bool,
-    pub(crate) images: Vec<StarterImage<'s>>,
+    pub(crate) images: Vec<InitImage>,
     pub(crate) revision: StarterRevision,
     pub(crate) forge: Option<StarterForge>,
     /// The remote's default branch.
     pub(crate) base: Option<String>,
     /// Pinned repositories that are not part of the set.
-    pub(crate) others: Vec<StarterOther<'s>>,
+    pub(crate) others: Vec<InitOther>,
     pub(crate) signer: Option<StarterSigner>,
     /// Remarks for the user to review, one line each.
     pub(crate) remarks: Vec<String>,
-}
-
-#[derive(Debug)]
-pub(crate) struct StarterImage<'s> {
-    pub(crate) name: &'s str,
-    pub(crate) repository: &'s Repository,
-    pub(crate) pins: usize,
 }
 
 /// A place of split pins.
@@ -104,14 +95,6 @@ pub(crate) struct StarterSigner {
     pub(crate) is_hosted: bool,
     /// The trusted root that verifies the attestation.
     pub(crate) root: String,
-}
-
-/// A pinned repository that is not part of the set.
-#[derive(Debug)]
-pub(crate) struct StarterOther<'s> {
-    pub(crate) repository: &'s Repository,
-    pub(crate) pins: usize,
-    pub(crate) reason: String,
 }
 
 /// The number of other repositories that are listed.
@@ -289,7 +272,7 @@ fn images(out: &mut String, starter: &Starter<'_>) {
         let _ = writeln!(
             out,
             "  {}:\n    repository: {repository}\n    pins: {}",
-            quoted(image.name),
+            quoted(&image.name),
             image.pins
         );
     }

@@ -3,9 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
 use super::{
-    json::{
-        AdoptionRow, BranchRow, IgnoredClaimRow, MergedRow, NotRead, StatusDocument, WaitingRow,
-    },
+    json::{AdoptionRow, BranchRow, MergedRow, NotRead, StatusDocument, WaitingRow},
     layout::{Align, Color, Palette, abbreviated, ago, aligned, to_minute, wrapped},
     sets::SetSummary,
 };
@@ -14,7 +12,8 @@ use crate::{
         text::counted,
         untrusted::{padded, plain, short},
     },
-    core::checks::Check,
+    core::{checks::Check, history::IgnoredClaim},
+    oci::Digest,
 };
 
 const COLUMNS: usize = 80;
@@ -152,7 +151,7 @@ impl Screen<'_> {
             Some(branch) => format!(" on {}", plain(&branch.name)),
             None => String::new(),
         };
-        let commit = short_commit(&set.commit);
+        let commit = set.commit.short();
         let subject = short(&set.subject, COLUMNS - INDENT - "…".len());
         self.row("commit", &[format!("{commit}{branch}"), subject]);
         let pull = match &document.pull_request {
@@ -178,7 +177,7 @@ impl Screen<'_> {
             .as_ref()
             .filter(|branch| branch.is_outdated())
         {
-            let (commit, head) = (short_commit(commit), short_commit(head));
+            let (commit, head) = (commit.short(), head.get(..COMMIT_DIGITS).unwrap_or(head));
             let text = format!(
                 "{} is at {commit} here, and at {head} on the forge: run git fetch",
                 plain(name)
@@ -188,7 +187,7 @@ impl Screen<'_> {
         let lines = document
             .unreadable
             .iter()
-            .map(|row| format!("{}: {}", short_commit(&row.commit), plain(&row.reason)))
+            .map(|row| format!("{}: {}", row.commit.short(), plain(&row.reason)))
             .collect();
         self.rows_in(Some(Color::Red), "unreadable", lines, "repin history");
     }
@@ -202,7 +201,7 @@ impl Screen<'_> {
         let text = match commit {
             Some(commit) => format!(
                 "commit {} adds {file} and is not on {branch}: push it",
-                short_commit(commit)
+                commit.short()
             ),
             None => format!("{file} is not committed: commit it, and push it to {branch}"),
         };
@@ -218,15 +217,18 @@ impl Screen<'_> {
             Some(revision) => format!("{} {}", row.kind, self.revision(revision)),
             None => row.kind.to_owned(),
         };
-        let (commit, branch) = (short_commit(&row.commit), plain(&row.branch));
+        let (commit, branch) = (row.commit.short(), plain(&row.branch));
         let text = format!("commit {commit} ({set}) is not on {branch}: push it");
         self.row_in(Some(Color::Red), "not pushed", &[text]);
     }
 
     fn images(&mut self, document: &StatusDocument) {
-        let digest = |text: &str| {
-            let length = if self.view.verbose { 71 } else { 19 };
-            text.get(..length).unwrap_or(text).to_owned()
+        let digest = |digest: &Digest| {
+            if self.view.verbose {
+                digest.to_string()
+            } else {
+                format!("sha256:{}", digest.short())
+            }
         };
         let mut rows = Vec::new();
         for row in &document.work_tree {
@@ -265,7 +267,7 @@ impl Screen<'_> {
                 Some(revision) => self.revision(revision),
                 None => "a set of no known revision".to_owned(),
             };
-            let (commit, age) = (short_commit(&row.commit), self.age(&row.date));
+            let (commit, age) = (row.commit.short(), self.age(&row.date));
             lines.push(format!("{set}, rolled back by {commit}{age}"));
         }
         let color = (!lines.is_empty()).then_some(Color::Yellow);
@@ -549,18 +551,14 @@ fn unread(row: &NotRead, sets: &str) -> String {
 }
 
 /// The reason for which a claim is ignored, with both commits.
-pub(crate) fn ignored_claim(row: &IgnoredClaimRow) -> String {
+pub(crate) fn ignored_claim(row: &IgnoredClaim) -> String {
     format!(
         "commit {} claims {}, but its digests belong to {}, since commit {} introduced them",
-        short_commit(&row.commit),
-        plain(&row.claimed),
-        plain(&row.revision),
-        short_commit(&row.introduced)
+        row.commit.short(),
+        plain(row.claimed.as_str()),
+        plain(row.revision.as_str()),
+        row.introduced.short()
     )
-}
-
-fn short_commit(id: &str) -> &str {
-    id.get(..COMMIT_DIGITS).unwrap_or(id)
 }
 
 #[cfg(test)]
@@ -569,16 +567,17 @@ mod tests {
     use crate::{
         app::report::json::{OpenRow, SetRow},
         config::SetPath,
+        git::ObjectId,
     };
 
     fn document() -> StatusDocument {
         let set = SetRow {
             revision: Some("a".repeat(40)),
             kind: "promote",
-            commit: "b".repeat(40),
+            commit: ObjectId::parse(&[b'b'; 40]).unwrap(),
             date: "2026-11-20T14:02:11Z".to_owned(),
             subject: "promote\u{1b}[31m".to_owned(),
-            images: [("review".to_owned(), format!("sha256:{}", "c".repeat(64)))].into(),
+            images: [("review".to_owned(), Digest::of(b"c"))].into(),
         };
         StatusDocument {
             schema: "repin.status/1",
@@ -589,7 +588,7 @@ mod tests {
             pull_request: None,
             branch: Some(BranchRow {
                 name: "origin/main".to_owned(),
-                commit: "b".repeat(40),
+                commit: ObjectId::parse(&[b'b'; 40]).unwrap(),
                 head: Some("b".repeat(40)),
             }),
             work_tree: Vec::new(),

@@ -6,7 +6,8 @@
 //! tags that are resolved in this run.
 
 use super::{
-    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop, image_contents,
+    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop,
+    engine::SetFacts,
     run::plan,
     site::{BranchSite, Site},
 };
@@ -146,13 +147,12 @@ pub(crate) fn candidate(
         Ok(request) => request,
         Err(stop) => return Ok(Candidate::Unverified(unverified(&pull_of_set, stop))),
     };
-    let mut rows = image_contents::declared(&site.config);
     let planned = plan(
         &request,
         &site,
         MissingCredential::Fail,
         services,
-        &mut rows,
+        &mut SetFacts::default(),
     )?;
     Ok(match planned {
         Ok(planned) => Candidate::Set(Box::new(ApprovedPull {

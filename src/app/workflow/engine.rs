@@ -9,13 +9,14 @@
 //! Promotion and rollback differ in the facts that history must prove and in the standards of the
 //! images. The engine changes no files.
 
+use std::sync::Arc;
+
 use super::{
     Contracts, MissingCredential, Services, SiteHistory, Stop,
     build_order::{BuildOrder, ResolvedSet},
     changes::{self, ReviewedSet},
     contracts::{self, PastContracts},
     forge_overview::verification_pulls,
-    image_contents,
     other_checkout::OtherCheckout,
     request::Request,
     site::{self, Site},
@@ -25,10 +26,7 @@ use super::{
     trust::{self, Trust},
 };
 use crate::{
-    app::report::{
-        body::{TemplateContext, Undone},
-        json::ImageRow,
-    },
+    app::report::body::{TemplateContext, Undone},
     base::{
         error::{Error, Errors},
         untrusted::plain,
@@ -38,8 +36,8 @@ use crate::{
     core::{
         changes::Changes,
         checks::{
-            Approved, Check, Counted, HistoryChecked, TrustedImages, current_digests,
-            resolved_digests,
+            Approved, Check, Counted, HistoryChecked, Resolution, TrustedImages, VerifiedRow,
+            current_digests, resolved_digests,
         },
         history::Order,
         pins::Found,
@@ -61,9 +59,20 @@ pub(super) struct Planned {
     pub(super) checkout: Option<OtherCheckout>,
 }
 
+/// The facts about the images of a set, as far as a run gathered them.
+#[derive(Default)]
+pub(super) struct SetFacts {
+    /// The pins, after the entries of places were checked.
+    pub(super) found: Option<Arc<Found>>,
+    /// The images that the tags resolve to, in the order of the configuration.
+    pub(super) resolutions: Vec<Resolution>,
+    /// The signatures and attestations of each image, in the same order.
+    pub(super) evidence: Vec<Vec<VerifiedRow>>,
+}
+
 pub(super) struct CountedSet<'c> {
     chain: Counted<'c>,
-    pub(super) found: Found,
+    pub(super) found: Arc<Found>,
 }
 
 /// The standards of images in addition to the configuration.
@@ -97,7 +106,7 @@ pub(super) struct VerifiedBefore {
     pub(super) order: Option<Order>,
 }
 
-/// Takes a set through every stage at a site with a clone. `rows` receives the facts about the images,
+/// Takes a set through every stage at a site with a clone. `facts` receives the facts about the images,
 /// even if a stage stops the run.
 pub(super) fn plan(
     request: &Request,
@@ -105,12 +114,12 @@ pub(super) fn plan(
     site: &dyn Site,
     missing_credential: MissingCredential,
     services: &Services,
-    rows: &mut [ImageRow],
+    facts: &mut SetFacts,
 ) -> Result<Planned, Stop> {
     let smoke = SmokeStage::prepare(site.config(), missing_credential, services)?;
     let (found, checks) = site.pins(request.operation)?;
     let contracts = Some(standards.contracts);
-    let counted = count(request, contracts, site.config(), found, checks, rows)?;
+    let counted = count(request, contracts, site.config(), found, checks, facts)?;
     let mut history = site.history(services);
     let checkout = if site.has_forge() {
         None
@@ -139,7 +148,7 @@ pub(super) fn plan(
         stages: stages.as_ref(),
         services,
     };
-    let planned = judge(request, counted, &history, verification, site, rows)?;
+    let planned = judge(request, counted, &history, verification, site, facts)?;
     Ok(Planned {
         checkout,
         ..planned
@@ -161,10 +170,10 @@ pub(super) struct ReadSite<'s> {
 /// Takes a set through every stage of a rollback, like [`plan`].
 pub(super) fn rehearse(request: &Request, read: &ReadSite<'_>) -> Result<Planned, Stop> {
     let (config, services) = (read.site.config(), read.services);
-    let mut rows = image_contents::declared(config);
+    let mut facts = SetFacts::default();
     let contracts = Some(read.standards.contracts);
     let (found, checks) = (read.found.clone(), read.checks.clone());
-    let counted = count(request, contracts, config, found, checks, &mut rows)?;
+    let counted = count(request, contracts, config, found, checks, &mut facts)?;
     let git = read.history.git().cloned();
     let builds = BuildOrder::new(config, git.as_ref(), None, services);
     let verification = Verification::Now {
@@ -180,7 +189,7 @@ pub(super) fn rehearse(request: &Request, read: &ReadSite<'_>) -> Result<Planned
         &read.history,
         verification,
         read.site,
-        &mut rows,
+        &mut facts,
     )
 }
 
@@ -192,13 +201,14 @@ pub(super) fn count<'c>(
     config: &'c Config,
     found: Found,
     mut further: Vec<Check>,
-    rows: &mut [ImageRow],
+    facts: &mut SetFacts,
 ) -> Result<CountedSet<'c>, Stop> {
     site::check_places(config, &found)?;
     if let (Operation::Promotion, Some(contracts)) = (request.operation, contracts) {
         further.extend(contracts.failures(config));
     }
-    image_contents::add_pins(rows, config, &found);
+    let found = Arc::new(found);
+    facts.found = Some(Arc::clone(&found));
     let chain = Counted::new(config, &request.revision, &found, further)?;
     Ok(CountedSet { chain, found })
 }
@@ -210,7 +220,7 @@ pub(super) fn judge(
     history: &SiteHistory,
     verification: Verification<'_>,
     site: &dyn Site,
-    rows: &mut [ImageRow],
+    facts: &mut SetFacts,
 ) -> Result<Planned, Stop> {
     let CountedSet { chain, found } = counted;
     let config = site.config();
@@ -244,7 +254,7 @@ pub(super) fn judge(
                 config,
                 services,
             };
-            let set = verifier.verify(checked, &found, rows)?;
+            let set = verifier.verify(checked, &found, facts)?;
             services_of_run = Some((services, standards.trust, set.contents));
             body_context.stages = set.stages.rows;
             if request.operation == Operation::Rollback {
@@ -264,7 +274,7 @@ pub(super) fn judge(
             let set = ReviewedSet {
                 request,
                 images,
-                rows,
+                evidence: &facts.evidence,
                 trust,
                 contents,
             };
@@ -370,20 +380,20 @@ impl ImageVerifier<'_> {
         &self,
         chain: HistoryChecked<'_>,
         found: &Found,
-        rows: &mut [ImageRow],
+        facts: &mut SetFacts,
     ) -> Result<Verified, Stop> {
         let (config, services) = (self.config, self.services);
         let targets = self.request.targets(config, found, chain.promoted());
-        let resolutions =
+        facts.resolutions =
             tags::resolve_tags(config, targets, verification_pulls(config), services)?;
-        image_contents::add_digests(rows, &resolutions, config);
+        let resolutions = &facts.resolutions;
         let order = match chain.open_order() {
             None => None,
             Some(open) => {
                 let set = ResolvedSet {
                     config,
                     revision: &self.request.revision,
-                    digests: resolved_digests(config, &resolutions),
+                    digests: resolved_digests(config, resolutions),
                     found,
                 };
                 let history = self.history.promoted_or_local().ok();
@@ -394,7 +404,7 @@ impl ImageVerifier<'_> {
                 }
             }
         };
-        let images = chain.resolved(&resolutions, order, self.history)?;
+        let images = chain.resolved(resolutions, order, self.history)?;
         let stages = match self.stages {
             Some(stages) => stages.judge(&images.pinned_digests(), services),
             None => StageVerdicts::default(),
@@ -411,7 +421,7 @@ impl ImageVerifier<'_> {
         let trust = self.standards.trust;
         let (images, evidence) =
             trust::verify_signatures(images, trust, config, revision, enforcement, services)?;
-        image_contents::add_evidence(rows, evidence);
+        facts.evidence = evidence;
 
         let pinned = match self.request.changes {
             ChangeParts::Contents => tags::pinned_images(config, found, services)?,

@@ -89,10 +89,8 @@ impl OtherCheckout {
                     Some(revision) => plain(revision.as_str()),
                     None => "another set".to_owned(),
                 };
-                let digests = current.images.iter().map(|(name, digest)| {
-                    let digest = &digest.hex()[..12];
-                    format!("{name} {digest}")
-                });
+                let images = current.images.iter();
+                let digests = images.map(|(name, digest)| format!("{name} {}", digest.short()));
                 format!("{promoted} pins {set} (FROM {})", few(digests, 5))
             }
         };

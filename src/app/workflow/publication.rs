@@ -89,11 +89,8 @@ impl Executor for BranchSite {
             Ok(None)
         };
         let pull = services.wait(work, "making the pull request a draft")?;
-        Ok(pull.map(|pull| PullRequest {
-            number: pull.number,
-            url: pull.url,
-            state: reconcile::Change::Updated.as_str(),
-        }))
+        let state = reconcile::Change::Updated.as_str();
+        Ok(pull.map(|pull| PullRequest::new(pull.number, &pull.url, state)))
     }
 
     fn carry_out(
@@ -301,12 +298,9 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
         Some(error) => Err(error.into()),
         None => schedule_merge(publication, pull.number, &pull.url, services),
     };
+    let opened = PullRequest::new(pull.number, &pull.url, pull.change.as_str());
     Execution {
-        effect: Effect::Opened(PullRequest {
-            number: pull.number,
-            url: pull.url,
-            state: pull.change.as_str(),
-        }),
+        effect: Effect::Opened(opened),
         stop: merge.err().map(Stop::Errors),
     }
 }

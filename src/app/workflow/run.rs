@@ -1,15 +1,14 @@
 //! One promotion or rollback: opens the site, plans, carries the plan out, and returns the document
 //! (`repin.plan/1`).
 
-use std::{io::Read as _, path::PathBuf};
+use std::{collections::BTreeMap, io::Read as _, path::PathBuf, sync::Arc};
 
 use super::{
     ATTEMPTS, Access, Contracts, Goal, Intent, MissingCredential, Options, Services, Stop,
     base_kept_moving,
-    engine::{self, Planned, Standards},
+    engine::{self, Planned, SetFacts, Standards},
     environment,
     execution::{Effect, Execution, Executor},
-    image_contents,
     newest::{self, Newest},
     newest_staged::newest_staged,
     repository_sets::{self, warn_if_interrupted},
@@ -21,7 +20,7 @@ use crate::{
     app::report::{
         body::{self, TemplateContext, TemplateJob},
         diff,
-        json::{Diff, ErrorRow, FileRow, ImageRow, PlanDocument},
+        json::{Diff, ErrorRow, FileRow, ImageRow, PlaceRow, PlanDocument},
     },
     base::{
         error::{Class, Code, Error, Errors},
@@ -29,10 +28,10 @@ use crate::{
     },
     config::{Config, Operation, Override, Trailer},
     core::{
-        checks::{self, Check, Overrides, Status},
+        checks::{self, ApprovedImage, Check, Overrides, Resolution, Status},
         plan::FileChange,
     },
-    oci::Revision,
+    oci::{Revision, registry::resolve},
 };
 
 pub(crate) struct RunResult {
@@ -101,15 +100,20 @@ fn attempt_at(
     let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
     let config = site.config().clone();
     let operation = goal.operation();
-    let mut rows = image_contents::declared(&config);
+    let mut facts = SetFacts::default();
     let text = match goal.revision() {
         Some(text) => text.to_owned(),
         None => match newest_set(goal.overrides(), site, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
-                image_contents::add_current(&mut rows, &config, &found);
+                facts.found = Some(Arc::new(*found));
                 let current = current.as_ref().map(Revision::as_str);
-                let document = unplanned_document(operation, current, &config, rows);
+                let mut document = unplanned_document(operation, current, &config, &facts);
+                for image in &mut document.images {
+                    if let [digest] = image.from.as_slice() {
+                        image.to = Some(*digest);
+                    }
+                }
                 return Ok((document, Execution::complete(Effect::NothingNewer)));
             }
         },
@@ -124,7 +128,7 @@ fn attempt_at(
             return Err(errors);
         }
         Err(stop) => {
-            let document = unplanned_document(operation, Some(&text), &config, rows);
+            let document = unplanned_document(operation, Some(&text), &config, &facts);
             return Ok((document, stopped(stop)));
         }
     };
@@ -133,9 +137,9 @@ fn attempt_at(
         site,
         options.missing_credential,
         services,
-        &mut rows,
+        &mut facts,
     )?;
-    let unplanned = unplanned_document(operation, Some(request.revision.as_str()), &config, rows);
+    let unplanned = unplanned_document(operation, Some(request.revision.as_str()), &config, &facts);
     let planned = match planned {
         Ok(planned) => planned,
         Err(stop) => {
@@ -178,8 +182,8 @@ fn unopened(
     if let Some(text) = goal.revision() {
         revision = Some(goal.parse(text, config)?.revision.as_str().to_owned());
     }
-    let rows = image_contents::declared(config);
-    let document = unplanned_document(operation, revision.as_deref(), config, rows);
+    let facts = SetFacts::default();
+    let document = unplanned_document(operation, revision.as_deref(), config, &facts);
     let execution = Execution::stopped(Effect::Nothing, stop);
     Ok((config.clone(), document, execution))
 }
@@ -269,7 +273,7 @@ pub(super) fn plan(
     site: &dyn Site,
     missing_credential: MissingCredential,
     services: &Services,
-    rows: &mut [ImageRow],
+    facts: &mut SetFacts,
 ) -> Result<Result<Planned, Stop>, Errors> {
     let (contracts, trust) =
         read_standards(request.operation, site.config(), site.files(), services)?;
@@ -283,7 +287,7 @@ pub(super) fn plan(
         site,
         missing_credential,
         services,
-        rows,
+        facts,
     ))
 }
 
@@ -407,7 +411,7 @@ pub(super) fn unplanned_document(
     operation: Operation,
     revision: Option<&str>,
     config: &Config,
-    images: Vec<ImageRow>,
+    facts: &SetFacts,
 ) -> PlanDocument {
     let (mut branch, mut title, mut trailers) = (String::new(), String::new(), Vec::new());
     if let Some(revision) = revision {
@@ -423,7 +427,7 @@ pub(super) fn unplanned_document(
         approved: false,
         applied: false,
         changed: false,
-        images,
+        images: image_rows(config, facts),
         files: Vec::new(),
         checks: Vec::new(),
         changes: None,
@@ -435,6 +439,40 @@ pub(super) fn unplanned_document(
         pull_request: None,
         error: None,
     }
+}
+
+fn image_rows(config: &Config, facts: &SetFacts) -> Vec<ImageRow> {
+    let mut rows = Vec::new();
+    for (index, image) in config.images.iter().enumerate() {
+        let mut row = ImageRow {
+            name: image.name.clone(),
+            repository: image.repository.clone(),
+            from: Vec::new(),
+            to: None,
+            pins: image.pins,
+            places: Vec::new(),
+            platforms: Vec::new(),
+            labels: BTreeMap::new(),
+            verified: facts.evidence.get(index).cloned().unwrap_or_default(),
+        };
+        if let Some(found) = &facts.found {
+            row.from = found.digests_of(index);
+            row.pins = found.pins_of(index).count();
+            row.places = PlaceRow::all(config, found, index);
+        }
+        if let Some(Resolution { found, .. }) = facts.resolutions.get(index)
+            && let Ok(Ok(ApprovedImage { facts, .. })) = found
+        {
+            row.to = Some(facts.digest);
+            let platforms = facts.platforms.iter();
+            row.platforms = platforms
+                .map(|platform| platform.platform.to_string())
+                .collect();
+            row.labels = resolve::reported_labels(facts, &config.report.labels);
+        }
+        rows.push(row);
+    }
+    rows
 }
 
 /// The document of a plan, without its body and its diff.
@@ -500,7 +538,7 @@ mod tests {
         let document = PlanDocument {
             approved: true,
             checks: vec![check(Status::Pass)],
-            ..unplanned_document(Operation::Promotion, None, &config, Vec::new())
+            ..unplanned_document(Operation::Promotion, None, &config, &SetFacts::default())
         };
         let stop = Stop::Count(vec![check(Status::Fail)]);
         let result = RunResult::new(config, document, Execution::stopped(Effect::Nothing, stop));

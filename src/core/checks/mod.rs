@@ -55,7 +55,7 @@ pub(crate) use set::{
     ApprovedImage, Expected, PinnedDigest, RecordedImage, Resolution, TaggedImage, Target,
     check_required_labels, check_shared_digests, content_result, no_tag, resolved_image,
 };
-pub(crate) use smoke::{ResolvedPlatform, SetDocument, SetImage, VerifiedImages, check_smoke};
+pub(crate) use smoke::{ResolvedImage, SetDocument, SetImage, VerifiedImages, check_smoke};
 pub(crate) use stages::{
     JudgedStage, MergeTimes, StageClock, StageVerdict, check_stages, check_stages_on_forge,
     judge_stage,

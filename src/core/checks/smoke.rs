@@ -177,13 +177,8 @@ pub(crate) struct SetDocument {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SetImage {
-    pub name: String,
-    pub repository: String,
-    pub tag: String,
-    pub digest: String,
-    pub media_type: String,
-    pub platforms: Vec<ResolvedPlatform>,
-    pub labels: BTreeMap<String, Option<String>>,
+    #[serde(flatten)]
+    pub image: ResolvedImage,
     pub verified: Vec<VerifiedRow>,
 }
 
@@ -209,10 +204,9 @@ impl SetDocument {
             let Some(resolved) = resolved else {
                 continue;
             };
-            let facts = &resolved.facts;
-            let image = &config.images[index];
-            images.push(set_image(config, image, resolved, verified));
-            inventory.extend(names_by_digest(index, facts, &found.kinds));
+            let image = ResolvedImage::new(config, &config.images[index], resolved);
+            images.push(SetImage::new(image, verified));
+            inventory.extend(names_by_digest(index, &resolved.facts, &found.kinds));
         }
         Self {
             schema: Self::SCHEMA.to_owned(),
@@ -233,27 +227,11 @@ impl SetDocument {
     }
 }
 
-fn set_image(
-    config: &Config,
-    image: &Image,
-    resolved: &ApprovedImage,
-    mut verified: Vec<VerifiedRow>,
-) -> SetImage {
-    // Registries list referrers in any order.
-    verified.sort_by_cached_key(|row| serde_json::to_string(row).unwrap_or_default());
-    let facts = &resolved.facts;
-    let platforms = facts.platforms.iter();
-    SetImage {
-        name: image.name.clone(),
-        repository: image.repository.to_string(),
-        tag: resolved.tag.to_string(),
-        digest: facts.digest.to_string(),
-        media_type: facts.media_type.clone(),
-        platforms: platforms
-            .map(|platform| ResolvedPlatform::new(platform, &config.revision))
-            .collect(),
-        labels: resolve::reported_labels(facts, &config.report.labels),
-        verified,
+impl SetImage {
+    fn new(image: ResolvedImage, mut verified: Vec<VerifiedRow>) -> Self {
+        // Registries list referrers in any order.
+        verified.sort_by_cached_key(|row| serde_json::to_string(row).unwrap_or_default());
+        Self { image, verified }
     }
 }
 
@@ -278,6 +256,36 @@ fn names_by_digest(
     }
 }
 
+/// The image that a tag resolved to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ResolvedImage {
+    pub name: String,
+    pub repository: String,
+    pub tag: String,
+    pub digest: String,
+    pub media_type: String,
+    pub platforms: Vec<ResolvedPlatform>,
+    pub labels: BTreeMap<String, Option<String>>,
+}
+
+impl ResolvedImage {
+    pub(crate) fn new(config: &Config, image: &Image, found: &ApprovedImage) -> Self {
+        let facts = &found.facts;
+        let platforms = facts.platforms.iter();
+        Self {
+            name: image.name.clone(),
+            repository: image.repository.to_string(),
+            tag: found.tag.to_string(),
+            digest: facts.digest.to_string(),
+            media_type: facts.media_type.clone(),
+            platforms: platforms
+                .map(|platform| ResolvedPlatform::new(platform, &config.revision))
+                .collect(),
+            labels: resolve::reported_labels(facts, &config.report.labels),
+        }
+    }
+}
+
 /// One platform of a resolved image.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ResolvedPlatform {
@@ -288,7 +296,7 @@ pub(crate) struct ResolvedPlatform {
 
 impl ResolvedPlatform {
     /// The revision is the text in the label or the annotation that the configuration selects.
-    pub(crate) fn new(facts: &PlatformFacts, revisions: &Revisions) -> Self {
+    fn new(facts: &PlatformFacts, revisions: &Revisions) -> Self {
         Self {
             platform: facts.platform.to_string(),
             digest: facts.digest.to_string(),
@@ -492,7 +500,8 @@ mod tests {
             log: None,
         };
         let rows = vec![row("b"), row("a")];
-        let image = set_image(&config, &config.images[0], &resolved, rows);
+        let image = ResolvedImage::new(&config, &config.images[0], &resolved);
+        let image = SetImage::new(image, rows);
         let bundles = image.verified.iter().map(|row| row.bundle.as_str());
         assert_eq!(bundles.collect::<Vec<_>>(), ["a", "b"]);
     }

@@ -10,8 +10,8 @@ use crate::{
     base::{error::Error, untrusted::plain},
     oci::{Digest, Platform, Repository, Revision},
     trust::{
-        Binding, Candidate, Certificate, PolicyResult, Proof, Requirement, RootGap, SearchResult,
-        SignedName, SubjectName, Verdict, Verify,
+        Binding, Candidate, Certificate, LogEntry, PolicyResult, Proof, Requirement, RootGap,
+        SearchResult, SignedName, SubjectName, Verdict, Verify,
     },
 };
 
@@ -382,14 +382,7 @@ pub(crate) struct VerifiedRow {
     pub key: Option<String>,
     pub root: Option<String>,
     pub time: Option<String>,
-    pub log: Option<LogRow>,
-}
-
-/// An entry of a transparency log.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct LogRow {
-    pub url: String,
-    pub index: u64,
+    pub log: Option<LogEntry>,
 }
 
 impl VerifiedRow {
@@ -436,10 +429,7 @@ impl VerifiedRow {
             key: proof.key.map(|key| key.to_string()),
             root: proof.root.clone(),
             time: proof.time.clone(),
-            log: proof.log.as_ref().map(|log| LogRow {
-                url: log.url.clone(),
-                index: log.index,
-            }),
+            log: proof.log.clone(),
         })
     }
 }

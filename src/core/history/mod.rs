@@ -183,13 +183,13 @@ impl HistoryEntry {
 }
 
 /// A claim that is ignored, because the digests belong to the revision that introduced them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct IgnoredClaim<'h> {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct IgnoredClaim {
     pub(crate) commit: ObjectId,
-    pub(crate) claimed: &'h Revision,
+    pub(crate) claimed: Revision,
     /// The commit that introduced the digests.
     pub(crate) introduced: ObjectId,
-    pub(crate) revision: &'h Revision,
+    pub(crate) revision: Revision,
 }
 
 /// The history of sets on the first-parent line of one branch.
@@ -446,13 +446,13 @@ impl History {
     }
 
     /// The claims of the line that are ignored, because the digests belong to another revision.
-    pub(crate) fn ignored_claims(&self) -> Vec<IgnoredClaim<'_>> {
+    pub(crate) fn ignored_claims(&self) -> Vec<IgnoredClaim> {
         let ignored = self.events.ignored.iter();
         let claims = ignored.map(|claim| IgnoredClaim {
             commit: self.facts.commits[claim.commit].id,
-            claimed: &claim.claimed,
+            claimed: claim.claimed.clone(),
             introduced: self.facts.line_commit(claim.introduced).id,
-            revision: &claim.revision,
+            revision: claim.revision.clone(),
         });
         claims.collect()
     }

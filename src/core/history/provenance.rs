@@ -122,13 +122,13 @@ impl History {
             },
             _ => match self
                 .ignored_claims()
-                .iter()
+                .into_iter()
                 .rev()
-                .find(|claim| claim.claimed == revision)
+                .find(|claim| claim.claimed == *revision)
             {
                 Some(claim) if !self.shallow => Provenance::OtherRevision {
                     commit: claim.commit,
-                    revision: claim.revision.clone(),
+                    revision: claim.revision,
                     introduced: claim.introduced,
                 },
                 _ => self.not_found(),

@@ -389,7 +389,7 @@ fn known_digests_keep_the_revision_that_introduced_them() {
     assert_eq!(ignored[0].commit.to_string(), claiming);
     assert_eq!(ignored[0].introduced.to_string(), a);
     assert_eq!(
-        (ignored[0].claimed, ignored[0].revision),
+        (&ignored[0].claimed, &ignored[0].revision),
         (&revision('c'), &revision('a'))
     );
 }

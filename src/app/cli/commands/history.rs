@@ -18,7 +18,7 @@ use crate::{
             output::Exit,
         },
         report::{
-            json::{AnyDocument, HistoryDocument, HistoryRow, IgnoredClaimRow},
+            json::{AnyDocument, HistoryDocument, HistoryRow},
             layout::{self, Align, Color, Palette, abbreviated, aligned, indented, wrapped},
             set_histories::{self, Grid, SetColumn},
             sets::{self, Gap},
@@ -186,8 +186,7 @@ fn warn(history: &history::History, cx: &mut Context) {
         ));
     }
     for claim in history.ignored_claims() {
-        cx.output
-            .warn(&ignored_claim(&IgnoredClaimRow::from(claim)));
+        cx.output.warn(&ignored_claim(&claim));
     }
     if let Some(past) = history.unknown_past() {
         cx.output.warn(&past.to_string());

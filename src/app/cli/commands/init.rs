@@ -194,7 +194,7 @@ fn report(draft: Draft, target: &TargetFile, written: bool, cx: &mut Context) {
         for image in &draft.images {
             rows.push(vec![
                 image.name.clone(),
-                image.repository.clone(),
+                image.repository.to_string(),
                 image.pins.to_string(),
             ]);
         }

@@ -162,12 +162,12 @@ fn table(images: &[InventoryImage]) -> String {
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), plain);
     for image in images {
-        let digest = image.digest.as_deref().unwrap_or("-");
-        let hex = digest.trim_start_matches("sha256:");
         rows.push(vec![
             or_dash(&image.image),
             or_dash(&image.platform),
-            hex.chars().take(12).collect(),
+            image
+                .digest
+                .map_or_else(|| "-".to_owned(), |digest| digest.short()),
             tally(image.checks.iter()),
         ]);
     }

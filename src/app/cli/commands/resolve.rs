@@ -5,19 +5,14 @@ use clap::Args;
 use crate::{
     app::{
         cli::{args::revisions, context::Context, format::Format, output::Exit},
-        report::{
-            json::{ResolveDocument, ResolvedImage},
-            layout::indented,
-        },
+        report::{json::ResolveDocument, layout::indented},
         workflow,
     },
     base::{
         error::Errors,
         untrusted::{plain, width},
     },
-    config::{Config, Image},
-    core::checks::{ApprovedImage, ResolvedPlatform, Target},
-    oci::registry::resolve,
+    core::checks::{ResolvedImage, Target},
 };
 
 /// Resolve each image's tag: digest, platforms, revision label
@@ -41,7 +36,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     let resolutions = workflow::resolve_tags(&config, targets, 0, &cx.services)?;
     let resolved = workflow::resolved_images(&config, &resolutions)?;
     let images = config.images.iter().zip(resolved);
-    let images = images.map(|(image, found)| row(&config, image, found));
+    let images = images.map(|(image, found)| ResolvedImage::new(&config, image, found));
     let document = ResolveDocument {
         schema: "repin.resolve/1",
         revision: revision.to_string(),
@@ -55,23 +50,6 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         }
     }
     Ok(Exit::Done)
-}
-
-fn row(config: &Config, image: &Image, found: &ApprovedImage) -> ResolvedImage {
-    let facts = &found.facts;
-    let platforms = facts
-        .platforms
-        .iter()
-        .map(|platform| ResolvedPlatform::new(platform, &config.revision));
-    ResolvedImage {
-        name: image.name.clone(),
-        repository: image.repository.to_string(),
-        tag: found.tag.to_string(),
-        digest: facts.digest.to_string(),
-        media_type: facts.media_type.clone(),
-        platforms: platforms.collect(),
-        labels: resolve::reported_labels(facts, &config.report.labels),
-    }
 }
 
 /// One block for each image. Each digest is on a separate line.

@@ -1,7 +1,7 @@
 //! `repin status`: shows the deployed set, its date and author, open pull requests, and problems. Only
 //! a failure to read changes the exit code, a problem does not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use clap::Args;
 
@@ -32,7 +32,7 @@ use crate::{
     core::{
         apply,
         checks::{self, Check, Status},
-        history::{self, Digests, HeldSet, HistoryEntry},
+        history::{self, HeldSet, HistoryEntry},
         outside::Scope,
         pins::{self, Found},
     },
@@ -169,11 +169,7 @@ impl Report {
         let work_tree = images.map(|(index, image)| WorkTreeRow {
             image: image.name.clone(),
             repository: image.repository.to_string(),
-            digests: found
-                .digests_of(index)
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            digests: found.digests_of(index),
             pins: found.pins_of(index).count(),
             expected: image.pins,
             current: None,
@@ -230,12 +226,10 @@ impl Report {
         let document = &mut self.document;
         document.branch = Some(BranchRow {
             name: history.branch.name.clone(),
-            commit: history.branch.tip.to_string(),
+            commit: history.branch.tip,
             head: None,
         });
-        for claim in history.ignored_claims() {
-            document.ignored_claims.push(claim.into());
-        }
+        document.ignored_claims = history.ignored_claims();
         document.holds = history.held_sets().iter().map(hold_row).collect();
         for entry in history.all_entries() {
             if entry.current {
@@ -243,7 +237,7 @@ impl Report {
             }
             if let Some(reason) = entry.unreadable {
                 document.unreadable.push(UnreadableRow {
-                    commit: entry.commit.to_string(),
+                    commit: entry.commit,
                     date: entry.date,
                     reason,
                 });
@@ -280,7 +274,7 @@ impl Report {
                 let branch = self.document.branch.as_ref();
                 self.document.adoption = branch.map(|branch| AdoptionRow {
                     branch: branch.name.clone(),
-                    commit: commit.map(|commit| commit.to_string()),
+                    commit,
                 });
             }
             Ok(None) => {}
@@ -295,7 +289,7 @@ impl Report {
                 let branch = self.document.branch.as_ref();
                 self.document.unpushed = branch.map(|branch| UnpushedRow {
                     branch: branch.name.clone(),
-                    commit: entry.commit.to_string(),
+                    commit: entry.commit,
                     kind: entry.kind.as_str(),
                     revision: entry.revision.as_ref().map(ToString::to_string),
                 });
@@ -420,26 +414,19 @@ fn set_row(entry: &HistoryEntry) -> SetRow {
     SetRow {
         revision: entry.revision.as_ref().map(ToString::to_string),
         kind: entry.kind.as_str(),
-        commit: entry.commit.to_string(),
+        commit: entry.commit,
         date: entry.date.clone(),
         subject: entry.subject.clone(),
-        images: images(&entry.images),
+        images: entry.images.clone(),
     }
-}
-
-fn images(digests: &Digests) -> BTreeMap<String, String> {
-    digests
-        .iter()
-        .map(|(name, digest)| (name.clone(), digest.to_string()))
-        .collect()
 }
 
 fn hold_row(hold: &HeldSet<'_>) -> HoldRow {
     HoldRow {
         revision: hold.revision.map(ToString::to_string),
-        commit: hold.hold.commit.to_string(),
+        commit: hold.hold.commit,
         date: hold.hold.date.clone(),
-        images: images(&hold.images),
+        images: hold.images.clone(),
     }
 }
 

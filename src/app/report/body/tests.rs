@@ -11,6 +11,7 @@ use crate::{
         changes::{Changes, CommitList, ListedCommit, NotRead, SetState, SourceChanges},
         checks::Check,
     },
+    oci::{Digest, Repository},
 };
 
 /// Renders a custom template in this process.
@@ -23,11 +24,11 @@ fn rendered(
 }
 
 fn document() -> PlanDocument {
-    let digest = |c: &str| format!("sha256:{}", c.repeat(64));
+    let digest = |c: &str| Digest::from_hex(&c.repeat(64)).unwrap();
     let image = |name: &str, labels: BTreeMap<String, Option<String>>| ImageRow {
         verified: Vec::new(),
         name: name.into(),
-        repository: format!("ghcr.io/acme/{name}"),
+        repository: Repository::parse(&format!("ghcr.io/acme/{name}")).unwrap(),
         from: vec![digest("a")],
         to: Some(digest("b")),
         pins: 2,

@@ -8,7 +8,7 @@
 //!
 //! The documents of `trust show` and `trust update`.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -20,11 +20,12 @@ use crate::{
         apply::RecoveryState,
         builds::{self, ReadBuild, State},
         checks::{self, Check, RehearsalVerdict},
-        history::IgnoredClaim,
+        history::{Digests, IgnoredClaim},
     },
     forge::Gate,
+    git::ObjectId,
     oci::{Digest, Platform, Tag, date},
-    trust::{Candidate, Change, PolicyResult, Requirement, RootEntry, SearchResult, SignedName},
+    trust::{Candidate, Certificate, Change, PolicyResult, Requirement, SearchResult, SignedName},
 };
 
 /// `repin.status/1`.
@@ -48,7 +49,7 @@ pub(crate) struct StatusDocument {
     pub recovery: Option<RecoveryState>,
     pub running: Option<String>,
     pub unreadable: Vec<UnreadableRow>,
-    pub ignored_claims: Vec<IgnoredClaimRow>,
+    pub ignored_claims: Vec<IgnoredClaim>,
     pub adoption: Option<AdoptionRow>,
     pub unpushed: Option<UnpushedRow>,
     pub not_queried: Vec<&'static str>,
@@ -60,10 +61,10 @@ pub(crate) struct StatusDocument {
 pub(crate) struct SetRow {
     pub revision: Option<String>,
     pub kind: &'static str,
-    pub commit: String,
+    pub commit: ObjectId,
     pub date: String,
     pub subject: String,
-    pub images: BTreeMap<String, String>,
+    pub images: Digests,
 }
 
 /// The pull request of the merge that made the set current.
@@ -77,7 +78,7 @@ pub(crate) struct MergedRow {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct BranchRow {
     pub name: String,
-    pub commit: String,
+    pub commit: ObjectId,
     pub head: Option<String>,
 }
 
@@ -86,7 +87,7 @@ pub(crate) struct BranchRow {
 pub(crate) struct WorkTreeRow {
     pub image: String,
     pub repository: String,
-    pub digests: Vec<String>,
+    pub digests: Vec<Digest>,
     pub pins: usize,
     pub expected: usize,
     pub current: Option<bool>,
@@ -96,9 +97,9 @@ pub(crate) struct WorkTreeRow {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct HoldRow {
     pub revision: Option<String>,
-    pub commit: String,
+    pub commit: ObjectId,
     pub date: String,
-    pub images: BTreeMap<String, String>,
+    pub images: Digests,
 }
 
 /// A stage for which the next set waits.
@@ -124,43 +125,23 @@ pub(crate) struct OpenRow {
 /// A commit since the current set with unknown content.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct UnreadableRow {
-    pub commit: String,
+    pub commit: ObjectId,
     pub date: String,
     pub reason: String,
-}
-
-/// A claim of a commit for digests that belong to another revision.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct IgnoredClaimRow {
-    pub commit: String,
-    pub claimed: String,
-    pub introduced: String,
-    pub revision: String,
-}
-
-impl From<IgnoredClaim<'_>> for IgnoredClaimRow {
-    fn from(claim: IgnoredClaim<'_>) -> Self {
-        Self {
-            commit: claim.commit.to_string(),
-            claimed: claim.claimed.to_string(),
-            introduced: claim.introduced.to_string(),
-            revision: claim.revision.to_string(),
-        }
-    }
 }
 
 /// A configuration that the branch does not contain.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct AdoptionRow {
     pub branch: String,
-    pub commit: Option<String>,
+    pub commit: Option<ObjectId>,
 }
 
 /// A set that is only in this clone.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct UnpushedRow {
     pub branch: String,
-    pub commit: String,
+    pub commit: ObjectId,
     pub kind: &'static str,
     pub revision: Option<String>,
 }
@@ -176,7 +157,9 @@ pub(crate) struct NotRead {
 impl BranchRow {
     /// Whether the forge has a different head than this clone.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.head.as_ref().is_some_and(|head| *head != self.commit)
+        self.head
+            .as_ref()
+            .is_some_and(|head| *head != self.commit.to_string())
     }
 }
 
@@ -369,8 +352,8 @@ pub(crate) struct TrustDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct TrustImage {
     pub name: String,
-    pub digest: String,
-    pub platform: Option<String>,
+    pub digest: Digest,
+    pub platform: Option<Platform>,
     pub candidates: Vec<TrustCandidate>,
     pub unread: usize,
 }
@@ -378,17 +361,12 @@ pub(crate) struct TrustImage {
 /// One signature or attestation.
 #[derive(Debug, Serialize)]
 pub(crate) struct TrustCandidate {
-    pub bundle: String,
-    pub kind: Option<&'static str>,
+    pub bundle: Digest,
+    pub kind: Option<Requirement>,
     pub predicate_type: Option<String>,
-    pub signer: Option<String>,
-    pub issuer: Option<String>,
-    pub source: Option<String>,
-    pub source_ref: Option<String>,
-    pub commit: Option<String>,
-    pub trigger: Option<String>,
-    pub runner: Option<String>,
-    pub key: Option<String>,
+    #[serde(flatten)]
+    pub certificate: Certificate,
+    pub key: Option<Digest>,
     pub root: Option<String>,
     pub subject_name: Option<String>,
     pub verified: bool,
@@ -405,8 +383,8 @@ impl TrustImage {
     ) -> Self {
         Self {
             name: name.to_owned(),
-            digest: digest.to_string(),
-            platform: platform.map(ToString::to_string),
+            digest,
+            platform: platform.cloned(),
             candidates: found.candidates.iter().map(TrustCandidate::of).collect(),
             unread: found.unread,
         }
@@ -417,19 +395,13 @@ impl TrustCandidate {
     fn of(candidate: &Candidate) -> Self {
         let verdict = &candidate.verdict;
         let proof = verdict.proof.as_ref();
-        let certificate = proof.and_then(|proof| proof.certificate.as_ref());
+        let certificate = proof.and_then(|proof| proof.certificate.clone());
         Self {
-            bundle: candidate.blob.to_string(),
-            kind: verdict.kind.map(Requirement::as_str),
+            bundle: candidate.blob,
+            kind: verdict.kind,
             predicate_type: verdict.predicate_type.clone(),
-            signer: certificate.and_then(|found| found.identity.clone()),
-            issuer: certificate.and_then(|found| found.issuer.clone()),
-            source: certificate.and_then(|found| found.source.clone()),
-            source_ref: certificate.and_then(|found| found.source_ref.clone()),
-            commit: certificate.and_then(|found| found.commit.clone()),
-            trigger: certificate.and_then(|found| found.trigger.clone()),
-            runner: certificate.and_then(|found| found.runner.clone()),
-            key: proof.and_then(|proof| Some(proof.key?.to_string())),
+            certificate: certificate.unwrap_or_default(),
+            key: proof.and_then(|proof| proof.key),
             root: proof.and_then(|proof| proof.root.clone()),
             subject_name: match &verdict.signed_name {
                 SignedName::Own(name) | SignedName::Other(name) if proof.is_some() => {
@@ -451,8 +423,8 @@ impl TrustDocument {
         for image in &self.images {
             let platform = image
                 .platform
-                .as_deref()
-                .map_or_else(String::new, |name| format!(" {}", plain(name)));
+                .as_ref()
+                .map_or_else(String::new, |name| format!(" {}", plain(&name.to_string())));
             let _ = writeln!(text, "{}{platform}  {}", image.name, image.digest);
             if image.candidates.is_empty() {
                 text.push_str("  nothing is attached\n");
@@ -461,6 +433,7 @@ impl TrustDocument {
                 let kind = plain(
                     candidate
                         .kind
+                        .map(Requirement::as_str)
                         .or(candidate.predicate_type.as_deref())
                         .unwrap_or("(unknown)"),
                 );
@@ -473,7 +446,7 @@ impl TrustDocument {
                 if let Some(name) = &candidate.subject_name {
                     let _ = writeln!(text, "    for {}", plain(name));
                 }
-                if let Some(commit) = &candidate.commit {
+                if let Some(commit) = &candidate.certificate.commit {
                     let _ = writeln!(text, "    commit {}", plain(commit));
                 }
                 let _ = writeln!(text, "    {}", candidate.reason);
@@ -502,47 +475,7 @@ pub(crate) struct RootRow {
     pub file: String,
     pub built_in: bool,
     pub current: bool,
-    pub changes: Vec<RootChange>,
-}
-
-/// A difference in one authority or log.
-#[derive(Debug, Serialize)]
-pub(crate) struct RootChange {
-    pub change: &'static str,
-    pub kind: &'static str,
-    pub name: String,
-    pub id: String,
-    pub valid_from: Option<String>,
-    pub valid_until: Option<String>,
-    pub previous_from: Option<String>,
-    pub previous_until: Option<String>,
-}
-
-impl RootChange {
-    pub(crate) fn of(change: &Change) -> Self {
-        let RootEntry {
-            kind,
-            name,
-            id,
-            from,
-            until,
-        } = change.entry.clone();
-        let before = change.before.as_ref();
-        Self {
-            change: change.kind.as_str(),
-            kind: kind.as_str(),
-            name,
-            id,
-            valid_from: from,
-            valid_until: until,
-            previous_from: before.and_then(|entry| entry.from.clone()),
-            previous_until: before.and_then(|entry| entry.until.clone()),
-        }
-    }
-
-    fn is_validity_change(&self) -> bool {
-        matches!(self.change, "ended" | "extended")
-    }
+    pub changes: Vec<Change>,
 }
 
 impl TrustUpdateDocument {
@@ -562,13 +495,14 @@ impl TrustUpdateDocument {
             };
             let _ = writeln!(text, "{} ({place}): {state}", root.name);
             for change in &root.changes {
-                let kind = change.kind.replace('_', " ");
-                let _ = writeln!(text, "  {}: {kind}", change.change);
-                let _ = writeln!(text, "    {}", plain(&change.name));
-                let _ = writeln!(text, "    {}", plain(&change.id));
-                let valid = period(change.valid_from.as_deref(), change.valid_until.as_deref());
+                let entry = &change.entry;
+                let kind = entry.kind.as_str().replace('_', " ");
+                let _ = writeln!(text, "  {}: {kind}", change.kind.as_str());
+                let _ = writeln!(text, "    {}", plain(&entry.name));
+                let _ = writeln!(text, "    {}", plain(&entry.id));
+                let valid = period(entry.valid_from.as_deref(), entry.valid_until.as_deref());
                 let _ = writeln!(text, "    valid {valid}");
-                if change.is_validity_change() {
+                if change.kind.is_of_validity() {
                     let (from, until) = (&change.previous_from, &change.previous_until);
                     let valid = period(from.as_deref(), until.as_deref());
                     let _ = writeln!(text, "    before: valid {valid}");

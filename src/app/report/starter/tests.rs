@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     base::error::SourceText,
     config::{self, Config},
+    oci::Repository,
 };
 
 fn parse(text: &str) -> Config {
@@ -31,15 +32,15 @@ fn enabled(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn starter<'s>(files: &'s [String], repository: &'s Repository) -> Starter<'s> {
+fn starter(files: &[String], repository: Repository) -> Starter<'_> {
     Starter {
         name: None,
         default_name: "images".to_owned(),
         files,
         places: Vec::new(),
         refuses_outside: false,
-        images: vec![StarterImage {
-            name: "app",
+        images: vec![InitImage {
+            name: "app".to_owned(),
             repository,
             pins: 2,
         }],
@@ -57,7 +58,7 @@ fn complete_text() {
     let [app, other] =
         ["ghcr.io/acme/app", "localhost:5000/x"].map(|text| Repository::parse(text).unwrap());
     let files = [".github/workflows/*.yml".to_owned()];
-    let mut starter = starter(&files, &app);
+    let mut starter = starter(&files, app);
     starter.name = Some("runtime images".into());
     starter.refuses_outside = true;
     starter.revision = StarterRevision::Found(RevisionSettings {
@@ -73,8 +74,8 @@ fn complete_text() {
         is_certain: true,
     });
     starter.base = Some("trunk".into());
-    starter.others = vec![StarterOther {
-        repository: &other,
+    starter.others = vec![InitOther {
+        repository: other,
         pins: 1,
         reason: "another owner's".into(),
     }];
@@ -97,7 +98,7 @@ fn complete_text() {
 fn commented_settings_are_valid_defaults() {
     let app = Repository::parse("ghcr.io/acme/app").unwrap();
     let files = ["a".to_owned()];
-    let mut starter = starter(&files, &app);
+    let mut starter = starter(&files, app);
     let (plain, all) = (parse(&text(&starter)), parse(&enabled(&text(&starter))));
     assert!(plain.forge.is_none() && all.forge.is_some() && all.sources.len() == 1);
     assert_eq!(plain.name, all.name);
@@ -126,7 +127,7 @@ proptest! {
     fn any_name_is_preserved(name in "\\PC{1,20}|[\\x00-\\x20\"'#:{}\\[\\]\\\\,&*!|>%@`~a\u{85}\u{2028}\u{feff}]{1,12}", path in "[^!/\\x00.*?{}\\[\\]\\\\]{1,12}", remark in any::<String>()) {
         let app = Repository::parse("1.2:3/0").unwrap();
         let files = [path.clone()];
-        let mut starter = starter(&files, &app);
+        let mut starter = starter(&files, app);
         starter.name = Some(name.replace(char::is_control, "?"));
         starter.remarks = vec![remark];
         let config = parse(&text(&starter));

@@ -8,13 +8,12 @@ mod source;
 
 use super::{Services, SiteHistory, build_order::BuildOrder, request::Request, tags, trust::Trust};
 use crate::{
-    app::report::json::ImageRow,
     base::error::{Class, Error, Errors},
     config::{ChangeParts, Config, Operation},
     contents::ContentsByDigest,
     core::{
         changes::{self, Changes, KnownBy, NotRead, SetState},
-        checks::ApprovedImage,
+        checks::{ApprovedImage, VerifiedRow},
         history::{Digests, History, HistoryEntry},
         pins::Found,
     },
@@ -121,8 +120,8 @@ pub(super) struct ReviewedSet<'r> {
     pub(super) request: &'r Request,
     /// The approved images, in the order of the configuration.
     pub(super) images: &'r [Option<ApprovedImage>],
-    /// The rows of the images, with the evidence of their signatures.
-    pub(super) rows: &'r [ImageRow],
+    /// The signatures and attestations of each image.
+    pub(super) evidence: &'r [Vec<VerifiedRow>],
     pub(super) trust: Option<&'r Trust<'r>>,
     /// The contents that the checks read, in the order of the configuration.
     pub(super) contents: Vec<ContentsByDigest>,
@@ -165,7 +164,7 @@ pub(super) fn of_promotion(
         images: &[],
         parts: set.request.changes,
         is_rollback,
-        proven_sources: proven_sources(set.rows),
+        proven_sources: proven_sources(set.evidence),
         git: history.git(),
         trust: set.trust,
         contents: set.contents,
@@ -201,9 +200,9 @@ pub(super) async fn of_member(
 }
 
 /// The repositories that signatures prove to be the source of the images; none unless all are proven.
-fn proven_sources(rows: &[ImageRow]) -> Vec<String> {
-    let proven = rows.iter().map(|row| {
-        let mut bound = row.verified.iter().filter(|proof| proof.commit_bound);
+fn proven_sources(evidence: &[Vec<VerifiedRow>]) -> Vec<String> {
+    let proven = evidence.iter().map(|proofs| {
+        let mut bound = proofs.iter().filter(|proof| proof.commit_bound);
         bound.find_map(|proof| proof.source.clone())
     });
     proven.collect::<Option<_>>().unwrap_or_default()

@@ -4,14 +4,12 @@
 
 use futures_util::future::join_all;
 
-use super::{
-    CONCURRENT, Walk,
-    outcome::{Report, catch},
-};
+use super::{CONCURRENT, Walk, outcome::catch};
 use crate::{
     app::{
         fleet::{
-            FleetOutcome, ListEntry, Member as Listed, MemberConfig, MemberRefusal, member_config,
+            FleetOutcome, ListEntry, Member as Listed, MemberConfig, MemberRefusal, Report,
+            member_config,
         },
         pull_request::{Marker, reconcile::is_moving},
     },

@@ -12,17 +12,17 @@ use std::collections::BTreeMap;
 use super::{
     Walk,
     member::Member,
-    outcome::Report,
     plan::Prepared,
     walk::{PendingReason, pending},
 };
 use crate::{
     app::{
-        fleet::{FleetOutcome, LinePullRequest, ListEntry},
+        fleet::{FleetOutcome, ListEntry, Report},
         pull_request::{
             Base,
             reconcile::{Change, Closing, Outcome, PullRequestResult, closing, is_moving},
         },
+        report::json::PullRequest,
         workflow::{
             ATTEMPTS, base_kept_moving,
             publication::{MergeSchedule, Publication},
@@ -65,7 +65,9 @@ impl Walk<'_> {
                 self.count(open.is_none());
                 let report = Report::done(FleetOutcome::Planned).with_pins(pins);
                 return match open {
-                    Some(pull) => report.with_pull(pull_line(&pull, "open")),
+                    Some(pull) => {
+                        report.with_pull(PullRequest::new(pull.number, &pull.url, "open"))
+                    }
                     None => report,
                 };
             };
@@ -136,11 +138,11 @@ impl Walk<'_> {
             Change::Updated => FleetOutcome::Updated,
             Change::Unchanged => FleetOutcome::Unchanged,
         })
-        .with_pull(LinePullRequest {
-            number: pull.number,
-            url: pull.url,
-            state: pull.change.as_str().to_owned(),
-        });
+        .with_pull(PullRequest::new(
+            pull.number,
+            &pull.url,
+            pull.change.as_str(),
+        ));
         Attempt::Done(Box::new(match late_error {
             Some(errors) => report.because(errors),
             None => report,
@@ -206,7 +208,7 @@ impl Walk<'_> {
             && has_contents(member, branch, &head.base, contents)
             && head.forge.shows_head(pull, &pull.head_commit).await?
         {
-            let pull = pull_line(pull, "unchanged");
+            let pull = PullRequest::new(pull.number, &pull.url, "unchanged");
             return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));
         }
         closed_pull_report(&head.forge, member.closed_pull(&marker)).await
@@ -268,14 +270,5 @@ fn closed(pull: &Pull) -> Report {
         .help("ask who closed the pull request, or reopen it by hand");
     Report::done(FleetOutcome::ClosedByPerson)
         .because(problem)
-        .with_pull(pull_line(pull, "closed"))
-}
-
-/// The row of a pull request in a line.
-pub(super) fn pull_line(pull: &Pull, state: &str) -> LinePullRequest {
-    LinePullRequest {
-        number: pull.number,
-        url: pull.url.clone(),
-        state: state.to_owned(),
-    }
+        .with_pull(PullRequest::new(pull.number, &pull.url, "closed"))
 }

@@ -3,7 +3,6 @@
 //! Panics in the work on one repository of a fleet, which must not end the work on the others.
 
 use std::{
-    collections::BTreeMap,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -12,8 +11,8 @@ use std::{
 
 use crate::{
     app::{
-        fleet::{FleetOutcome, FleetRow, LineCheck, LinePullRequest},
-        report::json::ErrorRow,
+        fleet::{FleetOutcome, LineCheck, PinFacts, Report},
+        report::json::{ErrorRow, PullRequest},
         workflow::{Stop, base_kept_moving},
     },
     base::error::{Class, Code, Error, Errors},
@@ -23,38 +22,12 @@ use crate::{
     },
 };
 
-#[derive(Debug)]
-pub(super) struct Report {
-    pub(super) outcome: FleetOutcome,
-    /// The role that must act; `None` if no action is needed.
-    pub(super) class: Option<Class>,
-    pub(super) pins: PinFacts,
-    pub(super) pull_request: Option<LinePullRequest>,
-    checks: Vec<LineCheck>,
-    error: Option<ErrorRow>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub(super) struct PinFacts {
-    pub(super) count: Option<u64>,
-    /// The pinned digests by repository.
-    pub(super) from: Option<BTreeMap<String, String>>,
-    /// The digests of the set by repository.
-    pub(super) to: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Cost {
-    pub(super) requests: u64,
-    pub(super) seconds: f64,
-}
-
 impl Report {
     /// The report of a repository that needs no action.
     pub(super) fn done(outcome: FleetOutcome) -> Self {
         Self {
             outcome,
-            class: None,
+            exit: 0,
             pins: PinFacts::default(),
             pull_request: None,
             checks: Vec::new(),
@@ -71,7 +44,7 @@ impl Report {
     /// The report of a repository with failed checks.
     pub(super) fn refused(checks: &[Check]) -> Self {
         Self {
-            class: Some(Class::Failed),
+            exit: Class::Failed.exit_code(),
             checks: LineCheck::failed(checks),
             ..Self::done(FleetOutcome::Refused)
         }
@@ -81,7 +54,7 @@ impl Report {
     pub(super) fn because(self, errors: impl Into<Errors>) -> Self {
         let errors = errors.into();
         Self {
-            class: Some(errors.class()),
+            exit: errors.class().exit_code(),
             error: ErrorRow::worst(&errors),
             ..self
         }
@@ -104,27 +77,10 @@ impl Report {
         Self { pins, ..self }
     }
 
-    pub(super) fn with_pull(self, pull: LinePullRequest) -> Self {
+    pub(super) fn with_pull(self, pull: PullRequest) -> Self {
         Self {
             pull_request: Some(pull),
             ..self
-        }
-    }
-
-    pub(super) fn row(self, repository: &str, shard: u64, cost: Cost) -> FleetRow {
-        FleetRow {
-            repository: repository.to_owned(),
-            shard,
-            outcome: self.outcome,
-            exit: self.class.map_or(0, Class::exit_code),
-            pins: self.pins.count,
-            from: self.pins.from,
-            to: self.pins.to,
-            pull_request: self.pull_request,
-            checks: self.checks,
-            error: self.error,
-            requests: cost.requests,
-            seconds: cost.seconds,
         }
     }
 }
@@ -201,9 +157,8 @@ mod tests {
             (Class::Conflict, FleetOutcome::ForeignCommit, 5),
         ] {
             let report = Report::failed(Error::about(class, "it", "failed"));
-            let row = report.row("acme/web", 2, Cost::default());
-            assert_eq!((row.outcome, row.exit), (outcome, exit), "{class:?}");
-            assert!(row.error.unwrap().message.contains("it: failed"));
+            assert_eq!((report.outcome, report.exit), (outcome, exit), "{class:?}");
+            assert!(report.error.unwrap().message.contains("it: failed"));
         }
         let both = vec![
             Error::about(Class::Limited, "a", "later"),

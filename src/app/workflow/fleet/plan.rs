@@ -2,22 +2,17 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{
-    Walk,
-    member::Member,
-    outcome::{PinFacts, Report},
-};
+use super::{Walk, member::Member};
 use crate::{
     app::{
-        fleet::FleetOutcome,
+        fleet::{FleetOutcome, PinFacts, Report},
         pull_request::{Base, Marker, MarkerKind},
         report::json::PlanDocument,
         workflow::{
             OpenRequest, SiteHistory,
             build_order::ResolvedSet,
             changes::{self, ComparedSet},
-            engine::{self, Planned, Verification, VerifiedBefore},
-            image_contents,
+            engine::{self, Planned, SetFacts, Verification, VerifiedBefore},
             run::{planned_document, render_body, unplanned_document},
             site::{BranchHead, BranchSite, Site},
         },
@@ -29,6 +24,7 @@ use crate::{
     },
     config::{ChangeParts, Config, FleetHistory, Operation},
     core::{
+        checks::SetImage,
         history::{History, Order, PathCommit, PathHistory},
         pins::Found,
         plan::Plan,
@@ -183,11 +179,10 @@ impl Walk<'_> {
         pins: &mut PinFacts,
     ) -> Result<(Planned, PlanDocument), Report> {
         let (request, config) = (&self.set_request, &site.config);
-        let mut rows = image_contents::declared(config);
+        let mut facts = SetFacts::default();
         let (found, checks) = site.pins(request.operation)?;
         *pins = self.pin_facts(member, &found);
-        let counted = engine::count(request, None, config, found, checks, &mut rows)?;
-        image_contents::add_trusted_set(&mut rows, self.set, &member.images);
+        let counted = engine::count(request, None, config, found, checks, &mut facts)?;
 
         // A change that is not needed or already proposed costs no request for history.
         let images = self.set.images_of(&member.images);
@@ -215,7 +210,8 @@ impl Walk<'_> {
         });
         let known = history.promoted_or_local().ok();
         let current = ComparedSet::current(config, &counted.found, known).state;
-        let mut planned = engine::judge(request, counted, &history, verification, site, &mut rows)?;
+        let mut planned =
+            engine::judge(request, counted, &history, verification, site, &mut facts)?;
         // They are a part of the body, which a dry run does not show.
         let has_body = self.request.open.is_some();
         if has_body && config.report.changes != Some(ChangeParts::None) {
@@ -225,9 +221,19 @@ impl Walk<'_> {
             request.operation,
             Some(self.revision.as_str()),
             config,
-            rows,
+            &facts,
         );
         let mut document = planned_document(unplanned, &planned);
+        for (row, index) in document.images.iter_mut().zip(&member.images) {
+            let SetImage { image, verified } = &self.set.document().images[*index];
+            row.to = Some(self.set.images()[*index].digest);
+            let platforms = image.platforms.iter();
+            row.platforms = platforms
+                .map(|platform| platform.platform.clone())
+                .collect();
+            row.labels.clone_from(&image.labels);
+            row.verified.clone_from(verified);
+        }
         let body = render_body(&document, &planned.body_context, None)?;
         let trailers = document.trailers.join("\n");
         document.body = Some(format!("{body}\n{trailers}\n"));

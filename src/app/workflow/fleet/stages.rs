@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     Walk,
     member::{Absent, Member, state_of},
-    outcome::Report,
 };
 use crate::{
     app::{
-        fleet::{FleetOutcome, ListEntry},
+        fleet::{FleetOutcome, ListEntry, Report},
         pull_request::Base,
         workflow::{
             site::{BranchSite, Site as _},

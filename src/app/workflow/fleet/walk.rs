@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::{
     CONCURRENT, Recorder, Walk,
     member::{Member, surveys},
-    outcome::{Cost, Report, catch_async},
+    outcome::catch_async,
     plan::{Listed, Prepared},
 };
 use crate::{
-    app::fleet::{FleetOutcome, FleetRow, ListEntry, ShardRun},
+    app::fleet::{Cost, FleetOutcome, FleetRow, ListEntry, Report, ShardRun},
     base::{
         error::{Error, Errors},
         http::count_requests,
@@ -227,11 +227,15 @@ impl Walk<'_> {
         cost.requests += self.counts.shared.take();
         cost.seconds = (cost.seconds * 1000.0).round() / 1000.0;
         self.counts.done.set(self.counts.done.get() + 1);
-        if report.class.is_some() && report.outcome != FleetOutcome::Pending {
+        if report.exit != 0 && report.outcome != FleetOutcome::Pending {
             self.counts.failures.set(self.counts.failures.get() + 1);
         }
-        let row = report.row(&entry.repository, ledger.run.shard, cost);
-        let line = ledger.run.line(row);
+        let line = ledger.run.line(FleetRow {
+            repository: entry.repository,
+            shard: ledger.run.shard,
+            report,
+            cost,
+        });
         (ledger.record)(&line)?;
         ledger.rows.push(line.row);
         Ok(())

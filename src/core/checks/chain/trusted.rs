@@ -100,7 +100,7 @@ impl TrustedSet {
                 tag: image.tag.clone(),
                 facts: ImageFacts {
                     digest: image.digest,
-                    media_type: row.media_type.clone(),
+                    media_type: row.image.media_type.clone(),
                     platforms: Vec::new(),
                 },
             }));
@@ -112,7 +112,7 @@ impl TrustedSet {
     pub(crate) fn trusted_images(&self, indices: &[usize], own: &Config) -> TrustedImages {
         let mut checks = Vec::new();
         for (index, image) in indices.iter().zip(&own.images) {
-            let name = &self.document.images[*index].name;
+            let name = &self.document.images[*index].image.name;
             for check in &self.document.checks {
                 if check.image.as_ref() == Some(name) {
                     let set = self.sha256.hex();
@@ -250,17 +250,15 @@ fn check_promoted_digests(
 /// The images of the document, which must be those of the configuration.
 fn images(document: &SetDocument, config: &Config) -> Result<Vec<TrustedImage>, String> {
     let mut pairs = document.images.iter().zip(&config.images);
-    let are_declared = pairs.all(|(listed, declared)| {
-        listed.name == declared.name && listed.repository == declared.repository.to_string()
+    let are_declared = pairs.all(|(SetImage { image, .. }, declared)| {
+        image.name == declared.name && image.repository == declared.repository.to_string()
     });
     if !are_declared || document.images.len() != config.images.len() {
         return Err("its images are not those of the configuration".to_owned());
     }
     let mut images = Vec::new();
-    for SetImage {
-        name, tag, digest, ..
-    } in &document.images
-    {
+    for SetImage { image, .. } in &document.images {
+        let (name, tag, digest) = (&image.name, &image.tag, &image.digest);
         images.push(TrustedImage {
             tag: Tag::parse(tag).map_err(|error| format!("{name}: {error}"))?,
             digest: digest.parse().map_err(|error| format!("{name}: {error}"))?,

@@ -62,7 +62,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     document.pull_request = difference
         .pull
         .as_ref()
-        .map(|pull| row(pull.number, &pull.url, "unchanged"));
+        .map(|pull| PullRequest::new(pull.number, &pull.url, "unchanged"));
     if difference.subjects.is_empty() {
         document.state = "in_sync";
         return Ok(conclude(&document, "nothing to promote", None, cx));
@@ -101,7 +101,8 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     } else {
         "unchanged"
     };
-    document.pull_request = Some(row(opened.pull.number, &opened.pull.url, state));
+    let pull = &opened.pull;
+    document.pull_request = Some(PullRequest::new(pull.number, &pull.url, state));
     let outcome = outcome(&opened, cx);
     document.state = outcome.state;
     Ok(conclude(&document, &outcome.line, outcome.errors, cx))
@@ -126,14 +127,6 @@ fn check_default_branch(
         Error::input(Code::CONFIG, message)
             .help("add the branch to forge.sync_targets, or remove forge.auto_merge")
     }))
-}
-
-fn row(number: u64, url: &str, state: &'static str) -> PullRequest {
-    PullRequest {
-        number,
-        url: url.to_owned(),
-        state,
-    }
 }
 
 struct Outcome {

@@ -12,7 +12,7 @@ use crate::{
     app::{
         report::{
             json::{InitImage, InitOther},
-            starter::{self, Starter, StarterImage, StarterOther, StarterPlace, StarterRevision},
+            starter::{self, Starter, StarterPlace, StarterRevision},
         },
         workflow::Services,
     },
@@ -117,8 +117,8 @@ impl Draft {
         Ok(Self {
             text: starter::text(&starter),
             set_path: config.set_path,
-            images: image_rows(&starter),
-            others: other_rows(&starter),
+            images: starter.images,
+            others: starter.others,
             warnings,
             notes: Vec::new(),
             revision: tags.revision,
@@ -198,49 +198,27 @@ fn starter<'s>(
     }
 }
 
-fn images<'s>(chosen: &Chosen<'s>) -> Vec<StarterImage<'s>> {
+fn images(chosen: &Chosen<'_>) -> Vec<InitImage> {
     let members = chosen.members.iter();
     members
-        .map(|(name, member)| StarterImage {
-            name,
-            repository: &member.repository,
+        .map(|(name, member)| InitImage {
+            name: (*name).to_owned(),
+            repository: member.repository.clone(),
             pins: member.pins.len(),
         })
         .collect()
 }
 
-fn others<'s>(chosen: &Chosen<'s>) -> Vec<StarterOther<'s>> {
+fn others(chosen: &Chosen<'_>) -> Vec<InitOther> {
     let mut others = Vec::new();
     for (pinned, reason) in &chosen.others {
-        others.push(StarterOther {
-            repository: &pinned.repository,
+        others.push(InitOther {
+            repository: pinned.repository.clone(),
             pins: pinned.pins.len(),
             reason: reason.to_string(),
         });
     }
     others
-}
-
-fn image_rows(starter: &Starter<'_>) -> Vec<InitImage> {
-    let images = starter.images.iter();
-    images
-        .map(|image| InitImage {
-            name: image.name.to_owned(),
-            repository: image.repository.to_string(),
-            pins: image.pins,
-        })
-        .collect()
-}
-
-fn other_rows(starter: &Starter<'_>) -> Vec<InitOther> {
-    let others = starter.others.iter();
-    others
-        .map(|other| InitOther {
-            repository: other.repository.to_string(),
-            pins: other.pins,
-            reason: other.reason.clone(),
-        })
-        .collect()
 }
 
 /// The kinds of proposed places, with their indices in the discovery.

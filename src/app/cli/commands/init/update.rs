@@ -274,7 +274,7 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
         for (index, image) in config.images.iter().enumerate() {
             images.push(InitImage {
                 name: image.name.clone(),
-                repository: image.repository.to_string(),
+                repository: image.repository.clone(),
                 pins: found.pins_of(index).count(),
             });
         }

@@ -233,10 +233,10 @@ fn verdicts(
         let required = config
             .inventory_of(&config.images[build.image])
             .map_or(&[][..], |inventory| &inventory.required_labels);
-        let digest = build.facts().map(|facts| facts.digest.to_string());
+        let digest = build.facts().map(|facts| facts.digest);
         let row = |platform, checks| InventoryImage {
             image: Some(build.name.to_owned()),
-            digest: digest.clone(),
+            digest,
             platform,
             checks,
         };

@@ -18,7 +18,7 @@ use crate::{
             output::Exit,
             write_file::{self, TargetFile},
         },
-        report::json::{ErrorRow, RootChange, RootRow, TrustUpdateDocument},
+        report::json::{ErrorRow, RootRow, TrustUpdateDocument},
         workflow::{begin, trust::read_material},
     },
     base::{
@@ -147,7 +147,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
             file: file.path.to_string(),
             built_in: file.old.is_none(),
             current: is_current,
-            changes: changes.iter().map(RootChange::of).collect(),
+            changes,
         });
         if !is_current {
             file.documents[used.document].clone_from(&new.text);
