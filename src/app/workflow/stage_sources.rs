@@ -9,16 +9,15 @@ use super::{
     repositories::{self, Fetch, OtherRepository},
 };
 use crate::{
-    base::{
-        error::{Code, Error, Errors},
-        files::MAX_CONFIG_SIZE,
-    },
+    base::error::{Code, Error, Errors},
     config::{self, Config, ElsewhereSet, SetPath, SourceRepository, Stage, StageSet},
-    core::history::History,
+    core::{
+        configurations::{NoConfig, config_of_set},
+        history::History,
+    },
     forge::{Forge, Target},
     git::{
         Branch, BranchSources, FetchedObjects, Git, GitError, HostedRepository, Login, ObjectId,
-        TreeFile,
     },
 };
 use std::{
@@ -432,9 +431,11 @@ fn is_absent(config: &Config, set: &SetPath) -> Result<bool, Error> {
     let Ok(head) = git.head() else {
         return Ok(true);
     };
-    let git = git.with_prefix(Vec::new());
-    let file = git.file(&head.tip, set.file(), MAX_CONFIG_SIZE)?;
-    Ok(matches!(file, TreeFile::Absent))
+    match config_of_set(&git, &head.tip, set) {
+        Err(NoConfig::Absent) => Ok(true),
+        Err(NoConfig::Git(error)) => Err(error.into()),
+        Ok(_) | Err(NoConfig::TooLarge | NoConfig::Malformed(_)) => Ok(false),
+    }
 }
 
 /// Whether a set of the work tree leads to one of `path`, which then ends with it. Configurations that cannot be
@@ -487,17 +488,12 @@ pub(super) fn short_name(branch: &str) -> &str {
 
 /// The configuration of a set at the tip of a branch, or the reason why it cannot be read.
 fn read_config(git: &Git, branch: &Branch, set: &SetPath) -> Result<Config, String> {
-    let root = git.top().join(set.directory());
-    let file = git
-        .with_prefix(Vec::new())
-        .file(&branch.tip, set.file(), MAX_CONFIG_SIZE);
-    let bytes = match file.map_err(|error| git.explain(error).to_string())? {
-        TreeFile::Content(bytes) => bytes,
-        TreeFile::Absent => return Err(format!("{} has no {set}", branch.name)),
-        TreeFile::TooLarge => return Err(format!("{set} has more than 1 MiB")),
-    };
-    config::parse_bytes(bytes, &set.to_string(), &root, set, config::parse_past)
-        .map_err(|reason| format!("{set} is invalid on {}: {reason}", branch.name))
+    config_of_set(git, &branch.tip, set).map_err(|error| match error {
+        NoConfig::Git(error) => git.explain(error).to_string(),
+        NoConfig::Absent => format!("{} has no {set}", branch.name),
+        NoConfig::TooLarge => format!("{set} has more than 1 MiB"),
+        NoConfig::Malformed(reason) => format!("{set} is invalid on {}: {reason}", branch.name),
+    })
 }
 
 /// The names of the images that both sets pin: here and in the other set.
