@@ -6,8 +6,10 @@
 //! tags that are resolved in this run.
 
 use super::{
-    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop, image_contents,
-    run::plan,
+    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop,
+    engine::{self, Standards},
+    image_contents,
+    run::read_standards,
     site::{BranchSite, Site},
 };
 use crate::{
@@ -147,13 +149,20 @@ pub(crate) fn candidate(
         Err(stop) => return Ok(Candidate::Unverified(unverified(&pull_of_set, stop))),
     };
     let mut rows = image_contents::declared(&site.config);
-    let planned = plan(
+    let operation = request.operation;
+    let (contracts, trust) = read_standards(operation, &site.config, site.files(), services)?;
+    let standards = Standards {
+        contracts: &contracts,
+        trust: trust.as_ref(),
+    };
+    let planned = engine::plan(
         &request,
+        &standards,
         &site,
         MissingCredential::Fail,
         services,
         &mut rows,
-    )?;
+    );
     Ok(match planned {
         Ok(planned) => Candidate::Set(Box::new(ApprovedPull {
             site,

@@ -252,7 +252,7 @@ pub(super) fn add_current(rows: &mut [ImageRow], config: &Config, found: &Found)
 /// Adds the digests that tags resolve to.
 pub(super) fn add_digests(rows: &mut [ImageRow], resolutions: &[Resolution], config: &Config) {
     for (row, resolution) in rows.iter_mut().zip(resolutions) {
-        if let Ok(Ok(ApprovedImage { facts, .. })) = &resolution.found {
+        if let Ok(ApprovedImage { facts, .. }) = &resolution.found {
             row.to = Some(facts.digest.to_string());
             let platforms = facts.platforms.iter();
             row.platforms = platforms

@@ -36,7 +36,7 @@ use crate::{
     oci::{
         TagOrDigest,
         registry::{
-            Source,
+            NoTag, Source,
             resolve::{self, ImageFacts},
         },
     },
@@ -187,12 +187,12 @@ fn tagged_builds<'c>(
     for (index, tag) in selected.iter().zip(tags) {
         let mut build = Build::new(config, *index, None);
         match tag {
-            Ok(Ok(tag)) => build.want = Some(TagOrDigest::Tag(tag)),
-            Ok(Err(reason)) => {
+            Ok(tag) => build.want = Some(TagOrDigest::Tag(tag)),
+            Err(NoTag::Failed(error)) => build.found = Err(error),
+            Err(reason) => {
                 let image = &config.images[*index];
                 build.refused = Some(no_tag(config, image, pattern, &reason, "", &[]));
             }
-            Err(error) => build.found = Err(error),
         }
         builds.push(build);
     }
