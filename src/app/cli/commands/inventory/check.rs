@@ -25,7 +25,7 @@ use crate::{
         input_file,
     },
     config::{Config, Image},
-    contents::inventory::{Enumeration, Inventory, ReadingProgress},
+    contents::inventory::{Enumeration, Inventory},
     core::{
         checks::{
             Check, ContractFile, Standard, Status, any_failed, check_required_labels, contract,
@@ -222,12 +222,7 @@ fn verdicts(
             });
         }
     }
-    let progress = ReadingProgress::default();
-    let work = image_contents::check(&subjects, None, &progress);
-    let mut verdicts = cx
-        .services
-        .wait_with(work, || progress.describe())
-        .into_iter();
+    let mut verdicts = image_contents::check(&subjects, &cx.services).into_iter();
     let (mut rows, mut outages) = (Vec::new(), Vec::new());
     for build in builds {
         let required = config
