@@ -6,9 +6,7 @@
 //! tags that are resolved in this run.
 
 use super::{
-    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop,
-    engine::{self, Standards},
-    image_contents,
+    Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop, engine, image_contents,
     run::read_standards,
     site::{BranchSite, Site},
 };
@@ -150,11 +148,7 @@ pub(crate) fn candidate(
     };
     let mut rows = image_contents::declared(&site.config);
     let operation = request.operation;
-    let (contracts, trust) = read_standards(operation, &site.config, site.files(), services)?;
-    let standards = Standards {
-        contracts: &contracts,
-        trust: trust.as_ref(),
-    };
+    let standards = read_standards(operation, &site.config, site.files(), services)?;
     let planned = engine::plan(
         &request,
         &standards,

@@ -128,11 +128,7 @@ fn attempt_at(
             return Ok((document, stopped(stop)));
         }
     };
-    let (contracts, trust) = read_standards(operation, &config, site.files(), services)?;
-    let standards = Standards {
-        contracts: &contracts,
-        trust: trust.as_ref(),
-    };
+    let standards = read_standards(operation, &config, site.files(), services)?;
     let planned = engine::plan(
         &request,
         &standards,
@@ -279,7 +275,7 @@ pub(super) fn read_standards<'c>(
     config: &'c Config,
     files: &dyn Files,
     services: &Services,
-) -> Result<(Contracts, Option<Trust<'c>>), Errors> {
+) -> Result<Standards<'c>, Errors> {
     let prefix = services.environment.path_to(&config.root);
     let contracts = Contracts::read(config, files, &prefix);
     if operation == Operation::Promotion {
@@ -290,7 +286,7 @@ pub(super) fn read_standards<'c>(
     if let Some(trust) = &trust {
         trust.warn_of_old_roots(services);
     }
-    Ok((contracts, trust))
+    Ok(Standards { contracts, trust })
 }
 
 fn template(
