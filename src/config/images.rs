@@ -56,13 +56,10 @@ impl Named for Image {
         name_schema()
     }
 
-    fn check_name(name: &Key, problems: &ErrorCollector) {
-        if !is_name(&name.text) {
-            problems.report(
-                name.span,
-                format!("`{}` is not a valid image name: letters, digits, `.`, `_` and `-`, not starting with `-`", name.text),
-            );
-        }
+    fn name_problem(name: &str) -> Option<String> {
+        (!is_name(name)).then(|| {
+            format!("`{name}` is not a valid image name: letters, digits, `.`, `_` and `-`, not starting with `-`")
+        })
     }
 }
 

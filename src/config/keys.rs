@@ -455,8 +455,8 @@ pub trait Named: KeyType {
     /// The JSON schema of a name.
     fn name_schema() -> Json;
 
-    /// Reports a malformed name.
-    fn check_name(name: &Key, problems: &ErrorCollector);
+    /// The problem of a malformed name.
+    fn name_problem(name: &str) -> Option<String>;
 }
 
 /// A mapping from names to values.
@@ -481,7 +481,9 @@ impl<T: Named> KeyType for ByName<T> {
     fn read(_: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self::Value> {
         let mut values = Vec::new();
         for (name, value) in problems.entries(node)? {
-            T::check_name(name, problems);
+            if let Some(problem) = T::name_problem(&name.text) {
+                problems.report(name.span, problem);
+            }
             values.push(T::read(name, value, problems));
         }
         values.into_iter().collect()

@@ -343,16 +343,10 @@ impl Named for PinPlace {
         name_schema()
     }
 
-    fn check_name(name: &Key, problems: &ErrorCollector) {
-        if !is_name(&name.text) {
-            problems.report(
-                name.span,
-                format!(
-                    "`{}` cannot name a place: use letters, digits, `.`, `_` and `-`, and do not begin with `-`",
-                    name.text
-                ),
-            );
-        }
+    fn name_problem(name: &str) -> Option<String> {
+        (!is_name(name)).then(|| {
+            format!("`{name}` cannot name a place: use letters, digits, `.`, `_` and `-`, and do not begin with `-`")
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     reader::ErrorCollector,
     report::Issue,
     types::{GlobList, Text, Variable, any_text, text_type},
-    yaml::{Key, Node},
+    yaml::Node,
 };
 use crate::{
     base::files::RelPath,
@@ -157,10 +157,8 @@ impl Named for Kind {
         json!({"minLength": 1})
     }
 
-    fn check_name(name: &Key, problems: &ErrorCollector) {
-        if name.text.is_empty() {
-            problems.report(name.span, "a kind needs a name");
-        }
+    fn name_problem(name: &str) -> Option<String> {
+        name.is_empty().then(|| "a kind needs a name".to_owned())
     }
 }
 

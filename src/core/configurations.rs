@@ -5,6 +5,8 @@
 //! because everyone who may add a file to a directory could add one: each configuration is applied to the
 //! files in question, and only its pins count. The pins of the set of this run are found in
 //! [`pins`](crate::core::pins).
+//!
+//! The configuration of a set at a commit.
 
 use crate::{
     base::{
@@ -13,7 +15,7 @@ use crate::{
     },
     config::{self, Config, IgnoredFiles, SetPath},
     core::pins::{FileScanner, MAX_PINNED_FILE},
-    git::{self, GitError, TrackedFile},
+    git::{self, Git, GitError, ObjectId, TrackedFile, TreeFile},
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -319,6 +321,80 @@ fn parse_all(read: &[(&SetPath, Result<Vec<u8>, String>)]) -> Vec<OtherSet> {
         });
     }
     sets
+}
+
+/// The reason why a commit has no readable configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoConfig {
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error("it does not exist")]
+    Absent,
+    #[error("it is larger than 1 MiB")]
+    TooLarge,
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl NoConfig {
+    /// The configuration, if the commit has a readable one.
+    pub(crate) fn ignore(read: Result<Config, Self>) -> Result<Option<Config>, GitError> {
+        match read {
+            Ok(config) => Ok(Some(config)),
+            Err(Self::Git(error)) => Err(error),
+            Err(Self::Absent | Self::TooLarge | Self::Malformed(_)) => Ok(None),
+        }
+    }
+}
+
+/// The configuration in a file below git's root at a commit. `name` is its name in messages, and `root` and
+/// `set_path` are its own.
+pub(crate) fn config_at(
+    git: &Git,
+    commit: &ObjectId,
+    file: &RelPath,
+    name: &str,
+    root: &Path,
+    set_path: &SetPath,
+) -> Result<Config, NoConfig> {
+    match git.file(commit, file, MAX_CONFIG_SIZE)? {
+        TreeFile::Content(bytes) => parse_past(bytes, name, root, set_path),
+        TreeFile::Absent => Err(NoConfig::Absent),
+        TreeFile::TooLarge => Err(NoConfig::TooLarge),
+    }
+}
+
+/// The configuration of a set at a commit.
+pub(crate) fn config_of_set(
+    git: &Git,
+    commit: &ObjectId,
+    set: &SetPath,
+) -> Result<Config, NoConfig> {
+    let root = git.top().join(set.directory());
+    let top = git.with_prefix(Vec::new());
+    config_at(&top, commit, set.file(), &set.to_string(), &root, set)
+}
+
+/// The configuration in a blob.
+pub(crate) fn config_of_blob(
+    git: &Git,
+    blob: ObjectId,
+    name: &str,
+    root: &Path,
+    set_path: &SetPath,
+) -> Result<Config, NoConfig> {
+    let bytes = git.blob(blob, MAX_CONFIG_SIZE)?;
+    parse_past(bytes.ok_or(NoConfig::TooLarge)?, name, root, set_path)
+}
+
+fn parse_past(
+    bytes: Vec<u8>,
+    name: &str,
+    root: &Path,
+    set_path: &SetPath,
+) -> Result<Config, NoConfig> {
+    config::parse_bytes(bytes, name, root, set_path, config::parse_past)
+        .map_err(NoConfig::Malformed)
 }
 
 /// The path of a file from a directory above it.

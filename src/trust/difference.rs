@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sigstore_verify::{
-    trust_root::{CertificateAuthority, TimestampAuthority, TrustedRoot},
+    trust_root::{
+        TrustedRoot,
+        trusted_root::{CertChain, CertificateSubject},
+    },
     types::TimeRange,
 };
 
@@ -150,45 +153,23 @@ fn validity_change(old: Option<TimeRange>, new: Option<TimeRange>) -> ChangeKind
 fn entries(root: &TrustedRoot) -> BTreeMap<Key, EntryWithValidity> {
     let mut entries = BTreeMap::new();
     for authority in &root.certificate_authorities {
-        let CertificateAuthority {
-            subject,
-            uri,
-            cert_chain,
-            valid_for,
-            ..
-        } = authority;
-        let name = [&subject.organization, &subject.common_name];
         add_authority(
             &mut entries,
             RootEntryKind::CertificateAuthority,
-            name,
-            Some(uri),
-            cert_chain
-                .certificates
-                .iter()
-                .map(|entry| entry.raw_bytes.as_bytes()),
-            *valid_for,
+            &authority.subject,
+            Some(&authority.uri),
+            &authority.cert_chain,
+            authority.valid_for,
         );
     }
     for authority in &root.timestamp_authorities {
-        let TimestampAuthority {
-            subject,
-            uri,
-            cert_chain,
-            valid_for,
-            ..
-        } = authority;
-        let name = [&subject.organization, &subject.common_name];
         add_authority(
             &mut entries,
             RootEntryKind::TimestampAuthority,
-            name,
-            uri.as_ref(),
-            cert_chain
-                .certificates
-                .iter()
-                .map(|entry| entry.raw_bytes.as_bytes()),
-            *valid_for,
+            &authority.subject,
+            authority.uri.as_ref(),
+            &authority.cert_chain,
+            authority.valid_for,
         );
     }
     let logs = root.tlogs.iter().map(|log| {
@@ -207,15 +188,17 @@ fn entries(root: &TrustedRoot) -> BTreeMap<Key, EntryWithValidity> {
     entries
 }
 
-fn add_authority<'r>(
+fn add_authority(
     entries: &mut BTreeMap<Key, EntryWithValidity>,
     kind: RootEntryKind,
-    subject: [&Option<String>; 2],
+    subject: &CertificateSubject,
     uri: Option<&String>,
-    chain: impl Iterator<Item = &'r [u8]>,
+    chain: &CertChain,
     valid: Option<TimeRange>,
 ) {
-    let chain: Vec<&[u8]> = chain.collect();
+    let chain = chain.certificates.iter();
+    let chain: Vec<&[u8]> = chain.map(|entry| entry.raw_bytes.as_bytes()).collect();
+    let subject = [&subject.organization, &subject.common_name];
     let names: Vec<&str> = (subject.into_iter().flatten().chain(uri))
         .map(String::as_str)
         .collect();

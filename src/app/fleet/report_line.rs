@@ -179,10 +179,7 @@ pub(crate) struct LineCheck {
 impl FleetLine {
     /// Serializes the line, with its line break.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = Vec::new();
-        untrusted::json(self, &mut bytes)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        untrusted::json_line(self)
     }
 
     pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {

@@ -7,8 +7,8 @@
 
 use super::{
     Goal, MissingCredential, RevisionChoice, Services, SiteHistory, Stop,
-    engine::SetFacts,
-    run::plan,
+    engine::{self, SetFacts},
+    run::read_standards,
     site::{BranchSite, Site},
 };
 use crate::{
@@ -147,13 +147,16 @@ pub(crate) fn candidate(
         Ok(request) => request,
         Err(stop) => return Ok(Candidate::Unverified(unverified(&pull_of_set, stop))),
     };
-    let planned = plan(
+    let operation = request.operation;
+    let standards = read_standards(operation, &site.config, site.files(), services)?;
+    let planned = engine::plan(
         &request,
+        &standards,
         &site,
         MissingCredential::Fail,
         services,
         &mut SetFacts::default(),
-    )?;
+    );
     Ok(match planned {
         Ok(planned) => Candidate::Set(Box::new(ApprovedPull {
             site,

@@ -12,18 +12,21 @@
 //! must receive neither the token nor a branch. The base branches in the clone are compared before
 //! the first request, and the configuration that the forge returns before the first write.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use super::{Services, environment};
 use crate::{
     base::{
         error::{Code, Error, Errors},
-        files::{MAX_CONFIG_SIZE, RelPath},
+        files::RelPath,
     },
-    config::{self, Config, FILE_NAME, Forge as Configured, SetPath, is_config_file_of},
-    core::history::{Replaced, replaced_in_index},
+    config::{Config, FILE_NAME, Forge as Configured, SetPath, is_config_file_of},
+    core::{
+        configurations::{NoConfig, config_at, config_of_set},
+        history::{Replaced, replaced_in_index},
+    },
     forge::Target,
-    git::{self, Branch, BranchSources, Git, GitError, ObjectId, TreeFile},
+    git::{self, Branch, BranchSources, Git, GitError, ObjectId},
 };
 
 /// The branches that may be the base of the work tree.
@@ -61,7 +64,7 @@ impl BaseBranches {
             found.add(defaults[0].clone());
         }
         for default in defaults {
-            match config_at(config, git, &default.tip) {
+            match base_config(config, git, &default.tip) {
                 Ok(BaseConfig::Found(base)) => {
                     let base_keys = selecting_keys(&base);
                     if base_keys != keys {
@@ -169,7 +172,7 @@ pub(super) enum BaseConfig {
 /// The configuration at a commit, or the reason why it cannot be read. A file with the default name
 /// counts if the work tree has none, and otherwise the file that git pairs with this one: the change may
 /// rename it.
-pub(super) fn config_at(
+pub(super) fn base_config(
     local: &Config,
     git: &Git,
     commit: &ObjectId,
@@ -180,17 +183,15 @@ pub(super) fn config_at(
     }
     for name in names {
         let path = RelPath::parse(name).map_err(|error| error.to_string())?;
-        if let Some(config) = parse_at(git, commit, &path, name, &local.root, &local.set_path)? {
+        let read = config_at(git, commit, &path, name, &local.root, &local.set_path);
+        if let Some(config) = existing(read, name)? {
             return Ok(BaseConfig::Found(Box::new(config)));
         }
     }
     let Replaced { source, removed } =
         replaced_in_index(git, commit, &local.set_path).map_err(|error| error.to_string())?;
     if let Some(old) = source {
-        let top = git.with_prefix(Vec::new());
-        let root = git.top().join(old.directory());
-        let config = parse_at(&top, commit, old.file(), &old.to_string(), &root, &old)?;
-        if let Some(config) = config {
+        if let Some(config) = existing(config_of_set(git, commit, &old), &old.to_string())? {
             return Ok(BaseConfig::Found(Box::new(config)));
         }
     }
@@ -204,24 +205,15 @@ pub(super) fn config_at(
     })
 }
 
-/// Parses a configuration at a commit; `None` if the commit has no such file.
-fn parse_at(
-    git: &Git,
-    commit: &ObjectId,
-    path: &RelPath,
-    name: &str,
-    root: &Path,
-    set_path: &SetPath,
-) -> Result<Option<Config>, String> {
-    let file = git.file(commit, path, MAX_CONFIG_SIZE);
-    let bytes = match file.map_err(|error| error.to_string())? {
-        TreeFile::Content(bytes) => bytes,
-        TreeFile::Absent => return Ok(None),
-        TreeFile::TooLarge => return Err(format!("{name} has more than 1 MiB")),
-    };
-    let parsed = config::parse_bytes(bytes, name, root, set_path, config::parse_past);
-    let config = parsed.map_err(|reason| format!("{name} is invalid: {reason}"))?;
-    Ok(Some(config))
+/// The configuration; `None` if the commit has no such file.
+fn existing(read: Result<Config, NoConfig>, name: &str) -> Result<Option<Config>, String> {
+    match read {
+        Ok(config) => Ok(Some(config)),
+        Err(NoConfig::Absent) => Ok(None),
+        Err(NoConfig::Git(error)) => Err(error.to_string()),
+        Err(NoConfig::TooLarge) => Err(format!("{name} has more than 1 MiB")),
+        Err(NoConfig::Malformed(reason)) => Err(format!("{name} is invalid: {reason}")),
+    }
 }
 
 /// The configuration files of a commit that are missing in the work tree, apart from those outside of a
@@ -254,7 +246,7 @@ pub(super) fn check_known_bases(
     };
     for branch in known_bases(local, git, services) {
         // An unreadable configuration proves nothing; that of the forge is compared later.
-        if let Ok(BaseConfig::Found(base)) = config_at(local, git, &branch.tip) {
+        if let Ok(BaseConfig::Found(base)) = base_config(local, git, &branch.tip) {
             check_same(local, &base, &branch.name, Some(git))?;
         }
     }

@@ -5,7 +5,7 @@
 
 use super::{
     Services, SiteHistory,
-    base::{BaseBranches, BaseConfig, config_at},
+    base::{BaseBranches, BaseConfig, base_config},
     trust::{MAX_MATERIAL, read_material},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) 
     };
     let mut warnings = Vec::new();
     for branch in &bases.branches {
-        match config_at(config, &git, &branch.tip) {
+        match base_config(config, &git, &branch.tip) {
             Ok(BaseConfig::Found(base)) => {
                 let replaced = replaced_files(config, &base, files, &git, branch);
                 warnings.extend(checks::policy_weakened(

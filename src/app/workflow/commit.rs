@@ -14,16 +14,16 @@ use super::{
     Services, SiteHistory,
     engine::Planned,
     environment,
-    site::{MAX_LOCAL, Site, checks_of_files, listed_files},
+    site::{MAX_LOCAL, Site, checks_of_files, listed_files, parse_at_base},
 };
 use crate::{
     app::report::json::PlanDocument,
     base::{
-        error::{Class, Code, Error, Errors, SourceText},
+        error::{Class, Code, Error, Errors},
         files::{CHART, Files, MAX_CONFIG_SIZE, RelPath, Snapshot, WorkTree},
         untrusted::{plain, shell},
     },
-    config::{self, Config, Operation, Trailer},
+    config::{Config, Operation, Trailer},
     core::{
         checks::{self, Check},
         history::{Promoted, Provenance},
@@ -356,17 +356,7 @@ fn config_of(local: &Config, git: &Git, branch: &Branch) -> Result<Config, Error
         TreeFile::TooLarge => return Err(unusable("has more than 1 MiB")),
     };
     let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
-    let source = SourceText {
-        text: text.into(),
-        name,
-    };
-    let config = Config {
-        file: local.file.clone(),
-        option: local.option.clone(),
-        ..config::parse(&source, &local.root, &local.set_path)?
-    };
-    config.counts_pins()?;
-    Ok(config)
+    parse_at_base(local, name, &text)
 }
 
 /// The files with pins on the branch, and those that the configuration lists one by one.

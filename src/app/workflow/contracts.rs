@@ -19,7 +19,7 @@ use crate::{
     config::{Config, Image},
     contents::{
         ContentsByDigest,
-        inventory::{Enumeration, Inventory, ReadingProgress},
+        inventory::{Enumeration, Inventory},
     },
     core::{
         changes::changed_platforms,
@@ -334,16 +334,12 @@ pub(super) fn verify_contents<'c, H: Strictness>(
             platforms.push(examined(old, &[]));
         }
     }
-    let reading = ReadingProgress::default();
-    let mut kept = services.kept_layers.borrow_mut();
-    let work = image_contents::check(&platforms, kept.as_mut(), &reading);
-    let verdicts = services.wait_with(work, || reading.describe());
+    let verdicts = image_contents::check(&platforms, services);
     for (read_platform, verdict) in places.into_iter().zip(verdicts) {
         let ReadPlatform { place, digest, .. } = read_platform;
         let compared = &mut read.compared[place.image];
         if read_platform.is_current {
-            let contents = image_contents::compared(verdict).map_err(Errors::from)?;
-            compared.insert(digest, contents);
+            image_contents::add_compared(compared, digest, verdict).map_err(Errors::from)?;
             continue;
         }
         let verdict = match verdict {

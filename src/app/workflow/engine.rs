@@ -78,9 +78,9 @@ pub(super) struct CountedSet<'c> {
 /// The standards of images in addition to the configuration.
 pub(super) struct Standards<'s> {
     /// The required contents.
-    pub(super) contracts: &'s Contracts,
+    pub(super) contracts: Contracts,
     /// The required signers, if any.
-    pub(super) trust: Option<&'s Trust<'s>>,
+    pub(super) trust: Option<Trust<'s>>,
 }
 
 /// How the images of a set are verified.
@@ -118,7 +118,7 @@ pub(super) fn plan(
 ) -> Result<Planned, Stop> {
     let smoke = SmokeStage::prepare(site.config(), missing_credential, services)?;
     let (found, checks) = site.pins(request.operation)?;
-    let contracts = Some(standards.contracts);
+    let contracts = Some(&standards.contracts);
     let counted = count(request, contracts, site.config(), found, checks, facts)?;
     let mut history = site.history(services);
     let checkout = if site.has_forge() {
@@ -171,7 +171,7 @@ pub(super) struct ReadSite<'s> {
 pub(super) fn rehearse(request: &Request, read: &ReadSite<'_>) -> Result<Planned, Stop> {
     let (config, services) = (read.site.config(), read.services);
     let mut facts = SetFacts::default();
-    let contracts = Some(read.standards.contracts);
+    let contracts = Some(&read.standards.contracts);
     let (found, checks) = (read.found.clone(), read.checks.clone());
     let counted = count(request, contracts, config, found, checks, &mut facts)?;
     let git = read.history.git().cloned();
@@ -255,7 +255,7 @@ pub(super) fn judge(
                 services,
             };
             let set = verifier.verify(checked, &found, facts)?;
-            services_of_run = Some((services, standards.trust, set.contents));
+            services_of_run = Some((services, standards.trust.as_ref(), set.contents));
             body_context.stages = set.stages.rows;
             if request.operation == Operation::Rollback {
                 body_context.current_labels = tags::current_labels(config, &found, services)?;
@@ -418,7 +418,7 @@ impl ImageVerifier<'_> {
             Err(outage) => return Err(images.stop(outage).into()),
         };
         let revision = &self.request.revision;
-        let trust = self.standards.trust;
+        let trust = self.standards.trust.as_ref();
         let (images, evidence) =
             trust::verify_signatures(images, trust, config, revision, enforcement, services)?;
         facts.evidence = evidence;
@@ -427,7 +427,7 @@ impl ImageVerifier<'_> {
             ChangeParts::Contents => tags::pinned_images(config, found, services)?,
             _ => Vec::new(),
         };
-        let current = self.standards.contracts;
+        let current = &self.standards.contracts;
         let (images, read) = match self.request.operation {
             Operation::Promotion => {
                 let standards = current.standards(config);

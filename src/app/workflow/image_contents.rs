@@ -2,17 +2,21 @@
 
 use std::collections::HashSet;
 
+use super::Services;
 use crate::{
     base::error::{Class, Code, Error},
     contents::{
-        ImageContents,
+        ContentsByDigest, ImageContents,
         inventory::{
             self, Contents, Enumeration, ImageLayers, Inventory, LayerCache, ReadingProgress,
         },
         layers::{self, ContentFilter, MergeError},
     },
     core::checks::{self, Check, Standard, Status},
-    oci::registry::{Source, resolve::PlatformFacts},
+    oci::{
+        Digest,
+        registry::{Source, resolve::PlatformFacts},
+    },
 };
 
 /// One platform of an image, and the source of its layers.
@@ -41,15 +45,19 @@ pub(crate) struct ContentVerdict {
     pub contents: Option<ImageContents>,
 }
 
-/// The contents for a comparison, or the reason that they were not read. Wrong bytes are an error.
-pub(crate) fn compared(
+/// Adds the contents for a comparison, or the reason that they were not read. Wrong bytes are an error.
+pub(super) fn add_compared(
+    compared: &mut ContentsByDigest,
+    digest: Digest,
     verdict: Result<ContentVerdict, Error>,
-) -> Result<Result<ImageContents, String>, Error> {
-    match verdict {
-        Ok(verdict) => Ok(verdict.contents.ok_or_else(|| "not read".to_owned())),
-        Err(error) if error.class == Class::WrongBytes => Err(error),
-        Err(error) => Ok(Err(error.text())),
-    }
+) -> Result<(), Error> {
+    let contents = match verdict {
+        Ok(verdict) => verdict.contents.ok_or_else(|| "not read".to_owned()),
+        Err(error) if error.class == Class::WrongBytes => return Err(error),
+        Err(error) => Err(error.text()),
+    };
+    compared.insert(digest, contents);
+    Ok(())
 }
 
 impl PlatformSource<'_> {
@@ -58,9 +66,19 @@ impl PlatformSource<'_> {
     }
 }
 
-/// Checks each platform against its standards. A layer that platforms share is fetched once; with `kept`,
-/// also a layer of several sets.
-pub(crate) async fn check(
+/// Checks each platform against its standards. A layer that platforms share is fetched once; in a rehearsal, also
+/// a layer of several sets.
+pub(crate) fn check(
+    platforms: &[ExaminedPlatform<'_>],
+    services: &Services,
+) -> Vec<Result<ContentVerdict, Error>> {
+    let reading = ReadingProgress::default();
+    let mut kept = services.kept_layers.borrow_mut();
+    let work = verdicts(platforms, kept.as_mut(), &reading);
+    services.wait_with(work, || reading.describe())
+}
+
+async fn verdicts(
     platforms: &[ExaminedPlatform<'_>],
     kept: Option<&mut LayerCache>,
     reading: &ReadingProgress,
@@ -92,23 +110,27 @@ pub(crate) async fn check(
 
 /// Lists the contents of each platform and passes them to `convert` one at a time, so that they can
 /// be dropped before the next are listed.
-pub(crate) async fn read<T>(
+pub(crate) fn read<T>(
     platforms: &[PlatformSource<'_>],
     inventory: &Inventory,
-    reading: &ReadingProgress,
+    services: &Services,
     convert: impl Fn(Contents) -> T,
 ) -> Result<Vec<T>, Error> {
+    let reading = ReadingProgress::default();
     let mut cache = LayerCache::new(
         inventory::content_filter(inventory, &[]),
         platforms.iter().map(|platform| platform.facts),
     );
-    let mut converted = Vec::new();
-    for (index, platform) in platforms.iter().enumerate() {
-        reading.begin(&platform.describe(), index, platforms.len());
-        let layers = cache.read(platform.source, platform.facts, reading).await?;
-        converted.push(convert(gather(platform, &layers, inventory)?));
-    }
-    Ok(converted)
+    let work = async {
+        let mut converted = Vec::new();
+        for (index, platform) in platforms.iter().enumerate() {
+            reading.begin(&platform.describe(), index, platforms.len());
+            let layers = cache.read(platform.source, platform.facts, &reading);
+            converted.push(convert(gather(platform, &layers.await?, inventory)?));
+        }
+        Ok(converted)
+    };
+    services.wait_with(work, || reading.describe())
 }
 
 /// Selects the contents that the standards need.
@@ -232,7 +254,7 @@ mod tests {
                 standards: &[],
                 compared: Some(&inventory),
             };
-            check(&[examined], Some(&mut kept), &ReadingProgress::default()).await
+            verdicts(&[examined], Some(&mut kept), &ReadingProgress::default()).await
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()

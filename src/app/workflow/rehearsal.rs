@@ -13,7 +13,7 @@ use super::{
     Goal, MissingCredential, Services, SiteHistory,
     commit::CommitSite,
     contracts::PastContracts,
-    engine::{self, ReadSite, Standards},
+    engine::{self, ReadSite},
     image_contents::content_filter_of,
     request::ParsedGoal,
     run::read_standards,
@@ -65,7 +65,7 @@ pub(crate) fn rehearse(
     let history = site.history(services);
     let candidates = candidates(choice, &history, config)?;
     let latest = available(&history)?.first().map(|entry| entry.commit);
-    let (contracts, trust) = read_standards(Operation::Rollback, config, site.files(), services)?;
+    let standards = read_standards(Operation::Rollback, config, site.files(), services)?;
     let smoke = SmokeStage::prepare(config, MissingCredential::Fail, services)
         .map_err(|stop| Errors::from(stop.into_parts().1))?;
     let (found, checks) = site.pins(Operation::Rollback)?;
@@ -74,10 +74,7 @@ pub(crate) fn rehearse(
         found,
         checks,
         history,
-        standards: Standards {
-            contracts: &contracts,
-            trust: trust.as_ref(),
-        },
+        standards,
         smoke,
         services,
     };

@@ -13,14 +13,12 @@ use super::{
 use crate::{
     base::{
         error::{Class, Code, Error, Errors},
-        files::{MAX_CONFIG_SIZE, RelPath},
         untrusted::plain,
     },
     config::{self, AlsoPinned, Config, Prune, SetPath, StageSet},
     core::{
         apply::{self, Session},
-        configurations,
-        history::parse_config,
+        configurations::{self, NoConfig},
     },
     git::{Git, Login},
     oci::{date, registry::Sources},
@@ -52,7 +50,13 @@ pub(crate) fn other_sets(config: &Config, git: &Git) -> Result<Vec<Config>, Erro
             continue;
         }
         let set = if listing.sparse.contains(file) {
-            sparse_set(git, file, config)?
+            match sparse_set(git, &set_path, config) {
+                Ok(set) => Ok(set),
+                Err(NoConfig::Git(error)) => return Err(error.into()),
+                Err(NoConfig::Absent) => Err("it is no longer tracked".to_owned()),
+                Err(NoConfig::TooLarge) => Err("it is too large".to_owned()),
+                Err(NoConfig::Malformed(reason)) => Err(reason),
+            }
         } else {
             config::load(&top.join(file.as_path()), &file.to_string())
                 .map_err(|errors| Errors::from(errors).by_cause()[0].to_string())
@@ -71,23 +75,18 @@ pub(crate) fn other_sets(config: &Config, git: &Git) -> Result<Vec<Config>, Erro
 }
 
 /// The configuration of a set outside of the sparse checkout, from the index.
-fn sparse_set(git: &Git, file: &RelPath, config: &Config) -> Result<Result<Config, String>, Error> {
+fn sparse_set(git: &Git, set: &SetPath, config: &Config) -> Result<Config, NoConfig> {
     let tracked = crate::git::configurations(git.top())?;
-    let blob = tracked.iter().find(|tracked| tracked.path == *file);
-    let Some(blob) = blob.and_then(|tracked| tracked.sparse) else {
-        return Ok(Err("it is no longer tracked".to_owned()));
-    };
-    let Some(bytes) = git.blob(blob, MAX_CONFIG_SIZE)? else {
-        return Ok(Err("it is too large".to_owned()));
-    };
-    let set_path = SetPath::from(file.clone());
-    let root = git.top().join(set_path.directory());
-    let place = Config {
-        root,
-        set_path,
-        ..config.clone()
-    };
-    Ok(parse_config(bytes, &place))
+    let blob = tracked.iter().find(|tracked| tracked.path == *set.file());
+    let blob = blob.and_then(|tracked| tracked.sparse);
+    let root = git.top().join(set.directory());
+    configurations::config_of_blob(
+        git,
+        blob.ok_or(NoConfig::Absent)?,
+        config.file_name(),
+        &root,
+        set,
+    )
 }
 
 /// The other repositories that the sets name in `prune.also_pinned_in` and `promote.after`, each once.

@@ -53,10 +53,10 @@ impl RequestedRevision {
                 return Err(error.help(help).into());
             }
             Err(mismatch) => match commit(config, text, &mismatch.to_string())? {
-                Ok(commit) => pattern
+                NamedCommit::InClone(commit) => pattern
                     .revision(&commit.to_string())
                     .map_err(|error| malformed(format!("`{text}` is commit {commit}: {error}")))?,
-                Err(missing) => return Self::abbreviated(config, text, &missing),
+                NamedCommit::Missing(reason) => return Self::abbreviated(config, text, &reason),
             },
         };
         match config.revision.tag.tag(&revision) {
@@ -216,9 +216,14 @@ fn build(
     Ok((revision, tag))
 }
 
-/// Resolves `text` to a commit of the clone around the root, or returns the reason that no clone
-/// contains the abbreviated commit.
-fn commit(config: &Config, text: &str, mismatch: &str) -> Result<Result<ObjectId, String>, Errors> {
+enum NamedCommit {
+    InClone(ObjectId),
+    /// The reason that no clone contains the abbreviated commit.
+    Missing(String),
+}
+
+/// Resolves `text` to a commit of the clone around the root.
+fn commit(config: &Config, text: &str, mismatch: &str) -> Result<NamedCommit, Errors> {
     let is_abbreviated = DIGITS.contains(&text.len()) && is_hex(text.as_bytes());
     let is_name = !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control);
     if !is_name {
@@ -227,7 +232,7 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<Result<ObjectId
     let Some(git) = Git::discover(&config.root).map_err(Error::from)? else {
         let reason = format!("{mismatch}; expanding it needs a git repository");
         return if is_abbreviated {
-            Ok(Err(reason))
+            Ok(NamedCommit::Missing(reason))
         } else {
             Err(malformed(reason))
         };
@@ -248,8 +253,8 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<Result<ObjectId
         Err(error) => return Err(Error::from(&error).into()),
     };
     match commits.as_slice() {
-        [commit] => Ok(Ok(*commit)),
-        [] if is_abbreviated => Ok(Err(format!(
+        [commit] => Ok(NamedCommit::InClone(*commit)),
+        [] if is_abbreviated => Ok(NamedCommit::Missing(format!(
             "{mismatch}; no commit of this clone begins with `{text}`"
         ))),
         [] => Err(malformed(format!(

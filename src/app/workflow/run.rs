@@ -13,7 +13,7 @@ use super::{
     newest_staged::newest_staged,
     repository_sets::{self, warn_if_interrupted},
     request::Request,
-    site::{BranchSite, Site, WorkTreeChange, WorkTreeSite},
+    site::{BranchSite, WorkTreeChange, WorkTreeSite},
     trust::{self, Trust},
 };
 use crate::{
@@ -83,8 +83,8 @@ fn attempt(
     services: &Services,
 ) -> Result<(Config, PlanDocument, Execution), Errors> {
     let mut site = match open_site(goal.operation(), options, config, services)? {
-        Ok(site) => site,
-        Err(stop) => return unopened(goal, config, stop, services),
+        OpenedSite::Open(site) => site,
+        OpenedSite::Stopped(stop) => return unopened(goal, config, stop, services),
     };
     let (document, execution) = attempt_at(&mut *site, goal, options, services)?;
     Ok((site.config().clone(), document, execution))
@@ -132,13 +132,15 @@ fn attempt_at(
             return Ok((document, stopped(stop)));
         }
     };
-    let planned = plan(
+    let standards = read_standards(operation, &config, site.files(), services)?;
+    let planned = engine::plan(
         &request,
+        &standards,
         site,
         options.missing_credential,
         services,
         &mut facts,
-    )?;
+    );
     let unplanned = unplanned_document(operation, Some(request.revision.as_str()), &config, &facts);
     let planned = match planned {
         Ok(planned) => planned,
@@ -228,6 +230,11 @@ fn newest_set(
     }
 }
 
+enum OpenedSite {
+    Open(Box<dyn Executor>),
+    Stopped(Stop),
+}
+
 /// Opens the site that the run requires: the work tree, or the base branch on the forge. A run that
 /// changes the work tree takes its lock and recovers from an interrupted run before any file is read.
 fn open_site(
@@ -235,20 +242,20 @@ fn open_site(
     options: &Options,
     config: &Config,
     services: &Services,
-) -> Result<Result<Box<dyn Executor>, Stop>, Errors> {
+) -> Result<OpenedSite, Errors> {
     let open = match options.intent {
         Intent::Show => {
             warn_if_interrupted(config, &*services.console);
-            return Ok(Ok(Box::new(WorkTreeSite::new(config, None))));
+            return Ok(OpenedSite::Open(Box::new(WorkTreeSite::new(config, None))));
         }
         Intent::Apply { commit } => {
             return Ok(
                 match repository_sets::begin(config, operation.as_str(), services) {
                     Ok(session) => {
                         let change = WorkTreeChange { session, commit };
-                        Ok(Box::new(WorkTreeSite::new(config, Some(change))))
+                        OpenedSite::Open(Box::new(WorkTreeSite::new(config, Some(change))))
                     }
-                    Err(errors) => Err(errors.into()),
+                    Err(errors) => OpenedSite::Stopped(errors.into()),
                 },
             );
         }
@@ -257,38 +264,13 @@ fn open_site(
     };
     match BranchSite::open(config, services)? {
         Access::NoToken(reason) if options.missing_credential == MissingCredential::Skip => {
-            Ok(Err(Stop::Unconfigured(reason)))
+            Ok(OpenedSite::Stopped(Stop::Unconfigured(reason)))
         }
-        access => Ok(Ok(Box::new(BranchSite {
+        access => Ok(OpenedSite::Open(Box::new(BranchSite {
             open,
             ..access.granted()?
         }))),
     }
-}
-
-/// Reads the standards and takes a set through the engine. Returns an error if the configuration or a
-/// file that it refers to is malformed.
-pub(super) fn plan(
-    request: &Request,
-    site: &dyn Site,
-    missing_credential: MissingCredential,
-    services: &Services,
-    facts: &mut SetFacts,
-) -> Result<Result<Planned, Stop>, Errors> {
-    let (contracts, trust) =
-        read_standards(request.operation, site.config(), site.files(), services)?;
-    let standards = Standards {
-        contracts: &contracts,
-        trust: trust.as_ref(),
-    };
-    Ok(engine::plan(
-        request,
-        &standards,
-        site,
-        missing_credential,
-        services,
-        facts,
-    ))
 }
 
 /// Reads the standards of the images: the contracts, and the policy with its keys and roots.
@@ -297,7 +279,7 @@ pub(super) fn read_standards<'c>(
     config: &'c Config,
     files: &dyn Files,
     services: &Services,
-) -> Result<(Contracts, Option<Trust<'c>>), Errors> {
+) -> Result<Standards<'c>, Errors> {
     let prefix = services.environment.path_to(&config.root);
     let contracts = Contracts::read(config, files, &prefix);
     if operation == Operation::Promotion {
@@ -308,7 +290,7 @@ pub(super) fn read_standards<'c>(
     if let Some(trust) = &trust {
         trust.warn_of_old_roots(services);
     }
-    Ok((contracts, trust))
+    Ok(Standards { contracts, trust })
 }
 
 fn template(
@@ -461,7 +443,7 @@ fn image_rows(config: &Config, facts: &SetFacts) -> Vec<ImageRow> {
             row.places = PlaceRow::all(config, found, index);
         }
         if let Some(Resolution { found, .. }) = facts.resolutions.get(index)
-            && let Ok(Ok(ApprovedImage { facts, .. })) = found
+            && let Ok(ApprovedImage { facts, .. }) = found
         {
             row.to = Some(facts.digest);
             let platforms = facts.platforms.iter();

@@ -329,6 +329,11 @@ fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {
         .content(path)
         .ok_or_else(|| unusable("does not exist"))?;
     let text = std::str::from_utf8(content).map_err(|_| unusable("is not UTF-8"))?;
+    parse_at_base(local, name, text)
+}
+
+/// Parses the configuration of the local set on its base branch. `name`: in messages.
+pub(super) fn parse_at_base(local: &Config, name: String, text: &str) -> Result<Config, Errors> {
     let source = SourceText {
         text: text.into(),
         name,

@@ -9,24 +9,18 @@ use super::{
     repositories::{self, Fetch, OtherRepository},
 };
 use crate::{
-    base::{
-        error::{Code, Error, Errors},
-        files::MAX_CONFIG_SIZE,
-    },
+    base::error::{Code, Error, Errors},
     config::{self, Config, ElsewhereSet, SetPath, SourceRepository, Stage, StageSet},
-    core::history::History,
+    core::{
+        configurations::{NoConfig, config_of_set},
+        history::History,
+    },
     forge::{Forge, Target},
     git::{
         Branch, BranchSources, FetchedObjects, Git, GitError, HostedRepository, Login, ObjectId,
-        TreeFile,
     },
 };
-use std::{
-    cell::OnceCell,
-    collections::HashMap,
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{cell::OnceCell, collections::HashMap, path::PathBuf, rc::Rc};
 
 /// The reference of a fetched branch.
 const FETCHED: &str = "refs/repin/stage";
@@ -50,6 +44,13 @@ pub(super) struct StageHistory {
     pub(super) history: OnceCell<Result<History, String>>,
 }
 
+/// The set of a stage, if it can be read.
+pub(super) enum OpenedSet {
+    Known(Box<StageHistory>),
+    /// The reason why the stage is unknown.
+    Unknown(String),
+}
+
 /// A repository with configurations of stages.
 pub(super) struct Repository {
     pub(super) git: Git,
@@ -64,8 +65,11 @@ pub(super) struct Repository {
 /// The URL, the branch, and whether the whole history was fetched.
 type FetchId = (String, Option<String>, bool);
 
-/// A set in a repository.
-type Node = (String, SetPath);
+/// A repository, and the commit at which its sets are read; `None` for the work tree.
+type Place = Option<(Rc<Repository>, ObjectId)>;
+
+/// Reads a stage of the set with this configuration at a place.
+type Follow<'f> = dyn FnMut(&Place, &Config, &StageSet) -> Option<(Place, Config)> + 'f;
 
 /// Opens the stages of a set.
 pub(super) struct Opener<'o> {
@@ -96,32 +100,35 @@ impl<'o> Opener<'o> {
     }
 
     /// Opens a stage. An error is a mistake in the configuration; the reason of an unknown stage is a value.
-    pub(super) fn open(&mut self, rule: &Stage) -> Result<Result<StageHistory, String>, Errors> {
+    pub(super) fn open(&mut self, rule: &Stage) -> Result<OpenedSet, Errors> {
+        let own = self.config;
         let opened = match &rule.set {
             StageSet::Here(set) => self.open_here(set),
             StageSet::Elsewhere(set) => self.open_elsewhere(set),
         };
         let (repository, branch, config) = match opened {
             Ok(opened) => opened,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(OpenedSet::Unknown(reason)),
         };
-        let mut path = vec![(String::new(), self.config.set_path.clone())];
-        self.check_cycle(&repository, &branch.tip, &config, &mut path, rule)?;
-        let common = common_images(self.config, &config);
+        let place = Some((Rc::clone(&repository), branch.tip));
+        check_cycle(own, rule, &place, &config, &mut |place, config, next| {
+            self.follow(place, config, next)
+        })?;
+        let common = common_images(own, &config);
         if common.is_empty() {
-            return Err(no_common_image(self.config, rule).into());
+            return Err(no_common_image(own, rule).into());
         }
         let forge = self.forge(rule, &branch)?;
         let config = restricted(config, &common);
-        Ok(Ok(StageHistory {
+        Ok(OpenedSet::Known(Box::new(StageHistory {
             repository,
             branch,
             config,
-            missing: missing_images(self.config, &common),
+            missing: missing_images(own, &common),
             common,
             forge,
             history: OnceCell::new(),
-        }))
+        })))
     }
 
     /// The set of this repository, at the head of its base branch.
@@ -304,49 +311,25 @@ impl<'o> Opener<'o> {
         }
     }
 
-    /// Refuses a list of stages that leads to a set a second time. Configurations that cannot be read lead
-    /// nowhere.
-    fn check_cycle(
+    /// The configuration of a stage of the set at `place`, and its own place; `None` if it cannot be read.
+    fn follow(
         &mut self,
-        repository: &Rc<Repository>,
-        commit: &ObjectId,
+        place: &Place,
         config: &Config,
-        path: &mut Vec<Node>,
-        rule: &Stage,
-    ) -> Result<(), Errors> {
-        let node = (repository.key.clone(), config.set_path.clone());
-        let is_cycle = path.contains(&node);
-        path.push(node);
-        if is_cycle || path.len() > MAX_DEPTH {
-            let sets = path.iter().map(|(_, set)| set);
-            return Err(cycle(self.config, rule, sets).into());
-        }
-        for next in &config.promote.after {
-            let (repository, commit, set) = match &next.set {
-                StageSet::Here(set) => (Rc::clone(repository), *commit, set),
-                StageSet::Elsewhere(set) => {
-                    let url = self.url(&set.repository, config);
-                    let branch = set.branch.as_deref();
-                    let fetched =
-                        url.and_then(|url| self.fetch(&url, branch, FetchedObjects::Heads));
-                    let Ok(fetched) = fetched else { continue };
-                    let Some(branch) = &fetched.fetched else {
-                        continue;
-                    };
-                    let tip = branch.tip;
-                    (fetched, tip, &set.set_path)
-                }
-            };
-            let branch = Branch {
-                name: String::new(),
-                tip: commit,
-            };
-            if let Ok(config) = read_config(&repository.git, &branch, set) {
-                self.check_cycle(&repository, &commit, &config, path, rule)?;
+        next: &StageSet,
+    ) -> Option<(Place, Config)> {
+        let ((repository, commit), set) = match next {
+            StageSet::Here(set) => (place.clone()?, set),
+            StageSet::Elsewhere(set) => {
+                let url = self.url(&set.repository, config).ok()?;
+                let branch = set.branch.as_deref();
+                let fetched = self.fetch(&url, branch, FetchedObjects::Heads).ok()?;
+                let tip = fetched.fetched.as_ref()?.tip;
+                ((fetched, tip), &set.set_path)
             }
-        }
-        path.pop();
-        Ok(())
+        };
+        let config = config_of_set(&repository.git, &commit, set).ok()?;
+        Some((Some((repository, commit)), config))
     }
 
     /// The forge that merges the pull requests of a stage, if a token for it may be used.
@@ -408,14 +391,15 @@ pub(crate) fn check_work_tree(config: &Config) -> Result<(), Errors> {
             let help = "correct the path, which is relative to this file";
             return Err(error(config, rule, message).help(help).into());
         }
-        let stage = config::load(&top.join(set.as_path()), &set.to_string());
-        if stage.is_ok_and(|stage| common_images(config, &stage).is_empty()) {
+        let load = |set: &SetPath| config::load(&top.join(set.as_path()), &set.to_string()).ok();
+        let Some(stage) = load(set) else { continue };
+        if common_images(config, &stage).is_empty() {
             return Err(no_common_image(config, rule).into());
         }
-        let mut path = vec![config.set_path.clone()];
-        if leads_to_itself(&top, set, &mut path) {
-            return Err(cycle(config, rule, path.iter()).into());
-        }
+        check_cycle(config, rule, &None, &stage, &mut |_, _, next| match next {
+            StageSet::Here(set) => Some((None, load(set)?)),
+            StageSet::Elsewhere(_) => None,
+        })?;
     }
     Ok(())
 }
@@ -432,26 +416,51 @@ fn is_absent(config: &Config, set: &SetPath) -> Result<bool, Error> {
     let Ok(head) = git.head() else {
         return Ok(true);
     };
-    let git = git.with_prefix(Vec::new());
-    let file = git.file(&head.tip, set.file(), MAX_CONFIG_SIZE)?;
-    Ok(matches!(file, TreeFile::Absent))
+    match config_of_set(&git, &head.tip, set) {
+        Err(NoConfig::Absent) => Ok(true),
+        Err(NoConfig::Git(error)) => Err(error.into()),
+        Ok(_) | Err(NoConfig::TooLarge | NoConfig::Malformed(_)) => Ok(false),
+    }
 }
 
-/// Whether a set of the work tree leads to one of `path`, which then ends with it. Configurations that cannot be
-/// read lead nowhere.
-fn leads_to_itself(top: &Path, set: &SetPath, path: &mut Vec<SetPath>) -> bool {
-    let is_cycle = path.contains(set);
-    path.push(set.clone());
+/// Refuses a stage that leads to a set a second time.
+fn check_cycle(
+    own: &Config,
+    rule: &Stage,
+    place: &Place,
+    stage: &Config,
+    follow: &mut Follow<'_>,
+) -> Result<(), Errors> {
+    let mut path = vec![(String::new(), own.set_path.clone())];
+    if !leads_to_itself(place, stage, &mut path, follow) {
+        return Ok(());
+    }
+    let sets: Vec<_> = path.iter().map(|(_, set)| set.to_string()).collect();
+    let message = format!("`promote.after` is a cycle: {}", sets.join(" → "));
+    let help = "remove one of these sets from the `promote.after` of the set before it";
+    Err(error(own, rule, message).help(help).into())
+}
+
+/// Whether a set leads to one of `path`, the keys of repositories with set paths, which then ends with it. Stages
+/// that cannot be read lead nowhere.
+fn leads_to_itself(
+    place: &Place,
+    config: &Config,
+    path: &mut Vec<(String, SetPath)>,
+    follow: &mut Follow<'_>,
+) -> bool {
+    let key = place.as_ref().map_or("", |(repository, _)| &repository.key);
+    let node = (key.to_owned(), config.set_path.clone());
+    let is_cycle = path.contains(&node);
+    path.push(node);
     if is_cycle || path.len() > MAX_DEPTH {
         return true;
     }
-    if let Ok(config) = config::load(&top.join(set.as_path()), &set.to_string()) {
-        for next in &config.promote.after {
-            if let StageSet::Here(next) = &next.set
-                && leads_to_itself(top, next, path)
-            {
-                return true;
-            }
+    for next in &config.promote.after {
+        if let Some((place, config)) = follow(place, config, &next.set)
+            && leads_to_itself(&place, &config, path, follow)
+        {
+            return true;
         }
     }
     path.pop();
@@ -468,13 +477,6 @@ fn no_common_image(config: &Config, rule: &Stage) -> Error {
     error(config, rule, message).help("list a set that pins an image of the same repository")
 }
 
-fn cycle<'s>(config: &Config, rule: &Stage, path: impl Iterator<Item = &'s SetPath>) -> Error {
-    let sets: Vec<_> = path.map(SetPath::to_string).collect();
-    let message = format!("`promote.after` is a cycle: {}", sets.join(" → "));
-    let help = "remove one of these sets from the `promote.after` of the set before it";
-    error(config, rule, message).help(help)
-}
-
 /// The name of a remote-tracking branch on its remote.
 fn remote_branch(tracking: &str) -> &str {
     tracking.split_once('/').map_or(tracking, |(_, name)| name)
@@ -487,17 +489,12 @@ pub(super) fn short_name(branch: &str) -> &str {
 
 /// The configuration of a set at the tip of a branch, or the reason why it cannot be read.
 fn read_config(git: &Git, branch: &Branch, set: &SetPath) -> Result<Config, String> {
-    let root = git.top().join(set.directory());
-    let file = git
-        .with_prefix(Vec::new())
-        .file(&branch.tip, set.file(), MAX_CONFIG_SIZE);
-    let bytes = match file.map_err(|error| git.explain(error).to_string())? {
-        TreeFile::Content(bytes) => bytes,
-        TreeFile::Absent => return Err(format!("{} has no {set}", branch.name)),
-        TreeFile::TooLarge => return Err(format!("{set} has more than 1 MiB")),
-    };
-    config::parse_bytes(bytes, &set.to_string(), &root, set, config::parse_past)
-        .map_err(|reason| format!("{set} is invalid on {}: {reason}", branch.name))
+    config_of_set(git, &branch.tip, set).map_err(|error| match error {
+        NoConfig::Git(error) => git.explain(error).to_string(),
+        NoConfig::Absent => format!("{} has no {set}", branch.name),
+        NoConfig::TooLarge => format!("{set} has more than 1 MiB"),
+        NoConfig::Malformed(reason) => format!("{set} is invalid on {}: {reason}", branch.name),
+    })
 }
 
 /// The names of the images that both sets pin: here and in the other set.

@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::SystemTime};
 
 use super::{
     Services, SiteHistory,
-    stage_sources::{Opener, StageHistory},
+    stage_sources::{OpenedSet, Opener, StageHistory},
 };
 pub(crate) use crate::app::workflow::stage_sources::check_work_tree;
 use crate::{
@@ -30,8 +30,7 @@ pub(crate) struct Stages<'c> {
 
 struct OpenedStage<'c> {
     rule: &'c Stage,
-    /// The reason if the stage is unknown.
-    set: Result<StageHistory, String>,
+    set: OpenedSet,
 }
 
 /// A set that the first stage records.
@@ -74,11 +73,11 @@ impl<'c> Stages<'c> {
         let now = services.authoritative_time();
         for stage in &self.stages {
             match &stage.set {
-                Ok(set) => match set.judge(digests, stage.rule, now, services) {
+                OpenedSet::Known(set) => match set.judge(digests, stage.rule, now, services) {
                     Ok(judged) => verdicts.add(stage.rule, judged, set.missing.clone()),
                     Err(reason) => verdicts.add_unknown(stage.rule, reason),
                 },
-                Err(reason) => verdicts.add_unknown(stage.rule, reason.clone()),
+                OpenedSet::Unknown(reason) => verdicts.add_unknown(stage.rule, reason.clone()),
             }
         }
         verdicts
@@ -138,10 +137,10 @@ impl Stages<'_> {
             subject: Some(stage.rule.item()),
             ..Error::new(Class::Unavailable, Code::STAGE_UNKNOWN, reason)
         };
-        let set = stage
-            .set
-            .as_ref()
-            .map_err(|reason| unknown(reason.clone()))?;
+        let set = match &stage.set {
+            OpenedSet::Known(set) => set,
+            OpenedSet::Unknown(reason) => return Err(unknown(reason.clone())),
+        };
         for entry in set.history().map_err(unknown)?.entries() {
             if let Some(digests) = set.digests_here(entry)
                 && candidates.iter().all(|known| known.digests != digests)

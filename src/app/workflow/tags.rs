@@ -26,9 +26,6 @@ use crate::{
     },
 };
 
-/// A tag, or the reason that a pattern selects none.
-type SelectedTag = Result<Result<Tag, NoTag>, Error>;
-
 /// The wanted tag of an image: its source, the tag or a pattern, and the digest if it is known.
 type WantedTag<'w> = (&'w Source, TagPattern, Option<Digest>);
 
@@ -37,7 +34,7 @@ pub(crate) fn select_tags(
     names: &[&str],
     wanted: &[WantedTag<'_>],
     services: &Services,
-) -> Vec<SelectedTag> {
+) -> Vec<Result<Tag, NoTag>> {
     let work = wanted
         .iter()
         .map(|(source, pattern, expected)| select_tag(source, pattern, *expected));
@@ -69,7 +66,7 @@ pub(crate) fn resolve_tags(
     let mut pulls = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         let tag = match (&known[index], &selected[index]) {
-            (None, Ok(Ok(tag))) => Some(tag),
+            (None, Ok(tag)) => Some(tag),
             _ => None,
         };
         pulls.push(ImagePulls {
@@ -90,7 +87,7 @@ pub(crate) fn resolve_tags(
     }
     let resolutions = services.wait_for_all("resolving tags", &names, work);
     for (source, resolution) in sources.iter().zip(&resolutions) {
-        if let Ok(Ok(image)) = &resolution.found {
+        if let Ok(image) = &resolution.found {
             if resolution.bypassed.is_none() {
                 cache.insert(source, &resolution.target, image);
             }
@@ -129,26 +126,26 @@ async fn resolution(
     source: &Source,
     target: Target,
     known: Option<ApprovedImage>,
-    selected: SelectedTag,
+    selected: Result<Tag, NoTag>,
     services: &Services,
 ) -> Resolution {
     let cache = &services.images;
     let mut found = match (known, selected) {
-        (Some(image), _) => Ok(Ok(image)),
-        (None, Ok(Ok(tag))) => {
+        (Some(image), _) => Ok(image),
+        (None, Ok(tag)) => {
             let reference = services.resolved_tags.reference(source, &tag);
             let facts = resolve::resolve(source, &reference, &cache.platforms(source)).await;
-            facts.map(|facts| match facts {
-                Some(facts) => Ok(ApprovedImage { tag, facts }),
-                None => Err(NoTag::Missing),
-            })
+            match facts {
+                Ok(Some(facts)) => Ok(ApprovedImage { tag, facts }),
+                Ok(None) => Err(NoTag::Missing),
+                Err(error) => Err(NoTag::Failed(error)),
+            }
         }
-        (None, Ok(Err(reason))) => Ok(Err(reason)),
-        (None, Err(error)) => Err(error),
+        (None, Err(reason)) => Err(reason),
     };
     let (recorded, bypassed) = read_recorded(source, &target, &mut found, cache).await;
     let mut old_platforms = Vec::new();
-    if let Ok(Ok(image)) = &found {
+    if let Ok(image) = &found {
         let mut old_digests = target.pinned.clone();
         old_digests.retain(|digest| *digest != image.facts.digest);
         let read = old_digests
@@ -178,9 +175,9 @@ async fn read_recorded(
         return (None, None);
     };
     let is_elsewhere = match &*found {
-        Ok(Ok(image)) => image.facts.digest != digest,
-        Ok(Err(_)) => true,
-        Err(error) => error.class == Class::Ambiguous,
+        Ok(image) => image.facts.digest != digest,
+        Err(NoTag::Failed(error)) => error.class == Class::Ambiguous,
+        Err(NoTag::Missing | NoTag::Several(_) | NoTag::OtherDigests(_)) => true,
     };
     if !is_elsewhere {
         return (None, None);
@@ -189,7 +186,7 @@ async fn read_recorded(
     let mut bypassed = None;
     if let (true, Ok(Some(facts)), Some(tag)) = (target.by_digest, &facts, target.tag.tag()) {
         let (tag, facts) = (tag.clone(), facts.clone());
-        let by_digest = Ok(Ok(ApprovedImage { tag, facts }));
+        let by_digest = Ok(ApprovedImage { tag, facts });
         bypassed = Some(std::mem::replace(found, by_digest));
     }
     let repository = match source {
@@ -352,7 +349,7 @@ pub(crate) fn resolved_images<'r>(
             checks::resolved_image(config, image, resolution),
         ) {
             (_, Ok(found)) => images.push(found),
-            (Err(error), _) => outages.push(error.clone()),
+            (Err(NoTag::Failed(error)), _) => outages.push(error.clone()),
             (_, Err(Err(error))) => outages.push(error),
             (_, Err(Ok(check))) => failed.push(check),
         }
@@ -425,11 +422,11 @@ mod tests {
                 pinned: pins.iter().map(|at| digests[*at]).collect(),
                 ..Target::new(TagPattern::Tag(tag.clone()))
             };
-            let selected = Ok(Ok(tag.clone()));
+            let selected = Ok(tag.clone());
             let services = services();
             let work = resolution(&source, target, None, selected, &services);
             let resolved = services.wait(work, "resolving");
-            assert_eq!(resolved.found.unwrap().unwrap().facts.digest, digests[0]);
+            assert_eq!(resolved.found.unwrap().facts.digest, digests[0]);
             for (_, platforms) in &resolved.old_platforms {
                 assert_eq!(platforms.as_ref().unwrap().len(), 1);
             }

@@ -138,11 +138,7 @@ impl Files for Snapshot {
                 FileKind::Symlink => listing.hazards.push((path.clone(), Hazard::Symlink)),
             }
         }
-        listing.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        listing
-            .hazards
-            .sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
-        Ok(listing)
+        Ok(listing.sorted())
     }
 
     fn has_chart(&self, path: &Path) -> bool {

@@ -72,6 +72,15 @@ pub(crate) struct Listing {
     pub hazards: Vec<(RelPath, Hazard)>,
 }
 
+impl Listing {
+    pub(super) fn sorted(mut self) -> Self {
+        self.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        let hazards = &mut self.hazards;
+        hazards.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        self
+    }
+}
+
 /// An obstacle to a safe change of a matched file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Hazard {
@@ -179,11 +188,7 @@ impl WorkTree {
                 );
             })?;
         }
-        listing.files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        listing
-            .hazards
-            .sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
-        Ok(listing)
+        Ok(listing.sorted())
     }
 
     /// The directories that must be walked: the literal directories of the globs, without those

@@ -116,6 +116,14 @@ pub(crate) fn json(document: &impl Serialize, out: impl io::Write) -> serde_json
     document.serialize(&mut Serializer::with_formatter(out, Inert))
 }
 
+/// A JSON document on one line, with its line break.
+pub(crate) fn json_line(document: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    json(document, &mut bytes)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// A JSON string with the same escapes.
 pub(crate) fn json_string(text: &str) -> String {
     let mut out = Vec::new();

@@ -227,8 +227,8 @@ fn resolved_images(resolutions: &[Resolution]) -> Vec<Option<ApprovedImage>> {
     let mut images = Vec::new();
     for resolution in resolutions {
         images.push(match &resolution.found {
-            Ok(Ok(image)) => Some(image.clone()),
-            Ok(Err(_)) | Err(_) => None,
+            Ok(image) => Some(image.clone()),
+            Err(_) => None,
         });
     }
     images
@@ -248,7 +248,7 @@ fn check_tags(
     let mut results = StageResult::default();
     for (image, resolution) in state.config.images.iter().zip(resolutions) {
         let mut result = check_resolution(state.config, image, state.revision, resolution);
-        if let Ok(Ok(found)) = &resolution.found {
+        if let Ok(found) = &resolution.found {
             let lost_platforms = strictness.lost_platforms();
             let old = &resolution.old_platforms;
             result.add(check_lost_platforms(

@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(codes, [Code::REVISION_LABEL]);
         let outage = Resolution {
             target: Target::new(TagPattern::Tag(Tag::parse("abc1234").unwrap())),
-            found: Err(Error::unavailable("r.example", "timeout")),
+            found: Err(Error::unavailable("r.example", "timeout").into()),
             recorded: None,
             bypassed: None,
             old_platforms: Vec::new(),

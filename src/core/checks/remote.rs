@@ -38,7 +38,7 @@ pub(crate) struct TaggedManifest {
 }
 
 /// The manifest of a tag, or the reason that there is none.
-pub(crate) type TagResolution = Result<Result<TaggedManifest, NoTag>, Error>;
+pub(crate) type TagResolution = Result<TaggedManifest, NoTag>;
 
 /// The checks of the pinned digests, the errors that prevented checks, and the common revision of all
 /// labels.
@@ -230,15 +230,15 @@ impl PinnedImage {
     ) -> (Check, Option<Error>) {
         let image = &config.images[self.image];
         match resolved {
-            Ok(Ok(TaggedManifest { tag, digest, .. })) if *digest == self.digest => {
+            Ok(TaggedManifest { tag, digest, .. }) if *digest == self.digest => {
                 let detail = format!("{}:{tag} resolves to the pinned digest", image.repository);
                 let check = Check::new(Code::DIGEST_MISMATCH, Status::Pass, detail);
                 (check.image(&image.name), None)
             }
-            Ok(Ok(tagged)) if tagged.entry(self.digest).is_some() => {
+            Ok(tagged) if tagged.entry(self.digest).is_some() => {
                 (self.check_part(config, tagged, found), None)
             }
-            Ok(Ok(TaggedManifest { tag, digest, .. })) => {
+            Ok(TaggedManifest { tag, digest, .. }) => {
                 let detail = format!(
                     "{}:{tag} resolves to {digest}, but {} is pinned",
                     image.repository, self.digest
@@ -247,19 +247,15 @@ impl PinnedImage {
                 let help = "if the pin was edited, restore it with git; otherwise find out who moved the tag";
                 (mismatch.cause(digest_mismatch(tag)).help(help), None)
             }
-            Ok(Err(reason)) => {
+            Err(NoTag::Failed(error)) if error.class != Class::Ambiguous => {
+                let check = Check::new(Code::DIGEST_MISMATCH, Status::Skip, error.to_string());
+                (check.image(&image.name), Some(error.clone()))
+            }
+            Err(reason) => {
                 let expected = format!("is pinned, {}", self.digest);
                 let pinned = found.tags_of(self.image);
                 let failure = no_tag(config, image, pattern, reason, &expected, &pinned);
                 (failure.locations(locations(found, self.image)), None)
-            }
-            Err(error) if error.class == Class::Ambiguous => {
-                let check = self.failure(error.code, error.evidence(), config, found);
-                (check.cause(&error.message), None)
-            }
-            Err(error) => {
-                let check = Check::new(Code::DIGEST_MISMATCH, Status::Skip, error.to_string());
-                (check.image(&image.name), Some(error.clone()))
             }
         }
     }

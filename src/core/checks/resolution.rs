@@ -87,12 +87,12 @@ pub(super) fn add_record(
     );
     let is_one_platform = matches!(
         &resolution.found,
-        Ok(Ok(tagged)) if tagged.facts.platform_of(pinned.digest).is_some()
+        Ok(tagged) if tagged.facts.platform_of(pinned.digest).is_some()
     );
     // Its help compares the two commits: one of them may state the wrong revision.
     let is_of_other_commit = matches!(
         &resolution.found,
-        Ok(Ok(tagged)) if pinned.introduced.contains_key(&tagged.facts.digest)
+        Ok(tagged) if pinned.introduced.contains_key(&tagged.facts.digest)
     );
     match &recorded.facts {
         _ if is_one_platform || is_of_other_commit => vec![failure].into(),

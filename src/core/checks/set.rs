@@ -155,7 +155,7 @@ pub(crate) struct RecordedImage {
 }
 
 /// The image that a tag resolves to, or the reason that there is none.
-pub(crate) type TaggedImage = Result<Result<ApprovedImage, NoTag>, Error>;
+pub(crate) type TaggedImage = Result<ApprovedImage, NoTag>;
 
 /// Turns missing and wrong content into failures, because no later run succeeds without a change in the
 /// registry. Other errors remain outages.
@@ -201,8 +201,9 @@ pub(super) fn tagged_image<'r>(
     found: &'r TaggedImage,
 ) -> Result<&'r ApprovedImage, Result<Check, Error>> {
     match found {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(reason)) => {
+        Ok(found) => Ok(found),
+        Err(NoTag::Failed(error)) if error.class != Class::Ambiguous => Err(Err(error.clone())),
+        Err(reason) => {
             let expected = match &target.expected {
                 Some(expected) => format!("{} {}", expected.origin(), expected.digest()),
                 None => String::new(),
@@ -217,11 +218,6 @@ pub(super) fn tagged_image<'r>(
                 pinned,
             )))
         }
-        Err(error) if error.class == Class::Ambiguous => {
-            let check = Check::new(error.code, Status::Fail, error.evidence());
-            Err(Ok(check.image(&image.name).cause(&error.message)))
-        }
-        Err(error) => Err(Err(error.clone())),
     }
 }
 
@@ -284,6 +280,10 @@ pub(crate) fn no_tag(
         NoTag::OtherDigests(tags) => {
             let result = format!(", but none resolves to the digest that {expected}");
             (Code::DIGEST_MISMATCH, tags, result)
+        }
+        NoTag::Failed(error) => {
+            let check = Check::new(error.code, Status::Fail, error.evidence());
+            return check.image(&image.name).cause(&error.message);
         }
     };
     let detail = format!(

@@ -220,10 +220,7 @@ impl SetDocument {
 
     /// The bytes of the file, on one line.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = Vec::new();
-        untrusted::json(self, &mut bytes)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        untrusted::json_line(self)
     }
 }
 

@@ -9,12 +9,10 @@ use super::{
     renames::{ConfigPath, config_pathspecs},
 };
 use crate::{
-    base::{
-        files::{MAX_CONFIG_SIZE, RelPath},
-        untrusted::plain,
-    },
-    config::{self, Config, SetPath},
-    git::{Branch, Git, GitError, ObjectId, TreeFile, commits},
+    base::untrusted::plain,
+    config::{Config, SetPath},
+    core::configurations::{NoConfig, config_of_blob, config_of_set},
+    git::{Branch, Git, GitError, ObjectId, commits},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -165,11 +163,12 @@ impl OtherSet {
         path: SetPath,
         versions: &[ObjectId],
     ) -> Result<Option<Self>, GitError> {
-        let present = present_version(git, &branch.tip, &path)?;
+        let present = NoConfig::ignore(config_of_set(git, &branch.tip, &path))?;
         let mut all = Vec::from_iter(present.clone());
+        let (name, root) = (path.to_string(), git.top().join(path.directory()));
         for version in versions {
-            let bytes = git.blob(*version, MAX_CONFIG_SIZE)?;
-            all.extend(bytes.and_then(|bytes| parse(bytes, &path)));
+            let past = config_of_blob(git, *version, &name, &root, &path);
+            all.extend(NoConfig::ignore(past)?);
         }
         let names = |config: &Config| {
             let names = config.images.iter().map(|image| image.name.clone());
@@ -196,23 +195,6 @@ impl OtherSet {
             held: history.held,
         }))
     }
-}
-
-/// The configuration at a path of the tip.
-fn present_version(git: &Git, tip: &ObjectId, path: &SetPath) -> Result<Option<Config>, GitError> {
-    let Ok(file) = RelPath::new(path.as_path()) else {
-        return Ok(None);
-    };
-    let top = git.with_prefix(Vec::new());
-    Ok(match top.file(tip, &file, MAX_CONFIG_SIZE)? {
-        TreeFile::Content(bytes) => parse(bytes, path),
-        TreeFile::Absent | TreeFile::TooLarge => None,
-    })
-}
-
-fn parse(bytes: Vec<u8>, path: &SetPath) -> Option<Config> {
-    let name = path.to_string();
-    config::parse_bytes(bytes, &name, Path::new("/"), path, config::parse_past).ok()
 }
 
 /// Every path of a configuration file in the commits up to `tip`, with the contents that it had, newest

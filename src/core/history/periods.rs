@@ -14,7 +14,7 @@ use std::{
 use super::{Digests, History, HistoryEntry, Kind, claims};
 use crate::{
     base::files::Globs,
-    config::{self, Config, DefaultFiles, Image, SetPath, above_templates},
+    config::{self, Config, DefaultFiles, Image, above_templates},
     core::pins::FileScanner,
     git::ObjectId,
     oci::Repository,
@@ -156,8 +156,6 @@ impl History {
         Some(format!("cannot read commit {commit}: {reason}"))
     }
 }
-
-pub(super) const TOO_LARGE: &str = "it is larger than 1 MiB";
 
 /// The images of every configuration of a set. An image keeps its slot under another name or with another
 /// repository, so that its digests form one sequence.
@@ -389,19 +387,11 @@ impl OwnRules {
 
 /// Parses a past configuration as if it were at the current root.
 pub(crate) fn parse(bytes: Vec<u8>, current: &Config) -> Result<Config, String> {
-    parse_at(bytes, current, &current.set_path)
-}
-
-pub(super) fn parse_at(
-    bytes: Vec<u8>,
-    current: &Config,
-    set_path: &SetPath,
-) -> Result<Config, String> {
     config::parse_bytes(
         bytes,
         current.file_name(),
         &current.root,
-        set_path,
+        &current.set_path,
         config::parse_past,
     )
 }

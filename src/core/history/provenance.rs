@@ -15,18 +15,16 @@ use super::{
     Digests, History,
     claims::Claims,
     graph::Graph,
-    periods::{PastImages, TOO_LARGE, parse_at},
+    periods::PastImages,
     renames::ConfigPath,
     sets::Set,
     walk::{ConfigState, Content},
 };
 use crate::{
-    base::{
-        error::Errors,
-        files::{MAX_CONFIG_SIZE, RelPath},
-    },
+    base::{error::Errors, files::RelPath},
     config::{Config, SetPath},
-    git::{Git, GitError, ObjectId, TreeFile},
+    core::configurations::{self, NoConfig},
+    git::{Git, GitError, ObjectId},
     oci::{Digest, Revision},
 };
 
@@ -435,12 +433,11 @@ fn config_at(
         Ok(path) => path,
         Err(error) => return Ok(CommitConfig::Unreadable(error.to_string())),
     };
-    Ok(match git.file(commit, &path, MAX_CONFIG_SIZE)? {
-        TreeFile::Absent => CommitConfig::Current,
-        TreeFile::TooLarge => CommitConfig::Unreadable(TOO_LARGE.to_owned()),
-        TreeFile::Content(bytes) => match parse_at(bytes, current_config, set_path) {
-            Ok(config) => CommitConfig::Config(Box::new(config)),
-            Err(reason) => CommitConfig::Unreadable(reason),
-        },
-    })
+    let (name, root) = (current_config.file_name(), &current_config.root);
+    match configurations::config_at(git, commit, &path, name, root, set_path) {
+        Ok(config) => Ok(CommitConfig::Config(Box::new(config))),
+        Err(NoConfig::Git(error)) => Err(error),
+        Err(NoConfig::Absent) => Ok(CommitConfig::Current),
+        Err(unreadable) => Ok(CommitConfig::Unreadable(unreadable.to_string())),
+    }
 }

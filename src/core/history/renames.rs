@@ -2,9 +2,9 @@
 
 use super::{History, Kind};
 use crate::{
-    base::files::{MAX_CONFIG_SIZE, RelPath},
-    config::{self, Config, FormerSet, SetPath, is_config_file_of},
-    git::{Git, GitError, Newer, ObjectId, TreeFile},
+    config::{Config, FormerSet, SetPath, is_config_file_of},
+    core::configurations::{NoConfig, config_of_set},
+    git::{Git, GitError, Newer, ObjectId},
 };
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
 
@@ -247,17 +247,11 @@ fn renamed_from_any_name(
     let Some((source, _)) = renamed.find(|(_, new)| *new == path.path) else {
         return Ok(None);
     };
-    let source = Path::new(OsStr::from_bytes(&source.path));
-    let (Ok(set_path), Ok(file)) = (SetPath::new(source), RelPath::new(source)) else {
+    let Ok(set_path) = SetPath::new(Path::new(OsStr::from_bytes(&source.path))) else {
         return Ok(None);
     };
-    let top = git.with_prefix(Vec::new());
-    let TreeFile::Content(bytes) = top.file(old, &file, MAX_CONFIG_SIZE)? else {
-        return Ok(None);
-    };
-    let name = file.to_string();
-    let parsed = config::parse_bytes(bytes, &name, Path::new("/"), &set_path, config::parse_past);
-    Ok(parsed.is_ok().then_some(set_path))
+    let config = NoConfig::ignore(config_of_set(git, old, &set_path))?;
+    Ok(config.map(|_| set_path))
 }
 
 /// The pathspecs of every configuration file, and of every file with the name of this one.

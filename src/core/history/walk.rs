@@ -8,12 +8,13 @@ use super::{
     blobs::{Blob, PinList, Readings},
     claims::{ClaimTemplates, Claims},
     graph::{Graph, Step},
-    periods::{OwnRules, PastImages, Rules, Slots, TOO_LARGE, parse_at},
+    periods::{OwnRules, PastImages, Rules, Slots},
     renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
 };
 use crate::{
-    base::files::{CHART, MAX_CONFIG_SIZE, RelPath, is_reserved},
+    base::files::{CHART, RelPath, is_reserved},
     config::Config,
+    core::configurations::{self, NoConfig},
     git::{
         Git, GitError, ObjectId, Objects,
         commits::{self, CommitInfo},
@@ -565,15 +566,15 @@ impl Walk<'_> {
         let Some(blob) = own else {
             return Ok(OwnRules::Known(Arc::clone(&self.current), None));
         };
-        let rules = match self.git.blob(blob, MAX_CONFIG_SIZE)? {
-            None => OwnRules::Unreadable(TOO_LARGE.into()),
-            Some(bytes) => match parse_at(bytes, self.config, &self.paths[path].set_path) {
-                Err(reason) => OwnRules::Unreadable(reason.into()),
-                Ok(config) => {
-                    let rules = Rules::new(&config, &mut self.slots);
-                    OwnRules::Known(Arc::new(rules), Some(Arc::new(config)))
-                }
-            },
+        let (name, root) = (self.config.file_name(), &self.config.root);
+        let set_path = &self.paths[path].set_path;
+        let rules = match configurations::config_of_blob(self.git, blob, name, root, set_path) {
+            Ok(config) => {
+                let rules = Rules::new(&config, &mut self.slots);
+                OwnRules::Known(Arc::new(rules), Some(Arc::new(config)))
+            }
+            Err(NoConfig::Git(error)) => return Err(error),
+            Err(unreadable) => OwnRules::Unreadable(unreadable.to_string().into()),
         };
         self.parsed.insert((blob, path), rules.clone());
         Ok(rules)

@@ -348,7 +348,7 @@ const MAX_COMPARED: usize = 100;
 /// The maximum number of tags that are resolved concurrently.
 const CONCURRENCY: usize = 8;
 
-/// The reason that a pattern selects no tag.
+/// The reason that a pattern selects no tag, or a tag no manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoTag {
     /// No tag matches, or the tag does not exist.
@@ -357,6 +357,14 @@ pub(crate) enum NoTag {
     Several(Vec<Tag>),
     /// Several tags match, in order, and none resolves to the expected digest.
     OtherDigests(Vec<Tag>),
+    /// The registry cannot be read, or the tag is ambiguous.
+    Failed(Error),
+}
+
+impl From<Error> for NoTag {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// Selects the only tag that matches a pattern. If several match and the digest is known, the first
@@ -365,17 +373,17 @@ pub(crate) async fn select_tag(
     source: &Source,
     pattern: &TagPattern,
     expected: Option<Digest>,
-) -> Result<Result<Tag, NoTag>, Error> {
+) -> Result<Tag, NoTag> {
     if let Some(tag) = pattern.tag() {
-        return Ok(Ok(tag.clone()));
+        return Ok(tag.clone());
     }
     let mut matches = source.tags().await?.unwrap_or_default();
     matches.retain(|tag| pattern.matches(tag));
     match (matches.as_slice(), expected) {
-        ([], _) => return Ok(Err(NoTag::Missing)),
-        ([only], _) => return Ok(Ok(only.clone())),
+        ([], _) => return Err(NoTag::Missing),
+        ([only], _) => return Ok(only.clone()),
         (several, Some(_)) if several.len() <= MAX_COMPARED => {}
-        _ => return Ok(Err(NoTag::Several(matches))),
+        _ => return Err(NoTag::Several(matches)),
     }
     let mut manifests = stream::iter(&matches)
         .map(|tag| async move {
@@ -387,7 +395,7 @@ pub(crate) async fn select_tag(
     while let Some((tag, manifest)) = manifests.next().await {
         let Some(manifest) = manifest? else { continue };
         if Some(manifest.digest) == expected {
-            return Ok(Ok(tag.clone()));
+            return Ok(tag.clone());
         }
         if let Manifest::Index(index) = &manifest.value
             && index
@@ -399,7 +407,7 @@ pub(crate) async fn select_tag(
         }
     }
     drop(manifests);
-    Ok(index_with_digest.ok_or(NoTag::OtherDigests(matches)))
+    index_with_digest.ok_or(NoTag::OtherDigests(matches))
 }
 
 #[cfg(test)]

@@ -17,10 +17,7 @@ use crate::{
     },
     base::error::{Class, Errors},
     config::Config,
-    contents::{
-        ContentsByDigest,
-        inventory::{Inventory, ReadingProgress},
-    },
+    contents::{ContentsByDigest, inventory::Inventory},
     core::{
         changes::{NotRead, Part, changed_platforms},
         history::{ChangedFile, History, HistoryEntry},
@@ -69,19 +66,12 @@ fn read_layers(
                 standards: &[],
                 compared: Some(config.inventory_of(image).unwrap_or(&no_inventory)),
             });
-            images.push(index);
+            images.push((index, facts.digest));
         }
     }
-    let reading = ReadingProgress::default();
-    let work = image_contents::check(&platforms, None, &reading);
-    let verdicts = services.wait_with(work, || reading.describe());
-    let mut read = Vec::new();
-    for ((index, platform), verdict) in images.into_iter().zip(&platforms).zip(verdicts) {
-        let contents = image_contents::compared(verdict)?;
-        read.push((index, platform.platform.facts.digest, contents));
-    }
-    for (index, digest, contents) in read {
-        comparison.contents[index].insert(digest, contents);
+    let verdicts = image_contents::check(&platforms, services);
+    for ((index, digest), verdict) in images.into_iter().zip(verdicts) {
+        image_contents::add_compared(&mut comparison.contents[index], digest, verdict)?;
     }
     Ok(())
 }

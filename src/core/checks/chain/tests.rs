@@ -156,7 +156,7 @@ fn missing_tag_does_not_hide_that_the_digests_are_held() {
     *extent = Some(Extent::Clone);
     let missing = |_: &_| Resolution {
         target: Target::new(TagPattern::Tag(Tag::parse("x").unwrap())),
-        found: Ok(Err(NoTag::Missing)),
+        found: Err(NoTag::Missing),
         recorded: None,
         bypassed: None,
         old_platforms: Vec::new(),

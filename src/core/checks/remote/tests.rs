@@ -186,11 +186,11 @@ fn moved_or_missing_tag_fails() {
     };
     let verdict = |text: &str| (text.to_owned(), false);
     let index = |digit, entries| {
-        Ok(Ok(TaggedManifest {
+        Ok(TaggedManifest {
             tag: Tag::parse("beef").unwrap(),
             digest: digest(digit),
             entries,
-        }))
+        })
     };
     let tagged = |digit| index(digit, Vec::new());
     assert_eq!(result(tagged('a')), verdict("pass digest_mismatch web []"));
@@ -214,16 +214,16 @@ fn moved_or_missing_tag_fails() {
     assert!(check.help.unwrap().contains("the tag was not moved"));
     assert_eq!(result(part), verdict("fail digest_mismatch web [2]"));
     assert_eq!(
-        result(Ok(Err(NoTag::Missing))),
+        result(Err(NoTag::Missing)),
         verdict("fail tag_missing web [2]")
     );
     assert_eq!(
-        result(Err(Error::about(Class::Ambiguous, "x", "y"))),
+        result(Err(Error::about(Class::Ambiguous, "x", "y").into())),
         verdict("fail manifest_ambiguous web [2]")
     );
     for class in [Class::Unavailable, Class::Denied] {
         assert_eq!(
-            result(Err(Error::about(class, "x", "y"))),
+            result(Err(Error::about(class, "x", "y").into())),
             ("skip digest_mismatch web []".to_owned(), true)
         );
     }

@@ -106,10 +106,10 @@ fn resolved<'c>(
     let tag = config.revision.tag.tag(revision).unwrap();
     let resolution = |name: &&str| Resolution {
         target: Target::new(tag.clone()),
-        found: Ok(Ok(ApprovedImage {
+        found: Ok(ApprovedImage {
             tag: tag.tag().unwrap().clone(),
             facts: facts(name),
-        })),
+        }),
         recorded: None,
         bypassed: None,
         old_platforms: Vec::new(),

@@ -209,10 +209,7 @@ fn resolve_tag(
         names.push(config.images[pinned.image].name.as_str());
         let source = &sources[pinned.image];
         requests.push(async move {
-            let tag = match select_tag(source, pattern, Some(pinned.digest)).await? {
-                Ok(tag) => tag,
-                Err(reason) => return Ok(Err(reason)),
-            };
+            let tag = select_tag(source, pattern, Some(pinned.digest)).await?;
             let manifest = source
                 .manifest(&TagOrDigest::Tag(tag.clone()), None)
                 .await?;
@@ -224,7 +221,7 @@ fn resolve_tag(
                     Manifest::Image(_) => Vec::new(),
                 },
             });
-            Ok(tagged.ok_or(NoTag::Missing))
+            tagged.ok_or(NoTag::Missing)
         });
     }
     cx.services.wait_for_all("resolving tags", &names, requests)

@@ -8,10 +8,9 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write as _,
     io::{self, BufRead, Read},
-    time::Duration,
 };
 
-use super::remote::GitRemote;
+use super::remote::{self, GitRemote};
 use crate::{
     app::{
         cli::{context::Context, format::Format, output::Output},
@@ -299,9 +298,6 @@ fn no_pins(discovery: &Discovery) -> Errors {
     Errors::from(Error::input(Code::INIT, message).help(hint))
 }
 
-/// The maximum time for all requests.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What the registries tell about the pinned digests.
 #[derive(Default)]
 pub(super) struct Artifacts {
@@ -334,14 +330,10 @@ pub(super) fn find(config: &Config, found: &Found, services: &Services) -> Artif
                 }
             }
         }
-        artifacts
+        Ok(artifacts)
     };
-    // The timer must be created within the runtime, which `wait` enters.
-    let lookup = async { tokio::time::timeout(TIMEOUT, lookup).await };
-    let found = services.wait(lookup, "reading the pinned images");
-    found.unwrap_or_else(|_| {
-        unavailable(Error::unavailable("the registry", "no response within 10 s").into())
-    })
+    let found = remote::wait(lookup, "reading the pinned images", services);
+    found.unwrap_or_else(unavailable)
 }
 
 fn unavailable(errors: Errors) -> Artifacts {

@@ -23,7 +23,10 @@ use crate::{
     git::{Git, HostedRepository},
     oci::{
         Digest, TagOrDigest,
-        registry::{Source, resolve},
+        registry::{
+            Source,
+            resolve::{self, ImageFacts},
+        },
     },
     trust::{
         Candidate, Certificate, Requirement, RootKind, RootSource, SearchResult, SignedName,
@@ -155,13 +158,31 @@ fn common_builders(
         }
         Ok(common)
     };
+    wait(lookup, "looking for attestations", services)
+}
+
+/// Waits for requests to the registries, for at most 10 s.
+pub(super) fn wait<T>(
+    lookup: impl Future<Output = Result<T, Error>>,
+    message: &str,
+    services: &Services,
+) -> Result<T, Errors> {
     // The timer must be created within the runtime, which `wait` enters.
     let lookup = async { tokio::time::timeout(TIMEOUT, lookup).await };
-    let result: Result<Result<_, Error>, _> = services.wait(lookup, "looking for attestations");
-    match result {
-        Ok(builders) => Ok(builders?),
+    match services.wait(lookup, message) {
+        Ok(found) => Ok(found?),
         Err(_) => Err(Error::unavailable("the registry", "no response within 10 s").into()),
     }
+}
+
+/// The image of a pinned digest.
+pub(super) async fn pinned_image(source: &Source, digest: Digest) -> Result<ImageFacts, Error> {
+    let want = TagOrDigest::Digest(digest);
+    let facts = resolve::resolve(source, &want, &[]).await?;
+    facts.ok_or_else(|| {
+        let subject = format!("{source}{want}");
+        Error::unavailable(subject, "the pinned digest is missing")
+    })
 }
 
 /// A policy without signers, with the built-in roots and those in the work tree.
@@ -190,11 +211,7 @@ async fn builders(
     trust: &Trust<'_>,
     services: &Services,
 ) -> Result<BTreeSet<StarterSigner>, Error> {
-    let want = TagOrDigest::Digest(digest);
-    let Some(facts) = resolve::resolve(source, &want, &[]).await? else {
-        let subject = format!("{source}{want}");
-        return Err(Error::unavailable(subject, "the pinned digest is missing"));
-    };
+    let facts = pinned_image(source, digest).await?;
     let revision = facts.first_revision(config.revision.field());
     let image = &config.images[image];
     let repositories = image.signed_repositories();

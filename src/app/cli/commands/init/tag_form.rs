@@ -3,9 +3,7 @@
 //! A hexadecimal tag may also be a date or a number, and a version may have another origin than the
 //! build. If an image is unavailable, the settings are only suggested.
 
-use std::time::Duration;
-
-use super::question::Chosen;
+use super::{question::Chosen, remote};
 use crate::{
     app::{
         report::starter::{RevisionSettings, StarterRevision},
@@ -20,14 +18,9 @@ use crate::{
         Found,
         discover::tag_forms::{self, GuessedForm},
     },
-    oci::{
-        Digest, Revision, Tag, TagOrDigest,
-        registry::{Source, resolve},
-    },
+    oci::{Digest, Revision, Tag, registry::Source},
 };
 
-/// The maximum time for all requests.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of tags in a message; further ones are counted.
 const MAX_LISTED: usize = 10;
 
@@ -172,13 +165,7 @@ fn revisions(
         }
         Ok(Some(revisions))
     };
-    // The timer must be created within the runtime, which `wait` enters.
-    let lookup = async { tokio::time::timeout(TIMEOUT, lookup).await };
-    let result: Result<Result<_, Error>, _> = services.wait(lookup, "reading the pinned images");
-    match result {
-        Ok(revisions) => Ok(revisions?),
-        Err(_) => Err(Error::unavailable("the registry", "no response within 10 s").into()),
-    }
+    remote::wait(lookup, "reading the pinned images", services)
 }
 
 /// The revision in the labels of all platforms, if `tag` is a tag of it.
@@ -188,11 +175,7 @@ async fn revision_of(
     tag: &Tag,
     config: &Config,
 ) -> Result<Option<Revision>, Error> {
-    let want = TagOrDigest::Digest(digest);
-    let Some(facts) = resolve::resolve(source, &want, &[]).await? else {
-        let subject = format!("{source}{want}");
-        return Err(Error::unavailable(subject, "the pinned digest is missing"));
-    };
+    let facts = remote::pinned_image(source, digest).await?;
     let label = facts.common_revision(config.revision.field());
     let revision = label.and_then(|label| config.revision.pattern.revision_in_label(label).ok());
     let revision = revision.filter(|revision| {

@@ -25,7 +25,7 @@ use crate::{
         input_file,
     },
     config::{Config, Image},
-    contents::inventory::{Enumeration, Inventory, ReadingProgress},
+    contents::inventory::{Enumeration, Inventory},
     core::{
         checks::{
             Check, ContractFile, Standard, Status, any_failed, check_required_labels, contract,
@@ -36,7 +36,7 @@ use crate::{
     oci::{
         TagOrDigest,
         registry::{
-            Source,
+            NoTag, Source,
             resolve::{self, ImageFacts},
         },
     },
@@ -187,12 +187,12 @@ fn tagged_builds<'c>(
     for (index, tag) in selected.iter().zip(tags) {
         let mut build = Build::new(config, *index, None);
         match tag {
-            Ok(Ok(tag)) => build.want = Some(TagOrDigest::Tag(tag)),
-            Ok(Err(reason)) => {
+            Ok(tag) => build.want = Some(TagOrDigest::Tag(tag)),
+            Err(NoTag::Failed(error)) => build.found = Err(error),
+            Err(reason) => {
                 let image = &config.images[*index];
                 build.refused = Some(no_tag(config, image, pattern, &reason, "", &[]));
             }
-            Err(error) => build.found = Err(error),
         }
         builds.push(build);
     }
@@ -222,12 +222,7 @@ fn verdicts(
             });
         }
     }
-    let progress = ReadingProgress::default();
-    let work = image_contents::check(&subjects, None, &progress);
-    let mut verdicts = cx
-        .services
-        .wait_with(work, || progress.describe())
-        .into_iter();
+    let mut verdicts = image_contents::check(&subjects, &cx.services).into_iter();
     let (mut rows, mut outages) = (Vec::new(), Vec::new());
     for build in builds {
         let required = config

@@ -15,7 +15,7 @@ use crate::{
         error::{Class, Code, Error, Errors},
         text::few,
     },
-    contents::inventory::{ENUMERATION_SCHEMA, Enumeration, Inventory, ReadingProgress},
+    contents::inventory::{ENUMERATION_SCHEMA, Enumeration, Inventory},
     core::checks::{Check, contract, hygiene},
 };
 
@@ -68,13 +68,11 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
             facts,
         })
         .collect();
-    let progress = ReadingProgress::default();
-    let work = image_contents::read(&subjects, inventory, &progress, |contents| {
+    let listings = image_contents::read(&subjects, inventory, &cx.services, |contents| {
         let found = hygiene::enumerate(inventory, &contents)?;
         let warnings = hygiene::warnings(&contents, Some(&found));
         Ok((found, warnings))
     });
-    let listings = cx.services.wait_with(work, || progress.describe());
     listings.map_err(|error| Errors::from(&error))
 }
 
