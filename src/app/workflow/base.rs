@@ -190,10 +190,10 @@ pub(super) fn base_config(
     }
     let Replaced { source, removed } =
         replaced_in_index(git, commit, &local.set_path).map_err(|error| error.to_string())?;
-    if let Some(old) = source {
-        if let Some(config) = existing(config_of_set(git, commit, &old), &old.to_string())? {
-            return Ok(BaseConfig::Found(Box::new(config)));
-        }
+    if let Some(old) = source
+        && let Some(config) = existing(config_of_set(git, commit, &old), &old.to_string())?
+    {
+        return Ok(BaseConfig::Found(Box::new(config)));
     }
     let mut removed = BTreeSet::from_iter(removed);
     let missing = missing(git, commit, &local.set_path).map_err(|error| error.to_string())?;
