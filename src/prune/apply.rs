@@ -5,7 +5,7 @@
 //! There is no undo. After an interruption, the package is smaller, and the next run starts from the
 //! beginning.
 
-use super::{Candidate, Guards, Listing, Plan, Progress, Rules, Version, changes};
+use super::{Candidate, ImageProtection, Listing, Plan, Progress, Rules, Version, changes};
 use crate::{
     base::error::{Class, Code, Error},
     oci::{Tag, registry::Deletion},
@@ -50,7 +50,7 @@ pub(crate) struct Run<'r> {
     /// The listing of the plan.
     pub listing: &'r Listing,
     /// The protection.
-    pub guards: &'r Guards,
+    pub protection: ImageProtection<'r>,
     pub rules: &'r Rules<'r>,
     /// The progress of the listings.
     pub progress: &'r Progress,
@@ -129,7 +129,7 @@ pub(crate) async fn run(
 /// Lists the package before the first deletion, and refuses relevant changes.
 async fn relist(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> {
     let current = package.relist(run.listing, run.progress).await?;
-    changes::check_unchanged(run.plan, run.listing, &current, run.guards, run.rules)?;
+    changes::check_unchanged(run.plan, run.listing, &current, run.protection, run.rules)?;
     Ok(current)
 }
 

@@ -6,7 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Candidate, Dangling, Guards, Listing, Plan, Rules, Version, judge::judge_selected};
+use super::{
+    Candidate, Dangling, ImageProtection, Listing, Plan, Rules, Version, judge::judge_selected,
+};
 use crate::{
     base::error::{Class, Code, Error},
     oci::{Digest, Tag},
@@ -18,7 +20,7 @@ pub(super) fn check_unchanged(
     plan: &Plan,
     first: &Listing,
     current: &Listing,
-    guards: &Guards,
+    protection: ImageProtection<'_>,
     rules: &Rules<'_>,
 ) -> Result<(), Error> {
     let versions = by_digest(current);
@@ -54,7 +56,9 @@ pub(super) fn check_unchanged(
         .iter()
         .map(|candidate| candidate.version.digest)
         .collect();
-    let verdict = judge_selected(current, guards, rules, |digest| planned.contains(digest));
+    let verdict = judge_selected(current, protection, rules, |digest| {
+        planned.contains(digest)
+    });
     if let Some(refusal) = verdict.refusal {
         return Err(refusal);
     }

@@ -9,16 +9,17 @@ mod past_pins;
 mod text_search;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
     os::unix::ffi::OsStrExt,
     sync::Arc,
 };
 
 use branches::{Branches, Tips};
-use past_pins::{BranchConfigurations, OtherRepository, RepositoryProtection};
+use past_pins::{BranchConfigurations, OtherRepository};
 use regex::Regex;
 
-use super::Text;
+use super::{DigestUse, ImageProtection, Place, ProtectionSet, TagUse};
 use crate::{
     base::{
         error::{Class, Code, Error},
@@ -30,75 +31,13 @@ use crate::{
         pins::{self, Found, ImageNames, MentionFinder},
     },
     git::{self, Git, ObjectId},
-    oci::{Digest, Tag, TagPattern, registry::Mapping},
+    oci::{TagPattern, registry::Mapping},
 };
 
 pub(crate) use branches::{PullHead, tips_keep_moving_error};
 pub(crate) use past_pins::RepositoryAccess;
 
-/// The protection of one image's versions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Guards {
-    /// The index of the image in the configuration.
-    pub(crate) image: usize,
-    /// The currently pinned digests with their locations.
-    pub(crate) pins: BTreeMap<Digest, String>,
-    /// The digests that any commit of the promotion history pinned.
-    pub(crate) history: BTreeSet<Digest>,
-    /// The tags of revisions that were promoted or are being promoted, with the evidence. They are the
-    /// same for all images.
-    pub(crate) tags: BTreeMap<TagPattern, String>,
-    /// The digests that are or were pinned for other images, with their locations.
-    pub(crate) others: BTreeMap<Digest, String>,
-    /// The digests that any configuration ever pinned on any branch of this repository or of another,
-    /// with their locations. They are the same for all images.
-    pub(crate) past: Arc<BTreeMap<Digest, String>>,
-    /// The digests and tags in tracked files. They are the same for all images.
-    pub(crate) text: Arc<Text>,
-}
-
-impl Guards {
-    /// The digests that are or were pinned for any image.
-    pub(crate) fn pinned(&self) -> BTreeSet<Digest> {
-        let pins = self.pins.keys().chain(&self.history);
-        let others = self.others.keys().chain(self.past.keys());
-        pins.chain(others).copied().collect()
-    }
-
-    /// Whether a digest is or was pinned, or is in a text.
-    pub(super) fn uses(&self, digest: &Digest) -> bool {
-        self.pins.contains_key(digest)
-            || self.history.contains(digest)
-            || self.others.contains_key(digest)
-            || self.past.contains_key(digest)
-            || self.text.contains(digest)
-    }
-
-    /// The evidence that a tag belongs to a revision that was promoted or is being promoted.
-    pub(super) fn revision_evidence(&self, tag: &Tag) -> Option<&String> {
-        let exact = TagPattern::Tag(tag.clone());
-        if let Some(evidence) = self.tags.get(&exact) {
-            return Some(evidence);
-        }
-        // Patterns with `*` are after all tags in the order of the map.
-        for (pattern, evidence) in self.tags.iter().rev() {
-            let TagPattern::Wildcard(pattern) = pattern else {
-                break;
-            };
-            if pattern.matches(tag) {
-                return Some(evidence);
-            }
-        }
-        None
-    }
-
-    /// The location of a reference by this tag.
-    pub(super) fn tag_location(&self, tag: &Tag) -> Option<String> {
-        self.text.tag_location(self.image, tag)
-    }
-}
-
-/// The sources of protection. They can be refreshed.
+/// The protection of all images, and its sources, from which it can be refreshed.
 pub(crate) struct ProtectionSources {
     config: Config,
     sets: Vec<Config>,
@@ -110,48 +49,7 @@ pub(crate) struct ProtectionSources {
     branches: Branches,
     past: BranchConfigurations,
     others: Vec<OtherRepository>,
-    common: CommonProtection,
-}
-
-/// The protection of texts and of the past, which is the same for all images.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct CommonProtection {
-    text: Arc<Text>,
-    past: Arc<BTreeMap<Digest, String>>,
-    tags: BTreeMap<TagPattern, String>,
-}
-
-impl CommonProtection {
-    /// Adds the protection of a repository; returns true if anything is new.
-    fn merge(&mut self, other: RepositoryProtection) -> bool {
-        let mut is_new = !self.text.covers(&other.text);
-        if is_new {
-            Arc::make_mut(&mut self.text).merge(other.text);
-        }
-        for (digest, location) in other.pinned {
-            if !self.past.contains_key(&digest) {
-                Arc::make_mut(&mut self.past).insert(digest, location);
-                is_new = true;
-            }
-        }
-        for (tag, evidence) in other.tags {
-            if let Entry::Vacant(tag) = self.tags.entry(tag) {
-                tag.insert(evidence);
-                is_new = true;
-            }
-        }
-        is_new
-    }
-
-    /// Adds this protection to an image.
-    pub(crate) fn add_to(&self, guards: &mut Guards) {
-        guards.text = Arc::clone(&self.text);
-        guards.past = Arc::clone(&self.past);
-        for (tag, evidence) in &self.tags {
-            let known = guards.tags.entry(tag.clone());
-            known.or_insert_with(|| evidence.clone());
-        }
-    }
+    set: ProtectionSet,
 }
 
 /// The inputs of protection besides the clone.
@@ -189,16 +87,16 @@ const REFERENCES: &str = "refs/";
 /// The maximum size of a scanned file in a commit, in bytes.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
-/// Gathers the protection of each image, in the order of the configuration.
+/// Gathers the protection of all images.
 pub(crate) fn gather(
     config: &Config,
     inputs: &ProtectionInputs<'_>,
-) -> Result<(Vec<Guards>, ProtectionSources), Error> {
+) -> Result<ProtectionSources, Error> {
     let git = Git::open(&config.root)?;
     check_complete_clone(&git)?;
-    let mut reader = GuardsReader {
+    let mut reader = PinReader {
         config,
-        guards: vec![Guards::default(); config.images.len()],
+        set: ProtectionSet::default(),
     };
     let found = reader.add_files(&WorkTree::new(&config.root), config, "in the work tree")?;
     check_refused(&found)?;
@@ -219,7 +117,6 @@ pub(crate) fn gather(
             reader.add_revision(tags, branch);
         }
     }
-    let mut guards = with_other_images(&reader.guards, config, inputs.locations);
     let mut others = Vec::new();
     for other in inputs.others {
         others.push(OtherRepository::open(other)?);
@@ -233,14 +130,10 @@ pub(crate) fn gather(
         branches,
         past,
         others,
-        common: CommonProtection::default(),
+        set: with_other_images(&reader.set, config, inputs.locations),
     };
     sources.read_all(found_past)?;
-    for (image, guards) in guards.iter_mut().enumerate() {
-        guards.image = image;
-        sources.common.add_to(guards);
-    }
-    Ok((guards, sources))
+    Ok(sources)
 }
 
 /// Searches the past of every branch of the remotes, and of every branch and change in the clone.
@@ -248,7 +141,7 @@ fn read_past(
     past: &mut BranchConfigurations,
     branches: &Branches,
     config: &Config,
-) -> Result<RepositoryProtection, Error> {
+) -> Result<ProtectionSet, Error> {
     let mut heads = Branches::heads(&branches.tips);
     for prefix in COMMIT_REFERENCES {
         heads.extend(branches.git.tips_below(prefix)?.into_values());
@@ -257,9 +150,14 @@ fn read_past(
 }
 
 impl ProtectionSources {
+    /// The protection of the image with this index.
+    pub(crate) fn of(&self, image: usize) -> ImageProtection<'_> {
+        self.set.of(image)
+    }
+
     /// Searches the work tree, every branch and tag, and the other repositories, and adds the past.
-    fn read_all(&mut self, past: RepositoryProtection) -> Result<(), Error> {
-        let mut files = RepositoryProtection::default();
+    fn read_all(&mut self, past: ProtectionSet) -> Result<(), Error> {
+        let mut files = ProtectionSet::default();
         let git = &self.branches.git;
         let mut roots = vec![(git.prefix().to_vec(), &self.config)];
         for set in &self.sets {
@@ -270,13 +168,13 @@ impl ProtectionSources {
             roots.push((prefix, set));
         }
         let index = git.tracked()?;
-        text_search::search_work_tree(git, &index, &roots, &self.finder(), &mut files.text)?;
-        self.common.merge(files);
+        text_search::search_work_tree(git, &index, &roots, &self.finder(), &mut files)?;
+        self.set.merge(files);
         let tips = self.branches.tips.clone();
         let local = git.tips_below(REFERENCES)?;
         self.read_tips(&tips, local, &index)?;
         // The first location of a digest is reported, so the past comes last.
-        self.common.merge(past);
+        self.set.merge(past);
         self.read_others()?;
         Ok(())
     }
@@ -297,15 +195,9 @@ impl ProtectionSources {
             located.push((tip, format!("at {REFERENCES}{name} of this clone")));
         }
         let finder = Arc::new(self.finder());
-        let mut found = RepositoryProtection::default();
-        text_search::search_commits(
-            &self.branches.git,
-            &located,
-            index,
-            &finder,
-            &mut found.text,
-        )?;
-        Ok(self.common.merge(found))
+        let mut found = ProtectionSet::default();
+        text_search::search_commits(&self.branches.git, &located, index, &finder, &mut found)?;
+        Ok(self.set.merge(found))
     }
 
     fn read_others(&mut self) -> Result<bool, Error> {
@@ -313,7 +205,7 @@ impl ProtectionSources {
         let mut others = std::mem::take(&mut self.others);
         for other in &mut others {
             let found = other.read(&self.config, |past| self.finder_with(Some(past)))?;
-            is_new |= self.common.merge(found);
+            is_new |= self.set.merge(found);
         }
         self.others = others;
         Ok(is_new)
@@ -337,21 +229,17 @@ impl ProtectionSources {
 
     /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
     /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads
-    /// of open pull requests. Returns the additional protection for each image; `None` if no digest or tag
-    /// is new.
-    pub(crate) fn refresh(
-        &mut self,
-        pulls: &[PullHead],
-    ) -> Result<Option<CommonProtection>, Error> {
+    /// of open pull requests. Returns whether the use of any digest or tag is new.
+    pub(crate) fn refresh(&mut self, pulls: &[PullHead]) -> Result<bool, Error> {
         let moved = self.branches.read_moved(pulls)?;
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));
         let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;
         self.branches
             .check_moved(&moved, &self.past.branch_formats)?;
         let mut is_new = self.read_tips(&moved, BTreeMap::new(), &BTreeMap::new())?;
-        is_new |= self.common.merge(past);
+        is_new |= self.set.merge(past);
         is_new |= self.read_others()?;
-        Ok(is_new.then(|| self.common.clone()))
+        Ok(is_new)
     }
 }
 
@@ -409,38 +297,40 @@ fn check_refused(found: &Found) -> Result<(), Error> {
     Err(Error::new(Class::Failed, Code::PIN_UNSUPPORTED, message).help(help))
 }
 
-/// Adds the protection of the other images to each image. Images from one source share their pins and
-/// their history.
-fn with_other_images(guards: &[Guards], config: &Config, locations: &[String]) -> Vec<Guards> {
-    let mut all = guards.to_vec();
-    for (at, own) in all.iter_mut().enumerate() {
-        for (other, theirs) in guards.iter().enumerate() {
-            if locations.get(at) == locations.get(other) {
-                own.pins.extend(theirs.pins.clone());
-                own.history.extend(&theirs.history);
-                continue;
-            }
-            let name = &config.images[other].name;
-            let pins = theirs
-                .pins
-                .iter()
-                .map(|(digest, location)| (*digest, format!("{location} as {name}")));
-            let history = theirs
-                .history
-                .iter()
-                .map(|digest| (*digest, format!("in promotion history as {name}")));
-            own.others.extend(history.chain(pins));
+/// Adds the pins and the history of each image to the other images. Images from one source share them.
+fn with_other_images(
+    found: &ProtectionSet,
+    config: &Config,
+    locations: &[String],
+) -> ProtectionSet {
+    let mut all = found.clone();
+    let mut uses: Vec<_> = found.digests.iter().collect();
+    // A later image and a current pin replace the place of the same digest.
+    uses.sort_by_key(|((digest, usage, image), _)| (*image, Reverse(*usage), *digest));
+    for ((digest, usage, image), place) in uses {
+        let (Some(image), DigestUse::Pin | DigestUse::History) = (*image, *usage) else {
+            continue;
+        };
+        for (at, location) in locations.iter().enumerate() {
+            let (usage, place) = if locations.get(image) == Some(location) {
+                (*usage, place.clone())
+            } else {
+                let place = format!("{place} as {}", config.images[image].name);
+                (DigestUse::OtherPin, Place::Text(place))
+            };
+            all.digests.insert((*digest, usage, Some(at)), place);
         }
     }
     all
 }
 
-struct GuardsReader<'c> {
+/// Reads the pins and the promotion history of each image.
+struct PinReader<'c> {
     config: &'c Config,
-    guards: Vec<Guards>,
+    set: ProtectionSet,
 }
 
-impl GuardsReader<'_> {
+impl PinReader<'_> {
     /// Adds the pins in `files` according to `config`.
     fn add_files(
         &mut self,
@@ -475,10 +365,9 @@ impl GuardsReader<'_> {
             return Err(Error { message, ..error });
         }
         for pin in found.pins() {
-            self.guards[pin.item.image]
-                .pins
-                .entry(pin.item.digest)
-                .or_insert_with(|| format!("{location} ({}:{})", pin.file, pin.item.line));
+            let usage = (pin.item.digest, DigestUse::Pin, Some(pin.item.image));
+            let place = || Place::Text(format!("{location} ({}:{})", pin.file, pin.item.line));
+            self.set.digests.entry(usage).or_insert_with(place);
         }
         Ok(found)
     }
@@ -517,12 +406,8 @@ impl GuardsReader<'_> {
     /// Adds the tags of the revision of a promotion or rollback branch.
     fn add_revision(&mut self, tags: BTreeSet<TagPattern>, branch: &str) {
         for tag in tags {
-            for guards in &mut self.guards {
-                guards
-                    .tags
-                    .entry(tag.clone())
-                    .or_insert_with(|| format!("that {branch} is for"));
-            }
+            let known = self.set.tags.entry((tag, TagUse::Revision, None));
+            known.or_insert_with(|| Place::Text(format!("that {branch} is for")));
         }
     }
 
@@ -530,16 +415,21 @@ impl GuardsReader<'_> {
     /// promoted there.
     fn add_history(&mut self, git: &Git, branch: &str) -> Result<(), Error> {
         let history = History::of_branch(git, self.config, git.branch(Some(branch))?)?;
-        let tags = history.claimed_tags();
-        for (ever_pinned, guards) in history.pinned_digests().into_iter().zip(&mut self.guards) {
-            guards.history.extend(ever_pinned);
-            for (tag, revision) in &tags {
-                let evidence = format!("that {branch} promoted ({revision})");
-                guards.tags.insert(tag.clone(), evidence);
+        for (tag, revision) in history.claimed_tags() {
+            let evidence = format!("that {branch} promoted ({revision})");
+            let usage = (tag, TagUse::Revision, None);
+            self.set.tags.insert(usage, Place::Text(evidence));
+        }
+        for (image, ever_pinned) in history.pinned_digests().into_iter().enumerate() {
+            for digest in ever_pinned {
+                let usage = (digest, DigestUse::History, Some(image));
+                let place = Place::Text("in promotion history".to_owned());
+                self.set.digests.insert(usage, place);
             }
             for digest in history.place_digests() {
+                let usage = (*digest, DigestUse::OtherPin, Some(image));
                 let location = format!("in a file matched by `places`, in the history of {branch}");
-                guards.others.insert(*digest, location);
+                self.set.digests.insert(usage, Place::Text(location));
             }
         }
         Ok(())
@@ -552,6 +442,7 @@ mod tests {
     use crate::{
         config,
         core::pins::{Mention, Mentions},
+        oci::Digest,
     };
 
     const CONFIG: &str = "version: 1
@@ -565,26 +456,35 @@ images:
     fn images_of_one_source_share_their_protection() {
         let config = config::example(CONFIG);
         let (pin, past) = (Digest::of(b"pin"), Digest::of(b"past"));
-        let app = Guards {
-            pins: BTreeMap::from([(pin, "at x".to_owned())]),
-            history: BTreeSet::from([past]),
-            ..Guards::default()
-        };
-        let guards = [app.clone(), Guards::default()];
+        let mut found = ProtectionSet::default();
+        let text = |text: &str| Place::Text(text.to_owned());
+        for (digest, usage, place) in [
+            (pin, DigestUse::Pin, "at x"),
+            (past, DigestUse::History, "in promotion history"),
+        ] {
+            found.digests.insert((digest, usage, Some(0)), text(place));
+        }
         let base = |locations: [&str; 2]| {
             let locations = locations.map(str::to_owned);
-            with_other_images(&guards, &config, &locations).remove(1)
+            let all = with_other_images(&found, &config, &locations);
+            let uses = all.digests.into_iter();
+            uses.filter(|((_, _, image), _)| *image == Some(1))
+                .map(|((digest, usage, _), place)| ((digest, usage), place))
+                .collect::<BTreeMap<_, _>>()
         };
-        assert_eq!(base(["r", "r"]), app);
-        let others = [
-            (pin, "at x as app".to_owned()),
-            (past, "in promotion history as app".to_owned()),
+        let shared = [
+            ((pin, DigestUse::Pin), text("at x")),
+            ((past, DigestUse::History), text("in promotion history")),
         ];
-        let separate = Guards {
-            others: BTreeMap::from(others),
-            ..Guards::default()
-        };
-        assert_eq!(base(["r", "s"]), separate);
+        assert_eq!(base(["r", "r"]), shared.into());
+        let others = [
+            ((pin, DigestUse::OtherPin), text("at x as app")),
+            (
+                (past, DigestUse::OtherPin),
+                text("in promotion history as app"),
+            ),
+        ];
+        assert_eq!(base(["r", "s"]), others.into());
     }
 
     #[test]
@@ -601,13 +501,17 @@ images:
                 .into(),
                 tags: Vec::new(),
             };
-            let mut found = RepositoryProtection::default();
-            found.text.add(file.as_bytes(), "here", &mentions);
-            found.pinned.insert(digest, file.to_owned());
-            found.tags.insert(tag.clone(), file.to_owned());
+            let mut found = ProtectionSet::default();
+            found.add_mentions(file.as_bytes(), "here", &mentions);
+            let place = Place::Text(file.to_owned());
+            let usage = (digest, DigestUse::PastPin, None);
+            found.digests.insert(usage, place.clone());
+            found
+                .tags
+                .insert((tag.clone(), TagUse::Revision, None), place);
             found
         };
-        let mut common = CommonProtection::default();
+        let mut common = ProtectionSet::default();
         assert!(common.merge(found("a")));
         let first = common.clone();
         assert!(!common.merge(found("b")));

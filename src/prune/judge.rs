@@ -1,6 +1,6 @@
 //! Decides which versions may be deleted, which are protected, and whether the package may be changed.
 //!
-//! The decision is a pure function of the listing, the guards and the rules. In case of doubt, a
+//! The decision is a pure function of the listing, the protection and the rules. In case of doubt, a
 //! version and its dependencies are protected. Any doubt about the listing refuses the whole
 //! package.
 
@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    Candidate, Guards, KeepReason, Listing, PackageVerdict, Protected, Version, Warning, listing,
+    Candidate, ImageProtection, KeepReason, Listing, PackageVerdict, Protected, TagReason, Version,
+    Warning, listing,
 };
 use crate::{
     base::{
@@ -18,7 +19,7 @@ use crate::{
         text::counted,
     },
     config::Prune,
-    oci::{Digest, date},
+    oci::{Digest, Tag, date},
 };
 
 /// The maximum difference between the clocks, and between a date and the clocks.
@@ -52,41 +53,33 @@ enum VersionStatus {
     Eligible,
 }
 
-fn classify(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus {
-    let digest = &version.digest;
-    if let Some(location) = guards
-        .pins
-        .get(digest)
-        .or_else(|| guards.others.get(digest))
-    {
-        return VersionStatus::Protected(KeepReason::Pinned(location.clone()));
-    }
-    if guards.history.contains(digest) {
-        return VersionStatus::Protected(KeepReason::History);
-    }
-    if let Some(location) = guards.text.location(digest) {
-        return VersionStatus::Protected(KeepReason::Mentioned(location));
-    }
-    if let Some(location) = guards.past.get(digest) {
-        return VersionStatus::Protected(KeepReason::Pinned(location.clone()));
+/// The reason why a tag must remain; `None` if it is pending and unprotected.
+fn tag_reason(tag: &Tag, protection: ImageProtection<'_>, prune: &Prune) -> Option<TagReason> {
+    let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
+    protection.tag_reason(tag).or_else(|| {
+        if prune.protect.iter().any(matches) {
+            Some(TagReason::Pattern)
+        } else if !matches(&prune.tags) {
+            Some(TagReason::NotPending)
+        } else {
+            None
+        }
+    })
+}
+
+fn classify(version: &Version, protection: ImageProtection<'_>, prune: &Prune) -> VersionStatus {
+    if let Some(reason) = protection.digest_reason(version.digest) {
+        return VersionStatus::Protected(reason);
     }
     let mut pending = false;
     let mut other = None;
     for tag in &version.tags {
-        let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
-        if let Some(location) = guards.revision_evidence(tag) {
-            return VersionStatus::Protected(KeepReason::Revision(tag.clone(), location.clone()));
-        }
-        if let Some(location) = guards.tag_location(tag) {
-            return VersionStatus::Protected(KeepReason::MentionedTag(tag.clone(), location));
-        }
-        if prune.protect.iter().any(matches) {
-            return VersionStatus::Protected(KeepReason::Pattern(tag.clone()));
-        }
-        if matches(&prune.tags) {
-            pending = true;
-        } else {
-            other = other.or(Some(tag));
+        match tag_reason(tag, protection, prune) {
+            None => pending = true,
+            Some(TagReason::NotPending) => other = other.or(Some(tag)),
+            Some(reason) => {
+                return VersionStatus::Protected(KeepReason::Tag(tag.clone(), reason));
+            }
         }
     }
     match other {
@@ -96,20 +89,48 @@ fn classify(version: &Version, guards: &Guards, prune: &Prune) -> VersionStatus 
     }
 }
 
+/// Refuses the run for a dangling tag that must remain.
+fn check_dangling(
+    listing: &Listing,
+    protection: ImageProtection<'_>,
+    prune: &Prune,
+) -> Option<Error> {
+    let (tag, reason) = listing.dangling.iter().find_map(|dangling| {
+        let tag = &dangling.tag;
+        Some((tag, tag_reason(tag, protection, prune)?))
+    })?;
+    let message = format!(
+        "tag {tag} is dangling: the registry lists it, but its manifest is missing, and it {reason}"
+    );
+    let hint = format!("push {tag} again from where it was built, or remove the tag");
+    Some(Error::new(Class::Unavailable, Code::TAG_DANGLING, message).help(hint))
+}
+
 /// Whether a version may be a candidate, regardless of its age and its references.
-pub(crate) fn is_eligible(version: &Version, guards: &Guards, prune: &Prune) -> bool {
-    matches!(classify(version, guards, prune), VersionStatus::Eligible)
+pub(crate) fn is_eligible(
+    version: &Version,
+    protection: ImageProtection<'_>,
+    prune: &Prune,
+) -> bool {
+    matches!(
+        classify(version, protection, prune),
+        VersionStatus::Eligible
+    )
 }
 
 /// Decides which versions of a package may be deleted.
-pub(crate) fn judge(listing: &Listing, guards: &Guards, rules: &Rules<'_>) -> PackageVerdict {
-    judge_selected(listing, guards, rules, |_| true)
+pub(crate) fn judge(
+    listing: &Listing,
+    protection: ImageProtection<'_>,
+    rules: &Rules<'_>,
+) -> PackageVerdict {
+    judge_selected(listing, protection, rules, |_| true)
 }
 
 /// Decides like [`judge`], and protects every version that `may_delete` rejects.
 pub(super) fn judge_selected(
     listing: &Listing,
-    guards: &Guards,
+    protection: ImageProtection<'_>,
     rules: &Rules<'_>,
     may_delete: impl Fn(&Digest) -> bool,
 ) -> PackageVerdict {
@@ -118,7 +139,7 @@ pub(super) fn judge_selected(
     let (mut mixed, mut young) = (0, 0);
     let mut candidates = HashMap::new();
     for (index, version) in listing.versions.iter().enumerate() {
-        match classify(version, guards, rules.prune) {
+        match classify(version, protection, rules.prune) {
             VersionStatus::Protected(reason) => {
                 mixed += usize::from(matches!(reason, KeepReason::OtherTag(_)));
                 protections.reasons.insert(index, reason);
@@ -154,25 +175,24 @@ pub(super) fn judge_selected(
             roots.push(version.digest);
         }
     }
-    let pinned = guards.pins.keys().chain(&guards.history);
-    roots.extend(pinned.chain(guards.others.keys()).chain(guards.past.keys()));
+    roots.extend(protection.pinned());
     roots.extend(
         protections
             .referenced_digests()
-            .filter(|digest| guards.text.contains(digest)),
+            .filter(|digest| protection.is_mentioned(*digest)),
     );
-    roots.extend(protections.add_parents(guards));
+    roots.extend(protections.add_parents(protection));
     protections.add_dependencies(roots);
     candidates.retain(|index, _| !protections.reasons.contains_key(index));
     let mut candidates: Vec<_> = candidates.into_values().collect();
     // The oldest first; the digest makes the order deterministic.
     candidates.sort_by_key(|candidate| (candidate.created, candidate.version.digest));
     let refusal = incomplete
-        .or_else(|| listing::refusal(listing, guards, rules.prune))
+        .or_else(|| check_dangling(listing, protection, rules.prune))
         .or_else(|| check_clocks(listing))
         .or_else(|| check_dates(listing))
         .or_else(|| check_duplicates(listing))
-        .or_else(|| check_pins(listing, guards))
+        .or_else(|| check_pins(listing, protection))
         .or_else(|| check_limit(candidates.len(), rules.limit));
     PackageVerdict {
         listed: listing.versions.len(),
@@ -237,7 +257,7 @@ impl<'l> Protections<'l> {
     ///
     /// The garbage collection of a registry may delete a manifest without a tag as soon as no index
     /// contains it.
-    fn add_parents(&mut self, guards: &Guards) -> Vec<Digest> {
+    fn add_parents(&mut self, protection: ImageProtection<'_>) -> Vec<Digest> {
         // Sorted, so that the reasons are the same in each run.
         let mut parents: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
         for (digest, node) in &self.listing.nodes {
@@ -246,7 +266,7 @@ impl<'l> Protections<'l> {
             }
         }
         let mut pending: Vec<Digest> = parents.keys().copied().collect();
-        pending.retain(|digest| guards.uses(digest));
+        pending.retain(|digest| protection.contains(*digest));
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         while let Some(digest) = pending.pop() {
@@ -379,15 +399,14 @@ fn check_duplicates(listing: &Listing) -> Option<Error> {
     Some(Error::new(Class::Unavailable, Code::LISTING, message).help("run the command again"))
 }
 
-fn check_pins(listing: &Listing, guards: &Guards) -> Option<Error> {
+fn check_pins(listing: &Listing, protection: ImageProtection<'_>) -> Option<Error> {
     let listed: HashSet<Digest> = listing
         .versions
         .iter()
         .map(|version| version.digest)
         .collect();
-    let (digest, location) = guards
-        .pins
-        .iter()
+    let (digest, location) = protection
+        .pins()
         .find(|(digest, _)| !listed.contains(digest))?;
     let message = format!("{digest} is pinned {location}, but the listing lacks it");
     let hint = "the listing is incomplete, or the pinned version was deleted: run `repin check --remote` to find out";

@@ -18,10 +18,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::Guards;
 use crate::{
     base::error::{Class, Code, Error},
-    config::Prune,
     oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date, registry::Clock},
 };
 
@@ -273,12 +271,8 @@ pub(crate) enum KeepReason {
     History,
     /// A tracked file at this location contains its digest.
     Mentioned(String),
-    /// It has the tag of a revision that was promoted or is being promoted.
-    Revision(Tag, String),
-    /// A tracked file at this location refers to this tag.
-    MentionedTag(Tag, String),
-    /// A tag matches `protect`.
-    Pattern(Tag),
+    /// It has this tag, which is protected.
+    Tag(Tag, TagReason),
     /// It is an entry of a protected index.
     IndexEntry(Digest),
     /// It is an index that contains this digest, which is pinned or mentioned.
@@ -293,15 +287,37 @@ pub(crate) enum KeepReason {
     UnknownAge,
 }
 
+/// The reason why a tag must remain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TagReason {
+    /// It is the tag of a revision that was promoted or is being promoted.
+    Revision(String),
+    /// A tracked file at this location refers to it.
+    Mentioned(String),
+    /// It matches `protect`.
+    Pattern,
+    /// It does not match `tags`.
+    NotPending,
+}
+
+impl fmt::Display for TagReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Revision(location) => write!(f, "is the tag of a revision {location}"),
+            Self::Mentioned(location) => write!(f, "is used {location}"),
+            Self::Pattern => f.write_str("matches prune.protect"),
+            Self::NotPending => f.write_str("does not match prune.tags"),
+        }
+    }
+}
+
 impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pinned(location) => write!(f, "pinned {location}"),
             Self::History => f.write_str("pinned by a set in promotion history"),
             Self::Mentioned(location) => write!(f, "its digest appears {location}"),
-            Self::Revision(tag, location) => write!(f, "{tag} is the tag of a revision {location}"),
-            Self::MentionedTag(tag, location) => write!(f, "{tag} is used {location}"),
-            Self::Pattern(tag) => write!(f, "{tag} matches prune.protect"),
+            Self::Tag(tag, reason) => write!(f, "{tag} {reason}"),
             Self::IndexEntry(parent) => write!(f, "part of the index {parent}, which is kept"),
             Self::Parent(entry) => write!(f, "contains {entry}, which is in use by its digest"),
             Self::Referrer(target) => write!(f, "belongs to {target}, which is kept"),
@@ -474,31 +490,4 @@ pub(super) fn warnings(listing: &Listing) -> Vec<Warning> {
         ),
     };
     listing.dangling.iter().map(warning).collect()
-}
-
-/// Refuses the run for a dangling tag that is protected or not pending.
-pub(super) fn refusal(listing: &Listing, guards: &Guards, prune: &Prune) -> Option<Error> {
-    let reason = |tag: &Tag| {
-        let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
-        if let Some(place) = guards.revision_evidence(tag) {
-            Some(format!("it is the tag of a revision {place}"))
-        } else if let Some(location) = guards.tag_location(tag) {
-            Some(format!("it is used {location}"))
-        } else if prune.protect.iter().any(matches) {
-            Some("it matches prune.protect".to_owned())
-        } else if !matches(&prune.tags) {
-            Some("it does not match prune.tags".to_owned())
-        } else {
-            None
-        }
-    };
-    let (tag, reason) = listing
-        .dangling
-        .iter()
-        .find_map(|dangling| Some((&dangling.tag, reason(&dangling.tag)?)))?;
-    let message = format!(
-        "tag {tag} is dangling: the registry lists it, but its manifest is missing, and {reason}"
-    );
-    let hint = format!("push {tag} again from where it was built, or remove the tag");
-    Some(Error::new(Class::Unavailable, Code::TAG_DANGLING, message).help(hint))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! backend: every version, clocks ──► Listing ─┐
-//! text, pins, history ─────────────► Guards ──┼──► judge ──► PackageVerdict ──► Plan | error
+//! text, pins, history ──────► ProtectionSet ──┼──► judge ──► PackageVerdict ──► Plan | error
 //! configuration ───────────────────► Rules ───┘                                 │
 //!                                   apply: list, check each version, delete, verify, list
 //! ```
@@ -17,17 +17,16 @@ mod changes;
 mod guards;
 mod judge;
 mod listing;
+mod protection;
 #[cfg(test)]
 mod tests;
-mod text;
 
 pub(crate) use guards::{
-    Guards, ProtectionInputs, ProtectionSources, PullHead, RepositoryAccess, gather,
-    tips_keep_moving_error,
+    ProtectionInputs, ProtectionSources, PullHead, RepositoryAccess, gather, tips_keep_moving_error,
 };
 pub(crate) use judge::{Rules, is_eligible, judge};
 pub(crate) use listing::{
     Candidate, Child, Dangling, KeepReason, Listing, Node, PackageVerdict, Plan, Progress,
-    Protected, Version, Warning,
+    Protected, TagReason, Version, Warning,
 };
-pub(crate) use text::Text;
+pub(crate) use protection::{DigestUse, ImageProtection, Place, ProtectionSet, TagUse};

@@ -32,7 +32,7 @@ use std::{
 use fastrand::Rng;
 
 use super::{
-    Child, Guards, Listing, Node, Progress, Rules, Text, Version,
+    Child, DigestUse, Listing, Node, Place, Progress, ProtectionSet, Rules, TagUse, Version,
     apply::{self, Applied, CurrentState, Package},
     judge,
 };
@@ -747,14 +747,24 @@ impl Case {
         }
     }
 
-    fn guards(&self) -> Guards {
-        let mut pins: BTreeMap<_, _> = self
-            .pins
-            .iter()
-            .map(|at| (digest(*at), "somewhere".to_owned()))
-            .collect();
+    fn protection(&self) -> ProtectionSet {
+        let mut set = ProtectionSet::default();
+        let mut add = |digest, usage, place: &str| {
+            let place = Place::Text(place.to_owned());
+            set.digests.insert((digest, usage, None), place);
+        };
+        for (objects, usage, place) in [
+            (&self.pins, DigestUse::Pin, "somewhere"),
+            (&self.history, DigestUse::History, "in promotion history"),
+            (&self.others, DigestUse::OtherPin, "as another"),
+            (&self.past, DigestUse::PastPin, "on release"),
+        ] {
+            for at in objects {
+                add(digest(*at), usage, place);
+            }
+        }
         if self.missing_pin {
-            pins.insert(Digest::of(b"nowhere"), "somewhere".to_owned());
+            add(Digest::of(b"nowhere"), DigestUse::Pin, "somewhere");
         }
         let mut claimed = ClaimedTags::default();
         for config in configs() {
@@ -763,38 +773,25 @@ impl Case {
         for (revision, form) in &self.claims {
             claimed.add_message(&form.write(revision));
         }
-        let claimed = claimed.into_tags().into_keys();
-        let others = self.others.iter();
-        let mut text = Text::default();
+        for tag in claimed.into_tags().into_keys() {
+            let place = Place::Text("then".to_owned());
+            set.tags.insert((tag, TagUse::Revision, None), place);
+        }
         let finder = finder(self.patterns.0);
         for (at, form) in &self.text {
             let content = form.write(digest(*at));
             let found = finder.read(content.as_slice(), &mut Vec::new()).unwrap();
-            text.add(b"file", "somewhere", &found);
+            set.add_mentions(b"file", "somewhere", &found);
         }
         for (tag, form, tree) in &self.references {
             let content = form.write(tag);
             let found = finder.read(content.as_slice(), &mut Vec::new()).unwrap();
             // Each tree may have been searched separately.
-            let mut more = Text::default();
-            more.add(b"file", tree, &found);
-            text.merge(more);
+            let mut more = ProtectionSet::default();
+            more.add_mentions(b"file", tree, &found);
+            set.merge(more);
         }
-        let past = self.past.iter();
-        Guards {
-            pins,
-            history: self.history.iter().map(|at| digest(*at)).collect(),
-            tags: claimed.map(|tag| (tag, "then".to_owned())).collect(),
-            others: others
-                .map(|at| (digest(*at), "as another".to_owned()))
-                .collect(),
-            past: Arc::new(
-                past.map(|at| (digest(*at), "on release".to_owned()))
-                    .collect(),
-            ),
-            text: Arc::new(text),
-            image: 0,
-        }
+        set
     }
 
     fn prune(&self) -> Prune {
@@ -1276,7 +1273,7 @@ struct Outcome {
 }
 
 fn run(case: &Case, runtime: &tokio::runtime::Runtime) -> Outcome {
-    let (guards, prune) = (case.guards(), case.prune());
+    let (set, prune) = (case.protection(), case.prune());
     let rules = Rules {
         prune: &prune,
         older_than: Duration::from_secs(u64::try_from(case.older_than).unwrap() * DAY),
@@ -1295,12 +1292,12 @@ fn run(case: &Case, runtime: &tokio::runtime::Runtime) -> Outcome {
     let listing = model.first();
     let first = model.present.borrow().clone();
     if let Ok(listing) = listing
-        && let Ok(plan) = judge(&listing, &guards, &rules).approve(&listing)
+        && let Ok(plan) = judge(&listing, set.of(0), &rules).approve(&listing)
     {
         let run = apply::Run {
             plan: &plan,
             listing: &listing,
-            guards: &guards,
+            protection: set.of(0),
             rules: &rules,
             progress: &Progress::default(),
         };

@@ -11,6 +11,7 @@ use crate::{
         text::counted,
         untrusted::{markdown, plain},
     },
+    config::Image,
     oci::{Digest, date},
     prune::{Candidate, PackageVerdict, Version, Warning, apply::Applied},
 };
@@ -30,10 +31,10 @@ pub(crate) struct ImageOutcome {
 }
 
 impl ImageOutcome {
-    pub(crate) fn new(name: &str, repository: String) -> Self {
+    pub(crate) fn new(image: &Image) -> Self {
         Self {
-            name: name.to_owned(),
-            repository,
+            name: image.name.clone(),
+            repository: image.repository.to_string(),
             verdict: None,
             applied: None,
             refusal: None,

@@ -3,8 +3,9 @@
 //!
 //! [`run()`] takes a [`Goal`] through the engine and returns the result; the command line parses the
 //! arguments and prints. `site` is the place of a run, `engine` the chain, `execution` and
-//! `publication` are the effects, and `fleet` does the same for many repositories. This module prints nothing: messages during a run go to a [`Console`]. It does
-//! not read the environment of the process either: the command line passes an [`Environment`].
+//! `publication` are the effects, and `fleet` does the same for many repositories. `prune` deletes versions.
+//! This module prints nothing: messages during a run go to a [`Console`]. It does not read the environment of
+//! the process either: the command line passes an [`Environment`].
 
 mod approval;
 mod base;
@@ -29,6 +30,7 @@ mod newest;
 mod newest_staged;
 mod other_checkout;
 pub(crate) mod output_file;
+pub(crate) mod prune;
 pub(crate) mod prune_backend;
 mod publication;
 mod quick_test;

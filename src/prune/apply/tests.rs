@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     config::{Prune, PruneBackend},
     oci::{Digest, registry::Clock},
-    prune::{Child, Node, judge},
+    prune::{Child, Node, ProtectionSet, judge},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -151,8 +151,10 @@ impl Scripted {
             older_than: prune.older_than,
             limit: prune.limit,
         };
-        let (listing, guards) = (listing(&ALL), Guards::default());
-        let plan = judge(&listing, &guards, &rules).approve(&listing).unwrap();
+        let (listing, set) = (listing(&ALL), ProtectionSet::default());
+        let plan = judge(&listing, set.of(0), &rules)
+            .approve(&listing)
+            .unwrap();
         let mut steps = Vec::new();
         let mut tell = |step: DeletionEvent<'_>| {
             let (step, candidate) = match step {
@@ -167,7 +169,7 @@ impl Scripted {
         let run = Run {
             plan: &plan,
             listing: &listing,
-            guards: &guards,
+            protection: set.of(0),
             rules: &rules,
             progress: &progress,
         };

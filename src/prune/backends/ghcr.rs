@@ -17,8 +17,8 @@ use crate::{
         registry::{Deletion, Source},
     },
     prune::{
-        Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState, backends,
-        is_eligible,
+        Dangling, ImageProtection, Listing, Node, Progress, Rules, Version, apply::CurrentState,
+        backends, is_eligible,
     },
 };
 
@@ -39,7 +39,7 @@ impl Ghcr {
 
     pub(super) async fn list(
         &self,
-        guards: &Guards,
+        protection: ImageProtection<'_>,
         rules: &Rules<'_>,
         progress: &Progress,
     ) -> Result<Listing, Error> {
@@ -70,7 +70,7 @@ impl Ghcr {
         };
         let has_candidate = versions
             .iter()
-            .any(|version| is_old(version) && is_eligible(version, guards, rules.prune));
+            .any(|version| is_old(version) && is_eligible(version, protection, rules.prune));
         let mut listing = Listing {
             versions,
             nodes: HashMap::new(),

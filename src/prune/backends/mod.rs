@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Guards, Listing, Node, Progress, Rules, Version,
+    ImageProtection, Listing, Node, Progress, Rules, Version,
     apply::{CurrentState, Package},
 };
 use crate::{
@@ -44,13 +44,13 @@ impl Backend {
     /// Lists all versions with the data that `judge` needs.
     pub(crate) async fn list(
         &self,
-        guards: &Guards,
+        protection: ImageProtection<'_>,
         rules: &Rules<'_>,
         progress: &Progress,
     ) -> Result<Listing, Error> {
         match self {
-            Self::Registry(registry) => registry.list(guards, rules, progress).await,
-            Self::Ghcr(ghcr) => ghcr.list(guards, rules, progress).await,
+            Self::Registry(registry) => registry.list(protection, rules, progress).await,
+            Self::Ghcr(ghcr) => ghcr.list(protection, rules, progress).await,
         }
     }
 

@@ -19,8 +19,8 @@ use crate::{
         registry::{Deletion, Remote, Source, pull_limit_error},
     },
     prune::{
-        Child, Dangling, Guards, Listing, Node, Progress, Rules, Version, apply::CurrentState,
-        backends, is_eligible, judge,
+        Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Version,
+        apply::CurrentState, backends, is_eligible, judge,
     },
 };
 
@@ -73,7 +73,7 @@ impl Registry {
 
     pub(super) async fn list(
         &self,
-        guards: &Guards,
+        protection: ImageProtection<'_>,
         rules: &Rules<'_>,
         progress: &Progress,
     ) -> Result<Listing, Error> {
@@ -98,19 +98,23 @@ impl Registry {
             .listing
             .versions
             .iter()
-            .filter(|version| is_eligible(version, guards, rules.prune))
+            .filter(|version| is_eligible(version, protection, rules.prune))
             .map(|version| version.digest)
             .collect();
         let mut unread: BTreeSet<Digest> = if eligible.is_empty() {
-            guards.pins.keys().copied().collect()
+            protection.pins().map(|(digest, _)| digest).collect()
         } else {
-            guards.pinned()
+            protection.pinned()
         };
         unread.retain(|digest| !reader.listing.nodes.contains_key(digest));
         self.read_untagged(unread, &mut reader, progress).await?;
         self.read_dates(eligible, &mut reader, progress).await?;
-        if !judge(&reader.listing, guards, rules).candidates.is_empty() {
-            self.read_mentioned(guards, &mut reader, progress).await?;
+        if !judge(&reader.listing, protection, rules)
+            .candidates
+            .is_empty()
+        {
+            self.read_mentioned(protection, &mut reader, progress)
+                .await?;
         }
         self.find_different_date(&mut reader, progress).await?;
         Ok(reader.listing)
@@ -134,13 +138,12 @@ impl Registry {
     /// appears nowhere else, and the nested indexes.
     async fn read_mentioned(
         &self,
-        guards: &Guards,
+        protection: ImageProtection<'_>,
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let unlisted: BTreeSet<Digest> = guards
-            .text
-            .with_algorithm()
+        let unlisted: BTreeSet<Digest> = protection
+            .references()
             .filter(|digest| !reader.listing.nodes.contains_key(digest))
             .collect();
         if unlisted.len() > MAX_MENTIONED {
@@ -148,7 +151,7 @@ impl Registry {
                 "tracked files name {} digests after sha256: that {} does not list; repin requests at most {MAX_MENTIONED}: {}",
                 unlisted.len(),
                 self.source,
-                guards.text.describe_files(&unlisted, MAX_FILES)
+                protection.describe_files(&unlisted, MAX_FILES)
             );
             let hint =
                 "run prune in a repository without these files, which are probably lock files";

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     oci::registry::Clock,
     prune::{
-        Child, Dangling, Node,
+        Child, Dangling, DigestUse, Node, Place, ProtectionSet,
         apply::tests::{ALL, add_nested_twice, digest, listing, prune},
         judge,
     },
@@ -22,11 +22,11 @@ fn before(change: impl FnOnce(&mut Listing)) -> Result<(), String> {
         older_than: prune.older_than,
         limit: prune.limit,
     };
-    let (first, guards) = (listing(&ALL), Guards::default());
-    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let (first, set) = (listing(&ALL), ProtectionSet::default());
+    let plan = judge(&first, set.of(0), &rules).approve(&first).unwrap();
     let mut now = first.clone();
     change(&mut now);
-    check_unchanged(&plan, &first, &now, &guards, &rules).map_err(|refusal| refusal.message)
+    check_unchanged(&plan, &first, &now, set.of(0), &rules).map_err(|refusal| refusal.message)
 }
 
 /// Compares a changed listing after the deletion of both pending versions.
@@ -37,8 +37,8 @@ fn after(change: impl FnOnce(&mut Listing)) -> Differences {
         older_than: prune.older_than,
         limit: prune.limit,
     };
-    let (first, guards) = (listing(&ALL), Guards::default());
-    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let (first, set) = (listing(&ALL), ProtectionSet::default());
+    let plan = judge(&first, set.of(0), &rules).approve(&first).unwrap();
     let mut now = first.clone();
     now.versions
         .retain(|version| version.digest == digest("stable"));
@@ -154,14 +154,14 @@ fn new_dangling_tag_stops_the_run() {
         tag: tag(name),
         id: None,
     };
-    let (mut first, guards, prune) = (listing(&ALL), Guards::default(), prune());
+    let (mut first, set, prune) = (listing(&ALL), ProtectionSet::default(), prune());
     first.dangling.push(lost("pending-old"));
     let rules = Rules {
         prune: &prune,
         older_than: prune.older_than,
         limit: prune.limit,
     };
-    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let plan = judge(&first, set.of(0), &rules).approve(&first).unwrap();
     let mut now = first.clone();
     assert_eq!(check_dangling_tags(&plan, &first, &now).ok(), Some(()));
     now.dangling.push(lost("pending-new"));
@@ -198,8 +198,8 @@ fn candidate_that_vanishes_without_deletion_is_an_error() {
         older_than: prune.older_than,
         limit: prune.limit,
     };
-    let (first, guards) = (listing(&ALL), Guards::default());
-    let plan = judge(&first, &guards, &rules).approve(&first).unwrap();
+    let (first, set) = (listing(&ALL), ProtectionSet::default());
+    let plan = judge(&first, set.of(0), &rules).approve(&first).unwrap();
     let (requested, rest) = plan.order().split_at(1);
     let mut now = first.clone();
     now.versions
@@ -232,13 +232,13 @@ fn missing_tag_of_protected_version_is_lost() {
         older_than: prune.older_than,
         limit: prune.limit,
     };
-    let guards = Guards {
-        pins: [(digest("stable"), "a.yml:1".to_owned())].into(),
-        ..Guards::default()
-    };
+    let mut set = ProtectionSet::default();
+    let place = Place::Text("a.yml:1".to_owned());
+    set.digests
+        .insert((digest("stable"), DigestUse::Pin, Some(0)), place);
     let mut before = listing(&ALL);
     first(&mut before);
-    let plan = judge(&before, &guards, &rules).approve(&before).unwrap();
+    let plan = judge(&before, set.of(0), &rules).approve(&before).unwrap();
     let mut after = before.clone();
     after
         .versions
@@ -260,5 +260,10 @@ fn shared_entries_are_visited_once() {
         older_than: prune.older_than,
         limit: prune.limit,
     };
-    assert_eq!(judge(&all, &Guards::default(), &rules).candidates.len(), 2);
+    assert_eq!(
+        judge(&all, ProtectionSet::default().of(0), &rules)
+            .candidates
+            .len(),
+        2
+    );
 }

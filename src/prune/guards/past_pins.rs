@@ -33,19 +33,9 @@ use crate::{
         pins::{Finder, MentionFinder, Mentions, WholeFile, mentions, read_whole},
     },
     git::{Git, GitError, Login, ObjectId, Remote},
-    oci::{Digest, Repository, TagPattern, registry::Mapping},
-    prune::Text,
+    oci::{Digest, Repository, registry::Mapping},
+    prune::{DigestUse, Place, ProtectionSet, TagUse},
 };
-
-/// The protection that a repository adds.
-#[derive(Debug, Default)]
-pub(super) struct RepositoryProtection {
-    pub(super) text: Text,
-    /// The digests that were ever pinned, with their locations.
-    pub(super) pinned: BTreeMap<Digest, String>,
-    /// The tags of revisions that were ever promoted, with the evidence.
-    pub(super) tags: BTreeMap<TagPattern, String>,
-}
 
 /// The facts from the configurations on the branches of a repository.
 #[derive(Default)]
@@ -68,17 +58,18 @@ impl BranchConfigurations {
         tips: BTreeSet<ObjectId>,
         config: &Config,
         repository: &str,
-    ) -> Result<RepositoryProtection, Error> {
+    ) -> Result<ProtectionSet, Error> {
         let tips: Vec<_> = tips.into_iter().collect();
         let mut files = Contents::new();
         history::each_blob(git, &tips, |path, blob| {
             files.entry(path.to_vec()).or_default().insert(blob);
         })?;
         let rules = PinRules::read(git, &files, config)?;
-        let mut found = RepositoryProtection::default();
+        let mut found = ProtectionSet::default();
         for (tag, revision) in history::claimed_tags(git, &tips, &rules.configs)? {
             let evidence = format!("that a commit of {repository} promoted ({revision})");
-            found.tags.insert(tag, evidence);
+            let usage = (tag, TagUse::Revision, None);
+            found.tags.insert(usage, Place::Text(evidence));
         }
         rules.read_files(git, &files, repository, &mut found)?;
         for config in &rules.configs {
@@ -153,7 +144,7 @@ impl PinRules {
         git: &Git,
         files: &Contents,
         repository: &str,
-        found: &mut RepositoryProtection,
+        found: &mut ProtectionSet,
     ) -> Result<(), Error> {
         let mut pins = git.objects(self.scanner());
         let mut buffer = Vec::new();
@@ -181,10 +172,8 @@ impl PinRules {
         for (blob, pinned) in pins.finish()? {
             let location = format!("in {} {commit}", String::from_utf8_lossy(matched[&blob]));
             for digest in pinned {
-                found
-                    .pinned
-                    .entry(digest)
-                    .or_insert_with(|| location.clone());
+                let known = found.digests.entry((digest, DigestUse::PastPin, None));
+                known.or_insert_with(|| Place::Text(location.clone()));
             }
         }
         for (blob, digests) in digests.finish()? {
@@ -192,7 +181,7 @@ impl PinRules {
                 digests,
                 tags: Vec::new(),
             };
-            found.text.add(unknown[&blob], &commit, &mentions);
+            found.add_mentions(unknown[&blob], &commit, &mentions);
         }
         Ok(())
     }
@@ -289,7 +278,7 @@ impl OtherRepository {
         &mut self,
         config: &Config,
         finder: impl FnOnce(&BranchConfigurations) -> MentionFinder,
-    ) -> Result<RepositoryProtection, Error> {
+    ) -> Result<ProtectionSet, Error> {
         let unreadable = |error: GitError| self.unreadable(&error);
         self.fetch().map_err(unreadable)?;
         let now: BTreeSet<_> = (self.git.tips_below(REFS).map_err(unreadable)?)
@@ -308,13 +297,13 @@ impl OtherRepository {
             };
             located.push((*tip, location));
         }
-        let mut found = self.past.read(&self.git, heads, config, repository)?;
-        let past = std::mem::take(&mut found.text);
+        let past = self.past.read(&self.git, heads, config, repository)?;
         let finder = Arc::new(finder(&self.past));
         let index = BTreeMap::new();
-        text_search::search_commits(&self.git, &located, &index, &finder, &mut found.text)?;
+        let mut found = ProtectionSet::default();
+        text_search::search_commits(&self.git, &located, &index, &finder, &mut found)?;
         // The first location of a digest is reported, so the past comes last.
-        found.text.merge(past);
+        found.merge(past);
         self.tips.extend(new);
         self.check_complete()?;
         Ok(found)
@@ -434,8 +423,8 @@ mod tests {
             .read(&git, tips, &config, "it")
             .unwrap();
         assert_eq!(
-            found.text.location(&digest).unwrap(),
-            "in ../note:1 of a past commit of it"
+            found.of(0).digest_reason(digest).unwrap().to_string(),
+            "its digest appears in ../note:1 of a past commit of it"
         );
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     core::pins::{MentionFinder, Mentions, TagMention},
     git::{Git, ObjectId, Sweep},
-    prune::Text,
+    prune::ProtectionSet,
 };
 
 /// The location of files in the work tree.
@@ -48,7 +48,7 @@ pub(super) fn search_work_tree(
     index: &BTreeMap<Vec<u8>, Vec<ObjectId>>,
     sets: &[(Vec<u8>, &Config)],
     finder: &MentionFinder,
-    text: &mut Text,
+    found: &mut ProtectionSet,
 ) -> Result<(), Error> {
     let mut paths: BTreeSet<Vec<u8>> = index.keys().cloned().collect();
     for (prefix, config) in sets {
@@ -62,8 +62,8 @@ pub(super) fn search_work_tree(
         let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&path))) else {
             continue;
         };
-        if let Some(found) = search_file(&mut top, &path, finder, &mut buffer)? {
-            text.add(path.as_bytes(), IN_WORK_TREE, &found);
+        if let Some(mentions) = search_file(&mut top, &path, finder, &mut buffer)? {
+            found.add_mentions(path.as_bytes(), IN_WORK_TREE, &mentions);
         }
     }
     Ok(())
@@ -95,7 +95,7 @@ pub(super) fn search_commits(
     tips: &[(ObjectId, String)],
     index: &BTreeMap<Vec<u8>, Vec<ObjectId>>,
     finder: &Arc<MentionFinder>,
-    text: &mut Text,
+    found: &mut ProtectionSet,
 ) -> Result<(), Error> {
     let mut sweep = Sweep::new(git, reader(finder));
     for (number, (id, _)) in tips.iter().enumerate() {
@@ -110,7 +110,7 @@ pub(super) fn search_commits(
         let location = tips
             .get(swept.tip)
             .map_or(IN_INDEX, |(_, location)| location);
-        text.add(&swept.path, location, &swept.value);
+        found.add_mentions(&swept.path, location, &swept.value);
     }
     Ok(())
 }

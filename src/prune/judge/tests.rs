@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
     time::SystemTime,
 };
 
@@ -9,7 +8,7 @@ use crate::{
     config::{ForkPolicy, PruneBackend},
     core::pins::{Mention, Mentions, TagMention},
     oci::{Tag, TagPattern, registry::Clock},
-    prune::{Child, Dangling, Node, text::Text},
+    prune::{Child, Dangling, DigestUse, Node, Place, ProtectionSet, TagUse},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -37,8 +36,14 @@ fn prune() -> Prune {
     }
 }
 
+/// The use of a digest in promotion history.
+fn in_history(name: &str) -> ((Digest, DigestUse, Option<usize>), Place) {
+    let place = Place::Text("in promotion history".to_owned());
+    ((digest(name), DigestUse::History, Some(0)), place)
+}
+
 /// A package with an unrelated version.
-struct Package(Listing, Guards);
+struct Package(Listing, ProtectionSet);
 
 impl Package {
     fn new() -> Self {
@@ -54,7 +59,7 @@ impl Package {
             dangling: Vec::new(),
             lost: BTreeSet::new(),
         };
-        Self(listing, Guards::default()).version("other", &["other"], Some(99))
+        Self(listing, ProtectionSet::default()).version("other", &["other"], Some(99))
     }
 
     fn version(mut self, name: &str, tags: &[&str], days: Option<u32>) -> Self {
@@ -96,7 +101,7 @@ impl Package {
     fn verdict(&self, prune: &Prune) -> PackageVerdict {
         judge(
             &self.0,
-            &self.1,
+            self.1.of(0),
             &Rules {
                 prune,
                 older_than: prune.older_than,
@@ -217,7 +222,7 @@ fn index_that_lists_an_entry_twice_is_read_once() {
             .version(&index, &[&format!("pending-{level}")], Some(30))
             .index(&index, &[(&entry, false), (&entry, true)]);
     }
-    package.1.history.insert(digest("level 0"));
+    package.1.digests.extend([in_history("level 0")]);
     assert_eq!(package.deletable(&["level 0", "level 63"]), [] as [&str; 0]);
 }
 
@@ -260,7 +265,7 @@ fn pinned_digest_without_a_version_protects_its_parts() {
         .version("leaf", &["pending-leaf"], Some(30))
         .index("removed", &[("leaf", false)]);
     assert_eq!(package.deletable(&["leaf"]), ["leaf"]);
-    package.1.history.insert(digest("removed"));
+    package.1.digests.extend([in_history("removed")]);
     assert_eq!(package.deletable(&["leaf"]), [] as [&str; 0]);
 }
 
@@ -279,13 +284,12 @@ fn unlisted_index_in_text_protects_its_entries() {
             algorithm: true,
             line: 4,
         };
-        let mut text = Text::default();
         let mentions = Mentions {
             digests: vec![mention],
             tags: Vec::new(),
         };
-        text.add(b"values.yaml", "in the work tree", &mentions);
-        package.1.text = Arc::new(text);
+        let set = &mut package.1;
+        set.add_mentions(b"values.yaml", "in the work tree", &mentions);
         package
     };
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -377,9 +381,8 @@ fn only_unprotected_pending_tags_may_dangle() {
             line: 4,
         }],
     };
-    let mut text = Text::default();
-    text.add(b"values.yaml", "in the work tree", &mentions);
-    used.1.text = Arc::new(text);
+    let set = &mut used.1;
+    set.add_mentions(b"values.yaml", "in the work tree", &mentions);
     let refusal = refused(&used, &prune());
     assert!(
         refusal
@@ -388,7 +391,9 @@ fn only_unprotected_pending_tags_may_dangle() {
     );
     let mut promoted = dangling("pending-x");
     let tag = TagPattern::parse("pending-x").unwrap();
-    promoted.1.tags.insert(tag, "that main promoted".to_owned());
+    let evidence = Place::Text("that main promoted".to_owned());
+    let usage = (tag, TagUse::Revision, None);
+    promoted.1.tags.insert(usage, evidence);
     let refusal = refused(&promoted, &prune());
     assert!(refusal.message.contains("the tag of a revision that main"));
 }

@@ -1,7 +1,6 @@
 //! `repin prune`: deletes old pending versions of the images.
 //!
-//! The protected digests come from git and the remote. Versions are deleted only if the verdict on every image
-//! allows it; the module `prune` decides.
+//! `app::workflow::prune` runs it, and the room `prune` decides which versions may be deleted.
 
 mod report;
 mod restore;
@@ -19,11 +18,8 @@ use crate::{
         },
         report::prune::ImageOutcome,
         workflow::{
-            Access, check_image_name, environment, no_token_error, open_pulls,
-            prune_backend::prune_backend,
-            repository_sets::{
-                NamedRepository, locations, named_repositories, other_sets, with_protection,
-            },
+            Access, check_image_name, no_token_error,
+            prune::{PruneRequest, prune},
             site,
         },
     },
@@ -31,14 +27,8 @@ use crate::{
         error::{Class, Code, Error, Errors, usage},
         untrusted::plain,
     },
-    config::{Config, ForkPolicy, Image, Prune, duration},
-    git::Git,
-    prune::{
-        self, Guards, Listing, Plan, Progress, ProtectionInputs, ProtectionSources, PullHead,
-        Rules, Warning,
-        apply::{self, DeletionEvent},
-        backends::Backend,
-    },
+    config::{Config, Prune, duration},
+    prune::{Rules, apply::DeletionEvent},
 };
 
 const HELP: &str = "\
@@ -100,32 +90,6 @@ enum Action {
     Restore(restore::Arguments),
 }
 
-/// The deletion of one image's versions.
-struct Job {
-    backend: Backend,
-    /// The rules, with the protection by the other sets.
-    prune: Prune,
-    guards: Guards,
-    /// The listing, and the plan that it allows.
-    planned: Option<(Listing, Plan)>,
-    outcome: ImageOutcome,
-}
-
-/// The values that the images share.
-struct Run<'a> {
-    config: &'a Config,
-    /// The indices of the images in the configuration.
-    images: &'a [usize],
-    others: &'a [NamedRepository],
-    /// The other sets of the repository, or the reason why they are unknown.
-    sets: &'a Result<Vec<Config>, Error>,
-    rules: &'a Rules<'a>,
-    apply: bool,
-}
-
-/// The number of attempts if branches move during the run.
-const ATTEMPTS: usize = 3;
-
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     if let Some(Action::Restore(restore)) = &args.action {
         return match args.first_option() {
@@ -145,28 +109,24 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     } else {
         None
     };
-    let git = Git::discover(&config.root).map_err(Error::from)?;
-    let sets = git
-        .as_ref()
-        .map_or_else(|| Ok(Vec::new()), |git| other_sets(&config, git));
-    let mut all_sets = vec![&config];
-    all_sets.extend(sets.iter().flatten());
-    let access = match jobs(&config, &selected, sets.as_deref().unwrap_or_default(), cx)? {
-        Access::Granted(jobs) => match named_repositories(&all_sets, git.as_ref(), &cx.services)? {
-            Access::Granted(others) => Access::Granted((jobs, others)),
-            Access::NoToken(reason) => Access::NoToken(reason),
-        },
-        Access::NoToken(reason) => Access::NoToken(reason),
+    let request = PruneRequest {
+        images: &selected,
+        rules,
+        apply,
     };
-    let (mut jobs, others) = match access {
-        Access::Granted(granted) => granted,
+    let output = &cx.output;
+    let mut log = |event: &DeletionEvent<'_>, image: &ImageOutcome| {
+        report::log(event, image, output);
+    };
+    let result = match prune(&config, &request, &cx.services, &mut log)? {
+        Access::Granted(result) => result,
         Access::NoToken(reason) if args.if_unconfigured.is_some() => {
             let skipped = Error::new(Class::Denied, Code::SKIP, format!("skipped: {reason}"));
             let mut outcomes = Vec::new();
             for image in selected {
                 outcomes.push(ImageOutcome {
                     refusal: Some(skipped.clone()),
-                    ..new_outcome(&config.images[image])
+                    ..ImageOutcome::new(&config.images[image])
                 });
             }
             report::report(&outcomes, false, None, &mut step, cx)?;
@@ -174,21 +134,9 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };
-    let run = Run {
-        config: &config,
-        images: &selected,
-        others: &others,
-        sets: &sets,
-        rules: &rules,
-        apply,
-    };
-    let mut warning = None;
-    let applied = run.execute(&mut jobs, &mut warning, cx)?;
-    let outcomes: Vec<_> = jobs.into_iter().map(|job| job.outcome).collect();
-    report::report(&outcomes, applied, warning.as_ref(), &mut step, cx)?;
-    let refusals = outcomes
-        .iter()
-        .filter_map(|outcome| outcome.refusal.as_ref());
+    let (images, warning) = (&result.images, result.warning.as_ref());
+    report::report(images, result.applied, warning, &mut step, cx)?;
+    let refusals = images.iter().filter_map(|image| image.refusal.as_ref());
     Ok(refusals
         .map(|refusal| Exit::Failed(refusal.class))
         .fold(Exit::Done, Exit::worse))
@@ -231,266 +179,4 @@ fn selected(names: &[String], config: &Config) -> Result<Vec<usize>, Errors> {
         }
     }
     Ok(selected)
-}
-
-fn jobs(
-    config: &Config,
-    selected: &[usize],
-    sets: &[Config],
-    cx: &Context,
-) -> Result<Access<Vec<Job>>, Errors> {
-    let locations = locations(config, &cx.services.sources(config)?);
-    let mut jobs = Vec::new();
-    for index in selected {
-        let image = &config.images[*index];
-        let backend = match prune_backend(config, image, &cx.services)? {
-            Access::Granted(backend) => backend,
-            Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
-        };
-        jobs.push(Job {
-            backend,
-            prune: with_protection(prune_block(config)?, &locations[*index], sets, &cx.services)?,
-            guards: Guards::default(),
-            planned: None,
-            outcome: new_outcome(image),
-        });
-    }
-    Ok(Access::Granted(jobs))
-}
-
-fn new_outcome(image: &Image) -> ImageOutcome {
-    ImageOutcome::new(&image.name, image.repository.to_string())
-}
-
-impl Run<'_> {
-    /// Checks every image; with `--apply`, deletes if no image is refused. Returns whether it
-    /// deleted, or had no candidates. Sets `warning` if open pull requests cannot be listed.
-    fn execute(
-        &self,
-        jobs: &mut [Job],
-        warning: &mut Option<Warning>,
-        cx: &mut Context,
-    ) -> Result<bool, Errors> {
-        let Some(pulls) = self.open_pulls(jobs, warning, cx) else {
-            return Ok(false);
-        };
-        let Some(mut sources) = self.gather(jobs, &pulls, cx)? else {
-            return Ok(false);
-        };
-        for _ in 0..ATTEMPTS {
-            self.plan(jobs, cx);
-            if !self.apply || jobs.iter().any(|job| job.outcome.refusal.is_some()) {
-                return Ok(false);
-            }
-            if jobs.iter().all(|job| !job.has_work()) {
-                return Ok(true);
-            }
-            // All permissions are checked before the first deletion.
-            for job in jobs.iter_mut().filter(|job| job.has_work()) {
-                if let Err(refusal) = cx
-                    .services
-                    .wait(job.backend.deletes(), "checking permissions")
-                {
-                    job.outcome.refusal = Some(refusal);
-                    return Ok(false);
-                }
-            }
-            let Some(pulls) = self.open_pulls(jobs, warning, cx) else {
-                return Ok(false);
-            };
-            match sources.refresh(&pulls) {
-                Ok(None) => return Ok(delete(jobs, self.rules, cx)),
-                Ok(Some(more)) => {
-                    for job in jobs.iter_mut() {
-                        more.add_to(&mut job.guards);
-                    }
-                }
-                Err(refusal) => {
-                    refuse_all(jobs, &refusal);
-                    return Ok(false);
-                }
-            }
-        }
-        refuse_all(jobs, &prune::tips_keep_moving_error());
-        Ok(false)
-    }
-
-    /// Gathers the protection of each image, or refuses all images and returns `None`.
-    fn gather(
-        &self,
-        jobs: &mut [Job],
-        pulls: &[PullHead],
-        cx: &Context,
-    ) -> Result<Option<ProtectionSources>, Errors> {
-        let sets = match self.sets {
-            Ok(sets) => sets,
-            Err(refusal) => {
-                refuse_all(jobs, refusal);
-                return Ok(None);
-            }
-        };
-        let mut others = Vec::new();
-        for other in self.others {
-            others.push(other.access.clone());
-        }
-        let image_sources = cx.services.sources(self.config)?;
-        let locations = locations(self.config, &image_sources);
-        let mappings: Vec<_> = image_sources.mappings().cloned().collect();
-        let git = Git::discover(&self.config.root).map_err(Error::from)?;
-        let branch = environment::default_branch(&cx.services.environment, git.as_ref());
-        let progress = cx.services.console.progress("reading branches and tags");
-        let inputs = ProtectionInputs {
-            branch: branch.as_deref(),
-            locations: &locations,
-            mappings: &mappings,
-            tags: &self.rules.prune.tags,
-            others: &others,
-            sets,
-            pulls,
-        };
-        let gathered = prune::gather(self.config, &inputs);
-        drop(progress);
-        match gathered {
-            Ok((guards, sources)) => {
-                for (image, job) in self.images.iter().zip(jobs.iter_mut()) {
-                    job.guards = guards[*image].clone();
-                }
-                Ok(Some(sources))
-            }
-            Err(refusal) => {
-                refuse_all(jobs, &refusal);
-                Ok(None)
-            }
-        }
-    }
-
-    /// The heads of open pull requests. If they cannot be listed, sets `warning`, or refuses all images and
-    /// returns `None`.
-    fn open_pulls(
-        &self,
-        jobs: &mut [Job],
-        warning: &mut Option<Warning>,
-        cx: &Context,
-    ) -> Option<Vec<PullHead>> {
-        let reason = match open_pulls(self.config, &cx.services) {
-            Ok(Access::Granted(pulls)) => {
-                *warning = None;
-                return Some(pulls);
-            }
-            Ok(Access::NoToken(reason)) => reason,
-            Err(refusals) => {
-                let mut refusals = refusals.iter().cloned();
-                if let Some(mut first) = refusals.next() {
-                    first.notes.extend(refusals.map(|other| other.to_string()));
-                    refuse_all(jobs, &first);
-                }
-                return None;
-            }
-        };
-        let code = Code::FORKS_UNCHECKED;
-        let detail = format!("open pull requests of forks were not checked: {reason}");
-        if self.rules.prune.forks == ForkPolicy::Require {
-            let help = "add a `forge` block, and set a token that may read pull requests; or set \
-                        `prune.forks` to `warn`";
-            refuse_all(jobs, &Error::new(Class::Denied, code, detail).help(help));
-            return None;
-        }
-        *warning = Some(Warning { code, detail });
-        Some(Vec::new())
-    }
-
-    fn plan(&self, jobs: &mut [Job], cx: &mut Context) {
-        let progress = Progress::default();
-        for job in jobs {
-            let work = job.plan(self.rules, &progress);
-            cx.services.wait_with(work, || progress.describe());
-        }
-    }
-}
-
-/// The report of a signal after the first deletion was requested.
-const DELETING: &str = "versions were deleted: those in the lines above, and at most one more; \
-                        run the command again to continue";
-
-/// Executes the plans until an error occurs. Returns whether a deletion was requested, or none was necessary.
-fn delete(jobs: &mut [Job], rules: &Rules<'_>, cx: &Context) -> bool {
-    let mut has_started = false;
-    // The deadline of the deletions starts now, not at the start of the run.
-    cx.services.forge_deadline.restart();
-    for job in jobs.iter_mut().filter(|job| job.has_work()) {
-        has_started |= job.apply(rules, cx);
-        if job.outcome.refusal.is_some() {
-            return has_started;
-        }
-    }
-    true
-}
-
-fn refuse_all(jobs: &mut [Job], refusal: &Error) {
-    for job in jobs {
-        job.outcome.refusal = Some(refusal.clone());
-    }
-}
-
-impl Job {
-    async fn plan(&mut self, rules: &Rules<'_>, progress: &Progress) {
-        let prune = self.prune.clone();
-        let rules = &Rules {
-            prune: &prune,
-            ..*rules
-        };
-        let listing = match self.backend.list(&self.guards, rules, progress).await {
-            Ok(listing) => listing,
-            Err(refusal) => {
-                self.outcome.refusal = Some(refusal);
-                return;
-            }
-        };
-        let verdict = prune::judge(&listing, &self.guards, rules);
-        self.planned = None;
-        match verdict.approve(&listing) {
-            Ok(plan) => self.planned = Some((listing, plan)),
-            Err(refusal) => self.outcome.refusal = Some(refusal),
-        }
-        self.outcome.verdict = Some(verdict);
-    }
-
-    fn has_work(&self) -> bool {
-        self.planned
-            .as_ref()
-            .is_some_and(|(_, plan)| !plan.order().is_empty())
-    }
-
-    /// Executes the plan; returns whether a deletion was requested.
-    fn apply(&mut self, rules: &Rules<'_>, cx: &Context) -> bool {
-        let Some((listing, plan)) = &self.planned else {
-            return false;
-        };
-        let (progress, output, outcome) = (Progress::default(), &cx.output, &self.outcome);
-        let rules = &Rules {
-            prune: &self.prune,
-            ..*rules
-        };
-        let run = apply::Run {
-            plan,
-            listing,
-            guards: &self.guards,
-            rules,
-            progress: &progress,
-        };
-        let interruption = &cx.services.interruption;
-        let mut on_event = |event: DeletionEvent<'_>| {
-            if let DeletionEvent::Next = &event {
-                interruption.changes(DELETING);
-            }
-            report::log(&event, outcome, &progress, output);
-        };
-        let work = apply::run(run, &self.backend, &mut on_event);
-        let applied = cx.services.wait_with(work, || progress.describe());
-        let lost = applied.lost(&self.outcome.name);
-        let has_started = applied.has_started;
-        self.outcome.refusal = lost.or_else(|| applied.error.clone());
-        self.outcome.applied = Some(applied);
-        has_started
-    }
 }

@@ -18,19 +18,14 @@ use crate::{
             workflow::{Commands, Level},
         },
     },
-    prune::{Progress, Warning, apply::DeletionEvent},
+    prune::{Warning, apply::DeletionEvent},
 };
 
 /// Reports each deletion immediately, even with `--quiet`, because the line contains the information that
 /// undoes it.
-pub(super) fn log(
-    event: &DeletionEvent<'_>,
-    outcome: &ImageOutcome,
-    progress: &Progress,
-    output: &Output,
-) {
+pub(super) fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, output: &Output) {
     let (label, candidate) = match event {
-        DeletionEvent::Next => return progress.step(),
+        DeletionEvent::Next => return,
         DeletionEvent::Deleted(candidate) => ("deleted", candidate),
         DeletionEvent::Unverified(candidate) => ("deletion not verified:", candidate),
         // Another process deleted the version, or repin did and the response was lost.

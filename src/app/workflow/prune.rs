@@ -1,0 +1,310 @@
+//! One run of `prune`: gathers the protection, judges every image, and deletes if no image is refused.
+
+use super::{
+    Access, Services, environment, open_pulls,
+    prune_backend::prune_backend,
+    repository_sets::{
+        NamedRepository, locations, named_repositories, other_sets, with_protection,
+    },
+};
+use crate::{
+    app::report::prune::ImageOutcome,
+    base::error::{Class, Code, Error, Errors},
+    config::{Config, ForkPolicy, Prune},
+    git::Git,
+    oci::registry::Mapping,
+    prune::{
+        self, ImageProtection, Listing, Plan, Progress, ProtectionInputs, ProtectionSources,
+        PullHead, Rules, Warning,
+        apply::{self, DeletionEvent},
+        backends::Backend,
+    },
+};
+
+pub(crate) struct PruneRequest<'c> {
+    /// The indices of the images in the configuration.
+    pub(crate) images: &'c [usize],
+    pub(crate) rules: Rules<'c>,
+    pub(crate) apply: bool,
+}
+
+pub(crate) struct PruneResult {
+    pub(crate) images: Vec<ImageOutcome>,
+    /// Whether versions were deleted, or none had to be.
+    pub(crate) applied: bool,
+    /// A warning if open pull requests cannot be listed.
+    pub(crate) warning: Option<Warning>,
+}
+
+/// The receiver of each deletion, as it happens, and of its image.
+pub(crate) type OnDeletion<'f> = dyn FnMut(&DeletionEvent<'_>, &ImageOutcome) + 'f;
+
+/// The number of attempts if branches move during the run.
+const ATTEMPTS: usize = 3;
+
+/// The report of a signal after the first deletion was requested.
+const DELETING: &str = "versions were deleted: those in the lines above, and at most one more; \
+                        run the command again to continue";
+
+/// The deletion of one image's versions.
+struct Job {
+    /// The index of the image in the configuration.
+    image: usize,
+    backend: Backend,
+    /// The rules, with the protection by the other sets.
+    prune: Prune,
+    /// The listing, and the plan that it allows.
+    planned: Option<(Listing, Plan)>,
+    outcome: ImageOutcome,
+}
+
+struct Run<'r> {
+    config: &'r Config,
+    request: &'r PruneRequest<'r>,
+    services: &'r Services,
+    git: Option<Git>,
+    /// The sources of the images.
+    locations: Vec<String>,
+    /// All mappings of `sources`.
+    mappings: Vec<Mapping>,
+    /// The other sets of the repository, or the reason why they are unknown.
+    sets: Result<Vec<Config>, Error>,
+    others: Vec<NamedRepository>,
+    jobs: Vec<Job>,
+    warning: Option<Warning>,
+}
+
+/// Checks every image; with `apply`, deletes if no image is refused.
+pub(crate) fn prune(
+    config: &Config,
+    request: &PruneRequest<'_>,
+    services: &Services,
+    on_deletion: &mut OnDeletion<'_>,
+) -> Result<Access<PruneResult>, Errors> {
+    let git = Git::discover(&config.root).map_err(Error::from)?;
+    let sets = git
+        .as_ref()
+        .map_or_else(|| Ok(Vec::new()), |git| other_sets(config, git));
+    let sources = services.sources(config)?;
+    let locations = locations(config, &sources);
+    let mut jobs = Vec::new();
+    for index in request.images {
+        let image = &config.images[*index];
+        let backend = match prune_backend(config, image, services)? {
+            Access::Granted(backend) => backend,
+            Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+        };
+        let sets = sets.as_deref().unwrap_or_default();
+        jobs.push(Job {
+            image: *index,
+            backend,
+            prune: with_protection(request.rules.prune, &locations[*index], sets, services)?,
+            planned: None,
+            outcome: ImageOutcome::new(image),
+        });
+    }
+    let mut all_sets = vec![config];
+    all_sets.extend(sets.iter().flatten());
+    let others = match named_repositories(&all_sets, git.as_ref(), services)? {
+        Access::Granted(others) => others,
+        Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+    };
+    let mut run = Run {
+        config,
+        request,
+        services,
+        git,
+        locations,
+        mappings: sources.mappings().cloned().collect(),
+        sets,
+        others,
+        jobs,
+        warning: None,
+    };
+    let applied = run.execute(on_deletion).unwrap_or_else(|refusals| {
+        run.refuse(refusals);
+        false
+    });
+    Ok(Access::Granted(PruneResult {
+        images: run.jobs.into_iter().map(|job| job.outcome).collect(),
+        applied,
+        warning: run.warning,
+    }))
+}
+
+impl Run<'_> {
+    /// Returns whether versions were deleted, or none had to be. An error refuses all images.
+    fn execute(&mut self, on_deletion: &mut OnDeletion<'_>) -> Result<bool, Errors> {
+        let pulls = self.open_pulls()?;
+        let mut sources = self.gather(&pulls)?;
+        for _ in 0..ATTEMPTS {
+            self.plan(&sources);
+            let mut jobs = self.jobs.iter();
+            if !self.request.apply || jobs.any(|job| job.outcome.refusal.is_some()) {
+                return Ok(false);
+            }
+            if self.jobs.iter().all(|job| !job.has_work()) {
+                return Ok(true);
+            }
+            // All permissions are checked before the first deletion.
+            for job in self.jobs.iter_mut().filter(|job| job.has_work()) {
+                let permission = job.backend.deletes();
+                if let Err(refusal) = self.services.wait(permission, "checking permissions") {
+                    job.outcome.refusal = Some(refusal);
+                    return Ok(false);
+                }
+            }
+            let pulls = self.open_pulls()?;
+            if !sources.refresh(&pulls)? {
+                return Ok(self.delete(&sources, on_deletion));
+            }
+        }
+        Err(prune::tips_keep_moving_error().into())
+    }
+
+    fn gather(&self, pulls: &[PullHead]) -> Result<ProtectionSources, Error> {
+        let sets = self.sets.as_ref().map_err(Error::clone)?;
+        let others = self.others.iter().map(|other| other.access.clone());
+        let others: Vec<_> = others.collect();
+        let branch = environment::default_branch(&self.services.environment, self.git.as_ref());
+        let _progress = self.services.console.progress("reading branches and tags");
+        let inputs = ProtectionInputs {
+            branch: branch.as_deref(),
+            locations: &self.locations,
+            mappings: &self.mappings,
+            tags: &self.request.rules.prune.tags,
+            others: &others,
+            sets,
+            pulls,
+        };
+        prune::gather(self.config, &inputs)
+    }
+
+    /// The heads of open pull requests. If they cannot be listed, sets a warning, or refuses.
+    fn open_pulls(&mut self) -> Result<Vec<PullHead>, Errors> {
+        let reason = match open_pulls(self.config, self.services)? {
+            Access::Granted(pulls) => {
+                self.warning = None;
+                return Ok(pulls);
+            }
+            Access::NoToken(reason) => reason,
+        };
+        let code = Code::FORKS_UNCHECKED;
+        let detail = format!("open pull requests of forks were not checked: {reason}");
+        if self.request.rules.prune.forks == ForkPolicy::Require {
+            let help = "add a `forge` block, and set a token that may read pull requests; or set \
+                        `prune.forks` to `warn`";
+            return Err(Error::new(Class::Denied, code, detail).help(help).into());
+        }
+        self.warning = Some(Warning { code, detail });
+        Ok(Vec::new())
+    }
+
+    fn plan(&mut self, sources: &ProtectionSources) {
+        let progress = Progress::default();
+        for job in &mut self.jobs {
+            let protection = sources.of(job.image);
+            let work = job.plan(protection, self.request.rules, &progress);
+            self.services.wait_with(work, || progress.describe());
+        }
+    }
+
+    /// Executes the plans until an error occurs. Returns whether a deletion was requested, or none was
+    /// necessary.
+    fn delete(&mut self, sources: &ProtectionSources, on_deletion: &mut OnDeletion<'_>) -> bool {
+        let mut has_started = false;
+        // The deadline of the deletions starts now, not at the start of the run.
+        self.services.forge_deadline.restart();
+        for job in self.jobs.iter_mut().filter(|job| job.has_work()) {
+            let protection = sources.of(job.image);
+            has_started |= job.apply(protection, self.request.rules, self.services, on_deletion);
+            if job.outcome.refusal.is_some() {
+                return has_started;
+            }
+        }
+        true
+    }
+
+    fn refuse(&mut self, refusals: Errors) {
+        let refusal = refusals.into_iter().reduce(|mut first, other| {
+            first.notes.push(other.to_string());
+            first
+        });
+        for job in &mut self.jobs {
+            job.outcome.refusal.clone_from(&refusal);
+        }
+    }
+}
+
+impl Job {
+    async fn plan(
+        &mut self,
+        protection: ImageProtection<'_>,
+        rules: Rules<'_>,
+        progress: &Progress,
+    ) {
+        let rules = &Rules {
+            prune: &self.prune,
+            ..rules
+        };
+        let listing = match self.backend.list(protection, rules, progress).await {
+            Ok(listing) => listing,
+            Err(refusal) => {
+                self.outcome.refusal = Some(refusal);
+                return;
+            }
+        };
+        let verdict = prune::judge(&listing, protection, rules);
+        self.planned = None;
+        match verdict.approve(&listing) {
+            Ok(plan) => self.planned = Some((listing, plan)),
+            Err(refusal) => self.outcome.refusal = Some(refusal),
+        }
+        self.outcome.verdict = Some(verdict);
+    }
+
+    fn has_work(&self) -> bool {
+        self.planned
+            .as_ref()
+            .is_some_and(|(_, plan)| !plan.order().is_empty())
+    }
+
+    /// Executes the plan; returns whether a deletion was requested.
+    fn apply(
+        &mut self,
+        protection: ImageProtection<'_>,
+        rules: Rules<'_>,
+        services: &Services,
+        on_deletion: &mut OnDeletion<'_>,
+    ) -> bool {
+        let Some((listing, plan)) = &self.planned else {
+            return false;
+        };
+        let (progress, outcome) = (Progress::default(), &self.outcome);
+        let rules = &Rules {
+            prune: &self.prune,
+            ..rules
+        };
+        let run = apply::Run {
+            plan,
+            listing,
+            protection,
+            rules,
+            progress: &progress,
+        };
+        let mut on_event = |event: DeletionEvent<'_>| {
+            if let DeletionEvent::Next = &event {
+                services.interruption.changes(DELETING);
+                progress.step();
+            }
+            on_deletion(&event, outcome);
+        };
+        let work = apply::run(run, &self.backend, &mut on_event);
+        let applied = services.wait_with(work, || progress.describe());
+        let lost = applied.lost(&self.outcome.name);
+        let has_started = applied.has_started;
+        self.outcome.refusal = lost.or_else(|| applied.error.clone());
+        self.outcome.applied = Some(applied);
+        has_started
+    }
+}
