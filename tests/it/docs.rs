@@ -131,16 +131,21 @@ fn every_field_of_every_document_is_described() {
     assert!(structs.len() > 10, "only {} types serialise", structs.len());
     for item in structs {
         for field in &item.fields {
-            let skipped = field.attrs.iter().any(|attribute| {
-                attribute.path().is_ident("serde")
-                    && attribute
-                        .meta
-                        .require_list()
-                        .is_ok_and(|list| ["skip", "flatten"].contains(&&*list.tokens.to_string()))
-            });
+            let attributes = field.attrs.iter();
+            let options: Vec<String> = attributes
+                .filter(|attribute| attribute.path().is_ident("serde"))
+                .filter_map(|attribute| attribute.meta.require_list().ok())
+                .map(|list| list.tokens.to_string())
+                .collect();
+            let skipped = options
+                .iter()
+                .any(|option| ["skip", "flatten"].contains(&option.as_str()));
+            let renamed = options
+                .iter()
+                .find_map(|option| option.strip_prefix("rename = \"")?.strip_suffix('"'));
             let name = field.ident.as_ref().unwrap().to_string();
             // A keyword that is a field's name.
-            let name = name.trim_start_matches("r#");
+            let name = renamed.unwrap_or_else(|| name.trim_start_matches("r#"));
             assert!(
                 skipped || name == "schema" || described.contains(name),
                 "docs/json.md does not describe {}.{name}",
