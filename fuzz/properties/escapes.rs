@@ -75,7 +75,7 @@ fn written(text: &str) {
         document
     );
     assert!(!shown.contains(is_hidden) && !shown.contains("##["));
-    let place = workflow::Place {
+    let place = workflow::AnnotationPlace {
         file: text,
         line: 1,
         column: 1,

@@ -230,7 +230,7 @@ async fn ask(forge: &Forge, package: &Package, question: u8) -> Result<(), Error
             let blobs = forge.blobs(&[COMMIT.to_owned()]).await?;
             assert!(blobs.iter().all(|blob| blob_id(blob, COMMIT) == COMMIT));
         }
-        11 => drop(forge.ahead("main", &head, "auto/x", true).await?),
+        11 => drop(forge.compare("main", &head, "auto/x", true).await?),
         12 => drop(forge.commit("main").await?),
         13 => drop(forge.poll(7, None).await?),
         14 => {

@@ -104,7 +104,7 @@ pub struct Span {
 
 /// A place in a text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The file that contains the place.
     pub source: SourceText,
     /// The range of bytes.
@@ -116,7 +116,7 @@ pub struct Place {
     pub quoted: bool,
 }
 
-impl Place {
+impl Location {
     /// The 1-based line and the 1-based column in bytes.
     pub fn line_column(&self) -> (usize, usize) {
         let before = &self.source.text.as_bytes()[..self.span.start.min(self.source.text.len())];
@@ -142,13 +142,13 @@ pub struct Error {
     /// The HTTP status of the response that failed.
     pub status: Option<u16>,
     /// The place in a file, if there is one.
-    pub place: Option<Box<Place>>,
+    pub place: Option<Box<Location>>,
     /// Further facts, a line each.
     pub notes: Vec<String>,
     /// The remedy.
     pub help: Option<String>,
     /// Whether the run may have changed something visible before it failed.
-    pub begun: bool,
+    pub may_have_changed: bool,
 }
 
 impl Error {
@@ -168,7 +168,7 @@ impl Error {
             place: None,
             notes: Vec::new(),
             help: None,
-            begun: false,
+            may_have_changed: false,
         }
     }
 
@@ -220,7 +220,7 @@ impl Error {
     pub fn remedy(&self) -> String {
         const BEGUN: &str = "the next run continues from what this run began";
         let help = self.help.clone().unwrap_or_else(|| self.code.help());
-        if self.begun {
+        if self.may_have_changed {
             format!("{help}; {BEGUN}")
         } else {
             help
@@ -253,7 +253,7 @@ impl Error {
 
     /// The same error at a place.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
+    pub fn at(mut self, place: Location) -> Self {
         self.place = Some(Box::new(place));
         self
     }
@@ -287,8 +287,8 @@ impl Errors {
     }
 
     /// Whether the run may have changed something visible before it failed.
-    pub fn begun(&self) -> bool {
-        self.0.iter().any(|error| error.begun)
+    pub fn may_have_changed(&self) -> bool {
+        self.0.iter().any(|error| error.may_have_changed)
     }
 
     /// The class that decides the exit code.

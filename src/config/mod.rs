@@ -62,7 +62,7 @@ pub(crate) use reader::nearest;
 pub(crate) use revision::{OrderPolicy, Revisions};
 pub(crate) use set_path::SetPath;
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};
-pub(crate) use stage::{ElsewhereSet, Operation, SourceRepository, Stage, StageSet};
+pub(crate) use stage::{Operation, OtherRepositorySet, SourceRepository, Stage, StageSet};
 #[cfg(any(test, fuzzing))]
 pub(crate) use template::Placeholders;
 pub(crate) use template::{ABBREVIATIONS, RevisionLength, RevisionTagError, TagTemplate};

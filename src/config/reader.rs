@@ -14,7 +14,7 @@ use super::{
     yaml::{Key, Node, Value},
 };
 use crate::base::{
-    error::{Class, Code, Error, Place, SourceText, Span},
+    error::{Class, Code, Error, Location, SourceText, Span},
     files::Globs,
     untrusted::redacted,
 };
@@ -140,8 +140,8 @@ impl ErrorCollector {
     }
 
     /// A place in this file.
-    pub fn place(&self, span: Span, label: &str) -> Place {
-        Place {
+    pub fn place(&self, span: Span, label: &str) -> Location {
+        Location {
             source: self.source.clone(),
             span,
             label: label.to_owned(),

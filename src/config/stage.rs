@@ -44,8 +44,8 @@ impl Stage {
     /// The set path, with the repository before it if that is another one.
     pub fn item(&self) -> String {
         match &self.set {
-            StageSet::Here(set) => set.to_string(),
-            StageSet::Elsewhere(set) => {
+            StageSet::SameRepository(set) => set.to_string(),
+            StageSet::OtherRepository(set) => {
                 format!("{}:{}", set.repository.as_str(), set.set_path)
             }
         }
@@ -56,13 +56,13 @@ impl Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StageSet {
     /// In the same repository.
-    Here(SetPath),
-    Elsewhere(ElsewhereSet),
+    SameRepository(SetPath),
+    OtherRepository(OtherRepositorySet),
 }
 
 /// A set in another repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ElsewhereSet {
+pub struct OtherRepositorySet {
     pub repository: SourceRepository,
     pub set_path: SetPath,
     /// `None`: the default branch.
@@ -95,7 +95,7 @@ impl KeyType for StageSet {
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
         if let Value::Map(_) = node.value {
             let keys = ElsewhereKeys::read(key, node, problems)?;
-            return Some(Self::Elsewhere(ElsewhereSet {
+            return Some(Self::OtherRepository(OtherRepositorySet {
                 repository: keys.repository,
                 set_path: SetPath::from(keys.config),
                 branch: keys.branch,
@@ -107,7 +107,7 @@ impl KeyType for StageSet {
             problems.report(node.span, "a set cannot be a stage of itself");
             return None;
         }
-        Some(Self::Here(set))
+        Some(Self::SameRepository(set))
     }
 }
 

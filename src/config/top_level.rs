@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     base::{
-        error::{Code, Error, Place, SourceText, Span},
+        error::{Code, Error, Location, SourceText, Span},
         files::{Globs, RelPath},
         untrusted::plain,
     },
@@ -519,8 +519,8 @@ impl Config {
     }
 
     /// A place in the configuration file.
-    pub fn place(&self, span: Span, label: &str) -> Place {
-        Place {
+    pub fn place(&self, span: Span, label: &str) -> Location {
+        Location {
             source: self.source_text.clone(),
             span,
             label: label.to_owned(),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::{
     base::{
-        error::{Code, Error, Place, SourceText, Span},
+        error::{Code, Error, Location, SourceText, Span},
         files::{Files, RelPath},
     },
     config::{
@@ -140,8 +140,8 @@ impl Document {
     }
 }
 
-fn place(source: &SourceText, span: Span) -> Place {
-    Place {
+fn place(source: &SourceText, span: Span) -> Location {
+    Location {
         source: source.clone(),
         span,
         label: String::new(),

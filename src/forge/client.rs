@@ -4,10 +4,10 @@
 //! do, the result for the other one is here.
 
 use super::{
-    Ability, BranchCommit, BranchState, Claim, Comment, Comparison, CreateOutcome, Edit, FileMode,
-    Head, Issue, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewCommit, NewPull,
-    PlannedWrites, Poll, PublishOutcome, Pull, Pulls, Queue, Readiness, Repo, RequiredRights,
-    Right, Settings, Sign, Signing, Status, Target, Token, Tree, gitea::Gitea, github::Github,
+    Ability, BranchCommit, BranchState, Comment, Comparison, CreateOutcome, Edit, FileMode, Head,
+    Issue, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewCommit, NewPull, PlannedWrites,
+    Poll, PublishOutcome, Pull, Pulls, Queue, Readiness, Repo, RequiredRights, Right, RunMark,
+    Settings, Sign, Signing, Status, Target, Token, Tree, gitea::Gitea, github::Github,
 };
 use crate::base::{error::Error, http::ServerTime};
 
@@ -167,7 +167,7 @@ impl Forge {
 
     /// The changes of `branch` since `base`, from its head `base_head`. `exists`: a recent listing
     /// contains the branch.
-    pub(crate) async fn ahead(
+    pub(crate) async fn compare(
         &self,
         base: &str,
         base_head: &Head,
@@ -175,8 +175,8 @@ impl Forge {
         exists: bool,
     ) -> Result<Comparison, Error> {
         match self {
-            Self::Github(github) => github.ahead(base_head, branch).await,
-            Self::Gitea(gitea) => gitea.ahead(base, base_head, branch, exists).await,
+            Self::Github(github) => github.compare(base_head, branch).await,
+            Self::Gitea(gitea) => gitea.compare(base, base_head, branch, exists).await,
         }
     }
 
@@ -397,12 +397,12 @@ impl Forge {
 
     /// Makes a claim, which only one run can; `true` if this run holds it, including by an earlier
     /// attempt of its own.
-    pub(crate) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
+    pub(crate) async fn claim(&self, claim: &RunMark<'_>) -> Result<bool, Error> {
         forward!(self, client => client.claim(claim).await)
     }
 
     /// Deletes a claim of this run.
-    pub(crate) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
+    pub(crate) async fn release(&self, claim: &RunMark<'_>) -> Result<(), Error> {
         forward!(self, client => client.release(claim).await)
     }
 

@@ -21,9 +21,9 @@ use super::{ServerFacts, Token, TokenFacts, fleet::RepositoryName};
 use crate::base::{
     error::{Class, Error},
     http::{
-        Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, Pace, PauseListener,
-        Policy, ServerTime, ServerTimes, SharedDeadline, Stage, StopReason, TlsFailure, Transport,
-        WaitReason, address::host_of, time_of_day,
+        Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, PauseListener, Policy,
+        RequestPacer, ServerTime, ServerTimes, SharedDeadline, Stage, StopReason, TlsFailure,
+        Transport, WaitReason, address::host_of, time_of_day,
     },
     untrusted::Secrets,
 };
@@ -49,7 +49,7 @@ pub(crate) struct Settings {
     /// The total time of the command's requests to forges.
     pub time: SharedDeadline,
     /// Spaces the requests of a process that works on many repositories; `None`: no pauses.
-    pub pace: Option<Pace>,
+    pub pace: Option<RequestPacer>,
     pub facts: TokenFacts,
     pub server: ServerFacts,
     /// Receives the pauses that a server requests.

@@ -33,8 +33,8 @@ pub(crate) use github::{Links, VersionPages};
 pub(crate) use github::{Package, PackageVersion, is_workflow};
 pub(crate) use http::{DEFAULT_DEADLINE, Settings};
 pub(crate) use pull_requests::{
-    BranchCommit, Claim, Comment, CreateOutcome, Edit, Issue, LabelOutcome, Merge, MergeMethod,
-    Mergeable, MergedPull, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness, Transition,
+    BranchCommit, Comment, CreateOutcome, Edit, Issue, LabelOutcome, Merge, MergeMethod, Mergeable,
+    MergedPull, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness, RunMark, Transition,
 };
 pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Sign, Signing};
 pub(crate) use shared::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};

@@ -262,7 +262,7 @@ pub(crate) struct Issue {
 
 /// A mark on the forge that can be made once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Claim<'a> {
+pub(crate) struct RunMark<'a> {
     /// Its name, which git accepts as a part of a reference.
     pub name: &'a str,
     /// The commit that it is about.

@@ -161,7 +161,7 @@ impl Http {
     /// been made.
     pub(super) async fn write(&self, request: &Request) -> Result<Reply, Error> {
         self.send(request).await.map_err(|failure| Error {
-            begun: failure.unsure,
+            may_have_changed: failure.unsure,
             ..failure.error
         })
     }

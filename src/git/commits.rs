@@ -113,7 +113,7 @@ pub(crate) struct Commit {
     /// The lines of the message after the subject that may be trailers of repin.
     pub(crate) trailers: Vec<u8>,
     /// The changes since the first parent, within the pathspecs.
-    pub(crate) changes: Vec<Change>,
+    pub(crate) changes: Vec<ChangedPath>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl CommitInfo {
 
 /// A changed path of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct ChangedPath {
     pub(crate) path: Vec<u8>,
     /// The new content; `None` if the path is no longer a regular file.
     pub(crate) blob: Option<ObjectId>,
@@ -314,7 +314,7 @@ impl<R: BufRead> LogParser<R> {
     }
 
     /// `:OLDMODE NEWMODE OLDID NEWID STATUS`, a NUL, and the path (git-diff, "Raw output format").
-    fn change(&mut self) -> Result<Change, GitError> {
+    fn change(&mut self) -> Result<ChangedPath, GitError> {
         let mut words = self.field()?.split(|byte| *byte == b' ');
         let is_regular = matches!(words.nth(1), Some(b"100644" | b"100755" | b"100664"));
         let id = object_id(words.nth(1).unwrap_or_default())?;
@@ -322,7 +322,7 @@ impl<R: BufRead> LogParser<R> {
         if path.is_empty() || path.len() == MAX_FIELD {
             return Err(malformed("a malformed path"));
         }
-        Ok(Change {
+        Ok(ChangedPath {
             path,
             blob: is_regular.then_some(id),
         })

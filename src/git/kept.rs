@@ -23,7 +23,7 @@ use std::{
 
 use super::{
     Git, GitError, ObjectId, TrackedFile,
-    commits::{self, Change, Commit, Log},
+    commits::{self, ChangedPath, Commit, Log},
     location::Location,
     ls_files::{self, Listing, Tracking},
 };
@@ -178,7 +178,7 @@ pub(super) struct KeptLog {
 
 #[derive(Debug)]
 struct KeptChange {
-    change: Change,
+    change: ChangedPath,
     /// The index of the commit.
     commit: usize,
     /// The position among the changes of the commit.

@@ -143,7 +143,7 @@ impl Mirror {
                 continue;
             };
             if !self.git.missing(&parents(&text))?.is_empty() {
-                lines += &format!("{commit}\n");
+                lines.extend([commit.to_string().as_str(), "\n"]);
             }
         }
         let path = self.directory.join(".git/shallow");

@@ -5,7 +5,7 @@
 //! There is no undo. After an interruption, the package is smaller, and the next run starts from the
 //! beginning.
 
-use super::{Candidate, ImageProtection, Listing, Plan, Progress, Rules, Version, changes};
+use super::{ImageProtection, Listing, Plan, Progress, PrunableVersion, Rules, Version, changes};
 use crate::{
     base::error::{Class, Code, Error},
     oci::{Tag, registry::Deletion},
@@ -72,11 +72,11 @@ pub(crate) enum DeletionEvent<'s> {
     /// The check and deletion of the next version.
     Next,
     /// The version was deleted and can no longer be read.
-    Deleted(&'s Candidate),
+    Deleted(&'s PrunableVersion),
     /// The deletion was requested, but its result is unknown.
-    Unverified(&'s Candidate),
+    Unverified(&'s PrunableVersion),
     /// Another process deleted the version.
-    Skipped(&'s Candidate),
+    Skipped(&'s PrunableVersion),
 }
 
 /// The result of a run.
@@ -85,9 +85,9 @@ pub(crate) struct Applied {
     /// Whether any deletion was requested.
     pub has_started: bool,
     /// The deleted versions in order. Each deletion was verified.
-    pub deleted: Vec<Candidate>,
+    pub deleted: Vec<PrunableVersion>,
     /// The versions that another process deleted in the meantime.
-    pub deleted_elsewhere: Vec<Candidate>,
+    pub deleted_elsewhere: Vec<PrunableVersion>,
     /// The first error.
     pub error: Option<Error>,
     /// The missing protected versions.
@@ -95,7 +95,7 @@ pub(crate) struct Applied {
     /// The missing tags that no deleted version had.
     pub lost_tags: Vec<Tag>,
     /// The versions that may have been deleted.
-    unverified: Vec<Candidate>,
+    unverified: Vec<PrunableVersion>,
 }
 
 /// Deletes the versions of the plan. `on_event` is called for each event as it happens.
@@ -134,7 +134,7 @@ async fn relist(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> 
 }
 
 async fn delete(
-    candidate: &Candidate,
+    candidate: &PrunableVersion,
     package: &impl Package,
     applied: &mut Applied,
     on_event: &mut dyn FnMut(DeletionEvent<'_>),
@@ -221,7 +221,8 @@ async fn verify(
             return;
         }
     };
-    let requested: Vec<Candidate> = applied.deleted.iter().chain(&unverified).cloned().collect();
+    let requested: Vec<PrunableVersion> =
+        applied.deleted.iter().chain(&unverified).cloned().collect();
     let differences = changes::compare(
         run.plan,
         before,
@@ -230,7 +231,8 @@ async fn verify(
         &requested,
         &applied.deleted_elsewhere,
     );
-    let remains = |candidate: &Candidate| differences.remaining.contains(&candidate.version.digest);
+    let remains =
+        |candidate: &PrunableVersion| differences.remaining.contains(&candidate.version.digest);
     for candidate in unverified {
         // Only the response of this deletion was lost.
         if !remains(&candidate) {
@@ -250,7 +252,7 @@ async fn verify(
 }
 
 impl Applied {
-    fn skip(&mut self, candidate: &Candidate, on_event: &mut dyn FnMut(DeletionEvent<'_>)) {
+    fn skip(&mut self, candidate: &PrunableVersion, on_event: &mut dyn FnMut(DeletionEvent<'_>)) {
         on_event(DeletionEvent::Skipped(candidate));
         self.deleted_elsewhere.push(candidate.clone());
     }

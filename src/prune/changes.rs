@@ -7,7 +7,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Candidate, Dangling, ImageProtection, Listing, Plan, Rules, Version, judge::judge_selected,
+    Dangling, ImageProtection, Listing, Plan, PrunableVersion, Rules, Version,
+    judge::judge_selected,
 };
 use crate::{
     base::error::{Class, Code, Error},
@@ -36,7 +37,7 @@ pub(super) fn check_unchanged(
             }
         }
     }
-    for Candidate { version, .. } in plan.order() {
+    for PrunableVersion { version, .. } in plan.order() {
         match versions.get(&version.digest) {
             Some(found) if found.tags == version.tags => {}
             Some(found) => return Err(retagged("version", version, &found.tags)),
@@ -67,7 +68,7 @@ pub(super) fn check_unchanged(
         .iter()
         .map(|candidate| candidate.version.digest)
         .collect();
-    for Candidate { version, .. } in plan.order() {
+    for PrunableVersion { version, .. } in plan.order() {
         let digest = version.digest;
         if versions.contains_key(&digest) && !candidates.contains(&digest) {
             let reason = verdict
@@ -144,8 +145,8 @@ pub(super) fn compare(
     before: &Listing,
     after: &Listing,
     rules: &Rules<'_>,
-    requested: &[Candidate],
-    deleted_elsewhere: &[Candidate],
+    requested: &[PrunableVersion],
+    deleted_elsewhere: &[PrunableVersion],
 ) -> Differences {
     let versions = by_digest(after);
     let tags = by_tag(after);
@@ -181,7 +182,7 @@ pub(super) fn compare(
         }
     }
     let needed = entries(after);
-    for Candidate { version, .. } in requested {
+    for PrunableVersion { version, .. } in requested {
         match versions.get(&version.digest) {
             // A version that was pushed again has a new ID.
             Some(found) if found.id == version.id => {

@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     core::{
         history::{CommitConfig, History, commit_config},
-        pins::{self, Found, ImageNames, MentionFinder},
+        pins::{self, FoundPins, ImageNames, MentionFinder},
     },
     git::{self, Git, ObjectId},
     oci::{TagPattern, registry::Mapping},
@@ -263,7 +263,7 @@ fn check_complete_clone(git: &Git) -> Result<(), Error> {
 }
 
 /// Refuses a wrong number of pins, because a missing pin may be in a file that is not scanned.
-fn check_counts(config: &Config, found: &Found) -> Result<(), Error> {
+fn check_counts(config: &Config, found: &FoundPins) -> Result<(), Error> {
     let wrong: Vec<_> = config
         .images
         .iter()
@@ -285,7 +285,7 @@ fn check_counts(config: &Config, found: &Found) -> Result<(), Error> {
 
 /// Refuses an ambiguous entry, because its pin is unknown. At the heads of branches, its digest is
 /// protected as text.
-fn check_refused(found: &Found) -> Result<(), Error> {
+fn check_refused(found: &FoundPins) -> Result<(), Error> {
     let Some(refused) = found.refused.first() else {
         return Ok(());
     };
@@ -337,7 +337,7 @@ impl PinReader<'_> {
         files: &dyn Files,
         config: &Config,
         location: &str,
-    ) -> Result<Found, Error> {
+    ) -> Result<FoundPins, Error> {
         let found = pins::find(files, config)?;
         if let Some((path, hazard)) = found
             .hazards

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Candidate, ImageProtection, KeepReason, Listing, PackageVerdict, Protected, TagReason, Version,
-    Warning, listing,
+    ImageProtection, KeepReason, Listing, PackageVerdict, Protected, PrunableVersion, TagReason,
+    Version, Warning, listing,
 };
 use crate::{
     base::{
@@ -157,7 +157,7 @@ pub(super) fn judge_selected(
                 };
                 let age = now.duration_since(created).unwrap_or_default();
                 if rules.is_old(age) {
-                    candidates.insert(index, Candidate::new(version, created, age));
+                    candidates.insert(index, PrunableVersion::new(version, created, age));
                 } else {
                     young += 1;
                 }

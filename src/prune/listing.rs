@@ -242,7 +242,7 @@ pub(crate) struct PackageVerdict {
     /// The number of versions.
     pub listed: usize,
     /// The versions that may be deleted, oldest first. Only a [`super::Plan`] is applied.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<PrunableVersion>,
     /// The protected versions, in the order of the listing.
     pub protected: Vec<Protected>,
     /// The number of pending versions that another tag protects.
@@ -333,7 +333,7 @@ impl fmt::Display for KeepReason {
 
 /// A version that may be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Candidate {
+pub(crate) struct PrunableVersion {
     pub version: Version,
     /// The creation date.
     pub created: SystemTime,
@@ -341,7 +341,7 @@ pub(crate) struct Candidate {
     pub reason: String,
 }
 
-impl Candidate {
+impl PrunableVersion {
     pub(super) fn new(version: &Version, created: SystemTime, age: Duration) -> Self {
         let tags = if version.tags.is_empty() {
             "untagged"
@@ -381,7 +381,7 @@ pub(crate) struct Warning {
 /// The approved deletions, which only [`PackageVerdict::approve`] creates.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    order: Vec<Candidate>,
+    order: Vec<PrunableVersion>,
     keep: Vec<Version>,
 }
 
@@ -405,7 +405,10 @@ impl PackageVerdict {
 
 /// Orders indexes before their entries, and versions before their signatures. If a
 /// run stops early, every remaining version has its entries and signatures.
-fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>, Error> {
+fn ordered(
+    candidates: &[PrunableVersion],
+    listing: &Listing,
+) -> Result<Vec<PrunableVersion>, Error> {
     let edges = edges(candidates, listing);
     let mut ranks = vec![0_usize; candidates.len()];
     let mut is_stable = false;
@@ -437,10 +440,10 @@ fn ordered(candidates: &[Candidate], listing: &Listing) -> Result<Vec<Candidate>
 }
 
 /// The pairs of candidates, by index, where the first must be deleted before the second.
-fn edges(candidates: &[Candidate], listing: &Listing) -> Vec<(usize, usize)> {
+fn edges(candidates: &[PrunableVersion], listing: &Listing) -> Vec<(usize, usize)> {
     let mut indexes: HashMap<Digest, usize> = HashMap::new();
     let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
-    for (index, Candidate { version, .. }) in candidates.iter().enumerate() {
+    for (index, PrunableVersion { version, .. }) in candidates.iter().enumerate() {
         indexes.insert(version.digest, index);
         let node = listing.nodes.get(&version.digest);
         let subject = node.and_then(|node| node.subject);
@@ -469,7 +472,7 @@ fn edges(candidates: &[Candidate], listing: &Listing) -> Vec<(usize, usize)> {
 
 impl Plan {
     /// The versions to delete, in this order.
-    pub(crate) fn order(&self) -> &[Candidate] {
+    pub(crate) fn order(&self) -> &[PrunableVersion] {
         &self.order
     }
 

@@ -26,7 +26,7 @@ pub(crate) use guards::{
 };
 pub(crate) use judge::{Rules, is_eligible, judge};
 pub(crate) use listing::{
-    Candidate, Child, Dangling, KeepReason, Listing, Node, PackageVerdict, Plan, Progress,
-    Protected, TagReason, Version, Warning,
+    Child, Dangling, KeepReason, Listing, Node, PackageVerdict, Plan, Progress, Protected,
+    PrunableVersion, TagReason, Version, Warning,
 };
 pub(crate) use protection::{DigestUse, ImageProtection, Place, ProtectionSet, TagUse};

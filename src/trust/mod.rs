@@ -26,7 +26,7 @@ pub(crate) use rules::{
     CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner, SignedSubject,
     Signer, SignerIdentity, Since, SubjectName, Triggers, Verify,
 };
-pub(crate) use search::{Candidate, SearchExtent, SearchResult, search, search_predicates};
+pub(crate) use search::{JudgedSignature, SearchExtent, SearchResult, search, search_predicates};
 #[cfg(any(test, fuzzing))]
 pub(crate) use {bundle::CosignLayer, policy::Attachment};
 

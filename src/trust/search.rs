@@ -39,7 +39,7 @@ pub(crate) enum SearchExtent {
 /// The candidates of a digest.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SearchResult {
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<JudgedSignature>,
     /// The errors of failed requests.
     pub faults: Vec<Error>,
     /// The number of candidates beyond the maximum.
@@ -47,7 +47,7 @@ pub(crate) struct SearchResult {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Candidate {
+pub(crate) struct JudgedSignature {
     /// The digest of the bundle or the payload.
     pub blob: Digest,
     pub verdict: Verdict,
@@ -89,9 +89,12 @@ impl SearchResult {
     /// Whether every required kind is proven.
     fn meets(&self, policy: &Policy<'_>) -> bool {
         policy.verify.require.iter().all(|kind| {
-            self.candidates.iter().any(|Candidate { verdict, .. }| {
-                verdict.kind == Some(*kind) && matches!(verdict.result, PolicyResult::Satisfied(_))
-            })
+            self.candidates
+                .iter()
+                .any(|JudgedSignature { verdict, .. }| {
+                    verdict.kind == Some(*kind)
+                        && matches!(verdict.result, PolicyResult::Satisfied(_))
+                })
         })
     }
 }
@@ -187,8 +190,8 @@ impl Search<'_> {
         Ok(layers)
     }
 
-    fn candidate(&self, blob: Digest, attachment: &Attachment) -> Candidate {
-        Candidate {
+    fn candidate(&self, blob: Digest, attachment: &Attachment) -> JudgedSignature {
+        JudgedSignature {
             blob,
             verdict: self.policy.evaluate(attachment, self.subject),
         }

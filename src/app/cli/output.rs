@@ -37,7 +37,7 @@ use crate::{
         error::{Class, Code, Error, Errors},
         untrusted::{
             self, block, plain,
-            workflow::{self, Commands, Place},
+            workflow::{self, AnnotationPlace, Commands},
         },
     },
     config::{Config, SetPath},
@@ -338,7 +338,7 @@ impl Output {
                     let row = ErrorRow::of(&error);
                     let place = match (&row.file, row.line, row.column) {
                         (Some(file), Some(line), Some(column)) => {
-                            Some(Place { file, line, column })
+                            Some(AnnotationPlace { file, line, column })
                         }
                         _ => None,
                     };

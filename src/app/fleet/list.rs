@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    base::error::{Code, Error, Place, SourceText, Span},
+    base::error::{Code, Error, Location, SourceText, Span},
     config::is_owner_name,
     forge::fleet::RepositoryName,
     git::check_branch,
@@ -101,7 +101,7 @@ impl FleetList {
                 }
                 Err(message) => message,
             };
-            problems.push(Error::input(Code::FLEET_LIST, message).at(Place {
+            problems.push(Error::input(Code::FLEET_LIST, message).at(Location {
                 source: source.clone(),
                 span,
                 label: String::new(),

@@ -41,7 +41,7 @@ const POLICY: [&str; 3] = ["verify", "inventory", "smoke"];
 
 /// A repository of a fleet.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Member<'m> {
+pub(crate) struct MemberBase<'m> {
     /// `owner/name`, as in the list.
     pub repository: &'m str,
     /// The target branch of its pull request.
@@ -75,7 +75,7 @@ pub(crate) enum MemberRefusal {
 pub(crate) fn member_config(
     fleet: &Config,
     own: Config,
-    member: Member<'_>,
+    member: MemberBase<'_>,
 ) -> Result<MemberConfig, MemberRefusal> {
     let mut refused: Vec<Error> = other_base(&own, member).into_iter().collect();
     let policy = own_policy(&own);
@@ -97,7 +97,7 @@ pub(crate) fn member_config(
 }
 
 /// The fleet's configuration with the repository's pins and pull request.
-fn merged(fleet: &Config, own: Config, member: Member<'_>) -> Config {
+fn merged(fleet: &Config, own: Config, member: MemberBase<'_>) -> Config {
     let images = own.images.into_iter().map(|image| {
         let mut ours = fleet.images.iter();
         Image {
@@ -221,7 +221,7 @@ fn ignored_keys(own: &Config) -> Vec<String> {
     keys
 }
 
-fn policy_refused(member: Member<'_>, key: &str) -> Error {
+fn policy_refused(member: MemberBase<'_>, key: &str) -> Error {
     let message = format!(
         "{} has `{key}` in its own repin.yaml, which a fleet does not check",
         member.repository
@@ -229,7 +229,7 @@ fn policy_refused(member: Member<'_>, key: &str) -> Error {
     Error::failed(Code::FLEET_REFUSED, message)
 }
 
-fn other_base(own: &Config, member: Member<'_>) -> Option<Error> {
+fn other_base(own: &Config, member: MemberBase<'_>) -> Option<Error> {
     let base = own.forge.as_ref()?.base.as_deref()?;
     if base == member.base {
         return None;
@@ -342,7 +342,7 @@ promote: { branch: 'pins/{revision}', title: 'pins: {revision}' }
         config::example(text)
     }
 
-    const MEMBER: Member<'_> = Member {
+    const MEMBER: MemberBase<'_> = MemberBase {
         repository: "acme/web",
         base: "main",
     };

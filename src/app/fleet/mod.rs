@@ -10,7 +10,9 @@ mod report_line;
 mod report_table;
 
 pub(crate) use list::{FleetList, ListEntry, shard_of};
-pub(crate) use member_config::{Member, MemberConfig, MemberRefusal, config_sha256, member_config};
+pub(crate) use member_config::{
+    MemberBase, MemberConfig, MemberRefusal, config_sha256, member_config,
+};
 pub(crate) use report::{
     CloseDocument, CloseRow, ClosedPull, FleetDocument, Merger, close_summary, close_table,
 };

@@ -243,7 +243,7 @@ pub(super) async fn changed_on_both_sides(
         return Ok(Vec::new());
     };
     let ahead = forge
-        .ahead(&pull.base, &base, &pull.head, false)
+        .compare(&pull.base, &base, &pull.head, false)
         .await?
         .related();
     let Some(ahead) = ahead else {

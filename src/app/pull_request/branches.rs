@@ -112,7 +112,7 @@ pub(crate) async fn compare(
     let Some(to) = forge.branch(between.to).await? else {
         return Ok(Compared::NoBranch(between.to.to_owned()));
     };
-    let ahead = match forge.ahead(between.to, &to, between.from, false).await? {
+    let ahead = match forge.compare(between.to, &to, between.from, false).await? {
         Comparison::Absent => return Ok(Compared::NoBranch(between.from.to_owned())),
         Comparison::Unrelated(_) => {
             let what = format!(
@@ -237,7 +237,7 @@ pub(crate) async fn promote(
             "{} moved during the run: run the command again",
             between.from
         ))),
-        () => Some(merging::arm(forge, &pull, &configured.gates).await?),
+        () => Some(merging::enable_auto_merge(forge, &pull, &configured.gates).await?),
     };
     Ok(OpenedPromotion {
         pull,

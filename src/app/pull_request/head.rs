@@ -134,7 +134,7 @@ impl ApprovedSet<'_> {
             return Ok(HeadVerdict::Lagging);
         };
         let compared = forge
-            .ahead(&pull.base, &base, &pull.head, pull.head_exists)
+            .compare(&pull.base, &base, &pull.head, pull.head_exists)
             .await?;
         let ahead = match compared {
             Comparison::Absent => return Ok(HeadVerdict::Lagging),
@@ -352,7 +352,7 @@ impl Sides {
             } else if head == base {
                 head.cloned()
             } else {
-                let of = |found: &pins::Found| {
+                let of = |found: &pins::FoundPins| {
                     let relative = below(set.prefix, &path);
                     let pins = found.pins().iter();
                     let here = pins.filter(|pin| relative.as_ref() == Some(&*pin.file));

@@ -24,8 +24,8 @@ use crate::{
         untrusted::plain,
     },
     forge::{
-        Ability, Claim, Comparison, Forge, Gate, GateState, Merge, PlannedWrites, Pull, PullState,
-        Readiness, Repo, judge, read_gates,
+        Ability, Comparison, Forge, Gate, GateState, Merge, PlannedWrites, Pull, PullState,
+        Readiness, Repo, RunMark, judge, read_gates,
     },
     git::check_branch,
     oci::Digest,
@@ -36,7 +36,11 @@ const ROUNDS: u32 = 4;
 
 /// Schedules the merge of an open pull request at its head, or merges it at once if every gate passed.
 /// `gates`: contexts that must pass in addition to those that the branch requires.
-pub(crate) async fn arm(forge: &Forge, pull: &Pull, gates: &[String]) -> Result<Merge, Error> {
+pub(crate) async fn enable_auto_merge(
+    forge: &Forge,
+    pull: &Pull,
+    gates: &[String],
+) -> Result<Merge, Error> {
     let known = forge.required_contexts(&pull.base).await?;
     let held = known.clone().unwrap_or_default();
     let own: Vec<String> = gates
@@ -156,8 +160,12 @@ pub(crate) async fn schedule(
 ) -> Result<MergeAttempt, Error> {
     match permission.verify(forge, pull).await? {
         HeadVerdict::Lagging => Ok(MergeAttempt::Lagging),
-        HeadVerdict::Refused(error) => Ok(MergeAttempt::Refused(disarm(forge, pull, error).await)),
-        HeadVerdict::Verified => arm(forge, pull, gates).await.map(MergeAttempt::Merge),
+        HeadVerdict::Refused(error) => Ok(MergeAttempt::Refused(
+            disable_auto_merge(forge, pull, error).await,
+        )),
+        HeadVerdict::Verified => enable_auto_merge(forge, pull, gates)
+            .await
+            .map(MergeAttempt::Merge),
     }
 }
 
@@ -169,13 +177,13 @@ pub(crate) async fn refusal(
     permission: &Permission<'_>,
 ) -> Result<Option<Error>, Error> {
     match permission.verify(forge, pull).await? {
-        HeadVerdict::Refused(error) => Ok(Some(disarm(forge, pull, error).await)),
+        HeadVerdict::Refused(error) => Ok(Some(disable_auto_merge(forge, pull, error).await)),
         HeadVerdict::Verified | HeadVerdict::Lagging => Ok(None),
     }
 }
 
 /// Cancels the scheduled merge of a pull request, and adds this to the error with the reason.
-pub(crate) async fn disarm(forge: &Forge, pull: &Pull, error: Error) -> Error {
+pub(crate) async fn disable_auto_merge(forge: &Forge, pull: &Pull, error: Error) -> Error {
     let result = match forge.cancel_merge(pull).await {
         Ok(true) => format!("the scheduled merge of #{} was canceled", pull.number),
         Ok(false) => return error,
@@ -266,7 +274,7 @@ pub(crate) async fn once(
     word: &str,
 ) -> Result<bool, Error> {
     let name = format!("dispatched/pull-{}/{}", pull.number, ref_part(workflow));
-    let claim = Claim {
+    let claim = RunMark {
         name: &name,
         commit,
         base: &pull.base,
@@ -286,7 +294,7 @@ pub(crate) async fn once(
     match forge.dispatch(workflow, &pull.base).await {
         Ok(()) => Ok(true),
         // It is unknown whether the workflow was started.
-        Err(error) if error.begun => Err(by_hand(error, workflow)),
+        Err(error) if error.may_have_changed => Err(by_hand(error, workflow)),
         Err(error) => match forge.release(&claim).await {
             Ok(()) => Err(error),
             Err(second) => {
@@ -308,7 +316,7 @@ fn by_hand(error: Error, workflow: &str) -> Error {
     );
     // The next run does not continue from here.
     Error {
-        begun: false,
+        may_have_changed: false,
         ..error.help(hint)
     }
 }
@@ -335,7 +343,7 @@ pub(crate) async fn permits(
     let compared = match &base {
         Some(base) => {
             let exists = pull.head_exists;
-            forge.ahead(&pull.base, base, &pull.head, exists).await?
+            forge.compare(&pull.base, base, &pull.head, exists).await?
         }
         None => Comparison::Absent,
     };

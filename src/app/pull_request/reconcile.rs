@@ -27,7 +27,7 @@ const ROUNDS: u32 = 8;
 
 /// Other revisions of the same set.
 #[async_trait(?Send)]
-pub(crate) trait Rivals {
+pub(crate) trait CompetingRevisions {
     /// Whether the configuration, or the configuration of a former path, gives this branch to the pull
     /// request with a marker.
     fn has_branch(&self, marker: &Marker, branch: &str) -> bool;
@@ -69,7 +69,7 @@ pub(crate) struct Proposal<'a> {
     pub state: Readiness,
     /// Whether to reopen a pull request that a person closed.
     pub reopen: bool,
-    pub rivals: &'a dyn Rivals,
+    pub rivals: &'a dyn CompetingRevisions,
     /// Close the pull requests of older revisions.
     pub supersede: bool,
     /// Decides whether a commit on the branch changes pins and nothing else.
@@ -85,7 +85,7 @@ pub(crate) enum Outcome {
     /// The base branch moved, so the plan is outdated.
     BaseMoved {
         /// Whether a visible change may have been made.
-        begun: bool,
+        may_have_changed: bool,
     },
 }
 
@@ -95,7 +95,7 @@ pub(crate) struct PullRequestResult {
     pub number: u64,
     /// The URL of its web page.
     pub url: String,
-    pub change: Change,
+    pub change: PullRequestAction,
     /// The numbers of the older pull requests that were closed.
     pub superseded: Vec<u64>,
     /// Failures that only warn.
@@ -106,7 +106,7 @@ pub(crate) struct PullRequestResult {
 
 words! {
     /// The action taken on a pull request.
-    pub(crate) enum Change {
+    pub(crate) enum PullRequestAction {
         /// It was opened.
         Created = "created",
         /// It existed and was changed.
@@ -124,8 +124,8 @@ struct Reconcile<'a> {
     files: Vec<NewFile>,
     permitted: OnceCell<()>,
     /// Whether a visible change may have been made.
-    begun: bool,
-    change: Change,
+    may_have_changed: bool,
+    change: PullRequestAction,
     /// The state of the branch when the forge last refused to write it.
     refused: Option<BranchState>,
 }
@@ -153,12 +153,12 @@ pub(crate) async fn open(
         proposal,
         files,
         permitted: OnceCell::new(),
-        begun: false,
-        change: Change::Unchanged,
+        may_have_changed: false,
+        change: PullRequestAction::Unchanged,
         refused: None,
     };
     work.rounds().await.map_err(|error| Error {
-        begun: work.begun,
+        may_have_changed: work.may_have_changed,
         ..error
     })
 }
@@ -169,7 +169,11 @@ impl Reconcile<'_> {
         for round in 1..=ROUNDS {
             let (step, before) = self.round(round).await?;
             match step {
-                Step::BaseMoved => return Ok(Outcome::BaseMoved { begun: self.begun }),
+                Step::BaseMoved => {
+                    return Ok(Outcome::BaseMoved {
+                        may_have_changed: self.may_have_changed,
+                    });
+                }
                 Step::Again(reason) => last_reason = reason,
                 Step::Settled(pull) if self.stays_open(&pull).await? => {
                     let pull = self.remove_notice(pull).await?;
@@ -194,7 +198,7 @@ impl Reconcile<'_> {
     /// Whether the forge does not close the pull request with a delay, because this run or an earlier one
     /// deleted its branch.
     async fn stays_open(&self, pull: &Pull) -> Result<bool, Error> {
-        let interrupted = !self.begun && is_moving(pull);
+        let interrupted = !self.may_have_changed && is_moving(pull);
         self.forge.stays_open(pull, interrupted).await
     }
 
@@ -219,7 +223,7 @@ impl Reconcile<'_> {
         result: &mut PullRequestResult,
     ) -> Result<(), Error> {
         let open = match &before {
-            PullsBefore::Listed(open) if self.change != Change::Created => open.clone(),
+            PullsBefore::Listed(open) if self.change != PullRequestAction::Created => open.clone(),
             // Another run may have opened one at the same time, for this revision or another.
             _ => self.forge.pulls(Pulls::Open).await?,
         };
@@ -229,7 +233,7 @@ impl Reconcile<'_> {
         result.change = self.change;
         self.yield_to_newer(&pull, &before, &open).await?;
         self.label(&pull, &mut result.warnings).await?;
-        self.make_state(&pull).await?;
+        self.set_draft(&pull).await?;
         result.change = self.change;
         self.supersede(&pull, &open, result).await
     }
@@ -240,14 +244,14 @@ impl Reconcile<'_> {
             .iter()
             .any(|pull| pull.own && pull.head == proposal.branch && pull.head_exists);
         let ahead = match forge
-            .ahead(&self.base.branch, &self.base.head, proposal.branch, exists)
+            .compare(&self.base.branch, &self.base.head, proposal.branch, exists)
             .await?
         {
             Comparison::Absent => None,
             Comparison::Related(ahead) => Some(ahead),
             Comparison::Unrelated(head) => {
                 let error = origin::unrelated(self.branch_subject(), &head, &self.base.branch);
-                return Err(self.disarm(open, error).await);
+                return Err(self.disable_auto_merge(open, error).await);
             }
         };
         if let Some(ahead) = &ahead {
@@ -300,7 +304,7 @@ impl Reconcile<'_> {
         if let Some(other) = self.other_set(ahead, open) {
             // The scheduled merge would include the commit of the other set.
             let error = self.other_set_error(&other);
-            return Err(self.disarm(open, error).await);
+            return Err(self.disable_auto_merge(open, error).await);
         }
         let files = &self.files;
         // A listed path with the content of the base may have another mode.
@@ -313,11 +317,11 @@ impl Reconcile<'_> {
         } else {
             foreign.error(self.branch_subject())
         };
-        Err(self.disarm(open, error).await)
+        Err(self.disable_auto_merge(open, error).await)
     }
 
     /// Cancels the scheduled merge of the branch's pull request, and reports this in `error`.
-    async fn disarm(&mut self, open: &[Pull], error: Error) -> Error {
+    async fn disable_auto_merge(&mut self, open: &[Pull], error: Error) -> Error {
         let armed = |pull: &&Pull| {
             self.proposal.auto_merge
                 && pull.own
@@ -325,7 +329,7 @@ impl Reconcile<'_> {
                 && self.is_marked(pull)
         };
         match open.iter().find(armed) {
-            Some(pull) => merging::disarm(self.forge, pull, error).await,
+            Some(pull) => merging::disable_auto_merge(self.forge, pull, error).await,
             None => error,
         }
     }
@@ -423,14 +427,17 @@ impl Reconcile<'_> {
 
     /// Records that the pull request changed; one that this run opened remains `created`.
     fn updated(&mut self) {
-        if self.change != Change::Created {
-            self.change = Change::Updated;
+        if self.change != PullRequestAction::Created {
+            self.change = PullRequestAction::Updated;
         }
     }
 
     /// Records the outcome of a change; a refused request changed nothing.
     fn record<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        self.begun |= result.as_ref().err().is_none_or(|error| error.begun);
+        self.may_have_changed |= result
+            .as_ref()
+            .err()
+            .is_none_or(|error| error.may_have_changed);
         result
     }
 
@@ -484,19 +491,19 @@ impl Reconcile<'_> {
             .publish(&commit, self.proposal.branch, old_state)
             .await;
         // A branch that was deleted to be recreated is a change, even if its commit is refused.
-        self.begun |= self.forge.has_recreated(self.proposal.branch);
+        self.may_have_changed |= self.forge.has_recreated(self.proposal.branch);
         if let Err(error) = &published {
-            self.begun |= error.begun;
+            self.may_have_changed |= error.may_have_changed;
         }
         match published? {
             PublishOutcome::BaseMoved => return Ok(Step::BaseMoved),
             PublishOutcome::OnMovedBase => {
-                self.begun = true;
+                self.may_have_changed = true;
                 return Ok(Step::BaseMoved);
             }
             PublishOutcome::Raced(reason) => return Ok(Step::Again(reason)),
             PublishOutcome::Unsure(reason) => {
-                self.begun = true;
+                self.may_have_changed = true;
                 return Ok(Step::Again(reason));
             }
             // A refusal is a race only if the branch moved.
@@ -507,7 +514,7 @@ impl Reconcile<'_> {
                 self.refused = Some(old_state.clone());
                 return Ok(Step::Again(error.message));
             }
-            PublishOutcome::Done(_) => self.begun = true,
+            PublishOutcome::Done(_) => self.may_have_changed = true,
         }
         match found {
             OwnPullRequest::Open(pull) => Ok(Step::Settled(pull)),
@@ -534,13 +541,13 @@ impl Reconcile<'_> {
         };
         let created = self.forge.create_pull(&new).await;
         if let Err(error) = &created {
-            self.begun |= error.begun;
+            self.may_have_changed |= error.may_have_changed;
         }
         let created = created?;
         if matches!(created, CreateOutcome::New(_) | CreateOutcome::Unsure(_)) {
-            self.begun = true;
+            self.may_have_changed = true;
             // After a lost response, the pull request that is found counts as opened by this run.
-            self.change = Change::Created;
+            self.change = PullRequestAction::Created;
         }
         Ok(match created {
             CreateOutcome::New(pull) => {
@@ -574,7 +581,7 @@ impl Reconcile<'_> {
     }
 
     /// Changes between draft and ready.
-    async fn make_state(&mut self, pull: &Pull) -> Result<(), Error> {
+    async fn set_draft(&mut self, pull: &Pull) -> Result<(), Error> {
         if pull.readiness != self.proposal.state {
             self.permit().await?;
             self.forge.set_state(pull, self.proposal.state).await?;

@@ -18,7 +18,7 @@ use crate::{
 
 /// The intervals and the time limit of the polls.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct PollSchedule {
     /// The first pause; each further one is half as long again.
     pub first: Duration,
     /// The longest pause.
@@ -30,7 +30,7 @@ pub(crate) struct Pace {
     pub unclear: Duration,
 }
 
-impl Pace {
+impl PollSchedule {
     /// The pauses of the documentation.
     pub(crate) fn until(limit: Duration) -> Self {
         Self {
@@ -57,7 +57,7 @@ pub(crate) struct WaitTarget<'a> {
     /// The pull request's number.
     pub number: u64,
     /// The intervals and the time limit.
-    pub pace: Pace,
+    pub pace: PollSchedule,
     /// How its merge is scheduled; `None` if it is not scheduled.
     pub schedule: Option<MergeSchedule<'a>>,
     /// Receives progress messages.
@@ -429,7 +429,7 @@ impl Waiting {
         }
         // The files of a commit never change, so a head is verified once.
         let attempt = if self.verified.as_ref() == Some(&pull.head_commit) {
-            let merge = merging::arm(forge, pull, schedule.gates).await;
+            let merge = merging::enable_auto_merge(forge, pull, schedule.gates).await;
             merge.map(MergeAttempt::Merge)
         } else {
             merging::schedule(forge, pull, schedule.gates, &schedule.permission).await

@@ -78,7 +78,7 @@ pub(crate) struct TemplateContext {
     /// The labels of the currently pinned images, by image.
     pub current_labels: Labels,
     /// The sets that a rollback undoes, newest first.
-    pub undone: Vec<Undone>,
+    pub undone: Vec<UndoneSet>,
     /// The stages in which a promoted set was current.
     pub stages: Vec<StageRow>,
     /// The optional checks of images that are not configured.
@@ -144,7 +144,7 @@ pub(crate) type Labels = BTreeMap<String, BTreeMap<String, Option<String>>>;
 
 /// A set that a rollback undoes.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Undone {
+pub(crate) struct UndoneSet {
     pub revision: Option<String>,
     /// The short id of the commit that made the set current.
     pub commit: String,
@@ -153,7 +153,7 @@ pub(crate) struct Undone {
     pub subject: String,
 }
 
-impl Undone {
+impl UndoneSet {
     pub(crate) fn new(entry: &HistoryEntry) -> Self {
         let revision = entry.revision.as_ref().map(ToString::to_string);
         Self {

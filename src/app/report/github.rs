@@ -9,13 +9,13 @@ use crate::{
         text::counted,
         untrusted::{
             markdown,
-            workflow::{Commands, Level, Place},
+            workflow::{AnnotationPlace, Commands, Level},
         },
     },
     config::Config,
     core::{
         checks::{Check, Status},
-        pins::Found,
+        pins::FoundPins,
     },
 };
 
@@ -119,7 +119,7 @@ fn annotate(out: &mut Commands, level: Level, cause: &Cause<'_>, config: &Config
         (None, Some(location)) => (file(&location.file), location.line, location.column),
         (None, None) => return out.annotate(level, &title(cause), &message, None),
     };
-    let place = Place {
+    let place = AnnotationPlace {
         file: &file,
         line,
         column,
@@ -140,7 +140,7 @@ pub(crate) fn with_help(message: &str, help: Option<&str>) -> String {
 pub(crate) fn summary(
     title: &str,
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     checks: &[Check],
     outages: &[Error],
 ) -> String {

@@ -24,7 +24,7 @@ use crate::{
         changes::Changes,
         checks::{Check, ResolvedImage, VerifiedRow},
         history::HistoryEntry,
-        pins::{Found, Located, Pin},
+        pins::{FoundPins, Located, Pin},
     },
     oci::{Digest, Repository, Tag},
 };
@@ -177,7 +177,7 @@ pub(crate) struct ScanImage {
 #[derive(Debug)]
 pub(crate) struct ScanPins<'f> {
     config: &'f Config,
-    found: &'f Found,
+    found: &'f FoundPins,
 }
 
 #[derive(Debug, Serialize)]
@@ -399,7 +399,7 @@ impl ErrorRow {
 
 impl PlaceRow {
     /// A row for each place, with the number of the image's pins in it.
-    pub(crate) fn all(config: &Config, found: &Found, image: usize) -> Vec<Self> {
+    pub(crate) fn all(config: &Config, found: &FoundPins, image: usize) -> Vec<Self> {
         let mut rows: Vec<_> = config
             .places
             .iter()
@@ -418,7 +418,7 @@ impl PlaceRow {
 }
 
 impl<'f> ScanDocument<'f> {
-    pub(crate) fn new(config: &'f Config, found: &'f Found) -> Self {
+    pub(crate) fn new(config: &'f Config, found: &'f FoundPins) -> Self {
         let name = |image: usize| config.images[image].name.clone();
         let place = |place: usize| config.places[place].name.clone();
         let images = config

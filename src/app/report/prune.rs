@@ -13,7 +13,7 @@ use crate::{
     },
     config::Image,
     oci::{Digest, date},
-    prune::{Candidate, PackageVerdict, Version, Warning, apply::Applied},
+    prune::{PackageVerdict, PrunableVersion, Version, Warning, apply::Applied},
 };
 
 /// The number of candidates or protected versions that are listed; the others are counted.
@@ -152,7 +152,7 @@ impl PruneWarning {
 }
 
 impl PruneRow {
-    fn new(candidate: &Candidate) -> Self {
+    fn new(candidate: &PrunableVersion) -> Self {
         Self {
             digest: candidate.version.digest,
             tags: tags(&candidate.version),
@@ -168,7 +168,7 @@ pub(crate) fn warnings(image: &ImageOutcome) -> &[Warning] {
     verdict.map_or(&[][..], |verdict| &verdict.warnings)
 }
 
-fn deleted(image: &ImageOutcome) -> &[Candidate] {
+fn deleted(image: &ImageOutcome) -> &[PrunableVersion] {
     let applied = image.applied.as_ref();
     applied.map_or(&[][..], |applied| &applied.deleted)
 }
@@ -178,7 +178,7 @@ fn tags(version: &Version) -> Vec<String> {
 }
 
 /// The candidates to list: all of a plan, or the first ones of a refusal.
-fn listed_candidates(image: &ImageOutcome) -> &[Candidate] {
+fn listed_candidates(image: &ImageOutcome) -> &[PrunableVersion] {
     let Some(verdict) = &image.verdict else {
         return &[];
     };
@@ -191,7 +191,7 @@ fn listed_candidates(image: &ImageOutcome) -> &[Candidate] {
 }
 
 /// The information that undoes a deletion, on one line.
-pub(crate) fn deletion(image: &ImageOutcome, candidate: &Candidate) -> String {
+pub(crate) fn deletion(image: &ImageOutcome, candidate: &PrunableVersion) -> String {
     let ImageOutcome {
         name, repository, ..
     } = image;

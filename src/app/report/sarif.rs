@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     core::{
         checks::{Check, FileLocation, Status},
-        pins::Found,
+        pins::FoundPins,
     },
 };
 
@@ -83,7 +83,7 @@ impl Findings {
     }
 
     /// Every pin, and the checks about malformed pins and unreadable files.
-    pub(crate) fn of_scan(config: &Config, found: &Found, checks: &[Check]) -> Self {
+    pub(crate) fn of_scan(config: &Config, found: &FoundPins, checks: &[Check]) -> Self {
         let codes = [Code::PIN_UNSUPPORTED, Code::FILE_UNSAFE];
         let mut checks = checks.to_vec();
         checks.retain(|check| codes.contains(&check.code));

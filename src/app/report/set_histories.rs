@@ -77,8 +77,8 @@ impl SetColumn {
             set: config.set_path.clone(),
             stages: stages
                 .filter_map(|stage| match &stage.set {
-                    StageSet::Here(set) => Some(set.clone()),
-                    StageSet::Elsewhere(_) => None,
+                    StageSet::SameRepository(set) => Some(set.clone()),
+                    StageSet::OtherRepository(_) => None,
                 })
                 .collect(),
             cells,

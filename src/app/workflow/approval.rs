@@ -34,7 +34,7 @@ use crate::{
 use std::path::Path;
 
 /// A pull request that may be merged.
-pub(crate) enum Candidate {
+pub(crate) enum MergeCandidate {
     /// It has no marker, so repin does not merge it.
     Unmarked,
     /// It has the marker or the branch of a set, and must not be merged, for this reason.
@@ -56,7 +56,7 @@ pub(crate) struct ApprovedPull {
     branch: String,
 }
 
-impl Candidate {
+impl MergeCandidate {
     /// The contexts that must pass before the merge: those of the base's configuration if the set was
     /// approved with it.
     pub(crate) fn gates(&self, config: &Config) -> Vec<String> {
@@ -94,7 +94,7 @@ pub(crate) fn candidate(
     config: &Config,
     forge: &Forge,
     services: &Services,
-) -> Result<Candidate, Errors> {
+) -> Result<MergeCandidate, Errors> {
     let Some(marker) = Marker::find(&pull.body) else {
         let mut named = config.clone();
         let history = SiteHistory::for_verdict(config, services);
@@ -102,13 +102,13 @@ pub(crate) fn candidate(
         // A merge that repin scheduled would outlive the marker.
         if pull.own && named.has_branch(&pull.head) {
             let reason = "its branch is that of a set, but its text has no marker of repin";
-            return Ok(Candidate::Refused(refused(pull, reason)));
+            return Ok(MergeCandidate::Refused(refused(pull, reason)));
         }
-        return Ok(Candidate::Unmarked);
+        return Ok(MergeCandidate::Unmarked);
     };
     if !pull.own {
         let reason = "it has a marker of repin, but its branch is in another repository";
-        return Ok(Candidate::Refused(refused(pull, reason)));
+        return Ok(MergeCandidate::Refused(refused(pull, reason)));
     }
     if marker.kind == MarkerKind::Branch {
         return branches_of(pull, config, forge, services);
@@ -128,7 +128,7 @@ pub(crate) fn candidate(
         ));
     }
     if let Some(reason) = wrong_branches(pull, &pull.head, &site.head.base.branch) {
-        return Ok(Candidate::Refused(refused(pull, reason)));
+        return Ok(MergeCandidate::Refused(refused(pull, reason)));
     }
     let revision = pull_of_set.revision.to_string();
     let goal = match pull_of_set.operation {
@@ -145,7 +145,7 @@ pub(crate) fn candidate(
     let parsed = goal.parse(&revision, &site.config)?;
     let request = match parsed.request(site.files(), &site.config, services) {
         Ok(request) => request,
-        Err(stop) => return Ok(Candidate::Unverified(unverified(&pull_of_set, stop))),
+        Err(stop) => return Ok(MergeCandidate::Unverified(unverified(&pull_of_set, stop))),
     };
     let operation = request.operation;
     let standards = read_standards(operation, &site.config, site.files(), services)?;
@@ -158,12 +158,12 @@ pub(crate) fn candidate(
         &mut SetFacts::default(),
     );
     Ok(match planned {
-        Ok(planned) => Candidate::Set(Box::new(ApprovedPull {
+        Ok(planned) => MergeCandidate::Set(Box::new(ApprovedPull {
             site,
             approved: planned.approved,
             branch: pull.head.clone(),
         })),
-        Err(stop) => Candidate::Unverified(unverified(&pull_of_set, stop)),
+        Err(stop) => MergeCandidate::Unverified(unverified(&pull_of_set, stop)),
     })
 }
 
@@ -174,9 +174,9 @@ fn unrelated(
     config: &Config,
     site: &BranchSite,
     services: &Services,
-) -> Result<Candidate, Errors> {
+) -> Result<MergeCandidate, Errors> {
     let MarkerKind::Set(operation) = marker.kind else {
-        return Ok(Candidate::Unmarked);
+        return Ok(MergeCandidate::Unmarked);
     };
     if !config.has_set(&marker.set) {
         if !config.has_branch(&pull.head) {
@@ -185,12 +185,12 @@ fn unrelated(
                 pull.number,
                 plain(&marker.set.to_string())
             ));
-            return Ok(Candidate::Unmarked);
+            return Ok(MergeCandidate::Unmarked);
         }
         if belongs_to_other_set(pull, marker, site, services)? {
             let subject = format!("pull request #{} ({})", pull.number, pull.url);
             let error = shared_branch(subject, operation, &config.set_path, &marker.set);
-            return Ok(Candidate::OtherSet(error));
+            return Ok(MergeCandidate::OtherSet(error));
         }
     }
     let reason = format!(
@@ -200,7 +200,7 @@ fn unrelated(
         plain(&marker.set.to_string()),
         plain(&pull.head)
     );
-    Ok(Candidate::Refused(refused(pull, reason)))
+    Ok(MergeCandidate::Refused(refused(pull, reason)))
 }
 
 /// Whether the configuration of another set on the base, or that of a former path of another set, gives
@@ -244,7 +244,7 @@ fn branches_of(
     config: &Config,
     forge: &Forge,
     services: &Services,
-) -> Result<Candidate, Errors> {
+) -> Result<MergeCandidate, Errors> {
     let configured = config.forge_or_default();
     let pair = BranchPair {
         from: &pull.head,
@@ -257,9 +257,9 @@ fn branches_of(
                 "its marker says that repin merges branches, but {} is neither the base nor in forge.sync_targets",
                 plain(&branch)
             );
-            Candidate::Refused(refused(pull, reason))
+            MergeCandidate::Refused(refused(pull, reason))
         }
-        None => Candidate::Branches {
+        None => MergeCandidate::Branches {
             from: pull.head.clone(),
             to: pull.base.clone(),
         },

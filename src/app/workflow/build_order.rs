@@ -8,7 +8,7 @@ use crate::{
     app::pull_request::reconcile::RevisionAge,
     base::{
         error::{Error, Errors},
-        http::Pace,
+        http::RequestPacer,
     },
     config::{Config, Image},
     core::{
@@ -17,7 +17,7 @@ use crate::{
             CommitOrder, Digests, History, KnownOrder, Membership, Order, OrderEvidence,
             UnknownMembership, UnknownOrder, commit_order, is_created_before,
         },
-        pins::Found,
+        pins::FoundPins,
     },
     git::Git,
     oci::{Revision, registry::resolve::ImageFacts},
@@ -41,7 +41,7 @@ pub(crate) struct ResolvedSet<'s> {
     pub revision: &'s Revision,
     /// Without those of unresolved tags.
     pub digests: Digests,
-    pub found: &'s Found,
+    pub found: &'s FoundPins,
 }
 
 impl<'o> BuildOrder<'o> {
@@ -49,7 +49,7 @@ impl<'o> BuildOrder<'o> {
     pub(crate) fn new(
         config: &'o Config,
         git: Option<&'o Git>,
-        pace: Option<Pace>,
+        pace: Option<RequestPacer>,
         services: &'o Services,
     ) -> Self {
         Self {

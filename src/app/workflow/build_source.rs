@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::{
         error::{Error, Errors},
-        http::Pace,
+        http::RequestPacer,
         untrusted::plain,
     },
     config::{Config, SourceRepository},
@@ -31,7 +31,7 @@ use crate::{
 pub(crate) struct BuildSource<'s> {
     config: &'s Config,
     repository: &'s SourceRepository,
-    pace: Option<Pace>,
+    pace: Option<RequestPacer>,
     services: &'s Services,
     hosted: OnceCell<Result<Option<Hosted>, Errors>>,
     /// Whether the first revision of a pair is an ancestor of the second. Locked during a request, so that
@@ -76,7 +76,7 @@ impl<'s> BuildSource<'s> {
     /// The configured source. Sends no request.
     pub(super) fn new(
         config: &'s Config,
-        pace: Option<Pace>,
+        pace: Option<RequestPacer>,
         services: &'s Services,
     ) -> Option<Self> {
         let source = Self::at(config.source.as_ref()?, config, services);

@@ -28,7 +28,7 @@ use crate::{
             Selection, SelectionFacts, SetFacts, State,
         },
         history::{KnownOrder, Membership, Order, OrderEvidence, UnknownMembership, UnknownOrder},
-        pins::Found,
+        pins::FoundPins,
     },
     git::Git,
     oci::{
@@ -84,7 +84,7 @@ pub(crate) enum Age {
 }
 
 /// The next revision of a list.
-pub(crate) enum Listed {
+pub(crate) enum NextBuild {
     Build(Box<Build>),
     /// A revision that is not read, and whether builds after it are older than the current set or an
     /// open pull request.
@@ -98,7 +98,7 @@ impl<'s> BuildList<'s> {
     /// requests of the set.
     pub(crate) fn open(
         config: &'s Config,
-        found: &'s Found,
+        found: &'s FoundPins,
         history: &'s SiteHistory,
         pulls: &[PullRequestOfSet],
         services: &'s Services,
@@ -182,7 +182,7 @@ impl<'s> BuildList<'s> {
     }
 
     /// The next build. `wanted`: the number of builds that the caller expects to list.
-    pub(crate) fn next(&mut self, wanted: usize) -> Result<Option<Listed>, Errors> {
+    pub(crate) fn next(&mut self, wanted: usize) -> Result<Option<NextBuild>, Errors> {
         let batch = self.candidates.order.next_batch(wanted, BATCH);
         self.read(&batch)?;
         let Some(index) = self.candidates.order.pop() else {
@@ -190,7 +190,7 @@ impl<'s> BuildList<'s> {
         };
         let is_boundary = self.candidates.order.is_boundary(index);
         let Some(build) = self.read.remove(&index) else {
-            return Ok(Some(Listed::Omitted { is_boundary }));
+            return Ok(Some(NextBuild::Omitted { is_boundary }));
         };
         let (mut state, mut detail) = builds::state(&build, &self.facts());
         let mut order = None;
@@ -212,7 +212,7 @@ impl<'s> BuildList<'s> {
             }
             order = Some(determined);
         }
-        Ok(Some(Listed::Build(Box::new(Build {
+        Ok(Some(NextBuild::Build(Box::new(Build {
             is_boundary,
             facts: build,
             state,

@@ -28,7 +28,7 @@ use crate::{
         checks::{self, Check},
         history::{Promoted, Provenance},
         outside,
-        pins::{self, Found, MAX_PINNED_FILE},
+        pins::{self, FoundPins, MAX_PINNED_FILE},
         plan::{FileChange, Plan},
     },
     forge::blob_id,
@@ -327,7 +327,7 @@ impl Site for CommitSite {
         &self.files
     }
 
-    fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
+    fn pins(&self, operation: Operation) -> Result<(FoundPins, Vec<Check>), Errors> {
         let config = &self.config;
         let found = pins::find(&self.files, config)?;
         let commit = self.branch.tip.to_string();
@@ -427,14 +427,14 @@ fn content(git: &Git, commit: &ObjectId, path: &RelPath) -> Option<Vec<u8>> {
 }
 
 /// The files with pins, each once.
-fn files_with_pins(found: &Found) -> Vec<&RelPath> {
+fn files_with_pins(found: &FoundPins) -> Vec<&RelPath> {
     let mut files: Vec<&RelPath> = found.pins().iter().map(|pin| &*pin.file).collect();
     files.dedup();
     files
 }
 
 /// Whether every image is pinned as often as declared, with its digest of the set only.
-fn is_whole(found: &Found, promoted: &Promoted, config: &Config) -> bool {
+fn is_whole(found: &FoundPins, promoted: &Promoted, config: &Config) -> bool {
     let has_problems = !(found.malformed.is_empty() && found.refused.is_empty());
     let mut images = config.images.iter().enumerate();
     !has_problems

@@ -8,7 +8,7 @@ use super::{Environment, Services};
 use crate::{
     base::{
         error::{Class, Code, Error, Errors, usage},
-        http::{Pace, address::host_of},
+        http::{RequestPacer, address::host_of},
         input_file,
         untrusted::FORGE_TOKENS,
     },
@@ -120,7 +120,7 @@ pub(crate) fn open(
 pub(crate) fn fleet_reader(
     configured: &Configured,
     git: Option<&Git>,
-    pace: Option<Pace>,
+    pace: Option<RequestPacer>,
     services: &Services,
 ) -> Result<Access<FleetReader>, Errors> {
     Ok(match FleetForge::new(configured, git, pace, services)? {
@@ -142,7 +142,7 @@ impl FleetForge {
     pub(crate) fn new(
         configured: &Configured,
         git: Option<&Git>,
-        pace: Option<Pace>,
+        pace: Option<RequestPacer>,
         services: &Services,
     ) -> Result<Access<Self>, Errors> {
         let origin = git.and_then(|git| git.origin().ok().flatten());

@@ -26,7 +26,7 @@ use super::{
     trust::{self, Trust},
 };
 use crate::{
-    app::report::body::{TemplateContext, Undone},
+    app::report::body::{TemplateContext, UndoneSet},
     base::{
         error::{Error, Errors},
         untrusted::plain,
@@ -40,7 +40,7 @@ use crate::{
             current_digests, resolved_digests,
         },
         history::Order,
-        pins::Found,
+        pins::FoundPins,
         plan::Plan,
     },
 };
@@ -63,7 +63,7 @@ pub(super) struct Planned {
 #[derive(Default)]
 pub(super) struct SetFacts {
     /// The pins, after the entries of places were checked.
-    pub(super) found: Option<Arc<Found>>,
+    pub(super) found: Option<Arc<FoundPins>>,
     /// The images that the tags resolve to, in the order of the configuration.
     pub(super) resolutions: Vec<Resolution>,
     /// The signatures and attestations of each image, in the same order.
@@ -72,7 +72,7 @@ pub(super) struct SetFacts {
 
 pub(super) struct CountedSet<'c> {
     chain: Counted<'c>,
-    pub(super) found: Arc<Found>,
+    pub(super) found: Arc<FoundPins>,
 }
 
 /// The standards of images in addition to the configuration.
@@ -158,7 +158,7 @@ pub(super) fn plan(
 /// A site whose pins and history were read once, for several sets.
 pub(super) struct ReadSite<'s> {
     pub(super) site: &'s dyn Site,
-    pub(super) found: Found,
+    pub(super) found: FoundPins,
     /// The checks of the files.
     pub(super) checks: Vec<Check>,
     pub(super) history: SiteHistory,
@@ -199,7 +199,7 @@ pub(super) fn count<'c>(
     request: &'c Request,
     contracts: Option<&Contracts>,
     config: &'c Config,
-    found: Found,
+    found: FoundPins,
     mut further: Vec<Check>,
     facts: &mut SetFacts,
 ) -> Result<CountedSet<'c>, Stop> {
@@ -265,7 +265,11 @@ pub(super) fn judge(
     };
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted()) {
         let undone = known.entries_since(&approved.pinned_digests(config));
-        body_context.undone = undone.unwrap_or_default().iter().map(Undone::new).collect();
+        body_context.undone = undone
+            .unwrap_or_default()
+            .iter()
+            .map(UndoneSet::new)
+            .collect();
     }
     let plan = Plan::new(&approved, config, site.files(), &found)?;
     let changes = match services_of_run.filter(|_| request.changes != ChangeParts::None) {
@@ -319,7 +323,7 @@ fn check_history<'c>(
 fn compare_checkout(
     history: &SiteHistory,
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
 ) -> Result<Option<OtherCheckout>, Errors> {
     let checkout = OtherCheckout::find(history).map_err(|error| Error::from(&error))?;
@@ -337,7 +341,7 @@ fn warn_of_unpushed_rollback(
     request: &Request,
     history: &SiteHistory,
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
 ) {
     // The absence of history is reported by its stage.
@@ -379,7 +383,7 @@ impl ImageVerifier<'_> {
     fn verify(
         &self,
         chain: HistoryChecked<'_>,
-        found: &Found,
+        found: &FoundPins,
         facts: &mut SetFacts,
     ) -> Result<Verified, Stop> {
         let (config, services) = (self.config, self.services);

@@ -60,9 +60,9 @@ impl Execution {
         Self { effect, stop }
     }
 
-    /// The pull request is incomplete. `begun`: whether a part of it is visible.
-    pub(super) fn incomplete(begun: bool, stop: Stop) -> Self {
-        let effect = if begun {
+    /// The pull request is incomplete. `may_have_changed`: whether a part of it is visible.
+    pub(super) fn incomplete(may_have_changed: bool, stop: Stop) -> Self {
+        let effect = if may_have_changed {
             Effect::Begun
         } else {
             Effect::Nothing

@@ -18,7 +18,7 @@ use crate::{
             self, Digests, HistoryEntry, Hold, HoldScope, Membership, Order, Provenance,
             UnknownMembership, UnknownOrder,
         },
-        pins::Found,
+        pins::FoundPins,
     },
     git::{
         Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, Mirror, ObjectId, Remote,
@@ -278,7 +278,7 @@ impl SiteHistory {
         builds: &BuildOrder<'_>,
         config: &Config,
         revision: &Revision,
-        found: &Found,
+        found: &FoundPins,
     ) {
         match builds.membership(self.clone_of_set(), revision, &[]).await {
             Ok(membership) => self.membership = membership,
@@ -464,7 +464,7 @@ impl SiteHistory {
     }
 
     /// The revision of the current set, if history records it.
-    pub(super) fn current_revision(&self, config: &Config, found: &Found) -> Option<String> {
+    pub(super) fn current_revision(&self, config: &Config, found: &FoundPins) -> Option<String> {
         let commits = self.commits.as_ref().ok()?;
         let digests = checks::current_digests(config, found);
         commits

@@ -51,7 +51,7 @@ mod tags;
 pub(crate) mod trust;
 mod verified_set;
 
-pub(crate) use approval::{Candidate, candidate};
+pub(crate) use approval::{MergeCandidate, candidate};
 pub(crate) use commit::git_restore;
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, fleet_reader, no_token_error,

@@ -3,7 +3,7 @@
 
 use super::{
     Services,
-    builds::{Age, Build, BuildList, Listed},
+    builds::{Age, Build, BuildList, NextBuild},
     execution::Executor,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     config::{Config, Operation, Revisions},
     core::{
         builds::{BuildImage, ImageTime, ReadBuild, State},
-        pins::Found,
+        pins::FoundPins,
     },
     git::FETCH_HISTORY,
     oci::Revision,
@@ -28,7 +28,7 @@ pub(super) enum Newest {
     Nothing {
         /// The recorded revision of the current set.
         current: Option<Revision>,
-        found: Box<Found>,
+        found: Box<FoundPins>,
     },
 }
 
@@ -50,9 +50,9 @@ pub(super) fn newest(
     let mut selected = Ok(None);
     while let Some(listed) = builds.next(1)? {
         let listed = match listed {
-            Listed::Build(listed) => listed,
-            Listed::Omitted { is_boundary: true } => break,
-            Listed::Omitted { is_boundary: false } => continue,
+            NextBuild::Build(listed) => listed,
+            NextBuild::Omitted { is_boundary: true } => break,
+            NextBuild::Omitted { is_boundary: false } => continue,
         };
         if let (State::Available | State::Proposed, Some(revision)) =
             (listed.state, &listed.facts.revision)

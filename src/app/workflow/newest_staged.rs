@@ -4,11 +4,11 @@
 use super::{
     RequestedRevision, Services, SiteHistory,
     build_order::{BuildOrder, ResolvedSet},
-    builds::{Age, BuildList, Listed},
+    builds::{Age, BuildList, NextBuild},
     execution::Executor,
     forge_overview::verification_pulls,
     newest::{Newest, Skipped, is_eligible, unknown_age},
-    stages::{Candidate, Stages},
+    stages::{StagedSet, Stages},
     tags::resolve_tags,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     core::{
         checks::{self, Overrides, Status, Target, resolved_digests},
         history::{Digests, History, KnownOrder, Order, UnknownOrder},
-        pins::Found,
+        pins::FoundPins,
     },
     oci::Revision,
 };
@@ -129,7 +129,7 @@ fn select(
     overrides: Overrides,
 ) -> Result<Selection, Errors> {
     let mut selection = Selection::default();
-    let is_current = |candidate: &Candidate| {
+    let is_current = |candidate: &StagedSet| {
         let mut digests = candidate.digests.iter();
         digests.all(|(name, digest)| age.pinned.get(name) == Some(digest))
     };
@@ -214,7 +214,7 @@ fn refusal(
 /// same digests.
 struct Translation<'a> {
     config: &'a Config,
-    found: &'a Found,
+    found: &'a FoundPins,
     history: &'a SiteHistory,
     proposals: &'a [PullRequestOfSet],
     services: &'a Services,
@@ -227,7 +227,7 @@ impl Translation<'_> {
     /// The revision of a candidate here; `None` if no build has its digests.
     fn revision(
         &mut self,
-        candidate: &Candidate,
+        candidate: &StagedSet,
         of_stage: &Revision,
     ) -> Result<Option<Revision>, Errors> {
         let pattern = &self.config.revision.pattern;
@@ -261,7 +261,7 @@ impl Translation<'_> {
         while found.is_none()
             && let Some(listed) = builds.next(1)?
         {
-            if let Listed::Build(build) = listed
+            if let NextBuild::Build(build) = listed
                 && let Some(revision) = build.facts.revision.clone()
             {
                 let build = build.facts.digests(self.config);
@@ -278,12 +278,12 @@ impl Translation<'_> {
 struct AgeOfCandidates<'a> {
     order: &'a BuildOrder<'a>,
     /// Newest first.
-    candidates: &'a [Candidate],
+    candidates: &'a [StagedSet],
     proposals: &'a [PullRequestOfSet],
     known: Option<&'a History>,
     /// The digests of the current set.
     pinned: &'a Digests,
-    found: &'a Found,
+    found: &'a FoundPins,
     config: &'a Config,
     services: &'a Services,
 }
@@ -344,7 +344,7 @@ impl AgeOfCandidates<'_> {
             let proposed = &proposal.revision;
             let order = self.order.of_revisions(revision, proposed);
             let order = self.services.wait_for_order(order)?;
-            let is_proposed = |other: &Candidate| other.revision.as_ref() == Some(proposed);
+            let is_proposed = |other: &StagedSet| other.revision.as_ref() == Some(proposed);
             let unknown = match order {
                 Order::Known(KnownOrder { is_older: true, .. }) => return Ok(Age::Older),
                 Order::Same | Order::Known(_) => continue,

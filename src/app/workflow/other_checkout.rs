@@ -8,7 +8,7 @@ use crate::{
         untrusted::{plain, shell},
     },
     config::Config,
-    core::{checks, history::History, pins::Found},
+    core::{checks, history::History, pins::FoundPins},
     git::{GitError, ObjectId},
 };
 
@@ -69,7 +69,7 @@ impl OtherCheckout {
         &self,
         history: &History,
         config: &Config,
-        found: &Found,
+        found: &FoundPins,
     ) -> Option<String> {
         if self.follows_base {
             return None;

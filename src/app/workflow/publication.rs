@@ -16,7 +16,7 @@ use crate::{
             ApprovedSet, Marker, MarkerKind, Permission,
             head::{self, PullRequestOfSet},
             merging::{self, MergeAttempt},
-            reconcile::{self, Outcome, Proposal, RevisionAge, Rivals},
+            reconcile::{self, CompetingRevisions, Outcome, Proposal, RevisionAge},
         },
         report::json::{PlanDocument, PullRequest},
     },
@@ -89,7 +89,7 @@ impl Executor for BranchSite {
             Ok(None)
         };
         let pull = services.wait(work, "making the pull request a draft")?;
-        let state = reconcile::Change::Updated.as_str();
+        let state = reconcile::PullRequestAction::Updated.as_str();
         Ok(pull.map(|pull| PullRequest::new(pull.number, &pull.url, state)))
     }
 
@@ -276,10 +276,10 @@ pub(crate) fn warn_of_silent_checks(forge: &Forge, configured: &Configured, serv
 fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
     let pull = match open(publication, services) {
         Ok(Outcome::Reconciled(pull)) => pull,
-        Ok(Outcome::BaseMoved { begun }) => {
-            return Execution::incomplete(begun, Stop::BaseMoved);
+        Ok(Outcome::BaseMoved { may_have_changed }) => {
+            return Execution::incomplete(may_have_changed, Stop::BaseMoved);
         }
-        Err(errors) => return Execution::incomplete(errors.begun(), errors.into()),
+        Err(errors) => return Execution::incomplete(errors.may_have_changed(), errors.into()),
     };
     services.interruption.changes(format!(
         "pull request #{} exists ({}), but a step may be missing; run the command again",
@@ -337,7 +337,7 @@ fn schedule_merge(
 }
 
 #[async_trait(?Send)]
-impl Rivals for Publication<'_> {
+impl CompetingRevisions for Publication<'_> {
     fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
         head::gives_branch(self.config, marker, branch)
     }

@@ -43,7 +43,7 @@ pub(crate) enum RehearsalChoice {
 }
 
 /// A set to rehearse.
-struct Candidate {
+struct RehearsalTarget {
     /// The revision, as typed.
     revision: String,
     /// An error for a revision in history that has no tag.
@@ -103,7 +103,7 @@ fn candidates(
     choice: &RehearsalChoice,
     history: &SiteHistory,
     config: &Config,
-) -> Result<Vec<Candidate>, Errors> {
+) -> Result<Vec<RehearsalTarget>, Errors> {
     let known = history.promoted()?;
     let parse = |revision: &str| {
         let revision = revision.to_owned();
@@ -113,11 +113,11 @@ fn candidates(
         };
         goal.parse(&revision, config)
     };
-    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut candidates: Vec<RehearsalTarget> = Vec::new();
     let mut add = |revision: String, goal, entry: Option<&HistoryEntry>| {
         if candidates.iter().all(|other| other.revision != revision) {
             let entry = entry.cloned();
-            candidates.push(Candidate {
+            candidates.push(RehearsalTarget {
                 revision,
                 goal,
                 entry,
@@ -133,7 +133,7 @@ fn candidates(
                 let entry = last_entry(known, &revision);
                 add(revision, Ok(goal), entry);
             }
-            let position = |candidate: &Candidate| {
+            let position = |candidate: &RehearsalTarget| {
                 let commit = candidate.entry.as_ref()?.commit;
                 let mut entries = known.entries().iter();
                 entries.position(|entry| entry.commit == commit)
@@ -164,7 +164,10 @@ fn last_entry<'h>(history: &'h History, revision: &str) -> Option<&'h HistoryEnt
 
 /// The contents of layers that the contracts of all sets need: then no layer is read again for another
 /// contract.
-fn content_filter(read: &ReadSite<'_>, candidates: &[Candidate]) -> Result<ContentFilter, Errors> {
+fn content_filter(
+    read: &ReadSite<'_>,
+    candidates: &[RehearsalTarget],
+) -> Result<ContentFilter, Errors> {
     let config = read.site.config();
     let known = read.history.promoted()?;
     let mut filter = ContentFilter::default();
@@ -191,11 +194,11 @@ fn content_filter(read: &ReadSite<'_>, candidates: &[Candidate]) -> Result<Conte
 
 /// Rehearses one set. Returns an error if the cause is not the set.
 fn rehearse_set(
-    candidate: Candidate,
+    candidate: RehearsalTarget,
     read: &ReadSite<'_>,
     layers: &mut KnownLayers,
 ) -> Result<RehearsedSet, Errors> {
-    let Candidate {
+    let RehearsalTarget {
         mut revision,
         goal,
         entry,

@@ -143,7 +143,7 @@ fn entries(set: &Config, git: Option<&Git>) -> Result<Vec<(&'static str, AlsoPin
     let also = set.prune.iter().flat_map(|prune| &prune.also_pinned_in);
     entries.extend(also.map(|entry| (ALSO_PINNED, entry.clone())));
     for stage in &set.promote.after {
-        let StageSet::Elsewhere(other) = &stage.set else {
+        let StageSet::OtherRepository(other) = &stage.set else {
             continue;
         };
         let repository = repository_url(&other.repository, set, git).map_err(|reason| {

@@ -12,7 +12,7 @@ use crate::{
     core::{
         checks::{Expected, Overrides, PinnedDigest, Target},
         history::Promoted,
-        pins::Found,
+        pins::FoundPins,
     },
     forge::Readiness,
     oci::{Digest, Revision, TagPattern},
@@ -232,7 +232,7 @@ impl Request {
     pub(super) fn targets(
         &self,
         config: &Config,
-        found: &Found,
+        found: &FoundPins,
         promoted: Option<&Promoted>,
     ) -> Vec<Target> {
         let expected = |image: &Image| match self.operation {

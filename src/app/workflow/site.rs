@@ -35,7 +35,7 @@ use crate::{
         checks::{self, Check, Status},
         history::{History, HistoryEntry, HoldScope, PinnedFile},
         outside::{self, Scope, TrackedTree},
-        pins::{self, Finder, Found},
+        pins::{self, Finder, FoundPins},
     },
     forge::{Forge, blob_id},
     git::{self, Git, GitError, ObjectId, Remote, TreeFile},
@@ -59,7 +59,7 @@ pub(super) trait Site {
 
     /// Finds the pins, and checks the files as a whole: references outside the counted pins, and globs
     /// that match nothing.
-    fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors>;
+    fn pins(&self, operation: Operation) -> Result<(FoundPins, Vec<Check>), Errors>;
 
     /// The history for the site; by default that of the clone around the root.
     fn history(&self, services: &Services) -> SiteHistory {
@@ -120,7 +120,7 @@ impl Site for WorkTreeSite {
         &self.files
     }
 
-    fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
+    fn pins(&self, operation: Operation) -> Result<(FoundPins, Vec<Check>), Errors> {
         let config = &self.config;
         // The history is read after the files.
         git::start_version_check();
@@ -166,7 +166,7 @@ impl Site for BranchSite {
         true
     }
 
-    fn pins(&self, operation: Operation) -> Result<(Found, Vec<Check>), Errors> {
+    fn pins(&self, operation: Operation) -> Result<(FoundPins, Vec<Check>), Errors> {
         let (config, base) = (&self.config, &self.head.base);
         let found = pins::find(&self.head.files, config)?;
         let outside = if self.head.history.is_some() {
@@ -199,7 +199,7 @@ impl Site for BranchSite {
 /// The checks of the files as a whole. `outside`: those of references outside the counted pins.
 pub(super) fn checks_of_files(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     outside: Vec<Check>,
     operation: Operation,
 ) -> Vec<Check> {
@@ -506,7 +506,7 @@ fn contains(git: &Git, commit: &ObjectId, config: &Config) -> Result<bool, GitEr
 }
 
 /// Checks that no two places find the same digest.
-pub(crate) fn check_places(config: &Config, found: &Found) -> Result<(), Errors> {
+pub(crate) fn check_places(config: &Config, found: &FoundPins) -> Result<(), Errors> {
     let mut errors = Vec::new();
     for double_match in &found.double_matches {
         errors.push(double_match.error(config));
@@ -518,7 +518,7 @@ pub(crate) fn check_places(config: &Config, found: &Found) -> Result<(), Errors>
 }
 
 /// Checks that every place can find a pin.
-pub(crate) fn check_met(config: &Config, found: &Found) -> Result<(), Errors> {
+pub(crate) fn check_met(config: &Config, found: &FoundPins) -> Result<(), Errors> {
     let errors = checks::unmet_errors(config, found);
     if errors.is_empty() {
         return Ok(());
@@ -527,7 +527,7 @@ pub(crate) fn check_met(config: &Config, found: &Found) -> Result<(), Errors> {
 }
 
 /// Checks that every glob of `files` matches a file.
-pub(crate) fn check_globs(config: &Config, found: &Found) -> Result<(), Errors> {
+pub(crate) fn check_globs(config: &Config, found: &FoundPins) -> Result<(), Errors> {
     refuse(config, &found.unmatched)
 }
 

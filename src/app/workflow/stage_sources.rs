@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     base::error::{Code, Error, Errors},
-    config::{self, Config, ElsewhereSet, SetPath, SourceRepository, Stage, StageSet},
+    config::{self, Config, OtherRepositorySet, SetPath, SourceRepository, Stage, StageSet},
     core::{
         configurations::{NoConfig, config_of_set},
         history::History,
@@ -103,8 +103,8 @@ impl<'o> Opener<'o> {
     pub(super) fn open(&mut self, rule: &Stage) -> Result<OpenedSet, Errors> {
         let own = self.config;
         let opened = match &rule.set {
-            StageSet::Here(set) => self.open_here(set),
-            StageSet::Elsewhere(set) => self.open_elsewhere(set),
+            StageSet::SameRepository(set) => self.open_here(set),
+            StageSet::OtherRepository(set) => self.open_elsewhere(set),
         };
         let (repository, branch, config) = match opened {
             Ok(opened) => opened,
@@ -222,7 +222,7 @@ impl<'o> Opener<'o> {
     /// A set of another repository, which is fetched.
     fn open_elsewhere(
         &mut self,
-        set: &ElsewhereSet,
+        set: &OtherRepositorySet,
     ) -> Result<(Rc<Repository>, Branch, Config), String> {
         let url = self.url(&set.repository, self.config)?;
         let repository = self.fetch(&url, set.branch.as_deref(), FetchedObjects::All)?;
@@ -319,8 +319,8 @@ impl<'o> Opener<'o> {
         next: &StageSet,
     ) -> Option<(Place, Config)> {
         let ((repository, commit), set) = match next {
-            StageSet::Here(set) => (place.clone()?, set),
-            StageSet::Elsewhere(set) => {
+            StageSet::SameRepository(set) => (place.clone()?, set),
+            StageSet::OtherRepository(set) => {
                 let url = self.url(&set.repository, config).ok()?;
                 let branch = set.branch.as_deref();
                 let fetched = self.fetch(&url, branch, FetchedObjects::Heads).ok()?;
@@ -343,8 +343,8 @@ impl<'o> Opener<'o> {
         let git = self.history.git();
         let own = super::connection::target(configured, git)?;
         let target = match &rule.set {
-            StageSet::Here(_) => own,
-            StageSet::Elsewhere(set) => {
+            StageSet::SameRepository(_) => own,
+            StageSet::OtherRepository(set) => {
                 let hosted = match &set.repository {
                     SourceRepository::OnForge(name) => self.target(name, self.config).ok(),
                     SourceRepository::Location(url) => own.on_same_host(url),
@@ -361,12 +361,12 @@ impl<'o> Opener<'o> {
         };
         let forge = open(&target, credential.token, configured, self.services)?;
         let branch = match &rule.set {
-            StageSet::Here(_) => short_name(&branch.name).to_owned(),
-            StageSet::Elsewhere(ElsewhereSet {
+            StageSet::SameRepository(_) => short_name(&branch.name).to_owned(),
+            StageSet::OtherRepository(OtherRepositorySet {
                 branch: Some(branch),
                 ..
             }) => branch.clone(),
-            StageSet::Elsewhere(_) => {
+            StageSet::OtherRepository(_) => {
                 let read = forge.repository();
                 let read = self
                     .services
@@ -383,7 +383,7 @@ impl<'o> Opener<'o> {
 pub(crate) fn check_work_tree(config: &Config) -> Result<(), Errors> {
     let top = config.top();
     for rule in &config.promote.after {
-        let StageSet::Here(set) = &rule.set else {
+        let StageSet::SameRepository(set) = &rule.set else {
             continue;
         };
         if is_absent(config, set)? {
@@ -397,8 +397,8 @@ pub(crate) fn check_work_tree(config: &Config) -> Result<(), Errors> {
             return Err(no_common_image(config, rule).into());
         }
         check_cycle(config, rule, &None, &stage, &mut |_, _, next| match next {
-            StageSet::Here(set) => Some((None, load(set)?)),
-            StageSet::Elsewhere(_) => None,
+            StageSet::SameRepository(set) => Some((None, load(set)?)),
+            StageSet::OtherRepository(_) => None,
         })?;
     }
     Ok(())

@@ -34,7 +34,7 @@ struct OpenedStage<'c> {
 }
 
 /// A set that the first stage records.
-pub(crate) struct Candidate {
+pub(crate) struct StagedSet {
     /// `None` if no commit records it.
     pub revision: Option<Revision>,
     /// The `revision.pattern` of the stage.
@@ -128,8 +128,8 @@ impl StageVerdicts {
 
 impl Stages<'_> {
     /// The sets that the first stage records, newest first, each once.
-    pub(crate) fn candidates(&self) -> Result<Vec<Candidate>, Error> {
-        let mut candidates: Vec<Candidate> = Vec::new();
+    pub(crate) fn candidates(&self) -> Result<Vec<StagedSet>, Error> {
+        let mut candidates: Vec<StagedSet> = Vec::new();
         let Some(stage) = self.stages.first() else {
             return Ok(candidates);
         };
@@ -146,7 +146,7 @@ impl Stages<'_> {
                 && candidates.iter().all(|known| known.digests != digests)
             {
                 let revision = entry.revision.clone();
-                candidates.push(Candidate {
+                candidates.push(StagedSet {
                     revision,
                     pattern: set.config.revision.pattern.as_str().to_owned(),
                     digests,

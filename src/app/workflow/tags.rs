@@ -14,7 +14,7 @@ use crate::{
     core::{
         checks::{self, ApprovedImage, RecordedImage, Resolution, TaggedImage, Target},
         history::Digests,
-        pins::Found,
+        pins::FoundPins,
     },
     oci::{
         Digest, Platform, Tag, TagOrDigest, TagPattern,
@@ -214,7 +214,7 @@ async fn pinned_platforms(
 /// one digest or cannot be read.
 pub(super) fn readable_images(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
 ) -> Result<Vec<Option<ImageFacts>>, Errors> {
     let images = pinned_images(config, found, services)?;
@@ -252,7 +252,7 @@ pub(super) async fn ordered_images(
 /// one digest.
 pub(super) fn pinned_images(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
 ) -> Result<Vec<Option<ReadImage>>, Errors> {
     let mut digests = Vec::new();
@@ -374,7 +374,7 @@ pub(crate) fn resolved_images<'r>(
 /// The reported labels of the pinned images. An image that cannot be read has none.
 pub(super) fn current_labels(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
 ) -> Result<Labels, Errors> {
     let mut labels = Labels::new();

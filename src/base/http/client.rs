@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     AttemptError, Body, BodyMode, Call, Cause, Deadline, Encodings, ErrorBody, Failure,
-    Idempotency, OpenBody, Outages, Pace, Pause, PauseListener, Policy, Redirects, Reply,
+    Idempotency, OpenBody, Outages, Pause, PauseListener, Policy, Redirects, Reply, RequestPacer,
     RetryAdvice, ServerTime, ServerTimes, StopReason, Transport, WaitReason,
     address::host_of,
     body::network_error,
@@ -37,7 +37,7 @@ pub(crate) struct Client {
     now: fn() -> SystemTime,
     secrets: Secrets,
     pause_listener: PauseListener,
-    pace: Option<Pace>,
+    pace: Option<RequestPacer>,
     slots: Mutex<HashMap<String, HostSlots>>,
     /// Hosts that are down, with the failure of the first request to each: later requests fail at
     /// once.
@@ -118,7 +118,7 @@ impl Client {
 
     /// Starts requests at the pace of the process.
     #[must_use]
-    pub(crate) fn with_pace(self, pace: Option<Pace>) -> Self {
+    pub(crate) fn with_pace(self, pace: Option<RequestPacer>) -> Self {
         Self { pace, ..self }
     }
 

@@ -24,7 +24,7 @@ pub(crate) use clock::{
     time_of_day,
 };
 pub(crate) use failure::{AttemptError, Cause, Failure, LOG, Network, Stage, TlsFailure};
-pub(crate) use pace::{Pace, Shard, count_requests};
+pub(crate) use pace::{RequestPacer, Shard, count_requests};
 pub(crate) use policy::{
     Encodings, ErrorBody, FORGES, Limits, Outages, Policy, REGISTRIES, Redirects, RetryAdvice,
     WaitReason,

@@ -48,7 +48,7 @@ pub(crate) async fn count_requests<T>(work: impl Future<Output = T>) -> (T, u64)
 
 /// The pace of a process; clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Pace(Arc<Shared>);
+pub(crate) struct RequestPacer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -99,7 +99,7 @@ pub(super) struct Permit {
     _slot: OwnedSemaphorePermit,
     start: SystemTime,
     /// The pace that records the end of a write.
-    write: Option<Pace>,
+    write: Option<RequestPacer>,
 }
 
 impl Drop for Permit {
@@ -115,7 +115,7 @@ impl Drop for Permit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PastDeadline(pub(super) Duration);
 
-impl Pace {
+impl RequestPacer {
     /// The pace of a shard; all shards together open `pull_requests` pull requests per minute.
     pub(crate) fn new(shard: Shard, pull_requests: u32, timer: Timer) -> Self {
         let count = shard.count.max(1);

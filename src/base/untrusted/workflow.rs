@@ -37,7 +37,7 @@ pub(crate) enum Level {
 
 /// The position of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place<'t> {
+pub(crate) struct AnnotationPlace<'t> {
     /// The path relative to the top of the repository.
     pub file: &'t str,
     /// The line number, from 1.
@@ -48,7 +48,7 @@ pub(crate) struct Place<'t> {
 
 impl Commands {
     /// One annotation about an error.
-    pub(crate) fn error(title: &str, message: &str, place: Option<Place<'_>>) -> Self {
+    pub(crate) fn error(title: &str, message: &str, place: Option<AnnotationPlace<'_>>) -> Self {
         let mut commands = Self::default();
         commands.annotate(Level::Error, title, message, place);
         commands
@@ -60,7 +60,7 @@ impl Commands {
         level: Level,
         title: &str,
         message: &str,
-        place: Option<Place<'_>>,
+        place: Option<AnnotationPlace<'_>>,
     ) {
         let level = match level {
             Level::Error => "error",
@@ -68,7 +68,7 @@ impl Commands {
             Level::Notice => "notice",
         };
         let position = match place {
-            Some(Place { file, line, column }) => {
+            Some(AnnotationPlace { file, line, column }) => {
                 format!("file={},line={line},col={column},", property(file))
             }
             None => String::new(),
@@ -162,7 +162,7 @@ mod tests {
             Commands::error("t", "a\u{1b}[2J\r\nb", None).to_string(),
             "::error title=t::a\\u{1b}[2J%0D%0Ab\n"
         );
-        let place = Place {
+        let place = AnnotationPlace {
             file: "f",
             line: 1,
             column: 2,

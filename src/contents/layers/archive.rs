@@ -17,7 +17,7 @@ use crate::oci::Digest;
 const MAX_HEADER_CONTENT: u64 = 1024 * 1024;
 
 /// A member of an archive.
-pub(super) struct Member {
+pub(super) struct ArchiveEntry {
     /// The path as stored.
     pub(super) path: Vec<u8>,
     /// The target of a link as stored.
@@ -70,7 +70,7 @@ impl<D: Read> Archive<D> {
     }
 
     /// The next member; `None` at the end of the archive, with or without the two empty blocks.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, LayerErrorKind> {
+    pub(super) fn next(&mut self) -> Result<Option<ArchiveEntry>, LayerErrorKind> {
         let mut pending = PendingHeaders::default();
         loop {
             self.stream.skip(self.content)?;
@@ -135,7 +135,7 @@ impl<D: Read> Archive<D> {
         &mut self,
         header: &Header<'_>,
         pending: PendingHeaders,
-    ) -> Result<Member, LayerErrorKind> {
+    ) -> Result<ArchiveEntry, LayerErrorKind> {
         let pax = pending.pax;
         let malformed = |reason: &'static str| self.malformed(reason);
         let uid = pax
@@ -181,7 +181,7 @@ impl<D: Read> Archive<D> {
             self.skip_sparse_map(header)?;
         }
         self.set_size(size)?;
-        Ok(Member {
+        Ok(ArchiveEntry {
             path,
             link,
             kind,

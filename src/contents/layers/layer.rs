@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io::Read, sync::Arc};
 
 use super::{
-    archive::{Archive, Member, MemberKind},
+    archive::{Archive, ArchiveEntry, MemberKind},
     limits::{self, Budget, ContentFilter, LayerErrorKind, Selection},
 };
 
@@ -177,7 +177,7 @@ impl<'b> LayerTreeBuilder<'b> {
     /// Adds a member. Returns the index of its entry if the filter selects its content.
     pub(super) fn add(
         &mut self,
-        member: &Member,
+        member: &ArchiveEntry,
         filter: &ContentFilter,
     ) -> Result<Option<u32>, AddError> {
         let names = normalize(&member.path)?;
@@ -254,7 +254,7 @@ impl<'b> LayerTreeBuilder<'b> {
         self.tree
     }
 
-    fn kind(&mut self, member: &Member) -> Result<EntryKind, AddError> {
+    fn kind(&mut self, member: &ArchiveEntry) -> Result<EntryKind, AddError> {
         Ok(match member.kind {
             MemberKind::File => EntryKind::File,
             MemberKind::Directory => EntryKind::Directory,

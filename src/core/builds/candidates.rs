@@ -30,7 +30,7 @@ pub(crate) struct TagTable {
 
 /// A revision with its tags.
 #[derive(Debug)]
-pub(crate) struct Candidate {
+pub(crate) struct TaggedRevision {
     /// The revision as it is in the tags: in full, or abbreviated.
     pub text: String,
     /// The tags of each image; empty for a related revision without tags.
@@ -42,7 +42,7 @@ pub(crate) struct Candidate {
 /// The revisions that may be listed, and their order.
 #[derive(Debug)]
 pub(crate) struct Candidates {
-    pub all: Vec<Candidate>,
+    pub all: Vec<TaggedRevision>,
     pub order: ListOrder,
     /// The number of revisions that are not read.
     pub left_out: usize,
@@ -193,7 +193,7 @@ impl TagTable {
                     }
                 }
             }
-            all.push(Candidate {
+            all.push(TaggedRevision {
                 text: texts[index].to_owned(),
                 tags,
                 is_listed: selected.contains(&index),

@@ -115,12 +115,12 @@ pub(crate) struct LabelChange {
     pub name: String,
     pub from: Option<String>,
     pub to: Option<String>,
-    pub change: Change,
+    pub change: DifferenceKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Change {
+pub(crate) enum DifferenceKind {
     Added,
     Removed,
     Changed,
@@ -433,9 +433,9 @@ fn labels(
             }
         }
         let change = match (old.get(name), new.get(name)) {
-            (None, _) => Change::Added,
-            (_, None) => Change::Removed,
-            (old, new) if old != new => Change::Changed,
+            (None, _) => DifferenceKind::Added,
+            (_, None) => DifferenceKind::Removed,
+            (old, new) if old != new => DifferenceKind::Changed,
             _ => continue,
         };
         let value = |labels: &BTreeMap<String, String>| {

@@ -20,7 +20,8 @@ use crate::{
 };
 
 pub(crate) use images::{
-    BaseChange, Change, Difference, ImageChanges, PlatformDifference, changed_platforms, compare,
+    BaseChange, Difference, DifferenceKind, ImageChanges, PlatformDifference, changed_platforms,
+    compare,
 };
 
 /// The maximum number of characters of an external text.

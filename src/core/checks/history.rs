@@ -14,7 +14,7 @@ use crate::{
             Digests, Gap, HeldDigest, HeldImage, Hold, KnownOrder, Order, OrderEvidence,
             Provenance, UnknownOrder, Unreadable,
         },
-        pins::Found,
+        pins::FoundPins,
     },
     git::{self, GitError},
     oci::{Digest, Revision},
@@ -551,7 +551,7 @@ pub(crate) fn no_history_reason(error: &GitError) -> Option<String> {
 }
 
 /// The current digests of the images with agreeing pins.
-pub(crate) fn current_digests(config: &Config, found: &Found) -> Digests {
+pub(crate) fn current_digests(config: &Config, found: &FoundPins) -> Digests {
     let mut digests = Digests::new();
     for (index, image) in config.images.iter().enumerate() {
         if image.pins > 0
@@ -595,7 +595,7 @@ mod tests {
             },
         };
         let pins = [(0, "x"), (0, "x"), (1, "x"), (1, "y"), (2, "x")];
-        let found: Found = pins.map(pin).into_iter().collect();
+        let found: FoundPins = pins.map(pin).into_iter().collect();
         let expected = Digests::from([("a".to_owned(), Digest::of(b"x"))]);
         assert_eq!(current_digests(&config, &found), expected);
     }

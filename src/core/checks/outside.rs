@@ -11,14 +11,14 @@ use crate::{
     config::{Config, Operation, OutsidePolicy},
     core::{
         outside::{Outside, Unreadable},
-        pins::{Found, Located, Occurrence, OccurrenceKind},
+        pins::{FoundPins, Located, Occurrence, OccurrenceKind},
     },
     oci::Digest,
 };
 
 /// The checks of a work tree that need no registry: counts, agreement, digests outside the pins,
 /// unpinned references and undeclared images.
-pub(crate) fn tree_checks(config: &Config, found: &Found, digests: &Outside) -> Vec<Check> {
+pub(crate) fn tree_checks(config: &Config, found: &FoundPins, digests: &Outside) -> Vec<Check> {
     let mut checks = check_pins(config, found);
     checks.extend(check_agreement(config, found, Status::Fail));
     checks.extend(check_outside(config, found, digests, Operation::Promotion));
@@ -30,7 +30,7 @@ pub(crate) fn tree_checks(config: &Config, found: &Found, digests: &Outside) -> 
 /// configuration; before a rollback, digests and pins of other sets only warn.
 pub(crate) fn check_outside(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     outside: &Outside,
     operation: Operation,
 ) -> Vec<Check> {
@@ -42,7 +42,7 @@ pub(crate) fn check_outside(
 /// Checks the digests outside the counted pins by the policy of the configuration.
 pub(crate) fn check_digests_outside(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     outside: &Outside,
     operation: Operation,
 ) -> Vec<Check> {
@@ -184,7 +184,7 @@ fn at_location(check: Check, file: String, line: usize, column: usize) -> Check 
 }
 
 /// A warning for each reference without a digest.
-pub(crate) fn check_unpinned(config: &Config, found: &Found) -> Vec<Check> {
+pub(crate) fn check_unpinned(config: &Config, found: &FoundPins) -> Vec<Check> {
     let mut checks = Vec::new();
     for Located { file, item } in &found.tag_references {
         let detail = format!(
@@ -199,7 +199,7 @@ pub(crate) fn check_unpinned(config: &Config, found: &Found) -> Vec<Check> {
 }
 
 /// Warns about references without a digest and undeclared images in the counted files.
-fn check_references(config: &Config, outside: &Outside, found: &Found) -> Vec<Check> {
+fn check_references(config: &Config, outside: &Outside, found: &FoundPins) -> Vec<Check> {
     let mut checks = check_unpinned(config, found);
     for (repository, occurrence) in &outside.undeclared {
         let detail = format!(
@@ -221,7 +221,7 @@ fn check_references(config: &Config, outside: &Outside, found: &Found) -> Vec<Ch
 }
 
 /// A warning for each glob of `files` that matches no file.
-pub(crate) fn check_unmatched_globs(config: &Config, found: &Found) -> Vec<Check> {
+pub(crate) fn check_unmatched_globs(config: &Config, found: &FoundPins) -> Vec<Check> {
     let globs = found.unmatched.iter();
     globs
         .map(|glob| {
@@ -267,7 +267,7 @@ mod tests {
         let config = config::example(
             "version: 1\nfiles: [x]\nimages: { a: { repository: r.example/a, pins: 1 } }\n",
         );
-        let found = Found::default();
+        let found = FoundPins::default();
         let mut outside = Outside {
             configurations: 2,
             ..Outside::default()

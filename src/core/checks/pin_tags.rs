@@ -15,7 +15,7 @@ use crate::{
     config::{Config, Image},
     core::{
         history::History,
-        pins::{Found, Located, Pin},
+        pins::{FoundPins, Located, Pin},
     },
     oci::{Digest, Revision, Tag, registry::resolve::PlatformFacts},
 };
@@ -42,7 +42,7 @@ impl ClaimingTag {
 }
 
 /// The tags that claim a revision, in the order of the pins.
-pub(crate) fn claiming_tags(config: &Config, found: &Found) -> Vec<ClaimingTag> {
+pub(crate) fn claiming_tags(config: &Config, found: &FoundPins) -> Vec<ClaimingTag> {
     let mut claims = Vec::new();
     for pin in found.pins() {
         for tag in tags_of(pin) {

@@ -18,7 +18,7 @@ use crate::{
     },
     core::{
         outside::Outside,
-        pins::{Found, Located, Malformed, Met, Pin, PlacePart, Refused},
+        pins::{FoundPins, Located, Malformed, Met, Pin, PlacePart, Refused},
     },
     oci::Tag,
 };
@@ -27,7 +27,7 @@ use crate::{
 const MAX_LISTED: usize = 20;
 
 /// Checks that counts are exact, digests well-formed and files safe to change.
-pub(crate) fn check_pins(config: &Config, found: &Found) -> Vec<Check> {
+pub(crate) fn check_pins(config: &Config, found: &FoundPins) -> Vec<Check> {
     let mut checks = check_hazards(found);
     for (index, image) in config.images.iter().enumerate() {
         let pins: Vec<_> = found.pins_of(index).collect();
@@ -54,7 +54,7 @@ pub(crate) fn check_pins(config: &Config, found: &Found) -> Vec<Check> {
 /// only warns. Another configuration that cannot be read is a warning.
 pub(super) fn check_counted_once(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     outside: &Outside,
     operation: Operation,
 ) -> Vec<Check> {
@@ -110,7 +110,7 @@ pub(super) fn check_counted_once(
 }
 
 /// Warnings about entries that a controller may also write.
-fn check_managed(config: &Config, found: &Found) -> Vec<Check> {
+fn check_managed(config: &Config, found: &FoundPins) -> Vec<Check> {
     let mut checks = Vec::new();
     for pin in found.pins() {
         let Some(split) = pin.item.split.as_ref().filter(|split| split.managed) else {
@@ -135,7 +135,7 @@ fn check_managed(config: &Config, found: &Found) -> Vec<Check> {
 /// Compares the version comments of pins with the tags that `tag_of` returns.
 pub(crate) fn check_version_comments(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     tag_of: &dyn Fn(&Pin) -> Option<Tag>,
 ) -> Vec<Check> {
     let images = 0..config.images.len();
@@ -147,7 +147,7 @@ pub(crate) fn check_version_comments(
 /// Compares the version comments of one image. A pin without a tag is skipped.
 pub(super) fn check_image_comments(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     image: usize,
     tag_of: &dyn Fn(&Pin) -> Option<Tag>,
 ) -> Option<Check> {
@@ -189,7 +189,7 @@ pub(super) fn check_image_comments(
 }
 
 /// Checks that all pins of an image have one digest; `otherwise` is the status if they do not.
-pub(crate) fn check_agreement(config: &Config, found: &Found, otherwise: Status) -> Vec<Check> {
+pub(crate) fn check_agreement(config: &Config, found: &FoundPins, otherwise: Status) -> Vec<Check> {
     let mut checks = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         let pins: Vec<_> = found.pins_of(index).collect();
@@ -198,7 +198,7 @@ pub(crate) fn check_agreement(config: &Config, found: &Found, otherwise: Status)
     checks
 }
 
-fn check_hazards(found: &Found) -> Vec<Check> {
+fn check_hazards(found: &FoundPins) -> Vec<Check> {
     if found.hazards.is_empty() {
         let detail = format!(
             "{} can be changed safely",
@@ -371,7 +371,7 @@ pub(crate) struct Unmet {
 
 /// Warnings about places, and keys of places, that select nothing, and about files that kustomize does not
 /// take for kustomizations.
-pub(super) fn check_unmet(config: &Config, found: &Found) -> Vec<Check> {
+pub(super) fn check_unmet(config: &Config, found: &FoundPins) -> Vec<Check> {
     let mut checks = Vec::new();
     for unmet in unmet(config, found) {
         let (line, column) = config.place(unmet.span, "").line_column();
@@ -405,7 +405,7 @@ pub(super) fn check_unmet(config: &Config, found: &Found) -> Vec<Check> {
 }
 
 /// The errors of places that can never find a pin.
-pub(crate) fn unmet_errors(config: &Config, found: &Found) -> Vec<Error> {
+pub(crate) fn unmet_errors(config: &Config, found: &FoundPins) -> Vec<Error> {
     let errors = unmet(config, found).into_iter();
     let errors = errors.filter(|unmet| unmet.is_error).map(|unmet| {
         Error::input(Code::CONFIG, unmet.message())
@@ -421,7 +421,7 @@ impl Unmet {
     }
 }
 
-fn unmet(config: &Config, found: &Found) -> Vec<Unmet> {
+fn unmet(config: &Config, found: &FoundPins) -> Vec<Unmet> {
     let mut all = Vec::new();
     for (number, place) in config.places.iter().enumerate() {
         // A glob without a file is reported as such.
@@ -438,7 +438,7 @@ fn unmet(config: &Config, found: &Found) -> Vec<Unmet> {
 }
 
 /// The parts of one place that are not met.
-fn unmet_parts(number: usize, place: &PinPlace, found: &Found) -> Vec<Unmet> {
+fn unmet_parts(number: usize, place: &PinPlace, found: &FoundPins) -> Vec<Unmet> {
     let is_met = |part| {
         let place = number;
         found.met.contains(&Met { place, part })

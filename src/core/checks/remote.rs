@@ -9,7 +9,7 @@ use super::{
 use crate::{
     base::error::{Class, Error},
     config::{Config, RevisionTagError},
-    core::{history::Provenance, pins::Found},
+    core::{history::Provenance, pins::FoundPins},
     git,
     oci::{
         Descriptor, Digest, Revision, Tag, TagPattern,
@@ -45,7 +45,7 @@ pub(crate) type TagResolution = Result<TaggedManifest, NoTag>;
 pub(crate) fn check_pinned_images(
     config: &Config,
     pinned: &[PinnedImage],
-    found: &Found,
+    found: &FoundPins,
 ) -> (Vec<Check>, Vec<Error>, Option<Revision>) {
     let (mut checks, mut outages, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
     for pinned in pinned {
@@ -140,7 +140,7 @@ fn common_revision(
 
 impl PinnedImage {
     /// A failed check, located at the pins of the image.
-    fn failure(&self, code: Code, detail: String, config: &Config, found: &Found) -> Check {
+    fn failure(&self, code: Code, detail: String, config: &Config, found: &FoundPins) -> Check {
         Check::new(code, Status::Fail, detail)
             .image(&config.images[self.image].name)
             .locations(locations(found, self.image))
@@ -151,7 +151,7 @@ impl PinnedImage {
         &self,
         facts: &ImageFacts,
         config: &Config,
-        found: &Found,
+        found: &FoundPins,
     ) -> (Vec<Check>, Option<Revision>) {
         let label = &config.revision.label;
         let (mut checks, mut revisions) = (Vec::new(), Vec::<Revision>::new());
@@ -195,7 +195,7 @@ impl PinnedImage {
     }
 
     /// The failure that the pinned digest is one platform of the tag's index.
-    fn check_part(&self, config: &Config, tagged: &TaggedManifest, found: &Found) -> Check {
+    fn check_part(&self, config: &Config, tagged: &TaggedManifest, found: &FoundPins) -> Check {
         let image = &config.images[self.image];
         let platforms = self.facts.as_ref().ok().and_then(Option::as_ref);
         let platform = tagged
@@ -226,7 +226,7 @@ impl PinnedImage {
         config: &Config,
         pattern: &TagPattern,
         resolved: &TagResolution,
-        found: &Found,
+        found: &FoundPins,
     ) -> (Check, Option<Error>) {
         let image = &config.images[self.image];
         match resolved {
@@ -312,7 +312,7 @@ impl TaggedManifest {
     }
 }
 
-fn locations(found: &Found, image: usize) -> Vec<FileLocation> {
+fn locations(found: &FoundPins, image: usize) -> Vec<FileLocation> {
     found.pins_of(image).map(location_of).collect()
 }
 

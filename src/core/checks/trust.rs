@@ -10,7 +10,7 @@ use crate::{
     base::{error::Error, untrusted::plain},
     oci::{Digest, Platform, Repository, Revision},
     trust::{
-        Binding, Candidate, Certificate, LogEntry, PolicyResult, Proof, Requirement, RootGap,
+        Binding, Certificate, JudgedSignature, LogEntry, PolicyResult, Proof, Requirement, RootGap,
         SearchResult, SignedName, SubjectName, Verdict, Verify,
     },
 };
@@ -73,7 +73,7 @@ impl DigestSignatures<'_> {
     }
 
     /// The warning that a signer's commit is not compared.
-    fn unbound_commits(&self, proven: &[(Requirement, &Candidate)]) -> Option<Check> {
+    fn unbound_commits(&self, proven: &[(Requirement, &JudgedSignature)]) -> Option<Check> {
         let mut list = Vec::new();
         for (_, candidate) in proven {
             if candidate.verdict.result == PolicyResult::Satisfied(Binding::Unbound) {
@@ -91,7 +91,7 @@ impl DigestSignatures<'_> {
     fn unbound_names(
         &self,
         verify: &Verify,
-        proven: &[(Requirement, &Candidate)],
+        proven: &[(Requirement, &JudgedSignature)],
     ) -> Option<Check> {
         if verify.subject_name != SubjectName::Any {
             return None;
@@ -110,7 +110,7 @@ impl DigestSignatures<'_> {
     }
 
     /// The first candidate that proves a required kind.
-    fn proving_candidate(&self, kind: Requirement) -> Option<&Candidate> {
+    fn proving_candidate(&self, kind: Requirement) -> Option<&JudgedSignature> {
         self.found.candidates.iter().find(|candidate| {
             let verdict = &candidate.verdict;
             verdict.kind == Some(kind) && matches!(verdict.result, PolicyResult::Satisfied(_))
@@ -118,7 +118,7 @@ impl DigestSignatures<'_> {
     }
 
     /// The required kinds that are proven, each with its candidate.
-    pub(crate) fn proven(&self, verify: &Verify) -> Vec<(Requirement, &Candidate)> {
+    pub(crate) fn proven(&self, verify: &Verify) -> Vec<(Requirement, &JudgedSignature)> {
         let mut proven = Vec::new();
         for kind in &verify.require {
             if let Some(candidate) = self.proving_candidate(*kind) {
@@ -219,7 +219,7 @@ impl DigestSignatures<'_> {
     /// The most progress of a configured signer's candidates of a kind.
     fn progress(&self, kind: Requirement) -> Progress {
         let mut most = Progress::Nothing;
-        for Candidate { verdict, .. } in &self.found.candidates {
+        for JudgedSignature { verdict, .. } in &self.found.candidates {
             if verdict.kind != Some(kind) {
                 continue;
             }
@@ -269,7 +269,7 @@ enum Progress {
 }
 
 /// The kind, the signer and the commit of a candidate that meets the policy.
-fn describe_proven(candidate: &Candidate) -> String {
+fn describe_proven(candidate: &JudgedSignature) -> String {
     let Verdict {
         kind,
         proof,
@@ -401,7 +401,7 @@ impl VerifiedRow {
     fn new(
         signatures: &DigestSignatures<'_>,
         kind: Requirement,
-        candidate: &Candidate,
+        candidate: &JudgedSignature,
         revision: &Revision,
     ) -> Option<Self> {
         let verdict = &candidate.verdict;

@@ -61,7 +61,7 @@ struct Seen {
 }
 
 /// A change of the fold by a merged commit, with the old value.
-enum Change {
+enum FoldUndo {
     Sequence,
     Last(usize, Option<usize>),
     Seen(usize, Digest),
@@ -84,7 +84,7 @@ struct SetFold<'a> {
     is_first_unknown: bool,
     /// The position in the line of the first commit that records the set.
     recorded: Option<usize>,
-    changes: Vec<Change>,
+    changes: Vec<FoldUndo>,
 }
 
 /// Finds the events, with one point for each commit. `start`: the position in the line of the first
@@ -136,7 +136,7 @@ impl Fold for SetFold<'_> {
         let is_introduced = !self.is_first_unknown || !point.claims.revisions.is_empty();
         if self.is_first_unknown {
             self.is_first_unknown = false;
-            self.changes.push(Change::IsFirstUnknown);
+            self.changes.push(FoldUndo::IsFirstUnknown);
         }
         if is_unchanged {
             self.record_revision(commit, set);
@@ -153,18 +153,18 @@ impl Fold for SetFold<'_> {
     fn undo(&mut self, changes: usize) {
         for change in self.changes.drain(changes..).rev() {
             match change {
-                Change::Sequence => {
+                FoldUndo::Sequence => {
                     self.sequence.pop();
                 }
-                Change::Last(set, last) => self.last[set] = last,
-                Change::Seen(image, digest) => {
+                FoldUndo::Last(set, last) => self.last[set] = last,
+                FoldUndo::Seen(image, digest) => {
                     self.seen[image].remove(&digest);
                 }
-                Change::Revision(set) => {
+                FoldUndo::Revision(set) => {
                     self.events.revisions[set].pop();
                 }
-                Change::First(set) => self.events.first[set] = None,
-                Change::IsFirstUnknown => self.is_first_unknown = true,
+                FoldUndo::First(set) => self.events.first[set] = None,
+                FoldUndo::IsFirstUnknown => self.is_first_unknown = true,
             }
         }
     }
@@ -309,7 +309,7 @@ impl SetFold<'_> {
         for revision in claims {
             if !self.events.revisions[set].contains(&revision) {
                 self.events.revisions[set].push(revision);
-                self.changes.push(Change::Revision(set));
+                self.changes.push(FoldUndo::Revision(set));
             }
         }
     }
@@ -325,11 +325,11 @@ impl SetFold<'_> {
     }
 
     fn make_current(&mut self, commit: usize, set: usize, event: Option<usize>) {
-        self.changes.push(Change::Last(set, self.last[set]));
+        self.changes.push(FoldUndo::Last(set, self.last[set]));
         self.last[set] = Some(self.sequence.len());
         if self.events.first[set].is_none() {
             self.events.first[set] = Some(self.graph.positions[commit]);
-            self.changes.push(Change::First(set));
+            self.changes.push(FoldUndo::First(set));
         }
         for image in 0..self.seen.len() {
             if let Some(digest) = self.sets[set].digest(image) {
@@ -337,7 +337,7 @@ impl SetFold<'_> {
             }
         }
         self.sequence.push((set, event));
-        self.changes.push(Change::Sequence);
+        self.changes.push(FoldUndo::Sequence);
     }
 
     fn see(&mut self, image: usize, digest: Digest, set: Option<usize>) {
@@ -346,7 +346,7 @@ impl SetFold<'_> {
             && let Entry::Vacant(vacant) = digests.entry(digest)
         {
             vacant.insert(seen);
-            self.changes.push(Change::Seen(image, digest));
+            self.changes.push(FoldUndo::Seen(image, digest));
         }
     }
 }

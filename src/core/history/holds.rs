@@ -69,7 +69,7 @@ struct State {
 }
 
 /// A change of the fold by a merged commit, with the old value.
-enum Change {
+enum HoldUndo {
     State(usize),
     Slot(usize),
 }
@@ -83,7 +83,7 @@ struct HoldFold<'a> {
     slots: Vec<Vec<State>>,
     /// The position in the line of the first commit that records the set.
     recorded: Option<usize>,
-    changes: Vec<Change>,
+    changes: Vec<HoldUndo>,
     holds: SetHolds,
 }
 
@@ -169,10 +169,10 @@ impl Fold for HoldFold<'_> {
     fn undo(&mut self, changes: usize) {
         for change in self.changes.drain(changes..).rev() {
             match change {
-                Change::State(slot) => {
+                HoldUndo::State(slot) => {
                     self.slots[slot].pop();
                 }
-                Change::Slot(slot) => self.slots[slot].clear(),
+                HoldUndo::Slot(slot) => self.slots[slot].clear(),
             }
         }
     }
@@ -215,7 +215,7 @@ impl HoldFold<'_> {
                 let states = states.clone();
                 self.grow(slot);
                 self.slots[slot] = states;
-                self.changes.push(Change::Slot(slot));
+                self.changes.push(HoldUndo::Slot(slot));
             }
         }
     }
@@ -282,7 +282,7 @@ impl HoldFold<'_> {
             is_agreed,
             commit,
         });
-        self.changes.push(Change::State(slot));
+        self.changes.push(HoldUndo::State(slot));
     }
 
     fn grow(&mut self, slot: usize) {

@@ -327,7 +327,7 @@ impl Walk<'_> {
     }
 
     /// Requests the blobs that the current configuration reads, while git prints the other commits.
-    fn request_early(&mut self, changes: &[commits::Change]) -> Result<(), GitError> {
+    fn request_early(&mut self, changes: &[commits::ChangedPath]) -> Result<(), GitError> {
         if !self.current.reading.is_empty() {
             return Ok(());
         }
@@ -452,7 +452,7 @@ impl Walk<'_> {
     }
 
     /// Continues with another path at a commit that renames the configuration, or undoes a rename.
-    fn follow_rename(&self, changes: &[commits::Change], state: &mut WalkState) {
+    fn follow_rename(&self, changes: &[commits::ChangedPath], state: &mut WalkState) {
         let blob = |path: &ConfigPath| {
             let mut changes = changes.iter();
             let change = changes.find(|change| change.path == path.path);

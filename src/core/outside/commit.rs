@@ -27,7 +27,7 @@ use crate::{
     config::{self, Config, Image, OutsidePolicy, SetPath},
     core::{
         configurations::{self, ConfigurationFiles, Contents, OtherConfigurations, is_left_out},
-        pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind, Pin},
+        pins::{FoundPins, Located, Occurrence, OccurrenceFinder, OccurrenceKind, Pin},
     },
     git::{Git, GitError, ObjectId, SharedTracking},
     oci::{Digest, Repository},
@@ -41,7 +41,7 @@ struct Entry {
 
 /// Searches the tree of a commit; `found` are the pins of the same tree. Missing objects are fetched
 /// from `branch` of the remote.
-pub(crate) fn commit(config: &Config, commit: &str, branch: &str, found: &Found) -> Outside {
+pub(crate) fn commit(config: &Config, commit: &str, branch: &str, found: &FoundPins) -> Outside {
     let mut outside = Outside::default();
     let Some(id) = ObjectId::parse(commit.as_bytes()) else {
         let reason = format!(
@@ -73,7 +73,7 @@ fn search(
     git: &Git,
     commit: &ObjectId,
     branch: &str,
-    found: &Found,
+    found: &FoundPins,
     outside: &mut Outside,
 ) -> Result<(), GitError> {
     if !git.has_commit(commit)? {
@@ -151,7 +151,7 @@ impl CommitContents<'_> {
 /// Searches files outside of a sparse checkout.
 pub(super) fn sparse(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     files: Vec<TrackedFile>,
     outside: &mut Outside,
 ) {
@@ -175,7 +175,7 @@ pub(super) fn sparse(
 fn search_blobs(
     config: &Config,
     git: &Git,
-    found: &Found,
+    found: &FoundPins,
     entries: Vec<Entry>,
     outside: &mut Outside,
 ) -> Result<(), GitError> {
@@ -386,14 +386,17 @@ impl ListedConfigurations {
 /// The images of multiple sets with their pins, as one set of a directory above them.
 pub(crate) struct Union {
     pub(crate) config: Config,
-    pub(crate) found: Found,
+    pub(crate) found: FoundPins,
     /// The roots of the sets that declare each image and do not ignore digests outside.
     searched: Vec<Vec<PathBuf>>,
 }
 
 impl Union {
     /// The union of the sets below `directory`; `None` without an image that is searched for.
-    pub(crate) fn new(directory: &Path, sets: &[(&Config, &Found)]) -> io::Result<Option<Self>> {
+    pub(crate) fn new(
+        directory: &Path,
+        sets: &[(&Config, &FoundPins)],
+    ) -> io::Result<Option<Self>> {
         let (mut images, mut searched) = (Vec::<Image>::new(), Vec::<Vec<PathBuf>>::new());
         let mut indices: HashMap<&Repository, usize> = HashMap::new();
         let mut pins = Vec::new();

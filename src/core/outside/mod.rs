@@ -23,7 +23,7 @@ use crate::{
     config::{Config, OutsidePolicy, SetPath},
     core::{
         configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
-        pins::{Found, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
+        pins::{FoundPins, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
     },
     git::{self, Git, GitError, ObjectId, TrackedFile},
     oci::{Digest, Repository},
@@ -187,14 +187,14 @@ impl Contents for TreeContents {
 /// The work tree of a configuration, with the list of its files.
 pub(crate) struct TrackedTree {
     files: WorkTree,
-    listed: Listed,
+    listed: FileList,
     configurations: Arc<ListedConfigurations>,
     /// The cause of a missing list of git.
     unread: Option<Unreadable>,
 }
 
 /// The files of a work tree, by their paths from the root.
-enum Listed {
+enum FileList {
     ByGit(Vec<TrackedFile>),
     WithoutGit {
         files: Vec<RelPath>,
@@ -211,7 +211,7 @@ impl TrackedTree {
         {
             Ok(Some(tracking)) => Self {
                 files: WorkTree::new(&config.root).without(tracking.ignored),
-                listed: Listed::ByGit(tracking.tracked),
+                listed: FileList::ByGit(tracking.tracked),
                 configurations: Arc::clone(&shared.configurations),
                 unread: None,
             },
@@ -225,7 +225,7 @@ impl TrackedTree {
         match git::tracking(&config.root, &config.searched_directories()) {
             Ok(tracking) => Self {
                 files: files.without(tracking.ignored),
-                listed: Listed::ByGit(tracking.tracked),
+                listed: FileList::ByGit(tracking.tracked),
                 configurations: Arc::new(ListedConfigurations::new(tracking.configurations)),
                 unread: None,
             },
@@ -253,7 +253,7 @@ impl TrackedTree {
             .unread
             .iter()
             .map(|error| Unreadable::file(&error.path, &error.error));
-        let listed = Listed::WithoutGit {
+        let listed = FileList::WithoutGit {
             unread: unread_files.collect(),
             files: [survey.files, survey.unnameable].concat(),
         };
@@ -272,12 +272,12 @@ impl TrackedTree {
 
     /// Searches for digests that are not pins, and for pins that other sets also count; `found` are the
     /// pins of the same work tree.
-    pub(crate) fn search(self, config: &Config, found: &Found, scope: Scope) -> Outside {
+    pub(crate) fn search(self, config: &Config, found: &FoundPins, scope: Scope) -> Outside {
         let mut outside = Outside::default();
         outside.unread_configurations.extend(self.unread.clone());
         let configurations = self.configurations.existing(&config.top());
         let mut sparse_contents = configurations.left_out.clone();
-        let is_tracked = matches!(self.listed, Listed::ByGit(_));
+        let is_tracked = matches!(self.listed, FileList::ByGit(_));
         let (mut files, mut sparse) = (Vec::new(), Vec::new());
         if config.outside != OutsidePolicy::Ignore {
             outside.unread.extend(self.unread);
@@ -318,14 +318,14 @@ impl TrackedTree {
 /// The files of the scope, and those outside of the sparse checkout, by their paths from the root.
 fn searched_files(
     config: &Config,
-    listed: Listed,
+    listed: FileList,
     scope: Scope,
     outside: &mut Outside,
 ) -> (Vec<RelPath>, Vec<TrackedFile>) {
     let (mut files, mut sparse) = (Vec::new(), Vec::new());
     let tracked = match listed {
-        Listed::ByGit(tracked) => tracked,
-        Listed::WithoutGit { files, unread } => {
+        FileList::ByGit(tracked) => tracked,
+        FileList::WithoutGit { files, unread } => {
             outside.unread.extend(unread);
             return (files, sparse);
         }
@@ -352,7 +352,7 @@ fn searched_files(
 /// Removes the digests that are pins of other sets, and adds the pins that other sets also count.
 fn add_other_sets(
     others: &OtherConfigurations<'_>,
-    found: &Found,
+    found: &FoundPins,
     contents: &mut dyn Contents,
     outside: &mut Outside,
 ) {
@@ -400,7 +400,7 @@ fn add_other_sets(
 fn search_files(
     tree: &WorkTree,
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     files: &[RelPath],
     outside: &mut Outside,
 ) -> KeptFiles {
@@ -585,7 +585,7 @@ mod tests {
         let config = config::example(CONFIG);
         let (tree, mut outside) = (WorkTree::new(root), Outside::default());
         let files = texts.map(|(name, _)| RelPath::parse(name).unwrap());
-        let kept = search_files(&tree, &config, &Found::default(), &files, &mut outside);
+        let kept = search_files(&tree, &config, &FoundPins::default(), &files, &mut outside);
         assert_eq!(outside.occurrences.len(), 2);
         for file in &files {
             fs::write(root.join(file.as_path()), "changed").unwrap();
@@ -616,7 +616,7 @@ mod tests {
             let (config, mut outside) = (config::example(CONFIG), Outside::default());
             let tree = WorkTree::new(directory.path());
             let files = [RelPath::parse(&name).unwrap()];
-            search_files(&tree, &config, &Found::default(), &files, &mut outside);
+            search_files(&tree, &config, &FoundPins::default(), &files, &mut outside);
             let kind = outside.occurrences.first().map(|one| &one.item.kind);
             let expected = match number {
                 0 | 3 => Some(&OccurrenceKind::Embedded(0)),
@@ -629,7 +629,7 @@ mod tests {
 
     #[test]
     fn unread_directories_without_git_are_reported() {
-        let listed = Listed::WithoutGit {
+        let listed = FileList::WithoutGit {
             files: Vec::new(),
             unread: vec![Unreadable::tree("denied".to_owned(), String::new())],
         };
@@ -644,7 +644,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let tree = WorkTree::new(&directory.path().join("missing"));
         let mut outside = Outside::default();
-        search_files(&tree, &config, &Found::default(), &[], &mut outside);
+        search_files(&tree, &config, &FoundPins::default(), &[], &mut outside);
         assert_eq!(outside.unread.len(), 1);
     }
 }

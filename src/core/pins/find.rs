@@ -31,7 +31,7 @@ pub(crate) struct Located<T> {
 
 /// The pins of all files, in the order of the bytes of their paths and then of each file.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Found {
+pub(crate) struct FoundPins {
     pins: Vec<Located<Pin>>,
     /// The indexes of the pins of each image.
     of_image: Vec<Vec<usize>>,
@@ -65,13 +65,13 @@ struct FileResult {
 }
 
 /// Searches every matched file. This is the only search for pins in the files of a configuration.
-pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<Found, ReadError> {
+pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, ReadError> {
     let search = Search {
         scanner: FileScanner::new(config),
         occurrences: OccurrenceFinder::new(config),
         files,
     };
-    let mut found = Found::new(files.list_unopened(&config.scanned)?, config);
+    let mut found = FoundPins::new(files.list_unopened(&config.scanned)?, config);
     let results = Mutex::new(Vec::new());
     files.visit(&found.files, &|number, opened, buffer| {
         let result = search
@@ -129,7 +129,7 @@ impl Search<'_> {
     }
 }
 
-impl Found {
+impl FoundPins {
     /// The result for a listing before its files are searched.
     fn new(listing: Listing, config: &Config) -> Self {
         Self {
@@ -249,7 +249,7 @@ fn located<T>(file: &Arc<RelPath>, items: Vec<T>) -> impl Iterator<Item = Locate
     })
 }
 
-impl FromIterator<Located<Pin>> for Found {
+impl FromIterator<Located<Pin>> for FoundPins {
     fn from_iter<T: IntoIterator<Item = Located<Pin>>>(pins: T) -> Self {
         let mut found = Self::default();
         for pin in pins {

@@ -26,7 +26,7 @@ mod replace;
 mod scan;
 mod version_comments;
 
-pub(crate) use find::{Found, Located, find};
+pub(crate) use find::{FoundPins, Located, find};
 pub(crate) use lines::{MAX_PINNED_FILE, WholeFile, read_whole};
 pub(crate) use mentions::ImageNames;
 #[cfg(test)]

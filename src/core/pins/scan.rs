@@ -288,7 +288,7 @@ pub(super) fn scan_with(
             && let Some(image) = lookup(reference.repository.clone(), reference.before)
         {
             let (line, column) = lines.place(content, reference.start);
-            let candidate = Candidate {
+            let candidate = ReferenceMatch {
                 image,
                 line,
                 column,
@@ -315,7 +315,7 @@ pub(super) fn scan_with(
 }
 
 /// A reference to an image, and the text after it.
-struct Candidate {
+struct ReferenceMatch {
     image: usize,
     line: usize,
     column: usize,
@@ -327,8 +327,13 @@ struct Candidate {
 
 impl Scan {
     /// Adds the pin of an image or a malformed one.
-    fn add(&mut self, content: &[u8], candidate: Candidate, comments: Option<&VersionComments>) {
-        let Candidate {
+    fn add(
+        &mut self,
+        content: &[u8],
+        candidate: ReferenceMatch,
+        comments: Option<&VersionComments>,
+    ) {
+        let ReferenceMatch {
             image,
             line,
             column,

@@ -15,7 +15,8 @@ use crate::{
     core::{
         checks::{Approved, ApprovedImage, Check, Status},
         pins::{
-            FilePlaces, FileScanner, Found, Pin, Replacement, Scan, outline, reads_alike, replace,
+            FilePlaces, FileScanner, FoundPins, Pin, Replacement, Scan, outline, reads_alike,
+            replace,
         },
     },
     oci::Digest,
@@ -71,7 +72,7 @@ impl Plan {
         approved: &Approved,
         config: &Config,
         files: &dyn Files,
-        found: &Found,
+        found: &FoundPins,
     ) -> Result<Self, PlanError> {
         Self::for_images(approved.images(), config, files, found)
     }
@@ -82,7 +83,7 @@ impl Plan {
         images: &[Option<ApprovedImage>],
         config: &Config,
         files: &dyn Files,
-        found: &Found,
+        found: &FoundPins,
     ) -> Result<BTreeMap<RelPath, Vec<u8>>, PlanError> {
         let plan = Self::for_images(images, config, files, found)?;
         let contents = plan
@@ -110,7 +111,7 @@ impl Plan {
         images: &[Option<ApprovedImage>],
         config: &Config,
         files: &dyn Files,
-        found: &Found,
+        found: &FoundPins,
     ) -> Result<Self, PlanError> {
         let scanner = FileScanner::new(config);
         let replacements = replacements(images);

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     base::{
         error::Class,
-        http::{Pace, Shard, SharedDeadline, Timer},
+        http::{RequestPacer, Shard, SharedDeadline, Timer},
     },
     forge::{
         self, BranchState, CreateOutcome, Forge, Head, MergeMethod, NewCommit, NewFile, NewPull,
@@ -569,7 +569,7 @@ async fn read_requests_wait_for_the_next_hour() {
     let forge = Thousand::start(options);
     let timer = Timer::scaled(SystemTime::now, origin, 20_000);
     let mut settings = settings();
-    settings.pace = Some(Pace::new(
+    settings.pace = Some(RequestPacer::new(
         Shard {
             number: 0,
             count: 1,
@@ -603,7 +603,7 @@ async fn request_past_the_deadline_is_not_sent() {
     let mut settings = settings();
     settings.time = SharedDeadline::new(Duration::from_secs(600), "--deadline");
     let timer = Timer::new(SystemTime::now);
-    settings.pace = Some(Pace::new(
+    settings.pace = Some(RequestPacer::new(
         Shard {
             number: 0,
             count: 1,
@@ -694,7 +694,7 @@ async fn writes_are_spread_out_parked_and_never_repeated() {
     let mut settings = settings();
     // The progress limit uses real time.
     settings.progress = Duration::from_secs(2);
-    settings.pace = Some(Pace::new(
+    settings.pace = Some(RequestPacer::new(
         Shard {
             number: 0,
             count: 1,

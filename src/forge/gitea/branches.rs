@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     Gitea, ObjectRow,
-    commits::{Destination, begun, raced},
+    commits::{Destination, may_have_changed, raced},
     nullable,
 };
 use crate::{
@@ -133,7 +133,7 @@ impl Gitea {
 
     /// Requests the branch first unless it is known to exist: Forgejo before version 12 responds
     /// 500 if it is missing.
-    pub(crate) async fn ahead(
+    pub(crate) async fn compare(
         &self,
         base: &str,
         base_head: &Head,
@@ -208,7 +208,9 @@ impl Gitea {
                     }
                     return Ok(outcome);
                 }
-                self.change_files(new, &destination).await.map_err(begun)
+                self.change_files(new, &destination)
+                    .await
+                    .map_err(may_have_changed)
             }
             (_, Some(pull)) => {
                 self.recreate_with_pull(new, &destination, state, pull)

@@ -93,17 +93,24 @@ impl Gitea {
         // An earlier attempt of this run waited for the closing and reopened the pull request.
         let was_reopened = *self.reopened.borrow() == Some(number) && *state == BranchState::Absent;
         if is_open && !was_reopened {
-            match self.wait_for_closing(number).await.map_err(begun)? {
+            match self
+                .wait_for_closing(number)
+                .await
+                .map_err(may_have_changed)?
+            {
                 AfterDeletion::Closed => is_open = false,
                 AfterDeletion::Recreated => return Ok(raced()),
                 AfterDeletion::StillOpen => {}
             }
         }
         if !is_open {
-            self.reopen(number).await.map_err(begun)?;
+            self.reopen(number).await.map_err(may_have_changed)?;
             *self.reopened.borrow_mut() = Some(number);
         }
-        let outcome = self.change_files(new, destination).await.map_err(begun)?;
+        let outcome = self
+            .change_files(new, destination)
+            .await
+            .map_err(may_have_changed)?;
         let outcome = self.wait_for_pull(new, outcome).await?;
         *self.deleted.borrow_mut() = None;
         Ok(outcome)
@@ -142,10 +149,12 @@ impl Gitea {
         let what = format!("Gitea: pull request #{number} ({})", listed.url);
         let mut last = None;
         for _ in 0..MAX_READS {
-            let Some(pull) = self.pull(number).await.map_err(begun)? else {
+            let Some(pull) = self.pull(number).await.map_err(may_have_changed)? else {
                 break;
             };
-            if is_updated(&pull, commit) && self.is_at(number, commit).await.map_err(begun)? {
+            if is_updated(&pull, commit)
+                && self.is_at(number, commit).await.map_err(may_have_changed)?
+            {
                 return Ok(outcome);
             }
             let is_open = pull.state == PullState::Open;
@@ -167,7 +176,7 @@ impl Gitea {
             }
             _ => format!("the forge does not show its new commit {commit}"),
         };
-        Err(begun(Error::unavailable(what, reason)))
+        Err(may_have_changed(Error::unavailable(what, reason)))
     }
 
     /// Deletes a branch. The API has no condition on the head, so the head is read right before.
@@ -187,7 +196,11 @@ impl Gitea {
             // Only administrators see git's message. If the branch is gone, this run or another one
             // deleted it.
             Err(failure)
-                if failure.unsure && self.branch_moved(branch, head).await.map_err(begun)? =>
+                if failure.unsure
+                    && self
+                        .branch_moved(branch, head)
+                        .await
+                        .map_err(may_have_changed)? =>
             {
                 return Ok(Some(PublishOutcome::Unsure(failure.error.message)));
             }
@@ -259,9 +272,9 @@ pub(super) fn raced() -> PublishOutcome {
 }
 
 /// The error of a run that has made a visible change.
-pub(super) fn begun(error: Error) -> Error {
+pub(super) fn may_have_changed(error: Error) -> Error {
     Error {
-        begun: true,
+        may_have_changed: true,
         ..error
     }
 }

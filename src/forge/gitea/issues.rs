@@ -21,7 +21,7 @@ use super::{
 use crate::{
     base::error::{Class, Error},
     forge::{
-        Ability, Claim, Edit, Issue,
+        Ability, Edit, Issue, RunMark,
         http::Paging,
         shared::{IssueRow, issues},
     },
@@ -60,7 +60,7 @@ enum Holder {
     None,
 }
 
-fn branch(claim: &Claim<'_>) -> String {
+fn branch(claim: &RunMark<'_>) -> String {
     format!("{PREFIX}{}", claim.name)
 }
 
@@ -128,7 +128,7 @@ impl Gitea {
             }
             Err(failure) => {
                 return Err(Error {
-                    begun: failure.unsure,
+                    may_have_changed: failure.unsure,
                     ..failure.error
                 });
             }
@@ -137,7 +137,7 @@ impl Gitea {
             204 => Ok(()),
             // The response of a proxy, which may have forwarded the request.
             200..=299 => Err(Error {
-                begun: true,
+                may_have_changed: true,
                 ..reply.error().class(Class::Unavailable)
             }),
             404 => Err(reply.error().class(Class::Refused).help(missing)),
@@ -148,7 +148,7 @@ impl Gitea {
         }
     }
 
-    pub(crate) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
+    pub(crate) async fn claim(&self, claim: &RunMark<'_>) -> Result<bool, Error> {
         let what = format!("claiming {}", claim.name);
         let message = format!(
             "{} [skip ci]\n\nCreated by repin so that only one run does this. {}\n",
@@ -185,7 +185,7 @@ impl Gitea {
         }
     }
 
-    pub(crate) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
+    pub(crate) async fn release(&self, claim: &RunMark<'_>) -> Result<(), Error> {
         self.delete_claim(&branch(claim)).await
     }
 
@@ -221,7 +221,7 @@ impl Gitea {
 
     /// Whether this run holds a claim that another run may have made concurrently; `error` if no run
     /// holds it. The server shows a new branch only after its hook has run.
-    async fn is_held(&self, claim: &Claim<'_>, error: Error) -> Result<bool, Error> {
+    async fn is_held(&self, claim: &RunMark<'_>, error: Error) -> Result<bool, Error> {
         for _ in 0..MAX_HOLDER_READS {
             match self.holder(claim).await? {
                 Holder::ThisRun => return Ok(true),
@@ -232,7 +232,7 @@ impl Gitea {
         Err(error)
     }
 
-    async fn holder(&self, claim: &Claim<'_>) -> Result<Holder, Error> {
+    async fn holder(&self, claim: &RunMark<'_>) -> Result<Holder, Error> {
         let path = format!("branches/{}", branch(claim));
         let request = self.request(
             Method::GET,

@@ -170,7 +170,7 @@ fn check_draft(pull: &Pull, wanted: Readiness) -> Result<(), Error> {
         "it is still a draft".to_owned()
     };
     Err(Error {
-        begun: true,
+        may_have_changed: true,
         ..Error::about(Class::Refused, what, reason)
     }
     .help(format!(

@@ -409,7 +409,7 @@ pub(super) fn is_rejected(failure: &Failure) -> bool {
 pub(super) fn rejected(failure: Failure, branch: &str) -> Error {
     if !is_rejected(&failure) {
         return Error {
-            begun: failure.unsure,
+            may_have_changed: failure.unsure,
             ..failure.error
         };
     }

@@ -141,7 +141,11 @@ impl Github {
         Ok(contents)
     }
 
-    pub(crate) async fn ahead(&self, base_head: &Head, branch: &str) -> Result<Comparison, Error> {
+    pub(crate) async fn compare(
+        &self,
+        base_head: &Head,
+        branch: &str,
+    ) -> Result<Comparison, Error> {
         let path = format!("compare/{}...{branch}", base_head.commit);
         let request = self.request(
             Method::GET,

@@ -142,7 +142,7 @@ impl Github {
         let request = self.http.graphql(query, &variables, what);
         let is_mutation = request.effect == Effect::Write;
         let reply = self.http.send(&request).await.map_err(|failure| Error {
-            begun: failure.unsure && is_mutation,
+            may_have_changed: failure.unsure && is_mutation,
             ..failure.error
         })?;
         if matches!(reply.status.as_u16(), 404 | 405) {
@@ -156,7 +156,7 @@ impl Github {
         match response.errors.iter().find(|error| is_outage(error)) {
             None => Ok(Some(response)),
             Some(error) => Err(Error {
-                begun: is_mutation,
+                may_have_changed: is_mutation,
                 ..Error::unavailable(format!("GitHub: {what}"), self.http.clean(&error.message))
             }),
         }

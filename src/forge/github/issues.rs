@@ -11,7 +11,7 @@ use super::{Github, branches::ObjectRow};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        Ability, Claim, Edit, Issue,
+        Ability, Edit, Issue, RunMark,
         http::{Paging, Reply},
         shared::{IssueRow, issues},
     },
@@ -32,7 +32,7 @@ struct ReferenceRow {
 
 /// The reference of a claim, outside of `refs/heads/` and `refs/tags/`, so that it starts no workflow and no
 /// page lists it.
-fn reference(claim: &Claim<'_>) -> String {
+fn reference(claim: &RunMark<'_>) -> String {
     format!("repin/{}", claim.name)
 }
 
@@ -107,7 +107,7 @@ impl Github {
         reply.check(&[204]).map_err(|error| match error.class {
             // The response of a proxy, which may have forwarded the request.
             _ if reply.status.is_success() => Error {
-                begun: true,
+                may_have_changed: true,
                 ..error.class(Class::Unavailable)
             },
             // GitHub responds 404 to a token that may read the workflow but not start it.
@@ -122,7 +122,7 @@ impl Github {
         })
     }
 
-    pub(crate) async fn claim(&self, claim: &Claim<'_>) -> Result<bool, Error> {
+    pub(crate) async fn claim(&self, claim: &RunMark<'_>) -> Result<bool, Error> {
         let what = format!("claiming {}", claim.name);
         let body = json!({"tag": claim.name, "message": claim.word, "object": claim.commit, "type": "commit"});
         let request = self
@@ -153,7 +153,7 @@ impl Github {
         }
     }
 
-    pub(crate) async fn release(&self, claim: &Claim<'_>) -> Result<(), Error> {
+    pub(crate) async fn release(&self, claim: &RunMark<'_>) -> Result<(), Error> {
         let what = format!("releasing {}", claim.name);
         let request = self.request(
             Method::DELETE,

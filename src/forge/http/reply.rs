@@ -68,7 +68,7 @@ impl Reply {
     pub(crate) fn expect_done<T: DeserializeOwned>(&self, expected: &[u16]) -> Result<T, Error> {
         self.check(expected)?;
         self.expect(expected).map_err(|error| Error {
-            begun: true,
+            may_have_changed: true,
             ..error
         })
     }

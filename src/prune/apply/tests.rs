@@ -222,7 +222,7 @@ impl Package for Scripted {
     }
 }
 
-fn names(candidates: &[Candidate]) -> Vec<&str> {
+fn names(candidates: &[PrunableVersion]) -> Vec<&str> {
     let tags = candidates
         .iter()
         .map(|candidate| &candidate.version.tags[0]);

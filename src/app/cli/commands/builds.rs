@@ -18,7 +18,7 @@ use crate::{
         },
         workflow::{
             SiteHistory,
-            builds::{BuildList, Listed, open_pull_requests},
+            builds::{BuildList, NextBuild, open_pull_requests},
             site,
         },
     },
@@ -61,7 +61,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     while rows.len() < limit
         && let Some(listed) = list.next(limit - rows.len())?
     {
-        if let Listed::Build(listed) = listed {
+        if let NextBuild::Build(listed) = listed {
             errors.extend(listed.facts.errors().cloned());
             rows.push(BuildRow::new(
                 &listed.facts,

@@ -43,7 +43,7 @@ use crate::{
         checks::{self, Check, Status},
         history::History,
         outside::{Scope, Union},
-        pins::{self, Found},
+        pins::{self, FoundPins},
     },
     oci::Revision,
 };
@@ -179,7 +179,7 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
 }
 
 /// Compares the tags of the pins with each other, and with the history that the clone contains.
-fn check_pin_tags(config: &Config, found: &Found, cx: &Context) -> Vec<Check> {
+fn check_pin_tags(config: &Config, found: &FoundPins, cx: &Context) -> Vec<Check> {
     let claims = checks::claiming_tags(config, found);
     if claims.is_empty() {
         return Vec::new();
@@ -208,7 +208,7 @@ fn write_summary(step: Option<StepFiles>, text: &str, exit: Exit, cx: &mut Conte
 }
 
 struct Verdict {
-    found: Found,
+    found: FoundPins,
     checks: Vec<Check>,
     /// The errors that prevented checks.
     outages: Vec<Error>,

@@ -35,7 +35,7 @@ use crate::{
         checks::Target,
         history::{History, HistoryEntry},
         outside::TrackedTree,
-        pins::{self, Found},
+        pins::{self, FoundPins},
     },
     git::{FETCH_HISTORY, MIN_PREFIX},
 };
@@ -218,7 +218,7 @@ impl Sets<'_> {
     }
 
     fn current(&self) -> Result<ComparedSet, Errors> {
-        let found: Found = pins::find(TrackedTree::open(self.config).files(), self.config)?;
+        let found: FoundPins = pins::find(TrackedTree::open(self.config).files(), self.config)?;
         site::check_places(self.config, &found)?;
         Ok(ComparedSet::current(self.config, &found, self.history))
     }

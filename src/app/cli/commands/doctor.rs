@@ -35,7 +35,7 @@ use crate::{
         text::counted,
     },
     config::{Config, Image},
-    core::{checks::Status, pins::Found},
+    core::{checks::Status, pins::FoundPins},
     git::Git,
     oci::{
         Digest, Tag, TagOrDigest,
@@ -118,7 +118,7 @@ fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
 fn remote(
     config: &Config,
     git: Option<&Git>,
-    found: Option<&Found>,
+    found: Option<&FoundPins>,
     skip: bool,
     cx: &Context,
 ) -> Result<Vec<DoctorRow>, Errors> {
@@ -240,7 +240,7 @@ struct Query<'c> {
 /// The images to query, without a request.
 fn queries<'c>(
     config: &'c Config,
-    found: Option<&Found>,
+    found: Option<&FoundPins>,
     cx: &Context,
 ) -> Result<Vec<Query<'c>>, Errors> {
     let sources = cx.services.sources(config)?;

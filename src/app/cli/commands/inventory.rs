@@ -31,7 +31,7 @@ use crate::{
     },
     config::{Config, Image, nearest},
     contents::inventory::Inventory,
-    core::pins::{self, Found},
+    core::pins::{self, FoundPins},
     oci::{
         Digest, Platform, Reference, Repository, TagOrDigest,
         registry::{
@@ -306,7 +306,7 @@ fn interpret(text: &str, config: &Config) -> Result<(Repository, TagOrDigest), E
 }
 
 /// The pinned digest of a configured image.
-fn pinned_digest(found: &Found, image: usize, name: &str) -> Result<Digest, Errors> {
+fn pinned_digest(found: &FoundPins, image: usize, name: &str) -> Result<Digest, Errors> {
     match found.digests_of(image).as_slice() {
         [digest] => Ok(*digest),
         [] => {

@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     core::{
         checks,
-        pins::{self, Found},
+        pins::{self, FoundPins},
     },
 };
 
@@ -64,7 +64,7 @@ struct Row {
     color: Option<Color>,
 }
 
-fn rows(config: &Config, found: &Found) -> Vec<Row> {
+fn rows(config: &Config, found: &FoundPins) -> Vec<Row> {
     // A wrong count concerns every pin of the image.
     let images = config.images.iter().enumerate();
     let is_counted: Vec<_> = images
@@ -160,7 +160,7 @@ fn blocks(rows: &[Row], columns: usize, palette: Palette) -> String {
     text
 }
 
-fn summary(config: &Config, found: &Found, output: &Output) {
+fn summary(config: &Config, found: &FoundPins, output: &Output) {
     let mut counts = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         let count = found.pins_of(index).count();

@@ -34,7 +34,7 @@ use crate::{
         checks::{self, Check, Status},
         history::{self, HeldSet, HistoryEntry},
         outside::Scope,
-        pins::{self, Found},
+        pins::{self, FoundPins},
     },
     git::FETCH_HISTORY,
     oci::Revision,
@@ -152,7 +152,7 @@ struct Report {
 }
 
 impl Report {
-    fn of_work_tree(config: &Config, found: &Found, checks: &[Check]) -> Self {
+    fn of_work_tree(config: &Config, found: &FoundPins, checks: &[Check]) -> Self {
         let (mut pins, mut outside, mut unpinned) = (Vec::new(), Vec::new(), Vec::new());
         for check in checks {
             if check.status == Status::Pass {
@@ -222,7 +222,7 @@ impl Report {
         }
     }
 
-    fn add_history(&mut self, history: &history::History, config: &Config, found: &Found) {
+    fn add_history(&mut self, history: &history::History, config: &Config, found: &FoundPins) {
         let document = &mut self.document;
         document.branch = Some(BranchRow {
             name: history.branch.name.clone(),

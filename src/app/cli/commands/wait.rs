@@ -20,11 +20,12 @@ use crate::{
         pull_request::{
             merging,
             waiting::{
-                MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget, Waiting,
+                MergeObstacle, MergeSchedule, PollSchedule, TimeoutState, WaitOutcome, WaitTarget,
+                Waiting,
             },
         },
         report::json::WaitDocument,
-        workflow::{Access, Candidate, candidate, connect_or_skip},
+        workflow::{Access, MergeCandidate, candidate, connect_or_skip},
     },
     base::{
         error::{Class, Code, Error, Errors, usage},
@@ -88,7 +89,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     let note = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
     let target = WaitTarget {
         number,
-        pace: Pace::until(args.timeout),
+        pace: PollSchedule::until(args.timeout),
         schedule: None,
         report: &note,
     };
@@ -142,15 +143,15 @@ fn wait(
     let open = waiting.pull().filter(|pull| pull.state == PullState::Open);
     let permitted = match open.filter(|_| schedules_merge) {
         Some(pull) => candidate(pull, config, forge, services)?,
-        None => Candidate::Unmarked,
+        None => MergeCandidate::Unmarked,
     };
     match (&permitted, waiting.pull()) {
-        (Candidate::Refused(error), Some(pull)) => {
-            let work = merging::disarm(forge, pull, error.clone());
+        (MergeCandidate::Refused(error), Some(pull)) => {
+            let work = merging::disable_auto_merge(forge, pull, error.clone());
             let error = services.wait(work, "canceling the scheduled merge");
             return Ok(WaitOutcome::Refused(error));
         }
-        (Candidate::OtherSet(error) | Candidate::Unverified(error), _) => {
+        (MergeCandidate::OtherSet(error) | MergeCandidate::Unverified(error), _) => {
             return Ok(WaitOutcome::Refused(error.clone()));
         }
         _ => {}

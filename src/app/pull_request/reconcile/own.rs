@@ -15,8 +15,8 @@
 use std::{cmp::Ordering, collections::BTreeMap};
 
 use super::{
-    AheadCommits, Change, Comparison, Edit, Error, Proposal, Pull, PullRequestResult, Pulls,
-    Reconcile, RevisionAge, Step, origin,
+    AheadCommits, Comparison, Edit, Error, Proposal, Pull, PullRequestAction, PullRequestResult,
+    Pulls, Reconcile, RevisionAge, Step, origin,
 };
 use crate::{
     app::pull_request::{Marker, MarkerKind, base::SurveyedRepository, close_with, merging},
@@ -198,7 +198,7 @@ impl Reconcile<'_> {
         }
         // Only a pull request that this run opened can have an earlier duplicate.
         if first.number != ours.number {
-            self.change = Change::Unchanged;
+            self.change = PullRequestAction::Unchanged;
         }
         Ok(first)
     }
@@ -243,7 +243,7 @@ impl Reconcile<'_> {
         let (base, branch) = (self.base, self.proposal.branch);
         let compared = self
             .forge
-            .ahead(&base.branch, &base.head, branch, false)
+            .compare(&base.branch, &base.head, branch, false)
             .await?;
         let old_state = match compared {
             Comparison::Absent => super::BranchState::Absent,
@@ -389,7 +389,7 @@ impl Reconcile<'_> {
         for pull in open {
             let is_earlier = match pull.number.cmp(&ours.number) {
                 Ordering::Less => true,
-                Ordering::Greater if self.change == Change::Created => false,
+                Ordering::Greater if self.change == PullRequestAction::Created => false,
                 _ => continue,
             };
             match self.rival_age(pull, ours).await? {
@@ -407,7 +407,7 @@ impl Reconcile<'_> {
                 Err(error) if error.class == Class::Conflict => {
                     let mut error = error;
                     if self.proposal.auto_merge {
-                        error = merging::disarm(self.forge, pull, error).await;
+                        error = merging::disable_auto_merge(self.forge, pull, error).await;
                     }
                     result.warnings.push(format!("not closed: {error}"));
                     continue;

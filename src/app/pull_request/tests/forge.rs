@@ -13,8 +13,11 @@ use crate::{
         Base, Marker, MarkerKind, Permission,
         branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
         merging::{self, MergeAttempt},
-        reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge, Rivals},
-        waiting::{MergeObstacle, MergeSchedule, Pace, WaitOutcome, WaitTarget, Waiting},
+        reconcile::{
+            self, CompetingRevisions, Outcome, Proposal, PullRequestAction, PullRequestResult,
+            RevisionAge,
+        },
+        waiting::{MergeObstacle, MergeSchedule, PollSchedule, WaitOutcome, WaitTarget, Waiting},
     },
     base::{
         error::{Class, Error},
@@ -153,7 +156,7 @@ pub(crate) struct OfOneAge {
 }
 
 #[async_trait(?Send)]
-impl Rivals for OfOneAge {
+impl CompetingRevisions for OfOneAge {
     fn has_branch(&self, marker: &Marker, branch: &str) -> bool {
         marker.set.is_top() && (self.branch)(&marker.revision) == branch
     }
@@ -272,14 +275,14 @@ async fn pull_request_is_opened_reused_and_superseded() {
     for kind in KINDS {
         let fake = fake(kind);
         let first = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(first.change, Change::Created, "{kind:?}");
+        assert_eq!(first.change, PullRequestAction::Created, "{kind:?}");
         is_whole(&fake, "rev2");
 
         fake.forget();
         let again = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(
             (again.number, again.change),
-            (first.number, Change::Unchanged)
+            (first.number, PullRequestAction::Unchanged)
         );
         assert_eq!(fake.writes(), [] as [String; 0]);
         let asked = fake.asked();
@@ -302,7 +305,7 @@ async fn pull_request_is_opened_reused_and_superseded() {
         .unwrap();
         assert_eq!(
             (newer.change, newer.superseded),
-            (Change::Created, vec![first.number])
+            (PullRequestAction::Created, vec![first.number])
         );
         is_whole(&fake, "rev3");
         let store = fake.store();
@@ -339,7 +342,7 @@ async fn superseded_pull_request_is_reopened_after_its_successor() {
         };
         forge.edit_pull(newer.number, &close).await.unwrap();
         let again = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(again.change, Change::Updated, "{kind:?}");
+        assert_eq!(again.change, PullRequestAction::Updated, "{kind:?}");
         assert_eq!(again.number, older.number, "{kind:?}");
         is_whole(&fake, "rev2");
         // A reviewer closed the other pull request.
@@ -405,7 +408,7 @@ async fn an_older_run_that_comes_late_closes_nothing() {
         let again = promote(&fake, REQUEST).await.unwrap();
         assert_eq!(
             (again.change, again.superseded),
-            (Change::Unchanged, Vec::new()),
+            (PullRequestAction::Unchanged, Vec::new()),
             "{kind:?}"
         );
         assert_eq!(fake.store().open_pulls().len(), 2);
@@ -424,7 +427,7 @@ async fn pull_request_to_another_base_is_independent() {
         }
         assert_eq!(
             promote(&fake, REQUEST).await.unwrap().change,
-            Change::Created,
+            PullRequestAction::Created,
             "{kind:?}"
         );
         assert_eq!(fake.store().open_pulls().len(), 2);
@@ -536,7 +539,7 @@ async fn own_branch_with_other_content_is_rebuilt() {
             let again = promote(&fake, REQUEST).await.unwrap();
             assert_eq!(
                 (again.number, again.change),
-                (first.number, Change::Updated),
+                (first.number, PullRequestAction::Updated),
                 "{kind:?}"
             );
             let store = fake.store();
@@ -593,7 +596,7 @@ async fn unrelated_base_commits_keep_the_branch() {
         fake.forget();
         assert_eq!(
             promote(&fake, REQUEST).await.unwrap().change,
-            Change::Unchanged,
+            PullRequestAction::Unchanged,
             "{kind:?}"
         );
         assert_eq!(fake.writes(), [] as [String; 0]);
@@ -671,7 +674,7 @@ async fn branch_of_a_merged_pull_request_is_reused() {
             &[(A, "image: x@rev1\r\n"), (B, "image: x@rev1 # é")],
         );
         let second = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(second.change, Change::Created, "{kind:?}");
+        assert_eq!(second.change, PullRequestAction::Created, "{kind:?}");
         assert_ne!(second.number, first);
         is_whole(&fake, "rev2");
     }
@@ -698,7 +701,7 @@ async fn squashed_and_reverted_branch_is_reused() {
             );
         }
         let second = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(second.change, Change::Created, "{kind:?}");
+        assert_eq!(second.change, PullRequestAction::Created, "{kind:?}");
         let store = fake.store();
         let head = &store.refs[&branch("rev2")];
         assert_eq!(
@@ -715,11 +718,14 @@ async fn mutation_without_a_response_may_have_succeeded() {
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
     fake.fault(("POST", "/graphql"), 99, Fault::Silence);
     let error = forge.set_state(&pull, Readiness::Draft).await.unwrap_err();
-    assert!(error.begun && fake.store().pulls[0].draft, "{error}");
+    assert!(
+        error.may_have_changed && fake.store().pulls[0].draft,
+        "{error}"
+    );
     fake.forget();
     fake.store().graphql = false;
     let error = forge.set_state(&pull, Readiness::Draft).await.unwrap_err();
-    assert!(!error.begun, "{error}");
+    assert!(!error.may_have_changed, "{error}");
 }
 
 #[tokio::test]
@@ -744,15 +750,18 @@ async fn draft_state_follows_the_request() {
         is_whole(&fake, "rev2");
         assert_eq!(
             promote(&fake, draft).await.unwrap().change,
-            Change::Unchanged,
+            PullRequestAction::Unchanged,
             "{kind:?}"
         );
         assert_eq!(
             promote(&fake, REQUEST).await.unwrap().change,
-            Change::Updated
+            PullRequestAction::Updated
         );
         assert!(!is_draft());
-        assert_eq!(promote(&fake, draft).await.unwrap().change, Change::Updated);
+        assert_eq!(
+            promote(&fake, draft).await.unwrap().change,
+            PullRequestAction::Updated
+        );
         assert!(is_draft());
     }
 }
@@ -779,7 +788,7 @@ async fn labels_are_created_and_a_refusal_warns() {
         forge.forget();
         assert_eq!(
             promote(&forge, request).await.unwrap().change,
-            Change::Unchanged
+            PullRequestAction::Unchanged
         );
         assert_eq!(forge.writes(), [] as [String; 0]);
         // A label that a reviewer removed is not restored.
@@ -1029,7 +1038,7 @@ async fn late_updates_are_waited_for() {
             fake.store().lag = lag;
             assert_eq!(
                 promote(&fake, REQUEST).await.unwrap().change,
-                Change::Created,
+                PullRequestAction::Created,
                 "{kind:?} {lag}"
             );
             is_whole(&fake, "rev2");
@@ -1185,7 +1194,7 @@ async fn foreign_pull_request_of_a_branch_is_ignored() {
         }
         assert_eq!(
             promote(&fake, REQUEST).await.unwrap().change,
-            Change::Created,
+            PullRequestAction::Created,
             "{kind:?}"
         );
     }
@@ -1434,13 +1443,17 @@ async fn merge_is_scheduled_for_the_checked_head() {
         };
         assert!(
             matches!(
-                merging::arm(&forge, &other, &[]).await.unwrap(),
+                merging::enable_auto_merge(&forge, &other, &[])
+                    .await
+                    .unwrap(),
                 Merge::Refused(_)
             ),
             "{kind:?}"
         );
         assert_eq!(
-            merging::arm(&forge, &pull, &[]).await.unwrap(),
+            merging::enable_auto_merge(&forge, &pull, &[])
+                .await
+                .unwrap(),
             Merge::Scheduled
         );
         let head = pull.head_commit.clone();
@@ -1451,7 +1464,9 @@ async fn merge_is_scheduled_for_the_checked_head() {
         };
         assert_eq!(fake.store().scheduled, [(pull.number, expected)]);
         assert_eq!(
-            merging::arm(&forge, &pull, &[]).await.unwrap(),
+            merging::enable_auto_merge(&forge, &pull, &[])
+                .await
+                .unwrap(),
             Merge::Scheduled,
             "already"
         );
@@ -1468,7 +1483,10 @@ async fn merge_is_scheduled_for_the_checked_head() {
 async fn pull_request_without_gates_is_not_merged() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &[]).await;
-        let Merge::Refused(why) = merging::arm(&forge, &pull, &[]).await.unwrap() else {
+        let Merge::Refused(why) = merging::enable_auto_merge(&forge, &pull, &[])
+            .await
+            .unwrap()
+        else {
             panic!("{kind:?}")
         };
         assert!(why.contains("forge.gates"), "{why}");
@@ -1481,7 +1499,9 @@ async fn gitea_merge_requires_all_contexts_reported() {
     for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci", "lint"]).await;
         fake.store().report("ci", "success");
-        let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
+        let merge = merging::enable_auto_merge(&forge, &pull, &[])
+            .await
+            .unwrap();
         if kind == Kind::Github {
             assert_eq!(merge, Merge::Scheduled);
             continue;
@@ -1493,7 +1513,9 @@ async fn gitea_merge_requires_all_contexts_reported() {
         assert!(!fake.asked().iter().any(|line| line.contains("/merge")));
         fake.store().report("lint", "pending");
         assert_eq!(
-            merging::arm(&forge, &pull, &[]).await.unwrap(),
+            merging::enable_auto_merge(&forge, &pull, &[])
+                .await
+                .unwrap(),
             Merge::Scheduled,
             "{kind:?}"
         );
@@ -1510,7 +1532,9 @@ async fn configured_gates_must_pass_first() {
             if !said.is_empty() {
                 fake.store().report("mine", said);
             }
-            let merge = merging::arm(&forge, &pull, &gates).await.unwrap();
+            let merge = merging::enable_auto_merge(&forge, &pull, &gates)
+                .await
+                .unwrap();
             assert!(
                 matches!(&merge, Merge::Later(why) if why.contains("mine")),
                 "{kind:?} {merge:?}"
@@ -1518,13 +1542,17 @@ async fn configured_gates_must_pass_first() {
         }
         fake.store().report("mine", "failure");
         assert!(matches!(
-            merging::arm(&forge, &pull, &gates).await.unwrap(),
+            merging::enable_auto_merge(&forge, &pull, &gates)
+                .await
+                .unwrap(),
             Merge::Refused(_)
         ));
         assert_eq!(fake.store().scheduled, []);
         fake.store().report("mine", "success");
         assert_eq!(
-            merging::arm(&forge, &pull, &gates).await.unwrap(),
+            merging::enable_auto_merge(&forge, &pull, &gates)
+                .await
+                .unwrap(),
             Merge::Scheduled
         );
     }
@@ -1542,7 +1570,9 @@ async fn pull_request_without_pending_gates_is_merged_immediately() {
             let (fake, forge, pull) = opened(kind, required).await;
             fake.store().report("ci", "success");
             assert_eq!(
-                merging::arm(&forge, &pull, gates).await.unwrap(),
+                merging::enable_auto_merge(&forge, &pull, gates)
+                    .await
+                    .unwrap(),
                 Merge::Merged,
                 "{kind:?}"
             );
@@ -1557,11 +1587,11 @@ async fn clean_state_without_passed_gates_is_not_merged() {
     let (fake, forge, pull) = opened(Kind::Github, &[]).await;
     fake.store().ruled = vec!["ruled"];
     assert!(
-        matches!(merging::arm(&forge, &pull, &[]).await.unwrap(), Merge::Later(why) if why.contains("ruled"))
+        matches!(merging::enable_auto_merge(&forge, &pull, &[]).await.unwrap(), Merge::Later(why) if why.contains("ruled"))
     );
     fake.store().report("ruled", "failure");
     assert!(
-        matches!(merging::arm(&forge, &pull, &[]).await.unwrap(), Merge::Refused(why) if why.contains("ruled"))
+        matches!(merging::enable_auto_merge(&forge, &pull, &[]).await.unwrap(), Merge::Refused(why) if why.contains("ruled"))
     );
     assert!(!fake.asked().iter().any(|line| line.contains("/merge")));
     // The head moves before the merge: the request contains the verified head.
@@ -1572,7 +1602,9 @@ async fn clean_state_without_passed_gates_is_not_merged() {
         Fault::Instead(error(409, "Head branch was modified")),
     );
     assert!(matches!(
-        merging::arm(&forge, &pull, &[]).await.unwrap(),
+        merging::enable_auto_merge(&forge, &pull, &[])
+            .await
+            .unwrap(),
         Merge::Refused(_)
     ));
 }
@@ -1583,7 +1615,9 @@ async fn refusal_of_merge_queue_is_reported_verbatim() {
     let said = "Pull request cannot be queued: the merge queue is closed";
     fake.store().no_merge = Some(said);
     assert_eq!(
-        merging::arm(&forge, &pull, &[]).await.unwrap(),
+        merging::enable_auto_merge(&forge, &pull, &[])
+            .await
+            .unwrap(),
         Merge::Refused(said.to_owned())
     );
     fake.store().no_merge = None;
@@ -1593,7 +1627,9 @@ async fn refusal_of_merge_queue_is_reported_verbatim() {
         1,
         Fault::Instead(error(405, "Changes must be made through the merge queue")),
     );
-    let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
+    let merge = merging::enable_auto_merge(&forge, &pull, &[])
+        .await
+        .unwrap();
     assert!(
         matches!(&merge, Merge::Refused(why) if why.contains("merge queue")),
         "{merge:?}"
@@ -1613,14 +1649,18 @@ async fn pending_forge_state_is_not_a_refusal() {
         }
         assert!(
             matches!(
-                merging::arm(&forge, &pull, &[]).await.unwrap(),
+                merging::enable_auto_merge(&forge, &pull, &[])
+                    .await
+                    .unwrap(),
                 Merge::Later(_)
             ),
             "{kind:?}"
         );
         fake.store().no_merge = None;
         assert_eq!(
-            merging::arm(&forge, &pull, &[]).await.unwrap(),
+            merging::enable_auto_merge(&forge, &pull, &[])
+                .await
+                .unwrap(),
             Merge::Scheduled
         );
     }
@@ -1632,7 +1672,9 @@ async fn pending_forge_state_is_not_a_refusal() {
     );
     fake.fault(("PUT", "/merge"), 1, Fault::Instead(moved));
     assert!(matches!(
-        merging::arm(&forge, &pull, &[]).await.unwrap(),
+        merging::enable_auto_merge(&forge, &pull, &[])
+            .await
+            .unwrap(),
         Merge::Later(_)
     ));
 }
@@ -1786,7 +1828,7 @@ async fn branch_is_merged_at_its_checked_head() {
 }
 
 /// Waiting that ends at once, or at the first change.
-pub(crate) const PACE: Pace = Pace {
+pub(crate) const PACE: PollSchedule = PollSchedule {
     first: Duration::from_millis(5),
     most: Duration::from_millis(20),
     limit: Duration::from_secs(60),
@@ -1876,7 +1918,7 @@ async fn outage_during_the_wait_is_tolerated() {
             1000,
             Fault::Instead(broken()),
         );
-        let over = Pace {
+        let over = PollSchedule {
             limit: Duration::ZERO,
             ..PACE
         };
@@ -1913,7 +1955,7 @@ async fn outage_during_the_wait_is_tolerated() {
 
 /// Waits with a pace that reports a pull request as stuck after two polls that are not mergeable.
 async fn stuck(forge: &Forge, number: u64, unclear: Duration) -> WaitOutcome {
-    let pace = Pace {
+    let pace = PollSchedule {
         unclear,
         limit: Duration::from_millis(300),
         ..PACE
@@ -2261,17 +2303,23 @@ async fn unreadable_rules_never_merge_without_a_gate() {
     // GitHub waits for the required contexts.
     let (fake, forge, pull) = hidden(&["ci"]).await;
     fake.store().report("ci", "pending");
-    let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
+    let merge = merging::enable_auto_merge(&forge, &pull, &[])
+        .await
+        .unwrap();
     assert_eq!(merge, Merge::Scheduled);
     // No pending context: repin would have to merge.
     let (fake, forge, pull) = hidden(&[]).await;
-    let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
+    let merge = merging::enable_auto_merge(&forge, &pull, &[])
+        .await
+        .unwrap();
     assert!(matches!(merge, Merge::Refused(_)), "{merge:?}");
     assert_eq!(fake.store().pulls[0].merged, None);
     // A merge queue: repin would have to add the pull request.
     let (fake, forge, pull) = hidden(&[]).await;
     fake.store().rules.queue = Some("rebase");
-    let merge = merging::arm(&forge, &pull, &[]).await.unwrap();
+    let merge = merging::enable_auto_merge(&forge, &pull, &[])
+        .await
+        .unwrap();
     assert!(matches!(merge, Merge::Refused(_)), "{merge:?}");
     assert_eq!(fake.store().rules.enqueued, [] as [u64; 0]);
 }

@@ -6,7 +6,7 @@ use super::forge::OfOneAge;
 use crate::{
     app::pull_request::{
         Base, Marker, MarkerKind,
-        reconcile::{self, Change, Outcome, Proposal, PullRequestResult, RevisionAge},
+        reconcile::{self, Outcome, Proposal, PullRequestAction, PullRequestResult, RevisionAge},
     },
     base::{
         error::{Class, Error},
@@ -276,7 +276,7 @@ async fn new_pull_request_costs_few_requests() {
             let Outcome::Reconciled(result) = outcome.unwrap() else {
                 panic!("the base moved")
             };
-            assert_eq!(result.change, Change::Created, "{kind:?}");
+            assert_eq!(result.change, PullRequestAction::Created, "{kind:?}");
             assert!(result.late_error.is_none(), "{:?}", result.late_error);
         }
         process.is_whole(&format!("{kind:?}"));
@@ -305,16 +305,16 @@ async fn concurrent_changes_by_repin_are_adopted() {
         let again = process.opened(&planned).await;
         assert_eq!(
             (first.number, first.change),
-            (again.number, Change::Created)
+            (again.number, PullRequestAction::Created)
         );
-        assert_eq!(again.change, Change::Unchanged, "{kind:?}");
+        assert_eq!(again.change, PullRequestAction::Unchanged, "{kind:?}");
         process.is_whole("opened");
         // The other run was killed after it created the branch.
         let process = Process::new(kind, 1);
         let planned = process.plan(1).await.remove(0);
         let head = push_planned(&process, "x");
         let opened = process.opened(&planned).await;
-        assert_eq!(opened.change, Change::Created, "{kind:?}");
+        assert_eq!(opened.change, PullRequestAction::Created, "{kind:?}");
         assert_eq!(process.forge.store(0).refs[BRANCH], head, "{kind:?}");
         process.is_whole("branch");
     }
@@ -539,7 +539,7 @@ async fn binary_contents_are_sent_as_blobs() {
         }
         let planned = process.plan(1).await.remove(0);
         let opened = process.opened(&planned).await;
-        assert_eq!(opened.change, Change::Created);
+        assert_eq!(opened.change, PullRequestAction::Created);
         let store = process.forge.store(0);
         let (head, tree) = (&store.refs[BRANCH], &planned.base.tree);
         for change in &planned.changes {

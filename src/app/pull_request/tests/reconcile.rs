@@ -12,7 +12,7 @@ use super::forge::{
     A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, forge_with, is_whole, promote,
 };
 use crate::{
-    app::pull_request::reconcile::{Change, Outcome, RevisionAge},
+    app::pull_request::reconcile::{Outcome, PullRequestAction, RevisionAge},
     base::error::{Class, Error},
     support::forge::{self as fakes, Fake, Fault, Kind, PullRow, Reply, When, broken, error},
 };
@@ -229,7 +229,7 @@ async fn base_moved_before_opening_keeps_the_plan() {
         let Outcome::Reconciled(result) = outcome else {
             panic!("{kind:?}: {outcome:?}")
         };
-        assert_eq!(result.change, Change::Created, "{kind:?}");
+        assert_eq!(result.change, PullRequestAction::Created, "{kind:?}");
     }
 }
 
@@ -295,11 +295,11 @@ async fn branch_after_a_merge_starts_at_the_base() {
             store.push("main", "revert", &both);
         }
         fake.fault(("POST", "/pulls"), 1, refusal());
-        assert!(failed(&fake, REQUEST).await.begun, "{kind:?}");
+        assert!(failed(&fake, REQUEST).await.may_have_changed, "{kind:?}");
         // The branch exists; the next run opens the pull request for it.
         fake.forget();
         let second = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(second.change, Change::Created, "{kind:?}");
+        assert_eq!(second.change, PullRequestAction::Created, "{kind:?}");
         assert_eq!(writes(&fake), ["POST /pulls"], "{kind:?}");
         is_whole(&fake, "rev2");
     }
@@ -313,7 +313,10 @@ async fn reopened_pull_request_keeps_a_matching_branch() {
         fake.store().close(number);
         fake.forget();
         let again = promote(&fake, REOPEN).await.unwrap();
-        assert_eq!((again.number, again.change), (number, Change::Updated));
+        assert_eq!(
+            (again.number, again.change),
+            (number, PullRequestAction::Updated)
+        );
         let edit = format!("PATCH /pulls/{number}");
         assert_eq!(writes(&fake), std::slice::from_ref(&edit), "{kind:?}");
         is_whole(&fake, "rev2");
@@ -325,7 +328,10 @@ async fn reopened_pull_request_keeps_a_matching_branch() {
         fake.store().close(number);
         fake.forget();
         let again = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!((again.number, again.change), (number, Change::Updated));
+        assert_eq!(
+            (again.number, again.change),
+            (number, PullRequestAction::Updated)
+        );
         assert_eq!(writes(&fake), [edit.clone(), edit], "{kind:?}");
         assert_eq!(fake.store().pulls[0].body, body("rev2"), "{kind:?}");
         is_whole(&fake, "rev2");
@@ -339,7 +345,7 @@ async fn stale_notice_is_removed() {
         let number = promote(&fake, REQUEST).await.unwrap().number;
         fake.store().pull_mut(number).unwrap().body = moving();
         let again = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(again.change, Change::Updated, "{kind:?}");
+        assert_eq!(again.change, PullRequestAction::Updated, "{kind:?}");
         assert_eq!(fake.store().pulls[0].body, body("rev2"), "{kind:?}");
     }
 }
@@ -356,7 +362,7 @@ async fn branch_reported_as_behind_is_rebuilt() {
     }
     fake.store().report("ci", "success");
     let again = promote(&fake, REQUEST).await.unwrap();
-    assert_eq!(again.change, Change::Updated);
+    assert_eq!(again.change, PullRequestAction::Updated);
     is_whole(&fake, "rev2");
 }
 
@@ -405,7 +411,7 @@ async fn update_without_a_response_is_reported_as_updated() {
         fake.fault(("POST", "/contents"), 1, Fault::Silence);
         let again = promote(&fake, REQUEST).await.unwrap();
         let reported = (again.number, again.change);
-        assert_eq!(reported, (number, Change::Updated), "{kind:?}");
+        assert_eq!(reported, (number, PullRequestAction::Updated), "{kind:?}");
     }
 }
 
@@ -487,17 +493,21 @@ async fn permission_is_checked_before_the_first_write() {
 async fn error_states_whether_something_was_begun() {
     for kind in KINDS {
         // An update: its first request is refused, or its response is lost.
-        for (fault, begun) in [(refusal(), false), (Fault::Silence, true)] {
+        for (fault, may_have_changed) in [(refusal(), false), (Fault::Silence, true)] {
             let fake = fake(kind);
             let number = promote(&fake, REQUEST).await.unwrap().number;
             let more = [(A, "image: x@rev1\r\nmore: lines\r\n")];
             fake.store().push("main", "other lines", &more);
             fake.fault(("PATCH", &format!("/pulls/{number}")), 99, fault);
-            assert_eq!(failed(&fake, REQUEST).await.begun, begun, "{kind:?}");
+            assert_eq!(
+                failed(&fake, REQUEST).await.may_have_changed,
+                may_have_changed,
+                "{kind:?}"
+            );
         }
         // A pull request for an existing branch: refused, lost and then refused, malformed.
         let malformed = Fault::After(Reply::json(201, json!("opened")));
-        for (first, begun) in [
+        for (first, may_have_changed) in [
             (refusal(), false),
             (Fault::Instead(broken()), true),
             (malformed.clone(), true),
@@ -506,7 +516,11 @@ async fn error_states_whether_something_was_begun() {
             push(&fake, "rev2");
             fake.fault(("POST", "/pulls"), 1, first);
             fake.fault(("POST", "/pulls"), 9, refusal());
-            assert_eq!(failed(&fake, REQUEST).await.begun, begun, "{kind:?}");
+            assert_eq!(
+                failed(&fake, REQUEST).await.may_have_changed,
+                may_have_changed,
+                "{kind:?}"
+            );
         }
     }
     for kind in SERVERS {
@@ -516,7 +530,7 @@ async fn error_states_whether_something_was_begun() {
             let fake = fake(kind);
             fake.fault(("POST", "/contents"), 1, first);
             fake.fault(("POST", "/pulls"), 9, refusal());
-            assert!(failed(&fake, REQUEST).await.begun, "{kind:?}");
+            assert!(failed(&fake, REQUEST).await.may_have_changed, "{kind:?}");
         }
         // A recreated branch: Forgejo deletes it first.
         for status in [403, 409] {
@@ -525,7 +539,11 @@ async fn error_states_whether_something_was_begun() {
             let refusal = Fault::Instead(error(status, "no"));
             fake.fault(("POST", "/contents"), 9, refusal);
             let deleted = kind == Kind::Forgejo;
-            assert_eq!(failed(&fake, REQUEST).await.begun, deleted, "{kind:?}");
+            assert_eq!(
+                failed(&fake, REQUEST).await.may_have_changed,
+                deleted,
+                "{kind:?}"
+            );
         }
     }
 }
@@ -538,7 +556,7 @@ async fn moved_base_states_whether_a_branch_was_made() {
             fake.store().intruder = Some((path.to_owned(), "image: x@rev1 other".to_owned()));
             let outcome = attempt(&forge(&fake), REQUEST).await.unwrap();
             assert!(
-                matches!(outcome, Outcome::BaseMoved { begun } if begun == made),
+                matches!(outcome, Outcome::BaseMoved { may_have_changed } if may_have_changed == made),
                 "{kind:?} {path} {outcome:?}"
             );
         }
@@ -586,7 +604,7 @@ async fn attempts_pause_and_report_the_last_reason() {
     let error = attempt(&forge, REQUEST).await.unwrap_err();
     let reason = "closed it while its branch was being recreated";
     assert!(error.message.contains(reason), "{error}");
-    assert!(error.begun, "{error}");
+    assert!(error.may_have_changed, "{error}");
     assert_eq!(fake.store().pulls[0].body, moving());
     // Half of each of the eight pauses, the shortest that chance allows.
     assert!(start.elapsed() >= Duration::from_millis(1300));
@@ -638,7 +656,7 @@ async fn merged_duplicate_counts_as_merged() {
         let said = vec!["<!-- repin/1 duplicate-of=1 -->".to_owned()];
         fake.store().comments.insert(last, said);
         let opened = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(opened.change, Change::Created, "{kind:?}");
+        assert_eq!(opened.change, PullRequestAction::Created, "{kind:?}");
     }
 }
 
@@ -655,7 +673,7 @@ async fn similar_pull_request_of_a_person_stays_open() {
             add(&fake, |pull| pull.head_repo = "fork/flows".to_owned()),
         ];
         let result = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(result.change, Change::Unchanged, "{kind:?}");
+        assert_eq!(result.change, PullRequestAction::Unchanged, "{kind:?}");
         assert_eq!(open(&fake), all, "{kind:?}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
     }
@@ -672,7 +690,7 @@ async fn lowest_number_of_duplicates_stays() {
         });
         let result = promote(&lagging, REQUEST).await.unwrap();
         let reported = (result.number, result.change);
-        assert_eq!(reported, (1, Change::Created), "{kind:?}");
+        assert_eq!(reported, (1, PullRequestAction::Created), "{kind:?}");
         assert_eq!(open(&lagging), [0; 0], "{kind:?}");
         // The other run was faster: this pull request is closed.
         let late = fake(kind);
@@ -685,7 +703,7 @@ async fn lowest_number_of_duplicates_stays() {
         });
         let result = promote(&late, REQUEST).await.unwrap();
         let reported = (result.number, result.change);
-        assert_eq!(reported, (2, Change::Unchanged), "{kind:?}");
+        assert_eq!(reported, (2, PullRequestAction::Unchanged), "{kind:?}");
         assert!(result.url.ends_with("/2"), "{}", result.url);
         assert_eq!(open(&late), [2], "{kind:?}");
         // The result is the same if the next request fails.
@@ -702,7 +720,7 @@ async fn lowest_number_of_duplicates_stays() {
             panic!("{kind:?} {outcome:?}")
         };
         let reported = (result.number, result.change);
-        assert_eq!(reported, (3, Change::Unchanged), "{kind:?}");
+        assert_eq!(reported, (3, PullRequestAction::Unchanged), "{kind:?}");
         assert!(result.late_error.is_some(), "{kind:?}");
         // A duplicate that cannot be closed is an error.
         let stuck = fake(kind);
@@ -733,7 +751,7 @@ async fn pull_request_is_replaced_after_a_refused_reopening() {
             (pull.open, pull.closed_at) = (false, Some("0".repeat(40)));
         });
         let result = promote(&fake, REOPEN).await.unwrap();
-        assert_eq!(result.change, Change::Created, "{case}");
+        assert_eq!(result.change, PullRequestAction::Created, "{case}");
         assert_ne!(result.number, closed, "{case}");
         is_whole(&fake, "rev2");
         let writes = writes(&fake);

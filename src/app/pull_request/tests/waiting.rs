@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::forge::{A, KINDS, PACE, PERMISSION, REQUEST, branch, opened, promote};
 use crate::{
     app::pull_request::waiting::{
-        MergeObstacle, MergeSchedule, Pace, TimeoutState, WaitOutcome, WaitTarget, Waiting,
+        MergeObstacle, MergeSchedule, PollSchedule, TimeoutState, WaitOutcome, WaitTarget, Waiting,
     },
     base::error::{Class, Error},
     forge::{Forge, PullState, Readiness},
@@ -17,9 +17,9 @@ use crate::{
 const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 
 /// A limited number of polls.
-fn for_polls(polls: u32) -> Pace {
+fn for_polls(polls: u32) -> PollSchedule {
     let pause = Duration::from_millis(50);
-    Pace {
+    PollSchedule {
         first: pause,
         most: pause,
         limit: pause * polls,
@@ -28,8 +28,8 @@ fn for_polls(polls: u32) -> Pace {
 }
 
 /// A head is stuck at the second such poll, because the pause is longer than the period.
-fn unclear() -> Pace {
-    Pace {
+fn unclear() -> PollSchedule {
+    PollSchedule {
         unclear: Duration::from_millis(40),
         ..for_polls(600)
     }
@@ -37,7 +37,7 @@ fn unclear() -> Pace {
 
 async fn watched(
     forge: &Forge,
-    pace: Pace,
+    pace: PollSchedule,
     arm: bool,
 ) -> (Result<WaitOutcome, Error>, Vec<String>) {
     let reports = RefCell::new(Vec::new());
@@ -152,7 +152,7 @@ async fn first_read_continues_after_an_outage() {
 async fn pauses_become_longer() {
     let (fake, forge, _) = opened(Kind::Github, &[]).await;
     fake.forget();
-    let pace = Pace {
+    let pace = PollSchedule {
         first: Duration::from_millis(5),
         most: Duration::from_secs(1),
         limit: Duration::from_millis(500),

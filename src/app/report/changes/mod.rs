@@ -17,8 +17,8 @@ use crate::{
     },
     contents::{ContentsDifference, PackageDifference},
     core::changes::{
-        BaseChange, Change, Changes, CommitList, Difference, ImageChanges, ListedCommit, NotRead,
-        PlatformDifference, SetState, SourceChanges, shortened,
+        BaseChange, Changes, CommitList, Difference, DifferenceKind, ImageChanges, ListedCommit,
+        NotRead, PlatformDifference, SetState, SourceChanges, shortened,
     },
 };
 
@@ -242,9 +242,9 @@ fn details(content: &PlatformDifference, style: Style) -> Vec<String> {
             continue;
         }
         let names = match label.change {
-            Change::Added => &mut added,
-            Change::Removed => &mut removed,
-            Change::Changed => &mut changed,
+            DifferenceKind::Added => &mut added,
+            DifferenceKind::Removed => &mut removed,
+            DifferenceKind::Changed => &mut changed,
         };
         names.push(label.name.clone());
     }

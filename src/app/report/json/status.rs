@@ -25,7 +25,9 @@ use crate::{
     forge::Gate,
     git::ObjectId,
     oci::{Digest, Platform, Tag, date},
-    trust::{Candidate, Certificate, Change, PolicyResult, Requirement, SearchResult, SignedName},
+    trust::{
+        Certificate, Change, JudgedSignature, PolicyResult, Requirement, SearchResult, SignedName,
+    },
 };
 
 /// `repin.status/1`.
@@ -392,7 +394,7 @@ impl TrustImage {
 }
 
 impl TrustCandidate {
-    fn of(candidate: &Candidate) -> Self {
+    fn of(candidate: &JudgedSignature) -> Self {
         let verdict = &candidate.verdict;
         let proof = verdict.proof.as_ref();
         let certificate = proof.and_then(|proof| proof.certificate.clone());

@@ -22,7 +22,7 @@ use crate::{
         builds::{self, ImageTime, MAX_READ, Push, TagTable},
         checks,
         history::{Digests, UnknownOrder},
-        pins::Found,
+        pins::FoundPins,
     },
     forge::{Package, PackageVersion},
     oci::{
@@ -33,7 +33,7 @@ use crate::{
 
 pub(super) struct PinnedSet<'s> {
     config: &'s Config,
-    found: &'s Found,
+    found: &'s FoundPins,
     services: &'s Services,
     pub(super) digests: Digests,
     /// The recorded revision, otherwise that in the labels of the images, or the reason that it is unknown.
@@ -46,7 +46,7 @@ pub(super) struct PinnedSet<'s> {
 impl<'s> PinnedSet<'s> {
     pub(super) fn read(
         config: &'s Config,
-        found: &'s Found,
+        found: &'s FoundPins,
         history: &SiteHistory,
         order: &BuildOrder<'_>,
         versions: &[HashMap<Tag, Push>],

@@ -15,7 +15,7 @@ use crate::{
         changes::{self, Changes, KnownBy, NotRead, SetState},
         checks::{ApprovedImage, VerifiedRow},
         history::{Digests, History, HistoryEntry},
-        pins::Found,
+        pins::FoundPins,
     },
     git::Git,
     oci::{Digest, registry::resolve::ImageFacts},
@@ -62,7 +62,7 @@ pub(crate) struct Comparison<'c> {
 
 impl ComparedSet {
     /// The pinned set.
-    pub(crate) fn current(config: &Config, found: &Found, history: Option<&History>) -> Self {
+    pub(crate) fn current(config: &Config, found: &FoundPins, history: Option<&History>) -> Self {
         let mut digests = Digests::new();
         let mut images = Vec::new();
         for (index, image) in config.images.iter().enumerate() {
@@ -131,7 +131,7 @@ pub(super) struct ReviewedSet<'r> {
 pub(super) fn of_promotion(
     set: ReviewedSet<'_>,
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     history: &SiteHistory,
     services: &Services,
 ) -> Result<Changes, Errors> {

@@ -21,7 +21,7 @@ use crate::{
     },
     base::{
         error::{Class, Code, Error, Errors, SourceText},
-        http::{Pace, Shard},
+        http::{RequestPacer, Shard},
     },
     config::{self, Config, Forge as Configured, Operation, Template, WhenUnconfigured},
     core::plan,
@@ -47,7 +47,7 @@ pub(crate) struct CloseRequest<'r> {
 }
 
 /// A repository with its pull requests of the set.
-struct Member {
+struct ClosedRepository {
     state: RepositoryState,
     config: Config,
     pulls: Vec<(Operation, Pull)>,
@@ -64,7 +64,7 @@ struct Closing<'c> {
     revision: Revision,
     forge: FleetForge,
     reader: FleetReader,
-    pace: Pace,
+    pace: RequestPacer,
     services: &'c Services,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn run(
     let rules = config.fleet.clone().unwrap_or_default();
     let (revision, _) = workflow::revision(config, request.revision, services)?;
     let timer = services.environment.pacing.clone();
-    let pace = Pace::new(
+    let pace = RequestPacer::new(
         Shard {
             number: 0,
             count: 1,
@@ -154,7 +154,7 @@ impl Closing<'_> {
 
     /// Surveys repositories: first the branch in the fleet's configuration, then the other branches in
     /// their own configurations.
-    async fn members(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<CloseRow>>> {
+    async fn members(&self, entries: &[ListEntry]) -> Vec<Result<ClosedRepository, Box<CloseRow>>> {
         let common = self.branch(&self.fleet.promote.branch, &self.fleet);
         let requests: Vec<_> = entries
             .iter()
@@ -237,21 +237,25 @@ impl Closing<'_> {
         open
     }
 
-    fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
+    fn member(&self, entry: &ListEntry, survey: Survey) -> Result<ClosedRepository, Box<CloseRow>> {
         let member = catch(|| self.surveyed_member(entry, survey));
         member.unwrap_or_else(|error| {
             Err(Box::new(CloseRow::failed(&entry.repository, None, &error)))
         })
     }
 
-    fn surveyed_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<CloseRow>> {
+    fn surveyed_member(
+        &self,
+        entry: &ListEntry,
+        survey: Survey,
+    ) -> Result<ClosedRepository, Box<CloseRow>> {
         let mut state = state_of(entry, &self.fleet.set_path, survey)
             .map_err(|absent| Box::new(self.absent_row(entry, absent)))?;
         let config = self
             .own_config(entry, &state.config)
             .map_err(|error| Box::new(CloseRow::failed(&entry.repository, None, &error)))?;
         let pulls = std::mem::take(&mut state.pulls);
-        Ok(Member {
+        Ok(ClosedRepository {
             pulls: self.open_pulls(&config, &state.base, pulls),
             is_incomplete: !state.all_pulls,
             config,
@@ -295,7 +299,7 @@ impl Closing<'_> {
     }
 
     /// Closes the pull requests of a repository, one after another.
-    async fn close_all(&self, entry: &ListEntry, mut member: Member) -> Vec<CloseRow> {
+    async fn close_all(&self, entry: &ListEntry, mut member: ClosedRepository) -> Vec<CloseRow> {
         let name = &entry.repository;
         let writer = match self.writer(entry, &mut member).await {
             Ok(writer) => writer,
@@ -322,7 +326,11 @@ impl Closing<'_> {
     }
 
     /// A client of the repository; it lists the pull requests that the survey omitted.
-    async fn writer(&self, entry: &ListEntry, member: &mut Member) -> Result<Forge, Error> {
+    async fn writer(
+        &self,
+        entry: &ListEntry,
+        member: &mut ClosedRepository,
+    ) -> Result<Forge, Error> {
         let writer = self.forge.repository(&entry.name(), &self.configured)?;
         if member.is_incomplete {
             let open = writer.pulls(Pulls::Open).await?;
@@ -334,7 +342,7 @@ impl Closing<'_> {
     async fn close(
         &self,
         writer: &Forge,
-        member: &Member,
+        member: &ClosedRepository,
         pull: &Pull,
     ) -> Result<FleetOutcome, Error> {
         let prefix = member.config.set_path.prefix();

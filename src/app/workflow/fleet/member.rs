@@ -8,7 +8,7 @@ use super::{CONCURRENT, Walk, outcome::catch};
 use crate::{
     app::{
         fleet::{
-            FleetOutcome, ListEntry, Member as Listed, MemberConfig, MemberRefusal, Report,
+            FleetOutcome, ListEntry, MemberBase as Listed, MemberConfig, MemberRefusal, Report,
             member_config,
         },
         pull_request::{Marker, reconcile::is_moving},
@@ -23,7 +23,7 @@ use crate::{
 
 /// A repository that takes part.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(super) struct FleetMember {
     pub(super) name: RepositoryName,
     pub(super) state: RepositoryState,
     /// The configuration for its plan: the fleet's, with the obeyed keys of its own.
@@ -38,7 +38,10 @@ pub(super) struct Member {
 impl Walk<'_> {
     /// Surveys repositories, and repeats the survey if a repository's configuration selects another
     /// base branch.
-    pub(super) async fn survey(&self, entries: &[ListEntry]) -> Vec<Result<Member, Box<Report>>> {
+    pub(super) async fn survey(
+        &self,
+        entries: &[ListEntry],
+    ) -> Vec<Result<FleetMember, Box<Report>>> {
         let branch = self.branch(self.fleet);
         let requests: Vec<_> = entries
             .iter()
@@ -78,12 +81,16 @@ impl Walk<'_> {
         config.branch(self.request.operation, self.revision)
     }
 
-    fn member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
+    fn member(&self, entry: &ListEntry, survey: Survey) -> Result<FleetMember, Box<Report>> {
         let member = catch(|| self.surveyed_member(entry, survey));
         member.unwrap_or_else(|error| Err(Box::new(error.into())))
     }
 
-    fn surveyed_member(&self, entry: &ListEntry, survey: Survey) -> Result<Member, Box<Report>> {
+    fn surveyed_member(
+        &self,
+        entry: &ListEntry,
+        survey: Survey,
+    ) -> Result<FleetMember, Box<Report>> {
         let set = &self.fleet.set_path;
         let absent = |absent| Box::new(self.absent(absent));
         let state = state_of(entry, set, survey).map_err(absent)?;
@@ -120,7 +127,7 @@ impl Walk<'_> {
         for key in &ignored_keys {
             self.note(key, &note(key));
         }
-        Ok(Member {
+        Ok(FleetMember {
             name: entry.name(),
             branch: self.branch(&config),
             state,
@@ -165,7 +172,7 @@ impl Walk<'_> {
     }
 }
 
-impl Member {
+impl FleetMember {
     /// The pull requests of the branch with the marker of the set, the newest last.
     fn pulls_of<'m>(&'m self, marker: &Marker) -> Vec<&'m Pull> {
         let mut pulls = Vec::new();

@@ -34,7 +34,7 @@ use crate::{
     base::{
         error::{Code, Error, Errors},
         files::WorkTree,
-        http::{Pace, Shard},
+        http::{RequestPacer, Shard},
     },
     config::{self, Config, Fleet, Operation, SetPath},
     core::checks::{Check, Expectation, Stopped, TrustedSet},
@@ -106,7 +106,7 @@ struct Walk<'w> {
     forge: &'w FleetForge,
     reader: FleetReader,
     builds: BuildOrder<'w>,
-    pace: Pace,
+    pace: RequestPacer,
     services: &'w Services,
     counts: Counts,
 }
@@ -158,7 +158,7 @@ pub(crate) fn run(
         None => None,
     };
     let timer = services.environment.pacing.clone();
-    let pace = Pace::new(request.shard, request.pace, timer);
+    let pace = RequestPacer::new(request.shard, request.pace, timer);
     let git = Git::discover(&config.root).map_err(Error::from)?;
     let configured = config.forge_or_default();
     let forge =

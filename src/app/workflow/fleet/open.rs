@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use super::{
     Walk,
-    member::Member,
-    plan::Prepared,
+    member::FleetMember,
+    plan::ApprovedRepository,
     walk::{PendingReason, pending},
 };
 use crate::{
@@ -20,7 +20,9 @@ use crate::{
         fleet::{FleetOutcome, ListEntry, Report},
         pull_request::{
             Base,
-            reconcile::{Change, Closing, Outcome, PullRequestResult, closing, is_moving},
+            reconcile::{
+                Closing, Outcome, PullRequestAction, PullRequestResult, closing, is_moving,
+            },
         },
         report::json::PullRequest,
         workflow::{
@@ -41,15 +43,19 @@ use crate::{
 /// The result of an attempt to open a pull request.
 enum Attempt {
     Done(Box<Report>),
-    /// The base branch moved, so the plan is outdated. `begun`: whether the pull request may be open.
+    /// The base branch moved, so the plan is outdated. `may_have_changed`: whether the pull request may be open.
     BaseMoved {
-        begun: bool,
+        may_have_changed: bool,
     },
 }
 
 impl Walk<'_> {
     /// Opens the repository's pull request, or reports the pull request that would be opened.
-    pub(super) async fn conclude(&self, entry: &ListEntry, mut prepared: Prepared) -> Report {
+    pub(super) async fn conclude(
+        &self,
+        entry: &ListEntry,
+        mut prepared: ApprovedRepository,
+    ) -> Report {
         // Whether an earlier attempt of this run opened the pull request.
         let mut is_new = false;
         for _ in 0..ATTEMPTS {
@@ -89,12 +95,12 @@ impl Walk<'_> {
                     self.count(open.is_none() && report.pull_request.is_some() || is_new);
                     return report.with_pins(pins);
                 }
-                Attempt::BaseMoved { begun } => {
+                Attempt::BaseMoved { may_have_changed } => {
                     self.services.console.note(&format!(
                         "note: {}: the base branch moved; planning again",
                         entry.repository
                     ));
-                    is_new |= begun && open.is_none();
+                    is_new |= may_have_changed && open.is_none();
                     match Box::pin(self.prepare_again(entry)).await {
                         Ok(next) => prepared = next,
                         Err(report) => return *report,
@@ -111,7 +117,12 @@ impl Walk<'_> {
             .set(self.counts.opened.get() + usize::from(is_new));
     }
 
-    async fn open(&self, publication: &Publication<'_>, member: &Member, is_new: bool) -> Attempt {
+    async fn open(
+        &self,
+        publication: &Publication<'_>,
+        member: &FleetMember,
+        is_new: bool,
+    ) -> Attempt {
         self.services.interruption.changes(format!(
             "{} pull requests were opened; that of {} may be incomplete; run the same command again",
             self.counts.opened.get(),
@@ -119,14 +130,16 @@ impl Walk<'_> {
         ));
         let mut pull = match publication.open().await {
             Ok(Outcome::Reconciled(pull)) => *pull,
-            Ok(Outcome::BaseMoved { begun }) => return Attempt::BaseMoved { begun },
+            Ok(Outcome::BaseMoved { may_have_changed }) => {
+                return Attempt::BaseMoved { may_have_changed };
+            }
             Err(error) => {
                 let report = self.failure_report(member, &publication.head.forge, error);
                 return Attempt::Done(Box::new(report.await));
             }
         };
         if is_new {
-            pull.change = Change::Created;
+            pull.change = PullRequestAction::Created;
         }
         self.print_messages(member, &pull);
         let late_error = match pull.late_error.take() {
@@ -134,9 +147,9 @@ impl Walk<'_> {
             None => self.schedule_merge(publication, member, &pull).await.err(),
         };
         let report = Report::done(match pull.change {
-            Change::Created => FleetOutcome::Created,
-            Change::Updated => FleetOutcome::Updated,
-            Change::Unchanged => FleetOutcome::Unchanged,
+            PullRequestAction::Created => FleetOutcome::Created,
+            PullRequestAction::Updated => FleetOutcome::Updated,
+            PullRequestAction::Unchanged => FleetOutcome::Unchanged,
         })
         .with_pull(PullRequest::new(
             pull.number,
@@ -153,7 +166,7 @@ impl Walk<'_> {
     async fn schedule_merge(
         &self,
         publication: &Publication<'_>,
-        member: &Member,
+        member: &FleetMember,
         pull: &PullRequestResult,
     ) -> Result<(), Errors> {
         let merge = publication.schedule_merge(pull.number, &pull.url);
@@ -164,7 +177,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn print_messages(&self, member: &Member, pull: &PullRequestResult) {
+    fn print_messages(&self, member: &FleetMember, pull: &PullRequestResult) {
         let (console, name) = (&self.services.console, &member.name);
         for warning in &pull.warnings {
             console.warn(&format!("{name}: {}", plain(warning)));
@@ -178,7 +191,7 @@ impl Walk<'_> {
     }
 
     /// The report of a pull request that was not opened.
-    async fn failure_report(&self, member: &Member, forge: &Forge, error: Error) -> Report {
+    async fn failure_report(&self, member: &FleetMember, forge: &Forge, error: Error) -> Report {
         if error.class != Class::Refused {
             return error.into();
         }
@@ -197,7 +210,7 @@ impl Walk<'_> {
     /// a user. `contents`: the planned contents of the files.
     pub(super) async fn existing_pull_report(
         &self,
-        member: &Member,
+        member: &FleetMember,
         head: &BranchHead,
         contents: &BTreeMap<RelPath, Vec<u8>>,
     ) -> Result<Option<Report>, Error> {
@@ -215,7 +228,12 @@ impl Walk<'_> {
     }
 
     /// Whether a pull request is in the requested state, with one commit of repin on the base's head.
-    fn is_in_requested_state(&self, member: &Member, pull: &Pull, branch: &SurveyedBranch) -> bool {
+    fn is_in_requested_state(
+        &self,
+        member: &FleetMember,
+        pull: &Pull,
+        branch: &SurveyedBranch,
+    ) -> bool {
         let configured = member.config.forge_or_default();
         let labels = &configured.labels;
         let has_label = labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label));
@@ -246,7 +264,7 @@ pub(super) async fn closed_pull_report(
 
 /// Whether the tree of the branch is that of the base with exactly these contents.
 fn has_contents(
-    member: &Member,
+    member: &FleetMember,
     branch: &SurveyedBranch,
     base: &Base,
     contents: &BTreeMap<RelPath, Vec<u8>>,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{Walk, member::Member};
+use super::{Walk, member::FleetMember};
 use crate::{
     app::{
         fleet::{FleetOutcome, PinFacts, Report},
@@ -26,7 +26,7 @@ use crate::{
     core::{
         checks::SetImage,
         history::{History, Order, PathCommit, PathHistory},
-        pins::Found,
+        pins::FoundPins,
         plan::Plan,
     },
     forge::fleet::{ContentRequest, Contents, FileListing, RecentHistory},
@@ -40,8 +40,8 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A repository with listed files.
 #[derive(Debug)]
-pub(super) struct Listed {
-    pub(super) member: Member,
+pub(super) struct RepositoryFiles {
+    pub(super) member: FleetMember,
     pub(super) listing: FileListing,
     /// The matched files, and the ids of their contents.
     files: BTreeMap<String, String>,
@@ -50,8 +50,8 @@ pub(super) struct Listed {
 }
 
 /// A repository with an approved plan.
-pub(super) struct Prepared {
-    pub(super) member: Member,
+pub(super) struct ApprovedRepository {
+    pub(super) member: FleetMember,
     pub(super) site: BranchSite,
     pub(super) planned: Planned,
     /// The plan's document, with the body of the pull request.
@@ -61,7 +61,7 @@ pub(super) struct Prepared {
 
 impl Walk<'_> {
     /// Lists the files of a repository. A repository with too many files is refused.
-    pub(super) async fn list(&self, member: Member) -> Result<Listed, Box<Report>> {
+    pub(super) async fn list(&self, member: FleetMember) -> Result<RepositoryFiles, Box<Report>> {
         let (name, head) = (&member.name, &member.state.head);
         let listing = self
             .reader
@@ -103,7 +103,7 @@ impl Walk<'_> {
                 "its `files` have {bytes} bytes, more than {MAX_BYTES}"
             )));
         }
-        Ok(Listed {
+        Ok(RepositoryFiles {
             member,
             listing,
             files,
@@ -113,7 +113,7 @@ impl Walk<'_> {
 
     /// Fetches the contents of the matched files, with one request for all repositories if the
     /// forge supports that.
-    pub(super) async fn read(&self, listed: &[&Listed]) -> Vec<Result<Contents, Error>> {
+    pub(super) async fn read(&self, listed: &[&RepositoryFiles]) -> Vec<Result<Contents, Error>> {
         let requests: Vec<_> = listed
             .iter()
             .map(|listed| ContentRequest {
@@ -128,11 +128,11 @@ impl Walk<'_> {
     /// Opens the site of a repository and plans its change.
     pub(super) async fn prepare(
         &self,
-        listed: Listed,
+        listed: RepositoryFiles,
         contents: Result<Contents, Error>,
-    ) -> Result<Prepared, Box<Report>> {
+    ) -> Result<ApprovedRepository, Box<Report>> {
         let contents = contents.map_err(|error| Box::new(error.into()))?;
-        let Listed {
+        let RepositoryFiles {
             member, listing, ..
         } = listed;
         let base = Base::surveyed(&member.state, &member.branch, listing.tree, contents);
@@ -141,7 +141,7 @@ impl Walk<'_> {
             .map_err(|error| Box::new(error.into()))?;
         let mut pins = PinFacts::default();
         match Box::pin(self.plan(&member, &site, &mut pins)).await {
-            Ok((planned, document)) => Ok(Prepared {
+            Ok((planned, document)) => Ok(ApprovedRepository {
                 member,
                 site,
                 planned,
@@ -153,7 +153,7 @@ impl Walk<'_> {
     }
 
     /// The site of a repository: its base branch on the forge, without a clone.
-    pub(super) fn site(&self, member: &Member, base: Base) -> Result<BranchSite, Error> {
+    pub(super) fn site(&self, member: &FleetMember, base: Base) -> Result<BranchSite, Error> {
         let config = member.config.clone();
         let prefix = config.set_path.prefix();
         let head = BranchHead {
@@ -174,7 +174,7 @@ impl Walk<'_> {
 
     async fn plan(
         &self,
-        member: &Member,
+        member: &FleetMember,
         site: &BranchSite,
         pins: &mut PinFacts,
     ) -> Result<(Planned, PlanDocument), Report> {
@@ -244,9 +244,9 @@ impl Walk<'_> {
     /// once for all repositories.
     async fn order_by_images(
         &self,
-        member: &Member,
+        member: &FleetMember,
         config: &Config,
-        found: &Found,
+        found: &FoundPins,
         history: &SiteHistory,
     ) -> Result<Option<Order>, Errors> {
         let Some(open) = history.open_order() else {
@@ -273,7 +273,7 @@ impl Walk<'_> {
     }
 
     /// The pinned digests and those of the set.
-    fn pin_facts(&self, member: &Member, found: &Found) -> PinFacts {
+    fn pin_facts(&self, member: &FleetMember, found: &FoundPins) -> PinFacts {
         let (mut from, mut to) = (BTreeMap::new(), BTreeMap::new());
         let set = self.set.images();
         let images = member.config.images.iter().zip(&member.images);
@@ -293,9 +293,9 @@ impl Walk<'_> {
 
     async fn history(
         &self,
-        member: &Member,
+        member: &FleetMember,
         site: &BranchSite,
-        found: &Found,
+        found: &FoundPins,
     ) -> Result<SiteHistory, Report> {
         let history = self.path_history(member, site, found).await?;
         let accept_unknown = self.rules.history == FleetHistory::Recent;
@@ -305,9 +305,9 @@ impl Walk<'_> {
     /// Fetches the last commits that changed the files with pins, and evaluates their history.
     pub(super) async fn path_history(
         &self,
-        member: &Member,
+        member: &FleetMember,
         site: &BranchSite,
-        found: &Found,
+        found: &FoundPins,
     ) -> Result<History, Report> {
         let head = &site.head;
         let mut files = BTreeMap::new();
@@ -330,7 +330,11 @@ impl Walk<'_> {
     }
 
     /// Whether one of the files with pins may have been renamed, so that its past is unknown.
-    async fn may_rename(&self, member: &Member, recent: &RecentHistory) -> Result<bool, Error> {
+    async fn may_rename(
+        &self,
+        member: &FleetMember,
+        recent: &RecentHistory,
+    ) -> Result<bool, Error> {
         for commit in &recent.additions {
             if self.reader.removes_files(&member.name, commit).await? {
                 return Ok(true);
@@ -343,7 +347,7 @@ impl Walk<'_> {
 fn read_history(
     recent: &RecentHistory,
     is_complete: bool,
-    member: &Member,
+    member: &FleetMember,
     head: &BranchHead,
 ) -> Result<History, Errors> {
     let outage = |reason: String| {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Walk,
-    member::{Absent, Member, state_of},
+    member::{Absent, FleetMember, state_of},
 };
 use crate::{
     app::{
@@ -35,7 +35,7 @@ impl Walk<'_> {
     /// Judges the set in each stage of a repository.
     pub(super) async fn judge_stages(
         &self,
-        member: &Member,
+        member: &FleetMember,
         site: &BranchSite,
     ) -> Result<StageVerdicts, Report> {
         let mut verdicts = StageVerdicts::default();
@@ -71,18 +71,18 @@ impl Walk<'_> {
     /// The configuration of a stage at the head of its base branch, or the reason why it is unknown.
     async fn stage_config(
         &self,
-        member: &Member,
+        member: &FleetMember,
         site: &BranchSite,
         rule: &Stage,
     ) -> Result<StageConfig, String> {
         let set = match &rule.set {
-            StageSet::Elsewhere(set) => {
+            StageSet::OtherRepository(set) => {
                 let name = self.name_on_forge(&set.repository, &member.name)?;
                 return self
                     .survey_stage(name, set.branch.clone(), &set.set_path)
                     .await;
             }
-            StageSet::Here(set) => set,
+            StageSet::SameRepository(set) => set,
         };
         let base = &site.head.base;
         let entry = base.tree.entries.get(&set.to_string());
@@ -188,7 +188,7 @@ impl Walk<'_> {
     /// Reads the last commits of a stage, for the verdict on the set.
     async fn judge_stage(
         &self,
-        member: &Member,
+        member: &FleetMember,
         rule: &Stage,
         stage: StageConfig,
         common: &[[String; 2]],
@@ -199,7 +199,7 @@ impl Walk<'_> {
             config,
         } = stage;
         let config = restricted(config, common);
-        let stage = Member {
+        let stage = FleetMember {
             name,
             state,
             own_rollbacks: config.rollback.title.clone(),
@@ -230,7 +230,7 @@ impl Walk<'_> {
 /// Refuses a stage without a common image, and one that waits for this set. Cycles of more sets are found by a
 /// promotion in a clone.
 fn check_rule(
-    member: &Member,
+    member: &FleetMember,
     rule: &Stage,
     stage: &StageConfig,
     common: &[[String; 2]],
@@ -248,8 +248,10 @@ fn check_rule(
         ));
     }
     let is_own = |next: &Stage| match &next.set {
-        StageSet::Here(set) => stage.name == member.name && *set == member.config.set_path,
-        StageSet::Elsewhere(set) => {
+        StageSet::SameRepository(set) => {
+            stage.name == member.name && *set == member.config.set_path
+        }
+        StageSet::OtherRepository(set) => {
             set.set_path == member.config.set_path && member.name.is(set.repository.as_str())
         }
     };

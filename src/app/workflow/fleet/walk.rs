@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::{
     CONCURRENT, Recorder, Walk,
-    member::{Member, surveys},
+    member::{FleetMember, surveys},
     outcome::catch_async,
-    plan::{Listed, Prepared},
+    plan::{ApprovedRepository, RepositoryFiles},
 };
 use crate::{
     app::fleet::{Cost, FleetOutcome, FleetRow, ListEntry, Report, ShardRun},
@@ -56,7 +56,7 @@ struct Ledger<'l> {
 /// Repositories with listed files. Their contents are fetched together.
 #[derive(Default)]
 struct Group {
-    works: Vec<Work<Listed>>,
+    works: Vec<Work<RepositoryFiles>>,
     files: usize,
     bytes: u64,
 }
@@ -99,7 +99,7 @@ impl<T> Work<T> {
 }
 
 impl Group {
-    fn add(&mut self, work: Work<Listed>) {
+    fn add(&mut self, work: Work<RepositoryFiles>) {
         if let Ok(listed) = &work.step {
             self.files += listed.listing.tree.entries.len();
             self.bytes += listed.bytes;
@@ -136,7 +136,7 @@ impl Walk<'_> {
             if let Some(reason) = self.pending_reason() {
                 for entry in batch {
                     let report = Err(Box::new(pending(reason)));
-                    let work = Work::<Prepared>::new(entry.clone(), report);
+                    let work = Work::<ApprovedRepository>::new(entry.clone(), report);
                     Box::pin(self.finish(work, ledger)).await?;
                 }
                 continue;
@@ -216,7 +216,11 @@ impl Walk<'_> {
     }
 
     /// Takes the last step of a repository, and records its line.
-    async fn finish(&self, work: Work<Prepared>, ledger: &mut Ledger<'_>) -> Result<(), Errors> {
+    async fn finish(
+        &self,
+        work: Work<ApprovedRepository>,
+        ledger: &mut Ledger<'_>,
+    ) -> Result<(), Errors> {
         let work = work.then(async |entry, prepared| Ok(self.conclude(entry, prepared).await));
         let Work {
             entry,
@@ -256,9 +260,12 @@ impl Walk<'_> {
     }
 
     /// Prepares a repository a second time, after its base branch moved.
-    pub(super) async fn prepare_again(&self, entry: &ListEntry) -> Result<Prepared, Box<Report>> {
+    pub(super) async fn prepare_again(
+        &self,
+        entry: &ListEntry,
+    ) -> Result<ApprovedRepository, Box<Report>> {
         let mut members = self.survey(std::slice::from_ref(entry)).await;
-        let member: Result<Member, _> = members
+        let member: Result<FleetMember, _> = members
             .pop()
             .unwrap_or_else(|| Err(Box::new(pending(PendingReason::Deadline))));
         let listed = self.list(member?).await?;

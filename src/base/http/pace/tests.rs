@@ -10,8 +10,8 @@ fn timer() -> Timer {
     Timer::new(move || origin + start.elapsed())
 }
 
-fn pace(number: u32, count: u32) -> Pace {
-    Pace::new(Shard { number, count }, 4, timer())
+fn pace(number: u32, count: u32) -> RequestPacer {
+    RequestPacer::new(Shard { number, count }, 4, timer())
 }
 
 fn url(path: &str) -> Url {
@@ -42,7 +42,7 @@ fn rate_limit(remaining: u64, reset: u64) -> [(&'static str, String); 3] {
     ]
 }
 
-async fn write(pace: &Pace) -> Permit {
+async fn write(pace: &RequestPacer) -> Permit {
     pace.begin(Effect::Write, &url("/repos/a/b/pulls"), within(100_000))
         .await
         .unwrap()
@@ -57,7 +57,7 @@ fn seconds_since_origin(time: SystemTime) -> f64 {
 async fn shards_write_in_different_seconds() {
     // The server's clock is ahead; the shards estimate the difference from its dates.
     let ahead = Duration::from_millis(93_700);
-    let paces: Vec<Pace> = (0..3).map(|number| pace(number, 3)).collect();
+    let paces: Vec<RequestPacer> = (0..3).map(|number| pace(number, 3)).collect();
     let mut writes = Vec::new();
     for pace in &paces {
         for round in 0..20 {

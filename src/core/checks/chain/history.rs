@@ -15,7 +15,7 @@ use crate::{
             },
         },
         history::{Digests, Hold, Membership, Order, Promoted, Provenance, UnknownOrder},
-        pins::Found,
+        pins::FoundPins,
     },
     oci::Revision,
 };
@@ -69,7 +69,7 @@ impl<'c> Counted<'c> {
     pub(crate) fn new(
         config: &'c Config,
         revision: &'c Revision,
-        found: &Found,
+        found: &FoundPins,
         further: Vec<Check>,
     ) -> Result<Self, Stopped> {
         let mut checks = check_pins(config, found);

@@ -7,7 +7,7 @@ use crate::{
     core::{
         checks::{Extent, HistoryFacts, Overrides, Resolution, set::Target},
         history::{HeldDigest, HeldImage, Hold, Order, Provenance},
-        pins::Found,
+        pins::FoundPins,
     },
     git::ObjectId,
     oci::{Digest, Pattern, Tag, TagPattern, registry::NoTag},
@@ -220,7 +220,7 @@ fn missing_or_failed_verdict_stops_the_chain() {
     let failed = stopped(set(true, Status::Fail));
     assert!(failed.outages.is_empty());
     // The first stage refuses a repository without pins.
-    assert!(Counted::new(&config, &revision, &Found::default(), Vec::new()).is_err());
+    assert!(Counted::new(&config, &revision, &FoundPins::default(), Vec::new()).is_err());
 }
 
 /// The skip of an image without pins after an outage in a stage of a rollback.

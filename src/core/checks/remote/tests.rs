@@ -22,7 +22,7 @@ fn digest(digit: char) -> Digest {
 }
 
 /// One pin of each image, on the line of its place in the configuration.
-fn pins() -> Found {
+fn pins() -> FoundPins {
     let pin = |image: usize| Located {
         file: Arc::new(RelPath::parse("ci.yml").unwrap()),
         item: Pin {

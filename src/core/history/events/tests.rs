@@ -658,7 +658,7 @@ mod naive {
     /// A commit: the set, the claim, and whether the title contains it.
     pub(super) type Line = Vec<(Set, Option<(char, bool)>)>;
 
-    pub(super) struct Change {
+    pub(super) struct FoldUndo {
         pub(super) index: usize,
         pub(super) set: Set,
         pub(super) kind: Kind,
@@ -667,7 +667,7 @@ mod naive {
     /// The changes, the revisions of each set, and the positions of ignored claims.
     #[derive(Default)]
     pub(super) struct Replay {
-        pub(super) changes: Vec<Change>,
+        pub(super) changes: Vec<FoldUndo>,
         revisions: Vec<(Set, Vec<char>)>,
         pub(super) ignored: Vec<usize>,
     }
@@ -700,7 +700,7 @@ mod naive {
                         claim = valid.filter(|_| replay.revisions_of(set).is_empty());
                     }
                     let set = set.clone();
-                    replay.changes.push(Change { index, set, kind });
+                    replay.changes.push(FoldUndo { index, set, kind });
                 }
                 if let Some((claim, _)) = claim {
                     let mut revisions = replay.revisions_of(set);

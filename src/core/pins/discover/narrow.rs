@@ -18,12 +18,12 @@ const ALIKE: usize = 3;
 const SIBLINGS: usize = 2;
 
 /// A glob and its files.
-struct Chosen {
+struct GlobFiles {
     glob: String,
     files: Vec<RelPath>,
 }
 
-impl Chosen {
+impl GlobFiles {
     fn merged(glob: String, parts: &[Self]) -> Self {
         let files = parts.iter().flat_map(|part| part.files.iter().cloned());
         Self {
@@ -50,12 +50,12 @@ pub(crate) fn narrow(tree: &WorkTree, files: &BTreeSet<RelPath>, finder: &Finder
         if (is_likely && narrow.fits(&wide, &files))
             || (!directory.is_empty() && narrow.matches_only(&wide, &files))
         {
-            chosen.push(Chosen { glob: wide, files });
+            chosen.push(GlobFiles { glob: wide, files });
         } else {
             let each = files
                 .into_iter()
                 .filter_map(|path| Some((escaped(path.as_path().to_str()?), path)));
-            chosen.extend(each.map(|(glob, path)| Chosen {
+            chosen.extend(each.map(|(glob, path)| GlobFiles {
                 glob,
                 files: vec![path],
             }));
@@ -92,14 +92,14 @@ struct Narrow<'t> {
 impl Narrow<'_> {
     /// Merges similar globs if their directories have the same `beginning` and the merged glob
     /// matches no other pin.
-    fn merged(&self, chosen: Vec<Chosen>, beginning: fn(&str) -> String) -> Vec<Chosen> {
-        let key = |one: Chosen| {
+    fn merged(&self, chosen: Vec<GlobFiles>, beginning: fn(&str) -> String) -> Vec<GlobFiles> {
+        let key = |one: GlobFiles| {
             let (directory, tail) = one.files.first().and_then(split)?;
             Some(((beginning(&directory), tail), one))
         };
         let mut out = Vec::new();
         for ((directory, tail), alike) in grouped(chosen.into_iter().filter_map(key)) {
-            let merged = Chosen::merged(format!("{directory}**/{tail}"), &alike);
+            let merged = GlobFiles::merged(format!("{directory}**/{tail}"), &alike);
             if alike.len() >= ALIKE && self.fits(&merged.glob, &merged.files) {
                 out.push(merged);
             } else {
@@ -111,8 +111,8 @@ impl Narrow<'_> {
 
     /// Merges the globs of sibling directories if each file that the merged glob matches has pins, so that it matches
     /// a new directory.
-    fn with_siblings(&self, chosen: Vec<Chosen>) -> Vec<Chosen> {
-        let key = |one: Chosen| {
+    fn with_siblings(&self, chosen: Vec<GlobFiles>) -> Vec<GlobFiles> {
+        let key = |one: GlobFiles| {
             let (directory, name) = one.glob.rsplit_once('/')?;
             let parent = directory
                 .rfind('/')
@@ -123,7 +123,7 @@ impl Narrow<'_> {
             chosen.into_iter().partition(|one| !one.glob.contains('/'));
         let mut out = at_top;
         for ((parent, name), siblings) in grouped(below.into_iter().filter_map(key)) {
-            let merged = Chosen::merged(format!("{parent}*/{name}"), &siblings);
+            let merged = GlobFiles::merged(format!("{parent}*/{name}"), &siblings);
             // The directories at the top have different purposes.
             if !parent.is_empty()
                 && siblings.len() >= SIBLINGS

@@ -13,7 +13,7 @@ use crate::{
             Overrides, Resolution, Status, Tags, Target,
         },
         history::{Digests, Hold, Provenance},
-        pins::{self, Found},
+        pins::{self, FoundPins},
         plan::{Plan, PlanError},
     },
     oci::{
@@ -101,7 +101,7 @@ fn facts(image: &str) -> ImageFacts {
 fn resolved<'c>(
     config: &'c Config,
     revision: &'c Revision,
-    found: &Found,
+    found: &FoundPins,
 ) -> Images<'c, HistoryVerdict, Tags> {
     let tag = config.revision.tag.tag(revision).unwrap();
     let resolution = |name: &&str| Resolution {
@@ -141,7 +141,7 @@ impl DigestHistory for NoHistory {
 }
 
 /// Takes a set through the whole chain, without checks of its images.
-fn approved(config: &Config, revision: &Revision, found: &Found) -> Approved {
+fn approved(config: &Config, revision: &Revision, found: &FoundPins) -> Approved {
     let images = resolved(config, revision, found);
     let images = images.signatures().finish().unwrap();
     let images = images.contents(&[]).finish().unwrap();

@@ -143,10 +143,10 @@ impl Repository {
 
     /// The repository also has the objects of these.
     pub fn borrow(&self, others: &BTreeSet<PathBuf>) {
-        let lines: String = others
-            .iter()
-            .map(|path| format!("{}\n", path.display()))
-            .collect();
+        let mut lines = String::new();
+        for path in others {
+            lines.extend([path.to_str().unwrap(), "\n"]);
+        }
         fs::write(self.path().join("objects/info/alternates"), lines).unwrap();
     }
 
@@ -154,10 +154,10 @@ impl Repository {
     pub fn write_refs(&self, refs: &BTreeMap<String, String>, default: &str) {
         let _ = fs::remove_dir_all(self.path().join("refs"));
         fs::create_dir_all(self.path().join("refs/heads")).unwrap();
-        let lines: String = refs
-            .iter()
-            .map(|(name, id)| format!("{id} {name}\n"))
-            .collect();
+        let mut lines = String::new();
+        for (name, id) in refs {
+            lines.extend([id, " ", name, "\n"]);
+        }
         let header = "# pack-refs with: sorted \n";
         fs::write(self.path().join("packed-refs"), format!("{header}{lines}")).unwrap();
         fs::write(

@@ -18,7 +18,7 @@ use crate::{
             TaggedManifest,
         },
         history::{Digests, Provenance},
-        pins::Found,
+        pins::FoundPins,
     },
     oci::{
         Digest, Manifest, Revision, TagOrDigest, TagPattern,
@@ -61,7 +61,7 @@ fn pulls<'p>(
 }
 
 /// The indices of the pinned images, with the digest of each.
-pub(super) fn pinned(config: &Config, found: &Found) -> Vec<(usize, Digest)> {
+pub(super) fn pinned(config: &Config, found: &FoundPins) -> Vec<(usize, Digest)> {
     (0..config.images.len())
         .filter_map(|image| Some((image, *found.digests_of(image).first()?)))
         .collect()
@@ -72,7 +72,7 @@ pub(super) fn pinned(config: &Config, found: &Found) -> Vec<(usize, Digest)> {
 pub(super) fn check_remote(
     config: &Config,
     trust: Option<&Trust<'_>>,
-    found: &Found,
+    found: &FoundPins,
     cx: &Context,
 ) -> Result<RemoteChecks, Errors> {
     let history = SiteHistory::for_verdict(config, &cx.services);
@@ -135,7 +135,7 @@ pub(super) fn check_remote(
 /// Checks whether the files pin digests that a rollback undid, in place of those of the promoted branch.
 fn check_hold(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     revision: Option<&Revision>,
     history: &SiteHistory,
     cx: &Context,
@@ -149,7 +149,7 @@ fn check_hold(
 /// Checks the stages of the pinned set, unless it is current on every branch that may be the base.
 fn check_stages(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     history: &SiteHistory,
     cx: &Context,
 ) -> Result<(Vec<Check>, Vec<Error>), Errors> {
@@ -172,7 +172,7 @@ fn check_stages(
 fn read_pinned(
     config: &Config,
     sources: &[Source],
-    found: &Found,
+    found: &FoundPins,
     cx: &Context,
 ) -> Result<Vec<PinnedImage>, Errors> {
     let wanted = pinned(config, found);
@@ -232,7 +232,7 @@ fn resolve_tag(
 fn check_claims(
     config: &Config,
     sources: &[Source],
-    found: &Found,
+    found: &FoundPins,
     resolved: &TagPattern,
     cx: &Context,
 ) -> (Vec<Check>, Vec<Error>) {

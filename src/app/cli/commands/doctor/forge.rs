@@ -13,7 +13,7 @@ use crate::{
         http::{ServerTime, address::host_of},
     },
     config::{Config, PruneBackend},
-    core::pins::Found,
+    core::pins::FoundPins,
     forge::{
         ANOTHER_TOKEN, Ability, FileMode, Forge, Head, Kind, Permission, Repo, RequiredRights,
         Right, Signing, Target, Tree, Verdict,
@@ -60,7 +60,7 @@ pub(super) struct Ready {
 pub(super) fn connect(
     config: &Config,
     git: Option<&Git>,
-    found: Option<&Found>,
+    found: Option<&FoundPins>,
     skip: bool,
     cx: &Context,
 ) -> Connection {
@@ -140,8 +140,8 @@ fn unavailable(forge: Vec<DoctorRow>, token: Vec<DoctorRow>) -> Connection {
     Connection::Unavailable(forge.into_iter().chain(token).chain(others).collect())
 }
 
-fn pinned(prefix: &str, found: Option<&Found>) -> BTreeSet<String> {
-    let pins = found.into_iter().flat_map(Found::pins);
+fn pinned(prefix: &str, found: Option<&FoundPins>) -> BTreeSet<String> {
+    let pins = found.into_iter().flat_map(FoundPins::pins);
     pins.map(|pin| format!("{prefix}{}", pin.file)).collect()
 }
 

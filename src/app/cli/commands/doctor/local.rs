@@ -23,7 +23,7 @@ use crate::{
         apply::{self, RecoveryState},
         checks,
         history::{Digests, History},
-        pins::{self, Found},
+        pins::{self, FoundPins},
         smoke::{self, EngineContext},
     },
     git::{self, Git, GitError, HostedRepository},
@@ -37,7 +37,7 @@ pub(super) fn configuration(config: &Config) -> DoctorRow {
     )
 }
 
-pub(super) fn files(config: &Config) -> (Option<Found>, DoctorRow) {
+pub(super) fn files(config: &Config) -> (Option<FoundPins>, DoctorRow) {
     match pins::find(&config.work_tree(), config) {
         Ok(found) => {
             let pins = counted(found.pins().len(), "pin");

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    question::{self, Artifacts, Chosen},
+    question::{self, Artifacts, SelectedSet},
     remote::{self, GitRemote},
     tag_form,
 };
@@ -26,7 +26,7 @@ use crate::{
         checks::{self, Check, Status},
         outside::{Outside, Scope, TrackedTree},
         pins::{
-            self, Finder, Found, KUSTOMIZE,
+            self, Finder, FoundPins, KUSTOMIZE,
             discover::{narrow, tag_forms},
         },
     },
@@ -50,7 +50,7 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new(
         tree: &WorkTree,
-        chosen: &Chosen<'_>,
+        chosen: &SelectedSet<'_>,
         remote: &GitRemote,
         target: &RelPath,
         services: &Services,
@@ -146,11 +146,11 @@ impl Draft {
 /// The choice without artifacts that are no images, or with the reason for which these are unknown; `None` if
 /// nothing changes.
 fn images_of<'c>(
-    chosen: &Chosen<'c>,
+    chosen: &SelectedSet<'c>,
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
-) -> Result<Option<Chosen<'c>>, Errors> {
+) -> Result<Option<SelectedSet<'c>>, Errors> {
     if chosen.unavailable.is_some() {
         return Ok(None);
     }
@@ -167,7 +167,7 @@ fn images_of<'c>(
 
 /// The values of the text before its pins are counted.
 fn starter<'s>(
-    chosen: &Chosen<'s>,
+    chosen: &SelectedSet<'s>,
     remote: &GitRemote,
     set: &SetPath,
     files: &'s [String],
@@ -198,7 +198,7 @@ fn starter<'s>(
     }
 }
 
-fn images(chosen: &Chosen<'_>) -> Vec<InitImage> {
+fn images(chosen: &SelectedSet<'_>) -> Vec<InitImage> {
     let members = chosen.members.iter();
     members
         .map(|(name, member)| InitImage {
@@ -209,7 +209,7 @@ fn images(chosen: &Chosen<'_>) -> Vec<InitImage> {
         .collect()
 }
 
-fn others(chosen: &Chosen<'_>) -> Vec<InitOther> {
+fn others(chosen: &SelectedSet<'_>) -> Vec<InitOther> {
     let mut others = Vec::new();
     for (pinned, reason) in &chosen.others {
         others.push(InitOther {
@@ -226,7 +226,7 @@ const PLACE_KINDS: [(usize, &str); 2] = [(KUSTOMIZE, "kustomize"), (KUSTOMIZE + 
 
 /// The places for the images of the set. A file with an entry that would be refused is excluded, with the
 /// reason.
-fn split_places(tree: &WorkTree, chosen: &Chosen<'_>, finder: &Finder) -> Vec<StarterPlace> {
+fn split_places(tree: &WorkTree, chosen: &SelectedSet<'_>, finder: &Finder) -> Vec<StarterPlace> {
     let mut places = Vec::new();
     for (index, kind) in PLACE_KINDS {
         let (mut files, mut refused) = (BTreeSet::new(), BTreeMap::new());
@@ -285,7 +285,7 @@ fn count_pins(
     starter: &mut Starter<'_>,
     tree: &WorkTree,
     set: &SetPath,
-) -> Result<(Config, Found), Errors> {
+) -> Result<(Config, FoundPins), Errors> {
     let config = parsed(starter, tree, set)?;
     let found = pins::find(tree, &config)?;
     for (index, image) in starter.images.iter_mut().enumerate() {
@@ -307,7 +307,7 @@ fn parsed(starter: &Starter<'_>, tree: &WorkTree, set: &SetPath) -> Result<Confi
 /// digests, which do not count.
 fn problems_in_scope(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     replaced: &RelPath,
     scope: Scope,
 ) -> Vec<String> {
@@ -319,7 +319,11 @@ fn problems_in_scope(
 }
 
 /// The digests outside of pins, the unreadable files and the pins of other sets, one per line.
-pub(super) fn outside_problems(config: &Config, found: &Found, outside: &Outside) -> Vec<String> {
+pub(super) fn outside_problems(
+    config: &Config,
+    found: &FoundPins,
+    outside: &Outside,
+) -> Vec<String> {
     problems(&checks::check_outside(
         config,
         found,
@@ -343,7 +347,7 @@ pub(super) const DISAGREEMENT: &str = "pins of one image differ: either a promot
 
 /// The failures of `repin check`, each as a remark for the file and as a warning. The remark does not quote a
 /// pin, because the file itself may be scanned.
-fn failures(config: &Config, found: &Found) -> Vec<(String, String)> {
+fn failures(config: &Config, found: &FoundPins) -> Vec<(String, String)> {
     let mut all_checks = checks::check_pins(config, found);
     all_checks.extend(checks::check_agreement(config, found, Status::Fail));
     let (mut failures, mut disagree) = (Vec::new(), false);

@@ -22,7 +22,7 @@ use crate::{
     },
     config::Config,
     core::pins::{
-        Found,
+        FoundPins,
         discover::{
             Discovery, PinnedRepository,
             groups::{self, Group, Guess, Reason},
@@ -130,7 +130,7 @@ pub(super) struct Selection {
 }
 
 /// The set as pinned below one directory, and the other repositories that are pinned there.
-pub(super) struct Chosen<'s> {
+pub(super) struct SelectedSet<'s> {
     /// The images with their names, sorted by repository.
     pub(super) members: Vec<(&'s str, &'s PinnedRepository)>,
     pub(super) others: Vec<(&'s PinnedRepository, Reason)>,
@@ -185,7 +185,7 @@ impl Selection {
     }
 
     /// The pinned images of the set, and the other pinned repositories.
-    pub(super) fn in_discovery<'s>(&'s self, discovery: &'s Discovery) -> Chosen<'s> {
+    pub(super) fn in_discovery<'s>(&'s self, discovery: &'s Discovery) -> SelectedSet<'s> {
         let (mut members, mut others) = (Vec::new(), Vec::new());
         for pinned in &discovery.repositories {
             if pinned.pins.is_empty() {
@@ -208,7 +208,7 @@ impl Selection {
                 "cannot count pins in {path}: the name is not UTF-8"
             ));
         }
-        Chosen {
+        SelectedSet {
             members,
             others,
             common_name: self.common_name.as_deref(),
@@ -218,7 +218,7 @@ impl Selection {
     }
 }
 
-impl<'s> Chosen<'s> {
+impl<'s> SelectedSet<'s> {
     /// The same without the images that are other artifacts, each with the reason.
     pub(super) fn without(&self, artifacts: &BTreeMap<String, String>) -> Result<Self, Errors> {
         let mut remarks = self.remarks.clone();
@@ -308,7 +308,7 @@ pub(super) struct Artifacts {
 }
 
 /// Reads the manifest of each pinned image.
-pub(super) fn find(config: &Config, found: &Found, services: &Services) -> Artifacts {
+pub(super) fn find(config: &Config, found: &FoundPins, services: &Services) -> Artifacts {
     let sources = match services.sources_of_images(config) {
         Ok(sources) => sources,
         Err(errors) => return unavailable(errors),

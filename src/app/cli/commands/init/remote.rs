@@ -19,7 +19,7 @@ use crate::{
         files::{RelPath, WorkTree},
     },
     config::Config,
-    core::pins::Found,
+    core::pins::FoundPins,
     git::{Git, HostedRepository},
     oci::{
         Digest, TagOrDigest,
@@ -29,7 +29,7 @@ use crate::{
         },
     },
     trust::{
-        Candidate, Certificate, Requirement, RootKind, RootSource, SearchResult, SignedName,
+        Certificate, JudgedSignature, Requirement, RootKind, RootSource, SearchResult, SignedName,
         Triggers, Verify,
     },
 };
@@ -113,7 +113,7 @@ pub(super) struct Signers {
 }
 
 /// Looks up the attestations of the pinned digests.
-pub(super) fn signers(config: &Config, found: &Found, services: &Services) -> Signers {
+pub(super) fn signers(config: &Config, found: &FoundPins, services: &Services) -> Signers {
     match common_builders(config, found, services) {
         Ok(builders) => proposal(builders),
         Err(errors) => {
@@ -129,7 +129,7 @@ pub(super) fn signers(config: &Config, found: &Found, services: &Services) -> Si
 /// The workflows that attested every image for the commit in its label.
 fn common_builders(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
 ) -> Result<BTreeSet<StarterSigner>, Errors> {
     let verify = lookup_policy(config);
@@ -238,7 +238,7 @@ async fn builders(
 }
 
 /// The workflow of a verified attestation for the revision.
-fn builder(candidate: &Candidate, revision: &str) -> Option<StarterSigner> {
+fn builder(candidate: &JudgedSignature, revision: &str) -> Option<StarterSigner> {
     let verdict = &candidate.verdict;
     let proof = verdict.proof.as_ref()?;
     let certificate = proof.certificate.as_ref()?;

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     PinnedTree,
-    question::{Chosen, Selection},
+    question::{SelectedSet, Selection},
     remote::GitRemote,
     several::{self, Proposal},
 };
@@ -344,7 +344,7 @@ fn matching<'d>(globs: &[String], directories: &[&'d Path]) -> Result<BTreeSet<&
 }
 
 /// The matched directories below which an image of the set is pinned.
-fn with_pins<'d>(chosen: &Chosen<'_>, matched: &BTreeSet<&'d Path>) -> BTreeSet<&'d Path> {
+fn with_pins<'d>(chosen: &SelectedSet<'_>, matched: &BTreeSet<&'d Path>) -> BTreeSet<&'d Path> {
     let mut directories = BTreeSet::new();
     for pin in chosen.repositories().flat_map(|pinned| &pinned.pins) {
         let above = pin.file.as_path().ancestors();
@@ -372,7 +372,7 @@ fn refuse_nested(directories: &BTreeSet<&Path>) -> Result<(), Errors> {
 /// Refuses the directories with pins of the set that an existing configuration counts.
 fn refuse_counted(
     pinned: &PinnedTree,
-    chosen: &Chosen<'_>,
+    chosen: &SelectedSet<'_>,
     directories: &BTreeSet<&Path>,
 ) -> Result<(), Errors> {
     let mut counted: BTreeMap<&str, BTreeSet<&Path>> = BTreeMap::new();

@@ -3,7 +3,7 @@
 //! A hexadecimal tag may also be a date or a number, and a version may have another origin than the
 //! build. If an image is unavailable, the settings are only suggested.
 
-use super::{question::Chosen, remote};
+use super::{question::SelectedSet, remote};
 use crate::{
     app::{
         report::starter::{RevisionSettings, StarterRevision},
@@ -15,7 +15,7 @@ use crate::{
     },
     config::Config,
     core::pins::{
-        Found,
+        FoundPins,
         discover::tag_forms::{self, GuessedForm},
     },
     oci::{Digest, Revision, Tag, registry::Source},
@@ -71,9 +71,9 @@ fn settings_of(form: &GuessedForm) -> RevisionSettings {
 /// the form.
 pub(super) fn confirm(
     form: Option<&GuessedForm>,
-    chosen: &Chosen<'_>,
+    chosen: &SelectedSet<'_>,
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
 ) -> Confirmation {
     let tags = tag_forms::tags(chosen.repositories());
@@ -141,7 +141,7 @@ fn unknown(tags: &[&str]) -> Confirmation {
 /// for the revision in a label.
 fn revisions(
     config: &Config,
-    found: &Found,
+    found: &FoundPins,
     services: &Services,
 ) -> Result<Option<Vec<Revision>>, Errors> {
     let sources = services.sources_of_images(config)?;

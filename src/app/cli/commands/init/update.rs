@@ -29,7 +29,7 @@ use crate::{
         checks,
         outside::{Scope, TrackedTree},
         pins::{
-            self, Finder, Found, OccurrenceKind,
+            self, Finder, FoundPins, OccurrenceKind,
             discover::{environment, narrow},
         },
     },
@@ -44,7 +44,7 @@ struct Update {
     /// The proposed text, parsed.
     new: Config,
     /// The pins of the proposed configuration.
-    found: Found,
+    found: FoundPins,
     /// The new globs of `files`.
     globs: Vec<String>,
     /// The number of images with another count.
@@ -124,7 +124,7 @@ impl Update {
 }
 
 /// Refuses malformed pins: they cannot be counted.
-fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
+fn refuse_malformed(config: &Config, found: &FoundPins) -> Result<(), Errors> {
     let mut errors = Vec::new();
     for check in checks::check_pins(config, found) {
         if check.status == checks::Status::Fail && check.code != Code::PIN_COUNT {
@@ -142,8 +142,8 @@ fn refuse_malformed(config: &Config, found: &Found) -> Result<(), Errors> {
 }
 
 /// The warning about added files below a directory with the name of another environment.
-fn other_environments(old: &Found, new: &Found) -> Option<String> {
-    let directories = |found: &Found| {
+fn other_environments(old: &FoundPins, new: &FoundPins) -> Option<String> {
+    let directories = |found: &FoundPins| {
         let mut directories = BTreeSet::new();
         for pin in found.pins() {
             directories.extend(environment(pin.file.as_path(), 0).map(Path::to_owned));
@@ -166,7 +166,7 @@ fn other_environments(old: &Found, new: &Found) -> Option<String> {
 }
 
 /// Globs for the files that pin an image, unless `files` matches or excludes them.
-fn missing_globs(config: &Config, found: &Found) -> Vec<String> {
+fn missing_globs(config: &Config, found: &FoundPins) -> Vec<String> {
     let tracked = TrackedTree::open(config);
     let tree = tracked.files().clone();
     let outside = tracked.search(config, found, Scope::Addable);
@@ -240,7 +240,7 @@ fn parsed(config: &Config, text: String) -> Result<Config, Vec<Error>> {
 }
 
 /// The text with the current counts and the number of changed counts; all other bytes are unchanged.
-fn with_current_counts(config: &Config, found: &Found) -> (String, usize) {
+fn with_current_counts(config: &Config, found: &FoundPins) -> (String, usize) {
     let mut edits = Vec::new();
     for (index, image) in config.images.iter().enumerate() {
         let count = found.pins_of(index).count();
