@@ -1,5 +1,5 @@
 //! Records the commit and the target of the build, for `repin --version`, and turns `src/base/codes.yaml`
-//! into the constants and the table of `src/base/code.rs`.
+//! into the constants and the table of `src/base/error.rs`.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! Turns the list of codes into the constants and the table of `src/base/code.rs`.
+//! Turns the list of codes into the constants and the table of `src/base/error.rs`.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use serde_yaml_ng::Mapping;
 /// The list of codes.
 pub(crate) const CODES: &str = "src/base/codes.yaml";
 
-/// An entry of the list; `src/base/code.rs` describes the fields.
+/// An entry of the list; the head of the file describes the fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {

@@ -4,24 +4,24 @@
 //! # Rooms
 //!
 //! ```text
-//!              base   errors, escaping, paths, files, HTTP
-//!            ┌──┴───┐
-//!           oci    git   registries and layouts │ the git command
-//!       ┌────┼──────┤
-//! contents trust  forge  layers, packages │ signatures │ GitHub, Gitea, Forgejo
-//!       └────┼──────┘
-//!          config        repin.yaml; makes the policies of the rooms that it uses
-//!            │
-//!           core         pins, history, holds, checks, plan, apply
+//!           app          commands, the engine, pull requests, fleets, documents, rendering
 //!            │
 //!          prune         protection, decision, deletion
 //!            │
-//!           app          commands, the engine, pull requests, fleets, documents, rendering
+//!           core         pins, history, holds, checks, plan, apply
+//!            │
+//!          config        repin.yaml; makes the policies of the rooms that it uses
+//!       ┌────┼──────┐
+//! contents trust  forge  layers, packages │ signatures │ GitHub, Gitea, Forgejo
+//!       └──┬─┘  ┌───┤
+//!         oci ──┘  git   registries and layouts │ the git command
+//!          └────┬───┘
+//!              base      errors, escaping, paths, files, HTTP
 //! ```
 //!
-//! A room uses the rooms above it in the picture to which a line leads, and no other; `tests/architecture` enforces this.
+//! A room may use every room below it to which lines lead, and no other; `tests/architecture` enforces this.
 //! `base` knows no git, registry or configuration; `oci`, `contents`, `trust`, `git` and `forge` do not know `repin.yaml`;
-//! `core` knows no forge and writes no text for people.
+//! `core` sends no request to a forge. Only `app::cli` prints, exits, and reads the environment and the clock.
 //!
 //! # A promotion
 //!
@@ -50,10 +50,17 @@
 //! # Where is …
 //!
 //! - a pin found: `core/pins/find.rs`; judged: `core/checks/pins.rs`; planned: `core/plan`; applied: `core/apply`;
-//! - a hold decided: `core/history/holds.rs`, asked by `core/checks/history.rs`;
-//! - a response of a forge a type: next to its request in `forge/github`, `forge/gitea`;
+//! - an image judged: its tag, digest and labels in `core/checks/resolution.rs`, then signatures, contents and the smoke
+//!   command; `app::workflow::engine` runs these stages, and `core/checks/remote.rs` judges images that are pinned already;
+//! - a hold decided: `core/history/holds.rs`; asked in the chain by `core/checks/chain/history.rs`, by `newest`, `builds`,
+//!   `rehearse`, and by the commands that list sets; `core/checks/history.rs` words the verdict;
+//! - a response of a forge a type: next to its request in `forge/github`, `forge/gitea`, or in `forge/shared.rs` if both
+//!   send the same; those of many repositories at once in their `fleet`;
+//! - the way from `--pr` to the first request: `cli::change` → `workflow::run` → `BranchSite::open` (`workflow/site.rs`) →
+//!   `Base::read` (`pull_request/base.rs`) → `Forge` (`forge/client.rs`) → `forge/http.rs` → `base/http/client.rs`;
 //! - the state that a crash leaves: the table in `core/apply/state.rs`;
-//! - a new check added: a file in `core/checks`, a code in `base/codes.yaml` (CONTRIBUTING.md, "Adding a check").
+//! - a new check added: a function in `core/checks`, called by the stage of its subject and by `remote.rs` if pinned images
+//!   have it, and a code in `base/codes.yaml` (CONTRIBUTING.md, "Adding a check").
 //!
 //! # What changes something outside of the process
 //!
@@ -70,8 +77,8 @@
 //!
 //! These also do so without such an option:
 //!
-//! - `git` fetches objects that are missing for questions about history, and writes the objects of a
-//!   trial merge;
+//! - `git` fetches objects that are missing for questions about history (for pull requests into a repository of its own,
+//!   beside the clone), and writes the objects of a trial merge;
 //! - `app::workflow` creates and removes temporary directories for fetched repositories;
 //! - `core::smoke` runs a container and removes it;
 //! - `app::cli` writes configurations (`init`).

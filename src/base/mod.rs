@@ -2,14 +2,13 @@
 //!
 //! Knows no git, no registry and no configuration. Its parts:
 //!
-//! - [`code`]: the codes of checks, errors and lines of `doctor`, with their explanations, from `codes.yaml`;
-//! - [`error`]: one `Error`: class, code, message, place, help; the class determines the exit code;
+//! - [`error`]: one `Error`: class, code, message, location, help; the class determines the exit code; the codes of checks,
+//!   errors and lines of `doctor`, with their explanations, from `codes.yaml`;
 //! - [`untrusted`]: external text: escaped for its reader, secrets redacted;
 //! - [`files`]: paths and globs inside a root; text files of a work tree or a commit;
 //! - [`input_file`]: files that options and variables name: regular files and pipes, with a limit of size;
 //! - [`http`]: one client: transport, retries, deadlines, rate limits, the pace of processes that share a token, the request log;
-//! - [`text`]: counts and lists in messages, enums with words;
-//! - [`hex`]: hexadecimal digits.
+//! - [`text`]: counts and lists in messages, enums with words, hexadecimal digits.
 
 pub(crate) mod error;
 pub(crate) mod files;

@@ -29,9 +29,11 @@ use crate::base::{
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Settings that override the configuration.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
     "protocol.version=2",
     "gc.auto=0",
+    // References are also written without git.
+    "init.defaultRefFormat=files",
     "maintenance.auto=false",
     "fetch.recurseSubmodules=false",
     // The identity must be configured, not derived from the name of the machine.

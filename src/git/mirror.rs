@@ -1,8 +1,9 @@
 //! A repository of repin's own with the content of a repository on a forge. It is beside a clone, whose
 //! objects it borrows, and it never changes that clone.
 //!
-//! A fetch leaves out the contents of files; those that are read are fetched together. Deleting the
-//! directory costs only time.
+//! It has the remotes and the references of the clone, too, so that a branch of the clone is found in it. A fetch
+//! leaves out the contents of files; those that are read are fetched together. Deleting the directory costs
+//! only time.
 
 use std::{
     collections::BTreeSet,
@@ -24,6 +25,20 @@ const FETCHED: &str = "refs/repin/heads/";
 /// The maximum number of objects of a fetch; their ids must fit into a command line.
 const MAX_WANTED: usize = 10_000;
 
+/// The name of the forge's repository among the remotes, which the clone does not use.
+const FORGE: &str = "repin-forge";
+
+/// The file with the settings of the clone, which the configuration includes.
+const CLONE_CONFIG: &str = "clone.config";
+
+/// Locks of git that a killed run may have left.
+const LOCKS: [&str; 4] = [
+    "config.lock",
+    "shallow.lock",
+    "packed-refs.lock",
+    "HEAD.lock",
+];
+
 /// Options of every fetch.
 const FETCH: [&str; 6] = [
     "--quiet",
@@ -40,71 +55,102 @@ pub(crate) struct Mirror {
     git: Git,
     remote: Arc<Remote>,
     directory: PathBuf,
+    /// Released when the mirror is dropped.
+    _lock: fs::File,
 }
 
-/// The objects of a clone for another repository.
+/// What another repository takes over from a clone.
 struct Lent {
     objects: PathBuf,
     /// The boundary of a shallow clone.
     shallow: BTreeSet<ObjectId>,
     format: String,
     prefix: Vec<u8>,
+    /// The remotes, and the upstreams of branches.
+    config: Vec<u8>,
+    /// The content of `packed-refs`.
+    references: String,
+    /// Symbolic references, by their names.
+    symbolic: Vec<(String, String)>,
+    /// The content of `HEAD`.
+    head: Option<String>,
 }
 
 impl Mirror {
-    /// Opens the repository in `directory`, or creates it. It borrows the objects of `clone`.
+    /// Opens the repository in `directory`, or creates it. It borrows the objects of `clone`. Another run waits
+    /// until this one has fetched a branch.
     pub(crate) fn open(
         directory: &Path,
         clone: Option<&Git>,
         remote: Remote,
     ) -> Result<Self, GitError> {
-        let io = |error| GitError::Unreadable {
-            path: directory.to_owned(),
-            error,
-        };
-        let lent = clone.map(Git::lend).transpose()?;
-        let mut git = Git {
-            program: clone.map_or_else(
-                || OsString::from(command::PROGRAM),
-                |clone| clone.program.clone(),
-            ),
-            place: Location::outside(directory),
-            shallow: BTreeSet::new(),
-            identity: None,
-            fetches_lazily: false,
-            idle: IdleProcess::default(),
-            kept: None,
-            source: None,
-        };
-        command::check_version(&git.program)?;
-        fs::create_dir_all(directory).map_err(io)?;
-        if !directory.join(".git/HEAD").exists() {
-            let format = lent.as_ref().map(|lent| lent.format.clone());
-            let format = format.map(|format| format!("--object-format={format}"));
-            let mut args = vec!["-q", "--template="];
-            args.extend(format.as_deref());
-            git.run_checked("init", &args, None)?;
-        }
-        git.place = Location::own(directory);
-        // git accepts a filter only for a named remote.
-        git.run_checked("config", &["remote.origin.url", &remote.url], None)?;
+        let lock = locked(directory)?;
         let mut mirror = Self {
-            git,
+            git: Git {
+                program: clone.map_or_else(
+                    || OsString::from(command::PROGRAM),
+                    |clone| clone.program.clone(),
+                ),
+                place: Location::outside(directory),
+                shallow: BTreeSet::new(),
+                identity: None,
+                fetches_lazily: false,
+                idle: IdleProcess::default(),
+                kept: None,
+                source: None,
+            },
             remote: Arc::new(remote),
             directory: directory.to_owned(),
+            _lock: lock,
         };
-        if let Some(lent) = lent {
-            mirror.borrow(&lent).map_err(io)?;
-            mirror.git.place.prefix = lent.prefix;
-            mirror.shorten(lent.shallow)?;
+        mirror.create(clone)?;
+        if mirror.has_lost_objects()? {
+            fs::remove_dir_all(directory).map_err(|error| mirror.unreadable(error))?;
+            mirror.create(clone)?;
         }
-        mirror.git.shallow = mirror.git.boundary()?;
         mirror.git.source = Some(Arc::clone(&mirror.remote));
         Ok(mirror)
     }
 
+    fn create(&mut self, clone: Option<&Git>) -> Result<(), GitError> {
+        let lent = clone.map(Git::lend).transpose()?;
+        self.git.place = Location::outside(&self.directory);
+        command::check_version(&self.git.program)?;
+        let repository = self.directory.join(".git");
+        fs::create_dir_all(&repository).map_err(|error| self.unreadable(error))?;
+        for name in LOCKS {
+            let _ = fs::remove_file(repository.join(name));
+        }
+        let format = lent.as_ref().map(|lent| lent.format.clone());
+        let format = format.map(|format| format!("--object-format={format}"));
+        let mut args = vec!["-q", "--template="];
+        args.extend(format.as_deref());
+        self.git.run_checked("init", &args, None)?;
+        self.git.place = Location::own(&self.directory);
+        // git accepts a filter only for a named remote.
+        let url = format!("remote.{FORGE}.url");
+        self.git
+            .run_checked("config", &[&url, &self.remote.url], None)?;
+        self.git
+            .run_checked("config", &["include.path", CLONE_CONFIG], None)?;
+        if let Some(lent) = lent {
+            self.borrow(&lent).map_err(|error| self.unreadable(error))?;
+            self.git.place.prefix = lent.prefix;
+            self.shorten(lent.shallow)?;
+        }
+        self.git.shallow = self.git.boundary()?;
+        Ok(())
+    }
+
+    fn unreadable(&self, error: std::io::Error) -> GitError {
+        GitError::Unreadable {
+            path: self.directory.clone(),
+            error,
+        }
+    }
+
     /// Whether the head of a fetched branch is missing: the clone collected objects that this repository borrows.
-    pub(crate) fn has_lost_objects(&self) -> Result<bool, GitError> {
+    fn has_lost_objects(&self) -> Result<bool, GitError> {
         for tip in self.git.tips_below(FETCHED)?.values() {
             if !self.git.has_commit(tip)? {
                 return Ok(true);
@@ -113,25 +159,24 @@ impl Mirror {
         Ok(false)
     }
 
-    /// Another mirror of the same content; this one is unusable, because a clone lost objects that it borrowed.
-    pub(crate) fn remake(&self, clone: Option<&Git>) -> Result<Self, GitError> {
-        fs::remove_dir_all(&self.directory).map_err(|error| GitError::Unreadable {
-            path: self.directory.clone(),
-            error,
-        })?;
-        let remote = Remote {
-            url: self.remote.url.clone(),
-            login: self.remote.login.clone(),
-        };
-        Self::open(&self.directory, clone, remote)
-    }
-
     fn borrow(&self, lent: &Lent) -> std::io::Result<()> {
+        let repository = self.directory.join(".git");
         let mut line = lent.objects.as_os_str().as_bytes().to_vec();
         line.push(b'\n');
-        let path = self.directory.join(".git/objects/info");
-        fs::create_dir_all(&path)?;
-        fs::write(path.join("alternates"), line)
+        fs::create_dir_all(repository.join("objects/info"))?;
+        fs::write(repository.join("objects/info/alternates"), line)?;
+        fs::write(repository.join(CLONE_CONFIG), &lent.config)?;
+        fs::write(repository.join("packed-refs"), &lent.references)?;
+        let _ = fs::remove_dir_all(repository.join("refs/remotes"));
+        for (name, target) in &lent.symbolic {
+            let path = repository.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&repository))?;
+            fs::write(path, format!("ref: {target}\n"))?;
+        }
+        if let Some(head) = &lent.head {
+            fs::write(repository.join("HEAD"), head)?;
+        }
+        Ok(())
     }
 
     /// Writes the boundary: each known one with a parent that is missing here.
@@ -168,12 +213,13 @@ impl Mirror {
     /// is no such branch.
     pub(crate) fn fetch(&mut self, branch: &str) -> Result<Option<ObjectId>, GitError> {
         let fetched = format!("{FETCHED}{branch}");
+        let _ = fs::remove_file(self.directory.join(format!(".git/{fetched}.lock")));
         let mut args: Vec<&str> = FETCH.to_vec();
         if self.git.is_shallow() {
             args.push("--unshallow");
         }
         let refspec = format!("+{BRANCHES}{branch}:{fetched}");
-        args.extend(["--end-of-options", "origin", &refspec]);
+        args.extend(["--end-of-options", FORGE, &refspec]);
         let ran = self.git.run("fetch", &args, Some(&self.remote))?;
         // git skips the references of a shallow server, with a warning.
         if ran.stderr.contains("shallow") {
@@ -196,7 +242,7 @@ impl Mirror {
 }
 
 impl Git {
-    /// What another repository needs to borrow the objects of this one.
+    /// What a mirror takes over.
     fn lend(&self) -> Result<Lent, GitError> {
         let args = [
             "--path-format=absolute",
@@ -208,12 +254,64 @@ impl Git {
         let mut lines = printed.split(|byte| *byte == b'\n');
         let (objects, format) = (lines.next(), lines.next());
         let objects = objects.unwrap_or_default().to_vec();
+        let (mut references, mut symbolic) = (String::new(), Vec::new());
+        for (name, reference) in self.references(&["refs/"])? {
+            if name.starts_with("refs/repin/") {
+                continue;
+            }
+            if reference.target.is_empty() {
+                let id = reference.tip.to_string();
+                references.extend([id.as_str(), " ", &name, "\n"]);
+            } else {
+                symbolic.push((name, reference.target));
+            }
+        }
+        let head = match (self.checked_out()?, self.head()) {
+            (Some(branch), _) => Some(format!("ref: {BRANCHES}{branch}\n")),
+            (None, Ok(head)) => Some(format!("{}\n", head.tip)),
+            (None, Err(_)) => None,
+        };
         Ok(Lent {
             objects: PathBuf::from(OsString::from_vec(objects)),
             shallow: self.shallow.clone(),
             format: String::from_utf8_lossy(format.unwrap_or_default()).into_owned(),
             prefix: self.prefix().to_vec(),
+            config: self.remote_config()?,
+            references,
+            symbolic,
+            head,
         })
+    }
+
+    /// The settings of remotes and of the upstreams of branches, as a file of git.
+    fn remote_config(&self) -> Result<Vec<u8>, GitError> {
+        let args = [
+            "--null",
+            "--get-regexp",
+            r"^(remote\..*\.url|branch\..*\.(remote|merge)|core\.bare)$",
+        ];
+        let listed = self.output("config", &args)?;
+        let mut text = Vec::new();
+        for entry in listed.split(|byte| *byte == 0) {
+            let Some(end) = entry.iter().position(|byte| *byte == b'\n') else {
+                continue;
+            };
+            let (key, value) = (&entry[..end], &entry[end + 1..]);
+            let dots = |byte: &u8| *byte == b'.';
+            let (Some(first), Some(last)) = (key.iter().position(dots), key.iter().rposition(dots))
+            else {
+                continue;
+            };
+            if first == last {
+                continue;
+            }
+            text.extend([b"[", &key[..first], b" "].concat());
+            text.extend(quoted(&key[first + 1..last]));
+            text.extend([b"]\n\t", &key[last + 1..], b" = "].concat());
+            text.extend(quoted(value));
+            text.push(b'\n');
+        }
+        Ok(text)
     }
 
     /// The directory for repin's own files in the repository, which all of its work trees share.
@@ -232,7 +330,7 @@ impl Git {
         for ids in ids.chunks(MAX_WANTED) {
             let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
             let mut args: Vec<&str> = FETCH.to_vec();
-            args.extend(["--end-of-options", "origin"]);
+            args.extend(["--end-of-options", FORGE]);
             args.extend(ids.iter().map(String::as_str));
             self.run_checked("fetch", &args, Some(source))?;
         }
@@ -242,6 +340,32 @@ impl Git {
             .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
         Ok(true)
     }
+}
+
+/// A value of a configuration file (git-config, "Syntax").
+fn quoted(value: &[u8]) -> Vec<u8> {
+    let mut text = vec![b'"'];
+    for byte in value {
+        match byte {
+            b'"' | b'\\' => text.extend([b'\\', *byte]),
+            b'\n' => text.extend(b"\\n"),
+            _ => text.push(*byte),
+        }
+    }
+    text.push(b'"');
+    text
+}
+
+/// Waits until no other run opens or fetches into the directory.
+fn locked(directory: &Path) -> Result<fs::File, GitError> {
+    let path = directory.with_extension("lock");
+    let open = || {
+        fs::create_dir_all(directory)?;
+        let file = fs::File::create(&path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(file)
+    };
+    open().map_err(|error| GitError::Unreadable { path, error })
 }
 
 /// The parents of a commit.
@@ -409,24 +533,70 @@ mod tests {
     fn mirror_without_the_objects_that_it_borrowed_is_made_again() {
         let server = server(3);
         let clone = cloned(server.path(), &[]);
-        let tip = mirror_of(clone.path(), server.path())
-            .fetch("main")
-            .unwrap()
-            .unwrap();
-        fs::remove_dir_all(clone.path().join(".git/objects")).unwrap();
-        fs::create_dir_all(clone.path().join(".git/objects/info")).unwrap();
+        let mut mirror = mirror_of(clone.path(), server.path());
+        let tip = mirror.fetch("main").unwrap().unwrap();
+        drop(mirror);
+        for directory in fs::read_dir(clone.path().join(".git/objects")).unwrap() {
+            fs::remove_dir_all(directory.unwrap().path()).unwrap();
+        }
+        fs::create_dir(clone.path().join(".git/objects/info")).unwrap();
         git(
             clone.path(),
             &["update-ref", "-d", "refs/remotes/origin/main"],
         );
-        fs::remove_file(clone.path().join(".git/HEAD")).unwrap();
         fs::write(clone.path().join(".git/HEAD"), "ref: refs/heads/none\n").unwrap();
+        git(clone.path(), &["update-ref", "-d", "refs/heads/main"]);
         let mut mirror = mirror_of(clone.path(), server.path());
-        assert!(mirror.has_lost_objects().unwrap());
-        let git = Git::open(clone.path()).unwrap();
-        mirror = mirror.remake(Some(&git)).unwrap();
-        assert!(!mirror.has_lost_objects().unwrap());
         assert_eq!(mirror.fetch("main").unwrap(), Some(tip));
         assert_eq!(history(&mirror, &tip).0, 3);
+    }
+
+    #[test]
+    fn remotes_and_references_of_the_clone_are_found() {
+        let server = server(2);
+        git(server.path(), &["branch", "stage"]);
+        let clone = cloned(server.path(), &["--depth=1", "--no-single-branch"]);
+        git(clone.path(), &["remote", "add", "a.b", "ssh://h/\"x\\y"]);
+        let mut mirror = mirror_of(clone.path(), server.path());
+        mirror.fetch("main").unwrap();
+        let own = Git::open(clone.path()).unwrap();
+        let other = mirror.git();
+        assert_eq!(other.origin().unwrap(), own.origin().unwrap());
+        let stage = own.branch(Some("origin/stage")).unwrap();
+        assert_eq!(other.branch(Some("origin/stage")).unwrap(), stage);
+        assert_eq!(
+            other.known_default(None).unwrap(),
+            own.known_default(None).unwrap()
+        );
+        assert_eq!(other.head().unwrap().tip, own.head().unwrap().tip);
+        assert_eq!(other.checked_out().unwrap(), own.checked_out().unwrap());
+        assert_eq!(
+            other.upstream("main").unwrap(),
+            own.upstream("main").unwrap()
+        );
+        let url = |git: &Git| git.output("config", &["--get", "remote.a.b.url"]).unwrap();
+        assert_eq!(url(other), url(&own));
+    }
+
+    #[test]
+    fn locks_of_a_killed_run_are_removed_and_runs_wait_for_each_other() {
+        let server = server(2);
+        let clone = cloned(server.path(), &["--depth=1"]);
+        let mirror = mirror_of(clone.path(), server.path());
+        let repository = clone.path().join(".git/repin/forge/.git");
+        for name in LOCKS {
+            fs::write(repository.join(name), "").unwrap();
+        }
+        fs::create_dir_all(repository.join("refs/repin/heads")).unwrap();
+        fs::write(repository.join("refs/repin/heads/main.lock"), "").unwrap();
+        let (path, url) = (clone.path().to_owned(), server.path().to_owned());
+        let other = std::thread::spawn(move || {
+            let mut mirror = mirror_of(&path, &url);
+            let tip = mirror.fetch("main").unwrap().unwrap();
+            history(&mirror, &tip).0
+        });
+        assert!(!other.is_finished());
+        drop(mirror);
+        assert_eq!(other.join().unwrap(), 2);
     }
 }

@@ -43,9 +43,9 @@ impl TrackedHead {
 }
 
 /// One reference: its commit, and its target, which is empty unless it is symbolic.
-struct Reference {
-    tip: ObjectId,
-    target: String,
+pub(super) struct Reference {
+    pub(super) tip: ObjectId,
+    pub(super) target: String,
 }
 
 const REMOTES: &str = "refs/remotes/";
@@ -323,7 +323,10 @@ impl Git {
     }
 
     /// References that match one of the patterns (git-for-each-ref), by their full names.
-    fn references(&self, patterns: &[&str]) -> Result<BTreeMap<String, Reference>, GitError> {
+    pub(super) fn references(
+        &self,
+        patterns: &[&str],
+    ) -> Result<BTreeMap<String, Reference>, GitError> {
         // Spaces and newlines are forbidden in the names of references (git-check-ref-format).
         let args = [
             &["--format=%(refname) %(objectname) %(symref)", "--"],

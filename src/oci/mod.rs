@@ -1,7 +1,6 @@
 //! References to images and their documents (OCI image and distribution specifications).
 //!
-//! Each type is parsed once and always valid; `Display` writes it. This module has no access to
-//! files, networks or configuration.
+//! Each type is parsed once and always valid; `Display` writes it. Only [`registry`] has access to files and networks.
 
 mod artifact;
 pub(crate) mod date;

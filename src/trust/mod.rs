@@ -3,7 +3,7 @@
 //! A candidate is a bundle, or a signature by an older cosign, that is attached to an image (`search`).
 //! It is refused if its form is ambiguous (`bundle`), verified within one trusted root ([`Root`]), and
 //! compared with the signers of the configuration ([`Policy`]). Verification contacts no server: the
-//! roots are files or built in. Only `tuf` fetches roots, for `repin trust update`. Only this module
+//! roots are files or built in. Only `root` fetches roots, for `repin trust update`. Only this module
 //! uses the verifier, sigstore-verify.
 
 mod bundle;

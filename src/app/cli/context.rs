@@ -1,6 +1,6 @@
 //! The context of a command, from its arguments, the environment and the configuration file.
 //!
-//! The other side of `workflow::template_process`: renders one template within limits.
+//! The other side of `workflow::environment::render`: renders one template within limits.
 
 use std::{
     cell::Cell,

@@ -265,19 +265,15 @@ pub(super) fn judge(
     };
     if let (Operation::Rollback, Ok(known)) = (request.operation, history.promoted()) {
         let undone = known.entries_since(&approved.pinned_digests(config));
-        body_context.undone = undone
-            .unwrap_or_default()
-            .iter()
-            .map(UndoneSet::new)
-            .collect();
+        let undone = undone.unwrap_or_default();
+        body_context.undone = undone.iter().map(UndoneSet::new).collect();
     }
     let plan = Plan::new(&approved, config, site.files(), &found)?;
     let changes = match services_of_run.filter(|_| request.changes != ChangeParts::None) {
         Some((services, trust, contents)) => {
-            let images = approved.images();
             let set = ReviewedSet {
                 request,
-                images,
+                images: approved.images(),
                 evidence: &facts.evidence,
                 trust,
                 contents,

@@ -140,7 +140,7 @@ fn fetched_branch(
         command: "fetch",
         what: "a malformed commit id as the head on the forge",
     })?;
-    let git = if !clone.is_shallow() && clone.has_commit(&tip)? {
+    let git = if clone.has_history(&tip)? {
         clone.clone()
     } else {
         mirrored(clone, head, &tip, services)?
@@ -173,9 +173,6 @@ fn mirrored(
         not_fetched(reasons.join("; "), false)
     })?;
     let mut mirror = Mirror::open(&directory, Some(clone), head.remote.clone())?;
-    if mirror.has_lost_objects()? {
-        mirror = mirror.remake(Some(clone))?;
-    }
     mirror.fetch(&head.branch).map_err(|error| {
         let is_denied = matches!(error, GitError::Denied { .. });
         not_fetched(error.to_string(), is_denied)

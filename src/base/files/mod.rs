@@ -7,6 +7,7 @@
 mod open_directory;
 mod path;
 mod worktree;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read},

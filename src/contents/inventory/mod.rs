@@ -17,6 +17,7 @@ mod enumeration;
 mod layer_cache;
 #[cfg(test)]
 pub(crate) mod tests;
+
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 use regex::bytes::Regex;

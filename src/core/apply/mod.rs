@@ -3,7 +3,7 @@
 //! The input is a list of [`FileChange`]s; the output is changed files, and a [`Recovery`] or an
 //! [`Error`]. Scanning, planning, printing and git commands are the tasks of other modules. The steps: take
 //! the lock (`state`), write the journal (`journal`), write the new contents next to their targets
-//! (`stage`), exchange each target with its copy (`exchange`), clean up. After a crash, the journal
+//! and exchange each target with its copy (`stage`), clean up. After a crash, the journal
 //! suffices to finish or undo the run (`recover`). Every path is opened directory by directory
 //! (`directory`), so that a planted symlink cannot redirect a write. `state` explains the two phases.
 

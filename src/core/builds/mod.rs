@@ -7,6 +7,7 @@
 
 mod candidates;
 mod order;
+
 use std::{collections::HashMap, time::SystemTime};
 
 use order::ListOrder;

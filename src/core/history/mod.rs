@@ -38,10 +38,8 @@
 //!
 //! A rollback has the revision that its set was promoted as, or else the one that it claims.
 //!
-//! **Holds.** A change to an earlier set undoes the sets in between, unless it promotes a held set. An
-//! undone set is held until it becomes current again on the line, and while not each image that the
-//! rollback changed has a newer digest: one that it had only after those of the undone set, of a build
-//! that is not an ancestor of the undone one. Rollbacks in merged commits count like those of the line.
+//! **Holds.** A return to earlier digests undoes the digests in between, which are held until a commit pins them on purpose
+//! ([`holds`]). Rollbacks in merged commits count like those of the line.
 //!
 //! **Shallow clones.** Commits above the boundary prove a fact if no commit below could change it:
 //! the latest provenance, a hold. They do not prove absence. For a merge with a truncated side, the

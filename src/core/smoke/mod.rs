@@ -16,6 +16,7 @@
 mod archive;
 mod attempt;
 mod process;
+
 use std::{ffi::OsString, fmt, path::PathBuf, process::Command, sync::atomic::AtomicBool};
 
 use self::attempt::{Attempt, AttemptOutcome};

@@ -12,6 +12,7 @@ mod mapping;
 mod memory;
 pub(crate) mod remote;
 pub(crate) mod resolve;
+
 use std::{
     fmt,
     fs::File,

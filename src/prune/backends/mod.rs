@@ -7,6 +7,7 @@
 
 mod ghcr;
 mod registry;
+
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};

@@ -9,6 +9,7 @@
 
 mod forge;
 mod local;
+
 use std::time::Duration;
 
 use clap::Args;

@@ -4,6 +4,7 @@
 
 mod check;
 mod enumerate;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};

@@ -1,16 +1,15 @@
 //! Pins of any repository, for `init` before there is a configuration.
 //!
 //! The rules are those of the search for pins, but the repositories are unknown. [`groups`] guesses
-//! them, [`environments`] separates them by directory, [`names`] invents names for the images, and
-//! [`narrow`] finds globs for the files.
-//!
-//! Directories that pin the same images separately, such as staging and production.
+//! them, [`tag_forms`] invents names for the images, and [`narrow`] finds globs for the files. Directories that pin the same
+//! images separately, such as staging and production, are environments.
 //!
 //! All paths are relative to the directory that was searched.
 
 pub(crate) mod groups;
 pub(crate) mod narrow;
 pub(crate) mod tag_forms;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
