@@ -288,7 +288,7 @@ impl Git {
         let args = [
             "--null",
             "--get-regexp",
-            r"^(remote\..*\.url|branch\..*\.(remote|merge)|core\.bare)$",
+            r"^(remote\..*\.(url|fetch)|branch\..*\.(remote|merge)|core\.bare)$",
         ];
         let listed = self.output("config", &args)?;
         let mut text = Vec::new();
