@@ -104,10 +104,6 @@ impl Mirror {
             _lock: lock,
         };
         mirror.create(clone)?;
-        if mirror.has_lost_objects()? {
-            fs::remove_dir_all(directory).map_err(|error| mirror.unreadable(error))?;
-            mirror.create(clone)?;
-        }
         mirror.git.source = Some(Arc::clone(&mirror.remote));
         Ok(mirror)
     }
@@ -147,16 +143,6 @@ impl Mirror {
             path: self.directory.clone(),
             error,
         }
-    }
-
-    /// Whether the head of a fetched branch is missing: the clone collected objects that this repository borrows.
-    fn has_lost_objects(&self) -> Result<bool, GitError> {
-        for tip in self.git.tips_below(FETCHED)?.values() {
-            if !self.git.has_commit(tip)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn borrow(&self, lent: &Lent) -> std::io::Result<()> {
@@ -320,6 +306,17 @@ impl Git {
         let printed = self.output("rev-parse", &args)?;
         let directory = Path::new(OsStr::from_bytes(printed.trim_ascii_end()));
         Ok(directory.join("repin"))
+    }
+
+    /// Removes the repository if it is a mirror. The next one is made anew, with all objects.
+    pub(crate) fn discard_mirror(&self) -> Result<bool, GitError> {
+        if self.source.is_none() {
+            return Ok(false);
+        }
+        let path = self.place.root.clone();
+        let _lock = locked(&path)?;
+        fs::remove_dir_all(&path).map_err(|error| GitError::Unreadable { path, error })?;
+        Ok(true)
     }
 
     /// Fetches contents that are missing here, if this repository has a source for them.
@@ -527,28 +524,6 @@ mod tests {
             mirror_of(&linked, server.path()).fetch("missing").unwrap(),
             None
         );
-    }
-
-    #[test]
-    fn mirror_without_the_objects_that_it_borrowed_is_made_again() {
-        let server = server(3);
-        let clone = cloned(server.path(), &[]);
-        let mut mirror = mirror_of(clone.path(), server.path());
-        let tip = mirror.fetch("main").unwrap().unwrap();
-        drop(mirror);
-        for directory in fs::read_dir(clone.path().join(".git/objects")).unwrap() {
-            fs::remove_dir_all(directory.unwrap().path()).unwrap();
-        }
-        fs::create_dir(clone.path().join(".git/objects/info")).unwrap();
-        git(
-            clone.path(),
-            &["update-ref", "-d", "refs/remotes/origin/main"],
-        );
-        fs::write(clone.path().join(".git/HEAD"), "ref: refs/heads/none\n").unwrap();
-        git(clone.path(), &["update-ref", "-d", "refs/heads/main"]);
-        let mut mirror = mirror_of(clone.path(), server.path());
-        assert_eq!(mirror.fetch("main").unwrap(), Some(tip));
-        assert_eq!(history(&mirror, &tip).0, 3);
     }
 
     #[test]

@@ -687,6 +687,24 @@ fn head_that_cannot_be_fetched_is_unavailable() {
 }
 
 #[test]
+fn mirror_that_lost_borrowed_objects_is_made_again() {
+    let (world, fake) = hosted(Kind::Github);
+    world.git(&["push", "-q", "--force", "origin", "HEAD~2:refs/heads/trunk"]);
+    let clone = checkout(&world, "clone", Fetch::All);
+    // No reference of the clone reaches this commit, which the mirror borrows.
+    let borrowed = world.git(&["rev-parse", "HEAD~1"]);
+    world.git(&["push", "-q", "origin", "HEAD:refs/heads/trunk"]);
+    let options = ["-q", "--no-write-fetch-head", "--no-tags", "origin"];
+    git(&clone, &[&["fetch"], &options[..], &[&borrowed]].concat());
+    mirrored(&world, &fake);
+    for _ in 0..2 {
+        let document = open(&world, &clone, REV_B).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        git(&clone, &["gc", "-q", "--prune=now"]);
+    }
+}
+
+#[test]
 fn forge_is_enough_without_a_remote() {
     let (world, fake) = hosted(Kind::Github);
     let clone = checkout(&world, "clone", Fetch::All);

@@ -190,16 +190,27 @@ fn read(
     services: &Services,
 ) -> Result<Commits, GitError> {
     let clone = services.git(config)?;
-    let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
-        fetched_branch(&clone, head, services)?
-    } else {
-        let branch = history_branch(&clone, config, &services.environment)?;
-        (clone, branch)
+    let read = || {
+        let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
+            fetched_branch(&clone, head, services)?
+        } else {
+            let branch = history_branch(&clone, config, &services.environment)?;
+            (clone.clone(), branch)
+        };
+        let history = read_branch(&git, config, &branch, scope, services);
+        Ok((git, role, history))
     };
-    let history = read_branch(&git, config, &branch, scope, services)?;
+    let (mut git, mut role, mut history) = read()?;
+    // The clone may have collected objects that the mirror borrowed.
+    if history.is_err() && git.discard_mirror()? {
+        (git, role, history) = read()?;
+    }
     let git = Box::new(git);
     let origin = Origin::Clone { git, role };
-    Ok(Commits { history, origin })
+    Ok(Commits {
+        history: history?,
+        origin,
+    })
 }
 
 /// The history of a branch, with the holds of all of its sets.
