@@ -691,17 +691,23 @@ fn mirror_that_lost_borrowed_objects_is_made_again() {
     let (world, fake) = hosted(Kind::Github);
     world.git(&["push", "-q", "--force", "origin", "HEAD~2:refs/heads/trunk"]);
     let clone = checkout(&world, "clone", Fetch::All);
-    // No reference of the clone reaches this commit, which the mirror borrows.
+    // The mirror borrows this commit while a reference of the clone reaches it.
     let borrowed = world.git(&["rev-parse", "HEAD~1"]);
     world.git(&["push", "-q", "origin", "HEAD:refs/heads/trunk"]);
-    let options = ["-q", "--no-write-fetch-head", "--no-tags", "origin"];
-    git(&clone, &[&["fetch"], &options[..], &[&borrowed]].concat());
+    let refspec = format!("{borrowed}:refs/remotes/origin/topic");
+    git(&clone, &["fetch", "-q", "--no-tags", "origin", &refspec]);
     mirrored(&world, &fake);
     for _ in 0..2 {
         let document = open(&world, &clone, REV_B).exits(1).json();
         assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        git(&clone, &["update-ref", "-d", "refs/remotes/origin/topic"]);
         git(&clone, &["gc", "-q", "--prune=now"]);
     }
+    let kept = git(
+        &clone,
+        &["cat-file", "--batch-check", "--batch-all-objects"],
+    );
+    assert!(!kept.contains(&borrowed));
 }
 
 #[test]
