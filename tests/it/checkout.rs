@@ -687,7 +687,7 @@ fn head_that_cannot_be_fetched_is_unavailable() {
 }
 
 #[test]
-fn mirror_that_lost_borrowed_objects_is_made_again() {
+fn mirror_outlives_a_collection_in_the_clone() {
     let (world, fake) = hosted(Kind::Github);
     world.git(&["push", "-q", "--force", "origin", "HEAD~2:refs/heads/trunk"]);
     let clone = checkout(&world, "clone", Fetch::All);
