@@ -946,6 +946,56 @@ fn signature_of_an_older_cosign_is_converted() {
     assert_eq!(private.cosign(&timestamped, &payload, None).result, BOUND);
 }
 
+/// A public key in the place of the certificate verified signatures by that key, without an authority and before any
+/// configured key (cosign before 3.1.3 and 2.6.5, GHSA-fx35-mq7g-6g98).
+#[test]
+fn public_key_in_place_of_a_certificate_is_refused() {
+    let message = payload(IMAGE, &digest().hex());
+    let keys = |log| rules().signers(vec![key(log, CommitBinding::Off)]);
+    let policies = || [rules(), keys(LogRule::Required), keys(LogRule::Off)];
+    for name in ["stranger", "signer"] {
+        let public = Key::named(name);
+        for text in [public.pem(), authority::pem("CERTIFICATE", &public.spki())] {
+            for log in [Signing::of("").log, None] {
+                let signing = Signing {
+                    log,
+                    ..Signing::of("")
+                };
+                let Attachment::Cosign(mut layer) = layer(&signing, &message, Some(name)) else {
+                    unreachable!("the attachment is a layer");
+                };
+                let place = "dev.sigstore.cosign/certificate".to_owned();
+                layer.annotations.insert(place, text.clone());
+                for rules in policies() {
+                    let verdict = rules.evaluate(&Attachment::Cosign(layer.clone()));
+                    let is_invalid = matches!(verdict.result, PolicyResult::Invalid(_));
+                    assert!(is_invalid, "{name} {log:?} {text} {verdict:?}");
+                }
+            }
+        }
+        let statement = build();
+        for material in [
+            json!({ "certificate": { "rawBytes": STANDARD.encode(public.spki()) } }),
+            json!({ "x509CertificateChain": { "certificates": [{ "rawBytes": STANDARD.encode(public.spki()) }] } }),
+        ] {
+            let mut bundle = Signing::of("").bundle_by_key(&statement, name);
+            let old = bundle["verificationMaterial"].as_object_mut().unwrap();
+            old.remove("publicKey").unwrap();
+            old.extend(material.as_object().unwrap().clone());
+            for rules in policies() {
+                rules.refusal(&bundle);
+            }
+        }
+    }
+    // Only a configured key counts, whatever key the bundle contains.
+    let mut bundle = Signing::of("").bundle_by_key(&build(), "stranger");
+    bundle["verificationMaterial"]["publicKey"]["rawBytes"] =
+        json!(STANDARD.encode(Key::named("stranger").spki()));
+    for rules in policies() {
+        rules.refusal(&bundle);
+    }
+}
+
 #[test]
 fn altered_signature_of_an_older_cosign_is_invalid() {
     let valid = payload(IMAGE, &digest().hex());
