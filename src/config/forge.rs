@@ -22,7 +22,8 @@ block! {
     pub struct Forge {
         /// Which forge; `auto` derives it from the remote.
         kind: ForgeKind = "auto",
-        /// The base URL of its API (Gitea: with /api/v1); `auto` for public forges.
+        /// The base URL of its API (Gitea: with /api/v1; GitHub Enterprise Cloud with data residency:
+        /// `https://api.TENANT.ghe.com`); `auto` for public forges.
         url: Auto<ApiUrl> = "auto",
         /// The repository as OWNER/NAME; `auto` derives it from the remote.
         repository: Auto<OwnerName> = "auto",

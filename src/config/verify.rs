@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     base::{error::Span, files::RelPath, text::is_hex},
+    forge::is_tenant,
     oci::PatternError,
     trust::{
         CommitBinding, IdentityRule, LogRule, Requirement, RootKind, RootSource, Runner,
@@ -173,7 +174,8 @@ block! {
         /// A regular expression that must match the whole identity.
         identity_pattern: Option<WholePattern>,
         /// Who vouched for the identity. With `workflow` GitHub
-        /// (`https://token.actions.githubusercontent.com`), else required; not with `key`.
+        /// (`https://token.actions.githubusercontent.com`, or `https://token.actions.TENANT.ghe.com`
+        /// for a workflow on `https://TENANT.ghe.com`), else required; not with `key`.
         issuer: Option<Text>,
         /// The repository that was built. Absent: the repository of the workflow, and any for other
         /// signers; required for `commit: predicate`.
@@ -207,7 +209,7 @@ choice!(Runner);
 choice!(LogRule);
 choice!(CommitBinding);
 
-/// The issuer of workflows on GitHub.
+/// The issuer of workflows on github.com.
 const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 /// The separators after the repository in the name of a workflow: GitHub's, and GitLab's.
 const REPOSITORY_ENDS: [&str; 2] = ["/.github/workflows/", "//"];
@@ -308,10 +310,10 @@ impl KeyType for Signer {
             keys.key,
         ) {
             (Some(workflow), ..) => SignerIdentity::Workflow {
+                issuer: keys.issuer.unwrap_or_else(|| issuer_of(&workflow)),
                 workflow,
                 git_ref: keys.r#ref,
                 source_ref: keys.source_ref,
-                issuer: keys.issuer.unwrap_or_else(|| GITHUB_ISSUER.to_owned()),
                 runner,
             },
             (_, Some(identity), ..) => certificate(IdentityRule::Exact(identity), keys.issuer?),
@@ -340,6 +342,16 @@ fn repository_of(workflow: &str) -> Option<String> {
     let ends = REPOSITORY_ENDS.into_iter();
     let end = ends.filter_map(|end| workflow[host..].find(end)).min()?;
     Some(workflow[..host + end].to_owned())
+}
+
+/// The issuer of a workflow: that of its enterprise with data residency, or of github.com.
+fn issuer_of(workflow: &str) -> String {
+    let address = workflow.strip_prefix("https://");
+    let host = address.and_then(|address| address.split_once('/'));
+    match host {
+        Some((host, _)) if is_tenant(host) => format!("https://token.actions.{host}"),
+        _ => GITHUB_ISSUER.to_owned(),
+    }
 }
 
 /// The identity of a workflow up to its `@`.
@@ -408,4 +420,38 @@ fn whole_pattern(text: &str) -> Result<regex::Regex, PatternError> {
     regex::Regex::new(text)
         .and_then(|_| regex::Regex::new(&format!("^(?:{text})$")))
         .map_err(|error| PatternError::new(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workflow_determines_the_issuer() {
+        let tenant = "https://token.actions.octocorp.ghe.com";
+        for (workflow, issuer) in [
+            (
+                "https://github.com/a/b/.github/workflows/c.yml",
+                GITHUB_ISSUER,
+            ),
+            (
+                "https://octocorp.ghe.com/a/b/.github/workflows/c.yml",
+                tenant,
+            ),
+            (
+                "https://octocorp.ghe.com.example/a/b/.github/workflows/c.yml",
+                GITHUB_ISSUER,
+            ),
+            (
+                "http://octocorp.ghe.com/a/b/.github/workflows/c.yml",
+                GITHUB_ISSUER,
+            ),
+            (
+                "https://a.b.ghe.com/a/b/.github/workflows/c.yml",
+                GITHUB_ISSUER,
+            ),
+        ] {
+            assert_eq!(issuer_of(workflow), issuer, "{workflow}");
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) use pull_requests::{
 };
 pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Sign, Signing};
 pub(crate) use shared::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
-pub(crate) use target::{Address, Kind, ServerFacts, Target, TargetError};
+pub(crate) use target::{Address, Kind, ServerFacts, Target, TargetError, is_tenant};
 pub(crate) use token::Audience;
 pub(crate) use token::{Token, TokenFacts};
 pub(crate) use tree::{Tree, TreeEntry, blob_id};

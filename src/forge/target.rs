@@ -12,7 +12,7 @@ use crate::git::HostedRepository;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// GitHub, or GitHub Enterprise Server.
+    /// GitHub, GitHub Enterprise Cloud with data residency, or GitHub Enterprise Server.
     Github,
     /// Gitea or Forgejo.
     Gitea,
@@ -62,6 +62,27 @@ const PUBLIC: [(&str, Kind, &str); 4] = [
     ("gitea.com", Kind::Gitea, "https://gitea.com/api/v1"),
 ];
 
+/// The domain of GitHub Enterprise Cloud with data residency: each enterprise has the web server `TENANT.ghe.com` and the
+/// API `api.TENANT.ghe.com` (GitHub Docs, "About GitHub Enterprise Cloud with data residency").
+const TENANTS: &str = ".ghe.com";
+
+/// The web server of an enterprise with data residency, from the host of its API.
+fn tenant_of_api(host: &str) -> Option<&str> {
+    host.strip_prefix("api.").filter(|web| is_tenant(web))
+}
+
+/// Whether a host is the web server of an enterprise with data residency.
+pub(crate) fn is_tenant(host: &str) -> bool {
+    let tenant = host.strip_suffix(TENANTS);
+    tenant.is_some_and(|tenant| !tenant.is_empty() && !tenant.contains('.'))
+}
+
+/// Whether an API of GitHub is that of github.com or of GitHub Enterprise Cloud, and not of a GitHub Enterprise Server.
+pub(super) fn is_github_cloud(api: &Url) -> bool {
+    let host = api.host_str().unwrap_or_default();
+    host == "api.github.com" || tenant_of_api(host).is_some()
+}
+
 fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
     PUBLIC
         .iter()
@@ -74,12 +95,16 @@ impl Target {
     /// server.
     fn server(&self) -> Option<Url> {
         let api = self.api.as_str().trim_end_matches('/');
+        let host = self.api.host_str().unwrap_or_default();
         let server = match self.kind {
-            Kind::Github if self.api.host_str() == Some("api.github.com") => "https://github.com",
-            Kind::Github => api.strip_suffix("/api/v3")?,
-            Kind::Gitea => api.strip_suffix("/api/v1")?,
+            Kind::Github if host == "api.github.com" => "https://github.com".to_owned(),
+            Kind::Github => match tenant_of_api(host) {
+                Some(web) => format!("https://{web}"),
+                None => api.strip_suffix("/api/v3")?.to_owned(),
+            },
+            Kind::Gitea => api.strip_suffix("/api/v1")?.to_owned(),
         };
-        Url::parse(server).ok()
+        Url::parse(&server).ok()
     }
 
     /// The URL of the repository for git, if the URL of the server is known.
@@ -211,6 +236,10 @@ impl Target {
 
 fn unknown_kind(remote: Option<&HostedRepository>) -> TargetError {
     TargetError::Kind(match remote {
+        Some(remote) if is_tenant(&remote.host) => format!(
+            "the remote's host `{0}` is not a public forge: set forge.url to https://api.{0}",
+            remote.host
+        ),
         Some(remote) => format!("the remote's host `{}` is not a public forge", remote.host),
         None => "the clone has no remote on a server".to_owned(),
     })
@@ -230,11 +259,11 @@ fn parse(text: &str) -> Result<Url, TargetError> {
     Err(TargetError::Url(text.to_owned(), reason))
 }
 
-/// The kind of forge by the URL of its API (GitHub Enterprise Server: `/api/v3`; Gitea and Forgejo:
-/// `/api/v1`).
+/// The kind of forge by the URL of its API (github.com and data residency: the host; GitHub Enterprise Server: `/api/v3`;
+/// Gitea and Forgejo: `/api/v1`).
 fn kind_of(api: &Url) -> Option<Kind> {
     let path = api.path().trim_end_matches('/');
-    if api.host_str() == Some("api.github.com") || path.ends_with("/api/v3") {
+    if is_github_cloud(api) || path.ends_with("/api/v3") {
         return Some(Kind::Github);
     }
     path.ends_with("/api/v1").then_some(Kind::Gitea)
@@ -301,6 +330,63 @@ mod tests {
             Target::resolve(&named, None).unwrap().api.as_str(),
             "https://api.github.com/"
         );
+    }
+
+    #[test]
+    fn data_residency_has_its_own_hosts() {
+        for (api, kind) in [
+            ("https://api.octocorp.ghe.com", None),
+            ("https://api.octocorp.ghe.com/", Some(Kind::Github)),
+        ] {
+            let forge = configured(kind, Some(api), None);
+            let remote = "octocorp@octocorp.ghe.com:acme/flows.git";
+            let target = Target::resolve(&forge, Some(remote)).unwrap();
+            assert_eq!((target.kind, &*target.owner), (Kind::Github, "acme"));
+            assert_eq!(
+                target.git_url(),
+                "https://octocorp.ghe.com/acme/flows.git",
+                "{api}"
+            );
+            assert_eq!(
+                target.pull_request_pages().unwrap().as_str(),
+                "https://octocorp.ghe.com/acme/flows/pull/"
+            );
+            assert_eq!(
+                target.comparison("a", "b").unwrap().as_str(),
+                "https://octocorp.ghe.com/acme/flows/compare/a...b"
+            );
+            let other = target
+                .clone()
+                .on_same_host("https://octocorp.ghe.com/acme/app");
+            assert_eq!(other.unwrap().name, "app");
+            let foreign = target.on_same_host("https://github.com/acme/app");
+            assert_eq!(foreign, None);
+        }
+        // The URL of the API is not guessed from the remote: a token goes only to a configured server.
+        let auto = configured(None, None, None);
+        let error =
+            Target::resolve(&auto, Some("https://octocorp.ghe.com/acme/flows")).unwrap_err();
+        let reason = error.to_string();
+        assert!(
+            reason.ends_with("set forge.url to https://api.octocorp.ghe.com"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn cloud_is_not_an_enterprise_server() {
+        for (api, is_cloud) in [
+            ("https://api.github.com", true),
+            ("https://api.octocorp.ghe.com", true),
+            ("https://octocorp.ghe.com/api/v3", false),
+            ("https://api.a.b.ghe.com", false),
+            ("https://api.ghe.com", false),
+            ("https://api.evilghe.com", false),
+            ("https://api.octocorp.ghe.com.example", false),
+            ("https://ghe.example/api/v3", false),
+        ] {
+            assert_eq!(is_github_cloud(&api.parse().unwrap()), is_cloud, "{api}");
+        }
     }
 
     #[test]

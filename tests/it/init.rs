@@ -402,6 +402,22 @@ fn forge_with_a_port_is_gitea() {
 }
 
 #[test]
+fn data_residency_has_a_forge_with_its_api() {
+    for remote in [
+        "octocorp@octocorp.ghe.com:acme/infra.git",
+        "https://octocorp.ghe.com/acme/infra",
+    ] {
+        let tree = tree(&[(".github/workflows/a.yml", &pin("ghcr.io/acme/app"))]);
+        tree.remote(remote);
+        let document = tree.started();
+        let content = document["content"].as_str().unwrap();
+        let expected = "\nforge:\n  kind: github\n  url: \"https://api.octocorp.ghe.com\"\n";
+        assert!(content.contains(expected), "{remote} {content}");
+        tree.run(&["check"]).exits(0);
+    }
+}
+
+#[test]
 fn suggestions_work_for_every_registry() {
     for (repository, source) in [
         ("ghcr.io/acme/app", "ghcr.io/acme: \"https://ghcr.io/acme\""),

@@ -20,6 +20,7 @@ use crate::{
     },
     config::Config,
     core::pins::FoundPins,
+    forge::is_tenant,
     git::{Git, HostedRepository},
     oci::{
         Digest, TagOrDigest,
@@ -78,6 +79,7 @@ fn forge(hosted: &HostedRepository, root: &Path) -> Option<StarterForge> {
         "github.com" => ("github", None, true),
         "codeberg.org" | "gitea.com" => ("gitea", gitea(), true),
         "gitlab.com" | "bitbucket.org" => return None,
+        _ if is_tenant(host) => ("github", Some(format!("https://api.{host}")), true),
         _ if has(".gitea")
             || has(".forgejo")
             || host.contains("gitea")
