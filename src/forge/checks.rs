@@ -34,3 +34,14 @@ pub(crate) enum StatusResult {
     Pending,
     Fail,
 }
+
+/// The start of the checks of a pull request that was opened or updated with a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CheckStart {
+    /// The forge starts them.
+    Immediate,
+    /// They start after a user approves them, for this reason.
+    AfterApproval(String),
+    /// They never start, for this reason.
+    Never(String),
+}

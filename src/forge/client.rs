@@ -4,10 +4,11 @@
 //! do, the result for the other one is here.
 
 use super::{
-    Ability, BranchCommit, BranchState, Comment, Comparison, CreateOutcome, Edit, FileMode, Head,
-    Issue, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewCommit, NewPull, PlannedWrites,
-    Poll, PublishOutcome, Pull, Pulls, Queue, Readiness, Repo, RequiredRights, Right, RunMark,
-    Settings, Sign, Signing, Status, Target, Token, Tree, gitea::Gitea, github::Github,
+    Ability, BranchCommit, BranchState, CheckStart, Comment, Comparison, CreateOutcome, Edit,
+    FileMode, Head, Issue, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewCommit, NewPull,
+    PlannedWrites, Poll, PublishOutcome, Pull, Pulls, Queue, Readiness, Repo, RequiredRights,
+    Right, RunMark, Settings, Sign, Signing, Status, Target, Token, Tree, gitea::Gitea,
+    github::Github,
 };
 use crate::base::{error::Error, http::ServerTime};
 
@@ -310,12 +311,24 @@ impl Forge {
         }
     }
 
-    /// Whether pull requests that are opened or updated with this token start their checks, to the
+    /// The start of the checks of pull requests that are opened or updated with this token, to the
     /// extent that reading can show it.
-    pub(crate) async fn starts_checks(&self) -> Result<Ability, Error> {
+    pub(crate) async fn start_of_checks(&self) -> Result<CheckStart, Error> {
         match self {
-            Self::Github(github) => github.starts_checks().await,
-            Self::Gitea(_) => Ok(Ability::Yes),
+            Self::Github(github) => github.start_of_checks().await,
+            Self::Gitea(_) => Ok(CheckStart::Immediate),
+        }
+    }
+
+    /// The pages of the workflow runs of a commit that start only after an approval; `None` if the
+    /// token may not read them, or if the forge holds none.
+    pub(crate) async fn runs_awaiting_approval(
+        &self,
+        commit: &str,
+    ) -> Result<Option<Vec<String>>, Error> {
+        match self {
+            Self::Github(github) => github.runs_awaiting_approval(commit).await,
+            Self::Gitea(_) => Ok(None),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use branches::{
     AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, NewFile, PublishOutcome,
     SurveyedBase,
 };
-pub(crate) use checks::{Status, StatusKind, StatusResult};
+pub(crate) use checks::{CheckStart, Status, StatusKind, StatusResult};
 pub(crate) use client::Forge;
 pub(crate) use gates::{Gate, GateState, judge, read_gates, worst_state};
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, APP_TOKEN, Fake, Fault, Kind, TOKEN, When, error, github::Strict},
@@ -329,6 +329,49 @@ fn wait_reports_an_outdated_branch() {
     fake.store().github.delay = 0;
     let ran = run(&world, &["wait", "--pr", "1", "--timeout", "0s"]).exits(3);
     assert!(ran.stderr.contains("is behind main"), "{}", ran.stderr);
+}
+
+#[test]
+fn held_workflow_runs_are_reported() {
+    let (world, fake) = hosted(Kind::Github, "gates: [ci]");
+    run(&world, &READY).exits(0);
+    let row = |conclusion: &str| {
+        json!({
+            "id": 1, "workflow_id": 1, "check_suite_id": 1, "status": "completed", "conclusion": conclusion,
+            "html_url": "https://github.example/acme/flows/actions/runs/1",
+        })
+    };
+    let head = fake.store().pulls[0].head.clone();
+    let gates = ["gates", "--ref", &head];
+    for (rows, is_held) in [
+        (Some(vec![row("success"), row("action_required")]), true),
+        (Some(vec![row("success")]), false),
+        (None, false),
+    ] {
+        fake.store().github.workflow_runs = rows;
+        let ran = run(&world, &["wait", "--pr", "1", "--timeout", "1s"]).exits(3);
+        let told = ran
+            .stderr
+            .matches("a user with write access must approve them")
+            .count();
+        assert_eq!(told, usize::from(is_held), "{}", ran.stderr);
+        assert_eq!(ran.stderr.contains("/acme/flows/pull/1)"), is_held);
+        let ran = run(&world, &gates).exits(1);
+        assert_eq!(
+            ran.stderr.contains("/actions/runs/1)"),
+            is_held,
+            "{}",
+            ran.stderr
+        );
+    }
+    let is_query =
+        |line: &String| line.contains("head_sha=") && line.contains("status=action_required");
+    assert!(fake.asked().iter().any(is_query), "{:?}", fake.asked());
+    // A present check is not held.
+    fake.store().report("ci", "pending");
+    fake.store().github.workflow_runs = Some(vec![row("action_required")]);
+    let ran = run(&world, &gates).exits(3);
+    assert!(!ran.stderr.contains("write access"), "{}", ran.stderr);
 }
 
 #[test]

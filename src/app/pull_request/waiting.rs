@@ -104,6 +104,9 @@ pub(crate) struct TimeoutState {
 /// The minimum timeout of a poll.
 const POLL_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The time between two requests for held workflow runs.
+const HELD_INTERVAL: Duration = Duration::from_secs(60);
+
 /// A wait for a pull request.
 #[derive(Default)]
 pub(crate) struct Waiting {
@@ -126,6 +129,9 @@ pub(crate) struct Waiting {
     unqueued: bool,
     /// The outdated head that was reported.
     outdated_head: Option<String>,
+    /// The head whose held workflow runs were requested, and the time of the next request; `None` if they were
+    /// reported, or cannot be read.
+    held: Option<(String, Option<Instant>)>,
 }
 
 impl Waiting {
@@ -178,6 +184,7 @@ impl Waiting {
                 Err(error) => return Err(error),
             }
             self.report_behind(watch.report);
+            self.report_held(forge, watch.report).await;
             match self.follow(forge, watch).await {
                 Next::Wait => {}
                 Next::Poll => continue,
@@ -358,6 +365,35 @@ impl Waiting {
             pull.base
         ));
         self.outdated_head = Some(pull.head_commit.clone());
+    }
+
+    /// Reports once for each head that its workflow runs start only after an approval. They exist a few seconds after
+    /// the pull request, so they are requested again.
+    async fn report_held(&mut self, forge: &Forge, report: &dyn Fn(&str)) {
+        let Some(pull) = self.pull.as_ref() else {
+            return;
+        };
+        let now = Instant::now();
+        if let Some((head, next)) = &self.held
+            && *head == pull.head_commit
+            && next.is_none_or(|next| now < next)
+        {
+            return;
+        }
+        let next = match forge.runs_awaiting_approval(&pull.head_commit).await {
+            Ok(Some(runs)) if runs.is_empty() => Some(now + HELD_INTERVAL),
+            Ok(Some(_)) => {
+                report(&format!(
+                    "its workflow runs wait for approval: a user with write access must approve them ({})",
+                    pull.url
+                ));
+                None
+            }
+            Ok(None) => None,
+            // Only the report depends on it.
+            Err(_) => Some(now + HELD_INTERVAL),
+        };
+        self.held = Some((pull.head_commit.clone(), next));
     }
 
     /// Follows the pull request through the merge queue of its base, if there is one.

@@ -26,7 +26,7 @@ use crate::{
     },
     config::{Config, Forge as Configured, Operation},
     core::{checks::Status, plan},
-    forge::{ANOTHER_TOKEN, Ability, Forge, Merge, Readiness},
+    forge::{ANOTHER_TOKEN, CheckStart, Forge, Merge, Readiness},
     git::Git,
 };
 
@@ -257,15 +257,17 @@ pub(crate) fn merge_refused_error(name: &str, reason: &str) -> Errors {
     Errors::from(problem.help(hint))
 }
 
-/// Warns if a merge waits for checks that never start with this token.
+/// Warns if a merge waits for checks that do not start by themselves with this token.
 pub(crate) fn warn_of_silent_checks(forge: &Forge, configured: &Configured, services: &Services) {
     if !configured.waits_for_checks() {
         return;
     }
     let console = &services.console;
-    match services.wait(forge.starts_checks(), "identifying the token") {
-        Ok(Ability::Yes) => {}
-        Ok(Ability::No(reason)) => console.warn(&format!("{reason}\n  = help: {ANOTHER_TOKEN}")),
+    match services.wait(forge.start_of_checks(), "identifying the token") {
+        Ok(CheckStart::Immediate) => {}
+        Ok(CheckStart::AfterApproval(reason) | CheckStart::Never(reason)) => {
+            console.warn(&format!("{reason}\n  = help: {ANOTHER_TOKEN}"));
+        }
         Err(error) => console.warn(&format!(
             "cannot determine whether checks start with this token: {error}"
         )),

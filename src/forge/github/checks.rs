@@ -10,7 +10,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{Github, graphql::Response};
 use crate::{
     base::error::Error,
-    forge::{Ability, Status, StatusKind, StatusResult, http::Paging},
+    forge::{CheckStart, Status, StatusKind, StatusResult, http::Paging, target::is_github_cloud},
     oci::date,
 };
 
@@ -62,6 +62,19 @@ struct NumberRow {
 struct WorkflowRow {
     workflow_id: u64,
     check_suite_id: Option<u64>,
+}
+
+/// A workflow run. One that waits for approval has ended with the conclusion `action_required`, without jobs and thus
+/// without check runs.
+#[derive(Deserialize)]
+struct HeldRunRow {
+    conclusion: Option<String>,
+    html_url: String,
+}
+
+#[derive(Deserialize)]
+struct HeldRunRows {
+    workflow_runs: Vec<HeldRunRow>,
 }
 
 #[derive(Deserialize)]
@@ -229,16 +242,31 @@ impl Github {
     }
 
     /// The token of a workflow run has the form of every installation token; the name of its owner
-    /// distinguishes it. GitHub starts no workflows on events of this token (GitHub Actions,
-    /// "Automatic token authentication").
-    pub(crate) async fn starts_checks(&self) -> Result<Ability, Error> {
+    /// distinguishes it.
+    pub(crate) async fn start_of_checks(&self) -> Result<CheckStart, Error> {
         let token = self.http.token().expose().unwrap_or_default();
         let installation = token.starts_with("ghs_");
         if !installation || self.login().await?.as_deref() != Some(ACTIONS_BOT) {
-            return Ok(Ability::Yes);
+            return Ok(CheckStart::Immediate);
         }
-        let reason = "the token is the GITHUB_TOKEN of a workflow run: GitHub starts no workflow on pull requests that are opened or updated with it, so their checks never report";
-        Ok(Ability::No(reason.to_owned()))
+        Ok(start_with_job_token(is_github_cloud(self.http.base())))
+    }
+
+    /// The pages of the workflow runs of a commit that wait for approval.
+    pub(crate) async fn runs_awaiting_approval(
+        &self,
+        commit: &str,
+    ) -> Result<Option<Vec<String>>, Error> {
+        const HELD: &str = "action_required";
+        let request = self
+            .request(Method::GET, "actions/runs", "reading workflow runs")
+            .query("head_sha", commit)
+            .query("status", HELD)
+            .query("per_page", 100);
+        let runs: Option<HeldRunRows> = self.http.find(&request, &[403, 404]).await?;
+        let rows = runs.map(|runs| runs.workflow_runs.into_iter());
+        let is_held = |row: &HeldRunRow| row.conclusion.as_deref() == Some(HELD);
+        Ok(rows.map(|rows| rows.filter(is_held).map(|row| row.html_url).collect()))
     }
 
     /// The workflows of the check suites of a commit. They are requested only if an app reports one
@@ -280,5 +308,35 @@ impl Github {
         let response: Option<Response<ViewerData>> = self.graphql(query, json!({}), what).await?;
         let viewer = response.and_then(|response| response.data?.viewer);
         Ok(viewer.and_then(|viewer| viewer.login))
+    }
+}
+
+/// The start of checks with the token of a workflow run. Since 2026-06-11, github.com and GitHub Enterprise Cloud create the
+/// runs and hold them; a GitHub Enterprise Server creates none (GitHub Docs, "GITHUB_TOKEN").
+fn start_with_job_token(is_cloud: bool) -> CheckStart {
+    const TOKEN: &str = "the token is the GITHUB_TOKEN of a workflow run";
+    if is_cloud {
+        CheckStart::AfterApproval(format!(
+            "{TOKEN}: the workflow runs of pull requests that are opened or updated with it wait until a user with write access approves them"
+        ))
+    } else {
+        CheckStart::Never(format!(
+            "{TOKEN}: a GitHub Enterprise Server starts no workflow on pull requests that are opened or updated with it, so their checks never report"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_cloud_holds_runs_for_approval() {
+        let cloud = start_with_job_token(true);
+        assert!(
+            matches!(cloud, CheckStart::AfterApproval(reason) if reason.contains("write access"))
+        );
+        let server = start_with_job_token(false);
+        assert!(matches!(server, CheckStart::Never(reason) if reason.contains("never report")));
     }
 }

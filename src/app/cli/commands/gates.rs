@@ -63,6 +63,9 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     let work = read(&forge, &configured, &args.reference);
     let (commit, gates) = cx.services.wait(work, "reading statuses")?;
     let state = worst_state(&gates);
+    if gates.iter().any(|gate| gate.state == GateState::Absent) {
+        note_held_runs(&forge, &commit, cx)?;
+    }
     let document = GatesDocument {
         schema: "repin.gates/1",
         r#ref: args.reference.clone(),
@@ -81,6 +84,19 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         GateState::Pending => Exit::Failed(Class::Unavailable),
         GateState::Absent | GateState::Fail => Exit::Failed(Class::Failed),
     })
+}
+
+/// Prints the workflow runs that start only after an approval: until then, their checks are absent.
+fn note_held_runs(forge: &Forge, commit: &str, cx: &Context) -> Result<(), Errors> {
+    let work = forge.runs_awaiting_approval(commit);
+    let runs = cx.services.wait(work, "reading workflow runs")?;
+    for url in runs.unwrap_or_default() {
+        cx.output.note(&format!(
+            "note: a workflow run waits for approval: a user with write access must approve it ({})",
+            plain(&url)
+        ));
+    }
+    Ok(())
 }
 
 /// Fetches the commit of a reference, and its required statuses.

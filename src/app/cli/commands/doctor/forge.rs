@@ -15,7 +15,7 @@ use crate::{
     config::{Config, PruneBackend},
     core::pins::FoundPins,
     forge::{
-        ANOTHER_TOKEN, Ability, FileMode, Forge, Head, Kind, Permission, Repo, RequiredRights,
+        ANOTHER_TOKEN, CheckStart, FileMode, Forge, Head, Kind, Permission, Repo, RequiredRights,
         Right, Signing, Target, Tree, Verdict,
     },
     git::Git,
@@ -213,7 +213,8 @@ impl Ready {
         self.forge.repository().await
     }
 
-    /// The line of an accepted token. A token with which checks never start fails if checks are required.
+    /// The line of an accepted token. If checks are required, a token with which they never start fails, and one with
+    /// which they wait for an approval warns.
     async fn token(&self) -> DoctorRow {
         let mut accepted = format!(
             "from {}, accepted by {}",
@@ -226,9 +227,14 @@ impl Ready {
         if !self.waits_for_checks {
             return DoctorRow::pass(Code::TOKEN, accepted);
         }
-        match self.forge.starts_checks().await {
-            Ok(Ability::Yes) => DoctorRow::pass(Code::TOKEN, accepted),
-            Ok(Ability::No(reason)) => DoctorRow::fail(
+        match self.forge.start_of_checks().await {
+            Ok(CheckStart::Immediate) => DoctorRow::pass(Code::TOKEN, accepted),
+            Ok(CheckStart::AfterApproval(reason)) => DoctorRow::warn(
+                Code::TOKEN,
+                format!("{accepted}, but {reason}"),
+                ANOTHER_TOKEN,
+            ),
+            Ok(CheckStart::Never(reason)) => DoctorRow::fail(
                 Code::TOKEN,
                 Class::Denied,
                 format!("{accepted}, but {reason}"),
