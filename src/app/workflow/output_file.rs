@@ -11,17 +11,14 @@ use std::{
     io::{self, Write},
     os::{
         fd::OwnedFd,
-        unix::{
-            ffi::OsStrExt,
-            fs::{MetadataExt, PermissionsExt},
-        },
+        unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, statat, unlinkat},
+    fs::{AtFlags, FileType, Mode, OFlags, fchmod, openat, renameat, statat, unlinkat},
     io::Errno,
 };
 
@@ -201,8 +198,8 @@ impl OutputPlace {
         if let Ok(existing) = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)
             && FileType::from_raw_mode(existing.st_mode).is_file()
         {
-            let mode = existing.st_mode & 0o777;
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            // The type of a mode is not the same on every system.
+            fchmod(&file, Mode::from_raw_mode(existing.st_mode & 0o777))?;
         }
         file.sync_all()
     }
