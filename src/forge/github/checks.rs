@@ -312,7 +312,7 @@ impl Github {
 }
 
 /// The start of checks with the token of a workflow run. Since 2026-06-11, github.com and GitHub Enterprise Cloud create the
-/// runs and hold them; a GitHub Enterprise Server creates none (GitHub Docs, "GITHUB_TOKEN").
+/// runs and hold them; a GitHub Enterprise Server creates none (GitHub Docs, "`GITHUB_TOKEN`").
 fn start_with_job_token(is_cloud: bool) -> CheckStart {
     const TOKEN: &str = "the token is the GITHUB_TOKEN of a workflow run";
     if is_cloud {
