@@ -4,13 +4,17 @@
 //! do, the result for the other one is here.
 
 use super::{
-    Ability, BranchCommit, BranchState, CheckStart, Comment, Comparison, CreateOutcome, Edit,
-    FileMode, Head, Issue, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewCommit, NewPull,
-    PlannedWrites, Poll, PublishOutcome, Pull, Pulls, Queue, Readiness, Repo, RequiredRights,
-    Right, RunMark, Settings, Sign, Signing, Status, Target, Token, Tree, gitea::Gitea,
-    github::Github,
+    Ability, BranchCommit, CheckStart, Comment, CommitSigner, CreateOutcome, Edit, FileMode, Issue,
+    Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewPull, PlannedWrites, Poll, Pull, Pulls,
+    Queue, Readiness, Repo, RequiredRights, Right, RunMark, Settings, Sign, SignedAttempt,
+    SignedCommit, Signing, Status, Target, Token, gitea::Gitea, github::Github,
 };
-use crate::base::{error::Error, http::ServerTime};
+use std::time::Duration;
+
+use crate::{
+    base::{error::Error, http::ServerTime},
+    git::NewFile,
+};
 
 /// A repository on a forge. The first operation sends the first request.
 #[derive(Debug)]
@@ -67,7 +71,7 @@ impl Forge {
     ) -> Result<Self, Error> {
         Ok(match target.kind {
             Kind::Github => Self::Github(Github::new(target, token, settings, method, sign)?),
-            Kind::Gitea => Self::Gitea(Gitea::new(target, token, settings, method)?),
+            Kind::Gitea => Self::Gitea(Gitea::new(target, token, settings, method, sign)?),
         })
     }
 
@@ -86,6 +90,11 @@ impl Forge {
     /// The server's clock at its last response.
     pub(crate) fn server_time(&self) -> Option<ServerTime> {
         forward!(self, client => client.http.server_time())
+    }
+
+    /// How often a request is attempted, and the first pause between two attempts.
+    pub(crate) fn attempts(&self) -> (u32, Duration) {
+        forward!(self, client => (client.http.attempts(), client.http.first_pause()))
     }
 
     /// Pauses until a change may be visible on every server of the forge; longer with each round.
@@ -130,8 +139,8 @@ impl Forge {
         forward!(self, client => client.rights(repo, required).await)
     }
 
-    /// The signer of commits for `base` that change these files. Gitea and Forgejo sign by their own
-    /// settings, which the API does not show.
+    /// The signer of commits for `base` that change these files. Gitea and Forgejo do not show whether a branch
+    /// requires signatures.
     pub(crate) async fn signing(
         &self,
         base: &str,
@@ -139,15 +148,15 @@ impl Forge {
     ) -> Result<Signing, Error> {
         match self {
             Self::Github(github) => github.signing(base, files).await,
-            Self::Gitea(_) => Ok(Signing::Unknown),
+            Self::Gitea(gitea) => Ok(gitea.signing()),
         }
     }
 }
 
-/// Branches, with their commits and files.
+/// Branches, and commits that the forge makes. `git` reads and writes everything else in a repository.
 impl Forge {
     /// The head of a branch; `None` if the branch is missing.
-    pub(crate) async fn branch(&self, name: &str) -> Result<Option<Head>, Error> {
+    pub(crate) async fn branch(&self, name: &str) -> Result<Option<String>, Error> {
         forward!(self, client => client.branch(name).await)
     }
 
@@ -156,47 +165,28 @@ impl Forge {
         forward!(self, client => client.commit(reference).await)
     }
 
-    /// All files of a commit.
-    pub(crate) async fn tree(&self, head: &Head) -> Result<Tree, Error> {
-        forward!(self, client => client.tree(head).await)
-    }
-
-    /// The contents of blobs, verified, in the requested order.
-    pub(crate) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
-        forward!(self, client => client.blobs(ids).await)
-    }
-
-    /// The changes of `branch` since `base`, from its head `base_head`. `exists`: a recent listing
-    /// contains the branch.
-    pub(crate) async fn compare(
+    /// The signer of a commit of these files for `base`; `required`: whether the base is known to require a
+    /// signature. Gitea and Forgejo do not sign what is pushed.
+    pub(crate) async fn commit_signer(
         &self,
         base: &str,
-        base_head: &Head,
-        branch: &str,
-        exists: bool,
-    ) -> Result<Comparison, Error> {
+        files: &[NewFile],
+        required: bool,
+    ) -> Result<CommitSigner, Error> {
         match self {
-            Self::Github(github) => github.compare(base_head, branch).await,
-            Self::Gitea(gitea) => gitea.compare(base, base_head, branch, exists).await,
+            Self::Github(github) => github.commit_signer(base, files, required).await,
+            Self::Gitea(gitea) => Ok(gitea.commit_signer()),
         }
     }
 
-    /// Makes one commit and moves `branch` to it, if the branch is unchanged. If that closes the
-    /// pull request of the branch, reopens it.
-    pub(crate) async fn publish(
+    /// Makes a commit that the forge signs.
+    pub(crate) async fn sign_commit(
         &self,
-        commit: &NewCommit<'_>,
-        branch: &str,
-        state: &BranchState,
-    ) -> Result<PublishOutcome, Error> {
-        forward!(self, client => client.publish(commit, branch, state).await)
-    }
-
-    /// Whether the forge closes the pull request of a branch that is rebuilt from this state.
-    pub(crate) async fn rebuilding_closes(&self, state: &BranchState) -> Result<bool, Error> {
+        commit: &SignedCommit<'_>,
+    ) -> Result<SignedAttempt, Error> {
         match self {
-            Self::Github(_) => Ok(false),
-            Self::Gitea(gitea) => gitea.rebuilding_closes(state).await,
+            Self::Github(github) => github.sign_commit(commit).await,
+            Self::Gitea(_) => Err(Error::internal()),
         }
     }
 }
@@ -266,23 +256,6 @@ impl Forge {
         match self {
             Self::Github(_) => Ok(true),
             Self::Gitea(gitea) => gitea.shows_head(pull, head).await,
-        }
-    }
-
-    /// Whether this run deleted the branch while it had no pull request, and created it.
-    pub(crate) fn has_recreated(&self, branch: &str) -> bool {
-        match self {
-            Self::Github(_) => false,
-            Self::Gitea(gitea) => gitea.has_recreated(branch),
-        }
-    }
-
-    /// Whether a pull request stays open although its branch was deleted and created: by this run,
-    /// or, if `interrupted`, by an earlier one.
-    pub(crate) async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error> {
-        match self {
-            Self::Github(_) => Ok(true),
-            Self::Gitea(gitea) => gitea.stays_open(pull, interrupted).await,
         }
     }
 }

@@ -488,6 +488,11 @@ impl Http {
             .help("the repository or the API moved: correct forge.repository or forge.url")
     }
 
+    /// The pause after the first failed attempt.
+    pub(super) fn first_pause(&self) -> Duration {
+        self.client.policy().usual_pause(1)
+    }
+
     /// Pauses before a change is read that may not be visible yet; longer with each round.
     pub(super) async fn back_off(&self, round: u32) {
         let round = round.clamp(1, self.attempts().saturating_sub(1).max(1));

@@ -5,7 +5,6 @@
 //! the operations and the rules that all forges share. `pull_request` decides which operations a
 //! run needs, once for all forges. `http` sends every request.
 
-mod branches;
 mod checks;
 mod client;
 pub(crate) mod fleet;
@@ -14,31 +13,32 @@ mod gitea;
 mod github;
 mod http;
 mod pull_requests;
+mod refused_push;
 mod repository;
 mod shared;
 mod target;
 mod token;
 pub(crate) mod tracking_issue;
-mod tree;
+mod workflows;
 
-pub(crate) use branches::{
-    AheadCommits, BranchState, Commit, Comparison, Head, NewCommit, NewFile, PublishOutcome,
-    SurveyedBase,
-};
 pub(crate) use checks::{CheckStart, Status, StatusKind, StatusResult};
 pub(crate) use client::Forge;
 pub(crate) use gates::{Gate, GateState, judge, read_gates, worst_state};
 #[cfg(test)]
 pub(crate) use github::{Links, VersionPages};
-pub(crate) use github::{Package, PackageVersion, is_workflow};
+pub(crate) use github::{Package, PackageVersion};
 pub(crate) use http::{DEFAULT_DEADLINE, Settings};
 pub(crate) use pull_requests::{
     BranchCommit, Comment, CreateOutcome, Edit, Issue, LabelOutcome, Merge, MergeMethod, Mergeable,
     MergedPull, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness, RunMark, Transition,
 };
-pub(crate) use repository::{Ability, FileMode, PlannedWrites, Push, Repo, Sign, Signing};
+pub(crate) use refused_push::RefusedPush;
+pub(crate) use repository::{
+    Ability, CommitSigner, FileMode, PlannedWrites, Push, Repo, Sign, SignedAttempt, SignedCommit,
+    Signing,
+};
 pub(crate) use shared::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
 pub(crate) use target::{Address, Kind, ServerFacts, Target, TargetError, is_tenant};
 pub(crate) use token::Audience;
 pub(crate) use token::{Token, TokenFacts};
-pub(crate) use tree::{Tree, TreeEntry, blob_id};
+pub(crate) use workflows::is_workflow;

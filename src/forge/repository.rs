@@ -1,6 +1,6 @@
 //! The repository, and the abilities that a forge reports for it.
 
-use crate::base::text::words;
+use crate::{base::text::words, git::NewFile};
 
 /// A repository's description.
 #[derive(Debug, Clone)]
@@ -9,8 +9,6 @@ pub(crate) struct Repo {
     pub full_name: String,
     /// The default target branch of pull requests.
     pub default_branch: String,
-    /// The repository's id in GraphQL; empty on Gitea and Forgejo.
-    pub node: String,
     /// Whether the token's owner may push.
     pub push: Push,
     /// The token's scopes, if the forge reports them.
@@ -61,8 +59,43 @@ words! {
     pub enum Sign {
         /// The forge signs commits if the base requires signatures.
         Auto = "auto",
+        /// The key of the user's git signs every commit.
+        Git = "git",
         Never = "never",
     }
+}
+
+/// The signer of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitSigner {
+    Nobody,
+    /// The key of the user's git.
+    User,
+    /// The forge, which makes the commit.
+    Forge,
+}
+
+/// A commit that the forge makes and signs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SignedCommit<'c> {
+    /// `OWNER/NAME`.
+    pub repository: &'c str,
+    /// The branch that receives it, which is at its parent.
+    pub branch: &'c str,
+    pub parent: &'c str,
+    /// The base branch, for messages.
+    pub base: &'c str,
+    pub message: &'c str,
+    pub files: &'c [NewFile],
+}
+
+/// The outcome of a commit that the forge makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SignedAttempt {
+    /// The commit.
+    Commit(String),
+    /// Another run makes a commit for the same branch; the message of the server.
+    Raced(String),
 }
 
 /// The signer of commits, if a base requires signatures.
@@ -72,8 +105,8 @@ pub(crate) enum Signing {
     NotRequired,
     /// The forge signs the commits that it makes.
     Forge,
-    /// The forge signs because the token is an app's.
-    App,
+    /// The key of the user's git signs every commit.
+    User,
     /// Nothing signs; the reason and the remedy.
     Nothing(String, String),
     /// The API does not show it.

@@ -13,10 +13,13 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Issue, MergeMethod, MergedPull, Poll, Pull, Repo, blob_id,
+    Comment, Edit, Issue, MergeMethod, MergedPull, Poll, Pull, Repo,
     http::{Http, Reply, Request, renamed},
 };
-use crate::base::error::{Class, Error};
+use crate::{
+    base::error::{Class, Error},
+    git::blob_id,
+};
 
 /// A pull request that may be merged. `S` is the forge's form of a branch.
 #[derive(Deserialize)]

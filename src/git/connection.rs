@@ -95,6 +95,28 @@ pub(crate) struct Output {
     pub(crate) stderr: String,
 }
 
+impl Output {
+    /// Whether a fetch from `remote` found all references and commits.
+    pub(super) fn found_references(&self, remote: &Remote) -> Result<bool, GitError> {
+        // git skips the references of a shallow server, with a warning.
+        if self.stderr.contains("shallow") {
+            return Err(GitError::Remote {
+                remote: without_users(&remote.url),
+                command: "fetch",
+                reason: "the repository is shallow".to_owned(),
+            });
+        }
+        if self.code == Some(0) {
+            return Ok(true);
+        }
+        let not_found = ["couldn't find remote ref", "not our ref"];
+        if not_found.iter().any(|text| self.stderr.contains(text)) {
+            return Ok(false);
+        }
+        Err(GitError::refused("fetch", &self.stderr))
+    }
+}
+
 impl Login {
     /// `token` for the server of `url`; `None` if the URL is not HTTP. The error states the
     /// obstacle to sending the token there.
@@ -210,8 +232,15 @@ impl Git {
         }
         if let Some(Login { server, header, .. }) = login {
             command::remove_job_secrets(&mut git);
-            // The header is sent only to this server, and not after a redirect.
-            git.arg(format!("--config-env=http.{server}.extraHeader={HEADER}"))
+            // The header is sent only to this repository, and not after a redirect. The empty value removes the
+            // headers of the user's configuration: `actions/checkout` leaves its own token there, and servers
+            // refuse two (https://github.com/actions/checkout/issues/162).
+            let url = remote.map(|remote| without_user(&remote.url));
+            let url = url.filter(|url| url.starts_with(&**server));
+            let url = url.unwrap_or_else(|| server.clone());
+            let key = format!("http.{url}.extraHeader");
+            git.arg("-c").arg(format!("{key}="));
+            git.arg(format!("--config-env={key}={HEADER}"))
                 .env(HEADER, header);
             git.args([
                 "-c",
@@ -319,6 +348,16 @@ pub(crate) fn server_message(stderr: &str) -> String {
         return "it was stopped without a message".to_owned();
     }
     message
+}
+
+/// A URL without its user.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let at = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[at..])
 }
 
 /// A text without the credentials in its URLs.

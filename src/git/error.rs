@@ -134,7 +134,40 @@ pub enum GitError {
     },
 }
 
+/// Parts of the messages of git and libcurl about a connection that may succeed later.
+const TRANSIENT: [&str; 16] = [
+    "returned error: 429",
+    "returned error: 5",
+    "http 5",
+    "could not resolve",
+    "couldn't connect",
+    "failed to connect",
+    "timed out",
+    "operation too slow",
+    "connection reset",
+    "empty reply",
+    "recv failure",
+    "early eof",
+    "unexpected disconnect",
+    "hung up",
+    "rpc failed",
+    "tls connection was",
+];
+
 impl GitError {
+    /// Whether the connection may succeed if it is repeated.
+    pub(crate) fn is_transient(&self) -> bool {
+        let (Self::Failed { message, .. }
+        | Self::Remote {
+            reason: message, ..
+        }) = self
+        else {
+            return false;
+        };
+        let text = message.to_lowercase();
+        TRANSIENT.iter().any(|part| text.contains(part))
+    }
+
     /// The remedy.
     pub fn hint(&self) -> String {
         match self {

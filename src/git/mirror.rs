@@ -3,10 +3,10 @@
 //!
 //! It has the remotes and the references of the clone, too, so that a branch of the clone is found in it. A fetch
 //! leaves out the contents of files; those that are read are fetched together. Deleting the directory costs
-//! only time.
+//! only time. Runs wait for each other only while they open it or fetch into it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     fs,
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -16,20 +16,19 @@ use std::{
 
 use super::{
     BRANCHES, Git, GitError, IdleProcess, Object, ObjectId, Remote, command, location::Location,
-    without_users,
 };
 
-/// The fetched branches.
+/// The fetched branches, by their names in hexadecimal digits: so none of them can be a directory of another one.
 const FETCHED: &str = "refs/repin/heads/";
 
 /// The maximum number of objects of a fetch; their ids must fit into a command line.
 const MAX_WANTED: usize = 10_000;
 
 /// The name of the forge's repository among the remotes, which the clone does not use.
-const FORGE: &str = "repin-forge";
+pub(super) const FORGE: &str = "repin-forge";
 
-/// The file with the settings of the clone, which the configuration includes.
-const CLONE_CONFIG: &str = "clone.config";
+/// The file with the forge's repository and the settings of the clone, which the configuration includes.
+const CONFIG: &str = "repin.config";
 
 /// Locks of git that a killed run may have left.
 const LOCKS: [&str; 4] = [
@@ -55,8 +54,18 @@ pub(crate) struct Mirror {
     git: Git,
     remote: Arc<Remote>,
     directory: PathBuf,
-    /// Released when the mirror is dropped.
-    _lock: fs::File,
+    /// The heads of the branches that were fetched; `None`: the branch is missing.
+    heads: BTreeMap<String, Option<ObjectId>>,
+}
+
+/// The branches of a fetch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FetchedBranches<'b> {
+    pub(crate) branches: &'b [&'b str],
+    /// A branch that usually does not exist: its name is sent as a pattern, so that one exchange suffices.
+    pub(crate) own: Option<&'b str>,
+    /// Only the heads, without their history.
+    pub(crate) is_shallow: bool,
 }
 
 /// What another repository takes over from a clone.
@@ -77,14 +86,13 @@ struct Lent {
 }
 
 impl Mirror {
-    /// Opens the repository in `directory`, or creates it. It borrows the objects of `clone`. Another run waits
-    /// until this one has fetched a branch.
+    /// Opens the repository in `directory`, or creates it. It borrows the objects of `clone`.
     pub(crate) fn open(
         directory: &Path,
         clone: Option<&Git>,
         remote: Remote,
     ) -> Result<Self, GitError> {
-        let lock = locked(directory)?;
+        let _lock = locked(directory)?;
         let mut mirror = Self {
             git: Git {
                 program: clone.map_or_else(
@@ -101,7 +109,7 @@ impl Mirror {
             },
             remote: Arc::new(remote),
             directory: directory.to_owned(),
-            _lock: lock,
+            heads: BTreeMap::new(),
         };
         mirror.create(clone)?;
         mirror.git.source = Some(Arc::clone(&mirror.remote));
@@ -123,12 +131,12 @@ impl Mirror {
         args.extend(format.as_deref());
         self.git.run_checked("init", &args, None)?;
         self.git.place = Location::own(&self.directory);
-        // git accepts a filter only for a named remote.
-        let url = format!("remote.{FORGE}.url");
+        let mut config = self.forge_config();
+        config.extend(lent.iter().flat_map(|lent| &lent.config));
+        let written = replace(&repository.join(CONFIG), &config);
+        written.map_err(|error| self.unreadable(error))?;
         self.git
-            .run_checked("config", &[&url, &self.remote.url], None)?;
-        self.git
-            .run_checked("config", &["include.path", CLONE_CONFIG], None)?;
+            .run_checked("config", &["include.path", CONFIG], None)?;
         if let Some(lent) = lent {
             self.borrow(&lent).map_err(|error| self.unreadable(error))?;
             self.git.place.prefix = lent.prefix;
@@ -136,6 +144,24 @@ impl Mirror {
         }
         self.git.shallow = self.git.boundary()?;
         Ok(())
+    }
+
+    /// The remote of the forge: git accepts a filter only for a named one. The user's configuration must not send its
+    /// token or its commits elsewhere (git-config, `url.<base>.insteadOf`).
+    fn forge_config(&self) -> Vec<u8> {
+        let url = quoted(self.remote.url.as_bytes());
+        [
+            format!("[remote \"{FORGE}\"]\n\turl = ").as_bytes(),
+            &url,
+            b"\n\tpushurl = ",
+            &url,
+            b"\n[url ",
+            &url,
+            b"]\n\tinsteadOf = ",
+            &url,
+            b"\n",
+        ]
+        .concat()
     }
 
     fn unreadable(&self, error: std::io::Error) -> GitError {
@@ -150,17 +176,15 @@ impl Mirror {
         let mut line = lent.objects.as_os_str().as_bytes().to_vec();
         line.push(b'\n');
         fs::create_dir_all(repository.join("objects/info"))?;
-        fs::write(repository.join("objects/info/alternates"), line)?;
-        fs::write(repository.join(CLONE_CONFIG), &lent.config)?;
-        fs::write(repository.join("packed-refs"), &lent.references)?;
-        let _ = fs::remove_dir_all(repository.join("refs/remotes"));
+        replace(&repository.join("objects/info/alternates"), &line)?;
+        replace(&repository.join("packed-refs"), lent.references.as_bytes())?;
         for (name, target) in &lent.symbolic {
             let path = repository.join(name);
             fs::create_dir_all(path.parent().unwrap_or(&repository))?;
-            fs::write(path, format!("ref: {target}\n"))?;
+            replace(&path, format!("ref: {target}\n").as_bytes())?;
         }
         if let Some(head) = &lent.head {
-            fs::write(repository.join("HEAD"), head)?;
+            replace(&repository.join("HEAD"), head.as_bytes())?;
         }
         Ok(())
     }
@@ -184,7 +208,7 @@ impl Mirror {
                 _ => Err(error),
             })
         } else {
-            fs::write(&path, lines)
+            replace(&path, lines.as_bytes())
         };
         self.git.idle = IdleProcess::default();
         written.map_err(|error| GitError::Unreadable { path, error })
@@ -195,36 +219,87 @@ impl Mirror {
         &self.git
     }
 
-    /// Fetches a branch with its complete history, without the contents of files; returns its head. `None`: there
-    /// is no such branch.
-    pub(crate) fn fetch(&mut self, branch: &str) -> Result<Option<ObjectId>, GitError> {
-        let fetched = format!("{FETCHED}{branch}");
-        let _ = fs::remove_file(self.directory.join(format!(".git/{fetched}.lock")));
-        let mut args: Vec<&str> = FETCH.to_vec();
-        if self.git.is_shallow() {
-            args.push("--unshallow");
-        }
-        let refspec = format!("+{BRANCHES}{branch}:{fetched}");
-        args.extend(["--end-of-options", FORGE, &refspec]);
-        let ran = self.git.run("fetch", &args, Some(&self.remote))?;
-        // git skips the references of a shallow server, with a warning.
-        if ran.stderr.contains("shallow") {
-            return Err(GitError::Remote {
-                remote: without_users(&self.remote.url),
-                command: "fetch",
-                reason: "the repository is shallow".to_owned(),
-            });
-        }
-        if ran.code != Some(0) {
-            if ran.stderr.contains("couldn't find remote ref") {
-                return Ok(None);
-            }
-            return Err(GitError::refused("fetch", &ran.stderr));
+    pub(super) fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// The head of a branch when it was fetched; `None`: it was not fetched. The inner `None`: it does not exist.
+    pub(crate) fn head(&self, branch: &str) -> Option<Option<ObjectId>> {
+        self.heads.get(branch).copied()
+    }
+
+    /// Fetches branches with their history, without the contents of files.
+    pub(crate) fn fetch(&mut self, wanted: FetchedBranches<'_>) -> Result<(), GitError> {
+        let _lock = locked(&self.directory)?;
+        let mut present = wanted.branches.to_vec();
+        if !self.fetch_present(&present, &wanted)? {
+            let listed = self.listed(wanted.branches)?;
+            present.retain(|branch| listed.contains_key(*branch));
+            self.fetch_present(&present, &wanted)?;
         }
         self.git.shallow = self.git.boundary()?;
         self.git.idle = IdleProcess::default();
-        self.git.commit_at(&fetched).map(Some)
+        let fetched = self.git.tips_below(FETCHED)?;
+        for branch in present {
+            let tip = fetched.get(&encoded(branch)).copied();
+            self.heads.insert(branch.to_owned(), tip);
+        }
+        for branch in wanted.branches {
+            self.heads.entry((*branch).to_owned()).or_insert(None);
+        }
+        if let Some(own) = wanted.own {
+            let tip = fetched.get(&encoded(own)).copied();
+            self.heads.insert(own.to_owned(), tip);
+        }
+        Ok(())
     }
+
+    /// Fetches branches; `false` if one of them does not exist.
+    fn fetch_present(
+        &mut self,
+        branches: &[&str],
+        wanted: &FetchedBranches<'_>,
+    ) -> Result<bool, GitError> {
+        for branch in branches.iter().copied().chain(wanted.own) {
+            let reference = format!(".git/{FETCHED}{}.lock", encoded(branch));
+            let _ = fs::remove_file(self.directory.join(reference));
+            self.heads.remove(branch);
+        }
+        let mut args: Vec<String> = FETCH.map(str::to_owned).to_vec();
+        args.push("--prune".to_owned());
+        if wanted.is_shallow {
+            args.push("--depth=1".to_owned());
+        } else if self.git.is_shallow() {
+            args.push("--unshallow".to_owned());
+        }
+        args.extend(["--end-of-options", FORGE].map(str::to_owned));
+        let refspec =
+            |name: &str, end| format!("+{BRANCHES}{name}{end}:{FETCHED}{}{end}", encoded(name));
+        args.extend(branches.iter().map(|branch| refspec(branch, "")));
+        args.extend(wanted.own.map(|own| refspec(own, "*")));
+        if branches.is_empty() && wanted.own.is_none() {
+            return Ok(true);
+        }
+        let ran = self.git.run("fetch", &args, Some(&self.remote))?;
+        ran.found_references(&self.remote)
+    }
+}
+
+/// The name of a fetched branch. The final `-` separates it from the rest of a longer name that a pattern matches.
+fn encoded(branch: &str) -> String {
+    format!("{}-", hex::encode(branch))
+}
+
+/// Writes a file so that a process that reads it finds the old or the new content.
+fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    if fs::read(path).is_ok_and(|current| current == content) {
+        return Ok(());
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    fs::write(&new, content)?;
+    fs::rename(new, path)
 }
 
 impl Git {
@@ -262,19 +337,20 @@ impl Git {
             shallow: self.shallow.clone(),
             format: String::from_utf8_lossy(format.unwrap_or_default()).into_owned(),
             prefix: self.prefix().to_vec(),
-            config: self.remote_config()?,
+            config: self.lent_config()?,
             references,
             symbolic,
             head,
         })
     }
 
-    /// The settings of remotes and of the upstreams of branches, as a file of git.
-    fn remote_config(&self) -> Result<Vec<u8>, GitError> {
+    /// The settings of remotes, of the upstreams of branches, and of the author and the signature of commits, as a
+    /// file of git.
+    fn lent_config(&self) -> Result<Vec<u8>, GitError> {
         let args = [
             "--null",
             "--get-regexp",
-            r"^(remote\..*\.(url|fetch)|branch\..*\.(remote|merge)|core\.bare)$",
+            r"^(remote\..*\.(url|fetch)|branch\..*\.(remote|merge)|(user|author|committer|gpg)\..*|core\.bare)$",
         ];
         let listed = self.output("config", &args)?;
         let mut text = Vec::new();
@@ -288,11 +364,15 @@ impl Git {
             else {
                 continue;
             };
-            if first == last {
+            if key.starts_with(b"core.") {
                 continue;
             }
-            text.extend([b"[", &key[..first], b" "].concat());
-            text.extend(quoted(&key[first + 1..last]));
+            text.push(b'[');
+            text.extend(&key[..first]);
+            if first < last {
+                text.push(b' ');
+                text.extend(quoted(&key[first + 1..last]));
+            }
             text.extend([b"]\n\t", &key[last + 1..], b" = "].concat());
             text.extend(quoted(value));
             text.push(b'\n');
@@ -366,7 +446,7 @@ fn locked(directory: &Path) -> Result<fs::File, GitError> {
 }
 
 /// The parents of a commit.
-fn parents(text: &[u8]) -> Vec<ObjectId> {
+pub(super) fn parents(text: &[u8]) -> Vec<ObjectId> {
     let headers = text.split(|byte| *byte == b'\n');
     headers
         .take_while(|line| !line.is_empty())
@@ -454,6 +534,16 @@ mod tests {
         Mirror::open(&directory, Some(&git), remote(server)).unwrap()
     }
 
+    fn fetched(mirror: &mut Mirror, branch: &str) -> Option<ObjectId> {
+        let wanted = FetchedBranches {
+            branches: &[branch],
+            own: None,
+            is_shallow: false,
+        };
+        mirror.fetch(wanted).unwrap();
+        mirror.head(branch).unwrap()
+    }
+
     /// The number of commits up to `tip`, and the content of `f` in the first one.
     fn history(mirror: &Mirror, tip: &ObjectId) -> (usize, Vec<u8>) {
         let git = mirror.git();
@@ -488,7 +578,7 @@ mod tests {
             let tip = id(server.path(), "main");
             for _ in 0..2 {
                 let mut mirror = mirror_of(clone.path(), server.path());
-                assert_eq!(mirror.fetch("main").unwrap(), Some(tip), "{options:?}");
+                assert_eq!(fetched(&mut mirror, "main"), Some(tip), "{options:?}");
                 assert_eq!(history(&mirror, &tip), (5, b"0\n".to_vec()), "{options:?}");
                 assert!(!mirror.git().is_shallow(), "{options:?}");
             }
@@ -516,14 +606,12 @@ mod tests {
         for count in 3..5 {
             change(server.path(), count);
             let mut mirror = mirror_of(&linked, server.path());
-            let tip = mirror.fetch("main").unwrap().unwrap();
+            let tip = fetched(&mut mirror, "main").unwrap();
             assert_eq!(history(&mirror, &tip).0, count);
             assert!(clone.path().join(".git/repin/forge/.git").exists());
         }
-        assert_eq!(
-            mirror_of(&linked, server.path()).fetch("missing").unwrap(),
-            None
-        );
+        let mut mirror = mirror_of(&linked, server.path());
+        assert_eq!(fetched(&mut mirror, "missing"), None);
     }
 
     #[test]
@@ -533,7 +621,7 @@ mod tests {
         let clone = cloned(server.path(), &["--depth=1", "--no-single-branch"]);
         git(clone.path(), &["remote", "add", "a.b", "ssh://h/\"x\\y"]);
         let mut mirror = mirror_of(clone.path(), server.path());
-        mirror.fetch("main").unwrap();
+        fetched(&mut mirror, "main");
         let own = Git::open(clone.path()).unwrap();
         let other = mirror.git();
         assert_eq!(other.origin().unwrap(), own.origin().unwrap());
@@ -557,21 +645,22 @@ mod tests {
     fn locks_of_a_killed_run_are_removed_and_runs_wait_for_each_other() {
         let server = server(2);
         let clone = cloned(server.path(), &["--depth=1"]);
-        let mirror = mirror_of(clone.path(), server.path());
-        let repository = clone.path().join(".git/repin/forge/.git");
-        for name in LOCKS {
+        let directory = clone.path().join(".git/repin/forge");
+        let lock = locked(&directory).unwrap();
+        let repository = directory.join(".git");
+        let main = format!("refs/repin/heads/{}.lock", encoded("main"));
+        fs::create_dir_all(repository.join("refs/repin/heads")).unwrap();
+        for name in LOCKS.into_iter().chain([&*main]) {
             fs::write(repository.join(name), "").unwrap();
         }
-        fs::create_dir_all(repository.join("refs/repin/heads")).unwrap();
-        fs::write(repository.join("refs/repin/heads/main.lock"), "").unwrap();
         let (path, url) = (clone.path().to_owned(), server.path().to_owned());
         let other = std::thread::spawn(move || {
             let mut mirror = mirror_of(&path, &url);
-            let tip = mirror.fetch("main").unwrap().unwrap();
+            let tip = fetched(&mut mirror, "main").unwrap();
             history(&mirror, &tip).0
         });
         assert!(!other.is_finished());
-        drop(mirror);
+        drop(lock);
         assert_eq!(other.join().unwrap(), 2);
     }
 }

@@ -31,12 +31,14 @@ pub(crate) mod merge;
 mod mirror;
 mod objects;
 mod promoted_branch;
+mod push;
 mod remotes;
 mod renames;
 mod scratch;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tree;
 
 use std::{
     collections::BTreeSet,
@@ -62,8 +64,9 @@ pub(crate) use ls_files::{
     TrackedFile, configurations, is_ignored, is_in_repository, is_tracked, tracking, untracked,
     work_tree, work_tree_at,
 };
-pub(crate) use mirror::Mirror;
+pub(crate) use mirror::{FetchedBranches, Mirror};
 pub(crate) use promoted_branch::{Branch, BranchSources};
+pub(crate) use push::{NewCommit, NewFile, Pushed, RefUpdate};
 pub(crate) use remotes::HostedRepository;
 
 use objects::IdleProcess;
@@ -71,6 +74,7 @@ pub(crate) use objects::{Object, Objects, TreeFile};
 pub(crate) use renames::Newer;
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
+pub(crate) use tree::{AheadCommit, AheadCommits, Comparison, Tree, TreeEntry, blob_id};
 
 use command::{Mode, Running};
 use location::Location;
@@ -345,6 +349,18 @@ impl Git {
             Some(repository) => &repository.work_tree,
             None => &self.place.root,
         }
+    }
+
+    /// The output of a command that may sign with the user's key.
+    fn signing_output(&self, command: &'static str, args: &[&str]) -> Result<Vec<u8>, GitError> {
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        let mut running = self.start(command, &args, Mode::Commit)?;
+        drop(running.stdin()?);
+        let mut output = Vec::new();
+        let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut output);
+        read.map_err(|error| running.io(error))?;
+        running.finish(&[])?;
+        Ok(output)
     }
 
     fn start(

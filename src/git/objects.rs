@@ -87,11 +87,6 @@ impl Git {
         }
     }
 
-    /// Whether this clone contains the commit with its history and all contents.
-    pub(crate) fn has_history(&self, commit: &ObjectId) -> Result<bool, GitError> {
-        Ok(!self.is_shallow() && !self.is_partial()? && self.has_commit(commit)?)
-    }
-
     /// The file at `path` below the root in the tree of `commit`, if it has at most `most` bytes.
     pub(crate) fn file(
         &self,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Git, GitError, ObjectId, Remote, without_users};
+use super::{Git, GitError, ObjectId, Remote};
 
 /// The objects of a fetch. A server without filters sends all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,22 +67,7 @@ impl ScratchRepository {
         ];
         let args = [objects, &options, refspecs].concat();
         let ran = self.git.run("fetch", &args, Some(&self.remote))?;
-        // git skips the references of a shallow server, with a warning.
-        if ran.stderr.contains("shallow") {
-            return Err(GitError::Remote {
-                remote: without_users(&self.remote.url),
-                command: "fetch",
-                reason: "the repository is shallow".to_owned(),
-            });
-        }
-        if ran.code == Some(0) {
-            return Ok(true);
-        }
-        let not_found = ["couldn't find remote ref", "not our ref"];
-        if not_found.iter().any(|text| ran.stderr.contains(text)) {
-            return Ok(false);
-        }
-        Err(GitError::refused("fetch", &ran.stderr))
+        ran.found_references(&self.remote)
     }
 
     /// The commit with this ID or prefix, fetched by its full ID if no fetched reference contains it.

@@ -1,11 +1,9 @@
 //! The base branch's head, against which a pull request is planned.
 //!
-//! The ID of a blob is its hash, so blobs of a local clone need not be fetched.
-//!
 //! Determines the files that a pull request and its base have both changed, for forges that do not list
 //! conflicts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, rc::Rc};
 
 use crate::{
     base::{
@@ -15,22 +13,23 @@ use crate::{
     config::{self, Config, SetPath},
     core::plan::FileChange,
     forge::{
-        Forge, Head, NewFile, Pull, Repo, Tree, TreeEntry, blob_id,
+        Pull, Repo,
         fleet::{Contents, RepositoryState},
     },
+    git::{NewFile, Tree, TreeEntry, blob_id},
 };
 
-/// Looks up a blob by its ID in a local clone.
-pub(crate) type Local<'l> = &'l mut dyn FnMut(&str) -> Option<Vec<u8>>;
+use super::content::{Content, ForgeRepository};
 
 /// The repository, its base branch's head, and that head's files.
 #[derive(Debug)]
 pub(crate) struct Base {
     pub repo: Repo,
     pub branch: String,
-    pub head: Head,
+    /// The commit at its head.
+    pub head: String,
     /// The files of its head.
-    pub tree: Tree,
+    pub tree: Rc<Tree>,
     contents: HashMap<String, Vec<u8>>,
     surveyed: Option<SurveyedRepository>,
 }
@@ -45,17 +44,24 @@ pub(super) struct SurveyedRepository {
 }
 
 impl Base {
-    /// Fetches the head of the configured branch, or of the repository's default branch.
-    pub(crate) async fn read(forge: &Forge, configured: Option<&str>) -> Result<Self, Error> {
+    /// Fetches the head of the configured branch, or of the repository's default branch. `own`: the branch that may be
+    /// read and written next.
+    pub(crate) async fn read(
+        repository: &ForgeRepository,
+        configured: Option<&str>,
+        own: Option<&str>,
+    ) -> Result<Self, Error> {
+        let ForgeRepository { forge, content } = repository;
         let repo = forge.repository().await?;
         let branch = configured.unwrap_or(&repo.default_branch).to_owned();
-        let head = forge.branch(&branch).await?.ok_or_else(|| {
+        content.fetch(&[&branch], own).await?;
+        let head = content.head(&branch).await?.ok_or_else(|| {
             let what = format!("{}: reading the base branch", forge.name());
             let reason = format!("{} has no branch {branch}", repo.full_name);
             Error::about(Class::Input, what, reason)
                 .help("set forge.base to the target branch of pull requests")
         })?;
-        let tree = forge.tree(&head).await?;
+        let tree = content.tree(&head)?;
         Ok(Self {
             repo,
             branch,
@@ -78,8 +84,8 @@ impl Base {
         Self {
             repo: state.repo.clone(),
             branch: state.base.clone(),
-            head: state.head.clone(),
-            tree,
+            head: state.head.commit.clone(),
+            tree: Rc::new(tree),
             contents,
             surveyed: is_new.then(|| SurveyedRepository {
                 branch: branch.to_owned(),
@@ -105,12 +111,11 @@ impl Base {
             .collect()
     }
 
-    /// Fetches file contents that are missing in the local clone, in as few requests as possible.
-    pub(crate) async fn fetch(
+    /// Reads the contents of files. Those that are missing in the clone are fetched together.
+    pub(crate) async fn read_files(
         &mut self,
-        forge: &Forge,
+        content: &Content,
         paths: &[String],
-        local: Local<'_>,
     ) -> Result<(), Error> {
         let mut missing = Vec::new();
         for id in paths
@@ -119,15 +124,11 @@ impl Base {
             .filter(|e| e.is_file())
             .map(|e| &e.id)
         {
-            if self.contents.contains_key(id) || missing.contains(id) {
-                continue;
-            }
-            match local(id).filter(|content| blob_id(content, id) == *id) {
-                Some(content) => drop(self.contents.insert(id.clone(), content)),
-                None => missing.push(id.clone()),
+            if !self.contents.contains_key(id) && !missing.contains(id) {
+                missing.push(id.clone());
             }
         }
-        let contents = forge.blobs(&missing).await?;
+        let contents = content.blobs(&missing).await?;
         self.contents.extend(missing.into_iter().zip(contents));
         Ok(())
     }
@@ -146,14 +147,14 @@ impl Base {
     /// base has no such file.
     pub(crate) async fn configuration(
         &self,
-        forge: &Forge,
+        content: &Content,
         set: &SetPath,
     ) -> Result<Option<Result<Config, String>>, Error> {
         let path = set.to_string();
         let Some(entry) = self.tree.entries.get(&path).filter(|entry| entry.is_file()) else {
             return Ok(None);
         };
-        let mut contents = forge.blobs(std::slice::from_ref(&entry.id)).await?;
+        let mut contents = content.blobs(std::slice::from_ref(&entry.id)).await?;
         let content = contents.pop().unwrap_or_default();
         // Parsing reads no file below the root.
         let root = set.directory();
@@ -236,21 +237,17 @@ pub(super) fn below(prefix: &str, path: &str) -> Option<RelPath> {
 /// The files that the branch and its base have changed differently since their merge base. A text merge
 /// may succeed for some of them, so a listed file is a likely conflict; an empty list means no conflict.
 pub(super) async fn changed_on_both_sides(
-    forge: &Forge,
+    content: &Content,
     pull: &Pull,
 ) -> Result<Vec<String>, Error> {
-    let Some(base) = forge.branch(&pull.base).await? else {
+    content.fetch(&[&pull.base, &pull.head], None).await?;
+    let Some(base) = content.head(&pull.base).await? else {
         return Ok(Vec::new());
     };
-    let ahead = forge
-        .compare(&pull.base, &base, &pull.head, false)
-        .await?
-        .related();
-    let Some(ahead) = ahead else {
+    let Some(ahead) = content.compare(&base, &pull.head).await?.related() else {
         return Ok(Vec::new());
     };
-    let origin = Head::of_commit(&ahead.merge_base);
-    let (origin, base) = (forge.tree(&origin).await?, forge.tree(&base).await?);
+    let (origin, base) = (content.tree(&ahead.merge_base)?, content.tree(&base)?);
     let both = ahead.changed.into_iter().filter(|(path, theirs)| {
         let now = base.entries.get(path).map(|entry| &entry.id);
         now != origin.entries.get(path).map(|entry| &entry.id) && now != theirs.as_ref()
@@ -261,8 +258,6 @@ pub(super) async fn changed_on_both_sides(
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use serde_json::json;
 
     use super::*;
     use crate::{
@@ -298,7 +293,6 @@ mod tests {
         let repo = Repo {
             full_name: "acme/flows".to_owned(),
             default_branch: "main".to_owned(),
-            node: String::new(),
             push: Push::Unknown,
             scopes: None,
             public: true,
@@ -307,8 +301,8 @@ mod tests {
         Base {
             repo,
             branch: "main".to_owned(),
-            head: Head::of_commit("m0"),
-            tree: commits.trees["m0"].clone(),
+            head: String::new(),
+            tree: Rc::new(commits.tree("m0")),
             contents: HashMap::new(),
             surveyed: None,
         }
@@ -331,14 +325,14 @@ mod tests {
     #[tokio::test]
     async fn content_is_fetched_once_and_only_for_files() {
         let commits = commits();
-        let client = commits.serve();
+        let repository = commits.serve().await;
         let mut base = base(&commits);
         let paths = ["a.yml", "dir/copy.yml", "other-link.yml", "absent.yml"];
-        base.fetch(&client.forge, &paths.map(str::to_owned), &mut |_| None)
+        base.read_files(&repository.content, &paths.map(str::to_owned))
             .await
             .unwrap();
-        let requested = client.blobs.lock().unwrap().clone();
-        assert_eq!(requested, [blob_id(b"x", "")]);
+        let read: Vec<_> = base.contents.keys().cloned().collect();
+        assert_eq!(read, [blob_id(b"x", "")]);
         assert_eq!(base.content("a.yml"), Some(&b"x"[..]));
         assert_eq!(base.content("dir/copy.yml"), Some(&b"x"[..]));
         for none in ["link.yml", "submodule.yml", "notes.txt", "absent.yml"] {
@@ -366,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn equal_or_one_sided_changes_do_not_conflict() {
-        let mut commits = Commits::default()
+        let commits = Commits::default()
             .with(
                 "m0",
                 &[
@@ -384,15 +378,11 @@ mod tests {
             .with(
                 "c1",
                 &[("a", "3"), ("both", "2"), ("base", "1"), ("ours", "2")],
-            );
-        for (branch, head) in [("main", "b1"), ("auto/promote", "c1")] {
-            commits.branches.insert(branch.to_owned(), head.to_owned());
-        }
-        commits.comparison = json!({
-            "total_commits": 1,
-            "commits": [{"sha": "c1", "commit": {"message": ""}, "parents": [{"sha": "m0"}]}],
-        });
-        let pull = Pull {
+            )
+            .with_parent("b1", "m0")
+            .with_parent("c1", "m0");
+        let repository = commits.serve().await;
+        let pull = |base: &str| Pull {
             number: 1,
             url: String::new(),
             node: String::new(),
@@ -400,20 +390,19 @@ mod tests {
             body: String::new(),
             state: PullState::Open,
             readiness: Readiness::Ready,
-            head: "auto/promote".to_owned(),
-            head_commit: "c1".to_owned(),
+            head: "c1".to_owned(),
+            head_commit: String::new(),
             own: true,
-            base: "main".to_owned(),
+            base: base.to_owned(),
             base_commit: String::new(),
             labels: Vec::new(),
             mergeable: Mergeable::Conflict,
             head_exists: true,
         };
-        let changed = changed_on_both_sides(&commits.serve().forge, &pull).await;
+        let changed = changed_on_both_sides(&repository.content, &pull("b1")).await;
         assert_eq!(changed.unwrap(), ["a"]);
         // A base that has not moved conflicts with nothing.
-        commits.branches.insert("main".to_owned(), "m0".to_owned());
-        let changed = changed_on_both_sides(&commits.serve().forge, &pull).await;
+        let changed = changed_on_both_sides(&repository.content, &pull("m0")).await;
         assert_eq!(changed.unwrap(), [] as [&str; 0]);
     }
 }

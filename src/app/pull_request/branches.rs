@@ -3,15 +3,16 @@
 //! Two branches have one pull request, which is found by the branches. Its text is written once;
 //! later edits by people remain.
 
-use super::{Marker, MarkerKind, close_with, merging};
+use super::{Marker, MarkerKind, close_with, content::ForgeRepository, merging};
 pub(crate) use crate::app::pull_request::head::BranchPair;
 use crate::{
     base::error::{Class, Error},
     config::{Forge as Configured, SetPath},
     forge::{
-        Comparison, CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull,
-        PlannedWrites, Pull, Pulls, Readiness, read_gates, worst_state,
+        CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull, PlannedWrites, Pull,
+        Pulls, Readiness, read_gates, worst_state,
     },
+    git::Comparison,
 };
 
 /// How often an attempt to open the pull request is repeated.
@@ -105,14 +106,16 @@ pub(crate) async fn unconfigured_branch(
 
 /// Lists the commits that are missing on the target branch.
 pub(crate) async fn compare(
-    forge: &Forge,
+    repository: &ForgeRepository,
     between: BranchPair<'_>,
     configured: &Configured,
 ) -> Result<Compared, Error> {
-    let Some(to) = forge.branch(between.to).await? else {
+    let ForgeRepository { forge, content } = repository;
+    content.fetch(&[between.to, between.from], None).await?;
+    let Some(to) = content.head(between.to).await? else {
         return Ok(Compared::NoBranch(between.to.to_owned()));
     };
-    let ahead = match forge.compare(between.to, &to, between.from, false).await? {
+    let ahead = match content.compare(&to, between.from).await? {
         Comparison::Absent => return Ok(Compared::NoBranch(between.from.to_owned())),
         Comparison::Unrelated(_) => {
             let what = format!(

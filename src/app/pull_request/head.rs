@@ -14,10 +14,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    rc::Rc,
 };
 
 use super::{
     base::{Base, below, files_of, snapshot},
+    content::Content,
     origin,
 };
 use crate::{
@@ -32,10 +34,8 @@ use crate::{
         pins,
         plan::{self, Plan, PlanError},
     },
-    forge::{
-        AheadCommits, Comparison, Forge, Head, Pull, PullState, Pulls, Tree, TreeEntry, blob_id,
-    },
-    git::ObjectId,
+    forge::{Forge, Pull, PullState, Pulls},
+    git::{AheadCommits, Comparison, ObjectId, Tree, TreeEntry, blob_id},
     oci::Revision,
 };
 
@@ -92,7 +92,11 @@ pub(crate) fn refused(pull: &Pull, reason: impl Into<String>) -> Error {
 
 impl Permission<'_> {
     /// Fetches the head of a pull request and verifies it.
-    pub(super) async fn verify(&self, forge: &Forge, pull: &Pull) -> Result<HeadVerdict, Error> {
+    pub(super) async fn verify(
+        &self,
+        content: &Content,
+        pull: &Pull,
+    ) -> Result<HeadVerdict, Error> {
         let (branch, base) = match self {
             Self::Set(set) => (set.branch, set.base.branch.as_str()),
             Self::Branches(pair) => (pair.from, pair.to),
@@ -101,11 +105,11 @@ impl Permission<'_> {
             return Ok(HeadVerdict::Refused(refused(pull, reason)));
         }
         match self {
-            Self::Set(set) => set.verify(forge, pull).await,
+            Self::Set(set) => set.verify(content, pull).await,
             Self::Branches(pair) => {
-                let head = forge.branch(pair.from).await?;
+                let head = content.listed(pair.from).await?;
                 Ok(match head {
-                    Some(head) if head.commit == pull.head_commit => HeadVerdict::Verified,
+                    Some(head) if head.to_string() == pull.head_commit => HeadVerdict::Verified,
                     _ => HeadVerdict::Lagging,
                 })
             }
@@ -129,14 +133,12 @@ pub(crate) fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<St
 }
 
 impl ApprovedSet<'_> {
-    async fn verify(&self, forge: &Forge, pull: &Pull) -> Result<HeadVerdict, Error> {
-        let Some(base) = forge.branch(&pull.base).await? else {
+    async fn verify(&self, content: &Content, pull: &Pull) -> Result<HeadVerdict, Error> {
+        content.fetch(&[&pull.base, &pull.head], None).await?;
+        let Some(base) = content.head(&pull.base).await? else {
             return Ok(HeadVerdict::Lagging);
         };
-        let compared = forge
-            .compare(&pull.base, &base, &pull.head, pull.head_exists)
-            .await?;
-        let ahead = match compared {
+        let ahead = match content.compare(&base, &pull.head).await? {
             Comparison::Absent => return Ok(HeadVerdict::Lagging),
             Comparison::Unrelated(head) => {
                 let reason = format!("commit {head} has no commit in common with {}", pull.base);
@@ -147,9 +149,9 @@ impl ApprovedSet<'_> {
         if ahead.head != pull.head_commit {
             return Ok(HeadVerdict::Lagging);
         }
-        let mut reason = self.altered_commit(forge, &ahead).await?;
+        let mut reason = self.altered_commit(content, &ahead).await?;
         if reason.is_none() {
-            let sides = Sides::read(self, forge, &base, &ahead).await?;
+            let sides = Sides::read(self, content, &base, &ahead).await?;
             self.same_configuration(&sides.base)?;
             reason = sides.altered(self)?;
         }
@@ -166,14 +168,14 @@ impl ApprovedSet<'_> {
     /// change that a later commit undoes on the branch may have an effect on the base.
     async fn altered_commit(
         &self,
-        forge: &Forge,
+        content: &Content,
         ahead: &AheadCommits,
     ) -> Result<Option<String>, Error> {
         if ahead.commits.len() < 2 {
             return Ok(None);
         }
         let only_pins = plan::pin_only_filter(self.config, self.prefix);
-        let foreign = origin::foreign(forge, ahead, &|_, _| false, &only_pins).await?;
+        let foreign = origin::foreign(content, ahead, &|_, _| false, &only_pins).await?;
         Ok(foreign.map(|foreign| foreign.describe()))
     }
 
@@ -190,26 +192,22 @@ impl ApprovedSet<'_> {
 
 /// The files of a head, of its merge base, and of the base's head.
 struct Sides {
-    origin: Tree,
-    base: Tree,
-    head: Tree,
+    origin: Rc<Tree>,
+    base: Rc<Tree>,
+    head: Rc<Tree>,
     contents: HashMap<String, Vec<u8>>,
 }
 
 impl Sides {
     async fn read(
         set: &ApprovedSet<'_>,
-        forge: &Forge,
-        base: &Head,
+        content: &Content,
+        base: &str,
         ahead: &AheadCommits,
     ) -> Result<Self, Error> {
-        let head = forge.tree(&Head::of_commit(&ahead.head)).await?;
-        let origin = forge.tree(&Head::of_commit(&ahead.merge_base)).await?;
-        let base = if base.commit == ahead.merge_base {
-            origin.clone()
-        } else {
-            forge.tree(base).await?
-        };
+        let [head, origin, base] =
+            [&*ahead.head, &*ahead.merge_base, base].map(|id| content.tree(id));
+        let (head, origin, base) = (head?, origin?, base?);
         let scanned = |path: &RelPath| Snapshot::lists(&set.config.scanned, path);
         let mut contents = HashMap::new();
         let mut missing = BTreeSet::new();
@@ -222,7 +220,7 @@ impl Sides {
             }
         }
         let missing: Vec<String> = missing.into_iter().collect();
-        let fetched = forge.blobs(&missing).await?;
+        let fetched = content.blobs(&missing).await?;
         contents.extend(missing.into_iter().zip(fetched));
         Ok(Self {
             origin,

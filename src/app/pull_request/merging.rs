@@ -17,17 +17,19 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{OnlyPins, Permission, close_with, comment, head::HeadVerdict, origin};
+use super::{
+    OnlyPins, Permission, close_with, comment, content::ForgeRepository, head::HeadVerdict, origin,
+};
 use crate::{
     base::{
         error::{Class, Error},
         untrusted::plain,
     },
     forge::{
-        Ability, Comparison, Forge, Gate, GateState, Merge, PlannedWrites, Pull, PullState,
-        Readiness, Repo, RunMark, judge, read_gates,
+        Ability, Forge, Gate, GateState, Merge, PlannedWrites, Pull, PullState, Readiness, Repo,
+        RunMark, judge, read_gates,
     },
-    git::check_branch,
+    git::{Comparison, check_branch},
     oci::Digest,
 };
 
@@ -153,12 +155,13 @@ pub(crate) enum MergeAttempt {
 /// Verifies the head of a pull request and schedules its merge at that head; cancels a scheduled
 /// merge if the head must not be merged.
 pub(crate) async fn schedule(
-    forge: &Forge,
+    repository: &ForgeRepository,
     pull: &Pull,
     gates: &[String],
     permission: &Permission<'_>,
 ) -> Result<MergeAttempt, Error> {
-    match permission.verify(forge, pull).await? {
+    let forge = &repository.forge;
+    match permission.verify(&repository.content, pull).await? {
         HeadVerdict::Lagging => Ok(MergeAttempt::Lagging),
         HeadVerdict::Refused(error) => Ok(MergeAttempt::Refused(
             disable_auto_merge(forge, pull, error).await,
@@ -172,11 +175,12 @@ pub(crate) async fn schedule(
 /// The error of a pull request that must not be merged at its head; a merge that was scheduled for it
 /// is canceled.
 pub(crate) async fn refusal(
-    forge: &Forge,
+    repository: &ForgeRepository,
     pull: &Pull,
     permission: &Permission<'_>,
 ) -> Result<Option<Error>, Error> {
-    match permission.verify(forge, pull).await? {
+    let forge = &repository.forge;
+    match permission.verify(&repository.content, pull).await? {
         HeadVerdict::Refused(error) => Ok(Some(disable_auto_merge(forge, pull, error).await)),
         HeadVerdict::Verified | HeadVerdict::Lagging => Ok(None),
     }
@@ -201,11 +205,12 @@ pub(crate) async fn disable_auto_merge(forge: &Forge, pull: &Pull, error: Error)
 /// Like [`schedule`], for a pull request that was just opened or changed: repeats the attempt while the
 /// branch is not visible everywhere.
 pub(crate) async fn schedule_new(
-    forge: &Forge,
+    repository: &ForgeRepository,
     number: u64,
     gates: &[String],
     permission: &Permission<'_>,
 ) -> Result<MergeAttempt, Error> {
+    let forge = &repository.forge;
     for round in 1..=ROUNDS {
         let pull = forge
             .pull(number)
@@ -214,7 +219,7 @@ pub(crate) async fn schedule_new(
         let Some(pull) = pull else {
             return Ok(MergeAttempt::Lagging);
         };
-        match schedule(forge, &pull, gates, permission).await? {
+        match schedule(repository, &pull, gates, permission).await? {
             MergeAttempt::Lagging => forge.back_off(round).await,
             attempt => return Ok(attempt),
         }
@@ -334,17 +339,15 @@ const NOTE: &str = "<!-- repin/1 closed-with-fleet -->";
 
 /// Fails if the pull request's branch contains a foreign commit.
 pub(crate) async fn permits(
-    forge: &Forge,
+    repository: &ForgeRepository,
     pull: &Pull,
     only_pins: OnlyPins<'_>,
 ) -> Result<(), Error> {
+    let content = &repository.content;
     let what = format!("pull request #{} ({})", pull.number, pull.url);
-    let base = forge.branch(&pull.base).await?;
-    let compared = match &base {
-        Some(base) => {
-            let exists = pull.head_exists;
-            forge.compare(&pull.base, base, &pull.head, exists).await?
-        }
+    content.fetch(&[&pull.base, &pull.head], None).await?;
+    let compared = match content.head(&pull.base).await? {
+        Some(base) => content.compare(&base, &pull.head).await?,
         None => Comparison::Absent,
     };
     match compared {
@@ -358,7 +361,7 @@ pub(crate) async fn permits(
             Err(Error::unavailable(what, reason))
         }
         Comparison::Related(ahead) => {
-            let foreign = origin::foreign(forge, &ahead, &|_, _| false, only_pins).await?;
+            let foreign = origin::foreign(content, &ahead, &|_, _| false, only_pins).await?;
             foreign.map_or(Ok(()), |foreign| Err(foreign.error(what)))
         }
     }
@@ -367,17 +370,18 @@ pub(crate) async fn permits(
 /// Closes the pull request with a comment, unless its branch contains a foreign commit; `None` if it
 /// is no longer open.
 pub(crate) async fn close(
-    forge: &Forge,
+    repository: &ForgeRepository,
     repo: &Repo,
     number: u64,
     only_pins: OnlyPins<'_>,
 ) -> Result<Option<Pull>, Error> {
+    let forge = &repository.forge;
     // Time may have passed since it was listed.
     let now = forge.pull(number).await?;
     let Some(pull) = now.filter(|pull| pull.state == PullState::Open) else {
         return Ok(None);
     };
-    permits(forge, &pull, only_pins).await?;
+    permits(repository, &pull, only_pins).await?;
     forge
         .check_permissions(repo, PlannedWrites { workflows: false })
         .await?;

@@ -2,20 +2,23 @@
 //! pull request is merged.
 //! [`reconcile`] brings a branch and its pull request to the planned state, `head` verifies a head
 //! before its merge, [`merging`] schedules or performs the merge, [`waiting`] polls until then, and
-//! [`branches`] does the same for two long-lived branches. All of them use [`Forge`] and support
-//! every forge. Images are checked in `checks`.
+//! [`branches`] does the same for two long-lived branches. All of them use [`Forge`] for pull requests and
+//! [`Content`] for files and commits. Images are checked in `checks`.
 
 mod base;
 pub(crate) mod branches;
+pub(crate) mod content;
 pub(crate) mod head;
 pub(crate) mod merging;
 mod origin;
+mod publishing;
 pub(crate) mod reconcile;
 #[cfg(test)]
 mod tests;
 pub(crate) mod waiting;
 
 pub(crate) use base::Base;
+pub(crate) use content::{Content, ContentPlace, ForgeRepository};
 pub(crate) use head::{ApprovedSet, Marker, MarkerKind, Permission, refused, wrong_branches};
 pub(crate) use origin::OnlyPins;
 

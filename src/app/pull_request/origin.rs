@@ -12,8 +12,10 @@ use crate::{
         error::{Class, Error},
         untrusted::{plain, short},
     },
-    forge::{AheadCommits, Commit, Forge, Head, Tree, TreeEntry},
+    git::{AheadCommit, AheadCommits, Tree, TreeEntry},
 };
+
+use super::content::Content;
 
 /// Decides whether two contents of the file at a path differ in pins of the set and in nothing else.
 pub(crate) type OnlyPins<'a> = &'a dyn Fn(&str, &[u8], &[u8]) -> bool;
@@ -30,7 +32,7 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
-    fn new(commit: &Commit, reason: impl Into<String>) -> Self {
+    fn new(commit: &AheadCommit, reason: impl Into<String>) -> Self {
         let subject = commit.message.lines().next().unwrap_or_default();
         Self {
             id: commit.id.clone(),
@@ -66,7 +68,7 @@ pub(super) fn unrelated(what: impl Into<String>, head: &str, base: &str) -> Erro
 /// The first foreign commit of a branch. `expected`: whether a blob has the planned content, so that it
 /// need not be read.
 pub(super) async fn foreign(
-    forge: &Forge,
+    content: &Content,
     ahead: &AheadCommits,
     expected: &dyn Fn(&str, &str) -> bool,
     only_pins: OnlyPins<'_>,
@@ -96,23 +98,23 @@ pub(super) async fn foreign(
         return Ok(None);
     }
     let mut reader = CommitReader {
-        forge,
+        content,
         only_pins,
         blobs: HashMap::new(),
     };
     for (commit, parents) in steps {
-        let tree = reader.tree(&commit.id).await?;
+        let tree = content.tree(&commit.id)?;
         let reason = if let [first, second] = parents.as_slice() {
             let (ours, base) = if listed.contains(first) {
                 (first, second)
             } else {
                 (second, first)
             };
-            let origin = reader.tree(&origin(ahead, ours)).await?;
-            let (ours, base) = (reader.tree(ours).await?, reader.tree(base).await?);
+            let origin = content.tree(&origin(ahead, ours))?;
+            let (ours, base) = (content.tree(ours)?, content.tree(base)?);
             reader.merge(&origin, &ours, &base, &tree).await?
         } else {
-            let parent = reader.tree(parents[0]).await?;
+            let parent = content.tree(parents[0])?;
             reader.change(&parent, &tree).await?
         };
         if let Some(reason) = reason {
@@ -145,18 +147,14 @@ fn origin(ahead: &AheadCommits, from: &str) -> String {
     ahead.merge_base.clone()
 }
 
-/// Trees and contents of commits.
+/// The contents of commits.
 struct CommitReader<'a> {
-    forge: &'a Forge,
+    content: &'a Content,
     only_pins: OnlyPins<'a>,
     blobs: HashMap<String, Vec<u8>>,
 }
 
 impl CommitReader<'_> {
-    async fn tree(&self, commit: &str) -> Result<Tree, Error> {
-        self.forge.tree(&Head::of_commit(commit)).await
-    }
-
     /// The change of a commit that is not a pin.
     async fn change(&mut self, parent: &Tree, tree: &Tree) -> Result<Option<String>, Error> {
         for path in paths(&[parent, tree]) {
@@ -228,7 +226,7 @@ impl CommitReader<'_> {
             .cloned()
             .collect();
         let missing: Vec<String> = missing.into_iter().collect();
-        let contents = self.forge.blobs(&missing).await?;
+        let contents = self.content.blobs(&missing).await?;
         self.blobs.extend(missing.into_iter().zip(contents));
         Ok(())
     }

@@ -7,19 +7,25 @@
 pub(crate) mod own;
 
 use async_trait::async_trait;
-pub(crate) use own::{Closing, closing, is_moving};
-use own::{ExpectedBase, OwnPullRequest, PullsBefore};
+pub(crate) use own::{Closing, closing};
+use own::{OwnPullRequest, PullsBefore};
 use tokio::sync::OnceCell;
 
-use super::{Base, Marker, OnlyPins, merging, origin};
+use super::{
+    Base, Marker, OnlyPins,
+    content::{Content, ForgeRepository, PushOutcome},
+    merging, origin,
+    publishing::CommitOnBase,
+};
 use crate::{
     base::{error::Error, text::words},
     config::SetPath,
     core::plan::FileChange,
     forge::{
-        AheadCommits, BranchState, Comparison, CreateOutcome, Edit, Forge, Head, LabelOutcome,
-        NewCommit, NewFile, NewPull, PlannedWrites, PublishOutcome, Pull, Pulls, Readiness,
+        CreateOutcome, Edit, Forge, LabelOutcome, NewPull, PlannedWrites, Pull, Pulls, Readiness,
+        is_workflow,
     },
+    git::{AheadCommits, Comparison, NewFile},
 };
 
 /// The rounds after which a run gives up on concurrent changes.
@@ -118,7 +124,9 @@ words! {
 
 /// Reconciles one branch and its pull request with the plan.
 struct Reconcile<'a> {
+    repository: &'a ForgeRepository,
     forge: &'a Forge,
+    content: &'a Content,
     base: &'a Base,
     proposal: &'a Proposal<'a>,
     files: Vec<NewFile>,
@@ -126,8 +134,8 @@ struct Reconcile<'a> {
     /// Whether a visible change may have been made.
     may_have_changed: bool,
     change: PullRequestAction,
-    /// The state of the branch when the forge last refused to write it.
-    refused: Option<BranchState>,
+    /// The head of the branch when the forge last refused to write it.
+    refused: Option<Option<String>>,
 }
 
 /// The result of a step.
@@ -142,13 +150,15 @@ enum Step {
 
 /// Reconciles the branch and the pull request with the proposal.
 pub(crate) async fn open(
-    forge: &Forge,
+    repository: &ForgeRepository,
     base: &Base,
     proposal: &Proposal<'_>,
 ) -> Result<Outcome, Error> {
     let files = base.files(proposal.prefix, proposal.changes)?;
     let mut work = Reconcile {
-        forge,
+        repository,
+        forge: &repository.forge,
+        content: &repository.content,
         base,
         proposal,
         files,
@@ -175,14 +185,9 @@ impl Reconcile<'_> {
                     });
                 }
                 Step::Again(reason) => last_reason = reason,
-                Step::Settled(pull) if self.stays_open(&pull).await? => {
-                    let pull = self.remove_notice(pull).await?;
+                Step::Settled(pull) => {
                     let result = self.finish(*pull, before).await;
                     return Ok(Outcome::Reconciled(Box::new(result)));
-                }
-                Step::Settled(_) => {
-                    "the forge closed it while its branch was being recreated"
-                        .clone_into(&mut last_reason);
                 }
             }
             self.forge.back_off(round).await;
@@ -193,13 +198,6 @@ impl Reconcile<'_> {
             "the pull request differs from the plan after {ROUNDS} attempts: {last_reason}"
         );
         Err(Error::unavailable(what, reason))
-    }
-
-    /// Whether the forge does not close the pull request with a delay, because this run or an earlier one
-    /// deleted its branch.
-    async fn stays_open(&self, pull: &Pull) -> Result<bool, Error> {
-        let interrupted = !self.may_have_changed && is_moving(pull);
-        self.forge.stays_open(pull, interrupted).await
     }
 
     /// Takes the remaining steps once the pull request exists. None of them closes it.
@@ -239,14 +237,8 @@ impl Reconcile<'_> {
     }
 
     async fn step(&mut self, open: &[Pull]) -> Result<Step, Error> {
-        let (forge, proposal) = (self.forge, self.proposal);
-        let exists = open
-            .iter()
-            .any(|pull| pull.own && pull.head == proposal.branch && pull.head_exists);
-        let ahead = match forge
-            .compare(&self.base.branch, &self.base.head, proposal.branch, exists)
-            .await?
-        {
+        let branch = self.proposal.branch;
+        let ahead = match self.content.compare(&self.base.head, branch).await? {
             Comparison::Absent => None,
             Comparison::Related(ahead) => Some(ahead),
             Comparison::Unrelated(head) => {
@@ -264,20 +256,12 @@ impl Reconcile<'_> {
             return match found {
                 OwnPullRequest::Open(pull) => Ok(Step::Settled(pull)),
                 OwnPullRequest::Closed(pull) => self.reopen(&pull).await,
-                OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create(None).await,
+                OwnPullRequest::Merged | OwnPullRequest::Nothing => self.create().await,
             };
         }
         self.permit().await?;
-        let old_state = match ahead {
-            None => BranchState::Absent,
-            Some(ahead) if ahead.commits.is_empty() => BranchState::Behind(ahead.head),
-            Some(ahead) => BranchState::Diverged(ahead.head),
-        };
+        let old_head = ahead.map(|ahead| ahead.head);
         let found = match found {
-            // The forge reopens it when the branch is recreated.
-            OwnPullRequest::Closed(pull) if forge.rebuilding_closes(&old_state).await? => {
-                OwnPullRequest::Open(pull)
-            }
             // GitHub cannot reopen a pull request after its branch moved. A new pull request has
             // the planned branch already.
             OwnPullRequest::Closed(closed) => match self.reopen(&closed).await? {
@@ -287,12 +271,10 @@ impl Reconcile<'_> {
             found => found,
         };
         let found = match found {
-            OwnPullRequest::Open(pull) => {
-                OwnPullRequest::Open(self.announce(*pull, &old_state).await?)
-            }
+            OwnPullRequest::Open(pull) => OwnPullRequest::Open(self.announce(*pull).await?),
             found => found,
         };
-        self.publish(&old_state, found, None).await
+        self.publish(old_head.as_deref(), found, false).await
     }
 
     fn branch_subject(&self) -> String {
@@ -310,7 +292,8 @@ impl Reconcile<'_> {
         // A listed path with the content of the base may have another mode.
         let expected =
             |path: &str, id: &str| files.iter().any(|file| file.path == path && file.new == id);
-        let found = origin::foreign(self.forge, ahead, &expected, self.proposal.only_pins).await?;
+        let found =
+            origin::foreign(self.content, ahead, &expected, self.proposal.only_pins).await?;
         let Some(foreign) = found else { return Ok(()) };
         let error = if self.is_of_top_set(ahead).await? {
             self.other_set_error(&SetPath::top())
@@ -336,19 +319,9 @@ impl Reconcile<'_> {
 
     /// Whether the branch can remain as it is: its merge gives the planned contents without a conflict.
     async fn is_usable(&self, ahead: &AheadCommits, found: &OwnPullRequest) -> Result<bool, Error> {
-        let fresh = ahead.merge_base == self.base.head.commit;
+        let fresh = ahead.merge_base == self.base.head;
         // A merged pull request is not reused: its branch restarts at the base's head.
         if matches!(found, OwnPullRequest::Merged) && !fresh {
-            return Ok(false);
-        }
-        // The forge closed it while its branch was recreated, and checks it only once.
-        if let OwnPullRequest::Closed(pull) = found
-            && own::is_moving(pull)
-            && self
-                .forge
-                .rebuilding_closes(&BranchState::Diverged(ahead.head.clone()))
-                .await?
-        {
             return Ok(false);
         }
         if !self.is_planned(ahead) {
@@ -374,7 +347,7 @@ impl Reconcile<'_> {
         found: &OwnPullRequest,
     ) -> Result<bool, Error> {
         // A change of one of these files on the base would be a conflict.
-        let origin = self.forge.tree(&Head::of_commit(&ahead.merge_base)).await?;
+        let origin = self.content.tree(&ahead.merge_base)?;
         let same = |file: &NewFile| {
             let entry = origin.entries.get(&file.path);
             entry.is_some_and(|entry| entry.id == file.old)
@@ -412,7 +385,7 @@ impl Reconcile<'_> {
     async fn permit(&self) -> Result<(), Error> {
         let check = || async {
             let mut files = self.files.iter();
-            let workflows = files.any(|file| crate::forge::is_workflow(&file.path));
+            let workflows = files.any(|file| is_workflow(&file.path));
             let writes = PlannedWrites { workflows };
             self.forge
                 .check_permissions(&self.base.repo, writes)
@@ -443,15 +416,10 @@ impl Reconcile<'_> {
 
     /// Updates the text before the branch: a run that is interrupted in between is repeated by the next
     /// one, which finds the old contents.
-    async fn announce(&mut self, pull: Pull, old_state: &BranchState) -> Result<Box<Pull>, Error> {
-        let body = if self.forge.rebuilding_closes(old_state).await? {
-            own::while_moving(self.proposal.body)
-        } else {
-            self.proposal.body.to_owned()
-        };
+    async fn announce(&mut self, pull: Pull) -> Result<Box<Pull>, Error> {
         let edit = Edit {
             title: Some((self.proposal.title, pull.readiness)),
-            body: Some(&body),
+            body: Some(self.proposal.body),
             transition: None,
         };
         let edited = self.forge.edit_pull(pull.number, &edit).await;
@@ -463,78 +431,57 @@ impl Reconcile<'_> {
         }))
     }
 
-    /// Creates the commit, the branch and, if it is missing, the pull request. `expected` is the
-    /// base of the survey if the state was not fetched since.
+    /// Creates the commit, the branch and, if it is missing, the pull request. `requires_signature`: whether the base is
+    /// known to require signed commits.
     async fn publish(
         &mut self,
-        old_state: &BranchState,
+        old_head: Option<&str>,
         found: OwnPullRequest,
-        expected: Option<&ExpectedBase>,
+        requires_signature: bool,
     ) -> Result<Step, Error> {
         let trailers = self.proposal.trailers.join("\n");
         let message = format!("{}\n\n{trailers}\n", self.proposal.title);
-        let carried = match &found {
-            OwnPullRequest::Open(pull) => Some(&**pull),
-            _ => None,
-        };
-        let commit = NewCommit {
+        let commit = CommitOnBase {
             repo: &self.base.repo,
-            parent: &self.base.head,
             base: &self.base.branch,
+            parent: &self.base.head,
+            branch: self.proposal.branch,
+            old: old_head,
             message: &message,
             files: &self.files,
-            pull: carried,
-            surveyed: expected.map(ExpectedBase::of_commit),
+            requires_signature,
         };
-        let published = self
-            .forge
-            .publish(&commit, self.proposal.branch, old_state)
-            .await;
-        // A branch that was deleted to be recreated is a change, even if its commit is refused.
-        self.may_have_changed |= self.forge.has_recreated(self.proposal.branch);
-        if let Err(error) = &published {
-            self.may_have_changed |= error.may_have_changed;
-        }
-        match published? {
-            PublishOutcome::BaseMoved => return Ok(Step::BaseMoved),
-            PublishOutcome::OnMovedBase => {
-                self.may_have_changed = true;
-                return Ok(Step::BaseMoved);
-            }
-            PublishOutcome::Raced(reason) => return Ok(Step::Again(reason)),
-            PublishOutcome::Unsure(reason) => {
+        match commit.publish(self.repository).await? {
+            PushOutcome::BaseMoved => return Ok(Step::BaseMoved),
+            PushOutcome::Raced(reason) => return Ok(Step::Again(reason)),
+            PushOutcome::Unsure(reason) => {
                 self.may_have_changed = true;
                 return Ok(Step::Again(reason));
             }
             // A refusal is a race only if the branch moved.
-            PublishOutcome::Refused(error) if self.refused.as_ref() == Some(old_state) => {
-                return Err(error);
-            }
-            PublishOutcome::Refused(error) => {
-                self.refused = Some(old_state.clone());
+            PushOutcome::Refused(error) => {
+                let old_head = old_head.map(str::to_owned);
+                if self.refused.as_ref() == Some(&old_head) {
+                    return Err(error);
+                }
+                self.refused = Some(old_head);
                 return Ok(Step::Again(error.message));
             }
-            PublishOutcome::Done(_) => self.may_have_changed = true,
+            PushOutcome::Done => self.may_have_changed = true,
         }
         match found {
             OwnPullRequest::Open(pull) => Ok(Step::Settled(pull)),
-            _ => self.create(expected).await,
+            _ => self.create().await,
         }
     }
 
     /// Opens the pull request. If it exists already, the next round finds it.
-    async fn create(&mut self, expected: Option<&ExpectedBase>) -> Result<Step, Error> {
+    async fn create(&mut self) -> Result<Step, Error> {
         self.permit().await?;
         let proposal = self.proposal;
-        // The forge may close it with a delay. Then only the notice shows that repin caused it.
-        let body = if self.forge.has_recreated(proposal.branch) {
-            own::while_moving(proposal.body)
-        } else {
-            proposal.body.to_owned()
-        };
         let new = NewPull {
             title: proposal.title,
-            body: &body,
+            body: proposal.body,
             head: proposal.branch,
             base: &self.base.branch,
             state: proposal.state,
@@ -550,13 +497,7 @@ impl Reconcile<'_> {
             self.change = PullRequestAction::Created;
         }
         Ok(match created {
-            CreateOutcome::New(pull) => {
-                // The base was read by a survey, and may have moved since.
-                if expected.is_some() && pull.base_commit != self.base.head.commit {
-                    return Ok(Step::BaseMoved);
-                }
-                Step::Settled(pull)
-            }
+            CreateOutcome::New(pull) => Step::Settled(pull),
             CreateOutcome::Unsure(reason)
             | CreateOutcome::Exists(reason)
             | CreateOutcome::NotYet(reason) => Step::Again(reason),

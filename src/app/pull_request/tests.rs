@@ -1,4 +1,4 @@
-//! A Gitea with a few commits on a loopback port, for unit tests.
+//! A repository with a few commits, for unit tests.
 
 mod closing;
 mod forge;
@@ -8,42 +8,34 @@ mod waiting;
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Write as _},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    fs::File,
+    io::Write as _,
+    process::{Command, Stdio},
     time::{Duration, SystemTime},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use super::content::{Content, ContentPlace};
+use crate::git::{Remote, Tree, TreeEntry, blob_id, tests::git};
 
-use crate::{
-    base::{http::Transport, untrusted::Secrets},
-    forge::{Forge, Kind, MergeMethod, Settings, Sign, Target, Token, Tree, TreeEntry, blob_id},
-};
-
-/// Commits by their ids, and branches with the commits that the base does not contain: a server that
-/// returns exactly these, since the simulated forges refuse what a real one would refuse.
+/// Commits by their names, with their files.
 #[derive(Default, Clone)]
 pub(super) struct Commits {
-    pub(super) trees: BTreeMap<String, Tree>,
-    contents: BTreeMap<String, String>,
-    /// The heads of branches.
-    pub(super) branches: BTreeMap<String, String>,
-    /// The response to every comparison.
-    pub(super) comparison: Value,
+    trees: BTreeMap<String, BTreeMap<String, (&'static str, String)>>,
+    parents: BTreeMap<String, String>,
 }
 
-/// A client of the server, and the ids of the blobs that it requested.
-pub(super) struct Client {
-    pub(super) forge: Forge,
-    pub(super) blobs: Arc<Mutex<Vec<String>>>,
+/// The content of a repository with these commits: each is the head of a branch with its name.
+pub(super) struct Repository {
+    pub(super) content: Content,
+    /// The ids of the commits.
+    pub(super) ids: BTreeMap<String, String>,
+    _server: tempfile::TempDir,
 }
 
 impl Commits {
     /// Adds a commit with these files, and with a symlink to a path that resembles a pin.
     pub(super) fn with(mut self, commit: &str, files: &[(&str, &str)]) -> Self {
-        self.trees.insert(commit.to_owned(), Tree::default());
+        self.trees.insert(commit.to_owned(), BTreeMap::new());
         self = self
             .with_file(commit, "link", "x@1")
             .with_mode(commit, "link", "120000");
@@ -54,83 +46,103 @@ impl Commits {
     }
 
     pub(super) fn with_file(mut self, commit: &str, path: &str, text: &str) -> Self {
-        let id = blob_id(text.as_bytes(), "");
-        self.contents.insert(id.clone(), text.to_owned());
-        let mode = "100644".to_owned();
         let tree = self.trees.get_mut(commit).unwrap();
-        tree.entries.insert(path.to_owned(), TreeEntry { mode, id });
+        tree.insert(path.to_owned(), ("100644", text.to_owned()));
         self
     }
 
-    pub(super) fn with_mode(mut self, commit: &str, path: &str, mode: &str) -> Self {
+    pub(super) fn with_mode(mut self, commit: &str, path: &str, mode: &'static str) -> Self {
         let tree = self.trees.get_mut(commit).unwrap();
-        mode.clone_into(&mut tree.entries.get_mut(path).unwrap().mode);
+        tree.get_mut(path).unwrap().0 = mode;
         self
     }
 
-    /// Starts a server with these commits.
-    pub(super) fn serve(&self) -> Client {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = Target {
-            kind: Kind::Gitea,
-            api: format!("http://{}", listener.local_addr().unwrap())
-                .parse()
-                .unwrap(),
-            owner: "acme".to_owned(),
-            name: "flows".to_owned(),
-        };
-        let blobs = Arc::<Mutex<Vec<String>>>::default();
-        let (commits, requested) = (self.clone(), Arc::clone(&blobs));
-        std::thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                commits.respond(&connection, &requested);
-            }
-        });
-        let timeout = Duration::from_secs(10);
-        let transport = Transport::new(None, |_| None, &Secrets::default(), timeout).unwrap();
-        let settings = Settings {
-            attempts: 1,
-            ..Settings::new(transport, SystemTime::now)
-        };
-        let token = Token::parse("token").unwrap();
-        let forge = Forge::new(&target, token, settings, MergeMethod::Auto, Sign::Auto).unwrap();
-        Client { forge, blobs }
+    /// Makes a commit the parent of another one.
+    pub(super) fn with_parent(mut self, commit: &str, parent: &str) -> Self {
+        self.parents.insert(commit.to_owned(), parent.to_owned());
+        self
     }
 
-    /// Responds to one request and closes the connection.
-    fn respond(&self, mut connection: &TcpStream, requested: &Mutex<Vec<String>>) {
-        let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
-        let Some(request) = lines.next() else { return };
-        let headers = lines.take_while(|line| !line.is_empty());
-        headers.for_each(drop);
-        let path = request.split([' ', '?']).nth(1).unwrap();
-        let body = match path.strip_prefix("/repos/acme/flows/").unwrap() {
-            path if path.starts_with("compare/") => self.comparison.clone(),
-            path => {
-                let (kind, id) = path.trim_start_matches("git/").split_once('/').unwrap();
-                match kind {
-                    "trees" => self.tree(id),
-                    "blobs" => {
-                        requested.lock().unwrap().push(id.to_owned());
-                        json!({"content": STANDARD.encode(&self.contents[id]), "encoding": "base64"})
-                    }
-                    _ => json!({"commit": {"id": self.branches[id]}}),
-                }
-            }
-        };
-        let body = body.to_string();
-        let length = body.len();
-        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n");
-        write!(connection, "{head}\r\n{body}").unwrap();
+    /// The files of a commit.
+    pub(super) fn tree(&self, commit: &str) -> Tree {
+        let mut tree = Tree::default();
+        for (path, (mode, text)) in &self.trees[commit] {
+            let (mode, id) = ((*mode).to_owned(), blob_id(text.as_bytes(), ""));
+            tree.entries.insert(path.clone(), TreeEntry { mode, id });
+        }
+        tree
     }
 
-    fn tree(&self, commit: &str) -> Value {
-        let entries = self.trees[commit].entries.iter();
-        let rows: Vec<Value> = entries
-            .map(|(path, entry)| {
-                json!({"path": path, "mode": entry.mode, "type": "blob", "sha": entry.id})
-            })
-            .collect();
-        json!({"sha": commit, "tree": rows})
+    /// Writes the commits into a repository and fetches all of them.
+    pub(super) async fn serve(&self) -> Repository {
+        let server = tempfile::tempdir().unwrap();
+        git(server.path(), &["init", "-q"]);
+        for key in ["allowFilter", "allowAnySHA1InWant"] {
+            git(
+                server.path(),
+                &["config", &format!("uploadpack.{key}"), "true"],
+            );
+        }
+        // A parent precedes its children.
+        let mut names: Vec<&String> = self.trees.keys().collect();
+        names.sort_by_key(|name| self.parents.contains_key(*name));
+        let script = server.path().join("script");
+        let mut file = File::create(&script).unwrap();
+        for name in &names {
+            file.write_all(&self.script(name)).unwrap();
+        }
+        let status = Command::new("git")
+            .args(["fast-import", "--quiet"])
+            .current_dir(server.path())
+            .stdin(Stdio::from(File::open(&script).unwrap()))
+            .status();
+        assert!(status.unwrap().success());
+        let mut ids = BTreeMap::new();
+        for name in &names {
+            let id = git(server.path(), &["rev-parse", &format!("refs/heads/{name}")]);
+            let id = String::from_utf8(id).unwrap().trim_end().to_owned();
+            ids.insert((*name).clone(), id);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let place = ContentPlace {
+            directory: directory.path().to_owned(),
+            clone: None,
+            remote: Remote {
+                url: format!("file://{}", server.path().display()),
+                login: None,
+            },
+            _temporary: Some(directory),
+        };
+        let content = Content::new(place, (1, Duration::ZERO), SystemTime::now);
+        let branches: Vec<_> = names.iter().map(|name| name.as_str()).collect();
+        content.fetch(&branches, None).await.unwrap();
+        Repository {
+            content,
+            ids,
+            _server: server,
+        }
+    }
+
+    /// The commands of git-fast-import for a commit.
+    fn script(&self, name: &str) -> Vec<u8> {
+        let mut text = format!(
+            "commit refs/heads/{name}\ncommitter a <a@b> 1 +0000\ndata {}\n{name}\n",
+            name.len()
+        );
+        if let Some(parent) = self.parents.get(name) {
+            text += &format!("from refs/heads/{parent}\ndeleteall\n");
+        }
+        for (path, (mode, content)) in &self.trees[name] {
+            if *mode == "160000" {
+                let id = blob_id(content.as_bytes(), "");
+                text += &format!("M 160000 {id} {path}\n");
+            } else {
+                text += &format!(
+                    "M {mode} inline {path}\ndata {}\n{content}\n",
+                    content.len()
+                );
+            }
+        }
+        text.into_bytes()
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     Permission, base,
+    content::ForgeRepository,
     merging::{self, MergeAttempt},
 };
 use crate::{
@@ -143,11 +144,11 @@ impl Waiting {
     /// Polls until a response arrives; an outcome ends the wait.
     pub(crate) async fn read(
         &mut self,
-        forge: &Forge,
+        repository: &ForgeRepository,
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
         loop {
-            if let Some(outcome) = self.poll_in_time(forge, watch).await? {
+            if let Some(outcome) = self.poll_in_time(repository, watch).await? {
                 return Ok(Some(outcome));
             }
             if self.pull.is_some() {
@@ -163,12 +164,12 @@ impl Waiting {
     /// Polls until it is merged or closed, or the time is over.
     pub(crate) async fn until_merged(
         &mut self,
-        forge: &Forge,
+        repository: &ForgeRepository,
         watch: &WaitTarget<'_>,
     ) -> Result<WaitOutcome, Error> {
         loop {
             if !mem::take(&mut self.unexamined)
-                && let Some(outcome) = self.poll_in_time(forge, watch).await?
+                && let Some(outcome) = self.poll_in_time(repository, watch).await?
             {
                 return Ok(outcome);
             }
@@ -176,7 +177,7 @@ impl Waiting {
                 self.report_unchecked(watch.report);
                 return Ok(decided);
             }
-            match self.is_stuck(forge, watch).await {
+            match self.is_stuck(repository, watch).await {
                 Ok(Some(waited)) => return Ok(waited),
                 Ok(None) => {}
                 // The next poll may succeed.
@@ -184,13 +185,13 @@ impl Waiting {
                 Err(error) => return Err(error),
             }
             self.report_behind(watch.report);
-            self.report_held(forge, watch.report).await;
-            match self.follow(forge, watch).await {
+            self.report_held(&repository.forge, watch.report).await;
+            match self.follow(repository, watch).await {
                 Next::Wait => {}
                 Next::Poll => continue,
                 Next::Stop(waited) => return Ok(waited),
             }
-            match self.schedule(forge, watch).await {
+            match self.schedule(repository, watch).await {
                 Next::Wait => {}
                 Next::Poll => continue,
                 Next::Stop(waited) => return Ok(waited),
@@ -204,12 +205,12 @@ impl Waiting {
     /// Polls once within the time limit; an outcome ends the wait.
     async fn poll_in_time(
         &mut self,
-        forge: &Forge,
+        repository: &ForgeRepository,
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
         let now = Instant::now();
         let end = *self.end.get_or_insert(now + watch.pace.limit);
-        let poll = self.poll(forge, watch.number);
+        let poll = self.poll(repository, watch.number);
         let Ok(exists) = tokio::time::timeout_at(end.max(now + POLL_TIMEOUT), poll).await else {
             return Ok(Some(self.late()));
         };
@@ -235,14 +236,17 @@ impl Waiting {
 
     /// Polls once; `false` if the pull request does not exist. A retryable error is stored for the
     /// timeout.
-    async fn poll(&mut self, forge: &Forge, number: u64) -> Result<bool, Error> {
+    async fn poll(&mut self, repository: &ForgeRepository, number: u64) -> Result<bool, Error> {
         self.trouble = None;
-        match forge.poll(number, self.etag.as_deref()).await {
+        match repository.forge.poll(number, self.etag.as_deref()).await {
             Ok(Poll::Changed(pull, etag)) => (self.pull, self.etag) = (Some(pull), etag),
             Ok(Poll::Unchanged) => {}
             Ok(Poll::Absent) if self.pull.is_none() => return Ok(false),
             Ok(Poll::Absent) => {
-                let what = format!("{}: reading pull request #{number}", forge.name());
+                let what = format!(
+                    "{}: reading pull request #{number}",
+                    repository.forge.name()
+                );
                 self.trouble = Some(Error::unavailable(what, "it no longer exists"));
             }
             Err(error) if matches!(error.class, Class::Unavailable | Class::Limited) => {
@@ -291,15 +295,15 @@ impl Waiting {
     /// The outcome if the pull request cannot be merged.
     async fn is_stuck(
         &mut self,
-        forge: &Forge,
+        repository: &ForgeRepository,
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
-        let Some((pull, stuck)) = self.stuck(forge, watch.pace.unclear).await? else {
+        let Some((pull, stuck)) = self.stuck(repository, watch.pace.unclear).await? else {
             return Ok(None);
         };
         // A person may resolve the conflict later, and a scheduled merge would then merge the head
         // that caused it. If the head is unknown, a stated conflict is examined at once.
-        let refusal = refusal(forge, &pull, watch).await;
+        let refusal = refusal(repository, &pull, watch).await;
         if pull.mergeable == Mergeable::Conflict {
             self.unclear = None;
         }
@@ -313,7 +317,7 @@ impl Waiting {
     /// not mergeable for the duration `unclear`.
     async fn stuck(
         &mut self,
-        forge: &Forge,
+        repository: &ForgeRepository,
         unclear: Duration,
     ) -> Result<Option<(Box<Pull>, MergeObstacle)>, Error> {
         let Some(pull) = self.pull.clone() else {
@@ -336,7 +340,7 @@ impl Waiting {
             self.unclear = unclear;
             return Ok(None);
         }
-        let files = base::changed_on_both_sides(forge, &pull).await?;
+        let files = base::changed_on_both_sides(&repository.content, &pull).await?;
         self.unclear = unclear;
         // A stated conflict may be that of an earlier head.
         if files.is_empty() && !is_over {
@@ -397,15 +401,17 @@ impl Waiting {
     }
 
     /// Follows the pull request through the merge queue of its base, if there is one.
-    async fn follow(&mut self, forge: &Forge, watch: &WaitTarget<'_>) -> Next {
+    async fn follow(&mut self, repository: &ForgeRepository, watch: &WaitTarget<'_>) -> Next {
         let Some(pull) = self.pull.clone().filter(|_| !self.unqueued) else {
             return Next::Wait;
         };
-        match forge.queue(&pull).await {
+        match repository.forge.queue(&pull).await {
             Ok(Queue::Missing) => self.unqueued = true,
             Ok(Queue::Outside) => {}
             Ok(Queue::Waiting(position, state)) => self.report(watch, in_queue(position, &state)),
-            Ok(Queue::Removed(reason)) => return self.removed(forge, pull, reason, watch).await,
+            Ok(Queue::Removed(reason)) => {
+                return self.removed(repository, pull, reason, watch).await;
+            }
             // Without permission to read the queue, the polls show the result.
             Err(error) => self.trouble = Some(error),
         }
@@ -416,17 +422,17 @@ impl Waiting {
     /// queue merged it.
     async fn removed(
         &mut self,
-        forge: &Forge,
+        repository: &ForgeRepository,
         pull: Box<Pull>,
         reason: Option<String>,
         watch: &WaitTarget<'_>,
     ) -> Next {
-        match forge.pull(pull.number).await {
+        match repository.forge.pull(pull.number).await {
             Ok(Some(now))
                 if now.state == PullState::Open && now.head_commit == pull.head_commit =>
             {
                 // Any push removes it from the queue.
-                match refusal(forge, &pull, watch).await {
+                match refusal(repository, &pull, watch).await {
                     Ok(Some(error)) => Next::Stop(WaitOutcome::Refused(error)),
                     Ok(None) => Next::Stop(WaitOutcome::Removed(pull, reason)),
                     Err(error) => {
@@ -455,7 +461,7 @@ impl Waiting {
     }
 
     /// Schedules the merge, unless it is scheduled at this head.
-    async fn schedule(&mut self, forge: &Forge, watch: &WaitTarget<'_>) -> Next {
+    async fn schedule(&mut self, repository: &ForgeRepository, watch: &WaitTarget<'_>) -> Next {
         let (Some(schedule), Some(pull)) = (watch.schedule, &self.pull) else {
             return Next::Wait;
         };
@@ -465,10 +471,10 @@ impl Waiting {
         }
         // The files of a commit never change, so a head is verified once.
         let attempt = if self.verified.as_ref() == Some(&pull.head_commit) {
-            let merge = merging::enable_auto_merge(forge, pull, schedule.gates).await;
+            let merge = merging::enable_auto_merge(&repository.forge, pull, schedule.gates).await;
             merge.map(MergeAttempt::Merge)
         } else {
-            merging::schedule(forge, pull, schedule.gates, &schedule.permission).await
+            merging::schedule(repository, pull, schedule.gates, &schedule.permission).await
         };
         if let Ok(MergeAttempt::Merge(merge)) = &attempt {
             self.verified = Some(pull.head_commit.clone());
@@ -503,12 +509,12 @@ impl Waiting {
 
 /// The error of a pull request that must not be merged, if merges are scheduled.
 async fn refusal(
-    forge: &Forge,
+    repository: &ForgeRepository,
     pull: &Pull,
     watch: &WaitTarget<'_>,
 ) -> Result<Option<Error>, Error> {
     match watch.schedule {
-        Some(schedule) => merging::refusal(forge, pull, &schedule.permission).await,
+        Some(schedule) => merging::refusal(repository, pull, &schedule.permission).await,
         None => Ok(None),
     }
 }

@@ -113,7 +113,7 @@ pub(crate) fn candidate(
     if marker.kind == MarkerKind::Branch {
         return branches_of(pull, config, forge, services);
     }
-    let site = BranchSite::open(config, services)?.granted()?;
+    let site = BranchSite::open(config, Some(&pull.head), services)?.granted()?;
     let mut named = site.config.clone();
     named.former.extend(site.history(services).former_sets());
     let Some(pull_of_set) = head::identify(pull.clone(), &named) else {
@@ -221,7 +221,7 @@ fn belongs_to_other_set(
         sets = paths.filter_map(|path| SetPath::new(path).ok()).collect();
     }
     for set in sets {
-        let work = head.base.configuration(&head.forge, &set);
+        let work = head.base.configuration(&head.repository.content, &set);
         let mut config = match services.wait(work, "reading the configuration of another set")? {
             Some(Ok(config)) => config,
             Some(Err(_)) => return Ok(true),

@@ -64,7 +64,7 @@ impl Hosted {
         let repository = self.forge.repository().await?;
         let name = repository.default_branch;
         let head = self.forge.branch(&name).await?;
-        head.map(|head| head.commit).ok_or_else(|| {
+        head.ok_or_else(|| {
             let subject = format!("the source {}", repository.full_name);
             let reason = format!("its default branch {} does not exist", plain(&name));
             Error::unavailable(subject, reason)

@@ -31,10 +31,9 @@ use crate::{
         pins::{self, FoundPins, MAX_PINNED_FILE},
         plan::{FileChange, Plan},
     },
-    forge::blob_id,
     git::{
         BeforeCommit, Branch, BranchSources, CommitObstacle, CommitPlan, Committed, Git, GitError,
-        ObjectId, TreeFile,
+        ObjectId, TreeFile, blob_id,
     },
     oci::Revision,
 };

@@ -4,8 +4,12 @@ use std::ffi::OsStr;
 
 use reqwest::Url;
 
-use super::{Environment, Services};
+use super::{
+    Environment, Services,
+    repositories::{mirror_directory, temporary_directory},
+};
 use crate::{
+    app::pull_request::{Content, ContentPlace, ForgeRepository},
     base::{
         error::{Class, Code, Error, Errors, usage},
         http::{RequestPacer, address::host_of},
@@ -62,18 +66,59 @@ pub(crate) fn connect(
     git: Option<&Git>,
     services: &Services,
 ) -> Result<Access<Forge>, Errors> {
-    Ok(match connect_with_git(config, git, services)? {
-        Access::Granted((forge, _)) => Access::Granted(forge),
+    Ok(match credential(config, git, services)? {
+        Access::Granted((target, credential)) => {
+            let configured = config.forge_or_default();
+            Access::Granted(open(&target, credential.token, &configured, services)?)
+        }
         Access::NoToken(reason) => Access::NoToken(reason),
     })
 }
 
-/// Selects the configured forge, and its repository for git with the same token.
-pub(super) fn connect_with_git(
+/// Selects the configured forge, with the content of its repository. Sends no request.
+pub(crate) fn connect_repository(
     config: &Config,
     git: Option<&Git>,
     services: &Services,
-) -> Result<Access<(Forge, Remote)>, Errors> {
+) -> Result<Access<ForgeRepository>, Errors> {
+    Ok(match credential(config, git, services)? {
+        Access::Granted((target, credential)) => {
+            let configured = config.forge_or_default();
+            let opened = open_repository(&target, credential.token, &configured, git, services);
+            Access::Granted(opened?)
+        }
+        Access::NoToken(reason) => Access::NoToken(reason),
+    })
+}
+
+/// Creates a client of a repository, which has the same content as the clone `git` or is unrelated to it. Sends no
+/// request.
+pub(crate) fn open_repository(
+    target: &Target,
+    token: Token,
+    configured: &Configured,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<ForgeRepository, Errors> {
+    let remote = remote(target, &token)?;
+    let forge = open(target, token, configured, services)?;
+    let (directory, temporary) = mirror_directory(git, services)?;
+    let place = ContentPlace {
+        directory,
+        clone: git.cloned(),
+        remote,
+        _temporary: temporary,
+    };
+    let content = Content::new(place, forge.attempts(), services.environment.clock);
+    Ok(ForgeRepository { forge, content })
+}
+
+/// The configured forge, and the token for it.
+fn credential(
+    config: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<Access<(Target, Credential)>, Errors> {
     let Some(configured) = &config.forge else {
         let problem = Error::input(Code::CONFIG, "the configuration has no `forge` block");
         return Err(Errors::from(problem.help(
@@ -82,18 +127,18 @@ pub(super) fn connect_with_git(
     };
     let target = target(configured, git)?;
     Ok(match token(&target.api, git, &services.environment)? {
-        Access::Granted(credential) => {
-            let url = target.git_url();
-            let login = credential
-                .token
-                .git_login(&url)
-                .map_err(|reason| usage(format!("{url}: {reason}")))?;
-            let remote = Remote { url, login };
-            let forge = open(&target, credential.token, configured, services)?;
-            Access::Granted((forge, remote))
-        }
+        Access::Granted(credential) => Access::Granted((target, credential)),
         Access::NoToken(reason) => Access::NoToken(reason),
     })
+}
+
+/// The repository for git, with the token of the forge.
+fn remote(target: &Target, token: &Token) -> Result<Remote, Errors> {
+    let url = target.git_url();
+    let login = token
+        .git_login(&url)
+        .map_err(|reason| usage(format!("{url}: {reason}")))?;
+    Ok(Remote { url, login })
 }
 
 /// The address of the configured forge and its repository.
@@ -186,7 +231,8 @@ impl FleetForge {
         &self,
         name: &RepositoryName,
         configured: &Configured,
-    ) -> Result<Forge, Error> {
+        services: &Services,
+    ) -> Result<ForgeRepository, Errors> {
         let target = Target {
             kind: self.kind,
             api: self.api.clone(),
@@ -195,7 +241,17 @@ impl FleetForge {
         };
         let (token, settings) = (self.token.clone(), self.settings.clone());
         let (method, sign) = (configured.merge_method, configured.sign);
-        Forge::new(&target, token, settings, method, sign)
+        let remote = remote(&target, &token)?;
+        let forge = Forge::new(&target, token, settings, method, sign)?;
+        let temporary = temporary_directory(services)?;
+        let place = ContentPlace {
+            directory: temporary.path().to_owned(),
+            clone: None,
+            remote,
+            _temporary: Some(temporary),
+        };
+        let content = Content::new(place, forge.attempts(), services.environment.clock);
+        Ok(ForgeRepository { forge, content })
     }
 }
 
@@ -219,7 +275,25 @@ pub(crate) fn connect_or_skip(
     services: &Services,
 ) -> Result<Access<Forge>, Errors> {
     let git = services.discover_git(config).map_err(Error::from)?;
-    match connect(config, git.as_ref(), services)? {
+    unless_missing(connect(config, git.as_ref(), services)?, missing_credential)
+}
+
+/// Connects like [`connect_repository`], but a missing token is an error unless the run may be skipped.
+pub(crate) fn connect_repository_or_skip(
+    config: &Config,
+    missing_credential: MissingCredential,
+    services: &Services,
+) -> Result<Access<ForgeRepository>, Errors> {
+    let git = services.discover_git(config).map_err(Error::from)?;
+    let access = connect_repository(config, git.as_ref(), services)?;
+    unless_missing(access, missing_credential)
+}
+
+fn unless_missing<T>(
+    access: Access<T>,
+    missing_credential: MissingCredential,
+) -> Result<Access<T>, Errors> {
+    match access {
         Access::NoToken(reason) if missing_credential == MissingCredential::Fail => {
             Err(no_token_error(&reason))
         }

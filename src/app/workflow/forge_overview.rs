@@ -90,7 +90,7 @@ async fn read(
     current: Option<&HistoryEntry>,
 ) -> Result<ForgeOverview, Error> {
     let base = base_branch(forge, config).await?;
-    let head = forge.branch(&base).await?.map(|head| head.commit);
+    let head = forge.branch(&base).await?;
     let open = head::open(forge, config, &base).await?;
     let merged = match current {
         Some(entry) => head::merged(forge, config, commit_of(entry)).await,

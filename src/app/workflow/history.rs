@@ -5,10 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Environment, Services, base::known_bases, build_order::BuildOrder, environment,
-    repositories::mirror_directory,
-};
+use super::{Environment, Services, base::known_bases, build_order::BuildOrder, environment};
 use crate::{
     base::error::{Class, Code, Error, Errors},
     config::{Config, FormerSet},
@@ -20,9 +17,7 @@ use crate::{
         },
         pins::FoundPins,
     },
-    git::{
-        Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, Mirror, ObjectId, Remote,
-    },
+    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, ObjectId},
     oci::Revision,
 };
 
@@ -31,8 +26,25 @@ use crate::{
 pub(super) struct HeadOnForge {
     pub(super) branch: String,
     pub(super) commit: String,
-    /// The repository for git.
-    pub(super) remote: Remote,
+    /// The repository with its history.
+    pub(super) git: Git,
+}
+
+impl HeadOnForge {
+    fn history_branch(&self) -> Result<HistoryBranch, GitError> {
+        let tip = ObjectId::parse(self.commit.as_bytes()).ok_or(GitError::Malformed {
+            command: "fetch",
+            what: "a malformed commit id as the head on the forge",
+        })?;
+        let branch = Branch {
+            name: self.branch.clone(),
+            tip,
+        };
+        Ok(HistoryBranch {
+            branch,
+            role: BranchRole::Promoted,
+        })
+    }
 }
 
 pub(crate) struct SiteHistory {
@@ -129,87 +141,24 @@ pub(crate) fn known_history(
     history::History::of_branch(&git, config, branch).map(Some)
 }
 
-/// The branch up to its head on the forge, in the clone if it has the whole branch, otherwise in a mirror, which
-/// fetches what is missing.
-fn fetched_branch(
-    clone: &Git,
-    head: &HeadOnForge,
-    services: &Services,
-) -> Result<(Git, HistoryBranch), GitError> {
-    let tip = ObjectId::parse(head.commit.as_bytes()).ok_or(GitError::Malformed {
-        command: "fetch",
-        what: "a malformed commit id as the head on the forge",
-    })?;
-    let git = if clone.has_history(&tip)? {
-        clone.clone()
-    } else {
-        mirrored(clone, head, &tip, services)?
-    };
-    let branch = HistoryBranch {
-        branch: Branch {
-            name: head.branch.clone(),
-            tip,
-        },
-        role: BranchRole::Promoted,
-    };
-    Ok((git, branch))
-}
-
-/// The mirror of the clone, with the branch up to `tip`.
-fn mirrored(
-    clone: &Git,
-    head: &HeadOnForge,
-    tip: &ObjectId,
-    services: &Services,
-) -> Result<Git, GitError> {
-    let not_fetched = |reason: String, is_denied| GitError::NotFetched {
-        branch: head.branch.clone(),
-        url: head.remote.url.clone(),
-        reason,
-        is_denied,
-    };
-    let directory = mirror_directory(clone, services).map_err(|errors| {
-        let reasons: Vec<_> = errors.by_cause().iter().map(Error::text).collect();
-        not_fetched(reasons.join("; "), false)
-    })?;
-    let mut mirror = Mirror::open(&directory, Some(clone), head.remote.clone())?;
-    mirror.fetch(&head.branch).map_err(|error| {
-        let is_denied = matches!(error, GitError::Denied { .. });
-        not_fetched(error.to_string(), is_denied)
-    })?;
-    if !mirror.git().has_commit(tip)? {
-        return Err(not_fetched(format!("the forge did not send {tip}"), false));
-    }
-    Ok(mirror.git().clone())
-}
-
 fn read(
     config: &Config,
     head: Option<&HeadOnForge>,
     scope: HoldScope,
     services: &Services,
 ) -> Result<Commits, GitError> {
-    let clone = services.git(config)?;
-    let read = || {
-        let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
-            fetched_branch(&clone, head, services)?
-        } else {
-            let branch = history_branch(&clone, config, &services.environment)?;
-            (clone.clone(), branch)
-        };
-        let history = read_branch(&git, config, &branch, scope, services);
-        Ok((git, role, history))
+    let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
+        (head.git.clone(), head.history_branch()?)
+    } else {
+        let clone = services.git(config)?;
+        let branch = history_branch(&clone, config, &services.environment)?;
+        (clone, branch)
     };
-    let (mut git, mut role, mut history) = read()?;
-    // The clone may have collected objects that the mirror borrowed.
-    if history.is_err() && git.discard_mirror()? {
-        (git, role, history) = read()?;
-    }
+    let history = read_branch(&git, config, &branch, scope, services)?;
     let git = Box::new(git);
-    let origin = Origin::Clone { git, role };
     Ok(Commits {
-        history: history?,
-        origin,
+        history,
+        origin: Origin::Clone { git, role },
     })
 }
 
@@ -272,6 +221,11 @@ impl SiteHistory {
     pub(super) fn of_last_commits(history: history::History, accept_unknown: bool) -> Self {
         let origin = Origin::Forge { accept_unknown };
         Self::from(Ok(Commits { history, origin }))
+    }
+
+    /// Whether there is a history that could not be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.commits.is_err() && self.absence().is_none()
     }
 
     /// Whether the branch that counts contains the revision whose order was determined.

@@ -65,7 +65,7 @@ impl Executor for BranchSite {
         _: &SiteHistory,
         services: &Services,
     ) -> Result<Vec<PullRequestOfSet>, Errors> {
-        let work = head::open(&self.head.forge, config, &self.head.base.branch);
+        let work = head::open(&self.head.repository.forge, config, &self.head.base.branch);
         Ok(services.wait(work, "reading pull requests")?)
     }
 
@@ -78,7 +78,10 @@ impl Executor for BranchSite {
         let Some(text) = self.open.and_then(|_| unstaged_text(stop)) else {
             return Ok(None);
         };
-        let BranchHead { forge, base, .. } = &self.head;
+        let BranchHead {
+            repository, base, ..
+        } = &self.head;
+        let forge = &repository.forge;
         let work = async {
             for found in head::open(forge, &self.config, &base.branch).await? {
                 if found.operation == request.operation && found.revision == request.revision {
@@ -179,7 +182,7 @@ impl Publication<'_> {
             only_pins: &only_pins,
             auto_merge: configured.auto_merge,
         };
-        reconcile::open(&head.forge, &head.base, &proposal).await
+        reconcile::open(&head.repository, &head.base, &proposal).await
     }
 
     /// Schedules the merge of an open pull request, if that is configured.
@@ -199,8 +202,8 @@ impl Publication<'_> {
             prefix: &self.head.prefix,
             branch: &self.document.branch,
         });
-        let (forge, gates) = (&self.head.forge, &configured.gates);
-        let attempt = merging::schedule_new(forge, number, gates, &permission).await?;
+        let (repository, gates) = (&self.head.repository, &configured.gates);
+        let attempt = merging::schedule_new(repository, number, gates, &permission).await?;
         merge_schedule(attempt, number, url).map(Some)
     }
 }
@@ -311,7 +314,7 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
 fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, Errors> {
     let (config, document) = (publication.config, publication.document);
     if let Some(configured) = &config.forge {
-        warn_of_silent_checks(&publication.head.forge, configured, services);
+        warn_of_silent_checks(&publication.head.repository.forge, configured, services);
     }
     // Earlier stages, such as a smoke test, must not shorten the time for writes.
     services.forge_deadline.restart();

@@ -5,6 +5,7 @@
 use std::{fs, io, path::PathBuf};
 
 use reqwest::Url;
+use tempfile::TempDir;
 
 use super::{Access, Services, caches::FetchedRepository, connection::TokenUse};
 use crate::{
@@ -94,7 +95,7 @@ async fn fetch_once(
 }
 
 /// Creates an empty directory for fetched objects, which is removed when dropped.
-pub(crate) fn temporary_directory(services: &Services) -> Result<tempfile::TempDir, Errors> {
+pub(crate) fn temporary_directory(services: &Services) -> Result<TempDir, Errors> {
     let directory = services
         .environment
         .filled("TMPDIR")
@@ -109,17 +110,20 @@ pub(crate) fn temporary_directory(services: &Services) -> Result<tempfile::TempD
 
 /// The directory for the content of the forge's repository: beside the clone, or a temporary one if git's directory
 /// cannot be written.
-pub(super) fn mirror_directory(clone: &Git, services: &Services) -> Result<PathBuf, Errors> {
-    let directory = clone.own_directory().map_err(Error::from)?.join("forge");
-    let is_writable = fs::create_dir_all(&directory).is_ok()
-        && rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok();
-    if is_writable {
-        return Ok(directory);
+pub(super) fn mirror_directory(
+    clone: Option<&Git>,
+    services: &Services,
+) -> Result<(PathBuf, Option<TempDir>), Errors> {
+    if let Some(clone) = clone {
+        let directory = clone.own_directory().map_err(Error::from)?.join("forge");
+        let is_writable = fs::create_dir_all(&directory).is_ok()
+            && rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok();
+        if is_writable {
+            return Ok((directory, None));
+        }
     }
     let temporary = temporary_directory(services)?;
-    let directory = temporary.path().to_owned();
-    services.mirrors.borrow_mut().push(temporary);
-    Ok(directory)
+    Ok((temporary.path().to_owned(), Some(temporary)))
 }
 
 /// Resolves a path relative to the root, like every path of the configuration. URLs and `host:path`

@@ -82,7 +82,7 @@ fn attempt(
     config: &Config,
     services: &Services,
 ) -> Result<(Config, PlanDocument, Execution), Errors> {
-    let mut site = match open_site(goal.operation(), options, config, services)? {
+    let mut site = match open_site(goal, options, config, services)? {
         OpenedSite::Open(site) => site,
         OpenedSite::Stopped(stop) => return unopened(goal, config, stop, services),
     };
@@ -238,11 +238,12 @@ enum OpenedSite {
 /// Opens the site that the run requires: the work tree, or the base branch on the forge. A run that
 /// changes the work tree takes its lock and recovers from an interrupted run before any file is read.
 fn open_site(
-    operation: Operation,
+    goal: &Goal,
     options: &Options,
     config: &Config,
     services: &Services,
 ) -> Result<OpenedSite, Errors> {
+    let operation = goal.operation();
     let open = match options.intent {
         Intent::Show => {
             warn_if_interrupted(config, &*services.console);
@@ -262,7 +263,9 @@ fn open_site(
         Intent::ShowPullRequest => None,
         Intent::OpenPullRequest(request) => Some(request),
     };
-    match BranchSite::open(config, services)? {
+    let own = goal.revision();
+    let own = own.map(|revision| config.branch(operation, revision));
+    match BranchSite::open(config, own.as_deref(), services)? {
         Access::NoToken(reason) if options.missing_credential == MissingCredential::Skip => {
             Ok(OpenedSite::Stopped(Stop::Unconfigured(reason)))
         }

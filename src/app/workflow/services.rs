@@ -9,7 +9,6 @@ use std::{
 
 use futures_util::future;
 use reqwest::Url;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -70,8 +69,6 @@ pub(crate) struct Services {
     pub(super) kept_layers: RefCell<Option<LayerCache>>,
     /// The repository of several sets; empty in a run for one set.
     pub(super) shared_repository: OnceCell<SharedRepository>,
-    /// The mirrors of clones whose directory of git cannot be written.
-    pub(super) mirrors: RefCell<Vec<TempDir>>,
     /// The creation times in the future that were reported.
     reported_times: RefCell<BTreeSet<String>>,
     /// The runtime of all requests, which owns their open connections.
@@ -98,7 +95,6 @@ impl Services {
             forge_deadline: settings::forge_deadline(&environment)?,
             forge_times: ServerTimes::default(),
             reported_times: RefCell::default(),
-            mirrors: RefCell::default(),
             environment,
             console,
             registries: OnceCell::new(),

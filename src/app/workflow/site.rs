@@ -16,12 +16,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
     Access, BranchRole, OpenRequest, Services, SiteHistory, base,
-    connection::connect_with_git,
+    connection::connect_repository,
     history::{HeadOnForge, Origin},
 };
 use crate::{
     app::{
-        pull_request::Base,
+        pull_request::{Base, Content, ForgeRepository},
         report::history_page::{FileOfSet, PinsOfFile},
     },
     base::{
@@ -37,8 +37,7 @@ use crate::{
         outside::{self, Scope, TrackedTree},
         pins::{self, Finder, FoundPins},
     },
-    forge::{Forge, blob_id},
-    git::{self, Git, GitError, ObjectId, Remote, TreeFile},
+    git::{self, Git, GitError, ObjectId, TreeFile},
     trust::Verify,
 };
 
@@ -92,12 +91,12 @@ pub(super) struct BranchSite {
 
 /// The head of the branch that receives pull requests.
 pub(super) struct BranchHead {
-    pub(super) forge: Forge,
+    pub(super) repository: ForgeRepository,
     pub(super) base: Base,
     pub(super) files: Snapshot,
     /// The root's path in the repository: empty, or with a `/` at its end.
     pub(super) prefix: String,
-    /// The branch of the history in the clone around the root; `None` without a clone.
+    /// The branch of the history; `None` in a fleet.
     pub(super) history: Option<HeadOnForge>,
 }
 
@@ -135,15 +134,19 @@ impl Site for WorkTreeSite {
 
 impl BranchSite {
     /// Reads the base branch from the forge, to show a pull request. It is read for each plan because it
-    /// may have moved.
-    pub(super) fn open(config: &Config, services: &Services) -> Result<Access<Self>, Errors> {
+    /// may have moved. `own`: the branch of the pull request.
+    pub(super) fn open(
+        config: &Config,
+        own: Option<&str>,
+        services: &Services,
+    ) -> Result<Access<Self>, Errors> {
         let git = Git::discover(&config.root).map_err(Error::from)?;
         base::check_known_bases(config, git.as_ref(), services)?;
-        let (forge, remote) = match connect_with_git(config, git.as_ref(), services)? {
-            Access::Granted(access) => access,
+        let repository = match connect_repository(config, git.as_ref(), services)? {
+            Access::Granted(repository) => repository,
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
-        let work = read(config, git.as_ref(), forge, remote);
+        let work = read(config, git.as_ref(), repository, own);
         let (config, head) = services.wait(work, "reading the base branch")?;
         Ok(Access::Granted(Self {
             config,
@@ -170,7 +173,7 @@ impl Site for BranchSite {
         let (config, base) = (&self.config, &self.head.base);
         let found = pins::find(&self.head.files, config)?;
         let outside = if self.head.history.is_some() {
-            let outside = outside::commit(config, &base.head.commit, &base.branch, &found);
+            let outside = outside::commit(config, &base.head, &base.branch, &found);
             checks::check_outside(config, &found, &outside, operation)
         } else {
             let reason = "a fleet reads no files but those that `files` matches";
@@ -187,12 +190,25 @@ impl Site for BranchSite {
     }
 
     fn history(&self, services: &Services) -> SiteHistory {
-        SiteHistory::of_clone(
-            &self.config,
-            self.head.history.as_ref(),
-            HoldScope::All,
-            services,
-        )
+        let BranchHead {
+            repository,
+            base,
+            history,
+            ..
+        } = &self.head;
+        let scope = HoldScope::All;
+        let read = || SiteHistory::of_clone(&self.config, history.as_ref(), scope, services);
+        let read_once = read();
+        let Some(head) = history.as_ref().filter(|_| read_once.is_unreadable()) else {
+            return read_once;
+        };
+        // The clone may have collected objects that were borrowed.
+        let branches = [&*base.branch, &*head.branch];
+        let work = repository.content.renew(&branches);
+        match services.wait(work, "fetching the history again") {
+            Ok(()) => read(),
+            Err(_) => read_once,
+        }
     }
 }
 
@@ -215,32 +231,29 @@ pub(super) fn checks_of_files(
 async fn read(
     local: &Config,
     git: Option<&Git>,
-    forge: Forge,
-    remote: Remote,
+    repository: ForgeRepository,
+    own: Option<&str>,
 ) -> Result<(Config, BranchHead), Errors> {
     let prefix = git.map_or_else(String::new, |git| {
         String::from_utf8_lossy(git.prefix()).into_owned()
     });
     let path = format!("{prefix}{}", local.file_name());
     let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
-    let mut base = Base::read(&forge, branch).await?;
-    let mut clone = git;
+    let mut base = Base::read(&repository, branch, own).await?;
 
     // The files that the local configuration needs are likely those that the base's needs. Then one
     // round of requests is enough.
     let mut paths = base.paths(&prefix, &local.scanned, &listed_files(local));
     paths.push(path.clone());
-    let mut same = unchanged_contents(local, &base, &prefix, &paths);
-    let mut local_content = |id: &str| same.remove(id).or_else(|| content(&mut clone, id));
-    base.fetch(&forge, &paths, &mut local_content).await?;
+    base.read_files(&repository.content, &paths).await?;
     let config = parse(local, &base, &path)?;
     base::check_same(local, &config, &base.branch, git)?;
-    let history = history_of(&forge, remote, &base, &config).await?;
+    let history = history_of(&repository.content, &base, &config).await?;
     let paths = base.paths(&prefix, &config.scanned, &listed_files(&config));
-    base.fetch(&forge, &paths, &mut local_content).await?;
+    base.read_files(&repository.content, &paths).await?;
     let files = base.snapshot(&prefix);
     let head = BranchHead {
-        forge,
+        repository,
         base,
         files,
         prefix,
@@ -252,8 +265,7 @@ async fn read(
 /// The promoted branch and its head on the forge: the branch in `provenance.branch`, or else the
 /// base branch.
 async fn history_of(
-    forge: &Forge,
-    remote: Remote,
+    content: &Content,
     base: &Base,
     config: &Config,
 ) -> Result<HeadOnForge, Errors> {
@@ -264,11 +276,11 @@ async fn history_of(
     if name == base.branch {
         return Ok(HeadOnForge {
             branch: base.branch.clone(),
-            commit: base.head.commit.clone(),
-            remote,
+            commit: base.head.clone(),
+            git: content.git()?,
         });
     }
-    let head = forge.branch(name).await?.ok_or_else(|| {
+    let commit = content.head(name).await?.ok_or_else(|| {
         let message = format!(
             "{} has no branch {name}, which `provenance.branch` names",
             base.repo.full_name
@@ -279,28 +291,9 @@ async fn history_of(
     })?;
     Ok(HeadOnForge {
         branch: name.to_owned(),
-        commit: head.commit,
-        remote,
+        commit,
+        git: content.git()?,
     })
-}
-
-/// The contents of files that are the same in the work tree and on the base branch, by their ids.
-fn unchanged_contents(
-    local: &Config,
-    base: &Base,
-    prefix: &str,
-    paths: &[String],
-) -> HashMap<String, Vec<u8>> {
-    let tree = WorkTree::new(&local.root);
-    paths
-        .iter()
-        .filter_map(|path| {
-            let id = &base.tree.entries.get(path)?.id;
-            let path = RelPath::parse(path.strip_prefix(prefix)?).ok()?;
-            let content = tree.read(&path).ok()?;
-            (blob_id(&content, id) == *id).then(|| (id.clone(), content))
-        })
-        .collect()
 }
 
 /// The files that the configuration lists one by one.
@@ -345,16 +338,6 @@ pub(super) fn parse_at_base(local: &Config, name: String, text: &str) -> Result<
     };
     config.counts_pins()?;
     Ok(config)
-}
-
-/// A blob from the local clone; the first missing object disables the clone.
-fn content(clone: &mut Option<&Git>, id: &str) -> Option<Vec<u8>> {
-    let id = ObjectId::parse(id.as_bytes())?;
-    let content = (*clone)?.blob(id, MAX_LOCAL).ok().flatten();
-    if content.is_none() {
-        *clone = None;
-    }
-    content
 }
 
 /// The maximum size of a file whose pins are counted, in bytes.

@@ -212,7 +212,7 @@ impl<'o> Opener<'o> {
         let head = self.services.wait(head, "reading the branch of a stage");
         let head = head.map_err(|error| error.to_string())?;
         let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
-        let tip = ObjectId::parse(head.commit.as_bytes());
+        let tip = ObjectId::parse(head.as_bytes());
         let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
         let git = git.with_commit(&tip, &name);
         let git = git.map_err(|error| error.to_string())?;

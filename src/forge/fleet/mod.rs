@@ -9,8 +9,11 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use super::{Commit, Head, Pull, Repo, Tree};
-use crate::base::{error::Error, files::MAX_CONFIG_SIZE};
+use super::{Pull, Repo};
+use crate::{
+    base::{error::Error, files::MAX_CONFIG_SIZE},
+    git::{AheadCommit, Tree},
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(crate) use range::Ranges;
@@ -29,6 +32,24 @@ pub(crate) const MAX_FILE: u64 = 4 * 1024 * 1024;
 pub(crate) struct RepositoryName {
     pub owner: String,
     pub name: String,
+}
+
+/// A commit, and its tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub commit: String,
+    /// The tree's id; empty if the forge does not report it.
+    pub tree: String,
+}
+
+impl Head {
+    /// A commit with an unknown tree.
+    pub(crate) fn of_commit(id: &str) -> Self {
+        Self {
+            commit: id.to_owned(),
+            tree: String::new(),
+        }
+    }
 }
 
 /// A repository to be surveyed.
@@ -97,7 +118,7 @@ pub(crate) enum ConfigFile {
 /// The head of repin's branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SurveyedBranch {
-    pub commit: Commit,
+    pub commit: AheadCommit,
     /// The id of its tree; empty if the forge does not report it.
     pub tree: String,
 }

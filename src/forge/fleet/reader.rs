@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::Url;
 
 use super::{
-    Ancestry, ContentRequest, Contents, FileListing, ListQuery, MAX_SURVEY, RECENT, Ranges,
+    Ancestry, ContentRequest, Contents, FileListing, Head, ListQuery, MAX_SURVEY, RECENT, Ranges,
     RecentCommit, RecentHistory, RepositoryList, RepositoryName, Survey, SurveyRequest,
 };
 use crate::{
     base::error::Error,
-    forge::{Head, Kind, Settings, Token, gitea::GiteaFleet, github::GithubFleet},
+    forge::{Kind, Settings, Token, gitea::GiteaFleet, github::GithubFleet},
 };
 
 /// The repositories of one forge. The first operation sends the first request.

@@ -9,7 +9,7 @@ use std::{
 use reqwest::Url;
 
 use super::{
-    ConfigFile, ContentRequest, FileListing, FleetReader, ListQuery, RepositoryName,
+    ConfigFile, ContentRequest, FileListing, FleetReader, Head, ListQuery, RepositoryName,
     RepositoryState, Survey, SurveyRequest,
 };
 use crate::{
@@ -18,9 +18,10 @@ use crate::{
         http::{RequestPacer, Shard, SharedDeadline, Timer},
     },
     forge::{
-        self, BranchState, CreateOutcome, Forge, Head, MergeMethod, NewCommit, NewFile, NewPull,
-        PublishOutcome, PullState, Pulls, Readiness, Settings, Sign, Target, Token, blob_id,
+        self, CreateOutcome, Forge, MergeMethod, NewPull, PullState, Pulls, Readiness, Settings,
+        Sign, Target, Token,
     },
+    git::blob_id,
     oci::registry,
     support::forge::{
         Kind, TOKEN,
@@ -624,37 +625,8 @@ async fn request_past_the_deadline_is_not_sent() {
     present(&reader.survey(&requests([0])).await[0]);
 }
 
-/// Pushes a commit to repin's branch and opens its pull request, with retries.
+/// Opens the pull request of repin's branch, which was pushed before, with retries.
 async fn propose(forge: &Forge) -> Result<(), crate::base::error::Error> {
-    let repo = forge.repository().await?;
-    let head = forge.branch("main").await?.unwrap();
-    let tree = forge.tree(&head).await?;
-    let content = b"promoted\n".to_vec();
-    let files = [NewFile {
-        path: PINNED[0].to_owned(),
-        mode: "100644".to_owned(),
-        old: tree.entries[PINNED[0]].id.clone(),
-        new: blob_id(&content, ""),
-        content,
-    }];
-    let commit = NewCommit {
-        repo: &repo,
-        parent: &head,
-        base: "main",
-        message: "promote: images @x\n\nRepin-Set: x",
-        files: &files,
-        pull: None,
-        surveyed: None,
-    };
-    let published = forge.publish(&commit, BRANCH, &BranchState::Absent).await?;
-    let is_there = matches!(
-        published,
-        PublishOutcome::Done(_) | PublishOutcome::Unsure(_)
-    );
-    assert!(
-        is_there || matches!(published, PublishOutcome::Raced(_)),
-        "{published:?}"
-    );
     let pull = NewPull {
         title: "promote: images @x",
         body: "<!-- repin/2 kind=promote set=repin.yaml revision=x -->",

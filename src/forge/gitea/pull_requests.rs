@@ -399,27 +399,6 @@ impl Gitea {
         Ok(false)
     }
 
-    pub(crate) fn has_recreated(&self, branch: &str) -> bool {
-        self.deleted.borrow().as_deref() == Some(branch)
-    }
-
-    /// The server's queue may reach the deletion after the pull request was opened. The API does not
-    /// show the queue, so the pull request is read for a few seconds.
-    pub(crate) async fn stays_open(&self, pull: &Pull, interrupted: bool) -> Result<bool, Error> {
-        if !interrupted && !self.has_recreated(&pull.head) {
-            return Ok(true);
-        }
-        for _ in 0..MAX_QUEUE_READS {
-            let current = self.pull(pull.number).await?;
-            if current.is_some_and(|current| current.state == PullState::Closed) {
-                return Ok(false);
-            }
-            self.http.back_off(1).await;
-        }
-        *self.deleted.borrow_mut() = None;
-        Ok(true)
-    }
-
     /// Whether `refs/pull/N/head`, the commit that the server shows for a pull request, is `commit`. The
     /// field `head.sha` is the head of the branch instead, which may differ: if the client disappears
     /// during `POST contents`, Gitea 1.26 moves only the branch.

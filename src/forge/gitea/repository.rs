@@ -15,11 +15,12 @@ use super::{Gitea, nullable};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        Permission, Push, Repo, RequiredRights, Right, TreeEntry, Verdict,
+        Permission, Push, Repo, RequiredRights, Right, Verdict,
         fleet::FileListing,
         http::{Failure, Http, Reply, Request},
         shared::{self, ARCHIVED},
     },
+    git::TreeEntry,
 };
 
 #[derive(Deserialize)]
@@ -73,7 +74,6 @@ impl From<RepositoryRow> for Repo {
         Self {
             full_name: row.full_name,
             default_branch: row.default_branch,
-            node: String::new(),
             push: Push::reported(row.permissions.map(|permissions| permissions.push)),
             scopes: None,
             public: !row.private,
@@ -256,11 +256,6 @@ impl Version {
             Self::Forgejo(major) => major >= 8,
             Self::Unknown => false,
         }
-    }
-
-    /// Whether `POST contents` can replace a branch (`force_push`). Older servers ignore the field.
-    pub(super) fn replaces_branches(self) -> bool {
-        matches!(self, Self::Gitea(major, minor) if (major, minor) >= (1, 26))
     }
 
     /// Whether one request can return multiple files of a commit (`POST file-contents`).
@@ -473,8 +468,6 @@ mod tests {
         assert!(
             version("8.0.1+gitea-1.22.0").starts_workflows() && !version("").starts_workflows()
         );
-        assert!(version("1.26.0").replaces_branches() && !version("1.25.5").replaces_branches());
-        assert!(!version("12.0.0+gitea-1.22.0").replaces_branches());
         assert!(version("1.24.0").lists_files() && !version("1.23.9").lists_files());
         assert!(
             !version("17.0.0+gitea-1.22.0").lists_files()

@@ -1,13 +1,9 @@
-//! GraphQL, for operations that REST does not support: many contents with one request, and the
-//! conditional move of a branch. The queries are in `queries/`.
+//! GraphQL, for operations that REST does not support. The queries are in `queries/`.
 
 use std::fmt::Write as _;
 
 use reqwest::Method;
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{Github, repository};
@@ -16,10 +12,7 @@ use crate::{
         error::{Class, Error},
         http::{Effect, error_body::GraphqlError},
     },
-    forge::{
-        Repo,
-        http::{Http, Request},
-    },
+    forge::http::{Http, Request},
 };
 
 /// The maximum number of contents that one query requests.
@@ -54,15 +47,6 @@ pub(super) fn is_outage(error: &GraphqlError) -> bool {
         && error
             .message
             .contains("Something went wrong while executing your query")
-}
-
-/// The outcome of moving a branch.
-pub(super) enum RefUpdate {
-    Done,
-    /// The branch moved, or a rule or a protection refuses the update.
-    Refused(Error),
-    /// The server does not have this mutation.
-    Unsupported,
 }
 
 /// A query with numbered parts. The aliases and variables of a part have the suffix `_` and its
@@ -211,74 +195,6 @@ impl Github {
         }
         let message = self.http.clean(&error.message);
         Err(Error::unavailable(format!("GitHub: {what}"), message))
-    }
-
-    /// The contents of blobs that are text; `None` if the server does not support the query.
-    pub(super) async fn texts(&self, ids: &[String]) -> Result<Option<Vec<Option<String>>>, Error> {
-        let mut batch = Batch::default();
-        batch.variable("owner", "String!", self.owner.as_str());
-        batch.variable("name", "String!", self.name.as_str());
-        batch.select("repository(owner: $owner, name: $name) {", 0);
-        for (number, id) in ids.iter().enumerate() {
-            batch.blob(number, id);
-        }
-        batch.select("}", 0);
-        let (query, variables) = batch.query();
-        let response: Option<Response<RepositoryData<Map<String, Value>>>> =
-            self.graphql(&query, variables, "reading contents").await?;
-        let Some(response) = response.filter(|response| response.errors.is_empty()) else {
-            return Ok(None);
-        };
-        let Some(data) = response.data else {
-            return Ok(None);
-        };
-        let mut blobs = data.repository.unwrap_or_default();
-        let mut texts = Vec::new();
-        for number in 0..ids.len() {
-            let blob = blobs.remove(&format!("blob_{number}"));
-            let blob = blob.and_then(|blob| serde_json::from_value::<BlobRow>(blob).ok());
-            texts.push(blob.and_then(|blob| blob.text));
-        }
-        Ok(Some(texts))
-    }
-
-    /// Moves a branch from one commit to another, if it is at the first.
-    pub(super) async fn update_ref(
-        &self,
-        repo: &Repo,
-        branch: &str,
-        from: &str,
-        to: &str,
-    ) -> Result<RefUpdate, Error> {
-        let update = json!({
-            "name": format!("refs/heads/{branch}"), "beforeOid": from, "afterOid": to, "force": true,
-        });
-        let input = json!({"repositoryId": repo.node, "refUpdates": [update]});
-        let what = format!("moving the branch {branch}");
-        let mutation = include_str!("queries/update_refs.graphql");
-        let response: Option<Response<IgnoredAny>> = self
-            .graphql(mutation, json!({"input": input}), &what)
-            .await?;
-        let Some(response) = response else {
-            return Ok(RefUpdate::Unsupported);
-        };
-        let Some(error) = response.errors.first() else {
-            return Ok(RefUpdate::Done);
-        };
-        if error.message.contains("doesn't exist on type")
-            || error.message.contains("isn't a defined input type")
-        {
-            return Ok(RefUpdate::Unsupported);
-        }
-        if error.kind == "FORBIDDEN" {
-            return Err(self.denied(&what, &error.message));
-        }
-        let (what, message) = (format!("GitHub: {what}"), self.http.clean(&error.message));
-        Ok(RefUpdate::Refused(Error::about(
-            Class::Refused,
-            what,
-            message,
-        )))
     }
 
     /// The error of a missing permission.

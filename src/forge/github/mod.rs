@@ -1,12 +1,8 @@
 //! GitHub and GitHub Enterprise Server: REST, and GraphQL for operations that REST does not
 //! support.
-//!
-//! A commit is created object by object (blobs, tree, commit). The objects are invisible until a branch
-//! is moved to the commit.
 
 mod branches;
 mod checks;
-mod commits;
 mod fleet;
 mod graphql;
 mod issues;
@@ -42,8 +38,6 @@ pub(crate) struct Github {
     method: MergeMethod,
     /// Whether GitHub may be requested to sign commits.
     sign: Sign,
-    /// The last commit that this run created.
-    created: RefCell<Option<commits::CreatedCommit>>,
     facts: TokenFacts,
     /// The rules of branches as this run read them last; `None` if the token may not read them.
     rules: RefCell<HashMap<String, Option<rules::Rules>>>,
@@ -64,7 +58,6 @@ impl Github {
             name: target.name.clone(),
             method,
             sign,
-            created: RefCell::default(),
             rules: RefCell::default(),
         })
     }
@@ -91,9 +84,4 @@ fn client(api: &Url, token: Token, settings: Settings) -> Result<Http, Error> {
     Ok(http
         .with_header("accept", "application/vnd.github+json")
         .with_header("x-github-api-version", "2022-11-28"))
-}
-
-/// Whether the file at `path` may be a workflow.
-pub(crate) fn is_workflow(path: &str) -> bool {
-    path.starts_with(".github/workflows/")
 }

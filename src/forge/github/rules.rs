@@ -5,10 +5,10 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Github, branches::ObjectRow};
+use super::Github;
 use crate::{
     base::error::Error,
-    forge::{Head, MergeMethod, http::Paging},
+    forge::{MergeMethod, http::Paging},
 };
 
 /// The merge methods in the order of preference.
@@ -28,31 +28,6 @@ pub(super) struct Rules {
     pub(super) contexts: Vec<String>,
     /// The methods that each rule about pull requests allows; a method must be in all of them.
     methods: Vec<Vec<MergeMethod>>,
-}
-
-/// The head of a branch, and whether the branch has a protection, which rule sets do not show.
-#[derive(Debug)]
-pub(super) struct BranchHead {
-    pub(super) head: Head,
-    pub(super) protected: bool,
-}
-
-#[derive(Deserialize)]
-struct BranchRow {
-    commit: BranchCommit,
-    #[serde(default)]
-    protected: bool,
-}
-
-#[derive(Deserialize)]
-struct BranchCommit {
-    sha: String,
-    commit: CommitObject,
-}
-
-#[derive(Deserialize)]
-struct CommitObject {
-    tree: ObjectRow,
 }
 
 #[derive(Deserialize)]
@@ -172,35 +147,13 @@ impl Github {
         Ok(rules.unwrap_or_default())
     }
 
-    /// `None` if the branch is missing.
-    pub(super) async fn branch_head(&self, name: &str) -> Result<Option<BranchHead>, Error> {
-        let what = format!("reading the branch {name}");
-        let request = self.request(Method::GET, &format!("branches/{name}"), what);
-        let branch: Option<BranchRow> = self.http.find(&request, &[404]).await?;
-        Ok(branch.map(|branch| BranchHead {
-            head: Head {
-                commit: branch.commit.sha,
-                tree: branch.commit.commit.tree.sha,
-            },
-            protected: branch.protected,
-        }))
-    }
-
-    /// Whether a branch requires signed commits. `protected`: whether it has a protection, which is
-    /// not part of rule sets.
-    pub(super) async fn requires_signatures(
-        &self,
-        branch: &str,
-        protected: bool,
-    ) -> Result<bool, Error> {
-        if self.rules(branch).await?.signatures {
+    /// Whether a branch requires signed commits, by its current rules or its protection, which rule sets do not
+    /// contain.
+    pub(super) async fn requires_signatures(&self, branch: &str) -> Result<bool, Error> {
+        let rules = self.read_rules(branch).await?;
+        if rules.is_some_and(|rules| rules.signatures) {
             return Ok(true);
         }
-        Ok(protected && self.protection_requires_signatures(branch).await?)
-    }
-
-    /// Whether the protection of a branch, without rule sets, requires signed commits.
-    pub(super) async fn protection_requires_signatures(&self, branch: &str) -> Result<bool, Error> {
         let query = include_str!("queries/required_signatures.graphql");
         let variables = json!({"ref": format!("refs/heads/{branch}")});
         let what = format!("reading the protection of {branch}");

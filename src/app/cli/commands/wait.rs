@@ -18,14 +18,14 @@ use crate::{
             write_file::random_id,
         },
         pull_request::{
-            merging,
+            ForgeRepository, merging,
             waiting::{
                 MergeObstacle, MergeSchedule, PollSchedule, TimeoutState, WaitOutcome, WaitTarget,
                 Waiting,
             },
         },
         report::json::WaitDocument,
-        workflow::{Access, MergeCandidate, candidate, connect_or_skip},
+        workflow::{Access, MergeCandidate, candidate, connect_repository_or_skip},
     },
     base::{
         error::{Class, Code, Error, Errors, usage},
@@ -75,17 +75,19 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     cx.services
         .forge_deadline
         .replace(args.timeout, "--timeout");
-    let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
-        Access::Granted(forge) => forge,
-        Access::NoToken(reason) => {
-            cx.output.write_stderr(&format!("skipped: {reason}\n"));
-            return Ok(report(&document, None, cx));
-        }
-    };
+    let repository =
+        match connect_repository_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
+            Access::Granted(repository) => repository,
+            Access::NoToken(reason) => {
+                cx.output.write_stderr(&format!("skipped: {reason}\n"));
+                return Ok(report(&document, None, cx));
+            }
+        };
+    let forge = &repository.forge;
     cx.services
         .wait(forge.check_version(), "querying the forge's version")?;
     let configured = config.forge_or_default();
-    let workflows = workflows(&forge, &configured, is_dry_run, cx)?;
+    let workflows = workflows(forge, &configured, is_dry_run, cx)?;
     let note = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
     let target = WaitTarget {
         number,
@@ -94,12 +96,12 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         report: &note,
     };
     let schedules_merge = configured.auto_merge && !is_dry_run;
-    let errors = match wait(&forge, target, &config, schedules_merge, cx)? {
+    let errors = match wait(&repository, target, &config, schedules_merge, cx)? {
         WaitOutcome::Absent => return Err(usage(format!("--pr: #{number} does not exist"))),
         WaitOutcome::Merged(pull, commit) => {
             document.state = Some("merged");
             document.merge_commit = commit;
-            start_workflows(&forge, &pull, &workflows, &mut document, cx)?
+            start_workflows(forge, &pull, &workflows, &mut document, cx)?
         }
         WaitOutcome::Closed(pull) => {
             document.state = Some("closed");
@@ -128,16 +130,16 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
 /// Polls the pull request, and schedules its merge if `schedules_merge` and the pull request is
 /// permitted.
 fn wait(
-    forge: &Forge,
+    repository: &ForgeRepository,
     target: WaitTarget<'_>,
     config: &Config,
     schedules_merge: bool,
     cx: &Context,
 ) -> Result<WaitOutcome, Errors> {
-    let services = &cx.services;
+    let (services, forge) = (&cx.services, &repository.forge);
     let message = format!("waiting for #{}", target.number);
     let mut waiting = Waiting::default();
-    if let Some(ended) = services.wait(waiting.read(forge, &target), &message)? {
+    if let Some(ended) = services.wait(waiting.read(repository, &target), &message)? {
         return Ok(ended);
     }
     let open = waiting.pull().filter(|pull| pull.state == PullState::Open);
@@ -163,7 +165,7 @@ fn wait(
     });
     let target = WaitTarget { schedule, ..target };
     services
-        .wait(waiting.until_merged(forge, &target), &message)
+        .wait(waiting.until_merged(repository, &target), &message)
         .map_err(Errors::from)
 }
 
@@ -213,7 +215,7 @@ fn start_workflows(
         let head = cx
             .services
             .wait(forge.branch(&pull.base), "reading the base branch")?;
-        document.merge_commit = head.map(|head| head.commit);
+        document.merge_commit = head;
     }
     let commit = document.merge_commit.clone().unwrap_or_default();
     let claim = random_id()?;

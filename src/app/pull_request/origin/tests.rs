@@ -1,30 +1,42 @@
 use super::*;
-use crate::{app::pull_request::tests::Commits, forge::blob_id};
+use crate::{app::pull_request::tests::Commits, git::blob_id};
 
 impl Commits {
-    /// The first foreign commit of a branch, and the reason. No content is requested twice.
-    async fn judge(&self, commits: &[Commit], only_pins: OnlyPins<'_>) -> Option<(String, String)> {
+    /// The first foreign commit of a branch, and the reason.
+    async fn judge(
+        &self,
+        commits: &[AheadCommit],
+        only_pins: OnlyPins<'_>,
+    ) -> Option<(String, String)> {
+        let repository = self.serve().await;
+        let id = |name: &String| repository.ids[name].clone();
+        let commits: Vec<_> = commits
+            .iter()
+            .map(|commit| AheadCommit {
+                id: id(&commit.id),
+                message: commit.message.clone(),
+                parents: commit.parents.iter().map(id).collect(),
+            })
+            .collect();
         let planned = blob_id(b"x@2", "");
         let ahead = AheadCommits {
             head: commits.last().unwrap().id.clone(),
-            merge_base: "m0".to_owned(),
-            commits: commits.to_vec(),
+            merge_base: repository.ids["m0"].clone(),
+            commits,
             changed: BTreeMap::from([("a".to_owned(), Some(planned.clone()))]),
         };
         let expected = |path: &str, id: &str| (path, id) == ("a", planned.as_str());
-        let client = self.serve();
-        let found = foreign(&client.forge, &ahead, &expected, only_pins)
+        let found = foreign(&repository.content, &ahead, &expected, only_pins)
             .await
             .unwrap();
-        let mut requested = client.blobs.lock().unwrap().clone();
-        let count = requested.len();
-        requested.sort_unstable();
-        requested.dedup();
-        assert_eq!(requested.len(), count, "a blob is requested twice");
-        found.map(|foreign| (foreign.id, foreign.reason))
+        let name = |id: String| {
+            let mut names = repository.ids.iter();
+            names.find(|(_, other)| **other == id).unwrap().0.clone()
+        };
+        found.map(|foreign| (name(foreign.id), foreign.reason))
     }
 
-    async fn foreign(&self, commits: &[Commit]) -> Option<(String, String)> {
+    async fn foreign(&self, commits: &[AheadCommit]) -> Option<(String, String)> {
         self.judge(commits, &digits).await
     }
 }
@@ -40,19 +52,19 @@ fn digits(_: &str, old: &[u8], new: &[u8]) -> bool {
     without(old) == without(new)
 }
 
-fn commit(id: &str, message: &str, parents: &[&str]) -> Commit {
-    Commit {
+fn commit(id: &str, message: &str, parents: &[&str]) -> AheadCommit {
+    AheadCommit {
         id: id.to_owned(),
         message: message.to_owned(),
         parents: parents.iter().map(|parent| (*parent).to_owned()).collect(),
     }
 }
 
-fn promote(id: &str, parent: &str) -> Commit {
+fn promote(id: &str, parent: &str) -> AheadCommit {
     commit(id, "promote\n\nRepin-Set: rev2\n", &[parent])
 }
 
-fn merge(id: &str, parents: &[&str]) -> Commit {
+fn merge(id: &str, parents: &[&str]) -> AheadCommit {
     commit(id, "Merge branch 'main'", parents)
 }
 

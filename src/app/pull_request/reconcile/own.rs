@@ -6,13 +6,10 @@
 //! order.
 //!
 //! The first round after a survey without a branch and a pull request: both are created without
-//! fetching the state again.
-//!
-//! A survey may be hours old. If the branch or the pull request was created since then, the forge
-//! refuses the request, and the next round fetches the state. The response with the new pull
-//! request shows whether the base moved.
+//! fetching the state again. A survey may be hours old. If the branch or the pull request was created since then, or
+//! the base moved, the push or the request is refused, and the next round fetches the state.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::cmp::Ordering;
 
 use super::{
     AheadCommits, Comparison, Edit, Error, Proposal, Pull, PullRequestAction, PullRequestResult,
@@ -23,12 +20,8 @@ use crate::{
     base::{error::Class, untrusted::plain},
     config::{Operation, SetPath, Trailer},
     core::plan,
-    forge::{BranchState, Forge, PullState, SurveyedBase, Transition},
+    forge::{Forge, PullState, Transition},
 };
-
-/// Marks the text while the branch is recreated, because some forges close the pull request. After
-/// an interrupted run, the mark shows that repin caused it.
-const MOVING: &str = "<!-- repin/1 moving -->";
 
 /// Begins the note in the comment with which a duplicate is closed.
 const DUPLICATE: &str = "<!-- repin/1 duplicate-of=";
@@ -77,15 +70,6 @@ pub(crate) async fn closing(forge: &Forge, number: u64) -> Result<Closing, Error
     })
 }
 
-pub(super) fn while_moving(body: &str) -> String {
-    format!("{MOVING}\n{body}")
-}
-
-/// Whether a run was interrupted while it recreated the branch of the pull request.
-pub(crate) fn is_moving(pull: &Pull) -> bool {
-    pull.body.trim_start().starts_with(MOVING)
-}
-
 impl Reconcile<'_> {
     /// Searches the open pull requests, then the closed ones.
     pub(super) async fn find(&self, open: &[Pull]) -> Result<OwnPullRequest, Error> {
@@ -120,7 +104,7 @@ impl Reconcile<'_> {
         }
         match marked.pop() {
             Some(pull) if pull.state == PullState::Closed => {
-                if self.proposal.reopen || is_moving(pull) {
+                if self.proposal.reopen {
                     return Ok(OwnPullRequest::Closed(Box::new(pull.clone())));
                 }
                 let what = self.describe(pull);
@@ -203,23 +187,6 @@ impl Reconcile<'_> {
         Ok(first)
     }
 
-    /// Removes the notice from an open pull request with the planned branch. This is the last step,
-    /// so an interrupted run does not remove it.
-    pub(super) async fn remove_notice(&mut self, pull: Box<Pull>) -> Result<Box<Pull>, Error> {
-        if !is_moving(&pull) {
-            return Ok(pull);
-        }
-        self.permit().await?;
-        let edit = Edit {
-            body: Some(self.proposal.body),
-            ..Edit::default()
-        };
-        let edited = self.forge.edit_pull(pull.number, &edit).await;
-        let pull = self.record(edited)?;
-        self.updated();
-        Ok(Box::new(pull))
-    }
-
     /// Reopens a closed pull request, or opens a new one if the forge refuses.
     pub(super) async fn reopen(&mut self, pull: &Pull) -> Result<Step, Error> {
         self.permit().await?;
@@ -240,13 +207,10 @@ impl Reconcile<'_> {
 
     /// Opens a new pull request for the branch, which is updated first.
     async fn replace(&mut self) -> Result<Step, Error> {
-        let (base, branch) = (self.base, self.proposal.branch);
-        let compared = self
-            .forge
-            .compare(&base.branch, &base.head, branch, false)
-            .await?;
-        let old_state = match compared {
-            Comparison::Absent => super::BranchState::Absent,
+        let branch = self.proposal.branch;
+        self.content.fetch(&[], Some(branch)).await?;
+        let old_head = match self.content.compare(&self.base.head, branch).await? {
+            Comparison::Absent => None,
             Comparison::Unrelated(head) => {
                 let branch = &self.base.branch;
                 return Err(origin::unrelated(self.branch_subject(), &head, branch));
@@ -254,16 +218,13 @@ impl Reconcile<'_> {
             Comparison::Related(ahead) => {
                 self.refuse_foreign(&ahead, &[]).await?;
                 if self.is_usable(&ahead, &OwnPullRequest::Nothing).await? {
-                    return self.create(None).await;
+                    return self.create().await;
                 }
-                if ahead.commits.is_empty() {
-                    super::BranchState::Behind(ahead.head)
-                } else {
-                    super::BranchState::Diverged(ahead.head)
-                }
+                Some(ahead.head)
             }
         };
-        Box::pin(self.publish(&old_state, OwnPullRequest::Nothing, None)).await
+        let nothing = OwnPullRequest::Nothing;
+        Box::pin(self.publish(old_head.as_deref(), nothing, false)).await
     }
 }
 
@@ -299,11 +260,11 @@ impl Reconcile<'_> {
         if self.proposal.marker.set == top || !trailers.any(|trailer| trailer.set.is_none()) {
             return Ok(false);
         }
-        let Some(Ok(config)) = self.base.configuration(self.forge, &top).await? else {
+        let Some(Ok(config)) = self.base.configuration(self.content, &top).await? else {
             return Ok(false);
         };
         let only_pins = plan::pin_only_filter(&config, "");
-        let foreign = origin::foreign(self.forge, ahead, &|_, _| false, &only_pins).await?;
+        let foreign = origin::foreign(self.content, ahead, &|_, _| false, &only_pins).await?;
         Ok(foreign.is_none())
     }
 
@@ -402,7 +363,7 @@ impl Reconcile<'_> {
                     continue;
                 }
             }
-            match merging::permits(self.forge, pull, self.proposal.only_pins).await {
+            match merging::permits(self.repository, pull, self.proposal.only_pins).await {
                 Ok(()) => {}
                 Err(error) if error.class == Class::Conflict => {
                     let mut error = error;
@@ -474,21 +435,6 @@ impl PullsBefore {
     }
 }
 
-/// The expected properties of a commit on the surveyed base.
-pub(super) struct ExpectedBase {
-    tree: Option<String>,
-    requires_signatures: bool,
-}
-
-impl ExpectedBase {
-    pub(super) fn of_commit(&self) -> SurveyedBase<'_> {
-        SurveyedBase {
-            tree: self.tree.as_deref(),
-            requires_signatures: self.requires_signatures,
-        }
-    }
-}
-
 impl Reconcile<'_> {
     /// Fetches the state and takes the next step. Also returns the earlier pull requests.
     pub(super) async fn round(&mut self, round: u32) -> Result<(Step, PullsBefore), Error> {
@@ -498,6 +444,9 @@ impl Reconcile<'_> {
             let step = self.begin(surveyed).await?;
             return Ok((step, PullsBefore::UpTo(surveyed.newest_pull)));
         }
+        if round > 1 {
+            self.content.fetch(&[], Some(self.proposal.branch)).await?;
+        }
         let open = self.forge.pulls(Pulls::Open).await?;
         let step = self.step(&open).await?;
         Ok((step, PullsBefore::Listed(open)))
@@ -506,17 +455,13 @@ impl Reconcile<'_> {
     /// Creates the branch and the pull request.
     async fn begin(&mut self, surveyed: &SurveyedRepository) -> Result<Step, Error> {
         self.permit().await?;
-        let changes: BTreeMap<String, String> = self
-            .files
-            .iter()
-            .map(|file| (file.path.clone(), file.new.clone()))
-            .collect();
-        let expected = ExpectedBase {
-            tree: self.base.tree.id_with(&changes),
-            requires_signatures: surveyed.requires_signatures,
-        };
+        let base = &self.base.branch;
+        self.content.fetch_head(base).await?;
+        if self.content.head(base).await?.as_ref() != Some(&self.base.head) {
+            return Ok(Step::BaseMoved);
+        }
         let nothing = OwnPullRequest::Nothing;
-        self.publish(&BranchState::Absent, nothing, Some(&expected))
+        self.publish(None, nothing, surveyed.requires_signatures)
             .await
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::{
     app::pull_request::{
-        Base, Marker, MarkerKind, Permission,
+        Base, Content, ContentPlace, ForgeRepository, Marker, MarkerKind, Permission,
         branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
         merging::{self, MergeAttempt},
         reconcile::{
@@ -29,6 +29,7 @@ use crate::{
         Ability, Edit, Forge, GateState, Kind as ForgeKind, Merge, Mergeable, NewPull, Poll, Pull,
         PullState, Readiness, Settings, Target, Token, Transition, judge,
     },
+    git::Remote,
     oci::{Digest, registry},
     support::forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, When, broken, error},
 };
@@ -76,12 +77,20 @@ pub(crate) fn fake(kind: Kind) -> Fake {
     fake
 }
 
-pub(crate) fn forge(fake: &Fake) -> Forge {
+impl std::ops::Deref for ForgeRepository {
+    type Target = Forge;
+
+    fn deref(&self) -> &Forge {
+        &self.forge
+    }
+}
+
+pub(crate) fn forge(fake: &Fake) -> ForgeRepository {
     forge_with(fake, Duration::from_millis(1))
 }
 
 /// Like [`forge`], with this pause between two attempts.
-pub(crate) fn forge_with(fake: &Fake, backoff: Duration) -> Forge {
+pub(crate) fn forge_with(fake: &Fake, backoff: Duration) -> ForgeRepository {
     let api = fake.api();
     let kind = fake.store().kind;
     let kind = if kind == Kind::Github {
@@ -105,7 +114,25 @@ pub(crate) fn forge_with(fake: &Fake, backoff: Duration) -> Forge {
     settings.limit_pause = Duration::from_millis(1);
     let token = Token::parse(TOKEN).unwrap();
     let (method, sign) = (crate::forge::MergeMethod::Auto, crate::forge::Sign::Auto);
-    Forge::new(&target, token, settings, method, sign).unwrap()
+    let remote = Remote {
+        url: target.git_url(),
+        login: token.git_login(&target.git_url()).unwrap(),
+    };
+    let forge = Forge::new(&target, token, settings, method, sign).unwrap();
+    of_temporary_content(forge, remote)
+}
+
+/// A repository whose content is in a temporary directory.
+pub(crate) fn of_temporary_content(forge: Forge, remote: Remote) -> ForgeRepository {
+    let directory = tempfile::tempdir().unwrap();
+    let place = ContentPlace {
+        directory: directory.path().to_owned(),
+        clone: None,
+        remote,
+        _temporary: Some(directory),
+    };
+    let content = Content::new(place, forge.attempts(), SystemTime::now);
+    ForgeRepository { forge, content }
 }
 
 pub(crate) fn branch(revision: &str) -> String {
@@ -113,8 +140,12 @@ pub(crate) fn branch(revision: &str) -> String {
 }
 
 /// The changes of a promotion to `revision`: each word after `x@` in the base's files.
-async fn changes(forge: &Forge, base: &mut Base, revision: &str) -> Result<Vec<FileChange>, Error> {
-    base.fetch(forge, &[A.to_owned(), B.to_owned()], &mut |_| None)
+async fn changes(
+    forge: &ForgeRepository,
+    base: &mut Base,
+    revision: &str,
+) -> Result<Vec<FileChange>, Error> {
+    base.read_files(&forge.content, &[A.to_owned(), B.to_owned()])
         .await?;
     let files = base.snapshot("");
     let mut changes = Vec::new();
@@ -167,7 +198,7 @@ impl CompetingRevisions for OfOneAge {
 }
 
 /// Plans once against the base's head.
-pub(crate) async fn attempt(forge: &Forge, request: Request) -> Result<Outcome, Error> {
+pub(crate) async fn attempt(forge: &ForgeRepository, request: Request) -> Result<Outcome, Error> {
     let labels: Vec<String> = if request.labels {
         vec!["ci".to_owned(), "automation".to_owned()]
     } else {
@@ -178,7 +209,8 @@ pub(crate) async fn attempt(forge: &Forge, request: Request) -> Result<Outcome, 
         set: SetPath::top(),
         revision: request.revision.to_owned(),
     };
-    let mut base = Base::read(forge, None).await?;
+    let own = branch(request.revision);
+    let mut base = Base::read(forge, None, Some(&own)).await?;
     let changes = changes(forge, &mut base, request.revision).await?;
     let rivals = OfOneAge {
         branch,
@@ -527,62 +559,51 @@ async fn foreign_commit_is_preserved_and_reported() {
 #[tokio::test]
 async fn own_branch_with_other_content_is_rebuilt() {
     for kind in KINDS {
-        for update_refs in [true, false] {
-            let fake = fake(kind);
-            fake.store().update_refs = update_refs;
-            let first = promote(&fake, REQUEST).await.unwrap();
-            fake.store().push(
-                "main",
-                "other lines",
-                &[(A, "image: x@rev1\r\nmore: lines\r\n")],
-            );
-            let again = promote(&fake, REQUEST).await.unwrap();
-            assert_eq!(
-                (again.number, again.change),
-                (first.number, PullRequestAction::Updated),
-                "{kind:?}"
-            );
-            let store = fake.store();
-            let head = &store.refs[&branch("rev2")];
-            assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
-            assert_eq!(
-                store.content(&branch("rev2"), A),
-                "image: x@rev2\r\nmore: lines\r\n"
-            );
-            assert_eq!(store.open_pulls().len(), 1);
-            assert!(
-                !store.pulls[0].body.contains("moving"),
-                "{}",
-                store.pulls[0].body
-            );
-        }
+        let fake = fake(kind);
+        let first = promote(&fake, REQUEST).await.unwrap();
+        fake.store().push(
+            "main",
+            "other lines",
+            &[(A, "image: x@rev1\r\nmore: lines\r\n")],
+        );
+        let again = promote(&fake, REQUEST).await.unwrap();
+        assert_eq!(
+            (again.number, again.change),
+            (first.number, PullRequestAction::Updated),
+            "{kind:?}"
+        );
+        let store = fake.store();
+        let head = &store.refs[&branch("rev2")];
+        assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
+        assert_eq!(
+            store.content(&branch("rev2"), A),
+            "image: x@rev2\r\nmore: lines\r\n"
+        );
+        assert_eq!(store.open_pulls().len(), 1);
     }
 }
 
 #[tokio::test]
 async fn commit_pushed_before_the_update_is_not_lost() {
     for kind in KINDS {
-        for update_refs in [true, false] {
-            let fake = fake(kind);
-            fake.store().update_refs = update_refs;
-            promote(&fake, REQUEST).await.unwrap();
-            fake.store().push(
-                "main",
-                "other lines",
-                &[(A, "image: x@rev1\r\nmore: lines\r\n")],
-            );
-            fake.store().meddled = Some(branch("rev2"));
-            assert_eq!(
-                promote(&fake, REQUEST).await.unwrap_err().class,
-                Class::Conflict,
-                "{kind:?}"
-            );
-            let store = fake.store();
-            assert_eq!(
-                store.commits[&store.refs[&branch("rev2")]].message,
-                "somebody's work"
-            );
-        }
+        let fake = fake(kind);
+        promote(&fake, REQUEST).await.unwrap();
+        fake.store().push(
+            "main",
+            "other lines",
+            &[(A, "image: x@rev1\r\nmore: lines\r\n")],
+        );
+        fake.store().meddled = Some(branch("rev2"));
+        assert_eq!(
+            promote(&fake, REQUEST).await.unwrap_err().class,
+            Class::Conflict,
+            "{kind:?}"
+        );
+        let store = fake.store();
+        assert_eq!(
+            store.commits[&store.refs[&branch("rev2")]].message,
+            "somebody's work"
+        );
     }
 }
 
@@ -1201,55 +1222,11 @@ async fn foreign_pull_request_of_a_branch_is_ignored() {
 }
 
 #[tokio::test]
-async fn binary_contents_arrive_unchanged() {
-    let fake = fake(Kind::Github);
-    let forge = forge(&fake);
-    let contents: [&[u8]; 4] = [
-        b"text",
-        b"\xff\xfe latin",
-        b"nul \0",
-        b"\xef\xbb\xbfbom\r\n",
-    ];
-    let ids: Vec<_> = contents
-        .iter()
-        .map(|content| fake.store().put_blob(content))
-        .collect();
-    assert_eq!(forge.blobs(&ids).await.unwrap(), contents);
-    fake.store().graphql = false;
-    assert_eq!(forge.blobs(&ids).await.unwrap(), contents);
-}
-
-#[tokio::test]
-async fn content_with_a_wrong_digest_is_refused() {
-    for kind in KINDS {
-        let fake = fake(kind);
-        let forge = forge(&fake);
-        fake.store().graphql = false;
-        let id = fake.store().put_blob(b"requested");
-        // The same response with a wrong value.
-        let wrong_value = serde_json::json!({"content": "bGll", "encoding": "base64", "sha": id.as_str(), "size": 3});
-        fake.fault(
-            ("GET", &format!("/git/blobs/{id}")),
-            1,
-            Fault::Instead(Reply::json(200, wrong_value)),
-        );
-        let error = forge.blobs(std::slice::from_ref(&id)).await.unwrap_err();
-        assert!(
-            error
-                .message
-                .contains("does not match the requested digest"),
-            "{kind:?}: {error:?}"
-        );
-        assert_eq!(forge.blobs(&[id]).await.unwrap(), [b"requested"]);
-    }
-}
-
-#[tokio::test]
 async fn plan_for_other_base_contents_is_refused() {
     for kind in KINDS {
         let fake = fake(kind);
         let forge = forge(&fake);
-        let mut base = Base::read(&forge, None).await.unwrap();
+        let mut base = Base::read(&forge, None, None).await.unwrap();
         let mut changes = changes(&forge, &mut base, "rev2").await.unwrap();
         changes[0].old.push(b'\n');
         let marker = Marker {
@@ -1302,10 +1279,10 @@ async fn only_a_regular_file_is_a_configuration() {
         );
         fake.store().chmod("main", "x/repin.yaml", "120000");
         let forge = forge(&fake);
-        let base = Base::read(&forge, None).await.unwrap();
+        let base = Base::read(&forge, None, None).await.unwrap();
         let read = async |path: &str| {
             let set = SetPath::new(Path::new(path)).unwrap();
-            base.configuration(&forge, &set).await.unwrap()
+            base.configuration(&forge.content, &set).await.unwrap()
         };
         assert!(matches!(read("repin.yaml").await, Some(Ok(_))), "{kind:?}");
         assert!(read("x/repin.yaml").await.is_none(), "{kind:?}");
@@ -1314,31 +1291,6 @@ async fn only_a_regular_file_is_a_configuration() {
             "{kind:?}"
         );
         assert!(read("z/repin.yaml").await.is_none(), "{kind:?}");
-    }
-}
-
-#[tokio::test]
-async fn local_contents_are_not_requested() {
-    for kind in KINDS {
-        let fake = fake(kind);
-        let forge = forge(&fake);
-        let mut base = Base::read(&forge, None).await.unwrap();
-        let blobs = fake.store().blobs.clone();
-        fake.forget();
-        base.fetch(&forge, &[A.to_owned(), B.to_owned()], &mut |id| {
-            blobs.get(id).cloned()
-        })
-        .await
-        .unwrap();
-        assert_eq!(fake.asked(), [] as [String; 0]);
-        // A content with a wrong name is fetched.
-        let mut base = Base::read(&forge, None).await.unwrap();
-        base.fetch(&forge, &[A.to_owned()], &mut |_| {
-            Some(b"wrong_value".to_vec())
-        })
-        .await
-        .unwrap();
-        assert_eq!(base.content(A).unwrap(), b"image: x@rev1\r\n");
     }
 }
 
@@ -1420,7 +1372,7 @@ async fn latest_report_of_a_check_counts() {
 }
 
 /// An open pull request, and contexts that its base requires.
-pub(crate) async fn opened(kind: Kind, required: &[&str]) -> (Fake, Forge, Pull) {
+pub(crate) async fn opened(kind: Kind, required: &[&str]) -> (Fake, ForgeRepository, Pull) {
     let fake = fake(kind);
     let number = promote(&fake, REQUEST).await.unwrap().number;
     fake.store().required = required
@@ -1835,7 +1787,11 @@ pub(crate) const PACE: PollSchedule = PollSchedule {
     unclear: Duration::from_secs(120),
 };
 
-async fn waited(forge: &Forge, number: u64, arm: Option<&[String]>) -> (WaitOutcome, Vec<String>) {
+async fn waited(
+    forge: &ForgeRepository,
+    number: u64,
+    arm: Option<&[String]>,
+) -> (WaitOutcome, Vec<String>) {
     let reports = std::cell::RefCell::new(Vec::new());
     let report = |text: &str| reports.borrow_mut().push(text.to_owned());
     let arm = arm.map(|gates| MergeSchedule {
@@ -1954,7 +1910,7 @@ async fn outage_during_the_wait_is_tolerated() {
 }
 
 /// Waits with a pace that reports a pull request as stuck after two polls that are not mergeable.
-async fn stuck(forge: &Forge, number: u64, unclear: Duration) -> WaitOutcome {
+async fn stuck(forge: &ForgeRepository, number: u64, unclear: Duration) -> WaitOutcome {
     let pace = PollSchedule {
         unclear,
         limit: Duration::from_millis(300),
@@ -2347,14 +2303,14 @@ const STAGING: BranchPair<'static> = BranchPair {
 };
 
 /// A forge with a commit on `staging`.
-fn staging(kind: Kind) -> (Fake, Forge) {
+fn staging(kind: Kind) -> (Fake, ForgeRepository) {
     let fake = fake(kind);
     fake.store().push("staging", "work", &[("x", "y")]);
     let forge = forge(&fake);
     (fake, forge)
 }
 
-async fn offer(forge: &Forge) -> Box<BranchDifference> {
+async fn offer(forge: &ForgeRepository) -> Box<BranchDifference> {
     match branches::compare(forge, STAGING, &config::Forge::default()).await {
         Ok(Compared::Offer(offer)) => offer,
         other => panic!("{other:?}"),

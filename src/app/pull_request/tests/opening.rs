@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::forge::OfOneAge;
+use super::forge::{OfOneAge, of_temporary_content};
 use crate::{
     app::pull_request::{
-        Base, Marker, MarkerKind,
+        Base, ForgeRepository, Marker, MarkerKind,
         reconcile::{self, Outcome, Proposal, PullRequestAction, PullRequestResult, RevisionAge},
     },
     base::{
@@ -15,10 +15,10 @@ use crate::{
     config::{Operation, SetPath},
     core::plan::FileChange,
     forge::{
-        self, BranchState, Forge, MergeMethod, NewCommit, NewFile, PublishOutcome, Readiness,
-        Settings, Sign, SurveyedBase, Target, Token, blob_id,
+        self, Forge, MergeMethod, Readiness, Settings, Sign, Target, Token,
         fleet::{ContentRequest, FleetReader, RepositoryName, Survey, SurveyRequest},
     },
+    git::{Remote, Tree, blob_id},
     oci::{Digest, registry},
     support::forge::{
         Kind, PullRow, TOKEN,
@@ -91,7 +91,7 @@ impl Process {
         }
     }
 
-    fn writer(&self, number: usize) -> Forge {
+    fn writer(&self, number: usize) -> ForgeRepository {
         let RepositoryName { owner, name } = name(number);
         let target = Target {
             kind: self.forge_kind(),
@@ -100,7 +100,13 @@ impl Process {
             name,
         };
         let (token, settings) = (Token::parse(TOKEN).unwrap(), self.settings.clone());
-        Forge::new(&target, token, settings, MergeMethod::Auto, Sign::Auto).unwrap()
+        let remote = Remote {
+            url: target.git_url(),
+            login: token.git_login(&target.git_url()).unwrap(),
+        };
+        let (method, sign) = (MergeMethod::Auto, Sign::Auto);
+        let forge = Forge::new(&target, token, settings, method, sign).unwrap();
+        of_temporary_content(forge, remote)
     }
 
     /// Plans for the first `count` repositories.
@@ -495,13 +501,13 @@ async fn unsurveyed_branch_is_requested() {
     planned.base = {
         let contents = planned.changes.iter();
         let contents = contents.map(|it| (blob_id(&it.old, ""), it.old.clone()));
-        let tree = planned.base.tree.clone();
+        let tree = Tree::clone(&planned.base.tree);
         Base::surveyed(&state, "auto/another", tree, contents.collect())
     };
     process.opened(&planned).await;
     process.is_whole("another branch");
-    let compared = |logged: &Logged| logged.request.contains("/compare/");
-    assert!(process.forge.log().iter().any(compared));
+    let listed = |logged: &Logged| logged.request.contains("/pulls?");
+    assert!(process.forge.log().iter().any(listed));
 }
 
 #[tokio::test]
@@ -517,7 +523,7 @@ async fn survey_contains_required_signatures() {
 }
 
 #[tokio::test]
-async fn binary_contents_are_sent_as_blobs() {
+async fn binary_contents_are_sent_unchanged() {
     for text in [false, true] {
         let process = Process::new(Kind::Github, 1);
         if !text {
@@ -548,49 +554,5 @@ async fn binary_contents_are_sent_as_blobs() {
             assert_eq!(store.blobs[id], change.new, "{path}");
             assert_eq!(*mode, tree.entries[&path].mode, "{path}");
         }
-        drop(store);
-        let writes = process.writes();
-        let blobs = writes.iter().filter(|line| line.ends_with("/git/blobs"));
-        assert_eq!(blobs.count(), usize::from(!text), "{writes:#?}");
     }
-}
-
-#[tokio::test]
-async fn unexpected_tree_is_rebuilt_from_checked_contents() {
-    let process = Process::new(Kind::Github, 1);
-    let planned = process.plan(1).await.remove(0);
-    let files: Vec<_> = planned
-        .changes
-        .iter()
-        .map(|change| {
-            let path = change.path.to_string();
-            let entry = &planned.base.tree.entries[&path];
-            NewFile {
-                mode: entry.mode.clone(),
-                old: entry.id.clone(),
-                new: blob_id(&change.new, ""),
-                content: change.new.clone(),
-                path,
-            }
-        })
-        .collect();
-    let commit = NewCommit {
-        repo: &planned.base.repo,
-        parent: &planned.base.head,
-        base: "main",
-        message: COMMIT,
-        files: &files,
-        pull: None,
-        surveyed: Some(SurveyedBase {
-            tree: Some(&"0".repeat(40)),
-            requires_signatures: false,
-        }),
-    };
-    let forge = process.writer(0);
-    let published = forge.publish(&commit, BRANCH, &BranchState::Absent).await;
-    assert!(matches!(published.unwrap(), PublishOutcome::Done(_)));
-    let writes = process.writes();
-    let count = |end: &str| writes.iter().filter(|line| line.ends_with(end)).count();
-    assert_eq!((count("/git/blobs"), count("/git/trees")), (3, 2));
-    assert_eq!(count("/git/commits"), 1, "{writes:#?}");
 }

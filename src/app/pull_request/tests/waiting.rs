@@ -5,12 +5,13 @@ use std::{cell::RefCell, time::Duration};
 use serde_json::{Value, json};
 
 use super::forge::{A, KINDS, PACE, PERMISSION, REQUEST, branch, opened, promote};
+use crate::app::pull_request::ForgeRepository;
 use crate::{
     app::pull_request::waiting::{
         MergeObstacle, MergeSchedule, PollSchedule, TimeoutState, WaitOutcome, WaitTarget, Waiting,
     },
     base::error::{Class, Error},
-    forge::{Forge, PullState, Readiness},
+    forge::{PullState, Readiness},
     support::forge::{self as fakes, Fake, Fault, Kind, Reply, When, broken, error},
 };
 
@@ -36,7 +37,7 @@ fn unclear() -> PollSchedule {
 }
 
 async fn watched(
-    forge: &Forge,
+    forge: &ForgeRepository,
     pace: PollSchedule,
     arm: bool,
 ) -> (Result<WaitOutcome, Error>, Vec<String>) {
@@ -108,7 +109,7 @@ fn rebuild(store: &mut fakes::Store) {
     store.refs.insert(branch("rev2"), again);
 }
 
-async fn queued() -> (Fake, Forge) {
+async fn queued() -> (Fake, ForgeRepository) {
     let (fake, forge, _) = opened(Kind::Github, &["ci"]).await;
     fake.store().rules.queue = Some("squash");
     fake.store().report("ci", "success");

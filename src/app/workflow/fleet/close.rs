@@ -16,6 +16,7 @@ use super::{
 use crate::{
     app::{
         fleet::{CloseDocument, CloseRow, ClosedPull, FleetList, FleetOutcome, ListEntry},
+        pull_request::ForgeRepository,
         pull_request::{Marker, MarkerKind, merging},
         workflow,
     },
@@ -26,7 +27,7 @@ use crate::{
     config::{self, Config, Forge as Configured, Operation, Template, WhenUnconfigured},
     core::plan,
     forge::{
-        Forge, Pull, PullState, Pulls,
+        Pull, PullState, Pulls,
         fleet::{ConfigFile, FleetReader, RepositoryState, Survey},
     },
     git::Git,
@@ -303,7 +304,7 @@ impl Closing<'_> {
         let name = &entry.repository;
         let writer = match self.writer(entry, &mut member).await {
             Ok(writer) => writer,
-            Err(error) => return vec![CloseRow::failed(name, None, &error)],
+            Err(errors) => return vec![CloseRow::failed(name, None, &errors.by_cause()[0])],
         };
         let mut rows = Vec::new();
         for (kind, pull) in &member.pulls {
@@ -330,10 +331,13 @@ impl Closing<'_> {
         &self,
         entry: &ListEntry,
         member: &mut ClosedRepository,
-    ) -> Result<Forge, Error> {
-        let writer = self.forge.repository(&entry.name(), &self.configured)?;
+    ) -> Result<ForgeRepository, Errors> {
+        let name = entry.name();
+        let writer = self
+            .forge
+            .repository(&name, &self.configured, self.services)?;
         if member.is_incomplete {
-            let open = writer.pulls(Pulls::Open).await?;
+            let open = writer.forge.pulls(Pulls::Open).await?;
             member.pulls = self.open_pulls(&member.config, &member.state.base, open);
         }
         Ok(writer)
@@ -341,7 +345,7 @@ impl Closing<'_> {
 
     async fn close(
         &self,
-        writer: &Forge,
+        writer: &ForgeRepository,
         member: &ClosedRepository,
         pull: &Pull,
     ) -> Result<FleetOutcome, Error> {

@@ -11,7 +11,7 @@ use crate::{
             FleetOutcome, ListEntry, MemberBase as Listed, MemberConfig, MemberRefusal, Report,
             member_config,
         },
-        pull_request::{Marker, reconcile::is_moving},
+        pull_request::Marker,
     },
     base::error::{Code, Error, Errors, SourceText},
     config::{self, Config, SetPath, Template, WhenUnconfigured},
@@ -200,7 +200,7 @@ impl FleetMember {
     /// a closed duplicate.
     pub(super) fn closed_pull<'m>(&'m self, marker: &Marker) -> Option<&'m Pull> {
         match self.pulls_of(marker).as_slice() {
-            [pull] if pull.state == PullState::Closed && !is_moving(pull) => Some(pull),
+            [pull] if pull.state == PullState::Closed => Some(pull),
             _ => None,
         }
     }

@@ -20,9 +20,7 @@ use crate::{
         fleet::{FleetOutcome, ListEntry, Report},
         pull_request::{
             Base,
-            reconcile::{
-                Closing, Outcome, PullRequestAction, PullRequestResult, closing, is_moving,
-            },
+            reconcile::{Closing, Outcome, PullRequestAction, PullRequestResult, closing},
         },
         report::json::PullRequest,
         workflow::{
@@ -37,7 +35,8 @@ use crate::{
         untrusted::plain,
     },
     config::Trailer,
-    forge::{Forge, Pull, Readiness, blob_id, fleet::SurveyedBranch},
+    forge::{Forge, Pull, Readiness, fleet::SurveyedBranch},
+    git::blob_id,
 };
 
 /// The result of an attempt to open a pull request.
@@ -134,7 +133,7 @@ impl Walk<'_> {
                 return Attempt::BaseMoved { may_have_changed };
             }
             Err(error) => {
-                let report = self.failure_report(member, &publication.head.forge, error);
+                let report = self.failure_report(member, &publication.head.repository.forge, error);
                 return Attempt::Done(Box::new(report.await));
             }
         };
@@ -219,12 +218,16 @@ impl Walk<'_> {
             && let Some(branch) = &member.state.branch
             && self.is_in_requested_state(member, pull, branch)
             && has_contents(member, branch, &head.base, contents)
-            && head.forge.shows_head(pull, &pull.head_commit).await?
+            && head
+                .repository
+                .forge
+                .shows_head(pull, &pull.head_commit)
+                .await?
         {
             let pull = PullRequest::new(pull.number, &pull.url, "unchanged");
             return Ok(Some(Report::done(FleetOutcome::Unchanged).with_pull(pull)));
         }
-        closed_pull_report(&head.forge, member.closed_pull(&marker)).await
+        closed_pull_report(&head.repository.forge, member.closed_pull(&marker)).await
     }
 
     /// Whether a pull request is in the requested state, with one commit of repin on the base's head.
@@ -246,7 +249,7 @@ impl Walk<'_> {
             .request
             .open
             .is_none_or(|state| state == pull.readiness);
-        has_label && !needs_merge && is_on_head && has_state && !is_moving(pull)
+        has_label && !needs_merge && is_on_head && has_state
     }
 }
 

@@ -153,13 +153,15 @@ impl Walk<'_> {
     }
 
     /// The site of a repository: its base branch on the forge, without a clone.
-    pub(super) fn site(&self, member: &FleetMember, base: Base) -> Result<BranchSite, Error> {
+    pub(super) fn site(&self, member: &FleetMember, base: Base) -> Result<BranchSite, Errors> {
         let config = member.config.clone();
         let prefix = config.set_path.prefix();
         let head = BranchHead {
-            forge: self
-                .forge
-                .repository(&member.name, &config.forge_or_default())?,
+            repository: self.forge.repository(
+                &member.name,
+                &config.forge_or_default(),
+                self.services,
+            )?,
             files: base.snapshot(&prefix),
             base,
             prefix,

@@ -89,7 +89,7 @@ impl Walk<'_> {
         let entry = entry.ok_or_else(|| format!("{} has no {set}", base.branch))?;
         let request = ContentRequest {
             repository: member.name.clone(),
-            commit: base.head.commit.clone(),
+            commit: base.head.clone(),
             files: BTreeMap::from([(set.to_string(), entry.id.clone())]),
         };
         let read = self.reader.contents(&[request]).await.into_iter().next();
@@ -217,7 +217,7 @@ impl Walk<'_> {
         let history = self.path_history(&stage, &site, &found).await?;
         let digests = self.set.pinned_digests(&member.images, &member.config);
         let merges = MergeSource {
-            forge: &site.head.forge,
+            forge: &site.head.repository.forge,
             branch: &stage.state.base,
             is_first_parent: false,
         };

@@ -10,10 +10,10 @@ use super::{GiteaFleet, request};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        blob_id,
         fleet::{ContentRequest, Contents, MAX_FILE, RepositoryName},
         http::Request,
     },
+    git::blob_id,
 };
 
 /// The maximum number of files of one request: the default limit of servers.

@@ -24,10 +24,10 @@ use super::{
 use crate::{
     base::error::Error,
     forge::{
-        Head, Settings, Token,
+        Settings, Token,
         fleet::{
-            Ancestry, ContentRequest, Contents, FileListing, RangeRow, Ranges, RepositoryName,
-            Survey, SurveyRequest, range,
+            Ancestry, ContentRequest, Contents, FileListing, Head, RangeRow, Ranges,
+            RepositoryName, Survey, SurveyRequest, range,
         },
         http::{Http, Reply, Request},
     },

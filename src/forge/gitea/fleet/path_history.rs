@@ -9,9 +9,9 @@ use super::{GiteaFleet, request};
 use crate::{
     base::error::Error,
     forge::{
-        Head,
         fleet::{
-            Contents, PathHistory, PathVersion, RECENT, RecentHistory, RepositoryName, merge_up_to,
+            Contents, Head, PathHistory, PathVersion, RECENT, RecentHistory, RepositoryName,
+            merge_up_to,
         },
         http::Paging,
     },

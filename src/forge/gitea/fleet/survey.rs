@@ -4,9 +4,9 @@ use super::{CommitListing, GiteaFleet, new_name, request};
 use crate::{
     base::{error::Error, files::MAX_CONFIG_SIZE},
     forge::{
-        Commit, Head, Pull, PullState, Repo,
+        Pull, PullState, Repo,
         fleet::{
-            ConfigFile, FileListing, RepositoryName, RepositoryState, Survey, SurveyRequest,
+            ConfigFile, FileListing, Head, RepositoryName, RepositoryState, Survey, SurveyRequest,
             SurveyedBranch,
         },
         gitea::{
@@ -16,6 +16,7 @@ use crate::{
         },
         http::{Paging, Reply, Request},
     },
+    git::AheadCommit,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -196,7 +197,7 @@ impl GiteaFleet {
         let row: CommitRow = self.http.send(&request).await?.expect(&[200])?;
         Ok(SurveyedBranch {
             tree: row.tree(),
-            commit: Commit::from(row),
+            commit: AheadCommit::from(row),
         })
     }
 }

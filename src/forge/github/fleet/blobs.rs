@@ -9,11 +9,11 @@ use super::{GithubFleet, Part, in_batches, is_heavy, request};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        blob_id,
         fleet::{ContentRequest, Contents, MAX_FILE, RepositoryName},
         github::graphql::{Batch, BlobRow, MAX_BLOBS},
         http::Failure,
     },
+    git::blob_id,
 };
 
 struct WantedBlob<'r> {

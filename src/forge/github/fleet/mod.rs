@@ -25,9 +25,9 @@ use crate::{
         http::error_body::GraphqlError,
     },
     forge::{
-        Head, Settings, Token,
+        Settings, Token,
         fleet::{
-            Ancestry, FileListing, MAX_SURVEY, RangeRow, Ranges, RepositoryName, Survey,
+            Ancestry, FileListing, Head, MAX_SURVEY, RangeRow, Ranges, RepositoryName, Survey,
             SurveyRequest, range,
         },
         http::{Failure, Http, Reply, Request},

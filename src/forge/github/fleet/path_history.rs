@@ -10,9 +10,8 @@ use super::{GithubFleet, PageRow, is_regular};
 use crate::{
     base::error::Error,
     forge::{
-        Head,
         fleet::{
-            ContentRequest, Contents, PathHistory, PathVersion, RECENT, RecentHistory,
+            ContentRequest, Contents, Head, PathHistory, PathVersion, RECENT, RecentHistory,
             RepositoryName, merge_up_to,
         },
         github::graphql::Batch,

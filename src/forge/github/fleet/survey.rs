@@ -4,11 +4,12 @@ use super::{GithubFleet, Part, is_heavy, is_regular};
 use crate::{
     base::files::MAX_CONFIG_SIZE,
     forge::{
-        Commit, Head, Mergeable, Pull, PullState, Push, Readiness, Repo, blob_id,
-        fleet::{ConfigFile, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
+        Mergeable, Pull, PullState, Push, Readiness, Repo,
+        fleet::{ConfigFile, Head, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
         github::{graphql::Batch, repository::scopes, rules::RefUpdateRuleRow},
         http::Failure,
     },
+    git::{AheadCommit, blob_id},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,7 +22,6 @@ const REPOSITORY: &str = include_str!("../queries/survey.graphql");
 #[serde(rename_all = "camelCase")]
 struct RepositoryRow {
     name_with_owner: String,
-    id: String,
     is_archived: bool,
     is_empty: bool,
     is_private: bool,
@@ -201,7 +201,6 @@ impl RepositoryRow {
             repo: Repo {
                 full_name: self.name_with_owner,
                 default_branch: self.standard.map_or_else(String::new, |branch| branch.name),
-                node: self.id,
                 push: Push::reported(self.viewer_permission.map(|permission| {
                     ["ADMIN", "MAINTAIN", "WRITE"].contains(&permission.as_str())
                 })),
@@ -233,7 +232,7 @@ impl From<CommitRow> for SurveyedBranch {
     fn from(row: CommitRow) -> Self {
         let parents = row.parents.map(|parents| parents.nodes).unwrap_or_default();
         Self {
-            commit: Commit {
+            commit: AheadCommit {
                 id: row.oid,
                 message: row.message,
                 parents: parents.into_iter().map(|parent| parent.oid).collect(),

@@ -14,10 +14,8 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Asked, PullRow, Reply, Store, error, github_rules, not_found,
-    objects::blob_id,
-    page,
-    store::{CommitRow, Files},
+    Asked, PullRow, Reply, Store, error, github_rules, not_found, objects::blob_id, page,
+    store::Files,
 };
 
 const REPO: &str = "acme/flows";
@@ -270,13 +268,6 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             }
             None => not_found(),
         },
-        ("POST", "blobs") => {
-            assert_eq!(asked.text("encoding"), "base64");
-            let id = store.put_blob(&STANDARD.decode(asked.text("content")).unwrap());
-            Reply::json(201, json!({"sha": id}))
-        }
-        ("POST", "trees") => make_tree(store, asked),
-        ("POST", "commits") => make_commit(store, asked),
         ("POST", "tags") => {
             assert!(
                 store.commits.contains_key(asked.text("object")) && asked.text("type") == "commit"
@@ -300,154 +291,12 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             Some(id) => Reply::json(200, json!({"object": {"sha": id}})),
             None => not_found(),
         },
-        ("DELETE", "refs") if rest.starts_with("heads/") => delete_branch(store, &rest[6..]),
         ("DELETE", "refs") => match store.marks.remove(&format!("refs/{rest}")) {
             Some(_) => Reply::json(204, Value::Null),
             None => error(422, "Reference does not exist"),
         },
-        ("POST", "refs") => {
-            let name = asked
-                .text("ref")
-                .strip_prefix("refs/heads/")
-                .unwrap()
-                .to_owned();
-            set_ref(store, &name, asked.text("sha"), Setting::Create)
-        }
-        ("PATCH", "refs") => {
-            let name = rest.strip_prefix("heads/").unwrap();
-            let force = asked.body["force"] == true;
-            set_ref(
-                store,
-                name,
-                asked.text("sha"),
-                if force {
-                    Setting::Force
-                } else {
-                    Setting::Forward
-                },
-            )
-        }
         _ => not_found(),
     }
-}
-
-fn delete_branch(store: &mut Store, name: &str) -> Reply {
-    if store.refs.remove(name).is_none() {
-        return error(422, "Reference does not exist");
-    }
-    store.close_empty(name);
-    Reply::json(204, Value::Null)
-}
-
-fn make_commit(store: &mut Store, asked: &Asked) -> Reply {
-    let parents: Vec<String> = serde_json::from_value(asked.body["parents"].clone()).unwrap();
-    let tree = asked.text("tree").to_owned();
-    if !store.trees.contains_key(&tree)
-        || parents
-            .iter()
-            .any(|parent| !store.commits.contains_key(parent))
-    {
-        return error(422, "Tree SHA does not exist");
-    }
-    let message = asked.text("message").to_owned();
-    let id = store.put_commit(CommitRow {
-        tree,
-        parents,
-        message,
-    });
-    // Commits of an app that name no author are signed ("Signature verification for bots").
-    let verified = store.installation && store.rules.signs && asked.body["author"].is_null();
-    if verified {
-        store.rules.signed.insert(id.clone());
-    }
-    Reply::json(
-        201,
-        json!({"sha": id, "verification": {"verified": verified}}),
-    )
-}
-
-fn make_tree(store: &mut Store, asked: &Asked) -> Reply {
-    store.intrude();
-    let Some(mut files) = store.trees.get(asked.text("base_tree")).cloned() else {
-        return error(422, "base_tree is not valid");
-    };
-    let entries = asked.body["tree"].as_array().unwrap();
-    let paths: Vec<_> = entries
-        .iter()
-        .map(|entry| entry["path"].as_str().unwrap())
-        .collect();
-    if store.touches_workflows(&paths) {
-        return error(403, "Resource not accessible by integration").with(
-            "x-accepted-github-permissions",
-            "contents=write; contents=write,workflows=write",
-        );
-    }
-    for entry in entries {
-        let text = |name: &str| entry[name].as_str().unwrap().to_owned();
-        // The documentation, "Create a tree": either `sha` or `content`.
-        let id = match (entry["content"].as_str(), entry["sha"].as_str()) {
-            (Some(content), None) => store.put_blob(content.as_bytes()),
-            (None, Some(id)) if store.blobs.contains_key(id) => id.to_owned(),
-            _ => return error(422, "Must supply either tree.sha or tree.content"),
-        };
-        files.insert(text("path"), (text("mode"), id));
-    }
-    let id = store.put_tree(files);
-    Reply::json(201, json!({"sha": id}))
-}
-
-#[derive(PartialEq)]
-enum Setting {
-    Create,
-    Forward,
-    Force,
-}
-
-/// The reason that a branch cannot be created or updated. Reported: only "Reference update failed"
-/// for a creation that a rule forbids, the rule for an update; and the same words where a branch is
-/// named like a directory of the new one.
-fn rejected(store: &Store, name: &str, how: &Setting) -> Option<&'static str> {
-    let covers = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
-    if covers(&store.github.protected) {
-        return Some(
-            "You're not authorized to push to this branch. Visit https://docs.github.com/articles/about-protected-branches/ for more information.",
-        );
-    }
-    let nested = store
-        .refs
-        .keys()
-        .any(|known| name.starts_with(&format!("{known}/")));
-    match how {
-        Setting::Create if covers(&store.github.ruled) || nested => Some("Reference update failed"),
-        _ if covers(&store.github.ruled) => {
-            Some("Repository rule violations found\n\nCannot update this protected ref.\n\n")
-        }
-        _ => None,
-    }
-}
-
-fn set_ref(store: &mut Store, name: &str, to: &str, how: Setting) -> Reply {
-    if let Some(why) = rejected(store, name, &how) {
-        return error(422, why);
-    }
-    match (store.refs.get(name).cloned(), how) {
-        (Some(_), Setting::Create) => return error(422, "Reference already exists"),
-        (None, Setting::Forward | Setting::Force) => return error(422, "Reference does not exist"),
-        (Some(now), Setting::Forward) if !store.ancestors(to).contains(&now) => {
-            return error(422, "Update is not a fast forward");
-        }
-        _ => {}
-    }
-    if let Some(refused) = store.ref_refusal(to) {
-        return refused;
-    }
-    store.before_write();
-    store.refs.insert(name.to_owned(), to.to_owned());
-    store.close_empty(name);
-    Reply::json(
-        201,
-        json!({"ref": format!("refs/heads/{name}"), "object": {"sha": to, "type": "commit"}}),
-    )
 }
 
 fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
@@ -922,40 +771,6 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
     if query.contains("createCommitOnBranch") {
         return github_rules::commit_on_branch(store, asked);
     }
-    if query.starts_with("query") {
-        return contents(store, &asked.body["variables"]);
-    }
-    if query.contains("updateRefs") {
-        if !store.update_refs {
-            return wrong("", "Field 'updateRefs' doesn't exist on type 'Mutation'");
-        }
-        let update = &input["refUpdates"][0];
-        let name = update["name"]
-            .as_str()
-            .unwrap()
-            .strip_prefix("refs/heads/")
-            .unwrap();
-        if store.refs.get(name).map(String::as_str) != update["beforeOid"].as_str() {
-            return wrong(
-                "UNPROCESSABLE",
-                "Reference cannot be updated: it is not at the expected commit",
-            );
-        }
-        if let Some(why) = rejected(store, name, &Setting::Force) {
-            return wrong("UNPROCESSABLE", why);
-        }
-        let set = set_ref(
-            store,
-            name,
-            update["afterOid"].as_str().unwrap(),
-            Setting::Force,
-        );
-        if set.status != 201 {
-            let said: Value = serde_json::from_slice(&set.body).unwrap();
-            return wrong("UNPROCESSABLE", said["message"].as_str().unwrap());
-        }
-        return Reply::json(200, json!({"data": {"updateRefs": {}}}));
-    }
     if query.contains("disablePullRequestAutoMerge") {
         return disarm(store, number_of(input));
     }
@@ -993,25 +808,4 @@ fn graphql(store: &mut Store, asked: &Asked) -> Reply {
     }
     store.pull_mut(number_of(input)).unwrap().draft = draft;
     Reply::json(200, json!({"data": {}}))
-}
-
-fn contents(store: &Store, variables: &Value) -> Reply {
-    let mut objects = serde_json::Map::new();
-    for (name, id) in variables.as_object().unwrap() {
-        let Some(number) = name.strip_prefix("oid_") else {
-            continue;
-        };
-        let content = &store.blobs[id.as_str().unwrap()];
-        // Text that is not UTF-8 is either omitted or changed.
-        let text = if content.contains(&0) {
-            Value::Null
-        } else {
-            String::from_utf8_lossy(content).into()
-        };
-        objects.insert(
-            format!("blob_{number}"),
-            json!({"byteSize": content.len(), "text": text}),
-        );
-    }
-    Reply::json(200, json!({"data": {"repository": objects}}))
 }

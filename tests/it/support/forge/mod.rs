@@ -9,6 +9,7 @@ pub mod github;
 pub mod github_rules;
 pub mod graphql;
 mod objects;
+mod pushes;
 pub mod schema;
 pub mod server;
 pub mod store;

@@ -101,7 +101,7 @@ pub struct Repository {
 impl Repository {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        for path in ["objects/info", "refs/heads", "hooks"] {
+        for path in ["objects/info", "refs/heads"] {
             fs::create_dir_all(directory.path().join(path)).unwrap();
         }
         let config = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[http]\n\treceivepack = true\n[uploadpack]\n\tallowFilter = true\n";
@@ -165,16 +165,6 @@ impl Repository {
             format!("ref: refs/heads/{default}\n"),
         )
         .unwrap();
-    }
-
-    /// A hook refuses pushes with this text.
-    pub fn refuse_pushes(&self, text: Option<&str>) {
-        let hook = self.path().join("hooks/pre-receive");
-        let _ = fs::remove_file(&hook);
-        let Some(text) = text else { return };
-        fs::write(self.path().join("refusal"), text).unwrap();
-        fs::write(&hook, "#!/bin/sh\ncat refusal >&2\nexit 1\n").unwrap();
-        fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 
     /// The branches by their short names.

@@ -171,7 +171,8 @@ impl Asked {
 
     /// GraphQL queries are sent as POST, too.
     pub fn is_write(&self) -> bool {
-        self.method != "GET" && !self.text("query").starts_with("query")
+        let is_fetch = self.path.ends_with("git-upload-pack");
+        self.method != "GET" && !is_fetch && !self.text("query").starts_with("query")
     }
 }
 

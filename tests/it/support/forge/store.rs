@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Kind, Reply,
+    Kind,
     objects::{self, Repository, blob_id, tree_id},
 };
 
@@ -68,8 +68,6 @@ pub struct Store {
     pub workflows: bool,
     /// Whether labels may be created or added.
     pub may_label: bool,
-    /// Whether the server supports the mutation `updateRefs`.
-    pub update_refs: bool,
     pub graphql: bool,
     /// Moved right before the next branch is created or moved: a user merged another change.
     pub intruder: Option<(String, String)>,
@@ -118,9 +116,9 @@ pub struct Store {
     /// The text with which a hook refuses every push.
     pub refuses_pushes: Option<String>,
     /// The content of each commit as git has it.
-    raw: HashMap<String, Vec<u8>>,
+    pub raw: HashMap<String, Vec<u8>>,
     /// The directories of objects that other repositories have.
-    borrowed: BTreeSet<PathBuf>,
+    pub borrowed: BTreeSet<PathBuf>,
     repository: Option<Repository>,
     next: u64,
     clock: u64,
@@ -145,7 +143,6 @@ impl Store {
             scopes: None,
             workflows: true,
             may_label: true,
-            update_refs: true,
             graphql: true,
             intruder: None,
             restless: 0,
@@ -184,56 +181,12 @@ impl Store {
         }
     }
 
-    /// Answers a request of git. `service`: the path after that of the repository.
-    pub fn serve_git(&mut self, asked: &Asked, service: &str) -> Reply {
-        let mut repository = self.repository.take().unwrap_or_else(Repository::new);
-        for content in self.blobs.values() {
-            repository.write("blob", content);
-        }
-        for files in self.trees.values() {
-            repository.write_tree(files);
-        }
-        for content in self.raw.values() {
-            repository.write("commit", content);
-        }
-        repository.borrow(&self.borrowed);
-        let mut refs = BTreeMap::new();
-        for (name, id) in &self.refs {
-            refs.insert(format!("refs/heads/{name}"), id.clone());
-        }
-        for pull in &self.pulls {
-            let head = pull
-                .closed_at
-                .as_ref()
-                .or_else(|| self.refs.get(&pull.head));
-            if let Some(head) = head {
-                refs.insert(format!("refs/pull/{}/head", pull.number), head.clone());
-            }
-        }
-        repository.write_refs(&refs, self.default_branch);
-        repository.refuse_pushes(self.refuses_pushes.as_deref());
-        let reply = repository.serve(asked, service);
-        if service == "git-receive-pack" {
-            self.import(&repository);
-        }
-        self.repository = Some(repository);
-        reply
+    pub fn take_repository(&mut self) -> Repository {
+        self.repository.take().unwrap_or_else(Repository::new)
     }
 
-    /// Takes over what was pushed.
-    fn import(&mut self, repository: &Repository) {
-        let branches = repository.branches();
-        for tip in branches.values() {
-            for (id, commit) in repository.commits(tip, &|id| self.commits.contains_key(id)) {
-                let (files, contents) = repository.files(&commit.tree);
-                for content in contents {
-                    self.put_blob(&content);
-                }
-                self.trees.insert(commit.tree.clone(), files);
-                self.commits.insert(id, commit);
-            }
-        }
-        self.refs = branches;
+    pub fn keep_repository(&mut self, repository: Repository) {
+        self.repository = Some(repository);
     }
 
     /// When a pull request was merged.

@@ -8,7 +8,7 @@ use crate::{
         cli::{args::IfUnconfigured, commands::gates::table, context::Context, output::Exit},
         pull_request::branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
         report::{branch, json::PullRequest},
-        workflow::{self, Access, connect_or_skip},
+        workflow::{self, Access, connect_repository_or_skip},
     },
     base::{
         error::{Code, Error, Errors, usage},
@@ -33,13 +33,15 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
     let config = cx.load()?;
     let mut document = planned_document("promote", branches);
-    let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
-        Access::Granted(forge) => forge,
-        Access::NoToken(reason) => {
-            document.state = "skipped";
-            return Ok(conclude(&document, &format!("skipped: {reason}"), None, cx));
-        }
-    };
+    let repository =
+        match connect_repository_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
+            Access::Granted(repository) => repository,
+            Access::NoToken(reason) => {
+                document.state = "skipped";
+                return Ok(conclude(&document, &format!("skipped: {reason}"), None, cx));
+            }
+        };
+    let forge = &repository.forge;
     cx.services
         .wait(forge.check_version(), "querying the forge's version")?;
     let configured = config.forge_or_default();
@@ -47,13 +49,13 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         from: &branches.from,
         to: &branches.to,
     };
-    if let Some(error) = check_default_branch(&forge, pair, &configured, cx)? {
+    if let Some(error) = check_default_branch(forge, pair, &configured, cx)? {
         if apply {
             return Err(error.into());
         }
         cx.services.console.warn(&error.text());
     }
-    let work = branches::compare(&forge, pair, &configured);
+    let work = branches::compare(&repository, pair, &configured);
     let difference = match cx.services.wait(work, "comparing the branches")? {
         Compared::Offer(difference) => difference,
         Compared::NoBranch(name) => return Err(usage(format!("branch `{name}` does not exist"))),
@@ -85,13 +87,13 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         &difference.gates,
         &config.set_path,
     );
-    workflow::warn_of_silent_checks(&forge, &configured, &cx.services);
+    workflow::warn_of_silent_checks(forge, &configured, &cx.services);
     cx.services.interruption.changes(format!(
         "a pull request from {} to {} may have been opened; run the command again",
         plain(&branches.from),
         plain(&branches.to)
     ));
-    let work = branches::promote(&forge, pair, &title, &body, &difference, &configured);
+    let work = branches::promote(forge, pair, &title, &body, &difference, &configured);
     let opened = cx.services.wait(work, "opening the pull request")?;
     for warning in &opened.warnings {
         cx.output.write_stderr(&format!("warning: {warning}\n"));

@@ -1,10 +1,11 @@
 //! Lines about the forge: its version, the base branch, and the permissions of the token. Changes nothing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, rc::Rc};
 
 use crate::{
     app::{
         cli::context::Context,
+        pull_request::{Content, ForgeRepository},
         report::doctor::DoctorRow,
         workflow::{Access, connection, no_token_error},
     },
@@ -15,10 +16,10 @@ use crate::{
     config::{Config, PruneBackend},
     core::pins::FoundPins,
     forge::{
-        ANOTHER_TOKEN, CheckStart, FileMode, Forge, Head, Kind, Permission, Repo, RequiredRights,
-        Right, Signing, Target, Tree, Verdict,
+        ANOTHER_TOKEN, CheckStart, FileMode, Forge, Kind, Permission, Repo, RequiredRights, Right,
+        Signing, Target, Verdict,
     },
-    git::Git,
+    git::{Git, Tree},
 };
 
 /// The lines that require a response from the forge.
@@ -41,6 +42,7 @@ pub(super) enum Connection {
 /// A forge to query, and the input of the lines.
 pub(super) struct Ready {
     forge: Forge,
+    content: Content,
     target: Target,
     /// The origin of the token.
     origin: String,
@@ -94,8 +96,9 @@ pub(super) fn connect(
             return unavailable(vec![DoctorRow::skip(Code::FORGE, forge)], token);
         }
     };
-    let forge = match connection::open(&target, held.token, configured, &cx.services) {
-        Ok(forge) => forge,
+    let opened = connection::open_repository(&target, held.token, configured, git, &cx.services);
+    let ForgeRepository { forge, content } = match opened {
+        Ok(repository) => repository,
         Err(errors) => {
             let token = format!("from {}, not tested", held.origin);
             let token = vec![DoctorRow::skip(Code::TOKEN, token)];
@@ -114,6 +117,7 @@ pub(super) fn connect(
     let pinned = pinned(&prefix, found);
     Connection::Ready(Box::new(Ready {
         forge,
+        content,
         origin: held.origin,
         unused_tokens: held.ignored,
         target,
@@ -267,11 +271,12 @@ impl Ready {
     }
 
     /// The head of a branch, and its tree.
-    async fn head(&self, branch: &str) -> Result<Option<(Head, Tree)>, Error> {
-        let Some(head) = self.forge.branch(branch).await? else {
+    async fn head(&self, branch: &str) -> Result<Option<(String, Rc<Tree>)>, Error> {
+        self.content.fetch_head(branch).await?;
+        let Some(head) = self.content.head(branch).await? else {
             return Ok(None);
         };
-        let tree = self.forge.tree(&head).await?;
+        let tree = self.content.tree(&head)?;
         Ok(Some((head, tree)))
     }
 
@@ -294,18 +299,19 @@ impl Ready {
                 code,
                 format!("not needed: {branch} requires no signed commits"),
             ),
-            Ok(Signing::Unknown) => {
-                DoctorRow::skip(code, "not checked: the server signs by its own settings")
-            }
+            Ok(Signing::Unknown) => DoctorRow::skip(
+                code,
+                "not checked: the server does not report whether it requires them",
+            ),
             Ok(Signing::Forge) => DoctorRow::pass(
                 code,
                 format!(
                     "{required}, and GitHub signs the commits that repin creates through its API"
                 ),
             ),
-            Ok(Signing::App) => DoctorRow::pass(
+            Ok(Signing::User) => DoctorRow::pass(
                 code,
-                format!("{required}, and GitHub signs the commits of an app"),
+                "forge.sign is git: the key of the user's git signs every commit",
             ),
             Ok(Signing::Nothing(reason, hint)) => DoctorRow::fail(
                 code,
@@ -323,7 +329,7 @@ impl Ready {
         let base = match self.head(branch).await {
             Err(error) => DoctorRow::error(Code::BASE, "", error),
             Ok(Some((head, tree))) if tree.entries.contains_key(&self.config) => {
-                let commit: String = head.commit.chars().take(12).collect();
+                let commit: String = head.chars().take(12).collect();
                 let detail = format!("{branch} is at {commit} and contains {}", self.config);
                 let base = DoctorRow::pass(Code::BASE, detail);
                 return [base, self.signatures(branch, &tree).await];

@@ -26,9 +26,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Asked, Kind, Reply, Store, TOKEN, schema::Description, server::Server};
+use super::{Asked, Kind, Reply, Store, TOKEN, error, schema::Description, server::Server};
 pub use contents::Seeded;
 pub use limits::Limits;
 pub use troubles::Trouble;
@@ -176,7 +177,10 @@ impl Thousand {
         let mut seconds = BTreeSet::new();
         let since = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let log = self.log();
-        let writes = log.into_iter().filter(|logged| logged.write);
+        let is_api = |logged: &Logged| !logged.request.contains(".git/");
+        let writes = log
+            .into_iter()
+            .filter(|logged| logged.write && is_api(logged));
         writes
             .filter(|logged| !seconds.insert(since(logged.at)) || logged.parked)
             .collect()
@@ -251,7 +255,10 @@ impl Shared {
         if asked.to_string().contains(TOKEN) || asked.body.to_string().contains(TOKEN) {
             self.breach(format!("the token is in {asked}"));
         }
-        if let Err(breach) = Description::of(self.options.kind).check(asked) {
+        let is_git = asked.git_service().is_some();
+        if let Err(breach) = Description::of(self.options.kind).check(asked)
+            && !is_git
+        {
             self.breach(format!("{asked}: {breach}"));
         }
         let number = self.about(asked);
@@ -314,6 +321,11 @@ impl Shared {
         if asked.path.ends_with("/graphql") {
             return github::about(self, asked);
         }
+        if let Some((path, _)) = asked.path.split_once(".git/") {
+            let mut parts = path.rsplit('/');
+            let (name, owner) = (parts.next()?, parts.next()?);
+            return self.find(owner, name).map(|(number, _)| number);
+        }
         let path = asked.path.split("/repos/").nth(1)?;
         let mut parts = path.split('/');
         self.find(parts.next()?, parts.next()?)
@@ -327,6 +339,9 @@ impl Shared {
         write: bool,
         at: SystemTime,
     ) -> Outcome {
+        if asked.git_service().is_some() {
+            return self.git_outcome(asked, number);
+        }
         let scheme = if self.options.kind == Kind::Github {
             "Bearer"
         } else {
@@ -362,6 +377,26 @@ impl Shared {
             }
             Outcome::Hang => Outcome::Hang,
         }
+    }
+
+    /// The response to a request of git.
+    fn git_outcome(&self, asked: &Asked, number: Option<usize>) -> Outcome {
+        let login = STANDARD.encode(format!("x-access-token:{TOKEN}"));
+        if asked.header("authorization") != Some(&format!("Basic {login}")) {
+            let reply = error(401, "Bad credentials");
+            return Outcome::Answer(reply.with("www-authenticate", "Basic realm=\"forge\""));
+        }
+        let (Some(number), Some(service)) = (number, asked.git_service()) else {
+            return Outcome::Answer(error(404, "Not Found"));
+        };
+        let is_push = asked.target.contains("git-receive-pack");
+        if is_push && self.trouble(number) == Some(Trouble::Denied) {
+            return Outcome::Answer(error(403, "Write access to repository not granted."));
+        }
+        if self.trouble(number) == Some(Trouble::Missing) {
+            return Outcome::Answer(error(404, "Not Found"));
+        }
+        Outcome::Answer(self.store(number).serve_git(asked, service))
     }
 
     /// How often a trouble has happened to a repository before now.

@@ -1,16 +1,21 @@
-//! The files of a commit as git lists them: path, mode, and the id of the content.
+//! The files of a commit as git lists them: path, mode, and the id of the content; and what a branch changes of them.
 
 use std::collections::BTreeMap;
 
 use sha1::Digest as _;
 
+use super::{Git, GitError, Object, ObjectId};
+
 /// The maximum depth of directories.
 const MAX_DEPTH: usize = 200;
+
+/// The maximum number of commits that a branch has in addition to its base.
+const MAX_AHEAD: usize = 10_000;
 
 /// The files of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Tree {
-    /// The id of the tree; empty if the forge does not report it.
+    /// The id of the tree; empty if it is unknown.
     pub id: String,
     /// The entries by their paths from the top of the repository, without directories.
     pub entries: BTreeMap<String, TreeEntry>,
@@ -36,22 +41,6 @@ impl TreeEntry {
 }
 
 impl Tree {
-    /// The paths with different contents, with the content in `other`; `None`: deleted.
-    pub(crate) fn changes_to(&self, other: &Self) -> BTreeMap<String, Option<String>> {
-        let mut changes = BTreeMap::new();
-        for path in self.entries.keys() {
-            if !other.entries.contains_key(path) {
-                changes.insert(path.clone(), None);
-            }
-        }
-        for (path, entry) in &other.entries {
-            if self.entries.get(path) != Some(entry) {
-                changes.insert(path.clone(), Some(entry.id.clone()));
-            }
-        }
-        changes
-    }
-
     /// The id of the tree with other contents in these files: path and content id.
     ///
     /// `None` if one of the files is missing, or if an id is malformed. Entries that a forge does not
@@ -86,6 +75,141 @@ impl Tree {
             directory.0.insert(rest.to_owned(), node);
         }
         Some(root)
+    }
+}
+
+/// The relation of a branch to its base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    /// The branch is missing.
+    Absent,
+    /// The branch exists at this head and has no commit in common with its base.
+    Unrelated(String),
+    /// The branch exists and has a merge base with its base.
+    Related(AheadCommits),
+}
+
+impl Comparison {
+    /// The changes of the branch since its base, if both are related.
+    pub(crate) fn related(self) -> Option<AheadCommits> {
+        match self {
+            Self::Related(ahead) => Some(ahead),
+            Self::Absent | Self::Unrelated(_) => None,
+        }
+    }
+}
+
+/// The changes of a branch since its base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AheadCommits {
+    /// The head of the branch.
+    pub head: String,
+    pub merge_base: String,
+    /// The commits of the branch that are not on the base, the oldest first.
+    pub commits: Vec<AheadCommit>,
+    /// The files that changed since the merge base: path and content id; `None`: deleted.
+    pub changed: BTreeMap<String, Option<String>>,
+}
+
+/// A commit of a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AheadCommit {
+    pub id: String,
+    pub message: String,
+    /// Empty if they are unknown.
+    pub parents: Vec<String>,
+}
+
+impl Git {
+    /// All files of a commit.
+    pub(crate) fn tree(&self, commit: &ObjectId) -> Result<Tree, GitError> {
+        let mut tree = Tree::default();
+        self.entries(commit, |mode, id, path| {
+            let entry = TreeEntry {
+                mode: String::from_utf8_lossy(mode).into_owned(),
+                id: id.to_string(),
+            };
+            let path = String::from_utf8_lossy(path).into_owned();
+            tree.entries.insert(path, entry);
+        })?;
+        Ok(tree)
+    }
+
+    /// Compares the commit `head` with `base`.
+    pub(crate) fn compare(&self, base: &ObjectId, head: &ObjectId) -> Result<Comparison, GitError> {
+        let [base, head] = [base, head].map(ToString::to_string);
+        let (code, printed) = self.output_or("merge-base", &[&base, &head], &[1])?;
+        let merge_base = ObjectId::parse(printed.trim_ascii_end()).filter(|_| code == 0);
+        let Some(merge_base) = merge_base else {
+            return Ok(Comparison::Unrelated(head));
+        };
+        let (count, not_base) = (format!("-{}", MAX_AHEAD + 1), format!("^{base}"));
+        let range = [&*count, "--reverse", "--topo-order", &head, &not_base];
+        let listed = self.output("rev-list", &range)?;
+        let mut commits = Vec::new();
+        for id in listed
+            .split(|byte| *byte == b'\n')
+            .filter_map(ObjectId::parse)
+        {
+            let Some(Object::Commit(text)) = self.object(id)? else {
+                return Err(GitError::Missing(id));
+            };
+            commits.push(AheadCommit::new(id, &text));
+        }
+        if commits.len() > MAX_AHEAD {
+            return Err(GitError::Malformed {
+                command: "rev-list",
+                what: "more than 10,000 commits of a branch",
+            });
+        }
+        let merge_base = merge_base.to_string();
+        let changed = self.changed_contents(&merge_base, &head)?;
+        Ok(Comparison::Related(AheadCommits {
+            head,
+            merge_base,
+            commits,
+            changed,
+        }))
+    }
+
+    /// The files that differ between two commits, with their contents in the second one.
+    fn changed_contents(
+        &self,
+        old: &str,
+        new: &str,
+    ) -> Result<BTreeMap<String, Option<String>>, GitError> {
+        const COMMAND: &str = "diff-tree";
+        let args = ["-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new];
+        let listed = self.output(COMMAND, &args)?;
+        let mut fields = listed
+            .split(|byte| *byte == 0)
+            .filter(|field| !field.is_empty());
+        let mut changed = BTreeMap::new();
+        while let (Some(header), Some(path)) = (fields.next(), fields.next()) {
+            // `:MODE MODE ID ID STATUS`
+            let mut words = header.split(|byte| *byte == b' ').skip(3);
+            let id = words.next().and_then(ObjectId::parse);
+            let id = id.ok_or(GitError::Malformed {
+                command: COMMAND,
+                what: "a malformed entry",
+            })?;
+            let is_deleted = words.next() == Some(b"D");
+            let id = (!is_deleted).then(|| id.to_string());
+            changed.insert(String::from_utf8_lossy(path).into_owned(), id);
+        }
+        Ok(changed)
+    }
+}
+
+impl AheadCommit {
+    fn new(id: ObjectId, text: &[u8]) -> Self {
+        let start = memchr::memmem::find(text, b"\n\n").map_or(text.len(), |end| end + 2);
+        let parents = super::mirror::parents(text);
+        Self {
+            id: id.to_string(),
+            message: String::from_utf8_lossy(&text[start..]).into_owned(),
+            parents: parents.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 
@@ -209,37 +333,5 @@ mod tests {
         let mut odd = tree(one, 0);
         odd.entries.insert(deep, file("100644", 0));
         assert_eq!(odd.id_with(&BTreeMap::new()), None);
-    }
-
-    #[test]
-    fn changes_are_additions_edits_and_deletions() {
-        let tree = |files: &[(&str, &str)]| Tree {
-            id: String::new(),
-            entries: files
-                .iter()
-                .map(|(path, id)| {
-                    (
-                        (*path).to_owned(),
-                        TreeEntry {
-                            mode: "100644".to_owned(),
-                            id: (*id).to_owned(),
-                        },
-                    )
-                })
-                .collect(),
-        };
-        let changes = tree(&[("a", "1"), ("b", "1"), ("c", "1")]).changes_to(&tree(&[
-            ("a", "1"),
-            ("b", "2"),
-            ("d", "1"),
-        ]));
-        let expected = [("b", Some("2")), ("c", None), ("d", Some("1"))];
-        assert_eq!(
-            changes,
-            expected
-                .iter()
-                .map(|(p, id)| ((*p).to_owned(), id.map(str::to_owned)))
-                .collect()
-        );
     }
 }

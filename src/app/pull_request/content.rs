@@ -1,0 +1,357 @@
+//! The content of a repository on a forge: its branches and files, read and written by git.
+//!
+//! `git::Mirror` has the objects. What a fetch showed of a branch counts until the next fetch of it; a push shows
+//! whether it still does.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    base::error::Error,
+    forge::{Forge, RefusedPush, is_workflow},
+    git::{
+        Comparison, FetchedBranches, Git, GitError, Mirror, NewCommit, ObjectId, Pushed, RefUpdate,
+        Remote, Tree,
+    },
+};
+
+/// A repository on a forge: its pull requests by the forge's API, and its content by git.
+#[derive(Debug)]
+pub(crate) struct ForgeRepository {
+    pub forge: Forge,
+    pub content: Content,
+}
+
+/// Where the content of a repository is kept during a run.
+#[derive(Debug)]
+pub(crate) struct ContentPlace {
+    pub directory: PathBuf,
+    /// The clone whose objects are borrowed.
+    pub clone: Option<Git>,
+    pub remote: Remote,
+    /// Removes the directory with the content.
+    pub _temporary: Option<tempfile::TempDir>,
+}
+
+/// The content of a repository. The first operation fetches.
+#[derive(Debug)]
+pub(crate) struct Content {
+    place: Arc<ContentPlace>,
+    mirror: Arc<Mutex<Option<Mirror>>>,
+    /// How often a connection is attempted, and the first pause between two attempts.
+    attempts: u32,
+    pause: Duration,
+    /// The time of commits, in seconds since 1970.
+    seconds: i64,
+    /// Trees by commit: they never change.
+    trees: RefCell<HashMap<String, Rc<Tree>>>,
+}
+
+/// The outcome of moving a branch to a commit.
+#[derive(Debug, Clone)]
+pub(crate) enum PushOutcome {
+    Done,
+    /// Another process created or moved the branch concurrently; nothing was changed.
+    Raced(String),
+    /// Another process moved the base branch concurrently; nothing was changed.
+    BaseMoved,
+    /// The answer was lost: the branch may be at the commit.
+    Unsure(String),
+    /// The server refused, for the reason in the error; nothing was changed.
+    Refused(Error),
+}
+
+impl Content {
+    /// The content in `place`, with the present time of `clock` as that of commits.
+    /// `attempts`: how often a connection is attempted, and the first pause between two attempts.
+    pub(crate) fn new(
+        place: ContentPlace,
+        attempts: (u32, Duration),
+        clock: fn() -> SystemTime,
+    ) -> Self {
+        let (attempts, pause) = attempts;
+        let seconds = clock()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        Self {
+            place: Arc::new(place),
+            mirror: Arc::default(),
+            attempts,
+            pause,
+            seconds: i64::try_from(seconds).unwrap_or_default(),
+            trees: RefCell::default(),
+        }
+    }
+
+    /// Fetches branches with their history; `own`: a branch that usually does not exist.
+    pub(crate) async fn fetch(&self, branches: &[&str], own: Option<&str>) -> Result<(), Error> {
+        self.fetch_with(branches, own, false).await
+    }
+
+    /// Fetches the head of a branch without its history, if nothing was fetched before.
+    pub(crate) async fn fetch_head(&self, branch: &str) -> Result<(), Error> {
+        self.fetch_with(&[branch], None, true).await
+    }
+
+    async fn fetch_with(
+        &self,
+        branches: &[&str],
+        own: Option<&str>,
+        is_shallow: bool,
+    ) -> Result<(), Error> {
+        let names: Vec<_> = branches.iter().map(|name| (*name).to_owned()).collect();
+        let own = own.map(str::to_owned);
+        let all: Vec<_> = names.iter().chain(&own).cloned().collect();
+        let fetched = self.repeat(move |mirror| {
+            let branches: Vec<_> = names.iter().map(String::as_str).collect();
+            mirror.fetch(FetchedBranches {
+                branches: &branches,
+                own: own.as_deref(),
+                is_shallow,
+            })
+        });
+        fetched
+            .await
+            .map_err(|error| self.not_fetched(&all.join(", "), error))
+    }
+
+    fn not_fetched(&self, branch: &str, error: GitError) -> Error {
+        let is_denied = matches!(error, GitError::Denied { .. });
+        match error {
+            GitError::NoGit | GitError::TooOld(_) | GitError::Unreadable { .. } => error.into(),
+            error => GitError::NotFetched {
+                branch: branch.to_owned(),
+                url: self.place.remote.url.clone(),
+                reason: error.to_string(),
+                is_denied,
+            }
+            .into(),
+        }
+    }
+
+    /// The head of a branch, as the last fetch of it showed it; it is fetched if there was none.
+    pub(crate) async fn head(&self, branch: &str) -> Result<Option<String>, Error> {
+        let known = self.with(|mirror| Ok(mirror.head(branch)))?;
+        let head = match known {
+            Some(head) => head,
+            None => {
+                self.fetch(&[branch], None).await?;
+                self.with(|mirror| Ok(mirror.head(branch)))?.flatten()
+            }
+        };
+        Ok(head.map(|head| head.to_string()))
+    }
+
+    /// The repository of git, with everything that was fetched.
+    pub(crate) fn git(&self) -> Result<Git, Error> {
+        Ok(self.with(|mirror| Ok(mirror.git().clone()))?)
+    }
+
+    /// Removes what was fetched, and fetches branches again: a clone may have collected objects that were borrowed.
+    pub(crate) async fn renew(&self, branches: &[&str]) -> Result<(), Error> {
+        self.with(|mirror| mirror.git().discard_mirror().map(drop))?;
+        *self.mirror.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.fetch(branches, None).await
+    }
+
+    /// All files of a commit.
+    pub(crate) fn tree(&self, commit: &str) -> Result<Rc<Tree>, Error> {
+        if let Some(tree) = self.trees.borrow().get(commit) {
+            return Ok(Rc::clone(tree));
+        }
+        let id = parse(commit)?;
+        let tree = Rc::new(self.with(|mirror| mirror.git().tree(&id))?);
+        let mut trees = self.trees.borrow_mut();
+        trees.insert(commit.to_owned(), Rc::clone(&tree));
+        Ok(tree)
+    }
+
+    /// The contents of blobs in the requested order. Those that are missing are fetched together.
+    pub(crate) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parsed: Vec<_> = ids.iter().map(|id| parse(id)).collect::<Result<_, _>>()?;
+        let read = self.repeat(move |mirror| {
+            let mut objects = mirror.git().objects_by_id(|_, content| {
+                let mut bytes = Vec::new();
+                content.read_to_end(&mut bytes)?;
+                Ok(Some(bytes))
+            });
+            for id in &parsed {
+                objects.request(*id)?;
+            }
+            let mut contents = objects.finish()?;
+            let content = |id: &ObjectId| contents.remove(id).ok_or(GitError::Missing(*id));
+            let mut in_order = Vec::new();
+            let mut content = content;
+            for id in &parsed {
+                in_order.push(content(id)?);
+            }
+            Ok(in_order)
+        });
+        read.await.map_err(|error| self.not_fetched("files", error))
+    }
+
+    /// The changes of `branch` since the commit `base`, as the last fetch showed the branch.
+    pub(crate) async fn compare(&self, base: &str, branch: &str) -> Result<Comparison, Error> {
+        let Some(head) = self.head(branch).await? else {
+            return Ok(Comparison::Absent);
+        };
+        let (base, head) = (parse(base)?, parse(&head)?);
+        Ok(self.with(|mirror| mirror.git().compare(&base, &head))?)
+    }
+
+    /// Makes a commit, which no branch contains yet.
+    pub(crate) fn commit(&self, new: NewCommit) -> Result<String, Error> {
+        let new = NewCommit {
+            seconds: self.seconds + new.seconds,
+            ..new
+        };
+        Ok(self
+            .with(|mirror| mirror.git().make_commit(&new))?
+            .to_string())
+    }
+
+    /// Moves branches on the server: all of them, or none. The first one is settled if the answer is lost.
+    pub(crate) async fn push(
+        &self,
+        updates: &[RefUpdate],
+        paths: &[&str],
+        forge: &'static str,
+    ) -> Result<PushOutcome, Error> {
+        let Some(first) = updates.first() else {
+            return Ok(PushOutcome::Done);
+        };
+        let refused = |message: &str, is_denied| {
+            let refused = RefusedPush {
+                branch: &first.branch,
+                message,
+                is_denied,
+                changes_workflows: paths.iter().any(|path| is_workflow(path)),
+            };
+            refused.error(forge)
+        };
+        for attempt in 1.. {
+            let sent = updates.to_vec();
+            let reason = match self.run(move |mirror| mirror.push(&sent)).await {
+                Ok(Pushed::Done) => return Ok(PushOutcome::Done),
+                Ok(Pushed::Raced(reason)) => return Ok(PushOutcome::Raced(reason)),
+                Ok(Pushed::BaseMoved) => return Ok(PushOutcome::BaseMoved),
+                Ok(Pushed::Refused(reason)) => {
+                    return Ok(PushOutcome::Refused(refused(&reason, false)));
+                }
+                Err(GitError::Denied { message, .. }) => return Err(refused(&message, true)),
+                Ok(Pushed::Unsure(reason)) => reason,
+                Err(error) => error.to_string(),
+            };
+            let branch = first.branch.clone();
+            let listed = self.repeat(move |mirror| mirror.listed(&[&branch])).await;
+            let Ok(listed) = listed else {
+                return Ok(PushOutcome::Unsure(reason));
+            };
+            let head = listed.get(&first.branch).copied();
+            if head == first.new {
+                return Ok(PushOutcome::Done);
+            }
+            if head != first.old {
+                return Ok(PushOutcome::Raced(reason));
+            }
+            if attempt >= self.attempts {
+                let what = format!("{forge}: pushing {}", first.branch);
+                return Err(Error::unavailable(what, reason).help("run the command again"));
+            }
+            self.back_off(attempt).await;
+        }
+        Err(Error::internal())
+    }
+
+    /// The commit of a branch on the server now.
+    pub(crate) async fn listed(&self, branch: &str) -> Result<Option<ObjectId>, Error> {
+        let name = branch.to_owned();
+        let listed = self.repeat(move |mirror| mirror.listed(&[&name])).await;
+        let listed = listed.map_err(|error| self.not_fetched(branch, error))?;
+        Ok(listed.get(branch).copied())
+    }
+
+    async fn back_off(&self, attempt: u32) {
+        let factor = 1_u32.checked_shl(attempt - 1).unwrap_or(1).min(16);
+        tokio::time::sleep(self.pause * factor).await;
+    }
+
+    /// Runs git with a connection; repeats it if the connection fails.
+    async fn repeat<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Mirror) -> Result<T, GitError> + Send + Sync + 'static,
+    ) -> Result<T, GitError> {
+        let work = Arc::new(work);
+        let mut attempt = 1;
+        loop {
+            let once = Arc::clone(&work);
+            match self.run(move |mirror| once(mirror)).await {
+                Err(error) if error.is_transient() && attempt < self.attempts => {
+                    self.back_off(attempt).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Runs git with a connection, while other requests continue.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Mirror) -> Result<T, GitError> + Send + 'static,
+    ) -> Result<T, GitError> {
+        let (place, mirror) = (Arc::clone(&self.place), Arc::clone(&self.mirror));
+        let ran = tokio::task::spawn_blocking(move || with(&place, &mirror, work));
+        ran.await.unwrap_or_else(|error| {
+            Err(GitError::Io {
+                command: "fetch",
+                error: io::Error::other(error),
+            })
+        })
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Mirror) -> Result<T, GitError>,
+    ) -> Result<T, GitError> {
+        with(&self.place, &self.mirror, work)
+    }
+}
+
+/// Opens the mirror if it is not open, and works with it.
+fn with<T>(
+    place: &ContentPlace,
+    mirror: &Mutex<Option<Mirror>>,
+    work: impl FnOnce(&mut Mirror) -> Result<T, GitError>,
+) -> Result<T, GitError> {
+    let mut opened = mirror.lock().unwrap_or_else(PoisonError::into_inner);
+    let mirror = match &mut *opened {
+        Some(mirror) => mirror,
+        closed => {
+            let ContentPlace {
+                directory,
+                clone,
+                remote,
+                ..
+            } = place;
+            closed.insert(Mirror::open(directory, clone.as_ref(), remote.clone())?)
+        }
+    };
+    work(mirror)
+}
+
+fn parse(id: &str) -> Result<ObjectId, Error> {
+    ObjectId::parse(id.as_bytes())
+        .ok_or_else(|| Error::unavailable("git", format!("malformed object id `{id}`")))
+}

@@ -1,0 +1,270 @@
+//! Commits files to a commit without a work tree, and pushes the commit to a branch.
+//!
+//! A push changes the branch only if it is where it was read, and only if the base branch is still at the parent of
+//! the commit. The answer of the server is classified; what it means for a forge is decided by `forge`.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+};
+
+use super::{
+    BRANCHES, Git, GitError, Mirror, ObjectId, Output,
+    command::Mode,
+    connection::{is_denied, server_message},
+    mirror::FORGE,
+};
+
+/// The reference of a commit until it is read; the number of the process follows.
+const NEW: &str = "refs/repin/new/";
+
+/// The author and the committer if git has no identity.
+const REPIN: &str = "repin <repin@localhost>";
+
+/// Parts of messages of git and its servers about a reference that another process changed.
+const RACES: [&str; 7] = [
+    "stale info",
+    "fetch first",
+    "non-fast-forward",
+    "incorrect old value",
+    "cannot lock ref",
+    "reference already exists",
+    "failed to update ref",
+];
+
+/// A file of a new commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewFile {
+    /// Path from the top of the repository.
+    pub path: String,
+    /// Its mode, which does not change.
+    pub mode: String,
+    /// The id of its current content.
+    pub old: String,
+    /// The id of its new content.
+    pub new: String,
+    /// Its new content.
+    pub content: Vec<u8>,
+}
+
+/// The content of a new commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewCommit {
+    pub parent: ObjectId,
+    pub message: String,
+    /// The files that change.
+    pub files: Vec<NewFile>,
+    /// The time of the author and the committer, in seconds since 1970.
+    pub seconds: i64,
+    /// Whether the user's key signs it (git-commit-tree, `-S`).
+    pub is_signed: bool,
+}
+
+/// A change of a branch on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefUpdate {
+    pub branch: String,
+    /// The commit that the branch must be at; `None`: it must not exist.
+    pub old: Option<ObjectId>,
+    /// Its new commit; `None`: it is deleted. If it is `old`, the branch must not move before the other updates.
+    pub new: Option<ObjectId>,
+}
+
+/// The outcome of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Done,
+    /// Another process moved the branch; nothing was changed.
+    Raced(String),
+    /// Another process moved a branch that must not move; nothing was changed.
+    BaseMoved,
+    /// The server refused, with this message; nothing was changed.
+    Refused(String),
+    /// The answer was lost or is unknown: the branch may be at the commit.
+    Unsure(String),
+}
+
+impl Git {
+    /// Makes a commit. Everything but the files is that of the parent.
+    pub(crate) fn make_commit(&self, new: &NewCommit) -> Result<ObjectId, GitError> {
+        let known = |name: &str| self.run_checked("var", &[name], None);
+        let people = match (known("GIT_AUTHOR_IDENT"), known("GIT_COMMITTER_IDENT")) {
+            (Ok(author), Ok(committer)) => [author, committer].map(|ident| person(&ident)),
+            _ => [REPIN, REPIN].map(str::to_owned),
+        };
+        let reference = format!("{NEW}{}", std::process::id());
+        let script = script(new, &people, &reference);
+        let args = ["--quiet", "--force", "--done", "--date-format=raw"].map(Into::into);
+        let mut running = self.start("fast-import", &args, Mode::Input)?;
+        let mut stdin = running.stdin()?;
+        // git closes the pipe if it fails; the exit code reports the failure.
+        let _ = stdin.write_all(&script);
+        drop(stdin);
+        let mut printed = Vec::new();
+        let read = running.stdout()?.read_to_end(&mut printed);
+        read.map_err(|error| running.io(error))?;
+        running.finish(&[])?;
+        let id = ObjectId::parse(printed.trim_ascii_end());
+        let id = id.ok_or(GitError::Malformed {
+            command: "fast-import",
+            what: "no commit",
+        })?;
+        self.run_checked("update-ref", &["-d", &reference], None)?;
+        if new.is_signed {
+            self.signed(new, id)
+        } else {
+            Ok(id)
+        }
+    }
+
+    /// The same commit, signed by the user's key.
+    fn signed(&self, new: &NewCommit, unsigned: ObjectId) -> Result<ObjectId, GitError> {
+        let (tree, parent) = (format!("{unsigned}^{{tree}}"), new.parent.to_string());
+        let args = ["-S", &tree, "-p", &parent, "-m", new.message.trim_end()];
+        let printed = self.signing_output("commit-tree", &args)?;
+        ObjectId::parse(printed.trim_ascii_end()).ok_or(GitError::Malformed {
+            command: "commit-tree",
+            what: "no commit",
+        })
+    }
+}
+
+/// The name and the address in an identity with a time (git-var).
+fn person(ident: &[u8]) -> String {
+    let text = String::from_utf8_lossy(ident);
+    let end = text.rfind('>').map_or(text.len(), |end| end + 1);
+    text[..end].to_owned()
+}
+
+/// The input of git-fast-import.
+fn script(new: &NewCommit, [author, committer]: &[String; 2], reference: &str) -> Vec<u8> {
+    let time = format!("{} +0000", new.seconds);
+    let mut text = format!(
+        "commit {reference}\nmark :1\nauthor {author} {time}\ncommitter {committer} {time}\ndata {}\n{}\nfrom {}\n",
+        new.message.len(),
+        new.message,
+        new.parent
+    )
+    .into_bytes();
+    for file in &new.files {
+        // An old tree may have this mode, which git does not write.
+        let mode = file.mode.replace("100664", "100644");
+        let (path, length) = (quoted(&file.path), file.content.len());
+        text.extend(format!("M {mode} inline {path}\ndata {length}\n").bytes());
+        text.extend(&file.content);
+        text.push(b'\n');
+    }
+    text.extend(b"get-mark :1\ndone\n");
+    text
+}
+
+/// A path of git-fast-import.
+fn quoted(path: &str) -> String {
+    let mut text = String::from("\"");
+    for c in path.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\n' => text.push_str("\\n"),
+            _ => text.push(c),
+        }
+    }
+    text + "\""
+}
+
+impl Mirror {
+    /// Makes all updates on the server, or none. The first one determines the outcome.
+    pub(crate) fn push(&self, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
+        let options = [
+            "--porcelain",
+            "--atomic",
+            "--no-verify",
+            "--no-follow-tags",
+            "--no-signed",
+            "--recurse-submodules=no",
+        ];
+        let mut args = options.map(str::to_owned).to_vec();
+        let mut refspecs = Vec::new();
+        let text = |id: Option<ObjectId>| id.map(|id| id.to_string()).unwrap_or_default();
+        for RefUpdate { branch, old, new } in updates {
+            args.push(format!(
+                "--force-with-lease={BRANCHES}{branch}:{}",
+                text(*old)
+            ));
+            refspecs.push(format!("{}:{BRANCHES}{branch}", text(*new)));
+        }
+        args.extend(["--end-of-options", FORGE].map(str::to_owned));
+        args.extend(refspecs);
+        let output = self.git().run("push", &args, Some(self.remote()))?;
+        pushed(&output, updates)
+    }
+
+    /// The commits of branches on the server; a branch that is missing has none.
+    pub(crate) fn listed(&self, branches: &[&str]) -> Result<BTreeMap<String, ObjectId>, GitError> {
+        let mut args = ["--quiet", "--end-of-options", FORGE]
+            .map(str::to_owned)
+            .to_vec();
+        args.extend(branches.iter().map(|branch| format!("{BRANCHES}{branch}")));
+        let printed = self
+            .git()
+            .run_checked("ls-remote", &args, Some(self.remote()))?;
+        let mut found = BTreeMap::new();
+        for line in String::from_utf8_lossy(&printed).lines() {
+            // The patterns also match `x/refs/heads/y`.
+            if let Some((id, name)) = line.split_once('\t')
+                && let Some(id) = ObjectId::parse(id.as_bytes())
+                && let Some(branch) = name.strip_prefix(BRANCHES)
+            {
+                found.insert(branch.to_owned(), id);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The outcome of `git push --porcelain`: a line `FLAG<tab>FROM:TO<tab>SUMMARY (REASON)` for each reference.
+fn pushed(output: &Output, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
+    if output.code == Some(0) {
+        return Ok(Pushed::Done);
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let mut rejected = BTreeMap::new();
+    for line in printed.lines() {
+        let mut fields = line.strip_prefix("!\t").unwrap_or_default().split('\t');
+        if let (Some(names), Some(summary)) = (fields.next(), fields.next())
+            && let Some((_, name)) = names.rsplit_once(':')
+            && let Some(branch) = name.strip_prefix(BRANCHES)
+        {
+            rejected.insert(branch, summary);
+        }
+    }
+    // A concurrent push at the last moment appears only in the message of the server.
+    let is_race = |text: &str| RACES.iter().any(|race| text.contains(race));
+    for RefUpdate { branch, old, new } in updates {
+        let summary = rejected.get(&**branch).copied().unwrap_or_default();
+        if is_race(summary) && old == new {
+            return Ok(Pushed::BaseMoved);
+        }
+    }
+    let Some(first) = updates
+        .first()
+        .and_then(|first| rejected.get(&*first.branch))
+    else {
+        let message = server_message(&output.stderr);
+        // The server answered before it received anything.
+        if is_denied(&output.stderr) {
+            return Err(GitError::Denied {
+                command: "push",
+                message,
+            });
+        }
+        return Ok(Pushed::Unsure(message));
+    };
+    if first.starts_with("[remote failure]") {
+        return Ok(Pushed::Unsure((*first).to_owned()));
+    }
+    if rejected.values().any(|summary| is_race(summary)) || is_race(&output.stderr) {
+        return Ok(Pushed::Raced((*first).to_owned()));
+    }
+    let message = server_message(&output.stderr);
+    Ok(Pushed::Refused(format!("{first}; {message}")))
+}
