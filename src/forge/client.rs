@@ -9,10 +9,11 @@ use super::{
     Queue, Readiness, Repo, RequiredRights, Right, RunMark, Settings, Sign, SignedAttempt,
     SignedCommit, Signing, Status, Target, Token, gitea::Gitea, github::Github,
 };
-use std::time::Duration;
-
 use crate::{
-    base::{error::Error, http::ServerTime},
+    base::{
+        error::Error,
+        http::{Policy, ServerTime},
+    },
     git::NewFile,
 };
 
@@ -92,9 +93,9 @@ impl Forge {
         forward!(self, client => client.http.server_time())
     }
 
-    /// How often a request is attempted, and the first pause between two attempts.
-    pub(crate) fn attempts(&self) -> (u32, Duration) {
-        forward!(self, client => (client.http.attempts(), client.http.first_pause()))
+    /// How often a request is attempted, and the pauses between two attempts.
+    pub(crate) fn policy(&self) -> &Policy {
+        forward!(self, client => client.http.policy())
     }
 
     /// Pauses until a change may be visible on every server of the forge; longer with each round.

@@ -303,9 +303,8 @@ impl Http {
         self.secrets.clean(text, MESSAGE_WIDTH)
     }
 
-    /// The maximum number of attempts, including the first.
-    pub(super) fn attempts(&self) -> u32 {
-        self.client.policy().attempts
+    pub(super) fn policy(&self) -> &Policy {
+        self.client.policy()
     }
 
     pub(super) fn now(&self) -> fn() -> SystemTime {
@@ -488,15 +487,10 @@ impl Http {
             .help("the repository or the API moved: correct forge.repository or forge.url")
     }
 
-    /// The pause after the first failed attempt.
-    pub(super) fn first_pause(&self) -> Duration {
-        self.client.policy().usual_pause(1)
-    }
-
     /// Pauses before a change is read that may not be visible yet; longer with each round.
     pub(super) async fn back_off(&self, round: u32) {
-        let round = round.clamp(1, self.attempts().saturating_sub(1).max(1));
-        tokio::time::sleep(self.client.policy().usual_pause(round)).await;
+        let round = round.clamp(1, self.policy().attempts.saturating_sub(1).max(1));
+        tokio::time::sleep(self.policy().usual_pause(round)).await;
     }
 
     /// All pages of a listing under `key` of each page's object.

@@ -36,10 +36,12 @@ enum Cause {
 /// GH013: <https://github.com/renovatebot/renovate/pull/44819>;
 /// GH006: <https://github.com/pretis/flexpret/issues/40>;
 /// GitLab: <https://github.com/gitlabhq/gitlabhq/issues/10405>, `lib/gitlab/user_access.rb`;
+/// directories: <https://github.com/remix-run/remix/issues/11004>;
 /// Gitea and Forgejo: `routers/private/hook_pre_receive.go`, <https://github.com/go-gitea/gitea/issues/31525>.
-const TEXTS: [(&str, Cause); 17] = [
+const TEXTS: [(&str, Cause); 19] = [
     ("without `workflow", Cause::Workflows),
-    ("archived", Cause::Archived),
+    ("was archived", Cause::Archived),
+    ("is archived", Cause::Archived),
     ("push cannot contain secrets", Cause::Secrets),
     ("gh001", Cause::Size),
     ("file size limit", Cause::Size),
@@ -54,6 +56,7 @@ const TEXTS: [(&str, Cause); 17] = [
     ("not authorized", Cause::Permission),
     ("not granted", Cause::Permission),
     ("; cannot create", Cause::Nested),
+    ("directory file conflict", Cause::Nested),
     ("hook declined", Cause::Hook),
 ];
 

@@ -12,19 +12,20 @@
 //! for one, and the tokens of the job only if it may need them.
 
 use std::{
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     io::{self, Read},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         mpsc::{RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
 
 use super::{GitError, location::Location};
 use crate::base::untrusted::job_secrets;
@@ -329,6 +330,7 @@ pub(super) fn spawn(
         io::ErrorKind::NotFound => GitError::NoGit,
         _ => GitError::Io { command, error },
     })?;
+    running().insert(child.id());
     let stderr = child
         .stderr
         .take()
@@ -340,6 +342,30 @@ pub(super) fn spawn(
         root: place.root.clone(),
         git_dir: place.repository.as_ref().map(|found| found.git_dir.clone()),
     })
+}
+
+/// The processes that were not waited for.
+fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+    static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills all processes of git, before the program ends by a signal.
+pub(crate) fn stop_all() {
+    for id in running().iter() {
+        stop(*id, Signal::TERM);
+    }
+}
+
+/// Sends a signal to a process, and to its helpers if it leads a group. It may have exited just now.
+fn stop(id: u32, signal: Signal) {
+    let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
+        return;
+    };
+    let _ = match getpgid(Some(pid)) {
+        Ok(group) if group == pid => kill_process_group(pid, signal),
+        Ok(_) | Err(_) => kill_process(pid, signal),
+    };
 }
 
 /// The start of a stream. The remaining bytes are consumed as well, so that git is never blocked.
@@ -384,7 +410,9 @@ impl Running {
 
     /// Returns the exit code, `None` after a signal, and standard error.
     pub(super) fn wait(&mut self) -> Result<(Option<i32>, String), GitError> {
-        let status = self.child.wait().map_err(|error| GitError::Io {
+        let waited = self.child.wait();
+        running().remove(&self.child.id());
+        let status = waited.map_err(|error| GitError::Io {
             command: self.command,
             error,
         })?;
@@ -410,6 +438,7 @@ impl Running {
         // The process may already have exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        running().remove(&self.child.id());
     }
 
     fn failed(&self, code: Option<i32>, stderr: &str) -> GitError {
@@ -457,12 +486,11 @@ pub(super) struct Watchdog {
 impl Watchdog {
     pub(super) fn new(running: &Running, timeout: Duration) -> Self {
         let (done, exited) = channel::<()>();
-        let pid = i32::try_from(running.id()).ok().and_then(Pid::from_raw);
+        let id = running.id();
         let thread = std::thread::spawn(move || {
             let is_late = exited.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout);
-            if let Some(pid) = pid.filter(|_| is_late) {
-                // The process may have exited just now.
-                let _ = kill_process(pid, Signal::KILL);
+            if is_late {
+                stop(id, Signal::KILL);
             }
             is_late
         });

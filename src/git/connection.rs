@@ -9,6 +9,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     io::Read,
+    os::unix::process::CommandExt as _,
     path::Path,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    Git, GitError, MAX_OUTPUT,
+    FORGE, Git, GitError, MAX_OUTPUT,
     command::{self, Mode, Transports, Watchdog},
     location::Location,
 };
@@ -99,7 +100,12 @@ impl Output {
     /// Whether a fetch from `remote` found all references and commits.
     pub(super) fn found_references(&self, remote: &Remote) -> Result<bool, GitError> {
         // git skips the references of a shallow server, with a warning.
-        if self.stderr.contains("shallow") {
+        let is_shallow = [
+            "because shallow roots",
+            "repository is shallow",
+            "shallow repository",
+        ];
+        if is_shallow.iter().any(|text| self.stderr.contains(text)) {
             return Err(GitError::Remote {
                 remote: without_users(&remote.url),
                 command: "fetch",
@@ -170,6 +176,7 @@ impl Git {
             idle: super::IdleProcess::default(),
             kept: None,
             source: None,
+            stall_limit: None,
         };
         let output = bare.run("init", &["-q", "--template="], None)?;
         if output.code != Some(0) {
@@ -196,9 +203,14 @@ impl Git {
         command: &'static str,
         remote: &str,
     ) -> Result<Transports, GitError> {
-        // The URL after `url.*.insteadOf`; this command does not connect.
-        let printed = self.output("ls-remote", &["--get-url", "--end-of-options", remote])?;
-        let url = String::from_utf8_lossy(&printed);
+        let url = if self.source.is_some() {
+            // A mirror has no other URLs.
+            remote.to_owned()
+        } else {
+            // The URL after `url.*.insteadOf`; this command does not connect.
+            let args = ["--get-url", "--end-of-options", remote];
+            String::from_utf8_lossy(&self.output("ls-remote", &args)?).into_owned()
+        };
         let Some(rest) = url.trim_end().strip_prefix("http://") else {
             return Ok(Transports::Encrypted);
         };
@@ -230,6 +242,12 @@ impl Git {
         for setting in SETTINGS {
             git.args(["-c", setting]);
         }
+        if remote.is_some() && self.source.is_some() {
+            // Not in the file: git before 2.44 would fetch whatever it reads, and fail.
+            for setting in ["promisor=true", "partialclonefilter=blob:none"] {
+                git.arg("-c").arg(format!("remote.{FORGE}.{setting}"));
+            }
+        }
         if let Some(Login { server, header, .. }) = login {
             command::remove_job_secrets(&mut git);
             // The header is sent only to this repository, and not after a redirect. The empty value removes the
@@ -242,12 +260,20 @@ impl Git {
             git.arg("-c").arg(format!("{key}="));
             git.arg(format!("--config-env={key}={HEADER}"))
                 .env(HEADER, header);
-            git.args([
-                "-c",
-                "http.followRedirects=false",
-                "-c",
-                "credential.helper=",
-            ]);
+            // The settings of the user for this URL have precedence over those for all.
+            git.arg("-c")
+                .arg(format!("http.{url}.followRedirects=false"));
+            if let Some(limit) = self.stall_limit {
+                let seconds = limit.as_secs().max(1);
+                git.arg("-c").arg(format!("http.{url}.lowSpeedLimit=1"));
+                git.arg("-c")
+                    .arg(format!("http.{url}.lowSpeedTime={seconds}"));
+            }
+            git.args(["-c", "credential.helper="]);
+            // No program asks for a password.
+            git.env("GIT_ASKPASS", "");
+            // A signal reaches the helpers of git.
+            git.process_group(0);
         }
         if let Some((name, email)) = &self.identity {
             git.arg("-c")

@@ -12,20 +12,23 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+
+use rustix::fs::FlockOperation;
+use sha2::Digest as _;
 
 use super::{
-    BRANCHES, Git, GitError, IdleProcess, Object, ObjectId, Remote, command, location::Location,
+    BRANCHES, FORGE, Git, GitError, IdleProcess, Object, ObjectId, Remote, command,
+    location::Location,
 };
 
-/// The fetched branches, by their names in hexadecimal digits: so none of them can be a directory of another one.
+/// The fetched branches, by the SHA-256 of their names: so none of them can be a directory of another one, and no name is
+/// too long for a file.
 const FETCHED: &str = "refs/repin/heads/";
 
 /// The maximum number of objects of a fetch; their ids must fit into a command line.
 const MAX_WANTED: usize = 10_000;
-
-/// The name of the forge's repository among the remotes, which the clone does not use.
-pub(super) const FORGE: &str = "repin-forge";
 
 /// The file with the forge's repository and the settings of the clone, which the configuration includes.
 const CONFIG: &str = "repin.config";
@@ -54,6 +57,8 @@ pub(crate) struct Mirror {
     git: Git,
     remote: Arc<Remote>,
     directory: PathBuf,
+    /// Keeps other runs from removing the repository.
+    used: fs::File,
     /// The heads of the branches that were fetched; `None`: the branch is missing.
     heads: BTreeMap<String, Option<ObjectId>>,
 }
@@ -91,9 +96,16 @@ impl Mirror {
         directory: &Path,
         clone: Option<&Git>,
         remote: Remote,
+        stall_limit: Duration,
     ) -> Result<Self, GitError> {
         let _lock = locked(directory)?;
+        let packs = fs::read_dir(directory.join(".git/objects/pack"));
+        if packs.map_or(0, Iterator::count) > 3 * MAX_PACKS {
+            remove_unused(directory)?;
+        }
+        let used = in_use(directory, FlockOperation::LockShared)?;
         let mut mirror = Self {
+            used,
             git: Git {
                 program: clone.map_or_else(
                     || OsString::from(command::PROGRAM),
@@ -106,6 +118,7 @@ impl Mirror {
                 idle: IdleProcess::default(),
                 kept: None,
                 source: None,
+                stall_limit: Some(stall_limit),
             },
             remote: Arc::new(remote),
             directory: directory.to_owned(),
@@ -146,20 +159,17 @@ impl Mirror {
         Ok(())
     }
 
-    /// The remote of the forge: git accepts a filter only for a named one. The user's configuration must not send its
-    /// token or its commits elsewhere (git-config, `url.<base>.insteadOf`).
+    /// The remote of the forge: git accepts a filter only for a named one. Its URL is a placeholder, so that no
+    /// `url.<base>.insteadOf` of the user applies to it, and commits are not sent elsewhere. Names of files are compared
+    /// exactly on every system.
     fn forge_config(&self) -> Vec<u8> {
         let url = quoted(self.remote.url.as_bytes());
         [
-            format!("[remote \"{FORGE}\"]\n\turl = ").as_bytes(),
+            b"[core]\n\tignorecase = false\n\tprecomposeunicode = false\n",
+            format!("[remote \"{FORGE}\"]\n\turl = {FORGE}:\n\tpushurl = {FORGE}:\n[url ")
+                .as_bytes(),
             &url,
-            b"\n\tpushurl = ",
-            &url,
-            b"\n[url ",
-            &url,
-            b"]\n\tinsteadOf = ",
-            &url,
-            b"\n",
+            format!("]\n\tinsteadOf = {FORGE}:\n").as_bytes(),
         ]
         .concat()
     }
@@ -214,6 +224,16 @@ impl Mirror {
         written.map_err(|error| GitError::Unreadable { path, error })
     }
 
+    /// Removes the repository, unless another run uses it. The next one is made anew, with all objects.
+    pub(crate) fn discard(self) -> Result<(), GitError> {
+        let Self {
+            directory, used, ..
+        } = self;
+        drop(used);
+        let _lock = locked(&directory)?;
+        remove_unused(&directory)
+    }
+
     /// The repository, with the prefix of the clone.
     pub(crate) fn git(&self) -> &Git {
         &self.git
@@ -223,14 +243,20 @@ impl Mirror {
         &self.remote
     }
 
-    /// The head of a branch when it was fetched; `None`: it was not fetched. The inner `None`: it does not exist.
-    pub(crate) fn head(&self, branch: &str) -> Option<Option<ObjectId>> {
-        self.heads.get(branch).copied()
+    pub(crate) fn has_fetched(&self, branch: &str) -> bool {
+        self.heads.contains_key(branch)
+    }
+
+    /// The head of a branch when it was fetched; `None`: it did not exist.
+    pub(crate) fn head(&self, branch: &str) -> Option<ObjectId> {
+        self.heads.get(branch).copied().flatten()
     }
 
     /// Fetches branches with their history, without the contents of files.
     pub(crate) fn fetch(&mut self, wanted: FetchedBranches<'_>) -> Result<(), GitError> {
         let _lock = locked(&self.directory)?;
+        // Another run may have fetched since.
+        self.git.shallow = self.git.boundary()?;
         let mut present = wanted.branches.to_vec();
         if !self.fetch_present(&present, &wanted)? {
             let listed = self.listed(wanted.branches)?;
@@ -285,9 +311,13 @@ impl Mirror {
     }
 }
 
-/// The name of a fetched branch. The final `-` separates it from the rest of a longer name that a pattern matches.
+/// The number of packs above which the repository is made anew: each fetch adds one, and git packs them again only
+/// if it knows which objects other processes still need.
+const MAX_PACKS: usize = 100;
+
+/// The name of a fetched branch. The rest of a longer name that a pattern matches follows.
 fn encoded(branch: &str) -> String {
-    format!("{}-", hex::encode(branch))
+    format!("{}/x", hex::encode(sha2::Sha256::digest(branch)))
 }
 
 /// Writes a file so that a process that reads it finds the old or the new content.
@@ -364,7 +394,8 @@ impl Git {
             else {
                 continue;
             };
-            if key.starts_with(b"core.") {
+            let own = format!("remote.{FORGE}.");
+            if key.starts_with(b"core.") || key.starts_with(own.as_bytes()) {
                 continue;
             }
             text.push(b'[');
@@ -388,19 +419,8 @@ impl Git {
         Ok(directory.join("repin"))
     }
 
-    /// Removes the repository if it is a mirror. The next one is made anew, with all objects.
-    pub(crate) fn discard_mirror(&self) -> Result<bool, GitError> {
-        if self.source.is_none() {
-            return Ok(false);
-        }
-        let path = self.place.root.clone();
-        let _lock = locked(&path)?;
-        fs::remove_dir_all(&path).map_err(|error| GitError::Unreadable { path, error })?;
-        Ok(true)
-    }
-
     /// Fetches contents that are missing here, if this repository has a source for them.
-    pub(super) fn fetch_missing(&self, ids: &[ObjectId]) -> Result<bool, GitError> {
+    pub(crate) fn fetch_missing(&self, ids: &[ObjectId]) -> Result<bool, GitError> {
         let Some(source) = &self.source else {
             return Ok(false);
         };
@@ -435,11 +455,36 @@ fn quoted(value: &[u8]) -> Vec<u8> {
 
 /// Waits until no other run opens or fetches into the directory.
 fn locked(directory: &Path) -> Result<fs::File, GitError> {
-    let path = directory.with_extension("lock");
+    fs::create_dir_all(directory).map_err(|error| GitError::Unreadable {
+        path: directory.to_owned(),
+        error,
+    })?;
+    flock(
+        directory.with_extension("lock"),
+        FlockOperation::LockExclusive,
+    )
+}
+
+/// The lock of the runs that use the directory.
+fn in_use(directory: &Path, operation: FlockOperation) -> Result<fs::File, GitError> {
+    flock(directory.with_extension("used"), operation)
+}
+
+/// Removes the directory, unless another run uses it.
+fn remove_unused(directory: &Path) -> Result<(), GitError> {
+    if in_use(directory, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    fs::remove_dir_all(directory).map_err(|error| GitError::Unreadable {
+        path: directory.to_owned(),
+        error,
+    })
+}
+
+fn flock(path: PathBuf, operation: FlockOperation) -> Result<fs::File, GitError> {
     let open = || {
-        fs::create_dir_all(directory)?;
         let file = fs::File::create(&path)?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+        rustix::fs::flock(&file, operation)?;
         Ok(file)
     };
     open().map_err(|error| GitError::Unreadable { path, error })
@@ -531,7 +576,8 @@ mod tests {
     fn mirror_of(clone: &Path, server: &Path) -> Mirror {
         let git = Git::open(clone).unwrap();
         let directory = git.own_directory().unwrap().join("forge");
-        Mirror::open(&directory, Some(&git), remote(server)).unwrap()
+        let stall_limit = Duration::from_secs(30);
+        Mirror::open(&directory, Some(&git), remote(server), stall_limit).unwrap()
     }
 
     fn fetched(mirror: &mut Mirror, branch: &str) -> Option<ObjectId> {
@@ -541,7 +587,7 @@ mod tests {
             is_shallow: false,
         };
         mirror.fetch(wanted).unwrap();
-        mirror.head(branch).unwrap()
+        mirror.head(branch)
     }
 
     /// The number of commits up to `tip`, and the content of `f` in the first one.
@@ -642,6 +688,69 @@ mod tests {
     }
 
     #[test]
+    fn long_names_and_names_with_the_same_beginning_are_fetched() {
+        let server = server(1);
+        let long = "x".repeat(200);
+        let longer = format!("{long}{}", "y".repeat(40));
+        for name in [&*long, &*longer, "a/b/c"] {
+            git(server.path(), &["branch", name]);
+        }
+        let clone = cloned(server.path(), &[]);
+        let mut mirror = mirror_of(clone.path(), server.path());
+        let wanted = FetchedBranches {
+            branches: &["main", "a/b/c"],
+            own: Some(&long),
+            is_shallow: false,
+        };
+        for _ in 0..2 {
+            mirror.fetch(wanted).unwrap();
+            let tip = mirror.head("main");
+            assert!(tip.is_some());
+            for name in [&*long, "a/b/c"] {
+                assert_eq!(mirror.head(name), tip, "{name}");
+            }
+        }
+        git(server.path(), &["branch", "-D", "-q", &long]);
+        mirror.fetch(wanted).unwrap();
+        assert!(mirror.has_fetched(&long) && mirror.head(&long).is_none());
+    }
+
+    #[test]
+    fn another_run_may_have_fetched_the_history() {
+        let server = server(3);
+        let clone = cloned(server.path(), &["--depth=1"]);
+        let mut first = mirror_of(clone.path(), server.path());
+        let mut second = mirror_of(clone.path(), server.path());
+        for mirror in [&mut first, &mut second] {
+            let tip = fetched(mirror, "main").unwrap();
+            assert_eq!(history(mirror, &tip).0, 3);
+        }
+    }
+
+    #[test]
+    fn repository_in_use_is_not_removed() {
+        let server = server(1);
+        let clone = cloned(server.path(), &[]);
+        let directory = clone.path().join(".git/repin/forge");
+        let mirror = mirror_of(clone.path(), server.path());
+        let other = mirror_of(clone.path(), server.path());
+        let packs = directory.join(".git/objects/pack");
+        fs::create_dir_all(&packs).unwrap();
+        for number in 0..=3 * MAX_PACKS {
+            fs::write(packs.join(number.to_string()), "").unwrap();
+        }
+        mirror.discard().unwrap();
+        drop(mirror_of(clone.path(), server.path()));
+        assert!(packs.join("0").exists());
+        drop(other);
+        // It has many packs.
+        drop(mirror_of(clone.path(), server.path()));
+        assert!(!packs.join("0").exists());
+        mirror_of(clone.path(), server.path()).discard().unwrap();
+        assert!(!directory.exists());
+    }
+
+    #[test]
     fn locks_of_a_killed_run_are_removed_and_runs_wait_for_each_other() {
         let server = server(2);
         let clone = cloned(server.path(), &["--depth=1"]);
@@ -649,7 +758,8 @@ mod tests {
         let lock = locked(&directory).unwrap();
         let repository = directory.join(".git");
         let main = format!("refs/repin/heads/{}.lock", encoded("main"));
-        fs::create_dir_all(repository.join("refs/repin/heads")).unwrap();
+        let parent = repository.join(&main);
+        fs::create_dir_all(parent.parent().unwrap()).unwrap();
         for name in LOCKS.into_iter().chain([&*main]) {
             fs::write(repository.join(name), "").unwrap();
         }

@@ -48,9 +48,10 @@ use std::{
     path::Path,
     process::ChildStdout,
     sync::Arc,
+    time::Duration,
 };
 
-pub(crate) use command::start_version_check;
+pub(crate) use command::{start_version_check, stop_all};
 pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
 pub(crate) use commits::{CommitRange, RangeCommit, ReachableCommit, trailer_lines};
 pub(crate) use connection::{Login, Remote, without_users};
@@ -97,11 +98,16 @@ pub(crate) struct Git {
     kept: Option<Arc<Kept>>,
     /// The remote that missing contents are fetched from; `None`: they are an error.
     source: Option<Arc<Remote>>,
+    /// The maximum time without progress in a connection; `None`: the usual one.
+    stall_limit: Option<Duration>,
 }
 
 /// The help of an error that a shallow clone causes.
 pub(crate) const FETCH_HISTORY: &str =
     "fetch the history: git fetch --unshallow (in CI: fetch-depth: 0 for actions/checkout)";
+
+/// The name of the forge's repository among the remotes of a mirror, which no clone uses.
+const FORGE: &str = "repin-forge";
 
 /// The prefix of the full name of a branch.
 const BRANCHES: &str = "refs/heads/";
@@ -164,6 +170,7 @@ impl Git {
             idle: IdleProcess::default(),
             kept: None,
             source: None,
+            stall_limit: None,
         };
         git.shallow = git.boundary()?;
         Ok(git)

@@ -9,10 +9,9 @@ use std::{
 };
 
 use super::{
-    BRANCHES, Git, GitError, Mirror, ObjectId, Output,
+    BRANCHES, FORGE, Git, GitError, Mirror, ObjectId, Output,
     command::Mode,
     connection::{is_denied, server_message},
-    mirror::FORGE,
 };
 
 /// The reference of a commit until it is read; the number of the process follows.
@@ -22,10 +21,8 @@ const NEW: &str = "refs/repin/new/";
 const REPIN: &str = "repin <repin@localhost>";
 
 /// Parts of messages of git and its servers about a reference that another process changed.
-const RACES: [&str; 7] = [
+const RACES: [&str; 5] = [
     "stale info",
-    "fetch first",
-    "non-fast-forward",
     "incorrect old value",
     "cannot lock ref",
     "reference already exists",
@@ -39,6 +36,8 @@ pub(crate) struct NewFile {
     pub path: String,
     /// Its mode, which does not change.
     pub mode: String,
+    /// Its current content. git makes the content that it sends a difference to it.
+    pub old_content: Vec<u8>,
     /// The id of its current content.
     pub old: String,
     /// The id of its new content.
@@ -139,13 +138,19 @@ fn person(ident: &[u8]) -> String {
 /// The input of git-fast-import.
 fn script(new: &NewCommit, [author, committer]: &[String; 2], reference: &str) -> Vec<u8> {
     let time = format!("{} +0000", new.seconds);
-    let mut text = format!(
+    let mut text = Vec::new();
+    for NewFile { old_content, .. } in &new.files {
+        text.extend(format!("blob\ndata {}\n", old_content.len()).bytes());
+        text.extend(old_content);
+        text.push(b'\n');
+    }
+    let commit = format!(
         "commit {reference}\nmark :1\nauthor {author} {time}\ncommitter {committer} {time}\ndata {}\n{}\nfrom {}\n",
         new.message.len(),
         new.message,
         new.parent
-    )
-    .into_bytes();
+    );
+    text.extend(commit.bytes());
     for file in &new.files {
         // An old tree may have this mode, which git does not write.
         let mode = file.mode.replace("100664", "100644");
@@ -238,7 +243,10 @@ fn pushed(output: &Output, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
         }
     }
     // A concurrent push at the last moment appears only in the message of the server.
-    let is_race = |text: &str| RACES.iter().any(|race| text.contains(race));
+    // A branch with the name of a directory of the new one remains there.
+    let is_race = |text: &str| {
+        !text.contains("; cannot create") && RACES.iter().any(|race| text.contains(race))
+    };
     for RefUpdate { branch, old, new } in updates {
         let summary = rejected.get(&**branch).copied().unwrap_or_default();
         if is_race(summary) && old == new {

@@ -107,8 +107,8 @@ pub(crate) struct AheadCommits {
     pub merge_base: String,
     /// The commits of the branch that are not on the base, the oldest first.
     pub commits: Vec<AheadCommit>,
-    /// The files that changed since the merge base: path and content id; `None`: deleted.
-    pub changed: BTreeMap<String, Option<String>>,
+    /// The files that changed since the merge base; `None`: deleted.
+    pub changed: BTreeMap<String, Option<TreeEntry>>,
 }
 
 /// A commit of a branch.
@@ -177,7 +177,7 @@ impl Git {
         &self,
         old: &str,
         new: &str,
-    ) -> Result<BTreeMap<String, Option<String>>, GitError> {
+    ) -> Result<BTreeMap<String, Option<TreeEntry>>, GitError> {
         const COMMAND: &str = "diff-tree";
         let args = ["-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new];
         let listed = self.output(COMMAND, &args)?;
@@ -187,15 +187,16 @@ impl Git {
         let mut changed = BTreeMap::new();
         while let (Some(header), Some(path)) = (fields.next(), fields.next()) {
             // `:MODE MODE ID ID STATUS`
-            let mut words = header.split(|byte| *byte == b' ').skip(3);
-            let id = words.next().and_then(ObjectId::parse);
-            let id = id.ok_or(GitError::Malformed {
-                command: COMMAND,
-                what: "a malformed entry",
-            })?;
-            let is_deleted = words.next() == Some(b"D");
-            let id = (!is_deleted).then(|| id.to_string());
-            changed.insert(String::from_utf8_lossy(path).into_owned(), id);
+            let words: Vec<_> = header.split(|byte| *byte == b' ').collect();
+            let [_, mode, _, id, status] = words.as_slice() else {
+                return Err(GitError::Malformed {
+                    command: COMMAND,
+                    what: "a malformed entry",
+                });
+            };
+            let [mode, id] = [mode, id].map(|text| String::from_utf8_lossy(text).into_owned());
+            let entry = (*status != b"D").then_some(TreeEntry { mode, id });
+            changed.insert(String::from_utf8_lossy(path).into_owned(), entry);
         }
         Ok(changed)
     }

@@ -496,7 +496,8 @@ fn commits_are_signed_where_the_base_requires_it() {
         run(&world, &PROMOTE).exits(0);
         is_signed(&world, &fake);
         if signatures != Signatures::Protection {
-            assert_eq!(fake.writes().len(), 5, "{:#?}", fake.writes());
+            // The temporary branch, the commit on it, the branch, and the pull request.
+            assert_eq!(fake.writes().len(), 4, "{:#?}", fake.writes());
         }
         fake.forget();
         let again = run(&world, &PROMOTE).exits(0);
@@ -506,7 +507,7 @@ fn commits_are_signed_where_the_base_requires_it() {
         );
         assert_eq!(fake.writes(), [] as [String; 0], "{signatures:?}");
         assert!(
-            fake.asked().len() <= 6,
+            fake.asked().len() <= 9,
             "{signatures:?}: {:#?}",
             fake.asked()
         );
@@ -558,7 +559,7 @@ fn signed_rebuild_never_closes_the_pull_request() {
         run(&world, &PROMOTE).exits(0);
         is_signed(&world, &fake);
         if signatures != Signatures::Protection {
-            assert_eq!(fake.writes().len(), 5, "{:#?}", fake.writes());
+            assert_eq!(fake.writes().len(), 4, "{:#?}", fake.writes());
         }
         assert!(
             fake.store().pulls[0].closed_at.is_none(),
@@ -569,7 +570,7 @@ fn signed_rebuild_never_closes_the_pull_request() {
 }
 
 #[test]
-fn executable_is_refused_unless_an_app_signs() {
+fn executable_that_the_forge_cannot_sign_is_refused() {
     for signatures in ALL {
         let (world, fake) = signing("labels: []", signatures);
         fake.store().chmod("main", A, "100755");
@@ -581,21 +582,16 @@ fn executable_is_refused_unless_an_app_signs() {
             ran.stderr
         );
         assert_eq!(fake.store().refs.len(), 1, "{signatures:?}");
-        fake.store().installation = true;
-        run(&world, &PROMOTE).exits(0);
-        is_signed(&world, &fake);
-        let store = fake.store();
-        let head = store.head_of(1);
-        assert_eq!(
-            store.files_of(&head)[A].0,
-            "100755",
-            "{signatures:?}: the mode stays"
+        assert!(
+            ran.stderr.contains("set forge.sign to git"),
+            "{}",
+            ran.stderr
         );
     }
 }
 
 #[test]
-fn never_leaves_signing_to_apps() {
+fn unsigned_commit_for_a_base_that_requires_signatures_is_refused() {
     for signatures in ALL {
         let (world, fake) = signing("sign: never", signatures);
         let ran = run(&world, &PROMOTE).exits(1);
@@ -605,9 +601,6 @@ fn never_leaves_signing_to_apps() {
             ran.stderr
         );
         assert_eq!(fake.store().refs.len(), 1, "{signatures:?}");
-        fake.store().installation = true;
-        run(&world, &PROMOTE).exits(0);
-        is_signed(&world, &fake);
     }
 }
 
@@ -630,8 +623,8 @@ fn server_without_signing_is_reported() {
 fn leftovers_of_an_interrupted_run_are_reused() {
     let (world, fake) = signing("labels: []", Signatures::Base);
     // Interrupted before the commit, and after it.
-    for (at, path) in [COMMIT, ("DELETE", &*format!("repin/signing/{}", branch()))] {
-        fake.fault((at, &*path.to_owned().leak()), 9, Fault::Instead(broken()));
+    for (skip, at) in [(0, COMMIT), (1, ("POST", "/git-receive-pack"))] {
+        fake.fault_after(skip, at, 99, Fault::Instead(broken()));
         run(&world, &PROMOTE).exits(3);
         {
             let store = fake.store();
@@ -642,7 +635,7 @@ fn leftovers_of_an_interrupted_run_are_reused() {
             );
         }
         fake.forget();
-        if at == "DELETE" {
+        if skip > 0 {
             assert_eq!(fake.store().refs.len(), 2, "the temporary branch is left");
         }
     }
@@ -655,7 +648,7 @@ fn branch() -> String {
 }
 
 #[test]
-fn refused_branch_does_not_repeat_signed_commit() {
+fn refused_signed_branch_leaves_nothing() {
     for signatures in ALL {
         let (world, fake) = signing("labels: []", signatures);
         fake.store().github.ruled = vec!["repin/promote-"];
@@ -665,11 +658,12 @@ fn refused_branch_does_not_repeat_signed_commit() {
             "{}",
             ran.stderr
         );
-        assert_eq!(fake.store().rules.signed.len(), 1, "{signatures:?}");
         let writes = fake.writes();
-        let branches = writes.iter().filter(|line| line.ends_with("/git/refs"));
-        // The temporary one, and two tries of the pull request's.
-        assert_eq!(branches.count(), 3, "{signatures:?} {writes:#?}");
+        let pushes = writes
+            .iter()
+            .filter(|line| line.ends_with("/git-receive-pack"));
+        // The temporary branch, the branch of the pull request, and the deletion.
+        assert_eq!(pushes.count(), 3, "{signatures:?} {writes:#?}");
         assert_eq!(fake.store().refs.len(), 1, "{signatures:?}");
     }
 }
@@ -758,9 +752,6 @@ fn doctor_reports_the_method_of_signing() {
     fake.store().chmod("main", A, "100755");
     let row = diagnosis(&world, 1);
     assert!(row["detail"].as_str().unwrap().contains("100755"), "{row}");
-    fake.store().installation = true;
-    let row = diagnosis(&world, 0);
-    assert!(row["detail"].as_str().unwrap().contains("an app"), "{row}");
     let (world, fake) = signing("sign: never", Signatures::Base);
     let row = diagnosis(&world, 1);
     assert!(row["detail"].as_str().unwrap().contains("never"), "{row}");

@@ -903,7 +903,7 @@ fn proposal_under_a_former_path_counts() {
     world.promoted(REV_A);
     publish(&world, &fake, "as it is");
     fake.store()
-        .name_head("main", &world.git(&["rev-parse", "HEAD"]));
+        .name_head("main", &world.git(&["rev-parse", "HEAD"]), world.root());
     run(&world, &promote(REV_C)).exits(0);
     world.layout("fix").untag(REV_C);
     world.git(&["mv", "repin.yaml", "repin.live.yaml"]);

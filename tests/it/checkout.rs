@@ -596,8 +596,7 @@ fn mirrored(world: &World, fake: &Fake) -> String {
     let head = world.git(&["rev-parse", "HEAD"]);
     let mut store = fake.store();
     store.push("trunk", "as it is", &files);
-    store.name_head("trunk", &head);
-    store.borrow(world.root());
+    store.name_head("trunk", &head, world.root());
     head
 }
 
@@ -674,14 +673,16 @@ fn head_that_cannot_be_fetched_is_unavailable() {
     mirrored(&world, &fake);
     for (status, exit, hint) in [(502, 3, "git ls-remote"), (403, 4, "contents: read")] {
         let refusal = error(status, "no");
-        fake.fault(("GET", "/info/refs"), 1, Fault::Instead(refusal));
+        fake.forget();
+        fake.fault(("GET", "/info/refs"), 9, Fault::Instead(refusal));
         let ran = open(&world, &clone, REV_B).exits(exit);
         let document = ran.json();
-        let error = document["error"].to_string();
-        assert!(error.contains("cannot fetch trunk from"), "{error}");
+        let error = document["errors"].to_string();
+        assert!(error.contains("cannot fetch trunk"), "{error}");
         assert!(error.contains(hint), "{error}");
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
+    fake.forget();
     let document = open(&world, &clone, REV_B).exits(1).json();
     assert_eq!(failed(&document), ["rolled_back"], "{document}");
 }

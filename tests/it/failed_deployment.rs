@@ -43,7 +43,7 @@ fn promoted() -> (World, Fake) {
 fn job(world: &World, fake: &Fake, failed: &str) -> Ran {
     publish(world, fake, "the base branch");
     let head = git(world.root(), &["rev-parse", "HEAD"]);
-    fake.store().name_head("main", &head);
+    fake.store().name_head("main", &head, world.root());
     let runner = tempfile::tempdir().unwrap();
     let output = runner.path().join("output");
     let summary = runner.path().join("summary");

@@ -46,7 +46,7 @@ impl From<Output> for Ended {
 
 /// The selected moments of `count`.
 fn moments(all: usize) -> impl Iterator<Item = usize> {
-    let step = if crate::kills::long() { 1 } else { 3 };
+    let step = if crate::kills::long() { 1 } else { 7 };
     (1..=all).step_by(step)
 }
 
@@ -99,7 +99,7 @@ impl Site {
         *store = Store::new(store.kind);
         store.root = self.fake.server.url();
         store.push("main", "as it is", &files);
-        store.name_head("main", &head);
+        store.name_head("main", &head, self.world.root());
         store.push("staging", "new work", &[("x", "y")]);
     }
 

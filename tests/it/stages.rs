@@ -118,7 +118,7 @@ impl Pipeline {
             let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
             fake.store().push("main", "as it is", &files);
             let head = self.git(&["rev-parse", "HEAD"]);
-            fake.store().name_head("main", &head);
+            fake.store().name_head("main", &head, self.world.root());
         }
     }
 
@@ -520,7 +520,7 @@ fn forge_has_the_head_of_a_stage() {
     {
         let mut store = pipeline.fake.as_ref().unwrap().store();
         store.push("stage", "promote", &[("notes", "x")]);
-        store.name_head("stage", &head);
+        store.name_head("stage", &head, pipeline.world.root());
     }
     // The clone is older.
     let document = pipeline.promote(&[]).exits(1).json();

@@ -3,7 +3,7 @@
 
 use crate::support::{
     fake::{Fake as Recorder, Reaction},
-    forge::{Fake, Kind, TOKEN},
+    forge::{Fake, Fault, Kind, TOKEN, error},
     hosted::{self, PROMOTE, publish, run_with as run},
     world::{REV_B, Ran, World, world},
 };
@@ -13,7 +13,7 @@ fn hosted(kind: Kind) -> (World, Fake) {
     let (world, fake) = unknown_to_git(kind);
     let world = world.with_git();
     let head = world.git(&["rev-parse", "HEAD"]);
-    fake.store().name_head("main", &head);
+    fake.store().name_head("main", &head, world.root());
     (world, fake)
 }
 
@@ -275,4 +275,29 @@ fn past_configuration_may_use_refused_names() {
         assert!(!images.is_empty(), "{document}");
     }
     assert_eq!(listed.stderr, "");
+}
+
+#[test]
+fn settings_of_the_user_lead_to_no_other_server() {
+    let (world, fake) = unknown_to_git(Kind::Github);
+    let thief = recorder();
+    let (forge, other) = (fake.server.url(), format!("http://{}", thief.host()));
+    let settings = format!(
+        "[url \"{other}/acme/flows.git\"]\n\tinsteadOf = {forge}/acme/flows.git\n\tpushInsteadOf = {forge}/acme/flows.git\n\
+         [http \"{forge}/\"]\n\tfollowRedirects = true\n"
+    );
+    world.write("user.gitconfig", &settings);
+    let path = world.path("user.gitconfig");
+    let variables = [
+        ("REPIN_FORGE_TOKEN", TOKEN),
+        ("GIT_CONFIG_GLOBAL", path.to_str().unwrap()),
+    ];
+    let args = ["promote", "--revision", REV_B, "--pr", "ready"];
+    let location = format!("{other}/acme/flows.git/info/refs?service=git-upload-pack");
+    let redirect = error(302, "Found").with("location", &location);
+    let fetch = ("GET", "/info/refs?service=git-upload-pack");
+    fake.fault(fetch, 1, Fault::Instead(redirect));
+    assert_ne!(run(&world, &args, &variables).code, 0);
+    run(&world, &args, &variables).exits(0);
+    received_nothing(&thief);
 }

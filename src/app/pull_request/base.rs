@@ -31,6 +31,7 @@ pub(crate) struct Base {
     /// The files of its head.
     pub tree: Rc<Tree>,
     contents: HashMap<String, Vec<u8>>,
+    is_surveyed: bool,
     surveyed: Option<SurveyedRepository>,
 }
 
@@ -68,6 +69,7 @@ impl Base {
             head,
             tree,
             contents: HashMap::new(),
+            is_surveyed: false,
             surveyed: None,
         })
     }
@@ -87,12 +89,18 @@ impl Base {
             head: state.head.commit.clone(),
             tree: Rc::new(tree),
             contents,
+            is_surveyed: true,
             surveyed: is_new.then(|| SurveyedRepository {
                 branch: branch.to_owned(),
                 newest_pull: state.newest_pull,
                 requires_signatures: state.requires_signatures,
             }),
         }
+    }
+
+    /// Whether its head is known from a survey.
+    pub(super) fn is_surveyed(&self) -> bool {
+        self.is_surveyed
     }
 
     /// The survey, if `branch` and its pull request did not exist.
@@ -193,6 +201,7 @@ impl Base {
                 mode: entry.mode.clone(),
                 new: blob_id(&change.new, &entry.id),
                 old: entry.id.clone(),
+                old_content: change.old.clone(),
                 content: change.new.clone(),
                 path,
             });
@@ -249,8 +258,8 @@ pub(super) async fn changed_on_both_sides(
     };
     let (origin, base) = (content.tree(&ahead.merge_base)?, content.tree(&base)?);
     let both = ahead.changed.into_iter().filter(|(path, theirs)| {
-        let now = base.entries.get(path).map(|entry| &entry.id);
-        now != origin.entries.get(path).map(|entry| &entry.id) && now != theirs.as_ref()
+        let now = base.entries.get(path);
+        now != origin.entries.get(path) && now != theirs.as_ref()
     });
     Ok(both.map(|(path, _)| path).collect())
 }
@@ -278,7 +287,7 @@ mod tests {
                     ("dir/linked/Chart.yaml", "chart"),
                     ("link.yml", "x"),
                     ("other-link.yml", "a.yml"),
-                    ("submodule.yml", "x"),
+                    ("submodule.yml", "submodule"),
                     ("notes.txt", "notes"),
                     ("other.txt", "other"),
                 ],
@@ -304,6 +313,7 @@ mod tests {
             head: String::new(),
             tree: Rc::new(commits.tree("m0")),
             contents: HashMap::new(),
+            is_surveyed: false,
             surveyed: None,
         }
     }

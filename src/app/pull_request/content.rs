@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    base::error::Error,
+    base::{error::Error, http::Policy},
     forge::{Forge, RefusedPush, is_workflow},
     git::{
         Comparison, FetchedBranches, Git, GitError, Mirror, NewCommit, ObjectId, Pushed, RefUpdate,
@@ -36,6 +36,8 @@ pub(crate) struct ContentPlace {
     /// The clone whose objects are borrowed.
     pub clone: Option<Git>,
     pub remote: Remote,
+    /// The maximum time without progress in a connection.
+    pub stall_limit: Duration,
     /// Removes the directory with the content.
     pub _temporary: Option<tempfile::TempDir>,
 }
@@ -45,9 +47,8 @@ pub(crate) struct ContentPlace {
 pub(crate) struct Content {
     place: Arc<ContentPlace>,
     mirror: Arc<Mutex<Option<Mirror>>>,
-    /// How often a connection is attempted, and the first pause between two attempts.
-    attempts: u32,
-    pause: Duration,
+    /// How often a connection is attempted, and the pauses between two attempts.
+    retries: Policy,
     /// The time of commits, in seconds since 1970.
     seconds: i64,
     /// Trees by commit: they never change.
@@ -70,13 +71,7 @@ pub(crate) enum PushOutcome {
 
 impl Content {
     /// The content in `place`, with the present time of `clock` as that of commits.
-    /// `attempts`: how often a connection is attempted, and the first pause between two attempts.
-    pub(crate) fn new(
-        place: ContentPlace,
-        attempts: (u32, Duration),
-        clock: fn() -> SystemTime,
-    ) -> Self {
-        let (attempts, pause) = attempts;
+    pub(crate) fn new(place: ContentPlace, retries: Policy, clock: fn() -> SystemTime) -> Self {
         let seconds = clock()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -84,8 +79,7 @@ impl Content {
         Self {
             place: Arc::new(place),
             mirror: Arc::default(),
-            attempts,
-            pause,
+            retries,
             seconds: i64::try_from(seconds).unwrap_or_default(),
             trees: RefCell::default(),
         }
@@ -139,14 +133,10 @@ impl Content {
 
     /// The head of a branch, as the last fetch of it showed it; it is fetched if there was none.
     pub(crate) async fn head(&self, branch: &str) -> Result<Option<String>, Error> {
-        let known = self.with(|mirror| Ok(mirror.head(branch)))?;
-        let head = match known {
-            Some(head) => head,
-            None => {
-                self.fetch(&[branch], None).await?;
-                self.with(|mirror| Ok(mirror.head(branch)))?.flatten()
-            }
-        };
+        if !self.with(|mirror| Ok(mirror.has_fetched(branch)))? {
+            self.fetch(&[branch], None).await?;
+        }
+        let head = self.with(|mirror| Ok(mirror.head(branch)))?;
         Ok(head.map(|head| head.to_string()))
     }
 
@@ -157,8 +147,12 @@ impl Content {
 
     /// Removes what was fetched, and fetches branches again: a clone may have collected objects that were borrowed.
     pub(crate) async fn renew(&self, branches: &[&str]) -> Result<(), Error> {
-        self.with(|mirror| mirror.git().discard_mirror().map(drop))?;
-        *self.mirror.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let opened = self
+            .mirror
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        opened.map_or(Ok(()), Mirror::discard)?;
         self.fetch(branches, None).await
     }
 
@@ -242,30 +236,33 @@ impl Content {
         };
         for attempt in 1.. {
             let sent = updates.to_vec();
-            let reason = match self.run(move |mirror| mirror.push(&sent)).await {
+            let (reason, raced) = match self.run(move |mirror| mirror.push(&sent)).await {
                 Ok(Pushed::Done) => return Ok(PushOutcome::Done),
-                Ok(Pushed::Raced(reason)) => return Ok(PushOutcome::Raced(reason)),
+                // libcurl repeats a request if a kept connection is lost, and then the first one may be the rival.
+                Ok(Pushed::Raced(reason)) => (reason, true),
                 Ok(Pushed::BaseMoved) => return Ok(PushOutcome::BaseMoved),
                 Ok(Pushed::Refused(reason)) => {
                     return Ok(PushOutcome::Refused(refused(&reason, false)));
                 }
                 Err(GitError::Denied { message, .. }) => return Err(refused(&message, true)),
-                Ok(Pushed::Unsure(reason)) => reason,
-                Err(error) => error.to_string(),
+                Ok(Pushed::Unsure(reason)) => (reason, false),
+                Err(error) => (error.to_string(), false),
             };
             let branch = first.branch.clone();
             let listed = self.repeat(move |mirror| mirror.listed(&[&branch])).await;
-            let Ok(listed) = listed else {
-                return Ok(PushOutcome::Unsure(reason));
+            let listed = match listed {
+                Ok(listed) => listed,
+                Err(_) if raced => return Ok(PushOutcome::Raced(reason)),
+                Err(_) => return Ok(PushOutcome::Unsure(reason)),
             };
             let head = listed.get(&first.branch).copied();
             if head == first.new {
                 return Ok(PushOutcome::Done);
             }
-            if head != first.old {
+            if raced || head != first.old {
                 return Ok(PushOutcome::Raced(reason));
             }
-            if attempt >= self.attempts {
+            if attempt >= self.retries.attempts {
                 let what = format!("{forge}: pushing {}", first.branch);
                 return Err(Error::unavailable(what, reason).help("run the command again"));
             }
@@ -283,8 +280,7 @@ impl Content {
     }
 
     async fn back_off(&self, attempt: u32) {
-        let factor = 1_u32.checked_shl(attempt - 1).unwrap_or(1).min(16);
-        tokio::time::sleep(self.pause * factor).await;
+        tokio::time::sleep(self.retries.usual_pause(attempt)).await;
     }
 
     /// Runs git with a connection; repeats it if the connection fails.
@@ -297,7 +293,7 @@ impl Content {
         loop {
             let once = Arc::clone(&work);
             match self.run(move |mirror| once(mirror)).await {
-                Err(error) if error.is_transient() && attempt < self.attempts => {
+                Err(error) if error.is_transient() && attempt < self.retries.attempts => {
                     self.back_off(attempt).await;
                     attempt += 1;
                 }
@@ -343,9 +339,11 @@ fn with<T>(
                 directory,
                 clone,
                 remote,
+                stall_limit,
                 ..
             } = place;
-            closed.insert(Mirror::open(directory, clone.as_ref(), remote.clone())?)
+            let (clone, remote) = (clone.as_ref(), remote.clone());
+            closed.insert(Mirror::open(directory, clone, remote, *stall_limit)?)
         }
     };
     work(mirror)

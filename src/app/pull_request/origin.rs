@@ -91,8 +91,13 @@ pub(super) async fn foreign(
         previous = &commit.id;
         steps.push((commit, parents));
     }
-    let named =
-        |(path, id): (&String, &Option<String>)| id.as_ref().is_some_and(|id| expected(path, id));
+    let before = content.tree(&ahead.merge_base)?;
+    let named = |(path, entry): (&String, &Option<TreeEntry>)| {
+        let (Some(entry), Some(before)) = (entry, before.entries.get(path)) else {
+            return false;
+        };
+        entry.mode == before.mode && expected(path, &entry.id)
+    };
     // A single commit with expected contents need not be read.
     if ahead.commits.len() <= 1 && ahead.changed.iter().all(named) {
         return Ok(None);

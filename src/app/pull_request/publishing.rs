@@ -109,7 +109,7 @@ impl CommitOnBase<'_> {
             Ok(SignedAttempt::Commit(commit)) => commit,
             Ok(SignedAttempt::Raced(reason)) => return Ok(PushOutcome::Raced(reason)),
             Err(error) => {
-                delete(repository, &temporary, parent).await;
+                delete(repository, &temporary).await;
                 return Err(error);
             }
         };
@@ -120,7 +120,7 @@ impl CommitOnBase<'_> {
         }
         let signed = id(&commit)?;
         if !self.is_equal(content, &temporary, own).await? {
-            delete(repository, &temporary, signed).await;
+            delete(repository, &temporary).await;
             let what = format!("{}: making a signed commit for {}", forge.name(), self.base);
             return Err(Error::unavailable(
                 what,
@@ -138,7 +138,7 @@ impl CommitOnBase<'_> {
         ];
         let outcome = content.push(&updates, &self.paths(), forge.name()).await;
         if !matches!(outcome, Ok(PushOutcome::Done | PushOutcome::Unsure(_))) {
-            delete(repository, &temporary, signed).await;
+            delete(repository, &temporary).await;
         }
         outcome
     }
@@ -164,15 +164,17 @@ fn unmoved(branch: &str, commit: ObjectId) -> RefUpdate {
     }
 }
 
-/// Deletes a temporary branch that is at `commit`. The next run deletes what remains.
-async fn delete(repository: &ForgeRepository, branch: &str, commit: ObjectId) {
-    let update = RefUpdate {
-        branch: branch.to_owned(),
-        old: Some(commit),
-        new: None,
-    };
-    let name = repository.forge.name();
-    drop(repository.content.push(&[update], &[], name).await);
+/// Deletes a temporary branch. The next run deletes what remains.
+async fn delete(repository: &ForgeRepository, branch: &str) {
+    let ForgeRepository { forge, content } = repository;
+    if let Ok(Some(commit)) = content.listed(branch).await {
+        let update = RefUpdate {
+            branch: branch.to_owned(),
+            old: Some(commit),
+            new: None,
+        };
+        drop(content.push(&[update], &[], forge.name()).await);
+    }
 }
 
 fn id(text: &str) -> Result<ObjectId, Error> {

@@ -134,8 +134,6 @@ struct Reconcile<'a> {
     /// Whether a visible change may have been made.
     may_have_changed: bool,
     change: PullRequestAction,
-    /// The head of the branch when the forge last refused to write it.
-    refused: Option<Option<String>>,
 }
 
 /// The result of a step.
@@ -165,7 +163,6 @@ pub(crate) async fn open(
         permitted: OnceCell::new(),
         may_have_changed: false,
         change: PullRequestAction::Unchanged,
-        refused: None,
     };
     work.rounds().await.map_err(|error| Error {
         may_have_changed: work.may_have_changed,
@@ -365,20 +362,20 @@ impl Reconcile<'_> {
     /// Whether the branch has the planned content in each planned file, and the base's in all
     /// others.
     fn is_planned(&self, ahead: &AheadCommits) -> bool {
-        let new = |path: &str| {
-            self.files
-                .iter()
-                .find(|file| file.path == path)
-                .map(|file| &file.new)
+        let planned = |path: &str| {
+            let mut entry = self.base.tree.entries.get(path).cloned()?;
+            if let Some(file) = self.files.iter().find(|file| file.path == path) {
+                entry.id.clone_from(&file.new);
+            }
+            Some(entry)
         };
-        let at_base = |path: &str| self.base.tree.entries.get(path).map(|entry| &entry.id);
         self.files
             .iter()
             .all(|file| ahead.changed.contains_key(&file.path))
             && ahead
                 .changed
                 .iter()
-                .all(|(path, id)| id.as_ref() == new(path).or_else(|| at_base(path)))
+                .all(|(path, entry)| *entry == planned(path))
     }
 
     /// Checks the token's permissions before anything is written.
@@ -458,15 +455,7 @@ impl Reconcile<'_> {
                 self.may_have_changed = true;
                 return Ok(Step::Again(reason));
             }
-            // A refusal is a race only if the branch moved.
-            PushOutcome::Refused(error) => {
-                let old_head = old_head.map(str::to_owned);
-                if self.refused.as_ref() == Some(&old_head) {
-                    return Err(error);
-                }
-                self.refused = Some(old_head);
-                return Ok(Step::Again(error.message));
-            }
+            PushOutcome::Refused(error) => return Err(error),
             PushOutcome::Done => self.may_have_changed = true,
         }
         match found {

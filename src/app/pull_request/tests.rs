@@ -15,7 +15,10 @@ use std::{
 };
 
 use super::content::{Content, ContentPlace};
-use crate::git::{Remote, Tree, TreeEntry, blob_id, tests::git};
+use crate::{
+    base::http::{FORGES, Policy},
+    git::{Remote, Tree, TreeEntry, blob_id, tests::git},
+};
 
 /// Commits by their names, with their files.
 #[derive(Default, Clone)]
@@ -105,15 +108,20 @@ impl Commits {
         }
         let directory = tempfile::tempdir().unwrap();
         let place = ContentPlace {
-            directory: directory.path().to_owned(),
+            directory: directory.path().join("forge"),
             clone: None,
             remote: Remote {
                 url: format!("file://{}", server.path().display()),
                 login: None,
             },
+            stall_limit: Duration::from_secs(30),
             _temporary: Some(directory),
         };
-        let content = Content::new(place, (1, Duration::ZERO), SystemTime::now);
+        let once = Policy {
+            attempts: 1,
+            ..FORGES
+        };
+        let content = Content::new(place, once, SystemTime::now);
         let branches: Vec<_> = names.iter().map(|name| name.as_str()).collect();
         content.fetch(&branches, None).await.unwrap();
         Repository {
@@ -130,17 +138,18 @@ impl Commits {
             name.len()
         );
         if let Some(parent) = self.parents.get(name) {
-            text += &format!("from refs/heads/{parent}\ndeleteall\n");
+            text.extend(["from refs/heads/", parent, "\ndeleteall\n"]);
         }
         for (path, (mode, content)) in &self.trees[name] {
             if *mode == "160000" {
                 let id = blob_id(content.as_bytes(), "");
-                text += &format!("M 160000 {id} {path}\n");
+                text.extend(["M 160000 ", &id, " ", path, "\n"]);
             } else {
-                text += &format!(
+                let data = format!(
                     "M {mode} inline {path}\ndata {}\n{content}\n",
                     content.len()
                 );
+                text.push_str(&data);
             }
         }
         text.into_bytes()

@@ -291,6 +291,7 @@ fn doubtful(problem: &str, help: &str) -> NotCommitted {
 pub(super) struct CommitSite {
     config: Config,
     files: Snapshot,
+    git: Git,
     branch: Branch,
 }
 
@@ -312,6 +313,7 @@ impl CommitSite {
         Ok(Self {
             config,
             files,
+            git,
             branch,
         })
     }
@@ -330,7 +332,7 @@ impl Site for CommitSite {
         let config = &self.config;
         let found = pins::find(&self.files, config)?;
         let commit = self.branch.tip.to_string();
-        let outside = outside::commit(config, &commit, &self.branch.name, &found);
+        let outside = outside::commit(config, &self.git, &commit, &found);
         let outside = checks::check_outside(config, &found, &outside, operation);
         let checks = checks_of_files(config, &found, outside, operation);
         Ok((found, checks))

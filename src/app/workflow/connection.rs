@@ -1,13 +1,11 @@
 //! The connection to the forge of a run, and the token for its requests.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, fs, path::PathBuf};
 
 use reqwest::Url;
+use tempfile::TempDir;
 
-use super::{
-    Environment, Services,
-    repositories::{mirror_directory, temporary_directory},
-};
+use super::{Environment, Services};
 use crate::{
     app::pull_request::{Content, ContentPlace, ForgeRepository},
     base::{
@@ -107,10 +105,29 @@ pub(crate) fn open_repository(
         directory,
         clone: git.cloned(),
         remote,
+        stall_limit: services.stall_timeout(),
         _temporary: temporary,
     };
-    let content = Content::new(place, forge.attempts(), services.environment.clock);
+    let content = Content::new(place, forge.policy().clone(), services.environment.clock);
     Ok(ForgeRepository { forge, content })
+}
+
+/// The directory for the content of the forge's repository: beside the clone, or a temporary one if git's directory
+/// cannot be written.
+fn mirror_directory(
+    clone: Option<&Git>,
+    services: &Services,
+) -> Result<(PathBuf, Option<TempDir>), Errors> {
+    if let Some(clone) = clone {
+        let directory = clone.own_directory().map_err(Error::from)?.join("forge");
+        let is_writable = fs::create_dir_all(&directory).is_ok()
+            && rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok();
+        if is_writable {
+            return Ok((directory, None));
+        }
+    }
+    let temporary = services.temporary_directory()?;
+    Ok((temporary.path().join("forge"), Some(temporary)))
 }
 
 /// The configured forge, and the token for it.
@@ -243,14 +260,15 @@ impl FleetForge {
         let (method, sign) = (configured.merge_method, configured.sign);
         let remote = remote(&target, &token)?;
         let forge = Forge::new(&target, token, settings, method, sign)?;
-        let temporary = temporary_directory(services)?;
+        let temporary = services.temporary_directory()?;
         let place = ContentPlace {
-            directory: temporary.path().to_owned(),
+            directory: temporary.path().join("forge"),
             clone: None,
             remote,
+            stall_limit: services.stall_timeout(),
             _temporary: Some(temporary),
         };
-        let content = Content::new(place, forge.attempts(), services.environment.clock);
+        let content = Content::new(place, forge.policy().clone(), services.environment.clock);
         Ok(ForgeRepository { forge, content })
     }
 }

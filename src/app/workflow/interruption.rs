@@ -13,6 +13,8 @@ use std::{
     },
 };
 
+use crate::git;
+
 /// The report before the first change.
 const NOTHING: &str = "nothing was changed";
 
@@ -122,6 +124,7 @@ impl Interruption {
     }
 
     fn exit(&self, state: &State, signal: i32) {
+        git::stop_all();
         for directory in &state.temporary {
             // A directory that its owner removed is missing.
             let _ = fs::remove_dir_all(directory);

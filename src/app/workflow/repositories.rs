@@ -2,10 +2,9 @@
 //!
 //! Where the source repository of a configuration is hosted.
 
-use std::{fs, io, path::PathBuf};
+use std::io;
 
 use reqwest::Url;
-use tempfile::TempDir;
 
 use super::{Access, Services, caches::FetchedRepository, connection::TokenUse};
 use crate::{
@@ -77,7 +76,7 @@ async fn fetch_once(
     fetch: &Fetch,
     services: &Services,
 ) -> Result<Result<FetchedRepository, GitError>, Errors> {
-    let directory = temporary_directory(services)?;
+    let directory = services.temporary_directory()?;
     let Fetch { refspecs, objects } = fetch.clone();
     let fetched = tokio::task::spawn_blocking(move || {
         let scratch = ScratchRepository::init(directory.path(), remote, objects)?;
@@ -92,38 +91,6 @@ async fn fetch_once(
         let (command, error) = ("fetch", io::Error::other(error));
         Err(GitError::Io { command, error })
     }))
-}
-
-/// Creates an empty directory for fetched objects, which is removed when dropped.
-pub(crate) fn temporary_directory(services: &Services) -> Result<TempDir, Errors> {
-    let directory = services
-        .environment
-        .filled("TMPDIR")
-        .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    let directory = tempfile::Builder::new()
-        .prefix("repin-")
-        .tempdir_in(directory)
-        .map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))?;
-    services.interruption.removes(directory.path().to_owned());
-    Ok(directory)
-}
-
-/// The directory for the content of the forge's repository: beside the clone, or a temporary one if git's directory
-/// cannot be written.
-pub(super) fn mirror_directory(
-    clone: Option<&Git>,
-    services: &Services,
-) -> Result<(PathBuf, Option<TempDir>), Errors> {
-    if let Some(clone) = clone {
-        let directory = clone.own_directory().map_err(Error::from)?.join("forge");
-        let is_writable = fs::create_dir_all(&directory).is_ok()
-            && rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok();
-        if is_writable {
-            return Ok((directory, None));
-        }
-    }
-    let temporary = temporary_directory(services)?;
-    Ok((temporary.path().to_owned(), Some(temporary)))
 }
 
 /// Resolves a path relative to the root, like every path of the configuration. URLs and `host:path`

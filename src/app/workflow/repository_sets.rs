@@ -7,7 +7,6 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{
     Access, Console, OtherRepository, Services,
-    repositories::temporary_directory,
     stage_sources::{forge_login, repository_url},
 };
 use crate::{
@@ -120,7 +119,7 @@ pub(crate) fn named_repositories(
                 STAGE => forge_login(set, git, &remote.url, services),
                 _ => None,
             };
-            let directory = temporary_directory(services)?;
+            let directory = services.temporary_directory()?;
             found.push(NamedRepository {
                 access: RepositoryAccess {
                     key,

@@ -3,12 +3,14 @@
 use std::{
     cell::{OnceCell, RefCell},
     collections::{BTreeSet, HashMap},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use futures_util::future;
 use reqwest::Url;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -238,6 +240,20 @@ impl Services {
     /// The maximum number of attempts for a request.
     pub(super) fn attempts(&self) -> u32 {
         self.settings.attempts
+    }
+
+    /// Creates an empty directory for fetched objects, which is removed when dropped.
+    pub(crate) fn temporary_directory(&self) -> Result<TempDir, Errors> {
+        let directory = self
+            .environment
+            .filled("TMPDIR")
+            .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let directory = tempfile::Builder::new()
+            .prefix("repin-")
+            .tempdir_in(directory)
+            .map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))?;
+        self.interruption.removes(directory.path().to_owned());
+        Ok(directory)
     }
 
     /// The maximum time without progress in a response.

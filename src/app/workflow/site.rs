@@ -172,8 +172,8 @@ impl Site for BranchSite {
     fn pins(&self, operation: Operation) -> Result<(FoundPins, Vec<Check>), Errors> {
         let (config, base) = (&self.config, &self.head.base);
         let found = pins::find(&self.head.files, config)?;
-        let outside = if self.head.history.is_some() {
-            let outside = outside::commit(config, &base.head, &base.branch, &found);
+        let outside = if let Some(history) = &self.head.history {
+            let outside = outside::commit(config, &history.git, &base.head, &found);
             checks::check_outside(config, &found, &outside, operation)
         } else {
             let reason = "a fleet reads no files but those that `files` matches";
@@ -239,6 +239,7 @@ async fn read(
     });
     let path = format!("{prefix}{}", local.file_name());
     let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
+    repository.forge.check_version().await?;
     let mut base = Base::read(&repository, branch, own).await?;
 
     // The files that the local configuration needs are likely those that the base's needs. Then one

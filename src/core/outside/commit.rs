@@ -1,4 +1,4 @@
-//! The search in a commit's tree, with the objects of the clone.
+//! The search in a commit's tree.
 //!
 //! The directories that are OCI image layouts (image specification, "Image Layout").
 //!
@@ -39,9 +39,8 @@ struct Entry {
     blob: ObjectId,
 }
 
-/// Searches the tree of a commit; `found` are the pins of the same tree. Missing objects are fetched
-/// from `branch` of the remote.
-pub(crate) fn commit(config: &Config, commit: &str, branch: &str, found: &FoundPins) -> Outside {
+/// Searches the tree of a commit; `found` are the pins of the same tree.
+pub(crate) fn commit(config: &Config, git: &Git, commit: &str, found: &FoundPins) -> Outside {
     let mut outside = Outside::default();
     let Some(id) = ObjectId::parse(commit.as_bytes()) else {
         let reason = format!(
@@ -57,9 +56,7 @@ pub(crate) fn commit(config: &Config, commit: &str, branch: &str, found: &FoundP
         outside.unread.push(unread);
         return outside;
     };
-    let searched = Git::open(&config.root)
-        .and_then(|git| search(config, &git, &id, branch, found, &mut outside));
-    if let Err(error) = searched {
+    if let Err(error) = search(config, git, &id, found, &mut outside) {
         let reason = format!("cannot read the files of commit {}: {error}", id.short());
         let unread = Unreadable::tree(reason, error.hint());
         outside.unread_configurations.push(unread.clone());
@@ -72,16 +69,9 @@ fn search(
     config: &Config,
     git: &Git,
     commit: &ObjectId,
-    branch: &str,
     found: &FoundPins,
     outside: &mut Outside,
 ) -> Result<(), GitError> {
-    if !git.has_commit(commit)? {
-        git.fetch_objects(&git.only_remote()?, &[branch])?;
-        if !git.has_commit(commit)? {
-            return Err(GitError::Missing(*commit));
-        }
-    }
     let (mut entries, mut blobs) = (Vec::new(), HashMap::new());
     let root = config.set_path.directory();
     git.regular_files(commit, |path, blob| {
@@ -102,10 +92,7 @@ fn search(
         });
         entries.retain(|entry| is_searched(&layouts, config, &entry.path));
         let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
-        let missing = git.missing(&blobs)?;
-        if !missing.is_empty() {
-            git.fetch_blobs(&git.only_remote()?, &missing)?;
-        }
+        fetch(git, &blobs)?;
         search_blobs(config, git, found, entries, outside)?;
     }
     add_other_sets(&others, found, &mut contents, outside);
@@ -123,7 +110,7 @@ impl Contents for CommitContents<'_> {
         let Some(blob) = self.blobs.get(path) else {
             return Err("the file does not exist".to_owned());
         };
-        self.fetch(*blob).map_err(|error| error.to_string())?;
+        fetch(self.git, &[*blob]).map_err(|error| error.to_string())?;
         read_blob(self.git, *blob, most)
     }
 
@@ -137,15 +124,13 @@ impl Contents for CommitContents<'_> {
     }
 }
 
-impl CommitContents<'_> {
-    /// Fetches an object that a partial clone lacks.
-    fn fetch(&self, blob: ObjectId) -> Result<(), GitError> {
-        if self.git.missing(&[blob])?.is_empty() {
-            return Ok(());
-        }
-        let remote = self.git.only_remote()?;
-        self.git.fetch_blobs(&remote, &[blob])
+/// Fetches contents that are missing in a mirror or in a partial clone.
+fn fetch(git: &Git, blobs: &[ObjectId]) -> Result<(), GitError> {
+    let missing = git.missing(blobs)?;
+    if missing.is_empty() || git.fetch_missing(&missing)? {
+        return Ok(());
     }
+    git.fetch_blobs(&git.only_remote()?, &missing)
 }
 
 /// Searches files outside of a sparse checkout.

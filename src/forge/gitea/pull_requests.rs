@@ -465,7 +465,7 @@ impl Gitea {
                 Ok(reply) if reply.status == 201 => Some(reply.expect::<Label>(&[201])?.id),
                 Ok(reply) => return Ok(Err(reply.error().to_string())),
                 // The listing shows whether the label was created.
-                Err(failure) if failure.unsure && attempt < self.http.attempts() => {
+                Err(failure) if failure.unsure && attempt < self.http.policy().attempts => {
                     self.http.back_off(attempt).await;
                     None
                 }

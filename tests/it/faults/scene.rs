@@ -404,7 +404,7 @@ fn hosted(proxy: &Proxy, directory: &Path, kind: Forge) -> Parts {
     let files = FILES.map(|path| (path, world.read(path)));
     let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
     forge.store().push("main", "as it is", &files);
-    forge.store().name_head("main", &head);
+    forge.store().name_head("main", &head, world.root());
     parts.forge = Some(forge);
     parts
 }

@@ -163,7 +163,10 @@ impl Fleet {
     /// Requests since `before`, by their kinds: all, and writes.
     pub fn requests_since(&self, before: usize) -> [usize; 2] {
         let log = self.forge.log();
-        let since = &log[before..];
+        let since: Vec<_> = log[before..]
+            .iter()
+            .filter(|logged| !logged.request.contains(".git/"))
+            .collect();
         [
             since.len(),
             since.iter().filter(|logged| logged.write).count(),

@@ -22,7 +22,7 @@ use crate::{
             json::{FreshnessDocument, FreshnessRow, IssueRow},
             layout::{Align, aligned},
         },
-        workflow::{Access, OtherRepository, connect_or_skip, temporary_directory},
+        workflow::{Access, OtherRepository, connect_or_skip},
     },
     base::{
         error::{Class, Code, Error, Errors},
@@ -237,7 +237,7 @@ impl Run<'_> {
         pinned: PinnedReference,
         cx: &Context,
     ) -> Result<Distance, Incomplete> {
-        let scratch = temporary_directory(&cx.services)?;
+        let scratch = cx.services.temporary_directory()?;
         let (path, remote, branch) = (
             scratch.path().to_owned(),
             remote.clone(),

@@ -23,7 +23,13 @@ impl Commits {
             head: commits.last().unwrap().id.clone(),
             merge_base: repository.ids["m0"].clone(),
             commits,
-            changed: BTreeMap::from([("a".to_owned(), Some(planned.clone()))]),
+            changed: BTreeMap::from([(
+                "a".to_owned(),
+                Some(TreeEntry {
+                    mode: "100644".to_owned(),
+                    id: planned.clone(),
+                }),
+            )]),
         };
         let expected = |path: &str, id: &str| (path, id) == ("a", planned.as_str());
         let found = foreign(&repository.content, &ahead, &expected, only_pins)

@@ -444,8 +444,13 @@ impl Reconcile<'_> {
             let step = self.begin(surveyed).await?;
             return Ok((step, PullsBefore::UpTo(surveyed.newest_pull)));
         }
-        if round > 1 {
-            self.content.fetch(&[], Some(self.proposal.branch)).await?;
+        if round > 1 || base.is_surveyed() {
+            let branches = [&*base.branch];
+            let own = Some(self.proposal.branch);
+            self.content.fetch(&branches, own).await?;
+            if self.content.head(&base.branch).await?.as_ref() != Some(&base.head) {
+                return Ok((Step::BaseMoved, PullsBefore::Listed(Vec::new())));
+            }
         }
         let open = self.forge.pulls(Pulls::Open).await?;
         let step = self.step(&open).await?;

@@ -1,15 +1,10 @@
 //! The branches and pull requests that a run treats as repin's, its writes and its reports: one
 //! fault or one similar pull request at a time, on simulated forges.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
-
 use serde_json::json;
 
 use super::forge::{
-    A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, forge_with, is_whole, promote,
+    A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, is_whole, promote,
 };
 use crate::{
     app::pull_request::reconcile::{Outcome, PullRequestAction, RevisionAge},
@@ -29,10 +24,6 @@ fn body(revision: &str) -> String {
 }
 
 /// The text of a pull request while its branch is recreated.
-fn moving() -> String {
-    format!("<!-- repin/1 moving -->\n{}", body("rev2"))
-}
-
 /// Pushes repin's commit with this revision to the branch of `rev2`; returns the head.
 fn push(fake: &Fake, revision: &str) -> String {
     let (a, b) = (
@@ -320,33 +311,6 @@ async fn reopened_pull_request_keeps_a_matching_branch() {
         let edit = format!("PATCH /pulls/{number}");
         assert_eq!(writes(&fake), std::slice::from_ref(&edit), "{kind:?}");
         is_whole(&fake, "rev2");
-        // The closed pull request of an interrupted run, on a server that closes no others.
-        if kind == Kind::Forgejo {
-            continue;
-        }
-        fake.store().pull_mut(number).unwrap().body = moving();
-        fake.store().close(number);
-        fake.forget();
-        let again = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(
-            (again.number, again.change),
-            (number, PullRequestAction::Updated)
-        );
-        assert_eq!(writes(&fake), [edit.clone(), edit], "{kind:?}");
-        assert_eq!(fake.store().pulls[0].body, body("rev2"), "{kind:?}");
-        is_whole(&fake, "rev2");
-    }
-}
-
-#[tokio::test]
-async fn stale_notice_is_removed() {
-    for kind in KINDS {
-        let fake = fake(kind);
-        let number = promote(&fake, REQUEST).await.unwrap().number;
-        fake.store().pull_mut(number).unwrap().body = moving();
-        let again = promote(&fake, REQUEST).await.unwrap();
-        assert_eq!(again.change, PullRequestAction::Updated, "{kind:?}");
-        assert_eq!(fake.store().pulls[0].body, body("rev2"), "{kind:?}");
     }
 }
 
@@ -449,7 +413,6 @@ fn before(case: &str, kind: Kind) -> (Fake, Request) {
             });
             request.reopen = true;
         }
-        "a notice" => drop(add(&fake, |pull| pull.body = moving())),
         "a duplicate" => {
             add(&fake, |_| {});
             add(&fake, |_| {});
@@ -472,7 +435,6 @@ async fn permission_is_checked_before_the_first_write() {
             "labels",
             "a draft",
             "a closed one",
-            "a notice",
             "a duplicate",
             "an older one",
         ] {
@@ -523,91 +485,45 @@ async fn error_states_whether_something_was_begun() {
             );
         }
     }
-    for kind in SERVERS {
-        // A branch with a lost or malformed response.
-        let malformed = Fault::After(Reply::json(201, json!("made")));
-        for first in [Fault::Silence, malformed] {
-            let fake = fake(kind);
-            fake.fault(("POST", "/contents"), 1, first);
-            fake.fault(("POST", "/pulls"), 9, refusal());
-            assert!(failed(&fake, REQUEST).await.may_have_changed, "{kind:?}");
-        }
-        // A recreated branch: Forgejo deletes it first.
-        for status in [403, 409] {
-            let fake = fake(kind);
-            push(&fake, "rev0");
-            let refusal = Fault::Instead(error(status, "no"));
-            fake.fault(("POST", "/contents"), 9, refusal);
-            let deleted = kind == Kind::Forgejo;
-            assert_eq!(
-                failed(&fake, REQUEST).await.may_have_changed,
-                deleted,
-                "{kind:?}"
-            );
-        }
+    for kind in KINDS {
+        // A branch with a lost response, which the branch itself settles.
+        let fake = fake(kind);
+        fake.fault(("POST", "/git-receive-pack"), 1, Fault::Silence);
+        fake.fault(("POST", "/pulls"), 9, refusal());
+        let failure = failed(&fake, REQUEST).await;
+        assert!(
+            failure.may_have_changed,
+            "{kind:?} {failure} {:#?}",
+            fake.asked()
+        );
+        // One that cannot be settled.
+        let fake = super::forge::fake(kind);
+        fake.fault(("POST", "/git-receive-pack"), 99, Fault::Silence);
+        let refs = ("GET", "/info/refs?service=git-upload-pack");
+        fake.fault_after(2, refs, 99, Fault::Instead(broken()));
+        assert!(failed(&fake, REQUEST).await.may_have_changed, "{kind:?}");
+        // A refused push.
+        let fake = super::forge::fake(kind);
+        push(&fake, "rev0");
+        let refs = ("GET", "/info/refs?service=git-receive-pack");
+        fake.fault(refs, 9, Fault::Instead(error(403, "no")));
+        assert!(!failed(&fake, REQUEST).await.may_have_changed, "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn moved_base_states_whether_a_branch_was_made() {
+async fn moved_base_changes_nothing() {
     for kind in KINDS {
-        for (path, made) in [("README.md", kind != Kind::Github), (A, false)] {
+        for path in ["README.md", A] {
             let fake = fake(kind);
             fake.store().intruder = Some((path.to_owned(), "image: x@rev1 other".to_owned()));
             let outcome = attempt(&forge(&fake), REQUEST).await.unwrap();
             assert!(
-                matches!(outcome, Outcome::BaseMoved { may_have_changed } if may_have_changed == made),
+                matches!(outcome, Outcome::BaseMoved { may_have_changed } if !may_have_changed),
                 "{kind:?} {path} {outcome:?}"
             );
         }
     }
-}
-
-/// With the notice, a later run reopens a pull request that the forge closed, even with a delay
-/// after its branch was deleted.
-#[tokio::test]
-async fn notice_precedes_the_restored_branch() {
-    for closed in [false, true] {
-        let fake = fake(Kind::Forgejo);
-        let number = promote(&fake, REQUEST).await.unwrap().number;
-        fake.store().refs.remove(&branch("rev2"));
-        if closed {
-            fake.store().close(number);
-        }
-        let written = Arc::new(Mutex::new(String::new()));
-        let seen = Arc::clone(&written);
-        let path = format!("/pulls/{number}");
-        fake.at(When::After, "PATCH", &path, 1, move |store| {
-            store.pulls[0].body.clone_into(&mut seen.lock().unwrap());
-        });
-        fake.forget();
-        let request = if closed { REOPEN } else { REQUEST };
-        assert_eq!(promote(&fake, request).await.unwrap().number, number);
-        assert_eq!(*written.lock().unwrap(), moving(), "{closed}");
-        is_whole(&fake, "rev2");
-        // A closed pull request needs no polls for its closing.
-        assert!(!closed || fake.asked().len() < 30, "{:#?}", fake.asked());
-    }
-}
-
-#[tokio::test]
-async fn attempts_pause_and_report_the_last_reason() {
-    let fake = fake(Kind::Forgejo);
-    push(&fake, "rev0");
-    // The recreated branch is not on every server until the last attempt; then the server closes
-    // the pull request.
-    let late = Fault::Instead(error(404, "no such branch"));
-    fake.fault(("POST", "/pulls"), 7, late);
-    fake.when(1, |store| store.pulls[0].open = false);
-    let start = Instant::now();
-    let forge = forge_with(&fake, Duration::from_millis(60));
-    let error = attempt(&forge, REQUEST).await.unwrap_err();
-    let reason = "closed it while its branch was being recreated";
-    assert!(error.message.contains(reason), "{error}");
-    assert!(error.may_have_changed, "{error}");
-    assert_eq!(fake.store().pulls[0].body, moving());
-    // Half of each of the eight pauses, the shortest that chance allows.
-    assert!(start.elapsed() >= Duration::from_millis(1300));
 }
 
 #[tokio::test]
@@ -737,7 +653,7 @@ async fn lowest_number_of_duplicates_stays() {
 #[tokio::test]
 async fn pull_request_is_replaced_after_a_refused_reopening() {
     // GitHub cannot reopen a pull request after its branch moved.
-    for (case, objects) in [("planned", 0), ("stale", 1), ("behind", 1)] {
+    for (case, pushes) in [("planned", 0), ("stale", 1), ("behind", 1)] {
         let fake = fake(Kind::Github);
         match case {
             "planned" => drop(push(&fake, "rev2")),
@@ -756,9 +672,7 @@ async fn pull_request_is_replaced_after_a_refused_reopening() {
         is_whole(&fake, "rev2");
         let writes = writes(&fake);
         let count = |end: &str| writes.iter().filter(|line| line.ends_with(end)).count();
-        assert_eq!(count("/git/commits"), objects, "{case} {writes:#?}");
-        let moved = usize::from(case == "stale");
-        assert_eq!(count("/graphql"), moved, "{case} {writes:#?}");
+        assert_eq!(count("/git-receive-pack"), pushes, "{case} {writes:#?}");
     }
     // Other errors do not open a second pull request.
     for kind in KINDS {

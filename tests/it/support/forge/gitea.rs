@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Asked, PullRow, Reply, Store, error, not_found, page};
+use super::{Asked, PullRow, Reply, Store, error, not_found, page, store::CommitRow};
 
 const REPO: &str = "acme/flows";
 
@@ -204,6 +204,7 @@ fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
         ("GET", "commits") => page(asked, store.statuses.clone(), ("limit", PAGE, true)),
         ("POST", "actions") => dispatch(store, asked, rest),
         // Seen: where pull requests are disabled.
+        ("POST", "contents") => contents(store, asked),
         ("GET", "compare") => compare(store, rest),
         (_, "pulls") if !store.gitea.pull_requests => not_found(),
         (_, "pulls") => pulls(store, asked, rest),
@@ -460,6 +461,98 @@ fn rejected(store: &Store, branch: &str) -> Option<Reply> {
     Some(error(500, &text))
 }
 
+fn contents(store: &mut Store, asked: &Asked) -> Reply {
+    store.intrude();
+    let (from, to) = (asked.text("branch"), asked.body["new_branch"].as_str());
+    let Some(parent) = store.refs.get(from).cloned() else {
+        return error(404, "branch does not exist");
+    };
+    // Seen: `force_push` from Gitea 1.26 on; older servers ignore an unknown field.
+    let force = asked.body["force_push"] == true && replaces_branches(store);
+    if to.is_some_and(|to| to != from && store.refs.contains_key(to)) {
+        // The others of a race do not see the branch, and git refuses the push.
+        let rebuilt = store.commits[&store.refs[to.unwrap()]].parents == [parent.clone()];
+        if store.gitea.racing && (rebuilt || !force) {
+            return lost_race(store, to.unwrap(), force);
+        }
+        if !force {
+            return error(422, "branch already exists");
+        }
+    }
+    let mut files = store.files_of(&parent).clone();
+    for change in asked.body["files"].as_array().unwrap() {
+        let path = change["path"].as_str().unwrap();
+        let new = STANDARD
+            .decode(change["content"].as_str().unwrap())
+            .unwrap();
+        let there = files.get(path).cloned();
+        let mode = match (change["operation"].as_str().unwrap(), there) {
+            ("create", None) => "100644".to_owned(),
+            ("create", Some(_)) => return error(422, "repository file already exists"),
+            (_, None) => return error(404, "repository file does not exist"),
+            (_, Some((mode, blob))) => {
+                if change["sha"].as_str() != Some(&blob) {
+                    let given = &change["sha"];
+                    let text = format!("sha does not match [given: {given}, expected: {blob}]");
+                    return error(422, &text);
+                }
+                mode
+            }
+        };
+        let new = store.put_blob(&new);
+        files.insert(path.to_owned(), (mode, new));
+    }
+    let branch = to.unwrap_or(from).to_owned();
+    if let Some(refused) = rejected(store, &branch) {
+        return refused;
+    }
+    let tree = store.put_tree(files);
+    // The server trims the message.
+    let message = asked.text("message").trim().to_owned() + "\n";
+    let quiet = ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]"];
+    if !quiet.iter().any(|word| message.contains(word)) {
+        store.gitea.started.push(branch.clone());
+    }
+    let id = store.put_commit(CommitRow {
+        tree,
+        parents: vec![parent.clone()],
+        message,
+    });
+    store.before_write();
+    store.refs.insert(branch.clone(), id.clone());
+    store.gitea.noticed.insert(branch.clone(), id.clone());
+    // Seen on Gitea 1.26: the branch moves, and `refs/pull/N/head` does not.
+    if !(store.gitea.cut && replaces_branches(store)) {
+        later(store, Task::Pushed(branch));
+    }
+    Reply::json(
+        201,
+        json!({"commit": {"sha": id, "parents": [{"sha": parent}]}, "files": []}),
+    )
+}
+
+fn replaces_branches(store: &Store) -> bool {
+    !version(store).0 && is_at_least(store, (1, 26), u32::MAX)
+}
+
+/// Seen: the losers of a race for a branch get 500 from Gitea 1.25 and Forgejo 11, and 403 with the
+/// same text from Gitea 1.26.
+fn lost_race(store: &Store, branch: &str, force: bool) -> Reply {
+    let (name, head) = (format!("refs/heads/{branch}"), &store.refs[branch]);
+    let reason = if force {
+        format!(
+            "cannot lock ref '{name}': is at {head} but expected {}",
+            "0".repeat(40)
+        )
+    } else {
+        format!("cannot lock ref '{name}': reference already exists")
+    };
+    let text = format!(
+        "PushRejected Error: exit status 1 - remote: error: {reason}\n ! [remote rejected] {branch} (failed to update ref)"
+    );
+    error(if replaces_branches(store) { 403 } else { 500 }, &text)
+}
+
 /// Puts the tasks of a push into the queue.
 pub fn pushed(store: &mut Store, branch: &str) {
     let Some(head) = store.refs.get(branch).cloned() else {
@@ -495,7 +588,7 @@ fn compare(store: &mut Store, basehead: &str) -> Reply {
     // commits.
     let ids = if store.common_ancestor(&base, &head).is_some() {
         store.ahead(&base, &head)
-    } else if !version(store).0 && is_at_least(store, (1, 26), u32::MAX) {
+    } else if replaces_branches(store) {
         return error(500, "MergeBase: exit status 1");
     } else {
         Vec::new()

@@ -194,7 +194,8 @@ impl Repository {
             let (tree, parents, message) = (next(), next(), next());
             let parents: Vec<_> = parents.split_whitespace().map(str::to_owned).collect();
             open.extend(parents.iter().cloned());
-            let message = message.trim_end().to_owned();
+            // The listing ends with a newline of its own.
+            let message = message.strip_suffix('\n').unwrap_or(&message).to_owned();
             found.push((
                 id,
                 CommitRow {
@@ -208,15 +209,15 @@ impl Repository {
         found
     }
 
-    /// The files of a tree, and their contents.
-    pub fn files(&self, tree: &str) -> (Files, Vec<Vec<u8>>) {
+    /// The files of a tree, and the contents that are not known.
+    pub fn files(&self, tree: &str, known: &dyn Fn(&str) -> bool) -> (Files, Vec<Vec<u8>>) {
         let listed = self.git(&["ls-tree", "-r", "-z", "--full-tree", tree]);
         let (mut files, mut contents) = (Files::new(), Vec::new());
         for entry in listed.split_terminator('\0') {
             let (facts, path) = entry.split_once('\t').unwrap();
             let facts: Vec<_> = facts.split(' ').collect();
             files.insert(path.to_owned(), (facts[0].to_owned(), facts[2].to_owned()));
-            if facts[1] == "blob" {
+            if facts[1] == "blob" && !known(facts[2]) {
                 contents.push(self.git_bytes(&["cat-file", "blob", facts[2]]));
             }
         }

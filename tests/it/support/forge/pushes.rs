@@ -188,7 +188,7 @@ impl Store {
                 .closed_at
                 .as_ref()
                 .or_else(|| self.refs.get(&pull.head));
-            if let Some(head) = head {
+            if let Some(head) = head.filter(|head| self.commits.contains_key(*head)) {
                 refs.insert(format!("refs/pull/{}/head", pull.number), head.clone());
             }
         }
@@ -200,7 +200,8 @@ impl Store {
         let branches = repository.branches();
         for tip in branches.values() {
             for (id, commit) in repository.commits(tip, &|id| self.commits.contains_key(id)) {
-                let (files, contents) = repository.files(&commit.tree);
+                let known = |id: &str| self.blobs.contains_key(id);
+                let (files, contents) = repository.files(&commit.tree, &known);
                 for content in contents {
                     self.put_blob(&content);
                 }

@@ -163,10 +163,12 @@ impl Asked {
         self.body[name].as_str().unwrap_or_default()
     }
 
-    /// Whether the path has this suffix; a word of the GraphQL query follows `#`.
+    /// Whether the path has this suffix; a word of the GraphQL query follows `#`, a part of the query string `?`.
     pub fn is_at(&self, place: &str) -> bool {
         let (path, word) = place.split_once('#').unwrap_or((place, ""));
-        self.path.ends_with(path) && self.text("query").contains(word)
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let is_asked = query.is_empty() || self.target.ends_with(query);
+        self.path.ends_with(path) && is_asked && self.text("query").contains(word)
     }
 
     /// GraphQL queries are sent as POST, too.

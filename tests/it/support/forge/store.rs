@@ -264,8 +264,9 @@ impl Store {
         self.borrowed.insert(clone.join(".git/objects"));
     }
 
-    /// Gives the head of a branch the name of a commit that a real repository has.
-    pub fn name_head(&mut self, branch: &str, id: &str) {
+    /// Gives the head of a branch the name of a commit that this clone has.
+    pub fn name_head(&mut self, branch: &str, id: &str, clone: &Path) {
+        self.borrow(clone);
         let commit = self.commits[&self.refs[branch]].clone();
         self.commits.insert(id.to_owned(), commit);
         self.refs.insert(branch.to_owned(), id.to_owned());

@@ -61,10 +61,8 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         Compared::NoBranch(name) => return Err(usage(format!("branch `{name}` does not exist"))),
     };
     document.commit = Some(difference.commit.clone());
-    document.pull_request = difference
-        .pull
-        .as_ref()
-        .map(|pull| PullRequest::new(pull.number, &pull.url, "unchanged"));
+    let pull = difference.pull.as_ref();
+    document.pull_request = pull.map(|pull| PullRequest::new(pull.number, &pull.url, "unchanged"));
     if difference.subjects.is_empty() {
         document.state = "in_sync";
         return Ok(conclude(&document, "nothing to promote", None, cx));
