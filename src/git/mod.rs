@@ -359,9 +359,15 @@ impl Git {
     }
 
     /// The output of a command that may sign with the user's key.
-    fn signing_output(&self, command: &'static str, args: &[&str]) -> Result<Vec<u8>, GitError> {
-        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        let mut running = self.start(command, &args, Mode::Commit)?;
+    fn signing_output(
+        &self,
+        command: &'static str,
+        args: &[&str],
+        environment: &std::collections::BTreeMap<&str, &str>,
+    ) -> Result<Vec<u8>, GitError> {
+        let mut git = command::prepare(&self.program, &self.place, Mode::Commit);
+        git.arg(command).args(args).envs(environment);
+        let mut running = command::spawn(git, &self.place, command)?;
         drop(running.stdin()?);
         let mut output = Vec::new();
         let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut output);

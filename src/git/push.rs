@@ -110,17 +110,35 @@ impl Git {
         })?;
         self.run_checked("update-ref", &["-d", &reference], None)?;
         if new.is_signed {
-            self.signed(new, id)
+            self.signed(new, id, &people)
         } else {
             Ok(id)
         }
     }
 
     /// The same commit, signed by the user's key.
-    fn signed(&self, new: &NewCommit, unsigned: ObjectId) -> Result<ObjectId, GitError> {
+    fn signed(
+        &self,
+        new: &NewCommit,
+        unsigned: ObjectId,
+        people: &[String; 2],
+    ) -> Result<ObjectId, GitError> {
+        let [author, committer] = people.each_ref().map(|person| {
+            let (name, address) = person.split_once(" <").unwrap_or((person, ""));
+            (name, address.trim_end_matches('>'))
+        });
+        let time = format!("@{} +0000", new.seconds);
+        let environment = BTreeMap::from([
+            ("GIT_AUTHOR_NAME", author.0),
+            ("GIT_AUTHOR_EMAIL", author.1),
+            ("GIT_AUTHOR_DATE", &*time),
+            ("GIT_COMMITTER_NAME", committer.0),
+            ("GIT_COMMITTER_EMAIL", committer.1),
+            ("GIT_COMMITTER_DATE", &*time),
+        ]);
         let (tree, parent) = (format!("{unsigned}^{{tree}}"), new.parent.to_string());
         let args = ["-S", &tree, "-p", &parent, "-m", new.message.trim_end()];
-        let printed = self.signing_output("commit-tree", &args)?;
+        let printed = self.signing_output("commit-tree", &args, &environment)?;
         ObjectId::parse(printed.trim_ascii_end()).ok_or(GitError::Malformed {
             command: "commit-tree",
             what: "no commit",
@@ -275,4 +293,72 @@ fn pushed(output: &Output, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
     }
     let message = server_message(&output.stderr);
     Ok(Pushed::Refused(format!("{first}; {message}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+    use crate::git::tests::git;
+
+    /// A signature by a key of ssh, which git verifies.
+    #[test]
+    fn commit_is_signed_by_the_key_of_the_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let key = root.join("key");
+        let generated = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+            .arg(&key)
+            .status();
+        assert!(generated.unwrap().success());
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        fs::write(root.join("signers"), format!("ada@example.com {public}")).unwrap();
+        git(root, &["init", "-q"]);
+        fs::write(root.join("f"), "old\n").unwrap();
+        git(root, &["add", "f"]);
+        let name = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        git(root, &[&name[..], &["commit", "-q", "-m", "x"]].concat());
+        let signers = root.join("signers").display().to_string();
+        for (setting, value) in [
+            ("user.name", "Ada"),
+            ("user.email", "ada@example.com"),
+            ("gpg.format", "ssh"),
+            ("gpg.ssh.allowedSignersFile", &*signers),
+            ("user.signingKey", &*key.display().to_string()),
+        ] {
+            git(root, &["config", setting, value]);
+        }
+        let own = Git::open(root).unwrap();
+        let parent = own.head().unwrap().tip;
+        let files = vec![NewFile {
+            path: "f".to_owned(),
+            mode: "100644".to_owned(),
+            old_content: b"old\n".to_vec(),
+            old: String::new(),
+            new: String::new(),
+            content: b"new\n".to_vec(),
+        }];
+        let mut new = NewCommit {
+            parent,
+            message: "promote\n\nRepin-Set: a\n".to_owned(),
+            files,
+            seconds: 1_800_000_000,
+            is_signed: true,
+        };
+        let commit = own.make_commit(&new).unwrap().to_string();
+        git(root, &["verify-commit", &commit]);
+        let shown = git(root, &["log", "-1", "--format=%G? %an %ae %ct %B", &commit]);
+        assert_eq!(
+            shown.trim_ascii_end(),
+            b"G Ada ada@example.com 1800000000 promote\n\nRepin-Set: a"
+        );
+        assert_eq!(git(root, &["show", &format!("{commit}:f")]), b"new\n");
+        // An unsigned commit is none that git verifies.
+        new.is_signed = false;
+        let commit = own.make_commit(&new).unwrap().to_string();
+        let shown = git(root, &["log", "-1", "--format=%G?", &commit]);
+        assert_eq!(shown.trim_ascii_end(), b"N");
+    }
 }

@@ -45,6 +45,7 @@ impl Programs {
             "git",
             "curl",
             "mandoc",
+            "ssh-keygen",
             "docker-registry",
             "skopeo",
             "umoci",
