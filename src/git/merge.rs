@@ -6,8 +6,8 @@
 //! since it was read.
 
 use super::{
-    FETCH_HISTORY, Git, GitError, ObjectId, Output, Remote, is_denied, server_message,
-    without_users,
+    FETCH_HISTORY, Git, GitError, ObjectId, Output, Pushed, RefUpdate, Remote, is_denied,
+    push::REPIN, server_message, without_users,
 };
 use crate::base::error::{Class, Code, Error};
 
@@ -150,11 +150,10 @@ fn merge(
 
 /// Creates a commit with the configured identity, or with that of repin if none is configured.
 fn commit(git: &Git, args: &[String]) -> Result<Vec<u8>, Error> {
-    let is_known = |name: &str| git.run_checked("var", &[name], None).is_ok();
-    let git = if is_known("GIT_COMMITTER_IDENT") && is_known("GIT_AUTHOR_IDENT") {
-        git.clone()
-    } else {
-        git.clone().committing_as("repin", "repin@localhost")
+    let [name, address] = REPIN;
+    let git = match git.identities() {
+        Some(_) => git.clone(),
+        None => git.clone().committing_as(name, address),
     };
     git.run_checked("commit-tree", args, None)
         .map_err(|error| failed(&error))
@@ -162,47 +161,24 @@ fn commit(git: &Git, args: &[String]) -> Result<Vec<u8>, Error> {
 
 /// Moves the branch from `old` to `new`, if it is still at `old`.
 fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
-    let lease = format!("--force-with-lease=refs/heads/{branch}:{old}");
-    let refspec = format!("{new}:refs/heads/{branch}");
-    let options = [
-        "--porcelain",
-        "--no-verify",
-        "--no-follow-tags",
-        "--no-signed",
-        "--recurse-submodules=no",
-    ];
-    let args = [
-        &options[..],
-        &[&lease, "--end-of-options", REMOTE, &refspec],
-    ]
-    .concat();
-    let output = run(git, "push", &args)?;
-    if output.code == Some(0) {
-        return Ok(Push::Done);
-    }
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    let Some(refused) = lines.lines().find(|line| line.starts_with('!')) else {
-        let (what, message) = (format!("pushing {branch}"), server_message(&output.stderr));
-        return Err(if is_denied(&output.stderr) {
-            Error::about(Class::Denied, what, message).help(PERMISSION)
-        } else {
-            Error::unavailable(what, message)
-        });
+    let update = RefUpdate {
+        branch: branch.to_owned(),
+        old: Some(old),
+        new: Some(new),
     };
-    let raced = [
-        "stale info",
-        "fetch first",
-        "non-fast-forward",
-        "incorrect old value",
-    ];
-    // A concurrent push at the last moment appears only in the message of the server.
-    if raced.iter().any(|word| refused.contains(word)) || output.stderr.contains("cannot lock ref")
-    {
-        return Ok(Push::BranchMoved);
+    let what = format!("pushing {branch}");
+    match git.push(REMOTE, &Remote::of_clone(REMOTE), &[update]) {
+        Ok(Pushed::Done) => Ok(Push::Done),
+        Ok(Pushed::Raced(_) | Pushed::BaseMoved) => Ok(Push::BranchMoved),
+        Ok(Pushed::Refused(reason)) => {
+            Err(Error::about(Class::Denied, what, reason).help(PERMISSION))
+        }
+        Ok(Pushed::Unsure(message)) => Err(Error::unavailable(what, message)),
+        Err(GitError::Denied { message, .. }) => {
+            Err(Error::about(Class::Denied, what, message).help(PERMISSION))
+        }
+        Err(error) => Err(failed(&error)),
     }
-    let reason = refused.rsplit('\t').next().unwrap_or_default();
-    let reason = format!("{reason}; {}", server_message(&output.stderr));
-    Err(Error::about(Class::Denied, format!("pushing {branch}"), reason).help(PERMISSION))
 }
 
 const PERMISSION: &str = "give git credentials for the remote `origin` with `contents: write` (Gitea: write:repository), and with `workflows: write` if workflows change; the branch protection must let them push";

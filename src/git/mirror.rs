@@ -69,7 +69,7 @@ pub(crate) struct FetchedBranches<'b> {
     pub(crate) branches: &'b [&'b str],
     /// A branch that usually does not exist: its name is sent as a pattern, so that one exchange suffices.
     pub(crate) own: Option<&'b str>,
-    /// Only the heads, without their history.
+    /// Only the heads, without their history, which other runs would miss in the same directory.
     pub(crate) is_shallow: bool,
 }
 
@@ -439,8 +439,8 @@ impl Git {
     }
 }
 
-/// A value of a configuration file (git-config, "Syntax").
-fn quoted(value: &[u8]) -> Vec<u8> {
+/// A value of a configuration file, or a path of git-fast-import (git-config, "Syntax"; git-fast-import, "`<path>`").
+pub(super) fn quoted(value: &[u8]) -> Vec<u8> {
     let mut text = vec![b'"'];
     for byte in value {
         match byte {

@@ -41,7 +41,7 @@ pub(crate) mod tests;
 mod tree;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     io::{self, Read},
     os::unix::ffi::OsStringExt,
@@ -363,7 +363,7 @@ impl Git {
         &self,
         command: &'static str,
         args: &[&str],
-        environment: &std::collections::BTreeMap<&str, &str>,
+        environment: &BTreeMap<&str, &str>,
     ) -> Result<Vec<u8>, GitError> {
         let mut git = command::prepare(&self.program, &self.place, Mode::Commit);
         git.arg(command).args(args).envs(environment);

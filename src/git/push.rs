@@ -9,16 +9,17 @@ use std::{
 };
 
 use super::{
-    BRANCHES, FORGE, Git, GitError, Mirror, ObjectId, Output,
+    BRANCHES, FORGE, Git, GitError, Mirror, ObjectId, Output, Remote,
     command::Mode,
     connection::{is_denied, server_message},
+    mirror::quoted,
 };
 
 /// The reference of a commit until it is read; the number of the process follows.
 const NEW: &str = "refs/repin/new/";
 
-/// The author and the committer if git has no identity.
-const REPIN: &str = "repin <repin@localhost>";
+/// The name and the address of commits if git has no identity.
+pub(super) const REPIN: [&str; 2] = ["repin", "repin@localhost"];
 
 /// Parts of messages of git and its servers about a reference that another process changed.
 const RACES: [&str; 5] = [
@@ -69,28 +70,33 @@ pub(crate) struct RefUpdate {
     pub new: Option<ObjectId>,
 }
 
-/// The outcome of a push.
+/// The outcome of a push, which makes all updates or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pushed {
     Done,
-    /// Another process moved the branch; nothing was changed.
+    /// Another process moved the branch.
     Raced(String),
-    /// Another process moved a branch that must not move; nothing was changed.
+    /// Another process moved a branch that must not move.
     BaseMoved,
-    /// The server refused, with this message; nothing was changed.
+    /// The server refused, with this message.
     Refused(String),
     /// The answer was lost or is unknown: the branch may be at the commit.
     Unsure(String),
 }
 
 impl Git {
+    /// The author and the committer, if git has an identity for both.
+    pub(super) fn identities(&self) -> Option<[String; 2]> {
+        let known = |name| self.run_checked("var", &[name], None).ok();
+        let (author, committer) = (known("GIT_AUTHOR_IDENT")?, known("GIT_COMMITTER_IDENT")?);
+        Some([author, committer].map(|ident| person(&ident)))
+    }
+
     /// Makes a commit. Everything but the files is that of the parent.
     pub(crate) fn make_commit(&self, new: &NewCommit) -> Result<ObjectId, GitError> {
-        let known = |name: &str| self.run_checked("var", &[name], None);
-        let people = match (known("GIT_AUTHOR_IDENT"), known("GIT_COMMITTER_IDENT")) {
-            (Ok(author), Ok(committer)) => [author, committer].map(|ident| person(&ident)),
-            _ => [REPIN, REPIN].map(str::to_owned),
-        };
+        let [name, address] = REPIN;
+        let people = self.identities();
+        let people = people.unwrap_or_else(|| [(); 2].map(|()| format!("{name} <{address}>")));
         let reference = format!("{NEW}{}", std::process::id());
         let script = script(new, &people, &reference);
         let args = ["--quiet", "--force", "--done", "--date-format=raw"].map(Into::into);
@@ -172,8 +178,9 @@ fn script(new: &NewCommit, [author, committer]: &[String; 2], reference: &str) -
     for file in &new.files {
         // An old tree may have this mode, which git does not write.
         let mode = file.mode.replace("100664", "100644");
-        let (path, length) = (quoted(&file.path), file.content.len());
-        text.extend(format!("M {mode} inline {path}\ndata {length}\n").bytes());
+        text.extend(format!("M {mode} inline ").bytes());
+        text.extend(quoted(file.path.as_bytes()));
+        text.extend(format!("\ndata {}\n", file.content.len()).bytes());
         text.extend(&file.content);
         text.push(b'\n');
     }
@@ -181,31 +188,26 @@ fn script(new: &NewCommit, [author, committer]: &[String; 2], reference: &str) -
     text
 }
 
-/// A path of git-fast-import.
-fn quoted(path: &str) -> String {
-    let mut text = String::from("\"");
-    for c in path.chars() {
-        match c {
-            '"' | '\\' => text.extend(['\\', c]),
-            '\n' => text.push_str("\\n"),
-            _ => text.push(c),
-        }
-    }
-    text + "\""
-}
-
-impl Mirror {
-    /// Makes all updates on the server, or none. The first one determines the outcome.
-    pub(crate) fn push(&self, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
+impl Git {
+    /// Makes all updates on the server of the remote `name`, or none. The first one determines the outcome.
+    pub(super) fn push(
+        &self,
+        name: &str,
+        remote: &Remote,
+        updates: &[RefUpdate],
+    ) -> Result<Pushed, GitError> {
         let options = [
             "--porcelain",
-            "--atomic",
             "--no-verify",
             "--no-follow-tags",
             "--no-signed",
             "--recurse-submodules=no",
         ];
         let mut args = options.map(str::to_owned).to_vec();
+        if updates.len() > 1 {
+            // Not every server can.
+            args.push("--atomic".to_owned());
+        }
         let mut refspecs = Vec::new();
         let text = |id: Option<ObjectId>| id.map(|id| id.to_string()).unwrap_or_default();
         for RefUpdate { branch, old, new } in updates {
@@ -215,10 +217,17 @@ impl Mirror {
             ));
             refspecs.push(format!("{}:{BRANCHES}{branch}", text(*new)));
         }
-        args.extend(["--end-of-options", FORGE].map(str::to_owned));
+        args.extend(["--end-of-options", name].map(str::to_owned));
         args.extend(refspecs);
-        let output = self.git().run("push", &args, Some(self.remote()))?;
+        let output = self.run("push", &args, Some(remote))?;
         pushed(&output, updates)
+    }
+}
+
+impl Mirror {
+    /// Makes all updates on the server, or none. The first one determines the outcome.
+    pub(crate) fn push(&self, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
+        self.git().push(FORGE, self.remote(), updates)
     }
 
     /// The commits of branches on the server; a branch that is missing has none.

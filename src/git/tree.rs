@@ -12,6 +12,9 @@ const MAX_DEPTH: usize = 200;
 /// The maximum number of commits that a branch has in addition to its base.
 const MAX_AHEAD: usize = 10_000;
 
+/// The error of names that would hide each other.
+const SIMILAR_NAMES: &str = "files whose names differ only in bytes that are not UTF-8";
+
 /// The files of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Tree {
@@ -124,15 +127,22 @@ impl Git {
     /// All files of a commit.
     pub(crate) fn tree(&self, commit: &ObjectId) -> Result<Tree, GitError> {
         let mut tree = Tree::default();
+        let mut is_distinct = true;
         self.entries(commit, |mode, id, path| {
             let entry = TreeEntry {
                 mode: String::from_utf8_lossy(mode).into_owned(),
                 id: id.to_string(),
             };
             let path = String::from_utf8_lossy(path).into_owned();
-            tree.entries.insert(path, entry);
+            is_distinct &= tree.entries.insert(path, entry).is_none();
         })?;
-        Ok(tree)
+        if is_distinct {
+            return Ok(tree);
+        }
+        Err(GitError::Malformed {
+            command: "ls-tree",
+            what: SIMILAR_NAMES,
+        })
     }
 
     /// Compares the commit `head` with `base`.
@@ -196,7 +206,13 @@ impl Git {
             };
             let [mode, id] = [mode, id].map(|text| String::from_utf8_lossy(text).into_owned());
             let entry = (*status != b"D").then_some(TreeEntry { mode, id });
-            changed.insert(String::from_utf8_lossy(path).into_owned(), entry);
+            let path = String::from_utf8_lossy(path).into_owned();
+            if changed.insert(path, entry).is_some() {
+                return Err(GitError::Malformed {
+                    command: COMMAND,
+                    what: SIMILAR_NAMES,
+                });
+            }
         }
         Ok(changed)
     }
@@ -271,7 +287,37 @@ fn object_id(kind: &str, content: &[u8], like: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
+
     use super::*;
+    use crate::git::tests::git;
+
+    #[test]
+    fn names_that_would_hide_each_other_are_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        git(root, &["init", "-q"]);
+        let commit = |names: &[&[u8]]| {
+            for name in names {
+                fs::write(root.join(OsStr::from_bytes(name)), name).unwrap();
+            }
+            git(root, &["add", "-A"]);
+            git(root, &["commit", "-q", "--allow-empty", "-m", "x"]);
+            Git::open(root).unwrap().head().unwrap().tip
+        };
+        let first = commit(&[]);
+        let distinct = commit(&[b"a", b"\xfe"]);
+        let hidden = commit(&[b"\xff"]);
+        let own = Git::open(root).unwrap();
+        assert_eq!(own.tree(&distinct).unwrap().entries.len(), 2);
+        assert!(own.compare(&first, &distinct).is_ok());
+        for error in [
+            own.tree(&hidden).unwrap_err(),
+            own.compare(&first, &hidden).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains(SIMILAR_NAMES), "{error}");
+        }
+    }
 
     #[test]
     fn blob_ids_are_those_of_git() {

@@ -619,6 +619,16 @@ fn unreachable_or_wrong_forge_fails() {
     fails(&world, &[], 2, &["forge", "token"]);
 }
 
+/// The head is fetched without its history, which other runs need.
+#[test]
+fn content_of_other_runs_stays_as_it_is() {
+    let (world, fake) = hosted(Kind::Gitea);
+    let rows = document(&world.run_with(&JSON, &ENV));
+    assert!(line(&rows, "base").1.contains("is at"), "{rows:?}");
+    assert!(fake.asked().iter().any(|line| line.contains(".git/")));
+    assert!(!world.path(".git/repin/forge").exists());
+}
+
 #[test]
 fn clock_difference_is_measured_by_server_dates() {
     let now = SystemTime::now()

@@ -59,13 +59,13 @@ pub(crate) struct Content {
 #[derive(Debug, Clone)]
 pub(crate) enum PushOutcome {
     Done,
-    /// Another process created or moved the branch concurrently; nothing was changed.
+    /// Another process created or moved the branch concurrently.
     Raced(String),
-    /// Another process moved the base branch concurrently; nothing was changed.
+    /// Another process moved the base branch concurrently.
     BaseMoved,
     /// The answer was lost: the branch may be at the commit.
     Unsure(String),
-    /// The server refused, for the reason in the error; nothing was changed.
+    /// The server refused, for the reason in the error.
     Refused(Error),
 }
 
@@ -90,7 +90,8 @@ impl Content {
         self.fetch_with(branches, own, false).await
     }
 
-    /// Fetches the head of a branch without its history, if nothing was fetched before.
+    /// Fetches the head of a branch without its history. Only for content in a temporary directory: others would miss
+    /// the history.
     pub(crate) async fn fetch_head(&self, branch: &str) -> Result<(), Error> {
         self.fetch_with(&[branch], None, true).await
     }
@@ -161,19 +162,22 @@ impl Content {
         if let Some(tree) = self.trees.borrow().get(commit) {
             return Ok(Rc::clone(tree));
         }
-        let id = parse(commit)?;
+        let id = object_id(commit)?;
         let tree = Rc::new(self.with(|mirror| mirror.git().tree(&id))?);
         let mut trees = self.trees.borrow_mut();
         trees.insert(commit.to_owned(), Rc::clone(&tree));
         Ok(tree)
     }
 
-    /// The contents of blobs in the requested order. Those that are missing are fetched together.
+    /// The contents of blobs in the requested order; each is requested once. Those that are missing are fetched together.
     pub(crate) async fn blobs(&self, ids: &[String]) -> Result<Vec<Vec<u8>>, Error> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let parsed: Vec<_> = ids.iter().map(|id| parse(id)).collect::<Result<_, _>>()?;
+        let parsed: Vec<_> = ids
+            .iter()
+            .map(|id| object_id(id))
+            .collect::<Result<_, _>>()?;
         let read = self.repeat(move |mirror| {
             let mut objects = mirror.git().objects_by_id(|_, content| {
                 let mut bytes = Vec::new();
@@ -184,13 +188,10 @@ impl Content {
                 objects.request(*id)?;
             }
             let mut contents = objects.finish()?;
-            let content = |id: &ObjectId| contents.remove(id).ok_or(GitError::Missing(*id));
-            let mut in_order = Vec::new();
-            let mut content = content;
-            for id in &parsed {
-                in_order.push(content(id)?);
-            }
-            Ok(in_order)
+            let in_order = parsed
+                .iter()
+                .map(|id| contents.remove(id).ok_or(GitError::Missing(*id)));
+            in_order.collect()
         });
         read.await.map_err(|error| self.not_fetched("files", error))
     }
@@ -200,7 +201,7 @@ impl Content {
         let Some(head) = self.head(branch).await? else {
             return Ok(Comparison::Absent);
         };
-        let (base, head) = (parse(base)?, parse(&head)?);
+        let (base, head) = (object_id(base)?, object_id(&head)?);
         Ok(self.with(|mirror| mirror.git().compare(&base, &head))?)
     }
 
@@ -248,14 +249,11 @@ impl Content {
                 Ok(Pushed::Unsure(reason)) => (reason, false),
                 Err(error) => (error.to_string(), false),
             };
-            let branch = first.branch.clone();
-            let listed = self.repeat(move |mirror| mirror.listed(&[&branch])).await;
-            let listed = match listed {
-                Ok(listed) => listed,
+            let head = match self.listed(&first.branch).await {
+                Ok(head) => head,
                 Err(_) if raced => return Ok(PushOutcome::Raced(reason)),
                 Err(_) => return Ok(PushOutcome::Unsure(reason)),
             };
-            let head = listed.get(&first.branch).copied();
             if head == first.new {
                 return Ok(PushOutcome::Done);
             }
@@ -349,7 +347,7 @@ fn with<T>(
     work(mirror)
 }
 
-fn parse(id: &str) -> Result<ObjectId, Error> {
+pub(super) fn object_id(id: &str) -> Result<ObjectId, Error> {
     ObjectId::parse(id.as_bytes())
         .ok_or_else(|| Error::unavailable("git", format!("malformed object id `{id}`")))
 }

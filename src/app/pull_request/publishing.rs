@@ -1,6 +1,6 @@
 //! Makes the commit of a pull request on the head of its base, and moves the branch of the pull request to it.
 
-use super::content::{Content, ForgeRepository, PushOutcome};
+use super::content::{Content, ForgeRepository, PushOutcome, object_id};
 use crate::{
     base::error::Error,
     forge::{CommitSigner, Repo, SignedAttempt, SignedCommit},
@@ -40,14 +40,17 @@ impl CommitOnBase<'_> {
         if signer == CommitSigner::Forge {
             return self.publish_signed(repository, &own).await;
         }
-        let updates = [self.update(&own)?, unmoved(self.base, id(self.parent)?)];
+        let updates = [
+            self.update(&own)?,
+            unmoved(self.base, object_id(self.parent)?),
+        ];
         content.push(&updates, &self.paths(), forge.name()).await
     }
 
     /// The commit, which is unsigned if the forge signs it.
     fn commit(&self, content: &Content, signer: CommitSigner) -> Result<String, Error> {
         let mut new = NewCommit {
-            parent: id(self.parent)?,
+            parent: object_id(self.parent)?,
             message: self.message.to_owned(),
             files: self.files.to_vec(),
             seconds: 0,
@@ -65,8 +68,8 @@ impl CommitOnBase<'_> {
     fn update(&self, commit: &str) -> Result<RefUpdate, Error> {
         Ok(RefUpdate {
             branch: self.branch.to_owned(),
-            old: self.old.map(id).transpose()?,
-            new: Some(id(commit)?),
+            old: self.old.map(object_id).transpose()?,
+            new: Some(object_id(commit)?),
         })
     }
 
@@ -85,7 +88,7 @@ impl CommitOnBase<'_> {
         // All runs use one name, so that the branch of an interrupted run is reused and deleted. The later of two
         // concurrent runs finds the branch moved or deleted, and restarts.
         let temporary = format!("{TEMPORARY}{}", self.branch);
-        let parent = id(self.parent)?;
+        let parent = object_id(self.parent)?;
         let begin = RefUpdate {
             branch: temporary.clone(),
             old: content.listed(&temporary).await?,
@@ -118,7 +121,7 @@ impl CommitOnBase<'_> {
             let reason = "another run moved the temporary branch for signed commits";
             return Ok(PushOutcome::Raced(reason.to_owned()));
         }
-        let signed = id(&commit)?;
+        let signed = object_id(&commit)?;
         if !self.is_equal(content, &temporary, own).await? {
             delete(repository, &temporary).await;
             let what = format!("{}: making a signed commit for {}", forge.name(), self.base);
@@ -175,9 +178,4 @@ async fn delete(repository: &ForgeRepository, branch: &str) {
         };
         drop(content.push(&[update], &[], forge.name()).await);
     }
-}
-
-fn id(text: &str) -> Result<ObjectId, Error> {
-    ObjectId::parse(text.as_bytes())
-        .ok_or_else(|| Error::unavailable("git", format!("malformed object id `{text}`")))
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     Permission, base,
-    content::ForgeRepository,
+    content::{Content, ForgeRepository},
     merging::{self, MergeAttempt},
 };
 use crate::{
@@ -210,7 +210,7 @@ impl Waiting {
     ) -> Result<Option<WaitOutcome>, Error> {
         let now = Instant::now();
         let end = *self.end.get_or_insert(now + watch.pace.limit);
-        let poll = self.poll(repository, watch.number);
+        let poll = self.poll(&repository.forge, watch.number);
         let Ok(exists) = tokio::time::timeout_at(end.max(now + POLL_TIMEOUT), poll).await else {
             return Ok(Some(self.late()));
         };
@@ -236,17 +236,14 @@ impl Waiting {
 
     /// Polls once; `false` if the pull request does not exist. A retryable error is stored for the
     /// timeout.
-    async fn poll(&mut self, repository: &ForgeRepository, number: u64) -> Result<bool, Error> {
+    async fn poll(&mut self, forge: &Forge, number: u64) -> Result<bool, Error> {
         self.trouble = None;
-        match repository.forge.poll(number, self.etag.as_deref()).await {
+        match forge.poll(number, self.etag.as_deref()).await {
             Ok(Poll::Changed(pull, etag)) => (self.pull, self.etag) = (Some(pull), etag),
             Ok(Poll::Unchanged) => {}
             Ok(Poll::Absent) if self.pull.is_none() => return Ok(false),
             Ok(Poll::Absent) => {
-                let what = format!(
-                    "{}: reading pull request #{number}",
-                    repository.forge.name()
-                );
+                let what = format!("{}: reading pull request #{number}", forge.name());
                 self.trouble = Some(Error::unavailable(what, "it no longer exists"));
             }
             Err(error) if matches!(error.class, Class::Unavailable | Class::Limited) => {
@@ -298,7 +295,7 @@ impl Waiting {
         repository: &ForgeRepository,
         watch: &WaitTarget<'_>,
     ) -> Result<Option<WaitOutcome>, Error> {
-        let Some((pull, stuck)) = self.stuck(repository, watch.pace.unclear).await? else {
+        let Some((pull, stuck)) = self.stuck(&repository.content, watch.pace.unclear).await? else {
             return Ok(None);
         };
         // A person may resolve the conflict later, and a scheduled merge would then merge the head
@@ -317,7 +314,7 @@ impl Waiting {
     /// not mergeable for the duration `unclear`.
     async fn stuck(
         &mut self,
-        repository: &ForgeRepository,
+        content: &Content,
         unclear: Duration,
     ) -> Result<Option<(Box<Pull>, MergeObstacle)>, Error> {
         let Some(pull) = self.pull.clone() else {
@@ -340,7 +337,7 @@ impl Waiting {
             self.unclear = unclear;
             return Ok(None);
         }
-        let files = base::changed_on_both_sides(&repository.content, &pull).await?;
+        let files = base::changed_on_both_sides(content, &pull).await?;
         self.unclear = unclear;
         // A stated conflict may be that of an earlier head.
         if files.is_empty() && !is_over {

@@ -41,6 +41,13 @@ pub(crate) enum MissingCredential {
 }
 
 impl<T> Access<T> {
+    fn try_map<U>(self, make: impl FnOnce(T) -> Result<U, Errors>) -> Result<Access<U>, Errors> {
+        Ok(match self {
+            Self::Granted(value) => Access::Granted(make(value)?),
+            Self::NoToken(reason) => Access::NoToken(reason),
+        })
+    }
+
     /// The access, or an error if the token is missing.
     pub(crate) fn granted(self) -> Result<T, Errors> {
         match self {
@@ -58,19 +65,25 @@ pub(crate) struct Credential {
     pub ignored: Vec<String>,
 }
 
+/// Where the content of a repository is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MirrorPlace {
+    /// Beside the clone, for other runs too; without a clone, or if git's directory cannot be written, a temporary
+    /// directory.
+    BesideClone,
+    /// A directory for this run.
+    Temporary,
+}
+
 /// Selects the configured forge. Sends no request.
 pub(crate) fn connect(
     config: &Config,
     git: Option<&Git>,
     services: &Services,
 ) -> Result<Access<Forge>, Errors> {
-    Ok(match credential(config, git, services)? {
-        Access::Granted((target, credential)) => {
-            let configured = config.forge_or_default();
-            Access::Granted(open(&target, credential.token, &configured, services)?)
-        }
-        Access::NoToken(reason) => Access::NoToken(reason),
-    })
+    let access = credential(config, git, services)?;
+    let configured = config.forge_or_default();
+    access.try_map(|(target, held)| open(&target, held.token, &configured, services))
 }
 
 /// Selects the configured forge, with the content of its repository. Sends no request.
@@ -79,13 +92,11 @@ pub(crate) fn connect_repository(
     git: Option<&Git>,
     services: &Services,
 ) -> Result<Access<ForgeRepository>, Errors> {
-    Ok(match credential(config, git, services)? {
-        Access::Granted((target, credential)) => {
-            let configured = config.forge_or_default();
-            let opened = open_repository(&target, credential.token, &configured, git, services);
-            Access::Granted(opened?)
-        }
-        Access::NoToken(reason) => Access::NoToken(reason),
+    let access = credential(config, git, services)?;
+    let settings = config.forge_or_default();
+    access.try_map(|(target, held)| {
+        let (token, place) = (held.token, MirrorPlace::BesideClone);
+        open_repository(&target, token, &settings, git, place, services)
     })
 }
 
@@ -96,14 +107,26 @@ pub(crate) fn open_repository(
     token: Token,
     configured: &Configured,
     git: Option<&Git>,
+    place: MirrorPlace,
     services: &Services,
 ) -> Result<ForgeRepository, Errors> {
     let remote = remote(target, &token)?;
     let forge = open(target, token, configured, services)?;
-    let (directory, temporary) = mirror_directory(git, services)?;
+    with_content(forge, remote, git, place, services)
+}
+
+fn with_content(
+    forge: Forge,
+    remote: Remote,
+    clone: Option<&Git>,
+    place: MirrorPlace,
+    services: &Services,
+) -> Result<ForgeRepository, Errors> {
+    let shared = clone.filter(|_| place == MirrorPlace::BesideClone);
+    let (directory, temporary) = mirror_directory(shared, services)?;
     let place = ContentPlace {
         directory,
-        clone: git.cloned(),
+        clone: clone.cloned(),
         remote,
         stall_limit: services.stall_timeout(),
         _temporary: temporary,
@@ -143,10 +166,8 @@ fn credential(
         )));
     };
     let target = target(configured, git)?;
-    Ok(match token(&target.api, git, &services.environment)? {
-        Access::Granted(credential) => Access::Granted((target, credential)),
-        Access::NoToken(reason) => Access::NoToken(reason),
-    })
+    let access = token(&target.api, git, &services.environment)?;
+    access.try_map(|credential| Ok((target, credential)))
 }
 
 /// The repository for git, with the token of the forge.
@@ -260,16 +281,7 @@ impl FleetForge {
         let (method, sign) = (configured.merge_method, configured.sign);
         let remote = remote(&target, &token)?;
         let forge = Forge::new(&target, token, settings, method, sign)?;
-        let temporary = services.temporary_directory()?;
-        let place = ContentPlace {
-            directory: temporary.path().join("forge"),
-            clone: None,
-            remote,
-            stall_limit: services.stall_timeout(),
-            _temporary: Some(temporary),
-        };
-        let content = Content::new(place, forge.policy().clone(), services.environment.clock);
-        Ok(ForgeRepository { forge, content })
+        with_content(forge, remote, None, MirrorPlace::Temporary, services)
     }
 }
 

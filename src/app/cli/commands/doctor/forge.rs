@@ -96,7 +96,10 @@ pub(super) fn connect(
             return unavailable(vec![DoctorRow::skip(Code::FORGE, forge)], token);
         }
     };
-    let opened = connection::open_repository(&target, held.token, configured, git, &cx.services);
+    // The history is not needed; the content of other runs must keep it.
+    let place = connection::MirrorPlace::Temporary;
+    let opened =
+        connection::open_repository(&target, held.token, configured, git, place, &cx.services);
     let ForgeRepository { forge, content } = match opened {
         Ok(repository) => repository,
         Err(errors) => {
