@@ -1,5 +1,5 @@
-//! A repository of repin's own with the content of a repository on a forge. It is beside a clone, whose
-//! objects it borrows, and it never changes that clone.
+//! A repository of repin's own with the content of a repository on a forge. It is in a clone's directory of git, or
+//! in a temporary one. It borrows the objects of the clone, and never changes the clone.
 //!
 //! It has the remotes and the references of the clone, too, so that a branch of the clone is found in it. A fetch
 //! leaves out the contents of files; those that are read are fetched together. Deleting the directory costs
@@ -224,7 +224,7 @@ impl Mirror {
         written.map_err(|error| GitError::Unreadable { path, error })
     }
 
-    /// Removes the repository, unless another run uses it. The next one is made anew, with all objects.
+    /// Removes the repository, unless another run uses it. The next run creates it with all objects.
     pub(crate) fn discard(self) -> Result<(), GitError> {
         let Self {
             directory, used, ..
@@ -311,8 +311,8 @@ impl Mirror {
     }
 }
 
-/// The number of packs above which the repository is made anew: each fetch adds one, and git packs them again only
-/// if it knows which objects other processes still need.
+/// The number of packs above which the repository is created again. Each fetch adds one; repacking could remove objects
+/// that another run needs.
 const MAX_PACKS: usize = 100;
 
 /// The name of a fetched branch. The rest of a longer name that a pattern matches follows.
@@ -688,7 +688,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_and_names_with_the_same_beginning_are_fetched() {
+    fn long_and_similar_names_are_fetched() {
         let server = server(1);
         let long = "x".repeat(200);
         let longer = format!("{long}{}", "y".repeat(40));

@@ -29,7 +29,7 @@ pub(crate) struct ForgeRepository {
     pub content: Content,
 }
 
-/// Where the content of a repository is kept during a run.
+/// The directory and the connection for the content of a repository.
 #[derive(Debug)]
 pub(crate) struct ContentPlace {
     pub directory: PathBuf,

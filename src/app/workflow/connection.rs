@@ -65,13 +65,13 @@ pub(crate) struct Credential {
     pub ignored: Vec<String>,
 }
 
-/// Where the content of a repository is kept.
+/// The directory for the content of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MirrorPlace {
-    /// Beside the clone, for other runs too; without a clone, or if git's directory cannot be written, a temporary
-    /// directory.
-    BesideClone,
-    /// A directory for this run.
+    /// In the clone's directory of git, for all runs. A temporary directory without a clone, or if that directory
+    /// cannot be written.
+    Shared,
+    /// A temporary directory for this run.
     Temporary,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn connect_repository(
     let access = credential(config, git, services)?;
     let settings = config.forge_or_default();
     access.try_map(|(target, held)| {
-        let (token, place) = (held.token, MirrorPlace::BesideClone);
+        let (token, place) = (held.token, MirrorPlace::Shared);
         open_repository(&target, token, &settings, git, place, services)
     })
 }
@@ -122,7 +122,7 @@ fn with_content(
     place: MirrorPlace,
     services: &Services,
 ) -> Result<ForgeRepository, Errors> {
-    let shared = clone.filter(|_| place == MirrorPlace::BesideClone);
+    let shared = clone.filter(|_| place == MirrorPlace::Shared);
     let (directory, temporary) = mirror_directory(shared, services)?;
     let place = ContentPlace {
         directory,
@@ -135,8 +135,7 @@ fn with_content(
     Ok(ForgeRepository { forge, content })
 }
 
-/// The directory for the content of the forge's repository: beside the clone, or a temporary one if git's directory
-/// cannot be written.
+/// The directory of [`MirrorPlace::Shared`].
 fn mirror_directory(
     clone: Option<&Git>,
     services: &Services,
