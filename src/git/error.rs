@@ -54,18 +54,6 @@ pub enum GitError {
         /// The result of querying the remote; untrusted text.
         reason: String,
     },
-    /// The head of a branch on the forge is missing here and cannot be fetched.
-    #[error(
-        "commit {commit}, the head of {branch} on the forge, is missing in this clone and cannot be fetched: {reason}"
-    )]
-    NoHead {
-        branch: String,
-        commit: ObjectId,
-        /// The remote that was queried first.
-        remote: String,
-        /// The message of the failed fetch; untrusted text.
-        reason: String,
-    },
     /// A branch cannot be fetched from the forge.
     #[error("cannot fetch {branch} from {url}: {reason}")]
     NotFetched {
@@ -196,11 +184,6 @@ impl GitError {
             }
             Self::NoDefault { remote, .. } => format!(
                 "run `git fetch {0}` and `git remote set-head {0} --auto`, or set `provenance.branch` in the configuration",
-                shell(remote)
-            ),
-            Self::NoHead { commit, remote, .. } => format!(
-                "fetch it: git fetch {} {commit}; in CI check out again, or let git keep its credentials \
-                 (actions/checkout: persist-credentials: true)",
                 shell(remote)
             ),
             Self::NotFetched { is_denied: true, .. } => {

@@ -243,6 +243,11 @@ impl Mirror {
         &self.remote
     }
 
+    /// The names of the branches that were fetched, with those that were missing.
+    pub(crate) fn fetched(&self) -> Vec<String> {
+        self.heads.keys().cloned().collect()
+    }
+
     pub(crate) fn has_fetched(&self, branch: &str) -> bool {
         self.heads.contains_key(branch)
     }

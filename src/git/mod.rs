@@ -181,15 +181,6 @@ impl Git {
         unless_missing(Self::open(root))
     }
 
-    /// The same repository after a fetch, which may change the boundary of a shallow clone.
-    fn reopened(&self) -> Result<Self, GitError> {
-        Ok(Self {
-            identity: self.identity,
-            fetches_lazily: self.fetches_lazily,
-            ..Self::open_with(&self.program, &self.place.root)?
-        })
-    }
-
     /// Whether this is a partial clone.
     fn is_partial(&self) -> Result<bool, GitError> {
         let args = [

@@ -167,43 +167,6 @@ impl Git {
         Ok(listed)
     }
 
-    /// This repository with a commit, fetched from the first remote that has it if it is missing. The
-    /// commit needs no reference.
-    ///
-    /// GitHub, Gitea and, since protocol version 2, git's own server send any commit by its id.
-    pub(crate) fn with_commit(&self, commit: &ObjectId, branch: &str) -> Result<Self, GitError> {
-        if self.has_commit(commit)? {
-            return Ok(self.clone());
-        }
-        let mut remotes = self.remotes()?;
-        if remotes.is_empty() {
-            // A repository without any commit is `Unborn`, not unavailable.
-            self.head()?;
-            return Err(GitError::NoHead {
-                branch: branch.to_owned(),
-                commit: *commit,
-                remote: "URL".to_owned(),
-                reason: "this clone has no remote".to_owned(),
-            });
-        }
-        remotes.sort_by_key(|name| name != "origin");
-        let mut reason = None;
-        for remote in &remotes {
-            match self.fetch_references(remote, &[&commit.to_string()]) {
-                // The fetch may have changed the boundary of a shallow clone.
-                Ok(()) if self.has_commit(commit)? => return self.reopened(),
-                Ok(()) => {}
-                Err(error) => reason = reason.or(Some(error.to_string())),
-            }
-        }
-        Err(GitError::NoHead {
-            branch: branch.to_owned(),
-            commit: *commit,
-            remote: remotes.swap_remove(0),
-            reason: reason.unwrap_or_else(|| "the remote did not send it".to_owned()),
-        })
-    }
-
     /// Fetches the objects of branches, without references.
     pub(crate) fn fetch_objects(&self, remote: &str, branches: &[&str]) -> Result<(), GitError> {
         let names: Vec<_> = branches
@@ -410,6 +373,13 @@ impl Git {
 }
 
 impl HostedRepository {
+    /// Whether both are one repository. An SSH URL states no port of the web server.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let may_be_same_server = self.web.is_none() || other.web.is_none() || self.web == other.web;
+        let is_same_name = (&self.owner, &self.name) == (&other.owner, &other.name);
+        self.host == other.host && may_be_same_server && is_same_name
+    }
+
     /// Parses the URL of a remote: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`,
     /// `git@HOST:OWNER/NAME`. Users and passwords are dropped. `None` for a path that is not an
     /// owner and a name.

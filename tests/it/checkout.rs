@@ -664,6 +664,65 @@ fn pull_request_uses_the_forges_head() {
 }
 
 #[test]
+fn work_tree_is_judged_by_the_forges_head() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let (world, fake) = hosted(kind);
+        // The clone was fetched before the rollback.
+        world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
+        let stale = checkout(&world, "clone", Fetch::All);
+        // A branch that began before the promotion of B pins it.
+        git(&stale, &["reset", "-q", "--hard", "origin/trunk~1"]);
+        git(&stale, &["checkout", "-q", "origin/trunk", "--", "."]);
+        git(&stale, &["commit", "-q", "-m", "pin B"]);
+        world.git(&["push", "-q", "origin", "HEAD:refs/heads/trunk"]);
+        mirrored(&world, &fake);
+        let before = git(&stale, &["for-each-ref"]);
+        let check = ["check", "--remote", "--format", "json"];
+        world.run_in(&stale, &check, &[]).exits(0);
+        let document = world.run_in(&stale, &check, &ENV).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        let args = [&PROMOTE_B[..], &["--apply"]].concat();
+        let document = world.run_in(&stale, &args, &ENV).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        assert_eq!(before, git(&stale, &["for-each-ref"]), "no reference moved");
+
+        // A shallow clone lacks the first promotion.
+        let shallow = checkout(&world, "clone-s", Fetch::One("trunk"));
+        let status = |env: &[(&str, &str)]| {
+            let document = world.run_in(&shallow, &check, env).exits(0).json();
+            let checks = document["checks"].as_array().unwrap().clone();
+            let of_title = |check: &&serde_json::Value| check["code"] == "provenance_title";
+            checks.iter().find(of_title).unwrap()["status"].clone()
+        };
+        assert_eq!(status(&[]), "warn");
+        assert_eq!(status(&ENV), "pass");
+        git(&shallow, &["fsck", "--no-dangling"]);
+
+        // The forge cannot be reached: the clone counts, with a warning.
+        fake.forget();
+        fake.fault(("GET", "/info/refs"), 99, Fault::Instead(error(403, "no")));
+        let ran = world.run_in(&stale, &check, &ENV).exits(0);
+        let warning = "the history is that of this clone, which may be outdated: ";
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn unconfirmed_forge_receives_no_request() {
+    let (world, fake) = hosted(Kind::Github);
+    mirrored(&world, &fake);
+    // A pull request could name a repository of its author, and this clone has no branch that confirms it.
+    let merge = checkout(&world, "clone", Fetch::Merge);
+    let check = ["check", "--remote", "--format", "json"];
+    world.run_in(&merge, &check, &ENV);
+    assert_eq!(fake.asked(), [] as [String; 0]);
+    let own = format!("{}/acme/flows.git", fake.api().trim_end_matches("/api/v3"));
+    git(&merge, &["remote", "set-url", "origin", &own]);
+    world.run_in(&merge, &check, &ENV).exits(0);
+    assert_ne!(fake.asked(), [] as [String; 0]);
+}
+
+#[test]
 fn head_that_cannot_be_fetched_is_unavailable() {
     let (world, fake) = hosted(Kind::Github);
     world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);

@@ -1263,12 +1263,14 @@ fn newest_set_is_not_before_pull_request() {
     pipeline.git(&["mv", "envs/prod", "envs/live"]);
     pipeline.git(&["commit", "-q", "-m", "rename"]);
     pipeline.git(&["push", "-q", "origin", "main"]);
+    let store = || pipeline.fake.as_ref().unwrap().store();
+    let head = pipeline.git(&["rev-parse", "HEAD"]);
+    store().name_head("main", &head, pipeline.world.root());
     let newest = || {
         let ran = pipeline.run_in(live, &["promote", "--revision", "newest"]);
         ran.exits(0).json()["revision"].clone()
     };
     assert_eq!(newest(), "");
-    let store = || pipeline.fake.as_ref().unwrap().store();
     let proposed = store().pulls[0].clone();
     let body = proposed.body.replace("kind=promote", "kind=rollback");
     let head = proposed.head.replace("promote", "rollback");

@@ -43,7 +43,7 @@ pub(crate) struct ContentPlace {
 }
 
 /// The content of a repository. The first operation fetches.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Content {
     place: Arc<ContentPlace>,
     mirror: Arc<Mutex<Option<Mirror>>>,
@@ -52,7 +52,7 @@ pub(crate) struct Content {
     /// The time of commits, in seconds since 1970.
     seconds: i64,
     /// Trees by commit: they never change.
-    trees: RefCell<HashMap<String, Rc<Tree>>>,
+    trees: Rc<RefCell<HashMap<String, Rc<Tree>>>>,
 }
 
 /// The outcome of moving a branch to a commit.
@@ -81,7 +81,7 @@ impl Content {
             mirror: Arc::default(),
             retries,
             seconds: i64::try_from(seconds).unwrap_or_default(),
-            trees: RefCell::default(),
+            trees: Rc::default(),
         }
     }
 
@@ -146,15 +146,20 @@ impl Content {
         Ok(self.with(|mirror| Ok(mirror.git().clone()))?)
     }
 
-    /// Removes what was fetched, and fetches branches again: a clone may have collected objects that were borrowed.
-    pub(crate) async fn renew(&self, branches: &[&str]) -> Result<(), Error> {
+    /// Removes what was fetched, and fetches it again: a clone may have collected objects that were borrowed.
+    pub(crate) async fn renew(&self) -> Result<(), Error> {
         let opened = self
             .mirror
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        opened.map_or(Ok(()), Mirror::discard)?;
-        self.fetch(branches, None).await
+        let Some(opened) = opened else {
+            return Ok(());
+        };
+        let fetched = opened.fetched();
+        opened.discard()?;
+        let fetched: Vec<_> = fetched.iter().map(String::as_str).collect();
+        self.fetch(&fetched, None).await
     }
 
     /// All files of a commit.

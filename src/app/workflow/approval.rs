@@ -25,10 +25,7 @@ use crate::{
         untrusted::plain,
     },
     config::{Config, Operation, SetPath},
-    core::{
-        checks::{Approved, Overrides, Status},
-        history::HoldScope,
-    },
+    core::checks::{Approved, Overrides, Status},
     forge::{Forge, Pull},
 };
 use std::path::Path;
@@ -97,7 +94,7 @@ pub(crate) fn candidate(
 ) -> Result<MergeCandidate, Errors> {
     let Some(marker) = Marker::find(&pull.body) else {
         let mut named = config.clone();
-        let history = SiteHistory::for_verdict(config, services);
+        let history = SiteHistory::of_work_tree(config, services);
         named.former.extend(history.former_sets());
         // A merge that repin scheduled would outlive the marker.
         if pull.own && named.has_branch(&pull.head) {
@@ -229,8 +226,10 @@ fn belongs_to_other_set(
         };
         // The history is read in the clone around the root of this set.
         config.root.clone_from(&site.config.root);
-        let history =
-            SiteHistory::of_clone(&config, head.history.as_ref(), HoldScope::All, services);
+        let history = match &head.history {
+            Some(head) => SiteHistory::up_to(head, &config, services),
+            None => SiteHistory::of_work_tree(&config, services),
+        };
         config.former = history.former_sets();
         if head::identify(pull.clone(), &config).is_some() {
             return Ok(true);

@@ -5,8 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Environment, Services, base::known_bases, build_order::BuildOrder, environment};
+use super::{
+    Environment, Services,
+    base::known_bases,
+    build_order::BuildOrder,
+    environment,
+    head_on_forge::{self, HeadOnForge},
+};
 use crate::{
+    app::pull_request::Content,
     base::error::{Class, Code, Error, Errors},
     config::{Config, FormerSet},
     core::{
@@ -17,35 +24,9 @@ use crate::{
         },
         pins::FoundPins,
     },
-    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX, ObjectId},
+    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX},
     oci::Revision,
 };
-
-/// The head of the branch whose history counts, as the forge reports it.
-#[derive(Clone)]
-pub(super) struct HeadOnForge {
-    pub(super) branch: String,
-    pub(super) commit: String,
-    /// The repository with its history.
-    pub(super) git: Git,
-}
-
-impl HeadOnForge {
-    fn history_branch(&self) -> Result<HistoryBranch, GitError> {
-        let tip = ObjectId::parse(self.commit.as_bytes()).ok_or(GitError::Malformed {
-            command: "fetch",
-            what: "a malformed commit id as the head on the forge",
-        })?;
-        let branch = Branch {
-            name: self.branch.clone(),
-            tip,
-        };
-        Ok(HistoryBranch {
-            branch,
-            role: BranchRole::Promoted,
-        })
-    }
-}
 
 pub(crate) struct SiteHistory {
     commits: Result<Commits, GitError>,
@@ -53,6 +34,8 @@ pub(crate) struct SiteHistory {
     order: Result<Order, Error>,
     /// Whether the branch that counts contains the promoted revision; unknown until it is determined.
     membership: Membership,
+    /// Keeps the repository with the history.
+    _content: Option<Content>,
 }
 
 /// The progress message. Reading a long history takes seconds.
@@ -148,7 +131,9 @@ fn read(
     services: &Services,
 ) -> Result<Commits, GitError> {
     let (git, HistoryBranch { branch, role }) = if let Some(head) = head {
-        (head.git.clone(), head.history_branch()?)
+        let branch = head.history_branch.clone();
+        let role = BranchRole::Promoted;
+        (head.git.clone(), HistoryBranch { branch, role })
     } else {
         let clone = services.git(config)?;
         let branch = history_branch(&clone, config, &services.environment)?;
@@ -190,30 +175,52 @@ impl From<Result<Commits, GitError>> for SiteHistory {
             commits,
             order: Ok(Order::Unknown(UnknownOrder::NotInHistory)),
             membership: Membership::Unknown(UnknownMembership::NoSource),
+            _content: None,
         }
     }
 }
 
 impl SiteHistory {
-    /// Reads the history in the clone around the root, up to `head` if the forge reported it.
-    pub(super) fn of_clone(
-        config: &Config,
-        head: Option<&HeadOnForge>,
-        scope: HoldScope,
-        services: &Services,
-    ) -> Self {
-        let _progress = services.console.progress(READING);
-        Self::from(read(config, head, scope, services))
+    /// Reads the history up to the head of a branch on the forge.
+    pub(super) fn up_to(head: &HeadOnForge, config: &Config, services: &Services) -> Self {
+        let read = |head: &HeadOnForge| {
+            let _progress = services.console.progress(READING);
+            Self {
+                _content: Some(head.content.clone()),
+                ..Self::from(read(config, Some(head), HoldScope::All, services))
+            }
+        };
+        let history = read(head);
+        if !history.is_unreadable() {
+            return history;
+        }
+        // The clone may have collected objects that were borrowed.
+        let renewed = services.wait(head.renewed(), "fetching the history again");
+        renewed.map_or(history, |head| read(&head))
     }
 
     /// The history in the clone, for lists of sets.
     pub(crate) fn of_work_tree(config: &Config, services: &Services) -> Self {
-        Self::of_clone(config, None, HoldScope::Refusals, services)
+        Self::in_clone(config, HoldScope::Refusals, services)
     }
 
-    /// The history in the clone, for a verdict on the holds of digests.
+    /// The history for a verdict on the holds of digests: up to the head of its branch on the forge if that can be
+    /// read, otherwise up to that in the clone.
     pub(crate) fn for_verdict(config: &Config, services: &Services) -> Self {
-        Self::of_clone(config, None, HoldScope::All, services)
+        match head_on_forge::find(config, services) {
+            Ok(Some(head)) => return Self::up_to(&head, config, services),
+            Ok(None) => {}
+            Err(errors) => services.console.warn(&format!(
+                "the history is that of this clone, which may be outdated: {}",
+                errors.by_cause()[0].text()
+            )),
+        }
+        Self::in_clone(config, HoldScope::All, services)
+    }
+
+    fn in_clone(config: &Config, scope: HoldScope, services: &Services) -> Self {
+        let _progress = services.console.progress(READING);
+        Self::from(read(config, None, scope, services))
     }
 
     /// The history in the last commits of a branch on a forge. `accept_unknown`: whether the fleet accepts facts

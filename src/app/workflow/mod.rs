@@ -23,6 +23,7 @@ pub(crate) mod environment;
 mod execution;
 pub(crate) mod fleet;
 pub(crate) mod forge_overview;
+mod head_on_forge;
 mod history;
 pub(crate) mod image_contents;
 mod interruption;

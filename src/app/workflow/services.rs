@@ -17,6 +17,7 @@ use super::{
     Console, Environment, Interruption,
     caches::{FetchedSources, ImageAttempts, ImageCache, OtherSetsCache, TagCache, TrustCache},
     environment::ItemProgress,
+    head_on_forge::KnownHeads,
     settings,
     shared_repository::SharedRepository,
 };
@@ -64,6 +65,7 @@ pub(crate) struct Services {
     pub(super) image_attempts: ImageAttempts,
     pub(super) other_sets: OtherSetsCache,
     pub(super) fetched_sources: FetchedSources,
+    pub(super) known_heads: KnownHeads,
     /// The facts about the servers of forges, by the URL of the API.
     server_facts: RefCell<HashMap<Url, ServerFacts>>,
     pub(super) trust_cache: TrustCache,
@@ -105,6 +107,7 @@ impl Services {
             image_attempts: ImageAttempts::default(),
             other_sets: OtherSetsCache::default(),
             fetched_sources: FetchedSources::default(),
+            known_heads: KnownHeads::default(),
             server_facts: RefCell::default(),
             trust_cache: TrustCache::default(),
             kept_layers: RefCell::default(),

@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 use super::{
     Access, BranchRole, OpenRequest, Services, SiteHistory, base,
     connection::connect_repository,
-    history::{HeadOnForge, Origin},
+    head_on_forge::{HeadOnForge, configured_branch},
+    history::Origin,
 };
 use crate::{
     app::{
@@ -33,7 +34,7 @@ use crate::{
     core::{
         apply::Session,
         checks::{self, Check, Status},
-        history::{History, HistoryEntry, HoldScope, PinnedFile},
+        history::{History, HistoryEntry, PinnedFile},
         outside::{self, Scope, TrackedTree},
         pins::{self, Finder, FoundPins},
     },
@@ -190,24 +191,9 @@ impl Site for BranchSite {
     }
 
     fn history(&self, services: &Services) -> SiteHistory {
-        let BranchHead {
-            repository,
-            base,
-            history,
-            ..
-        } = &self.head;
-        let scope = HoldScope::All;
-        let read = || SiteHistory::of_clone(&self.config, history.as_ref(), scope, services);
-        let read_once = read();
-        let Some(head) = history.as_ref().filter(|_| read_once.is_unreadable()) else {
-            return read_once;
-        };
-        // The clone may have collected objects that were borrowed.
-        let branches = [&*base.branch, &*head.branch];
-        let work = repository.content.renew(&branches);
-        match services.wait(work, "fetching the history again") {
-            Ok(()) => read(),
-            Err(_) => read_once,
+        match &self.head.history {
+            Some(head) => SiteHistory::up_to(head, &self.config, services),
+            None => SiteHistory::for_verdict(&self.config, services),
         }
     }
 }
@@ -270,16 +256,9 @@ async fn history_of(
     base: &Base,
     config: &Config,
 ) -> Result<HeadOnForge, Errors> {
-    let configured = config.provenance.branch.as_deref();
-    let name = configured.map_or(base.branch.as_str(), |branch| {
-        branch.split_once('/').map_or(branch, |(_, name)| name)
-    });
+    let name = configured_branch(config).unwrap_or(&base.branch);
     if name == base.branch {
-        return Ok(HeadOnForge {
-            branch: base.branch.clone(),
-            commit: base.head.clone(),
-            git: content.git()?,
-        });
+        return Ok(HeadOnForge::new(name.to_owned(), &base.head, content)?);
     }
     let commit = content.head(name).await?.ok_or_else(|| {
         let message = format!(
@@ -290,11 +269,7 @@ async fn history_of(
         let hint = format!("push the branch, or correct `provenance.branch` in {file}");
         Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(hint))
     })?;
-    Ok(HeadOnForge {
-        branch: name.to_owned(),
-        commit,
-        git: content.git()?,
-    })
+    Ok(HeadOnForge::new(name.to_owned(), &commit, content)?)
 }
 
 /// The files that the configuration lists one by one.

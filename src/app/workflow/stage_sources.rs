@@ -4,11 +4,13 @@
 use super::{
     Access, Services, SiteHistory,
     caches::FetchedRepository,
-    connection::{open, token},
+    connection::{connect_repository, open, token},
+    head_on_forge::HeadOnForge,
     history::{BranchRole, history_branch},
     repositories::{self, Fetch, OtherRepository},
 };
 use crate::{
+    app::pull_request::{Content, ForgeRepository},
     base::error::{Code, Error, Errors},
     config::{self, Config, OtherRepositorySet, SetPath, SourceRepository, Stage, StageSet},
     core::{
@@ -60,6 +62,21 @@ pub(super) struct Repository {
     fetched: Option<Branch>,
     /// Removed when dropped.
     _directory: Option<FetchedRepository>,
+    /// Keeps the repository with the history.
+    _content: Option<Content>,
+}
+
+impl Repository {
+    /// This repository.
+    fn here(git: Git) -> Self {
+        Self {
+            git,
+            key: String::new(),
+            fetched: None,
+            _directory: None,
+            _content: None,
+        }
+    }
 }
 
 /// The URL, the branch, and whether the whole history was fetched.
@@ -144,26 +161,25 @@ impl<'o> Opener<'o> {
         {
             config = read_config(git, &default, set).or(config);
         }
-        let (git, branch) = self.base_of(git, own.branch.clone(), &config?)?;
-        let config = read_config(&git, &branch, set)?;
-        let repository = Repository {
-            git,
-            key: String::new(),
-            fetched: None,
-            _directory: None,
-        };
+        let (repository, branch) = self.base_of(git, own.branch.clone(), &config?)?;
+        let config = read_config(&repository.git, &branch, set)?;
         Ok((Rc::new(repository), branch, config))
     }
 
     /// The base branch of another set of this repository.
-    fn base_of(&self, git: &Git, own: Branch, other: &Config) -> Result<(Git, Branch), String> {
+    fn base_of(
+        &self,
+        git: &Git,
+        own: Branch,
+        other: &Config,
+    ) -> Result<(Repository, Branch), String> {
         let base = |config: &Config| {
             let base = config.forge.as_ref().and_then(|forge| forge.base.clone());
             (config.provenance.branch.clone(), base)
         };
         let reason = |error: GitError| error.to_string();
         if base(other) == base(self.config) {
-            return Ok((git.clone(), own));
+            return Ok((Repository::here(git.clone()), own));
         }
         let found = history_branch(git, other, &self.services.environment);
         if self.has_forge && self.config.forge.is_some() {
@@ -172,23 +188,23 @@ impl<'o> Opener<'o> {
             let name = configured
                 .map(|branch| remote_branch(&branch).to_owned())
                 .or(base);
-            let access = super::connect(self.config, Some(git), self.services).map_err(cause)?;
-            match (access, name) {
-                (Access::Granted(forge), Some(name)) => {
-                    return self.head_on_forge(git, &forge, name);
+            let access = connect_repository(self.config, Some(git), self.services);
+            match (access.map_err(cause)?, name) {
+                (Access::Granted(repository), Some(name)) => {
+                    return self.head_on_forge(&repository, name);
                 }
-                (Access::Granted(forge), None) => {
+                (Access::Granted(repository), None) => {
                     // The clone knows the same branch, but perhaps an old head of it.
                     let known = found.as_ref().ok();
                     let known = known.filter(|found| found.role == BranchRole::Promoted);
                     let name = if let Some(found) = known {
                         remote_branch(&found.branch.name).to_owned()
                     } else {
-                        let read = forge.repository();
+                        let read = repository.forge.repository();
                         let read = self.services.wait(read, "reading the branch of a stage");
                         read.map_err(|error| error.to_string())?.default_branch
                     };
-                    return self.head_on_forge(git, &forge, name);
+                    return self.head_on_forge(&repository, name);
                 }
                 (Access::NoToken(missing), Some(_)) => return Err(missing),
                 (Access::NoToken(_), None) => {}
@@ -196,7 +212,7 @@ impl<'o> Opener<'o> {
         }
         let found = found.map_err(reason)?;
         match found.role {
-            BranchRole::Promoted => Ok((git.clone(), found.branch)),
+            BranchRole::Promoted => Ok((Repository::here(git.clone()), found.branch)),
             BranchRole::Local => Err(GitError::NoRemote.to_string()),
         }
     }
@@ -204,19 +220,20 @@ impl<'o> Opener<'o> {
     /// A branch of this repository at its head on the forge.
     fn head_on_forge(
         &self,
-        git: &Git,
-        forge: &Forge,
+        repository: &ForgeRepository,
         name: String,
-    ) -> Result<(Git, Branch), String> {
-        let head = forge.branch(&name);
+    ) -> Result<(Repository, Branch), String> {
+        let content = &repository.content;
+        let head = content.head(&name);
         let head = self.services.wait(head, "reading the branch of a stage");
         let head = head.map_err(|error| error.to_string())?;
         let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
-        let tip = ObjectId::parse(head.as_bytes());
-        let tip = tip.ok_or_else(|| format!("the head of {name} is malformed"))?;
-        let git = git.with_commit(&tip, &name);
-        let git = git.map_err(|error| error.to_string())?;
-        Ok((git, Branch { name, tip }))
+        let head = HeadOnForge::new(name, &head, content).map_err(|error| error.to_string())?;
+        let repository = Repository {
+            _content: Some(head.content),
+            ..Repository::here(head.git)
+        };
+        Ok((repository, head.history_branch))
     }
 
     /// A set of another repository, which is fetched.
@@ -297,6 +314,7 @@ impl<'o> Opener<'o> {
             key,
             fetched: Some(Branch { name, tip }),
             _directory: Some(fetched),
+            _content: None,
         })
     }
 

@@ -1,0 +1,224 @@
+//! The head of the promoted branch on the forge, with its history.
+//!
+//! Verdicts rest on the branch that the forge has: that in a clone may be outdated, shallow or missing.
+
+use std::{cell::RefCell, path::PathBuf};
+
+use super::{
+    Access, Services, base,
+    connection::{connect_repository, target},
+    history::{BranchRole, history_branch},
+};
+use crate::{
+    app::pull_request::{Content, ForgeRepository},
+    base::error::{Class, Code, Error, Errors},
+    config::Config,
+    forge::Target,
+    git::{Branch, Git, GitError, HostedRepository, ObjectId},
+};
+
+/// The progress message.
+const FETCHING: &str = "fetching the history";
+
+/// The head of the branch whose history counts, as the forge has it.
+#[derive(Clone)]
+pub(super) struct HeadOnForge {
+    /// Its name on the forge.
+    pub(super) branch: String,
+    /// The head, with the name in messages.
+    pub(super) history_branch: Branch,
+    /// The repository with its history.
+    pub(super) git: Git,
+    pub(super) content: Content,
+}
+
+impl HeadOnForge {
+    /// The head of a fetched branch.
+    pub(super) fn new(branch: String, commit: &str, content: &Content) -> Result<Self, Error> {
+        let tip = ObjectId::parse(commit.as_bytes()).ok_or_else(Error::internal)?;
+        Ok(Self {
+            history_branch: Branch {
+                name: branch.clone(),
+                tip,
+            },
+            branch,
+            git: content.git()?,
+            content: content.clone(),
+        })
+    }
+
+    /// The same head, fetched again.
+    pub(super) async fn renewed(&self) -> Result<Self, Error> {
+        self.content.renew().await?;
+        Ok(Self {
+            git: self.content.git()?,
+            ..self.clone()
+        })
+    }
+}
+
+/// The name on the forge of the branch whose history counts; `None`: its default branch.
+pub(super) fn configured_branch(config: &Config) -> Option<&str> {
+    let base = || {
+        config
+            .forge
+            .as_ref()
+            .and_then(|forge| forge.base.as_deref())
+    };
+    let configured = config.provenance.branch.as_deref();
+    configured
+        .map(|branch| branch.split_once('/').map_or(branch, |(_, name)| name))
+        .or_else(base)
+}
+
+/// The heads that a run read, by the clone and the keys that select the repository and the branch.
+#[derive(Default)]
+pub(super) struct KnownHeads(RefCell<Vec<(HeadKey, Option<HeadOnForge>)>>);
+
+#[derive(PartialEq, Eq)]
+struct HeadKey {
+    clone: PathBuf,
+    target: Target,
+    /// `forge.base` and `provenance.branch`
+    branches: [Option<String>; 2],
+}
+
+/// Finds the head of the promoted branch, once for the sets of a repository; `None` if the forge or its token is unknown, or if the clone has this head
+/// and its whole history.
+pub(super) fn find(config: &Config, services: &Services) -> Result<Option<HeadOnForge>, Errors> {
+    let Some(configured) = &config.forge else {
+        return Ok(None);
+    };
+    // The reader of the clone's history reports an unreadable clone.
+    let Ok(Some(clone)) = services.discover_git(config) else {
+        return Ok(None);
+    };
+    let Ok(target) = target(configured, Some(&clone)) else {
+        return Ok(None);
+    };
+    if clone.remotes().map_err(Error::from)?.is_empty() {
+        return Ok(None);
+    }
+    let key = HeadKey {
+        clone: clone.top().to_owned(),
+        target,
+        branches: [configured.base.clone(), config.provenance.branch.clone()],
+    };
+    let mut known = services.known_heads.0.borrow_mut();
+    if let Some((_, head)) = known.iter().find(|(known, _)| *known == key) {
+        return Ok(head.clone().map(|head| HeadOnForge {
+            git: head.git.with_prefix(clone.prefix().to_vec()),
+            ..head
+        }));
+    }
+    let head = read(config, &clone, &key.target, services);
+    // The caller reports an error once.
+    known.push((key, head.clone().ok().flatten()));
+    head
+}
+
+/// Fetches the head, unless the clone has it with its whole history.
+fn read(
+    config: &Config,
+    clone: &Git,
+    target: &Target,
+    services: &Services,
+) -> Result<Option<HeadOnForge>, Errors> {
+    let known = match history_branch(clone, config, &services.environment) {
+        Ok(known) if known.role == BranchRole::Promoted => Some(known.branch),
+        // The branch of another remote decides.
+        Err(GitError::OtherHistory { .. }) => return Ok(None),
+        Ok(_) | Err(_) => None,
+    };
+    base::check_known_bases(config, Some(clone), services)?;
+    if !is_confirmed(config, target, clone, known.as_ref()).map_err(Error::from)? {
+        return Ok(None);
+    }
+    let repository = match connect_repository(config, Some(clone), services)? {
+        Access::Granted(repository) => repository,
+        Access::NoToken(_) => return Ok(None),
+    };
+    let in_clone = known.as_ref().and_then(|known| {
+        let (_, name) = clone.remote_of(known).ok()?;
+        Some(Branch {
+            name,
+            tip: known.tip,
+        })
+    });
+    let whole = in_clone.as_ref().filter(|_| !clone.is_shallow());
+    let work = fetch(&repository, config, whole);
+    let Some(mut head) = services.wait(work, FETCHING)? else {
+        return Ok(None);
+    };
+    let remotes = clone.remotes().map_err(Error::from)?;
+    let is_selected = remotes.len() == 1 || config.provenance.branch.is_some();
+    let contains = |known: &Branch| head.git.is_ancestor(&known.tip, &head.history_branch.tip);
+    if !is_selected
+        && !known
+            .as_ref()
+            .map_or(Ok(true), contains)
+            .map_err(Error::from)?
+    {
+        return Ok(None);
+    }
+    head.history_branch.name = match (known, in_clone) {
+        (Some(known), Some(named)) if named.name == head.branch => known.name,
+        _ => {
+            let remote = remotes.iter().find(|name| *name == "origin");
+            format!("{}/{}", remote.unwrap_or(&remotes[0]), head.branch)
+        }
+    };
+    Ok(Some(head))
+}
+
+/// `known`: the branch in a clone with its whole history, with its name on the forge.
+async fn fetch(
+    repository: &ForgeRepository,
+    config: &Config,
+    known: Option<&Branch>,
+) -> Result<Option<HeadOnForge>, Error> {
+    let ForgeRepository { forge, content } = repository;
+    let name = match configured_branch(config) {
+        Some(name) => name.to_owned(),
+        None => forge.repository().await?.default_branch,
+    };
+    if let Some(known) = known.filter(|known| known.name == name)
+        && content.listed(&name).await? == Some(known.tip)
+    {
+        return Ok(None);
+    }
+    let Some(head) = content.head(&name).await? else {
+        let message = format!("{} has no branch {name}", forge.name());
+        return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message));
+    };
+    HeadOnForge::new(name, &head, content).map(Some)
+}
+
+/// Whether the repository on the forge is that of the clone, or that of the configuration on the clone's branch: a pull
+/// request could name another one, with a history of its own, and would receive the token.
+fn is_confirmed(
+    config: &Config,
+    own: &Target,
+    clone: &Git,
+    known: Option<&Branch>,
+) -> Result<bool, GitError> {
+    let origin = clone
+        .origin()?
+        .and_then(|url| HostedRepository::parse(&url));
+    let there = HostedRepository::parse(&own.git_url());
+    if let (Some(origin), Some(there)) = (origin, there)
+        && origin.is_same(&there)
+    {
+        return Ok(true);
+    }
+    let Some(known) = known else {
+        return Ok(false);
+    };
+    Ok(match base::base_config(config, clone, &known.tip) {
+        Ok(base::BaseConfig::Found(base)) => {
+            let there = base.forge.map(|forge| target(&forge, Some(clone)));
+            matches!(there, Some(Ok(there)) if there == *own)
+        }
+        Ok(_) | Err(_) => false,
+    })
+}
