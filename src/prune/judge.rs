@@ -205,6 +205,37 @@ pub(super) fn judge_selected(
     }
 }
 
+/// The versions that evidence protects, with their parts and referrers, whatever `tags` and the age of
+/// candidates are: other policies must not delete them.
+pub(crate) fn protected(
+    listing: &Listing,
+    protection: ImageProtection<'_>,
+    prune: &Prune,
+) -> Vec<Protected> {
+    let mut protections = Protections::new(listing);
+    let mut roots: Vec<Digest> = protection.pinned().into_iter().collect();
+    for (index, version) in listing.versions.iter().enumerate() {
+        // Another tag on the same digest is no evidence that the version is in use.
+        if let VersionStatus::Protected(reason) = classify(version, protection, prune)
+            && !matches!(reason, KeepReason::OtherTag(_))
+        {
+            protections.reasons.insert(index, reason);
+            roots.push(version.digest);
+        }
+    }
+    roots.extend(
+        protections
+            .referenced_digests()
+            .filter(|digest| protection.is_mentioned(*digest)),
+    );
+    roots.extend(protections.add_parents(protection));
+    let unlisted = protections.unlisted_parts(&roots);
+    protections.add_dependencies(roots);
+    let mut protected = protections.into_protected();
+    protected.extend(unlisted);
+    protected
+}
+
 /// An error if the references of a version or an index are unknown.
 fn incomplete_listing(listing: &Listing) -> Option<Error> {
     let unread = listing
@@ -309,6 +340,27 @@ impl<'l> Protections<'l> {
                 }
             }
         }
+    }
+
+    /// The direct and indirect entries of `roots` that are no versions, in order.
+    fn unlisted_parts(&self, roots: &[Digest]) -> Vec<Protected> {
+        let mut parts = BTreeMap::new();
+        for root in roots {
+            for part in self.listing.parts(*root) {
+                if !self.indexes.contains_key(&part) {
+                    parts.entry(part).or_insert(*root);
+                }
+            }
+        }
+        let protected = |(digest, index)| Protected {
+            version: Version {
+                id: None,
+                digest,
+                tags: Vec::new(),
+            },
+            reason: KeepReason::IndexEntry(index),
+        };
+        parts.into_iter().map(protected).collect()
     }
 
     /// The protected versions in the order of the listing.

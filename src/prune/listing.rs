@@ -35,6 +35,15 @@ pub(crate) struct Dangling {
     pub id: Option<u64>,
 }
 
+/// The versions that a listing must contain, in addition to the tagged ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Those that the decision about candidates needs.
+    Candidates,
+    /// Every protected version with its parts and referrers.
+    Protected,
+}
+
 /// A manifest or index with its tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
@@ -285,6 +294,29 @@ pub(crate) enum KeepReason {
     Broken(String),
     /// Its age is unknown.
     UnknownAge,
+}
+
+impl KeepReason {
+    /// The place of the evidence: a file, a branch, or a related version. `None` if the version itself is the
+    /// evidence.
+    pub(crate) fn place(&self) -> Option<String> {
+        match self {
+            Self::Pinned(place)
+            | Self::Mentioned(place)
+            | Self::Tag(_, TagReason::Revision(place) | TagReason::Mentioned(place)) => {
+                Some(place.clone())
+            }
+            Self::History => Some("in promotion history".to_owned()),
+            Self::Tag(_, TagReason::Pattern) => Some("in prune.protect".to_owned()),
+            Self::IndexEntry(parent) => Some(format!("in the index {parent}")),
+            Self::Parent(entry) => Some(format!("around {entry}")),
+            Self::Referrer(subject) => Some(format!("attached to {subject}")),
+            Self::Tag(_, TagReason::NotPending)
+            | Self::OtherTag(_)
+            | Self::Broken(_)
+            | Self::UnknownAge => None,
+        }
+    }
 }
 
 /// The reason why a tag must remain.

@@ -24,9 +24,9 @@ mod tests;
 pub(crate) use guards::{
     ProtectionInputs, ProtectionSources, PullHead, RepositoryAccess, gather, tips_keep_moving_error,
 };
-pub(crate) use judge::{Rules, is_eligible, judge};
+pub(crate) use judge::{Rules, is_eligible, judge, protected};
 pub(crate) use listing::{
     Child, Dangling, KeepReason, Listing, Node, PackageVerdict, Plan, Progress, Protected,
-    PrunableVersion, TagReason, Version, Warning,
+    PrunableVersion, Scope, TagReason, Version, Warning,
 };
 pub(crate) use protection::{DigestUse, ImageProtection, Place, ProtectionSet, TagUse};

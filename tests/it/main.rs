@@ -79,6 +79,7 @@ mod promote;
 mod prune;
 mod prune_ghcr;
 mod prune_guards;
+mod prune_protected;
 mod prune_references;
 mod prune_sets;
 mod pull_request;

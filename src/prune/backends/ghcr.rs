@@ -17,8 +17,8 @@ use crate::{
         registry::{Deletion, Source},
     },
     prune::{
-        Dangling, ImageProtection, Listing, Node, Progress, Rules, Version, apply::CurrentState,
-        backends, is_eligible,
+        Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
+        apply::CurrentState, backends, is_eligible,
     },
 };
 
@@ -37,10 +37,15 @@ impl Ghcr {
         Self { package, source }
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     pub(super) async fn list(
         &self,
         protection: ImageProtection<'_>,
         rules: &Rules<'_>,
+        scope: Scope,
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing versions", None);
@@ -79,7 +84,7 @@ impl Ghcr {
             dangling: Vec::new(),
             lost: BTreeSet::new(),
         };
-        if has_candidate {
+        if has_candidate || scope == Scope::Protected {
             self.read_references(&mut listing, progress).await?;
         }
         Ok(listing)

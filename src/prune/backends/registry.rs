@@ -19,8 +19,8 @@ use crate::{
         registry::{Deletion, Remote, Source, pull_limit_error},
     },
     prune::{
-        Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Version,
-        apply::CurrentState, backends, is_eligible, judge,
+        Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
+        apply::CurrentState, backends, is_eligible, judge, protected,
     },
 };
 
@@ -75,6 +75,7 @@ impl Registry {
         &self,
         protection: ImageProtection<'_>,
         rules: &Rules<'_>,
+        scope: Scope,
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags", None);
@@ -101,7 +102,8 @@ impl Registry {
             .filter(|version| is_eligible(version, protection, rules.prune))
             .map(|version| version.digest)
             .collect();
-        let mut unread: BTreeSet<Digest> = if eligible.is_empty() {
+        let is_complete = scope == Scope::Protected;
+        let mut unread: BTreeSet<Digest> = if eligible.is_empty() && !is_complete {
             protection.pins().map(|(digest, _)| digest).collect()
         } else {
             protection.pinned()
@@ -109,11 +111,16 @@ impl Registry {
         unread.retain(|digest| !reader.listing.nodes.contains_key(digest));
         self.read_untagged(unread, &mut reader, progress).await?;
         self.read_dates(eligible, &mut reader, progress).await?;
-        if !judge(&reader.listing, protection, rules)
-            .candidates
-            .is_empty()
+        if is_complete
+            || !judge(&reader.listing, protection, rules)
+                .candidates
+                .is_empty()
         {
             self.read_mentioned(protection, &mut reader, progress)
+                .await?;
+        }
+        if is_complete {
+            self.read_referrers(protection, rules, &mut reader, progress)
                 .await?;
         }
         self.find_different_date(&mut reader, progress).await?;
@@ -159,6 +166,44 @@ impl Registry {
         }
         self.read_untagged(unlisted, reader, progress).await?;
         backends::nested(&self.source, &mut reader.listing, progress).await
+    }
+
+    /// Requests the manifests that are attached to protected versions, because they need no tag.
+    async fn read_referrers(
+        &self,
+        protection: ImageProtection<'_>,
+        rules: &Rules<'_>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut requested = BTreeSet::new();
+        loop {
+            let protected = protected(&reader.listing, protection, rules.prune);
+            let digests = protected.iter().map(|protected| protected.version.digest);
+            let subjects: Vec<Digest> = digests.filter(|d| requested.insert(*d)).collect();
+            if subjects.is_empty() {
+                return Ok(());
+            }
+            progress.begin("reading signatures and attestations", Some(subjects.len()));
+            let requests = stream::iter(subjects).map(|subject| async move {
+                let referrers = self.source.referrers(subject).await;
+                progress.step();
+                referrers
+            });
+            let referrers: Vec<Vec<Descriptor>> = requests
+                .buffered(backends::MAX_REQUESTS)
+                .try_collect()
+                .await?;
+            let referrers = referrers.iter().flatten().map(|referrer| referrer.digest);
+            let known = &reader.listing.nodes;
+            let unread = referrers.filter(|digest| !known.contains_key(digest));
+            self.read_untagged(unread.collect(), reader, progress)
+                .await?;
+        }
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Lists the repository for comparison: the current tags, the untagged versions of `before`,

@@ -48,7 +48,7 @@ pub(super) struct Scope {
     /// The host in the keys of credentials.
     pub(super) host: String,
     pub(super) repository: String,
-    /// `pull` or `delete`.
+    /// `pull`, `pull,push`, `delete`, or `*`.
     pub(super) action: &'static str,
 }
 
@@ -382,9 +382,14 @@ fn describe_search(scope: &Scope, lookup: &Lookup) -> String {
 
 /// The remedy for a refusal.
 pub(super) fn login_hint(scope: &Scope) -> String {
+    let action = match scope.action {
+        "pull,push" => "push to",
+        "*" => "delete",
+        action => action,
+    };
     format!(
-        "run `docker login {0}` or `podman login {0}` with an account that may {1} it",
-        scope.host, scope.action
+        "run `docker login {0}` or `podman login {0}` with an account that may {action} it",
+        scope.host
     )
 }
 

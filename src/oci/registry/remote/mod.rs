@@ -39,7 +39,7 @@ use crate::{
         http::{Body, BodyMode, Call, Reply, Transport, address},
         untrusted::{Secrets, plain},
     },
-    oci::{Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, TagOrDigest},
+    oci::{Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, Tag, TagOrDigest},
 };
 use settings::{Key, ManifestCache};
 
@@ -368,6 +368,44 @@ impl Remote {
             status if status.is_client_error() => Ok(Deletion::Refused(self.status_text(&reply))),
             _ => Err(RequestError::unavailable(self.status_text(&reply))),
         }
+    }
+
+    /// Puts a tag on the manifest with a digest. The caller checks the tag before and after.
+    pub(crate) async fn set_tag(&self, digest: Digest, tag: &Tag) -> Result<(), Error> {
+        self.send_tag(digest, tag)
+            .await
+            .map_err(|error| self.error(error, &format!("tagging {self}@{digest} as {tag}")))
+    }
+
+    async fn send_tag(&self, digest: Digest, tag: &Tag) -> Result<(), RequestError> {
+        let found = self.read_manifest(&TagOrDigest::Digest(digest)).await?;
+        let Some(raw) = found else {
+            return Err(RequestError::missing_content("the digest does not exist"));
+        };
+        if Digest::of(&raw.bytes) != digest {
+            return Err(RequestError::wrong_bytes("the bytes have another digest"));
+        }
+        let (Some(media_type), Ok(content)) = (raw.media_type, String::from_utf8(raw.bytes)) else {
+            let reason = "the manifest has no media type, or is not UTF-8";
+            return Err(RequestError::unavailable(reason));
+        };
+        let media_type = HeaderValue::from_str(&media_type)
+            .map_err(|_| RequestError::unavailable("the media type is malformed"))?;
+        let mut call = Call {
+            method: Method::PUT,
+            content: Some(content),
+            ..self.get(&format!("manifests/{tag}"))?
+        };
+        call.headers.insert(CONTENT_TYPE, media_type);
+        let reply = self.send(call, "pull,push").await?;
+        if reply.status.is_success() {
+            return Ok(());
+        }
+        let reason = self.status_text(&reply);
+        if reply.status.is_client_error() {
+            return Err(RequestError::denied(reason));
+        }
+        Err(RequestError::unavailable(reason))
     }
 
     fn get_manifest(&self, reference: &TagOrDigest) -> Result<Call, RequestError> {
