@@ -17,7 +17,7 @@ use crate::{
     oci::{Tag, registry::Mapping},
     prune::{
         self, ImageProtection, KeepReason, Listing, Plan, Progress, ProtectionInputs,
-        ProtectionSources, PullHead, Rules, Scope, Warning,
+        ProtectionSources, PullHead, Rules, RunningFile, Scope, Warning,
         apply::{self, DeletionEvent},
         backends::Backend,
     },
@@ -30,6 +30,8 @@ pub(crate) struct PruneRequest<'c> {
     pub(crate) apply: bool,
     /// Whether every protected version is listed, for other policies.
     pub(crate) lists_protected: bool,
+    /// The images that run.
+    pub(crate) running: &'c [RunningFile],
     /// The prefix of `--tag-protected`: the run tags protected versions, and deletes none.
     pub(crate) tag_prefix: Option<&'c str>,
 }
@@ -108,11 +110,13 @@ pub(crate) fn prune(
         .map_or_else(|| Ok(Vec::new()), |git| other_sets(config, git));
     let sources = services.sources(config)?;
     let locations = locations(config, &sources);
+    let own_directory = git.as_ref().map(Git::own_directory).transpose();
+    let own_directory = own_directory.map_err(Error::from)?;
     let mut jobs = Vec::new();
     for index in request.images {
         let image = &config.images[*index];
         let backend = match prune_backend(config, image, services)? {
-            Access::Granted(backend) => backend,
+            Access::Granted(backend) => backend.continuing(own_directory.as_deref()),
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let sets = sets.as_deref().unwrap_or_default();
@@ -209,6 +213,7 @@ impl Run<'_> {
             others: &others,
             sets,
             pulls,
+            running: self.request.running,
         };
         prune::gather(self.config, &inputs)
     }

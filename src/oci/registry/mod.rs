@@ -32,7 +32,7 @@ use crate::base::error::Error;
 pub(crate) use layout::Layout;
 pub(crate) use mapping::{Endpoint, LayoutDirectory, Mapping, Prefix, SourceLocation, is_host};
 pub(crate) use remote::{
-    Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
+    Blocker, Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
 };
 pub(crate) use resolve::{RevisionField, RevisionSource};
 

@@ -7,8 +7,9 @@
 
 mod ghcr;
 mod registry;
+mod untag;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -26,6 +27,7 @@ use crate::{
 
 pub(crate) use ghcr::Ghcr;
 pub(crate) use registry::Registry;
+pub(crate) use untag::Deleting;
 
 /// A package of any backend.
 #[derive(Debug)]
@@ -42,6 +44,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 impl Backend {
+    /// The same backend, which continues unfinished deletions. `directory`: that of repin in the clone.
+    pub(crate) fn continuing(self, directory: Option<&Path>) -> Self {
+        match (self, directory) {
+            (Self::Registry(registry), Some(directory)) => {
+                Self::Registry(Box::new(registry.continuing(directory.to_owned())))
+            }
+            (backend, _) => backend,
+        }
+    }
+
     /// Lists all versions with the data that `judge` needs.
     pub(crate) async fn list(
         &self,
@@ -101,9 +113,9 @@ impl Package for Backend {
         }
     }
 
-    async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
+    async fn delete(&self, version: &Version, deleting: &Deleting<'_>) -> Result<Deletion, Error> {
         match self {
-            Self::Registry(registry) => registry.delete(version).await,
+            Self::Registry(registry) => registry.delete(version, deleting).await,
             Self::Ghcr(ghcr) => ghcr.delete(version).await,
         }
     }

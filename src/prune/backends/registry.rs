@@ -7,6 +7,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
     time::SystemTime,
 };
 
@@ -20,7 +21,7 @@ use crate::{
     },
     prune::{
         Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
-        apply::CurrentState, backends, is_eligible, judge, protected,
+        apply::CurrentState, backends, is_eligible, judge, protected, unfinished::Unfinished,
     },
 };
 
@@ -38,12 +39,16 @@ const DATES_PER_ROUND: usize = 16;
 /// A repository of a plain registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    remote: Remote,
-    source: Source,
+    pub(super) remote: Remote,
+    pub(super) source: Source,
     /// Whether the number of requests for manifests is limited.
-    is_on_hub: bool,
+    pub(super) is_on_hub: bool,
     /// The tags with known digests.
     known: RefCell<BTreeSet<Tag>>,
+    /// The deletions that earlier runs could not finish; `None` without a clone.
+    pub(super) unfinished: Option<Unfinished>,
+    /// The versions whose tags this run deleted.
+    pub(super) untagged: RefCell<BTreeSet<Digest>>,
 }
 
 /// The sources of the date of a manifest.
@@ -68,7 +73,15 @@ impl Registry {
             source,
             is_on_hub,
             known: RefCell::default(),
+            unfinished: None,
+            untagged: RefCell::default(),
         }
+    }
+
+    /// The same backend, which continues unfinished deletions. `directory`: that of repin in the clone.
+    pub(crate) fn continuing(self, directory: PathBuf) -> Self {
+        let unfinished = Some(Unfinished::new(directory, &self.remote.to_string()));
+        Self { unfinished, ..self }
     }
 
     pub(super) async fn list(
@@ -88,6 +101,7 @@ impl Registry {
                 clock: tags.clock,
                 dangling: Vec::new(),
                 lost: BTreeSet::new(),
+                unfinished: BTreeSet::new(),
             },
             date_sources: HashMap::new(),
         };
@@ -95,27 +109,33 @@ impl Registry {
         self.check_pull_limit(&names).await?;
         let missing = self.read_tags(names, &mut reader, progress).await?;
         reader.listing.dangling = self.dangling(missing).await?;
+        self.read_unfinished(&mut reader, progress).await?;
+        let mut untagged = BTreeSet::from_iter(tags.untagged);
+        if rules.prune.untagged {
+            let listed = std::mem::take(&mut untagged);
+            self.read_unknown(listed, &mut reader, progress).await?;
+        }
         let eligible: Vec<Digest> = reader
             .listing
             .versions
             .iter()
-            .filter(|version| is_eligible(version, protection, rules.prune))
+            .filter(|version| is_eligible(&reader.listing, version, protection, rules.prune))
             .map(|version| version.digest)
             .collect();
         let is_complete = scope == Scope::Protected;
-        let mut unread: BTreeSet<Digest> = if eligible.is_empty() && !is_complete {
+        let unread: BTreeSet<Digest> = if eligible.is_empty() && !is_complete {
             protection.pins().map(|(digest, _)| digest).collect()
         } else {
             protection.pinned()
         };
-        unread.retain(|digest| !reader.listing.nodes.contains_key(digest));
-        self.read_untagged(unread, &mut reader, progress).await?;
+        self.read_unknown(unread, &mut reader, progress).await?;
         self.read_dates(eligible, &mut reader, progress).await?;
         if is_complete
             || !judge(&reader.listing, protection, rules)
                 .candidates
                 .is_empty()
         {
+            self.read_unknown(untagged, &mut reader, progress).await?;
             self.read_mentioned(protection, &mut reader, progress)
                 .await?;
         }
@@ -125,6 +145,38 @@ impl Registry {
         }
         self.find_different_date(&mut reader, progress).await?;
         Ok(reader.listing)
+    }
+
+    /// Reads the digests whose deletion an earlier run could not finish.
+    async fn read_unfinished(
+        &self,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let Some(unfinished) = &self.unfinished else {
+            return Ok(());
+        };
+        let digests = BTreeSet::from_iter(unfinished.digests()?);
+        self.read_unknown(digests.clone(), reader, progress).await?;
+        for digest in digests {
+            if reader.listing.nodes.contains_key(&digest) {
+                reader.listing.unfinished.insert(digest);
+            } else {
+                unfinished.remove(digest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the digests that are not known yet, as versions without a tag.
+    async fn read_unknown(
+        &self,
+        mut digests: BTreeSet<Digest>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        digests.retain(|digest| !reader.listing.nodes.contains_key(digest));
+        self.read_untagged(digests, reader, progress).await
     }
 
     /// Refuses to read more tags than Docker Hub still allows.
@@ -442,7 +494,13 @@ impl Registry {
     pub(super) async fn deletes(&self) -> Result<(), Error> {
         let absent = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(absent).await? {
-            Deletion::Missing | Deletion::MissingAfterAttempt | Deletion::Deleted => Ok(()),
+            Deletion::Missing
+            | Deletion::MissingAfterAttempt
+            | Deletion::Deleted
+            | Deletion::Blocked { .. } => Ok(()),
+            // Docker Hub also answers 403 to a digest with tags.
+            Deletion::Forbidden(_) if self.is_on_hub => Ok(()),
+            Deletion::Forbidden(error) => Err(*error),
             Deletion::Refused(reason) => {
                 let message = format!("{} does not delete: {reason}", self.remote);
                 let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";
@@ -482,6 +540,13 @@ impl Registry {
             }
             self.known.borrow_mut().insert(tag);
         }
+        if version.tags.is_empty() || self.untagged.borrow().contains(&version.digest) {
+            return Ok(if self.is_deleted(version).await? {
+                CurrentState::Missing
+            } else {
+                CurrentState::Unchanged
+            });
+        }
         let mut remaining = 0;
         for tag in &version.tags {
             match self.resolve(tag).await? {
@@ -501,16 +566,12 @@ impl Registry {
         })
     }
 
-    async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
+    pub(super) async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         Ok(self
             .source
             .manifest(&TagOrDigest::Tag(tag.clone()), None)
             .await?
             .map(|found| found.digest))
-    }
-
-    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
-        self.remote.delete(version.digest).await
     }
 
     /// Whether the manifest no longer exists.

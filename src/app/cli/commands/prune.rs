@@ -2,6 +2,7 @@
 //!
 //! `app::workflow::prune` runs it, and the room `prune` decides which versions may be deleted.
 
+mod in_use;
 mod report;
 mod restore;
 
@@ -70,6 +71,18 @@ pub(in crate::app::cli) struct Arguments {
     /// Delete nothing if an image has more than N candidates [default: `prune.limit`]
     #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
     limit: Option<usize>,
+    /// Protect the images that run according to FILE: one a line, or the output of `kubectl get pods -A -o json`,
+    /// `docker ps` or `aws ecs describe-tasks`; - is standard input; may be repeated
+    #[arg(long, value_name = "FILE")]
+    in_use: Vec<PathBuf>,
+    /// Refuse a file of --in-use that was changed earlier
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "24h",
+        requires = "in_use"
+    )]
+    in_use_max_age: String,
     /// Write every protected digest and tag with its reason to FILE, for other policies (`repin.protected/1`, or with
     /// --format plain one reference a line); - is standard output
     #[arg(long, value_name = "FILE")]
@@ -97,6 +110,7 @@ impl Arguments {
             ("--dry-run", self.dry_run.is_some()),
             ("--older-than", self.older_than.is_some()),
             ("--limit", self.limit.is_some()),
+            ("--in-use", !self.in_use.is_empty()),
             ("--protected", self.protected.is_some()),
             ("--tag-protected", self.tag_protected.is_some()),
             ("--if-unconfigured", self.if_unconfigured.is_some()),
@@ -127,6 +141,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     check_tag_prefix(args.tag_protected.as_deref(), rules.prune)?;
     let selected = selected(&args.image, &config)?;
     let file = protected_file(args, &config, cx)?;
+    let running = in_use::read(&args.in_use, &args.in_use_max_age, &cx.services.environment)?;
     let mut step = if cx.output.format == Format::Github {
         Some(StepFiles::open(&cx.services.environment)?)
     } else {
@@ -137,6 +152,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         rules,
         apply,
         lists_protected: file.is_some(),
+        running: &running,
         tag_prefix: args.tag_protected.as_deref(),
     };
     let output = &cx.output;

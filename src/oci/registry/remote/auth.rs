@@ -243,6 +243,8 @@ fn token_call(
     credentials: Option<&Credentials>,
 ) -> Result<Call, RequestError> {
     let scopes = match bearer.scope.as_deref() {
+        // The challenge may be for the action that was refused.
+        Some(_) if scope.action == "*" => format!("repository:{}:*", scope.repository),
         None | Some("") => format!("repository:{}:{}", scope.repository, scope.action),
         Some(scopes) => scopes.to_owned(),
     };

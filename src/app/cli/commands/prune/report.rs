@@ -32,6 +32,13 @@ pub(super) fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, output: &Ou
         DeletionEvent::Unverified(candidate) => ("deletion not verified:", candidate),
         // Another process deleted the version, or repin did and the response was lost.
         DeletionEvent::Skipped(candidate) => ("already deleted:", candidate),
+        DeletionEvent::Unfinished(candidate) => ("not finished:", candidate),
+        DeletionEvent::Attached(digest, candidate) => {
+            let (repository, subject) = (&outcome.repository, candidate.version.digest);
+            let line = format!("deleted {repository}@{digest}, which is attached to {subject}");
+            output.write_stderr(&format!("{}\n", plain(&line)));
+            return;
+        }
     };
     let deletion = plain(&deletion(outcome, candidate));
     output.write_stderr(&format!("{label} {deletion}\n"));
