@@ -1,5 +1,7 @@
 //! One run of `prune`: gathers the protection, judges every image, and deletes if no image is refused.
 
+use std::path::PathBuf;
+
 use regex::Regex;
 
 use super::{
@@ -30,6 +32,8 @@ pub(crate) struct PruneRequest<'c> {
     pub(crate) apply: bool,
     /// Whether every protected version is listed, for other policies.
     pub(crate) lists_protected: bool,
+    /// The directory for immutable documents.
+    pub(crate) cache: Option<PathBuf>,
     /// The images that run.
     pub(crate) running: &'c [RunningFile],
     /// The prefix of `--tag-protected`: the run tags protected versions, and deletes none.
@@ -116,7 +120,9 @@ pub(crate) fn prune(
     for index in request.images {
         let image = &config.images[*index];
         let backend = match prune_backend(config, image, services)? {
-            Access::Granted(backend) => backend.continuing(own_directory.as_deref()),
+            Access::Granted(backend) => backend
+                .continuing(own_directory.as_deref())
+                .caching(request.cache.as_deref()),
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let sets = sets.as_deref().unwrap_or_default();

@@ -44,6 +44,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 impl Backend {
+    /// The same backend, which reads immutable documents once. `directory`: that of repin in the user's cache.
+    /// GitHub's packages are read in full: that a listed version has a manifest proves the listing.
+    pub(crate) fn caching(self, directory: Option<&Path>) -> Self {
+        match (self, directory) {
+            (Self::Registry(registry), Some(directory)) => {
+                Self::Registry(Box::new(registry.caching(directory)))
+            }
+            (backend, _) => backend,
+        }
+    }
+
     /// The same backend, which continues unfinished deletions. `directory`: that of repin in the clone.
     pub(crate) fn continuing(self, directory: Option<&Path>) -> Self {
         match (self, directory) {

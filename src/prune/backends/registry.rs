@@ -7,7 +7,8 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -17,7 +18,7 @@ use crate::{
     base::error::{Class, Code, Error},
     oci::{
         CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest, date,
-        registry::{Deletion, Remote, Source, pull_limit_error},
+        registry::{Deletion, DocumentCache, Remote, Source, pull_limit_error},
     },
     prune::{
         Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
@@ -41,6 +42,9 @@ const DATES_PER_ROUND: usize = 16;
 pub(crate) struct Registry {
     pub(super) remote: Remote,
     pub(super) source: Source,
+    /// The same repository, with the documents in the user's cache. It proves no existence.
+    cached: Source,
+    cache: Option<Arc<DocumentCache>>,
     /// Whether the number of requests for manifests is limited.
     pub(super) is_on_hub: bool,
     /// The tags with known digests.
@@ -70,11 +74,23 @@ impl Registry {
         let source = Source::Remote(remote.clone()).without_kept_manifests();
         Self {
             remote,
+            cached: source.clone(),
+            cache: None,
             source,
             is_on_hub,
             known: RefCell::default(),
             unfinished: None,
             untagged: RefCell::default(),
+        }
+    }
+
+    /// The same backend, which reads immutable documents once. `directory`: that of repin in the user's cache.
+    pub(crate) fn caching(self, directory: &Path) -> Self {
+        let (cached, cache) = self.source.clone().with_cache(directory);
+        Self {
+            cached,
+            cache,
+            ..self
         }
     }
 
@@ -107,7 +123,9 @@ impl Registry {
         };
         let names = tags.tags.unwrap_or_default();
         self.check_pull_limit(&names).await?;
-        let missing = self.read_tags(names, &mut reader, progress).await?;
+        let missing = self
+            .read_tags(&self.cached, names, &mut reader, progress)
+            .await?;
         reader.listing.dangling = self.dangling(missing).await?;
         self.read_unfinished(&mut reader, progress).await?;
         let mut untagged = BTreeSet::from_iter(tags.untagged);
@@ -144,6 +162,14 @@ impl Registry {
                 .await?;
         }
         self.find_different_date(&mut reader, progress).await?;
+        if let Some(cache) = &self.cache {
+            let versions = reader.listing.versions.iter();
+            let tags = versions.flat_map(|version| {
+                let tags = version.tags.iter().cloned();
+                tags.map(|tag| (tag, version.digest))
+            });
+            cache.finish(&tags.collect());
+        }
         Ok(reader.listing)
     }
 
@@ -185,7 +211,9 @@ impl Registry {
             return Ok(());
         };
         let estimate = self.remote.estimate(&TagOrDigest::Tag(first.clone())).await;
-        let needed = names.len() as u64;
+        // A HEAD request is no pull.
+        let is_pulled = |tag: &&Tag| self.cache.as_ref().is_none_or(|cache| !cache.knows(tag));
+        let needed = names.iter().filter(is_pulled).count() as u64;
         // The listing repeats a failed request and reports its failure.
         match estimate.ok().and_then(|estimate| estimate.pulls) {
             Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed)),
@@ -217,7 +245,7 @@ impl Registry {
             return Err(Error::new(Class::Unavailable, Code::TOO_MANY_DIGESTS, message).help(hint));
         }
         self.read_untagged(unlisted, reader, progress).await?;
-        backends::nested(&self.source, &mut reader.listing, progress).await
+        backends::nested(&self.cached, &mut reader.listing, progress).await
     }
 
     /// Requests the manifests that are attached to protected versions, because they need no tag.
@@ -278,7 +306,10 @@ impl Registry {
             date_sources: HashMap::new(),
         };
         let names = tags.tags.unwrap_or_default();
-        let missing = self.read_tags(names, &mut reader, progress).await?;
+        // Right before and after deletions, each tag is proved by its bytes.
+        let missing = self
+            .read_tags(&self.source, names, &mut reader, progress)
+            .await?;
         let dangling = missing.into_iter().map(|tag| Dangling { tag, id: None });
         reader.listing.dangling = dangling.collect();
         let tagged: BTreeSet<Digest> = reader
@@ -329,6 +360,7 @@ impl Registry {
     /// Resolves each tag with one request. Returns the tags without a manifest.
     async fn read_tags(
         &self,
+        source: &Source,
         names: Vec<Tag>,
         reader: &mut RepositoryReader,
         progress: &Progress,
@@ -341,7 +373,7 @@ impl Registry {
             .map(|tag| (tag.clone(), TagOrDigest::Tag(tag)))
             .collect();
         let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
-        backends::read(&self.source, wants, progress, |tag, found| {
+        backends::read(source, wants, progress, |tag, found| {
             let Some(found) = found else {
                 missing.push(tag);
                 return Ok(());
@@ -404,7 +436,7 @@ impl Registry {
                 .map(|digest| (*digest, TagOrDigest::Digest(*digest)))
                 .collect();
             progress.begin("reading platforms", Some(unread.len()));
-            backends::read(&self.source, unread, progress, |digest, found| {
+            backends::read(&self.cached, unread, progress, |digest, found| {
                 match found {
                     Some(found) => reader.add_manifest(digest, &found.value),
                     None => {
@@ -447,7 +479,7 @@ impl Registry {
     /// The later date of annotation and config; `None` if one of them is malformed.
     async fn read_date(&self, source: &DateSource) -> Result<Option<SystemTime>, Error> {
         let config = match &source.config {
-            Some(config) => self.source.config(config).await?.value.created,
+            Some(config) => self.cached.config(config).await?.value.created,
             None => None,
         };
         let mut latest = None;

@@ -91,6 +91,9 @@ pub(in crate::app::cli) struct Arguments {
     /// without --apply
     #[arg(long, value_name = "PREFIX")]
     tag_protected: Option<String>,
+    /// Read every manifest from the registry, and none from the user's cache
+    #[arg(long)]
+    no_cache: bool,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     if_unconfigured: Option<IfUnconfigured>,
@@ -113,6 +116,7 @@ impl Arguments {
             ("--in-use", !self.in_use.is_empty()),
             ("--protected", self.protected.is_some()),
             ("--tag-protected", self.tag_protected.is_some()),
+            ("--no-cache", self.no_cache),
             ("--if-unconfigured", self.if_unconfigured.is_some()),
         ]
         .into_iter()
@@ -152,6 +156,11 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         rules,
         apply,
         lists_protected: file.is_some(),
+        cache: if args.no_cache {
+            None
+        } else {
+            cx.services.environment.cache_directory()
+        },
         running: &running,
         tag_prefix: args.tag_protected.as_deref(),
     };

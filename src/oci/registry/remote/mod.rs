@@ -31,7 +31,7 @@ pub(crate) use stream::{PULL_HELP, Stream, pull_limit_error};
 #[cfg(test)]
 pub(crate) use tags::{NextPage, TagPages};
 
-use super::{Endpoint, ServerTime, memory::MemoryLimit};
+use super::{DocumentCache, Endpoint, ServerTime, memory::MemoryLimit};
 pub(crate) use crate::base::http::SettingsError;
 use crate::{
     base::{
@@ -77,6 +77,8 @@ pub(crate) struct Remote {
     pub(super) memory: MemoryLimit,
     /// Whether a manifest is requested by its digest once in the run.
     pub(super) keeps_manifests: bool,
+    /// The user's cache.
+    pub(super) cache: Option<Arc<DocumentCache>>,
 }
 
 /// The outcome of a deletion.
@@ -225,6 +227,7 @@ impl Registries {
             name: name.to_owned(),
             memory: MemoryLimit::default(),
             keeps_manifests: false,
+            cache: None,
         }
     }
 }
@@ -242,6 +245,18 @@ impl Remote {
             keeps_manifests: false,
             ..self
         }
+    }
+
+    pub(super) fn with_cache(self, cache: &Arc<DocumentCache>) -> Self {
+        Self {
+            cache: Some(Arc::clone(cache)),
+            ..self
+        }
+    }
+
+    /// The registry's URL and the name of the repository.
+    pub(super) fn address(&self) -> String {
+        format!("{}{}", self.registry, self.name)
     }
 
     /// The manifest with a tag or digest; `None` if it is missing.
@@ -266,7 +281,7 @@ impl Remote {
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RequestError> {
         let key = Key {
-            repository: format!("{}{}", self.registry, self.name),
+            repository: self.address(),
             digest,
         };
         let slot = self.shared.manifests.slot(&key);
