@@ -5,10 +5,18 @@
 //! There is no undo. After an interruption, the package is smaller, and the next run starts from the
 //! beginning.
 
-use super::{ImageProtection, Listing, Plan, Progress, PrunableVersion, Rules, Version, changes};
+use std::{cell::RefCell, collections::BTreeSet};
+
+use super::{
+    ImageProtection, Listing, Plan, Progress, PrunableVersion, Rules, Version, backends::Deleting,
+    changes,
+};
 use crate::{
-    base::error::{Class, Code, Error},
-    oci::{Tag, registry::Deletion},
+    base::{
+        error::{Class, Code, Error},
+        text::counted,
+    },
+    oci::{Digest, Tag, registry::Deletion},
 };
 
 /// A package with deletable versions.
@@ -33,8 +41,12 @@ pub(crate) trait Package {
     fn current_state(&self, version: &Version)
     -> impl Future<Output = Result<CurrentState, Error>>;
 
-    /// Deletes a version with all of its tags.
-    fn delete(&self, version: &Version) -> impl Future<Output = Result<Deletion, Error>>;
+    /// Deletes a version with all of its tags, and what is attached to it if the registry requires that.
+    fn delete(
+        &self,
+        version: &Version,
+        deleting: &Deleting<'_>,
+    ) -> impl Future<Output = Result<Deletion, Error>>;
 
     /// Whether the version was deleted. Waits for a delayed deletion.
     fn is_deleted(&self, version: &Version) -> impl Future<Output = Result<bool, Error>>;
@@ -77,6 +89,10 @@ pub(crate) enum DeletionEvent<'s> {
     Unverified(&'s PrunableVersion),
     /// Another process deleted the version.
     Skipped(&'s PrunableVersion),
+    /// The registry keeps the digest because something refers to it; its tags may be deleted.
+    Unfinished(&'s PrunableVersion),
+    /// A signature or an attestation was deleted with its version.
+    Attached(Digest, &'s PrunableVersion),
 }
 
 /// The result of a run.
@@ -88,6 +104,10 @@ pub(crate) struct Applied {
     pub deleted: Vec<PrunableVersion>,
     /// The versions that another process deleted in the meantime.
     pub deleted_elsewhere: Vec<PrunableVersion>,
+    /// The versions that the registry keeps because something refers to them, with its messages.
+    pub unfinished: Vec<(PrunableVersion, String)>,
+    /// The signatures and attestations that were deleted with their versions.
+    pub attached: BTreeSet<Digest>,
     /// The first error.
     pub error: Option<Error>,
     /// The missing protected versions.
@@ -113,13 +133,19 @@ pub(crate) async fn run(
         }
     };
     run.progress.begin("deleting", Some(run.plan.order().len()));
+    let deleting = Deleting {
+        listing: &before,
+        protection: run.protection,
+        attached: RefCell::default(),
+    };
     for candidate in run.plan.order() {
         on_event(DeletionEvent::Next);
-        if let Err(error) = delete(candidate, package, &mut applied, on_event).await {
+        if let Err(error) = delete(candidate, package, &deleting, &mut applied, on_event).await {
             applied.error = Some(error);
             break;
         }
     }
+    finish(package, &deleting, &mut applied, on_event).await;
     if applied.has_started {
         verify(run, package, &before, &mut applied, on_event).await;
     }
@@ -133,9 +159,40 @@ async fn relist(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> 
     Ok(current)
 }
 
+/// Tries the unfinished deletions once more: what referred to the versions may be deleted now.
+async fn finish(
+    package: &impl Package,
+    deleting: &Deleting<'_>,
+    applied: &mut Applied,
+    on_event: &mut dyn FnMut(DeletionEvent<'_>),
+) {
+    if applied.error.is_none() {
+        for (candidate, _) in std::mem::take(&mut applied.unfinished) {
+            if let Err(error) = delete(&candidate, package, deleting, applied, on_event).await {
+                applied.error = Some(error);
+                break;
+            }
+        }
+    }
+    for (candidate, _) in &applied.unfinished {
+        on_event(DeletionEvent::Unfinished(candidate));
+    }
+    if let Some((candidate, reason)) = applied.unfinished.first() {
+        let count = counted(applied.unfinished.len(), "deletion");
+        let message = format!(
+            "{count} not finished: the registry keeps {}: {reason}",
+            candidate.version.digest
+        );
+        let hint = "the next run continues: delete what refers to the digest, or wait until the registry does";
+        let error = Error::new(Class::Unavailable, Code::DELETION_UNFINISHED, message);
+        applied.set_error(error.help(hint));
+    }
+}
+
 async fn delete(
     candidate: &PrunableVersion,
     package: &impl Package,
+    deleting: &Deleting<'_>,
     applied: &mut Applied,
     on_event: &mut dyn FnMut(DeletionEvent<'_>),
 ) -> Result<(), Error> {
@@ -154,7 +211,21 @@ async fn delete(
     }
     applied.has_started = true;
     applied.unverified.push(candidate.clone());
-    let deletion = package.delete(version).await?;
+    let deletion = package.delete(version, deleting).await;
+    for attached in deleting.attached.take() {
+        on_event(DeletionEvent::Attached(attached, candidate));
+        applied.attached.insert(attached);
+    }
+    let deletion = deletion?;
+    if let Deletion::Blocked { reason, .. } = &deletion {
+        applied.unverified.pop();
+        applied.unfinished.push((candidate.clone(), reason.clone()));
+        return Ok(());
+    }
+    if let Deletion::Forbidden(error) = deletion {
+        applied.unverified.pop();
+        return Err(*error);
+    }
     if let Deletion::Refused(reason) = &deletion {
         applied.unverified.pop();
         let message = format!("{} is not deleted: {reason}", version.digest);
@@ -223,14 +294,20 @@ async fn verify(
     };
     let requested: Vec<PrunableVersion> =
         applied.deleted.iter().chain(&unverified).cloned().collect();
+    let mut without_tags = applied.deleted_elsewhere.clone();
+    let unfinished = applied.unfinished.iter();
+    without_tags.extend(unfinished.map(|(candidate, _)| candidate.clone()));
     let differences = changes::compare(
         run.plan,
         before,
         &after,
         run.rules,
         &requested,
-        &applied.deleted_elsewhere,
+        &without_tags,
     );
+    let listed = before.versions.iter();
+    let attached = listed.filter(|version| applied.attached.contains(&version.digest));
+    let attached_tags: BTreeSet<&Tag> = attached.flat_map(|version| &version.tags).collect();
     let remains =
         |candidate: &PrunableVersion| differences.remaining.contains(&candidate.version.digest);
     for candidate in unverified {
@@ -244,8 +321,12 @@ async fn verify(
         applied.set_error(still_exists(&candidate.version.clone()));
     }
     applied.deleted.retain(|candidate| !remains(candidate));
-    applied.missing = differences.missing;
+    let attached = &applied.attached;
+    let mut missing = differences.missing;
+    missing.retain(|version| !attached.contains(&version.digest));
+    applied.missing = missing;
     applied.lost_tags = differences.lost_tags;
+    applied.lost_tags.retain(|tag| !attached_tags.contains(tag));
     if let Some(error) = differences.error {
         applied.set_error(error);
     }

@@ -19,7 +19,7 @@ use branches::{Branches, Tips};
 use past_pins::{BranchConfigurations, OtherRepository};
 use regex::Regex;
 
-use super::{DigestUse, ImageProtection, Place, ProtectionSet, TagUse};
+use super::{DigestUse, ImageProtection, Place, ProtectionSet, RunningImage, TagUse};
 use crate::{
     base::{
         error::{Class, Code, Error},
@@ -69,6 +69,15 @@ pub(crate) struct ProtectionInputs<'e> {
     pub(crate) others: &'e [RepositoryAccess],
     /// The heads of open pull requests.
     pub(crate) pulls: &'e [PullHead],
+    /// The images that run, by the files that list them.
+    pub(crate) running: &'e [RunningFile],
+}
+
+/// A file with the images that run.
+pub(crate) struct RunningFile {
+    /// The name in messages.
+    pub(crate) name: String,
+    pub(crate) images: Vec<RunningImage>,
 }
 
 /// The name of this repository in messages.
@@ -133,6 +142,8 @@ pub(crate) fn gather(
         set: with_other_images(&reader.set, config, inputs.locations),
     };
     sources.read_all(found_past)?;
+    // Evidence in git has a better place.
+    sources.add_running(inputs.running);
     Ok(sources)
 }
 
@@ -211,20 +222,36 @@ impl ProtectionSources {
         Ok(is_new)
     }
 
+    fn add_running(&mut self, files: &[RunningFile]) {
+        let names = self.names_with(None);
+        let none = BTreeSet::new();
+        for file in files {
+            for image in &file.images {
+                let name = image.name.as_deref();
+                let images = name.and_then(|name| names.of_word(name)).unwrap_or(&none);
+                self.set.add_running(image, &file.name, images);
+            }
+        }
+    }
+
     fn finder(&self) -> MentionFinder {
         self.finder_with(None)
     }
 
-    /// The search in texts, with the names that every configuration that was read gives the images.
+    /// The search in texts.
     fn finder_with(&self, other: Option<&BranchConfigurations>) -> MentionFinder {
+        MentionFinder::new(&self.tags, self.names_with(other))
+    }
+
+    /// The names that every configuration that was read gives the images.
+    fn names_with(&self, other: Option<&BranchConfigurations>) -> ImageNames {
         let mut mappings = self.mappings.clone();
         let mut configs = Vec::new();
         for past in [Some(&self.past), other].into_iter().flatten() {
             mappings.extend(past.mappings.iter().cloned());
             configs.extend(past.configs.iter().cloned());
         }
-        let names = ImageNames::new(&self.config, &mappings, &self.locations, &configs);
-        MentionFinder::new(&self.tags, names)
+        ImageNames::new(&self.config, &mappings, &self.locations, &configs)
     }
 
     /// Lists all branches and tags again just before the first deletion, and reads the changed ones.

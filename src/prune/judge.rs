@@ -67,11 +67,17 @@ fn tag_reason(tag: &Tag, protection: ImageProtection<'_>, prune: &Prune) -> Opti
     })
 }
 
-fn classify(version: &Version, protection: ImageProtection<'_>, prune: &Prune) -> VersionStatus {
-    if let Some(reason) = protection.digest_reason(version.digest) {
+fn classify(
+    listing: &Listing,
+    version: &Version,
+    protection: ImageProtection<'_>,
+    prune: &Prune,
+) -> VersionStatus {
+    if let Some(reason) = listing.digest_reason(version.digest, protection) {
         return VersionStatus::Protected(reason);
     }
-    let mut pending = false;
+    // Its last tag was deleted as that of a candidate.
+    let mut pending = listing.unfinished.contains(&version.digest) && version.tags.is_empty();
     let mut other = None;
     for tag in &version.tags {
         match tag_reason(tag, protection, prune) {
@@ -108,12 +114,13 @@ fn check_dangling(
 
 /// Whether a version may be a candidate, regardless of its age and its references.
 pub(crate) fn is_eligible(
+    listing: &Listing,
     version: &Version,
     protection: ImageProtection<'_>,
     prune: &Prune,
 ) -> bool {
     matches!(
-        classify(version, protection, prune),
+        classify(listing, version, protection, prune),
         VersionStatus::Eligible
     )
 }
@@ -139,7 +146,7 @@ pub(super) fn judge_selected(
     let (mut mixed, mut young) = (0, 0);
     let mut candidates = HashMap::new();
     for (index, version) in listing.versions.iter().enumerate() {
-        match classify(version, protection, rules.prune) {
+        match classify(listing, version, protection, rules.prune) {
             VersionStatus::Protected(reason) => {
                 mixed += usize::from(matches!(reason, KeepReason::OtherTag(_)));
                 protections.reasons.insert(index, reason);
@@ -205,6 +212,37 @@ pub(super) fn judge_selected(
     }
 }
 
+/// The versions that evidence protects, with their parts and referrers, whatever `tags` and the age of
+/// candidates are: other policies must not delete them.
+pub(crate) fn protected(
+    listing: &Listing,
+    protection: ImageProtection<'_>,
+    prune: &Prune,
+) -> Vec<Protected> {
+    let mut protections = Protections::new(listing);
+    let mut roots: Vec<Digest> = protection.pinned().into_iter().collect();
+    for (index, version) in listing.versions.iter().enumerate() {
+        // Another tag on the same digest is no evidence that the version is in use.
+        if let VersionStatus::Protected(reason) = classify(listing, version, protection, prune)
+            && !matches!(reason, KeepReason::OtherTag(_))
+        {
+            protections.reasons.insert(index, reason);
+            roots.push(version.digest);
+        }
+    }
+    roots.extend(
+        protections
+            .referenced_digests()
+            .filter(|digest| protection.is_mentioned(*digest)),
+    );
+    roots.extend(protections.add_parents(protection));
+    let unlisted = protections.unlisted_parts(&roots);
+    protections.add_dependencies(roots);
+    let mut protected = protections.into_protected();
+    protected.extend(unlisted);
+    protected
+}
+
 /// An error if the references of a version or an index are unknown.
 fn incomplete_listing(listing: &Listing) -> Option<Error> {
     let unread = listing
@@ -266,7 +304,7 @@ impl<'l> Protections<'l> {
             }
         }
         let mut pending: Vec<Digest> = parents.keys().copied().collect();
-        pending.retain(|digest| protection.contains(*digest));
+        pending.retain(|digest| self.listing.digest_reason(*digest, protection).is_some());
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         while let Some(digest) = pending.pop() {
@@ -309,6 +347,27 @@ impl<'l> Protections<'l> {
                 }
             }
         }
+    }
+
+    /// The direct and indirect entries of `roots` that are no versions, in order.
+    fn unlisted_parts(&self, roots: &[Digest]) -> Vec<Protected> {
+        let mut parts = BTreeMap::new();
+        for root in roots {
+            for part in self.listing.parts(*root) {
+                if !self.indexes.contains_key(&part) {
+                    parts.entry(part).or_insert(*root);
+                }
+            }
+        }
+        let protected = |(digest, index)| Protected {
+            version: Version {
+                id: None,
+                digest,
+                tags: Vec::new(),
+            },
+            reason: KeepReason::IndexEntry(index),
+        };
+        parts.into_iter().map(protected).collect()
     }
 
     /// The protected versions in the order of the listing.

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::ImageProtection;
 use crate::{
     base::error::{Class, Code, Error},
     oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date, registry::Clock},
@@ -33,6 +34,15 @@ pub(crate) struct Dangling {
     pub tag: Tag,
     /// The ID of its version in a packages API.
     pub id: Option<u64>,
+}
+
+/// The versions that a listing must contain, in addition to the tagged ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Those that the decision about candidates needs.
+    Candidates,
+    /// Every protected version with its parts and referrers.
+    Protected,
 }
 
 /// A manifest or index with its tags.
@@ -53,6 +63,8 @@ pub(crate) struct Node {
     pub children: Vec<Child>,
     /// The subject that it refers to.
     pub subject: Option<Digest>,
+    /// The config of an image, which container engines use as its ID.
+    pub config: Option<Digest>,
 }
 
 /// An entry of an index.
@@ -83,6 +95,8 @@ pub(crate) struct Listing {
     pub dangling: Vec<Dangling>,
     /// The entries of indexes without a manifest.
     pub lost: BTreeSet<Digest>,
+    /// The versions whose pending tags an earlier run deleted, and whose deletion it could not finish.
+    pub unfinished: BTreeSet<Digest>,
 }
 
 impl Node {
@@ -92,6 +106,7 @@ impl Node {
             Manifest::Image(image) => Self {
                 children: Vec::new(),
                 subject: image.subject.as_ref().map(|subject| subject.digest),
+                config: Some(image.config.digest),
             },
             Manifest::Index(index) => {
                 let child = |entry: &crate::oci::Descriptor| Child {
@@ -104,6 +119,7 @@ impl Node {
                 Self {
                     children: index.manifests.iter().map(child).collect(),
                     subject,
+                    config: None,
                 }
             }
         }
@@ -136,6 +152,18 @@ impl Listing {
             }
         }
         unread
+    }
+
+    /// The reason that protects a digest, by itself or by its config: a container engine may report either as the
+    /// image that runs.
+    pub(super) fn digest_reason(
+        &self,
+        digest: Digest,
+        protection: ImageProtection<'_>,
+    ) -> Option<KeepReason> {
+        let config = || self.nodes.get(&digest)?.config;
+        let reason = protection.digest_reason(digest);
+        reason.or_else(|| protection.digest_reason(config()?))
     }
 
     /// The entries of a manifest or index; empty if they are unknown.
@@ -267,6 +295,8 @@ pub(crate) struct Protected {
 pub(crate) enum KeepReason {
     /// It is pinned at this location.
     Pinned(String),
+    /// A container runs with it, according to this place.
+    Running(String),
     /// It was pinned by a set in promotion history.
     History,
     /// A tracked file at this location contains its digest.
@@ -287,6 +317,33 @@ pub(crate) enum KeepReason {
     UnknownAge,
 }
 
+impl KeepReason {
+    /// The place of the evidence: a file, a branch, or a related version. `None` if the version itself is the
+    /// evidence.
+    pub(crate) fn place(&self) -> Option<String> {
+        match self {
+            Self::Pinned(place)
+            | Self::Mentioned(place)
+            | Self::Running(place)
+            | Self::Tag(
+                _,
+                TagReason::Revision(place)
+                | TagReason::Mentioned(place)
+                | TagReason::Running(place),
+            ) => Some(place.clone()),
+            Self::History => Some("in promotion history".to_owned()),
+            Self::Tag(_, TagReason::Pattern) => Some("in prune.protect".to_owned()),
+            Self::IndexEntry(parent) => Some(format!("in the index {parent}")),
+            Self::Parent(entry) => Some(format!("around {entry}")),
+            Self::Referrer(subject) => Some(format!("attached to {subject}")),
+            Self::Tag(_, TagReason::NotPending)
+            | Self::OtherTag(_)
+            | Self::Broken(_)
+            | Self::UnknownAge => None,
+        }
+    }
+}
+
 /// The reason why a tag must remain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TagReason {
@@ -294,6 +351,8 @@ pub(crate) enum TagReason {
     Revision(String),
     /// A tracked file at this location refers to it.
     Mentioned(String),
+    /// A container runs with it, according to this place.
+    Running(String),
     /// It matches `protect`.
     Pattern,
     /// It does not match `tags`.
@@ -305,6 +364,7 @@ impl fmt::Display for TagReason {
         match self {
             Self::Revision(location) => write!(f, "is the tag of a revision {location}"),
             Self::Mentioned(location) => write!(f, "is used {location}"),
+            Self::Running(location) => write!(f, "runs, {location}"),
             Self::Pattern => f.write_str("matches prune.protect"),
             Self::NotPending => f.write_str("does not match prune.tags"),
         }
@@ -315,6 +375,7 @@ impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pinned(location) => write!(f, "pinned {location}"),
+            Self::Running(location) => write!(f, "runs, {location}"),
             Self::History => f.write_str("pinned by a set in promotion history"),
             Self::Mentioned(location) => write!(f, "its digest appears {location}"),
             Self::Tag(tag, reason) => write!(f, "{tag} {reason}"),

@@ -15,18 +15,22 @@ pub(crate) mod apply;
 pub(crate) mod backends;
 mod changes;
 mod guards;
+mod in_use;
 mod judge;
 mod listing;
 mod protection;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 
 pub(crate) use guards::{
-    ProtectionInputs, ProtectionSources, PullHead, RepositoryAccess, gather, tips_keep_moving_error,
+    ProtectionInputs, ProtectionSources, PullHead, RepositoryAccess, RunningFile, gather,
+    tips_keep_moving_error,
 };
-pub(crate) use judge::{Rules, is_eligible, judge};
+pub(crate) use in_use::{RunningImage, running_images};
+pub(crate) use judge::{Rules, is_eligible, judge, protected};
 pub(crate) use listing::{
     Child, Dangling, KeepReason, Listing, Node, PackageVerdict, Plan, Progress, Protected,
-    PrunableVersion, TagReason, Version, Warning,
+    PrunableVersion, Scope, TagReason, Version, Warning,
 };
 pub(crate) use protection::{DigestUse, ImageProtection, Place, ProtectionSet, TagUse};

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{KeepReason, TagReason};
+use super::{KeepReason, TagReason, in_use::RunningImage};
 use crate::{
     core::pins::{Mentions, TagMention},
     oci::{Digest, Tag, TagPattern},
@@ -30,6 +30,8 @@ pub(crate) enum DigestUse {
     Reference,
     /// Any configuration ever pinned it on any branch of this repository or of another.
     PastPin,
+    /// A container runs with it, or with the image that has it as its config.
+    Running,
 }
 
 /// The use of a tag. The first one is reported.
@@ -39,6 +41,8 @@ pub(crate) enum TagUse {
     Revision,
     /// A file contains it.
     Mention,
+    /// A container runs with it.
+    Running,
 }
 
 /// The place of a use, as it is printed.
@@ -93,6 +97,35 @@ impl ProtectionSet {
         }
     }
 
+    /// Adds an image that runs. `images`: the configured images with its name. A tag of any other name protects every
+    /// image, because a mirror may have another name.
+    pub(super) fn add_running(
+        &mut self,
+        running: &RunningImage,
+        file: &str,
+        images: &BTreeSet<usize>,
+    ) {
+        let place = Place::Text(format!("in {file} ({})", running.place));
+        let images: Vec<Option<usize>> = if images.is_empty() {
+            vec![None]
+        } else {
+            images.iter().copied().map(Some).collect()
+        };
+        for image in images {
+            if let Some(digest) = running.digest {
+                // The same bytes may be pulled under any name.
+                for image in [None, image] {
+                    let known = self.digests.entry((digest, DigestUse::Running, image));
+                    known.or_insert_with(|| place.clone());
+                }
+            }
+            if let Some(tag) = &running.tag {
+                let key = (TagPattern::Tag(tag.clone()), TagUse::Running, image);
+                self.tags.entry(key).or_insert_with(|| place.clone());
+            }
+        }
+    }
+
     /// Adds the uses of `other`; returns whether any is new.
     pub(super) fn merge(&mut self, other: Self) -> bool {
         let before = self.digests.len() + self.tags.len();
@@ -120,7 +153,7 @@ impl<'s> ImageProtection<'s> {
     }
 
     fn uses(self, digest: Digest) -> impl Iterator<Item = (DigestUse, &'s Place)> {
-        let all = (digest, DigestUse::Pin, None)..=(digest, DigestUse::PastPin, Some(usize::MAX));
+        let all = (digest, DigestUse::Pin, None)..=(digest, DigestUse::Running, Some(usize::MAX));
         let uses = self.set.digests.range(all);
         uses.filter(move |((_, _, image), _)| image.is_none_or(|image| image == self.image))
             .map(|((_, usage, _), place)| (*usage, place))
@@ -143,6 +176,7 @@ impl<'s> ImageProtection<'s> {
             DigestUse::Pin | DigestUse::OtherPin | DigestUse::PastPin => {
                 KeepReason::Pinned(place.to_string())
             }
+            DigestUse::Running => KeepReason::Running(place.to_string()),
             DigestUse::History => KeepReason::History,
             DigestUse::Mention | DigestUse::Reference => KeepReason::Mentioned(place.to_string()),
         })
@@ -156,9 +190,11 @@ impl<'s> ImageProtection<'s> {
         if let Some(place) = revision {
             return Some(TagReason::Revision(place.to_string()));
         }
-        let mention =
-            place(TagUse::Mention, None).or_else(|| place(TagUse::Mention, Some(self.image)))?;
-        Some(TagReason::Mentioned(mention.to_string()))
+        let of_image = |usage| place(usage, None).or_else(|| place(usage, Some(self.image)));
+        if let Some(mention) = of_image(TagUse::Mention) {
+            return Some(TagReason::Mentioned(mention.to_string()));
+        }
+        of_image(TagUse::Running).map(|place| TagReason::Running(place.to_string()))
     }
 
     /// The place of a pattern of revisions that matches a tag.
@@ -182,12 +218,17 @@ impl<'s> ImageProtection<'s> {
             .map(|(digest, _, place)| (digest, place))
     }
 
-    /// The digests that are or were pinned for any image.
+    /// The digests that are or were pinned for any image, or that run under a name of this image.
     pub(super) fn pinned(self) -> BTreeSet<Digest> {
-        let is_pin = |usage| !matches!(usage, DigestUse::Mention | DigestUse::Reference);
-        self.digests()
-            .filter(|(_, usage, _)| is_pin(*usage))
-            .map(|(digest, _, _)| digest)
+        let is_pin = |usage, image| match usage {
+            DigestUse::Mention | DigestUse::Reference => false,
+            DigestUse::Running => image == Some(self.image),
+            _ => true,
+        };
+        let uses = self.set.digests.keys();
+        uses.filter(|(_, _, image)| image.is_none_or(|image| image == self.image))
+            .filter(|(_, usage, image)| is_pin(*usage, *image))
+            .map(|(digest, _, _)| *digest)
             .collect()
     }
 

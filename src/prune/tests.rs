@@ -34,6 +34,7 @@ use fastrand::Rng;
 use super::{
     Child, DigestUse, Listing, Node, Place, Progress, ProtectionSet, Rules, TagUse, Version,
     apply::{self, Applied, CurrentState, Package},
+    backends::Deleting,
     judge,
 };
 use crate::{
@@ -714,6 +715,7 @@ impl Case {
             Node {
                 children: object.children.iter().map(child).collect(),
                 subject: object.subject.map(digest),
+                config: None,
             }
         };
         let version = |at: usize| Version {
@@ -744,6 +746,7 @@ impl Case {
             },
             dangling: Vec::new(),
             lost: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
         }
     }
 
@@ -1044,7 +1047,7 @@ impl Package for Model<'_> {
         })
     }
 
-    async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
+    async fn delete(&self, version: &Version, _: &Deleting<'_>) -> Result<Deletion, Error> {
         let at = Self::at(version);
         let deletion = self.deletions.replace_with(|count| *count + 1);
         self.trigger(Moment::Deletion(deletion));

@@ -31,7 +31,7 @@ pub(super) struct Global {
     )]
     pub(super) source: Vec<String>,
     /// Output format: human, json, github (annotations, outputs and job summary of GitHub Actions),
-    /// or sarif (check and scan)
+    /// sarif (check and scan), or plain (prune --protected)
     #[arg(
         long,
         global = true,
@@ -39,7 +39,7 @@ pub(super) struct Global {
         default_value = "human",
         hide_possible_values = true
     )]
-    pub(super) format: super::format::Format,
+    pub(super) format: super::format::FormatWord,
     /// Use color: always, never, or auto (on a terminal, unless `NO_COLOR` is set)
     #[arg(
         long,

@@ -187,7 +187,10 @@ mod tests {
             .concat(),
         ] {
             let cli = Cli::read(&words.iter().map(OsString::from).collect::<Vec<_>>()).unwrap();
-            assert_eq!(cli.global.format, super::super::format::Format::Json);
+            assert_eq!(
+                cli.global.format.format(),
+                super::super::format::Format::Json
+            );
             assert_eq!(cli.global.source, ["a=oci:b"], "{words:?}");
         }
         let words = ["repin", "--source", "a=oci:b", "scan", "--source=c=oci:d"];

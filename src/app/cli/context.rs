@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::{
     args::{ChangeOptions, Global, PullRequestState, strict_bool},
     diagnostics,
-    format::Volume,
+    format::{FormatWord, Volume},
     output::Output,
     signals,
 };
@@ -49,6 +49,8 @@ pub(super) struct Context {
     pub(super) output: Output,
     pub(super) services: Services,
     config: Option<PathBuf>,
+    /// Whether `--format plain` is given.
+    pub(super) is_plain: bool,
     /// The option that requested a change, and the option or variable that forbids it.
     forbidden: Cell<Option<[&'static str; 2]>>,
 }
@@ -74,14 +76,16 @@ impl Context {
         }
         let texts = source.iter().map(String::as_str);
         let mappings = parse_mappings(texts, environment.directory(), "--source")?;
-        let mut output = Output::new(*format, *color, volume, &environment);
-        let interruption = signals::watch(*format, *color, &environment, output.stderr())?;
+        let (is_plain, format) = (*format == FormatWord::Plain, format.format());
+        let mut output = Output::new(format, *color, volume, &environment);
+        let interruption = signals::watch(format, *color, &environment, output.stderr())?;
         output.interruption = Some(Arc::clone(&interruption));
         let console = Box::new(output.stderr());
         Ok(Self {
             services: Services::new(environment, mappings, console, interruption)?,
             output,
             config: config.clone(),
+            is_plain,
             forbidden: Cell::new(None),
         })
     }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Human,
     Json,
@@ -10,6 +10,28 @@ pub(super) enum Format {
     Github,
     /// One SARIF log; only for `check` and `scan`.
     Sarif,
+}
+
+/// The word after `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FormatWord {
+    Human,
+    Json,
+    Github,
+    Sarif,
+    /// One reference a line in the file of `prune --protected`; the report is that of `human`.
+    Plain,
+}
+
+impl FormatWord {
+    pub(super) fn format(self) -> Format {
+        match self {
+            Self::Human | Self::Plain => Format::Human,
+            Self::Json => Format::Json,
+            Self::Github => Format::Github,
+            Self::Sarif => Format::Sarif,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

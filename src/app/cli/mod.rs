@@ -89,6 +89,12 @@ fn dispatch(command: Command, context: &mut Context) -> Exit {
             .help("use --format json for the documents of other commands");
         return context.output.report_errors(&error.into());
     }
+    let has_plain = matches!(&command, Command::Prune(prune) if prune.lists_protected());
+    if context.is_plain && !has_plain {
+        let message = "`--format plain` is for `prune --protected FILE` only";
+        let error = Error::input(Code::USAGE, message).help("leave --format out, or use json");
+        return context.output.report_errors(&error.into());
+    }
     commands::run(command, context).unwrap_or_else(|errors| context.output.report_errors(&errors))
 }
 

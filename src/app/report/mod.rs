@@ -11,6 +11,7 @@ pub(crate) mod github;
 pub(crate) mod history_page;
 pub(crate) mod json;
 pub(crate) mod layout;
+pub(crate) mod protected;
 pub(crate) mod prune;
 pub(crate) mod rehearsal;
 pub(crate) mod sarif;

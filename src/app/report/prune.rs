@@ -12,8 +12,8 @@ use crate::{
         untrusted::{markdown, plain},
     },
     config::Image,
-    oci::{Digest, date},
-    prune::{PackageVerdict, PrunableVersion, Version, Warning, apply::Applied},
+    oci::{Digest, Tag, date},
+    prune::{PackageVerdict, Protected, PrunableVersion, Version, Warning, apply::Applied},
 };
 
 /// The number of candidates or protected versions that are listed; the others are counted.
@@ -26,6 +26,10 @@ pub(crate) struct ImageOutcome {
     pub(crate) repository: String,
     pub(crate) verdict: Option<PackageVerdict>,
     pub(crate) applied: Option<Applied>,
+    /// What evidence protects, if `--protected` or `--tag-protected` requires it.
+    pub(crate) protected: Vec<Protected>,
+    /// The tags of `--tag-protected`.
+    pub(crate) protected_tags: Vec<KeepTag>,
     /// The error that prevented or stopped the deletions.
     pub(crate) refusal: Option<Error>,
 }
@@ -37,9 +41,32 @@ impl ImageOutcome {
             repository: image.repository.to_string(),
             verdict: None,
             applied: None,
+            protected: Vec::new(),
+            protected_tags: Vec::new(),
             refusal: None,
         }
     }
+}
+
+/// A tag of `--tag-protected`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct KeepTag {
+    pub(crate) tag: Tag,
+    pub(crate) digest: Digest,
+    pub(crate) state: KeepTagState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum KeepTagState {
+    /// The digest does not have it.
+    Missing,
+    /// This run set it.
+    Set,
+    /// The digest already had it.
+    Present,
+    /// Its digest is no longer protected. repin does not remove it.
+    Stale,
 }
 
 /// `repin.prune/1`: the candidates, the protected versions, and the deletions.
@@ -62,6 +89,7 @@ pub(crate) struct PruneImage {
     pub(crate) mixed: usize,
     pub(crate) young: usize,
     pub(crate) deleted: Vec<PruneRow>,
+    pub(crate) protected_tags: Vec<KeepTag>,
     pub(crate) warnings: Vec<PruneWarning>,
     pub(crate) refused: Option<String>,
     pub(crate) code: Option<Code>,
@@ -134,6 +162,7 @@ impl PruneImage {
             mixed: verdict.map_or(0, |verdict| verdict.mixed),
             young: verdict.map_or(0, |verdict| verdict.young),
             deleted: deleted(image).iter().map(PruneRow::new).collect(),
+            protected_tags: image.protected_tags.clone(),
             warnings: warnings(image).iter().map(PruneWarning::new).collect(),
             refused: image.refusal.as_ref().map(Error::text),
             code: image.refusal.as_ref().map(|refusal| refusal.code),
@@ -245,7 +274,38 @@ pub(crate) fn text(image: &ImageOutcome, list_all: bool) -> String {
     if verdict.mixed > 0 {
         let _ = writeln!(out, "\n{}", mixed(verdict.mixed));
     }
+    keep_tags(&mut out, &image.protected_tags);
     out
+}
+
+/// The tags of `--tag-protected` as a table; those that exist are only counted.
+fn keep_tags(out: &mut String, tags: &[KeepTag]) {
+    let mut rows = vec![
+        ["PROTECTED DIGEST", "TAG", "STATE"]
+            .map(str::to_owned)
+            .into(),
+    ];
+    let mut present = 0;
+    for KeepTag { tag, digest, state } in tags {
+        let state = match state {
+            KeepTagState::Missing => "missing",
+            KeepTagState::Set => "set",
+            KeepTagState::Present => {
+                present += 1;
+                continue;
+            }
+            KeepTagState::Stale => "stale: the digest is no longer protected",
+        };
+        rows.push(vec![digest.short(), tag.to_string(), state.to_owned()]);
+    }
+    if rows.len() > 1 {
+        out.push('\n');
+        out.push_str(&aligned(&[Align::Left; 3], &rows));
+    }
+    if present > 0 {
+        let digests = counted(present, "protected digest");
+        let _ = writeln!(out, "\n{digests} already tagged");
+    }
 }
 
 fn row(version: &Version, reason: &str) -> Vec<String> {

@@ -73,6 +73,17 @@ impl Environment {
         self.variables.get(OsStr::new(name))
     }
 
+    /// The directory of repin in the user's cache (XDG Base Directory Specification); `None` without a home.
+    pub(crate) fn cache_directory(&self) -> Option<PathBuf> {
+        let cache = self.filled("XDG_CACHE_HOME").map(PathBuf::from);
+        if let Some(cache) = cache.filter(|cache| cache.is_absolute()) {
+            return Some(cache.join("repin"));
+        }
+        let home = self.filled("HOME").map(PathBuf::from);
+        let home = home.filter(|home| home.is_absolute() && home.is_dir())?;
+        Some(home.join(".cache/repin"))
+    }
+
     /// The value of a variable, unless it is empty.
     pub fn filled(&self, name: &str) -> Option<&OsString> {
         self.variable(name).filter(|value| !value.is_empty())

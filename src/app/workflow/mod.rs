@@ -50,6 +50,7 @@ mod stage_sources;
 pub(crate) mod stages;
 mod tags;
 pub(crate) mod trust;
+pub(crate) mod untagged_pins;
 mod verified_set;
 
 pub(crate) use approval::{MergeCandidate, candidate};

@@ -1,5 +1,9 @@
 //! One run of `prune`: gathers the protection, judges every image, and deletes if no image is refused.
 
+use std::path::PathBuf;
+
+use regex::Regex;
+
 use super::{
     Access, Services, environment, open_pulls,
     prune_backend::prune_backend,
@@ -8,14 +12,14 @@ use super::{
     },
 };
 use crate::{
-    app::report::prune::ImageOutcome,
-    base::error::{Class, Code, Error, Errors},
+    app::report::prune::{ImageOutcome, KeepTag, KeepTagState},
+    base::error::{Class, Code, Error, Errors, usage},
     config::{Config, ForkPolicy, Prune},
     git::Git,
-    oci::registry::Mapping,
+    oci::{Tag, registry::Mapping},
     prune::{
-        self, ImageProtection, Listing, Plan, Progress, ProtectionInputs, ProtectionSources,
-        PullHead, Rules, Warning,
+        self, ImageProtection, KeepReason, Listing, Plan, Progress, ProtectionInputs,
+        ProtectionSources, PullHead, Rules, RunningFile, Scope, Warning,
         apply::{self, DeletionEvent},
         backends::Backend,
     },
@@ -26,6 +30,24 @@ pub(crate) struct PruneRequest<'c> {
     pub(crate) images: &'c [usize],
     pub(crate) rules: Rules<'c>,
     pub(crate) apply: bool,
+    /// Whether every protected version is listed, for other policies.
+    pub(crate) lists_protected: bool,
+    /// The directory for immutable documents.
+    pub(crate) cache: Option<PathBuf>,
+    /// The images that run.
+    pub(crate) running: &'c [RunningFile],
+    /// The prefix of `--tag-protected`: the run tags protected versions, and deletes none.
+    pub(crate) tag_prefix: Option<&'c str>,
+}
+
+impl PruneRequest<'_> {
+    fn scope(&self) -> Scope {
+        if self.lists_protected || self.tag_prefix.is_some() {
+            Scope::Protected
+        } else {
+            Scope::Candidates
+        }
+    }
 }
 
 pub(crate) struct PruneResult {
@@ -45,6 +67,9 @@ const ATTEMPTS: usize = 3;
 /// The report of a signal after the first deletion was requested.
 const DELETING: &str = "versions were deleted: those in the lines above, and at most one more; \
                         run the command again to continue";
+
+/// The report of a signal after the first tag was set.
+const TAGGING: &str = "protected digests were tagged; run the command again to continue";
 
 /// The deletion of one image's versions.
 struct Job {
@@ -67,6 +92,8 @@ struct Run<'r> {
     locations: Vec<String>,
     /// All mappings of `sources`.
     mappings: Vec<Mapping>,
+    /// The words in texts that count as tags.
+    tags: Regex,
     /// The other sets of the repository, or the reason why they are unknown.
     sets: Result<Vec<Config>, Error>,
     others: Vec<NamedRepository>,
@@ -87,11 +114,15 @@ pub(crate) fn prune(
         .map_or_else(|| Ok(Vec::new()), |git| other_sets(config, git));
     let sources = services.sources(config)?;
     let locations = locations(config, &sources);
+    let own_directory = git.as_ref().map(Git::own_directory).transpose();
+    let own_directory = own_directory.map_err(Error::from)?;
     let mut jobs = Vec::new();
     for index in request.images {
         let image = &config.images[*index];
         let backend = match prune_backend(config, image, services)? {
-            Access::Granted(backend) => backend,
+            Access::Granted(backend) => backend
+                .continuing(own_directory.as_deref())
+                .caching(request.cache.as_deref()),
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
         let sets = sets.as_deref().unwrap_or_default();
@@ -116,6 +147,7 @@ pub(crate) fn prune(
         git,
         locations,
         mappings: sources.mappings().cloned().collect(),
+        tags: mentioned_tags(request)?,
         sets,
         others,
         jobs,
@@ -132,13 +164,24 @@ pub(crate) fn prune(
     }))
 }
 
+/// The words that count as tags: those of candidates, or all, because other policies delete other tags.
+fn mentioned_tags(request: &PruneRequest<'_>) -> Result<Regex, Errors> {
+    match request.scope() {
+        Scope::Candidates => Ok(request.rules.prune.tags.clone()),
+        Scope::Protected => Regex::new("").map_err(|error| usage(error.to_string())),
+    }
+}
+
 impl Run<'_> {
     /// Returns whether versions were deleted, or none had to be. An error refuses all images.
     fn execute(&mut self, on_deletion: &mut OnDeletion<'_>) -> Result<bool, Errors> {
         let pulls = self.open_pulls()?;
         let mut sources = self.gather(&pulls)?;
         for _ in 0..ATTEMPTS {
-            self.plan(&sources);
+            self.plan(&sources)?;
+            if self.request.tag_prefix.is_some() {
+                return self.tag_protected();
+            }
             let mut jobs = self.jobs.iter();
             if !self.request.apply || jobs.any(|job| job.outcome.refusal.is_some()) {
                 return Ok(false);
@@ -172,10 +215,11 @@ impl Run<'_> {
             branch: branch.as_deref(),
             locations: &self.locations,
             mappings: &self.mappings,
-            tags: &self.request.rules.prune.tags,
+            tags: &self.tags,
             others: &others,
             sets,
             pulls,
+            running: self.request.running,
         };
         prune::gather(self.config, &inputs)
     }
@@ -200,13 +244,42 @@ impl Run<'_> {
         Ok(Vec::new())
     }
 
-    fn plan(&mut self, sources: &ProtectionSources) {
+    fn plan(&mut self, sources: &ProtectionSources) -> Result<(), Errors> {
         let progress = Progress::default();
         for job in &mut self.jobs {
             let protection = sources.of(job.image);
-            let work = job.plan(protection, self.request.rules, &progress);
+            let work = job.plan(protection, self.request, &progress);
             self.services.wait_with(work, || progress.describe());
+            if let Some(prefix) = self.request.tag_prefix {
+                job.plan_tags(prefix)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Sets the missing tags of protected versions with `--apply`; returns whether they exist now.
+    fn tag_protected(&mut self) -> Result<bool, Errors> {
+        let mut jobs = self.jobs.iter();
+        if !self.request.apply || jobs.any(|job| job.outcome.refusal.is_some()) {
+            return Ok(false);
+        }
+        for job in &mut self.jobs {
+            for keep in &mut job.outcome.protected_tags {
+                if keep.state != KeepTagState::Missing {
+                    continue;
+                }
+                self.services.interruption.changes(TAGGING);
+                let work = job.backend.set_tag(keep.digest, &keep.tag);
+                match self.services.wait(work, "tagging protected digests") {
+                    Ok(()) => keep.state = KeepTagState::Set,
+                    Err(error) => {
+                        job.outcome.refusal = Some(error);
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Executes the plans until an error occurs. Returns whether a deletion was requested, or none was
@@ -240,14 +313,16 @@ impl Job {
     async fn plan(
         &mut self,
         protection: ImageProtection<'_>,
-        rules: Rules<'_>,
+        request: &PruneRequest<'_>,
         progress: &Progress,
     ) {
         let rules = &Rules {
             prune: &self.prune,
-            ..rules
+            ..request.rules
         };
-        let listing = match self.backend.list(protection, rules, progress).await {
+        let scope = request.scope();
+        let listing = self.backend.list(protection, rules, scope, progress);
+        let listing = match listing.await {
             Ok(listing) => listing,
             Err(refusal) => {
                 self.outcome.refusal = Some(refusal);
@@ -255,12 +330,52 @@ impl Job {
             }
         };
         let verdict = prune::judge(&listing, protection, rules);
+        if scope == Scope::Protected {
+            self.outcome.protected = prune::protected(&listing, protection, rules.prune);
+        }
         self.planned = None;
         match verdict.approve(&listing) {
             Ok(plan) => self.planned = Some((listing, plan)),
             Err(refusal) => self.outcome.refusal = Some(refusal),
         }
         self.outcome.verdict = Some(verdict);
+    }
+
+    /// Plans the tag `PREFIX` and the digits of the digest for each protected version. Registries keep the parts
+    /// of an index and the referrers of a version with it.
+    fn plan_tags(&mut self, prefix: &str) -> Result<(), Errors> {
+        let mut tags = Vec::new();
+        for protected in &self.outcome.protected {
+            let digest = protected.version.digest;
+            if matches!(
+                protected.reason,
+                KeepReason::IndexEntry(_) | KeepReason::Referrer(_)
+            ) {
+                continue;
+            }
+            let tag = Tag::parse(&format!("{prefix}{}", digest.hex()))
+                .map_err(|error| usage(format!("--tag-protected: {error}")))?;
+            let state = if protected.version.tags.contains(&tag) {
+                KeepTagState::Present
+            } else {
+                KeepTagState::Missing
+            };
+            tags.push(KeepTag { tag, digest, state });
+        }
+        let listing = self.planned.as_ref().map(|(listing, _)| listing);
+        for version in listing.iter().flat_map(|listing| &listing.versions) {
+            let digest = version.digest;
+            let is_own = |tag: &&Tag| tag.as_str() == format!("{prefix}{}", digest.hex());
+            let Some(tag) = version.tags.iter().find(is_own) else {
+                continue;
+            };
+            if tags.iter().all(|known| known.digest != digest) {
+                let (tag, state) = (tag.clone(), KeepTagState::Stale);
+                tags.push(KeepTag { tag, digest, state });
+            }
+        }
+        self.outcome.protected_tags = tags;
+        Ok(())
     }
 
     fn has_work(&self) -> bool {

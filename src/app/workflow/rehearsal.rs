@@ -19,14 +19,15 @@ use super::{
     run::read_standards,
     site::Site as _,
     smoke::SmokeStage,
+    untagged_pins::{self, PinnedDigest},
 };
 use crate::{
     app::report::json::{ErrorRow, RehearseDocument, RehearsedSet},
-    base::error::{Class, Error, Errors},
+    base::error::{Class, Code, Error, Errors},
     config::{Config, Operation},
     contents::{inventory::LayerCache, layers::ContentFilter},
     core::{
-        checks::{self, ApprovedImage, Check, judge_rehearsal},
+        checks::{self, ApprovedImage, Check, Status, judge_rehearsal},
         history::{History, HistoryEntry, Provenance},
     },
     oci::{Digest, Revision, date},
@@ -227,6 +228,11 @@ fn rehearse_set(
             check_cause(&errors)?;
         }
     }
+    if let Some(entry) = &entry
+        && checks.iter().any(|check| check.code == Code::TAG_MISSING)
+    {
+        checks.extend(check_untagged(entry, read)?);
+    }
     let verdict = judge_rehearsal(&checks, &errors);
     let errors = (!errors.is_empty()).then(|| Errors::from(errors));
     Ok(RehearsedSet {
@@ -240,6 +246,33 @@ fn rehearse_set(
         images,
         is_latest: false,
     })
+}
+
+/// Warns about the recorded digests of a set that no tag keeps.
+fn check_untagged(entry: &HistoryEntry, read: &ReadSite<'_>) -> Result<Vec<Check>, Errors> {
+    let config = read.site.config();
+    let sources = read.services.sources_of_images(config)?;
+    let revision = entry.revision.as_ref();
+    let tag = revision.and_then(|revision| config.revision.exact_tag(revision));
+    let mut recorded = Vec::new();
+    for (image, source) in sources.iter().enumerate() {
+        if let Some(digest) = entry.images.get(&config.images[image].name) {
+            recorded.push(PinnedDigest {
+                image,
+                digest: *digest,
+                source,
+                tags: tag.iter().cloned().collect(),
+            });
+        }
+    }
+    let mut checks = Vec::new();
+    for untagged in untagged_pins::untagged_pins(config, recorded, read.services) {
+        checks.push(match untagged {
+            Ok(untagged) => untagged.check_recorded(config),
+            Err(error) => Check::new(Code::PIN_UNTAGGED, Status::Skip, error.to_string()),
+        });
+    }
+    Ok(checks)
 }
 
 /// Checks that every layer of a set exists. A rollback reads layers only for contracts and inventories, but

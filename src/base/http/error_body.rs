@@ -42,6 +42,13 @@ pub(crate) fn registry_message(body: &[u8]) -> Option<String> {
         .or(fields.message)
 }
 
+/// The error codes of a registry (OCI distribution specification, "Error Codes").
+pub(crate) fn registry_codes(body: &[u8]) -> Vec<String> {
+    let fields = serde_json::from_slice::<ErrorFields>(body);
+    let errors = fields.map(|fields| fields.errors).unwrap_or_default();
+    errors.into_iter().filter_map(|error| error.code).collect()
+}
+
 /// The message of GitHub or Gitea, with the reasons that GitHub lists; empty if the body has none.
 pub(crate) fn forge_message(body: &[u8]) -> String {
     if body.len() > MAX_ERRORS {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     base::error::{Class, Error},
-    config::{Config, RevisionTagError},
+    config::{Config, Image, RevisionTagError},
     core::{history::Provenance, pins::FoundPins},
     git,
     oci::{
@@ -259,6 +259,44 @@ impl PinnedImage {
             }
         }
     }
+}
+
+/// The warning about a pinned digest without a tag. `tag`: the tag to set again; `found`: the pins, unless only
+/// history records the digest.
+pub(crate) fn untagged_pin(
+    config: &Config,
+    image: usize,
+    digest: Digest,
+    tag: Option<&Tag>,
+    found: Option<&FoundPins>,
+) -> Check {
+    let Image {
+        name, repository, ..
+    } = &config.images[image];
+    // GitLab Documentation, "Container registry garbage collection": online collection on GitLab.com.
+    let fate = if repository.host() == "registry.gitlab.com" {
+        "GitLab.com deletes manifests without a tag after 24 hours"
+    } else {
+        "cleanup policies and garbage collections delete manifests without a tag"
+    };
+    let detail = format!("no tag resolves to the pinned digest {repository}@{digest}: {fate}");
+    let help = match tag {
+        Some(tag) => {
+            let digest = match found {
+                Some(_) => String::new(),
+                None => format!(" --digest {digest} --tag {tag}"),
+            };
+            let option = &config.option;
+            format!(
+                "set the tag {tag} again: repin prune restore{option} --image {name}{digest} --apply"
+            )
+        }
+        None => "put a tag on the digest, so that nothing deletes it".to_owned(),
+    };
+    Check::new(Code::PIN_UNTAGGED, Status::Warn, detail)
+        .image(name)
+        .locations(found.map_or_else(Vec::new, |found| locations(found, image)))
+        .help(help)
 }
 
 /// The failure of a revision in labels that cannot have a tag, so that no tag can be compared.

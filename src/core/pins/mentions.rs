@@ -294,7 +294,7 @@ impl ImageNames {
     }
 
     /// The images that a word means.
-    pub(super) fn of_word(&self, word: &str) -> Option<&BTreeSet<usize>> {
+    pub(crate) fn of_word(&self, word: &str) -> Option<&BTreeSet<usize>> {
         self.words.get(word)
     }
 

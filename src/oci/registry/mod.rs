@@ -7,6 +7,7 @@
 //!
 //! The tag of a repository that a pattern with `*` selects.
 
+mod document_cache;
 mod layout;
 mod mapping;
 mod memory;
@@ -17,6 +18,8 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Take},
+    path::Path,
+    sync::Arc,
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -29,10 +32,11 @@ use super::{
 };
 use crate::base::error::Error;
 
+pub(crate) use document_cache::DocumentCache;
 pub(crate) use layout::Layout;
 pub(crate) use mapping::{Endpoint, LayoutDirectory, Mapping, Prefix, SourceLocation, is_host};
 pub(crate) use remote::{
-    Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
+    Blocker, Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
 };
 pub(crate) use resolve::{RevisionField, RevisionSource};
 
@@ -79,6 +83,44 @@ impl Source {
         }
     }
 
+    /// The same source, which reads a digest that is known from the user's cache, and adds what it reads. It does not
+    /// show whether the registry still has that digest. `directory`: that of repin in the cache.
+    pub(crate) fn with_cache(self, directory: &Path) -> (Self, Option<Arc<DocumentCache>>) {
+        let Self::Remote(remote) = self else {
+            return (self, None);
+        };
+        let cache = Arc::new(DocumentCache::open(directory, &remote.address()));
+        (Self::Remote(remote.with_cache(&cache)), Some(cache))
+    }
+
+    fn cache(&self) -> Option<&DocumentCache> {
+        match self {
+            Self::Remote(remote) => remote.cache.as_deref(),
+            Self::Layout(_) => None,
+        }
+    }
+
+    /// The known manifest of a digest, or of a tag that still has a known digest. Anything else is requested.
+    async fn cached_manifest(
+        &self,
+        reference: &TagOrDigest,
+        expected: Option<&str>,
+        name: &str,
+    ) -> Option<Verified<Manifest>> {
+        let (Self::Remote(remote), Some(cache)) = (self, self.cache()) else {
+            return None;
+        };
+        let digest = match reference {
+            TagOrDigest::Digest(digest) => *digest,
+            TagOrDigest::Tag(tag) => {
+                cache.known_digest(tag)?;
+                remote.reported_digest(reference).await.ok()??
+            }
+        };
+        let raw = cache.manifest(digest)?;
+        document::manifest(&raw, &TagOrDigest::Digest(digest), expected, name).ok()
+    }
+
     /// Fetches and verifies a manifest or index; `None` if the tag or digest is missing.
     ///
     /// `expected` is the media type in the parent's descriptor.
@@ -88,6 +130,9 @@ impl Source {
         expected: Option<&str>,
     ) -> Result<Option<Verified<Manifest>>, Error> {
         let name = format!("{self}{reference}");
+        if let Some(found) = self.cached_manifest(reference, expected, &name).await {
+            return Ok(Some(found));
+        }
         let _permit = self.permit().await;
         let raw = match self {
             Self::Layout(layout) => {
@@ -96,10 +141,14 @@ impl Source {
             }
             Self::Remote(remote) => remote.manifest(reference, &name).await?,
         };
-        match raw {
-            Some(raw) => document::manifest(&raw, reference, expected, &name).map(Some),
-            None => Ok(None),
+        let Some(raw) = raw else {
+            return Ok(None);
+        };
+        let found = document::manifest(&raw, reference, expected, &name)?;
+        if let Some(cache) = self.cache() {
+            cache.store(found.digest, raw.media_type.as_deref(), &raw.bytes);
         }
+        Ok(Some(found))
     }
 
     /// The digest of a manifest or index as the source reports it, without its bytes if the source is a
@@ -135,8 +184,18 @@ impl Source {
         descriptor: &Descriptor,
     ) -> Result<Verified<ImageConfig>, Error> {
         let name = format!("config {self}@{}", descriptor.digest);
+        let known = self.cache().and_then(|cache| cache.blob(descriptor.digest));
+        if let Some(bytes) = known
+            && let Ok(config) = document::config(&bytes, descriptor, &name)
+        {
+            return Ok(config);
+        }
         let bytes = self.document(descriptor, &name).await?;
-        document::config(&bytes, descriptor, &name)
+        let config = document::config(&bytes, descriptor, &name)?;
+        if let Some(cache) = self.cache() {
+            cache.store(descriptor.digest, None, &bytes);
+        }
+        Ok(config)
     }
 
     /// Fetches and verifies a small blob.
@@ -409,6 +468,49 @@ pub(crate) async fn select_tag(
     }
     drop(manifests);
     index_with_digest.ok_or(NoTag::OtherDigests(matches))
+}
+
+/// Whether a digest exists without a tag: no tag resolves to it or to an index with it. `expected` are tried first; of
+/// the others, at most 100 are compared, and with more the digest counts as tagged.
+pub(crate) async fn is_untagged(
+    source: &Source,
+    digest: Digest,
+    expected: &[Tag],
+) -> Result<bool, Error> {
+    if matches!(source, Source::Layout(_)) {
+        return Ok(false);
+    }
+    for tag in expected {
+        if is_tag_of(source, tag, digest).await? {
+            return Ok(false);
+        }
+    }
+    let mut others = source.tags().await?.unwrap_or_default();
+    others.retain(|tag| !expected.contains(tag));
+    if others.len() > MAX_COMPARED {
+        return Ok(false);
+    }
+    let mut compared = stream::iter(&others)
+        .map(|tag| is_tag_of(source, tag, digest))
+        .buffered(CONCURRENCY);
+    while let Some(is_tag) = compared.next().await {
+        if is_tag? {
+            return Ok(false);
+        }
+    }
+    let reference = TagOrDigest::Digest(digest);
+    Ok(source.manifest(&reference, None).await?.is_some())
+}
+
+/// Whether a tag resolves to a digest, or to an index with it.
+async fn is_tag_of(source: &Source, tag: &Tag, digest: Digest) -> Result<bool, Error> {
+    let reference = TagOrDigest::Tag(tag.clone());
+    let found = source.manifest(&reference, None).await?;
+    Ok(found.is_some_and(|found| match found.value {
+        _ if found.digest == digest => true,
+        Manifest::Index(index) => index.manifests.iter().any(|entry| entry.digest == digest),
+        Manifest::Image(_) => false,
+    }))
 }
 
 #[cfg(test)]

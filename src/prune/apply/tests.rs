@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     config::{Prune, PruneBackend},
     oci::{Digest, registry::Clock},
-    prune::{Child, Node, ProtectionSet, judge},
+    prune::{Child, Node, ProtectionSet, backends::Deleting, judge},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -43,6 +43,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
         },
         dangling: Vec::new(),
         lost: BTreeSet::new(),
+        unfinished: BTreeSet::new(),
     }
 }
 
@@ -60,6 +61,7 @@ pub(in crate::prune) fn add_nested_twice(listing: &mut Listing) {
         let node = Node {
             children: vec![child.clone(); 2],
             subject: None,
+            config: None,
         };
         listing.nodes.insert(parent, node);
         parent = child.digest;
@@ -162,6 +164,8 @@ impl Scripted {
                 DeletionEvent::Deleted(candidate) => ("deleted", candidate),
                 DeletionEvent::Unverified(candidate) => ("unverified", candidate),
                 DeletionEvent::Skipped(candidate) => ("skipped", candidate),
+                DeletionEvent::Unfinished(candidate) => ("unfinished", candidate),
+                DeletionEvent::Attached(_, candidate) => ("attached to", candidate),
             };
             steps.push(format!("{step} {}", candidate.version.tags[0]));
         };
@@ -207,7 +211,7 @@ impl Package for Scripted {
         Ok(now.cloned().unwrap_or(CurrentState::Unchanged))
     }
 
-    async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
+    async fn delete(&self, version: &Version, _: &Deleting<'_>) -> Result<Deletion, Error> {
         self.note("delete", version);
         let answer = self.deletions.get(&version.digest);
         answer.cloned().unwrap_or(Ok(Deletion::Deleted))

@@ -17,8 +17,8 @@ use crate::{
         registry::{Deletion, Source},
     },
     prune::{
-        Dangling, ImageProtection, Listing, Node, Progress, Rules, Version, apply::CurrentState,
-        backends, is_eligible,
+        Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
+        apply::CurrentState, backends, is_eligible,
     },
 };
 
@@ -37,10 +37,15 @@ impl Ghcr {
         Self { package, source }
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     pub(super) async fn list(
         &self,
         protection: ImageProtection<'_>,
         rules: &Rules<'_>,
+        scope: Scope,
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing versions", None);
@@ -62,15 +67,6 @@ impl Ghcr {
             dates.insert(version.digest, date);
         }
         let versions: Vec<_> = versions.all.into_iter().map(version).collect();
-        let is_old = |version: &Version| {
-            let age = dates
-                .get(&version.digest)
-                .and_then(|date| clock.earlier().duration_since(*date).ok());
-            age.is_some_and(|age| rules.is_old(age))
-        };
-        let has_candidate = versions
-            .iter()
-            .any(|version| is_old(version) && is_eligible(version, protection, rules.prune));
         let mut listing = Listing {
             versions,
             nodes: HashMap::new(),
@@ -78,8 +74,17 @@ impl Ghcr {
             clock,
             dangling: Vec::new(),
             lost: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
         };
-        if has_candidate {
+        let is_old = |version: &Version| {
+            let date = listing.dates.get(&version.digest);
+            let age = date.and_then(|date| clock.earlier().duration_since(*date).ok());
+            age.is_some_and(|age| rules.is_old(age))
+        };
+        let has_candidate = listing.versions.iter().any(|version| {
+            is_old(version) && is_eligible(&listing, version, protection, rules.prune)
+        });
+        if has_candidate || scope == Scope::Protected {
             self.read_references(&mut listing, progress).await?;
         }
         Ok(listing)

@@ -7,25 +7,27 @@
 
 mod ghcr;
 mod registry;
+mod untag;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    ImageProtection, Listing, Node, Progress, Rules, Version,
+    ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
     apply::{CurrentState, Package},
 };
 use crate::{
     base::error::{Class, Code, Error},
     oci::{
-        Manifest, TagOrDigest, Verified,
+        Digest, Manifest, Tag, TagOrDigest, Verified,
         registry::{Deletion, Source},
     },
 };
 
 pub(crate) use ghcr::Ghcr;
 pub(crate) use registry::Registry;
+pub(crate) use untag::Deleting;
 
 /// A package of any backend.
 #[derive(Debug)]
@@ -42,17 +44,48 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 impl Backend {
+    /// The same backend, which reads immutable documents once. `directory`: that of repin in the user's cache.
+    /// GitHub's packages are read in full: that a listed version has a manifest proves the listing.
+    pub(crate) fn caching(self, directory: Option<&Path>) -> Self {
+        match (self, directory) {
+            (Self::Registry(registry), Some(directory)) => {
+                Self::Registry(Box::new(registry.caching(directory)))
+            }
+            (backend, _) => backend,
+        }
+    }
+
+    /// The same backend, which continues unfinished deletions. `directory`: that of repin in the clone.
+    pub(crate) fn continuing(self, directory: Option<&Path>) -> Self {
+        match (self, directory) {
+            (Self::Registry(registry), Some(directory)) => {
+                Self::Registry(Box::new(registry.continuing(directory.to_owned())))
+            }
+            (backend, _) => backend,
+        }
+    }
+
     /// Lists all versions with the data that `judge` needs.
     pub(crate) async fn list(
         &self,
         protection: ImageProtection<'_>,
         rules: &Rules<'_>,
+        scope: Scope,
         progress: &Progress,
     ) -> Result<Listing, Error> {
         match self {
-            Self::Registry(registry) => registry.list(protection, rules, progress).await,
-            Self::Ghcr(ghcr) => ghcr.list(protection, rules, progress).await,
+            Self::Registry(registry) => registry.list(protection, rules, scope, progress).await,
+            Self::Ghcr(ghcr) => ghcr.list(protection, rules, scope, progress).await,
         }
+    }
+
+    /// Puts a tag on an existing digest, and verifies that it resolves to it. A tag that exists is not moved.
+    pub(crate) async fn set_tag(&self, digest: Digest, tag: &Tag) -> Result<(), Error> {
+        let source = match self {
+            Self::Registry(registry) => registry.source(),
+            Self::Ghcr(ghcr) => ghcr.source(),
+        };
+        set_tag(source, digest, tag).await
     }
 
     /// Checks that deletion is supported, without a deletion.
@@ -91,9 +124,9 @@ impl Package for Backend {
         }
     }
 
-    async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
+    async fn delete(&self, version: &Version, deleting: &Deleting<'_>) -> Result<Deletion, Error> {
         match self {
-            Self::Registry(registry) => registry.delete(version).await,
+            Self::Registry(registry) => registry.delete(version, deleting).await,
             Self::Ghcr(ghcr) => ghcr.delete(version).await,
         }
     }
@@ -149,6 +182,37 @@ async fn read<K: Clone>(
         on_manifest(key, manifest)?;
     }
     Ok(())
+}
+
+/// Puts a tag on an existing digest of a registry.
+pub(crate) async fn set_tag(source: &Source, digest: Digest, tag: &Tag) -> Result<(), Error> {
+    let reference = TagOrDigest::Tag(tag.clone());
+    // Another process may have pushed the tag since the listing.
+    let check = async || match source.manifest(&reference, None).await? {
+        Some(found) if found.digest != digest => Err(Error::new(
+            Class::Unavailable,
+            Code::CHANGED,
+            format!(
+                "{source}:{tag} resolves to {} and is not moved",
+                found.digest
+            ),
+        )
+        .help("choose another prefix, or remove that tag")),
+        found => Ok(found.is_some()),
+    };
+    if check().await? {
+        return Ok(());
+    }
+    let Source::Remote(remote) = source else {
+        let message = format!("{source} is an image layout, in which repin sets no tag");
+        return Err(Error::input(Code::SOURCE, message));
+    };
+    remote.set_tag(digest, tag).await?;
+    if check().await? {
+        return Ok(());
+    }
+    let message = format!("{source} accepted the tag {tag} for {digest}, but does not have it");
+    Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help("run the command again"))
 }
 
 /// Fetches nested indexes until the entries of all are known.

@@ -7,6 +7,8 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -16,11 +18,11 @@ use crate::{
     base::error::{Class, Code, Error},
     oci::{
         CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest, date,
-        registry::{Deletion, Remote, Source, pull_limit_error},
+        registry::{Deletion, DocumentCache, Remote, Source, pull_limit_error},
     },
     prune::{
-        Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Version,
-        apply::CurrentState, backends, is_eligible, judge,
+        Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
+        apply::CurrentState, backends, is_eligible, judge, protected, unfinished::Unfinished,
     },
 };
 
@@ -38,12 +40,19 @@ const DATES_PER_ROUND: usize = 16;
 /// A repository of a plain registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    remote: Remote,
-    source: Source,
+    pub(super) remote: Remote,
+    pub(super) source: Source,
+    /// The same repository, with the documents in the user's cache. It proves no existence.
+    cached: Source,
+    cache: Option<Arc<DocumentCache>>,
     /// Whether the number of requests for manifests is limited.
-    is_on_hub: bool,
+    pub(super) is_on_hub: bool,
     /// The tags with known digests.
     known: RefCell<BTreeSet<Tag>>,
+    /// The deletions that earlier runs could not finish; `None` without a clone.
+    pub(super) unfinished: Option<Unfinished>,
+    /// The versions whose tags this run deleted.
+    pub(super) untagged: RefCell<BTreeSet<Digest>>,
 }
 
 /// The sources of the date of a manifest.
@@ -65,16 +74,37 @@ impl Registry {
         let source = Source::Remote(remote.clone()).without_kept_manifests();
         Self {
             remote,
+            cached: source.clone(),
+            cache: None,
             source,
             is_on_hub,
             known: RefCell::default(),
+            unfinished: None,
+            untagged: RefCell::default(),
         }
+    }
+
+    /// The same backend, which reads immutable documents once. `directory`: that of repin in the user's cache.
+    pub(crate) fn caching(self, directory: &Path) -> Self {
+        let (cached, cache) = self.source.clone().with_cache(directory);
+        Self {
+            cached,
+            cache,
+            ..self
+        }
+    }
+
+    /// The same backend, which continues unfinished deletions. `directory`: that of repin in the clone.
+    pub(crate) fn continuing(self, directory: PathBuf) -> Self {
+        let unfinished = Some(Unfinished::new(directory, &self.remote.to_string()));
+        Self { unfinished, ..self }
     }
 
     pub(super) async fn list(
         &self,
         protection: ImageProtection<'_>,
         rules: &Rules<'_>,
+        scope: Scope,
         progress: &Progress,
     ) -> Result<Listing, Error> {
         progress.begin("listing tags", None);
@@ -87,37 +117,92 @@ impl Registry {
                 clock: tags.clock,
                 dangling: Vec::new(),
                 lost: BTreeSet::new(),
+                unfinished: BTreeSet::new(),
             },
             date_sources: HashMap::new(),
         };
         let names = tags.tags.unwrap_or_default();
         self.check_pull_limit(&names).await?;
-        let missing = self.read_tags(names, &mut reader, progress).await?;
+        let missing = self
+            .read_tags(&self.cached, names, &mut reader, progress)
+            .await?;
         reader.listing.dangling = self.dangling(missing).await?;
+        self.read_unfinished(&mut reader, progress).await?;
+        let mut untagged = BTreeSet::from_iter(tags.untagged);
+        if rules.prune.untagged {
+            let listed = std::mem::take(&mut untagged);
+            self.read_unknown(listed, &mut reader, progress).await?;
+        }
         let eligible: Vec<Digest> = reader
             .listing
             .versions
             .iter()
-            .filter(|version| is_eligible(version, protection, rules.prune))
+            .filter(|version| is_eligible(&reader.listing, version, protection, rules.prune))
             .map(|version| version.digest)
             .collect();
-        let mut unread: BTreeSet<Digest> = if eligible.is_empty() {
+        let is_complete = scope == Scope::Protected;
+        let unread: BTreeSet<Digest> = if eligible.is_empty() && !is_complete {
             protection.pins().map(|(digest, _)| digest).collect()
         } else {
             protection.pinned()
         };
-        unread.retain(|digest| !reader.listing.nodes.contains_key(digest));
-        self.read_untagged(unread, &mut reader, progress).await?;
+        self.read_unknown(unread, &mut reader, progress).await?;
         self.read_dates(eligible, &mut reader, progress).await?;
-        if !judge(&reader.listing, protection, rules)
-            .candidates
-            .is_empty()
+        if is_complete
+            || !judge(&reader.listing, protection, rules)
+                .candidates
+                .is_empty()
         {
+            self.read_unknown(untagged, &mut reader, progress).await?;
             self.read_mentioned(protection, &mut reader, progress)
                 .await?;
         }
+        if is_complete {
+            self.read_referrers(protection, rules, &mut reader, progress)
+                .await?;
+        }
         self.find_different_date(&mut reader, progress).await?;
+        if let Some(cache) = &self.cache {
+            let versions = reader.listing.versions.iter();
+            let tags = versions.flat_map(|version| {
+                let tags = version.tags.iter().cloned();
+                tags.map(|tag| (tag, version.digest))
+            });
+            cache.finish(&tags.collect());
+        }
         Ok(reader.listing)
+    }
+
+    /// Reads the digests whose deletion an earlier run could not finish.
+    async fn read_unfinished(
+        &self,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let Some(unfinished) = &self.unfinished else {
+            return Ok(());
+        };
+        let digests = BTreeSet::from_iter(unfinished.digests()?);
+        self.read_unknown(digests.clone(), reader, progress).await?;
+        for digest in digests {
+            if reader.listing.nodes.contains_key(&digest) {
+                reader.listing.unfinished.insert(digest);
+            } else {
+                unfinished.remove(digest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the digests that are not known yet, as versions without a tag.
+    async fn read_unknown(
+        &self,
+        mut digests: BTreeSet<Digest>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        digests.retain(|digest| !reader.listing.nodes.contains_key(digest));
+        self.read_untagged(digests, reader, progress).await
     }
 
     /// Refuses to read more tags than Docker Hub still allows.
@@ -126,7 +211,9 @@ impl Registry {
             return Ok(());
         };
         let estimate = self.remote.estimate(&TagOrDigest::Tag(first.clone())).await;
-        let needed = names.len() as u64;
+        // A HEAD request is no pull.
+        let is_pulled = |tag: &&Tag| self.cache.as_ref().is_none_or(|cache| !cache.knows(tag));
+        let needed = names.iter().filter(is_pulled).count() as u64;
         // The listing repeats a failed request and reports its failure.
         match estimate.ok().and_then(|estimate| estimate.pulls) {
             Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed)),
@@ -158,7 +245,45 @@ impl Registry {
             return Err(Error::new(Class::Unavailable, Code::TOO_MANY_DIGESTS, message).help(hint));
         }
         self.read_untagged(unlisted, reader, progress).await?;
-        backends::nested(&self.source, &mut reader.listing, progress).await
+        backends::nested(&self.cached, &mut reader.listing, progress).await
+    }
+
+    /// Requests the manifests that are attached to protected versions, because they need no tag.
+    async fn read_referrers(
+        &self,
+        protection: ImageProtection<'_>,
+        rules: &Rules<'_>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut requested = BTreeSet::new();
+        loop {
+            let protected = protected(&reader.listing, protection, rules.prune);
+            let digests = protected.iter().map(|protected| protected.version.digest);
+            let subjects: Vec<Digest> = digests.filter(|d| requested.insert(*d)).collect();
+            if subjects.is_empty() {
+                return Ok(());
+            }
+            progress.begin("reading signatures and attestations", Some(subjects.len()));
+            let requests = stream::iter(subjects).map(|subject| async move {
+                let referrers = self.source.referrers(subject).await;
+                progress.step();
+                referrers
+            });
+            let referrers: Vec<Vec<Descriptor>> = requests
+                .buffered(backends::MAX_REQUESTS)
+                .try_collect()
+                .await?;
+            let referrers = referrers.iter().flatten().map(|referrer| referrer.digest);
+            let known = &reader.listing.nodes;
+            let unread = referrers.filter(|digest| !known.contains_key(digest));
+            self.read_untagged(unread.collect(), reader, progress)
+                .await?;
+        }
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Lists the repository for comparison: the current tags, the untagged versions of `before`,
@@ -181,7 +306,10 @@ impl Registry {
             date_sources: HashMap::new(),
         };
         let names = tags.tags.unwrap_or_default();
-        let missing = self.read_tags(names, &mut reader, progress).await?;
+        // Right before and after deletions, each tag is proved by its bytes.
+        let missing = self
+            .read_tags(&self.source, names, &mut reader, progress)
+            .await?;
         let dangling = missing.into_iter().map(|tag| Dangling { tag, id: None });
         reader.listing.dangling = dangling.collect();
         let tagged: BTreeSet<Digest> = reader
@@ -232,6 +360,7 @@ impl Registry {
     /// Resolves each tag with one request. Returns the tags without a manifest.
     async fn read_tags(
         &self,
+        source: &Source,
         names: Vec<Tag>,
         reader: &mut RepositoryReader,
         progress: &Progress,
@@ -244,7 +373,7 @@ impl Registry {
             .map(|tag| (tag.clone(), TagOrDigest::Tag(tag)))
             .collect();
         let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
-        backends::read(&self.source, wants, progress, |tag, found| {
+        backends::read(source, wants, progress, |tag, found| {
             let Some(found) = found else {
                 missing.push(tag);
                 return Ok(());
@@ -307,7 +436,7 @@ impl Registry {
                 .map(|digest| (*digest, TagOrDigest::Digest(*digest)))
                 .collect();
             progress.begin("reading platforms", Some(unread.len()));
-            backends::read(&self.source, unread, progress, |digest, found| {
+            backends::read(&self.cached, unread, progress, |digest, found| {
                 match found {
                     Some(found) => reader.add_manifest(digest, &found.value),
                     None => {
@@ -350,7 +479,7 @@ impl Registry {
     /// The later date of annotation and config; `None` if one of them is malformed.
     async fn read_date(&self, source: &DateSource) -> Result<Option<SystemTime>, Error> {
         let config = match &source.config {
-            Some(config) => self.source.config(config).await?.value.created,
+            Some(config) => self.cached.config(config).await?.value.created,
             None => None,
         };
         let mut latest = None;
@@ -397,7 +526,13 @@ impl Registry {
     pub(super) async fn deletes(&self) -> Result<(), Error> {
         let absent = Digest::of(format!("whether {} deletes", self.remote).as_bytes());
         match self.remote.delete(absent).await? {
-            Deletion::Missing | Deletion::MissingAfterAttempt | Deletion::Deleted => Ok(()),
+            Deletion::Missing
+            | Deletion::MissingAfterAttempt
+            | Deletion::Deleted
+            | Deletion::Blocked { .. } => Ok(()),
+            // Docker Hub also answers 403 to a digest with tags.
+            Deletion::Forbidden(_) if self.is_on_hub => Ok(()),
+            Deletion::Forbidden(error) => Err(*error),
             Deletion::Refused(reason) => {
                 let message = format!("{} does not delete: {reason}", self.remote);
                 let hint = "switch deletion on (docker-registry: storage.delete.enabled: true), then garbage-collect";
@@ -437,6 +572,13 @@ impl Registry {
             }
             self.known.borrow_mut().insert(tag);
         }
+        if version.tags.is_empty() || self.untagged.borrow().contains(&version.digest) {
+            return Ok(if self.is_deleted(version).await? {
+                CurrentState::Missing
+            } else {
+                CurrentState::Unchanged
+            });
+        }
         let mut remaining = 0;
         for tag in &version.tags {
             match self.resolve(tag).await? {
@@ -456,16 +598,12 @@ impl Registry {
         })
     }
 
-    async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
+    pub(super) async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
         Ok(self
             .source
             .manifest(&TagOrDigest::Tag(tag.clone()), None)
             .await?
             .map(|found| found.digest))
-    }
-
-    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
-        self.remote.delete(version.digest).await
     }
 
     /// Whether the manifest no longer exists.

@@ -72,6 +72,7 @@ fn index(listing: &mut Listing, name: &str, parts: &[(&str, bool)]) {
     let node = Node {
         children: parts.iter().map(child).collect(),
         subject: None,
+        config: None,
     };
     listing.nodes.insert(digest(name), node);
     listing.dates.insert(digest(name), here);
@@ -100,6 +101,7 @@ fn second_listing_has_the_same_rules() {
         let node = Node {
             children: vec![child],
             subject: None,
+            config: None,
         };
         listing.nodes.insert(digest("new"), node);
         listing.dates.insert(digest("new"), here);

@@ -58,6 +58,7 @@ impl Package {
             clock,
             dangling: Vec::new(),
             lost: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
         };
         Self(listing, ProtectionSet::default()).version("other", &["other"], Some(99))
     }
@@ -93,6 +94,7 @@ impl Package {
             Node {
                 children,
                 subject: None,
+                config: None,
             },
         );
         self
@@ -251,6 +253,7 @@ fn referrers_of_protected_versions_are_protected() {
     let subject = |of| Node {
         children: Vec::new(),
         subject: Some(digest(of)),
+        config: None,
     };
     package.0.nodes.insert(digest("note"), subject("other"));
     package.0.nodes.insert(digest("more"), subject("note"));

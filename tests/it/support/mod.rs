@@ -18,6 +18,7 @@ pub mod packages;
 pub mod power;
 pub mod pruned;
 pub mod quickstart;
+pub mod refusing;
 pub mod registry;
 pub mod repo;
 pub mod runner;

@@ -28,7 +28,7 @@ use crate::{
             doctor::{self, DoctorDocument, DoctorRow, RowFilter},
             layout::{Color, wrapped},
         },
-        workflow::forge_overview::verification_pulls,
+        workflow::{forge_overview::verification_pulls, untagged_pins},
     },
     base::{
         error::{Class, Code, Error, Errors},
@@ -140,7 +140,30 @@ fn remote(
         clocks.extend(ready.server_time());
     }
     rows.extend(registries);
+    if let Some(found) = found {
+        rows.extend(untagged(config, found, cx)?);
+    }
     rows.push(clock(&clocks));
+    Ok(rows)
+}
+
+/// A line for each pinned digest without a tag. The line `registry` reports a digest that cannot be read.
+fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Result<Vec<DoctorRow>, Errors> {
+    let Ok(sources) = cx.services.sources_of_images(config) else {
+        return Ok(Vec::new());
+    };
+    let pinned = untagged_pins::pinned_digests(config, found, &sources, None);
+    let mut rows = Vec::new();
+    for untagged in untagged_pins::untagged_pins(config, pinned, &cx.services) {
+        let Ok(untagged) = untagged else { continue };
+        let check = untagged.check(config, found);
+        let detail = format!("{}: {}", config.images[untagged.image].name, check.detail);
+        rows.push(DoctorRow::warn(
+            Code::PIN_UNTAGGED,
+            detail,
+            check.help.unwrap_or_default(),
+        ));
+    }
     Ok(rows)
 }
 

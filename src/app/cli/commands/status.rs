@@ -24,7 +24,7 @@ use crate::{
         },
         workflow::{
             Access, ForgeOverview, SiteHistory, UnpushedAdoption, forge_overview, site,
-            stages::Stages, unpushed_adoption, unpushed_set,
+            stages::Stages, unpushed_adoption, unpushed_set, untagged_pins,
         },
     },
     base::error::{Code, Error, Errors},
@@ -142,6 +142,7 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
     report.add_journal(config);
     let current = history.and_then(history::History::current);
     report.add_forge(config, site_history, current, cx);
+    report.add_untagged(config, &found, current, cx);
     Ok(report)
 }
 
@@ -202,6 +203,46 @@ impl Report {
         Self {
             document,
             exit: Exit::Done,
+        }
+    }
+
+    /// Warns about pinned digests without a tag. Only a configuration with `prune` needs the registry.
+    fn add_untagged(
+        &mut self,
+        config: &Config,
+        found: &FoundPins,
+        current: Option<&HistoryEntry>,
+        cx: &Context,
+    ) {
+        if config.prune.is_none() {
+            return;
+        }
+        let revision = current.and_then(|entry| entry.revision.as_ref());
+        let tag = revision.and_then(|revision| config.revision.exact_tag(revision));
+        let sources = match cx.services.sources_of_images(config) {
+            Ok(sources) => sources,
+            Err(errors) => return self.add_unread_tags(&errors),
+        };
+        let pinned = untagged_pins::pinned_digests(config, found, &sources, tag.as_ref());
+        self.document
+            .not_queried
+            .retain(|what| *what != status::REGISTRY);
+        for untagged in untagged_pins::untagged_pins(config, pinned, &cx.services) {
+            match untagged {
+                Ok(untagged) => self.document.pins.push(untagged.check(config, found)),
+                Err(error) => self.add_unread_tags(&error.into()),
+            }
+        }
+    }
+
+    /// Records that the tags of pinned digests are unknown, which does not change the exit code.
+    fn add_unread_tags(&mut self, errors: &Errors) {
+        for error in errors.by_cause() {
+            self.add_missing(
+                "tags of pinned digests",
+                error.text(),
+                Some(&error.remedy()),
+            );
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Scope {
     /// The host in the keys of credentials.
     pub(super) host: String,
     pub(super) repository: String,
-    /// `pull` or `delete`.
+    /// `pull`, `pull,push`, `delete`, or `*`.
     pub(super) action: &'static str,
 }
 
@@ -243,6 +243,8 @@ fn token_call(
     credentials: Option<&Credentials>,
 ) -> Result<Call, RequestError> {
     let scopes = match bearer.scope.as_deref() {
+        // The challenge may be for the action that was refused.
+        Some(_) if scope.action == "*" => format!("repository:{}:*", scope.repository),
         None | Some("") => format!("repository:{}:{}", scope.repository, scope.action),
         Some(scopes) => scopes.to_owned(),
     };
@@ -382,9 +384,14 @@ fn describe_search(scope: &Scope, lookup: &Lookup) -> String {
 
 /// The remedy for a refusal.
 pub(super) fn login_hint(scope: &Scope) -> String {
+    let action = match scope.action {
+        "pull,push" => "push to",
+        "*" => "delete",
+        action => action,
+    };
     format!(
-        "run `docker login {0}` or `podman login {0}` with an account that may {1} it",
-        scope.host, scope.action
+        "run `docker login {0}` or `podman login {0}` with an account that may {action} it",
+        scope.host
     )
 }
 

@@ -31,15 +31,15 @@ pub(crate) use stream::{PULL_HELP, Stream, pull_limit_error};
 #[cfg(test)]
 pub(crate) use tags::{NextPage, TagPages};
 
-use super::{Endpoint, ServerTime, memory::MemoryLimit};
+use super::{DocumentCache, Endpoint, ServerTime, memory::MemoryLimit};
 pub(crate) use crate::base::http::SettingsError;
 use crate::{
     base::{
-        error::Error,
-        http::{Body, BodyMode, Call, Reply, Transport, address},
+        error::{Class, Error},
+        http::{Body, BodyMode, Call, Reply, Transport, address, error_body},
         untrusted::{Secrets, plain},
     },
-    oci::{Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, TagOrDigest},
+    oci::{Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, Tag, TagOrDigest},
 };
 use settings::{Key, ManifestCache};
 
@@ -77,6 +77,8 @@ pub(crate) struct Remote {
     pub(super) memory: MemoryLimit,
     /// Whether a manifest is requested by its digest once in the run.
     pub(super) keeps_manifests: bool,
+    /// The user's cache.
+    pub(super) cache: Option<Arc<DocumentCache>>,
 }
 
 /// The outcome of a deletion.
@@ -90,6 +92,35 @@ pub(crate) enum Deletion {
     MissingAfterAttempt,
     /// The registry refused the deletion, with this message.
     Refused(String),
+    /// The registry deletes the manifest only when nothing refers to it any more.
+    Blocked { blocker: Blocker, reason: String },
+    /// The status was 403: the account may not delete, or, on Docker Hub, something refers to the manifest.
+    Forbidden(Box<Error>),
+}
+
+/// The cause of a refusal that another deletion removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocker {
+    Tags,
+    /// An index contains it, or another manifest is attached to it.
+    References,
+    /// Either of them.
+    Unknown,
+}
+
+impl Blocker {
+    /// The cause that an error code of a registry states:
+    /// - Google (reports to genuinetools/reg, issue 136, and GoogleCloudPlatform/gcr-cleaner, issues 113 and 130);
+    /// - GitLab (container-registry, `docs/spec/docker/v2/errors.md`).
+    fn from_code(code: &str) -> Option<Self> {
+        match code {
+            "GOOGLE_MANIFEST_DANGLING_TAG" => Some(Self::Tags),
+            "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE"
+            | "GOOGLE_MANIFEST_REFERRING_MANIFEST"
+            | "MANIFEST_REFERENCED" => Some(Self::References),
+            _ => None,
+        }
+    }
 }
 
 impl Registries {
@@ -196,6 +227,7 @@ impl Registries {
             name: name.to_owned(),
             memory: MemoryLimit::default(),
             keeps_manifests: false,
+            cache: None,
         }
     }
 }
@@ -213,6 +245,18 @@ impl Remote {
             keeps_manifests: false,
             ..self
         }
+    }
+
+    pub(super) fn with_cache(self, cache: &Arc<DocumentCache>) -> Self {
+        Self {
+            cache: Some(Arc::clone(cache)),
+            ..self
+        }
+    }
+
+    /// The registry's URL and the name of the repository.
+    pub(super) fn address(&self) -> String {
+        format!("{}{}", self.registry, self.name)
     }
 
     /// The manifest with a tag or digest; `None` if it is missing.
@@ -237,7 +281,7 @@ impl Remote {
         reference: &TagOrDigest,
     ) -> Result<Option<RawManifest>, RequestError> {
         let key = Key {
-            repository: format!("{}{}", self.registry, self.name),
+            repository: self.address(),
             digest,
         };
         let slot = self.shared.manifests.slot(&key);
@@ -348,19 +392,49 @@ impl Remote {
         Some(self.shared.auth.current(&scope).await.ok()??.account)
     }
 
-    /// Deletes the manifest with a digest, and every tag that refers to it.
+    /// Deletes the manifest with a digest, and on most registries every tag that refers to it.
     pub(crate) async fn delete(&self, digest: Digest) -> Result<Deletion, Error> {
-        self.send_delete(digest)
-            .await
-            .map_err(|error| self.error(error, &format!("deleting {self}@{digest}")))
+        self.send_delete(&TagOrDigest::Digest(digest)).await
     }
 
-    async fn send_delete(&self, digest: Digest) -> Result<Deletion, RequestError> {
+    /// Deletes a tag. Only registries that refuse the digest of a tagged manifest are known to keep the manifest.
+    pub(crate) async fn delete_tag(&self, tag: &Tag) -> Result<Deletion, Error> {
+        self.send_delete(&TagOrDigest::Tag(tag.clone())).await
+    }
+
+    async fn send_delete(&self, reference: &TagOrDigest) -> Result<Deletion, Error> {
+        let name = format!("deleting {self}{reference}");
+        self.deletion(reference, &name)
+            .await
+            .map_err(|error| self.error(error, &name))
+    }
+
+    async fn deletion(
+        &self,
+        reference: &TagOrDigest,
+        name: &str,
+    ) -> Result<Deletion, RequestError> {
         let call = Call {
             method: Method::DELETE,
-            ..self.get(&format!("manifests/{digest}"))?
+            ..self.get_manifest(reference)?
         };
-        let reply = self.send(call, "delete").await?;
+        let reply = self.send_with_any_scope(call).await?;
+        if reply.status == StatusCode::FORBIDDEN {
+            let scope = self.scope("delete");
+            let authorization = self.shared.auth.current(&scope).await?;
+            let error = self.denied(&reply, authorization.as_ref(), &scope);
+            return Ok(Deletion::Forbidden(Box::new(self.error(error, name))));
+        }
+        let codes = match &reply.body {
+            Body::Complete(body) => error_body::registry_codes(body),
+            Body::Open(_) => Vec::new(),
+        };
+        if let Some(blocker) = codes.iter().find_map(|code| Blocker::from_code(code))
+            && reply.status.is_client_error()
+        {
+            let reason = self.status_text(&reply);
+            return Ok(Deletion::Blocked { blocker, reason });
+        }
         match reply.status {
             StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(Deletion::Deleted),
             StatusCode::NOT_FOUND if reply.is_repeat => Ok(Deletion::MissingAfterAttempt),
@@ -368,6 +442,64 @@ impl Remote {
             status if status.is_client_error() => Ok(Deletion::Refused(self.status_text(&reply))),
             _ => Err(RequestError::unavailable(self.status_text(&reply))),
         }
+    }
+
+    /// Puts a tag on the manifest with a digest. The caller checks the tag before and after.
+    pub(crate) async fn set_tag(&self, digest: Digest, tag: &Tag) -> Result<(), Error> {
+        self.send_tag(digest, tag)
+            .await
+            .map_err(|error| self.error(error, &format!("tagging {self}@{digest} as {tag}")))
+    }
+
+    async fn send_tag(&self, digest: Digest, tag: &Tag) -> Result<(), RequestError> {
+        let found = self.read_manifest(&TagOrDigest::Digest(digest)).await?;
+        let Some(raw) = found else {
+            return Err(RequestError::missing_content("the digest does not exist"));
+        };
+        if Digest::of(&raw.bytes) != digest {
+            return Err(RequestError::wrong_bytes("the bytes have another digest"));
+        }
+        let (Some(media_type), Ok(content)) = (raw.media_type, String::from_utf8(raw.bytes)) else {
+            let reason = "the manifest has no media type, or is not UTF-8";
+            return Err(RequestError::unavailable(reason));
+        };
+        let media_type = HeaderValue::from_str(&media_type)
+            .map_err(|_| RequestError::unavailable("the media type is malformed"))?;
+        let mut call = Call {
+            method: Method::PUT,
+            content: Some(content),
+            ..self.get(&format!("manifests/{tag}"))?
+        };
+        call.headers.insert(CONTENT_TYPE, media_type);
+        let reply = self.send(call, "pull,push").await?;
+        if reply.status.is_success() {
+            return Ok(());
+        }
+        let reason = self.status_text(&reply);
+        if reply.status.is_client_error() {
+            return Err(RequestError::denied(reason));
+        }
+        Err(RequestError::unavailable(reason))
+    }
+
+    /// Sends a deletion. Token servers before distribution 2.7 know no action `delete`; there, `*` includes it.
+    async fn send_with_any_scope(&self, call: Call) -> Result<Reply, RequestError> {
+        let first = self.send_any(call.clone(), "delete").await;
+        let is_refused = match &first {
+            Ok((reply, _)) => reply.status == StatusCode::UNAUTHORIZED,
+            Err(error) => error.class == Class::Denied,
+        };
+        if is_refused
+            && let Ok((reply, _)) = self.send_any(call, "*").await
+            && reply.status != StatusCode::UNAUTHORIZED
+        {
+            return Ok(reply);
+        }
+        let (reply, authorization) = first?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            return Err(self.denied(&reply, authorization.as_ref(), &self.scope("delete")));
+        }
+        Ok(reply)
     }
 
     fn get_manifest(&self, reference: &TagOrDigest) -> Result<Call, RequestError> {
@@ -388,7 +520,22 @@ impl Remote {
     }
 
     /// Sends a call with the credentials that the registry requires; a refusal is an error.
-    async fn send(&self, mut call: Call, action: &'static str) -> Result<Reply, RequestError> {
+    async fn send(&self, call: Call, action: &'static str) -> Result<Reply, RequestError> {
+        let (reply, authorization) = self.send_any(call, action).await?;
+        match reply.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(self.denied(&reply, authorization.as_ref(), &self.scope(action)))
+            }
+            _ => Ok(reply),
+        }
+    }
+
+    /// Sends a call with the credentials that the registry requires.
+    async fn send_any(
+        &self,
+        mut call: Call,
+        action: &'static str,
+    ) -> Result<(Reply, Option<Authorization>), RequestError> {
         let (client, auth) = (&self.shared.client, &self.shared.auth);
         let until = client.deadline();
         let scope = self.scope(action);
@@ -417,12 +564,7 @@ impl Remote {
             authorization = Some(renewed);
             reply = client.send(&call, until).await?;
         }
-        match reply.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(self.denied(&reply, authorization.as_ref(), &scope))
-            }
-            _ => Ok(reply),
-        }
+        Ok((reply, authorization))
     }
 
     fn scope(&self, action: &'static str) -> Scope {

@@ -22,6 +22,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
 };
+use serde_json::Value;
 
 use super::{Error, Remote, content_type, request_error::RequestError};
 use crate::{
@@ -55,6 +56,8 @@ const LISTING_TIMEOUT: Duration = Duration::from_secs(600);
 pub(crate) struct Tags {
     /// All tags, in order; `None` if the registry has no such repository.
     pub tags: Option<Vec<Tag>>,
+    /// The digests that the registry lists without a tag. Only Google's registries list them.
+    pub untagged: Vec<Digest>,
     /// The clocks when the last page arrived.
     pub clock: Clock,
 }
@@ -64,6 +67,15 @@ struct Page {
     /// May be `null`, but must be present: another document is not an empty page.
     #[serde(deserialize_with = "Option::deserialize")]
     tags: Option<PageTags>,
+    /// Every manifest with its tags: an extension of Google's registries (google/go-containerregistry,
+    /// `pkg/v1/google/list.go`).
+    manifest: Option<Value>,
+}
+
+/// The tags of a page, and the digests that it lists without a tag.
+struct ParsedPage {
+    tags: Vec<Tag>,
+    untagged: Vec<Digest>,
 }
 
 /// The tags of a page up to the first one that is refused, which bounds the memory.
@@ -145,6 +157,7 @@ impl Remote {
         };
         let end = Instant::now() + LISTING_TIMEOUT;
         let mut pages = TagPages::default();
+        let mut untagged = BTreeSet::new();
         // A page shorter than `n` without a link is the last one (OCI distribution specification
         // 1.1), so the listing is complete if the registry refuses to confirm that.
         let mut may_be_refused = false;
@@ -152,21 +165,28 @@ impl Remote {
             let reply = self.send(call.clone(), "pull").await?;
             let clock = Clock::from_headers(&reply.headers, now);
             if reply.status == StatusCode::NOT_FOUND && pages.count == 0 {
-                return Ok(Tags { tags: None, clock });
+                let untagged = Vec::new();
+                return Ok(Tags {
+                    tags: None,
+                    untagged,
+                    clock,
+                });
             }
             if may_be_refused && LAST_REFUSED.contains(&reply.status) {
-                return Ok(pages.complete(clock));
+                return Ok(pages.complete(untagged, clock));
             }
             let (headers, bytes) = self.success(reply)?;
             let link = next_page(&headers, &call.url)?;
             let page = parse_page(&bytes)?;
+            untagged.extend(page.untagged);
+            let page = page.tags;
             let is_short = page.len() < PAGE;
             let next = pages.add(page, link).map_err(RequestError::unavailable)?;
             may_be_refused = is_short && matches!(next, NextPage::After(_));
             call.url = match next {
                 NextPage::Linked(url) => url,
                 NextPage::After(tag) => self.get(&format!("tags/list?n={PAGE}&last={tag}"))?.url,
-                NextPage::Complete => return Ok(pages.complete(clock)),
+                NextPage::Complete => return Ok(pages.complete(untagged, clock)),
             };
         }
         Err(RequestError::unavailable(ENDLESS))
@@ -234,9 +254,12 @@ impl TagPages {
         })
     }
 
-    fn complete(self, clock: Clock) -> Tags {
-        let tags = Some(self.tags.into_iter().collect());
-        Tags { tags, clock }
+    fn complete(self, untagged: BTreeSet<Digest>, clock: Clock) -> Tags {
+        Tags {
+            tags: Some(self.tags.into_iter().collect()),
+            untagged: untagged.into_iter().collect(),
+            clock,
+        }
     }
 
     /// The tags of all pages so far, in order.
@@ -246,7 +269,7 @@ impl TagPages {
     }
 }
 
-fn parse_page(bytes: &[u8]) -> Result<Vec<Tag>, RequestError> {
+fn parse_page(bytes: &[u8]) -> Result<ParsedPage, RequestError> {
     let malformed = |place: String| {
         RequestError::unavailable(format!("the response is not a list of tags: {place}"))
     };
@@ -256,11 +279,25 @@ fn parse_page(bytes: &[u8]) -> Result<Vec<Tag>, RequestError> {
     }
     let page: Page = serde_json::from_slice(bytes)
         .map_err(|error| malformed(format!("line {}, column {}", error.line(), error.column())))?;
-    let page = page.tags.unwrap_or_default();
-    match page.refusal {
+    let tags = page.tags.unwrap_or_default();
+    match tags.refusal {
         Some(reason) => Err(RequestError::unavailable(reason)),
-        None => Ok(page.tags),
+        None => Ok(ParsedPage {
+            tags: tags.tags,
+            untagged: untagged(page.manifest.as_ref()),
+        }),
     }
+}
+
+/// The digests without a tag in Google's extension; none if another registry has a field of this name.
+fn untagged(manifests: Option<&Value>) -> Vec<Digest> {
+    let mut untagged = Vec::new();
+    for (digest, manifest) in manifests.and_then(Value::as_object).into_iter().flatten() {
+        if manifest["tag"].as_array().is_some_and(Vec::is_empty) {
+            untagged.extend(digest.parse::<Digest>());
+        }
+    }
+    untagged
 }
 
 /// The link to the next page (RFC 8288, relation `next`), which must be at the same registry.
@@ -477,7 +514,7 @@ mod tests {
     fn malformed_page_is_an_error() {
         let tags = |text: &str| {
             parse_page(text.as_bytes())
-                .map(|tags| tags.len())
+                .map(|page| page.tags.len())
                 .map_err(|error| error.reason)
         };
         assert_eq!(tags(r#"{"name":"a","tags":["x","y"]}"#), Ok(2));

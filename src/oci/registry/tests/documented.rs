@@ -526,3 +526,28 @@ async fn documented_deletions_have_their_outcome() {
         assert_eq!(fake.requests().len(), 1, "{registry}");
     }
 }
+
+/// Token servers before distribution 2.7 know no action `delete`.
+#[tokio::test]
+async fn deletion_uses_every_action_if_delete_is_refused() {
+    for refusal in [401, 200] {
+        let fake = Fake::start(move |request| {
+            let host = request.header("host").unwrap().to_owned();
+            if request.path() == "/token" {
+                let is_every = request.target.contains("repository%3Ateam%2Fapp%3A*");
+                let token = if is_every { "every" } else { "delete" };
+                let status = if is_every { 200 } else { refusal };
+                return Reaction::new(status, format!(r#"{{"token":"{token}"}}"#));
+            }
+            if request.header("authorization") == Some("Bearer every") {
+                return Reaction::new(202, "");
+            }
+            let scope = "repository:team/app:delete";
+            let challenge =
+                format!(r#"Bearer realm="http://{host}/token",service="x",scope="{scope}""#);
+            Reaction::new(401, "").with("www-authenticate", challenge)
+        });
+        let deletion = remote(&fake).delete(Digest::of(b"x")).await;
+        assert_eq!(deletion.unwrap(), Deletion::Deleted, "{refusal}");
+    }
+}

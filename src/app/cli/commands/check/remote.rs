@@ -8,9 +8,10 @@ use crate::{
             forge_overview::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
             stages::Stages,
             trust::{self, Trust},
+            untagged_pins::{self, UntaggedPin},
         },
     },
-    base::error::{Error, Errors},
+    base::error::{Code, Error, Errors},
     config::Config,
     core::{
         checks::{
@@ -87,6 +88,13 @@ pub(super) fn check_remote(
         Ok(check) => checks.extend(check),
         Err(outage) => outages.push(outage),
     }
+    checks.extend(check_untagged(
+        config,
+        &sources,
+        found,
+        revision.as_ref(),
+        cx,
+    ));
     let Some(revision) = revision.filter(|_| is_readable) else {
         return Ok(RemoteChecks {
             checks,
@@ -130,6 +138,24 @@ pub(super) fn check_remote(
         outages,
         revision: Some(revision),
     })
+}
+
+/// Warns about pinned digests without a tag; whether a digest has one may be unknown.
+fn check_untagged(
+    config: &Config,
+    sources: &[Source],
+    found: &FoundPins,
+    revision: Option<&Revision>,
+    cx: &Context,
+) -> Vec<Check> {
+    let tag = revision.and_then(|revision| config.revision.exact_tag(revision));
+    let pinned = untagged_pins::pinned_digests(config, found, sources, tag.as_ref());
+    let untagged = untagged_pins::untagged_pins(config, pinned, &cx.services);
+    let check = |untagged: Result<UntaggedPin, Error>| match untagged {
+        Ok(untagged) => untagged.check(config, found),
+        Err(error) => Check::new(Code::PIN_UNTAGGED, Status::Skip, error.to_string()),
+    };
+    untagged.into_iter().map(check).collect()
 }
 
 /// Checks whether the files pin digests that a rollback undid, in place of those of the promoted branch.

@@ -8,7 +8,9 @@ use crate::{
             output::Output,
             write_file::StepFiles,
         },
-        report::prune::{ImageOutcome, PruneDocument, deletion, summary, text, warnings},
+        report::prune::{
+            ImageOutcome, KeepTagState, PruneDocument, deletion, summary, text, warnings,
+        },
     },
     base::{
         error::{Code, Error, Errors},
@@ -30,6 +32,13 @@ pub(super) fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, output: &Ou
         DeletionEvent::Unverified(candidate) => ("deletion not verified:", candidate),
         // Another process deleted the version, or repin did and the response was lost.
         DeletionEvent::Skipped(candidate) => ("already deleted:", candidate),
+        DeletionEvent::Unfinished(candidate) => ("not finished:", candidate),
+        DeletionEvent::Attached(digest, candidate) => {
+            let (repository, subject) = (&outcome.repository, candidate.version.digest);
+            let line = format!("deleted {repository}@{digest}, which is attached to {subject}");
+            output.write_stderr(&format!("{}\n", plain(&line)));
+            return;
+        }
     };
     let deletion = plain(&deletion(outcome, candidate));
     output.write_stderr(&format!("{label} {deletion}\n"));
@@ -39,6 +48,7 @@ pub(super) fn report(
     images: &[ImageOutcome],
     applied: bool,
     warning: Option<&Warning>,
+    tags: bool,
     step: &mut Option<StepFiles>,
     cx: &mut Context,
 ) -> Result<(), Errors> {
@@ -59,13 +69,28 @@ pub(super) fn report(
         output.print_json(&PruneDocument::new(images, applied, warning));
         return Ok(());
     }
+    for image in images {
+        output.print(text(image, output.volume >= Volume::Verbose));
+    }
+    report_errors(images, warning, cx);
+    let conclusion = if tags {
+        tag_conclusion(images, applied)
+    } else {
+        conclusion(images, applied, deleted)
+    };
+    cx.output.note(&conclusion);
+    Ok(())
+}
+
+/// Reports warnings and refusals on standard error.
+pub(super) fn report_errors(images: &[ImageOutcome], warning: Option<&Warning>, cx: &mut Context) {
+    let output = &mut cx.output;
     if let Some(warning) = warning {
         let Warning { code, detail } = warning;
         warn(code.as_str(), detail, detail, output);
     }
     let mut refusals = Vec::new();
     for image in images {
-        output.print(text(image, output.volume >= Volume::Verbose));
         for warning in warnings(image) {
             let title = format!("{} ({})", warning.code, image.name);
             let text = format!("{}: {}", image.name, warning.detail);
@@ -91,8 +116,29 @@ pub(super) fn report(
         output.report_errors(&Errors::from(refusals));
         output.print_explain_hint();
     }
-    output.note(&conclusion(images, applied, deleted));
-    Ok(())
+}
+
+/// The conclusion of `--tag-protected`.
+fn tag_conclusion(images: &[ImageOutcome], applied: bool) -> String {
+    let count = |state: KeepTagState| {
+        let tags = images.iter().flat_map(|image| &image.protected_tags);
+        tags.filter(|tag| tag.state == state).count()
+    };
+    let (set, missing) = (count(KeepTagState::Set), count(KeepTagState::Missing));
+    let refused = images.iter().any(|image| image.refusal.is_some());
+    match (applied, refused) {
+        (true, false) => format!("tagged: {}", counted(set, "protected digest")),
+        (true, true) => format!(
+            "stopped after {set} of {} tags; fix the cause and run the command again",
+            set + missing
+        ),
+        (false, true) => "no tag was set".to_owned(),
+        (false, false) if missing == 0 => "every protected digest has its tag".to_owned(),
+        (false, false) => format!(
+            "dry run: no tag was set; --apply would tag {}",
+            counted(missing, "protected digest")
+        ),
+    }
 }
 
 /// Prints a warning: `text`, and for GitHub an annotation with `title` and `detail`.

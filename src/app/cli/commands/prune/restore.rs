@@ -1,4 +1,6 @@
-//! `repin prune restore`: restores a deleted version.
+//! `repin prune restore`: restores a deleted version, or the tags of pinned digests.
+
+mod retag;
 
 use clap::Args;
 
@@ -21,20 +23,34 @@ use crate::{
 };
 
 const HELP: &str = "\
-Example:
+Without --version, restore sets the tag of each pinned digest that has none, because registries delete such digests.
+
+Examples:
+  repin prune restore --apply                                   # tags of pinned digests
   repin prune restore --image review --version 123456 --apply   # ID from the log";
 
-/// Restore a deleted version, if the registry supports it (GitHub: for 30 days)
+/// Set the tags of pinned digests again, or restore a deleted version (GitHub: for 30 days)
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Configured image
+    /// Configured image; without --version, every image by default
     #[arg(short, long, value_name = "NAME", add = images())]
-    image: String,
-    /// ID of the version
-    #[arg(long, value_name = "ID", value_parser = whole_number::<u64>)]
-    version: u64,
-    /// Restore the version
+    image: Option<String>,
+    /// ID of the deleted version
+    #[arg(long, value_name = "ID", value_parser = whole_number::<u64>, requires = "image")]
+    version: Option<u64>,
+    /// Tag this digest instead of the pinned one
+    #[arg(long, value_name = "DIGEST", requires_all = ["image", "tag"], conflicts_with = "version")]
+    digest: Option<String>,
+    /// Set this tag instead of that of the revision
+    #[arg(
+        long,
+        value_name = "TAG",
+        requires = "image",
+        conflicts_with = "version"
+    )]
+    tag: Option<String>,
+    /// Restore the version, or set the tags
     #[arg(long)]
     apply: bool,
     /// true forbids every change; false means --apply; an empty BOOL means true
@@ -48,43 +64,44 @@ pub(super) struct Arguments {
 pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(args.apply, args.dry_run)?;
     let config = cx.load()?;
+    if let Some(name) = &args.image {
+        check_image_name(&config, name, "--image: ")?;
+    }
+    let (Some(name), Some(version)) = (&args.image, args.version) else {
+        return retag::run(args, apply, &config, cx);
+    };
     super::prune_block(&config)?;
-    check_image_name(&config, &args.image, "--image: ")?;
-    let Some(image) = config.image(&args.image) else {
+    let Some(image) = config.image(name) else {
         return Ok(Exit::Failed(Class::Input));
     };
     let backend = match prune_backend(&config, image, &cx.services)? {
         Access::Granted(backend) => backend,
         Access::NoToken(reason) if args.if_unconfigured.is_some() => {
             cx.output.note(&format!("skipped: {reason}"));
-            report(args, apply, None, cx);
+            report(name, version, apply, None, cx);
             return Ok(Exit::Done);
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };
     let Backend::Ghcr(package) = backend else {
-        let message = format!(
-            "the registry of {} cannot restore deleted versions",
-            args.image
-        );
+        let message = format!("the registry of {name} cannot restore deleted versions");
         let help = "push the image again from its build";
         return Err(Error::input(Code::USAGE, message).help(help).into());
     };
     let restored = if apply {
         cx.services.interruption.changes(format!(
-            "version {} may have been restored; run the command again",
-            args.version
+            "version {version} may have been restored; run the command again"
         ));
-        let work = package.restore(args.version);
+        let work = package.restore(version);
         Some(cx.services.wait(work, "restoring")?)
     } else {
         None
     };
-    report(args, apply, restored.as_ref(), cx);
+    report(name, version, apply, restored.as_ref(), cx);
     Ok(Exit::Done)
 }
 
-fn report(args: &Arguments, applied: bool, restored: Option<&Version>, cx: &mut Context) {
+fn report(name: &str, version: u64, applied: bool, restored: Option<&Version>, cx: &mut Context) {
     let digest = restored.map(|version| version.digest);
     let tags = match restored {
         Some(version) => version.tags.iter().map(ToString::to_string).collect(),
@@ -93,8 +110,8 @@ fn report(args: &Arguments, applied: bool, restored: Option<&Version>, cx: &mut 
     let document = RestoreDocument {
         schema: "repin.restore/1",
         applied: digest.is_some(),
-        image: args.image.clone(),
-        version: args.version,
+        image: name.to_owned(),
+        version,
         digest,
         tags,
     };
@@ -102,19 +119,19 @@ fn report(args: &Arguments, applied: bool, restored: Option<&Version>, cx: &mut 
         cx.output.print_json(&document);
         return;
     }
-    let name = plain(&args.image);
+    let name = plain(name);
     let text = match document.digest {
         Some(digest) => {
             format!(
                 "restored: version {} of {name}, {digest} ({})\n",
-                args.version,
+                version,
                 document.tags.join(", ")
             )
         }
         None if applied => String::new(),
         None => format!(
             "dry run: --apply would restore version {} of {name}\n",
-            args.version
+            version
         ),
     };
     cx.output.print(text);

@@ -1,0 +1,151 @@
+//! Sets the tag of each pinned digest that has none.
+
+use serde::Serialize;
+
+use super::Arguments;
+use crate::{
+    app::{
+        cli::{context::Context, format::Format, output::Exit},
+        workflow::untagged_pins::{self, PinnedDigest, UntaggedPin},
+    },
+    base::{
+        error::{Class, Code, Error, Errors, usage},
+        text::counted,
+        untrusted::plain,
+    },
+    config::Config,
+    core::pins,
+    oci::{Digest, Tag, registry::Source},
+    prune::backends,
+};
+
+/// `repin.retag/1`: the tags of pinned digests that had none.
+#[derive(Debug, Serialize)]
+struct RetagDocument {
+    schema: &'static str,
+    applied: bool,
+    tags: Vec<RetagRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct RetagRow {
+    image: String,
+    repository: String,
+    digest: Digest,
+    tag: Option<Tag>,
+    /// Whether this run set the tag.
+    set: bool,
+}
+
+pub(super) fn run(
+    args: &Arguments,
+    apply: bool,
+    config: &Config,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
+    let sources = cx.services.sources_of_images(config)?;
+    let mut rows = Vec::new();
+    let (mut exit, mut errors) = (Exit::Done, Vec::new());
+    for found in untagged_pins::untagged_pins(config, wanted(args, config, &sources)?, &cx.services)
+    {
+        let UntaggedPin { image, digest, tag } = match found {
+            Ok(untagged) => untagged,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        let name = &config.images[image].name;
+        let mut row = RetagRow {
+            image: name.clone(),
+            repository: config.images[image].repository.to_string(),
+            digest,
+            tag,
+            set: false,
+        };
+        match &row.tag {
+            Some(tag) if apply => {
+                let changed = format!("{name}:{tag} may have been set; run the command again");
+                cx.services.interruption.changes(changed);
+                let work = backends::set_tag(&sources[image], digest, tag);
+                match cx.services.wait(work, "setting tags") {
+                    Ok(()) => row.set = true,
+                    Err(error) => errors.push(error),
+                }
+            }
+            Some(_) => {}
+            None => {
+                let message =
+                    format!("{name}: neither a pin nor a label states the tag of {digest}");
+                let error = Error::new(Class::Failed, Code::PIN_UNTAGGED, message);
+                errors.push(error.help("name it with --tag TAG"));
+            }
+        }
+        rows.push(row);
+    }
+    report(rows, apply && errors.is_empty(), cx);
+    if !errors.is_empty() {
+        let errors = Errors::from(errors);
+        exit = exit.worse(Exit::from(&errors));
+        if cx.output.format != Format::Json {
+            cx.output.report_errors(&errors);
+        }
+    }
+    Ok(exit)
+}
+
+/// The digests whose tags are looked for: the given one, or those of the pins.
+fn wanted<'s>(
+    args: &Arguments,
+    config: &Config,
+    sources: &'s [Source],
+) -> Result<Vec<PinnedDigest<'s>>, Errors> {
+    let tag = args.tag.as_deref().map(Tag::parse).transpose();
+    let tag = tag.map_err(|error| usage(format!("--tag: {error}")))?;
+    if let (Some(name), Some(digest)) = (&args.image, &args.digest) {
+        let digest = digest
+            .parse()
+            .map_err(|error| usage(format!("--digest: {error}")))?;
+        let image = config.images.iter().position(|image| image.name == *name);
+        let image = image.ok_or_else(|| usage(format!("--image: `{}` is unknown", plain(name))))?;
+        return Ok(vec![PinnedDigest {
+            image,
+            digest,
+            source: &sources[image],
+            tags: tag.into_iter().collect(),
+        }]);
+    }
+    let found = pins::find(&config.work_tree(), config)?;
+    let mut wanted = untagged_pins::pinned_digests(config, &found, sources, tag.as_ref());
+    if let Some(name) = &args.image {
+        wanted.retain(|pinned| config.images[pinned.image].name == *name);
+    }
+    Ok(wanted)
+}
+
+fn report(rows: Vec<RetagRow>, applied: bool, cx: &mut Context) {
+    if cx.output.format == Format::Json {
+        cx.output.print_json(&RetagDocument {
+            schema: "repin.retag/1",
+            applied,
+            tags: rows,
+        });
+        return;
+    }
+    for row in &rows {
+        let tag = row.tag.as_ref().map_or("?", Tag::as_str);
+        let done = if row.set { "set" } else { "missing" };
+        let line = format!("{}:{tag} -> {}: {done}", row.repository, row.digest);
+        cx.output.print(format!("{}\n", plain(&line)));
+    }
+    let set = rows.iter().filter(|row| row.set).count();
+    let note = match rows.len() {
+        0 => "every pinned digest has a tag".to_owned(),
+        _ if set > 0 => format!("{} set", counted(set, "tag")),
+        missing => format!(
+            "nothing was changed; --apply would set {}",
+            counted(missing, "tag")
+        ),
+    };
+    cx.output.note(&note);
+}

@@ -1,0 +1,173 @@
+//! Deletions on registries that refuse a digest while tags or other manifests refer to it: first the tags, then
+//! the manifests that are attached to it, then the digest.
+//!
+//! Only a documented refusal leads here (`Blocker`), because another registry may delete a manifest with its tag.
+
+use std::{cell::RefCell, collections::BTreeSet};
+
+use super::Registry;
+use crate::{
+    base::error::{Class, Code, Error},
+    oci::{
+        Digest, Tag,
+        registry::{Blocker, Deletion},
+    },
+    prune::{ImageProtection, Listing, Version},
+};
+
+/// The facts for the deletion of versions, and its result.
+#[derive(Debug)]
+pub(crate) struct Deleting<'d> {
+    /// The listing before the first deletion.
+    pub(crate) listing: &'d Listing,
+    pub(crate) protection: ImageProtection<'d>,
+    /// The deleted manifests that were attached to a version.
+    pub(crate) attached: RefCell<Vec<Digest>>,
+}
+
+/// The maximum depth of manifests that are attached to one another.
+const MAX_DEPTH: usize = 4;
+
+impl Registry {
+    /// Deletes a version. The result is `Blocked` if something still refers to the digest.
+    pub(super) async fn delete(
+        &self,
+        version: &Version,
+        deleting: &Deleting<'_>,
+    ) -> Result<Deletion, Error> {
+        let result = self.delete_manifest(version, deleting, MAX_DEPTH).await?;
+        let is_gone = matches!(
+            result,
+            Deletion::Deleted | Deletion::Missing | Deletion::MissingAfterAttempt
+        );
+        if let Some(unfinished) = self.unfinished.as_ref().filter(|_| is_gone) {
+            unfinished.remove(version.digest);
+        }
+        Ok(result)
+    }
+
+    async fn delete_manifest(
+        &self,
+        version: &Version,
+        deleting: &Deleting<'_>,
+        depth: usize,
+    ) -> Result<Deletion, Error> {
+        let digest = version.digest;
+        let (mut are_tags_deleted, mut are_referrers_deleted) = (version.tags.is_empty(), false);
+        loop {
+            let (blocker, reason) = match self.request_deletion(digest).await? {
+                Deletion::Blocked { blocker, reason } => (blocker, reason),
+                result => return Ok(result),
+            };
+            match blocker {
+                // Docker Hub does not state its reason: tags are the common one.
+                Blocker::Tags | Blocker::Unknown if !are_tags_deleted => {
+                    are_tags_deleted = true;
+                    if let Some(refusal) = self.untag(version).await? {
+                        return Ok(refusal);
+                    }
+                }
+                Blocker::References | Blocker::Unknown if !are_referrers_deleted => {
+                    are_referrers_deleted = true;
+                    if !self.delete_attached(digest, deleting, depth).await? {
+                        return Ok(Deletion::Blocked { blocker, reason });
+                    }
+                }
+                _ => return Ok(Deletion::Blocked { blocker, reason }),
+            }
+        }
+    }
+
+    /// Requests the deletion of a digest. Docker Hub refuses it with 403 while anything refers to it.
+    async fn request_deletion(&self, digest: Digest) -> Result<Deletion, Error> {
+        match self.remote.delete(digest).await? {
+            Deletion::Forbidden(error) if self.is_on_hub => Ok(Deletion::Blocked {
+                blocker: Blocker::Unknown,
+                reason: error.message,
+            }),
+            Deletion::Forbidden(error) => Err(*error),
+            result => Ok(result),
+        }
+    }
+
+    /// Deletes the tags of a version. Each is read again immediately before, because a build may have moved it.
+    /// Returns the result that ends the deletion.
+    async fn untag(&self, version: &Version) -> Result<Option<Deletion>, Error> {
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.add(version.digest)?;
+        }
+        self.untagged.borrow_mut().insert(version.digest);
+        for tag in &version.tags {
+            match self.resolve(tag).await? {
+                Some(digest) if digest == version.digest => {}
+                None => continue,
+                Some(other) => return Err(moved(tag, version.digest, other)),
+            }
+            match self.remote.delete_tag(tag).await? {
+                Deletion::Deleted | Deletion::Missing | Deletion::MissingAfterAttempt => {}
+                Deletion::Forbidden(error) => return Err(*error),
+                Deletion::Refused(reason) | Deletion::Blocked { reason, .. } => {
+                    let reason = format!(
+                        "the digest has tags, and the registry does not delete the tag {tag}: {reason}"
+                    );
+                    return Ok(Some(Deletion::Refused(reason)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes the manifests that are attached to a digest, with those that are attached to them. Returns whether
+    /// any existed and all could be deleted: a protected or tagged one stays, and its subject with it.
+    async fn delete_attached(
+        &self,
+        subject: Digest,
+        deleting: &Deleting<'_>,
+        depth: usize,
+    ) -> Result<bool, Error> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Ok(false);
+        };
+        let mut attached: BTreeSet<Digest> = BTreeSet::new();
+        for (digest, node) in &deleting.listing.nodes {
+            if node.subject == Some(subject) {
+                attached.insert(*digest);
+            }
+        }
+        let referrers = self.source.referrers(subject).await?;
+        attached.extend(referrers.iter().map(|referrer| referrer.digest));
+        let mut versions = Vec::new();
+        for digest in &attached {
+            let listed = deleting.listing.versions.iter();
+            let listed = listed.clone().find(|version| version.digest == *digest);
+            let version = listed.cloned().unwrap_or(Version {
+                id: None,
+                digest: *digest,
+                tags: Vec::new(),
+            });
+            let subjects: Vec<Digest> = version.tag_subjects().collect();
+            let has_other_tag = subjects.len() != version.tags.len()
+                || subjects.iter().any(|tagged| *tagged != subject);
+            if has_other_tag || deleting.protection.contains(*digest) {
+                return Ok(false);
+            }
+            versions.push(version);
+        }
+        for version in &versions {
+            let deleted = Box::pin(self.delete_manifest(version, deleting, depth)).await?;
+            match deleted {
+                Deletion::Deleted => deleting.attached.borrow_mut().push(version.digest),
+                Deletion::Missing | Deletion::MissingAfterAttempt => {}
+                Deletion::Refused(_) | Deletion::Blocked { .. } => return Ok(false),
+                Deletion::Forbidden(error) => return Err(*error),
+            }
+        }
+        Ok(!versions.is_empty())
+    }
+}
+
+fn moved(tag: &Tag, expected: Digest, found: Digest) -> Error {
+    let message = format!("{tag} was moved from {expected} to {found} before its deletion");
+    Error::new(Class::Unavailable, Code::CHANGED, message)
+        .help("run prune again when nothing is being pushed or tagged")
+}

@@ -1,0 +1,152 @@
+//! Pinned digests without a tag, on docker-registry.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    images::Image,
+    pruned::{Real, pinned, push, set, young},
+    scene::days_ago,
+};
+
+const REVISION: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// A repository whose pinned digest lost its tag to another image.
+fn untagged() -> (Real, Image) {
+    let image = Image::created("amd64", REVISION, Some(&days_ago(50)));
+    let real = Real::new("", &[("main", &image)]);
+    push(&real.registry, "acme/app", &[("main", &young("other"))]);
+    (real, image)
+}
+
+/// The details of the warnings in a document.
+fn warnings(document: &Value, list: &str) -> Vec<String> {
+    let rows = document[list].as_array().unwrap().iter();
+    let rows = rows.filter(|row| row["code"] == "pin_untagged" && row["status"] == "warn");
+    rows.map(|row| row["detail"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn pinned_digest_without_a_tag_warns() {
+    let (real, image) = untagged();
+    for (args, list) in [
+        (&["check", "--remote"][..], "checks"),
+        (&["status"], "pins"),
+        (&["doctor"], "checks"),
+    ] {
+        let run = || real.scene.run(&[args, &["--format", "json"]].concat());
+        let found = warnings(&run().json(), list);
+        assert_eq!(found.len(), 1, "{args:?}: {}", run().stdout);
+        assert!(found[0].contains(&image.digest().to_string()), "{found:?}");
+    }
+    let document = real
+        .scene
+        .run(&["status", "--format", "json"])
+        .exits(0)
+        .json();
+    let text = document.to_string();
+    let help = format!("set the tag {REVISION} again: repin prune restore --image app --apply");
+    assert!(text.contains(&help), "{text}");
+
+    // A tag of an index with it suffices.
+    let index = Image::index(vec![image]);
+    push(&real.registry, "acme/app", &[("index", &index)]);
+    for (args, list) in [
+        (&["check", "--remote"][..], "checks"),
+        (&["status"], "pins"),
+        (&["doctor"], "checks"),
+    ] {
+        let document = real
+            .scene
+            .run(&[args, &["--format", "json"]].concat())
+            .json();
+        assert_eq!(warnings(&document, list), [] as [&str; 0], "{args:?}");
+    }
+}
+
+#[test]
+fn restore_sets_the_tag_again() {
+    let (real, image) = untagged();
+    let dry = real
+        .scene
+        .run(&["prune", "restore", "--format", "json"])
+        .exits(0)
+        .json();
+    let row = json!({
+        "image": "app", "repository": real.app(), "digest": image.digest().to_string(),
+        "tag": REVISION, "set": false,
+    });
+    assert_eq!(
+        dry,
+        json!({"schema": "repin.retag/1", "applied": false, "tags": [row]})
+    );
+    assert_eq!(real.left(), set(&["main"]));
+    let ran = real
+        .scene
+        .run(&["prune", "restore", "--image", "app", "--apply"])
+        .exits(0);
+    assert!(ran.stdout.contains(": set"), "{}", ran.stdout);
+    assert_eq!(real.left(), set(&["main", REVISION]));
+    let again = real.scene.run(&["prune", "restore", "--apply"]).exits(0);
+    assert!(
+        again.stderr.contains("every pinned digest has a tag"),
+        "{}",
+        again.stderr
+    );
+}
+
+#[test]
+fn restore_moves_no_tag() {
+    let (real, image) = untagged();
+    let digest = image.digest().to_string();
+    let args = [
+        "prune", "restore", "--image", "app", "--tag", "main", "--apply",
+    ];
+    let ran = real.scene.run(&args).exits(3);
+    assert!(ran.stderr.contains("is not moved"), "{}", ran.stderr);
+    let given = [
+        "--image",
+        "app",
+        "--digest",
+        digest.as_str(),
+        "--tag",
+        "v1",
+        "--apply",
+    ];
+    real.scene
+        .run(&[&["prune", "restore"], &given[..]].concat())
+        .exits(0);
+    assert_eq!(real.left(), set(&["main", "v1"]));
+    for args in [
+        &["--digest", digest.as_str(), "--tag", "v1"][..],
+        &["--image", "app", "--tag", "v/1"],
+        &["--image", "app", "--digest", "sha256:1", "--tag", "v1"],
+        &["--version", "1"],
+    ] {
+        real.scene
+            .run(&[&["prune", "restore"], args].concat())
+            .exits(2);
+    }
+}
+
+#[test]
+fn tag_that_exists_needs_no_listing() {
+    let image = pinned();
+    let real = Real::new("", &[("main", &image)]);
+    real.scene.write(
+        ".github/workflows/a.yml",
+        format!("image: {}:main@{}\n", real.app(), image.digest()),
+    );
+    real.scene.commit("with a tag");
+    let document = real
+        .scene
+        .run(&["status", "--format", "json"])
+        .exits(0)
+        .json();
+    assert_eq!(warnings(&document, "pins"), [] as [&str; 0]);
+    let requests = real.registry.requests();
+    assert!(
+        !requests.iter().any(|request| request.contains("tags/list")),
+        "{requests:?}"
+    );
+}

@@ -1,0 +1,247 @@
+//! `prune` on simulated registries that delete a digest only when nothing refers to it.
+
+use serde_json::json;
+
+use crate::support::{
+    Digest,
+    fake::Reaction,
+    images::{Image, descriptor},
+    pruned::{config, old, pinned},
+    refusing::{Kind, Refusing},
+    scene::{Scene, days_ago, tags},
+};
+
+/// A registry whose image `pinned` is pinned.
+fn scene(kind: Kind) -> (Refusing, Scene) {
+    let registry = Refusing::start(kind);
+    registry.store().push(&["main"], &pinned());
+    let host = registry.fake.host();
+    let is_hub = matches!(kind, Kind::Hub | Kind::HubWithoutTags);
+    let name = if is_hub { "docker.io" } else { host.as_str() };
+    let mut text = config(name, "");
+    if is_hub {
+        text.push_str(&format!("sources: {{ docker.io: 'http://{host}' }}\n"));
+    }
+    let scene = Scene::new(&text, &format!("{name}/acme/app"), pinned().digest());
+    (registry, scene)
+}
+
+const ARGS: [&str; 3] = ["--apply", "--image", "app"];
+
+fn left(registry: &Refusing) -> Vec<String> {
+    registry.store().tags.keys().cloned().collect()
+}
+
+fn has(registry: &Refusing, image: &Image) -> bool {
+    registry.store().manifests.contains_key(&image.digest())
+}
+
+fn attached(name: &str, subject: &Image) -> Image {
+    let subject = descriptor(subject.media_type, &subject.manifest);
+    old(name).with("subject", subject)
+}
+
+#[test]
+fn google_deletes_tags_parents_and_referrers_first() {
+    let (registry, scene) = scene(Kind::Google);
+    let part = Image::created("amd64", "part", Some(&days_ago(41)));
+    let index = Image::index(vec![part.clone()]);
+    let signature = attached("signature", &index);
+    let note = attached("note", &signature);
+    registry
+        .store()
+        .push(&["pending-index", "pending-again"], &index);
+    registry.store().push(&["pending-part"], &part);
+    registry.store().push(&[], &signature);
+    registry.store().push(&[], &note);
+    let document = scene.prune(&ARGS, 0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-again,pending-index", "pending-part"],
+        "{document}"
+    );
+    let digest = |image: &Image| image.digest().to_string();
+    // The first request asks whether the registry deletes.
+    assert_eq!(
+        registry.deletions()[1..],
+        [
+            digest(&index),
+            "pending-again".to_owned(),
+            "pending-index".to_owned(),
+            digest(&index),
+            digest(&signature),
+            digest(&note),
+            digest(&signature),
+            digest(&index),
+            digest(&part),
+            "pending-part".to_owned(),
+            digest(&part),
+        ]
+    );
+    assert_eq!(left(&registry), ["main"]);
+    for image in [&index, &part, &signature, &note] {
+        assert!(!has(&registry, image));
+    }
+    assert!(has(&registry, &pinned()));
+}
+
+#[test]
+fn each_tag_is_read_again_before_its_deletion() {
+    let (registry, scene) = scene(Kind::Google);
+    let (image, other) = (old("a"), old("other"));
+    registry.store().push(&["pending-a", "pending-b"], &image);
+    registry.store().push(&["release"], &other);
+    let moved = other.digest();
+    registry
+        .store()
+        .hook("DELETE /v2/acme/app/manifests/pending-a", move |store| {
+            store.tags.insert("pending-b".to_owned(), moved);
+            None
+        });
+    let document = scene.prune(&ARGS, 3);
+    assert_eq!(document["images"][0]["code"], "changed", "{document}");
+    assert!(!registry.deletions().contains(&"pending-b".to_owned()));
+    assert_eq!(left(&registry), ["main", "pending-b", "release"]);
+    assert!(has(&registry, &image) && has(&registry, &other));
+}
+
+#[test]
+fn next_run_continues_an_untagged_digest() {
+    let (registry, scene) = scene(Kind::Google);
+    let image = old("a");
+    let report = attached("report", &image);
+    registry.store().push(&["pending-a"], &image);
+    // A tag that does not belong to a signature keeps what is attached.
+    registry.store().push(&["sbom"], &report);
+    let document = scene.prune(&ARGS, 3);
+    assert_eq!(
+        document["images"][0]["code"], "deletion_unfinished",
+        "{document}"
+    );
+    assert_eq!(left(&registry), ["main", "sbom"]);
+    assert!(has(&registry, &image));
+    let document = scene.prune(&["--image", "app"], 0);
+    let candidate = &document["images"][0]["candidates"][0];
+    assert_eq!(
+        candidate["digest"],
+        json!(image.digest().to_string()),
+        "{document}"
+    );
+
+    registry.store().tags.remove("sbom");
+    registry.store().manifests.remove(&report.digest());
+    let document = scene.prune(&ARGS, 0);
+    assert_eq!(
+        document["images"][0]["deleted"].as_array().unwrap().len(),
+        1
+    );
+    assert!(!has(&registry, &image));
+    let document = scene.prune(&["--image", "app"], 0);
+    assert_eq!(document["images"][0]["candidates"], json!([]));
+}
+
+#[test]
+fn google_lists_versions_without_a_tag() {
+    let (registry, scene) = scene(Kind::Google);
+    let (lost, index) = (old("lost"), Image::index(vec![old("used")]));
+    registry.store().push(&[], &lost);
+    registry.store().push(&["v1"], &index);
+    let text = scene
+        .read("repin.yaml")
+        .replace("prune: {  }", "prune: { untagged: true }");
+    scene.write("repin.yaml", text);
+    scene.commit("untagged");
+    let document = scene.prune(&ARGS, 0);
+    let deleted = &document["images"][0]["deleted"];
+    assert_eq!(
+        deleted[0]["digest"],
+        json!(lost.digest().to_string()),
+        "{document}"
+    );
+    assert!(!has(&registry, &lost) && has(&registry, &index.children[0]));
+}
+
+#[test]
+fn docker_hub_deletes_a_digest_without_tags() {
+    let (registry, scene) = scene(Kind::Hub);
+    let (one, two) = (old("one"), old("two"));
+    registry.store().push(&["pending-one"], &one);
+    registry.store().push(&["pending-two"], &two);
+    // The deletion takes place, and the response is an error.
+    registry
+        .store()
+        .hook("DELETE /v2/acme/app/manifests/pending-two", |store| {
+            let path = format!("DELETE /v2/acme/app/manifests/{}", old("two").digest());
+            store.hook(&path, |store| {
+                store.manifests.remove(&old("two").digest());
+                Some(Reaction::new(500, ""))
+            });
+            None
+        });
+    let document = scene.prune(&ARGS, 0);
+    assert_eq!(
+        document["images"][0]["deleted"].as_array().unwrap().len(),
+        2,
+        "{document}"
+    );
+    assert_eq!(left(&registry), ["main"]);
+    assert!(!has(&registry, &one) && !has(&registry, &two));
+}
+
+#[test]
+fn docker_hub_without_tag_deletion_is_refused() {
+    let (registry, scene) = scene(Kind::HubWithoutTags);
+    registry.store().push(&["pending-one"], &old("one"));
+    let ran = scene.run(&[&["prune"], &ARGS[..]].concat()).exits(4);
+    assert!(
+        ran.stderr.contains("does not delete the tag pending-one"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(left(&registry), ["main", "pending-one"]);
+}
+
+#[test]
+fn gitlab_part_is_deleted_after_its_index() {
+    let (registry, scene) = scene(Kind::GitLab);
+    let part = old("part");
+    let index = Image::index(vec![part.clone()]);
+    registry.store().push(&[], &index);
+    registry.store().push(&["pending-part"], &part);
+    registry.store().push(&["pending-other"], &old("other"));
+    let document = scene.prune(&ARGS, 3);
+    let image = &document["images"][0];
+    assert_eq!(tags(&image["deleted"]), ["pending-other"], "{document}");
+    assert_eq!(image["code"], "deletion_unfinished");
+    assert_eq!(
+        left(&registry),
+        ["main", "pending-part"],
+        "nothing is half deleted"
+    );
+    // GitLab deletes an index without a tag after a day.
+    registry.store().manifests.remove(&index.digest());
+    scene.prune(&ARGS, 0);
+    assert_eq!(left(&registry), ["main"]);
+}
+
+#[test]
+fn other_refusals_delete_no_tag() {
+    for (status, code) in [
+        (400, "UNSUPPORTED"),
+        (403, "DENIED"),
+        (405, "UNSUPPORTED"),
+        (409, "CONFLICT"),
+    ] {
+        let (registry, scene) = scene(Kind::GitLab);
+        registry.store().push(&["pending-a"], &old("a"));
+        let path = format!("DELETE /v2/acme/app/manifests/{}", old("a").digest());
+        registry.store().hook(&path, move |_| {
+            let body = json!({"errors": [{"code": code, "message": "no"}]});
+            Some(Reaction::new(status, body.to_string()))
+        });
+        scene.prune(&ARGS, 4);
+        let digest = Digest::of(&old("a").manifest).to_string();
+        assert_eq!(registry.deletions()[1..], [digest]);
+        assert_eq!(left(&registry), ["main", "pending-a"], "{status}");
+    }
+}
