@@ -114,4 +114,5 @@ mod trusted;
 mod untrusted;
 mod verify;
 mod version;
+mod without_images;
 mod workflows;

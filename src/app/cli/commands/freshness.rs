@@ -105,7 +105,7 @@ impl From<Errors> for Incomplete {
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     if config.freshness.is_empty() {
         let error = Error::input(Code::CONFIG, "the configuration has no `freshness` block");
         let help = "add `freshness:` with the pinned reference and its repository";

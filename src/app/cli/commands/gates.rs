@@ -52,7 +52,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             args.reference
         ))
     })?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => return Ok(skipped(args, &reason, cx)),

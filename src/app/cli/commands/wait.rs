@@ -63,7 +63,7 @@ pub(in crate::app::cli) struct Arguments {
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let is_dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     let number = args.pr;
     let mut document = WaitDocument {
         schema: "repin.wait/1",

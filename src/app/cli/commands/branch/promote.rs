@@ -31,7 +31,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let branches = &args.branches;
     check_branches(branches)?;
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     let mut document = planned_document("promote", branches);
     let repository =
         match connect_repository_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {

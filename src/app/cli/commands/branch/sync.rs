@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors> {
     check_branches(branches)?;
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     check_target(&config, &branches.to)?;
     let git = Git::open(&config.root).map_err(|error| {
         Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string()).help(error.hint())
