@@ -335,7 +335,10 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             counted(commit.pins, "pin"),
             counted(commit.files, "file"),
             commit.id.short(),
-            commit.push_command
+            match &commit.push_command {
+                Some(command) => format!("publish the commit with: {command}"),
+                None => "the repository has no remote".to_owned(),
+            }
         ),
         Effect::Applied if !is_failed && options.intent == (Intent::Apply { commit: true }) => {
             format!("\napplied: {count}; nothing was committed: HEAD already contains these pins")

@@ -40,6 +40,12 @@ impl ImageOutcome {
             refusal: None,
         }
     }
+
+    /// Whether `--apply` would delete a version.
+    pub(crate) fn would_delete(&self) -> bool {
+        let verdict = self.verdict.as_ref();
+        self.refusal.is_none() && verdict.is_some_and(|verdict| !verdict.candidates.is_empty())
+    }
 }
 
 /// `repin.prune/1`: the candidates, the protected versions, and the deletions.
