@@ -59,6 +59,7 @@ mod init_update;
 mod interleaved;
 mod interrupt;
 mod inventory;
+mod job_reports;
 mod kills;
 mod layouts;
 mod limits;

@@ -111,7 +111,7 @@ fn commands_about_pins_report_that_there_are_none() {
         &["rollback", "--to", "abc"],
         &["resolve", "--revision", "abc"],
         &["set", "--revision", "abc", "--out", "set.json"],
-        &["fleet", "list"],
+        &["fleet", "list", "--org", "acme"],
     ] {
         let ran = world.run(&[args, &["--format", "json"]].concat()).exits(2);
         let error = &ran.json()["errors"][0];

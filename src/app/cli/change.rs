@@ -23,7 +23,7 @@ use crate::{
         workflow::{self, Effect, Goal, Intent, Options, RunResult, output_file::OutputFile},
     },
     base::{
-        error::{Code, Error, Errors, usage},
+        error::{Error, Errors, usage},
         text::counted,
         untrusted::plain,
     },
@@ -321,17 +321,13 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             plain(&pull.url)
         );
     }
-    let skipped = document
-        .checks
-        .iter()
-        .find(|check| check.code == Code::UNCONFIGURED);
     let is_failed = finished.class().is_some();
-    if let (false, Some(skip)) = (is_failed, skipped) {
-        return format!("skipped: {}", plain(&skip.detail));
+    if let Some(reason) = body::skip_reason(document) {
+        return format!("skipped: {}", plain(reason));
     }
     match &finished.effect {
         Effect::Committed(commit) => format!(
-            "\ncommitted: {} in {}, as {}; publish the commit with: {}",
+            "\ncommitted: {} in {}, as {}; {}",
             counted(commit.pins, "pin"),
             counted(commit.files, "file"),
             commit.id.short(),

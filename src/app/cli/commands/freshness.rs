@@ -16,7 +16,6 @@ use crate::{
             context::Context,
             format::Format,
             output::Exit,
-            write_file::StepFiles,
         },
         report::{
             json::{FreshnessDocument, FreshnessRow, IssueRow},
@@ -27,7 +26,10 @@ use crate::{
     base::{
         error::{Class, Code, Error, Errors},
         files::WorkTree,
-        untrusted::{markdown, plain, workflow::Commands},
+        untrusted::{
+            markdown, plain,
+            workflow::{Commands, Level},
+        },
     },
     config::{Config, Freshness},
     core::{
@@ -381,6 +383,14 @@ fn report(
             }
         }
     }
+    if cx.output.format == Format::Github {
+        let skipped = document.entries.iter();
+        for row in skipped.filter(|row| row.state == Some("skipped")) {
+            let mut notice = Commands::default();
+            notice.annotate(Level::Notice, "freshness was skipped", &line(row), None);
+            cx.output.annotate(&notice);
+        }
+    }
     for errors in errors {
         cx.output.report_errors_separately(errors);
     }
@@ -400,12 +410,7 @@ fn report(
             .write_stderr(&format!("freshness: {}\n", plain(&heartbeat)));
         let _ = writeln!(summary, "- {}", markdown::inline(&heartbeat));
     }
-    let written =
-        StepFiles::open(&cx.services.environment).and_then(|mut files| files.summary(&summary));
-    match written {
-        Ok(()) => exit,
-        Err(errors) => exit.worse(cx.output.report_errors_separately(&errors)),
-    }
+    cx.summarize(&summary, exit)
 }
 
 /// The result of an entry, on one line.
