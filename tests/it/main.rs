@@ -101,6 +101,7 @@ mod set;
 mod sets;
 mod several_sets;
 mod shared_repository;
+mod shown_jobs;
 mod stages;
 mod status;
 mod streams;
