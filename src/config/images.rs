@@ -123,12 +123,20 @@ impl KeyType for ImageInventory {
     }
 }
 
-/// Reports an empty set, images without `pins`, sets without a pin, and a repository of two images.
+/// Whether the set has an image.
+pub(super) fn are_present(images: &[Image], node: &Node, problems: &ErrorCollector) -> bool {
+    if images.is_empty() {
+        problems.report(node.span, "`images` is empty");
+    }
+    !images.is_empty()
+}
+
+/// Reports images without `pins`, sets without a pin, and a repository of two images.
 pub(super) fn check(images: Option<&[Image]>, is_fleet: bool, fields: &Fields<'_>) {
     let problems = fields.problems;
     let Some(Node {
         value: Value::Map(entries),
-        span,
+        ..
     }) = fields.node("images")
     else {
         return;
@@ -157,9 +165,7 @@ pub(super) fn check(images: Option<&[Image]>, is_fleet: bool, fields: &Fields<'_
     let are_declared = entries
         .iter()
         .all(|(_, node)| node.pointer("/pins").is_some());
-    if images.is_empty() {
-        problems.report(*span, "`images` is empty");
-    } else if !is_fleet && are_declared && images.iter().all(|image| image.pins == 0) {
+    if !is_fleet && are_declared && images.iter().all(|image| image.pins == 0) {
         problems.report_hint(
             images[0].pins_at,
             "every image has `pins: 0`: there is nothing to promote",

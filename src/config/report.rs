@@ -110,7 +110,7 @@ block! {
     pub struct PinnedIn {
         /// The YAML or JSON file.
         file: RelPath,
-        /// The value in it.
+        /// The value in it; values that `*` selects must be equal.
         pointer: Pointer,
     }
 }
@@ -120,7 +120,8 @@ block! {
     pub struct PathsFrom {
         /// The YAML or JSON file.
         file: RelPath,
-        /// The list in it.
+        /// The list in it. `*` is every item of a list and every value of a mapping: a list that is
+        /// absent in one of them is empty. A single value is a list of one.
         pointer: Pointer,
         /// The path for an item; `{}` is the item.
         path: ItemPath,

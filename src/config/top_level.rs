@@ -74,9 +74,10 @@ block! {
         places: ByName<PinPlace> = {},
         /// The form of a revision, and where an image records it.
         revision: Revisions = {},
-        /// The images of the set, by name; messages, options and documents use the name. At least
+        /// Required, unless the configuration has only `version`, `name`, `forge` and `freshness`. The
+        /// images of the set, by name; messages, options and documents use the name. At least
         /// one must be pinned, and repositories must be distinct.
-        images: ByName<Image>,
+        images: Images,
         /// The platforms that every new image must have; others may be dropped. Absent: every platform
         /// of the replaced image.
         platforms: Option<NonEmpty<Platform>>,
@@ -129,7 +130,7 @@ block! {
     }
     rules |fields| {
         let names: Vec<_> = images.iter().flatten().map(|image| image.name.as_str()).collect();
-        check_files(fields);
+        check_subject(fields);
         images::check(images.as_deref(), fields.has("fleet"), fields);
         if let Some(places) = &places
             && images.is_some()
@@ -240,26 +241,47 @@ pub(crate) fn schema() -> Json {
         "title": "repin.yaml",
         "description": "The configuration of repin. Its directory is the root: every path in it is \
             relative to the root and stays beneath it.",
-        "if": {"not": {"required": ["fleet"]}},
-        "then": {
-            "properties": {"images": {"additionalProperties": {"required": ["pins"]}}},
-            "if": {"not": {"required": ["files"]}},
+        "if": {
+            "propertyNames": {"enum": KEYS_WITHOUT_IMAGES},
+            "anyOf": KEYS_OF_FORGES.map(|key| json!({"required": [key]})),
+        },
+        "else": {
+            "required": ["images"],
+            "if": {"not": {"required": ["fleet"]}},
             "then": {
-                "required": ["places"],
-                "properties": {
-                    "places": {"minProperties": 1, "additionalProperties": {"required": ["files"]}},
+                "properties": {"images": {"additionalProperties": {"required": ["pins"]}}},
+                "if": {"not": {"required": ["files"]}},
+                "then": {
+                    "required": ["places"],
+                    "properties": {
+                        "places": {"minProperties": 1, "additionalProperties": {"required": ["files"]}},
+                    },
                 },
             },
         },
     }));
     let mut schema = shape.schema;
-    schema["properties"]["images"]["minProperties"] = json!(1);
     schema["properties"]["places"]["allOf"] = json!([places::kinds_schema()]);
     schema
 }
 
-/// Reports that `files` is missing; the repositories of a fleet and places can have their own.
-fn check_files(fields: &Fields<'_>) {
+/// The keys of a configuration without images.
+const KEYS_WITHOUT_IMAGES: [&str; 4] = ["version", "name", "forge", "freshness"];
+
+/// The keys of which a configuration without images needs at least one.
+const KEYS_OF_FORGES: [&str; 2] = ["forge", "freshness"];
+
+/// Reports that `images` or `files` is missing. The repositories of a fleet and places can have their own files, and
+/// a configuration that only describes a forge has neither.
+fn check_subject(fields: &Fields<'_>) {
+    if !fields.has("images") {
+        let mut others = fields.known_entries().map(|(key, _)| key.text.as_str());
+        let has_others = others.any(|key| !KEYS_WITHOUT_IMAGES.contains(&key));
+        if !has_others && KEYS_OF_FORGES.iter().any(|key| fields.has(key)) {
+            return;
+        }
+        fields.report_missing("images");
+    }
     if !["files", "fleet", "places"]
         .iter()
         .any(|key| fields.has(key))
@@ -309,6 +331,10 @@ fn name(text: &str) -> Result<String, &'static str> {
         Ok(text.to_owned())
     }
 }
+
+/// The images of a set.
+pub struct Images;
+refined_type!(Images => ByName<Image>, {"minProperties": 1}, images::are_present, absent: Vec::new());
 
 /// The scanned files.
 pub struct Files;
@@ -449,8 +475,22 @@ impl Config {
         self.forge.clone().unwrap_or_default()
     }
 
-    /// Refuses the configuration of a fleet without files and counts.
+    /// Refuses a configuration without images.
+    pub fn has_images(&self) -> Result<(), Error> {
+        if !self.images.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} has no `images`, so there are no pins for this command",
+            self.file
+        );
+        let hint = "add `images` and `files`, or use `branch`, `gates`, `wait`, `freshness`, `status` or `doctor`, which need none";
+        Err(Error::input(Code::CONFIG, message).help(hint))
+    }
+
+    /// Refuses a configuration without images, and that of a fleet without files and counts.
     pub fn counts_pins(&self) -> Result<(), Error> {
+        self.has_images()?;
         let no_files = self.scanned.included().is_empty();
         if !no_files && self.images.iter().any(|image| image.pins > 0) {
             return Ok(());

@@ -240,20 +240,41 @@ impl Node {
 
     /// The value below a JSON pointer (RFC 6901), such as `/sources/private/ref`.
     pub fn pointer(&self, pointer: &str) -> Option<&Node> {
+        self.select(pointer).first().copied()
+    }
+
+    /// The values at a JSON pointer in which `*` is every item of a list and every value of a mapping.
+    pub fn select(&self, pointer: &str) -> Vec<&Node> {
         let Some(rest) = pointer.strip_prefix('/') else {
-            return pointer.is_empty().then_some(self);
+            return if pointer.is_empty() {
+                vec![self]
+            } else {
+                Vec::new()
+            };
         };
-        rest.split('/').try_fold(self, |node, token| {
-            let token = token.replace("~1", "/").replace("~0", "~");
-            match &node.value {
-                Value::Map(entries) => entries
-                    .iter()
-                    .find(|(key, _)| key.text == token)
-                    .map(|(_, value)| value),
-                Value::List(items) => items.get(token.parse::<usize>().ok()?),
-                Value::Scalar { .. } => None,
+        let mut selected = vec![self];
+        for token in rest.split('/') {
+            let key = token.replace("~1", "/").replace("~0", "~");
+            let mut below = Vec::new();
+            for node in selected {
+                match &node.value {
+                    Value::Map(entries) => {
+                        let matching = entries
+                            .iter()
+                            .filter(|(name, _)| token == "*" || name.text == key);
+                        below.extend(matching.map(|(_, value)| value));
+                    }
+                    Value::List(items) if token == "*" => below.extend(items),
+                    Value::List(items) => {
+                        let index = key.parse::<usize>().ok();
+                        below.extend(index.and_then(|index| items.get(index)));
+                    }
+                    Value::Scalar { .. } => {}
+                }
             }
-        })
+            selected = below;
+        }
+        selected
     }
 }
 

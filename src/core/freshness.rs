@@ -10,6 +10,7 @@ use crate::{
     base::{
         error::{Code, Error, Location, SourceText, Span},
         files::{Files, RelPath},
+        untrusted::plain,
     },
     config::{
         Freshness,
@@ -38,6 +39,25 @@ pub(crate) struct Distance {
     pub commits: Option<u64>,
     /// The seconds between the pinned commit and the head; negative if the head is older.
     pub gap: Option<i64>,
+    pub evidence: Evidence,
+}
+
+/// The maximum number of subjects and of paths in [`Evidence`].
+pub(crate) const LISTED: usize = 50;
+
+/// The commits of a distance, as they are shown to a reader.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    /// The time of the pinned commit, in seconds since 1970.
+    pub pinned_time: Option<i64>,
+    /// The time of the head.
+    pub head_time: i64,
+    /// The subjects of the first commits, newest first; untrusted text.
+    pub subjects: Vec<String>,
+    /// The first of the relevant paths that differ, if paths are configured; untrusted text.
+    pub changed_paths: Vec<String>,
+    /// The number of these paths.
+    pub changed: usize,
 }
 
 /// The reason that the distance is unknown.
@@ -60,19 +80,19 @@ pub(crate) fn read_pinned_reference(
     entry: &Freshness,
     files: &dyn Files,
 ) -> Result<PinnedReference, Error> {
-    let file = Document::read(&entry.pinned.file, files)?;
-    let node = file.value(&entry.pinned.pointer)?;
-    let name = match &node.value {
-        Value::Scalar { text, .. } if !node.is_null() && check_branch(text).is_ok() => text.clone(),
-        _ => return Err(file.error(node.span, "not a reference of a repository")),
-    };
+    let name = pinned_name(entry, files)?;
     let mut paths = entry.paths.clone();
     for from in &entry.paths_from {
         let file = Document::read(&from.file, files)?;
-        let node = file.value(&from.pointer)?;
-        let Value::List(items) = &node.value else {
-            return Err(file.error(node.span, "expected a list"));
-        };
+        let mut items = Vec::new();
+        for node in file.values(&from.pointer)? {
+            match &node.value {
+                _ if node.is_null() => {}
+                Value::List(listed) => items.extend(listed),
+                Value::Scalar { .. } => items.push(node),
+                Value::Map(_) => return Err(file.error(node.span, "expected a list or a name")),
+            }
+        }
         for item in items {
             let path = match &item.value {
                 Value::Scalar { text, .. } if !item.is_null() => {
@@ -97,6 +117,29 @@ pub(crate) fn read_pinned_reference(
         return Err(problem);
     }
     Ok(PinnedReference { name, paths })
+}
+
+/// The pinned reference, which is the same in every value that the pointer selects.
+fn pinned_name(entry: &Freshness, files: &dyn Files) -> Result<String, Error> {
+    let file = Document::read(&entry.pinned.file, files)?;
+    let mut name: Option<&String> = None;
+    for node in file.values(&entry.pinned.pointer)? {
+        let text = match &node.value {
+            Value::Scalar { text, .. } if !node.is_null() && check_branch(text).is_ok() => text,
+            _ => return Err(file.error(node.span, "not a reference of a repository")),
+        };
+        if name.is_some_and(|name| name != text) {
+            let message = format!(
+                "another reference than `{}`",
+                plain(name.map_or("", |name| name))
+            );
+            return Err(file
+                .error(node.span, &message)
+                .help("split the entry in `freshness`: each has one reference"));
+        }
+        name = Some(text);
+    }
+    Ok(name.cloned().unwrap_or_default())
 }
 
 /// A YAML or JSON file.
@@ -127,12 +170,15 @@ impl Document {
         })
     }
 
-    fn value(&self, pointer: &str) -> Result<&Node, Error> {
-        self.root.pointer(pointer).ok_or_else(|| {
+    /// The values at a pointer, at least one.
+    fn values(&self, pointer: &str) -> Result<Vec<&Node>, Error> {
+        let values = self.root.select(pointer);
+        if values.is_empty() {
             let message = format!("{} has no value at `{pointer}`", self.source.name);
-            Error::input(Code::CONFIG, message)
-                .help("correct the file, or the pointer in `freshness`")
-        })
+            return Err(Error::input(Code::CONFIG, message)
+                .help("correct the file, or the pointer in `freshness`"));
+        }
+        Ok(values)
     }
 
     fn error(&self, span: Span, message: &str) -> Error {
@@ -165,21 +211,39 @@ pub(crate) fn measure_distance(
         return Err(FreshnessError::NoBranch);
     }
     let head = git.commit_at(HEAD_REF)?;
+    let head_time = git.commit_time(&head)?;
     let Some(commit) = resolve(&other, &pinned.name)? else {
         return Ok(Distance {
             pinned: None,
             head,
             commits: None,
             gap: None,
+            evidence: Evidence {
+                head_time,
+                ..Evidence::default()
+            },
         });
     };
     let commits = git.commits_between(&commit, &head, &pinned.paths)?;
-    let gap = git.commit_time(&head)? - git.commit_time(&commit)?;
+    let pinned_time = git.commit_time(&commit)?;
+    let mut changed_paths = Vec::new();
+    if !pinned.paths.is_empty() {
+        changed_paths = git.paths_between(&commit, &head, &pinned.paths)?;
+    }
+    let changed = changed_paths.len();
+    changed_paths.truncate(LISTED);
     Ok(Distance {
         pinned: Some(commit),
         head,
         commits: Some(commits),
-        gap: Some(gap),
+        gap: Some(head_time - pinned_time),
+        evidence: Evidence {
+            pinned_time: Some(pinned_time),
+            head_time,
+            subjects: git.subjects_between(&commit, &head, &pinned.paths, LISTED)?,
+            changed_paths,
+            changed,
+        },
     })
 }
 

@@ -527,8 +527,7 @@ impl Git {
             format!("^{older}"),
             "--".to_owned(),
         ];
-        // Literal paths, not patterns.
-        args.extend(paths.iter().map(|path| format!(":(top,literal){path}")));
+        args.extend(literal(paths));
         let printed = self.output("rev-list", &args)?;
         let count = std::str::from_utf8(printed.trim_ascii())
             .ok()
@@ -538,6 +537,58 @@ impl Git {
             what: "no number",
         })
     }
+
+    /// The subjects of these commits, newest first, at most `most`.
+    pub(crate) fn subjects_between(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+        paths: &[String],
+        most: usize,
+    ) -> Result<Vec<String>, GitError> {
+        let mut args = vec![
+            "-z".to_owned(),
+            "--format=%s".to_owned(),
+            format!("--max-count={most}"),
+            newer.to_string(),
+            format!("^{older}"),
+            "--".to_owned(),
+        ];
+        args.extend(literal(paths));
+        Ok(texts(&self.output("log", &args)?))
+    }
+
+    /// Those of `paths`, or the files below them, that differ between two commits.
+    pub(crate) fn paths_between(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+        paths: &[String],
+    ) -> Result<Vec<String>, GitError> {
+        // Without renames, git reads only trees.
+        let options = ["-r", "-z", "--name-only", "--no-renames"].map(str::to_owned);
+        let mut args = Vec::from(options);
+        args.extend([older.to_string(), newer.to_string(), "--".to_owned()]);
+        args.extend(literal(paths));
+        Ok(texts(&self.output("diff-tree", &args)?))
+    }
+}
+
+/// Paths from the top of the repository, which are no patterns.
+fn literal(paths: &[String]) -> impl Iterator<Item = String> {
+    paths.iter().map(|path| format!(":(top,literal){path}"))
+}
+
+/// The parts of an output that end with NUL bytes.
+fn texts(output: &[u8]) -> Vec<String> {
+    let parts = output.strip_suffix(b"\0").unwrap_or(output);
+    if parts.is_empty() {
+        return Vec::new();
+    }
+    let parts = parts.split(|byte| *byte == 0);
+    parts
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ use regex::Regex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::world::{REV_B, World, world};
+use crate::support::{
+    registry::{PASSWORD, Protection, Registry, USER, push_layout},
+    world::{REV_A, REV_B, World, world},
+};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -77,6 +80,8 @@ struct Job {
     outputs: BTreeMap<String, BTreeMap<String, String>>,
     /// Programs before those of the system.
     programs: PathBuf,
+    /// The directories with the programs of the system.
+    system: String,
 }
 
 impl Job {
@@ -93,6 +98,7 @@ impl Job {
             world,
             releases,
             programs,
+            system: std::env::var("PATH").unwrap_or_default(),
         };
         job.release(VERSION, &program());
         job
@@ -159,12 +165,14 @@ impl Job {
         assert_eq!(step["shell"], "sh");
         let output = self.world.path("output");
         fs::write(&output, "").unwrap();
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new("sh");
+        let mut command = Command::new("/bin/sh");
         command
             .args(["-e", "-c", step["run"].as_str().unwrap()])
             .env_clear()
-            .env("PATH", format!("{}:{path}", self.programs.display()))
+            .env(
+                "PATH",
+                format!("{}:{}", self.programs.display(), self.system),
+            )
             .env("HOME", self.world.path("no-home"))
             .env("GITHUB_ACTION_PATH", root())
             .env("GITHUB_OUTPUT", &output)
@@ -179,6 +187,29 @@ impl Job {
         let values = written(&fs::read_to_string(output).unwrap());
         self.outputs.insert(id.to_owned(), values);
         ran.unwrap()
+    }
+
+    /// Removes docker from the machine.
+    fn without_docker(mut self) -> Self {
+        let directory = self.world.path("system");
+        fs::create_dir(&directory).unwrap();
+        for name in ["sh", "base64", "tr", "mkdir", "git"] {
+            let mut found = self
+                .system
+                .split(':')
+                .map(|path| Path::new(path).join(name));
+            let program = found.find(|path| path.exists()).unwrap();
+            std::os::unix::fs::symlink(program, directory.join(name)).unwrap();
+        }
+        self.system = directory.display().to_string();
+        self
+    }
+
+    /// Sets the user and the token of the job.
+    fn of_user(mut self, user: &str, token: &str) -> Self {
+        self.github.insert("actor", user.to_owned());
+        self.github.insert("token", token.to_owned());
+        self
     }
 
     /// Runs the step that installs, which must fail so.
@@ -535,4 +566,84 @@ fn the_examples_use_the_action_as_it_is() {
         assert_eq!(ran.code, expected, "{file}: {args:?}: {}", ran.stderr);
     }
     assert_eq!(commands, ["check", "promote"].map(str::to_owned).into());
+}
+
+#[test]
+fn login_of_the_job_reads_private_images() {
+    let mut job = Job::new();
+    let storage = tempfile::tempdir().unwrap();
+    let open = Registry::start(storage.path(), &Protection::None);
+    for image in ["review", "fix", "base"] {
+        for revision in [REV_A, REV_B] {
+            push_layout(&job.world.path("images"), &open, image, revision);
+        }
+    }
+    drop(open);
+    let registry = Registry::start(storage.path(), &Protection::Password);
+    let source = format!("http://{}/acme", registry.host);
+    job.world.replace("repin.yaml", "oci:images", &source);
+    job.installed();
+    let job = job
+        .with("command", "promote")
+        .with("args", format!("--revision={REV_B}\n--apply"))
+        .with("registry", format!("{}\r\n", registry.host));
+    let mut job = job.of_user(USER, PASSWORD).without_docker();
+    let ran = job.step("run");
+    assert_eq!(ran.status.code(), Some(4), "{}", text(&ran));
+    let ran = job.step("login");
+    assert!(
+        ran.status.success() && text(&ran).is_empty(),
+        "{}",
+        text(&ran)
+    );
+    let config = job.world.path("no-home/.docker/config.json");
+    assert_eq!(fs::metadata(config).unwrap().permissions().mode() & 0o77, 0);
+    let ran = job.step("run");
+    assert!(ran.status.success(), "{}", text(&ran));
+    assert!(!text(&ran).contains(PASSWORD), "{}", text(&ran));
+    // Another login in the file is kept.
+    let ran = job.step("login");
+    assert_eq!(ran.status.code(), Some(2), "{}", text(&ran));
+    assert!(
+        text(&ran).contains("docker is not installed"),
+        "{}",
+        text(&ran)
+    );
+}
+
+#[test]
+fn docker_stores_the_login() {
+    let mut job = Job::new()
+        .with("registry", "ghcr.io\nr.example:5000\n")
+        .of_user("ada", "s3cret");
+    let docker = job.programs.join("docker");
+    let log = "#!/bin/sh\necho \"$* $(cat)\" >>\"$RUNNER_TEMP/docker.log\"\n";
+    fs::write(&docker, log).unwrap();
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(job.step("login").status.success());
+    assert_eq!(
+        job.world.read("docker.log"),
+        "login ghcr.io --username ada --password-stdin s3cret\n\
+         login r.example:5000 --username ada --password-stdin s3cret\n"
+    );
+    assert!(!job.world.path("no-home").exists());
+
+    fs::write(&docker, "#!/bin/sh\necho denied >&2\nexit 1\n").unwrap();
+    let ran = job.step("login");
+    assert_eq!(ran.status.code(), Some(4), "{}", text(&ran));
+    assert!(text(&ran).contains("::error title=repin action::cannot log in to ghcr.io"));
+    for (registry, exit) in [
+        ("https://ghcr.io/acme", 2),
+        ("-x", 2),
+        ("a b$(c)", 2),
+        ("\n", 2),
+    ] {
+        job.inputs.insert("registry", registry.to_owned());
+        // The script has no docker that accepts the first part.
+        fs::write(&docker, "#!/bin/sh\n").unwrap();
+        let ran = job.step("login");
+        assert_eq!(ran.status.code(), Some(exit), "{registry}: {}", text(&ran));
+    }
+    let mut job = Job::new().with("registry", "ghcr.io").of_user("ada", "");
+    assert_eq!(job.step("login").status.code(), Some(4));
 }

@@ -212,6 +212,31 @@ fn push_command(ran: &Ran) -> &str {
 }
 
 #[test]
+fn push_command_needs_no_upstream() {
+    let world = committer();
+    world.git(&["config", "push.default", "simple"]);
+    let ran = world.run(&COMMIT).exits(0);
+    let command = push_command(&ran).to_owned();
+    let args: Vec<_> = command.split(' ').skip(1).collect();
+    world.git(&args);
+    assert_eq!(
+        world.git(&["rev-parse", "origin/main"]),
+        world.git(&["rev-parse", "HEAD"])
+    );
+
+    // Without a remote-tracking branch, the base is unknown.
+    let world = committer();
+    world.git(&["remote", "remove", "origin"]);
+    let ran = world.run(&COMMIT).exits(0);
+    assert!(
+        ran.stderr.contains("the repository has no remote"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("git push"), "{}", ran.stderr);
+}
+
+#[test]
 fn detached_head_warns_with_the_base_set() {
     let world = committer();
     world.promoted(REV_A);

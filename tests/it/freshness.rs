@@ -232,6 +232,90 @@ fn only_commits_to_its_paths_count() {
 }
 
 #[test]
+fn lists_of_every_overlay_count() {
+    let pinning = Pinning::new(
+        "paths_from: [{ file: overlays.yaml, pointer: '/overlays/*/agents', path: 'agents/{}.md' }]",
+    );
+    let overlays = |text: &str| pinning.world.write("overlays.yaml", text);
+    for agent in ["one", "two", "three", "four"] {
+        pinning.commit(20, &[(&format!("agents/{agent}.md"), "1")]);
+    }
+    for (text, commits) in [
+        // A mapping and a list of overlays, without the list, with none, and with a single name.
+        (
+            "overlays: { a: { agents: [one, two] }, b: {}, c: { agents: }, d: { agents: three } }\n",
+            3,
+        ),
+        ("overlays: [{ agents: [one] }, { agents: [] }]\n", 1),
+        (
+            "overlays: [{ agents: [one] }, { agents: [two, four] }]\n",
+            2 + 1,
+        ),
+        (r#"{"overlays": {"a": {"agents": "four"}}}"#, 1),
+    ] {
+        overlays(text);
+        assert_eq!(pinning.entry_of(&[], 1)["commits"], commits, "{text}");
+    }
+    for (text, expected) in [
+        (
+            "overlays: { a: {}, b: {} }\n",
+            "no value at `/overlays/*/agents`",
+        ),
+        ("overlays: {}\n", "no value at `/overlays/*/agents`"),
+        (
+            "overlays: { a: { agents: [] }, b: { agents: } }\n",
+            "lists of paths are empty",
+        ),
+        (
+            "overlays: { a: { agents: [one] }, b: { agents: { x: y } } }\n",
+            "expected a list or a name",
+        ),
+        (
+            "overlays: { a: { agents: [one] }, b: { agents: [../x] } }\n",
+            "part of a path",
+        ),
+    ] {
+        overlays(text);
+        let ran = pinning.run(&[]).exits(2);
+        assert!(ran.stderr.contains(expected), "{text}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn references_of_one_pointer_are_equal() {
+    let pinning = Pinning::new("max_gap: 1d");
+    pinning
+        .world
+        .replace("repin.yaml", "/sources/private/ref", "'/sources/*/ref'");
+    let first = pinning.git(0, &["rev-parse", "HEAD"]);
+    let write = |other: &str| {
+        let text = format!("sources: {{ a: {{ ref: '{first}' }}, b: {{ ref: '{other}' }} }}\n");
+        pinning.world.write("runtime/manifest.yaml", text);
+    };
+    write(&first);
+    assert_eq!(pinning.entry_of(&[], 0)["pinned"], first);
+    write("main");
+    let ran = pinning.run(&[]).exits(2);
+    assert!(
+        ran.stderr.contains("another reference than"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("manifest.yaml:1:"), "{}", ran.stderr);
+}
+
+#[test]
+fn freshness_needs_no_images() {
+    let pinning = Pinning::new("max_gap: 1d");
+    let text = pinning.world.read("repin.yaml");
+    let (_, entry) = text.split_once("freshness:").unwrap();
+    let alone = format!("version: 1\nfreshness:{entry}");
+    pinning.world.write("repin.yaml", alone);
+    pinning.commit(5, &[("CLAUDE.md", "2")]);
+    assert_eq!(pinning.entry_of(&[], 1)["state"], "stale");
+}
+
+#[test]
 fn a_head_older_than_the_pin_warns() {
     let pinning = Pinning::new("max_gap: 1d");
     let first = pinning.git(0, &["rev-parse", "HEAD"]);
@@ -702,6 +786,121 @@ fn one_issue_is_opened_updated_and_closed() {
         assert_eq!(fake.store().open_issues().len(), before);
         assert_eq!(pinning.entry_of(&["--apply"], 0)["issue"], Value::Null);
     }
+}
+
+#[test]
+fn issue_lists_commits_paths_and_steps() {
+    let (pinning, fake) = hosted(Kind::Github);
+    let text = pinning.world.read("repin.yaml");
+    let text = text.replace("    issue:", "    paths: [CLAUDE.md, agents]\n    issue:");
+    pinning.world.write("repin.yaml", text);
+    let first = pinning.git(0, &["rev-parse", "HEAD"]);
+    let secret = format!("ghp_{}", "a1B2".repeat(9));
+    let subject = format!("end <!-- /repin --> @team [x](http://y) {secret}");
+    fs::write(pinning.work().join("CLAUDE.md"), "2").unwrap();
+    pinning.git(3, &["commit", "-q", "-a", "-m", &subject]);
+    pinning.commit(4, &[("elsewhere.md", "1")]);
+    for number in 0..50 {
+        fs::create_dir_all(pinning.work().join("agents")).unwrap();
+        fs::write(pinning.work().join(format!("agents/{number}.md")), "1").unwrap();
+        pinning.git(20, &["add", "-A"]);
+        pinning.git(20, &["commit", "-q", "-m", "work"]);
+    }
+    pinning.commit(20, &[("agents/50.md", "1")]);
+    let head = pinning.git(0, &["rev-parse", "HEAD"]);
+    assert_eq!(
+        pinning.entry_of(&["--apply"], 0)["issue"]["state"],
+        "created"
+    );
+    let body = fake.store().issues.last().unwrap().body.clone();
+    let row =
+        format!("| configs | stale | {first} of 2023-11-14 | {head} of 2023-12-04 | 20 | 52 |");
+    for part in [
+        &*row,
+        "52 commits in 20 days, at most 14 days allowed.",
+        "\n- work\n",
+        "\n- … and 2 more\n",
+        "\nChanged paths:\n\n- CLAUDE.md\n- agents/0.md\n",
+        "2. Set /sources/private/ref in runtime/manifest.yaml to ",
+    ] {
+        assert!(body.contains(part), "{part}: {body}");
+    }
+    assert!(!body.contains("elsewhere.md"), "{body}");
+    assert_eq!(body.matches("- work\n").count(), 50, "{body}");
+
+    // Fewer commits: the foreign subject is listed, without markup and without the secret.
+    pinning.git(0, &["reset", "-q", "--hard", "HEAD~52"]);
+    let pushed = pinning.commit(22, &[("agents/new.md", "1")]);
+    assert_eq!(
+        pinning.entry_of(&["--apply"], 0)["issue"]["state"],
+        "updated"
+    );
+    let body = fake.store().issues.last().unwrap().body.clone();
+    assert!(body.contains(&pushed), "{body}");
+    assert!(
+        body.contains("\\<\\!-- /repin --\\>") && !body.contains(&secret),
+        "{body}"
+    );
+    assert!(
+        !body.contains("@team") && !body.contains("[x](http"),
+        "{body}"
+    );
+    for once in ["<!-- /repin -->", "last checked: ", "### configs"] {
+        assert_eq!(body.matches(once).count(), 1, "{once}: {body}");
+    }
+}
+
+#[test]
+fn entries_with_one_title_share_an_issue() {
+    let (pinning, fake) = hosted(Kind::Gitea);
+    let other = format!(
+        "  - name: other\n    pinned: {{ file: other.yaml, pointer: /ref }}\n    repository: '{}'\n    issue: {{ title: '{TITLE}' }}\n",
+        pinning.other().display()
+    );
+    let text = pinning.world.read("repin.yaml");
+    let text = text.replace("freshness:\n", &format!("freshness:\n{other}"));
+    pinning.world.write("repin.yaml", text);
+    let pin_other = |reference: &str| {
+        pinning
+            .world
+            .write("other.yaml", format!("ref: {reference}\n"))
+    };
+    let first = pinning.git(0, &["rev-parse", "HEAD"]);
+    let head = pinning.commit(30, &[("CLAUDE.md", "2")]);
+    pin_other(&head);
+    let states = |exit: i32| {
+        let document = pinning
+            .run(&["--apply", "--format", "json"])
+            .exits(exit)
+            .json();
+        let entries = document["entries"].as_array().unwrap().clone();
+        entries
+            .iter()
+            .map(|entry| format!("{} {}", entry["state"], entry["issue"]["state"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(states(0), [r#""fresh" "created""#, r#""stale" "created""#]);
+    let body = fake.store().issues.last().unwrap().body.clone();
+    assert!(
+        body.contains("| other | fresh | ") && body.contains("| configs | stale | "),
+        "{body}"
+    );
+    assert!(
+        body.contains("### configs") && !body.contains("### other"),
+        "{body}"
+    );
+    assert_eq!(fake.store().open_issues().len(), 1);
+    // Another entry becomes stale, and then the first one is fresh.
+    pin_other(&first);
+    pinning.pin(&head);
+    assert_eq!(states(0), [r#""stale" "updated""#, r#""fresh" "updated""#]);
+    // An entry that cannot be checked does not close the issue.
+    pin_other("'--x'");
+    assert_eq!(states(2), [r#"null "updated""#, r#""fresh" "updated""#]);
+    assert_eq!(fake.store().open_issues().len(), 1);
+    pin_other(&head);
+    assert_eq!(states(0), [r#""fresh" "closed""#, r#""fresh" "closed""#]);
+    assert_eq!(fake.store().open_issues().len(), 0);
 }
 
 #[test]

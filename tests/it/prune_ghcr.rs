@@ -1147,6 +1147,13 @@ fn a_step_gets_annotations_outputs_and_a_summary() {
             .unwrap()
             .contains("[!CAUTION]")
     );
+    let outputs = || std::fs::read_to_string(hosted.scene.path().join("output.txt")).unwrap();
+    assert!(!outputs().contains("true"), "{}", outputs());
+    // The output of a dry run is that of a run that deletes.
+    let dry = ["prune", "--format", "github"];
+    hosted.scene.run_with(&dry, &env).exits(0);
+    assert!(outputs().contains("\ntrue\n"), "{}", outputs());
+    std::fs::remove_file(hosted.scene.path().join("output.txt")).unwrap();
     std::fs::remove_file(&summary).unwrap();
     hosted
         .scene
@@ -1157,7 +1164,7 @@ fn a_step_gets_annotations_outputs_and_a_summary() {
         text.contains("2 deleted") && text.contains("`pending-a`") && text.contains("1 protected"),
         "{text}"
     );
-    let outputs = std::fs::read_to_string(hosted.scene.path().join("output.txt")).unwrap();
+    let outputs = outputs();
     assert!(
         outputs.contains("kind<<") && outputs.contains("\nprune\n") && outputs.contains("\ntrue\n"),
         "{outputs}"

@@ -1,5 +1,6 @@
 //! The workflows that the README, `docs/` and `examples/` show: each job installs repin before it
-//! calls repin, actions have their current versions, and no waiting promotion is dropped.
+//! calls repin and logs in before it reads images, actions have their current versions, no waiting promotion is
+//! dropped, and an event without inputs changes nothing.
 
 use std::{
     fs,
@@ -13,9 +14,10 @@ use serde_json::Value;
 use crate::support::markdown;
 
 /// The current major version of each action, from its repository in November 2026.
-const VERSIONS: [(&str, &str); 10] = [
+const VERSIONS: [(&str, &str); 11] = [
     ("actions/attest", "v4"),
     ("actions/checkout", "v7"),
+    ("actions/create-github-app-token", "v3"),
     ("actions/download-artifact", "v8"),
     ("actions/upload-artifact", "v7"),
     ("docker/build-push-action", "v7"),
@@ -27,9 +29,12 @@ const VERSIONS: [(&str, &str); 10] = [
 ];
 
 /// A whole workflow, or some steps of a job.
-struct Shown {
-    place: String,
-    document: Value,
+pub struct Shown {
+    pub place: String,
+    pub document: Value,
+    text: String,
+    /// Whether its page says that everyone may read the images.
+    has_public_images: bool,
 }
 
 impl Shown {
@@ -37,6 +42,16 @@ impl Shown {
         Self {
             place: place.to_owned(),
             document: serde_yaml_ng::from_str(text).unwrap(),
+            text: text.to_owned(),
+            has_public_images: false,
+        }
+    }
+
+    fn on(page: &str, place: &str, text: &str) -> Self {
+        let public = Regex::new(r"images\s+are\s+public").unwrap();
+        Self {
+            has_public_images: public.is_match(page),
+            ..Self::of(place, text)
         }
     }
 
@@ -53,8 +68,12 @@ impl Shown {
         let repin = format!("{owner}/repin@v{}", env!("CARGO_PKG_VERSION"));
         let mut problems = Vec::new();
         for steps in self.jobs() {
-            let mut installed = false;
+            let (mut installed, mut logged_in) = (false, self.has_public_images);
             for step in steps {
+                logged_in |= logs_in(step);
+                if asks_registry(step) && !logged_in {
+                    problems.push("a command reads images without a login".to_owned());
+                }
                 if let Some(action) = step["uses"].as_str() {
                     if action == repin {
                         installed = true;
@@ -73,8 +92,20 @@ impl Shown {
             }
         }
         problems.extend(self.queue_problem());
+        problems.extend(self.input_problem());
         let placed = problems.iter().map(|it| format!("{}: {it}", self.place));
         placed.collect()
+    }
+
+    /// An absent input is empty, and equals `false`: the choice must be safe then.
+    fn input_problem(&self) -> Option<String> {
+        let choice = Regex::new(r"\$\{\{[^}]*\binputs\.\w+(?: == (?:false|''))? &&").unwrap();
+        let found = choice.find_iter(&self.text);
+        let mut unsafe_ones =
+            found.filter(|found| !found.as_str().contains("github.event_name =="));
+        unsafe_ones
+            .next()
+            .map(|found| format!("`{}` chooses without an input", found.as_str()))
     }
 
     /// A group keeps one waiting run and cancels it for the next one, unless it queues them all.
@@ -118,6 +149,36 @@ fn calls_repin(step: &Value) -> bool {
         .is_some_and(|run| command.is_match(run))
 }
 
+/// Whether a step runs a command that requests images.
+fn asks_registry(step: &Value) -> bool {
+    let commands = r"promote|rollback|builds|resolve|set|rehearse|prune|diff|doctor|wait|inventory (?:check|enumerate|init)|fleet (?:promote|rollback)";
+    let asks = |line: &str| {
+        let command = Regex::new(&format!(
+            r"(?:^|[\s;&|(])repin (?:(?:{commands})\b|check\b.*--remote)"
+        ));
+        // With a verified set, the images were read by the job that verified it.
+        command.unwrap().is_match(line) && !line.contains(" --set ")
+    };
+    let run = step["run"].as_str().unwrap_or_default();
+    let with = |input: &str| step["with"][input].as_str().unwrap_or_default();
+    let action = format!(
+        "repin {} {}",
+        with("command"),
+        with("args").replace('\n', " ")
+    );
+    run.lines().any(asks) || !with("command").is_empty() && asks(&action)
+}
+
+/// Whether a step logs in to a registry.
+fn logs_in(step: &Value) -> bool {
+    let uses = step["uses"].as_str().unwrap_or_default();
+    let run = step["run"].as_str().unwrap_or_default();
+    let registry = step["with"]["registry"].as_str().unwrap_or_default();
+    let command = Regex::new(r"\b(?:docker|podman|skopeo) login\b").unwrap();
+    let is_action = uses.contains("/repin@") || uses.starts_with("docker/login-action@");
+    (is_action && !registry.is_empty()) || command.is_match(run)
+}
+
 fn promotes(step: &Value) -> bool {
     let command = Regex::new(r"repin (?:fleet )?(?:promote|rollback)\b").unwrap();
     let runs = step["run"]
@@ -151,7 +212,7 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Everything that is shown: fenced blocks with jobs or steps, and the files of the examples.
-fn shown(top: &Path) -> Vec<Shown> {
+pub fn shown(top: &Path) -> Vec<Shown> {
     let mut paths = vec![top.join("README.md")];
     files(&top.join("docs"), &mut paths);
     files(&top.join("examples"), &mut paths);
@@ -164,7 +225,8 @@ fn shown(top: &Path) -> Vec<Shown> {
             for block in markdown::blocks(&text) {
                 let has = |key: &str| block.text.lines().any(|line| line.starts_with(key));
                 if block.language == "yaml" && (has("jobs:") || has("- uses:") || has("- run:")) {
-                    all.push(Shown::of(&format!("{place}:{}", block.line), &block.text));
+                    let place = format!("{place}:{}", block.line);
+                    all.push(Shown::on(&text, &place, &block.text));
                 }
             }
         } else if path
@@ -244,18 +306,83 @@ fn snippets_can_be_pasted_after_one_command() {
 }
 
 #[test]
+fn page_may_say_that_images_are_public() {
+    let text = format!(
+        "jobs:\n  a:\n    steps:\n      - uses: OWNER/repin@v{}\n      - run: repin check --remote\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for (page, count) in [
+        ("These images\nare public.", 0),
+        ("These images are private.", 1),
+    ] {
+        assert_eq!(
+            Shown::on(page, "x", &text).problems("OWNER").len(),
+            count,
+            "{page}"
+        );
+    }
+}
+
+#[test]
 fn faulty_workflow_is_found() {
     let job = |steps: &str| format!("jobs:\n  a:\n    steps:\n{steps}");
-    let install = format!("      - uses: OWNER/repin@v{}\n", env!("CARGO_PKG_VERSION"));
+    let bare = format!("      - uses: OWNER/repin@v{}\n", env!("CARGO_PKG_VERSION"));
+    let install = format!("{bare}        with: {{ registry: r.example }}\n");
     let run = "      - run: echo | repin promote --revision x --pr ready\n";
-    let two = format!("{}  b:\n    steps:\n{run}", job(&install));
+    let two = format!(
+        "{}  b:\n    steps:\n      - run: repin check\n",
+        job(&install)
+    );
     let missing = "a step calls repin, which is not installed";
+    let anonymous = "a command reads images without a login";
     let dropped = "a waiting promotion may be dropped";
     let honest = job(&format!("{install}{run}"));
     for (text, expected) in [
         (honest.clone(), None),
-        (job(run), Some(missing)),
-        (job(&format!("{run}{install}")), Some(missing)),
+        (job(&format!("{bare}{run}")), Some(anonymous)),
+        (
+            job(&format!(
+                "{bare}      - run: repin set --revision x --out set.json\n"
+            )),
+            Some(anonymous),
+        ),
+        (
+            job(&format!("{bare}      - run: repin check --all --remote\n")),
+            Some(anonymous),
+        ),
+        (job(&format!("{bare}      - run: repin check\n")), None),
+        (
+            job(&format!("{bare}      - run: repin gates --ref main\n")),
+            None,
+        ),
+        (
+            job(&format!(
+                "{bare}        with:\n          command: check\n          args: --remote\n"
+            )),
+            Some(anonymous),
+        ),
+        (
+            job(&format!("      - run: docker login r.example\n{bare}{run}")),
+            None,
+        ),
+        (
+            job(&format!(
+                "{install}{run}        env: {{ S: \"${{{{ inputs.d && 'a' || 'b' }}}}\" }}\n"
+            )),
+            Some("`${{ inputs.d &&` chooses without an input"),
+        ),
+        (
+            job(&format!(
+                "{install}{run}        env: {{ S: \"${{{{ inputs.d == false && 'a' || 'b' }}}}\" }}\n"
+            )),
+            Some("`${{ inputs.d == false &&` chooses without an input"),
+        ),
+        (
+            job(&format!(
+                "{install}{run}        env: {{ S: \"${{{{ github.event.inputs.d == 'false' && 'a' || 'b' }}}}\" }}\n"
+            )),
+            None,
+        ),
         // Each job runs on a separate machine.
         (two, Some(missing)),
         (

@@ -23,7 +23,7 @@ use crate::{
         workflow::{self, Effect, Goal, Intent, Options, RunResult, output_file::OutputFile},
     },
     base::{
-        error::{Code, Error, Errors, usage},
+        error::{Error, Errors, usage},
         text::counted,
         untrusted::plain,
     },
@@ -321,21 +321,20 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             plain(&pull.url)
         );
     }
-    let skipped = document
-        .checks
-        .iter()
-        .find(|check| check.code == Code::UNCONFIGURED);
     let is_failed = finished.class().is_some();
-    if let (false, Some(skip)) = (is_failed, skipped) {
-        return format!("skipped: {}", plain(&skip.detail));
+    if let Some(reason) = body::skip_reason(document) {
+        return format!("skipped: {}", plain(reason));
     }
     match &finished.effect {
         Effect::Committed(commit) => format!(
-            "\ncommitted: {} in {}, as {}; publish the commit with: {}",
+            "\ncommitted: {} in {}, as {}; {}",
             counted(commit.pins, "pin"),
             counted(commit.files, "file"),
             commit.id.short(),
-            commit.push_command
+            match &commit.push_command {
+                Some(command) => format!("publish the commit with: {command}"),
+                None => "the repository has no remote".to_owned(),
+            }
         ),
         Effect::Applied if !is_failed && options.intent == (Intent::Apply { commit: true }) => {
             format!("\napplied: {count}; nothing was committed: HEAD already contains these pins")

@@ -100,13 +100,28 @@ impl Context {
 
     /// Loads the configuration of `--config`, or the nearest one.
     pub(super) fn load(&mut self) -> Result<Config, Errors> {
-        let config = self.load_any()?;
+        let config = self.read()?;
         config.counts_pins()?;
+        Ok(config)
+    }
+
+    /// Like [`Self::load`], but accepts a configuration without images.
+    pub(super) fn load_without_images(&mut self) -> Result<Config, Errors> {
+        let config = self.read()?;
+        if !config.images.is_empty() {
+            config.counts_pins()?;
+        }
         Ok(config)
     }
 
     /// Like [`Self::load`], but accepts a fleet's configuration, in which `files` and counts are optional.
     pub(super) fn load_any(&mut self) -> Result<Config, Errors> {
+        let config = self.read()?;
+        config.has_images()?;
+        Ok(config)
+    }
+
+    fn read(&mut self) -> Result<Config, Errors> {
         let directory = self.services.environment.directory();
         let file = match &self.config {
             Some(file) => directory.join(file),

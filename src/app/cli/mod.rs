@@ -12,6 +12,7 @@ mod context;
 mod diagnostics;
 mod format;
 mod help;
+mod job;
 mod output;
 mod signals;
 mod source_locations;

@@ -24,7 +24,7 @@ use crate::{
     config::{self, Config, SetPath},
     core::{
         changes::{Part, shortened},
-        checks::Status,
+        checks::{Status, any_failed},
         history::HistoryEntry,
     },
 };
@@ -296,10 +296,11 @@ fn config_option(set: &SetPath) -> String {
 
 /// The step summary of a refused run.
 pub(crate) fn refusal(document: &PlanDocument) -> String {
-    let mut text = format!(
-        "## {}\n\nRefused; nothing was changed.\n",
-        markdown::inline(&document.title)
-    );
+    let title = markdown::inline(&document.title);
+    if let Some(reason) = skip_reason(document) {
+        return format!("## {title}\n\nSkipped: {}\n", markdown::inline(reason));
+    }
+    let mut text = format!("## {title}\n\nRefused; nothing was changed.\n");
     if let Some(error) = &document.error {
         let _ = write!(
             text,
@@ -324,6 +325,16 @@ pub(crate) fn refusal(document: &PlanDocument) -> String {
         }
     }
     text
+}
+
+/// The reason that a run was skipped, if nothing failed.
+pub(crate) fn skip_reason(document: &PlanDocument) -> Option<&str> {
+    let mut checks = document.checks.iter();
+    let is_failed = document.error.is_some() || any_failed(&document.checks);
+    let skipped = checks.find(|check| check.code == Code::UNCONFIGURED);
+    skipped
+        .filter(|_| !is_failed)
+        .map(|check| check.detail.as_str())
 }
 
 /// The hidden line that identifies a pull request for later runs.

@@ -1,10 +1,13 @@
 //! Title and text of the pull request from one long-lived branch into another.
+//!
+//! The step summaries of the commands about pull requests: `branch`, `gates` and `wait`.
 
 use std::fmt::Write as _;
 
+use super::json::{BranchDocument, GatesDocument, WaitDocument};
 use crate::{
     app::pull_request::branches::BranchPair,
-    base::untrusted::markdown::code,
+    base::untrusted::markdown::{code, inline, link},
     config::SetPath,
     forge::{Gate, GateState},
 };
@@ -14,6 +17,62 @@ const LISTED: usize = 50;
 
 pub(crate) fn title(between: BranchPair<'_>) -> String {
     format!("promote: {} into {}", between.from, between.to)
+}
+
+/// The step summary of a run: its result, the commit and the pull request.
+pub(crate) fn summary(document: &BranchDocument, conclusion: &str) -> String {
+    let mut text = format!(
+        "### branch {}: {} → {}\n\n**{}**: {}\n",
+        document.action,
+        code(&document.from),
+        code(&document.to),
+        document.state,
+        inline(conclusion)
+    );
+    if let Some(commit) = &document.commit {
+        let _ = writeln!(text, "\n- commit {}", code(commit));
+    }
+    if let Some(pull) = &document.pull_request {
+        let _ = writeln!(
+            text,
+            "\n- pull request {}",
+            link(&pull.number.to_string(), &pull.url)
+        );
+    }
+    text
+}
+
+/// The step summary of `gates`: a row for each required status.
+pub(crate) fn gates_summary(document: &GatesDocument) -> String {
+    let mut text = format!(
+        "### Gates of {}\n\n**{}**, at commit {}\n\n| gate | state | detail |\n| --- | --- | --- |\n",
+        code(&document.r#ref),
+        document.state.unwrap_or_default(),
+        code(document.commit.as_deref().unwrap_or_default()),
+    );
+    for gate in &document.gates {
+        let mut details = Vec::new();
+        details.extend(gate.url.as_deref().map(|url| link("details", url)));
+        details.extend(gate.detail.map(inline));
+        let (context, details) = (code(&gate.context), details.join(", "));
+        let _ = writeln!(text, "| {context} | {} | {details} |", gate.state);
+    }
+    text
+}
+
+/// The step summary of `wait`: the state of the pull request, its commit, and the started workflows.
+pub(crate) fn wait_summary(document: &WaitDocument) -> String {
+    let number = document.number;
+    let state = document.state.unwrap_or("unknown");
+    let mut text = format!("### Pull request {number}\n\n**{state}**");
+    if let Some(commit) = &document.merge_commit {
+        let _ = write!(text, " as {}", code(commit));
+    }
+    text.push('\n');
+    for workflow in &document.dispatched {
+        let _ = writeln!(text, "\n- started {}", code(workflow));
+    }
+    text
 }
 
 /// The text of the pull request: the commits, the gates that have not passed, and the marker. `subjects`
@@ -69,6 +128,69 @@ pub(crate) fn body(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::report::json::{GateRow, PullRequest};
+
+    #[test]
+    fn summaries_are_escaped() {
+        let branch = BranchDocument {
+            schema: "",
+            action: "sync",
+            from: "a`b".to_owned(),
+            to: "main".to_owned(),
+            state: "conflict",
+            pull_request: Some(PullRequest::new(7, "https://x.example/7", "created")),
+            commit: Some("abc".to_owned()),
+        };
+        insta::assert_snapshot!(summary(&branch, "the <branches> conflict"), @r"
+        ### branch sync: `` a`b `` → `main`
+
+        **conflict**: the \<branches\> conflict
+
+        - commit `abc`
+
+        - pull request [7](https://x.example/7)
+        ");
+        let gate = |context: &str, url: Option<&str>, detail| GateRow {
+            context: context.to_owned(),
+            state: "pending",
+            url: url.map(str::to_owned),
+            detail,
+        };
+        let gates = GatesDocument {
+            schema: "",
+            r#ref: "main".to_owned(),
+            commit: Some("abc".to_owned()),
+            state: Some("pending"),
+            gates: vec![
+                gate("ci | <b>", Some("https://x.example/1"), None),
+                gate("lint", Some("javascript:x"), Some("may have expired")),
+            ],
+        };
+        insta::assert_snapshot!(gates_summary(&gates), @r"
+        ### Gates of `main`
+
+        **pending**, at commit `abc`
+
+        | gate | state | detail |
+        | --- | --- | --- |
+        | `ci \| <b>` | pending | [details](https://x.example/1) |
+        | `lint` | pending | details, may have expired |
+        ");
+        let waited = WaitDocument {
+            schema: "",
+            number: 7,
+            state: Some("merged"),
+            merge_commit: Some("abc".to_owned()),
+            dispatched: vec!["deploy.yml".to_owned()],
+        };
+        insta::assert_snapshot!(wait_summary(&waited), @r"
+        ### Pull request 7
+
+        **merged** as `abc`
+
+        - started `deploy.yml`
+        ");
+    }
 
     #[test]
     fn text_lists_commits_and_gates_without_markup() {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::explain::{Cause, by_cause};
 use crate::{
     base::{
-        error::{Code, Error},
+        error::{Code, Error, Errors},
         text::counted,
         untrusted::{
             markdown,
@@ -176,6 +176,11 @@ pub(crate) fn summary(
             let _ = writeln!(text, "  - help: {}", markdown::inline(help));
         }
     }
+    text + &outage_lines(outages)
+}
+
+fn outage_lines(outages: &[Error]) -> String {
+    let mut text = String::new();
     for error in outages {
         let _ = writeln!(
             text,
@@ -183,6 +188,19 @@ pub(crate) fn summary(
             markdown::code(error.code.as_str()),
             markdown::code(&error.text())
         );
+    }
+    text
+}
+
+/// Errors as a list for a step summary, each with its notes and its help.
+pub(crate) fn error_lines(errors: &Errors) -> String {
+    let mut text = String::new();
+    for error in errors.by_cause() {
+        text += &outage_lines(std::slice::from_ref(&error));
+        for note in &error.notes {
+            let _ = writeln!(text, "  - {}", markdown::code(note));
+        }
+        let _ = writeln!(text, "  - help: {}", markdown::inline(&error.remedy()));
     }
     text
 }

@@ -7,6 +7,7 @@ pub(crate) mod changes;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod freshness;
 pub(crate) mod github;
 pub(crate) mod history_page;
 pub(crate) mod json;

@@ -46,6 +46,12 @@ impl ImageOutcome {
             refusal: None,
         }
     }
+
+    /// Whether `--apply` would delete a version.
+    pub(crate) fn would_delete(&self) -> bool {
+        let verdict = self.verdict.as_ref();
+        self.refusal.is_none() && verdict.is_some_and(|verdict| !verdict.candidates.is_empty())
+    }
 }
 
 /// A tag of `--tag-protected`.

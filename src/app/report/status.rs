@@ -48,18 +48,24 @@ pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
         view,
         text: String::new(),
     };
-    screen.set(document);
-    screen.adoption(document);
-    screen.unpushed(document);
-    screen.images(document);
-    screen.holds(document);
-    screen.waiting(document);
-    screen.ignored_claims(document);
-    screen.open_pull_requests(document);
-    screen.checks("pins", &document.pins, "counted and in agreement");
-    screen.checks("outside", &document.outside, "none");
-    screen.checks("unpinned", &document.unpinned, "none");
-    screen.interrupted_apply(document);
+    if has_images(document) {
+        screen.set(document);
+        screen.adoption(document);
+        screen.unpushed(document);
+        screen.images(document);
+        screen.holds(document);
+        screen.waiting(document);
+        screen.ignored_claims(document);
+        screen.open_pull_requests(document);
+        screen.checks("pins", &document.pins, "counted and in agreement");
+        screen.checks("outside", &document.outside, "none");
+        screen.checks("unpinned", &document.unpinned, "none");
+        screen.interrupted_apply(document);
+    } else {
+        let name = plain(&document.name);
+        screen.row("set", &[format!("{name}: no images, so there are no pins")]);
+        screen.open_pull_requests(document);
+    }
     screen.not_queried(document);
     for row in &document.not_read {
         screen.not_read(row);
@@ -68,6 +74,11 @@ pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
     let lines = wrapped(&conclusion(document), COLUMNS).join("\n") + "\n";
     screen.text += &view.palette.paint(outcome(document).color(), &lines);
     screen.text
+}
+
+/// Whether the configuration has images: then the registry is a system that was not queried.
+fn has_images(document: &StatusDocument) -> bool {
+    document.not_queried.contains(&REGISTRY)
 }
 
 struct Screen<'v> {
@@ -367,6 +378,9 @@ impl Screen<'_> {
             }
         });
         let systems: Vec<_> = systems.collect();
+        if systems.is_empty() {
+            return;
+        }
         self.row_in(Some(Color::Dim), "not queried", &[systems.join(", ")]);
     }
 
@@ -459,9 +473,13 @@ fn conclusion(document: &StatusDocument) -> String {
     let result = match outcome(document) {
         Outcome::Problems => return format!("not OK: {}", problems(document).join(", ")),
         Outcome::Incomplete => "no problem found, but some information was not read",
+        Outcome::Ok if !has_images(document) => "no problem found",
         Outcome::Ok if document.not_queried.contains(&FORGE) => "OK in git",
         Outcome::Ok => "OK in git and on the forge",
     };
+    if document.not_queried.is_empty() {
+        return result.to_owned();
+    }
     format!("{result}; not queried: {}", document.not_queried.join(", "))
 }
 

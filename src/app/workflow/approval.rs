@@ -93,15 +93,7 @@ pub(crate) fn candidate(
     services: &Services,
 ) -> Result<MergeCandidate, Errors> {
     let Some(marker) = Marker::find(&pull.body) else {
-        let mut named = config.clone();
-        let history = SiteHistory::of_work_tree(config, services);
-        named.former.extend(history.former_sets());
-        // A merge that repin scheduled would outlive the marker.
-        if pull.own && named.has_branch(&pull.head) {
-            let reason = "its branch is that of a set, but its text has no marker of repin";
-            return Ok(MergeCandidate::Refused(refused(pull, reason)));
-        }
-        return Ok(MergeCandidate::Unmarked);
+        return Ok(unmarked(pull, config, services));
     };
     if !pull.own {
         let reason = "it has a marker of repin, but its branch is in another repository";
@@ -109,6 +101,9 @@ pub(crate) fn candidate(
     }
     if marker.kind == MarkerKind::Branch {
         return branches_of(pull, config, forge, services);
+    }
+    if config.images.is_empty() {
+        return Ok(of_another_set(pull, &marker, services));
     }
     let site = BranchSite::open(config, Some(&pull.head), services)?.granted()?;
     let mut named = site.config.clone();
@@ -164,6 +159,32 @@ pub(crate) fn candidate(
     })
 }
 
+/// A pull request without a marker.
+fn unmarked(pull: &Pull, config: &Config, services: &Services) -> MergeCandidate {
+    if config.images.is_empty() {
+        return MergeCandidate::Unmarked;
+    }
+    let mut named = config.clone();
+    let history = SiteHistory::of_work_tree(config, services);
+    named.former.extend(history.former_sets());
+    // A merge that repin scheduled would outlive the marker.
+    if pull.own && named.has_branch(&pull.head) {
+        let reason = "its branch is that of a set, but its text has no marker of repin";
+        return MergeCandidate::Refused(refused(pull, reason));
+    }
+    MergeCandidate::Unmarked
+}
+
+/// A pull request with the marker of a set that this run does not know.
+fn of_another_set(pull: &Pull, marker: &Marker, services: &Services) -> MergeCandidate {
+    services.console.warn(&format!(
+        "pull request #{} belongs to the set {}: this run waits for it, but does not verify or merge it",
+        pull.number,
+        plain(&marker.set.to_string())
+    ));
+    MergeCandidate::Unmarked
+}
+
 /// A pull request whose marker is not one of this set on a branch of this set.
 fn unrelated(
     pull: &Pull,
@@ -177,12 +198,7 @@ fn unrelated(
     };
     if !config.has_set(&marker.set) {
         if !config.has_branch(&pull.head) {
-            services.console.warn(&format!(
-                "pull request #{} belongs to the set {}: this run waits for it, but does not verify or merge it",
-                pull.number,
-                plain(&marker.set.to_string())
-            ));
-            return Ok(MergeCandidate::Unmarked);
+            return Ok(of_another_set(pull, marker, services));
         }
         if belongs_to_other_set(pull, marker, site, services)? {
             let subject = format!("pull request #{} ({})", pull.number, pull.url);

@@ -57,6 +57,19 @@ impl ReadyCommit<'_> {
     pub(super) fn files(&self) -> usize {
         self.files.len()
     }
+
+    /// The command that pushes the checked-out branch to the branch of the same name; `None` without a remote.
+    pub(super) fn push_command(&self) -> Option<String> {
+        let branch = self.git.checked_out().ok().flatten();
+        let upstream = branch.and_then(|branch| self.git.upstream(&branch).ok().flatten());
+        if upstream.is_some() {
+            return Some("git push".to_owned());
+        }
+        let remotes = self.git.remotes().unwrap_or_default();
+        let mut by_name = remotes.iter();
+        let remote = by_name.find(|name| *name == "origin").or(remotes.first())?;
+        Some(format!("git push {} HEAD", shell(remote)))
+    }
 }
 
 /// The reason that the plan is not committed.

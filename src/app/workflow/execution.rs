@@ -41,7 +41,8 @@ pub(crate) struct Commit {
     pub(crate) pins: usize,
     pub(crate) files: usize,
     /// The command that publishes it.
-    pub(crate) push_command: String,
+    /// The command that publishes it; `None` without a remote.
+    pub(crate) push_command: Option<String>,
 }
 
 /// The effect of a run on a site, and the cause of an early stop.
@@ -164,8 +165,8 @@ fn commit_files(
                 pins: ready.pins,
                 files: ready.files(),
                 push_command: match &planned.checkout {
-                    Some(checkout) => checkout.push_command(),
-                    None => "git push".to_owned(),
+                    Some(checkout) => Some(checkout.push_command()),
+                    None => ready.push_command(),
                 },
             }))
         }

@@ -70,7 +70,7 @@ pub(crate) use publication::{
 };
 pub(crate) use quick_test::{QuickTest, quick_test};
 pub(crate) use rehearsal::{RehearsalChoice, rehearse};
-pub(crate) use repositories::OtherRepository;
+pub(crate) use repositories::{OtherRepository, comparison_page};
 pub(crate) use repository_sets::{begin, lock, warn_if_interrupted};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
 pub(crate) use revision::{RequestedRevision, revision};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Goal, MissingCredential, Services, SiteHistory,
+    Access, Goal, MissingCredential, Services, SiteHistory, Stop,
     commit::CommitSite,
     contracts::PastContracts,
     engine::{self, ReadSite},
@@ -55,20 +55,25 @@ struct RehearsalTarget {
 /// The layers that were looked up in this run, by the index of the image, with the error if there is one.
 type KnownLayers = HashMap<(usize, Digest), Option<Error>>;
 
-/// Rehearses the rollback to each set. Returns an error if no set can be rehearsed.
+/// Rehearses the rollback to each set. Returns an error if no set can be rehearsed, and no access if a secret is
+/// missing and the run may be skipped.
 pub(crate) fn rehearse(
     local: &Config,
     choice: &RehearsalChoice,
+    missing_credential: MissingCredential,
     services: &Services,
-) -> Result<RehearseDocument, Errors> {
+) -> Result<Access<RehearseDocument>, Errors> {
     let site = CommitSite::open(local, services)?;
     let config = site.config();
     let history = site.history(services);
     let candidates = candidates(choice, &history, config)?;
     let latest = available(&history)?.first().map(|entry| entry.commit);
     let standards = read_standards(Operation::Rollback, config, site.files(), services)?;
-    let smoke = SmokeStage::prepare(config, MissingCredential::Fail, services)
-        .map_err(|stop| Errors::from(stop.into_parts().1))?;
+    let smoke = match SmokeStage::prepare(config, missing_credential, services) {
+        Ok(smoke) => smoke,
+        Err(Stop::Unconfigured(reason)) => return Ok(Access::NoToken(reason)),
+        Err(stop) => return Err(Errors::from(stop.into_parts().1)),
+    };
     let (found, checks) = site.pins(Operation::Rollback)?;
     let read = ReadSite {
         site: &site,
@@ -89,7 +94,8 @@ pub(crate) fn rehearse(
         sets.push(RehearsedSet { is_latest, ..set });
     }
     sets.sort_by_key(|set| Reverse(set.date.as_deref().and_then(date::parse)));
-    Ok(RehearseDocument::new(config.set_path.clone(), sets))
+    let document = RehearseDocument::new(config.set_path.clone(), sets);
+    Ok(Access::Granted(document))
 }
 
 /// The entries to which an operator would return: those that are available for rollback and not held.

@@ -49,6 +49,18 @@ impl OtherRepository<'_> {
     }
 }
 
+/// The page on a known forge that compares two commits of a repository of the configuration.
+pub(crate) fn comparison_page(
+    repository: &str,
+    older: &str,
+    newer: &str,
+    config: &Config,
+) -> Option<String> {
+    let location = SourceRepository::Location(repository.to_owned());
+    let target = target(&location, config).ok()??;
+    Some(target.comparison(older, newer)?.to_string())
+}
+
 /// The references of a fetch, and their objects.
 #[derive(Debug, Clone)]
 pub(super) struct Fetch {
@@ -224,6 +236,26 @@ mod tests {
             let found = target(config.source.as_ref().unwrap(), &config).unwrap();
             let api = found.map(|target| target.api.to_string());
             assert_eq!(api.as_deref(), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn commits_of_known_forges_have_a_page() {
+        let gitea = config("forge: { kind: gitea, url: 'https://git.example/api/v1' }\n");
+        for (repository, page) in [
+            (
+                "https://github.com/acme/app.git",
+                Some("https://github.com/acme/app/compare/a...b"),
+            ),
+            (
+                "git@git.example:acme/app",
+                Some("https://git.example/acme/app/compare/a...b"),
+            ),
+            ("https://other.example/acme/app", None),
+            ("../app.git", None),
+        ] {
+            let found = comparison_page(repository, "a", "b", &gitea);
+            assert_eq!(found.as_deref(), page, "{repository}");
         }
     }
 

@@ -320,7 +320,7 @@ impl Services {
     }
 
     /// The repository of a set; `None` outside of a work tree.
-    pub(super) fn discover_git(&self, config: &Config) -> Result<Option<Git>, GitError> {
+    pub(crate) fn discover_git(&self, config: &Config) -> Result<Option<Git>, GitError> {
         git::unless_missing(self.git(config))
     }
 

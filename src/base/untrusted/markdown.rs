@@ -33,6 +33,17 @@ pub(crate) fn code(text: &str) -> String {
     }
 }
 
+/// A link to a page, or only the text if the URL could end the link or is not one of the web.
+pub(crate) fn link(text: &str, url: &str) -> String {
+    let is_of_web = url.starts_with("https://") || url.starts_with("http://");
+    let is_plain = |c: char| c.is_ascii_graphic() && !"<>()[]{}|\\`\"'*".contains(c);
+    if is_of_web && url.chars().all(is_plain) {
+        format!("[{}]({url})", inline(text))
+    } else {
+        inline(text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +55,25 @@ mod tests {
             "@\u{200b}acme/team #\u{200b}12 \\<b\\> \\[x\\](http:\u{200b}//y)"
         );
         assert_eq!(inline("a\nb\u{202e}"), "a\\\\u{a}b\\\\u{202e}");
+    }
+
+    #[test]
+    fn only_plain_pages_are_linked() {
+        assert_eq!(
+            link("a|b", "https://ci.example/x_y?z=1#a~b"),
+            "[a\\|b](https://ci.example/x_y?z=1#a~b)"
+        );
+        for url in [
+            "javascript:alert(1)",
+            "https://x.example/a)b",
+            "https://x.example/a b",
+            "https://x.example/a|b",
+            "https://x.example/<b>",
+            "https://x.example/\u{e9}",
+            "",
+        ] {
+            assert_eq!(link("text", url), "text", "{url}");
+        }
     }
 
     #[test]

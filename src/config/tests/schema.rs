@@ -427,3 +427,36 @@ fn files_and_counts_are_optional_in_fleets_only() {
         );
     }
 }
+
+#[test]
+fn images_are_optional_for_a_forge_or_freshness_only() {
+    let validator = validator();
+    let freshness = json!([{
+        "name": "a",
+        "pinned": {"file": "a.yaml", "pointer": "/a"},
+        "repository": "https://example.com/a",
+    }]);
+    for (config, is_accepted) in [
+        (json!({"version": 1, "forge": {}}), true),
+        (
+            json!({"version": 1, "name": "a", "forge": {}, "freshness": freshness}),
+            true,
+        ),
+        (json!({"version": 1, "freshness": freshness}), true),
+        (json!({"version": 1}), false),
+        (json!({"version": 1, "name": "a"}), false),
+        (json!({"version": 1, "forge": {}, "files": ["a"]}), false),
+        (json!({"version": 1, "forge": {}, "prune": {}}), false),
+        (json!({"version": 1, "forge": {}, "fleet": {}}), false),
+        (json!({"version": 1, "forge": {}, "images": {}}), false),
+        (json!({"version": 1, "forge": {}, "image": {}}), false),
+    ] {
+        assert_eq!(validator.is_valid(&config), is_accepted, "schema: {config}");
+        let problems = problems(&config);
+        assert_eq!(
+            problems.is_empty(),
+            is_accepted,
+            "parser: {config} {problems:?}"
+        );
+    }
+}

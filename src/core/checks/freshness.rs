@@ -156,6 +156,7 @@ pub(crate) fn judge_rehearsal(checks: &[Check], errors: &[Error]) -> RehearsalVe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::freshness::Evidence;
     use crate::{
         base::error::{Code, Errors},
         config,
@@ -172,6 +173,7 @@ mod tests {
             head,
             commits: Some(commits),
             gap: Some(gap),
+            evidence: Evidence::default(),
         };
         judge(&distance, Duration::from_secs(14 * 86_400)).0
     }
@@ -195,6 +197,7 @@ mod tests {
                 head,
                 commits: None,
                 gap: None,
+                evidence: Evidence::default(),
             },
             Duration::from_secs(1),
         );

@@ -9,9 +9,12 @@ use clap::{Args, Subcommand};
 use crate::{
     app::{
         cli::{args::ApplyOptions, context::Context, format::Format, output::Exit},
-        report::json::BranchDocument,
+        report::{branch, github::error_lines, json::BranchDocument},
     },
-    base::error::{Errors, usage},
+    base::{
+        error::{Errors, usage},
+        untrusted::markdown,
+    },
     git::check_branch,
 };
 
@@ -37,7 +40,7 @@ enum Action {
     Promote(promote::Arguments),
     /// Fast-forward or merge one branch into another and push the result
     #[command(after_help = "Example:\n  repin branch sync --from main --to staging --apply")]
-    Sync(Branches),
+    Sync(sync::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -54,9 +57,21 @@ struct Branches {
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     match &args.action {
-        Action::Promote(args) => promote::run(args, cx),
-        Action::Sync(branches) => sync::run(branches, cx),
+        Action::Promote(args) => {
+            let result = promote::run(args, cx);
+            cx.summarize_errors(&heading("promote", args.branches()), result)
+        }
+        Action::Sync(args) => {
+            let result = sync::run(args, cx);
+            cx.summarize_errors(&heading("sync", args.branches()), result)
+        }
     }
+}
+
+/// The heading of the step summary.
+fn heading(action: &str, branches: &Branches) -> String {
+    let (from, to) = (markdown::code(&branches.from), markdown::code(&branches.to));
+    format!("branch {action}: {from} → {to}")
 }
 
 /// Fails if a name is malformed, or if both are the same.
@@ -82,13 +97,17 @@ fn planned_document(action: &'static str, branches: &Branches) -> BranchDocument
     }
 }
 
-/// Prints the document, or `conclusion` as text, and then the errors.
-fn conclude(
-    document: &BranchDocument,
-    conclusion: &str,
-    errors: Option<Errors>,
-    cx: &mut Context,
-) -> Exit {
+/// Prints the document of a run that was skipped, and reports the reason.
+fn skip(document: BranchDocument, reason: &str, cx: &mut Context) -> Exit {
+    let document = BranchDocument {
+        state: "skipped",
+        ..document
+    };
+    print(&document, &format!("skipped: {reason}"), cx);
+    cx.note_skip(&format!("branch {}", document.action), reason)
+}
+
+fn print(document: &BranchDocument, conclusion: &str, cx: &mut Context) {
     if cx.output.format == Format::Json {
         cx.output.print_json(document);
     } else {
@@ -97,8 +116,21 @@ fn conclude(
             document.from, document.to
         ));
     }
-    match errors {
-        Some(errors) => cx.output.report_errors_separately(&errors),
-        None => Exit::Done,
+}
+
+/// Prints the document, or `conclusion` as text, and then the errors; writes the step summary.
+fn conclude(
+    document: &BranchDocument,
+    conclusion: &str,
+    errors: Option<Errors>,
+    cx: &mut Context,
+) -> Exit {
+    print(document, conclusion, cx);
+    let mut exit = Exit::Done;
+    let mut summary = branch::summary(document, conclusion);
+    if let Some(errors) = errors {
+        exit = cx.output.report_errors_separately(&errors);
+        summary = summary + "\n" + &error_lines(&errors);
     }
+    cx.summarize(&summary, exit)
 }

@@ -13,9 +13,11 @@ use super::set::{self, SetResults};
 use crate::{
     app::{
         cli::{
+            args::IfUnconfigured,
             change::{print_checks, print_skipped, tally},
             context::Context,
             format::{Format, Volume},
+            job::take_denied,
             output::Exit,
             write_file::StepFiles,
         },
@@ -33,7 +35,7 @@ use crate::{
         },
     },
     base::{
-        error::{Class, Error, Errors},
+        error::{Class, Code, Error, Errors},
         files::WorkTree,
         text::counted,
         untrusted::plain,
@@ -68,23 +70,45 @@ pub(in crate::app::cli) struct Arguments {
     /// tracks
     #[arg(long)]
     all: bool,
+    /// Skip the checks of --remote instead of failing when access is denied
+    #[arg(long, value_name = "ACTION", requires = "remote")]
+    if_unconfigured: Option<IfUnconfigured>,
+}
+
+/// The checks that require a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remote {
+    NotRequested,
+    Required,
+    /// They are skipped if access is denied.
+    IfPermitted,
+}
+
+impl Remote {
+    fn of(args: &Arguments) -> Self {
+        match (args.remote, args.if_unconfigured) {
+            (false, _) => Self::NotRequested,
+            (true, None) => Self::Required,
+            (true, Some(IfUnconfigured::Skip)) => Self::IfPermitted,
+        }
+    }
 }
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     if args.all {
-        return run_all(args.remote, cx);
+        return run_all(Remote::of(args), cx);
     }
     let config = cx.load()?;
     cx.warn_of_file_name(&config);
     let step = step_files(cx)?;
-    let verdict = verify(&config, args.remote, cx)?;
+    let verdict = verify(&config, Remote::of(args), cx)?;
     let exit = report(&config, &verdict, cx);
     let summary = verdict.summary(&config.name, &config);
     Ok(write_summary(step, &summary, exit, cx))
 }
 
 /// Checks every set below the current directory.
-fn run_all(remote: bool, cx: &mut Context) -> Result<Exit, Errors> {
+fn run_all(remote: Remote, cx: &mut Context) -> Result<Exit, Errors> {
     let step = step_files(cx)?;
     let mut results = SetResults::default();
     let mut checked = Vec::new();
@@ -139,13 +163,14 @@ fn check_between(
 }
 
 /// Checks the files of a set, and with `remote` also its images and history.
-fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors> {
+fn verify(config: &Config, remote: Remote, cx: &Context) -> Result<Verdict, Errors> {
+    let is_remote = remote != Remote::NotRequested;
     warn_if_interrupted(config, &*cx.services.console);
     let files = WorkTree::new(&config.root);
     let trust = Trust::read(config, &files)?;
     trust::check_since(config)?;
     stages::check_work_tree(config)?;
-    if let Some(trust) = trust.as_ref().filter(|_| remote) {
+    if let Some(trust) = trust.as_ref().filter(|_| is_remote) {
         trust.warn_of_old_roots(&cx.services);
     }
     let tree = cx.services.tracked_tree(config);
@@ -157,8 +182,9 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
     let mut all_checks = checks::tree_checks(config, &found, &outside);
     all_checks.extend(check_pin_tags(config, &found, cx));
     // Wrong pins must be corrected first; a comparison with a registry would only cost requests.
-    let remote_checks = if remote && !checks::any_failed(&all_checks) {
-        check_remote(config, trust.as_ref(), &found, cx)?
+    let remote_checks = if is_remote && !checks::any_failed(&all_checks) {
+        let result = check_remote(config, trust.as_ref(), &found, cx);
+        permitted(result, remote)?
     } else {
         RemoteChecks::default()
     };
@@ -167,7 +193,7 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
         &pinned(config, &found),
     ));
     all_checks.extend(remote_checks.checks);
-    if remote {
+    if is_remote {
         all_checks.extend(base_policy::warnings(config, &files, &cx.services));
     }
     Ok(Verdict {
@@ -176,6 +202,26 @@ fn verify(config: &Config, remote: bool, cx: &Context) -> Result<Verdict, Errors
         outages: remote_checks.outages,
         revision: remote_checks.revision,
     })
+}
+
+/// The checks of `--remote`, without the refusals of access if they are accepted: these are skipped checks.
+fn permitted(result: Result<RemoteChecks, Errors>, remote: Remote) -> Result<RemoteChecks, Errors> {
+    if remote != Remote::IfPermitted {
+        return result;
+    }
+    let mut permitted = match result {
+        Ok(result) => result,
+        Err(errors) if errors.class() == Class::Denied => RemoteChecks {
+            outages: errors.into_iter().collect(),
+            ..RemoteChecks::default()
+        },
+        Err(errors) => return Err(errors),
+    };
+    for reason in take_denied(&mut permitted.outages) {
+        let check = Check::new(Code::UNCONFIGURED, Status::Skip, reason);
+        permitted.checks.push(check);
+    }
+    Ok(permitted)
 }
 
 /// Compares the tags of the pins with each other, and with the history that the clone contains.

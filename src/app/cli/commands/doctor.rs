@@ -68,7 +68,7 @@ const NO_CONFIG: &str = "requires a valid configuration";
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     cx.services.shorten_waits();
     let skip = args.if_unconfigured.is_some();
-    let rows = match cx.load() {
+    let rows = match cx.load_without_images() {
         Ok(config) => {
             cx.warn_of_file_name(&config);
             diagnose(&config, skip, cx)?
@@ -142,6 +142,9 @@ fn remote(
     rows.extend(registries);
     if let Some(found) = found {
         rows.extend(untagged(config, found, cx)?);
+    }
+    if images.is_empty() {
+        rows.push(DoctorRow::not_configured(Code::REGISTRY, "images"));
     }
     rows.push(clock(&clocks));
     Ok(rows)

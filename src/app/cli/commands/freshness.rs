@@ -3,7 +3,7 @@
 //!
 //! Entries are independent of each other, and every finished run prints a heartbeat.
 //!
-//! The output of `freshness`: the table, the heartbeat of every finished run, and the text of issues.
+//! The output of `freshness`: the table, and the heartbeat of every finished run.
 
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -16,23 +16,26 @@ use crate::{
             context::Context,
             format::Format,
             output::Exit,
-            write_file::StepFiles,
         },
         report::{
+            freshness::{IssueEntry, issue_text},
             json::{FreshnessDocument, FreshnessRow, IssueRow},
             layout::{Align, aligned},
         },
-        workflow::{Access, OtherRepository, connect_or_skip},
+        workflow::{Access, OtherRepository, comparison_page, connect_or_skip},
     },
     base::{
         error::{Class, Code, Error, Errors},
         files::WorkTree,
-        untrusted::{markdown, plain, workflow::Commands},
+        untrusted::{
+            markdown, plain,
+            workflow::{Commands, Level},
+        },
     },
     config::{Config, Freshness},
     core::{
         checks::freshness::{self as verdict, State},
-        freshness::{self, Distance, FreshnessError, PinnedReference},
+        freshness::{self, Distance, Evidence, FreshnessError, PinnedReference},
     },
     forge::{
         Forge,
@@ -86,6 +89,9 @@ struct Run<'a> {
 
 struct EntryResult {
     row: FreshnessRow,
+    /// `None` if it could not be determined.
+    state: Option<State>,
+    evidence: Option<Evidence>,
     exit: Exit,
     errors: Option<Errors>,
 }
@@ -105,7 +111,7 @@ impl From<Errors> for Incomplete {
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     if config.freshness.is_empty() {
         let error = Error::input(Code::CONFIG, "the configuration has no `freshness` block");
         let help = "add `freshness:` with the pinned reference and its repository";
@@ -118,13 +124,15 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         skip: args.if_unconfigured.is_some(),
         now: date::http(SystemTime::now()),
     };
+    let entries = config.freshness.iter();
+    let mut results: Vec<_> = entries.map(|entry| run.check(entry, cx)).collect();
+    run.update_issues(&mut results, cx);
     let mut document = FreshnessDocument {
         schema: "repin.freshness/1",
         entries: Vec::new(),
     };
     let (mut exit, mut errors) = (Exit::Done, Vec::new());
-    for entry in &config.freshness {
-        let result = run.check(entry, cx);
+    for result in results {
         exit = exit.worse(result.exit);
         errors.extend(result.errors);
         document.entries.push(result.row);
@@ -149,7 +157,7 @@ fn issues(config: &Config, args: &Arguments, apply: bool, cx: &Context) -> Resul
 
 impl Run<'_> {
     fn check(&self, entry: &Freshness, cx: &Context) -> EntryResult {
-        let mut row = FreshnessRow {
+        let row = FreshnessRow {
             name: entry.name.clone(),
             pinned: None,
             head: None,
@@ -159,37 +167,30 @@ impl Run<'_> {
             reason: None,
             issue: None,
         };
-        let checked = self
-            .state(entry, &mut row, cx)
-            .and_then(|state| self.update_issue(entry, state, &mut row, cx));
-        let (exit, errors) = match checked {
-            Ok(exit) => (exit, None),
-            Err(Incomplete::Unconfigured(reason)) => {
-                // The reason also contains the state, if it is known.
-                let found = match (row.state, &row.reason) {
-                    (Some(state), Some(reason)) => format!("{state} ({reason}), but "),
-                    _ => String::new(),
-                };
-                row.reason = Some(found + &reason);
-                row.state = Some("skipped");
-                (Exit::Done, None)
-            }
-            Err(Incomplete::Errors(errors)) => {
-                let first = errors.iter().next();
-                row.reason = row.reason.or_else(|| first.map(ToString::to_string));
-                (Exit::from(&errors), Some(errors))
-            }
+        let mut result = EntryResult {
+            row,
+            state: None,
+            evidence: None,
+            exit: Exit::Done,
+            errors: None,
         };
-        EntryResult { row, exit, errors }
+        if let Err(incomplete) = self.measure(entry, &mut result, cx) {
+            result.add(incomplete);
+        }
+        if result.state == Some(State::Stale) {
+            result.exit = Exit::Failed(Class::Failed);
+        }
+        result
     }
 
     /// Determines the state of an entry, and fills its row.
-    fn state(
+    fn measure(
         &self,
         entry: &Freshness,
-        row: &mut FreshnessRow,
+        result: &mut EntryResult,
         cx: &Context,
-    ) -> Result<State, Incomplete> {
+    ) -> Result<(), Incomplete> {
+        let row = &mut result.row;
         let pinned = freshness::read_pinned_reference(entry, &WorkTree::new(&self.config.root))
             .map_err(Errors::from)?;
         row.pinned = Some(pinned.name.clone());
@@ -209,7 +210,9 @@ impl Run<'_> {
         };
         row.state = Some(state.as_str());
         row.reason = reason;
-        Ok(state)
+        result.state = Some(state);
+        result.evidence = Some(distance.evidence);
+        Ok(())
     }
 
     /// The other repository, with its token.
@@ -282,31 +285,86 @@ impl Run<'_> {
         Incomplete::Errors(Error::about(class, subject, reason).help(hint).into())
     }
 
-    /// Updates the issue, if one is configured, and returns the exit for the entry.
+    /// Updates each issue, which entries with the same title share.
+    fn update_issues(&self, results: &mut [EntryResult], cx: &Context) {
+        let mut titles: Vec<&str> = Vec::new();
+        let issues = self.config.freshness.iter();
+        for issue in issues.filter_map(|entry| entry.issue.as_ref()) {
+            if !titles.contains(&issue.title.as_str()) {
+                titles.push(&issue.title);
+            }
+        }
+        for title in titles {
+            let has_title = |entry: &Freshness| {
+                let issue = entry.issue.as_ref();
+                issue.is_some_and(|issue| issue.title == title)
+            };
+            let entries = self.config.freshness.iter().enumerate();
+            let of_issue = entries.filter(|(_, entry)| has_title(entry));
+            let indexes: Vec<_> = of_issue.map(|(index, _)| index).collect();
+            let Some(action) = issue_action(indexes.iter().map(|index| results[*index].state))
+            else {
+                continue;
+            };
+            match self.update_issue(&indexes, action, results, cx) {
+                Ok(row) => {
+                    for index in indexes {
+                        results[index].row.issue.clone_from(&row);
+                        if results[index].state.is_some()
+                            && !matches!(self.issues, Issues::Disabled)
+                        {
+                            results[index].exit = Exit::Done;
+                        }
+                    }
+                }
+                Err(Incomplete::Unconfigured(reason)) => {
+                    for index in indexes {
+                        if results[index].state.is_some() {
+                            results[index].add(Incomplete::Unconfigured(reason.clone()));
+                        }
+                    }
+                }
+                Err(incomplete) => results[indexes[0]].add(incomplete),
+            }
+        }
+    }
+
+    /// Updates the issue of these entries; `None` if none is open or needed.
     fn update_issue(
         &self,
-        entry: &Freshness,
-        state: State,
-        row: &mut FreshnessRow,
+        indexes: &[usize],
+        action: IssueAction,
+        results: &[EntryResult],
         cx: &Context,
-    ) -> Result<Exit, Incomplete> {
-        let without_issue = if state == State::Stale {
-            Exit::Failed(Class::Failed)
-        } else {
-            Exit::Done
-        };
-        let (Some(configured), action) = (&entry.issue, issue_action(state)) else {
-            return Ok(without_issue);
-        };
+    ) -> Result<Option<IssueRow>, Incomplete> {
         let forge = match &self.issues {
-            Issues::Disabled => return Ok(without_issue),
-            Issues::Skipped(_) if action != IssueAction::Open => return Ok(without_issue),
+            Issues::Disabled => return Ok(None),
+            Issues::Skipped(_) if action != IssueAction::Open => return Ok(None),
             Issues::Skipped(reason) => {
                 return Err(Incomplete::Unconfigured(format!("no issue: {reason}")));
             }
             Issues::Enabled(forge) => forge,
         };
-        let text = issue_text(entry, row, &self.now);
+        let Some(configured) = &self.config.freshness[indexes[0]].issue else {
+            return Ok(None);
+        };
+        let mut entries = Vec::new();
+        for index in indexes {
+            let (entry, result) = (&self.config.freshness[*index], &results[*index]);
+            let row = &result.row;
+            let commits = row.pinned.as_deref().zip(row.head.as_deref());
+            let commits = commits.filter(|_| row.commits.is_some());
+            let page = commits.and_then(|(pinned, head)| {
+                comparison_page(&entry.repository, pinned, head, self.config)
+            });
+            entries.push(IssueEntry {
+                entry,
+                row,
+                evidence: result.evidence.as_ref(),
+                comparison: page,
+            });
+        }
+        let text = issue_text(&entries, &self.now);
         let wanted = IssueSpec {
             section: "freshness",
             title: &configured.title,
@@ -327,26 +385,57 @@ impl Run<'_> {
                 Class::Denied if self.skip => Incomplete::Unconfigured(error.to_string()),
                 _ => Incomplete::Errors(Errors::from(error)),
             })?;
-        if let Some(updated) = updated {
+        Ok(updated.map(|updated| {
             for warning in &updated.warnings {
                 cx.output.write_stderr(&format!("warning: {warning}\n"));
             }
-            row.issue = Some(IssueRow {
+            IssueRow {
                 number: updated.issue.number,
                 url: updated.issue.url,
                 state: updated.change,
-            });
-        }
-        Ok(Exit::Done)
+            }
+        }))
     }
 }
 
-/// The action on the issue. A head that is older than the pin does not change it.
-fn issue_action(state: State) -> IssueAction {
-    match state {
-        State::Stale => IssueAction::Open,
-        State::Ahead => IssueAction::Update,
-        State::Fresh => IssueAction::Close,
+impl EntryResult {
+    /// Records an obstacle to the check of the entry, or to the update of its issue.
+    fn add(&mut self, incomplete: Incomplete) {
+        let row = &mut self.row;
+        match incomplete {
+            Incomplete::Unconfigured(reason) => {
+                // The reason also contains the state, if it is known.
+                let found = match (row.state, &row.reason) {
+                    (Some(state), Some(reason)) => format!("{state} ({reason}), but "),
+                    _ => String::new(),
+                };
+                row.reason = Some(found + &reason);
+                row.state = Some("skipped");
+                self.exit = Exit::Done;
+            }
+            Incomplete::Errors(errors) => {
+                if row.reason.is_none() {
+                    row.reason = errors.iter().next().map(ToString::to_string);
+                }
+                self.exit = Exit::from(&errors);
+                self.errors = Some(errors);
+            }
+        }
+    }
+}
+
+/// The action on an issue; `None` if the state of no entry is known. An entry that was not checked, or whose head is
+/// older than the pin, neither opens nor closes it.
+fn issue_action(states: impl Iterator<Item = Option<State>>) -> Option<IssueAction> {
+    let states: Vec<_> = states.collect();
+    if states.contains(&Some(State::Stale)) {
+        Some(IssueAction::Open)
+    } else if states.iter().all(|state| *state == Some(State::Fresh)) {
+        Some(IssueAction::Close)
+    } else if states.iter().any(Option::is_some) {
+        Some(IssueAction::Update)
+    } else {
+        None
     }
 }
 
@@ -381,6 +470,14 @@ fn report(
             }
         }
     }
+    if cx.output.format == Format::Github {
+        let skipped = document.entries.iter();
+        for row in skipped.filter(|row| row.state == Some("skipped")) {
+            let mut notice = Commands::default();
+            notice.annotate(Level::Notice, "freshness was skipped", &line(row), None);
+            cx.output.annotate(&notice);
+        }
+    }
     for errors in errors {
         cx.output.report_errors_separately(errors);
     }
@@ -400,12 +497,7 @@ fn report(
             .write_stderr(&format!("freshness: {}\n", plain(&heartbeat)));
         let _ = writeln!(summary, "- {}", markdown::inline(&heartbeat));
     }
-    let written =
-        StepFiles::open(&cx.services.environment).and_then(|mut files| files.summary(&summary));
-    match written {
-        Ok(()) => exit,
-        Err(errors) => exit.worse(cx.output.report_errors_separately(&errors)),
-    }
+    cx.summarize(&summary, exit)
 }
 
 /// The result of an entry, on one line.
@@ -474,24 +566,4 @@ fn table(rows: &[FreshnessRow]) -> String {
         ],
         &lines,
     )
-}
-
-/// The part of an issue's text that repin writes.
-fn issue_text(entry: &Freshness, row: &FreshnessRow, now: &str) -> String {
-    let reference = |text: Option<&String>| markdown::code(text.map_or("?", String::as_str));
-    let mut text = format!(
-        "{} is **{}**: `{}` pins {} of {}, whose branch {} is at {}.\n",
-        markdown::code(&entry.name),
-        row.state.unwrap_or_default(),
-        entry.pinned.file,
-        reference(row.pinned.as_ref()),
-        markdown::code(&entry.repository),
-        markdown::code(&entry.branch),
-        reference(row.head.as_ref()),
-    );
-    if let Some(reason) = &row.reason {
-        let _ = writeln!(text, "\n{}", markdown::inline(reason));
-    }
-    let _ = writeln!(text, "\nlast checked: {now}");
-    text
 }

@@ -12,6 +12,7 @@ use crate::{
         },
         pull_request::branches,
         report::{
+            branch,
             json::{GateRow, GatesDocument},
             layout::{Align, aligned},
         },
@@ -19,7 +20,7 @@ use crate::{
     },
     base::{
         error::{Class, Code, Error, Errors, usage},
-        untrusted::{plain, workflow::Commands},
+        untrusted::{markdown, plain, workflow::Commands},
     },
     config::Forge as Configured,
     forge::{Forge, Gate, GateState, read_gates, worst_state},
@@ -46,13 +47,21 @@ pub(in crate::app::cli) struct Arguments {
 }
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    let result = read_and_report(args, cx);
+    cx.summarize_errors(
+        &format!("Gates of {}", markdown::code(&args.reference)),
+        result,
+    )
+}
+
+fn read_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     check_branch(&args.reference).map_err(|_| {
         usage(format!(
             "--ref: `{}` is not a valid reference",
             args.reference
         ))
     })?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => return Ok(skipped(args, &reason, cx)),
@@ -79,11 +88,12 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         cx.output.print(table(&gates));
         annotate(&gates, &mut cx.output);
     }
-    Ok(match state {
+    let exit = match state {
         GateState::Pass => Exit::Done,
         GateState::Pending => Exit::Failed(Class::Unavailable),
         GateState::Absent | GateState::Fail => Exit::Failed(Class::Failed),
-    })
+    };
+    Ok(cx.summarize(&branch::gates_summary(&document), exit))
 }
 
 /// Prints the workflow runs that start only after an approval: until then, their checks are absent.
@@ -166,5 +176,5 @@ fn skipped(args: &Arguments, reason: &str, cx: &mut Context) -> Exit {
             gates: Vec::new(),
         });
     }
-    Exit::Done
+    cx.note_skip("gates", reason)
 }

@@ -13,7 +13,7 @@ use enumerate::OutputKind;
 use crate::{
     app::{
         cli::{
-            args::{images, revisions},
+            args::{IfUnconfigured, images, revisions},
             change::{print_checks, print_skipped, tally},
             context::Context,
             format::Format,
@@ -90,6 +90,9 @@ enum Action {
             add = revisions()
         )]
         revision: Option<String>,
+        /// Skip instead of failing when a registry denies access
+        #[arg(long, value_name = "ACTION")]
+        if_unconfigured: Option<IfUnconfigured>,
     },
     /// Print a starting contract that lists everything in an image
     #[command(after_help = "Example:\n  repin inventory init review > images/review/expected.yaml")]
@@ -104,27 +107,28 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             enumeration,
             expected,
         } => check::match_files(enumeration, expected, cx),
-        Action::Check { images, revision } => check::run(images, revision.as_deref(), cx),
+        Action::Check {
+            images,
+            revision,
+            if_unconfigured,
+        } => check::run(images, revision.as_deref(), *if_unconfigured, cx),
     }
 }
 
 /// Prints the verdicts. `problems` in contracts and listings are printed with their places instead of as
 /// checks.
 fn report(
-    images: Vec<InventoryImage>,
+    document: InventoryDocument,
     problems: Vec<Error>,
     exit: Exit,
     config: &Config,
     cx: &mut Context,
 ) -> Exit {
     if cx.output.format == Format::Json {
-        cx.output.print_json(&InventoryDocument {
-            schema: "repin.inventory/1",
-            clean: exit == Exit::Done,
-            images,
-        });
+        cx.output.print_json(&document);
         return exit;
     }
+    let images = document.images;
     let mut checks = Vec::new();
     for check in images.iter().flat_map(|image| &image.checks) {
         if problems.iter().all(|problem| problem.code != check.code) {

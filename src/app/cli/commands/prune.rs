@@ -180,7 +180,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
                 });
             }
             report::report(&outcomes, false, None, false, &mut step, cx)?;
-            return Ok(Exit::Done);
+            return Ok(cx.note_skip("prune", &reason));
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };

@@ -9,14 +9,18 @@ use clap_complete::ArgValueCompleter;
 use crate::{
     app::{
         cli::{
-            args::whole_number, complete, context::Context, format::Format, output::Exit,
+            args::{IfUnconfigured, whole_number},
+            complete,
+            context::Context,
+            format::Format,
+            output::Exit,
             write_file::StepFiles,
         },
         report::{json::RehearseDocument, rehearsal},
-        workflow::{self, RehearsalChoice},
+        workflow::{self, Access, MissingCredential, RehearsalChoice, connect_or_skip},
     },
     base::{
-        error::{Code, Error, Errors},
+        error::{Class, Code, Error, Errors},
         untrusted::{markdown, plain, workflow::Commands},
     },
     config::Config,
@@ -25,7 +29,6 @@ use crate::{
         Forge,
         tracking_issue::{self, IssueAction, IssueChange, IssueSpec},
     },
-    git::Git,
     oci::date,
 };
 
@@ -59,6 +62,9 @@ pub(in crate::app::cli) struct Arguments {
     /// Open, update or close the issue
     #[arg(long)]
     apply: bool,
+    /// Skip instead of failing when a token or secret is missing, or a registry denies access
+    #[arg(long, value_name = "ACTION")]
+    if_unconfigured: Option<IfUnconfigured>,
 }
 
 /// The number of sets without `rehearse.last`.
@@ -77,18 +83,50 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     if args.apply {
         check_issue_configured(&config)?;
     }
-    let forge = if may_apply {
-        Some(connect(&config, cx)?)
-    } else {
-        None
+    let missing_credential = MissingCredential::from(args.if_unconfigured);
+    let forge = match may_apply.then(|| connect(&config, missing_credential, cx)) {
+        None => None,
+        Some(Ok(Access::Granted(forge))) => Some(forge),
+        Some(Ok(Access::NoToken(reason))) => return Ok(skip_all(&config, &reason, cx)),
+        Some(Err(errors)) => return Err(errors),
     };
-    let document = workflow::rehearse(&config, &choice, &cx.services)?;
+    let rehearsed = workflow::rehearse(&config, &choice, missing_credential, &cx.services);
+    let document = match rehearsed {
+        Ok(Access::Granted(document)) => document,
+        Ok(Access::NoToken(reason)) => return Ok(skip_all(&config, &reason, cx)),
+        Err(errors) => match denial(&errors, missing_credential) {
+            Some(reason) => return Ok(skip_all(&config, &reason, cx)),
+            None => return Err(errors),
+        },
+    };
     let now = date::http(SystemTime::now());
     let issue = match &forge {
         Some(forge) => update_issue(forge, &config, &choice, &document, &now, cx),
         None => Ok(None),
     };
-    Ok(report(&document, issue, &now, cx))
+    Ok(report(&document, issue, missing_credential, &now, cx))
+}
+
+/// Reports a skipped run, whose document has no set.
+fn skip_all(config: &Config, reason: &str, cx: &mut Context) -> Exit {
+    if cx.output.format == Format::Json {
+        let document = RehearseDocument::new(config.set_path.clone(), Vec::new());
+        cx.output.print_json(&document);
+    }
+    skip(reason, cx)
+}
+
+fn skip(reason: &str, cx: &mut Context) -> Exit {
+    cx.output
+        .write_stderr(&format!("skipped: {}\n", plain(reason)));
+    cx.note_skip("rehearse", reason)
+}
+
+/// The reason of a refusal of access that skips the run.
+fn denial(errors: &Errors, missing_credential: MissingCredential) -> Option<String> {
+    let is_skipped =
+        missing_credential == MissingCredential::Skip && errors.class() == Class::Denied;
+    is_skipped.then(|| errors.by_cause()[0].text())
 }
 
 fn choice(args: &Arguments, config: &Config) -> RehearsalChoice {
@@ -116,12 +154,17 @@ fn check_issue_configured(config: &Config) -> Result<(), Errors> {
     Err(Error::input(Code::CONFIG, message).help(help).into())
 }
 
-fn connect(config: &Config, cx: &Context) -> Result<Forge, Errors> {
-    let git = Git::discover(&config.root).map_err(Error::from)?;
-    let forge = workflow::connect(config, git.as_ref(), &cx.services)?.granted()?;
-    cx.services
-        .wait(forge.check_version(), "querying the forge's version")?;
-    Ok(forge)
+fn connect(
+    config: &Config,
+    missing_credential: MissingCredential,
+    cx: &Context,
+) -> Result<Access<Forge>, Errors> {
+    let access = connect_or_skip(config, missing_credential, &cx.services)?;
+    if let Access::Granted(forge) = &access {
+        cx.services
+            .wait(forge.check_version(), "querying the forge's version")?;
+    }
+    Ok(access)
 }
 
 /// The action on the issue. A set that is unknown neither opens nor closes it, and a run for fewer sets than
@@ -173,6 +216,7 @@ fn update_issue(
 fn report(
     document: &RehearseDocument,
     issue: Result<Option<IssueChange>, Errors>,
+    missing_credential: MissingCredential,
     now: &str,
     cx: &mut Context,
 ) -> Exit {
@@ -197,7 +241,11 @@ fn report(
     }
     let mut exit = Exit::Done;
     if let Some(error) = rehearsal::error(document) {
-        exit = exit.worse(cx.output.report_errors_separately(&error.into()));
+        let errors = Errors::from(error);
+        exit = match denial(&errors, missing_credential) {
+            Some(reason) => skip(&reason, cx),
+            None => exit.worse(cx.output.report_errors_separately(&errors)),
+        };
     }
     let issue = match issue {
         Ok(issue) => issue,

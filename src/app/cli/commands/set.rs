@@ -137,6 +137,7 @@ pub(super) struct SelectedSet {
 enum Selected {
     Set(Box<Config>),
     Fleet,
+    WithoutImages,
     /// A sparse checkout does not contain the file.
     Sparse,
 }
@@ -145,7 +146,7 @@ impl SelectedSet {
     fn config(&self) -> Option<&Config> {
         match &self.config {
             Ok(Selected::Set(config)) => Some(config),
-            Ok(Selected::Fleet | Selected::Sparse) | Err(_) => None,
+            Ok(Selected::Fleet | Selected::WithoutImages | Selected::Sparse) | Err(_) => None,
         }
     }
 }
@@ -170,6 +171,7 @@ pub(super) fn select(cx: &Context) -> Result<Vec<SelectedSet>, Errors> {
                 }
                 Ok(Selected::Set(Box::new(config)))
             }
+            Ok(config) if config.has_images().is_err() => Ok(Selected::WithoutImages),
             Ok(_) => Ok(Selected::Fleet),
             Err(errors) => Err(Errors::from(errors)),
         };
@@ -211,6 +213,7 @@ impl SetResults {
         match set.config {
             Ok(Selected::Set(config)) => return Some((set.path, *config)),
             Ok(Selected::Fleet) => self.skip(set.path, "skipped: it describes a fleet"),
+            Ok(Selected::WithoutImages) => self.skip(set.path, "skipped: it has no images"),
             Ok(Selected::Sparse) => {
                 let path = plain(&set.path.to_string());
                 cx.output.warn(&format!(

@@ -36,7 +36,7 @@ use crate::{
         outside::Scope,
         pins::{self, FoundPins},
     },
-    git::FETCH_HISTORY,
+    git::{FETCH_HISTORY, Git},
     oci::Revision,
 };
 
@@ -64,11 +64,23 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     if args.all {
         return run_all(cx);
     }
-    let mut config = cx.load()?;
+    let mut config = cx.load_without_images()?;
+    if config.images.is_empty() {
+        return of_forge(&config, cx);
+    }
     let site_history = SiteHistory::of_work_tree(&config, &cx.services);
     config.former.extend(site_history.former_sets());
     let report = gather(&config, &site_history, cx)?;
     Ok(report.print(site_history.promoted_or_local().ok(), &config.option, cx))
+}
+
+/// Shows the status of a configuration without images, of which only the forge is queried.
+fn of_forge(config: &Config, cx: &mut Context) -> Result<Exit, Errors> {
+    let mut report = Report::of_work_tree(config, &FoundPins::default(), &[]);
+    report.document.not_queried.clear();
+    let git = cx.services.discover_git(config).map_err(Error::from)?;
+    report.add_forge(config, git.as_ref(), None, cx);
+    Ok(report.print(None, &config.option, cx))
 }
 
 /// Shows every set below the current directory.
@@ -141,7 +153,7 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
     report.add_stages(config, site_history, cx);
     report.add_journal(config);
     let current = history.and_then(history::History::current);
-    report.add_forge(config, site_history, current, cx);
+    report.add_forge(config, site_history.git(), current, cx);
     report.add_untagged(config, &found, current, cx);
     Ok(report)
 }
@@ -380,7 +392,7 @@ impl Report {
     fn add_forge(
         &mut self,
         config: &Config,
-        site_history: &SiteHistory,
+        git: Option<&Git>,
         current: Option<&HistoryEntry>,
         cx: &Context,
     ) {
@@ -392,7 +404,7 @@ impl Report {
                 None,
             );
         }
-        match forge_overview(config, site_history.git(), current, &cx.services) {
+        match forge_overview(config, git, current, &cx.services) {
             Ok(Access::NoToken(reason)) => {
                 self.document.not_queried.push(status::FORGE);
                 let hint = "set REPIN_FORGE_TOKEN to a token that may read pull requests";

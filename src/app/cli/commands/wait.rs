@@ -24,7 +24,7 @@ use crate::{
                 Waiting,
             },
         },
-        report::json::WaitDocument,
+        report::{branch, github::error_lines, json::WaitDocument},
         workflow::{Access, MergeCandidate, candidate, connect_repository_or_skip},
     },
     base::{
@@ -62,8 +62,13 @@ pub(in crate::app::cli) struct Arguments {
 }
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    let result = wait_and_report(args, cx);
+    cx.summarize_errors(&format!("Pull request {}", args.pr), result)
+}
+
+fn wait_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let is_dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     let number = args.pr;
     let mut document = WaitDocument {
         schema: "repin.wait/1",
@@ -80,7 +85,8 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             Access::Granted(repository) => repository,
             Access::NoToken(reason) => {
                 cx.output.write_stderr(&format!("skipped: {reason}\n"));
-                return Ok(report(&document, None, cx));
+                print(&document, cx);
+                return Ok(cx.note_skip("wait", &reason));
             }
         };
     let forge = &repository.forge;
@@ -315,6 +321,17 @@ fn out_of_time(args: &Arguments, state: TimeoutState) -> Errors {
 }
 
 fn report(document: &WaitDocument, errors: Option<Errors>, cx: &mut Context) -> Exit {
+    print(document, cx);
+    let mut exit = Exit::Done;
+    let mut summary = branch::wait_summary(document);
+    if let Some(errors) = errors {
+        exit = cx.output.report_errors_separately(&errors);
+        summary = summary + "\n" + &error_lines(&errors);
+    }
+    cx.summarize(&summary, exit)
+}
+
+fn print(document: &WaitDocument, cx: &mut Context) {
     if cx.output.format == Format::Json {
         cx.output.print_json(document);
     } else if let Some(state) = document.state {
@@ -327,10 +344,6 @@ fn report(document: &WaitDocument, errors: Option<Errors>, cx: &mut Context) -> 
         for workflow in &document.dispatched {
             cx.output.print(format!("started {workflow}\n"));
         }
-    }
-    match errors {
-        Some(errors) => cx.output.report_errors_separately(&errors),
-        None => Exit::Done,
     }
 }
 

@@ -258,3 +258,26 @@ fn checks_without_configuration_are_listed() {
         "Not configured, and therefore not checked: signatures (`verify`), contents (`inventory`), a run of the images (`smoke`)."
     );
 }
+
+#[test]
+fn label_that_the_current_image_lacks_is_none() {
+    let of = |image: &str| {
+        let labels = BTreeMap::from([("version".to_owned(), Some("old".to_owned()))]);
+        let context = TemplateContext {
+            current_labels: BTreeMap::from([(image.to_owned(), labels)]),
+            ..TemplateContext::default()
+        };
+        rendered(&document(), &context, None).unwrap()
+    };
+    let text = of("review");
+    assert!(
+        text.contains("| review | `absent` | none | (absent) |"),
+        "{text}"
+    );
+    // The labels of this image were not read.
+    let text = of("fix");
+    assert!(
+        text.contains("| review | `absent` | (unknown) | (absent) |"),
+        "{text}"
+    );
+}

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Branches, check_branches, conclude, planned_document};
+use super::{Branches, check_branches, conclude, planned_document, skip};
 use crate::{
     app::{
         cli::{args::IfUnconfigured, commands::gates::table, context::Context, output::Exit},
@@ -27,19 +27,22 @@ pub(super) struct Arguments {
     if_unconfigured: Option<IfUnconfigured>,
 }
 
+impl Arguments {
+    pub(super) fn branches(&self) -> &Branches {
+        &self.branches
+    }
+}
+
 pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let branches = &args.branches;
     check_branches(branches)?;
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     let mut document = planned_document("promote", branches);
     let repository =
         match connect_repository_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
             Access::Granted(repository) => repository,
-            Access::NoToken(reason) => {
-                document.state = "skipped";
-                return Ok(conclude(&document, &format!("skipped: {reason}"), None, cx));
-            }
+            Access::NoToken(reason) => return Ok(skip(document, &reason, cx)),
         };
     let forge = &repository.forge;
     cx.services

@@ -1,8 +1,10 @@
 //! `repin branch sync`: merges one branch into another with a push, with the credentials of git.
 
-use super::{Branches, check_branches, conclude, planned_document};
+use clap::Args;
+
+use super::{Branches, check_branches, conclude, planned_document, skip};
 use crate::{
-    app::cli::{context::Context, output::Exit},
+    app::cli::{args::IfUnconfigured, context::Context, output::Exit},
     base::{
         error::{Class, Code, Error, Errors, usage},
         untrusted::plain,
@@ -14,10 +16,26 @@ use crate::{
     },
 };
 
-pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors> {
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    branches: Branches,
+    /// Skip instead of failing when the remote denies access
+    #[arg(long, value_name = "WHAT")]
+    if_unconfigured: Option<IfUnconfigured>,
+}
+
+impl Arguments {
+    pub(super) fn branches(&self) -> &Branches {
+        &self.branches
+    }
+}
+
+pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    let branches = &args.branches;
     check_branches(branches)?;
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
-    let config = cx.load()?;
+    let config = cx.load_without_images()?;
     check_target(&config, &branches.to)?;
     let git = Git::open(&config.root).map_err(|error| {
         Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string()).help(error.hint())
@@ -33,9 +51,16 @@ pub(super) fn run(branches: &Branches, cx: &mut Context) -> Result<Exit, Errors>
         ));
     }
     let result = cx.services.wait(work, &message);
-    let outcome = result
-        .map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))??;
+    let result = result
+        .map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))?;
     let mut document = planned_document("sync", branches);
+    let outcome = match result {
+        Ok(outcome) => outcome,
+        Err(error) if error.class == Class::Denied && args.if_unconfigured.is_some() => {
+            return Ok(skip(document, &error.to_string(), cx));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let (state, line, errors) = match &outcome {
         SyncOutcome::NoBranch(name) => {
             return Err(usage(format!("the remote has no branch `{name}`")));

@@ -38,6 +38,9 @@ pub(super) fn configuration(config: &Config) -> DoctorRow {
 }
 
 pub(super) fn files(config: &Config) -> (Option<FoundPins>, DoctorRow) {
+    if config.images.is_empty() {
+        return (None, DoctorRow::not_configured(Code::FILES, "images"));
+    }
     match pins::find(&config.work_tree(), config) {
         Ok(found) => {
             let pins = counted(found.pins().len(), "pin");
@@ -73,7 +76,10 @@ pub(super) fn repository(
         config,
         history_branch: workflow::history_branch(&git, config, &cx.services.environment),
     });
-    let history = branch.as_ref().and_then(|branch| branch.history(&git));
+    let of_images = branch
+        .as_ref()
+        .filter(|branch| !branch.config.images.is_empty());
+    let history = of_images.and_then(|branch| branch.history(&git));
     let rows = [
         work_tree(&git, root),
         completeness(&git, history.as_ref()),
@@ -118,6 +124,9 @@ fn rehearsal(config: Option<&Config>, history: Option<&Result<History, GitError>
     let Some(config) = config else {
         return DoctorRow::skip(code, NO_CONFIG);
     };
+    if config.images.is_empty() {
+        return DoctorRow::not_configured(code, "images");
+    }
     if let Some(rehearse) = &config.rehearse {
         let detail = match rehearse.last {
             0 => "the current set is rehearsed".to_owned(),

@@ -10,8 +10,11 @@ use std::{
 use super::report;
 use crate::{
     app::{
-        cli::{commands::inventory, context::Context, output::Exit},
-        report::json::InventoryImage,
+        cli::{
+            args::IfUnconfigured, commands::inventory, context::Context, job::take_denied,
+            output::Exit,
+        },
+        report::json::{InventoryDocument, InventoryImage},
         workflow::{
             Contracts, RequestedRevision, check_image_name,
             forge_overview::{ImagePulls, ManifestPull, check_pull_limit},
@@ -74,6 +77,7 @@ impl<'c> Build<'c> {
 pub(super) fn run(
     images: &[String],
     revision: Option<&str>,
+    if_unconfigured: Option<IfUnconfigured>,
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
     let config = cx.load()?;
@@ -116,7 +120,12 @@ pub(super) fn run(
     cx.services
         .wait_for_all("reading manifests", &names, requests);
     let standards = contracts.standards(&config);
-    let (images, outages) = verdicts(&config, &standards, &builds, &sources, cx);
+    let (images, mut outages) = verdicts(&config, &standards, &builds, &sources, cx);
+    let is_complete = outages.is_empty();
+    let skipped = match if_unconfigured {
+        Some(IfUnconfigured::Skip) => take_denied(&mut outages),
+        None => Vec::new(),
+    };
     let failed = if images.iter().any(|image| any_failed(&image.checks)) {
         Exit::Failed(Class::Failed)
     } else {
@@ -124,7 +133,16 @@ pub(super) fn run(
     };
     let errors = (!outages.is_empty()).then(|| Errors::from(outages.clone()));
     let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
-    Ok(report(images, outages, exit, &config, cx))
+    let document = InventoryDocument {
+        schema: "repin.inventory/1",
+        clean: exit == Exit::Done && is_complete,
+        images,
+    };
+    let mut exit = report(document, outages, exit, &config, cx);
+    for reason in skipped {
+        exit = exit.worse(cx.note_skip("inventory check", &reason));
+    }
+    Ok(exit)
 }
 
 /// The builds to check.
@@ -357,7 +375,12 @@ pub(super) fn match_files(
         platform: None,
         checks,
     };
-    Ok(report(vec![image], problems, exit, &config, cx))
+    let document = InventoryDocument {
+        schema: "repin.inventory/1",
+        clean: exit == Exit::Done,
+        images: vec![image],
+    };
+    Ok(report(document, problems, exit, &config, cx))
 }
 
 fn read_contract(directory: &Path, path: &Path, inventory: &Inventory) -> ContractFile {

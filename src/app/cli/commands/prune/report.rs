@@ -57,10 +57,15 @@ pub(super) fn report(
         .filter_map(|image| image.applied.as_ref())
         .map(|applied| applied.deleted.len())
         .sum();
+    let changed = if applied {
+        deleted > 0
+    } else {
+        images.iter().any(ImageOutcome::would_delete)
+    };
     if let Some(step) = step {
         step.outputs(&[
             ("kind", "prune".to_owned()),
-            ("changed", (deleted > 0).to_string()),
+            ("changed", changed.to_string()),
         ])?;
         step.summary(&summary(images, applied, warning))?;
     }

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         Access::NoToken(reason) if args.if_unconfigured.is_some() => {
             cx.output.note(&format!("skipped: {reason}"));
             report(name, version, apply, None, cx);
-            return Ok(Exit::Done);
+            return Ok(cx.note_skip("prune restore", &reason));
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };
