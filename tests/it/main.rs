@@ -47,6 +47,7 @@ mod fleet_scale;
 mod fleet_sets;
 mod freshness;
 mod github;
+mod gitlab;
 mod globs;
 mod history_page;
 mod holds;

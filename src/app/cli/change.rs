@@ -32,6 +32,7 @@ use crate::{
         changes::shortened,
         checks::{Check, Status},
     },
+    forge::Words,
 };
 
 /// The conclusion of `promote --revision newest` without a newer build.
@@ -315,8 +316,8 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
     );
     if let Some(pull) = &document.pull_request {
         return format!(
-            "\npull request #{} {}: {}",
-            pull.number,
+            "\n{} {}: {}",
+            Words::of_page(&pull.url).name(pull.number),
             pull.state,
             plain(&pull.url)
         );

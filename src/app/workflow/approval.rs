@@ -121,8 +121,8 @@ pub(crate) fn candidate(
     };
     if marker.set != named.set_path {
         services.console.warn(&format!(
-            "pull request #{} was opened for {}, the former path of the set {}; the next promotion or rollback to its revision supersedes it",
-            pull.number,
+            "{} was opened for {}, the former path of the set {}; the next promotion or rollback to its revision supersedes it",
+            pull.name(),
             plain(&marker.set.to_string()),
             plain(&named.set_path.to_string())
         ));
@@ -181,14 +181,14 @@ fn unrelated(
     if !config.has_set(&marker.set) {
         if !config.has_branch(&pull.head) {
             services.console.warn(&format!(
-                "pull request #{} belongs to the set {}: this run waits for it, but does not verify or merge it",
-                pull.number,
+                "{} belongs to the set {}: this run waits for it, but does not verify or merge it",
+                pull.name(),
                 plain(&marker.set.to_string())
             ));
             return Ok(MergeCandidate::Unmarked);
         }
         if belongs_to_other_set(pull, marker, site, services)? {
-            let subject = format!("pull request #{} ({})", pull.number, pull.url);
+            let subject = format!("{} ({})", pull.name(), pull.url);
             let error = shared_branch(subject, operation, &config.set_path, &marker.set);
             return Ok(MergeCandidate::OtherSet(error));
         }
@@ -271,8 +271,9 @@ fn unverified(set: &PullRequestOfSet, stop: Stop) -> Error {
     let pull = &set.pull;
     let (checks, errors) = stop.into_parts();
     let message = format!(
-        "the set of pull request #{} ({}) was not verified, so repin does not merge it",
-        pull.number, pull.url
+        "the set of {} ({}) was not verified, so repin does not merge it",
+        pull.name(),
+        pull.url
     );
     let revision = &set.revision;
     let command = match set.operation {
@@ -280,7 +281,7 @@ fn unverified(set: &PullRequestOfSet, stop: Stop) -> Error {
         Operation::Rollback => format!("repin rollback --to {revision} --pr ready"),
     };
     let mut problem = Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(format!(
-        "run `{command}`, which reports every check, or merge the pull request by hand"
+        "run `{command}`, which reports every check, or merge it by hand"
     ));
     let failed = checks
         .iter()
