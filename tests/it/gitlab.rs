@@ -53,7 +53,11 @@ fn merges(fake: &Fake) -> Vec<String> {
 fn merge_request_is_opened_with_the_words_of_gitlab() {
     let (world, fake) = world_on("labels: [automation]");
     let ran = run(&world, &PROMOTE).exits(0);
-    assert!(ran.stdout.contains("merge request !1 created"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("merge request !1 created"),
+        "{}",
+        ran.stdout
+    );
     assert!(!ran.stdout.contains("pull request"), "{}", ran.stdout);
     {
         let store = fake.store();
@@ -68,12 +72,19 @@ fn merge_request_is_opened_with_the_words_of_gitlab() {
         assert_eq!(body["source_branch"], json!(pull.head), "{}", branch());
     }
     let again = run(&world, &PROMOTE).exits(0);
-    assert!(again.stdout.contains("merge request !1 unchanged"), "{}", again.stdout);
+    assert!(
+        again.stdout.contains("merge request !1 unchanged"),
+        "{}",
+        again.stdout
+    );
     let ran = run(&world, &["wait", "--pr", "1", "--timeout", "0s"]).exits(3);
     stderr_has(&ran, "merge request !1 was not merged");
     fake.store().close(1);
     let ran = run(&world, &PROMOTE).exits(1);
-    stderr_has(&ran, "merge request !1 (https://gitlab.example/acme/flows/-/merge_requests/1)");
+    stderr_has(
+        &ran,
+        "merge request !1 (https://gitlab.example/acme/flows/-/merge_requests/1)",
+    );
     let args = [&PROMOTE[..], &["--reopen"]].concat();
     run(&world, &args).exits(0);
     assert!(fake.store().pulls[0].open);
@@ -90,14 +101,26 @@ fn job_token_is_refused_before_any_write() {
         vec![("REPIN_FORGE_TOKEN", JOB_TOKEN)],
     ] {
         let ran = run_with(&world, &PROMOTE, &env).exits(4);
-        stderr_has(&ran, "CI_JOB_TOKEN cannot open, change or merge merge requests");
-        stderr_has(&ran, "set REPIN_FORGE_TOKEN to a project access token with the scope `api`");
+        stderr_has(
+            &ran,
+            "CI_JOB_TOKEN cannot open, change or merge merge requests",
+        );
+        stderr_has(
+            &ran,
+            "set REPIN_FORGE_TOKEN to a project access token with the scope `api`",
+        );
     }
     assert_eq!(fake.writes(), [] as [String; 0]);
     // The token of a job is for its server only.
-    let other = [("CI_JOB_TOKEN", JOB_TOKEN), ("CI_SERVER_URL", "https://gitlab.com")];
+    let other = [
+        ("CI_JOB_TOKEN", JOB_TOKEN),
+        ("CI_SERVER_URL", "https://gitlab.com"),
+    ];
     let ran = run_with(&world, &PROMOTE, &other).exits(4);
-    stderr_has(&ran, "CI_JOB_TOKEN is set, but it is for https://gitlab.com");
+    stderr_has(
+        &ran,
+        "CI_JOB_TOKEN is set, but it is for https://gitlab.com",
+    );
     // A better token has precedence.
     let both = [
         ("REPIN_FORGE_TOKEN", GITLAB_TOKEN),
@@ -111,14 +134,34 @@ fn job_token_is_refused_before_any_write() {
 fn unusable_tokens_and_projects_are_refused_before_any_write() {
     type Change = fn(&mut crate::support::forge::Store);
     let cases: [(Change, i32, &str); 8] = [
-        (|store| store.version = "16.3.9-ee", 2, "repin needs GitLab 16.4 or newer"),
-        (|store| store.gitlab.scopes = vec!["read_api", "write_repository"], 4, "merge requests need `api`"),
+        (
+            |store| store.version = "16.3.9-ee",
+            2,
+            "repin needs GitLab 16.4 or newer",
+        ),
+        (
+            |store| store.gitlab.scopes = vec!["read_api", "write_repository"],
+            4,
+            "merge requests need `api`",
+        ),
         (|store| store.gitlab.role = Some(20), 4, "below Developer"),
         (|store| store.archived = true, 4, "archived"),
-        (|store| store.gitlab.merge_requests = "disabled", 4, "merge requests are disabled"),
+        (
+            |store| store.gitlab.merge_requests = "disabled",
+            4,
+            "merge requests are disabled",
+        ),
         (|store| store.gitlab.mirror = true, 4, "is a mirror"),
-        (|store| store.gitlab.empty = true, 1, "the repository has no commit"),
-        (|store| store.renamed = Some("acme/moved"), 2, "acme/flows was renamed to acme/moved"),
+        (
+            |store| store.gitlab.empty = true,
+            1,
+            "the repository has no commit",
+        ),
+        (
+            |store| store.renamed = Some("acme/moved"),
+            2,
+            "acme/flows was renamed to acme/moved",
+        ),
     ];
     for (change, exit, text) in cases {
         let (world, fake) = world_on("base: main");
@@ -140,7 +183,10 @@ fn unusable_tokens_and_projects_are_refused_before_any_write() {
 fn dispatch_is_a_configuration_error() {
     let (world, fake) = world_on("dispatch: [deploy.yml]");
     let ran = run(&world, &["check"]).exits(2);
-    stderr_has(&ran, "GitLab starts the pipeline of the target branch after every merge");
+    stderr_has(
+        &ran,
+        "GitLab starts the pipeline of the target branch after every merge",
+    );
     assert_eq!(fake.asked(), [] as [String; 0]);
 }
 
@@ -150,12 +196,16 @@ fn dispatch_is_a_configuration_error() {
 fn merge_is_scheduled_only_with_a_pipeline_for_the_head() {
     let (world, fake) = world_on("auto_merge: true");
     let ran = run(&world, &PROMOTE).exits(0);
-    stderr_has(&ran, "the merge of !1 is not scheduled yet: pipeline has not reported yet");
+    stderr_has(
+        &ran,
+        "the merge of !1 is not scheduled yet: pipeline has not reported yet",
+    );
     stderr_has(&ran, "`repin wait --pr 1` schedules it");
     assert_eq!(merges(&fake), [] as [String; 0]);
     // A pipeline of another commit does not count.
     let main = fake.store().refs["main"].clone();
-    fake.store().pipeline("refs/merge-requests/1/head", &main, "success");
+    fake.store()
+        .pipeline("refs/merge-requests/1/head", &main, "success");
     run(&world, &PROMOTE).exits(0);
     assert_eq!(merges(&fake), [] as [String; 0]);
     pipeline(&fake, "failed");
@@ -164,7 +214,10 @@ fn merge_is_scheduled_only_with_a_pipeline_for_the_head() {
     assert_eq!(merges(&fake), [] as [String; 0]);
     pipeline(&fake, "running");
     let ran = run(&world, &PROMOTE).exits(0);
-    stderr_has(&ran, "merge request !1 (https://gitlab.example/acme/flows/-/merge_requests/1) will be merged");
+    stderr_has(
+        &ran,
+        "merge request !1 (https://gitlab.example/acme/flows/-/merge_requests/1) will be merged",
+    );
     assert_eq!(fake.store().scheduled.len(), 1);
     assert_eq!(fake.store().gitlab.merged[0]["auto_merge"], true);
     fake.store().pipeline_ends("success");
@@ -182,7 +235,10 @@ fn wait_schedules_once_the_pipeline_exists() {
     fake.when(5, |store| store.pipeline_ends("success"));
     let ran = run(&world, &WAIT).exits(0);
     assert_eq!(ran.json()["state"], "merged", "{}", ran.stderr);
-    stderr_has(&ran, "note: !1: its merge is not scheduled yet: pipeline has not reported yet");
+    stderr_has(
+        &ran,
+        "note: !1: its merge is not scheduled yet: pipeline has not reported yet",
+    );
     assert_eq!(fake.store().gitlab.unvalidated, [] as [u64; 0]);
 }
 
@@ -224,7 +280,8 @@ fn pipeline_of_merged_results_counts_for_its_head() {
         store.put_commit(row)
     };
     let reference = "refs/merge-requests/1/merge";
-    fake.store().job("build", &result, reference, "success", false);
+    fake.store()
+        .job("build", &result, reference, "success", false);
     fake.store().pipeline(reference, &result, "running");
     run(&world, &PROMOTE).exits(0);
     assert_eq!(fake.store().scheduled.len(), 1);
@@ -244,15 +301,33 @@ fn statuses_of_other_merge_requests_do_not_count() {
     let (world, fake) = opened("auto_merge: true, gates: [build]");
     let commit = head(&fake);
     pipeline(&fake, "success");
-    fake.store().job("build", &commit, "refs/merge-requests/2/head", "success", false);
+    fake.store().job(
+        "build",
+        &commit,
+        "refs/merge-requests/2/head",
+        "success",
+        false,
+    );
     let ran = run(&world, &PROMOTE).exits(0);
     stderr_has(&ran, "build has not reported yet");
-    fake.store().job("build", &commit, "refs/merge-requests/1/head", "failed", false);
+    fake.store().job(
+        "build",
+        &commit,
+        "refs/merge-requests/1/head",
+        "failed",
+        false,
+    );
     let ran = run(&world, &PROMOTE).exits(1);
     stderr_has(&ran, "build failed");
     assert_eq!(merges(&fake), [] as [String; 0]);
     // The retried job replaces it; one that may fail passes.
-    fake.store().job("build", &commit, "refs/merge-requests/1/head", "failed", true);
+    fake.store().job(
+        "build",
+        &commit,
+        "refs/merge-requests/1/head",
+        "failed",
+        true,
+    );
     run(&world, &PROMOTE).exits(0);
     assert!(fake.store().pulls[0].merged.is_some());
 }
@@ -279,7 +354,11 @@ fn head_that_lags_behind_a_push_is_waited_for() {
     let text = world.read(path) + "# more\n";
     fake.store().push("main", "other work", &[(path, &text)]);
     let ran = run(&world, &PROMOTE).exits(0);
-    assert!(ran.stdout.contains("merge request !1 updated"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("merge request !1 updated"),
+        "{}",
+        ran.stdout
+    );
     run(&world, &PROMOTE).exits(0);
     assert_eq!(fake.store().pulls.len(), 1);
 }
@@ -300,7 +379,10 @@ fn refusal_of_a_mergeable_request_is_reported_with_its_error() {
     let (world, fake) = world_on("auto_merge: true, gates: []");
     fake.store().gitlab.stubborn = Some("Merge failed: 4:Deadline Exceeded");
     let ran = run(&world, &PROMOTE).exits(1);
-    stderr_has(&ran, "405 Method Not Allowed): Merge failed: 4:Deadline Exceeded");
+    stderr_has(
+        &ran,
+        "405 Method Not Allowed): Merge failed: 4:Deadline Exceeded",
+    );
     assert!(merges(&fake).len() > 1, "it is repeated first");
 }
 
@@ -334,7 +416,10 @@ fn push_of_a_person_cancels_the_schedule() {
     stderr_has(&ran, "the scheduled merge of !1 was canceled");
     assert_eq!(fake.store().scheduled.len(), 0);
     let document = document(&world, &PROMOTE, 5);
-    assert!(document["errors"].to_string().contains("mine"), "{document}");
+    assert!(
+        document["errors"].to_string().contains("mine"),
+        "{document}"
+    );
 }
 
 // Trap 8: the source branch.
@@ -410,14 +495,25 @@ fn every_method_records_the_promotion() {
         run(&world, &PROMOTE).exits(0);
         let store = fake.store();
         let merge = store.refs["main"].clone();
-        assert_eq!(store.pulls[0].merged.as_ref(), Some(&merge), "{method} {squash}");
+        assert_eq!(
+            store.pulls[0].merged.as_ref(),
+            Some(&merge),
+            "{method} {squash}"
+        );
         assert_eq!(merge == commit, method == "ff", "{method}");
         let message = &store.commits[&merge].message;
         let title = format!("promote: images @{REV_B}\n");
         assert!(message.starts_with(&title), "{method} {squash}: {message}");
         let trailer = format!("Repin-Set: {REV_B}");
-        assert_eq!(message.trim_end().lines().last(), Some(&*trailer), "{message}");
-        assert_eq!(message.contains("See merge request acme/flows!1"), reference);
+        assert_eq!(
+            message.trim_end().lines().last(),
+            Some(&*trailer),
+            "{message}"
+        );
+        assert_eq!(
+            message.contains("See merge request acme/flows!1"),
+            reference
+        );
     }
 }
 
@@ -429,8 +525,16 @@ fn reasons_of_gitlab_are_reported() {
         ("not_approved", 1, "a required approval is missing"),
         ("requested_changes", 1, "a reviewer requested changes"),
         ("discussions_not_resolved", 1, "a thread is not resolved"),
-        ("merge_request_blocked", 1, "another merge request blocks it"),
-        ("security_policy_violations", 1, "a security policy is not satisfied"),
+        (
+            "merge_request_blocked",
+            1,
+            "another merge request blocks it",
+        ),
+        (
+            "security_policy_violations",
+            1,
+            "a security policy is not satisfied",
+        ),
         ("need_rebase", 1, "its branch must be rebased onto main"),
         ("moon_phase", 0, "GitLab reports `moon_phase`"),
         ("preparing", 0, "GitLab is still checking"),
@@ -481,10 +585,17 @@ fn protected_branch_that_refuses_the_push_is_reported() {
     fake.store().gitlab.role = Some(30);
     fake.store().gitlab.protected = vec![("repin/*", 40)];
     let ran = run(&world, &PROMOTE).exits(4);
-    stderr_has(&ran, "You are not allowed to push code to protected branches");
+    stderr_has(
+        &ran,
+        "You are not allowed to push code to protected branches",
+    );
     assert_eq!(fake.store().pulls.len(), 0);
     let ran = run(&world, &["doctor", "--format", "json"]).exits(4);
-    assert!(ran.stdout.contains("the protected branch `repin/*` covers"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("the protected branch `repin/*` covers"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
@@ -504,11 +615,22 @@ fn doctor_checks_token_settings_and_version() {
     assert_eq!(row(&ran, "permission_contents")[0], "pass");
     assert!(row(&ran, "forge")[1].starts_with("GitLab at "));
     fake.store().gitlab.requires_pipelines = true;
-    assert_eq!(row(&run(&world, &doctor).exits(0), "permission_pull_requests")[0], "pass");
+    assert_eq!(
+        row(&run(&world, &doctor).exits(0), "permission_pull_requests")[0],
+        "pass"
+    );
     type Change = fn(&mut crate::support::forge::Store);
     let cases: [(Change, &str, &str); 5] = [
-        (|store| store.gitlab.role = Some(20), "permission_contents", "below Developer"),
-        (|store| store.gitlab.scopes = vec!["read_api"], "permission_pull_requests", "need `api`"),
+        (
+            |store| store.gitlab.role = Some(20),
+            "permission_contents",
+            "below Developer",
+        ),
+        (
+            |store| store.gitlab.scopes = vec!["read_api"],
+            "permission_pull_requests",
+            "need `api`",
+        ),
         (
             |store| (store.gitlab.role, store.gitlab.maintainers_merge) = (Some(30), true),
             "permission_pull_requests",
@@ -519,7 +641,11 @@ fn doctor_checks_token_settings_and_version() {
             "permission_pull_requests",
             "merge requests are disabled",
         ),
-        (|store| store.version = "15.11.0", "forge", "repin needs GitLab 16.4"),
+        (
+            |store| store.version = "15.11.0",
+            "forge",
+            "repin needs GitLab 16.4",
+        ),
     ];
     for (change, code, text) in cases {
         let (world, fake) = world_on("auto_merge: true");
@@ -569,4 +695,76 @@ fn rate_limit_in_plain_text_is_respected() {
     };
     fake.fault(("GET", "/merge_requests"), 2, Fault::Instead(limit));
     run(&world, &PROMOTE).exits(0);
+}
+
+#[test]
+fn code_quality_report_lists_findings_with_stable_fingerprints() {
+    let (world, _fake) = world_on("base: main");
+    let check = ["check", "--format", "gitlab"];
+    assert_eq!(world.run(&check).exits(0).json(), json!([]));
+    let pins = world.run(&["scan", "--format", "gitlab"]).exits(0).json();
+    let pins = pins.as_array().unwrap().clone();
+    assert!(pins.len() > 3, "{pins:?}");
+    assert!(
+        pins.iter()
+            .all(|pin| pin["severity"] == "info" && pin["check_name"] == "pin")
+    );
+    // A pin more, and the same findings two lines further down.
+    let text = world.read(hosted::A);
+    let broken = format!("{text}# ghcr.io/acme/fix@sha256:ABC\n");
+    let report = |text: &str| {
+        world.write(hosted::A, text);
+        let report = world.run(&check).exits(1).json();
+        report.as_array().unwrap().clone()
+    };
+    let (first, moved) = (report(&broken), report(&format!("\n\n{broken}")));
+    assert_eq!(first.len(), moved.len());
+    let mut lines = Vec::new();
+    for (one, other) in first.iter().zip(&moved) {
+        assert_eq!(one["fingerprint"], other["fingerprint"]);
+        let mut keys: Vec<_> = one.as_object().unwrap().keys().collect();
+        keys.sort();
+        assert_eq!(
+            keys,
+            [
+                "check_name",
+                "description",
+                "fingerprint",
+                "location",
+                "severity"
+            ]
+        );
+        lines.push([one, other].map(|row| row["location"]["lines"]["begin"].as_u64().unwrap()));
+    }
+    assert!(
+        lines.iter().any(|[one, other]| one + 2 == *other),
+        "{lines:?}"
+    );
+    assert!(first.iter().any(|row| row["severity"] == "major"));
+    let ran = world.run(&["status", "--format", "gitlab"]).exits(2);
+    assert_eq!(ran.json()[0]["check_name"], "usage", "{}", ran.stdout);
+    stderr_has(&ran, "`--format gitlab` is for `check` and `scan` only");
+}
+
+#[test]
+fn fleet_lists_and_promotes_projects() {
+    let (world, fake) = world_on("base: main");
+    let config = format!(
+        "version: 1\nname: images\nfleet: {{}}\nsources: {{ ghcr.io/acme: oci:images }}\nimages:\n  api: {{ repository: ghcr.io/acme/api }}\n\
+         forge: {{ kind: gitlab, url: '{}' }}\n",
+        fake.api()
+    );
+    world.write("fleet.yaml", &config);
+    let list = |args: &[&str]| {
+        let args = [&["--config", "fleet.yaml", "fleet", "list"], args].concat();
+        run(&world, &args).exits(0).stdout
+    };
+    assert_eq!(list(&["--group", "acme"]), "acme/flows\n");
+    assert_eq!(
+        list(&["--group", "acme", "--has", "repin.yaml"]),
+        "acme/flows\n"
+    );
+    assert_eq!(list(&["--group", "acme", "--has", "absent.yaml"]), "");
+    fake.store().archived = true;
+    assert!(!list(&["--group", "acme"]).contains("acme/flows\n"));
 }

@@ -48,6 +48,8 @@ mod fleet_sets;
 mod freshness;
 mod github;
 mod gitlab;
+mod gitlab_ci;
+mod gitlab_client;
 mod globs;
 mod history_page;
 mod holds;

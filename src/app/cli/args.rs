@@ -31,7 +31,7 @@ pub(super) struct Global {
     )]
     pub(super) source: Vec<String>,
     /// Output format: human, json, github (annotations, outputs and job summary of GitHub Actions),
-    /// or sarif (check and scan)
+    /// or for check and scan sarif or gitlab (Code Quality)
     #[arg(
         long,
         global = true,

@@ -114,7 +114,9 @@ fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut C
             return exit;
         }
         Format::Github => print_github(finished, options, &mut cx.output),
-        Format::Human | Format::Sarif => print_text(finished, options, diff, &mut cx.output),
+        Format::Human | Format::Sarif | Format::Gitlab => {
+            print_text(finished, options, diff, &mut cx.output)
+        }
     }
     if let Some(errors) = &finished.errors {
         cx.output.report_errors(errors);

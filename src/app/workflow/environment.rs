@@ -157,6 +157,13 @@ pub(crate) fn default_branch(environment: &Environment, git: Option<&Git>) -> Op
         .map(|(branch, _)| branch)
 }
 
+/// The target branch of the merge request whose pipeline runs, on GitLab.
+pub(crate) fn target_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
+    let text = |name| Some(environment.filled(name)?.to_str()?.to_owned());
+    let branch = text("CI_MERGE_REQUEST_TARGET_BRANCH_NAME")?;
+    is_origin(text("CI_PROJECT_PATH").as_deref(), git).then_some(branch)
+}
+
 /// The API of the server of a job of GitLab CI (`CI_SERVER_URL`).
 pub(crate) fn gitlab_api(environment: &Environment) -> Option<Url> {
     let server = environment.filled("CI_SERVER_URL")?.to_str()?;

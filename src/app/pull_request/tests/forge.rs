@@ -138,6 +138,12 @@ pub(crate) fn of_temporary_content(forge: Forge, remote: Remote) -> ForgeReposit
     ForgeRepository { forge, content }
 }
 
+/// The number of a pull request, as users of the forge write it.
+pub(crate) fn mark(kind: Kind, number: u64) -> String {
+    let sign = if kind == Kind::Gitlab { '!' } else { '#' };
+    format!("{sign}{number}")
+}
+
 pub(crate) fn branch(revision: &str) -> String {
     format!("auto/promote-{revision}")
 }
@@ -352,7 +358,7 @@ async fn pull_request_is_opened_reused_and_superseded() {
         );
         let comments = &store.comments[&first.number];
         assert!(
-            comments.len() == 1 && comments[0].contains(&format!("#{}", newer.number)),
+            comments.len() == 1 && comments[0].contains(&mark(kind, newer.number)),
             "{comments:?}"
         );
     }
@@ -370,7 +376,7 @@ async fn superseded_pull_request_is_reopened_after_its_successor() {
         };
         let newer = promote(&fake, request).await.unwrap();
         let refused = promote(&fake, REQUEST).await.unwrap_err();
-        let reason = format!("#{} supersedes it, and is open", newer.number);
+        let reason = format!("{} supersedes it, and is open", mark(kind, newer.number));
         assert!(refused.message.contains(&reason), "{kind:?}: {refused}");
         let close = Edit {
             transition: Some(Transition::Close),
@@ -785,7 +791,9 @@ async fn draft_state_follows_the_request() {
             if kind == Kind::Github {
                 pull.draft
             } else {
-                ["WIP: ", "Draft: "].iter().any(|start| pull.title.starts_with(start))
+                ["WIP: ", "Draft: "]
+                    .iter()
+                    .any(|start| pull.title.starts_with(start))
             }
         };
         promote(&fake, draft).await.unwrap();

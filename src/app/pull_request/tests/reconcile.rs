@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::forge::{
-    A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, is_whole, promote,
+    A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, is_whole, mark, promote,
 };
 use crate::{
     app::pull_request::reconcile::{Outcome, PullRequestAction, RevisionAge},
@@ -72,10 +72,13 @@ fn open(fake: &Fake) -> Vec<u64> {
 /// The writing requests, without the address of the repository.
 fn writes(fake: &Fake) -> Vec<String> {
     let writes = fake.writes();
-    let short = writes.iter().map(|line| line.replace("/api/v1", ""));
-    short
-        .map(|line| line.replace("/repos/acme/flows", ""))
-        .collect()
+    let short = writes.iter().map(|line| {
+        let line = line.replace("/api/v1", "").replace("/repos/acme/flows", "");
+        // The same requests on GitLab.
+        let line = line.replace("/api/v4/projects/7/merge_requests", "/pulls");
+        line.replace("PUT /pulls", "PATCH /pulls")
+    });
+    short.collect()
 }
 
 fn refusal() -> Fault {
@@ -262,7 +265,7 @@ async fn foreign_commit_cancels_only_its_merge() {
             fake.store().scheduled.push((number, head.clone()));
         }
         let error = promote(&fake, request).await.unwrap_err();
-        let said = format!("the scheduled merge of #{ours} was canceled");
+        let said = format!("the scheduled merge of {} was canceled", mark(kind, ours));
         assert!(error.message.contains(&said), "{kind:?} {error}");
         let store = fake.store();
         let left: Vec<_> = store.scheduled.iter().map(|(number, _)| *number).collect();

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{Asked, PullRow, Reply, Store, error, not_found};
@@ -184,6 +185,11 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
             error(403, "403 Forbidden")
         }
         (_, ["projects", "7", below @ ..]) => in_project(store, asked, below),
+        // Of a group or of a user, or by a search.
+        ("GET", ["groups", "acme", "projects"]) | ("GET", ["projects"]) => {
+            let row: Value = serde_json::from_slice(&project(store).body).unwrap();
+            page(asked, vec![row])
+        }
         _ => error(404, "404 Project Not Found"),
     }
 }
@@ -194,9 +200,11 @@ fn unauthorized() -> Reply {
 
 fn project(store: &Store) -> Reply {
     let settings = &store.gitlab;
-    let access = settings
-        .role
-        .map(|role| json!({"access_level": role, "notification_level": 3}));
+    let role = match store.push {
+        Some(false) => Some(10),
+        _ => settings.role,
+    };
+    let access = role.map(|role| json!({"access_level": role, "notification_level": 3}));
     Reply::json(
         200,
         json!({
@@ -249,6 +257,7 @@ fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             }
             None => error(404, "404 Commit Not Found"),
         },
+        ("GET", ["repository", below @ ..]) => content(store, asked, below),
         ("GET", ["pipelines"]) => {
             let sha = asked.query("sha");
             let rows = store.gitlab.pipelines.iter().rev();
@@ -268,6 +277,118 @@ fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
         (_, ["merge_trains", below @ ..]) => trains(store, asked, below),
         (_, ["issues", ..]) if store.gitlab.issues == "disabled" => error(403, "403 Forbidden"),
         (_, ["issues", below @ ..]) => issues(store, asked, below),
+        _ => not_found(),
+    }
+}
+
+/// Files and history, which only fleets read by the API.
+fn content(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
+    let commit_of = |store: &mut Store, name: &str| {
+        let name = asked.query(name).unwrap_or_default().to_owned();
+        store.seen(&name)
+    };
+    let row = |store: &Store, id: &String| {
+        json!({"id": id, "message": store.commits[id].message, "parent_ids": store.commits[id].parents,
+               "author_name": "Ada", "committed_date": "2026-01-01T00:00:00.000Z"})
+    };
+    match path {
+        ["files", path] => {
+            let Some(id) = commit_of(store, "ref") else {
+                return error(404, "404 Commit Not Found");
+            };
+            let Some((_, blob)) = store.files_of(&id).get(*path) else {
+                return error(404, "404 File Not Found");
+            };
+            let content = &store.blobs[blob];
+            Reply::json(
+                200,
+                json!({"file_path": path, "size": content.len(), "encoding": "base64",
+                       "content": STANDARD.encode(content), "blob_id": blob, "commit_id": id}),
+            )
+        }
+        ["blobs", id, "raw"] => match store.blobs.get(*id) {
+            Some(content) => Reply {
+                status: 200,
+                headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+                body: content.clone(),
+            },
+            None => error(404, "404 Blob Not Found"),
+        },
+        ["tree"] => {
+            let Some(id) = commit_of(store, "ref") else {
+                return error(404, "404 Tree Not Found");
+            };
+            let directory = asked
+                .query("path")
+                .map_or(String::new(), |path| format!("{path}/"));
+            let recursive = asked.query("recursive") == Some("true");
+            let files = store.files_of(&id).iter();
+            let rows: Vec<_> = files
+                .filter(|(path, _)| {
+                    let below = path.strip_prefix(&directory);
+                    below.is_some_and(|below| recursive || !below.contains('/'))
+                })
+                .map(|(path, (mode, blob))| json!({"id": blob, "path": path, "type": "blob", "mode": mode}))
+                .collect();
+            if rows.is_empty() && !directory.is_empty() {
+                return error(404, "404 Tree Not Found");
+            }
+            page(asked, rows)
+        }
+        ["commits"] => {
+            let Some(head) = commit_of(store, "ref_name") else {
+                return error(404, "404 Commit Not Found");
+            };
+            assert_eq!(asked.query("first_parent"), Some("true"));
+            let (mut rows, mut next) = (Vec::new(), Some(head));
+            while let Some(id) = next {
+                next = store.commits[&id].parents.first().cloned();
+                let old = next.as_ref().map(|parent| store.files_of(parent).clone());
+                let start = asked.query("path").unwrap_or_default();
+                let touched = |(path, file): (&String, &(String, String))| {
+                    path.starts_with(start)
+                        && old.as_ref().and_then(|old| old.get(path)) != Some(file)
+                };
+                if store.files_of(&id).iter().any(touched) {
+                    rows.push(row(store, &id));
+                }
+            }
+            page(asked, rows)
+        }
+        ["commits", id, "diff"] => {
+            let parent = store.commits[*id].parents.first().cloned();
+            let new = store.files_of(id).clone();
+            let old = parent
+                .map(|parent| store.files_of(&parent).clone())
+                .unwrap_or_default();
+            let gone = old.keys().filter(|path| !new.contains_key(*path));
+            let rows = gone
+                .map(|path| json!({"old_path": path, "deleted_file": true, "renamed_file": false}));
+            page(asked, rows.collect())
+        }
+        ["merge_base"] => {
+            let ids: Vec<String> = asked
+                .query
+                .iter()
+                .filter(|(name, _)| name == "refs[]")
+                .map(|(_, id)| id.clone())
+                .collect();
+            match store.common_ancestor(&ids[0], &ids[1]) {
+                Some(id) => Reply::json(200, json!({"id": id})),
+                None => error(404, "404 Merge Base Not Found"),
+            }
+        }
+        ["compare"] => {
+            let (from, to) = (commit_of(store, "from"), commit_of(store, "to"));
+            let (Some(from), Some(to)) = (from, to) else {
+                return error(404, "404 Not Found");
+            };
+            // The oldest commit is the first one.
+            let mut ids = store.ahead(&from, &to);
+            ids.reverse();
+            let rows: Vec<_> = ids.iter().map(|id| row(store, id)).collect();
+            Reply::json(200, json!({"commits": rows, "compare_timeout": false}))
+        }
         _ => not_found(),
     }
 }
