@@ -147,8 +147,17 @@ impl Gitlab {
             Pulls::Open => request.query("state", "opened"),
             Pulls::Closed(head) => request.query("state", "all").query("source_branch", head),
         };
-        let rows: Vec<Row> = self.http.pages(&request, Paging::NextPage).await?;
-        let project = self.project().await?.id;
+        let rows: Result<Vec<Row>, Error> = self.http.pages(&request, Paging::NextPage).await;
+        let project = self.project().await?;
+        // GitLab refuses the listing if merge requests are disabled.
+        let rows = match (rows, self.unusable(project)) {
+            (Err(error), Some((reason, hint))) if error.class == Class::Denied => {
+                let what = format!("GitLab: {}", self.full_name());
+                return Err(Error::about(Class::Denied, what, reason).help(hint));
+            }
+            (rows, _) => rows?,
+        };
+        let project = project.id;
         let pulls = rows.into_iter().map(|row| row.pull(project));
         Ok(pulls.filter(|pull| filter.matches(pull)).collect())
     }

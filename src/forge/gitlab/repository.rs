@@ -295,7 +295,7 @@ impl Gitlab {
     }
 
     /// The setting or the role that prevents every promotion, and the remedy.
-    fn unusable(&self, project: &Project) -> Option<(String, &'static str)> {
+    pub(super) fn unusable(&self, project: &Project) -> Option<(String, &'static str)> {
         if Project::is_disabled(project.merge_requests_access_level.as_ref()) {
             return Some((
                 "merge requests are disabled".to_owned(),

@@ -2452,10 +2452,10 @@ async fn concurrent_pull_request_is_not_reported_as_created() {
         }
         let offer = offer(&forge).await;
         // The branch is not on every server yet: the request is retried.
-        let unknown = if kind == Kind::Github {
-            error(422, "head invalid")
-        } else {
-            error(404, "not found")
+        let unknown = match kind {
+            Kind::Github => error(422, "head invalid"),
+            Kind::Gitea | Kind::Forgejo => error(404, "not found"),
+            Kind::Gitlab => error(422, "Source branch \"staging\" does not exist"),
         };
         fake.fault(("POST", "/pulls"), 1, Fault::Instead(unknown));
         fake.at(When::After, "POST", "/pulls", 2, |store| {

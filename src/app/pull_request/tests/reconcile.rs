@@ -44,6 +44,16 @@ fn add(fake: &Fake, change: impl FnOnce(&mut PullRow)) -> u64 {
     number
 }
 
+/// The title of a draft; GitHub has no prefix.
+fn draft_title(kind: Kind, title: &str) -> String {
+    let prefix = if kind == Kind::Gitlab {
+        "Draft:"
+    } else {
+        "WIP:"
+    };
+    format!("{prefix} {title}")
+}
+
 fn row(number: u64) -> PullRow {
     PullRow {
         number,
@@ -407,7 +417,7 @@ fn before(case: &str, kind: Kind) -> (Fake, Request) {
         "a draft" => {
             add(&fake, |pull| {
                 pull.draft = true;
-                pull.title = format!("WIP: {}", pull.title);
+                pull.title = draft_title(kind, &pull.title);
             });
         }
         "a closed one" => {
@@ -627,9 +637,9 @@ async fn lowest_number_of_duplicates_stays() {
         assert_eq!(open(&late), [2], "{kind:?}");
         // The result is the same if the next request fails.
         late.store().pulls.clear();
-        late.at(When::After, "POST", "/pulls", 1, |store| {
+        late.at(When::After, "POST", "/pulls", 1, move |store| {
             let mut duplicate = row(3);
-            (duplicate.draft, duplicate.title) = (true, format!("WIP: {}", duplicate.title));
+            (duplicate.draft, duplicate.title) = (true, draft_title(kind, &duplicate.title));
             store.pulls.push(duplicate);
         });
         late.fault(("PATCH", "/pulls/3"), 9, refusal());
