@@ -812,14 +812,14 @@ fn check_compares_the_policy_with_the_target_of_the_merge_request() {
     // Only the target branch of the merge request requires a check.
     world.git(&["checkout", "-q", "-b", "release"]);
     let text = world.read("repin.yaml");
-    world.write("repin.yaml", text.clone() + "outside: refuse\n");
+    world.write("repin.yaml", text.clone() + "provenance: { branch: main }\n");
     world.commit("strict");
     world.git(&["push", "-q", "origin", "release"]);
     world.git(&["checkout", "-q", "-b", "work"]);
     world.write("repin.yaml", text);
     world.commit("lax");
     let weakened = |env: &[(&str, &str)]| {
-        let ran = world.run_with(&["check", "--format", "json"], env);
+        let ran = world.run_with(&["check", "--remote", "--format", "json"], env);
         ran.stdout.contains("policy_weakened")
     };
     let target = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "release");
@@ -827,6 +827,6 @@ fn check_compares_the_policy_with_the_target_of_the_merge_request() {
     assert!(weakened(&[target]));
     // A job may check out another repository than its own; a branch that is missing is reported.
     let missing = [("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "absent")];
-    let ran = world.run_with(&["check", "--format", "json"], &missing);
+    let ran = world.run_with(&["check", "--remote", "--format", "json"], &missing);
     assert!(ran.stdout.contains("policy_unknown"), "{}", ran.stdout);
 }

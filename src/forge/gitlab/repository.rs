@@ -186,6 +186,7 @@ impl Gitlab {
         if self.http.token().is_of_job() {
             return Ok(());
         }
+        self.check_kind_for_api()?;
         let text = self.http.gitlab_version().await?;
         if parse_version(&text).is_none_or(|version| version >= OLDEST) {
             return Ok(());
@@ -220,13 +221,18 @@ impl Gitlab {
         self.project.get_or_try_init(|| self.read_project()).await
     }
 
+    fn check_kind_for_api(&self) -> Result<(), Error> {
+        if !self.http.token().is_of_deployment() {
+            return Ok(());
+        }
+        let reason = "a deploy token cannot use the API";
+        Err(Error::about(Class::Denied, "GitLab: the token", reason).help(ANOTHER_TOKEN))
+    }
+
     async fn read_project(&self) -> Result<Project, Error> {
         let full_name = self.full_name();
         let what = format!("GitLab: reading the project {full_name}");
-        if self.http.token().is_of_deployment() {
-            let reason = "a deploy token cannot use the API";
-            return Err(Error::about(Class::Denied, what, reason).help(ANOTHER_TOKEN));
-        }
+        self.check_kind_for_api()?;
         let mut request = Request::new(Method::GET, ["projects"], what);
         request.path.push(full_name.clone());
         request.handles_redirect = true;
