@@ -17,7 +17,9 @@ use crate::{
         http::{SharedDeadline, Transport},
         untrusted::Secrets,
     },
-    forge::{Forge, Kind, MergeMethod, Package, PullState, Pulls, Settings, Sign, Target, Token},
+    forge::{
+        Forge, Item, Kind, MergeMethod, Package, PullState, Pulls, Settings, Sign, Target, Token,
+    },
 };
 
 /// A token as the clients send it; a server may return it in a response.
@@ -40,6 +42,7 @@ struct World {
     script: Arc<Mutex<Script>>,
     github: Forge,
     gitea: Forge,
+    gitlab: Forge,
     package: Package,
     time: SharedDeadline,
 }
@@ -89,6 +92,7 @@ impl World {
             script,
             github: forge(&github),
             gitea: forge(&target(Kind::Gitea, "/api/v1")),
+            gitlab: forge(&target(Kind::Gitlab, "/api/v4")),
             package: Package::new(&github.api, "acme", "app", token(), settings()).unwrap(),
             time,
         }
@@ -163,10 +167,10 @@ pub fn forge(input: &[u8]) {
                 .collect(),
             asked: 0,
         };
-        let forge: &Forge = if kind % 2 == 0 {
-            &world.gitea
-        } else {
-            &world.github
+        let forge: &Forge = match kind % 4 {
+            3 => &world.gitlab,
+            1 => &world.github,
+            _ => &world.gitea,
         };
         world.time.restart();
         let asked = world
@@ -207,8 +211,8 @@ async fn ask(forge: &Forge, package: &Package, question: u8) -> Result<(), Error
             );
         }
         4 => drop(forge.pull(7).await?),
-        5 => drop(forge.comments(7).await?),
-        6 => drop(forge.statuses(COMMIT).await?),
+        5 => drop(forge.comments(Item::Pull(7)).await?),
+        6 => drop(forge.statuses(COMMIT, None).await?),
         7 => drop(forge.required_contexts("main").await?),
         8 => drop(forge.issues().await?),
         9..=11 => drop(forge.commit_signer("main", &[], false).await?),

@@ -4,6 +4,7 @@
 
 use std::marker::PhantomData;
 
+use reqwest::Url;
 use serde_json::json;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     base::files::RelPath,
-    forge::{Address, Kind, MergeMethod, Sign},
+    forge::{Address, Kind, MergeMethod, NO_DISPATCH, Sign},
 };
 
 block! {
@@ -22,10 +23,10 @@ block! {
     pub struct Forge {
         /// Which forge; `auto` derives it from the remote.
         kind: ForgeKind = "auto",
-        /// The base URL of its API (Gitea: with /api/v1; GitHub Enterprise Cloud with data residency:
+        /// The base URL of its API (Gitea: with /api/v1; GitLab: the URL of the server; GitHub Enterprise Cloud with data residency:
         /// `https://api.TENANT.ghe.com`); `auto` for public forges.
         url: Auto<ApiUrl> = "auto",
-        /// The repository as OWNER/NAME; `auto` derives it from the remote.
+        /// The repository as OWNER/NAME, on GitLab also GROUP/SUBGROUP/NAME; `auto` derives it from the remote.
         repository: Auto<OwnerName> = "auto",
         /// The base branch of pull requests. Absent: the repository's default branch.
         base: Option<Branch>,
@@ -46,6 +47,21 @@ block! {
         /// of `branch promote` must be in this list or be the base branch.
         sync_targets: Vec<Branch> = [],
     }
+    with |fields| {
+        /// Whether `gates` is written.
+        has_gates: bool = fields.has("gates"),
+        /// The API of the server of a job of GitLab CI, which a run adds.
+        job: Option<Url> = None,
+    }
+    rules |fields| {
+        let names_workflows = dispatch.as_ref().is_some_and(|list| !list.is_empty());
+        if let (Some(ForgeKind::Gitlab), Some(node)) = (&kind, fields.node("dispatch"))
+            && names_workflows
+        {
+            let message = format!("`dispatch` is not possible on GitLab: {NO_DISPATCH}");
+            fields.problems.report(node.span, message);
+        }
+    }
 }
 
 choices! {
@@ -54,6 +70,7 @@ choices! {
         Github = "github",
         /// Gitea or Forgejo.
         Gitea = "gitea",
+        Gitlab = "gitlab",
     }
 }
 
@@ -67,6 +84,7 @@ impl ForgeKind {
             Self::Auto => None,
             Self::Github => Some(Kind::Github),
             Self::Gitea => Some(Kind::Gitea),
+            Self::Gitlab => Some(Kind::Gitlab),
         }
     }
 }
@@ -78,7 +96,13 @@ impl Forge {
             kind: self.kind.known(),
             api: self.url.clone(),
             repository: self.repository.clone(),
+            job: self.job.clone(),
         }
+    }
+
+    /// Whether a merge may be requested on GitLab although no pipeline exists: `gates` is written, and empty.
+    pub fn merges_unchecked(&self) -> bool {
+        self.auto_merge && self.has_gates && self.gates.is_empty()
     }
 
     /// Whether pull requests wait for checks: for `gates`, or to be merged automatically.
@@ -139,7 +163,7 @@ pub struct OwnerName;
 text_type!(
     OwnerName => String,
     "text",
-    {"type": "string", "pattern": "^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$"},
+    {"type": "string", "pattern": "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+$"},
     owner_name
 );
 
@@ -151,7 +175,7 @@ fn owner_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Whether a text is `OWNER/NAME`.
+/// Whether a text is `OWNER/NAME`, or the path of a project of GitLab in groups.
 pub(crate) fn is_owner_name(text: &str) -> bool {
     let is_part = |part: &str| {
         !matches!(part, "" | "." | "..")
@@ -159,8 +183,7 @@ pub(crate) fn is_owner_name(text: &str) -> bool {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
-    text.split_once('/')
-        .is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+    text.contains('/') && text.split('/').all(is_part)
 }
 
 block! {

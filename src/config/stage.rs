@@ -232,6 +232,8 @@ mod tests {
         let on_forge = |text: &str| Ok(SourceRepository::OnForge(text.to_owned()));
         let location = |text: &str| Ok(SourceRepository::Location(text.to_owned()));
         assert_eq!(parse("acme/app"), on_forge("acme/app"));
+        // A project of GitLab in a group of a group.
+        assert_eq!(parse("acme/team/app"), on_forge("acme/team/app"));
         for text in [
             "https://git.example.com/acme/app.git",
             "git@git.example.com:acme/app.git",
@@ -244,7 +246,7 @@ mod tests {
         }
         for malformed in [
             "app",
-            "acme/team/app",
+            "acme//app",
             "acme/..",
             "--upload-pack=x",
             "ext::sh -c x",

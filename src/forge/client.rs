@@ -1,13 +1,16 @@
 //! The client of one repository on a forge.
 //!
-//! Each operation is forwarded to [`Github`] or [`Gitea`]. Where only one of them has something to
-//! do, the result for the other one is here.
+//! Each operation is forwarded to [`Github`], [`Gitea`] or [`Gitlab`]. Where only some of them have something
+//! to do, the result for the others is here.
 
 use super::{
     Ability, BranchCommit, CheckStart, Comment, CommitSigner, CreateOutcome, Edit, FileMode, Issue,
-    Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewPull, PlannedWrites, Poll, Pull, Pulls,
-    Queue, Readiness, Repo, RequiredRights, Right, RunMark, Settings, Sign, SignedAttempt,
-    SignedCommit, Signing, Status, Target, Token, gitea::Gitea, github::Github,
+    Item, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewPull, PlannedWrites, Poll, Pull,
+    Pulls, Queue, Readiness, Repo, RequiredRights, Right, RunMark, Settings, Sign, SignedAttempt,
+    SignedCommit, Signing, Status, Target, Token, Words,
+    gitea::Gitea,
+    github::Github,
+    gitlab::{Gitlab, PIPELINE},
 };
 use crate::{
     base::{
@@ -23,6 +26,18 @@ pub(crate) enum Forge {
     Github(Github),
     /// Gitea or Forgejo.
     Gitea(Gitea),
+    Gitlab(Gitlab),
+}
+
+/// The gate that a pull request has if neither its base nor the configuration requires one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImpliedGate {
+    /// None: such a pull request is not merged.
+    Missing,
+    /// This context: the forge would merge at once what has not reported it.
+    Context(&'static str),
+    /// The configuration has an empty list of gates, on purpose.
+    Waived,
 }
 
 /// The properties of a forge that are the same for all of its repositories and versions.
@@ -30,6 +45,7 @@ pub(crate) enum Forge {
 pub(crate) struct Capabilities {
     /// The name in messages.
     pub name: &'static str,
+    pub words: Words,
     /// Whether a scheduled merge requires contexts that have not reported.
     pub waits_for_silent_contexts: bool,
     /// Whether the forge checks a merge when it is scheduled, and not only when a status or a review
@@ -39,16 +55,25 @@ pub(crate) struct Capabilities {
 
 const GITHUB: Capabilities = Capabilities {
     name: "GitHub",
+    words: Words::PULL_REQUEST,
     waits_for_silent_contexts: true,
     checks_when_scheduled: true,
 };
 
 const GITEA: Capabilities = Capabilities {
     name: "Gitea",
+    words: Words::PULL_REQUEST,
     waits_for_silent_contexts: false,
     // Gitea does since 1.24. A direct merge is right on every version, so the version is not
     // requested.
     checks_when_scheduled: false,
+};
+
+const GITLAB: Capabilities = Capabilities {
+    name: "GitLab",
+    words: Words::MERGE_REQUEST,
+    waits_for_silent_contexts: true,
+    checks_when_scheduled: true,
 };
 
 macro_rules! forward {
@@ -56,9 +81,14 @@ macro_rules! forward {
         match $forge {
             Self::Github($client) => $call,
             Self::Gitea($client) => $call,
+            Self::Gitlab($client) => $call,
         }
     };
 }
+
+/// The reason for which no workflow is started on GitLab.
+pub(crate) const NO_DISPATCH: &str =
+    "GitLab starts the pipeline of the target branch after every merge by itself";
 
 impl Forge {
     /// The repository of `target`, with `method` as the merge method. `sign`: whether GitHub may be
@@ -73,6 +103,7 @@ impl Forge {
         Ok(match target.kind {
             Kind::Github => Self::Github(Github::new(target, token, settings, method, sign)?),
             Kind::Gitea => Self::Gitea(Gitea::new(target, token, settings, method, sign)?),
+            Kind::Gitlab => Self::Gitlab(Gitlab::new(target, token, settings, method, sign)?),
         })
     }
 
@@ -80,12 +111,18 @@ impl Forge {
         match self {
             Self::Github(_) => &GITHUB,
             Self::Gitea(_) => &GITEA,
+            Self::Gitlab(_) => &GITLAB,
         }
     }
 
-    /// `GitHub` or `Gitea`, for messages.
+    /// `GitHub`, `Gitea` or `GitLab`, for messages.
     pub(crate) fn name(&self) -> &'static str {
         self.capabilities().name
+    }
+
+    /// The forge's words for pull requests.
+    pub(crate) fn words(&self) -> Words {
+        self.capabilities().words
     }
 
     /// The server's clock at its last response.
@@ -111,6 +148,7 @@ impl Forge {
         match self {
             Self::Github(_) => Ok(()),
             Self::Gitea(gitea) => gitea.check_version().await,
+            Self::Gitlab(gitlab) => gitlab.check_version().await,
         }
     }
 
@@ -128,6 +166,7 @@ impl Forge {
         match self {
             Self::Github(github) => github.check_permissions(repo, planned).await,
             Self::Gitea(gitea) => gitea.check_permissions(repo).await,
+            Self::Gitlab(gitlab) => gitlab.check_permissions(repo).await,
         }
     }
 
@@ -140,8 +179,8 @@ impl Forge {
         forward!(self, client => client.rights(repo, required).await)
     }
 
-    /// The signer of commits for `base` that change these files. Gitea and Forgejo do not show whether a branch
-    /// requires signatures.
+    /// The signer of commits for `base` that change these files. GitLab, Gitea and Forgejo do not show whether a
+    /// branch requires signatures.
     pub(crate) async fn signing(
         &self,
         base: &str,
@@ -150,6 +189,7 @@ impl Forge {
         match self {
             Self::Github(github) => github.signing(base, files).await,
             Self::Gitea(gitea) => Ok(gitea.signing()),
+            Self::Gitlab(gitlab) => Ok(gitlab.signing()),
         }
     }
 }
@@ -167,7 +207,7 @@ impl Forge {
     }
 
     /// The signer of a commit of these files for `base`; `required`: whether the base is known to require a
-    /// signature. Gitea and Forgejo do not sign what is pushed.
+    /// signature. GitLab, Gitea and Forgejo do not sign what is pushed.
     pub(crate) async fn commit_signer(
         &self,
         base: &str,
@@ -177,6 +217,7 @@ impl Forge {
         match self {
             Self::Github(github) => github.commit_signer(base, files, required).await,
             Self::Gitea(gitea) => Ok(gitea.commit_signer()),
+            Self::Gitlab(gitlab) => Ok(gitlab.commit_signer()),
         }
     }
 
@@ -187,7 +228,7 @@ impl Forge {
     ) -> Result<SignedAttempt, Error> {
         match self {
             Self::Github(github) => github.sign_commit(commit).await,
-            Self::Gitea(_) => Err(Error::internal()),
+            Self::Gitea(_) | Self::Gitlab(_) => Err(Error::internal()),
         }
     }
 }
@@ -236,19 +277,19 @@ impl Forge {
     /// Adds labels, which are created if they are missing.
     pub(crate) async fn add_labels(
         &self,
-        number: u64,
+        item: Item,
         labels: &[String],
     ) -> Result<LabelOutcome, Error> {
-        forward!(self, client => client.add_labels(number, labels).await)
+        forward!(self, client => client.add_labels(item, labels).await)
     }
 
     /// All comments of a pull request or issue.
-    pub(crate) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
-        forward!(self, client => client.comments(number).await)
+    pub(crate) async fn comments(&self, item: Item) -> Result<Vec<Comment>, Error> {
+        forward!(self, client => client.comments(item).await)
     }
 
-    pub(crate) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
-        forward!(self, client => client.add_comment(number, text).await)
+    pub(crate) async fn add_comment(&self, item: Item, text: &str) -> Result<(), Error> {
+        forward!(self, client => client.add_comment(item, text).await)
     }
 
     /// Whether the pull request shows this head of its branch, which may take a server seconds.
@@ -257,15 +298,34 @@ impl Forge {
         match self {
             Self::Github(_) => Ok(true),
             Self::Gitea(gitea) => gitea.shows_head(pull, head).await,
+            Self::Gitlab(gitlab) => gitlab.shows_head(pull, head).await,
         }
     }
 }
 
 /// Reports about commits, and the contexts that branches require.
 impl Forge {
-    /// Every status and check run of a commit, in any order.
-    pub(crate) async fn statuses(&self, commit: &str) -> Result<Vec<Status>, Error> {
-        forward!(self, client => client.statuses(commit).await)
+    /// Every status and check run of a commit, in any order. `pull`: the pull request with this head, which has
+    /// reports of its own on GitLab.
+    pub(crate) async fn statuses(
+        &self,
+        commit: &str,
+        pull: Option<u64>,
+    ) -> Result<Vec<Status>, Error> {
+        match self {
+            Self::Github(github) => github.statuses(commit).await,
+            Self::Gitea(gitea) => gitea.statuses(commit).await,
+            Self::Gitlab(gitlab) => gitlab.statuses(commit, pull).await,
+        }
+    }
+
+    /// The gate of a pull request without other gates.
+    pub(crate) fn implied_gate(&self) -> ImpliedGate {
+        match self {
+            Self::Github(_) | Self::Gitea(_) => ImpliedGate::Missing,
+            Self::Gitlab(gitlab) if gitlab.merges_unchecked() => ImpliedGate::Waived,
+            Self::Gitlab(_) => ImpliedGate::Context(PIPELINE),
+        }
     }
 
     /// The contexts that a branch requires; `None` if the token may not read them.
@@ -273,15 +333,19 @@ impl Forge {
         &self,
         branch: &str,
     ) -> Result<Option<Vec<String>>, Error> {
-        forward!(self, client => client.required_contexts(branch).await)
+        match self {
+            Self::Github(github) => github.required_contexts(branch).await,
+            Self::Gitea(gitea) => gitea.required_contexts(branch).await,
+            Self::Gitlab(gitlab) => gitlab.required_contexts().await,
+        }
     }
 
-    /// Whether the forge may have deleted reports about a commit because of its age. Gitea and
-    /// Forgejo keep statuses as long as the repository.
+    /// Whether the forge may have deleted reports about a commit because of its age. GitLab,
+    /// Gitea and Forgejo keep statuses as long as the repository.
     pub(crate) async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
         match self {
             Self::Github(github) => github.may_have_expired(commit).await,
-            Self::Gitea(_) => Ok(false),
+            Self::Gitea(_) | Self::Gitlab(_) => Ok(false),
         }
     }
 
@@ -290,7 +354,7 @@ impl Forge {
     pub(crate) async fn start_of_checks(&self) -> Result<CheckStart, Error> {
         match self {
             Self::Github(github) => github.start_of_checks().await,
-            Self::Gitea(_) => Ok(CheckStart::Immediate),
+            Self::Gitea(_) | Self::Gitlab(_) => Ok(CheckStart::Immediate),
         }
     }
 
@@ -302,7 +366,7 @@ impl Forge {
     ) -> Result<Option<Vec<String>>, Error> {
         match self {
             Self::Github(github) => github.runs_awaiting_approval(commit).await,
-            Self::Gitea(_) => Ok(None),
+            Self::Gitea(_) | Self::Gitlab(_) => Ok(None),
         }
     }
 }
@@ -315,6 +379,7 @@ impl Forge {
         match self {
             Self::Github(github) => github.check_merge_method(base).await,
             Self::Gitea(gitea) => gitea.check_merge_method().await,
+            Self::Gitlab(gitlab) => gitlab.check_merge_method().await,
         }
     }
 
@@ -324,6 +389,7 @@ impl Forge {
         match self {
             Self::Github(github) => github.is_outdated(pull, base).await,
             Self::Gitea(_) => Ok(false),
+            Self::Gitlab(gitlab) => gitlab.is_outdated(pull).await,
         }
     }
 
@@ -349,6 +415,7 @@ impl Forge {
         match self {
             Self::Github(github) => github.queue(pull).await,
             Self::Gitea(_) => Ok(Queue::Missing),
+            Self::Gitlab(gitlab) => gitlab.queue(pull).await,
         }
     }
 }
@@ -374,30 +441,43 @@ impl Forge {
         match self {
             Self::Github(github) => github.can_dispatch(workflow).await,
             Self::Gitea(gitea) => gitea.can_dispatch().await,
+            Self::Gitlab(_) => Ok(Ability::No(NO_DISPATCH.to_owned())),
         }
     }
 
     /// Starts a workflow on a branch.
     pub(crate) async fn dispatch(&self, workflow: &str, branch: &str) -> Result<(), Error> {
-        forward!(self, client => client.dispatch(workflow, branch).await)
+        match self {
+            Self::Github(github) => github.dispatch(workflow, branch).await,
+            Self::Gitea(gitea) => gitea.dispatch(workflow, branch).await,
+            Self::Gitlab(_) => Err(Error::internal()),
+        }
     }
 
     /// Makes a claim, which only one run can; `true` if this run holds it, including by an earlier
     /// attempt of its own.
     pub(crate) async fn claim(&self, claim: &RunMark<'_>) -> Result<bool, Error> {
-        forward!(self, client => client.claim(claim).await)
+        match self {
+            Self::Github(github) => github.claim(claim).await,
+            Self::Gitea(gitea) => gitea.claim(claim).await,
+            Self::Gitlab(_) => Err(Error::internal()),
+        }
     }
 
     /// Deletes a claim of this run.
     pub(crate) async fn release(&self, claim: &RunMark<'_>) -> Result<(), Error> {
-        forward!(self, client => client.release(claim).await)
+        match self {
+            Self::Github(github) => github.release(claim).await,
+            Self::Gitea(gitea) => gitea.release(claim).await,
+            Self::Gitlab(_) => Err(Error::internal()),
+        }
     }
 
     /// Deletes claims that are older than any active run. On GitHub, claims are invisible and are
     /// never deleted.
     pub(crate) async fn delete_old_claims(&self) -> Result<(), Error> {
         match self {
-            Self::Github(_) => Ok(()),
+            Self::Github(_) | Self::Gitlab(_) => Ok(()),
             Self::Gitea(gitea) => gitea.delete_old_claims().await,
         }
     }

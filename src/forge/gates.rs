@@ -57,14 +57,15 @@ pub(crate) fn judge(required: &[String], reports: &[Status]) -> Vec<Gate> {
         .collect()
 }
 
-/// Requests the reports of a commit and evaluates them. The age of the commit is requested only if
+/// Requests the reports of a commit, and of the pull request with this head, and evaluates them. The age of the commit is requested only if
 /// a report is missing.
 pub(crate) async fn read_gates(
     forge: &Forge,
     required: &[String],
     commit: &str,
+    pull: Option<u64>,
 ) -> Result<Vec<Gate>, Error> {
-    let mut gates = judge(required, &forge.statuses(commit).await?);
+    let mut gates = judge(required, &forge.statuses(commit, pull).await?);
     let is_absent = |gate: &Gate| gate.state == GateState::Absent;
     if gates.iter().any(is_absent) && forge.may_have_expired(commit).await? {
         for gate in &mut gates {

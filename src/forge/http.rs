@@ -12,7 +12,7 @@ use std::{
 
 use reqwest::{
     Method, StatusCode, Url,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub pace: Option<RequestPacer>,
     pub facts: TokenFacts,
     pub server: ServerFacts,
+    /// Whether a merge may be requested on GitLab although no pipeline exists.
+    pub merges_unchecked: bool,
     /// Receives the pauses that a server requests.
     pub pause_listener: PauseListener,
     /// Receives the clocks of the servers.
@@ -74,6 +76,7 @@ impl Settings {
             pace: None,
             facts: TokenFacts::default(),
             server: ServerFacts::default(),
+            merges_unchecked: false,
             pause_listener: PauseListener::default(),
             server_times: ServerTimes::default(),
             now,
@@ -114,7 +117,7 @@ pub(super) struct Http {
     token: Token,
     secrets: Secrets,
     /// `None` for anonymous requests.
-    authorization: Option<HeaderValue>,
+    authorization: Option<(HeaderName, HeaderValue)>,
     headers: HeaderMap,
     pub(super) server: ServerFacts,
 }
@@ -136,8 +139,32 @@ pub(super) struct Request {
     pub(super) attempts: Option<u32>,
     /// Whether the caller handles a redirect; otherwise a redirect is an error.
     pub(super) handles_redirect: bool,
+    /// Whether the caller handles 401, which GitLab also sends to a valid token; otherwise it is an error of
+    /// the token.
+    pub(super) handles_unauthorized: bool,
     /// The purpose in messages.
     pub(super) what: String,
+}
+
+/// The header with the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenHeader {
+    /// `Authorization`, with this scheme.
+    Scheme(&'static str),
+    /// `PRIVATE-TOKEN`, or `JOB-TOKEN` for the token of a job (GitLab).
+    Private,
+}
+
+impl TokenHeader {
+    fn of(self, token: &Token, text: &str) -> (HeaderName, String) {
+        match self {
+            Self::Scheme(scheme) => (header::AUTHORIZATION, format!("{scheme} {text}")),
+            Self::Private if token.is_of_job() => {
+                (HeaderName::from_static("job-token"), text.to_owned())
+            }
+            Self::Private => (HeaderName::from_static("private-token"), text.to_owned()),
+        }
+    }
 }
 
 /// How a listing shows whether more pages follow.
@@ -148,6 +175,9 @@ pub(super) enum Paging {
     /// By the total number of entries; without that number, an empty page is the last one (Gitea
     /// and Forgejo).
     Counted,
+    /// By the number of the next page in a header, which is empty on the last one (GitLab). The total is
+    /// missing in long listings.
+    NextPage,
 }
 
 #[derive(Debug)]
@@ -199,6 +229,7 @@ impl Request {
             effect,
             attempts: None,
             handles_redirect: false,
+            handles_unauthorized: false,
             what: what.into(),
         }
     }
@@ -227,11 +258,10 @@ impl Request {
 }
 
 impl Http {
-    /// `scheme`: the authentication scheme, such as `Bearer`.
     pub(super) fn new(
         api: &Url,
         token: Token,
-        scheme: &str,
+        token_header: TokenHeader,
         settings: Settings,
     ) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
@@ -240,12 +270,12 @@ impl Http {
         let mut authorization = None;
         if let Some(text) = token.expose() {
             secrets.hide(text);
-            let header = HeaderValue::from_str(&format!("{scheme} {text}"));
-            let mut header = header.map_err(|_| {
+            let (name, value) = token_header.of(&token, text);
+            let mut value = HeaderValue::from_str(&value).map_err(|_| {
                 Error::about(Class::Denied, "the token", "it cannot be sent in a header")
             })?;
-            header.set_sensitive(true);
-            authorization = Some(header);
+            value.set_sensitive(true);
+            authorization = Some((name, value));
         }
         let policy = settings.policy();
         let client = Client::new(settings.client, policy, settings.now, secrets.clone());
@@ -318,7 +348,7 @@ impl Http {
             let error = self.renamed(request, &reply).await;
             return Err(certain(error.unwrap_or_else(|| self.redirected(&reply))));
         }
-        if reply.status == StatusCode::UNAUTHORIZED {
+        if reply.status == StatusCode::UNAUTHORIZED && !request.handles_unauthorized {
             let hint = "set a valid token for the server of forge.url: this one is wrong, expired, revoked, or for another server";
             let error = Error::about(Class::Denied, &reply.what, reply.text());
             return Err(certain(error.help(hint)));
@@ -371,8 +401,14 @@ impl Http {
     fn call(&self, request: &Request) -> Call {
         let mut call = Call::get(self.url(request), request.max);
         call.method = request.method.clone();
-        call.authorization.clone_from(&self.authorization);
         call.headers = self.headers.clone();
+        match &self.authorization {
+            Some((name, value)) if *name == header::AUTHORIZATION => {
+                call.authorization = Some(value.clone());
+            }
+            Some((name, value)) => drop(call.headers.insert(name, value.clone())),
+            None => {}
+        }
         call.idempotency = request.idempotency;
         call.effect = request.effect;
         call.attempts = request.attempts;
@@ -471,7 +507,7 @@ impl Http {
         }
     }
 
-    fn redirected(&self, reply: &Reply) -> Error {
+    pub(super) fn redirected(&self, reply: &Reply) -> Error {
         let target = reply
             .header("location")
             .unwrap_or("nowhere")
@@ -525,14 +561,13 @@ impl Http {
         request: &Request,
         paging: Paging,
     ) -> Result<Vec<T>, Error> {
-        let limit = if paging == Paging::Links {
-            "per_page"
-        } else {
-            "limit"
+        let limit = match paging {
+            Paging::Links | Paging::NextPage => "per_page",
+            Paging::Counted => "limit",
         };
         let request = request.clone().query(limit, PAGE);
         self.pages_of(&request, paging, |reply| match paging {
-            Paging::Links => reply.expect(&[200]),
+            Paging::Links | Paging::NextPage => reply.expect(&[200]),
             Paging::Counted => reply.expect_list(),
         })
         .await

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 
+use super::Words;
 use crate::base::text::words;
 
 /// Whether the author considers a pull request ready.
@@ -29,7 +30,7 @@ pub(crate) struct Pull {
     pub number: u64,
     /// The URL of its web page.
     pub url: String,
-    /// Its id in GraphQL; empty on Gitea and Forgejo.
+    /// Its id in GraphQL; empty on other forges than GitHub.
     pub node: String,
     /// Its title, without the prefix of a draft.
     pub title: String,
@@ -93,6 +94,18 @@ pub(crate) enum Pulls<'a> {
     Open,
     /// Closed or merged, with a source branch of this name.
     Closed(&'a str),
+}
+
+impl Pull {
+    /// `pull request #5`, or on GitLab `merge request !5`.
+    pub(crate) fn name(&self) -> String {
+        Words::of_page(&self.url).name(self.number)
+    }
+
+    /// `#5`, or on GitLab `!5`.
+    pub(crate) fn mark(&self) -> String {
+        Words::of_page(&self.url).mark(self.number)
+    }
 }
 
 impl Pulls<'_> {
@@ -170,6 +183,22 @@ impl Edit<'_> {
         };
         fields.insert("state".to_owned(), state.into());
         Value::Object(fields)
+    }
+}
+
+/// The subject of labels and comments. GitLab numbers pull requests and issues separately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Item {
+    Pull(u64),
+    Issue(u64),
+}
+
+impl Item {
+    /// The number, on a forge with one sequence of numbers.
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Self::Pull(number) | Self::Issue(number) => number,
+        }
     }
 }
 

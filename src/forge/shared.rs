@@ -285,6 +285,10 @@ pub(crate) struct RequiredRights {
     pub dispatch: Vec<String>,
     /// Whether versions of packages are listed and deleted through the forge.
     pub packages: bool,
+    /// Names like those of the branches that are pushed.
+    pub branches: Vec<String>,
+    /// The branch that merges are scheduled into, empty for the default branch; `None` without such merges.
+    pub merges_into: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,6 +320,8 @@ pub(crate) enum Verdict {
     Lacks(String, String),
     /// The forge does not report it, or nothing needs it.
     Unknown(String),
+    /// It suffices, but something about its use is unsafe: the reason and the remedy.
+    Warns(String, String),
 }
 
 impl Permission {
@@ -414,6 +420,7 @@ mod tests {
             workflows: true,
             dispatch: vec!["x".to_owned()],
             packages: true,
+            ..RequiredRights::default()
         };
         for permission in [
             Permission::Workflows,

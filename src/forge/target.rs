@@ -16,6 +16,7 @@ pub enum Kind {
     Github,
     /// Gitea or Forgejo.
     Gitea,
+    Gitlab,
 }
 
 /// The configured part of the address of a repository on a forge.
@@ -24,8 +25,10 @@ pub struct Address {
     pub kind: Option<Kind>,
     /// The base of the API.
     pub api: Option<String>,
-    /// `OWNER/NAME`.
+    /// `OWNER/NAME`; on GitLab, the owner may be a group in another one.
     pub repository: Option<String>,
+    /// The API of the server of a job of GitLab CI.
+    pub job: Option<Url>,
 }
 
 /// A repository on a forge.
@@ -45,7 +48,7 @@ pub(crate) enum TargetError {
     Kind(String),
     /// The URL of the API is known for public forges only.
     #[error(
-        "cannot determine the URL of the API: set forge.url (Gitea and Forgejo: https://HOST/api/v1)"
+        "cannot determine the URL of the API: set forge.url (Gitea and Forgejo: https://HOST/api/v1; GitLab: https://HOST)"
     )]
     Api,
     #[error("cannot determine the repository from the remote: set forge.repository to OWNER/NAME")]
@@ -55,11 +58,17 @@ pub(crate) enum TargetError {
 }
 
 /// Public forges: the host in remotes, the kind, and the API.
-const PUBLIC: [(&str, Kind, &str); 4] = [
+const PUBLIC: [(&str, Kind, &str); 6] = [
     ("github.com", Kind::Github, "https://api.github.com"),
     ("ssh.github.com", Kind::Github, "https://api.github.com"),
     ("codeberg.org", Kind::Gitea, "https://codeberg.org/api/v1"),
     ("gitea.com", Kind::Gitea, "https://gitea.com/api/v1"),
+    ("gitlab.com", Kind::Gitlab, "https://gitlab.com/api/v4"),
+    (
+        "altssh.gitlab.com",
+        Kind::Gitlab,
+        "https://gitlab.com/api/v4",
+    ),
 ];
 
 /// The domain of GitHub Enterprise Cloud with data residency: each enterprise has the web server `TENANT.ghe.com` and the
@@ -103,6 +112,7 @@ impl Target {
                 None => api.strip_suffix("/api/v3")?.to_owned(),
             },
             Kind::Gitea => api.strip_suffix("/api/v1")?.to_owned(),
+            Kind::Gitlab => api.strip_suffix(GITLAB_API)?.to_owned(),
         };
         Url::parse(&server).ok()
     }
@@ -120,7 +130,8 @@ impl Target {
             let mut url = self.api.clone();
             if let Ok(mut path) = url.path_segments_mut() {
                 path.pop_if_empty()
-                    .extend([&self.owner, &format!("{}.git", self.name)]);
+                    .extend(self.owner.split('/'))
+                    .push(&format!("{}.git", self.name));
             }
             url.into()
         })
@@ -130,31 +141,58 @@ impl Target {
     pub(crate) fn on_same_host(self, url: &str) -> Option<Self> {
         let own = self.server()?;
         let there = HostedRepository::parse(url)?;
-        (own.host_str()? == there.host).then_some(Self {
-            owner: there.owner,
-            name: there.name,
+        if own.host_str()? != there.host {
+            return None;
+        }
+        let (owner, name) = below(self.kind, &self.api, there)?;
+        Some(Self {
+            owner,
+            name,
             ..self
+        })
+    }
+
+    /// The repository of a remote on the server of an API.
+    pub(crate) fn hosted(kind: Kind, api: Url, remote: HostedRepository) -> Option<Self> {
+        let (owner, name) = below(kind, &api, remote)?;
+        Some(Self {
+            kind,
+            api,
+            owner,
+            name,
         })
     }
 
     /// The URL of the pages of pull requests, up to their number, if the URL of the server is known.
     pub(crate) fn pull_request_pages(&self) -> Option<Url> {
-        let pulls = match self.kind {
-            Kind::Github => "pull",
-            Kind::Gitea => "pulls",
-        };
-        self.page(&[&self.owner, &self.name, pulls, ""])
+        self.page_below(match self.kind {
+            Kind::Github => &["pull", ""],
+            Kind::Gitea => &["pulls", ""],
+            Kind::Gitlab => &["-", "merge_requests", ""],
+        })
     }
 
     /// The URL of the pages of commits, up to their id, if the URL of the server is known.
     pub(crate) fn commit_pages(&self) -> Option<Url> {
-        self.page(&[&self.owner, &self.name, "commit", ""])
+        self.page_below(match self.kind {
+            Kind::Github | Kind::Gitea => &["commit", ""],
+            Kind::Gitlab => &["-", "commit", ""],
+        })
     }
 
     /// The page that compares two commits, if the URL of the server is known.
     pub(crate) fn comparison(&self, older: &str, newer: &str) -> Option<Url> {
         let range = format!("{older}...{newer}");
-        self.page(&[&self.owner, &self.name, "compare", &range])
+        let segments: &[&str] = match self.kind {
+            Kind::Github | Kind::Gitea => &["compare", &range],
+            Kind::Gitlab => &["-", "compare", &range],
+        };
+        self.page_below(segments)
+    }
+
+    fn page_below(&self, segments: &[&str]) -> Option<Url> {
+        let top = [&*self.owner, &self.name];
+        self.page(&[&top, segments].concat())
     }
 
     fn page(&self, segments: &[&str]) -> Option<Url> {
@@ -162,7 +200,11 @@ impl Target {
         page.path_segments_mut()
             .ok()?
             .pop_if_empty()
-            .extend(segments);
+            .extend(segments.iter().flat_map(|segment| match self.kind {
+                // Groups.
+                Kind::Gitlab if *segment == self.owner => segment.split('/').collect(),
+                _ => vec![*segment],
+            }));
         Some(page)
     }
 
@@ -170,13 +212,11 @@ impl Target {
     pub(crate) fn resolve(forge: &Address, remote: Option<&str>) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;
         let (owner, name) = if let Some(repository) = &forge.repository {
-            let (owner, name) = repository.split_once('/').ok_or(TargetError::Repository)?;
-            (owner.to_owned(), name.to_owned())
+            split(kind, repository).ok_or(TargetError::Repository)?
         } else {
-            let remote = remote
-                .and_then(HostedRepository::parse)
-                .ok_or(TargetError::Repository)?;
-            (remote.owner, remote.name)
+            let remote = remote.and_then(HostedRepository::parse);
+            let path = remote.and_then(|remote| below(kind, &api, remote));
+            path.ok_or(TargetError::Repository)?
         };
         Ok(Self {
             kind,
@@ -204,8 +244,7 @@ impl Target {
         repository: &str,
     ) -> Result<Self, TargetError> {
         let (kind, api) = Self::api(forge, remote)?;
-        let (owner, name) = repository.split_once('/').unwrap_or((repository, ""));
-        let (owner, name) = (owner.to_owned(), name.to_owned());
+        let (owner, name) = split(kind, repository).ok_or(TargetError::Repository)?;
         Ok(Self {
             kind,
             api,
@@ -221,16 +260,60 @@ impl Target {
         let api = forge.api.as_deref().map(parse).transpose()?;
         let by_url = api.as_ref().and_then(kind_of);
         let public_kind = public.filter(|_| api.is_none()).map(|(kind, _)| kind);
-        let kind = forge.kind.or(by_url).or(public_kind);
+        let job = forge.job.as_ref().filter(|job| match (&api, &remote) {
+            (Some(api), _) => job.origin() == api.origin(),
+            (None, Some(remote)) => job.host_str() == Some(&*remote.host),
+            (None, None) => true,
+        });
+        let job_kind = job.map(|_| Kind::Gitlab);
+        let kind = forge.kind.or(by_url).or(public_kind).or(job_kind);
         let kind = kind.ok_or_else(|| unknown_kind(remote.as_ref()))?;
         match (api, public) {
-            (Some(api), _) => Ok((kind, api)),
+            (Some(api), _) => Ok((kind, with_api_path(kind, api))),
             (None, Some((public, api))) if public == kind => Ok((kind, parse(api)?)),
+            (None, _) if kind == Kind::Gitlab && job.is_some() => {
+                Ok((kind, job.cloned().ok_or(TargetError::Api)?))
+            }
             (None, None) if kind == Kind::Github && remote.is_none() => {
                 Ok((kind, parse("https://api.github.com")?))
             }
             _ => Err(TargetError::Api),
         }
+    }
+}
+
+/// The path of GitLab's API.
+const GITLAB_API: &str = "/api/v4";
+
+/// The API below the configured URL: that of GitLab may be the URL of the server.
+fn with_api_path(kind: Kind, mut api: Url) -> Url {
+    let path = api.path().trim_end_matches('/');
+    if kind == Kind::Gitlab && !path.ends_with(GITLAB_API) {
+        let path = format!("{path}{GITLAB_API}");
+        api.set_path(&path);
+    }
+    api
+}
+
+/// The owner and the name in a path; only GitLab has groups in groups.
+fn split(kind: Kind, path: &str) -> Option<(String, String)> {
+    let (owner, name) = path.rsplit_once('/')?;
+    let is_plain = kind == Kind::Gitlab || !owner.contains('/');
+    is_plain.then(|| (owner.to_owned(), name.to_owned()))
+}
+
+/// The owner and the name of a repository on the server of an API, which may be below a path.
+fn below(kind: Kind, api: &Url, remote: HostedRepository) -> Option<(String, String)> {
+    let HostedRepository { owner, name, .. } = remote;
+    let path = format!("{owner}/{name}");
+    let server = api.path().trim_end_matches('/').strip_suffix(GITLAB_API);
+    let prefix = server.unwrap_or_default().trim_start_matches('/');
+    let relative = path
+        .strip_prefix(prefix)
+        .and_then(|path| path.strip_prefix('/'));
+    match relative {
+        Some(path) if kind == Kind::Gitlab && !prefix.is_empty() => split(kind, path),
+        _ => split(kind, &path),
     }
 }
 
@@ -260,11 +343,14 @@ fn parse(text: &str) -> Result<Url, TargetError> {
 }
 
 /// The kind of forge by the URL of its API (github.com and data residency: the host; GitHub Enterprise Server: `/api/v3`;
-/// Gitea and Forgejo: `/api/v1`).
+/// Gitea and Forgejo: `/api/v1`; GitLab: `/api/v4`).
 fn kind_of(api: &Url) -> Option<Kind> {
     let path = api.path().trim_end_matches('/');
     if is_github_cloud(api) || path.ends_with("/api/v3") {
         return Some(Kind::Github);
+    }
+    if path.ends_with(GITLAB_API) {
+        return Some(Kind::Gitlab);
     }
     path.ends_with("/api/v1").then_some(Kind::Gitea)
 }
@@ -272,7 +358,7 @@ fn kind_of(api: &Url) -> Option<Kind> {
 /// The facts about a server; clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerFacts {
-    /// The version of a Gitea or Forgejo.
+    /// The version of a GitLab, Gitea or Forgejo.
     pub(super) version: Rc<OnceCell<String>>,
     /// Whether a repository has a commit.
     commits: Rc<RefCell<HashMap<(RepositoryName, String), bool>>>,
@@ -299,7 +385,55 @@ mod tests {
             kind,
             api: api.map(str::to_owned),
             repository: repository.map(str::to_owned),
+            job: None,
         }
+    }
+
+    #[test]
+    fn gitlab_is_below_its_server() {
+        let project = Some("group/sub/project");
+        for (url, api) in [
+            ("https://git.example", "https://git.example/api/v4"),
+            ("https://git.example/api/v4", "https://git.example/api/v4"),
+            ("https://git.example/lab", "https://git.example/lab/api/v4"),
+        ] {
+            let own = configured(Some(Kind::Gitlab), Some(url), project);
+            let target = Target::resolve(&own, None).unwrap();
+            assert_eq!(target.api.as_str(), api);
+            assert_eq!((&*target.owner, &*target.name), ("group/sub", "project"));
+            let server = api.strip_suffix("/api/v4").unwrap();
+            let page = format!("{server}/group/sub/project/-/merge_requests/");
+            assert_eq!(target.pull_request_pages().unwrap().as_str(), page);
+            let git = format!("{server}/group/sub/project.git");
+            assert_eq!(target.git_url(), git);
+            // The remote shows the path of the server as well.
+            let own = configured(Some(Kind::Gitlab), Some(url), None);
+            let same = Target::resolve(&own, Some(&git)).unwrap();
+            assert_eq!(same, target, "{url}");
+        }
+        let auto = configured(None, None, None);
+        let target = Target::resolve(&auto, Some("git@gitlab.com:a/b/c.git")).unwrap();
+        assert_eq!(
+            (target.kind, target.api.as_str(), &*target.owner),
+            (Kind::Gitlab, "https://gitlab.com/api/v4", "a/b")
+        );
+        // Only GitLab has groups in groups.
+        let gitea = configured(Some(Kind::Gitea), Some("https://x/api/v1"), project);
+        let error = Target::resolve(&gitea, None);
+        assert_eq!(error, Err(TargetError::Repository));
+    }
+
+    #[test]
+    fn job_of_gitlab_shows_its_own_server_only() {
+        let job = Address {
+            job: Some("https://git.example/api/v4".parse().unwrap()),
+            ..Address::default()
+        };
+        let remote = "https://gitlab-ci-token:x@git.example/a/b/c.git";
+        let target = Target::resolve(&job, Some(remote)).unwrap();
+        assert_eq!((target.kind, &*target.owner), (Kind::Gitlab, "a/b"));
+        let other = Target::resolve(&job, Some("https://git2.example/a/b.git"));
+        assert!(matches!(other, Err(TargetError::Kind(_))));
     }
 
     #[test]

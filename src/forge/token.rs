@@ -22,7 +22,18 @@ use crate::{
 ///
 /// Without a text, requests are anonymous.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(Option<String>);
+pub(crate) struct Token {
+    text: Option<String>,
+    /// Whether it is that of a job of GitLab CI (`CI_JOB_TOKEN`).
+    of_job: bool,
+}
+
+/// The prefix of the tokens of jobs on GitLab; older ones are JSON Web Tokens or have no prefix.
+/// <https://docs.gitlab.com/security/tokens/#token-prefixes>
+const JOB_PREFIX: &str = "glcbt-";
+
+/// The prefix of the deploy tokens of GitLab.
+const DEPLOYMENT_PREFIX: &str = "gldt-";
 
 /// The syntax error of a malformed token; never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +47,10 @@ pub(crate) enum TokenError {
 
 impl Token {
     /// No token, for public repositories.
-    pub(crate) const ANONYMOUS: Self = Self(None);
+    pub(crate) const ANONYMOUS: Self = Self {
+        text: None,
+        of_job: false,
+    };
 
     /// The token in `text`, without the final line break of a file.
     pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
@@ -47,18 +61,52 @@ impl Token {
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(TokenError::Character);
         }
-        Ok(Self(Some(text.to_owned())))
+        Ok(Self {
+            text: Some(text.to_owned()),
+            of_job: text.starts_with(JOB_PREFIX),
+        })
+    }
+
+    /// The token, which is known to be that of a job if `of_job`.
+    #[must_use]
+    pub(crate) fn known(self, of_job: bool) -> Self {
+        Self {
+            of_job: self.of_job || of_job,
+            ..self
+        }
+    }
+
+    /// Whether it has this text.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        self.text.as_deref() == Some(text)
+    }
+
+    /// Whether it is that of a job of GitLab CI.
+    pub(super) fn is_of_job(&self) -> bool {
+        self.of_job
+    }
+
+    /// Whether it is a deploy token of GitLab.
+    pub(super) fn is_of_deployment(&self) -> bool {
+        let text = self.text.as_deref();
+        text.is_some_and(|text| text.starts_with(DEPLOYMENT_PREFIX))
     }
 
     /// The text, for the one header that contains it; `None` for anonymous requests.
     pub(super) fn expose(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.text.as_deref()
     }
 
     /// The token as a password for git at `url`; `None` without a token, or if the URL is not HTTP.
     pub(crate) fn git_login(&self, url: &str) -> Result<Option<Login>, &'static str> {
-        match &self.0 {
-            Some(token) => Login::new(url, token),
+        // GitLab requires this name for the token of a job, and accepts any name for other tokens.
+        let user = if self.of_job {
+            "gitlab-ci-token"
+        } else {
+            "x-access-token"
+        };
+        match &self.text {
+            Some(token) => Login::new(url, user, token),
             None => Ok(None),
         }
     }
@@ -67,7 +115,7 @@ impl Token {
     /// tokens (GitHub Docs, "GitHub's token formats"; before 2021 classic tokens were 40 hexadecimal
     /// digits).
     pub(super) fn has_scopes(&self) -> bool {
-        let text = self.0.as_deref().unwrap_or_default();
+        let text = self.text.as_deref().unwrap_or_default();
         let old = text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
         old || ["ghp_", "gho_"]
             .iter()
@@ -110,6 +158,8 @@ impl TokenFacts {
 pub(crate) struct Audience {
     /// The API that the job's tokens are for (`GITHUB_API_URL`, which Gitea and Forgejo set as well).
     pub job_api: Option<Url>,
+    /// The API of the server of a job of GitLab CI.
+    pub gitlab_api: Option<Url>,
     /// The URL that the work tree was cloned from.
     pub origin: Option<String>,
 }
@@ -123,8 +173,10 @@ pub(crate) enum NotFor {
         owner: String,
         requested: String,
     },
-    #[error("neither GITHUB_API_URL nor the remote `origin` shows that it is for {0}")]
-    Unknown(String),
+    #[error("neither {0} nor the remote `origin` shows that it is for {1}")]
+    Unknown(&'static str, String),
+    #[error("CI_SERVER_URL does not show that it is for {0}")]
+    NoJob(String),
 }
 
 impl Audience {
@@ -135,11 +187,23 @@ impl Audience {
         if variable == "REPIN_FORGE_TOKEN" {
             return Ok(());
         }
-        let (owner, is_owner) = if let Some(job) = &self.job_api {
-            (server(job), job.origin() == api.origin())
+        let of = |job: &Url| (server(job), job.origin() == api.origin());
+        let origin = |evidence| {
+            let server_of_clone = self.origin_server(api);
+            server_of_clone.ok_or_else(|| NotFor::Unknown(evidence, server(api)))
+        };
+        let (owner, is_owner) = if variable == "CI_JOB_TOKEN" {
+            let job = self.gitlab_api.as_ref();
+            of(job.ok_or_else(|| NotFor::NoJob(server(api)))?)
+        } else if variable == "GITLAB_TOKEN" {
+            match &self.gitlab_api {
+                Some(job) => of(job),
+                None => origin("CI_SERVER_URL")?,
+            }
+        } else if let Some(job) = &self.job_api {
+            of(job)
         } else if variable == "GITEA_TOKEN" {
-            self.origin_server(api)
-                .ok_or_else(|| NotFor::Unknown(server(api)))?
+            origin("GITHUB_API_URL")?
         } else {
             let public = "https://api.github.com".to_owned();
             let is_public = server(api) == public;
@@ -215,6 +279,7 @@ mod tests {
     fn audience(job_api: Option<&str>, origin: Option<&str>) -> Audience {
         Audience {
             job_api: job_api.map(|url| url.parse().unwrap()),
+            gitlab_api: None,
             origin: origin.map(str::to_owned),
         }
     }

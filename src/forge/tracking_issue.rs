@@ -2,7 +2,7 @@
 //!
 //! repin writes only the section between two hidden lines; the text around it is preserved.
 
-use super::{Edit, Forge, Issue, LabelOutcome, Transition};
+use super::{Edit, Forge, Issue, Item, LabelOutcome, Transition};
 use crate::base::error::{Class, Error};
 
 /// The maximum number of attempts to open an issue.
@@ -60,7 +60,9 @@ pub(crate) async fn apply(
         IssueAction::Close => {
             for issue in &open {
                 if let Some(comment) = spec.closing_comment {
-                    forge.add_comment(issue.number, comment).await?;
+                    forge
+                        .add_comment(Item::Issue(issue.number), comment)
+                        .await?;
                 }
                 update(forge, issue, spec, Some(Transition::Close)).await?;
             }
@@ -107,7 +109,8 @@ async fn create(forge: &Forge, spec: &IssueSpec<'_>) -> Result<IssueChange, Erro
         close_duplicates(forge, open.get(1..).unwrap_or_default(), spec).await?;
         let mut warnings = Vec::new();
         if !spec.labels.is_empty() {
-            match forge.add_labels(issue.number, spec.labels).await {
+            let item = Item::Issue(issue.number);
+            match forge.add_labels(item, spec.labels).await {
                 Ok(LabelOutcome::Done) => {}
                 Ok(LabelOutcome::NotPermitted(message)) => {
                     warnings.push(format!("cannot add the labels: {message}"));

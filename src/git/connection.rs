@@ -128,7 +128,7 @@ impl Login {
     /// obstacle to sending the token there.
     ///
     /// GitHub, Gitea and Forgejo ignore the name of the user if the password is a token.
-    pub(crate) fn new(url: &str, token: &str) -> Result<Option<Self>, &'static str> {
+    pub(crate) fn new(url: &str, user: &str, token: &str) -> Result<Option<Self>, &'static str> {
         let http = url
             .split_once("://")
             .filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
@@ -142,10 +142,10 @@ impl Login {
         if scheme == "http" && !is_loopback(host) {
             return Err("a token is not sent over plain HTTP");
         }
-        let basic = STANDARD.encode(format!("x-access-token:{token}"));
+        let basic = STANDARD.encode(format!("{user}:{token}"));
         let header = format!("Authorization: Basic {basic}");
         let secrets = Secrets::default();
-        secrets.hide_basic("x-access-token", token);
+        secrets.hide_basic(user, token);
         Ok(Some(Self {
             server: format!("{scheme}://{host}/"),
             header,
@@ -413,9 +413,13 @@ mod tests {
 
     #[test]
     fn token_is_for_one_server_over_http() {
-        let login = Login::new("https://ada@git.example:8443/acme/x.git", "s3cret")
-            .unwrap()
-            .unwrap();
+        let login = Login::new(
+            "https://ada@git.example:8443/acme/x.git",
+            "x-access-token",
+            "s3cret",
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(login.server, "https://git.example:8443/");
         assert_eq!(
             login.header,
@@ -428,21 +432,34 @@ mod tests {
             "../x",
             "file:///srv",
         ] {
-            assert!(Login::new(other, "s3cret").unwrap().is_none(), "{other}");
+            assert!(
+                Login::new(other, "x-access-token", "s3cret")
+                    .unwrap()
+                    .is_none(),
+                "{other}"
+            );
         }
         for plain in [
             "http://git.example/x",
             "http://127.0.0.1.example/x",
             "http://localhost.example:80/x",
         ] {
-            assert!(Login::new(plain, "s3cret").is_err(), "{plain}");
+            assert!(
+                Login::new(plain, "x-access-token", "s3cret").is_err(),
+                "{plain}"
+            );
         }
         for here in [
             "http://127.0.0.1:3000/x",
             "http://localhost/x",
             "http://[::1]:3000/x",
         ] {
-            assert!(Login::new(here, "s3cret").unwrap().is_some(), "{here}");
+            assert!(
+                Login::new(here, "x-access-token", "s3cret")
+                    .unwrap()
+                    .is_some(),
+                "{here}"
+            );
         }
     }
 

@@ -344,6 +344,7 @@ fn remote_name(key: &str) -> Option<&str> {
 pub(crate) struct HostedRepository {
     /// The host of the forge in lower case, without a port.
     pub host: String,
+    /// On GitLab, a group may be in another one: `group/subgroup`.
     pub owner: String,
     pub name: String,
     /// The scheme, host and port of the web server; `None` for an SSH URL.
@@ -381,8 +382,8 @@ impl HostedRepository {
     }
 
     /// Parses the URL of a remote: `https://HOST/OWNER/NAME.git`, `ssh://git@HOST:PORT/OWNER/NAME`,
-    /// `git@HOST:OWNER/NAME`. Users and passwords are dropped. `None` for a path that is not an
-    /// owner and a name.
+    /// `git@HOST:OWNER/NAME`. Users and passwords are dropped. `None` for a path without an owner and a
+    /// name.
     pub(crate) fn parse(url: &str) -> Option<Self> {
         let (scheme, authority, path) = match url.split_once("://") {
             Some((scheme @ ("https" | "http" | "ssh" | "git"), rest)) => {
@@ -407,8 +408,9 @@ impl HostedRepository {
             .split_once(':')
             .map_or((&*server, ""), |(host, port)| (host, port));
         let path = path.trim_matches('/');
-        let (owner, name) = path.strip_suffix(".git").unwrap_or(path).split_once('/')?;
-        for part in [host, owner, name] {
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        let (owner, name) = path.rsplit_once('/')?;
+        for part in path.split('/').chain([host]) {
             let is_plain = part
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
@@ -478,7 +480,7 @@ mod tests {
             "/srv/git/a/b.git",
             "../a/b",
             "file:///srv/a/b",
-            "https://gitlab.com/group/sub/name",
+            "https://gitlab.com/group//name",
             "https://github.com/acme",
             "https://github.com/acme/..",
             "git@github.com:acme/a b",

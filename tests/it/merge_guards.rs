@@ -589,6 +589,7 @@ fn merging(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Github => ("POST", "/graphql#enablePullRequestAutoMerge"),
         Kind::Gitea | Kind::Forgejo => ("POST", "/pulls/1/merge"),
+        Kind::Gitlab => ("PUT", "/merge_requests/1/merge"),
     }
 }
 

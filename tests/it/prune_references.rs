@@ -610,7 +610,12 @@ fn proposed(real: &Real, fake: &Fake, kind: &str, policy: &str, text: &str) -> S
     fs::write(clone.path().join("values.yaml"), text).unwrap();
     run(&["add", "-A"]);
     run(&["commit", "-q", "-m", "patch"]);
-    run(&["push", "-q", "--force", "origin", "HEAD:refs/pull/7/head"]);
+    let pull = if kind == "gitlab" {
+        "HEAD:refs/merge-requests/7/head"
+    } else {
+        "HEAD:refs/pull/7/head"
+    };
+    run(&["push", "-q", "--force", "origin", pull]);
     run(&["rev-parse", "HEAD"])
 }
 
@@ -647,6 +652,38 @@ fn open_pull_request_of_a_fork_protects() {
         kept(&document, "pending-digest", place);
         kept(&document, "pending-tag", &place.replace(":1 ", ":2 "));
     }
+}
+
+#[test]
+fn open_merge_request_of_a_fork_protects() {
+    let real = with(&["digest"]);
+    let head = Arc::new(std::sync::OnceLock::<String>::new());
+    let listed = Arc::clone(&head);
+    let fake = Fake::start(move |request| {
+        let document = if request.target.ends_with("/api/v4/projects/acme%2Fflows") {
+            json!({"id": 7, "path_with_namespace": "acme/flows", "default_branch": "main"})
+        } else {
+            let merge_requests = "/api/v4/projects/7/merge_requests?state=opened";
+            assert!(
+                request.target.starts_with(merge_requests),
+                "{}",
+                request.target
+            );
+            json!([{
+                "iid": 7, "web_url": "https://forge.example/acme/flows/-/merge_requests/7",
+                "title": "patch", "state": "opened", "source_branch": "patch", "target_branch": "main",
+                "source_project_id": 99, "sha": listed.get().unwrap(),
+            }])
+        };
+        Reaction::new(200, document.to_string()).with("content-type", "application/json")
+    });
+    let text = format!("digest: {}\n", digest("digest"));
+    head.set(proposed(&real, &fake, "gitlab", "require", &text))
+        .unwrap();
+    let document = prune_with_token(&real, 0);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+    let place = "in values.yaml:1 in merge request !7 of origin";
+    kept(&document, "pending-digest", place);
 }
 
 #[test]

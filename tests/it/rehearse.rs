@@ -16,7 +16,7 @@ use crate::support::{
 
 use crate::verify::trusted;
 
-const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
+const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Gitlab];
 const TITLE: &str = "Rollback is not ready";
 const REV_D: &str = "dddddddddddddddddddddddddddddddddddddddd";
 const REHEARSE: [&str; 3] = ["rehearse", "--format", "json"];
@@ -728,12 +728,18 @@ fn doctor_warns_of_a_missing_rehearsal() {
     assert_eq!(line(&world)["status"], "skip");
 }
 
+/// The key of the first issue's comments: GitLab numbers issues apart from merge requests.
+fn issue_comments(kind: Kind) -> u64 {
+    if kind == Kind::Gitlab { 1_000_001 } else { 1 }
+}
+
 /// The world with a forge and an issue.
 fn hosted(kind: Kind) -> (World, FakeForge) {
     let (world, fake) = (promoted(), FakeForge::start(kind));
     let forge = match kind {
         Kind::Github => "github",
-        _ => "gitea",
+        Kind::Gitea | Kind::Forgejo => "gitea",
+        Kind::Gitlab => "gitlab",
     };
     let blocks = format!(
         "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, base: main }}\nrehearse: {{ issue: {{ title: '{TITLE}', labels: [ops] }} }}\n",
@@ -797,7 +803,7 @@ fn failing_set_opens_one_issue() {
         let ran = apply(&world, &[]).exits(0);
         assert!(ran.stderr.contains("issue #1 closed"), "{}", ran.stderr);
         assert!(fake.store().open_issues().is_empty(), "{kind:?}");
-        let comments = fake.store().comments[&1].clone();
+        let comments = fake.store().comments[&issue_comments(kind)].clone();
         assert!(
             comments.len() == 1 && comments[0].contains("ready for rollback: 2 sets"),
             "{comments:?}"

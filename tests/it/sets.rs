@@ -63,6 +63,7 @@ impl Sets {
         let name = match kind {
             Kind::Github => "github",
             Kind::Gitea | Kind::Forgejo => "gitea",
+            Kind::Gitlab => "gitlab",
         };
         for [config, pins] in sets {
             let file = pins.rsplit('/').next().unwrap();

@@ -69,6 +69,7 @@ impl Pipeline {
                 let kind = match fake.store().kind {
                     Kind::Github => "github",
                     Kind::Gitea | Kind::Forgejo => "gitea",
+                    Kind::Gitlab => "gitlab",
                 };
                 let url = fake.api();
                 format!("forge: {{ kind: {kind}, url: '{url}', repository: acme/flows }}\n")

@@ -14,6 +14,7 @@ fn hosted(kind: Kind) -> (World, Fake) {
     let name = match kind {
         Kind::Github => "github",
         Kind::Gitea | Kind::Forgejo => "gitea",
+        Kind::Gitlab => "gitlab",
     };
     let config = format!(
         "version: 1\nname: flows\nforge: {{ kind: {name}, url: '{}', repository: acme/flows, gates: [ci], \

@@ -31,7 +31,7 @@ pub(super) struct Global {
     )]
     pub(super) source: Vec<String>,
     /// Output format: human, json, github (annotations, outputs and job summary of GitHub Actions),
-    /// sarif (check and scan), or plain (prune --protected)
+    /// for check and scan sarif or gitlab (Code Quality), or plain (prune --protected)
     #[arg(
         long,
         global = true,

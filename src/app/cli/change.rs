@@ -32,6 +32,7 @@ use crate::{
         changes::shortened,
         checks::{Check, Status},
     },
+    forge::Words,
 };
 
 /// The conclusion of `promote --revision newest` without a newer build.
@@ -113,7 +114,9 @@ fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut C
             return exit;
         }
         Format::Github => print_github(finished, options, &mut cx.output),
-        Format::Human | Format::Sarif => print_text(finished, options, diff, &mut cx.output),
+        Format::Human | Format::Sarif | Format::Gitlab => {
+            print_text(finished, options, diff, &mut cx.output)
+        }
     }
     if let Some(errors) = &finished.errors {
         cx.output.report_errors(errors);
@@ -315,8 +318,8 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
     );
     if let Some(pull) = &document.pull_request {
         return format!(
-            "\npull request #{} {}: {}",
-            pull.number,
+            "\n{} {}: {}",
+            Words::of_page(&pull.url).name(pull.number),
             pull.state,
             plain(&pull.url)
         );

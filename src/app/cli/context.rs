@@ -24,7 +24,7 @@ use crate::{
         report::body::TemplateJob,
         workflow::{
             Environment, Intent, OpenRequest, Services,
-            environment::{MEMORY, PROCESSOR_SECONDS, STACK},
+            environment::{MEMORY, PROCESSOR_SECONDS, STACK, gitlab_api},
             parse_mappings,
         },
     },
@@ -140,6 +140,9 @@ impl Context {
         let mut config = load(&file, &name.to_string_lossy())?;
         if let Some(file) = &self.config {
             config.option = config::option(&file.to_string_lossy());
+        }
+        if let Some(forge) = &mut config.forge {
+            forge.job = gitlab_api(&self.services.environment);
         }
         self.enter(&config)?;
         Ok(config)

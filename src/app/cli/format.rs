@@ -10,6 +10,15 @@ pub(super) enum Format {
     Github,
     /// One SARIF log; only for `check` and `scan`.
     Sarif,
+    /// One report for GitLab's code quality widget; only for `check` and `scan`.
+    Gitlab,
+}
+
+impl Format {
+    /// Whether the output is one report about places in files.
+    pub(super) fn lists_findings(self) -> bool {
+        matches!(self, Self::Sarif | Self::Gitlab)
+    }
 }
 
 /// The word after `--format`.

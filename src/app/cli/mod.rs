@@ -83,9 +83,13 @@ pub fn no_directory(error: &std::io::Error) -> ExitCode {
 }
 
 fn dispatch(command: Command, context: &mut Context) -> Exit {
-    let has_sarif = matches!(command, Command::Scan(_) | Command::Check(_));
-    if context.output.format == Format::Sarif && !has_sarif {
-        let message = "`--format sarif` is for `check` and `scan` only";
+    let has_findings = matches!(command, Command::Scan(_) | Command::Check(_));
+    if context.output.format.lists_findings() && !has_findings {
+        let format = match context.output.format {
+            Format::Gitlab => "gitlab",
+            _ => "sarif",
+        };
+        let message = format!("`--format {format}` is for `check` and `scan` only");
         let error = Error::input(Code::USAGE, message)
             .help("use --format json for the documents of other commands");
         return context.output.report_errors(&error.into());

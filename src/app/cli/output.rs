@@ -25,6 +25,7 @@ use super::{
 use crate::{
     app::{
         report::{
+            code_quality,
             explain::by_cause,
             github::with_help,
             json::{ErrorDocument, ErrorRow},
@@ -96,6 +97,7 @@ impl Output {
             () if is_given("json") => Format::Json,
             () if is_given("github") => Format::Github,
             () if is_given("sarif") => Format::Sarif,
+            () if is_given("gitlab") => Format::Gitlab,
             () => Format::Human,
         };
         Self::new(format, When::Auto, Volume::Normal, environment)
@@ -174,7 +176,7 @@ impl Output {
             _ if self.stdout == Destination::Terminal => {
                 block(&decoded(), self.color).into_bytes().into()
             }
-            Format::Human | Format::Json | Format::Sarif => text.into(),
+            Format::Human | Format::Json | Format::Sarif | Format::Gitlab => text.into(),
         }
     }
 
@@ -259,24 +261,34 @@ impl Output {
         }
     }
 
-    /// Prints a SARIF log, and its errors to standard error.
-    pub(super) fn print_sarif(&mut self, findings: &Findings, errors: Option<&Errors>, exit: Exit) {
-        self.print_sarif_log(findings, errors, exit.code());
+    /// Prints a SARIF log or a report for GitLab, and its errors to standard error.
+    pub(super) fn print_findings(
+        &mut self,
+        findings: &Findings,
+        errors: Option<&Errors>,
+        exit: Exit,
+    ) {
+        self.print_only_findings(findings, errors, exit.code());
         if let Some(errors) = errors {
             self.write_errors(errors);
         }
     }
 
-    /// Prints only a SARIF log.
-    pub(super) fn print_sarif_log(
+    /// Prints only a SARIF log or a report for GitLab.
+    pub(super) fn print_only_findings(
         &mut self,
         findings: &Findings,
         errors: Option<&Errors>,
         code: u8,
     ) {
         let mut locations = SourceLocations::new(self.directories.clone());
-        let log = sarif::log(findings, errors, code, &mut locations);
-        self.print_json(&log);
+        if self.format == Format::Gitlab {
+            let report = code_quality::report(findings, errors, &mut locations);
+            self.print_json(&report);
+        } else {
+            let log = sarif::log(findings, errors, code, &mut locations);
+            self.print_json(&log);
+        }
     }
 
     pub(super) fn stderr(&self) -> StandardError {
@@ -330,8 +342,8 @@ impl Output {
                 self.print_json(&ErrorDocument::new(errors));
             }
             Format::Human => self.write_errors(errors),
-            Format::Sarif => {
-                self.print_sarif(&Findings::default(), Some(errors), Exit::from(errors));
+            Format::Sarif | Format::Gitlab => {
+                self.print_findings(&Findings::default(), Some(errors), Exit::from(errors));
             }
             Format::Github => {
                 for error in errors.by_cause() {

@@ -101,7 +101,7 @@ fn report_end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
     let message = format!("interrupted; {changed}");
     let code = 128 + u8::try_from(signal).unwrap_or_default();
     match output.format {
-        Format::Json | Format::Github | Format::Sarif if printed => {}
+        Format::Json | Format::Github | Format::Sarif | Format::Gitlab if printed => {}
         Format::Json => {
             output.print_json(&ErrorDocument {
                 schema: "repin.error/1",
@@ -117,9 +117,9 @@ fn report_end(output: &mut Output, signal: i32, changed: &str, printed: bool) {
             });
             return;
         }
-        Format::Sarif => {
+        Format::Sarif | Format::Gitlab => {
             let error = Error::new(Class::Unavailable, Code::INTERRUPTED, &message);
-            output.print_sarif_log(&Findings::default(), Some(&error.into()), code);
+            output.print_only_findings(&Findings::default(), Some(&error.into()), code);
         }
         Format::Github => {
             output.annotate(&Commands::error(Code::INTERRUPTED.as_str(), &message, None));

@@ -134,6 +134,8 @@ fn merged(fleet: &Config, own: Config, member: MemberBase<'_>) -> Config {
             sign: ours.sign,
             dispatch: Vec::new(),
             sync_targets: Vec::new(),
+            has_gates: theirs.has_gates,
+            job: ours.job,
         }),
         // A search for digests outside of pins requires the whole tree.
         outside: OutsidePolicy::Ignore,

@@ -9,8 +9,8 @@ use crate::{
     base::error::{Class, Error},
     config::{Forge as Configured, SetPath},
     forge::{
-        CreateOutcome, Forge, Gate, GateState, LabelOutcome, Merge, NewPull, PlannedWrites, Pull,
-        Pulls, Readiness, read_gates, worst_state,
+        CreateOutcome, Forge, Gate, GateState, Item, LabelOutcome, Merge, NewPull, PlannedWrites,
+        Pull, Pulls, Readiness, read_gates, worst_state,
     },
     git::Comparison,
 };
@@ -145,8 +145,9 @@ pub(crate) async fn compare(
         let required = required(forge, between.to, &configured.gates)
             .await?
             .unwrap_or_default();
-        offer.gates = read_gates(forge, &required, &ahead.head).await?;
         offer.pull = find(forge, between).await?;
+        let number = offer.pull.as_ref().map(|pull| pull.number);
+        offer.gates = read_gates(forge, &required, &ahead.head, number).await?;
     }
     Ok(Compared::Offer(Box::new(offer)))
 }
@@ -188,8 +189,8 @@ async fn close_duplicates(forge: &Forge, all: &[Pull], ours: &Pull) -> Result<Pu
         }
         let note = format!("<!-- repin/1 duplicate-of={} -->", first.number);
         let text = format!(
-            "Duplicate of #{}, which has the same branches.",
-            first.number
+            "Duplicate of {}, which has the same branches.",
+            first.mark()
         );
         close_with(forge, pull.number, &text, &note).await?;
     }
@@ -224,7 +225,7 @@ pub(crate) async fn promote(
     let mut warnings = Vec::new();
     let labels = &configured.labels;
     if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
-        match forge.add_labels(pull.number, labels).await {
+        match forge.add_labels(Item::Pull(pull.number), labels).await {
             Ok(LabelOutcome::Done) => {}
             Ok(LabelOutcome::NotPermitted(reason)) => {
                 warnings.push(format!("cannot add the labels: {reason}"));
@@ -302,8 +303,9 @@ async fn open(
         forge.back_off(round).await;
     }
     let what = format!(
-        "{}: the pull request of {} into {}",
+        "{}: the {} of {} into {}",
         forge.name(),
+        forge.words().pull_request,
         between.from,
         between.to
     );

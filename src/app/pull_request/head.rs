@@ -34,7 +34,7 @@ use crate::{
         pins,
         plan::{self, Plan, PlanError},
     },
-    forge::{Forge, Pull, PullState, Pulls},
+    forge::{Forge, Pull, PullState, Pulls, Words},
     git::{AheadCommits, Comparison, ObjectId, Tree, TreeEntry, blob_id},
     oci::Revision,
 };
@@ -84,10 +84,11 @@ pub(super) enum HeadVerdict {
 
 /// Builds the error for a pull request that repin does not merge.
 pub(crate) fn refused(pull: &Pull, reason: impl Into<String>) -> Error {
-    let what = format!("pull request #{} ({})", pull.number, pull.url);
-    Error::about(Class::Conflict, what, reason).help(
-        "review the pull request; then close it, or remove the change and run the promotion or rollback again",
-    )
+    let what = format!("{} ({})", pull.name(), pull.url);
+    let pull_request = Words::of_page(&pull.url).pull_request;
+    Error::about(Class::Conflict, what, reason).help(format!(
+        "review the {pull_request}; then close it, or remove the change and run the promotion or rollback again"
+    ))
 }
 
 impl Permission<'_> {

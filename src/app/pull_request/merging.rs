@@ -26,8 +26,8 @@ use crate::{
         untrusted::plain,
     },
     forge::{
-        Ability, Forge, Gate, GateState, Merge, PlannedWrites, Pull, PullState, Readiness, Repo,
-        RunMark, judge, read_gates,
+        Ability, Forge, Gate, GateState, ImpliedGate, Merge, PlannedWrites, Pull, PullState,
+        Readiness, Repo, RunMark, judge, read_gates,
     },
     git::{Comparison, check_branch},
     oci::Digest,
@@ -44,13 +44,23 @@ pub(crate) async fn enable_auto_merge(
     gates: &[String],
 ) -> Result<Merge, Error> {
     let known = forge.required_contexts(&pull.base).await?;
-    let held = known.clone().unwrap_or_default();
+    let mut held = known.clone().unwrap_or_default();
     let own: Vec<String> = gates
         .iter()
         .filter(|context| !held.contains(context))
         .cloned()
         .collect();
+    let implied = match forge.implied_gate() {
+        ImpliedGate::Context(context) if known.is_some() && !held.iter().any(|c| c == context) => {
+            held.insert(0, context.to_owned());
+            true
+        }
+        _ => false,
+    };
     let all = [held.as_slice(), own.as_slice()].concat();
+    if all.is_empty() && known.is_some() && forge.implied_gate() == ImpliedGate::Waived {
+        return forge.schedule_merge(pull, &pull.head_commit).await;
+    }
     if all.is_empty() && known.is_some() {
         let reason = format!(
             "{} requires no status and forge.gates names none, so it would be merged without any check",
@@ -66,11 +76,18 @@ pub(crate) async fn enable_auto_merge(
             merge => merge,
         });
     }
-    let gates = read_gates(forge, &all, &pull.head_commit).await?;
+    let gates = read_gates(forge, &all, &pull.head_commit, Some(pull.number)).await?;
     let (required_by_base, additional) = gates.split_at(held.len());
     // The forge waits only for the contexts that the branch requires, so the other gates must pass
     // first.
     if let Some(merge) = not_yet(additional) {
+        return Ok(merge);
+    }
+    // The forge does not require an implied gate: it merges at once if it is absent or failed.
+    if implied
+        && let Some(merge) = not_yet(&gates[..1])
+        && gates[0].state != GateState::Pending
+    {
         return Ok(merge);
     }
     // The forge may ignore a required context that has never reported.
@@ -124,7 +141,7 @@ async fn merge_or_schedule(forge: &Forge, pull: &Pull) -> Result<Merge, Error> {
 /// Merges a pull request after its merge was scheduled, because the forge does not start a
 /// scheduled merge if the last required status arrived before the request.
 async fn scheduled(forge: &Forge, pull: &Pull, required: &[String]) -> Result<Merge, Error> {
-    let reports = forge.statuses(&pull.head_commit).await?;
+    let reports = forge.statuses(&pull.head_commit, Some(pull.number)).await?;
     if not_yet(&judge(required, &reports)).is_some() {
         return Ok(Merge::Scheduled);
     }
@@ -189,11 +206,12 @@ pub(crate) async fn refusal(
 /// Cancels the scheduled merge of a pull request, and adds this to the error with the reason.
 pub(crate) async fn disable_auto_merge(forge: &Forge, pull: &Pull, error: Error) -> Error {
     let result = match forge.cancel_merge(pull).await {
-        Ok(true) => format!("the scheduled merge of #{} was canceled", pull.number),
+        Ok(true) => format!("the scheduled merge of {} was canceled", pull.mark()),
         Ok(false) => return error,
         Err(failed) => format!(
-            "the scheduled merge of #{} could not be canceled: {}",
-            pull.number, failed.message
+            "the scheduled merge of {} could not be canceled: {}",
+            pull.mark(),
+            failed.message
         ),
     };
     Error {
@@ -344,7 +362,7 @@ pub(crate) async fn permits(
     only_pins: OnlyPins<'_>,
 ) -> Result<(), Error> {
     let content = &repository.content;
-    let what = format!("pull request #{} ({})", pull.number, pull.url);
+    let what = format!("{} ({})", pull.name(), pull.url);
     content.fetch(&[&pull.base, &pull.head], None).await?;
     let compared = match content.head(&pull.base).await? {
         Some(base) => content.compare(&base, &pull.head).await?,
@@ -357,7 +375,11 @@ pub(crate) async fn permits(
         }
         Comparison::Unrelated(head) => Err(origin::unrelated(what, &head, &pull.base)),
         Comparison::Related(ahead) if ahead.head != pull.head_commit => {
-            let reason = "its branch is at another commit than the pull request";
+            let words = repository.forge.words();
+            let reason = format!(
+                "its branch is at another commit than the {}",
+                words.pull_request
+            );
             Err(Error::unavailable(what, reason))
         }
         Comparison::Related(ahead) => {
@@ -385,9 +407,11 @@ pub(crate) async fn close(
     forge
         .check_permissions(repo, PlannedWrites { workflows: false })
         .await?;
-    let text =
-        "Closed with `repin fleet close`: the pull requests of this set are not to be merged.";
-    close_with(forge, number, text, NOTE).await?;
+    let text = format!(
+        "Closed with `repin fleet close`: the {}s of this set are not to be merged.",
+        forge.words().pull_request
+    );
+    close_with(forge, number, &text, NOTE).await?;
     Ok(Some(pull))
 }
 

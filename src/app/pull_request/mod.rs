@@ -24,7 +24,7 @@ pub(crate) use origin::OnlyPins;
 
 use crate::{
     base::error::{Class, Error},
-    forge::{Comment, Edit, Forge, Transition},
+    forge::{Comment, Edit, Forge, Item, Transition},
 };
 
 /// Closes a pull request with a comment. The hidden `note` in the comment prevents a second one.
@@ -41,11 +41,11 @@ async fn close_with(forge: &Forge, number: u64, text: &str, note: &str) -> Resul
 async fn comment(forge: &Forge, number: u64, text: &str, note: &str) -> Result<(), Error> {
     // The comments are listed again if it is unknown whether the comment arrived.
     for is_last in [false, false, true] {
-        let comments: Vec<Comment> = forge.comments(number).await?;
+        let comments: Vec<Comment> = forge.comments(Item::Pull(number)).await?;
         if comments.iter().any(|comment| comment.body.contains(note)) {
             break;
         }
-        match forge.add_comment(number, text).await {
+        match forge.add_comment(Item::Pull(number), text).await {
             Ok(()) => break,
             Err(error) if error.class != Class::Unavailable || is_last => return Err(error),
             Err(_) => forge.back_off(1).await,

@@ -22,8 +22,8 @@ use crate::{
     config::SetPath,
     core::plan::FileChange,
     forge::{
-        CreateOutcome, Edit, Forge, LabelOutcome, NewPull, PlannedWrites, Pull, Pulls, Readiness,
-        is_workflow,
+        CreateOutcome, Edit, Forge, Item, LabelOutcome, NewPull, PlannedWrites, Pull, Pulls,
+        Readiness, is_workflow,
     },
     git::{AheadCommits, Comparison, NewFile},
 };
@@ -190,9 +190,10 @@ impl Reconcile<'_> {
             self.forge.back_off(round).await;
         }
         let (forge, branch) = (self.forge.name(), self.proposal.branch);
-        let what = format!("{forge}: the pull request of {branch}");
+        let pull_request = self.forge.words().pull_request;
+        let what = format!("{forge}: the {pull_request} of {branch}");
         let reason = format!(
-            "the pull request differs from the plan after {ROUNDS} attempts: {last_reason}"
+            "the {pull_request} differs from the plan after {ROUNDS} attempts: {last_reason}"
         );
         Err(Error::unavailable(what, reason))
     }
@@ -501,7 +502,7 @@ impl Reconcile<'_> {
             return Ok(());
         }
         self.permit().await?;
-        let reason = match self.forge.add_labels(pull.number, labels).await {
+        let reason = match self.forge.add_labels(Item::Pull(pull.number), labels).await {
             Ok(LabelOutcome::Done) => return Ok(()),
             Ok(LabelOutcome::NotPermitted(reason)) => reason,
             Err(error) => error.to_string(),

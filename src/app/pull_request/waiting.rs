@@ -243,7 +243,8 @@ impl Waiting {
             Ok(Poll::Unchanged) => {}
             Ok(Poll::Absent) if self.pull.is_none() => return Ok(false),
             Ok(Poll::Absent) => {
-                let what = format!("{}: reading pull request #{number}", forge.name());
+                let name = forge.words().name(number);
+                let what = format!("{}: reading {name}", forge.name());
                 self.trouble = Some(Error::unavailable(what, "it no longer exists"));
             }
             Err(error) if matches!(error.class, Class::Unavailable | Class::Limited) => {

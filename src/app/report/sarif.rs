@@ -137,6 +137,20 @@ impl Findings {
         }
     }
 
+    /// The findings, each with a fingerprint that does not depend on lines.
+    pub(crate) fn fingerprinted(&self) -> Vec<(&Finding, String)> {
+        let mut ordinals: HashMap<String, usize> = HashMap::new();
+        let mut all = Vec::new();
+        for finding in &self.found {
+            let key = format!("{}\0{}", finding.rule, finding.identity.join("\0"));
+            let ordinal = ordinals.entry(key.clone()).or_default();
+            *ordinal += 1;
+            let fingerprint = hex::encode(Sha256::digest(format!("{key}\0{ordinal}")));
+            all.push((finding, fingerprint));
+        }
+        all
+    }
+
     fn rule(&mut self, code: &'static str) {
         if !self.rules.contains(&code) {
             self.rules.push(code);
@@ -145,6 +159,24 @@ impl Findings {
 }
 
 impl Finding {
+    pub(crate) fn rule(&self) -> &'static str {
+        self.rule
+    }
+
+    /// The level of SARIF.
+    pub(crate) fn level(&self) -> &'static str {
+        self.level
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Its first place.
+    pub(crate) fn place(&self) -> &FileLocation {
+        &self.places[0]
+    }
+
     fn of_check(config: &Config, check: &Check, level: &'static str) -> Self {
         // The locations contain an item that is a place.
         let item = check.item.as_ref().filter(|item| {
@@ -207,13 +239,8 @@ pub(crate) fn log(
     exit: u8,
     locate: &mut dyn Locate,
 ) -> Value {
-    let mut ordinals: HashMap<String, usize> = HashMap::new();
     let mut results = Vec::new();
-    for finding in &findings.found {
-        let key = format!("{}\0{}", finding.rule, finding.identity.join("\0"));
-        let ordinal = ordinals.entry(key.clone()).or_default();
-        *ordinal += 1;
-        let fingerprint = hex::encode(Sha256::digest(format!("{key}\0{ordinal}")));
+    for (finding, fingerprint) in findings.fingerprinted() {
         let index = findings.rules.iter().position(|rule| *rule == finding.rule);
         let mut located = finding
             .places

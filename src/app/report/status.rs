@@ -13,6 +13,7 @@ use crate::{
         untrusted::{padded, plain, short},
     },
     core::{checks::Check, history::IgnoredClaim},
+    forge::Words,
     oci::Digest,
 };
 
@@ -169,11 +170,15 @@ impl Screen<'_> {
             Some(MergedRow {
                 number,
                 url: Some(url),
-            }) => format!("#{number} {}", plain(url)),
+            }) => format!("{} {}", Words::of_page(url).mark(*number), plain(url)),
             Some(MergedRow { number, url: None }) => format!("#{number}, by the commit's subject"),
             None => "unknown".to_owned(),
         };
-        self.row("pull request", &[pull]);
+        let merged = document.pull_request.as_ref();
+        let url = merged
+            .and_then(|row| row.url.as_deref())
+            .unwrap_or_default();
+        self.row(Words::of_page(url).pull_request, &[pull]);
         self.unknown_commits(document);
     }
 
@@ -311,8 +316,8 @@ impl Screen<'_> {
         for row in open {
             let draft = if row.draft { " (draft)" } else { "" };
             lines.push(format!(
-                "#{} {} {}{draft} {}",
-                row.number,
+                "{} {} {}{draft} {}",
+                Words::of_page(&row.url).mark(row.number),
                 row.kind,
                 self.revision(&row.revision),
                 plain(&row.url)

@@ -113,8 +113,8 @@ pub(crate) fn candidate(
     };
     if marker.set != named.set_path {
         services.console.warn(&format!(
-            "pull request #{} was opened for {}, the former path of the set {}; the next promotion or rollback to its revision supersedes it",
-            pull.number,
+            "{} was opened for {}, the former path of the set {}; the next promotion or rollback to its revision supersedes it",
+            pull.name(),
             plain(&marker.set.to_string()),
             plain(&named.set_path.to_string())
         ));
@@ -178,8 +178,8 @@ fn unmarked(pull: &Pull, config: &Config, services: &Services) -> MergeCandidate
 /// A pull request with the marker of a set that this run does not know.
 fn of_another_set(pull: &Pull, marker: &Marker, services: &Services) -> MergeCandidate {
     services.console.warn(&format!(
-        "pull request #{} belongs to the set {}: this run waits for it, but does not verify or merge it",
-        pull.number,
+        "{} belongs to the set {}: this run waits for it, but does not verify or merge it",
+        pull.name(),
         plain(&marker.set.to_string())
     ));
     MergeCandidate::Unmarked
@@ -201,7 +201,7 @@ fn unrelated(
             return Ok(of_another_set(pull, marker, services));
         }
         if belongs_to_other_set(pull, marker, site, services)? {
-            let subject = format!("pull request #{} ({})", pull.number, pull.url);
+            let subject = format!("{} ({})", pull.name(), pull.url);
             let error = shared_branch(subject, operation, &config.set_path, &marker.set);
             return Ok(MergeCandidate::OtherSet(error));
         }
@@ -286,8 +286,9 @@ fn unverified(set: &PullRequestOfSet, stop: Stop) -> Error {
     let pull = &set.pull;
     let (checks, errors) = stop.into_parts();
     let message = format!(
-        "the set of pull request #{} ({}) was not verified, so repin does not merge it",
-        pull.number, pull.url
+        "the set of {} ({}) was not verified, so repin does not merge it",
+        pull.name(),
+        pull.url
     );
     let revision = &set.revision;
     let command = match set.operation {
@@ -295,7 +296,7 @@ fn unverified(set: &PullRequestOfSet, stop: Stop) -> Error {
         Operation::Rollback => format!("repin rollback --to {revision} --pr ready"),
     };
     let mut problem = Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(format!(
-        "run `{command}`, which reports every check, or merge the pull request by hand"
+        "run `{command}`, which reports every check, or merge it by hand"
     ));
     let failed = checks
         .iter()

@@ -48,6 +48,13 @@ impl BaseBranches {
         for branch in selected_branches(keys, git) {
             found.add(branch?);
         }
+        // In a pipeline of a merge request, its target may differ from both.
+        if let Some(target) = environment::target_branch(&services.environment, Some(git)) {
+            match remote_branch(&target, keys.history, git) {
+                Ok(branch) => found.add(branch),
+                Err(error) => found.unknown.push(error.to_string()),
+            }
+        }
         let mut defaults = known_defaults(config, git, services);
         if defaults.is_empty() {
             match git.promoted_branch(&BranchSources {
@@ -55,13 +62,17 @@ impl BaseBranches {
                 ..BranchSources::default()
             }) {
                 Ok(default) => defaults.push(default),
-                Err(error) if keys.base.is_none() => return Err(error),
+                Err(error) if keys.base.is_none() && found.branches.is_empty() => {
+                    return Err(error);
+                }
                 Err(error) => found.unknown.push(error.to_string()),
             }
         }
-        if keys.base.is_none() {
+        if keys.base.is_none()
+            && let Some(default) = defaults.first()
+        {
             // Pull requests are for the default branch, whatever `provenance.branch` selects.
-            found.add(defaults[0].clone());
+            found.add(default.clone());
         }
         for default in defaults {
             match base_config(config, git, &default.tip) {

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, fs, path::PathBuf};
 use reqwest::Url;
 use tempfile::TempDir;
 
-use super::{Environment, Services};
+use super::{Environment, Services, environment::gitlab_api};
 use crate::{
     app::pull_request::{Content, ContentPlace, ForgeRepository},
     base::{
@@ -16,7 +16,7 @@ use crate::{
     },
     config::{Config, Forge as Configured},
     forge::{
-        Audience, Forge, Kind, Settings, Target, Token,
+        Audience, Forge, Kind, NO_DISPATCH, Settings, Target, Token,
         fleet::{FleetReader, RepositoryName},
     },
     git::{Git, Remote},
@@ -165,6 +165,11 @@ fn credential(
         )));
     };
     let target = target(configured, git)?;
+    if target.kind == Kind::Gitlab && !configured.dispatch.is_empty() {
+        let reason = format!("forge.dispatch is not possible: {NO_DISPATCH}");
+        let problem = Error::input(Code::CONFIG, reason);
+        return Err(Errors::from(problem.help("remove forge.dispatch")));
+    }
     let access = token(&target.api, git, &services.environment)?;
     access.try_map(|credential| Ok((target, credential)))
 }
@@ -192,7 +197,10 @@ pub(crate) fn open(
     configured: &Configured,
     services: &Services,
 ) -> Result<Forge, Errors> {
-    let settings = settings(&target.api, services)?;
+    let settings = Settings {
+        merges_unchecked: configured.merges_unchecked(),
+        ..settings(&target.api, services)?
+    };
     let (method, sign) = (configured.merge_method, configured.sign);
     Ok(Forge::new(target, token, settings, method, sign)?)
 }
@@ -276,7 +284,11 @@ impl FleetForge {
             owner: name.owner.clone(),
             name: name.name.clone(),
         };
-        let (token, settings) = (self.token.clone(), self.settings.clone());
+        let token = self.token.clone();
+        let settings = Settings {
+            merges_unchecked: configured.merges_unchecked(),
+            ..self.settings.clone()
+        };
         let (method, sign) = (configured.merge_method, configured.sign);
         let remote = remote(&target, &token)?;
         let forge = Forge::new(&target, token, settings, method, sign)?;
@@ -377,8 +389,13 @@ pub(super) fn token_for(
                 continue;
             }
             let is_file = name == file_variable;
+            let token = read_token(name, value, is_file, environment)?;
+            let of_job = environment
+                .filled("CI_JOB_TOKEN")
+                .and_then(|job| job.to_str());
+            let of_job = variable == "CI_JOB_TOKEN" || of_job.is_some_and(|job| token.is(job));
             return Ok(Access::Granted(Credential {
-                token: read_token(name, value, is_file, environment)?,
+                token: token.known(of_job),
                 origin: if is_file {
                     format!("the file that {name} names")
                 } else {
@@ -423,6 +440,7 @@ fn audience(git: Option<&Git>, environment: &Environment) -> Result<Audience, Er
     }
     Ok(Audience {
         job_api,
+        gitlab_api: gitlab_api(environment),
         origin: git.and_then(|git| git.origin().ok().flatten()),
     })
 }

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use reqwest::Url;
 use serde::Deserialize;
 
 use crate::{
@@ -165,6 +166,20 @@ pub(crate) fn default_branch(environment: &Environment, git: Option<&Git>) -> Op
         .into_iter()
         .find(|(branch, name)| !branch.is_empty() && is_origin(name.as_deref(), git))
         .map(|(branch, _)| branch)
+}
+
+/// The target branch of the merge request whose pipeline runs, on GitLab.
+pub(crate) fn target_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
+    let text = |name| Some(environment.filled(name)?.to_str()?.to_owned());
+    let branch = text("CI_MERGE_REQUEST_TARGET_BRANCH_NAME")?;
+    is_origin(text("CI_PROJECT_PATH").as_deref(), git).then_some(branch)
+}
+
+/// The API of the server of a job of GitLab CI (`CI_SERVER_URL`).
+pub(crate) fn gitlab_api(environment: &Environment) -> Option<Url> {
+    let server = environment.filled("CI_SERVER_URL")?.to_str()?;
+    let url = Url::parse(&format!("{}/api/v4", server.trim_end_matches('/'))).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
 }
 
 /// Whether the repository of a job is the clone's `origin`, or one of both is unknown.

@@ -147,13 +147,11 @@ pub(crate) fn open_pulls(
     let mut heads = Vec::new();
     for pull in pulls {
         let Some(commit) = ObjectId::parse(pull.head_commit.as_bytes()) else {
-            let number = pull.number;
-            return unlisted(&format!(
-                "the forge does not report the head of pull request #{number}"
-            ));
+            let name = pull.name();
+            return unlisted(&format!("the forge does not report the head of {name}"));
         };
         heads.push(PullHead {
-            number: pull.number,
+            reference: forge.words().head_reference(pull.number),
             commit,
         });
     }

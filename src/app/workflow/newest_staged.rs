@@ -355,10 +355,10 @@ impl AgeOfCandidates<'_> {
                 return Ok(Age::Older);
             }
             if !after.iter().any(is_proposed) {
-                let number = proposal.pull.number;
+                let name = proposal.pull.name();
                 let proposed = plain(proposed.as_str());
                 return Ok(Age::Unknown(format!(
-                    "pull request #{number} promotes {proposed}: {unknown}"
+                    "{name} promotes {proposed}: {unknown}"
                 )));
             }
         }

@@ -26,7 +26,7 @@ use crate::{
     },
     config::{Config, Forge as Configured, Operation},
     core::{checks::Status, plan},
-    forge::{ANOTHER_TOKEN, CheckStart, Forge, Merge, Readiness},
+    forge::{ANOTHER_TOKEN, CheckStart, Forge, Merge, Readiness, Words},
     git::Git,
 };
 
@@ -210,13 +210,17 @@ impl Publication<'_> {
 
 /// The result of an attempt to schedule the merge of a new pull request.
 fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<MergeSchedule, Errors> {
-    let name = format!("pull request #{number} ({url})");
+    let words = Words::of_page(url);
+    let name = format!("{} ({url})", words.name(number));
     let merge = match attempt {
         MergeAttempt::Merge(merge) => merge,
         MergeAttempt::Refused(error) => return Err(error.into()),
         MergeAttempt::Lagging => {
-            let reason = "the pull request was closed, or its branch changed, during the run";
-            return Err(merge_refused_error(&name, reason));
+            let reason = format!(
+                "the {} was closed, or its branch changed, during the run",
+                words.pull_request
+            );
+            return Err(merge_refused_error(&name, &reason));
         }
     };
     let outcome = match merge {
@@ -226,7 +230,7 @@ fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<Merge
         Merge::Merged => "was merged: its gates had already passed".to_owned(),
         Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
             return Ok(MergeSchedule::NotYet(merge_pending_warning(
-                number, &reason,
+                number, url, &reason,
             )));
         }
         Merge::Refused(reason) => return Err(merge_refused_error(&name, &reason)),
@@ -243,10 +247,10 @@ pub(crate) fn held_merge(reason: &str) -> String {
 }
 
 /// The warning about a merge that cannot be scheduled yet.
-pub(crate) fn merge_pending_warning(number: u64, reason: &str) -> String {
-    let reason = plain(reason);
+pub(crate) fn merge_pending_warning(number: u64, url: &str, reason: &str) -> String {
+    let (mark, reason) = (Words::of_page(url).mark(number), plain(reason));
     format!(
-        "the merge of #{number} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
+        "the merge of {mark} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
     )
 }
 
@@ -256,7 +260,7 @@ pub(crate) fn merge_refused_error(name: &str, reason: &str) -> Errors {
         Code::CONFLICT,
         format!("{name} is open, but its merge cannot be scheduled: {reason}"),
     );
-    let hint = "merge the pull request by hand, or fix the cause and run the command again";
+    let hint = "merge it by hand, or fix the cause and run the command again";
     Errors::from(problem.help(hint))
 }
 
@@ -287,16 +291,19 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
         Err(errors) => return Execution::incomplete(errors.may_have_changed(), errors.into()),
     };
     services.interruption.changes(format!(
-        "pull request #{} exists ({}), but a step may be missing; run the command again",
-        pull.number,
+        "{} exists ({}), but a step may be missing; run the command again",
+        Words::of_page(&pull.url).name(pull.number),
         plain(&pull.url)
     ));
     for warning in &pull.warnings {
         services.console.warn(&plain(warning));
     }
     for number in &pull.superseded {
+        let words = Words::of_page(&pull.url);
         services.console.note(&format!(
-            "note: pull request #{number} was closed: this pull request supersedes it"
+            "note: {} was closed: this {} supersedes it",
+            words.name(*number),
+            words.pull_request
         ));
     }
     let merge = match pull.late_error {
@@ -319,8 +326,9 @@ fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, E
     // Earlier stages, such as a smoke test, must not shorten the time for writes.
     services.forge_deadline.restart();
     services.interruption.changes(format!(
-        "the branch {} and its pull request may be incomplete; run the command again",
-        plain(&document.branch)
+        "the branch {} and its {} may be incomplete; run the command again",
+        plain(&document.branch),
+        publication.head.repository.forge.words().pull_request
     ));
     let work = publication.open();
     Ok(services.wait(work, "opening the pull request")?)

@@ -41,7 +41,7 @@ impl OtherRepository<'_> {
         let text = value.to_str().unwrap_or_default().trim();
         Token::parse(text)
             .map_err(|error| usage(format!("{name} does not hold a token: {error}")))?;
-        let login = Login::new(&url, text).map_err(|reason| {
+        let login = Login::new(&url, "x-access-token", text).map_err(|reason| {
             let message = format!("{}: {}: {reason}", self.key, self.repository);
             Errors::from(Error::input(Code::CONFIG, message).help("use https://"))
         })?;
@@ -140,12 +140,8 @@ pub(super) fn target(
             let configured = configured_forge(config).ok();
             let configured = configured.filter(|(_, api)| is_configured(api));
             let public = Target::public_api(Some(location)).ok();
-            Ok(configured.or(public).map(|(kind, api)| Target {
-                kind,
-                api,
-                owner: hosted.owner,
-                name: hosted.name,
-            }))
+            let known = configured.or(public);
+            Ok(known.and_then(|(kind, api)| Target::hosted(kind, api, hosted)))
         }
     }
 }

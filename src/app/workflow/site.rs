@@ -307,11 +307,14 @@ pub(super) fn parse_at_base(local: &Config, name: String, text: &str) -> Result<
         text: text.into(),
         name,
     };
-    let config = Config {
+    let mut config = Config {
         file: local.file.clone(),
         option: local.option.clone(),
         ..config::parse(&source, &local.root, &local.set_path)?
     };
+    if let (Some(forge), Some(local)) = (&mut config.forge, &local.forge) {
+        forge.job.clone_from(&local.job);
+    }
     config.counts_pins()?;
     Ok(config)
 }

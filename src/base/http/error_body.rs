@@ -49,7 +49,7 @@ pub(crate) fn registry_codes(body: &[u8]) -> Vec<String> {
     errors.into_iter().filter_map(|error| error.code).collect()
 }
 
-/// The message of GitHub or Gitea, with the reasons that GitHub lists; empty if the body has none.
+/// The message of a forge, with the reasons that GitHub and GitLab list; empty if the body has none.
 pub(crate) fn forge_message(body: &[u8]) -> String {
     if body.len() > MAX_ERRORS {
         return String::new();
@@ -57,7 +57,23 @@ pub(crate) fn forge_message(body: &[u8]) -> String {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         return String::new();
     };
-    let mut text = value["message"].as_str().unwrap_or_default().to_owned();
+    let mut text = match &value["message"] {
+        Value::String(message) => message.clone(),
+        // GitLab lists messages, also by the field.
+        Value::Array(messages) => joined(messages),
+        Value::Object(fields) => {
+            let field = |(name, messages): (&String, &Value)| {
+                let messages = messages.as_array().map_or(&[][..], Vec::as_slice);
+                format!("{name}: {}", joined(messages))
+            };
+            fields.iter().map(field).collect::<Vec<_>>().join("; ")
+        }
+        _ => {
+            let fields = [&value["error"], &value["error_description"]];
+            let fields = fields.into_iter().filter_map(Value::as_str);
+            fields.collect::<Vec<_>>().join(": ")
+        }
+    };
     for reason in value["errors"].as_array().into_iter().flatten() {
         let reason = match (
             reason.as_str(),
@@ -71,6 +87,12 @@ pub(crate) fn forge_message(body: &[u8]) -> String {
         let _ = write!(text, "; {reason}");
     }
     text
+}
+
+/// The texts of a list.
+fn joined(messages: &[Value]) -> String {
+    let texts = messages.iter().filter_map(Value::as_str);
+    texts.collect::<Vec<_>>().join("; ")
 }
 
 #[derive(Debug, Deserialize)]

@@ -177,7 +177,16 @@ fn is_temporary(status: StatusCode) -> bool {
 }
 
 fn is_used_up(headers: &HeaderMap) -> bool {
-    text(headers, "x-ratelimit-remaining") == Some("0")
+    limit_header(headers, "remaining") == Some("0")
+}
+
+/// A header about a rate limit, of GitHub (`X-RateLimit-…`) or GitLab (`RateLimit-…`).
+fn limit_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let prefixes = ["x-ratelimit", "ratelimit"];
+    let mut values = prefixes
+        .iter()
+        .filter_map(|prefix| text(headers, &format!("{prefix}-{name}")));
+    values.next()
 }
 
 fn mentions_limit(message: &str) -> bool {
@@ -212,7 +221,7 @@ fn parse_retry_after(
 
 /// The time until the server resets a used-up limit.
 fn time_until_reset(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Duration> {
-    let seconds = text(headers, "x-ratelimit-reset")?.parse().ok()?;
+    let seconds = limit_header(headers, "reset")?.parse().ok()?;
     let reset = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
     Some(time_until(reset, headers, now))
 }

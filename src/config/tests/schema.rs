@@ -321,7 +321,9 @@ fn defaults_of_schema_and_parser_are_equal() {
     let mut seen = 0;
     for Mapping { pointer, keys } in all() {
         for (key, rule) in keys {
-            if let Some(default) = rule.get("default") {
+            // An empty list of gates is written on purpose: it waives the gate of GitLab.
+            let has_meaning = pointer == "/forge" && key == "gates";
+            if let Some(default) = rule.get("default").filter(|_| !has_meaning) {
                 let absent = meaning(&changed(&pointer, &key, None));
                 let written = meaning(&changed(&pointer, &key, Some(default.clone())));
                 assert_eq!(absent, written, "{pointer}/{key}");

@@ -171,9 +171,14 @@ fn every_problem_has_a_location() {
             "must not contain a password",
         ),
         (
-            "forge: { kind: gitlab }",
-            "one of `auto`, `github`, `gitea`",
+            "forge: { kind: bitbucket }",
+            "one of `auto`, `github`, `gitea`, `gitlab`",
         ),
+        (
+            "forge: { kind: gitlab, dispatch: [deploy.yml] }",
+            "GitLab starts the pipeline of the target branch",
+        ),
+        ("forge: { repository: acme//flows }", "not OWNER/NAME"),
         ("forge: { repository: acme }", "not OWNER/NAME"),
         ("forge: { url: 'https://u@h' }", "not the base URL"),
         ("forge: { base: 'a b' }", "not a valid branch name"),

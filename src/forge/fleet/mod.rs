@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub(crate) use range::Ranges;
 pub(super) use range::{RangeRow, range};
 pub(crate) use reader::FleetReader;
-pub(super) use reader::{PathHistory, PathVersion, merge_up_to};
+pub(super) use reader::{PathHistory, PathVersion, common_directory, merge_up_to};
 
 /// The maximum number of repositories that are surveyed with one request.
 pub(crate) const MAX_SURVEY: usize = 50;
@@ -227,10 +227,10 @@ pub(crate) struct RepositoryList {
 }
 
 impl RepositoryName {
-    /// From `owner/name`.
+    /// From `owner/name`; on GitLab, the owner may be a group in another one.
     pub(crate) fn parse(full: &str) -> Option<Self> {
-        let (owner, name) = full.split_once('/')?;
-        if owner.is_empty() || name.is_empty() || name.contains('/') {
+        let (owner, name) = full.rsplit_once('/')?;
+        if name.is_empty() || owner.split('/').any(str::is_empty) {
             return None;
         }
         Some(Self {
@@ -242,7 +242,7 @@ impl RepositoryName {
     /// Whether all characters are allowed in repositories by forges.
     pub(super) fn is_plain(&self) -> bool {
         let mut characters = self.owner.chars().chain(self.name.chars());
-        characters.all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        characters.all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c))
     }
 
     /// Whether a full name is the name of this repository; forges ignore case.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     base::error::Error,
-    forge::{Kind, Settings, Token, gitea::GiteaFleet, github::GithubFleet},
+    forge::{Kind, Settings, Token, gitea::GiteaFleet, github::GithubFleet, gitlab::GitlabFleet},
 };
 
 /// The repositories of one forge. The first operation sends the first request.
@@ -21,6 +21,7 @@ pub(crate) enum FleetReader {
     Github(GithubFleet),
     /// Gitea or Forgejo.
     Gitea(GiteaFleet),
+    Gitlab(GitlabFleet),
 }
 
 macro_rules! forward {
@@ -28,6 +29,7 @@ macro_rules! forward {
         match $reader {
             Self::Github($client) => $call,
             Self::Gitea($client) => $call,
+            Self::Gitlab($client) => $call,
         }
     };
 }
@@ -43,6 +45,7 @@ impl FleetReader {
         Ok(match kind {
             Kind::Github => Self::Github(GithubFleet::new(api, token, settings)?),
             Kind::Gitea => Self::Gitea(GiteaFleet::new(api, token, settings)?),
+            Kind::Gitlab => Self::Gitlab(GitlabFleet::new(api, token, settings)?),
         })
     }
 
@@ -50,7 +53,7 @@ impl FleetReader {
     pub(crate) fn batch_size(&self) -> usize {
         match self {
             Self::Github(_) => MAX_SURVEY,
-            Self::Gitea(_) => 1,
+            Self::Gitea(_) | Self::Gitlab(_) => 1,
         }
     }
 
@@ -122,6 +125,22 @@ impl FleetReader {
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
         forward!(self, client => client.list(query).await)
     }
+}
+
+/// The common directory of the files, without a trailing slash; empty for the whole repository. For one
+/// file, the file itself.
+pub(in crate::forge) fn common_directory(files: &BTreeMap<String, String>) -> String {
+    let mut paths = files.keys();
+    let Some(first) = paths.next() else {
+        return String::new();
+    };
+    let mut common: Vec<&str> = first.split('/').collect();
+    for path in paths {
+        let same = common.iter().zip(path.split('/'));
+        let length = same.take_while(|(one, other)| *one == other).count();
+        common.truncate(length);
+    }
+    common.join("/")
 }
 
 /// The history of one path, the newest commit first.

@@ -48,6 +48,7 @@ fn reader_with(forge: &Thousand, kind: Kind, settings: Settings) -> FleetReader 
     let kind = match kind {
         Kind::Github => forge::Kind::Github,
         Kind::Gitea | Kind::Forgejo => forge::Kind::Gitea,
+        Kind::Gitlab => forge::Kind::Gitlab,
     };
     FleetReader::new(kind, &api, token, settings).unwrap()
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{
     MergeMethod, Settings, Sign, Target, Token,
-    http::{Http, Request},
+    http::{Http, Request, TokenHeader},
 };
 use crate::base::error::Error;
 
@@ -51,7 +51,7 @@ impl Gitea {
         sign: Sign,
     ) -> Result<Self, Error> {
         Ok(Self {
-            http: Http::new(&target.api, token, "token", settings)?,
+            http: Http::new(&target.api, token, TokenHeader::Scheme("token"), settings)?,
             owner: target.owner.clone(),
             name: target.name.clone(),
             method,

@@ -8,8 +8,8 @@ use super::{Gitea, MAX_QUEUE_READS, ObjectRow, repository::refused};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull,
-        Poll, Pull, PullState, Pulls, Readiness,
+        BranchCommit, Comment, CreateOutcome, Edit, Item, LabelOutcome, Mergeable, MergedPull,
+        NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply, Request},
         shared::{CommentRow, MergedRow},
     },
@@ -309,9 +309,10 @@ impl Gitea {
 
     pub(crate) async fn add_labels(
         &self,
-        number: u64,
+        item: Item,
         labels: &[String],
     ) -> Result<LabelOutcome, Error> {
+        let number = item.number();
         let repository_labels = match self.repository_labels().await {
             Err(error) if error.class == Class::Denied => {
                 return Ok(LabelOutcome::NotPermitted(format!(
@@ -360,7 +361,8 @@ impl Gitea {
         })
     }
 
-    pub(crate) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+    pub(crate) async fn comments(&self, item: Item) -> Result<Vec<Comment>, Error> {
+        let number = item.number();
         // The listing has no pages.
         let path = format!("issues/{number}/comments");
         let request = self.request(
@@ -372,7 +374,8 @@ impl Gitea {
         Ok(rows.into_iter().map(Comment::from).collect())
     }
 
-    pub(crate) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
+    pub(crate) async fn add_comment(&self, item: Item, text: &str) -> Result<(), Error> {
+        let number = item.number();
         let path = format!("issues/{number}/comments");
         self.http
             .post_comment(

@@ -19,7 +19,7 @@ use reqwest::{Method, Url};
 
 use super::{
     MergeMethod, Settings, Sign, Target, Token, TokenFacts,
-    http::{Http, Request},
+    http::{Http, Request, TokenHeader},
 };
 use crate::base::error::Error;
 
@@ -80,7 +80,7 @@ impl Github {
 
 /// A client of the API in a fixed version.
 fn client(api: &Url, token: Token, settings: Settings) -> Result<Http, Error> {
-    let http = Http::new(api, token, "Bearer", settings)?;
+    let http = Http::new(api, token, TokenHeader::Scheme("Bearer"), settings)?;
     Ok(http
         .with_header("accept", "application/vnd.github+json")
         .with_header("x-github-api-version", "2022-11-28"))

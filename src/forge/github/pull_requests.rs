@@ -8,8 +8,8 @@ use super::{Github, graphql::Response, repository};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        BranchCommit, Comment, CreateOutcome, Edit, LabelOutcome, Mergeable, MergedPull, NewPull,
-        Poll, Pull, PullState, Pulls, Readiness,
+        BranchCommit, Comment, CreateOutcome, Edit, Item, LabelOutcome, Mergeable, MergedPull,
+        NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply},
         shared::{CommentRow, MergedRow},
     },
@@ -255,9 +255,10 @@ impl Github {
 
     pub(crate) async fn add_labels(
         &self,
-        number: u64,
+        item: Item,
         labels: &[String],
     ) -> Result<LabelOutcome, Error> {
+        let number = item.number();
         let path = format!("issues/{number}/labels");
         let request = self
             .request(Method::POST, &path, format!("labeling #{number}"))
@@ -283,7 +284,8 @@ impl Github {
         Ok(label_outcome(&reply))
     }
 
-    pub(crate) async fn comments(&self, number: u64) -> Result<Vec<Comment>, Error> {
+    pub(crate) async fn comments(&self, item: Item) -> Result<Vec<Comment>, Error> {
+        let number = item.number();
         let path = format!("issues/{number}/comments");
         let request = self.request(
             Method::GET,
@@ -294,7 +296,8 @@ impl Github {
         Ok(rows.into_iter().map(Comment::from).collect())
     }
 
-    pub(crate) async fn add_comment(&self, number: u64, text: &str) -> Result<(), Error> {
+    pub(crate) async fn add_comment(&self, item: Item, text: &str) -> Result<(), Error> {
+        let number = item.number();
         let path = format!("issues/{number}/comments");
         self.http
             .post_comment(

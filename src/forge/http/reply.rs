@@ -127,6 +127,10 @@ impl Reply {
         let total = self.header("x-total-count");
         match paging {
             Paging::Links => links_next.unwrap_or(false),
+            Paging::NextPage => match self.header("x-next-page") {
+                Some(next) => !next.is_empty(),
+                None => links_next.unwrap_or(false),
+            },
             Paging::Counted => match total.and_then(|total| total.parse::<usize>().ok()) {
                 Some(total) => count < total,
                 None => links_next.unwrap_or(true),
@@ -175,7 +179,7 @@ impl Http {
     }
 
     /// The segments of a URL below the base of the API; `None` if the URL is outside.
-    fn below_base(&self, location: &str) -> Option<Vec<String>> {
+    pub(in crate::forge) fn below_base(&self, location: &str) -> Option<Vec<String>> {
         let url = self.base.join(location).ok()?;
         if url.origin() != self.base.origin() {
             return None;

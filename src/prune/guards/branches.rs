@@ -18,16 +18,17 @@ use crate::{
 const BRANCHES: &str = "refs/heads/";
 /// The prefix of a tag's full name.
 const TAGS: &str = "refs/tags/";
-/// The prefix of the full name of a pull request's head.
+/// The prefix of the full name of a pull request's head, and that of a merge request's on GitLab.
 const PULLS: &str = "refs/pull/";
+const MERGE_REQUESTS: &str = "refs/merge-requests/";
 /// The maximum number of fetches of a reference that moves during the fetch.
 const ROUNDS: usize = 4;
 
 /// The head of an open pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PullHead {
-    /// The number of the pull request.
-    pub number: u64,
+    /// The reference to it on the forge.
+    pub reference: String,
     pub commit: ObjectId,
 }
 
@@ -54,6 +55,10 @@ impl TipName {
         if let Some(pull) = self.reference.strip_prefix(PULLS) {
             let number = pull.trim_end_matches("/head");
             return format!("in pull request #{number} of {remote}");
+        }
+        if let Some(pull) = self.reference.strip_prefix(MERGE_REQUESTS) {
+            let number = pull.trim_end_matches("/head");
+            return format!("in merge request !{number} of {remote}");
         }
         let branch = self.branch().unwrap_or(&self.reference);
         format!("on {branch} of {remote}")
@@ -147,7 +152,7 @@ impl Branches {
             if !listed.contains(&pull.commit) {
                 let name = TipName {
                     remote: "origin".to_owned(),
-                    reference: format!("{PULLS}{}/head", pull.number),
+                    reference: pull.reference.clone(),
                 };
                 self.tips.insert(name, pull.commit);
             }

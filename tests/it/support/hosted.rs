@@ -51,6 +51,7 @@ fn configured(kind: Kind, settings: &str) -> (World, Fake) {
     let name = match kind {
         Kind::Github => "github",
         Kind::Gitea | Kind::Forgejo => "gitea",
+        Kind::Gitlab => "gitlab",
     };
     let block = format!(
         "forge: {{ kind: {name}, url: '{}', repository: acme/flows, {settings} }}\n",

@@ -307,9 +307,9 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
         cx.output.print_json(&verdict.document());
         return exit;
     }
-    if cx.output.format == Format::Sarif {
+    if cx.output.format.lists_findings() {
         let findings = Findings::of_checks(config, checks);
-        cx.output.print_sarif(&findings, errors.as_ref(), exit);
+        cx.output.print_findings(&findings, errors.as_ref(), exit);
         cx.output.print_causes(checks, config);
         print_skipped(checks, errors.as_ref(), &mut cx.output);
         return exit;
@@ -366,7 +366,7 @@ impl CheckedSet {
         if cx.output.format == Format::Json {
             return;
         }
-        if cx.output.format == Format::Sarif {
+        if cx.output.format.lists_findings() {
             cx.output.print_causes(checks, &self.config);
         } else {
             let is_verbose = cx.output.volume >= Volume::Verbose;
@@ -390,7 +390,7 @@ impl CheckedSet {
     fn row(&self, cx: &Context) -> SetSummary {
         let history = match cx.output.format {
             Format::Human | Format::Github => known_history(&self.config, &cx.services),
-            Format::Json | Format::Sarif => Ok(None),
+            Format::Json | Format::Sarif | Format::Gitlab => Ok(None),
         };
         let history = history.unwrap_or_else(|error| {
             cx.output
@@ -428,7 +428,7 @@ fn report_all(
         .iter()
         .map(|set| cx.services.environment.path_to(&set.config.root))
         .collect();
-    if cx.output.format == Format::Sarif {
+    if cx.output.format.lists_findings() {
         let mut findings = Findings::default();
         let mut errors = results.errors;
         for (set, directory) in checked.iter().zip(&directories) {
@@ -440,7 +440,7 @@ fn report_all(
             findings.add(Findings::of_checks(config, checks), "");
         }
         let errors = (!errors.is_empty()).then(|| Errors::from(errors));
-        cx.output.print_sarif(&findings, errors.as_ref(), exit);
+        cx.output.print_findings(&findings, errors.as_ref(), exit);
         return exit;
     }
     let mut summary = format!("## check --all\n\n{}", markdown_table(&results.rows));

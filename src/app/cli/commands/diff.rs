@@ -134,7 +134,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             set_path: config.set_path.clone(),
             changes,
         }),
-        format @ (Format::Human | Format::Github | Format::Sarif) => {
+        format @ (Format::Human | Format::Github | Format::Sarif | Format::Gitlab) => {
             let columns = cx.output.columns.unwrap_or(COLUMNS);
             cx.output.print(terminal::text(&changes, columns));
             if format == Format::Github {

@@ -204,7 +204,7 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
             });
             return Ok(exit);
         }
-        Format::Human | Format::Sarif => {
+        Format::Human | Format::Sarif | Format::Gitlab => {
             let palette = cx.output.palette();
             let filter = match cx.output.volume {
                 Volume::Quiet => RowFilter::Failed,

@@ -460,7 +460,9 @@ fn report(
 ) -> Exit {
     match cx.output.format {
         Format::Json => cx.output.print_json(document),
-        Format::Human | Format::Github | Format::Sarif => cx.output.print(table(&document.entries)),
+        Format::Human | Format::Github | Format::Sarif | Format::Gitlab => {
+            cx.output.print(table(&document.entries))
+        }
     }
     if cx.output.format == Format::Github && exit == Exit::Failed(Class::Failed) {
         for row in &document.entries {

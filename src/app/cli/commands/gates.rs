@@ -139,7 +139,7 @@ async fn read(
             format!("no status is required: {base} requires none, and `forge.gates` is empty");
         return Err(Errors::from(Error::input(Code::CONFIG, reason).help(hint)));
     }
-    let gates = read_gates(forge, &required, &commit).await?;
+    let gates = read_gates(forge, &required, &commit, None).await?;
     Ok((commit, gates))
 }
 

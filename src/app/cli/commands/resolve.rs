@@ -44,7 +44,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     };
     match cx.output.format {
         Format::Json => cx.output.print_json(&document),
-        Format::Human | Format::Github | Format::Sarif => {
+        Format::Human | Format::Github | Format::Sarif | Format::Gitlab => {
             let columns = cx.output.columns.unwrap_or(COLUMNS);
             cx.output.print(blocks(&document, columns));
         }

@@ -40,10 +40,10 @@ pub(in crate::app::cli) fn run(_: &Arguments, cx: &mut Context) -> Result<Exit, 
     site::check_places(&config, &found)?;
     match cx.output.format {
         Format::Json => cx.output.print_json(&ScanDocument::new(&config, &found)),
-        Format::Sarif => {
+        Format::Sarif | Format::Gitlab => {
             let checks = checks::check_pins(&config, &found);
             let findings = Findings::of_scan(&config, &found, &checks);
-            cx.output.print_sarif(&findings, None, Exit::Done);
+            cx.output.print_findings(&findings, None, Exit::Done);
         }
         Format::Human | Format::Github => {
             let columns = cx.output.columns;

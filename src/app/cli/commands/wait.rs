@@ -85,7 +85,7 @@ fn wait_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
             Access::Granted(repository) => repository,
             Access::NoToken(reason) => {
                 cx.output.write_stderr(&format!("skipped: {reason}\n"));
-                print(&document, cx);
+                print(&document, cx, "");
                 return Ok(cx.note_skip("wait", &reason));
             }
         };
@@ -94,7 +94,8 @@ fn wait_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         .wait(forge.check_version(), "querying the forge's version")?;
     let configured = config.forge_or_default();
     let workflows = workflows(forge, &configured, is_dry_run, cx)?;
-    let note = |text: &str| cx.output.note(&format!("note: #{number}: {text}"));
+    let mark = forge.words().mark(number);
+    let note = |text: &str| cx.output.note(&format!("note: {mark}: {text}"));
     let target = WaitTarget {
         number,
         pace: PollSchedule::until(args.timeout),
@@ -103,7 +104,7 @@ fn wait_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     };
     let schedules_merge = configured.auto_merge && !is_dry_run;
     let errors = match wait(&repository, target, &config, schedules_merge, cx)? {
-        WaitOutcome::Absent => return Err(usage(format!("--pr: #{number} does not exist"))),
+        WaitOutcome::Absent => return Err(usage(format!("--pr: {mark} does not exist"))),
         WaitOutcome::Merged(pull, commit) => {
             document.state = Some("merged");
             document.merge_commit = commit;
@@ -127,10 +128,10 @@ fn wait_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         }
         WaitOutcome::OutOfTime(state) => {
             document.state = Some(if state.answered { "open" } else { "unknown" });
-            Some(out_of_time(args, state))
+            Some(out_of_time(args, &forge.words().name(number), state))
         }
     };
-    Ok(report(&document, errors, cx))
+    Ok(report(&document, errors, cx, &mark))
 }
 
 /// Polls the pull request, and schedules its merge if `schedules_merge` and the pull request is
@@ -143,7 +144,7 @@ fn wait(
     cx: &Context,
 ) -> Result<WaitOutcome, Errors> {
     let (services, forge) = (&cx.services, &repository.forge);
-    let message = format!("waiting for #{}", target.number);
+    let message = format!("waiting for {}", forge.words().mark(target.number));
     let mut waiting = Waiting::default();
     if let Some(ended) = services.wait(waiting.read(repository, &target), &message)? {
         return Ok(ended);
@@ -252,8 +253,9 @@ fn start_workflows(
 
 fn closed(pull: &Pull) -> Errors {
     let message = format!(
-        "pull request #{} ({}) was closed without being merged",
-        pull.number, pull.url
+        "{} ({}) was closed without being merged",
+        pull.name(),
+        pull.url
     );
     Errors::from(Error::failed(Code::CONFLICT, message))
 }
@@ -261,8 +263,10 @@ fn closed(pull: &Pull) -> Errors {
 fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
     let reason = reason.map_or_else(String::new, |reason| format!(": {}", plain(reason)));
     let message = format!(
-        "pull request #{} ({}) was removed from the merge queue of {}{reason}",
-        pull.number, pull.url, pull.base
+        "{} ({}) was removed from the merge queue of {}{reason}",
+        pull.name(),
+        pull.url,
+        pull.base
     );
     let hint = "fix the cause, return the pull request to the queue, then wait again";
     Errors::from(Error::failed(Code::CONFLICT, message).help(hint))
@@ -272,15 +276,16 @@ fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
 const MAX_FILES: usize = 20;
 
 fn stuck(pull: &Pull, obstacle: &MergeObstacle) -> Errors {
-    let (number, url, base) = (pull.number, &pull.url, &pull.base);
+    let (name, url, base) = (pull.name(), &pull.url, &pull.base);
     let MergeObstacle::Conflict(files) = obstacle else {
         let message = format!(
-            "the forge has not reported pull request #{number} ({url}) as mergeable for two minutes, although no file was changed on both sides; its conflict check probably hangs"
+            "the forge has not reported {name} ({url}) as mergeable for two minutes, although no file was changed on both sides; its conflict check probably hangs"
         );
-        let hint = "restart the check: push to the branch, or close the pull request and promote again with --reopen";
+        let hint =
+            "restart the check: push to the branch, or close it and promote again with --reopen";
         return Errors::from(Error::failed(Code::CONFLICT, message).help(hint));
     };
-    let message = format!("pull request #{number} ({url}) conflicts with {base}");
+    let message = format!("{name} ({url}) conflicts with {base}");
     let mut error = Error::failed(Code::CONFLICT, message).help(format!(
         "run the promotion or rollback again: it rebuilds the branch from {base}"
     ));
@@ -294,7 +299,7 @@ fn stuck(pull: &Pull, obstacle: &MergeObstacle) -> Errors {
     Errors::from(error)
 }
 
-fn out_of_time(args: &Arguments, state: TimeoutState) -> Errors {
+fn out_of_time(args: &Arguments, name: &str, state: TimeoutState) -> Errors {
     let seconds = args.timeout.as_secs();
     if let Some(error) = &state.trouble
         && error.class == Class::Limited
@@ -302,15 +307,9 @@ fn out_of_time(args: &Arguments, state: TimeoutState) -> Errors {
         return Errors::from(error.clone());
     }
     let message = if state.answered {
-        format!(
-            "pull request #{} was not merged within {seconds} s",
-            args.pr
-        )
+        format!("{name} was not merged within {seconds} s")
     } else {
-        format!(
-            "the forge reported nothing about pull request #{} within {seconds} s",
-            args.pr
-        )
+        format!("the forge reported nothing about {name} within {seconds} s")
     };
     let mut error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
         .help("wait again, if necessary with a longer --timeout");
@@ -320,8 +319,8 @@ fn out_of_time(args: &Arguments, state: TimeoutState) -> Errors {
     Errors::from(error)
 }
 
-fn report(document: &WaitDocument, errors: Option<Errors>, cx: &mut Context) -> Exit {
-    print(document, cx);
+fn report(document: &WaitDocument, errors: Option<Errors>, cx: &mut Context, mark: &str) -> Exit {
+    print(document, cx, mark);
     let mut exit = Exit::Done;
     let mut summary = branch::wait_summary(document);
     if let Some(errors) = errors {
@@ -331,7 +330,7 @@ fn report(document: &WaitDocument, errors: Option<Errors>, cx: &mut Context) -> 
     cx.summarize(&summary, exit)
 }
 
-fn print(document: &WaitDocument, cx: &mut Context) {
+fn print(document: &WaitDocument, cx: &mut Context, mark: &str) {
     if cx.output.format == Format::Json {
         cx.output.print_json(document);
     } else if let Some(state) = document.state {
@@ -339,8 +338,7 @@ fn print(document: &WaitDocument, cx: &mut Context) {
             Some(commit) => format!(" as {commit}"),
             None => String::new(),
         };
-        cx.output
-            .print(format!("#{} {state}{commit}\n", document.number));
+        cx.output.print(format!("{mark} {state}{commit}\n"));
         for workflow in &document.dispatched {
             cx.output.print(format!("started {workflow}\n"));
         }

@@ -20,7 +20,7 @@ use crate::{
     base::{error::Class, untrusted::plain},
     config::{Operation, SetPath, Trailer},
     core::plan,
-    forge::{Forge, PullState, Transition},
+    forge::{Forge, Item, PullState, Transition},
 };
 
 /// Begins the note in the comment with which a duplicate is closed.
@@ -55,7 +55,7 @@ pub(crate) enum Closing {
 
 /// Determines the cause of a closed pull request from its comments.
 pub(crate) async fn closing(forge: &Forge, number: u64) -> Result<Closing, Error> {
-    let comments = forge.comments(number).await?;
+    let comments = forge.comments(Item::Pull(number)).await?;
     let by = comments.iter().rev().find_map(|comment| {
         let (_, rest) = comment.body.split_once(SUPERSEDED_BY)?;
         rest.split_once(" -->")?.0.parse().ok()
@@ -113,10 +113,10 @@ impl Reconcile<'_> {
                         Ok(OwnPullRequest::Closed(Box::new(pull.clone())))
                     }
                     Closing::Superseded { by, .. } => {
-                        let reason = format!("#{by} supersedes it, and is open");
-                        Err(Error::about(Class::Refused, what, reason).help(format!(
-                            "promote the revision of #{by}, or close #{by} first"
-                        )))
+                        let by = self.forge.words().mark(by);
+                        let reason = format!("{by} supersedes it, and is open");
+                        Err(Error::about(Class::Refused, what, reason)
+                            .help(format!("promote the revision of {by}, or close {by} first")))
                     }
                     Closing::ByPerson => {
                         let reason = "it was closed without being merged, and repin does not reopen it by itself";
@@ -132,7 +132,7 @@ impl Reconcile<'_> {
 
     /// Whether a run closed the pull request as a duplicate of another one.
     async fn is_duplicate(&self, pull: &Pull) -> Result<bool, Error> {
-        let comments = self.forge.comments(pull.number).await?;
+        let comments = self.forge.comments(Item::Pull(pull.number)).await?;
         Ok(comments
             .iter()
             .any(|comment| comment.body.contains(DUPLICATE)))
@@ -140,12 +140,7 @@ impl Reconcile<'_> {
 
     /// The pull request as the subject of an error.
     pub(super) fn describe(&self, pull: &Pull) -> String {
-        format!(
-            "{}: pull request #{} ({})",
-            self.forge.name(),
-            pull.number,
-            pull.url
-        )
+        format!("{}: {} ({})", self.forge.name(), pull.name(), pull.url)
     }
 
     pub(super) fn is_marked(&self, pull: &Pull) -> bool {
@@ -177,7 +172,7 @@ impl Reconcile<'_> {
         for duplicate in duplicates {
             self.permit().await?;
             let note = format!("{DUPLICATE}{} -->", first.number);
-            let text = format!("Duplicate of #{}, which has the same branch.", first.number);
+            let text = format!("Duplicate of {}, which has the same branch.", first.mark());
             close_with(self.forge, duplicate.number, &text, &note).await?;
         }
         // Only a pull request that this run opened can have an earlier duplicate.
@@ -358,7 +353,7 @@ impl Reconcile<'_> {
                 Some(RevisionAge::Unknown) if is_earlier => {}
                 Some(RevisionAge::Newer | RevisionAge::Unknown) | None => continue,
                 Some(RevisionAge::Unreadable(reason)) => {
-                    let warning = format!("pull request #{} was not closed: {reason}", pull.number);
+                    let warning = format!("{} was not closed: {reason}", pull.name());
                     result.warnings.push(warning);
                     continue;
                 }
@@ -402,8 +397,8 @@ impl Reconcile<'_> {
         self.close_superseded(ours.number, newer.number).await?;
         let what = self.describe(ours);
         let reason = format!(
-            "it was closed: #{} was opened at the same time and moves the same set to a newer revision",
-            newer.number
+            "it was closed: {} was opened at the same time and moves the same set to a newer revision",
+            newer.mark()
         );
         Err(Error::about(Class::Refused, what, reason))
     }
@@ -412,7 +407,8 @@ impl Reconcile<'_> {
         self.permit().await?;
         let note = format!("{SUPERSEDED_BY}{by} -->");
         let text = format!(
-            "Superseded by #{by}, which moves the same set to this revision or to a newer one."
+            "Superseded by {}, which moves the same set to this revision or to a newer one.",
+            self.forge.words().mark(by)
         );
         close_with(self.forge, number, &text, &note).await
     }

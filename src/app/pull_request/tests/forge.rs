@@ -34,7 +34,9 @@ use crate::{
     support::forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, When, broken, error},
 };
 
-pub(crate) const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+pub(crate) const KINDS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab];
+/// The kinds with required contexts; GitLab has pipelines (`tests/it/gitlab.rs`).
+const GATED: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 pub(crate) const A: &str = ".github/workflows/a.yml";
 pub(crate) const B: &str = "deploy/b.yml";
 
@@ -93,10 +95,10 @@ pub(crate) fn forge(fake: &Fake) -> ForgeRepository {
 pub(crate) fn forge_with(fake: &Fake, backoff: Duration) -> ForgeRepository {
     let api = fake.api();
     let kind = fake.store().kind;
-    let kind = if kind == Kind::Github {
-        ForgeKind::Github
-    } else {
-        ForgeKind::Gitea
+    let kind = match kind {
+        Kind::Github => ForgeKind::Github,
+        Kind::Gitea | Kind::Forgejo => ForgeKind::Gitea,
+        Kind::Gitlab => ForgeKind::Gitlab,
     };
     let target = Target {
         kind,
@@ -134,6 +136,12 @@ pub(crate) fn of_temporary_content(forge: Forge, remote: Remote) -> ForgeReposit
     };
     let content = Content::new(place, forge.policy().clone(), SystemTime::now);
     ForgeRepository { forge, content }
+}
+
+/// The number of a pull request, as users of the forge write it.
+pub(crate) fn mark(kind: Kind, number: u64) -> String {
+    let sign = if kind == Kind::Gitlab { '!' } else { '#' };
+    format!("{sign}{number}")
 }
 
 pub(crate) fn branch(revision: &str) -> String {
@@ -298,7 +306,10 @@ pub(crate) fn is_whole(fake: &Fake, revision: &str) {
         open[0].body
     );
     assert_eq!(
-        open[0].title.trim_start_matches("WIP: "),
+        open[0]
+            .title
+            .trim_start_matches("WIP: ")
+            .trim_start_matches("Draft: "),
         format!("promote: images @{revision}")
     );
 }
@@ -347,7 +358,7 @@ async fn pull_request_is_opened_reused_and_superseded() {
         );
         let comments = &store.comments[&first.number];
         assert!(
-            comments.len() == 1 && comments[0].contains(&format!("#{}", newer.number)),
+            comments.len() == 1 && comments[0].contains(&mark(kind, newer.number)),
             "{comments:?}"
         );
     }
@@ -365,7 +376,7 @@ async fn superseded_pull_request_is_reopened_after_its_successor() {
         };
         let newer = promote(&fake, request).await.unwrap();
         let refused = promote(&fake, REQUEST).await.unwrap_err();
-        let reason = format!("#{} supersedes it, and is open", newer.number);
+        let reason = format!("{} supersedes it, and is open", mark(kind, newer.number));
         assert!(refused.message.contains(&reason), "{kind:?}: {refused}");
         let close = Edit {
             transition: Some(Transition::Close),
@@ -780,7 +791,9 @@ async fn draft_state_follows_the_request() {
             if kind == Kind::Github {
                 pull.draft
             } else {
-                pull.title.starts_with("WIP: ")
+                ["WIP: ", "Draft: "]
+                    .iter()
+                    .any(|start| pull.title.starts_with(start))
             }
         };
         promote(&fake, draft).await.unwrap();
@@ -1327,7 +1340,7 @@ async fn rule_added_during_a_run_counts() {
 
 #[tokio::test]
 async fn latest_report_of_a_check_counts() {
-    for kind in KINDS {
+    for kind in GATED {
         let fake = fake(kind);
         {
             let mut store = fake.store();
@@ -1351,7 +1364,7 @@ async fn latest_report_of_a_check_counts() {
         let commit = forge.commit("main").await.unwrap().unwrap();
         assert_eq!(commit, fake.store().refs["main"]);
         assert_eq!(forge.commit("nowhere").await.unwrap(), None);
-        let reports = forge.statuses(&commit).await.unwrap();
+        let reports = forge.statuses(&commit, None).await.unwrap();
         let required = forge.required_contexts("main").await.unwrap().unwrap();
         let expected: &[&str] = if kind == Kind::Github {
             &["ci/build", "ci/test", "ruled"]
@@ -1393,7 +1406,7 @@ pub(crate) async fn opened(kind: Kind, required: &[&str]) -> (Fake, ForgeReposit
 
 #[tokio::test]
 async fn merge_is_scheduled_for_the_checked_head() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         let other = Pull {
@@ -1440,7 +1453,7 @@ async fn merge_is_scheduled_for_the_checked_head() {
 
 #[tokio::test]
 async fn pull_request_without_gates_is_not_merged() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let Merge::Refused(why) = merging::enable_auto_merge(&forge, &pull, &[])
             .await
@@ -1455,7 +1468,7 @@ async fn pull_request_without_gates_is_not_merged() {
 
 #[tokio::test]
 async fn gitea_merge_requires_all_contexts_reported() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &["ci", "lint"]).await;
         fake.store().report("ci", "success");
         let merge = merging::enable_auto_merge(&forge, &pull, &[])
@@ -1483,7 +1496,7 @@ async fn gitea_merge_requires_all_contexts_reported() {
 
 #[tokio::test]
 async fn configured_gates_must_pass_first() {
-    for kind in KINDS {
+    for kind in GATED {
         let gates = ["mine".to_owned(), "ci".to_owned()];
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
@@ -1519,7 +1532,7 @@ async fn configured_gates_must_pass_first() {
 
 #[tokio::test]
 async fn pull_request_without_pending_gates_is_merged_immediately() {
-    for kind in KINDS {
+    for kind in GATED {
         // Required by the branch or only by the configuration.
         for (required, gates) in [
             (&["ci"][..], &[][..]),
@@ -1597,7 +1610,7 @@ async fn refusal_of_merge_queue_is_reported_verbatim() {
 
 #[tokio::test]
 async fn pending_forge_state_is_not_a_refusal() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         if kind == Kind::Github {
@@ -1654,7 +1667,7 @@ fn scheduled_merge(scheduled_merge: Result<MergeAttempt, Error>) -> Option<Merge
 
 #[tokio::test]
 async fn pull_request_of_other_branches_is_refused() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         let schedule = async |pull: &Pull| merging::schedule(&forge, pull, &[], &PERMISSION).await;
@@ -1698,7 +1711,7 @@ async fn pull_request_of_other_branches_is_refused() {
 
 #[tokio::test]
 async fn delayed_branch_does_not_prevent_scheduling_a_merge() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         {
@@ -1727,7 +1740,7 @@ async fn delayed_branch_does_not_prevent_scheduling_a_merge() {
 
 #[tokio::test]
 async fn branch_is_merged_at_its_checked_head() {
-    for kind in KINDS {
+    for kind in GATED {
         let fake = fake(kind);
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.store().required = vec!["ci".to_owned()];
@@ -1827,7 +1840,7 @@ fn after_looks(fake: &Fake, looks: usize, then: impl FnOnce(&mut fakes::Store) +
 
 #[tokio::test]
 async fn wait_ends_with_the_outcome() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &[]).await;
         let number = pull.number;
         after_looks(&fake, 4, move |store| drop(store.merge(number)));
@@ -1986,7 +1999,7 @@ async fn polls_use_conditional_requests() {
 
 #[tokio::test]
 async fn unready_merge_is_scheduled_during_the_wait() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         let number = pull.number;
         after_looks(&fake, 4, |store| store.report("ci", "pending"));
@@ -2098,7 +2111,7 @@ async fn second_read_returns_only_new_names() {
 
 #[tokio::test]
 async fn workflows_are_started_on_capable_forges() {
-    for kind in KINDS {
+    for kind in GATED {
         let fake = fake(kind);
         fake.store().workflows_there = vec!["deploy.yml"];
         let forge = forge(&fake);
@@ -2289,7 +2302,7 @@ async fn unreadable_rules_never_merge_without_a_gate() {
 
 #[tokio::test]
 async fn branch_differing_from_the_head_is_not_checked() {
-    for kind in KINDS {
+    for kind in GATED {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         let later = Pull {
@@ -2439,10 +2452,10 @@ async fn concurrent_pull_request_is_not_reported_as_created() {
         }
         let offer = offer(&forge).await;
         // The branch is not on every server yet: the request is retried.
-        let unknown = if kind == Kind::Github {
-            error(422, "head invalid")
-        } else {
-            error(404, "not found")
+        let unknown = match kind {
+            Kind::Github => error(422, "head invalid"),
+            Kind::Gitea | Kind::Forgejo => error(404, "not found"),
+            Kind::Gitlab => error(422, "Source branch \"staging\" does not exist"),
         };
         fake.fault(("POST", "/pulls"), 1, Fault::Instead(unknown));
         fake.at(When::After, "POST", "/pulls", 2, |store| {

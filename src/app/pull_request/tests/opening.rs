@@ -88,6 +88,7 @@ impl Process {
         match self.kind {
             Kind::Github => forge::Kind::Github,
             Kind::Gitea | Kind::Forgejo => forge::Kind::Gitea,
+            Kind::Gitlab => forge::Kind::Gitlab,
         }
     }
 

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::forge::{
-    A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, is_whole, promote,
+    A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, is_whole, mark, promote,
 };
 use crate::{
     app::pull_request::reconcile::{Outcome, PullRequestAction, RevisionAge},
@@ -44,6 +44,16 @@ fn add(fake: &Fake, change: impl FnOnce(&mut PullRow)) -> u64 {
     number
 }
 
+/// The title of a draft; GitHub has no prefix.
+fn draft_title(kind: Kind, title: &str) -> String {
+    let prefix = if kind == Kind::Gitlab {
+        "Draft:"
+    } else {
+        "WIP:"
+    };
+    format!("{prefix} {title}")
+}
+
 fn row(number: u64) -> PullRow {
     PullRow {
         number,
@@ -72,10 +82,13 @@ fn open(fake: &Fake) -> Vec<u64> {
 /// The writing requests, without the address of the repository.
 fn writes(fake: &Fake) -> Vec<String> {
     let writes = fake.writes();
-    let short = writes.iter().map(|line| line.replace("/api/v1", ""));
-    short
-        .map(|line| line.replace("/repos/acme/flows", ""))
-        .collect()
+    let short = writes.iter().map(|line| {
+        let line = line.replace("/api/v1", "").replace("/repos/acme/flows", "");
+        // The same requests on GitLab.
+        let line = line.replace("/api/v4/projects/7/merge_requests", "/pulls");
+        line.replace("PUT /pulls", "PATCH /pulls")
+    });
+    short.collect()
 }
 
 fn refusal() -> Fault {
@@ -262,7 +275,7 @@ async fn foreign_commit_cancels_only_its_merge() {
             fake.store().scheduled.push((number, head.clone()));
         }
         let error = promote(&fake, request).await.unwrap_err();
-        let said = format!("the scheduled merge of #{ours} was canceled");
+        let said = format!("the scheduled merge of {} was canceled", mark(kind, ours));
         assert!(error.message.contains(&said), "{kind:?} {error}");
         let store = fake.store();
         let left: Vec<_> = store.scheduled.iter().map(|(number, _)| *number).collect();
@@ -404,7 +417,7 @@ fn before(case: &str, kind: Kind) -> (Fake, Request) {
         "a draft" => {
             add(&fake, |pull| {
                 pull.draft = true;
-                pull.title = format!("WIP: {}", pull.title);
+                pull.title = draft_title(kind, &pull.title);
             });
         }
         "a closed one" => {
@@ -624,9 +637,9 @@ async fn lowest_number_of_duplicates_stays() {
         assert_eq!(open(&late), [2], "{kind:?}");
         // The result is the same if the next request fails.
         late.store().pulls.clear();
-        late.at(When::After, "POST", "/pulls", 1, |store| {
+        late.at(When::After, "POST", "/pulls", 1, move |store| {
             let mut duplicate = row(3);
-            (duplicate.draft, duplicate.title) = (true, format!("WIP: {}", duplicate.title));
+            (duplicate.draft, duplicate.title) = (true, draft_title(kind, &duplicate.title));
             store.pulls.push(duplicate);
         });
         late.fault(("PATCH", "/pulls/3"), 9, refusal());

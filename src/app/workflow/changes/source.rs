@@ -316,12 +316,7 @@ fn known_target(address: &str, config: &Config) -> Option<Target> {
         }
         (kind, api)
     };
-    Some(Target {
-        kind,
-        api,
-        owner: hosted.owner,
-        name: hosted.name,
-    })
+    Target::hosted(kind, api, hosted)
 }
 
 #[cfg(test)]

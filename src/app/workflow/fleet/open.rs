@@ -35,7 +35,7 @@ use crate::{
         untrusted::plain,
     },
     config::Trailer,
-    forge::{Forge, Pull, Readiness, fleet::SurveyedBranch},
+    forge::{Forge, Pull, Readiness, Words, fleet::SurveyedBranch},
     git::blob_id,
 };
 
@@ -182,9 +182,11 @@ impl Walk<'_> {
             console.warn(&format!("{name}: {}", plain(warning)));
         }
         for number in &pull.superseded {
+            let words = Words::of_page(&pull.url);
             console.note(&format!(
-                "note: {name}: pull request #{number} was closed: #{} supersedes it",
-                pull.number
+                "note: {name}: {} was closed: {} supersedes it",
+                words.name(*number),
+                words.mark(pull.number)
             ));
         }
     }
@@ -285,10 +287,10 @@ fn has_contents(
 
 /// The report of a pull request that a user closed.
 fn closed(pull: &Pull) -> Report {
-    let subject = format!("pull request #{} ({})", pull.number, pull.url);
+    let subject = format!("{} ({})", pull.name(), pull.url);
     let reason = "it was closed without being merged, and repin does not reopen it by itself";
     let problem = Error::about(Class::Refused, subject, reason)
-        .help("ask who closed the pull request, or reopen it by hand");
+        .help("ask who closed it, or reopen it by hand");
     Report::done(FleetOutcome::ClosedByPerson)
         .because(problem)
         .with_pull(PullRequest::new(pull.number, &pull.url, "closed"))

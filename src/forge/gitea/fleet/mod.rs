@@ -29,7 +29,7 @@ use crate::{
             Ancestry, ContentRequest, Contents, FileListing, Head, RangeRow, Ranges,
             RepositoryName, Survey, SurveyRequest, range,
         },
-        http::{Http, Reply, Request},
+        http::{Http, Reply, Request, TokenHeader},
     },
     git::CommitRange,
 };
@@ -78,7 +78,7 @@ fn own_commits(repository: &RepositoryName, commit: &str, other: &str, limit: us
 impl GiteaFleet {
     pub(crate) fn new(api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
         Ok(Self {
-            http: Http::new(api, token, "token", settings)?,
+            http: Http::new(api, token, TokenHeader::Scheme("token"), settings)?,
             listings: RefCell::default(),
             configs: RefCell::default(),
         })

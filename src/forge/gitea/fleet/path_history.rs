@@ -11,7 +11,7 @@ use crate::{
     forge::{
         fleet::{
             Contents, Head, PathHistory, PathVersion, RECENT, RecentHistory, RepositoryName,
-            merge_up_to,
+            common_directory, merge_up_to,
         },
         http::Paging,
     },
@@ -64,22 +64,6 @@ impl CommitRow {
             content,
         }
     }
-}
-
-/// The common directory of the files, without a trailing slash; empty for the whole repository. For one
-/// file, the file itself.
-fn common_directory(files: &BTreeMap<String, String>) -> String {
-    let mut paths = files.keys();
-    let Some(first) = paths.next() else {
-        return String::new();
-    };
-    let mut common: Vec<&str> = first.split('/').collect();
-    for path in paths {
-        let same = common.iter().zip(path.split('/'));
-        let length = same.take_while(|(one, other)| *one == other).count();
-        common.truncate(length);
-    }
-    common.join("/")
 }
 
 impl GiteaFleet {

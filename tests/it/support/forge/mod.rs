@@ -7,6 +7,7 @@
 pub mod gitea;
 pub mod github;
 pub mod github_rules;
+pub mod gitlab;
 pub mod graphql;
 mod objects;
 mod pushes;
@@ -28,7 +29,10 @@ pub const TOKEN: &str = "ghp_s3cretS3cretS3cretS3cret0123456789";
 pub const FINE_TOKEN: &str = "github_pat_s3cretS3cretS3cretS3cret0123456789";
 /// A token of an app's installation, such as that of a workflow run.
 pub const APP_TOKEN: &str = "ghs_s3cretS3cretS3cretS3cret0123456789";
-const TOKENS: [&str; 3] = [TOKEN, FINE_TOKEN, APP_TOKEN];
+/// A token of a project, and of a job, on GitLab.
+pub const GITLAB_TOKEN: &str = "glpat-s3cretS3cretS3cret0123";
+pub const JOB_TOKEN: &str = "glcbt-64_s3cretS3cretS3cret01";
+const TOKENS: [&str; 5] = [TOKEN, FINE_TOKEN, APP_TOKEN, GITLAB_TOKEN, JOB_TOKEN];
 
 /// A scripted fault of a request.
 #[derive(Clone)]
@@ -111,15 +115,16 @@ pub enum Kind {
     Github,
     Gitea,
     Forgejo,
+    Gitlab,
 }
 
 impl Fake {
     /// A forge with an empty repository `acme/flows`.
     pub fn start(kind: Kind) -> Self {
-        let answer = if kind == Kind::Github {
-            github::answer
-        } else {
-            gitea::answer
+        let answer = match kind {
+            Kind::Github => github::answer,
+            Kind::Gitea | Kind::Forgejo => gitea::answer,
+            Kind::Gitlab => gitlab::answer,
         };
         let shared = Arc::new(Shared {
             store: Mutex::new(Store::new(kind)),
@@ -149,6 +154,7 @@ impl Fake {
     pub fn api(&self) -> String {
         match self.store().kind {
             Kind::Github => self.server.url(),
+            Kind::Gitlab => format!("{}/api/v4", self.server.url()),
             _ => format!("{}/api/v1", self.server.url()),
         }
     }
@@ -167,13 +173,27 @@ impl Fake {
         times: usize,
         fault: Fault,
     ) {
+        let (method, path) = self.place(method, path);
         self.shared.faults.lock().unwrap().push(Scripted {
             method,
-            path: path.to_owned(),
+            path,
             skip,
             times,
             fault,
         });
+    }
+
+    /// A request that all forges have, as this one spells it.
+    fn place(&self, method: &'static str, path: &str) -> (&'static str, String) {
+        if self.store().kind != Kind::Gitlab {
+            return (method, path.to_owned());
+        }
+        let method = if method == "PATCH" { "PUT" } else { method };
+        let path = match path.strip_suffix("/comments") {
+            Some(issue) => issue.replace("/issues/", "/merge_requests/") + "/notes",
+            None => path.replace("/pulls", "/merge_requests"),
+        };
+        (method, path)
     }
 
     /// Removes the remaining faults.
@@ -202,9 +222,10 @@ impl Fake {
         nth: usize,
         then: impl FnOnce(&mut Store) + Send + 'static,
     ) {
+        let (method, path) = self.place(method, path);
         self.shared.scenes.lock().unwrap().push(Scene {
             method,
-            path: path.to_owned(),
+            path,
             left: nth,
             when,
             then: Some(Box::new(then)),
@@ -214,9 +235,10 @@ impl Fake {
     /// The next `count` requests of `method` with this end of the path are carried out once all of
     /// them have arrived, each as if the others had not.
     pub fn meet(&self, method: &'static str, path: &str, count: usize) {
+        let (method, path) = self.place(method, path);
         self.shared.meetings.lock().unwrap().push(Arc::new(Meeting {
             method,
-            path: path.to_owned(),
+            path,
             left: Mutex::new(count),
             barrier: std::sync::Barrier::new(count),
         }));
@@ -315,16 +337,7 @@ impl Shared {
                 .unwrap()
                 .push(format!("{asked}: {breach}"));
         }
-        let scheme = if self.store.lock().unwrap().kind == Kind::Github {
-            "Bearer"
-        } else {
-            "token"
-        };
-        let known = TOKENS.map(|token| format!("{scheme} {token}"));
-        if !known
-            .iter()
-            .any(|known| asked.header("authorization") == Some(known))
-        {
+        if !self.is_known(asked) {
             return Some(Reply::json(401, json!({"message": "Bad credentials"})));
         }
         self.happen(asked);
@@ -337,10 +350,31 @@ impl Shared {
         }
     }
 
+    /// Whether a request has a known token in the header of this kind of forge, and in no other one.
+    fn is_known(&self, asked: &Asked) -> bool {
+        let mut store = self.store.lock().unwrap();
+        let headers =
+            ["authorization", "private-token", "job-token"].map(|name| asked.header(name));
+        let token = match (store.kind, headers) {
+            (Kind::Github, [Some(text), None, None]) => text.strip_prefix("Bearer "),
+            (Kind::Gitea | Kind::Forgejo, [Some(text), None, None]) => text.strip_prefix("token "),
+            (Kind::Gitlab, [None, Some(token), None]) if token != JOB_TOKEN => Some(token),
+            (Kind::Gitlab, [None, None, Some(JOB_TOKEN)]) => Some(JOB_TOKEN),
+            _ => None,
+        };
+        store.gitlab.job = token == Some(JOB_TOKEN);
+        token.is_some_and(|token| TOKENS.contains(&token))
+    }
+
     /// A request of git, which logs in with a token as the password.
     fn handle_git(&self, asked: &Asked, service: &str) -> Option<Reply> {
         let known = TOKENS.map(|token| {
-            let login = STANDARD.encode(format!("x-access-token:{token}"));
+            let user = if token == JOB_TOKEN {
+                "gitlab-ci-token"
+            } else {
+                "x-access-token"
+            };
+            let login = STANDARD.encode(format!("{user}:{token}"));
             format!("Basic {login}")
         });
         let given = asked
@@ -460,6 +494,7 @@ impl Shared {
         let single = asked
             .path
             .rsplit_once("/pulls/")
+            .or_else(|| asked.path.rsplit_once("/merge_requests/"))
             .is_some_and(|(_, number)| number.parse::<u64>().is_ok());
         if asked.method != "GET" || !single {
             return;

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Asked, Kind, Reply, gitea, objects::Repository, store::Store};
+use super::{Asked, Kind, Reply, gitea, gitlab, objects::Repository, store::Store};
 
 /// A refused push: the reason that the report of each reference has, and the message of the server.
 struct Refusal {
@@ -72,6 +72,9 @@ impl Store {
             return None;
         }
         let is_github = self.kind == Kind::Github;
+        if self.archived && self.kind == Kind::Gitlab {
+            return Some(text(403, "You can't push code to an archived project.\n"));
+        }
         if self.archived {
             return Some(if is_github {
                 text(403, "This repository was archived so it is read-only.\n")
@@ -111,6 +114,17 @@ impl Store {
             }
             return covers(&self.github.ruled)
                 .then(|| violation(&command.name, "Cannot update this protected ref."));
+        }
+        if self.kind == Kind::Gitlab {
+            let role = self.gitlab.role.unwrap_or(40);
+            let mut protected = self.gitlab.protected.iter();
+            let refused = protected.any(|(name, level)| {
+                let start = name.trim_end_matches('*');
+                *level > role
+                    && (branch == *name || name.ends_with('*') && branch.starts_with(start))
+            });
+            let text = "\nGitLab: You are not allowed to push code to protected branches on this project.\n";
+            return if refused { hook(text.to_owned()) } else { None };
         }
         if covers(&self.gitea.protected) {
             let forge = if self.kind == Kind::Forgejo {
@@ -160,10 +174,10 @@ impl Store {
             if old == new {
                 continue;
             }
-            if self.kind == Kind::Github {
-                self.close_empty(&branch);
-            } else {
-                gitea::pushed(self, &branch);
+            match self.kind {
+                Kind::Github => self.close_empty(&branch),
+                Kind::Gitea | Kind::Forgejo => gitea::pushed(self, &branch),
+                Kind::Gitlab => gitlab::pushed(self, &branch, old.cloned().as_ref()),
             }
         }
     }
@@ -189,7 +203,12 @@ impl Store {
                 .as_ref()
                 .or_else(|| self.refs.get(&pull.head));
             if let Some(head) = head.filter(|head| self.commits.contains_key(*head)) {
-                refs.insert(format!("refs/pull/{}/head", pull.number), head.clone());
+                let name = if self.kind == Kind::Gitlab {
+                    "merge-requests"
+                } else {
+                    "pull"
+                };
+                refs.insert(format!("refs/{name}/{}/head", pull.number), head.clone());
             }
         }
         repository.write_refs(&refs, self.default_branch);

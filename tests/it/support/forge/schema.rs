@@ -30,7 +30,10 @@ impl Description {
             LazyLock::new(|| Description::read("gitea.json", "/api/v1"));
         static FORGEJO: LazyLock<Description> =
             LazyLock::new(|| Description::read("forgejo.json", "/api/v1"));
+        static GITLAB: LazyLock<Description> =
+            LazyLock::new(|| Description::read("gitlab.json", "/api/v4"));
         match kind {
+            Kind::Gitlab => &GITLAB,
             Kind::Github => &GITHUB,
             Kind::Gitea => &GITEA,
             Kind::Forgejo => &FORGEJO,

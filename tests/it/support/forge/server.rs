@@ -122,7 +122,7 @@ fn read(reader: &mut impl BufRead) -> Option<Asked> {
     })
 }
 
-fn decoded(path: &str) -> String {
+pub fn decoded(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -111,6 +111,8 @@ pub struct Store {
     pub renamed: Option<&'static str>,
     /// The state that only Gitea and Forgejo have.
     pub gitea: super::gitea::Settings,
+    /// The state that only GitLab has.
+    pub gitlab: super::gitlab::Settings,
     /// The state that only GitHub has.
     pub github: super::github::Settings,
     /// The text with which a hook refuses every push.
@@ -163,6 +165,7 @@ impl Store {
             hides_merges: false,
             version: match kind {
                 Kind::Forgejo => super::gitea::FORGEJO,
+                Kind::Gitlab => super::gitlab::GITLAB,
                 _ => super::gitea::GITEA,
             },
             rival: false,
@@ -172,6 +175,7 @@ impl Store {
             renamed: None,
             gitea: super::gitea::Settings::default(),
             github: super::github::Settings::default(),
+            gitlab: super::gitlab::Settings::default(),
             refuses_pushes: None,
             raw: HashMap::new(),
             borrowed: BTreeSet::new(),
@@ -357,6 +361,9 @@ impl Store {
     /// (seen on GitHub and on Gitea 1.25.4: after a push by a user with write access, the merge is
     /// still scheduled).
     pub fn settle(&mut self) {
+        if self.kind == Kind::Gitlab {
+            return super::gitlab::settle(self);
+        }
         if self.passed() && (self.kind == Kind::Github || self.gitea.approved) {
             let held = |number| {
                 self.gitea.stuck.contains(&number)

@@ -140,7 +140,7 @@ struct Outcome {
 }
 
 fn outcome(opened: &OpenedPromotion, cx: &Context) -> Outcome {
-    let pull = format!("pull request #{} ({})", opened.pull.number, opened.pull.url);
+    let pull = format!("{} ({})", opened.pull.name(), opened.pull.url);
     let mut errors = None;
     let (state, status) = match &opened.merge {
         None => ("open", "is open".to_owned()),
@@ -156,7 +156,8 @@ fn outcome(opened: &OpenedPromotion, cx: &Context) -> Outcome {
         ),
         Some(Merge::Merged) => ("merged", "is merged".to_owned()),
         Some(Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason)) => {
-            let warning = workflow::merge_pending_warning(opened.pull.number, reason);
+            let warning =
+                workflow::merge_pending_warning(opened.pull.number, &opened.pull.url, reason);
             cx.services.console.warn(&warning);
             ("open", "is open".to_owned())
         }
@@ -172,8 +173,8 @@ fn planned(difference: &BranchDifference) -> String {
     let count = difference.subjects.len();
     match &difference.pull {
         Some(pull) => format!(
-            "{count} commits, in pull request #{}; dry run: nothing was changed",
-            pull.number
+            "{count} commits, in {}; dry run: nothing was changed",
+            pull.name()
         ),
         None => format!("{count} commits; dry run: --apply would open a pull request"),
     }

@@ -169,6 +169,14 @@ fn required_rights(config: &Config, pinned: &BTreeSet<String>) -> RequiredRights
             None => Vec::new(),
         },
         packages,
+        branches: [&config.promote.branch, &config.rollback.branch]
+            .map(|branch| branch.render("0000000", &config.name))
+            .into(),
+        merges_into: config
+            .forge
+            .as_ref()
+            .filter(|forge| forge.auto_merge)
+            .map(|forge| forge.base.clone().unwrap_or_default()),
     }
 }
 
@@ -176,6 +184,7 @@ fn describe(target: &Target) -> String {
     let kind = match target.kind {
         Kind::Github => "GitHub",
         Kind::Gitea => "Gitea",
+        Kind::Gitlab => "GitLab",
     };
     format!(
         "{kind} at {}: {}/{}",
@@ -366,6 +375,7 @@ fn permission(right: Right) -> DoctorRow {
     match right.verdict {
         Verdict::Has(reason) => DoctorRow::pass(code, reason),
         Verdict::Unknown(reason) => DoctorRow::skip(code, reason),
+        Verdict::Warns(reason, hint) => DoctorRow::warn(code, reason, hint),
         Verdict::Lacks(reason, hint) => DoctorRow::fail(code, Class::Denied, reason, hint),
     }
 }

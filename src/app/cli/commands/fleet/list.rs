@@ -24,6 +24,7 @@ forge (forge.kind and forge.url), with its token.
 Examples:
   repin fleet list --org acme --has repin.yaml > list.txt
   repin fleet list --org acme --topic deployed
+  repin fleet list --group acme/deploy > list.txt
   repin fleet list --search 'org:acme language:go'";
 
 /// List the repositories of an organization, or the results of a search
@@ -31,8 +32,8 @@ Examples:
 #[command(after_help = HELP)]
 #[command(group(ArgGroup::new("which").required(true).args(["org", "search"])))]
 pub(super) struct Arguments {
-    /// All repositories of this organization or user
-    #[arg(long, value_name = "ORG")]
+    /// All repositories of this organization or user; on GitLab, the projects of this group and of the groups in it
+    #[arg(long, visible_alias = "group", value_name = "ORG")]
     org: Option<String>,
     /// Only repositories with this topic
     #[arg(long, value_name = "TOPIC", conflicts_with = "search")]

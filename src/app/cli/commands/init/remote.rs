@@ -78,8 +78,12 @@ fn forge(hosted: &HostedRepository, root: &Path) -> Option<StarterForge> {
     let (kind, url, is_certain) = match host {
         "github.com" => ("github", None, true),
         "codeberg.org" | "gitea.com" => ("gitea", gitea(), true),
-        "gitlab.com" | "bitbucket.org" => return None,
+        "gitlab.com" => ("gitlab", None, true),
+        "bitbucket.org" => return None,
         _ if is_tenant(host) => ("github", Some(format!("https://api.{host}")), true),
+        _ if host.contains("gitlab") || root.join(".gitlab-ci.yml").is_file() => {
+            ("gitlab", Some(web.clone()), false)
+        }
         _ if has(".gitea")
             || has(".forgejo")
             || host.contains("gitea")

@@ -1,0 +1,82 @@
+//! Branches and commits by their names.
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::Gitlab;
+use crate::{
+    base::error::Error,
+    forge::{CommitSigner, Sign, Signing},
+    git::AheadCommit,
+};
+
+#[derive(Deserialize)]
+pub(super) struct BranchRow {
+    commit: CommitRow,
+    #[serde(default)]
+    pub(super) protected: bool,
+    #[serde(default)]
+    pub(super) developers_can_merge: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CommitRow {
+    id: String,
+    #[serde(default)]
+    pub(super) parent_ids: Vec<String>,
+    #[serde(default)]
+    pub(super) message: String,
+}
+
+impl From<CommitRow> for AheadCommit {
+    fn from(row: CommitRow) -> Self {
+        Self {
+            id: row.id,
+            message: row.message,
+            parents: row.parent_ids,
+        }
+    }
+}
+
+impl Gitlab {
+    pub(crate) async fn branch(&self, name: &str) -> Result<Option<String>, Error> {
+        Ok(self.branch_row(name).await?.map(|branch| branch.commit.id))
+    }
+
+    pub(super) async fn branch_row(&self, name: &str) -> Result<Option<BranchRow>, Error> {
+        let what = format!("reading the branch {name}");
+        let path = ["repository", "branches", name];
+        let request = self.request(Method::GET, &path, what).await?;
+        self.http.find(&request, &[404]).await
+    }
+
+    pub(crate) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
+        // GitLab prefers a tag to a branch of the same name.
+        let is_name = !reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_name && let Some(head) = self.branch(reference).await? {
+            return Ok(Some(head));
+        }
+        Ok(self.commit_row(reference).await?.map(|commit| commit.id))
+    }
+
+    pub(super) async fn commit_row(&self, reference: &str) -> Result<Option<CommitRow>, Error> {
+        let what = format!("looking up {reference}");
+        let path = ["repository", "commits", reference];
+        let request = self.request(Method::GET, &path, what).await?;
+        self.http.find(&request, &[404]).await
+    }
+
+    pub(crate) fn commit_signer(&self) -> CommitSigner {
+        match self.sign {
+            Sign::Git => CommitSigner::User,
+            Sign::Auto | Sign::Never => CommitSigner::Nobody,
+        }
+    }
+
+    pub(crate) fn signing(&self) -> Signing {
+        match self.sign {
+            Sign::Git => Signing::User,
+            Sign::Auto | Sign::Never => Signing::Unknown,
+        }
+    }
+}

@@ -1,0 +1,693 @@
+//! Many projects of one GitLab by REST, with several requests for each.
+//!
+//! A file contains the commit of its branch, which saves a request for the branch. The history of a directory
+//! has no contents, so the directory is listed at each of its commits.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::future::join_all;
+use reqwest::{Method, Url};
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{branches::CommitRow, pull_requests::Row, repository::Project};
+use crate::{
+    base::{
+        error::{Class, Error},
+        files::MAX_CONFIG_SIZE,
+    },
+    forge::{
+        PullState, Repo, Settings, Token,
+        fleet::{
+            Ancestry, ConfigFile, ContentRequest, Contents, FileListing, Head, ListQuery, MAX_FILE,
+            RECENT, Ranges, RecentCommit, RecentHistory, RepositoryList, RepositoryName,
+            RepositoryState, Survey, SurveyRequest, SurveyedBranch, common_directory,
+        },
+        http::{Http, Paging, Reply, Request, TokenHeader},
+    },
+    git::{AheadCommit, CommitRange, RangeCommit, TreeEntry, blob_id},
+};
+
+/// The maximum size of the text in a symbolic link, in bytes (`PATH_MAX` of Linux).
+const MAX_LINK: usize = 4096;
+
+/// The projects of one GitLab.
+#[derive(Debug)]
+pub(crate) struct GitlabFleet {
+    http: Http,
+    /// The numbers of projects that were read.
+    numbers: RefCell<HashMap<RepositoryName, u64>>,
+}
+
+#[derive(Deserialize)]
+struct FileRow {
+    content: String,
+    encoding: String,
+    size: u64,
+    commit_id: String,
+}
+
+#[derive(Deserialize)]
+struct EntryRow {
+    id: String,
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+    mode: String,
+}
+
+#[derive(Deserialize)]
+struct BranchRow {
+    commit: IdRow,
+}
+
+#[derive(Deserialize)]
+struct IdRow {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct NumberRow {
+    iid: u64,
+}
+
+#[derive(Deserialize)]
+struct HistoryRow {
+    id: String,
+    message: String,
+    author_name: Option<String>,
+    committed_date: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DiffRow {
+    #[serde(default)]
+    deleted_file: bool,
+    #[serde(default)]
+    renamed_file: bool,
+}
+
+#[derive(Deserialize)]
+struct CompareRow {
+    commits: Vec<HistoryRow>,
+    #[serde(default)]
+    compare_timeout: bool,
+}
+
+/// A response about a project.
+enum Found {
+    Missing,
+    Moved(String),
+    Present(Box<Project>),
+}
+
+impl GitlabFleet {
+    pub(crate) fn new(api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
+        Ok(Self {
+            http: Http::new(api, token, TokenHeader::Private, settings)?,
+            numbers: RefCell::default(),
+        })
+    }
+
+    async fn project(&self, repository: &RepositoryName) -> Result<Found, Error> {
+        let what = format!("GitLab: reading the state of {repository}");
+        let mut request = Request::new(Method::GET, ["projects"], what);
+        request.path.push(repository.to_string());
+        request.handles_redirect = true;
+        let reply = self.http.send(&request).await?;
+        if reply.status == 404 {
+            return Ok(Found::Missing);
+        }
+        if reply.is_redirect() {
+            return Ok(Found::Moved(self.new_name(&reply).await));
+        }
+        let project: Project = reply.expect(&[200])?;
+        let name = Repo::from(&project).full_name;
+        if !repository.is(&name) {
+            return Ok(Found::Moved(self.http.clean(&name)));
+        }
+        let mut numbers = self.numbers.borrow_mut();
+        numbers.insert(repository.clone(), project.id);
+        Ok(Found::Present(Box::new(project)))
+    }
+
+    /// The new name of a project; empty if the redirect does not lead to it.
+    async fn new_name(&self, reply: &Reply) -> String {
+        let location = reply.header("location");
+        let below = location.and_then(|url| self.http.below_base(url));
+        let Some([top, number]) = below.as_deref() else {
+            return String::new();
+        };
+        let what = "GitLab: reading the new name";
+        let request = Request::new(Method::GET, [&**top, number], what);
+        let reply = self.http.send(&request).await;
+        let project = reply.ok().and_then(|reply| reply.expect(&[200]).ok());
+        let name = project.map(|project: Project| Repo::from(&project).full_name);
+        self.http.clean(&name.unwrap_or_default())
+    }
+
+    async fn number(&self, repository: &RepositoryName) -> Result<Option<u64>, Error> {
+        let known = self.numbers.borrow().get(repository).copied();
+        if known.is_some() {
+            return Ok(known);
+        }
+        Ok(match self.project(repository).await? {
+            Found::Present(project) => Some(project.id),
+            Found::Missing | Found::Moved(_) => None,
+        })
+    }
+
+    /// A request below a project; each segment of the path may contain slashes.
+    async fn request(
+        &self,
+        repository: &RepositoryName,
+        path: &[&str],
+        what: &str,
+    ) -> Result<Request, Error> {
+        let what = format!("GitLab: {what} of {repository}");
+        let number = self.number(repository).await?.ok_or_else(|| {
+            let reason = "the project does not exist, or the token may not read it";
+            Error::about(Class::Denied, &what, reason)
+        })?;
+        let mut request = Request::new(Method::GET, ["projects"], what);
+        request.path.push(number.to_string());
+        request
+            .path
+            .extend(path.iter().map(|&part| part.to_owned()));
+        Ok(request)
+    }
+}
+
+impl GitlabFleet {
+    pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
+        let mut surveys = Vec::new();
+        for request in requests {
+            let survey = self.survey_one(request).await;
+            surveys.push(survey.unwrap_or_else(Survey::Failed));
+        }
+        surveys
+    }
+
+    async fn survey_one(&self, request: &SurveyRequest) -> Result<Survey, Error> {
+        let repository = &request.repository;
+        let project = match self.project(repository).await? {
+            Found::Missing => return Ok(Survey::Missing),
+            Found::Moved(to) => return Ok(Survey::Moved(to)),
+            Found::Present(project) => project,
+        };
+        let repo = Repo::from(&*project);
+        if repo.archived {
+            return Ok(Survey::Archived);
+        }
+        if project.is_empty() {
+            return Ok(Survey::Empty);
+        }
+        let base = request.base.as_ref().unwrap_or(&repo.default_branch);
+        let base = base.clone();
+        let Some((commit, config)) = self.head_and_config(request, &base).await? else {
+            return Ok(Survey::NoBase(base));
+        };
+        let what = "listing the merge requests";
+        let listing = self.request(repository, &["merge_requests"], what).await?;
+        let listing = listing.query("state", "all");
+        let newest = listing
+            .clone()
+            .query("order_by", "created_at")
+            .query("per_page", 1);
+        let newest: Vec<NumberRow> = self.http.send(&newest).await?.expect(&[200])?;
+        let own = listing
+            .query("source_branch", &request.branch)
+            .query("target_branch", &base);
+        let rows: Vec<Row> = self.http.pages(&own, Paging::NextPage).await?;
+        let mut pulls: Vec<_> = rows.into_iter().map(|row| row.pull(project.id)).collect();
+        pulls.retain(|pull| pull.own && pull.head == request.branch && pull.base == base);
+        pulls.sort_by_key(|pull| pull.number);
+        let open = pulls
+            .iter()
+            .rev()
+            .find(|pull| pull.state == PullState::Open);
+        let branch = match open {
+            Some(pull) => self.commit(repository, &pull.head_commit).await?,
+            None => None,
+        };
+        Ok(Survey::Present(Box::new(RepositoryState {
+            repo,
+            base,
+            head: Head::of_commit(&commit),
+            config,
+            branch: branch.map(|commit| SurveyedBranch {
+                commit,
+                tree: String::new(),
+            }),
+            pulls,
+            all_pulls: true,
+            newest_pull: newest.first().map_or(0, |row| row.iid),
+            requires_signatures: false,
+        })))
+    }
+
+    /// The head of the base branch, and the configuration there; `None` if the branch is missing.
+    async fn head_and_config(
+        &self,
+        request: &SurveyRequest,
+        base: &str,
+    ) -> Result<Option<(String, ConfigFile)>, Error> {
+        let (repository, path) = (&request.repository, &request.config);
+        let segments = ["repository", "files", path];
+        let file = self
+            .request(repository, &segments, "reading the configuration")
+            .await?
+            .query("ref", base);
+        let file: Option<FileRow> = self.http.find(&file, &[404]).await?;
+        let Some(file) = file else {
+            let segments = ["repository", "branches", base];
+            let branch = self.request(repository, &segments, "reading the base branch");
+            let branch: Option<BranchRow> = self.http.find(&branch.await?, &[404]).await?;
+            return Ok(branch.map(|branch| (branch.commit.id, ConfigFile::Missing)));
+        };
+        let commit = file.commit_id;
+        if file.size > MAX_CONFIG_SIZE {
+            return Ok(Some((commit, ConfigFile::too_large())));
+        }
+        let content = (file.encoding == "base64")
+            .then(|| STANDARD.decode(file.content.trim()).ok())
+            .flatten();
+        let Some(content) = content else {
+            let what = format!("GitLab: reading the configuration of {repository}");
+            return Err(Error::unavailable(what, "malformed base64"));
+        };
+        // GitLab shows the text of a symbolic link like that of a file.
+        if content.len() <= MAX_LINK && !content.contains(&b'\n') {
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            let entries = self.tree(repository, &commit, directory, false).await?;
+            let is_file = |entry: &EntryRow| entry.path == *path && entry.mode.starts_with("100");
+            if !entries.iter().any(is_file) {
+                let reason = "it is not a regular file".to_owned();
+                return Ok(Some((commit, ConfigFile::Unusable(reason))));
+            }
+        }
+        Ok(Some((commit, ConfigFile::from_bytes(content))))
+    }
+
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        id: &str,
+    ) -> Result<Option<AheadCommit>, Error> {
+        let path = ["repository", "commits", id];
+        let request = self.request(repository, &path, "reading a commit").await?;
+        let row: Option<CommitRow> = self.http.find(&request, &[404]).await?;
+        Ok(row.map(AheadCommit::from))
+    }
+
+    /// The entries of a directory at a commit; none if the commit does not have it.
+    async fn tree(
+        &self,
+        repository: &RepositoryName,
+        commit: &str,
+        directory: &str,
+        recursive: bool,
+    ) -> Result<Vec<EntryRow>, Error> {
+        let what = format!("listing the files of {commit}");
+        let path = ["repository", "tree"];
+        let mut request = self
+            .request(repository, &path, &what)
+            .await?
+            .query("ref", commit)
+            .query("recursive", recursive);
+        if !directory.is_empty() {
+            request = request.query("path", directory);
+        }
+        match self.http.pages(&request, Paging::NextPage).await {
+            Err(error) if error.status == Some(404) => Ok(Vec::new()),
+            entries => entries,
+        }
+    }
+
+    pub(crate) async fn files(
+        &self,
+        repository: &RepositoryName,
+        head: &Head,
+    ) -> Result<FileListing, Error> {
+        let mut listing = FileListing::default();
+        for entry in self.tree(repository, &head.commit, "", true).await? {
+            if entry.kind != "tree" {
+                let (mode, id) = (entry.mode, entry.id);
+                let entries = &mut listing.tree.entries;
+                entries.insert(entry.path, TreeEntry { mode, id });
+            }
+        }
+        Ok(listing)
+    }
+
+    pub(crate) async fn contents(
+        &self,
+        requests: &[ContentRequest],
+    ) -> Vec<Result<Contents, Error>> {
+        join_all(requests.iter().map(|request| self.read_contents(request))).await
+    }
+
+    async fn read_contents(&self, request: &ContentRequest) -> Result<Contents, Error> {
+        let mut contents = Contents::new();
+        for id in request.files.values() {
+            if !contents.contains_key(id) {
+                let content = self.blob(&request.repository, id).await?;
+                contents.insert(id.clone(), content);
+            }
+        }
+        Ok(contents)
+    }
+
+    /// The content of a blob, verified by its id.
+    async fn blob(&self, repository: &RepositoryName, id: &str) -> Result<Vec<u8>, Error> {
+        let path = ["repository", "blobs", id, "raw"];
+        let mut request = self.request(repository, &path, "reading a blob").await?;
+        request.max = MAX_FILE;
+        let reply = self.http.send(&request).await?;
+        reply.check(&[200])?;
+        if blob_id(&reply.body, id) == id {
+            return Ok(reply.body);
+        }
+        let reason = "the content does not match the requested digest";
+        Err(Error::unavailable(&request.what, reason))
+    }
+
+    /// The commits of the first-parent line that touched the common directory of the files, each with its
+    /// files.
+    pub(crate) async fn recent(
+        &self,
+        repository: &RepositoryName,
+        head: &Head,
+        files: &BTreeMap<String, String>,
+    ) -> Result<RecentHistory, Error> {
+        let directory = common_directory(files);
+        let path = ["repository", "commits"];
+        let mut request = self
+            .request(repository, &path, "reading the recent history")
+            .await?
+            .query("ref_name", &head.commit)
+            .query("first_parent", true)
+            .query("per_page", RECENT)
+            .query("page", 1);
+        if !directory.is_empty() {
+            request = request.query("path", &directory);
+        }
+        let reply = self.http.send(&request).await?;
+        let rows: Vec<HistoryRow> = reply.expect(&[200])?;
+        let is_complete = !reply.has_more(Paging::NextPage, rows.len()) && rows.len() <= RECENT;
+        let mut commits = Vec::new();
+        for row in rows.into_iter().take(RECENT) {
+            let files = self.files_at(repository, &row.id, &directory, files);
+            commits.push(RecentCommit {
+                files: files.await?,
+                id: row.id,
+                date: row.committed_date.unwrap_or_default(),
+                author: row.author_name.unwrap_or_default(),
+                message: row.message,
+            });
+        }
+        if commits.first().is_none_or(|commit| commit.files != *files) {
+            let reason = "the history does not lead to the files of the base branch's head";
+            return Err(Error::unavailable(&request.what, reason));
+        }
+        let additions = additions(&commits, is_complete);
+        keep_changes(&mut commits, is_complete);
+        let mut contents = Contents::new();
+        let known: BTreeSet<&String> = files.values().collect();
+        for id in commits.iter().flat_map(|commit| commit.files.values()) {
+            if !known.contains(id) && !contents.contains_key(id) {
+                contents.insert(id.clone(), self.blob(repository, id).await?);
+            }
+        }
+        Ok(RecentHistory {
+            commits,
+            is_complete,
+            additions,
+            contents,
+        })
+    }
+
+    /// Those of `files` that exist at a commit.
+    async fn files_at(
+        &self,
+        repository: &RepositoryName,
+        commit: &str,
+        directory: &str,
+        files: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Error> {
+        // A single file is its own directory, which cannot be listed.
+        let directory = if files.contains_key(directory) {
+            directory.rsplit_once('/').map_or("", |(parent, _)| parent)
+        } else {
+            directory
+        };
+        let nested = files.keys().any(|path| {
+            let below = path.strip_prefix(directory).unwrap_or(path);
+            below.trim_start_matches('/').contains('/')
+        });
+        let entries = self.tree(repository, commit, directory, nested).await?;
+        let regular = entries
+            .into_iter()
+            .filter(|entry| entry.mode.starts_with("100") && files.contains_key(&entry.path));
+        Ok(regular.map(|entry| (entry.path, entry.id)).collect())
+    }
+
+    /// Whether a commit removes or renames a file.
+    pub(crate) async fn removes_files(
+        &self,
+        repository: &RepositoryName,
+        commit: &str,
+    ) -> Result<bool, Error> {
+        let path = ["repository", "commits", commit, "diff"];
+        let what = format!("reading the files of {commit}");
+        let request = self.request(repository, &path, &what).await?;
+        let rows: Vec<DiffRow> = self.http.pages(&request, Paging::NextPage).await?;
+        Ok(rows.iter().any(|row| row.deleted_file || row.renamed_file))
+    }
+
+    /// The common ancestor of two commits and their full ids; `None` if one of them does not exist.
+    async fn merge_base(
+        &self,
+        repository: &RepositoryName,
+        ids: [&str; 2],
+    ) -> Result<Option<([String; 2], Option<String>)>, Error> {
+        let mut full = Vec::new();
+        for id in ids {
+            match self.commit(repository, id).await? {
+                Some(commit) => full.push(commit.id),
+                None => return Ok(None),
+            }
+        }
+        let path = ["repository", "merge_base"];
+        let mut request = self.request(repository, &path, "comparing commits").await?;
+        for id in &full {
+            request = request.query("refs[]", id);
+        }
+        let base: Option<IdRow> = self.http.find(&request, &[404]).await?;
+        let full = <[String; 2]>::try_from(full).map_err(|_| Error::internal())?;
+        Ok(Some((full, base.map(|base| base.id))))
+    }
+
+    pub(crate) async fn is_ancestor(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<Ancestry, Error> {
+        if self.number(repository).await?.is_none() {
+            return Ok(Ancestry::NoRepository);
+        }
+        Ok(match self.merge_base(repository, [older, newer]).await? {
+            None => Ancestry::NoCommit,
+            Some(([older, _], base)) => Ancestry::known(base == Some(older)),
+        })
+    }
+
+    pub(crate) async fn ranges(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<Ranges, Error> {
+        if self.number(repository).await?.is_none() {
+            return Ok(Ranges::Unknown);
+        }
+        match self.merge_base(repository, [older, newer]).await? {
+            None => Ok(Ranges::Unknown),
+            Some((_, None)) => Ok(Ranges::Unrelated),
+            Some((_, Some(_))) => Ok(Ranges::Commits {
+                added: self.range(repository, older, newer).await?,
+                removed: self.range(repository, newer, older).await?,
+            }),
+        }
+    }
+
+    async fn range(
+        &self,
+        repository: &RepositoryName,
+        older: &str,
+        newer: &str,
+    ) -> Result<CommitRange, Error> {
+        let path = ["repository", "compare"];
+        let request = self
+            .request(repository, &path, "comparing commits")
+            .await?
+            .query("from", older)
+            .query("to", newer);
+        let row: CompareRow = self.http.send(&request).await?.expect(&[200])?;
+        if row.compare_timeout {
+            let reason = "the comparison took the server too long";
+            return Err(Error::unavailable(&request.what, reason));
+        }
+        let mut rows = row.commits;
+        if rows.last().is_some_and(|row| row.id == newer) {
+            rows.reverse();
+        }
+        let authors: BTreeSet<_> = rows.iter().map(|row| row.author_name.as_deref()).collect();
+        Ok(CommitRange {
+            count: rows.len() as u64,
+            authors: Some(authors.len()),
+            commits: rows
+                .iter()
+                .map(|row| {
+                    let subject = row.message.lines().next().unwrap_or_default();
+                    let author = row.author_name.as_deref().unwrap_or("unknown");
+                    RangeCommit::new(&row.id, subject, author)
+                })
+                .collect(),
+        })
+    }
+
+    pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
+        let mut list = RepositoryList::default();
+        let (projects, has) = match query {
+            ListQuery::Owner { owner, topic, has } => {
+                (self.owned(owner, topic.as_deref()).await?, has.as_deref())
+            }
+            ListQuery::Search(text) => {
+                let what = "GitLab: searching projects";
+                let request = Request::new(Method::GET, ["projects"], what);
+                let request = request.query("search", text);
+                (self.http.pages(&request, Paging::NextPage).await?, None)
+            }
+        };
+        for project in projects {
+            let project: Project = project;
+            let repo = Repo::from(&project);
+            if let Some(path) = has
+                && !self.has_file(&project, &repo, path).await?
+            {
+                continue;
+            }
+            list.add(repo.full_name, repo.archived);
+        }
+        Ok(list.sorted())
+    }
+
+    /// The projects of a group and the groups below it, or of a user.
+    async fn owned(&self, owner: &str, topic: Option<&str>) -> Result<Vec<Project>, Error> {
+        let what = format!("GitLab: listing the projects of {owner}");
+        for kind in ["groups", "users"] {
+            let mut request = Request::new(Method::GET, [kind], what.clone());
+            request
+                .path
+                .extend([owner.to_owned(), "projects".to_owned()]);
+            if kind == "groups" {
+                request = request.query("include_subgroups", true);
+            }
+            if let Some(topic) = topic {
+                request = request.query("topic", topic);
+            }
+            let first = request.clone().query("per_page", 1);
+            let first: Option<IgnoredAny> = self.http.find(&first, &[404]).await?;
+            if first.is_some() {
+                return self.http.pages(&request, Paging::NextPage).await;
+            }
+        }
+        let reason = format!("the server knows no `{owner}`, or does not show it to this token");
+        Err(Error::about(Class::Input, what, reason).help("check the path of the group"))
+    }
+
+    /// Whether the default branch has a file at this path.
+    async fn has_file(&self, project: &Project, repo: &Repo, path: &str) -> Result<bool, Error> {
+        if project.is_empty() {
+            return Ok(false);
+        }
+        let what = format!("GitLab: looking up a file of {}", repo.full_name);
+        let mut request = Request::new(Method::GET, ["projects"], what);
+        let segments = [&project.id.to_string(), "repository", "files", path];
+        request.path.extend(segments.map(str::to_owned));
+        let request = request.query("ref", &repo.default_branch);
+        let file: Option<IgnoredAny> = self.http.find(&request, &[404]).await?;
+        Ok(file.is_some())
+    }
+}
+
+/// The commits that added a file. Without the older history, the oldest commit added none.
+fn additions(commits: &[RecentCommit], is_complete: bool) -> BTreeSet<String> {
+    let mut additions = BTreeSet::new();
+    for (at, commit) in commits.iter().enumerate() {
+        let added = match commits.get(at + 1) {
+            Some(older) => commit
+                .files
+                .keys()
+                .any(|path| !older.files.contains_key(path)),
+            None => is_complete && !commit.files.is_empty(),
+        };
+        if added {
+            additions.insert(commit.id.clone());
+        }
+    }
+    additions
+}
+
+/// Removes the commits that touched only other files of the directory.
+fn keep_changes(commits: &mut Vec<RecentCommit>, is_complete: bool) {
+    let older: Vec<Option<BTreeMap<String, String>>> = (1..=commits.len())
+        .map(|at| commits.get(at).map(|older| older.files.clone()))
+        .collect();
+    let mut older = older.into_iter();
+    commits.retain(|commit| match older.next().flatten() {
+        Some(older) => older != commit.files,
+        None => !is_complete || !commit.files.is_empty(),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(id: &str, files: &[(&str, &str)]) -> RecentCommit {
+        RecentCommit {
+            id: id.to_owned(),
+            date: String::new(),
+            author: String::new(),
+            message: String::new(),
+            files: files
+                .iter()
+                .map(|(path, id)| ((*path).to_owned(), (*id).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn only_commits_of_the_files_remain() {
+        let all = [
+            commit("c4", &[("a", "2"), ("b", "1")]),
+            commit("c3", &[("a", "1"), ("b", "1")]),
+            commit("c2", &[("a", "1")]),
+            commit("c1", &[("a", "1")]),
+        ];
+        for (is_complete, added) in [(true, vec!["c1", "c3"]), (false, vec!["c3"])] {
+            let additions = additions(&all, is_complete);
+            assert_eq!(additions.into_iter().collect::<Vec<_>>(), added);
+            let mut commits = all.to_vec();
+            keep_changes(&mut commits, is_complete);
+            let ids: Vec<_> = commits.iter().map(|commit| &*commit.id).collect();
+            assert_eq!(ids, ["c4", "c3", "c1"]);
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Merge requests.
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{ANOTHER_TOKEN, Gitlab, issues::edit_body, merging::MergeStatus};
+use crate::{
+    base::error::{Class, Error},
+    forge::{
+        BranchCommit, CreateOutcome, Edit, Mergeable, MergedPull, NewPull, Poll, Pull, PullState,
+        Pulls, Readiness, http::Paging,
+    },
+};
+
+/// The prefix of the title of a draft.
+const DRAFT: &str = "Draft:";
+
+/// The prefixes that GitLab recognizes (<https://docs.gitlab.com/user/project/merge_requests/drafts/>).
+const DRAFT_PREFIXES: [&str; 4] = [DRAFT, "[Draft]", "(Draft)", "Draft -"];
+
+#[derive(Deserialize)]
+pub(super) struct Row {
+    iid: u64,
+    web_url: String,
+    title: String,
+    description: Option<String>,
+    pub(super) state: String,
+    draft: Option<bool>,
+    source_branch: String,
+    target_branch: String,
+    source_project_id: Option<u64>,
+    #[serde(default)]
+    labels: Vec<String>,
+    /// The head of the source branch; it may lag behind a push for seconds.
+    sha: Option<String>,
+    merge_commit_sha: Option<String>,
+    squash_commit_sha: Option<String>,
+    detailed_merge_status: Option<String>,
+    has_conflicts: Option<bool>,
+    pub(super) merge_error: Option<String>,
+    merge_when_pipeline_succeeds: Option<bool>,
+    merged_at: Option<String>,
+    merge_user: Option<User>,
+    diff_refs: Option<DiffRefs>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Deserialize)]
+struct DiffRefs {
+    start_sha: Option<String>,
+}
+
+impl Row {
+    pub(super) fn pull(self, project: u64) -> Pull {
+        let status = self.status();
+        let state = match self.state.as_str() {
+            "merged" => PullState::Merged(self.merge_commit()),
+            // GitLab locks a merge request while it merges it.
+            "opened" | "locked" => PullState::Open,
+            _ => PullState::Closed,
+        };
+        let (title, state_by_title) = split_prefix(&self.title);
+        let readiness = match self.draft {
+            Some(true) => Readiness::Draft,
+            Some(false) => Readiness::Ready,
+            None => state_by_title,
+        };
+        let mergeable = match status {
+            MergeStatus::Conflict => Mergeable::Conflict,
+            _ if self.has_conflicts == Some(true) => Mergeable::Conflict,
+            MergeStatus::Outdated => Mergeable::Behind,
+            MergeStatus::Ready => Mergeable::Yes,
+            MergeStatus::Checking if readiness == Readiness::Ready => Mergeable::ConflictOrChecking,
+            _ => Mergeable::Unknown,
+        };
+        Pull {
+            number: self.iid,
+            url: self.web_url,
+            node: String::new(),
+            title: title.to_owned(),
+            body: self.description.unwrap_or_default(),
+            state,
+            readiness,
+            head: self.source_branch,
+            head_commit: self.sha.unwrap_or_default(),
+            own: self.source_project_id == Some(project),
+            base: self.target_branch,
+            base_commit: self
+                .diff_refs
+                .and_then(|refs| refs.start_sha)
+                .unwrap_or_default(),
+            labels: self.labels,
+            mergeable,
+            head_exists: true,
+        }
+    }
+
+    pub(super) fn status(&self) -> MergeStatus {
+        MergeStatus::parse(self.detailed_merge_status.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn is_at(&self, commit: &str) -> bool {
+        self.sha.as_deref() == Some(commit)
+    }
+
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.merge_when_pipeline_succeeds == Some(true)
+    }
+
+    /// The commit that brought it to its target branch: with `ff`, its head stays.
+    fn merge_commit(&self) -> Option<String> {
+        let commits = [&self.merge_commit_sha, &self.squash_commit_sha, &self.sha];
+        commits.into_iter().find_map(Clone::clone)
+    }
+}
+
+/// Splits a title into the text after the prefix of a draft, and the state.
+fn split_prefix(title: &str) -> (&str, Readiness) {
+    for prefix in DRAFT_PREFIXES {
+        if let Some((start, rest)) = title.split_at_checked(prefix.len())
+            && start.eq_ignore_ascii_case(prefix)
+        {
+            return (rest.trim_start(), Readiness::Draft);
+        }
+    }
+    (title, Readiness::Ready)
+}
+
+fn with_prefix(title: &str, state: Readiness) -> String {
+    match state {
+        Readiness::Draft => format!("{DRAFT} {title}"),
+        Readiness::Ready => title.to_owned(),
+    }
+}
+
+impl Gitlab {
+    pub(crate) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
+        let request = self
+            .request(Method::GET, &["merge_requests"], "listing merge requests")
+            .await?;
+        let request = match filter {
+            Pulls::Open => request.query("state", "opened"),
+            Pulls::Closed(head) => request.query("state", "all").query("source_branch", head),
+        };
+        let rows: Result<Vec<Row>, Error> = self.http.pages(&request, Paging::NextPage).await;
+        let project = self.project().await?;
+        // GitLab refuses the listing if merge requests are disabled.
+        let rows = match (rows, self.unusable(project)) {
+            (Err(error), Some((reason, hint))) if error.class == Class::Denied => {
+                let what = format!("GitLab: {}", self.full_name());
+                return Err(Error::about(Class::Denied, what, reason).help(hint));
+            }
+            (rows, _) => rows?,
+        };
+        let project = project.id;
+        let pulls = rows.into_iter().map(|row| row.pull(project));
+        Ok(pulls.filter(|pull| filter.matches(pull)).collect())
+    }
+
+    pub(crate) async fn pull(&self, number: u64) -> Result<Option<Pull>, Error> {
+        let row = self.row(number).await?;
+        let project = self.project().await?.id;
+        Ok(row.map(|row| row.pull(project)))
+    }
+
+    pub(super) async fn row(&self, number: u64) -> Result<Option<Row>, Error> {
+        let what = format!("reading merge request !{number}");
+        let request = self.of_merge_request(Method::GET, number, &[], what);
+        let request = request.await?.query("include_rebase_in_progress", true);
+        self.http.find(&request, &[404]).await
+    }
+
+    pub(crate) async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
+        let what = format!("reading merge request !{number}");
+        let request = self.of_merge_request(Method::GET, number, &[], what);
+        let request = request.await?.query("include_rebase_in_progress", true);
+        let project = self.project().await?.id;
+        self.http
+            .poll(request, etag, |row: Row| row.pull(project))
+            .await
+    }
+
+    /// The subjects of GitLab's merges contain no number, and a number in another subject is usually that of
+    /// an issue.
+    pub(crate) async fn merged_pull(
+        &self,
+        commit: BranchCommit<'_>,
+    ) -> Result<Option<MergedPull>, Error> {
+        let id = commit.commit;
+        let what = format!("reading the merge requests of commit {id}");
+        let path = ["repository", "commits", id, "merge_requests"];
+        let request = self.request(Method::GET, &path, what).await?;
+        let rows: Vec<Row> = self.http.pages(&request, Paging::NextPage).await?;
+        let row = rows.into_iter().find(|row| {
+            let made = [&row.merge_commit_sha, &row.squash_commit_sha, &row.sha];
+            row.state == "merged"
+                && row.target_branch == commit.branch
+                && made.into_iter().flatten().any(|made| made == id)
+        });
+        Ok(row.and_then(|row| {
+            Some(MergedPull {
+                number: row.iid,
+                date: row.merged_at?,
+                by: row.merge_user.map(|user| user.username),
+            })
+        }))
+    }
+
+    pub(crate) async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
+        self.check_token_kind()?;
+        // GitLab opens a merge request into a branch that does not exist.
+        if self.branch(new.base).await?.is_none() {
+            let what = format!("GitLab: opening the merge request of {}", new.head);
+            let reason = format!("the target branch {} does not exist", new.base);
+            return Err(Error::about(Class::Refused, what, reason)
+                .help("set forge.base to the target branch of merge requests"));
+        }
+        let project = self.project().await?;
+        let body = json!({
+            "source_branch": new.head, "target_branch": new.base,
+            "title": with_prefix(new.title, new.state), "description": new.body,
+            "remove_source_branch": project.removes_source_branches(),
+            "squash": self.squashes(project),
+        });
+        let what = format!("opening the merge request of {}", new.head);
+        let request = self.request(Method::POST, &["merge_requests"], what);
+        let reply = match self.http.send(&request.await?.body(body)).await {
+            Ok(reply) => reply,
+            // The caller checks whether a merge request is open.
+            Err(failure) if failure.unsure => {
+                return Ok(CreateOutcome::Unsure(failure.error.message));
+            }
+            Err(failure) => return Err(failure.error),
+        };
+        let text = reply.text();
+        match reply.status.as_u16() {
+            201 => {
+                let pull = reply.expect_done::<Row>(&[201])?.pull(project.id);
+                self.with_state(pull, new).await
+            }
+            409 if text.contains("already exists") => Ok(CreateOutcome::Exists(text)),
+            // The new branch is not visible everywhere yet.
+            400 | 404 | 409 | 422 if text.contains("does not exist") => {
+                Ok(CreateOutcome::NotYet(text))
+            }
+            403 => Err(reply.error().help(ANOTHER_TOKEN)),
+            400 => Err(reply.error().class(Class::Refused)),
+            _ => Err(reply.error()),
+        }
+    }
+
+    /// Corrects the state of a new merge request: a title that begins like a draft makes it one.
+    async fn with_state(&self, pull: Pull, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
+        if pull.readiness != new.state {
+            let titled = Pull {
+                title: new.title.to_owned(),
+                ..pull.clone()
+            };
+            self.set_state(&titled, new.state).await?;
+        }
+        let readiness = new.state;
+        Ok(CreateOutcome::New(Box::new(Pull { readiness, ..pull })))
+    }
+
+    pub(crate) async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
+        self.check_token_kind()?;
+        let body: Value = edit_body(edit, with_prefix);
+        let what = format!("changing merge request !{number}");
+        let request = self.of_merge_request(Method::PUT, number, &[], what);
+        let reply = self.http.write(&request.await?.body(body)).await?;
+        let project = self.project().await?.id;
+        match reply.status.as_u16() {
+            200 => Ok(reply.expect_done::<Row>(&[200])?.pull(project)),
+            // One that was merged, or whose branch has another one, is not reopened.
+            400 | 409 => Err(reply.error().class(Class::Refused)),
+            403 => Err(reply.error().help(ANOTHER_TOKEN)),
+            _ => Err(reply.error()),
+        }
+    }
+
+    pub(crate) async fn set_state(&self, pull: &Pull, state: Readiness) -> Result<(), Error> {
+        let edit = Edit {
+            title: Some((&pull.title, state)),
+            ..Edit::default()
+        };
+        let changed = self.edit_pull(pull.number, &edit).await?;
+        if changed.readiness == state {
+            return Ok(());
+        }
+        let what = format!("GitLab: merge request !{} ({})", pull.number, pull.url);
+        let reason = "its title begins like that of a draft";
+        Err(Error {
+            may_have_changed: true,
+            ..Error::about(Class::Refused, what, reason)
+        }
+        .help("change promote.title or rollback.title, or use --pr draft"))
+    }
+
+    /// GitLab updates an open merge request in the background after a push, and never a closed one.
+    pub(crate) async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
+        let max_reads = match pull.state {
+            PullState::Open => self.http.policy().attempts,
+            PullState::Closed | PullState::Merged(_) => 1,
+        };
+        for read in 1..=max_reads {
+            let row = self.row(pull.number).await?;
+            if row.is_some_and(|row| row.is_at(head)) {
+                return Ok(true);
+            }
+            if read < max_reads {
+                self.http.back_off(read).await;
+            }
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_mark_drafts() {
+        for (title, without_prefix, state) in [
+            ("Draft: promote: x", "promote: x", Readiness::Draft),
+            ("draft:promote", "promote", Readiness::Draft),
+            ("[Draft] promote", "promote", Readiness::Draft),
+            ("(DRAFT) promote", "promote", Readiness::Draft),
+            ("promote: Draft: x", "promote: Draft: x", Readiness::Ready),
+            ("é", "é", Readiness::Ready),
+        ] {
+            assert_eq!(split_prefix(title), (without_prefix, state), "{title}");
+        }
+        assert_eq!(
+            split_prefix(&with_prefix("a", Readiness::Draft)),
+            ("a", Readiness::Draft)
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! The words of a forge for pull requests.
+
+/// The names that users of a forge know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Words {
+    /// `pull request`, or on GitLab `merge request`.
+    pub pull_request: &'static str,
+    /// The sign before the number of one.
+    pub sign: char,
+    /// The prefix of the references to their heads.
+    references: &'static str,
+}
+
+impl Words {
+    pub(super) const PULL_REQUEST: Self = Self {
+        pull_request: "pull request",
+        sign: '#',
+        references: "refs/pull",
+    };
+
+    pub(super) const MERGE_REQUEST: Self = Self {
+        pull_request: "merge request",
+        sign: '!',
+        references: "refs/merge-requests",
+    };
+
+    /// The words for a pull request with this page. GitLab's pages of merge requests have a path that no other
+    /// forge uses.
+    pub(crate) fn of_page(url: &str) -> Self {
+        if url.contains("/-/merge_requests/") {
+            Self::MERGE_REQUEST
+        } else {
+            Self::PULL_REQUEST
+        }
+    }
+
+    /// The reference to the head of a pull request.
+    pub(crate) fn head_reference(self, number: u64) -> String {
+        format!("{}/{number}/head", self.references)
+    }
+
+    /// `#5`, or on GitLab `!5`.
+    pub(crate) fn mark(self, number: u64) -> String {
+        format!("{}{number}", self.sign)
+    }
+
+    /// `pull request #5`, or on GitLab `merge request !5`.
+    pub(crate) fn name(self, number: u64) -> String {
+        format!("{} {}{number}", self.pull_request, self.sign)
+    }
+}

@@ -1,0 +1,835 @@
+//! Merge requests on a simulated GitLab: the tokens, the traps of merging, and the words.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    forge::{Fake, Fault, GITLAB_TOKEN, JOB_TOKEN, Kind, Reply, error},
+    hosted::{self, PROMOTE, WAIT, document, run, run_as, run_with},
+    world::{REV_B, Ran, World},
+};
+
+/// A world with a base branch on GitLab; `settings` of the block `forge`.
+fn world_on(settings: &str) -> (World, Fake) {
+    hosted::hosted(Kind::Gitlab, settings)
+}
+
+/// The same with an open merge request.
+fn opened(settings: &str) -> (World, Fake) {
+    let (world, fake) = world_on(settings);
+    run(&world, &PROMOTE).exits(0);
+    (world, fake)
+}
+
+fn branch() -> String {
+    format!("repin/repin.yaml/promote-{REV_B}")
+}
+
+/// The head of the merge request's branch.
+fn head(fake: &Fake) -> String {
+    let store = fake.store();
+    let branch = &store.pulls[0].head;
+    store.refs[branch].clone()
+}
+
+/// A pipeline of the merge request for its head.
+fn pipeline(fake: &Fake, status: &str) {
+    let head = head(fake);
+    fake.store()
+        .pipeline("refs/merge-requests/1/head", &head, status);
+}
+
+fn stderr_has(ran: &Ran, text: &str) {
+    assert!(ran.stderr.contains(text), "{text}: {}", ran.stderr);
+}
+
+/// The requests to merge.
+fn merges(fake: &Fake) -> Vec<String> {
+    let mut writes = fake.writes();
+    writes.retain(|line| line.ends_with("/merge") || line.contains("/merge_trains/"));
+    writes
+}
+
+#[test]
+fn merge_request_is_opened_with_the_words_of_gitlab() {
+    let (world, fake) = world_on("labels: [automation]");
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "merge request !1 created");
+    for output in [&ran.stdout, &ran.stderr] {
+        assert!(!output.contains("pull request"), "{output}");
+    }
+    {
+        let store = fake.store();
+        let pull = &store.pulls[0];
+        assert_eq!(pull.labels, ["automation"]);
+        // What the project configured remains.
+        let body = &store.gitlab.opened[0];
+        assert_eq!(
+            (&body["remove_source_branch"], &body["squash"]),
+            (&json!(false), &json!(false))
+        );
+        assert_eq!(body["source_branch"], json!(pull.head), "{}", branch());
+    }
+    let again = run(&world, &PROMOTE).exits(0);
+    stderr_has(&again, "merge request !1 unchanged");
+    let ran = run(&world, &["wait", "--pr", "1", "--timeout", "0s"]).exits(3);
+    stderr_has(&ran, "merge request !1 was not merged");
+    fake.store().close(1);
+    let ran = run(&world, &PROMOTE).exits(1);
+    stderr_has(
+        &ran,
+        "merge request !1 (https://gitlab.example/acme/flows/-/merge_requests/1)",
+    );
+    let args = [&PROMOTE[..], &["--reopen"]].concat();
+    run(&world, &args).exits(0);
+    assert!(fake.store().pulls[0].open);
+    assert_eq!(fake.store().pulls.len(), 1);
+}
+
+#[test]
+fn job_token_is_refused_before_any_write() {
+    let (world, fake) = world_on("base: main");
+    let api = fake.server.url();
+    for env in [
+        vec![("CI_JOB_TOKEN", JOB_TOKEN), ("CI_SERVER_URL", &*api)],
+        // By its prefix, and by the variable with the same text.
+        vec![("REPIN_FORGE_TOKEN", JOB_TOKEN)],
+    ] {
+        let ran = run_with(&world, &PROMOTE, &env).exits(4);
+        stderr_has(
+            &ran,
+            "CI_JOB_TOKEN cannot open, change or merge merge requests",
+        );
+        stderr_has(
+            &ran,
+            "set REPIN_FORGE_TOKEN to a project access token with the scope `api`",
+        );
+    }
+    assert_eq!(fake.writes(), [] as [String; 0]);
+    // The token of a job is for its server only.
+    let other = [
+        ("CI_JOB_TOKEN", JOB_TOKEN),
+        ("CI_SERVER_URL", "https://gitlab.com"),
+    ];
+    let ran = run_with(&world, &PROMOTE, &other).exits(4);
+    stderr_has(
+        &ran,
+        "CI_JOB_TOKEN is set, but it is for https://gitlab.com",
+    );
+    // A better token has precedence.
+    let both = [
+        ("REPIN_FORGE_TOKEN", GITLAB_TOKEN),
+        ("CI_JOB_TOKEN", JOB_TOKEN),
+        ("CI_SERVER_URL", &*api),
+    ];
+    run_with(&world, &PROMOTE, &both).exits(0);
+}
+
+#[test]
+fn unusable_tokens_and_projects_are_refused_before_any_write() {
+    type Change = fn(&mut crate::support::forge::Store);
+    let cases: [(Change, i32, &str); 8] = [
+        (
+            |store| store.version = "16.3.9-ee",
+            2,
+            "repin needs GitLab 16.4 or newer",
+        ),
+        (
+            |store| store.gitlab.scopes = vec!["read_api", "write_repository"],
+            4,
+            "merge requests need `api`",
+        ),
+        (|store| store.gitlab.role = Some(20), 4, "below Developer"),
+        (|store| store.archived = true, 4, "archived"),
+        (
+            |store| store.gitlab.merge_requests = "disabled",
+            4,
+            "merge requests are disabled",
+        ),
+        (|store| store.gitlab.mirror = true, 4, "is a mirror"),
+        (
+            |store| store.gitlab.empty = true,
+            1,
+            "the repository has no commit",
+        ),
+        (
+            |store| store.renamed = Some("acme/moved"),
+            2,
+            "acme/flows was renamed to acme/moved",
+        ),
+    ];
+    for (change, exit, text) in cases {
+        let (world, fake) = world_on("base: main");
+        change(&mut fake.store());
+        let ran = run(&world, &PROMOTE).exits(exit);
+        stderr_has(&ran, text);
+        assert_eq!(fake.writes(), [] as [String; 0], "{text}");
+    }
+    let (world, fake) = world_on("base: main");
+    let ran = run_as("gldt-s3cretS3cretS3cret0123", &world, &PROMOTE).exits(4);
+    stderr_has(&ran, "a deploy token cannot use the API");
+    assert_eq!(fake.asked(), [] as [String; 0]);
+    // A refused token is not tried again: GitLab blocks the address after 30 of them.
+    run_as("glpat-unknownS3cretS3cret01", &world, &PROMOTE).exits(4);
+    assert_eq!(fake.asked().len(), 1, "{:?}", fake.asked());
+}
+
+#[test]
+fn dispatch_is_a_configuration_error() {
+    let (world, fake) = world_on("dispatch: [deploy.yml]");
+    let ran = run(&world, &["check"]).exits(2);
+    stderr_has(
+        &ran,
+        "GitLab starts the pipeline of the target branch after every merge",
+    );
+    assert_eq!(fake.asked(), [] as [String; 0]);
+}
+
+// Trap 1: auto-merge before the first pipeline merges at once.
+
+#[test]
+fn merge_is_scheduled_only_with_a_pipeline_for_the_head() {
+    let (world, fake) = world_on("auto_merge: true");
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(
+        &ran,
+        "the merge of !1 is not scheduled yet: pipeline has not reported yet",
+    );
+    stderr_has(&ran, "`repin wait --pr 1` schedules it");
+    assert_eq!(merges(&fake), [] as [String; 0]);
+    // A pipeline of another commit does not count.
+    let main = fake.store().refs["main"].clone();
+    fake.store()
+        .pipeline("refs/merge-requests/1/head", &main, "success");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(merges(&fake), [] as [String; 0]);
+    pipeline(&fake, "failed");
+    let ran = run(&world, &PROMOTE).exits(1);
+    stderr_has(&ran, "pipeline failed");
+    assert_eq!(merges(&fake), [] as [String; 0]);
+    pipeline(&fake, "running");
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(
+        &ran,
+        "merge request !1 (https://gitlab.example/acme/flows/-/merge_requests/1) will be merged",
+    );
+    assert_eq!(fake.store().scheduled.len(), 1);
+    assert_eq!(fake.store().gitlab.merged[0]["auto_merge"], true);
+    fake.store().pipeline_ends("success");
+    assert_eq!(run(&world, &WAIT).exits(0).json()["state"], "merged");
+    assert_eq!(fake.store().gitlab.unvalidated, [] as [u64; 0]);
+}
+
+#[test]
+fn wait_schedules_once_the_pipeline_exists() {
+    let (world, fake) = opened("auto_merge: true");
+    let commit = head(&fake);
+    fake.when(3, move |store| {
+        store.pipeline("refs/merge-requests/1/head", &commit, "running");
+    });
+    fake.when(5, |store| store.pipeline_ends("success"));
+    let ran = run(&world, &WAIT).exits(0);
+    assert_eq!(ran.json()["state"], "merged", "{}", ran.stderr);
+    stderr_has(
+        &ran,
+        "note: !1: its merge is not scheduled yet: pipeline has not reported yet",
+    );
+    assert_eq!(fake.store().gitlab.unvalidated, [] as [u64; 0]);
+}
+
+#[test]
+fn required_pipelines_or_an_empty_list_of_gates_suffice() {
+    let (world, fake) = world_on("auto_merge: true");
+    fake.store().gitlab.requires_pipelines = true;
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().scheduled.len(), 1);
+    pipeline(&fake, "success");
+    assert!(fake.store().pulls[0].merged.is_some());
+    // Written on purpose.
+    let (world, fake) = world_on("auto_merge: true, gates: []");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().gitlab.unvalidated, [1]);
+}
+
+#[test]
+fn older_servers_have_another_parameter() {
+    let (world, fake) = opened("auto_merge: true");
+    fake.store().version = "16.4.0";
+    pipeline(&fake, "running");
+    run(&world, &PROMOTE).exits(0);
+    let merged = fake.store().gitlab.merged[0].clone();
+    assert_eq!(merged["merge_when_pipeline_succeeds"], true, "{merged}");
+    assert_eq!(merged["auto_merge"], Value::Null);
+}
+
+// Trap 2: the pipeline of merged results belongs to another commit.
+
+#[test]
+fn pipeline_of_merged_results_counts_for_its_head() {
+    let (world, fake) = opened("auto_merge: true, gates: [build]");
+    let (commit, main) = (head(&fake), fake.store().refs["main"].clone());
+    let result = {
+        let mut store = fake.store();
+        let mut row = store.commits[&commit].clone();
+        row.parents = vec![main, commit];
+        store.put_commit(row)
+    };
+    let reference = "refs/merge-requests/1/merge";
+    fake.store()
+        .job("build", &result, reference, "success", false);
+    fake.store().pipeline(reference, &result, "running");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().scheduled.len(), 1);
+    // After a push, it is that of an older head.
+    let branch = fake.store().pulls[0].head.clone();
+    fake.store().scheduled.clear();
+    fake.store().push(&branch, "someone", &[(hosted::A, "x")]);
+    fake.forget();
+    run(&world, &PROMOTE).exits(5);
+    assert_eq!(merges(&fake), [] as [String; 0]);
+}
+
+// Trap 3: a status of another merge request on the same commit.
+
+#[test]
+fn statuses_of_other_merge_requests_do_not_count() {
+    let (world, fake) = opened("auto_merge: true, gates: [build]");
+    let commit = head(&fake);
+    pipeline(&fake, "success");
+    fake.store().job(
+        "build",
+        &commit,
+        "refs/merge-requests/2/head",
+        "success",
+        false,
+    );
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "build has not reported yet");
+    fake.store().job(
+        "build",
+        &commit,
+        "refs/merge-requests/1/head",
+        "failed",
+        false,
+    );
+    let ran = run(&world, &PROMOTE).exits(1);
+    stderr_has(&ran, "build failed");
+    assert_eq!(merges(&fake), [] as [String; 0]);
+    // The retried job replaces it; one that may fail passes.
+    fake.store().job(
+        "build",
+        &commit,
+        "refs/merge-requests/1/head",
+        "failed",
+        true,
+    );
+    run(&world, &PROMOTE).exits(0);
+    assert!(fake.store().pulls[0].merged.is_some());
+}
+
+// Trap 4: refusals for some seconds after the creation and after a push.
+
+#[test]
+fn temporary_refusals_are_no_verdict() {
+    let (world, fake) = world_on("auto_merge: true, gates: []");
+    fake.store().gitlab.lag = 2;
+    fake.store().gitlab.hidden = 1;
+    run(&world, &PROMOTE).exits(0);
+    assert!(fake.store().pulls[0].merged.is_some());
+    assert_eq!(merges(&fake).len(), 3, "405, 422, 200");
+    assert_eq!(fake.store().pulls.len(), 1);
+}
+
+#[test]
+fn head_that_lags_behind_a_push_is_waited_for() {
+    let (world, fake) = opened("base: main");
+    fake.store().gitlab.lag = 2;
+    // The base moves, and the branch is rebuilt.
+    let path = hosted::A;
+    let text = world.read(path) + "# more\n";
+    fake.store().push("main", "other work", &[(path, &text)]);
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "merge request !1 updated");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().pulls.len(), 1);
+}
+
+#[test]
+fn endless_check_is_reported() {
+    let (world, fake) = world_on("auto_merge: true, gates: []");
+    fake.store().gitlab.lag = 1000;
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "GitLab is still checking whether it can be merged");
+    assert!(fake.store().pulls[0].merged.is_none());
+}
+
+// Trap 5: refused although the page allows it.
+
+#[test]
+fn refusal_of_a_mergeable_request_is_reported_with_its_error() {
+    let (world, fake) = world_on("auto_merge: true, gates: []");
+    fake.store().gitlab.stubborn = Some("Merge failed: 4:Deadline Exceeded");
+    let ran = run(&world, &PROMOTE).exits(1);
+    stderr_has(
+        &ran,
+        "405 Method Not Allowed): Merge failed: 4:Deadline Exceeded",
+    );
+    assert!(merges(&fake).len() > 1, "it is repeated first");
+}
+
+// Trap 6: two runs at once.
+
+#[test]
+fn concurrent_merge_request_is_used() {
+    let (world, fake) = opened("base: main");
+    // The listing does not show it yet.
+    let empty = Reply::json(200, json!([])).with("x-next-page", "");
+    fake.forget();
+    fake.fault(("GET", "/merge_requests"), 2, Fault::Instead(empty));
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "merge request !1");
+    assert_eq!(fake.answered(409), 1);
+    assert_eq!(fake.store().pulls.len(), 1);
+}
+
+// Trap 7: a person pushes to the branch.
+
+#[test]
+fn push_of_a_person_cancels_the_schedule() {
+    let (world, fake) = opened("auto_merge: true");
+    pipeline(&fake, "running");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().scheduled.len(), 1);
+    let branch = fake.store().pulls[0].head.clone();
+    // On the real server a push cancels it as well; here it does not, so repin must.
+    fake.store().push(&branch, "mine", &[("README.md", "mine")]);
+    let ran = run(&world, &PROMOTE).exits(5);
+    stderr_has(&ran, "the scheduled merge of !1 was canceled");
+    assert_eq!(fake.store().scheduled.len(), 0);
+    let document = document(&world, &PROMOTE, 5);
+    assert!(document.to_string().contains("`mine`"), "{document}");
+}
+
+// Trap 8: the source branch.
+
+#[test]
+fn setting_for_source_branches_is_kept() {
+    let (world, fake) = world_on("base: main");
+    fake.store().gitlab.removes_branches = true;
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().gitlab.opened[0]["remove_source_branch"], true);
+}
+
+#[test]
+fn missing_target_branch_is_refused() {
+    let (world, fake) = opened("base: main");
+    fake.store().close(1);
+    fake.store().refs.remove("main");
+    run(&world, &PROMOTE).exits(2);
+    assert_eq!(fake.store().pulls.len(), 1);
+}
+
+#[test]
+fn title_like_a_draft_is_corrected() {
+    let (world, fake) = world_on("base: main");
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "promote: { title: 'WIP: {name} @{revision}' }\n",
+    );
+    hosted::publish(&world, &fake, "another title");
+    run(&world, &PROMOTE).exits(0);
+    let title = fake.store().pulls[0].title.clone();
+    assert!(title.starts_with("WIP: "), "{title}");
+    let draft = ["promote", "--revision", REV_B, "--pr", "draft"];
+    run(&world, &draft).exits(0);
+    let title = fake.store().pulls[0].title.clone();
+    assert!(title.starts_with("Draft: WIP: "), "{title}");
+}
+
+// Trap 9: merge methods and squashing.
+
+#[test]
+fn methods_that_do_not_fit_are_refused_before_any_write() {
+    for (method, squash, configured, allowed) in [
+        ("merge", "always", "merge", "squash"),
+        ("merge", "never", "squash", "merge"),
+        ("ff", "never", "merge", "rebase"),
+        ("rebase_merge", "default_off", "merge", "rebase or squash"),
+    ] {
+        let settings = format!("auto_merge: true, merge_method: {configured}");
+        let (world, fake) = world_on(&settings);
+        fake.store().gitlab.merge_method = method;
+        fake.store().gitlab.squash_option = squash;
+        let ran = run(&world, &PROMOTE).exits(1);
+        stderr_has(&ran, &format!("the project allows {allowed}"));
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn every_method_records_the_promotion() {
+    for (method, squash, reference) in [
+        ("merge", "default_off", true),
+        ("merge", "always", false),
+        ("rebase_merge", "default_on", false),
+        ("ff", "never", false),
+    ] {
+        let (world, fake) = world_on("auto_merge: true");
+        fake.store().gitlab.merge_method = method;
+        fake.store().gitlab.squash_option = squash;
+        run(&world, &PROMOTE).exits(0);
+        pipeline(&fake, "success");
+        let commit = head(&fake);
+        run(&world, &PROMOTE).exits(0);
+        let store = fake.store();
+        let merge = store.refs["main"].clone();
+        assert_eq!(
+            store.pulls[0].merged.as_ref(),
+            Some(&merge),
+            "{method} {squash}"
+        );
+        assert_eq!(merge == commit, method == "ff", "{method}");
+        let message = &store.commits[&merge].message;
+        let title = format!("promote: test images @{REV_B}\n");
+        assert!(message.starts_with(&title), "{method} {squash}: {message}");
+        let trailer = format!("Repin-Set: {REV_B}");
+        assert_eq!(
+            message.trim_end().lines().last(),
+            Some(&*trailer),
+            "{message}"
+        );
+        assert_eq!(
+            message.contains("See merge request acme/flows!1"),
+            reference
+        );
+    }
+}
+
+// Trap 10: reasons that repin does not override.
+
+#[test]
+fn reasons_of_gitlab_are_reported() {
+    for (status, exit, text) in [
+        ("not_approved", 1, "a required approval is missing"),
+        ("requested_changes", 1, "a reviewer requested changes"),
+        ("discussions_not_resolved", 1, "a thread is not resolved"),
+        (
+            "merge_request_blocked",
+            1,
+            "another merge request blocks it",
+        ),
+        (
+            "security_policy_violations",
+            1,
+            "a security policy is not satisfied",
+        ),
+        ("need_rebase", 1, "its branch must be rebased onto main"),
+        ("moon_phase", 0, "GitLab reports `moon_phase`"),
+        ("preparing", 0, "GitLab is still checking"),
+        ("ci_must_pass", 0, "its pipeline must succeed first"),
+    ] {
+        let (world, fake) = world_on("auto_merge: true, gates: []");
+        fake.store().gitlab.status = Some(status);
+        fake.fault(
+            ("PUT", "/merge"),
+            99,
+            Fault::Instead(error(405, "405 Method Not Allowed")),
+        );
+        let ran = run(&world, &PROMOTE).exits(exit);
+        stderr_has(&ran, text);
+    }
+    let (world, fake) = world_on("auto_merge: true, gates: []");
+    fake.store().gitlab.may_merge = false;
+    let ran = run(&world, &PROMOTE).exits(4);
+    stderr_has(&ran, "the token's owner may not merge into main");
+    assert_eq!(merges(&fake).len(), 1);
+}
+
+#[test]
+fn merge_train_is_entered_and_followed() {
+    let (world, fake) = world_on("auto_merge: true");
+    fake.store().gitlab.trains = true;
+    run(&world, &PROMOTE).exits(0);
+    pipeline(&fake, "running");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().scheduled.len(), 1, "202");
+    fake.store().scheduled.clear();
+    fake.store().pipeline_ends("success");
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "is in the merge queue, at position 1");
+    assert_eq!(fake.store().gitlab.train, [1]);
+    fake.when(3, |store| {
+        store.merge(1);
+        store.gitlab.train.clear();
+    });
+    let ran = run(&world, &WAIT).exits(0);
+    assert_eq!(ran.json()["state"], "merged");
+    stderr_has(&ran, "it is in the merge queue, at position 1 (fresh)");
+}
+
+#[test]
+fn protected_branch_that_refuses_the_push_is_reported() {
+    let (world, fake) = world_on("base: main");
+    fake.store().gitlab.role = Some(30);
+    fake.store().gitlab.protected = vec![("repin/*", 40)];
+    let ran = run(&world, &PROMOTE).exits(4);
+    stderr_has(
+        &ran,
+        "You are not allowed to push code to protected branches",
+    );
+    assert_eq!(fake.store().pulls.len(), 0);
+    let ran = run(&world, &["doctor", "--format", "json"]).exits(4);
+    assert!(
+        ran.stdout.contains("the protected branch `repin/*` covers"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn doctor_checks_token_settings_and_version() {
+    let row = |ran: &Ran, code: &str| -> [String; 2] {
+        let document = ran.json();
+        let rows = document["checks"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["code"] == code).unwrap();
+        ["status", "detail"].map(|key| row[key].as_str().unwrap().to_owned())
+    };
+    let doctor = ["doctor", "--format", "json"];
+    let (world, fake) = world_on("auto_merge: true");
+    let ran = run(&world, &doctor).exits(0);
+    let [status, detail] = row(&ran, "permission_pull_requests");
+    assert_eq!(status, "warn");
+    assert!(detail.contains("does not require pipelines"), "{detail}");
+    assert_eq!(row(&ran, "permission_contents")[0], "pass");
+    assert!(row(&ran, "forge")[1].starts_with("GitLab at "));
+    fake.store().gitlab.requires_pipelines = true;
+    assert_eq!(
+        row(&run(&world, &doctor).exits(0), "permission_pull_requests")[0],
+        "pass"
+    );
+    type Change = fn(&mut crate::support::forge::Store);
+    let cases: [(Change, &str, &str); 5] = [
+        (
+            |store| store.gitlab.role = Some(20),
+            "permission_contents",
+            "below Developer",
+        ),
+        (
+            |store| store.gitlab.scopes = vec!["read_api"],
+            "permission_pull_requests",
+            "need `api`",
+        ),
+        (
+            |store| (store.gitlab.role, store.gitlab.maintainers_merge) = (Some(30), true),
+            "permission_pull_requests",
+            "only maintainers may merge into main",
+        ),
+        (
+            |store| store.gitlab.merge_requests = "disabled",
+            "permission_pull_requests",
+            "merge requests are disabled",
+        ),
+        (
+            |store| store.version = "15.11.0",
+            "forge",
+            "repin needs GitLab 16.4",
+        ),
+    ];
+    for (change, code, text) in cases {
+        let (world, fake) = world_on("auto_merge: true");
+        change(&mut fake.store());
+        let ran = run(&world, &doctor);
+        let [status, detail] = row(&ran, code);
+        assert_eq!(status, "fail", "{code}");
+        assert!(detail.contains(text), "{detail}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+    let (world, fake) = world_on("auto_merge: true, merge_method: squash");
+    fake.store().gitlab.squash_option = "never";
+    let ran = run(&world, &doctor).exits(4);
+    assert!(row(&ran, "permission_pull_requests")[1].contains("the project allows merge"));
+    let ran = run_with(&world, &doctor, &[("REPIN_FORGE_TOKEN", JOB_TOKEN)]).exits(4);
+    assert!(row(&ran, "permission_pull_requests")[1].contains("CI_JOB_TOKEN cannot open"));
+}
+
+#[test]
+fn gates_are_jobs_and_the_pipeline() {
+    let (world, fake) = world_on("gates: [build, lint, pipeline]");
+    let main = fake.store().refs["main"].clone();
+    fake.store().job("build", &main, "main", "success", false);
+    fake.store().job("lint", &main, "main", "running", false);
+    fake.store().pipeline("main", &main, "running");
+    let gates = ["gates", "--ref", "main"];
+    let document = document(&world, &gates, 3);
+    let states: Vec<_> = document["gates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|gate| gate["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["pass", "pending", "pending"], "{document}");
+    fake.store().job("lint", &main, "main", "success", false);
+    fake.store().pipeline_ends("success");
+    run(&world, &gates).exits(0);
+}
+
+#[test]
+fn rate_limit_in_plain_text_is_respected() {
+    let (world, fake) = world_on("base: main");
+    let limit = Reply {
+        status: 429,
+        headers: vec![("retry-after".to_owned(), "0".to_owned())],
+        body: b"Retry later\n".to_vec(),
+    };
+    fake.fault(("GET", "/merge_requests"), 2, Fault::Instead(limit));
+    run(&world, &PROMOTE).exits(0);
+}
+
+#[test]
+fn code_quality_report_lists_findings_with_stable_fingerprints() {
+    let (world, _fake) = world_on("base: main");
+    let check = ["check", "--format", "gitlab"];
+    let clean = world.run(&check).exits(0).json();
+    let clean = clean.as_array().unwrap().clone();
+    assert!(
+        clean.iter().all(|row| row["severity"] == "minor"),
+        "{clean:?}"
+    );
+    let pins = world.run(&["scan", "--format", "gitlab"]).exits(0).json();
+    let pins = pins.as_array().unwrap().clone();
+    assert!(pins.len() > 3, "{pins:?}");
+    assert!(
+        pins.iter()
+            .all(|pin| pin["severity"] == "info" && pin["check_name"] == "pin")
+    );
+    // A pin more, and the same findings two lines further down.
+    let text = world.read(hosted::A);
+    let broken = format!("{text}# ghcr.io/acme/fix@sha256:ABC\n");
+    let report = |text: &str| {
+        world.write(hosted::A, text);
+        let report = world.run(&check).exits(1).json();
+        report.as_array().unwrap().clone()
+    };
+    let (first, moved) = (report(&broken), report(&format!("\n\n{broken}")));
+    assert_eq!(first.len(), moved.len());
+    let mut lines = Vec::new();
+    for (one, other) in first.iter().zip(&moved) {
+        assert_eq!(one["fingerprint"], other["fingerprint"]);
+        let mut keys: Vec<_> = one.as_object().unwrap().keys().collect();
+        keys.sort();
+        assert_eq!(
+            keys,
+            [
+                "check_name",
+                "description",
+                "fingerprint",
+                "location",
+                "severity"
+            ]
+        );
+        lines.push([one, other].map(|row| row["location"]["lines"]["begin"].as_u64().unwrap()));
+    }
+    assert!(
+        lines.iter().any(|[one, other]| one + 2 == *other),
+        "{lines:?}"
+    );
+    assert!(first.iter().any(|row| row["severity"] == "major"));
+    let ran = world.run(&["status", "--format", "gitlab"]).exits(2);
+    assert_eq!(ran.json()[0]["check_name"], "usage", "{}", ran.stdout);
+    stderr_has(&ran, "`--format gitlab` is for `check` and `scan` only");
+}
+
+#[test]
+fn fleet_lists_and_promotes_projects() {
+    let (world, fake) = world_on("base: main");
+    let config = format!(
+        "version: 1\nname: images\nfleet: {{}}\nsources: {{ ghcr.io/acme: oci:images }}\nimages:\n  api: {{ repository: ghcr.io/acme/api }}\n\
+         forge: {{ kind: gitlab, url: '{}' }}\n",
+        fake.api()
+    );
+    world.write("fleet.yaml", &config);
+    let list = |args: &[&str]| {
+        let args = [&["--config", "fleet.yaml", "fleet", "list"], args].concat();
+        run(&world, &args).exits(0).stdout
+    };
+    assert_eq!(list(&["--group", "acme"]), "acme/flows\n");
+    assert_eq!(
+        list(&["--group", "acme", "--has", "repin.yaml"]),
+        "acme/flows\n"
+    );
+    assert_eq!(list(&["--group", "acme", "--has", "absent.yaml"]), "");
+    fake.store().archived = true;
+    assert!(!list(&["--group", "acme"]).contains("acme/flows\n"));
+}
+
+#[test]
+fn branch_is_promoted_by_a_merge_request() {
+    let (world, fake) = world_on("auto_merge: true, sync_targets: [staging]");
+    fake.store().gitlab.requires_pipelines = true;
+    let work = fake.store().push("staging", "new work", &[("x", "y")]);
+    let bring = [
+        "branch", "promote", "--from", "staging", "--to", "main", "--apply",
+    ];
+    fake.store().pipeline("staging", &work, "failed");
+    let ran = run(&world, &bring).exits(1);
+    stderr_has(&ran, "pipeline fail");
+    assert_eq!(fake.writes(), [] as [String; 0]);
+    fake.store().pipeline("staging", &work, "running");
+    let ran = run(&world, &bring).exits(0);
+    let output = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(output.contains("merge request !1 ("), "{output}");
+    assert_eq!(fake.store().scheduled.len(), 1);
+    fake.store().pipeline_ends("success");
+    let store = fake.store();
+    let merge = &store.commits[&store.refs["main"]];
+    // The title is not that of the commit, so the message is that of GitLab.
+    assert!(
+        merge
+            .message
+            .starts_with("Merge branch 'staging' into 'main'"),
+        "{}",
+        merge.message
+    );
+}
+
+#[test]
+fn status_shows_the_open_merge_request() {
+    let (world, _fake) = opened("base: main");
+    let world = world.with_git();
+    let ran = run(&world, &["status"]);
+    assert!(
+        ran.stdout.contains("!1 promote bbbbbbbbbbbb"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+}
+
+#[test]
+fn check_compares_the_policy_with_the_target_of_the_merge_request() {
+    let (world, _fake) = world_on("base: main");
+    let world = world.with_git();
+    world.push();
+    // Only the target branch of the merge request requires a check.
+    world.git(&["checkout", "-q", "-b", "release"]);
+    let text = world.read("repin.yaml");
+    world.write(
+        "repin.yaml",
+        text.clone() + "provenance: { branch: main }\n",
+    );
+    world.commit("strict");
+    world.git(&["push", "-q", "origin", "release"]);
+    world.git(&["checkout", "-q", "-b", "work"]);
+    world.write("repin.yaml", text);
+    world.commit("lax");
+    let weakened = |env: &[(&str, &str)]| {
+        let ran = world.run_with(&["check", "--remote", "--format", "json"], env);
+        ran.stdout.contains("policy_weakened")
+    };
+    let target = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "release");
+    assert!(!weakened(&[]));
+    assert!(weakened(&[target]));
+    // A job may check out another repository than its own; a branch that is missing is reported.
+    let missing = [("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "absent")];
+    let ran = world.run_with(&["check", "--remote", "--format", "json"], &missing);
+    assert!(ran.stdout.contains("policy_unknown"), "{}", ran.stdout);
+}

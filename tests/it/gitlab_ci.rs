@@ -1,0 +1,140 @@
+//! The jobs of `docs/guides/gitlab-ci.md` and the components in `templates/`, held against GitLab's schema
+//! (testdata/gitlab-ci) and a shell.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+use crate::support::{markdown, schema::Schema};
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn schema() -> Schema {
+    let text = fs::read_to_string(top().join("testdata/gitlab-ci/schema.json")).unwrap();
+    Schema::new(&serde_json::from_str(&text).unwrap())
+}
+
+fn yaml(text: &str) -> Value {
+    serde_yaml_ng::from_str(text).unwrap()
+}
+
+/// The guide's blocks that belong to one file.
+fn guide() -> Value {
+    let text = fs::read_to_string(top().join("docs/guides/gitlab-ci.md")).unwrap();
+    let mut file = String::new();
+    for block in markdown::blocks(&text) {
+        let is_part = !block.text.starts_with("spec:") && !block.text.starts_with("include:");
+        if block.language == "yaml" && is_part {
+            file += &block.text;
+            file.push('\n');
+        }
+    }
+    yaml(&file)
+}
+
+/// The header and the jobs of a component, with the defaults of its inputs.
+fn component(name: &str) -> (Value, Value) {
+    let text = fs::read_to_string(top().join("templates").join(name)).unwrap();
+    let (header, jobs) = text.split_once("\n---\n").unwrap();
+    let header = yaml(header);
+    let mut jobs = jobs.to_owned();
+    for (input, facts) in header["spec"]["inputs"].as_object().unwrap() {
+        let value = match &facts["default"] {
+            Value::Null => "check".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        jobs = jobs.replace(&format!("$[[ inputs.{input} ]]"), &value);
+    }
+    assert!(!jobs.contains("$[["), "an unknown input: {jobs}");
+    (header, yaml(&jobs))
+}
+
+/// The lines of a job's scripts.
+fn scripts(job: &Value) -> Vec<String> {
+    let lists = ["before_script", "script"].map(|key| job[key].as_array());
+    let lines = lists.into_iter().flatten().flatten();
+    lines
+        .map(|line| line.as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn jobs(file: &Value) -> BTreeMap<&String, &Value> {
+    let entries = file.as_object().unwrap().iter();
+    entries
+        .filter(|(_, job)| job["script"].is_array())
+        .collect()
+}
+
+#[test]
+fn jobs_of_gitlab_follow_its_schema() {
+    let schema = schema();
+    assert!(!schema.is_valid(&yaml("job: { script: [x], rules: 3 }")));
+    assert_eq!(schema.validate(&guide()), Ok(()));
+    for name in ["check.yml", "repin.yml"] {
+        let (header, jobs) = component(name);
+        assert_eq!(schema.validate(&jobs), Ok(()), "{name}");
+        assert_eq!(schema.validate(&header), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn every_job_of_gitlab_installs_repin() {
+    let guide = guide();
+    let stages: Vec<_> = guide["stages"].as_array().unwrap().clone();
+    let jobs = jobs(&guide);
+    for name in [
+        "repin-check",
+        "build",
+        "promote",
+        "rollback",
+        "prune",
+        "rehearse",
+    ] {
+        let job = jobs[&name.to_owned()];
+        assert!(stages.contains(&job["stage"]), "{name}");
+        assert!(
+            job["rules"].is_array(),
+            "{name} would run in every pipeline"
+        );
+        let calls = scripts(job).iter().any(|line| line.contains("repin "));
+        assert_eq!(
+            calls && name != "build",
+            job["extends"] == ".repin",
+            "{name}"
+        );
+    }
+    let shared = guide[".repin"].clone();
+    let (_, check) = component("check.yml");
+    let (_, repin) = component("repin.yml");
+    for job in [&shared, &check["repin-check"], &repin["repin"]] {
+        let lines = scripts(job);
+        let at = |word: &str| lines.iter().position(|line| line.contains(word)).unwrap();
+        assert!(at("curl") < at("sha256sum --check") && at("sha256sum") < at("tar -xzf"));
+    }
+}
+
+#[test]
+fn scripts_of_gitlab_are_shell() {
+    let (guide, check, repin) = (guide(), component("check.yml").1, component("repin.yml").1);
+    let mut count = 0;
+    for file in [&guide, &check, &repin] {
+        for job in file.as_object().unwrap().values() {
+            for line in scripts(job) {
+                count += 1;
+                let parsed = Command::new("bash")
+                    .args(["-n", "-c", &line])
+                    .output()
+                    .unwrap();
+                let errors = String::from_utf8_lossy(&parsed.stderr);
+                assert!(parsed.status.success(), "{line}: {errors}");
+                // An event can fill these variables.
+                let unquoted = line.contains(" $CI_MERGE_REQUEST") || line.contains(" $ROLLBACK");
+                assert!(!unquoted, "{line}");
+            }
+        }
+    }
+    assert!(count > 20, "{count}");
+}

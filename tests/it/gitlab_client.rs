@@ -1,0 +1,69 @@
+//! The simulated GitLab, used by a client that shares no code with repin: python-gitlab.
+
+use std::process::Command;
+
+use crate::support::{
+    forge::{Fake, GITLAB_TOKEN, Kind},
+    skip::skip,
+};
+
+const SCRIPT: &str = r#"
+import sys, gitlab
+url, token = sys.argv[1:]
+gl = gitlab.Gitlab(url, private_token=token)
+assert gl.version()[0] == "17.11.0-ee", gl.version()
+project = gl.projects.get("acme/flows")
+assert project.get_id() == 7 and project.default_branch == "main"
+assert project.branches.get("auto/x").commit["id"] == project.commits.get("auto/x").id
+opened = project.mergerequests.create({"source_branch": "auto/x", "target_branch": "main", "title": "Draft: one"})
+assert opened.iid == 1 and opened.draft and opened.state == "opened"
+try:
+    project.mergerequests.create({"source_branch": "auto/x", "target_branch": "main", "title": "two"})
+    raise SystemExit("a second merge request was opened")
+except gitlab.GitlabCreateError as error:
+    assert error.response_code == 409 and "!1" in str(error), error
+opened.title = "one"
+opened.save()
+assert not project.mergerequests.get(1).draft
+opened.notes.create({"body": "hello"})
+assert [note.body for note in opened.notes.list(get_all=True)] == ["hello"]
+issue = project.issues.create({"title": "broken", "description": "text"})
+assert issue.iid == 1 and len(project.issues.list(state="opened", get_all=True)) == 1
+head = project.branches.get("auto/x").commit["id"]
+# An auto-merge before the first pipeline merges at once: trap 1.
+assert [one.status for one in opened.pipelines.list(get_all=True)] == []
+assert len(project.mergerequests.list(state="opened", source_branch="auto/x", get_all=True)) == 1
+merged = gl.http_put("/projects/7/merge_requests/1/merge", post_data={"sha": head, "auto_merge": True})
+assert merged["state"] == "merged", merged
+assert project.mergerequests.get(1).merged_at
+assert len(project.commits.get(merged["merge_commit_sha"]).merge_requests()) == 1
+try:
+    gitlab.Gitlab(url, private_token="glpat-wrong").projects.get("acme/flows")
+    raise SystemExit("a wrong token was accepted")
+except gitlab.GitlabAuthenticationError:
+    pass
+"#;
+
+#[test]
+fn independent_client_works_with_the_simulated_gitlab() {
+    let probe = Command::new("python3")
+        .args(["-c", "import gitlab"])
+        .output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        let reason = "python-gitlab is not installed (pip install python-gitlab)";
+        return skip("independent_client_works_with_the_simulated_gitlab", reason);
+    }
+    let fake = Fake::start(Kind::Gitlab);
+    {
+        let mut store = fake.store();
+        store.push("main", "first", &[("a", "1")]);
+        store.push("auto/x", "second", &[("a", "2")]);
+    }
+    let output = Command::new("python3")
+        .args(["-c", SCRIPT, &fake.server.url(), GITLAB_TOKEN])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(fake.store().gitlab.unvalidated, [1]);
+}

@@ -1,0 +1,911 @@
+//! A simulated GitLab, with the pitfalls of the real one.
+//!
+//! No GitLab was available: the behavior follows its documentation, its source (`lib/api`,
+//! `app/services/merge_requests`) and reports of users. It never sleeps: what a server does "a while later"
+//! takes place a number of requests later.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{Asked, PullRow, Reply, Store, error, not_found};
+
+const REPO: &str = "acme/flows";
+/// The number of the project.
+const PROJECT: u64 = 7;
+/// The number of a fork.
+const FORK: u64 = 99;
+
+/// The default version.
+pub const GITLAB: &str = "17.11.0-ee";
+
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    pub id: u64,
+    pub sha: String,
+    pub reference: String,
+    pub status: String,
+}
+
+/// The state that only GitLab has.
+#[allow(clippy::struct_excessive_bools)]
+pub struct Settings {
+    /// The access level of the token's owner; `None`: GitLab does not report it.
+    pub role: Option<u64>,
+    pub scopes: Vec<&'static str>,
+    pub merge_method: &'static str,
+    pub squash_option: &'static str,
+    /// Whether pipelines must succeed.
+    pub requires_pipelines: bool,
+    pub passes_skipped: bool,
+    pub trains: bool,
+    pub removes_branches: bool,
+    pub merge_requests: &'static str,
+    pub issues: &'static str,
+    pub mirror: bool,
+    pub empty: bool,
+    /// Names of protected branches, and the access level that may push to them.
+    pub protected: Vec<(&'static str, u64)>,
+    /// Whether only maintainers may merge.
+    pub maintainers_merge: bool,
+    /// Whether GitLab lets the token merge.
+    pub may_merge: bool,
+    /// Whether a required approval exists.
+    pub approved: bool,
+    /// The number of reads in which a merge request shows its old head after a push, and of merges that are
+    /// refused after it was opened or pushed to.
+    pub lag: usize,
+    /// The heads that merge requests show until the lag is over.
+    old_heads: BTreeMap<u64, (String, usize)>,
+    /// The merges that are still refused, by merge request: with 405, then with 422.
+    unready: BTreeMap<u64, usize>,
+    /// The requests that do not see a branch that was pushed.
+    pub hidden: usize,
+    /// Merges are refused although they would be possible, with this error of an earlier one.
+    pub stubborn: Option<&'static str>,
+    /// The word that overrides `detailed_merge_status`.
+    pub status: Option<&'static str>,
+    pub pipelines: Vec<Pipeline>,
+    /// The bodies of requests to open and to merge.
+    pub opened: Vec<Value>,
+    pub merged: Vec<Value>,
+    /// Merge requests that were merged without a pipeline.
+    pub unvalidated: Vec<u64>,
+    /// The merge requests on the train of the base.
+    pub train: Vec<u64>,
+    /// The number of the next issue.
+    issue: u64,
+    /// Whether the current request has the token of a job.
+    pub job: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            role: Some(40),
+            scopes: vec!["api"],
+            merge_method: "merge",
+            squash_option: "default_off",
+            requires_pipelines: false,
+            passes_skipped: false,
+            trains: false,
+            removes_branches: false,
+            merge_requests: "enabled",
+            issues: "enabled",
+            mirror: false,
+            empty: false,
+            protected: Vec::new(),
+            maintainers_merge: false,
+            may_merge: true,
+            approved: true,
+            lag: 0,
+            old_heads: BTreeMap::new(),
+            unready: BTreeMap::new(),
+            hidden: 0,
+            stubborn: None,
+            status: None,
+            pipelines: Vec::new(),
+            opened: Vec::new(),
+            merged: Vec::new(),
+            unvalidated: Vec::new(),
+            train: Vec::new(),
+            issue: 0,
+            job: false,
+        }
+    }
+}
+
+impl Store {
+    /// A pipeline for a commit, newer than all before.
+    pub fn pipeline(&mut self, reference: &str, sha: &str, status: &str) -> u64 {
+        let id = 1000 + self.gitlab.pipelines.len() as u64;
+        self.gitlab.pipelines.push(Pipeline {
+            id,
+            sha: sha.to_owned(),
+            reference: reference.to_owned(),
+            status: status.to_owned(),
+        });
+        settle(self);
+        id
+    }
+
+    /// The last pipeline has another status from now on.
+    pub fn pipeline_ends(&mut self, status: &str) {
+        status.clone_into(&mut self.gitlab.pipelines.last_mut().unwrap().status);
+        settle(self);
+    }
+
+    /// A job of a commit, newer than all before.
+    pub fn job(&mut self, name: &str, sha: &str, reference: &str, status: &str, may_fail: bool) {
+        let id = 5000 + self.statuses.len() as u64;
+        let at = format!("2026-01-01T10:{:02}:00.000Z", self.statuses.len() % 60);
+        self.statuses.push(json!({
+            "id": id, "sha": sha, "ref": reference, "status": status, "name": name,
+            "target_url": format!("https://ci.example/{id}"), "created_at": at,
+            "allow_failure": may_fail,
+        }));
+    }
+}
+
+/// The segments of the path below the API, decoded: GitLab does not find names with slashes that are not
+/// encoded.
+fn segments(asked: &Asked) -> Vec<String> {
+    let path = asked.target.split('?').next().unwrap();
+    let below = path.strip_prefix("/api/v4/").unwrap_or_default();
+    below.split('/').map(super::server::decoded).collect()
+}
+
+pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
+    let segments = segments(asked);
+    let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let method = asked.method.as_str();
+    let job = store.gitlab.job;
+    match (method, &path[..]) {
+        // Seen in the documentation: the token of a job may use few endpoints.
+        ("GET", ["version"]) if job => unauthorized(),
+        ("GET", ["version"]) => {
+            Reply::json(200, json!({"version": store.version, "revision": "x"}))
+        }
+        ("GET", ["personal_access_tokens", "self"]) if job => unauthorized(),
+        ("GET", ["personal_access_tokens", "self"]) => Reply::json(
+            200,
+            json!({"id": 1, "user_id": 3, "scopes": store.gitlab.scopes, "active": true}),
+        ),
+        ("GET", ["projects", "acme/flows"]) => match store.renamed {
+            Some(_) => Reply::json(301, Value::Null).with(
+                "location",
+                &format!("{}/api/v4/projects/{PROJECT}", store.root),
+            ),
+            None => project(store),
+        },
+        ("GET", ["projects", "7"]) => project(store),
+        (_, ["projects", "7", ..]) if job && method != "GET" => unauthorized(),
+        (_, ["projects", "7", ..]) if store.archived && method != "GET" => {
+            error(403, "403 Forbidden")
+        }
+        (_, ["projects", "7", below @ ..]) => in_project(store, asked, below),
+        // Of a group or of a user, or by a search.
+        ("GET", ["groups", "acme", "projects"]) | ("GET", ["projects"]) => {
+            let row: Value = serde_json::from_slice(&project(store).body).unwrap();
+            page(asked, vec![row])
+        }
+        _ => error(404, "404 Project Not Found"),
+    }
+}
+
+fn unauthorized() -> Reply {
+    error(401, "401 Unauthorized")
+}
+
+fn project(store: &Store) -> Reply {
+    let settings = &store.gitlab;
+    let role = match store.push {
+        Some(false) => Some(10),
+        _ => settings.role,
+    };
+    let access = role.map(|role| json!({"access_level": role, "notification_level": 3}));
+    Reply::json(
+        200,
+        json!({
+            "id": PROJECT, "path_with_namespace": store.renamed.unwrap_or(REPO),
+            "default_branch": if settings.empty { Value::Null } else { json!(store.default_branch) },
+            "visibility": "private", "archived": store.archived, "empty_repo": settings.empty,
+            "mirror": settings.mirror, "merge_requests_access_level": settings.merge_requests,
+            "issues_access_level": settings.issues,
+            "permissions": {"project_access": if settings.job { Value::Null } else { json!(access) }, "group_access": null},
+            "merge_method": settings.merge_method, "squash_option": settings.squash_option,
+            "only_allow_merge_if_pipeline_succeeds": settings.requires_pipelines,
+            "allow_merge_on_skipped_pipeline": settings.passes_skipped,
+            "merge_trains_enabled": settings.trains,
+            "remove_source_branch_after_merge": settings.removes_branches,
+        }),
+    )
+}
+
+fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
+    let method = asked.method.as_str();
+    match (method, path) {
+        ("GET", ["repository", "branches", name]) => match store.seen(name) {
+            Some(id) => Reply::json(200, branch(store, name, &id)),
+            None => error(404, "404 Branch Not Found"),
+        },
+        ("GET", ["repository", "commits", id, "statuses"]) => {
+            assert_eq!(asked.query("all"), Some("true"));
+            let rows = store.statuses.iter().filter(|row| row["sha"] == *id);
+            page(asked, rows.cloned().collect())
+        }
+        ("GET", ["repository", "commits", id, "merge_requests"]) => {
+            if store.hides_merges {
+                return error(403, "403 Forbidden");
+            }
+            let of = |pull: &&PullRow| {
+                pull.merged.as_deref() == Some(*id)
+                    || store.refs.get(&pull.head).is_some_and(|h| h == id)
+            };
+            let pulls: Vec<_> = store.pulls.iter().filter(of).cloned().collect();
+            let rows = pulls.iter().map(|pull| row(store, pull)).collect();
+            page(asked, rows)
+        }
+        ("GET", ["repository", "commits", id]) => match store.seen(id) {
+            Some(id) => {
+                let commit = &store.commits[&id];
+                Reply::json(
+                    200,
+                    json!({"id": id, "message": commit.message, "parent_ids": commit.parents}),
+                )
+            }
+            None => error(404, "404 Commit Not Found"),
+        },
+        ("GET", ["repository", below @ ..]) => content(store, asked, below),
+        ("GET", ["pipelines"]) => {
+            let sha = asked.query("sha");
+            let rows = store.gitlab.pipelines.iter().rev();
+            let rows = rows.filter(|row| Some(&*row.sha) == sha);
+            page(asked, rows.map(pipeline_row).collect())
+        }
+        ("GET", ["protected_branches"]) => {
+            let rows = store.gitlab.protected.iter().map(|(name, level)| {
+                json!({"name": name, "push_access_levels": [{"access_level": level, "user_id": null, "group_id": null}]})
+            });
+            page(asked, rows.collect())
+        }
+        (_, ["merge_requests", ..]) if store.gitlab.merge_requests == "disabled" => {
+            error(403, "403 Forbidden")
+        }
+        (_, ["merge_requests", below @ ..]) => merge_requests(store, asked, below),
+        (_, ["merge_trains", below @ ..]) => trains(store, asked, below),
+        (_, ["issues", ..]) if store.gitlab.issues == "disabled" => error(403, "403 Forbidden"),
+        (_, ["issues", below @ ..]) => issues(store, asked, below),
+        _ => not_found(),
+    }
+}
+
+/// Files and history, which only fleets read by the API.
+fn content(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
+    let commit_of = |store: &mut Store, name: &str| {
+        let name = asked.query(name).unwrap_or_default().to_owned();
+        store.seen(&name)
+    };
+    let row = |store: &Store, id: &String| {
+        json!({"id": id, "message": store.commits[id].message, "parent_ids": store.commits[id].parents,
+               "author_name": "Ada", "committed_date": "2026-01-01T00:00:00.000Z"})
+    };
+    match path {
+        ["files", path] => {
+            let Some(id) = commit_of(store, "ref") else {
+                return error(404, "404 Commit Not Found");
+            };
+            let Some((_, blob)) = store.files_of(&id).get(*path) else {
+                return error(404, "404 File Not Found");
+            };
+            let content = &store.blobs[blob];
+            Reply::json(
+                200,
+                json!({"file_path": path, "size": content.len(), "encoding": "base64",
+                       "content": STANDARD.encode(content), "blob_id": blob, "commit_id": id}),
+            )
+        }
+        ["blobs", id, "raw"] => match store.blobs.get(*id) {
+            Some(content) => Reply {
+                status: 200,
+                headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+                body: content.clone(),
+            },
+            None => error(404, "404 Blob Not Found"),
+        },
+        ["tree"] => {
+            let Some(id) = commit_of(store, "ref") else {
+                return error(404, "404 Tree Not Found");
+            };
+            let directory = asked
+                .query("path")
+                .map_or(String::new(), |path| format!("{path}/"));
+            let recursive = asked.query("recursive") == Some("true");
+            let files = store.files_of(&id).iter();
+            let rows: Vec<_> = files
+                .filter(|(path, _)| {
+                    let below = path.strip_prefix(&directory);
+                    below.is_some_and(|below| recursive || !below.contains('/'))
+                })
+                .map(|(path, (mode, blob))| json!({"id": blob, "path": path, "type": "blob", "mode": mode}))
+                .collect();
+            if rows.is_empty() && !directory.is_empty() {
+                return error(404, "404 Tree Not Found");
+            }
+            page(asked, rows)
+        }
+        ["commits"] => {
+            let Some(head) = commit_of(store, "ref_name") else {
+                return error(404, "404 Commit Not Found");
+            };
+            assert_eq!(asked.query("first_parent"), Some("true"));
+            let (mut rows, mut next) = (Vec::new(), Some(head));
+            while let Some(id) = next {
+                next = store.commits[&id].parents.first().cloned();
+                let old = next.as_ref().map(|parent| store.files_of(parent).clone());
+                let start = asked.query("path").unwrap_or_default();
+                let touched = |(path, file): (&String, &(String, String))| {
+                    path.starts_with(start)
+                        && old.as_ref().and_then(|old| old.get(path)) != Some(file)
+                };
+                if store.files_of(&id).iter().any(touched) {
+                    rows.push(row(store, &id));
+                }
+            }
+            page(asked, rows)
+        }
+        ["commits", id, "diff"] => {
+            let parent = store.commits[*id].parents.first().cloned();
+            let new = store.files_of(id).clone();
+            let old = parent
+                .map(|parent| store.files_of(&parent).clone())
+                .unwrap_or_default();
+            let gone = old.keys().filter(|path| !new.contains_key(*path));
+            let rows = gone
+                .map(|path| json!({"old_path": path, "deleted_file": true, "renamed_file": false}));
+            page(asked, rows.collect())
+        }
+        ["merge_base"] => {
+            let ids: Vec<String> = asked
+                .query
+                .iter()
+                .filter(|(name, _)| name == "refs[]")
+                .map(|(_, id)| id.clone())
+                .collect();
+            match store.common_ancestor(&ids[0], &ids[1]) {
+                Some(id) => Reply::json(200, json!({"id": id})),
+                None => error(404, "404 Merge Base Not Found"),
+            }
+        }
+        ["compare"] => {
+            let (from, to) = (commit_of(store, "from"), commit_of(store, "to"));
+            let (Some(from), Some(to)) = (from, to) else {
+                return error(404, "404 Not Found");
+            };
+            // The oldest commit is the first one.
+            let mut ids = store.ahead(&from, &to);
+            ids.reverse();
+            let rows: Vec<_> = ids.iter().map(|id| row(store, id)).collect();
+            Reply::json(200, json!({"commits": rows, "compare_timeout": false}))
+        }
+        _ => not_found(),
+    }
+}
+
+fn branch(store: &Store, name: &str, id: &str) -> Value {
+    let protection = store
+        .gitlab
+        .protected
+        .iter()
+        .find(|(known, _)| *known == name);
+    let developers = !store.gitlab.maintainers_merge;
+    json!({"name": name, "commit": {"id": id, "message": store.commits[id].message},
+           "protected": protection.is_some() || !developers, "developers_can_merge": developers})
+}
+
+/// One page; GitLab does not count long listings.
+fn page(asked: &Asked, all: Vec<Value>) -> Reply {
+    let number = |name| {
+        asked
+            .query(name)
+            .and_then(|text| text.parse::<usize>().ok())
+    };
+    let (at, size) = (
+        number("page").unwrap_or(1),
+        number("per_page").unwrap_or(20).min(100),
+    );
+    let total = all.len();
+    let rows: Vec<_> = all.into_iter().skip((at - 1) * size).take(size).collect();
+    let next = if at * size < total {
+        (at + 1).to_string()
+    } else {
+        String::new()
+    };
+    Reply::json(200, rows.into()).with("x-next-page", &next)
+}
+
+fn pipeline_row(row: &Pipeline) -> Value {
+    json!({"id": row.id, "sha": row.sha, "ref": row.reference, "status": row.status,
+           "web_url": format!("https://gitlab.example/acme/flows/-/pipelines/{}", row.id),
+           "created_at": "2026-01-01T10:00:00.000Z"})
+}
+
+/// The last pipeline that GitLab shows for the head of a merge request.
+fn head_pipeline<'s>(store: &'s Store, pull: &PullRow) -> Option<&'s Pipeline> {
+    let head = store.refs.get(&pull.head)?;
+    let own = format!("refs/merge-requests/{}/", pull.number);
+    let fits = |row: &&Pipeline| {
+        let is_own = row.reference.starts_with(&own);
+        let merged = is_own && row.reference.ends_with("/merge");
+        let of_head = |sha: &str| {
+            let commit = store.commits.get(sha);
+            commit.is_some_and(|commit| commit.parents.contains(head))
+        };
+        row.sha == *head && (is_own || row.reference == pull.head) || merged && of_head(&row.sha)
+    };
+    store.gitlab.pipelines.iter().rev().find(fits)
+}
+
+fn merge_requests(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
+    let method = asked.method.as_str();
+    let number = path.first().and_then(|text| text.parse::<u64>().ok());
+    let found = number.and_then(|number| store.pull_mut(number).cloned());
+    match (method, path, found) {
+        ("GET", [], _) => list(store, asked),
+        ("POST", [], _) => open(store, asked),
+        (_, _, None) => error(404, "404 Not found"),
+        ("GET", [_], Some(pull)) => Reply::json(200, row(store, &pull)),
+        ("PUT", [_], Some(pull)) => edit(store, asked, pull.number),
+        ("PUT", [_, "merge"], Some(pull)) => merge(store, asked, &pull),
+        ("POST", [_, "cancel_merge_when_pipeline_succeeds"], Some(pull)) => {
+            store.scheduled.retain(|(known, _)| *known != pull.number);
+            store.gitlab.train.retain(|known| *known != pull.number);
+            Reply::json(201, json!({"status": "success"}))
+        }
+        ("GET", [_, "pipelines"], Some(pull)) => {
+            // Pipelines of branches are listed as well.
+            let own = format!("refs/merge-requests/{}/", pull.number);
+            let rows = store.gitlab.pipelines.iter().rev();
+            let rows =
+                rows.filter(|row| row.reference.starts_with(&own) || row.reference == pull.head);
+            page(asked, rows.map(pipeline_row).collect())
+        }
+        (_, [_, "notes"], Some(pull)) => {
+            let known = store.comments.entry(pull.number).or_default();
+            notes(known, asked)
+        }
+        _ => not_found(),
+    }
+}
+
+fn notes(known: &mut Vec<String>, asked: &Asked) -> Reply {
+    if asked.method == "POST" {
+        known.push(asked.text("body").to_owned());
+        return Reply::json(201, json!({"id": known.len(), "body": asked.text("body")}));
+    }
+    page(
+        asked,
+        known.iter().map(|body| json!({"body": body})).collect(),
+    )
+}
+
+fn list(store: &mut Store, asked: &Asked) -> Reply {
+    let state = asked.query("state").unwrap_or("all");
+    let fits = |pull: &PullRow, rows: &Value| {
+        (state == "all" || rows["state"] == state)
+            && asked
+                .query("source_branch")
+                .is_none_or(|head| pull.head == head)
+            && asked
+                .query("target_branch")
+                .is_none_or(|base| pull.base == base)
+    };
+    let pulls: Vec<_> = store.pulls.iter().rev().cloned().collect();
+    let mut rows = Vec::new();
+    for pull in pulls {
+        let row = row(store, &pull);
+        if fits(&pull, &row) {
+            rows.push(row);
+        }
+    }
+    page(asked, rows)
+}
+
+fn open(store: &mut Store, asked: &Asked) -> Reply {
+    let (head, base) = (
+        asked.text("source_branch").to_owned(),
+        asked.text("target_branch").to_owned(),
+    );
+    store.gitlab.opened.push(asked.body.clone());
+    if !store.gitlab.scopes.contains(&"api") {
+        return Reply::json(
+            403,
+            json!({"error": "insufficient_scope", "error_description": "The request requires higher privileges than provided by the access token."}),
+        );
+    }
+    let hidden = store.gitlab.hidden > 0;
+    store.gitlab.hidden = store.gitlab.hidden.saturating_sub(1);
+    let Some(commit) = store.seen(&head).filter(|_| !hidden) else {
+        let text = format!("Source branch \"{head}\" does not exist");
+        return Reply::json(422, json!({"message": [text]}));
+    };
+    let same = |pull: &&PullRow| {
+        pull.open && pull.head == head && pull.base == base && pull.head_repo == REPO
+    };
+    if let Some(other) = store.pulls.iter().find(same) {
+        let text = format!(
+            "Another open merge request already exists for this source branch: !{}",
+            other.number
+        );
+        return Reply::json(409, json!({"message": [text]}));
+    }
+    let mut title = asked.text("title").to_owned();
+    let subject = store.commits[&commit].message.to_lowercase();
+    if ["draft", "wip", "fixup!"]
+        .iter()
+        .any(|word| subject.starts_with(word))
+        && !is_draft(&title)
+    {
+        title = format!("Draft: {title}");
+    }
+    let number = store.number();
+    store.pulls.push(PullRow {
+        number,
+        title,
+        body: asked.text("description").to_owned(),
+        open: true,
+        merged: None,
+        draft: false,
+        head,
+        head_repo: REPO.to_owned(),
+        base,
+        labels: Vec::new(),
+        closed_at: None,
+    });
+    let lag = store.gitlab.lag;
+    store.gitlab.unready.insert(number, lag);
+    let pull = store.pulls.last().unwrap().clone();
+    Reply::json(201, row(store, &pull))
+}
+
+fn is_draft(title: &str) -> bool {
+    let title = title.to_lowercase();
+    ["draft:", "[draft]", "(draft)", "draft - "]
+        .iter()
+        .any(|prefix| title.starts_with(prefix))
+}
+
+fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
+    if let Some(branch) = store.meddled.take() {
+        store.push(&branch, "somebody's work", &[("work", "done")]);
+        pushed(store, &branch, None);
+    }
+    if asked.text("state_event") == "reopen" {
+        let pull = store.pull_mut(number).unwrap().clone();
+        if pull.merged.is_some() {
+            return Reply::json(
+                400,
+                json!({"message": {"state": ["cannot transition via \"reopen\""]}}),
+            );
+        }
+    }
+    let may_label = store.may_label;
+    let pull = store.pull_mut(number).unwrap();
+    if let Some(labels) = asked.body["add_labels"].as_str() {
+        if !may_label {
+            return error(403, "403 Forbidden");
+        }
+        pull.labels.extend(labels.split(',').map(str::to_owned));
+    }
+    if let Some(title) = asked.body["title"].as_str() {
+        title.clone_into(&mut pull.title);
+    }
+    if let Some(body) = asked.body["description"].as_str() {
+        body.clone_into(&mut pull.body);
+    }
+    match asked.text("state_event") {
+        "close" => store.close(number),
+        "reopen" => pull.open = true,
+        _ => {}
+    }
+    let pull = store.pull_mut(number).unwrap().clone();
+    Reply::json(200, row(store, &pull))
+}
+
+/// The word of the first check that fails, in GitLab's order.
+fn detailed_status(store: &Store, pull: &PullRow) -> &'static str {
+    if let Some(word) = store.gitlab.status {
+        return word;
+    }
+    let (base, head) = (store.refs.get(&pull.base), store.refs.get(&pull.head));
+    let (Some(base), Some(head)) = (base, head) else {
+        return "commits_status";
+    };
+    let pipeline = head_pipeline(store, pull).map(|row| &*row.status);
+    if !pull.open {
+        "not_open"
+    } else if store
+        .gitlab
+        .unready
+        .get(&pull.number)
+        .is_some_and(|left| *left > 0)
+    {
+        "checking"
+    } else if !store.conflicts(base, head).is_empty() {
+        "conflict"
+    } else if is_draft(&pull.title) {
+        "draft_status"
+    } else if store.gitlab.merge_method != "merge" && !store.ancestors(head).contains(base) {
+        "need_rebase"
+    } else if !store.gitlab.approved {
+        "not_approved"
+    } else if store.gitlab.requires_pipelines {
+        match pipeline {
+            Some("success") => "mergeable",
+            Some("running" | "pending" | "created") => "ci_still_running",
+            _ => "ci_must_pass",
+        }
+    } else {
+        "mergeable"
+    }
+}
+
+fn row(store: &mut Store, pull: &PullRow) -> Value {
+    let head = store
+        .refs
+        .get(&pull.head)
+        .or(pull.closed_at.as_ref())
+        .cloned();
+    let shown = match store.gitlab.old_heads.get_mut(&pull.number) {
+        Some((old, left)) if *left > 0 => {
+            *left -= 1;
+            Some(old.clone())
+        }
+        _ => head,
+    };
+    let state = match (&pull.merged, pull.open) {
+        (Some(_), _) => "merged",
+        (None, true) => "opened",
+        (None, false) => "closed",
+    };
+    let status = detailed_status(store, pull);
+    let is_ff = pull.merged.is_some() && pull.merged == shown;
+    let own = pull.head_repo == REPO;
+    let scheduled = store
+        .scheduled
+        .iter()
+        .any(|(number, _)| *number == pull.number);
+    let refs = store
+        .refs
+        .get(&pull.base)
+        .map(|base| json!({"start_sha": base, "base_sha": base, "head_sha": shown}));
+    json!({
+        "id": pull.number + 1_000_000, "iid": pull.number, "project_id": PROJECT,
+        "web_url": format!("https://gitlab.example/acme/flows/-/merge_requests/{}", pull.number),
+        "title": pull.title, "description": pull.body, "state": state, "draft": is_draft(&pull.title),
+        "source_branch": pull.head, "target_branch": pull.base,
+        "source_project_id": if own { PROJECT } else { FORK }, "target_project_id": PROJECT,
+        "labels": pull.labels, "sha": shown,
+        "merge_commit_sha": if is_ff { None } else { pull.merged.clone() }, "squash_commit_sha": null,
+        "detailed_merge_status": status, "has_conflicts": status == "conflict",
+        "merge_error": store.gitlab.stubborn, "merge_when_pipeline_succeeds": scheduled,
+        "merged_at": store.merged_at(pull), "merge_user": pull.merged.as_ref().map(|_| json!({"username": "merger"})),
+        "diff_refs": refs,
+    })
+}
+
+fn refused() -> Reply {
+    error(405, "405 Method Not Allowed")
+}
+
+/// `PUT /projects/:id/merge_requests/:iid/merge`, with the checks in the order of `lib/api/merge_requests.rb`.
+fn merge(store: &mut Store, asked: &Asked, pull: &PullRow) -> Reply {
+    store.gitlab.merged.push(asked.body.clone());
+    let number = pull.number;
+    if !store.gitlab.may_merge {
+        return unauthorized();
+    }
+    if let Some(left) = store
+        .gitlab
+        .unready
+        .get_mut(&number)
+        .filter(|left| **left > 0)
+    {
+        *left -= 1;
+        // 405 after it was opened, 422 right before it can be merged.
+        return if *left == 0 {
+            error(422, "Branch cannot be merged")
+        } else {
+            refused()
+        };
+    }
+    let is_new = store.version >= "17.11";
+    let parameter = if is_new {
+        "auto_merge"
+    } else {
+        "merge_when_pipeline_succeeds"
+    };
+    let auto = asked.body[parameter] == true;
+    let status = detailed_status(store, pull);
+    let waits = ["ci_must_pass", "ci_still_running", "not_approved"].contains(&status);
+    if !pull.open || is_draft(&pull.title) || store.gitlab.stubborn.is_some() {
+        return refused();
+    }
+    if store.refs.get(&pull.head).map(String::as_str) != asked.body["sha"].as_str() {
+        return error(409, "SHA does not match HEAD of source branch");
+    }
+    if status != "mergeable" && !(auto && waits) {
+        return refused();
+    }
+    let pipeline = head_pipeline(store, pull).map(|row| row.status.clone());
+    let active = matches!(pipeline.as_deref(), Some("running" | "pending" | "created"));
+    if auto && (active || waits) {
+        store.scheduled.push((number, asked.text("sha").to_owned()));
+        let pull = store.pull_mut(number).unwrap().clone();
+        return Reply::json(200, row(store, &pull));
+    }
+    if pipeline.is_none() {
+        store.gitlab.unvalidated.push(number);
+    }
+    perform(store, number, &asked.body.clone());
+    let pull = store.pull_mut(number).unwrap().clone();
+    Reply::json(200, row(store, &pull))
+}
+
+/// Merges by the method of the project, with the message of the request.
+fn perform(store: &mut Store, number: u64, body: &Value) {
+    let pull = store.pull_mut(number).unwrap().clone();
+    let squash = body["squash"] == true;
+    store.scheduled.retain(|(known, _)| *known != number);
+    store.gitlab.train.retain(|known| *known != number);
+    if store.gitlab.merge_method == "ff" && !squash {
+        let head = store.refs[&pull.head].clone();
+        store.refs.insert(pull.base.clone(), head.clone());
+        let pull = store.pull_mut(number).unwrap();
+        (pull.open, pull.merged) = (false, Some(head));
+        return;
+    }
+    store.merge(number);
+    let name = if squash {
+        "squash_commit_message"
+    } else {
+        "merge_commit_message"
+    };
+    let default = format!(
+        "Merge branch '{}' into '{}'\n\n{}\n\nSee merge request acme/flows!{number}",
+        pull.head, pull.base, pull.title
+    );
+    let message = body[name].as_str().unwrap_or(&default).to_owned();
+    store.reword(&pull.base, &message);
+    let id = store.refs[&pull.base].clone();
+    store.pull_mut(number).unwrap().merged = Some(id);
+}
+
+/// Merges what is scheduled and may be merged: its last pipeline succeeded, and it is approved.
+pub fn settle(store: &mut Store) {
+    for (number, head) in store.scheduled.clone() {
+        let Some(pull) = store.pull_mut(number).cloned() else {
+            continue;
+        };
+        let passed = head_pipeline(store, &pull).is_some_and(|row| row.status == "success");
+        if passed && store.gitlab.approved && store.refs.get(&pull.head) == Some(&head) {
+            let last = store.gitlab.merged.last().cloned().unwrap_or_default();
+            perform(store, number, &last);
+        }
+    }
+}
+
+/// A branch moved, or was deleted: the merge requests follow a number of requests later, and a scheduled
+/// merge is canceled.
+pub fn pushed(store: &mut Store, branch: &str, before: Option<&String>) {
+    let head = store.refs.get(branch).cloned();
+    let lag = store.gitlab.lag;
+    let numbers: Vec<u64> = store
+        .pulls
+        .iter()
+        .filter(|pull| pull.open && pull.head == branch && pull.head_repo == REPO)
+        .map(|pull| pull.number)
+        .collect();
+    for number in numbers {
+        store.scheduled.retain(|(known, _)| *known != number);
+        if head.is_none() {
+            store.pull_mut(number).unwrap().open = false;
+            continue;
+        }
+        store.gitlab.unready.insert(number, lag);
+        if let Some(before) = before {
+            store.gitlab.old_heads.insert(number, (before.clone(), lag));
+        }
+    }
+}
+
+fn trains(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
+    let row = |number: u64| json!({"merge_request": {"iid": number}, "status": "fresh"});
+    match (asked.method.as_str(), path) {
+        ("GET", ["merge_requests", number]) => {
+            let number: u64 = number.parse().unwrap();
+            if store.gitlab.train.contains(&number) {
+                Reply::json(200, row(number))
+            } else {
+                error(404, "404 Not found")
+            }
+        }
+        ("POST", ["merge_requests", number]) => {
+            let number: u64 = number.parse().unwrap();
+            let pull = store.pull_mut(number).unwrap().clone();
+            store.gitlab.merged.push(asked.body.clone());
+            if store.refs.get(&pull.head).map(String::as_str) != asked.body["sha"].as_str() {
+                return error(409, "SHA does not match HEAD of source branch");
+            }
+            let passed = head_pipeline(store, &pull).is_some_and(|row| row.status == "success");
+            if passed {
+                store.gitlab.train.push(number);
+                return Reply::json(201, json!([row(number)]));
+            }
+            store.scheduled.push((number, asked.text("sha").to_owned()));
+            Reply::json(202, json!([]))
+        }
+        ("GET", [_]) => {
+            let rows = store.gitlab.train.iter().map(|number| row(*number));
+            page(asked, rows.collect())
+        }
+        _ => not_found(),
+    }
+}
+
+fn issues(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
+    let row = |issue: &super::store::IssueRow| {
+        json!({"iid": issue.number, "web_url": format!("https://gitlab.example/acme/flows/-/issues/{}", issue.number),
+               "title": issue.title, "description": issue.body, "state": if issue.open { "opened" } else { "closed" },
+               "labels": issue.labels})
+    };
+    match (asked.method.as_str(), path) {
+        ("GET", []) => {
+            let open = store.issues.iter().filter(|issue| issue.open);
+            page(asked, open.map(row).collect())
+        }
+        ("POST", []) => {
+            let count = if std::mem::take(&mut store.rival) {
+                2
+            } else {
+                1
+            };
+            for _ in 0..count {
+                store.gitlab.issue += 1;
+                store.issues.push(super::store::IssueRow {
+                    number: store.gitlab.issue,
+                    title: asked.text("title").to_owned(),
+                    body: asked.text("description").to_owned(),
+                    open: true,
+                    labels: Vec::new(),
+                });
+            }
+            Reply::json(201, row(store.issues.last().unwrap()))
+        }
+        ("PUT", [number]) => {
+            let number: u64 = number.parse().unwrap();
+            let Some(issue) = store.issues.iter_mut().find(|issue| issue.number == number) else {
+                return error(404, "404 Not found");
+            };
+            if let Some(text) = asked.body["description"].as_str() {
+                text.clone_into(&mut issue.body);
+            }
+            if let Some(labels) = asked.body["add_labels"].as_str() {
+                issue.labels.extend(labels.split(',').map(str::to_owned));
+            }
+            match asked.text("state_event") {
+                "close" => issue.open = false,
+                "reopen" => issue.open = true,
+                _ => {}
+            }
+            Reply::json(200, row(issue))
+        }
+        // Comments of issues, apart from those of merge requests with the same number.
+        (_, [number, "notes"]) => {
+            let number: u64 = number.parse::<u64>().unwrap() + 1_000_000;
+            notes(store.comments.entry(number).or_default(), asked)
+        }
+        _ => not_found(),
+    }
+}
