@@ -2,6 +2,8 @@
 //!
 //! The lock of a run that changes the work tree, and recovery from an interrupted run.
 
+use std::path::Path;
+
 use rustix::system::uname;
 use time::format_description::well_known::Rfc3339;
 
@@ -198,7 +200,12 @@ pub(crate) fn begin(
     command: &str,
     services: &Services,
 ) -> Result<Session, Errors> {
-    let mut session = lock(config, command, services)?;
+    begin_at(&config.root, command, services)
+}
+
+/// Like [`begin`], in a directory that may have no configuration.
+pub(crate) fn begin_at(root: &Path, command: &str, services: &Services) -> Result<Session, Errors> {
+    let mut session = lock_root(root, command, services)?;
     let recovery = session.recover()?;
     if let Some(warning) = recovery.warning() {
         services.console.warn(&plain(&warning));
@@ -212,6 +219,10 @@ pub(crate) fn lock(
     command: &str,
     services: &Services,
 ) -> Result<Session, apply::Error> {
+    lock_root(&config.root, command, services)
+}
+
+fn lock_root(root: &Path, command: &str, services: &Services) -> Result<Session, apply::Error> {
     let started = date::offset((services.environment.clock)()).format(&Rfc3339);
     let holder = format!(
         "`repin {command}`, process {} on {}, since {}",
@@ -219,7 +230,7 @@ pub(crate) fn lock(
         uname().nodename().to_string_lossy(),
         started.unwrap_or_default()
     );
-    Session::begin(&config.root, &holder)
+    Session::begin(root, &holder)
 }
 
 /// Warns if an interrupted run left a journal; the run continues.

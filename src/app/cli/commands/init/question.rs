@@ -149,7 +149,7 @@ impl Selection {
     ) -> Result<Self, Errors> {
         let guess = groups::guess(&discovery.repositories, remote.owner.as_deref());
         if guess.groups.is_empty() {
-            return Err(no_pins(discovery));
+            return Err(no_pins(discovery).into());
         }
         let mut remark = None;
         let selected = if guess.sure {
@@ -285,9 +285,9 @@ fn uncertainty(guess: &Guess) -> String {
 }
 
 /// The error if no image is pinned.
-fn no_pins(discovery: &Discovery) -> Errors {
+pub(super) fn no_pins(discovery: &Discovery) -> Error {
     if let Some(error) = discovery.unread.first() {
-        return Errors::io(error.to_string());
+        return Error::io(error.to_string());
     }
     let message = format!(
         "no image is pinned by digest; {} scanned",
@@ -295,7 +295,7 @@ fn no_pins(discovery: &Discovery) -> Errors {
     );
     let hint = "pin the images as REPOSITORY@sha256:DIGEST where they are used, or write the configuration by hand \
                 (`repin schema` describes it)";
-    Errors::from(Error::input(Code::INIT, message).help(hint))
+    Error::input(Code::INIT, message).help(hint)
 }
 
 /// What the registries tell about the pinned digests.
