@@ -6,6 +6,7 @@
 //!
 //! All paths are relative to the directory that was searched.
 
+pub(crate) mod file_names;
 pub(crate) mod groups;
 pub(crate) mod narrow;
 pub(crate) mod tag_forms;
@@ -82,7 +83,6 @@ pub(crate) fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>
     discovery
 }
 
-impl Discovery {
 /// The pins of a content of one file.
 pub(crate) fn discover_content(tree: &WorkTree, path: &RelPath, content: &[u8]) -> Discovery {
     let mut discovery = Discovery::default();
@@ -91,6 +91,7 @@ pub(crate) fn discover_content(tree: &WorkTree, path: &RelPath, content: &[u8]) 
     discovery
 }
 
+impl Discovery {
     /// Keeps the pins that `keep` accepts, and returns the others.
     pub(crate) fn split_off(&mut self, keep: impl Fn(&Located<Pin>) -> bool) -> Vec<Located<Pin>> {
         let mut others = Vec::new();
@@ -120,7 +121,6 @@ pub(crate) fn discover_content(tree: &WorkTree, path: &RelPath, content: &[u8]) 
                 return;
             }
         };
-        let repositories = RefCell::new((&mut self.repositories, known));
         self.files += 1;
         self.search_content(tree, path, &content, places, known);
     }
@@ -133,6 +133,7 @@ pub(crate) fn discover_content(tree: &WorkTree, path: &RelPath, content: &[u8]) 
         places: &StandardPlaces,
         known: &mut HashMap<Repository, usize>,
     ) {
+        let repositories = RefCell::new((&mut self.repositories, known));
         let index = |repository: Repository| {
             let (repositories, known) = &mut *repositories.borrow_mut();
             let next = repositories.len();

@@ -5,7 +5,7 @@
 //! Pinned artifacts that are not images, such as Helm charts: the set does not contain them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
     io::{self, BufRead, Read},
 };
@@ -18,6 +18,7 @@ use crate::{
     },
     base::{
         error::{Code, Error, Errors, usage},
+        files::RelPath,
         text::counted,
     },
     config::Config,
@@ -139,6 +140,9 @@ pub(super) struct SelectedSet<'s> {
     pub(super) remarks: Vec<String>,
     /// The reason why an earlier lookup of attestations failed; the lookup is not repeated.
     pub(super) unavailable: Option<String>,
+    /// The files of the other configurations of the run, if the names of files divide them; then the configuration
+    /// must match exactly the files of its pins.
+    pub(super) elsewhere: Option<BTreeSet<RelPath>>,
 }
 
 impl Selection {
@@ -214,6 +218,7 @@ impl Selection {
             common_name: self.common_name.as_deref(),
             remarks,
             unavailable: None,
+            elsewhere: None,
         }
     }
 }
@@ -244,6 +249,7 @@ impl<'s> SelectedSet<'s> {
             common_name: self.common_name,
             remarks,
             unavailable: None,
+            elsewhere: self.elsewhere.clone(),
         })
     }
 
@@ -256,6 +262,7 @@ impl<'s> SelectedSet<'s> {
             common_name: self.common_name,
             remarks: self.remarks.clone(),
             unavailable: Some(errors.join("; ")),
+            elsewhere: self.elsewhere.clone(),
         }
     }
 
