@@ -314,7 +314,11 @@ fn killed_run_is_recovered_by_the_next_one() {
     };
     let halfway = pinned(world);
     assert!((1..expected.len()).contains(&halfway), "{halfway}");
+    // Also without a configuration.
+    world.run(&["recover", "--dry-run", "true"]).exits(0);
+    assert_eq!(pinned(world), halfway);
     let ran = world.run(&["init", "--pin", "--apply"]).exits(0);
     assert!(ran.stderr.contains("interrupted run"), "{}", ran.stderr);
+    world.run(&["recover"]).exits(2);
     assert_eq!(pinned(world), expected.len());
 }

@@ -193,8 +193,7 @@ pub(crate) fn locations(config: &Config, sources: &Sources) -> Vec<String> {
     locations
 }
 
-/// Takes the lock of the work tree, and recovers from an interrupted run, which may be of another set in
-/// the same root. So its set, its revision and its files are reported in every volume.
+/// Like [`begin_at`], in the root of a configuration.
 pub(crate) fn begin(
     config: &Config,
     command: &str,
@@ -203,9 +202,10 @@ pub(crate) fn begin(
     begin_at(&config.root, command, services)
 }
 
-/// Like [`begin`], in a directory that may have no configuration.
+/// Takes the lock of a work tree, and recovers from an interrupted run, which may be of another set in the same
+/// root. So its set, its revision and its files are reported in every volume.
 pub(crate) fn begin_at(root: &Path, command: &str, services: &Services) -> Result<Session, Errors> {
-    let mut session = lock_root(root, command, services)?;
+    let mut session = lock(root, command, services)?;
     let recovery = session.recover()?;
     if let Some(warning) = recovery.warning() {
         services.console.warn(&plain(&warning));
@@ -213,16 +213,12 @@ pub(crate) fn begin_at(root: &Path, command: &str, services: &Services) -> Resul
     Ok(session)
 }
 
-/// Takes the lock of the work tree. A process that fails to take it shows this one as the holder.
+/// Takes the lock of a work tree. A process that fails to take it shows this one as the holder.
 pub(crate) fn lock(
-    config: &Config,
+    root: &Path,
     command: &str,
     services: &Services,
 ) -> Result<Session, apply::Error> {
-    lock_root(&config.root, command, services)
-}
-
-fn lock_root(root: &Path, command: &str, services: &Services) -> Result<Session, apply::Error> {
     let started = date::offset((services.environment.clock)()).format(&Rfc3339);
     let holder = format!(
         "`repin {command}`, process {} on {}, since {}",

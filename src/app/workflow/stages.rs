@@ -208,10 +208,9 @@ impl Stages<'_> {
         };
         for stage in verdicts {
             let (since, until) = match &stage.verdict {
-                StageVerdict::Passed(_) => continue,
+                StageVerdict::Passed(_) | StageVerdict::Unknown(_) => continue,
                 StageVerdict::TooShort { soak, passes } => (Some(soak.since), *passes),
                 StageVerdict::Missing | StageVerdict::Held(_) => (None, None),
-                StageVerdict::Unknown(_) => continue,
             };
             waiting.rows.push(WaitingRow {
                 revision: revision.map(ToString::to_string),

@@ -155,7 +155,9 @@ impl Keys {
         let digest = entry.digest.and_then(|digest| document.scalar(digest.node));
         let is_empty = |text: &str| matches!(text, "" | "~" | "null");
         // A name of git is no image.
-        if digest.is_some_and(|digest| !is_empty(digest)) || repository.path().ends_with(".git") {
+        if digest.is_some_and(|digest| !is_empty(digest))
+            || repository.path().strip_suffix(".git").is_some()
+        {
             return None;
         }
         let at = document.span(tag.via.node().unwrap_or(tag.node)).start;

@@ -165,19 +165,13 @@ impl<'t> Dockerfile<'t> {
 
     /// The base of a stage is the value of an argument.
     fn default_of(&mut self, name: &str, base: Range<usize>) {
-        match self.arguments.get(name).cloned().flatten() {
-            Some(default) => self.add(default, true),
-            None => {
-                let reason =
-                    format!("the argument `{name}` has no default: the build supplies the image");
-                let text = &self.text[base.clone()];
-                self.found.push(Unpinned::new(
-                    base.start,
-                    text,
-                    UnpinnedKind::Refused(reason),
-                ));
-            }
+        if let Some(default) = self.arguments.get(name).cloned().flatten() {
+            return self.add(default, true);
         }
+        let reason = format!("the argument `{name}` has no default: the build supplies the image");
+        let text = &self.text[base.clone()];
+        let refused = UnpinnedKind::Refused(reason);
+        self.found.push(Unpinned::new(base.start, text, refused));
     }
 
     /// The source of a copy or of a mount: a stage, its number, a context of the build, or an image.

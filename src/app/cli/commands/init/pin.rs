@@ -24,7 +24,7 @@ use crate::{
         error::{Code, Error, Errors, usage},
         files::{Glob, WorkTree, survey},
         text::{counted, few},
-        untrusted::plain,
+        untrusted::{plain, shell},
     },
     config,
     core::{
@@ -60,9 +60,10 @@ pub(super) fn run(globs: &[String], apply: bool, cx: &mut Context) -> Result<Exi
     let target = TargetFile::new(&cx.new_config(), cx.services.environment.directory())?;
     let root = target.directory().to_owned();
     // The lock precedes the search, so that no other run changes the files in between.
-    let mut session = match apply {
-        true => Some(begin_at(&root, "init --pin", &cx.services)?),
-        false => None,
+    let mut session = if apply {
+        Some(begin_at(&root, "init --pin", &cx.services)?)
+    } else {
+        None
     };
     let tree = git::work_tree_at(&root);
     let mut found = unpinned::find(&tree, &survey(&root));
@@ -87,7 +88,7 @@ pub(super) fn run(globs: &[String], apply: bool, cx: &mut Context) -> Result<Exi
     }
     report(&found, &digests, &changes, written, cx);
     if errors.is_empty() {
-        note_next_step(&changes, written, target.exists(), cx);
+        note_next_step(&changes, written, target.exists(), globs, cx);
         return Ok(Exit::Done);
     }
     Ok(cx.output.report_errors_separately(&Errors::from(errors)))
@@ -317,7 +318,13 @@ fn report(
     }
 }
 
-fn note_next_step(changes: &[FileChange], written: bool, is_configured: bool, cx: &Context) {
+fn note_next_step(
+    changes: &[FileChange],
+    written: bool,
+    is_configured: bool,
+    globs: &[String],
+    cx: &Context,
+) {
     let pins: usize = changes.iter().map(|change| change.pins).sum();
     let summary = format!(
         "{} in {}",
@@ -334,7 +341,10 @@ fn note_next_step(changes: &[FileChange], written: bool, is_configured: bool, cx
     } else if written {
         format!("\nwrote {summary}; review the change and commit it, then run `{init}`")
     } else {
-        format!("\ndry run: {summary} would be written; nothing was changed. `repin init --pin --apply` writes them")
+        let globs: String = globs.iter().map(|glob| format!(" {}", shell(glob))).collect();
+        format!(
+            "\ndry run: {summary} would be written; nothing was changed. `repin init --pin{globs} --apply` writes them"
+        )
     });
 }
 
