@@ -382,11 +382,7 @@ impl<'d> DocumentReader<'d, '_> {
         let is_service =
             self.purpose == Purpose::Compose && map.depth == 2 && map.above == "services";
         match key {
-            // The image of a service with `build` is the name of the result.
-            "image"
-                if is_service
-                    && (document.get(map.node, "build").is_some()
-                        || has("pull_policy", "build")) => {}
+            "image" if self.purpose == Purpose::Compose && self.is_built(map.node) => {}
             "image" => {
                 let is_image = match self.purpose {
                     Purpose::Compose => is_service,
@@ -412,6 +408,24 @@ impl<'d> DocumentReader<'d, '_> {
             "source" if map.key == "volumes" && has("type", "image") => self.add(value, true),
             _ => {}
         }
+    }
+
+    /// Whether a service is built, so that its image is the name of the result: a mapping, or one that a service
+    /// merges.
+    fn is_built(&self, map: Id) -> bool {
+        let document = self.document;
+        let is_built = |service: Id| {
+            let policy = document.get(service, "pull_policy");
+            document.get(service, "build").is_some()
+                || policy.and_then(|policy| document.scalar(policy)) == Some("build")
+        };
+        let mut aliases = document.aliases_of(map).iter();
+        // The mapping with the `<<`, which may be that of a list of aliases.
+        let merging = |alias: &Id| {
+            let mut above = document.ancestors(*alias).skip(1);
+            above.find(|node| document.node(*node).kind == Kind::Map)
+        };
+        is_built(map) || aliases.any(|alias| merging(alias).is_some_and(is_built))
     }
 
     fn add(&mut self, value: Id, is_image: bool) {

@@ -41,6 +41,11 @@ fn images_of_compose_are_found() {
         "compose.yaml:9 acme/data",
     ];
     assert_eq!(one("compose.yaml", text), expected);
+    let merged =
+        "x: &x { image: acme/api:1 }\nservices:\n  a: { <<: *x, build: . }\n  b: { <<: [*x] }\n";
+    assert_eq!(one("compose.yaml", merged), [""; 0]);
+    let merged = merged.replace(", build: .", "");
+    assert_eq!(one("compose.yaml", &merged), ["compose.yaml:1 acme/api:1"]);
 }
 
 #[test]

@@ -341,10 +341,10 @@ fn note_next_step(
     } else if written {
         format!("\nwrote {summary}; review the change and commit it, then run `{init}`")
     } else {
-        let globs: String = globs.iter().map(|glob| format!(" {}", shell(glob))).collect();
-        format!(
-            "\ndry run: {summary} would be written; nothing was changed. `repin init --pin{globs} --apply` writes them"
-        )
+        let mut command = vec!["repin init --pin".to_owned()];
+        command.extend(globs.iter().map(|glob| shell(glob)));
+        let command = command.join(" ");
+        format!("\ndry run: {summary} would be written; nothing was changed. `{command} --apply` writes them")
     });
 }
 
