@@ -136,7 +136,7 @@ fn each_build_has_the_first_state_that_applies() {
         document["builds"][1],
         json!({
             "revision": REV_D, "created": "2026-11-20T09:40:00Z", "state": "incomplete",
-            "detail": "`fix` is missing",
+            "detail": "`fix` is missing", "waiting": [],
             "images": [
                 {"name": "review", "tag": REV_D, "digest": document["builds"][1]["images"][0]["digest"]},
                 {"name": "fix", "tag": REV_D, "digest": null},

@@ -176,7 +176,7 @@ fn first_level_with_differing_directories_counts() {
         ),
         // Files of one directory, and files above it, separate nothing.
         (
-            &[("a/staging.yaml", "api a"), ("a/prod.yaml", "api b")],
+            &[("a/x.yaml", "api a"), ("a/y.yaml", "api b")],
             &["repin.yaml"],
         ),
         (

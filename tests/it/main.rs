@@ -58,6 +58,8 @@ mod hostile_environment;
 mod hostile_tree;
 mod init;
 mod init_environments;
+mod init_files;
+mod init_pin;
 mod init_update;
 mod interleaved;
 mod interrupt;

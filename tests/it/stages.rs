@@ -1478,3 +1478,61 @@ fn private_stage_is_fetched_with_the_token() {
     let fetches = log.iter().filter(|line| line.contains("app.git/info/refs"));
     assert_eq!(fetches.count(), 2, "{log:#?}");
 }
+
+#[test]
+fn builds_show_why_and_when_they_can_be_promoted() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 2);
+    let builds = pipeline.run(&["builds"]).exits(0).json();
+    let of = |builds: &Value, revision: &str| {
+        let mut rows = builds["builds"].as_array().unwrap().iter();
+        rows.find(|row| row["revision"] == revision)
+            .unwrap()
+            .clone()
+    };
+    let young = of(&builds, REV_B);
+    assert_eq!(young["state"], "waiting", "{builds:#}");
+    let waiting = &young["waiting"][0];
+    let until = waiting["until"].as_str().unwrap();
+    assert_eq!(waiting["stage"], STAGING);
+    let detail = young["detail"].as_str().unwrap();
+    assert!(
+        detail.contains(&format!("24h required: the check passes at {until}")),
+        "{detail}"
+    );
+    let missing = of(&builds, REV_C);
+    assert_eq!(missing["state"], "waiting");
+    assert!(
+        missing["detail"]
+            .as_str()
+            .unwrap()
+            .contains("never current there")
+    );
+    assert!(missing["waiting"][0]["until"].is_null());
+    assert_eq!(of(&builds, REV_A)["state"], "current");
+
+    // Once the stage passes, the build is available.
+    pipeline.promoted(STAGING, REV_C, 1);
+    let passed = Pipeline::new(AFTER_A_DAY);
+    passed.promoted(STAGING, REV_B, 30);
+    let builds = passed.run(&["builds"]).exits(0).json();
+    let proven = of(&builds, REV_B);
+    assert_eq!(
+        (&proven["state"], &proven["waiting"]),
+        (&"available".into(), &serde_json::json!([]))
+    );
+    // A set without stages is as before.
+    let staging = passed.run_in(STAGING, &["builds"]).exits(0).json();
+    assert_eq!(of(&staging, REV_C)["state"], "available");
+}
+
+#[test]
+fn builds_report_an_unknown_stage() {
+    let pipeline = Pipeline::new(
+        "promote: { after: [{ set: { repository: ./other, config: repin.yaml } }] }\n",
+    );
+    let ran = pipeline.run(&["builds"]);
+    assert_eq!(ran.code, 3, "{}", ran.stdout);
+    let builds: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(builds["builds"][0]["state"], "waiting", "{builds:#}");
+}

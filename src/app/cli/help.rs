@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use clap::{Arg, Command, builder::StyledStr};
 
 use super::commands::GROUPS;
+use crate::base::untrusted::width;
 
 const GLOBAL: &str = "Global options: repin help global";
 
@@ -22,7 +23,11 @@ pub(super) fn arranged(command: Command) -> Command {
         heading(&command, "Options"),
         global(&command).ansi(),
     );
+    let after = command
+        .get_after_help()
+        .map(|help| with_comments_above(&help.ansi().to_string()));
     command
+        .after_help(StyledStr::from(after.unwrap_or_default()))
         .mut_args(|arg| {
             let global = arg.is_global_set();
             arg.hide(global)
@@ -50,12 +55,32 @@ pub(super) fn global(command: &Command) -> StyledStr {
 fn with_global_hint(command: Command) -> Command {
     let before = command.get_after_help().map(|help| help.ansi().to_string());
     let text = match before {
-        Some(before) => format!("{before}\n\n{GLOBAL}"),
+        Some(before) => format!("{}\n\n{GLOBAL}", with_comments_above(&before)),
         None => GLOBAL.to_owned(),
     };
     command
         .after_help(StyledStr::from(text))
         .mut_subcommands(with_global_hint)
+}
+
+/// The width that help must fit.
+const COLUMNS: usize = 80;
+
+/// Puts the comments of examples above their commands, unless each line fits: a wrapped comment could be taken for
+/// a part of the next command.
+fn with_comments_above(help: &str) -> String {
+    let example = |line: &str| {
+        let (command, comment) = line.strip_prefix("  ")?.split_once(" # ")?;
+        Some(format!("  # {}\n  {}", comment.trim(), command.trim_end()))
+    };
+    let is_wide = |line: &str| width(line) > COLUMNS && example(line).is_some();
+    if !help.lines().any(is_wide) {
+        return help.to_owned();
+    }
+    let lines = help
+        .lines()
+        .map(|line| example(line).unwrap_or_else(|| line.to_owned()));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn groups(command: &Command) -> String {
@@ -98,6 +123,33 @@ mod tests {
         let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
         let grouped: Vec<_> = GROUPS.iter().flat_map(|(_, commands)| *commands).collect();
         assert!(names.iter().eq(grouped), "{names:?}");
+    }
+
+    #[test]
+    fn comments_of_examples_are_not_wrapped() {
+        fn check(command: &mut Command) {
+            let help = command.render_help().to_string();
+            let mut comments = help.lines().filter(|line| line.contains(" # "));
+            let name = command.get_name().to_owned();
+            assert!(
+                comments.all(|line| width(line) <= COLUMNS),
+                "{name}: {help}"
+            );
+            command.get_subcommands_mut().for_each(check);
+        }
+        let mut whole = arranged(command());
+        whole.build();
+        check(&mut whole);
+        let long = "x".repeat(70);
+        let above = with_comments_above(&format!(
+            "A # b\n  repin a  # one\n  repin {long}  # two\n\nEnd"
+        ));
+        assert_eq!(
+            above,
+            format!("A # b\n  # one\n  repin a\n  # two\n  repin {long}\n\nEnd")
+        );
+        let short = "  repin a  # one\n  repin b\n";
+        assert_eq!(with_comments_above(short), short);
     }
 
     #[test]

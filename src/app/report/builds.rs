@@ -94,6 +94,7 @@ mod tests {
             images: images.collect(),
             state,
             detail: detail.to_owned(),
+            waiting: Vec::new(),
         }
     }
 

@@ -139,6 +139,39 @@ pub(crate) struct InitDocument {
     pub diff: Option<String>,
 }
 
+/// `repin.pin/1`: the images that have only a tag, and their digests.
+#[derive(Debug, Serialize)]
+pub(crate) struct PinDocument {
+    pub schema: &'static str,
+    pub written: bool,
+    pub images: Vec<UnpinnedRow>,
+    pub files: Vec<PinnedFileRow>,
+    pub warnings: Vec<String>,
+    pub diff: Option<String>,
+}
+
+/// An image without a digest in a file.
+#[derive(Debug, Serialize)]
+pub(crate) struct UnpinnedRow {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+    pub text: String,
+    pub repository: Option<Repository>,
+    pub tag: Option<String>,
+    /// The digest of the tag now; `None` if it is unknown or not needed.
+    pub digest: Option<String>,
+    /// The reason for a missing digest.
+    pub reason: Option<String>,
+}
+
+/// A file that gets digests.
+#[derive(Debug, Serialize)]
+pub(crate) struct PinnedFileRow {
+    pub path: String,
+    pub pins: usize,
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct InitImage {
     pub name: String,

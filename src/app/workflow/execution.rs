@@ -215,7 +215,7 @@ fn run_identity(document: &PlanDocument) -> apply::RunIdentity {
     }
 }
 
-/// Applies the plan. After a first signal, the exchange of the files is still completed.
+/// Applies the plan.
 fn apply_files(
     session: &mut apply::Session,
     changes: &[FileChange],
@@ -225,6 +225,24 @@ fn apply_files(
     if changes.is_empty() {
         return Execution::complete(Effect::Nothing);
     }
+    let applied = exchange(session, changes, run_identity(document), services);
+    let effect = match &applied {
+        Ok(()) | Err(apply::Error::Uncleared { .. }) => Effect::Applied,
+        Err(_) => Effect::Nothing,
+    };
+    Execution {
+        effect,
+        stop: applied.err().map(|error| Errors::from(error).into()),
+    }
+}
+
+/// Gives every file its new content. After a first signal, the exchange is still completed.
+pub(crate) fn exchange(
+    session: &mut apply::Session,
+    changes: &[FileChange],
+    run: apply::RunIdentity,
+    services: &Services,
+) -> Result<(), apply::Error> {
     let interruption = &services.interruption;
     let step = interruption
         .step("files may have changed; `repin recover` finishes or undoes what was begun");
@@ -232,16 +250,9 @@ fn apply_files(
         "{} changed, nothing committed",
         counted(changes.len(), "file")
     );
-    let applied = session.apply(changes, run_identity(document));
-    let effect = match &applied {
-        Ok(()) | Err(apply::Error::Uncleared { .. }) => {
-            step.done(written);
-            Effect::Applied
-        }
-        Err(_) => Effect::Nothing,
-    };
-    Execution {
-        effect,
-        stop: applied.err().map(|error| Errors::from(error).into()),
+    let applied = session.apply(changes, run);
+    if let Ok(()) | Err(apply::Error::Uncleared { .. }) = &applied {
+        step.done(written);
     }
+    applied
 }

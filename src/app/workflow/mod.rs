@@ -61,7 +61,7 @@ pub(crate) use connection::{
 };
 pub(crate) use contracts::Contracts;
 pub(crate) use environment::{Console, Environment, Progress, Terminals};
-pub(crate) use execution::Effect;
+pub(crate) use execution::{Effect, exchange};
 pub(crate) use forge_overview::{ForgeOverview, forge_overview, open_pulls};
 pub(crate) use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
 pub(crate) use interruption::{Event, Interruption};
@@ -71,7 +71,7 @@ pub(crate) use publication::{
 pub(crate) use quick_test::{QuickTest, quick_test};
 pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, comparison_page};
-pub(crate) use repository_sets::{begin, lock, warn_if_interrupted};
+pub(crate) use repository_sets::{begin, begin_at, lock, warn_if_interrupted};
 pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
 pub(crate) use revision::{RequestedRevision, revision};
 pub(crate) use run::{RunResult, newest_revision, run};

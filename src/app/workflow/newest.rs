@@ -171,7 +171,8 @@ impl Skipped {
                 self.incomplete.push(format!("{name} ({detail})"));
             }
             State::Unmerged => self.unmerged.push(name),
-            State::Current | State::Proposed | State::Older | State::Available => {}
+            State::Current | State::Proposed | State::Older | State::Waiting | State::Available => {
+            }
         }
     }
 

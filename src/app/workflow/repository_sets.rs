@@ -2,6 +2,8 @@
 //!
 //! The lock of a run that changes the work tree, and recovery from an interrupted run.
 
+use std::path::Path;
+
 use rustix::system::uname;
 use time::format_description::well_known::Rfc3339;
 
@@ -191,14 +193,19 @@ pub(crate) fn locations(config: &Config, sources: &Sources) -> Vec<String> {
     locations
 }
 
-/// Takes the lock of the work tree, and recovers from an interrupted run, which may be of another set in
-/// the same root. So its set, its revision and its files are reported in every volume.
+/// Like [`begin_at`], in the root of a configuration.
 pub(crate) fn begin(
     config: &Config,
     command: &str,
     services: &Services,
 ) -> Result<Session, Errors> {
-    let mut session = lock(config, command, services)?;
+    begin_at(&config.root, command, services)
+}
+
+/// Takes the lock of a work tree, and recovers from an interrupted run, which may be of another set in the same
+/// root. So its set, its revision and its files are reported in every volume.
+pub(crate) fn begin_at(root: &Path, command: &str, services: &Services) -> Result<Session, Errors> {
+    let mut session = lock(root, command, services)?;
     let recovery = session.recover()?;
     if let Some(warning) = recovery.warning() {
         services.console.warn(&plain(&warning));
@@ -206,9 +213,9 @@ pub(crate) fn begin(
     Ok(session)
 }
 
-/// Takes the lock of the work tree. A process that fails to take it shows this one as the holder.
+/// Takes the lock of a work tree. A process that fails to take it shows this one as the holder.
 pub(crate) fn lock(
-    config: &Config,
+    root: &Path,
     command: &str,
     services: &Services,
 ) -> Result<Session, apply::Error> {
@@ -219,7 +226,7 @@ pub(crate) fn lock(
         uname().nodename().to_string_lossy(),
         started.unwrap_or_default()
     );
-    Session::begin(&config.root, &holder)
+    Session::begin(root, &holder)
 }
 
 /// Warns if an interrupted run left a journal; the run continues.

@@ -128,6 +128,13 @@ impl Services {
         Ok(Sources::new(mappings, self.registries(config)?).keeping_manifests())
     }
 
+    /// The sources of images without a configuration.
+    pub(crate) fn sources_without_config(&self) -> Result<Sources, Errors> {
+        let registries = Registries::new(self.settings.clone());
+        let registries = registries.map_err(|error| usage(error.to_string()))?;
+        Ok(Sources::new(self.mappings.to_vec(), registries))
+    }
+
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {
         let registries = self.registries.get_or_init(|| {
             let settings = Settings {

@@ -15,7 +15,7 @@ use crate::{
     base::error::{Class, Code, Error, Errors},
     config::{Config, Stage},
     core::{
-        checks::{self, JudgedStage, MergeTimes, StageClock, StageVerdict},
+        checks::{self, Check, JudgedStage, MergeTimes, StageClock, StageVerdict, Status},
         history::{DatedCommit, Digests, History, HistoryEntry},
     },
     forge::{BranchCommit, Forge, MergedPull},
@@ -41,6 +41,15 @@ pub(crate) struct StagedSet {
     pub pattern: String,
     /// The digests of the common images, by their names here.
     pub digests: Digests,
+}
+
+/// The stages that a set has not passed.
+pub(crate) struct Waiting {
+    pub rows: Vec<WaitingRow>,
+    /// The reasons, one for each failed check.
+    pub reasons: Vec<String>,
+    /// The errors of unknown stages.
+    pub unknown: Vec<Error>,
 }
 
 /// The verdicts on a set, and the rows of the table in the body of its pull request.
@@ -163,13 +172,12 @@ impl Stages<'_> {
         own: Option<&History>,
         services: &Services,
     ) -> (Vec<WaitingRow>, Vec<Error>) {
-        let mut rows = Vec::new();
         let candidates = match self.candidates() {
             Ok(candidates) => candidates,
-            Err(error) => return (rows, vec![error]),
+            Err(error) => return (Vec::new(), vec![error]),
         };
         let Some(next) = candidates.first() else {
-            return (rows, Vec::new());
+            return (Vec::new(), Vec::new());
         };
         let mut entries = own.map_or(&[][..], History::entries).iter();
         let was_current = entries.any(|entry| {
@@ -177,28 +185,41 @@ impl Stages<'_> {
             digests.all(|(name, digest)| entry.images.get(name) == Some(digest))
         });
         if was_current {
-            return (rows, Vec::new());
+            return (Vec::new(), Vec::new());
         }
-        let verdicts = self.judge(&next.digests, services);
-        let mut unknown = Vec::new();
-        for stage in verdicts.judged {
+        let waiting = self.waiting_of(next.revision.as_ref(), &next.digests, services);
+        (waiting.rows, waiting.unknown)
+    }
+
+    /// The stages that the set with these digests has not passed.
+    pub(crate) fn waiting_of(
+        &self,
+        revision: Option<&Revision>,
+        digests: &Digests,
+        services: &Services,
+    ) -> Waiting {
+        let verdicts = self.judge(digests, services).judged;
+        let (checks, unknown) = checks::check_stages(&verdicts, false).into_parts();
+        let failed = checks.iter().filter(|check| check.status == Status::Fail);
+        let mut waiting = Waiting {
+            rows: Vec::new(),
+            reasons: failed.map(Check::describe).collect(),
+            unknown,
+        };
+        for stage in verdicts {
             let (since, until) = match &stage.verdict {
-                StageVerdict::Passed(_) => continue,
+                StageVerdict::Passed(_) | StageVerdict::Unknown(_) => continue,
                 StageVerdict::TooShort { soak, passes } => (Some(soak.since), *passes),
                 StageVerdict::Missing | StageVerdict::Held(_) => (None, None),
-                StageVerdict::Unknown(_) => {
-                    unknown.extend(checks::check_stages(&[stage], false).into_parts().1);
-                    continue;
-                }
             };
-            rows.push(WaitingRow {
-                revision: next.revision.as_ref().map(ToString::to_string),
+            waiting.rows.push(WaitingRow {
+                revision: revision.map(ToString::to_string),
                 stage: stage.item,
                 since: since.map(date::format),
                 until: until.map(date::format),
             });
         }
-        (rows, unknown)
+        waiting
     }
 }
 

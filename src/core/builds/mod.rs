@@ -172,6 +172,8 @@ words! {
         Proposed = "proposed",
         /// The build is older than the current set.
         Older = "older",
+        /// A stage of `promote.after` does not let the set pass yet.
+        Waiting = "waiting",
         /// Every image has a tag. Nothing was verified.
         Available = "available",
     }

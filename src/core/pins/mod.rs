@@ -24,6 +24,7 @@ mod places;
 mod reference;
 mod replace;
 mod scan;
+pub(crate) mod unpinned;
 mod version_comments;
 
 pub(crate) use find::{FoundPins, Located, find};

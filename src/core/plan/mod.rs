@@ -3,6 +3,8 @@
 //! A [`Plan`] requires an approved set, and its new contents must contain exactly the declared pins. It
 //! changes no file; `apply` does.
 
+pub(crate) mod pinning;
+
 use std::collections::BTreeMap;
 
 use crate::{

@@ -18,12 +18,18 @@ use crate::{
         },
         workflow::{
             SiteHistory,
-            builds::{BuildList, NextBuild, open_pull_requests},
+            builds::{Build, BuildList, NextBuild, open_pull_requests},
             site,
+            stages::Stages,
         },
     },
-    base::error::Errors,
-    core::{builds::MAX_READ, outside::TrackedTree, pins},
+    base::error::{Error, Errors},
+    config::Config,
+    core::{
+        builds::{MAX_READ, State},
+        outside::TrackedTree,
+        pins,
+    },
     git::FETCH_HISTORY,
 };
 
@@ -54,6 +60,8 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     let found = pins::find(TrackedTree::open(&config).files(), &config)?;
     site::check_places(&config, &found)?;
     let pulls = open_pull_requests(&config, history.git(), &cx.services)?;
+    // Like `status`, without the forge: by the dates of commits.
+    let stages = Stages::open(&config, &history, false, &cx.services)?;
     let mut list = BuildList::open(&config, &found, &history, &pulls, &cx.services)?;
 
     let limit = args.limit.map_or(MAX_READ, NonZero::get);
@@ -63,12 +71,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     {
         if let NextBuild::Build(listed) = listed {
             errors.extend(listed.facts.errors().cloned());
-            rows.push(BuildRow::new(
-                &listed.facts,
-                listed.state,
-                listed.detail,
-                &config,
-            ));
+            rows.push(row(*listed, &stages, &config, &mut errors, cx));
         }
     }
     let (left_out, selection) = list.left_out();
@@ -103,4 +106,34 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         return Ok(Exit::Done);
     }
     Ok(cx.output.report_errors_separately(&errors.into()))
+}
+
+/// The row of a build. An available or proposed one shows the stages that it has not passed; a stage that cannot be
+/// read is an error.
+fn row(
+    build: Build,
+    stages: &Stages<'_>,
+    config: &Config,
+    errors: &mut Vec<Error>,
+    cx: &Context,
+) -> BuildRow {
+    let mut row = BuildRow::new(&build.facts, build.state, build.detail, config);
+    if !matches!(build.state, State::Available | State::Proposed) {
+        return row;
+    }
+    let revision = build.facts.revision.as_ref();
+    let waiting = stages.waiting_of(revision, &build.facts.digests(config), &cx.services);
+    row.waiting = waiting.rows;
+    let mut reasons = waiting.reasons;
+    reasons.extend(waiting.unknown.iter().map(Error::text));
+    if build.state == State::Available && !reasons.is_empty() {
+        row.state = State::Waiting.as_str();
+        row.detail = reasons.join("; ");
+    }
+    for error in waiting.unknown {
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
+    row
 }

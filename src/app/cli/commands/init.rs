@@ -7,6 +7,7 @@
 
 mod draft;
 mod next_step;
+mod pin;
 mod question;
 mod remote;
 mod separation;
@@ -50,12 +51,14 @@ The pinned images of one owner become the set: the owner of the git remote, or o
 choice is uncertain, repin prompts on a terminal; without a terminal, it marks the choice in the file. If the digests of an \
 image differ between directories, each of these directories gets its own configuration, unless --config is given. An \
 existing file is overwritten only with --force; --update changes the counts in it, adds files with pins that no glob matches, \
-and shows the difference.
+and shows the difference. --pin shows the digests that images with only a tag would get; --apply writes them.
 
 Examples:
   repin init
   repin init --each 'envs/*'   # one configuration for each environment
   repin init --update          # after a pin was added or removed on purpose
+  repin init --pin             # show the digests of images that have only a tag
+  repin init --pin --apply     # write them
   repin init --dry-run true    # print the file instead of writing it";
 
 /// Create a commented repin.yaml from the pins in the repository
@@ -74,6 +77,12 @@ pub(in crate::app::cli) struct Arguments {
     /// Count the pins of an existing file again, and add files with pins that no glob matches
     #[arg(long)]
     update: bool,
+    /// Show the digests that images with only a tag would get, in repositories that match GLOB (default: all)
+    #[arg(long, value_name = "GLOB", num_args = 0.., conflicts_with_all = ["each", "force", "update"])]
+    pin: Option<Vec<String>>,
+    /// With --pin, write the digests
+    #[arg(long, requires = "pin")]
+    apply: bool,
 }
 
 /// The pins below a directory.
@@ -87,6 +96,10 @@ struct PinnedTree {
 }
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+    if let Some(globs) = &args.pin {
+        let apply = cx.may_change(args.apply, args.dry_run)?;
+        return pin::run(globs, apply, cx);
+    }
     let print_only = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     if args.update {
         return update::run(print_only, cx);
@@ -99,6 +112,9 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         target.refuse_existing(REPLACE)?;
     }
     let mut pinned = PinnedTree::search(target.directory(), Some(&target), cx);
+    if pinned.has_no_pins() {
+        return Err(pin::only_tags(&pinned, cx));
+    }
     let remote = GitRemote::read(&pinned.root);
     let selection = Selection::choose(&pinned.discovery, &remote, cx)?;
     // With `--config`, the user requests one configuration.
@@ -145,6 +161,11 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
 }
 
 impl PinnedTree {
+    fn has_no_pins(&self) -> bool {
+        let mut repositories = self.discovery.repositories.iter();
+        repositories.all(|pinned| pinned.pins.is_empty())
+    }
+
     /// Searches the files below `root`. The file that is to be replaced is ignored, with its pins and its counts.
     fn search(root: &Path, replaced: Option<&TargetFile>, cx: &Context) -> Self {
         let tree = git::work_tree_at(root);

@@ -1,6 +1,9 @@
 //! `repin recover`: finishes or undoes an interrupted `--apply`.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -14,7 +17,7 @@ use crate::{
         error::{Class, Errors},
         untrusted::{plain, workflow::Commands},
     },
-    config::{self, Config, SetPath},
+    config::{self, SetPath},
     core::{
         apply::{self, Content, Error, Recovery, RecoveryState},
         configurations,
@@ -48,15 +51,15 @@ struct Document {
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
-    let config = cx.load()?;
+    let root = root(cx)?;
     let interruption = Arc::clone(&cx.services.interruption);
     let step = (!dry_run).then(|| interruption.step("run `repin recover` again"));
     let outcome = match (dry_run, args.discard) {
-        (true, _) => apply::preview_recovery(&config.root),
-        (false, true) => lock(&config, "recover", &cx.services)
+        (true, _) => apply::preview_recovery(&root),
+        (false, true) => lock(&root, "recover", &cx.services)
             .and_then(|mut session| session.discard())
             .map(Some),
-        (false, false) => lock(&config, "recover", &cx.services)
+        (false, false) => lock(&root, "recover", &cx.services)
             .and_then(|mut session| session.recover())
             .map(Some),
     };
@@ -74,7 +77,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     };
     report(&recovery, dry_run, cx);
     if recovery.state == RecoveryState::Nothing && !cx.has_config_option() {
-        warn_of_other_sets(&config, cx);
+        warn_of_other_sets(&root, cx);
     }
     Ok(if recovery.state == RecoveryState::Conflict {
         Exit::Failed(Class::Conflict)
@@ -83,8 +86,23 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     })
 }
 
+/// The root of the configuration. Without one, the current directory, if an interrupted run changed files there:
+/// `init --pin` needs no configuration.
+fn root(cx: &mut Context) -> Result<PathBuf, Errors> {
+    let errors = match cx.load() {
+        Ok(config) => return Ok(config.root),
+        Err(errors) => errors,
+    };
+    let directory = cx.services.environment.directory();
+    let is_interrupted = matches!(apply::preview_recovery(directory), Ok(Some(_)));
+    if is_interrupted && !cx.has_config_option() {
+        return Ok(directory.to_owned());
+    }
+    Err(errors)
+}
+
 /// Warns about the interrupted runs of the other sets below the current directory.
-fn warn_of_other_sets(own: &Config, cx: &Context) {
+fn warn_of_other_sets(own: &Path, cx: &Context) {
     let directory = cx.services.environment.directory();
     // Without git, every file below the directory would be visited.
     if !git::is_in_repository(directory) {
@@ -98,7 +116,7 @@ fn warn_of_other_sets(own: &Config, cx: &Context) {
         let name = file.to_string();
         // Other commands report a configuration that cannot be read.
         if let Ok(mut config) = config::load(&directory.join(file.as_path()), &name)
-            && config.root != own.root
+            && config.root != own
         {
             config.option = config::option(&name);
             warn_if_interrupted(&config, &*cx.services.console);

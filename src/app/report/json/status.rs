@@ -182,6 +182,8 @@ pub(crate) struct BuildRow {
     pub images: Vec<BuildImageRow>,
     pub state: &'static str,
     pub detail: String,
+    /// The stages that the build has not passed.
+    pub waiting: Vec<WaitingRow>,
 }
 
 /// One image of a build.
@@ -209,6 +211,7 @@ impl BuildRow {
             images,
             state: state.as_str(),
             detail,
+            waiting: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! All paths are relative to the directory that was searched.
 
+pub(crate) mod file_names;
 pub(crate) mod groups;
 pub(crate) mod narrow;
 pub(crate) mod tag_forms;
@@ -82,6 +83,14 @@ pub(crate) fn discover(tree: &WorkTree, survey: Survey, except: Option<&RelPath>
     discovery
 }
 
+/// The pins of a content of one file.
+pub(crate) fn discover_content(tree: &WorkTree, path: &RelPath, content: &[u8]) -> Discovery {
+    let mut discovery = Discovery::default();
+    let places = StandardPlaces::new();
+    discovery.search_content(tree, path.clone(), content, &places, &mut HashMap::new());
+    discovery
+}
+
 impl Discovery {
     /// Keeps the pins that `keep` accepts, and returns the others.
     pub(crate) fn split_off(&mut self, keep: impl Fn(&Located<Pin>) -> bool) -> Vec<Located<Pin>> {
@@ -112,6 +121,18 @@ impl Discovery {
                 return;
             }
         };
+        self.files += 1;
+        self.search_content(tree, path, &content, places, known);
+    }
+
+    fn search_content(
+        &mut self,
+        tree: &WorkTree,
+        path: RelPath,
+        content: &[u8],
+        places: &StandardPlaces,
+        known: &mut HashMap<Repository, usize>,
+    ) {
         let repositories = RefCell::new((&mut self.repositories, known));
         let index = |repository: Repository| {
             let (repositories, known) = &mut *repositories.borrow_mut();
@@ -127,15 +148,14 @@ impl Discovery {
             }
             index
         };
-        let mut scan = scan::scan_with(&content, None, &mut |repository, before| {
+        let mut scan = scan::scan_with(content, None, &mut |repository, before| {
             // The text after the variable in `$REGISTRY/app` or `{{ host }}app` is not a name.
             (!matches!(before, Some(b'$' | b'}'))).then(|| index(repository))
         });
         let exists = |chart: &Path| tree.has_chart(chart);
-        places.add(&mut scan, &path, &content, &exists, &|repository| {
+        places.add(&mut scan, &path, content, &exists, &|repository| {
             Some(index(repository))
         });
-        self.files += 1;
         self.add(&Arc::new(path), scan);
     }
 
@@ -173,7 +193,10 @@ fn means_a_digest(malformed: &Malformed) -> bool {
 }
 
 /// The content of a file, unless it is too large or binary.
-fn text(tree: &WorkTree, path: &RelPath) -> Result<Option<Vec<u8>>, ReadError> {
+pub(in crate::core::pins) fn text(
+    tree: &WorkTree,
+    path: &RelPath,
+) -> Result<Option<Vec<u8>>, ReadError> {
     let fail = |error| ReadError {
         path: path.to_string(),
         error,

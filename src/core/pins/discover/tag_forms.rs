@@ -3,6 +3,8 @@
 //!
 //! Derives the names of images from their repositories.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::PinnedRepository;
 use crate::{
     base::text::is_hex,
@@ -151,6 +153,23 @@ pub(crate) fn common_form<'s>(
     forms
         .all(|form| form.as_ref() == Some(&first))
         .then_some(first)
+}
+
+/// The files with tags of each form, by its template; `None` if the form of a tag is unknown.
+pub(crate) fn forms<'s>(
+    repositories: impl IntoIterator<Item = &'s PinnedRepository>,
+) -> Option<BTreeMap<String, BTreeSet<String>>> {
+    let mut forms: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for pin in repositories.into_iter().flat_map(|one| &one.pins) {
+        if let Some(tag) = &pin.item.tag {
+            let form = GuessedForm::of(tag.as_str())?;
+            forms
+                .entry(form.template())
+                .or_default()
+                .insert(pin.file.to_string());
+        }
+    }
+    Some(forms)
 }
 
 /// The common commit in the tags of these repositories, if each has a tagged pin with a whole commit.

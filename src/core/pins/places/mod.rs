@@ -15,12 +15,14 @@ mod keys;
 mod kustomize;
 mod marked;
 mod strings;
+pub(super) mod unpinned;
 mod unreadable;
 mod yaml;
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -514,10 +516,11 @@ fn excerpt(bytes: &[u8]) -> String {
     text.trim_end().to_owned()
 }
 
-/// Whether two YAML files differ only in the scalars that contain an offset of `moved` in the old file.
-pub(super) fn same_events(old: &[u8], new: &[u8], moved: &[usize]) -> bool {
+/// Whether two YAML files differ only in the scalars that contain an offset of `moved` in the old file, and in
+/// the nodes within `added` of the new one.
+pub(super) fn same_events(old: &[u8], new: &[u8], moved: &[usize], added: &[Range<usize>]) -> bool {
     match (std::str::from_utf8(old), std::str::from_utf8(new)) {
-        (Ok(old), Ok(new)) => yaml::same_events(old, new, moved),
+        (Ok(old), Ok(new)) => yaml::same_events(old, new, moved, added),
         _ => false,
     }
 }

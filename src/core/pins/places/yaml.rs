@@ -130,13 +130,22 @@ pub(super) fn documents<'t>(
 }
 
 /// Whether two texts differ only in the scalars that contain an offset of `moved` (sorted) in the old
-/// text. These keep their style, or a plain scalar becomes double-quoted.
-pub(super) fn same_events(old: &str, new: &str, moved: &[usize]) -> bool {
+/// text, and in the nodes within `added` of the new one. The scalars keep their style, or a plain scalar becomes
+/// double-quoted.
+pub(super) fn same_events(old: &str, new: &str, moved: &[usize], added: &[Range<usize>]) -> bool {
     let is_moved = |span: &Range<usize>| {
         let next = moved.partition_point(|at| *at < span.start);
         moved.get(next).is_some_and(|at| span.contains(at))
     };
-    let (mut before, mut after) = (parser(old), parser(new));
+    let is_added = |span: Range<usize>| {
+        let mut ranges = added.iter();
+        ranges.any(|range| range.start <= span.start && span.end <= range.end && !span.is_empty())
+    };
+    let mut before = parser(old);
+    let mut after = parser(new).filter(|next| match next {
+        Ok((Event::Scalar(..), span)) => !is_added(bytes(span)),
+        _ => true,
+    });
     loop {
         let (was, is) = match (before.next(), after.next()) {
             (None, None) => return true,

@@ -61,7 +61,7 @@ impl Draft {
         let files_with_pins: BTreeSet<_> = pins().map(|pin| &pin.file).collect();
         let references = pins().filter(|pin| pin.item.split.is_none());
         let files_with_references = references.map(|pin| (*pin.file).clone()).collect();
-        let mut files = narrow::narrow(tree, &files_with_references, &finder);
+        let mut files = globs(tree, chosen, &files_with_references, &finder);
         let places = split_places(tree, chosen, &finder);
         if files.is_empty() {
             // `files` must not be empty, and files with split pins may also get references.
@@ -91,9 +91,19 @@ impl Draft {
             (config, found) = count_pins(&mut starter, tree, &set)?;
         }
         let mut unavailable = chosen.unavailable.clone().or(tags.unavailable);
+        let mut revision = tags.revision;
+        if revision.is_none() && unavailable.is_none() {
+            match tag_form::common_label(&config, &found, services) {
+                Ok(label) => revision = label,
+                Err(errors) => {
+                    let errors: Vec<_> = errors.iter().map(Error::text).collect();
+                    unavailable = Some(errors.join("; "));
+                }
+            }
+        }
         let excluded = starter.places.iter().flat_map(|place| &place.excluded);
         warnings.extend(excluded.map(|line| format!("left out of `places`: {line}")));
-        let problems = |scope| problems_in_scope(&config, &found, target, scope);
+        let problems = |scope| problems_in_scope(&config, &found, chosen, target, scope);
         let tracked = problems(Scope::Tracked);
         // Untracked files are not reported, but the next commit may contain them.
         starter.refuses_outside = tracked.is_empty() && problems(Scope::Addable).is_empty();
@@ -121,7 +131,7 @@ impl Draft {
             others: starter.others,
             warnings,
             notes: Vec::new(),
-            revision: tags.revision,
+            revision,
             unavailable,
             files_with_pins: files_with_pins.len(),
             files,
@@ -254,7 +264,7 @@ fn split_places(tree: &WorkTree, chosen: &SelectedSet<'_>, finder: &Finder) -> V
         files.retain(|file| !refused.contains_key(file));
         // A wider glob could match an excluded file.
         let files = if refused.is_empty() {
-            narrow::narrow(tree, &files, finder)
+            globs(tree, chosen, &files, finder)
         } else {
             files.iter().filter_map(narrow::exactly).collect()
         };
@@ -267,6 +277,20 @@ fn split_places(tree: &WorkTree, chosen: &SelectedSet<'_>, finder: &Finder) -> V
         }
     }
     places
+}
+
+/// The globs of the files. Those of an environment that the names of files divide match no other file, because a new
+/// one may belong to another environment.
+fn globs(
+    tree: &WorkTree,
+    chosen: &SelectedSet<'_>,
+    files: &BTreeSet<RelPath>,
+    finder: &Finder,
+) -> Vec<String> {
+    if chosen.elsewhere.is_some() {
+        return files.iter().filter_map(narrow::exactly).collect();
+    }
+    narrow::narrow(tree, files, finder)
 }
 
 /// The error if every file with pins has an entry that is refused.
@@ -304,17 +328,22 @@ fn parsed(starter: &Starter<'_>, tree: &WorkTree, set: &SetPath) -> Result<Confi
 }
 
 /// The problems outside of the pins in the files of a scope. The configuration at `replaced` may contain
-/// digests, which do not count.
+/// digests, which do not count, and other configurations of this run count the pins of their files.
 fn problems_in_scope(
     config: &Config,
     found: &FoundPins,
+    chosen: &SelectedSet<'_>,
     replaced: &RelPath,
     scope: Scope,
 ) -> Vec<String> {
+    let elsewhere = |file: &RelPath| {
+        let files = chosen.elsewhere.as_ref();
+        files.is_some_and(|files| files.contains(file))
+    };
     let mut outside = TrackedTree::open(config).search(config, found, scope);
     outside
         .occurrences
-        .retain(|occurrence| *occurrence.file != *replaced);
+        .retain(|occurrence| *occurrence.file != *replaced && !elsewhere(&occurrence.file));
     outside_problems(config, found, &outside)
 }
 

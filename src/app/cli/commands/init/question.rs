@@ -5,7 +5,7 @@
 //! Pinned artifacts that are not images, such as Helm charts: the set does not contain them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
     io::{self, BufRead, Read},
 };
@@ -18,6 +18,7 @@ use crate::{
     },
     base::{
         error::{Code, Error, Errors, usage},
+        files::RelPath,
         text::counted,
     },
     config::Config,
@@ -139,6 +140,9 @@ pub(super) struct SelectedSet<'s> {
     pub(super) remarks: Vec<String>,
     /// The reason why an earlier lookup of attestations failed; the lookup is not repeated.
     pub(super) unavailable: Option<String>,
+    /// The files of the other configurations of the run, if the names of files divide them; then the configuration
+    /// must match exactly the files of its pins.
+    pub(super) elsewhere: Option<BTreeSet<RelPath>>,
 }
 
 impl Selection {
@@ -149,7 +153,7 @@ impl Selection {
     ) -> Result<Self, Errors> {
         let guess = groups::guess(&discovery.repositories, remote.owner.as_deref());
         if guess.groups.is_empty() {
-            return Err(no_pins(discovery));
+            return Err(no_pins(discovery).into());
         }
         let mut remark = None;
         let selected = if guess.sure {
@@ -214,6 +218,7 @@ impl Selection {
             common_name: self.common_name.as_deref(),
             remarks,
             unavailable: None,
+            elsewhere: None,
         }
     }
 }
@@ -244,6 +249,7 @@ impl<'s> SelectedSet<'s> {
             common_name: self.common_name,
             remarks,
             unavailable: None,
+            elsewhere: self.elsewhere.clone(),
         })
     }
 
@@ -256,6 +262,7 @@ impl<'s> SelectedSet<'s> {
             common_name: self.common_name,
             remarks: self.remarks.clone(),
             unavailable: Some(errors.join("; ")),
+            elsewhere: self.elsewhere.clone(),
         }
     }
 
@@ -285,9 +292,9 @@ fn uncertainty(guess: &Guess) -> String {
 }
 
 /// The error if no image is pinned.
-fn no_pins(discovery: &Discovery) -> Errors {
+pub(super) fn no_pins(discovery: &Discovery) -> Error {
     if let Some(error) = discovery.unread.first() {
-        return Errors::io(error.to_string());
+        return Error::io(error.to_string());
     }
     let message = format!(
         "no image is pinned by digest; {} scanned",
@@ -295,7 +302,7 @@ fn no_pins(discovery: &Discovery) -> Errors {
     );
     let hint = "pin the images as REPOSITORY@sha256:DIGEST where they are used, or write the configuration by hand \
                 (`repin schema` describes it)";
-    Errors::from(Error::input(Code::INIT, message).help(hint))
+    Error::input(Code::INIT, message).help(hint)
 }
 
 /// What the registries tell about the pinned digests.

@@ -1,18 +1,18 @@
-//! Directories that pin the images of the set separately: a proposal if their digests differ, a
-//! note if they are only called like environments.
+//! Directories, or files with the names of environments, that pin the images of the set separately: a proposal if
+//! their digests differ, a note if they are only called like environments.
 //!
 //! `repin init --each GLOB`: one configuration in each directory that matches, regardless of the digests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
     PinnedTree,
     question::{SelectedSet, Selection},
     remote::GitRemote,
-    several::{self, Proposal},
+    several::{self, Proposal, Target},
 };
 use crate::{
     app::cli::{context::Context, output::Exit, write_file::TargetFile},
@@ -25,15 +25,76 @@ use crate::{
     config::FILE_NAME,
     core::pins::{
         Located, Pin,
-        discover::{self, PinnedRepository, narrow},
+        discover::{
+            self, PinnedRepository,
+            file_names::{self, FilesByName},
+            narrow,
+        },
     },
 };
 
 /// The maximum number of directories, repositories or places in a message.
 const LISTED: usize = 10;
 
-/// One configuration for each directory if the digests of an image differ between directories.
-/// Directories with counted pins only are omitted; `None` if no other directory remains.
+/// An environment that gets a configuration.
+pub(super) struct Environment<'p> {
+    /// The configuration, relative to the searched directory.
+    file: PathBuf,
+    scope: Scope<'p>,
+}
+
+/// The files of an environment.
+pub(super) enum Scope<'p> {
+    Below(&'p Path),
+    Files(BTreeSet<&'p RelPath>),
+}
+
+impl Scope<'_> {
+    fn contains(&self, file: &RelPath) -> bool {
+        match self {
+            Self::Below(directory) => file.as_path().starts_with(directory),
+            Self::Files(files) => files.contains(file),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Below(directory) => directory.display().to_string(),
+            Self::Files(files) => few(files.iter().map(ToString::to_string), LISTED),
+        }
+    }
+}
+
+/// The environments that directories, or else the names of files, divide by different digests.
+fn environments<'p>(members: &[&'p PinnedRepository]) -> Vec<Environment<'p>> {
+    let directories = discover::differing(members);
+    if directories.is_empty() {
+        return by_file_name(file_names::differing(members));
+    }
+    let environment = |directory: &'p Path| Environment {
+        file: directory.join(FILE_NAME),
+        scope: Scope::Below(directory),
+    };
+    directories.into_iter().map(environment).collect()
+}
+
+fn by_file_name(files: FilesByName<'_>) -> Vec<Environment<'_>> {
+    let mut environments = Vec::new();
+    for (name, files) in files {
+        let file = match name {
+            Some(name) => format!("repin.{name}.yaml"),
+            None => FILE_NAME.to_owned(),
+        };
+        environments.push(Environment {
+            file: file.into(),
+            scope: Scope::Files(files),
+        });
+    }
+    environments
+}
+
+/// One configuration for each environment if the digests of an image differ between them. Environments with
+/// counted pins only are omitted; `None` if no other one remains.
 pub(super) fn differing(
     pinned: &PinnedTree,
     selection: &Selection,
@@ -42,12 +103,18 @@ pub(super) fn differing(
 ) -> Result<Option<Proposal>, Errors> {
     let chosen = selection.in_discovery(&pinned.discovery);
     let members: Vec<_> = chosen.repositories().collect();
-    let directories = discover::differing(&members);
-    let open = with_uncounted_pins(pinned, &members, &directories);
+    let environments = environments(&members);
+    let is_open = |environment: &&Environment<'_>| {
+        has_uncounted_pins(pinned, &members, &|file| environment.scope.contains(file))
+    };
+    let open: Vec<_> = environments.iter().filter(is_open).collect();
     if open.is_empty() {
         return Ok(None);
     }
-    let names = list(&directories);
+    let names = environments
+        .iter()
+        .map(|environment| environment.scope.describe());
+    let names = few(names, LISTED);
     let mut warnings = pinned.counted.warnings.clone();
     if single.exists() && !print_only {
         return Err(one_set_exists(single.display_name(), &names));
@@ -60,14 +127,14 @@ pub(super) fn differing(
     }
     let mut targets = Vec::new();
     let mut written = String::new();
-    for directory in &open {
-        let file = pinned.root.join(directory).join(FILE_NAME);
-        let target = TargetFile::new(&file, &pinned.root)?;
-        written = format!("{written} {}", shell(target.display_name()));
+    for environment in &open {
+        let file = pinned.root.join(&environment.file);
+        let target = Target::new(&file, &pinned.root, &environment.scope)?;
+        written = format!("{written} {}", shell(target.file.display_name()));
         targets.push(target);
     }
     let mut images = members.clone();
-    images.retain(|member| differs_between(member, &directories));
+    images.retain(|member| differs_between(member, &environments));
     let images = images.iter().map(|image| image.repository.as_str());
     let remove = if print_only {
         String::new()
@@ -81,13 +148,22 @@ pub(super) fn differing(
         few(images, LISTED)
     ));
     let pins = members.iter().flat_map(|member| &member.pins);
-    warnings.extend(remaining(pinned, pins, &directories));
-    let counted: BTreeSet<_> = directories.difference(&open).copied().collect();
+    let scopes: Vec<_> = environments
+        .iter()
+        .map(|environment| &environment.scope)
+        .collect();
+    warnings.extend(remaining(pinned, pins, &scopes));
+    let counted = environments
+        .iter()
+        .filter(|environment| !is_open(environment));
+    let counted: Vec<_> = counted
+        .map(|environment| environment.scope.describe())
+        .collect();
     let mut notes = Vec::new();
     if !counted.is_empty() {
         notes.push(format!(
             "left out, because existing configurations count their pins: {}",
-            list(&counted)
+            few(counted.into_iter(), LISTED)
         ));
     }
     Ok(Some(Proposal {
@@ -95,6 +171,18 @@ pub(super) fn differing(
         warnings,
         notes,
     }))
+}
+
+/// Whether files that `contains` accepts have pins that no configuration counts.
+fn has_uncounted_pins(
+    pinned: &PinnedTree,
+    members: &[&PinnedRepository],
+    contains: &dyn Fn(&RelPath) -> bool,
+) -> bool {
+    let mut pins = members.iter().flat_map(|member| &member.pins);
+    pins.any(|pin| {
+        contains(&pin.file) && pinned.counted.configuration_of(&pinned.root, pin).is_none()
+    })
 }
 
 /// The note if the images are pinned below directories that are called like environments, with the
@@ -108,8 +196,30 @@ pub(super) fn note(
     let chosen = selection.in_discovery(&pinned.discovery);
     let members: Vec<_> = chosen.repositories().collect();
     let directories = discover::named(&members);
-    let open = with_uncounted_pins(pinned, &members, &directories);
-    let globs = globs(&members, &open)?;
+    let mut open = directories.clone();
+    open.retain(|directory| {
+        has_uncounted_pins(pinned, &members, &|file| {
+            file.as_path().starts_with(directory)
+        })
+    });
+    let files = file_names::named(&members);
+    let (globs, place) = match globs(&members, &open) {
+        Some(globs) => (globs, format!("below {}", list(&directories))),
+        None if directories.is_empty() && !files.is_empty() => {
+            let files: Vec<_> = files.into_values().flatten().collect();
+            let open = files
+                .iter()
+                .filter(|file| has_uncounted_pins(pinned, &members, &|other| other == **file));
+            let globs = open.filter_map(|file| narrow::exactly(file).map(|glob| shell(&glob)));
+            let globs: Vec<_> = globs.collect();
+            if globs.is_empty() {
+                return None;
+            }
+            let names = files.iter().map(ToString::to_string);
+            (globs.join(" "), format!("in {}", few(names, LISTED)))
+        }
+        None => return None,
+    };
     let mut command = String::new();
     let path = Path::new(single.display_name());
     if let Some(directory) = path.parent().filter(|path| *path != Path::new("")) {
@@ -120,25 +230,22 @@ pub(super) fn note(
         command = format!("{command}rm -- {name} && ");
     }
     Some(format!(
-        "images are pinned below {}, which have names of environments, but this configuration does not \
-         separate them. To separate them: `{command}repin init --each {globs}`",
-        list(&directories)
+        "images are pinned {place}, which have names of environments, but this configuration does not \
+         separate them. To separate them: `{command}repin init --each {globs}`"
     ))
 }
 
-/// The warning about uncounted pins below none of the directories, by image.
-pub(super) fn remaining<'p>(
+/// The warning about uncounted pins of none of the environments, by image.
+fn remaining<'p>(
     pinned: &'p PinnedTree,
     pins: impl Iterator<Item = &'p Located<Pin>>,
-    directories: &BTreeSet<&Path>,
+    scopes: &[&Scope<'_>],
 ) -> Option<String> {
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut environments: BTreeMap<&str, BTreeSet<&RelPath>> = BTreeMap::new();
     for pin in pins {
         let file = pin.file.as_path();
-        let is_below = directories
-            .iter()
-            .any(|directory| file.starts_with(directory));
+        let is_below = scopes.iter().any(|scope| scope.contains(&pin.file));
         let counted = pinned.counted.configuration_of(&pinned.root, pin);
         if !is_below && counted.is_none() {
             let image = &pinned.discovery.repositories[pin.item.image];
@@ -173,42 +280,24 @@ pub(super) fn remaining<'p>(
             few(files.into_iter(), LISTED)
         )
     };
+    let by_directory = scopes.iter().any(|scope| matches!(scope, Scope::Below(_)));
+    let place = if by_directory {
+        "below none of these directories"
+    } else {
+        "in none of these files"
+    };
     Some(format!(
-        "images are pinned below none of these directories: {}; {help}",
+        "images are pinned {place}: {}; {help}",
         few(images, LISTED)
     ))
 }
 
-/// The directories with pins that no configuration counts.
-fn with_uncounted_pins<'p>(
-    pinned: &PinnedTree,
-    members: &[&'p PinnedRepository],
-    directories: &BTreeSet<&'p Path>,
-) -> BTreeSet<&'p Path> {
-    let mut open = BTreeSet::new();
-    for pin in members.iter().flat_map(|member| &member.pins) {
-        if pinned.counted.configuration_of(&pinned.root, pin).is_some() {
-            continue;
-        }
-        let file = pin.file.as_path();
-        open.extend(
-            directories
-                .iter()
-                .filter(|directory| file.starts_with(directory)),
-        );
-    }
-    open
-}
-
-/// Whether the pins of an image below these directories have different digests.
-fn differs_between(member: &PinnedRepository, directories: &BTreeSet<&Path>) -> bool {
+/// Whether the pins of an image in these environments have different digests.
+fn differs_between(member: &PinnedRepository, environments: &[Environment<'_>]) -> bool {
     let mut digests = BTreeSet::new();
     for pin in &member.pins {
-        let file = pin.file.as_path();
-        if directories
-            .iter()
-            .any(|directory| file.starts_with(directory))
-        {
+        let mut scopes = environments.iter().map(|environment| &environment.scope);
+        if scopes.any(|scope| scope.contains(&pin.file)) {
             digests.insert(pin.item.digest);
         }
     }
@@ -269,6 +358,10 @@ pub(super) fn run_each(
     let mut pinned = PinnedTree::search(&root, None, cx);
     let directories = std::mem::take(&mut pinned.directories);
     let directories: Vec<_> = directories.iter().map(RelPath::as_path).collect();
+    let files = matching_files(globs, &directories, &pinned)?;
+    if !files.is_empty() {
+        return run_each_file(pinned, &files, print_only, cx);
+    }
     let matched = matching(globs, &directories)?;
     // Pins in other files must not determine the images of the set.
     let others = pinned.discovery.split_off(|pin| {
@@ -299,14 +392,22 @@ pub(super) fn run_each(
             "skipped, because no image of the set is pinned there: {names}"
         ));
     }
+    let scopes: Vec<_> = directories
+        .iter()
+        .map(|directory| Scope::Below(directory))
+        .collect();
     let mut targets = Vec::new();
-    for directory in &directories {
+    for (directory, scope) in directories.iter().zip(&scopes) {
         let file = root.join(directory).join(FILE_NAME);
-        targets.push(TargetFile::new(&file, &root)?);
+        targets.push(Target::new(&file, &root, scope)?);
     }
     let mut warnings = pinned.counted.warnings.clone();
     // Also pins of images that are pinned below none of the directories.
-    warnings.extend(remaining(&pinned, others.iter(), &directories));
+    warnings.extend(remaining(
+        &pinned,
+        others.iter(),
+        &scopes.iter().collect::<Vec<_>>(),
+    ));
     let proposal = Proposal {
         targets,
         warnings,
@@ -320,6 +421,83 @@ pub(super) fn run_each(
         print_only,
         cx,
     )
+}
+
+/// One configuration for each name of an environment in these files.
+fn run_each_file(
+    mut pinned: PinnedTree,
+    files: &BTreeSet<RelPath>,
+    print_only: bool,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
+    let others = pinned.discovery.split_off(|pin| files.contains(&*pin.file));
+    let remote = GitRemote::read(&pinned.root);
+    let selection = Selection::choose(&pinned.discovery, &remote, cx)?;
+    let chosen = selection.in_discovery(&pinned.discovery);
+    let mut by_name = FilesByName::new();
+    for pin in chosen.repositories().flat_map(|one| &one.pins) {
+        let name = discover::of_file_name(pin.file.as_path());
+        by_name.entry(name).or_default().insert(&*pin.file);
+    }
+    let counted_files: BTreeSet<_> = files.iter().map(RelPath::as_path).collect();
+    refuse_counted(&pinned, &chosen, &counted_files)?;
+    let environments = by_file_name(by_name);
+    let mut targets = Vec::new();
+    for environment in &environments {
+        let file = pinned.root.join(&environment.file);
+        targets.push(Target::new(&file, &pinned.root, &environment.scope)?);
+    }
+    let scopes: Vec<_> = environments
+        .iter()
+        .map(|environment| &environment.scope)
+        .collect();
+    let mut warnings = pinned.counted.warnings.clone();
+    warnings.extend(remaining(&pinned, others.iter(), &scopes));
+    let proposal = Proposal {
+        targets,
+        warnings,
+        notes: Vec::new(),
+    };
+    several::run(
+        &proposal,
+        &pinned.counted,
+        &selection,
+        &remote,
+        print_only,
+        cx,
+    )
+}
+
+/// The files with pins that the globs match; none if a glob matches a directory.
+fn matching_files(
+    globs: &[String],
+    directories: &[&Path],
+    pinned: &PinnedTree,
+) -> Result<BTreeSet<RelPath>, Errors> {
+    let mut files = BTreeSet::new();
+    for text in globs {
+        let Ok(glob) = Glob::parse(text) else {
+            return Ok(BTreeSet::new());
+        };
+        if directories.iter().any(|directory| glob.matches(directory)) {
+            return Ok(BTreeSet::new());
+        }
+        let pins = pinned
+            .discovery
+            .repositories
+            .iter()
+            .flat_map(|one| &one.pins);
+        for pin in pins.filter(|pin| glob.matches(pin.file.as_path())) {
+            if discover::of_file_name(pin.file.as_path()).is_none() {
+                return Err(usage(format!(
+                    "`--each {text}` matches {}, whose name contains no environment such as `staging` or `prod`",
+                    pin.file
+                )));
+            }
+            files.insert((*pin.file).clone());
+        }
+    }
+    Ok(files)
 }
 
 /// The directories that the globs match. A glob without a match is refused.
@@ -336,7 +514,9 @@ fn matching<'d>(globs: &[String], directories: &[&'d Path]) -> Result<BTreeSet<&
             .filter(|path| glob.matches(path))
             .collect();
         if found.is_empty() {
-            return Err(usage(format!("`--each {text}` matches no directory")));
+            return Err(usage(format!(
+                "`--each {text}` matches no directory, and no file with pins"
+            )));
         }
         matched.extend(found);
     }
@@ -390,9 +570,8 @@ fn refuse_counted(
     for (configuration, directories) in counted {
         let names = list(&directories);
         let message = format!("{configuration} already counts pins below {names}");
-        let help = format!(
-            "remove {configuration}, exclude these directories in its `files`, or select other directories"
-        );
+        let help =
+            format!("remove {configuration}, exclude these paths in its `files`, or select others");
         errors.push(Error::input(Code::INIT, message).help(help));
     }
     Err(Errors::from(errors))

@@ -12,7 +12,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{document, draft::Draft, next_step, question::Selection, remote::GitRemote};
+use super::{
+    document, draft::Draft, next_step, question::Selection, remote::GitRemote, separation::Scope,
+};
 use crate::{
     app::{
         cli::{
@@ -28,7 +30,7 @@ use crate::{
     },
     base::{
         error::{Code, Error, Errors},
-        files::{Survey, is_config_file, survey},
+        files::{RelPath, Survey, is_config_file, survey},
         text::{counted, few},
         untrusted::plain,
     },
@@ -48,11 +50,30 @@ const EXISTS: &str = "remove it, or select the other directories with `repin ini
 
 /// The configurations to write.
 pub(super) struct Proposal {
-    /// One in each directory; none contains another one.
-    pub(super) targets: Vec<TargetFile>,
+    /// None counts a pin of another one.
+    pub(super) targets: Vec<Target>,
     /// Warnings about all of them.
     pub(super) warnings: Vec<String>,
     pub(super) notes: Vec<String>,
+}
+
+/// A configuration, and its files.
+pub(super) struct Target {
+    pub(super) file: TargetFile,
+    /// `None`: all files below its directory.
+    files: Option<BTreeSet<RelPath>>,
+}
+
+impl Target {
+    pub(super) fn new(file: &Path, root: &Path, scope: &Scope<'_>) -> Result<Self, Errors> {
+        Ok(Self {
+            file: TargetFile::new(file, root)?,
+            files: match scope {
+                Scope::Below(_) => None,
+                Scope::Files(files) => Some(files.iter().map(|path| (*path).clone()).collect()),
+            },
+        })
+    }
 }
 
 pub(super) fn run(
@@ -65,7 +86,7 @@ pub(super) fn run(
 ) -> Result<Exit, Errors> {
     let mut existing = Vec::new();
     for target in &proposal.targets {
-        existing.extend(target.refuse_existing(EXISTS).err());
+        existing.extend(target.file.refuse_existing(EXISTS).err());
     }
     if !existing.is_empty() {
         return Err(Errors::from(existing));
@@ -73,12 +94,31 @@ pub(super) fn run(
     cx.services.shorten_waits();
     let mut drafts = Vec::new();
     let mut unavailable = None;
-    for target in &proposal.targets {
+    for Target {
+        file: target,
+        files,
+    } in &proposal.targets
+    {
         let root = target.directory();
         let tree = git::work_tree_at(root);
         let mut discovery = discover(&tree, survey(root), None);
         let others = counted.remove_from(&mut discovery, root);
+        if let Some(files) = files {
+            discovery.split_off(|pin| files.contains(&*pin.file));
+        }
         let mut chosen = selection.in_discovery(&discovery);
+        if let Some(files) = files {
+            let all = proposal
+                .targets
+                .iter()
+                .filter_map(|target| target.files.as_ref());
+            chosen.elsewhere = Some(
+                all.flatten()
+                    .filter(|file| !files.contains(file))
+                    .cloned()
+                    .collect(),
+            );
+        }
         chosen.unavailable.clone_from(&unavailable);
         let mut draft = Draft::new(&tree, &chosen, remote, target.name(), &cx.services)?;
         unavailable.clone_from(&draft.unavailable);
@@ -88,7 +128,8 @@ pub(super) fn run(
     }
     if !print_only {
         let texts = drafts.iter().map(|draft| draft.text.as_str());
-        let files: Vec<_> = proposal.targets.iter().zip(texts).collect();
+        let targets = proposal.targets.iter().map(|target| &target.file);
+        let files: Vec<_> = targets.zip(texts).collect();
         let interruption = &cx.services.interruption;
         let step = interruption.step("some of the configurations may have been written");
         write_file::write_new(&files, EXISTS)?;
@@ -100,10 +141,10 @@ pub(super) fn run(
 
 fn report(proposal: &Proposal, mut drafts: Vec<Draft>, written: bool, cx: &mut Context) {
     print_warnings(proposal, &drafts, cx);
-    let targets = &proposal.targets;
+    let targets: Vec<_> = proposal.targets.iter().map(|target| &target.file).collect();
     if cx.output.format == Format::Json {
         let mut sets = Vec::new();
-        for (target, mut draft) in targets.iter().zip(drafts.drain(..)) {
+        for (target, mut draft) in targets.into_iter().zip(drafts.drain(..)) {
             draft.warnings.extend(proposal.warnings.iter().cloned());
             draft.notes.extend(proposal.notes.iter().cloned());
             sets.push(SetEntry {
@@ -151,7 +192,7 @@ fn report(proposal: &Proposal, mut drafts: Vec<Draft>, written: bool, cx: &mut C
     for note in &proposal.notes {
         cx.output.note(&format!("note: {}", plain(note)));
     }
-    let paths = targets.iter().map(TargetFile::display_name);
+    let paths = targets.iter().map(|target| target.display_name());
     let adopted: Vec<_> = paths.zip(&drafts).collect();
     cx.output.note(&if written {
         next_step::of_several(&adopted)
@@ -167,7 +208,7 @@ fn print_warnings(proposal: &Proposal, drafts: &[Draft], cx: &Context) {
         cx.output
             .write_stderr(&format!("warning: {}\n", plain(warning)));
     }
-    for (target, draft) in proposal.targets.iter().zip(drafts) {
+    for (Target { file: target, .. }, draft) in proposal.targets.iter().zip(drafts) {
         for warning in &draft.warnings {
             let is_common = drafts.iter().all(|draft| draft.warnings.contains(warning));
             if is_common && !printed.insert(warning) {

@@ -3,6 +3,8 @@
 //! A hexadecimal tag may also be a date or a number, and a version may have another origin than the
 //! build. If an image is unavailable, the settings are only suggested.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{question::SelectedSet, remote};
 use crate::{
     app::{
@@ -83,7 +85,13 @@ pub(super) fn confirm(
             return Confirmation::of(tag_forms::common_commit(chosen.repositories()));
         }
         Some(form) => form,
-        None => return unknown(&tags),
+        None => {
+            let forms = tag_forms::forms(chosen.repositories());
+            return match forms {
+                Some(forms) if forms.len() > 1 => mixed(&forms),
+                _ => unknown(&tags),
+            };
+        }
     };
     let labels = match &chosen.unavailable {
         Some(reason) => Err(reason.clone()),
@@ -115,6 +123,61 @@ pub(super) fn confirm(
                 unavailable: Some(reason),
             }
         }
+    }
+}
+
+/// The revision that the labels of all pinned images have in common.
+pub(super) fn common_label(
+    config: &Config,
+    found: &FoundPins,
+    services: &Services,
+) -> Result<Option<String>, Errors> {
+    let sources = services.sources_of_images(config)?;
+    let lookup = async {
+        let mut common = None;
+        for (image, source) in sources.iter().enumerate() {
+            for digest in found.digests_of(image) {
+                let facts = remote::pinned_image(source, digest).await?;
+                let label = facts.common_revision(config.revision.field());
+                let pattern = &config.revision.pattern;
+                let revision = label.and_then(|label| pattern.revision_in_label(label).ok());
+                let revision = revision.map(|revision| revision.to_string());
+                if revision.is_none() || common.is_some() && common != revision {
+                    return Ok(None);
+                }
+                common = revision;
+            }
+        }
+        Ok(common)
+    };
+    remote::wait(lookup, "reading the pinned images", services)
+}
+
+/// The maximum number of files in a message.
+const MAX_FILES: usize = 5;
+
+/// Tags of several known forms: environments that need a configuration each, because a set has one form.
+fn mixed(forms: &BTreeMap<String, BTreeSet<String>>) -> Confirmation {
+    let listed = forms.iter().map(|(template, files)| {
+        format!("`{template}` in {}", few(files.iter().cloned(), MAX_FILES))
+    });
+    let listed = few(listed, MAX_LISTED);
+    let number = match forms.len() {
+        2 => "two".to_owned(),
+        number => number.to_string(),
+    };
+    let help = "which need a configuration each: a set has one `revision.tag`. Write them with `repin init --each GLOB` for \
+                directories or files with the names of environments, or with `repin --config repin.NAME.yaml init` and limit \
+                its `files`";
+    Confirmation {
+        settings: Some(StarterRevision::Unknown(listed.clone())),
+        remark: Some(format!(
+            "the pinned tags have {number} forms, probably of {number} environments, which need a configuration each"
+        )),
+        warning: Some(format!(
+            "the pinned tags have {number} forms: {listed}. They are probably of {number} environments, {help}"
+        )),
+        ..Confirmation::default()
     }
 }
 

@@ -138,7 +138,7 @@ fn cases(name: &str, file: &str) -> Vec<Case> {
         let text = visible(text("yaml").unwrap());
         let found = read(&text);
         assert_eq!(
-            same_events(text.as_bytes(), text.as_bytes(), &[]),
+            same_events(text.as_bytes(), text.as_bytes(), &[], &[]),
             found.is_ok()
         );
         let refusal = found.as_ref().err().cloned();

@@ -1,0 +1,205 @@
+//! An image without a digest, and the bytes that its digest needs.
+
+use std::ops::Range;
+
+use crate::{
+    core::pins::reference::is_variable,
+    oci::{Digest, Repository, Tag},
+};
+
+/// An image that a file names without a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unpinned {
+    /// The offset of `text`.
+    pub(crate) at: usize,
+    /// 1-based.
+    pub(crate) line: usize,
+    /// 1-based, in bytes.
+    pub(crate) column: usize,
+    /// The reference as written, or joined from the keys of an entry.
+    pub(crate) text: String,
+    pub(crate) kind: UnpinnedKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UnpinnedKind {
+    Pinnable(TaggedImage),
+    /// The reason why the file cannot get a digest there.
+    Refused(String),
+}
+
+/// A tag, and the place of its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TaggedImage {
+    pub(crate) repository: Repository,
+    /// `latest` if the reference has none.
+    pub(crate) tag: Tag,
+    pub(crate) insertion: Insertion,
+}
+
+/// The bytes that a digest replaces, and the text around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Insertion {
+    pub(crate) at: Range<usize>,
+    pub(crate) before: String,
+    pub(crate) after: String,
+}
+
+impl Insertion {
+    /// Directly after a reference that ends at this offset.
+    pub(crate) fn after_reference(end: usize) -> Self {
+        Self {
+            at: end..end,
+            before: "@".to_owned(),
+            after: String::new(),
+        }
+    }
+
+    /// Whether the digest gets a key of its own.
+    pub(crate) fn adds_key(&self) -> bool {
+        self.before.len() > 1
+    }
+
+    pub(crate) fn text(&self, digest: &Digest) -> String {
+        format!("{}{digest}{}", self.before, self.after)
+    }
+}
+
+impl Unpinned {
+    /// An image at an offset; the line is counted later.
+    pub(crate) fn new(at: usize, text: &str, kind: UnpinnedKind) -> Self {
+        Self {
+            at,
+            line: 0,
+            column: 0,
+            text: text.to_owned(),
+            kind,
+        }
+    }
+
+    /// The reference in a text at an offset. `is_image`: whether a name without a tag is an image, too. `None` if
+    /// the text has a digest or is no reference.
+    pub(crate) fn in_text(at: usize, text: &str, is_image: bool) -> Option<Self> {
+        let range = name_in(text);
+        let name = &text[range.clone()];
+        if name.contains('@') {
+            return None;
+        }
+        if let Some(reason) = expression(name) {
+            let has_tag = is_image || name.contains(':');
+            let refused = UnpinnedKind::Refused(reason.to_owned());
+            return has_tag.then(|| Self::new(at, text, refused));
+        }
+        let slash = name.rfind('/').map_or(0, |slash| slash + 1);
+        let (repository, tag) = match name[slash..].find(':') {
+            Some(colon) => (&name[..slash + colon], &name[slash + colon + 1..]),
+            None if is_image => (name, LATEST),
+            None => return None,
+        };
+        let repository = Repository::parse(repository).ok()?;
+        let tag = Tag::parse(tag).ok()?;
+        // `sha256:HEX` is the ID of an image.
+        if repository.as_str() == "sha256" {
+            return None;
+        }
+        let insertion = Insertion::after_reference(at + range.end);
+        let kind = UnpinnedKind::Pinnable(TaggedImage {
+            repository,
+            tag,
+            insertion,
+        });
+        Some(Self::new(at, text, kind))
+    }
+}
+
+/// The tag of a reference without one.
+const LATEST: &str = "latest";
+
+/// The range of the reference in a text: after a scheme, or the default of a variable.
+fn name_in(text: &str) -> Range<usize> {
+    let start = text
+        .strip_prefix("docker://")
+        .map_or(0, |rest| text.len() - rest.len());
+    let name = &text[start..];
+    let Some(inner) = name
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+    else {
+        return start..text.len();
+    };
+    let variable = inner.bytes().take_while(|byte| is_variable(*byte)).count();
+    let rest = &inner[variable..];
+    let default = rest.strip_prefix(':').unwrap_or(rest).strip_prefix('-');
+    match default {
+        Some(default) if variable > 0 && expression(default).is_none() => {
+            let end = text.len() - 1;
+            end - default.len()..end
+        }
+        _ => start..text.len(),
+    }
+}
+
+/// The reason to refuse a reference that is only complete after a replacement.
+fn expression(name: &str) -> Option<&'static str> {
+    if name.contains('$') {
+        return Some(
+            "a variable is part of the reference: write the digest where its value is set",
+        );
+    }
+    let is_template = name.contains("{{") || name.contains("<%");
+    is_template.then_some("a template is part of the reference")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, is_image: bool) -> Option<String> {
+        let found = Unpinned::in_text(10, text, is_image)?;
+        Some(match found.kind {
+            UnpinnedKind::Pinnable(image) => {
+                let at = image.insertion.at.start - 10;
+                format!("{} {} {at}", image.repository, image.tag)
+            }
+            UnpinnedKind::Refused(reason) => {
+                reason.split(' ').take(2).collect::<Vec<_>>().join(" ")
+            }
+        })
+    }
+
+    #[test]
+    fn references_without_a_digest_are_found() {
+        for (text, expected) in [
+            ("nginx:1.27", Some("nginx 1.27 10")),
+            ("nginx", Some("nginx latest 5")),
+            ("ghcr.io/acme/app:v1", Some("ghcr.io/acme/app v1 19")),
+            ("localhost:5000/app", Some("localhost:5000/app latest 18")),
+            ("localhost:5000/app:v1", Some("localhost:5000/app v1 21")),
+            ("docker://alpine:3", Some("alpine 3 17")),
+            ("${IMAGE:-nginx:1.27}", Some("nginx 1.27 19")),
+            ("${IMAGE-nginx}", Some("nginx latest 13")),
+            ("${IMAGE}", Some("a variable")),
+            ("app:${TAG:-v1}", Some("a variable")),
+            ("${HOST:-ghcr.io}/app:v1", Some("a variable")),
+            ("${IMAGE:-app:${TAG}}", Some("a variable")),
+            ("{{ .Values.image }}:v1", Some("a template")),
+            ("nginx:1.27@sha256:abc", None),
+            ("${IMAGE:-nginx@sha256:abc}", None),
+            ("sha256:0123", None),
+            ("https://example.org/a.png", None),
+            ("Logo file.png", None),
+            ("a:b:c", None),
+            ("", None),
+        ] {
+            assert_eq!(found(text, true).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn word_of_unknown_purpose_needs_a_tag() {
+        assert_eq!(found("nginx:1", false).as_deref(), Some("nginx 1 7"));
+        assert_eq!(found("nginx", false), None);
+        assert_eq!(found("$IMAGE", false), None);
+        assert_eq!(found("app:$TAG", false).as_deref(), Some("a variable"));
+    }
+}

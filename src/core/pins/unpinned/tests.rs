@@ -1,0 +1,156 @@
+use std::fs;
+
+use super::*;
+use crate::base::files::survey;
+
+/// The images in a tree: `FILE:LINE TEXT`, with `!` before refused ones.
+fn images(files: &[(&str, &str)]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, text) in files {
+        let path = dir.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let found = find(&WorkTree::new(dir.path()), &survey(dir.path()));
+    assert_eq!(found.unread, [""; 0]);
+    let described = found.images.iter().map(|image| {
+        let mark = match &image.item.kind {
+            UnpinnedKind::Pinnable(_) => "",
+            UnpinnedKind::Refused(_) => "!",
+        };
+        format!(
+            "{}:{} {mark}{}",
+            image.file, image.item.line, image.item.text
+        )
+    });
+    described.collect()
+}
+
+fn one(file: &str, text: &str) -> Vec<String> {
+    images(&[(file, text)])
+}
+
+#[test]
+fn images_of_compose_are_found() {
+    let text = "services:\n  db: { image: postgres:16 }\n  api:\n    image: acme/api:1\n    build: .\n  web:\n    image: \
+                'acme/web'\n    volumes:\n      - { type: image, source: acme/data, target: /d }\n      - { type: bind, source: \
+                /x, target: /x }\n  own: { image: acme/own, pull_policy: build }\nx-other: { image: logo }\n";
+    let expected = [
+        "compose.yaml:2 postgres:16",
+        "compose.yaml:7 acme/web",
+        "compose.yaml:9 acme/data",
+    ];
+    assert_eq!(one("compose.yaml", text), expected);
+    let merged =
+        "x: &x { image: acme/api:1 }\nservices:\n  a: { <<: *x, build: . }\n  b: { <<: [*x] }\n";
+    assert_eq!(one("compose.yaml", merged), [""; 0]);
+    let merged = merged.replace(", build: .", "");
+    assert_eq!(one("compose.yaml", &merged), ["compose.yaml:1 acme/api:1"]);
+}
+
+#[test]
+fn images_of_workflows_are_found() {
+    let text = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    container: node\n    services:\n      db: { image: postgres }\n    \
+                steps:\n      - uses: docker://alpine:3\n      - uses: actions/checkout@v5\n      - uses: x/y@v1\n        with: { \
+                repository: a/b, tag: v1, image: logo }\n  b:\n    container: { image: node:22 }\n";
+    let expected = [
+        "w.yml:5 node",
+        "w.yml:7 postgres",
+        "w.yml:9 docker://alpine:3",
+        "w.yml:14 node:22",
+    ];
+    assert_eq!(one("w.yml", text), expected);
+    let text = "image: ruby\ntest:\n  image: { name: go:1 }\n  services: [redis, { name: pg:1 }]\n";
+    let expected = ["ruby", "go:1", "redis", "pg:1"];
+    let found = one(".gitlab-ci.yml", text);
+    let texts = found
+        .iter()
+        .map(|line| line.split(' ').next_back().unwrap());
+    assert_eq!(texts.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn manifests_and_kustomizations_are_found() {
+    let manifest = "apiVersion: v1\nkind: Pod\nspec:\n  initContainers: [{ image: busybox }]\n  containers:\n    - image: app\n    \
+                    - image: acme/web:1\n    - image: acme/web:1@sha256:0\n  other: { image: logo }\n";
+    let kustomization = "images:\n  - name: app\n    newName: ghcr.io/acme/app\n    newTag: v1\n  - { name: b/c, newTag: v2, digest: \
+                         'sha256:1' }\n  - { name: d/e, newTag: v2, tagSuffix: -x }\n  - name: f/g\n";
+    let found = images(&[
+        ("k/pod.yaml", manifest),
+        ("k/kustomization.yaml", kustomization),
+    ]);
+    let expected = [
+        "k/kustomization.yaml:4 ghcr.io/acme/app:v1",
+        "k/kustomization.yaml:6 !d/e:v2",
+        "k/pod.yaml:4 busybox",
+        "k/pod.yaml:6 !app",
+        "k/pod.yaml:7 acme/web:1",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn values_of_charts_are_found() {
+    let values = "image:\n  registry: ghcr.io\n  repository: acme/app\n  tag: v1\nb: { image: { repository: c/d, tag: '', digest: '' \
+                  } }\ne: { repository: f/g, tag: &t v1 }\nh: { repository: i/j, tag: *t }\nk: { repository: l/m, tag: v1, digest: \
+                  sha256:0 }\nn: { repository: https://example.org/o.git, tag: v1 }\n";
+    let expected = [
+        "values.yaml:4 ghcr.io/acme/app:v1",
+        "values.yaml:5 !c/d:",
+        "values.yaml:6 f/g:v1",
+    ];
+    assert_eq!(one("values.yaml", values)[..3], expected);
+    let chart = |template: &str| {
+        images(&[
+            ("c/Chart.yaml", "name: c\n"),
+            ("c/values.yaml", "image: { repository: a/b, tag: v1 }\n"),
+            ("c/templates/a.yaml", template),
+        ])
+    };
+    assert_eq!(
+        chart("image: {{ .Values.image.digest }}:v1"),
+        ["c/values.yaml:1 a/b:v1"]
+    );
+    assert_eq!(
+        chart("image: {{ .Values.image.tag }}:v1"),
+        ["c/values.yaml:1 !a/b:v1"]
+    );
+    let global = "global: { imageRegistry: r.example }\nimage: { repository: a/b, tag: v1 }\n";
+    assert_eq!(one("values.yaml", global), ["values.yaml:2 !a/b:v1"]);
+}
+
+#[test]
+fn ambiguous_scalars_are_refused() {
+    for text in [
+        "image: \"a\\x2fb:v1\"",
+        "image: !x a/b:v1",
+        "image: a/b:v1\nimage: a/b:v2",
+        "image: a/b:v1 # {\"$imagepolicy\": \"x\"}",
+        "image: a/b:v1\nsops: { mac: x }",
+        "image: a/b:$TAG",
+    ] {
+        let found = one("a.yaml", text);
+        assert!(
+            !found.is_empty() && found.iter().all(|line| line.contains(" !")),
+            "{text}: {found:?}"
+        );
+    }
+    assert_eq!(
+        one("a.yaml", "x: &i a/b:v1\nimage: *i\nother: { image: *i }"),
+        ["a.yaml:1 a/b:v1"]
+    );
+}
+
+#[test]
+fn unreadable_file_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.yaml"), "image: [").unwrap();
+    fs::write(dir.path().join("Dockerfile"), b"FROM \xff").unwrap();
+    let found = find(&WorkTree::new(dir.path()), &survey(dir.path()));
+    let files: Vec<_> = found
+        .unread
+        .iter()
+        .map(|line| line.split(':').next().unwrap())
+        .collect();
+    assert_eq!(files, ["Dockerfile", "a.yaml"]);
+}
