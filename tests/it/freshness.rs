@@ -838,7 +838,7 @@ fn issue_lists_commits_paths_and_steps() {
     let body = fake.store().issues.last().unwrap().body.clone();
     assert!(body.contains(&pushed), "{body}");
     assert!(
-        body.contains("\\<\\!-- /repin --\\>") && !body.contains(&secret),
+        body.contains("\\<\\!-- /repin --\\>") && !body.contains("a1B2"),
         "{body}"
     );
     assert!(
