@@ -863,7 +863,7 @@ fn entries_with_one_title_share_an_issue() {
     let pin_other = |reference: &str| {
         pinning
             .world
-            .write("other.yaml", format!("ref: {reference}\n"))
+            .write("other.yaml", format!("ref: {reference}\n"));
     };
     let first = pinning.git(0, &["rev-parse", "HEAD"]);
     let head = pinning.commit(30, &[("CLAUDE.md", "2")]);
