@@ -838,7 +838,7 @@ fn issue_lists_commits_paths_and_steps() {
     let body = fake.store().issues.last().unwrap().body.clone();
     assert!(body.contains(&pushed), "{body}");
     assert!(
-        body.contains("\\<\\!-- /repin --\\>") && !body.contains(&secret),
+        body.contains("\\<\\!-- /repin --\\>") && !body.contains("a1B2"),
         "{body}"
     );
     assert!(
@@ -863,7 +863,7 @@ fn entries_with_one_title_share_an_issue() {
     let pin_other = |reference: &str| {
         pinning
             .world
-            .write("other.yaml", format!("ref: {reference}\n"))
+            .write("other.yaml", format!("ref: {reference}\n"));
     };
     let first = pinning.git(0, &["rev-parse", "HEAD"]);
     let head = pinning.commit(30, &[("CLAUDE.md", "2")]);

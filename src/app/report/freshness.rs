@@ -127,7 +127,7 @@ fn list(title: &str, texts: &[String], total: usize) -> String {
     }
     let omitted = total.saturating_sub(texts.len().min(LISTED));
     if omitted > 0 {
-        let _ = writeln!(list, "- … and {} more", omitted);
+        let _ = writeln!(list, "- … and {omitted} more");
     }
     list
 }
