@@ -19,13 +19,14 @@ use crate::support::{
 };
 
 /// Every line that there is, in order.
-const CODES: [&str; 22] = [
+const CODES: [&str; 23] = [
     "configuration",
     "files",
     "repository",
     "shallow",
     "remote",
     "rehearsal",
+    "sync_push",
     "lock",
     "journal",
     "engine",

@@ -59,6 +59,7 @@ mod init_update;
 mod interleaved;
 mod interrupt;
 mod inventory;
+mod jobs;
 mod kills;
 mod layouts;
 mod limits;

@@ -187,6 +187,12 @@ impl From<Option<IfUnconfigured>> for MissingCredential {
     }
 }
 
+/// What to do if gates are pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::app::cli) enum IfPending {
+    Skip,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

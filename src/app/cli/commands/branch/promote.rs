@@ -22,6 +22,9 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     branches: Branches,
+    /// Open the pull request even if a gate failed; its merge is not requested
+    #[arg(long)]
+    allow_failed_gates: bool,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     if_unconfigured: Option<IfUnconfigured>,
@@ -70,7 +73,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     if !difference.gates.is_empty() {
         cx.output.note(table(&difference.gates).trim_end());
     }
-    if difference.state() == GateState::Fail {
+    if difference.state() == GateState::Fail && !args.allow_failed_gates {
         document.state = "blocked";
         let errors = blocked(&difference);
         return Ok(conclude(&document, "a gate failed", Some(errors), cx));
@@ -182,7 +185,7 @@ fn blocked(difference: &BranchDifference) -> Errors {
         difference.commit
     );
     let mut error =
-        Error::failed(Code::CONFLICT, message).help("fix the failure, then run the command again");
+        Error::failed(Code::CONFLICT, message).help("fix the failure, then run the command again; --allow-failed-gates opens the pull request anyway");
     for gate in &difference.gates {
         if gate.state == GateState::Fail {
             let (context, state) = (&gate.context, gate.state.as_str());
