@@ -30,7 +30,8 @@ pub(crate) use github::{Package, PackageVersion};
 pub(crate) use http::{DEFAULT_DEADLINE, Settings};
 pub(crate) use pull_requests::{
     BranchCommit, Comment, CreateOutcome, Edit, Issue, LabelOutcome, Merge, MergeMethod, Mergeable,
-    MergedPull, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness, RunMark, Transition,
+    MergedPull, Merger, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness, RunMark,
+    Transition,
 };
 pub(crate) use refused_push::RefusedPush;
 pub(crate) use repository::{

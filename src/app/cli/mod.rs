@@ -13,6 +13,7 @@ mod diagnostics;
 mod format;
 mod help;
 mod output;
+mod pull_outcome;
 mod signals;
 mod source_locations;
 mod write_file;

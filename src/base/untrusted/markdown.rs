@@ -53,10 +53,16 @@ mod tests {
     #[test]
     fn only_addresses_of_pages_are_links() {
         for (text, shown) in [
-            ("https://ci.example/1?a=<b> c", "<https://ci.example/1?a=%3Cb%3E%20c>"),
+            (
+                "https://ci.example/1?a=<b> c",
+                "<https://ci.example/1?a=%3Cb%3E%20c>",
+            ),
             ("http://ci.example", "<http://ci.example/>"),
             ("javascript:alert(1)", "javascript:alert(1)"),
-            ("https://ada:x@ci.example", "https:\u{200b}//\\*\\*\\*@\u{200b}ci.example"),
+            (
+                "https://ada:x@ci.example",
+                "https:\u{200b}//\\*\\*\\*@\u{200b}ci.example",
+            ),
             ("ci.example/1", "ci.example/1"),
         ] {
             assert_eq!(linked(text), shown);

@@ -79,6 +79,7 @@ fn planned_document(action: &'static str, branches: &Branches) -> BranchDocument
         state: "planned",
         pull_request: None,
         commit: None,
+        wait: None,
     }
 }
 

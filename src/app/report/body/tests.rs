@@ -65,6 +65,7 @@ fn document() -> PlanDocument {
         body: None,
         diff: None,
         pull_request: None,
+        wait: None,
         error: None,
     }
 }
@@ -274,12 +275,17 @@ fn rollback_of_the_project_is_next_to_the_command() {
             "https://ci.example/roll-back?a=<b>",
             "<https://ci.example/roll-back?a=%3Cb%3E>",
         ),
-        ("the job `Roll back` of @ops", "the job \\`Roll back\\` of @\u{200b}ops"),
+        (
+            "the job `Roll back` of @ops",
+            "the job \\`Roll back\\` of @\u{200b}ops",
+        ),
         ("javascript:alert(1)", "javascript:alert(1)"),
     ] {
         context.rollback_instruction = Some(instruction.to_owned());
         let text = body(&document(), &context);
-        let line = format!("This project rolls back with: {shown} (to `r0`). The command:\n\n`repin rollback");
+        let line = format!(
+            "This project rolls back with: {shown} (to `r0`). The command:\n\n`repin rollback"
+        );
         assert!(text.contains(&line), "{text}");
     }
     let rollback = PlanDocument {
