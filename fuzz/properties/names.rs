@@ -223,6 +223,7 @@ fn document(revision: &str, name: &str) -> PlanDocument {
         body: None,
         diff: None,
         pull_request: None,
+        wait: None,
         error: None,
     }
 }

@@ -41,8 +41,11 @@ block! {
         merge_method: MergeMethod = "auto",
         /// Whether GitHub signs commits if the base requires signatures.
         sign: Sign = "auto",
-        /// Workflows to start after the merge if the forge does not start them itself.
-        dispatch: Vec<Text> = [],
+        /// Workflows to start after the merge: names, started only if the merge starts none itself, or
+        /// mappings `{ workflow: NAME, when: always }`, started after every merge.
+        dispatch: Vec<DispatchedWorkflow> = [],
+        /// Whether repin deletes its own branches after the merge of their pull requests.
+        delete_branch: bool = true,
         /// Branches that `branch sync` may push to. With `auto_merge`, the source and the target
         /// of `branch promote` must be in this list or be the base branch.
         sync_targets: Vec<Branch> = [],
@@ -86,6 +89,52 @@ impl ForgeKind {
             Self::Gitea => Some(Kind::Gitea),
             Self::Gitlab => Some(Kind::Gitlab),
         }
+    }
+}
+
+/// A workflow that is started after a merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DispatchedWorkflow {
+    pub workflow: String,
+    pub when: DispatchWhen,
+}
+
+choices! {
+    pub enum DispatchWhen {
+        /// Only after a merge that starts no workflow itself.
+        Auto = "auto",
+        /// After every merge, for a workflow that does not listen to pushes.
+        Always = "always",
+    }
+}
+
+block! {
+    /// The keys of a workflow that is started after a merge.
+    struct DispatchKeys {
+        /// The file name of the workflow.
+        workflow: Text,
+        /// `auto`: only after a merge that starts no workflow itself; `always`: after every merge.
+        when: DispatchWhen = "auto",
+    }
+}
+
+impl KeyType for DispatchedWorkflow {
+    type Value = Self;
+
+    fn shape() -> Shape {
+        let either = [Text::shape().schema, DispatchKeys::shape().schema];
+        Shape::new("workflow", json!({"anyOf": either}))
+    }
+
+    fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
+        if let Value::Map(_) = node.value {
+            let DispatchKeys { workflow, when } = DispatchKeys::read(key, node, problems)?;
+            return Some(Self { workflow, when });
+        }
+        Some(Self {
+            workflow: Text::read(key, node, problems)?,
+            when: DispatchWhen::Auto,
+        })
     }
 }
 

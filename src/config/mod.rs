@@ -50,7 +50,8 @@ use super::base::error::Code;
 pub(crate) use report::{ChangeParts, FormerSet, Freshness, Report};
 
 pub(crate) use forge::{
-    Fleet, FleetHistory, Forge, ForgeKind, OwnPolicy, WhenUnconfigured, is_owner_name,
+    DispatchWhen, DispatchedWorkflow, Fleet, FleetHistory, Forge, ForgeKind, OwnPolicy,
+    WhenUnconfigured, is_owner_name,
 };
 pub(crate) use images::{Image, ImageInventory};
 pub(crate) use places::{

@@ -13,7 +13,7 @@ use super::{
     keys::{block, choices},
     set_path::SetPath,
     template::Template,
-    types::{Branch, Pointer, Remote, Text, Variable, path_schema, text_type},
+    types::{Branch, Pointer, Remote, Text, Variable, line_schema, path_schema, text_type},
 };
 use crate::base::files::{PathError, RelPath};
 
@@ -30,7 +30,21 @@ block! {
         /// (also the packages, privileged files and inventory entries in the images). Absent:
         /// `contents` if images have an inventory or a contract, otherwise `images`.
         changes: Option<ChangeParts>,
+        /// How the project rolls back: the address of a workflow, or one line of text. The body of a
+        /// promotion shows it with the command.
+        rollback: Option<RollbackInstruction>,
     }
+}
+
+/// An address, or a text on one line.
+pub struct RollbackInstruction;
+text_type!(RollbackInstruction => String, "text", (line_schema()), rollback_instruction);
+
+fn rollback_instruction(text: &str) -> Result<String, &'static str> {
+    if text.contains(char::is_control) {
+        return Err("expected an address or one line of text");
+    }
+    Ok(text.to_owned())
 }
 
 choices! {

@@ -32,8 +32,8 @@ pub(crate) use github::{Package, PackageVersion};
 pub(crate) use http::{DEFAULT_DEADLINE, Settings};
 pub(crate) use pull_requests::{
     BranchCommit, Comment, CreateOutcome, Edit, Issue, Item, LabelOutcome, Merge, MergeMethod,
-    Mergeable, MergedPull, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness, RunMark,
-    Transition,
+    Mergeable, MergedPull, Merger, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness,
+    RunMark, Transition,
 };
 pub(crate) use refused_push::RefusedPush;
 pub(crate) use repository::{

@@ -36,6 +36,8 @@ pub(crate) struct Pull {
     pub title: String,
     pub body: String,
     pub state: PullState,
+    /// The account that merged it, if the forge reports it here: listings do not.
+    pub merged_by: Option<Merger>,
     pub readiness: Readiness,
     /// Its source branch.
     pub head: String,
@@ -52,6 +54,14 @@ pub(crate) struct Pull {
     pub mergeable: Mergeable,
     /// Whether its branch is known to exist.
     pub head_exists: bool,
+}
+
+/// The account that merged a pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Merger {
+    pub login: String,
+    /// Whether it is the account of workflow runs: a merge with the token of a run starts no workflow.
+    pub is_workflow_run: bool,
 }
 
 /// A commit that a pull request may have brought to a branch.
@@ -315,6 +325,7 @@ mod tests {
             title: String::new(),
             body: String::new(),
             state,
+            merged_by: None,
             readiness: Readiness::Ready,
             head: head.to_owned(),
             head_commit: String::new(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Issue, MergeMethod, MergedPull, Poll, Pull, Repo,
+    Comment, Edit, Issue, MergeMethod, MergedPull, Merger, Poll, Pull, Repo,
     http::{Http, Reply, Request, renamed},
 };
 use crate::{
@@ -27,13 +27,26 @@ pub(super) struct MergedRow<S> {
     pub(super) number: u64,
     pub(super) merged_at: Option<String>,
     pub(super) merge_commit_sha: Option<String>,
-    merged_by: Option<Merger>,
+    merged_by: Option<AccountRow>,
     pub(super) base: S,
 }
 
 #[derive(Deserialize)]
-struct Merger {
+pub(super) struct AccountRow {
     login: String,
+}
+
+impl AccountRow {
+    /// The account that merged a pull request; `names` are those of workflow runs.
+    pub(super) fn merger(self, names: &[&str]) -> Merger {
+        let is_workflow_run = names
+            .iter()
+            .any(|name| self.login.eq_ignore_ascii_case(name));
+        Merger {
+            login: self.login,
+            is_workflow_run,
+        }
+    }
 }
 
 impl<S> MergedRow<S> {

@@ -48,7 +48,7 @@ enum Push {
     BranchMoved,
 }
 
-/// Merges the branch `from` into the branch `to`; without `apply`, it only checks for conflicts.
+/// Merges the branch `from` into the branch `to`; without `apply`, it only checks for conflicts and whether git may push.
 pub(crate) fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncOutcome, Error> {
     if git.is_shallow() {
         let reason = "this clone is shallow, so the merge base of the branches is unknown";
@@ -62,6 +62,9 @@ pub(crate) fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncO
         git.fetch_objects(REMOTE, &[from, to])
             .map_err(|error| failed(&error))?;
         if is_ancestor(git, &source, &target)? {
+            if !apply {
+                test_push(git, to, target, target)?;
+            }
             return Ok(SyncOutcome::InSync(target));
         }
         let (new, outcome) = if is_ancestor(git, &target, &source)? {
@@ -70,11 +73,16 @@ pub(crate) fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncO
             let message = format!("Merge branch '{from}' into {to}");
             match merge(git, source, target, apply.then_some(&message))? {
                 Merge::Created(commit) => (commit, SyncOutcome::Merged(Some(commit))),
-                Merge::Possible => return Ok(SyncOutcome::Merged(None)),
+                Merge::Possible => (source, SyncOutcome::Merged(None)),
                 Merge::Conflict(files) => return Ok(SyncOutcome::Conflict(files)),
             }
         };
-        if !apply || push(git, to, target, new)? == Push::Done {
+        let pushed = if apply {
+            push(git, to, target, new)?
+        } else {
+            test_push(git, to, target, new)?
+        };
+        if pushed == Push::Done {
             return Ok(outcome);
         }
     }
@@ -161,13 +169,46 @@ fn commit(git: &Git, args: &[String]) -> Result<Vec<u8>, Error> {
 
 /// Moves the branch from `old` to `new`, if it is still at `old`.
 fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
-    let update = RefUpdate {
+    let updates = [update(branch, old, new)];
+    let pushed = git.push(REMOTE, &Remote::of_clone(REMOTE), &updates);
+    settled(format!("pushing {branch}"), pushed)
+}
+
+/// Checks, without a change, that the server lets git push.
+fn test_push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
+    let updates = [update(branch, old, new)];
+    let pushed = git.test_push(REMOTE, &Remote::of_clone(REMOTE), &updates);
+    settled(format!("testing a push to {branch}"), pushed)
+}
+
+/// The branches that git may push to, and those that are missing on the remote. No branch is changed.
+pub(crate) fn pushable<'b>(
+    git: &Git,
+    branches: &'b [String],
+) -> Result<(Vec<&'b str>, Vec<&'b str>), Error> {
+    let tips = git.heads(REMOTE).map_err(|error| failed(&error))?.tips;
+    let head = git.head().map_err(|error| failed(&error))?.tip;
+    let (present, missing): (Vec<_>, _) = branches
+        .iter()
+        .map(String::as_str)
+        .partition(|branch| tips.contains_key(*branch));
+    for branch in &present {
+        // Which commit would be pushed does not matter.
+        test_push(git, branch, tips[*branch], head)?;
+    }
+    Ok((present, missing))
+}
+
+fn update(branch: &str, old: ObjectId, new: ObjectId) -> RefUpdate {
+    RefUpdate {
         branch: branch.to_owned(),
         old: Some(old),
         new: Some(new),
-    };
-    let what = format!("pushing {branch}");
-    match git.push(REMOTE, &Remote::of_clone(REMOTE), &[update]) {
+    }
+}
+
+fn settled(what: String, pushed: Result<Pushed, GitError>) -> Result<Push, Error> {
+    match pushed {
         Ok(Pushed::Done) => Ok(Push::Done),
         Ok(Pushed::Raced(_) | Pushed::BaseMoved) => Ok(Push::BranchMoved),
         Ok(Pushed::Refused(reason)) => {

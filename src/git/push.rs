@@ -196,14 +196,36 @@ impl Git {
         remote: &Remote,
         updates: &[RefUpdate],
     ) -> Result<Pushed, GitError> {
-        let options = [
+        self.push_with(&[], name, remote, updates)
+    }
+
+    /// Logs in for a push as [`Self::push`] does, and changes nothing. The server runs no hook, and tests no protection
+    /// of a branch.
+    pub(super) fn test_push(
+        &self,
+        name: &str,
+        remote: &Remote,
+        updates: &[RefUpdate],
+    ) -> Result<Pushed, GitError> {
+        self.push_with(&["--dry-run"], name, remote, updates)
+    }
+
+    fn push_with(
+        &self,
+        options: &[&str],
+        name: &str,
+        remote: &Remote,
+        updates: &[RefUpdate],
+    ) -> Result<Pushed, GitError> {
+        let always = [
             "--porcelain",
             "--no-verify",
             "--no-follow-tags",
             "--no-signed",
             "--recurse-submodules=no",
         ];
-        let mut args = options.map(str::to_owned).to_vec();
+        let options = always.iter().chain(options);
+        let mut args: Vec<_> = options.map(|option| (*option).to_owned()).collect();
         if updates.len() > 1 {
             // Not every server can.
             args.push("--atomic".to_owned());

@@ -19,13 +19,14 @@ use crate::support::{
 };
 
 /// Every line that there is, in order.
-const CODES: [&str; 22] = [
+const CODES: [&str; 23] = [
     "configuration",
     "files",
     "repository",
     "shallow",
     "remote",
     "rehearsal",
+    "sync_push",
     "lock",
     "journal",
     "engine",
@@ -460,7 +461,7 @@ fn unreported_permissions_are_skipped_not_guessed() {
             fake.store().installation = true;
         }
         let rows = fails(&world, &ENV, 0, &[]);
-        for code in &CODES[14..19] {
+        for code in &CODES[15..20] {
             let (status, reason) = line(&rows, code);
             assert_eq!(status, "skip", "{kind:?} {code}: {reason}");
         }

@@ -65,6 +65,7 @@ mod interleaved;
 mod interrupt;
 mod inventory;
 mod job_reports;
+mod jobs;
 mod kills;
 mod layouts;
 mod limits;

@@ -440,7 +440,9 @@ fn foreign_push_cancels_a_scheduled_merge() {
 #[ignore = "needs a real server: scripts/test-forge"]
 fn workflow_is_started_once_on_a_forge() {
     for (workflow, there) in [("deploy.yml", true), ("missing.yml", false)] {
-        let hosted = HostedRepository::new(&format!(", dispatch: [{workflow}]"));
+        // A user merges.
+        let entry = format!("{{ workflow: {workflow}, when: always }}");
+        let hosted = HostedRepository::new(&format!(", dispatch: [{entry}]"));
         let number = number(&hosted.promote(0));
         hosted.is_whole(number);
         let merge = json!({"Do": "merge"});

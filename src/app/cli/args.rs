@@ -108,6 +108,10 @@ pub(in crate::app::cli) struct ChangeOptions {
     /// Open a pull request with the new pins against the head of the base branch
     #[arg(long, value_name = "STATE", conflicts_with = "apply")]
     pub(in crate::app::cli) pr: Option<PullRequestState>,
+    /// With --pr, wait until the pull request is merged, as `repin wait` does, and give up after this time
+    /// [default: 30m]
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, require_equals = true, default_missing_value = "30m", requires = "pr", conflicts_with = "apply")]
+    pub(in crate::app::cli) wait: Option<Duration>,
     /// Reopen the pull request even if a user closed it
     #[arg(long, requires = "pr")]
     pub(in crate::app::cli) reopen: bool,
@@ -185,6 +189,12 @@ impl From<Option<IfUnconfigured>> for MissingCredential {
             None => Self::Fail,
         }
     }
+}
+
+/// What to do if gates are pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::app::cli) enum IfPending {
+    Skip,
 }
 
 #[cfg(test)]

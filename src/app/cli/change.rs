@@ -9,6 +9,7 @@ use super::{
     context::Context,
     format::{Format, Volume},
     output::{Exit, Output},
+    pull_outcome::{PullOutcome, awaited_lines},
     write_file::StepFiles,
 };
 use crate::{
@@ -212,9 +213,14 @@ fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Re
         Some(file) => file.typed().to_string_lossy().into_owned(),
         None => String::new(),
     };
-    let (number, url) = match &document.pull_request {
-        Some(pull) => (pull.number.to_string(), pull.url.clone()),
-        None => (String::new(), String::new()),
+    let pull = match &finished.effect {
+        Effect::Opened(pull) => PullOutcome {
+            number: Some(pull.row.number),
+            url: pull.row.url.clone(),
+            state: pull.state,
+            merge_commit: pull.merge_commit.clone().unwrap_or_default(),
+        },
+        _ => PullOutcome::default(),
     };
     let mut files = StepFiles::open(&cx.services.environment)?;
     files.outputs(&[
@@ -227,9 +233,8 @@ fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Re
         ("digests", serde_json::Value::Object(digests).to_string()),
         ("body-file", path(&options.body_file)),
         ("diff-file", path(&options.diff_file)),
-        ("pull-request", number),
-        ("pull-request-url", url),
     ])?;
+    files.outputs(&pull.outputs())?;
     match &document.body {
         _ if matches!(finished.effect, Effect::NothingNewer) => files.summary(NOTHING_NEWER),
         Some(body) => files.summary(body),
@@ -317,8 +322,12 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         counted(document.files.len(), "file")
     );
     if let Some(pull) = &document.pull_request {
+        let awaited = document.wait.as_ref().map_or_else(String::new, |document| {
+            let mark = Words::of_page(&pull.url).mark(pull.number);
+            format!("\n{}", awaited_lines(document, &mark).trim_end())
+        });
         return format!(
-            "\n{} {}: {}",
+            "\n{} {}: {}{awaited}",
             Words::of_page(&pull.url).name(pull.number),
             pull.state,
             plain(&pull.url)

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,12 +19,13 @@ use super::{
     format::{FormatWord, Volume},
     output::Output,
     signals,
+    write_file::random_number,
 };
 use crate::{
     app::{
         report::body::TemplateJob,
         workflow::{
-            Environment, Intent, OpenRequest, Services,
+            Environment, Intent, OpenRequest, Services, WaitRequest,
             environment::{MEMORY, PROCESSOR_SECONDS, STACK, gitlab_api},
             parse_mappings,
         },
@@ -274,6 +276,7 @@ impl Context {
             Some(state) => Intent::OpenPullRequest(OpenRequest {
                 state: state.into(),
                 reopen: change.reopen,
+                wait: change.wait.map(wait_request).transpose()?,
             }),
             None if applies && !is_forbidden => Intent::Apply {
                 commit: change.commit,
@@ -328,6 +331,16 @@ impl Context {
             usage(format!("REPIN_DRY_RUN is `{value}`: {reason}"))
         })
     }
+}
+
+/// The request of `--wait`.
+pub(super) fn wait_request(limit: Duration) -> Result<WaitRequest, Errors> {
+    Ok(WaitRequest {
+        limit,
+        option: "--wait",
+        claim: random_number()?,
+        is_dry_run: false,
+    })
 }
 
 /// The error if no configuration is found, with those in the directories below.

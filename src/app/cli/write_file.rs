@@ -336,10 +336,15 @@ fn open_for_append(path: &Path) -> io::Result<File> {
 
 /// An unpredictable identifier.
 pub(super) fn random_id() -> Result<String, Errors> {
+    Ok(format!("repin-{:032x}", random_number()?))
+}
+
+/// An unpredictable number.
+pub(super) fn random_number() -> Result<u128, Errors> {
     let mut bytes = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|error| Errors::io(format!("cannot read random bytes: {error}")))?;
-    Ok(format!("repin-{}", hex::encode(bytes)))
+    Ok(u128::from_le_bytes(bytes))
 }
 
 #[cfg(test)]

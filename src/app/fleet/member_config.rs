@@ -133,6 +133,7 @@ fn merged(fleet: &Config, own: Config, member: MemberBase<'_>) -> Config {
             merge_method: ours.merge_method,
             sign: ours.sign,
             dispatch: Vec::new(),
+            delete_branch: ours.delete_branch,
             sync_targets: Vec::new(),
             has_gates: theirs.has_gates,
             job: ours.job,

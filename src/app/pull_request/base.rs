@@ -399,6 +399,7 @@ mod tests {
             title: String::new(),
             body: String::new(),
             state: PullState::Open,
+            merged_by: None,
             readiness: Readiness::Ready,
             head: "c1".to_owned(),
             head_commit: String::new(),

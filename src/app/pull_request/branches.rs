@@ -233,8 +233,12 @@ pub(crate) async fn promote(
             Err(error) => warnings.push(format!("cannot add the labels: {error}")),
         }
     }
+    if configured.auto_merge && !created && offer.state() == GateState::Fail {
+        // An earlier run may have scheduled it.
+        forge.cancel_merge(&pull).await?;
+    }
     let merge = match () {
-        () if !configured.auto_merge => None,
+        () if !configured.auto_merge || offer.state() == GateState::Fail => None,
         () if pull.readiness == Readiness::Draft => {
             Some(Merge::Refused("it is a draft".to_owned()))
         }

@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     path::PathBuf,
     rc::Rc,
@@ -280,6 +280,16 @@ impl Content {
         let listed = self.repeat(move |mirror| mirror.listed(&[&name])).await;
         let listed = listed.map_err(|error| self.not_fetched(branch, error))?;
         Ok(listed.get(branch).copied())
+    }
+
+    /// The commits on the server now of the branches whose names begin with `prefix`.
+    pub(crate) async fn listed_below(
+        &self,
+        prefix: &str,
+    ) -> Result<BTreeMap<String, ObjectId>, Error> {
+        let pattern = format!("{prefix}*");
+        let listed = self.repeat(move |mirror| mirror.listed(&[&pattern])).await;
+        listed.map_err(|error| self.not_fetched(prefix, error))
     }
 
     async fn back_off(&self, attempt: u32) {

@@ -1,7 +1,7 @@
 //! One branch, one commit, one pull request: how a plan reaches its base through a forge, and how the
 //! pull request is merged.
 //! [`reconcile`] brings a branch and its pull request to the planned state, `head` verifies a head
-//! before its merge, [`merging`] schedules or performs the merge, [`waiting`] polls until then, and
+//! before its merge, [`merging`] schedules or performs the merge, [`waiting`] polls until then, [`own_branches`] deletes what is merged, and
 //! [`branches`] does the same for two long-lived branches. All of them use [`Forge`] for pull requests and
 //! [`Content`] for files and commits. Images are checked in `checks`.
 
@@ -11,6 +11,7 @@ pub(crate) mod content;
 pub(crate) mod head;
 pub(crate) mod merging;
 mod origin;
+pub(crate) mod own_branches;
 mod publishing;
 pub(crate) mod reconcile;
 #[cfg(test)]

@@ -83,6 +83,8 @@ pub(crate) struct TemplateContext {
     pub stages: Vec<StageRow>,
     /// The optional checks of images that are not configured.
     pub not_configured: Vec<OptionalCheck>,
+    /// The project's own way to roll back (`report.rollback`).
+    pub rollback_instruction: Option<String>,
 }
 
 impl TemplateContext {
@@ -90,6 +92,7 @@ impl TemplateContext {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             not_configured: OptionalCheck::not_configured(config),
+            rollback_instruction: config.report.rollback.clone(),
             ..Self::default()
         }
     }
@@ -499,6 +502,9 @@ fn environment(is_custom: bool) -> Environment<'static> {
         } else {
             Value::from(shortened(&value.to_string()))
         }
+    });
+    environment.add_filter("linked", |text: &str| {
+        Value::from_safe_string(markdown::linked(text))
     });
     environment.add_filter("verified", |code: &str| {
         Code::of(code).map_or_else(|| code.to_owned(), |code| code.passed().to_owned())

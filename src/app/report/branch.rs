@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::json::{BranchDocument, GatesDocument, WaitDocument};
 use crate::{
     app::pull_request::branches::BranchPair,
-    base::untrusted::markdown::{code, inline, link},
+    base::untrusted::markdown::{code, inline, link, linked},
     config::SetPath,
     forge::{Gate, GateState},
 };
@@ -113,13 +113,20 @@ pub(crate) fn body(
     for gate in pending.iter().take(LISTED) {
         let context: String = gate.context.chars().take(200).collect();
         let _ = write!(text, "- {}: {}", code(&context), gate.state.as_str());
-        let _ = match gate.expiry() {
-            Some(expiry) => writeln!(text, ", {expiry}"),
-            None => writeln!(text),
+        let _ = match (gate.expiry(), &gate.url) {
+            (Some(expiry), _) => writeln!(text, ", {expiry}"),
+            (None, Some(url)) => writeln!(text, ", {}", linked(url)),
+            (None, None) => writeln!(text),
         };
     }
     if pending.len() > LISTED {
         let _ = writeln!(text, "- … and {} more", pending.len() - LISTED);
+    }
+    if gates.iter().any(|gate| gate.state == GateState::Fail) {
+        let _ = writeln!(
+            text,
+            "\nA gate failed, and `--allow-failed-gates` opened this pull request anyway; its merge was not requested."
+        );
     }
     let _ = write!(text, "\n{}\n", between.marker(set));
     text
@@ -140,6 +147,7 @@ mod tests {
             state: "conflict",
             pull_request: Some(PullRequest::new(7, "https://x.example/7", "created")),
             commit: Some("abc".to_owned()),
+            wait: None,
         };
         insta::assert_snapshot!(summary(&branch, "the <branches> conflict"), @r"
         ### branch sync: `` a`b `` → `main`
@@ -238,6 +246,24 @@ mod tests {
 
         - `` ci `x` @team ``: pending
         - `lint`: absent, may have expired: the commit is older than 90 days
+
+        <!-- repin/2 kind=branch set=repin.yaml revision=a -->
+        ");
+        let failed = Gate {
+            url: Some("https://ci.example/<1>".to_owned()),
+            ..gate("ci", GateState::Fail)
+        };
+        let text = body(between, &["first".to_owned()], &[failed], &SetPath::top());
+        insta::assert_snapshot!(text, @r"
+        Merges `a` into `b`, 1 commit:
+
+        - `first`
+
+        Gates that had not passed when this pull request was opened:
+
+        - `ci`: fail, <https://ci.example/%3C1%3E>
+
+        A gate failed, and `--allow-failed-gates` opened this pull request anyway; its merge was not requested.
 
         <!-- repin/2 kind=branch set=repin.yaml revision=a -->
         ");

@@ -50,6 +50,9 @@ pub(crate) struct PlanDocument {
     pub body: Option<String>,
     pub diff: Option<Diff>,
     pub pull_request: Option<PullRequest>,
+    /// Only with `--wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitDocument>,
     pub error: Option<ErrorRow>,
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{
         pull_request::head::PullRequestOfSet,
-        report::json::{PlanDocument, PullRequest},
+        report::json::{PlanDocument, PullRequest, WaitDocument},
     },
     base::{error::Errors, text::counted},
     config::Config,
@@ -29,9 +29,32 @@ pub(crate) enum Effect {
     Committed(Commit),
     /// A pull request was begun and is not complete.
     Begun,
-    Opened(PullRequest),
+    Opened(OpenedPull),
     /// No change, because no build is newer than the current set.
     NothingNewer,
+}
+
+/// A pull request of a run, and its state at the end of the run.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenedPull {
+    pub(crate) row: PullRequest,
+    /// `open`, `merged`, `closed` or `unknown`.
+    pub(crate) state: &'static str,
+    pub(crate) merge_commit: Option<String>,
+    /// The outcome of the wait, if the run waited.
+    pub(crate) wait: Option<WaitDocument>,
+}
+
+impl OpenedPull {
+    /// A pull request that was open when it was last read.
+    pub(super) fn new(row: PullRequest) -> Self {
+        Self {
+            row,
+            state: "open",
+            merge_commit: None,
+            wait: None,
+        }
+    }
 }
 
 /// A commit of the files of a plan.

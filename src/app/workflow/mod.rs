@@ -52,6 +52,7 @@ mod tags;
 pub(crate) mod trust;
 pub(crate) mod untagged_pins;
 mod verified_set;
+mod wait;
 
 pub(crate) use approval::{MergeCandidate, candidate};
 pub(crate) use commit::git_restore;
@@ -61,7 +62,7 @@ pub(crate) use connection::{
 };
 pub(crate) use contracts::Contracts;
 pub(crate) use environment::{Console, Environment, Progress, Terminals};
-pub(crate) use execution::{Effect, exchange};
+pub(crate) use execution::{Effect, OpenedPull, exchange};
 pub(crate) use forge_overview::{ForgeOverview, forge_overview, open_pulls};
 pub(crate) use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
 pub(crate) use interruption::{Event, Interruption};
@@ -72,7 +73,9 @@ pub(crate) use quick_test::{QuickTest, quick_test};
 pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, comparison_page};
 pub(crate) use repository_sets::{begin, begin_at, lock, warn_if_interrupted};
-pub(crate) use request::{Goal, Intent, OpenRequest, Options, RevisionChoice, check_image_name};
+pub(crate) use request::{
+    Goal, Intent, OpenRequest, Options, RevisionChoice, WaitRequest, check_image_name,
+};
 pub(crate) use revision::{RequestedRevision, revision};
 pub(crate) use run::{RunResult, newest_revision, run};
 pub(crate) use services::Services;
@@ -80,6 +83,7 @@ pub(crate) use settings::parse_mappings;
 pub(crate) use site::{UnpushedAdoption, unpushed_adoption, unpushed_set};
 pub(crate) use tags::{resolve_tags, resolved_images, select_tags};
 pub(crate) use verified_set::{SetVerdict, verified_set};
+pub(crate) use wait::{Awaited, MergeAuthority, wait_document, wait_for_merge};
 
 use crate::{
     base::error::{Class, Code, Error, Errors},

@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 
 use super::{
-    OpenRequest, Services, SiteHistory, Stop,
+    MergeAuthority, OpenRequest, OpenedPull, Services, SiteHistory, Stop,
     build_order::BuildOrder,
     engine::Planned,
     execution::{Effect, Execution, Executor},
     request::Request,
     site::{BranchHead, BranchSite},
+    wait_for_merge,
 };
 use crate::{
     app::{
@@ -16,7 +17,10 @@ use crate::{
             ApprovedSet, Marker, MarkerKind, Permission,
             head::{self, PullRequestOfSet},
             merging::{self, MergeAttempt},
-            reconcile::{self, CompetingRevisions, Outcome, Proposal, RevisionAge},
+            own_branches,
+            reconcile::{
+                self, CompetingRevisions, Outcome, Proposal, PullRequestAction, RevisionAge,
+            },
         },
         report::json::{PlanDocument, PullRequest},
     },
@@ -26,7 +30,7 @@ use crate::{
     },
     config::{Config, Forge as Configured, Operation},
     core::{checks::Status, plan},
-    forge::{ANOTHER_TOKEN, CheckStart, Forge, Merge, Readiness, Words},
+    forge::{ANOTHER_TOKEN, CheckStart, Forge, Merge, PullState, Readiness, Words},
     git::Git,
 };
 
@@ -52,8 +56,10 @@ pub(super) struct Publication<'p> {
 
 /// The result of a request to merge a pull request.
 pub(super) enum MergeSchedule {
-    /// The pull request is merged or will be merged, with a note for the user.
+    /// The pull request will be merged, with a note for the user.
     Scheduled(String),
+    /// It is merged, with a note for the user.
+    Merged(String),
     /// The merge cannot be scheduled yet, with a warning for the user.
     NotYet(String),
 }
@@ -185,6 +191,16 @@ impl Publication<'_> {
         reconcile::open(&head.repository, &head.base, &proposal).await
     }
 
+    fn permission(&self) -> Permission<'_> {
+        Permission::Set(ApprovedSet {
+            config: self.config,
+            approved: &self.planned.approved,
+            base: &self.head.base,
+            prefix: &self.head.prefix,
+            branch: &self.document.branch,
+        })
+    }
+
     /// Schedules the merge of an open pull request, if that is configured.
     pub(super) async fn schedule_merge(
         &self,
@@ -195,13 +211,7 @@ impl Publication<'_> {
         if !configured.auto_merge || self.request.state == Readiness::Draft {
             return Ok(None);
         }
-        let permission = Permission::Set(ApprovedSet {
-            config: self.config,
-            approved: &self.planned.approved,
-            base: &self.head.base,
-            prefix: &self.head.prefix,
-            branch: &self.document.branch,
-        });
+        let permission = self.permission();
         let (repository, gates) = (&self.head.repository, &configured.gates);
         let attempt = merging::schedule_new(repository, number, gates, &permission).await?;
         merge_schedule(attempt, number, url).map(Some)
@@ -227,7 +237,10 @@ fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<Merge
         Merge::Scheduled => "will be merged once its gates pass".to_owned(),
         Merge::Held(reason) => held_merge(&reason),
         Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
-        Merge::Merged => "was merged: its gates had already passed".to_owned(),
+        Merge::Merged => {
+            let note = format!("note: {name} was merged: its gates had already passed");
+            return Ok(MergeSchedule::Merged(note));
+        }
         Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
             return Ok(MergeSchedule::NotYet(merge_pending_warning(
                 number, url, &reason,
@@ -306,14 +319,75 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
             words.pull_request
         ));
     }
-    let merge = match pull.late_error {
+    let row = PullRequest::new(pull.number, &pull.url, pull.change.as_str());
+    let mut opened = OpenedPull::new(row);
+    let finished = match pull.late_error {
         Some(error) => Err(error.into()),
-        None => schedule_merge(publication, pull.number, &pull.url, services),
+        None => finish(publication, pull.change, &mut opened, services),
     };
-    let opened = PullRequest::new(pull.number, &pull.url, pull.change.as_str());
     Execution {
         effect: Effect::Opened(opened),
-        stop: merge.err().map(Stop::Errors),
+        stop: finished.err().map(Stop::Errors),
+    }
+}
+
+/// Schedules the merge of an open pull request, deletes the branches of merged ones, and waits for the merge if that is
+/// requested.
+fn finish(
+    publication: &Publication<'_>,
+    change: PullRequestAction,
+    opened: &mut OpenedPull,
+    services: &Services,
+) -> Result<(), Errors> {
+    let number = opened.row.number;
+    let is_merged = schedule_merge(publication, number, &opened.row.url, services)?;
+    if change != PullRequestAction::Unchanged {
+        delete_earlier(publication, services);
+    }
+    let repository = &publication.head.repository;
+    if let Some(request) = publication.request.wait {
+        services.console.note(&format!(
+            "note: waiting for the merge of {} ({})",
+            Words::of_page(&opened.row.url).name(number),
+            plain(&opened.row.url)
+        ));
+        let authority = MergeAuthority::Given(publication.permission());
+        let config = publication.config;
+        let awaited = wait_for_merge(repository, config, number, request, &authority, services)?;
+        opened.state = awaited.document.state.unwrap_or("unknown");
+        opened
+            .merge_commit
+            .clone_from(&awaited.document.merge_commit);
+        opened.wait = Some(awaited.document);
+        return awaited.errors.map_or(Ok(()), Err);
+    }
+    if is_merged {
+        opened.state = "merged";
+        let pull = services.wait(repository.forge.pull(number), "reading the merge")?;
+        if let Some(PullState::Merged(commit)) = pull.map(|pull| pull.state) {
+            opened.merge_commit = commit;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the branches of merged pull requests of the set. A failure only warns.
+fn delete_earlier(publication: &Publication<'_>, services: &Services) {
+    let config = publication.config;
+    if !config.forge_or_default().delete_branch {
+        return;
+    }
+    let repository = &publication.head.repository;
+    let work = own_branches::delete_earlier(repository, config, &publication.document.branch);
+    match services.wait(work, "deleting merged branches") {
+        Ok(deleted) if deleted.is_empty() => {}
+        Ok(deleted) => services.console.note(&format!(
+            "note: branches of merged pull requests were deleted: {}",
+            plain(&deleted.join(", "))
+        )),
+        Err(error) => services.console.warn(&format!(
+            "branches of merged pull requests were not deleted: {error}"
+        )),
     }
 }
 
@@ -334,19 +408,26 @@ fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, E
     Ok(services.wait(work, "opening the pull request")?)
 }
 
+/// Schedules the merge; `true` if the pull request is merged.
 fn schedule_merge(
     publication: &Publication<'_>,
     number: u64,
     url: &str,
     services: &Services,
-) -> Result<(), Errors> {
+) -> Result<bool, Errors> {
     let work = publication.schedule_merge(number, url);
     match services.wait(work, "scheduling the merge")? {
         Some(MergeSchedule::Scheduled(note)) => services.console.note(&note),
+        Some(MergeSchedule::Merged(note)) => {
+            services.console.note(&note);
+            return Ok(true);
+        }
+        // A wait requests it again.
+        Some(MergeSchedule::NotYet(_)) if publication.request.wait.is_some() => {}
         Some(MergeSchedule::NotYet(warning)) => services.console.warn(&warning),
         None => {}
     }
-    Ok(())
+    Ok(false)
 }
 
 #[async_trait(?Send)]

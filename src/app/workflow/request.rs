@@ -1,6 +1,6 @@
 //! The request of `promote` or `rollback`: as typed, and parsed with a configuration.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{MissingCredential, RequestedRevision, Services, Stop, output_file::OutputFile};
 use crate::{
@@ -76,6 +76,20 @@ pub(crate) struct OpenRequest {
     pub state: Readiness,
     /// Whether a pull request that a user closed is reopened.
     pub reopen: bool,
+    /// Whether the run waits for its merge.
+    pub wait: Option<WaitRequest>,
+}
+
+/// A request to wait for the merge of a pull request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WaitRequest {
+    pub limit: Duration,
+    /// The option with the limit.
+    pub option: &'static str,
+    /// A number unique to this run.
+    pub claim: u128,
+    /// Whether nothing is changed on the forge.
+    pub is_dry_run: bool,
 }
 
 /// The parsed arguments, before any request.

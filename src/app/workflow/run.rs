@@ -8,7 +8,7 @@ use super::{
     base_kept_moving,
     engine::{self, Planned, SetFacts, Standards},
     environment,
-    execution::{Effect, Execution, Executor},
+    execution::{Effect, Execution, Executor, OpenedPull},
     newest::{self, Newest},
     newest_staged::newest_staged,
     repository_sets::{self, warn_if_interrupted},
@@ -193,7 +193,7 @@ fn unopened(
 /// A run without a plan, whose open pull request becomes a draft if a stage stopped the run.
 fn withheld(site: &dyn Executor, request: &Request, stop: Stop, services: &Services) -> Execution {
     let effect = match site.withhold(request, &stop, services) {
-        Ok(pull) => pull.map_or(Effect::Nothing, Effect::Opened),
+        Ok(pull) => pull.map_or(Effect::Nothing, |row| Effect::Opened(OpenedPull::new(row))),
         Err(errors) => {
             let reason = &errors.by_cause()[0];
             let message = format!("the open pull request was not made a draft: {reason}");
@@ -357,7 +357,10 @@ impl RunResult {
         };
         match &result.effect {
             Effect::Applied | Effect::Committed(_) => result.document.applied = true,
-            Effect::Opened(pull) => result.document.pull_request = Some(pull.clone()),
+            Effect::Opened(pull) => {
+                result.document.pull_request = Some(pull.row.clone());
+                result.document.wait.clone_from(&pull.wait);
+            }
             Effect::Nothing | Effect::NothingNewer | Effect::PullRequestShown | Effect::Begun => {}
         }
         if let Some(stop) = execution.stop {
@@ -422,6 +425,7 @@ pub(super) fn unplanned_document(
         body: None,
         diff: None,
         pull_request: None,
+        wait: None,
         error: None,
     }
 }

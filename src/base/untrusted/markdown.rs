@@ -1,5 +1,7 @@
 //! Escapes external text for Markdown, without mentions, links and markup.
 
+use reqwest::Url;
+
 use super::code_points;
 
 /// Inline text: escapes markup, and inserts a zero-width space into mentions, references and links.
@@ -44,9 +46,39 @@ pub(crate) fn link(text: &str, url: &str) -> String {
     }
 }
 
+/// A link if the text is the address of a page, otherwise escaped inline text.
+pub(crate) fn linked(text: &str) -> String {
+    match Url::parse(text) {
+        // The parser encodes white space, quotes and angle brackets.
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.password().is_none() => {
+            format!("<{url}>")
+        }
+        _ => inline(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_of_pages_are_links() {
+        for (text, shown) in [
+            (
+                "https://ci.example/1?a=<b> c",
+                "<https://ci.example/1?a=%3Cb%3E%20c>",
+            ),
+            ("http://ci.example", "<http://ci.example/>"),
+            ("javascript:alert(1)", "javascript:alert(1)"),
+            (
+                "https://ada:x@ci.example",
+                "https:\u{200b}//\\*\\*\\*@\u{200b}ci.example",
+            ),
+            ("ci.example/1", "ci.example/1"),
+        ] {
+            assert_eq!(linked(text), shown);
+        }
+    }
 
     #[test]
     fn mentions_and_links_are_neutralized() {

@@ -106,7 +106,7 @@ impl Gitea {
         }
         let version = self.http.clean(&self.http.gitea_version().await?);
         Ok(Ability::No(format!(
-            "{version} cannot start workflows on request, and starts them after a merge automatically"
+            "{version} cannot start workflows on request, and starts them after a merge automatically, except with the token of a workflow run"
         )))
     }
 

@@ -11,13 +11,18 @@ use crate::{
         BranchCommit, Comment, CreateOutcome, Edit, Item, LabelOutcome, Mergeable, MergedPull,
         NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply, Request},
-        shared::{CommentRow, MergedRow},
+        shared::{AccountRow, CommentRow, MergedRow},
     },
 };
 
 /// The default prefixes of the title of a draft (Gitea, `WORK_IN_PROGRESS_PREFIXES`); repin writes the
 /// first one.
 const DRAFT_PREFIXES: [&str; 2] = ["WIP:", "[WIP]"];
+
+/// The accounts of workflow runs on Gitea and Forgejo. Their events start no workflow (`notify` in
+/// `services/actions/notifier_helper.go`). Many versions do not find the account, which has no row in the database, and show
+/// the one of a deleted user (`LoadAttributes` in `models/issues/pull.go`).
+const WORKFLOW_RUNS: [&str; 3] = ["gitea-actions", "forgejo-actions", "Ghost"];
 
 #[derive(Deserialize)]
 pub(super) struct Row {
@@ -29,6 +34,7 @@ pub(super) struct Row {
     #[serde(default)]
     merged: bool,
     merge_commit_sha: Option<String>,
+    merged_by: Option<AccountRow>,
     mergeable: Option<bool>,
     draft: Option<bool>,
     head: Side,
@@ -105,6 +111,7 @@ impl Row {
             title: title.to_owned(),
             body: self.body.unwrap_or_default(),
             state,
+            merged_by: self.merged_by.map(|account| account.merger(&WORKFLOW_RUNS)),
             readiness,
             own: self
                 .head

@@ -14,8 +14,9 @@ use crate::{
     oci::date,
 };
 
-/// The owner of the token of a workflow run.
-const ACTIONS_BOT: &str = "github-actions[bot]";
+/// The owner of the token of a workflow run. A merge that was scheduled with the token is its merge, too, and starts no
+/// workflow (GitHub Docs, "`GITHUB_TOKEN`"; measured: <https://github.com/ebibibi/ebi-agent-chat-relay/issues/757>).
+pub(super) const ACTIONS_BOT: &str = "github-actions[bot]";
 
 /// The shortest retention of statuses and check runs: that of public repositories; up to 400 days in
 /// private ones (GitHub Docs, "Configuring the retention period for GitHub Actions").

@@ -4,14 +4,14 @@ use reqwest::Method;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
-use super::{Github, graphql::Response, repository};
+use super::{Github, checks::ACTIONS_BOT, graphql::Response, repository};
 use crate::{
     base::error::{Class, Error},
     forge::{
         BranchCommit, Comment, CreateOutcome, Edit, Item, LabelOutcome, Mergeable, MergedPull,
         NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply},
-        shared::{CommentRow, MergedRow},
+        shared::{AccountRow, CommentRow, MergedRow},
     },
 };
 
@@ -45,6 +45,8 @@ struct Row {
     /// which reading the pull request starts.
     mergeable: Option<bool>,
     mergeable_state: Option<String>,
+    /// Listings do not contain this field either.
+    merged_by: Option<AccountRow>,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +88,7 @@ impl Row {
             title: self.title,
             body: self.body.unwrap_or_default(),
             state,
+            merged_by: self.merged_by.map(|account| account.merger(&[ACTIONS_BOT])),
             readiness: if self.draft {
                 Readiness::Draft
             } else {

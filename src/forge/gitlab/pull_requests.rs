@@ -8,8 +8,8 @@ use super::{ANOTHER_TOKEN, Gitlab, issues::edit_body, merging::MergeStatus};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        BranchCommit, CreateOutcome, Edit, Mergeable, MergedPull, NewPull, Poll, Pull, PullState,
-        Pulls, Readiness, http::Paging,
+        BranchCommit, CreateOutcome, Edit, Mergeable, MergedPull, Merger, NewPull, Poll, Pull,
+        PullState, Pulls, Readiness, http::Paging,
     },
 };
 
@@ -97,6 +97,10 @@ impl Row {
             labels: self.labels,
             mergeable,
             head_exists: true,
+            merged_by: self.merge_user.map(|user| Merger {
+                login: user.username,
+                is_workflow_run: false,
+            }),
         }
     }
 

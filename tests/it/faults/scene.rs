@@ -469,6 +469,7 @@ fn merged(proxy: &Proxy, _: &Path) -> Parts {
     {
         let mut store = forge.store();
         store.workflows_there = vec!["deploy.yml"];
+        store.merge_in_workflow_runs();
         store.push("auto/x", "a change", &[("x", "1")]);
         let number = store.number();
         store.pulls.push(crate::support::forge::PullRow {

@@ -32,7 +32,7 @@ pub const WAIT: [&str; 7] = ["wait", "--pr", "1", "--timeout", "1m", "--format",
 pub const LOOK: [&str; 7] = ["wait", "--pr", "1", "--timeout", "0s", "--format", "json"];
 
 /// A world with a base branch on a forge; `settings` are keys of the `forge` block, separated by
-/// commas.
+/// commas. With `dispatch`, the token of a workflow run merges.
 pub fn hosted(kind: Kind, settings: &str) -> (World, Fake) {
     let (world, fake) = configured(kind, settings);
     publish(&world, &fake, "as it is");
@@ -48,6 +48,9 @@ pub fn hosted_in(kind: Kind, settings: &str, directory: &str) -> (World, Fake) {
 
 fn configured(kind: Kind, settings: &str) -> (World, Fake) {
     let (world, fake) = (world(), Fake::start(kind));
+    if settings.contains("dispatch:") {
+        fake.store().merge_in_workflow_runs();
+    }
     let name = match kind {
         Kind::Github => "github",
         Kind::Gitea | Kind::Forgejo => "gitea",

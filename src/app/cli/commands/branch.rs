@@ -94,6 +94,7 @@ fn planned_document(action: &'static str, branches: &Branches) -> BranchDocument
         state: "planned",
         pull_request: None,
         commit: None,
+        wait: None,
     }
 }
 

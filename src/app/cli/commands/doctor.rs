@@ -84,6 +84,7 @@ fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>,
     rows.push(row);
     let (git, lines) = local::repository(&config.root, Some(config), cx);
     rows.extend(lines);
+    rows.push(local::sync_push(config, git.as_ref()));
     rows.extend(local::state(config));
     rows.push(local::engine(config, cx));
     rows.extend(local::secrets(config, skip, cx));
@@ -99,6 +100,7 @@ fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
     let (_, lines) = local::repository(cx.services.environment.directory(), None, cx);
     rows.extend(lines);
     let local = [
+        Code::SYNC_PUSH,
         Code::LOCK,
         Code::JOURNAL,
         Code::ENGINE,

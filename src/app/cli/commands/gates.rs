@@ -5,10 +5,11 @@ use clap::Args;
 use crate::{
     app::{
         cli::{
-            args::IfUnconfigured,
+            args::{IfPending, IfUnconfigured},
             context::Context,
             format::Format,
             output::{Exit, Output},
+            write_file::StepFiles,
         },
         pull_request::branches,
         report::{
@@ -20,7 +21,10 @@ use crate::{
     },
     base::{
         error::{Class, Code, Error, Errors, usage},
-        untrusted::{markdown, plain, workflow::Commands},
+        untrusted::{
+            markdown, plain,
+            workflow::{Commands, Level},
+        },
     },
     config::Forge as Configured,
     forge::{Forge, Gate, GateState, read_gates, worst_state},
@@ -29,10 +33,12 @@ use crate::{
 
 const HELP: &str = "\
 The required contexts are those of forge.gates in the configuration, or otherwise those that the base branch requires. The \
-latest status or check run of each context counts. Exit 0: all passed; 3: one is pending; 1: one failed or is absent.
+latest status or check run of each context counts. Exit 0: all passed; 3: one is pending (0 with --pending skip); 1: one failed \
+or is absent.
 
-Example:
-  repin gates --ref staging";
+Examples:
+  repin gates --ref staging
+  repin gates --ref 4f2a… --pending skip --format github     # in a job that runs after each workflow";
 
 /// Show the required statuses of a commit
 #[derive(Debug, Args)]
@@ -41,6 +47,9 @@ pub(in crate::app::cli) struct Arguments {
     /// Branch, tag or commit
     #[arg(long = "ref", value_name = "REF", allow_hyphen_values = true)]
     reference: String,
+    /// Exit with 0 and a notice while a gate is pending, and none failed; the output `state` is `pending`
+    #[arg(long, value_name = "WHAT")]
+    pending: Option<IfPending>,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     if_unconfigured: Option<IfUnconfigured>,
@@ -62,9 +71,15 @@ fn read_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         ))
     })?;
     let config = cx.load_without_images()?;
+    if cx.output.format == Format::Github {
+        StepFiles::open(&cx.services.environment)?;
+    }
     let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
-        Access::NoToken(reason) => return Ok(skipped(args, &reason, cx)),
+        Access::NoToken(reason) => {
+            write_state("skipped", cx)?;
+            return Ok(skipped(args, &reason, cx));
+        }
     };
     cx.services
         .wait(forge.check_version(), "querying the forge's version")?;
@@ -86,14 +101,29 @@ fn read_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         cx.output.print_json(&document);
     } else {
         cx.output.print(table(&gates));
-        annotate(&gates, &mut cx.output);
+        annotate(&gates, args.pending, &mut cx.output);
     }
-    let exit = match state {
-        GateState::Pass => Exit::Done,
-        GateState::Pending => Exit::Failed(Class::Unavailable),
-        GateState::Absent | GateState::Fail => Exit::Failed(Class::Failed),
+    let (output, exit) = match (state, args.pending) {
+        (GateState::Pass, _) => ("pass", Exit::Done),
+        (GateState::Pending, Some(IfPending::Skip)) => {
+            cx.output
+                .note("note: a gate is pending, so this run decides nothing");
+            ("pending", Exit::Done)
+        }
+        (GateState::Pending, None) => ("pending", Exit::Failed(Class::Unavailable)),
+        (GateState::Absent | GateState::Fail, _) => ("fail", Exit::Failed(Class::Failed)),
     };
+    write_state(output, cx)?;
     Ok(cx.summarize(&branch::gates_summary(&document), exit))
+}
+
+/// Writes the output `state` of the step.
+fn write_state(state: &str, cx: &Context) -> Result<(), Errors> {
+    if cx.output.format != Format::Github {
+        return Ok(());
+    }
+    let mut files = StepFiles::open(&cx.services.environment)?;
+    files.outputs(&[("state", state.to_owned())])
 }
 
 /// Prints the workflow runs that start only after an approval: until then, their checks are absent.
@@ -155,13 +185,19 @@ pub(super) fn table(gates: &[Gate]) -> String {
     aligned(&[Align::Left; 3], &rows)
 }
 
-fn annotate(gates: &[Gate], output: &mut Output) {
+fn annotate(gates: &[Gate], pending: Option<IfPending>, output: &mut Output) {
     if output.format != Format::Github {
         return;
     }
     for gate in gates.iter().filter(|gate| gate.state != GateState::Pass) {
         let message = format!("{} {}", gate.state.as_str(), gate.detail());
-        output.annotate(&Commands::error(&gate.context, &message, None));
+        let mut commands = Commands::default();
+        let level = match (gate.state, pending) {
+            (GateState::Pending, Some(IfPending::Skip)) => Level::Notice,
+            _ => Level::Error,
+        };
+        commands.annotate(level, &gate.context, &message, None);
+        output.annotate(&commands);
     }
 }
 

@@ -65,6 +65,7 @@ fn document() -> PlanDocument {
         body: None,
         diff: None,
         pull_request: None,
+        wait: None,
         error: None,
     }
 }
@@ -280,4 +281,62 @@ fn label_that_the_current_image_lacks_is_none() {
         text.contains("| review | `absent` | (unknown) | (absent) |"),
         "{text}"
     );
+}
+
+#[test]
+fn rollback_of_the_project_is_next_to_the_command() {
+    let mut context = TemplateContext {
+        current_revision: Some("r0".into()),
+        ..TemplateContext::default()
+    };
+    let body = |document: &PlanDocument, context: &TemplateContext| {
+        rendered(document, context, None).unwrap()
+    };
+    assert!(!body(&document(), &context).contains("This project"));
+    for (instruction, shown) in [
+        (
+            "https://ci.example/roll-back?a=<b>",
+            "<https://ci.example/roll-back?a=%3Cb%3E>",
+        ),
+        (
+            "the job `Roll back` of @ops",
+            "the job \\`Roll back\\` of @\u{200b}ops",
+        ),
+        ("javascript:alert(1)", "javascript:alert(1)"),
+    ] {
+        context.rollback_instruction = Some(instruction.to_owned());
+        let text = body(&document(), &context);
+        let line = format!(
+            "This project rolls back with: {shown} (to `r0`). The command:\n\n`repin rollback"
+        );
+        assert!(text.contains(&line), "{text}");
+    }
+    let rollback = PlanDocument {
+        kind: Operation::Rollback,
+        ..document()
+    };
+    assert!(!body(&rollback, &context).contains("This project"));
+}
+
+#[test]
+fn checklist_of_a_rollback_is_its_own() {
+    let list = |kind| {
+        let document = PlanDocument { kind, ..document() };
+        let text = rendered(&document, &TemplateContext::default(), None).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("- [ ] "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    insta::assert_snapshot!(list(Operation::Promotion).join("\n"), @r"
+    - [ ] `r1-->` is the intended build
+    - [ ] each digest above is the one that the build reported
+    - [ ] every warning and every skipped check is acceptable
+    ");
+    insta::assert_snapshot!(list(Operation::Rollback).join("\n"), @r"
+    - [ ] `r1-->` is the set to return to
+    - [ ] it does not predate a migration, or a fix that is still needed
+    - [ ] the database and its current data are compatible with it
+    - [ ] it is agreed who deploys it, and who watches the deployment
+    - [ ] a second person checked this rollback
+    - [ ] every warning and every skipped check is acceptable
+    ");
 }

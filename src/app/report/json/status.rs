@@ -235,7 +235,7 @@ pub(crate) struct GateRow {
 }
 
 /// `repin.wait/1`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct WaitDocument {
     pub schema: &'static str,
     pub number: u64,
@@ -254,6 +254,9 @@ pub(crate) struct BranchDocument {
     pub state: &'static str,
     pub pull_request: Option<PullRequest>,
     pub commit: Option<String>,
+    /// Only with `--wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitDocument>,
 }
 
 /// `repin.freshness/1`.

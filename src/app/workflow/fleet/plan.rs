@@ -170,6 +170,7 @@ impl Walk<'_> {
         let open = self.request.open.map(|state| OpenRequest {
             state,
             reopen: false,
+            wait: None,
         });
         Ok(BranchSite { config, head, open })
     }

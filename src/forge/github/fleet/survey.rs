@@ -132,6 +132,7 @@ impl From<PullRow> for Pull {
             title: row.title,
             body: row.body,
             state,
+            merged_by: None,
             readiness: if row.is_draft {
                 Readiness::Draft
             } else {

@@ -826,7 +826,7 @@ fn row(store: &Store, pull: &PullRow) -> Value {
         "title": pull.title, "body": pull.body, "state": if pull.open { "open" } else { "closed" },
         "draft": is_draft(store, pull), "mergeable": is_mergeable(store, pull),
         "merged": pull.merged.is_some(), "merge_commit_sha": pull.merged,
-        "merged_at": store.merged_at(pull), "merged_by": pull.merged.as_ref().map(|_| json!({"login": "merger"})),
+        "merged_at": store.merged_at(pull), "merged_by": store.merged_by(pull),
         "head": {"label": pull.head, "ref": head, "sha": commit, "repo": {"full_name": pull.head_repo}},
         "base": {"label": pull.base, "ref": pull.base, "sha": store.refs[&pull.base], "repo": {"full_name": REPO}},
         "labels": if labels.is_empty() { Value::Null } else { labels.into() },

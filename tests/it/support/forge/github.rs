@@ -424,9 +424,7 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             // A listing has neither.
             row["mergeable"] = mergeable;
             row["mergeable_state"] = state.into();
-            row["merged_by"] = pull
-                .merged
-                .map_or(Value::Null, |_| json!({"login": "merger"}));
+            row["merged_by"] = store.merged_by(&pull);
             let etag = blob_id(row.to_string().as_bytes());
             let etag = format!("W/\"{etag}\"");
             if asked.header("if-none-match") == Some(&etag) {
@@ -540,13 +538,16 @@ fn row(store: &Store, pull: &PullRow) -> Value {
         .iter()
         .any(|(known, _)| *known == pull.number);
     let auto_merge = scheduled.then(|| json!({"merge_method": "squash"}));
+    // A push after the merge does not change the pull request.
+    let merged_head = pull.closed_at.as_ref().filter(|_| pull.merged.is_some());
+    let head = merged_head.or_else(|| store.refs.get(&pull.head));
     json!({
         "auto_merge": auto_merge,
         "number": pull.number, "html_url": format!("https://github.example/acme/flows/pull/{}", pull.number),
         "node_id": format!("PR_{}", pull.number), "title": pull.title, "body": pull.body,
         "state": if pull.open { "open" } else { "closed" }, "draft": pull.draft,
         "merged_at": store.merged_at(pull), "merge_commit_sha": pull.merged,
-        "head": {"ref": pull.head, "sha": store.refs.get(&pull.head).cloned().unwrap_or("0".repeat(40)), "repo": repo},
+        "head": {"ref": pull.head, "sha": head.cloned().unwrap_or("0".repeat(40)), "repo": repo},
         "base": {"ref": pull.base, "sha": store.refs[&pull.base], "repo": {"full_name": REPO}},
         "labels": labels,
     })

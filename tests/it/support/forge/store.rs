@@ -94,6 +94,8 @@ pub struct Store {
     pub dispatched: Vec<(String, String)>,
     /// When pull requests were merged, by number; otherwise at the start of 2026.
     pub merge_times: HashMap<u64, String>,
+    /// The login of the account that merges pull requests; empty if it is not reported.
+    pub merger: &'static str,
     /// Whether requests for the pull requests of a commit fail.
     pub hides_merges: bool,
     /// Pull requests that will be merged, and at which head.
@@ -162,6 +164,7 @@ impl Store {
             dispatched: Vec::new(),
             scheduled: Vec::new(),
             merge_times: HashMap::new(),
+            merger: "merger",
             hides_merges: false,
             version: match kind {
                 Kind::Forgejo => super::gitea::FORGEJO,
@@ -182,6 +185,25 @@ impl Store {
             repository: None,
             next: 0,
             clock: 0,
+        }
+    }
+
+    /// Lets the token of a workflow run merge. Gitea has no row for its account, and shows that of a deleted user.
+    pub fn merge_in_workflow_runs(&mut self) {
+        self.merger = match self.kind {
+            Kind::Github => "github-actions[bot]",
+            Kind::Gitea => "Ghost",
+            Kind::Forgejo => "forgejo-actions",
+            // A merge by a token starts the pipeline of the target.
+            Kind::Gitlab => "project_7_bot",
+        };
+    }
+
+    /// The account that merged a pull request.
+    pub fn merged_by(&self, pull: &PullRow) -> Value {
+        match (&pull.merged, self.merger) {
+            (None, _) | (Some(_), "") => Value::Null,
+            (Some(_), login) => json!({"login": login}),
         }
     }
 
@@ -338,9 +360,11 @@ impl Store {
             parents: vec![base, head],
             message,
         });
+        let merged_head = self.refs.get(&pull.head).cloned();
         self.refs.insert(pull.base, id.clone());
         let pull = self.pull_mut(number).unwrap();
         (pull.open, pull.merged) = (false, Some(id.clone()));
+        pull.closed_at = merged_head;
         id
     }
 

@@ -1,27 +1,48 @@
 //! `repin branch promote`: opens one pull request, and schedules its merge if configured.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::{Branches, check_branches, conclude, planned_document, skip};
 use crate::{
     app::{
-        cli::{args::IfUnconfigured, commands::gates::table, context::Context, output::Exit},
-        pull_request::branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
-        report::{branch, json::PullRequest},
-        workflow::{self, Access, connect_repository_or_skip},
+        cli::{
+            args::{IfUnconfigured, duration},
+            commands::gates::table,
+            context::{Context, wait_request},
+            output::Exit,
+            pull_outcome::PullOutcome,
+        },
+        pull_request::{
+            ForgeRepository, Permission,
+            branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
+        },
+        report::{
+            branch,
+            json::{BranchDocument, PullRequest},
+        },
+        workflow::{self, Access, MergeAuthority, connect_repository_or_skip, wait_for_merge},
     },
     base::{
         error::{Code, Error, Errors, usage},
         untrusted::plain,
     },
-    config::Forge as Configured,
-    forge::{Forge, GateState, Merge},
+    config::{Config, Forge as Configured},
+    forge::{Forge, GateState, Merge, PullState},
 };
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     branches: Branches,
+    /// Open the pull request even if a gate failed; its merge is not requested
+    #[arg(long)]
+    allow_failed_gates: bool,
+    /// Wait until the pull request is merged, as `repin wait` does, and give up after this time
+    /// [default: 30m]
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, require_equals = true, default_missing_value = "30m")]
+    wait: Option<Duration>,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     if_unconfigured: Option<IfUnconfigured>,
@@ -36,13 +57,20 @@ impl Arguments {
 pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let branches = &args.branches;
     check_branches(branches)?;
-    let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
+    let options = &branches.options;
+    if args.wait.is_some() && !options.apply && options.dry_run.is_none() {
+        return Err(usage("--wait requires --apply"));
+    }
+    let apply = cx.may_change(options.apply, options.dry_run)?;
     let config = cx.load_without_images()?;
     let mut document = planned_document("promote", branches);
     let repository =
         match connect_repository_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
             Access::Granted(repository) => repository,
-            Access::NoToken(reason) => return Ok(skip(document, &reason, cx)),
+            Access::NoToken(reason) => {
+                PullOutcome::default().write(cx)?;
+                return Ok(skip(document, &reason, cx));
+            }
         };
     let forge = &repository.forge;
     cx.services
@@ -64,51 +92,156 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         Compared::NoBranch(name) => return Err(usage(format!("branch `{name}` does not exist"))),
     };
     document.commit = Some(difference.commit.clone());
-    let pull = difference.pull.as_ref();
-    document.pull_request = pull.map(|pull| PullRequest::new(pull.number, &pull.url, "unchanged"));
+    let mut outcome = PullOutcome::default();
+    if let Some(pull) = &difference.pull {
+        document.pull_request = Some(PullRequest::new(pull.number, &pull.url, "unchanged"));
+        outcome = open_outcome(pull.number, &pull.url);
+    }
     if difference.subjects.is_empty() {
         document.state = "in_sync";
-        return Ok(conclude(&document, "nothing to promote", None, cx));
+        return finish(&document, outcome, "nothing to promote", None, cx);
     }
     if !difference.gates.is_empty() {
         cx.output.note(table(&difference.gates).trim_end());
     }
-    if difference.state() == GateState::Fail {
+    if difference.state() == GateState::Fail && !args.allow_failed_gates {
         document.state = "blocked";
         let errors = blocked(&difference);
-        return Ok(conclude(&document, "a gate failed", Some(errors), cx));
+        return finish(&document, outcome, "a gate failed", Some(errors), cx);
     }
     if !apply {
-        return Ok(conclude(&document, &planned(&difference), None, cx));
+        let line = planned(&difference);
+        return finish(&document, outcome, &line, None, cx);
     }
-    let title = branch::title(pair);
-    let body = branch::body(
+    let promotion = Promotion {
+        repository: &repository,
+        config: &config,
         pair,
-        &difference.subjects,
-        &difference.gates,
-        &config.set_path,
-    );
-    workflow::warn_of_silent_checks(forge, &configured, &cx.services);
-    cx.services.interruption.changes(format!(
-        "a pull request from {} to {} may have been opened; run the command again",
-        plain(&branches.from),
-        plain(&branches.to)
-    ));
-    let work = branches::promote(forge, pair, &title, &body, &difference, &configured);
-    let opened = cx.services.wait(work, "opening the pull request")?;
-    for warning in &opened.warnings {
-        cx.output.write_stderr(&format!("warning: {warning}\n"));
-    }
-    let state = if opened.created {
-        "created"
-    } else {
-        "unchanged"
+        difference: &difference,
     };
-    let pull = &opened.pull;
-    document.pull_request = Some(PullRequest::new(pull.number, &pull.url, state));
-    let outcome = outcome(&opened, cx);
-    document.state = outcome.state;
-    Ok(conclude(&document, &outcome.line, outcome.errors, cx))
+    let opened = promotion.open(cx)?;
+    promotion.conclude(&opened, args.wait, document, cx)
+}
+
+/// A promotion of a branch that is carried out.
+struct Promotion<'p> {
+    repository: &'p ForgeRepository,
+    config: &'p Config,
+    pair: BranchPair<'p>,
+    difference: &'p BranchDifference,
+}
+
+impl Promotion<'_> {
+    /// Opens the pull request, and schedules its merge.
+    fn open(&self, cx: &Context) -> Result<OpenedPromotion, Errors> {
+        let Self {
+            pair, difference, ..
+        } = self;
+        let (forge, configured) = (&self.repository.forge, self.config.forge_or_default());
+        let title = branch::title(*pair);
+        let body = branch::body(
+            *pair,
+            &difference.subjects,
+            &difference.gates,
+            &self.config.set_path,
+        );
+        workflow::warn_of_silent_checks(forge, &configured, &cx.services);
+        cx.services.interruption.changes(format!(
+            "a pull request from {} to {} may have been opened; run the command again",
+            plain(pair.from),
+            plain(pair.to)
+        ));
+        let work = branches::promote(forge, *pair, &title, &body, difference, &configured);
+        let opened = cx.services.wait(work, "opening the pull request")?;
+        for warning in &opened.warnings {
+            cx.output.write_stderr(&format!("warning: {warning}\n"));
+        }
+        Ok(opened)
+    }
+
+    /// Waits for the merge if that is requested, and reports the pull request.
+    fn conclude(
+        &self,
+        opened: &OpenedPromotion,
+        wait: Option<Duration>,
+        mut document: BranchDocument,
+        cx: &mut Context,
+    ) -> Result<Exit, Errors> {
+        let pull = &opened.pull;
+        let state = if opened.created {
+            "created"
+        } else {
+            "unchanged"
+        };
+        document.pull_request = Some(PullRequest::new(pull.number, &pull.url, state));
+        let Outcome {
+            state,
+            mut line,
+            mut errors,
+        } = outcome(opened, wait.is_some(), cx);
+        document.state = state;
+        let mut output = open_outcome(pull.number, &pull.url);
+        match wait {
+            Some(limit) if errors.is_none() => {
+                let request = wait_request(limit)?;
+                let authority = if self.difference.state() == GateState::Fail {
+                    MergeAuthority::Withheld
+                } else {
+                    MergeAuthority::Given(Permission::Branches(self.pair))
+                };
+                let note = format!(
+                    "note: waiting for the merge of #{} ({})",
+                    pull.number, pull.url
+                );
+                cx.output.note(&plain(&note));
+                let (services, number) = (&cx.services, pull.number);
+                let (repository, config) = (self.repository, self.config);
+                let awaited =
+                    wait_for_merge(repository, config, number, request, &authority, services)?;
+                output.state = awaited.document.state.unwrap_or("unknown");
+                output.merge_commit = awaited.document.merge_commit.clone().unwrap_or_default();
+                if ["merged", "closed"].contains(&output.state) {
+                    document.state = output.state;
+                    line = format!("pull request #{number} ({}) is {}", pull.url, output.state);
+                }
+                errors = awaited.errors;
+                document.wait = Some(awaited.document);
+            }
+            _ if document.state == "merged" => {
+                output.state = "merged";
+                let work = self.repository.forge.pull(pull.number);
+                let pull = cx.services.wait(work, "reading the merge")?;
+                if let Some(PullState::Merged(Some(commit))) = pull.map(|pull| pull.state) {
+                    output.merge_commit = commit;
+                }
+            }
+            _ => {}
+        }
+        finish(&document, output, &line, errors, cx)
+    }
+}
+
+/// An open pull request.
+fn open_outcome(number: u64, url: &str) -> PullOutcome {
+    PullOutcome {
+        number: Some(number),
+        url: url.to_owned(),
+        state: "open",
+        merge_commit: String::new(),
+    }
+}
+
+/// Prints the document, and writes the outputs of the step.
+fn finish(
+    document: &BranchDocument,
+    outcome: PullOutcome,
+    line: &str,
+    errors: Option<Errors>,
+    cx: &mut Context,
+) -> Result<Exit, Errors> {
+    let exit = conclude(document, line, errors, cx);
+    outcome.write(cx)?;
+    Ok(exit)
 }
 
 /// The error if `auto_merge` must not merge into the branch.
@@ -139,7 +272,7 @@ struct Outcome {
     errors: Option<Errors>,
 }
 
-fn outcome(opened: &OpenedPromotion, cx: &Context) -> Outcome {
+fn outcome(opened: &OpenedPromotion, is_awaited: bool, cx: &Context) -> Outcome {
     let pull = format!("{} ({})", opened.pull.name(), opened.pull.url);
     let mut errors = None;
     let (state, status) = match &opened.merge {
@@ -156,9 +289,12 @@ fn outcome(opened: &OpenedPromotion, cx: &Context) -> Outcome {
         ),
         Some(Merge::Merged) => ("merged", "is merged".to_owned()),
         Some(Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason)) => {
-            let warning =
-                workflow::merge_pending_warning(opened.pull.number, &opened.pull.url, reason);
-            cx.services.console.warn(&warning);
+            // A wait requests it again.
+            if !is_awaited {
+                let pull = &opened.pull;
+                let warning = workflow::merge_pending_warning(pull.number, &pull.url, reason);
+                cx.services.console.warn(&warning);
+            }
             ("open", "is open".to_owned())
         }
     };
@@ -186,7 +322,7 @@ fn blocked(difference: &BranchDifference) -> Errors {
         difference.commit
     );
     let mut error =
-        Error::failed(Code::CONFLICT, message).help("fix the failure, then run the command again");
+        Error::failed(Code::CONFLICT, message).help("fix the failure, then run the command again; --allow-failed-gates opens the pull request anyway");
     for gate in &difference.gates {
         if gate.state == GateState::Fail {
             let (context, state) = (&gate.context, gate.state.as_str());

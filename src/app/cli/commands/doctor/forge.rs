@@ -165,7 +165,10 @@ fn required_rights(config: &Config, pinned: &BTreeSet<String>) -> RequiredRights
             .iter()
             .any(|path| path.starts_with(".github/workflows/")),
         dispatch: match &config.forge {
-            Some(forge) => forge.dispatch.clone(),
+            Some(forge) => {
+                let workflows = forge.dispatch.iter();
+                workflows.map(|entry| entry.workflow.clone()).collect()
+            }
             None => Vec::new(),
         },
         packages,

@@ -151,6 +151,34 @@ fn rehearsal(config: Option<&Config>, history: Option<&Result<History, GitError>
     DoctorRow::warn(code, reason, hint)
 }
 
+/// The row about the pushes of `branch sync`, with the credentials of git.
+pub(super) fn sync_push(config: &Config, git: Option<&Git>) -> DoctorRow {
+    let code = Code::SYNC_PUSH;
+    let targets = config.forge_or_default().sync_targets;
+    if targets.is_empty() {
+        return DoctorRow::not_configured(code, "forge.sync_targets");
+    }
+    let Some(git) = git else {
+        return DoctorRow::skip(code, "no git repository");
+    };
+    match git::merge::pushable(git, &targets) {
+        Err(error) => DoctorRow::error(code, "", error),
+        Ok((_, missing)) if !missing.is_empty() => DoctorRow::fail(
+            code,
+            Class::Input,
+            format!("the remote `origin` has no branch {}", missing.join(", ")),
+            "correct forge.sync_targets, or create the branch",
+        ),
+        Ok((present, _)) => DoctorRow::pass(
+            code,
+            format!(
+                "the remote `origin` accepts the credentials of git for a push to {}; a branch protection was not tested",
+                present.join(", ")
+            ),
+        ),
+    }
+}
+
 fn completeness(git: &Git, history: Option<&Result<History, GitError>>) -> DoctorRow {
     let code = Code::SHALLOW;
     if git.is_shallow() {

@@ -1,0 +1,538 @@
+//! What one job of a pipeline hands to the next: outputs of steps, gates that are pending, failed gates, the right to
+//! push, a promotion that waits for its merge, started workflows, and deleted branches.
+
+use std::{collections::BTreeMap, fs};
+
+use serde_json::{Value, json};
+
+use crate::{
+    github::outputs,
+    support::{
+        forge::{Fake, Kind, TOKEN},
+        hosted::{KINDS, PROMOTE, SERVERS, document, hosted, run, run_with},
+        world::{REV_A, REV_B, Ran, World, world},
+    },
+};
+
+/// Runs with the forge's token in a step of a workflow; returns the outputs of the step.
+fn step(world: &World, args: &[&str], exit: i32) -> (Ran, BTreeMap<String, String>) {
+    step_with(world, args, &[("REPIN_FORGE_TOKEN", TOKEN)], exit)
+}
+
+fn step_with(
+    world: &World,
+    args: &[&str],
+    env: &[(&str, &str)],
+    exit: i32,
+) -> (Ran, BTreeMap<String, String>) {
+    let out = world.path("step-output");
+    fs::write(&out, "").unwrap();
+    let args = [args, &["--format", "github"]].concat();
+    let env = [env, &[("GITHUB_OUTPUT", out.to_str().unwrap())]].concat();
+    let ran = run_with(world, &args, &env).exits(exit);
+    let outputs = outputs(&world.read("step-output"));
+    (ran, outputs)
+}
+
+const GATES: [&str; 3] = ["gates", "--ref", "main"];
+const SKIP: [&str; 5] = ["gates", "--ref", "main", "--pending", "skip"];
+
+#[test]
+fn state_of_gates_is_an_output() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "gates: [ci, lint]");
+        let state = |args: &[&str], exit| {
+            let (ran, outputs) = step(&world, args, exit);
+            assert_eq!(outputs.len(), 1, "{outputs:?}");
+            (ran, outputs["state"].clone())
+        };
+        // A gate that never reports is never reported as pending.
+        for args in [&GATES[..], &SKIP] {
+            assert_eq!(state(args, 1).1, "fail", "{kind:?}");
+        }
+        fake.store().report("ci", "success");
+        fake.store().report("lint", "pending");
+        assert_eq!(state(&GATES, 3).1, "pending");
+        let (ran, pending) = state(&SKIP, 0);
+        assert_eq!(pending, "pending");
+        assert!(
+            ran.stdout.contains("::notice title=lint::pending")
+                && !ran.stdout.contains("::error")
+                && ran.stderr.contains("this run decides nothing"),
+            "{}{}",
+            ran.stdout,
+            ran.stderr
+        );
+        assert_eq!(document(&world, &SKIP, 0)["state"], "pending");
+        fake.store().report("ci", "failure");
+        let (ran, failed) = state(&SKIP, 1);
+        assert_eq!(failed, "fail");
+        assert!(ran.stdout.contains("::error title=ci::"), "{}", ran.stdout);
+        fake.store().report("ci", "success");
+        fake.store().report("lint", "success");
+        assert_eq!(state(&SKIP, 0).1, "pass");
+        let args = [&SKIP[..], &["--if-unconfigured", "skip"]].concat();
+        assert_eq!(step_with(&world, &args, &[], 0).1["state"], "skipped");
+    }
+}
+
+#[test]
+fn failed_gate_may_be_left_to_a_reviewer() {
+    for kind in KINDS {
+        let settings = "auto_merge: true, gates: [ci], sync_targets: [staging]";
+        let (world, fake) = hosted(kind, settings);
+        fake.store().push("staging", "work", &[("x", "y")]);
+        fake.store().report("ci", "failure");
+        let promote = ["branch", "promote", "--from", "staging", "--to", "main"];
+        let blocked = document(&world, &[&promote[..], &["--apply"]].concat(), 1);
+        assert_eq!(blocked["state"], "blocked", "{kind:?}");
+        let allowed = [&promote[..], &["--allow-failed-gates"]].concat();
+        assert_eq!(document(&world, &allowed, 0)["state"], "planned");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        let apply = [&allowed[..], &["--apply"]].concat();
+        let opened = document(&world, &apply, 0);
+        assert_eq!(opened["state"], "open", "{kind:?}");
+        assert_eq!(opened["pull_request"]["state"], "created");
+        let body = fake.store().pulls[0].body.clone();
+        let shown = "- `ci`: fail, <https://ci.example/";
+        assert!(
+            body.contains(shown) && body.contains("was not requested"),
+            "{body}"
+        );
+        assert_eq!(fake.store().scheduled, []);
+        // A merge that was scheduled before the gate failed is canceled.
+        let head = fake.store().refs["staging"].clone();
+        let number = fake.store().pulls[0].number;
+        fake.store().scheduled.push((number, head));
+        assert_eq!(document(&world, &apply, 0)["state"], "open", "{kind:?}");
+        assert_eq!(fake.store().scheduled, []);
+        // Once the gate passes, the next run requests the merge.
+        fake.store().report("ci", "success");
+        assert_eq!(document(&world, &apply, 0)["state"], "merged", "{kind:?}");
+    }
+}
+
+const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
+
+/// A clone whose remote has `main` and `staging`.
+fn synced_clone() -> World {
+    let world = world();
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml") + "forge: { sync_targets: [staging] }\n",
+    );
+    let world = world.with_git();
+    world.git(&["push", "-q", "origin", "main:staging"]);
+    world
+}
+
+/// Gives pushes another address, at which the key of the user is refused.
+fn deny_pushes(world: &World) {
+    world.git(&[
+        "remote",
+        "set-url",
+        "--push",
+        "origin",
+        "ssh://git.invalid/x",
+    ]);
+    let ssh = "echo 'git@git.invalid: Permission denied (publickey).' >&2; exit 255; #";
+    world.git(&["config", "core.sshCommand", ssh]);
+}
+
+#[test]
+fn dry_run_of_sync_tests_the_right_to_push() {
+    let world = synced_clone();
+    for expected in ["in_sync", "planned"] {
+        let planned = world.run(&[&SYNC[..], &["--format", "json"]].concat());
+        assert_eq!(planned.exits(0).json()["state"], expected);
+        deny_pushes(&world);
+        let ran = world.run(&[&SYNC[..], &["--format", "json"]].concat());
+        let denied = ran.exits(4).json();
+        let error = &denied["errors"][0];
+        assert_eq!(error["code"], "denied");
+        assert!(
+            error["hint"].as_str().unwrap().contains("contents: write"),
+            "{denied}"
+        );
+        world.git(&["config", "--unset", "remote.origin.pushurl"]);
+        world.commit("a change of main");
+        world.push();
+    }
+}
+
+#[test]
+fn doctor_tests_the_right_to_push() {
+    let world = synced_clone();
+    let line = |exit: &[i32]| -> Value {
+        let ran = world.run(&["doctor", "--format", "json"]);
+        assert!(exit.contains(&ran.code), "{}", ran.stdout);
+        let rows = ran.json()["checks"].as_array().unwrap().clone();
+        let mut rows = rows.into_iter();
+        rows.find(|row| row["code"] == "sync_push").unwrap()
+    };
+    let row = line(&[2, 4]);
+    assert_eq!(row["status"], "pass", "{row}");
+    assert!(row["detail"].as_str().unwrap().contains("staging"), "{row}");
+    let before = world.git(&["--git-dir=origin.git", "for-each-ref"]);
+    deny_pushes(&world);
+    let row = line(&[2, 4]);
+    assert_eq!(row["status"], "fail", "{row}");
+    assert!(
+        row["hint"].as_str().unwrap().contains("contents: write"),
+        "{row}"
+    );
+    world.git(&["config", "--unset", "remote.origin.pushurl"]);
+    world.replace("repin.yaml", "[staging]", "[staging, nowhere]");
+    let row = line(&[2]);
+    assert_eq!(row["status"], "fail", "{row}");
+    assert!(row["detail"].as_str().unwrap().contains("nowhere"), "{row}");
+    world.replace("repin.yaml", "[staging, nowhere]", "[]");
+    assert_eq!(line(&[2, 4])["status"], "skip");
+    assert_eq!(world.git(&["--git-dir=origin.git", "for-each-ref"]), before);
+}
+
+const DISPATCH: &str = "dispatch: [ci.yml, { workflow: deploy.yml, when: always }]";
+const WAIT: [&str; 5] = ["wait", "--pr", "1", "--timeout", "1m"];
+
+fn with_workflows(kind: Kind, settings: &str) -> (World, Fake) {
+    let (world, fake) = hosted(kind, settings);
+    fake.store().workflows_there = vec!["ci.yml", "deploy.yml"];
+    run(&world, &PROMOTE).exits(0);
+    (world, fake)
+}
+
+#[test]
+fn workflow_starts_only_if_the_merge_starts_none() {
+    for (kind, merger, is_run) in [
+        (Kind::Github, "github-actions[bot]", true),
+        (Kind::Github, "ada", false),
+        (Kind::Github, "some-app[bot]", false),
+        (Kind::Gitea, "gitea-actions", true),
+        (Kind::Gitea, "Ghost", true),
+        (Kind::Gitea, "ada", false),
+        (Kind::Forgejo, "forgejo-actions", true),
+        (Kind::Forgejo, "ada", false),
+    ] {
+        let (world, fake) = with_workflows(kind, DISPATCH);
+        fake.store().merger = merger;
+        fake.store().merge(1);
+        let args = [&WAIT[..], &["--format", "json"]].concat();
+        let ran = run(&world, &args).exits(0);
+        let expected = if is_run {
+            json!(["ci.yml", "deploy.yml"])
+        } else {
+            json!(["deploy.yml"])
+        };
+        assert_eq!(ran.json()["dispatched"], expected, "{kind:?} {merger}");
+        let says = if is_run {
+            format!("token of a workflow run ({merger}), which starts no workflow: starting ci.yml")
+        } else {
+            format!("ci.yml need not be started: {merger} merged #1")
+        };
+        assert!(ran.stderr.contains(&says), "{kind:?} {}", ran.stderr);
+    }
+}
+
+#[test]
+fn unknown_merger_starts_nothing_and_warns() {
+    for kind in KINDS {
+        let (world, fake) = with_workflows(kind, "dispatch: [ci.yml]");
+        fake.store().merger = "";
+        fake.store().merge(1);
+        let ran = run(&world, &WAIT).exits(0);
+        assert!(
+            ran.stderr.contains("warning: ci.yml was not started")
+                && ran.stderr.contains("when: always"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(fake.store().dispatched, []);
+    }
+}
+
+#[test]
+fn workflow_that_must_start_needs_a_server_that_can() {
+    let (world, fake) = with_workflows(Kind::Gitea, DISPATCH);
+    fake.store().version = "1.23.0";
+    let ran = run(&world, &WAIT).exits(1);
+    assert!(
+        ran.stderr
+            .contains("deploy.yml is started after every merge")
+            && ran.stderr.contains("1.23.0 cannot start workflows"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// A promotion to B that waits; the gate passes when the pull request is read for the `reads`th time.
+fn waited(kind: Kind, reads: usize, arg: &str) -> (World, Fake, Ran, BTreeMap<String, String>) {
+    let settings = "auto_merge: true, gates: [ci], dispatch: [deploy.yml]";
+    let (world, fake) = hosted(kind, settings);
+    fake.store().workflows_there = vec!["deploy.yml"];
+    fake.store().required = vec!["ci".to_owned()];
+    fake.store().report("ci", "pending");
+    fake.when(reads, |store| store.report("ci", "success"));
+    let (ran, outputs) = step(&world, &[&PROMOTE[..], &[arg]].concat(), 0);
+    (world, fake, ran, outputs)
+}
+
+#[test]
+fn one_run_opens_waits_and_starts_workflows() {
+    for kind in SERVERS {
+        let (_world, fake, ran, outputs) = waited(kind, 4, "--wait");
+        let store = fake.store();
+        assert_eq!(outputs["pull-request"], "1", "{kind:?}");
+        assert!(
+            outputs["pull-request-url"].starts_with("https://"),
+            "{outputs:?}"
+        );
+        assert_eq!(outputs["pull-request-state"], "merged", "{kind:?}");
+        assert_eq!(outputs["merge-commit"], store.refs["main"], "{kind:?}");
+        assert_eq!(store.dispatched.len(), 1, "{kind:?}");
+        assert!(
+            ran.stderr
+                .contains("waiting for the merge of pull request #1 (https://")
+                && ran.stderr.contains("#1 merged as ")
+                && ran.stderr.contains("started deploy.yml"),
+            "{}",
+            ran.stderr
+        );
+        let branches = store
+            .refs
+            .keys()
+            .filter(|name| name.starts_with("repin/promote-"));
+        assert_eq!(branches.count(), 0, "{kind:?}");
+    }
+}
+
+#[test]
+fn waiting_promotion_has_the_exit_codes_of_wait() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "labels: []");
+        let late = [&PROMOTE[..], &["--wait=0s"]].concat();
+        let ran = document(&world, &late, 3);
+        assert_eq!(ran["wait"]["state"], "open", "{kind:?}");
+        assert_eq!(ran["pull_request"]["state"], "created");
+        assert!(
+            ran["error"]["hint"]
+                .as_str()
+                .unwrap()
+                .contains("longer --wait"),
+            "{ran}"
+        );
+        let (_, outputs) = step(&world, &late, 3);
+        assert_eq!(outputs["pull-request-state"], "open", "{kind:?}");
+        fake.when(2, |store| store.close(1));
+        let (_, outputs) = step(&world, &[&PROMOTE[..], &["--wait=1m"]].concat(), 1);
+        assert_eq!(outputs["pull-request-state"], "closed", "{kind:?}");
+        assert_eq!(outputs["merge-commit"], "");
+        // A rehearsal opens nothing, and has nothing to wait for.
+        let dry = [&PROMOTE[..], &["--wait", "--dry-run", "true"]].concat();
+        fake.forget();
+        assert!(document(&world, &dry, 0).get("wait").is_none());
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+    let (world, _fake) = hosted(Kind::Github, "labels: []");
+    for wrong in [
+        &["promote", "--revision", REV_B, "--wait"][..],
+        &["promote", "--revision", REV_B, "--apply", "--wait=5m"],
+        &["rollback", "--to", REV_A, "--wait"],
+        &[
+            "promote",
+            "--revision",
+            REV_B,
+            "--pr",
+            "ready",
+            "--wait=soon",
+        ],
+        &[
+            "branch", "promote", "--from", "staging", "--to", "main", "--wait",
+        ],
+    ] {
+        run(&world, wrong).exits(2);
+    }
+}
+
+#[test]
+fn promotion_of_a_branch_waits_for_its_merge() {
+    for kind in KINDS {
+        let settings =
+            "auto_merge: true, gates: [ci], sync_targets: [staging], dispatch: [deploy.yml]";
+        let (world, fake) = hosted(kind, settings);
+        fake.store().workflows_there = vec!["deploy.yml"];
+        fake.store().push("staging", "work", &[("x", "y")]);
+        let promote = ["branch", "promote", "--from", "staging", "--to", "main"];
+        let (_, outputs) = step(&world, &promote, 0);
+        assert_eq!(outputs["pull-request"], "", "{kind:?}");
+        fake.when(2, |store| store.report("ci", "success"));
+        let args = [&promote[..], &["--apply", "--wait=1m"]].concat();
+        let (ran, outputs) = step(&world, &args, 0);
+        assert_eq!(
+            outputs["pull-request"],
+            fake.store().pulls[0].number.to_string()
+        );
+        assert_eq!(
+            outputs["pull-request-state"], "merged",
+            "{kind:?} {}",
+            ran.stderr
+        );
+        assert_eq!(outputs["merge-commit"], fake.store().refs["main"]);
+        assert!(ran.stdout.contains("is merged"), "{}", ran.stdout);
+        assert_eq!(fake.store().dispatched.len(), 1);
+        // A branch that repin did not make stays.
+        assert!(fake.store().refs.contains_key("staging"), "{kind:?}");
+    }
+}
+
+#[test]
+fn wait_writes_the_pull_request() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "labels: []");
+        run(&world, &PROMOTE).exits(0);
+        let look = ["wait", "--pr", "1", "--timeout", "0s"];
+        let (_, outputs) = step(&world, &look, 3);
+        assert_eq!(outputs["pull-request-state"], "open", "{kind:?}");
+        assert!(
+            outputs["pull-request-url"].starts_with("https://"),
+            "{outputs:?}"
+        );
+        let skip = [&look[..], &["--if-unconfigured", "skip"]].concat();
+        let (_, outputs) = step_with(&world, &skip, &[], 0);
+        assert_eq!(outputs["pull-request-state"], "skipped");
+        fake.store().merge(1);
+        let (_, outputs) = step(&world, &look, 0);
+        assert_eq!(
+            (&*outputs["pull-request"], &*outputs["pull-request-state"]),
+            ("1", "merged")
+        );
+        assert_eq!(outputs["merge-commit"], fake.store().refs["main"]);
+    }
+}
+
+/// Whether the branch of the first pull request exists.
+fn has_branch(fake: &Fake) -> bool {
+    let store = fake.store();
+    store.refs.contains_key(&store.pulls[0].head)
+}
+
+#[test]
+fn wait_deletes_only_the_merged_branch_of_repin() {
+    for kind in SERVERS {
+        for case in ["merged", "kept", "moved", "used", "closed", "rehearsal"] {
+            let settings = if case == "kept" {
+                "delete_branch: false"
+            } else {
+                "labels: []"
+            };
+            let (world, fake) = hosted(kind, settings);
+            run(&world, &PROMOTE).exits(0);
+            let branch = fake.store().pulls[0].head.clone();
+            let exit = if case == "closed" {
+                fake.store().close(1);
+                1
+            } else {
+                fake.store().merge(1);
+                0
+            };
+            match case {
+                "moved" => drop(fake.store().push(&branch, "a person's work", &[("x", "y")])),
+                "used" => {
+                    let mut store = fake.store();
+                    store.push("topic", "work", &[("x", "y")]);
+                    let mut other = store.pulls[0].clone();
+                    (other.number, other.open, other.merged) = (99, true, None);
+                    (other.head, other.base) = ("topic".to_owned(), branch.clone());
+                    store.pulls.push(other);
+                }
+                _ => {}
+            }
+            let mut args = WAIT.to_vec();
+            if case == "rehearsal" {
+                args.extend(["--dry-run", "true"]);
+            }
+            let ran = run(&world, &args).exits(exit);
+            let is_deleted = case == "merged";
+            assert_eq!(
+                has_branch(&fake),
+                !is_deleted,
+                "{kind:?} {case}: {}",
+                ran.stderr
+            );
+            let says = format!("the branch {branch} was deleted");
+            assert_eq!(
+                ran.stderr.contains(&says),
+                is_deleted,
+                "{kind:?} {case}: {}",
+                ran.stderr
+            );
+        }
+        // A branch elsewhere may be anyone's.
+        let (world, fake) = hosted(kind, "labels: []");
+        let text = world.read("repin.yaml") + "promote: { branch: 'work/{revision}' }\n";
+        fake.store()
+            .push("main", "other branches", &[("repin.yaml", &text)]);
+        world.write("repin.yaml", text);
+        run(&world, &PROMOTE).exits(0);
+        fake.store().merge(1);
+        run(&world, &WAIT).exits(0);
+        assert!(has_branch(&fake), "{kind:?}");
+    }
+}
+
+#[test]
+fn refused_deletion_only_warns() {
+    let (world, fake) = hosted(Kind::Github, "labels: []");
+    run(&world, &PROMOTE).exits(0);
+    fake.store().merge(1);
+    fake.store().github.protected = vec!["repin/"];
+    let ran = run(&world, &WAIT).exits(0);
+    assert!(
+        ran.stderr.contains("was not deleted") && ran.stderr.contains("GH006"),
+        "{}",
+        ran.stderr
+    );
+    assert!(has_branch(&fake));
+}
+
+#[test]
+fn next_promotion_deletes_the_branches_of_earlier_ones() {
+    for kind in SERVERS {
+        for case in ["merged", "kept", "moved"] {
+            let settings = if case == "kept" {
+                "delete_branch: false"
+            } else {
+                "labels: []"
+            };
+            let (world, fake) = hosted(kind, settings);
+            run(&world, &PROMOTE).exits(0);
+            let branch = fake.store().pulls[0].head.clone();
+            fake.store().merge(1);
+            // The branch of another set, and one that a person made there.
+            let other = format!("repin/other/promote-{REV_A}");
+            fake.store().push(&other, "another set", &[("x", "y")]);
+            fake.store().push("repin/mine", "mine", &[("x", "z")]);
+            if case == "moved" {
+                fake.store().push(&branch, "a person's work", &[("x", "y")]);
+            }
+            let back = [
+                "promote",
+                "--revision",
+                REV_A,
+                "--allow-older",
+                "--pr",
+                "ready",
+            ];
+            let ran = run(&world, &back).exits(0);
+            let is_deleted = case == "merged";
+            assert_eq!(
+                has_branch(&fake),
+                !is_deleted,
+                "{kind:?} {case}: {}",
+                ran.stderr
+            );
+            let store = fake.store();
+            assert!(store.refs.contains_key(&other) && store.refs.contains_key("repin/mine"));
+            assert!(store.pulls[1].open, "{kind:?}");
+        }
+    }
+}
