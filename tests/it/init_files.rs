@@ -44,15 +44,16 @@ fn pins(repository: &Tree, config: &str) -> u64 {
 fn files_of_environments_get_a_configuration_each() {
     let repository = repository(&[
         ("chart/values-staging.yaml", values('a')),
+        ("chart/extra-staging.yaml", values('a')),
         ("chart/values-prod.yaml", values('b')),
         ("jobs/run-prod.yaml", pin("web", 'c')),
         ("jobs/other.yaml", pin("web", 'c')),
     ]);
     let ran = repository.run(&["init"]).exits(0);
-    let table = "SET PATH            IMAGES  PINS  FILES\nrepin.prod.yaml          2     2      2\nrepin.staging.yaml       1     1      1\n";
+    let table = "SET PATH            IMAGES  PINS  FILES\nrepin.prod.yaml          2     2      2\nrepin.staging.yaml       1     2      2\n";
     assert_eq!(ran.stdout, format!("wrote 2 configurations\n\n{table}"));
     for expected in [
-        "the digests of ghcr.io/acme/api differ between chart/values-prod.yaml, jobs/run-prod.yaml, chart/values-staging.yaml",
+        "the digests of ghcr.io/acme/api differ between chart/values-prod.yaml, jobs/run-prod.yaml, chart/extra-staging.yaml, chart/values-staging.yaml",
         "images are pinned in none of these files: ghcr.io/acme/web (jobs/other.yaml:1:8)",
         "`rm -- repin.prod.yaml repin.staging.yaml && repin --config repin.yaml init`",
         "-m 'Repin-Set: REVISION (repin.prod.yaml)'",
@@ -60,7 +61,7 @@ fn files_of_environments_get_a_configuration_each() {
         assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);
     }
     assert_eq!(pins(&repository, "repin.prod.yaml"), 2);
-    assert_eq!(pins(&repository, "repin.staging.yaml"), 1);
+    assert_eq!(pins(&repository, "repin.staging.yaml"), 2);
     repository.run(&["check", "--all"]).exits(0);
     // A new file of another environment belongs to none of them.
     let text = repository.read("repin.staging.yaml");

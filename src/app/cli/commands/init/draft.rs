@@ -91,16 +91,7 @@ impl Draft {
             (config, found) = count_pins(&mut starter, tree, &set)?;
         }
         let mut unavailable = chosen.unavailable.clone().or(tags.unavailable);
-        let mut revision = tags.revision;
-        if revision.is_none() && unavailable.is_none() {
-            match tag_form::common_label(&config, &found, services) {
-                Ok(label) => revision = label,
-                Err(errors) => {
-                    let errors: Vec<_> = errors.iter().map(Error::text).collect();
-                    unavailable = Some(errors.join("; "));
-                }
-            }
-        }
+        let revision = revision(tags.revision, &config, &found, services, &mut unavailable);
         let excluded = starter.places.iter().flat_map(|place| &place.excluded);
         warnings.extend(excluded.map(|line| format!("left out of `places`: {line}")));
         let problems = |scope| problems_in_scope(&config, &found, chosen, target, scope);
@@ -150,6 +141,28 @@ impl Draft {
             counted(self.pins(), "pin"),
             counted(self.files_with_pins, "file")
         )
+    }
+}
+
+/// The revision in the tags, or otherwise that in the labels of the images. An unreadable label makes the registry
+/// `unavailable`.
+fn revision(
+    in_tags: Option<String>,
+    config: &Config,
+    found: &FoundPins,
+    services: &Services,
+    unavailable: &mut Option<String>,
+) -> Option<String> {
+    if in_tags.is_some() || unavailable.is_some() {
+        return in_tags;
+    }
+    match tag_form::common_label(config, found, services) {
+        Ok(label) => label,
+        Err(errors) => {
+            let errors: Vec<_> = errors.iter().map(Error::text).collect();
+            *unavailable = Some(errors.join("; "));
+            None
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     PinnedTree,
     question::{SelectedSet, Selection},
     remote::GitRemote,
-    several::{self, Proposal, Target},
+    several::{self, Proposal, Scope, Target},
 };
 use crate::{
     app::cli::{context::Context, output::Exit, write_file::TargetFile},
@@ -41,28 +41,6 @@ pub(super) struct Environment<'p> {
     /// The configuration, relative to the searched directory.
     file: PathBuf,
     scope: Scope<'p>,
-}
-
-/// The files of an environment.
-pub(super) enum Scope<'p> {
-    Below(&'p Path),
-    Files(BTreeSet<&'p RelPath>),
-}
-
-impl Scope<'_> {
-    fn contains(&self, file: &RelPath) -> bool {
-        match self {
-            Self::Below(directory) => file.as_path().starts_with(directory),
-            Self::Files(files) => files.contains(file),
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self {
-            Self::Below(directory) => directory.display().to_string(),
-            Self::Files(files) => few(files.iter().map(ToString::to_string), LISTED),
-        }
-    }
 }
 
 /// The environments that directories, or else the names of files, divide by different digests.

@@ -12,9 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    document, draft::Draft, next_step, question::Selection, remote::GitRemote, separation::Scope,
-};
+use super::{document, draft::Draft, next_step, question::Selection, remote::GitRemote};
 use crate::{
     app::{
         cli::{
@@ -55,6 +53,28 @@ pub(super) struct Proposal {
     /// Warnings about all of them.
     pub(super) warnings: Vec<String>,
     pub(super) notes: Vec<String>,
+}
+
+/// The files of an environment.
+pub(super) enum Scope<'p> {
+    Below(&'p Path),
+    Files(BTreeSet<&'p RelPath>),
+}
+
+impl Scope<'_> {
+    pub(super) fn contains(&self, file: &RelPath) -> bool {
+        match self {
+            Self::Below(directory) => file.as_path().starts_with(directory),
+            Self::Files(files) => files.contains(file),
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Below(directory) => directory.display().to_string(),
+            Self::Files(files) => few(files.iter().map(ToString::to_string), LISTED),
+        }
+    }
 }
 
 /// A configuration, and its files.
