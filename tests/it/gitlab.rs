@@ -812,7 +812,10 @@ fn check_compares_the_policy_with_the_target_of_the_merge_request() {
     // Only the target branch of the merge request requires a check.
     world.git(&["checkout", "-q", "-b", "release"]);
     let text = world.read("repin.yaml");
-    world.write("repin.yaml", text.clone() + "provenance: { branch: main }\n");
+    world.write(
+        "repin.yaml",
+        text.clone() + "provenance: { branch: main }\n",
+    );
     world.commit("strict");
     world.git(&["push", "-q", "origin", "release"]);
     world.git(&["checkout", "-q", "-b", "work"]);

@@ -221,7 +221,8 @@ impl Walk<'_> {
         work: Work<ApprovedRepository>,
         ledger: &mut Ledger<'_>,
     ) -> Result<(), Errors> {
-        let work = work.then(async |entry, prepared| Ok(self.conclude(entry, prepared).await));
+        let work =
+            work.then(async |entry, prepared| Ok(Box::pin(self.conclude(entry, prepared)).await));
         let Work {
             entry,
             mut cost,
