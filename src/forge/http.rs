@@ -17,7 +17,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{ServerFacts, Token, TokenFacts, fleet::RepositoryName};
+use super::{ServerFacts, Token, TokenFacts, fleet::RepositoryName, token::TokenHeader};
 use crate::base::{
     error::{Class, Error},
     http::{
@@ -27,6 +27,7 @@ use crate::base::{
     },
     untrusted::Secrets,
 };
+use reply::is_heavy;
 pub(super) use reply::{Reply, renamed};
 
 /// The settings of a forge's client; all are passed in.
@@ -144,27 +145,6 @@ pub(super) struct Request {
     pub(super) handles_unauthorized: bool,
     /// The purpose in messages.
     pub(super) what: String,
-}
-
-/// The header with the token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TokenHeader {
-    /// `Authorization`, with this scheme.
-    Scheme(&'static str),
-    /// `PRIVATE-TOKEN`, or `JOB-TOKEN` for the token of a job (GitLab).
-    Private,
-}
-
-impl TokenHeader {
-    fn of(self, token: &Token, text: &str) -> (HeaderName, String) {
-        match self {
-            Self::Scheme(scheme) => (header::AUTHORIZATION, format!("{scheme} {text}")),
-            Self::Private if token.is_of_job() => {
-                (HeaderName::from_static("job-token"), text.to_owned())
-            }
-            Self::Private => (HeaderName::from_static("private-token"), text.to_owned()),
-        }
-    }
 }
 
 /// How a listing shows whether more pages follow.
@@ -609,24 +589,5 @@ fn certain(error: Error) -> Failure {
         error,
         unsure: false,
         heavy: false,
-    }
-}
-
-/// Whether a smaller request may succeed. Users report that GitHub responds 502 or 504 to a query
-/// that takes more than ten seconds.
-fn is_heavy(cause: &Cause) -> bool {
-    match cause {
-        Cause::TooLarge(_) | Cause::Stalled(_) | Cause::Overdue(_) => true,
-        Cause::Status { status, .. } => {
-            matches!(
-                *status,
-                StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
-            )
-        }
-        Cause::NoClient(_)
-        | Cause::Network(_)
-        | Cause::Compressed
-        | Cause::Parked
-        | Cause::Redirect(_) => false,
     }
 }

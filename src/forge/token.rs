@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use reqwest::Url;
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, HeaderName},
+};
 
 use crate::{
     base::http::address::{host_of, is_safe_for_credentials},
@@ -120,6 +123,27 @@ impl Token {
         old || ["ghp_", "gho_"]
             .iter()
             .any(|prefix| text.starts_with(prefix))
+    }
+}
+
+/// The header with the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenHeader {
+    /// `Authorization`, with this scheme.
+    Scheme(&'static str),
+    /// `PRIVATE-TOKEN`, or `JOB-TOKEN` for the token of a job (GitLab).
+    Private,
+}
+
+impl TokenHeader {
+    pub(super) fn of(self, token: &Token, text: &str) -> (HeaderName, String) {
+        match self {
+            Self::Scheme(scheme) => (AUTHORIZATION, format!("{scheme} {text}")),
+            Self::Private if token.is_of_job() => {
+                (HeaderName::from_static("job-token"), text.to_owned())
+            }
+            Self::Private => (HeaderName::from_static("private-token"), text.to_owned()),
+        }
     }
 }
 

@@ -116,7 +116,7 @@ fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut C
         }
         Format::Github => print_github(finished, options, &mut cx.output),
         Format::Human | Format::Sarif | Format::Gitlab => {
-            print_text(finished, options, diff, &mut cx.output)
+            print_text(finished, options, diff, &mut cx.output);
         }
     }
     if let Some(errors) = &finished.errors {

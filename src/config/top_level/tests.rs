@@ -170,15 +170,8 @@ fn every_problem_has_a_location() {
             "freshness: [{ name: x, pinned: { file: a, pointer: /b }, repository: 'https://u:p@h/r' }]",
             "must not contain a password",
         ),
-        (
-            "forge: { kind: bitbucket }",
-            "one of `auto`, `github`, `gitea`, `gitlab`",
-        ),
-        (
-            "forge: { kind: gitlab, dispatch: [deploy.yml] }",
-            "GitLab starts the pipeline of the target branch",
-        ),
-        ("forge: { repository: acme//flows }", "not OWNER/NAME"),
+        ("forge: { kind: bitbucket }", "`gitea`, `gitlab`"),
+        ("forge: { kind: gitlab, dispatch: [a.yml] }", "not possible"),
         ("forge: { repository: acme }", "not OWNER/NAME"),
         ("forge: { url: 'https://u@h' }", "not the base URL"),
         ("forge: { base: 'a b' }", "not a valid branch name"),

@@ -15,7 +15,8 @@ use serde::Deserialize;
 
 use super::{
     MergeMethod, Settings, Sign, Target, Token,
-    http::{Http, Request, TokenHeader},
+    http::{Http, Request},
+    token::TokenHeader,
 };
 use crate::base::error::Error;
 

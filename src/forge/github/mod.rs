@@ -19,7 +19,8 @@ use reqwest::{Method, Url};
 
 use super::{
     MergeMethod, Settings, Sign, Target, Token, TokenFacts,
-    http::{Http, Request, TokenHeader},
+    http::{Http, Request},
+    token::TokenHeader,
 };
 use crate::base::error::Error;
 

@@ -277,11 +277,11 @@ impl Gitlab {
     }
 
     pub(crate) async fn schedule_merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
-        self.request_merge(pull, head, true).await
+        Box::pin(self.request_merge(pull, head, true)).await
     }
 
     pub(crate) async fn merge(&self, pull: &Pull, head: &str) -> Result<Merge, Error> {
-        self.request_merge(pull, head, false).await
+        Box::pin(self.request_merge(pull, head, false)).await
     }
 
     /// Requests the merge until GitLab accepts it, or its state explains the refusal.

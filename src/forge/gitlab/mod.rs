@@ -16,7 +16,8 @@ use tokio::sync::OnceCell;
 
 use super::{
     MergeMethod, Settings, Sign, Target, Token,
-    http::{Http, Request, TokenHeader},
+    http::{Http, Request},
+    token::TokenHeader,
 };
 use crate::base::error::{Class, Error};
 

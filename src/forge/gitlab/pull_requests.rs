@@ -154,7 +154,7 @@ impl Gitlab {
         let rows: Result<Vec<Row>, Error> = self.http.pages(&request, Paging::NextPage).await;
         let project = self.project().await?;
         // GitLab refuses the listing if merge requests are disabled.
-        let rows = match (rows, self.unusable(project)) {
+        let rows = match (rows, project.unusable()) {
             (Err(error), Some((reason, hint))) if error.class == Class::Denied => {
                 let what = format!("GitLab: {}", self.full_name());
                 return Err(Error::about(Class::Denied, what, reason).help(hint));
@@ -245,7 +245,7 @@ impl Gitlab {
         match reply.status.as_u16() {
             201 => {
                 let pull = reply.expect_done::<Row>(&[201])?.pull(project.id);
-                self.with_state(pull, new).await
+                Box::pin(self.with_state(pull, new)).await
             }
             409 if text.contains("already exists") => Ok(CreateOutcome::Exists(text)),
             // The new branch is not visible everywhere yet.

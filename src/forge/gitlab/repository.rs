@@ -101,6 +101,25 @@ impl Project {
         level.is_some_and(|level| level == "disabled")
     }
 
+    /// The setting or the role that prevents every promotion, and the remedy.
+    pub(super) fn unusable(&self) -> Option<(String, &'static str)> {
+        if Self::is_disabled(self.merge_requests_access_level.as_ref()) {
+            return Some((
+                "merge requests are disabled".to_owned(),
+                "enable merge requests in the project's settings, or use --apply in a clone and push",
+            ));
+        }
+        if self.mirror == Some(true) {
+            return Some((
+                "the project is a mirror: GitLab replaces its branches".to_owned(),
+                "point forge.repository at the mirrored project",
+            ));
+        }
+        let role = self.role().filter(|role| *role < DEVELOPER)?;
+        let reason = format!("the role of the token is below Developer (access level {role})");
+        Some((reason, ANOTHER_TOKEN))
+    }
+
     pub(super) fn has_no_issues(&self) -> bool {
         Self::is_disabled(self.issues_access_level.as_ref())
     }
@@ -289,7 +308,7 @@ impl Gitlab {
         self.check_version().await?;
         let what = format!("GitLab: the token's permissions on {}", repo.full_name);
         shared::check_writable(repo, &what)?;
-        if let Some((reason, hint)) = self.unusable(self.project().await?) {
+        if let Some((reason, hint)) = self.project().await?.unusable() {
             return Err(Error::about(Class::Denied, what, reason).help(hint));
         }
         if let Some(token) = self.token_row().await?
@@ -298,25 +317,6 @@ impl Gitlab {
             return Err(Error::about(Class::Denied, what, reason).help(ANOTHER_TOKEN));
         }
         Ok(())
-    }
-
-    /// The setting or the role that prevents every promotion, and the remedy.
-    pub(super) fn unusable(&self, project: &Project) -> Option<(String, &'static str)> {
-        if Project::is_disabled(project.merge_requests_access_level.as_ref()) {
-            return Some((
-                "merge requests are disabled".to_owned(),
-                "enable merge requests in the project's settings, or use --apply in a clone and push",
-            ));
-        }
-        if project.mirror == Some(true) {
-            return Some((
-                "the project is a mirror: GitLab replaces its branches".to_owned(),
-                "point forge.repository at the mirrored project",
-            ));
-        }
-        let role = project.role().filter(|role| *role < DEVELOPER)?;
-        let reason = format!("the role of the token is below Developer (access level {role})");
-        Some((reason, ANOTHER_TOKEN))
     }
 
     /// The token's own properties; `None` if GitLab does not show them.
@@ -341,7 +341,7 @@ impl Gitlab {
         } else if repo.archived {
             let lacks = lacks(ARCHIVED.to_owned(), "unarchive the project");
             (lacks.clone(), lacks)
-        } else if let Some((reason, hint)) = self.unusable(project) {
+        } else if let Some((reason, hint)) = project.unusable() {
             let lacks = lacks(reason, hint);
             (lacks.clone(), lacks)
         } else {

@@ -13,7 +13,7 @@ use super::{Http, MESSAGE_WIDTH, Paging, Request};
 use crate::{
     base::{
         error::{Class, Error},
-        http::error_body,
+        http::{Cause, error_body},
         untrusted::{self, Secrets},
     },
     forge::fleet::RepositoryName,
@@ -196,6 +196,25 @@ pub(crate) fn renamed(what: &str, old: &str, new: &str) -> Error {
     Error::about(Class::Input, what, format!("{old} was renamed to {new}")).help(format!(
         "set forge.repository to {new}; if it is not configured, correct the URL of the remote: git remote set-url origin URL"
     ))
+}
+
+/// Whether a smaller request may succeed. Users report that GitHub responds 502 or 504 to a query
+/// that takes more than ten seconds.
+pub(super) fn is_heavy(cause: &Cause) -> bool {
+    match cause {
+        Cause::TooLarge(_) | Cause::Stalled(_) | Cause::Overdue(_) => true,
+        Cause::Status { status, .. } => {
+            matches!(
+                *status,
+                StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+            )
+        }
+        Cause::NoClient(_)
+        | Cause::Network(_)
+        | Cause::Compressed
+        | Cause::Parked
+        | Cause::Redirect(_) => false,
+    }
 }
 
 #[cfg(test)]

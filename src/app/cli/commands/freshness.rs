@@ -461,7 +461,7 @@ fn report(
     match cx.output.format {
         Format::Json => cx.output.print_json(document),
         Format::Human | Format::Github | Format::Sarif | Format::Gitlab => {
-            cx.output.print(table(&document.entries))
+            cx.output.print(table(&document.entries));
         }
     }
     if cx.output.format == Format::Github && exit == Exit::Failed(Class::Failed) {

@@ -29,7 +29,8 @@ use crate::{
             Ancestry, ContentRequest, Contents, FileListing, Head, RangeRow, Ranges,
             RepositoryName, Survey, SurveyRequest, range,
         },
-        http::{Http, Reply, Request, TokenHeader},
+        http::{Http, Reply, Request},
+        token::TokenHeader,
     },
     git::CommitRange,
 };
