@@ -90,7 +90,11 @@ impl Source {
         let Self::Remote(remote) = self else {
             return (self, None);
         };
-        let cache = Arc::new(DocumentCache::open(directory, &remote.address()));
+        let cache = Arc::new(DocumentCache::open(
+            directory,
+            &remote.address(),
+            remote.clock(),
+        ));
         (Self::Remote(remote.with_cache(&cache)), Some(cache))
     }
 

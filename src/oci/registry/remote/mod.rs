@@ -17,7 +17,7 @@ mod settings;
 mod stream;
 mod tags;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use crate::base::http::address::{host_of, is_loopback};
 use auth::{Auth, Authorization, Scope};
@@ -214,6 +214,11 @@ impl Remote {
             cache: Some(Arc::clone(cache)),
             ..self
         }
+    }
+
+    /// The wall clock.
+    pub(super) fn clock(&self) -> fn() -> SystemTime {
+        self.shared.client.http.now()
     }
 
     /// The registry's URL and the name of the repository.
