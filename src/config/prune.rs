@@ -13,8 +13,8 @@ block! {
     /// The versions of images that may be deleted.
     pub struct Prune {
         /// How versions are listed and deleted; `auto` uses GitHub's packages API (`ghcr`) for
-        /// `ghcr.io`, unless `sources` redirects it and `forge` is absent, and the distribution API
-        /// (`registry`) for every other registry.
+        /// `ghcr.io`, unless `sources` redirects it and `forge` is absent, Amazon ECR's API (`ecr`) for its hosts,
+        /// unless `sources` redirects them, and the distribution API (`registry`) for every other registry.
         backend: PruneBackend = "auto",
         /// A regular expression that every tag of a candidate must match.
         tags: regex::Regex = "^pending-",
@@ -57,6 +57,8 @@ choices! {
         Ghcr = "ghcr",
         /// The OCI distribution API.
         Registry = "registry",
+        /// The native API of Amazon ECR.
+        Ecr = "ecr",
     }
 }
 

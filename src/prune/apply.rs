@@ -7,10 +7,7 @@
 
 use std::{cell::RefCell, collections::BTreeSet};
 
-use super::{
-    ImageProtection, Listing, Plan, Progress, PrunableVersion, Rules, Version, backends::Deleting,
-    changes,
-};
+use super::{ImageProtection, Listing, Plan, Progress, PrunableVersion, Rules, Version, changes};
 use crate::{
     base::{
         error::{Class, Code, Error},
@@ -53,6 +50,16 @@ pub(crate) trait Package {
 
     /// The help for a deletion that returns 404 although the version still exists.
     fn missing_permission(&self) -> &'static str;
+}
+
+/// The facts for the deletion of versions, and its result.
+#[derive(Debug)]
+pub(crate) struct Deleting<'d> {
+    /// The listing before the first deletion.
+    pub(crate) listing: &'d Listing,
+    pub(crate) protection: ImageProtection<'d>,
+    /// The deleted manifests that were attached to a version.
+    pub(crate) attached: RefCell<Vec<Digest>>,
 }
 
 /// A plan, its inputs, and the receiver of events.

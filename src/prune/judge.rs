@@ -67,13 +67,25 @@ fn tag_reason(tag: &Tag, protection: ImageProtection<'_>, prune: &Prune) -> Opti
     })
 }
 
+/// The reason that protects a digest, by itself or by its config: a container engine may report either as the image
+/// that runs.
+fn digest_reason(
+    listing: &Listing,
+    digest: Digest,
+    protection: ImageProtection<'_>,
+) -> Option<KeepReason> {
+    let config = || listing.nodes.get(&digest)?.config;
+    let reason = protection.digest_reason(digest);
+    reason.or_else(|| protection.digest_reason(config()?))
+}
+
 fn classify(
     listing: &Listing,
     version: &Version,
     protection: ImageProtection<'_>,
     prune: &Prune,
 ) -> VersionStatus {
-    if let Some(reason) = listing.digest_reason(version.digest, protection) {
+    if let Some(reason) = digest_reason(listing, version.digest, protection) {
         return VersionStatus::Protected(reason);
     }
     // Its last tag was deleted as that of a candidate.
@@ -163,7 +175,10 @@ pub(super) fn judge_selected(
                     continue;
                 };
                 let age = now.duration_since(created).unwrap_or_default();
-                if rules.is_old(age) {
+                let kept = listing.kept.get(&version.digest);
+                if let Some(reason) = kept.filter(|_| rules.is_old(age)) {
+                    protections.reasons.insert(index, reason.clone());
+                } else if rules.is_old(age) {
                     candidates.insert(index, PrunableVersion::new(version, created, age));
                 } else {
                     young += 1;
@@ -304,7 +319,7 @@ impl<'l> Protections<'l> {
             }
         }
         let mut pending: Vec<Digest> = parents.keys().copied().collect();
-        pending.retain(|digest| self.listing.digest_reason(*digest, protection).is_some());
+        pending.retain(|digest| digest_reason(self.listing, *digest, protection).is_some());
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         while let Some(digest) = pending.pop() {

@@ -18,7 +18,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::ImageProtection;
 use crate::{
     base::error::{Class, Code, Error},
     oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date, registry::Clock},
@@ -97,6 +96,8 @@ pub(crate) struct Listing {
     pub lost: BTreeSet<Digest>,
     /// The versions whose pending tags an earlier run deleted, and whose deletion it could not finish.
     pub unfinished: BTreeSet<Digest>,
+    /// The versions that the registry knows to be in use, with the reasons.
+    pub kept: HashMap<Digest, KeepReason>,
 }
 
 impl Node {
@@ -152,18 +153,6 @@ impl Listing {
             }
         }
         unread
-    }
-
-    /// The reason that protects a digest, by itself or by its config: a container engine may report either as the
-    /// image that runs.
-    pub(super) fn digest_reason(
-        &self,
-        digest: Digest,
-        protection: ImageProtection<'_>,
-    ) -> Option<KeepReason> {
-        let config = || self.nodes.get(&digest)?.config;
-        let reason = protection.digest_reason(digest);
-        reason.or_else(|| protection.digest_reason(config()?))
     }
 
     /// The entries of a manifest or index; empty if they are unknown.
@@ -313,6 +302,10 @@ pub(crate) enum KeepReason {
     OtherTag(Tag),
     /// It is an index without this platform, which the registry has lost.
     Broken(String),
+    /// The registry archived it, so that it cannot be pulled, and may be restored.
+    Archived,
+    /// It was pulled at this time.
+    Pulled(String),
     /// Its age is unknown.
     UnknownAge,
 }
@@ -339,6 +332,8 @@ impl KeepReason {
             Self::Tag(_, TagReason::NotPending)
             | Self::OtherTag(_)
             | Self::Broken(_)
+            | Self::Archived
+            | Self::Pulled(_)
             | Self::UnknownAge => None,
         }
     }
@@ -387,6 +382,8 @@ impl fmt::Display for KeepReason {
                 "pending, but {tag} is not: deleting it would delete that tag too"
             ),
             Self::Broken(platform) => write!(f, "broken: {platform} is missing"),
+            Self::Archived => f.write_str("archived: it may be restored"),
+            Self::Pulled(date) => write!(f, "last pulled at {date}"),
             Self::UnknownAge => f.write_str("its age is unknown"),
         }
     }

@@ -232,6 +232,12 @@ impl<'s> ImageProtection<'s> {
             .collect()
     }
 
+    /// Whether an image runs that is known only by a digest, which may be that of its config.
+    pub(super) fn runs_by_id(self) -> bool {
+        self.digests()
+            .any(|(_, usage, _)| usage == DigestUse::Running)
+    }
+
     /// The digests that files contain after `sha256:`.
     pub(super) fn references(self) -> impl Iterator<Item = Digest> {
         self.digests()

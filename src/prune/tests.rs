@@ -33,8 +33,7 @@ use fastrand::Rng;
 
 use super::{
     Child, DigestUse, Listing, Node, Place, Progress, ProtectionSet, Rules, TagUse, Version,
-    apply::{self, Applied, CurrentState, Package},
-    backends::Deleting,
+    apply::{self, Applied, CurrentState, Deleting, Package},
     judge,
 };
 use crate::{
@@ -747,6 +746,7 @@ impl Case {
             dangling: Vec::new(),
             lost: BTreeSet::new(),
             unfinished: BTreeSet::new(),
+            kept: HashMap::new(),
         }
     }
 

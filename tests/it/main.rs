@@ -86,6 +86,7 @@ mod power;
 mod promote;
 mod prune;
 mod prune_cache;
+mod prune_ecr;
 mod prune_ghcr;
 mod prune_guards;
 mod prune_in_use;

@@ -11,16 +11,19 @@ use crate::support::{
 };
 
 /// The number of tags, which bounds what does not depend on it to a twentieth.
-const TAGS: usize = 120;
+const TAGS: usize = 60;
+
+/// The number of tags where requests are not counted.
+const FEW: usize = 12;
 
 /// A repository with many young versions of two platforms, and the same with a cache directory.
-fn repository(cache: &Path) -> Real {
+fn repository(cache: &Path, tags: usize) -> Real {
     let index = |number: usize| {
         let platform = |name: &str| Image::created(name, &format!("{number}"), Some(&days_ago(3)));
         Image::index(vec![platform("amd64"), platform("arm64")])
     };
-    let images: Vec<_> = (0..TAGS - 2).map(index).collect();
-    let names: Vec<_> = (0..TAGS - 2)
+    let images: Vec<_> = (0..tags - 2).map(index).collect();
+    let names: Vec<_> = (0..tags - 2)
         .map(|number| format!("pending-{number}"))
         .collect();
     let (pinned, old) = (pinned(), old("old"));
@@ -43,7 +46,7 @@ fn prune(real: &Real, args: &[&str]) -> (Value, usize) {
 fn second_night_costs_one_request_a_tag() {
     let directory = tempfile::tempdir().unwrap();
     let cache = directory.path().join("cache");
-    let real = repository(&cache);
+    let real = repository(&cache, TAGS);
     let (first, without) = prune(&real, &[]);
     assert_eq!(first["images"][0]["listed"], TAGS);
     let (second, with) = prune(&real, &[]);
@@ -82,14 +85,14 @@ fn second_night_costs_one_request_a_tag() {
 #[test]
 fn damaged_cache_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let real = repository(directory.path());
+    let real = repository(directory.path(), FEW);
     let (first, _) = prune(&real, &[]);
     let mut files = Vec::new();
     for part in fs::read_dir(directory.path().join("repin/documents")).unwrap() {
         let part = part.unwrap().path();
         files.extend(fs::read_dir(part).unwrap().map(|file| file.unwrap().path()));
     }
-    assert!(files.len() > 4 * TAGS, "{}", files.len());
+    assert!(files.len() > 4 * FEW, "{}", files.len());
     // Each second document has the content of another one.
     for pair in files.chunks_exact(2) {
         fs::copy(&pair[0], &pair[1]).unwrap();
@@ -103,13 +106,13 @@ fn damaged_cache_changes_nothing() {
         1
     );
     let (after, _) = prune(&real, &[]);
-    assert_eq!(after["images"][0]["listed"], TAGS - 1);
+    assert_eq!(after["images"][0]["listed"], FEW - 1);
 }
 
 #[test]
 fn concurrent_runs_share_the_cache() {
     let directory = tempfile::tempdir().unwrap();
-    let real = repository(directory.path());
+    let real = repository(directory.path(), FEW);
     let results = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| real.scene.prune(&["--image", "app"], 0)))

@@ -9,8 +9,8 @@ use crate::{
     config::{Config, Forge, ForgeKind, Image, PruneBackend},
     forge::{Kind, Package, Target},
     git::Git,
-    oci::registry::{Source, SourceLocation, Sources},
-    prune::backends::{Backend, Ghcr, Registry},
+    oci::registry::{self, AwsEnvironment, Source, SourceLocation, Sources},
+    prune::backends::{Backend, Ecr, Ghcr, Registry},
 };
 
 /// A registry without deletion in its distribution API.
@@ -34,6 +34,13 @@ pub(crate) fn prune_backend(
     match (chosen, source) {
         (PruneBackend::Ghcr, source) => github(config, image, source, services),
         (PruneBackend::Auto, source) if is_github => github(config, image, source, services),
+        (PruneBackend::Ecr, Source::Remote(_)) => ecr(config, image, services),
+        (PruneBackend::Auto, Source::Remote(_))
+            if registry::is_ecr(image.repository.host())
+                && sources.mapping(&image.repository).is_none() =>
+        {
+            ecr(config, image, services)
+        }
         (_, Source::Remote(remote)) => Ok(Access::Granted(Backend::Registry(Box::new(
             Registry::new(remote, image.repository.is_on_hub()),
         )))),
@@ -42,6 +49,22 @@ pub(crate) fn prune_backend(
             image.name
         ))),
     }
+}
+
+/// The repository of an image in Amazon ECR.
+fn ecr(config: &Config, image: &Image, services: &Services) -> Result<Access<Backend>, Errors> {
+    let environment =
+        AwsEnvironment::from_lookup(|name| services.environment.variable(name).cloned());
+    let repository = services
+        .registries(config)?
+        .ecr(&image.repository, environment);
+    let repository = repository.map_err(|reason| {
+        let help = "set prune.backend to registry for other registries";
+        Errors::from(Error::input(Code::CONFIG, reason).help(help))
+    })?;
+    Ok(Access::Granted(Backend::Ecr(Box::new(Ecr::new(
+        repository,
+    )))))
 }
 
 /// Whether GitHub's packages API lists the versions of an image. A mirror of ghcr.io is like any registry,

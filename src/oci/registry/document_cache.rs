@@ -41,6 +41,8 @@ pub(crate) struct DocumentCache {
     tags: Mutex<HashMap<Tag, Digest>>,
     /// Whether this run wrote a document.
     has_grown: AtomicBool,
+    /// The wall clock.
+    now: fn() -> SystemTime,
 }
 
 /// A document that was verified by its digest.
@@ -52,7 +54,7 @@ struct CachedDocument {
 
 impl DocumentCache {
     /// `directory`: that of repin in the user's cache; `repository`: the URL of the repository.
-    pub(crate) fn open(directory: &Path, repository: &str) -> Self {
+    pub(crate) fn open(directory: &Path, repository: &str, now: fn() -> SystemTime) -> Self {
         let name = Digest::of(repository.as_bytes()).hex();
         let tags_file = directory.join("tags").join(name);
         Self {
@@ -60,6 +62,7 @@ impl DocumentCache {
             tags: Mutex::new(read_tags(&tags_file).unwrap_or_default()),
             tags_file,
             has_grown: AtomicBool::new(false),
+            now,
         }
     }
 
@@ -105,7 +108,7 @@ impl DocumentCache {
         };
         let media_type = String::from_utf8_lossy(&content[..end]).into_owned();
         let bytes = content.split_off(end + 1);
-        mark_as_used(&file);
+        mark_as_used(&file, (self.now)());
         Some(CachedDocument {
             media_type: Some(media_type).filter(|text| !text.is_empty()),
             bytes,
@@ -146,9 +149,8 @@ impl DocumentCache {
 }
 
 /// Sets the time of the last use, at most once a day.
-fn mark_as_used(file: &File) {
+fn mark_as_used(file: &File, now: SystemTime) {
     let modified = file.metadata().and_then(|metadata| metadata.modified());
-    let now = SystemTime::now();
     let age = modified.map(|modified| now.duration_since(modified).unwrap_or_default());
     if age.is_ok_and(|age| age > REFRESH) {
         let _ = file.set_modified(now);
@@ -218,7 +220,7 @@ mod tests {
     #[test]
     fn document_is_verified_when_it_is_read() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = DocumentCache::open(directory.path(), "r");
+        let cache = DocumentCache::open(directory.path(), "r", SystemTime::now);
         let digest = Digest::of(b"{}");
         assert!(cache.manifest(digest).is_none());
         cache.store(digest, Some("type"), b"{}");
@@ -241,19 +243,19 @@ mod tests {
     fn tags_belong_to_their_repository() {
         let directory = tempfile::tempdir().unwrap();
         let (known, unknown) = (Digest::of(b"known"), Digest::of(b"unknown"));
-        let cache = DocumentCache::open(directory.path(), "r");
+        let cache = DocumentCache::open(directory.path(), "r", SystemTime::now);
         cache.store(known, None, b"known");
         cache.finish(&[(tag("a"), known), (tag("b"), unknown)].into());
-        let again = DocumentCache::open(directory.path(), "r");
+        let again = DocumentCache::open(directory.path(), "r", SystemTime::now);
         assert_eq!(again.known_digest(&tag("a")), Some(known));
         assert!(!again.knows(&tag("b")), "its manifest is not known");
-        assert!(!DocumentCache::open(directory.path(), "other").knows(&tag("a")));
+        assert!(!DocumentCache::open(directory.path(), "other", SystemTime::now).knows(&tag("a")));
     }
 
     #[test]
     fn oldest_documents_are_removed_first() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = DocumentCache::open(directory.path(), "r");
+        let cache = DocumentCache::open(directory.path(), "r", SystemTime::now);
         let now = SystemTime::now();
         let mut digests = Vec::new();
         for age in 0..8_u8 {

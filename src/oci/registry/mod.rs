@@ -36,7 +36,8 @@ pub(crate) use document_cache::DocumentCache;
 pub(crate) use layout::Layout;
 pub(crate) use mapping::{Endpoint, LayoutDirectory, Mapping, Prefix, SourceLocation, is_host};
 pub(crate) use remote::{
-    Blocker, Deletion, Environment, PULL_HELP, Registries, Remote, Settings, pull_limit_error,
+    AwsEnvironment, Blocker, Deletion, EcrImage, EcrRepository, Environment, MAX_IMAGES, PULL_HELP,
+    Registries, Remote, Settings, is_ecr, pull_limit_error,
 };
 pub(crate) use resolve::{RevisionField, RevisionSource};
 
@@ -89,7 +90,11 @@ impl Source {
         let Self::Remote(remote) = self else {
             return (self, None);
         };
-        let cache = Arc::new(DocumentCache::open(directory, &remote.address()));
+        let cache = Arc::new(DocumentCache::open(
+            directory,
+            &remote.address(),
+            remote.clock(),
+        ));
         (Self::Remote(remote.with_cache(&cache)), Some(cache))
     }
 

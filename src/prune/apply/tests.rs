@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     config::{Prune, PruneBackend},
     oci::{Digest, registry::Clock},
-    prune::{Child, Node, ProtectionSet, backends::Deleting, judge},
+    prune::{Child, Node, ProtectionSet, judge},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -44,6 +44,7 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
         dangling: Vec::new(),
         lost: BTreeSet::new(),
         unfinished: BTreeSet::new(),
+        kept: HashMap::new(),
     }
 }
 

@@ -75,6 +75,7 @@ impl Ghcr {
             dangling: Vec::new(),
             lost: BTreeSet::new(),
             unfinished: BTreeSet::new(),
+            kept: HashMap::new(),
         };
         let is_old = |version: &Version| {
             let date = listing.dates.get(&version.digest);

@@ -5,8 +5,10 @@
 //!
 //! Fetches manifests concurrently.
 
+mod ecr;
 mod ghcr;
 mod registry;
+mod unlisted;
 mod untag;
 
 use std::{path::Path, time::Duration};
@@ -15,7 +17,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
-    apply::{CurrentState, Package},
+    apply::{CurrentState, Deleting, Package},
 };
 use crate::{
     base::error::{Class, Code, Error},
@@ -25,9 +27,9 @@ use crate::{
     },
 };
 
+pub(crate) use ecr::Ecr;
 pub(crate) use ghcr::Ghcr;
 pub(crate) use registry::Registry;
-pub(crate) use untag::Deleting;
 
 /// A package of any backend.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) enum Backend {
     Registry(Box<Registry>),
     /// GitHub's packages API, and the registry for manifests.
     Ghcr(Box<Ghcr>),
+    /// The native API of Amazon ECR.
+    Ecr(Box<Ecr>),
 }
 
 /// The first pause before a delayed deletion is verified. Each further pause is twice as long.
@@ -76,6 +80,7 @@ impl Backend {
         match self {
             Self::Registry(registry) => registry.list(protection, rules, scope, progress).await,
             Self::Ghcr(ghcr) => ghcr.list(protection, rules, scope, progress).await,
+            Self::Ecr(ecr) => ecr.list(protection, rules, scope, progress).await,
         }
     }
 
@@ -84,6 +89,7 @@ impl Backend {
         let source = match self {
             Self::Registry(registry) => registry.source(),
             Self::Ghcr(ghcr) => ghcr.source(),
+            Self::Ecr(ecr) => return ecr.set_tag(digest, tag).await,
         };
         set_tag(source, digest, tag).await
     }
@@ -93,6 +99,7 @@ impl Backend {
         match self {
             Self::Registry(registry) => registry.deletes().await,
             Self::Ghcr(_) => Ok(()),
+            Self::Ecr(ecr) => ecr.deletes().await,
         }
     }
 }
@@ -102,6 +109,7 @@ impl Package for Backend {
         match self {
             Self::Registry(registry) => registry.relist(first, &[], progress).await,
             Self::Ghcr(ghcr) => ghcr.relist(first, progress).await,
+            Self::Ecr(ecr) => ecr.relist(first, progress).await,
         }
     }
 
@@ -114,6 +122,7 @@ impl Package for Backend {
         match self {
             Self::Registry(registry) => registry.relist(before, keep, progress).await,
             Self::Ghcr(ghcr) => ghcr.list_after_deletion(before, keep, progress).await,
+            Self::Ecr(ecr) => ecr.relist(before, progress).await,
         }
     }
 
@@ -121,6 +130,7 @@ impl Package for Backend {
         match self {
             Self::Registry(registry) => registry.current_state(version).await,
             Self::Ghcr(ghcr) => ghcr.current_state(version).await,
+            Self::Ecr(ecr) => ecr.current_state(version).await,
         }
     }
 
@@ -128,6 +138,7 @@ impl Package for Backend {
         match self {
             Self::Registry(registry) => registry.delete(version, deleting).await,
             Self::Ghcr(ghcr) => ghcr.delete(version).await,
+            Self::Ecr(ecr) => ecr.delete(version).await,
         }
     }
 
@@ -137,6 +148,7 @@ impl Package for Backend {
             let gone = match self {
                 Self::Registry(registry) => registry.is_deleted(version).await?,
                 Self::Ghcr(ghcr) => ghcr.is_deleted(version).await?,
+                Self::Ecr(ecr) => ecr.is_deleted(version).await?,
             };
             if gone || pause > LONGEST_PAUSE {
                 return Ok(gone);
@@ -148,7 +160,7 @@ impl Package for Backend {
 
     fn missing_permission(&self) -> &'static str {
         match self {
-            Self::Registry(_) => {
+            Self::Registry(_) | Self::Ecr(_) => {
                 "the registry hides deletions that it does not permit: grant the credentials the \
                  permission to delete in this repository"
             }

@@ -22,17 +22,12 @@ use crate::{
     },
     prune::{
         Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
-        apply::CurrentState, backends, is_eligible, judge, protected, unfinished::Unfinished,
+        apply::CurrentState, backends, is_eligible, judge, unfinished::Unfinished,
     },
 };
 
 /// The annotation with the creation date (OCI image specification, "Pre-Defined Annotation Keys").
 const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
-
-/// The maximum number of requests for digests in tracked files.
-const MAX_MENTIONED: usize = 2_000;
-/// The maximum number of files in the message about these digests.
-const MAX_FILES: usize = 10;
 
 /// The number of dates read at once if all known dates are equal.
 const DATES_PER_ROUND: usize = 16;
@@ -43,7 +38,7 @@ pub(crate) struct Registry {
     pub(super) remote: Remote,
     pub(super) source: Source,
     /// The same repository, with the documents in the user's cache. It proves no existence.
-    cached: Source,
+    pub(super) cached: Source,
     cache: Option<Arc<DocumentCache>>,
     /// Whether the number of requests for manifests is limited.
     pub(super) is_on_hub: bool,
@@ -62,8 +57,8 @@ struct DateSource {
 }
 
 /// The data of a repository while it is read.
-struct RepositoryReader {
-    listing: Listing,
+pub(super) struct RepositoryReader {
+    pub(super) listing: Listing,
     date_sources: HashMap<Digest, DateSource>,
 }
 
@@ -118,6 +113,7 @@ impl Registry {
                 dangling: Vec::new(),
                 lost: BTreeSet::new(),
                 unfinished: BTreeSet::new(),
+                kept: HashMap::new(),
             },
             date_sources: HashMap::new(),
         };
@@ -173,38 +169,6 @@ impl Registry {
         Ok(reader.listing)
     }
 
-    /// Reads the digests whose deletion an earlier run could not finish.
-    async fn read_unfinished(
-        &self,
-        reader: &mut RepositoryReader,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        let Some(unfinished) = &self.unfinished else {
-            return Ok(());
-        };
-        let digests = BTreeSet::from_iter(unfinished.digests()?);
-        self.read_unknown(digests.clone(), reader, progress).await?;
-        for digest in digests {
-            if reader.listing.nodes.contains_key(&digest) {
-                reader.listing.unfinished.insert(digest);
-            } else {
-                unfinished.remove(digest);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the digests that are not known yet, as versions without a tag.
-    async fn read_unknown(
-        &self,
-        mut digests: BTreeSet<Digest>,
-        reader: &mut RepositoryReader,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        digests.retain(|digest| !reader.listing.nodes.contains_key(digest));
-        self.read_untagged(digests, reader, progress).await
-    }
-
     /// Refuses to read more tags than Docker Hub still allows.
     async fn check_pull_limit(&self, names: &[Tag]) -> Result<(), Error> {
         let Some(first) = names.first().filter(|_| self.is_on_hub) else {
@@ -218,67 +182,6 @@ impl Registry {
         match estimate.ok().and_then(|estimate| estimate.pulls) {
             Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed)),
             _ => Ok(()),
-        }
-    }
-
-    /// Requests the unlisted digests that tracked files contain after `sha256:`, since an untagged index
-    /// appears nowhere else, and the nested indexes.
-    async fn read_mentioned(
-        &self,
-        protection: ImageProtection<'_>,
-        reader: &mut RepositoryReader,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        let unlisted: BTreeSet<Digest> = protection
-            .references()
-            .filter(|digest| !reader.listing.nodes.contains_key(digest))
-            .collect();
-        if unlisted.len() > MAX_MENTIONED {
-            let message = format!(
-                "tracked files name {} digests after sha256: that {} does not list; repin requests at most {MAX_MENTIONED}: {}",
-                unlisted.len(),
-                self.source,
-                protection.describe_files(&unlisted, MAX_FILES)
-            );
-            let hint =
-                "run prune in a repository without these files, which are probably lock files";
-            return Err(Error::new(Class::Unavailable, Code::TOO_MANY_DIGESTS, message).help(hint));
-        }
-        self.read_untagged(unlisted, reader, progress).await?;
-        backends::nested(&self.cached, &mut reader.listing, progress).await
-    }
-
-    /// Requests the manifests that are attached to protected versions, because they need no tag.
-    async fn read_referrers(
-        &self,
-        protection: ImageProtection<'_>,
-        rules: &Rules<'_>,
-        reader: &mut RepositoryReader,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        let mut requested = BTreeSet::new();
-        loop {
-            let protected = protected(&reader.listing, protection, rules.prune);
-            let digests = protected.iter().map(|protected| protected.version.digest);
-            let subjects: Vec<Digest> = digests.filter(|d| requested.insert(*d)).collect();
-            if subjects.is_empty() {
-                return Ok(());
-            }
-            progress.begin("reading signatures and attestations", Some(subjects.len()));
-            let requests = stream::iter(subjects).map(|subject| async move {
-                let referrers = self.source.referrers(subject).await;
-                progress.step();
-                referrers
-            });
-            let referrers: Vec<Vec<Descriptor>> = requests
-                .buffered(backends::MAX_REQUESTS)
-                .try_collect()
-                .await?;
-            let referrers = referrers.iter().flatten().map(|referrer| referrer.digest);
-            let known = &reader.listing.nodes;
-            let unread = referrers.filter(|digest| !known.contains_key(digest));
-            self.read_untagged(unread.collect(), reader, progress)
-                .await?;
         }
     }
 
@@ -394,7 +297,7 @@ impl Registry {
     }
 
     /// Fetches untagged versions by digest. Missing ones are omitted.
-    async fn read_untagged(
+    pub(super) async fn read_untagged(
         &self,
         digests: BTreeSet<Digest>,
         reader: &mut RepositoryReader,

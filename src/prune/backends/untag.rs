@@ -3,7 +3,7 @@
 //!
 //! Only a documented refusal leads here (`Blocker`), because another registry may delete a manifest with its tag.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use super::Registry;
 use crate::{
@@ -12,18 +12,8 @@ use crate::{
         Digest, Tag,
         registry::{Blocker, Deletion},
     },
-    prune::{ImageProtection, Listing, Version},
+    prune::{Version, apply::Deleting},
 };
-
-/// The facts for the deletion of versions, and its result.
-#[derive(Debug)]
-pub(crate) struct Deleting<'d> {
-    /// The listing before the first deletion.
-    pub(crate) listing: &'d Listing,
-    pub(crate) protection: ImageProtection<'d>,
-    /// The deleted manifests that were attached to a version.
-    pub(crate) attached: RefCell<Vec<Digest>>,
-}
 
 /// The maximum depth of manifests that are attached to one another.
 const MAX_DEPTH: usize = 4;

@@ -59,6 +59,7 @@ impl Package {
             dangling: Vec::new(),
             lost: BTreeSet::new(),
             unfinished: BTreeSet::new(),
+            kept: HashMap::new(),
         };
         Self(listing, ProtectionSet::default()).version("other", &["other"], Some(99))
     }

@@ -158,7 +158,7 @@ fn required_rights(config: &Config, pinned: &BTreeSet<String>) -> RequiredRights
     let packages = match config.prune.as_ref().map(|prune| &prune.backend) {
         Some(PruneBackend::Ghcr) => true,
         Some(PruneBackend::Auto) => images.any(|image| image.repository.host() == "ghcr.io"),
-        Some(PruneBackend::Registry) | None => false,
+        Some(PruneBackend::Registry | PruneBackend::Ecr) | None => false,
     };
     RequiredRights {
         workflows: pinned

@@ -1,0 +1,233 @@
+//! Amazon ECR: its native API lists and deletes versions, and returns their manifests.
+//!
+//! ECR records each pull, also that of a manifest by repin. Therefore only indexes and artifacts are read, and the pulls of
+//! images count: those of the platforms for an index.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::SystemTime,
+};
+
+use crate::{
+    base::error::{Class, Code, Error},
+    oci::{
+        CONFIG_TYPES, Digest, MANIFEST_TYPES, RawManifest, Tag, TagOrDigest, date, document,
+        registry::{Deletion, EcrImage, EcrRepository, MAX_IMAGES},
+    },
+    prune::{
+        ImageProtection, KeepReason, Listing, Node, Progress, Rules, Scope, Version,
+        apply::CurrentState, is_eligible,
+    },
+};
+
+/// A repository of Amazon ECR.
+#[derive(Debug)]
+pub(crate) struct Ecr(EcrRepository);
+
+impl Ecr {
+    /// Creates the backend without a request.
+    pub(crate) fn new(repository: EcrRepository) -> Self {
+        Self(repository)
+    }
+
+    pub(super) async fn list(
+        &self,
+        protection: ImageProtection<'_>,
+        rules: &Rules<'_>,
+        scope: Scope,
+        progress: &Progress,
+    ) -> Result<Listing, Error> {
+        progress.begin("listing versions", None);
+        let listed = self.0.images(&|done| progress.set(done)).await?;
+        let mut listing = Listing {
+            versions: Vec::new(),
+            nodes: HashMap::new(),
+            dates: HashMap::new(),
+            clock: listed.clock,
+            dangling: Vec::new(),
+            lost: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
+            kept: HashMap::new(),
+        };
+        for image in &listed.images {
+            listing.versions.push(version(image));
+            if let Some(pushed) = image.pushed {
+                listing.dates.insert(image.digest, pushed);
+            }
+        }
+        let now = listing.clock.earlier();
+        let is_old = |version: &Version| {
+            let date = listing.dates.get(&version.digest);
+            let age = date.and_then(|date| now.duration_since(*date).ok());
+            age.is_some_and(|age| rules.is_old(age))
+        };
+        let has_candidate = listing.versions.iter().any(|version| {
+            is_old(version) && is_eligible(&listing, version, protection, rules.prune)
+        });
+        if has_candidate || scope == Scope::Protected {
+            let needs_configs = protection.runs_by_id();
+            self.read_references(&listed.images, needs_configs, &mut listing, progress)
+                .await?;
+        }
+        keep(&listed.images, rules, now, &mut listing);
+        Ok(listing)
+    }
+
+    /// Reads the manifests that refer to others. ECR refuses to delete what an archived index contains.
+    async fn read_references(
+        &self,
+        images: &[EcrImage],
+        needs_configs: bool,
+        listing: &mut Listing,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut wanted = Vec::new();
+        for image in images {
+            if listing.nodes.contains_key(&image.digest) {
+                continue;
+            }
+            if image.is_active && (needs_configs || !is_plain(image)) {
+                wanted.push(image.digest);
+            } else {
+                let node = Node {
+                    subject: image.subject,
+                    ..Node::default()
+                };
+                listing.nodes.insert(image.digest, node);
+            }
+        }
+        progress.begin("reading manifests", Some(wanted.len()));
+        for batch in wanted.chunks(MAX_IMAGES) {
+            let manifests = self.0.manifests(batch).await?;
+            for digest in batch {
+                let node = self.node(*digest, manifests.get(digest))?;
+                listing.nodes.insert(*digest, node);
+                progress.step();
+            }
+        }
+        // ECR lists every manifest as a version, also those without a tag.
+        let listed: BTreeSet<Digest> = images.iter().map(|image| image.digest).collect();
+        let children = listing.nodes.values().flat_map(|node| &node.children);
+        let lost: BTreeSet<Digest> = children
+            .map(|child| child.digest)
+            .filter(|digest| !listed.contains(digest))
+            .collect();
+        listing.lost.extend(lost);
+        Ok(())
+    }
+
+    fn node(&self, digest: Digest, raw: Option<&RawManifest>) -> Result<Node, Error> {
+        let name = format!("{}@{digest}", self.0);
+        let raw = raw.ok_or_else(|| {
+            Error::new(
+                Class::Unavailable,
+                Code::LISTING,
+                format!("{name} was listed, but its manifest is missing"),
+            )
+            .help("another process is deleting or archiving it: run the command again")
+        })?;
+        let manifest = document::manifest(raw, &TagOrDigest::Digest(digest), None, &name)?;
+        Ok(Node::from_manifest(&manifest.value))
+    }
+
+    /// Lists the repository for comparison, with the references of new versions.
+    pub(super) async fn relist(
+        &self,
+        before: &Listing,
+        progress: &Progress,
+    ) -> Result<Listing, Error> {
+        progress.begin("listing versions again", None);
+        let listed = self.0.images(&|done| progress.set(done)).await?;
+        let mut current = Listing {
+            versions: listed.images.iter().map(version).collect(),
+            clock: listed.clock,
+            ..before.clone()
+        };
+        let pushed = listed.images.iter();
+        let pushed = pushed.filter_map(|image| Some((image.digest, image.pushed?)));
+        current.dates.extend(pushed);
+        self.read_references(&listed.images, false, &mut current, progress)
+            .await?;
+        Ok(current)
+    }
+
+    pub(super) async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
+        Ok(match self.0.image_of(version.digest).await? {
+            None => CurrentState::Missing,
+            Some(now) if now.tags == version.tags => CurrentState::Unchanged,
+            Some(now) => {
+                let tags: Vec<&str> = now.tags.iter().map(Tag::as_str).collect();
+                let tags = if tags.is_empty() {
+                    "gone".to_owned()
+                } else {
+                    tags.join(", ")
+                };
+                CurrentState::Changed(format!("its tags are {tags} now"))
+            }
+        })
+    }
+
+    pub(super) async fn delete(&self, version: &Version) -> Result<Deletion, Error> {
+        self.0.delete(version.digest).await
+    }
+
+    pub(super) async fn is_deleted(&self, version: &Version) -> Result<bool, Error> {
+        Ok(self.0.image_of(version.digest).await?.is_none())
+    }
+
+    /// Requests the deletion of a digest that no image has.
+    pub(super) async fn deletes(&self) -> Result<(), Error> {
+        let absent = Digest::of(format!("whether {} deletes", self.0).as_bytes());
+        self.0.delete(absent).await.map(drop)
+    }
+
+    /// Puts a tag on an existing digest.
+    pub(super) async fn set_tag(&self, digest: Digest, tag: &Tag) -> Result<(), Error> {
+        let manifests: BTreeMap<Digest, RawManifest> = self.0.manifests(&[digest]).await?;
+        self.node(digest, manifests.get(&digest))?;
+        match manifests.get(&digest) {
+            Some(raw) => self.0.set_tag(digest, tag, raw).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Protects what ECR knows to be in use: archived images, and those that were pulled recently.
+fn keep(images: &[EcrImage], rules: &Rules<'_>, now: SystemTime, listing: &mut Listing) {
+    let mut pulls = HashMap::new();
+    for image in images.iter().filter(|image| is_plain(image)) {
+        pulls.extend(image.last_pull.map(|pull| (image.digest, pull)));
+    }
+    for image in images {
+        if !image.is_active {
+            listing.kept.insert(image.digest, KeepReason::Archived);
+            continue;
+        }
+        let parts = listing.parts(image.digest).into_iter();
+        let last = parts
+            .chain([image.digest])
+            .filter_map(|digest| pulls.get(&digest))
+            .max();
+        if let Some(last) = last
+            && !rules.is_old(now.duration_since(*last).unwrap_or_default())
+        {
+            let reason = KeepReason::Pulled(date::format(*last));
+            listing.kept.insert(image.digest, reason);
+        }
+    }
+}
+
+/// Whether a version is an image for one platform, so that nothing but a subject is in its manifest.
+fn is_plain(image: &EcrImage) -> bool {
+    let media_type = image.media_type.as_deref().unwrap_or_default();
+    let artifact_type = image.artifact_type.as_deref().unwrap_or_default();
+    MANIFEST_TYPES.contains(&media_type) && CONFIG_TYPES.contains(&artifact_type)
+}
+
+fn version(image: &EcrImage) -> Version {
+    Version {
+        id: None,
+        digest: image.digest,
+        tags: image.tags.clone(),
+    }
+}

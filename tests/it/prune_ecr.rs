@@ -1,0 +1,467 @@
+//! `prune` on a simulated API of Amazon ECR (Amazon ECR API Reference).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Digest,
+    fake::{Fake, Reaction, Request},
+    images::{Image, OCI_INDEX},
+    pruned::{config, old, pinned},
+    scene::{Scene, protection, tags},
+};
+
+const HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+struct Row {
+    image: Image,
+    tags: Vec<String>,
+    days: u64,
+    /// Days since the last pull.
+    pulled: Option<u64>,
+    status: &'static str,
+}
+
+#[derive(Default)]
+struct Store {
+    rows: BTreeMap<Digest, Row>,
+    /// The responses to the next requests of an operation.
+    early: Vec<(&'static str, Reaction)>,
+    /// The responses below `/sts` and `/container`.
+    credentials: Option<String>,
+}
+
+struct Ecr {
+    fake: Fake,
+    store: Arc<Mutex<Store>>,
+}
+
+impl Ecr {
+    fn start() -> Self {
+        let store: Arc<Mutex<Store>> = Arc::default();
+        let shared = Arc::clone(&store);
+        let fake = Fake::start(move |request| shared.lock().unwrap().react(request));
+        let ecr = Self { fake, store };
+        ecr.push(&["main"], &pinned(), 50);
+        ecr
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap()
+    }
+
+    fn push(&self, tags: &[&str], image: &Image, days: u64) {
+        for manifest in image.manifests() {
+            let row = Row {
+                image: manifest.clone(),
+                tags: Vec::new(),
+                days,
+                pulled: None,
+                status: "ACTIVE",
+            };
+            self.store().rows.entry(manifest.digest()).or_insert(row);
+        }
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        self.edit(image, |row| row.tags = tags);
+    }
+
+    fn edit(&self, image: &Image, edit: impl FnOnce(&mut Row)) {
+        edit(self.store().rows.get_mut(&image.digest()).unwrap());
+    }
+
+    fn has(&self, image: &Image) -> bool {
+        self.store().rows.contains_key(&image.digest())
+    }
+
+    /// The operations so far.
+    fn operations(&self) -> Vec<String> {
+        let requests = self.fake.requests();
+        let targets = requests
+            .iter()
+            .filter_map(|request| request.header("x-amz-target"));
+        targets
+            .map(|target| target.rsplit('.').next().unwrap().to_owned())
+            .collect()
+    }
+
+    /// A repository that pins `pinned`, without credentials.
+    fn bare_scene(&self) -> Scene {
+        let app = format!("{HOST}/acme/app");
+        let scene = Scene::new(&config(HOST, ""), &app, pinned().digest());
+        scene.env(
+            "AWS_ENDPOINT_URL_ECR",
+            &format!("http://{}/", self.fake.host()),
+        )
+    }
+
+    fn scene(&self) -> Scene {
+        self.bare_scene()
+            .env("AWS_ACCESS_KEY_ID", KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+    }
+}
+
+fn days_ago(days: u64) -> f64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
+    now - 86_400.0 * days as f64
+}
+
+impl Store {
+    fn react(&mut self, request: &Request) -> Reaction {
+        if request.path() != "/" {
+            return match &self.credentials {
+                Some(response) => Reaction::new(200, response.clone()),
+                None => Reaction::new(404, ""),
+            };
+        }
+        let target = request.header("x-amz-target").unwrap();
+        let operation = target
+            .strip_prefix("AmazonEC2ContainerRegistry_V20150921.")
+            .unwrap();
+        let authorization = request.header("authorization").unwrap_or_default();
+        let scope = "/eu-west-1/ecr/aws4_request, SignedHeaders=content-type;host;x-amz-date;";
+        assert!(authorization.starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY}/")));
+        assert!(authorization.contains(scope), "{authorization}");
+        if let Some(at) = self.early.iter().position(|(early, _)| *early == operation) {
+            return self.early.remove(at).1;
+        }
+        let input: Value = serde_json::from_str(&request.body).unwrap();
+        assert_eq!(input["registryId"], "123456789012");
+        assert_eq!(input["repositoryName"], "acme/app");
+        let ids: Vec<Digest> = input["imageIds"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|id| id["imageDigest"].as_str().unwrap().parse().unwrap())
+            .collect();
+        assert!(ids.len() <= 100, "{operation}");
+        match operation {
+            "DescribeImages" if !ids.is_empty() => self.describe(ids[0]),
+            "DescribeImages" => self.page(&input),
+            "BatchGetImage" => self.manifests(&ids),
+            "BatchDeleteImage" => self.delete(ids[0]),
+            "PutImage" => self.put(&input),
+            _ => error("InvalidParameterException"),
+        }
+    }
+
+    fn detail(&self, digest: Digest) -> Value {
+        let row = &self.rows[&digest];
+        let mut detail = json!({
+            "registryId": "123456789012", "repositoryName": "acme/app", "imageDigest": digest.to_string(),
+            "imagePushedAt": days_ago(row.days), "imageManifestMediaType": row.image.media_type,
+            "imageStatus": row.status,
+        });
+        if row.image.media_type != OCI_INDEX {
+            detail["artifactMediaType"] = json!("application/vnd.oci.image.config.v1+json");
+        }
+        if !row.tags.is_empty() {
+            detail["imageTags"] = json!(row.tags);
+        }
+        if let Some(days) = row.pulled {
+            detail["lastRecordedPullTime"] = json!(days_ago(days));
+        }
+        detail
+    }
+
+    fn describe(&self, digest: Digest) -> Reaction {
+        if self.rows.contains_key(&digest) {
+            return answer(&json!({"imageDetails": [self.detail(digest)]}));
+        }
+        error("ImageNotFoundException")
+    }
+
+    /// Pages of three versions.
+    fn page(&self, input: &Value) -> Reaction {
+        let start: usize = input["nextToken"]
+            .as_str()
+            .map_or(0, |token| token.parse().unwrap());
+        let rows = self.rows.keys().skip(start).take(3);
+        let mut page =
+            json!({"imageDetails": rows.map(|digest| self.detail(*digest)).collect::<Vec<_>>()});
+        if start + 3 < self.rows.len() {
+            page["nextToken"] = json!((start + 3).to_string());
+        }
+        answer(&page)
+    }
+
+    fn manifests(&mut self, ids: &[Digest]) -> Reaction {
+        let (mut images, mut failures) = (Vec::new(), Vec::new());
+        for digest in ids {
+            match self.rows.get_mut(digest).filter(|row| row.status == "ACTIVE") {
+                Some(row) => {
+                    // ECR records this as a pull.
+                    row.pulled = Some(0);
+                    images.push(json!({
+                        "imageId": {"imageDigest": digest.to_string()},
+                        "imageManifest": String::from_utf8(row.image.manifest.clone()).unwrap(),
+                        "imageManifestMediaType": row.image.media_type,
+                    }));
+                }
+                None => failures.push(json!({"imageId": {"imageDigest": digest.to_string()}, "failureCode": "ImageNotFound"})),
+            }
+        }
+        answer(&json!({"images": images, "failures": failures}))
+    }
+
+    fn delete(&mut self, digest: Digest) -> Reaction {
+        let id = json!({"imageDigest": digest.to_string()});
+        let fail = |code: &str| {
+            answer(
+                &json!({"imageIds": [], "failures": [{"imageId": id, "failureCode": code, "failureReason": "no"}]}),
+            )
+        };
+        if !self.rows.contains_key(&digest) {
+            return fail("ImageNotFound");
+        }
+        let mut rows = self.rows.values();
+        if rows.any(|row| {
+            row.image
+                .children
+                .iter()
+                .any(|child| child.digest() == digest)
+        }) {
+            return fail("ImageReferencedByManifestList");
+        }
+        self.rows.remove(&digest);
+        answer(&json!({"imageIds": [id], "failures": []}))
+    }
+
+    fn put(&mut self, input: &Value) -> Reaction {
+        let manifest = input["imageManifest"].as_str().unwrap();
+        let digest = Digest::of(manifest.as_bytes());
+        assert_eq!(input["imageDigest"], digest.to_string());
+        let tag = input["imageTag"].as_str().unwrap().to_owned();
+        self.rows.get_mut(&digest).unwrap().tags.push(tag);
+        answer(&json!({"image": {}}))
+    }
+}
+
+fn answer(document: &Value) -> Reaction {
+    let now = httpdate::fmt_http_date(SystemTime::now());
+    Reaction::new(200, document.to_string()).with("date", now)
+}
+
+fn error(code: &str) -> Reaction {
+    let body = json!({"__type": format!("com.amazonaws.ecr#{code}"), "message": "no"});
+    Reaction::new(400, body.to_string())
+}
+
+const APPLY: [&str; 3] = ["--apply", "--image", "app"];
+
+#[test]
+fn versions_are_deleted_by_the_native_api() {
+    let ecr = Ecr::start();
+    let index = Image::index(vec![old("part"), Image::created("arm64", "part", None)]);
+    let (stale, pulled, archived) = (old("stale"), old("pulled"), old("archived"));
+    let used = Image::index(vec![old("used")]);
+    ecr.push(&["pending-index"], &index, 40);
+    ecr.push(&["pending-stale", "pending-again"], &stale, 41);
+    ecr.push(&["pending-pulled"], &pulled, 42);
+    ecr.push(&["pending-archived"], &archived, 43);
+    ecr.push(&["pending-used"], &used, 44);
+    ecr.push(&["pending-young"], &old("young"), 3);
+    ecr.edit(&pulled, |row| row.pulled = Some(2));
+    ecr.edit(&stale, |row| row.pulled = Some(30));
+    ecr.edit(&archived, |row| row.status = "ARCHIVED");
+    // A platform was pulled, so its index is in use.
+    ecr.edit(&used.children[0], |row| row.pulled = Some(1));
+    let scene = ecr.scene();
+    let dry = scene.prune(&["--image", "app"], 0);
+    let image = &dry["images"][0];
+    assert_eq!(
+        tags(&image["candidates"]),
+        ["pending-again,pending-stale", "pending-index"],
+        "{dry}"
+    );
+    assert!(
+        protection(image, "pending-pulled").contains("last pulled at"),
+        "{dry}"
+    );
+    assert!(
+        protection(image, "pending-used").contains("last pulled at"),
+        "{dry}"
+    );
+    assert!(
+        protection(image, "pending-archived").contains("archived"),
+        "{dry}"
+    );
+    assert!(!ecr.operations().contains(&"BatchDeleteImage".to_owned()));
+    // The manifest of an index that repin read is no use of it.
+    let document = scene.prune(&APPLY, 0);
+    assert_eq!(
+        document["images"][0]["deleted"].as_array().unwrap().len(),
+        2,
+        "{document}"
+    );
+    assert!(!ecr.has(&stale) && !ecr.has(&index));
+    for image in [
+        &pinned(),
+        &pulled,
+        &archived,
+        &used,
+        &used.children[0],
+        &old("young"),
+    ] {
+        assert!(ecr.has(image));
+    }
+}
+
+#[test]
+fn refused_operations_are_denials() {
+    let ecr = Ecr::start();
+    ecr.push(&["pending-stale"], &old("stale"), 40);
+    let scene = ecr.scene();
+    for (operation, code) in [
+        ("DescribeImages", "AccessDeniedException"),
+        ("BatchDeleteImage", "AccessDeniedException"),
+        ("DescribeImages", "UnrecognizedClientException"),
+    ] {
+        ecr.store().early.push((operation, error(code)));
+        let document = scene.prune(&APPLY, 4);
+        let text = document.to_string();
+        assert!(
+            text.contains(code) && text.contains("AWS_ACCESS_KEY_ID"),
+            "{text}"
+        );
+        assert!(!text.contains(SECRET));
+    }
+    assert!(ecr.has(&old("stale")));
+    ecr.store()
+        .early
+        .push(("DescribeImages", error("RepositoryNotFoundException")));
+    scene.prune(&APPLY, 3);
+    // A throttled request is repeated.
+    ecr.store()
+        .early
+        .push(("DescribeImages", error("ThrottlingException")));
+    scene.prune(&APPLY, 0);
+    assert!(!ecr.has(&old("stale")));
+}
+
+#[test]
+fn part_of_an_archived_index_is_not_finished() {
+    let ecr = Ecr::start();
+    let index = Image::index(vec![old("part")]);
+    ecr.push(&[], &index, 40);
+    ecr.edit(&index, |row| row.status = "ARCHIVED");
+    ecr.edit(&index.children[0], |row| {
+        row.tags = vec!["pending-part".to_owned()]
+    });
+    let document = ecr.scene().prune(&APPLY, 3);
+    assert_eq!(
+        document["images"][0]["code"], "deletion_unfinished",
+        "{document}"
+    );
+    assert!(ecr.has(&index.children[0]));
+}
+
+#[test]
+fn protected_digests_are_tagged() {
+    let ecr = Ecr::start();
+    let document = ecr
+        .scene()
+        .prune(&[&["--tag-protected", "keep-"], &APPLY[..]].concat(), 0);
+    assert_eq!(
+        document["images"][0]["protected_tags"][0]["state"], "set",
+        "{document}"
+    );
+    let tag = format!("keep-{}", pinned().digest().hex());
+    assert!(ecr.store().rows[&pinned().digest()].tags.contains(&tag));
+}
+
+#[test]
+fn credentials_have_several_sources() {
+    let ecr = Ecr::start();
+    let url = format!("http://{}", ecr.fake.host());
+    let keys = json!({"AccessKeyId": KEY, "SecretAccessKey": SECRET, "Token": "t0ken", "Expiration": "2100-01-01T00:00:00Z"});
+    let mut session = keys.clone();
+    session["SessionToken"] = session["Token"].take();
+    session.as_object_mut().unwrap().remove("Token");
+    let json_response = json!({"AssumeRoleWithWebIdentityResponse": {"AssumeRoleWithWebIdentityResult": {"Credentials": session}}});
+    let xml = format!(
+        "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+         <AccessKeyId>{KEY}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>\
+         <SessionToken>t0ken</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration></Credentials>"
+    );
+    let scene = ecr.bare_scene();
+    scene.write(".gitignore", "/origin.git\n/aws\n");
+    scene.commit("ignore");
+    scene.write(
+        "aws/credentials",
+        format!("[ci]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"),
+    );
+    scene.write("aws/token", "web-identity");
+    let path = |name: &str| {
+        scene
+            .path()
+            .join("aws")
+            .join(name)
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (credentials, token, sts) = (path("credentials"), path("token"), format!("{url}/sts"));
+    let container = format!("{url}/container");
+    let web = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/ci"),
+        ("AWS_ENDPOINT_URL_STS", &sts),
+    ];
+    let profile = [
+        ("AWS_SHARED_CREDENTIALS_FILE", credentials.as_str()),
+        ("AWS_PROFILE", "ci"),
+    ];
+    let endpoint = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", container.as_str()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "auth"),
+    ];
+    for (variables, response, has_token) in [
+        (&profile[..], None, false),
+        (&web, Some(json_response.to_string()), true),
+        (&web, Some(xml), true),
+        (&endpoint, Some(keys.to_string()), true),
+    ] {
+        ecr.store().credentials = response;
+        scene
+            .run_with(&["prune", "--image", "app"], variables)
+            .exits(0);
+        let request = ecr.fake.requests().pop().unwrap();
+        let expected = has_token.then_some("t0ken");
+        assert_eq!(
+            request.header("x-amz-security-token"),
+            expected,
+            "{variables:?}"
+        );
+        let scope = "host;x-amz-date;x-amz-security-token;x-amz-target";
+        let signed = request.header("authorization").unwrap();
+        assert_eq!(signed.contains(scope), has_token);
+    }
+    ecr.store().credentials = None;
+    let absent = [("AWS_PROFILE", "other")];
+    let plain = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://r.example/x")];
+    let remote = [("AWS_ENDPOINT_URL_ECR", "http://r.example/")];
+    for (variables, exit) in [
+        (&[][..], 4),
+        (&absent, 4),
+        (&plain, 4),
+        (&web, 4),
+        (&endpoint, 4),
+        (&remote, 2),
+    ] {
+        let ran = scene
+            .run_with(&["prune", "--image", "app"], variables)
+            .exits(exit);
+        assert!(!ran.stderr.contains("web-identity"), "{}", ran.stderr);
+    }
+}
