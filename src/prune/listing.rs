@@ -296,6 +296,8 @@ pub(crate) enum TagReason {
     Mentioned(String),
     /// It matches `protect`.
     Pattern,
+    /// It matches the default of `protect`.
+    CommitId,
     /// It does not match `tags`.
     NotPending,
 }
@@ -306,6 +308,9 @@ impl fmt::Display for TagReason {
             Self::Revision(location) => write!(f, "is the tag of a revision {location}"),
             Self::Mentioned(location) => write!(f, "is used {location}"),
             Self::Pattern => f.write_str("matches prune.protect"),
+            Self::CommitId => {
+                f.write_str("is a complete commit id, which prune.protect keeps by default")
+            }
             Self::NotPending => f.write_str("does not match prune.tags"),
         }
     }

@@ -116,6 +116,7 @@ impl Hour {
             ("PATH", &*format!("{}:{path}", self.path("bin").display())),
             ("HOME", self.dir.path().to_str().unwrap()),
             ("LC_ALL", "C.UTF-8"),
+            ("TZ", "CET-1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_CONFIG_SYSTEM", "/dev/null"),
             ("GIT_AUTHOR_NAME", "Ann Example"),

@@ -23,7 +23,7 @@ use crate::{
     app::{
         report::body::TemplateJob,
         workflow::{
-            Environment, Intent, OpenRequest, Services,
+            ApplyMode, Environment, Intent, OpenRequest, Services,
             environment::{MEMORY, PROCESSOR_SECONDS, STACK},
             parse_mappings,
         },
@@ -253,9 +253,11 @@ impl Context {
                 state: state.into(),
                 reopen: change.reopen,
             }),
-            None if applies && !is_forbidden => Intent::Apply {
-                commit: change.commit,
-            },
+            None if applies && !is_forbidden => Intent::Apply(match (change.commit, change.push) {
+                (false, _) => ApplyMode::Files,
+                (true, false) => ApplyMode::Commit,
+                (true, true) => ApplyMode::Push,
+            }),
             None => Intent::Show,
         })
     }

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::{
@@ -47,6 +48,8 @@ pub struct Environment {
     pub machine: &'static str,
     /// The wall clock.
     pub clock: fn() -> SystemTime,
+    /// The time zone of the reader.
+    pub zone: fn() -> TimeZone,
     /// The clock for paced requests: the wall clock, or a faster one in a test.
     pub pacing: Timer,
 }

@@ -180,6 +180,16 @@ impl HistoryEntry {
     }
 }
 
+/// The set that was current at a commit.
+#[derive(Debug)]
+pub(crate) enum SetAtCommit<'h> {
+    /// The entry of the commit that made it current.
+    Entry(&'h HistoryEntry),
+    None,
+    /// The commit is not on the line of the set.
+    OtherLine,
+}
+
 /// A claim that is ignored, because the digests belong to the revision that introduced them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct IgnoredClaim {
@@ -459,6 +469,22 @@ impl History {
     fn line_events(&self) -> impl DoubleEndedIterator<Item = &Event> {
         let events = self.events.line.iter();
         events.map(|event| &self.events.all[*event])
+    }
+
+    /// The set that was current at a commit.
+    pub(crate) fn set_at(&self, commit: &ObjectId) -> SetAtCommit<'_> {
+        let line = self.facts.graph.line.iter();
+        let mut positions = line.enumerate();
+        let position = positions
+            .find_map(|(at, index)| (self.facts.commits[*index].id == *commit).then_some(at));
+        let Some(position) = position.filter(|at| *at >= self.facts.start) else {
+            return SetAtCommit::OtherLine;
+        };
+        let mut events = self.line_events().rev().zip(self.entries());
+        match events.find(|(event, _)| event.position <= position) {
+            Some((_, entry)) => SetAtCommit::Entry(entry),
+            None => SetAtCommit::None,
+        }
     }
 
     /// The entries that a rollback to the set with these digests undoes, newest first; `None` if no
