@@ -262,9 +262,9 @@ mod tests {
             ]
         };
         insta::assert_snapshot!(table(&Grid::new(columns(), usize::MAX), false, &TimeZone::UTC), @r"
-        REVISION      envs/staging                          envs/prod
-        bbbbbbbbbbbb  * 2026-11-20 14:02Z Grace\n             -
-        aaaaaaaaaaaa  < 2026-11-18 08:00Z a robot wit…      * 2026-11-19 08:00Z Ada
+        REVISION      envs/staging                  envs/prod
+        bbbbbbbbbbbb  * 2026-11-20 14:02Z Grace\n     -
+        aaaaaaaaaaaa  < 2026-11-18 08:00Z a robot…  * 2026-11-19 08:00Z Ada
         ");
         insta::assert_snapshot!(table(&Grid::new(columns(), 1), true, &TimeZone::UTC), @r"
         REVISION                                  envs/staging                 envs/prod
