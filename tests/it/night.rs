@@ -509,8 +509,7 @@ fn doctor_checks_every_set() {
         "other/repin.yaml",
         world
             .read("repin.yaml")
-            .replace(".github/workflows/*.yml", "x/*.yml")
-            .replace("oci:images", "oci:../images"),
+            .replace(".github/workflows/*.yml", "x/*.yml"),
     );
     world.write("other/x/y.yml", "");
     world.git(&["add", "."]);

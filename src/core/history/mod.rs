@@ -105,8 +105,8 @@ pub(crate) use other_sets::{HoldScope, OtherSets};
 pub(crate) use path_history::{PathCommit, PathHistory};
 pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods};
 pub(crate) use provenance::{
-    CommitConfig, Gap, Membership, Promoted, Provenance, UnknownMembership, commit_config,
-    promoted_config,
+    CommitConfig, Gap, Membership, Promoted, Provenance, SetAtCommit, UnknownMembership,
+    commit_config, promoted_config,
 };
 #[cfg(test)]
 pub(crate) use tests::examples::ExampleCommit;
@@ -178,16 +178,6 @@ impl HistoryEntry {
             self.kind.as_str()
         }
     }
-}
-
-/// The set that was current at a commit.
-#[derive(Debug)]
-pub(crate) enum SetAtCommit<'h> {
-    /// The entry of the commit that made it current.
-    Entry(&'h HistoryEntry),
-    None,
-    /// The commit is not on the line of the set.
-    OtherLine,
 }
 
 /// A claim that is ignored, because the digests belong to the revision that introduced them.
@@ -469,22 +459,6 @@ impl History {
     fn line_events(&self) -> impl DoubleEndedIterator<Item = &Event> {
         let events = self.events.line.iter();
         events.map(|event| &self.events.all[*event])
-    }
-
-    /// The set that was current at a commit.
-    pub(crate) fn set_at(&self, commit: &ObjectId) -> SetAtCommit<'_> {
-        let line = self.facts.graph.line.iter();
-        let mut positions = line.enumerate();
-        let position = positions
-            .find_map(|(at, index)| (self.facts.commits[*index].id == *commit).then_some(at));
-        let Some(position) = position.filter(|at| *at >= self.facts.start) else {
-            return SetAtCommit::OtherLine;
-        };
-        let mut events = self.line_events().rev().zip(self.entries());
-        match events.find(|(event, _)| event.position <= position) {
-            Some((_, entry)) => SetAtCommit::Entry(entry),
-            None => SetAtCommit::None,
-        }
     }
 
     /// The entries that a rollback to the set with these digests undoes, newest first; `None` if no
