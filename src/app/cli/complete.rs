@@ -143,7 +143,7 @@ impl Console for Silence {
 pub(super) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
     let words = WORDS
         .iter()
-        .map(|word| CompletionCandidate::new(word.word).help(Some(word.summary.into())));
+        .map(|word| CompletionCandidate::new(word.name).help(Some(word.summary.into())));
     let codes = Code::all().map(|code| {
         CompletionCandidate::new(code.as_str()).help(Some(code.explanation().summary.into()))
     });

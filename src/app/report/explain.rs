@@ -71,7 +71,7 @@ impl ExplainDocument {
     pub(crate) fn of_word(word: &Word) -> Self {
         Self {
             schema: SCHEMA,
-            word: Some(word.word),
+            word: Some(word.name),
             kind: Some("word"),
             summary: Some(word.summary),
             meaning: Some(word.meaning),
@@ -118,7 +118,7 @@ pub(crate) fn text(code: Code) -> String {
 
 /// The explanation of a word.
 pub(crate) fn text_of_word(word: &Word) -> String {
-    let mut out = format!("{} (word)\n\n", word.word);
+    let mut out = format!("{} (word)\n\n", word.name);
     paragraph(
         &mut out,
         "",
@@ -140,7 +140,7 @@ pub(crate) fn list() -> String {
         let table = aligned(&[Align::Left; 2], &rows);
         let _ = write!(out, "{subject}:\n{table}\n");
     }
-    let words: Vec<_> = WORDS.iter().map(|word| word.word).collect();
+    let words: Vec<_> = WORDS.iter().map(|word| word.name).collect();
     let words = words.join(", ");
     out += "Words of tables and messages:\n";
     paragraph(&mut out, "  ", "  ", &words);

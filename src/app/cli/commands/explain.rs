@@ -57,7 +57,7 @@ impl Subject {
 }
 
 fn unknown(code: &str) -> Errors {
-    let words = WORDS.iter().map(|word| word.word);
+    let words = WORDS.iter().map(|word| word.name);
     let codes: Vec<_> = Code::all().map(Code::as_str).chain(words).collect();
     let help = match (Code::renamed(code), nearest(&code.to_lowercase(), &codes)) {
         (Some(new), _) => format!("the code was renamed: run `repin explain {new}`"),

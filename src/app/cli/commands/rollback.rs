@@ -117,7 +117,11 @@ fn without_target(
     let change = &args.change;
     let is_change = change.apply || change.pr.is_some() || intent != Intent::Show;
     if is_change || change.diff_file.is_some() || change.body_file.is_some() {
-        let named: Vec<_> = sets.iter().copied().filter(has_revision).collect();
+        let named: Vec<_> = sets
+            .iter()
+            .copied()
+            .filter(|entry| entry.revision.is_some())
+            .collect();
         let can_prompt = cx.services.environment.can_prompt() && cx.output.format == Format::Human;
         if is_change && can_prompt && !named.is_empty() {
             return prompt(&named, history, cx).map(Choice::Set);
@@ -150,10 +154,6 @@ fn without_target(
             errors => cx.output.report_errors_separately(&errors.into()),
         },
     ))
-}
-
-fn has_revision(entry: &&HistoryEntry) -> bool {
-    entry.revision.is_some()
 }
 
 /// The complete command for a set, with the options that the user gave, or else those with which the current set
