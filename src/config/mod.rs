@@ -59,7 +59,7 @@ pub(crate) use places::{
     Step, TextKind, YamlKind, above_templates, places_of,
 };
 pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
-pub(crate) use reader::nearest;
+pub(crate) use reader::{nearest, nearest_words};
 pub(crate) use revision::{OrderPolicy, Revisions};
 pub(crate) use set_path::SetPath;
 pub(crate) use smoke::{Engine, Smoke, WhenUnavailable};

@@ -391,9 +391,12 @@ impl<'n> Fields<'n> {
 
 /// The known word that `word` probably misspells.
 pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    similar::get_close_matches(word, known, 1, 0.7)
-        .first()
-        .copied()
+    nearest_words(word, known, 1).first().copied()
+}
+
+/// The known words that `word` probably misspells, the most similar one first.
+pub(crate) fn nearest_words<'k>(word: &str, known: &[&'k str], most: usize) -> Vec<&'k str> {
+    similar::get_close_matches(word, known, most, 0.7)
 }
 
 fn quoted(names: &[&str]) -> String {

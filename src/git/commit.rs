@@ -320,7 +320,7 @@ impl Git {
     }
 
     /// The parent of a commit with exactly one.
-    fn only_parent(&self, id: &ObjectId) -> Result<Option<ObjectId>, GitError> {
+    pub(super) fn only_parent(&self, id: &ObjectId) -> Result<Option<ObjectId>, GitError> {
         let parents = self.output("log", &["-1", "--format=%P", &id.to_string(), "--"])?;
         Ok(ObjectId::parse(parents.trim_ascii_end()))
     }

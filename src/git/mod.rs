@@ -31,6 +31,7 @@ pub(crate) mod merge;
 mod mirror;
 mod objects;
 mod promoted_branch;
+mod publish;
 mod push;
 mod remotes;
 mod renames;
@@ -292,6 +293,17 @@ impl Git {
         let peeled = format!("{object}^{{commit}}");
         let (code, printed) =
             self.output_or("rev-parse", &["--verify", "--quiet", &peeled], &[1, 128])?;
+        Ok(ObjectId::parse(printed.trim_ascii_end()).filter(|_| code == 0))
+    }
+
+    /// The commit of an expression such as `HEAD~1` (gitrevisions(7)), which a caller restricts to such steps.
+    pub(crate) fn commit_of_expression(
+        &self,
+        expression: &str,
+    ) -> Result<Option<ObjectId>, GitError> {
+        let commit = format!("{expression}^{{commit}}");
+        let args = ["--verify", "--quiet", "--end-of-options", &commit];
+        let (code, printed) = self.output_or("rev-parse", &args, &[1, 128])?;
         Ok(ObjectId::parse(printed.trim_ascii_end()).filter(|_| code == 0))
     }
 

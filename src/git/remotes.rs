@@ -297,7 +297,7 @@ impl Git {
         Ok(())
     }
 
-    fn query_remote(
+    pub(super) fn query_remote(
         &self,
         command: &'static str,
         remote: &str,

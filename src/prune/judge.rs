@@ -53,12 +53,20 @@ enum VersionStatus {
     Eligible,
 }
 
+/// The default of `prune.protect`.
+const COMMIT_IDS: &str = "^[0-9a-f]{40}$";
+
 /// The reason why a tag must remain; `None` if it is pending and unprotected.
 fn tag_reason(tag: &Tag, protection: ImageProtection<'_>, prune: &Prune) -> Option<TagReason> {
     let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
     protection.tag_reason(tag).or_else(|| {
-        if prune.protect.iter().any(matches) {
-            Some(TagReason::Pattern)
+        let protecting = prune.protect.iter().find(|pattern| matches(pattern));
+        if let Some(pattern) = protecting {
+            Some(if pattern.as_str() == COMMIT_IDS {
+                TagReason::CommitId
+            } else {
+                TagReason::Pattern
+            })
         } else if !matches(&prune.tags) {
             Some(TagReason::NotPending)
         } else {

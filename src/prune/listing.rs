@@ -326,6 +326,7 @@ impl KeepReason {
             ) => Some(place.clone()),
             Self::History => Some("in promotion history".to_owned()),
             Self::Tag(_, TagReason::Pattern) => Some("in prune.protect".to_owned()),
+            Self::Tag(_, TagReason::CommitId) => Some("by the default of prune.protect".to_owned()),
             Self::IndexEntry(parent) => Some(format!("in the index {parent}")),
             Self::Parent(entry) => Some(format!("around {entry}")),
             Self::Referrer(subject) => Some(format!("attached to {subject}")),
@@ -350,6 +351,8 @@ pub(crate) enum TagReason {
     Running(String),
     /// It matches `protect`.
     Pattern,
+    /// It matches the default of `protect`.
+    CommitId,
     /// It does not match `tags`.
     NotPending,
 }
@@ -361,6 +364,9 @@ impl fmt::Display for TagReason {
             Self::Mentioned(location) => write!(f, "is used {location}"),
             Self::Running(location) => write!(f, "runs, {location}"),
             Self::Pattern => f.write_str("matches prune.protect"),
+            Self::CommitId => {
+                f.write_str("is a complete commit id, which prune.protect keeps by default")
+            }
             Self::NotPending => f.write_str("does not match prune.tags"),
         }
     }

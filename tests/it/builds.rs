@@ -120,12 +120,12 @@ fn each_build_has_the_first_state_that_applies() {
     let rollback = world.git(&["rev-parse", "HEAD"])[..10].to_owned();
     let ran = world.run(&["builds"]).exits(0);
     let expected = format!(
-        "BUILD         CREATED           IMAGES  STATE\n\
-         cccccccccccc  2026-11-20 14:02  3 of 3  available\n\
-         dddddddddddd  2026-11-20 09:40  2 of 3  incomplete: `fix` is missing\n\
-         bbbbbbbbbbbb  2026-11-19 17:21  3 of 3  held: rolled back by commit {rollback} on 2026-01-02\n\
-         aaaaaaaaaaaa  2026-11-18 08:55  3 of 3  current\n\
-         eeeeeeeeeeee  2026-11-01 00:00  3 of 3  older\n"
+        "BUILD         CREATED            IMAGES  STATE\n\
+         cccccccccccc  2026-11-20 14:02Z  3 of 3  available\n\
+         dddddddddddd  2026-11-20 09:40Z  2 of 3  incomplete: `fix` is missing\n\
+         bbbbbbbbbbbb  2026-11-19 17:21Z  3 of 3  held: rolled back by commit {rollback} on 2026-01-02 03:04Z\n\
+         aaaaaaaaaaaa  2026-11-18 08:55Z  3 of 3  current\n\
+         eeeeeeeeeeee  2026-11-01 00:00Z  3 of 3  older\n"
     );
     assert_eq!((ran.stdout, ran.stderr), (expected, String::new()));
     let document = listed(&world);

@@ -356,7 +356,7 @@ fn completions_know_images_and_sets() {
     world.commit("by hand");
     let sets = offered(&world, &["rollback", "--to", ""]);
     assert!(
-        sets.starts_with(&format!("{REV_B}\t2026-01-02 promote: ")),
+        sets.starts_with(&format!("{REV_B}\t2026-01-02 03:04Z promote: ")),
         "{sets}"
     );
     assert!(offered(&world, &["resolve", "-r", "bb"]).starts_with(&format!("{REV_B}\t")));
@@ -385,7 +385,7 @@ fn completions_know_images_and_sets() {
     std::fs::rename(&layouts, world.path("moved")).unwrap();
     let sets = offered(&world, &["promote", "--revision", "bb"]);
     assert!(
-        sets.starts_with(&format!("{REV_B}\t2026-01-02 promote: ")),
+        sets.starts_with(&format!("{REV_B}\t2026-01-02 03:04Z promote: ")),
         "{sets}"
     );
     std::fs::rename(world.path("moved"), &layouts).unwrap();

@@ -191,7 +191,10 @@ fn versions_have_no_commits() {
         .run(&[&apply[..], &["--allow-older"]].concat())
         .exits(0);
     let document = diff(&world, &["--revision", "1.1.0"]);
-    assert_eq!(reasons(&document), ["the revisions are not commits"]);
+    assert_eq!(
+        reasons(&document),
+        ["commits are listed only between revisions that are commit ids"]
+    );
 }
 
 /// The reasons of everything that was not read.

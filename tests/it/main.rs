@@ -73,6 +73,7 @@ mod limits_hub;
 mod machines;
 mod memory;
 mod merge_guards;
+mod night;
 mod nightly;
 mod output_files;
 mod outside;

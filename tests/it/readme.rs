@@ -50,6 +50,7 @@ fn repin(directory: &Path, args: &[&str]) -> (String, bool) {
         .current_dir(directory)
         .env_clear()
         .env("PATH", path)
+        .env("TZ", "UTC")
         .output()
         .unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();

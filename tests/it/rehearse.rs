@@ -171,7 +171,7 @@ fn failed_set_does_not_stop_the_others() {
     assert!(
         human
             .stdout
-            .contains("bbbbbbbbbbbb  fails     2026-01-02  tag_missing: fix: "),
+            .contains("bbbbbbbbbbbb  fails     2026-01-02 03:04Z  tag_missing: fix: "),
         "{}",
         human.stdout
     );
@@ -640,18 +640,18 @@ fn listed_sets_are_tested_with_two_requests_each() {
     run("skopeo", &["delete", "--tls-verify=false", &image]);
     let human = tested(&[]).exits(0);
     assert!(
-        human.stdout.contains("DATE        READY  SUBJECT"),
+        human.stdout.contains("TIME               READY  AUTHOR"),
         "{}",
         human.stdout
     );
     assert_eq!(
-        human.stdout.matches("2026-01-02  no ").count(),
+        human.stdout.matches("2026-01-02 03:04Z  no ").count(),
         2,
         "{}",
         human.stdout
     );
     assert_eq!(
-        human.stdout.matches("2026-01-02  - ").count(),
+        human.stdout.matches("2026-01-02 03:04Z  - ").count(),
         1,
         "{}",
         human.stdout

@@ -214,7 +214,7 @@ fn unpromoted_set_is_refused_before_any_request() {
     );
     // Pinned once, but never by a promotion.
     world.refuses_to(&["rollback", "--to", REV_C], 1, &["provenance_title"]);
-    for wrong in ["HEAD~1", "main", "@{u}", "--all", "-n1"] {
+    for wrong in ["HEAD~9", "main", "@{u}", "--all", "-n1"] {
         let ran = world
             .run(&["rollback", "--format", "json", "--to", wrong])
             .exits(2);

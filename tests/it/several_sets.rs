@@ -454,7 +454,7 @@ fn status_of_all_sets_is_one_table() {
     let rows: Vec<_> = ran.stdout.lines().collect();
     assert!(rows[0].starts_with("SET PATH"), "{rows:?}");
     assert!(
-        rows[1].contains("0 of 1  not OK: 1 pin problem"),
+        rows[1].contains("0 of 1  not OK: 1 failed pin check"),
         "{rows:?}"
     );
     assert!(

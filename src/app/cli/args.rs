@@ -105,6 +105,10 @@ pub(in crate::app::cli) struct ChangeOptions {
     /// recognizes
     #[arg(long, conflicts_with = "pr")]
     pub(in crate::app::cli) commit: bool,
+    /// With --commit, also push exactly this commit to the branch that counts; if the branch moved, repin
+    /// fetches it and plans again
+    #[arg(long, requires = "commit")]
+    pub(in crate::app::cli) push: bool,
     /// Open a pull request with the new pins against the head of the base branch
     #[arg(long, value_name = "STATE", conflicts_with = "apply")]
     pub(in crate::app::cli) pr: Option<PullRequestState>,

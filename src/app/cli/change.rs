@@ -21,14 +21,17 @@ use crate::{
             json::{ImageRow, PlanDocument},
             layout::{Align, aligned},
         },
-        workflow::{self, Effect, Goal, Intent, Options, RunResult, output_file::OutputFile},
+        workflow::{
+            self, ApplyMode, Effect, Goal, Intent, Options, Publication, RunResult,
+            output_file::OutputFile,
+        },
     },
     base::{
-        error::{Error, Errors, usage},
+        error::{Class, Error, Errors, usage},
         text::counted,
         untrusted::plain,
     },
-    config::{ChangeParts, Config},
+    config::{ChangeParts, Config, Operation},
     core::{
         changes::shortened,
         checks::{Check, Status},
@@ -73,7 +76,24 @@ pub(super) fn run(
         changes: reported_changes(change),
     };
     let finished = workflow::run(goal, &options, config, &cx.services)?;
-    Ok(report(&finished, &options, change.diff, cx))
+    let exit = report(&finished, &options, change.diff, cx);
+    note_git_commands(&finished, exit, config, cx);
+    Ok(exit)
+}
+
+/// Prints the commands of git for a rollback whose images could not be verified. They may still be pinned; a failed check
+/// refuses that.
+fn note_git_commands(finished: &RunResult, exit: Exit, config: &Config, cx: &Context) {
+    let document = &finished.document;
+    let is_unverified = matches!(exit, Exit::Failed(Class::Unavailable | Class::Denied));
+    if document.kind == Operation::Rollback
+        && is_unverified
+        && !document.applied
+        && let Ok(revision) = config.revision.pattern.revision(&document.revision)
+        && let Some(commands) = workflow::git_restore(&revision, config, &cx.services)
+    {
+        cx.output.note(&commands);
+    }
 }
 
 /// The parts of the section "What changes"; `None` as the configuration selects.
@@ -149,7 +169,7 @@ fn print_text(
     let diff = document.diff_bytes();
     let is_requested = is_stdout(options.diff_file.as_ref());
     // The commit shows its diff.
-    let is_committed = options.intent == Intent::Apply { commit: true };
+    let is_committed = commits(options);
     if !diff.is_empty() && !stat && !no_diff && (!is_committed || is_requested) {
         output.print("\n");
         output.print_diff(diff, is_requested);
@@ -298,6 +318,14 @@ fn image_row(image: &ImageRow, document: &PlanDocument) -> Vec<String> {
     ]
 }
 
+/// Whether the run may commit the changed files.
+fn commits(options: &Options) -> bool {
+    matches!(
+        options.intent,
+        Intent::Apply(ApplyMode::Commit | ApplyMode::Push)
+    )
+}
+
 /// The message of a commit that a user makes, as indented paragraphs.
 fn commit_message(document: &PlanDocument) -> String {
     format!(
@@ -338,17 +366,22 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         return format!("skipped: {}", plain(reason));
     }
     match &finished.effect {
-        Effect::Committed(commit) => format!(
-            "\ncommitted: {} in {}, as {}; {}",
-            counted(commit.pins, "pin"),
-            counted(commit.files, "file"),
-            commit.id.short(),
-            match &commit.push_command {
-                Some(command) => format!("publish the commit with: {command}"),
-                None => "the repository has no remote".to_owned(),
-            }
-        ),
-        Effect::Applied if !is_failed && options.intent == (Intent::Apply { commit: true }) => {
+        Effect::Committed(commit) => {
+            let publication = match &commit.publication {
+                Publication::Pushed(branch) => format!("and pushed to {}", plain(branch)),
+                Publication::Missing(Some(command)) => {
+                    format!("but not pushed; publish the commit with: {command}")
+                }
+                Publication::Missing(None) => "the repository has no remote".to_owned(),
+            };
+            format!(
+                "\ncommitted: {} in {}, as {}, {publication}",
+                counted(commit.pins, "pin"),
+                counted(commit.files, "file"),
+                commit.id.short(),
+            )
+        }
+        Effect::Applied if !is_failed && commits(options) => {
             format!("\napplied: {count}; nothing was committed: HEAD already contains these pins")
         }
         Effect::Applied => format!(

@@ -38,7 +38,8 @@ impl Cli {
                 command = help::arranged(Self::command());
                 command
                     .try_get_matches_from_mut(arguments)
-                    .map_err(|error| with_revision_option(error, &command, arguments))?
+                    .map_err(|error| with_revision_option(error, &command, arguments))
+                    .map_err(with_command)?
             }
             other => other?,
         };
@@ -50,6 +51,39 @@ impl Cli {
         }
         Ok(cli)
     }
+}
+
+/// The commands of other tools, and the command that does the same here.
+const OTHER_COMMANDS: [[&str; 2]; 9] = [
+    ["undo", "repin rollback --to previous"],
+    ["revert", "repin rollback --to previous"],
+    ["log", "repin history"],
+    ["list", "repin history"],
+    ["verify", "repin check --remote"],
+    ["version", "repin --version"],
+    ["update", "repin promote --revision newest"],
+    ["upgrade", "repin promote --revision newest"],
+    ["pin", "repin init"],
+];
+
+/// Adds the command of repin to the error of a command that another tool has.
+fn with_command(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let other = OTHER_COMMANDS.iter().find(|[other, _]| other == word);
+    if let Some([_, command]) = other {
+        let tip = match *command {
+            "repin init" => "`repin init` writes the configuration for pinned images, and `repin promote` moves the pins".to_owned(),
+            command => format!("the command is `{command}`"),
+        };
+        error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
 }
 
 /// Adds the option that takes a revision to the error of a command with an unexpected word.

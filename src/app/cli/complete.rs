@@ -17,13 +17,15 @@ use clap::error::ErrorKind;
 use clap_complete::{CompleteEnv, CompletionCandidate};
 
 use crate::{
-    app::{
-        report::layout,
-        workflow::{
-            Console, Environment, Interruption, Progress, Services, builds::listed_revisions,
-        },
+    app::report::words::WORDS,
+    app::workflow::{
+        Console, Environment, Interruption, Progress, Services, builds::listed_revisions,
     },
-    base::{error::Code, http::PauseListener, untrusted::plain},
+    base::{
+        error::Code,
+        http::PauseListener,
+        untrusted::{plain, to_minute},
+    },
     config::{self, Config},
     core::history::{History, HistoryEntry},
     git::Git,
@@ -137,12 +139,15 @@ impl Console for Silence {
     }
 }
 
-/// The codes of checks and errors.
+/// The codes of checks and errors, and the words of the output.
 pub(super) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
+    let words = WORDS
+        .iter()
+        .map(|word| CompletionCandidate::new(word.name).help(Some(word.summary.into())));
     let codes = Code::all().map(|code| {
         CompletionCandidate::new(code.as_str()).help(Some(code.explanation().summary.into()))
     });
-    with_prefix(current, codes)
+    with_prefix(current, codes.chain(words))
 }
 
 fn sets(current: &OsStr, is_wanted: fn(&HistoryEntry) -> bool) -> Vec<CompletionCandidate> {
@@ -153,7 +158,7 @@ fn sets(current: &OsStr, is_wanted: fn(&HistoryEntry) -> bool) -> Vec<Completion
             continue;
         };
         if revisions.insert(revision) {
-            let help = plain(&format!("{} {}", layout::day(&entry.date), entry.subject));
+            let help = plain(&format!("{} {}", to_minute(&entry.date), entry.subject));
             let candidate = CompletionCandidate::new(revision.as_str());
             candidates.push(candidate.help(Some(help.into())));
         }

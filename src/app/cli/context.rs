@@ -25,7 +25,7 @@ use crate::{
     app::{
         report::body::TemplateJob,
         workflow::{
-            Environment, Intent, OpenRequest, Services, WaitRequest,
+            ApplyMode, Environment, Intent, OpenRequest, Services, WaitRequest,
             environment::{MEMORY, PROCESSOR_SECONDS, STACK, gitlab_api},
             parse_mappings,
         },
@@ -278,9 +278,11 @@ impl Context {
                 reopen: change.reopen,
                 wait: change.wait.map(wait_request).transpose()?,
             }),
-            None if applies && !is_forbidden => Intent::Apply {
-                commit: change.commit,
-            },
+            None if applies && !is_forbidden => Intent::Apply(match (change.commit, change.push) {
+                (false, _) => ApplyMode::Files,
+                (true, false) => ApplyMode::Commit,
+                (true, true) => ApplyMode::Push,
+            }),
             None => Intent::Show,
         })
     }

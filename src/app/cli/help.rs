@@ -36,6 +36,20 @@ pub(super) fn arranged(command: Command) -> Command {
         .help_template(StyledStr::from(template))
 }
 
+/// The output of `repin` without arguments: the commands in groups.
+pub(super) fn short(command: &Command) -> StyledStr {
+    let (header, literal) = (
+        command.get_styles().get_header(),
+        command.get_styles().get_literal(),
+    );
+    StyledStr::from(format!(
+        "{header}Usage:{header:#} {literal}repin{literal:#} [OPTIONS] <COMMAND>\n{}\n\
+         Options, examples and exit codes: {literal}repin --help{literal:#}; of a command: {literal}repin help \
+         COMMAND{literal:#}\n",
+        groups(command)
+    ))
+}
+
 /// The output of `repin help global`.
 pub(super) fn global(command: &Command) -> StyledStr {
     let options: Vec<Arg> = command

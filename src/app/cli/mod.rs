@@ -114,6 +114,10 @@ fn parse(arguments: &[OsString], output: &mut Output) -> Result<Cli, Exit> {
             output.print_help(&error);
             return Exit::Done;
         }
+        if output.format == Format::Human && arguments.len() == 1 {
+            output.print_short_help(&help::short(&command()));
+            return Exit::Failed(Class::Input);
+        }
         if output.format == Format::Human {
             output.print_usage_error(&error);
             return Exit::Failed(Class::Input);

@@ -439,7 +439,11 @@ impl Output {
     }
 
     pub(super) fn print_usage_error(&self, error: &clap::Error) {
-        let text = error.render();
+        self.print_short_help(&error.render());
+    }
+
+    /// Prints clap's text about missing or wrong arguments to standard error.
+    pub(super) fn print_short_help(&self, text: &StyledStr) {
         let text = if self.error_color {
             text.ansi().to_string()
         } else {

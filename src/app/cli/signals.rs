@@ -17,6 +17,7 @@ use std::{
     time::SystemTime,
 };
 
+use jiff::tz::TimeZone;
 use rustix::termios::tcgetwinsize;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -146,6 +147,7 @@ pub fn environment() -> io::Result<Environment> {
         },
         machine: env::consts::ARCH,
         clock: SystemTime::now,
+        zone: TimeZone::system,
         pacing: Timer::new(SystemTime::now),
     })
 }

@@ -19,7 +19,7 @@ use crate::{
     app::pull_request::{Marker, MarkerKind},
     base::{
         error::Code,
-        untrusted::{markdown, redacted},
+        untrusted::{markdown, redacted, to_minute},
     },
     config::{self, Config, SetPath},
     core::{
@@ -132,7 +132,7 @@ impl OptionalCheck {
 pub(crate) struct StageRow {
     /// The set path, with the repository before it if that is another one.
     pub stage: String,
-    /// In ISO 8601.
+    /// To the minute, with the offset from UTC.
     pub since: String,
     /// The short id of the commit that made the set current.
     pub commit: String,
@@ -162,7 +162,7 @@ impl UndoneSet {
         Self {
             revision,
             commit: entry.commit.short(),
-            date: entry.date.clone(),
+            date: to_minute(&entry.date),
             subject: entry.subject.clone(),
         }
     }

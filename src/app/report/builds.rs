@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
+
 use super::{
     json::BuildRow,
-    layout::{Align, abbreviated, aligned, to_minute, wrapped},
+    layout::{Align, abbreviated, aligned, local, wrapped},
 };
 use crate::base::untrusted::{padded, plain, width};
 
@@ -13,7 +15,12 @@ const COLUMNS: [&str; 4] = ["BUILD", "CREATED", "IMAGES", "STATE"];
 const MIN_STATE_WIDTH: usize = 20;
 
 /// The table; `columns` is the width of the terminal. `in_full`: revisions are not abbreviated.
-pub(crate) fn table(builds: &[BuildRow], in_full: bool, columns: Option<usize>) -> String {
+pub(crate) fn table(
+    builds: &[BuildRow],
+    in_full: bool,
+    columns: Option<usize>,
+    zone: &TimeZone,
+) -> String {
     let listed: BTreeSet<&str> = builds.iter().map(|build| &*build.revision).collect();
     let [build, created, images, state] = COLUMNS.map(str::to_owned);
     let (mut rows, mut states) = (vec![vec![build, created, images]], vec![state]);
@@ -25,10 +32,10 @@ pub(crate) fn table(builds: &[BuildRow], in_full: bool, columns: Option<usize>) 
         };
         rows.push(vec![
             plain(&revision),
-            build.created.as_deref().map_or_else(
-                || "-".to_owned(),
-                |date| to_minute(date).trim_end_matches('Z').to_owned(),
-            ),
+            build
+                .created
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), |date| local(date, zone)),
             count(build),
         ]);
         states.push(state_text(build));
@@ -110,16 +117,16 @@ mod tests {
             build("1.4.1", 0, "proposed", "#7"),
             unknown,
         ];
-        insta::assert_snapshot!(table(&builds, false, None), @r"
-        BUILD         CREATED           IMAGES  STATE
-        c93f5a17e08b  2026-11-20 14:02  4 of 4  available
-        1.4.2         2026-11-20 14:02  3 of 4  held: rolled back by commit c1d2e3f4a5 on 2026-11-20
-        1.4.1         2026-11-20 14:02  4 of 4  proposed in #7
-        v1\u{1b}[31m  -                 0 of 4  incomplete: `a`, `b` are missing
+        insta::assert_snapshot!(table(&builds, false, None, &TimeZone::UTC), @r"
+        BUILD         CREATED            IMAGES  STATE
+        c93f5a17e08b  2026-11-20 14:02Z  4 of 4  available
+        1.4.2         2026-11-20 14:02Z  3 of 4  held: rolled back by commit c1d2e3f4a5 on 2026-11-20
+        1.4.1         2026-11-20 14:02Z  4 of 4  proposed in #7
+        v1\u{1b}[31m  -                  0 of 4  incomplete: `a`, `b` are missing
         ");
-        assert!(table(&builds, true, None).contains(&format!("\n{commit}  2026")));
+        assert!(table(&builds, true, None, &TimeZone::UTC).contains(&format!("\n{commit}  2026")));
         for columns in [40, 80] {
-            let text = table(&builds, false, Some(columns));
+            let text = table(&builds, false, Some(columns), &TimeZone::UTC);
             assert!(text.lines().all(|line| width(line) <= columns), "{text}");
             assert!(text.contains("c1d2e3f4a5"), "{text}");
         }

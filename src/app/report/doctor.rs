@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{github::with_help, json::ErrorRow, layout::indented};
+use super::{github::with_help, json::error_row::ErrorRow, layout::indented};
 use crate::{
     base::{
         error::{Class, Code, Error, Errors},
@@ -25,6 +25,15 @@ pub(crate) struct DoctorDocument {
     pub checks: Vec<DoctorRow>,
 }
 
+impl DoctorDocument {
+    pub(crate) fn new(checks: Vec<DoctorRow>) -> Self {
+        Self {
+            schema: "repin.doctor/1",
+            checks,
+        }
+    }
+}
+
 /// One line of the diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct DoctorRow {
@@ -37,6 +46,9 @@ pub(crate) struct DoctorRow {
     /// The missing block of the configuration, for a line that is only printed with `-v`.
     #[serde(skip)]
     pub without: Option<&'static str>,
+    /// Whether the line is only printed with `-v`, because the configuration is missing, which another line reports.
+    #[serde(skip)]
+    pub needs_configuration: bool,
     /// The class of a failure, which determines the exit code.
     #[serde(skip)]
     pub class: Option<Class>,
@@ -50,6 +62,7 @@ impl DoctorRow {
             detail: detail.into(),
             hint: None,
             without: None,
+            needs_configuration: false,
             class: None,
         }
     }
@@ -60,6 +73,14 @@ impl DoctorRow {
 
     pub(crate) fn skip(code: Code, detail: impl Into<String>) -> Self {
         Self::new(code, Status::Skip, detail)
+    }
+
+    /// A line that is skipped because the configuration is missing or malformed.
+    pub(crate) fn without_configuration(code: Code) -> Self {
+        Self {
+            needs_configuration: true,
+            ..Self::skip(code, "requires a valid configuration")
+        }
     }
 
     /// A line that is skipped because the configuration does not contain the block `without`.
@@ -133,7 +154,7 @@ pub(crate) fn filtered(rows: &[DoctorRow], filter: RowFilter) -> (Vec<DoctorRow>
         .iter()
         .filter(|row| match filter {
             RowFilter::All => true,
-            RowFilter::Configured => row.without.is_none(),
+            RowFilter::Configured => row.without.is_none() && !row.needs_configuration,
             RowFilter::Failed => row.status == Status::Fail,
         })
         .cloned()
@@ -274,6 +295,7 @@ mod tests {
         rows.push(DoctorRow::not_configured(Code::ENGINE, "smoke"));
         rows.push(DoctorRow::not_configured(Code::FORGE, "forge"));
         rows.push(DoctorRow::not_configured(Code::TOKEN, "forge"));
+        rows.push(DoctorRow::without_configuration(Code::FILES));
         let codes = |filter| {
             let (rows, line) = filtered(&rows, filter);
             let codes: Vec<_> = rows.iter().map(|row| row.code.as_str()).collect();
@@ -281,7 +303,7 @@ mod tests {
         };
         assert_eq!(
             codes(RowFilter::All),
-            ("lock repository engine forge token".to_owned(), None)
+            ("lock repository engine forge token files".to_owned(), None)
         );
         let line = "not configured: `smoke`, `forge` (3 lines, shown with -v)".to_owned();
         assert_eq!(

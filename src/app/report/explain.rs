@@ -8,7 +8,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::layout::{Align, aligned, wrapped};
+use super::{
+    layout::{Align, aligned, wrapped},
+    words::{WORDS, Word},
+};
 use crate::{
     base::error::{self, Code},
     core::checks::{Check, FileLocation, Status},
@@ -23,6 +26,9 @@ const WIDTH: usize = 80;
 pub(crate) struct ExplainDocument {
     pub schema: &'static str,
     pub code: Option<Code>,
+    /// A word of tables and messages instead of a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word: Option<&'static str>,
     pub kind: Option<&'static str>,
     pub summary: Option<&'static str>,
     pub meaning: Option<&'static str>,
@@ -50,6 +56,7 @@ impl ExplainDocument {
         Self {
             schema: SCHEMA,
             code: Some(code),
+            word: None,
             kind: Some(found.kind.as_str()),
             summary: Some(found.summary),
             meaning: Some(found.meaning),
@@ -58,6 +65,18 @@ impl ExplainDocument {
             example: Some(found.example),
             exits: found.exits,
             codes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of_word(word: &Word) -> Self {
+        Self {
+            schema: SCHEMA,
+            word: Some(word.name),
+            kind: Some("word"),
+            summary: Some(word.summary),
+            meaning: Some(word.meaning),
+            example: Some(word.example),
+            ..Self::default()
         }
     }
 
@@ -97,7 +116,20 @@ pub(crate) fn text(code: Code) -> String {
     out
 }
 
-/// Every code with its summary, grouped by subject.
+/// The explanation of a word.
+pub(crate) fn text_of_word(word: &Word) -> String {
+    let mut out = format!("{} (word)\n\n", word.name);
+    paragraph(
+        &mut out,
+        "",
+        "",
+        &format!("{} {}", word.summary, word.meaning),
+    );
+    let _ = write!(out, "\nExample:\n  {}\n", word.example);
+    out
+}
+
+/// Every code with its summary, grouped by subject, and the words.
 pub(crate) fn list() -> String {
     let mut out = String::new();
     for (subject, section) in error::sections() {
@@ -108,7 +140,11 @@ pub(crate) fn list() -> String {
         let table = aligned(&[Align::Left; 2], &rows);
         let _ = write!(out, "{subject}:\n{table}\n");
     }
-    out + "For one of them: repin explain CODE\n"
+    let words: Vec<_> = WORDS.iter().map(|word| word.name).collect();
+    let words = words.join(", ");
+    out += "Words of tables and messages:\n";
+    paragraph(&mut out, "  ", "  ", &words);
+    out + "\nFor one of them: repin explain CODE\n"
 }
 
 /// Wraps text at [`WIDTH`] columns; `first` starts the first line, and `others` start the following lines.

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{json::FreshnessRow, layout::day};
+use super::json::FreshnessRow;
 use crate::{
-    base::untrusted::{markdown, redacted},
+    base::untrusted::{markdown, plain, redacted},
     config::Freshness,
     core::freshness::{Evidence, LISTED},
     oci::date,
@@ -69,7 +69,7 @@ fn commit(reference: Option<&str>, time: Option<i64>) -> String {
     match time.and_then(|seconds| u64::try_from(seconds).ok()) {
         Some(seconds) => {
             let date = date::format(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-            format!("{reference} of {}", day(&date))
+            format!("{reference} of {}", plain(date.get(..10).unwrap_or(&date)))
         }
         None => reference,
     }

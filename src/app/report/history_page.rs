@@ -12,10 +12,13 @@ use serde::Serialize;
 
 use super::{
     changes::page::ChangesOfPage,
-    layout::{self, STYLE, abbreviated, between, source_hash, to_minute},
+    layout::{self, STYLE, abbreviated, between, source_hash},
 };
 use crate::{
-    base::{text::counted, untrusted::shell},
+    base::{
+        text::counted,
+        untrusted::{shell, to_minute},
+    },
     config::Config,
     core::{
         changes::Changes,

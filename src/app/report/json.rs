@@ -1,12 +1,14 @@
 //! The JSON documents. Their fields are public and always present, with `null` for a missing value;
 //! `docs/json.md` describes them.
 
+pub(crate) mod error_row;
 mod status;
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq as _};
 
+pub(crate) use error_row::ErrorRow;
 #[cfg(test)]
 pub(crate) use status::BuildImageRow;
 pub(crate) use status::{
@@ -16,8 +18,9 @@ pub(crate) use status::{
     TrustUpdateDocument, UnpushedRow, UnreadableRow, WaitDocument, WaitingRow, WorkTreeRow,
 };
 
+use super::doctor::DoctorDocument;
 use crate::{
-    base::error::{Error, Errors},
+    base::error::Errors,
     config::{Config, Operation, SetPath},
     contents::inventory::Enumeration,
     core::{
@@ -309,6 +312,7 @@ pub(crate) enum AnyDocument {
     Check(CheckDocument),
     Status(Box<StatusDocument>),
     History(HistoryDocument),
+    Doctor(DoctorDocument),
     Init(InitDocument),
     Error(ErrorDocument),
 }
@@ -380,16 +384,6 @@ pub(crate) struct ErrorDocument {
     pub errors: Vec<ErrorRow>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ErrorRow {
-    pub code: String,
-    pub message: String,
-    pub file: Option<String>,
-    pub line: Option<usize>,
-    pub column: Option<usize>,
-    pub hint: Option<String>,
-}
-
 impl ErrorDocument {
     pub(crate) fn new(errors: &Errors) -> Self {
         Self {
@@ -397,39 +391,6 @@ impl ErrorDocument {
             exit: errors.class().exit_code(),
             errors: errors.iter().map(ErrorRow::of).collect(),
         }
-    }
-}
-
-impl ErrorRow {
-    pub(crate) fn of(error: &Error) -> Self {
-        let place = error.place.as_ref();
-        let line_column = place.map(|place| place.line_column());
-        let mut message = error.text();
-        for note in &error.notes {
-            message.push_str("; ");
-            message.push_str(note);
-        }
-        Self {
-            code: error.code.to_string(),
-            message,
-            file: place.map(|place| place.source.name.clone()),
-            line: line_column.map(|(line, _)| line),
-            column: line_column.map(|(_, column)| column),
-            hint: Some(error.remedy()),
-        }
-    }
-
-    /// The errors that determine the exit code, as one row.
-    pub(crate) fn worst(errors: &Errors) -> Option<Self> {
-        let code = errors.class().exit_code();
-        let causes = errors.by_cause();
-        let worst = causes
-            .iter()
-            .filter(|error| error.class.exit_code() == code);
-        worst.map(Self::of).reduce(|all, row| Self {
-            message: format!("{}; {}", all.message, row.message),
-            ..all
-        })
     }
 }
 

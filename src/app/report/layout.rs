@@ -22,6 +22,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, HtmlEscape, Output, State, UndefinedBehavior, Value,
     syntax::SyntaxConfig,
@@ -31,7 +32,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    base::untrusted::{padded, plain, width},
+    base::untrusted::{padded, plain, to_minute, width},
     git::ObjectId,
     oci::date,
 };
@@ -173,21 +174,13 @@ const UNITS: [(u64, u64, &str); 5] = [
     (2 * MINUTE, MINUTE, "minute"),
 ];
 
-/// Shortens a date to the day.
-pub(crate) fn day(date: &str) -> String {
-    let day = date.chars().take("YYYY-MM-DD".len()).collect::<String>();
-    crate::base::untrusted::plain(&day)
-}
-
-/// Shortens a date to the minute, with its offset from UTC.
-pub(crate) fn to_minute(date: &str) -> String {
-    match (date.get(..16), date.get(19..)) {
-        (Some(minute), Some(offset)) if minute.as_bytes()[10] == b'T' => {
-            let offset = if offset == "+00:00" { "Z" } else { offset };
-            format!("{} {}{offset}", &minute[..10], &minute[11..])
-        }
-        _ => crate::base::untrusted::plain(date),
-    }
+/// A date for a reader in `zone`, to the minute, with the offset from UTC.
+pub(crate) fn local(date: &str, zone: &TimeZone) -> String {
+    let Ok(time) = date.parse::<Timestamp>() else {
+        return plain(date);
+    };
+    let time = time.to_zoned(zone.clone());
+    to_minute(&time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
 }
 
 /// The age of a date; `None` if the date is malformed.
@@ -408,14 +401,18 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_shortened_to_the_minute() {
-        assert_eq!(
-            to_minute("2026-11-20T14:02:11+01:00"),
-            "2026-11-20 14:02+01:00"
-        );
-        assert_eq!(to_minute("2026-11-20T14:02:11Z"), "2026-11-20 14:02Z");
-        assert_eq!(to_minute("2026-11-20T14:02:11+00:00"), "2026-11-20 14:02Z");
-        assert_eq!(to_minute("no\u{1b}"), "no\\u{1b}");
+    fn dates_are_shown_in_the_zone_of_the_reader() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        for (date, shown) in [
+            ("2026-11-20T14:02:11Z", "2026-11-20 15:02+01:00"),
+            ("2026-11-20T23:30:00-01:00", "2026-11-21 01:30+01:00"),
+            ("2026-07-20T14:02:11Z", "2026-07-20 16:02+02:00"),
+            ("no\u{1b}", "no\\u{1b}"),
+        ] {
+            assert_eq!(local(date, &zone), shown);
+        }
+        let date = "2026-11-20T14:02:11+01:00";
+        assert_eq!(local(date, &TimeZone::UTC), "2026-11-20 13:02Z");
     }
 
     #[test]

@@ -21,3 +21,4 @@ pub(crate) mod set_histories;
 pub(crate) mod sets;
 pub(crate) mod starter;
 pub(crate) mod status;
+pub(crate) mod words;

@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
+use jiff::tz::TimeZone;
+
 use super::{
     explain::by_cause,
     json::{RehearseDocument, RehearsedSet},
-    layout::{self, Align, abbreviated, aligned, with_short_digests},
+    layout::{Align, abbreviated, aligned, local, with_short_digests},
 };
 use crate::{
     base::{
         error::{Class, Code, Error},
         text::counted,
-        untrusted::{markdown, plain},
+        untrusted::{markdown, plain, to_minute},
     },
     core::checks::Status,
 };
@@ -23,14 +25,14 @@ const COUNTER: &str = "<!-- unknown runs: ";
 const COUNTER_END: &str = " -->";
 
 /// The table of the sets.
-pub(crate) fn table(document: &RehearseDocument) -> String {
+pub(crate) fn table(document: &RehearseDocument, zone: &TimeZone) -> String {
     let heading = ["SET", "ROLLBACK", "SINCE", "DETAIL"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for set in &document.sets {
         rows.push(vec![
             plain(&short(set, document)),
             set.verdict.as_str().to_owned(),
-            since(set),
+            since(set, |date| local(date, zone)),
             plain(&with_short_digests(&detail(set))),
         ]);
     }
@@ -101,10 +103,8 @@ fn short(set: &RehearsedSet, document: &RehearseDocument) -> String {
     abbreviated(&set.revision, &revisions)
 }
 
-fn since(set: &RehearsedSet) -> String {
-    set.date
-        .as_deref()
-        .map_or_else(|| "-".to_owned(), layout::day)
+fn since(set: &RehearsedSet, shown: impl Fn(&str) -> String) -> String {
+    set.date.as_deref().map_or_else(|| "-".to_owned(), shown)
 }
 
 /// The error of a rehearsal; `None` if no set fails, and one is ready or none was rehearsed.
@@ -178,7 +178,7 @@ pub(crate) fn issue_text(document: &RehearseDocument, before: &str, now: &str) -
             "| {} | {} | {} | {} |",
             markdown::code(&set.revision),
             set.verdict.as_str(),
-            since(set),
+            since(set, to_minute),
             markdown::inline(&detail(set)),
         );
     }

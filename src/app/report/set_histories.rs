@@ -5,7 +5,9 @@ use std::{
     time::SystemTime,
 };
 
-use super::layout::{Align, abbreviated, aligned, day, to_minute};
+use jiff::tz::TimeZone;
+
+use super::layout::{Align, abbreviated, aligned, local};
 use crate::{
     base::untrusted::{self, plain},
     config::{Config, SetPath, StageSet},
@@ -156,8 +158,8 @@ impl Grid {
     }
 }
 
-/// The table. `verbose`: complete revisions, times and names.
-pub(crate) fn table(grid: &Grid, verbose: bool) -> String {
+/// The table. `verbose`: complete revisions and names.
+pub(crate) fn table(grid: &Grid, verbose: bool, zone: &TimeZone) -> String {
     let revisions = grid.revisions();
     let mut names = Vec::new();
     for (revision, _) in grid.rows() {
@@ -170,7 +172,7 @@ pub(crate) fn table(grid: &Grid, verbose: bool) -> String {
     let first = names.iter().map(|name| untrusted::width(name)).max();
     let remaining = COLUMNS.saturating_sub(first.unwrap_or_default().max("REVISION".len()));
     let columns = grid.columns.len();
-    let author = (remaining / columns.max(1)).saturating_sub("  ! YYYY-MM-DD ".len());
+    let author = (remaining / columns.max(1)).saturating_sub("  ! YYYY-MM-DD HH:MM+ZZ:ZZ ".len());
     let mut rows = vec![vec!["REVISION".to_owned()]];
     rows[0].extend(grid.headings());
     for (name, (_, cells)) in names.into_iter().zip(grid.rows()) {
@@ -179,12 +181,12 @@ pub(crate) fn table(grid: &Grid, verbose: bool) -> String {
             row.push(match cell {
                 None => "  -".to_owned(),
                 Some(cell) if verbose => {
-                    let (since, author) = (to_minute(&cell.since), plain(&cell.author));
+                    let (since, author) = (local(&cell.since, zone), plain(&cell.author));
                     format!("{} {since} {author}", cell.mark)
                 }
                 Some(cell) => {
                     let author = untrusted::short(&cell.author, author);
-                    format!("{} {} {author}", cell.mark, day(&cell.since))
+                    format!("{} {} {author}", cell.mark, local(&cell.since, zone))
                 }
             });
         }
@@ -259,12 +261,12 @@ mod tests {
                 ),
             ]
         };
-        insta::assert_snapshot!(table(&Grid::new(columns(), usize::MAX), false), @r"
-        REVISION      envs/staging                       envs/prod
-        bbbbbbbbbbbb  * 2026-11-20 Grace\n                 -
-        aaaaaaaaaaaa  < 2026-11-18 a robot with a very…  * 2026-11-19 Ada
+        insta::assert_snapshot!(table(&Grid::new(columns(), usize::MAX), false, &TimeZone::UTC), @r"
+        REVISION      envs/staging                  envs/prod
+        bbbbbbbbbbbb  * 2026-11-20 14:02Z Grace\n     -
+        aaaaaaaaaaaa  < 2026-11-18 08:00Z a robot…  * 2026-11-19 08:00Z Ada
         ");
-        insta::assert_snapshot!(table(&Grid::new(columns(), 1), true), @r"
+        insta::assert_snapshot!(table(&Grid::new(columns(), 1), true, &TimeZone::UTC), @r"
         REVISION                                  envs/staging                 envs/prod
         bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  * 2026-11-20 14:02Z Grace\n    -
         ");

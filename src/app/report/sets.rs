@@ -5,16 +5,17 @@
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
 use minijinja::Error;
 use serde::Serialize;
 
 use super::{
     history_page,
-    layout::{self, Align, STYLE, abbreviated, aligned, day, source_hash, to_minute},
+    layout::{self, Align, STYLE, abbreviated, aligned, local, source_hash},
     set_histories::{Cell, Grid},
 };
 use crate::{
-    base::untrusted::{markdown, plain},
+    base::untrusted::{markdown, plain, to_minute},
     config::SetPath,
     core::history::History,
 };
@@ -48,29 +49,29 @@ impl SetSummary {
 }
 
 /// The table for a terminal.
-pub(crate) fn table(sets: &[SetSummary]) -> String {
+pub(crate) fn table(sets: &[SetSummary], zone: &TimeZone) -> String {
     let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
-    for cells in cells(sets) {
+    for cells in cells(sets, zone) {
         rows.push(cells.iter().map(|cell| plain(cell)).collect());
     }
     aligned(&[Align::Left; COLUMNS.len()], &rows)
 }
 
 /// The table for a step summary.
-pub(crate) fn markdown_table(sets: &[SetSummary]) -> String {
+pub(crate) fn markdown_table(sets: &[SetSummary], zone: &TimeZone) -> String {
     let mut text = format!(
         "| {} |\n|{}\n",
         COLUMNS.join(" | "),
         " --- |".repeat(COLUMNS.len())
     );
-    for cells in cells(sets) {
+    for cells in cells(sets, zone) {
         let cells = cells.map(|cell| markdown::inline(&cell));
         text = text + "| " + &cells.join(" | ") + " |\n";
     }
     text
 }
 
-fn cells(sets: &[SetSummary]) -> Vec<[String; COLUMNS.len()]> {
+fn cells(sets: &[SetSummary], zone: &TimeZone) -> Vec<[String; COLUMNS.len()]> {
     let known: BTreeSet<&str> = sets
         .iter()
         .filter_map(|set| set.revision.as_deref())
@@ -89,7 +90,9 @@ fn cells(sets: &[SetSummary]) -> Vec<[String; COLUMNS.len()]> {
         rows.push([
             set.set_path.to_string(),
             revision,
-            set.since.as_deref().map_or_else(none, to_minute),
+            set.since
+                .as_deref()
+                .map_or_else(none, |date| local(date, zone)),
             pins.unwrap_or_else(none),
             set.state.clone(),
         ]);
@@ -140,7 +143,6 @@ struct CellOfPage {
     /// The state of the set; empty if it is neither current, available for rollback nor held.
     state: &'static str,
     date: String,
-    day: String,
     time: String,
     author: String,
 }
@@ -155,7 +157,6 @@ impl CellOfPage {
                 _ => "",
             },
             date: cell.since.clone(),
-            day: day(&cell.since),
             time: to_minute(&cell.since),
             author: cell.author.clone(),
         }
@@ -202,13 +203,13 @@ mod tests {
             row("c/repin.yaml", None),
             SetSummary::without_set(set("d/repin.yaml"), "skipped".to_owned()),
         ];
-        insta::assert_snapshot!(table(&rows), @r"
+        insta::assert_snapshot!(table(&rows, &TimeZone::UTC), @r"
         SET PATH          REVISION      SINCE              PINS    STATE
         a|b\n/repin.yaml  aaaaaaaaaaaa  2026-11-20 14:02Z  2 of 3  1 failed
         c/repin.yaml      not recorded  2026-11-20 14:02Z  2 of 3  1 failed
         d/repin.yaml      -             -                  -       skipped
         ");
-        let text = markdown_table(&rows);
+        let text = markdown_table(&rows, &TimeZone::UTC);
         assert!(
             text.contains("\n| a\\|b\\\\u{a}/repin.yaml | aaaaaaaaaaaa |"),
             "{text}"

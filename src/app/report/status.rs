@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
+use jiff::tz::TimeZone;
+
 use super::{
     json::{AdoptionRow, BranchRow, MergedRow, NotRead, StatusDocument, WaitingRow},
-    layout::{Align, Color, Palette, abbreviated, ago, aligned, to_minute, wrapped},
+    layout::{Align, Color, Palette, abbreviated, ago, aligned, local, wrapped},
     sets::SetSummary,
 };
 use crate::{
@@ -35,6 +37,8 @@ const LISTED: usize = 5;
 pub(crate) struct View<'v> {
     /// The current time, for ages.
     pub now: SystemTime,
+    /// The time zone of the reader.
+    pub zone: &'v TimeZone,
     /// The known revisions, among which an abbreviation must be unique.
     pub revisions: &'v BTreeSet<&'v str>,
     /// Whether every row and complete digests are printed.
@@ -152,7 +156,11 @@ impl Screen<'_> {
             None => format!("{name}, revision not recorded ({})", set.kind),
         };
         self.row_in(Some(Color::Green), "set", &[revision]);
-        let since = format!("{}{}", to_minute(&set.date), self.age(&set.date));
+        let since = format!(
+            "{}{}",
+            local(&set.date, self.view.zone),
+            self.age(&set.date)
+        );
         self.row("since", &[since]);
         let author = match document.author.as_deref() {
             None | Some("") => "unknown".to_owned(),
@@ -297,7 +305,7 @@ impl Screen<'_> {
         let mut lines = Vec::new();
         for row in &document.waiting {
             let revision = row.revision.as_deref().map(|name| self.revision(name));
-            lines.push(waiting(row, revision));
+            lines.push(waiting(row, revision, self.view.zone));
         }
         self.rows_in(Some(Color::Yellow), "waiting", lines, "repin status -v");
     }
@@ -411,7 +419,7 @@ fn problems(document: &StatusDocument) -> Vec<String> {
     let images = document.work_tree.iter();
     let differing = images.filter(|row| row.current == Some(false)).count();
     let counts = [
-        (document.pins.len(), "pin problem"),
+        (document.pins.len(), "failed pin check"),
         (document.outside.len() - unsearched, "outside digest"),
         (unsearched, "unsearched file"),
         (document.unpinned.len(), "unpinned reference"),
@@ -430,8 +438,11 @@ fn problems(document: &StatusDocument) -> Vec<String> {
     if document.adoption.is_some() {
         problems.push("the configuration is not pushed".to_owned());
     }
-    if document.unpushed.is_some() {
-        problems.push("the set of HEAD is not pushed".to_owned());
+    if let Some(row) = &document.unpushed {
+        let (commit, kind) = (row.commit.short(), row.kind);
+        problems.push(format!(
+            "the set of HEAD is not pushed: commit {commit} ({kind})"
+        ));
     }
     if document.interrupted {
         problems.push("an interrupted --apply".to_owned());
@@ -489,17 +500,17 @@ fn conclusion(document: &StatusDocument) -> String {
 }
 
 /// The stage for which a set waits.
-fn waiting(row: &WaitingRow, revision: Option<String>) -> String {
+fn waiting(row: &WaitingRow, revision: Option<String>, zone: &TimeZone) -> String {
     let stage = plain(&row.stage);
     let revision = revision.unwrap_or_else(|| "a set without a recorded revision".to_owned());
     match &row.until {
-        Some(until) => format!("{revision} waits for {stage} until {}", to_minute(until)),
+        Some(until) => format!("{revision} waits for {stage} until {}", local(until, zone)),
         None => format!("{revision} waits for {stage}"),
     }
 }
 
 /// The row of a set in the table of all sets.
-pub(crate) fn set_summary(document: &StatusDocument) -> SetSummary {
+pub(crate) fn set_summary(document: &StatusDocument, zone: &TimeZone) -> SetSummary {
     let set = document.set.as_ref();
     let rows = document.work_tree.iter();
     let pins = rows.fold([0, 0], |[found, declared], row| {
@@ -509,7 +520,7 @@ pub(crate) fn set_summary(document: &StatusDocument) -> SetSummary {
     for row in &document.waiting {
         let revision = row.revision.as_deref();
         let revision = revision.map(|name| plain(&abbreviated(name, &BTreeSet::from([name]))));
-        state = format!("{state}; {}", waiting(row, revision));
+        state = format!("{state}; {}", waiting(row, revision, zone));
     }
     SetSummary {
         set_path: document.set_path.clone(),
@@ -636,6 +647,7 @@ mod tests {
     fn printed(document: &StatusDocument, verbose: bool) -> String {
         let view = View {
             now: crate::oci::date::parse("2026-11-21T14:02:11Z").unwrap(),
+            zone: &TimeZone::UTC,
             revisions: &BTreeSet::new(),
             verbose,
             config_option: "",

@@ -14,6 +14,7 @@ use super::{
     Services, SiteHistory,
     engine::Planned,
     environment,
+    other_checkout::OtherCheckout,
     site::{MAX_LOCAL, Site, checks_of_files, listed_files, parse_at_base},
 };
 use crate::{
@@ -69,6 +70,12 @@ impl ReadyCommit<'_> {
         let mut by_name = remotes.iter();
         let remote = by_name.find(|name| *name == "origin").or(remotes.first())?;
         Some(format!("git push {} HEAD", shell(remote)))
+    }
+
+    /// Resets the entries of the files in the index to `HEAD`.
+    pub(super) fn unstage(&self) -> Result<(), GitError> {
+        let paths: Vec<_> = self.files.iter().map(|(path, _)| *path).collect();
+        self.git.unstage(&paths)
     }
 }
 
@@ -176,9 +183,7 @@ pub(super) fn commit(
     match ready.git.commit_only(&plan) {
         Ok(Committed::AsPlanned(id)) => Ok(id),
         Ok(Committed::Undone(difference)) => {
-            let paths: Vec<_> = ready.files.iter().map(|(path, _)| *path).collect();
-            let unstaged = ready.git.unstage(&paths);
-            let index = unstaged.map_or_else(
+            let index = ready.unstage().map_or_else(
                 |error| format!("; the index still has the new contents: {error}"),
                 |()| String::new(),
             );
@@ -196,6 +201,19 @@ pub(super) fn commit(
         )),
         Err(error) => Err(NotCommitted::Nothing(error.to_string())),
     }
+}
+
+/// The error for a commit that remains although the branch moved.
+pub(super) fn not_undone(commit: &ObjectId, branch: &str, reason: &str) -> Errors {
+    let message = format!(
+        "{} moved before the push, and commit {} could not be undone completely: {}",
+        plain(branch),
+        commit.short(),
+        plain(reason)
+    );
+    let help =
+        "inspect the work tree with `git status` and `git log`, then rebase or remove the commit";
+    Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }
 
 /// The error for restored files without a commit.
@@ -430,8 +448,35 @@ pub(crate) fn git_restore(
     }
     let found = pins::find(&restored, config).ok()?;
     let is_exact = !files.is_empty() && is_whole(&found, &promoted, config);
-    is_exact.then(|| commands(&files, &promoted.commit, revision, config, services))
+    let push = OtherCheckout::find(&site).ok()?;
+    let push = push.map_or_else(|| "git push".to_owned(), |checkout| checkout.push_command());
+    is_exact.then(|| {
+        let directory = services.environment.directory();
+        let mut git = "git".to_owned();
+        if directory != config.root {
+            git = format!("git -C {}", shell(&config.root.to_string_lossy()));
+        }
+        let push = push.replace("git ", &format!("{git} "));
+        let title = config.templates(Operation::Rollback).title;
+        let title = shell(&title.render(revision.as_str(), &config.name));
+        let trailer = shell(&Trailer::line(revision.as_str(), &config.set_path));
+        let names: Vec<_> = files.iter().map(|file| shell(&file.to_string())).collect();
+        let (names, commit) = (names.join(" "), &promoted.commit);
+        format!(
+            "without a check of the images, git returns to the set {}, which commit {} made current; this also undoes \
+             other changes of these files since then. {NOT_CHECKED}:\n  \
+             {git} --literal-pathspecs restore --source={commit} -- {names}\n  \
+             {git} --literal-pathspecs commit --only -m {title} -m {trailer} -- {names}\n\
+             then publish the commit with: {push}",
+            plain(revision.as_str()),
+            commit.short()
+        )
+    })
 }
+
+/// The facts that a rollback by git alone does not prove.
+const NOT_CHECKED: &str = "Not checked: that the images still exist, that their tags resolve to these digests, and their labels, \
+     signatures and contents";
 
 fn content(git: &Git, commit: &ObjectId, path: &RelPath) -> Option<Vec<u8>> {
     match git.file(commit, path, MAX_FILE).ok()? {
@@ -457,32 +502,6 @@ fn is_whole(found: &FoundPins, promoted: &Promoted, config: &Config) -> bool {
             found.pins_of(index).count() == image.pins
                 && found.digests_of(index) == Vec::from_iter(digest)
         })
-}
-
-fn commands(
-    files: &[RelPath],
-    commit: &ObjectId,
-    revision: &Revision,
-    config: &Config,
-    services: &Services,
-) -> String {
-    let mut git = "git".to_owned();
-    if services.environment.directory() != config.root {
-        git = format!("git -C {}", shell(&config.root.to_string_lossy()));
-    }
-    let names: Vec<_> = files.iter().map(|file| shell(&file.to_string())).collect();
-    let names = names.join(" ");
-    let title = config.templates(Operation::Rollback).title;
-    let title = shell(&title.render(revision.as_str(), &config.name));
-    let trailer = shell(&Trailer::line(revision.as_str(), &config.set_path));
-    format!(
-        "without a check of the images, git returns to the set {}, which commit {} made current; this also undoes \
-         other changes of these files since then:\n  \
-         {git} --literal-pathspecs restore --source={commit} -- {names}\n  \
-         {git} --literal-pathspecs commit --only -m {title} -m {trailer} -- {names}",
-        plain(revision.as_str()),
-        commit.short()
-    )
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
     forge_overview::verification_pulls,
     other_checkout::OtherCheckout,
     request::Request,
+    rollback_target,
     site::{self, Site},
     smoke::SmokeStage,
     stages::{StageVerdicts, Stages},
@@ -224,7 +225,7 @@ pub(super) fn judge(
 ) -> Result<Planned, Stop> {
     let CountedSet { chain, found } = counted;
     let config = site.config();
-    let checked = check_history(chain, request, history)?;
+    let checked = check_history(chain, request, history, config)?;
     let mut body_context = TemplateContext {
         current_revision: history.current_revision(config, &found),
         ..TemplateContext::of(config)
@@ -298,6 +299,7 @@ fn check_history<'c>(
     chain: Counted<'c>,
     request: &Request,
     history: &SiteHistory,
+    config: &Config,
 ) -> Result<HistoryChecked<'c>, Stop> {
     let revision = &request.revision;
     let checked = match request.operation {
@@ -308,7 +310,19 @@ fn check_history<'c>(
             Err(outage) => Err(chain.stop(outage)),
         },
         Operation::Rollback => match history.promoted() {
-            Ok(known) => chain.promoted(&known.provenance(revision), history.extent()),
+            Ok(known) => {
+                let provenance = known.provenance(revision);
+                let checked = chain.promoted(&provenance, history.extent());
+                return checked.map_err(|stopped| {
+                    rollback_target::with_similar_sets(
+                        stopped,
+                        &provenance,
+                        revision,
+                        known,
+                        config,
+                    )
+                });
+            }
             Err(outage) => Err(chain.stop(outage)),
         },
     };

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -48,6 +49,8 @@ pub struct Environment {
     pub machine: &'static str,
     /// The wall clock.
     pub clock: fn() -> SystemTime,
+    /// The time zone of the reader.
+    pub zone: fn() -> TimeZone,
     /// The clock for paced requests: the wall clock, or a faster one in a test.
     pub pacing: Timer,
 }

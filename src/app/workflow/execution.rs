@@ -5,8 +5,9 @@ use super::{
     builds::open_pull_requests,
     commit::{self, NotCommitted, ReadyCommit},
     engine::Planned,
-    request::Request,
-    site::{Site, WorkTreeSite},
+    push::{CommitPush, PushTarget},
+    request::{ApplyMode, Request},
+    site::{Site, WorkTreeChange, WorkTreeSite},
 };
 use crate::{
     app::{
@@ -63,9 +64,16 @@ pub(crate) struct Commit {
     pub(crate) id: ObjectId,
     pub(crate) pins: usize,
     pub(crate) files: usize,
-    /// The command that publishes it.
-    /// The command that publishes it; `None` without a remote.
-    pub(crate) push_command: Option<String>,
+    pub(crate) publication: Publication,
+}
+
+/// Whether the branch that counts contains a commit.
+#[derive(Debug, Clone)]
+pub(crate) enum Publication {
+    /// It was pushed to this branch.
+    Pushed(String),
+    /// It was not pushed; this command does so, if there is a remote.
+    Missing(Option<String>),
 }
 
 /// The effect of a run on a site, and the cause of an early stop.
@@ -145,37 +153,38 @@ impl Executor for WorkTreeSite {
         services: &Services,
     ) -> Execution {
         let changes = planned.plan.changes();
-        match &mut self.change {
-            Some(change) if change.commit => {
-                let ready = match commit::ready(planned, &self.config, &self.files) {
-                    Ok(ready) => ready,
-                    Err(errors) => return Execution::stopped(Effect::Nothing, errors.into()),
-                };
-                let applied = apply_files(&mut change.session, changes, document, services);
-                match ready {
-                    Some(ready) if applied.stop.is_none() => {
-                        let session = &mut change.session;
-                        commit_files(&ready, session, planned, applied.effect, document, services)
-                    }
-                    _ => applied,
-                }
+        let Some(change) = &mut self.change else {
+            return Execution::complete(Effect::Nothing);
+        };
+        if change.mode == ApplyMode::Files {
+            return apply_files(&mut change.session, changes, document, services);
+        }
+        let ready = match commit::ready(planned, &self.config, &self.files) {
+            Ok(ready) => ready,
+            Err(errors) => return Execution::stopped(Effect::Nothing, errors.into()),
+        };
+        let applied = apply_files(&mut change.session, changes, document, services);
+        match ready {
+            Some(ready) if applied.stop.is_none() => {
+                commit_files(&ready, change, planned, applied.effect, document, services)
             }
-            Some(change) => apply_files(&mut change.session, changes, document, services),
-            None => Execution::complete(Effect::Nothing),
+            _ => applied,
         }
     }
 }
 
-/// Commits the files of the applied plan. `applied`: the effect without a commit.
+/// Commits the files of the applied plan, and pushes the commit if that was requested. `applied`: the effect without a
+/// commit.
 fn commit_files(
     ready: &ReadyCommit<'_>,
-    session: &mut apply::Session,
+    change: &mut WorkTreeChange,
     planned: &Planned,
     applied: Effect,
     document: &PlanDocument,
     services: &Services,
 ) -> Execution {
     let changes = planned.plan.changes();
+    let session = &mut change.session;
     let written = counted(ready.files(), "file");
     let step = services.interruption.step(format!(
         "{written} changed; the commit may be missing: see git status"
@@ -183,15 +192,19 @@ fn commit_files(
     match commit::commit(ready, document) {
         Ok(id) => {
             step.done(format!("{written} changed and committed as {}", id.short()));
-            Execution::complete(Effect::Committed(Commit {
+            let commit = Commit {
                 id,
                 pins: ready.pins,
                 files: ready.files(),
-                push_command: match &planned.checkout {
+                publication: Publication::Missing(match &planned.checkout {
                     Some(checkout) => Some(checkout.push_command()),
                     None => ready.push_command(),
-                },
-            }))
+                }),
+            };
+            match &change.push {
+                Some(target) => push(commit, target, ready, session, planned, document, services),
+                None => Execution::complete(Effect::Committed(commit)),
+            }
         }
         Err(NotCommitted::Doubtful(errors)) => Execution::stopped(applied, errors.into()),
         Err(NotCommitted::Nothing(reason)) => match restore(session, changes, document) {
@@ -205,6 +218,57 @@ fn commit_files(
                 Execution::stopped(applied, errors.into())
             }
         },
+    }
+}
+
+/// Pushes the commit. If the branch moved, the commit is undone and the files are restored, for another plan.
+fn push(
+    commit: Commit,
+    target: &PushTarget,
+    ready: &ReadyCommit<'_>,
+    session: &mut apply::Session,
+    planned: &Planned,
+    document: &PlanDocument,
+    services: &Services,
+) -> Execution {
+    let id = commit.id.short();
+    let step = services.interruption.step(format!(
+        "committed as {id}; the push may be missing: see repin status"
+    ));
+    match target.push(&commit.id, services) {
+        CommitPush::Done => {
+            step.done(format!("committed as {id} and pushed to {}", target.name));
+            let publication = Publication::Pushed(target.name.clone());
+            Execution::complete(Effect::Committed(Commit {
+                publication,
+                ..commit
+            }))
+        }
+        CommitPush::Failed(errors) => {
+            step.done(format!("committed as {id}, but not pushed"));
+            Execution::stopped(Effect::Committed(commit), errors.into())
+        }
+        CommitPush::BranchMoved => {
+            let undone = target.undo(&commit.id).map_err(|error| error.to_string());
+            let undone = undone.and_then(|()| {
+                restore(session, planned.plan.changes(), document)
+                    .map_err(|error| error.to_string())?;
+                ready.unstage().map_err(|error| error.to_string())
+            });
+            match undone {
+                Ok(()) => {
+                    step.done(
+                        "the branch moved; the commit was undone, and the files were restored",
+                    );
+                    Execution::stopped(Effect::Nothing, Stop::BaseMoved)
+                }
+                Err(reason) => {
+                    step.done(format!("committed as {id}, but not pushed"));
+                    let errors = commit::not_undone(&commit.id, &target.name, &reason);
+                    Execution::stopped(Effect::Committed(commit), errors.into())
+                }
+            }
+        }
     }
 }
 

@@ -294,6 +294,14 @@ impl SiteHistory {
         Ok(available)
     }
 
+    /// The sets to which an operator would return: those that are available for rollback and not held, newest first.
+    pub(crate) fn unheld(&self) -> Result<Vec<&HistoryEntry>, Error> {
+        let known = self.promoted()?;
+        let mut entries = self.available()?;
+        entries.retain(|entry| known.hold_in_list(&entry.images).is_none());
+        Ok(entries)
+    }
+
     /// Expands an abbreviated revision, as in the list of sets. Returns `text` unchanged if it is a
     /// complete revision, or if no set in history matches.
     pub(crate) fn expand(&self, text: &str, config: &Config) -> Result<String, Errors> {

@@ -34,12 +34,14 @@ pub(crate) mod output_file;
 pub(crate) mod prune;
 pub(crate) mod prune_backend;
 mod publication;
+mod push;
 mod quick_test;
 mod rehearsal;
 mod repositories;
 pub(crate) mod repository_sets;
 mod request;
 mod revision;
+mod rollback_target;
 mod run;
 mod services;
 mod settings;
@@ -62,7 +64,7 @@ pub(crate) use connection::{
 };
 pub(crate) use contracts::Contracts;
 pub(crate) use environment::{Console, Environment, Progress, Terminals};
-pub(crate) use execution::{Effect, OpenedPull, exchange};
+pub(crate) use execution::{Effect, OpenedPull, Publication, exchange};
 pub(crate) use forge_overview::{ForgeOverview, forge_overview, open_pulls};
 pub(crate) use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
 pub(crate) use interruption::{Event, Interruption};
@@ -74,7 +76,7 @@ pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, comparison_page};
 pub(crate) use repository_sets::{begin, begin_at, lock, warn_if_interrupted};
 pub(crate) use request::{
-    Goal, Intent, OpenRequest, Options, RevisionChoice, WaitRequest, check_image_name,
+    ApplyMode, Goal, Intent, OpenRequest, Options, RevisionChoice, WaitRequest, check_image_name,
 };
 pub(crate) use revision::{RequestedRevision, revision};
 pub(crate) use run::{RunResult, newest_revision, run};
@@ -147,9 +149,8 @@ impl From<PlanError> for Stop {
 }
 
 fn base_kept_moving() -> Errors {
-    let message = format!(
-        "the base branch moved {ATTEMPTS} times while a pull request was planned against it"
-    );
+    let message =
+        format!("the base branch moved {ATTEMPTS} times while a change was planned against it");
     Errors::from(
         Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help("run the command again"),
     )

@@ -67,7 +67,7 @@ pub(crate) fn rehearse(
     let config = site.config();
     let history = site.history(services);
     let candidates = candidates(choice, &history, config)?;
-    let latest = available(&history)?.first().map(|entry| entry.commit);
+    let latest = history.unheld()?.first().map(|entry| entry.commit);
     let standards = read_standards(Operation::Rollback, config, site.files(), services)?;
     let smoke = match SmokeStage::prepare(config, missing_credential, services) {
         Ok(smoke) => smoke,
@@ -96,14 +96,6 @@ pub(crate) fn rehearse(
     sets.sort_by_key(|set| Reverse(set.date.as_deref().and_then(date::parse)));
     let document = RehearseDocument::new(config.set_path.clone(), sets);
     Ok(Access::Granted(document))
-}
-
-/// The entries to which an operator would return: those that are available for rollback and not held.
-fn available(history: &SiteHistory) -> Result<Vec<&HistoryEntry>, Error> {
-    let known = history.promoted()?;
-    let mut entries = history.available()?;
-    entries.retain(|entry| known.hold_in_list(&entry.images).is_none());
-    Ok(entries)
 }
 
 fn candidates(
@@ -149,7 +141,7 @@ fn candidates(
             return Ok(candidates);
         }
         RehearsalChoice::Current => known.current().into_iter().collect(),
-        RehearsalChoice::Last(_) => available(history)?,
+        RehearsalChoice::Last(_) => history.unheld()?,
     };
     for entry in recorded {
         if let Some(revision) = &entry.revision {

@@ -18,6 +18,9 @@ use crate::{
     oci::{Digest, Revision, TagPattern},
 };
 
+/// The word of `rollback --to` for the newest available set before the current one.
+pub(super) const PREVIOUS: &str = "previous";
+
 /// The requested set, as typed.
 #[derive(Debug, Clone)]
 pub(crate) enum Goal {
@@ -30,6 +33,7 @@ pub(crate) enum Goal {
     },
     /// To a set that was current before.
     Rollback {
+        /// Its revision, `previous`, a commit or a pull request, as typed.
         revision: String,
         /// Whether the digests that git records are used if tags do not resolve to them.
         by_digest: bool,
@@ -62,12 +66,21 @@ pub(crate) struct Options {
 pub(crate) enum Intent {
     /// None; the change of the work tree is shown.
     Show,
-    Apply {
-        commit: bool,
-    },
+    Apply(ApplyMode),
     /// None; the pull request is shown.
     ShowPullRequest,
     OpenPullRequest(OpenRequest),
+}
+
+/// The last step of a change of the work tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ApplyMode {
+    /// The files are changed.
+    Files,
+    /// The changed files are committed.
+    Commit,
+    /// The commit is pushed to the branch that counts.
+    Push,
 }
 
 /// The permission to open a pull request.
@@ -142,7 +155,7 @@ impl Goal {
         }
     }
 
-    /// The revision as typed; `None` for the newest build.
+    /// The set as typed; `None` for the newest build.
     pub(super) fn revision(&self) -> Option<&str> {
         match self {
             Self::Promote {
@@ -154,6 +167,17 @@ impl Goal {
                 ..
             }
             | Self::Rollback { revision, .. } => Some(revision),
+        }
+    }
+
+    /// The revision, unless the site determines it.
+    pub(super) fn literal_revision(&self, config: &Config) -> Option<&str> {
+        let pattern = &config.revision.pattern;
+        match self {
+            Self::Promote { .. } => self.revision(),
+            Self::Rollback { revision, .. } => {
+                Some(&**revision).filter(|text| *text != PREVIOUS && pattern.revision(text).is_ok())
+            }
         }
     }
 
@@ -170,7 +194,7 @@ impl Goal {
 
     /// Checks the arguments. Sends no request.
     pub(super) fn check(&self, config: &Config) -> Result<(), Errors> {
-        match self.revision() {
+        match self.literal_revision(config) {
             Some(text) => self.parse(text, config).map(drop),
             None => self.digests(config).map(drop),
         }

@@ -11,9 +11,11 @@ use super::{
     execution::{Effect, Execution, Executor, OpenedPull},
     newest::{self, Newest},
     newest_staged::newest_staged,
+    push::PushTarget,
     repository_sets::{self, warn_if_interrupted},
-    request::Request,
-    site::{BranchSite, WorkTreeChange, WorkTreeSite},
+    request::{ApplyMode, Request},
+    rollback_target,
+    site::{BranchSite, WorkTreeChange, WorkTreeSite, parse_at_base},
     trust::{self, Trust},
 };
 use crate::{
@@ -24,7 +26,8 @@ use crate::{
     },
     base::{
         error::{Class, Code, Error, Errors},
-        files::{Files, WorkTree},
+        files::{Files, MAX_CONFIG_SIZE, WorkTree},
+        input_file,
     },
     config::{Config, Operation, Override, Trailer},
     core::{
@@ -101,9 +104,10 @@ fn attempt_at(
     let config = site.config().clone();
     let operation = goal.operation();
     let mut facts = SetFacts::default();
-    let text = match goal.revision() {
-        Some(text) => text.to_owned(),
-        None => match newest_set(goal.overrides(), site, services)? {
+    let text = match (goal.literal_revision(&config), goal.revision()) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(text)) => rollback_target::revision(text, &*site, services)?,
+        (None, None) => match newest_set(goal.overrides(), site, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
                 facts.found = Some(Arc::new(*found));
@@ -181,7 +185,7 @@ fn unopened(
     template(config, &files, services)?;
     read_standards(operation, config, &files, services)?;
     let mut revision = None;
-    if let Some(text) = goal.revision() {
+    if let Some(text) = goal.literal_revision(config) {
         revision = Some(goal.parse(text, config)?.revision.as_str().to_owned());
     }
     let facts = SetFacts::default();
@@ -249,21 +253,16 @@ fn open_site(
             warn_if_interrupted(config, &*services.console);
             return Ok(OpenedSite::Open(Box::new(WorkTreeSite::new(config, None))));
         }
-        Intent::Apply { commit } => {
-            return Ok(
-                match repository_sets::begin(config, operation.as_str(), services) {
-                    Ok(session) => {
-                        let change = WorkTreeChange { session, commit };
-                        OpenedSite::Open(Box::new(WorkTreeSite::new(config, Some(change))))
-                    }
-                    Err(errors) => OpenedSite::Stopped(errors.into()),
-                },
-            );
+        Intent::Apply(mode) => {
+            return Ok(match open_work_tree(operation, mode, config, services) {
+                Ok(site) => OpenedSite::Open(Box::new(site)),
+                Err(errors) => OpenedSite::Stopped(errors.into()),
+            });
         }
         Intent::ShowPullRequest => None,
         Intent::OpenPullRequest(request) => Some(request),
     };
-    let own = goal.revision();
+    let own = goal.literal_revision(config);
     let own = own.map(|revision| config.branch(operation, revision));
     match BranchSite::open(config, own.as_deref(), services)? {
         Access::NoToken(reason) if options.missing_credential == MissingCredential::Skip => {
@@ -274,6 +273,46 @@ fn open_site(
             ..access.granted()?
         }))),
     }
+}
+
+/// Takes the lock of the work tree, recovers from an interrupted run, and follows the branch that a commit is pushed to.
+fn open_work_tree(
+    operation: Operation,
+    mode: ApplyMode,
+    config: &Config,
+    services: &Services,
+) -> Result<WorkTreeSite, Errors> {
+    let session = repository_sets::begin(config, operation.as_str(), services)?;
+    let (mut config, mut push) = (config.clone(), None);
+    if mode == ApplyMode::Push {
+        let target = PushTarget::prepare(&config, services)?;
+        if target.has_updated {
+            config = reread(&config)?;
+        }
+        push = Some(target);
+    }
+    let change = WorkTreeChange {
+        session,
+        mode,
+        push,
+    };
+    Ok(WorkTreeSite::new(&config, Some(change)))
+}
+
+/// The configuration after the work tree was updated.
+fn reread(config: &Config) -> Result<Config, Errors> {
+    let path = config.root.join(config.file_name());
+    let unreadable = |reason: String| {
+        let message = format!(
+            "cannot read {} at the new head of the branch: {reason}",
+            config.file
+        );
+        Errors::from(Error::input(Code::CONFIG, message))
+    };
+    let bytes = input_file::read(&path, MAX_CONFIG_SIZE);
+    let bytes = bytes.map_err(|error| unreadable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
+    parse_at_base(config, config.file.clone(), &text)
 }
 
 /// Reads the standards of the images: the contracts, and the policy with its keys and roots.

@@ -15,10 +15,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
-    Access, BranchRole, OpenRequest, Services, SiteHistory, base,
+    Access, ApplyMode, BranchRole, OpenRequest, Services, SiteHistory, base,
     connection::connect_repository,
     head_on_forge::{HeadOnForge, configured_branch},
     history::Origin,
+    push::PushTarget,
 };
 use crate::{
     app::{
@@ -79,7 +80,9 @@ pub(super) struct WorkTreeSite {
 pub(super) struct WorkTreeChange {
     /// The lock.
     pub(super) session: Session,
-    pub(super) commit: bool,
+    pub(super) mode: ApplyMode,
+    /// The branch that receives the commit.
+    pub(super) push: Option<PushTarget>,
 }
 
 /// The head of a branch on a forge.

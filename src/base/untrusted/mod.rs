@@ -26,5 +26,5 @@ pub(crate) use secret_words::{
 pub(crate) use secrets::{FORGE_TOKENS, Secret, Secrets, job_secrets};
 pub(crate) use text::{
     block, code_points, is_hidden, json, json_line, json_string, padded, plain, shell, short, tail,
-    width,
+    to_minute, width,
 };

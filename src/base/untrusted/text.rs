@@ -20,6 +20,17 @@ pub(crate) fn plain(text: &str) -> String {
     masked_and_escaped(text, escape).into_owned()
 }
 
+/// Shortens a date to the minute, with its offset from UTC. Every time in text has this form.
+pub(crate) fn to_minute(date: &str) -> String {
+    match (date.get(..16), date.get(19..)) {
+        (Some(minute), Some(offset)) if minute.as_bytes()[10] == b'T' => {
+            let offset = if offset == "+00:00" { "Z" } else { offset };
+            plain(&format!("{} {}{offset}", &minute[..10], &minute[11..]))
+        }
+        _ => plain(date),
+    }
+}
+
 /// Quotes external text as one word of a shell command.
 pub(crate) fn shell(text: &str) -> String {
     let text = plain(text);
@@ -355,5 +366,16 @@ mod tests {
         ] {
             assert!(!is_hidden(c), "{c:?}");
         }
+    }
+
+    #[test]
+    fn dates_are_shortened_to_the_minute() {
+        assert_eq!(
+            to_minute("2026-11-20T14:02:11+01:00"),
+            "2026-11-20 14:02+01:00"
+        );
+        assert_eq!(to_minute("2026-11-20T14:02:11Z"), "2026-11-20 14:02Z");
+        assert_eq!(to_minute("2026-11-20T14:02:11+00:00"), "2026-11-20 14:02Z");
+        assert_eq!(to_minute("no\u{1b}"), "no\\u{1b}");
     }
 }

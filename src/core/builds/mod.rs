@@ -14,7 +14,11 @@ use order::ListOrder;
 
 use super::history::{HeldDigest, History};
 use crate::{
-    base::{error::Error, text::words, untrusted::plain},
+    base::{
+        error::Error,
+        text::words,
+        untrusted::{plain, to_minute},
+    },
     config::{Config, RevisionLength},
     core::history::{self, Digests},
     oci::{Digest, Revision, Tag},
@@ -218,9 +222,8 @@ pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) 
 
 /// The state of a build that a rollback undid.
 fn held(hold: &HeldDigest) -> (State, String) {
-    let day = hold.date.chars().take(10).collect::<String>();
-    let commit = hold.commit.short();
-    let detail = format!("rolled back by commit {commit} on {day}");
+    let (commit, date) = (hold.commit.short(), to_minute(&hold.date));
+    let detail = format!("rolled back by commit {commit} on {date}");
     (State::Held, detail)
 }
 

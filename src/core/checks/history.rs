@@ -6,7 +6,7 @@ use crate::{
     base::{
         error::{Error, Errors},
         text::counted,
-        untrusted::plain,
+        untrusted::{plain, to_minute},
     },
     config::{Config, OrderPolicy, SetPath, Trailer},
     core::{
@@ -141,7 +141,7 @@ fn check_unreadable(unreadable: &Unreadable, is_forced: bool, extent: Extent) ->
     let detail = format!(
         "cannot read commit {} of {}, which may have rolled this set back: {}",
         unreadable.commit,
-        unreadable.date,
+        to_minute(&unreadable.date),
         excerpt(&reason)
     );
     if is_forced {
@@ -401,7 +401,7 @@ impl HeldBy<'_> {
         } else {
             format!(" in the set {}", plain(&hold.set.to_string()))
         };
-        let (commit, date) = (hold.commit.short(), plain(&hold.date));
+        let (commit, date) = (hold.commit.short(), to_minute(&hold.date));
         format!("rolled back{place} by commit {commit} on {date}")
     }
 }
@@ -424,7 +424,11 @@ pub(super) fn check_provenance(
     let content = |status, detail: String| Check::new(Code::PROVENANCE_CONTENT, status, detail);
     let checks = match (found, extent) {
         (Provenance::Found(promoted), _) => {
-            let at = format!("commit {} of {}", promoted.commit.short(), promoted.date);
+            let at = format!(
+                "commit {} of {}",
+                promoted.commit.short(),
+                to_minute(&promoted.date)
+            );
             vec![
                 title(Status::Pass, format!("{at} promoted the set")),
                 content(
@@ -521,7 +525,7 @@ pub(super) fn check_provenance_by_digests(found: &Provenance) -> StageResult {
             let detail = format!(
                 "commit {} of {} pins exactly the digests that the tags resolve to",
                 promoted.commit.short(),
-                promoted.date
+                to_minute(&promoted.date)
             );
             vec![check(Status::Pass, detail)].into()
         }

@@ -7,7 +7,10 @@ use super::{
     set::{annotation_help, digest_mismatch, excerpt, no_tag, one_platform, unstated},
 };
 use crate::{
-    base::error::{Class, Error},
+    base::{
+        error::{Class, Error},
+        untrusted::to_minute,
+    },
     config::{Config, Image, RevisionTagError},
     core::{history::Provenance, pins::FoundPins},
     git,
@@ -320,7 +323,7 @@ pub(crate) fn check_pinned_provenance(
             format!(
                 "commit {} of {} promoted {revision}",
                 promoted.commit.short(),
-                promoted.date
+                to_minute(&promoted.date)
             ),
         ),
         Ok(Provenance::Shallow) => check(

@@ -13,7 +13,7 @@ use crate::{
     base::{
         error::{Class, Error},
         text::few,
-        untrusted::plain,
+        untrusted::{plain, to_minute},
     },
     config::Stage,
     core::history::{DatedCommit, HistoryEntry, ParentDate, Period, SetPeriods},
@@ -211,7 +211,7 @@ impl JudgedStage {
                 (Code::STAGE_SOAK, detail)
             }
             StageVerdict::Held(rollback) => {
-                let (commit, date) = (rollback.commit.short(), plain(&rollback.date));
+                let (commit, date) = (rollback.commit.short(), to_minute(&rollback.date));
                 let detail = format!("the set was rolled back there by commit {commit} on {date}");
                 (Code::STAGE_HELD, detail)
             }

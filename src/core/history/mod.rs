@@ -105,8 +105,8 @@ pub(crate) use other_sets::{HoldScope, OtherSets};
 pub(crate) use path_history::{PathCommit, PathHistory};
 pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods};
 pub(crate) use provenance::{
-    CommitConfig, Gap, Membership, Promoted, Provenance, UnknownMembership, commit_config,
-    promoted_config,
+    CommitConfig, Gap, Membership, Promoted, Provenance, SetAtCommit, UnknownMembership,
+    commit_config, promoted_config,
 };
 #[cfg(test)]
 pub(crate) use tests::examples::ExampleCommit;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Digests, History,
+    Digests, History, HistoryEntry,
     claims::Claims,
     graph::Graph,
     periods::PastImages,
@@ -74,6 +74,16 @@ pub(crate) enum Provenance {
     },
     /// Unknown, because the clone is too shallow.
     Shallow,
+}
+
+/// The set that was current at a commit.
+#[derive(Debug)]
+pub(crate) enum SetAtCommit<'h> {
+    /// The entry of the commit that made it current.
+    Entry(&'h HistoryEntry),
+    None,
+    /// The commit is not on the line of the set.
+    OtherLine,
 }
 
 /// The reason for which a commit's content is not available for rollback.
@@ -166,6 +176,22 @@ impl History {
             }
         }
         self.not_found()
+    }
+
+    /// The set that was current at a commit.
+    pub(crate) fn set_at(&self, commit: &ObjectId) -> SetAtCommit<'_> {
+        let line = self.facts.graph.line.iter();
+        let mut positions = line.enumerate();
+        let position = positions
+            .find_map(|(at, index)| (self.facts.commits[*index].id == *commit).then_some(at));
+        let Some(position) = position.filter(|at| *at >= self.facts.start) else {
+            return SetAtCommit::OtherLine;
+        };
+        let mut events = self.line_events().rev().zip(self.entries());
+        match events.find(|(event, _)| event.position <= position) {
+            Some((_, entry)) => SetAtCommit::Entry(entry),
+            None => SetAtCommit::None,
+        }
     }
 
     /// The revision of the set with these digests: that of the newest entry with equal digests for all

@@ -89,6 +89,7 @@ fn isolate(command: &mut Command, directory: &Path) {
         .current_dir(directory)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TZ", "UTC")
         .env("HOME", directory.join("no-home"));
 }
 

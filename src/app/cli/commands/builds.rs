@@ -96,7 +96,9 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             .note(&format!("no tag has the form of `revision.tag`: {form}"));
     } else {
         let in_full = cx.output.volume >= Volume::Verbose;
-        cx.output.print(table(&rows, in_full, cx.output.columns));
+        let zone = (cx.services.environment.zone)();
+        cx.output
+            .print(table(&rows, in_full, cx.output.columns, &zone));
         if let Some(line) = omission(left_out, selection.phrase()) {
             cx.output.print(line + "\n");
         }

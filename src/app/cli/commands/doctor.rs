@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::Args;
 use forge::Connection;
 
+use super::set::{self, SetResults};
 use crate::{
     app::{
         cli::{
@@ -26,7 +27,9 @@ use crate::{
         },
         report::{
             doctor::{self, DoctorDocument, DoctorRow, RowFilter},
+            json::AnyDocument,
             layout::{Color, wrapped},
+            sets::SetSummary,
         },
         workflow::{forge_overview::verification_pulls, untagged_pins},
     },
@@ -34,8 +37,9 @@ use crate::{
         error::{Class, Code, Error, Errors},
         http::ServerTime,
         text::counted,
+        untrusted::plain,
     },
-    config::{Config, Image},
+    config::{Config, Image, SetPath},
     core::{checks::Status, pins::FoundPins},
     git::Git,
     oci::{
@@ -50,6 +54,7 @@ reason. The exit code is that of the worst failure: the code with which the same
 
 Examples:
   repin doctor
+  repin doctor --all
   repin doctor --format json | jq -r '.checks[] | select(.status == \"fail\") | .hint'";
 
 /// Check that everything a run needs is available; changes nothing
@@ -59,15 +64,20 @@ pub(in crate::app::cli) struct Arguments {
     /// Skip instead of failing when a token or secret is missing
     #[arg(long, value_name = "WHAT")]
     if_unconfigured: Option<IfUnconfigured>,
+    /// Check every set below the current directory: one set for each configuration file that git tracks
+    #[arg(long)]
+    all: bool,
 }
 
 /// The maximum difference of two clocks. A larger one would give wrong ages of versions.
 const TOLERANCE: Duration = Duration::from_secs(300);
-const NO_CONFIG: &str = "requires a valid configuration";
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     cx.services.shorten_waits();
     let skip = args.if_unconfigured.is_some();
+    if args.all {
+        return run_all(skip, cx);
+    }
     let rows = match cx.load_without_images() {
         Ok(config) => {
             cx.warn_of_file_name(&config);
@@ -76,6 +86,65 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         Err(errors) => without_configuration(&errors, cx),
     };
     report(rows, cx)
+}
+
+/// Checks every set below the current directory: prints the lines that did not pass, and a table with a row for each set.
+fn run_all(skip: bool, cx: &mut Context) -> Result<Exit, Errors> {
+    let mut results = SetResults::default();
+    for set in set::select(cx)? {
+        let Some((path, config)) = results.start(set, cx) else {
+            continue;
+        };
+        let rows = cx.enter(&config).and_then(|()| {
+            cx.warn_of_file_name(&config);
+            diagnose(&config, skip, cx)
+        });
+        match rows {
+            Ok(rows) => {
+                print_problems(&path, &rows, cx)?;
+                let exit = exit_of(&rows);
+                let row = SetSummary::without_set(path, totals(&rows));
+                let document = DoctorDocument::new(rows);
+                results.add(row, AnyDocument::Doctor(document), exit);
+            }
+            Err(errors) => results.fail(path, errors, cx),
+        }
+    }
+    cx.leave();
+    let exit = results.print(cx);
+    cx.output.print_explain_hint();
+    cx.output.note("nothing was changed");
+    Ok(exit)
+}
+
+/// Prints the failed lines and the warnings of a set, or with `--verbose` all lines.
+fn print_problems(path: &SetPath, rows: &[DoctorRow], cx: &mut Context) -> Result<(), Errors> {
+    for row in rows.iter().filter(|row| row.status == Status::Fail) {
+        cx.output.record_code(row.code);
+    }
+    if cx.output.format == Format::Json {
+        return Ok(());
+    }
+    if cx.output.format == Format::Github {
+        cx.output.annotate(&doctor::annotations(rows));
+    }
+    let is_verbose = cx.output.volume >= Volume::Verbose;
+    let is_problem =
+        |row: &&DoctorRow| is_verbose || matches!(row.status, Status::Fail | Status::Warn);
+    let rows: Vec<_> = rows.iter().filter(is_problem).cloned().collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (palette, columns) = (cx.output.palette(), cx.output.columns);
+    let table = doctor::table(&rows, columns, |status, word| {
+        palette.paint(color_of(status), word)
+    });
+    let text = format!("{}:\n{table}\n", plain(&path.to_string()));
+    if cx.output.format == Format::Github {
+        return cx.output.print_unparsed(text);
+    }
+    cx.output.print(text);
+    Ok(())
 }
 
 fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>, Errors> {
@@ -96,7 +165,7 @@ fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>,
 /// The lines that require no configuration; the others are skipped.
 fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
     let mut rows = DoctorRow::errors(Code::CONFIGURATION, errors);
-    rows.push(DoctorRow::skip(Code::FILES, NO_CONFIG));
+    rows.push(DoctorRow::without_configuration(Code::FILES));
     let (_, lines) = local::repository(cx.services.environment.directory(), None, cx);
     rows.extend(lines);
     let local = [
@@ -111,7 +180,7 @@ fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
     ];
     let queried = forge::QUERIED.into_iter().chain([Code::REGISTRY]);
     for code in local.into_iter().chain(queried) {
-        rows.push(DoctorRow::skip(code, NO_CONFIG));
+        rows.push(DoctorRow::without_configuration(code));
     }
     rows.push(clock(&[]));
     rows
@@ -196,14 +265,10 @@ fn clock(clocks: &[(String, ServerTime)]) -> DoctorRow {
 }
 
 fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
-    let classes = rows.iter().filter_map(|row| row.class);
-    let exit = classes.map(Exit::Failed).fold(Exit::Done, Exit::worse);
+    let exit = exit_of(&rows);
     match cx.output.format {
         Format::Json => {
-            cx.output.print_json(&DoctorDocument {
-                schema: "repin.doctor/1",
-                checks: rows,
-            });
+            cx.output.print_json(&DoctorDocument::new(rows));
             return Ok(exit);
         }
         Format::Human | Format::Sarif | Format::Gitlab => {
@@ -235,15 +300,27 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
         cx.output.record_code(row.code);
     }
     cx.output.print_explain_hint();
+    cx.output
+        .wrapped_note(&format!("\n{}; nothing was changed", totals(&rows)));
+    Ok(exit)
+}
+
+/// The exit of the most severe line.
+fn exit_of(rows: &[DoctorRow]) -> Exit {
+    let classes = rows.iter().filter_map(|row| row.class);
+    classes.map(Exit::Failed).fold(Exit::Done, Exit::worse)
+}
+
+/// The numbers of lines by status.
+fn totals(rows: &[DoctorRow]) -> String {
     let count = |status| rows.iter().filter(|row| row.status == status).count();
-    cx.output.wrapped_note(&format!(
-        "\n{} passed, {} failed, {}, {} skipped; nothing was changed",
+    format!(
+        "{} passed, {} failed, {}, {} skipped",
         count(Status::Pass),
         count(Status::Fail),
         counted(count(Status::Warn), "warning"),
         count(Status::Skip)
-    ));
-    Ok(exit)
+    )
 }
 
 fn color_of(status: Status) -> Color {

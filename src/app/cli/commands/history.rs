@@ -6,6 +6,7 @@ mod page;
 use std::{collections::BTreeSet, num::NonZero, path::PathBuf};
 
 use clap::Args;
+use jiff::tz::TimeZone;
 use page::{Destination, page_error};
 
 use super::set::{self, SetResults};
@@ -19,7 +20,7 @@ use crate::{
         },
         report::{
             json::{AnyDocument, HistoryDocument, HistoryRow},
-            layout::{self, Align, Color, Palette, abbreviated, aligned, indented, wrapped},
+            layout::{Align, Color, Palette, abbreviated, aligned, indented, local, wrapped},
             set_histories::{self, Grid, SetColumn},
             sets::{self, Gap},
             status::ignored_claim,
@@ -68,8 +69,10 @@ pub(in crate::app::cli) struct Arguments {
     changes: bool,
 }
 
-/// The maximum width of the table.
+/// The maximum width of the table, if its authors have the minimum width.
 const COLUMNS: usize = 80;
+/// The minimum width of a name.
+const MIN_AUTHOR: usize = 6;
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let html = args.html.as_deref();
@@ -149,7 +152,7 @@ fn list_all(
         });
     }
     let is_verbose = cx.output.volume >= Volume::Verbose;
-    let table = set_histories::table(&grid, is_verbose);
+    let table = set_histories::table(&grid, is_verbose, &(cx.services.environment.zone)());
     if cx.output.format != Format::Json {
         for row in &results.rows {
             let set = plain(&row.set_path.to_string());
@@ -260,13 +263,14 @@ pub(super) fn list(
                 mark: mark(entry, history),
             })
             .collect();
+        let zone = (cx.services.environment.zone)();
         let table = if cx.output.volume >= Volume::Verbose {
             match cx.output.columns {
-                Some(columns) => blocks(&listed, tested, columns),
-                None => complete(&listed, tested),
+                Some(columns) => blocks(&listed, tested, &zone, columns),
+                None => complete(&listed, tested, &zone),
             }
         } else {
-            short(&listed, tested, cx.output.palette())
+            short(&listed, tested, &zone, cx.output.palette())
         };
         cx.output.print(table);
         let mut legend = format!(
@@ -336,8 +340,13 @@ fn omit_repeated(entries: &mut Vec<HistoryEntry>) -> usize {
 }
 
 /// A table of at most [`COLUMNS`] columns.
-fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, palette: Palette) -> String {
-    let mut heading = ["", "KIND", "REVISION", "COMMIT", "DATE"]
+fn short(
+    entries: &[ListedEntry<'_>],
+    tested: Option<&QuickTest>,
+    zone: &TimeZone,
+    palette: Palette,
+) -> String {
+    let mut heading = ["", "KIND", "REVISION", "COMMIT", "TIME"]
         .map(str::to_owned)
         .to_vec();
     heading.extend(tested.map(|_| "READY".to_owned()));
@@ -347,7 +356,7 @@ fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, palette: Palet
         .map(Revision::as_str)
         .collect();
     let columns = vec![Align::Left; heading.len()];
-    let (mut rows, mut subjects) = (vec![heading], vec![("SUBJECT", None)]);
+    let (mut rows, mut authors) = (vec![heading], vec![("AUTHOR", None)]);
     for ListedEntry { entry, mark } in entries {
         let revision = match &entry.revision {
             Some(revision) => abbreviated(revision.as_str(), &revisions),
@@ -358,19 +367,19 @@ fn short(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, palette: Palet
             entry.kind_name().to_owned(),
             revision,
             entry.commit.short(),
-            layout::day(&entry.date),
+            local(&entry.date, zone),
         ];
         row.extend(tested.map(|tested| ready(entry, tested).to_owned()));
         rows.push(row);
-        subjects.push((&entry.subject, mark.color()));
+        authors.push((&entry.author, mark.color()));
     }
     let table = aligned(&columns, &rows);
     let table_width = table.lines().map(width).max().unwrap_or_default();
     let remaining = COLUMNS.saturating_sub(table_width + "  …".chars().count());
     let mut text = String::new();
-    for (line, (subject, color)) in table.lines().zip(subjects) {
-        let subject = untrusted::short(subject, remaining);
-        let line = format!("{line}{}  {subject}", padded(line, table_width));
+    for (line, (author, color)) in table.lines().zip(authors) {
+        let author = untrusted::short(author, remaining.max(MIN_AUTHOR));
+        let line = format!("{line}{}  {author}", padded(line, table_width));
         text += &palette.paint(color, line.trim_end());
         text.push('\n');
     }
@@ -399,10 +408,10 @@ fn ready(entry: &HistoryEntry, tested: &QuickTest) -> &'static str {
     }
 }
 
-/// A table with complete revisions, dates and subjects, and with digests.
-fn complete(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>) -> String {
+/// A table with complete revisions, names and subjects, and with digests.
+fn complete(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, zone: &TimeZone) -> String {
     let heading = [
-        "", "KIND", "REVISION", "COMMIT", "DATE", "DIGESTS", "SUBJECT",
+        "", "KIND", "REVISION", "COMMIT", "TIME", "AUTHOR", "DIGESTS", "SUBJECT",
     ];
     let mut heading = heading.map(str::to_owned).to_vec();
     heading.extend(tested.map(|_| "READY".to_owned()));
@@ -420,7 +429,8 @@ fn complete(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>) -> String {
             entry.kind_name().to_owned(),
             revision.unwrap_or_else(|| "-".to_owned()),
             entry.commit.short(),
-            entry.date.clone(),
+            local(&entry.date, zone),
+            plain(&entry.author),
             digests.join(" "),
             plain(&entry.subject),
         ];
@@ -431,17 +441,23 @@ fn complete(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>) -> String {
 }
 
 /// Complete entries as blocks for a terminal; each digest is on a separate line.
-fn blocks(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, columns: usize) -> String {
+fn blocks(
+    entries: &[ListedEntry<'_>],
+    tested: Option<&QuickTest>,
+    zone: &TimeZone,
+    columns: usize,
+) -> String {
     let mut lines = Vec::new();
     for ListedEntry { entry, mark } in entries {
         if !lines.is_empty() {
             lines.push(String::new());
         }
         let head = format!(
-            "{:<1}  {}  {}",
+            "{:<1}  {}  {}  {}",
             mark.as_str(),
             entry.kind_name(),
-            entry.date
+            local(&entry.date, zone),
+            plain(&entry.author)
         );
         lines.extend(wrapped(&head, columns));
         let revision = entry.revision.as_ref().map_or("-", Revision::as_str);

@@ -47,7 +47,7 @@ pub(in crate::app::cli) struct Arguments {
     /// Promote even if this set was rolled back
     #[arg(long)]
     force_after_rollback: bool,
-    /// Promote even if this set did not prove itself in the stages of `promote.after`
+    /// Promote even if this set has not passed the stages of `promote.after`
     #[arg(long)]
     allow_unstaged: bool,
     /// Promote even if a new image lacks a platform of the current one, or of `platforms`

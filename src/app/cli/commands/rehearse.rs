@@ -229,7 +229,10 @@ fn report(
         _ if lines.is_empty() => cx
             .output
             .note("nothing to rehearse: no set is available for rollback"),
-        _ => cx.output.print(rehearsal::table(document)),
+        _ => cx.output.print(rehearsal::table(
+            document,
+            &(cx.services.environment.zone)(),
+        )),
     }
     if cx.output.format == Format::Github {
         for (set, line) in document.sets.iter().zip(&lines) {

@@ -1,5 +1,10 @@
 //! `repin rollback`: moves every pin back to a previously promoted set. Without `--to`, it lists the sets
-//! available for rollback.
+//! available for rollback, and at a terminal it prompts for one if a change is requested.
+
+use std::{
+    fmt::Write as _,
+    io::{self, BufRead as _, Read as _},
+};
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -8,13 +13,22 @@ use super::history;
 use crate::{
     app::{
         cli::{
-            args::ChangeOptions, change, complete, context::Context, format::Format, output::Exit,
+            args::{ChangeOptions, PullRequestState},
+            change, complete,
+            context::Context,
+            format::Format,
+            output::Exit,
         },
+        report::layout::{Align, aligned, local},
         workflow::{self, Goal, Intent, SiteHistory},
     },
-    base::error::{Class, Code, Error, Errors},
+    base::{
+        error::{Code, Error, Errors, usage},
+        untrusted::{plain, short},
+    },
     config::Config,
-    core::history::HistoryEntry,
+    core::history::{History, HistoryEntry},
+    oci::Revision,
 };
 
 const HELP: &str = "\
@@ -23,16 +37,18 @@ Git history must record the set as promoted, and every tag must still resolve to
 Examples:
   repin rollback                                  # list the sets available for rollback
   repin rollback --remote                         # also test them in the registry
-  repin rollback --to 4f2a…                       # show what would change and run every check
+  repin rollback --to previous                    # show what would change and run every check
   repin rollback --to 4f2a… --apply               # change every pin, or none
-  repin rollback --to 4f2a… --pr draft            # one commit, one branch, one pull request";
+  repin rollback --to '#123' --pr draft           # one commit, one branch, one pull request";
 
 /// Move every pin back to a previously promoted set
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::app::cli) struct Arguments {
-    /// Revision to roll back to, or its first characters; without it, repin lists the sets available
-    /// for rollback
+    /// Revision to roll back to, or its first characters; `previous`: the newest available set before the
+    /// current one; a commit that recorded a set, such as HEAD~1; the number of its pull request, such as
+    /// '#123'. Without it, repin lists the sets available for rollback, and prompts for one at a terminal if
+    /// --apply or --pr is given
     #[arg(
         short,
         long,
@@ -52,49 +68,65 @@ pub(in crate::app::cli) struct Arguments {
     change: ChangeOptions,
 }
 
+/// The maximum number of sets in the prompt.
+const MAX_CHOICES: usize = 9;
+/// The number of attempts.
+const TRIES: usize = 3;
+/// The maximum length of the answer, in bytes.
+const MAX_INPUT: u64 = 1024;
+/// The maximum width of a name in the prompt.
+const NAME_WIDTH: usize = 24;
+
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let intent = cx.intent(&args.change)?;
     let config = cx.load()?;
-    let Some(revision) = &args.to else {
-        return without_target(intent, args, &config, cx);
-    };
-    let is_complete = config.revision.pattern.revision(revision).is_ok();
-    let revision = if is_complete {
-        revision.clone()
-    } else {
-        SiteHistory::of_work_tree(&config, &cx.services).expand(revision, &config)?
+    let revision = match &args.to {
+        Some(revision) => revision.clone(),
+        None => match without_target(intent, args, &config, cx)? {
+            Choice::Set(revision) => revision,
+            Choice::Listed(exit) => return Ok(exit),
+        },
     };
     let goal = Goal::Rollback {
-        revision: revision.clone(),
+        revision,
         by_digest: args.by_digest,
     };
-    let exit = change::run(&goal, intent, &args.change, &config, cx)?;
-    // An image that cannot be verified may still be pinned; a failed check refuses that.
-    if matches!(exit, Exit::Failed(Class::Unavailable | Class::Denied))
-        && let Ok(revision) = config.revision.pattern.revision(&revision)
-        && let Some(commands) = workflow::git_restore(&revision, &config, &cx.services)
-    {
-        cx.output.note(&commands);
-    }
-    Ok(exit)
+    change::run(&goal, intent, &args.change, &config, cx)
 }
 
-/// Lists the sets if no change was requested; otherwise, reports the missing `--to`.
+/// The result of a run without `--to`.
+enum Choice {
+    /// The user chose the set with this revision.
+    Set(String),
+    /// The sets were listed.
+    Listed(Exit),
+}
+
+/// Lists the sets if no change was requested; otherwise, prompts for one, or reports the missing `--to`.
 fn without_target(
     intent: Intent,
     args: &Arguments,
     config: &Config,
     cx: &mut Context,
-) -> Result<Exit, Errors> {
+) -> Result<Choice, Errors> {
     let site_history = SiteHistory::of_work_tree(config, &cx.services);
     let history = site_history
         .promoted()
         .map_err(|error| Errors::from(&error))?;
-    let sets = site_history.available()?;
+    let sets = site_history.unheld()?;
     let change = &args.change;
     let is_change = change.apply || change.pr.is_some() || intent != Intent::Show;
     if is_change || change.diff_file.is_some() || change.body_file.is_some() {
-        return Err(missing_target(&sets));
+        let named: Vec<_> = sets
+            .iter()
+            .copied()
+            .filter(|entry| entry.revision.is_some())
+            .collect();
+        let can_prompt = cx.services.environment.can_prompt() && cx.output.format == Format::Human;
+        if is_change && can_prompt && !named.is_empty() {
+            return prompt(&named, history, cx).map(Choice::Set);
+        }
+        return Err(missing_target(&sets, args, history, config));
     }
     let tested = if args.remote {
         Some(workflow::quick_test(&site_history, config, &cx.services)?)
@@ -103,29 +135,131 @@ fn without_target(
     };
     history::list(history, None, tested.as_ref(), cx);
     if cx.output.format != Format::Json {
-        let note = match sets.as_slice() {
+        let mut note = match site_history.available()?.as_slice() {
             [] => "no set is available for rollback".to_owned(),
             _ => format!(
                 "nothing was changed; choose a set with: repin rollback{} --to REVISION",
                 config.option
             ),
         };
+        if let Some(newest) = sets.first().and_then(|entry| entry.revision.as_ref()) {
+            let command = command(newest, args, history, config);
+            let _ = write!(note, "\nthe newest available one: {command}");
+        }
         cx.output.note(&note);
     }
-    match tested.map_or_else(Vec::new, |tested| tested.errors) {
-        errors if errors.is_empty() => Ok(Exit::Done),
-        errors => Ok(cx.output.report_errors_separately(&errors.into())),
-    }
+    Ok(Choice::Listed(
+        match tested.map_or_else(Vec::new, |tested| tested.errors) {
+            errors if errors.is_empty() => Exit::Done,
+            errors => cx.output.report_errors_separately(&errors.into()),
+        },
+    ))
 }
 
-fn missing_target(sets: &[&HistoryEntry]) -> Errors {
+/// The complete command for a set, with the options that the user gave, or else those with which the current set
+/// was published.
+fn command(revision: &Revision, args: &Arguments, history: &History, config: &Config) -> String {
+    let change = &args.change;
+    let mut options = String::new();
+    if change.apply || change.dry_run == Some(false) && change.pr.is_none() {
+        options += " --apply";
+    }
+    for (option, is_given) in [(" --commit", change.commit), (" --push", change.push)] {
+        if is_given {
+            options += option;
+        }
+    }
+    match change.pr {
+        Some(PullRequestState::Draft) => options += " --pr draft",
+        Some(PullRequestState::Ready) => options += " --pr ready",
+        None => {}
+    }
+    if options.is_empty() {
+        let merged = history.current().and_then(|entry| entry.pull_request);
+        options += if config.forge.is_some() && merged.is_some() {
+            " --pr ready"
+        } else {
+            " --apply --commit --push"
+        };
+    }
+    let revision = plain(revision.as_str());
+    format!("repin rollback{} --to {revision}{options}", config.option)
+}
+
+fn missing_target(
+    sets: &[&HistoryEntry],
+    args: &Arguments,
+    history: &History,
+    config: &Config,
+) -> Errors {
     let message = match sets {
-        [] => "`--to` is missing, and no set is available for rollback",
+        [] => "`--to` is missing, and no set is available for rollback that is not held",
         _ => "`--to` is missing: specify the revision of one of these sets",
     };
-    let mut error =
-        Error::input(Code::USAGE, message).help("run `repin rollback` to list the sets");
-    let revisions = sets.iter().filter_map(|entry| entry.revision.as_ref());
-    error.notes = revisions.map(ToString::to_string).collect();
+    let mut revisions = sets.iter().filter_map(|entry| entry.revision.as_ref());
+    let help = match revisions.clone().next() {
+        Some(newest) => format!(
+            "for the newest available set: {}",
+            command(newest, args, history, config)
+        ),
+        None => format!("run `repin rollback{}` to list the sets", config.option),
+    };
+    let mut error = Error::input(Code::USAGE, message).help(help);
+    error.notes = revisions.by_ref().map(ToString::to_string).collect();
     Errors::from(error)
+}
+
+/// Prompts for one of the sets, newest first, and returns its revision. There is no default, because a wrong set would be
+/// deployed.
+fn prompt(sets: &[&HistoryEntry], history: &History, cx: &Context) -> Result<String, Errors> {
+    let sets = &sets[..sets.len().min(MAX_CHOICES)];
+    let zone = (cx.services.environment.zone)();
+    let mut rows = Vec::new();
+    for (index, entry) in sets.iter().enumerate() {
+        rows.push(vec![
+            (index + 1).to_string(),
+            entry
+                .revision
+                .as_ref()
+                .map_or_else(String::new, |revision| plain(revision.as_str())),
+            entry.commit.short(),
+            local(&entry.date, &zone),
+            short(&entry.author, NAME_WIDTH),
+        ]);
+    }
+    let mut text = format!(
+        "Sets of {} that are available for rollback, newest first:\n",
+        plain(&history.branch.name)
+    );
+    let columns = [
+        Align::Right,
+        Align::Left,
+        Align::Left,
+        Align::Left,
+        Align::Left,
+    ];
+    text += &aligned(&columns, &rows);
+    cx.output.write_stderr(&text);
+    let mut input = io::stdin().lock();
+    for _ in 0..TRIES {
+        let mut question = "Number of the set".to_owned();
+        let _ = write!(question, " (1 to {}; empty: change nothing): ", sets.len());
+        cx.output.write_stderr(&question);
+        let mut line = String::new();
+        input
+            .by_ref()
+            .take(MAX_INPUT)
+            .read_line(&mut line)
+            .map_err(|error| Errors::io(format!("cannot read the answer: {error}")))?;
+        let answer = line.trim();
+        if answer.is_empty() {
+            break;
+        }
+        let number = answer.parse::<usize>().ok();
+        let chosen = number.and_then(|number| sets.get(number.checked_sub(1)?));
+        if let Some(revision) = chosen.and_then(|entry| entry.revision.as_ref()) {
+            return Ok(revision.to_string());
+        }
+    }
+    Err(usage("no set was chosen; nothing was changed"))
 }

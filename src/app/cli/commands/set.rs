@@ -286,7 +286,7 @@ impl SetResults {
 
     /// Prints the document, or a table with a row for each set.
     pub(super) fn print(self, cx: &mut Context) -> Exit {
-        let table = sets::table(&self.rows);
+        let table = sets::table(&self.rows, &(cx.services.environment.zone)());
         self.print_table(table, cx)
     }
 

@@ -108,7 +108,7 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
                 }
                 let row = SetSummary {
                     set_path: path,
-                    ..status::set_summary(&document)
+                    ..status::set_summary(&document, &(cx.services.environment.zone)())
                 };
                 results.add(row, AnyDocument::Status(Box::new(document)), exit);
             }
@@ -453,6 +453,7 @@ impl Report {
         }
         let view = View {
             now: (cx.services.environment.clock)(),
+            zone: &(cx.services.environment.zone)(),
             revisions: &revisions,
             verbose: cx.output.volume >= Volume::Verbose,
             palette: cx.output.palette(),

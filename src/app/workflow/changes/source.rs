@@ -122,7 +122,9 @@ fn commits_to_read(
     }
     let [older, newer] = [from, to].map(|revision| ObjectId::parse(revision.as_bytes()));
     let (Some(older), Some(newer)) = (older, newer) else {
-        not_read.push(NotRead::commits("the revisions are not commits"));
+        not_read.push(NotRead::commits(
+            "commits are listed only between revisions that are commit ids",
+        ));
         return None;
     };
     Some([older, newer])

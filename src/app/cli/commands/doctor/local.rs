@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use super::NO_CONFIG;
 use crate::{
     app::{
         cli::context::Context,
@@ -122,7 +121,7 @@ impl ConfiguredBranch<'_> {
 fn rehearsal(config: Option<&Config>, history: Option<&Result<History, GitError>>) -> DoctorRow {
     let code = Code::REHEARSAL;
     let Some(config) = config else {
-        return DoctorRow::skip(code, NO_CONFIG);
+        return DoctorRow::without_configuration(code);
     };
     if config.images.is_empty() {
         return DoctorRow::not_configured(code, "images");
@@ -211,7 +210,7 @@ fn completeness(git: &Git, history: Option<&Result<History, GitError>>) -> Docto
 
 fn remote(git: &Git, branch: Option<&ConfiguredBranch<'_>>) -> DoctorRow {
     let history_branch = match branch.map(|branch| &branch.history_branch) {
-        None => return DoctorRow::skip(Code::REMOTE, NO_CONFIG),
+        None => return DoctorRow::without_configuration(Code::REMOTE),
         Some(Err(error)) => return git_error(Code::REMOTE, error),
         Some(Ok(history_branch)) => history_branch,
     };

@@ -1,0 +1,150 @@
+//! `--push`: the branch that counts before the files are read, and the push of the commit. Exactly one commit is pushed,
+//! to a branch that is still at its parent; if another process moved the branch, the commit is undone and the run plans
+//! again.
+
+use super::{BranchRole, HistoryBranch, Services, history_branch};
+use crate::{
+    base::{
+        error::{Class, Code, Error, Errors},
+        untrusted::{plain, shell},
+    },
+    config::Config,
+    forge::RefusedPush,
+    git::{Branch, Git, GitError, ObjectId, Pushed},
+};
+
+/// The branch that receives the commit; `HEAD` is at its tip.
+pub(super) struct PushTarget {
+    git: Git,
+    remote: String,
+    /// Its name at the remote.
+    branch: String,
+    /// Its name in the clone, such as `origin/main`.
+    pub(super) name: String,
+    tip: ObjectId,
+    /// Whether the work tree was updated to the branch.
+    pub(super) has_updated: bool,
+}
+
+/// The outcome of the push of a commit.
+pub(super) enum CommitPush {
+    Done,
+    /// Another process moved the branch.
+    BranchMoved,
+    /// The commit may not be on the branch.
+    Failed(Errors),
+}
+
+impl PushTarget {
+    /// Fetches the branch, and moves a checkout that is behind to it.
+    pub(super) fn prepare(config: &Config, services: &Services) -> Result<Self, Errors> {
+        let failed = |error: GitError| Errors::from(Error::from(&error));
+        let git = Git::open(&config.root).map_err(failed)?;
+        let found = history_branch(&git, config, &services.environment).map_err(failed)?;
+        let HistoryBranch { branch, role } = found;
+        if role == BranchRole::Local {
+            return Err(failed(GitError::NoRemote));
+        }
+        let (remote, name) = git.remote_of(&branch).map_err(failed)?;
+        refuse_other_branch(&git, &branch, &name)?;
+        {
+            let _progress = services.console.progress("fetching the branch");
+            git.fetch_tracking(&remote, &name).map_err(failed)?;
+        }
+        let tip = git.branch(Some(&branch.name)).map_err(failed)?.tip;
+        let head = git.head().map_err(failed)?.tip;
+        let has_updated = head != tip;
+        if has_updated {
+            if !git.is_ancestor(&head, &tip).map_err(failed)? {
+                return Err(unpublished(&git, &branch, &tip)?);
+            }
+            git.fast_forward(&tip).map_err(|error| {
+                let error = Error::from(&error);
+                let message = format!(
+                    "cannot update the work tree to {}: {}",
+                    plain(&branch.name),
+                    error.message
+                );
+                Errors::from(
+                    Error { message, ..error }.help("commit or stash the changes of these files"),
+                )
+            })?;
+        }
+        Ok(Self {
+            git,
+            remote,
+            branch: name,
+            name: branch.name,
+            tip,
+            has_updated,
+        })
+    }
+
+    /// Pushes the commit.
+    pub(super) fn push(&self, commit: &ObjectId, services: &Services) -> CommitPush {
+        let _progress = services.console.progress("pushing the commit");
+        let pushed = (self.git).push_commit(&self.remote, &self.branch, commit, &self.tip);
+        let refused = |message: &str, is_denied| {
+            RefusedPush {
+                branch: &self.branch,
+                message,
+                is_denied,
+                // git has no token of repin.
+                changes_workflows: false,
+            }
+            .error(&plain(&self.remote))
+        };
+        let error = match &pushed {
+            Ok(Pushed::Done) => return CommitPush::Done,
+            Ok(Pushed::Raced(_) | Pushed::BaseMoved) => return CommitPush::BranchMoved,
+            Ok(Pushed::Refused(message)) => refused(message, false),
+            Ok(Pushed::Unsure(message)) => {
+                Error::unavailable(format!("pushing {}", plain(&self.name)), message)
+            }
+            Err(GitError::Denied { message, .. }) => refused(message, true),
+            Err(error) => Error::from(error),
+        };
+        CommitPush::Failed(error.into())
+    }
+
+    /// Moves `HEAD` from the commit back to its parent.
+    pub(super) fn undo(&self, commit: &ObjectId) -> Result<(), GitError> {
+        self.git.undo_commit(commit, &self.tip)
+    }
+}
+
+/// Refuses a checkout of a branch that is not the one that receives the commit.
+fn refuse_other_branch(git: &Git, branch: &Branch, name: &str) -> Result<(), Errors> {
+    let failed = |error: GitError| Errors::from(Error::from(&error));
+    let Some(checked_out) = git.checked_out().map_err(failed)? else {
+        return Ok(());
+    };
+    let follows = git.upstream(&checked_out).map_err(failed)?;
+    if checked_out == name || follows.as_ref() == Some(&branch.name) {
+        return Ok(());
+    }
+    let message = format!(
+        "--push publishes to {}, but the branch {} is checked out",
+        plain(&branch.name),
+        plain(&checked_out)
+    );
+    let help = format!("run `git switch {}` first", shell(name));
+    Err(Error::new(Class::Refused, Code::CONFLICT, message)
+        .help(help)
+        .into())
+}
+
+/// The refusal of a checkout with commits that the branch does not contain.
+fn unpublished(git: &Git, branch: &Branch, tip: &ObjectId) -> Result<Errors, Errors> {
+    let commits = git.commits_since(tip);
+    let commits = commits.map_err(|error| Errors::from(Error::from(&error)))?;
+    let name = plain(&branch.name);
+    let message =
+        format!("--push publishes one commit, but HEAD has other commits that are not on {name}");
+    let mut error = Error::new(Class::Refused, Code::CONFLICT, message).help(format!(
+        "push these commits (`git push`) or rebase them (`git rebase {}`), then run the command again",
+        shell(&branch.name)
+    ));
+    error.notes = commits.iter().map(|line| plain(line)).collect();
+    Ok(error.into())
+}

@@ -1,0 +1,356 @@
+//! The set that `rollback --to` selects in the history of the branch that counts: a revision, `previous`, a commit that
+//! recorded a set, or the pull request that did.
+
+use super::{RequestedRevision, Services, SiteHistory, Stop, request::PREVIOUS, site::Site};
+use crate::{
+    base::{
+        error::{Code, Error, Errors},
+        untrusted::{plain, to_minute},
+    },
+    config::{self, Config},
+    core::{
+        checks::{Status, Stopped},
+        history::{History, HistoryEntry, Provenance, SetAtCommit},
+    },
+    git::{Git, MIN_PREFIX},
+    oci::Revision,
+};
+
+/// The number of similar sets that a refusal lists.
+const MAX_NEAREST: usize = 3;
+
+/// The revision of the set that `text` selects at a site, which is reported. A text that selects no set but may be the
+/// revision of a build is returned unchanged: the stage of history refuses it.
+pub(super) fn revision(text: &str, site: &dyn Site, services: &Services) -> Result<String, Errors> {
+    let config = site.config();
+    let site_history = site.history(services);
+    let history = match site_history.promoted() {
+        Ok(history) => history,
+        // The stage of history reports the missing history.
+        Err(_) if RequestedRevision::parse(config, text).is_ok() => return Ok(text.to_owned()),
+        Err(error) => return Err(error.into()),
+    };
+    let selected = if text == PREVIOUS {
+        previous(&site_history)?
+    } else if let Some(number) = pull_request(text) {
+        of_pull_request(number, history)?
+    } else if is_expression(text) {
+        at_commit(text, history, config)?
+    } else {
+        let expanded = site_history.expand(text, config)?;
+        if expanded != text {
+            return Ok(expanded);
+        }
+        return unrecorded(text, &site_history, config);
+    };
+    let (commit, date) = (selected.commit.short(), to_minute(&selected.date));
+    let Some(revision) = &selected.revision else {
+        let message = format!(
+            "`{}` is the set of commit {commit} ({date}), which has no recorded revision",
+            plain(text)
+        );
+        let help = "choose a set with a revision: `repin rollback` lists them";
+        return Err(Error::input(Code::REVISION_SHAPE, message)
+            .help(help)
+            .into());
+    };
+    services.console.note(&format!(
+        "{} is the set {}, which commit {commit} made current on {date} ({})",
+        plain(text),
+        plain(revision.as_str()),
+        plain(&selected.author)
+    ));
+    Ok(revision.to_string())
+}
+
+/// The number in `#N`.
+fn pull_request(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix('#')?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
+}
+
+/// Whether `text` selects a commit by its distance from another one, such as `HEAD~1` or `main^`. A plain name is none:
+/// it may be the tag of a build.
+fn is_expression(text: &str) -> bool {
+    let Some(end) = text.find(['~', '^']) else {
+        return false;
+    };
+    let (name, steps) = text.split_at(end);
+    let is_name = |c: char| c.is_alphanumeric() || "/._@-".contains(c);
+    let is_step = |c: char| c.is_ascii_digit() || "~^".contains(c);
+    !name.is_empty()
+        && !name.starts_with('-')
+        && !name.contains("..")
+        && name.chars().all(is_name)
+        && steps.chars().all(is_step)
+}
+
+fn previous(site_history: &SiteHistory) -> Result<&HistoryEntry, Errors> {
+    let history = site_history.promoted()?;
+    if history.current().is_none() {
+        let message = format!("{} has no current set", plain(&history.branch.name));
+        return Err(no_set(message));
+    }
+    let first = site_history.unheld()?.first().copied();
+    first.ok_or_else(|| {
+        no_set(format!(
+            "no set before the current one on {} is available for rollback and not held",
+            plain(&history.branch.name)
+        ))
+    })
+}
+
+fn no_set(message: String) -> Errors {
+    let help = "`repin history` lists every set, with the held ones";
+    Errors::from(Error::input(Code::REVISION_SHAPE, message).help(help))
+}
+
+fn of_pull_request(number: u64, history: &History) -> Result<&HistoryEntry, Errors> {
+    let entries = history.entries().iter();
+    let mut of_request = entries.filter(|entry| entry.pull_request == Some(number));
+    let branch = plain(&history.branch.name);
+    let Some(first) = of_request.next() else {
+        let message =
+            format!("no commit on {branch} records that pull request #{number} changed this set");
+        return Err(no_set(message));
+    };
+    let mut error = Error::input(
+        Code::REVISION_SHAPE,
+        format!("several commits on {branch} record pull request #{number}, with different sets"),
+    )
+    .help("choose one by its revision");
+    error.notes.push(described(first));
+    for other in of_request.filter(|other| other.images != first.images) {
+        error.notes.push(described(other));
+    }
+    if error.notes.len() > 1 {
+        return Err(error.into());
+    }
+    Ok(first)
+}
+
+/// The set that was current at the commit of an expression.
+fn at_commit<'h>(
+    text: &str,
+    history: &'h History,
+    config: &Config,
+) -> Result<&'h HistoryEntry, Errors> {
+    let branch = plain(&history.branch.name);
+    let git = Git::discover(&config.root).map_err(Error::from)?;
+    let commit = match git {
+        Some(git) => git
+            .commit_of_expression(text)
+            .map_err(|error| Errors::from(Error::from(&error)))?,
+        None => None,
+    };
+    let Some(commit) = commit else {
+        return Err(no_set(format!(
+            "this clone has no commit `{}`",
+            plain(text)
+        )));
+    };
+    let id = commit.short();
+    match history.set_at(&commit) {
+        SetAtCommit::Entry(entry) => Ok(entry),
+        SetAtCommit::None => Err(no_set(format!("commit {id} pins no whole set"))),
+        SetAtCommit::OtherLine => Err(no_set(format!(
+            "commit {id} is not on the first-parent line of {branch}"
+        ))),
+    }
+}
+
+/// A text that matches no set: the revision of a build, which was never promoted, or a mistake.
+fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result<String, Errors> {
+    match RequestedRevision::parse(config, text) {
+        Ok(RequestedRevision::OfBuild { .. }) => {}
+        Ok(_) => return Ok(text.to_owned()),
+        Err(errors) if errors.iter().all(|one| one.code == Code::REVISION_SHAPE) => {}
+        Err(errors) => return Err(errors),
+    }
+    let history = site_history.promoted()?;
+    let (branch, text) = (plain(&history.branch.name), plain(text));
+    let message = if text.len() < MIN_PREFIX {
+        format!("malformed revision `{text}`: expected at least {MIN_PREFIX} characters")
+    } else {
+        format!("no set on {branch} has the revision `{text}`")
+    };
+    let mut error = Error::input(Code::REVISION_SHAPE, message);
+    let similar = Similar::find(&text, history);
+    error.notes = similar.lines();
+    if history.shallow {
+        let note = "this clone is shallow, so older sets are missing";
+        error.notes.push(note.to_owned());
+    }
+    Err(error.help(similar.help(config)).into())
+}
+
+/// The sets that a user may mean by an unknown revision.
+struct Similar<'h> {
+    nearest: Vec<&'h HistoryEntry>,
+    /// The newest set that is available and not held.
+    last: Option<&'h HistoryEntry>,
+}
+
+impl<'h> Similar<'h> {
+    fn find(text: &str, history: &'h History) -> Self {
+        let mut available: Vec<&HistoryEntry> = Vec::new();
+        for entry in history.entries() {
+            let is_known = |known: &&HistoryEntry| known.revision == entry.revision;
+            if entry.can_roll_back && entry.revision.is_some() && !available.iter().any(is_known) {
+                available.push(entry);
+            }
+        }
+        let mut unheld = available.iter();
+        let last = unheld.find(|entry| history.hold_in_list(&entry.images).is_none());
+        // An abbreviation is compared with the digits that it has.
+        let beginnings: Vec<&str> = available
+            .iter()
+            .map(|entry| beginning(entry, text))
+            .collect();
+        let words = config::nearest_words(text, &beginnings, MAX_NEAREST);
+        let mut nearest: Vec<&HistoryEntry> = Vec::new();
+        for word in words {
+            for entry in available
+                .iter()
+                .filter(|entry| beginning(entry, text) == word)
+            {
+                if !nearest.iter().any(|known| known.commit == entry.commit) {
+                    nearest.push(entry);
+                }
+            }
+        }
+        nearest.truncate(MAX_NEAREST);
+        Self {
+            nearest,
+            last: last.copied(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for entry in &self.nearest {
+            lines.push(format!("similar: {}", described(entry)));
+        }
+        if let Some(last) = self.last {
+            lines.push(format!("the last one: {}", described(last)));
+        }
+        lines
+    }
+
+    fn help(&self, config: &Config) -> String {
+        let first = self.nearest.first().copied().or(self.last);
+        match first.and_then(|entry| entry.revision.as_ref()) {
+            Some(revision) => format!(
+                "run `repin rollback{} --to {}`, or choose another one of `repin rollback`",
+                config.option,
+                plain(revision.as_str())
+            ),
+            None => "no set is available for rollback; `repin history` lists every set".to_owned(),
+        }
+    }
+}
+
+/// As many characters of the revision as `text` has.
+fn beginning<'e>(entry: &'e HistoryEntry, text: &str) -> &'e str {
+    let revision = entry.revision.as_ref().map_or("", Revision::as_str);
+    revision.get(..text.len()).unwrap_or(revision)
+}
+
+fn described(entry: &HistoryEntry) -> String {
+    let revision = entry.revision.as_ref().map_or("-", Revision::as_str);
+    format!(
+        "{} ({}, commit {}, {}, {})",
+        plain(revision),
+        entry.kind_name(),
+        entry.commit.short(),
+        to_minute(&entry.date),
+        plain(&entry.author)
+    )
+}
+
+/// Adds similar sets to the refusal of a set that was never promoted.
+pub(super) fn with_similar_sets(
+    mut stopped: Stopped,
+    provenance: &Provenance,
+    revision: &Revision,
+    history: &History,
+    config: &Config,
+) -> Stop {
+    if *provenance == Provenance::Never {
+        let similar = Similar::find(revision.as_str(), history);
+        let mut lines = similar.lines();
+        // A commit of the list is not the revision of its set.
+        let mut entries = history.entries().iter();
+        let recorded = entries.find(|entry| entry.commit.to_string() == revision.as_str());
+        if let Some(entry) = recorded {
+            lines.insert(
+                0,
+                format!("this commit recorded the set {}", described(entry)),
+            );
+        }
+        let failed = stopped.checks.iter_mut();
+        let mut failed = failed
+            .filter(|check| check.code == Code::PROVENANCE_TITLE && check.status == Status::Fail);
+        if let Some(check) = failed.next().filter(|_| !lines.is_empty()) {
+            let before = check.help.take().unwrap_or_default();
+            let lines = lines.join("; ");
+            check.help = Some(format!("{lines}: {}; {before}", similar.help(config)));
+        }
+    }
+    stopped.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_steps_from_a_name_are_expressions() {
+        for text in [
+            "HEAD~1",
+            "HEAD^",
+            "origin/main~2",
+            "main^^",
+            "v1.2~10",
+            "@~",
+        ] {
+            assert!(is_expression(text), "{text}");
+        }
+        for text in [
+            "HEAD",
+            "main",
+            "@{u}",
+            "--all",
+            "-n1",
+            "-x~1",
+            "~1",
+            "HEAD~x",
+            "HEAD^{/text}",
+            "a..b~1",
+            ":/text~1",
+            "deadbeef",
+            "previous",
+            "#12",
+            "",
+        ] {
+            assert!(!is_expression(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn pull_requests_are_numbers_after_a_sharp() {
+        assert_eq!(pull_request("#12"), Some(12));
+        for text in [
+            "12",
+            "#",
+            "#x",
+            "#+1",
+            "#-1",
+            "#1 ",
+            "#99999999999999999999",
+        ] {
+            assert_eq!(pull_request(text), None, "{text}");
+        }
+    }
+}

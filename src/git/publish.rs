@@ -1,0 +1,102 @@
+//! The branch that counts in a clone: fetched to its remote-tracking branch, followed by the checkout, and pushed by one
+//! commit.
+//!
+//! Only `--push` requests these changes of a clone.
+
+use std::ffi::OsString;
+
+use super::{
+    BRANCHES, Git, GitError, ObjectId, Pushed, RefUpdate, command::Mode, connection::Remote,
+};
+
+/// The options of a fetch that changes only the named reference.
+const ONLY_REFERENCE: [&str; 6] = [
+    "--quiet",
+    "--no-tags",
+    "--no-prune",
+    "--no-write-fetch-head",
+    "--no-recurse-submodules",
+    "--no-auto-maintenance",
+];
+
+/// The number of commits that a refusal lists.
+const MAX_COMMITS: usize = 5;
+
+impl Git {
+    /// Fetches a branch of a remote to its remote-tracking branch.
+    pub(crate) fn fetch_tracking(&self, remote: &str, branch: &str) -> Result<(), GitError> {
+        let refspec = format!("+{BRANCHES}{branch}:refs/remotes/{remote}/{branch}");
+        let mut args = ONLY_REFERENCE.map(OsString::from).to_vec();
+        args.extend(["--end-of-options", remote, &refspec].map(OsString::from));
+        self.query_remote("fetch", remote, &args).map(drop)
+    }
+
+    /// Moves `HEAD`, the index and the work tree to a commit that contains `HEAD`. git refuses if a file with changes
+    /// would be overwritten.
+    pub(crate) fn fast_forward(&self, commit: &ObjectId) -> Result<(), GitError> {
+        let args = [
+            "--ff-only",
+            "--quiet",
+            "--no-autostash",
+            &commit.to_string(),
+        ];
+        let args = args.map(OsString::from);
+        let mut running = self.start("merge", &args, Mode::Commit)?;
+        drop(running.stdin()?);
+        running.finish(&[]).map(drop)
+    }
+
+    /// Moves `HEAD` from a commit back to its parent, unless `HEAD` moved. The index and the files stay as they are.
+    pub(crate) fn undo_commit(&self, commit: &ObjectId, parent: &ObjectId) -> Result<(), GitError> {
+        let (new, old) = (parent.to_string(), commit.to_string());
+        let args = [
+            "-m",
+            "repin: the branch moved before the push",
+            "HEAD",
+            &new,
+            &old,
+        ];
+        self.output("update-ref", &args).map(drop)
+    }
+
+    /// The first commits of `HEAD` that a branch does not contain, newest first, each with its subject.
+    pub(crate) fn commits_since(&self, branch: &ObjectId) -> Result<Vec<String>, GitError> {
+        let most = format!("--max-count={MAX_COMMITS}");
+        let range = format!("{branch}..HEAD");
+        let listed = self.output("log", &[&most, "--format=%h %s", &range, "--"])?;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// Pushes exactly one commit to a branch that is still at its parent.
+    pub(crate) fn push_commit(
+        &self,
+        remote: &str,
+        branch: &str,
+        commit: &ObjectId,
+        parent: &ObjectId,
+    ) -> Result<Pushed, GitError> {
+        if self.only_parent(commit)? != Some(*parent) {
+            let reason =
+                "the commit is not directly after the branch, so other commits would be published";
+            return Ok(Pushed::Refused(reason.to_owned()));
+        }
+        let update = RefUpdate {
+            branch: branch.to_owned(),
+            old: Some(*parent),
+            new: Some(*commit),
+        };
+        let pushed = self.push(remote, &Remote::of_clone(remote), &[update])?;
+        let Pushed::Unsure(_) = pushed else {
+            return Ok(pushed);
+        };
+        // The answer was lost: the branch on the server decides.
+        match self.heads(remote)?.tips.get(branch) {
+            Some(tip) if tip == commit => {
+                self.fetch_tracking(remote, branch)?;
+                Ok(Pushed::Done)
+            }
+            _ => Ok(pushed),
+        }
+    }
+}

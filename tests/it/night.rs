@@ -1,0 +1,544 @@
+//! A rollback at night: the set by other names than its revision, the push of the commit, and the words of refusals.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    terminal,
+    world::{REV_A, REV_B, REV_C, Ran, World, world},
+};
+
+const A: &str = ".github/workflows/a.yml";
+const ROLLBACK: [&str; 2] = ["rollback", "--to"];
+const APPLY: [&str; 2] = ["--apply", "--commit"];
+const PUSH: [&str; 3] = ["--apply", "--commit", "--push"];
+
+/// A was promoted, then B, by pull requests 7 and 8.
+fn promoted_twice() -> World {
+    let mut world = world();
+    world.build(REV_C);
+    world.pin(REV_C);
+    let world = world.with_git();
+    world.git(&["config", "user.name", "Operator"]);
+    world.git(&["config", "user.email", "operator@example.com"]);
+    for (revision, number) in [(REV_A, 7), (REV_B, 8)] {
+        world
+            .run(&["promote", "--revision", revision, "--apply"])
+            .exits(0);
+        world.commit(&format!("promote: test images @{revision} (#{number})"));
+        world.push();
+    }
+    world
+}
+
+fn to(world: &World, target: &str, options: &[&str]) -> Ran {
+    world.run(&[&ROLLBACK[..], &[target], options].concat())
+}
+
+/// The commit of the branch on the remote.
+fn remote(world: &World) -> String {
+    world.git(&["--git-dir=origin.git", "rev-parse", "main"])
+}
+
+/// An executable hook.
+fn hook(world: &World, path: &str, script: &str) {
+    world.write(path, format!("#!/bin/sh\n{script}\n"));
+    fs::set_permissions(world.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A hook that pushes another commit as soon as this clone commits, at most `times` times.
+fn rival(world: &World, times: usize) {
+    world.git(&["clone", "-q", "./origin.git", "rival"]);
+    world.write(".git/info/exclude", "/rival\n/times\n");
+    hook(
+        world,
+        ".git/hooks/post-commit",
+        &format!(
+            "echo >>times\n[ $(wc -l <times) -le {times} ] || exit 0\ncd rival\n\
+             unset $(git rev-parse --local-env-vars)\n\
+             git -c user.name=R -c user.email=r@example.com commit -q --allow-empty -m rival\n\
+             git -c protocol.file.allow=always push -q origin main"
+        ),
+    );
+}
+
+#[test]
+fn previous_set_is_named_before_the_run() {
+    let world = promoted_twice();
+    let ran = to(&world, "previous", &["--format", "json"]).exits(0);
+    assert_eq!(ran.json()["revision"], REV_A);
+    let ran = to(&world, "previous", &[]).exits(0);
+    let named = format!("previous is the set {REV_A}, which commit ");
+    assert!(ran.stderr.starts_with(&named), "{}", ran.stderr);
+
+    // A held set is not the previous one, and neither is one that was pinned manually.
+    world.roll_back(REV_A);
+    let ran = to(&world, "previous", &["--apply"]).exits(2);
+    let part =
+        "no set before the current one on origin/main is available for rollback and not held";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+}
+
+#[test]
+fn commits_and_pull_requests_select_their_set() {
+    let world = promoted_twice();
+    world.write("README.md", "x");
+    world.commit("no change of the set");
+    world.push();
+    for target in ["HEAD~2", "main~2", "origin/main^^", "#7"] {
+        let ran = to(&world, target, &["--format", "json"]).exits(0);
+        assert_eq!(ran.json()["revision"], REV_A, "{target}");
+        let named = format!("{target} is the set {REV_A}");
+        assert!(ran.stderr.contains(&named), "{}", ran.stderr);
+    }
+    // The set at a commit that did not change it.
+    let ran = to(&world, "HEAD~0", &["--format", "json"]).exits(0);
+    assert_eq!(ran.json()["revision"], REV_B);
+    for (target, part) in [
+        ("HEAD~3", "which has no recorded revision"),
+        ("HEAD~9", "this clone has no commit `HEAD~9`"),
+        (
+            "#9",
+            "no commit on origin/main records that pull request #9",
+        ),
+        ("main", "no set on origin/main has the revision `"),
+        ("HEAD~1:x", "no set on origin/main has the revision `"),
+    ] {
+        let ran = to(&world, target, &["--apply"]).exits(2);
+        assert!(ran.stderr.contains(part), "{target}: {}", ran.stderr);
+    }
+    world.git(&["checkout", "-q", "-b", "side", "HEAD~1"]);
+    world.commit("elsewhere");
+    world.commit("and on");
+    let ran = to(&world, "side~1", &["--apply"]).exits(2);
+    let part = "is not on the first-parent line of origin/main";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+}
+
+#[test]
+fn pull_request_with_several_sets_is_ambiguous() {
+    let world = promoted_twice();
+    world.run(&["rollback", "--to", REV_A, "--apply"]).exits(0);
+    world.commit(&format!("rollback: test images @{REV_A} (#8)"));
+    world.push();
+    let ran = to(&world, "#8", &["--apply"]).exits(2);
+    assert!(ran.stderr.contains("with different sets"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(REV_A) && ran.stderr.contains(REV_B));
+}
+
+#[test]
+fn unknown_set_lists_similar_ones_and_the_last() {
+    let world = promoted_twice();
+    let typed = format!("{}b{}", &REV_A[..6], &REV_A[..5]);
+    let ran = to(&world, &typed, &["--apply"]).exits(2);
+    for part in [
+        format!("no set on origin/main has the revision `{typed}`"),
+        format!("similar: {REV_A} (promote, commit "),
+        format!("the last one: {REV_A}"),
+        format!("help: run `repin rollback --to {REV_A}`"),
+    ] {
+        assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("pattern"), "{}", ran.stderr);
+    let ran = to(&world, "deadbeef", &[]).exits(2);
+    assert!(!ran.stderr.contains("similar: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("the last one: {REV_A}")));
+
+    // A commit of this clone is the revision of a build; that of a set is recognized.
+    let ran = to(&world, &world.git(&["rev-parse", "HEAD~1"]), &["--apply"]).exits(1);
+    let part = format!("this commit recorded the set {REV_A}");
+    assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+
+    // A complete revision is refused by its check, with the same help.
+    let whole = format!("{}b{}", &REV_A[..20], &REV_A[..19]);
+    let ran = to(&world, &whole, &["--apply"]).exits(1);
+    let part = format!("similar: {REV_A}");
+    assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+}
+
+#[test]
+fn list_ends_with_the_complete_command() {
+    let world = promoted_twice();
+    let last = |args: &[&str]| {
+        let ran = world.run(args).exits(0);
+        ran.stderr.trim_end().lines().last().unwrap().to_owned()
+    };
+    let newest = "the newest available one: repin rollback";
+    let options = format!("--to {REV_A} --apply --commit --push");
+    assert_eq!(last(&["rollback"]), format!("{newest} {options}"));
+    let listed = last(&["rollback", "--config", "./repin.yaml"]);
+    assert_eq!(listed, format!("{newest} --config ./repin.yaml {options}"));
+    // A set that was published by a pull request of the forge returns by one.
+    world.write(
+        "repin.yaml",
+        world.read("repin.yaml")
+            + "forge: { kind: gitea, repository: acme/app, url: 'http://127.0.0.1:9/api/v1' }\n",
+    );
+    assert_eq!(
+        last(&["rollback"]),
+        format!("{newest} --to {REV_A} --pr ready")
+    );
+    // A refusal contains the mode that was requested.
+    let ran = world.run(&[&["rollback"][..], &APPLY].concat()).exits(2);
+    let command = format!("repin rollback --to {REV_A} --apply --commit\n");
+    assert!(ran.stderr.contains(&command), "{}", ran.stderr);
+}
+
+#[test]
+fn set_is_chosen_only_at_a_terminal() {
+    let world = promoted_twice();
+    let typed = |text: &str, options: &[&str]| {
+        let command = world.command(&[&["rollback"], options].concat());
+        Ran::from(terminal::typed(command, text))
+    };
+    let before = world.read(A);
+    for (text, options) in [
+        ("\n", &APPLY[..]),
+        ("0\n2\nx\n", &APPLY),
+        ("1\n", &["--diff-file", "-"]),
+    ] {
+        let ran = typed(text, options);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert_eq!(world.read(A), before);
+    }
+    let ran = typed("5\n1\n", &APPLY).exits(0);
+    let question = format!("1  {REV_A}  ");
+    assert!(ran.stderr.contains(&question), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("Number of the set (1 to 1; empty: change nothing): ")
+    );
+    assert!(world.read(A).contains(world.digest("review", REV_A)));
+}
+
+#[test]
+fn push_publishes_exactly_the_commit() {
+    let world = promoted_twice();
+    let before = remote(&world);
+    let ran = to(&world, "previous", &PUSH).exits(0);
+    let line = "committed: 5 pins in 2 files, as ";
+    assert!(ran.stderr.contains(line), "{}", ran.stderr);
+    assert!(
+        ran.stderr.ends_with(", and pushed to origin/main\n"),
+        "{}",
+        ran.stderr
+    );
+    let head = world.git(&["rev-parse", "HEAD"]);
+    assert_eq!(remote(&world), head);
+    assert_eq!(world.git(&["rev-parse", "HEAD~1"]), before);
+    let status = world.run(&["status"]).exits(0);
+    assert!(!status.stdout.contains("not pushed"), "{}", status.stdout);
+    // Nothing is left to do.
+    let ran = to(&world, REV_A, &PUSH).exits(0);
+    assert!(ran.stderr.contains("nothing to do"), "{}", ran.stderr);
+    world
+        .run(&["promote", "--revision", REV_B, "--push"])
+        .exits(2);
+    world
+        .run(&["promote", "--revision", REV_B, "--push", "--commit"])
+        .exits(2);
+}
+
+#[test]
+fn push_follows_a_branch_that_moved() {
+    // Before the run, the clone is behind.
+    let world = promoted_twice();
+    rival(&world, 0);
+    world.git(&[
+        "-C",
+        "rival",
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "other",
+    ]);
+    world.git(&["-C", "rival", "push", "-q", "origin", "main"]);
+    let other = remote(&world);
+    to(&world, REV_A, &PUSH).exits(0);
+    assert_eq!(world.git(&["rev-parse", "HEAD~1"]), other);
+    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+
+    // It moves between the commit and the push.
+    let world = promoted_twice();
+    rival(&world, 1);
+    let ran = to(&world, REV_A, &PUSH).exits(0);
+    assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
+    let subjects = world.git(&["--git-dir=origin.git", "log", "-2", "--format=%s", "main"]);
+    assert_eq!(subjects, format!("rollback: test images @{REV_A}\nrival"));
+    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn branch_that_keeps_moving_ends_the_run_unchanged() {
+    let world = promoted_twice();
+    rival(&world, 9);
+    let ran = to(&world, REV_A, &PUSH).exits(3);
+    let part = "the base branch moved 3 times";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    assert!(world.read(A).contains(world.digest("review", REV_B)));
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    assert_eq!(world.git(&["log", "-1", "--format=%s"]), "rival");
+}
+
+#[test]
+fn refused_push_leaves_a_commit_that_status_names() {
+    let world = promoted_twice();
+    hook(
+        &world,
+        "origin.git/hooks/pre-receive",
+        "echo protected >&2; exit 1",
+    );
+    let before = remote(&world);
+    let ran = to(&world, REV_A, &PUSH);
+    assert_ne!(ran.code, 0, "{}", ran.stderr);
+    let commit = world.git(&["rev-parse", "--short=10", "HEAD"]);
+    let last = ran.stderr.trim_end().lines().last().unwrap();
+    let line =
+        format!("as {commit}, but not pushed; publish the commit with: git push origin HEAD:main");
+    assert!(last.ends_with(&line), "{last}");
+    assert_eq!(remote(&world), before);
+    let status = world.run(&["status"]).exits(0);
+    let shown = status
+        .stdout
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    for part in [
+        format!("commit {commit} (rollback aaaaaaaaaaaa) is not on origin/main: push it"),
+        format!("the set of HEAD is not pushed: commit {commit} (rollback)"),
+    ] {
+        assert!(shown.contains(&part), "{}", status.stdout);
+    }
+
+    // The next run does not push the commit with another one.
+    fs::remove_file(world.path("origin.git/hooks/pre-receive")).unwrap();
+    let ran = to(&world, REV_A, &PUSH).exits(1);
+    let part = "HEAD has other commits that are not on origin/main";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    assert_eq!(remote(&world), before);
+}
+
+#[test]
+fn push_from_another_branch_is_refused() {
+    let world = promoted_twice();
+    world.git(&["checkout", "-q", "-b", "side"]);
+    let ran = to(&world, REV_A, &PUSH).exits(1);
+    let part = "--push publishes to origin/main, but the branch side is checked out";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    // A job has a detached HEAD.
+    world.git(&["checkout", "-q", "--detach"]);
+    to(&world, REV_A, &PUSH).exits(0);
+    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+
+    // Changes of files that the branch changed as well stay.
+    let world = promoted_twice();
+    rival(&world, 0);
+    world.git(&["-C", "rival", "config", "user.name", "R"]);
+    world.write("rival/.github/workflows/none.yml", "on: pull_request\n");
+    world.git(&["-C", "rival", "commit", "-q", "-a", "-m", "other"]);
+    world.git(&["-C", "rival", "push", "-q", "origin", "main"]);
+    world.write(".github/workflows/none.yml", "on: [push, release]\n");
+    let ran = to(&world, REV_A, &PUSH).exits(3);
+    let part = "cannot update the work tree to origin/main";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    assert_eq!(
+        world.read(".github/workflows/none.yml"),
+        "on: [push, release]\n"
+    );
+}
+
+#[test]
+fn unavailable_registry_answers_with_commands_of_git() {
+    let world = promoted_twice();
+    world.replace(
+        "repin.yaml",
+        "sources: { ghcr.io/acme: oci:images }",
+        "sources: { ghcr.io/acme: 'http://127.0.0.1:9' }",
+    );
+    world.commit("another source");
+    world.push();
+    let ran = world.run_with(&["rollback", "--to", "previous"], &[]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    for part in [
+        "without a check of the images, git returns to the set ",
+        "Not checked: that the images still exist",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    let (_, commands) = ran.stderr.split_once("signatures and contents:\n").unwrap();
+    let script = commands.replace("then publish the commit with: ", "");
+    let shell = world
+        .other_command("sh")
+        .args(["-ec", &script])
+        .output()
+        .unwrap();
+    assert!(shell.status.success(), "{script}");
+    assert!(world.read(A).contains(world.digest("review", REV_A)));
+    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+}
+
+#[test]
+fn history_shows_local_times_and_authors() {
+    let world = promoted_twice();
+    let zone = [("TZ", "CET-1")];
+    let ran = world.run_with(&["history"], &zone).exits(0);
+    let row = ran.stdout.lines().nth(1).unwrap();
+    assert!(row.ends_with("  2026-01-02 04:04+01:00  A"), "{row}");
+    assert!(ran.stdout.lines().all(|line| line.len() <= 80));
+    let ran = world.run_with(&["history", "-v"], &zone).exits(0);
+    assert!(
+        ran.stdout.contains("  2026-01-02 04:04+01:00  A  "),
+        "{}",
+        ran.stdout
+    );
+    let ran = world.run_with(&["status"], &zone).exits(0);
+    assert!(
+        ran.stdout.contains("2026-01-02 04:04+01:00 ("),
+        "{}",
+        ran.stdout
+    );
+    let ran = world.run_with(&["history", "--all"], &zone).exits(0);
+    assert!(
+        ran.stdout.contains("* 2026-01-02 04:04+01:00 A"),
+        "{}",
+        ran.stdout
+    );
+    // Documents keep the date of the commit.
+    let ran = world
+        .run_with(&["history", "--format", "json"], &zone)
+        .exits(0);
+    assert_eq!(ran.json()["entries"][0]["date"], "2026-01-02T03:04:05Z");
+}
+
+#[test]
+fn words_of_the_output_are_explained() {
+    let world = World::empty();
+    for word in [
+        "held",
+        "superseded",
+        "available",
+        "stage",
+        "set",
+        "pin",
+        "Held",
+    ] {
+        let page = world.run(&["explain", word]).exits(0).stdout;
+        let title = format!("{} (word)\n", word.to_lowercase());
+        assert!(page.starts_with(&title), "{page}");
+        assert!(page.lines().all(|line| line.len() <= 80), "{page}");
+    }
+    let ran = world.run(&["explain", "held", "--format", "json"]).exits(0);
+    let document = ran.json();
+    assert_eq!(document["word"], "held");
+    assert_eq!(
+        (&document["code"], &document["kind"]),
+        (&Value::Null, &json!("word"))
+    );
+    let ran = world.run(&["explain", "heldd"]).exits(2);
+    assert!(
+        ran.stderr.contains("did you mean `held`?"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn commands_of_other_tools_name_the_command() {
+    let world = World::empty();
+    for (word, command) in [
+        ("undo", "the command is `repin rollback --to previous`"),
+        ("log", "the command is `repin history`"),
+        ("verify", "the command is `repin check --remote`"),
+        ("version", "the command is `repin --version`"),
+        ("update", "the command is `repin promote --revision newest`"),
+        ("pin", "`repin init` writes the configuration"),
+    ] {
+        let ran = world.run(&[word]).exits(2);
+        assert!(ran.stderr.contains(command), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("similar"), "{}", ran.stderr);
+        let ran = world.run(&[word, "--format", "json"]).exits(2);
+        let hint = ran.json()["errors"][0]["hint"].as_str().unwrap().to_owned();
+        assert!(hint.contains(command), "{hint}");
+    }
+}
+
+#[test]
+fn program_without_arguments_prints_the_groups() {
+    let world = World::empty();
+    let ran = world.run(&[]).exits(2);
+    assert_eq!(ran.stdout, "");
+    for part in [
+        "Usage: repin ",
+        "\nEvery day:\n",
+        "\nIn CI:\n",
+        "\nSetting up:\n",
+        "  rollback ",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("Exit codes:"), "{}", ran.stderr);
+}
+
+#[test]
+fn doctor_without_a_configuration_has_one_line_about_it() {
+    let world = World::empty();
+    world.git(&["init", "-q"]);
+    let ran = world.run(&["doctor"]).exits(2);
+    assert_eq!(
+        ran.stdout.matches("configuration").count(),
+        1,
+        "{}",
+        ran.stdout
+    );
+    for line in ["fail  configuration", "repository", "clock"] {
+        assert!(ran.stdout.contains(line), "{}", ran.stdout);
+    }
+    let verbose = world.run(&["doctor", "-v"]).exits(2);
+    assert!(verbose.stdout.contains("requires a valid configuration"));
+}
+
+#[test]
+fn doctor_checks_every_set() {
+    let world = promoted_twice();
+    world.write("broken/repin.yaml", "version: 1\n");
+    world.write(
+        "other/repin.yaml",
+        world
+            .read("repin.yaml")
+            .replace(".github/workflows/*.yml", "x/*.yml"),
+    );
+    world.write("other/x/y.yml", "");
+    world.git(&["add", "."]);
+    let ran = world.run(&["doctor", "--all"]).exits(2);
+    let rows: Vec<_> = ran
+        .stdout
+        .lines()
+        .filter(|line| line.contains(" failed, "))
+        .collect();
+    assert_eq!(rows.len(), 2, "{}", ran.stdout);
+    assert!(ran.stderr.contains("broken/repin.yaml"), "{}", ran.stderr);
+    assert!(
+        ran.stdout.starts_with("other/repin.yaml:\n"),
+        "{}",
+        ran.stdout
+    );
+    let document = world
+        .run(&["doctor", "--all", "--format", "json"])
+        .exits(2)
+        .json();
+    assert_eq!(document["schema"], "repin.sets/1");
+    let schemas: Vec<_> = document["sets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|set| &set["document"]["schema"])
+        .collect();
+    assert_eq!(
+        schemas,
+        ["repin.error/1", "repin.doctor/1", "repin.doctor/1"]
+    );
+}
