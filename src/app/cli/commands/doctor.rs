@@ -141,16 +141,16 @@ fn remote(
     }
     rows.extend(registries);
     if let Some(found) = found {
-        rows.extend(untagged(config, found, cx)?);
+        rows.extend(untagged(config, found, cx));
     }
     rows.push(clock(&clocks));
     Ok(rows)
 }
 
 /// A line for each pinned digest without a tag. The line `registry` reports a digest that cannot be read.
-fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Result<Vec<DoctorRow>, Errors> {
+fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Vec<DoctorRow> {
     let Ok(sources) = cx.services.sources_of_images(config) else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     let pinned = untagged_pins::pinned_digests(config, found, &sources, None);
     let mut rows = Vec::new();
@@ -164,7 +164,7 @@ fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Result<Vec<Doct
             check.help.unwrap_or_default(),
         ));
     }
-    Ok(rows)
+    rows
 }
 
 fn clock(clocks: &[(String, ServerTime)]) -> DoctorRow {
