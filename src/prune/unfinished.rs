@@ -3,7 +3,10 @@
 //!
 //! Each is an empty file in repin's directory of the clone, so that concurrent runs need no lock.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     base::error::{Class, Code, Error},
@@ -23,7 +26,7 @@ pub(crate) struct Unfinished {
 
 impl Unfinished {
     /// `directory`: that of repin in the clone; `repository`: as the source shows it.
-    pub(crate) fn new(directory: PathBuf, repository: &str) -> Self {
+    pub(crate) fn new(directory: &Path, repository: &str) -> Self {
         let hash = Digest::of(repository.as_bytes()).hex();
         Self {
             directory: directory.join("prune"),
@@ -87,7 +90,7 @@ mod tests {
     #[test]
     fn each_repository_has_its_own_digests() {
         let directory = tempfile::tempdir().unwrap();
-        let of = |repository| Unfinished::new(directory.path().join("repin"), repository);
+        let of = |repository| Unfinished::new(&directory.path().join("repin"), repository);
         let (one, other) = (of("r.example/one"), of("r.example/other"));
         let mut digests = [Digest::of(b"a"), Digest::of(b"b")];
         digests.sort_unstable();

@@ -180,7 +180,7 @@ impl Run<'_> {
         for _ in 0..ATTEMPTS {
             self.plan(&sources)?;
             if self.request.tag_prefix.is_some() {
-                return self.tag_protected();
+                return Ok(self.tag_protected());
             }
             let mut jobs = self.jobs.iter();
             if !self.request.apply || jobs.any(|job| job.outcome.refusal.is_some()) {
@@ -258,10 +258,10 @@ impl Run<'_> {
     }
 
     /// Sets the missing tags of protected versions with `--apply`; returns whether they exist now.
-    fn tag_protected(&mut self) -> Result<bool, Errors> {
+    fn tag_protected(&mut self) -> bool {
         let mut jobs = self.jobs.iter();
         if !self.request.apply || jobs.any(|job| job.outcome.refusal.is_some()) {
-            return Ok(false);
+            return false;
         }
         for job in &mut self.jobs {
             for keep in &mut job.outcome.protected_tags {
@@ -274,12 +274,12 @@ impl Run<'_> {
                     Ok(()) => keep.state = KeepTagState::Set,
                     Err(error) => {
                         job.outcome.refusal = Some(error);
-                        return Ok(true);
+                        return true;
                     }
                 }
             }
         }
-        Ok(true)
+        true
     }
 
     /// Executes the plans until an error occurs. Returns whether a deletion was requested, or none was

@@ -63,7 +63,7 @@ impl Backend {
     pub(crate) fn continuing(self, directory: Option<&Path>) -> Self {
         match (self, directory) {
             (Self::Registry(registry), Some(directory)) => {
-                Self::Registry(Box::new(registry.continuing(directory.to_owned())))
+                Self::Registry(Box::new(registry.continuing(directory)))
             }
             (backend, _) => backend,
         }

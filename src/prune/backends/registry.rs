@@ -7,7 +7,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::SystemTime,
 };
@@ -90,7 +90,7 @@ impl Registry {
     }
 
     /// The same backend, which continues unfinished deletions. `directory`: that of repin in the clone.
-    pub(crate) fn continuing(self, directory: PathBuf) -> Self {
+    pub(crate) fn continuing(self, directory: &Path) -> Self {
         let unfinished = Some(Unfinished::new(directory, &self.remote.to_string()));
         Self { unfinished, ..self }
     }

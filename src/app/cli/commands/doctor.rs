@@ -212,7 +212,7 @@ fn remote(
     }
     rows.extend(registries);
     if let Some(found) = found {
-        rows.extend(untagged(config, found, cx)?);
+        rows.extend(untagged(config, found, cx));
     }
     if images.is_empty() {
         rows.push(DoctorRow::not_configured(Code::REGISTRY, "images"));
@@ -222,9 +222,9 @@ fn remote(
 }
 
 /// A line for each pinned digest without a tag. The line `registry` reports a digest that cannot be read.
-fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Result<Vec<DoctorRow>, Errors> {
+fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Vec<DoctorRow> {
     let Ok(sources) = cx.services.sources_of_images(config) else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     let pinned = untagged_pins::pinned_digests(config, found, &sources, None);
     let mut rows = Vec::new();
@@ -238,7 +238,7 @@ fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Result<Vec<Doct
             check.help.unwrap_or_default(),
         ));
     }
-    Ok(rows)
+    rows
 }
 
 fn clock(clocks: &[(String, ServerTime)]) -> DoctorRow {

@@ -53,6 +53,7 @@ const LISTING_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The tags of a repository, and the time of the listing.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "the tags are one of its fields")]
 pub(crate) struct Tags {
     /// All tags, in order; `None` if the registry has no such repository.
     pub tags: Option<Vec<Tag>>,

@@ -129,10 +129,7 @@ fn report(name: &str, version: u64, applied: bool, restored: Option<&Version>, c
             )
         }
         None if applied => String::new(),
-        None => format!(
-            "dry run: --apply would restore version {} of {name}\n",
-            version
-        ),
+        None => format!("dry run: --apply would restore version {version} of {name}\n"),
     };
     cx.output.print(text);
 }

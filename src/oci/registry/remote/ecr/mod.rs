@@ -108,6 +108,7 @@ struct ManifestPage {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 struct ManifestRow {
     image_id: ImageId,
     image_manifest: String,
@@ -350,7 +351,7 @@ impl EcrRepository {
         let token = credentials
             .session_token
             .as_ref()
-            .map(|token| token.expose());
+            .map(crate::base::untrusted::Secret::expose);
         let mut headers = vec![("content-type", CONTENT), ("x-amz-target", target.as_str())];
         headers.extend(token.map(|token| ("x-amz-security-token", token)));
         let signature = sign::sign(

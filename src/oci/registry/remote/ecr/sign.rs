@@ -1,6 +1,6 @@
 //! Signatures of requests to AWS (AWS Signature Version 4, "Create a signed AWS API request").
 
-use std::time::SystemTime;
+use std::{fmt::Write as _, time::SystemTime};
 
 use reqwest::Url;
 use ring::hmac;
@@ -56,7 +56,7 @@ pub(super) fn sign(request: &Request<'_>, credentials: &Credentials) -> Signatur
     let mut lines = String::new();
     for (name, value) in headers {
         let words: Vec<&str> = value.split_ascii_whitespace().collect();
-        lines.push_str(&format!("{name}:{}\n", words.join(" ")));
+        let _ = writeln!(lines, "{name}:{}", words.join(" "));
     }
     let mut query: Vec<&str> = request.url.query().unwrap_or_default().split('&').collect();
     query.sort_unstable();
