@@ -806,8 +806,7 @@ fn status_shows_the_open_merge_request() {
 
 #[test]
 fn check_compares_the_policy_with_the_target_of_the_merge_request() {
-    let (world, _fake) = world_on("base: main");
-    let world = world.with_git();
+    let world = crate::support::world::world().with_git();
     world.push();
     // Only the target branch of the merge request requires a check.
     world.git(&["checkout", "-q", "-b", "release"]);
