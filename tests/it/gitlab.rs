@@ -806,30 +806,38 @@ fn status_shows_the_open_merge_request() {
 
 #[test]
 fn check_compares_the_policy_with_the_target_of_the_merge_request() {
-    let (world, _fake) = world_on("base: main");
-    let world = world.with_git();
+    let world = crate::support::world::world().with_git();
     world.push();
     // Only the target branch of the merge request requires a check.
     world.git(&["checkout", "-q", "-b", "release"]);
     let text = world.read("repin.yaml");
     world.write(
         "repin.yaml",
-        text.clone() + "provenance: { branch: main }\n",
+        text.clone() + "promote: { after: [{ set: staging/repin.yaml }] }\n",
     );
     world.commit("strict");
     world.git(&["push", "-q", "origin", "release"]);
     world.git(&["checkout", "-q", "-b", "work"]);
     world.write("repin.yaml", text);
     world.commit("lax");
-    let weakened = |env: &[(&str, &str)]| {
+    let policy = |env: &[(&str, &str)]| {
         let ran = world.run_with(&["check", "--remote", "--format", "json"], env);
-        ran.stdout.contains("policy_weakened")
+        let checks = ran.json()["checks"].as_array().unwrap().clone();
+        let mut rows = checks.iter().filter(|row| row["code"] == "policy_weakened");
+        rows.next()
+            .map(|row| row["detail"].as_str().unwrap().to_owned())
     };
-    let target = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "release");
-    assert!(!weakened(&[]));
-    assert!(weakened(&[target]));
-    // A job may check out another repository than its own; a branch that is missing is reported.
-    let missing = [("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "absent")];
-    let ran = world.run_with(&["check", "--remote", "--format", "json"], &missing);
-    assert!(ran.stdout.contains("policy_unknown"), "{}", ran.stdout);
+    let name = "CI_MERGE_REQUEST_TARGET_BRANCH_NAME";
+    assert_eq!(policy(&[]), None);
+    let weaker = policy(&[(name, "release")]).unwrap();
+    assert!(
+        weaker.contains("weaker than on origin/release: promote.after"),
+        "{weaker}"
+    );
+    // A branch that was not fetched is reported.
+    let missing = policy(&[(name, "absent")]).unwrap();
+    assert!(
+        missing.contains("`origin/absent` is missing from this clone"),
+        "{missing}"
+    );
 }

@@ -50,13 +50,7 @@ pub(crate) async fn enable_auto_merge(
         .filter(|context| !held.contains(context))
         .cloned()
         .collect();
-    let implied = match forge.implied_gate() {
-        ImpliedGate::Context(context) if known.is_some() && !held.iter().any(|c| c == context) => {
-            held.insert(0, context.to_owned());
-            true
-        }
-        _ => false,
-    };
+    let implied = add_implied_gate(forge, known.as_deref(), &mut held);
     let all = [held.as_slice(), own.as_slice()].concat();
     if all.is_empty() && known.is_some() && forge.implied_gate() == ImpliedGate::Waived {
         return forge.schedule_merge(pull, &pull.head_commit).await;
@@ -122,6 +116,18 @@ pub(crate) async fn enable_auto_merge(
         },
         merge => Ok(merge),
     }
+}
+
+/// Adds the implied gate to those of the base, unless the base requires it or its rules are unknown.
+fn add_implied_gate(forge: &Forge, known: Option<&[String]>, held: &mut Vec<String>) -> bool {
+    let ImpliedGate::Context(context) = forge.implied_gate() else {
+        return false;
+    };
+    let is_added = known.is_some_and(|known| known.iter().all(|name| name != context));
+    if is_added {
+        held.insert(0, context.to_owned());
+    }
+    is_added
 }
 
 /// Merges a pull request in which everything required passed; schedules the merge if the forge

@@ -3,7 +3,7 @@
 //! GitLab compares the reports of both branches by their fingerprints, which do not depend on lines
 //! (<https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format>).
 
-use serde::Serialize;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -13,33 +13,9 @@ use super::{
 };
 use crate::{base::error::Errors, config::FILE_NAME, core::checks::FileLocation};
 
-#[derive(Debug, Serialize)]
-pub(crate) struct Issue {
-    description: String,
-    check_name: String,
-    fingerprint: String,
-    severity: &'static str,
-    location: IssueLocation,
-}
-
-#[derive(Debug, Serialize)]
-struct IssueLocation {
-    path: String,
-    lines: Lines,
-}
-
-#[derive(Debug, Serialize)]
-struct Lines {
-    begin: usize,
-}
-
-impl IssueLocation {
-    fn new(path: &str, line: usize) -> Self {
-        Self {
-            path: path.to_owned(),
-            lines: Lines { begin: line },
-        }
-    }
+/// A place in a file, as GitLab requires it.
+fn location(path: &str, line: usize) -> Value {
+    json!({ "path": path, "lines": { "begin": line } })
 }
 
 /// The issues of a run.
@@ -47,26 +23,24 @@ pub(crate) fn report(
     findings: &Findings,
     errors: Option<&Errors>,
     locate: &mut dyn Locate,
-) -> Vec<Issue> {
+) -> Vec<Value> {
     let mut issues = Vec::new();
     for (finding, fingerprint) in findings.fingerprinted() {
         let place = finding.place();
         // Only a place outside of the repository has no location.
-        let location = match locate.in_root(place) {
-            Some(found) => IssueLocation::new(&found.path, found.line),
-            None => IssueLocation::new(&place.file, place.line),
+        let at = match locate.in_root(place) {
+            Some(found) => location(&found.path, found.line),
+            None => location(&place.file, place.line),
         };
-        issues.push(Issue {
-            description: finding.message().to_owned(),
-            check_name: finding.rule().to_owned(),
-            fingerprint,
-            severity: match finding.level() {
-                "error" => "major",
-                "warning" => "minor",
-                _ => "info",
-            },
-            location,
-        });
+        let severity = match finding.level() {
+            "error" => "major",
+            "warning" => "minor",
+            _ => "info",
+        };
+        issues.push(json!({
+            "description": finding.message(), "check_name": finding.rule(),
+            "fingerprint": fingerprint, "severity": severity, "location": at,
+        }));
     }
     for error in errors.into_iter().flatten() {
         let row = ErrorRow::of(error);
@@ -76,17 +50,16 @@ pub(crate) fn report(
             locate.of_error(&FileLocation { file, line, column })
         });
         let key = format!("{}\0{}", row.code, row.message);
-        issues.push(Issue {
-            description: with_help(&row.message, row.hint.as_deref()),
-            check_name: row.code.clone(),
-            fingerprint: hex::encode(Sha256::digest(key)),
-            severity: "critical",
-            // GitLab requires a path.
-            location: place.map_or_else(
-                || IssueLocation::new(FILE_NAME, 1),
-                |found| IssueLocation::new(&found.path, found.line),
-            ),
-        });
+        // GitLab requires a path.
+        let at = place.map_or_else(
+            || location(FILE_NAME, 1),
+            |found| location(&found.path, found.line),
+        );
+        issues.push(json!({
+            "description": with_help(&row.message, row.hint.as_deref()),
+            "check_name": row.code, "fingerprint": hex::encode(Sha256::digest(key)),
+            "severity": "critical", "location": at,
+        }));
     }
     issues
 }

@@ -7,6 +7,7 @@
 mod branches;
 mod fleet;
 mod issues;
+mod merge_status;
 mod merging;
 mod pull_requests;
 mod repository;

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ANOTHER_TOKEN, Gitlab, issues::edit_body, merging::MergeStatus};
+use super::{ANOTHER_TOKEN, Gitlab, issues::edit_body, merge_status::MergeStatus};
 use crate::{
     base::error::{Class, Error},
     forge::{
