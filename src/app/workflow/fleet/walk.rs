@@ -227,7 +227,7 @@ impl Walk<'_> {
             entry,
             mut cost,
             step,
-        } = work.await;
+        } = Box::pin(work).await;
         let report = step.unwrap_or_else(|report| *report);
         cost.requests += self.counts.shared.take();
         cost.seconds = (cost.seconds * 1000.0).round() / 1000.0;
