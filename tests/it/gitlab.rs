@@ -49,6 +49,9 @@ fn merges(fake: &Fake) -> Vec<String> {
     writes
 }
 
+/// A change of the project on the forge.
+type Change = fn(&mut crate::support::forge::Store);
+
 #[test]
 fn merge_request_is_opened_with_the_words_of_gitlab() {
     let (world, fake) = world_on("labels: [automation]");
@@ -126,7 +129,6 @@ fn job_token_is_refused_before_any_write() {
 
 #[test]
 fn unusable_tokens_and_projects_are_refused_before_any_write() {
-    type Change = fn(&mut crate::support::forge::Store);
     let cases: [(Change, i32, &str); 8] = [
         (
             |store| store.version = "16.3.9-ee",
@@ -606,7 +608,6 @@ fn doctor_checks_token_settings_and_version() {
         row(&run(&world, &doctor).exits(0), "permission_pull_requests")[0],
         "pass"
     );
-    type Change = fn(&mut crate::support::forge::Store);
     let cases: [(Change, &str, &str); 5] = [
         (
             |store| store.gitlab.role = Some(20),

@@ -139,7 +139,7 @@ fn equal_digests_are_separated_on_request() {
 
 #[test]
 fn mixed_forms_of_tags_are_two_environments() {
-    let tagged = |tag: &str| pin("api", 'a').replace("@", &format!(":{tag}@"));
+    let tagged = |tag: &str| pin("api", 'a').replace('@', &format!(":{tag}@"));
     let repository = repository(&[
         ("a.yaml", tagged("sha-0a1b2c3")),
         ("b.yaml", tagged("v1.4.2")),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -109,11 +109,8 @@ impl Ecr {
 }
 
 fn days_ago(days: u64) -> f64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs_f64();
-    now - 86_400.0 * days as f64
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    (now - Duration::from_secs(86_400 * days)).as_secs_f64()
 }
 
 impl Store {
@@ -356,7 +353,7 @@ fn part_of_an_archived_index_is_not_finished() {
     ecr.push(&[], &index, 40);
     ecr.edit(&index, |row| row.status = "ARCHIVED");
     ecr.edit(&index.children[0], |row| {
-        row.tags = vec!["pending-part".to_owned()]
+        row.tags = vec!["pending-part".to_owned()];
     });
     let document = ecr.scene().prune(&APPLY, 3);
     assert_eq!(

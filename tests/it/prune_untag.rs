@@ -20,7 +20,7 @@ fn scene(kind: Kind) -> (Refusing, Scene) {
     let name = if is_hub { "docker.io" } else { host.as_str() };
     let mut text = config(name, "");
     if is_hub {
-        text.push_str(&format!("sources: {{ docker.io: 'http://{host}' }}\n"));
+        text = format!("{text}sources: {{ docker.io: 'http://{host}' }}\n");
     }
     let scene = Scene::new(&text, &format!("{name}/acme/app"), pinned().digest());
     (registry, scene)
