@@ -68,10 +68,10 @@
 //!
 //! - `core::apply` exchanges pinned files of the work tree; its lock and journal are in the git directory,
 //!   or outside git in the directory `.repin` of the root;
-//! - `git` commits exchanged files and pushes merges of branches;
+//! - `git` commits exchanged files, pushes such a commit (`--push`), and pushes merges of branches;
 //! - `forge`, for `app::pull_request` and `prune`, creates, updates and closes branches, pull requests,
-//!   comments, labels and merges, and deletes packages;
-//! - `oci::registry`, for `prune`, deletes manifests;
+//!   comments, labels, issues and merges, starts workflows, and deletes packages and merged branches;
+//! - `oci::registry`, for `prune`, deletes manifests and tags, and sets tags;
 //! - `app::workflow` writes the files that options name;
 //! - `app::cli` writes trusted roots and the files of a step of GitHub Actions (`--format github`).
 //!
@@ -79,6 +79,7 @@
 //!
 //! - `git` fetches objects that are missing for questions about history (for pull requests into a repository of its own,
 //!   beside the clone), and writes the objects of a trial merge;
+//! - `oci::registry`, for `prune`, keeps immutable documents in the user's cache directory;
 //! - `app::workflow` creates and removes temporary directories for fetched repositories;
 //! - `core::smoke` runs a container and removes it;
 //! - `app::cli` writes configurations (`init`).

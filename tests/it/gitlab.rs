@@ -740,7 +740,7 @@ fn code_quality_report_lists_findings_with_stable_fingerprints() {
 }
 
 #[test]
-fn fleet_lists_and_promotes_projects() {
+fn fleet_lists_projects_of_a_group() {
     let (world, fake) = world_on("base: main");
     let config = format!(
         "version: 1\nname: images\nfleet: {{}}\nsources: {{ ghcr.io/acme: oci:images }}\nimages:\n  api: {{ repository: ghcr.io/acme/api }}\n\

@@ -455,7 +455,7 @@ fn commands_of_other_tools_name_the_command() {
         ("verify", "the command is `repin check --remote`"),
         ("version", "the command is `repin --version`"),
         ("update", "the command is `repin promote --revision newest`"),
-        ("pin", "`repin init` writes the configuration"),
+        ("pin", "`repin init --pin`"),
     ] {
         let ran = world.run(&[word]).exits(2);
         assert!(ran.stderr.contains(command), "{}", ran.stderr);

@@ -110,7 +110,8 @@ impl Ecr {
 
 fn days_ago(days: u64) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    (now - Duration::from_secs(86_400 * days)).as_secs_f64()
+    now.saturating_sub(Duration::from_secs(86_400 * days))
+        .as_secs_f64()
 }
 
 impl Store {

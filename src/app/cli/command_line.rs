@@ -63,7 +63,7 @@ const OTHER_COMMANDS: [[&str; 2]; 9] = [
     ["version", "repin --version"],
     ["update", "repin promote --revision newest"],
     ["upgrade", "repin promote --revision newest"],
-    ["pin", "repin init"],
+    ["pin", "repin init --pin"],
 ];
 
 /// Adds the command of repin to the error of a command that another tool has.
@@ -74,7 +74,7 @@ fn with_command(mut error: clap::Error) -> clap::Error {
     let other = OTHER_COMMANDS.iter().find(|[other, _]| other == word);
     if let Some([_, command]) = other {
         let tip = match *command {
-            "repin init" => "`repin init` writes the configuration for pinned images, and `repin promote` moves the pins".to_owned(),
+            "repin init --pin" => "`repin init --pin` pins images that have only a tag, and `repin promote` moves the pins".to_owned(),
             command => format!("the command is `{command}`"),
         };
         error.remove(ContextKind::SuggestedSubcommand);
