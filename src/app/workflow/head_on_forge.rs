@@ -2,60 +2,22 @@
 //!
 //! Verdicts rest on the branch that the forge has: that in a clone may be outdated, shallow or missing.
 
-use std::{cell::RefCell, path::PathBuf};
-
 use super::{
     Access, Services, base,
     connection::{connect_repository, target},
-    history::{BranchRole, history_branch},
+    history_branch::{BranchRole, history_branch},
+    known_heads::{HeadKey, HeadOnForge},
 };
 use crate::{
-    app::pull_request::{Content, ForgeRepository},
+    app::pull_request::ForgeRepository,
     base::error::{Class, Code, Error, Errors},
     config::Config,
     forge::Target,
-    git::{Branch, Git, GitError, HostedRepository, ObjectId},
+    git::{Branch, Git, GitError, HostedRepository},
 };
 
 /// The progress message.
 const FETCHING: &str = "fetching the history";
-
-/// The head of the branch whose history counts, as the forge has it.
-#[derive(Clone)]
-pub(super) struct HeadOnForge {
-    /// Its name on the forge.
-    pub(super) branch: String,
-    /// The head, with the name in messages.
-    pub(super) history_branch: Branch,
-    /// The repository with its history.
-    pub(super) git: Git,
-    pub(super) content: Content,
-}
-
-impl HeadOnForge {
-    /// The head of a fetched branch.
-    pub(super) fn new(branch: String, commit: &str, content: &Content) -> Result<Self, Error> {
-        let tip = ObjectId::parse(commit.as_bytes()).ok_or_else(Error::internal)?;
-        Ok(Self {
-            history_branch: Branch {
-                name: branch.clone(),
-                tip,
-            },
-            branch,
-            git: content.git()?,
-            content: content.clone(),
-        })
-    }
-
-    /// The same head, fetched again.
-    pub(super) async fn renewed(&self) -> Result<Self, Error> {
-        self.content.renew().await?;
-        Ok(Self {
-            git: self.content.git()?,
-            ..self.clone()
-        })
-    }
-}
 
 /// The name on the forge of the branch whose history counts; `None`: its default branch.
 pub(super) fn configured_branch(config: &Config) -> Option<&str> {
@@ -69,18 +31,6 @@ pub(super) fn configured_branch(config: &Config) -> Option<&str> {
     configured
         .map(|branch| branch.split_once('/').map_or(branch, |(_, name)| name))
         .or_else(base)
-}
-
-/// The heads that a run read, by the clone and the keys that select the repository and the branch.
-#[derive(Default)]
-pub(super) struct KnownHeads(RefCell<Vec<(HeadKey, Option<HeadOnForge>)>>);
-
-#[derive(PartialEq, Eq)]
-struct HeadKey {
-    clone: PathBuf,
-    target: Target,
-    /// `forge.base` and `provenance.branch`
-    branches: [Option<String>; 2],
 }
 
 /// Finds the head of the promoted branch, once for the sets of a repository; `None` if the forge or its token is unknown, or if the clone has this head
@@ -104,7 +54,7 @@ pub(super) fn find(config: &Config, services: &Services) -> Result<Option<HeadOn
         target,
         branches: [configured.base.clone(), config.provenance.branch.clone()],
     };
-    let mut known = services.known_heads.0.borrow_mut();
+    let mut known = services.known_heads.borrow_mut();
     if let Some((_, head)) = known.iter().find(|(known, _)| *known == key) {
         return Ok(head.clone().map(|head| HeadOnForge {
             git: head.git.with_prefix(clone.prefix().to_vec()),

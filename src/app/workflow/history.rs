@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Environment, Services,
+    Services,
     base::known_bases,
     build_order::BuildOrder,
-    environment,
-    head_on_forge::{self, HeadOnForge},
+    head_on_forge,
+    history_branch::{BranchRole, HistoryBranch, history_branch},
+    known_heads::HeadOnForge,
 };
 use crate::{
     app::pull_request::Content,
@@ -24,7 +25,7 @@ use crate::{
         },
         pins::FoundPins,
     },
-    git::{Branch, BranchSources, FETCH_HISTORY, Git, GitError, MIN_PREFIX},
+    git::{Branch, FETCH_HISTORY, Git, GitError, MIN_PREFIX},
     oci::Revision,
 };
 
@@ -57,49 +58,6 @@ pub(super) enum Origin {
         /// Whether the fleet accepts facts that these commits do not show.
         accept_unknown: bool,
     },
-}
-
-/// The branch whose history is read.
-pub(crate) struct HistoryBranch {
-    pub branch: Branch,
-    pub role: BranchRole,
-}
-
-/// The evidence that a branch can give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BranchRole {
-    /// Its commits promote sets and roll them back.
-    Promoted,
-    /// It is `HEAD` of a repository without a remote: a set that it rolled back is held, but no set on
-    /// it was promoted.
-    Local,
-}
-
-/// Finds the branch whose history is read in the repository of `config`.
-pub(crate) fn history_branch(
-    git: &Git,
-    config: &Config,
-    environment: &Environment,
-) -> Result<HistoryBranch, GitError> {
-    let stated = environment::default_branch(environment, Some(git));
-    let forge = config.forge.as_ref();
-    let sources = BranchSources {
-        configured: config.provenance.branch.as_deref(),
-        base: forge.and_then(|forge| forge.base.as_deref()),
-        ci: stated.as_deref(),
-        remote_of: None,
-    };
-    match git.promoted_branch(&sources) {
-        Ok(branch) => Ok(HistoryBranch {
-            branch,
-            role: BranchRole::Promoted,
-        }),
-        Err(GitError::NoRemote) => Ok(HistoryBranch {
-            branch: git.head()?,
-            role: BranchRole::Local,
-        }),
-        Err(error) => Err(error),
-    }
 }
 
 /// The part of the promoted branch's history that the clone contains, without a request to the remote;

@@ -25,8 +25,10 @@ pub(crate) mod fleet;
 pub(crate) mod forge_overview;
 mod head_on_forge;
 mod history;
+mod history_branch;
 pub(crate) mod image_contents;
 mod interruption;
+mod known_heads;
 mod newest;
 mod newest_staged;
 mod other_checkout;
@@ -66,7 +68,8 @@ pub(crate) use contracts::Contracts;
 pub(crate) use environment::{Console, Environment, Progress, Terminals};
 pub(crate) use execution::{Effect, OpenedPull, Publication, exchange};
 pub(crate) use forge_overview::{ForgeOverview, forge_overview, open_pulls};
-pub(crate) use history::{BranchRole, HistoryBranch, SiteHistory, history_branch, known_history};
+pub(crate) use history::{SiteHistory, known_history};
+pub(crate) use history_branch::{BranchRole, HistoryBranch, history_branch};
 pub(crate) use interruption::{Event, Interruption};
 pub(crate) use publication::{
     held_merge, merge_pending_warning, merge_refused_error, warn_of_silent_checks,

@@ -17,7 +17,7 @@ use super::{
     Console, Environment, Interruption,
     caches::{FetchedSources, ImageAttempts, ImageCache, OtherSetsCache, TagCache, TrustCache},
     environment::ItemProgress,
-    head_on_forge::KnownHeads,
+    known_heads::KnownHeads,
     settings,
     shared_repository::SharedRepository,
 };

@@ -16,10 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
     Access, ApplyMode, BranchRole, OpenRequest, Services, SiteHistory, base,
-    connection::connect_repository,
-    head_on_forge::{HeadOnForge, configured_branch},
-    history::Origin,
-    push::PushTarget,
+    connection::connect_repository, head_on_forge::configured_branch, history::Origin,
+    known_heads::HeadOnForge, push::PushTarget,
 };
 use crate::{
     app::{

@@ -5,8 +5,9 @@ use super::{
     Access, Services, SiteHistory,
     caches::FetchedRepository,
     connection::{connect_repository, open, token},
-    head_on_forge::HeadOnForge,
-    history::{BranchRole, history_branch},
+    head_on_forge::configured_branch,
+    history_branch::{BranchRole, history_branch},
+    known_heads::HeadOnForge,
     repositories::{self, Fetch, OtherRepository},
 };
 use crate::{
@@ -184,10 +185,7 @@ impl<'o> Opener<'o> {
         let found = history_branch(git, other, &self.services.environment);
         if self.has_forge && self.config.forge.is_some() {
             let cause = |errors: Errors| errors.by_cause()[0].to_string();
-            let (configured, base) = base(other);
-            let name = configured
-                .map(|branch| remote_branch(&branch).to_owned())
-                .or(base);
+            let name = configured_branch(other).map(str::to_owned);
             let access = connect_repository(self.config, Some(git), self.services);
             match (access.map_err(cause)?, name) {
                 (Access::Granted(repository), Some(name)) => {
@@ -310,11 +308,10 @@ impl<'o> Opener<'o> {
         let git = fetched.scratch.git().clone();
         let tip = git.commit_at(FETCHED).map_err(|error| error.to_string())?;
         Ok(Repository {
-            git,
             key,
             fetched: Some(Branch { name, tip }),
             _directory: Some(fetched),
-            _content: None,
+            ..Repository::here(git)
         })
     }
 

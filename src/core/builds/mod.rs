@@ -478,7 +478,7 @@ images:
             proposals: &proposals,
             ..facts(&config, &pinned)
         };
-        let held = "rolled back by commit 0000000000 on 2023-11-14".to_owned();
+        let held = "rolled back by commit 0000000000 on 2023-11-14 22:13Z".to_owned();
         // By its digests, also without an image or a revision.
         let mut incomplete = build('q', ['q', 'q']);
         incomplete.images[0] = BuildImage::Missing;

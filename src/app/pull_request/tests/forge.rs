@@ -36,7 +36,7 @@ use crate::{
 
 pub(crate) const KINDS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab];
 /// The kinds with required contexts; GitLab has pipelines (`tests/it/gitlab.rs`).
-const GATED: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+pub(crate) const GATED: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 pub(crate) const A: &str = ".github/workflows/a.yml";
 pub(crate) const B: &str = "deploy/b.yml";
 
