@@ -880,7 +880,7 @@ fn build_must_be_later_than_an_open_proposal() {
 
 #[test]
 fn proposal_without_tags_has_no_time() {
-    let (world, _fake) = hosted(KINDS[0], "");
+    let (world, fake) = hosted(KINDS[0], "");
     run(&world, &PROMOTE).exits(0);
     let world = world.with_git();
     // The images of the newer commit are older.
@@ -890,6 +890,8 @@ fn proposal_without_tags_has_no_time() {
         .exits(0);
     world.commit(&format!("promote: test images @{}", commits[0]));
     world.push();
+    fake.store()
+        .name_head("main", &world.git(&["rev-parse", "HEAD"]), world.root());
     untag(&world, REV_B);
     let ran = run(&world, &NEWEST).exits(1);
     assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
@@ -909,6 +911,8 @@ fn proposal_under_a_former_path_counts() {
     world.git(&["mv", "repin.yaml", "repin.live.yaml"]);
     world.commit("chore: rename the set");
     world.push();
+    fake.store()
+        .name_head("main", &world.git(&["rev-parse", "HEAD"]), world.root());
     let config = ["--config", "repin.live.yaml", "--format", "json"];
     let newest = || {
         let document = run(&world, &[&NEWEST[..], &config].concat())

@@ -95,8 +95,7 @@ fn read(
             tip: known.tip,
         })
     });
-    let whole = in_clone.as_ref().filter(|_| !clone.is_shallow());
-    let work = fetch(&repository, config, whole);
+    let work = fetch(&repository, config, in_clone.as_ref(), !clone.is_shallow());
     let Some(mut head) = services.wait(work, FETCHING)? else {
         return Ok(None);
     };
@@ -121,18 +120,20 @@ fn read(
     Ok(Some(head))
 }
 
-/// `known`: the branch in a clone with its whole history, with its name on the forge.
+/// `known`: the branch in the clone, with its name on the forge; `is_whole`: whether the clone has its whole history.
 async fn fetch(
     repository: &ForgeRepository,
     config: &Config,
     known: Option<&Branch>,
+    is_whole: bool,
 ) -> Result<Option<HeadOnForge>, Error> {
     let ForgeRepository { forge, content } = repository;
-    let name = match configured_branch(config) {
-        Some(name) => name.to_owned(),
-        None => forge.repository().await?.default_branch,
+    let name = match (configured_branch(config), known) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(known)) => known.name.clone(),
+        (None, None) => forge.repository().await?.default_branch,
     };
-    if let Some(known) = known.filter(|known| known.name == name)
+    if let Some(known) = known.filter(|known| is_whole && known.name == name)
         && content.listed(&name).await? == Some(known.tip)
     {
         return Ok(None);
