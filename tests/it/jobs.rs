@@ -227,7 +227,7 @@ fn workflow_starts_only_if_the_merge_starts_none() {
         let says = if is_run {
             format!("token of a workflow run ({merger}), which starts no workflow: starting ci.yml")
         } else {
-            format!("ci.yml need not be started: {merger} merged #1")
+            format!("ci.yml need not be started: {merger} merged pull request #1")
         };
         assert!(ran.stderr.contains(&says), "{kind:?} {}", ran.stderr);
     }

@@ -88,13 +88,11 @@ pub(super) fn check_remote(
         Ok(check) => checks.extend(check),
         Err(outage) => outages.push(outage),
     }
-    checks.extend(check_untagged(
-        config,
-        &sources,
-        found,
-        revision.as_ref(),
-        cx,
-    ));
+    // An outage is reported once.
+    if is_readable {
+        let revision = revision.as_ref();
+        checks.extend(check_untagged(config, &sources, found, revision, cx));
+    }
     let Some(revision) = revision.filter(|_| is_readable) else {
         return Ok(RemoteChecks {
             checks,
