@@ -99,7 +99,7 @@ fn exactly_the_stale_pending_versions_go() {
     for (tag, says) in [
         ("main", "in the work tree (.github/workflows/a.yml:1)"),
         ("pending-both", "both is not"),
-        ("pending-released", "matches prune.protect"),
+        ("pending-released", "which prune.protect keeps by default"),
         ("pending-part", "part of the index"),
         ("pending-note", "belongs to"),
         ("pending-never", "age is unknown"),

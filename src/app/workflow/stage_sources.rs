@@ -6,7 +6,7 @@ use super::{
     caches::FetchedRepository,
     connection::{connect_repository, open, token},
     head_on_forge::configured_branch,
-    history_branch::{BranchRole, history_branch},
+    history_branch::{BranchRole, HistoryBranch, history_branch},
     known_heads::HeadOnForge,
     repositories::{self, Fetch, OtherRepository},
 };
@@ -178,7 +178,6 @@ impl<'o> Opener<'o> {
             let base = config.forge.as_ref().and_then(|forge| forge.base.clone());
             (config.provenance.branch.clone(), base)
         };
-        let reason = |error: GitError| error.to_string();
         if base(other) == base(self.config) {
             return Ok((Repository::here(git.clone()), own));
         }
@@ -193,9 +192,8 @@ impl<'o> Opener<'o> {
                 }
                 (Access::Granted(repository), None) => {
                     // The clone knows the same branch, but perhaps an old head of it.
-                    let known = found.as_ref().ok();
-                    let known = known.filter(|found| found.role == BranchRole::Promoted);
-                    let name = if let Some(found) = known {
+                    let is_promoted = |found: &&HistoryBranch| found.role == BranchRole::Promoted;
+                    let name = if let Some(found) = found.as_ref().ok().filter(is_promoted) {
                         remote_branch(&found.branch.name).to_owned()
                     } else {
                         let read = repository.forge.repository();
@@ -208,7 +206,7 @@ impl<'o> Opener<'o> {
                 (Access::NoToken(_), None) => {}
             }
         }
-        let found = found.map_err(reason)?;
+        let found = found.map_err(|error| error.to_string())?;
         match found.role {
             BranchRole::Promoted => Ok((Repository::here(git.clone()), found.branch)),
             BranchRole::Local => Err(GitError::NoRemote.to_string()),
@@ -221,12 +219,12 @@ impl<'o> Opener<'o> {
         repository: &ForgeRepository,
         name: String,
     ) -> Result<(Repository, Branch), String> {
+        let reason = |error: Error| error.to_string();
         let content = &repository.content;
-        let head = content.head(&name);
-        let head = self.services.wait(head, "reading the branch of a stage");
-        let head = head.map_err(|error| error.to_string())?;
+        let read = (self.services).wait(content.head(&name), "reading the branch of a stage");
+        let head = read.map_err(reason)?;
         let head = head.ok_or_else(|| format!("the forge has no branch {name}"))?;
-        let head = HeadOnForge::new(name, &head, content).map_err(|error| error.to_string())?;
+        let head = HeadOnForge::new(name, &head, content).map_err(reason)?;
         let repository = Repository {
             _content: Some(head.content),
             ..Repository::here(head.git)
