@@ -54,9 +54,16 @@ impl Images {
     fn add_lines(&mut self, text: &str) -> Result<(), String> {
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
-            if !line.is_empty() && !line.starts_with('#') {
-                self.add(line, &format!("line {}", number + 1))?;
+            if line.is_empty() || line.starts_with('#') {
+                continue;
             }
+            let place = format!("line {}", number + 1);
+            if Digest::from_hex(line).is_ok() {
+                return Err(format!(
+                    "{place}: `{line}` may be the ID of a container; write `sha256:` before the digest of an image"
+                ));
+            }
+            self.add(line, &place)?;
         }
         Ok(())
     }
@@ -76,6 +83,7 @@ impl Images {
                 continue;
             }
             let place = format!("line {}", number + 1);
+            check_id(line.split_whitespace().next().unwrap_or_default(), &place)?;
             let cell = line.get(column..).unwrap_or_default();
             let is_aligned = line.get(..column).is_some_and(|start| start.ends_with(' '));
             match cell.split_whitespace().next() {
@@ -100,13 +108,19 @@ impl Images {
     fn add_value(&mut self, value: &Value, path: &str) -> Result<(), String> {
         match value {
             Value::Object(fields) => {
+                if let (Some(Value::String(id)), Some(_)) = (fields.get("ID"), fields.get("Image"))
+                {
+                    check_id(id, if path.is_empty() { "ID" } else { path })?;
+                }
                 for (key, value) in fields {
                     let path = if path.is_empty() {
                         key.clone()
                     } else {
                         format!("{path}.{key}")
                     };
-                    match value.as_str() {
+                    // A volume of Kubernetes that is an image has an object with its reference.
+                    let reference = value["reference"].as_str().filter(|_| key == "image");
+                    match value.as_str().or(reference) {
                         // A container that was not started yet has no ID.
                         Some("") => {}
                         Some(image) if KEYS.contains(&key.as_str()) => self.add(image, &path)?,
@@ -158,6 +172,16 @@ fn check_complete(document: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// Refuses a row of `docker ps` with an abbreviated ID of its container: such rows also omit the digests of images.
+fn check_id(id: &str, place: &str) -> Result<(), String> {
+    if Digest::from_hex(id).is_ok() {
+        return Ok(());
+    }
+    Err(format!(
+        "{place}: `{id}` is no complete ID of a container, so the digests of images may be omitted: use `docker ps --no-trunc`"
+    ))
+}
+
 /// An abbreviated image ID of Docker, which looks like the name of an image.
 fn is_short_id(text: &str) -> bool {
     (12..64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -207,7 +231,12 @@ fn parse(text: &str) -> Option<RunningImage> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+
+    /// The complete ID of a container.
+    static ID: LazyLock<String> = LazyLock::new(|| "4b".repeat(32));
 
     fn digest(seed: &str) -> String {
         Digest::of(seed.as_bytes()).to_string()
@@ -233,7 +262,6 @@ mod tests {
     #[test]
     fn references_of_each_form_are_parsed() {
         let (a, b) = (digest("a"), digest("b"));
-        let hex = a.trim_start_matches("sha256:").to_owned();
         for (text, expected) in [
             ("app".to_owned(), "app:latest line 1"),
             ("localhost:5000/team/app:v1".to_owned(), "app:v1 line 1"),
@@ -245,7 +273,6 @@ mod tests {
             ),
             (format!("docker://{a}"), "@a line 1"),
             (a.clone(), "@a line 1"),
-            (hex, "@a line 1"),
             (
                 "# comment\n\n app:v1 \r\napp:v1\n".to_owned(),
                 "app:v1 line 3",
@@ -257,11 +284,14 @@ mod tests {
 
     #[test]
     fn unidentified_image_is_refused() {
+        let id = ID.as_str();
+        let without_image = &*format!("CONTAINER ID   IMAGE   COMMAND\n{id}\n");
         for (text, reason) in [
             ("", "no image"),
             ("\n# none\n", "no image"),
             ("app:v1\napp v2", "line 2: `app v2`"),
             ("4bcff63911fc", "--no-trunc"),
+            (id, "line 1: `4b4b"),
             ("app@sha256:12", "neither"),
             ("app:", "neither"),
             ("app/", "neither"),
@@ -278,7 +308,15 @@ mod tests {
                 "failures",
             ),
             ("CONTAINER ID   NAMES\n4bcff63911fc   app\n", "no column"),
-            ("CONTAINER ID   IMAGE   COMMAND\n4bcff63911fc\n", "line 2"),
+            (without_image, "line 2 has no image"),
+            (
+                "CONTAINER ID   IMAGE    COMMAND\n4bcff63911fc   app:v1   \"sh\"\n",
+                "line 2: `4bcff63911fc` is no complete ID",
+            ),
+            (
+                r#"{"ID":"4bcff63911fc","Image":"app:v1"}"#,
+                "use `docker ps --no-trunc`",
+            ),
             ("CONTAINER ID   IMAGE   COMMAND\n", "no image"),
         ] {
             let error = images(text).unwrap_err();
@@ -312,10 +350,20 @@ mod tests {
             {"image": "1.dkr.ecr.eu-west-1.amazonaws.com/app:v2", "imageDigest": b},
         ]}]});
         assert_eq!(images(&tasks.to_string()).unwrap().len(), 2);
-        let table = "CONTAINER ID   IMAGE                COMMAND   NAMES\n\
-                     4bcff63911fc   r.example/app:v3     \"sh\"      one\n";
-        assert_eq!(images(table).unwrap(), ["app:v3 line 2"]);
-        let lines = "{\"ID\":\"4b\",\"Image\":\"app:v4\"}\n{\"ID\":\"4c\",\"Image\":\"app:v5\"}\n";
-        assert_eq!(images(lines).unwrap(), ["app:v4 Image", "app:v5 Image"]);
+        let (id, heading) = (&*ID, format!("{:64}", "CONTAINER ID"));
+        let table = format!(
+            "{heading}   IMAGE                COMMAND   NAMES\n{id}   r.example/app:v3     \"sh\"      one\n"
+        );
+        assert_eq!(images(&table).unwrap(), ["app:v3 line 2"]);
+        let row = |image: &str| format!("{{\"ID\":\"{id}\",\"Image\":\"{image}\"}}\n");
+        let lines = row("app:v4") + &row("app:v5");
+        assert_eq!(images(&lines).unwrap(), ["app:v4 Image", "app:v5 Image"]);
+        let pod = serde_json::json!({"kind": "Pod", "spec": {"volumes": [
+            {"name": "model", "image": {"reference": "r.example/model:v1", "pullPolicy": "IfNotPresent"}},
+        ]}});
+        assert_eq!(
+            images(&pod.to_string()).unwrap(),
+            ["model:v1 spec.volumes[0].image"]
+        );
     }
 }

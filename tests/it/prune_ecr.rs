@@ -144,7 +144,7 @@ impl Store {
             .collect();
         assert!(ids.len() <= 100, "{operation}");
         match operation {
-            "DescribeImages" if !ids.is_empty() => self.describe(ids[0]),
+            "DescribeImages" if !ids.is_empty() => self.describe(ids[0], &input),
             "DescribeImages" => self.page(&input),
             "BatchGetImage" => self.manifests(&ids),
             "BatchDeleteImage" => self.delete(ids[0]),
@@ -172,8 +172,15 @@ impl Store {
         detail
     }
 
-    fn describe(&self, digest: Digest) -> Reaction {
-        if self.rows.contains_key(&digest) {
+    /// Only active images are described by default (Amazon ECR API Reference, `DescribeImagesFilter`).
+    fn is_described(&self, digest: Digest, input: &Value) -> bool {
+        let status = input["filter"]["imageStatus"].as_str().unwrap_or("ACTIVE");
+        let row = self.rows.get(&digest);
+        row.is_some_and(|row| status == "ANY" || status == row.status)
+    }
+
+    fn describe(&self, digest: Digest, input: &Value) -> Reaction {
+        if self.is_described(digest, input) {
             return answer(&json!({"imageDetails": [self.detail(digest)]}));
         }
         error("ImageNotFoundException")
@@ -184,10 +191,12 @@ impl Store {
         let start: usize = input["nextToken"]
             .as_str()
             .map_or(0, |token| token.parse().unwrap());
-        let rows = self.rows.keys().skip(start).take(3);
+        let mut all = self.rows.keys().copied().collect::<Vec<_>>();
+        all.retain(|digest| self.is_described(*digest, input));
+        let rows = all.iter().skip(start).take(3);
         let mut page =
             json!({"imageDetails": rows.map(|digest| self.detail(*digest)).collect::<Vec<_>>()});
-        if start + 3 < self.rows.len() {
+        if start + 3 < all.len() {
             page["nextToken"] = json!((start + 3).to_string());
         }
         answer(&page)

@@ -225,6 +225,30 @@ fn gitlab_part_is_deleted_after_its_index() {
 }
 
 #[test]
+fn unfinished_digest_with_a_new_tag_is_no_longer_recorded() {
+    let (registry, scene) = scene(Kind::Google);
+    let image = old("a");
+    registry.store().push(&["pending-a"], &image);
+    registry
+        .store()
+        .push(&["sbom"], &attached("report", &image));
+    let candidates = || {
+        let document = scene.prune(&["--image", "app"], 0);
+        let candidates = document["images"][0]["candidates"].as_array();
+        candidates.unwrap().len()
+    };
+    scene.prune(&ARGS, 3);
+    assert_eq!(candidates(), 1);
+    registry
+        .store()
+        .tags
+        .insert("release".to_owned(), image.digest());
+    assert_eq!(candidates(), 0);
+    registry.store().tags.remove("release");
+    assert_eq!(candidates(), 0, "the tag was a new purpose");
+}
+
+#[test]
 fn other_refusals_delete_no_tag() {
     for (status, code) in [
         (400, "UNSUPPORTED"),

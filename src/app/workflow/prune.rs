@@ -342,16 +342,20 @@ impl Job {
     }
 
     /// Plans the tag `PREFIX` and the digits of the digest for each protected version. Registries keep the parts
-    /// of an index and the referrers of a version with it.
+    /// of an index with it, and a referrer with its `subject`; one that only its tag attaches needs a tag.
     fn plan_tags(&mut self, prefix: &str) -> Result<(), Errors> {
         let mut tags = Vec::new();
+        let listing = self.planned.as_ref().map(|(listing, _)| listing);
+        let has_subject = |digest| {
+            let node = listing.and_then(|listing| listing.nodes.get(&digest));
+            node.is_some_and(|node| node.subject.is_some())
+        };
         for protected in &self.outcome.protected {
             let digest = protected.version.digest;
-            if matches!(
-                protected.reason,
-                KeepReason::IndexEntry(_) | KeepReason::Referrer(_)
-            ) {
-                continue;
+            match protected.reason {
+                KeepReason::IndexEntry(_) => continue,
+                KeepReason::Referrer(_) if has_subject(digest) => continue,
+                _ => {}
             }
             let tag = Tag::parse(&format!("{prefix}{}", digest.hex()))
                 .map_err(|error| usage(format!("--tag-protected: {error}")))?;
@@ -362,7 +366,6 @@ impl Job {
             };
             tags.push(KeepTag { tag, digest, state });
         }
-        let listing = self.planned.as_ref().map(|(listing, _)| listing);
         for version in listing.iter().flat_map(|listing| &listing.versions) {
             let digest = version.digest;
             let is_own = |tag: &&Tag| tag.as_str() == format!("{prefix}{}", digest.hex());

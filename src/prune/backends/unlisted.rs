@@ -29,9 +29,13 @@ impl Registry {
         };
         let digests = BTreeSet::from_iter(unfinished.digests()?);
         self.read_unknown(digests.clone(), reader, progress).await?;
+        let listing = &mut reader.listing;
         for digest in digests {
-            if reader.listing.nodes.contains_key(&digest) {
-                reader.listing.unfinished.insert(digest);
+            let mut versions = listing.versions.iter();
+            let version = versions.find(|version| version.digest == digest);
+            // A new tag is a new purpose. It may be deleted again only for a reason of its own.
+            if version.is_some_and(|version| version.tags.is_empty()) {
+                listing.unfinished.insert(digest);
             } else {
                 unfinished.remove(digest);
             }

@@ -72,7 +72,7 @@ pub(in crate::app::cli) struct Arguments {
     #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
     limit: Option<usize>,
     /// Protect the images that run according to FILE: one a line, or the output of `kubectl get pods -A -o json`,
-    /// `docker ps` or `aws ecs describe-tasks`; - is standard input; may be repeated
+    /// `docker ps --no-trunc` or `aws ecs describe-tasks`; - is standard input; may be repeated
     #[arg(long, value_name = "FILE")]
     in_use: Vec<PathBuf>,
     /// Refuse a file of --in-use that was changed earlier

@@ -163,12 +163,18 @@ impl Registries {
     }
 }
 
+/// The filter of `DescribeImages` for images of every status: without it, ECR omits archived images (Amazon ECR API
+/// Reference, `DescribeImagesFilter`).
+fn all_images() -> Value {
+    json!({"imageStatus": "ANY"})
+}
+
 impl EcrRepository {
     /// All versions. `on_page` receives the number of versions so far.
     pub(crate) async fn images(&self, on_page: &dyn Fn(usize)) -> Result<EcrImages, Error> {
         let (mut images, mut token) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
-            let mut input = json!({"maxResults": 1000});
+            let mut input = json!({"maxResults": 1000, "filter": all_images()});
             if let Some(token) = &token {
                 input["nextToken"] = json!(token);
             }
@@ -196,7 +202,10 @@ impl EcrRepository {
 
     /// The version with a digest; `None` if it is missing.
     pub(crate) async fn image_of(&self, digest: Digest) -> Result<Option<EcrImage>, Error> {
-        let input = json!({"imageIds": [{"imageDigest": digest.to_string()}]});
+        let input = json!({
+            "imageIds": [{"imageDigest": digest.to_string()}],
+            "filter": all_images(),
+        });
         let (document, _) = match self.request("DescribeImages", input).await? {
             Answer::Done(document, headers) => (document, headers),
             Answer::Failed(code, _) if code == "ImageNotFoundException" => return Ok(None),
