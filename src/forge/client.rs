@@ -319,6 +319,20 @@ impl Forge {
         }
     }
 
+    /// The pull request whose reports count for a branch at a commit, besides those of the commit itself.
+    pub(crate) async fn reporting_pull(
+        &self,
+        branch: &str,
+        commit: &str,
+        base: &str,
+    ) -> Result<Option<u64>, Error> {
+        match self {
+            // Every report belongs to a commit.
+            Self::Github(_) | Self::Gitea(_) => Ok(None),
+            Self::Gitlab(gitlab) => gitlab.number_of(branch, commit, base).await,
+        }
+    }
+
     /// The gate of a pull request without other gates.
     pub(crate) fn implied_gate(&self) -> ImpliedGate {
         match self {

@@ -35,6 +35,9 @@ pub(crate) struct Token {
 /// <https://docs.gitlab.com/security/tokens/#token-prefixes>
 const JOB_PREFIX: &str = "glcbt-";
 
+/// The end of the path of every API of GitLab, also below a relative URL.
+const GITLAB_API: &str = "/api/v4";
+
 /// The prefix of the deploy tokens of GitLab.
 const DEPLOYMENT_PREFIX: &str = "gldt-";
 
@@ -201,6 +204,8 @@ pub(crate) enum NotFor {
     Unknown(&'static str, String),
     #[error("CI_SERVER_URL does not show that it is for {0}")]
     NoJob(String),
+    #[error("it is for {0}, and the API at {1} is that of another forge")]
+    OtherForge(&'static str, String),
 }
 
 impl Audience {
@@ -210,6 +215,14 @@ impl Audience {
     pub(crate) fn check(&self, variable: &str, api: &Url) -> Result<(), NotFor> {
         if variable == "REPIN_FORGE_TOKEN" {
             return Ok(());
+        }
+        // Servers on one host, such as different ports over SSH, are distinguished only by their API.
+        let is_gitlab = api.path().trim_end_matches('/').ends_with(GITLAB_API);
+        let other = |forge| Err(NotFor::OtherForge(forge, server(api)));
+        match variable {
+            "GITLAB_TOKEN" | "CI_JOB_TOKEN" if !is_gitlab => return other("GitLab"),
+            "GITEA_TOKEN" if is_gitlab => return other("Gitea or Forgejo"),
+            _ => {}
         }
         let of = |job: &Url| (server(job), job.origin() == api.origin());
         let origin = |evidence| {
@@ -399,5 +412,51 @@ mod tests {
                 "https://git.example/api/v1"
             ));
         }
+    }
+
+    #[test]
+    fn tokens_are_for_their_kind_of_forge() {
+        let server = |text: &str| text.parse().unwrap();
+        let clone = audience(None, Some("git@git.example:a/b"));
+        let job = Audience {
+            gitlab_api: Some(server("https://git.example/api/v4")),
+            ..clone.clone()
+        };
+        let both = Audience {
+            job_api: Some(server("https://git.example/api/v1")),
+            ..job.clone()
+        };
+        for (path, is_gitlab) in [
+            ("/api/v4", true),
+            ("/api/v4/", true),
+            ("/lab/api/v4", true),
+            ("/api/v1", false),
+            ("/api/v3", false),
+            ("/api/v4/x", false),
+            ("/xapi/v4", false),
+            ("/api/v40", false),
+            ("/?/api/v4", false),
+            ("/#/api/v4", false),
+            ("", false),
+        ] {
+            let api = format!("https://git.example{path}");
+            for (audience, variable, sent) in [
+                (&clone, "GITLAB_TOKEN", is_gitlab),
+                (&clone, "GITEA_TOKEN", !is_gitlab),
+                (&clone, "CI_JOB_TOKEN", false),
+                (&job, "GITLAB_TOKEN", is_gitlab),
+                (&job, "CI_JOB_TOKEN", is_gitlab),
+                (&both, "GITEA_TOKEN", !is_gitlab),
+                (&both, "GITLAB_TOKEN", is_gitlab),
+                (&both, "REPIN_FORGE_TOKEN", true),
+            ] {
+                assert_eq!(admits(audience, variable, &api), sent, "{variable} {api}");
+            }
+        }
+        let reason = clone.check("GITEA_TOKEN", &server("https://git.example/api/v4"));
+        assert_eq!(
+            reason.unwrap_err().to_string(),
+            "it is for Gitea or Forgejo, and the API at https://git.example is that of another forge"
+        );
     }
 }

@@ -253,6 +253,38 @@ fn required_pipelines_or_an_empty_list_of_gates_suffice() {
 }
 
 #[test]
+fn ready_request_is_merged_whatever_the_version_answers() {
+    for merges_ready in [false, true] {
+        let (world, fake) = opened("auto_merge: true");
+        fake.store().gitlab.merges_ready = merges_ready;
+        pipeline(&fake, "success");
+        run(&world, &PROMOTE).exits(0);
+        let store = fake.store();
+        assert!(store.pulls[0].merged.is_some());
+        let auto: Vec<_> = store
+            .gitlab
+            .merged
+            .iter()
+            .map(|body| body["auto_merge"].clone())
+            .collect();
+        let expected = [json!(true), Value::Null];
+        assert_eq!(auto, expected[..if merges_ready { 1 } else { 2 }]);
+        let sha = &store.gitlab.merged[0]["sha"];
+        assert!(store.gitlab.merged.iter().all(|body| body["sha"] == *sha));
+    }
+    // The pipeline had not ended when it was read.
+    let (world, fake) = opened("auto_merge: true");
+    pipeline(&fake, "running");
+    fake.store().gitlab.status = Some("mergeable");
+    let refused = Fault::Instead(error(405, "405 Method Not Allowed"));
+    fake.fault(("PUT", "/merge"), 1, refused);
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "pipeline is still pending");
+    assert_eq!(merges(&fake).len(), 1);
+    assert!(fake.store().pulls[0].merged.is_none());
+}
+
+#[test]
 fn older_servers_have_another_parameter() {
     let (world, fake) = opened("auto_merge: true");
     fake.store().version = "16.4.0";
@@ -404,6 +436,11 @@ fn push_of_a_person_cancels_the_schedule() {
     let branch = fake.store().pulls[0].head.clone();
     // On the real server a push cancels it as well; here it does not, so repin must.
     fake.store().push(&branch, "mine", &[("README.md", "mine")]);
+    let cancel = ("POST", "/cancel_merge_when_pipeline_succeeds");
+    fake.fault(cancel, 1, Fault::Instead(error(401, "401 Unauthorized")));
+    let ran = run(&world, &PROMOTE).exits(5);
+    stderr_has(&ran, "the scheduled merge of !1 could not be canceled: ");
+    stderr_has(&ran, "the token's owner may not merge into main");
     let ran = run(&world, &PROMOTE).exits(5);
     stderr_has(&ran, "the scheduled merge of !1 was canceled");
     assert_eq!(fake.store().scheduled.len(), 0);
@@ -511,19 +548,27 @@ fn every_method_records_the_promotion() {
 #[test]
 fn reasons_of_gitlab_are_reported() {
     for (status, exit, text) in [
-        ("not_approved", 1, "a required approval is missing"),
-        ("requested_changes", 1, "a reviewer requested changes"),
-        ("discussions_not_resolved", 1, "a thread is not resolved"),
+        ("not_approved", 0, "a required approval is missing"),
+        ("requested_changes", 0, "a reviewer requested changes"),
+        ("discussions_not_resolved", 0, "a thread is not resolved"),
         (
             "merge_request_blocked",
-            1,
+            0,
             "another merge request blocks it",
         ),
         (
             "security_policy_violations",
-            1,
+            0,
             "a security policy is not satisfied",
         ),
+        (
+            "external_status_checks",
+            0,
+            "an external status check must pass",
+        ),
+        ("merge_time", 0, "may not be merged before"),
+        ("draft_status", 1, "it is a draft"),
+        ("locked_paths", 1, "a file is locked by another user"),
         ("need_rebase", 1, "its branch must be rebased onto main"),
         ("moon_phase", 0, "GitLab reports `moon_phase`"),
         ("preparing", 0, "GitLab is still checking"),
@@ -539,6 +584,12 @@ fn reasons_of_gitlab_are_reported() {
         let ran = run(&world, &PROMOTE).exits(exit);
         stderr_has(&ran, text);
     }
+    let (world, fake) = world_on("auto_merge: true, gates: []");
+    fake.store().gitlab.locked = true;
+    let refused = Fault::Instead(error(405, "405 Method Not Allowed"));
+    fake.fault(("PUT", "/merge"), 99, refused);
+    stderr_has(&run(&world, &PROMOTE).exits(0), "GitLab is merging it");
+    assert!(merges(&fake).len() > 1, "it is repeated");
     let (world, fake) = world_on("auto_merge: true, gates: []");
     fake.store().gitlab.may_merge = false;
     let ran = run(&world, &PROMOTE).exits(4);
@@ -644,6 +695,31 @@ fn doctor_checks_token_settings_and_version() {
         assert!(detail.contains(text), "{detail}");
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
+    // A user or a group that repin does not resolve may be that of the token.
+    for named in [json!({"user_id": 3}), json!({"group_id": 9})] {
+        let (world, fake) = world_on("auto_merge: true");
+        {
+            let mut store = fake.store();
+            (store.gitlab.role, store.gitlab.maintainers_merge) = (Some(30), true);
+            store.gitlab.protected = vec![("main", 40)];
+            store.gitlab.mergers = vec![json!({"access_level": 40}), named];
+        }
+        let [status, detail] = row(&run(&world, &doctor), "permission_pull_requests");
+        assert_ne!(status, "fail", "{detail}");
+        assert!(detail.contains("that repin does not resolve"), "{detail}");
+    }
+    // The most permissive rule counts, in any order.
+    for rules in [[40, 30], [30, 40]] {
+        let (world, fake) = world_on("auto_merge: true");
+        let [first, second] = rules;
+        fake.store().gitlab.role = Some(30);
+        fake.store().gitlab.protected = vec![("repin/*", first), ("*", second)];
+        let ran = run(&world, &doctor).exits(0);
+        assert_eq!(row(&ran, "permission_contents")[0], "pass", "{rules:?}");
+        fake.store().gitlab.protected = vec![("repin/*", 40), ("*", 40)];
+        let ran = run(&world, &doctor).exits(4);
+        assert_eq!(row(&ran, "permission_contents")[0], "fail", "{rules:?}");
+    }
     let (world, fake) = world_on("auto_merge: true, merge_method: squash");
     fake.store().gitlab.squash_option = "never";
     let ran = run(&world, &doctor).exits(4);
@@ -671,6 +747,46 @@ fn gates_are_jobs_and_the_pipeline() {
     fake.store().job("lint", &main, "main", "success", false);
     fake.store().pipeline_ends("success");
     run(&world, &gates).exits(0);
+}
+
+#[test]
+fn gates_of_a_branch_are_those_of_its_merge_request() {
+    let (world, fake) = opened("gates: [build, pipeline]");
+    let branch = fake.store().pulls[0].head.clone();
+    let commit = head(&fake);
+    let reference = "refs/merge-requests/1/head";
+    fake.store()
+        .job("build", &commit, reference, "success", false);
+    pipeline(&fake, "success");
+    run(&world, &["gates", "--ref", &branch]).exits(0);
+    // The merge request is not that of every reference to its commit.
+    run(&world, &["gates", "--ref", &commit]).exits(1);
+    fake.store().pulls[0].head_repo = "other/fork".to_owned();
+    run(&world, &["gates", "--ref", &branch]).exits(1);
+    fake.store().gitlab.merge_requests = "disabled";
+    run(&world, &["gates", "--ref", &branch]).exits(1);
+}
+
+#[test]
+fn branch_promotion_has_the_words_of_gitlab() {
+    let (world, fake) = world_on("sync_targets: [staging]");
+    fake.store().push("staging", "work", &[("x", "y")]);
+    let promote = ["branch", "promote", "--from", "staging", "--to", "main"];
+    let ran = run(&world, &promote).exits(0);
+    assert!(
+        ran.stdout.contains("--apply would open a merge request"),
+        "{}",
+        ran.stdout
+    );
+    let args = [&promote[..], &["--apply", "--wait=1m"]].concat();
+    fake.when(2, |store| {
+        store.merge(1);
+    });
+    let ran = run(&world, &args).exits(0);
+    stderr_has(&ran, "waiting for the merge of merge request !1 (");
+    let output = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(output.contains(") is merged"), "{output}");
+    assert!(!output.contains("pull request"), "{output}");
 }
 
 #[test]

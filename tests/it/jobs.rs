@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     github::outputs,
     support::{
-        forge::{Fake, Kind, TOKEN},
+        forge::{Fake, Fault, Kind, TOKEN, error},
         hosted::{KINDS, PROMOTE, SERVERS, document, hosted, run, run_with},
         world::{REV_A, REV_B, Ran, World, world},
     },
@@ -534,5 +534,54 @@ fn next_promotion_deletes_the_branches_of_earlier_ones() {
             assert!(store.refs.contains_key(&other) && store.refs.contains_key("repin/mine"));
             assert!(store.pulls[1].open, "{kind:?}");
         }
+    }
+}
+
+#[test]
+fn opened_pull_request_is_reported_after_an_error() {
+    let (world, fake) = hosted(Kind::Github, "sync_targets: [staging]");
+    fake.store().push("staging", "work", &[("x", "y")]);
+    let promote = [
+        "branch",
+        "promote",
+        "--from",
+        "staging",
+        "--to",
+        "main",
+        "--apply",
+        "--wait=1m",
+    ];
+    // Outputs that cannot be written are noticed first.
+    let env = [
+        ("REPIN_FORGE_TOKEN", TOKEN),
+        ("GITHUB_OUTPUT", world.root().to_str().unwrap()),
+    ];
+    let github = [&promote[..], &["--format", "github"]].concat();
+    run_with(&world, &github, &env).exits(3);
+    assert_eq!(fake.writes(), [] as [String; 0]);
+    let refused = Fault::Instead(error(403, "Forbidden"));
+    fake.fault(("GET", "/pulls/1"), 99, refused.clone());
+    let (_, outputs) = step(&world, &promote, 4);
+    let pull = |name: &str| outputs[name].as_str();
+    assert_eq!(pull("pull-request"), "1");
+    assert_eq!(pull("pull-request-state"), "unknown");
+    assert!(pull("pull-request-url").starts_with("https://"));
+    fake.fault(("GET", "/pulls/1"), 99, refused);
+    let document = document(&world, &promote, 4);
+    assert_eq!(document["pull_request"]["number"], 1, "{document}");
+}
+
+#[test]
+fn skipped_runs_write_the_same_state() {
+    let (world, _fake) = hosted(Kind::Github, "labels: []");
+    let revision = ["promote", "--revision", REV_B, "--pr", "ready"];
+    let back = ["rollback", "--to", REV_A, "--pr", "ready"];
+    let branch = ["branch", "promote", "--from", "staging", "--to", "main"];
+    let wait = ["wait", "--pr", "1"];
+    for args in [&revision[..], &back, &branch, &wait] {
+        let args = [args, &["--if-unconfigured", "skip"]].concat();
+        let (_, outputs) = step_with(&world, &args, &[], 0);
+        assert_eq!(outputs["pull-request-state"], "skipped", "{args:?}");
+        assert_eq!(outputs["pull-request-url"], "", "{args:?}");
     }
 }

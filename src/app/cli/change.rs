@@ -240,6 +240,7 @@ fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Re
             state: pull.state,
             merge_commit: pull.merge_commit.clone().unwrap_or_default(),
         },
+        _ if body::skip_reason(document).is_some() => PullOutcome::skipped(),
         _ => PullOutcome::default(),
     };
     let mut files = StepFiles::open(&cx.services.environment)?;

@@ -28,6 +28,7 @@ pub(super) enum FormatWord {
     Json,
     Github,
     Sarif,
+    Gitlab,
     /// One reference a line in the file of `prune --protected`; the report is that of `human`.
     Plain,
 }
@@ -39,6 +40,7 @@ impl FormatWord {
             Self::Json => Format::Json,
             Self::Github => Format::Github,
             Self::Sarif => Format::Sarif,
+            Self::Gitlab => Format::Gitlab,
         }
     }
 }

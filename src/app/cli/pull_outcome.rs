@@ -11,12 +11,20 @@ pub(super) struct PullOutcome {
     /// `None` without a pull request.
     pub(super) number: Option<u64>,
     pub(super) url: String,
-    /// `open`, `merged`, `closed` or `unknown`; `skipped` without a token; empty without a pull request.
+    /// `open`, `merged`, `closed` or `unknown`; `skipped` if the run was skipped; empty without a pull request.
     pub(super) state: &'static str,
     pub(super) merge_commit: String,
 }
 
 impl PullOutcome {
+    /// The outcome of a run that was skipped.
+    pub(super) fn skipped() -> Self {
+        Self {
+            state: "skipped",
+            ..Self::default()
+        }
+    }
+
     /// The outputs, each with a name and a value.
     pub(super) fn outputs(self) -> [(&'static str, String); 4] {
         let number = self.number.map(|number| number.to_string());

@@ -53,7 +53,10 @@ pub(crate) async fn enable_auto_merge(
     let implied = add_implied_gate(forge, known.as_deref(), &mut held);
     let all = [held.as_slice(), own.as_slice()].concat();
     if all.is_empty() && known.is_some() && forge.implied_gate() == ImpliedGate::Waived {
-        return forge.schedule_merge(pull, &pull.head_commit).await;
+        return match forge.schedule_merge(pull, &pull.head_commit).await? {
+            Merge::Clean(_) => forge.merge(pull, &pull.head_commit).await,
+            merge => Ok(merge),
+        };
     }
     if all.is_empty() && known.is_some() {
         let reason = format!(

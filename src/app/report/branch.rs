@@ -9,7 +9,7 @@ use crate::{
     app::pull_request::branches::BranchPair,
     base::untrusted::markdown::{code, inline, link, linked},
     config::SetPath,
-    forge::{Gate, GateState},
+    forge::{Gate, GateState, Words},
 };
 
 /// The number of commits or gates that the text lists.
@@ -61,10 +61,10 @@ pub(crate) fn gates_summary(document: &GatesDocument) -> String {
 }
 
 /// The step summary of `wait`: the state of the pull request, its commit, and the started workflows.
-pub(crate) fn wait_summary(document: &WaitDocument) -> String {
-    let number = document.number;
+pub(crate) fn wait_summary(document: &WaitDocument, words: Words) -> String {
+    let heading = wait_heading(document.number, words);
     let state = document.state.unwrap_or("unknown");
-    let mut text = format!("### Pull request {number}\n\n**{state}**");
+    let mut text = format!("### {heading}\n\n**{state}**");
     if let Some(commit) = &document.merge_commit {
         let _ = write!(text, " as {}", code(commit));
     }
@@ -73,6 +73,12 @@ pub(crate) fn wait_summary(document: &WaitDocument) -> String {
         let _ = writeln!(text, "\n- started {}", code(workflow));
     }
     text
+}
+
+/// The heading of the summary of a wait: `Pull request 5`, or on GitLab `Merge request 5`.
+pub(crate) fn wait_heading(number: u64, words: Words) -> String {
+    let (first, rest) = words.pull_request.split_at(1);
+    format!("{}{rest} {number}", first.to_uppercase())
 }
 
 /// The text of the pull request: the commits, the gates that have not passed, and the marker. `subjects`
@@ -191,13 +197,17 @@ mod tests {
             merge_commit: Some("abc".to_owned()),
             dispatched: vec!["deploy.yml".to_owned()],
         };
-        insta::assert_snapshot!(wait_summary(&waited), @r"
+        let words = Words::of_page("https://git.example/a/b/pull/7");
+        insta::assert_snapshot!(wait_summary(&waited, words), @r"
         ### Pull request 7
 
         **merged** as `abc`
 
         - started `deploy.yml`
         ");
+        let words = Words::of_page("https://git.example/a/b/-/merge_requests/7");
+        let summary = wait_summary(&waited, words);
+        assert!(summary.starts_with("### Merge request 7\n"), "{summary}");
     }
 
     #[test]

@@ -81,13 +81,14 @@ impl Executor for BranchSite {
         stop: &Stop,
         services: &Services,
     ) -> Result<Option<PullRequest>, Errors> {
-        let Some(text) = self.open.and_then(|_| unstaged_text(stop)) else {
-            return Ok(None);
-        };
         let BranchHead {
             repository, base, ..
         } = &self.head;
         let forge = &repository.forge;
+        let words = forge.words();
+        let Some(text) = self.open.and_then(|_| unstaged_text(stop, words)) else {
+            return Ok(None);
+        };
         let work = async {
             for found in head::open(forge, &self.config, &base.branch).await? {
                 if found.operation == request.operation && found.revision == request.revision {
@@ -130,7 +131,7 @@ impl Executor for BranchSite {
 }
 
 /// The comment about the stages that stopped a run; `None` if none did.
-fn unstaged_text(stop: &Stop) -> Option<String> {
+fn unstaged_text(stop: &Stop, words: Words) -> Option<String> {
     let Stop::Chain(stopped) = stop else {
         return None;
     };
@@ -150,7 +151,10 @@ fn unstaged_text(stop: &Stop) -> Option<String> {
             lines.push(format!("- {code}: {reason}\n"));
         }
     }
-    let intro = "This pull request is a draft, because its set does not pass the stages of `promote.after`:";
+    let intro = format!(
+        "This {} is a draft, because its set does not pass the stages of `promote.after`:",
+        words.pull_request
+    );
     (!lines.is_empty()).then(|| format!("{intro}\n\n{}", lines.concat()))
 }
 
@@ -378,16 +382,17 @@ fn delete_earlier(publication: &Publication<'_>, services: &Services) {
         return;
     }
     let repository = &publication.head.repository;
+    let merged = format!("merged {}s", repository.forge.words().pull_request);
     let work = own_branches::delete_earlier(repository, config, &publication.document.branch);
     match services.wait(work, "deleting merged branches") {
         Ok(deleted) if deleted.is_empty() => {}
         Ok(deleted) => services.console.note(&format!(
-            "note: branches of merged pull requests were deleted: {}",
+            "note: branches of {merged} were deleted: {}",
             plain(&deleted.join(", "))
         )),
-        Err(error) => services.console.warn(&format!(
-            "branches of merged pull requests were not deleted: {error}"
-        )),
+        Err(error) => services
+            .console
+            .warn(&format!("branches of {merged} were not deleted: {error}")),
     }
 }
 
@@ -459,13 +464,15 @@ mod tests {
                 outages: Vec::new(),
             })
         };
-        let text = unstaged_text(&stop(&checks)).unwrap();
+        let words = Words::of_page("https://git.example/a/b/-/merge_requests/7");
+        let text = unstaged_text(&stop(&checks), words).unwrap();
+        assert!(text.starts_with("This merge request is a draft"), "{text}");
         assert!(
             text.ends_with("\n\n- `stage_soak`: `too short`\n"),
             "{text}"
         );
         assert_eq!(
-            unstaged_text(&stop(&[checks[0].clone(), checks[2].clone()])),
+            unstaged_text(&stop(&[checks[0].clone(), checks[2].clone()]), words),
             None
         );
     }

@@ -317,7 +317,10 @@ fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
         pull.url,
         pull.base
     );
-    let hint = "fix the cause, return the pull request to the queue, then wait again";
+    let hint = format!(
+        "fix the cause, return {} to the queue, then wait again",
+        pull.name()
+    );
     Errors::from(Error::failed(Code::CONFLICT, message).help(hint))
 }
 

@@ -12,7 +12,9 @@ pub(super) enum MergeStatus {
     Conflict,
     /// It must be rebased onto its target branch.
     Outdated,
-    /// The reason for which it may not be merged.
+    /// The reason for which it may not be merged yet: people, other systems or time may change it.
+    Waiting(&'static str),
+    /// The reason for which it may not be merged as it is.
     Blocked(&'static str),
     /// A word of a later version.
     Unknown(String),
@@ -20,38 +22,43 @@ pub(super) enum MergeStatus {
 
 impl MergeStatus {
     pub(super) fn parse(word: &str) -> Self {
-        let reason = match word {
-            "mergeable" => return Self::Ready,
-            "" | "unchecked" | "checking" | "preparing" | "approvals_syncing" => {
-                return Self::Checking;
+        match word {
+            "mergeable" => Self::Ready,
+            "" | "unchecked" | "checking" | "preparing" | "approvals_syncing" => Self::Checking,
+            "ci_still_running" => Self::Pipeline("its pipeline is still running"),
+            "ci_must_pass" => Self::Pipeline("its pipeline must succeed first"),
+            "conflict" | "broken_status" => Self::Conflict,
+            "need_rebase" => Self::Outdated,
+            "not_approved" => Self::Waiting("a required approval is missing"),
+            "requested_changes" => Self::Waiting("a reviewer requested changes"),
+            "discussions_not_resolved" => Self::Waiting("a thread is not resolved"),
+            "merge_request_blocked" | "blocked_status" => {
+                Self::Waiting("another merge request blocks it")
             }
-            "ci_still_running" => return Self::Pipeline("its pipeline is still running"),
-            "ci_must_pass" => return Self::Pipeline("its pipeline must succeed first"),
-            "conflict" | "broken_status" => return Self::Conflict,
-            "need_rebase" => return Self::Outdated,
-            "not_open" => "it is not open",
-            "draft_status" => "it is a draft",
-            "not_approved" => "a required approval is missing",
-            "requested_changes" => "a reviewer requested changes",
-            "discussions_not_resolved" => "a thread is not resolved",
-            "merge_request_blocked" | "blocked_status" => "another merge request blocks it",
-            "commits_status" => "its branch is missing, or has no commits",
             "status_checks_must_pass" | "external_status_checks" => {
-                "an external status check must pass"
+                Self::Waiting("an external status check must pass")
             }
             "security_policy_violations" | "policies_denied" => {
-                "a security policy is not satisfied"
+                Self::Waiting("a security policy is not satisfied")
             }
-            "security_policy_pipeline_check" => "the pipelines of a security policy must succeed",
-            "jira_association_missing" => "its title or description must name a Jira issue",
-            "locked_paths" | "locked_lfs_files" => "a file is locked by another user",
-            "merge_time" => "it may not be merged before the configured time",
+            "security_policy_pipeline_check" => {
+                Self::Waiting("the pipelines of a security policy must succeed")
+            }
+            "merge_time" => Self::Waiting("it may not be merged before the configured time"),
+            "not_open" => Self::Blocked("it is not open"),
+            "draft_status" => Self::Blocked("it is a draft"),
+            "commits_status" => Self::Blocked("its branch is missing, or has no commits"),
+            "jira_association_missing" => {
+                Self::Blocked("its title or description must name a Jira issue")
+            }
+            "locked_paths" | "locked_lfs_files" => {
+                Self::Blocked("a file is locked by another user")
+            }
             "title_regex" | "title_not_matching" => {
-                "its title does not match the pattern of the project"
+                Self::Blocked("its title does not match the pattern of the project")
             }
-            other => return Self::Unknown(other.to_owned()),
-        };
-        Self::Blocked(reason)
+            other => Self::Unknown(other.to_owned()),
+        }
     }
 }
 

@@ -195,6 +195,13 @@ enum Attempt {
     Again(Merge),
 }
 
+/// GitLab answers 401 to a token whose owner may not merge.
+fn may_not_merge(reply: &Reply, pull: &Pull) -> Error {
+    let reason = format!("the token's owner may not merge into {}", pull.base);
+    Error::about(Class::Denied, reply.what(), reason)
+        .help("let its role merge in the settings of the protected branch, or use another token")
+}
+
 impl Gitlab {
     pub(crate) async fn check_merge_method(&self) -> Result<(), Error> {
         let project = self.project().await?;
@@ -300,11 +307,7 @@ impl Gitlab {
             200 => return self.accepted(&reply),
             201 => return Ok(Attempt::Done(self.queued(pull).await?)),
             202 => return Ok(Attempt::Done(Merge::Scheduled)),
-            401 => {
-                let reason = format!("the token's owner may not merge into {}", pull.base);
-                return Err(Error::about(Class::Denied, reply.what(), reason)
-                    .help("let its role merge in the settings of the protected branch, or use another token"));
-            }
+            401 => return Err(may_not_merge(&reply, pull)),
             403 => return Err(reply.error().help(ANOTHER_TOKEN)),
             400 | 404 | 405 | 406 | 409 | 422 => {}
             _ => return Err(reply.error()),
@@ -316,6 +319,7 @@ impl Gitlab {
         Ok(match (now.state.as_str(), now.status()) {
             ("merged", _) => Attempt::Done(Merge::Merged),
             ("closed", _) => Attempt::Done(Merge::Refused("it is closed".to_owned())),
+            ("locked", _) => Attempt::Again(later("GitLab is merging it")),
             _ if !now.is_at(head) => Attempt::Again(later("GitLab shows another head")),
             _ if now.is_scheduled() => Attempt::Done(Merge::Scheduled),
             (_, MergeStatus::Checking) => {
@@ -327,7 +331,9 @@ impl Gitlab {
                 let word = self.http.clean(&word);
                 Attempt::Done(later(&format!("GitLab reports `{word}`")))
             }
-            (_, MergeStatus::Blocked(reason)) => {
+            // `wait` requests it again.
+            (_, MergeStatus::Waiting(reason)) if auto => Attempt::Done(later(reason)),
+            (_, MergeStatus::Waiting(reason) | MergeStatus::Blocked(reason)) => {
                 Attempt::Done(Merge::Refused(format!("{reason} ({text})")))
             }
             (_, MergeStatus::Conflict) => {
@@ -337,6 +343,8 @@ impl Gitlab {
                 "its branch must be rebased onto {} ({text})",
                 pull.base
             ))),
+            // Depending on the version and the pipeline, GitLab schedules only a merge that has to wait.
+            (_, MergeStatus::Ready) if auto => Attempt::Done(Merge::Clean(text)),
             (_, MergeStatus::Ready) => Attempt::Again(Merge::Refused(self.with_error(text, now))),
         })
     }
@@ -371,9 +379,12 @@ impl Gitlab {
         let what = format!("canceling the scheduled merge of !{}", pull.number);
         let path = ["cancel_merge_when_pipeline_succeeds"];
         let request = self.of_merge_request(Method::POST, pull.number, &path, what);
-        let reply = self.http.write(&request.await?.repeatable()).await?;
+        let mut request = request.await?.repeatable();
+        request.handles_unauthorized = true;
+        let reply = self.http.write(&request).await?;
         match reply.status.as_u16() {
             200 | 201 => {}
+            401 => return Err(may_not_merge(&reply, pull)),
             403 => return Err(reply.error().help(ANOTHER_TOKEN)),
             _ => return Err(reply.error()),
         }

@@ -75,7 +75,6 @@ impl Row {
             _ if self.has_conflicts == Some(true) => Mergeable::Conflict,
             MergeStatus::Outdated => Mergeable::Behind,
             MergeStatus::Ready => Mergeable::Yes,
-            MergeStatus::Checking if readiness == Readiness::Ready => Mergeable::ConflictOrChecking,
             _ => Mergeable::Unknown,
         };
         Pull {
@@ -170,6 +169,36 @@ impl Gitlab {
         let row = self.row(number).await?;
         let project = self.project().await?.id;
         Ok(row.map(|row| row.pull(project)))
+    }
+
+    /// The number of the open merge request of the project's branch `head` at `commit`. Of several, that into
+    /// `base`.
+    pub(crate) async fn number_of(
+        &self,
+        head: &str,
+        commit: &str,
+        base: &str,
+    ) -> Result<Option<u64>, Error> {
+        let project = self.project().await?;
+        // Without merge requests, their listing is refused.
+        if project.unusable().is_some() {
+            return Ok(None);
+        }
+        let what = format!("listing the merge requests of {head}");
+        let request = self.request(Method::GET, &["merge_requests"], what).await?;
+        let request = request
+            .query("state", "opened")
+            .query("source_branch", head);
+        let rows: Vec<Row> = self.http.pages(&request, Paging::NextPage).await?;
+        let mut pulls: Vec<Pull> = rows.into_iter().map(|row| row.pull(project.id)).collect();
+        pulls.retain(|pull| {
+            pull.own
+                && pull.state == PullState::Open
+                && pull.head == head
+                && pull.head_commit == commit
+        });
+        let into_base = pulls.iter().find(|pull| pull.base == base);
+        Ok(into_base.or(pulls.first()).map(|pull| pull.number))
     }
 
     pub(super) async fn row(&self, number: u64) -> Result<Option<Row>, Error> {

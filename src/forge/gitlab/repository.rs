@@ -69,9 +69,11 @@ struct ProtectedRow {
     name: String,
     #[serde(default)]
     push_access_levels: Vec<LevelRow>,
+    #[serde(default)]
+    merge_access_levels: Vec<LevelRow>,
 }
 
-/// Those who may push to a protected branch: a role, a user, or a group, which repin does not resolve.
+/// Those who may push to a protected branch or merge into it: a role, a user, or a group, which repin does not resolve.
 #[derive(Deserialize)]
 struct LevelRow {
     access_level: Option<u64>,
@@ -390,22 +392,15 @@ impl Gitlab {
                 "GitLab does not report its role".to_owned(),
             ));
         };
-        let path = ["protected_branches"];
-        let what = "reading the protected branches";
-        let request = self.request(Method::GET, &path, what).await?;
-        let rows: Result<Vec<ProtectedRow>, Error> =
-            self.http.pages(&request, Paging::NextPage).await;
-        let rows = match rows {
-            Ok(rows) => rows,
-            // Some roles may not list them.
-            Err(error) if matches!(error.status, Some(403 | 404)) => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let rows = self.protected_rows().await?;
         let user = token.and_then(|token| token.user_id);
         for branch in &required.branches {
-            let covering = rows.iter().find(|row| matches_wildcard(&row.name, branch));
-            if let Some(row) = covering
-                && !row.admits(role, user)
+            let covering = covering(&rows, branch);
+            // The most permissive rule counts
+            // (<https://docs.gitlab.com/user/project/repository/branches/protected/>).
+            let admits = |row: &&ProtectedRow| admits(&row.push_access_levels, role, user);
+            if let Some(row) = covering.first()
+                && !covering.iter().any(admits)
             {
                 let reason = format!("the protected branch `{}` covers {branch}", row.name);
                 let hint = "allow the token's role to push to it, or change promote.branch and rollback.branch";
@@ -415,6 +410,18 @@ impl Gitlab {
         Ok(Verdict::Has(format!(
             "its role has the access level {role}"
         )))
+    }
+
+    /// The protected branches; none if the role may not list them.
+    async fn protected_rows(&self) -> Result<Vec<ProtectedRow>, Error> {
+        let path = ["protected_branches"];
+        let what = "reading the protected branches";
+        let request = self.request(Method::GET, &path, what).await?;
+        let rows = self.http.pages(&request, Paging::NextPage).await;
+        match rows {
+            Err(error) if matches!(error.status, Some(403 | 404)) => Ok(Vec::new()),
+            rows => rows,
+        }
     }
 
     /// Whether the token may open and, if merges are scheduled, merge merge requests.
@@ -447,6 +454,16 @@ impl Gitlab {
         if branch.is_some_and(|branch| branch.protected && !branch.developers_can_merge)
             && project.role().is_some_and(|role| role < MAINTAINER)
         {
+            let rows = self.protected_rows().await?;
+            let mut levels = covering(&rows, base)
+                .into_iter()
+                .flat_map(|row| &row.merge_access_levels);
+            if levels.any(LevelRow::is_named) {
+                let reason = format!(
+                    "users or groups that repin does not resolve may merge into {base}; the token may be one of them"
+                );
+                return Ok(Verdict::Unknown(reason));
+            }
             let reason = format!("only maintainers may merge into {base}");
             let hint = "give the token the role Maintainer, or let developers merge";
             return Ok(Verdict::Lacks(reason, hint.to_owned()));
@@ -461,18 +478,30 @@ impl Gitlab {
     }
 }
 
-impl ProtectedRow {
-    /// Whether a user with this role may push. A group may contain the user.
-    fn admits(&self, role: u64, user: Option<u64>) -> bool {
-        self.push_access_levels.iter().any(|level| {
-            let by_role = level.user_id.is_none()
-                && level
-                    .access_level
-                    .is_some_and(|level| level > 0 && level <= role);
-            let by_user = level.user_id.is_some() && (user.is_none() || level.user_id == user);
-            by_role || by_user || level.group_id.is_some()
-        })
+impl LevelRow {
+    /// Whether it is that of a user or a group, not of a role.
+    fn is_named(&self) -> bool {
+        self.user_id.is_some() || self.group_id.is_some()
     }
+}
+
+/// Whether the levels admit a user with this role. A group may contain the user.
+fn admits(levels: &[LevelRow], role: u64, user: Option<u64>) -> bool {
+    levels.iter().any(|level| {
+        let by_role = level.user_id.is_none()
+            && level
+                .access_level
+                .is_some_and(|level| level > 0 && level <= role);
+        let by_user = level.user_id.is_some() && (user.is_none() || level.user_id == user);
+        by_role || by_user || level.group_id.is_some()
+    })
+}
+
+/// The rules that protect a branch.
+fn covering<'r>(rows: &'r [ProtectedRow], branch: &str) -> Vec<&'r ProtectedRow> {
+    rows.iter()
+        .filter(|row| matches_wildcard(&row.name, branch))
+        .collect()
 }
 
 fn has_scope(scopes: &[String], sufficient: &[&str]) -> bool {

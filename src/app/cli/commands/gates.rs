@@ -169,7 +169,9 @@ async fn read(
             format!("no status is required: {base} requires none, and `forge.gates` is empty");
         return Err(Errors::from(Error::input(Code::CONFIG, reason).help(hint)));
     }
-    let gates = read_gates(forge, &required, &commit, None).await?;
+    let base = configured.base.as_deref().unwrap_or(&base);
+    let pull = forge.reporting_pull(reference, &commit, base).await?;
+    let gates = read_gates(forge, &required, &commit, pull).await?;
     Ok((commit, gates))
 }
 

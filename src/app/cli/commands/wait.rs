@@ -53,11 +53,13 @@ pub(in crate::app::cli) struct Arguments {
 }
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
-    let result = wait_and_report(args, cx);
-    cx.summarize_errors(&format!("Pull request {}", args.pr), result)
+    let mut words = Words::of_page("");
+    let result = wait_and_report(args, &mut words, cx);
+    cx.summarize_errors(&branch::wait_heading(args.pr, words), result)
 }
 
-fn wait_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
+/// `words`: those of the forge, as soon as it is known.
+fn wait_and_report(args: &Arguments, words: &mut Words, cx: &mut Context) -> Result<Exit, Errors> {
     let is_dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     let config = cx.load_without_images()?;
     if cx.output.format == Format::Github {
@@ -82,6 +84,7 @@ fn wait_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
                 return Ok(cx.note_skip("wait", &reason));
             }
         };
+    *words = repository.forge.words();
     let version = repository.forge.check_version();
     cx.services.wait(version, "querying the forge's version")?;
     let request = WaitRequest {
@@ -93,13 +96,13 @@ fn wait_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let authority = MergeAuthority::Unverified;
     let services = &cx.services;
     let awaited = wait_for_merge(&repository, &config, number, request, &authority, services)?;
-    report(awaited, cx)
+    report(awaited, *words, cx)
 }
 
-fn report(awaited: Awaited, cx: &mut Context) -> Result<Exit, Errors> {
+fn report(awaited: Awaited, words: Words, cx: &mut Context) -> Result<Exit, Errors> {
     print(&awaited, cx);
     let mut exit = Exit::Done;
-    let mut summary = branch::wait_summary(&awaited.document);
+    let mut summary = branch::wait_summary(&awaited.document, words);
     if let Some(errors) = &awaited.errors {
         exit = cx.output.report_errors_separately(errors);
         summary = summary + "\n" + &error_lines(errors);

@@ -520,6 +520,8 @@ impl GitlabFleet {
                 .extend([owner.to_owned(), "projects".to_owned()]);
             if kind == "groups" {
                 request = request.query("include_subgroups", true);
+                // Projects of other groups that are shared with this one belong to those.
+                request = request.query("with_shared", false);
             }
             if let Some(topic) = topic {
                 request = request.query("topic", topic);

@@ -51,6 +51,12 @@ pub struct Settings {
     pub maintainers_merge: bool,
     /// Whether GitLab lets the token merge.
     pub may_merge: bool,
+    /// Roles, users and groups that may merge into protected branches.
+    pub mergers: Vec<Value>,
+    /// Whether GitLab, asked to schedule a merge that has to wait for nothing, merges at once instead of refusing.
+    pub merges_ready: bool,
+    /// Whether merge requests are being merged.
+    pub locked: bool,
     /// Whether a required approval exists.
     pub approved: bool,
     /// The number of reads in which a merge request shows its old head after a push, and of merges that are
@@ -98,6 +104,9 @@ impl Default for Settings {
             protected: Vec::new(),
             maintainers_merge: false,
             may_merge: true,
+            mergers: Vec::new(),
+            merges_ready: false,
+            locked: false,
             approved: true,
             lag: 0,
             old_heads: BTreeMap::new(),
@@ -187,7 +196,14 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         // Of a group or of a user, or by a search.
         ("GET", ["groups", "acme", "projects"] | ["projects"]) => {
             let row: Value = serde_json::from_slice(&project(store).body).unwrap();
-            page(asked, vec![row])
+            let mut rows = vec![row.clone()];
+            // GitLab lists the projects that other groups share with this one, unless it is asked not to.
+            if path[0] == "groups" && asked.query("with_shared") != Some("false") {
+                let mut shared = row;
+                shared["path_with_namespace"] = json!("other/shared");
+                rows.push(shared);
+            }
+            page(asked, rows)
         }
         _ => error(404, "404 Project Not Found"),
     }
@@ -265,7 +281,8 @@ fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
         }
         ("GET", ["protected_branches"]) => {
             let rows = store.gitlab.protected.iter().map(|(name, level)| {
-                json!({"name": name, "push_access_levels": [{"access_level": level, "user_id": null, "group_id": null}]})
+                json!({"name": name, "push_access_levels": [{"access_level": level, "user_id": null, "group_id": null}],
+                       "merge_access_levels": store.gitlab.mergers})
             });
             page(asked, rows.collect())
         }
@@ -666,6 +683,7 @@ fn row(store: &mut Store, pull: &PullRow) -> Value {
     };
     let state = match (&pull.merged, pull.open) {
         (Some(_), _) => "merged",
+        (None, true) if store.gitlab.locked => "locked",
         (None, true) => "opened",
         (None, false) => "closed",
     };
@@ -744,6 +762,9 @@ fn merge(store: &mut Store, asked: &Asked, pull: &PullRow) -> Reply {
         store.scheduled.push((number, asked.text("sha").to_owned()));
         let pull = store.pull_mut(number).unwrap().clone();
         return Reply::json(200, row(store, &pull));
+    }
+    if auto && !store.gitlab.merges_ready {
+        return refused();
     }
     if pipeline.is_none() {
         store.gitlab.unvalidated.push(number);

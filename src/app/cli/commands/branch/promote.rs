@@ -11,8 +11,10 @@ use crate::{
             args::{IfUnconfigured, duration},
             commands::gates::table,
             context::{Context, wait_request},
+            format::Format,
             output::Exit,
             pull_outcome::PullOutcome,
+            write_file::StepFiles,
         },
         pull_request::{
             ForgeRepository, Permission,
@@ -22,14 +24,17 @@ use crate::{
             branch,
             json::{BranchDocument, PullRequest},
         },
-        workflow::{self, Access, MergeAuthority, connect_repository_or_skip, wait_for_merge},
+        workflow::{
+            self, Access, Awaited, MergeAuthority, WaitRequest, connect_repository_or_skip,
+            wait_for_merge,
+        },
     },
     base::{
         error::{Code, Error, Errors, usage},
         untrusted::plain,
     },
     config::{Config, Forge as Configured},
-    forge::{Forge, GateState, Merge, PullState},
+    forge::{Forge, GateState, Merge, Pull, PullState, Words},
 };
 
 #[derive(Debug, Args)]
@@ -68,7 +73,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         match connect_repository_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
             Access::Granted(repository) => repository,
             Access::NoToken(reason) => {
-                PullOutcome::default().write(cx)?;
+                PullOutcome::skipped().write(cx)?;
                 return Ok(skip(document, &reason, cx));
             }
         };
@@ -106,11 +111,11 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     }
     if difference.state() == GateState::Fail && !args.allow_failed_gates {
         document.state = "blocked";
-        let errors = blocked(&difference);
+        let errors = blocked(&difference, forge.words());
         return finish(&document, outcome, "a gate failed", Some(errors), cx);
     }
     if !apply {
-        let line = planned(&difference);
+        let line = planned(&difference, forge.words());
         return finish(&document, outcome, &line, None, cx);
     }
     let promotion = Promotion {
@@ -119,8 +124,13 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         pair,
         difference: &difference,
     };
+    let wait = args.wait.map(wait_request).transpose()?;
+    // After the pull request was opened, its outputs must not be lost.
+    if cx.output.format == Format::Github {
+        StepFiles::open(&cx.services.environment)?;
+    }
     let opened = promotion.open(cx)?;
-    promotion.conclude(&opened, args.wait, document, cx)
+    promotion.conclude(&opened, wait, document, cx)
 }
 
 /// A promotion of a branch that is carried out.
@@ -147,7 +157,8 @@ impl Promotion<'_> {
         );
         workflow::warn_of_silent_checks(forge, &configured, &cx.services);
         cx.services.interruption.changes(format!(
-            "a pull request from {} to {} may have been opened; run the command again",
+            "a {} from {} to {} may have been opened; run the command again",
+            forge.words().pull_request,
             plain(pair.from),
             plain(pair.to)
         ));
@@ -163,7 +174,7 @@ impl Promotion<'_> {
     fn conclude(
         &self,
         opened: &OpenedPromotion,
-        wait: Option<Duration>,
+        wait: Option<WaitRequest>,
         mut document: BranchDocument,
         cx: &mut Context,
     ) -> Result<Exit, Errors> {
@@ -182,42 +193,53 @@ impl Promotion<'_> {
         document.state = state;
         let mut output = open_outcome(pull.number, &pull.url);
         match wait {
-            Some(limit) if errors.is_none() => {
-                let request = wait_request(limit)?;
-                let authority = if self.difference.state() == GateState::Fail {
-                    MergeAuthority::Withheld
-                } else {
-                    MergeAuthority::Given(Permission::Branches(self.pair))
-                };
-                let note = format!(
-                    "note: waiting for the merge of #{} ({})",
-                    pull.number, pull.url
-                );
-                cx.output.note(&plain(&note));
-                let (services, number) = (&cx.services, pull.number);
-                let (repository, config) = (self.repository, self.config);
-                let awaited =
-                    wait_for_merge(repository, config, number, request, &authority, services)?;
-                output.state = awaited.document.state.unwrap_or("unknown");
-                output.merge_commit = awaited.document.merge_commit.clone().unwrap_or_default();
-                if ["merged", "closed"].contains(&output.state) {
-                    document.state = output.state;
-                    line = format!("pull request #{number} ({}) is {}", pull.url, output.state);
+            Some(request) if errors.is_none() => match self.wait(pull, request, cx) {
+                Ok(awaited) => {
+                    output.state = awaited.document.state.unwrap_or("unknown");
+                    output.merge_commit = awaited.document.merge_commit.clone().unwrap_or_default();
+                    if ["merged", "closed"].contains(&output.state) {
+                        document.state = output.state;
+                        line = format!("{} ({}) is {}", pull.name(), pull.url, output.state);
+                    }
+                    errors = awaited.errors;
+                    document.wait = Some(awaited.document);
                 }
-                errors = awaited.errors;
-                document.wait = Some(awaited.document);
-            }
+                Err(failed) => {
+                    output.state = "unknown";
+                    errors = Some(failed);
+                }
+            },
             _ if document.state == "merged" => {
                 output.state = "merged";
                 let work = self.repository.forge.pull(pull.number);
-                let pull = cx.services.wait(work, "reading the merge")?;
-                if let Some(PullState::Merged(Some(commit))) = pull.map(|pull| pull.state) {
-                    output.merge_commit = commit;
+                match cx.services.wait(work, "reading the merge") {
+                    Ok(Some(now)) => {
+                        if let PullState::Merged(Some(commit)) = now.state {
+                            output.merge_commit = commit;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(failed) => errors = Some(failed.into()),
                 }
             }
             _ => {}
         }
         finish(&document, output, &line, errors, cx)
+    }
+
+    /// Waits for the merge.
+    fn wait(&self, pull: &Pull, request: WaitRequest, cx: &mut Context) -> Result<Awaited, Errors> {
+        let authority = if self.difference.state() == GateState::Fail {
+            MergeAuthority::Withheld
+        } else {
+            MergeAuthority::Given(Permission::Branches(self.pair))
+        };
+        let (name, url) = (pull.name(), &pull.url);
+        let note = format!("note: waiting for the merge of {name} ({url})");
+        cx.output.note(&plain(&note));
+        let (repository, config) = (self.repository, self.config);
+        let (number, services) = (pull.number, &cx.services);
+        wait_for_merge(repository, config, number, request, &authority, services)
     }
 }
 
@@ -305,24 +327,30 @@ fn outcome(opened: &OpenedPromotion, is_awaited: bool, cx: &Context) -> Outcome 
     }
 }
 
-fn planned(difference: &BranchDifference) -> String {
+fn planned(difference: &BranchDifference, words: Words) -> String {
     let count = difference.subjects.len();
     match &difference.pull {
         Some(pull) => format!(
             "{count} commits, in {}; dry run: nothing was changed",
             pull.name()
         ),
-        None => format!("{count} commits; dry run: --apply would open a pull request"),
+        None => format!(
+            "{count} commits; dry run: --apply would open a {}",
+            words.pull_request
+        ),
     }
 }
 
-fn blocked(difference: &BranchDifference) -> Errors {
+fn blocked(difference: &BranchDifference, words: Words) -> Errors {
     let message = format!(
-        "a required status of {} failed, so no pull request is opened",
-        difference.commit
+        "a required status of {} failed, so no {} is opened",
+        difference.commit, words.pull_request
     );
-    let mut error =
-        Error::failed(Code::CONFLICT, message).help("fix the failure, then run the command again; --allow-failed-gates opens the pull request anyway");
+    let hint = format!(
+        "fix the failure, then run the command again; --allow-failed-gates opens the {} anyway",
+        words.pull_request
+    );
+    let mut error = Error::failed(Code::CONFLICT, message).help(hint);
     for gate in &difference.gates {
         if gate.state == GateState::Fail {
             let (context, state) = (&gate.context, gate.state.as_str());
