@@ -374,4 +374,25 @@ mod tests {
             ("a", Readiness::Draft)
         );
     }
+
+    #[test]
+    fn unfinished_check_is_no_conflict() {
+        for (status, has_conflicts, expected) in [
+            ("mergeable", false, Mergeable::Yes),
+            ("checking", false, Mergeable::Unknown),
+            ("unchecked", false, Mergeable::Unknown),
+            ("preparing", true, Mergeable::Conflict),
+            ("conflict", true, Mergeable::Conflict),
+            ("need_rebase", false, Mergeable::Behind),
+            ("not_approved", false, Mergeable::Unknown),
+        ] {
+            let row: Row = serde_json::from_value(json!({
+                "iid": 1, "web_url": "https://git.example/a/b/-/merge_requests/1", "title": "one",
+                "state": "opened", "source_branch": "x", "target_branch": "main",
+                "detailed_merge_status": status, "has_conflicts": has_conflicts,
+            }))
+            .unwrap();
+            assert_eq!(row.pull(7).mergeable, expected, "{status}");
+        }
+    }
 }
