@@ -806,8 +806,8 @@ fn failed_comparison_is_final_with_a_token() {
             assert_eq!((fetches, comparisons), (1, 1), "{:#?}", forge.log());
         } else {
             ran.exits(3);
-            // The first attempts are for the default branch, the last one for the order.
-            assert_eq!((fetches, comparisons), (0, 3), "{:#?}", forge.log());
+            // The first attempts are for the history on the forge and the default branch, the last one for the order.
+            assert_eq!((fetches, comparisons), (0, 4), "{:#?}", forge.log());
         }
     }
 }

@@ -45,11 +45,8 @@ pub(crate) async fn enable_auto_merge(
 ) -> Result<Merge, Error> {
     let known = forge.required_contexts(&pull.base).await?;
     let mut held = known.clone().unwrap_or_default();
-    let own: Vec<String> = gates
-        .iter()
-        .filter(|context| !held.contains(context))
-        .cloned()
-        .collect();
+    let own = gates.iter().filter(|context| !held.contains(context));
+    let own: Vec<String> = own.cloned().collect();
     let implied = add_implied_gate(forge, known.as_deref(), &mut held);
     let all = [held.as_slice(), own.as_slice()].concat();
     if all.is_empty() && known.is_some() && forge.implied_gate() == ImpliedGate::Waived {
