@@ -231,9 +231,10 @@ fn impossible_requests_fail_before_any_network_access() {
             "1",
         ])
         .exits(2);
+    // Without a version, it sets missing tags again.
     real.scene
         .run(&["prune", "restore", "--image", "app"])
-        .exits(2);
+        .exits(0);
     let host = &real.registry.host;
     let ran = real
         .scene

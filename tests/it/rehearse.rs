@@ -101,7 +101,7 @@ fn sets_of_history_are_taken_through_the_rollback() {
     assert!(
         human
             .stdout
-            .contains("bbbbbbbbbbbb  ready     2026-01-02  3 images, "),
+            .contains("bbbbbbbbbbbb  ready     2026-01-02 03:04Z  3 images, "),
         "{}",
         human.stdout
     );
@@ -208,7 +208,7 @@ fn unavailable_registry_leaves_a_set_unknown() {
     );
     assert!(
         ran.stdout
-            .contains("bbbbbbbbbbbb  unknown   2026-01-02  unavailable: "),
+            .contains("bbbbbbbbbbbb  unknown   2026-01-02 03:04Z  unavailable: "),
         "{}",
         ran.stdout
     );
