@@ -139,7 +139,8 @@ fn registry_expands_abbreviation_of_a_build() {
     // A rollback searches history.
     let ran = world.run(&["rollback", "--to", &COMMIT[..14]]).exits(2);
     assert!(
-        ran.stderr.contains("requires the full revision"),
+        ran.stderr
+            .contains("no set on origin/main has the revision"),
         "{}",
         ran.stderr
     );
