@@ -206,14 +206,16 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Settin
 
 type ProxyConstructor = fn(Url) -> reqwest::Result<Proxy>;
 
-/// The proxies of the usual variables. Loopback addresses are contacted directly.
+/// The proxies of the usual variables. Loopback addresses are contacted directly, and so are the servers of credentials
+/// for containers on ECS and EKS, whose addresses exist only on the host (AWS SDKs and Tools Reference Guide, "Container
+/// credential provider").
 fn proxies<'e>(
     variable: impl Fn(&[&str]) -> Option<&'e str>,
     secrets: &Secrets,
 ) -> Result<Vec<Proxy>, SettingsError> {
-    const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+    const DIRECT: &str = "localhost,127.0.0.0/8,::1,169.254.170.2,169.254.170.23,fd00:ec2::23";
     let exceptions = variable(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
-    let no_proxy = NoProxy::from_string(&format!("{exceptions},{LOOPBACK}"));
+    let no_proxy = NoProxy::from_string(&format!("{exceptions},{DIRECT}"));
     let mut proxies = Vec::new();
     let kinds: [([&'static str; 2], ProxyConstructor); 3] = [
         (["http_proxy", "HTTP_PROXY"], Proxy::http),
@@ -372,6 +374,20 @@ mod tests {
         let call = Call::get(url.parse().unwrap(), 1);
         let target = redirect_target(StatusCode::TEMPORARY_REDIRECT, &headers, &call)?;
         Ok(target.map(String::from))
+    }
+
+    #[test]
+    fn servers_on_the_host_are_contacted_directly() {
+        let secrets = Secrets::default();
+        let variable = |names: &[&str]| names.contains(&"http_proxy").then_some("proxy.example");
+        let proxies = format!("{:?}", proxies(variable, &secrets).unwrap());
+        for address in ["::1", "169.254.170.2", "169.254.170.23", "fd00:ec2::23"] {
+            let mut exceptions = proxies.split([',', '"']);
+            assert!(
+                exceptions.any(|exception| exception == address),
+                "{address}: {proxies}"
+            );
+        }
     }
 
     #[test]
