@@ -225,6 +225,23 @@ fn gitlab_part_is_deleted_after_its_index() {
 }
 
 #[test]
+fn attached_manifest_stays_while_an_index_contains_its_subject() {
+    let (registry, scene) = scene(Kind::GitLab);
+    let part = old("part");
+    let index = Image::index(vec![part.clone()]);
+    let signature = attached("signature", &part);
+    registry.store().push(&[], &index);
+    registry.store().push(&["pending-part"], &part);
+    let tag = format!("sha256-{}.sig", part.digest().hex());
+    registry.store().push(&[&tag], &signature);
+    let document = scene.prune(&ARGS, 3);
+    let image = &document["images"][0];
+    assert_eq!(image["code"], "deletion_unfinished", "{document}");
+    assert!(has(&registry, &part) && has(&registry, &signature));
+    assert!(left(&registry).contains(&tag));
+}
+
+#[test]
 fn unfinished_digest_with_a_new_tag_is_no_longer_recorded() {
     let (registry, scene) = scene(Kind::Google);
     let image = old("a");

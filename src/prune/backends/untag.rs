@@ -63,6 +63,7 @@ impl Registry {
                         return Ok(Deletion::Blocked { blocker, reason });
                     }
                 }
+                // What is attached must stay with its subject, which remains while an index contains it.
                 _ => return Ok(Deletion::Blocked { blocker, reason }),
             }
         }

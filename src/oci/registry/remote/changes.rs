@@ -35,9 +35,11 @@ pub(crate) enum Deletion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blocker {
     Tags,
-    /// An index contains it, or another manifest is attached to it.
+    /// An index contains it.
+    Parent,
+    /// Another manifest is attached to it.
     References,
-    /// Either of them.
+    /// Any of them.
     Unknown,
 }
 
@@ -48,9 +50,8 @@ impl Blocker {
     fn from_code(code: &str) -> Option<Self> {
         match code {
             "GOOGLE_MANIFEST_DANGLING_TAG" => Some(Self::Tags),
-            "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE"
-            | "GOOGLE_MANIFEST_REFERRING_MANIFEST"
-            | "MANIFEST_REFERENCED" => Some(Self::References),
+            "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE" | "MANIFEST_REFERENCED" => Some(Self::Parent),
+            "GOOGLE_MANIFEST_REFERRING_MANIFEST" => Some(Self::References),
             _ => None,
         }
     }

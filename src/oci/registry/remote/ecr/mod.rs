@@ -255,7 +255,7 @@ impl EcrRepository {
         Ok(match code.as_str() {
             "ImageNotFound" => Deletion::Missing,
             "ImageReferencedByManifestList" => Deletion::Blocked {
-                blocker: Blocker::References,
+                blocker: Blocker::Parent,
                 reason,
             },
             _ => Deletion::Refused(reason),
