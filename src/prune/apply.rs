@@ -58,6 +58,8 @@ pub(crate) struct Deleting<'d> {
     /// The listing before the first deletion.
     pub(crate) listing: &'d Listing,
     pub(crate) protection: ImageProtection<'d>,
+    /// The versions that stay even if they are attached to a version to delete.
+    pub(crate) kept: &'d BTreeSet<Digest>,
     /// The deleted manifests that were attached to a version.
     pub(crate) attached: RefCell<Vec<Digest>>,
 }
@@ -143,6 +145,7 @@ pub(crate) async fn run(
     let deleting = Deleting {
         listing: &before,
         protection: run.protection,
+        kept: run.plan.fixed(),
         attached: RefCell::default(),
     };
     for candidate in run.plan.order() {

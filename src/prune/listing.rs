@@ -447,6 +447,7 @@ pub(crate) struct Warning {
 pub(crate) struct Plan {
     order: Vec<PrunableVersion>,
     keep: Vec<Version>,
+    fixed: BTreeSet<Digest>,
 }
 
 impl PackageVerdict {
@@ -460,9 +461,16 @@ impl PackageVerdict {
             .iter()
             .map(|protected| protected.version.clone())
             .collect();
+        let fixed = self
+            .protected
+            .iter()
+            .filter(|protected| !matches!(protected.reason, KeepReason::Referrer(_)))
+            .map(|protected| protected.version.digest)
+            .collect();
         Ok(Plan {
             order: ordered(&self.candidates, listing)?,
             keep,
+            fixed,
         })
     }
 }
@@ -543,6 +551,12 @@ impl Plan {
     /// The versions that must exist afterwards.
     pub(crate) fn keep(&self) -> &[Version] {
         &self.keep
+    }
+
+    /// Those that stay even if they are attached to a version to delete. A version that stays only because of its
+    /// subject is deleted with it.
+    pub(super) fn fixed(&self) -> &BTreeSet<Digest> {
+        &self.fixed
     }
 }
 

@@ -242,6 +242,28 @@ fn attached_manifest_stays_while_an_index_contains_its_subject() {
 }
 
 #[test]
+fn attached_manifest_that_the_plan_keeps_stays() {
+    let (registry, scene) = scene(Kind::Google);
+    let image = old("a");
+    let signature = attached("signature", &image);
+    let tag = format!("sha256-{}.sig", image.digest().hex());
+    registry.store().push(&["pending-a"], &image);
+    registry.store().push(&[&tag], &signature);
+    let text = scene
+        .read("repin.yaml")
+        .replace("prune: {  }", "prune: { protect: ['^sha256-.*[.]sig$'] }");
+    scene.write("repin.yaml", text);
+    scene.commit("protect signatures");
+    let document = scene.prune(&ARGS, 3);
+    assert_eq!(
+        document["images"][0]["code"], "deletion_unfinished",
+        "{document}"
+    );
+    assert_eq!(left(&registry), ["main", &tag]);
+    assert!(has(&registry, &signature) && has(&registry, &image));
+}
+
+#[test]
 fn unfinished_digest_with_a_new_tag_is_no_longer_recorded() {
     let (registry, scene) = scene(Kind::Google);
     let image = old("a");

@@ -139,7 +139,8 @@ impl Registry {
             let subjects: Vec<Digest> = version.tag_subjects().collect();
             let has_other_tag = subjects.len() != version.tags.len()
                 || subjects.iter().any(|tagged| *tagged != subject);
-            if has_other_tag || deleting.protection.contains(*digest) {
+            let is_kept = deleting.kept.contains(digest) || deleting.protection.contains(*digest);
+            if has_other_tag || is_kept {
                 return Ok(false);
             }
             versions.push(version);
