@@ -261,6 +261,12 @@ pub(crate) fn manifest(
     })
 }
 
+/// Whether a document has the form of a manifest or an index, which the specifications require to have this key.
+pub(crate) fn is_manifest(bytes: &[u8]) -> bool {
+    let document = serde_json::from_slice::<Value>(bytes);
+    document.is_ok_and(|document| document.get("schemaVersion").is_some())
+}
+
 /// The first ambiguous key of an index or manifest, also in its descriptors.
 fn ambiguous_manifest_key(json: &Value) -> Option<&str> {
     let mut descriptors = vec![&json["config"], &json["subject"]];

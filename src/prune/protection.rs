@@ -32,6 +32,10 @@ pub(crate) enum DigestUse {
     PastPin,
     /// A container runs with it, or with the image that has it as its config.
     Running,
+    /// A container runs with it under a name of no configured image, which may be that of a mirror.
+    OtherRunning,
+    /// A container runs with it, and its name is unknown: it may be the digest of a config.
+    RunningId,
 }
 
 /// The use of a tag. The first one is reported.
@@ -106,6 +110,11 @@ impl ProtectionSet {
         images: &BTreeSet<usize>,
     ) {
         let place = Place::Text(format!("in {file} ({})", running.place));
+        let usage = match &running.name {
+            None => DigestUse::RunningId,
+            Some(_) if images.is_empty() => DigestUse::OtherRunning,
+            Some(_) => DigestUse::Running,
+        };
         let images: Vec<Option<usize>> = if images.is_empty() {
             vec![None]
         } else {
@@ -115,7 +124,7 @@ impl ProtectionSet {
             if let Some(digest) = running.digest {
                 // The same bytes may be pulled under any name.
                 for image in [None, image] {
-                    let known = self.digests.entry((digest, DigestUse::Running, image));
+                    let known = self.digests.entry((digest, usage, image));
                     known.or_insert_with(|| place.clone());
                 }
             }
@@ -153,7 +162,7 @@ impl<'s> ImageProtection<'s> {
     }
 
     fn uses(self, digest: Digest) -> impl Iterator<Item = (DigestUse, &'s Place)> {
-        let all = (digest, DigestUse::Pin, None)..=(digest, DigestUse::Running, Some(usize::MAX));
+        let all = (digest, DigestUse::Pin, None)..=(digest, DigestUse::RunningId, Some(usize::MAX));
         let uses = self.set.digests.range(all);
         uses.filter(move |((_, _, image), _)| image.is_none_or(|image| image == self.image))
             .map(|((_, usage, _), place)| (*usage, place))
@@ -176,7 +185,9 @@ impl<'s> ImageProtection<'s> {
             DigestUse::Pin | DigestUse::OtherPin | DigestUse::PastPin => {
                 KeepReason::Pinned(place.to_string())
             }
-            DigestUse::Running => KeepReason::Running(place.to_string()),
+            DigestUse::Running | DigestUse::OtherRunning | DigestUse::RunningId => {
+                KeepReason::Running(place.to_string())
+            }
             DigestUse::History => KeepReason::History,
             DigestUse::Mention | DigestUse::Reference => KeepReason::Mentioned(place.to_string()),
         })
@@ -218,12 +229,17 @@ impl<'s> ImageProtection<'s> {
             .map(|(digest, _, place)| (digest, place))
     }
 
-    /// The digests that are or were pinned for any image, or that run under a name of this image.
+    /// The digests that are or were pinned for any image, or that run under a name of this image or of no
+    /// configured one.
     pub(super) fn pinned(self) -> BTreeSet<Digest> {
         let is_pin = |usage, image| match usage {
-            DigestUse::Mention | DigestUse::Reference => false,
+            DigestUse::Mention | DigestUse::Reference | DigestUse::RunningId => false,
             DigestUse::Running => image == Some(self.image),
-            _ => true,
+            DigestUse::Pin
+            | DigestUse::OtherPin
+            | DigestUse::History
+            | DigestUse::PastPin
+            | DigestUse::OtherRunning => true,
         };
         let uses = self.set.digests.keys();
         uses.filter(|(_, _, image)| image.is_none_or(|image| image == self.image))
@@ -232,10 +248,11 @@ impl<'s> ImageProtection<'s> {
             .collect()
     }
 
-    /// Whether an image runs that is known only by a digest, which may be that of its config.
-    pub(super) fn runs_by_id(self) -> bool {
+    /// The digests that run and that may be those of configs.
+    pub(super) fn running_ids(self) -> impl Iterator<Item = Digest> {
         self.digests()
-            .any(|(_, usage, _)| usage == DigestUse::Running)
+            .filter(|(_, usage, _)| *usage == DigestUse::RunningId)
+            .map(|(digest, _, _)| digest)
     }
 
     /// The digests that files contain after `sha256:`.
@@ -357,6 +374,36 @@ mod tests {
         assert!(!is_new(None, "v2"));
         assert!(is_new(Some(0), "v2"));
         assert!(is_new(Some(1), "v1"));
+    }
+
+    #[test]
+    fn running_digest_is_read_where_its_name_may_be() {
+        let digest = Digest::of(b"x");
+        let added = |name: Option<&str>, images: &[usize]| {
+            let running = RunningImage {
+                name: name.map(str::to_owned),
+                tag: None,
+                digest: Some(digest),
+                place: "line 1".to_owned(),
+            };
+            let mut set = ProtectionSet::default();
+            set.add_running(&running, "ps.txt", &images.iter().copied().collect());
+            set
+        };
+        for (name, images, is_read, is_id) in [
+            (Some("app"), &[0][..], [true, false], false),
+            (Some("mirror"), &[], [true, true], false),
+            (None, &[], [false, false], true),
+        ] {
+            let set = added(name, images);
+            for (image, is_read) in is_read.into_iter().enumerate() {
+                let of = set.of(image);
+                assert_eq!(of.pinned().contains(&digest), is_read, "{name:?} {image}");
+                let ids: Vec<Digest> = of.running_ids().collect();
+                assert_eq!(ids == [digest], is_id, "{name:?}");
+                assert!(of.contains(digest), "{name:?} {image}");
+            }
+        }
     }
 
     #[test]

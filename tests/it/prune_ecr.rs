@@ -325,6 +325,32 @@ fn versions_are_deleted_by_the_native_api() {
 }
 
 #[test]
+fn images_are_read_only_for_running_digests_without_a_name() {
+    let ecr = Ecr::start();
+    ecr.push(&["pending-stale"], &old("stale"), 40);
+    let scene = ecr.scene();
+    let config = Digest::of(&old("stale").config);
+    let reads = || {
+        let operations = ecr.operations().into_iter();
+        operations.filter(|name| name == "BatchGetImage").count()
+    };
+    scene.write(
+        "pods.txt",
+        format!("{HOST}/acme/app@{}\n", pinned().digest()),
+    );
+    let args = ["--in-use", "pods.txt", "--image", "app"];
+    let document = scene.prune(&args, 0);
+    let candidates = &document["images"][0]["candidates"];
+    assert_eq!(tags(candidates), ["pending-stale"], "{document}");
+    assert_eq!(reads(), 0);
+    scene.write("pods.txt", format!("docker://{config}\n"));
+    let document = scene.prune(&args, 0);
+    let reason = protection(&document["images"][0], "pending-stale");
+    assert!(reason.contains("pods.txt"), "{document}");
+    assert_eq!(reads(), 1);
+}
+
+#[test]
 fn refused_operations_are_denials() {
     let ecr = Ecr::start();
     ecr.push(&["pending-stale"], &old("stale"), 40);

@@ -3,9 +3,12 @@
 use serde_json::json;
 
 use crate::support::{
+    Digest,
+    fake::Reaction,
     images::Image,
-    pruned::{Real, old, pinned, set},
-    scene::{days_ago, protection, tags},
+    pruned::{Real, config, old, pinned, push, set},
+    refusing::{Kind, Refusing},
+    scene::{Scene, days_ago, protection, tags},
 };
 
 #[test]
@@ -28,7 +31,7 @@ fn running_images_are_protected() {
             ("pending-other", &old("other")),
         ],
     );
-    let id = crate::support::Digest::of(&by_id.config);
+    let id = Digest::of(&by_id.config);
     let (app, digest, part) = (
         real.app(),
         old("digest").digest(),
@@ -82,6 +85,67 @@ fn running_images_are_protected() {
         "pending-mirror",
     ];
     assert_eq!(real.left(), set(&all));
+}
+
+#[test]
+fn platforms_of_a_running_index_without_a_tag_are_protected() {
+    let part = old("part");
+    let index = Image::index(vec![part.clone()]);
+    let real = Real::new("", &[("main", &pinned()), ("tmp", &index)]);
+    // The index loses its tag.
+    let all = [("tmp", &pinned()), ("pending-part", &part)];
+    push(&real.registry, "acme/app", &all);
+    for running in ["mirror.example/copy@", "docker://"] {
+        let running = format!("{running}{}\n", index.digest());
+        real.scene.write("ps.txt", running);
+        let document = real
+            .scene
+            .prune(&["--image", "app", "--in-use", "ps.txt"], 0);
+        let reason = protection(&document["images"][0], "pending-part");
+        assert!(reason.contains(&index.digest().to_string()), "{document}");
+    }
+}
+
+#[test]
+fn running_config_of_an_unlisted_image_is_no_manifest() {
+    let real = Real::new("", &[("main", &pinned()), ("tmp", &old("gone"))]);
+    push(
+        &real.registry,
+        "acme/app",
+        &[("tmp", &pinned()), ("pending-a", &old("a"))],
+    );
+    let id = Digest::of(&old("gone").config);
+    let elsewhere = Digest::of(b"elsewhere");
+    let running = format!("docker://{id}\ndocker://{elsewhere}\n");
+    real.scene.write("ps.txt", running);
+    let args = ["--image", "app", "--in-use", "ps.txt", "--apply"];
+    let document = real.scene.prune(&args, 0);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-a"]);
+}
+
+#[test]
+fn running_digest_that_cannot_be_read_ends_the_run() {
+    let registry = Refusing::start(Kind::GitLab);
+    registry.store().push(&["main"], &pinned());
+    registry.store().push(&["pending-a"], &old("a"));
+    let host = registry.fake.host();
+    let scene = Scene::new(
+        &config(&host, ""),
+        &format!("{host}/acme/app"),
+        pinned().digest(),
+    );
+    let digest = Digest::of(b"elsewhere");
+    scene.write("ps.txt", format!("docker://{digest}\n"));
+    let path = format!("GET /v2/acme/app/manifests/{digest}");
+    registry
+        .store()
+        .hook(&path, |_| Some(Reaction::new(400, "")));
+    let document = scene.prune(&["--image", "app", "--in-use", "ps.txt", "--apply"], 3);
+    assert!(
+        document.to_string().contains(&digest.to_string()),
+        "{document}"
+    );
+    assert!(registry.store().tags.contains_key("pending-a"));
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl Ecr {
             is_old(version) && is_eligible(&listing, version, protection, rules.prune)
         });
         if has_candidate || scope == Scope::Protected {
-            let needs_configs = protection.runs_by_id();
+            let is_listed = |digest| listed.images.iter().any(|image| image.digest == digest);
+            let needs_configs = protection.running_ids().any(|digest| !is_listed(digest));
             self.read_references(&listed.images, needs_configs, &mut listing, progress)
                 .await?;
         }

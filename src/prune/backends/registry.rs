@@ -150,6 +150,7 @@ impl Registry {
                 .is_empty()
         {
             self.read_unknown(untagged, &mut reader, progress).await?;
+            self.read_running(protection, &mut reader, progress).await?;
             self.read_mentioned(protection, &mut reader, progress)
                 .await?;
         }

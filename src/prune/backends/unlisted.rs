@@ -88,6 +88,34 @@ impl Registry {
         }
     }
 
+    /// Requests the digests that run without a known name: one may be that of an index without a tag.
+    pub(super) async fn read_running(
+        &self,
+        protection: ImageProtection<'_>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let nodes = reader.listing.nodes.values();
+        let configs: BTreeSet<Digest> = nodes.filter_map(|node| node.config).collect();
+        let is_known =
+            |digest| configs.contains(digest) || reader.listing.nodes.contains_key(digest);
+        let unknown: Vec<Digest> = protection
+            .running_ids()
+            .filter(|digest| !is_known(digest))
+            .collect();
+        progress.begin("reading running images", Some(unknown.len()));
+        // docker-registry answers 500 if a config is requested as a manifest.
+        let requests = stream::iter(unknown).map(|digest| async move {
+            let is_plain = self.remote.is_plain_blob(digest).await;
+            progress.step();
+            (!is_plain).then_some(digest)
+        });
+        let manifests: Vec<Option<Digest>> =
+            requests.buffered(backends::MAX_REQUESTS).collect().await;
+        let manifests = manifests.into_iter().flatten().collect();
+        self.read_untagged(manifests, reader, progress).await
+    }
+
     /// Requests the unlisted digests that tracked files contain after `sha256:`, since an untagged index
     /// appears nowhere else, and the nested indexes.
     pub(super) async fn read_mentioned(

@@ -17,7 +17,7 @@ mod settings;
 mod stream;
 mod tags;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 
 use crate::base::http::address::{host_of, is_loopback};
 use auth::{Auth, Authorization, Scope};
@@ -43,7 +43,10 @@ use crate::{
         http::{Body, BodyMode, Call, Reply, Transport, address},
         untrusted::{Secrets, plain},
     },
-    oci::{Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, TagOrDigest},
+    oci::{
+        Descriptor, Digest, MAX_DOCUMENT, RawManifest, Repository, TagOrDigest,
+        document::is_manifest,
+    },
 };
 use settings::{Key, ManifestCache};
 
@@ -284,6 +287,20 @@ impl Remote {
         self.read_blob(descriptor)
             .await
             .map_err(|error| self.error(error, name))
+    }
+
+    /// Whether a digest is proved to be that of a small blob that is no manifest, such as a config.
+    pub(crate) async fn is_plain_blob(&self, digest: Digest) -> bool {
+        let descriptor = Descriptor {
+            media_type: String::new(),
+            digest,
+            size: MAX_DOCUMENT,
+            platform: None,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        };
+        let bytes = self.read_blob(&descriptor).await;
+        bytes.is_ok_and(|bytes| Digest::of(&bytes) == digest && !is_manifest(&bytes))
     }
 
     async fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RequestError> {
