@@ -36,6 +36,8 @@ struct Store {
     early: Vec<(&'static str, Reaction)>,
     /// The responses below `/sts` and `/container`.
     credentials: Option<String>,
+    /// The image whose deletion takes place without a response.
+    lost: Option<Digest>,
 }
 
 struct Ecr {
@@ -147,6 +149,11 @@ impl Store {
             "DescribeImages" if !ids.is_empty() => self.describe(ids[0], &input),
             "DescribeImages" => self.page(&input),
             "BatchGetImage" => self.manifests(&ids),
+            "BatchDeleteImage" if self.lost == Some(ids[0]) => {
+                self.lost = None;
+                self.delete(ids[0]);
+                Reaction::new(500, "")
+            }
             "BatchDeleteImage" => self.delete(ids[0]),
             "PutImage" => self.put(&input),
             _ => error("InvalidParameterException"),
@@ -380,6 +387,16 @@ fn refused_operations_are_denials() {
         .push(("DescribeImages", error("ThrottlingException")));
     scene.prune(&APPLY, 0);
     assert!(!ecr.has(&old("stale")));
+}
+
+#[test]
+fn deletion_with_a_lost_response_is_reported() {
+    let ecr = Ecr::start();
+    ecr.push(&["pending-stale"], &old("stale"), 40);
+    ecr.store().lost = Some(old("stale").digest());
+    let document = ecr.scene().prune(&APPLY, 0);
+    let deleted = &document["images"][0]["deleted"];
+    assert_eq!(tags(deleted), ["pending-stale"], "{document}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use reqwest::{
     Method, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use super::{Registries, request_error::RequestError};
 use crate::{
     base::{
         error::Error,
-        http::{Body, Call, Clock},
+        http::{Body, Call, Clock, Reply},
         untrusted::plain,
     },
     oci::{Digest, RawManifest, Repository, Tag, registry::Blocker},
@@ -134,9 +134,9 @@ struct Failure {
     failure_reason: Option<String>,
 }
 
-/// The response to an operation: its document, or the code of its error with the message.
+/// The response to an operation with its document, or the code of its error with the message.
 enum Answer {
-    Done(Value, HeaderMap),
+    Done(Value, Reply),
     Failed(String, RequestError),
 }
 
@@ -178,15 +178,14 @@ impl EcrRepository {
             if let Some(token) = &token {
                 input["nextToken"] = json!(token);
             }
-            let (page, headers): (ImagesPage, HeaderMap) =
-                self.call("DescribeImages", input).await?;
+            let (page, reply): (ImagesPage, Reply) = self.call("DescribeImages", input).await?;
             for detail in page.image_details {
                 images.push(self.image(detail)?);
             }
             on_page(images.len());
             let client = &self.registries.0.client;
             let Some(next) = page.next_token.filter(|next| !next.is_empty()) else {
-                let clock = Clock::from_headers(&headers, client.http.now());
+                let clock = Clock::from_headers(&reply.headers, client.http.now());
                 return Ok(EcrImages { images, clock });
             };
             if token.as_ref() == Some(&next) {
@@ -206,8 +205,8 @@ impl EcrRepository {
             "imageIds": [{"imageDigest": digest.to_string()}],
             "filter": all_images(),
         });
-        let (document, _) = match self.request("DescribeImages", input).await? {
-            Answer::Done(document, headers) => (document, headers),
+        let document = match self.request("DescribeImages", input).await? {
+            Answer::Done(document, _) => document,
             Answer::Failed(code, _) if code == "ImageNotFoundException" => return Ok(None),
             Answer::Failed(_, error) => return Err(self.error(error, "DescribeImages")),
         };
@@ -227,7 +226,7 @@ impl EcrRepository {
             .collect();
         let types: Vec<&str> = super::MANIFESTS.split(", ").collect();
         let input = json!({"imageIds": ids, "acceptedMediaTypes": types});
-        let (page, _): (ManifestPage, HeaderMap) = self.call("BatchGetImage", input).await?;
+        let (page, _): (ManifestPage, Reply) = self.call("BatchGetImage", input).await?;
         let mut manifests = BTreeMap::new();
         for row in page.images {
             let claimed = row.image_id.image_digest.and_then(|text| text.parse().ok());
@@ -246,13 +245,14 @@ impl EcrRepository {
     /// Deletes a version with all of its tags, also immutable ones.
     pub(crate) async fn delete(&self, digest: Digest) -> Result<Deletion, Error> {
         let input = json!({"imageIds": [{"imageDigest": digest.to_string()}]});
-        let (page, _): (DeletedPage, HeaderMap) = self.call("BatchDeleteImage", input).await?;
+        let (page, reply): (DeletedPage, Reply) = self.call("BatchDeleteImage", input).await?;
         let Some(failure) = page.failures.into_iter().next() else {
             return Ok(Deletion::Deleted);
         };
         let code = failure.failure_code.unwrap_or_default();
         let reason = plain(&failure.failure_reason.unwrap_or_else(|| code.clone()));
         Ok(match code.as_str() {
+            "ImageNotFound" if reply.is_repeat => Deletion::MissingAfterAttempt,
             "ImageNotFound" => Deletion::Missing,
             "ImageReferencedByManifestList" => Deletion::Blocked {
                 blocker: Blocker::Parent,
@@ -275,7 +275,7 @@ impl EcrRepository {
             "imageTag": tag,
             "imageDigest": digest.to_string(),
         });
-        let (_, _): (Value, HeaderMap) = self.call("PutImage", input).await?;
+        let (_, _): (Value, Reply) = self.call("PutImage", input).await?;
         Ok(())
     }
 
@@ -316,9 +316,9 @@ impl EcrRepository {
         &self,
         operation: &str,
         input: Value,
-    ) -> Result<(T, HeaderMap), Error> {
+    ) -> Result<(T, Reply), Error> {
         match self.request(operation, input).await? {
-            Answer::Done(document, headers) => Ok((self.parse(document, operation)?, headers)),
+            Answer::Done(document, reply) => Ok((self.parse(document, operation)?, reply)),
             Answer::Failed(_, error) => Err(self.error(error, operation)),
         }
     }
@@ -397,12 +397,12 @@ impl EcrRepository {
         authorization.set_sensitive(true);
         call.authorization = Some(authorization);
         let reply = client.send(&call, client.deadline()).await?;
-        let Body::Complete(bytes) = reply.body else {
+        let Body::Complete(bytes) = &reply.body else {
             return Err(RequestError::unavailable("the response was not read"));
         };
-        let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
         if reply.status == StatusCode::OK {
-            return Ok(Answer::Done(document, reply.headers));
+            return Ok(Answer::Done(document, reply));
         }
         Ok(Answer::Failed(
             error_code(&document),
@@ -410,7 +410,7 @@ impl EcrRepository {
                 &document,
                 reply.status,
                 &credentials,
-                client.status_text(reply.status, &bytes),
+                client.status_text(reply.status, bytes),
             ),
         ))
     }
