@@ -184,9 +184,11 @@ fn remove_oldest(directory: &Path, max_bytes: u64, max_files: usize) -> io::Resu
     let mut files = Vec::new();
     let mut bytes = 0;
     for part in fs::read_dir(directory)? {
-        for file in fs::read_dir(part?.path())? {
-            let file = file?;
-            let metadata = file.metadata()?;
+        // A foreign file is no directory, and another run may remove a document.
+        for file in fs::read_dir(part?.path()).into_iter().flatten().flatten() {
+            let Ok(metadata) = file.metadata() else {
+                continue;
+            };
             bytes += metadata.len();
             files.push((metadata.modified()?, metadata.len(), file.path()));
         }
@@ -270,6 +272,7 @@ mod tests {
             let exists = |digest: &&Digest| cache.path(**digest).exists();
             digests.iter().filter(exists).count()
         };
+        fs::write(cache.directory.join("foreign"), "").unwrap();
         remove_oldest(&cache.directory, 16, 8).unwrap();
         assert_eq!(left(), 8, "at the limits");
         remove_oldest(&cache.directory, 16, 4).unwrap();
