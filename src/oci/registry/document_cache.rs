@@ -2,7 +2,7 @@
 //!
 //! Only the content of a digest is known from here, never that a registry still has it. Bytes are hashed when they
 //! are read, so a damaged or foreign file is an absent one. Each file is written next to its place and renamed, so
-//! that concurrent runs need no lock. Deleting the directory costs only time.
+//! that concurrent runs need no lock. Deleting the directory costs time, and the dates of manifests that a registry lost.
 //!
 //! The last known digests of a repository's tags decide how a tag is requested (HEAD if the manifest is known), and
 //! nothing else.
