@@ -79,6 +79,20 @@ impl Settings {
     }
 }
 
+/// The variables of `names` that are set; an empty variable counts as unset.
+pub(super) fn set_variables(
+    names: &[&'static str],
+    lookup: impl Fn(&str) -> Option<OsString>,
+) -> BTreeMap<&'static str, OsString> {
+    let mut variables = BTreeMap::new();
+    for name in names {
+        if let Some(value) = lookup(name).filter(|value| !value.is_empty()) {
+            variables.insert(*name, value);
+        }
+    }
+    variables
+}
+
 /// The environment variables for registries.
 #[derive(Clone, Default)]
 pub(crate) struct Environment(BTreeMap<&'static str, OsString>);
@@ -105,13 +119,7 @@ impl Environment {
 
     /// Looks up the variables of [`Self::NAMES`]; an empty variable counts as unset.
     pub(crate) fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let mut variables = BTreeMap::new();
-        for name in Self::NAMES {
-            if let Some(value) = lookup(name).filter(|value| !value.is_empty()) {
-                variables.insert(name, value);
-            }
-        }
-        Self(variables)
+        Self(set_variables(&Self::NAMES, lookup))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&OsString> {

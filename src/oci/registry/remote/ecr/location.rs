@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use reqwest::Url;
 
-use crate::base::http::address::is_safe_for_credentials;
+use crate::{
+    base::http::address::is_safe_for_credentials, oci::registry::remote::settings::set_variables,
+};
 
 /// The variables of AWS's programs.
 #[derive(Clone, Default)]
@@ -34,13 +36,7 @@ impl AwsEnvironment {
 
     /// Looks up the variables of [`Self::NAMES`]; an empty variable counts as unset.
     pub(crate) fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let mut variables = BTreeMap::new();
-        for name in Self::NAMES {
-            if let Some(value) = lookup(name).filter(|value| !value.is_empty()) {
-                variables.insert(name, value);
-            }
-        }
-        Self(variables)
+        Self(set_variables(&Self::NAMES, lookup))
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
