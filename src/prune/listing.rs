@@ -100,6 +100,22 @@ pub(crate) struct Listing {
     pub kept: HashMap<Digest, KeepReason>,
 }
 
+impl Listing {
+    /// The versions of a package, with the clocks at the time of the listing. Everything else is unknown.
+    pub(crate) fn new(versions: Vec<Version>, clock: Clock) -> Self {
+        Self {
+            versions,
+            nodes: HashMap::new(),
+            dates: HashMap::new(),
+            clock,
+            dangling: Vec::new(),
+            lost: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
+            kept: HashMap::new(),
+        }
+    }
+}
+
 impl Node {
     /// The references of a verified manifest.
     pub(crate) fn from_manifest(manifest: &Manifest) -> Self {

@@ -735,18 +735,15 @@ impl Case {
                 .filter(|at| self.unread != Some(*at))
                 .map(|at| (digest(at), node(&self.objects[at]))),
         );
+        let versions = listed.keys().copied().chain(twice).map(version).collect();
+        let clock = Clock {
+            local: now(),
+            server,
+        };
         Listing {
-            versions: listed.keys().copied().chain(twice).map(version).collect(),
             nodes,
             dates: before.map_or_else(dates, |before| before.dates.clone()),
-            clock: Clock {
-                local: now(),
-                server,
-            },
-            dangling: Vec::new(),
-            lost: BTreeSet::new(),
-            unfinished: BTreeSet::new(),
-            kept: HashMap::new(),
+            ..Listing::new(versions, clock)
         }
     }
 

@@ -30,21 +30,17 @@ pub(in crate::prune) fn listing(names: &[&str]) -> Listing {
     let dates = (90..)
         .zip(names)
         .map(|(days, name)| (digest(name), now - DAY * days));
+    let clock = Clock {
+        local: now,
+        server: Some(now),
+    };
     Listing {
-        versions: names.iter().map(version).collect(),
         nodes: names
             .iter()
             .map(|name| (digest(name), Node::default()))
             .collect(),
         dates: dates.collect(),
-        clock: Clock {
-            local: now,
-            server: Some(now),
-        },
-        dangling: Vec::new(),
-        lost: BTreeSet::new(),
-        unfinished: BTreeSet::new(),
-        kept: HashMap::new(),
+        ..Listing::new(names.iter().map(version).collect(), clock)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     },
     prune::{
         ImageProtection, KeepReason, Listing, Node, Progress, Rules, Scope, Version,
-        apply::CurrentState, is_eligible,
+        apply::CurrentState, backends,
     },
 };
 
@@ -39,38 +39,16 @@ impl Ecr {
     ) -> Result<Listing, Error> {
         progress.begin("listing versions", None);
         let listed = self.0.images(&|done| progress.set(done)).await?;
-        let mut listing = Listing {
-            versions: Vec::new(),
-            nodes: HashMap::new(),
-            dates: HashMap::new(),
-            clock: listed.clock,
-            dangling: Vec::new(),
-            lost: BTreeSet::new(),
-            unfinished: BTreeSet::new(),
-            kept: HashMap::new(),
-        };
-        for image in &listed.images {
-            listing.versions.push(version(image));
-            if let Some(pushed) = image.pushed {
-                listing.dates.insert(image.digest, pushed);
-            }
-        }
-        let now = listing.clock.earlier();
-        let is_old = |version: &Version| {
-            let date = listing.dates.get(&version.digest);
-            let age = date.and_then(|date| now.duration_since(*date).ok());
-            age.is_some_and(|age| rules.is_old(age))
-        };
-        let has_candidate = listing.versions.iter().any(|version| {
-            is_old(version) && is_eligible(&listing, version, protection, rules.prune)
-        });
-        if has_candidate || scope == Scope::Protected {
+        let versions = listed.images.iter().map(version).collect();
+        let mut listing = Listing::new(versions, listed.clock);
+        listing.dates.extend(push_dates(&listed.images));
+        if backends::has_candidate(&listing, protection, rules) || scope == Scope::Protected {
             let is_listed = |digest| listed.images.iter().any(|image| image.digest == digest);
             let needs_configs = protection.running_ids().any(|digest| !is_listed(digest));
             self.read_references(&listed.images, needs_configs, &mut listing, progress)
                 .await?;
         }
-        keep(&listed.images, rules, now, &mut listing);
+        keep(&listed.images, rules, &mut listing);
         Ok(listing)
     }
 
@@ -144,9 +122,7 @@ impl Ecr {
             clock: listed.clock,
             ..before.clone()
         };
-        let pushed = listed.images.iter();
-        let pushed = pushed.filter_map(|image| Some((image.digest, image.pushed?)));
-        current.dates.extend(pushed);
+        current.dates.extend(push_dates(&listed.images));
         self.read_references(&listed.images, false, &mut current, progress)
             .await?;
         Ok(current)
@@ -156,15 +132,7 @@ impl Ecr {
         Ok(match self.0.image_of(version.digest).await? {
             None => CurrentState::Missing,
             Some(now) if now.tags == version.tags => CurrentState::Unchanged,
-            Some(now) => {
-                let tags: Vec<&str> = now.tags.iter().map(Tag::as_str).collect();
-                let tags = if tags.is_empty() {
-                    "gone".to_owned()
-                } else {
-                    tags.join(", ")
-                };
-                CurrentState::Changed(format!("its tags are {tags} now"))
-            }
+            Some(now) => backends::changed_tags(&now.tags),
         })
     }
 
@@ -194,7 +162,8 @@ impl Ecr {
 }
 
 /// Protects what ECR knows to be in use: archived images, and those that were pulled recently.
-fn keep(images: &[EcrImage], rules: &Rules<'_>, now: SystemTime, listing: &mut Listing) {
+fn keep(images: &[EcrImage], rules: &Rules<'_>, listing: &mut Listing) {
+    let now = listing.clock.earlier();
     let mut pulls = HashMap::new();
     for image in images.iter().filter(|image| is_plain(image)) {
         pulls.extend(image.last_pull.map(|pull| (image.digest, pull)));
@@ -223,6 +192,12 @@ fn is_plain(image: &EcrImage) -> bool {
     let media_type = image.media_type.as_deref().unwrap_or_default();
     let artifact_type = image.artifact_type.as_deref().unwrap_or_default();
     MANIFEST_TYPES.contains(&media_type) && CONFIG_TYPES.contains(&artifact_type)
+}
+
+/// The known dates of the pushes.
+fn push_dates(images: &[EcrImage]) -> impl Iterator<Item = (Digest, SystemTime)> {
+    let dates = images.iter();
+    dates.filter_map(|image| Some((image.digest, image.pushed?)))
 }
 
 fn version(image: &EcrImage) -> Version {

@@ -4,7 +4,7 @@
 //! Manifests are only read if a version may be deleted, and then all of them. If the manifest of a
 //! listed version is missing, the package changed during the listing or the tag is dangling.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     base::{
@@ -18,7 +18,7 @@ use crate::{
     },
     prune::{
         Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
-        apply::CurrentState, backends, is_eligible,
+        apply::CurrentState, backends,
     },
 };
 
@@ -67,25 +67,9 @@ impl Ghcr {
             dates.insert(version.digest, date);
         }
         let versions: Vec<_> = versions.all.into_iter().map(version).collect();
-        let mut listing = Listing {
-            versions,
-            nodes: HashMap::new(),
-            dates,
-            clock,
-            dangling: Vec::new(),
-            lost: BTreeSet::new(),
-            unfinished: BTreeSet::new(),
-            kept: HashMap::new(),
-        };
-        let is_old = |version: &Version| {
-            let date = listing.dates.get(&version.digest);
-            let age = date.and_then(|date| clock.earlier().duration_since(*date).ok());
-            age.is_some_and(|age| rules.is_old(age))
-        };
-        let has_candidate = listing.versions.iter().any(|version| {
-            is_old(version) && is_eligible(&listing, version, protection, rules.prune)
-        });
-        if has_candidate || scope == Scope::Protected {
+        let mut listing = Listing::new(versions, clock);
+        listing.dates = dates;
+        if backends::has_candidate(&listing, protection, rules) || scope == Scope::Protected {
             self.read_references(&mut listing, progress).await?;
         }
         Ok(listing)
@@ -280,17 +264,7 @@ impl Ghcr {
             Some(now) if now.digest != version.digest => {
                 CurrentState::Changed(format!("it is {} now", now.digest))
             }
-            Some(now) => {
-                let tags: Vec<_> = now.tags.iter().map(ToString::to_string).collect();
-                CurrentState::Changed(format!(
-                    "its tags are {} now",
-                    if tags.is_empty() {
-                        "gone".into()
-                    } else {
-                        tags.join(", ")
-                    }
-                ))
-            }
+            Some(now) => backends::changed_tags(&now.tags),
         })
     }
 

@@ -18,6 +18,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{
     ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
     apply::{CurrentState, Deleting, Package},
+    is_eligible,
 };
 use crate::{
     base::error::{Class, Code, Error},
@@ -171,6 +172,28 @@ impl Package for Backend {
             }
         }
     }
+}
+
+/// Whether a version may be a candidate by its own date, so that the references of all versions are required.
+fn has_candidate(listing: &Listing, protection: ImageProtection<'_>, rules: &Rules<'_>) -> bool {
+    let now = listing.clock.earlier();
+    listing.versions.iter().any(|version| {
+        let date = listing.dates.get(&version.digest);
+        let age = date.and_then(|date| now.duration_since(*date).ok());
+        age.is_some_and(|age| rules.is_old(age))
+            && is_eligible(listing, version, protection, rules.prune)
+    })
+}
+
+/// The state of a version with other tags than before.
+fn changed_tags(tags: &[Tag]) -> CurrentState {
+    let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+    let tags = if tags.is_empty() {
+        "gone".to_owned()
+    } else {
+        tags.join(", ")
+    };
+    CurrentState::Changed(format!("its tags are {tags} now"))
 }
 
 /// The number of concurrent requests.

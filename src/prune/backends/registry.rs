@@ -105,16 +105,7 @@ impl Registry {
         progress.begin("listing tags", None);
         let tags = self.remote.tags_with_clock().await?;
         let mut reader = RepositoryReader {
-            listing: Listing {
-                versions: Vec::new(),
-                nodes: HashMap::new(),
-                dates: HashMap::new(),
-                clock: tags.clock,
-                dangling: Vec::new(),
-                lost: BTreeSet::new(),
-                unfinished: BTreeSet::new(),
-                kept: HashMap::new(),
-            },
+            listing: Listing::new(Vec::new(), tags.clock),
             date_sources: HashMap::new(),
         };
         let names = tags.tags.unwrap_or_default();
