@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     images::Image,
-    pruned::{Real, pinned, push, set, young},
-    scene::days_ago,
+    pruned::{Real, config, pinned, push, set, young},
+    refusing::{Kind, Refusing},
+    scene::{Scene, days_ago},
 };
 
 const REVISION: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -127,6 +128,20 @@ fn restore_moves_no_tag() {
             .run(&[&["prune", "restore"], args].concat())
             .exits(2);
     }
+}
+
+#[test]
+fn digest_on_docker_hub_is_not_reported_as_tagged() {
+    let registry = Refusing::start(Kind::Hub);
+    let host = registry.fake.host();
+    let text = format!(
+        "{}sources: {{ docker.io: 'http://{host}' }}\n",
+        config("docker.io", "")
+    );
+    let scene = Scene::new(&text, "docker.io/acme/app", pinned().digest());
+    let ran = scene.run(&["prune", "restore"]).exits(0);
+    assert!(ran.stderr.contains("were not checked"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("has a tag"), "{}", ran.stderr);
 }
 
 #[test]

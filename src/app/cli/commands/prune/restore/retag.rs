@@ -83,7 +83,11 @@ pub(super) fn run(
         }
         rows.push(row);
     }
-    report(rows, apply && errors.is_empty(), cx);
+    let is_selected = |name: &String| args.image.as_ref().is_none_or(|image| image == name);
+    let mut images = config.images.iter();
+    let is_unchecked = args.digest.is_none()
+        && images.any(|image| is_selected(&image.name) && image.repository.is_on_hub());
+    report(rows, apply && errors.is_empty(), is_unchecked, cx);
     if !errors.is_empty() {
         let errors = Errors::from(errors);
         exit = exit.worse(Exit::from(&errors));
@@ -94,7 +98,7 @@ pub(super) fn run(
     Ok(exit)
 }
 
-/// The digests whose tags are looked for: the given one, or those of the pins.
+/// The digests to check: the given one, or those of the pins.
 fn wanted<'s>(
     args: &Arguments,
     config: &Config,
@@ -123,7 +127,13 @@ fn wanted<'s>(
     Ok(wanted)
 }
 
-fn report(rows: Vec<RetagRow>, applied: bool, cx: &mut Context) {
+/// `is_unchecked`: whether images on Docker Hub were skipped.
+fn report(rows: Vec<RetagRow>, applied: bool, is_unchecked: bool, cx: &mut Context) {
+    if is_unchecked {
+        cx.output.note(
+            "pinned digests on Docker Hub were not checked; name one with --digest and --tag",
+        );
+    }
     if cx.output.format == Format::Json {
         cx.output.print_json(&RetagDocument {
             schema: "repin.retag/1",
@@ -140,6 +150,7 @@ fn report(rows: Vec<RetagRow>, applied: bool, cx: &mut Context) {
     }
     let set = rows.iter().filter(|row| row.set).count();
     let note = match rows.len() {
+        0 if is_unchecked => return,
         0 => "every pinned digest has a tag".to_owned(),
         _ if set > 0 => format!("{} set", counted(set, "tag")),
         missing => format!(
