@@ -38,7 +38,7 @@ pub(crate) trait Package {
     fn current_state(&self, version: &Version)
     -> impl Future<Output = Result<CurrentState, Error>>;
 
-    /// Deletes a version with all of its tags, and what is attached to it if the registry requires that.
+    /// Deletes a version with all of its tags, and the manifests attached to it if the registry requires that.
     fn delete(
         &self,
         version: &Version,
@@ -169,7 +169,7 @@ async fn relist(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> 
     Ok(current)
 }
 
-/// Tries the unfinished deletions once more: what referred to the versions may be deleted now.
+/// Retries the unfinished deletions: the manifests that referred to the versions may be deleted now.
 async fn finish(
     package: &impl Package,
     deleting: &Deleting<'_>,
@@ -193,7 +193,7 @@ async fn finish(
             "{count} not finished: the registry keeps {}: {reason}",
             candidate.version.digest
         );
-        let hint = "the next run continues: delete what refers to the digest, or wait until the registry does";
+        let hint = "delete the manifests that refer to the digest, or wait until the registry does; the next run continues";
         let error = Error::new(Class::Unavailable, Code::DELETION_UNFINISHED, message);
         applied.set_error(error.help(hint));
     }

@@ -569,8 +569,8 @@ impl Plan {
         &self.keep
     }
 
-    /// Those that stay even if they are attached to a version to delete. A version that stays only because of its
-    /// subject is deleted with it.
+    /// The versions that stay even if they are attached to a version to delete, unlike those that stay only because of
+    /// their subject.
     pub(super) fn fixed(&self) -> &BTreeSet<Digest> {
         &self.fixed
     }

@@ -10,7 +10,7 @@ use crate::support::{
     scene::days_ago,
 };
 
-/// The number of tags, which bounds what does not depend on it to a twentieth.
+/// The number of tags. The requests that do not depend on it are at most a twentieth of it.
 const TAGS: usize = 60;
 
 /// The number of tags where requests are not counted.
@@ -99,7 +99,7 @@ fn damaged_cache_changes_nothing() {
     }
     let (second, _) = prune(&real, &[]);
     assert_eq!(second, first);
-    // What the registry deleted, or lost, is not there because the cache has it.
+    // A version that the registry deleted is not listed, although the cache has its documents.
     let document = real.scene.prune(&["--image", "app", "--apply"], 0);
     assert_eq!(
         document["images"][0]["deleted"].as_array().unwrap().len(),

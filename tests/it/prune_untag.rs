@@ -61,7 +61,7 @@ fn google_deletes_tags_parents_and_referrers_first() {
         "{document}"
     );
     let digest = |image: &Image| image.digest().to_string();
-    // The first request asks whether the registry deletes.
+    // The first request checks that the registry supports deletion.
     assert_eq!(
         registry.deletions()[1..],
         [

@@ -73,7 +73,7 @@ impl DocumentCache {
         self.path(digest).is_file().then_some(digest)
     }
 
-    /// Whether a tag costs no request for its manifest unless it was moved.
+    /// Whether the manifest of a tag is known, unless the tag was moved.
     pub(crate) fn knows(&self, tag: &Tag) -> bool {
         self.known_digest(tag).is_some()
     }
@@ -128,8 +128,7 @@ impl DocumentCache {
         }
     }
 
-    /// Stores the tags of a complete listing, and removes the documents that were used the longest time ago if there
-    /// are too many.
+    /// Stores the tags of a complete listing, and removes the least recently used documents if there are too many.
     pub(crate) fn finish(&self, tags: &BTreeMap<Tag, Digest>) {
         let mut text = String::new();
         for (tag, digest) in tags {

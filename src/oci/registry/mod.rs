@@ -84,8 +84,8 @@ impl Source {
         }
     }
 
-    /// The same source, which reads a digest that is known from the user's cache, and adds what it reads. It does not
-    /// show whether the registry still has that digest. `directory`: that of repin in the cache.
+    /// The same source with the user's cache: cached documents are not requested, and fetched ones are stored. A cached
+    /// digest may be missing from the registry. `directory`: that of repin in the cache.
     pub(crate) fn with_cache(self, directory: &Path) -> (Self, Option<Arc<DocumentCache>>) {
         let Self::Remote(remote) = self else {
             return (self, None);

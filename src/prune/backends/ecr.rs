@@ -52,7 +52,7 @@ impl Ecr {
         Ok(listing)
     }
 
-    /// Reads the manifests that refer to others. ECR refuses to delete what an archived index contains.
+    /// Reads the manifests that refer to others. ECR refuses to delete an entry of an archived index.
     async fn read_references(
         &self,
         images: &[EcrImage],
@@ -161,7 +161,7 @@ impl Ecr {
     }
 }
 
-/// Protects what ECR knows to be in use: archived images, and those that were pulled recently.
+/// Protects the images that ECR knows to be in use: archived ones, and those that were pulled recently.
 fn keep(images: &[EcrImage], rules: &Rules<'_>, listing: &mut Listing) {
     let now = listing.clock.earlier();
     let mut pulls = HashMap::new();
@@ -187,7 +187,7 @@ fn keep(images: &[EcrImage], rules: &Rules<'_>, listing: &mut Listing) {
     }
 }
 
-/// Whether a version is an image for one platform, so that nothing but a subject is in its manifest.
+/// Whether a version is an image for one platform: its manifest refers to no other version except a subject.
 fn is_plain(image: &EcrImage) -> bool {
     let media_type = image.media_type.as_deref().unwrap_or_default();
     let artifact_type = image.artifact_type.as_deref().unwrap_or_default();

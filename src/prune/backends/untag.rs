@@ -63,7 +63,7 @@ impl Registry {
                         return Ok(Deletion::Blocked { blocker, reason });
                     }
                 }
-                // What is attached must stay with its subject, which remains while an index contains it.
+                // An index contains it, so it remains, and its attached manifests must remain with it.
                 _ => return Ok(Deletion::Blocked { blocker, reason }),
             }
         }

@@ -63,7 +63,7 @@ impl Refusing {
         self.store.lock().unwrap()
     }
 
-    /// The deletions so far: tags, and the first digits of digests.
+    /// The tags and digests of all requests for deletion.
     pub(crate) fn deletions(&self) -> Vec<String> {
         let requests = self.fake.requests();
         let deletions = requests.iter().filter(|request| request.method == "DELETE");

@@ -211,7 +211,7 @@ fn prune_block(config: &Config) -> Result<&Prune, Errors> {
     })
 }
 
-/// The file of `--protected`, whose place is checked before the first request.
+/// The file of `--protected`. Its path is checked before the first request.
 fn protected_file(
     args: &Arguments,
     config: &Config,
