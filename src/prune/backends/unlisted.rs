@@ -98,7 +98,7 @@ impl Registry {
         let nodes = reader.listing.nodes.values();
         let configs: BTreeSet<Digest> = nodes.filter_map(|node| node.config).collect();
         let is_known =
-            |digest| configs.contains(digest) || reader.listing.nodes.contains_key(digest);
+            |digest: &Digest| configs.contains(digest) || reader.listing.nodes.contains_key(digest);
         let unknown: Vec<Digest> = protection
             .running_ids()
             .filter(|digest| !is_known(digest))
