@@ -26,7 +26,7 @@ struct AddedDigest<'i> {
     new: Range<usize>,
 }
 
-/// The change of a file that gives these images their digests, in the order of the file.
+/// The change of a file that gives these images their digests.
 pub(crate) fn pin_file(
     tree: &WorkTree,
     path: &RelPath,
@@ -40,7 +40,13 @@ pub(crate) fn pin_file(
     let mut new = Vec::with_capacity(old.len());
     let mut added = Vec::new();
     let mut reached = 0;
-    for (unpinned, digest) in images {
+    let mut ordered: Vec<_> = images.iter().collect();
+    // An image is at its tag; the empty digest of an entry may follow that of another entry.
+    ordered.sort_by_key(|(unpinned, _)| match &unpinned.kind {
+        UnpinnedKind::Pinnable(image) => image.insertion.at.start,
+        UnpinnedKind::Refused(_) => 0,
+    });
+    for (unpinned, digest) in ordered {
         let UnpinnedKind::Pinnable(image) = &unpinned.kind else {
             continue;
         };
@@ -50,7 +56,10 @@ pub(crate) fn pin_file(
             return Err(error.help("run the command again"));
         }
         let at = &image.insertion.at;
-        new.extend_from_slice(&old[reached..at.start]);
+        let Some(between) = old.get(reached..at.start) else {
+            return Err(not_pins(path, "two of them would have one place"));
+        };
+        new.extend_from_slice(between);
         let start = new.len();
         new.extend_from_slice(image.insertion.text(digest).as_bytes());
         reached = at.end;
@@ -63,9 +72,7 @@ pub(crate) fn pin_file(
     new.extend_from_slice(&old[reached..]);
     let left = present.len() - added.len();
     if let Some(reason) = difference(tree, path, &old, &new, &added, left) {
-        let message = format!("{path} would not contain the new digests as pins: {reason}");
-        let help = "leave out the repository with `--pin GLOB`, and add its digests by hand";
-        return Err(Error::failed(Code::PLAN_COUNT, message).help(help));
+        return Err(not_pins(path, &reason));
     }
     Ok(FileChange {
         path: path.clone(),
@@ -75,6 +82,12 @@ pub(crate) fn pin_file(
         old,
         new,
     })
+}
+
+fn not_pins(path: &RelPath, reason: &str) -> Error {
+    let message = format!("{path} would not contain the new digests as pins: {reason}");
+    let help = "leave out the repository with `--pin GLOB`, and add its digests by hand";
+    Error::failed(Code::PLAN_COUNT, message).help(help)
 }
 
 /// The first difference between the new content and the expected one.
@@ -136,6 +149,7 @@ fn difference(
             moved.push(insertion.at.start - insertion.before.len());
         }
     }
+    moved.sort_unstable();
     let reads_alike = unpinned::reads_alike(path, old, new, &moved, &keys);
     (!reads_alike).then(|| "more than digests would change".to_owned())
 }

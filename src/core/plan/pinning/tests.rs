@@ -64,6 +64,16 @@ fn digests_are_added_where_a_reader_expects_them() {
             "image: { digest: DIGEST, repository: a/b, tag: v1 }\n",
         ),
         (
+            "values.yaml",
+            "a: { repository: x/y, tag: v1, side: { repository: x/z, tag: v2 }, digest: \"\" }\n",
+            "a: { repository: x/y, tag: v1, side: { repository: x/z, tag: v2, digest: \"DIGEST\" }, digest: \"DIGEST\" }\n",
+        ),
+        (
+            "values.yaml",
+            "a:\n  repository: x/y\n  tag: v1\n  side: { digest: '', repository: x/z, tag: v2 }\n  more: { image: a/b:v1 }\n  digest: ~\n",
+            "a:\n  repository: x/y\n  tag: v1\n  side: { digest: 'DIGEST', repository: x/z, tag: v2 }\n  more: { image: a/b:v1@DIGEST }\n  digest: DIGEST\n",
+        ),
+        (
             "Dockerfile",
             "ARG A=\"a:1\"\nFROM $A AS x\nFROM --platform=linux/amd64 b\nCOPY --from=c:2 / /\n",
             "ARG A=\"a:1@DIGEST\"\nFROM $A AS x\nFROM --platform=linux/amd64 b@DIGEST\nCOPY --from=c:2@DIGEST / /\n",
@@ -82,6 +92,21 @@ fn file_that_changed_since_is_refused() {
     fs::write(dir.path().join("a.yaml"), "image: a/c:v1\n").unwrap();
     let error = pin_file(&tree, &path, &[(&found[0], Digest::of(b"new"))]).unwrap_err();
     assert_eq!(error.code, Code::CONFLICT);
+}
+
+#[test]
+fn digests_at_one_place_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "image: { repository: a/b, tag: v1, digest: ~ }\n";
+    fs::write(dir.path().join("values.yaml"), text).unwrap();
+    let (tree, path) = (
+        WorkTree::new(dir.path()),
+        RelPath::parse("values.yaml").unwrap(),
+    );
+    let found = unpinned::of_content(&tree, &path, text.as_bytes()).unwrap();
+    let twice = [(&found[0], Digest::of(b"1")), (&found[0], Digest::of(b"2"))];
+    let error = pin_file(&tree, &path, &twice).unwrap_err();
+    assert_eq!(error.code, Code::PLAN_COUNT);
 }
 
 /// Each guard against a wrong insertion, on its own.
