@@ -29,6 +29,10 @@ pub(in crate::core::pins) struct UnpinnedInYaml {
     pub(in crate::core::pins) manifests: Vec<usize>,
     /// The names that kustomize replaces in manifests.
     pub(in crate::core::pins) replaced: Vec<String>,
+    /// The offsets of those of `images` in compose files.
+    pub(in crate::core::pins) compose: Vec<usize>,
+    /// The names of the images that services of compose build.
+    pub(in crate::core::pins) built: Vec<String>,
 }
 
 /// The purpose of a document.
@@ -64,12 +68,16 @@ impl StandardPlaces {
                 document,
                 purpose: purpose(document, path),
                 images: Vec::new(),
+                built: Vec::new(),
             };
             reader.read();
-            if reader.purpose == Purpose::Kubernetes {
-                let images = reader.images.iter();
-                found.manifests.extend(images.map(|image| image.at));
+            let offsets = reader.images.iter().map(|image| image.at);
+            match reader.purpose {
+                Purpose::Kubernetes => found.manifests.extend(offsets),
+                Purpose::Compose => found.compose.extend(offsets),
+                Purpose::Workflow | Purpose::GitLab | Purpose::Other => {}
             }
+            found.built.append(&mut reader.built);
             for (_, kind) in &places {
                 let is_helm = matches!(kind, YamlKind::Helm { .. });
                 if is_helm && matches!(reader.purpose, Purpose::Compose | Purpose::Workflow) {
@@ -329,6 +337,8 @@ struct DocumentReader<'d, 't> {
     document: &'d Document<'t>,
     purpose: Purpose,
     images: Vec<Unpinned>,
+    /// The names of the images that services of compose build.
+    built: Vec<String>,
 }
 
 /// A node with the keys above it: its own, and that of its parent. Items of a list have the key of the list.
@@ -382,7 +392,13 @@ impl<'d> DocumentReader<'d, '_> {
         let is_service =
             self.purpose == Purpose::Compose && map.depth == 2 && map.above == "services";
         match key {
-            "image" if self.purpose == Purpose::Compose && self.is_built(map.node) => {}
+            "image" if self.purpose == Purpose::Compose && self.is_built(map.node) => {
+                let text = document.resolved(value).and_then(|id| document.scalar(id));
+                let image = text.and_then(|text| Unpinned::in_text(0, text, true));
+                if let Some(UnpinnedKind::Pinnable(image)) = image.map(|image| image.kind) {
+                    self.built.push(image.name());
+                }
+            }
             "image" => {
                 let is_image = match self.purpose {
                     Purpose::Compose => is_service,

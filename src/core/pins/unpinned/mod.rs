@@ -45,6 +45,7 @@ pub(crate) fn find(tree: &WorkTree, survey: &Survey) -> UnpinnedImages {
         .unread
         .extend(survey.unread.iter().map(ToString::to_string));
     let (mut replaced, mut manifests) = (HashSet::new(), HashSet::new());
+    let (mut built, mut compose) = (HashSet::new(), HashSet::new());
     let mut charts = Charts {
         tree,
         files: &survey.files,
@@ -74,12 +75,11 @@ pub(crate) fn find(tree: &WorkTree, survey: &Survey) -> UnpinnedImages {
         charts.refuse(path, &mut in_file);
         replaced.extend(in_file.replaced);
         let file = Arc::new(path.clone());
-        manifests.extend(
-            in_file
-                .manifests
-                .into_iter()
-                .map(|at| (Arc::clone(&file), at)),
-        );
+        let place = |at| (Arc::clone(&file), at);
+        manifests.extend(in_file.manifests.into_iter().map(place));
+        compose.extend(in_file.compose.into_iter().map(place));
+        let names = in_file.built.into_iter();
+        built.extend(names.map(|name| (path.as_path().parent(), name)));
         found
             .images
             .extend(in_file.images.into_iter().map(|item| Located {
@@ -88,15 +88,21 @@ pub(crate) fn find(tree: &WorkTree, survey: &Survey) -> UnpinnedImages {
             }));
     }
     for image in &mut found.images {
-        let in_manifest = manifests.contains(&(Arc::clone(&image.file), image.item.at));
-        if let UnpinnedKind::Pinnable(tagged) = &image.item.kind
-            && in_manifest
-            && replaced.contains(tagged.repository.as_str())
+        let UnpinnedKind::Pinnable(tagged) = &image.item.kind else {
+            continue;
+        };
+        let place = (Arc::clone(&image.file), image.item.at);
+        let directory = image.file.as_path().parent();
+        // The name may be that of no image, or of an image without a digest in a registry.
+        let reason = if manifests.contains(&place) && replaced.contains(tagged.repository.as_str())
         {
-            // The name may be that of no image.
-            let reason = "kustomize replaces this name";
-            image.item.kind = UnpinnedKind::Refused(reason.to_owned());
-        }
+            "kustomize replaces this name"
+        } else if compose.contains(&place) && built.contains(&(directory, tagged.name())) {
+            "a compose file of the directory builds it"
+        } else {
+            continue;
+        };
+        image.item.kind = UnpinnedKind::Refused(reason.to_owned());
     }
     found
 }

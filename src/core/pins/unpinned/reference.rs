@@ -37,6 +37,13 @@ pub(crate) struct TaggedImage {
     pub(crate) insertion: Insertion,
 }
 
+impl TaggedImage {
+    /// The name that all references to the image have in common.
+    pub(crate) fn name(&self) -> String {
+        format!("{}:{}", self.repository.canonical(), self.tag)
+    }
+}
+
 /// The bytes that a digest replaces, and the text around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Insertion {

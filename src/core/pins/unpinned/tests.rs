@@ -49,6 +49,58 @@ fn images_of_compose_are_found() {
 }
 
 #[test]
+fn images_that_compose_builds_are_refused() {
+    for (file, text, expected) in [
+        (
+            "compose.yaml",
+            "services:\n  web: { build: ., image: acme/app:1 }\n  worker: { image: acme/app:1 }\n  db: { image: acme/db:1 }\n",
+            &["compose.yaml:3 !acme/app:1", "compose.yaml:4 acme/db:1"][..],
+        ),
+        (
+            "compose.yaml",
+            "services:\n  worker: { image: 'docker.io/acme/app:latest' }\n  more: { image: '${I:-acme/app}' }\n  web: { build: ., image: acme/app }\n  other: { image: acme/app:2 }\n",
+            &[
+                "compose.yaml:2 !docker.io/acme/app:latest",
+                "compose.yaml:3 !${I:-acme/app}",
+                "compose.yaml:5 acme/app:2",
+            ],
+        ),
+        (
+            "compose.yaml",
+            "services:\n  web: { build: ., image: &i acme/app:1 }\n  worker: { image: *i }\n",
+            &["compose.yaml:2 !acme/app:1"],
+        ),
+        (
+            "compose.yaml",
+            "x: &i acme/app:1\nservices:\n  web: { pull_policy: build, image: *i }\n  worker: { image: *i }\n",
+            &["compose.yaml:1 !acme/app:1"],
+        ),
+        (
+            "x.yaml",
+            "services:\n  web:\n    build: .\n    image: ${I:-acme/app:1}\n---\nservices:\n  worker:\n    image: acme/app:1\n",
+            &["x.yaml:8 !acme/app:1"],
+        ),
+    ] {
+        assert_eq!(one(file, text), expected, "{text}");
+    }
+    let built = "services: { web: { build: ., image: acme/app:1 } }\n";
+    let used = "services: { web: { image: acme/app:1 } }\n";
+    let other = "image: acme/app:1\n";
+    let found = images(&[
+        ("a/compose.yaml", built),
+        ("a/compose.prod.yaml", used),
+        ("a/other.yaml", other),
+        ("b/compose.yaml", used),
+    ]);
+    let expected = [
+        "a/compose.prod.yaml:1 !acme/app:1",
+        "a/other.yaml:1 acme/app:1",
+        "b/compose.yaml:1 acme/app:1",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn images_of_workflows_are_found() {
     let text = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    container: node\n    services:\n      db: { image: postgres }\n    \
                 steps:\n      - uses: docker://alpine:3\n      - uses: actions/checkout@v5\n      - uses: x/y@v1\n        with: { \
