@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use super::reference::{Unpinned, UnpinnedKind};
+use super::reference::{Unpinned, UnpinnedKind, name_in};
 use crate::core::pins::reference::is_variable;
 
 /// Whether a file is a Dockerfile, by its name.
@@ -33,6 +33,8 @@ pub(super) fn find(text: &str) -> Vec<Unpinned> {
     let mut file = Dockerfile {
         text,
         arguments: HashMap::new(),
+        defaults: Vec::new(),
+        mixed: HashSet::new(),
         stages: HashSet::new(),
         found: Vec::new(),
     };
@@ -45,6 +47,7 @@ pub(super) fn find(text: &str) -> Vec<Unpinned> {
     while let Some(words) = lines.instruction() {
         file.instruction(&words);
     }
+    file.refuse_mixed();
     file.found
 }
 
@@ -52,6 +55,10 @@ struct Dockerfile<'t> {
     text: &'t str,
     /// The bytes of the defaults of arguments before the first stage; `None` without a default.
     arguments: HashMap<&'t str, Option<Range<usize>>>,
+    /// The arguments that are the base of a stage, with the offsets of their defaults.
+    defaults: Vec<(&'t str, usize)>,
+    /// The arguments that are also a part of another value, or the name of a stage.
+    mixed: HashSet<&'t str>,
     /// The names of stages, in lower case.
     stages: HashSet<String>,
     found: Vec<Unpinned>,
@@ -94,9 +101,12 @@ impl<'t> Dockerfile<'t> {
             rest = after;
         }
         match name.as_str() {
-            "ARG" if self.stages.is_empty() => {
+            "ARG" => {
                 for word in rest {
-                    self.argument(word.clone());
+                    self.record_parts(word.clone());
+                    if self.stages.is_empty() {
+                        self.argument(word.clone());
+                    }
                 }
             }
             "FROM" => self.stage(rest),
@@ -139,19 +149,24 @@ impl<'t> Dockerfile<'t> {
     }
 
     fn stage(&mut self, words: &[Range<usize>]) {
-        let mut words = words
-            .iter()
-            .skip_while(|word| self.text[(*word).clone()].starts_with("--"));
+        let is_flag = |word: &Range<usize>| self.text[word.clone()].starts_with("--");
+        let flags = words.iter().take_while(|word| is_flag(word)).count();
+        let (flags, words) = words.split_at(flags);
+        for flag in flags {
+            self.record_parts(flag.clone());
+        }
+        let mut words = words.iter();
         let Some(base) = words.next() else {
             return;
         };
         let base = self.unquoted(base.clone());
         let text = &self.text[base.clone()];
-        let lower = text.to_ascii_lowercase();
-        if lower != "scratch" && !self.stages.contains(&lower) {
-            match variable(text) {
-                Some(name) => self.default_of(name, base),
-                None => self.add(base, true),
+        if let Some(name) = variable(text) {
+            self.default_of(name, base);
+        } else {
+            self.record_parts(base.clone());
+            if !self.is_stage(&text[name_in(text)]) {
+                self.add(base, true);
             }
         }
         let is_named = words
@@ -164,9 +179,15 @@ impl<'t> Dockerfile<'t> {
     }
 
     /// The base of a stage is the value of an argument.
-    fn default_of(&mut self, name: &str, base: Range<usize>) {
+    fn default_of(&mut self, name: &'t str, base: Range<usize>) {
         if let Some(default) = self.arguments.get(name).cloned().flatten() {
-            return self.add(default, true);
+            if self.is_stage(&self.text[default.clone()]) {
+                self.mixed.insert(name);
+            } else {
+                self.defaults.push((name, default.start));
+                self.add(default, true);
+            }
+            return;
         }
         let reason = format!("the argument `{name}` has no default: the build supplies the image");
         let text = &self.text[base.clone()];
@@ -174,12 +195,43 @@ impl<'t> Dockerfile<'t> {
         self.found.push(Unpinned::new(base.start, text, refused));
     }
 
+    fn is_stage(&self, name: &str) -> bool {
+        let lower = name.to_ascii_lowercase();
+        lower == "scratch" || self.stages.contains(&lower)
+    }
+
+    /// Records the arguments in a text that is more than one of them.
+    fn record_parts(&mut self, at: Range<usize>) {
+        for part in self.text[at].split('$').skip(1) {
+            let name = part.strip_prefix('{').unwrap_or(part);
+            let length = name.bytes().take_while(|byte| is_variable(*byte)).count();
+            self.mixed.insert(&name[..length]);
+        }
+    }
+
+    /// Refuses the defaults of arguments that have another use, which a digest would break.
+    fn refuse_mixed(&mut self) {
+        for (name, at) in &self.defaults {
+            if !self.mixed.contains(name) {
+                continue;
+            }
+            let reason = format!(
+                "the argument `{name}` is also a part of another value or the name of a stage, which a digest would change"
+            );
+            for image in self.found.iter_mut().filter(|image| image.at == *at) {
+                image.kind = UnpinnedKind::Refused(reason.clone());
+            }
+        }
+    }
+
     /// The source of a copy or of a mount: a stage, its number, a context of the build, or an image.
     fn source(&mut self, at: Range<usize>) {
         let at = self.unquoted(at);
         let text = &self.text[at.clone()];
-        let is_stage = self.stages.contains(&text.to_ascii_lowercase());
-        if !is_stage && !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if variable(text).is_none() {
+            self.record_parts(at.clone());
+        }
+        if !self.is_stage(text) && !text.bytes().all(|byte| byte.is_ascii_digit()) {
             self.add(at, text.contains('/'));
         }
     }
@@ -350,6 +402,45 @@ mod tests {
                 "ARG BASE=\"node:22\" X='y:1'\nFROM ${BASE}\nFROM $X",
                 &["node:22", "y:1"],
             ),
+            // The value of an argument may be the name of a stage, or no image at all.
+            (
+                "ARG VARIANT=prod\nFROM a:1 AS base\nFROM base AS prod\nFROM base AS dev\nFROM ${VARIANT}",
+                &["a:1"],
+            ),
+            ("ARG BASE=Scratch\nFROM $BASE\nARG VARIANT", &[]),
+            (
+                "ARG V\nFROM a:1 AS prod\nFROM ${V:-prod}\nFROM ${V:-scratch}",
+                &["a:1"],
+            ),
+            ("ARG V=b:1\nFROM $V AS x\nFROM $V AS y\nFROM x", &["b:1"]),
+            ("ARG V=b\nFROM $V AS x\nFROM x AS b\nFROM $V", &["!b"]),
+            // A digest would break the other value.
+            (
+                "ARG NODE=node:22\nFROM $NODE AS a\nFROM ${NODE}-alpine AS b",
+                &["!node:22", "!${NODE}-alpine"],
+            ),
+            (
+                "ARG NODE=node:22\nARG RUN=${NODE}-slim OTHER=b:1\nFROM $NODE AS a\nFROM $RUN\nFROM $OTHER",
+                &["!node:22", "!${NODE}-slim", "b:1"],
+            ),
+            (
+                "ARG NODE=node:22\nFROM x/$NODE\nFROM --platform=x \"$NODE\"",
+                &["!x/$NODE", "!node:22"],
+            ),
+            (
+                "ARG P=a:1\nFROM --platform=${P} b:1\nFROM $P",
+                &["b:1", "!a:1"],
+            ),
+            (
+                "ARG A=a:1\nFROM $A\nARG A\nCOPY --from=x/$A-b / /",
+                &["!a:1", "!x/$A-b"],
+            ),
+            ("ARG A=a:1\nFROM $A\nRUN --mount=from=${A:-b} x", &["!a:1"]),
+            (
+                "ARG A=a:1\nFROM $A\nCOPY --from=$A / /\nRUN echo x$A",
+                &["a:1"],
+            ),
+            ("ARG A=a:1 AB=b:1\nFROM $A\nFROM $AB", &["a:1", "b:1"]),
             ("ARG TAG=22\nFROM node:$TAG", &["!node:$TAG"]),
             ("FROM a:1\nARG BASE=b:1\nFROM $BASE", &["a:1", "!$BASE"]),
             (

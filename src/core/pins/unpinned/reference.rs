@@ -123,7 +123,7 @@ impl Unpinned {
 const LATEST: &str = "latest";
 
 /// The range of the reference in a text: after a scheme, or the default of a variable.
-fn name_in(text: &str) -> Range<usize> {
+pub(super) fn name_in(text: &str) -> Range<usize> {
     let start = text
         .strip_prefix("docker://")
         .map_or(0, |rest| text.len() - rest.len());
