@@ -40,7 +40,8 @@ pub(super) fn find(text: &str) -> Vec<Unpinned> {
     };
     let mut lines = Lines {
         text,
-        at: 0,
+        // A byte-order mark is no part of the first line.
+        at: text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len(),
         escape: '\\',
     };
     file.directives(&mut lines);
@@ -480,10 +481,23 @@ mod tests {
                 "FROM a:1\nRUN <<EOF\nFROM b:2\nEOF\nCOPY <<-'X' <<Y /z\nFROM c:3\n\tX\nFROM d:4\nY\nFROM e:5",
                 &["a:1", "e:5"],
             ),
+            (
+                "\u{feff}# syntax=b:2\nFROM a:1 AS x\nFROM x",
+                &["b:2", "a:1"],
+            ),
             ("FROM a:1\nRUN x <<< y $((1<<2))\nFROM b:2", &["a:1", "b:2"]),
         ] {
             assert_eq!(images(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn byte_order_mark_moves_the_digest() {
+        let found = find("\u{feff}FROM a:1\n");
+        let UnpinnedKind::Pinnable(image) = &found[0].kind else {
+            unreachable!("the reference is complete");
+        };
+        assert_eq!((found[0].at, image.insertion.at.start), (8, 11));
     }
 
     #[test]

@@ -78,6 +78,11 @@ fn digests_are_added_where_a_reader_expects_them() {
             "ARG A=\"a:1\"\nFROM $A AS x\nFROM --platform=linux/amd64 b\nCOPY --from=c:2 / /\n",
             "ARG A=\"a:1@DIGEST\"\nFROM $A AS x\nFROM --platform=linux/amd64 b@DIGEST\nCOPY --from=c:2@DIGEST / /\n",
         ),
+        (
+            "Dockerfile",
+            "\u{feff}FROM a:1\r\nRUN x\r\n",
+            "\u{feff}FROM a:1@DIGEST\r\nRUN x\r\n",
+        ),
     ] {
         assert_eq!(pinned(file, old).as_deref(), Ok(new), "{old}");
     }
