@@ -150,18 +150,12 @@ impl<'b> Word<'b> {
         self.start + found.unwrap_or(self.bytes.len())
     }
 
-    /// The length of `NAME:-` or `NAME-` at the start of the word after `${`.
+    /// The offset of the default of a variable after `${`; 0 for any other word.
     fn default(&self) -> usize {
-        if !self.is_in_variable {
-            return 0;
-        }
-        let name = self.text.bytes().take_while(|byte| is_variable(*byte));
-        let name = name.count();
-        let rest = &self.text[name..];
-        let dash = rest.strip_prefix(':').unwrap_or(rest);
-        match dash.strip_prefix('-') {
-            Some(default) if name > 0 => self.text.len() - default.len(),
-            _ => 0,
+        if self.is_in_variable {
+            default_at(&self.text).unwrap_or(0)
+        } else {
+            0
         }
     }
 
@@ -233,6 +227,23 @@ fn word_start(bytes: &[u8], at: usize) -> usize {
 
 fn is_in_reference(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._/:-".contains(&byte)
+}
+
+/// The offset after `NAME:-` or `NAME-` at the start of a text.
+pub(super) fn default_at(text: &str) -> Option<usize> {
+    let name = text.bytes().take_while(|byte| is_variable(*byte)).count();
+    let rest = &text[name..];
+    let default = rest.strip_prefix(':').unwrap_or(rest).strip_prefix('-')?;
+    (name > 0).then(|| text.len() - default.len())
+}
+
+/// A name without its tag, and the tag. A colon before a slash belongs to a host with a port.
+pub(super) fn split_tag(name: &str) -> (&str, Option<&str>) {
+    let slash = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[slash..].split_once(':') {
+        Some((path, tag)) => (&name[..slash + path.len()], Some(tag)),
+        None => (name, None),
+    }
 }
 
 pub(super) fn is_variable(byte: u8) -> bool {

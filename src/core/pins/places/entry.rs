@@ -75,6 +75,39 @@ struct ParsedEntry<'e> {
     tag: Option<Content>,
 }
 
+/// The refusal of a document that [`is_signed`].
+pub(super) const SIGNED: &str =
+    "SOPS signed this document (`sops.mac`), and would not decrypt it after a change";
+
+/// The refusal of a scalar below a duplicate key.
+pub(super) fn duplicate_key(document: &Document<'_>, key: Id) -> String {
+    let key = super::key_excerpt(document, key);
+    format!("duplicate key `{key}`: YAML forbids it, and readers take the first or the last one")
+}
+
+/// The refusal of a scalar with bytes that differ from its text.
+pub(super) fn written_otherwise(document: &Document<'_>, node: Id, what: &str) -> Option<String> {
+    let Kind::Scalar(style) = document.node(node).kind else {
+        return None;
+    };
+    Some(match style {
+        ScalarStyle::Literal | ScalarStyle::Folded => {
+            format!("{what} is in a block scalar, which ends with a line break for most readers")
+        }
+        _ if document.node(node).tagged => {
+            format!(
+                "{what} has a YAML tag other than `!!str`, so a reader may take it for something else than text"
+            )
+        }
+        _ if !document.is_verbatim(node) => {
+            format!(
+                "{what} is written with an escape or over several lines, so its bytes are not its text"
+            )
+        }
+        _ => return None,
+    })
+}
+
 struct Judge<'j> {
     file: &'j File<'j>,
     document: &'j Document<'j>,
@@ -183,11 +216,7 @@ impl Judge<'_> {
         let scalars = fields.names.iter().chain(&fields.digest).chain(&fields.tag);
         let duplicate = scalars.filter_map(|field| self.document.duplicate_above(field.node));
         if let Some(second) = duplicate.min() {
-            let key = super::key_excerpt(self.document, second);
-            return Some(self.at(
-                second,
-                format!("duplicate key `{key}`: YAML forbids it, and readers take the first or the last one"),
-            ));
+            return Some(self.at(second, duplicate_key(self.document, second)));
         }
         if let (Some(_), Some(in_tag)) = (&entry.digest, &entry.in_tag) {
             return Some(self.at(in_tag.field.node, fields.both.to_owned()));
@@ -223,27 +252,7 @@ impl Judge<'_> {
 
     /// The refusal of a scalar with bytes that differ from its text.
     fn written(&self, node: Id, what: &str) -> Option<Refusal> {
-        let Kind::Scalar(style) = self.document.node(node).kind else {
-            return None;
-        };
-        let reason = match style {
-            ScalarStyle::Literal | ScalarStyle::Folded => {
-                format!(
-                    "{what} is in a block scalar, which ends with a line break for most readers"
-                )
-            }
-            _ if self.document.node(node).tagged => {
-                format!(
-                    "{what} has a YAML tag other than `!!str`, so a reader may take it for something else than text"
-                )
-            }
-            _ if !self.document.is_verbatim(node) => {
-                format!(
-                    "{what} is written with an escape or over several lines, so its bytes are not its text"
-                )
-            }
-            _ => return None,
-        };
+        let reason = written_otherwise(self.document, node, what)?;
         Some(self.at(node, reason))
     }
 
@@ -293,11 +302,9 @@ impl Judge<'_> {
 
     /// The refusal of a document that SOPS signed: a promotion would change the signed values.
     fn signed(&self, entry: &Entry, digest: &EntryDigest) -> Option<Refusal> {
-        let reason =
-            "SOPS signed this document (`sops.mac`), and would not decrypt it after a change";
         is_signed(self.document, Some(entry.node)).then(|| Refusal {
             at: digest.at.start,
-            reason: reason.to_owned(),
+            reason: SIGNED.to_owned(),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::{
     File,
     entry::{Entry, EntryImage, Refusal},
-    strings::{Content, Field, Shape, field, global_registry},
+    strings::{Content, Field, Shape, field, global_registry, is_null},
     yaml::{Document, Id, Kind},
 };
 use crate::oci::Repository;
@@ -114,7 +114,7 @@ pub(super) fn image_of(
     };
     let own = registry
         .map(|registry| document.scalar(registry.node).unwrap_or_default())
-        .filter(|registry| !matches!(*registry, "" | "~" | "null"));
+        .filter(|registry| !is_null(registry));
     let image = match (own, default) {
         (Some(registry), _) => joined(registry),
         (None, Some(default))

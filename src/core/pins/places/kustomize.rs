@@ -8,6 +8,7 @@ use super::{
     strings::{Field, Via, field},
     yaml::{Document, Id},
 };
+use crate::core::pins::reference::split_tag;
 
 const BOTH: &str =
     "a digest in `newTag` and in `digest`: kustomize uses `digest` and ignores `newTag`";
@@ -178,7 +179,5 @@ fn other(item: Id) -> Entry {
 /// The part of a reference before its tag and digest.
 fn repository_of(text: &str) -> &str {
     let name = text.split_once('@').map_or(text, |(name, _)| name);
-    let slash = name.rfind('/').map_or(0, |slash| slash + 1);
-    let colon = name[slash..].find(':').map(|colon| slash + colon);
-    colon.map_or(name, |colon| &name[..colon])
+    split_tag(name).0
 }

@@ -323,6 +323,11 @@ pub(super) enum Shape {
     Malformed,
 }
 
+/// Whether a value is empty or null.
+pub(super) fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null")
+}
+
 /// The registry that some charts put before every repository. It is at the top of the values file, or
 /// under the `values` of a resource or of a subchart.
 pub(super) fn global_registry<'d>(document: &'d Document<'_>, entry: Id) -> Option<&'d str> {
@@ -331,10 +336,7 @@ pub(super) fn global_registry<'d>(document: &'d Document<'_>, entry: Id) -> Opti
 }
 
 fn registry_of<'d>(document: &'d Document<'_>, global: Id) -> Option<&'d str> {
-    let text = |id: Id| {
-        let text = document.scalar(id)?;
-        (!matches!(text, "" | "~" | "null")).then_some(text)
-    };
+    let text = |id: Id| document.scalar(id).filter(|text| !is_null(text));
     let nested = || document.get(document.get(global, "image")?, "registry");
     let first = document.get(global, "imageRegistry").and_then(text);
     first.or_else(|| nested().and_then(text))

@@ -8,14 +8,14 @@ use granit_parser::ScalarStyle;
 
 use super::{
     File, StandardPlaces,
-    entry::{Entry, EntryImage},
+    entry::{Entry, EntryImage, SIGNED, duplicate_key, written_otherwise},
     helm, kustomize,
-    strings::{Via, global_registry, is_signed},
+    strings::{Via, global_registry, is_null, is_signed},
     yaml::{self, Document, Id, Kind},
 };
 use crate::{
     config::{DefaultFiles, YamlKind},
-    core::pins::unpinned::reference::{Insertion, TaggedImage, Unpinned, UnpinnedKind},
+    core::pins::unpinned::reference::{Insertion, Origin, TaggedImage, Unpinned, UnpinnedKind},
     oci::{Repository, Tag},
 };
 
@@ -23,14 +23,8 @@ use crate::{
 #[derive(Default)]
 pub(in crate::core::pins) struct UnpinnedInYaml {
     pub(in crate::core::pins) images: Vec<Unpinned>,
-    /// The offsets of those of `images` that are entries of Helm values.
-    pub(in crate::core::pins) helm: Vec<usize>,
-    /// The offsets of those of `images` in manifests of Kubernetes.
-    pub(in crate::core::pins) manifests: Vec<usize>,
     /// The names that kustomize replaces in manifests.
     pub(in crate::core::pins) replaced: Vec<String>,
-    /// The offsets of those of `images` in compose files.
-    pub(in crate::core::pins) compose: Vec<usize>,
     /// The names of the images that services of compose build.
     pub(in crate::core::pins) built: Vec<String>,
 }
@@ -71,11 +65,13 @@ impl StandardPlaces {
                 built: Vec::new(),
             };
             reader.read();
-            let offsets = reader.images.iter().map(|image| image.at);
-            match reader.purpose {
-                Purpose::Kubernetes => found.manifests.extend(offsets),
-                Purpose::Compose => found.compose.extend(offsets),
-                Purpose::Workflow | Purpose::GitLab | Purpose::Other => {}
+            let origin = match reader.purpose {
+                Purpose::Kubernetes => Origin::Manifest,
+                Purpose::Compose => Origin::Compose,
+                Purpose::Workflow | Purpose::GitLab | Purpose::Other => Origin::Other,
+            };
+            for image in &mut reader.images {
+                image.origin = origin;
             }
             found.built.append(&mut reader.built);
             for (_, kind) in &places {
@@ -83,11 +79,13 @@ impl StandardPlaces {
                 if is_helm && matches!(reader.purpose, Purpose::Compose | Purpose::Workflow) {
                     continue;
                 }
-                let entries = self.entries_without_digest(document, kind, &mut found.replaced);
+                let mut entries = self.entries_without_digest(document, kind, &mut found.replaced);
                 if is_helm {
-                    found.helm.extend(entries.iter().map(|entry| entry.at));
+                    for entry in &mut entries {
+                        entry.origin = Origin::Helm;
+                    }
                 }
-                reader.images.extend(entries);
+                reader.images.append(&mut entries);
             }
             found.images.append(&mut reader.images);
         });
@@ -161,9 +159,8 @@ impl Keys {
             .scalar(tag.node)
             .filter(|text| !text.contains('@'))?;
         let digest = entry.digest.and_then(|digest| document.scalar(digest.node));
-        let is_empty = |text: &str| matches!(text, "" | "~" | "null");
         // A name of git is no image.
-        if digest.is_some_and(|digest| !is_empty(digest))
+        if digest.is_some_and(|digest| !is_null(digest))
             || repository.path().strip_suffix(".git").is_some()
         {
             return None;
@@ -288,26 +285,14 @@ fn replacement(document: &Document<'_>, digest: Id) -> Result<Insertion, String>
 
 /// Refuses a scalar whose bytes are not its text, and one that another program writes.
 fn check_bytes(document: &Document<'_>, scalar: Id) -> Result<(), String> {
-    let span = document.span(scalar);
-    let is_line = matches!(
-        document.node(scalar).kind,
-        Kind::Scalar(ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted)
-    );
-    let is_verbatim = is_line && document.is_verbatim(scalar) && !document.node(scalar).tagged;
-    if !is_verbatim || document.text[span.clone()].contains('\n') {
-        return Err(
-            "its bytes are not its text: write it on one line, without escapes and tags".to_owned(),
-        );
+    if let Some(reason) = written_otherwise(document, scalar, "it") {
+        return Err(reason);
     }
     if let Some(key) = document.duplicate_above(scalar) {
-        let key = super::key_excerpt(document, key);
-        return Err(format!("it is below the duplicate key `{key}`"));
+        return Err(duplicate_key(document, key));
     }
     if is_signed(document, None) {
-        return Err(
-            "SOPS signed the document (`sops.mac`), which would not decrypt after a change"
-                .to_owned(),
-        );
+        return Err(SIGNED.to_owned());
     }
     let comment = document.comment_after(scalar);
     // https://fluxcd.io/flux/guides/image-update/#configure-image-update-for-custom-resources

@@ -28,31 +28,31 @@ pub(super) fn is_dockerfile(path: &Path) -> bool {
     })
 }
 
-/// The images without a digest.
-pub(super) fn find(text: &str) -> Vec<Unpinned> {
-    let mut file = Dockerfile {
-        text,
-        arguments: HashMap::new(),
-        defaults: Vec::new(),
-        mixed: HashSet::new(),
-        stages: HashSet::new(),
-        found: Vec::new(),
-    };
+/// The images without a digest, or the reason why the file cannot be read.
+pub(super) fn find(text: &str) -> Result<Vec<Unpinned>, String> {
     let mut lines = Lines {
         text,
         // A byte-order mark is no part of the first line.
         at: text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len(),
         escape: '\\',
     };
-    file.directives(&mut lines);
-    while let Some(words) = lines.instruction() {
-        file.instruction(&words);
-    }
-    file.refuse_mixed();
-    file.found
+    let mut found: Vec<_> = lines.directives().into_iter().collect();
+    let joined = lines.join()?;
+    let mut file = Dockerfile {
+        text: &joined.text,
+        arguments: HashMap::new(),
+        defaults: Vec::new(),
+        mixed: HashSet::new(),
+        stages: HashSet::new(),
+        found: Vec::new(),
+    };
+    file.read();
+    found.extend(file.found.into_iter().map(|image| joined.in_source(image)));
+    Ok(found)
 }
 
 struct Dockerfile<'t> {
+    /// Of [`Joined`].
     text: &'t str,
     /// The bytes of the defaults of arguments before the first stage; `None` without a default.
     arguments: HashMap<&'t str, Option<Range<usize>>>,
@@ -66,28 +66,20 @@ struct Dockerfile<'t> {
 }
 
 impl<'t> Dockerfile<'t> {
-    /// Reads the comments at the start of the file that are settings.
-    fn directives(&mut self, lines: &mut Lines<'t>) {
-        while let Some(line) = lines.peek() {
-            let (name, value) = match self.text[line.clone()].trim_start().strip_prefix('#') {
-                Some(comment) => comment.split_once('=').unwrap_or_default(),
-                None => return,
-            };
-            let start = line.end - value.len();
-            let value = value.trim();
-            match name.trim().to_ascii_lowercase().as_str() {
-                "escape" if value == "`" => lines.escape = '`',
-                "syntax" => {
-                    let blanks = self.text[start..line.end].len()
-                        - self.text[start..line.end].trim_start().len();
-                    self.add(start + blanks..start + blanks + value.len(), true);
+    fn read(&mut self) {
+        let mut at = 0;
+        for line in self.text.split_inclusive('\n') {
+            let mut words = Vec::new();
+            for word in line.split_inclusive([' ', '\t', '\n']) {
+                let length = word.trim_end_matches([' ', '\t', '\n']).len();
+                if length > 0 {
+                    words.push(at..at + length);
                 }
-                "escape" | "check" => {}
-                // Any other comment ends the settings.
-                _ => return,
+                at += word.len();
             }
-            lines.skip(&line);
+            self.instruction(&words);
         }
+        self.refuse_mixed();
     }
 
     fn instruction(&mut self, words: &[Range<usize>]) {
@@ -166,6 +158,15 @@ impl<'t> Dockerfile<'t> {
             self.default_of(name, base);
         } else {
             self.record_parts(base.clone());
+            // The default of an argument precedes that in `${NAME:-DEFAULT}`.
+            let name = text
+                .strip_prefix("${")
+                .and_then(|rest| rest.split_once([':', '-']));
+            if let Some((name, _)) = name
+                && let Some(Some(_)) = self.arguments.get(name)
+            {
+                self.default_of(name, base.clone());
+            }
             if !self.is_stage(&text[name_in(text)]) {
                 self.add(base, true);
             }
@@ -279,6 +280,46 @@ fn variable(text: &str) -> Option<&str> {
     (!name.is_empty() && name.bytes().all(is_variable)).then_some(name)
 }
 
+/// The instructions, one on each line, without comments and here-documents.
+#[derive(Default)]
+struct Joined {
+    text: String,
+    /// In the order of the text.
+    pieces: Vec<Piece>,
+}
+
+/// The part of an instruction on one line of the source.
+struct Piece {
+    /// The offset in the joined text.
+    at: usize,
+    /// The offset in the source.
+    source: usize,
+}
+
+impl Joined {
+    /// The piece with the byte at an offset.
+    fn piece(&self, at: usize) -> &Piece {
+        let after = self.pieces.partition_point(|piece| piece.at <= at);
+        &self.pieces[after - 1]
+    }
+
+    /// An image of the joined text, with the offsets in the source.
+    fn in_source(&self, mut image: Unpinned) -> Unpinned {
+        let first = self.piece(image.at);
+        let last = self.piece(image.at + image.text.len().saturating_sub(1));
+        let source = |at: usize| first.source + (at - first.at);
+        image.at = source(image.at);
+        if first.at != last.at {
+            let reason = "a line continuation splits it: write it on one line";
+            image.kind = UnpinnedKind::Refused(reason.to_owned());
+        } else if let UnpinnedKind::Pinnable(tagged) = &mut image.kind {
+            let at = &mut tagged.insertion.at;
+            *at = source(at.start)..source(at.end);
+        }
+        image
+    }
+}
+
 /// The lines of a Dockerfile.
 struct Lines<'t> {
     text: &'t str,
@@ -303,13 +344,35 @@ impl Lines<'_> {
             .map_or(self.text.len(), |end| line.end + end + 1);
     }
 
-    /// The words of the next instruction, without its here-documents.
-    fn instruction(&mut self) -> Option<Vec<Range<usize>>> {
-        let mut words = Vec::new();
-        loop {
-            let Some(line) = self.peek() else {
-                return (!words.is_empty()).then_some(words);
+    /// Reads the comments at the start of the file that are settings: the escape character, and the image of the
+    /// syntax.
+    fn directives(&mut self) -> Option<Unpinned> {
+        let mut syntax = None;
+        while let Some(line) = self.peek() {
+            let comment = self.text[line.clone()].trim_start().strip_prefix('#');
+            let Some((name, value)) = comment.and_then(|comment| comment.split_once('=')) else {
+                break;
             };
+            let start = line.end - value.trim_start().len();
+            let value = value.trim();
+            match name.trim().to_ascii_lowercase().as_str() {
+                "escape" if value == "`" => self.escape = '`',
+                "syntax" => syntax = Unpinned::in_text(start, value, true),
+                "escape" | "check" => {}
+                // Any other comment ends the settings.
+                _ => break,
+            }
+            self.skip(&line);
+        }
+        syntax
+    }
+
+    /// Joins the lines of each instruction as BuildKit does, without its here-documents:
+    /// <https://github.com/moby/buildkit/blob/master/frontend/dockerfile/parser/parser.go>.
+    fn join(mut self) -> Result<Joined, String> {
+        let mut joined = Joined::default();
+        let mut start = 0;
+        while let Some(line) = self.peek() {
             self.skip(&line);
             let text = self.text[line.clone()].trim_end();
             // Comments and empty lines do not end an instruction.
@@ -317,54 +380,110 @@ impl Lines<'_> {
                 continue;
             }
             let content = text.strip_suffix(self.escape);
-            let mut start = line.start;
-            for word in content.unwrap_or(text).split([' ', '\t']) {
-                if !word.is_empty() {
-                    words.push(start..start + word.len());
-                }
-                start += word.len() + 1;
-            }
+            // An escaped escape character continues no line.
+            let content = content.filter(|content| !content.ends_with(self.escape));
+            joined.pieces.push(Piece {
+                at: joined.text.len(),
+                source: line.start,
+            });
+            joined.text.push_str(content.unwrap_or(text));
             if content.is_none() {
-                break;
+                let skipped = self.skip_documents(&joined.text[start..]);
+                skipped.map_err(|reason| {
+                    let source = joined.piece(start).source;
+                    let line = 1 + self.text[..source].matches('\n').count();
+                    format!("line {line}: {reason}")
+                })?;
+                joined.text.push('\n');
+                start = joined.text.len();
             }
         }
-        self.skip_documents(&words);
-        Some(words)
+        Ok(joined)
     }
 
     /// Skips the here-documents of an instruction.
-    fn skip_documents(&mut self, words: &[Range<usize>]) {
-        let name = words
-            .first()
-            .map(|word| self.text[word.clone()].to_ascii_uppercase());
-        if !matches!(name.as_deref(), Some("RUN" | "COPY" | "ADD" | "ONBUILD")) {
-            return;
+    fn skip_documents(&mut self, instruction: &str) -> Result<(), String> {
+        let name = instruction.split_whitespace().next().unwrap_or_default();
+        if !["RUN", "COPY", "ADD", "ONBUILD"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            return Ok(());
         }
-        for word in words {
-            let text = self.text[word.clone()].trim_start_matches(|c: char| c.is_ascii_digit());
-            let Some(rest) = text.strip_prefix("<<").filter(|rest| !rest.contains('<')) else {
-                continue;
-            };
-            let (rest, is_indented) = match rest.strip_prefix('-') {
-                Some(rest) => (rest, true),
-                None => (rest, false),
-            };
-            let end = rest.trim_matches(['"', '\'']);
-            while !end.is_empty()
-                && let Some(line) = self.peek()
-            {
+        for document in HereDocument::all(instruction)? {
+            loop {
+                let line = self
+                    .peek()
+                    .ok_or_else(|| format!("the here-document `{}` has no end", document.end))?;
                 self.skip(&line);
                 let line = &self.text[line];
-                let line = if is_indented {
+                let line = if document.is_indented {
                     line.trim_start_matches('\t')
                 } else {
                     line
                 };
-                if line == end {
+                if line == document.end {
                     break;
                 }
             }
         }
+        Ok(())
+    }
+}
+
+/// A here-document.
+struct HereDocument {
+    /// The line after its last one.
+    end: String,
+    /// Whether tabs may precede that line.
+    is_indented: bool,
+}
+
+impl HereDocument {
+    /// Those of an instruction: `<<` at the beginning of a word that is not quoted, as BuildKit reads it. An error if
+    /// the quotes have no end and there may be one.
+    fn all(instruction: &str) -> Result<Vec<Self>, String> {
+        let (mut found, mut word) = (Vec::new(), String::new());
+        let (mut quote, mut is_escaped) = (None, false);
+        for c in instruction.chars() {
+            if quote.is_none() && !is_escaped && c.is_whitespace() {
+                // Blanks may precede the name.
+                if !word.ends_with("<<") {
+                    found.extend(Self::of_word(&word));
+                    word.clear();
+                }
+                continue;
+            }
+            word.push(c);
+            if is_escaped {
+                is_escaped = false;
+            } else if c == '\\' && quote != Some('\'') {
+                is_escaped = true;
+            } else if quote == Some(c) {
+                quote = None;
+            } else if quote.is_none() && matches!(c, '"' | '\'') {
+                quote = Some(c);
+            }
+        }
+        let digits = |c: char| c.is_ascii_digit();
+        let mut words = instruction.split_whitespace();
+        if quote.is_some() && words.any(|word| word.trim_start_matches(digits).starts_with("<<")) {
+            return Err("its quotes have no end, so `<<` may be in quotes".to_owned());
+        }
+        found.extend(Self::of_word(&word));
+        Ok(found)
+    }
+
+    /// Of a whole word, with its quotes.
+    fn of_word(word: &str) -> Option<Self> {
+        let word = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest = word.strip_prefix("<<")?;
+        let (rest, is_indented) = match rest.strip_prefix('-') {
+            Some(rest) => (rest, true),
+            None => (rest, false),
+        };
+        let end = rest.replace(['"', '\'', '\\'], "");
+        (!end.is_empty() && !end.contains('<')).then_some(Self { end, is_indented })
     }
 }
 
@@ -373,7 +492,7 @@ mod tests {
     use super::*;
 
     fn images(text: &str) -> Vec<String> {
-        let found = find(text).into_iter();
+        let found = find(text).unwrap().into_iter();
         let texts = found.map(|one| match one.kind {
             UnpinnedKind::Pinnable(_) => one.text,
             UnpinnedKind::Refused(_) => format!("!{}", one.text),
@@ -403,6 +522,16 @@ mod tests {
                 "ARG BASE=\"node:22\" X='y:1'\nFROM ${BASE}\nFROM $X",
                 &["node:22", "y:1"],
             ),
+            // A digest at the end of a split reference would be that of its last part.
+            (
+                "FROM no\\\nde:22\nFR\\\n# x\n\nOM a:1 AS bui\\\nld\nFROM build\n FROM \\\r\n  b:1\\ \r\n",
+                &["!node:22", "a:1", "b:1"],
+            ),
+            ("ARG B=a\\\n:1\nFROM $B\nFROM $\\\nB", &["!a:1"]),
+            ("RUN echo \\\\\nFROM a:1", &["a:1"]),
+            ("# escape=`\nRUN echo C:\\\nFROM a:1`\n AS x", &["a:1"]),
+            // The default of an argument is built instead of that in the text.
+            ("ARG B=a:1\nFROM ${B:-b:1}", &["!a:1", "${B:-b:1}"]),
             // The value of an argument may be the name of a stage, or no image at all.
             (
                 "ARG VARIANT=prod\nFROM a:1 AS base\nFROM base AS prod\nFROM base AS dev\nFROM ${VARIANT}",
@@ -482,18 +611,61 @@ mod tests {
                 &["a:1", "e:5"],
             ),
             (
+                "FROM a:1\nRUN echo \"cat <<EOF\" > /x\nRUN echo 'a \\' \"b \\\" <<X\" \\<<Y z\\ <<Z\nFROM b:2",
+                &["a:1", "b:2"],
+            ),
+            (
+                "FROM a:1\nRUN cat <<\"A B\" \\\n  && echo it\\'s 3<<C\nFROM b:2\nA B\nFROM c:3\nC\nFROM d:4",
+                &["a:1", "d:4"],
+            ),
+            (
+                "FROM a:1\nRUN echo it's $((1<<2))\nFROM b:2",
+                &["a:1", "b:2"],
+            ),
+            (
                 "\u{feff}# syntax=b:2\nFROM a:1 AS x\nFROM x",
                 &["b:2", "a:1"],
             ),
             ("FROM a:1\nRUN x <<< y $((1<<2))\nFROM b:2", &["a:1", "b:2"]),
+            (
+                "FROM a:1\nRUN cat << EOF <<-\tX\nFROM b:2\nEOF\nFROM c:3",
+                &["a:1", "c:3"],
+            ),
+            (
+                "FROM a:1\nRUN cat <\\\n<EOF\nFROM b:2\nEOF\nFROM c:3",
+                &["a:1", "c:3"],
+            ),
         ] {
             assert_eq!(images(text), expected, "{text}");
         }
     }
 
     #[test]
+    fn here_documents_without_an_end_are_an_error() {
+        for (text, expected) in [
+            (
+                "FROM a:1\nRUN <<EOF\nFROM b:2\nEOF x",
+                "line 2: the here-document `EOF`",
+            ),
+            (
+                "FROM a:1\nCOPY <<A <<B /x\nA\nA",
+                "line 2: the here-document `B`",
+            ),
+            ("RUN cat <<EOF", "line 1: the here-document `EOF`"),
+            ("\nRUN echo it's <<EOF\nFROM b:2\nEOF", "line 2: its quotes"),
+            (
+                "RUN x=\"$(cat <<EOF\nFROM b:2\nEOF\n)\"",
+                "line 1: its quotes",
+            ),
+        ] {
+            let reason = find(text).unwrap_err();
+            assert!(reason.contains(expected), "{text}: {reason}");
+        }
+    }
+
+    #[test]
     fn byte_order_mark_moves_the_digest() {
-        let found = find("\u{feff}FROM a:1\n");
+        let found = find("\u{feff}FROM a:1\n").unwrap();
         let UnpinnedKind::Pinnable(image) = &found[0].kind else {
             unreachable!("the reference is complete");
         };

@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use reference::Origin;
 pub(crate) use reference::{TaggedImage, Unpinned, UnpinnedKind};
 
 use super::{
@@ -44,8 +45,7 @@ pub(crate) fn find(tree: &WorkTree, survey: &Survey) -> UnpinnedImages {
     found
         .unread
         .extend(survey.unread.iter().map(ToString::to_string));
-    let (mut replaced, mut manifests) = (HashSet::new(), HashSet::new());
-    let (mut built, mut compose) = (HashSet::new(), HashSet::new());
+    let (mut replaced, mut built) = (HashSet::new(), HashSet::new());
     let mut charts = Charts {
         tree,
         files: &survey.files,
@@ -72,12 +72,9 @@ pub(crate) fn find(tree: &WorkTree, survey: &Survey) -> UnpinnedImages {
                 continue;
             }
         };
-        charts.refuse(path, &mut in_file);
+        charts.refuse(path, &mut in_file.images);
         replaced.extend(in_file.replaced);
         let file = Arc::new(path.clone());
-        let place = |at| (Arc::clone(&file), at);
-        manifests.extend(in_file.manifests.into_iter().map(place));
-        compose.extend(in_file.compose.into_iter().map(place));
         let names = in_file.built.into_iter();
         built.extend(names.map(|name| (path.as_path().parent(), name)));
         found
@@ -87,22 +84,20 @@ pub(crate) fn find(tree: &WorkTree, survey: &Survey) -> UnpinnedImages {
                 item,
             }));
     }
-    for image in &mut found.images {
-        let UnpinnedKind::Pinnable(tagged) = &image.item.kind else {
+    for Located { file, item } in &mut found.images {
+        let UnpinnedKind::Pinnable(image) = &item.kind else {
             continue;
         };
-        let place = (Arc::clone(&image.file), image.item.at);
-        let directory = image.file.as_path().parent();
+        let is_built = || built.contains(&(file.as_path().parent(), image.name()));
         // The name may be that of no image, or of an image without a digest in a registry.
-        let reason = if manifests.contains(&place) && replaced.contains(tagged.repository.as_str())
-        {
-            "kustomize replaces this name"
-        } else if compose.contains(&place) && built.contains(&(directory, tagged.name())) {
-            "a compose file of the directory builds it"
-        } else {
-            continue;
+        let reason = match item.origin {
+            Origin::Manifest if replaced.contains(image.repository.as_str()) => {
+                "kustomize replaces this name"
+            }
+            Origin::Compose if is_built() => "a compose file of the directory builds it",
+            Origin::Compose | Origin::Manifest | Origin::Helm | Origin::Other => continue,
         };
-        image.item.kind = UnpinnedKind::Refused(reason.to_owned());
+        item.kind = UnpinnedKind::Refused(reason.to_owned());
     }
     found
 }
@@ -136,7 +131,7 @@ fn in_content(tree: &WorkTree, path: &RelPath, content: &[u8]) -> Result<Unpinne
     let text = std::str::from_utf8(content).map_err(|_| "it is not UTF-8".to_owned())?;
     let mut found = UnpinnedInYaml::default();
     if dockerfile::is_dockerfile(path.as_path()) {
-        found.images = dockerfile::find(text);
+        found.images = dockerfile::find(text)?;
         found.images.sort_by_key(|image| image.at);
     } else if ["image", "docker", "container", "repository", "services"]
         .iter()
@@ -161,8 +156,10 @@ struct Charts<'c> {
 
 impl Charts<'_> {
     /// Refuses the entries in the values of a chart whose templates ignore a digest.
-    fn refuse(&mut self, path: &RelPath, found: &mut UnpinnedInYaml) {
-        if found.helm.is_empty() {
+    fn refuse(&mut self, path: &RelPath, images: &mut [Unpinned]) {
+        let mut entries: Vec<_> = images.iter_mut().collect();
+        entries.retain(|image| image.origin == Origin::Helm);
+        if entries.is_empty() {
             return;
         }
         let mut above = path.as_path().ancestors().skip(1);
@@ -173,11 +170,10 @@ impl Charts<'_> {
         if self.uses_digest(chart) {
             return;
         }
-        for image in &mut found.images {
-            if found.helm.contains(&image.at) {
-                let reason = "the templates of the chart do not use `digest`, so that it would have no effect";
-                image.kind = UnpinnedKind::Refused(reason.to_owned());
-            }
+        for image in entries {
+            let reason =
+                "the templates of the chart do not use `digest`, so that it would have no effect";
+            image.kind = UnpinnedKind::Refused(reason.to_owned());
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    core::pins::reference::is_variable,
+    core::pins::reference::{default_at, split_tag},
     oci::{Digest, Repository, Tag},
 };
 
@@ -18,7 +18,19 @@ pub(crate) struct Unpinned {
     pub(crate) column: usize,
     /// The reference as written, or joined from the keys of an entry.
     pub(crate) text: String,
+    pub(crate) origin: Origin,
     pub(crate) kind: UnpinnedKind,
+}
+
+/// The part of a file that contains an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Compose,
+    /// A manifest of Kubernetes.
+    Manifest,
+    /// An entry of Helm values.
+    Helm,
+    Other,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +92,7 @@ impl Unpinned {
             line: 0,
             column: 0,
             text: text.to_owned(),
+            origin: Origin::Other,
             kind,
         }
     }
@@ -97,12 +110,8 @@ impl Unpinned {
             let refused = UnpinnedKind::Refused(reason.to_owned());
             return has_tag.then(|| Self::new(at, text, refused));
         }
-        let slash = name.rfind('/').map_or(0, |slash| slash + 1);
-        let (repository, tag) = match name[slash..].find(':') {
-            Some(colon) => (&name[..slash + colon], &name[slash + colon + 1..]),
-            None if is_image => (name, LATEST),
-            None => return None,
-        };
+        let (repository, tag) = split_tag(name);
+        let tag = tag.or(is_image.then_some(LATEST))?;
         let repository = Repository::parse(repository).ok()?;
         let tag = Tag::parse(tag).ok()?;
         // `sha256:HEX` is the ID of an image.
@@ -134,13 +143,10 @@ pub(super) fn name_in(text: &str) -> Range<usize> {
     else {
         return start..text.len();
     };
-    let variable = inner.bytes().take_while(|byte| is_variable(*byte)).count();
-    let rest = &inner[variable..];
-    let default = rest.strip_prefix(':').unwrap_or(rest).strip_prefix('-');
-    match default {
-        Some(default) if variable > 0 && expression(default).is_none() => {
+    match default_at(inner) {
+        Some(default) if expression(&inner[default..]).is_none() => {
             let end = text.len() - 1;
-            end - default.len()..end
+            end - inner.len() + default..end
         }
         _ => start..text.len(),
     }

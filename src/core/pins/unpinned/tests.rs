@@ -198,11 +198,12 @@ fn unreadable_file_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a.yaml"), "image: [").unwrap();
     fs::write(dir.path().join("Dockerfile"), b"FROM \xff").unwrap();
+    fs::write(dir.path().join("Containerfile"), "FROM a:1\nRUN <<EOF\n").unwrap();
     let found = find(&WorkTree::new(dir.path()), &survey(dir.path()));
     let files: Vec<_> = found
         .unread
         .iter()
         .map(|line| line.split(':').next().unwrap())
         .collect();
-    assert_eq!(files, ["Dockerfile", "a.yaml"]);
+    assert_eq!(files, ["Containerfile", "Dockerfile", "a.yaml"]);
 }
