@@ -58,7 +58,7 @@ pub(crate) use places::{
     CommentPolicy, DefaultFiles, KUSTOMIZATIONS, KeysRule, Owner, PinPlace, PlaceKind, PlaceSpans,
     Step, TextKind, YamlKind, above_templates, places_of,
 };
-pub(crate) use prune::{AlsoPinned, ForkPolicy, Prune, PruneBackend};
+pub(crate) use prune::{AlsoPinned, COMMIT_TAGS, ForkPolicy, Prune, PruneBackend};
 pub(crate) use reader::{nearest, nearest_words};
 pub(crate) use revision::{OrderPolicy, Revisions};
 pub(crate) use set_path::SetPath;

@@ -9,6 +9,9 @@ use super::{
     yaml::Node,
 };
 
+/// The default of `protect`: tags that are the id of a commit.
+pub(crate) const COMMIT_TAGS: &str = "^[0-9a-f]{40}$";
+
 block! {
     /// The versions of images that may be deleted.
     pub struct Prune {
@@ -23,7 +26,7 @@ block! {
         /// Maximum number of candidates of an image; with more, no version is deleted.
         limit: usize = 50,
         /// Regular expressions; a tag that matches one protects its version.
-        protect: Vec<regex::Regex> = ["^[0-9a-f]{40}$"],
+        protect: Vec<regex::Regex> = [COMMIT_TAGS],
         /// Whether versions without any tag are candidates.
         untagged: bool = false,
         /// The behavior if the open pull requests of forks cannot be checked: report it, or delete

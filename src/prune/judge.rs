@@ -18,7 +18,7 @@ use crate::{
         error::{Class, Code, Error},
         text::counted,
     },
-    config::Prune,
+    config::{COMMIT_TAGS, Prune},
     oci::{Digest, Tag, date},
 };
 
@@ -53,16 +53,13 @@ enum VersionStatus {
     Eligible,
 }
 
-/// The default of `prune.protect`.
-const COMMIT_IDS: &str = "^[0-9a-f]{40}$";
-
 /// The reason why a tag must remain; `None` if it is pending and unprotected.
 fn tag_reason(tag: &Tag, protection: ImageProtection<'_>, prune: &Prune) -> Option<TagReason> {
     let matches = |pattern: &regex::Regex| pattern.is_match(tag.as_str());
     protection.tag_reason(tag).or_else(|| {
         let protecting = prune.protect.iter().find(|pattern| matches(pattern));
         if let Some(pattern) = protecting {
-            Some(if pattern.as_str() == COMMIT_IDS {
+            Some(if pattern.as_str() == COMMIT_TAGS {
                 TagReason::CommitId
             } else {
                 TagReason::Pattern

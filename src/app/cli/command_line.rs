@@ -53,17 +53,23 @@ impl Cli {
     }
 }
 
-/// The commands of other tools, and the command that does the same here.
+/// The commands of other tools, and the tip to the command that does the same here.
 const OTHER_COMMANDS: [[&str; 2]; 9] = [
-    ["undo", "repin rollback --to previous"],
-    ["revert", "repin rollback --to previous"],
-    ["log", "repin history"],
-    ["list", "repin history"],
-    ["verify", "repin check --remote"],
-    ["version", "repin --version"],
-    ["update", "repin promote --revision newest"],
-    ["upgrade", "repin promote --revision newest"],
-    ["pin", "repin init --pin"],
+    ["undo", "the command is `repin rollback --to previous`"],
+    ["revert", "the command is `repin rollback --to previous`"],
+    ["log", "the command is `repin history`"],
+    ["list", "the command is `repin history`"],
+    ["verify", "the command is `repin check --remote`"],
+    ["version", "the command is `repin --version`"],
+    ["update", "the command is `repin promote --revision newest`"],
+    [
+        "upgrade",
+        "the command is `repin promote --revision newest`",
+    ],
+    [
+        "pin",
+        "`repin init --pin` pins images that have only a tag, and `repin promote` moves the pins",
+    ],
 ];
 
 /// Adds the command of repin to the error of a command that another tool has.
@@ -72,15 +78,11 @@ fn with_command(mut error: clap::Error) -> clap::Error {
         return error;
     };
     let other = OTHER_COMMANDS.iter().find(|[other, _]| other == word);
-    if let Some([_, command]) = other {
-        let tip = match *command {
-            "repin init --pin" => "`repin init --pin` pins images that have only a tag, and `repin promote` moves the pins".to_owned(),
-            command => format!("the command is `{command}`"),
-        };
+    if let Some([_, tip]) = other {
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(
             ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![tip.into()]),
+            ContextValue::StyledStrs(vec![(*tip).into()]),
         );
     }
     error

@@ -9,7 +9,7 @@
 use std::{
     borrow::Cow,
     ffi::OsString,
-    io::{self, BufWriter, Write},
+    io::{self, BufRead as _, BufWriter, Read as _, Write},
     sync::Arc,
 };
 
@@ -44,6 +44,12 @@ use crate::{
     config::{Config, SetPath},
     core::checks::{Check, Status},
 };
+
+/// The number of attempts of a prompt.
+pub(super) const PROMPT_ATTEMPTS: usize = 3;
+
+/// The maximum length of an answer, in bytes.
+const MAX_ANSWER: u64 = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Destination {
@@ -324,6 +330,18 @@ impl Output {
     pub(super) fn wrapped_note(&self, text: &str) {
         let columns = self.columns.unwrap_or(usize::MAX);
         self.note(&wrapped(text, columns).join("\n"));
+    }
+
+    /// Prompts for a line; `None` at the end of the input.
+    pub(super) fn ask(&self, question: &str) -> Result<Option<String>, Errors> {
+        self.write_stderr(question);
+        let mut answer = String::new();
+        let length = io::stdin()
+            .lock()
+            .take(MAX_ANSWER)
+            .read_line(&mut answer)
+            .map_err(|error| Errors::io(format!("cannot read the answer: {error}")))?;
+        Ok((length > 0).then_some(answer))
     }
 
     /// Writes a warning or an error.

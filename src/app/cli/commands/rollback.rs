@@ -1,10 +1,7 @@
 //! `repin rollback`: moves every pin back to a previously promoted set. Without `--to`, it lists the sets
 //! available for rollback, and at a terminal it prompts for one if a change is requested.
 
-use std::{
-    fmt::Write as _,
-    io::{self, BufRead as _, Read as _},
-};
+use std::fmt::Write as _;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -17,7 +14,7 @@ use crate::{
             change, complete,
             context::Context,
             format::Format,
-            output::Exit,
+            output::{Exit, PROMPT_ATTEMPTS},
         },
         report::layout::{Align, aligned, local},
         workflow::{self, Goal, Intent, SiteHistory},
@@ -70,10 +67,6 @@ pub(in crate::app::cli) struct Arguments {
 
 /// The maximum number of sets in the prompt.
 const MAX_CHOICES: usize = 9;
-/// The number of attempts.
-const TRIES: usize = 3;
-/// The maximum length of the answer, in bytes.
-const MAX_INPUT: u64 = 1024;
 /// The maximum width of a name in the prompt.
 const NAME_WIDTH: usize = 24;
 
@@ -196,8 +189,9 @@ fn missing_target(
         [] => "`--to` is missing, and no set is available for rollback that is not held",
         _ => "`--to` is missing: specify the revision of one of these sets",
     };
-    let mut revisions = sets.iter().filter_map(|entry| entry.revision.as_ref());
-    let help = match revisions.clone().next() {
+    let revisions = sets.iter().filter_map(|entry| entry.revision.as_ref());
+    let revisions: Vec<&Revision> = revisions.collect();
+    let help = match revisions.first() {
         Some(newest) => format!(
             "for the newest available set: {}",
             command(newest, args, history, config)
@@ -205,7 +199,7 @@ fn missing_target(
         None => format!("run `repin rollback{}` to list the sets", config.option),
     };
     let mut error = Error::input(Code::USAGE, message).help(help);
-    error.notes = revisions.by_ref().map(ToString::to_string).collect();
+    error.notes = revisions.iter().map(ToString::to_string).collect();
     Errors::from(error)
 }
 
@@ -231,26 +225,16 @@ fn prompt(sets: &[&HistoryEntry], history: &History, cx: &Context) -> Result<Str
         "Sets of {} that are available for rollback, newest first:\n",
         plain(&history.branch.name)
     );
-    let columns = [
-        Align::Right,
-        Align::Left,
-        Align::Left,
-        Align::Left,
-        Align::Left,
-    ];
+    let mut columns = [Align::Left; 5];
+    columns[0] = Align::Right;
     text += &aligned(&columns, &rows);
     cx.output.write_stderr(&text);
-    let mut input = io::stdin().lock();
-    for _ in 0..TRIES {
-        let mut question = "Number of the set".to_owned();
-        let _ = write!(question, " (1 to {}; empty: change nothing): ", sets.len());
-        cx.output.write_stderr(&question);
-        let mut line = String::new();
-        input
-            .by_ref()
-            .take(MAX_INPUT)
-            .read_line(&mut line)
-            .map_err(|error| Errors::io(format!("cannot read the answer: {error}")))?;
+    let question = format!(
+        "Number of the set (1 to {}; empty: change nothing): ",
+        sets.len()
+    );
+    for _ in 0..PROMPT_ATTEMPTS {
+        let line = cx.output.ask(&question)?.unwrap_or_default();
         let answer = line.trim();
         if answer.is_empty() {
             break;

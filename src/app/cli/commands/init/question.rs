@@ -7,13 +7,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
-    io::{self, BufRead, Read},
 };
 
 use super::remote::{self, GitRemote};
 use crate::{
     app::{
-        cli::{context::Context, format::Format, output::Output},
+        cli::{
+            context::Context,
+            format::Format,
+            output::{Output, PROMPT_ATTEMPTS},
+        },
         workflow::Services,
     },
     base::{
@@ -35,12 +38,8 @@ use crate::{
 
 /// The maximum number of groups in the prompt.
 const MAX_GROUPS: usize = 20;
-/// The number of attempts.
-const TRIES: usize = 3;
 /// The number of images that are listed for a group.
 const MAX_NAMES: usize = 6;
-/// The maximum length of the input, in bytes.
-const MAX_INPUT: u64 = 1024;
 
 /// Prompts for the groups that make the set, and returns their indices; the default is the first group.
 pub(super) fn prompt(
@@ -50,18 +49,10 @@ pub(super) fn prompt(
 ) -> Result<Vec<usize>, Errors> {
     let groups = &groups[..groups.len().min(MAX_GROUPS)];
     output.write_stderr(&question(groups, repositories));
-    let mut input = io::stdin().lock();
-    for _ in 0..TRIES {
-        output.write_stderr("Numbers of the set, separated by blanks [1]: ");
-        let mut line = String::new();
-        let length = input
-            .by_ref()
-            .take(MAX_INPUT)
-            .read_line(&mut line)
-            .map_err(|error| Errors::io(format!("cannot read the answer: {error}")))?;
-        if length == 0 {
+    for _ in 0..PROMPT_ATTEMPTS {
+        let Some(line) = output.ask("Numbers of the set, separated by blanks [1]: ")? else {
             break;
-        }
+        };
         if let Some(indices) = parse(&line, groups.len()) {
             return Ok(indices);
         }
