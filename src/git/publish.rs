@@ -32,12 +32,13 @@ impl Git {
     }
 
     /// Moves `HEAD`, the index and the work tree to a commit that contains `HEAD`. git refuses if a file with changes
-    /// would be overwritten.
+    /// or a file that is not tracked, even an ignored one, would be overwritten.
     pub(crate) fn fast_forward(&self, commit: &ObjectId) -> Result<(), GitError> {
         let args = [
             "--ff-only",
             "--quiet",
             "--no-autostash",
+            "--no-overwrite-ignore",
             &commit.to_string(),
         ];
         let args = args.map(OsString::from);

@@ -2,11 +2,12 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use crate::support::{
-    forge::{Fake, Fault, Kind, TOKEN, error},
+    forge::{Fake, Fault, Kind, TOKEN, When, error},
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world},
 };
 
@@ -708,6 +709,37 @@ fn work_tree_is_judged_by_the_forges_head() {
 }
 
 #[test]
+fn next_plan_reads_the_forges_head_again() {
+    let (world, fake) = hosted(Kind::Github);
+    set(&world, REV_C, &title(REV_C));
+    let clone = checkout(&world, "clone", Fetch::One("trunk"));
+    // Another operator goes back, and pushes between the commit and the push.
+    world.pin(REV_A);
+    world.commit(&format!("rollback: test images @{REV_A}"));
+    let rival = mirrored(&world, &fake);
+    world.git(&["checkout", "-q", "--detach", "HEAD~1"]);
+    mirrored(&world, &fake);
+    let hook = clone.join(".git/hooks/post-commit");
+    let root = world.root().display();
+    let script = format!(
+        "#!/bin/sh\nunset $(git rev-parse --local-env-vars)\ngit -C '{root}' push -q origin {rival}:refs/heads/trunk\n"
+    );
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, script).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    fake.at(When::Before, "GET", "/info/refs", 2, move |store| {
+        store.refs.insert("trunk".to_owned(), rival);
+    });
+    let previous = [
+        "rollback", "--to", "previous", "--apply", "--commit", "--push",
+    ];
+    let ran = world.run_in(&clone, &previous, &ENV).exits(5);
+    for part in ["planning again", "another process changed the current set"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn unconfirmed_forge_receives_no_request() {
     let (world, fake) = hosted(Kind::Github);
     mirrored(&world, &fake);
@@ -816,6 +848,24 @@ fn configured_branch_counts_at_the_forge() {
         "{}",
         ran.stdout
     );
+}
+
+#[test]
+fn fork_on_the_forge_does_not_replace_the_configured_remote() {
+    let fake = Fake::start(Kind::Github);
+    fake.store().default_branch = "trunk";
+    let world = rolled_back_with(&format!(
+        "forge: {{ kind: github, url: '{}', repository: acme/flows }}\nprovenance: {{ branch: upstream/trunk }}\n",
+        fake.api()
+    ));
+    let clone = checkout(&world, "clone", Fetch::All);
+    git(&clone, &["remote", "rename", "origin", "upstream"]);
+    git(&clone, &["remote", "add", "origin", "/nowhere/fork.git"]);
+    // The fork lacks the rollback.
+    world.git(&["checkout", "-q", "--detach", "HEAD~1"]);
+    mirrored(&world, &fake);
+    let document = world.run_in(&clone, &PROMOTE_B, &ENV).exits(1).json();
+    assert_eq!(failed(&document), ["rolled_back"], "{document}");
 }
 
 // Commits that cannot be read.

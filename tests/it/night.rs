@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 
 use crate::support::{
+    layout::Platform,
     terminal,
     world::{REV_A, REV_B, REV_C, Ran, World, world},
 };
@@ -49,6 +50,11 @@ fn hook(world: &World, path: &str, script: &str) {
 
 /// A hook that pushes another commit as soon as this clone commits, at most `times` times.
 fn rival(world: &World, times: usize) {
+    rival_with(world, times, "true", "rival");
+}
+
+/// The same; `change` changes the files of the commit first.
+fn rival_with(world: &World, times: usize, change: &str, subject: &str) {
     world.git(&["clone", "-q", "./origin.git", "rival"]);
     world.write(".git/info/exclude", "/rival\n/times\n");
     hook(
@@ -56,11 +62,32 @@ fn rival(world: &World, times: usize) {
         ".git/hooks/post-commit",
         &format!(
             "echo >>times\n[ $(wc -l <times) -le {times} ] || exit 0\ncd rival\n\
-             unset $(git rev-parse --local-env-vars)\n\
-             git -c user.name=R -c user.email=r@example.com commit -q --allow-empty -m rival\n\
+             unset $(git rev-parse --local-env-vars)\n{change}\n\
+             git -c user.name=R -c user.email=r@example.com commit -q --allow-empty -m '{subject}'\n\
              git -c protocol.file.allow=always push -q origin main"
         ),
     );
+}
+
+/// The other clone commits its files, even if there are none, and pushes them.
+fn rival_pushes(world: &World) {
+    let rival = [
+        "-C",
+        "rival",
+        "-c",
+        "user.name=R",
+        "-c",
+        "user.email=r@example.com",
+    ];
+    world.git(&["-C", "rival", "add", "-A"]);
+    world.git(
+        &[
+            &rival[..],
+            &["commit", "-q", "--allow-empty", "-m", "rival"],
+        ]
+        .concat(),
+    );
+    world.git(&["-C", "rival", "push", "-q", "origin", "main"]);
 }
 
 #[test]
@@ -278,10 +305,122 @@ fn branch_that_keeps_moving_ends_the_run_unchanged() {
     let ran = to(&world, REV_A, &PUSH).exits(3);
     let part = "the base branch moved 3 times";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
-    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    let end = "the work tree was updated to origin/main; nothing else was changed";
+    assert!(ran.stderr.contains(end), "{}", ran.stderr);
     assert!(world.read(A).contains(world.digest("review", REV_B)));
     assert_eq!(world.git(&["status", "--porcelain"]), "");
     assert_eq!(world.git(&["log", "-1", "--format=%s"]), "rival");
+}
+
+#[test]
+fn commit_of_an_expression_is_that_before_the_run() {
+    // The clone is behind.
+    let world = promoted_twice();
+    rival(&world, 0);
+    rival_pushes(&world);
+    let ran = to(&world, "HEAD~1", &PUSH).exits(0);
+    let part = format!("HEAD~1 is the set {REV_A}");
+    assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    assert!(world.read(A).contains(world.digest("review", REV_A)));
+
+    // The branch moves between the commit and the push.
+    for target in ["HEAD~1", "previous", "#7"] {
+        let world = promoted_twice();
+        rival(&world, 1);
+        let ran = to(&world, target, &PUSH).exits(0);
+        assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
+        assert!(world.read(A).contains(world.digest("review", REV_A)));
+        assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    }
+}
+
+#[test]
+fn two_concurrent_rollbacks_go_back_once() {
+    let back = "git checkout -q HEAD~1 -- .github";
+    let subject = format!("rollback: test images @{REV_A}");
+    let part = "another process changed the current set on origin/main, which `previous` depends on; \
+                current is aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa (rollback, commit ";
+    // The other rollback is pushed between the commit and the push.
+    let world = promoted_twice();
+    rival_with(&world, 1, back, &subject);
+    let ran = to(&world, "previous", &PUSH).exits(5);
+    for part in [part, "the work tree was updated to origin/main"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert!(
+        !ran.stderr.contains("nothing was changed"),
+        "{}",
+        ran.stderr
+    );
+    let subjects = world.git(&["log", "-2", "--format=%s"]);
+    assert_eq!(
+        subjects,
+        format!("{subject}\npromote: test images @{REV_B} (#8)")
+    );
+    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+
+    // It is pushed before the run.
+    let world = promoted_twice();
+    rival(&world, 0);
+    world.git(&["-C", "rival", "checkout", "-q", "HEAD~1", "--", ".github"]);
+    rival_pushes(&world);
+    let ran = to(&world, "previous", &PUSH).exits(5);
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    // It is known to the next run.
+    let ran = to(&world, "previous", &PUSH).exits(2);
+    let part = "no set before the current one on origin/main";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+
+    // A promotion that the clone lacks may be the reason for the rollback.
+    let world = promoted_twice();
+    world.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    to(&world, "previous", &PUSH).exits(0);
+    assert!(world.read(A).contains(world.digest("review", REV_A)));
+    assert_eq!(world.git(&["rev-list", "--count", "HEAD"]), "4");
+}
+
+#[test]
+fn update_of_the_work_tree_is_reported() {
+    let world = promoted_twice();
+    rival(&world, 0);
+    rival_pushes(&world);
+    // Nothing is updated during an unfinished operation.
+    world.git(&["bisect", "start"]);
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let ran = to(&world, REV_A, &PUSH).exits(5);
+    assert!(
+        ran.stderr.contains("unfinished operation"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    world.git(&["bisect", "reset"]);
+
+    // A check fails after the update.
+    world.layout("review").untag(REV_A);
+    let ran = to(&world, REV_A, &PUSH).exits(1);
+    let end = "the work tree was updated to origin/main; nothing else was changed";
+    assert!(ran.stderr.contains(end), "{}", ran.stderr);
+    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+}
+
+#[test]
+fn rebuilt_revision_is_not_the_selected_set() {
+    let mut world = promoted_twice();
+    let rebuilt = Platform::new("linux/amd64", REV_A).label("dev.acme.version", "1.a.2");
+    world.rebuild_whole("review", REV_A, rebuilt);
+    world.pin(REV_A);
+    world.commit(&format!("promote: test images @{REV_A} (#9)"));
+    world.promoted(REV_C);
+    for target in ["HEAD~3", "#7"] {
+        let ran = to(&world, target, &APPLY).exits(2);
+        let part = format!("recorded other images for the revision {REV_A}");
+        assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    }
+    to(&world, "#9", &APPLY).exits(0);
+    assert!(world.read(A).contains(world.digest("review", REV_A)));
 }
 
 #[test]
@@ -349,6 +488,22 @@ fn push_from_another_branch_is_refused() {
         world.read(".github/workflows/none.yml"),
         "on: [push, release]\n"
     );
+}
+
+#[test]
+fn update_of_the_work_tree_keeps_ignored_files() {
+    let world = promoted_twice();
+    rival(&world, 0);
+    world.write(".git/info/exclude", "/rival\n/local.txt\n");
+    world.write("local.txt", "mine\n");
+    world.write("rival/local.txt", "theirs\n");
+    rival_pushes(&world);
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let ran = to(&world, REV_A, &PUSH).exits(3);
+    let part = "cannot update the work tree to origin/main";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    assert_eq!(world.read("local.txt"), "mine\n");
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
 }
 
 #[test]

@@ -393,7 +393,13 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         Effect::Begun if is_failed => {
             "the pull request is incomplete; run the command again".to_owned()
         }
-        _ if is_failed => "nothing was changed".to_owned(),
+        _ if is_failed => match &finished.updated_to {
+            Some(branch) => format!(
+                "the work tree was updated to {}; nothing else was changed",
+                plain(branch)
+            ),
+            None => "nothing was changed".to_owned(),
+        },
         _ if !document.changed => {
             "\nnothing to do: every pin is already at this revision".to_owned()
         }

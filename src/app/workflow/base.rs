@@ -141,14 +141,14 @@ fn add(branches: &mut Vec<Branch>, branch: Branch) {
 
 /// The keys of a configuration that select branches.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct SelectingKeys<'c> {
+pub(super) struct SelectingKeys<'c> {
     /// `forge.base`
     base: Option<&'c str>,
     /// `provenance.branch`
     history: Option<&'c str>,
 }
 
-fn selecting_keys(config: &Config) -> SelectingKeys<'_> {
+pub(super) fn selecting_keys(config: &Config) -> SelectingKeys<'_> {
     let forge = config.forge.as_ref();
     SelectingKeys {
         base: forge.and_then(|forge| forge.base.as_deref()),

@@ -227,7 +227,8 @@ pub(super) fn restored(reason: &str) -> Errors {
     Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help))
 }
 
-fn obstructed(obstacle: CommitObstacle) -> Errors {
+/// The refusal of a commit that cannot be made.
+pub(super) fn obstructed(obstacle: CommitObstacle) -> Errors {
     Errors::from(match obstacle {
         CommitObstacle::Differ(paths) => {
             let notes = paths

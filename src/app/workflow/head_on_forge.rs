@@ -5,7 +5,7 @@
 use super::{
     Access, Services, base,
     connection::{connect_repository, target},
-    history_branch::{BranchRole, history_branch},
+    history_branch::{BranchRole, configured_branch, history_branch},
     known_heads::{HeadKey, HeadOnForge},
 };
 use crate::{
@@ -19,22 +19,8 @@ use crate::{
 /// The progress message.
 const FETCHING: &str = "fetching the history";
 
-/// The name on the forge of the branch whose history counts; `None`: its default branch.
-pub(super) fn configured_branch(config: &Config) -> Option<&str> {
-    let base = || {
-        config
-            .forge
-            .as_ref()
-            .and_then(|forge| forge.base.as_deref())
-    };
-    let configured = config.provenance.branch.as_deref();
-    configured
-        .map(|branch| branch.split_once('/').map_or(branch, |(_, name)| name))
-        .or_else(base)
-}
-
-/// Finds the head of the promoted branch, once for the sets of a repository; `None` if the forge or its token is unknown, or if the clone has this head
-/// and its whole history.
+/// Finds the head of the promoted branch, once for the sets of a repository; `None` if the forge or its token is unknown,
+/// or if the clone has this head and its whole history.
 pub(super) fn find(config: &Config, services: &Services) -> Result<Option<HeadOnForge>, Errors> {
     let Some(configured) = &config.forge else {
         return Ok(None);
@@ -81,6 +67,13 @@ fn read(
         Ok(_) | Err(_) => None,
     };
     base::check_known_bases(config, Some(clone), services)?;
+    let remotes = clone.remotes().map_err(Error::from)?;
+    let named = known.as_ref().and_then(|known| clone.remote_of(known).ok());
+    // Of several remotes, only `origin` is confirmed below: a branch of another one may be in another repository.
+    let is_of_origin = named.as_ref().is_some_and(|(remote, _)| remote == "origin");
+    if remotes.len() > 1 && !is_of_origin {
+        return Ok(None);
+    }
     if !is_confirmed(config, target, clone, known.as_ref()).map_err(Error::from)? {
         return Ok(None);
     }
@@ -88,27 +81,23 @@ fn read(
         Access::Granted(repository) => repository,
         Access::NoToken(_) => return Ok(None),
     };
-    let in_clone = known.as_ref().and_then(|known| {
-        let (_, name) = clone.remote_of(known).ok()?;
-        Some(Branch {
-            name,
-            tip: known.tip,
-        })
+    let in_clone = known.as_ref().zip(named).map(|(known, (_, name))| Branch {
+        name,
+        tip: known.tip,
     });
     let work = fetch(&repository, config, in_clone.as_ref(), !clone.is_shallow());
     let Some(mut head) = services.wait(work, FETCHING)? else {
         return Ok(None);
     };
-    let remotes = clone.remotes().map_err(Error::from)?;
-    let is_selected = remotes.len() == 1 || config.provenance.branch.is_some();
-    let contains = |known: &Branch| head.git.is_ancestor(&known.tip, &head.history_branch.tip);
-    if !is_selected
-        && !known
-            .as_ref()
-            .map_or(Ok(true), contains)
+    if let Some(known) = known.as_ref().filter(|_| remotes.len() > 1) {
+        let tip = head.history_branch.tip;
+        if !head
+            .git
+            .is_ancestor(&known.tip, &tip)
             .map_err(Error::from)?
-    {
-        return Ok(None);
+        {
+            return Ok(None);
+        }
     }
     head.history_branch.name = match (known, in_clone) {
         (Some(known), Some(named)) if named.name == head.branch => known.name,

@@ -6,6 +6,18 @@ use crate::{
     git::{Branch, BranchSources, Git, GitError},
 };
 
+/// The name on the forge of the branch whose history counts; `None`: its default branch.
+pub(super) fn configured_branch(config: &Config) -> Option<&str> {
+    let base = || config.forge.as_ref()?.base.as_deref();
+    let configured = config.provenance.branch.as_deref();
+    configured.map(name_on_remote).or_else(base)
+}
+
+/// The name of a remote-tracking branch on its remote, in a configuration or without the remotes of the clone.
+pub(super) fn name_on_remote(tracking: &str) -> &str {
+    tracking.split_once('/').map_or(tracking, |(_, name)| name)
+}
+
 /// The branch whose history is read.
 pub(crate) struct HistoryBranch {
     pub branch: Branch,

@@ -2,7 +2,7 @@
 //! to a branch that is still at its parent; if another process moved the branch, the commit is undone and the run plans
 //! again.
 
-use super::{BranchRole, HistoryBranch, Services, history_branch};
+use super::{BranchRole, HistoryBranch, Services, commit::obstructed, history_branch};
 use crate::{
     base::{
         error::{Class, Code, Error, Errors},
@@ -52,23 +52,9 @@ impl PushTarget {
             git.fetch_tracking(&remote, &name).map_err(failed)?;
         }
         let tip = git.branch(Some(&branch.name)).map_err(failed)?.tip;
-        let head = git.head().map_err(failed)?.tip;
-        let has_updated = head != tip;
+        let has_updated = git.head().map_err(failed)?.tip != tip;
         if has_updated {
-            if !git.is_ancestor(&head, &tip).map_err(failed)? {
-                return Err(unpublished(&git, &branch, &tip)?);
-            }
-            git.fast_forward(&tip).map_err(|error| {
-                let error = Error::from(&error);
-                let message = format!(
-                    "cannot update the work tree to {}: {}",
-                    plain(&branch.name),
-                    error.message
-                );
-                Errors::from(
-                    Error { message, ..error }.help("commit or stash the changes of these files"),
-                )
-            })?;
+            follow(&git, &branch, &tip, services)?;
         }
         Ok(Self {
             git,
@@ -111,6 +97,30 @@ impl PushTarget {
     pub(super) fn undo(&self, commit: &ObjectId) -> Result<(), GitError> {
         self.git.undo_commit(commit, &self.tip)
     }
+}
+
+/// Moves a checkout that is behind the branch to its tip, unless no commit could be made there.
+fn follow(git: &Git, branch: &Branch, tip: &ObjectId, services: &Services) -> Result<(), Errors> {
+    let failed = |error: GitError| Errors::from(Error::from(&error));
+    if let Some(obstacle) = git.commit_obstacle().map_err(failed)? {
+        return Err(obstructed(obstacle));
+    }
+    let head = git.head().map_err(failed)?.tip;
+    if !git.is_ancestor(&head, tip).map_err(failed)? {
+        return Err(unpublished(git, branch, tip)?);
+    }
+    let name = plain(&branch.name);
+    let step = services.interruption.step(format!(
+        "the work tree may be partly updated to {name}: see git status"
+    ));
+    git.fast_forward(tip).map_err(|error| {
+        let error = Error::from(&error);
+        let message = format!("cannot update the work tree to {name}: {}", error.message);
+        let error = Error { message, ..error };
+        Errors::from(error.help("commit, stash or move these files"))
+    })?;
+    step.done(format!("the work tree was updated to {name}"));
+    Ok(())
 }
 
 /// Refuses a checkout of a branch that is not the one that receives the commit.

@@ -1,27 +1,104 @@
 //! The set that `rollback --to` selects in the history of the branch that counts: a revision, `previous`, a commit that
 //! recorded a set, or the pull request that did.
 
-use super::{RequestedRevision, Services, SiteHistory, Stop, request::PREVIOUS, site::Site};
+use super::{
+    ApplyMode, Goal, Intent, RequestedRevision, Services, SiteHistory, Stop, request::PREVIOUS,
+    site::Site,
+};
 use crate::{
     base::{
-        error::{Code, Error, Errors},
+        error::{Class, Code, Error, Errors},
         untrusted::{plain, to_minute},
     },
     config::{self, Config},
     core::{
         checks::{Status, Stopped},
-        history::{History, HistoryEntry, Provenance, SetAtCommit},
+        history::{Digests, History, HistoryEntry, Kind, Provenance, SetAtCommit},
     },
-    git::{Git, MIN_PREFIX},
+    git::{MIN_PREFIX, ObjectId},
     oci::Revision,
 };
 
 /// The number of similar sets that a refusal lists.
 const MAX_NEAREST: usize = 3;
 
+/// The facts that the target of a run depends on. They remain if the run follows a branch that another process moved, and
+/// plans again.
+#[derive(Default)]
+pub(super) struct Selection {
+    /// The commit of an expression; with `previous` and `--push`, that of `HEAD` before the run.
+    commit: Option<ObjectId>,
+    /// The current set when `previous` was planned first.
+    current: Option<Digests>,
+}
+
+impl Selection {
+    pub(super) fn begin(
+        goal: &Goal,
+        intent: Intent,
+        config: &Config,
+        services: &Services,
+    ) -> Result<Self, Errors> {
+        let expression = match goal {
+            Goal::Rollback { revision, .. } if is_expression(revision) => revision.as_str(),
+            Goal::Rollback { revision, .. }
+                if revision == PREVIOUS && intent == Intent::Apply(ApplyMode::Push) =>
+            {
+                "HEAD"
+            }
+            _ => return Ok(Self::default()),
+        };
+        let Some(git) = services.discover_git(config).map_err(Error::from)? else {
+            return Ok(Self::default());
+        };
+        let commit = git.commit_of_expression(expression);
+        Ok(Self {
+            commit: commit.map_err(Error::from)?,
+            current: None,
+        })
+    }
+
+    /// Refuses `previous` if another process changed the current set since the first plan, or if the branch contains a
+    /// rollback that `HEAD` did not contain: it may be the requested one.
+    fn check_current(&mut self, history: &History) -> Result<(), Errors> {
+        let Some(current) = history.current() else {
+            return Ok(());
+        };
+        let is_changed = match (&self.current, &self.commit) {
+            (Some(first), _) => *first != current.images,
+            (None, Some(head)) if current.kind == Kind::Rollback => {
+                matches!(history.set_at(head), SetAtCommit::Entry(seen) if seen.images != current.images)
+            }
+            (None, _) => false,
+        };
+        if is_changed {
+            return Err(changed(current, history));
+        }
+        self.current = Some(current.images.clone());
+        Ok(())
+    }
+}
+
+/// The refusal of `previous` after another process changed the current set.
+fn changed(current: &HistoryEntry, history: &History) -> Errors {
+    let message = format!(
+        "another process changed the current set on {}, which `{PREVIOUS}` depends on; current is {}",
+        plain(&history.branch.name),
+        described(current)
+    );
+    let error = Error::new(Class::Conflict, Code::CONFLICT, message);
+    let help = "check the current set with `repin history`; if it is not the right one, run the command again";
+    error.help(help).into()
+}
+
 /// The revision of the set that `text` selects at a site, which is reported. A text that selects no set but may be the
 /// revision of a build is returned unchanged: the stage of history refuses it.
-pub(super) fn revision(text: &str, site: &dyn Site, services: &Services) -> Result<String, Errors> {
+pub(super) fn revision(
+    text: &str,
+    selection: &mut Selection,
+    site: &dyn Site,
+    services: &Services,
+) -> Result<String, Errors> {
     let config = site.config();
     let site_history = site.history(services);
     let history = match site_history.promoted() {
@@ -31,11 +108,12 @@ pub(super) fn revision(text: &str, site: &dyn Site, services: &Services) -> Resu
         Err(error) => return Err(error.into()),
     };
     let selected = if text == PREVIOUS {
+        selection.check_current(history)?;
         previous(&site_history)?
     } else if let Some(number) = pull_request(text) {
         of_pull_request(number, history)?
     } else if is_expression(text) {
-        at_commit(text, history, config)?
+        at_commit(text, selection.commit.as_ref(), history)?
     } else {
         let expanded = site_history.expand(text, config)?;
         if expanded != text {
@@ -43,6 +121,25 @@ pub(super) fn revision(text: &str, site: &dyn Site, services: &Services) -> Resu
         }
         return unrecorded(text, &site_history, config);
     };
+    let revision = recorded_revision(text, selected, history)?;
+    services.console.note(&format!(
+        "{} is the set {}, which commit {} made current on {} ({})",
+        plain(text),
+        plain(revision.as_str()),
+        selected.commit.short(),
+        to_minute(&selected.date),
+        plain(&selected.author)
+    ));
+    Ok(revision.to_string())
+}
+
+/// The revision of a selected set, which must be that of these images: a run plans the images that were promoted last as
+/// this revision.
+fn recorded_revision<'h>(
+    text: &str,
+    selected: &'h HistoryEntry,
+    history: &History,
+) -> Result<&'h Revision, Errors> {
     let (commit, date) = (selected.commit.short(), to_minute(&selected.date));
     let Some(revision) = &selected.revision else {
         let message = format!(
@@ -54,13 +151,22 @@ pub(super) fn revision(text: &str, site: &dyn Site, services: &Services) -> Resu
             .help(help)
             .into());
     };
-    services.console.note(&format!(
-        "{} is the set {}, which commit {commit} made current on {date} ({})",
-        plain(text),
-        plain(revision.as_str()),
-        plain(&selected.author)
-    ));
-    Ok(revision.to_string())
+    if let Provenance::Found(promoted) = history.provenance(revision)
+        && promoted.images != selected.images
+    {
+        let message = format!(
+            "`{}` is the set of commit {commit} ({date}), but commit {} ({}) recorded other images for the revision {}",
+            plain(text),
+            promoted.commit.short(),
+            to_minute(&promoted.date),
+            plain(revision.as_str())
+        );
+        let help = "choose another set: `repin rollback` lists them";
+        return Err(Error::input(Code::REVISION_SHAPE, message)
+            .help(help)
+            .into());
+    }
+    Ok(revision)
 }
 
 /// The number in `#N`.
@@ -133,17 +239,10 @@ fn of_pull_request(number: u64, history: &History) -> Result<&HistoryEntry, Erro
 /// The set that was current at the commit of an expression.
 fn at_commit<'h>(
     text: &str,
+    commit: Option<&ObjectId>,
     history: &'h History,
-    config: &Config,
 ) -> Result<&'h HistoryEntry, Errors> {
     let branch = plain(&history.branch.name);
-    let git = Git::discover(&config.root).map_err(Error::from)?;
-    let commit = match git {
-        Some(git) => git
-            .commit_of_expression(text)
-            .map_err(|error| Errors::from(Error::from(&error)))?,
-        None => None,
-    };
     let Some(commit) = commit else {
         return Err(no_set(format!(
             "this clone has no commit `{}`",
@@ -151,7 +250,7 @@ fn at_commit<'h>(
         )));
     };
     let id = commit.short();
-    match history.set_at(&commit) {
+    match history.set_at(commit) {
         SetAtCommit::Entry(entry) => Ok(entry),
         SetAtCommit::None => Err(no_set(format!("commit {id} pins no whole set"))),
         SetAtCommit::OtherLine => Err(no_set(format!(

@@ -14,7 +14,7 @@ use super::{
     push::PushTarget,
     repository_sets::{self, warn_if_interrupted},
     request::{ApplyMode, Request},
-    rollback_target,
+    rollback_target::{self, Selection},
     site::{BranchSite, WorkTreeChange, WorkTreeSite, parse_at_base},
     trust::{self, Trust},
 };
@@ -28,6 +28,7 @@ use crate::{
         error::{Class, Code, Error, Errors},
         files::{Files, MAX_CONFIG_SIZE, WorkTree},
         input_file,
+        untrusted::plain,
     },
     config::{Config, Operation, Override, Trailer},
     core::{
@@ -44,6 +45,15 @@ pub(crate) struct RunResult {
     pub effect: Effect,
     /// The errors that stopped the run.
     pub errors: Option<Errors>,
+    /// The branch to which the run updated the work tree.
+    pub updated_to: Option<String>,
+}
+
+/// The state of a run that remains when it plans again.
+struct Course {
+    selection: Selection,
+    /// The branch to which the run updated the work tree.
+    updated_to: Option<String>,
 }
 
 /// A template that the user wrote, with the name of its file.
@@ -64,17 +74,41 @@ pub(crate) fn run(
 ) -> Result<RunResult, Errors> {
     // Invalid arguments fail before the first request.
     goal.check(config)?;
+    let mut course = Course {
+        selection: Selection::begin(goal, options.intent, config, services)?,
+        updated_to: None,
+    };
     let mut attempts = 1;
     loop {
-        let (config, document, execution) = attempt(goal, options, config, services)?;
+        let result = attempt(goal, options, config, &mut course, services);
+        let (config, document, execution) =
+            result.map_err(|errors| with_update(errors, course.updated_to.as_deref()))?;
         if attempts == ATTEMPTS || !matches!(execution.stop, Some(Stop::BaseMoved)) {
-            return Ok(RunResult::new(config, document, execution));
+            return Ok(RunResult {
+                updated_to: course.updated_to,
+                ..RunResult::new(config, document, execution)
+            });
         }
         attempts += 1;
+        // The next plan reads the branches again.
+        services.known_heads.borrow_mut().clear();
         services
             .console
             .note("note: the base branch moved during the run; planning again");
     }
+}
+
+/// Adds the update of the work tree, which remains, to the errors of a run without a result.
+fn with_update(errors: Errors, updated_to: Option<&str>) -> Errors {
+    let Some(branch) = updated_to else {
+        return errors;
+    };
+    let mut errors: Vec<Error> = errors.into_iter().collect();
+    if let Some(first) = errors.first_mut() {
+        let note = format!("the work tree was updated to {}", plain(branch));
+        first.notes.push(note);
+    }
+    Errors::from(errors)
 }
 
 /// Plans the change and carries it out once. Returns the configuration at the site, the document and the
@@ -83,13 +117,15 @@ fn attempt(
     goal: &Goal,
     options: &Options,
     config: &Config,
+    course: &mut Course,
     services: &Services,
 ) -> Result<(Config, PlanDocument, Execution), Errors> {
-    let mut site = match open_site(goal, options, config, services)? {
+    let mut site = match open_site(goal, options, config, course, services)? {
         OpenedSite::Open(site) => site,
         OpenedSite::Stopped(stop) => return unopened(goal, config, stop, services),
     };
-    let (document, execution) = attempt_at(&mut *site, goal, options, services)?;
+    let selection = &mut course.selection;
+    let (document, execution) = attempt_at(&mut *site, goal, options, selection, services)?;
     Ok((site.config().clone(), document, execution))
 }
 
@@ -98,6 +134,7 @@ fn attempt_at(
     site: &mut dyn Executor,
     goal: &Goal,
     options: &Options,
+    selection: &mut Selection,
     services: &Services,
 ) -> Result<(PlanDocument, Execution), Errors> {
     let stopped = |stop| Execution::stopped(Effect::Nothing, stop);
@@ -106,7 +143,7 @@ fn attempt_at(
     let mut facts = SetFacts::default();
     let text = match (goal.literal_revision(&config), goal.revision()) {
         (Some(text), _) => text.to_owned(),
-        (None, Some(text)) => rollback_target::revision(text, &*site, services)?,
+        (None, Some(text)) => rollback_target::revision(text, selection, &*site, services)?,
         (None, None) => match newest_set(goal.overrides(), site, services)? {
             Newest::Build(revision) => revision.to_string(),
             Newest::Nothing { current, found } => {
@@ -245,6 +282,7 @@ fn open_site(
     goal: &Goal,
     options: &Options,
     config: &Config,
+    course: &mut Course,
     services: &Services,
 ) -> Result<OpenedSite, Errors> {
     let operation = goal.operation();
@@ -254,10 +292,12 @@ fn open_site(
             return Ok(OpenedSite::Open(Box::new(WorkTreeSite::new(config, None))));
         }
         Intent::Apply(mode) => {
-            return Ok(match open_work_tree(operation, mode, config, services) {
-                Ok(site) => OpenedSite::Open(Box::new(site)),
-                Err(errors) => OpenedSite::Stopped(errors.into()),
-            });
+            return Ok(
+                match open_work_tree(operation, mode, config, course, services) {
+                    Ok(site) => OpenedSite::Open(Box::new(site)),
+                    Err(errors) => OpenedSite::Stopped(errors.into()),
+                },
+            );
         }
         Intent::ShowPullRequest => None,
         Intent::OpenPullRequest(request) => Some(request),
@@ -280,6 +320,7 @@ fn open_work_tree(
     operation: Operation,
     mode: ApplyMode,
     config: &Config,
+    course: &mut Course,
     services: &Services,
 ) -> Result<WorkTreeSite, Errors> {
     let session = repository_sets::begin(config, operation.as_str(), services)?;
@@ -287,6 +328,7 @@ fn open_work_tree(
     if mode == ApplyMode::Push {
         let target = PushTarget::prepare(&config, services)?;
         if target.has_updated {
+            course.updated_to = Some(target.name.clone());
             config = reread(&config)?;
         }
         push = Some(target);
@@ -392,6 +434,7 @@ impl RunResult {
             config,
             document,
             errors: None,
+            updated_to: None,
             effect: execution.effect,
         };
         match &result.effect {

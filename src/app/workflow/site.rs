@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
     Access, ApplyMode, BranchRole, OpenRequest, Services, SiteHistory, base,
-    connection::connect_repository, head_on_forge::configured_branch, history::Origin,
+    connection::connect_repository, history::Origin, history_branch::configured_branch,
     known_heads::HeadOnForge, push::PushTarget,
 };
 use crate::{

@@ -3,10 +3,12 @@
 
 use super::{
     Access, Services, SiteHistory,
+    base::selecting_keys,
     caches::FetchedRepository,
     connection::{connect_repository, open, token},
-    head_on_forge::configured_branch,
-    history_branch::{BranchRole, HistoryBranch, history_branch},
+    history_branch::{
+        BranchRole, HistoryBranch, configured_branch, history_branch, name_on_remote,
+    },
     known_heads::HeadOnForge,
     repositories::{self, Fetch, OtherRepository},
 };
@@ -174,11 +176,7 @@ impl<'o> Opener<'o> {
         own: Branch,
         other: &Config,
     ) -> Result<(Repository, Branch), String> {
-        let base = |config: &Config| {
-            let base = config.forge.as_ref().and_then(|forge| forge.base.clone());
-            (config.provenance.branch.clone(), base)
-        };
-        if base(other) == base(self.config) {
+        if selecting_keys(other) == selecting_keys(self.config) {
             return Ok((Repository::here(git.clone()), own));
         }
         let found = history_branch(git, other, &self.services.environment);
@@ -194,7 +192,7 @@ impl<'o> Opener<'o> {
                     // The clone knows the same branch, but perhaps an old head of it.
                     let is_promoted = |found: &&HistoryBranch| found.role == BranchRole::Promoted;
                     let name = if let Some(found) = found.as_ref().ok().filter(is_promoted) {
-                        remote_branch(&found.branch.name).to_owned()
+                        name_on_remote(&found.branch.name).to_owned()
                     } else {
                         let read = repository.forge.repository();
                         let read = self.services.wait(read, "reading the branch of a stage");
@@ -490,13 +488,8 @@ fn no_common_image(config: &Config, rule: &Stage) -> Error {
     error(config, rule, message).help("list a set that pins an image of the same repository")
 }
 
-/// The name of a remote-tracking branch on its remote.
-fn remote_branch(tracking: &str) -> &str {
-    tracking.split_once('/').map_or(tracking, |(_, name)| name)
-}
-
 /// The name of a branch without its remote.
-pub(super) fn short_name(branch: &str) -> &str {
+fn short_name(branch: &str) -> &str {
     branch.strip_prefix("origin/").unwrap_or(branch)
 }
 

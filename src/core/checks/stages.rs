@@ -68,11 +68,11 @@ pub(crate) struct Soak {
 
 impl Soak {
     fn describe(&self) -> String {
-        let (since, commit) = (date::format(self.since), self.entry.commit.short());
+        let (since, commit) = (minute(self.since), self.entry.commit.short());
         match self.until {
             None => format!("current since {since} (commit {commit})"),
             Some(until) => {
-                let until = date::format(until);
+                let until = minute(until);
                 format!("current from {since} to {until} (commit {commit})")
             }
         }
@@ -204,7 +204,11 @@ impl JudgedStage {
             }
             StageVerdict::TooShort { soak, passes } => {
                 let next = match passes {
-                    Some(passes) => format!("the check passes at {}", date::format(*passes)),
+                    // Rounded up: a promotion at this time passes.
+                    Some(passes) => format!(
+                        "the check passes at {}",
+                        minute(*passes + Duration::from_secs(59))
+                    ),
                     None => "the set was replaced and must be promoted there again".to_owned(),
                 };
                 let detail = format!("{}{required}: {next}; {clock}", soak.describe());
@@ -221,6 +225,10 @@ impl JudgedStage {
             }
         }
     }
+}
+
+fn minute(time: SystemTime) -> String {
+    to_minute(&date::format(time))
 }
 
 /// The duration in the largest unit without a remainder, up to hours, and days from two days.

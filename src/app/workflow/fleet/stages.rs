@@ -14,8 +14,9 @@ use crate::{
         fleet::{FleetOutcome, ListEntry, Report},
         pull_request::Base,
         workflow::{
+            history_branch::configured_branch,
             site::{BranchSite, Site as _},
-            stage_sources::{common_images, missing_images, restricted, short_name},
+            stage_sources::{common_images, missing_images, restricted},
             stages::{JudgedSet, MergeSource, StageVerdicts, digests_there},
         },
     },
@@ -100,17 +101,7 @@ impl Walk<'_> {
         let bytes = contents.remove(&entry.id);
         let bytes = bytes.ok_or_else(|| format!("the forge did not return {set}"))?;
         let config = self.parse_stage(bytes, set)?;
-        let forge = config
-            .forge
-            .as_ref()
-            .and_then(|forge| forge.base.as_deref());
-        let configured = config
-            .provenance
-            .branch
-            .as_deref()
-            .map(short_name)
-            .or(forge);
-        let expected = configured.unwrap_or(&base.repo.default_branch);
+        let expected = configured_branch(&config).unwrap_or(&base.repo.default_branch);
         if expected != base.branch {
             let branch = Some(expected.to_owned());
             return self.survey_stage(member.name.clone(), branch, set).await;
