@@ -418,39 +418,12 @@ fn has_branch(fake: &Fake) -> bool {
 #[test]
 fn wait_deletes_only_the_merged_branch_of_repin() {
     for kind in SERVERS {
-        for case in ["merged", "kept", "moved", "used", "closed", "rehearsal"] {
-            let settings = if case == "kept" {
-                "delete_branch: false"
-            } else {
-                "labels: []"
-            };
-            let (world, fake) = hosted(kind, settings);
-            run(&world, &PROMOTE).exits(0);
-            let branch = fake.store().pulls[0].head.clone();
-            let exit = if case == "closed" {
-                fake.store().close(1);
-                1
-            } else {
-                fake.store().merge(1);
-                0
-            };
-            match case {
-                "moved" => drop(fake.store().push(&branch, "a person's work", &[("x", "y")])),
-                "used" => {
-                    let mut store = fake.store();
-                    store.push("topic", "work", &[("x", "y")]);
-                    let mut other = store.pulls[0].clone();
-                    (other.number, other.open, other.merged) = (99, true, None);
-                    (other.head, other.base) = ("topic".to_owned(), branch.clone());
-                    store.pulls.push(other);
-                }
-                _ => {}
-            }
-            let mut args = WAIT.to_vec();
-            if case == "rehearsal" {
-                args.extend(["--dry-run", "true"]);
-            }
-            let ran = run(&world, &args).exits(exit);
+        let (world, fake) = hosted(kind, "labels: []");
+        run(&world, &PROMOTE).exits(0);
+        let branch = fake.store().pulls[0].head.clone();
+        let head = fake.store().refs[&branch].clone();
+        let wait = |case: &str, args: &[&str], exit: i32| {
+            let ran = run(&world, &[&WAIT[..], args].concat()).exits(exit);
             let is_deleted = case == "merged";
             assert_eq!(
                 has_branch(&fake),
@@ -465,7 +438,34 @@ fn wait_deletes_only_the_merged_branch_of_repin() {
                 "{kind:?} {case}: {}",
                 ran.stderr
             );
+        };
+        fake.store().close(1);
+        wait("closed", &[], 1);
+        {
+            let mut store = fake.store();
+            let pull = store.pull_mut(1).unwrap();
+            (pull.open, pull.closed_at) = (true, None);
+            store.merge(1);
         }
+        wait("rehearsal", &["--dry-run", "true"], 0);
+        world.replace("repin.yaml", "labels: []", "delete_branch: false");
+        wait("kept", &[], 0);
+        world.replace("repin.yaml", "delete_branch: false", "labels: []");
+        {
+            let mut store = fake.store();
+            store.push("topic", "work", &[("x", "y")]);
+            let mut other = store.pulls[0].clone();
+            (other.number, other.open, other.merged) = (99, true, None);
+            (other.head, other.base) = ("topic".to_owned(), branch.clone());
+            store.pulls.push(other);
+        }
+        wait("used", &[], 0);
+        fake.store().pulls.pop();
+        fake.store()
+            .push(&branch, "a person's work", &[("x", "y")]);
+        wait("moved", &[], 0);
+        fake.store().refs.insert(branch.clone(), head);
+        wait("merged", &[], 0);
         // A branch elsewhere may be anyone's.
         let (world, fake) = hosted(kind, "labels: []");
         let text = world.read("repin.yaml") + "promote: { branch: 'work/{revision}' }\n";
@@ -492,6 +492,12 @@ fn refused_deletion_only_warns() {
         ran.stderr
     );
     assert!(has_branch(&fake));
+    // The answer of the server is lost.
+    fake.store().github.protected.clear();
+    let lost = Fault::Instead(error(502, "Bad Gateway"));
+    fake.fault(("POST", "/git-receive-pack"), 99, lost);
+    let ran = run(&world, &WAIT).exits(0);
+    assert!(ran.stderr.contains("was not deleted"), "{}", ran.stderr);
 }
 
 #[test]
@@ -535,6 +541,34 @@ fn next_promotion_deletes_the_branches_of_earlier_ones() {
             assert!(store.pulls[1].open, "{kind:?}");
         }
     }
+}
+
+/// The requests to the API, without those of git.
+fn requests_of_api(fake: &Fake) -> usize {
+    let asked = fake.asked();
+    let of_api = asked.iter().filter(|line| !line.contains(".git/"));
+    of_api.count()
+}
+
+#[test]
+fn earlier_branches_cost_requests_only_if_they_exist() {
+    let (world, fake) = hosted(Kind::Github, "labels: []");
+    let promote = [&PROMOTE[..], &["--allow-older"]].concat();
+    run(&world, &promote).exits(0);
+    println!("new: {:#?}", fake.asked());
+    assert!(requests_of_api(&fake) <= 4, "{:#?}", fake.asked());
+    fake.forget();
+    run(&world, &promote).exits(0);
+    println!("unchanged: {:#?}", fake.asked());
+    assert!(requests_of_api(&fake) <= 2, "{:#?}", fake.asked());
+    fake.store().merge(1);
+    fake.forget();
+    let back = [&promote[..2], &[REV_A], &promote[3..]].concat();
+    run(&world, &back).exits(0);
+    println!("next: {:#?}", fake.asked());
+    // The list of the open pull requests, and the merged one of the branch.
+    assert!(requests_of_api(&fake) <= 6, "{:#?}", fake.asked());
+    assert!(!has_branch(&fake));
 }
 
 #[test]
