@@ -83,6 +83,23 @@ fn status_and_doctor_report_only_the_forge() {
             ],
             [&json!([]); 3],
         );
+        assert_eq!(fake.writes(), [] as [String; 0]);
+        let promote = ["branch", "promote", "--from", "staging", "--to", "main"];
+        fake.store().report("ci", "pending");
+        let opened = document(&world, &[&promote[..], &["--apply"]].concat(), 0);
+        let number = opened["pull_request"]["number"].as_u64().unwrap();
+        let mut foreign = fake.store().pulls[0].clone();
+        (foreign.number, foreign.head) = (99, "main".to_owned());
+        fake.store().pulls.push(foreign);
+        let listed = document(&world, &["status"], 0)["pull_requests"].clone();
+        assert_eq!(listed.as_array().unwrap().len(), 1, "{kind:?} {listed}");
+        assert_eq!(
+            [&listed[0]["number"], &listed[0]["kind"], &listed[0]["revision"]],
+            [&json!(number), &json!("branch"), &json!("staging")]
+        );
+        let ran = run(&world, &["status"]).exits(0);
+        assert!(ran.stdout.contains(" branch staging http"), "{}", ran.stdout);
+        fake.forget();
         let doctor = document(&world, &["doctor"], 0);
         let checks = doctor["checks"].as_array().unwrap();
         for code in ["files", "rehearsal", "registry"] {

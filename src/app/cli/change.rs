@@ -8,14 +8,13 @@ use super::{
     args::{ChangeOptions, DiffOptions},
     context::Context,
     format::{Format, Volume},
+    job::{PullOutputs, StepFiles},
     output::{Exit, Output},
-    pull_outcome::{PullOutcome, awaited_lines},
-    write_file::StepFiles,
 };
 use crate::{
     app::{
         report::{
-            body,
+            body, branch,
             explain::{Cause, by_cause, subject},
             github::{self, SetChecks},
             json::{ImageRow, PlanDocument},
@@ -56,10 +55,8 @@ pub(super) fn run(
             "standard output cannot contain a report in addition to --format json: name a file instead of `-`",
         ));
     }
-    if cx.output.format == Format::Github {
-        // An unwritable file stops the run before anything is changed.
-        StepFiles::open(&cx.services.environment)?;
-    }
+    // An unwritable file stops the run before anything is changed.
+    cx.step_files()?;
     if change.commit && !change.apply && change.dry_run != Some(false) {
         return Err(usage("--commit requires --apply"));
     }
@@ -144,10 +141,12 @@ fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut C
     }
     cx.output.print_explain_hint();
     cx.output.note(&conclusion(finished, options));
-    if cx.output.format != Format::Github {
-        return exit;
-    }
-    match write_step_files(finished, options, cx) {
+    let written = match cx.step_files() {
+        Ok(Some(mut files)) => write_step_files(finished, options, &mut files),
+        Ok(None) => Ok(()),
+        Err(errors) => Err(errors),
+    };
+    match written {
         Ok(()) => exit,
         Err(errors) => exit.worse(cx.output.report_errors(&errors)),
     }
@@ -222,7 +221,11 @@ fn files(document: &PlanDocument) -> String {
     aligned(&[Align::Right, Align::Left], &rows)
 }
 
-fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Result<(), Errors> {
+fn write_step_files(
+    finished: &RunResult,
+    options: &Options,
+    files: &mut StepFiles,
+) -> Result<(), Errors> {
     let document = &finished.document;
     let digests: serde_json::Map<String, serde_json::Value> = document
         .images
@@ -234,16 +237,15 @@ fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Re
         None => String::new(),
     };
     let pull = match &finished.effect {
-        Effect::Opened(pull) => PullOutcome {
+        Effect::Opened(pull) => PullOutputs {
             number: Some(pull.row.number),
             url: pull.row.url.clone(),
             state: pull.state,
             merge_commit: pull.merge_commit.clone().unwrap_or_default(),
         },
-        _ if body::skip_reason(document).is_some() => PullOutcome::skipped(),
-        _ => PullOutcome::default(),
+        _ if body::skip_reason(document).is_some() => PullOutputs::skipped(),
+        _ => PullOutputs::default(),
     };
-    let mut files = StepFiles::open(&cx.services.environment)?;
     files.outputs(&[
         ("kind", document.kind.as_str().to_owned()),
         ("set-path", document.set_path.to_string()),
@@ -255,7 +257,7 @@ fn write_step_files(finished: &RunResult, options: &Options, cx: &Context) -> Re
         ("body-file", path(&options.body_file)),
         ("diff-file", path(&options.diff_file)),
     ])?;
-    files.outputs(&pull.outputs())?;
+    files.outputs(&pull.values())?;
     match &document.body {
         _ if matches!(finished.effect, Effect::NothingNewer) => files.summary(NOTHING_NEWER),
         Some(body) => files.summary(body),
@@ -353,7 +355,7 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
     if let Some(pull) = &document.pull_request {
         let awaited = document.wait.as_ref().map_or_else(String::new, |document| {
             let mark = Words::of_page(&pull.url).mark(pull.number);
-            format!("\n{}", awaited_lines(document, &mark).trim_end())
+            format!("\n{}", branch::wait_lines(document, &mark).trim_end())
         });
         return format!(
             "\n{} {}: {}{awaited}",

@@ -14,7 +14,6 @@ mod format;
 mod help;
 mod job;
 mod output;
-mod pull_outcome;
 mod signals;
 mod source_locations;
 mod write_file;

@@ -17,7 +17,7 @@ use crate::{
 /// The prefix of the branches that repin deletes.
 const PREFIX: &str = "repin/";
 
-/// The maximum number of branches whose pull requests a run reads.
+/// The maximum number of branches for which a run requests the pull requests.
 const MAX_BRANCHES: usize = 20;
 
 /// Deletes the branch of a merged pull request; `false` if it is not repin's own, or is at another commit.
@@ -92,7 +92,11 @@ async fn delete(repository: &ForgeRepository, pull: &Pull, head: ObjectId) -> Re
     };
     match content.push(&[update], &[], forge.name()).await? {
         PushOutcome::Done => Ok(true),
-        PushOutcome::Raced(_) | PushOutcome::BaseMoved | PushOutcome::Unsure(_) => Ok(false),
+        PushOutcome::Raced(_) | PushOutcome::BaseMoved => Ok(false),
+        PushOutcome::Unsure(reason) => {
+            let what = format!("{}: deleting the branch {}", forge.name(), pull.head);
+            Err(Error::unavailable(what, reason))
+        }
         PushOutcome::Refused(error) => Err(error),
     }
 }

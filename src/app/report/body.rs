@@ -503,8 +503,8 @@ fn environment(is_custom: bool) -> Environment<'static> {
             Value::from(shortened(&value.to_string()))
         }
     });
-    environment.add_filter("linked", |text: &str| {
-        Value::from_safe_string(markdown::linked(text))
+    environment.add_filter("autolink", |text: &str| {
+        Value::from_safe_string(markdown::autolink(text))
     });
     environment.add_filter("verified", |code: &str| {
         Code::of(code).map_or_else(|| code.to_owned(), |code| code.passed().to_owned())

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::json::{BranchDocument, GatesDocument, WaitDocument};
 use crate::{
     app::pull_request::branches::BranchPair,
-    base::untrusted::markdown::{code, inline, link, linked},
+    base::untrusted::markdown::{autolink, code, inline, link},
     config::SetPath,
     forge::{Gate, GateState, Words},
 };
@@ -35,7 +35,8 @@ pub(crate) fn summary(document: &BranchDocument, conclusion: &str) -> String {
     if let Some(pull) = &document.pull_request {
         let _ = writeln!(
             text,
-            "\n- pull request {}",
+            "\n- {} {}",
+            Words::of_page(&pull.url).pull_request,
             link(&pull.number.to_string(), &pull.url)
         );
     }
@@ -71,6 +72,22 @@ pub(crate) fn wait_summary(document: &WaitDocument, words: Words) -> String {
     text.push('\n');
     for workflow in &document.dispatched {
         let _ = writeln!(text, "\n- started {}", code(workflow));
+    }
+    text
+}
+
+/// The outcome of a wait for the pull request with this mark, as text.
+pub(crate) fn wait_lines(document: &WaitDocument, mark: &str) -> String {
+    let Some(state) = document.state else {
+        return String::new();
+    };
+    let commit = match &document.merge_commit {
+        Some(commit) => format!(" as {commit}"),
+        None => String::new(),
+    };
+    let mut text = format!("{mark} {state}{commit}\n");
+    for workflow in &document.dispatched {
+        let _ = writeln!(text, "started {workflow}");
     }
     text
 }
@@ -121,7 +138,7 @@ pub(crate) fn body(
         let _ = write!(text, "- {}: {}", code(&context), gate.state.as_str());
         let _ = match (gate.expiry(), &gate.url) {
             (Some(expiry), _) => writeln!(text, ", {expiry}"),
-            (None, Some(url)) => writeln!(text, ", {}", linked(url)),
+            (None, Some(url)) => writeln!(text, ", {}", autolink(url)),
             (None, None) => writeln!(text),
         };
     }

@@ -131,3 +131,36 @@ fn list(title: &str, texts: &[String], total: usize) -> String {
     }
     list
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn issue_links_the_comparison() {
+        let config = config::example(
+            "version: 1\nfreshness: [{ name: a, pinned: { file: p.yaml, pointer: /r }, repository: 'https://x.example/o/r' }]\n",
+        );
+        let row = FreshnessRow {
+            name: "a".to_owned(),
+            pinned: Some("1".to_owned()),
+            head: Some("2".to_owned()),
+            commits: Some(3),
+            gap_days: Some(20),
+            state: Some("stale"),
+            reason: None,
+            issue: None,
+        };
+        let page = "https://x.example/o/r/compare/1...2";
+        let entry = IssueEntry {
+            entry: &config.freshness[0],
+            row: &row,
+            evidence: None,
+            comparison: Some(page.to_owned()),
+        };
+        let text = issue_text(&[entry], "now");
+        let link = format!(" [Compare the commits]({page})\n");
+        assert!(text.contains(&link), "{text}");
+    }
+}

@@ -9,11 +9,17 @@ use std::collections::HashSet;
 
 use super::{Access, Services, base, connect};
 use crate::{
-    app::pull_request::head::{self, CurrentCommit, PullRequestOfSet},
+    app::{
+        pull_request::{
+            Marker, MarkerKind,
+            head::{self, CurrentCommit, PullRequestOfSet},
+        },
+        report::json::OpenRow,
+    },
     base::error::{Class, Error, Errors},
     config::Config,
     core::history::HistoryEntry,
-    forge::{Forge, Pull, Pulls, Target},
+    forge::{Forge, Pull, Pulls, Readiness, Target},
     git::{Git, ObjectId},
     oci::{
         Digest, Repository, Tag, TagOrDigest,
@@ -31,8 +37,9 @@ pub(crate) struct ForgeOverview {
     pub base: String,
     /// The commit at the head of the base branch; `None` if the branch is missing.
     pub head: Option<String>,
-    /// The open pull requests of sets for the base branch.
-    pub open: Vec<PullRequestOfSet>,
+    /// The open pull requests of sets for the base branch; without images, those from one long-lived branch into
+    /// another.
+    pub open: Vec<OpenRow>,
     /// The merged pull request that made the current set current.
     pub merged: Result<Option<Pull>, Error>,
 }
@@ -91,7 +98,12 @@ async fn read(
 ) -> Result<ForgeOverview, Error> {
     let base = base_branch(forge, config).await?;
     let head = forge.branch(&base).await?;
-    let open = head::open(forge, config, &base).await?;
+    let open = if config.images.is_empty() {
+        open_of_branches(forge).await?
+    } else {
+        let open = head::open(forge, config, &base).await?;
+        open.iter().map(row_of_set).collect()
+    };
     let merged = match current {
         Some(entry) => head::merged(forge, config, commit_of(entry)).await,
         None => Ok(None),
@@ -102,6 +114,38 @@ async fn read(
         open,
         merged,
     })
+}
+
+/// The open pull requests of `branch promote`, by their numbers.
+async fn open_of_branches(forge: &Forge) -> Result<Vec<OpenRow>, Error> {
+    let mut rows = Vec::new();
+    for pull in forge.pulls(Pulls::Open).await? {
+        let marker = Marker::find(&pull.body).filter(|marker| marker.kind == MarkerKind::Branch);
+        if marker.is_some_and(|marker| pull.own && marker.revision == pull.head) {
+            rows.push(open_row(&pull, "branch", &pull.head));
+        }
+    }
+    rows.sort_by_key(|row| row.number);
+    Ok(rows)
+}
+
+fn row_of_set(found: &PullRequestOfSet) -> OpenRow {
+    open_row(
+        &found.pull,
+        found.operation.as_str(),
+        found.revision.as_str(),
+    )
+}
+
+fn open_row(pull: &Pull, kind: &'static str, revision: &str) -> OpenRow {
+    OpenRow {
+        number: pull.number,
+        url: pull.url.clone(),
+        kind,
+        revision: revision.to_owned(),
+        title: pull.title.clone(),
+        draft: pull.readiness == Readiness::Draft,
+    }
 }
 
 fn commit_of(entry: &HistoryEntry) -> CurrentCommit<'_> {

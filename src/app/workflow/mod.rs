@@ -88,7 +88,9 @@ pub(crate) use settings::parse_mappings;
 pub(crate) use site::{UnpushedAdoption, unpushed_adoption, unpushed_set};
 pub(crate) use tags::{resolve_tags, resolved_images, select_tags};
 pub(crate) use verified_set::{SetVerdict, verified_set};
-pub(crate) use wait::{Awaited, MergeAuthority, wait_document, wait_for_merge};
+pub(crate) use wait::{
+    Awaited, MergeAuthority, merge_commit, note_wait, wait_document, wait_for_merge,
+};
 
 use crate::{
     base::error::{Class, Code, Error, Errors},

@@ -7,6 +7,7 @@ use super::{
     build_order::BuildOrder,
     engine::Planned,
     execution::{Effect, Execution, Executor},
+    merge_commit, note_wait,
     request::Request,
     site::{BranchHead, BranchSite},
     wait_for_merge,
@@ -30,7 +31,7 @@ use crate::{
     },
     config::{Config, Forge as Configured, Operation},
     core::{checks::Status, plan},
-    forge::{ANOTHER_TOKEN, CheckStart, Forge, Merge, PullState, Readiness, Words},
+    forge::{ANOTHER_TOKEN, CheckStart, Forge, Merge, Readiness, Words},
     git::Git,
 };
 
@@ -350,11 +351,7 @@ fn finish(
     }
     let repository = &publication.head.repository;
     if let Some(request) = publication.request.wait {
-        services.console.note(&format!(
-            "note: waiting for the merge of {} ({})",
-            Words::of_page(&opened.row.url).name(number),
-            plain(&opened.row.url)
-        ));
+        note_wait(number, &opened.row.url, services);
         let authority = MergeAuthority::Given(publication.permission());
         let config = publication.config;
         let awaited = wait_for_merge(repository, config, number, request, &authority, services)?;
@@ -367,10 +364,7 @@ fn finish(
     }
     if is_merged {
         opened.state = "merged";
-        let pull = services.wait(repository.forge.pull(number), "reading the merge")?;
-        if let Some(PullState::Merged(commit)) = pull.map(|pull| pull.state) {
-            opened.merge_commit = commit;
-        }
+        opened.merge_commit = merge_commit(&repository.forge, number, services)?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::{
         untrusted::plain,
     },
     config::{Config, DispatchWhen, DispatchedWorkflow},
-    forge::{Ability, Forge, Pull, PullState},
+    forge::{Ability, Forge, Pull, PullState, Words},
 };
 
 /// The merge of a pull request by `forge.auto_merge`.
@@ -123,6 +123,28 @@ pub(crate) fn wait_for_merge(
     awaited.document.state = Some(state);
     awaited.errors = errors;
     Ok(awaited)
+}
+
+/// Reports that the run waits for a pull request that it opened.
+pub(crate) fn note_wait(number: u64, url: &str, services: &Services) {
+    let name = Words::of_page(url).name(number);
+    let url = plain(url);
+    services
+        .console
+        .note(&format!("note: waiting for the merge of {name} ({url})"));
+}
+
+/// The merge commit of a pull request; `None` if the forge does not report it.
+pub(crate) fn merge_commit(
+    forge: &Forge,
+    number: u64,
+    services: &Services,
+) -> Result<Option<String>, Error> {
+    let pull = services.wait(forge.pull(number), "reading the merge")?;
+    Ok(match pull.map(|pull| pull.state) {
+        Some(PullState::Merged(commit)) => commit,
+        _ => None,
+    })
 }
 
 /// Polls the pull request, and schedules its merge if it is permitted.

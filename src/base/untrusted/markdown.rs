@@ -35,26 +35,28 @@ pub(crate) fn code(text: &str) -> String {
     }
 }
 
-/// A link to a page, or only the text if the URL could end the link or is not one of the web.
+/// A link to a page, or only the text if the address is not that of a page or could end the link.
 pub(crate) fn link(text: &str, url: &str) -> String {
-    let is_of_web = url.starts_with("https://") || url.starts_with("http://");
     let is_plain = |c: char| c.is_ascii_graphic() && !"<>()[]{}|\\`\"'*".contains(c);
-    if is_of_web && url.chars().all(is_plain) {
-        format!("[{}]({url})", inline(text))
-    } else {
-        inline(text)
+    match page(url) {
+        Some(_) if url.chars().all(is_plain) => format!("[{}]({url})", inline(text)),
+        _ => inline(text),
     }
 }
 
-/// A link if the text is the address of a page, otherwise escaped inline text.
-pub(crate) fn linked(text: &str) -> String {
-    match Url::parse(text) {
+/// A link that shows its address, or escaped inline text if it is not the address of a page.
+pub(crate) fn autolink(text: &str) -> String {
+    match page(text) {
         // The parser encodes white space, quotes and angle brackets.
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.password().is_none() => {
-            format!("<{url}>")
-        }
-        _ => inline(text),
+        Some(url) => format!("<{url}>"),
+        None => inline(text),
     }
+}
+
+/// The address of a page on the web, without a password.
+fn page(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.password().is_none()).then_some(url)
 }
 
 #[cfg(test)]
@@ -76,7 +78,7 @@ mod tests {
             ),
             ("ci.example/1", "ci.example/1"),
         ] {
-            assert_eq!(linked(text), shown);
+            assert_eq!(autolink(text), shown);
         }
     }
 
@@ -102,6 +104,7 @@ mod tests {
             "https://x.example/a|b",
             "https://x.example/<b>",
             "https://x.example/\u{e9}",
+            "https://ada:secret@x.example",
             "",
         ] {
             assert_eq!(link("text", url), "text", "{url}");

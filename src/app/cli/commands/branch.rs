@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use crate::{
     app::{
         cli::{args::ApplyOptions, context::Context, format::Format, output::Exit},
-        report::{branch, github::error_lines, json::BranchDocument},
+        report::{branch, json::BranchDocument},
     },
     base::{
         error::{Errors, usage},
@@ -119,19 +119,14 @@ fn print(document: &BranchDocument, conclusion: &str, cx: &mut Context) {
     }
 }
 
-/// Prints the document, or `conclusion` as text, and then the errors; writes the step summary.
+/// Prints the document, or `conclusion` as text, and ends the run.
 fn conclude(
     document: &BranchDocument,
     conclusion: &str,
-    errors: Option<Errors>,
+    outputs: &[(&str, String)],
+    errors: Option<&Errors>,
     cx: &mut Context,
 ) -> Exit {
     print(document, conclusion, cx);
-    let mut exit = Exit::Done;
-    let mut summary = branch::summary(document, conclusion);
-    if let Some(errors) = errors {
-        exit = cx.output.report_errors_separately(&errors);
-        summary = summary + "\n" + &error_lines(&errors);
-    }
-    cx.summarize(&summary, exit)
+    cx.end_step(outputs, branch::summary(document, conclusion), errors)
 }

@@ -17,9 +17,8 @@ use crate::{
             change::{print_checks, print_skipped, tally},
             context::Context,
             format::{Format, Volume},
-            job::take_denied,
+            job::{StepFiles, take_denied},
             output::Exit,
-            write_file::StepFiles,
         },
         report::{
             github::{self, SetChecks},
@@ -100,7 +99,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     }
     let config = cx.load()?;
     cx.warn_of_file_name(&config);
-    let step = step_files(cx)?;
+    let step = cx.step_files()?;
     let verdict = verify(&config, Remote::of(args), cx)?;
     let exit = report(&config, &verdict, cx);
     let summary = verdict.summary(&config.name, &config);
@@ -109,7 +108,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
 
 /// Checks every set below the current directory.
 fn run_all(remote: Remote, cx: &mut Context) -> Result<Exit, Errors> {
-    let step = step_files(cx)?;
+    let step = cx.step_files()?;
     let mut results = SetResults::default();
     let mut checked = Vec::new();
     for set in set::select(cx)? {
@@ -233,14 +232,6 @@ fn check_pin_tags(config: &Config, found: &FoundPins, cx: &Context) -> Vec<Check
     let history = known_history(config, &cx.services).map_err(|error| error.to_string());
     let history = history.as_ref().map(Option::as_ref);
     checks::check_pin_tags(config, &claims, history.map_err(Clone::clone))
-}
-
-/// Opens the files of a step of GitHub Actions.
-fn step_files(cx: &Context) -> Result<Option<StepFiles>, Errors> {
-    match cx.output.format {
-        Format::Github => StepFiles::open(&cx.services.environment).map(Some),
-        _ => Ok(None),
-    }
 }
 
 fn write_summary(step: Option<StepFiles>, text: &str, exit: Exit, cx: &mut Context) -> Exit {

@@ -10,8 +10,8 @@ use crate::{
             args::{images, revisions},
             context::Context,
             format::Format,
+            job::StepFiles,
             output::Exit,
-            write_file::StepFiles,
         },
         report::{
             changes::{markdown, terminal},

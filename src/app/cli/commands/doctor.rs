@@ -22,8 +22,8 @@ use crate::{
             args::IfUnconfigured,
             context::Context,
             format::{Format, Volume},
+            job::StepFiles,
             output::Exit,
-            write_file::StepFiles,
         },
         report::{
             doctor::{self, DoctorDocument, DoctorRow, RowFilter},

@@ -2,8 +2,6 @@
 //! issue open for each stale reference.
 //!
 //! Entries are independent of each other, and every finished run prints a heartbeat.
-//!
-//! The output of `freshness`: the table, and the heartbeat of every finished run.
 
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -424,8 +422,8 @@ impl EntryResult {
     }
 }
 
-/// The action on an issue; `None` if the state of no entry is known. An entry that was not checked, or whose head is
-/// older than the pin, neither opens nor closes it.
+/// The action on an issue; `None` if the state of no entry is known. An entry that was not checked, or that is ahead
+/// of its branch, neither opens nor closes it.
 fn issue_action(states: impl Iterator<Item = Option<State>>) -> Option<IssueAction> {
     let states: Vec<_> = states.collect();
     if states.contains(&Some(State::Stale)) {

@@ -9,7 +9,6 @@ use crate::{
             context::Context,
             format::Format,
             output::{Exit, Output},
-            write_file::StepFiles,
         },
         pull_request::branches,
         report::{
@@ -71,13 +70,11 @@ fn read_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         ))
     })?;
     let config = cx.load_without_images()?;
-    if cx.output.format == Format::Github {
-        StepFiles::open(&cx.services.environment)?;
-    }
+    cx.step_files()?;
     let forge = match connect_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => {
-            write_state("skipped", cx)?;
+            cx.write_outputs(&state_output("skipped"))?;
             return Ok(skipped(args, &reason, cx));
         }
     };
@@ -113,17 +110,13 @@ fn read_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         (GateState::Pending, None) => ("pending", Exit::Failed(Class::Unavailable)),
         (GateState::Absent | GateState::Fail, _) => ("fail", Exit::Failed(Class::Failed)),
     };
-    write_state(output, cx)?;
-    Ok(cx.summarize(&branch::gates_summary(&document), exit))
+    let summary = branch::gates_summary(&document);
+    Ok(exit.worse(cx.end_step(&state_output(output), summary, None)))
 }
 
-/// Writes the output `state` of the step.
-fn write_state(state: &str, cx: &Context) -> Result<(), Errors> {
-    if cx.output.format != Format::Github {
-        return Ok(());
-    }
-    let mut files = StepFiles::open(&cx.services.environment)?;
-    files.outputs(&[("state", state.to_owned())])
+/// The output of the step.
+fn state_output(state: &str) -> [(&'static str, String); 1] {
+    [("state", state.to_owned())]
 }
 
 /// Prints the workflow runs that start only after an approval: until then, their checks are absent.

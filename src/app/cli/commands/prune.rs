@@ -17,7 +17,6 @@ use crate::{
             context::Context,
             format::Format,
             output::Exit,
-            write_file::StepFiles,
         },
         report::{protected::ProtectedDocument, prune::ImageOutcome},
         workflow::{
@@ -146,11 +145,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     let selected = selected(&args.image, &config)?;
     let file = protected_file(args, &config, cx)?;
     let running = in_use::read(&args.in_use, &args.in_use_max_age, &cx.services.environment)?;
-    let mut step = if cx.output.format == Format::Github {
-        Some(StepFiles::open(&cx.services.environment)?)
-    } else {
-        None
-    };
+    let mut step = cx.step_files()?;
     let request = PruneRequest {
         images: &selected,
         rules,

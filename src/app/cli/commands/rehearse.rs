@@ -14,7 +14,6 @@ use crate::{
             context::Context,
             format::Format,
             output::Exit,
-            write_file::StepFiles,
         },
         report::{json::RehearseDocument, rehearsal},
         workflow::{self, Access, MissingCredential, RehearsalChoice, connect_or_skip},
@@ -76,9 +75,7 @@ const SECTION: &str = "rehearse";
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let may_apply = cx.may_change(args.apply, None)?;
     let config = cx.load()?;
-    if cx.output.format == Format::Github {
-        StepFiles::open(&cx.services.environment)?;
-    }
+    cx.step_files()?;
     let choice = choice(args, &config);
     if args.apply {
         check_issue_configured(&config)?;
@@ -107,7 +104,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     Ok(report(&document, issue, missing_credential, &now, cx))
 }
 
-/// Reports a skipped run, whose document has no set.
+/// Reports a skipped run with a document without sets.
 fn skip_all(config: &Config, reason: &str, cx: &mut Context) -> Exit {
     if cx.output.format == Format::Json {
         let document = RehearseDocument::new(config.set_path.clone(), Vec::new());
@@ -260,20 +257,18 @@ fn report(
     for warning in issue.iter().flat_map(|issue| &issue.warnings) {
         cx.output.warn(&plain(warning));
     }
-    match heartbeat(document, &lines, issue.as_ref(), now, cx) {
-        Ok(()) => exit,
-        Err(errors) => exit.worse(cx.output.report_errors_separately(&errors)),
-    }
+    let summary = heartbeat(document, &lines, issue.as_ref(), now, cx);
+    cx.summarize(&summary, exit)
 }
 
-/// Writes the totals to standard error, and each set to the step summary.
+/// Writes the totals to standard error; returns the step summary with each set.
 fn heartbeat(
     document: &RehearseDocument,
     lines: &[String],
     issue: Option<&IssueChange>,
     now: &str,
     cx: &Context,
-) -> Result<(), Errors> {
+) -> String {
     let totals = rehearsal::totals(document);
     let issue = issue.map(|issue| format!("issue #{} {}", issue.issue.number, issue.change));
     for line in [Some(&totals), issue.as_ref()].into_iter().flatten() {
@@ -289,5 +284,5 @@ fn heartbeat(
         let heartbeat = format!("{line}; checked {now}");
         let _ = writeln!(summary, "- {}", markdown::inline(&heartbeat));
     }
-    StepFiles::open(&cx.services.environment)?.summary(&summary)
+    summary
 }

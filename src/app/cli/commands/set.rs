@@ -8,9 +8,7 @@ use clap::Args;
 
 use crate::{
     app::{
-        cli::{
-            args::revisions, context::Context, format::Format, output::Exit, write_file::StepFiles,
-        },
+        cli::{args::revisions, context::Context, format::Format, output::Exit},
         report::{
             json::{AnyDocument, ErrorDocument, SetEntry, SetsDocument},
             sets::{self, SetSummary},
@@ -59,10 +57,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         ));
     }
     // An unwritable file stops the run before the first request.
-    let mut step = match cx.output.format {
-        Format::Github => Some(StepFiles::open(&cx.services.environment)?),
-        _ => None,
-    };
+    let mut step = cx.step_files()?;
     let document = match verified_set(&config, &args.revision, &cx.services)? {
         SetVerdict::Verified(document) => document,
         SetVerdict::Refused { checks, outages } => {

@@ -13,10 +13,9 @@ use crate::{
             format::{Format, Volume},
             output::Exit,
         },
-        pull_request::head::PullRequestOfSet,
         report::{
             json::{
-                AdoptionRow, AnyDocument, BranchRow, HoldRow, MergedRow, NotRead, OpenRow, SetRow,
+                AdoptionRow, AnyDocument, BranchRow, HoldRow, MergedRow, NotRead, SetRow,
                 StatusDocument, UnpushedRow, UnreadableRow, WorkTreeRow,
             },
             sets::SetSummary,
@@ -417,7 +416,7 @@ impl Report {
 
     fn add_pull_requests(&mut self, overview: ForgeOverview) {
         let document = &mut self.document;
-        document.pull_requests = Some(overview.open.iter().map(open_row).collect());
+        document.pull_requests = Some(overview.open);
         if let Some(branch) = &mut document.branch
             && branch.name.split_once('/').map(|(_, name)| name) == Some(overview.base.as_str())
         {
@@ -481,16 +480,5 @@ fn hold_row(hold: &HeldSet<'_>) -> HoldRow {
         commit: hold.hold.commit,
         date: hold.hold.date.clone(),
         images: hold.images.clone(),
-    }
-}
-
-fn open_row(found: &PullRequestOfSet) -> OpenRow {
-    OpenRow {
-        number: found.pull.number,
-        url: found.pull.url.clone(),
-        kind: found.operation.as_str(),
-        revision: found.revision.to_string(),
-        title: found.pull.title.clone(),
-        draft: found.pull.readiness == crate::forge::Readiness::Draft,
     }
 }

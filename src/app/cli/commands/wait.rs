@@ -11,11 +11,11 @@ use crate::{
             args::{IfUnconfigured, duration, strict_bool, whole_number},
             context::Context,
             format::Format,
+            job::PullOutputs,
             output::Exit,
-            pull_outcome::{PullOutcome, awaited_lines},
-            write_file::{StepFiles, random_number},
+            write_file::random_number,
         },
-        report::{branch, github::error_lines},
+        report::branch,
         workflow::{
             Access, Awaited, MergeAuthority, WaitRequest, connect_repository_or_skip,
             wait_document, wait_for_merge,
@@ -62,9 +62,8 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
 fn wait_and_report(args: &Arguments, words: &mut Words, cx: &mut Context) -> Result<Exit, Errors> {
     let is_dry_run = args.dry_run == Some(true) || cx.is_dry_run_forced()?;
     let config = cx.load_without_images()?;
-    if cx.output.format == Format::Github {
-        StepFiles::open(&cx.services.environment)?;
-    }
+    // Outputs that cannot be written stop the run before a wait.
+    cx.step_files()?;
     let number = args.pr;
     cx.services
         .forge_deadline
@@ -80,7 +79,7 @@ fn wait_and_report(args: &Arguments, words: &mut Words, cx: &mut Context) -> Res
                     errors: None,
                 };
                 print(&awaited, cx);
-                outcome(awaited).write(cx)?;
+                cx.write_outputs(&outputs(&awaited))?;
                 return Ok(cx.note_skip("wait", &reason));
             }
         };
@@ -96,19 +95,9 @@ fn wait_and_report(args: &Arguments, words: &mut Words, cx: &mut Context) -> Res
     let authority = MergeAuthority::Unverified;
     let services = &cx.services;
     let awaited = wait_for_merge(&repository, &config, number, request, &authority, services)?;
-    report(awaited, *words, cx)
-}
-
-fn report(awaited: Awaited, words: Words, cx: &mut Context) -> Result<Exit, Errors> {
     print(&awaited, cx);
-    let mut exit = Exit::Done;
-    let mut summary = branch::wait_summary(&awaited.document, words);
-    if let Some(errors) = &awaited.errors {
-        exit = cx.output.report_errors_separately(errors);
-        summary = summary + "\n" + &error_lines(errors);
-    }
-    outcome(awaited).write(cx)?;
-    Ok(cx.summarize(&summary, exit))
+    let summary = branch::wait_summary(&awaited.document, *words);
+    Ok(cx.end_step(&outputs(&awaited), summary, awaited.errors.as_ref()))
 }
 
 fn print(awaited: &Awaited, cx: &mut Context) {
@@ -118,18 +107,19 @@ fn print(awaited: &Awaited, cx: &mut Context) {
     } else {
         let words = Words::of_page(awaited.url.as_deref().unwrap_or_default());
         let mark = words.mark(document.number);
-        cx.output.print(awaited_lines(document, &mark));
+        cx.output.print(branch::wait_lines(document, &mark));
     }
 }
 
-fn outcome(awaited: Awaited) -> PullOutcome {
+fn outputs(awaited: &Awaited) -> [(&'static str, String); 4] {
     let Awaited { document, url, .. } = awaited;
-    PullOutcome {
+    let outputs = PullOutputs {
         number: Some(document.number),
-        url: url.unwrap_or_default(),
+        url: url.clone().unwrap_or_default(),
         state: document.state.unwrap_or("skipped"),
-        merge_commit: document.merge_commit.unwrap_or_default(),
-    }
+        merge_commit: document.merge_commit.clone().unwrap_or_default(),
+    };
+    outputs.values()
 }
 
 fn pull_request_number(text: &str) -> Result<u64, String> {

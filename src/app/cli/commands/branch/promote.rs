@@ -11,10 +11,8 @@ use crate::{
             args::{IfUnconfigured, duration},
             commands::gates::table,
             context::{Context, wait_request},
-            format::Format,
+            job::PullOutputs,
             output::Exit,
-            pull_outcome::PullOutcome,
-            write_file::StepFiles,
         },
         pull_request::{
             ForgeRepository, Permission,
@@ -34,7 +32,7 @@ use crate::{
         untrusted::plain,
     },
     config::{Config, Forge as Configured},
-    forge::{Forge, GateState, Merge, Pull, PullState, Words},
+    forge::{Forge, GateState, Merge, Pull, Words},
 };
 
 #[derive(Debug, Args)]
@@ -73,7 +71,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         match connect_repository_or_skip(&config, args.if_unconfigured.into(), &cx.services)? {
             Access::Granted(repository) => repository,
             Access::NoToken(reason) => {
-                PullOutcome::skipped().write(cx)?;
+                cx.write_outputs(&PullOutputs::skipped().values())?;
                 return Ok(skip(document, &reason, cx));
             }
         };
@@ -97,14 +95,14 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         Compared::NoBranch(name) => return Err(usage(format!("branch `{name}` does not exist"))),
     };
     document.commit = Some(difference.commit.clone());
-    let mut outcome = PullOutcome::default();
+    let mut outputs = PullOutputs::default();
     if let Some(pull) = &difference.pull {
         document.pull_request = Some(PullRequest::new(pull.number, &pull.url, "unchanged"));
-        outcome = open_outcome(pull.number, &pull.url);
+        outputs = open_outputs(pull.number, &pull.url);
     }
     if difference.subjects.is_empty() {
         document.state = "in_sync";
-        return finish(&document, outcome, "nothing to promote", None, cx);
+        return Ok(finish(&document, outputs, "nothing to promote", None, cx));
     }
     if !difference.gates.is_empty() {
         cx.output.note(table(&difference.gates).trim_end());
@@ -112,11 +110,12 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     if difference.state() == GateState::Fail && !args.allow_failed_gates {
         document.state = "blocked";
         let errors = blocked(&difference, forge.words());
-        return finish(&document, outcome, "a gate failed", Some(errors), cx);
+        let line = "a gate failed";
+        return Ok(finish(&document, outputs, line, Some(errors), cx));
     }
     if !apply {
         let line = planned(&difference, forge.words());
-        return finish(&document, outcome, &line, None, cx);
+        return Ok(finish(&document, outputs, &line, None, cx));
     }
     let promotion = Promotion {
         repository: &repository,
@@ -126,11 +125,9 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     };
     let wait = args.wait.map(wait_request).transpose()?;
     // After the pull request was opened, its outputs must not be lost.
-    if cx.output.format == Format::Github {
-        StepFiles::open(&cx.services.environment)?;
-    }
+    cx.step_files()?;
     let opened = promotion.open(cx)?;
-    promotion.conclude(&opened, wait, document, cx)
+    Ok(promotion.conclude(&opened, wait, document, cx))
 }
 
 /// A promotion of a branch that is carried out.
@@ -177,7 +174,7 @@ impl Promotion<'_> {
         wait: Option<WaitRequest>,
         mut document: BranchDocument,
         cx: &mut Context,
-    ) -> Result<Exit, Errors> {
+    ) -> Exit {
         let pull = &opened.pull;
         let state = if opened.created {
             "created"
@@ -191,61 +188,54 @@ impl Promotion<'_> {
             mut errors,
         } = outcome(opened, wait.is_some(), cx);
         document.state = state;
-        let mut output = open_outcome(pull.number, &pull.url);
+        let mut outputs = open_outputs(pull.number, &pull.url);
         match wait {
             Some(request) if errors.is_none() => match self.wait(pull, request, cx) {
                 Ok(awaited) => {
-                    output.state = awaited.document.state.unwrap_or("unknown");
-                    output.merge_commit = awaited.document.merge_commit.clone().unwrap_or_default();
-                    if ["merged", "closed"].contains(&output.state) {
-                        document.state = output.state;
-                        line = format!("{} ({}) is {}", pull.name(), pull.url, output.state);
+                    outputs.state = awaited.document.state.unwrap_or("unknown");
+                    outputs.merge_commit =
+                        awaited.document.merge_commit.clone().unwrap_or_default();
+                    if ["merged", "closed"].contains(&outputs.state) {
+                        document.state = outputs.state;
+                        line = format!("{} ({}) is {}", pull.name(), pull.url, outputs.state);
                     }
                     errors = awaited.errors;
                     document.wait = Some(awaited.document);
                 }
                 Err(failed) => {
-                    output.state = "unknown";
+                    outputs.state = "unknown";
                     errors = Some(failed);
                 }
             },
             _ if document.state == "merged" => {
-                output.state = "merged";
-                let work = self.repository.forge.pull(pull.number);
-                match cx.services.wait(work, "reading the merge") {
-                    Ok(Some(now)) => {
-                        if let PullState::Merged(Some(commit)) = now.state {
-                            output.merge_commit = commit;
-                        }
-                    }
-                    Ok(None) => {}
+                outputs.state = "merged";
+                let forge = &self.repository.forge;
+                match workflow::merge_commit(forge, pull.number, &cx.services) {
+                    Ok(commit) => outputs.merge_commit = commit.unwrap_or_default(),
                     Err(failed) => errors = Some(failed.into()),
                 }
             }
             _ => {}
         }
-        finish(&document, output, &line, errors, cx)
+        finish(&document, outputs, &line, errors, cx)
     }
 
-    /// Waits for the merge.
-    fn wait(&self, pull: &Pull, request: WaitRequest, cx: &mut Context) -> Result<Awaited, Errors> {
+    fn wait(&self, pull: &Pull, request: WaitRequest, cx: &Context) -> Result<Awaited, Errors> {
         let authority = if self.difference.state() == GateState::Fail {
             MergeAuthority::Withheld
         } else {
             MergeAuthority::Given(Permission::Branches(self.pair))
         };
-        let (name, url) = (pull.name(), &pull.url);
-        let note = format!("note: waiting for the merge of {name} ({url})");
-        cx.output.note(&plain(&note));
         let (repository, config) = (self.repository, self.config);
         let (number, services) = (pull.number, &cx.services);
+        workflow::note_wait(number, &pull.url, services);
         wait_for_merge(repository, config, number, request, &authority, services)
     }
 }
 
-/// An open pull request.
-fn open_outcome(number: u64, url: &str) -> PullOutcome {
-    PullOutcome {
+/// The outputs about an open pull request.
+fn open_outputs(number: u64, url: &str) -> PullOutputs {
+    PullOutputs {
         number: Some(number),
         url: url.to_owned(),
         state: "open",
@@ -253,17 +243,14 @@ fn open_outcome(number: u64, url: &str) -> PullOutcome {
     }
 }
 
-/// Prints the document, and writes the outputs of the step.
 fn finish(
     document: &BranchDocument,
-    outcome: PullOutcome,
+    outputs: PullOutputs,
     line: &str,
     errors: Option<Errors>,
     cx: &mut Context,
-) -> Result<Exit, Errors> {
-    let exit = conclude(document, line, errors, cx);
-    outcome.write(cx)?;
-    Ok(exit)
+) -> Exit {
+    conclude(document, line, &outputs.values(), errors.as_ref(), cx)
 }
 
 /// The error if `auto_merge` must not merge into the branch.

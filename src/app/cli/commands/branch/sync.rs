@@ -94,7 +94,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         SyncOutcome::Merged(head) => head.map(|head| head.to_string()),
         SyncOutcome::Conflict(_) | SyncOutcome::NoBranch(_) => None,
     };
-    Ok(conclude(&document, &line, errors, cx))
+    Ok(conclude(&document, &line, &[], errors.as_ref(), cx))
 }
 
 /// Refuses a branch that is not in `forge.sync_targets`, before anything is fetched.

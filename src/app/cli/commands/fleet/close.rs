@@ -7,9 +7,7 @@ use clap::Args;
 use super::read_list;
 use crate::{
     app::{
-        cli::{
-            args::revisions, context::Context, format::Format, output::Exit, write_file::StepFiles,
-        },
+        cli::{args::revisions, context::Context, format::Format, output::Exit},
         fleet::{CloseDocument, FleetOutcome, close_summary, close_table},
         report::github::with_help,
         workflow::fleet::close::{self, CloseRequest},
@@ -49,10 +47,7 @@ pub(super) struct Arguments {
 pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_any()?;
     let list = read_list(&args.list, cx)?;
-    let mut step = match cx.output.format {
-        Format::Github => Some(StepFiles::open(&cx.services.environment)?),
-        _ => None,
-    };
+    let mut step = cx.step_files()?;
     let request = CloseRequest {
         revision: &args.revision,
         list: &list,

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{print_report, read_file, read_list};
 use crate::{
     app::{
-        cli::{context::Context, format::Format, output::Exit, write_file::StepFiles},
+        cli::{context::Context, output::Exit},
         fleet::{FleetDocument, Merger},
         workflow::output_file::OutputFile,
     },
@@ -42,10 +42,7 @@ pub(super) struct Arguments {
 const FAILED: &str = "failed.txt";
 
 pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
-    let mut step = match cx.output.format {
-        Format::Github => Some(StepFiles::open(&cx.services.environment)?),
-        _ => None,
-    };
+    let mut step = cx.step_files()?;
     let failed_path = failed_path(&args.files, cx);
     let failed_file = failed_file(args, &failed_path, cx)?;
     let list = match &args.list {

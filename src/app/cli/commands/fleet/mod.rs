@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     app::{
-        cli::{context::Context, format::Format, output::Exit, write_file::StepFiles},
+        cli::{context::Context, format::Format, job::StepFiles, output::Exit},
         fleet::{self, FleetCause, FleetDocument, FleetList},
         report::github::with_help,
     },

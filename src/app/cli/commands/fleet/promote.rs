@@ -27,7 +27,6 @@ use crate::{
             context::Context,
             format::Format,
             output::Exit,
-            write_file::StepFiles,
         },
         fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, table},
         workflow::{
@@ -182,10 +181,7 @@ fn run(
     if let Some(deadline) = options.deadline {
         cx.services.forge_deadline.replace(deadline, "--deadline");
     }
-    let mut step = match cx.output.format {
-        Format::Github => Some(StepFiles::open(&cx.services.environment)?),
-        _ => None,
-    };
+    let mut step = cx.step_files()?;
     // An unwritable file stops the run before the first request.
     let mut report = match &out {
         Some(file) => ReportFile::open(file)?,

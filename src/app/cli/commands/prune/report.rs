@@ -5,8 +5,8 @@ use crate::{
         cli::{
             context::Context,
             format::{Format, Volume},
+            job::StepFiles,
             output::Output,
-            write_file::StepFiles,
         },
         report::prune::{
             ImageOutcome, KeepTagState, PruneDocument, deletion, summary, text, warnings,
