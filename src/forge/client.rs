@@ -188,8 +188,8 @@ impl Forge {
     ) -> Result<Signing, Error> {
         match self {
             Self::Github(github) => github.signing(base, files).await,
-            Self::Gitea(gitea) => Ok(gitea.signing()),
-            Self::Gitlab(gitlab) => Ok(gitlab.signing()),
+            Self::Gitea(gitea) => Ok(gitea.sign.unreported()),
+            Self::Gitlab(gitlab) => Ok(gitlab.sign.unreported()),
         }
     }
 }
@@ -216,8 +216,8 @@ impl Forge {
     ) -> Result<CommitSigner, Error> {
         match self {
             Self::Github(github) => github.commit_signer(base, files, required).await,
-            Self::Gitea(gitea) => Ok(gitea.commit_signer()),
-            Self::Gitlab(gitlab) => Ok(gitlab.commit_signer()),
+            Self::Gitea(gitea) => Ok(gitea.sign.pusher()),
+            Self::Gitlab(gitlab) => Ok(gitlab.sign.pusher()),
         }
     }
 
@@ -337,7 +337,7 @@ impl Forge {
     pub(crate) fn implied_gate(&self) -> ImpliedGate {
         match self {
             Self::Github(_) | Self::Gitea(_) => ImpliedGate::Missing,
-            Self::Gitlab(gitlab) if gitlab.merges_unchecked() => ImpliedGate::Waived,
+            Self::Gitlab(gitlab) if gitlab.merges_unchecked => ImpliedGate::Waived,
             Self::Gitlab(_) => ImpliedGate::Context(PIPELINE),
         }
     }

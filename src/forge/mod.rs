@@ -35,6 +35,7 @@ pub(crate) use pull_requests::{
     Mergeable, MergedPull, Merger, NewPull, Poll, Pull, PullState, Pulls, Queue, Readiness,
     RunMark, Transition,
 };
+use pull_requests::{DraftPrefixes, EditNames};
 pub(crate) use refused_push::RefusedPush;
 pub(crate) use repository::{
     Ability, CommitSigner, FileMode, PlannedWrites, Push, Repo, Sign, SignedAttempt, SignedCommit,

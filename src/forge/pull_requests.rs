@@ -16,6 +16,32 @@ pub(crate) enum Readiness {
     Ready,
 }
 
+/// The beginnings of titles by which a forge recognizes drafts, without regard to case. repin writes the first one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DraftPrefixes(pub &'static [&'static str]);
+
+impl DraftPrefixes {
+    /// Splits a title into the text after the prefix of a draft, and the state.
+    pub(super) fn split(self, title: &str) -> (&str, Readiness) {
+        for prefix in self.0 {
+            if let Some((start, rest)) = title.split_at_checked(prefix.len())
+                && start.eq_ignore_ascii_case(prefix)
+            {
+                return (rest.trim_start(), Readiness::Draft);
+            }
+        }
+        (title, Readiness::Ready)
+    }
+
+    /// The title of a draft or of a ready pull request.
+    pub(super) fn title(self, title: &str, state: Readiness) -> String {
+        match state {
+            Readiness::Draft => format!("{} {title}", self.0[0]),
+            Readiness::Ready => title.to_owned(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PullState {
     Open,
@@ -167,6 +193,33 @@ pub(crate) enum Transition {
     Reopen,
 }
 
+/// The words of an API for an [`Edit`].
+#[derive(Debug)]
+pub(super) struct EditNames {
+    pub body: &'static str,
+    pub transition: &'static str,
+    pub close: &'static str,
+    pub reopen: &'static str,
+}
+
+impl EditNames {
+    /// The names on GitHub, Gitea and Forgejo.
+    pub(super) const STATE: Self = Self {
+        body: "body",
+        transition: "state",
+        close: "closed",
+        reopen: "open",
+    };
+
+    /// The names on GitLab.
+    pub(super) const EVENT: Self = Self {
+        body: "description",
+        transition: "state_event",
+        close: "close",
+        reopen: "reopen",
+    };
+}
+
 impl Edit<'_> {
     /// An edit that only closes or reopens.
     pub(super) fn transition(transition: Transition) -> Self {
@@ -176,22 +229,25 @@ impl Edit<'_> {
         }
     }
 
-    /// The body of the request, the same for all forges. `spell`: the title of a draft or of a ready
-    /// pull request.
-    pub(super) fn request_body(&self, spell: impl Fn(&str, Readiness) -> String) -> Value {
+    /// The body of the request. `spell`: the title of a draft or of a ready pull request.
+    pub(super) fn request_body(
+        &self,
+        names: &EditNames,
+        spell: impl Fn(&str, Readiness) -> String,
+    ) -> Value {
         let mut fields = Map::new();
         if let Some((title, state)) = self.title {
             fields.insert("title".to_owned(), spell(title, state).into());
         }
         if let Some(body) = self.body {
-            fields.insert("body".to_owned(), body.into());
+            fields.insert(names.body.to_owned(), body.into());
         }
         let state = match self.transition {
-            Some(Transition::Close) => "closed",
-            Some(Transition::Reopen) => "open",
+            Some(Transition::Close) => names.close,
+            Some(Transition::Reopen) => names.reopen,
             None => return Value::Object(fields),
         };
-        fields.insert("state".to_owned(), state.into());
+        fields.insert(names.transition.to_owned(), state.into());
         Value::Object(fields)
     }
 }
@@ -284,9 +340,12 @@ pub(crate) enum Queue {
     Missing,
     /// The pull request is not in the queue.
     Outside,
+    /// It is neither in the queue nor scheduled to enter it. GitLab reports no removal: if it was in the queue, it was
+    /// removed.
+    Unscheduled,
     /// At this position, in this state.
     Waiting(u64, String),
-    /// It was removed after the last push; the reason, if the forge reports one.
+    /// The forge reports that it was removed after the last push; the reason, if the forge reports one.
     Removed(Option<String>),
 }
 
@@ -315,6 +374,41 @@ pub(crate) struct RunMark<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn titles_mark_drafts() {
+        let gitea = DraftPrefixes(&["WIP:", "[WIP]"]);
+        let gitlab = DraftPrefixes(&["Draft:", "[Draft]", "(Draft)", "Draft -"]);
+        for (prefixes, title, without_prefix, state) in [
+            (gitea, "WIP: promote: x", "promote: x", Readiness::Draft),
+            (gitea, "wip:promote", "promote", Readiness::Draft),
+            (gitea, "[WIP] promote", "promote", Readiness::Draft),
+            (
+                gitea,
+                "promote: WIP: x",
+                "promote: WIP: x",
+                Readiness::Ready,
+            ),
+            (gitea, "é", "é", Readiness::Ready),
+            (gitlab, "Draft: promote: x", "promote: x", Readiness::Draft),
+            (gitlab, "draft:promote", "promote", Readiness::Draft),
+            (gitlab, "[Draft] promote", "promote", Readiness::Draft),
+            (gitlab, "(DRAFT) promote", "promote", Readiness::Draft),
+            (
+                gitlab,
+                "promote: Draft: x",
+                "promote: Draft: x",
+                Readiness::Ready,
+            ),
+            (gitlab, "é", "é", Readiness::Ready),
+        ] {
+            assert_eq!(prefixes.split(title), (without_prefix, state), "{title}");
+        }
+        for prefixes in [gitea, gitlab] {
+            let draft = prefixes.title("a", Readiness::Draft);
+            assert_eq!(prefixes.split(&draft), ("a", Readiness::Draft));
+        }
+    }
 
     #[test]
     fn filter_does_not_depend_on_the_server() {

@@ -65,6 +65,24 @@ words! {
     }
 }
 
+impl Sign {
+    /// The signer of a commit on a forge that signs none.
+    pub(super) fn pusher(self) -> CommitSigner {
+        match self {
+            Self::Git => CommitSigner::User,
+            Self::Auto | Self::Never => CommitSigner::Nobody,
+        }
+    }
+
+    /// The signer on a forge that does not show whether a base requires signatures, and signs no commit.
+    pub(super) fn unreported(self) -> Signing {
+        match self {
+            Self::Git => Signing::User,
+            Self::Auto | Self::Never => Signing::Unknown,
+        }
+    }
+}
+
 /// The signer of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitSigner {

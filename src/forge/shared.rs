@@ -13,7 +13,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, Issue, MergeMethod, MergedPull, Merger, Poll, Pull, Repo,
+    Comment, Edit, EditNames, Issue, LabelOutcome, MergeMethod, MergedPull, Merger, Poll, Pull,
+    Repo,
     http::{Http, Reply, Request, renamed},
 };
 use crate::{
@@ -71,11 +72,15 @@ pub(super) struct CommentRow {
     body: Option<String>,
 }
 
+/// An issue; the other names are those of GitLab.
 #[derive(Deserialize)]
 pub(super) struct IssueRow {
+    #[serde(alias = "iid")]
     number: u64,
+    #[serde(alias = "web_url")]
     html_url: String,
     title: String,
+    #[serde(alias = "description")]
     body: Option<String>,
     pull_request: Option<Value>,
 }
@@ -105,6 +110,15 @@ pub(super) fn issues(rows: Vec<IssueRow>) -> Vec<Issue> {
         .filter(|row| row.pull_request.is_none())
         .map(Issue::from)
         .collect()
+}
+
+/// The outcome of adding labels.
+pub(super) fn label_outcome(reply: &Reply) -> LabelOutcome {
+    if reply.status == 200 {
+        LabelOutcome::Done
+    } else {
+        LabelOutcome::NotPermitted(reply.error().to_string())
+    }
 }
 
 /// The error of a refused change to an issue; `permission`: the permission for it.
@@ -156,6 +170,15 @@ pub(super) fn method_refused(
     Error::about(Class::Refused, what, reason).help(format!(
         "set forge.merge_method to auto or {allowed}, or allow {method} in the repository's settings"
     ))
+}
+
+/// The content of a blob, verified by its id.
+pub(super) fn verified(content: Vec<u8>, id: &str, what: &str) -> Result<Vec<u8>, Error> {
+    if blob_id(&content, id) == id {
+        return Ok(content);
+    }
+    let reason = "the content does not match the requested digest";
+    Err(Error::unavailable(what, reason))
 }
 
 impl Http {
@@ -233,11 +256,7 @@ impl Http {
         }
         let text: String = blob.content.split_ascii_whitespace().collect();
         match STANDARD.decode(text) {
-            Ok(content) if blob_id(&content, id) == id => Ok(content),
-            Ok(_) => {
-                let reason = "the content does not match the requested digest";
-                Err(Error::unavailable(&request.what, reason))
-            }
+            Ok(content) => verified(content, id, &request.what),
             Err(_) => Err(Error::unavailable(&request.what, "malformed base64")),
         }
     }
@@ -274,7 +293,7 @@ impl Http {
         permission: &str,
     ) -> Result<(), Error> {
         let reply = self
-            .send(&request.body(edit.request_body(|title, _| title.to_owned())))
+            .send(&request.body(edit.request_body(&EditNames::STATE, |title, _| title.to_owned())))
             .await?;
         reply
             .check(expected)

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::support::{
-    forge::{Fake, Fault, Kind, TOKEN, When, error},
+    forge::{Fake, Fault, JOB_TOKEN, Kind, TOKEN, When, error},
+    hosted::FORGES,
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world},
 };
 
@@ -570,10 +571,10 @@ fn partial_clone_names_the_fetch_command() {
 fn hosted(kind: Kind) -> (World, Fake) {
     let fake = Fake::start(kind);
     fake.store().default_branch = "trunk";
-    let name = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
+    let name = match kind {
+        Kind::Github => "github",
+        Kind::Gitea | Kind::Forgejo => "gitea",
+        Kind::Gitlab => "gitlab",
     };
     let world = rolled_back_with(&format!(
         "forge: {{ kind: {name}, url: '{}', repository: acme/flows }}\n",
@@ -618,7 +619,7 @@ fn open(world: &World, clone: &Path, revision: &str) -> Ran {
 
 #[test]
 fn pull_request_uses_the_forges_head() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         // The clone was fetched before the rollback.
         world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
@@ -664,9 +665,45 @@ fn pull_request_uses_the_forges_head() {
     }
 }
 
+/// The checkout of a job of GitLab CI: one commit, without a branch. Its own token cannot open merge requests.
+#[test]
+fn job_of_gitlab_promotes_in_a_shallow_checkout() {
+    let (world, fake) = hosted(Kind::Gitlab);
+    world.git(&["push", "-q", "origin", "HEAD:refs/heads/trunk"]);
+    let head = mirrored(&world, &fake);
+    let clone = checkout(&world, "clone", Fetch::One("trunk"));
+    git(&clone, &["checkout", "-q", "--detach", "HEAD"]);
+    unreachable(&clone);
+    let server = fake.server.url();
+    let job = [
+        ("GITLAB_CI", "true"),
+        ("CI_SERVER_URL", &*server),
+        ("CI_JOB_TOKEN", JOB_TOKEN),
+        ("CI_COMMIT_BRANCH", "trunk"),
+        ("CI_COMMIT_SHA", &*head),
+    ];
+    let args = [
+        "promote",
+        "--revision",
+        REV_C,
+        "--pr",
+        "ready",
+        "--format",
+        "json",
+    ];
+    world.run_in(&clone, &args, &job).exits(4);
+    assert_eq!(fake.writes(), [] as [String; 0]);
+    let env = [&job[..], &ENV].concat();
+    let document = world.run_in(&clone, &args, &env).exits(0).json();
+    assert_eq!(document["pull_request"]["state"], "created", "{document}");
+    let store = fake.store();
+    let commit = &store.commits[&store.refs[&store.pulls[0].head]];
+    assert_eq!(commit.parents, [head]);
+}
+
 #[test]
 fn work_tree_is_judged_by_the_forges_head() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         // The clone was fetched before the rollback.
         world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, error, server::Server},
+    hosted::FORGES,
     world::{Ran, World, world},
 };
 
@@ -149,10 +150,10 @@ fn hosted(kind: Kind) -> (Pinning, Fake) {
         Pinning::new(&format!("issue: {{ title: '{TITLE}', labels: [ci] }}")),
         Fake::start(kind),
     );
-    let forge = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
+    let forge = match kind {
+        Kind::Github => "github",
+        Kind::Gitea | Kind::Forgejo => "gitea",
+        Kind::Gitlab => "gitlab",
     };
     let block = format!(
         "forge: {{ kind: {forge}, url: '{}', repository: acme/flows }}\n",
@@ -707,7 +708,7 @@ fn every_finished_run_reports_its_result() {
 
 #[test]
 fn one_issue_is_opened_updated_and_closed() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (pinning, fake) = hosted(kind);
         // A closed issue with the title, other issues with similar titles, and multiple pages.
         for at in 0..130 {
@@ -905,7 +906,7 @@ fn entries_with_one_title_share_an_issue() {
 
 #[test]
 fn older_head_does_not_change_the_issue() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (pinning, fake) = hosted(kind);
         let first = pinning.git(0, &["rev-parse", "HEAD"]);
         let later = pinning.commit(40, &[("CLAUDE.md", "2")]);
@@ -936,7 +937,7 @@ fn older_head_does_not_change_the_issue() {
 
 #[test]
 fn rehearsal_opens_an_issue_until_the_next_run() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (pinning, fake) = hosted(kind);
         let entry = pinning.entry_of(&["--simulate-stale", "true"], 1);
         assert_eq!(

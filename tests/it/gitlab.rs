@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    forge::{Fake, Fault, GITLAB_TOKEN, JOB_TOKEN, Kind, Reply, error},
+    forge::{Fake, Fault, GITLAB_TOKEN, JOB_TOKEN, Kind, Reply, When, error},
     hosted::{self, PROMOTE, WAIT, document, run, run_as, run_with},
     world::{REV_B, Ran, World},
 };
@@ -465,6 +465,32 @@ fn missing_target_branch_is_refused() {
     fake.store().refs.remove("main");
     run(&world, &PROMOTE).exits(2);
     assert_eq!(fake.store().pulls.len(), 1);
+    // It is deleted after it was read.
+    let (world, fake) = world_on("base: main");
+    fake.at(
+        When::Before,
+        "GET",
+        "/repository/branches/main",
+        1,
+        |store| {
+            store.refs.remove("main");
+        },
+    );
+    let ran = run(&world, &PROMOTE).exits(5);
+    stderr_has(&ran, "the target branch main does not exist");
+    assert!(fake.store().pulls.is_empty());
+}
+
+#[test]
+fn branch_that_moves_before_the_merge_is_not_merged() {
+    let (world, fake) = world_on("auto_merge: true, gates: []");
+    fake.at(When::Before, "PUT", "/merge", 1, |store| {
+        let branch = store.pulls[0].head.clone();
+        store.push(&branch, "mine", &[("README.md", "mine")]);
+    });
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "GitLab shows another head (HTTP 409");
+    assert!(fake.store().pulls[0].merged.is_none());
 }
 
 #[test]
@@ -617,6 +643,42 @@ fn merge_train_is_entered_and_followed() {
     let ran = run(&world, &WAIT).exits(0);
     assert_eq!(ran.json()["state"], "merged");
     stderr_has(&ran, "it is in the merge queue, at position 1 (fresh)");
+}
+
+#[test]
+fn removal_from_the_merge_train_ends_the_wait() {
+    // Before the run, and by the run itself.
+    for is_queued in [true, false] {
+        let (world, fake) = opened("auto_merge: true");
+        fake.store().gitlab.trains = true;
+        pipeline(&fake, "success");
+        if is_queued {
+            run(&world, &PROMOTE).exits(0);
+            assert_eq!(fake.store().gitlab.train, [1]);
+        }
+        let train = "/merge_trains/merge_requests/1";
+        fake.at(When::After, "GET", train, 1, |store| {
+            store.gitlab.train.clear()
+        });
+        let ran = run(&world, &WAIT).exits(1);
+        assert_eq!(ran.json()["state"], "open");
+        stderr_has(&ran, "merge queue");
+    }
+    // One that is scheduled to enter the train again is not removed.
+    let (world, fake) = opened("auto_merge: true");
+    fake.store().gitlab.trains = true;
+    pipeline(&fake, "success");
+    run(&world, &PROMOTE).exits(0);
+    let head = head(&fake);
+    let train = "/merge_trains/merge_requests/1";
+    fake.at(When::After, "GET", train, 1, move |store| {
+        store.gitlab.train.clear();
+        store.scheduled.push((1, head));
+    });
+    fake.at(When::After, "GET", train, 3, |store| {
+        store.merge(1);
+    });
+    assert_eq!(run(&world, &WAIT).exits(0).json()["state"], "merged");
 }
 
 #[test]

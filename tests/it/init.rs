@@ -374,6 +374,11 @@ fn forge_with_a_port_is_gitea() {
             "https://git.example:8443/api/v1",
         ),
         (
+            "http://gitlab.example:8080/acme/sub/infra.git",
+            "gitlab",
+            "http://gitlab.example:8080",
+        ),
+        (
             "http://gitea.example/acme/infra",
             "gitea",
             "http://gitea.example/api/v1",

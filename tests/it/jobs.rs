@@ -9,7 +9,7 @@ use crate::{
     github::outputs,
     support::{
         forge::{Fake, Fault, Kind, TOKEN, error},
-        hosted::{KINDS, PROMOTE, SERVERS, document, hosted, run, run_with},
+        hosted::{FORGES, KINDS, PROMOTE, SERVERS, document, hosted, run, run_with},
         world::{REV_A, REV_B, Ran, World, world},
     },
 };
@@ -307,7 +307,7 @@ fn one_run_opens_waits_and_starts_workflows() {
 
 #[test]
 fn waiting_promotion_has_the_exit_codes_of_wait() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: []");
         let late = [&PROMOTE[..], &["--wait=0s"]].concat();
         let ran = document(&world, &late, 3);
@@ -386,7 +386,7 @@ fn promotion_of_a_branch_waits_for_its_merge() {
 
 #[test]
 fn wait_writes_the_pull_request() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: []");
         run(&world, &PROMOTE).exits(0);
         let look = ["wait", "--pr", "1", "--timeout", "0s"];
@@ -461,8 +461,7 @@ fn wait_deletes_only_the_merged_branch_of_repin() {
         }
         wait("used", &[], 0);
         fake.store().pulls.pop();
-        fake.store()
-            .push(&branch, "a person's work", &[("x", "y")]);
+        fake.store().push(&branch, "a person's work", &[("x", "y")]);
         wait("moved", &[], 0);
         fake.store().refs.insert(branch.clone(), head);
         wait("merged", &[], 0);

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::{
     fake,
     forge::{Fake, Fault, Kind, PullRow, TOKEN, not_found},
+    hosted::FORGES,
     layout::Platform,
     world::{self, REV_A, REV_B, REV_C, Ran, World, details, failed, whole},
 };
@@ -1020,7 +1021,11 @@ fn merge_time_counts_for_the_end_of_a_period() {
 
 #[test]
 fn merge_time_counts_for_pull_requests() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
+        let row = match kind {
+            Kind::Gitlab => ["| merge request |", "`!1`"],
+            Kind::Github | Kind::Gitea | Kind::Forgejo => ["| pull request |", "`#1`"],
+        };
         for numbered in [true, false] {
             let late = merged_pipeline(kind, numbered, 20);
             let document = late.promote(&["--pr", "ready"]).exits(1).json();
@@ -1036,7 +1041,8 @@ fn merge_time_counts_for_pull_requests() {
                 "{detail}"
             );
             let body = document["body"].as_str().unwrap();
-            assert!(body.contains("`#1`") && body.contains("`merger`"), "{body}");
+            assert!(row.iter().all(|text| body.contains(text)), "{body}");
+            assert!(body.contains("`merger`"), "{body}");
         }
         let hidden = merged_pipeline(kind, false, 30);
         hidden.fake.as_ref().unwrap().store().hides_merges = true;

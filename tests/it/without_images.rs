@@ -94,11 +94,19 @@ fn status_and_doctor_report_only_the_forge() {
         let listed = document(&world, &["status"], 0)["pull_requests"].clone();
         assert_eq!(listed.as_array().unwrap().len(), 1, "{kind:?} {listed}");
         assert_eq!(
-            [&listed[0]["number"], &listed[0]["kind"], &listed[0]["revision"]],
+            [
+                &listed[0]["number"],
+                &listed[0]["kind"],
+                &listed[0]["revision"]
+            ],
             [&json!(number), &json!("branch"), &json!("staging")]
         );
         let ran = run(&world, &["status"]).exits(0);
-        assert!(ran.stdout.contains(" branch staging http"), "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains(" branch staging http"),
+            "{}",
+            ran.stdout
+        );
         fake.forget();
         let doctor = document(&world, &["doctor"], 0);
         let checks = doctor["checks"].as_array().unwrap();

@@ -26,6 +26,7 @@ use crate::{
         untrusted::{markdown, plain},
     },
     config::Operation,
+    forge::Words,
 };
 
 #[derive(Debug, Serialize)]
@@ -171,7 +172,15 @@ pub(crate) fn close_table(document: &CloseDocument) -> String {
 pub(crate) fn close_summary(document: &CloseDocument) -> String {
     let revision = markdown::code(&document.revision);
     let mut text = format!("## fleet close: {revision}\n\n");
-    text.push_str("| repository | outcome | pull request |\n| --- | --- | --- |\n");
+    let mut pulls = document
+        .printed_rows()
+        .filter_map(|row| row.pull_request.as_ref());
+    let words = Words::of_page(pulls.next().map_or("", |pull| &pull.url));
+    let title = words.pull_request;
+    let _ = writeln!(
+        text,
+        "| repository | outcome | {title} |\n| --- | --- | --- |"
+    );
     for row in document.printed_rows() {
         let pull = row.pull_request.as_ref();
         let url = pull.map_or_else(String::new, |pull| markdown::inline(&pull.url));

@@ -59,8 +59,9 @@ impl Base {
         let head = content.head(&branch).await?.ok_or_else(|| {
             let what = format!("{}: reading the base branch", forge.name());
             let reason = format!("{} has no branch {branch}", repo.full_name);
+            let target = forge.words().pull_request;
             Error::about(Class::Input, what, reason)
-                .help("set forge.base to the target branch of pull requests")
+                .help(format!("set forge.base to the target branch of {target}s"))
         })?;
         let tree = content.tree(&head)?;
         Ok(Self {

@@ -128,6 +128,8 @@ pub(crate) struct Waiting {
     unclear: Option<(String, Instant)>,
     /// Whether the base has no merge queue.
     unqueued: bool,
+    /// The head that was in the merge queue.
+    queued: Option<String>,
     /// The outdated head that was reported.
     outdated_head: Option<String>,
     /// The head whose held workflow runs were requested, and the time of the next request; `None` if they were
@@ -405,8 +407,14 @@ impl Waiting {
         };
         match repository.forge.queue(&pull).await {
             Ok(Queue::Missing) => self.unqueued = true,
-            Ok(Queue::Outside) => {}
-            Ok(Queue::Waiting(position, state)) => self.report(watch, in_queue(position, &state)),
+            Ok(Queue::Unscheduled) if self.queued.as_ref() == Some(&pull.head_commit) => {
+                return self.removed(repository, pull, None, watch).await;
+            }
+            Ok(Queue::Outside | Queue::Unscheduled) => {}
+            Ok(Queue::Waiting(position, state)) => {
+                self.queued = Some(pull.head_commit);
+                self.report(watch, in_queue(position, &state));
+            }
             Ok(Queue::Removed(reason)) => {
                 return self.removed(repository, pull, reason, watch).await;
             }
@@ -477,6 +485,9 @@ impl Waiting {
         if let Ok(MergeAttempt::Merge(merge)) = &attempt {
             self.verified = Some(pull.head_commit.clone());
             self.scheduled = merge.is_scheduled().then(|| pull.head_commit.clone());
+            if matches!(merge, Merge::Queued(..)) {
+                self.queued.clone_from(&self.scheduled);
+            }
         }
         let message = match attempt {
             Ok(MergeAttempt::Lagging) => return Next::Wait,

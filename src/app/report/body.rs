@@ -136,8 +136,10 @@ pub(crate) struct StageRow {
     pub since: String,
     /// The short id of the commit that made the set current.
     pub commit: String,
-    /// The number of its pull request, if it is known.
-    pub pull_request: Option<u64>,
+    /// `pull request`, or on GitLab `merge request`.
+    pub kind: &'static str,
+    /// Its pull request, such as `#5` or on GitLab `!5`, if it is known.
+    pub pull_request: Option<String>,
     /// The user who merged the pull request, or else the author of the commit.
     pub by: String,
 }
@@ -355,7 +357,7 @@ fn assemble(text: &str, notices: &[&str], marker: &str) -> String {
     if !notices.is_empty() {
         let _ = write!(
             body,
-            "\n\n> Left out, because the length of a pull request's text is limited: {}.",
+            "\n\n> Left out, because forges limit the length of this text: {}.",
             notices.join(", ")
         );
     }

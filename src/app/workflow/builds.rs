@@ -110,7 +110,8 @@ impl<'s> BuildList<'s> {
         for pull in pulls {
             if pull.operation == Operation::Promotion {
                 proposals.push(Proposal {
-                    number: pull.pull.number,
+                    mark: pull.pull.mark(),
+                    name: pull.pull.name(),
                     revision: pull.revision.clone(),
                 });
             }
@@ -303,9 +304,9 @@ impl<'s> BuildList<'s> {
                 Order::Same | Order::Known(_) => {}
                 Order::Unknown(_) if self.is_later(build, proposed) => {}
                 Order::Unknown(unknown) => {
-                    let number = proposal.number;
+                    let name = &proposal.name;
                     return Ok(Age::Unknown(format!(
-                        "pull request #{number} promotes {proposed}: {unknown}"
+                        "{name} promotes {proposed}: {unknown}"
                     )));
                 }
             }

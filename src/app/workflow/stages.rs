@@ -18,7 +18,7 @@ use crate::{
         checks::{self, Check, JudgedStage, MergeTimes, StageClock, StageVerdict, Status},
         history::{DatedCommit, Digests, History, HistoryEntry},
     },
-    forge::{BranchCommit, Forge, MergedPull},
+    forge::{BranchCommit, Forge, MergedPull, Words},
     git::ObjectId,
     oci::{Revision, date},
 };
@@ -96,7 +96,11 @@ impl<'c> Stages<'c> {
 impl StageVerdicts {
     /// `missing`: the images that the stage does not have.
     pub(super) fn add(&mut self, rule: &Stage, judged: JudgedSet, missing: Vec<String>) {
-        let JudgedSet { verdict, merges } = judged;
+        let JudgedSet {
+            verdict,
+            merges,
+            words,
+        } = judged;
         if let StageVerdict::Passed(soak) = &verdict {
             let commit = soak.entry.commit;
             let merge = merges
@@ -107,7 +111,10 @@ impl StageVerdicts {
                 stage: rule.item(),
                 since: date::format(soak.since),
                 commit: commit.short(),
-                pull_request: number.or(soak.entry.pull_request),
+                kind: words.pull_request,
+                pull_request: number
+                    .or(soak.entry.pull_request)
+                    .map(|number| words.mark(number)),
                 by: merge
                     .and_then(|merge| merge.by)
                     .unwrap_or_else(|| soak.entry.author.clone()),
@@ -129,6 +136,7 @@ impl StageVerdicts {
             JudgedSet {
                 verdict: StageVerdict::Unknown(reason),
                 merges: None,
+                words: Words::of_page(""),
             },
             Vec::new(),
         );
@@ -282,6 +290,8 @@ pub(super) fn digests_there(common: &[[String; 2]], digests: &Digests) -> Digest
 pub(super) struct JudgedSet {
     verdict: StageVerdict,
     merges: Option<Merges>,
+    /// The words of the forge.
+    words: Words,
 }
 
 /// The forge that merges the pull requests of a stage.
@@ -303,6 +313,7 @@ impl JudgedSet {
         source: Option<MergeSource<'_>>,
     ) -> Self {
         let found = history.periods(digests);
+        let words = source.as_ref().map(|source| source.forge.words());
         let (mut times, mut merges) = (None, None);
         if let Some(source) = source {
             let mut commits = Vec::new();
@@ -320,6 +331,7 @@ impl JudgedSet {
         Self {
             verdict: checks::judge_stage(&found, rule.r#for, &clock),
             merges,
+            words: words.unwrap_or(Words::of_page("")),
         }
     }
 }
@@ -337,7 +349,10 @@ async fn query_merges(source: &MergeSource<'_>, commits: &[&DatedCommit]) -> (Me
         });
         let time = match request.await {
             Ok(None) if source.is_first_parent => Ok(None),
-            Ok(None) => Err("no pull request merged it".to_owned()),
+            Ok(None) => Err(format!(
+                "no {} merged it",
+                source.forge.words().pull_request
+            )),
             Ok(Some(merge)) => {
                 let time = date::parse(&merge.date);
                 merges.insert(commit, Some(merge));

@@ -186,7 +186,10 @@ words! {
 /// An open pull request that promotes a set.
 #[derive(Debug, Clone)]
 pub(crate) struct Proposal {
-    pub number: u64,
+    /// `#5`, or on GitLab `!5`.
+    pub mark: String,
+    /// `pull request #5`, or on GitLab `merge request !5`.
+    pub name: String,
     pub revision: Revision,
 }
 
@@ -215,7 +218,7 @@ pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) 
         return (State::Incomplete, detail);
     }
     if let Some(proposal) = proposal(build, facts) {
-        return (State::Proposed, format!("#{}", proposal.number));
+        return (State::Proposed, proposal.mark.clone());
     }
     (State::Available, String::new())
 }
@@ -231,8 +234,8 @@ fn held(hold: &HeldDigest) -> (State, String) {
 pub(crate) fn unmerged(build: &ReadBuild, facts: &SetFacts<'_>, branch: &str) -> (State, String) {
     let mut detail = format!("not in {}", plain(branch));
     if let Some(proposal) = proposal(build, facts) {
-        detail += "; proposed in #";
-        detail += &proposal.number.to_string();
+        detail += "; proposed in ";
+        detail += &proposal.mark;
     }
     (State::Unmerged, detail)
 }
@@ -470,7 +473,8 @@ images:
         let history = History::example(&commits, 2, false);
         let pinned = History::example_digests(['p', 'p']);
         let proposals = [Proposal {
-            number: 7,
+            mark: "#7".to_owned(),
+            name: "pull request #7".to_owned(),
             revision: revision('q'),
         }];
         let facts = SetFacts {
@@ -501,7 +505,7 @@ images:
         let proposed = build('q', ['q', 'q']);
         assert_eq!(state(&proposed, &facts), (State::Proposed, "#7".to_owned()));
         assert_eq!(
-            proposal(&build('z', ['z', 'z']), &facts).map(|found| found.number),
+            proposal(&build('z', ['z', 'z']), &facts).map(|found| &found.mark),
             None
         );
     }

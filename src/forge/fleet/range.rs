@@ -36,23 +36,29 @@ struct AuthorRow {
     name: Option<String>,
 }
 
-/// The rows as a range whose newest commit is `newer`, whichever end they begin with. Without that commit they are
-/// not the newest, and the range lists none.
-pub(in crate::forge) fn range(mut rows: Vec<RangeRow>, newer: &str, count: u64) -> CommitRange {
-    if rows.last().is_some_and(|row| row.sha == newer) {
-        rows.reverse();
-    }
-    if rows.first().is_none_or(|row| row.sha != newer) {
-        rows.clear();
-    }
-    let is_complete = rows.len() as u64 == count;
-    let mut commits = Vec::new();
-    for row in rows {
+impl From<RangeRow> for RangeCommit {
+    fn from(row: RangeRow) -> Self {
         let author = row.commit.author.and_then(|author| author.name);
         let subject = row.commit.message.lines().next().unwrap_or_default();
-        let author = author.as_deref().unwrap_or("unknown");
-        commits.push(RangeCommit::new(&row.sha, subject, author));
+        Self::new(&row.sha, subject, author.as_deref().unwrap_or("unknown"))
     }
+}
+
+/// The rows as a range whose newest commit is `newer`, whichever end they begin with. Without that commit they are
+/// not the newest, and the range lists none.
+pub(in crate::forge) fn range(
+    rows: Vec<impl Into<RangeCommit>>,
+    newer: &str,
+    count: u64,
+) -> CommitRange {
+    let mut commits: Vec<RangeCommit> = rows.into_iter().map(Into::into).collect();
+    if commits.last().is_some_and(|commit| commit.id == newer) {
+        commits.reverse();
+    }
+    if commits.first().is_none_or(|commit| commit.id != newer) {
+        commits.clear();
+    }
+    let is_complete = commits.len() as u64 == count;
     let authors: BTreeSet<&str> = commits.iter().map(|commit| &*commit.author).collect();
     CommitRange {
         count,

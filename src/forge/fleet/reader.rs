@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use reqwest::Url;
 
 use super::{
@@ -60,7 +61,15 @@ impl FleetReader {
     /// The state of each repository, in the requested order. A failure that concerns all of them is
     /// the result of each.
     pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
-        forward!(self, client => client.survey(requests).await)
+        match self {
+            Self::Github(github) => github.survey(requests).await,
+            Self::Gitea(gitea) => {
+                one_by_one(requests, async |request| gitea.survey_one(request).await).await
+            }
+            Self::Gitlab(gitlab) => {
+                one_by_one(requests, async |request| gitlab.survey_one(request).await).await
+            }
+        }
     }
 
     /// The files of a commit.
@@ -77,7 +86,15 @@ impl FleetReader {
         &self,
         requests: &[ContentRequest],
     ) -> Vec<Result<Contents, Error>> {
-        forward!(self, client => client.contents(requests).await)
+        match self {
+            Self::Github(github) => github.contents(requests).await,
+            Self::Gitea(gitea) => {
+                join_all(requests.iter().map(|request| gitea.read_contents(request))).await
+            }
+            Self::Gitlab(gitlab) => {
+                join_all(requests.iter().map(|request| gitlab.read_contents(request))).await
+            }
+        }
     }
 
     /// The last commits up to and including `head` that touched `files`: paths, and the ids of
@@ -125,6 +142,17 @@ impl FleetReader {
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
         forward!(self, client => client.list(query).await)
     }
+}
+
+async fn one_by_one(
+    requests: &[SurveyRequest],
+    survey: impl AsyncFn(&SurveyRequest) -> Result<Survey, Error>,
+) -> Vec<Survey> {
+    let mut surveys = Vec::new();
+    for request in requests {
+        surveys.push(survey(request).await.unwrap_or_else(Survey::Failed));
+    }
+    surveys
 }
 
 /// The common directory of the files, without a trailing slash; empty for the whole repository. For one

@@ -4,11 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{Gitea, ObjectRow, nullable};
-use crate::{
-    base::error::Error,
-    forge::{CommitSigner, Sign, Signing},
-    git::AheadCommit,
-};
+use crate::{base::error::Error, git::AheadCommit};
 
 #[derive(Deserialize)]
 pub(super) struct BranchRow {
@@ -70,19 +66,5 @@ impl Gitea {
         let request = self.request(Method::GET, &format!("git/commits/{reference}"), what);
         let commit: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
         Ok(commit.map(|commit| commit.sha))
-    }
-
-    pub(crate) fn commit_signer(&self) -> CommitSigner {
-        match self.sign {
-            Sign::Git => CommitSigner::User,
-            Sign::Auto | Sign::Never => CommitSigner::Nobody,
-        }
-    }
-
-    pub(crate) fn signing(&self) -> Signing {
-        match self.sign {
-            Sign::Git => Signing::User,
-            Sign::Auto | Sign::Never => Signing::Unknown,
-        }
     }
 }

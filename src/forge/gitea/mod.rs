@@ -40,7 +40,7 @@ pub(crate) struct Gitea {
     /// The configured merge method.
     method: MergeMethod,
     /// Whether commits are signed.
-    sign: Sign,
+    pub(super) sign: Sign,
 }
 
 impl Gitea {

@@ -8,16 +8,17 @@ use super::{Gitea, MAX_QUEUE_READS, ObjectRow, repository::refused};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        BranchCommit, Comment, CreateOutcome, Edit, Item, LabelOutcome, Mergeable, MergedPull,
-        NewPull, Poll, Pull, PullState, Pulls, Readiness,
+        BranchCommit, Comment, CreateOutcome, DraftPrefixes, Edit, EditNames, Item, LabelOutcome,
+        Mergeable, MergedPull, NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply, Request},
-        shared::{AccountRow, CommentRow, MergedRow},
+        shared::{self, AccountRow, CommentRow, MergedRow},
     },
 };
 
-/// The default prefixes of the title of a draft (Gitea, `WORK_IN_PROGRESS_PREFIXES`); repin writes the
-/// first one.
-const DRAFT_PREFIXES: [&str; 2] = ["WIP:", "[WIP]"];
+/// The default prefixes of drafts (Gitea, `WORK_IN_PROGRESS_PREFIXES`).
+const DRAFT: DraftPrefixes = DraftPrefixes(&[DRAFT_PREFIX, "[WIP]"]);
+
+const DRAFT_PREFIX: &str = "WIP:";
 
 /// The accounts of workflow runs on Gitea and Forgejo. Their events start no workflow (`notify` in
 /// `services/actions/notifier_helper.go`). Many versions do not find the account, which has no row in the database, and show
@@ -91,7 +92,7 @@ impl Row {
             (false, "open") => PullState::Open,
             (false, _) => PullState::Closed,
         };
-        let (title, state_by_title) = split_prefix(&self.title);
+        let (title, state_by_title) = DRAFT.split(&self.title);
         // The prefixes are a setting of the server, so its own field takes precedence.
         let readiness = match self.draft {
             Some(true) => Readiness::Draft,
@@ -143,25 +144,6 @@ enum NamedLabelOutcome {
     Refused(String),
 }
 
-/// Splits a title into the text after the prefix of a draft, and the state.
-fn split_prefix(title: &str) -> (&str, Readiness) {
-    for prefix in DRAFT_PREFIXES {
-        if let Some((start, rest)) = title.split_at_checked(prefix.len())
-            && start.eq_ignore_ascii_case(prefix)
-        {
-            return (rest.trim_start(), Readiness::Draft);
-        }
-    }
-    (title, Readiness::Ready)
-}
-
-fn with_prefix(title: &str, state: Readiness) -> String {
-    match state {
-        Readiness::Draft => format!("{} {title}", DRAFT_PREFIXES[0]),
-        Readiness::Ready => title.to_owned(),
-    }
-}
-
 /// Checks that the server recognized the title as that of a draft or of a ready pull request.
 fn check_draft(pull: &Pull, wanted: Readiness) -> Result<(), Error> {
     if pull.readiness == wanted {
@@ -169,10 +151,7 @@ fn check_draft(pull: &Pull, wanted: Readiness) -> Result<(), Error> {
     }
     let what = format!("Gitea: pull request #{} ({})", pull.number, pull.url);
     let reason = if wanted == Readiness::Draft {
-        format!(
-            "it is ready for review, although its title starts with `{}`",
-            DRAFT_PREFIXES[0]
-        )
+        format!("it is ready for review, although its title starts with `{DRAFT_PREFIX}`")
     } else {
         "it is still a draft".to_owned()
     };
@@ -181,8 +160,7 @@ fn check_draft(pull: &Pull, wanted: Readiness) -> Result<(), Error> {
         ..Error::about(Class::Refused, what, reason)
     }
     .help(format!(
-        "add `{}` to the server's setting WORK_IN_PROGRESS_PREFIXES, or use --pr ready",
-        DRAFT_PREFIXES[0]
+        "add `{DRAFT_PREFIX}` to the server's setting WORK_IN_PROGRESS_PREFIXES, or use --pr ready"
     )))
 }
 
@@ -247,7 +225,7 @@ impl Gitea {
     }
 
     pub(crate) async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
-        let title = with_prefix(new.title, new.state);
+        let title = DRAFT.title(new.title, new.state);
         let body = json!({"title": title, "body": new.body, "head": new.head, "base": new.base});
         let what = format!("opening the pull request of {}", new.head);
         let reply = match self
@@ -282,9 +260,10 @@ impl Gitea {
 
     pub(crate) async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
         let what = format!("changing pull request #{number}");
+        let spell = |title: &str, state| DRAFT.title(title, state);
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
-            .body(edit.request_body(with_prefix));
+            .body(edit.request_body(&EditNames::STATE, spell));
         let reply = self.http.write(&request).await?;
         match reply.status.as_u16() {
             200 | 201 => Ok(reply
@@ -361,11 +340,7 @@ impl Gitea {
             return Ok(LabelOutcome::Done);
         }
         let reply = self.post_labels(number, &json!(ids)).await?;
-        Ok(if reply.status == 200 {
-            LabelOutcome::Done
-        } else {
-            LabelOutcome::NotPermitted(reply.error().to_string())
-        })
+        Ok(shared::label_outcome(&reply))
     }
 
     pub(crate) async fn comments(&self, item: Item) -> Result<Vec<Comment>, Error> {
@@ -487,27 +462,5 @@ impl Gitea {
                 return Ok(Ok(id));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn titles_mark_drafts() {
-        for (title, without_prefix, state) in [
-            ("WIP: promote: x", "promote: x", Readiness::Draft),
-            ("wip:promote", "promote", Readiness::Draft),
-            ("[WIP] promote", "promote", Readiness::Draft),
-            ("promote: WIP: x", "promote: WIP: x", Readiness::Ready),
-            ("é", "é", Readiness::Ready),
-        ] {
-            assert_eq!(split_prefix(title), (without_prefix, state), "{title}");
-        }
-        assert_eq!(
-            split_prefix(&with_prefix("a", Readiness::Draft)),
-            ("a", Readiness::Draft)
-        );
     }
 }

@@ -386,7 +386,7 @@ impl Github {
         Ok(match self.queue(pull).await? {
             Queue::Waiting(position, state) => Merge::Queued(position, state),
             Queue::Removed(reason) => Merge::Refused(removed(&pull.base, reason.as_deref())),
-            Queue::Missing | Queue::Outside => Merge::Unscheduled(format!(
+            Queue::Missing | Queue::Outside | Queue::Unscheduled => Merge::Unscheduled(format!(
                 "the merge queue of {} accepts only a pull request whose gates have passed",
                 pull.base
             )),

@@ -8,10 +8,10 @@ use super::{Github, checks::ACTIONS_BOT, graphql::Response, repository};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        BranchCommit, Comment, CreateOutcome, Edit, Item, LabelOutcome, Mergeable, MergedPull,
-        NewPull, Poll, Pull, PullState, Pulls, Readiness,
-        http::{Paging, Reply},
-        shared::{AccountRow, CommentRow, MergedRow},
+        BranchCommit, Comment, CreateOutcome, Edit, EditNames, Item, LabelOutcome, Mergeable,
+        MergedPull, NewPull, Poll, Pull, PullState, Pulls, Readiness,
+        http::Paging,
+        shared::{AccountRow, CommentRow, MergedRow, label_outcome},
     },
 };
 
@@ -218,7 +218,7 @@ impl Github {
         let what = format!("changing pull request #{number}");
         let request = self
             .request(Method::PATCH, &format!("pulls/{number}"), what)
-            .body(edit.request_body(|title, _| title.to_owned()));
+            .body(edit.request_body(&EditNames::STATE, |title, _| title.to_owned()));
         let reply = self.http.write(&request).await?;
         if reply.status == 403 {
             return Err(repository::denied(
@@ -308,13 +308,5 @@ impl Github {
                 text,
             )
             .await
-    }
-}
-
-fn label_outcome(reply: &Reply) -> LabelOutcome {
-    if reply.status == 200 {
-        LabelOutcome::Done
-    } else {
-        LabelOutcome::NotPermitted(reply.error().to_string())
     }
 }

@@ -4,15 +4,11 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitlab;
-use crate::{
-    base::error::Error,
-    forge::{CommitSigner, Sign, Signing},
-    git::AheadCommit,
-};
+use crate::{base::error::Error, git::AheadCommit};
 
 #[derive(Deserialize)]
 pub(super) struct BranchRow {
-    commit: CommitRow,
+    pub(super) commit: CommitRow,
     #[serde(default)]
     pub(super) protected: bool,
     #[serde(default)]
@@ -21,11 +17,13 @@ pub(super) struct BranchRow {
 
 #[derive(Deserialize)]
 pub(super) struct CommitRow {
-    id: String,
+    pub(super) id: String,
     #[serde(default)]
     pub(super) parent_ids: Vec<String>,
     #[serde(default)]
     pub(super) message: String,
+    pub(super) author_name: Option<String>,
+    pub(super) committed_date: Option<String>,
 }
 
 impl From<CommitRow> for AheadCommit {
@@ -64,19 +62,5 @@ impl Gitlab {
         let path = ["repository", "commits", reference];
         let request = self.request(Method::GET, &path, what).await?;
         self.http.find(&request, &[404]).await
-    }
-
-    pub(crate) fn commit_signer(&self) -> CommitSigner {
-        match self.sign {
-            Sign::Git => CommitSigner::User,
-            Sign::Auto | Sign::Never => CommitSigner::Nobody,
-        }
-    }
-
-    pub(crate) fn signing(&self) -> Signing {
-        match self.sign {
-            Sign::Git => Signing::User,
-            Sign::Auto | Sign::Never => Signing::Unknown,
-        }
     }
 }

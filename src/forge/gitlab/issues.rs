@@ -1,56 +1,17 @@
 //! Issues, and the comments and labels of issues and merge requests.
 
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Gitlab;
 use crate::{
     base::error::{Class, Error},
     forge::{
-        Comment, Edit, Issue, Item, LabelOutcome, Readiness, Transition,
-        http::{Paging, Reply, Request},
-        shared::CommentRow,
+        Comment, Edit, EditNames, Issue, Item, LabelOutcome,
+        http::{Paging, Request},
+        shared::{CommentRow, IssueRow, issues, label_outcome},
     },
 };
-
-#[derive(Deserialize)]
-struct IssueRow {
-    iid: u64,
-    web_url: String,
-    title: String,
-    description: Option<String>,
-}
-
-impl From<IssueRow> for Issue {
-    fn from(row: IssueRow) -> Self {
-        Self {
-            number: row.iid,
-            url: row.web_url,
-            title: row.title,
-            body: row.description.unwrap_or_default(),
-        }
-    }
-}
-
-/// The body of a request that changes an issue or a merge request. `spell`: the title of a draft or of a
-/// ready merge request.
-pub(super) fn edit_body(edit: &Edit<'_>, spell: impl Fn(&str, Readiness) -> String) -> Value {
-    let mut fields = Map::new();
-    if let Some((title, state)) = edit.title {
-        fields.insert("title".to_owned(), spell(title, state).into());
-    }
-    if let Some(body) = edit.body {
-        fields.insert("description".to_owned(), body.into());
-    }
-    let event = match edit.transition {
-        Some(Transition::Close) => "close",
-        Some(Transition::Reopen) => "reopen",
-        None => return Value::Object(fields),
-    };
-    fields.insert("state_event".to_owned(), event.into());
-    Value::Object(fields)
-}
 
 impl Gitlab {
     pub(crate) async fn issues(&self) -> Result<Vec<Issue>, Error> {
@@ -60,7 +21,7 @@ impl Gitlab {
             .query("state", "opened");
         let rows: Result<Vec<IssueRow>, Error> = self.http.pages(&request, Paging::NextPage).await;
         match rows {
-            Ok(rows) => Ok(rows.into_iter().map(Issue::from).collect()),
+            Ok(rows) => Ok(issues(rows)),
             Err(error) => Err(self.without_issues(error).await),
         }
     }
@@ -80,7 +41,7 @@ impl Gitlab {
 
     pub(crate) async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
         self.check_token_kind()?;
-        let body = edit_body(edit, |title, _| title.to_owned());
+        let body = edit.request_body(&EditNames::EVENT, |title, _| title.to_owned());
         let path = ["issues", &number.to_string()];
         let what = format!("changing issue #{number}");
         let request = self.request(Method::PUT, &path, what).await?.body(body);
@@ -116,12 +77,8 @@ impl Gitlab {
         let request = self.of_item(Method::PUT, item, &[], what).await?;
         // A comma separates labels, and cannot be a part of one.
         let body = json!({"add_labels": labels.join(",")});
-        let reply: Reply = self.http.write(&request.body(body)).await?;
-        Ok(if reply.status == 200 {
-            LabelOutcome::Done
-        } else {
-            LabelOutcome::NotPermitted(reply.error().to_string())
-        })
+        let reply = self.http.write(&request.body(body)).await?;
+        Ok(label_outcome(&reply))
     }
 
     async fn of_item(

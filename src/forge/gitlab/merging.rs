@@ -406,7 +406,11 @@ impl Gitlab {
         let request = self.request(Method::GET, &path, what).await?;
         let row: Option<TrainRow> = self.http.find(&request, &[404]).await?;
         let Some(row) = row else {
-            return Ok(Queue::Outside);
+            let row = self.row(pull.number).await?;
+            return Ok(match row {
+                Some(row) if row.is_scheduled() => Queue::Outside,
+                _ => Queue::Unscheduled,
+            });
         };
         if matches!(&*row.status, "merged" | "skip_merged") {
             return Ok(Queue::Outside);

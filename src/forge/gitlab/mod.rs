@@ -36,9 +36,9 @@ pub(crate) struct Gitlab {
     /// The configured merge method.
     method: MergeMethod,
     /// Whether commits are signed.
-    sign: Sign,
+    pub(super) sign: Sign,
     /// Whether a merge may be requested without a pipeline.
-    merges_unchecked: bool,
+    pub(super) merges_unchecked: bool,
     project: OnceCell<Project>,
 }
 
@@ -61,29 +61,20 @@ impl Gitlab {
         })
     }
 
-    pub(super) fn merges_unchecked(&self) -> bool {
-        self.merges_unchecked
-    }
-
     fn full_name(&self) -> String {
         format!("{}/{}", self.owner, self.name)
     }
 
-    /// A request below the project. A segment of the path may contain slashes, which are sent encoded.
+    /// A request below the project.
     async fn request(
         &self,
         method: Method,
         path: &[&str],
         what: impl Into<String>,
     ) -> Result<Request, Error> {
-        let project = self.project().await?.id.to_string();
+        let project = self.project().await?.id;
         let what = format!("GitLab: {}", what.into());
-        let mut request = Request::new(method, ["projects"], what);
-        request.path.push(project);
-        request
-            .path
-            .extend(path.iter().map(|&part| part.to_owned()));
-        Ok(request)
+        Ok(below_project(method, project, path, what))
     }
 
     /// A request below a merge request.
@@ -108,6 +99,24 @@ impl Gitlab {
             "CI_JOB_TOKEN cannot open, change or merge merge requests, and cannot write issues";
         Err(Error::about(Class::Denied, "GitLab: the token", reason).help(ANOTHER_TOKEN))
     }
+}
+
+/// The request for a project by its name. The redirect of a renamed project is handled by the caller.
+fn named_project(full_name: String, what: String) -> Request {
+    let mut request = Request::new(Method::GET, ["projects"], what);
+    request.path.push(full_name);
+    request.handles_redirect = true;
+    request
+}
+
+/// A request below a project. A segment of the path may contain slashes.
+fn below_project(method: Method, number: u64, path: &[&str], what: String) -> Request {
+    let mut request = Request::new(method, ["projects"], what);
+    request.path.push(number.to_string());
+    request
+        .path
+        .extend(path.iter().map(|&part| part.to_owned()));
+    request
 }
 
 /// The remedy for a token that cannot use the API, or only read.

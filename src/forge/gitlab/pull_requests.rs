@@ -2,22 +2,20 @@
 
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ANOTHER_TOKEN, Gitlab, issues::edit_body, merge_status::MergeStatus};
+use super::{ANOTHER_TOKEN, Gitlab, merge_status::MergeStatus};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        BranchCommit, CreateOutcome, Edit, Mergeable, MergedPull, Merger, NewPull, Poll, Pull,
-        PullState, Pulls, Readiness, http::Paging,
+        BranchCommit, CreateOutcome, DraftPrefixes, Edit, EditNames, Mergeable, MergedPull, Merger,
+        NewPull, Poll, Pull, PullState, Pulls, Readiness,
+        http::{Paging, Request},
     },
 };
 
-/// The prefix of the title of a draft.
-const DRAFT: &str = "Draft:";
-
-/// The prefixes that GitLab recognizes (<https://docs.gitlab.com/user/project/merge_requests/drafts/>).
-const DRAFT_PREFIXES: [&str; 4] = [DRAFT, "[Draft]", "(Draft)", "Draft -"];
+/// The prefixes of drafts (<https://docs.gitlab.com/user/project/merge_requests/drafts/>).
+const DRAFT: DraftPrefixes = DraftPrefixes(&["Draft:", "[Draft]", "(Draft)", "Draft -"]);
 
 #[derive(Deserialize)]
 pub(super) struct Row {
@@ -64,7 +62,7 @@ impl Row {
             "opened" | "locked" => PullState::Open,
             _ => PullState::Closed,
         };
-        let (title, state_by_title) = split_prefix(&self.title);
+        let (title, state_by_title) = DRAFT.split(&self.title);
         let readiness = match self.draft {
             Some(true) => Readiness::Draft,
             Some(false) => Readiness::Ready,
@@ -119,25 +117,6 @@ impl Row {
     fn merge_commit(&self) -> Option<String> {
         let commits = [&self.merge_commit_sha, &self.squash_commit_sha, &self.sha];
         commits.into_iter().find_map(Clone::clone)
-    }
-}
-
-/// Splits a title into the text after the prefix of a draft, and the state.
-fn split_prefix(title: &str) -> (&str, Readiness) {
-    for prefix in DRAFT_PREFIXES {
-        if let Some((start, rest)) = title.split_at_checked(prefix.len())
-            && start.eq_ignore_ascii_case(prefix)
-        {
-            return (rest.trim_start(), Readiness::Draft);
-        }
-    }
-    (title, Readiness::Ready)
-}
-
-fn with_prefix(title: &str, state: Readiness) -> String {
-    match state {
-        Readiness::Draft => format!("{DRAFT} {title}"),
-        Readiness::Ready => title.to_owned(),
     }
 }
 
@@ -202,16 +181,18 @@ impl Gitlab {
     }
 
     pub(super) async fn row(&self, number: u64) -> Result<Option<Row>, Error> {
+        self.http.find(&self.reading(number).await?, &[404]).await
+    }
+
+    /// The request for a merge request.
+    async fn reading(&self, number: u64) -> Result<Request, Error> {
         let what = format!("reading merge request !{number}");
         let request = self.of_merge_request(Method::GET, number, &[], what);
-        let request = request.await?.query("include_rebase_in_progress", true);
-        self.http.find(&request, &[404]).await
+        Ok(request.await?.query("include_rebase_in_progress", true))
     }
 
     pub(crate) async fn poll(&self, number: u64, etag: Option<&str>) -> Result<Poll, Error> {
-        let what = format!("reading merge request !{number}");
-        let request = self.of_merge_request(Method::GET, number, &[], what);
-        let request = request.await?.query("include_rebase_in_progress", true);
+        let request = self.reading(number).await?;
         let project = self.project().await?.id;
         self.http
             .poll(request, etag, |row: Row| row.pull(project))
@@ -256,7 +237,7 @@ impl Gitlab {
         let project = self.project().await?;
         let body = json!({
             "source_branch": new.head, "target_branch": new.base,
-            "title": with_prefix(new.title, new.state), "description": new.body,
+            "title": DRAFT.title(new.title, new.state), "description": new.body,
             "remove_source_branch": project.removes_source_branches(),
             "squash": self.squashes(project),
         });
@@ -302,7 +283,8 @@ impl Gitlab {
 
     pub(crate) async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
         self.check_token_kind()?;
-        let body: Value = edit_body(edit, with_prefix);
+        let spell = |title: &str, state| DRAFT.title(title, state);
+        let body = edit.request_body(&EditNames::EVENT, spell);
         let what = format!("changing merge request !{number}");
         let request = self.of_merge_request(Method::PUT, number, &[], what);
         let reply = self.http.write(&request.await?.body(body)).await?;
@@ -356,24 +338,6 @@ impl Gitlab {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn titles_mark_drafts() {
-        for (title, without_prefix, state) in [
-            ("Draft: promote: x", "promote: x", Readiness::Draft),
-            ("draft:promote", "promote", Readiness::Draft),
-            ("[Draft] promote", "promote", Readiness::Draft),
-            ("(DRAFT) promote", "promote", Readiness::Draft),
-            ("promote: Draft: x", "promote: Draft: x", Readiness::Ready),
-            ("é", "é", Readiness::Ready),
-        ] {
-            assert_eq!(split_prefix(title), (without_prefix, state), "{title}");
-        }
-        assert_eq!(
-            split_prefix(&with_prefix("a", Readiness::Draft)),
-            ("a", Readiness::Draft)
-        );
-    }
 
     #[test]
     fn unfinished_check_is_no_conflict() {

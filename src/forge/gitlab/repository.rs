@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{ANOTHER_TOKEN, Gitlab};
+use super::{ANOTHER_TOKEN, Gitlab, named_project};
 use crate::{
     base::error::{Class, Error},
     forge::{
@@ -199,6 +199,22 @@ impl Http {
         let version = self.server.version.get_or_try_init(read).await;
         version.cloned()
     }
+
+    /// The new name of a renamed project, whose number is in the redirect; `None` if it leads elsewhere.
+    pub(super) async fn gitlab_new_name(&self, reply: &Reply) -> Result<Option<String>, Error> {
+        let location = reply.header("location");
+        let below = location.and_then(|url| self.below_base(url));
+        let Some([top, number]) = below.as_deref() else {
+            return Ok(None);
+        };
+        if top != "projects" || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(None);
+        }
+        let what = "GitLab: reading the new name";
+        let request = Request::new(Method::GET, ["projects", number], what);
+        let project: Project = self.send(&request).await?.expect(&[200])?;
+        Ok(Some(project.path_with_namespace))
+    }
 }
 
 impl Gitlab {
@@ -254,12 +270,13 @@ impl Gitlab {
         let full_name = self.full_name();
         let what = format!("GitLab: reading the project {full_name}");
         self.check_kind_for_api()?;
-        let mut request = Request::new(Method::GET, ["projects"], what);
-        request.path.push(full_name.clone());
-        request.handles_redirect = true;
+        let request = named_project(full_name.clone(), what);
         let reply = self.http.repository(&request).await?;
         if reply.is_redirect() {
-            return Err(self.moved(&reply).await?);
+            return Err(match self.http.gitlab_new_name(&reply).await? {
+                Some(new) => renamed(reply.what(), &full_name, &new),
+                None => self.http.redirected(&reply),
+            });
         }
         let project: Project = reply.expect(&[200])?;
         shared::check_name(&reply, &full_name, &Repo::from(&project))?;
@@ -269,24 +286,6 @@ impl Gitlab {
                 .help("push the first commit, or correct forge.repository"));
         }
         Ok(project)
-    }
-
-    /// The error of a renamed project: the redirect contains its number.
-    async fn moved(&self, reply: &Reply) -> Result<Error, Error> {
-        let below = reply
-            .header("location")
-            .and_then(|url| self.http.below_base(url));
-        if let Some([top, number]) = below.as_deref()
-            && top == "projects"
-            && number.bytes().all(|byte| byte.is_ascii_digit())
-        {
-            let what = "GitLab: reading the new name";
-            let request = Request::new(Method::GET, ["projects", number], what);
-            let project: Project = self.http.send(&request).await?.expect(&[200])?;
-            let new = &project.path_with_namespace;
-            return Ok(renamed(reply.what(), &self.full_name(), new));
-        }
-        Ok(self.http.redirected(reply))
     }
 
     pub(crate) async fn repository(&self) -> Result<Repo, Error> {

@@ -9,6 +9,8 @@ use super::{
 
 /// Both APIs.
 pub const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
+/// Every API.
+pub const FORGES: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Gitlab];
 /// Both servers with Gitea's API.
 pub const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 /// Every server.

@@ -57,7 +57,7 @@ impl From<FileRow> for FileAt {
 }
 
 impl GiteaFleet {
-    pub(super) async fn read_contents(&self, request: &ContentRequest) -> Result<Contents, Error> {
+    pub(crate) async fn read_contents(&self, request: &ContentRequest) -> Result<Contents, Error> {
         let mut contents = Contents::new();
         let version = self.version().await?;
         let all: Vec<(&String, &String)> = request.files.iter().collect();

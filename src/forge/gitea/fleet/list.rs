@@ -61,10 +61,9 @@ impl GiteaFleet {
         let what = format!("Gitea: listing the repositories of {owner}");
         for kind in ["orgs", "users"] {
             let request = Request::new(Method::GET, [kind, owner, "repos"], what.clone());
-            let first = request.clone().query("limit", 1).query("page", 1);
-            let first: Option<IgnoredAny> = self.http.find(&first, &[404]).await?;
-            if first.is_some() {
-                return self.http.pages(&request, Paging::Counted).await;
+            match self.http.pages(&request, Paging::Counted).await {
+                Err(error) if error.status == Some(404) => {}
+                repositories => return repositories,
             }
         }
         let reason = format!("the server knows no `{owner}`, or does not show it to this token");

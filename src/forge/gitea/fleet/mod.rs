@@ -13,7 +13,6 @@ use std::{
     collections::{HashMap, VecDeque},
 };
 
-use futures_util::future::join_all;
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
@@ -25,10 +24,7 @@ use crate::{
     base::error::Error,
     forge::{
         Settings, Token,
-        fleet::{
-            Ancestry, ContentRequest, Contents, FileListing, Head, RangeRow, Ranges,
-            RepositoryName, Survey, SurveyRequest, range,
-        },
+        fleet::{Ancestry, FileListing, Head, RangeRow, Ranges, RepositoryName, range},
         http::{Http, Reply, Request},
         token::TokenHeader,
     },
@@ -140,15 +136,6 @@ fn new_name(reply: &Reply) -> String {
 }
 
 impl GiteaFleet {
-    pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
-        let mut surveys = Vec::new();
-        for request in requests {
-            let survey = self.survey_one(request).await;
-            surveys.push(survey.unwrap_or_else(Survey::Failed));
-        }
-        surveys
-    }
-
     pub(crate) async fn files(
         &self,
         repository: &RepositoryName,
@@ -164,13 +151,6 @@ impl GiteaFleet {
                 format!("commit {} is missing", head.commit),
             )),
         }
-    }
-
-    pub(crate) async fn contents(
-        &self,
-        requests: &[ContentRequest],
-    ) -> Vec<Result<Contents, Error>> {
-        join_all(requests.iter().map(|request| self.read_contents(request))).await
     }
 
     /// Whether a commit removes or renames a file.

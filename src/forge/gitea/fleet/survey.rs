@@ -52,7 +52,7 @@ impl GiteaFleet {
         })
     }
 
-    pub(super) async fn survey_one(&self, request: &SurveyRequest) -> Result<Survey, Error> {
+    pub(crate) async fn survey_one(&self, request: &SurveyRequest) -> Result<Survey, Error> {
         let repository = &request.repository;
         let pulls = match self.pulls(repository).await? {
             Response::Moved(to) => return Ok(Survey::Moved(to)),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{GitlabFleet, HistoryRow};
+use super::{CommitRow, GitlabFleet};
 use crate::{
     base::error::Error,
     forge::{
@@ -36,7 +36,7 @@ impl GitlabFleet {
             request = request.query("path", &directory);
         }
         let reply = self.http.send(&request).await?;
-        let rows: Vec<HistoryRow> = reply.expect(&[200])?;
+        let rows: Vec<CommitRow> = reply.expect(&[200])?;
         let is_complete = !reply.has_more(Paging::NextPage, rows.len()) && rows.len() <= RECENT;
         let mut commits = Vec::new();
         for row in rows.into_iter().take(RECENT) {
@@ -53,8 +53,8 @@ impl GitlabFleet {
             let reason = "the history does not lead to the files of the base branch's head";
             return Err(Error::unavailable(&request.what, reason));
         }
-        let additions = additions(&commits, is_complete);
         keep_changes(&mut commits, is_complete);
+        let additions = additions(&commits, is_complete);
         let mut contents = Contents::new();
         let known: BTreeSet<&String> = files.values().collect();
         for id in commits.iter().flat_map(|commit| commit.files.values()) {
@@ -116,14 +116,12 @@ fn additions(commits: &[RecentCommit], is_complete: bool) -> BTreeSet<String> {
 
 /// Removes the commits that touched only other files of the directory.
 fn keep_changes(commits: &mut Vec<RecentCommit>, is_complete: bool) {
-    let older: Vec<Option<BTreeMap<String, String>>> = (1..=commits.len())
-        .map(|at| commits.get(at).map(|older| older.files.clone()))
-        .collect();
-    let mut older = older.into_iter();
-    commits.retain(|commit| match older.next().flatten() {
-        Some(older) => older != commit.files,
-        None => !is_complete || !commit.files.is_empty(),
-    });
+    commits.reverse();
+    commits.dedup_by(|newer, older| newer.files == older.files);
+    if is_complete && commits.first().is_some_and(|first| first.files.is_empty()) {
+        commits.remove(0);
+    }
+    commits.reverse();
 }
 
 #[cfg(test)]
@@ -152,10 +150,10 @@ mod tests {
             commit("c1", &[("a", "1")]),
         ];
         for (is_complete, added) in [(true, vec!["c1", "c3"]), (false, vec!["c3"])] {
-            let additions = additions(&all, is_complete);
-            assert_eq!(additions.into_iter().collect::<Vec<_>>(), added);
             let mut commits = all.to_vec();
             keep_changes(&mut commits, is_complete);
+            let additions = additions(&commits, is_complete);
+            assert_eq!(additions.into_iter().collect::<Vec<_>>(), added);
             let ids: Vec<_> = commits.iter().map(|commit| &*commit.id).collect();
             assert_eq!(ids, ["c4", "c3", "c1"]);
         }

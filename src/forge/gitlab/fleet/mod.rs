@@ -5,17 +5,19 @@
 
 mod history;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeSet, HashMap},
-};
+use std::{cell::RefCell, collections::HashMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::future::join_all;
 use reqwest::{Method, Url};
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{branches::CommitRow, pull_requests::Row, repository::Project};
+use super::{
+    below_project,
+    branches::{BranchRow, CommitRow},
+    named_project,
+    pull_requests::Row,
+    repository::Project,
+};
 use crate::{
     base::{
         error::{Class, Error},
@@ -26,12 +28,13 @@ use crate::{
         fleet::{
             Ancestry, ConfigFile, ContentRequest, Contents, FileListing, Head, ListQuery, MAX_FILE,
             Ranges, RepositoryList, RepositoryName, RepositoryState, Survey, SurveyRequest,
-            SurveyedBranch,
+            SurveyedBranch, range,
         },
-        http::{Http, Paging, Reply, Request},
+        http::{Http, Paging, Request},
+        shared::verified,
         token::TokenHeader,
     },
-    git::{AheadCommit, CommitRange, RangeCommit, TreeEntry, blob_id},
+    git::{AheadCommit, CommitRange, RangeCommit, TreeEntry},
 };
 
 /// The maximum size of the text in a symbolic link, in bytes (`PATH_MAX` of Linux).
@@ -63,26 +66,8 @@ struct EntryRow {
 }
 
 #[derive(Deserialize)]
-struct BranchRow {
-    commit: IdRow,
-}
-
-#[derive(Deserialize)]
-struct IdRow {
-    id: String,
-}
-
-#[derive(Deserialize)]
 struct NumberRow {
     iid: u64,
-}
-
-#[derive(Deserialize)]
-struct HistoryRow {
-    id: String,
-    message: String,
-    author_name: Option<String>,
-    committed_date: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -95,9 +80,17 @@ struct DiffRow {
 
 #[derive(Deserialize)]
 struct CompareRow {
-    commits: Vec<HistoryRow>,
+    commits: Vec<CommitRow>,
     #[serde(default)]
     compare_timeout: bool,
+}
+
+impl From<CommitRow> for RangeCommit {
+    fn from(row: CommitRow) -> Self {
+        let subject = row.message.lines().next().unwrap_or_default();
+        let author = row.author_name.as_deref().unwrap_or("unknown");
+        Self::new(&row.id, subject, author)
+    }
 }
 
 /// A response about a project.
@@ -117,15 +110,15 @@ impl GitlabFleet {
 
     async fn project(&self, repository: &RepositoryName) -> Result<Found, Error> {
         let what = format!("GitLab: reading the state of {repository}");
-        let mut request = Request::new(Method::GET, ["projects"], what);
-        request.path.push(repository.to_string());
-        request.handles_redirect = true;
+        let request = named_project(repository.to_string(), what);
         let reply = self.http.send(&request).await?;
         if reply.status == 404 {
             return Ok(Found::Missing);
         }
         if reply.is_redirect() {
-            return Ok(Found::Moved(self.new_name(&reply).await));
+            let new = self.http.gitlab_new_name(&reply).await;
+            let new = new.unwrap_or_default().unwrap_or_default();
+            return Ok(Found::Moved(self.http.clean(&new)));
         }
         let project: Project = reply.expect(&[200])?;
         let name = Repo::from(&project).full_name;
@@ -135,21 +128,6 @@ impl GitlabFleet {
         let mut numbers = self.numbers.borrow_mut();
         numbers.insert(repository.clone(), project.id);
         Ok(Found::Present(Box::new(project)))
-    }
-
-    /// The new name of a project; empty if the redirect does not lead to it.
-    async fn new_name(&self, reply: &Reply) -> String {
-        let location = reply.header("location");
-        let below = location.and_then(|url| self.http.below_base(url));
-        let Some([top, number]) = below.as_deref() else {
-            return String::new();
-        };
-        let what = "GitLab: reading the new name";
-        let request = Request::new(Method::GET, [&**top, number], what);
-        let reply = self.http.send(&request).await;
-        let project = reply.ok().and_then(|reply| reply.expect(&[200]).ok());
-        let name = project.map(|project: Project| Repo::from(&project).full_name);
-        self.http.clean(&name.unwrap_or_default())
     }
 
     async fn number(&self, repository: &RepositoryName) -> Result<Option<u64>, Error> {
@@ -163,7 +141,7 @@ impl GitlabFleet {
         })
     }
 
-    /// A request below a project; each segment of the path may contain slashes.
+    /// A request below a project.
     async fn request(
         &self,
         repository: &RepositoryName,
@@ -175,26 +153,12 @@ impl GitlabFleet {
             let reason = "the project does not exist, or the token may not read it";
             Error::about(Class::Denied, &what, reason)
         })?;
-        let mut request = Request::new(Method::GET, ["projects"], what);
-        request.path.push(number.to_string());
-        request
-            .path
-            .extend(path.iter().map(|&part| part.to_owned()));
-        Ok(request)
+        Ok(below_project(Method::GET, number, path, what))
     }
 }
 
 impl GitlabFleet {
-    pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
-        let mut surveys = Vec::new();
-        for request in requests {
-            let survey = self.survey_one(request).await;
-            surveys.push(survey.unwrap_or_else(Survey::Failed));
-        }
-        surveys
-    }
-
-    async fn survey_one(&self, request: &SurveyRequest) -> Result<Survey, Error> {
+    pub(crate) async fn survey_one(&self, request: &SurveyRequest) -> Result<Survey, Error> {
         let repository = &request.repository;
         let project = match self.project(repository).await? {
             Found::Missing => return Ok(Survey::Missing),
@@ -346,14 +310,7 @@ impl GitlabFleet {
         Ok(listing)
     }
 
-    pub(crate) async fn contents(
-        &self,
-        requests: &[ContentRequest],
-    ) -> Vec<Result<Contents, Error>> {
-        join_all(requests.iter().map(|request| self.read_contents(request))).await
-    }
-
-    async fn read_contents(&self, request: &ContentRequest) -> Result<Contents, Error> {
+    pub(crate) async fn read_contents(&self, request: &ContentRequest) -> Result<Contents, Error> {
         let mut contents = Contents::new();
         for id in request.files.values() {
             if !contents.contains_key(id) {
@@ -371,11 +328,7 @@ impl GitlabFleet {
         request.max = MAX_FILE;
         let reply = self.http.send(&request).await?;
         reply.check(&[200])?;
-        if blob_id(&reply.body, id) == id {
-            return Ok(reply.body);
-        }
-        let reason = "the content does not match the requested digest";
-        Err(Error::unavailable(&request.what, reason))
+        verified(reply.body, id, &request.what)
     }
 
     /// Whether a commit removes or renames a file.
@@ -409,7 +362,7 @@ impl GitlabFleet {
         for id in &full {
             request = request.query("refs[]", id);
         }
-        let base: Option<IdRow> = self.http.find(&request, &[404]).await?;
+        let base: Option<CommitRow> = self.http.find(&request, &[404]).await?;
         let full = <[String; 2]>::try_from(full).map_err(|_| Error::internal())?;
         Ok(Some((full, base.map(|base| base.id))))
     }
@@ -465,23 +418,8 @@ impl GitlabFleet {
             let reason = "the comparison took the server too long";
             return Err(Error::unavailable(&request.what, reason));
         }
-        let mut rows = row.commits;
-        if rows.last().is_some_and(|row| row.id == newer) {
-            rows.reverse();
-        }
-        let authors: BTreeSet<_> = rows.iter().map(|row| row.author_name.as_deref()).collect();
-        Ok(CommitRange {
-            count: rows.len() as u64,
-            authors: Some(authors.len()),
-            commits: rows
-                .iter()
-                .map(|row| {
-                    let subject = row.message.lines().next().unwrap_or_default();
-                    let author = row.author_name.as_deref().unwrap_or("unknown");
-                    RangeCommit::new(&row.id, subject, author)
-                })
-                .collect(),
-        })
+        let count = row.commits.len() as u64;
+        Ok(range(row.commits, newer, count))
     }
 
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
@@ -526,10 +464,9 @@ impl GitlabFleet {
             if let Some(topic) = topic {
                 request = request.query("topic", topic);
             }
-            let first = request.clone().query("per_page", 1);
-            let first: Option<IgnoredAny> = self.http.find(&first, &[404]).await?;
-            if first.is_some() {
-                return self.http.pages(&request, Paging::NextPage).await;
+            match self.http.pages(&request, Paging::NextPage).await {
+                Err(error) if error.status == Some(404) => {}
+                projects => return projects,
             }
         }
         let reason = format!("the server knows no `{owner}`, or does not show it to this token");
@@ -542,9 +479,8 @@ impl GitlabFleet {
             return Ok(false);
         }
         let what = format!("GitLab: looking up a file of {}", repo.full_name);
-        let mut request = Request::new(Method::GET, ["projects"], what);
-        let segments = [&project.id.to_string(), "repository", "files", path];
-        request.path.extend(segments.map(str::to_owned));
+        let segments = ["repository", "files", path];
+        let request = below_project(Method::GET, project.id, &segments, what);
         let request = request.query("ref", &repo.default_branch);
         let file: Option<IgnoredAny> = self.http.find(&request, &[404]).await?;
         Ok(file.is_some())

@@ -80,8 +80,6 @@ pub struct Settings {
     pub unvalidated: Vec<u64>,
     /// The merge requests on the train of the base.
     pub train: Vec<u64>,
-    /// The number of the next issue.
-    issue: u64,
     /// Whether the current request has the token of a job.
     pub job: bool,
 }
@@ -119,7 +117,6 @@ impl Default for Settings {
             merged: Vec::new(),
             unvalidated: Vec::new(),
             train: Vec::new(),
-            issue: 0,
             job: false,
         }
     }
@@ -690,10 +687,10 @@ fn row(store: &mut Store, pull: &PullRow) -> Value {
     let status = detailed_status(store, pull);
     let is_ff = pull.merged.is_some() && pull.merged == shown;
     let own = pull.head_repo == REPO;
-    let scheduled = store
-        .scheduled
-        .iter()
-        .any(|(number, _)| *number == pull.number);
+    // One on the train is scheduled as well.
+    let scheduled = store.scheduled.iter().map(|(number, _)| number);
+    let mut scheduled = scheduled.chain(&store.gitlab.train);
+    let scheduled = scheduled.any(|number| *number == pull.number);
     let refs = store
         .refs
         .get(&pull.base)
@@ -893,9 +890,10 @@ fn issues(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
                 1
             };
             for _ in 0..count {
-                store.gitlab.issue += 1;
+                let numbers = store.issues.iter().map(|issue| issue.number);
+                let number = numbers.max().unwrap_or(0) + 1;
                 store.issues.push(super::store::IssueRow {
-                    number: store.gitlab.issue,
+                    number,
                     title: asked.text("title").to_owned(),
                     body: asked.text("description").to_owned(),
                     open: true,

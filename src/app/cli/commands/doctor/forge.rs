@@ -359,7 +359,10 @@ impl Ready {
                 Code::BASE,
                 Class::Input,
                 format!("branch {branch} does not exist"),
-                "set forge.base to the target branch of pull requests",
+                format!(
+                    "set forge.base to the target branch of {}s",
+                    self.forge.words().pull_request
+                ),
             ),
         };
         let reason = "the base branch cannot be read";
