@@ -196,7 +196,7 @@ fn differences_are_shortened_before_labels() {
     let body = rendered(&document, &TemplateContext::default(), None).unwrap();
     assert!(body.chars().count() <= MAX);
     assert!(
-        body.contains("limited: commits, differences of the images."),
+        body.contains("length of this text: commits, differences of the images."),
         "{body}"
     );
     assert!(body.contains("### What changes"), "{body}");
@@ -222,7 +222,7 @@ fn notice_lists_only_parts_that_existed() {
     }
     let body = rendered(&document, &TemplateContext::default(), None).unwrap();
     assert!(
-        body.contains("limited: differences of the images."),
+        body.contains("length of this text: differences of the images."),
         "{body}"
     );
     assert!(
@@ -233,7 +233,7 @@ fn notice_lists_only_parts_that_existed() {
     let body = rendered(&document, &TemplateContext::default(), Some(&text)).unwrap();
     assert!(
         body.contains(
-            "limited: differences of the images, checks that passed, the end of this text."
+            "length of this text: differences of the images, checks that passed, the end of this text."
         ),
         "{body}"
     );
