@@ -9,8 +9,8 @@ use super::{
     BRANCHES, Git, GitError, ObjectId, Pushed, RefUpdate, command::Mode, connection::Remote,
 };
 
-/// The options of a fetch that changes only the named reference.
-const ONLY_REFERENCE: [&str; 6] = [
+/// The options of a fetch that changes only the named references.
+pub(super) const FETCH: [&str; 6] = [
     "--quiet",
     "--no-tags",
     "--no-prune",
@@ -26,7 +26,7 @@ impl Git {
     /// Fetches a branch of a remote to its remote-tracking branch.
     pub(crate) fn fetch_tracking(&self, remote: &str, branch: &str) -> Result<(), GitError> {
         let refspec = format!("+{BRANCHES}{branch}:refs/remotes/{remote}/{branch}");
-        let mut args = ONLY_REFERENCE.map(OsString::from).to_vec();
+        let mut args = FETCH.map(OsString::from).to_vec();
         args.extend(["--end-of-options", remote, &refspec].map(OsString::from));
         self.query_remote("fetch", remote, &args).map(drop)
     }

@@ -15,21 +15,11 @@ use super::{
     BRANCHES, Branch, Git, GitError, MAX_OUTPUT, ObjectId,
     command::{Mode, Watchdog},
     connection::without_users,
+    publish::FETCH,
 };
 
 /// The maximum number of references on one command line.
 const MAX_NAMES: usize = 1000;
-
-/// The options of a fetch that changes nothing but objects.
-const ONLY_OBJECTS: [&str; 7] = [
-    "--quiet",
-    "--no-tags",
-    "--no-prune",
-    "--no-write-fetch-head",
-    "--no-recurse-submodules",
-    "--no-auto-maintenance",
-    "--refmap=",
-];
 
 /// The time limit of one connection.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -180,8 +170,8 @@ impl Git {
     /// Fetches the objects of references (`refs/heads/main`) or of commit ids, without references.
     pub(crate) fn fetch_references(&self, remote: &str, names: &[&str]) -> Result<(), GitError> {
         for names in names.chunks(MAX_NAMES) {
-            let target = ["--end-of-options", remote];
-            let args: Vec<OsString> = [&ONLY_OBJECTS[..], &target, names]
+            let target = ["--refmap=", "--end-of-options", remote];
+            let args: Vec<OsString> = [&FETCH[..], &target, names]
                 .concat()
                 .iter()
                 .map(OsString::from)
@@ -288,8 +278,13 @@ impl Git {
     /// Fetches contents into a partial clone, with the options that git itself uses.
     pub(crate) fn fetch_blobs(&self, remote: &str, ids: &[ObjectId]) -> Result<(), GitError> {
         for ids in ids.chunks(MAX_NAMES) {
-            let options = ["--filter=blob:none", "--end-of-options", remote];
-            let options = [&ONLY_OBJECTS[..], &options].concat();
+            let options = [
+                "--refmap=",
+                "--filter=blob:none",
+                "--end-of-options",
+                remote,
+            ];
+            let options = [&FETCH[..], &options].concat();
             let mut args: Vec<OsString> = options.iter().map(OsString::from).collect();
             args.extend(ids.iter().map(|id| OsString::from(id.to_string())));
             self.query_remote("fetch", remote, &args)?;

@@ -4,16 +4,18 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{
-    fake::{Fake, Reaction},
-    forge::{Fake as FakeForge, Kind, TOKEN},
-    hosted::{PROMOTE, hosted},
-    shop::shop,
-    world::{REV_A, REV_B, Ran, World, world},
+use crate::{
+    support::{
+        fake::{Fake, Reaction},
+        forge::{Fake as FakeForge, Kind, TOKEN},
+        hosted::{PROMOTE, hosted},
+        shop::shop,
+        world::{REV_A, REV_B, Ran, World, world},
+    },
+    sync::{SYNC, repository},
 };
 
 const BRING: [&str; 6] = ["branch", "promote", "--from", "staging", "--to", "main"];
-const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
 
 /// Runs as a step of a workflow; returns the step summary too.
 fn step(world: &World, args: &[&str], env: &[(&str, &str)]) -> (Ran, String) {
@@ -234,10 +236,7 @@ fn summaries_list_gates_and_states() {
 
 #[test]
 fn summary_of_sync_lists_conflicts() {
-    let world = world();
-    let text = world.read("repin.yaml") + "forge: { sync_targets: [staging] }\n";
-    world.write("repin.yaml", text);
-    let world = world.with_git();
+    let world = repository();
     world.git(&["checkout", "-q", "-b", "staging"]);
     world.write("x`|y", "theirs");
     world.commit("theirs");
@@ -263,10 +262,7 @@ fn summary_of_sync_lists_conflicts() {
 
 #[test]
 fn refused_sync_is_skipped_only_on_request() {
-    let world = world();
-    let text = world.read("repin.yaml") + "forge: { sync_targets: [staging] }\n";
-    world.write("repin.yaml", text);
-    let world = world.with_git();
+    let world = repository();
     let denying =
         Fake::start(|_| Reaction::new(401, "").with("WWW-Authenticate", "Basic realm=\"git\""));
     let url = format!("http://{}/flows.git", denying.host());

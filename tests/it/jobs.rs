@@ -10,8 +10,9 @@ use crate::{
     support::{
         forge::{Fake, Fault, Kind, TOKEN, error},
         hosted::{FORGES, KINDS, PROMOTE, SERVERS, document, hosted, run, run_with},
-        world::{REV_A, REV_B, Ran, World, world},
+        world::{REV_A, REV_B, Ran, World},
     },
+    sync::{SYNC, repository},
 };
 
 /// Runs with the forge's token in a step of a workflow; returns the outputs of the step.
@@ -112,20 +113,6 @@ fn failed_gate_may_be_left_to_a_reviewer() {
     }
 }
 
-const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
-
-/// A clone whose remote has `main` and `staging`.
-fn synced_clone() -> World {
-    let world = world();
-    world.write(
-        "repin.yaml",
-        world.read("repin.yaml") + "forge: { sync_targets: [staging] }\n",
-    );
-    let world = world.with_git();
-    world.git(&["push", "-q", "origin", "main:staging"]);
-    world
-}
-
 /// Gives pushes another address, at which the key of the user is refused.
 fn deny_pushes(world: &World) {
     world.git(&[
@@ -141,7 +128,7 @@ fn deny_pushes(world: &World) {
 
 #[test]
 fn dry_run_of_sync_tests_the_right_to_push() {
-    let world = synced_clone();
+    let world = repository();
     for expected in ["in_sync", "planned"] {
         let planned = world.run(&[&SYNC[..], &["--format", "json"]].concat());
         assert_eq!(planned.exits(0).json()["state"], expected);
@@ -162,7 +149,7 @@ fn dry_run_of_sync_tests_the_right_to_push() {
 
 #[test]
 fn doctor_tests_the_right_to_push() {
-    let world = synced_clone();
+    let world = repository();
     let line = |exit: &[i32]| -> Value {
         let ran = world.run(&["doctor", "--format", "json"]);
         assert!(exit.contains(&ran.code), "{}", ran.stdout);
@@ -415,6 +402,14 @@ fn has_branch(fake: &Fake) -> bool {
     store.refs.contains_key(&store.pulls[0].head)
 }
 
+/// The branch of the first pull request is deleted only in the case `merged`.
+fn only_merged_is_deleted(fake: &Fake, case: &str, ran: &Ran) -> bool {
+    let is_deleted = case == "merged";
+    let says = &ran.stderr;
+    assert_eq!(has_branch(fake), !is_deleted, "{case}: {says}");
+    is_deleted
+}
+
 #[test]
 fn wait_deletes_only_the_merged_branch_of_repin() {
     for kind in SERVERS {
@@ -424,13 +419,7 @@ fn wait_deletes_only_the_merged_branch_of_repin() {
         let head = fake.store().refs[&branch].clone();
         let wait = |case: &str, args: &[&str], exit: i32| {
             let ran = run(&world, &[&WAIT[..], args].concat()).exits(exit);
-            let is_deleted = case == "merged";
-            assert_eq!(
-                has_branch(&fake),
-                !is_deleted,
-                "{kind:?} {case}: {}",
-                ran.stderr
-            );
+            let is_deleted = only_merged_is_deleted(&fake, case, &ran);
             let says = format!("the branch {branch} was deleted");
             assert_eq!(
                 ran.stderr.contains(&says),
@@ -528,13 +517,7 @@ fn next_promotion_deletes_the_branches_of_earlier_ones() {
                 "ready",
             ];
             let ran = run(&world, &back).exits(0);
-            let is_deleted = case == "merged";
-            assert_eq!(
-                has_branch(&fake),
-                !is_deleted,
-                "{kind:?} {case}: {}",
-                ran.stderr
-            );
+            only_merged_is_deleted(&fake, case, &ran);
             let store = fake.store();
             assert!(store.refs.contains_key(&other) && store.refs.contains_key("repin/mine"));
             assert!(store.pulls[1].open, "{kind:?}");

@@ -8,9 +8,12 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Output, sync::mpsc};
 
 use serde_json::Value;
 
-use crate::support::{
-    forge::{Fake, Kind, Store, TOKEN},
-    world::{REV_A, REV_B, REV_C, World, world},
+use crate::{
+    support::{
+        forge::{Fake, Kind, Store, TOKEN},
+        world::{REV_A, REV_B, REV_C, World, world},
+    },
+    sync::SYNC,
 };
 
 const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
@@ -351,8 +354,6 @@ fn older_machine_reports_the_newer_revision() {
         assert!(exits.iter().all(|count| *count > 0), "{kind:?} {exits:?}");
     }
 }
-
-const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
 
 /// Runs `branch sync` in the first clone with a git that runs `script` in the second one right
 /// before the `nth` git process; the results of both, or `None` if there are fewer processes.

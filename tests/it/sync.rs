@@ -9,10 +9,10 @@ use crate::support::{
     world::{Ran, World, world},
 };
 
-const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
+pub const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
 
 /// A world with a bare remote that has `main` and `staging`, both at the same commit.
-fn repository() -> World {
+pub fn repository() -> World {
     let world = world();
     world.write(
         "repin.yaml",
