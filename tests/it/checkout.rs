@@ -758,6 +758,10 @@ fn next_plan_reads_the_forges_head_again() {
     mirrored(&world, &fake);
     let hook = clone.join(".git/hooks/post-commit");
     let root = world.root().display();
+    let user = [("user.name", "A"), ("user.email", "a@example.com")];
+    for (key, value) in user {
+        git(&clone, &["config", key, value]);
+    }
     let script = format!(
         "#!/bin/sh\nunset $(git rev-parse --local-env-vars)\ngit -C '{root}' push -q origin {rival}:refs/heads/trunk\n"
     );

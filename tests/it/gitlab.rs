@@ -476,7 +476,7 @@ fn missing_target_branch_is_refused() {
             store.refs.remove("main");
         },
     );
-    let ran = run(&world, &PROMOTE).exits(5);
+    let ran = run(&world, &PROMOTE).exits(1);
     stderr_has(&ran, "the target branch main does not exist");
     assert!(fake.store().pulls.is_empty());
 }
@@ -657,7 +657,8 @@ fn removal_from_the_merge_train_ends_the_wait() {
             assert_eq!(fake.store().gitlab.train, [1]);
         }
         let train = "/merge_trains/merge_requests/1";
-        fake.at(When::After, "GET", train, 1, |store| {
+        // The first request precedes the request to merge.
+        fake.at(When::After, "GET", train, 2, |store| {
             store.gitlab.train.clear()
         });
         let ran = run(&world, &WAIT).exits(1);

@@ -4,6 +4,7 @@ use super::{
     Services, SiteHistory, Stop,
     builds::open_pull_requests,
     commit::{self, NotCommitted, ReadyCommit},
+    commit_errors,
     engine::Planned,
     push::{CommitPush, PushTarget},
     request::{ApplyMode, Request},
@@ -210,7 +211,7 @@ fn commit_files(
         Err(NotCommitted::Nothing(reason)) => match restore(session, changes, document) {
             Ok(()) => {
                 step.done("nothing was committed, and the files were restored");
-                Execution::stopped(Effect::Nothing, commit::restored(&reason).into())
+                Execution::stopped(Effect::Nothing, commit_errors::restored(&reason).into())
             }
             Err(error) => {
                 let reason = format!("{reason}; the files cannot be restored: {error}");
@@ -264,7 +265,7 @@ fn push(
                 }
                 Err(reason) => {
                     step.done(format!("committed as {id}, but not pushed"));
-                    let errors = commit::not_undone(&commit.id, &target.name, &reason);
+                    let errors = commit_errors::not_undone(&commit.id, &target.name, &reason);
                     Execution::stopped(Effect::Committed(commit), errors.into())
                 }
             }

@@ -16,6 +16,7 @@ pub(crate) mod builds;
 mod caches;
 pub(crate) mod changes;
 mod commit;
+mod commit_errors;
 pub(crate) mod connection;
 mod contracts;
 mod engine;

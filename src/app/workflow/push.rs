@@ -2,7 +2,7 @@
 //! to a branch that is still at its parent; if another process moved the branch, the commit is undone and the run plans
 //! again.
 
-use super::{BranchRole, HistoryBranch, Services, commit::obstructed, history_branch};
+use super::{BranchRole, HistoryBranch, Services, commit_errors::obstructed, history_branch};
 use crate::{
     base::{
         error::{Class, Code, Error, Errors},
