@@ -659,7 +659,7 @@ fn removal_from_the_merge_train_ends_the_wait() {
         let train = "/merge_trains/merge_requests/1";
         // The first request precedes the request to merge.
         fake.at(When::After, "GET", train, 2, |store| {
-            store.gitlab.train.clear()
+            store.gitlab.train.clear();
         });
         let ran = run(&world, &WAIT).exits(1);
         assert_eq!(ran.json()["state"], "open");

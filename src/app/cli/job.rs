@@ -126,7 +126,7 @@ impl Context {
         let mut exit = Exit::Done;
         if let Some(errors) = errors {
             exit = self.output.report_errors_separately(errors);
-            summary += &format!("\n{}", error_lines(errors));
+            summary = summary + "\n" + &error_lines(errors);
         }
         if let Err(errors) = self.write_outputs(outputs) {
             exit = exit.worse(self.output.report_errors_separately(&errors));

@@ -367,7 +367,7 @@ impl Lines<'_> {
         syntax
     }
 
-    /// Joins the lines of each instruction as BuildKit does, without its here-documents:
+    /// Joins the lines of each instruction as `BuildKit` does, without its here-documents:
     /// <https://github.com/moby/buildkit/blob/master/frontend/dockerfile/parser/parser.go>.
     fn join(mut self) -> Result<Joined, String> {
         let mut joined = Joined::default();
@@ -440,7 +440,7 @@ struct HereDocument {
 }
 
 impl HereDocument {
-    /// Those of an instruction: `<<` at the beginning of a word that is not quoted, as BuildKit reads it. An error if
+    /// Those of an instruction: `<<` at the beginning of a word that is not quoted, as `BuildKit` reads it. An error if
     /// the quotes have no end and there may be one.
     fn all(instruction: &str) -> Result<Vec<Self>, String> {
         let (mut found, mut word) = (Vec::new(), String::new());

@@ -111,7 +111,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         document.state = "blocked";
         let errors = blocked(&difference, forge.words());
         let line = "a gate failed";
-        return Ok(finish(&document, outputs, line, Some(errors), cx));
+        return Ok(finish(&document, outputs, line, Some(&errors), cx));
     }
     if !apply {
         let line = planned(&difference, forge.words());
@@ -217,7 +217,7 @@ impl Promotion<'_> {
             }
             _ => {}
         }
-        finish(&document, outputs, &line, errors, cx)
+        finish(&document, outputs, &line, errors.as_ref(), cx)
     }
 
     fn wait(&self, pull: &Pull, request: WaitRequest, cx: &Context) -> Result<Awaited, Errors> {
@@ -247,10 +247,10 @@ fn finish(
     document: &BranchDocument,
     outputs: PullOutputs,
     line: &str,
-    errors: Option<Errors>,
+    errors: Option<&Errors>,
     cx: &mut Context,
 ) -> Exit {
-    conclude(document, line, &outputs.values(), errors.as_ref(), cx)
+    conclude(document, line, &outputs.values(), errors, cx)
 }
 
 /// The error if `auto_merge` must not merge into the branch.
