@@ -28,11 +28,43 @@ pub(crate) const WORDS: &[Word] = &[
         example: "repin status",
     },
     Word {
+        name: "digest",
+        summary: "The SHA-256 of a manifest, which names exactly these bytes.",
+        meaning: "repin pins images by digests and trusts no tag. A tag is resolved once, and its image must be the build that it \
+                  claims to be.",
+        example: "repin scan",
+    },
+    Word {
         name: "held",
         summary: "A set that a rollback undid: no promotion returns to its digests.",
         meaning: "`repin history` marks it with `!`. The hold belongs to the digests, under whatever name they are \
                   pinned. It ends with a promotion by `--force-after-rollback`, or with a rollback to the set.",
         example: "repin status",
+    },
+    Word {
+        name: "hold",
+        summary: "The state of digests that a rollback undid: the set is `held`.",
+        meaning: "A hold belongs to the digests, under whatever name they are pinned. It ends with a promotion by \
+                  `--force-after-rollback`, or with a rollback to the set.",
+        example: "repin status",
+    },
+    Word {
+        name: "image",
+        summary: "An entry of `images` in `repin.yaml`: a name, a repository, and the number of its pins.",
+        meaning: "All images together are the set.",
+        example: "repin scan",
+    },
+    Word {
+        name: "incomplete",
+        summary: "In `repin builds`, a build with an image that is missing or cannot be read.",
+        meaning: "It cannot be promoted. If a job still builds the images, wait for it; otherwise build the commit again.",
+        example: "repin builds",
+    },
+    Word {
+        name: "older",
+        summary: "In `repin builds`, a build that is older than the current set.",
+        meaning: "A promotion refuses it without `--allow-older`; a rollback returns to a set that was promoted.",
+        example: "repin builds",
     },
     Word {
         name: "pin",
@@ -42,10 +74,22 @@ pub(crate) const WORDS: &[Word] = &[
         example: "repin scan",
     },
     Word {
+        name: "place",
+        summary: "The position of a pin whose repository, tag and digest are separate, such as in kustomize or Helm values.",
+        meaning: "`places` in `repin.yaml` selects the places; those of kustomize and Helm are found by the names of the files.",
+        example: "repin scan",
+    },
+    Word {
         name: "previous",
         summary: "The newest available set before the current one, for `repin rollback --to previous`.",
         meaning: "A held set is not the previous one. repin names the set before it does anything.",
         example: "repin rollback --to previous",
+    },
+    Word {
+        name: "proposed",
+        summary: "In `repin builds`, a build that an open pull request promotes.",
+        meaning: "Merge or close the pull request; `repin wait` waits for its merge.",
+        example: "repin builds",
     },
     Word {
         name: "revision",
@@ -71,10 +115,22 @@ pub(crate) const WORDS: &[Word] = &[
     Word {
         name: "superseded",
         summary: "A set or a pull request that a newer one replaced.",
-        meaning: "A run with --pr closes older pull requests of the set that nobody else committed to. In `repin \
+        meaning: "A run with --pr closes older pull requests of the set that have no commit of another user. In `repin \
                   history`, a superseded set has no mark: it is neither current nor available nor held, because its \
                   commit does not pin all configured images, or records no revision.",
         example: "repin history -v",
+    },
+    Word {
+        name: "unmerged",
+        summary: "In `repin builds`, a build of a commit that the branch of `source` does not contain.",
+        meaning: "`newest` never selects it. Merge the commit first.",
+        example: "repin builds",
+    },
+    Word {
+        name: "waiting",
+        summary: "In `repin builds`, a build that a stage of `promote.after` does not let pass yet.",
+        meaning: "The last column shows the reason, and the time from which it may be promoted.",
+        example: "repin builds",
     },
 ];
 
@@ -83,4 +139,18 @@ pub(crate) fn word(text: &str) -> Option<&'static Word> {
     WORDS
         .iter()
         .find(|word| word.name.eq_ignore_ascii_case(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::builds::State;
+
+    #[test]
+    fn states_of_builds_are_explained() {
+        for state in State::ALL {
+            assert!(word(state.as_str()).is_some(), "{state:?}");
+        }
+        assert!(WORDS.is_sorted_by_key(|word| word.name));
+    }
 }

@@ -64,7 +64,7 @@ fn unknown(code: &str) -> Errors {
         (None, Some(near)) => format!("did you mean `{near}`?"),
         (None, None) => "run `repin explain` to list every code".to_owned(),
     };
-    Error::input(Code::USAGE, format!("unknown code `{code}`"))
+    Error::input(Code::USAGE, format!("unknown code or word `{code}`"))
         .help(help)
         .into()
 }
