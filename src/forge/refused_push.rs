@@ -13,6 +13,8 @@ pub(crate) struct RefusedPush<'p> {
     pub is_denied: bool,
     /// Whether files of workflows change.
     pub changes_workflows: bool,
+    /// Whether the commit was pushed to the base branch itself, with the credentials of git.
+    pub is_base: bool,
 }
 
 /// The cause of a refusal.
@@ -60,6 +62,10 @@ const TEXTS: [(&str, Cause); 19] = [
     ("hook declined", Cause::Hook),
 ];
 
+/// The remedy if the base branch refuses the commit of a clone.
+const NO_DIRECT_PUSH: &str = "the branch does not accept this push: run the command with `--pr ready` instead of `--apply --commit --push`, or push \
+     the commit to another branch and open the pull request by hand";
+
 impl RefusedPush<'_> {
     /// The error, with the remedy. `forge`: its name.
     pub(crate) fn error(&self, forge: &str) -> Error {
@@ -82,6 +88,10 @@ impl RefusedPush<'_> {
                 "the server takes a changed line for a secret: allow it in the repository's settings for secret scanning",
             ),
             Some(Cause::Size) => error.help("a file is larger than the server accepts: make it smaller"),
+            Some(Cause::Rules | Cause::Hook) if self.is_base => error.help(NO_DIRECT_PUSH),
+            Some(Cause::Protection | Cause::Permission) if self.is_base => {
+                error.class(Class::Denied).help(NO_DIRECT_PUSH)
+            }
             Some(Cause::Rules) => error.help(format!(
                 "check which rule set covers {branch}: let the token's owner bypass it, or give the branch another name (promote.branch, rollback.branch)"
             )),
@@ -196,6 +206,7 @@ mod tests {
                 message,
                 is_denied: message.contains("403"),
                 changes_workflows: false,
+                is_base: false,
             };
             let error = refused.error("GitHub");
             let found = error.help.clone().unwrap();
@@ -204,6 +215,16 @@ mod tests {
                 "{message}: {found}"
             );
             assert!(error.message.contains(&message[..20]), "{error}");
+            // Pushed to the base branch by git, it has another way.
+            let token = ["token's owner", "write:repository", "administrator"];
+            let of_base = RefusedPush {
+                is_base: true,
+                ..refused
+            };
+            let error = of_base.error("origin");
+            let is_direct = error.help.unwrap() == NO_DIRECT_PUSH;
+            let expected = token.iter().any(|part| found.contains(part));
+            assert_eq!((error.class, is_direct), (class, expected), "{message}");
         }
     }
 }

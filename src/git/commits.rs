@@ -129,6 +129,8 @@ pub(crate) struct CommitInfo {
     text: Arc<[u8]>,
     author_start: usize,
     subject_start: usize,
+    /// The number in the last line of a merge commit of GitLab.
+    merge_request: Option<u64>,
 }
 
 impl CommitInfo {
@@ -137,6 +139,7 @@ impl CommitInfo {
         Self {
             author_start: date.len() + 1,
             subject_start: prefix.len(),
+            merge_request: None,
             text: [prefix.as_bytes(), subject].concat().into(),
         }
     }
@@ -153,6 +156,12 @@ impl CommitInfo {
     /// The first paragraph on one line.
     pub(crate) fn subject(&self) -> &[u8] {
         &self.text[self.subject_start..]
+    }
+
+    /// The number of the merge request in a merge commit of GitLab.
+    pub(crate) fn merge_request(&self) -> Option<u64> {
+        let is_merge = self.subject().starts_with(b"Merge branch '");
+        self.merge_request.filter(|_| is_merge)
     }
 }
 
@@ -256,6 +265,19 @@ pub(crate) fn trailer_lines(body: &[u8]) -> Vec<u8> {
     lines
 }
 
+/// The number in `See merge request GROUP/PROJECT!N`, the last line of GitLab's default template for merge commits
+/// (<https://docs.gitlab.com/user/project/merge_requests/commit_templates/>).
+fn merge_request(body: &[u8]) -> Option<u64> {
+    let line = body.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
+    let reference = line.trim_ascii_end().strip_prefix(b"See merge request ")?;
+    let number = std::str::from_utf8(reference).ok()?.rsplit_once('!')?.1;
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    number
+        .parse()
+        .ok()
+        .filter(|number| is_number && *number > 0)
+}
+
 /// Parses the output of `git log`.
 pub(crate) struct LogParser<R> {
     reader: R,
@@ -293,12 +315,14 @@ impl<R: BufRead> LogParser<R> {
         });
         let subject_start = text.len();
         text.extend_from_slice(self.field()?);
+        let body = self.field_up_to(MAX_BODY)?;
+        let trailers = trailer_lines(body);
         let info = CommitInfo {
             text: text.into(),
             author_start: date_end + 1,
             subject_start,
+            merge_request: merge_request(body),
         };
-        let trailers = trailer_lines(self.field_up_to(MAX_BODY)?);
         let mut changes = Vec::new();
         // An object id starts with another byte.
         while matches!(self.peek()?, Some(b'\n' | b':')) {
@@ -594,6 +618,22 @@ fn texts(output: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_line_of_a_merge_commit_of_gitlab_has_a_number() {
+        for (body, expected) in [
+            ("promote\n\nSee merge request acme/app!12\n", Some(12)),
+            ("See merge request !3", Some(3)),
+            ("See merge request acme/app!12\n\nmore", None),
+            ("See merge request acme/app!+1", None),
+            ("See merge request acme/app!0", None),
+            ("See merge request acme/app!", None),
+            ("see also acme/app!12", None),
+            ("", None),
+        ] {
+            assert_eq!(merge_request(body.as_bytes()), expected, "{body}");
+        }
+    }
 
     #[test]
     fn names_contain_no_addresses() {

@@ -105,6 +105,15 @@ fn previous_set_is_named_before_the_run() {
     let part =
         "no set before the current one on origin/main is available for rollback and not held";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    // A held one is selected only by its revision.
+    let part = format!("is selected only by its revision: {REV_B} (");
+    assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    let ran = world.run(&["rollback"]).exits(0);
+    let part = format!("the newest of them: repin rollback --to {REV_B} --apply");
+    assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    let ran = to(&world, "prevous", &[]).exits(2);
+    let part = "did you mean `previous`?";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
 }
 
 #[test]

@@ -237,6 +237,7 @@ impl Content {
                 message,
                 is_denied,
                 changes_workflows: paths.iter().any(|path| is_workflow(path)),
+                is_base: false,
             };
             refused.error(forge)
         };

@@ -77,6 +77,7 @@ impl PushTarget {
                 is_denied,
                 // git has no token of repin.
                 changes_workflows: false,
+                is_base: true,
             }
             .error(&plain(&self.remote))
         };

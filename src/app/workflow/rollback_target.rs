@@ -15,7 +15,7 @@ use crate::{
         checks::{Status, Stopped},
         history::{Digests, History, HistoryEntry, Kind, Provenance, SetAtCommit},
     },
-    git::{MIN_PREFIX, ObjectId},
+    git::{self, MIN_PREFIX, ObjectId},
     oci::Revision,
 };
 
@@ -169,9 +169,9 @@ fn recorded_revision<'h>(
     Ok(revision)
 }
 
-/// The number in `#N`.
+/// The number in `#N`, or `!N` as on GitLab.
 fn pull_request(text: &str) -> Option<u64> {
-    let digits = text.strip_prefix('#')?;
+    let digits = text.strip_prefix(['#', '!'])?;
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)
 }
@@ -198,13 +198,22 @@ fn previous(site_history: &SiteHistory) -> Result<&HistoryEntry, Errors> {
         let message = format!("{} has no current set", plain(&history.branch.name));
         return Err(no_set(message));
     }
-    let first = site_history.unheld()?.first().copied();
-    first.ok_or_else(|| {
-        no_set(format!(
+    if let Some(first) = site_history.unheld()?.first() {
+        return Ok(first);
+    }
+    let mut error = Error::input(
+        Code::REVISION_SHAPE,
+        format!(
             "no set before the current one on {} is available for rollback and not held",
             plain(&history.branch.name)
-        ))
-    })
+        ),
+    )
+    .help("`repin history` lists every set, with the held ones");
+    if let Some(held) = site_history.available()?.first() {
+        let note = "the last one, which a rollback undid, is selected only by its revision";
+        error.notes.push(format!("{note}: {}", described(held)));
+    }
+    Err(error.into())
 }
 
 fn no_set(message: String) -> Errors {
@@ -244,10 +253,12 @@ fn at_commit<'h>(
 ) -> Result<&'h HistoryEntry, Errors> {
     let branch = plain(&history.branch.name);
     let Some(commit) = commit else {
-        return Err(no_set(format!(
-            "this clone has no commit `{}`",
-            plain(text)
-        )));
+        let message = format!("this clone has no commit `{}`", plain(text));
+        if history.shallow {
+            let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
+            return Err(error.help(git::FETCH_HISTORY).into());
+        }
+        return Err(no_set(message));
     };
     let id = commit.short();
     match history.set_at(commit) {
@@ -281,7 +292,12 @@ fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result
         let note = "this clone is shallow, so older sets are missing";
         error.notes.push(note.to_owned());
     }
-    Err(error.help(similar.help(config)).into())
+    let help = if config::nearest_words(&text, &[PREVIOUS], 1).is_empty() {
+        similar.help(config)
+    } else {
+        format!("did you mean `{PREVIOUS}`?")
+    };
+    Err(error.help(help).into())
 }
 
 /// The sets that a user may mean by an unknown revision.
@@ -331,7 +347,11 @@ impl<'h> Similar<'h> {
         for entry in &self.nearest {
             lines.push(format!("similar: {}", described(entry)));
         }
-        if let Some(last) = self.last {
+        let is_listed = |last: &&HistoryEntry| {
+            let mut listed = self.nearest.iter();
+            listed.any(|entry| entry.commit == last.commit)
+        };
+        if let Some(last) = self.last.filter(|last| !is_listed(last)) {
             lines.push(format!("the last one: {}", described(last)));
         }
         lines
@@ -440,6 +460,7 @@ mod tests {
     #[test]
     fn pull_requests_are_numbers_after_a_sharp() {
         assert_eq!(pull_request("#12"), Some(12));
+        assert_eq!(pull_request("!7"), Some(7));
         for text in [
             "12",
             "#",

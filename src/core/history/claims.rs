@@ -4,6 +4,7 @@
 
 use crate::{
     config::{Config, Override, SetPath, TagTemplate, Template, Trailer},
+    git::commits::CommitInfo,
     oci::{Pattern, Revision},
 };
 
@@ -164,10 +165,15 @@ fn strip_number(subject: &str) -> Option<&str> {
     is_number.then_some(title)
 }
 
+/// The number of the pull request in a merge by a forge.
+pub(super) fn pull_request(info: &CommitInfo) -> Option<u64> {
+    number_in(info.subject()).or_else(|| info.merge_request())
+}
+
 /// The number of the pull request in the subject of a merge by a forge: `TITLE (#N)` of a squash
 /// merge, `Merge pull request #N from HEAD` of GitHub's merge commits, `Merge pull request 'TITLE'
 /// (#N) from HEAD into BASE` of Gitea's and Forgejo's.
-pub(super) fn pull_request(subject: &[u8]) -> Option<u64> {
+fn number_in(subject: &[u8]) -> Option<u64> {
     let subject = std::str::from_utf8(subject).ok()?.trim_end();
     let number = match subject.strip_prefix("Merge pull request ") {
         Some(merge) => match merge.strip_prefix('#') {
@@ -265,7 +271,7 @@ mod tests {
 
     #[test]
     fn pull_request_number_is_read_from_forge_titles() {
-        let number = |subject: &str| pull_request(subject.as_bytes());
+        let number = |subject: &str| number_in(subject.as_bytes());
         assert_eq!(number("promote: images @beef (#12)"), Some(12));
         assert_eq!(number("Merge pull request #7 from acme/auto/x"), Some(7));
         assert_eq!(
@@ -285,7 +291,7 @@ mod tests {
         ] {
             assert_eq!(number(none), None, "{none}");
         }
-        assert_eq!(pull_request(b"promote \xff (#1)"), None);
+        assert_eq!(number_in(b"promote \xff (#1)"), None);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl History {
         let commit = self.facts.line_commit(position);
         DatedCommit {
             commit: commit.id,
-            pull_request: claims::pull_request(commit.info.subject()),
+            pull_request: claims::pull_request(&commit.info),
             date: date(position),
             parent: match position.checked_sub(1) {
                 Some(parent) => ParentDate::Known(date(parent)),

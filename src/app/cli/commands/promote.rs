@@ -21,7 +21,7 @@ Examples:
   repin promote --revision 4f2a… --apply          # change every pin, or none
   repin promote --revision 4f2a… --pr ready       # one commit, one branch, one pull request
   repin promote --revision newest --pr ready      # the newest build of the registry
-  repin promote --revision 4f2a… --digest review=sha256:9c1d… --format github --body-file body.md";
+  repin promote --revision 4f2a… --digest review=sha256:9c1d… --body-file body.md";
 
 /// Move every pin of the set to one verified revision
 #[expect(clippy::struct_excessive_bools, reason = "independent flags")]

@@ -20,7 +20,7 @@ use crate::{
         workflow::{self, Goal, Intent, SiteHistory},
     },
     base::{
-        error::{Code, Error, Errors, usage},
+        error::{Code, Error, Errors},
         untrusted::{plain, short},
     },
     config::Config,
@@ -43,8 +43,8 @@ Examples:
 #[command(after_help = HELP)]
 pub(in crate::app::cli) struct Arguments {
     /// Revision to roll back to, or its first characters; `previous`: the newest available set before the
-    /// current one; a commit that recorded a set, such as HEAD~1; the number of its pull request, such as
-    /// '#123'. Without it, repin lists the sets available for rollback, and prompts for one at a terminal if
+    /// current one; steps from a name of git, such as HEAD~1: the set that was current at that commit; the number
+    /// of the pull request that recorded it, such as '#123'. Without it, repin lists the sets available for rollback, and prompts for one at a terminal if
     /// --apply or --pr is given
     #[arg(
         short,
@@ -135,9 +135,16 @@ fn without_target(
                 config.option
             ),
         };
-        if let Some(newest) = sets.first().and_then(|entry| entry.revision.as_ref()) {
-            let command = command(newest, args, history, config);
+        let newest = |sets: &[&HistoryEntry]| sets.iter().find_map(|entry| entry.revision.clone());
+        if let Some(newest) = newest(&sets) {
+            let command = command(&newest, args, history, config);
             let _ = write!(note, "\nthe newest available one: {command}");
+        } else if let Some(held) = newest(&site_history.available()?) {
+            let command = command(&held, args, history, config);
+            let _ = write!(
+                note,
+                "\na rollback undid every available set; the newest of them: {command}"
+            );
         }
         cx.output.note(&note);
     }
@@ -245,5 +252,7 @@ fn prompt(sets: &[&HistoryEntry], history: &History, cx: &Context) -> Result<Str
             return Ok(revision.to_string());
         }
     }
-    Err(usage("no set was chosen; nothing was changed"))
+    let help = "run the command again and type a number, or specify the set with --to";
+    let error = Error::input(Code::USAGE, "no set was chosen; nothing was changed");
+    Err(error.help(help).into())
 }
