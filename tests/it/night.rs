@@ -645,6 +645,11 @@ fn program_without_arguments_prints_the_groups() {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
     assert!(!ran.stderr.contains("Exit codes:"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.lines().all(|line| line.len() <= 80),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ Examples:
   repin check --remote --format github    # as a pre-merge job
   repin check --all                       # every set of a repository";
 
-/// Check that every image has the declared number of pins and one digest
+/// Check the declared number of pins of each image, and their one digest
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::app::cli) struct Arguments {

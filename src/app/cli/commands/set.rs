@@ -35,7 +35,7 @@ the whole set.
 Example:
   repin set --revision 4f2a… --out set.json";
 
-/// Verify the images of a revision once, and write the evidence to a file
+/// Verify the images of a revision, and write the evidence to a file
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::app::cli) struct Arguments {
