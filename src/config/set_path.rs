@@ -58,6 +58,12 @@ impl SetPath {
 
     /// The set key: the path as a part of a branch name, empty for the `repin.yaml` at the top.
     pub fn key(&self) -> String {
+        valid_in_branch(&self.parts().join("-"))
+    }
+
+    /// The directories of the path, and the name in that of the configuration file; empty for the `repin.yaml` at the
+    /// top.
+    pub fn parts(&self) -> Vec<String> {
         let path = self.0.to_string();
         let mut parts: Vec<&str> = path.split('/').collect();
         let file = parts.pop().unwrap_or_default();
@@ -65,7 +71,7 @@ impl SetPath {
         if !name.is_empty() {
             parts.push(name);
         }
-        valid_in_branch(&parts.join("-"))
+        parts.into_iter().map(str::to_owned).collect()
     }
 
     /// The path as a marker and a trailer contain it: percent-encoded outside of `[A-Za-z0-9._/-]`.

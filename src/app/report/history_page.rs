@@ -5,19 +5,23 @@
 //!
 //! The files with pins of a set on the page.
 
+mod size;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use minijinja::Error;
 use serde::Serialize;
+use size::{Reduced, Rendered};
 
 use super::{
     changes::page::ChangesOfPage,
-    layout::{self, STYLE, abbreviated, between, source_hash},
+    deployed::{Badge, Deployed, rollback_at_top},
+    layout::{SCRIPT, STYLE, Template, abbreviated, between, source_hash},
 };
 use crate::{
     base::{
         text::counted,
-        untrusted::{shell, to_minute},
+        untrusted::{short, to_minute},
     },
     config::Config,
     core::{
@@ -29,7 +33,10 @@ use crate::{
 };
 
 const TEMPLATE: &str = include_str!("history_page/page.html.j2");
-const SCRIPT: &str = include_str!("history_page/page.js");
+/// The number of held sets that are listed; the others are counted.
+const MAX_HOLDS: usize = 5;
+/// The maximum width of a text that a person wrote.
+const TEXT_WIDTH: usize = 120;
 
 /// The input of the page.
 #[derive(Clone, Copy)]
@@ -63,7 +70,13 @@ pub(crate) enum SetDiff {
 
 /// Renders the page.
 pub(crate) fn html(facts: Facts<'_>) -> Result<String, Error> {
-    layout::render(TEMPLATE, &Page::new(facts))
+    let template = Template::new(TEMPLATE)?;
+    let (mut page, sets) = Page::new(facts);
+    let rest = template.render(&page)?.len();
+    let rendered = Rendered::new(&sets, rest)?;
+    page.reduced = rendered.reduced();
+    page.sets = rendered.into_texts();
+    template.render(&page)
 }
 
 /// The variables of the template.
@@ -78,13 +91,15 @@ struct Page {
     tip: String,
     limited: bool,
     total: usize,
-    warnings: Vec<String>,
     listed: usize,
-    has_current: bool,
+    now: Deployed,
     /// Whether the page shows changes, which are not recorded in git.
     has_changes: bool,
     holds: Vec<HeldItem>,
-    sets: Vec<SetOfPage>,
+    more_holds: usize,
+    reduced: Option<Reduced>,
+    /// The sets as markup.
+    sets: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -98,7 +113,6 @@ struct EntryLink {
     id: String,
     text: String,
     date: String,
-    date_text: String,
     /// Whether the entry is on this page.
     is_listed: bool,
 }
@@ -113,16 +127,15 @@ struct SetOfPage {
     short_commit: String,
     commit_url: Option<String>,
     date: String,
-    date_text: String,
     live: Option<String>,
     author: String,
-    /// The subject, with the revision of the set shortened.
-    subject: String,
+    /// The subject, unless it repeats the revision.
+    subject: Option<String>,
     pull_request: Option<u64>,
     pull_request_url: Option<String>,
     current: bool,
-    held: bool,
-    /// The command that rolls back to the set, if it is available.
+    badge: Option<Badge>,
+    /// The command that rolls back to the set, if a rollback may return to it.
     rollback: Option<String>,
     undone_by: Option<EntryLink>,
     back_to: Option<EntryLink>,
@@ -158,7 +171,6 @@ struct Relations<'f> {
     facts: Facts<'f>,
     revisions: BTreeSet<&'f str>,
     listed: HashSet<ObjectId>,
-    held: HashSet<ObjectId>,
     /// For each rolled back commit, the rollback.
     undone_by: HashMap<ObjectId, &'f HistoryEntry>,
     /// For each rollback, the restored entry.
@@ -168,12 +180,13 @@ struct Relations<'f> {
 }
 
 impl Page {
-    fn new(facts: Facts<'_>) -> Self {
+    /// The page without its sets, and the sets.
+    fn new(facts: Facts<'_>) -> (Self, Vec<SetOfPage>) {
         let (history, config) = (facts.history, facts.config);
         let holds = history.held_sets();
         let relations = Relations::new(facts);
-        let current = history.entries().first().filter(|entry| entry.current);
-        let held = holds.iter().map(|hold| HeldItem {
+        let current = history.current();
+        let held = holds.iter().take(MAX_HOLDS).map(|hold| HeldItem {
             revision: hold.revision.map(ToString::to_string),
             by: relations.hold(&hold.hold),
         });
@@ -185,8 +198,13 @@ impl Page {
                 .any(|other| other.commit == entry.commit)
         });
         let sets = facts.listed.iter().chain(unlisted);
-        let sets = sets.map(|entry| relations.set(entry));
-        Self {
+        let sets: Vec<SetOfPage> = sets.map(|entry| relations.set(entry)).collect();
+        let images = sets.iter().filter(|set| set.current);
+        let versions = images
+            .flat_map(|set| &set.images)
+            .flat_map(|image| &image.versions);
+        let versions: BTreeSet<String> = versions.cloned().collect();
+        let page = Self {
             style: STYLE,
             style_hash: source_hash(STYLE),
             script: SCRIPT,
@@ -196,32 +214,16 @@ impl Page {
             tip: history.branch.tip.to_string(),
             limited: facts.listed.len() < facts.total,
             total: facts.total,
-            warnings: warnings(history),
             listed: facts.listed.len(),
-            has_current: current.is_some(),
+            now: Deployed::new(config, history, versions.into_iter().collect()),
             has_changes: facts.changes.is_some(),
             holds: held.collect(),
-            sets: sets.collect(),
-        }
+            more_holds: holds.len().saturating_sub(MAX_HOLDS),
+            reduced: None,
+            sets: Vec::new(),
+        };
+        (page, sets)
     }
-}
-
-/// The reasons for which sets may be missing.
-pub(super) fn warnings(history: &History) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if history.shallow {
-        warnings.push(
-            "the clone is shallow, so older sets and holds on them may be missing.".to_owned(),
-        );
-    }
-    if let Some(unreadable) = history.blind_spot() {
-        warnings.push(format!(
-            "commit {} may have changed the set or rolled one back: {}",
-            unreadable.commit.short(),
-            unreadable.reason()
-        ));
-    }
-    warnings
 }
 
 impl<'f> Relations<'f> {
@@ -235,10 +237,6 @@ impl<'f> Relations<'f> {
                 .listed
                 .iter()
                 .chain(entries.iter().filter(|entry| entry.current))
-                .map(|entry| entry.commit)
-                .collect(),
-            held: (entries.iter())
-                .filter(|entry| facts.history.hold_in_list(&entry.images).is_some())
                 .map(|entry| entry.commit)
                 .collect(),
             undone_by: HashMap::new(),
@@ -273,8 +271,7 @@ impl<'f> Relations<'f> {
         EntryLink {
             id: id(&entry.commit),
             text: entry.commit.short(),
-            date: entry.date.clone(),
-            date_text: to_minute(&entry.date),
+            date: to_minute(&entry.date),
             is_listed: self.listed.contains(&entry.commit),
         }
     }
@@ -284,14 +281,13 @@ impl<'f> Relations<'f> {
         EntryLink {
             id: id(&hold.commit),
             text: hold.commit.short(),
-            date: hold.date.clone(),
-            date_text: to_minute(&hold.date),
+            date: to_minute(&hold.date),
             is_listed: self.listed.contains(&hold.commit),
         }
     }
 
     fn set(&self, entry: &HistoryEntry) -> SetOfPage {
-        let commit = entry.commit;
+        let (commit, history) = (entry.commit, self.facts.history);
         let revision = entry.revision.as_ref().map(Revision::as_str);
         let (mut diff, mut files, mut without_diff) = (None, String::new(), None);
         match self.facts.diffs.get(&commit) {
@@ -311,15 +307,11 @@ impl<'f> Relations<'f> {
             id: id(&entry.commit),
             kind: entry.kind_name(),
             revision: revision.map(ToOwned::to_owned),
-            subject: match revision {
-                Some(revision) => entry.subject.replace(revision, &short_revision),
-                None => entry.subject.clone(),
-            },
+            subject: subject(entry),
             short_revision,
             commit: commit.to_string(),
             short_commit: commit.short(),
-            date: entry.date.clone(),
-            date_text: to_minute(&entry.date),
+            date: to_minute(&entry.date),
             commit_url: self
                 .facts
                 .commits
@@ -328,14 +320,14 @@ impl<'f> Relations<'f> {
                 .newer
                 .get(&commit)
                 .and_then(|newer| between(&entry.date, &newer.date)),
-            author: entry.author.clone(),
+            author: short(&entry.author, TEXT_WIDTH),
             pull_request: entry.pull_request,
             pull_request_url: address.map(|(address, number)| format!("{address}{number}")),
             current: entry.current,
-            held: self.held.contains(&commit),
-            rollback: revision
+            badge: Badge::new(history.state(entry)),
+            rollback: (entry.revision.as_ref())
                 .filter(|_| entry.can_roll_back)
-                .map(|revision| self.rollback(revision)),
+                .map(|revision| rollback_at_top(revision, self.facts.config, history)),
             undone_by: self.undone_by.get(&commit).map(link),
             back_to: self.restored.get(&commit).map(link),
             unreadable: entry.unreadable.clone(),
@@ -349,17 +341,6 @@ impl<'f> Relations<'f> {
             diff,
             files,
             without_diff,
-        }
-    }
-
-    /// The command that rolls back to a set, at the top of the repository.
-    fn rollback(&self, revision: &str) -> String {
-        let command = format!("repin rollback --to {}", shell(revision));
-        let set_path = &self.facts.config.set_path;
-        if set_path.is_top() {
-            command
-        } else {
-            format!("{command} --config {}", shell(&set_path.to_string()))
         }
     }
 
@@ -421,6 +402,13 @@ impl DiffRun {
         }
         runs
     }
+}
+
+/// The subject of an entry, unless it says no more than the rest of the entry.
+fn subject(entry: &HistoryEntry) -> Option<String> {
+    let revision = entry.revision.as_ref().map(Revision::as_str);
+    let repeats = revision.is_some_and(|revision| entry.subject.contains(revision));
+    (!repeats && !entry.subject.is_empty()).then(|| short(&entry.subject, TEXT_WIDTH))
 }
 
 fn id(commit: &ObjectId) -> String {

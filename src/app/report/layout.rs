@@ -269,22 +269,35 @@ pub(crate) fn with_short_ids(text: &str) -> String {
 
 /// The style of every page.
 pub(super) const STYLE: &str = include_str!("history_page/page.css");
+/// The script of every page.
+pub(super) const SCRIPT: &str = include_str!("history_page/page.js");
+/// The macro that answers the first questions of an operator, for every page.
+const ANSWERS: &str = include_str!("history_page/answers.html.j2");
 
-/// Renders a template with the fields of `page` as its variables.
-pub(super) fn render<P: Serialize>(template: &'static str, page: &P) -> Result<String, Error> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_formatter(write_escaped);
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()?;
-    environment.set_syntax(syntax);
-    environment.add_template("page", template)?;
-    environment
-        .get_template("page")?
-        .render(Value::from(Serde(page)))
+/// A template of a page or of a part of one.
+pub(super) struct Template(Environment<'static>);
+
+impl Template {
+    pub(super) fn new(source: &'static str) -> Result<Self, Error> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.set_formatter(write_escaped);
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()?;
+        environment.set_syntax(syntax);
+        environment.add_template("answers", ANSWERS)?;
+        environment.add_template("page", source)?;
+        Ok(Self(environment))
+    }
+
+    /// Renders the template with the fields of `page` as its variables.
+    pub(super) fn render<P: Serialize>(&self, page: &P) -> Result<String, Error> {
+        let template = self.0.get_template("page")?;
+        template.render(Value::from(Serde(page)))
+    }
 }
 
 /// A text as a source of Content Security Policy (CSP Level 3, "hash-source").

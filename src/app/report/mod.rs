@@ -5,6 +5,7 @@ pub(crate) mod branch;
 pub(crate) mod builds;
 pub(crate) mod changes;
 pub(crate) mod code_quality;
+pub(crate) mod deployed;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;

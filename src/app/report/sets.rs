@@ -1,7 +1,7 @@
 //! All sets as one table.
 //!
-//! The histories of all sets as one HTML page: a row for each set of images, a column for each configuration.
-//! The page is self-contained and has no script.
+//! The histories of all sets as one HTML page: the answers for each environment, then a row for each set of digests and a
+//! column for each environment. The page is self-contained.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use minijinja::Error;
 use serde::Serialize;
 
 use super::{
-    history_page,
-    layout::{self, Align, STYLE, abbreviated, aligned, local, source_hash},
-    set_histories::{Cell, Grid},
+    deployed::{Badge, Deployed},
+    layout::{Align, SCRIPT, STYLE, Template, abbreviated, aligned, local, source_hash},
+    set_histories::{Cell, Grid, NOT_RECORDED},
 };
 use crate::{
-    base::untrusted::{markdown, plain, to_minute},
+    base::untrusted::{markdown, plain, short, to_minute},
     config::SetPath,
-    core::history::History,
+    core::history::EntryState,
 };
 
 const COLUMNS: [&str; 5] = ["SET PATH", "REVISION", "SINCE", "PINS", "STATE"];
@@ -80,7 +80,7 @@ fn cells(sets: &[SetSummary], zone: &TimeZone) -> Vec<[String; COLUMNS.len()]> {
     for set in sets {
         let revision = match (&set.revision, &set.since) {
             (Some(revision), _) => abbreviated(revision, &known),
-            (None, Some(_)) => "not recorded".to_owned(),
+            (None, Some(_)) => NOT_RECORDED.to_owned(),
             (None, None) => "-".to_owned(),
         };
         let pins = set
@@ -102,23 +102,14 @@ fn cells(sets: &[SetSummary], zone: &TimeZone) -> Vec<[String; COLUMNS.len()]> {
 
 const TEMPLATE: &str = include_str!("history_page/sets.html.j2");
 
-/// A reason for which a set or a part of it is missing.
+/// The maximum width of the name of a person.
+const NAME_WIDTH: usize = 40;
+
+/// A set that is not on the page, with the reason.
 #[derive(Debug, Serialize)]
 pub(crate) struct Gap {
     pub set_path: String,
     pub reason: String,
-}
-
-impl Gap {
-    /// The gaps in a history that was read.
-    pub(crate) fn of_history(set_path: &str, history: &History) -> Vec<Self> {
-        let warnings = history_page::warnings(history).into_iter();
-        let gap = |reason| Self {
-            set_path: set_path.to_owned(),
-            reason,
-        };
-        warnings.map(gap).collect()
-    }
 }
 
 /// The variables of the template.
@@ -126,6 +117,11 @@ impl Gap {
 struct Page<'p> {
     style: &'static str,
     style_hash: String,
+    script: &'static str,
+    script_hash: String,
+    /// Production first.
+    environments: Vec<EnvironmentOfPage<'p>>,
+    /// The names in the order of the columns.
     headings: Vec<String>,
     rows: Vec<RowOfPage>,
     total: usize,
@@ -133,16 +129,21 @@ struct Page<'p> {
 }
 
 #[derive(Serialize)]
+struct EnvironmentOfPage<'p> {
+    name: String,
+    now: &'p Deployed,
+}
+
+#[derive(Serialize)]
 struct RowOfPage {
-    revision: Option<String>,
+    revisions: Vec<String>,
     cells: Vec<Option<CellOfPage>>,
 }
 
 #[derive(Serialize)]
 struct CellOfPage {
-    /// The state of the set; empty if it is neither current, available for rollback nor held.
-    state: &'static str,
-    date: String,
+    is_current: bool,
+    badge: Option<Badge>,
     time: String,
     author: String,
 }
@@ -150,37 +151,46 @@ struct CellOfPage {
 impl CellOfPage {
     fn new(cell: &Cell) -> Self {
         Self {
-            state: match cell.mark {
-                '*' => "current",
-                '!' => "held",
-                '<' => "available",
-                _ => "",
-            },
-            date: cell.since.clone(),
+            is_current: cell.state == EntryState::Current,
+            badge: Badge::new(cell.state),
             time: to_minute(&cell.since),
-            author: cell.author.clone(),
+            author: short(&cell.author, NAME_WIDTH),
         }
     }
 }
 
 /// Renders the page.
 pub(crate) fn html(grid: &Grid, gaps: &[Gap]) -> Result<String, Error> {
-    let rows = grid.rows().map(|(revision, cells)| RowOfPage {
-        revision: revision.map(ToString::to_string),
+    let rows = grid.rows().map(|(revisions, cells)| RowOfPage {
+        revisions: revisions.iter().map(ToString::to_string).collect(),
         cells: cells
             .into_iter()
             .map(|cell| cell.map(CellOfPage::new))
             .collect(),
     });
+    let headings = grid.environments();
+    let mut columns: Vec<_> = grid.columns().iter().zip(&headings).collect();
+    // The last one waits for the others.
+    columns.reverse();
+    columns.sort_by_key(|(column, _)| !column.is_production());
+    let environments = columns
+        .into_iter()
+        .map(|(column, name)| EnvironmentOfPage {
+            name: name.clone(),
+            now: &column.now,
+        });
     let page = Page {
         style: STYLE,
         style_hash: source_hash(STYLE),
-        headings: grid.headings(),
+        script: SCRIPT,
+        script_hash: source_hash(SCRIPT),
+        environments: environments.collect(),
         rows: rows.collect(),
         total: grid.total(),
+        headings,
         gaps,
     };
-    layout::render(TEMPLATE, &page)
+    Template::new(TEMPLATE)?.render(&page)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
     core::{
         checks::{self, DigestHistory, Extent, HistoryFacts},
         history::{
-            self, Digests, HistoryEntry, Hold, HoldScope, Membership, Order, Provenance,
+            self, Digests, EntryState, HistoryEntry, Hold, HoldScope, Membership, Order, Provenance,
             UnknownMembership, UnknownOrder,
         },
         pins::FoundPins,
@@ -256,7 +256,7 @@ impl SiteHistory {
     pub(crate) fn unheld(&self) -> Result<Vec<&HistoryEntry>, Error> {
         let known = self.promoted()?;
         let mut entries = self.available()?;
-        entries.retain(|entry| known.hold_in_list(&entry.images).is_none());
+        entries.retain(|entry| known.state(entry) == EntryState::Available);
         Ok(entries)
     }
 

@@ -59,6 +59,7 @@ mod periods;
 mod provenance;
 mod renames;
 mod sets;
+mod state;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -110,6 +111,7 @@ pub(crate) use provenance::{
 };
 #[cfg(test)]
 pub(crate) use tests::examples::ExampleCommit;
+pub(crate) use state::EntryState;
 pub(crate) use walk::read_paths;
 
 /// The digests of the images with agreeing pins, by name.

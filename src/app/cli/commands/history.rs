@@ -33,14 +33,14 @@ use crate::{
         untrusted::{self, padded, plain, width},
     },
     config::SetPath,
-    core::history::{self, HistoryEntry},
+    core::history::{self, EntryState, HistoryEntry},
     git::FETCH_HISTORY,
     oci::Revision,
 };
 
 const HELP: &str = "\
-The page of --html is one self-contained file, which sends no requests: revisions, digests, authors, dates, rollbacks, holds \
-and diffs, as recorded in git.
+The page of --html is one self-contained file, which sends no requests: the deployed set, its state and the command that rolls \
+back, then revisions, digests, authors, times, rollbacks, holds and diffs, as recorded in git.
 
 Examples:
   repin history --limit 5
@@ -56,10 +56,10 @@ pub(in crate::app::cli) struct Arguments {
     #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
     limit: Option<NonZero<usize>>,
     /// List every set below the current directory as one table: a column for each configuration file that
-    /// git tracks, a row for each revision
+    /// git tracks, a row for each set of digests
     #[arg(long)]
     all: bool,
-    /// Write the sets to FILE as one self-contained HTML page; - is standard output. With --all, the page is
+    /// Write the sets to FILE as one self-contained HTML page; - is standard output. With --all, the page has
     /// the table of every set
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -108,7 +108,6 @@ fn list_all(
     cx: &mut Context,
 ) -> Result<Exit, Errors> {
     let limit = limit.map_or(usize::MAX, NonZero::get);
-    let mut gaps = Vec::new();
     let mut results = SetResults::default();
     let mut columns = Vec::new();
     for set in set::select(cx)? {
@@ -121,7 +120,6 @@ fn list_all(
                 .promoted()
                 .map_err(|error| Errors::from(&error))?;
             warn(history, cx);
-            gaps.extend(Gap::of_history(&path.to_string(), history));
             let mut entries = history.all_entries();
             columns.push(SetColumn::new(&config, history, &entries));
             entries.truncate(limit);
@@ -138,10 +136,11 @@ fn list_all(
     cx.leave();
     let grid = Grid::new(columns, limit);
     if !matches!(destination, Destination::List) {
-        gaps.extend(results.rows.iter().map(|row| Gap {
+        let gaps = results.rows.iter().map(|row| Gap {
             set_path: row.set_path.to_string(),
             reason: row.state.clone(),
-        }));
+        });
+        let gaps: Vec<Gap> = gaps.collect();
         let text = sets::html(&grid, &gaps).map_err(|error| page_error(&error))?;
         destination.write(&text, cx)?;
         destination.note(cx);
@@ -260,7 +259,7 @@ pub(super) fn list(
             .iter()
             .map(|entry| ListedEntry {
                 entry,
-                mark: mark(entry, history),
+                state: history.state(entry),
             })
             .collect();
         let zone = (cx.services.environment.zone)();
@@ -277,7 +276,7 @@ pub(super) fn list(
             "{}: * is current, < is available for rollback",
             plain(&history.branch.name)
         );
-        if listed.iter().any(|listed| listed.mark == Mark::Held) {
+        if listed.iter().any(|listed| listed.state == EntryState::Held) {
             legend += ", ! is held: a rollback undid it";
         }
         cx.output.wrapped_note(&legend);
@@ -292,39 +291,19 @@ pub(super) fn list(
     }
 }
 
-/// An entry with its mark.
+/// An entry with its state.
 struct ListedEntry<'h> {
     entry: &'h HistoryEntry,
-    mark: Mark,
+    state: EntryState,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    Current,
-    /// A rollback undid the set; a rollback may return to it.
-    Held,
-    Available,
-    Superseded,
-}
-
-impl Mark {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Current => "*",
-            Self::Held => "!",
-            Self::Available => "<",
-            Self::Superseded => "",
-        }
-    }
-
-    /// The color of its row.
-    fn color(self) -> Option<Color> {
-        match self {
-            Self::Current => Some(Color::Green),
-            Self::Held => Some(Color::Yellow),
-            Self::Available => None,
-            Self::Superseded => Some(Color::Dim),
-        }
+/// The color of the row of a set.
+fn color(state: EntryState) -> Option<Color> {
+    match state {
+        EntryState::Current => Some(Color::Green),
+        EntryState::Held => Some(Color::Yellow),
+        EntryState::Available => None,
+        EntryState::Superseded => Some(Color::Dim),
     }
 }
 
@@ -357,13 +336,13 @@ fn short(
         .collect();
     let columns = vec![Align::Left; heading.len()];
     let (mut rows, mut authors) = (vec![heading], vec![("AUTHOR", None)]);
-    for ListedEntry { entry, mark } in entries {
+    for ListedEntry { entry, state } in entries {
         let revision = match &entry.revision {
             Some(revision) => abbreviated(revision.as_str(), &revisions),
             None => "-".to_owned(),
         };
         let mut row = vec![
-            mark.as_str().to_owned(),
+            state.mark().to_owned(),
             entry.kind_name().to_owned(),
             revision,
             entry.commit.short(),
@@ -371,7 +350,7 @@ fn short(
         ];
         row.extend(tested.map(|tested| ready(entry, tested).to_owned()));
         rows.push(row);
-        authors.push((&entry.author, mark.color()));
+        authors.push((&entry.author, color(*state)));
     }
     let table = aligned(&columns, &rows);
     let table_width = table.lines().map(width).max().unwrap_or_default();
@@ -384,18 +363,6 @@ fn short(
         text.push('\n');
     }
     text
-}
-
-fn mark(entry: &HistoryEntry, history: &history::History) -> Mark {
-    if entry.current {
-        Mark::Current
-    } else if history.hold_in_list(&entry.images).is_some() {
-        Mark::Held
-    } else if entry.can_roll_back {
-        Mark::Available
-    } else {
-        Mark::Superseded
-    }
 }
 
 /// The result of the quick test of a set.
@@ -417,7 +384,7 @@ fn complete(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, zone: &Time
     heading.extend(tested.map(|_| "READY".to_owned()));
     let columns = vec![Align::Left; heading.len()];
     let mut rows = vec![heading];
-    for ListedEntry { entry, mark } in entries {
+    for ListedEntry { entry, state } in entries {
         let digests: Vec<_> = entry
             .images
             .iter()
@@ -425,7 +392,7 @@ fn complete(entries: &[ListedEntry<'_>], tested: Option<&QuickTest>, zone: &Time
             .collect();
         let revision = entry.revision.as_ref().map(ToString::to_string);
         let mut row = vec![
-            mark.as_str().to_owned(),
+            state.mark().to_owned(),
             entry.kind_name().to_owned(),
             revision.unwrap_or_else(|| "-".to_owned()),
             entry.commit.short(),
@@ -448,13 +415,13 @@ fn blocks(
     columns: usize,
 ) -> String {
     let mut lines = Vec::new();
-    for ListedEntry { entry, mark } in entries {
+    for ListedEntry { entry, state } in entries {
         if !lines.is_empty() {
             lines.push(String::new());
         }
         let head = format!(
             "{:<1}  {}  {}  {}",
-            mark.as_str(),
+            state.mark(),
             entry.kind_name(),
             local(&entry.date, zone),
             plain(&entry.author)

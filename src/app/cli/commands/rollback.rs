@@ -16,7 +16,10 @@ use crate::{
             format::Format,
             output::{Exit, PROMPT_ATTEMPTS},
         },
-        report::layout::{Align, aligned, local},
+        report::{
+            deployed::{published_options, rollback_command},
+            layout::{Align, aligned, local},
+        },
         workflow::{self, Goal, Intent, SiteHistory},
     },
     base::{
@@ -175,15 +178,9 @@ fn command(revision: &Revision, args: &Arguments, history: &History, config: &Co
         None => {}
     }
     if options.is_empty() {
-        let merged = history.current().and_then(|entry| entry.pull_request);
-        options += if config.forge.is_some() && merged.is_some() {
-            " --pr ready"
-        } else {
-            " --apply --commit --push"
-        };
+        options += published_options(config, history);
     }
-    let revision = plain(revision.as_str());
-    format!("repin rollback{} --to {revision}{options}", config.option)
+    rollback_command(revision, &config.option, &options)
 }
 
 fn missing_target(

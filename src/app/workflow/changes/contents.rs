@@ -165,8 +165,8 @@ fn read_sboms(
 const MAX_FILE: u64 = 1024 * 1024;
 /// The maximum size of one diff, in bytes.
 const MAX_DIFF: usize = 32 * 1024;
-/// The maximum size of all diffs, in bytes. A page of this size opens quickly on a phone.
-const MAX_TOTAL: usize = 4 * 1024 * 1024;
+/// The maximum size of all diffs, in bytes. More never fit on the page.
+const MAX_TOTAL: usize = 128 * 1024;
 
 /// Creates the diffs of `entries`, newest first, until the page is full.
 pub(crate) fn set_diffs(
