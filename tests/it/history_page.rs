@@ -243,20 +243,16 @@ fn first_section_answers_three_questions() {
     let head = repo.git(&["rev-parse", "HEAD"]);
     let expected = [
         format!(
-            "{}\nrollback · since 2026-01-01 00:03Z · A · {}",
+            "{}\nrollback · since T · Ada · {}",
             repo::revision('a'),
             &head[..10]
         ),
-        "OK in git: every image has one digest, and no rollback undid it.".to_owned(),
+        "OK in git: every image has one digest, and none is held.".to_owned(),
         "No older set is available for rollback.".to_owned(),
     ];
-    let times = Regex::new("since .{16}Z").unwrap();
-    let plain = |text: &String| times.replace(text, "since T").into_owned();
-    let plain: Vec<_> = [answers.to_vec(), expected.to_vec()]
-        .iter()
-        .map(|texts| texts.iter().map(plain).collect::<Vec<_>>())
-        .collect();
-    assert_eq!(plain[0], plain[1]);
+    let time = Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\dZ").unwrap();
+    let shown = answers.iter().map(|text| time.replace(text, "T"));
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
     let order = ["class=\"now ok\"", "id=\"held\"", "id=\"timeline\""];
     let positions: Vec<_> = order.map(|part| text.find(part).unwrap()).into();
     assert!(positions.is_sorted(), "{positions:?}");

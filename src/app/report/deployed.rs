@@ -83,7 +83,8 @@ impl Deployed {
             problems,
             gaps,
             back: back(config, history),
-            is_back_unknown: (history.newest_available()).is_some_and(|entry| entry.revision.is_none()),
+            is_back_unknown: (history.newest_available())
+                .is_some_and(|entry| entry.revision.is_none()),
         }
     }
 }
@@ -105,7 +106,9 @@ fn problems(entry: &HistoryEntry, config: &Config, history: &History) -> Vec<Str
     }
     if let Some(hold) = history.hold_in_list(&entry.images) {
         let commit = hold.commit.short();
-        problems.push(format!("Commit {commit} rolled back digests of this set."));
+        problems.push(format!(
+            "Commit {commit} rolled this set back: its digests are held."
+        ));
     }
     problems
 }

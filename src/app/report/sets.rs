@@ -173,12 +173,10 @@ pub(crate) fn html(grid: &Grid, gaps: &[Gap]) -> Result<String, Error> {
     // The last one waits for the others.
     columns.reverse();
     columns.sort_by_key(|(column, _)| !column.is_production());
-    let environments = columns
-        .into_iter()
-        .map(|(column, name)| EnvironmentOfPage {
-            name: name.clone(),
-            now: &column.now,
-        });
+    let environments = columns.into_iter().map(|(column, name)| EnvironmentOfPage {
+        name: name.clone(),
+        now: &column.now,
+    });
     let page = Page {
         style: STYLE,
         style_hash: source_hash(STYLE),

@@ -20,8 +20,8 @@ use crate::{
     core::{
         checks::{self, DigestHistory, Extent, HistoryFacts},
         history::{
-            self, Digests, EntryState, HistoryEntry, Hold, HoldScope, Membership, Order, Provenance,
-            UnknownMembership, UnknownOrder,
+            self, Digests, EntryState, HistoryEntry, Hold, HoldScope, Membership, Order,
+            Provenance, UnknownMembership, UnknownOrder,
         },
         pins::FoundPins,
     },

@@ -109,9 +109,9 @@ pub(crate) use provenance::{
     CommitConfig, Gap, Membership, Promoted, Provenance, SetAtCommit, UnknownMembership,
     commit_config, promoted_config,
 };
+pub(crate) use state::EntryState;
 #[cfg(test)]
 pub(crate) use tests::examples::ExampleCommit;
-pub(crate) use state::EntryState;
 pub(crate) use walk::read_paths;
 
 /// The digests of the images with agreeing pins, by name.
