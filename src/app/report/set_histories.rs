@@ -186,9 +186,10 @@ fn rows(columns: &[SetColumn]) -> Vec<Row> {
         for cell in &column.cells {
             let row = Row::new(&column.set, cell);
             let digests: BTreeSet<Digest> = cell.images.values().copied().collect();
-            let index = match digests.is_empty() {
-                true => by_digests.len(),
-                false => *known.entry(digests).or_insert(by_digests.len()),
+            let index = if digests.is_empty() {
+                by_digests.len()
+            } else {
+                *known.entry(digests).or_insert(by_digests.len())
             };
             match by_digests.get_mut(index) {
                 Some(same) => same.add(row),
@@ -199,7 +200,10 @@ fn rows(columns: &[SetColumn]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut by_revision: HashMap<Revision, Vec<usize>> = HashMap::new();
     for row in by_digests {
-        let mut same = row.revisions.iter().flat_map(|name| by_revision.get(name));
+        let mut same = row
+            .revisions
+            .iter()
+            .filter_map(|name| by_revision.get(name));
         let index = same.find_map(|indexes| {
             let mut indexes = indexes.iter().copied();
             indexes.find(|index| !rows[*index].contradicts(&row))
@@ -295,9 +299,12 @@ pub(crate) fn table(grid: &Grid, verbose: bool, zone: &TimeZone) -> String {
     let revisions = grid.revisions();
     let mut names = Vec::new();
     for (recorded, _) in grid.rows() {
-        let recorded = recorded.iter().map(|revision| match verbose {
-            true => plain(revision.as_str()),
-            false => abbreviated(revision.as_str(), &revisions),
+        let recorded = recorded.iter().map(|revision| {
+            if verbose {
+                plain(revision.as_str())
+            } else {
+                abbreviated(revision.as_str(), &revisions)
+            }
         });
         let name = recorded.collect::<Vec<_>>().join(" ");
         names.push(if name.is_empty() {
