@@ -35,8 +35,9 @@ use crate::{
 const TEMPLATE: &str = include_str!("history_page/page.html.j2");
 /// The number of held sets that are listed; the others are counted.
 const MAX_HOLDS: usize = 5;
-/// The maximum width of a text that a person wrote.
-const TEXT_WIDTH: usize = 120;
+/// The maximum widths of texts that a person wrote: with 200 of them, the page stays small.
+const SUBJECT_WIDTH: usize = 72;
+const NAME_WIDTH: usize = 40;
 
 /// The input of the page.
 #[derive(Clone, Copy)]
@@ -320,7 +321,7 @@ impl<'f> Relations<'f> {
                 .newer
                 .get(&commit)
                 .and_then(|newer| between(&entry.date, &newer.date)),
-            author: short(&entry.author, TEXT_WIDTH),
+            author: short(&entry.author, NAME_WIDTH),
             pull_request: entry.pull_request,
             pull_request_url: address.map(|(address, number)| format!("{address}{number}")),
             current: entry.current,
@@ -408,7 +409,7 @@ impl DiffRun {
 fn subject(entry: &HistoryEntry) -> Option<String> {
     let revision = entry.revision.as_ref().map(Revision::as_str);
     let repeats = revision.is_some_and(|revision| entry.subject.contains(revision));
-    (!repeats && !entry.subject.is_empty()).then(|| short(&entry.subject, TEXT_WIDTH))
+    (!repeats && !entry.subject.is_empty()).then(|| short(&entry.subject, SUBJECT_WIDTH))
 }
 
 fn id(commit: &ObjectId) -> String {
