@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Serialized types that are not documents: variables of the built-in templates.
-const INTERNAL: [&str; 21] = [
+const INTERNAL: [&str; 27] = [
     "AllVariables",
     "TemplateJob",
     "TemplateContext",
@@ -38,6 +38,12 @@ const INTERNAL: [&str; 21] = [
     "SetOfPage",
     "ImageOfSet",
     "DiffRun",
+    "Deployed",
+    "DeployedSet",
+    "BackCommand",
+    "Badge",
+    "EnvironmentOfPage",
+    "Reduced",
 ];
 
 fn root() -> &'static Path {

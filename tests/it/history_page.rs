@@ -473,7 +473,7 @@ fn page_of_all_sets_shows_its_gaps() {
     let repo = two_sets();
     let text = page_of_all_sets(&repo, &["--limit", "1"]).exits(0).stdout;
     assert!(text.contains("; the newest 1 of 3 sets."), "{text}");
-    assert_eq!(parts(&text, " scope=\"row\">", "</th>").len(), 1);
+    assert_eq!(parts(&text, "<th scope=\"row\">", "</th>").len(), 1);
     repo.write("envs/prod/repin.yaml", "version: 2\n");
     let text = page_of_all_sets(&repo, &[]).exits(2).stdout;
     let gap =

@@ -184,10 +184,10 @@ pub(super) struct Badge {
 
 impl Badge {
     pub(super) const fn new(state: EntryState) -> Option<Self> {
-        let (class, text) = match state {
-            EntryState::Current => ("current", "current"),
-            EntryState::Held => ("held", "held"),
-            EntryState::Available => ("available", "available for rollback"),
+        let class = state.name();
+        let text = match state {
+            EntryState::Current | EntryState::Held => class,
+            EntryState::Available => "available for rollback",
             EntryState::Superseded => return None,
         };
         Some(Self { class, text })

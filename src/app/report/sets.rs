@@ -17,7 +17,6 @@ use super::{
 use crate::{
     base::untrusted::{markdown, plain, short, to_minute},
     config::SetPath,
-    core::history::EntryState,
 };
 
 const COLUMNS: [&str; 5] = ["SET PATH", "REVISION", "SINCE", "PINS", "STATE"];
@@ -142,7 +141,8 @@ struct RowOfPage {
 
 #[derive(Serialize)]
 struct CellOfPage {
-    is_current: bool,
+    /// The class of the cell.
+    state: &'static str,
     badge: Option<Badge>,
     time: String,
     author: String,
@@ -151,7 +151,7 @@ struct CellOfPage {
 impl CellOfPage {
     fn new(cell: &Cell) -> Self {
         Self {
-            is_current: cell.state == EntryState::Current,
+            state: cell.state.name(),
             badge: Badge::new(cell.state),
             time: to_minute(&cell.since),
             author: short(&cell.author, NAME_WIDTH),

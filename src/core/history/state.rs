@@ -15,6 +15,16 @@ pub(crate) enum EntryState {
 }
 
 impl EntryState {
+    /// The name in pages.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Held => "held",
+            Self::Available => "available",
+            Self::Superseded => "superseded",
+        }
+    }
+
     /// The mark in tables.
     pub(crate) const fn mark(self) -> &'static str {
         match self {
