@@ -100,13 +100,13 @@ impl RefusedPush<'_> {
             )),
             Some(Cause::Permission) if self.changes_workflows => {
                 error.class(Class::Denied).help(format!(
-                    "give the token `contents: write` (Gitea: write:repository); on GitHub, {}",
+                    "give the token `contents: write` (Gitea: write:repository; GitLab: write_repository); on GitHub, {}",
                     workflows::PERMISSION
                 ))
             }
             Some(Cause::Permission) => error
                 .class(Class::Denied)
-                .help("give the token `contents: write` (Gitea: write:repository)"),
+                .help("give the token `contents: write` (Gitea: write:repository; GitLab: write_repository)"),
             Some(Cause::Nested) => error.help(format!(
                 "delete the existing branch that the message contains, or give {branch} another name"
             )),

@@ -222,7 +222,7 @@ fn settled(what: String, pushed: Result<Pushed, GitError>) -> Result<Push, Error
     }
 }
 
-const PERMISSION: &str = "give git credentials for the remote `origin` with `contents: write` (Gitea: write:repository), and with `workflows: write` if workflows change; the branch protection must let them push";
+const PERMISSION: &str = "give git credentials for the remote `origin` with `contents: write` (Gitea: write:repository; GitLab: write_repository), and with `workflows: write` if workflows change; the branch protection must let them push";
 
 /// Runs a command that connects to the remote: `push`, or `merge-tree`, which may fetch missing contents of a
 /// partial clone.

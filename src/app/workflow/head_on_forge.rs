@@ -5,6 +5,7 @@
 use super::{
     Access, Services, base,
     connection::{connect_repository, target},
+    environment,
     history_branch::{BranchRole, configured_branch, history_branch},
     known_heads::{HeadKey, HeadOnForge},
 };
@@ -85,7 +86,13 @@ fn read(
         name,
         tip: known.tip,
     });
-    let work = fetch(&repository, config, in_clone.as_ref(), !clone.is_shallow());
+    let stated = environment::default_branch(&services.environment, Some(clone));
+    let of_clone = KnownBranches {
+        found: in_clone.as_ref(),
+        is_whole: !clone.is_shallow(),
+        stated,
+    };
+    let work = fetch(&repository, config, of_clone);
     let Some(mut head) = services.wait(work, FETCHING)? else {
         return Ok(None);
     };
@@ -109,20 +116,30 @@ fn read(
     Ok(Some(head))
 }
 
-/// `known`: the branch in the clone, with its name on the forge; `is_whole`: whether the clone has its whole history.
+/// The branches that are known without a request to the forge.
+struct KnownBranches<'c> {
+    /// The branch in the clone, with its name on the forge.
+    found: Option<&'c Branch>,
+    /// Whether the clone has its whole history.
+    is_whole: bool,
+    /// The default branch according to the job. The token of a job may not be allowed to request it.
+    stated: Option<String>,
+}
+
 async fn fetch(
     repository: &ForgeRepository,
     config: &Config,
-    known: Option<&Branch>,
-    is_whole: bool,
+    known: KnownBranches<'_>,
 ) -> Result<Option<HeadOnForge>, Error> {
     let ForgeRepository { forge, content } = repository;
-    let name = match (configured_branch(config), known) {
-        (Some(name), _) => name.to_owned(),
-        (None, Some(known)) => known.name.clone(),
-        (None, None) => forge.repository().await?.default_branch,
+    let name = match (configured_branch(config), known.found, known.stated) {
+        (Some(name), _, _) => name.to_owned(),
+        (None, Some(found), _) => found.name.clone(),
+        (None, None, Some(stated)) => stated,
+        (None, None, None) => forge.repository().await?.default_branch,
     };
-    if let Some(known) = known.filter(|known| is_whole && known.name == name)
+    let found = known.found.filter(|_| known.is_whole);
+    if let Some(known) = found.filter(|found| found.name == name)
         && content.listed(&name).await? == Some(known.tip)
     {
         return Ok(None);

@@ -101,6 +101,19 @@ impl Gitlab {
     }
 }
 
+/// The error of a project that does not exist for the token of a job. For most requests, and for this one, such a token
+/// counts as none, so it shows public projects only
+/// (<https://docs.gitlab.com/ci/jobs/ci_job_token/#job-token-access>).
+fn unreadable_by_job(error: Error) -> Error {
+    let message = format!(
+        "{}: CI_JOB_TOKEN cannot open, change or merge merge requests, and shows only public projects",
+        error.message
+    );
+    Error { message, ..error }
+        .class(Class::Denied)
+        .help(ANOTHER_TOKEN)
+}
+
 /// The request for a project by its name. The redirect of a renamed project is handled by the caller.
 fn named_project(full_name: String, what: String) -> Request {
     let mut request = Request::new(Method::GET, ["projects"], what);

@@ -231,7 +231,8 @@ impl Gitlab {
         if self.branch(new.base).await?.is_none() {
             let what = format!("GitLab: opening the merge request of {}", new.head);
             let reason = format!("the target branch {} does not exist", new.base);
-            return Err(Error::about(Class::Refused, what, reason)
+            // It existed when the run began.
+            return Err(Error::about(Class::Conflict, what, reason)
                 .help("set forge.base to the target branch of merge requests"));
         }
         let project = self.project().await?;

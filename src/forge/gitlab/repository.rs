@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{ANOTHER_TOKEN, Gitlab, named_project};
+use super::{ANOTHER_TOKEN, Gitlab, named_project, unreadable_by_job};
 use crate::{
     base::error::{Class, Error},
     forge::{
@@ -71,14 +71,19 @@ struct ProtectedRow {
     push_access_levels: Vec<LevelRow>,
     #[serde(default)]
     merge_access_levels: Vec<LevelRow>,
+    /// Whether those who may push may also force-push.
+    allow_force_push: Option<bool>,
 }
 
-/// Those who may push to a protected branch or merge into it: a role, a user, or a group, which repin does not resolve.
+/// Those who may push to a protected branch or merge into it: a role, a user, a deploy key, or a group, which repin does
+/// not resolve. The row of a deploy key also has an access level
+/// (<https://docs.gitlab.com/api/protected_branches/#list-protected-branches>).
 #[derive(Deserialize)]
 struct LevelRow {
     access_level: Option<u64>,
     user_id: Option<u64>,
     group_id: Option<u64>,
+    deploy_key_id: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -271,7 +276,12 @@ impl Gitlab {
         let what = format!("GitLab: reading the project {full_name}");
         self.check_kind_for_api()?;
         let request = named_project(full_name.clone(), what);
-        let reply = self.http.repository(&request).await?;
+        let reply = match self.http.repository(&request).await {
+            Err(error) if error.status == Some(404) && self.http.token().is_of_job() => {
+                return Err(unreadable_by_job(error));
+            }
+            reply => reply?,
+        };
         if reply.is_redirect() {
             return Err(match self.http.gitlab_new_name(&reply).await? {
                 Some(new) => renamed(reply.what(), &full_name, &new),
@@ -391,19 +401,32 @@ impl Gitlab {
                 "GitLab does not report its role".to_owned(),
             ));
         };
-        let rows = self.protected_rows().await?;
+        let Some(rows) = self.protected_rows().await? else {
+            let reason = "GitLab does not show the protected branches to this token";
+            return Ok(Verdict::Unknown(reason.to_owned()));
+        };
         let user = token.and_then(|token| token.user_id);
         for branch in &required.branches {
             let covering = covering(&rows, branch);
+            let Some(row) = covering.first() else {
+                continue;
+            };
             // The most permissive rule counts
             // (<https://docs.gitlab.com/user/project/repository/branches/protected/>).
             let admits = |row: &&ProtectedRow| admits(&row.push_access_levels, role, user);
-            if let Some(row) = covering.first()
-                && !covering.iter().any(admits)
-            {
-                let reason = format!("the protected branch `{}` covers {branch}", row.name);
+            let covered = format!("the protected branch `{}` covers {branch}", row.name);
+            if !covering.iter().any(admits) {
                 let hint = "allow the token's role to push to it, or change promote.branch and rollback.branch";
-                return Ok(Verdict::Lacks(self.http.clean(&reason), hint.to_owned()));
+                return Ok(Verdict::Lacks(self.http.clean(&covered), hint.to_owned()));
+            }
+            if covering
+                .iter()
+                .all(|row| row.allow_force_push == Some(false))
+            {
+                let reason =
+                    format!("{covered} and refuses force pushes, by which repin rebuilds it");
+                let hint = "allow force pushes to it, or change promote.branch and rollback.branch";
+                return Ok(Verdict::Warns(self.http.clean(&reason), hint.to_owned()));
             }
         }
         Ok(Verdict::Has(format!(
@@ -411,15 +434,15 @@ impl Gitlab {
         )))
     }
 
-    /// The protected branches; none if the role may not list them.
-    async fn protected_rows(&self) -> Result<Vec<ProtectedRow>, Error> {
+    /// The protected branches; `None` if the role may not list them: older servers show them to maintainers only.
+    async fn protected_rows(&self) -> Result<Option<Vec<ProtectedRow>>, Error> {
         let path = ["protected_branches"];
         let what = "reading the protected branches";
         let request = self.request(Method::GET, &path, what).await?;
         let rows = self.http.pages(&request, Paging::NextPage).await;
         match rows {
-            Err(error) if matches!(error.status, Some(403 | 404)) => Ok(Vec::new()),
-            rows => rows,
+            Err(error) if matches!(error.status, Some(403 | 404)) => Ok(None),
+            rows => Ok(Some(rows?)),
         }
     }
 
@@ -454,10 +477,9 @@ impl Gitlab {
             && project.role().is_some_and(|role| role < MAINTAINER)
         {
             let rows = self.protected_rows().await?;
-            let mut levels = covering(&rows, base)
-                .into_iter()
-                .flat_map(|row| &row.merge_access_levels);
-            if levels.any(LevelRow::is_named) {
+            let levels = rows.iter().flat_map(|rows| covering(rows, base));
+            let mut levels = levels.flat_map(|row| &row.merge_access_levels);
+            if rows.is_none() || levels.any(LevelRow::is_named) {
                 let reason = format!(
                     "users or groups that repin does not resolve may merge into {base}; the token may be one of them"
                 );
@@ -487,7 +509,7 @@ impl LevelRow {
 /// Whether the levels admit a user with this role. A group may contain the user.
 fn admits(levels: &[LevelRow], role: u64, user: Option<u64>) -> bool {
     levels.iter().any(|level| {
-        let by_role = level.user_id.is_none()
+        let by_role = level.user_id.or(level.deploy_key_id).is_none()
             && level
                 .access_level
                 .is_some_and(|level| level > 0 && level <= role);

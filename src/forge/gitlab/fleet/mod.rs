@@ -17,6 +17,7 @@ use super::{
     named_project,
     pull_requests::Row,
     repository::Project,
+    unreadable_by_job,
 };
 use crate::{
     base::{
@@ -95,7 +96,7 @@ impl From<CommitRow> for RangeCommit {
 
 /// A response about a project.
 enum Found {
-    Missing,
+    Missing(Error),
     Moved(String),
     Present(Box<Project>),
 }
@@ -113,7 +114,7 @@ impl GitlabFleet {
         let request = named_project(repository.to_string(), what);
         let reply = self.http.send(&request).await?;
         if reply.status == 404 {
-            return Ok(Found::Missing);
+            return Ok(Found::Missing(reply.error()));
         }
         if reply.is_redirect() {
             let new = self.http.gitlab_new_name(&reply).await;
@@ -137,7 +138,7 @@ impl GitlabFleet {
         }
         Ok(match self.project(repository).await? {
             Found::Present(project) => Some(project.id),
-            Found::Missing | Found::Moved(_) => None,
+            Found::Missing(_) | Found::Moved(_) => None,
         })
     }
 
@@ -161,7 +162,10 @@ impl GitlabFleet {
     pub(crate) async fn survey_one(&self, request: &SurveyRequest) -> Result<Survey, Error> {
         let repository = &request.repository;
         let project = match self.project(repository).await? {
-            Found::Missing => return Ok(Survey::Missing),
+            Found::Missing(error) if self.http.token().is_of_job() => {
+                return Err(unreadable_by_job(error));
+            }
+            Found::Missing(_) => return Ok(Survey::Missing),
             Found::Moved(to) => return Ok(Survey::Moved(to)),
             Found::Present(project) => project,
         };
