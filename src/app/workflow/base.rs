@@ -196,7 +196,7 @@ pub(super) fn base_config(
         let path = RelPath::parse(name).map_err(|error| error.to_string())?;
         let read = config_at(git, commit, &path, name, &local.root, &local.set_path);
         if let Some(config) = existing(read, name)? {
-            return Ok(BaseConfig::Found(Box::new(config)));
+            return Ok(found(config, local));
         }
     }
     let Replaced { source, removed } =
@@ -204,7 +204,7 @@ pub(super) fn base_config(
     if let Some(old) = source
         && let Some(config) = existing(config_of_set(git, commit, &old), &old.to_string())?
     {
-        return Ok(BaseConfig::Found(Box::new(config)));
+        return Ok(found(config, local));
     }
     let mut removed = BTreeSet::from_iter(removed);
     let missing = missing(git, commit, &local.set_path).map_err(|error| error.to_string())?;
@@ -214,6 +214,18 @@ pub(super) fn base_config(
     } else {
         BaseConfig::Unpaired(removed.into_iter().collect())
     })
+}
+
+fn found(mut config: Config, local: &Config) -> BaseConfig {
+    know_job(&mut config, local);
+    BaseConfig::Found(Box::new(config))
+}
+
+/// Lets the server of the running job complete the address of the forge, as in the local configuration.
+pub(super) fn know_job(config: &mut Config, local: &Config) {
+    if let (Some(forge), Some(local)) = (&mut config.forge, &local.forge) {
+        forge.job.clone_from(&local.job);
+    }
 }
 
 /// The configuration; `None` if the commit has no such file.

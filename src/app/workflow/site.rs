@@ -313,9 +313,7 @@ pub(super) fn parse_at_base(local: &Config, name: String, text: &str) -> Result<
         option: local.option.clone(),
         ..config::parse(&source, &local.root, &local.set_path)?
     };
-    if let (Some(forge), Some(local)) = (&mut config.forge, &local.forge) {
-        forge.job.clone_from(&local.job);
-    }
+    base::know_job(&mut config, local);
     config.counts_pins()?;
     Ok(config)
 }
