@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Permission, base,
     content::{Content, ForgeRepository},
+    head::HeadVerdict,
     merging::{self, MergeAttempt},
 };
 use crate::{
@@ -475,6 +476,9 @@ impl Waiting {
         {
             return Next::Wait;
         }
+        if self.queued.as_ref() == Some(&pull.head_commit) {
+            return self.verify_queued(repository, schedule).await;
+        }
         // The files of a commit never change, so a head is verified once.
         let attempt = if self.verified.as_ref() == Some(&pull.head_commit) {
             let merge = merging::enable_auto_merge(&repository.forge, pull, schedule.gates).await;
@@ -512,6 +516,34 @@ impl Waiting {
             Err(error) => format!("its merge cannot be scheduled: {error}"),
         };
         self.report(watch, message);
+        Next::Wait
+    }
+}
+
+impl Waiting {
+    /// Verifies the head of a pull request that is in the merge queue. It does not enter the queue again, which
+    /// would override a user or a check that removes it.
+    async fn verify_queued(
+        &mut self,
+        repository: &ForgeRepository,
+        schedule: MergeSchedule<'_>,
+    ) -> Next {
+        let Some(pull) = &self.pull else {
+            return Next::Wait;
+        };
+        match schedule.permission.verify(&repository.content, pull).await {
+            Ok(HeadVerdict::Verified) => {
+                self.verified = Some(pull.head_commit.clone());
+                self.scheduled.clone_from(&self.verified);
+            }
+            Ok(HeadVerdict::Lagging) => {}
+            Ok(HeadVerdict::Refused(error)) => {
+                let error = merging::disable_auto_merge(&repository.forge, pull, error).await;
+                return Next::Stop(WaitOutcome::Refused(error));
+            }
+            // The next poll verifies it again.
+            Err(error) => self.trouble = Some(error),
+        }
         Next::Wait
     }
 }
