@@ -15,7 +15,7 @@ fn list(fleet: &Fleet, args: &[&str]) -> Ran {
 
 #[test]
 fn repositories_are_lines_and_archived_ones_a_note() {
-    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
+    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab] {
         let options = Options::new(kind, 6)
             .trouble(1, Trouble::Archived)
             .trouble(2, Trouble::Unconfigured)

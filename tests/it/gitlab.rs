@@ -92,12 +92,18 @@ fn merge_request_is_opened_with_the_words_of_gitlab() {
 fn job_token_is_refused_before_any_write() {
     let (world, fake) = world_on("base: main");
     let api = fake.server.url();
-    for env in [
-        vec![("CI_JOB_TOKEN", JOB_TOKEN), ("CI_SERVER_URL", &*api)],
-        // By its prefix, and by the variable with the same text.
-        vec![("REPIN_FORGE_TOKEN", JOB_TOKEN)],
+    let of_job = vec![("CI_JOB_TOKEN", JOB_TOKEN), ("CI_SERVER_URL", &*api)];
+    // By its prefix, and by the variable with the same text.
+    let by_text = vec![("REPIN_FORGE_TOKEN", JOB_TOKEN)];
+    // GitLab shows private projects to no such token.
+    for (is_public, env) in [
+        (true, &of_job),
+        (false, &of_job),
+        (true, &by_text),
+        (false, &by_text),
     ] {
-        let ran = run_with(&world, &PROMOTE, &env).exits(4);
+        fake.store().gitlab.public = is_public;
+        let ran = run_with(&world, &PROMOTE, env).exits(4);
         stderr_has(
             &ran,
             "CI_JOB_TOKEN cannot open, change or merge merge requests",
@@ -657,13 +663,15 @@ fn removal_from_the_merge_train_ends_the_wait() {
             assert_eq!(fake.store().gitlab.train, [1]);
         }
         let train = "/merge_trains/merge_requests/1";
-        // The first request precedes the request to merge.
-        fake.at(When::After, "GET", train, 2, |store| {
+        let entered = if is_queued { 1 } else { 2 };
+        fake.at(When::After, "GET", train, entered, |store| {
             store.gitlab.train.clear();
         });
+        let before = merges(&fake).len();
         let ran = run(&world, &WAIT).exits(1);
         assert_eq!(ran.json()["state"], "open");
         stderr_has(&ran, "merge queue");
+        assert_eq!(merges(&fake).len() - before, usize::from(!is_queued));
     }
     // One that is scheduled to enter the train again is not removed.
     let (world, fake) = opened("auto_merge: true");
@@ -787,8 +795,51 @@ fn doctor_checks_token_settings_and_version() {
     fake.store().gitlab.squash_option = "never";
     let ran = run(&world, &doctor).exits(4);
     assert!(row(&ran, "permission_pull_requests")[1].contains("the project allows merge"));
-    let ran = run_with(&world, &doctor, &[("REPIN_FORGE_TOKEN", JOB_TOKEN)]).exits(4);
-    assert!(row(&ran, "permission_pull_requests")[1].contains("CI_JOB_TOKEN cannot open"));
+    // The token of a job is refused with the same text, whether it can read the project or not.
+    for (is_public, code) in [(true, "permission_pull_requests"), (false, "token")] {
+        fake.store().gitlab.public = is_public;
+        let ran = run_with(&world, &doctor, &[("REPIN_FORGE_TOKEN", JOB_TOKEN)]).exits(4);
+        let [status, detail] = row(&ran, code);
+        assert_eq!(status, "fail", "{detail}");
+        assert!(detail.contains("CI_JOB_TOKEN cannot open"), "{detail}");
+    }
+}
+
+#[test]
+fn doctor_does_not_guess_the_protection_of_branches() {
+    let row = |world: &World, code: &str| -> [String; 2] {
+        let document = run(world, &["doctor", "--format", "json"]).json();
+        let rows = document["checks"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["code"] == code).unwrap();
+        ["status", "detail"].map(|key| row[key].as_str().unwrap().to_owned())
+    };
+    // A deploy key has the access level of a role, which it does not admit.
+    let (world, fake) = world_on("auto_merge: true");
+    fake.store().gitlab.protected = vec![("repin/*", 60)];
+    fake.store().gitlab.pushers = vec![json!({"access_level": 40, "deploy_key_id": 1})];
+    assert_eq!(row(&world, "permission_contents")[0], "fail");
+    fake.store().gitlab.protected = vec![("repin/*", 40)];
+    assert_eq!(row(&world, "permission_contents")[0], "pass");
+    fake.store().gitlab.forced = false;
+    let [status, detail] = row(&world, "permission_contents");
+    assert_eq!(status, "warn", "{detail}");
+    assert!(detail.contains("refuses force pushes"), "{detail}");
+    // Older servers show the list to maintainers only.
+    fake.store().gitlab.hides_protected = true;
+    let [status, detail] = row(&world, "permission_contents");
+    assert!(
+        detail.contains("does not show the protected branches"),
+        "{status} {detail}"
+    );
+    assert_ne!(status, "pass", "{detail}");
+    let mut store = fake.store();
+    (store.gitlab.role, store.gitlab.maintainers_merge) = (Some(30), true);
+    drop(store);
+    let [status, detail] = row(&world, "permission_pull_requests");
+    assert!(
+        detail.contains("that repin does not resolve"),
+        "{status} {detail}"
+    );
 }
 
 #[test]

@@ -407,6 +407,36 @@ fn forge_with_a_port_is_gitea() {
 }
 
 #[test]
+fn gitlab_is_known_by_its_host_or_its_pipeline() {
+    let image = pin("registry.gitlab.com/acme/sub/app");
+    let pipeline = format!("build: {{ image: '{image}', script: [make] }}\n");
+    for (remote, block) in [
+        (
+            "git@gitlab.com:acme/sub/infra.git",
+            "\nforge:\n  kind: gitlab\n  repository: acme/sub/infra\n",
+        ),
+        (
+            "https://gitlab.com/acme/sub/infra",
+            "\nforge:\n  kind: gitlab\n  repository: acme/sub/infra\n",
+        ),
+        // The file of the pipeline shows it, and the user confirms it.
+        (
+            "ssh://git@git.example:2222/acme/sub/infra.git",
+            "#forge:\n  #kind: gitlab\n  #url: \"https://git.example\"\n  #repository: acme/sub/infra\n",
+        ),
+    ] {
+        let tree = tree(&[(".gitlab-ci.yml", &pipeline)]);
+        tree.remote(remote);
+        let document = tree.started();
+        assert_eq!(document["files"], json!([".gitlab-ci.yml"]), "{document}");
+        let content = document["content"].as_str().unwrap();
+        assert!(content.contains(block), "{remote} {content}");
+        tree.take_suggestions();
+        tree.run(&["check"]).exits(0);
+    }
+}
+
+#[test]
 fn data_residency_has_a_forge_with_its_api() {
     for remote in [
         "octocorp@octocorp.ghe.com:acme/infra.git",

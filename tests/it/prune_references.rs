@@ -16,6 +16,7 @@ use crate::{
     support::{
         Digest,
         fake::{Fake, Reaction},
+        forge,
         images::Image,
         pruned::{Real, config, old, pinned, push, refused},
         scene::tags,
@@ -575,6 +576,10 @@ fn forge(respond: impl Fn(usize) -> Reaction + Send + Sync + 'static) -> Fake {
     })
 }
 
+fn url(fake: &Fake) -> String {
+    format!("http://{}", fake.host())
+}
+
 fn pulls(all: &[(u64, &str)]) -> Reaction {
     let side = |branch: &str, sha: &str, repository: &str| json!({"label": branch, "ref": branch, "sha": sha, "repo": {"full_name": repository}});
     let base = "0".repeat(40);
@@ -593,14 +598,11 @@ fn pulls(all: &[(u64, &str)]) -> Reaction {
 }
 
 /// Adds a `forge` block, and pushes the head of a pull request that is on no branch.
-fn proposed(real: &Real, fake: &Fake, kind: &str, policy: &str, text: &str) -> String {
+fn proposed(real: &Real, api: &str, kind: &str, policy: &str, text: &str) -> String {
     let clone = tempfile::tempdir().unwrap();
     let origin = real.scene.path().join("origin.git");
     let path = if kind == "gitea" { "/api/v1" } else { "" };
-    let block = format!(
-        "forge: {{ kind: {kind}, url: 'http://{}{path}', repository: acme/flows }}\n",
-        fake.host()
-    );
+    let block = format!("forge: {{ kind: {kind}, url: '{api}{path}', repository: acme/flows }}\n");
     let policy = format!("forks: {policy}");
     real.scene
         .write("repin.yaml", config(&real.registry.host, &policy) + &block);
@@ -623,7 +625,7 @@ fn prune_with_token(real: &Real, exit: i32) -> Value {
     let args = ["prune", "--apply", "--format", "json"];
     let ran = real
         .scene
-        .run_with(&args, &[("REPIN_FORGE_TOKEN", "secret-token")]);
+        .run_with(&args, &[("REPIN_FORGE_TOKEN", forge::TOKEN)]);
     ran.exits(exit).json()
 }
 
@@ -639,7 +641,7 @@ fn open_pull_request_of_a_fork_protects() {
             digest("digest"),
             real.app()
         );
-        head.set(proposed(&real, &fake, kind, "require", &text))
+        head.set(proposed(&real, &url(&fake), kind, "require", &text))
             .unwrap();
         let document = prune_with_token(&real, 0);
         assert_eq!(
@@ -657,33 +659,27 @@ fn open_pull_request_of_a_fork_protects() {
 #[test]
 fn open_merge_request_of_a_fork_protects() {
     let real = with(&["digest"]);
-    let head = Arc::new(std::sync::OnceLock::<String>::new());
-    let listed = Arc::clone(&head);
-    let fake = Fake::start(move |request| {
-        let document = if request.target.ends_with("/api/v4/projects/acme%2Fflows") {
-            json!({"id": 7, "path_with_namespace": "acme/flows", "default_branch": "main"})
-        } else {
-            let merge_requests = "/api/v4/projects/7/merge_requests?state=opened";
-            assert!(
-                request.target.starts_with(merge_requests),
-                "{}",
-                request.target
-            );
-            json!([{
-                "iid": 7, "web_url": "https://forge.example/acme/flows/-/merge_requests/7",
-                "title": "patch", "state": "opened", "source_branch": "patch", "target_branch": "main",
-                "source_project_id": 99, "sha": listed.get().unwrap(),
-            }])
-        };
-        Reaction::new(200, document.to_string()).with("content-type", "application/json")
-    });
+    let fake = forge::Fake::start(forge::Kind::Gitlab);
     let text = format!("digest: {}\n", digest("digest"));
-    head.set(proposed(&real, &fake, "gitlab", "require", &text))
-        .unwrap();
+    let head = proposed(&real, &fake.api(), "gitlab", "require", &text);
+    {
+        let mut store = fake.store();
+        store.push("main", "as it is", &[("x", "y")]);
+        // Number 7, after six that were closed.
+        for _ in 0..6 {
+            store.number();
+        }
+        store.open_pull("patch", &head);
+    }
     let document = prune_with_token(&real, 0);
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
     let place = "in values.yaml:1 in merge request !7 of origin";
     kept(&document, "pending-digest", place);
+    fake.store().close(7);
+    fake.store().gitlab.merge_requests = "disabled";
+    // They are hidden, which is not the same as none.
+    let document = prune_with_token(&real, 4);
+    assert_eq!(document["images"][0]["code"], "forks_unchecked");
 }
 
 #[test]
@@ -693,7 +689,7 @@ fn pull_request_of_a_branch_needs_no_fetch() {
     let listed = Arc::clone(&head);
     let fake = forge(move |_| pulls(&[(7, listed.get().unwrap())]));
     let text = format!("digest: {}\n", digest("digest"));
-    head.set(proposed(&real, &fake, "github", "require", &text))
+    head.set(proposed(&real, &url(&fake), "github", "require", &text))
         .unwrap();
     // The head is a branch now, and the remote has no reference of the pull request.
     let origin = real.scene.path().join("origin.git");
@@ -721,7 +717,7 @@ fn pull_request_opened_during_the_run_protects() {
         _ => pulls(&[(7, listed.get().unwrap())]),
     });
     let text = format!("digest: {}\n", digest("meanwhile"));
-    head.set(proposed(&real, &fake, "github", "warn", &text))
+    head.set(proposed(&real, &url(&fake), "github", "warn", &text))
         .unwrap();
     let document = prune_with_token(&real, 0);
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
@@ -736,7 +732,7 @@ fn unchecked_forks_are_reported() {
         Reaction::new(status, "{\"message\": \"Resource not accessible\"}")
     });
     let text = format!("digest: {}\n", digest("fork"));
-    proposed(&real, &fake, "github", "warn", &text);
+    proposed(&real, &url(&fake), "github", "warn", &text);
     // Without a token, and with one that may not list pull requests.
     for with_token in [false, true] {
         let document = if with_token {
@@ -764,7 +760,7 @@ fn unchecked_forks_are_reported() {
 fn required_check_of_forks_refuses_without_a_token() {
     let real = with(&["fork"]);
     let fake = forge(|_| Reaction::new(403, "{\"message\": \"Resource not accessible\"}"));
-    proposed(&real, &fake, "github", "require", "nothing\n");
+    proposed(&real, &url(&fake), "github", "require", "nothing\n");
     refused(&real, 4, "forks_unchecked");
     let document = prune_with_token(&real, 4);
     assert_eq!(document["images"][0]["code"], "forks_unchecked");
@@ -779,13 +775,13 @@ fn required_check_of_forks_refuses_without_a_token() {
 fn pull_requests_that_cannot_be_read_refuse() {
     let real = with(&["fork"]);
     let fake = forge(|_| Reaction::new(500, "{}"));
-    proposed(&real, &fake, "github", "warn", "nothing\n");
+    proposed(&real, &url(&fake), "github", "warn", "nothing\n");
     let document = prune_with_token(&real, 3);
     assert_eq!(document["images"][0]["deleted"], json!([]));
     // The forge lists a head that the remote does not have.
     let missing = "1".repeat(40);
     let fake = forge(move |_| pulls(&[(7, &missing)]));
-    proposed(&real, &fake, "github", "warn", "nothing\n");
+    proposed(&real, &url(&fake), "github", "warn", "nothing\n");
     let document = prune_with_token(&real, 3);
     assert_eq!(document["images"][0]["code"], "base_moved", "{document}");
     assert_eq!(document["images"][0]["deleted"], json!([]));

@@ -48,9 +48,29 @@ impl Drop for HostedRepository {
     }
 }
 
-/// Sends a request to the API; the token goes through standard input, so that no process list shows
-/// it.
 fn ask(api: &str, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    ask_with(
+        &format!("Authorization: token {token}"),
+        api,
+        method,
+        path,
+        body,
+    )
+}
+
+/// A variable that `scripts/test-forge` sets.
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by scripts/test-forge"))
+}
+
+/// Sends a request to the API. The header with the token goes through standard input, so that no process list shows it.
+pub(crate) fn ask_with(
+    header: &str,
+    api: &str,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> (u16, Value) {
     let mut curl = Command::new("curl");
     curl.args([
         "--silent",
@@ -64,7 +84,7 @@ fn ask(api: &str, token: &str, method: &str, path: &str, body: &Value) -> (u16, 
     .stdin(Stdio::piped())
     .stdout(Stdio::piped());
     let mut child = curl.spawn().unwrap();
-    let mut config = format!("header = \"Authorization: token {token}\"\n");
+    let mut config = format!("header = \"{header}\"\n");
     if !body.is_null() {
         let body = body.to_string().replace('\\', "\\\\").replace('"', "\\\"");
         config += "header = \"Content-Type: application/json\"\n";
@@ -83,9 +103,6 @@ fn ask(api: &str, token: &str, method: &str, path: &str, body: &Value) -> (u16, 
 impl HostedRepository {
     /// `settings` of the block `forge`.
     fn new(settings: &str) -> Self {
-        let variable = |name: &str| {
-            std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by scripts/test-forge"))
-        };
         let api = variable("REPIN_TEST_FORGE");
         let token = std::fs::read_to_string(variable("REPIN_TEST_FORGE_TOKEN_FILE")).unwrap();
         let token = token.trim().to_owned();
@@ -263,7 +280,7 @@ impl HostedRepository {
     }
 }
 
-fn ended(child: Child) -> Ran {
+pub(crate) fn ended(child: Child) -> Ran {
     let output = child.wait_with_output().unwrap();
     Ran {
         code: output.status.code().unwrap_or(-1),

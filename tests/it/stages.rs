@@ -67,11 +67,7 @@ impl Pipeline {
         let forge = match &self.fake {
             None => String::new(),
             Some(fake) => {
-                let kind = match fake.store().kind {
-                    Kind::Github => "github",
-                    Kind::Gitea | Kind::Forgejo => "gitea",
-                    Kind::Gitlab => "gitlab",
-                };
+                let kind = fake.store().kind.name();
                 let url = fake.api();
                 format!("forge: {{ kind: {kind}, url: '{url}', repository: acme/flows }}\n")
             }
@@ -504,49 +500,53 @@ fn stage_is_read_at_its_own_branch() {
 
 #[test]
 fn forge_has_the_head_of_a_stage() {
-    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
-    pipeline
-        .world
-        .replace(STAGING, "acme/flows", "acme/flows, base: stage");
-    pipeline.commit("chore: a branch for staging", 100);
-    pipeline.git(&["push", "-q", "origin", "main:stage"]);
-    let before = pipeline.git(&["rev-parse", "HEAD"]);
-    pipeline.git(&["checkout", "-q", "-b", "stage"]);
-    pipeline.pin(STAGING, REV_B);
-    let args = ["commit", "-q", "-a", "-m", "promote"];
-    world::git_at(pipeline.world.root(), &args, &ago(30));
-    let head = pipeline.git(&["rev-parse", "HEAD"]);
-    pipeline.git(&["push", "-q", "origin", "stage"]);
-    pipeline.git(&["checkout", "-q", "main"]);
-    pipeline.git(&["update-ref", "refs/remotes/origin/stage", &before]);
-    {
-        let mut store = pipeline.fake.as_ref().unwrap().store();
-        store.push("stage", "promote", &[("notes", "x")]);
-        store.name_head("stage", &head, pipeline.world.root());
+    for kind in FORGES {
+        let pipeline = Pipeline::on(Some(kind), AFTER_A_DAY);
+        pipeline
+            .world
+            .replace(STAGING, "acme/flows", "acme/flows, base: stage");
+        pipeline.commit("chore: a branch for staging", 100);
+        pipeline.git(&["push", "-q", "origin", "main:stage"]);
+        let before = pipeline.git(&["rev-parse", "HEAD"]);
+        pipeline.git(&["checkout", "-q", "-b", "stage"]);
+        pipeline.pin(STAGING, REV_B);
+        let args = ["commit", "-q", "-a", "-m", "promote"];
+        world::git_at(pipeline.world.root(), &args, &ago(30));
+        let head = pipeline.git(&["rev-parse", "HEAD"]);
+        pipeline.git(&["push", "-q", "origin", "stage"]);
+        pipeline.git(&["checkout", "-q", "main"]);
+        pipeline.git(&["update-ref", "refs/remotes/origin/stage", &before]);
+        {
+            let mut store = pipeline.fake.as_ref().unwrap().store();
+            store.push("stage", "promote", &[("notes", "x")]);
+            store.name_head("stage", &head, pipeline.world.root());
+        }
+        // The clone is older.
+        let document = pipeline.promote(&[]).exits(1).json();
+        assert_eq!(failed(&document), ["stage_missing"]);
+        pipeline.promote(&["--pr", "ready"]).exits(0);
     }
-    // The clone is older.
-    let document = pipeline.promote(&[]).exits(1).json();
-    assert_eq!(failed(&document), ["stage_missing"]);
-    pipeline.promote(&["--pr", "ready"]).exits(0);
 }
 
 #[test]
 fn stage_without_branch_is_judged_on_the_forge() {
-    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
-    let forge = pipeline.world.read(STAGING);
-    let forge = forge.lines().find(|line| line.starts_with("forge: "));
-    let forge = format!("{}\n", forge.unwrap());
-    pipeline.world.replace(STAGING, &forge, "");
-    let main = "acme/flows, base: main";
-    pipeline.world.replace(PROD, "acme/flows", main);
-    pipeline.commit("chore: a branch for production", 190);
-    pipeline.promoted(STAGING, REV_B, 60);
-    pipeline.promote(&["--pr", "ready"]).exits(0);
-    let before = pipeline.git(&["rev-parse", "HEAD"]);
-    pipeline.rolled_back(STAGING, REV_A, 10);
-    pipeline.git(&["update-ref", "refs/remotes/origin/main", &before]);
-    let document = pipeline.promote(&["--pr", "ready"]).exits(1).json();
-    assert_eq!(failed(&document), ["stage_held"]);
+    for kind in FORGES {
+        let pipeline = Pipeline::on(Some(kind), AFTER_A_DAY);
+        let forge = pipeline.world.read(STAGING);
+        let forge = forge.lines().find(|line| line.starts_with("forge: "));
+        let forge = format!("{}\n", forge.unwrap());
+        pipeline.world.replace(STAGING, &forge, "");
+        let main = "acme/flows, base: main";
+        pipeline.world.replace(PROD, "acme/flows", main);
+        pipeline.commit("chore: a branch for production", 190);
+        pipeline.promoted(STAGING, REV_B, 60);
+        pipeline.promote(&["--pr", "ready"]).exits(0);
+        let before = pipeline.git(&["rev-parse", "HEAD"]);
+        pipeline.rolled_back(STAGING, REV_A, 10);
+        pipeline.git(&["update-ref", "refs/remotes/origin/main", &before]);
+        let document = pipeline.promote(&["--pr", "ready"]).exits(1).json();
+        assert_eq!(failed(&document), ["stage_held"]);
+    }
 }
 
 #[test]
@@ -1056,14 +1056,17 @@ fn merge_time_counts_for_pull_requests() {
 
 #[test]
 fn pull_request_of_failed_stage_becomes_draft() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let pipeline = Pipeline::on(Some(kind), AFTER_A_DAY);
         pipeline.promoted(STAGING, REV_B, 60);
         pipeline.promote(&["--pr", "ready"]).exits(0);
         let store = || pipeline.fake.as_ref().unwrap().store();
         let is_draft = || {
             let pull = store().pulls[0].clone();
-            pull.draft || pull.title.starts_with("WIP:")
+            pull.draft
+                || ["WIP:", "Draft:"]
+                    .iter()
+                    .any(|word| pull.title.starts_with(word))
         };
         assert!(!is_draft());
         let args = ["wait", "--pr", "3", "--timeout", "0s"];

@@ -270,14 +270,26 @@ fn missing_branch_is_not_created() {
 
 #[test]
 fn refused_push_reports_the_missing_permission() {
-    for name in ["pre-receive", "update"] {
+    for (name, text, right) in [
+        (
+            "pre-receive",
+            "GH006: Protected branch update failed",
+            "contents: write",
+        ),
+        (
+            "update",
+            "GH006: Protected branch update failed",
+            "contents: write",
+        ),
+        (
+            "pre-receive",
+            "GitLab: You are not allowed to push code to protected branches on this project.",
+            "GitLab: write_repository",
+        ),
+    ] {
         let world = repository();
         elsewhere(&world, "main", &[("x", "1")]);
-        hook(
-            &world,
-            name,
-            "echo 'GH006: Protected branch update failed' >&2; exit 1",
-        );
+        hook(&world, name, &format!("echo '{text}' >&2; exit 1"));
         let there = refs(&world);
         let document = apply(&world).exits(4).json();
         let error = &document["errors"][0];
@@ -287,10 +299,10 @@ fn refused_push_reports_the_missing_permission() {
             error["hint"].as_str().unwrap(),
         );
         assert!(
-            message.contains("Protected branch") && message.contains("declined"),
+            message.contains(text) && message.contains("declined"),
             "{name}: {message}"
         );
-        assert!(hint.contains("contents: write"), "{hint}");
+        assert!(hint.contains(right), "{hint}");
         assert_eq!(refs(&world), there);
     }
 }

@@ -69,11 +69,7 @@ impl Fleet {
 
     /// The fleet's configuration; `rules`: its block `fleet`.
     pub fn config(&self, kind: Kind, rules: &str) -> String {
-        let kind = if kind == Kind::Github {
-            "github"
-        } else {
-            "gitea"
-        };
+        let kind = kind.name();
         format!(
             "version: 1\nname: images\nsource: acme/app-0000\nfleet: {rules}\nsources: {{ ghcr.io/acme: oci:images }}\n\
              revision: {{ pattern: 'x|[0-9a-f]{{40}}' }}\nimages:\n  \

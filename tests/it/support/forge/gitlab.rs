@@ -12,8 +12,6 @@ use serde_json::{Value, json};
 use super::{Asked, PullRow, Reply, Store, error, not_found};
 
 const REPO: &str = "acme/flows";
-/// The number of the project.
-const PROJECT: u64 = 7;
 /// The number of a fork.
 const FORK: u64 = 99;
 
@@ -31,6 +29,9 @@ pub struct Pipeline {
 /// The state that only GitLab has.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Settings {
+    /// The number of the project.
+    pub project: u64,
+    pub public: bool,
     /// The access level of the token's owner; `None`: GitLab does not report it.
     pub role: Option<u64>,
     pub scopes: Vec<&'static str>,
@@ -47,6 +48,12 @@ pub struct Settings {
     pub empty: bool,
     /// Names of protected branches, and the access level that may push to them.
     pub protected: Vec<(&'static str, u64)>,
+    /// Whether the list of protected branches is refused.
+    pub hides_protected: bool,
+    /// Whether protected branches accept force pushes.
+    pub forced: bool,
+    /// Users, groups and deploy keys that may push to protected branches.
+    pub pushers: Vec<Value>,
     /// Whether only maintainers may merge.
     pub maintainers_merge: bool,
     /// Whether GitLab lets the token merge.
@@ -87,6 +94,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            project: 7,
+            public: false,
             role: Some(40),
             scopes: vec!["api"],
             merge_method: "merge",
@@ -100,6 +109,9 @@ impl Default for Settings {
             mirror: false,
             empty: false,
             protected: Vec::new(),
+            hides_protected: false,
+            forced: true,
+            pushers: Vec::new(),
             maintainers_merge: false,
             may_merge: true,
             mergers: Vec::new(),
@@ -136,6 +148,31 @@ impl Store {
         id
     }
 
+    /// The branch with this head.
+    fn branch_at(&self, sha: &str) -> String {
+        let mut branches = self.refs.iter();
+        branches.find(|(_, head)| *head == sha).unwrap().0.clone()
+    }
+
+    /// A user opens a merge request of a branch or, with a commit that is on no branch, of a fork.
+    pub fn open_pull(&mut self, head: &str, commit: &str) {
+        let number = self.number();
+        let own = self.refs.contains_key(head);
+        self.pulls.push(PullRow {
+            number,
+            title: "a change".to_owned(),
+            body: String::new(),
+            open: true,
+            merged: None,
+            draft: false,
+            head: head.to_owned(),
+            head_repo: if own { REPO } else { "other/fork" }.to_owned(),
+            base: "main".to_owned(),
+            labels: Vec::new(),
+            closed_at: Some(commit.to_owned()),
+        });
+    }
+
     /// The last pipeline has another status from now on.
     pub fn pipeline_ends(&mut self, status: &str) {
         status.clone_into(&mut self.gitlab.pipelines.last_mut().unwrap().status);
@@ -156,10 +193,25 @@ impl Store {
 
 /// The segments of the path below the API, decoded: GitLab does not find names with slashes that are not
 /// encoded.
-fn segments(asked: &Asked) -> Vec<String> {
+pub fn segments(asked: &Asked) -> Vec<String> {
     let path = asked.target.split('?').next().unwrap();
     let below = path.strip_prefix("/api/v4/").unwrap_or_default();
     below.split('/').map(super::server::decoded).collect()
+}
+
+/// The requests that the token of a job may send; for others, it counts as no token
+/// (<https://docs.gitlab.com/ci/jobs/ci_job_token/#job-token-access>).
+fn may_be_of_job(method: &str, below: &[&str]) -> bool {
+    let commit = ["repository", "commits"];
+    method == "GET"
+        && match below {
+            ["repository", "branches"]
+            | ["merge_requests"]
+            | ["merge_requests", _]
+            | ["merge_requests", _, "notes"] => true,
+            [one, two, _] | [one, two, _, "merge_requests"] => [*one, *two] == commit,
+            _ => false,
+        }
 }
 
 pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
@@ -167,9 +219,18 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = asked.method.as_str();
     let job = store.gitlab.job;
+    let project_id = store.gitlab.project.to_string();
+    let is_private = !store.gitlab.public;
+    if let Some(reply) = administer(store, asked, &path) {
+        return reply;
+    }
     match (method, &path[..]) {
-        // Seen in the documentation: the token of a job may use few endpoints.
         ("GET", ["version"] | ["personal_access_tokens", "self"]) if job => unauthorized(),
+        ("GET", ["projects", _, below @ ..])
+            if job && is_private && !may_be_of_job(method, below) =>
+        {
+            error(404, "404 Project Not Found")
+        }
         ("GET", ["version"]) => {
             Reply::json(200, json!({"version": store.version, "revision": "x"}))
         }
@@ -180,16 +241,16 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         ("GET", ["projects", "acme/flows"]) => match store.renamed {
             Some(_) => Reply::json(301, Value::Null).with(
                 "location",
-                &format!("{}/api/v4/projects/{PROJECT}", store.root),
+                &format!("{}/api/v4/projects/{project_id}", store.root),
             ),
             None => project(store),
         },
-        ("GET", ["projects", "7"]) => project(store),
-        (_, ["projects", "7", ..]) if job && method != "GET" => unauthorized(),
-        (_, ["projects", "7", ..]) if store.archived && method != "GET" => {
+        ("GET", ["projects", id]) if *id == project_id => project(store),
+        (_, ["projects", id, ..]) if *id == project_id && job && method != "GET" => unauthorized(),
+        (_, ["projects", id, ..]) if *id == project_id && store.archived && method != "GET" => {
             error(403, "403 Forbidden")
         }
-        (_, ["projects", "7", below @ ..]) => in_project(store, asked, below),
+        (_, ["projects", id, below @ ..]) if *id == project_id => in_project(store, asked, below),
         // Of a group or of a user, or by a search.
         ("GET", ["groups", "acme", "projects"] | ["projects"]) => {
             let row: Value = serde_json::from_slice(&project(store).body).unwrap();
@@ -206,11 +267,47 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
     }
 }
 
+/// The requests of the tests that also run against a real server (`tests/it/real_gitlab.rs`).
+fn administer(store: &mut Store, asked: &Asked, path: &[&str]) -> Option<Reply> {
+    match (asked.method.as_str(), path) {
+        ("POST", ["projects"]) => {
+            let mut row: Value = serde_json::from_slice(&project(store).body).unwrap();
+            row["http_url_to_repo"] = json!(format!("{}/{REPO}.git", store.root));
+            Some(Reply::json(201, row))
+        }
+        ("DELETE", ["projects", _]) => Some(Reply::json(202, json!({"message": "202 Accepted"}))),
+        ("POST", ["projects", _, word @ ("archive" | "unarchive")]) => {
+            store.archived = *word == "archive";
+            Some(Reply::json(201, json!({})))
+        }
+        ("POST", ["projects", _, "protected_branches"]) => {
+            let name = asked.text("name").to_owned().leak();
+            // Nobody may push.
+            assert_eq!(asked.body["push_access_level"], 0);
+            store.gitlab.protected.push((name, u64::MAX));
+            Some(Reply::json(201, json!({"name": name})))
+        }
+        ("POST", ["projects", _, "statuses", sha]) => {
+            let state = asked.text("state");
+            let (name, branch) = (asked.text("name"), store.branch_at(sha));
+            store.job(name, sha, &branch, state, false);
+            let known = store.gitlab.pipelines.iter().any(|row| row.sha == *sha);
+            if known {
+                store.pipeline_ends(state);
+            } else {
+                store.pipeline(&branch, sha, state);
+            }
+            Some(Reply::json(201, json!({"name": name, "status": state})))
+        }
+        _ => None,
+    }
+}
+
 fn unauthorized() -> Reply {
     error(401, "401 Unauthorized")
 }
 
-fn project(store: &Store) -> Reply {
+pub fn project(store: &Store) -> Reply {
     let settings = &store.gitlab;
     let role = match store.push {
         Some(false) => Some(10),
@@ -220,9 +317,9 @@ fn project(store: &Store) -> Reply {
     Reply::json(
         200,
         json!({
-            "id": PROJECT, "path_with_namespace": store.renamed.unwrap_or(REPO),
+            "id": settings.project, "path_with_namespace": store.renamed.unwrap_or(REPO),
             "default_branch": if settings.empty { Value::Null } else { json!(store.default_branch) },
-            "visibility": "private", "archived": store.archived, "empty_repo": settings.empty,
+            "visibility": if settings.public { "public" } else { "private" }, "archived": store.archived, "empty_repo": settings.empty,
             "mirror": settings.mirror, "merge_requests_access_level": settings.merge_requests,
             "issues_access_level": settings.issues,
             "permissions": {"project_access": if settings.job { Value::Null } else { json!(access) }, "group_access": null},
@@ -276,10 +373,15 @@ fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             let rows = rows.filter(|row| Some(&*row.sha) == sha);
             page(asked, rows.map(pipeline_row).collect())
         }
+        ("GET", ["protected_branches"]) if store.gitlab.hides_protected => {
+            error(403, "403 Forbidden")
+        }
         ("GET", ["protected_branches"]) => {
             let rows = store.gitlab.protected.iter().map(|(name, level)| {
-                json!({"name": name, "push_access_levels": [{"access_level": level, "user_id": null, "group_id": null}],
-                       "merge_access_levels": store.gitlab.mergers})
+                let mut pushers = store.gitlab.pushers.clone();
+                pushers.push(json!({"access_level": level, "user_id": null, "group_id": null}));
+                json!({"name": name, "push_access_levels": pushers,
+                       "merge_access_levels": store.gitlab.mergers, "allow_force_push": store.gitlab.forced})
             });
             page(asked, rows.collect())
         }
@@ -419,7 +521,7 @@ fn branch(store: &Store, name: &str, id: &str) -> Value {
 }
 
 /// One page; GitLab does not count long listings.
-fn page(asked: &Asked, all: Vec<Value>) -> Reply {
+pub fn page(asked: &Asked, all: Vec<Value>) -> Reply {
     let number = |name| {
         asked
             .query(name)
@@ -696,11 +798,11 @@ fn row(store: &mut Store, pull: &PullRow) -> Value {
         .get(&pull.base)
         .map(|base| json!({"start_sha": base, "base_sha": base, "head_sha": shown}));
     json!({
-        "id": pull.number + 1_000_000, "iid": pull.number, "project_id": PROJECT,
+        "id": pull.number + 1_000_000, "iid": pull.number, "project_id": store.gitlab.project,
         "web_url": format!("https://gitlab.example/acme/flows/-/merge_requests/{}", pull.number),
         "title": pull.title, "description": pull.body, "state": state, "draft": is_draft(&pull.title),
         "source_branch": pull.head, "target_branch": pull.base,
-        "source_project_id": if own { PROJECT } else { FORK }, "target_project_id": PROJECT,
+        "source_project_id": if own { store.gitlab.project } else { FORK }, "target_project_id": store.gitlab.project,
         "labels": pull.labels, "sha": shown,
         "merge_commit_sha": if is_ff { None } else { pull.merged.clone() }, "squash_commit_sha": null,
         "detailed_merge_status": status, "has_conflicts": status == "conflict",
@@ -747,7 +849,8 @@ fn merge(store: &mut Store, asked: &Asked, pull: &PullRow) -> Reply {
     if !pull.open || is_draft(&pull.title) || store.gitlab.stubborn.is_some() {
         return refused();
     }
-    if store.refs.get(&pull.head).map(String::as_str) != asked.body["sha"].as_str() {
+    let wanted = asked.body["sha"].as_str();
+    if wanted.is_some() && store.refs.get(&pull.head).map(String::as_str) != wanted {
         return error(409, "SHA does not match HEAD of source branch");
     }
     if status != "mergeable" && !(auto && waits) {

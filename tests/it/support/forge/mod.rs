@@ -118,6 +118,17 @@ pub enum Kind {
     Gitlab,
 }
 
+impl Kind {
+    /// The value of `forge.kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::Gitea | Self::Forgejo => "gitea",
+            Self::Gitlab => "gitlab",
+        }
+    }
+}
+
 impl Fake {
     /// A forge with an empty repository `acme/flows`.
     pub fn start(kind: Kind) -> Self {

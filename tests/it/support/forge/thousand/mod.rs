@@ -1,6 +1,6 @@
 //! A forge with a thousand repositories, generated from a seed at the first request.
 //!
-//! Each repository is a [`Store`] of the simulated GitHub or Gitea; requests that concern several
+//! Each repository is a [`Store`] of the simulated GitHub, Gitea or GitLab; requests that concern several
 //! at once (GraphQL, listings, limits, renames) are here. Requests are validated against the
 //! published descriptions, logged with the server's time, and met by the troubles that are scripted
 //! for a repository's number.
@@ -15,6 +15,7 @@
 pub mod contents;
 mod gitea;
 mod github;
+mod gitlab;
 mod limits;
 mod query;
 pub mod troubles;
@@ -147,7 +148,8 @@ impl Thousand {
     pub fn api(&self) -> String {
         match self.shared.options.kind {
             Kind::Github => self.server.url(),
-            _ => format!("{}/api/v1", self.server.url()),
+            Kind::Gitlab => format!("{}/api/v4", self.server.url()),
+            Kind::Gitea | Kind::Forgejo => format!("{}/api/v1", self.server.url()),
         }
     }
 
@@ -326,6 +328,9 @@ impl Shared {
             let (name, owner) = (parts.next()?, parts.next()?);
             return self.find(owner, name).map(|(number, _)| number);
         }
+        if self.options.kind == Kind::Gitlab {
+            return gitlab::about(self, asked);
+        }
         let path = asked.path.split("/repos/").nth(1)?;
         let mut parts = path.split('/');
         self.find(parts.next()?, parts.next()?)
@@ -342,14 +347,15 @@ impl Shared {
         if asked.git_service().is_some() {
             return self.git_outcome(asked, number);
         }
-        let scheme = if self.options.kind == Kind::Github {
-            "Bearer"
-        } else {
-            "token"
+        let (header, prefix) = match self.options.kind {
+            Kind::Github => ("authorization", "Bearer "),
+            Kind::Gitea | Kind::Forgejo => ("authorization", "token "),
+            Kind::Gitlab => ("private-token", ""),
         };
-        let is_anonymous = asked.header("authorization").is_none();
+        let given = asked.header(header);
+        let is_anonymous = given.is_none();
         if !(is_anonymous && self.options.public)
-            && asked.header("authorization") != Some(&format!("{scheme} {TOKEN}"))
+            && given.and_then(|text| text.strip_prefix(prefix)) != Some(TOKEN)
         {
             return Outcome::Answer(Reply::json(401, json!({"message": "Bad credentials"})));
         }
@@ -410,7 +416,8 @@ impl Shared {
     fn carry_out(&self, asked: &Asked, number: Option<usize>) -> Reply {
         match self.options.kind {
             Kind::Github => github::answer(self, asked, number),
-            _ => gitea::answer(self, asked, number),
+            Kind::Gitlab => gitlab::answer(self, asked),
+            Kind::Gitea | Kind::Forgejo => gitea::answer(self, asked, number),
         }
     }
 }

@@ -106,7 +106,8 @@ impl Trouble {
 
 /// Whether a request opens a pull request.
 fn opens(asked: &Asked) -> bool {
-    asked.method == "POST" && asked.path.ends_with("/pulls")
+    asked.method == "POST"
+        && (asked.path.ends_with("/pulls") || asked.path.ends_with("/merge_requests"))
 }
 
 impl Shared {
@@ -125,7 +126,9 @@ impl Shared {
         let is_denied = match trouble {
             Trouble::Denied => write,
             Trouble::DeniedPull => opens(asked),
-            Trouble::Unlisted => asked.path.contains("/git/trees/"),
+            Trouble::Unlisted => {
+                asked.path.contains("/git/trees/") || asked.path.ends_with("/repository/tree")
+            }
             _ => false,
         };
         if is_denied {
