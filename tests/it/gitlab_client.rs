@@ -48,7 +48,6 @@ except gitlab.GitlabAuthenticationError:
 "#;
 
 #[test]
-#[ignore = "it needs python-gitlab: cargo nextest run --run-ignored only gitlab_client"]
 fn independent_client_works_with_the_simulated_gitlab() {
     let fake = Fake::start(Kind::Gitlab);
     {
@@ -61,6 +60,9 @@ fn independent_client_works_with_the_simulated_gitlab() {
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
+    assert!(
+        output.status.success(),
+        "python3 with the module gitlab (Debian: python3-gitlab): {errors}"
+    );
     assert_eq!(fake.store().gitlab.unvalidated, [1]);
 }
