@@ -973,7 +973,7 @@ fn code_quality_report_lists_findings_with_stable_fingerprints() {
 fn fleet_lists_projects_of_a_group() {
     let (world, fake) = world_on("base: main");
     let config = format!(
-        "version: 1\nname: images\nfleet: {{}}\nsources: {{ ghcr.io/acme: oci:images }}\nimages:\n  api: {{ repository: ghcr.io/acme/api }}\n\
+        "version: 1\nname: images\nfleet: {{}}\nsources: {{ ghcr.io/acme: oci:images }}\nimages:\n  fix: {{ repository: ghcr.io/acme/fix }}\n\
          forge: {{ kind: gitlab, url: '{}' }}\n",
         fake.api()
     );
@@ -988,6 +988,24 @@ fn fleet_lists_projects_of_a_group() {
         "acme/flows\n"
     );
     assert_eq!(list(&["--group", "acme", "--has", "absent.yaml"]), "");
+    // A private project that the token of a job may not read is no project without a configuration.
+    world.write("list.txt", "acme/flows\n");
+    let promote = [
+        "--config",
+        "fleet.yaml",
+        "fleet",
+        "promote",
+        "--list",
+        "list.txt",
+        "--revision",
+        REV_B,
+        "--out",
+        "out.jsonl",
+    ];
+    let ran = run_as(JOB_TOKEN, &world, &promote);
+    assert_ne!(ran.code, 0, "{}", ran.stderr);
+    let line = world.read("out.jsonl");
+    assert!(line.contains("CI_JOB_TOKEN cannot open"), "{line}");
     fake.store().archived = true;
     assert!(!list(&["--group", "acme"]).contains("acme/flows\n"));
 }
