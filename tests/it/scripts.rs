@@ -55,6 +55,8 @@ impl Programs {
             "podman",
             "runc",
             "busybox",
+            // With python-gitlab.
+            "python3",
         ];
         names
             .into_iter()
@@ -214,6 +216,10 @@ fn real_forge_needs_address_and_token() {
         printed.contains("--run-ignored only") && printed.trim_end().ends_with("merge"),
         "{printed}"
     );
+    // A GitLab, which has other tests.
+    let output = forge(&programs, &["https://gitlab.example/api/v4", &good]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("--profile gitlab"), "{output:?}");
 }
 
 /// A curl that reads its configuration to the end, as the real one does, and prints a response.
