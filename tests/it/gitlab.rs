@@ -482,7 +482,7 @@ fn missing_target_branch_is_refused() {
             store.refs.remove("main");
         },
     );
-    let ran = run(&world, &PROMOTE).exits(1);
+    let ran = run(&world, &PROMOTE).exits(5);
     stderr_has(&ran, "the target branch main does not exist");
     assert!(fake.store().pulls.is_empty());
 }
